@@ -1,1 +1,23 @@
-//! To be written.
+//! What the cluster looks like: compact objects, the snapshot that holds them, and the projections made of it.
+//!
+//! Quiet: no socket, task, clock or log. Events and the time go in, views come out by pointer swap.
+
+pub mod cache;
+pub mod current;
+pub mod event;
+pub mod key;
+pub mod objects;
+pub mod projection;
+pub mod snapshot;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod touched;
+
+pub use cache::Cache;
+pub use current::Current;
+pub use event::{Event, Object};
+pub use key::{Key, Kind, Kinds, Text};
+pub use objects::*;
+pub use projection::Projection;
+pub use snapshot::{Snapshot, Store};
+pub use touched::{Change, Touched};

@@ -1,0 +1,123 @@
+use std::collections::BTreeMap;
+
+use proptest::proptest;
+
+use super::*;
+use crate::testing::{histories, hold};
+use crate::touched::What;
+use crate::{ServiceKind, Text};
+
+/// Counts the ready endpoints of each Service, and remembers how often it was asked to advance.
+struct ReadyEndpoints;
+
+impl Projection for ReadyEndpoints {
+    type View = (bool, u64, BTreeMap<Key, usize>);
+
+    fn kinds(&self) -> Kinds {
+        Kinds::of(&[Kind::Service, Kind::EndpointSlice])
+    }
+
+    fn build(&self, cluster: &Snapshot) -> Self::View {
+        let ready = |service: &Key| {
+            cluster
+                .slices_of(service)
+                .flat_map(|slice| &slice.endpoints)
+                .filter(|endpoint| endpoint.ready)
+                .count()
+        };
+        let counts =
+            cluster.iter::<Service>().map(|service| (service.key.clone(), ready(&service.key))).collect();
+        (cluster.synced(self.kinds()), cluster.changed_at(self.kinds()), counts)
+    }
+
+    fn advance(&self, last: &Self::View, cluster: &Snapshot, touched: &[Touched]) -> Self::View {
+        let mut counts = last.2.clone();
+        let mut again = |key: Key| {
+            counts.remove(&key);
+            if cluster.get::<Service>(&key).is_some() {
+                let ready =
+                    cluster.slices_of(&key).flat_map(|slice| &slice.endpoints).filter(|one| one.ready);
+                counts.insert(key.clone(), ready.count());
+            }
+        };
+        for touched in touched {
+            match touched {
+                Touched::Service(change) => change.sides().for_each(|service| again(service.key.clone())),
+                Touched::EndpointSlice(change) => change.sides().for_each(|slice| again(slice.service_key())),
+                _ => {}
+            }
+        }
+        (cluster.synced(self.kinds()), cluster.changed_at(self.kinds()), counts)
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_indexes_and_touched_lists_of_the_cache_let_a_projection_keep_the_law(history in histories()) {
+        hold(|| ReadyEndpoints, history);
+    }
+}
+
+fn service(name: &str) -> Event {
+    let service =
+        Service { key: Key::new("default", name), kind: ServiceKind::Headless, ports: Default::default() };
+    Event::Apply(Object::Service(Arc::new(service)))
+}
+
+fn names(cache: &Cache) -> Vec<Text> {
+    let mut names: Vec<_> =
+        cache.snapshot().iter::<Service>().map(|service| service.key.name.clone()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_relist_sweeps_what_it_did_not_name_and_touches_nothing_else() {
+    let mut cache = Cache::default();
+    cache.apply([service("a"), service("b"), Event::Synced(Kind::Service)], 1);
+    assert_eq!(cache.apply([Event::Restart(Kind::Service), service("b")], 2), []);
+    assert_eq!(names(&cache), ["a", "b"], "the old picture stays while the list runs");
+    let touched = cache.apply([Event::Synced(Kind::Service)], 3);
+    assert_eq!(
+        touched.iter().map(Touched::summary).collect::<Vec<_>>(),
+        [(Key::new("default", "a"), What::Removed)]
+    );
+    assert_eq!(names(&cache), ["b"]);
+}
+
+#[test]
+fn a_relist_keeps_the_objects_it_has() {
+    let mut cache = Cache::default();
+    cache.apply([service("a")], 1);
+    let before = cache.snapshot().get::<Service>(&Key::new("default", "a")).expect("it was applied").clone();
+    cache.apply([Event::Restart(Kind::Service), service("a"), Event::Synced(Kind::Service)], 2);
+    let after = cache.snapshot().get::<Service>(&Key::new("default", "a")).expect("it was applied again");
+    assert!(Arc::ptr_eq(&before, after), "an equal object must not take the place of the one that is there");
+}
+
+#[test]
+fn an_object_that_comes_and_goes_within_a_batch_touches_nothing() {
+    let mut cache = Cache::default();
+    let remove = Event::Remove(Kind::Service, Key::new("default", "a"));
+    assert_eq!(cache.apply([service("a"), remove], 1), []);
+}
+
+#[test]
+fn a_kind_is_synced_from_the_end_of_its_first_list() {
+    let mut cache = Cache::default();
+    let current = cache.project(ReadyEndpoints);
+    cache.apply([Event::Restart(Kind::Service), Event::Synced(Kind::Service)], 1);
+    assert!(!current.load().0, "slices have not been listed");
+    cache.apply([Event::Synced(Kind::EndpointSlice)], 2);
+    assert!(current.load().0);
+    cache.apply([Event::Restart(Kind::Service)], 3);
+    assert!(current.load().0, "the old picture holds through a relist");
+}
+
+#[test]
+fn a_projection_nobody_reads_is_dropped() {
+    let mut cache = Cache::default();
+    drop(cache.project(ReadyEndpoints));
+    cache.apply([], 1);
+    assert_eq!(cache.kinds(), Kinds::default());
+}

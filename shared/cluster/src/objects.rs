@@ -1,0 +1,13 @@
+//! The objects, cut down to the fields that somebody reads. One file per family.
+
+mod endpoints;
+mod ingress;
+mod service;
+mod store;
+
+pub use endpoints::{Endpoint, EndpointPort, EndpointSlice, Pod};
+pub use ingress::{
+    Backend, Ingress, IngressClass, IngressPath, IngressRule, IngressTls, PathType, PortRef, ServiceBackend,
+};
+pub use service::{Namespace, Protocol, Service, ServiceKind, ServicePort};
+pub use store::{ConfigMap, Secret};

@@ -1,0 +1,61 @@
+//! Where the Pods behind a Service are.
+
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use super::Protocol;
+use crate::key::{Key, Text};
+
+/// An EndpointSlice (discovery.k8s.io/v1) of address type IPv4 or IPv6; slices of type FQDN are not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// `metadata.namespace` and `metadata.name`.
+    pub key: Key,
+    /// Label `kubernetes.io/service-name`; empty when no Service owns the slice.
+    pub service: Text,
+    /// `ports`; a slice without ports has addresses only.
+    pub ports: SmallVec<[EndpointPort; 1]>,
+    /// `endpoints`, in the order given.
+    pub endpoints: Box<[Endpoint]>,
+}
+
+impl EndpointSlice {
+    /// Key of the Service that owns the slice.
+    pub fn service_key(&self) -> Key {
+        Key { namespace: self.key.namespace.clone(), name: self.service.clone() }
+    }
+}
+
+/// A port of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// `name`; empty when unnamed.
+    pub name: Text,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `port`; a slice entry without a number ("all ports") is kept as 0.
+    pub port: u16,
+}
+
+/// One endpoint of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `addresses`, those that parse.
+    pub addresses: SmallVec<[IpAddr; 1]>,
+    /// `conditions.ready`; a missing condition counts as ready.
+    pub ready: bool,
+    /// `hostname`: the name of the endpoint under a headless Service.
+    pub hostname: Option<Box<str>>,
+    /// `targetRef.name` where the target is a Pod; read by `endpoint_pod_names`.
+    pub pod: Option<Box<str>>,
+}
+
+/// A Pod (core/v1) that has addresses; read by `pods verified`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// `metadata.namespace` and `metadata.name`.
+    pub key: Key,
+    /// `status.podIPs` (`status.podIP` where that list is missing).
+    pub addresses: SmallVec<[IpAddr; 2]>,
+}

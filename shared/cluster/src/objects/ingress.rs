@@ -1,0 +1,114 @@
+//! Ingresses and their classes (networking.k8s.io/v1).
+
+use crate::key::{Key, Text};
+
+/// An Ingress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingress {
+    /// `metadata.namespace` and `metadata.name`.
+    pub key: Key,
+    /// `metadata.creationTimestamp` in Unix seconds; the oldest Ingress wins (reference §3.1). 0 when missing.
+    pub created: i64,
+    /// `metadata.annotations`, but for kubectl's own copy of the object. Sorted by name.
+    pub annotations: Vec<(Text, String)>,
+    /// `spec.ingressClassName`.
+    pub class: Option<Text>,
+    /// `spec.defaultBackend`.
+    pub default_backend: Option<Backend>,
+    /// `spec.rules`.
+    pub rules: Vec<IngressRule>,
+    /// `spec.tls`.
+    pub tls: Vec<IngressTls>,
+}
+
+impl Ingress {
+    /// Value of an annotation.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        let at = self.annotations.binary_search_by(|(key, _)| key.as_str().cmp(name)).ok()?;
+        Some(&self.annotations[at].1)
+    }
+}
+
+/// `spec.rules[]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressRule {
+    /// `host`, as written; empty for every host.
+    pub host: Text,
+    /// `http.paths`.
+    pub paths: Vec<IngressPath>,
+}
+
+/// `spec.rules[].http.paths[]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressPath {
+    /// `path`, as written; may be empty.
+    pub path: Text,
+    /// `pathType`.
+    pub kind: PathType,
+    /// `backend`.
+    pub backend: Backend,
+}
+
+/// `pathType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum PathType {
+    Exact,
+    Prefix,
+    ImplementationSpecific,
+}
+
+/// `backend`: a Service, or a resource that Portolan cannot serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// `backend.service`.
+    Service(ServiceBackend),
+    /// `backend.resource`: kind and name, to be named in the refusal.
+    Resource(Text),
+}
+
+/// `backend.service`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceBackend {
+    /// `name`, in the namespace of the Ingress.
+    pub name: Text,
+    /// `port`.
+    pub port: PortRef,
+}
+
+/// A port by number or by name (`backend.service.port`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum PortRef {
+    Number(u16),
+    Name(Text),
+}
+
+impl std::fmt::Display for PortRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// `spec.tls[]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressTls {
+    /// `hosts`, as written.
+    pub hosts: Vec<Text>,
+    /// `secretName`; empty asks for the default certificate.
+    pub secret: Text,
+}
+
+/// An IngressClass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressClass {
+    /// `metadata.name`; the namespace part is empty.
+    pub key: Key,
+    /// `spec.controller`.
+    pub controller: Text,
+    /// Annotation `ingressclass.kubernetes.io/is-default-class` is "true".
+    pub default: bool,
+}

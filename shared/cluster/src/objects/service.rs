@@ -1,0 +1,72 @@
+//! Namespaces and Services.
+
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use crate::key::{Key, Text};
+
+/// A Namespace (core/v1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// `metadata.name`; the namespace part is empty.
+    pub key: Key,
+    /// `metadata.labels`; read by `namespace_labels` of the `kubernetes` plugin.
+    pub labels: Vec<(Text, Text)>,
+}
+
+/// A Service (core/v1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `metadata.namespace` and `metadata.name`.
+    pub key: Key,
+    /// How the Service is reached.
+    pub kind: ServiceKind,
+    /// `spec.ports`.
+    pub ports: SmallVec<[ServicePort; 1]>,
+}
+
+/// How a Service is reached: `spec.type` and `spec.clusterIPs` in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// ClusterIP, NodePort and LoadBalancer: `spec.clusterIPs`, one or two addresses; none while the API server has not given any.
+    ClusterIp(SmallVec<[IpAddr; 2]>),
+    /// `clusterIP: None`: the endpoints are the addresses.
+    Headless,
+    /// `spec.externalName`, without a final dot, as written.
+    ExternalName(Text),
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// `name`; empty when unnamed.
+    pub name: Text,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `port`.
+    pub port: u16,
+    /// `targetPort` as text; equal to the port when not given. An Ingress backend may name it (reference §3.1).
+    pub target: Text,
+}
+
+/// Transport protocol of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+impl Protocol {
+    /// As DNS SRV names write it (RFC 2782), without the underscore.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}

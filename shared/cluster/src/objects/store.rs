@@ -1,0 +1,30 @@
+//! Objects that store data for others.
+
+use crate::key::{Key, Text};
+
+/// A Secret (core/v1) of any type, with the entries that TLS reads.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// `metadata.namespace` and `metadata.name`.
+    pub key: Key,
+    /// `data["tls.crt"]`: PEM, a chain from the leaf up. Empty when missing.
+    pub certificate: Box<[u8]>,
+    /// `data["tls.key"]`: PEM. Empty when missing.
+    pub private_key: Box<[u8]>,
+}
+
+/// Never prints what it holds.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// A ConfigMap (core/v1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigMap {
+    /// `metadata.namespace` and `metadata.name`.
+    pub key: Key,
+    /// `data`, sorted by name.
+    pub data: Vec<(Text, String)>,
+}
