@@ -1,0 +1,234 @@
+//! The API server as a test uses it: manifests in, objects out, over plain HTTPS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use crate::http::{Connection, Response, Trust};
+
+/// Kinds that tests handle: name, API path, plural, whether they live in a namespace.
+const KINDS: &[(&str, &str, &str, bool)] = &[
+    ("ClusterRole", "/apis/rbac.authorization.k8s.io/v1", "clusterroles", false),
+    ("ClusterRoleBinding", "/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
+    ("ConfigMap", "/api/v1", "configmaps", true),
+    ("EndpointSlice", "/apis/discovery.k8s.io/v1", "endpointslices", true),
+    ("Ingress", "/apis/networking.k8s.io/v1", "ingresses", true),
+    ("IngressClass", "/apis/networking.k8s.io/v1", "ingressclasses", false),
+    ("Namespace", "/api/v1", "namespaces", false),
+    ("Node", "/api/v1", "nodes", false),
+    ("Pod", "/api/v1", "pods", true),
+    ("Secret", "/api/v1", "secrets", true),
+    ("Service", "/api/v1", "services", true),
+    ("ServiceAccount", "/api/v1", "serviceaccounts", true),
+];
+
+/// One user's way to one API server.
+pub struct Api {
+    address: SocketAddr,
+    trust: Trust,
+    token: String,
+    /// The connection kept from the last request. An API server that was restarted has closed it.
+    kept: Mutex<Option<Connection>>,
+}
+
+impl Api {
+    /// A client that has not connected yet.
+    pub fn new(address: SocketAddr, trust: Trust, token: &str) -> Api {
+        Api { address, trust, token: token.to_owned(), kept: Mutex::new(None) }
+    }
+
+    /// The same user's way to another server.
+    pub fn at(&self, address: SocketAddr) -> Api {
+        Api::new(address, self.trust.clone(), &self.token)
+    }
+
+    /// Applies every document of a YAML text (server-side apply), status included where a document gives one.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) {
+        for object in documents(manifest) {
+            let path = path_of(&object);
+            self.patch_apply(&path, &object);
+            if object.get("status").is_some() {
+                self.patch_apply(&format!("{path}/status"), &object);
+            }
+        }
+    }
+
+    /// What the server answers to applying a single document: for what it should refuse.
+    pub fn try_apply(&self, manifest: &str) -> Response {
+        let object = documents(manifest).pop().expect("a document");
+        let target = format!("{}?fieldManager=tests&force=true", path_of(&object));
+        let sent = self.send("PATCH", &target, "application/apply-patch+yaml", object.to_string().as_bytes());
+        sent.expect("the API server answers")
+    }
+
+    /// Merges `patch` into an object (RFC 7386).
+    #[track_caller]
+    pub fn merge(&self, kind: &str, namespace: &str, name: &str, patch: &str) {
+        let patch = documents(patch).pop().expect("a patch").to_string();
+        self.done("PATCH", &path(kind, namespace, name), "application/merge-patch+json", patch.as_bytes());
+    }
+
+    /// Deletes an object, a Pod without its grace period.
+    #[track_caller]
+    pub fn delete(&self, kind: &str, namespace: &str, name: &str) {
+        self.done("DELETE", &format!("{}?gracePeriodSeconds=0", path(kind, namespace, name)), "", b"");
+    }
+
+    /// Deletes all objects of a kind in a namespace.
+    #[track_caller]
+    pub fn delete_all(&self, kind: &str, namespace: &str) {
+        self.done("DELETE", path(kind, namespace, "").trim_end_matches('/'), "", b"");
+    }
+
+    /// Reads an object; `None` if there is none.
+    #[track_caller]
+    pub fn read(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let response = self.get(&path(kind, namespace, name)).expect("the API server answers");
+        match response.status {
+            404 => None,
+            _ => Some(succeeded("GET", name, &response)),
+        }
+    }
+
+    /// Lists a kind in a namespace.
+    #[track_caller]
+    pub fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
+        let mut list = self.done("GET", path(kind, namespace, "").trim_end_matches('/'), "", b"");
+        match list["items"].take() {
+            Value::Array(items) => items,
+            other => panic!("a list without items: {other}"),
+        }
+    }
+
+    /// Creates `objects` over several connections at once.
+    #[track_caller]
+    pub fn create_all(&self, objects: &[Value], connections: usize) {
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..connections {
+                scope.spawn(|| {
+                    let api = self.at(self.address);
+                    while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let path = path_of(object);
+                        let (collection, _) = path.rsplit_once('/').expect("every path has a slash");
+                        api.done("POST", collection, "application/json", object.to_string().as_bytes());
+                    }
+                });
+            }
+        });
+    }
+
+    /// A token for a service account (TokenRequest) that ends with the Secret `bound` in the same namespace.
+    #[track_caller]
+    pub fn token(&self, namespace: &str, account: &str, bound: &str) -> String {
+        let bound = self.read("Secret", namespace, bound).expect("the Secret exists");
+        let request = serde_json::json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": { "expirationSeconds": 3600, "boundObjectRef": {
+                "apiVersion": "v1", "kind": "Secret",
+                "name": bound["metadata"]["name"], "uid": bound["metadata"]["uid"],
+            }},
+        });
+        let path = format!("{}/token", path("ServiceAccount", namespace, account));
+        let answer = self.done("POST", &path, "application/json", request.to_string().as_bytes());
+        answer["status"]["token"].as_str().expect("a TokenRequest answers with a token").to_owned()
+    }
+
+    /// The newest resource version of a kind across the cluster: where a watch would go on.
+    #[track_caller]
+    pub fn version(&self, kind: &str) -> String {
+        let (_, prefix, plural, _) = entry(kind);
+        let list = self.done("GET", &format!("{prefix}/{plural}?limit=1"), "", b"");
+        list["metadata"]["resourceVersion"].as_str().expect("lists have a resource version").to_owned()
+    }
+
+    /// What a watch of a kind from `version` on says within a second: its status or its events, as text.
+    pub fn watch(&self, kind: &str, version: &str) -> io::Result<Response> {
+        let (_, prefix, plural, _) = entry(kind);
+        self.get(&format!("{prefix}/{plural}?watch=1&timeoutSeconds=1&resourceVersion={version}"))
+    }
+
+    /// Any path, as it is.
+    pub fn get(&self, target: &str) -> io::Result<Response> {
+        self.send("GET", target, "", b"")
+    }
+
+    #[track_caller]
+    fn patch_apply(&self, path: &str, object: &Value) {
+        let target = format!("{path}?fieldManager=tests&force=true");
+        self.done("PATCH", &target, "application/apply-patch+yaml", object.to_string().as_bytes());
+    }
+
+    #[track_caller]
+    fn done(&self, method: &str, target: &str, content: &str, body: &[u8]) -> Value {
+        let response = self.send(method, target, content, body).expect("the API server answers");
+        succeeded(method, target, &response)
+    }
+
+    /// Sends over the kept connection; should that have been closed meanwhile, once more over a new one.
+    fn send(&self, method: &str, target: &str, content: &str, body: &[u8]) -> io::Result<Response> {
+        let mut kept = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(mut connection) = kept.take()
+            && let Ok(response) = self.exchange(&mut connection, method, target, content, body)
+        {
+            *kept = Some(connection);
+            return Ok(response);
+        }
+        let mut connection = Connection::tls(self.address, &self.address.ip().to_string(), &self.trust)?;
+        let response = self.exchange(&mut connection, method, target, content, body)?;
+        *kept = Some(connection);
+        Ok(response)
+    }
+
+    fn exchange(
+        &self,
+        connection: &mut Connection,
+        method: &str,
+        target: &str,
+        content: &str,
+        body: &[u8],
+    ) -> io::Result<Response> {
+        let (host, bearer) = (self.address.to_string(), format!("Bearer {}", self.token));
+        let mut headers = vec![("host", host.as_str()), ("authorization", bearer.as_str())];
+        if !content.is_empty() {
+            headers.push(("content-type", content));
+        }
+        connection.send(method, target, &headers, body)
+    }
+}
+
+/// The documents of a YAML text.
+pub fn documents(manifest: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(manifest).unwrap_or_else(|error| panic!("{error}\nin {manifest}"))
+}
+
+fn entry(kind: &str) -> (&'static str, &'static str, &'static str, bool) {
+    *KINDS.iter().find(|entry| entry.0 == kind).unwrap_or_else(|| panic!("{kind} is not in KINDS"))
+}
+
+fn path(kind: &str, namespace: &str, name: &str) -> String {
+    match entry(kind) {
+        (_, prefix, plural, true) => format!("{prefix}/namespaces/{namespace}/{plural}/{name}"),
+        (_, prefix, plural, false) => format!("{prefix}/{plural}/{name}"),
+    }
+}
+
+fn path_of(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let kind = text(&object["kind"]).unwrap_or_else(|| panic!("no kind: {object}"));
+    let name = text(&object["metadata"]["name"]).unwrap_or_else(|| panic!("no name: {object}"));
+    let namespace = text(&object["metadata"]["namespace"]).unwrap_or_else(|| "default".to_owned());
+    path(&kind, &namespace, &name)
+}
+
+#[track_caller]
+fn succeeded(method: &str, target: &str, response: &Response) -> Value {
+    let text = response.text();
+    assert!(response.status < 300, "{method} {target}: {} {text}", response.status);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {target}: {error}: {text}"))
+}

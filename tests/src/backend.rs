@@ -1,0 +1,78 @@
+//! What runs in the Pods that never run: a web server on a Pod's address that says who it is and what it was asked.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A web server on its own address. Dropping it closes its port and every connection.
+pub struct Backend {
+    address: SocketAddr,
+    stage: Arc<Stage>,
+}
+
+struct Stage {
+    name: String,
+    open: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+impl Backend {
+    /// Listens on `address` and answers every request with 200, the header `x-backend: <name>` and the request's own
+    /// head as body.
+    pub fn start(name: &str, address: &str) -> Backend {
+        let address: SocketAddr = address.parse().expect("tests name well-formed addresses");
+        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        let stage = Stage { name: name.to_owned(), open: AtomicBool::new(true), streams: Mutex::default() };
+        let stage = Arc::new(stage);
+        let shared = stage.clone();
+        std::thread::spawn(move || shared.accept(&listener));
+        Backend { address, stage }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.stage.open.store(false, Ordering::SeqCst);
+        // Wakes the accepting thread, which then sees that it should end and closes the port.
+        let _ = TcpStream::connect(self.address);
+        for stream in self.stage.streams.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Stage {
+    fn accept(self: Arc<Self>, listener: &TcpListener) {
+        for stream in listener.incoming().flatten() {
+            if !self.open.load(Ordering::SeqCst) {
+                return;
+            }
+            if let Ok(copy) = stream.try_clone() {
+                self.streams.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(copy);
+            }
+            let stage = self.clone();
+            std::thread::spawn(move || stage.serve(stream));
+        }
+    }
+
+    /// Ends at the first error: the other side has closed, which is how connections end.
+    fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        loop {
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                if reader.read_line(&mut head)? == 0 {
+                    return Ok(());
+                }
+            }
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+            });
+            io::copy(&mut (&mut reader).take(length.unwrap_or(0)), &mut io::sink())?;
+            let (name, size) = (&self.name, head.len());
+            write!(stream, "HTTP/1.1 200 OK\r\nx-backend: {name}\r\ncontent-length: {size}\r\n\r\n{head}")?;
+        }
+    }
+}

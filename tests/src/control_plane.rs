@@ -1,0 +1,276 @@
+//! A real control plane: etcd, kube-apiserver and kube-controller-manager, each a process of its own, so that a test
+//! can stop, kill and start each alone.
+//!
+//! Ports are fixed, since the network they are on is the test's own ([`crate::namespace`]).
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::credentials::{self, Authority};
+use crate::http::{Connection, Trust};
+use crate::process::Process;
+use crate::wait;
+
+/// The cluster address of the API server: the first of the service range.
+pub const API_SERVER: &str = "10.96.0.1";
+
+const ETCD: &str = "127.0.0.1:2379";
+
+/// How long a program of the control plane may take until it answers. Three seconds on an idle machine.
+const START: Duration = Duration::from_secs(60);
+
+/// Reads what Portolan needs to read, and nothing else: the permissions that its service account has in a cluster.
+const READER: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: portolan }
+rules:
+- { apiGroups: [''], resources: [namespaces, services, pods, secrets, configmaps], verbs: [list, watch] }
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
+- { apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [list, watch] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: portolan }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: portolan }
+subjects:
+- { apiGroup: rbac.authorization.k8s.io, kind: User, name: portolan }
+---
+# The endpoint slice controller wants to know the node of every Pod.
+apiVersion: v1
+kind: Node
+metadata: { name: node-1 }
+";
+
+/// One API server on one port. Two of them can share the same etcd.
+pub struct ApiServer {
+    binary: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    process: Option<Process>,
+}
+
+/// The whole of it.
+pub struct ControlPlane {
+    /// The API server that everything talks to, on port 6443.
+    pub server: ApiServer,
+    /// The administrator's way to it.
+    pub api: Api,
+    binary: PathBuf,
+    folder: PathBuf,
+    etcd: Option<Process>,
+    controllers: Option<Process>,
+}
+
+impl ControlPlane {
+    /// Starts all three and waits until the API server is ready. `folder` keeps data, keys and logs.
+    pub fn start(binary: &Path, folder: &Path) -> ControlPlane {
+        let authority = Authority::new("portolan tests");
+        write_credentials(folder, &authority);
+        let server = ApiServer::new(binary, folder, 6443);
+        let api = Api::new(server.address(), Trust::Authority(authority.der()), "admin-token");
+        let (binary, folder) = (binary.to_owned(), folder.to_owned());
+        let mut plane = ControlPlane { server, api, binary, folder, etcd: None, controllers: None };
+        plane.heal();
+        plane.api.apply(READER);
+        plane
+    }
+
+    /// Starts whatever does not run: after a case that has left something stopped.
+    pub fn heal(&mut self) {
+        if self.etcd.as_mut().is_none_or(|process| process.ended().is_some()) {
+            self.etcd = Some(self.start_etcd());
+        }
+        self.server.start(&[]);
+        if self.controllers.as_mut().is_none_or(|process| process.ended().is_some()) {
+            self.controllers = Some(self.start_controllers());
+        }
+    }
+
+    /// Another API server on the same etcd, not started yet: what the cluster is changed through while the first is
+    /// away.
+    pub fn second_server(&self) -> ApiServer {
+        ApiServer::new(&self.binary, &self.folder, 6444)
+    }
+
+    /// A kubeconfig file for a user of `tokens.csv` (`admin`, `portolan`, `guest`) at the server on `port`.
+    pub fn kubeconfig(&self, user: &str, port: u16) -> PathBuf {
+        let path = self.folder.join(format!("{user}-{port}.kubeconfig"));
+        let authority = self.authority();
+        let server = format!("https://127.0.0.1:{port}");
+        let text = credentials::kubeconfig(&server, &authority.to_string_lossy(), &format!("{user}-token"));
+        fs::write(&path, text).expect("the scratch folder is writable");
+        path
+    }
+
+    /// The file of the authority's certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    /// Runs the real kubectl to its end.
+    pub fn kubectl(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(&self.binary);
+        command.arg("kubectl").args(words).env("HOME", &self.folder);
+        command.output().expect("the control plane's binary runs")
+    }
+
+    /// Has etcd forget every version before now: a watch from an older one gets 410 Gone.
+    pub fn compact(&self) {
+        let status = etcd_call("/v3/maintenance/status", &json!({}));
+        let revision = &status["header"]["revision"];
+        etcd_call("/v3/kv/compaction", &json!({ "revision": revision, "physical": true }));
+    }
+
+    /// What the API server has done for `user` so far: one line per request, `verb resource code user-agent`.
+    pub fn audit(&self, user: &str) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.join("audit.log")).unwrap_or_default();
+        // The last line may be half written.
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events
+            .filter(|event| event["user"]["username"] == user)
+            .map(|event| {
+                let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+                let (verb, resource) = (word(&event["verb"]), word(&event["objectRef"]["resource"]));
+                format!("{verb} {resource} {}", event["responseStatus"]["code"])
+            })
+            .collect()
+    }
+
+    fn start_etcd(&self) -> Process {
+        let mut command = Command::new(&self.binary);
+        let url = format!("http://{ETCD}");
+        command
+            .args([
+                "etcd",
+                "--unsafe-no-fsync",
+                "--log-level",
+                "warn",
+                "--listen-peer-urls",
+                "http://127.0.0.1:2380",
+            ])
+            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url, "--data-dir"])
+            .arg(self.folder.join("etcd"));
+        Process::start("etcd", command, &self.folder)
+    }
+
+    fn start_controllers(&self) -> Process {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["kube-controller-manager", "--leader-elect=false", "--secure-port", "0"])
+            .args(["--controllers", "endpointslice-controller,namespace-controller"])
+            .args(["--kube-api-qps", "500", "--kube-api-burst", "1000", "--kubeconfig"])
+            .arg(self.kubeconfig("admin", self.server.port));
+        Process::start("kube-controller-manager", command, &self.folder)
+    }
+}
+
+impl ApiServer {
+    fn new(binary: &Path, folder: &Path, port: u16) -> ApiServer {
+        ApiServer { binary: binary.to_owned(), folder: folder.to_owned(), port, process: None }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// Starts it with these flags on top of the usual ones and waits until it is ready. Nothing if it runs already.
+    pub fn start(&mut self, flags: &[&str]) {
+        if self.process.as_mut().is_some_and(|process| process.ended().is_none()) {
+            return;
+        }
+        let name = format!("kube-apiserver-{}", self.port);
+        let mut process = Process::start(&name, self.command(flags), &self.folder);
+        let address = self.address();
+        wait::until("a ready API server", START, || {
+            if let Some(status) = process.ended() {
+                return Err(format!("{status}"));
+            }
+            let mut connection =
+                Connection::tls(address, "localhost", &Trust::Anyone).map_err(|error| error.to_string())?;
+            let headers = [("host", "localhost"), ("authorization", "Bearer admin-token")];
+            let response =
+                connection.send("GET", "/readyz", &headers, b"").map_err(|error| error.to_string())?;
+            if response.status == 200 { Ok(()) } else { Err(response.text()) }
+        });
+        self.process = Some(process);
+    }
+
+    /// Ends it by SIGTERM, as an upgrade does.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop();
+        }
+    }
+
+    /// Ends it by SIGKILL, as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    fn command(&self, flags: &[&str]) -> Command {
+        let file = |name: &str| self.folder.join(name).to_string_lossy().into_owned();
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["kube-apiserver", "--etcd-servers", &format!("http://{ETCD}")])
+            .args(["--bind-address", "0.0.0.0", "--secure-port", &self.port.to_string()])
+            // Where nobody answers; its own address would be refused for lying in 127.0.0.0/8.
+            .args(["--advertise-address", "10.244.255.1", "--endpoint-reconciler-type", "none"])
+            .args(["--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/108"])
+            .args(["--service-account-issuer", "https://kubernetes.default.svc"])
+            .args(["--service-account-key-file", &file("sa.pub")])
+            .args(["--service-account-signing-key-file", &file("sa.key")])
+            .args(["--tls-cert-file", &file("server.crt"), "--tls-private-key-file", &file("server.key")])
+            .args(["--token-auth-file", &file("tokens.csv"), "--authorization-mode", "RBAC"])
+            .args(["--audit-policy-file", &file("audit.yaml"), "--audit-log-path", &file("audit.log")])
+            // Pods here have no service account: nobody runs them.
+            .args(["--disable-admission-plugins", "ServiceAccount"])
+            .args(flags);
+        command
+    }
+}
+
+fn write_credentials(folder: &Path, authority: &Authority) {
+    let server = authority.certify(&[
+        "localhost",
+        "127.0.0.1",
+        API_SERVER,
+        "kubernetes.default",
+        "kubernetes.default.svc",
+    ]);
+    let (private, public) = credentials::token_keys();
+    let tokens = "admin-token,admin,1,\"system:masters\"\nportolan-token,portolan,2\nguest-token,guest,3\n";
+    let audit = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{ level: Metadata }]\n";
+    let files = [
+        ("ca.crt", authority.pem()),
+        ("server.crt", server.certificate),
+        ("server.key", server.key),
+        ("sa.key", private),
+        ("sa.pub", public),
+        ("tokens.csv", tokens.to_owned()),
+        ("audit.yaml", audit.to_owned()),
+    ];
+    for (name, text) in files {
+        fs::write(folder.join(name), text).expect("the scratch folder is writable");
+    }
+}
+
+/// etcd's gRPC service as JSON over HTTP.
+fn etcd_call(path: &str, body: &Value) -> Value {
+    let address: SocketAddr = ETCD.parse().expect("it is an address");
+    let mut connection = Connection::plain(address).expect("etcd listens");
+    let headers = [("host", ETCD), ("content-type", "application/json")];
+    let response =
+        connection.send("POST", path, &headers, body.to_string().as_bytes()).expect("etcd answers");
+    assert_eq!(response.status, 200, "{path}: {}", response.text());
+    serde_json::from_str(&response.text()).expect("etcd's gateway speaks JSON")
+}

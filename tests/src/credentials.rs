@@ -1,0 +1,85 @@
+//! Who is who on the control plane: its certificate authority, its token keys, its users.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::pki_types::CertificateDer;
+
+/// A certificate authority that lives as long as the test.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate with its key, as a TLS Secret or a server's files hold them.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// `tls.crt`
+    pub certificate: String,
+    /// `tls.key`
+    pub key: String,
+    /// The certificate as it goes over the wire.
+    pub der: CertificateDer<'static>,
+}
+
+impl Authority {
+    /// Makes an authority of its own key.
+    pub fn new(name: &str) -> Authority {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let issuer = CertifiedIssuer::self_signed(params, key()).expect("the parameters are complete");
+        Authority { issuer }
+    }
+
+    /// Signs a server certificate for these names and addresses.
+    pub fn certify(&self, names: &[&str]) -> Certified {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names.clone()).expect("tests name well-formed hosts");
+        params.distinguished_name.push(DnType::CommonName, names.first().cloned().unwrap_or_default());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = key();
+        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are complete");
+        Certified { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
+    }
+
+    /// The authority's own certificate as PEM.
+    pub fn pem(&self) -> String {
+        self.issuer.as_ref().pem()
+    }
+
+    /// The authority's own certificate as it goes over the wire.
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.issuer.as_ref().der().clone()
+    }
+}
+
+/// A key pair for signing service account tokens: private and public half as PEM.
+pub fn token_keys() -> (String, String) {
+    let key = key();
+    (key.serialize_pem(), key.public_key_pem())
+}
+
+/// A kubeconfig for one user of one server; `authority` is the file of its certificate.
+pub fn kubeconfig(server: &str, authority: &str, token: &str) -> String {
+    format!(
+        r#"apiVersion: v1
+kind: Config
+current-context: test
+contexts:
+- name: test
+  context: {{ cluster: test, user: test }}
+clusters:
+- name: test
+  cluster: {{ server: "{server}", certificate-authority: "{authority}" }}
+users:
+- name: test
+  user: {{ token: "{token}" }}
+"#
+    )
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("the machine has randomness")
+}

@@ -1,0 +1,215 @@
+//! A DNS client whose answers are text: a table of names, types and what they should say.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::str::FromStr;
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+
+use crate::wait;
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A server to ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Server(pub SocketAddr);
+
+/// How a query travels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    /// One datagram each way.
+    Udp,
+    /// A connection of its own.
+    Tcp,
+}
+
+impl Server {
+    /// Asks once; checks that the reply is one to this query.
+    pub fn ask(&self, way: Way, name: &str, kind: RecordType) -> io::Result<Message> {
+        let mut query = Message::query();
+        let id = query.metadata.id;
+        query.metadata.recursion_desired = true;
+        let mut edns = Edns::new();
+        edns.set_max_payload(4096);
+        query.set_edns(edns);
+        let asked = Name::from_ascii(name).map_err(io::Error::other)?;
+        query.add_query(Query::query(asked.clone(), kind));
+        let packet = query.to_vec().map_err(io::Error::other)?;
+        let reply = match way {
+            Way::Udp => self.over_udp(&packet)?,
+            Way::Tcp => self.over_tcp(&packet)?,
+        };
+        let reply = Message::from_vec(&reply).map_err(io::Error::other)?;
+        let repeated = reply.queries.first().is_some_and(|query| query.name == asked);
+        match reply.metadata.id == id && repeated {
+            true => Ok(reply),
+            false => Err(io::Error::other(format!("a reply to something else: {reply:?}"))),
+        }
+    }
+
+    /// What a name has to say about one type, in the words of [`Server::expect`].
+    pub fn says(&self, way: Way, name: &str, kind: RecordType) -> String {
+        match self.ask(way, name, kind) {
+            Ok(reply) => summary(&reply, kind),
+            Err(error) => format!("no reply over {way:?}: {error}"),
+        }
+    }
+
+    /// Waits until every row of `table` is what the server says over UDP, then asks all again over TCP.
+    ///
+    /// A row is `NAME TYPE = ANSWER`. An answer is the data of all records in sorted order with commas between,
+    /// another type than the one asked for named before its data, or `NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED`.
+    #[track_caller]
+    pub fn expect(&self, limit: Duration, table: &str) {
+        let rows = rows(table);
+        wait::until("the answers", limit, || self.check(Way::Udp, &rows));
+        if let Err(problem) = self.check(Way::Tcp, &rows) {
+            panic!("UDP agrees, TCP does not: {problem}");
+        }
+    }
+
+    /// Checks every row of `table` over UDP once.
+    pub fn matches(&self, table: &str) -> Result<(), String> {
+        self.check(Way::Udp, &rows(table))
+    }
+
+    fn check(&self, way: Way, rows: &[Row<'_>]) -> Result<(), String> {
+        let wrong: Vec<String> = rows.iter().filter_map(|row| row.problem(self, way)).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(format!("\n  {}", wrong.join("\n  "))) }
+    }
+
+    fn over_udp(&self, packet: &[u8]) -> io::Result<Vec<u8>> {
+        let any: SocketAddr = if self.0.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
+        let socket = UdpSocket::bind(any)?;
+        // A connected socket hears only the address asked: a reply from another one of the server's is lost, as in
+        // every stub resolver.
+        socket.connect(self.0)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.send(packet)?;
+        let mut reply = vec![0; 65535];
+        let length = socket.recv(&mut reply)?;
+        reply.truncate(length);
+        Ok(reply)
+    }
+
+    /// RFC 1035 section 4.2.2: two bytes of length before each message.
+    fn over_tcp(&self, packet: &[u8]) -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&self.0, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let length = u16::try_from(packet.len()).map_err(io::Error::other)?;
+        stream.write_all(&[&length.to_be_bytes(), packet].concat())?;
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut reply = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut reply)?;
+        Ok(reply)
+    }
+}
+
+struct Row<'a> {
+    name: &'a str,
+    kind: RecordType,
+    wanted: BTreeSet<&'a str>,
+}
+
+impl Row<'_> {
+    fn problem(&self, server: &Server, way: Way) -> Option<String> {
+        let Row { name, kind, wanted } = self;
+        let said = server.says(way, name, *kind);
+        let heard: BTreeSet<&str> = said.split(", ").collect();
+        (heard != *wanted).then(|| {
+            let wanted: Vec<&str> = wanted.iter().copied().collect();
+            format!("{name} {kind}: said {said:?}, wanted {:?}", wanted.join(", "))
+        })
+    }
+}
+
+fn rows(table: &str) -> Vec<Row<'_>> {
+    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
+    let rows: Vec<Row<'_>> = lines.map(row).collect();
+    assert!(!rows.is_empty(), "a table without rows proves nothing");
+    rows
+}
+
+fn row(line: &str) -> Row<'_> {
+    let (question, answer) = line.split_once(" = ").unwrap_or_else(|| panic!("no ` = ` in row {line:?}"));
+    let (name, kind) = question.trim().split_once(' ').unwrap_or_else(|| panic!("no type in row {line:?}"));
+    let kind = RecordType::from_str(kind.trim()).unwrap_or_else(|_| panic!("no record type in row {line:?}"));
+    Row { name, kind, wanted: answer.trim().split(", ").collect() }
+}
+
+fn summary(reply: &Message, kind: RecordType) -> String {
+    let soa = reply.authorities.iter().any(|record| record.record_type() == RecordType::SOA);
+    match reply.metadata.response_code {
+        // RFC 2308 section 5: without its SOA a negative answer cannot be cached.
+        ResponseCode::NXDomain if soa => return "NXDOMAIN".to_owned(),
+        ResponseCode::NXDomain => return "NXDOMAIN without SOA".to_owned(),
+        ResponseCode::NoError => {}
+        ResponseCode::ServFail => return "SERVFAIL".to_owned(),
+        ResponseCode::Refused => return "REFUSED".to_owned(),
+        other => return format!("{other:?}"),
+    }
+    if reply.answers.is_empty() {
+        return if soa { "NODATA".to_owned() } else { "NODATA without SOA".to_owned() };
+    }
+    let said = reply.answers.iter().map(|record| match record.record_type() {
+        own if own == kind => record.data.to_string(),
+        other => format!("{other} {}", record.data),
+    });
+    let mut said: Vec<String> = said.collect();
+    said.sort();
+    said.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::op::OpCode;
+    use hickory_proto::rr::rdata::{A, CNAME, SOA};
+    use hickory_proto::rr::{RData, Record};
+
+    use super::*;
+
+    fn reply(code: ResponseCode) -> Message {
+        let mut reply = Message::response(1, OpCode::Query);
+        reply.metadata.response_code = code;
+        reply
+    }
+
+    fn record(data: RData) -> Record {
+        Record::from_rdata(Name::from_ascii("x.").unwrap(), 5, data)
+    }
+
+    #[test]
+    fn a_reply_reads_as_one_line() {
+        let name = Name::from_ascii("ns.").unwrap();
+        let soa = RData::SOA(SOA::new(name.clone(), name, 1, 2, 3, 4, 5));
+        let address = |last| RData::A(A(Ipv4Addr::new(10, 0, 0, last)));
+
+        let mut answered = reply(ResponseCode::NoError);
+        answered.add_answers([record(address(2)), record(address(1))]);
+        assert_eq!(summary(&answered, RecordType::A), "10.0.0.1, 10.0.0.2");
+        answered.add_answer(record(RData::CNAME(CNAME(Name::from_ascii("y.").unwrap()))));
+        assert_eq!(summary(&answered, RecordType::A), "10.0.0.1, 10.0.0.2, CNAME y.");
+
+        for (code, words) in [(ResponseCode::NXDomain, "NXDOMAIN"), (ResponseCode::NoError, "NODATA")] {
+            let mut negative = reply(code);
+            assert_eq!(summary(&negative, RecordType::A), format!("{words} without SOA"));
+            negative.add_authority(record(soa.clone()));
+            assert_eq!(summary(&negative, RecordType::A), words);
+        }
+        assert_eq!(summary(&reply(ResponseCode::ServFail), RecordType::A), "SERVFAIL");
+    }
+
+    #[test]
+    fn a_row_holds_answers_in_any_order() {
+        let row = row("web.shop.svc.cluster.local   SRV = 0 50 80 b., 0 50 80 a.");
+        assert_eq!((row.name, row.kind), ("web.shop.svc.cluster.local", RecordType::SRV));
+        assert!(row.wanted.into_iter().eq(["0 50 80 a.", "0 50 80 b."]));
+    }
+}

@@ -1,0 +1,112 @@
+//! A network and mounts of the test's own: pod and service addresses are local, port 53 is free, and
+//! `/etc/resolv.conf` says what the test wants, while the machine around notices nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+/// Ranges that become local: every address in them can be bound and reached.
+const RANGES: [&str; 4] = ["10.244.0.0/16", "10.96.0.0/16", "fd00:10:244::/64", "fd00:10:96::/108"];
+
+/// An address that the loopback interface carries by name, so that programs find one that is not a loopback address.
+pub const OWN_ADDRESS: &str = "10.244.0.2";
+
+/// Where a Pod finds its service account.
+pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// Moves this process, and what it starts from now on, into namespaces of its own. There is no way back.
+///
+/// Root does so directly; anybody else becomes root of a user namespace first. Must run before any thread is
+/// started: the kernel moves only the calling one. The error says what is missing.
+pub fn enter() -> Result<(), String> {
+    let own = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+    let (user, group) = (geteuid(), getegid());
+    match unshare(own) {
+        Ok(()) => {}
+        Err(Errno::EPERM) => {
+            unshare(own | CloneFlags::CLONE_NEWUSER).map_err(|error| {
+                format!(
+                    "network and user namespaces: {error}; wanted root, or a kernel that lets anyone make \
+                     user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces)"
+                )
+            })?;
+            write("/proc/self/setgroups", "deny")?;
+            write("/proc/self/uid_map", &format!("0 {user} 1"))?;
+            write("/proc/self/gid_map", &format!("0 {group} 1"))?;
+        }
+        Err(error) => return Err(format!("network namespaces: {error}")),
+    }
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .map_err(|error| format!("private mounts: {error}"))?;
+
+    ip(&["link", "set", "lo", "up"])?;
+    for range in RANGES {
+        ip(&["route", "add", "local", range, "dev", "lo"])?;
+    }
+    ip(&["address", "add", &format!("{OWN_ADDRESS}/32"), "dev", "lo"])?;
+
+    // The place of the service account must not be made on the machine's own disk.
+    let resolver = resolver_file();
+    mount(Some("tmpfs"), "/var/run", Some("tmpfs"), MsFlags::empty(), none)
+        .map_err(|error| format!("an empty /var/run: {error}"))?;
+    fs::create_dir_all(SERVICE_ACCOUNT).map_err(|error| format!("{SERVICE_ACCOUNT}: {error}"))?;
+    if !resolver.exists() {
+        let folder = resolver.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        write(&resolver.to_string_lossy(), "")?;
+    }
+    Ok(())
+}
+
+/// A file lying over `/etc/resolv.conf` for as long as this value lives.
+pub struct ResolvConf {
+    target: PathBuf,
+}
+
+impl ResolvConf {
+    /// Gives every program started here these resolver settings; `folder` keeps the file.
+    pub fn lay(text: &str, folder: &Path) -> ResolvConf {
+        let target = resolver_file();
+        let file = folder.join("resolv.conf");
+        fs::write(&file, text).expect("the scratch folder is writable");
+        let none: Option<&str> = None;
+        mount(Some(&file), &target, none, MsFlags::MS_BIND, none)
+            .expect("root of this mount namespace may bind");
+        ResolvConf { target }
+    }
+}
+
+impl Drop for ResolvConf {
+    fn drop(&mut self) {
+        // Lazily: a program that has the file open keeps it, everybody else sees the one beneath.
+        let _ = umount2(&self.target, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Where `/etc/resolv.conf` really is: often a link into `/run`.
+fn resolver_file() -> PathBuf {
+    let path = Path::new("/etc/resolv.conf");
+    match fs::read_link(path) {
+        Ok(link) => Path::new("/etc").join(link),
+        Err(_) => path.to_owned(),
+    }
+}
+
+fn ip(words: &[&str]) -> Result<(), String> {
+    let said = Command::new("ip").args(words).output();
+    let output = said.map_err(|error| format!("`ip` (Debian package iproute2): {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("`ip {}`: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+fn write(path: &str, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{path}: {error}"))
+}

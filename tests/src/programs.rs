@@ -1,0 +1,102 @@
+//! The programs under test and around it: Kubernetes in one binary, and `portolan` itself.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+/// Kubernetes' release that `tests/cluster/go.mod` names; kubectl refuses to work without knowing it.
+const KUBERNETES: &str = "1.35.4";
+
+/// The control plane's binary, built from `tests/cluster` where the cache has none of these sources yet.
+///
+/// The cache is `$XDG_CACHE_HOME/portolan` (else `~/.cache/portolan`), outside the checkout, because the build takes
+/// minutes and `cargo clean` should not throw it away. A file lock makes test runs side by side build it once.
+pub fn cluster() -> Result<PathBuf, String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
+    let folder = cache()?.join(format!("cluster-{}", fingerprint(&sources)?));
+    let binary = folder.join("cluster");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let lock = File::create(folder.join("lock")).map_err(|error| format!("{}: {error}", folder.display()))?;
+    if lock.try_lock().is_err() {
+        eprintln!("waiting for another run that builds the control plane");
+        lock.lock().map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    if !binary.exists() {
+        build_cluster(&sources, &folder.join("building"))?;
+        let moved = fs::rename(folder.join("building"), &binary);
+        moved.map_err(|error| format!("{}: {error}", binary.display()))?;
+    }
+    Ok(binary)
+}
+
+/// The `portolan` binary of the same profile and target folder as this test, brought up to date by cargo.
+///
+/// `PORTOLAN_BINARY` names another one to test instead.
+pub fn portolan() -> Result<PathBuf, String> {
+    if let Some(path) = env::var_os("PORTOLAN_BINARY") {
+        return Ok(path.into());
+    }
+    let test = env::current_exe().map_err(|error| format!("the test's own path: {error}"))?;
+    let folder = test.ancestors().nth(2).ok_or("the test lies outside a target folder")?;
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let target = folder.parent().ok_or("the test lies outside a target folder")?;
+    let status = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(["build", "--quiet", "--package", "portolan", "--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(folder.join("portolan")),
+        Ok(status) => Err(format!("cargo build --package portolan: {status}")),
+        Err(error) => Err(format!("cargo: {error}")),
+    }
+}
+
+fn build_cluster(sources: &Path, binary: &Path) -> Result<(), String> {
+    eprintln!("building Kubernetes {KUBERNETES} from {} (once; minutes)", sources.display());
+    let start = Instant::now();
+    let version = "k8s.io/component-base/version";
+    let mut numbers = KUBERNETES.split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let stamp = format!(
+        "-s -w -X {version}.gitVersion=v{KUBERNETES} -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
+    );
+    let status = Command::new("go")
+        .args(["build", "-trimpath", "-ldflags", &stamp, "-o"])
+        .arg(binary)
+        .arg(".")
+        .env("CGO_ENABLED", "0")
+        .current_dir(sources)
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("the Go toolchain (`go`, 1.25 or newer, https://go.dev/dl): {error}"))?;
+    if !status.success() {
+        return Err(format!("go build in {}: {status}", sources.display()));
+    }
+    eprintln!("built in {:.0?}", start.elapsed());
+    Ok(())
+}
+
+fn cache() -> Result<PathBuf, String> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let base = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from).or_else(home);
+    Ok(base.ok_or("a cache folder: neither XDG_CACHE_HOME nor HOME is set")?.join("portolan"))
+}
+
+fn fingerprint(sources: &Path) -> Result<String, String> {
+    let mut digest = Sha256::new();
+    for name in ["go.mod", "go.sum", "main.go"] {
+        let path = sources.join(name);
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        digest.update((bytes.len() as u64).to_be_bytes());
+        digest.update(bytes);
+    }
+    Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,144 @@
+//! The wire between Portolan and the API server, with a hand on it: cut it, or hold it in the middle of a list.
+//!
+//! Bytes pass as they are, TLS and all; what the API server says is never made up here.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// A listener on the loopback interface that passes everything on to one address.
+pub struct Relay {
+    port: u16,
+    wire: Arc<Wire>,
+}
+
+struct Wire {
+    target: SocketAddr,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    cut: bool,
+    /// Hold a connection when the server has sent this much over it.
+    limit: Option<usize>,
+    held: bool,
+    streams: Vec<TcpStream>,
+}
+
+impl Relay {
+    /// Starts passing on.
+    pub fn start(target: SocketAddr) -> Relay {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let wire = Wire { target, state: Mutex::default(), changed: Condvar::new() };
+        let wire = Arc::new(wire);
+        let shared = wire.clone();
+        // Ends with the test: a relay without its owner passes nothing on, so nobody misses the port.
+        std::thread::spawn(move || shared.accept(&listener));
+        Relay { port, wire }
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Breaks every connection and refuses new ones.
+    pub fn cut(&self) {
+        let mut state = self.wire.lock();
+        state.cut = true;
+        self.wire.close(&mut state);
+    }
+
+    /// Passes on again, without a limit.
+    pub fn mend(&self) {
+        let mut state = self.wire.lock();
+        (state.cut, state.limit, state.held) = (false, None, false);
+        self.wire.changed.notify_all();
+    }
+
+    /// From now on holds a connection as soon as the server has sent `bytes` over it.
+    pub fn hold_after(&self, bytes: usize) {
+        self.wire.lock().limit = Some(bytes);
+    }
+
+    /// Waits until a connection is held.
+    #[track_caller]
+    pub fn wait_until_held(&self, limit: Duration) {
+        let state = self.wire.lock();
+        let (state, _) = self
+            .wire
+            .changed
+            .wait_timeout_while(state, limit, |state| !state.held)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        assert!(state.held, "no connection has carried as many bytes as it should within {limit:?}");
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+impl Wire {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn accept(self: Arc<Self>, listener: &TcpListener) {
+        for client in listener.incoming().flatten() {
+            let wire = self.clone();
+            std::thread::spawn(move || wire.pass(client));
+        }
+    }
+
+    fn pass(self: Arc<Self>, client: TcpStream) -> io::Result<()> {
+        let server = TcpStream::connect(self.target)?;
+        {
+            let mut state = self.lock();
+            state.streams.extend([client.try_clone()?, server.try_clone()?]);
+            if state.cut {
+                self.close(&mut state);
+                return Ok(());
+            }
+        }
+        let (upward, from) = (server.try_clone()?, client.try_clone()?);
+        std::thread::spawn(move || copy(from, upward, |_| ()));
+        copy(server, client, |sent| self.hold(sent));
+        Ok(())
+    }
+
+    /// Stays here while the connection is over its limit and neither cut nor mended.
+    fn hold(&self, sent: usize) {
+        let mut state = self.lock();
+        while !state.cut && state.limit.is_some_and(|limit| sent > limit) {
+            state.held = true;
+            self.changed.notify_all();
+            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    fn close(&self, state: &mut State) {
+        for stream in state.streams.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        self.changed.notify_all();
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, mut before: impl FnMut(usize)) {
+    let (mut buffer, mut sent) = ([0; 16 * 1024], 0);
+    while let Ok(size @ 1..) = from.read(&mut buffer) {
+        sent += size;
+        before(sent);
+        if to.write_all(&buffer[..size]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}

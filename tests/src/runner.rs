@@ -1,0 +1,176 @@
+//! Runs cases one after the other on one shared stage and reports in libtest's words, so that cargo and people read
+//! them as they read other tests.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// A test on the stage `S`. Its name is the sentence that it proves.
+pub struct Case<S> {
+    /// `file::sentence`
+    pub name: &'static str,
+    /// Panics if the sentence is not true.
+    pub run: fn(&mut S),
+}
+
+/// A list of [`Case`]s from paths of functions: the path is the name.
+#[macro_export]
+macro_rules! cases {
+    ($($path:path),* $(,)?) => {
+        &[$($crate::runner::Case { name: stringify!($path), run: $path }),*]
+    };
+}
+
+/// Which cases to run and what to do with them: the part of libtest's command line that makes sense here.
+#[derive(Debug, Default, PartialEq)]
+pub struct Selection {
+    filters: Vec<String>,
+    skip: Vec<String>,
+    exact: bool,
+    list: bool,
+}
+
+impl Selection {
+    /// Reads libtest's arguments. Those that steer threads, colours and output are accepted without effect.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Selection, String> {
+        let mut selection = Selection::default();
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let (flag, value) = match argument.split_once('=') {
+                Some((flag, value)) if flag.starts_with("--") => (flag.to_owned(), Some(value.to_owned())),
+                _ => (argument, None),
+            };
+            let mut value =
+                || value.clone().or_else(|| arguments.next()).ok_or(format!("{flag} wants a value"));
+            match flag.as_str() {
+                "--list" => selection.list = true,
+                "--exact" => selection.exact = true,
+                "--skip" => selection.skip.push(value()?),
+                "--test-threads" | "--color" | "--format" | "-Z" => _ = value()?,
+                "--nocapture" | "--no-capture" | "--quiet" | "-q" | "--show-output" | "--include-ignored" => {
+                }
+                flag if flag.starts_with('-') => return Err(format!("unknown argument {flag}")),
+                _ => selection.filters.push(flag),
+            }
+        }
+        Ok(selection)
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        let matches =
+            |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
+        (self.filters.is_empty() || self.filters.iter().any(matches)) && !self.skip.iter().any(matches)
+    }
+}
+
+/// Runs the selected cases. `open` makes the stage, or says what is missing and all of them fail; `between` readies it
+/// for the next case.
+pub fn run<S>(
+    cases: &[Case<S>],
+    selection: &Selection,
+    open: impl FnOnce() -> Result<S, String>,
+    mut between: impl FnMut(&mut S),
+) -> ExitCode {
+    let chosen: Vec<&Case<S>> = cases.iter().filter(|case| selection.takes(case.name)).collect();
+    let left_out = cases.len() - chosen.len();
+    if selection.list {
+        chosen.iter().for_each(|case| println!("{}: test", case.name));
+        println!("\n{} tests, 0 benchmarks", chosen.len());
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} tests", chosen.len());
+    if chosen.is_empty() {
+        println!("\n{}", closing(0, &[], 0, left_out, Instant::now()));
+        return ExitCode::SUCCESS;
+    }
+
+    let start = Instant::now();
+    let mut failed: Vec<&str> = Vec::new();
+    let mut stage = match attempt(open).and_then(|opened| opened) {
+        Ok(stage) => Some(stage),
+        Err(missing) => {
+            eprintln!("the stage cannot be set: {missing}");
+            None
+        }
+    };
+    for case in &chosen {
+        let begun = Instant::now();
+        let outcome = match &mut stage {
+            None => Err("no stage".to_owned()),
+            Some(stage) => attempt(|| {
+                between(stage);
+                (case.run)(stage);
+            }),
+        };
+        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("test {} ... {word} ({:.2?})", case.name, begun.elapsed());
+        if outcome.is_err() {
+            failed.push(case.name);
+        }
+    }
+    drop(stage);
+
+    if !failed.is_empty() {
+        println!("\nfailures:\n    {}", failed.join("\n    "));
+    }
+    println!("\n{}", closing(chosen.len() - failed.len(), &failed, 0, left_out, start));
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs nothing and says so: each case by name, and the reason again in the closing lines.
+pub fn leave_out<S>(cases: &[Case<S>], selection: &Selection, reason: &str) -> ExitCode {
+    let chosen: Vec<&Case<S>> = cases.iter().filter(|case| selection.takes(case.name)).collect();
+    println!("\nrunning {} tests", chosen.len());
+    chosen.iter().for_each(|case| println!("test {} ... ignored, {reason}", case.name));
+    let left_out = cases.len() - chosen.len();
+    println!("\n{}", closing(0, &[], chosen.len(), left_out, Instant::now()));
+    println!("LEFT OUT: {} tests: {reason}", chosen.len());
+    ExitCode::SUCCESS
+}
+
+/// Turns a panic, which has printed its message already, into an error.
+fn attempt<T>(action: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(action)).map_err(|payload: Box<dyn Any + Send>| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+    })
+}
+
+fn closing(passed: usize, failed: &[&str], ignored: usize, left_out: usize, start: Instant) -> String {
+    let word = if failed.is_empty() { "ok" } else { "FAILED" };
+    format!(
+        "test result: {word}. {passed} passed; {} failed; {ignored} ignored; 0 measured; {left_out} filtered out; \
+         finished in {:.2}s\n",
+        failed.len(),
+        start.elapsed().as_secs_f64()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Selection, String> {
+        Selection::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn the_command_line_is_that_of_libtest() {
+        for (line, name, taken) in [
+            ("", "dns::a", true),
+            ("dns", "dns::a", true),
+            ("http", "dns::a", false),
+            ("http dns", "dns::a", true),
+            ("--exact dns", "dns::a", false),
+            ("--exact dns::a", "dns::a", true),
+            ("--skip dns::a", "dns::a", false),
+            ("--skip=dns::b --test-threads 1 --nocapture", "dns::a", true),
+        ] {
+            assert_eq!(parse(line).unwrap().takes(name), taken, "{line:?} on {name}");
+        }
+        assert!(parse("--list").unwrap().list);
+        assert_eq!(parse("--frobnicate"), Err("unknown argument --frobnicate".to_owned()));
+        assert_eq!(parse("--skip"), Err("--skip wants a value".to_owned()));
+    }
+}
