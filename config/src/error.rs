@@ -1,0 +1,80 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+
+use crate::place::Place;
+
+/// One mistake. Its first line reads as CoreDNS prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The line that has to change.
+    pub at: Place,
+    /// What is wrong, with the value that is.
+    pub what: String,
+    /// What would be right there; empty where `what` says it all.
+    pub wanted: String,
+}
+
+impl Error {
+    /// A mistake at a place.
+    pub fn new(at: &Place, what: impl Into<String>, wanted: impl Into<String>) -> Self {
+        Self { at: at.clone(), what: what.into(), wanted: wanted.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} - Error during parsing: {}", self.at, self.what)?;
+        if self.wanted.is_empty() { Ok(()) } else { write!(f, "; wanted {}", self.wanted) }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Every mistake that was found, in the order of the text; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(pub Vec<Error>);
+
+impl From<Error> for Errors {
+    fn from(error: Error) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for Errors {
+    /// A line for each mistake, and under it the line of the text that it is about.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{error}")?;
+            if !error.at.text().is_empty() {
+                write!(f, "\n    {}", error.at.text())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {}
+
+/// Something that loads and yet is hardly what its author meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The line it is about.
+    pub at: Place,
+    /// What is odd about it, and what it is taken for.
+    pub what: String,
+}
+
+impl Warning {
+    /// A warning about a place.
+    pub fn new(at: &Place, what: impl Into<String>) -> Self {
+        Self { at: at.clone(), what: what.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} - {}", self.at, self.what)
+    }
+}

@@ -1,0 +1,347 @@
+//! Tokens to the tree, by the grammar of coredns/caddy (caddyfile/parse.go).
+//!
+//! Where CoreDNS stops at the first mistake this goes on as long as the braces still tell where it is.
+
+use std::sync::Arc;
+
+use crate::corefile::{Corefile, Directive, ServerBlock};
+use crate::env;
+use crate::error::Errors;
+use crate::fingerprint::{self, RawBlock};
+use crate::input::Input;
+use crate::lexer::Token;
+use crate::loader::Loader;
+use crate::near::nearest;
+use crate::overlap;
+use crate::place::Place;
+use crate::word::Word;
+use crate::zone;
+
+/// No plugin nests deeper than two.
+const MAX_DEPTH: u32 = 16;
+
+/// What a Corefile is read against.
+pub struct Options<'a> {
+    /// The port of keys that name none: `-dns.port`.
+    pub dns_port: u16,
+    /// The directives there are; empty to accept any.
+    pub directives: &'a [&'a str],
+    /// The value of an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Default for Options<'_> {
+    /// Port 53, any directive, no environment.
+    fn default() -> Self {
+        Self { dns_port: 53, directives: &[], env: &|_| None }
+    }
+}
+
+impl Corefile {
+    /// Reads a Corefile. `name` is what its mistakes are reported under, and relative imports start from its folder.
+    pub fn parse(name: &str, text: &str, loader: &dyn Loader, options: &Options<'_>) -> Result<Self, Errors> {
+        let mut parser = Parser { input: Input::new(name, text, loader), options, raw: RawBlock::default() };
+        let (mut blocks, mut raw) = (Vec::new(), Vec::new());
+        while parser.input.peek().is_some() {
+            if let Some(block) = parser.server_block() {
+                blocks.push(block);
+                raw.push(std::mem::take(&mut parser.raw));
+            }
+        }
+        let Input { mut errors, warnings, .. } = parser.input;
+        errors.extend(overlap::check(&blocks));
+        if errors.is_empty() {
+            Ok(Self { blocks, fingerprint: fingerprint::of(&raw, name), warnings })
+        } else {
+            Err(Errors(errors))
+        }
+    }
+}
+
+struct Parser<'a> {
+    input: Input<'a>,
+    options: &'a Options<'a>,
+    raw: RawBlock,
+}
+
+/// Whether the server block goes on after a directive.
+#[derive(PartialEq)]
+enum Then {
+    More,
+    Closed,
+}
+
+impl Parser<'_> {
+    /// Reads `KEYS { … }`, or defines a snippet.
+    fn server_block(&mut self) -> Option<ServerBlock> {
+        self.raw = RawBlock::default();
+        let start = self.input.peek()?.at.clone();
+        let keys = self.key_words();
+        if self.input.peek().is_some()
+            && let [key] = keys.as_slice()
+            && let Some(name) = key.strip_prefix('(').and_then(|name| name.strip_suffix(')'))
+        {
+            self.snippet(name, &key.at);
+            return None;
+        }
+        let directives = if self.input.peek().is_some() { self.directives() } else { Vec::new() };
+        if keys.is_empty() {
+            if !directives.is_empty() {
+                self.input.warn(&start, "a server block without a key is ignored");
+            }
+            return None;
+        }
+        self.raw.keys = keys.iter().map(|key| key.text.clone()).collect();
+        let keys = keys.iter().flat_map(|key| self.server_keys(key)).collect();
+        Some(ServerBlock { keys, directives })
+    }
+
+    /// The words before the brace. Only a comma lets them go on in the next line.
+    fn key_words(&mut self) -> Vec<Word> {
+        let mut keys = Vec::new();
+        let mut comma = false;
+        while let Some(token) = self.input.peek().cloned() {
+            let text = self.fill(&token);
+            if text == "import" && token.starts_line {
+                self.input.next();
+                self.import();
+                continue;
+            }
+            if text == "{" {
+                if comma {
+                    let what = "Expected another address but had '{' - check for extra comma";
+                    self.input.error(&token.at, what, "a zone after the comma");
+                }
+                return keys;
+            }
+            self.input.next();
+            if !text.is_empty() {
+                comma = text.ends_with(',');
+                let text = text.strip_suffix(',').unwrap_or(&text).to_owned();
+                keys.push(Word { text, at: token.at });
+            }
+            if !comma && self.input.peek().is_none_or(|next| next.starts_line) {
+                return keys;
+            }
+        }
+        if comma {
+            self.unexpected_end("a zone after the comma");
+        }
+        keys
+    }
+
+    fn server_keys(&mut self, key: &Word) -> Vec<zone::ServerKey> {
+        match zone::keys(key, &key.at, self.options.dns_port) {
+            Ok(keys) => {
+                if keys.iter().any(|key| key.zone.contains([':', ',', '/'])) {
+                    let what = format!("'{key}' is taken for a name as it stands");
+                    self.input.warn(&key.at, what);
+                }
+                keys
+            }
+            Err(what) => {
+                self.input.error(&key.at, what, "ZONE, ZONE:PORT or a reverse range, e.g. 10.0.0.0/24");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Keeps what stands between the braces, as it is.
+    fn snippet(&mut self, name: &str, at: &Place) {
+        if self.input.peek().is_none_or(|token| &*token.text != "{") {
+            self.input.next();
+            self.syntax_error("{");
+            return self.input.stop();
+        }
+        self.input.next();
+        let mut tokens = Vec::new();
+        let mut open = 1;
+        while let Some(token) = self.input.next() {
+            match &*token.text {
+                "{" => open += 1,
+                "}" => open -= 1,
+                _ => {}
+            }
+            if open == 0 {
+                return self.input.define_snippet(name, at, tokens);
+            }
+            tokens.push(token);
+        }
+        self.syntax_error("}");
+    }
+
+    /// The directives up to the closing brace, or to the end of the text where no brace was opened.
+    fn directives(&mut self) -> Vec<Directive> {
+        let mut directives = Vec::new();
+        let braces = self.input.peek().is_some_and(|token| &*token.text == "{");
+        let opened = if braces { self.input.next() } else { None };
+        while let Some(token) = self.input.next() {
+            match &*token.text {
+                "}" => return directives,
+                "import" => self.import(),
+                _ => {
+                    let (directive, then) = self.server_directive(token);
+                    directives.extend(directive);
+                    if then == Then::Closed {
+                        return directives;
+                    }
+                }
+            }
+        }
+        if let Some(opened) = opened {
+            if self.input.last_text() == "}" {
+                // CoreDNS takes the brace of the last directive for it.
+                self.input.warn(&opened.at, "this server block is never closed");
+            } else {
+                self.syntax_error("}");
+            }
+        }
+        directives
+    }
+
+    fn server_directive(&mut self, token: Token) -> (Option<Directive>, Then) {
+        let known = self.options.directives;
+        let name = self.fill(&token);
+        if &*token.text == "{" {
+            self.input.error(&token.at, "Unexpected '{'", "a directive before it, on the same line");
+            self.block(1, &mut Vec::new());
+            return (None, Then::More);
+        }
+        if !known.is_empty() && !known.contains(&name.as_str()) {
+            let list = format!("one of {}", known.join(", "));
+            let wanted = nearest(&name, known).map_or(list.clone(), |near| format!("{near}? ({list})"));
+            self.input.error(&token.at, format!("Unknown directive '{name}'"), wanted);
+        }
+        let mut raw = vec![(token.clone(), token.text.clone())];
+        let (directive, then) = self.line(Word { text: name.clone(), at: token.at }, 0, &mut raw);
+        self.raw.directives.entry(name).or_default().extend(raw);
+        (Some(directive), then)
+    }
+
+    /// The rest of a line and the block that it may open.
+    fn line(&mut self, name: Word, depth: u32, raw: &mut Vec<(Token, Arc<str>)>) -> (Directive, Then) {
+        let mut directive = Directive { name, args: Vec::new(), block: Vec::new() };
+        while let Some(token) = self.input.peek().cloned() {
+            if &*token.text == "{" {
+                if token.starts_line {
+                    let wanted = format!("the brace on the line of '{}'", directive.name);
+                    self.input.error(&token.at, "Unexpected '{' at the start of a line", wanted);
+                }
+                self.input.next();
+                raw.push((token.clone(), token.text));
+                directive.block = self.block(depth + 1, raw);
+                return (directive, self.line_end(raw));
+            }
+            if token.starts_line {
+                break;
+            }
+            self.input.next();
+            if &*token.text == "}" {
+                self.unexpected_brace(&token.at);
+                return (directive, Then::Closed);
+            }
+            let text = self.fill(&token);
+            raw.push((token.clone(), text.as_str().into()));
+            directive.args.push(Word { text, at: token.at });
+        }
+        (directive, Then::More)
+    }
+
+    /// Nothing may follow a closing brace on its line.
+    fn line_end(&mut self, raw: &mut Vec<(Token, Arc<str>)>) -> Then {
+        while let Some(token) = self.input.next_on_line() {
+            match &*token.text {
+                "}" => {
+                    self.unexpected_brace(&token.at);
+                    return Then::Closed;
+                }
+                "{" => {
+                    self.input.error(&token.at, "Unexpected '{' after '}'", "a new line after '}'");
+                    self.block(1, raw);
+                }
+                text => {
+                    let what = format!("Unexpected '{text}' after '}}'");
+                    self.input.error(&token.at, what, "a new line after '}'");
+                }
+            }
+        }
+        Then::More
+    }
+
+    /// The lines up to the closing brace.
+    fn block(&mut self, depth: u32, raw: &mut Vec<(Token, Arc<str>)>) -> Vec<Directive> {
+        let mut lines = Vec::new();
+        if depth > MAX_DEPTH {
+            let here = self.input.here();
+            self.input.error(&here, format!("braces nested deeper than {MAX_DEPTH}"), "fewer braces");
+            self.input.stop();
+            return lines;
+        }
+        while let Some(token) = self.input.next() {
+            match &*token.text {
+                "}" => {
+                    raw.push((token.clone(), token.text));
+                    return lines;
+                }
+                "import" if token.starts_line => self.import(),
+                "{" => {
+                    self.input.error(&token.at, "Unexpected '{'", "a property before it, on the same line");
+                    self.block(depth + 1, raw);
+                }
+                _ => {
+                    let text = self.fill(&token);
+                    raw.push((token.clone(), text.as_str().into()));
+                    let (line, then) = self.line(Word { text, at: token.at }, depth, raw);
+                    lines.push(line);
+                    if then == Then::Closed {
+                        return lines;
+                    }
+                }
+            }
+        }
+        self.unexpected_end("'}'");
+        lines
+    }
+
+    /// The rest of an `import` line.
+    fn import(&mut self) {
+        let Some(token) = self.input.next_on_line() else {
+            let here = self.input.here();
+            let what = "Wrong argument count or unexpected line ending after 'import'";
+            return self.input.error(&here, what, "import SNIPPET or import FILE");
+        };
+        let pattern = self.fill(&token);
+        if self.input.peek().is_some_and(|next| !next.starts_line) {
+            while self.input.next_on_line().is_some() {}
+            let what = "Import takes only one argument (glob pattern or file)";
+            return self.input.error(&token.at, what, "an import for each");
+        }
+        if pattern.is_empty() {
+            let what = "Import requires a non-empty filepath";
+            return self.input.error(&token.at, what, "import SNIPPET or import FILE");
+        }
+        self.input.import(&token, &pattern);
+    }
+
+    fn fill(&self, token: &Token) -> String {
+        env::fill(&token.text, self.options.env).into_owned()
+    }
+
+    fn unexpected_brace(&mut self, at: &Place) {
+        let what = "Unexpected '}' because no matching opening brace";
+        self.input.error(at, what, "each directive, each property and each '}' on a line of its own");
+    }
+
+    fn unexpected_end(&mut self, wanted: &str) {
+        let here = self.input.here();
+        self.input.error(&here, "Unexpected EOF", wanted);
+    }
+
+    /// That the last word is the wrong one.
+    fn syntax_error(&mut self, wanted: &str) {
+        let here = self.input.here();
+        let found = self.input.last_text();
+        let what = format!("Syntax error: Unexpected token '{found}', expecting '{wanted}'");
+        self.input.error(&here, what, "");
+    }
+}

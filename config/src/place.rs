@@ -1,0 +1,60 @@
+//! Where a word stands.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// One text that was read: its name and its contents.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// A line of a file. Cheap to copy, and able to show the line itself.
+#[derive(Clone)]
+pub struct Place {
+    source: Arc<Source>,
+    line: u32,
+}
+
+impl Place {
+    pub(crate) fn new(source: &Arc<Source>, line: u32) -> Self {
+        Self { source: source.clone(), line }
+    }
+
+    /// The name of the file as it was given or imported.
+    pub fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    /// The line's number, counted from 1.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// The line itself without the blanks around it; empty when the text ended before it.
+    pub fn text(&self) -> &str {
+        let index = (self.line as usize).saturating_sub(1);
+        self.source.text.lines().nth(index).unwrap_or_default().trim()
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.line == other.line && self.file() == other.file()
+    }
+}
+
+impl Eq for Place {}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file(), self.line)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

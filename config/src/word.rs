@@ -1,0 +1,124 @@
+//! A word of a configuration and what it can stand for.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, RangeBounds};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::address::HostPort;
+use crate::duration;
+use crate::error::Error;
+use crate::place::Place;
+use crate::zone;
+
+/// A word, its quotes removed and its variables filled in. Reads as a `str`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Word {
+    /// What it says.
+    pub text: String,
+    /// The line on which it begins.
+    pub at: Place,
+}
+
+impl Word {
+    /// The mistake of saying this word here.
+    pub fn error(&self, what: impl Into<String>, wanted: impl Into<String>) -> Error {
+        Error::new(&self.at, what, wanted)
+    }
+
+    fn wrong(&self, kind: &str, wanted: impl Into<String>) -> Error {
+        self.error(format!("{kind} {:?}", self.text), wanted)
+    }
+
+    /// A duration in Go's form: `5s`, `1m30s`, `500ms`, `0`. Not negative.
+    pub fn duration(&self) -> Result<Duration, Error> {
+        duration::parse(&self.text).map_err(|what| self.error(what, "a duration such as 30s, 1m30s or 500ms"))
+    }
+
+    /// A duration within bounds, which are told as `wanted` says when it is outside.
+    pub fn duration_in(&self, range: impl RangeBounds<Duration>, wanted: &str) -> Result<Duration, Error> {
+        let value = self.duration()?;
+        if range.contains(&value) { Ok(value) } else { Err(self.wrong("duration out of range", wanted)) }
+    }
+
+    /// A whole number within bounds.
+    pub fn integer<N>(&self, range: impl RangeBounds<N> + fmt::Debug) -> Result<N, Error>
+    where
+        N: FromStr + PartialOrd,
+    {
+        let value = self.text.parse().ok().filter(|value| range.contains(value));
+        value.ok_or_else(|| self.wrong("invalid number", format!("a whole number in {range:?}")))
+    }
+
+    /// Any type that reads itself from text, such as a regular expression.
+    pub fn parse<T: FromStr>(&self, wanted: &str) -> Result<T, Error>
+    where
+        T::Err: fmt::Display,
+    {
+        self.text.parse().map_err(|error| self.error(format!("{:?}: {error}", self.text), wanted))
+    }
+
+    /// One of a few words.
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Error> {
+        let chosen = choices.iter().find(|(name, _)| *name == self.text);
+        chosen.map(|(_, value)| *value).ok_or_else(|| {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            self.wrong("unknown value", format!("one of {}", names.join(", ")))
+        })
+    }
+
+    /// An address to listen on or connect to: `host:port`, `:port`, `[v6]:port`; without a port where there is a default.
+    pub fn host_port(&self, default_port: Option<u16>) -> Result<HostPort, Error> {
+        HostPort::read(&self.text, default_port).ok_or_else(|| {
+            let port = if default_port.is_some() { "host or host:port" } else { "host:port or :port" };
+            self.wrong("invalid address", port)
+        })
+    }
+
+    /// The address of a server: an IP address with or without a port.
+    pub fn socket_addr(&self, default_port: u16) -> Result<SocketAddr, Error> {
+        let parts = HostPort::read(&self.text, Some(default_port));
+        let addr = parts.and_then(|parts| parts.socket_addr());
+        addr.ok_or_else(|| self.wrong("must specify an IP address:", "an IP address, or one with a port"))
+    }
+
+    /// An IP address.
+    pub fn ip(&self) -> Result<IpAddr, Error> {
+        self.text.parse().map_err(|_| self.wrong("not an IP address:", "an IP address"))
+    }
+
+    /// An address range; a lone address is a range of one.
+    pub fn cidr(&self) -> Result<IpNet, Error> {
+        let net = zone::cidr(&self.text).or_else(|| self.text.parse::<IpAddr>().ok().map(IpNet::from));
+        net.ok_or_else(|| self.wrong("invalid CIDR", "an address range such as 10.0.0.0/8"))
+    }
+
+    /// The zones it names, as the `[ZONES…]` of plugins: several for an address range that ends inside an octet.
+    pub fn zones(&self) -> Result<Vec<String>, Error> {
+        zone::zones(&self.text)
+            .map_err(|what| self.error(what, "a zone, or an address range for a reverse zone"))
+    }
+}
+
+impl Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}@{}", self.text, self.at)
+    }
+}
