@@ -18,6 +18,16 @@ pub enum Event {
     Synced(Kind),
 }
 
+impl Event {
+    /// The kind of object it is about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Apply(object) => object.kind(),
+            Self::Remove(kind, _) | Self::Restart(kind) | Self::Synced(kind) => *kind,
+        }
+    }
+}
+
 /// An object of any kind.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]

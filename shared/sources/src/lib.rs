@@ -1,1 +1,12 @@
-//! To be written.
+//! Where the picture of the cluster comes from: sources feed events to the one writer, which publishes views.
+//!
+//! A source never fails. It retries, and says through [`Feed::report`] how it stands. Bytes are turned into the
+//! compact objects of `cluster` at the door; whole objects are never kept.
+
+pub mod feed;
+pub mod status;
+pub mod writer;
+
+pub use feed::{Feed, Source, Stopped};
+pub use status::{Status, Statuses};
+pub use writer::Cluster;

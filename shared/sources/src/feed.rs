@@ -1,0 +1,52 @@
+//! The way from a source to the writer.
+
+use cluster::{Event, Kind, Kinds};
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use crate::status::{Status, Statuses};
+
+/// Where the picture of the cluster comes from. Never fails: it retries and reports through [`Feed::report`].
+///
+/// It sends `Restart(kind)`, the objects, `Synced(kind)` for each list, and `Apply` or `Remove` for what happens
+/// later; never `Synced` for a list that it did not see to its end. It ends when the feed says [`Stopped`].
+pub trait Source: Send + 'static {
+    /// Feeds the cluster until the writer stops.
+    fn run(self: Box<Self>, feed: Feed) -> BoxFuture<'static, ()>;
+}
+
+/// The sending end of the writer's queue. A full queue holds the source back, so memory stays bounded.
+///
+/// One kind has one source: a list sweeps what it did not name, whoever named it before.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) wanted: watch::Receiver<Kinds>,
+    pub(crate) statuses: watch::Sender<Statuses>,
+}
+
+/// The writer is gone; a source that meets this ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl Feed {
+    /// Queues an event for the writer, waiting while the queue is full.
+    pub async fn send(&self, event: Event) -> Result<(), Stopped> {
+        self.events.send(event).await.map_err(|_| Stopped)
+    }
+
+    /// The kinds that somebody reads, growing as projections are added.
+    pub fn wanted(&self) -> watch::Receiver<Kinds> {
+        self.wanted.clone()
+    }
+
+    /// Ends when the writer does.
+    pub async fn stopped(&self) {
+        self.events.closed().await;
+    }
+
+    /// Says how the source stands with a kind. True when that is news, and so worth a line in the log.
+    pub fn report(&self, kind: Kind, status: Status) -> bool {
+        self.statuses.send_if_modified(|statuses| statuses.set(kind, status))
+    }
+}

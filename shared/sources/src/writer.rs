@@ -1,0 +1,177 @@
+//! The one thread that takes events in and publishes views.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cluster::{Cache, Current, Event, Kind, Kinds, Projection, Snapshot, Touched};
+use tokio::sync::{mpsc, watch};
+
+use crate::feed::Feed;
+use crate::status::Statuses;
+
+/// Events that may wait for the writer before sources are held back: what decoded objects may cost in memory.
+const QUEUE: usize = 1024;
+
+/// Events of a first list that are published together; a bound, so that other kinds never wait for a long list.
+const CHUNK: usize = 8192;
+
+/// A running cache. A cheap handle: clone it freely.
+///
+/// Whatever is queued when the writer looks becomes one batch: a lone event is published at once, a burst makes a
+/// few views. There is no timer in between.
+#[derive(Clone)]
+pub struct Cluster {
+    shared: Arc<Shared>,
+    feed: Feed,
+}
+
+struct Shared {
+    /// Locked by the writer for each batch, and by whoever adds a projection: that one builds its first view on its
+    /// own thread, and no command has to travel.
+    cache: Mutex<Observed>,
+    wanted: watch::Sender<Kinds>,
+}
+
+#[derive(Default)]
+struct Observed {
+    cache: Cache,
+    observers: Vec<Observer>,
+}
+
+type Observer = Box<dyn FnMut(&Snapshot, &[Touched]) + Send>;
+
+impl Cluster {
+    /// Starts the writer. It ends when the last handle and the last feed are dropped.
+    pub fn start() -> std::io::Result<Self> {
+        let (events, queue) = mpsc::channel(QUEUE);
+        let (wanted, wanted_now) = watch::channel(Kinds::default());
+        let feed = Feed { events, wanted: wanted_now, statuses: watch::Sender::new(Statuses::default()) };
+        let shared = Arc::new(Shared { cache: Mutex::default(), wanted });
+        let writer = Writer { queue, shared: shared.clone(), first_lists: FirstLists::default() };
+        std::thread::Builder::new().name("cluster".into()).spawn(move || writer.run())?;
+        Ok(Self { shared, feed })
+    }
+
+    /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. The kinds it
+    /// reads are watched from now on. Builds the first view on the calling thread.
+    pub fn project<P: Projection + 'static>(&self, projection: P) -> Current<P::View> {
+        let kinds = projection.kinds();
+        let current = self.shared.lock().cache.project(projection);
+        self.want(kinds);
+        current
+    }
+
+    /// Has kinds watched that no projection reads. A kind once wanted stays watched.
+    pub fn want(&self, kinds: Kinds) {
+        self.shared.wanted.send_if_modified(|wanted| {
+            let more = wanted.union(kinds);
+            more != std::mem::replace(wanted, more)
+        });
+    }
+
+    /// Calls `observer` after each batch that changed something, when its views are out. It runs on the writer's
+    /// thread: whatever it does delays the next view, and it must not call this handle, which waits for the writer.
+    pub fn observe(&self, observer: impl FnMut(&Snapshot, &[Touched]) + Send + 'static) {
+        self.shared.lock().observers.push(Box::new(observer));
+    }
+
+    /// Reads the snapshot as of the last batch. The writer waits meanwhile, so be brief.
+    pub fn read<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
+        read(self.shared.lock().cache.snapshot())
+    }
+
+    /// Where a source sends its events.
+    pub fn feed(&self) -> Feed {
+        self.feed.clone()
+    }
+
+    /// How the source stands with each kind, now and when it changes.
+    pub fn statuses(&self) -> watch::Receiver<Statuses> {
+        self.feed.statuses.subscribe()
+    }
+
+    /// Ends only if the writer does, and while a handle lives that means that it panicked: views stand still.
+    pub async fn stopped(&self) {
+        self.feed.stopped().await;
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("feed", &self.feed).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Observed> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Writer {
+    queue: mpsc::Receiver<Event>,
+    shared: Arc<Shared>,
+    first_lists: FirstLists,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut events = Vec::with_capacity(QUEUE);
+        while self.queue.blocking_recv_many(&mut events, QUEUE) > 0 {
+            self.take(&mut events);
+        }
+    }
+
+    fn take(&mut self, events: &mut Vec<Event>) {
+        let shared = self.shared.clone();
+        let mut observed = shared.lock();
+        let Observed { cache, observers } = &mut *observed;
+        let mut batch = Vec::with_capacity(events.len());
+        for event in events.drain(..) {
+            self.first_lists.pass(event, cache.snapshot(), &mut batch);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let touched = cache.apply(batch, unix_now());
+        if !touched.is_empty() {
+            observers.iter_mut().for_each(|observer| observer(cache.snapshot(), &touched));
+        }
+    }
+}
+
+/// Holds the objects of a kind back until its first list has ended: nobody may rely on a picture with holes, and a
+/// view for every page of a long list would be made for nothing. Later lists pass, since what they repeat touches
+/// nothing and what they change should be seen at once.
+#[derive(Default)]
+struct FirstLists(BTreeMap<Kind, Vec<Event>>);
+
+impl FirstLists {
+    /// Adds to `batch` what may be applied now that `event` has come.
+    fn pass(&mut self, event: Event, snapshot: &Snapshot, batch: &mut Vec<Event>) {
+        let kind = event.kind();
+        if matches!(event, Event::Restart(_)) && !snapshot.synced(Kinds::of(&[kind])) {
+            self.0.entry(kind).or_default();
+        }
+        let Some(waiting) = self.0.get_mut(&kind) else {
+            batch.push(event);
+            return;
+        };
+        let last = matches!(event, Event::Synced(_));
+        waiting.push(event);
+        if last || waiting.len() >= CHUNK {
+            batch.append(waiting);
+        }
+        if last {
+            self.0.remove(&kind);
+        }
+    }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use std::sync::mpsc as signal;
+use std::time::Duration;
+
+use cluster::{Key, Namespace, Object};
+
+use super::*;
+
+/// How long a signal may take before a test says that it never came.
+const LONG: Duration = Duration::from_secs(20);
+
+/// The names of all namespaces, and how many views there have been.
+struct Names;
+
+impl Projection for Names {
+    type View = (usize, Vec<String>);
+
+    fn kinds(&self) -> Kinds {
+        Kinds::of(&[Kind::Namespace])
+    }
+
+    fn build(&self, cluster: &Snapshot) -> Self::View {
+        let mut names: Vec<_> =
+            cluster.iter::<Namespace>().map(|namespace| namespace.key.name.to_string()).collect();
+        names.sort();
+        (1, names)
+    }
+
+    fn advance(&self, last: &Self::View, cluster: &Snapshot, _: &[Touched]) -> Self::View {
+        (last.0 + 1, self.build(cluster).1)
+    }
+}
+
+fn namespace(name: &str) -> Event {
+    Event::Apply(Object::Namespace(Arc::new(Namespace { key: Key::cluster(name), labels: vec![] })))
+}
+
+/// A cluster, its view of names, and a signal after each batch that changed something.
+fn started() -> (Cluster, Current<(usize, Vec<String>)>, signal::Receiver<usize>) {
+    let cluster = Cluster::start().unwrap();
+    let names = cluster.project(Names);
+    let (batch, batches) = signal::channel();
+    cluster.observe(move |_, touched| batch.send(touched.len()).unwrap());
+    (cluster, names, batches)
+}
+
+fn send(cluster: &Cluster, events: impl IntoIterator<Item = Event>) {
+    for event in events {
+        futures_util::FutureExt::now_or_never(cluster.feed().send(event))
+            .expect("the queue has room")
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_lone_event_is_published_though_no_other_follows() {
+    let (cluster, names, batches) = started();
+    send(&cluster, [namespace("shop")]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1));
+    assert_eq!(**names.load(), (2, vec!["shop".to_owned()]));
+}
+
+#[test]
+fn a_burst_makes_few_views() {
+    let (cluster, names, batches) = started();
+    // While somebody reads, the writer waits with what it has, and all that comes meanwhile becomes the next batch.
+    cluster.read(|_| send(&cluster, (0..1000).map(|number| namespace(&number.to_string()))));
+    let mut seen = 0;
+    while seen < 1000 {
+        seen += batches.recv_timeout(LONG).expect("all thousand must come");
+    }
+    let (views, names) = &**names.load();
+    assert_eq!(names.len(), 1000);
+    assert!(*views <= 3, "one view at first, one of what the writer held, one of the rest: {views}");
+}
+
+#[test]
+fn a_first_list_is_published_when_it_ends_and_holds_no_other_kind_back() {
+    let (cluster, names, batches) = started();
+    send(&cluster, [Event::Restart(Kind::Namespace), namespace("a")]);
+    let class = cluster::IngressClass { key: Key::cluster("nginx"), controller: "x".into(), default: false };
+    send(&cluster, [Event::Apply(Object::IngressClass(Arc::new(class)))]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1), "the class");
+    assert_eq!(names.load().0, 1, "a picture with holes is not published");
+    send(&cluster, [namespace("b"), Event::Synced(Kind::Namespace)]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(2), "both namespaces at once");
+    assert_eq!(names.load().1, ["a", "b"]);
+}
+
+#[test]
+fn what_a_later_list_brings_is_published_before_it_ends() {
+    let (cluster, names, batches) = started();
+    send(&cluster, [Event::Restart(Kind::Namespace), namespace("a"), Event::Synced(Kind::Namespace)]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1));
+    send(&cluster, [Event::Restart(Kind::Namespace), namespace("b")]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1));
+    assert_eq!(names.load().1, ["a", "b"], "and the old picture stays");
+    send(&cluster, [Event::Synced(Kind::Namespace)]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1));
+    assert_eq!(names.load().1, ["b"]);
+}
+
+#[test]
+fn an_endless_first_list_is_published_in_chunks() {
+    let mut lists = FirstLists::default();
+    let snapshot = Snapshot::default();
+    let mut batch = Vec::new();
+    lists.pass(Event::Restart(Kind::Namespace), &snapshot, &mut batch);
+    for number in 0..CHUNK - 2 {
+        lists.pass(namespace(&number.to_string()), &snapshot, &mut batch);
+    }
+    assert_eq!(batch.len(), 0);
+    lists.pass(namespace("last"), &snapshot, &mut batch);
+    assert_eq!(batch.len(), CHUNK);
+}
+
+#[test]
+fn a_projection_added_later_widens_what_is_wanted() {
+    let cluster = Cluster::start().unwrap();
+    let wanted = cluster.feed().wanted();
+    assert_eq!(*wanted.borrow(), Kinds::default());
+    let _names = cluster.project(Names);
+    cluster.want(Kinds::of(&[Kind::Secret]));
+    assert_eq!(*wanted.borrow(), Kinds::of(&[Kind::Namespace, Kind::Secret]));
+}
+
+#[test]
+fn the_writer_ends_with_its_last_handle() {
+    let cluster = Cluster::start().unwrap();
+    let (done, ended) = signal::channel::<()>();
+    // The observer, and with it the sender, lives as long as the writer.
+    cluster.observe(move |_, _| {
+        let _ = &done;
+    });
+    drop(cluster);
+    assert_eq!(ended.recv_timeout(LONG), Err(signal::RecvTimeoutError::Disconnected));
+}
