@@ -2,16 +2,16 @@
 //!
 //! Quiet: no socket, task, clock or log. Events and the time go in, views come out by pointer swap.
 
-pub mod cache;
-pub mod current;
-pub mod event;
 pub mod key;
 pub mod objects;
-pub mod projection;
+pub mod event;
+pub mod touched;
 pub mod snapshot;
+pub mod projection;
+pub mod current;
+pub mod cache;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod touched;
 
 pub use cache::Cache;
 pub use current::Current;

@@ -1,0 +1,168 @@
+//! Rust source as tokens: enough of the language to see who uses whom, without compiling.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
+use crate::workspace::short;
+
+/// One module in a file of its own. What only tests compile is left out, and so are its files.
+pub(crate) struct Module {
+    /// Names from the crate's root down; empty for the root itself.
+    pub(crate) path: Vec<String>,
+    pub(crate) file: PathBuf,
+    pub(crate) tokens: Vec<Token>,
+    /// In the order of the `mod` lines.
+    pub(crate) children: Vec<Module>,
+}
+
+/// A token without its group structure: groups open and close like any other sign.
+pub(crate) struct Token {
+    pub(crate) text: String,
+    pub(crate) line: usize,
+}
+
+impl Module {
+    /// Reads a crate from its `lib.rs` or `main.rs`, following its `mod` lines.
+    pub(crate) fn crate_at(root: &Path) -> Self {
+        let folder = root.parent().expect("a file lies in a folder").to_path_buf();
+        Self::read(root.to_path_buf(), folder, Vec::new())
+    }
+
+    /// This module and all below it.
+    pub(crate) fn all(&self) -> Vec<&Module> {
+        let below = self.children.iter().flat_map(Module::all);
+        std::iter::once(self).chain(below).collect()
+    }
+
+    /// The name its parent knows it by.
+    pub(crate) fn name(&self) -> &str {
+        self.path.last().map_or("", String::as_str)
+    }
+
+    /// `file:line` of a token.
+    pub(crate) fn at(&self, token: &Token) -> String {
+        format!("{}:{}", short(&self.file), token.line)
+    }
+
+    /// Whether the tokens from `at` on read like this; names and `::`, `!`, `(` as separate words.
+    pub(crate) fn reads(&self, at: usize, wanted: &[&str]) -> bool {
+        let tokens = self.tokens.get(at..at + wanted.len());
+        tokens.is_some_and(|tokens| tokens.iter().zip(wanted).all(|(token, wanted)| token.text == *wanted))
+    }
+
+    fn read(file: PathBuf, folder: PathBuf, path: Vec<String>) -> Self {
+        let mut tokens = Vec::new();
+        flatten(shipped(parse(&file)), &mut tokens);
+        let mut module = Self { path, file, tokens, children: Vec::new() };
+        let names = (0..module.tokens.len())
+            .filter(|&at| module.reads(at, &["mod"]) && module.reads(at + 2, &[";"]))
+            .map(|at| module.tokens[at + 1].text.clone());
+        for name in names.collect::<Vec<_>>() {
+            let flat = folder.join(format!("{name}.rs"));
+            let file = if flat.exists() { flat } else { folder.join(&name).join("mod.rs") };
+            let path = module.path.iter().chain([&name]).cloned().collect();
+            module.children.push(Self::read(file, folder.join(&name), path));
+        }
+        module
+    }
+}
+
+/// The first and last lines of what only tests compile in a file.
+pub(crate) fn test_lines(file: &Path) -> Vec<(usize, usize)> {
+    let mut lines = Vec::new();
+    without_tests(parse(file), &mut |skipped| {
+        if let (Some(first), Some(last)) = (skipped.first(), skipped.last()) {
+            lines.push((first.span().start().line, last.span().end().line));
+        }
+    });
+    lines
+}
+
+fn parse(file: &Path) -> TokenStream {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", short(file)));
+    TokenStream::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", short(file)))
+}
+
+fn shipped(stream: TokenStream) -> Vec<TokenTree> {
+    without_tests(stream, &mut |_| {})
+}
+
+/// The items of a stream but those behind `#[cfg(test)]`, `#[test]` or the `testing` feature, which go to `skipped`.
+fn without_tests(stream: TokenStream, skipped: &mut impl FnMut(&[TokenTree])) -> Vec<TokenTree> {
+    let tokens: Vec<_> = stream.into_iter().collect();
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        if is_test_attribute(&tokens[at..]) {
+            let end = item_end(&tokens, at + 2);
+            skipped(&tokens[at..end]);
+            at = end;
+        } else {
+            kept.push(tokens[at].clone());
+            at += 1;
+        }
+    }
+    kept
+}
+
+fn is_test_attribute(tokens: &[TokenTree]) -> bool {
+    let [TokenTree::Punct(hash), TokenTree::Group(group), ..] = tokens else { return false };
+    if hash.as_char() != '#' || group.delimiter() != Delimiter::Bracket {
+        return false;
+    }
+    let words: Vec<_> = words(group.stream());
+    let has = |word: &str| words.iter().any(|it| it == word);
+    words == ["test"] || has("cfg") && !has("not") && (has("test") || has("\"testing\""))
+}
+
+/// Past the item that starts here: its attributes, then up to its body, semicolon or comma.
+fn item_end(tokens: &[TokenTree], start: usize) -> usize {
+    let ends = |token: &TokenTree| match token {
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+        TokenTree::Punct(sign) => matches!(sign.as_char(), ';' | ','),
+        _ => false,
+    };
+    tokens[start..].iter().position(ends).map_or(tokens.len(), |after| start + after + 1)
+}
+
+fn words(stream: TokenStream) -> Vec<String> {
+    let mut tokens = Vec::new();
+    flatten(stream.into_iter().collect(), &mut tokens);
+    tokens.into_iter().map(|token| token.text).collect()
+}
+
+fn flatten(trees: Vec<TokenTree>, into: &mut Vec<Token>) {
+    let mut joint = false;
+    for tree in trees {
+        let line = tree.span().start().line;
+        let mut add = |text: &str| into.push(Token { text: text.to_owned(), line });
+        match tree {
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::None => ("", ""),
+                };
+                add(open);
+                flatten(shipped(group.stream()), into);
+                into.push(Token { text: close.to_owned(), line: group.span_close().start().line });
+                joint = false;
+            }
+            TokenTree::Punct(sign) if sign.as_char() == ':' && joint => {
+                into.last_mut().expect("a joint colon was pushed").text.push(':');
+                joint = false;
+            }
+            TokenTree::Punct(sign) => {
+                add(&sign.as_char().to_string());
+                joint = sign.as_char() == ':' && sign.spacing() == Spacing::Joint;
+            }
+            other => {
+                add(&other.to_string());
+                joint = false;
+            }
+        }
+    }
+}
