@@ -1,1 +1,13 @@
-//! To be written.
+//! What every server here stands on: listening sockets, TLS by name, and a way to stop without cutting anyone off.
+//!
+//! It knows no protocol above TLS and nothing of the cluster; names are looked up through a closure.
+
+pub mod certificate;
+pub mod drain;
+pub mod listen;
+pub mod sessions;
+pub mod tls;
+
+pub use drain::{Drain, Drained};
+pub use listen::BindError;
+pub use tls::TlsError;

@@ -1,0 +1,119 @@
+//! Listening TCP sockets: one per worker on the same address, so that the kernel spreads the connections.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait for an accept; the kernel cuts it to `net.core.somaxconn`, as ingress-nginx does.
+const BACKLOG: i32 = 65_535;
+
+/// Why an address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address as it was asked for.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub cause: io::Error,
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { address, cause } = self;
+        match cause.kind() {
+            io::ErrorKind::AddrInUse => write!(f, "cannot listen on {address}: the address is in use"),
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "cannot listen on {address}: this machine has no such address")
+            }
+            io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+                write!(f, "cannot listen on {address}: ports below 1024 need CAP_NET_BIND_SERVICE")
+            }
+            _ => write!(f, "cannot listen on {address}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// `count` listeners on one address, all with the same port where the system was to choose it (port 0).
+///
+/// `SO_REUSEPORT` would let a second process of the same user join silently and take half of the connections. A
+/// first socket without it therefore asks whether the address is free.
+pub fn listen(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    let fail = |cause| BindError { address, cause };
+    let mut exact = address;
+    if address.port() != 0 {
+        probe(address).map_err(fail)?;
+    }
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = open(exact).map_err(fail)?;
+        socket.set_reuse_port(true).map_err(fail)?;
+        socket.bind(&exact.into()).map_err(fail)?;
+        socket.listen(BACKLOG).map_err(fail)?;
+        let listener = TcpListener::from(socket);
+        exact = listener.local_addr().map_err(fail)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = open(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}
+
+/// IPv6 sockets take IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: &str = "127.0.0.1:0";
+
+    #[test]
+    fn workers_share_one_port() {
+        let listeners = listen(ANY.parse().unwrap(), 3).unwrap();
+        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        assert_eq!(ports.len(), 3);
+        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
+    }
+
+    #[test]
+    fn an_address_in_use_is_named_even_when_its_holder_reuses_ports() {
+        let held = listen(ANY.parse().unwrap(), 1).unwrap();
+        let address = held[0].local_addr().unwrap();
+        let error = listen(address, 2).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot listen on {address}: the address is in use"));
+    }
+
+    #[test]
+    fn a_foreign_address_is_named() {
+        let error = listen("192.0.2.1:0".parse().unwrap(), 1).unwrap_err();
+        assert_eq!(error.to_string(), "cannot listen on 192.0.2.1:0: this machine has no such address");
+    }
+
+    #[test]
+    fn both_families_can_have_the_same_port() {
+        let v4 = listen("0.0.0.0:0".parse().unwrap(), 1).unwrap();
+        let port = v4[0].local_addr().unwrap().port();
+        match listen(SocketAddr::new("::".parse().unwrap(), port), 1) {
+            Ok(v6) => assert_eq!(v6[0].local_addr().unwrap().port(), port),
+            Err(error) => assert_ne!(error.cause.kind(), io::ErrorKind::AddrInUse, "{error}"),
+        }
+    }
+}

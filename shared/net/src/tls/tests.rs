@@ -1,0 +1,156 @@
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, ServerConnection, SignatureScheme,
+};
+
+use super::*;
+use crate::certificate::self_made;
+
+/// Takes any certificate: these tests are about which one is shown.
+#[derive(Debug)]
+struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn client(versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&[u8]]) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config.resumption = Resumption::in_memory_sessions(8);
+    config
+}
+
+/// Both ends in memory until neither has more to say.
+fn handshake(
+    server: &Arc<ServerConfig>,
+    client: &Arc<ClientConfig>,
+    name: &str,
+) -> Result<(ServerConnection, ClientConnection), rustls::Error> {
+    let mut server = ServerConnection::new(server.clone())?;
+    let mut client = ClientConnection::new(client.clone(), name.to_owned().try_into().unwrap())?;
+    loop {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        let mut unread = wire.as_slice();
+        while !unread.is_empty() {
+            server.read_tls(&mut unread).unwrap();
+            server.process_new_packets()?;
+        }
+        let mut back = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut back).unwrap();
+        }
+        let mut unread = back.as_slice();
+        while !unread.is_empty() {
+            client.read_tls(&mut unread).unwrap();
+            client.process_new_packets()?;
+        }
+        if wire.is_empty() && back.is_empty() {
+            return Ok((server, client));
+        }
+    }
+}
+
+#[test]
+fn the_certificate_is_looked_up_by_name() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (shop, rest) = (self_made(SystemTime::now()).unwrap(), self_made(SystemTime::now()).unwrap());
+    let (note, by_name) = (asked.clone(), (shop.clone(), rest.clone()));
+    let config = server_config(&TlsOptions::default(), move |name| {
+        note.lock().unwrap().push(name.map(str::to_owned));
+        Some(if name == Some("shop.example") { by_name.0.clone() } else { by_name.1.clone() })
+    })
+    .unwrap();
+    let client = Arc::new(client(&[&rustls::version::TLS13], &[]));
+    for (name, shown) in [("shop.example", &shop), ("other.example", &rest), ("127.0.0.1", &rest)] {
+        let (_, end) = handshake(&config, &client, name).unwrap();
+        assert_eq!(end.peer_certificates().unwrap()[0], shown.cert[0], "{name}");
+    }
+    let asked = asked.lock().unwrap();
+    assert_eq!(*asked, [Some("shop.example".into()), Some("other.example".into()), None]);
+}
+
+#[test]
+fn a_name_without_certificate_is_refused() {
+    let config = server_config(&TlsOptions::default(), |_| None).unwrap();
+    let client = Arc::new(client(&[&rustls::version::TLS13], &[]));
+    assert!(handshake(&config, &client, "shop.example").is_err());
+}
+
+#[test]
+fn versions_protocols_and_resumption_are_those_of_ingress_nginx() {
+    let shown = self_made(SystemTime::now()).unwrap();
+    let config = server_config(&TlsOptions::default(), move |_| Some(shown.clone())).unwrap();
+    assert!(!config.ticketer.enabled());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (offered, chosen) in
+            [(&[HTTP1, H2][..], Some(H2)), (&[HTTP1][..], Some(HTTP1)), (&[][..], None::<&[u8]>)]
+        {
+            let client = Arc::new(client(&[version], offered));
+            let (server, _) = handshake(&config, &client, "shop.example").unwrap();
+            assert_eq!(server.protocol_version(), Some(version.version));
+            assert_eq!(server.alpn_protocol(), chosen);
+            assert_eq!(server.handshake_kind(), Some(HandshakeKind::Full));
+            let (again, _) = handshake(&config, &client, "shop.example").unwrap();
+            assert_eq!(again.handshake_kind(), Some(HandshakeKind::Resumed), "{version:?} {offered:?}");
+        }
+    }
+}
+
+#[test]
+fn without_a_session_cache_every_handshake_is_full() {
+    let shown = self_made(SystemTime::now()).unwrap();
+    let options = TlsOptions { session_cache: false, ..TlsOptions::default() };
+    let config = server_config(&options, move |_| Some(shown.clone())).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let client = Arc::new(client(&[version], &[]));
+        for _ in 0..2 {
+            let (server, _) = handshake(&config, &client, "shop.example").unwrap();
+            assert_eq!(server.handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
+        }
+    }
+}
