@@ -1,0 +1,149 @@
+//! What a service waits for before it is ready, by name.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::watch;
+
+/// The conditions of one service. Without any it is ready. Copies are the same gates.
+#[derive(Clone, Default)]
+pub struct Gates(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    gates: Mutex<Vec<Weak<State>>>,
+    changed: watch::Sender<()>,
+}
+
+struct State {
+    name: String,
+    open: AtomicBool,
+    was_open: AtomicBool,
+    changed: watch::Sender<()>,
+}
+
+/// Whether a gate that was open once may hold things up again: the `monitor` option of CoreDNS's `ready`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Monitor {
+    /// Open once is open for good.
+    #[default]
+    UntilReady,
+    /// Every gate counts as it is now.
+    Continuously,
+}
+
+/// One condition, shut until it is opened. It is gone when its last copy is.
+#[derive(Clone)]
+pub struct Gate(Arc<State>);
+
+impl Gates {
+    /// A service that waits for nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A new condition, shut. Several may have the same name.
+    pub fn gate(&self, name: impl Into<String>) -> Gate {
+        let (open, was_open) = (AtomicBool::new(false), AtomicBool::new(false));
+        let changed = self.0.changed.clone();
+        let state = Arc::new(State { name: name.into(), open, was_open, changed });
+        let mut gates = self.states();
+        gates.retain(|gate| gate.strong_count() > 0);
+        gates.push(Arc::downgrade(&state));
+        drop(gates);
+        Gate(state)
+    }
+
+    /// The names of the gates that are shut, in order and each once; none when all is ready.
+    pub fn shut(&self, monitor: Monitor) -> Vec<String> {
+        let states = self.states();
+        let shut = states.iter().filter_map(Weak::upgrade).filter(|state| {
+            let once = monitor == Monitor::UntilReady && state.was_open.load(SeqCst);
+            !once && !state.open.load(SeqCst)
+        });
+        let mut names: Vec<_> = shut.map(|state| state.name.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Waits until every gate is open.
+    pub async fn opened(&self) {
+        let mut changed = self.0.changed.subscribe();
+        while !self.shut(Monitor::Continuously).is_empty() {
+            changed.changed().await.expect("the sender lives as long as these gates");
+        }
+    }
+
+    fn states(&self) -> MutexGuard<'_, Vec<Weak<State>>> {
+        self.0.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    /// The condition holds.
+    pub fn open(&self) {
+        self.0.was_open.store(true, SeqCst);
+        self.set(true);
+    }
+
+    /// The condition no longer holds.
+    pub fn close(&self) {
+        self.set(false);
+    }
+
+    /// Whether the condition holds.
+    pub fn is_open(&self) -> bool {
+        self.0.open.load(SeqCst)
+    }
+
+    fn set(&self, open: bool) {
+        if self.0.open.swap(open, SeqCst) != open {
+            self.0.changed.send_replace(());
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Whoever waits may have waited for this one alone.
+        self.changed.send_replace(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shut_gates_are_named_in_order() {
+        let gates = Gates::new();
+        assert!(gates.shut(Monitor::UntilReady).is_empty());
+        let (zone, zone_again, other) =
+            (gates.gate("kubernetes"), gates.gate("kubernetes"), gates.gate("etcd"));
+        assert_eq!(gates.shut(Monitor::UntilReady), ["etcd", "kubernetes"]);
+        zone.open();
+        other.open();
+        assert_eq!(gates.shut(Monitor::UntilReady), ["kubernetes"], "the other of that name is shut");
+        drop(zone_again);
+        assert!(gates.shut(Monitor::UntilReady).is_empty(), "a gate that is gone holds nothing up");
+        zone.close();
+        assert!(gates.shut(Monitor::UntilReady).is_empty());
+        assert_eq!(gates.shut(Monitor::Continuously), ["kubernetes"]);
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_the_last_gate_opens_or_goes() {
+        let gates = Gates::new();
+        let (opens, goes) = (gates.gate("opens"), gates.gate("goes"));
+        let waiting = tokio::spawn({
+            let gates = gates.clone();
+            async move { gates.opened().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        opens.open();
+        drop(goes);
+        waiting.await.unwrap();
+    }
+}

@@ -1,0 +1,276 @@
+//! The program's own log: what happens to the process, not each query or request (those are [`crate::Lines`]).
+//!
+//! An event's target says who speaks: `plugin/reload` for a DNS plugin, the crate's name otherwise.
+
+use std::fmt::{self, Write as _};
+
+use jiff::{Timestamp, Zoned};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::json;
+
+/// How a line of the log reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// CoreDNS: `[INFO] plugin/reload: Running configuration …`.
+    CoreDns,
+    /// klog, as ingress-nginx: `I1121 07:33:45.123456       7 table.rs:42] …`.
+    Klog,
+    /// One JSON object a line, with the keys of CoreDNS's `-log-format json`.
+    Json,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output, as CoreDNS.
+    Stdout,
+    /// Standard error, as ingress-nginx.
+    Stderr,
+}
+
+/// Why there is no log.
+#[derive(Debug)]
+pub enum LogError {
+    /// The filter is not `LEVEL` or `LEVEL,TARGET=LEVEL…`.
+    Filter(String),
+    /// A log was set up before.
+    Second,
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filter(text) => {
+                write!(f, "log level {text:?} should be off, error, warn, info, debug or trace")
+            }
+            Self::Second => f.write_str("the log is set up already"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// Sets the log up for the whole process. `filter` is a level, and after it, if wanted, levels for single
+/// targets: `info,hyper=warn`.
+pub fn init(format: Format, output: Output, filter: &str) -> Result<(), LogError> {
+    let done = match output {
+        Output::Stdout => subscriber(format, filter, std::io::stdout)?.try_init(),
+        Output::Stderr => subscriber(format, filter, std::io::stderr)?.try_init(),
+    };
+    done.map_err(|_| LogError::Second)
+}
+
+fn subscriber<W>(format: Format, filter: &str, writer: W) -> Result<impl Subscriber + Send + Sync, LogError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // A word that is no level would be taken for a target that shows everything.
+    let level = filter.split(',').next().is_some_and(|first| first.parse::<LevelFilter>().is_ok());
+    let targets = filter.parse::<Targets>().ok().filter(|_| level);
+    let targets = targets.ok_or_else(|| LogError::Filter(filter.to_owned()))?;
+    let layer = tracing_subscriber::fmt::layer().event_format(format).with_writer(writer);
+    Ok(tracing_subscriber::registry().with(targets).with(layer))
+}
+
+impl<S, N> FormatEvent<S, N> for Format
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let meta = event.metadata();
+        match self {
+            Self::CoreDns => {
+                write!(out, "[{}] ", level_name(meta.level()))?;
+                if meta.target().starts_with("plugin/") {
+                    write!(out, "{}: ", meta.target())?;
+                }
+            }
+            Self::Klog => {
+                let letter = &level_name(meta.level())[..1];
+                let now = Zoned::now().strftime("%m%d %H:%M:%S%.6f");
+                let file = meta.file().and_then(|path| path.rsplit('/').next()).unwrap_or("-");
+                let line = meta.line().unwrap_or_default();
+                write!(out, "{letter}{now} {:>7} {file}:{line}] ", std::process::id())?;
+            }
+            Self::Json => {
+                let mut line = Json::new(meta.level(), meta.target());
+                event.record(&mut line);
+                return writeln!(out, "{}", line.end());
+            }
+        }
+        let mut line = Text::default();
+        event.record(&mut line);
+        writeln!(out, "{}{}", line.message, line.fields)
+    }
+}
+
+/// CoreDNS's names; it has no TRACE, which counts as DEBUG.
+fn level_name(level: &Level) -> &'static str {
+    match *level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        Level::DEBUG | Level::TRACE => "DEBUG",
+    }
+}
+
+/// The message, and after it ` key=value` for each other field.
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing into a String cannot fail.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+    }
+}
+
+/// `time level msg plugin` and the fields, flat, as Go's slog writes them.
+struct Json {
+    head: Vec<u8>,
+    message: String,
+    fields: Vec<u8>,
+}
+
+impl Json {
+    fn new(level: &Level, target: &str) -> Self {
+        let level = if *level == Level::WARN { "WARN" } else { level_name(level) };
+        let head = format!("{{\"time\":\"{}\",\"level\":\"{level}\",\"msg\":", Timestamp::now()).into_bytes();
+        let mut fields = Vec::new();
+        let (key, name) = match target.strip_prefix("plugin/") {
+            Some(plugin) => ("plugin", plugin),
+            None => ("target", target),
+        };
+        push_key(&mut fields, key);
+        json::push_string(&mut fields, name);
+        Self { head, message: String::new(), fields }
+    }
+
+    fn end(mut self) -> String {
+        json::push_string(&mut self.head, &self.message);
+        self.head.append(&mut self.fields);
+        self.head.push(b'}');
+        String::from_utf8_lossy(&self.head).into_owned()
+    }
+
+    fn raw(&mut self, field: &Field, value: impl fmt::Display) {
+        push_key(&mut self.fields, field.name());
+        self.fields.extend_from_slice(value.to_string().as_bytes());
+    }
+}
+
+impl Visit for Json {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            push_key(&mut self.fields, field.name());
+            json::push_string(&mut self.fields, value);
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.raw(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.raw(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.raw(field, value);
+    }
+}
+
+fn push_key(out: &mut Vec<u8>, key: &str) {
+    out.push(b',');
+    json::push_string(out, key);
+    out.push(b':');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: Format, filter: &str) -> String {
+        let page = Page::default();
+        let writer = page.clone();
+        let subscriber = subscriber(format, filter, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "plugin/reload", "Running configuration");
+            tracing::warn!(target: "sources", kind = "Secret", tries = 3, "cannot \"list\"");
+            tracing::debug!("unseen");
+        });
+        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn the_dns_log_reads_as_coredns_prints_it() {
+        let wanted = "[INFO] plugin/reload: Running configuration\n\
+                      [WARNING] cannot \"list\" kind=\"Secret\" tries=3\n";
+        assert_eq!(logged(Format::CoreDns, "info"), wanted);
+    }
+
+    #[test]
+    fn a_filter_names_levels_by_target() {
+        assert_eq!(logged(Format::CoreDns, "off,sources=warn").lines().count(), 1);
+        assert!(matches!(init(Format::Json, Output::Stderr, "loud"), Err(LogError::Filter(_))));
+    }
+
+    #[test]
+    fn the_ingress_log_reads_as_klog() {
+        let log = logged(Format::Klog, "info");
+        let line = log.lines().nth(1).unwrap();
+        let (head, message) = line.split_once("] ").unwrap();
+        assert_eq!(message, "cannot \"list\" kind=\"Secret\" tries=3");
+        let parts: Vec<_> = head.split_whitespace().collect();
+        assert_eq!((parts[0].len(), parts[1].len(), parts.len()), (5, 15, 4), "{head}");
+        assert!(head.starts_with('W') && parts[3].starts_with("log.rs:"), "{head}");
+    }
+
+    #[test]
+    fn json_lines_have_coredns_keys() {
+        let log = logged(Format::Json, "info");
+        let (time, rest) = log.lines().nth(1).unwrap().split_once(",\"level\"").unwrap();
+        assert!(time.starts_with("{\"time\":\"20") && time.ends_with("Z\""), "{time}");
+        let wanted = ":\"WARN\",\"msg\":\"cannot \\\"list\\\"\",\"target\":\"sources\",\"kind\":\"Secret\",\"tries\":3}";
+        assert_eq!(rest, wanted);
+        assert!(log.contains("\"msg\":\"Running configuration\",\"plugin\":\"reload\"}"), "{log}");
+    }
+}

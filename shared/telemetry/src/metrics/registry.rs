@@ -1,0 +1,172 @@
+//! All metrics that one page shows.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::process_collector::ProcessCollector;
+
+use crate::metrics::family::Family;
+use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
+
+/// The metrics of a process or of one of its services. Copies are the same registry.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    registry: prometheus::Registry,
+    families: Mutex<HashMap<String, Box<dyn Any + Send>>>,
+}
+
+impl Registry {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that also shows `process_*`: CPU, memory, file descriptors, start time.
+    pub fn with_process() -> Self {
+        let registry = Self::default();
+        registry.register(ProcessCollector::for_self());
+        registry
+    }
+
+    /// The counter of that name.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        self.counters(name, help, []).with([])
+    }
+
+    /// The counters of that name.
+    pub fn counters<const N: usize>(&self, name: &str, help: &str, labels: [&str; N]) -> Family<Counter, N> {
+        self.family(name, help, labels, ())
+    }
+
+    /// The gauge of that name.
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        self.gauges(name, help, []).with([])
+    }
+
+    /// The gauges of that name.
+    pub fn gauges<const N: usize>(&self, name: &str, help: &str, labels: [&str; N]) -> Family<Gauge, N> {
+        self.family(name, help, labels, ())
+    }
+
+    /// The histogram of that name, with its buckets' upper bounds in ascending order.
+    pub fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
+        self.histograms(name, help, [], bounds).with([])
+    }
+
+    /// The histograms of that name.
+    pub fn histograms<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        bounds: &[f64],
+    ) -> Family<Histogram, N> {
+        self.family(name, help, labels, bounds.into())
+    }
+
+    /// Adds metrics that keep themselves. A second collector of the same names is left out.
+    pub fn register(&self, collector: impl Collector + 'static) {
+        let _second = self.0.registry.register(Box::new(collector));
+    }
+
+    /// All metrics in Prometheus's text format 0.0.4.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let families = self.0.registry.gather();
+        // A family that cannot be written is left out, the others are shown.
+        for family in families {
+            let length = text.len();
+            if prometheus::TextEncoder::new().encode_utf8(&[family], &mut text).is_err() {
+                text.truncate(length);
+            }
+        }
+        text
+    }
+
+    fn family<M: Metric, const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        shape: M::Shape,
+    ) -> Family<M, N> {
+        let mut families = self.0.families.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = families.get(name) {
+            let family = known.downcast_ref::<Family<M, N>>().filter(|family| family.fits(labels, &shape));
+            return family.expect("a metric's name stands for one type with one set of labels").clone();
+        }
+        let names = labels.iter().map(|label| (*label).to_owned()).collect();
+        let desc = Desc::new(name.to_owned(), help.to_owned(), names, HashMap::new());
+        let family =
+            Family::new(desc.expect("names of metrics and labels are constants and valid"), labels, shape);
+        self.register(family.clone());
+        families.insert(name.to_owned(), Box::new(family.clone()));
+        family
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::exponential;
+
+    #[test]
+    fn names_come_out_as_they_went_in() {
+        let registry = Registry::new();
+        registry.counters("nginx_ingress_controller_requests", "Requests.", ["host", "status"]);
+        let requests =
+            registry.counters("nginx_ingress_controller_requests", "Requests.", ["host", "status"]);
+        requests.with(["a.example", "200"]).add(2);
+        requests.with(["a\"b", "404"]).inc();
+        registry.gauge("up", "Whether it is.").set(1.5);
+        let sizes = registry.histograms("size_bytes", "Sizes.", ["proto"], &[1.0, 10.0]);
+        for size in [0.5, 1.0, 5.0, 50.0] {
+            sizes.with(["udp"]).observe(size);
+        }
+        let wanted = "\
+# HELP nginx_ingress_controller_requests Requests.
+# TYPE nginx_ingress_controller_requests counter
+nginx_ingress_controller_requests{host=\"a\\\"b\",status=\"404\"} 1
+nginx_ingress_controller_requests{host=\"a.example\",status=\"200\"} 2
+# HELP size_bytes Sizes.
+# TYPE size_bytes histogram
+size_bytes_bucket{proto=\"udp\",le=\"1\"} 2
+size_bytes_bucket{proto=\"udp\",le=\"10\"} 3
+size_bytes_bucket{proto=\"udp\",le=\"+Inf\"} 4
+size_bytes_sum{proto=\"udp\"} 56.5
+size_bytes_count{proto=\"udp\"} 4
+# HELP up Whether it is.
+# TYPE up gauge
+up 1.5
+";
+        assert_eq!(registry.text(), wanted);
+    }
+
+    #[test]
+    fn asking_again_gives_the_same_numbers_and_retain_forgets_some() {
+        let registry = Registry::new();
+        registry.counter("queries_total", "Queries.").add(3);
+        assert_eq!(registry.counter("queries_total", "Queries.").value(), 3);
+        let hosts = registry.counters("requests", "Requests.", ["host"]);
+        hosts.with(["kept"]).inc();
+        hosts.with(["gone"]).inc();
+        hosts.retain(|[host]| host == "kept");
+        assert!(registry.text().contains("kept") && !registry.text().contains("gone"));
+    }
+
+    #[test]
+    fn the_process_shows_itself() {
+        assert!(Registry::with_process().text().contains("process_resident_memory_bytes"));
+    }
+
+    #[test]
+    fn durations_have_coredns_buckets() {
+        let bounds = exponential(0.00025, 2.0, 16);
+        assert_eq!((bounds.len(), bounds[15]), (16, 8.192));
+    }
+}

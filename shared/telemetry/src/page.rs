@@ -1,0 +1,233 @@
+//! Small pages for probes, scrapers and operators, over HTTP/1.1.
+//!
+//! Routes come and go while an address is served. A later owner of a path covers an earlier one until it
+//! goes, so a reload that fails leaves what was there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+const MAX_CONNECTIONS: usize = 128;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an open request may go on when its address closes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a page answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The media type of the body.
+    pub content_type: &'static str,
+    /// The body; not sent to HEAD.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Plain text.
+    pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    /// Plain text with 200.
+    pub fn ok(body: impl Into<Bytes>) -> Self {
+        Self::text(StatusCode::OK, body)
+    }
+}
+
+/// The request as a page sees it: method, URI, headers.
+pub type Asked = http::request::Parts;
+
+type Handler = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
+
+/// The addresses at which pages are served, each opened when it is first asked for.
+#[derive(Clone, Default)]
+pub struct Admin(Arc<Mutex<HashMap<String, Weak<Site>>>>);
+
+impl Admin {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The pages of an address such as `:8080`, `localhost:9153` or `[::1]:8181`. It stays open while somebody
+    /// holds them or one of their routes. Must be called within a tokio runtime, which then serves them.
+    pub async fn pages(&self, address: &str) -> io::Result<Pages> {
+        if let Some(site) = self.sites().get(address).and_then(Weak::upgrade) {
+            return Ok(Pages(site));
+        }
+        let listener = listen(address).await?;
+        let pages = Pages::serve(listener);
+        self.sites().insert(address.to_owned(), Arc::downgrade(&pages.0));
+        Ok(pages)
+    }
+
+    fn sites(&self) -> MutexGuard<'_, HashMap<String, Weak<Site>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Listens on a host and port; without a host on every address of both families.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let Some(port) = address.strip_prefix(':') else { return TcpListener::bind(address).await };
+    match TcpListener::bind(format!("[::]:{port}")).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind(format!("0.0.0.0:{port}")).await
+        }
+        bound => bound,
+    }
+}
+
+/// The pages of one address.
+#[derive(Clone)]
+pub struct Pages(Arc<Site>);
+
+struct Site {
+    routes: Arc<ArcSwap<Routes>>,
+    /// Writers take turns; readers never wait.
+    writing: Mutex<()>,
+    next_id: AtomicU64,
+    local: io::Result<std::net::SocketAddr>,
+    _close: DropGuard,
+}
+
+/// The handlers of each path, the one that answers last.
+type Routes = BTreeMap<String, Vec<(u64, Handler)>>;
+
+/// A page that is shown while this lives.
+#[must_use = "the page is gone when this is dropped"]
+pub struct Route {
+    site: Arc<Site>,
+    path: String,
+    id: u64,
+}
+
+impl Pages {
+    /// Serves a listener that somebody else opened.
+    pub fn serve(listener: TcpListener) -> Self {
+        let routes = Arc::new(ArcSwap::from_pointee(Routes::new()));
+        let local = listener.local_addr();
+        let close = CancellationToken::new();
+        tokio::spawn(accept(listener, routes.clone(), close.clone()));
+        Self(Arc::new(Site {
+            routes,
+            writing: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            local,
+            _close: close.drop_guard(),
+        }))
+    }
+
+    /// Where it listens, which matters when the system chose the port.
+    pub fn local_addr(&self) -> io::Result<std::net::SocketAddr> {
+        self.0.local.as_ref().copied().map_err(|error| error.kind().into())
+    }
+
+    /// Shows a page at a path, above one that is there already.
+    pub fn route(&self, path: &str, answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Route {
+        let id = self.0.next_id.fetch_add(1, Relaxed);
+        let handler: Handler = Arc::new(answer);
+        self.0.change(|routes| routes.entry(path.to_owned()).or_default().push((id, handler)));
+        Route { site: self.0.clone(), path: path.to_owned(), id }
+    }
+}
+
+impl Site {
+    fn change(&self, change: impl FnOnce(&mut Routes)) {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = Routes::clone(&self.routes.load());
+        change(&mut routes);
+        self.routes.store(Arc::new(routes));
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        self.site.change(|routes| {
+            if let Some(handlers) = routes.get_mut(&self.path) {
+                handlers.retain(|(id, _)| *id != self.id);
+                if handlers.is_empty() {
+                    routes.remove(&self.path);
+                }
+            }
+        });
+    }
+}
+
+async fn accept(listener: TcpListener, routes: Arc<ArcSwap<Routes>>, close: CancellationToken) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = close.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (routes, close) = (routes.clone(), close.clone());
+                tokio::spawn(async move {
+                    serve(stream, routes, close).await;
+                    drop(place);
+                });
+            }
+            // Out of file descriptors, most likely: trying on at once would burn a processor.
+            Err(_) => tokio::time::sleep(HEADER_TIMEOUT / 100).await,
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, routes: Arc<ArcSwap<Routes>>, close: CancellationToken) {
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let response = answer(&routes.load(), &request.into_parts().0);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // A client that breaks off or breaks the protocol has had its 400 from hyper; there is nothing to tell.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = close.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+        }
+    }
+}
+
+fn answer(routes: &Routes, asked: &Asked) -> Response<Full<Bytes>> {
+    let handler = routes.get(asked.uri.path()).and_then(|handlers| handlers.last());
+    let readable = asked.method == Method::GET || asked.method == Method::HEAD;
+    let answer = match handler {
+        None => Answer::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        Some(_) if !readable => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"),
+        Some((_, handler)) => handler(asked),
+    };
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if answer.status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

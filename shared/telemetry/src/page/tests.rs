@@ -1,0 +1,91 @@
+//! Pages as a client sees them.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+async fn pages() -> Pages {
+    Pages::serve(TcpListener::bind("127.0.0.1:0").await.unwrap())
+}
+
+/// Sends bytes, and gives the status line and the last line.
+async fn ask(pages: &Pages, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
+    (head.lines().next().unwrap_or_default().to_owned(), body.trim_end().to_owned())
+}
+
+async fn get(pages: &Pages, path: &str) -> (String, String) {
+    ask(pages, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn requests_are_answered_as_they_deserve() {
+    let pages = pages().await;
+    let _health = pages.route("/health", |asked| Answer::ok(asked.uri.query().unwrap_or("OK").to_owned()));
+    for (request, status, body) in [
+        ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK", "OK"),
+        ("GET /health?verbose HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK", "verbose"),
+        ("GET /health HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK", "OK"),
+        ("HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK", ""),
+        ("GET /health/ HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 Not Found", "404 page not found"),
+        ("POST /health HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 Method Not Allowed", "Method Not Allowed"),
+        ("nonsense\r\n\r\n", "HTTP/1.1 400 Bad Request", ""),
+    ] {
+        assert_eq!(ask(&pages, request).await, (status.to_owned(), body.to_owned()), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_later_owner_answers_until_it_goes() {
+    let pages = pages().await;
+    let old = pages.route("/ready", |_| Answer::ok("old"));
+    let failed = pages.route("/ready", |_| Answer::ok("failed"));
+    assert_eq!(get(&pages, "/ready").await.1, "failed");
+    drop(failed);
+    assert_eq!(get(&pages, "/ready").await.1, "old");
+    let _new = pages.route("/ready", |_| Answer::ok("new"));
+    drop(old);
+    assert_eq!(get(&pages, "/ready").await.1, "new");
+}
+
+#[tokio::test]
+async fn one_address_has_several_owners_and_closes_after_the_last() {
+    let admin = Admin::new();
+    let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = probe.local_addr().unwrap().to_string();
+    let taken = admin.pages(&address).await.err().map(|error| error.kind());
+    assert_eq!(taken, Some(io::ErrorKind::AddrInUse));
+    drop(probe);
+    let health = admin.pages(&address).await.unwrap().route("/health", |_| Answer::ok("OK"));
+    let pages = admin.pages(&address).await.unwrap();
+    let ready = pages.route("/ready", |_| Answer::text(StatusCode::SERVICE_UNAVAILABLE, "kubernetes"));
+    drop(health);
+    assert_eq!(get(&pages, "/health").await.0, "HTTP/1.1 404 Not Found");
+    assert_eq!(get(&pages, "/ready").await, ("HTTP/1.1 503 Service Unavailable".into(), "kubernetes".into()));
+    drop((pages, ready));
+    // The listener closes in its own task: once it has, the address can be had again.
+    let again = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            match TcpListener::bind(&address).await {
+                Ok(listener) => return listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    assert!(again.await.is_ok(), "the address is free");
+}
+
+#[tokio::test]
+async fn a_port_alone_means_every_address() {
+    let pages = Admin::new().pages(":0").await.unwrap();
+    let _route = pages.route("/", |_| Answer::ok("here"));
+    let port = pages.local_addr().unwrap().port();
+    for host in ["127.0.0.1", "localhost"] {
+        TcpStream::connect((host, port)).await.unwrap();
+    }
+}
