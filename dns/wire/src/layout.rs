@@ -12,8 +12,11 @@ pub(crate) struct Layout {
 }
 
 /// The layout of a type's data; `None` where no name is in it that a pointer could stand for. `data` begins with
-/// the record data.
+/// the record data, which may be empty whatever the type (RFC 2136 §2.4).
 pub(crate) fn layout(kind: u16, data: &[u8]) -> Option<Layout> {
+    if data.is_empty() {
+        return None;
+    }
     let (before, names, compress) = match kind {
         rtype::NS | rtype::MD | rtype::MF | rtype::CNAME | rtype::MB | rtype::MG | rtype::MR | rtype::PTR => {
             (0, 1, true)

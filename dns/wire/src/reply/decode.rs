@@ -98,10 +98,7 @@ impl Reply {
     /// Copies record data with its names whole.
     fn take_rdata(&mut self, packet: &[u8], start: usize, end: usize, rtype: u16) -> Option<Span> {
         let data = packet.get(start..end)?;
-        let layout = match layout(rtype, data) {
-            Some(layout) if !data.is_empty() => layout,
-            _ => return self.keep(data),
-        };
+        let Some(layout) = layout(rtype, data) else { return self.keep(data) };
         let at = self.bytes.len();
         self.bytes.extend_from_slice(data.get(..layout.before)?);
         let mut from = start + layout.before;
