@@ -1,5 +1,7 @@
 //! The way from a source to the writer.
 
+use std::time::Instant;
+
 use cluster::{Event, Kind, Kinds};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
@@ -20,9 +22,16 @@ pub trait Source: Send + 'static {
 /// One kind has one source: a list sweeps what it did not name, whoever named it before.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) events: mpsc::Sender<Arrival>,
     pub(crate) wanted: watch::Receiver<Kinds>,
     pub(crate) statuses: watch::Sender<Statuses>,
+}
+
+/// An event with the moment at which it came.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) event: Event,
+    pub(crate) at: Instant,
 }
 
 /// The writer is gone; a source that meets this ends.
@@ -32,7 +41,8 @@ pub struct Stopped;
 impl Feed {
     /// Queues an event for the writer, waiting while the queue is full.
     pub async fn send(&self, event: Event) -> Result<(), Stopped> {
-        self.events.send(event).await.map_err(|_| Stopped)
+        let arrival = Arrival { event, at: Instant::now() };
+        self.events.send(arrival).await.map_err(|_| Stopped)
     }
 
     /// The kinds that somebody reads, growing as projections are added.

@@ -3,9 +3,15 @@
 //! A source never fails. It retries, and says through [`Feed::report`] how it stands. Bytes are turned into the
 //! compact objects of `cluster` at the door; whole objects are never kept.
 
-pub mod feed;
 pub mod status;
+
+pub mod feed;
+mod metrics;
 pub mod writer;
+
+pub mod slim;
+
+pub mod manifests;
 
 pub use feed::{Feed, Source, Stopped};
 pub use status::{Status, Statuses};

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cluster::{Cache, Current, Event, Kind, Kinds, Projection, Snapshot, Touched};
+use telemetry::metrics::Registry;
 use tokio::sync::{mpsc, watch};
 
-use crate::feed::Feed;
+use crate::feed::{Arrival, Feed};
+use crate::metrics::Metrics;
 use crate::status::Statuses;
 
 /// Events that may wait for the writer before sources are held back: what decoded objects may cost in memory.
@@ -42,13 +44,18 @@ struct Observed {
 type Observer = Box<dyn FnMut(&Snapshot, &[Touched]) + Send>;
 
 impl Cluster {
-    /// Starts the writer. It ends when the last handle and the last feed are dropped.
-    pub fn start() -> std::io::Result<Self> {
+    /// Starts the writer, its metrics in that registry. It ends when the last handle and the last feed are dropped.
+    pub fn start(registry: &Registry) -> std::io::Result<Self> {
         let (events, queue) = mpsc::channel(QUEUE);
         let (wanted, wanted_now) = watch::channel(Kinds::default());
         let feed = Feed { events, wanted: wanted_now, statuses: watch::Sender::new(Statuses::default()) };
         let shared = Arc::new(Shared { cache: Mutex::default(), wanted });
-        let writer = Writer { queue, shared: shared.clone(), first_lists: FirstLists::default() };
+        let writer = Writer {
+            queue,
+            shared: shared.clone(),
+            first_lists: FirstLists::default(),
+            metrics: Metrics::new(registry),
+        };
         std::thread::Builder::new().name("cluster".into()).spawn(move || writer.run())?;
         Ok(Self { shared, feed })
     }
@@ -110,31 +117,36 @@ impl Shared {
 }
 
 struct Writer {
-    queue: mpsc::Receiver<Event>,
+    queue: mpsc::Receiver<Arrival>,
     shared: Arc<Shared>,
     first_lists: FirstLists,
+    metrics: Metrics,
 }
 
 impl Writer {
     fn run(mut self) {
-        let mut events = Vec::with_capacity(QUEUE);
-        while self.queue.blocking_recv_many(&mut events, QUEUE) > 0 {
-            self.take(&mut events);
+        let mut arrivals = Vec::with_capacity(QUEUE);
+        while self.queue.blocking_recv_many(&mut arrivals, QUEUE) > 0 {
+            self.take(&mut arrivals);
         }
     }
 
-    fn take(&mut self, events: &mut Vec<Event>) {
+    fn take(&mut self, arrivals: &mut Vec<Arrival>) {
+        self.metrics.came(arrivals.len());
+        let oldest = arrivals.first().map(|arrival| arrival.at);
         let shared = self.shared.clone();
         let mut observed = shared.lock();
         let Observed { cache, observers } = &mut *observed;
-        let mut batch = Vec::with_capacity(events.len());
-        for event in events.drain(..) {
-            self.first_lists.pass(event, cache.snapshot(), &mut batch);
+        let mut batch = Vec::with_capacity(arrivals.len());
+        for arrival in arrivals.drain(..) {
+            self.first_lists.pass(arrival.event, cache.snapshot(), &mut batch);
         }
         if batch.is_empty() {
             return;
         }
-        let touched = cache.apply(batch, unix_now());
+        let now = unix_now();
+        let touched = cache.apply(batch, now);
+        self.metrics.published(oldest, cache.snapshot(), &touched, now);
         if !touched.is_empty() {
             observers.iter_mut().for_each(|observer| observer(cache.snapshot(), &touched));
         }

@@ -35,8 +35,8 @@ fn namespace(name: &str) -> Event {
 }
 
 /// A cluster, its view of names, and a signal after each batch that changed something.
-fn started() -> (Cluster, Current<(usize, Vec<String>)>, signal::Receiver<usize>) {
-    let cluster = Cluster::start().unwrap();
+fn started() -> (Cluster, Current<<Names as Projection>::View>, signal::Receiver<usize>) {
+    let cluster = Cluster::start(&Registry::new()).unwrap();
     let names = cluster.project(Names);
     let (batch, batches) = signal::channel();
     cluster.observe(move |_, touched| batch.send(touched.len()).unwrap());
@@ -115,7 +115,7 @@ fn an_endless_first_list_is_published_in_chunks() {
 
 #[test]
 fn a_projection_added_later_widens_what_is_wanted() {
-    let cluster = Cluster::start().unwrap();
+    let cluster = Cluster::start(&Registry::new()).unwrap();
     let wanted = cluster.feed().wanted();
     assert_eq!(*wanted.borrow(), Kinds::default());
     let _names = cluster.project(Names);
@@ -125,7 +125,7 @@ fn a_projection_added_later_widens_what_is_wanted() {
 
 #[test]
 fn the_writer_ends_with_its_last_handle() {
-    let cluster = Cluster::start().unwrap();
+    let cluster = Cluster::start(&Registry::new()).unwrap();
     let (done, ended) = signal::channel::<()>();
     // The observer, and with it the sender, lives as long as the writer.
     cluster.observe(move |_, _| {
@@ -133,4 +133,25 @@ fn the_writer_ends_with_its_last_handle() {
     });
     drop(cluster);
     assert_eq!(ended.recv_timeout(LONG), Err(signal::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn the_metrics_tell_what_was_done() {
+    let registry = Registry::new();
+    let cluster = Cluster::start(&registry).unwrap();
+    let (batch, batches) = signal::channel();
+    cluster.observe(move |_, _| batch.send(()).unwrap());
+    send(
+        &cluster,
+        [Event::Restart(Kind::Namespace), namespace("a"), namespace("b"), Event::Synced(Kind::Namespace)],
+    );
+    batches.recv_timeout(LONG).unwrap();
+    let text = registry.text();
+    for line in [
+        "portolan_cluster_events_total 4",
+        "portolan_cluster_publish_seconds_count 1",
+        "portolan_cluster_objects{kind=\"Namespace\"} 2",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
 }

@@ -1,0 +1,150 @@
+//! Objects from YAML and JSON: a folder or files, watched, or text that is built in.
+
+mod documents;
+mod node;
+
+mod decode;
+mod folder;
+
+mod holding;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use telemetry::Reports;
+
+pub use decode::{Decoded, decode};
+
+use crate::feed::{Feed, Source, Stopped};
+use crate::status::Status;
+use folder::Folder;
+use holding::Holding;
+
+/// Between two looks at the files.
+const PERIOD: Duration = Duration::from_millis(300);
+
+/// Between two looks where the first left a doubt.
+const SOON: Duration = Duration::from_millis(60);
+
+/// The scope of its reports.
+const SCOPE: &str = "manifests";
+
+/// A cluster written down in manifests.
+///
+/// Of folders all `.yaml`, `.yml` and `.json` files are read, in the folders below too (`kubectl apply -R -f`); a changed
+/// file is seen within half a second. A bad document is reported with file and line, and everything else stays served,
+/// the last good version of what the file held included. The defaults of the API server are applied, but no addresses
+/// are made up: a Service without `clusterIP` has none. A namespace exists when it is declared or anything is in it.
+pub struct Manifests {
+    folder: Folder,
+    holding: Holding,
+    reports: Reports,
+}
+
+impl Manifests {
+    /// Watches these files and folders. Fails when one of them is not there to begin with; problems with what is in them
+    /// are reported as they come and go.
+    pub fn new(
+        paths: impl IntoIterator<Item = impl Into<PathBuf>>,
+        reports: &Reports,
+    ) -> Result<Self, NotThere> {
+        let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
+        for path in &paths {
+            std::fs::metadata(path).map_err(|error| NotThere { path: path.clone(), error })?;
+        }
+        let (folder, holding) = (Folder::new(paths), Holding::default());
+        Ok(Self { folder, holding, reports: reports.clone() })
+    }
+
+    /// Text that is built in, by names that stand for files. It never changes.
+    pub fn embedded<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>, reports: &Reports) -> Self {
+        let (folder, holding) = (Folder::new(Vec::new()), Holding::default());
+        let mut manifests = Self { folder, holding, reports: reports.clone() };
+        for (name, text) in files {
+            manifests.put(name, text);
+        }
+        manifests
+    }
+
+    /// Looks once and takes in what has changed. Returns how long to wait before the next look.
+    fn look(&mut self) -> Duration {
+        let look = self.folder.look(SystemTime::now());
+        for (path, text) in look.changed {
+            let name = path.display().to_string();
+            match text {
+                Some(text) => self.put(&name, &text),
+                None => self.holding.remove(&name),
+            }
+        }
+        self.reports.replace(SCOPE, look.problems.into_iter().chain(self.holding.problems()));
+        match look.in_doubt {
+            _ if self.folder.is_empty() => Duration::MAX,
+            true => SOON,
+            false => PERIOD,
+        }
+    }
+
+    fn put(&mut self, name: &str, text: &str) {
+        for kind in self.holding.put(name, decode(name, text)) {
+            tracing::info!(file = name, "not read here, left out: {kind}");
+        }
+    }
+
+    async fn follow(mut self, feed: Feed) -> Result<(), Stopped> {
+        let mut wanted = feed.wanted();
+        loop {
+            // Files may lie on a slow disk or a dead mount: not on a thread of the runtime.
+            let looked = tokio::task::spawn_blocking(move || {
+                let pause = self.look();
+                (self, pause)
+            });
+            let pause;
+            (self, pause) = looked.await.map_err(|_| Stopped)?;
+            let kinds = *wanted.borrow_and_update();
+            for event in self.holding.news(kinds) {
+                feed.send(event).await?;
+            }
+            for kind in kinds.iter() {
+                feed.report(kind, Status::Synced);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = wanted.changed() => {}
+                () = feed.stopped() => return Err(Stopped),
+            }
+        }
+    }
+}
+
+impl Source for Manifests {
+    fn run(self: Box<Self>, feed: Feed) -> BoxFuture<'static, ()> {
+        self.follow(feed).map(|_stopped| ()).boxed()
+    }
+}
+
+/// A path that cannot be watched because it is not there.
+#[derive(Debug)]
+pub struct NotThere {
+    /// The path as it was given.
+    pub path: PathBuf,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+impl std::fmt::Display for NotThere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}; wanted a manifest file or a folder of them", self.path.display(), self.error)
+    }
+}
+
+impl std::error::Error for NotThere {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+use proptest::proptest;
+
+use super::*;
+
+/// The keys of the objects, then the problems, a line each.
+fn shown(name: &str, text: &str) -> Vec<String> {
+    let decoded = decode(name, text);
+    let objects = decoded.objects.iter().map(|object| format!("{} {}", object.kind(), object.key()));
+    let problems = decoded.problems.iter().map(ToString::to_string);
+    let ignored = decoded.ignored.iter().map(|kind| format!("ignored {kind}"));
+    objects.chain(problems).chain(ignored).collect()
+}
+
+#[test]
+fn a_file_holds_documents_and_lists() {
+    let text = "\
+# A shop.
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+# nothing here
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}}
+- apiVersion: networking.k8s.io/v1
+  kind: Ingress
+  metadata: {name: web}
+- {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}
+...
+---
+apiVersion: v1
+kind: ConfigMapList
+items:
+- metadata: {name: settings}
+  data:
+    block: |
+      ---
+      not a document
+    indented: |
+      first
+       ---
+---
+";
+    assert_eq!(
+        shown("shop.yaml", text),
+        [
+            "Namespace shop",
+            "Service shop/web",
+            "Ingress default/web",
+            "ConfigMap default/settings",
+            "ignored apps/v1 Deployment"
+        ]
+    );
+}
+
+#[test]
+fn json_is_read_value_by_value() {
+    let text = r#"
+{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
+{
+	"apiVersion": "v1",
+	"kind": "Service",
+	"metadata": {"name": "db", "annotations": {"emoji": "\ud83d\ude00"}},
+	"spec": {"ports": [{"port": 70000}]}
+}
+{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}}"#;
+    assert_eq!(
+        shown("shop.json", text),
+        [
+            "Service default/web",
+            "Service default/api",
+            // The YAML reader knows the line; where it cannot read the JSON it is the first of the document.
+            "manifest shop.json:7: spec.ports[0].port: invalid value: integer `70000`; wanted a port number from 1 to 65535",
+        ]
+    );
+    assert_eq!(
+        shown("shop.json", "{\"apiVersion\": \"v1\",\n \"kind\": \"Service\""),
+        ["manifest shop.json:2: EOF while parsing an object at line 2 column 18; wanted YAML or JSON"]
+    );
+    assert_eq!(
+        shown("flow.yaml", "{apiVersion: v1, kind: Service, metadata: {name: web}}"),
+        ["Service default/web"],
+        "YAML may begin with a brace"
+    );
+}
+
+/// Each row: what stands in the file, and what is said of it.
+#[test]
+fn a_bad_document_is_named_with_its_line_and_what_was_wanted() {
+    let rows = [
+        ("kind: Service\nmetadata: {name: web}", r#"manifest f.yaml:1: apiVersion: missing; wanted v1"#),
+        (
+            "apiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: web}",
+            r#"manifest f.yaml:1: apiVersion: "extensions/v1beta1"; wanted networking.k8s.io/v1"#,
+        ),
+        (
+            "kind: EndpointSlice\napiVersion: discovery.k8s.io/v1beta1\nmetadata: {name: web}",
+            r#"manifest f.yaml:2: apiVersion: "discovery.k8s.io/v1beta1"; wanted discovery.k8s.io/v1"#,
+        ),
+        ("apiVersion: serving.knative.dev/v1\nkind: Service", "ignored serving.knative.dev/v1 Service"),
+        (
+            "just text",
+            "manifest f.yaml:1: not an object; wanted an object with apiVersion, kind and metadata",
+        ),
+        (
+            "apiVersion: v1\nmetadata: {name: web}",
+            "manifest f.yaml:1: kind: missing; wanted the kind of object, as Service",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports:\n  - name: http\n    port: many",
+            "manifest f.yaml:8: spec.ports[0].port: invalid type: string \"many\"; wanted a port number from 1 to 65535",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  clusterIP: 10.0.0.300",
+            "manifest f.yaml:6: spec.clusterIP: \"10.0.0.300\"; wanted an IP address or \"None\"",
+        ),
+        (
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: web\n  annotations:\n    a: \"true\"\n    b: true",
+            "manifest f.yaml:7: metadata.annotations.b: invalid type: boolean `true`; wanted a string",
+        ),
+        (
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: tls}\ndata:\n  tls.key: private!",
+            "manifest f.yaml:5: data.tls.key: invalid value; wanted base64 (plain text belongs under stringData)",
+        ),
+        (
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\nspec:\n  rules:\n  - http:\n      paths:\n      - path: /\n        backend: {}",
+            "manifest f.yaml:8: spec.rules[0].http.paths[0]: missing field `pathType`",
+        ),
+    ];
+    for (text, said) in rows {
+        assert_eq!(shown("f.yaml", text), [said], "{text}");
+    }
+}
+
+#[test]
+fn a_broken_document_hides_no_other() {
+    let text = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: [}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+";
+    let shown = shown("f.yaml", text);
+    assert_eq!(shown[..2], ["Service default/web", "Service default/db"]);
+    assert!(shown[2].starts_with("manifest f.yaml:7: "), "{shown:?}");
+    assert!(shown[2].ends_with("; wanted YAML or JSON"), "{shown:?}");
+    assert_eq!(shown.len(), 3);
+}
+
+#[test]
+fn an_item_that_is_wrong_hides_no_other() {
+    let text = "\
+apiVersion: v1
+kind: ServiceList
+items:
+- metadata: {name: web}
+- metadata: {name: Web}
+- metadata: {name: db}
+";
+    assert_eq!(
+        shown("f.yaml", text),
+        [
+            "Service default/web",
+            "Service default/db",
+            "manifest f.yaml:5: metadata.name: \"Web\"; wanted 1 to 63 lower-case letters, digits and inner hyphens",
+        ]
+    );
+}
+
+#[test]
+fn anchors_are_unfolded_and_bombs_are_not() {
+    let text = "\
+apiVersion: v1
+kind: List
+shared: &port {port: 80}
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [*port]}}
+";
+    assert_eq!(shown("f.yaml", text), ["Service default/web"]);
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let below = level - 1;
+        bomb += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{below}"); 10].join(", "));
+    }
+    let shown = shown("f.yaml", &bomb);
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert!(shown[0].contains("wanted YAML or JSON"), "{shown:?}");
+}
+
+#[test]
+fn nesting_has_a_bound() {
+    for text in ["[".repeat(100_000), "{\"a\":".repeat(100_000), "- ".repeat(100_000)] {
+        assert_eq!(decode("f.yaml", &text).problems.len(), 1);
+        assert_eq!(decode("f.json", &text).problems.len(), 1);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,200}") {
+        decode("f.yaml", &text);
+        decode("f.json", &text);
+    }
+
+    #[test]
+    fn no_cut_and_no_wrong_byte_makes_it_panic(at in 0..400_usize, end in 0..400_usize, new: char) {
+        let text = "\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, annotations: {\"a\": 'b', c: |-
+  block}}
+spec:
+  rules:
+  - host: &h shop.example
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+  - host: *h
+  tls:
+  - {hosts: [shop.example], secretName: tls}
+";
+        let (at, end) = (at % text.len(), end % text.len());
+        decode("f.yaml", &text[at.min(end)..at.max(end)]);
+        decode("f.yaml", &format!("{}{new}{}", &text[..at], &text[at + 1..]));
+    }
+}

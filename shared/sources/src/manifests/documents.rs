@@ -1,0 +1,128 @@
+//! A file to its documents: YAML between `---` lines, or JSON objects one after the other.
+
+use serde_saphyr::{MessageFormatter, Options, UserMessageFormatter};
+
+use super::node::Node;
+
+/// Nesting beyond this is no manifest; with [`STACK`] a bound for recursion.
+const DEPTH: usize = 64;
+
+/// The YAML reader takes some 50 KiB of stack a level in a debug build, too much for threads of a runtime.
+const STACK: usize = 16 << 20;
+
+/// A document that could not be read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) line: u32,
+    pub(super) message: String,
+}
+
+/// The documents of a file, each read or refused for itself: one that is broken hides no other.
+pub(super) fn documents(name: &str, text: &str) -> Vec<Result<Node, Unreadable>> {
+    let failed = |message: String| vec![Err(Unreadable { line: 1, message })];
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(STACK);
+        match reader.spawn_scoped(scope, || read(name, text)) {
+            Ok(reader) => reader.join().unwrap_or_else(|_| failed("the YAML reader failed".into())),
+            Err(error) => failed(format!("no thread to read it with: {error}")),
+        }
+    })
+}
+
+fn read(name: &str, text: &str) -> Vec<Result<Node, Unreadable>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with('{') {
+        let documents = json(text);
+        // YAML may begin with a brace too.
+        if name.ends_with(".json") || documents.iter().all(Result::is_ok) {
+            return documents;
+        }
+    }
+    yaml_parts(text).into_iter().filter_map(|(lines_before, part)| yaml(lines_before, part)).collect()
+}
+
+/// Where the documents of a YAML stream begin and end (YAML 1.2.2 §9.2): the markers stand at the start of a line and
+/// nowhere else, not even in a block of text, so cutting there needs no reading.
+fn yaml_parts(text: &str) -> Vec<(u32, &str)> {
+    let mut parts = Vec::new();
+    let (mut start, mut start_line) = (0, 0);
+    let mut at = 0;
+    for (number, line) in (0..).zip(text.split_inclusive('\n')) {
+        if is_marker(line, "---") {
+            parts.push((start_line, &text[start..at]));
+            (start, start_line) = (at, number);
+        } else if is_marker(line, "...") {
+            parts.push((start_line, &text[start..at]));
+            (start, start_line) = (at + line.len(), number + 1);
+        }
+        at += line.len();
+    }
+    parts.push((start_line, &text[start..]));
+    parts
+}
+
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+}
+
+/// Reads one document; `None` where there is nothing but comments and directives.
+fn yaml(lines_before: u32, text: &str) -> Option<Result<Node, Unreadable>> {
+    let empty = |line: &str| {
+        let line = line.strip_prefix("---").unwrap_or(line).trim();
+        line.is_empty() || line.starts_with(['#', '%'])
+    };
+    if text.lines().all(empty) {
+        return None;
+    }
+    let read = serde_saphyr::from_str_with_options::<Node>(text, options());
+    Some(match read {
+        Ok(mut node) => {
+            node.shift(lines_before);
+            Ok(node)
+        }
+        Err(error) => {
+            let line = error.location().map_or(1, |at| u32::try_from(at.line()).unwrap_or(u32::MAX));
+            let message = UserMessageFormatter.format_message(error.without_snippet()).into_owned();
+            Err(Unreadable { line: lines_before.saturating_add(line), message })
+        }
+    })
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: DEPTH },
+    }
+}
+
+fn json(text: &str) -> Vec<Result<Node, Unreadable>> {
+    let mut documents = Vec::new();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Node>();
+    let mut start = 0;
+    while let Some(read) = stream.next() {
+        let end = stream.byte_offset();
+        match read {
+            Ok(node) => documents.push(Ok(with_lines(text, start, end, node))),
+            Err(error) => {
+                let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
+                documents.push(Err(Unreadable { line, message: error.to_string() }));
+                break;
+            }
+        }
+        start = end;
+    }
+    documents
+}
+
+/// serde_json does not say where a value stood, the YAML reader does and reads nearly all JSON (tabs aside, which stand
+/// for white space only). Where it does not, the values count and every line is the first.
+fn with_lines(text: &str, start: usize, end: usize, plain: Node) -> Node {
+    let lines_before = u32::try_from(text[..start].matches('\n').count()).unwrap_or(u32::MAX);
+    let document = text[start..end].replace('\t', " ");
+    let mut node = match serde_saphyr::from_str_with_options::<Node>(&document, options()) {
+        Ok(node) => node,
+        Err(_) => plain,
+    };
+    node.shift(lines_before);
+    node
+}

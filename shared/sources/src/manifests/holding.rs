@@ -1,0 +1,118 @@
+//! What the files hold together, and what of it the writer has been told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cluster::{Event, Key, Kind, Kinds, Namespace, Object, Text};
+use telemetry::Problem;
+
+use super::decode::Decoded;
+
+type Objects = BTreeMap<(Kind, Key), Object>;
+
+/// The objects of all files. Files count in the order of their names; where two hold the same object the later wins,
+/// as with `kubectl apply`.
+#[derive(Debug, Default)]
+pub(super) struct Holding {
+    files: BTreeMap<String, File>,
+    told: Objects,
+    kinds: Kinds,
+    /// Kinds already mentioned as not read.
+    ignored: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    objects: Objects,
+    problems: Vec<Problem>,
+}
+
+impl Holding {
+    /// Takes the new text of a file in. What a file held before stays while it has a problem, unless it says
+    /// otherwise: who cannot be understood has not asked for a removal. Returns kinds that are not read and have not
+    /// been mentioned before.
+    pub(super) fn put(&mut self, name: &str, decoded: Decoded) -> Vec<String> {
+        let Decoded { objects, problems, ignored } = decoded;
+        let mut objects: Objects =
+            objects.into_iter().map(|object| ((object.kind(), object.key().clone()), object)).collect();
+        let file = self.files.entry(name.to_owned()).or_default();
+        if !problems.is_empty() {
+            for (key, object) in std::mem::take(&mut file.objects) {
+                objects.entry(key).or_insert(object);
+            }
+        }
+        *file = File { objects, problems };
+        ignored.into_iter().filter(|kind| self.ignored.insert(kind.clone())).collect()
+    }
+
+    /// A file is gone, and what it held.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.files.remove(name);
+    }
+
+    /// What the writer has not been told yet. A kind comes as a list when it is first wanted, then change by change.
+    /// What comes stands before what goes, so that an object that changes its name is never missing.
+    pub(super) fn news(&mut self, wanted: Kinds) -> Vec<Event> {
+        let objects = self.objects();
+        let mut news = Vec::new();
+        for kind in wanted.iter() {
+            let of_kind = |kept: &&(Kind, Key)| kept.0 == kind;
+            let listed = self.kinds.contains(kind);
+            if !listed {
+                news.push(Event::Restart(kind));
+            }
+            let new = objects.iter().filter(|(key, _)| of_kind(key));
+            let new = new.filter(|(key, object)| self.told.get(key) != Some(object));
+            news.extend(new.map(|(_, object)| Event::Apply(object.clone())));
+            if !listed {
+                news.push(Event::Synced(kind));
+            }
+        }
+        let gone = self.told.keys().filter(|key| wanted.contains(key.0) && !objects.contains_key(key));
+        news.extend(gone.map(|(kind, key)| Event::Remove(*kind, key.clone())));
+        self.kinds = self.kinds.union(wanted);
+        self.told = objects;
+        self.told.retain(|(kind, _), _| self.kinds.contains(*kind));
+        news
+    }
+
+    /// All problems, those of objects that two files hold among them.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<_> = self.files.values().flat_map(|file| file.problems.clone()).collect();
+        let mut first: BTreeMap<&(Kind, Key), &str> = BTreeMap::new();
+        for (name, file) in &self.files {
+            for key in file.objects.keys() {
+                if let Some(other) = first.insert(key, name) {
+                    problems.push(Problem {
+                        kind: "manifest".into(),
+                        key: name.clone(),
+                        field: String::new(),
+                        what: format!("{} {} is also in {other}, and this one counts", key.0, key.1),
+                        wanted: "each object in one file".into(),
+                    });
+                }
+            }
+        }
+        problems
+    }
+
+    /// Everything together, and the namespaces that are only implied: a folder of manifests rarely declares
+    /// `default`, and `kubectl apply` into a namespace that nobody made would be refused, so naming one is making it.
+    fn objects(&self) -> Objects {
+        let mut objects = Objects::new();
+        for file in self.files.values() {
+            objects.extend(file.objects.iter().map(|(key, object)| (key.clone(), object.clone())));
+        }
+        let named: BTreeSet<Text> = objects.keys().map(|(_, key)| key.namespace.clone()).collect();
+        for name in named.into_iter().filter(|name| !name.is_empty()) {
+            let key = Key::cluster(name);
+            objects
+                .entry((Kind::Namespace, key.clone()))
+                .or_insert_with(|| Object::Namespace(Arc::new(Namespace { key, labels: Vec::new() })));
+        }
+        objects
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+use std::fs;
+use std::sync::mpsc;
+
+use cluster::{Kind, Kinds, Service};
+use telemetry::metrics::Registry;
+
+use super::*;
+use crate::writer::Cluster;
+
+const LONG: Duration = Duration::from_secs(20);
+
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\n";
+
+/// A cluster that reads Services and Namespaces from this source, and what the snapshot holds after each batch.
+fn started(manifests: Manifests) -> (tokio::runtime::Runtime, Cluster, mpsc::Receiver<(Vec<String>, usize)>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let cluster = Cluster::start(&Registry::new()).unwrap();
+    let (say, said) = mpsc::channel();
+    cluster.observe(move |snapshot, _| {
+        let mut names: Vec<_> = snapshot.iter::<Service>().map(|service| service.key.to_string()).collect();
+        names.sort();
+        let _ended = say.send((names, snapshot.count::<cluster::Namespace>()));
+    });
+    cluster.want(Kinds::of(&[Kind::Service, Kind::Namespace]));
+    runtime.spawn(Box::new(manifests).run(cluster.feed()));
+    (runtime, cluster, said)
+}
+
+fn wait_for(said: &mpsc::Receiver<(Vec<String>, usize)>, names: &[&str], namespaces: usize) {
+    while said.recv_timeout(LONG).unwrap() != (names.iter().map(ToString::to_string).collect(), namespaces) {}
+}
+
+#[test]
+fn a_folder_is_followed_and_its_problems_are_reported() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("web.yaml");
+    fs::write(&path, SERVICE).unwrap();
+    let reports = Reports::new(&Registry::new());
+    let (_runtime, _cluster, said) = started(Manifests::new([home.path()], &reports).unwrap());
+    wait_for(&said, &["shop/web"], 1);
+    fs::write(&path, format!("{SERVICE}---\n{}", SERVICE.replace("web", "Bad"))).unwrap();
+    fs::write(home.path().join("db.yaml"), SERVICE.replace("web", "db").replace("shop", "store")).unwrap();
+    wait_for(&said, &["shop/web", "store/db"], 2);
+    fs::remove_file(home.path().join("db.yaml")).unwrap();
+    wait_for(&said, &["shop/web"], 1);
+    let problems: Vec<_> = reports.current().into_iter().map(|(_, problem)| problem.key).collect();
+    assert_eq!(problems, [format!("{}:7", path.display())]);
+}
+
+#[test]
+fn built_in_text_is_served_and_later_wanted_kinds_come_too() {
+    let reports = Reports::new(&Registry::new());
+    let manifests = Manifests::embedded([("web.yaml", SERVICE)], &reports);
+    let (_runtime, cluster, said) = started(manifests);
+    wait_for(&said, &["shop/web"], 1);
+    let mut statuses = cluster.statuses();
+    assert_eq!(*statuses.borrow().get(Kind::Secret), Status::Waiting);
+    cluster.want(Kinds::of(&[Kind::Secret]));
+    let synced = statuses.wait_for(|statuses| *statuses.get(Kind::Secret) == Status::Synced);
+    _runtime.block_on(async { tokio::time::timeout(LONG, synced).await }).unwrap().unwrap();
+}
+
+#[test]
+fn a_path_that_is_not_there_is_an_error_at_once() {
+    let reports = Reports::new(&Registry::new());
+    let error = Manifests::new(["/nowhere/at/all"], &reports).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "/nowhere/at/all: No such file or directory (os error 2); wanted a manifest file or a folder of them"
+    );
+}

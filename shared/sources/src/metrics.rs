@@ -1,0 +1,76 @@
+//! What the writer tells about itself.
+
+use std::time::Instant;
+
+use cluster::{
+    ConfigMap, EndpointSlice, Ingress, IngressClass, Kind, Namespace, Pod, Secret, Service, Snapshot, Touched,
+};
+use telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry, exponential};
+
+/// The numbers of one writer. Names begin with `portolan_cluster_`.
+pub(crate) struct Metrics {
+    batches: Counter,
+    events: Counter,
+    publish: Histogram,
+    objects: Family<Gauge, 1>,
+    changed: Family<Gauge, 1>,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self {
+            batches: registry.counter("portolan_cluster_batches_total", "Batches of events applied."),
+            events: registry.counter("portolan_cluster_events_total", "Events received from sources."),
+            publish: registry.histogram(
+                "portolan_cluster_publish_seconds",
+                "From the oldest event of a batch to its views being visible.",
+                &exponential(0.000_05, 2.0, 16),
+            ),
+            objects: registry.gauges("portolan_cluster_objects", "Objects held, by kind.", ["kind"]),
+            changed: registry.gauges(
+                "portolan_cluster_changed_timestamp_seconds",
+                "When an object of the kind last changed, in Unix time.",
+                ["kind"],
+            ),
+        }
+    }
+
+    /// So many events have come.
+    pub(crate) fn came(&self, events: usize) {
+        self.events.add(events as u64);
+    }
+
+    /// A batch is out that began with an event which came at `oldest`.
+    pub(crate) fn published(
+        &self,
+        oldest: Option<Instant>,
+        snapshot: &Snapshot,
+        touched: &[Touched],
+        now: u64,
+    ) {
+        self.batches.inc();
+        if let Some(oldest) = oldest
+            && !touched.is_empty()
+        {
+            self.publish.observe(oldest.elapsed().as_secs_f64());
+        }
+        for kind in Kind::ALL.into_iter().filter(|kind| touched.iter().any(|touched| touched.kind() == *kind))
+        {
+            self.objects.with([kind.name()]).set(count(snapshot, kind) as f64);
+            self.changed.with([kind.name()]).set(now as f64);
+        }
+    }
+}
+
+fn count(snapshot: &Snapshot, kind: Kind) -> usize {
+    match kind {
+        Kind::Namespace => snapshot.count::<Namespace>(),
+        Kind::Service => snapshot.count::<Service>(),
+        Kind::EndpointSlice => snapshot.count::<EndpointSlice>(),
+        Kind::Pod => snapshot.count::<Pod>(),
+        Kind::Ingress => snapshot.count::<Ingress>(),
+        Kind::IngressClass => snapshot.count::<IngressClass>(),
+        Kind::Secret => snapshot.count::<Secret>(),
+        Kind::ConfigMap => snapshot.count::<ConfigMap>(),
+    }
+}

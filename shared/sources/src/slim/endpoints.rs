@@ -1,0 +1,202 @@
+//! EndpointSlices (discovery.k8s.io/v1) and Pods (core/v1).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::{Endpoint, EndpointPort, EndpointSlice, Key, Kind, Object, Pod, Text};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use smallvec::SmallVec;
+
+use super::fields::{Metadata, Port, Transport, check_label, nullable};
+use super::{Slim, Wrong};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SlimSlice {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata<Owner>,
+    address_type: AddressType,
+    #[serde(default, deserialize_with = "nullable")]
+    endpoints: Vec<SlimEndpoint>,
+    #[serde(default, deserialize_with = "nullable")]
+    ports: Vec<SlimPort>,
+}
+
+#[derive(Deserialize, PartialEq)]
+enum AddressType {
+    IPv4,
+    IPv6,
+    #[serde(rename = "FQDN")]
+    Fqdn,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimEndpoint {
+    #[serde(default, deserialize_with = "nullable")]
+    addresses: Vec<Text>,
+    #[serde(default, deserialize_with = "nullable")]
+    conditions: Conditions,
+    #[serde(default, deserialize_with = "nullable")]
+    hostname: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    target_ref: Target,
+}
+
+#[derive(Deserialize, Default)]
+struct Conditions {
+    #[serde(default)]
+    ready: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+struct Target {
+    #[serde(default, deserialize_with = "nullable")]
+    kind: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    name: Text,
+}
+
+#[derive(Deserialize)]
+struct SlimPort {
+    #[serde(default, deserialize_with = "nullable")]
+    name: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    protocol: Transport,
+    #[serde(default)]
+    port: Option<Port>,
+}
+
+/// The label that names the Service of a slice; other labels are skipped unread.
+#[derive(Default)]
+pub(super) struct Owner(Text);
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: Deserializer<'de>>(labels: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Owner;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a map of labels")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut labels: M) -> Result<Owner, M::Error> {
+                let mut owner = Owner::default();
+                while let Some(name) = labels.next_key::<Text>()? {
+                    if name == "kubernetes.io/service-name" {
+                        owner = Owner(labels.next_value()?);
+                    } else {
+                        labels.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(owner)
+            }
+        }
+        labels.deserialize_map(Reader)
+    }
+}
+
+impl Slim for SlimSlice {
+    const KIND: Kind = Kind::EndpointSlice;
+
+    fn named(&self) -> (Key, Text) {
+        self.metadata.named(Self::KIND)
+    }
+
+    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+        if self.address_type == AddressType::Fqdn {
+            return Ok(None);
+        }
+        let Owner(service) = self.metadata.labels;
+        let ports = self.ports.into_iter().enumerate();
+        let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
+        let endpoints = self.endpoints.into_iter().enumerate();
+        let endpoints = endpoints.map(|(at, endpoint)| endpoint.endpoint(at)).collect::<Result<_, _>>()?;
+        Ok(Some(Object::EndpointSlice(Arc::new(EndpointSlice { key, service, ports, endpoints }))))
+    }
+}
+
+impl SlimPort {
+    fn port(self, at: usize) -> Result<EndpointPort, Wrong> {
+        if !self.name.is_empty() {
+            check_label(format!("ports[{at}].name"), &self.name)?;
+        }
+        let port = self.port.map_or(0, |Port(port)| port);
+        Ok(EndpointPort { name: self.name, protocol: self.protocol.into(), port })
+    }
+}
+
+impl SlimEndpoint {
+    fn endpoint(self, at: usize) -> Result<Endpoint, Wrong> {
+        if !self.hostname.is_empty() {
+            check_label(format!("endpoints[{at}].hostname"), &self.hostname)?;
+        }
+        let addresses = self.addresses.iter().enumerate();
+        let addresses = addresses
+            .map(|(nth, text)| address(text, || format!("endpoints[{at}].addresses[{nth}]")))
+            .collect::<Result<_, _>>()?;
+        Ok(Endpoint {
+            addresses,
+            ready: self.conditions.ready.unwrap_or(true),
+            hostname: (!self.hostname.is_empty()).then(|| self.hostname.into()),
+            pod: (self.target_ref.kind == "Pod").then(|| self.target_ref.name.into()),
+        })
+    }
+}
+
+fn address(text: &str, path: impl Fn() -> String) -> Result<IpAddr, Wrong> {
+    text.parse().map_err(|_| Wrong::new(path(), text, "an IP address"))
+}
+
+#[derive(Deserialize)]
+pub(super) struct SlimPod {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "nullable")]
+    status: PodStatus,
+}
+
+#[derive(Deserialize, Default)]
+struct PodStatus {
+    #[serde(default, deserialize_with = "nullable")]
+    phase: Text,
+    #[serde(default, deserialize_with = "nullable", rename = "podIP")]
+    pod_ip: Text,
+    #[serde(default, deserialize_with = "nullable", rename = "podIPs")]
+    pod_ips: Vec<PodIp>,
+}
+
+#[derive(Deserialize)]
+struct PodIp {
+    #[serde(default, deserialize_with = "nullable")]
+    ip: Text,
+}
+
+impl Slim for SlimPod {
+    const KIND: Kind = Kind::Pod;
+
+    fn named(&self) -> (Key, Text) {
+        self.metadata.named(Self::KIND)
+    }
+
+    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+        let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed" | "Unknown");
+        if ended || !self.metadata.deletion_timestamp.is_empty() {
+            return Ok(None);
+        }
+        let mut ips = self.status.pod_ips.iter().map(|PodIp { ip }| ip).peekable();
+        let (path, single) = match ips.peek() {
+            Some(_) => ("status.podIPs", None),
+            None => ("status.podIP", Some(&self.status.pod_ip)),
+        };
+        let ips = ips.chain(single).filter(|ip| !ip.is_empty());
+        let addresses =
+            ips.map(|ip| address(ip, || path.into())).collect::<Result<SmallVec<[IpAddr; 2]>, _>>()?;
+        if addresses.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Object::Pod(Arc::new(Pod { key, addresses }))))
+    }
+}

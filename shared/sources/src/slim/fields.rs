@@ -1,0 +1,186 @@
+//! Fields that several kinds share, with the defaults of the API server.
+
+use cluster::{Key, Kind, Protocol, Text};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
+
+use super::Wrong;
+
+/// `metadata`, with labels and annotations only where a kind reads them.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+#[serde(bound = "L: Deserialize<'de> + Default, A: Deserialize<'de> + Default")]
+pub(super) struct Metadata<L = IgnoredAny, A = IgnoredAny> {
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) name: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) namespace: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) resource_version: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) creation_timestamp: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) deletion_timestamp: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) labels: L,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) annotations: A,
+}
+
+impl<L, A> Metadata<L, A> {
+    /// Key and version; a namespaced object without a namespace lives in `default`, as `kubectl` puts it there.
+    pub(super) fn named(&self, kind: Kind) -> (Key, Text) {
+        let namespace = match self.namespace.as_str() {
+            _ if !kind.namespaced() => Text::default(),
+            "" => "default".into(),
+            _ => self.namespace.clone(),
+        };
+        (Key { namespace, name: self.name.clone() }, self.resource_version.clone())
+    }
+}
+
+/// A missing value, whether absent or `null`: Go reads both as the zero value.
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    value: D,
+) -> Result<T, D::Error> {
+    Option::<T>::deserialize(value).map(Option::unwrap_or_default)
+}
+
+/// A map of text to text, in the order given.
+#[derive(Default)]
+pub(super) struct Entries<V>(pub(super) Vec<(Text, V)>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Reader<V>(std::marker::PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
+            type Value = Entries<V>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a map of text to text (quote numbers and true or false)")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        value.deserialize_map(Reader(std::marker::PhantomData))
+    }
+}
+
+impl<V> Entries<V> {
+    /// In the order of the names.
+    pub(super) fn sorted(self) -> Vec<(Text, V)> {
+        let mut entries = self.0;
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        entries
+    }
+}
+
+/// `protocol`; TCP when missing.
+#[derive(Deserialize, Clone, Copy, Default)]
+pub(super) enum Transport {
+    #[default]
+    #[serde(rename = "TCP")]
+    Tcp,
+    #[serde(rename = "UDP")]
+    Udp,
+    #[serde(rename = "SCTP")]
+    Sctp,
+}
+
+impl From<Transport> for Protocol {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp => Self::Tcp,
+            Transport::Udp => Self::Udp,
+            Transport::Sctp => Self::Sctp,
+        }
+    }
+}
+
+/// A port number, 1 to 65535.
+#[derive(Clone, Copy)]
+pub(super) struct Port(pub(super) u16);
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Port;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a port number from 1 to 65535")
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Port, E> {
+                match u16::try_from(value) {
+                    Ok(port) if port > 0 => Ok(Port(port)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
+                }
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Port, E> {
+                match u64::try_from(value) {
+                    Ok(value) => self.visit_u64(value),
+                    Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),
+                }
+            }
+        }
+        value.deserialize_any(Reader)
+    }
+}
+
+/// A number or a name (Kubernetes' IntOrString), as text.
+pub(super) struct NumberOrName(pub(super) Text);
+
+impl<'de> Deserialize<'de> for NumberOrName {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = NumberOrName;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a port number or name")
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<NumberOrName, E> {
+                Ok(NumberOrName(value.to_string().into()))
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<NumberOrName, E> {
+                Ok(NumberOrName(value.to_string().into()))
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<NumberOrName, E> {
+                Ok(NumberOrName(value.into()))
+            }
+        }
+        value.deserialize_any(Reader)
+    }
+}
+
+/// A DNS label (RFC 1123): what names of Services, namespaces, ports and hosts are.
+pub(super) fn check_label(path: impl Into<String>, label: &str) -> Result<(), Wrong> {
+    if label.len() <= 63 && is_label(label) {
+        return Ok(());
+    }
+    Err(Wrong::new(path, label, "1 to 63 lower-case letters, digits and inner hyphens"))
+}
+
+/// DNS labels with dots between them: what names of other objects are.
+pub(super) fn check_subdomain(path: impl Into<String>, name: &str) -> Result<(), Wrong> {
+    if name.len() <= 253 && name.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err(Wrong::new(path, name, "1 to 253 lower-case letters, digits, inner hyphens and inner dots"))
+}
+
+fn is_label(label: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+}

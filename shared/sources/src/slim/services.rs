@@ -1,0 +1,130 @@
+//! Namespaces and Services (core/v1).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::{Key, Kind, Namespace, Object, Service, ServiceKind, ServicePort, Text};
+use serde::Deserialize;
+
+use super::fields::{Entries, Metadata, NumberOrName, Port, Transport, check_label, nullable};
+use super::{Slim, Wrong};
+
+#[derive(Deserialize)]
+pub(super) struct SlimNamespace {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata<Entries<Text>>,
+}
+
+impl Slim for SlimNamespace {
+    const KIND: Kind = Kind::Namespace;
+
+    fn named(&self) -> (Key, Text) {
+        self.metadata.named(Self::KIND)
+    }
+
+    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+        Ok(Some(Object::Namespace(Arc::new(Namespace { key, labels: self.metadata.labels.sorted() }))))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct SlimService {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "nullable")]
+    spec: Spec,
+}
+
+#[derive(Deserialize, Default)]
+struct Spec {
+    #[serde(default, deserialize_with = "nullable", rename = "type")]
+    reach: Reach,
+    #[serde(default, deserialize_with = "nullable", rename = "clusterIP")]
+    cluster_ip: Text,
+    #[serde(default, deserialize_with = "nullable", rename = "clusterIPs")]
+    cluster_ips: Vec<Text>,
+    #[serde(default, deserialize_with = "nullable", rename = "externalName")]
+    external_name: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    ports: Vec<SlimPort>,
+}
+
+#[derive(Deserialize, Default, PartialEq)]
+enum Reach {
+    #[default]
+    ClusterIP,
+    NodePort,
+    LoadBalancer,
+    ExternalName,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimPort {
+    #[serde(default, deserialize_with = "nullable")]
+    name: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    protocol: Transport,
+    port: Port,
+    #[serde(default)]
+    target_port: Option<NumberOrName>,
+}
+
+impl Slim for SlimService {
+    const KIND: Kind = Kind::Service;
+
+    fn named(&self) -> (Key, Text) {
+        self.metadata.named(Self::KIND)
+    }
+
+    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+        let kind = self.spec.kind()?;
+        let ports = self.spec.ports.into_iter().enumerate();
+        let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
+        Ok(Some(Object::Service(Arc::new(Service { key, kind, ports }))))
+    }
+}
+
+impl Spec {
+    fn kind(&self) -> Result<ServiceKind, Wrong> {
+        if self.reach == Reach::ExternalName {
+            let name = self.external_name.strip_suffix('.').unwrap_or(&self.external_name);
+            if name.is_empty() {
+                return Err(Wrong::new(
+                    "spec.externalName",
+                    "",
+                    "a DNS name, as type ExternalName needs one",
+                ));
+            }
+            return Ok(ServiceKind::ExternalName(name.into()));
+        }
+        // The API server fills in both fields; manifests mostly have the first only.
+        let single = std::slice::from_ref(&self.cluster_ip);
+        let (path, ips) = match &*self.cluster_ips {
+            [] => ("spec.clusterIP", single),
+            ips => ("spec.clusterIPs", ips),
+        };
+        if ips.iter().any(|ip| ip == "None") {
+            return Ok(ServiceKind::Headless);
+        }
+        let parse = |ip: &Text| {
+            ip.parse::<IpAddr>().map_err(|_| Wrong::new(path, ip.as_str(), "an IP address or \"None\""))
+        };
+        let ips = ips.iter().filter(|ip| !ip.is_empty()).map(parse).collect::<Result<_, _>>()?;
+        Ok(ServiceKind::ClusterIp(ips))
+    }
+}
+
+impl SlimPort {
+    fn port(self, at: usize) -> Result<ServicePort, Wrong> {
+        if !self.name.is_empty() {
+            check_label(format!("spec.ports[{at}].name"), &self.name)?;
+        }
+        let Port(port) = self.port;
+        let target = match self.target_port {
+            Some(NumberOrName(target)) if !target.is_empty() && target != "0" => target,
+            _ => port.to_string().into(),
+        };
+        Ok(ServicePort { name: self.name, protocol: self.protocol.into(), port, target })
+    }
+}

@@ -1,0 +1,140 @@
+//! Secrets and ConfigMaps (core/v1).
+
+use std::sync::Arc;
+
+use cluster::{ConfigMap, Key, Kind, Object, Secret, Text};
+use k8s_openapi::ByteString;
+use serde::Deserialize;
+use serde::de::value::{Error as Unreadable, StrDeserializer};
+use serde::de::{Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
+
+use super::fields::{Entries, Metadata, nullable};
+use super::{Slim, Wrong};
+
+/// Of the data only what TLS reads is kept, whatever the type says: in old clusters TLS Secrets are often `Opaque`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SlimSecret {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "nullable")]
+    data: Pair<Encoded>,
+    /// Only in manifests: the API server turns it into `data`, over which it wins.
+    #[serde(default, deserialize_with = "nullable")]
+    string_data: Pair<String>,
+}
+
+/// `tls.crt` and `tls.key` of a map; the rest is skipped unread.
+struct Pair<V> {
+    certificate: Option<V>,
+    private_key: Option<V>,
+}
+
+impl<V> Default for Pair<V> {
+    fn default() -> Self {
+        Self { certificate: None, private_key: None }
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pair<V> {
+    fn deserialize<D: Deserializer<'de>>(data: D) -> Result<Self, D::Error> {
+        struct Reader<V>(std::marker::PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
+            type Value = Pair<V>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a map of names to data")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut data: M) -> Result<Pair<V>, M::Error> {
+                let mut pair = Pair::default();
+                while let Some(name) = data.next_key::<Text>()? {
+                    match name.as_str() {
+                        "tls.crt" => pair.certificate = data.next_value()?,
+                        "tls.key" => pair.private_key = data.next_value()?,
+                        _ => {
+                            data.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(pair)
+            }
+        }
+        data.deserialize_map(Reader(std::marker::PhantomData))
+    }
+}
+
+/// Bytes as base64. Line breaks are allowed, as Go allows them: manifests have the text in blocks.
+struct Encoded(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Encoded {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Encoded;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("base64 (plain text belongs under stringData)")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Encoded, E> {
+                let joined;
+                let text = if text.contains(['\r', '\n']) {
+                    joined = text.replace(['\r', '\n'], "");
+                    &joined
+                } else {
+                    text
+                };
+                let text: StrDeserializer<'_, Unreadable> = text.into_deserializer();
+                let bytes = ByteString::deserialize(text);
+                // The value itself stays unsaid: it may be a private key.
+                bytes.map(|ByteString(bytes)| Encoded(bytes)).map_err(|_| {
+                    E::custom(format_args!("invalid value, expected {}", &self as &dyn serde::de::Expected))
+                })
+            }
+        }
+        value.deserialize_str(Reader)
+    }
+}
+
+impl Slim for SlimSecret {
+    const KIND: Kind = Kind::Secret;
+
+    fn named(&self) -> (Key, Text) {
+        self.metadata.named(Self::KIND)
+    }
+
+    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+        let certificate = entry(self.string_data.certificate, self.data.certificate);
+        let private_key = entry(self.string_data.private_key, self.data.private_key);
+        Ok(Some(Object::Secret(Arc::new(Secret { key, certificate, private_key }))))
+    }
+}
+
+fn entry(plain: Option<String>, encoded: Option<Encoded>) -> Box<[u8]> {
+    match (plain, encoded) {
+        (Some(plain), _) => plain.into_bytes().into(),
+        (None, Some(Encoded(bytes))) => bytes.into(),
+        (None, None) => Box::default(),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct SlimConfigMap {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "nullable")]
+    data: Entries<String>,
+}
+
+impl Slim for SlimConfigMap {
+    const KIND: Kind = Kind::ConfigMap;
+
+    fn named(&self) -> (Key, Text) {
+        self.metadata.named(Self::KIND)
+    }
+
+    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+        Ok(Some(Object::ConfigMap(Arc::new(ConfigMap { key, data: self.data.sorted() }))))
+    }
+}

@@ -1,0 +1,302 @@
+use cluster::{Endpoint, ServiceKind, Text};
+
+use super::*;
+
+/// What an object looks like after decoding, or why it is refused. `{}` at the beginning stands for a good name.
+fn shown(kind: Kind, rest: &str) -> String {
+    let text = match rest.strip_prefix("{}") {
+        Some(rest) => format!(r#"{{"metadata":{{"name":"web","namespace":"shop"}}{rest}}}"#),
+        None => format!("{{{rest}}}"),
+    };
+    match decode(kind, &mut serde_json::Deserializer::from_str(&text)) {
+        Ok(Ok(Found { object: Some(object), .. })) => show(&object),
+        Ok(Ok(Found { object: None, .. })) => "nothing".into(),
+        Ok(Err(wrong)) => wrong.to_string(),
+        Err(error) => error.to_string().split(" at line").next().unwrap().to_owned(),
+    }
+}
+
+fn show(object: &Object) -> String {
+    match object {
+        Object::Service(service) => {
+            let reach = match &service.kind {
+                ServiceKind::ClusterIp(ips) => format!("{ips:?}"),
+                ServiceKind::Headless => "headless".into(),
+                ServiceKind::ExternalName(name) => name.to_string(),
+            };
+            let ports = service.ports.iter().map(|port| {
+                format!(" {}:{}/{}->{}", port.name, port.port, port.protocol.label(), port.target)
+            });
+            format!("{reach}{}", ports.collect::<String>())
+        }
+        Object::EndpointSlice(slice) => {
+            let ports = slice
+                .ports
+                .iter()
+                .map(|port| format!(" {}:{}/{}", port.name, port.port, port.protocol.label()));
+            let endpoints = slice.endpoints.iter().map(|endpoint| {
+                let Endpoint { addresses, ready, hostname, pod } = endpoint;
+                format!(" {addresses:?} ready={ready} host={} pod={}", name(hostname), name(pod))
+            });
+            format!("{}{}{}", slice.service, ports.collect::<String>(), endpoints.collect::<String>())
+        }
+        Object::Pod(pod) => format!("{:?}", pod.addresses),
+        Object::Ingress(ingress) => {
+            format!(
+                "{} {:?} {:?} {:?} {:?} {:?}",
+                ingress.created,
+                ingress.annotations,
+                ingress.class,
+                ingress.default_backend,
+                ingress.rules,
+                ingress.tls
+            )
+        }
+        Object::IngressClass(class) => format!("{} default={}", class.controller, class.default),
+        Object::Secret(secret) => {
+            format!(
+                "{:?} {:?}",
+                String::from_utf8_lossy(&secret.certificate),
+                String::from_utf8_lossy(&secret.private_key)
+            )
+        }
+        Object::ConfigMap(map) => format!("{:?}", map.data),
+        Object::Namespace(namespace) => format!("{:?}", namespace.labels),
+    }
+}
+
+fn name(text: &Option<Box<str>>) -> &str {
+    text.as_deref().unwrap_or("-")
+}
+
+fn check(kind: Kind, table: &[(&str, &str)]) {
+    for (text, expected) in table {
+        assert_eq!(shown(kind, text), *expected, "{kind}: {text}");
+    }
+}
+
+#[test]
+fn services_have_the_addresses_and_ports_the_api_server_would_show() {
+    check(
+        Kind::Service,
+        &[
+            (r#"{},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}"#, "[10.96.0.1] :80/tcp->80"),
+            (
+                r#"{},"spec":{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1","fd00::1"]}"#,
+                "[10.96.0.1, fd00::1]",
+            ),
+            (r#"{},"spec":{"type":"LoadBalancer","clusterIP":"10.96.0.1"}"#, "[10.96.0.1]"),
+            (r#"{},"spec":{"clusterIP":"None","clusterIPs":["None"]}"#, "headless"),
+            (r#"{},"spec":{"clusterIPs":["None"]}"#, "headless"),
+            (r#"{},"spec":{}"#, "[]"),
+            (r#"{},"spec":null"#, "[]"),
+            (r#"{}"#, "[]"),
+            (r#"{},"spec":{"clusterIP":"","ports":null}"#, "[]"),
+            (r#"{},"spec":{"type":"ExternalName","externalName":"Example.org."}"#, "Example.org"),
+            (
+                r#"{},"spec":{"type":"ExternalName"}"#,
+                "spec.externalName: missing, should be a DNS name, as type ExternalName needs one",
+            ),
+            (
+                r#"{},"spec":{"type":"Cluster"}"#,
+                "unknown variant `Cluster`, expected one of `ClusterIP`, `NodePort`, `LoadBalancer`, `ExternalName`",
+            ),
+            (
+                r#"{},"spec":{"clusterIP":"10.96.0.300"}"#,
+                r#"spec.clusterIP: "10.96.0.300" should be an IP address or "None""#,
+            ),
+            (
+                r#"{},"spec":{"clusterIP":"None","ports":[{"name":"dns","protocol":"UDP","port":53,"targetPort":"dns-udp"},{"name":"m","port":9153,"targetPort":9154}]}"#,
+                "headless dns:53/udp->dns-udp m:9153/tcp->9154",
+            ),
+            (
+                r#"{},"spec":{"ports":[{"port":0}]}"#,
+                "invalid value: integer `0`, expected a port number from 1 to 65535",
+            ),
+            (
+                r#"{},"spec":{"ports":[{"port":"80"}]}"#,
+                "invalid type: string \"80\", expected a port number from 1 to 65535",
+            ),
+            (r#"{},"spec":{"ports":[{}]}"#, "missing field `port`"),
+            (
+                r#"{},"spec":{"ports":[{"port":80},{"name":"Web","port":80}]}"#,
+                r#"spec.ports[1].name: "Web" should be 1 to 63 lower-case letters, digits and inner hyphens"#,
+            ),
+            (
+                r#"{},"spec":{"ports":[{"port":80,"protocol":"tcp"}]}"#,
+                "unknown variant `tcp`, expected one of `TCP`, `UDP`, `SCTP`",
+            ),
+            (
+                r#""metadata":{"name":"Web"}"#,
+                r#"metadata.name: "Web" should be 1 to 63 lower-case letters, digits and inner hyphens"#,
+            ),
+            (
+                r#""metadata":{"generateName":"web-"}"#,
+                "metadata.name: missing, should be 1 to 63 lower-case letters, digits and inner hyphens",
+            ),
+            (
+                r#""metadata":{"name":"web","namespace":"a.b"}"#,
+                r#"metadata.namespace: "a.b" should be 1 to 63 lower-case letters, digits and inner hyphens"#,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn slices_know_their_service_and_take_missing_conditions_as_ready() {
+    let labels = r#""metadata":{"name":"web-x","namespace":"shop","labels":{"a":"b","kubernetes.io/service-name":"web"},"managedFields":[{"manager":"x"}]},"#;
+    let rows = [
+        (
+            r#""addressType":"IPv4","ports":[{"name":"http","port":8080}],"endpoints":[{"addresses":["10.244.0.1"],"conditions":{"ready":true},"hostname":"web-0","targetRef":{"kind":"Pod","name":"web-0"}},{"addresses":["10.244.0.2"],"conditions":{"ready":false}}]"#,
+            "web http:8080/tcp [10.244.0.1] ready=true host=web-0 pod=web-0 [10.244.0.2] ready=false host=- pod=-",
+        ),
+        (
+            r#""addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"]}]"#,
+            "web [10.0.0.1] ready=true host=- pod=-",
+        ),
+        (
+            r#""addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"conditions":{"ready":null}}]"#,
+            "web [10.0.0.1] ready=true host=- pod=-",
+        ),
+        (
+            r#""addressType":"IPv6","endpoints":[{"addresses":["fd00::1"],"targetRef":{"kind":"Node","name":"n"}}]"#,
+            "web [fd00::1] ready=true host=- pod=-",
+        ),
+        (r#""addressType":"IPv4","endpoints":null,"ports":null"#, "web"),
+        (r#""addressType":"IPv4","endpoints":[],"ports":[{"port":null}]"#, "web :0/tcp"),
+        (r#""addressType":"FQDN","endpoints":[{"addresses":["example.org"]}]"#, "nothing"),
+        (
+            r#""addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"]},{"addresses":["web"]}]"#,
+            r#"endpoints[1].addresses[0]: "web" should be an IP address"#,
+        ),
+        (r#""endpoints":[]"#, "missing field `addressType`"),
+    ];
+    for (rest, expected) in rows {
+        assert_eq!(shown(Kind::EndpointSlice, &format!("{labels}{rest}")), expected, "{rest}");
+    }
+    check(Kind::EndpointSlice, &[(r#"{},"addressType":"IPv4""#, "")]);
+}
+
+#[test]
+fn pods_count_while_they_run_and_have_an_address() {
+    check(
+        Kind::Pod,
+        &[
+            (
+                r#"{},"status":{"phase":"Running","podIP":"10.244.0.1","podIPs":[{"ip":"10.244.0.1"},{"ip":"fd00::1"}]}"#,
+                "[10.244.0.1, fd00::1]",
+            ),
+            (r#"{},"status":{"phase":"Pending","podIP":"10.244.0.1"}"#, "[10.244.0.1]"),
+            (r#"{},"status":{"phase":"Pending"}"#, "nothing"),
+            (r#"{}"#, "nothing"),
+            (r#"{},"status":{"phase":"Succeeded","podIP":"10.244.0.1"}"#, "nothing"),
+            (r#"{},"status":{"phase":"Failed","podIP":"10.244.0.1"}"#, "nothing"),
+            (
+                r#""metadata":{"name":"web","namespace":"shop","deletionTimestamp":"2026-01-01T00:00:00Z"},"status":{"podIP":"10.244.0.1"}"#,
+                "nothing",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn ingresses_keep_what_routes_are_made_of() {
+    check(
+        Kind::Ingress,
+        &[
+            (
+                r#""metadata":{"name":"web","namespace":"shop","creationTimestamp":"2026-01-01T00:00:10Z","annotations":{"b":"2","kubectl.kubernetes.io/last-applied-configuration":"x","a":"1"}},"spec":{"ingressClassName":"nginx","tls":[{"hosts":["shop.example"],"secretName":"tls"},{}]}"#,
+                r#"1767225610 [("a", "1"), ("b", "2")] Some("nginx") None [] [IngressTls { hosts: ["shop.example"], secret: "tls" }, IngressTls { hosts: [], secret: "" }]"#,
+            ),
+            (
+                r#"{},"spec":{"defaultBackend":{"resource":{"apiGroup":"x","kind":"Bucket","name":"b"}}}"#,
+                r#"0 [] None Some(Resource("Bucket/b")) [] []"#,
+            ),
+            (
+                r#"{},"spec":{"rules":[{"host":"a"},{"http":{"paths":[{"path":"/x","pathType":"Prefix","backend":{"service":{"name":"web","port":{"number":80}}}},{"pathType":"ImplementationSpecific","backend":{"service":{"name":"web","port":{"name":"http"}}}}]}}]}"#,
+                r#"0 [] None None [IngressRule { host: "a", paths: [] }, IngressRule { host: "", paths: [IngressPath { path: "/x", kind: Prefix, backend: Service(ServiceBackend { name: "web", port: Number(80) }) }, IngressPath { path: "", kind: ImplementationSpecific, backend: Service(ServiceBackend { name: "web", port: Name("http") }) }] }] []"#,
+            ),
+            (
+                r#"{},"spec":{"rules":[{"http":{"paths":[{"path":"/x","pathType":"prefix","backend":{}}]}}]}"#,
+                "unknown variant `prefix`, expected one of `Exact`, `Prefix`, `ImplementationSpecific`",
+            ),
+            (
+                r#"{},"spec":{"rules":[{"http":{"paths":[{"path":"/x","backend":{}}]}}]}"#,
+                "missing field `pathType`",
+            ),
+            (
+                r#"{},"spec":{"rules":[{"http":{"paths":[{"path":"x","pathType":"Exact","backend":{}}]}}]}"#,
+                r#"spec.rules[0].http.paths[0].path: "x" should be a path that begins with a slash"#,
+            ),
+            (
+                r#"{},"spec":{"rules":[{"http":{"paths":[{"path":"/x","pathType":"Exact","backend":{"serviceName":"web","servicePort":80}}]}}]}"#,
+                "spec.rules[0].http.paths[0].backend.service: missing, should be a name and a port",
+            ),
+            (
+                r#"{},"spec":{"defaultBackend":{"service":{"name":"web","port":{}}}}"#,
+                "spec.defaultBackend.service.port: missing, should be a number or a name",
+            ),
+            (
+                r#""metadata":{"name":"web","namespace":"shop","annotations":{"a":true}}"#,
+                "invalid type: boolean `true`, expected a string",
+            ),
+        ],
+    );
+    check(
+        Kind::IngressClass,
+        &[
+            (
+                r#""metadata":{"name":"nginx"},"spec":{"controller":"k8s.io/ingress-nginx"}"#,
+                "k8s.io/ingress-nginx default=false",
+            ),
+            (
+                r#""metadata":{"name":"nginx","annotations":{"ingressclass.kubernetes.io/is-default-class":"true"}}"#,
+                " default=true",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn of_secrets_only_what_tls_reads_is_decoded() {
+    check(
+        Kind::Secret,
+        &[
+            (
+                r#"{},"type":"Opaque","data":{"tls.crt":"Y2VydA==","tls.key":"a2V5","password":"!"}"#,
+                r#""cert" "key""#,
+            ),
+            (r#"{},"data":{"tls.crt":"Y2Vy\ndA==\n"}"#, r#""cert" """#),
+            (r#"{},"data":null"#, r#""" """#),
+            (r#"{},"data":{"tls.crt":null}"#, r#""" """#),
+            (r#"{},"data":{"tls.crt":"Y2VydA=="},"stringData":{"tls.crt":"plain"}"#, r#""plain" """#),
+            (
+                r#"{},"data":{"tls.crt":"-----BEGIN"}"#,
+                "invalid value, expected base64 (plain text belongs under stringData)",
+            ),
+        ],
+    );
+    check(
+        Kind::ConfigMap,
+        &[(r#"{},"data":{"b":"2","a":"1"},"binaryData":{"c":"!"}"#, r#"[("a", "1"), ("b", "2")]"#)],
+    );
+    check(
+        Kind::Namespace,
+        &[(r#""metadata":{"name":"shop","labels":{"b":"2","a":"1"}}"#, r#"[("a", "1"), ("b", "2")]"#)],
+    );
+}
+
+#[test]
+fn an_object_without_a_namespace_lives_in_default() {
+    let key = |kind, text: &str| decode_name(kind, &mut serde_json::Deserializer::from_str(text)).unwrap().0;
+    let text = r#"{"metadata":{"name":"web"}}"#;
+    assert_eq!(key(Kind::Service, text), Key::new("default", "web"));
+    assert_eq!(key(Kind::Namespace, r#"{"metadata":{"name":"web","namespace":"x"}}"#), Key::cluster("web"));
+}
+
+#[test]
+fn the_version_of_an_object_comes_with_its_name() {
+    let text = r#"{"metadata":{"name":"web","resourceVersion":"42","annotations":{"x":"y"}}}"#;
+    let (_, version) = decode_name(Kind::Service, &mut serde_json::Deserializer::from_str(text)).unwrap();
+    assert_eq!(version, Text::from("42"));
+}
