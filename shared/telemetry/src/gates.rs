@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use http::StatusCode;
 use tokio::sync::watch;
+
+use crate::page::{Answer, Asked};
 
 /// The conditions of one service. Without any it is ready. Copies are the same gates.
 #[derive(Clone, Default)]
@@ -65,6 +68,15 @@ impl Gates {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// CoreDNS's `/ready`: `OK`, or 503 with the names of the gates that are shut.
+    pub fn page(&self, monitor: Monitor) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+        let gates = self.clone();
+        move |_| match gates.shut(monitor).join(",") {
+            names if names.is_empty() => Answer::ok("OK"),
+            names => Answer::text(StatusCode::SERVICE_UNAVAILABLE, names),
+        }
     }
 
     /// Waits until every gate is open.

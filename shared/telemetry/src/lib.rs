@@ -4,20 +4,20 @@
 //! line of a hot path costs its caller a write to memory of its own thread; see [`Seat`].
 
 pub mod json;
-pub mod log;
+mod page;
 mod seat;
 
 mod cells;
 mod gates;
+pub mod log;
 
 pub mod metrics;
-mod page;
 
 mod lines;
 mod report;
 
 pub use gates::{Gate, Gates, Monitor};
 pub use lines::Lines;
-pub use page::{Admin, Answer, Asked, Pages, Route};
+pub use page::{Admin, Answer, Asked, Pages, Route, listen};
 pub use report::{Problem, Reports};
 pub use seat::Seat;

@@ -3,9 +3,11 @@
 //! Asking the registry for a name that it has gives the same numbers again, so they outlive a reload. Labels
 //! are resolved when something is built; the hot path only adds to a number it holds.
 
-mod family;
-mod registry;
 mod value;
+
+mod family;
+
+mod registry;
 
 pub use family::Family;
 pub use registry::Registry;

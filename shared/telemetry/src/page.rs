@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,8 +19,9 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const MAX_CONNECTIONS: usize = 128;
@@ -57,7 +59,12 @@ type Handler = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
 
 /// The addresses at which pages are served, each opened when it is first asked for.
 #[derive(Clone, Default)]
-pub struct Admin(Arc<Mutex<HashMap<String, Weak<Site>>>>);
+pub struct Admin(Arc<tokio::sync::Mutex<HashMap<String, Address>>>);
+
+struct Address {
+    site: Weak<Site>,
+    closed: CancellationToken,
+}
 
 impl Admin {
     /// None yet.
@@ -68,22 +75,23 @@ impl Admin {
     /// The pages of an address such as `:8080`, `localhost:9153` or `[::1]:8181`. It stays open while somebody
     /// holds them or one of their routes. Must be called within a tokio runtime, which then serves them.
     pub async fn pages(&self, address: &str) -> io::Result<Pages> {
-        if let Some(site) = self.sites().get(address).and_then(Weak::upgrade) {
-            return Ok(Pages(site));
+        let mut addresses = self.0.lock().await;
+        if let Some(known) = addresses.get(address) {
+            if let Some(site) = known.site.upgrade() {
+                return Ok(Pages(site));
+            }
+            // Its last owner has gone, and its listener is about to.
+            known.closed.cancelled().await;
         }
-        let listener = listen(address).await?;
-        let pages = Pages::serve(listener);
-        self.sites().insert(address.to_owned(), Arc::downgrade(&pages.0));
+        let pages = Pages::serve(listen(address).await?);
+        let opened = Address { site: Arc::downgrade(&pages.0), closed: pages.0.closed.clone() };
+        addresses.insert(address.to_owned(), opened);
         Ok(pages)
-    }
-
-    fn sites(&self) -> MutexGuard<'_, HashMap<String, Weak<Site>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Listens on a host and port; without a host on every address of both families.
-async fn listen(address: &str) -> io::Result<TcpListener> {
+pub async fn listen(address: &str) -> io::Result<TcpListener> {
     let Some(port) = address.strip_prefix(':') else { return TcpListener::bind(address).await };
     match TcpListener::bind(format!("[::]:{port}")).await {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
@@ -102,7 +110,8 @@ struct Site {
     /// Writers take turns; readers never wait.
     writing: Mutex<()>,
     next_id: AtomicU64,
-    local: io::Result<std::net::SocketAddr>,
+    local: io::Result<SocketAddr>,
+    closed: CancellationToken,
     _close: DropGuard,
 }
 
@@ -120,21 +129,36 @@ pub struct Route {
 impl Pages {
     /// Serves a listener that somebody else opened.
     pub fn serve(listener: TcpListener) -> Self {
+        Self::serve_over(listener, |stream| std::future::ready(Ok(stream)))
+    }
+
+    /// Serves a listener whose connections are wrapped first, in TLS for one.
+    pub fn serve_over<W, F, S>(listener: TcpListener, wrap: W) -> Self
+    where
+        W: Fn(TcpStream) -> F + Send + Sync + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let routes = Arc::new(ArcSwap::from_pointee(Routes::new()));
         let local = listener.local_addr();
-        let close = CancellationToken::new();
-        tokio::spawn(accept(listener, routes.clone(), close.clone()));
+        let (close, closed) = (CancellationToken::new(), CancellationToken::new());
+        let serving = (routes.clone(), close.clone(), closed.clone().drop_guard());
+        tokio::spawn(async move {
+            let (routes, close, _closed) = serving;
+            accept(listener, wrap, routes, close).await;
+        });
         Self(Arc::new(Site {
             routes,
             writing: Mutex::default(),
             next_id: AtomicU64::new(0),
             local,
+            closed,
             _close: close.drop_guard(),
         }))
     }
 
     /// Where it listens, which matters when the system chose the port.
-    pub fn local_addr(&self) -> io::Result<std::net::SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local.as_ref().copied().map_err(|error| error.kind().into())
     }
 
@@ -169,29 +193,44 @@ impl Drop for Route {
     }
 }
 
-async fn accept(listener: TcpListener, routes: Arc<ArcSwap<Routes>>, close: CancellationToken) {
+async fn accept<W, F, S>(
+    listener: TcpListener,
+    wrap: W,
+    routes: Arc<ArcSwap<Routes>>,
+    close: CancellationToken,
+) where
+    W: Fn(TcpStream) -> F,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = close.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (routes, close) = (routes.clone(), close.clone());
-                tokio::spawn(async move {
-                    serve(stream, routes, close).await;
-                    drop(place);
-                });
+    while let Some((stream, place)) = close.run_until_cancelled(next(&listener, &room)).await {
+        let (wrapped, routes, close) = (wrap(stream), routes.clone(), close.clone());
+        tokio::spawn(async move {
+            if let Ok(Ok(stream)) = tokio::time::timeout(HEADER_TIMEOUT, wrapped).await {
+                serve(stream, routes, close).await;
             }
+            drop(place);
+        });
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let place = room.clone().acquire_owned().await.expect("nobody closes the semaphore");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
             // Out of file descriptors, most likely: trying on at once would burn a processor.
             Err(_) => tokio::time::sleep(HEADER_TIMEOUT / 100).await,
         }
     }
 }
 
-async fn serve(stream: TcpStream, routes: Arc<ArcSwap<Routes>>, close: CancellationToken) {
+async fn serve<S>(stream: S, routes: Arc<ArcSwap<Routes>>, close: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let response = answer(&routes.load(), &request.into_parts().0);
         std::future::ready(Ok::<_, Infallible>(response))

@@ -8,7 +8,7 @@ use crate::metrics::{Family, Gauge, Registry};
 use crate::page::{Answer, Asked};
 
 /// One thing that is wrong with one object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// `Ingress`, `Secret`, `manifest`: what kind of thing it is.
     pub kind: String,
@@ -56,8 +56,7 @@ impl Reports {
     /// All that is wrong in a scope, such as a source or a projection. What was wrong there before and is not
     /// named any more is solved.
     pub fn replace(&self, scope: &'static str, problems: impl IntoIterator<Item = Problem>) {
-        let problems = problems.into_iter().collect();
-        self.change(scope, |known| *known = problems);
+        self.change(scope, &Problem::default(), |_| true, problems.into_iter().collect());
     }
 
     /// All that is wrong with one object of a scope.
@@ -68,10 +67,9 @@ impl Reports {
         key: &str,
         problems: impl IntoIterator<Item = Problem>,
     ) {
-        self.change(scope, |known| {
-            known.retain(|problem| problem.kind != kind || problem.key != key);
-            known.extend(problems);
-        });
+        let first = Problem { kind: kind.to_owned(), key: key.to_owned(), ..Problem::default() };
+        let same = |known: &Problem| known.kind == kind && known.key == key;
+        self.change(scope, &first, same, problems.into_iter().collect());
     }
 
     /// All problems with their scopes, in order.
@@ -96,25 +94,43 @@ impl Reports {
         }
     }
 
-    fn change(&self, scope: &'static str, change: impl FnOnce(&mut BTreeSet<Problem>)) {
+    /// Puts problems in the place of those that fit, which in order are one run from `first` on.
+    fn change(
+        &self,
+        scope: &'static str,
+        first: &Problem,
+        fits: impl Fn(&Problem) -> bool,
+        after: BTreeSet<Problem>,
+    ) {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         let known = current.entry(scope).or_default();
-        let before = known.clone();
-        change(known);
-        for problem in known.difference(&before) {
-            tracing::warn!(target: "report", "{problem}");
+        let before: BTreeSet<_> = known.range(first..).take_while(|problem| fits(problem)).cloned().collect();
+        let solved: Vec<_> = before.difference(&after).collect();
+        let new: Vec<_> =
+            after.difference(&before).filter(|problem| known.insert((*problem).clone())).collect();
+        for problem in &solved {
+            known.remove(problem);
+            self.0.count.with([scope, &problem.kind]).add(-1.0);
         }
-        for problem in before.difference(known) {
-            tracing::info!(target: "report", "solved: {problem}");
+        for problem in &new {
+            self.0.count.with([scope, &problem.kind]).add(1.0);
         }
-        let mut counts: BTreeMap<&str, u32> =
-            before.iter().map(|problem| (problem.kind.as_str(), 0)).collect();
-        known.iter().for_each(|problem| *counts.entry(&problem.kind).or_default() += 1);
-        for (kind, count) in counts {
-            self.0.count.with([scope, kind]).set(count.into());
-        }
+        drop(current);
+        log_some(&new, |problem| tracing::warn!(target: "report", "{problem}"));
+        log_some(&solved, |problem| tracing::info!(target: "report", "solved: {problem}"));
     }
 }
+
+/// A broken source can bring thousands of problems at once: the log shows the first, the page has them all.
+fn log_some(problems: &[&Problem], log: impl Fn(&dyn fmt::Display)) {
+    let shown = problems.len().min(LOGGED_AT_ONCE);
+    problems[..shown].iter().for_each(|problem| log(problem));
+    if problems.len() > shown {
+        log(&format_args!("and {} more, see /problems", problems.len() - shown));
+    }
+}
+
+const LOGGED_AT_ONCE: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -148,5 +164,37 @@ mod tests {
         assert_eq!(listed, wanted);
         reports.replace("routes", []);
         assert_eq!(count("routes").as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn each_is_logged_once_and_a_flood_is_cut_short() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || Shared(writer.clone())).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let reports = Reports::new(&Registry::new());
+            let many = || (0..100).map(|number| problem(&format!("default/{number:03}"), "bad regex"));
+            reports.replace("routes", many());
+            reports.replace("routes", many());
+            reports.replace("routes", many().skip(1));
+        });
+        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = log.lines().filter_map(|line| line.split_once("report: ")).collect();
+        assert_eq!(lines.len(), 20 + 1 + 1, "{log}");
+        assert_eq!(lines[20].1, "and 80 more, see /problems");
+        assert!(lines[21].1.starts_with("solved: Ingress default/000: "), "{log}");
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 }

@@ -4,11 +4,13 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::StatusCode;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 
 use crate::metrics::family::Family;
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
+use crate::page::{Answer, Asked};
 
 /// The metrics of a process or of one of its services. Copies are the same registry.
 #[derive(Clone, Default)]
@@ -86,6 +88,15 @@ impl Registry {
             }
         }
         text
+    }
+
+    /// The page that shows them.
+    pub fn page(&self) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+        let registry = self.clone();
+        move |_| {
+            let content_type = prometheus::TEXT_FORMAT;
+            Answer { status: StatusCode::OK, content_type, body: registry.text().into() }
+        }
     }
 
     fn family<M: Metric, const N: usize>(

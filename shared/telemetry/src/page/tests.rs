@@ -68,16 +68,36 @@ async fn one_address_has_several_owners_and_closes_after_the_last() {
     assert_eq!(get(&pages, "/health").await.0, "HTTP/1.1 404 Not Found");
     assert_eq!(get(&pages, "/ready").await, ("HTTP/1.1 503 Service Unavailable".into(), "kubernetes".into()));
     drop((pages, ready));
-    // The listener closes in its own task: once it has, the address can be had again.
-    let again = tokio::time::timeout(Duration::from_secs(10), async {
-        loop {
-            match TcpListener::bind(&address).await {
-                Ok(listener) => return listener,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
+    let again = admin.pages(&address).await.unwrap();
+    assert_eq!(get(&again, "/ready").await.0, "HTTP/1.1 404 Not Found", "opened anew");
+}
+
+#[tokio::test]
+async fn ready_names_what_it_waits_for() {
+    let pages = pages().await;
+    let gates = crate::Gates::new();
+    let _ready = pages.route("/ready", gates.page(crate::Monitor::UntilReady));
+    let (zone, etcd) = (gates.gate("kubernetes"), gates.gate("etcd"));
+    let unready = |names: &str| ("HTTP/1.1 503 Service Unavailable".to_owned(), names.to_owned());
+    assert_eq!(get(&pages, "/ready").await, unready("etcd,kubernetes"));
+    zone.open();
+    assert_eq!(get(&pages, "/ready").await, unready("etcd"));
+    drop(etcd);
+    assert_eq!(get(&pages, "/ready").await, ("HTTP/1.1 200 OK".into(), "OK".into()));
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_wrapped_harms_no_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let pages = Pages::serve_over(listener, move |stream| {
+        let refused = first.swap(false, Relaxed);
+        async move { if refused { Err(io::ErrorKind::InvalidData.into()) } else { Ok(stream) } }
     });
-    assert!(again.await.is_ok(), "the address is free");
+    let _route = pages.route("/", |_| Answer::ok("here"));
+    let mut refused = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    assert!(matches!(refused.read(&mut [0]).await, Ok(0) | Err(_)));
+    assert_eq!(get(&pages, "/").await.1, "here");
 }
 
 #[tokio::test]
