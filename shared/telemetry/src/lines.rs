@@ -1,6 +1,7 @@
 //! The log of queries and requests: a line costs its writer a copy into a buffer, and no system call.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ struct Shared {
     state: Mutex<State>,
     /// The writer waits here for lines, `close` for the writer.
     changed: Condvar,
+    /// Nobody writes any more: lines are dropped at once.
+    closed: AtomicBool,
     dropped: Counter,
 }
 
@@ -52,11 +55,13 @@ impl Lines {
     /// Writes to a sink. `dropped` counts the lines that it did not take.
     pub fn new(sink: impl Write + Send + 'static, dropped: Counter) -> Self {
         let pages = (0..seat::columns()).map(|_| Page::default()).collect();
-        let shared = Arc::new(Shared { pages, state: Mutex::default(), changed: Condvar::new(), dropped });
+        let (state, changed, closed) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { pages, state, changed, closed, dropped });
         let writing = shared.clone();
         let writer =
             std::thread::Builder::new().name("lines".to_owned()).spawn(move || writing.write_to(sink));
         // Without a thread (the process is at its limit) every line is dropped and counted.
+        shared.closed.store(writer.is_err(), Relaxed);
         let writer = Mutex::new(writer.ok());
         Self(Arc::new(Open { shared, writer }))
     }
@@ -66,7 +71,7 @@ impl Lines {
     pub fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let shared = &*self.0.shared;
         let mut page = shared.page(seat::column());
-        if page.len() > MOST {
+        if page.len() > MOST || shared.closed.load(Relaxed) {
             return shared.dropped.inc();
         }
         let before = page.len();
@@ -92,6 +97,7 @@ impl Open {
         let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let mut state = self.shared.state();
         state.closing = true;
+        self.shared.closed.store(true, Relaxed);
         self.shared.changed.notify_all();
         let waited = self.shared.changed.wait_timeout_while(state, PATIENCE, |state| !state.closed);
         let closed = waited.unwrap_or_else(PoisonError::into_inner).0.closed;
@@ -225,16 +231,44 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_dropped_and_counted_when_the_sink_blocks_or_fails() {
+    fn lines_that_the_sink_fails_to_take_and_lines_after_the_end_are_counted() {
         let (told, batches) = mpsc::channel();
         let dropped = Counter::default();
         let lines = Lines::new(Told(told), dropped.clone());
         drop(batches);
         (0..3).for_each(|_| lines.line(|out| out.extend_from_slice(b"lost")));
         lines.close();
-        assert_eq!(dropped.value(), 3, "the sink fails");
+        assert_eq!(dropped.value(), 3);
+        lines.line(|out| out.extend_from_slice(b"late"));
+        assert_eq!(dropped.value(), 4);
+    }
+
+    /// Takes nothing until the test does.
+    struct Blocked(mpsc::SyncSender<Vec<u8>>);
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_sink_that_blocks_costs_bounded_memory_and_the_rest_is_counted() {
+        let (sender, batches) = mpsc::sync_channel(0);
+        let dropped = Counter::default();
+        let lines = Lines::new(Blocked(sender), dropped.clone());
         let long = vec![b'x'; 64 << 10];
-        (0..40).for_each(|_| lines.line(|out| out.extend_from_slice(&long)));
-        assert!(dropped.value() > 3 + 20, "nobody takes the lines: {} dropped", dropped.value());
+        (0..100).for_each(|_| lines.line(|out| out.extend_from_slice(&long)));
+        let lost = dropped.value();
+        // What the writer holds and what waits behind it: each at most the bound and a line.
+        assert!(lost >= 100 - 2 * (MOST / long.len() + 2) as u64, "{lost} dropped");
+        let reading = std::thread::spawn(move || batches.iter().map(|batch| batch.len()).sum::<usize>());
+        drop(lines);
+        assert_eq!(reading.join().unwrap() as u64 / (long.len() as u64 + 1), 100 - lost);
     }
 }
