@@ -25,6 +25,7 @@ pub(crate) struct Input<'a> {
     /// The last token handed out; mistakes at the end of the text stand there.
     last: Option<Token>,
     start: Place,
+    stopped: bool,
     pub(crate) errors: Vec<Error>,
     pub(crate) warnings: Vec<Warning>,
 }
@@ -55,6 +56,7 @@ impl<'a> Input<'a> {
             words: 0,
             last: None,
             start: Place::new(&source, 1),
+            stopped: false,
             errors: Vec::new(),
             warnings,
         }
@@ -97,6 +99,12 @@ impl<'a> Input<'a> {
     /// Ends the text here: what follows cannot be understood any more.
     pub(crate) fn stop(&mut self) {
         self.frames.clear();
+        self.stopped = true;
+    }
+
+    /// Whether the end of the text has been reported already.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     pub(crate) fn error(&mut self, at: &Place, what: impl Into<String>, wanted: impl Into<String>) {
@@ -129,17 +137,21 @@ impl<'a> Input<'a> {
         let origin = Origin::Snippet(name.to_owned());
         self.snippets_expanded += 1;
         if self.snippets_expanded > MAX_SNIPPETS || self.frames.iter().any(|frame| frame.origin == origin) {
-            let what = format!("maximum snippet import depth ({MAX_SNIPPETS}) exceeded");
-            return self.circle(word, what, name, "snippets that do not import themselves");
+            self.snippet_circle(&word.at, name);
+            return self.stop();
         }
         self.frames.push(Frame { origin, tokens, next: 0 });
+    }
+
+    pub(crate) fn snippet_circle(&mut self, at: &Place, name: &str) {
+        let what = format!("maximum snippet import depth ({MAX_SNIPPETS}) exceeded: {name}");
+        self.error(at, what, "snippets that do not import themselves");
     }
 
     fn import_files(&mut self, word: &Token, pattern: &str) {
         self.files_expanded += 1;
         if self.files_expanded > MAX_FILES {
-            let what = format!("maximum file import depth ({MAX_FILES}) exceeded");
-            return self.circle(word, what, pattern, "fewer imports");
+            return self.file_circle(&word.at, pattern);
         }
         let folder = Path::new(word.at.file()).parent().unwrap_or(Path::new(""));
         let path = folder.join(pattern).to_string_lossy().into_owned();
@@ -166,8 +178,7 @@ impl<'a> Input<'a> {
         let origin = Origin::File(path.clone());
         // A frame not begun yet is only a neighbour from the same pattern.
         if self.frames.iter().any(|frame| frame.next > 0 && frame.origin == origin) {
-            let what = format!("maximum file import depth ({MAX_FILES}) exceeded");
-            return self.circle(word, what, &path, "files that do not import themselves");
+            return self.file_circle(&word.at, &path);
         }
         match self.loader.read(&path) {
             Ok(text) => {
@@ -188,8 +199,9 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn circle(&mut self, word: &Token, what: String, name: &str, wanted: &str) {
-        self.error(&word.at, format!("{what}: {name}"), wanted);
+    fn file_circle(&mut self, at: &Place, path: &str) {
+        let what = format!("maximum file import depth ({MAX_FILES}) exceeded: {path}");
+        self.error(at, what, "files that do not import themselves");
         self.stop();
     }
 }

@@ -84,6 +84,7 @@ impl Parser<'_> {
             self.snippet(name, &key.at);
             return None;
         }
+        let server_keys = keys.iter().flat_map(|key| self.server_keys(key)).collect();
         let directives = if self.input.peek().is_some() { self.directives() } else { Vec::new() };
         if keys.is_empty() {
             if !directives.is_empty() {
@@ -92,8 +93,7 @@ impl Parser<'_> {
             return None;
         }
         self.raw.keys = keys.iter().map(|key| key.text.clone()).collect();
-        let keys = keys.iter().flat_map(|key| self.server_keys(key)).collect();
-        Some(ServerBlock { keys, directives })
+        Some(ServerBlock { keys: server_keys, directives })
     }
 
     /// The words before the brace. Only a comma lets them go on in the next line.
@@ -150,8 +150,7 @@ impl Parser<'_> {
     fn snippet(&mut self, name: &str, at: &Place) {
         if self.input.peek().is_none_or(|token| &*token.text != "{") {
             self.input.next();
-            self.syntax_error("{");
-            return self.input.stop();
+            return self.syntax_error("{");
         }
         self.input.next();
         let mut tokens = Vec::new();
@@ -163,11 +162,22 @@ impl Parser<'_> {
                 _ => {}
             }
             if open == 0 {
-                return self.input.define_snippet(name, at, tokens);
+                return self.define_snippet(name, at, tokens);
             }
             tokens.push(token);
         }
         self.syntax_error("}");
+    }
+
+    /// A snippet that imports itself is a mistake even where nobody imports it.
+    fn define_snippet(&mut self, name: &str, at: &Place, tokens: Vec<Token>) {
+        let mut pairs = tokens.windows(2);
+        let itself = pairs
+            .find(|pair| &*pair[0].text == "import" && pair[0].starts_line && self.fill(&pair[1]) == name);
+        match itself {
+            Some(pair) => self.input.snippet_circle(&pair[1].at.clone(), name),
+            None => self.input.define_snippet(name, at, tokens),
+        }
     }
 
     /// The directives up to the closing brace, or to the end of the text where no brace was opened.
@@ -311,14 +321,14 @@ impl Parser<'_> {
             return self.input.error(&here, what, "import SNIPPET or import FILE");
         };
         let pattern = self.fill(&token);
+        if pattern.is_empty() {
+            let what = "Import requires a non-empty filepath";
+            return self.input.error(&token.at, what, "import SNIPPET or import FILE");
+        }
         if self.input.peek().is_some_and(|next| !next.starts_line) {
             while self.input.next_on_line().is_some() {}
             let what = "Import takes only one argument (glob pattern or file)";
             return self.input.error(&token.at, what, "an import for each");
-        }
-        if pattern.is_empty() {
-            let what = "Import requires a non-empty filepath";
-            return self.input.error(&token.at, what, "import SNIPPET or import FILE");
         }
         self.input.import(&token, &pattern);
     }
@@ -333,15 +343,26 @@ impl Parser<'_> {
     }
 
     fn unexpected_end(&mut self, wanted: &str) {
+        if self.input.is_stopped() {
+            return;
+        }
         let here = self.input.here();
         self.input.error(&here, "Unexpected EOF", wanted);
+        self.input.stop();
     }
 
     /// That the last word is the wrong one.
     fn syntax_error(&mut self, wanted: &str) {
+        if self.input.is_stopped() {
+            return;
+        }
         let here = self.input.here();
         let found = self.input.last_text();
         let what = format!("Syntax error: Unexpected token '{found}', expecting '{wanted}'");
         self.input.error(&here, what, "");
+        self.input.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,3 +122,75 @@ impl fmt::Debug for Word {
         write!(f, "{:?}@{}", self.text, self.at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::place::Source;
+
+    fn word(text: &str) -> Word {
+        let source = Arc::new(Source { name: "Corefile".into(), text: "\n option value".into() });
+        Word { text: text.into(), at: Place::new(&source, 2) }
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_place_and_what_was_wanted() {
+        let minimum = Duration::from_secs(2);
+        for (error, wanted) in [
+            (
+                word("5").duration().unwrap_err(),
+                "time: missing unit in duration \"5\"; wanted a duration such as 30s, 1m30s or 500ms",
+            ),
+            (
+                word("1s").duration_in(minimum.., "2s or more").unwrap_err(),
+                "duration out of range \"1s\"; wanted 2s or more",
+            ),
+            (
+                word("0").integer(1..=3600).unwrap_err(),
+                "invalid number \"0\"; wanted a whole number in 1..=3600",
+            ),
+            (word("x").integer::<u8>(..).unwrap_err(), "invalid number \"x\"; wanted a whole number in .."),
+            (
+                word("often").choice(&[("random", 1), ("sequential", 2)]).unwrap_err(),
+                "unknown value \"often\"; wanted one of random, sequential",
+            ),
+            (
+                word("8080").host_port(None).unwrap_err(),
+                "invalid address \"8080\"; wanted host:port or :port",
+            ),
+            (
+                word("example.org").socket_addr(53).unwrap_err(),
+                "must specify an IP address: \"example.org\"; wanted an IP address, or one with a port",
+            ),
+            (word("1.2.3").ip().unwrap_err(), "not an IP address: \"1.2.3\"; wanted an IP address"),
+            (
+                word("10/8").cidr().unwrap_err(),
+                "invalid CIDR \"10/8\"; wanted an address range such as 10.0.0.0/8",
+            ),
+            (
+                word("a..b").zones().unwrap_err(),
+                "zone is not a valid domain name: a..b; wanted a zone, or an address range for a reverse zone",
+            ),
+            (
+                word("1.5").parse::<u8>("a byte").unwrap_err(),
+                "\"1.5\": invalid digit found in string; wanted a byte",
+            ),
+        ] {
+            assert_eq!(error.to_string(), format!("Corefile:2 - Error during parsing: {wanted}"));
+            assert_eq!(error.at.text(), "option value");
+        }
+    }
+
+    #[test]
+    fn a_right_value_is_read() {
+        assert_eq!(word("2s").duration_in(Duration::from_secs(2).., "more"), Ok(Duration::from_secs(2)));
+        assert_eq!(word("65535").integer::<u16>(1..), Ok(65535));
+        assert_eq!(word("two").choice(&[("one", 1), ("two", 2)]), Ok(2));
+        assert_eq!(word("::1").socket_addr(53).map(|addr| addr.to_string()), Ok("[::1]:53".into()));
+        assert_eq!(word("10.1.2.3").cidr().map(|net| net.to_string()), Ok("10.1.2.3/32".into()));
+        assert_eq!(word("10.1.2.3/8").cidr().map(|net| net.to_string()), Ok("10.0.0.0/8".into()));
+        assert_eq!(word("10.0.0.0/15").zones().map(|zones| zones.len()), Ok(2));
+    }
+}

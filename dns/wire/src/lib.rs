@@ -1,1 +1,17 @@
-//! To be written.
+//! The DNS fast path's codec: a packet to a [`Query`], a filled [`Reply`] to a packet.
+//!
+//! Quiet: no socket, task, clock or log. Both values are reused from packet to packet, so that nothing is allocated
+//! once their buffers have grown. No input makes it panic.
+
+pub mod codes;
+mod compress;
+pub mod hash;
+mod layout;
+pub mod name;
+pub mod query;
+pub mod reply;
+
+pub use hash::hash;
+pub use name::{BadName, Name};
+pub use query::{Edns, Query, Refusal};
+pub use reply::{BadPacket, Heard, Owner, Record, Reply, Section};

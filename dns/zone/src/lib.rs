@@ -1,1 +1,19 @@
-//! To be written.
+//! The names of a cluster and what they answer: a pure projection of the snapshot.
+//!
+//! Follows the Kubernetes DNS-Based Service Discovery specification 1.1.0 and, where that leaves room, the `kubernetes`
+//! plugin of CoreDNS. Quiet: no socket, task, clock or log; objects and queries in, answers out.
+
+mod selector;
+mod options;
+mod address;
+mod spread;
+mod unit;
+mod zone;
+mod answer;
+mod index;
+
+pub use answer::Verdict;
+pub use index::ZoneIndex;
+pub use options::{Pods, ZoneOptions};
+pub use selector::{BadSelector, Selector};
+pub use zone::Zone;

@@ -1,1 +1,32 @@
-//! To be written.
+//! Hosts, paths, annotations and filters: what ingress-nginx does with an Ingress, as pure projections.
+//!
+//! Quiet: no socket, task, clock or log. Objects go in; a table, pools and certificates come out. Requests, chance and
+//! time are passed in; routes, endpoints and answers come back.
+//!
+//! References such as "§3.6" are to the compatibility notes on ingress-nginx 1.15.
+
+mod digest;
+pub mod path;
+pub mod pattern;
+mod shards;
+
+pub mod options;
+pub mod problem;
+
+pub mod exchange;
+pub mod filter;
+
+mod class;
+pub mod pools;
+
+pub mod affinity;
+pub mod canary;
+pub mod upstream;
+
+pub use class::CLASS_ANNOTATION;
+pub use exchange::{BadRequest, Exchange, Scheme};
+pub use filter::{Answer, Filter, Flow};
+pub use options::{Options, PoolKey};
+pub use pools::{Pool, PoolIndex, Pools};
+pub use problem::{BadValue, Outcome, Problem};
+pub use upstream::{Choice, Draw, Endpoint, Pick, Target, Upstream};

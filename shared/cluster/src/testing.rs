@@ -134,18 +134,21 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
         any::<bool>(),
         option::of(select(["web-0", "web-1"].as_slice())),
         option::of(select(["pod-a", "pod-b"].as_slice())),
+        0..3_u8,
     )
-        .prop_map(|(addresses, ready, hostname, pod)| Endpoint {
+        .prop_map(|(addresses, ready, hostname, pod, zone)| Endpoint {
             addresses: addresses.into(),
             ready,
             hostname: hostname.map(Into::into),
             pod: pod.map(Into::into),
+            zone,
         });
     let port = (name(&["http", "https", ""]), protocol(), select([8080_u16, 8443].as_slice()))
         .prop_map(|(name, protocol, port)| EndpointPort { name, protocol, port });
     let service = name(&["web", "db", "api", ""]);
     (key(), service, vec(port, 0..3), vec(endpoint, 0..4)).prop_map(|(key, service, ports, endpoints)| {
-        EndpointSlice { key, service, ports: ports.into(), endpoints: endpoints.into() }
+        let zones = ["east".into(), "west".into()].into();
+        EndpointSlice { key, service, ports: ports.into(), endpoints: endpoints.into(), zones }
     })
 }
 

@@ -18,12 +18,19 @@ pub struct EndpointSlice {
     pub ports: SmallVec<[EndpointPort; 1]>,
     /// `endpoints`, in the order given.
     pub endpoints: Box<[Endpoint]>,
+    /// Topology zones that [`Endpoint::zone`] points into: an endpoint takes a byte for it, not a text of its own.
+    pub zones: Box<[Text]>,
 }
 
 impl EndpointSlice {
     /// Key of the Service that owns the slice.
     pub fn service_key(&self) -> Key {
         Key { namespace: self.key.namespace.clone(), name: self.service.clone() }
+    }
+
+    /// The topology zone of one of its endpoints; read by `zonal` of the `kubernetes` plugin.
+    pub fn zone_of(&self, endpoint: &Endpoint) -> Option<&Text> {
+        self.zones.get(usize::from(endpoint.zone).checked_sub(1)?)
     }
 }
 
@@ -49,6 +56,8 @@ pub struct Endpoint {
     pub hostname: Option<Box<str>>,
     /// `targetRef.name` where the target is a Pod; read by `endpoint_pod_names`.
     pub pod: Option<Box<str>>,
+    /// `zone`: its place in [`EndpointSlice::zones`], from 1 on; 0 when it has none.
+    pub zone: u8,
 }
 
 /// A Pod (core/v1) that has addresses; read by `pods verified`.

@@ -35,8 +35,9 @@ fn show(object: &Object) -> String {
                 .iter()
                 .map(|port| format!(" {}:{}/{}", port.name, port.port, port.protocol.label()));
             let endpoints = slice.endpoints.iter().map(|endpoint| {
-                let Endpoint { addresses, ready, hostname, pod } = endpoint;
-                format!(" {addresses:?} ready={ready} host={} pod={}", name(hostname), name(pod))
+                let Endpoint { addresses, ready, hostname, pod, zone: _ } = endpoint;
+                let zone = slice.zone_of(endpoint).map(|zone| format!(" zone={zone}")).unwrap_or_default();
+                format!(" {addresses:?} ready={ready} host={} pod={}{zone}", name(hostname), name(pod))
             });
             format!("{}{}{}", slice.service, ports.collect::<String>(), endpoints.collect::<String>())
         }
@@ -161,6 +162,10 @@ fn slices_know_their_service_and_take_missing_conditions_as_ready() {
         (
             r#""addressType":"IPv6","endpoints":[{"addresses":["fd00::1"],"targetRef":{"kind":"Node","name":"n"}}]"#,
             "web [fd00::1] ready=true host=- pod=-",
+        ),
+        (
+            r#""addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"zone":"b"},{"addresses":["10.0.0.2"],"zone":"a"},{"addresses":["10.0.0.3"],"zone":"b"}]"#,
+            "web [10.0.0.1] ready=true host=- pod=- zone=b [10.0.0.2] ready=true host=- pod=- zone=a [10.0.0.3] ready=true host=- pod=- zone=b",
         ),
         (r#""addressType":"IPv4","endpoints":null,"ports":null"#, "web"),
         (r#""addressType":"IPv4","endpoints":[],"ports":[{"port":null}]"#, "web :0/tcp"),

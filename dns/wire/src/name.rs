@@ -1,0 +1,295 @@
+//! Domain names in wire form (RFC 1035 §3.1).
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Most bytes a name may have, lengths and root included (RFC 1035 §2.3.4).
+pub const MAX_NAME: usize = 255;
+/// Most bytes a label may have (RFC 1035 §2.3.4).
+pub const MAX_LABEL: usize = 63;
+/// Most labels a name of [`MAX_NAME`] bytes can have.
+pub const MAX_LABELS: usize = 127;
+
+/// A whole name in wire form, on the stack. Keeps the case it was given.
+#[derive(Clone, Copy)]
+pub struct Name {
+    len: u8,
+    bytes: [u8; MAX_NAME],
+}
+
+/// Why a text is no domain name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadName {
+    /// The text.
+    pub name: String,
+    /// What it should have been.
+    pub wanted: &'static str,
+}
+
+impl Name {
+    /// The root.
+    pub const ROOT: Self = Self { len: 1, bytes: [0; MAX_NAME] };
+
+    /// The name at the start of `wire`, which must be whole: no pointer, ended by the root. `None` otherwise.
+    pub fn from_wire(wire: &[u8]) -> Option<Self> {
+        let mut name = Self::ROOT;
+        name.len = 0;
+        let mut at = 0;
+        loop {
+            let len = usize::from(*wire.get(at)?);
+            if len == 0 {
+                return name.extend(&[0]);
+            }
+            if len > MAX_LABEL {
+                return None;
+            }
+            name = name.extend(wire.get(at..=at + len)?)?;
+            at += 1 + len;
+        }
+    }
+
+    /// The wire form, root included.
+    pub fn wire(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The labels from left to right, without the root.
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
+        labels(self.wire())
+    }
+
+    /// The same name with ASCII letters in lower case (RFC 4343 §3).
+    #[must_use]
+    pub fn lower(mut self) -> Self {
+        // Lengths are below 64 and so never letters.
+        self.bytes.make_ascii_lowercase();
+        self
+    }
+
+    /// Whether this name is `zone` or below it, whatever the case.
+    pub fn is_within(&self, zone: &Self) -> bool {
+        let (name, zone) = (self.wire(), zone.wire());
+        let mut at = 0;
+        loop {
+            if name.len() - at == zone.len() {
+                return name[at..].eq_ignore_ascii_case(zone);
+            }
+            if name.len() - at < zone.len() || name[at] == 0 {
+                return false;
+            }
+            at += 1 + usize::from(name[at]);
+        }
+    }
+
+    /// Appends raw wire bytes. `None` when the name becomes too long.
+    fn extend(mut self, bytes: &[u8]) -> Option<Self> {
+        let len = usize::from(self.len);
+        self.bytes.get_mut(len..len + bytes.len())?.copy_from_slice(bytes);
+        self.len = u8::try_from(len + bytes.len()).ok()?;
+        Some(self)
+    }
+}
+
+/// The labels of a whole wire name from left to right, without the root.
+pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = wire;
+    std::iter::from_fn(move || {
+        let (&len, tail) = rest.split_first()?;
+        let (label, tail) = tail.split_at_checked(usize::from(len))?;
+        rest = tail;
+        (len != 0).then_some(label)
+    })
+}
+
+/// Reads the name at `at` of a packet, following pointers (RFC 1035 §4.1.4). Returns it and where the next field
+/// begins. A pointer must point before the name it stands in, so that there are no loops.
+pub(crate) fn read(packet: &[u8], at: usize) -> Option<(Name, usize)> {
+    let mut name = Name::ROOT;
+    name.len = 0;
+    let (mut at, mut before, mut next) = (at, at, None);
+    loop {
+        let len = *packet.get(at)?;
+        match len {
+            0 => return Some((name.extend(&[0])?, next.unwrap_or(at + 1))),
+            1..=63 => {
+                name = name.extend(packet.get(at..=at + usize::from(len))?)?;
+                at += 1 + usize::from(len);
+            }
+            0xc0.. => {
+                let to = usize::from(len & 0x3f) << 8 | usize::from(*packet.get(at + 1)?);
+                if to >= before {
+                    return None;
+                }
+                next.get_or_insert(at + 2);
+                (at, before) = (to, to);
+            }
+            // 0x40 and 0x80 are reserved (RFC 6891 §5).
+            _ => return None,
+        }
+    }
+}
+
+/// As text reads a name (RFC 1035 §5.1): `\.` and `\DDD` are escapes, the final dot may be left out.
+impl FromStr for Name {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let bad = |wanted| BadName { name: text.to_owned(), wanted };
+        let mut name = Self::ROOT;
+        name.len = 0;
+        if text == "." {
+            return Ok(Self::ROOT);
+        }
+        let mut label = [0; MAX_LABEL + 1];
+        let mut len = 0;
+        let mut bytes = text.bytes();
+        let mut done = text.is_empty();
+        while !done {
+            let byte = match bytes.next() {
+                Some(b'.') | None if len == 0 => return Err(bad("labels of 1 to 63 bytes")),
+                end @ (Some(b'.') | None) => {
+                    label[0] = len as u8;
+                    name = name.extend(&label[..=len]).ok_or_else(|| bad("at most 255 bytes"))?;
+                    len = 0;
+                    done = end.is_none() || bytes.len() == 0;
+                    continue;
+                }
+                Some(b'\\') => {
+                    escaped(&mut bytes).ok_or_else(|| bad("\\ before a character or three digits"))?
+                }
+                Some(byte) => byte,
+            };
+            len += 1;
+            *label.get_mut(len).ok_or_else(|| bad("labels of 1 to 63 bytes"))? = byte;
+        }
+        name.extend(&[0]).ok_or_else(|| bad("at most 255 bytes"))
+    }
+}
+
+fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
+    let first = bytes.next()?;
+    if !first.is_ascii_digit() {
+        return Some(first);
+    }
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+    let value = digit(first)? * 100 + digit(bytes.next()?)? * 10 + digit(bytes.next()?)?;
+    u8::try_from(value).ok()
+}
+
+/// As text writes a name, with the final dot. What has a meaning in a zone file is escaped.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.len <= 1 {
+            return f.write_str(".");
+        }
+        for label in self.labels() {
+            for &byte in label {
+                match byte {
+                    b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => {
+                        write!(f, "\\{}", char::from(byte))?;
+                    }
+                    b'!'..=b'~' => write!(f, "{}", char::from(byte))?,
+                    _ => write!(f, "\\{byte:03}")?,
+                }
+            }
+            f.write_str(".")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.wire() == other.wire()
+    }
+}
+
+impl Eq for Name {}
+
+impl std::hash::Hash for Name {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.wire().hash(state);
+    }
+}
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no domain name: wanted {}", self.name, self.wanted)
+    }
+}
+
+impl std::error::Error for BadName {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reads_and_writes_as_text() {
+        for (text, written) in [
+            (".", "."),
+            ("", "."),
+            ("a", "a."),
+            ("Cluster.Local", "Cluster.Local."),
+            ("cluster.local.", "cluster.local."),
+            (r"a\.b.c", r"a\.b.c."),
+            (r"a\046b.c", r"a\.b.c."),
+            (r"\000\255.x", r"\000\255.x."),
+            ("_http._tcp.web", "_http._tcp.web."),
+        ] {
+            let name: Name = text.parse().expect(text);
+            assert_eq!(name.to_string(), written, "{text:?}");
+            assert_eq!(name.to_string().parse::<Name>().as_ref(), Ok(&name), "{text:?} read again");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        let label = "a".repeat(64);
+        let long = vec!["a".repeat(63); 4].join(".");
+        for text in ["..", ".a", "a..b", r"a\", r"a\25", r"a\999", &label, &long] {
+            assert!(text.parse::<Name>().is_err(), "{text:?}");
+        }
+        assert!(vec!["a".repeat(61); 4].join(".").parse::<Name>().is_ok(), "248 + root is short enough");
+    }
+
+    #[test]
+    fn a_name_is_within_a_zone_at_label_borders_only() {
+        for (name, zone, within) in [
+            ("web.cluster.local", "cluster.local", true),
+            ("CLUSTER.local", "cluster.LOCAL", true),
+            ("mycluster.local", "cluster.local", false),
+            ("local", "cluster.local", false),
+            ("a.b", ".", true),
+            (".", ".", true),
+            (".", "a", false),
+        ] {
+            let (name, zone): (Name, Name) = (name.parse().unwrap(), zone.parse().unwrap());
+            assert_eq!(name.is_within(&zone), within, "{name} in {zone}");
+        }
+    }
+
+    #[test]
+    fn pointers_go_backwards_or_nowhere() {
+        for (what, packet, at, read_as) in [
+            ("plain", &b"\x01a\x00"[..], 0, Some(("a.", 3))),
+            ("pointer", b"\x01a\x00\x01b\xc0\x00", 3, Some(("b.a.", 7))),
+            ("to itself", b"\xc0\x00", 0, None),
+            ("forward", b"\xc0\x02\x00", 0, None),
+            ("loop of two", b"\x01a\xc0\x04\x01b\xc0\x00", 4, None),
+            ("into the middle of itself", b"\x01a\xc0\x00", 0, None),
+            ("reserved bits", b"\x80\x00", 0, None),
+            ("cut off", b"\x03ab", 0, None),
+            ("no root", b"\x01a", 0, None),
+        ] {
+            let got = read(packet, at).map(|(name, next)| (name.to_string(), next));
+            assert_eq!(got, read_as.map(|(name, next): (&str, _)| (name.to_owned(), next)), "{what}");
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The question a packet asks.
+
+use crate::codes::{class, opcode, rcode, rtype};
+use crate::name::{self, MAX_LABELS, MAX_NAME, Name};
+
+/// Bytes before the question (RFC 1035 §4.1.1).
+pub(crate) const HEADER: usize = 12;
+
+pub(crate) const QR: u16 = 0x8000;
+pub(crate) const AA: u16 = 0x0400;
+pub(crate) const TC: u16 = 0x0200;
+pub(crate) const RD: u16 = 0x0100;
+pub(crate) const RA: u16 = 0x0080;
+pub(crate) const AD: u16 = 0x0020;
+pub(crate) const CD: u16 = 0x0010;
+const OPCODE: u16 = 0x7800;
+
+/// A query as it came: parsed once, then only read. Reuse one per thread; a clone lives on its own.
+#[derive(Clone)]
+pub struct Query {
+    /// The client's number for it.
+    pub id: u16,
+    /// The type asked for.
+    pub qtype: u16,
+    /// The class asked for.
+    pub qclass: u16,
+    /// What the client says about itself (RFC 6891); `None` without an OPT record.
+    pub edns: Option<Edns>,
+    flags: u16,
+    asked: bool,
+    labels: u8,
+    len: u8,
+    name: [u8; MAX_NAME],
+    lower: [u8; MAX_NAME],
+    offsets: [u8; MAX_LABELS],
+    options: Vec<u8>,
+}
+
+/// The client's OPT record (RFC 6891 §6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edns {
+    /// Largest packet that the client takes over UDP, as it says.
+    pub udp_size: u16,
+    /// Version of EDNS; other than 0 is refused.
+    pub version: u8,
+    /// DO: DNSSEC records are wanted (RFC 3225).
+    pub dnssec_ok: bool,
+}
+
+/// Why a packet is not answered by the chain (reference §3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing is sent: shorter than a header, or a response.
+    Ignore,
+    /// [`Query::refuse`] writes a reply with this code.
+    Reply(u16),
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            qtype: 0,
+            qclass: class::IN,
+            edns: None,
+            flags: 0,
+            asked: false,
+            labels: 0,
+            len: 1,
+            name: [0; MAX_NAME],
+            lower: [0; MAX_NAME],
+            offsets: [0; MAX_LABELS],
+            options: Vec::new(),
+        }
+    }
+}
+
+impl Query {
+    /// A query of our own, recursion desired, class IN, without EDNS.
+    pub fn new(id: u16, name: &Name, qtype: u16) -> Self {
+        let mut query = Self { id, ..Self::default() };
+        query.flags = RD;
+        query.ask(name, qtype);
+        query
+    }
+
+    /// Asks another question; all else stays.
+    pub fn ask(&mut self, name: &Name, qtype: u16) {
+        let taken = self.take_name(name.wire());
+        debug_assert!(taken.is_some(), "a Name is a whole name");
+        self.qtype = qtype;
+        self.asked = true;
+    }
+
+    /// Takes a packet in (reference §3.3). After an `Err` only [`Query::refuse`] is of use.
+    pub fn parse(&mut self, packet: &[u8]) -> Result<(), Refusal> {
+        // Hot: no allocation, but for EDNS options larger than any before.
+        self.asked = false;
+        self.edns = None;
+        self.options.clear();
+        let Some((header, body)) = packet.split_first_chunk::<HEADER>() else {
+            return Err(Refusal::Ignore);
+        };
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        (self.id, self.flags) = (word(0), word(2));
+        if self.flags & QR != 0 {
+            return Err(Refusal::Ignore);
+        }
+        if !matches!(self.opcode(), opcode::QUERY | opcode::NOTIFY) {
+            return Err(Refusal::Reply(rcode::NOTIMP));
+        }
+        let [questions, answers, authorities, additionals] = [word(4), word(6), word(8), word(10)];
+        if questions != 1 || answers > 1 || authorities > 1 || additionals > 2 {
+            return Err(Refusal::Reply(rcode::FORMERR));
+        }
+        if body.is_empty() {
+            // The question was promised and is not there: Go's library lets it pass, CoreDNS then answers SERVFAIL.
+            return Err(Refusal::Reply(rcode::SERVFAIL));
+        }
+        let at = self.take_question(body).ok_or(Refusal::Reply(rcode::FORMERR))?;
+        self.asked = true;
+        self.take_records(packet, HEADER + at, answers + authorities, additionals)
+            .ok_or(Refusal::Reply(rcode::FORMERR))?;
+        match self.edns {
+            Some(edns) if edns.version != 0 => Err(Refusal::Reply(rcode::BADVERS)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The name asked for, in wire form and the client's case.
+    pub fn name(&self) -> &[u8] {
+        &self.name[..usize::from(self.len)]
+    }
+
+    /// The same in lower case.
+    pub fn lower(&self) -> &[u8] {
+        &self.lower[..usize::from(self.len)]
+    }
+
+    /// Where the labels of the name begin, from left to right, without the root.
+    pub fn offsets(&self) -> &[u8] {
+        &self.offsets[..usize::from(self.labels)]
+    }
+
+    /// The name as a value of its own.
+    pub fn to_name(&self) -> Name {
+        Name::from_wire(self.name()).unwrap_or(Name::ROOT)
+    }
+
+    /// The operation (RFC 1035 §4.1.1): QUERY or NOTIFY.
+    pub fn opcode(&self) -> u8 {
+        ((self.flags & OPCODE) >> 11) as u8
+    }
+
+    /// RD: the client wants recursion.
+    pub fn recursion_desired(&self) -> bool {
+        self.flags & RD != 0
+    }
+
+    /// CD: the client checks signatures itself (RFC 4035 §3.2.2).
+    pub fn checking_disabled(&self) -> bool {
+        self.flags & CD != 0
+    }
+
+    /// AD in a query: the client understands the bit (RFC 6840 §5.7).
+    pub fn authentic_data(&self) -> bool {
+        self.flags & AD != 0
+    }
+
+    /// DO: DNSSEC records are wanted.
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// The options of the OPT record, in wire form (RFC 6891 §6.1.2).
+    pub fn options(&self) -> &[u8] {
+        &self.options
+    }
+
+    /// How large a reply over UDP may be: 512 without EDNS, else what the client says, but never below 512
+    /// (RFC 6891 §6.2.3).
+    pub fn udp_limit(&self) -> usize {
+        self.edns.map_or(512, |edns| usize::from(edns.udp_size).max(512))
+    }
+
+    /// Writes the query under another number, for an upstream; EDNS goes along as the client sent it. Returns the
+    /// length, 0 if `out` is too small.
+    pub fn encode(&self, id: u16, out: &mut [u8]) -> usize {
+        let flags = self.flags & (OPCODE | RD | AD | CD);
+        let length = self.write(id, flags, self.edns.map(|edns| (edns, 0)), &self.options, out);
+        length.unwrap_or(0)
+    }
+
+    /// Writes the reply to a packet that [`Query::parse`] refused. Returns the length, 0 if `out` is too small.
+    ///
+    /// Flags are what CoreDNS echoes: all but AA and Z, the operation only with NOTIMP; the question where there
+    /// was one; an OPT record with BADVERS only (RFC 6891 §6.1.3).
+    pub fn refuse(&self, code: u16, out: &mut [u8]) -> usize {
+        let kept = match code {
+            rcode::FORMERR => TC | RD | RA | AD | CD,
+            rcode::NOTIMP => OPCODE | TC | RD | RA | AD | CD,
+            _ => OPCODE | RD | CD,
+        };
+        let edns = (code > 15).then_some((Edns { udp_size: 0, version: 0, dnssec_ok: false }, code >> 4));
+        let flags = QR | self.flags & kept | code & 15;
+        self.write(self.id, flags, edns, &[], out).unwrap_or(0)
+    }
+
+    fn write(
+        &self,
+        id: u16,
+        flags: u16,
+        edns: Option<(Edns, u16)>,
+        options: &[u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let counts = [u16::from(self.asked), 0, 0, u16::from(edns.is_some())];
+        write_header(id, flags, counts, out)?;
+        let mut at = HEADER;
+        if self.asked {
+            at = self.write_question(out)?;
+        }
+        if let Some((edns, extended)) = edns {
+            at = edns.write(extended, options, out, at)?;
+        }
+        Some(at)
+    }
+
+    /// Whether there is a question at all.
+    pub(crate) fn asked(&self) -> bool {
+        self.asked
+    }
+
+    /// Writes the question at its place. Returns where the records begin.
+    pub(crate) fn write_question(&self, out: &mut [u8]) -> Option<usize> {
+        let end = HEADER + usize::from(self.len);
+        out.get_mut(HEADER..end)?.copy_from_slice(self.name());
+        out.get_mut(end..end + 2)?.copy_from_slice(&self.qtype.to_be_bytes());
+        out.get_mut(end + 2..end + 4)?.copy_from_slice(&self.qclass.to_be_bytes());
+        Some(end + 4)
+    }
+
+    /// The bits that a reply repeats: the operation, and for a QUERY also RD and CD.
+    pub(crate) fn echoed(&self) -> u16 {
+        match self.opcode() {
+            opcode::QUERY => self.flags & (OPCODE | RD | CD),
+            _ => self.flags & OPCODE,
+        }
+    }
+
+    /// Reads the question. Returns its length. A pointer there could only point into the header: refused.
+    fn take_question(&mut self, body: &[u8]) -> Option<usize> {
+        let at = self.take_name(body)?;
+        let fixed = body.get(at..at + 4)?;
+        self.qtype = u16::from_be_bytes([fixed[0], fixed[1]]);
+        self.qclass = u16::from_be_bytes([fixed[2], fixed[3]]);
+        Some(at + 4)
+    }
+
+    /// Copies the name at the start of `wire`, notes its labels, folds its case. Returns its length.
+    fn take_name(&mut self, wire: &[u8]) -> Option<usize> {
+        let (mut at, mut labels) = (0, 0);
+        loop {
+            let len = usize::from(*wire.get(at)?);
+            if len == 0 {
+                break;
+            }
+            if len > name::MAX_LABEL {
+                return None;
+            }
+            *self.offsets.get_mut(labels)? = at as u8;
+            labels += 1;
+            at += 1 + len;
+        }
+        let end = at + 1;
+        self.name.get_mut(..end)?.copy_from_slice(wire.get(..end)?);
+        self.lower[..end].copy_from_slice(&wire[..end]);
+        // Lengths are below 64 and so never letters.
+        self.lower[..end].make_ascii_lowercase();
+        self.len = end as u8;
+        self.labels = labels as u8;
+        Some(end)
+    }
+
+    /// Walks the records after the question for the OPT record. Counts that promise more records than there are
+    /// are let pass at the end of the packet, as Go's library does.
+    fn take_records(&mut self, packet: &[u8], mut at: usize, others: u16, additionals: u16) -> Option<()> {
+        for i in 0..others + additionals {
+            if at == packet.len() {
+                break;
+            }
+            let fixed = if packet[at] == 0 { at + 1 } else { name::read(packet, at)?.1 };
+            let [t0, t1, c0, c1, extended, version, z0, _, l0, l1] =
+                *packet.get(fixed..)?.first_chunk::<10>()?;
+            let start = fixed + 10;
+            let data = packet.get(start..start + usize::from(u16::from_be_bytes([l0, l1])))?;
+            if i >= others && u16::from_be_bytes([t0, t1]) == rtype::OPT {
+                let _ = extended;
+                self.options.clear();
+                self.options.extend_from_slice(whole_options(data)?);
+                let udp_size = u16::from_be_bytes([c0, c1]);
+                self.edns = Some(Edns { udp_size, version, dnssec_ok: z0 & 0x80 != 0 });
+            }
+            at = start + data.len();
+        }
+        Some(())
+    }
+}
+
+/// The options, if they fill the record exactly.
+pub(crate) fn whole_options(data: &[u8]) -> Option<&[u8]> {
+    let mut rest = data;
+    while !rest.is_empty() {
+        let [_, _, l0, l1] = *rest.first_chunk::<4>()?;
+        rest = rest.get(4 + usize::from(u16::from_be_bytes([l0, l1]))..)?;
+    }
+    Some(data)
+}
+
+pub(crate) fn write_header(id: u16, flags: u16, counts: [u16; 4], out: &mut [u8]) -> Option<()> {
+    let header = out.first_chunk_mut::<HEADER>()?;
+    let words = [id, flags, counts[0], counts[1], counts[2], counts[3]];
+    for (word, place) in words.iter().zip(header.chunks_exact_mut(2)) {
+        place.copy_from_slice(&word.to_be_bytes());
+    }
+    Some(())
+}
+
+impl Edns {
+    /// Bytes of an OPT record without options: root, type, size, flags, length.
+    pub(crate) const LEN: usize = 11;
+
+    /// Writes the OPT record. `extended` holds the high bits of the response code. Returns where it ends.
+    pub(crate) fn write(self, extended: u16, options: &[u8], out: &mut [u8], at: usize) -> Option<usize> {
+        let fixed = out.get_mut(at..)?.first_chunk_mut::<{ Self::LEN }>()?;
+        let [s0, s1] = self.udp_size.to_be_bytes();
+        let [l0, l1] = u16::try_from(options.len()).ok()?.to_be_bytes();
+        let flags = if self.dnssec_ok { 0x80 } else { 0 };
+        *fixed = [0, 0, rtype::OPT as u8, s0, s1, extended as u8, self.version, flags, 0, l0, l1];
+        let start = at + Self::LEN;
+        out.get_mut(start..start + options.len())?.copy_from_slice(options);
+        Some(start + options.len())
+    }
+}
+
+impl std::fmt::Debug for Query {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, qtype, qclass, edns, .. } = self;
+        write!(f, "Query {{ {id} {} type {qtype} class {qclass} {edns:?} }}", self.to_name())
+    }
+}

@@ -1,0 +1,129 @@
+//! A reply becomes a packet.
+
+use super::{RELATIVE, Record, Reply, Section};
+use crate::compress::Compressor;
+use crate::layout::layout;
+use crate::query::{AA, AD, Edns, HEADER, QR, Query, RA, TC, write_header};
+
+impl Reply {
+    /// Writes the reply to `query` as a packet of at most `limit` bytes (and at most `out`). Returns its length; 0 if
+    /// not even the question fits, which takes at most 282 bytes and the options of the reply.
+    ///
+    /// Records that do not fit are left out from the first one on and TC is set, as CoreDNS does it; the OPT record,
+    /// which stands there whenever the client sent one, always fits (RFC 6891 §7). Names are compressed as Go's DNS
+    /// library does it; the data of SRV records never is (RFC 2782).
+    pub fn encode(&mut self, query: &Query, limit: usize, out: &mut [u8]) -> usize {
+        // Hot: no allocation.
+        self.try_encode(query, limit, out).unwrap_or(0)
+    }
+
+    fn try_encode(&mut self, query: &Query, limit: usize, out: &mut [u8]) -> Option<usize> {
+        let options = self.span(self.options);
+        let reserved = query.edns.map_or(0, |_| Edns::LEN + options.len());
+        let room = limit.min(out.len()).min(usize::from(u16::MAX)).checked_sub(reserved)?;
+        let (out, mut at) = (out.get_mut(..room + reserved)?, 0);
+        if query.asked() {
+            at = query.write_question(out.get_mut(..room)?)?;
+        }
+        at = at.max(HEADER);
+        let mut writer =
+            Writer { bytes: &self.bytes, query, names: &mut self.names, out: out.get_mut(..room)?, at };
+        writer.names.clear();
+        let mut counts = [u16::from(query.asked()), 0, 0, 0];
+        let mut truncated = self.truncated;
+        'sections: for section in [Section::Answer, Section::Authority, Section::Additional] {
+            for record in self.records.iter().filter(|record| record.section == section) {
+                let (mark, start) = (writer.names.mark(), writer.at);
+                if writer.record(record).is_none() {
+                    writer.names.forget(mark);
+                    writer.at = start;
+                    truncated = true;
+                    break 'sections;
+                }
+                counts[section as usize + 1] += 1;
+            }
+        }
+        at = writer.at;
+        if let Some(edns) = query.edns {
+            let ours = Edns { version: 0, ..edns };
+            at = ours.write(self.rcode >> 4, self.span(self.options), out, at)?;
+            counts[3] += 1;
+        }
+        write_header(query.id, self.flags(query, truncated), counts, out)?;
+        Some(at)
+    }
+
+    fn flags(&self, query: &Query, truncated: bool) -> u16 {
+        let bit = |set: bool, bit: u16| if set { bit } else { 0 };
+        QR | query.echoed()
+            | bit(self.authoritative, AA)
+            | bit(truncated, TC)
+            | bit(self.recursion_available, RA)
+            | bit(self.authentic_data, AD)
+            | self.rcode & 15
+    }
+}
+
+/// The packet so far. Every step returns `None` when there is no more room.
+struct Writer<'a> {
+    bytes: &'a [u8],
+    query: &'a Query,
+    names: &'a mut Compressor,
+    out: &'a mut [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn record(&mut self, record: &Record) -> Option<()> {
+        if record.owner >= RELATIVE {
+            self.put(&Reply::parent(record.owner as u8))?;
+        } else {
+            self.name(record.owner as usize, true)?;
+        }
+        let [t0, t1] = record.rtype.to_be_bytes();
+        let [c0, c1] = record.class.to_be_bytes();
+        let [s0, s1, s2, s3] = record.ttl.to_be_bytes();
+        let [l0, l1] = record.rdata.len.to_be_bytes();
+        self.put(&[t0, t1, c0, c1, s0, s1, s2, s3, l0, l1])?;
+        let start = self.at;
+        let data = record.rdata.at as usize;
+        let end = data + usize::from(record.rdata.len);
+        let stored = self.bytes.get(data..end)?;
+        let Some(layout) = layout(record.rtype, stored) else { return self.put(stored) };
+        self.put(stored.get(..layout.before)?)?;
+        let mut from = data + layout.before;
+        for _ in 0..layout.names {
+            from = self.name(from, layout.compress)?;
+        }
+        self.put(self.bytes.get(from..end)?)?;
+        let len = u16::try_from(self.at - start).ok()?;
+        self.out.get_mut(start - 2..start)?.copy_from_slice(&len.to_be_bytes());
+        Some(())
+    }
+
+    /// Writes the name stored at `from`. Returns where it ends there.
+    fn name(&mut self, from: usize, compress: bool) -> Option<usize> {
+        let mut end = from;
+        loop {
+            match *self.bytes.get(end)? {
+                0 => break,
+                len @ ..0x40 => end += 1 + usize::from(len),
+                // It ends in a pointer into the question, which stands where the pointer says.
+                _ => {
+                    self.put(self.bytes.get(from..end + 2)?)?;
+                    return Some(end + 2);
+                }
+            }
+        }
+        let name = self.bytes.get(from..=end)?;
+        self.at = self.names.write(name, compress, self.query, self.out, self.at)?;
+        Some(end + 1)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.at + bytes.len();
+        self.out.get_mut(self.at..end)?.copy_from_slice(bytes);
+        self.at = end;
+        Some(())
+    }
+}

@@ -1,0 +1,191 @@
+//! Addresses as names write them: with dashes, and backwards.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use dns_wire::Query;
+
+/// A short text on the stack: a label, or an address.
+pub(crate) struct Short {
+    len: usize,
+    bytes: [u8; 64],
+}
+
+impl Short {
+    const EMPTY: Self = Self { len: 0, bytes: [0; 64] };
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    fn replace(mut self, from: u8, to: u8) -> Self {
+        for byte in &mut self.bytes[..self.len] {
+            if *byte == from {
+                *byte = to;
+            }
+        }
+        self
+    }
+}
+
+impl Write for Short {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// The name of an endpoint without a better one: `172-0-0-2`, `5678-abcd--1`; one that would end in a dash gets a `0`,
+/// as a label may not (reference §2.4).
+pub(crate) fn dashed(address: IpAddr) -> Short {
+    match address {
+        IpAddr::V4(address) => dashed_v4(address),
+        IpAddr::V6(address) => {
+            let mut text = write(address).replace(b':', b'-').replace(b'.', b'-');
+            if text.as_bytes().ends_with(b"-") {
+                let _ = text.write_str("0");
+            }
+            text
+        }
+    }
+}
+
+/// By hand: formatting costs five times as much, and SRV answers do it for every endpoint.
+fn dashed_v4(address: Ipv4Addr) -> Short {
+    let mut text = Short::EMPTY;
+    for (i, octet) in address.octets().into_iter().enumerate() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+        let skip = if octet > 99 { 0 } else { 1 + usize::from(octet < 10) };
+        if i > 0 {
+            text.bytes[text.len] = b'-';
+            text.len += 1;
+        }
+        let digits = &digits[skip..];
+        text.bytes[text.len..text.len + digits.len()].copy_from_slice(digits);
+        text.len += digits.len();
+    }
+    text
+}
+
+fn write(address: Ipv6Addr) -> Short {
+    let mut text = Short::EMPTY;
+    // An address takes at most 45 bytes.
+    let _ = write!(text, "{address}");
+    text
+}
+
+/// The address whose endpoint is called so: the inverse of [`dashed`], exactly.
+pub(crate) fn endpoint_address(label: &[u8]) -> Option<IpAddr> {
+    let address = pod_address(label)?;
+    (dashed(address).as_bytes() == label).then_some(address)
+}
+
+/// The address that the label of a Pod's name means: three dashes, none of them doubled, are an IPv4 address, all else
+/// is an IPv6 address (reference §2.5).
+pub(crate) fn pod_address(label: &[u8]) -> Option<IpAddr> {
+    let mut text = Short::EMPTY;
+    text.write_str(std::str::from_utf8(label).ok()?).ok()?;
+    let dashes = label.iter().filter(|byte| **byte == b'-').count();
+    if dashes == 3 && !label.windows(2).any(|pair| pair == b"--") {
+        return text.replace(b'-', b'.').as_str().parse().ok().map(IpAddr::V4);
+    }
+    text.replace(b'-', b':').as_str().parse().ok().map(IpAddr::V6)
+}
+
+/// Whether the label is the address as text writes it, dashes for dots and colons: what `pods verified` compares.
+pub(crate) fn is_exact(label: &[u8], address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => dashed_v4(address).as_bytes() == label,
+        IpAddr::V6(address) => write(address).replace(b':', b'-').as_bytes() == label,
+    }
+}
+
+/// The address that a name under `in-addr.arpa` (RFC 1035 §3.5) or `ip6.arpa` (RFC 3596 §2.5) stands for.
+pub(crate) fn reversed(query: &Query) -> Option<IpAddr> {
+    match query.offsets().len() {
+        6 => reversed_v4(query.lower()).map(IpAddr::V4),
+        34 => reversed_v6(query.lower()).map(IpAddr::V6),
+        _ => None,
+    }
+}
+
+fn reversed_v4(name: &[u8]) -> Option<Ipv4Addr> {
+    let mut labels = dns_wire::name::labels(name.strip_suffix(b"\x07in-addr\x04arpa\x00")?);
+    let mut octets = [0; 4];
+    for octet in octets.iter_mut().rev() {
+        let label = labels.next()?;
+        if label.len() > 1 && label[0] == b'0' {
+            return None;
+        }
+        *octet = std::str::from_utf8(label).ok()?.parse().ok()?;
+        if !label[0].is_ascii_digit() {
+            return None;
+        }
+    }
+    Some(octets.into())
+}
+
+fn reversed_v6(name: &[u8]) -> Option<Ipv6Addr> {
+    let nibbles = name.strip_suffix(b"\x03ip6\x04arpa\x00")?;
+    let mut value = 0_u128;
+    for (i, label) in dns_wire::name::labels(nibbles).enumerate() {
+        let [nibble] = label else { return None };
+        let nibble = char::from(*nibble).to_digit(16)?;
+        value |= u128::from(nibble) << (4 * i);
+    }
+    Some(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_called_by_their_address_with_dashes() {
+        for (address, label) in [
+            ("172.0.0.2", "172-0-0-2"),
+            ("10.200.30.255", "10-200-30-255"),
+            ("0.0.0.0", "0-0-0-0"),
+            ("5678:abcd::1", "5678-abcd--1"),
+            ("2001:db8::", "2001-db8--0"),
+            ("::", "--0"),
+            ("::1", "--1"),
+            ("1:2:3:4:5:6:7:8", "1-2-3-4-5-6-7-8"),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(std::str::from_utf8(dashed(address).as_bytes()), Ok(label));
+            assert_eq!(endpoint_address(label.as_bytes()), Some(address), "{label}");
+        }
+        for label in ["172-0-0-02", "2001-db8-0-0-0-0-0-1", "web-0", "1-2-3", "", "256-0-0-1", "2001-db8--"] {
+            assert_eq!(endpoint_address(label.as_bytes()), None, "{label}");
+        }
+    }
+
+    #[test]
+    fn reverse_names_are_read_whole_or_not_at_all() {
+        let nibbles = |text: &str| text.split("").collect::<Vec<_>>().join(".").trim_matches('.').to_owned();
+        let v6 = nibbles("b00000000000000000000000ba9a8765") + ".ip6.arpa";
+        for (name, address) in [
+            ("4.3.2.10.in-addr.arpa", Some("10.2.3.4")),
+            ("4.3.2.10.IN-ADDR.arpa", Some("10.2.3.4")),
+            ("04.3.2.10.in-addr.arpa", None),
+            ("+4.3.2.10.in-addr.arpa", None),
+            ("256.3.2.10.in-addr.arpa", None),
+            ("3.2.10.in-addr.arpa", None),
+            ("5.4.3.2.10.in-addr.arpa", None),
+            ("a.b.c.d.e.f", None),
+            (&v6, Some("5678:a9ab::b")),
+            (&v6.replacen("b.", "bb.", 1), None),
+            (&v6.replacen("b.", "g.", 1), None),
+        ] {
+            let query = Query::new(0, &name.parse().unwrap(), 12);
+            assert_eq!(reversed(&query), address.map(|text| text.parse().unwrap()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What a query gets (reference §2.2 to §2.5).
+
+mod apex;
+mod chase;
+mod place;
+mod reverse;
+mod srv;
+
+use std::net::IpAddr;
+
+use dns_wire::codes::{rcode, rtype};
+use dns_wire::{Owner, Query, Reply, Section};
+
+use crate::address::reversed;
+use crate::unit::{Face, Unit};
+use crate::zone::{Origin, Zone};
+use place::{Asked, Place};
+
+/// How a query was answered. All but [`Verdict::NotMine`] and [`Verdict::Refused`] leave a complete reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The name is in none of the zones; the reply is empty.
+    NotMine,
+    /// Records, or none of this type (NODATA, with the SOA).
+    Answered,
+    /// There is no such name: NXDOMAIN with the SOA. `fallthrough` applies.
+    NameError,
+    /// There is no such name so far, but the cluster has not been listed in full: SERVFAIL with the SOA. `fallthrough`
+    /// applies.
+    NotSynced,
+    /// The reply holds CNAMEs; the target of the last one lies outside of the zone. Whoever asked resolves it and
+    /// [appends](Reply::append) its answers; if that fails, [`Zone::nodata`].
+    Chase,
+    /// A zone transfer: not answered here. The reply has the code and nothing else.
+    Refused,
+}
+
+/// TTL of the version record, fixed (reference §1).
+const VERSION_TTL: u32 = 28_800;
+/// Version of the specification (§2.2 there), as a character string.
+const VERSION: &[u8] = b"\x051.1.0";
+
+impl Zone {
+    /// Answers a query of class IN into `reply`. `own` are the addresses that this server is bound to, for the name
+    /// servers of the zone; loopback does not count.
+    pub fn answer(&self, query: &Query, own: &[IpAddr], reply: &mut Reply) -> Verdict {
+        // Hot: no allocation, but for a reply larger than any before.
+        reply.clear();
+        let Some(origin) = self.plan.origin(query) else { return Verdict::NotMine };
+        if matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
+            reply.rcode = rcode::REFUSED;
+            return Verdict::Refused;
+        }
+        reply.authoritative = true;
+        let asked = Asked::new(query, origin);
+        if query.qtype == rtype::SOA {
+            let section = if asked.left == 0 { Section::Answer } else { Section::Authority };
+            self.push_soa(&asked, section, reply);
+            return Verdict::Answered;
+        }
+        if query.qtype == rtype::PTR
+            && let Some(address) = reversed(query)
+        {
+            self.push_pointers(address, reply);
+            return if reply.records().is_empty() {
+                self.name_error(&asked, reply)
+            } else {
+                Verdict::Answered
+            };
+        }
+        let verdict = match self.place(&asked) {
+            Place::Nothing => return self.name_error(&asked, reply),
+            Place::Version if query.qtype != rtype::TXT => return self.name_error(&asked, reply),
+            Place::Version => {
+                reply.push(Section::Answer, Owner::Question, rtype::TXT, VERSION_TTL, VERSION);
+                Verdict::Answered
+            }
+            Place::External(target) => self.push_external(&asked, target, own, reply),
+            place => {
+                self.push_records(&asked, &place, own, reply);
+                Verdict::Answered
+            }
+        };
+        if reply.records().is_empty() {
+            self.push_soa(&asked, Section::Authority, reply);
+        }
+        verdict
+    }
+
+    /// Makes the reply NODATA (RFC 2308 §2.2): what is left when a target could not be resolved.
+    pub fn nodata(&self, query: &Query, reply: &mut Reply) {
+        reply.clear();
+        reply.authoritative = true;
+        if let Some(origin) = self.plan.origin(query) {
+            self.push_soa(&Asked::new(query, origin), Section::Authority, reply);
+        }
+    }
+
+    fn push_records(&self, asked: &Asked<'_>, place: &Place<'_>, own: &[IpAddr], reply: &mut Reply) {
+        match (asked.query.qtype, place) {
+            (rtype::A | rtype::AAAA, place) => {
+                self.push_addresses(place, asked.query.qtype, own, Owner::Question, reply);
+            }
+            (rtype::NS, Place::Apex) => self.push_servers(asked, own, reply),
+            (rtype::SRV, Place::Service(unit, filter)) => match &unit.face {
+                Face::Cluster(ports, listed) => {
+                    self.push_cluster_srv(asked, unit, ports, *listed, filter, reply)
+                }
+                _ => self.push_endpoint_srv(asked, unit, filter, reply),
+            },
+            (rtype::SRV, Place::Endpoints(unit, filter)) => {
+                self.push_endpoint_srv(asked, unit, filter, reply)
+            }
+            (rtype::SRV, Place::Pod(address)) => self.push_pod_srv(asked, *address, reply),
+            _ => {}
+        }
+    }
+
+    /// Adds the addresses of a place, of the family that the type asks for.
+    fn push_addresses(
+        &self,
+        place: &Place<'_>,
+        qtype: u16,
+        own: &[IpAddr],
+        owner: Owner<'_>,
+        reply: &mut Reply,
+    ) {
+        let ttl = self.plan.options.ttl;
+        match place {
+            Place::Service(unit, _) if qtype == rtype::A => {
+                for address in &unit.v4 {
+                    reply.push(Section::Answer, owner, rtype::A, ttl, &address.octets());
+                }
+            }
+            Place::Service(unit, _) => {
+                for address in &unit.v6 {
+                    reply.push(Section::Answer, owner, rtype::AAAA, ttl, &address.octets());
+                }
+            }
+            Place::Endpoints(unit, filter) => {
+                for (_, endpoint) in filter.candidates(unit) {
+                    push_once(reply, owner, qtype, ttl, endpoint.address);
+                }
+            }
+            Place::Pod(address) => push_once(reply, owner, qtype, ttl, *address),
+            Place::Servers => {
+                for server in self.servers(own) {
+                    push_once(reply, owner, qtype, ttl, server.address);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn name_error(&self, asked: &Asked<'_>, reply: &mut Reply) -> Verdict {
+        self.push_soa(asked, Section::Authority, reply);
+        if self.synced {
+            reply.rcode = rcode::NXDOMAIN;
+            return Verdict::NameError;
+        }
+        reply.rcode = rcode::SERVFAIL;
+        Verdict::NotSynced
+    }
+}
+
+/// Adds an address as an answer if it is of the family asked for and not there yet.
+fn push_once(reply: &mut Reply, owner: Owner<'_>, qtype: u16, ttl: u32, address: IpAddr) {
+    let (rtype, octets) = octets(&address);
+    let known =
+        || reply.records().iter().any(|record| record.rtype == rtype && reply.rdata(record) == octets.get());
+    if rtype == qtype && !known() {
+        reply.push(Section::Answer, owner, rtype, ttl, octets.get());
+    }
+}
+
+/// Adds an address to the additional section.
+fn push_extra(reply: &mut Reply, owner: Owner<'_>, ttl: u32, address: IpAddr) {
+    let (rtype, octets) = octets(&address);
+    reply.push(Section::Additional, owner, rtype, ttl, octets.get());
+}
+
+/// The type and the data of an address record (RFC 1035 §3.4.1, RFC 3596 §2.2).
+fn octets(address: &IpAddr) -> (u16, Octets) {
+    match address {
+        IpAddr::V4(address) => (rtype::A, Octets::V4(address.octets())),
+        IpAddr::V6(address) => (rtype::AAAA, Octets::V6(address.octets())),
+    }
+}
+
+enum Octets {
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+impl Octets {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::V4(octets) => octets,
+            Self::V6(octets) => octets,
+        }
+    }
+}
+
+/// The end of a name: the zone as the query writes it.
+#[derive(Clone, Copy)]
+enum Tail<'a> {
+    /// By pointer into the question.
+    Short([u8; 2]),
+    /// In full.
+    Whole(&'a [u8]),
+}
+
+impl Tail<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(pointer) => pointer,
+            Self::Whole(name) => name,
+        }
+    }
+}
+
+/// Appends `<label>.<key>.svc.<tail>`; an empty label is left out. Says no when the whole name would be too long.
+fn put_name(bytes: &mut Vec<u8>, label: &[u8], unit: &Unit, tail: &[u8]) {
+    if !label.is_empty() {
+        bytes.push(label.len() as u8);
+        bytes.extend_from_slice(label);
+    }
+    bytes.extend_from_slice(&unit.key);
+    bytes.extend_from_slice(b"\x03svc");
+    bytes.extend_from_slice(tail);
+}
+
+/// Whether `<label>.<key>.svc.<zone>` is a name: a zone with a long name can make it too long.
+fn fits(label: &[u8], unit: &Unit, zone_length: usize) -> bool {
+    1 + label.len() + unit.key.len() + 4 + zone_length <= dns_wire::name::MAX_NAME
+}
+
+impl Origin {
+    fn length(&self) -> usize {
+        self.name.wire().len()
+    }
+}

@@ -1,0 +1,150 @@
+//! A table spread over small shards, so that its next version shares all but a few of them with the one before.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// How many shards there are. At 10,000 services a shard holds ten, and a change copies ten entries and this many
+/// pointers: some microseconds.
+const SHARDS: usize = 1024;
+
+/// Something that stands in a spread at the place of its hash.
+pub(crate) trait Placed: Clone {
+    /// Its hash; need not be unique.
+    fn hash(&self) -> u32;
+    /// A total order whose first part is the hash.
+    fn order(&self, other: &Self) -> Ordering;
+}
+
+/// A sorted bag of entries. Cloning it and changing a few shards is cheap.
+pub(crate) struct Spread<T> {
+    /// `None` is an empty shard.
+    shards: Box<[Option<Arc<[T]>>]>,
+}
+
+impl<T: Placed> Spread<T> {
+    /// The bag with these entries.
+    pub(crate) fn new(entries: impl IntoIterator<Item = T>) -> Self {
+        Self { shards: vec![None; SHARDS].into() }.change(Vec::new(), entries.into_iter().collect())
+    }
+
+    /// All entries of a shard that could hold this hash, sorted.
+    pub(crate) fn shard(&self, hash: u32) -> &[T] {
+        self.shards[place(hash)].as_deref().unwrap_or_default()
+    }
+
+    /// The entries with exactly this hash.
+    pub(crate) fn at(&self, hash: u32) -> impl Iterator<Item = &T> {
+        let shard = self.shard(hash);
+        let start = shard.partition_point(|entry| entry.hash() < hash);
+        shard[start..].iter().take_while(move |entry| entry.hash() == hash)
+    }
+
+    /// All entries.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.shards.iter().flatten().flat_map(|shard| shard.iter())
+    }
+
+    /// The next version: without those gone (each takes one equal entry with it), with those that came.
+    pub(crate) fn change(&self, mut gone: Vec<T>, mut came: Vec<T>) -> Self {
+        gone.sort_by(T::order);
+        came.sort_by(T::order);
+        let mut shards = self.shards.clone();
+        let (mut gone, mut came) = (gone.as_slice(), came.as_slice());
+        while let Some(next) =
+            gone.first().into_iter().chain(came.first()).map(|entry| place(entry.hash())).min()
+        {
+            let (leaving, later) = split(gone, next);
+            let (coming, later_still) = split(came, next);
+            (gone, came) = (later, later_still);
+            shards[next] = merge(shards[next].as_deref().unwrap_or_default(), leaving, coming);
+        }
+        Self { shards }
+    }
+}
+
+fn place(hash: u32) -> usize {
+    (hash >> (u32::BITS - SHARDS.trailing_zeros())) as usize
+}
+
+/// Those at the front that belong into a shard, and the rest.
+fn split<T: Placed>(entries: &[T], shard: usize) -> (&[T], &[T]) {
+    entries.split_at(entries.partition_point(|entry| place(entry.hash()) <= shard))
+}
+
+fn merge<T: Placed>(old: &[T], mut gone: &[T], came: &[T]) -> Option<Arc<[T]>> {
+    let mut entries = Vec::with_capacity((old.len() + came.len()).saturating_sub(gone.len()));
+    for entry in old {
+        while gone.first().is_some_and(|first| first.order(entry) == Ordering::Less) {
+            gone = &gone[1..];
+        }
+        match gone.split_first() {
+            Some((first, rest)) if first.order(entry) == Ordering::Equal => gone = rest,
+            _ => entries.push(entry.clone()),
+        }
+    }
+    entries.extend_from_slice(came);
+    entries.sort_by(T::order);
+    (!entries.is_empty()).then(|| entries.into())
+}
+
+impl<T: PartialEq> PartialEq for Spread<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.shards == other.shards
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Spread<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.shards.iter().flatten().flat_map(|shard| shard.iter())).finish()
+    }
+}
+
+impl<T> Clone for Spread<T> {
+    fn clone(&self) -> Self {
+        Self { shards: self.shards.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Entry(u32);
+
+    impl Placed for Entry {
+        fn hash(&self) -> u32 {
+            self.0
+        }
+        fn order(&self, other: &Self) -> Ordering {
+            self.cmp(other)
+        }
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        // Few shards and few values, so that entries meet.
+        (0..3_u32, 0..4_u32).prop_map(|(shard, low)| Entry(shard << 22 | low))
+    }
+
+    proptest! {
+        #[test]
+        fn changing_equals_building_anew(
+            steps in proptest::collection::vec((proptest::collection::vec(entry(), 0..6), 0..6_usize), 0..6),
+        ) {
+            let (mut spread, mut bag) = (Spread::new([]), Vec::new());
+            for (came, leave) in steps {
+                let gone: Vec<Entry> = bag.drain(..leave.min(bag.len())).collect();
+                bag.extend_from_slice(&came);
+                spread = spread.change(gone, came);
+                prop_assert_eq!(&spread, &Spread::new(bag.iter().copied()));
+                for hash in &bag {
+                    let count = bag.iter().filter(|entry| *entry == hash).count();
+                    prop_assert_eq!(spread.at(hash.0).count(), count);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The smallest piece that a change rebuilds: everything under one service name, ready to be answered.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use cluster::{EndpointSlice, Key, Protocol, Service, ServiceKind, Snapshot, Text};
+use dns_wire::Name;
+use rustc_hash::FxBuildHasher;
+
+use crate::address::{Short, dashed};
+use crate::options::ZoneOptions;
+use crate::spread::Placed;
+
+/// One service name with its addresses, ports and endpoints. Slices without a Service make one, too: their endpoints
+/// have PTR records.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Unit {
+    /// `<service>.<namespace>` in wire form without the root: what stands left of `svc.<zone>` in a query.
+    pub(crate) key: Box<[u8]>,
+    pub(crate) hash: u32,
+    /// The namespace exists and may be seen.
+    pub(crate) exposed: bool,
+    /// Names of the unit answer; PTR records do not ask this.
+    pub(crate) served: bool,
+    pub(crate) face: Face,
+    /// What the service name answers: cluster IPs, or the addresses of all endpoints. No duplicates.
+    pub(crate) v4: Box<[Ipv4Addr]>,
+    pub(crate) v6: Box<[Ipv6Addr]>,
+    /// One for each EndpointSlice, by name of the slice.
+    pub(crate) groups: Box<[Group]>,
+    /// Hostnames and zones of the endpoints, each with its length before it.
+    texts: Box<[u8]>,
+}
+
+/// What kind of Service the unit is.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Face {
+    /// Slices only.
+    Missing,
+    /// With cluster IPs: the ports, and the number of addresses as listed.
+    Cluster(Box<[Port]>, usize),
+    Headless,
+    /// The name it stands for, as written; `None` if it is no name (reference §2.4).
+    External(Option<Box<[u8]>>),
+}
+
+/// The ready endpoints of a slice, with the ports that all of them have.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Group {
+    pub(crate) ports: Box<[Port]>,
+    pub(crate) endpoints: Box<[Endpoint]>,
+}
+
+/// A port. An object without ports has one of these with no name, protocol and number.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Port {
+    name: Text,
+    protocol: Option<Protocol>,
+    pub(crate) number: Option<u16>,
+}
+
+/// One address of an endpoint.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Endpoint {
+    pub(crate) address: IpAddr,
+    /// Where in `texts` its name begins; [`NONE`] for the address with dashes.
+    name: u32,
+    /// Where in `texts` its topology zone begins; [`NONE`] without one.
+    zone: u32,
+    /// The endpoint of the same name before this one, counted through all groups; [`NONE`] for the first.
+    previous: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Unit {
+    /// The unit of a service name, if there is anything to answer. `exposed`: whether its namespace may be seen.
+    pub(crate) fn build(options: &ZoneOptions, cluster: &Snapshot, key: &Key, exposed: bool) -> Option<Self> {
+        let service = cluster.get::<Service>(key);
+        let wire = wire_key(key)?;
+        let mut builder = Builder::default();
+        if options.endpoints {
+            builder.groups.extend(cluster.slices_of(key).map(|slice| (slice, Vec::new())));
+        }
+        let (groups, texts) = builder.build(options);
+        let ready = groups.iter().any(|group: &Group| !group.endpoints.is_empty());
+        if service.is_none() && !ready {
+            return None;
+        }
+        let endpoints = || groups.iter().flat_map(|group| &group.endpoints).map(|endpoint| endpoint.address);
+        let (face, addresses): (Face, Vec<IpAddr>) = match service.map(|service| (service, &service.kind)) {
+            None => (Face::Missing, Vec::new()),
+            Some((service, ServiceKind::ClusterIp(addresses))) => {
+                let ports = ports(service.ports.iter().map(|port| Port {
+                    name: port.name.clone(),
+                    protocol: Some(port.protocol),
+                    number: Some(port.port),
+                }));
+                (Face::Cluster(ports, addresses.len()), addresses.to_vec())
+            }
+            Some((_, ServiceKind::Headless)) => (Face::Headless, endpoints().collect()),
+            Some((_, ServiceKind::ExternalName(name))) => (Face::External(external(name)), Vec::new()),
+        };
+        let (v4, v6) = families(&addresses);
+        let ignored = options.ignore_empty_service && matches!(face, Face::Cluster(..)) && !ready;
+        let served = exposed && !ignored;
+        let hash = unit_hash(&wire);
+        Some(Self { key: wire, hash, exposed, served, face, v4, v6, groups, texts })
+    }
+
+    /// The label of the namespace, its length before it.
+    pub(crate) fn namespace(&self) -> &[u8] {
+        self.key.get(1 + usize::from(self.key[0])..).unwrap_or_default()
+    }
+
+    /// All endpoints, in order.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.groups.iter().flat_map(|group| group.endpoints.iter())
+    }
+
+    /// The endpoints of the same name before this one, the nearest first, each with its group.
+    pub(crate) fn namesakes<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+    ) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
+        let mut next = endpoint.previous;
+        std::iter::from_fn(move || {
+            let (group, endpoint) = self.endpoint(next)?;
+            next = endpoint.previous;
+            Some((group, endpoint))
+        })
+    }
+
+    fn endpoint(&self, place: u32) -> Option<(&Group, &Endpoint)> {
+        let mut place = place as usize;
+        for group in &self.groups {
+            if let Some(endpoint) = group.endpoints.get(place) {
+                return Some((group, endpoint));
+            }
+            place -= group.endpoints.len();
+        }
+        None
+    }
+
+    /// The label of an endpoint's name.
+    pub(crate) fn label<'a>(&'a self, endpoint: &Endpoint, space: &'a mut Option<Short>) -> &'a [u8] {
+        match self.text(endpoint.name) {
+            Some(name) => name,
+            None => space.insert(dashed(endpoint.address)).as_bytes(),
+        }
+    }
+
+    /// Whether the endpoint is called by this label. `address` is what the label means as an address with dashes.
+    pub(crate) fn is_called(&self, endpoint: &Endpoint, label: &[u8], address: Option<IpAddr>) -> bool {
+        match self.text(endpoint.name) {
+            Some(name) => name.eq_ignore_ascii_case(label),
+            None => address == Some(endpoint.address),
+        }
+    }
+
+    /// The topology zone of an endpoint, in lower case.
+    pub(crate) fn zone(&self, endpoint: &Endpoint) -> Option<&[u8]> {
+        self.text(endpoint.zone)
+    }
+
+    fn text(&self, at: u32) -> Option<&[u8]> {
+        let (&len, rest) = self.texts.get(at as usize..)?.split_first()?;
+        rest.get(..usize::from(len))
+    }
+
+    /// Every address that has PTR records because of this unit.
+    pub(crate) fn bearers(&self) -> Vec<Bearer> {
+        let cluster = matches!(self.face, Face::Cluster(..));
+        let v4 = self.v4.iter().map(|address| IpAddr::V4(*address)).filter(|_| cluster);
+        let v6 = self.v6.iter().map(|address| IpAddr::V6(*address)).filter(|_| cluster);
+        let endpoints = self.endpoints().map(|endpoint| endpoint.address);
+        let bearer = |address| Bearer { address: address_hash(address), unit: self.hash };
+        let mut bearers: Vec<Bearer> = v4.chain(v6).chain(endpoints).map(bearer).collect();
+        bearers.sort_by(Bearer::order);
+        bearers.dedup();
+        bearers
+    }
+}
+
+impl Port {
+    /// Whether a query for this port name and protocol means it; empty ones mean all.
+    pub(crate) fn matches(&self, name: &[u8], protocol: &[u8]) -> bool {
+        let label = self.protocol.map_or("", Protocol::label);
+        (name.is_empty() || self.name.as_bytes().eq_ignore_ascii_case(name))
+            && (protocol.is_empty() || label.as_bytes().eq_ignore_ascii_case(protocol))
+    }
+}
+
+/// A unit at its place in the table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seat {
+    pub(crate) hash: u32,
+    pub(crate) unit: Arc<Unit>,
+}
+
+impl Placed for Seat {
+    fn hash(&self) -> u32 {
+        self.hash
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        (self.hash, &self.unit.key).cmp(&(other.hash, &other.unit.key))
+    }
+}
+
+/// Says that an address has a PTR record because of a unit. Both are hashes: who asks looks into the unit, so that a
+/// hundred thousand endpoints take eight bytes each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bearer {
+    pub(crate) address: u32,
+    pub(crate) unit: u32,
+}
+
+impl Placed for Bearer {
+    fn hash(&self) -> u32 {
+        self.address
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        self.cmp(other)
+    }
+}
+
+/// The hash of a unit's key.
+pub(crate) fn unit_hash(key: &[u8]) -> u32 {
+    dns_wire::hash(key) as u32
+}
+
+/// The hash of an address.
+pub(crate) fn address_hash(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => dns_wire::hash(&address.octets()) as u32,
+        IpAddr::V6(address) => dns_wire::hash(&address.octets()) as u32,
+    }
+}
+
+/// The key of a unit in wire form. Names that no query can mean have none: they are compared in lower case.
+pub(crate) fn wire_key(key: &Key) -> Option<Box<[u8]>> {
+    let mut wire = Vec::with_capacity(key.name.len() + key.namespace.len() + 2);
+    for part in [&key.name, &key.namespace] {
+        let label = label(part)?;
+        if label.iter().any(u8::is_ascii_uppercase) {
+            return None;
+        }
+        wire.push(label.len() as u8);
+        wire.extend_from_slice(label);
+    }
+    Some(wire.into())
+}
+
+/// The text as one label.
+pub(crate) fn label(text: &str) -> Option<&[u8]> {
+    let fits = (1..=dns_wire::name::MAX_LABEL).contains(&text.len()) && !text.contains('.');
+    fits.then_some(text.as_bytes())
+}
+
+/// The target of an ExternalName: not an address, not what is no name.
+fn external(name: &str) -> Option<Box<[u8]>> {
+    let address = name.parse::<IpAddr>().is_ok();
+    let name: Name = name.parse().ok()?;
+    (!address && name != Name::ROOT).then(|| name.wire().into())
+}
+
+fn ports(ports: impl Iterator<Item = Port>) -> Box<[Port]> {
+    let mut ports: Vec<Port> = ports.collect();
+    if ports.is_empty() {
+        ports.push(Port { name: Text::default(), protocol: None, number: None });
+    }
+    ports.into()
+}
+
+/// The addresses by family, each once, in the order given.
+fn families(addresses: &[IpAddr]) -> (Box<[Ipv4Addr]>, Box<[Ipv6Addr]>) {
+    let mut seen = HashMap::with_capacity_and_hasher(addresses.len(), FxBuildHasher);
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for address in addresses {
+        if seen.insert(address, ()).is_none() {
+            match address {
+                IpAddr::V4(address) => v4.push(*address),
+                IpAddr::V6(address) => v6.push(*address),
+            }
+        }
+    }
+    (v4.into(), v6.into())
+}
+
+/// Makes the groups of a unit and links the endpoints that share a name.
+#[derive(Default)]
+struct Builder<'a> {
+    groups: Vec<(&'a Arc<EndpointSlice>, Vec<Endpoint>)>,
+    texts: Vec<u8>,
+    /// Where a text was put.
+    places: HashMap<Text, u32, FxBuildHasher>,
+    /// The last endpoint of a name.
+    last: HashMap<Label, u32, FxBuildHasher>,
+    count: u32,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Label {
+    Dashed(IpAddr),
+    Text(u32),
+}
+
+impl Builder<'_> {
+    fn build(mut self, options: &ZoneOptions) -> (Box<[Group]>, Box<[u8]>) {
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for (slice, mut endpoints) in std::mem::take(&mut self.groups) {
+            for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
+                let pod = endpoint.pod.as_deref().filter(|_| options.endpoint_pod_names);
+                let hostname = endpoint.hostname.as_deref().filter(|name| !name.is_empty());
+                let name = hostname.or(pod).and_then(label).and_then(|label| std::str::from_utf8(label).ok());
+                let zone = slice.zone_of(endpoint).filter(|_| options.zonal);
+                let name = name.map_or(NONE, |name| self.place(name));
+                let zone = zone.map_or(NONE, |zone| self.place(&zone.to_ascii_lowercase()));
+                for address in &endpoint.addresses {
+                    endpoints.push(self.endpoint(*address, name, zone));
+                }
+            }
+            let ports = ports(slice.ports.iter().map(|port| Port {
+                name: port.name.clone(),
+                protocol: Some(port.protocol),
+                number: (port.port != 0).then_some(port.port),
+            }));
+            groups.push(Group { ports, endpoints: endpoints.into() });
+        }
+        (groups.into(), self.texts.into())
+    }
+
+    fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> Endpoint {
+        let label = if name == NONE { Label::Dashed(address) } else { Label::Text(name) };
+        let previous = self.last.insert(label, self.count).unwrap_or(NONE);
+        self.count += 1;
+        Endpoint { address, name, zone, previous }
+    }
+
+    /// Keeps a text once; one too long for a length byte is not kept.
+    fn place(&mut self, text: &str) -> u32 {
+        if let Some(at) = self.places.get(text) {
+            return *at;
+        }
+        let Ok(len) = u8::try_from(text.len()) else { return NONE };
+        let at = self.texts.len() as u32;
+        self.texts.push(len);
+        self.texts.extend_from_slice(text.as_bytes());
+        self.places.insert(text.into(), at);
+        at
+    }
+}

@@ -1,0 +1,42 @@
+//! Any packet as a query: it is ignored, refused with a reply that fits, or read and written again without loss.
+#![no_main]
+
+use std::cell::RefCell;
+
+use dns_wire::{Query, Refusal, Reply};
+use libfuzzer_sys::fuzz_target;
+
+thread_local! {
+    /// Reused from packet to packet, as the server does: nothing may be left over from the packet before.
+    static QUERY: RefCell<Query> = RefCell::default();
+}
+
+fuzz_target!(|packet: &[u8]| {
+    QUERY.with_borrow_mut(|query| {
+        let mut out = [0; 4096];
+        match query.parse(packet) {
+            Err(Refusal::Ignore) => {}
+            Err(Refusal::Reply(code)) => {
+                let length = query.refuse(code, &mut out);
+                assert!((12..=512).contains(&length), "{length} bytes refuse a packet");
+                assert_eq!(out[..2], packet[..2], "the refusal has another id");
+                assert!(out[2] & 0x80 != 0, "a refusal is a response");
+            }
+            Ok(()) => {
+                let length = query.encode(query.id, &mut out);
+                let mut again = Query::default();
+                assert_eq!(again.parse(&out[..length]), Ok(()), "written again it cannot be read");
+                assert_eq!(again.name(), query.name());
+                assert_eq!(
+                    (again.id, again.qtype, again.qclass, again.edns),
+                    (query.id, query.qtype, query.qclass, query.edns)
+                );
+                assert_eq!(again.options(), query.options());
+                assert!(query.lower() == query.name().to_ascii_lowercase());
+                let limit = query.udp_limit();
+                let length = Reply::default().encode(query, limit, &mut out);
+                assert!(length >= 12 && length <= limit, "an empty reply of {length} bytes");
+            }
+        }
+    });
+});

@@ -1,0 +1,206 @@
+//! Cookie affinity: what the cookie says and how it is written (reference §3.7).
+
+use std::time::Duration;
+
+use cluster::Text;
+
+/// How sticky a session is (`affinity-mode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The cookie is a key on a hash ring: some sessions move when endpoints come or go.
+    #[default]
+    Balanced,
+    /// The cookie names one endpoint: a session moves only when that endpoint goes.
+    Persistent,
+}
+
+/// `affinity: cookie` with its `session-cookie-*`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Affinity {
+    /// `affinity-mode`.
+    pub mode: Mode,
+    /// `session-cookie-name`.
+    pub name: Text,
+    /// `session-cookie-path`; unset, the path of the rule.
+    pub path: Option<Text>,
+    /// `session-cookie-domain`.
+    pub domain: Option<Text>,
+    /// `session-cookie-expires`, in seconds from now.
+    pub expires: Option<i64>,
+    /// `session-cookie-max-age`, in seconds.
+    pub max_age: Option<i64>,
+    /// `session-cookie-samesite`, where it has a spelling that browsers know.
+    pub same_site: Option<&'static str>,
+    /// `session-cookie-conditional-samesite-none`.
+    pub conditional_same_site_none: bool,
+    /// `session-cookie-secure`: also over plain HTTP.
+    pub secure: bool,
+    /// `session-cookie-change-on-failure`.
+    pub change_on_failure: bool,
+    /// False on rules whose own Ingress asks for no affinity: they follow a cookie that another rule of the same
+    /// Service has set, and set none.
+    pub sets: bool,
+}
+
+/// What a request says about the client that gets a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// It came over HTTPS.
+    pub(crate) secure: bool,
+    /// It is a browser that takes `SameSite=None` for `Strict`.
+    pub(crate) rejects_same_site_none: bool,
+}
+
+impl Affinity {
+    /// The value of Set-Cookie, attributes in the order in which ingress-nginx's Lua writes them.
+    pub(crate) fn set_cookie(&self, value: &str, rule_path: &str, client: Client, now: Duration) -> String {
+        let mut cookie = format!("{}={value}", self.name);
+        if let Some(seconds) = self.expires {
+            let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_add(seconds);
+            cookie.push_str("; Expires=");
+            cookie.push_str(&cookie_time(at));
+        }
+        if let Some(seconds) = self.max_age {
+            cookie.push_str(&format!("; Max-Age={seconds}"));
+        }
+        if let Some(domain) = &self.domain {
+            cookie.push_str("; Domain=");
+            cookie.push_str(domain);
+        }
+        cookie.push_str("; Path=");
+        cookie.push_str(self.path.as_deref().unwrap_or(rule_path));
+        if self.secure || client.secure {
+            cookie.push_str("; Secure");
+        }
+        cookie.push_str("; HttpOnly");
+        let left_out = self.conditional_same_site_none && client.rejects_same_site_none;
+        match self.same_site {
+            Some("None") if left_out => {}
+            Some(same_site) => cookie.extend(["; SameSite=", same_site]),
+            None => {}
+        }
+        cookie
+    }
+}
+
+/// Browsers that reject a cookie with `SameSite=None` or take it for `Strict`
+/// (chromium.org/updates/same-site/incompatible-clients, as ingress-nginx reads it).
+pub(crate) fn rejects_same_site_none(user_agent: &str) -> bool {
+    let has = |text: &str| user_agent.contains(text);
+    ["Chrome/4", "Chrome/5", "Chrome/6", "CPU iPhone OS 12", "iPad; CPU OS 12"].into_iter().any(has)
+        || has("Macintosh") && has("Intel Mac OS X 10_14") && has("Safari") && !has("Chrome")
+}
+
+/// As nginx's `ngx_http_cookie_time` writes a time: a year of two digits until 2037, which old clients need.
+fn cookie_time(unix: i64) -> String {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    // Years of four digits are all that the format has room for.
+    let unix = unix.clamp(0, 253_402_300_799);
+    let (days, seconds) = (unix / 86_400, unix % 86_400);
+    let (year, month, day) = civil(days);
+    let weekday = WEEKDAYS[(days % 7) as usize];
+    let month = MONTHS[(month - 1) as usize];
+    let year = if year > 2037 { format!("{year}") } else { format!("{:02}", year % 100) };
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{weekday}, {day:02}-{month}-{year} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// Year, month and day of a count of days since 1970 (Howard Hinnant, `civil_from_days`).
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Affinity {
+        Affinity {
+            mode: Mode::Balanced,
+            name: "route".into(),
+            path: None,
+            domain: None,
+            expires: None,
+            max_age: None,
+            same_site: None,
+            conditional_same_site_none: false,
+            secure: false,
+            change_on_failure: false,
+            sets: true,
+        }
+    }
+
+    #[test]
+    fn cookies_are_written_as_ingress_nginx_writes_them() {
+        let now = Duration::from_secs(1_290_000_000);
+        let http = Client { secure: false, rejects_same_site_none: false };
+        let https = Client { secure: true, ..http };
+        let old = Client { rejects_same_site_none: true, ..http };
+        let none = Affinity { same_site: Some("None"), ..plain() };
+        let careful = Affinity { conditional_same_site_none: true, ..none.clone() };
+        let full = Affinity {
+            path: Some("/foo".into()),
+            domain: Some("foo.bar".into()),
+            expires: Some(172_800),
+            max_age: Some(259_200),
+            same_site: Some("Lax"),
+            secure: true,
+            ..plain()
+        };
+        for (affinity, client, cookie) in [
+            (&plain(), http, "route=k|b; Path=/x; HttpOnly"),
+            (&plain(), https, "route=k|b; Path=/x; Secure; HttpOnly"),
+            (&none, old, "route=k|b; Path=/x; HttpOnly; SameSite=None"),
+            (&careful, old, "route=k|b; Path=/x; HttpOnly"),
+            (&careful, http, "route=k|b; Path=/x; HttpOnly; SameSite=None"),
+            (
+                &full,
+                http,
+                "route=k|b; Expires=Fri, 19-Nov-10 13:20:00 GMT; Max-Age=259200; Domain=foo.bar; Path=/foo; \
+                 Secure; HttpOnly; SameSite=Lax",
+            ),
+        ] {
+            assert_eq!(affinity.set_cookie("k|b", "/x", client, now), cookie);
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_nginx_writes_them() {
+        for (unix, text) in [
+            (0, "Thu, 01-Jan-70 00:00:00 GMT"),
+            (951_827_696, "Tue, 29-Feb-00 12:34:56 GMT"),
+            (1_290_079_655, "Thu, 18-Nov-10 11:27:35 GMT"),
+            (2_145_916_799, "Thu, 31-Dec-37 23:59:59 GMT"),
+            (2_145_916_800, "Fri, 01-Jan-2038 00:00:00 GMT"),
+            (i64::MAX, "Fri, 31-Dec-9999 23:59:59 GMT"),
+            (-1, "Thu, 01-Jan-70 00:00:00 GMT"),
+        ] {
+            assert_eq!(cookie_time(unix), text);
+        }
+    }
+
+    #[test]
+    fn old_browsers_are_known() {
+        for (agent, rejects) in [
+            ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/51.0.2704.103 Safari/537.36", true),
+            ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36", false),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 12_0 like Mac OS X) Safari/604.1", true),
+            ("Mozilla/5.0 (iPad; CPU OS 12_0 like Mac OS X) Safari/604.1", true),
+            ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_14_6) Version/12.1.2 Safari/605.1.15", true),
+            ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_14_6) Chrome/90.0 Safari/537.36", false),
+            ("curl/8.0", false),
+        ] {
+            assert_eq!(rejects_same_site_none(agent), rejects, "{agent}");
+        }
+    }
+}

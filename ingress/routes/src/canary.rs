@@ -1,0 +1,85 @@
+//! When a request goes to a canary (reference §3.6).
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::exchange::Exchange;
+use crate::pattern::Pattern;
+
+/// What the `canary-*` annotations of an Ingress ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// `canary-by-header`.
+    pub header: Option<HeaderName>,
+    /// `canary-by-header-value`, or else `canary-by-header-pattern`.
+    pub value: HeaderRule,
+    /// `canary-by-cookie`.
+    pub cookie: Option<String>,
+    /// `canary-weight`.
+    pub weight: u32,
+    /// `canary-weight-total`, at least 100.
+    pub total: u32,
+}
+
+/// Which values of the header choose the canary.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeaderRule {
+    /// `always` chooses it, `never` rules it out.
+    Word,
+    /// Exactly this value.
+    Equals(String),
+    /// A value in which this is found.
+    Matches(Arc<Pattern>),
+    /// A pattern that does not compile: where the header is there, the canary is ruled out.
+    Broken,
+}
+
+/// What a header or cookie of the request says about a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Canary,
+    Never,
+    GoOn,
+}
+
+impl Policy {
+    /// What the header says.
+    pub(crate) fn by_header(&self, exchange: &Exchange) -> Verdict {
+        let Some(header) = &self.header else { return Verdict::GoOn };
+        let mut values = exchange.request.headers.get_all(header).into_iter().map(|value| value.to_str());
+        let Some(first) = values.next() else { return Verdict::GoOn };
+        let Ok(value) = first else { return Verdict::GoOn };
+        // nginx joins repeated headers; a list is no single word, but a pattern may look into it.
+        let joined = values.try_fold(None::<String>, |all, next| {
+            next.map(|next| Some(format!("{}, {next}", all.as_deref().unwrap_or(value))))
+        });
+        let Ok(joined) = joined else { return Verdict::GoOn };
+        let value = joined.as_deref().unwrap_or(value);
+        match &self.value {
+            HeaderRule::Word => word(value),
+            HeaderRule::Equals(wanted) if value == wanted => Verdict::Canary,
+            HeaderRule::Equals(_) => Verdict::GoOn,
+            HeaderRule::Matches(pattern) => match pattern.is_match(value) {
+                Ok(true) => Verdict::Canary,
+                Ok(false) => Verdict::GoOn,
+                Err(_) => Verdict::Never,
+            },
+            HeaderRule::Broken => Verdict::Never,
+        }
+    }
+
+    /// What the cookie says. nginx's `$cookie_name` ignores the case of the name.
+    pub(crate) fn by_cookie(&self, exchange: &Exchange) -> Verdict {
+        let Some(name) = &self.cookie else { return Verdict::GoOn };
+        exchange.cookie_ignoring_case(name).map_or(Verdict::GoOn, word)
+    }
+}
+
+fn word(value: &str) -> Verdict {
+    match value {
+        "always" => Verdict::Canary,
+        "never" => Verdict::Never,
+        _ => Verdict::GoOn,
+    }
+}

@@ -1,0 +1,137 @@
+//! Which Ingresses are ours (reference §3.15).
+
+use std::sync::Arc;
+
+use cluster::{Ingress, IngressClass, Text, Touched};
+
+use crate::options::Options;
+
+/// The class annotation from before `spec.ingressClassName`; no prefix changes it.
+pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+/// Names of the IngressClasses that are ours.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Classes {
+    ours: Vec<Text>,
+    /// One of ours is the default class.
+    default: bool,
+}
+
+impl Classes {
+    pub(crate) fn of<'a>(classes: impl Iterator<Item = &'a Arc<IngressClass>>, options: &Options) -> Self {
+        let mut picked = Self::default();
+        for class in classes.filter(|class| is_ours(class, options)) {
+            picked.ours.push(class.key.name.clone());
+            picked.default |= class.default;
+        }
+        picked.ours.sort_unstable();
+        picked
+    }
+
+    /// Whether an Ingress is ours.
+    ///
+    /// A class in the spec wins over the annotation, and a foreign class is never taken. Without either, the API
+    /// server would have written the default class into the spec; where there is none (manifests), an IngressClass
+    /// of ours that is marked default does the same here.
+    pub(crate) fn take(&self, ingress: &Ingress, options: &Options) -> bool {
+        if options.watch_namespace.as_ref().is_some_and(|namespace| *namespace != ingress.key.namespace) {
+            return false;
+        }
+        if let Some(class) = &ingress.class {
+            return self.ours.binary_search(class).is_ok();
+        }
+        match ingress.annotation(CLASS_ANNOTATION) {
+            Some(class) => class == options.ingress_class,
+            None => self.default || options.watch_ingress_without_class,
+        }
+    }
+
+    /// Whether a batch changes which Ingresses are ours.
+    pub(crate) fn are_touched(&self, touched: &[Touched], options: &Options) -> bool {
+        let seen = |class: Option<&Arc<IngressClass>>| {
+            class.filter(|class| is_ours(class, options)).map(|class| (class.key.clone(), class.default))
+        };
+        touched.iter().any(|touched| {
+            let Touched::IngressClass(change) = touched else { return false };
+            seen(change.before.as_ref()) != seen(change.after.as_ref())
+        })
+    }
+}
+
+fn is_ours(class: &IngressClass, options: &Options) -> bool {
+    class.controller == options.controller_class
+        || options.ingress_class_by_name && class.key.name == options.ingress_class
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::Key;
+
+    use super::*;
+
+    fn class(name: &str, controller: &str, default: bool) -> Arc<IngressClass> {
+        Arc::new(IngressClass { key: Key::cluster(name), controller: controller.into(), default })
+    }
+
+    fn ingress(class: Option<&str>, annotation: Option<&str>) -> Ingress {
+        Ingress {
+            key: Key::new("default", "web"),
+            created: 0,
+            annotations: annotation
+                .map(|value| (CLASS_ANNOTATION.into(), value.into()))
+                .into_iter()
+                .collect(),
+            class: class.map(Into::into),
+            default_backend: None,
+            rules: Vec::new(),
+            tls: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_ingress_is_taken_by_its_class() {
+        let ours = "k8s.io/ingress-nginx";
+        let base = Options::default();
+        let by_name = Options { ingress_class_by_name: true, ..base.clone() };
+        let without = Options { watch_ingress_without_class: true, ..base.clone() };
+        let elsewhere = Options { watch_namespace: Some("shop".into()), ..base.clone() };
+        let own = Options {
+            controller_class: "example.com/own".into(),
+            ingress_class: "own".into(),
+            ..base.clone()
+        };
+        let classes = [class("nginx", ours, false), class("other", "example.com/other", false)];
+        let foreign = [class("nginx", "example.com/other", true)];
+        let default = [class("edge", ours, true)];
+        for (n, (classes, options, spec, annotation, taken)) in [
+            (&classes[..], &base, Some("nginx"), None, true),
+            (&classes[..], &base, Some("other"), None, false),
+            (&classes[..], &base, Some("missing"), None, false),
+            (&classes[..], &base, Some("other"), Some("nginx"), false),
+            (&classes[..], &base, Some("nginx"), Some("other"), true),
+            (&classes[..], &base, None, Some("nginx"), true),
+            (&classes[..], &base, None, Some("other"), false),
+            (&classes[..], &base, None, None, false),
+            (&classes[..], &without, None, None, true),
+            (&classes[..], &without, Some("other"), None, false),
+            (&classes[..], &without, None, Some("other"), false),
+            (&foreign[..], &base, Some("nginx"), None, false),
+            (&foreign[..], &base, None, None, false),
+            (&foreign[..], &by_name, Some("nginx"), None, true),
+            (&foreign[..], &by_name, None, None, true),
+            (&default[..], &base, None, None, true),
+            (&default[..], &base, None, Some("other"), false),
+            (&[][..], &base, Some("nginx"), None, false),
+            (&[][..], &base, None, Some("nginx"), true),
+            (&classes[..], &elsewhere, Some("nginx"), None, false),
+            (&classes[..], &own, Some("nginx"), None, false),
+            (&classes[..], &own, None, Some("own"), true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let found = Classes::of(classes.iter(), options).take(&ingress(spec, annotation), options);
+            assert_eq!(found, taken, "row {n}: class {spec:?}, annotation {annotation:?}");
+        }
+    }
+}

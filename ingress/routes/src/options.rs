@@ -1,0 +1,61 @@
+//! What the command line decides about routes.
+
+use cluster::{Key, PortRef, Text};
+
+/// Options of the tables, named as ingress-nginx's flags name them (reference §2.2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// `--controller-class`: the `spec.controller` of our IngressClasses.
+    pub controller_class: Text,
+    /// `--ingress-class`: value of the annotation `kubernetes.io/ingress.class`, and the class name with by-name.
+    pub ingress_class: Text,
+    /// `--ingress-class-by-name`: an IngressClass of that name is ours whatever its controller.
+    pub ingress_class_by_name: bool,
+    /// `--watch-ingress-without-class`.
+    pub watch_ingress_without_class: bool,
+    /// `--watch-namespace`: only Ingresses of this namespace.
+    pub watch_namespace: Option<Text>,
+    /// `--annotations-prefix`.
+    pub annotations_prefix: Text,
+    /// `--default-backend-service`: answers what no rule answers. Its first port is used.
+    pub default_backend_service: Option<Key>,
+    /// `--default-ssl-certificate`: a TLS Secret.
+    pub default_ssl_certificate: Option<Key>,
+    /// `--disable-catch-all`: `spec.defaultBackend` of Ingresses without rules is not served.
+    pub disable_catch_all: bool,
+    /// `--disable-svc-external-name`: Services of type ExternalName have no endpoints.
+    pub disable_svc_external_name: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            controller_class: "k8s.io/ingress-nginx".into(),
+            ingress_class: "nginx".into(),
+            ingress_class_by_name: false,
+            watch_ingress_without_class: false,
+            watch_namespace: None,
+            annotations_prefix: "nginx.ingress.kubernetes.io".into(),
+            default_backend_service: None,
+            default_ssl_certificate: None,
+            disable_catch_all: false,
+            disable_svc_external_name: false,
+        }
+    }
+}
+
+/// Which endpoints an upstream has: those of a port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    /// The Service.
+    pub service: Key,
+    /// The port, as the backend names it.
+    pub port: PortRef,
+}
+
+impl PoolKey {
+    /// `<namespace>-<service>-<port>`: how logs, metrics and cookies name the upstream.
+    pub fn upstream_name(&self) -> Text {
+        compact_str::format_compact!("{}-{}-{}", self.service.namespace, self.service.name, self.port)
+    }
+}

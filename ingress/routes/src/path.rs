@@ -1,0 +1,184 @@
+//! The path that rules are matched against: decoded and without detours, as nginx normalises it (reference §3.2).
+
+use std::borrow::Cow;
+
+/// Why a path has no normal form; the answer is 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadPath {
+    /// It does not begin with a slash.
+    NotAbsolute,
+    /// A `%` without two hexadecimal digits, or `%00`.
+    BadCode,
+    /// `..` leads above the root.
+    AboveRoot,
+}
+
+impl std::fmt::Display for BadPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotAbsolute => "the path does not begin with a slash",
+            Self::BadCode => "a percent code of the path is not one",
+            Self::AboveRoot => "the path leads above the root",
+        })
+    }
+}
+
+/// Bytes that are no UTF-8 live here while they are matched, and [`encode`] brings them back as they came.
+const RAW: u32 = 0x10_FF00;
+
+/// Decodes percent codes, merges slashes and resolves `.` and `..`.
+///
+/// Hot: a path that is normal already is returned as it is, without an allocation.
+pub fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
+    if !path.starts_with('/') {
+        return Err(BadPath::NotAbsolute);
+    }
+    if is_normal(path.as_bytes()) {
+        return Ok(Cow::Borrowed(path));
+    }
+    let bytes = decode(path.as_bytes())?;
+    let mut normal: Vec<u8> = Vec::with_capacity(bytes.len());
+    let mut segments = bytes[1..].split(|byte| *byte == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            b"" | b"." => {}
+            b".." => {
+                let Some(parent) = normal.iter().rposition(|byte| *byte == b'/') else {
+                    return Err(BadPath::AboveRoot);
+                };
+                normal.truncate(parent);
+            }
+            name => {
+                normal.push(b'/');
+                normal.extend_from_slice(name);
+                continue;
+            }
+        }
+        if last {
+            normal.push(b'/');
+        }
+    }
+    Ok(Cow::Owned(text(normal)))
+}
+
+/// Writes a normalised path as a request target, with the codes that nginx writes (`ngx_escape_uri`).
+pub fn encode(path: &str) -> Cow<'_, str> {
+    if !path.chars().any(|c| must_escape(c) || !c.is_ascii()) {
+        return Cow::Borrowed(path);
+    }
+    let mut out = String::with_capacity(path.len() + 16);
+    let mut buffer = [0; 4];
+    for c in path.chars() {
+        match u32::from(c).checked_sub(RAW) {
+            Some(byte @ 0x80..=0xFF) => push_code(&mut out, byte as u8),
+            _ if c.is_ascii() && !must_escape(c) => out.push(c),
+            _ => c.encode_utf8(&mut buffer).bytes().for_each(|byte| push_code(&mut out, byte)),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn push_code(out: &mut String, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend(['%', HEX[usize::from(byte >> 4)] as char, HEX[usize::from(byte & 15)] as char]);
+}
+
+fn must_escape(c: char) -> bool {
+    c <= ' ' || matches!(c, '"' | '#' | '%' | '<' | '>' | '?' | '\\' | '^' | '`' | '{' | '|' | '}' | '\x7F')
+}
+
+fn is_normal(path: &[u8]) -> bool {
+    let mut last = 0;
+    for &byte in path {
+        if byte == b'%' || (last == b'/' && (byte == b'/' || byte == b'.')) {
+            return false;
+        }
+        last = byte;
+    }
+    true
+}
+
+fn decode(path: &[u8]) -> Result<Vec<u8>, BadPath> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.iter();
+    while let Some(&byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit =
+            || rest.next().and_then(|digit| char::from(*digit).to_digit(16)).ok_or(BadPath::BadCode);
+        let code = digit()? * 16 + digit()?;
+        if code == 0 {
+            return Err(BadPath::BadCode);
+        }
+        bytes.push(code as u8);
+    }
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        let mut text = String::with_capacity(error.as_bytes().len() + 16);
+        for chunk in error.as_bytes().utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(RAW + u32::from(*byte))));
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_normalised_as_nginx_does() {
+        for (path, normal) in [
+            ("/", Ok("/")),
+            ("/a/b", Ok("/a/b")),
+            ("/a//b///", Ok("/a/b/")),
+            ("//", Ok("/")),
+            ("/a/./b", Ok("/a/b")),
+            ("/a/.", Ok("/a/")),
+            ("/a/..", Ok("/")),
+            ("/a/b/..", Ok("/a/")),
+            ("/a/../b", Ok("/b")),
+            ("/a/../../b", Err(BadPath::AboveRoot)),
+            ("/..", Err(BadPath::AboveRoot)),
+            ("/a/...", Ok("/a/...")),
+            ("/.hidden", Ok("/.hidden")),
+            ("/%61dmin", Ok("/admin")),
+            ("/a/%2e%2E/b", Ok("/b")),
+            ("/a%2Fb", Ok("/a/b")),
+            ("/a%2f%2fb", Ok("/a/b")),
+            ("/a%3Fb%23c%25d", Ok("/a?b#c%d")),
+            ("/a%2", Err(BadPath::BadCode)),
+            ("/a%zz", Err(BadPath::BadCode)),
+            ("/a%00", Err(BadPath::BadCode)),
+            ("/caf%C3%A9", Ok("/café")),
+            ("a", Err(BadPath::NotAbsolute)),
+            ("", Err(BadPath::NotAbsolute)),
+            ("*", Err(BadPath::NotAbsolute)),
+        ] {
+            assert_eq!(normalise(path).as_deref(), normal.as_ref().map(|normal| *normal), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_normal_path_is_not_copied() {
+        for path in ["/", "/shop/cart", "/a.b/c..d/.."] {
+            let borrowed = matches!(normalise(path), Ok(Cow::Borrowed(_)));
+            assert_eq!(borrowed, !path.ends_with("/.."), "{path}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_come_back_as_they_were() {
+        let normal = normalise("/caf%E9/%C3%A9 x").expect("it is a path");
+        assert_eq!(encode(&normal), "/caf%E9/%C3%A9%20x");
+        assert_eq!(encode("/a?b#c%d\"e"), "/a%3Fb%23c%25d%22e");
+        assert_eq!(encode("/plain-path_~!$&'()*+,;=:@"), "/plain-path_~!$&'()*+,;=:@");
+    }
+}

@@ -1,0 +1,67 @@
+//! The consistent hash ring of lua-resty-balancer (`resty.chash`), so that cookies handed out by ingress-nginx keep
+//! leading to the same endpoints.
+
+use crate::digest::{crc32, crc32_update};
+
+/// Points of each endpoint on the ring.
+const POINTS: usize = 160;
+
+/// Points on a circle of 32 bits, each with the number of its endpoint.
+#[derive(Debug)]
+pub(crate) struct Ring(Box<[(u32, u32)]>);
+
+impl Ring {
+    /// The ring of endpoints named like this (`10.0.0.1:80`, `[fd00::1]:80`).
+    pub(crate) fn new(names: impl ExactSizeIterator<Item = String>) -> Self {
+        let mut points = Vec::with_capacity(names.len() * POINTS);
+        for (index, name) in (0..).zip(names) {
+            let base = !crc32(&name);
+            let mut last = 0_u32;
+            for _ in 0..POINTS {
+                last = !crc32_update(base, &last.to_le_bytes());
+                points.push((last, index));
+            }
+        }
+        points.sort_unstable();
+        Self(points.into())
+    }
+
+    /// The endpoint of a key: that of the first point at or after the key's hash. `None` on an empty ring.
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
+        let hash = crc32(key);
+        let at = self.0.partition_point(|(point, _)| *point < hash);
+        let (_, index) = self.0.get(at).or(self.0.first())?;
+        Some(*index as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 3] = ["10.184.7.40:8080", "10.184.97.100:8080", "10.184.98.239:8080"];
+
+    #[test]
+    fn a_key_stays_where_it_is_when_another_endpoint_goes() {
+        let names = || NAMES.iter().map(|name| name.to_string());
+        let all = Ring::new(names());
+        let fewer = Ring::new(names().take(2));
+        for n in 0..1000 {
+            let key = format!("1594287612.{n}.7.1234");
+            if let Some(at @ 0..2) = all.find(&key) {
+                assert_eq!(fewer.find(&key), Some(at), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_spread_over_all_endpoints() {
+        let ring = Ring::new(NAMES.iter().map(|name| name.to_string()));
+        let mut counts = [0; 3];
+        for n in 0..3000 {
+            counts[ring.find(&format!("key-{n}")).expect("the ring has points")] += 1;
+        }
+        assert!(counts.iter().all(|count| (600..1600).contains(count)), "{counts:?}");
+        assert_eq!(Ring::new([].into_iter()).find("key"), None);
+    }
+}

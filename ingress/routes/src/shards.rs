@@ -1,0 +1,143 @@
+//! A map that shares structure with the one before it: a change copies one shard, not the map.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt::{Debug, Formatter};
+use std::hash::{BuildHasher, Hash};
+use std::sync::{Arc, LazyLock};
+
+use foldhash::fast::RandomState;
+
+/// Two levels of this many branches: 1,024 shards.
+const WIDTH: usize = 32;
+
+/// One seed for every map of the process, so that equal keys lie in equal shards and maps compare shard by shard.
+static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+type Shard<K, V> = HashMap<K, V, RandomState>;
+type Branch<K, V> = [Arc<Shard<K, V>>; WIDTH];
+
+/// A hash map whose clone costs one count and whose change costs a shard (a thousandth of it) and two branches.
+pub(crate) struct Shards<K, V> {
+    seed: RandomState,
+    root: Arc<[Arc<Branch<K, V>>; WIDTH]>,
+}
+
+impl<K, V> Default for Shards<K, V> {
+    fn default() -> Self {
+        let seed = SEED.clone();
+        let shard = Arc::new(HashMap::with_hasher(seed.clone()));
+        let branch = Arc::new(std::array::from_fn(|_| shard.clone()));
+        Self { seed, root: Arc::new(std::array::from_fn(|_| branch.clone())) }
+    }
+}
+
+impl<K, V> Clone for Shards<K, V> {
+    fn clone(&self) -> Self {
+        Self { seed: self.seed.clone(), root: self.root.clone() }
+    }
+}
+
+impl<K: Hash + Eq, V> Shards<K, V> {
+    /// The value under a key. Hot: no allocation.
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        let (branch, shard) = self.place(key);
+        self.root[branch][shard].get(key)
+    }
+
+    /// Every key and value, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.shards().flat_map(|shard| shard.iter())
+    }
+
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.shards().map(|shard| shard.len()).sum()
+    }
+
+    /// Values under keys whose shard is not the very one that `last` has: all that can differ.
+    pub(crate) fn changed<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = (&'a K, &'a V)> {
+        let pairs = self.root.iter().zip(last.root.iter()).filter(|(now, then)| !Arc::ptr_eq(now, then));
+        pairs
+            .flat_map(|(now, then)| now.iter().zip(then.iter()))
+            .filter(|(now, then)| !Arc::ptr_eq(now, then))
+            .flat_map(|(now, _)| now.iter())
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Shard<K, V>> {
+        self.root.iter().flat_map(|branch| branch.iter()).map(|shard| &**shard)
+    }
+
+    /// The shard of a key, by bits of the hash that the shard itself does not choose its buckets by.
+    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> (usize, usize) {
+        let hash = self.seed.hash_one(key) as usize;
+        ((hash >> 32) % WIDTH, (hash >> 40) % WIDTH)
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
+    /// Sets a value.
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        self.shard(&key).insert(key, value);
+    }
+
+    /// Removes a value.
+    pub(crate) fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        if self.get(key).is_some() {
+            self.shard(key).remove(key);
+        }
+    }
+
+    /// Sets the value under a key, or removes it.
+    pub(crate) fn set(&mut self, key: K, value: Option<V>) {
+        match value {
+            Some(value) => self.insert(key, value),
+            None => self.remove(&key),
+        }
+    }
+
+    fn shard<Q: Hash + ?Sized>(&mut self, key: &Q) -> &mut Shard<K, V> {
+        let (branch, shard) = self.place(key);
+        Arc::make_mut(&mut Arc::make_mut(&mut Arc::make_mut(&mut self.root)[branch])[shard])
+    }
+}
+
+impl<K: Hash + Eq, V: PartialEq> PartialEq for Shards<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().all(|(key, value)| other.get(key) == Some(value))
+    }
+}
+
+impl<K: Hash + Eq + Debug, V: Debug> Debug for Shards<K, V> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_leaves_the_map_before_it_alone() {
+        let mut before = Shards::default();
+        for n in 0..5000 {
+            before.insert(n, n);
+        }
+        let mut after = before.clone();
+        after.insert(7, 70);
+        after.remove(&8);
+        assert_eq!((before.get(&7), before.get(&8), before.len()), (Some(&7), Some(&8), 5000));
+        assert_eq!((after.get(&7), after.get(&8), after.len()), (Some(&70), None, 4999));
+        assert!(after.changed(&before).count() < 50, "only two shards of 1,024 differ");
+        after.insert(7, 7);
+        after.insert(8, 8);
+        assert_eq!(after, before);
+    }
+}

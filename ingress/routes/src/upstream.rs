@@ -1,0 +1,276 @@
+//! Which upstream, and which endpoint of it, gets a request: canary, affinity, balancing. Chance and time are
+//! passed in.
+//!
+//! Where this is better than the reference on purpose (its §4.3): a canary belongs to the rule (host, path and path
+//! type) that it doubles, not to the Service behind it, so other hosts with the same Service keep their traffic; a rule
+//! may have several canaries, whose shares add up; a Service may be a canary in one Ingress and a normal backend in
+//! another. With one canary every decision is the reference's.
+//!
+//! Affinity likewise belongs to the rules of the Ingress that asks for it. Rules of other Ingresses with the same
+//! Service follow its cookie and set none, as in the reference.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cluster::{Key, Text};
+use http::HeaderValue;
+
+use crate::affinity::{Affinity, Client, Mode, rejects_same_site_none};
+use crate::canary::{Policy, Verdict};
+use crate::digest::{hex, md5, unhex};
+use crate::exchange::{Exchange, Scheme};
+use crate::options::PoolKey;
+use crate::pools::{Members, Pool, Pools};
+
+/// Where the requests of a route go: a backend, and canaries that take a part of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// The backend of the rule.
+    pub primary: Target,
+    /// Canaries in order of precedence, the oldest first.
+    pub canaries: Box<[Canary]>,
+}
+
+/// A canary of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canary {
+    /// The Ingress that is marked as canary.
+    pub ingress: Key,
+    /// Which requests it takes.
+    pub policy: Policy,
+    /// Where they go.
+    pub target: Target,
+}
+
+/// A backend as one rule uses it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// `<namespace>-<service>-<port>`, for logs, metrics and cookies.
+    pub name: Text,
+    /// Its endpoints.
+    pub pool: PoolKey,
+    /// Cookie affinity of the rule, with the name of the backend as cookies write it.
+    sticky: Option<Sticky>,
+    rule_path: Text,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Sticky {
+    affinity: std::sync::Arc<Affinity>,
+    /// `md5hex(md5hex(name) + name)`.
+    backend_key: String,
+}
+
+/// Chance, turns and time for one request, from the worker that serves it.
+pub trait Draw {
+    /// A random number below the bound, which is at least 1.
+    fn below(&mut self, bound: u32) -> u32;
+    /// Counts up with each call for the same upstream: the position of its round robin.
+    fn turn(&mut self, upstream: &Target) -> usize;
+    /// Time since the Unix epoch.
+    fn now(&self) -> Duration;
+    /// A number of the worker, which nginx puts into cookies as its process id.
+    fn worker(&self) -> u32;
+}
+
+/// The target that was chosen for a request, and what the request says about its session. Ask it for an endpoint,
+/// and again for each further try.
+#[derive(Clone, Debug)]
+pub struct Choice<'t> {
+    /// The target.
+    pub target: &'t Target,
+    /// It is a canary's.
+    pub canary: bool,
+    /// The key of the affinity cookie.
+    key: Option<Text>,
+    client: Client,
+}
+
+/// One try.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pick {
+    /// Where to go.
+    pub endpoint: Endpoint,
+    /// `Set-Cookie` for the answer. That of the last try counts, also where it has none.
+    pub cookie: Option<HeaderValue>,
+}
+
+/// Where a try goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An address.
+    Address(SocketAddr),
+    /// A host to be resolved (ExternalName).
+    Name {
+        /// Host name.
+        host: Text,
+        /// Port.
+        port: u16,
+    },
+}
+
+impl Upstream {
+    /// The target of a request, decided once however many tries follow. The order is that of reference §3.6.
+    pub fn choose<'t>(&'t self, exchange: &Exchange, pools: &Pools, draw: &mut impl Draw) -> Choice<'t> {
+        match self.canary(exchange, pools, draw) {
+            Some(canary) => canary.target.choice(exchange, true),
+            None => self.primary.choice(exchange, false),
+        }
+    }
+
+    fn canary(&self, exchange: &Exchange, pools: &Pools, draw: &mut impl Draw) -> Option<&Canary> {
+        if self.canaries.is_empty() || self.primary.is_bound(exchange) {
+            return None;
+        }
+        let live = |canary: &&Canary| pools.get(&canary.target.pool).is_some_and(|pool| !pool.is_empty());
+        let mut left: smallvec::SmallVec<[&Canary; 2]> = self.canaries.iter().filter(live).collect();
+        if let Some(bound) = left.iter().find(|canary| canary.target.is_bound(exchange)) {
+            return Some(bound);
+        }
+        for verdict in [Policy::by_header, Policy::by_cookie] {
+            let mut ruled_out = smallvec::SmallVec::<[&Key; 2]>::new();
+            for canary in &left {
+                match verdict(&canary.policy, exchange) {
+                    Verdict::Canary => return Some(canary),
+                    Verdict::Never => ruled_out.push(&canary.ingress),
+                    Verdict::GoOn => {}
+                }
+            }
+            left.retain(|canary| !ruled_out.contains(&&canary.ingress));
+        }
+        by_weight(&left, draw)
+    }
+}
+
+/// One draw for all: the shares of the canaries lie side by side on the largest scale.
+fn by_weight<'t>(canaries: &[&'t Canary], draw: &mut impl Draw) -> Option<&'t Canary> {
+    let scale = canaries.iter().map(|canary| canary.policy.total).max()?;
+    if canaries.iter().all(|canary| canary.policy.weight == 0) {
+        return None;
+    }
+    let drawn = u64::from(draw.below(scale));
+    let mut share = 0;
+    canaries.iter().copied().find(|canary| {
+        let Policy { weight, total, .. } = &canary.policy;
+        share += u64::from(*weight) * u64::from(scale) / u64::from(*total);
+        drawn < share
+    })
+}
+
+impl Target {
+    /// A backend as a rule with this path uses it.
+    pub fn new(pool: PoolKey, affinity: Option<std::sync::Arc<Affinity>>, rule_path: &Text) -> Self {
+        let name = pool.upstream_name();
+        let sticky = affinity
+            .map(|affinity| Sticky { affinity, backend_key: hex(&md5(&[&hex(&md5(&[&name])), &name])) });
+        Self { name, pool, sticky, rule_path: rule_path.clone() }
+    }
+
+    /// Its cookie affinity.
+    pub fn affinity(&self) -> Option<&std::sync::Arc<Affinity>> {
+        self.sticky.as_ref().map(|sticky| &sticky.affinity)
+    }
+
+    /// Whether the request carries a cookie that this target has handed out.
+    fn is_bound(&self, exchange: &Exchange) -> bool {
+        let Some(sticky) = &self.sticky else { return false };
+        session(exchange, &sticky.affinity.name)
+            .is_some_and(|(_, backend)| backend == Some(&sticky.backend_key))
+    }
+
+    fn choice(&self, exchange: &Exchange, canary: bool) -> Choice<'_> {
+        let session = self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.affinity.name));
+        let agent = exchange.header(&http::header::USER_AGENT).unwrap_or_default();
+        let careful = self.affinity().is_some_and(|affinity| affinity.conditional_same_site_none);
+        Choice {
+            target: self,
+            canary,
+            key: session.map(|(key, _)| key.into()),
+            client: Client {
+                secure: exchange.scheme == Scheme::Https,
+                rejects_same_site_none: careful && rejects_same_site_none(agent),
+            },
+        }
+    }
+}
+
+/// Key and backend key of an affinity cookie.
+fn session<'e>(exchange: &'e Exchange, name: &str) -> Option<(&'e str, Option<&'e str>)> {
+    let mut parts = exchange.cookie(name)?.split('|').filter(|part| !part.is_empty());
+    Some((parts.next()?, parts.next()))
+}
+
+impl Choice<'_> {
+    /// The endpoint of the next try, given those tried before; `None` where the target has no endpoint.
+    pub fn endpoint(&self, pools: &Pools, tried: &[SocketAddr], draw: &mut impl Draw) -> Option<Pick> {
+        let pool = pools.get(&self.target.pool)?;
+        if let Members::External { host, port } = pool.members() {
+            return Some(Pick { endpoint: Endpoint::Name { host: host.clone(), port: *port }, cookie: None });
+        }
+        if pool.is_empty() {
+            return None;
+        }
+        let Some(Sticky { affinity, backend_key }) = &self.target.sticky else {
+            return Some(Pick::plain(round_robin(pool.endpoints(), tried, draw.turn(self.target))));
+        };
+        let bound = self.key.as_deref().and_then(|key| match affinity.mode {
+            Mode::Balanced => pool.on_ring(key),
+            Mode::Persistent => pool.of_key(unhex(key)?),
+        });
+        if let Some(bound) = bound.filter(|_| tried.is_empty() || !affinity.change_on_failure) {
+            return Some(Pick::plain(bound));
+        }
+        let (endpoint, key) = match affinity.mode {
+            Mode::Balanced => balanced(pool, tried, draw)?,
+            Mode::Persistent => persistent(pool, tried, draw),
+        };
+        let value = || format!("{key}|{backend_key}");
+        let set =
+            |value: String| affinity.set_cookie(&value, &self.target.rule_path, self.client, draw.now());
+        let cookie = affinity.sets.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
+        Some(Pick { endpoint: Endpoint::Address(endpoint), cookie })
+    }
+}
+
+impl Pick {
+    fn plain(endpoint: SocketAddr) -> Self {
+        Self { endpoint: Endpoint::Address(endpoint), cookie: None }
+    }
+}
+
+/// The endpoint whose turn it is, or the next one that was not tried yet.
+fn round_robin(endpoints: &[SocketAddr], tried: &[SocketAddr], turn: usize) -> SocketAddr {
+    let at = turn % endpoints.len();
+    let mut from_here = endpoints[at..].iter().chain(&endpoints[..at]);
+    *from_here.find(|endpoint| !tried.contains(endpoint)).unwrap_or(&endpoints[at])
+}
+
+/// Draws keys until one leads to an endpoint that was not tried, up to 20 times as the reference does.
+fn balanced(pool: &Pool, tried: &[SocketAddr], draw: &mut impl Draw) -> Option<(SocketAddr, String)> {
+    let (now, worker) = (draw.now(), draw.worker());
+    let mut drawn = None;
+    for n in 1..=20 {
+        let (seconds, millis) = (now.as_secs() + n, now.subsec_millis());
+        let key = format!("{seconds}.{millis:03}.{worker}.{}", draw.below(999_999) + 1);
+        let endpoint = pool.on_ring(&key)?;
+        drawn = Some((endpoint, key));
+        if !tried.contains(&endpoint) {
+            break;
+        }
+    }
+    drawn
+}
+
+/// A random endpoint, one that was not tried where there is one, and the key that names it.
+fn persistent(pool: &Pool, tried: &[SocketAddr], draw: &mut impl Draw) -> (SocketAddr, String) {
+    let endpoints = pool.endpoints();
+    let untried = endpoints.iter().filter(|endpoint| !tried.contains(endpoint)).count();
+    let endpoint = if untried == 0 {
+        endpoints[draw.below(endpoints.len() as u32) as usize]
+    } else {
+        let nth = draw.below(untried as u32) as usize;
+        let mut untried = endpoints.iter().filter(|endpoint| !tried.contains(endpoint));
+        *untried.nth(nth).unwrap_or(&endpoints[0])
+    };
+    (endpoint, hex(&pool.key_of(endpoint)))
+}

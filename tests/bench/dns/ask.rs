@@ -1,0 +1,95 @@
+//! Questions as packets, and what makes an answer right.
+
+use crate::dns::service::Service;
+
+/// What is asked about a Service.
+#[derive(Clone, Copy)]
+pub(crate) enum Ask {
+    /// Its address.
+    Address,
+    /// The name that a resolver with `ndots:5` tries first, which nobody has.
+    Missing,
+    /// The SRV record of its port.
+    Port,
+}
+
+/// A question, and the answer it must get.
+pub(crate) struct Question {
+    pub(crate) packet: Vec<u8>,
+    wanted: Wanted,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Address([u8; 4]),
+    NameError,
+    Port(u16),
+}
+
+const A: u16 = 1;
+const SRV: u16 = 33;
+const HEADER: usize = 12;
+
+impl Question {
+    /// The packet carries the question's number as its id, by which the answer is told.
+    pub(crate) fn new(id: u16, ask: Ask, service: &Service) -> Self {
+        let host = service.host();
+        let (name, qtype, wanted) = match ask {
+            Ask::Address => (host, A, Wanted::Address(service.address.octets())),
+            Ask::Missing => (format!("{host}.{}.svc.cluster.local", service.namespace), A, Wanted::NameError),
+            Ask::Port => (format!("_http._tcp.{host}"), SRV, Wanted::Port(service.port)),
+        };
+        let mut packet = id.to_be_bytes().to_vec();
+        packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // recursion desired, one question
+        packet.extend(wire(&name));
+        packet.extend(qtype.to_be_bytes());
+        packet.extend([0, 1]);
+        Self { packet, wanted }
+    }
+
+    /// Whether this is the answer.
+    pub(crate) fn answered_by(&self, reply: &[u8]) -> bool {
+        let asked = self.packet.len();
+        if reply.len() < asked
+            || reply[..2] != self.packet[..2]
+            || reply[HEADER..asked] != self.packet[HEADER..]
+        {
+            return false;
+        }
+        let (is_reply, rcode) = (reply[2] & 0x80 != 0, reply[3] & 0x0f);
+        let (answers, authority) = (reply[7], reply[9]);
+        let data = || first_data(&reply[asked..]);
+        is_reply
+            && match self.wanted {
+                Wanted::NameError => rcode == 3 && answers == 0 && authority == 1,
+                Wanted::Address(address) => rcode == 0 && answers == 1 && data() == Some((A, &address[..])),
+                Wanted::Port(port) => {
+                    let found = data().filter(|(rtype, data)| *rtype == SRV && data.len() > 6);
+                    rcode == 0
+                        && answers == 1
+                        && found.is_some_and(|(_, data)| data[4..6] == port.to_be_bytes())
+                }
+            }
+    }
+}
+
+/// A name in wire form.
+pub(crate) fn wire(name: &str) -> Vec<u8> {
+    let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+    labels.chain([0]).collect()
+}
+
+/// Type and data of the first record.
+fn first_data(records: &[u8]) -> Option<(u16, &[u8])> {
+    let mut at = 0;
+    loop {
+        match records.get(at)? {
+            0 => break at += 1,
+            0xc0.. => break at += 2,
+            length => at += 1 + usize::from(*length),
+        }
+    }
+    let fixed = records.get(at..at + 10)?;
+    let length = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
+    Some((u16::from_be_bytes([fixed[0], fixed[1]]), records.get(at + 10..at + 10 + length)?))
+}

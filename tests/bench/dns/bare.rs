@@ -1,0 +1,87 @@
+//! The floor: one thread, `recvmmsg`, one hash, a prepared answer, `sendmmsg`. It does no more than it must.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
+
+use rustc_hash::FxBuildHasher;
+
+use crate::dns::ask::{Ask, Question, wire};
+use crate::dns::batch::Batch;
+use crate::dns::names::Names;
+use crate::place::{Place, free_port};
+use crate::process::Process;
+use crate::server::Server;
+
+const BATCH: usize = 32;
+const HEADER: usize = 12;
+
+/// Starts this program again as the server.
+pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
+    let port = free_port()?;
+    let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let services = names.services().len();
+    let mut command = Command::new(itself);
+    command.args(["serve", "dns-loop", &port.to_string(), &services.to_string()]);
+    let process = Process::start(&mut command, place.server, &place.folder("dns-loop")?)?;
+    Ok(Server::new(process, port))
+}
+
+/// Serves until it is ended.
+pub(crate) fn serve(port: &str, services: &str) -> Result<(), String> {
+    let port: u16 = port.parse().map_err(|_| format!("{port}: wanted a port"))?;
+    let count = services.parse().map_err(|_| format!("{services}: wanted a number of Services"))?;
+    let names = Names::new(count);
+    let (answers, missing) = (prepare(&names), name_error());
+    let socket =
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| format!("port {port}: {error}"))?;
+    let mut batch = Batch::new(BATCH);
+    loop {
+        let got = batch.receive(&socket, true);
+        for index in 0..got {
+            let (packet, length) = batch.packet_mut(index);
+            let answer = answers.get(&packet[HEADER..*length]).unwrap_or(&missing);
+            packet[2..HEADER].copy_from_slice(&answer[..HEADER - 2]);
+            let records = &answer[HEADER - 2..];
+            packet[*length..*length + records.len()].copy_from_slice(records);
+            *length += records.len();
+        }
+        batch.send_back(&socket, got);
+    }
+}
+
+/// Question section to the header after the id, and the records.
+type Answers = HashMap<Vec<u8>, Vec<u8>, FxBuildHasher>;
+
+fn prepare(names: &Names) -> Answers {
+    let mut answers = Answers::default();
+    let mut add = |question: &[u8], answer| answers.insert(question[HEADER..].to_vec(), answer);
+    let questions = |ask| names.services().iter().map(move |it| (it, Question::new(0, ask, it)));
+    for (service, question) in questions(Ask::Address) {
+        let record = record(&[0xc0, 12], 1, &service.address.octets());
+        add(&question.packet, [head(0, [1, 0, 0]), record].concat());
+    }
+    for (service, question) in questions(Ask::Port) {
+        let mut data = [[0, 0], [0, 100], service.port.to_be_bytes()].concat();
+        let host = wire(&service.host());
+        data.extend(&host);
+        let records = [record(&[0xc0, 12], 33, &data), record(&host, 1, &service.address.octets())].concat();
+        add(&question.packet, [head(0, [1, 0, 1]), records].concat());
+    }
+    answers
+}
+
+fn name_error() -> Vec<u8> {
+    let data = [wire("ns.dns.cluster.local"), wire("hostmaster.cluster.local"), vec![0; 20]].concat();
+    [head(3, [0, 1, 0]), record(&wire("cluster.local"), 6, &data)].concat()
+}
+
+/// Flags and counts: authoritative, one question.
+fn head(rcode: u8, [answers, authority, additional]: [u8; 3]) -> Vec<u8> {
+    vec![0x85, rcode, 0, 1, 0, answers, 0, authority, 0, additional]
+}
+
+fn record(owner: &[u8], rtype: u16, data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u16).to_be_bytes();
+    [owner, &rtype.to_be_bytes(), &[0, 1, 0, 0, 0, 30], &length, data].concat()
+}

@@ -1,0 +1,72 @@
+//! The same cluster for every engine: as manifests, as a zone file, as questions.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use crate::dns::ask::{Ask, Question};
+use crate::dns::service::Service;
+use crate::place::write;
+
+/// The Services of the run.
+pub(crate) struct Names {
+    services: Vec<Service>,
+}
+
+impl Names {
+    /// A cluster of so many Services, a hundred to a namespace.
+    pub(crate) fn new(count: usize) -> Self {
+        let service = |index: u32| Service {
+            name: format!("web-{}", index % 100),
+            namespace: format!("team-{}", index / 100),
+            address: Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 96, 1, 0)) + index),
+            port: 8000 + (index % 1000) as u16,
+        };
+        Self { services: (0..count as u32).map(service).collect() }
+    }
+
+    /// All Services.
+    pub(crate) fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// One question for each Service, in an order that no engine can have cached by luck.
+    pub(crate) fn questions(&self, ask: Ask) -> Vec<Question> {
+        let count = self.services.len();
+        // A prime stride visits everyone once, far from the last.
+        (0..count)
+            .map(|index| Question::new(index as u16, ask, &self.services[index * 1009 % count]))
+            .collect()
+    }
+
+    /// Writes a manifest for each namespace.
+    pub(crate) fn manifests(&self, folder: &Path) -> Result<(), String> {
+        for services in self.services.chunk_by(|one, other| one.namespace == other.namespace) {
+            let namespace = &services[0].namespace;
+            let mut text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
+            for Service { name, address, port, .. } in services {
+                let _ = write!(
+                    text,
+                    "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+                     spec:\n  clusterIP: {address}\n  clusterIPs: [{address}]\n  \
+                     ports: [{{name: http, port: {port}, protocol: TCP}}]\n"
+                );
+            }
+            write(&folder.join(format!("{namespace}.yaml")), &text)?;
+        }
+        Ok(())
+    }
+
+    /// The zone file that says the same.
+    pub(crate) fn zone(&self) -> String {
+        let mut text = "$ORIGIN cluster.local.\n$TTL 30\n\
+            @ SOA ns.dns hostmaster 1 7200 1800 86400 30\n@ NS ns.dns\nns.dns A 10.96.0.10\n"
+            .to_owned();
+        for service in &self.services {
+            let Service { address, port, .. } = service;
+            let host = service.host();
+            let _ = writeln!(text, "{host}. A {address}\n_http._tcp.{host}. SRV 0 100 {port} {host}.");
+        }
+        text
+    }
+}

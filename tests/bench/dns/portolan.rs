@@ -1,0 +1,45 @@
+//! Portolan as a cluster would run it: kubeadm's Corefile, with metrics, cache and the cluster's objects.
+
+use std::process::Command;
+
+use crate::dns::names::Names;
+use crate::place::{Place, free_port, portolan, write};
+use crate::process::Process;
+use crate::server::Server;
+
+/// Starts `portolan dns` on a folder of manifests.
+pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
+    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
+    let (folder, port) = (place.folder("portolan-dns")?, free_port()?);
+    let manifests = place.folder("portolan-dns/cluster")?;
+    names.manifests(&manifests)?;
+    write(&folder.join("Corefile"), &corefile([port, free_port()?, free_port()?, free_port()?]))?;
+    let mut command = Command::new(program);
+    command.arg("dns").arg("-conf").arg(folder.join("Corefile")).arg("--cluster").arg(manifests);
+    let process = Process::start(&mut command, place.server, &folder)?;
+    Ok(Server::new(process, port))
+}
+
+/// kubeadm's Corefile, but for `loop`, which would ask the machine's own resolver, and on ports of our own.
+fn corefile([dns, health, ready, metrics]: [u16; 4]) -> String {
+    format!(
+        ".:{dns} {{
+    errors
+    health 127.0.0.1:{health} {{
+        lameduck 0s
+    }}
+    ready 127.0.0.1:{ready}
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }}
+    prometheus 127.0.0.1:{metrics}
+    forward . 127.0.0.1:1
+    cache 30
+    reload
+    loadbalance
+}}
+"
+    )
+}

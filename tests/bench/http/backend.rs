@@ -1,0 +1,71 @@
+//! The backend: a process of its own on the core of the load, one answer for everything.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
+
+use crate::http::message::response;
+use crate::place::{Place, free_port};
+use crate::poll::Poll;
+use crate::process::Process;
+use crate::server::Server;
+
+const LISTENER: usize = 0;
+
+/// Starts this program again as the backend.
+pub(crate) fn start(place: &Place) -> Result<Server, String> {
+    let port = free_port()?;
+    let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let mut command = Command::new(itself);
+    command.args(["serve", "backend", &port.to_string()]);
+    let mut process = Process::start(&mut command, place.load, &place.folder("backend")?)?;
+    process.wait(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())?;
+    Ok(Server::new(process, port))
+}
+
+/// Serves until it is ended.
+pub(crate) fn serve(port: &str) -> Result<(), String> {
+    let port: u16 = port.parse().map_err(|_| format!("{port}: wanted a port"))?;
+    run(port).map_err(|error| format!("port {port}: {error}"))
+}
+
+fn run(port: u16) -> std::io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let mut poll = Poll::new()?;
+    poll.add(&listener, LISTENER)?;
+    let mut connections: HashMap<usize, (TcpStream, Vec<u8>)> = HashMap::new();
+    let (mut next, answer) = (LISTENER + 1, response());
+    loop {
+        poll.wait(-1);
+        let mut index = 0;
+        while let Some(number) = poll.ready(index) {
+            index += 1;
+            if number == LISTENER {
+                let (stream, _) = listener.accept()?;
+                stream.set_nodelay(true)?;
+                poll.add(&stream, next)?;
+                connections.insert(next, (stream, Vec::new()));
+                next += 1;
+            } else if let Some((stream, received)) = connections.get_mut(&number)
+                && !answered(stream, received, &answer)
+            {
+                connections.remove(&number);
+            }
+        }
+    }
+}
+
+/// Answers every request that is whole. False when the connection ends.
+fn answered(stream: &mut TcpStream, received: &mut Vec<u8>, answer: &[u8]) -> bool {
+    let mut buffer = [0; 8192];
+    let Ok(got @ 1..) = stream.read(&mut buffer) else { return false };
+    received.extend_from_slice(&buffer[..got]);
+    while let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") {
+        received.drain(..end + 4);
+        if stream.write_all(answer).is_err() {
+            return false;
+        }
+    }
+    true
+}

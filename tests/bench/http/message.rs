@@ -1,0 +1,83 @@
+//! The one request and the one response of the run.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// The host that every engine routes.
+pub(crate) const HOST: &str = "shop.example";
+
+/// What the backend answers.
+pub(crate) const BODY: &str = "{\"id\":42,\"name\":\"sextant\",\"price\":\"129.00\",\"stock\":7,\"links\":{\"self\":\"/api/items/42\"}}";
+
+/// A request as a browser's script sends it, without its cookies.
+pub(crate) fn request() -> Vec<u8> {
+    format!(
+        "GET /api/items/42?view=short HTTP/1.1\r\nHost: {HOST}\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+         Accept: application/json\r\nAccept-Language: en\r\nAccept-Encoding: gzip, deflate\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// The backend's response.
+pub(crate) fn response() -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Date: Sat, 21 Nov 2026 08:00:00 GMT\r\nCache-Control: no-cache\r\n\r\n{BODY}",
+        BODY.len()
+    )
+    .into_bytes()
+}
+
+/// What has been received of a response.
+pub(crate) enum Progress {
+    /// More is to come.
+    Partial,
+    /// All of it, and whether it is the right one and whether the connection ends with it.
+    Whole { right: bool, closes: bool },
+}
+
+/// Looks at what a connection has received since its request.
+pub(crate) fn progress(received: &[u8]) -> Progress {
+    let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return Progress::Partial };
+    let (head, body) = (&received[..end], &received[end + 4..]);
+    let field = |name: &str| {
+        let lines = head.split(|byte| *byte == b'\n').map(|line| line.trim_ascii());
+        let mut fields = lines.filter(|line| {
+            line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
+        });
+        fields.next().map(|line| line[name.len()..].trim_ascii())
+    };
+    let length =
+        field("content-length:").and_then(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
+    let Some(length) = length else { return Progress::Whole { right: false, closes: true } };
+    if body.len() < length {
+        return Progress::Partial;
+    }
+    let right = head.starts_with(b"HTTP/1.1 200") && body == BODY.as_bytes();
+    Progress::Whole {
+        right,
+        closes: field("connection:").is_some_and(|value| value.eq_ignore_ascii_case(b"close")),
+    }
+}
+
+/// Whether one request gets its response now.
+pub(crate) fn once(server: SocketAddr) -> bool {
+    let exchange = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(&request())?;
+        let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            let got = stream.read(&mut buffer)?;
+            received.extend_from_slice(&buffer[..got]);
+            match progress(&received) {
+                Progress::Whole { right, .. } => return Ok(right),
+                Progress::Partial if got == 0 => return Ok(false),
+                Progress::Partial => {}
+            }
+        }
+    };
+    exchange().unwrap_or(false)
+}

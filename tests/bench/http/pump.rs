@@ -1,0 +1,62 @@
+//! The floor: one thread that copies bytes between a client and the backend and reads none of them.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
+
+use crate::place::{Place, free_port};
+use crate::poll::Poll;
+use crate::process::Process;
+use crate::server::Server;
+
+/// Starts this program again as the pump.
+pub(crate) fn start(place: &Place, backend: u16) -> Result<Server, String> {
+    let port = free_port()?;
+    let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let mut command = Command::new(itself);
+    command.args(["serve", "pump", &port.to_string(), &backend.to_string()]);
+    Ok(Server::new(Process::start(&mut command, place.server, &place.folder("pump")?)?, port))
+}
+
+/// Serves until it is ended.
+pub(crate) fn serve(port: &str, backend: &str) -> Result<(), String> {
+    let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text}: wanted a port"));
+    run(number(port)?, number(backend)?).map_err(|error| format!("port {port}: {error}"))
+}
+
+fn run(port: u16, backend: u16) -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let mut poll = Poll::new()?;
+    // The ends of a pair stand beside each other: 2n and 2n + 1. The listener takes a number that none of them has.
+    let listening = usize::MAX;
+    poll.add(&listener, listening)?;
+    let mut ends: Vec<Option<TcpStream>> = Vec::new();
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        poll.wait(-1);
+        let mut index = 0;
+        while let Some(number) = poll.ready(index) {
+            index += 1;
+            if number == listening {
+                let (client, _) = listener.accept()?;
+                let upstream = TcpStream::connect((Ipv4Addr::LOCALHOST, backend))?;
+                for end in [client, upstream] {
+                    end.set_nodelay(true)?;
+                    poll.add(&end, ends.len())?;
+                    ends.push(Some(end));
+                }
+            } else if !copied(&ends, number, &mut buffer) {
+                ends[number] = None;
+                ends[number ^ 1] = None;
+            }
+        }
+    }
+}
+
+/// Copies what one end has to the other. False when either is gone.
+fn copied(ends: &[Option<TcpStream>], from: usize, buffer: &mut [u8]) -> bool {
+    let (Some(mut source), Some(mut sink)) = (ends[from].as_ref(), ends[from ^ 1].as_ref()) else {
+        return true;
+    };
+    matches!(source.read(buffer), Ok(got @ 1..) if sink.write_all(&buffer[..got]).is_ok())
+}

@@ -1,0 +1,137 @@
+//! A server under measurement: started on its core, its CPU time and memory read from /proc, ended with the run.
+
+use std::fs::{File, read_to_string};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::place::pin;
+
+/// A process and those it starts.
+pub(crate) struct Process {
+    child: Child,
+    output: PathBuf,
+}
+
+/// What a process holds, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) now: u64,
+    pub(crate) peak: u64,
+}
+
+impl Process {
+    /// Starts a command on one core; what it prints goes to `output` in `folder`.
+    pub(crate) fn start(command: &mut Command, core: usize, folder: &Path) -> Result<Self, String> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let output = folder.join("output");
+        let wrong = |error: std::io::Error| format!("{program}: {error}");
+        let file = File::create(&output).map_err(wrong)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone().map_err(wrong)?).stderr(file);
+        // SAFETY: between fork and exec only two system calls are made, on values of this frame.
+        unsafe {
+            command.pre_exec(move || {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                pin(core).map_err(std::io::Error::other)
+            });
+        }
+        Ok(Self { child: command.spawn().map_err(wrong)?, output })
+    }
+
+    /// Asks `ready` until it says yes.
+    pub(crate) fn wait(&mut self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
+        let patience = Instant::now() + Duration::from_secs(30);
+        while !ready() {
+            let ended = self.child.try_wait().ok().flatten();
+            if ended.is_some() || Instant::now() > patience {
+                let text = read_to_string(&self.output).unwrap_or_default();
+                let from = text.char_indices().rev().nth(1500).map_or(0, |(at, _)| at);
+                return Err(format!("not ready ({ended:?}); it printed:\n{}", &text[from..]));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The id of the first process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// CPU time used so far, by all threads of the process and of its descendants.
+    ///
+    /// The sum over `schedstat` is what `utime + stime` of `stat` show in ticks of 10 ms, to the nanosecond.
+    pub(crate) fn cpu(&self) -> Duration {
+        let ids = family(self.id());
+        Duration::from_nanos(ids.iter().flat_map(|id| threads(*id)).map(|path| on_cpu(&path)).sum())
+    }
+
+    /// Memory of the first process.
+    pub(crate) fn memory(&self) -> Memory {
+        let status = read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+        };
+        Memory { now: field("VmRSS:"), peak: field("VmHWM:") }
+    }
+
+    /// Lets the peak begin again at what is held now.
+    pub(crate) fn forget_peak(&self) -> Result<(), String> {
+        let path = format!("/proc/{}/clear_refs", self.id());
+        std::fs::write(&path, "5").map_err(|error| format!("{path}: {error}"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let id = Pid::from_raw(self.child.id().cast_signed());
+        let _ = kill(id, Signal::SIGTERM);
+        let patience = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < patience {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process and its descendants.
+fn family(first: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|id: u32| Some((id, parent(id)?)))
+        .collect();
+    let mut family = vec![first];
+    let mut at = 0;
+    while let Some(&id) = family.get(at) {
+        family.extend(parents.iter().filter(|(_, parent)| *parent == id).map(|(id, _)| *id));
+        at += 1;
+    }
+    family
+}
+
+fn parent(id: u32) -> Option<u32> {
+    let stat = read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split(' ').nth(1)?.parse().ok()
+}
+
+fn threads(id: u32) -> Vec<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten();
+    tasks.filter_map(|task| Some(task.ok()?.path().join("schedstat"))).collect()
+}
+
+fn on_cpu(schedstat: &Path) -> u64 {
+    let text = read_to_string(schedstat).unwrap_or_default();
+    text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0)
+}
