@@ -349,3 +349,6 @@ impl std::fmt::Debug for Query {
         write!(f, "Query {{ {id} {} type {qtype} class {qclass} {edns:?} }}", self.to_name())
     }
 }
+
+#[cfg(test)]
+mod tests;

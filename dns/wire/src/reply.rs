@@ -237,3 +237,6 @@ impl Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

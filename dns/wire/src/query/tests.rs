@@ -1,0 +1,198 @@
+use std::str::FromStr;
+
+use hickory_proto::op::{Message, OpCode};
+use hickory_proto::rr::RecordType;
+use proptest::prelude::*;
+
+use super::*;
+use crate::codes::class;
+
+/// A query for `web.shop. A`, number 0x1234, RD set, with these counts and what follows the question.
+fn packet(flags: u16, counts: [u16; 4], rest: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; HEADER];
+    write_header(0x1234, flags, counts, &mut packet).unwrap();
+    packet.extend_from_slice(b"\x03Web\x04shop\x00\x00\x01\x00\x01");
+    packet.extend_from_slice(rest);
+    packet
+}
+
+/// An OPT record: 1232 bytes, this version, these flags and options.
+fn opt(version: u8, flags: u8, options: &[u8]) -> Vec<u8> {
+    let mut record = vec![0, 0, 41, 0x04, 0xd0, 0, version, flags, 0, 0, options.len() as u8];
+    record.extend_from_slice(options);
+    record
+}
+
+#[test]
+fn packets_are_taken_or_refused_as_go_and_coredns_do() {
+    use Refusal::{Ignore, Reply};
+    let plain = |flags, counts| packet(flags, counts, b"");
+    let a = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x0a\x00\x00\x01";
+    for (what, packet, taken) in [
+        ("empty", vec![], Err(Ignore)),
+        ("shorter than a header", vec![0; 11], Err(Ignore)),
+        ("a response", plain(QR, [1, 0, 0, 0]), Err(Ignore)),
+        ("a response, malformed", plain(QR, [9, 9, 9, 9]), Err(Ignore)),
+        ("a query", plain(RD, [1, 0, 0, 0]), Ok(())),
+        ("NOTIFY", plain(4 << 11, [1, 0, 0, 0]), Ok(())),
+        ("NOTIFY with its SOA", packet(4 << 11, [1, 1, 0, 0], a), Ok(())),
+        ("IQUERY", plain(1 << 11, [1, 0, 0, 0]), Err(Reply(4))),
+        ("UPDATE", plain(5 << 11, [1, 0, 3, 0]), Err(Reply(4))),
+        ("no question", plain(0, [0, 0, 0, 0]), Err(Reply(1))),
+        ("two questions", plain(0, [2, 0, 0, 0]), Err(Reply(1))),
+        ("two answers", plain(0, [1, 2, 0, 0]), Err(Reply(1))),
+        ("two authorities", plain(0, [1, 0, 2, 0]), Err(Reply(1))),
+        ("three additionals", plain(0, [1, 0, 0, 3]), Err(Reply(1))),
+        ("header only, question promised", plain(0, [1, 0, 0, 0])[..HEADER].to_vec(), Err(Reply(2))),
+        ("cut in the name", plain(0, [1, 0, 0, 0])[..HEADER + 6].to_vec(), Err(Reply(1))),
+        ("cut in the type", plain(0, [1, 0, 0, 0])[..HEADER + 11].to_vec(), Err(Reply(1))),
+        ("records promised, none there", plain(0, [1, 1, 1, 2]), Ok(())),
+        ("bytes after the end", packet(0, [1, 0, 0, 0], b"xyz"), Ok(())),
+        ("cut in a record", packet(0, [1, 0, 0, 1], &opt(0, 0, b"")[..9]), Err(Reply(1))),
+        ("a record with a name that loops", packet(0, [1, 1, 0, 0], b"\xc0\x16\x00\x01"), Err(Reply(1))),
+        ("an additional that is no OPT", packet(0, [1, 0, 0, 1], a), Ok(())),
+        ("OPT", packet(0, [1, 0, 0, 1], &opt(0, 0, b"")), Ok(())),
+        ("OPT with a cookie", packet(0, [1, 0, 0, 1], &opt(0, 0, b"\x00\x0a\x00\x01x")), Ok(())),
+        ("OPT with half an option", packet(0, [1, 0, 0, 1], &opt(0, 0, b"\x00\x0a\x00\x02x")), Err(Reply(1))),
+        ("EDNS version 1", packet(0, [1, 0, 0, 1], &opt(1, 0, b"")), Err(Reply(16))),
+    ] {
+        let mut query = Query::default();
+        assert_eq!(query.parse(&packet), taken, "{what}");
+    }
+}
+
+#[test]
+fn a_name_is_taken_up_to_its_limits() {
+    let ask = |name: &[u8]| {
+        let mut packet = vec![0; HEADER];
+        write_header(1, 0, [1, 0, 0, 0], &mut packet).unwrap();
+        packet.extend_from_slice(name);
+        packet.extend_from_slice(&[0, 1, 0, 1]);
+        Query::default().parse(&packet)
+    };
+    let label = |len: u8| [&[len][..], &vec![b'a'; len.into()]].concat();
+    let short = [label(63), label(63), label(63), label(61), vec![0]].concat();
+    let long = [label(63), label(63), label(63), label(62), vec![0]].concat();
+    let ones = [label(1).repeat(127), vec![0]].concat();
+    for (what, name, taken) in [
+        ("the root", vec![0], true),
+        ("255 bytes", short, true),
+        ("256 bytes", long, false),
+        ("127 labels", ones, true),
+        ("128 labels", [label(1).repeat(128), vec![0]].concat(), false),
+        ("a label of 64 bytes", [label(64), vec![0]].concat(), false),
+        ("a pointer to itself", b"\xc0\x0c".to_vec(), false),
+        ("a pointer into the header", b"\x01a\xc0\x00".to_vec(), false),
+    ] {
+        assert_eq!(ask(&name).is_ok(), taken, "{what}");
+    }
+}
+
+#[test]
+fn a_query_says_what_the_packet_said() {
+    let mut query = Query::default();
+    let sent = packet(RD | CD | AD, [1, 0, 0, 1], &opt(0, 0x80, b"\x00\x0a\x00\x01x"));
+    query.parse(&sent).unwrap();
+    assert_eq!((query.id, query.qtype, query.qclass), (0x1234, rtype::A, class::IN));
+    assert_eq!((query.name(), query.lower()), (&b"\x03Web\x04shop\x00"[..], &b"\x03web\x04shop\x00"[..]));
+    assert_eq!(query.offsets(), [0, 4]);
+    assert_eq!(query.edns, Some(Edns { udp_size: 1232, version: 0, dnssec_ok: true }));
+    assert_eq!(query.options(), b"\x00\x0a\x00\x01x");
+    assert!(
+        query.recursion_desired() && query.checking_disabled() && query.authentic_data() && query.dnssec_ok()
+    );
+    assert_eq!(query.udp_limit(), 1232);
+
+    let mut out = [0; 512];
+    let length = query.encode(0x1234, &mut out);
+    assert_eq!(out[..length], sent, "it goes to an upstream as it came");
+}
+
+#[test]
+fn a_small_edns_size_counts_as_512() {
+    let mut query = Query::default();
+    for (size, limit) in [(0, 512), (511, 512), (512, 512), (513, 513), (65535, 65535)] {
+        query.edns = Some(Edns { udp_size: size, version: 0, dnssec_ok: false });
+        assert_eq!(query.udp_limit(), limit);
+    }
+    query.edns = None;
+    assert_eq!(query.udp_limit(), 512);
+}
+
+#[test]
+fn refusals_echo_what_coredns_echoes() {
+    let refuse = |packet: &[u8], code| {
+        let mut query = Query::default();
+        assert_eq!(query.parse(packet), Err(Refusal::Reply(code)));
+        let mut out = [0xff; 512];
+        let length = query.refuse(code, &mut out);
+        out[..length].to_vec()
+    };
+    let question = b"\x03Web\x04shop\x00\x00\x01\x00\x01";
+    let all = RD | RA | AD | CD | TC | AA | 0x40;
+    let update = packet(5 << 11 | all, [1, 0, 0, 0], b"");
+    assert_eq!(
+        refuse(&update, rcode::NOTIMP),
+        b"\x12\x34\xab\xb4\0\0\0\0\0\0\0\0",
+        "operation kept, no question"
+    );
+    let two = packet(4 << 11 | all, [2, 0, 0, 0], b"");
+    assert_eq!(refuse(&two, rcode::FORMERR), b"\x12\x34\x83\xb1\0\0\0\0\0\0\0\0", "operation dropped");
+    let cut = packet(RD, [1, 0, 0, 1], b"\0\0");
+    let expected = [&b"\x12\x34\x81\x01\0\x01\0\0\0\0\0\0"[..], question].concat();
+    assert_eq!(refuse(&cut, rcode::FORMERR), expected, "the question was read");
+    let version = packet(RD | AD, [1, 0, 0, 1], &opt(1, 0x80, b""));
+    let expected =
+        [&b"\x12\x34\x81\x00\0\x01\0\0\0\0\0\x01"[..], question, b"\0\0\x29\0\0\x01\0\0\0\0\0"].concat();
+    assert_eq!(refuse(&version, rcode::BADVERS), expected, "an OPT of size 0");
+}
+
+#[test]
+fn our_own_queries_are_read_by_others() {
+    let query = Query::new(9, &Name::from_str("Example.org").unwrap(), rtype::AAAA);
+    let mut out = [0; 512];
+    let length = query.encode(9, &mut out);
+    let message = Message::from_vec(&out[..length]).unwrap();
+    assert_eq!((message.metadata.id, message.metadata.op_code), (9, OpCode::Query));
+    assert!(message.metadata.recursion_desired && message.edns.is_none());
+    assert_eq!(message.queries[0].name.to_string(), "Example.org.");
+    assert_eq!(message.queries[0].query_type, RecordType::AAAA);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_taken_or_refused(packet in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let mut query = Query::default();
+        let taken = query.parse(&packet);
+        let mut out = [0; 600];
+        if let Err(Refusal::Reply(code)) = taken {
+            let length = query.refuse(code, &mut out);
+            prop_assert!(length >= HEADER);
+            prop_assert!(Message::from_vec(&out[..length]).is_ok());
+        }
+    }
+
+    #[test]
+    fn any_bytes_after_a_good_header_are_taken_or_refused(
+        additionals in 0..3_u16,
+        rest in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let mut query = Query::default();
+        if query.parse(&packet(RD, [1, 0, 0, additionals], &rest)).is_ok() {
+            let mut out = [0; 1024];
+            let length = query.encode(query.id, &mut out);
+            prop_assert!(Query::default().parse(&out[..length]).is_ok(), "what is taken can be sent on");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_does_no_harm(cut in 0..40_usize) {
+        let sent = packet(RD, [1, 0, 0, 1], &opt(0, 0x80, b"\x00\x0a\x00\x01x"));
+        let _ = Query::default().parse(&sent[..cut.min(sent.len())]);
+        let mut query = Query::default();
+        query.parse(&sent).unwrap();
+        let mut out = vec![0; cut];
+        prop_assert!(query.encode(1, &mut out) <= cut);
+        prop_assert!(query.refuse(rcode::FORMERR, &mut out) <= cut);
+    }
+}
