@@ -13,6 +13,8 @@ pub mod slim;
 
 pub mod manifests;
 
+pub mod kube;
+
 pub use feed::{Feed, Source, Stopped};
 pub use status::{Status, Statuses};
 pub use writer::Cluster;

@@ -1,0 +1,100 @@
+//! Objects from a Kubernetes API server: each kind that is wanted is listed, then watched, for as long as it takes.
+
+mod backoff;
+mod failure;
+mod place;
+mod split;
+
+mod access;
+mod event;
+mod scope;
+
+mod api;
+
+mod follow;
+
+use cluster::{Key, Kinds};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use telemetry::Reports;
+use telemetry::metrics::{Counter, Family};
+use tokio::task::JoinSet;
+
+pub use access::{Access, AccessError, ClientTls};
+
+use crate::feed::{Feed, Source, Stopped};
+use api::Api;
+use follow::Follower;
+use scope::Scope;
+
+/// Which objects are of interest.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only this namespace (`--watch-namespace`); cluster-scoped kinds are still read in whole.
+    pub namespace: Option<String>,
+    /// A label selector for Services, EndpointSlices and Pods (`labels` of CoreDNS's `kubernetes`); empty for all.
+    pub labels: String,
+    /// The one ConfigMap that is read (`--configmap`), in whichever namespace; all where there is none.
+    pub config_map: Option<Key>,
+}
+
+/// A cluster behind an API server.
+///
+/// Kinds are followed side by side, each over a connection of its own, and only while somebody wants them. What fails is
+/// tried again after a pause; what RBAC forbids is reported with verb and resource and asked for again, and no kind
+/// waits for another. Nothing that was read is forgotten because the server is away.
+pub struct Kube {
+    api: Api,
+    selection: Selection,
+    reports: Reports,
+}
+
+impl Kube {
+    /// Prepares access. Reads files and may run a credential plugin, but does not connect: a server that is away is
+    /// waited for.
+    pub async fn new(access: &Access, selection: Selection, reports: &Reports) -> Result<Self, AccessError> {
+        Ok(Self { api: Api::new(access::client(access).await?), selection, reports: reports.clone() })
+    }
+
+    /// Counts requests by `code`, `method` and `host`, as CoreDNS's `coredns_kubernetes_rest_client_requests_total`.
+    #[must_use]
+    pub fn counting(mut self, requests: Family<Counter, 3>) -> Self {
+        self.api.requests = Some(requests);
+        self
+    }
+
+    /// Where the API server is.
+    pub fn server(&self) -> &str {
+        &self.api.host
+    }
+
+    async fn follow(self, feed: Feed) -> Result<(), Stopped> {
+        let mut wanted = feed.wanted();
+        let mut followed = Kinds::default();
+        let mut followers = JoinSet::new();
+        loop {
+            let kinds = *wanted.borrow_and_update();
+            for kind in kinds.iter().filter(|kind| !followed.contains(*kind)) {
+                let scope = Scope::new(kind, &self.selection);
+                let follower = Follower::new(self.api.clone(), scope, feed.clone(), self.reports.clone());
+                followers.spawn(follower.run());
+            }
+            followed = followed.union(kinds);
+            tokio::select! {
+                changed = wanted.changed() => changed.map_err(|_| Stopped)?,
+                () = feed.stopped() => return Err(Stopped),
+                // A follower ends only with the writer, or by a fault of this program, which must not go unseen.
+                Some(ended) = followers.join_next() => match ended {
+                    Ok(stopped) => return Err(stopped),
+                    Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+                },
+            }
+        }
+    }
+}
+
+impl Source for Kube {
+    fn run(self: Box<Self>, feed: Feed) -> BoxFuture<'static, ()> {
+        self.follow(feed).map(|_stopped| ()).boxed()
+    }
+}

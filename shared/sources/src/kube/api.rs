@@ -1,0 +1,99 @@
+//! Requests to the API server, their answers in pieces as they come.
+
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+use kube::Client;
+use kube::client::Body;
+use telemetry::metrics::{Counter, Family};
+use tokio::time::timeout;
+
+use super::failure::{Failure, chain};
+
+/// How long the server may think before it answers.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Of the explanation of a refusal no more is read.
+const EXPLANATION: usize = 64 << 10;
+
+/// A client, and what is counted of it.
+#[derive(Clone)]
+pub(super) struct Api {
+    client: Client,
+    pub(super) host: String,
+    pub(super) requests: Option<Family<Counter, 3>>,
+}
+
+/// The body of an answer with status 200.
+pub(super) struct Answer {
+    body: Body,
+    /// The longest pause between two pieces.
+    silence: Duration,
+}
+
+impl Api {
+    pub(super) fn new((client, host): (Client, String)) -> Self {
+        Self { client, host, requests: None }
+    }
+
+    /// Asks, and waits for the head of the answer.
+    pub(super) async fn get(&self, path: &str, silence: Duration) -> Result<Answer, Failure> {
+        let request = Request::get(path)
+            .header(http::header::ACCEPT, "application/json")
+            .header(http::header::USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
+            .body(Body::empty())
+            .map_err(|error| Failure::Broken(error.to_string()))?;
+        let response = match timeout(ANSWER, self.client.send(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                self.count("<error>");
+                return Err(Failure::Broken(chain(&error)));
+            }
+            Err(_) => {
+                self.count("<error>");
+                return Err(Failure::Silent(ANSWER));
+            }
+        };
+        let code = response.status();
+        self.count(code.as_str());
+        if code.is_success() {
+            return Ok(Answer { body: response.into_body(), silence });
+        }
+        let retry_after = response.headers().get(http::header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let mut answer = Answer { body: response.into_body(), silence: ANSWER };
+        let mut explanation = Vec::new();
+        while explanation.len() < EXPLANATION
+            && let Ok(Some(piece)) = answer.piece().await
+        {
+            explanation.extend_from_slice(&piece);
+        }
+        Err(Failure::of_response(code.as_u16(), retry_after.as_deref(), &explanation))
+    }
+
+    fn count(&self, code: &str) {
+        if let Some(requests) = &self.requests {
+            requests.with([code, "GET", &self.host]).inc();
+        }
+    }
+}
+
+impl Answer {
+    /// The next piece of the body; `None` at its end.
+    pub(super) async fn piece(&mut self) -> Result<Option<bytes::Bytes>, Failure> {
+        loop {
+            match timeout(self.silence, self.body.frame()).await {
+                Err(_) => return Err(Failure::Silent(self.silence)),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => return Err(Failure::Broken(chain(&error))),
+                // Trailers carry nothing of ours.
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(piece) = frame.into_data() {
+                        return Ok(Some(piece));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Watch events and list items to events of the cache.
+
+use cluster::{Event, Kind, Text};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::failure::Failure;
+use crate::slim::{self, Found};
+
+/// What a line of a watch says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Said {
+    /// An object came, changed or went; with its version.
+    Event(Event, Text),
+    /// Nothing happened up to this version. `synced` ends the list at the beginning of a watch.
+    Bookmark { version: Text, synced: bool },
+    /// An object that could not be read, which has been logged; its last good version stays.
+    Unreadable(Text),
+}
+
+/// A page without its items.
+#[derive(Debug, PartialEq)]
+pub(super) struct Page {
+    /// The version of the whole list.
+    pub(super) version: Text,
+    /// How to ask for the next page; empty at the end.
+    pub(super) next: String,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    what: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: BookmarkMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMetadata {
+    resource_version: Text,
+    #[serde(default)]
+    annotations: Option<Ends>,
+}
+
+#[derive(Deserialize)]
+struct Ends {
+    #[serde(default, rename = "k8s.io/initial-events-end")]
+    initial_events: Option<Text>,
+}
+
+/// Reads a line of a watch (meta/v1 WatchEvent).
+pub(super) fn read(kind: Kind, line: &[u8]) -> Result<Said, Failure> {
+    let Line { what, object } = serde_json::from_slice(line).map_err(not_json)?;
+    match what {
+        "ADDED" | "MODIFIED" => Ok(match applied(kind, object.get()) {
+            Some((event, version)) => Said::Event(event, version),
+            None => {
+                Said::Unreadable(named(kind, object.get()).map(|(_, version)| version).unwrap_or_default())
+            }
+        }),
+        "DELETED" => {
+            let (key, version) = named(kind, object.get()).map_err(not_json)?;
+            Ok(Said::Event(Event::Remove(kind, key), version))
+        }
+        "BOOKMARK" => {
+            let Bookmark { metadata } = serde_json::from_str(object.get()).map_err(not_json)?;
+            let ends = metadata.annotations.and_then(|annotations| annotations.initial_events);
+            Ok(Said::Bookmark {
+                version: metadata.resource_version,
+                synced: ends.is_some_and(|end| end == "true"),
+            })
+        }
+        "ERROR" => Err(Failure::of_event(object.get())),
+        _ => Err(Failure::Broken(format!("a watch event of type {what:?}"))),
+    }
+}
+
+/// Reads an item of a list; `None` if it is of no use, or cannot be read, which is logged.
+pub(super) fn read_item(kind: Kind, item: &[u8]) -> Option<Event> {
+    match std::str::from_utf8(item).ok().and_then(|item| applied(kind, item)) {
+        Some((event @ Event::Apply(_), _)) => Some(event),
+        _ => None,
+    }
+}
+
+/// Reads what is left of a page when its items are taken out; fails unless it was complete.
+pub(super) fn read_page(envelope: Option<&[u8]>) -> Result<Page, Failure> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(rename = "resourceVersion")]
+        version: Text,
+        #[serde(default, rename = "continue")]
+        next: Option<String>,
+    }
+    let envelope =
+        envelope.ok_or_else(|| Failure::Broken("the server ended a list before its end".into()))?;
+    let Envelope { metadata } = serde_json::from_slice(envelope).map_err(not_json)?;
+    Ok(Page { version: metadata.version, next: metadata.next.unwrap_or_default() })
+}
+
+/// An object that is there: what the cache makes of it, and its version.
+fn applied(kind: Kind, object: &str) -> Option<(Event, Text)> {
+    let refused = match slim::decode(kind, &mut serde_json::Deserializer::from_str(object)) {
+        Ok(Ok(Found { object: Some(object), version, .. })) => return Some((Event::Apply(object), version)),
+        Ok(Ok(Found { key, version, object: None })) => return Some((Event::Remove(kind, key), version)),
+        Ok(Err(wrong)) => wrong.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let key = named(kind, object).map(|(key, _)| key.to_string()).unwrap_or_default();
+    tracing::warn!(%kind, key, "left as it was, cannot be read: {refused}");
+    None
+}
+
+fn named(kind: Kind, object: &str) -> Result<(cluster::Key, Text), serde_json::Error> {
+    slim::decode_name(kind, &mut serde_json::Deserializer::from_str(object))
+}
+
+fn not_json(error: serde_json::Error) -> Failure {
+    Failure::Broken(format!("not what the API promises: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! One kind: its list, then its changes, over and over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::{Event, Text};
+use telemetry::{Problem, Reports};
+
+use super::api::Api;
+use super::backoff::Backoff;
+use super::event::{self, Said};
+use super::failure::Failure;
+use super::place::{Place, Way};
+use super::scope::Scope;
+use super::split::{Items, Lines};
+use crate::feed::{Feed, Stopped};
+use crate::status::Status;
+
+/// The server ends a watch by itself after so long, give or take; it makes replicas change connections now and then, and
+/// with them the server that they talk to.
+const TERM: (u64, u64) = (300, 600);
+
+/// A watch on which nothing came for so long is taken for dead, give or take a fifth. Bookmarks come every minute. A
+/// connection whose other end is gone is noticed sooner, by TCP's keep-alive; this is for what lies between and keeps
+/// it up.
+const SILENCE: Duration = Duration::from_secs(100);
+
+/// The same for the pages of a list.
+const PAGE_SILENCE: Duration = Duration::from_secs(30);
+
+/// A watch that ended sooner than this and brought nothing counts as a failure, or it would be asked for in a circle.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// The scope of its reports.
+const REPORTS: &str = "kube";
+
+/// Follows one kind for as long as the writer runs.
+pub(super) struct Follower {
+    api: Api,
+    scope: Scope,
+    feed: Feed,
+    reports: Reports,
+    backoff: Backoff,
+}
+
+impl Follower {
+    pub(super) fn new(api: Api, scope: Scope, feed: Feed, reports: Reports) -> Self {
+        Self { api, scope, feed, reports, backoff: Backoff::default() }
+    }
+
+    /// Ends when the writer does.
+    pub(super) async fn run(mut self) -> Stopped {
+        let mut place = Place::List(Way::Stream);
+        loop {
+            let done = match &place {
+                Place::List(Way::Stream) => self.stream(&mut place).await,
+                Place::List(way) => self.list(*way, &mut place).await,
+                Place::Watch { .. } => self.watch(&mut place).await,
+            };
+            let Err(failure) = done else { continue };
+            if failure == Failure::Stopped {
+                return Stopped;
+            }
+            let (next, at_once) = place.after(&failure);
+            place = next;
+            if at_once {
+                tracing::debug!(kind = %self.scope.kind, "{failure}; trying {place:?}");
+                continue;
+            }
+            self.tell(&failure, &place);
+            let pause = self.backoff.pause(failure.is_lasting(), failure.wait(), rand::random());
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.feed.stopped() => return Stopped,
+            }
+        }
+    }
+
+    /// A streaming list, which goes on as a watch.
+    async fn stream(&mut self, place: &mut Place) -> Result<(), Failure> {
+        self.report(Status::Listing);
+        let path = self.scope.watch(None, term());
+        self.events(&path, None, Way::Stream, place).await
+    }
+
+    async fn watch(&mut self, place: &mut Place) -> Result<(), Failure> {
+        let Place::Watch { since, again } = place.clone() else { return Ok(()) };
+        let path = self.scope.watch(Some(&since), term());
+        self.events(&path, Some(since), again, place).await
+    }
+
+    /// Reads a watch to its end. `since` is the version that is known; without one the watch begins with a list. `place`
+    /// follows along, so that the next watch begins where this one ends, however it ends.
+    async fn events(
+        &mut self,
+        path: &str,
+        since: Option<Text>,
+        again: Way,
+        place: &mut Place,
+    ) -> Result<(), Failure> {
+        let kind = self.scope.kind;
+        let begun = Instant::now();
+        let mut answer = self.api.get(path, SILENCE.mul_f64(0.8 + 0.4 * rand::random::<f64>())).await?;
+        let mut listed = since.is_some();
+        if listed {
+            self.well();
+        } else {
+            self.send(Event::Restart(kind)).await?;
+        }
+        let (mut lines, mut said, mut any) = (Lines::default(), Vec::new(), false);
+        while let Some(piece) = answer.piece().await? {
+            lines.push(&piece, |line| said.push(event::read(kind, line)))?;
+            for said in said.drain(..) {
+                any = true;
+                let (version, synced) = match said? {
+                    Said::Event(event, version) => {
+                        self.send(event).await?;
+                        (version, false)
+                    }
+                    Said::Bookmark { version, synced } => (version, synced),
+                    Said::Unreadable(version) => (version, false),
+                };
+                if synced && !listed {
+                    self.send(Event::Synced(kind)).await?;
+                    self.well();
+                    listed = true;
+                }
+                // Before the list is complete its versions are those of single objects, in no order.
+                if listed && !version.is_empty() {
+                    *place = Place::Watch { since: version, again };
+                    self.backoff.reset();
+                }
+            }
+        }
+        if !listed {
+            return Err(Failure::Broken("the server ended a list before its end".into()));
+        }
+        if any || begun.elapsed() > SHORT {
+            Ok(())
+        } else {
+            Err(Failure::Broken("the server ends watches at once".into()))
+        }
+    }
+
+    /// A list in pages, or in one. Its version is that of its first page.
+    async fn list(&mut self, way: Way, place: &mut Place) -> Result<(), Failure> {
+        let kind = self.scope.kind;
+        self.report(Status::Listing);
+        let mut next = String::new();
+        let mut restarted = false;
+        loop {
+            let mut answer = self.api.get(&self.scope.list(way, &next), PAGE_SILENCE).await?;
+            if !std::mem::replace(&mut restarted, true) {
+                self.send(Event::Restart(kind)).await?;
+            }
+            let (mut items, mut found) = (Items::default(), Vec::new());
+            while let Some(piece) = answer.piece().await? {
+                items.push(&piece, |item| found.extend(event::read_item(kind, item)))?;
+                for event in found.drain(..) {
+                    self.send(event).await?;
+                }
+            }
+            let page = event::read_page(items.envelope())?;
+            if page.next.is_empty() {
+                self.send(Event::Synced(kind)).await?;
+                self.well();
+                self.backoff.reset();
+                // From here on pages will do again, should this have been a list in one piece.
+                *place = Place::Watch { since: page.version, again: Way::Pages };
+                return Ok(());
+            }
+            next = page.next;
+        }
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Failure> {
+        self.feed.send(event).await.map_err(|Stopped| Failure::Stopped)
+    }
+
+    fn report(&self, status: Status) -> bool {
+        self.feed.report(self.scope.kind, status)
+    }
+
+    /// The kind is complete and followed.
+    fn well(&self) {
+        if self.report(Status::Synced) {
+            tracing::info!(kind = %self.scope.kind, server = self.api.host, "synced");
+        }
+        self.problems(None);
+    }
+
+    /// Says what is wrong: once, while it stays the same.
+    fn tell(&self, failure: &Failure, place: &Place) {
+        let kind = self.scope.kind;
+        let verb = match place {
+            Place::List(Way::Pages | Way::Whole) => "list",
+            Place::List(Way::Stream) | Place::Watch { .. } => "watch",
+        };
+        if failure.is_forbidden() {
+            let resource = self.scope.resource();
+            self.problems(Some(Problem {
+                kind: kind.name().into(),
+                key: String::new(),
+                field: verb.into(),
+                what: failure.to_string(),
+                wanted: format!("a role that may list and watch {resource}{}", self.place_of_role()),
+            }));
+            self.report(Status::Forbidden {
+                verb,
+                resource: resource.into(),
+                namespace: self.scope.namespace.as_str().into(),
+            });
+        } else {
+            self.problems(None);
+            if self.report(Status::Retrying(Arc::from(failure.to_string()))) {
+                tracing::warn!(%kind, server = self.api.host, "{verb} failed, trying again: {failure}");
+            }
+        }
+    }
+
+    fn place_of_role(&self) -> String {
+        match self.scope.namespace.as_str() {
+            "" => " in the whole cluster".into(),
+            namespace => format!(" in namespace {namespace}"),
+        }
+    }
+
+    fn problems(&self, problem: Option<Problem>) {
+        self.reports.replace_object(REPORTS, self.scope.kind.name(), "", problem);
+    }
+}
+
+fn term() -> u64 {
+    rand::random_range(TERM.0..TERM.1)
+}

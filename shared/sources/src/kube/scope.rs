@@ -1,0 +1,175 @@
+//! Which objects are asked for, as paths and queries of the API.
+
+use cluster::{Key, Kind};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Selection;
+use super::place::Way;
+
+/// Objects on a page of a list.
+const PAGE: u32 = 500;
+
+/// All but the unreserved characters of RFC 3986 §2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// All objects of a kind that are of interest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Scope {
+    pub(super) kind: Kind,
+    /// Empty for the whole cluster.
+    pub(super) namespace: String,
+    labels: String,
+    fields: String,
+}
+
+impl Scope {
+    pub(super) fn new(kind: Kind, selection: &Selection) -> Self {
+        let labels = match kind {
+            Kind::Service | Kind::EndpointSlice | Kind::Pod => selection.labels.clone(),
+            _ => String::new(),
+        };
+        let namespace = match &selection.namespace {
+            Some(namespace) if kind.namespaced() => namespace.clone(),
+            _ => String::new(),
+        };
+        let fields = match kind {
+            // Pods that have ended keep their address, which by then may be another's.
+            Kind::Pod => "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown".to_owned(),
+            // Most Secrets of a cluster are these, and none of them can be a certificate.
+            Kind::Secret => "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token".to_owned(),
+            _ => String::new(),
+        };
+        let scope = Self { kind, namespace, labels, fields };
+        match &selection.config_map {
+            Some(key) if kind == Kind::ConfigMap => scope.only(key),
+            _ => scope,
+        }
+    }
+
+    fn only(self, key: &Key) -> Self {
+        let fields = format!("metadata.name={}", key.name);
+        Self { namespace: key.namespace.to_string(), fields, ..self }
+    }
+
+    /// The resource as RBAC names it.
+    pub(super) fn resource(&self) -> String {
+        let (plural, group) = (self.kind.plural(), self.kind.group());
+        if group.is_empty() { plural.into() } else { format!("{plural}.{group}") }
+    }
+
+    /// One page of a list, or all of it.
+    pub(super) fn list(&self, way: Way, next: &str) -> String {
+        let mut query = self.begin();
+        if way == Way::Pages {
+            query.add("limit", &PAGE.to_string());
+        }
+        query.add("continue", next);
+        query.0
+    }
+
+    /// A watch from a version on, or, without one, from everything there is. The server ends it after so many seconds.
+    pub(super) fn watch(&self, since: Option<&str>, seconds: u64) -> String {
+        let mut query = self.begin();
+        query.add("watch", "true");
+        query.add("allowWatchBookmarks", "true");
+        query.add("timeoutSeconds", &seconds.to_string());
+        match since {
+            Some(since) => query.add("resourceVersion", since),
+            None => {
+                query.add("sendInitialEvents", "true");
+                query.add("resourceVersionMatch", "NotOlderThan");
+            }
+        }
+        query.0
+    }
+
+    fn begin(&self) -> Query {
+        let mut path = match self.kind.group() {
+            "" => "/api/v1".to_owned(),
+            group => format!("/apis/{group}/v1"),
+        };
+        if !self.namespace.is_empty() {
+            path = format!("{path}/namespaces/{}", utf8_percent_encode(&self.namespace, RESERVED));
+        }
+        let mut query = Query(format!("{path}/{}", self.kind.plural()));
+        query.add("labelSelector", &self.labels);
+        query.add("fieldSelector", &self.fields);
+        query
+    }
+}
+
+/// A path with a query that grows.
+struct Query(String);
+
+impl Query {
+    /// Adds a parameter that has a value.
+    fn add(&mut self, name: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        self.0.push(if self.0.contains('?') { '&' } else { '?' });
+        self.0.push_str(name);
+        self.0.push('=');
+        self.0.extend(utf8_percent_encode(value, RESERVED));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_asks_for_no_more_than_is_of_interest() {
+        let all = Selection::default();
+        let shop = Selection {
+            namespace: Some("shop".into()),
+            labels: "app in (web, db),tier=a".into(),
+            config_map: Some(Key::new("ingress", "settings")),
+        };
+        let labels = "labelSelector=app%20in%20%28web%2C%20db%29%2Ctier%3Da";
+        let running = "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed%2Cstatus.phase%21%3DUnknown";
+        let secrets =
+            "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1%2Ctype%21%3Dkubernetes.io%2Fservice-account-token";
+        let rows = [
+            (Kind::Namespace, &all, "/api/v1/namespaces".to_owned()),
+            (Kind::Namespace, &shop, "/api/v1/namespaces".to_owned()),
+            (Kind::Service, &all, "/api/v1/services".to_owned()),
+            (Kind::Service, &shop, format!("/api/v1/namespaces/shop/services?{labels}")),
+            (Kind::EndpointSlice, &all, "/apis/discovery.k8s.io/v1/endpointslices".to_owned()),
+            (Kind::Pod, &all, format!("/api/v1/pods?{running}")),
+            (Kind::Pod, &shop, format!("/api/v1/namespaces/shop/pods?{labels}&{running}")),
+            (Kind::Ingress, &shop, "/apis/networking.k8s.io/v1/namespaces/shop/ingresses".to_owned()),
+            (Kind::IngressClass, &shop, "/apis/networking.k8s.io/v1/ingressclasses".to_owned()),
+            (Kind::Secret, &all, format!("/api/v1/secrets?{secrets}")),
+            (Kind::ConfigMap, &all, "/api/v1/configmaps".to_owned()),
+            (
+                Kind::ConfigMap,
+                &shop,
+                "/api/v1/namespaces/ingress/configmaps?fieldSelector=metadata.name%3Dsettings".to_owned(),
+            ),
+        ];
+        for (kind, selection, path) in rows {
+            assert_eq!(Scope::new(kind, selection).list(Way::Whole, ""), path);
+        }
+    }
+
+    #[test]
+    fn lists_and_watches_ask_as_the_api_wants_it() {
+        let scope = Scope::new(Kind::Service, &Selection::default());
+        let rows = [
+            (scope.list(Way::Pages, ""), "?limit=500"),
+            (scope.list(Way::Pages, "a+b="), "?limit=500&continue=a%2Bb%3D"),
+            (
+                scope.watch(Some("7"), 300),
+                "?watch=true&allowWatchBookmarks=true&timeoutSeconds=300&resourceVersion=7",
+            ),
+            (
+                scope.watch(None, 300),
+                "?watch=true&allowWatchBookmarks=true&timeoutSeconds=300&sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+            ),
+        ];
+        for (path, query) in rows {
+            assert_eq!(path, format!("/api/v1/services{query}"));
+        }
+    }
+}
