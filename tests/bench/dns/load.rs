@@ -11,9 +11,9 @@ use crate::round::Tally;
 
 const LANES: usize = 8;
 /// Questions under way per socket: together they keep a server busy without overflowing its buffer.
-const WINDOW: usize = 32;
+const WINDOW: usize = 16;
 /// Longer than any answer takes on loopback: what is missing then is lost.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sockets to one server.
 pub(crate) struct Load {
