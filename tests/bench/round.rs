@@ -41,12 +41,12 @@ impl Samples {
 
     /// CPU microseconds per answer, if there were any answers.
     pub(crate) fn micros(&self) -> Option<f64> {
-        median(&self.micros)
+        quantile(&self.micros, 0.5)
     }
 
     /// Answers per second.
     pub(crate) fn rate(&self) -> Option<f64> {
-        median(&self.rates)
+        quantile(&self.rates, 0.5)
     }
 
     /// The cheapest and the dearest round.
@@ -56,9 +56,10 @@ impl Samples {
     }
 }
 
-/// The middle value; of two middles the lower.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
+/// The value that this share of all values does not exceed.
+pub(crate) fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len().checked_sub(1)? / 2).copied()
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
 }

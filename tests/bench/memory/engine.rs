@@ -1,0 +1,62 @@
+//! The DNS servers that watch an API server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::memory::cluster::{Cluster, DNS};
+use crate::place::{Place, find, portolan, write};
+use crate::process::Process;
+use crate::server::Server;
+
+/// A server, and how to start it on the control plane.
+pub(crate) struct Engine {
+    pub(crate) name: &'static str,
+    pub(crate) start: fn(&Place, &Cluster) -> Result<Server, String>,
+}
+
+pub(crate) const ENGINES: &[Engine] =
+    &[Engine { name: "CoreDNS", start: coredns }, Engine { name: "Portolan", start: start_portolan }];
+
+fn coredns(place: &Place, cluster: &Cluster) -> Result<Server, String> {
+    let program = find("coredns", "COREDNS")
+        .ok_or("no coredns in PATH or COREDNS (go build github.com/coredns/coredns@v1.15.0 makes one)")?;
+    start(place, "coredns-large", Command::new(program), cluster.kubeconfig())
+}
+
+fn start_portolan(place: &Place, cluster: &Cluster) -> Result<Server, String> {
+    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
+    let mut command = Command::new(program);
+    command.arg("dns");
+    start(place, "portolan-large", command, cluster.kubeconfig())
+}
+
+fn start(place: &Place, name: &str, mut command: Command, kubeconfig: PathBuf) -> Result<Server, String> {
+    let folder = place.folder(name)?;
+    let file = folder.join("Corefile");
+    write(&file, &corefile(&kubeconfig))?;
+    command.arg("-conf").arg(file);
+    let process = Process::start(&mut command, place.server, &folder)?;
+    Ok(Server { process, address: DNS.parse().map_err(|_| format!("{DNS}: wanted an address"))? })
+}
+
+/// kubeadm's, without `forward` and `loop`: there is nobody to forward to; and without `cache`, which would hide changes.
+fn corefile(kubeconfig: &Path) -> String {
+    format!(
+        ".:53 {{
+    errors
+    health 127.0.0.1:8080
+    ready 127.0.0.1:8181
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        kubeconfig {}
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }}
+    prometheus 127.0.0.1:9153
+    reload
+    loadbalance
+}}
+",
+        kubeconfig.display()
+    )
+}
