@@ -70,14 +70,23 @@ pub(crate) fn free_port() -> Result<u16, String> {
     Err("no port is free for UDP and TCP".to_owned())
 }
 
-/// A program by name: where the variable says, in `PATH`, or where Debian keeps servers.
+/// What to do where `find` has no `coredns`.
+pub(crate) const NO_COREDNS: &str = "no coredns in PATH, in COREDNS or in ~/.cache/portolan/peers; \
+    in a module that requires github.com/coredns/coredns v1.15.0, `go build -o ~/.cache/portolan/peers/ \
+    github.com/coredns/coredns` makes it";
+
+/// A program by name: where the variable says, in `PATH`, where Debian keeps servers, or in the cache of peers that were
+/// built from source.
 pub(crate) fn find(program: &str, variable: &str) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Some(PathBuf::from(path));
     }
+    let home = || std::env::var("HOME").map(|home| format!("{home}/.cache"));
+    let cache = std::env::var("XDG_CACHE_HOME").or_else(|_| home()).unwrap_or_default();
     let path = std::env::var("PATH").unwrap_or_default();
-    let folders = path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]);
-    folders.map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+    let folders = path.split(':').map(PathBuf::from);
+    let more = ["/usr/sbin".into(), "/usr/local/sbin".into(), Path::new(&cache).join("portolan/peers")];
+    folders.chain(more).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// The `portolan` that was built beside this program, or the one `PORTOLAN` names.

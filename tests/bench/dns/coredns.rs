@@ -4,14 +4,13 @@
 use std::process::Command;
 
 use crate::dns::names::Names;
-use crate::place::{Place, find, free_port, write};
+use crate::place::{NO_COREDNS, Place, find, free_port, write};
 use crate::process::Process;
 use crate::server::Server;
 
 /// Starts `coredns` with one processor.
 pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
-    let program = find("coredns", "COREDNS")
-        .ok_or("no coredns in PATH or COREDNS (go build github.com/coredns/coredns@v1.15.0 makes one)")?;
+    let program = find("coredns", "COREDNS").ok_or(NO_COREDNS)?;
     let (folder, port) = (place.folder("coredns")?, free_port()?);
     let (health, ready, metrics) = (free_port()?, free_port()?, free_port()?);
     let zone = folder.join("cluster.local.zone");

@@ -24,6 +24,9 @@ pub(crate) const DNS: &str = "127.0.0.1:53";
 const CHANGING: &str = "changing";
 const NAMESPACE: &str = "team-0";
 
+/// For creating.
+const CONNECTIONS: usize = 8;
+
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,12 +40,12 @@ impl Cluster {
     /// Starts it and creates all objects, which takes a minute.
     pub(crate) fn start(binary: &Path, folder: &Path) -> Self {
         let plane = ControlPlane::start(binary, folder);
-        let namespaces: Vec<Value> = (0..SERVICES.div_ceil(PER_NAMESPACE)).map(namespace).collect();
-        plane.api.create_all(&namespaces);
-        plane.api.create_all(&(0..SERVICES).map(service).collect::<Vec<_>>());
-        plane.api.create_all(&(0..SERVICES).map(slice).collect::<Vec<_>>());
-        plane.api.create_all(&[headless(CHANGING, NAMESPACE)]);
-        plane.api.create_all(&[endpoints(CHANGING, NAMESPACE, &["10.244.0.1".to_owned()])]);
+        let create = |objects: &[Value]| plane.api.create_all(objects, CONNECTIONS);
+        create(&(0..SERVICES.div_ceil(PER_NAMESPACE)).map(namespace).collect::<Vec<_>>());
+        create(&(0..SERVICES).map(service).collect::<Vec<_>>());
+        create(&(0..SERVICES).map(slice).collect::<Vec<_>>());
+        create(&[headless(CHANGING, NAMESPACE)]);
+        create(&[endpoints(CHANGING, NAMESPACE, &["10.244.0.1".to_owned()])]);
         let socket = UdpSocket::bind("127.0.0.1:0").expect("the network of this run is empty");
         socket.set_read_timeout(Some(Duration::from_millis(500))).expect("it is not zero");
         Self { plane, socket }
@@ -155,7 +158,7 @@ fn namespace(number: usize) -> Value {
 
 fn service(number: usize) -> Value {
     let (name, namespace) = (format!("svc-{number}"), team(number));
-    if number % HEADLESS == 0 {
+    if number.is_multiple_of(HEADLESS) {
         return headless(&name, &namespace);
     }
     json!({

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::memory::cluster::{Cluster, DNS};
-use crate::place::{Place, find, portolan, write};
+use crate::place::{NO_COREDNS, Place, find, portolan, write};
 use crate::process::Process;
 use crate::server::Server;
 
@@ -18,8 +18,7 @@ pub(crate) const ENGINES: &[Engine] =
     &[Engine { name: "CoreDNS", start: coredns }, Engine { name: "Portolan", start: start_portolan }];
 
 fn coredns(place: &Place, cluster: &Cluster) -> Result<Server, String> {
-    let program = find("coredns", "COREDNS")
-        .ok_or("no coredns in PATH or COREDNS (go build github.com/coredns/coredns@v1.15.0 makes one)")?;
+    let program = find("coredns", "COREDNS").ok_or(NO_COREDNS)?;
     start(place, "coredns-large", Command::new(program), cluster.kubeconfig())
 }
 
