@@ -5,11 +5,11 @@
 //! implementation over the file system is [`Disk`].
 
 mod address;
-mod duration;
 mod env;
 mod loader;
 mod near;
 mod place;
+pub mod value;
 
 mod disk;
 mod error;

@@ -133,7 +133,7 @@ impl Parser<'_> {
     fn server_keys(&mut self, key: &Word) -> Vec<zone::ServerKey> {
         match zone::keys(key, &key.at, self.options.dns_port) {
             Ok(keys) => {
-                if keys.iter().any(|key| key.zone.contains([':', ',', '/'])) {
+                if keys.iter().any(|key| key.zone.contains([':', ',', '/', '{', '}'])) {
                     let what = format!("'{key}' is taken for a name as it stands");
                     self.input.warn(&key.at, what);
                 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address::HostPort;
-use crate::duration;
 use crate::error::Error;
 use crate::place::Place;
+use crate::value;
 use crate::zone;
 
 /// A word, its quotes removed and its variables filled in. Reads as a `str`.
@@ -35,7 +35,7 @@ impl Word {
 
     /// A duration in Go's form: `5s`, `1m30s`, `500ms`, `0`. Not negative.
     pub fn duration(&self) -> Result<Duration, Error> {
-        duration::parse(&self.text).map_err(|what| self.error(what, "a duration such as 30s, 1m30s or 500ms"))
+        value::duration(&self.text).map_err(|what| self.error(what, "a duration such as 30s, 1m30s or 500ms"))
     }
 
     /// A duration within bounds, which are told as `wanted` says when it is outside.

@@ -233,6 +233,7 @@ fn what_is_odd_and_loads_is_a_warning() {
         (". {\n cache {\n }\n", "1 this server block is never closed"),
         (". {\n log#a b\n}", "2 a comment glued to a word ends at the next blank; write a blank before '#'"),
         (".\n log \"a\n}", "2 this quote is never closed"),
+        (". {\n}\n}", "3 '}' is taken for a name as it stands"),
         ("http://a {\n}", "1 'http://a' is taken for a name as it stands"),
     ] {
         let warnings = parse(text, &[]).map(|corefile| corefile.warnings).expect(text);

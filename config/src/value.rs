@@ -1,4 +1,4 @@
-//! Go's duration syntax (package `time`, ParseDuration).
+//! Values in Go's syntax, which flags share with the Corefile.
 
 use std::time::Duration;
 
@@ -13,14 +13,11 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Reads a duration that is not negative. The error is what Go says.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+/// A duration as `time.ParseDuration` reads it, and not negative. The error is what Go says.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {text:?}");
-    if let Some(positive) = text.strip_prefix('-') {
-        parse(positive)?;
-        return Err(format!("negative duration {text:?}"));
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let positive = text.strip_prefix('-');
+    let mut rest = positive.or_else(|| text.strip_prefix('+')).unwrap_or(text);
     if rest == "0" {
         return Ok(Duration::ZERO);
     }
@@ -43,9 +40,13 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         total = sum.ok_or_else(invalid)?;
         rest = after;
         if rest.is_empty() {
-            return Ok(Duration::from_nanos(total));
+            break;
         }
     }
+    if positive.is_some() && total > 0 {
+        return Err(format!("negative duration {text:?}"));
+    }
+    Ok(Duration::from_nanos(total))
 }
 
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
@@ -69,6 +70,7 @@ mod tests {
         for (text, nanos) in [
             ("0", 0),
             ("+0", 0),
+            ("-0s", 0),
             ("5s", 5_000_000_000),
             ("30s", 30_000_000_000),
             ("1m30s", 90_000_000_000),
@@ -85,7 +87,7 @@ mod tests {
             ("9223372036854775807ns", i64::MAX as u64),
             ("0.3333333333333333333h", 1_199_999_999_999),
         ] {
-            assert_eq!(parse(text), Ok(Duration::from_nanos(nanos)), "{text}");
+            assert_eq!(duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
         for (text, what) in [
             ("", "time: invalid duration \"\""),
@@ -97,11 +99,12 @@ mod tests {
             ("s", "time: invalid duration \"s\""),
             ("5d", "time: unknown unit \"d\" in duration \"5d\""),
             ("1s5", "time: missing unit in duration \"1s5\""),
+            ("--5s", "time: invalid duration \"--5s\""),
             ("-5s", "negative duration \"-5s\""),
             ("9223372036854775808ns", "time: invalid duration \"9223372036854775808ns\""),
             ("99999999999999999999s", "time: invalid duration \"99999999999999999999s\""),
         ] {
-            assert_eq!(parse(text), Err(what.to_owned()), "{text}");
+            assert_eq!(duration(text), Err(what.to_owned()), "{text}");
         }
     }
 }
