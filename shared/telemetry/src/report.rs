@@ -23,15 +23,14 @@ pub struct Problem {
 }
 
 impl fmt::Display for Problem {
+    /// One line, whatever the object's author wrote: a value with line ends must not look like another line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [&self.kind, &self.key].into_iter().filter(|part| !part.is_empty());
-        let subject = parts.map(String::as_str).collect::<Vec<_>>().join(" ");
-        write!(f, "{subject}: ")?;
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.what)?;
-        if self.wanted.is_empty() { Ok(()) } else { write!(f, "; wanted {}", self.wanted) }
+        let Self { kind, key, field, what, wanted } = self;
+        let subject = if key.is_empty() { kind.clone() } else { format!("{kind} {key}") };
+        let wanted = if wanted.is_empty() { String::new() } else { format!("; wanted {wanted}") };
+        let parts = [&subject, field, what].into_iter().filter(|part| !part.is_empty());
+        let line = parts.map(String::as_str).collect::<Vec<_>>().join(": ") + &wanted;
+        line.chars().try_for_each(|ch| f.write_char(if ch.is_control() { ' ' } else { ch }))
     }
 }
 
@@ -164,6 +163,14 @@ mod tests {
         assert_eq!(listed, wanted);
         reports.replace("routes", []);
         assert_eq!(count("routes").as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn a_problem_is_one_line() {
+        let mut problem = problem("default/a", "bad regex \"(\nERROR all is lost\"");
+        problem.field.clear();
+        problem.wanted.clear();
+        assert_eq!(problem.to_string(), "Ingress default/a: bad regex \"( ERROR all is lost\"");
     }
 
     #[test]
