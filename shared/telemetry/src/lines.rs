@@ -120,7 +120,15 @@ impl Shared {
     }
 
     fn page(&self, column: usize) -> MutexGuard<'_, Vec<u8>> {
-        self.pages[column].0.lock().unwrap_or_else(PoisonError::into_inner)
+        let page = &self.pages[column].0;
+        page.lock().unwrap_or_else(|poisoned| {
+            // Somebody panicked amid a line: what there is of it goes.
+            page.clear_poison();
+            let mut lines = poisoned.into_inner();
+            let whole = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            lines.truncate(whole);
+            lines
+        })
     }
 
     fn due_in(&self, delay: Duration) {
@@ -138,8 +146,14 @@ impl Shared {
         loop {
             let closing = self.wait();
             for column in 0..self.pages.len() {
-                std::mem::swap(&mut *self.page(column), &mut spare);
-                if !spare.is_empty() && sink.write_all(&spare).and_then(|()| sink.flush()).is_err() {
+                let mut page = self.page(column);
+                // Threads that write nothing keep no buffer: those that do trade theirs with the spare one.
+                if page.is_empty() {
+                    continue;
+                }
+                std::mem::swap(&mut *page, &mut spare);
+                drop(page);
+                if sink.write_all(&spare).and_then(|()| sink.flush()).is_err() {
                     self.dropped.add(spare.iter().filter(|byte| **byte == b'\n').count() as u64);
                 }
                 spare.clear();
@@ -201,6 +215,21 @@ mod tests {
         let lines = Lines::new(Told(told), Counter::default());
         lines.line(|out| out.extend_from_slice(b"one"));
         assert_eq!(batches.recv_timeout(Duration::from_secs(10)).unwrap(), b"one\n");
+    }
+
+    #[test]
+    fn a_panic_amid_a_line_costs_that_line_only() {
+        let (told, batches) = mpsc::channel();
+        let lines = Lines::new(Told(told), Counter::default());
+        let broken = || {
+            lines.line(|out| {
+                out.extend_from_slice(b"half a ");
+                panic!("amid the line");
+            });
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(broken)).is_err());
+        lines.line(|out| out.extend_from_slice(b"whole"));
+        assert_eq!(batches.recv_timeout(Duration::from_secs(10)).unwrap(), b"whole\n");
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn a_line_allocates_nothing_once_the_buffers_have_grown() {
     let line =
         b"10.244.0.7:40210 - 1 \"A IN kubernetes.default.svc.cluster.local. udp 54 false 512\" NOERROR";
     let some = || (0..50).for_each(|_| lines.line(|out| out.extend_from_slice(line)));
-    // Two buffers take turns for each column; both have grown after a few batches.
+    // This thread's buffer and the spare one take turns; both have grown after a few batches.
     for _ in 0..6 {
         some();
         batches.recv().expect("the log is open");
