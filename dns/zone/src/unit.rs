@@ -30,7 +30,7 @@ pub(crate) struct Unit {
     pub(crate) v6: Box<[Ipv6Addr]>,
     /// One for each EndpointSlice, by name of the slice.
     pub(crate) groups: Box<[Group]>,
-    /// Hostnames and zones of the endpoints, each with its length before it.
+    /// Hostnames and zones of the endpoints in lower case, each with its length before it.
     texts: Box<[u8]>,
 }
 
@@ -152,15 +152,15 @@ impl Unit {
         }
     }
 
-    /// Whether the endpoint is called by this label. `address` is what the label means as an address with dashes.
+    /// Whether the endpoint is called by this label, which is in lower case. `address` is what the label means as an address with dashes.
     pub(crate) fn is_called(&self, endpoint: &Endpoint, label: &[u8], address: Option<IpAddr>) -> bool {
         match self.text(endpoint.name) {
-            Some(name) => name.eq_ignore_ascii_case(label),
+            Some(name) => name == label,
             None => address == Some(endpoint.address),
         }
     }
 
-    /// The topology zone of an endpoint, in lower case.
+    /// The topology zone of an endpoint.
     pub(crate) fn zone(&self, endpoint: &Endpoint) -> Option<&[u8]> {
         self.text(endpoint.zone)
     }
@@ -319,7 +319,7 @@ impl Builder<'_> {
                 let name = hostname.or(pod).and_then(label).and_then(|label| std::str::from_utf8(label).ok());
                 let zone = slice.zone_of(endpoint).filter(|_| options.zonal);
                 let name = name.map_or(NONE, |name| self.place(name));
-                let zone = zone.map_or(NONE, |zone| self.place(&zone.to_ascii_lowercase()));
+                let zone = zone.map_or(NONE, |zone| self.place(zone));
                 for address in &endpoint.addresses {
                     endpoints.push(self.endpoint(*address, name, zone));
                 }
@@ -341,9 +341,10 @@ impl Builder<'_> {
         Endpoint { address, name, zone, previous }
     }
 
-    /// Keeps a text once; one too long for a length byte is not kept.
+    /// Keeps a text once, in lower case; one too long for a length byte is not kept.
     fn place(&mut self, text: &str) -> u32 {
-        if let Some(at) = self.places.get(text) {
+        let text = text.to_ascii_lowercase();
+        if let Some(at) = self.places.get(text.as_str()) {
             return *at;
         }
         let Ok(len) = u8::try_from(text.len()) else { return NONE };

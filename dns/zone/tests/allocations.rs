@@ -1,0 +1,110 @@
+//! A query on the fast path allocates nothing: packet in, answer, packet out.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+#[allow(dead_code)]
+mod world;
+
+use dns_wire::{Name, Query, Reply};
+use dns_zone::{Pods, Verdict, ZoneOptions};
+use world::{options, zone};
+
+/// Counts what this thread allocates.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn an_answer_allocates_nothing() {
+    let zone = zone(
+        ZoneOptions { pods: Pods::Insecure, zonal: true, ..options() },
+        "
+        namespace n
+        service n/web 10.96.0.1,fd00::1 http/tcp/80
+        service n/heads None
+        slice n/heads-4 heads http/tcp/80 : 10.0.0.1=web-0@east 10.0.0.2=web-1@west 10.0.0.3
+        slice n/heads-6 heads http/tcp/80 : fd00::a=web-0@east fd00::b
+        service n/inside -> web.n.svc.cluster.local
+        service n/ext -> example.org
+        ",
+    );
+    let packets: Vec<(&str, u16, Vec<u8>, Verdict)> = [
+        ("web.n.svc.cluster.local", 1, Verdict::Answered),
+        ("WEB.N.svc.cluster.local", 28, Verdict::Answered),
+        ("inside.n.svc.cluster.local", 28, Verdict::Answered),
+        ("web.n.svc.cluster.local", 16, Verdict::Answered),
+        ("nope.n.svc.cluster.local", 1, Verdict::NameError),
+        ("web.n.svc.cluster.local.n.svc.cluster.local", 28, Verdict::NameError),
+        ("heads.n.svc.cluster.local", 1, Verdict::Answered),
+        ("web-0.heads.n.svc.cluster.local", 1, Verdict::Answered),
+        ("10-0-0-3.heads.n.svc.cluster.local", 1, Verdict::Answered),
+        ("fd00--b.heads.n.svc.cluster.local", 28, Verdict::Answered),
+        ("_http._tcp.web.n.svc.cluster.local", 33, Verdict::Answered),
+        ("_http._tcp.heads.n.svc.cluster.local", 33, Verdict::Answered),
+        ("_http._tcp.HEADS.n.svc.cluster.local", 33, Verdict::Answered),
+        ("east.pin._zone.heads.n.svc.cluster.local", 1, Verdict::Answered),
+        ("1.0.96.10.in-addr.arpa", 12, Verdict::Answered),
+        ("1.0.0.10.in-addr.arpa", 12, Verdict::Answered),
+        ("9.9.9.9.in-addr.arpa", 12, Verdict::NameError),
+        ("1-2-3-4.n.pod.cluster.local", 1, Verdict::Answered),
+        ("inside.n.svc.cluster.local", 1, Verdict::Answered),
+        ("ext.n.svc.cluster.local", 1, Verdict::Chase),
+        ("cluster.local", 6, Verdict::Answered),
+        ("dns-version.cluster.local", 16, Verdict::Answered),
+        ("example.org", 1, Verdict::NotMine),
+    ]
+    .into_iter()
+    .map(|(name, qtype, verdict)| (name, qtype, packet(name, qtype), verdict))
+    .collect();
+    let (mut query, mut reply, mut out) = (Query::default(), Reply::default(), vec![0; 4096]);
+    for round in 0..3 {
+        for (name, qtype, packet, verdict) in &packets {
+            let before = COUNT.get();
+            let taken = query.parse(packet);
+            let got = zone.answer(&query, &[], &mut reply);
+            let length = reply.encode(&query, query.udp_limit(), &mut out);
+            let count = COUNT.get() - before;
+            assert_eq!((taken, got), (Ok(()), *verdict), "{name} {qtype}");
+            assert!(length > 12, "{name} {qtype}");
+            // The first rounds let the buffers grow.
+            assert!(round < 2 || count == 0, "{name} {qtype}: {count} allocations");
+        }
+    }
+}
+
+/// The query as a client sends it, with EDNS and a cookie.
+fn packet(name: &str, qtype: u16) -> Vec<u8> {
+    let name: Name = name.parse().expect(name);
+    let mut packet = vec![0; 512];
+    let length = Query::new(7, &name, qtype).encode(7, &mut packet);
+    packet.truncate(length);
+    packet[11] = 1;
+    packet.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x0812345678");
+    packet
+}

@@ -1,0 +1,933 @@
+//! Names and what they answer, in the words of zone files: the rows of the Kubernetes DNS specification 1.1.0 and what
+//! CoreDNS's `kubernetes` plugin does beyond it (reference §1, §2.2 to §2.5).
+
+#[allow(dead_code)]
+mod world;
+
+use cluster::{Event, Kind};
+use dns_zone::{Pods, Verdict, ZoneOptions};
+use world::{ask, check, events, options, unsynced, zone};
+
+const CLUSTER: &str = "
+    namespace shop stage=prod
+    namespace kube-system
+    service shop/web 10.96.0.1 http/tcp/80 https/tcp/443
+    service shop/unnamed 10.96.0.2 /tcp/8080
+    service shop/dual 10.96.0.3,fd00:96::3 http/tcp/80
+    service shop/six fd00:96::6 http/tcp/80
+    service shop/dns 10.96.0.10 dns/udp/53 dns-tcp/tcp/53
+    service shop/portless 10.96.0.11
+    service shop/pending 0 http/tcp/80
+    slice shop/web-1 web http/tcp/8080 : 10.244.0.1 10.244.0.9=named !10.244.0.66
+
+    service shop/heads None
+    slice shop/heads-1 heads http/tcp/80 : 172.0.0.2 172.0.0.3 !172.0.0.66
+    slice shop/heads-2 heads http/tcp/80 : 5678:abcd::1 2001:db8::
+    slice shop/heads-3 heads http/tcp/80 : 172.0.0.4=dup-name 172.0.0.5=Dup-Name
+    service shop/bare None
+    slice shop/bare-1 bare : 172.0.0.20
+    service shop/state None
+    slice shop/state-4 state peer/tcp/7000 /tcp/7001 : 10.244.1.1=state-0 10.244.1.2=state-1
+    slice shop/state-6 state peer/tcp/7000 /tcp/7001 : fd00:244::1=state-0 fd00:244::2=state-1
+    service shop/waiting None
+    slice shop/waiting-1 waiting http/tcp/80 : !172.0.0.77
+    service shop/nothing None
+    slice shop/orphan-1 orphan http/tcp/80 : 172.0.0.99
+    service shop/shared None
+    slice shop/shared-1 shared http/tcp/80 : 172.0.0.2
+    slice shop/shared-2 shared http/tcp/80 : 172.0.0.2
+
+    service shop/ext -> Example.org
+    service shop/inside -> web.shop.svc.cluster.local
+    service shop/twice -> inside.shop.svc.cluster.local
+    service shop/outside -> ext.shop.svc.cluster.local
+    service shop/self -> self.shop.svc.cluster.local
+    service shop/below -> a.below.shop.svc.cluster.local
+    service shop/ping -> pong.shop.svc.cluster.local
+    service shop/pong -> ping.shop.svc.cluster.local
+    service shop/lost -> gone.shop.svc.cluster.local
+    service shop/address -> 10.0.0.1
+    service shop/noname -> a..b
+    service shop/topod -> 10-1-2-3.shop.pod.cluster.local
+
+    service hidden/web 10.96.1.1 http/tcp/80
+    slice hidden/web-1 web http/tcp/80 : 10.244.9.9
+
+    service kube-system/kube-dns 10.96.0.53 dns/udp/53
+    slice kube-system/kube-dns-1 kube-dns dns/udp/53 : 10.244.5.1 10.244.5.2
+    pod shop/web-0 10.244.0.1 fd00:244::a
+    pod shop/odd 2001:db8::
+    pod hidden/p 10.244.9.9
+";
+
+#[test]
+fn services_with_cluster_ips_answer() {
+    check(
+        &zone(options(), CLUSTER),
+        &[],
+        "
+web.shop.svc.cluster.local A NoError
+    web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+web.shop.svc.cluster.local AAAA NoError
+    ! SOA
+dual.shop.svc.cluster.local A NoError
+    dual.shop.svc.cluster.local. 5 IN A 10.96.0.3
+dual.shop.svc.cluster.local AAAA NoError
+    dual.shop.svc.cluster.local. 5 IN AAAA fd00:96::3
+six.shop.svc.cluster.local A NoError
+    ! SOA
+six.shop.svc.cluster.local AAAA NoError
+    six.shop.svc.cluster.local. 5 IN AAAA fd00:96::6
+pending.shop.svc.cluster.local A NoError
+    ! SOA
+pending.shop.svc.cluster.local SRV NoError
+    ! SOA
+_http._tcp.web.shop.svc.cluster.local A NoError
+    _http._tcp.web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+http.tcp.web.shop.svc.cluster.local A NoError
+    http.tcp.web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+_nope._tcp.web.shop.svc.cluster.local A NXDomain
+    ! SOA
+_http._udp.web.shop.svc.cluster.local A NXDomain
+    ! SOA
+_.web.shop.svc.cluster.local A NXDomain
+    ! SOA
+*.shop.svc.cluster.local A NXDomain
+    ! SOA
+any.shop.svc.cluster.local A NXDomain
+    ! SOA
+",
+    );
+}
+
+#[test]
+fn ports_of_services_with_cluster_ips_answer() {
+    check(
+        &zone(options(), CLUSTER),
+        &[],
+        "
+_http._tcp.web.shop.svc.cluster.local SRV NoError
+    _http._tcp.web.shop.svc.cluster.local. 5 IN SRV 0 100 80 web.shop.svc.cluster.local.
+    + web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+web.shop.svc.cluster.local SRV NoError
+    web.shop.svc.cluster.local. 5 IN SRV 0 50 80 web.shop.svc.cluster.local.
+    web.shop.svc.cluster.local. 5 IN SRV 0 50 443 web.shop.svc.cluster.local.
+    + web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+unnamed.shop.svc.cluster.local SRV NoError
+    unnamed.shop.svc.cluster.local. 5 IN SRV 0 100 8080 unnamed.shop.svc.cluster.local.
+    + unnamed.shop.svc.cluster.local. 5 IN A 10.96.0.2
+_http._tcp.dual.shop.svc.cluster.local SRV NoError
+    _http._tcp.dual.shop.svc.cluster.local. 5 IN SRV 0 50 80 dual.shop.svc.cluster.local.
+    + dual.shop.svc.cluster.local. 5 IN A 10.96.0.3
+    + dual.shop.svc.cluster.local. 5 IN AAAA fd00:96::3
+dns.shop.svc.cluster.local SRV NoError
+    dns.shop.svc.cluster.local. 5 IN SRV 0 50 53 dns.shop.svc.cluster.local.
+    + dns.shop.svc.cluster.local. 5 IN A 10.96.0.10
+_dns._udp.dns.shop.svc.cluster.local SRV NoError
+    _dns._udp.dns.shop.svc.cluster.local. 5 IN SRV 0 100 53 dns.shop.svc.cluster.local.
+    + dns.shop.svc.cluster.local. 5 IN A 10.96.0.10
+_dns._tcp.dns.shop.svc.cluster.local SRV NXDomain
+    ! SOA
+portless.shop.svc.cluster.local A NoError
+    portless.shop.svc.cluster.local. 5 IN A 10.96.0.11
+portless.shop.svc.cluster.local SRV NoError
+    ! SOA
+_http._tcp.portless.shop.svc.cluster.local SRV NXDomain
+    ! SOA
+_._tcp.web.shop.svc.cluster.local SRV NoError
+    _._tcp.web.shop.svc.cluster.local. 5 IN SRV 0 50 80 web.shop.svc.cluster.local.
+    _._tcp.web.shop.svc.cluster.local. 5 IN SRV 0 50 443 web.shop.svc.cluster.local.
+    + web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+",
+    );
+}
+
+#[test]
+fn headless_services_answer_with_their_ready_endpoints() {
+    check(
+        &zone(options(), CLUSTER),
+        &[],
+        "
+heads.shop.svc.cluster.local A NoError
+    heads.shop.svc.cluster.local. 5 IN A 172.0.0.2
+    heads.shop.svc.cluster.local. 5 IN A 172.0.0.3
+    heads.shop.svc.cluster.local. 5 IN A 172.0.0.4
+    heads.shop.svc.cluster.local. 5 IN A 172.0.0.5
+heads.shop.svc.cluster.local AAAA NoError
+    heads.shop.svc.cluster.local. 5 IN AAAA 5678:abcd::1
+    heads.shop.svc.cluster.local. 5 IN AAAA 2001:db8::
+bare.shop.svc.cluster.local A NoError
+    bare.shop.svc.cluster.local. 5 IN A 172.0.0.20
+bare.shop.svc.cluster.local AAAA NoError
+    ! SOA
+shared.shop.svc.cluster.local A NoError
+    shared.shop.svc.cluster.local. 5 IN A 172.0.0.2
+_http._tcp.heads.shop.svc.cluster.local A NoError
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN A 172.0.0.2
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN A 172.0.0.3
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN A 172.0.0.4
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN A 172.0.0.5
+_nope._tcp.heads.shop.svc.cluster.local A NXDomain
+    ! SOA
+_http._tcp.bare.shop.svc.cluster.local A NXDomain
+    ! SOA
+waiting.shop.svc.cluster.local A NXDomain
+    ! SOA
+waiting.shop.svc.cluster.local SRV NXDomain
+    ! SOA
+nothing.shop.svc.cluster.local TXT NXDomain
+    ! SOA
+orphan.shop.svc.cluster.local A NXDomain
+    ! SOA
+172-0-0-99.orphan.shop.svc.cluster.local A NXDomain
+    ! SOA
+",
+    );
+}
+
+#[test]
+fn endpoints_have_names() {
+    check(
+        &zone(options(), CLUSTER),
+        &[],
+        "
+172-0-0-2.heads.shop.svc.cluster.local A NoError
+    172-0-0-2.heads.shop.svc.cluster.local. 5 IN A 172.0.0.2
+172-0-0-2.heads.shop.svc.cluster.local AAAA NoError
+    ! SOA
+5678-abcd--1.heads.shop.svc.cluster.local AAAA NoError
+    5678-abcd--1.heads.shop.svc.cluster.local. 5 IN AAAA 5678:abcd::1
+5678-ABCD--1.heads.shop.svc.cluster.local AAAA NoError
+    5678-ABCD--1.heads.shop.svc.cluster.local. 5 IN AAAA 5678:abcd::1
+2001-db8--0.heads.shop.svc.cluster.local AAAA NoError
+    2001-db8--0.heads.shop.svc.cluster.local. 5 IN AAAA 2001:db8::
+2001-db8--.heads.shop.svc.cluster.local AAAA NXDomain
+    ! SOA
+dup-name.heads.shop.svc.cluster.local A NoError
+    dup-name.heads.shop.svc.cluster.local. 5 IN A 172.0.0.4
+    dup-name.heads.shop.svc.cluster.local. 5 IN A 172.0.0.5
+172-0-0-4.heads.shop.svc.cluster.local A NXDomain
+    ! SOA
+172-0-0-66.heads.shop.svc.cluster.local A NXDomain
+    ! SOA
+bogus.heads.shop.svc.cluster.local A NXDomain
+    ! SOA
+172-0-0-20.bare.shop.svc.cluster.local A NoError
+    172-0-0-20.bare.shop.svc.cluster.local. 5 IN A 172.0.0.20
+10-244-0-1.web.shop.svc.cluster.local A NoError
+    10-244-0-1.web.shop.svc.cluster.local. 5 IN A 10.244.0.1
+named.web.shop.svc.cluster.local A NoError
+    named.web.shop.svc.cluster.local. 5 IN A 10.244.0.9
+10-244-0-9.web.shop.svc.cluster.local A NXDomain
+    ! SOA
+10-244-0-66.web.shop.svc.cluster.local A NXDomain
+    ! SOA
+state-0.state.shop.svc.cluster.local A NoError
+    state-0.state.shop.svc.cluster.local. 5 IN A 10.244.1.1
+state-0.state.shop.svc.cluster.local AAAA NoError
+    state-0.state.shop.svc.cluster.local. 5 IN AAAA fd00:244::1
+named.web.shop.svc.cluster.local SRV NoError
+    named.web.shop.svc.cluster.local. 5 IN SRV 0 100 8080 named.web.shop.svc.cluster.local.
+    + named.web.shop.svc.cluster.local. 5 IN A 10.244.0.9
+a.b.c.web.shop.svc.cluster.local A NXDomain
+    ! SOA
+",
+    );
+}
+
+#[test]
+fn ports_of_headless_services_answer_with_endpoints() {
+    check(
+        &zone(options(), CLUSTER),
+        &[],
+        "
+_http._tcp.heads.shop.svc.cluster.local SRV NoError
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN SRV 0 16 80 172-0-0-2.heads.shop.svc.cluster.local.
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN SRV 0 16 80 172-0-0-3.heads.shop.svc.cluster.local.
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN SRV 0 16 80 5678-abcd--1.heads.shop.svc.cluster.local.
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN SRV 0 16 80 2001-db8--0.heads.shop.svc.cluster.local.
+    _http._tcp.heads.shop.svc.cluster.local. 5 IN SRV 0 16 80 dup-name.heads.shop.svc.cluster.local.
+    + 172-0-0-2.heads.shop.svc.cluster.local. 5 IN A 172.0.0.2
+    + 172-0-0-3.heads.shop.svc.cluster.local. 5 IN A 172.0.0.3
+    + 5678-abcd--1.heads.shop.svc.cluster.local. 5 IN AAAA 5678:abcd::1
+    + 2001-db8--0.heads.shop.svc.cluster.local. 5 IN AAAA 2001:db8::
+    + dup-name.heads.shop.svc.cluster.local. 5 IN A 172.0.0.4
+    + dup-name.heads.shop.svc.cluster.local. 5 IN A 172.0.0.5
+_peer._tcp.state.shop.svc.cluster.local SRV NoError
+    _peer._tcp.state.shop.svc.cluster.local. 5 IN SRV 0 25 7000 state-0.state.shop.svc.cluster.local.
+    _peer._tcp.state.shop.svc.cluster.local. 5 IN SRV 0 25 7000 state-1.state.shop.svc.cluster.local.
+    + state-0.state.shop.svc.cluster.local. 5 IN A 10.244.1.1
+    + state-1.state.shop.svc.cluster.local. 5 IN A 10.244.1.2
+    + state-0.state.shop.svc.cluster.local. 5 IN AAAA fd00:244::1
+    + state-1.state.shop.svc.cluster.local. 5 IN AAAA fd00:244::2
+state.shop.svc.cluster.local SRV NoError
+    state.shop.svc.cluster.local. 5 IN SRV 0 12 7000 state-0.state.shop.svc.cluster.local.
+    state.shop.svc.cluster.local. 5 IN SRV 0 12 7001 state-0.state.shop.svc.cluster.local.
+    state.shop.svc.cluster.local. 5 IN SRV 0 12 7000 state-1.state.shop.svc.cluster.local.
+    state.shop.svc.cluster.local. 5 IN SRV 0 12 7001 state-1.state.shop.svc.cluster.local.
+    + state-0.state.shop.svc.cluster.local. 5 IN A 10.244.1.1
+    + state-1.state.shop.svc.cluster.local. 5 IN A 10.244.1.2
+    + state-0.state.shop.svc.cluster.local. 5 IN AAAA fd00:244::1
+    + state-1.state.shop.svc.cluster.local. 5 IN AAAA fd00:244::2
+shared.shop.svc.cluster.local SRV NoError
+    shared.shop.svc.cluster.local. 5 IN SRV 0 50 80 172-0-0-2.shared.shop.svc.cluster.local.
+    + 172-0-0-2.shared.shop.svc.cluster.local. 5 IN A 172.0.0.2
+bare.shop.svc.cluster.local SRV NoError
+    ! SOA
+_peer._udp.state.shop.svc.cluster.local SRV NXDomain
+    ! SOA
+",
+    );
+}
+
+#[test]
+fn external_names_are_aliases() {
+    let zone = zone(ZoneOptions { pods: Pods::Insecure, ..options() }, CLUSTER);
+    check(
+        &zone,
+        &[],
+        "
+ext.shop.svc.cluster.local CNAME NoError
+    ext.shop.svc.cluster.local. 5 IN CNAME Example.org.
+ext.shop.svc.cluster.local A NoError
+    ext.shop.svc.cluster.local. 5 IN CNAME Example.org.
+ext.shop.svc.cluster.local AAAA NoError
+    ext.shop.svc.cluster.local. 5 IN CNAME Example.org.
+ext.shop.svc.cluster.local SRV NoError
+    ! SOA
+ext.shop.svc.cluster.local TXT NoError
+    ! SOA
+endpoint.ext.shop.svc.cluster.local CNAME NXDomain
+    ! SOA
+_http._tcp.ext.shop.svc.cluster.local SRV NXDomain
+    ! SOA
+inside.shop.svc.cluster.local A NoError
+    inside.shop.svc.cluster.local. 5 IN CNAME web.shop.svc.cluster.local.
+    web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+inside.shop.svc.cluster.local AAAA NoError
+    ! SOA
+twice.shop.svc.cluster.local A NoError
+    twice.shop.svc.cluster.local. 5 IN CNAME inside.shop.svc.cluster.local.
+    inside.shop.svc.cluster.local. 5 IN CNAME web.shop.svc.cluster.local.
+    web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+outside.shop.svc.cluster.local A NoError
+    outside.shop.svc.cluster.local. 5 IN CNAME ext.shop.svc.cluster.local.
+    ext.shop.svc.cluster.local. 5 IN CNAME Example.org.
+topod.shop.svc.cluster.local A NoError
+    topod.shop.svc.cluster.local. 5 IN CNAME 10-1-2-3.shop.pod.cluster.local.
+    10-1-2-3.shop.pod.cluster.local. 5 IN A 10.1.2.3
+self.shop.svc.cluster.local A NoError
+    ! SOA
+self.shop.svc.cluster.local CNAME NoError
+    self.shop.svc.cluster.local. 5 IN CNAME self.shop.svc.cluster.local.
+below.shop.svc.cluster.local A NoError
+    ! SOA
+ping.shop.svc.cluster.local A NoError
+    ! SOA
+lost.shop.svc.cluster.local A NoError
+    ! SOA
+address.shop.svc.cluster.local A NXDomain
+    ! SOA
+noname.shop.svc.cluster.local CNAME NXDomain
+    ! SOA
+",
+    );
+    for (name, rtype, verdict) in [
+        ("ext.shop.svc.cluster.local", "A", Verdict::Chase),
+        ("ext.shop.svc.cluster.local", "AAAA", Verdict::Chase),
+        ("ext.shop.svc.cluster.local", "CNAME", Verdict::Answered),
+        ("ext.shop.svc.cluster.local", "HTTPS", Verdict::Answered),
+        ("outside.shop.svc.cluster.local", "A", Verdict::Chase),
+        ("inside.shop.svc.cluster.local", "A", Verdict::Answered),
+        ("ping.shop.svc.cluster.local", "A", Verdict::Answered),
+    ] {
+        assert_eq!(ask(&zone, &[], name, rtype).0, verdict, "{name} {rtype}");
+    }
+}
+
+#[test]
+fn chains_of_external_names_end() {
+    let chain = |links: usize| {
+        let mut text = "namespace n\nservice n/web 10.96.0.1 http/tcp/80\n".to_owned();
+        for i in 1..=links {
+            let next = if i == links { "web".to_owned() } else { format!("s{}", i + 1) };
+            text += &format!("service n/s{i} -> {next}.n.svc.cluster.local\n");
+        }
+        ask(&zone(options(), &text), &[], "s1.n.svc.cluster.local", "A").1.len()
+    };
+    assert_eq!(chain(1), 1 + 1 + 1);
+    assert_eq!(chain(11), 1 + 11 + 1, "CoreDNS follows ten more after the first");
+    assert_eq!(chain(12), 1 + 1, "NODATA");
+}
+
+#[test]
+fn addresses_have_names() {
+    check(&zone(options(), CLUSTER), &[], "
+1.0.96.10.in-addr.arpa PTR NoError
+    1.0.96.10.in-addr.arpa. 5 IN PTR web.shop.svc.cluster.local.
+3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.0.d.f.ip6.arpa PTR NoError
+    3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.0.d.f.ip6.arpa. 5 IN PTR dual.shop.svc.cluster.local.
+1.0.244.10.in-addr.arpa PTR NoError
+    1.0.244.10.in-addr.arpa. 5 IN PTR 10-244-0-1.web.shop.svc.cluster.local.
+1.1.244.10.in-addr.arpa PTR NoError
+    1.1.244.10.in-addr.arpa. 5 IN PTR state-0.state.shop.svc.cluster.local.
+99.0.0.172.in-addr.arpa PTR NoError
+    99.0.0.172.in-addr.arpa. 5 IN PTR 172-0-0-99.orphan.shop.svc.cluster.local.
+9.9.244.10.in-addr.arpa PTR NoError
+    9.9.244.10.in-addr.arpa. 5 IN PTR 10-244-9-9.web.hidden.svc.cluster.local.
+66.0.0.172.in-addr.arpa PTR NXDomain
+    ! in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+0.96.10.in-addr.arpa PTR NXDomain
+    ! in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+1.0.96.10.in-addr.arpa A NXDomain
+    ! in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+1.0.96.10.in-addr.arpa SOA NoError
+    ! in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+in-addr.arpa PTR NoError
+    ! in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+in-addr.arpa SOA NoError
+    in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+web.shop.svc.cluster.local PTR NoError
+    ! SOA
+nope.shop.svc.cluster.local PTR NXDomain
+    ! SOA
+");
+    let (_, mut lines) = ask(&zone(options(), CLUSTER), &[], "2.0.0.172.in-addr.arpa", "PTR");
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "2.0.0.172.in-addr.arpa. 5 IN PTR 172-0-0-2.heads.shop.svc.cluster.local.",
+            "2.0.0.172.in-addr.arpa. 5 IN PTR 172-0-0-2.shared.shop.svc.cluster.local.",
+            "NoError",
+        ],
+        "two Services share the address, one of them in two slices"
+    );
+}
+
+#[test]
+fn names_exist_by_levels() {
+    check(
+        &zone(options(), CLUSTER),
+        &[],
+        "
+cluster.local A NoError
+    ! SOA
+cluster.local SRV NoError
+    ! SOA
+cluster.local TXT NoError
+    ! SOA
+svc.cluster.local A NoError
+    ! SOA
+pod.cluster.local A NoError
+    ! SOA
+shop.svc.cluster.local A NoError
+    ! SOA
+shop.svc.cluster.local NS NoError
+    ! SOA
+shop.pod.cluster.local A NXDomain
+    ! SOA
+nope.svc.cluster.local A NXDomain
+    ! SOA
+nope.svc.cluster.local NS NXDomain
+    ! SOA
+hidden.svc.cluster.local A NXDomain
+    ! SOA
+web.hidden.svc.cluster.local A NXDomain
+    ! SOA
+foo.cluster.local NS NXDomain
+    ! SOA
+shop.foo.cluster.local A NXDomain
+    ! SOA
+web.shop.svc.cluster.local TXT NoError
+    ! SOA
+web.shop.svc.cluster.local MX NoError
+    ! SOA
+web.shop.svc.cluster.local CNAME NoError
+    ! SOA
+web.shop.svc.cluster.local HTTPS NoError
+    ! SOA
+web.shop.svc.cluster.local ANY NoError
+    ! SOA
+nope.shop.svc.cluster.local TXT NXDomain
+    ! SOA
+nope.shop.svc.cluster.local ANY NXDomain
+    ! SOA
+nope.shop.svc.cluster.local TYPE65280 NXDomain
+    ! SOA
+web.shop.svc.cluster.local SOA NoError
+    ! SOA
+nope.shop.svc.cluster.local SOA NoError
+    ! SOA
+dns-version.cluster.local TXT NoError
+    dns-version.cluster.local. 28800 IN TXT 1.1.0
+dns-version.cluster.local A NXDomain
+    ! SOA
+a.dns-version.cluster.local TXT NXDomain
+    ! SOA
+",
+    );
+}
+
+#[test]
+fn what_is_not_here_is_said_so() {
+    let zone = zone(options(), CLUSTER);
+    for (name, rtype, verdict, rcode) in [
+        ("example.org", "A", Verdict::NotMine, "NoError"),
+        ("mycluster.local", "A", Verdict::NotMine, "NoError"),
+        (".", "A", Verdict::NotMine, "NoError"),
+        ("cluster.local", "AXFR", Verdict::Refused, "Refused"),
+        ("web.shop.svc.cluster.local", "TYPE251", Verdict::Refused, "Refused"),
+        ("nope.shop.svc.cluster.local", "A", Verdict::NameError, "NXDomain"),
+        ("web.shop.svc.cluster.local", "AAAA", Verdict::Answered, "NoError"),
+    ] {
+        let (got, lines) = ask(&zone, &[], name, rtype);
+        assert_eq!((got, lines[0].as_str()), (verdict, rcode), "{name} {rtype}");
+    }
+}
+
+#[test]
+fn the_zone_repeats_the_letters_of_the_query() {
+    check(
+        &zone(options(), CLUSTER),
+        &["10.244.5.1".parse().unwrap()],
+        "
+WEB.Shop.SVC.Cluster.Local A NoError
+    WEB.Shop.SVC.Cluster.Local. 5 IN A 10.96.0.1
+_HTTP._tcp.WEB.shop.svc.CLUSTER.local SRV NoError
+    _HTTP._tcp.WEB.shop.svc.CLUSTER.local. 5 IN SRV 0 100 80 web.shop.svc.CLUSTER.local.
+    + web.shop.svc.CLUSTER.local. 5 IN A 10.96.0.1
+_http._tcp.bare2.shop.svc.Cluster.local SRV NXDomain
+    ! Cluster.local. 5 IN SOA ns.dns.Cluster.local. hostmaster.Cluster.local. 1499347823 7200 1800 86400 5
+Cluster.LOCAL NS NoError
+    Cluster.LOCAL. 5 IN NS kube-dns.kube-system.svc.Cluster.LOCAL.
+    + kube-dns.kube-system.svc.Cluster.LOCAL. 5 IN A 10.96.0.53
+1.0.96.10.IN-addr.arpa PTR NoError
+    1.0.96.10.IN-addr.arpa. 5 IN PTR web.shop.svc.cluster.local.
+",
+    );
+}
+
+#[test]
+fn the_apex_knows_its_servers() {
+    let own =
+        |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<std::net::IpAddr>>();
+    let found = zone(options(), CLUSTER);
+    check(
+        &found,
+        &own(&["127.0.0.1", "10.244.5.1", "10.244.5.2"]),
+        "
+cluster.local SOA NoError
+    cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1499347823 7200 1800 86400 5
+cluster.local NS NoError
+    cluster.local. 5 IN NS kube-dns.kube-system.svc.cluster.local.
+    + kube-dns.kube-system.svc.cluster.local. 5 IN A 10.96.0.53
+ns.dns.cluster.local A NoError
+    ns.dns.cluster.local. 5 IN A 10.96.0.53
+ns.dns.cluster.local AAAA NoError
+    ! SOA
+ns.dns.cluster.local SRV NoError
+    ! SOA
+dns.cluster.local A NXDomain
+    ! SOA
+x.ns.dns.cluster.local A NXDomain
+    ! SOA
+",
+    );
+    check(
+        &found,
+        &own(&["192.0.2.1", "2001:db8::53", "::1"]),
+        "
+cluster.local NS NoError
+    cluster.local. 5 IN NS ns.dns.cluster.local.
+    + ns.dns.cluster.local. 5 IN A 192.0.2.1
+    + ns.dns.cluster.local. 5 IN AAAA 2001:db8::53
+ns.dns.cluster.local A NoError
+    ns.dns.cluster.local. 5 IN A 192.0.2.1
+ns.dns.cluster.local AAAA NoError
+    ns.dns.cluster.local. 5 IN AAAA 2001:db8::53
+",
+    );
+    check(
+        &found,
+        &own(&["172.0.0.3"]),
+        "
+cluster.local NS NoError
+    cluster.local. 5 IN NS 172-0-0-2.heads.shop.svc.cluster.local.
+    cluster.local. 5 IN NS 172-0-0-3.heads.shop.svc.cluster.local.
+    + 172-0-0-2.heads.shop.svc.cluster.local. 5 IN A 172.0.0.2
+    + 172-0-0-3.heads.shop.svc.cluster.local. 5 IN A 172.0.0.3
+",
+    );
+    check(
+        &found,
+        &[],
+        "
+cluster.local NS NoError
+    ! SOA
+ns.dns.cluster.local A NoError
+    ! SOA
+",
+    );
+}
+
+#[test]
+fn pods_are_disabled_insecure_or_verified() {
+    check(
+        &zone(options(), CLUSTER),
+        &[],
+        "
+pod.cluster.local A NoError
+    ! SOA
+shop.pod.cluster.local A NXDomain
+    ! SOA
+10-244-0-1.shop.pod.cluster.local A NXDomain
+    ! SOA
+",
+    );
+    check(
+        &zone(ZoneOptions { pods: Pods::Insecure, ..options() }, CLUSTER),
+        &[],
+        "
+pod.cluster.local A NoError
+    ! SOA
+shop.pod.cluster.local A NoError
+    ! SOA
+nope.pod.cluster.local A NXDomain
+    ! SOA
+10-1-2-3.shop.pod.cluster.local A NoError
+    10-1-2-3.shop.pod.cluster.local. 5 IN A 10.1.2.3
+10-1-2-3.shop.pod.cluster.local AAAA NoError
+    ! SOA
+x.10-1-2-3.shop.pod.cluster.local A NoError
+    x.10-1-2-3.shop.pod.cluster.local. 5 IN A 10.1.2.3
+x.y.10-1-2-3.shop.pod.cluster.local A NoError
+    x.y.10-1-2-3.shop.pod.cluster.local. 5 IN A 10.1.2.3
+x.y.z.10-1-2-3.shop.pod.cluster.local A NXDomain
+    ! SOA
+10-1-2-3.shop.pod.cluster.local SRV NoError
+    10-1-2-3.shop.pod.cluster.local. 5 IN SRV 0 100 0 10-1-2-3.shop.pod.cluster.local.
+    + 10-1-2-3.shop.pod.cluster.local. 5 IN A 10.1.2.3
+5678-abcd--1.shop.pod.cluster.local AAAA NoError
+    5678-abcd--1.shop.pod.cluster.local. 5 IN AAAA 5678:abcd::1
+10-1-2-3.nope.pod.cluster.local A NXDomain
+    ! SOA
+10-1-2.shop.pod.cluster.local A NXDomain
+    ! SOA
+10-1-2-300.shop.pod.cluster.local A NXDomain
+    ! SOA
+blah.shop.pod.cluster.local A NXDomain
+    ! SOA
+",
+    );
+    check(
+        &zone(ZoneOptions { pods: Pods::Verified, ..options() }, CLUSTER),
+        &[],
+        "
+shop.pod.cluster.local A NoError
+    ! SOA
+10-244-0-1.shop.pod.cluster.local A NoError
+    10-244-0-1.shop.pod.cluster.local. 5 IN A 10.244.0.1
+fd00-244--a.shop.pod.cluster.local AAAA NoError
+    fd00-244--a.shop.pod.cluster.local. 5 IN AAAA fd00:244::a
+fd00-244-0--a.shop.pod.cluster.local AAAA NXDomain
+    ! SOA
+2001-db8--.shop.pod.cluster.local AAAA NoError
+    2001-db8--.shop.pod.cluster.local. 5 IN AAAA 2001:db8::
+2001-db8--0.shop.pod.cluster.local AAAA NXDomain
+    ! SOA
+10-244-0-2.shop.pod.cluster.local A NXDomain
+    ! SOA
+10-244-0-1.kube-system.pod.cluster.local A NXDomain
+    ! SOA
+10-244-9-9.hidden.pod.cluster.local A NXDomain
+    ! SOA
+",
+    );
+}
+
+#[test]
+fn endpoints_may_be_called_like_their_pods() {
+    let cluster = format!(
+        "
+        namespace n
+        service n/web None
+        slice n/web-1 web http/tcp/80 : 10.0.0.1~web-a 10.0.0.2=host~web-b 10.0.0.3 10.0.0.4~{}
+    ",
+        "x".repeat(64)
+    );
+    check(
+        &zone(ZoneOptions { endpoint_pod_names: true, ..options() }, &cluster),
+        &[],
+        "
+web-a.web.n.svc.cluster.local A NoError
+    web-a.web.n.svc.cluster.local. 5 IN A 10.0.0.1
+10-0-0-1.web.n.svc.cluster.local A NXDomain
+    ! SOA
+host.web.n.svc.cluster.local A NoError
+    host.web.n.svc.cluster.local. 5 IN A 10.0.0.2
+web-b.web.n.svc.cluster.local A NXDomain
+    ! SOA
+10-0-0-3.web.n.svc.cluster.local A NoError
+    10-0-0-3.web.n.svc.cluster.local. 5 IN A 10.0.0.3
+10-0-0-4.web.n.svc.cluster.local A NoError
+    10-0-0-4.web.n.svc.cluster.local. 5 IN A 10.0.0.4
+1.0.0.10.in-addr.arpa PTR NoError
+    1.0.0.10.in-addr.arpa. 5 IN PTR web-a.web.n.svc.cluster.local.
+",
+    );
+}
+
+#[test]
+fn only_some_namespaces_may_exist() {
+    let named = ZoneOptions { namespaces: vec!["shop".into()], ..options() };
+    check(
+        &zone(named, CLUSTER),
+        &[],
+        "
+web.shop.svc.cluster.local A NoError
+    web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+kube-dns.kube-system.svc.cluster.local A NXDomain
+    ! SOA
+kube-system.svc.cluster.local A NXDomain
+    ! SOA
+53.0.96.10.in-addr.arpa PTR NXDomain
+    ! in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+1.5.244.10.in-addr.arpa PTR NXDomain
+    ! in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+",
+    );
+    let labelled = ZoneOptions { namespace_labels: "stage in (prod)".parse().unwrap(), ..options() };
+    check(
+        &zone(labelled, CLUSTER),
+        &[],
+        "
+web.shop.svc.cluster.local A NoError
+    web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+kube-dns.kube-system.svc.cluster.local A NXDomain
+    ! SOA
+53.0.96.10.in-addr.arpa PTR NoError
+    53.0.96.10.in-addr.arpa. 5 IN PTR kube-dns.kube-system.svc.cluster.local.
+",
+    );
+}
+
+#[test]
+fn services_without_endpoints_may_be_ignored() {
+    let cluster = "
+        namespace n
+        service n/full 10.96.0.1 http/tcp/80
+        slice n/full-1 full http/tcp/80 : 10.0.0.1
+        service n/unready 10.96.0.2 http/tcp/80
+        slice n/unready-1 unready http/tcp/80 : !10.0.0.2
+        service n/ext -> full.n.svc.cluster.local
+    ";
+    check(
+        &zone(ZoneOptions { ignore_empty_service: true, ..options() }, cluster),
+        &[],
+        "
+full.n.svc.cluster.local A NoError
+    full.n.svc.cluster.local. 5 IN A 10.96.0.1
+unready.n.svc.cluster.local A NXDomain
+    ! SOA
+unready.n.svc.cluster.local SRV NXDomain
+    ! SOA
+ext.n.svc.cluster.local A NoError
+    ext.n.svc.cluster.local. 5 IN CNAME full.n.svc.cluster.local.
+    full.n.svc.cluster.local. 5 IN A 10.96.0.1
+",
+    );
+    check(
+        &zone(options(), cluster),
+        &[],
+        "
+unready.n.svc.cluster.local A NoError
+    unready.n.svc.cluster.local. 5 IN A 10.96.0.2
+",
+    );
+}
+
+#[test]
+fn endpoints_may_be_left_out() {
+    check(
+        &zone(ZoneOptions { endpoints: false, ..options() }, CLUSTER),
+        &[],
+        "
+web.shop.svc.cluster.local A NoError
+    web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+heads.shop.svc.cluster.local A NXDomain
+    ! SOA
+10-244-0-1.web.shop.svc.cluster.local A NXDomain
+    ! SOA
+1.0.244.10.in-addr.arpa PTR NXDomain
+    ! in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1499347823 7200 1800 86400 5
+",
+    );
+}
+
+#[test]
+fn the_ttl_is_what_was_asked_for() {
+    for (ttl, of_soa) in [(0, 0), (30, 30), (3600, 300)] {
+        check(&zone(ZoneOptions { ttl, ..options() }, CLUSTER), &[], &format!("
+web.shop.svc.cluster.local A NoError
+    web.shop.svc.cluster.local. {ttl} IN A 10.96.0.1
+ext.shop.svc.cluster.local CNAME NoError
+    ext.shop.svc.cluster.local. {ttl} IN CNAME Example.org.
+nope.shop.svc.cluster.local A NXDomain
+    ! cluster.local. {of_soa} IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1499347823 7200 1800 86400 {ttl}
+dns-version.cluster.local TXT NoError
+    dns-version.cluster.local. 28800 IN TXT 1.1.0
+"));
+    }
+}
+
+#[test]
+fn endpoints_may_be_asked_for_by_topology_zone() {
+    let cluster = "
+        namespace n
+        service n/heads None
+        slice n/heads-1 heads http/tcp/80 : 172.0.0.1@us-west-2a 172.0.0.2@US-west-2b 172.0.0.3@us-west-2b 172.0.0.4@dotted.zone
+        service n/empty None
+        service n/web 10.96.0.1 http/tcp/80
+        service n/ext -> heads.n.svc.cluster.local
+    ";
+    check(
+        &zone(ZoneOptions { zonal: true, ..options() }, cluster),
+        &[],
+        "
+us-west-2a.pin._zone.heads.n.svc.cluster.local A NoError
+    us-west-2a.pin._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.1
+US-West-2B.pin._zone.heads.n.svc.cluster.local A NoError
+    US-West-2B.pin._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.2
+    US-West-2B.pin._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.3
+dotted.zone.pin._zone.heads.n.svc.cluster.local A NoError
+    dotted.zone.pin._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.4
+dotted.pin._zone.heads.n.svc.cluster.local A NoError
+    ! SOA
+us-west-2c.pin._zone.heads.n.svc.cluster.local A NoError
+    ! SOA
+us-west-2c.pin._zone.heads.n.svc.cluster.local TXT NoError
+    ! SOA
+us-west-2a.pin._zone.empty.n.svc.cluster.local A NoError
+    ! SOA
+us-west-2a.prefer._zone.empty.n.svc.cluster.local A NoError
+    ! SOA
+us-west-2a.prefer._zone.heads.n.svc.cluster.local A NoError
+    us-west-2a.prefer._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.1
+us-west-2c.prefer._zone.heads.n.svc.cluster.local A NoError
+    us-west-2c.prefer._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.1
+    us-west-2c.prefer._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.2
+    us-west-2c.prefer._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.3
+    us-west-2c.prefer._zone.heads.n.svc.cluster.local. 5 IN A 172.0.0.4
+us-west-2b.pin._zone.heads.n.svc.cluster.local SRV NoError
+    us-west-2b.pin._zone.heads.n.svc.cluster.local. 5 IN SRV 0 50 80 172-0-0-2.heads.n.svc.cluster.local.
+    us-west-2b.pin._zone.heads.n.svc.cluster.local. 5 IN SRV 0 50 80 172-0-0-3.heads.n.svc.cluster.local.
+    + 172-0-0-2.heads.n.svc.cluster.local. 5 IN A 172.0.0.2
+    + 172-0-0-3.heads.n.svc.cluster.local. 5 IN A 172.0.0.3
+us-west-2a.florp._zone.heads.n.svc.cluster.local A NXDomain
+    ! SOA
+us-west-2a.pin._zone.web.n.svc.cluster.local A NXDomain
+    ! SOA
+us-west-2a.pin._zone.ext.n.svc.cluster.local A NXDomain
+    ! SOA
+us-west-2a.pin._zone.ghost.n.svc.cluster.local A NXDomain
+    ! SOA
+pin._zone.heads.n.svc.cluster.local A NXDomain
+    ! SOA
+",
+    );
+    check(
+        &zone(options(), cluster),
+        &[],
+        "
+us-west-2a.pin._zone.heads.n.svc.cluster.local A NXDomain
+    ! SOA
+",
+    );
+}
+
+#[test]
+fn before_the_lists_are_complete_no_name_is_denied() {
+    let lists = |kinds: &[Kind]| kinds.iter().copied().map(Event::Synced).collect::<Vec<_>>();
+    let verified = ZoneOptions { pods: Pods::Verified, ..options() };
+    let without_endpoints = ZoneOptions { endpoints: false, ..options() };
+    use Kind::{EndpointSlice, Namespace, Pod, Service};
+    for (what, options, complete, verdict) in [
+        ("nothing", options(), &[][..], Verdict::NotSynced),
+        ("no namespaces", options(), &[Service, EndpointSlice], Verdict::NotSynced),
+        ("no slices", options(), &[Service, Namespace], Verdict::NotSynced),
+        ("all", options(), &[Service, EndpointSlice, Namespace], Verdict::NameError),
+        ("no pods", verified.clone(), &[Service, EndpointSlice, Namespace], Verdict::NotSynced),
+        ("pods, too", verified, &[Service, EndpointSlice, Namespace, Pod], Verdict::NameError),
+        ("no slices needed", without_endpoints, &[Service, Namespace], Verdict::NameError),
+    ] {
+        let zone = unsynced(options, events(CLUSTER).into_iter().chain(lists(complete)));
+        assert_eq!(zone.synced(), verdict == Verdict::NameError, "{what}");
+        let (got, lines) = ask(&zone, &[], "nope.shop.svc.cluster.local", "A");
+        let rcode = if verdict == Verdict::NameError { "NXDomain" } else { "ServFail" };
+        assert_eq!((got, lines[0].as_str(), lines.len()), (verdict, rcode, 2), "{what}: with the SOA");
+        let (got, _) = ask(&zone, &[], "9.9.9.9.in-addr.arpa", "PTR");
+        assert_eq!(got, verdict, "{what}: PTR");
+        let (got, lines) = ask(&zone, &[], "web.shop.svc.cluster.local", "A");
+        assert_eq!((got, lines.len()), (Verdict::Answered, 2), "{what}: what is known is answered");
+        let (got, _) = ask(&zone, &[], "web.shop.svc.cluster.local", "AAAA");
+        assert_eq!(got, Verdict::Answered, "{what}: NODATA is not a name error");
+    }
+}
+
+#[test]
+fn the_longest_zone_answers() {
+    let zones = ["cluster.local", "shop.svc.cluster.local", "96.10.in-addr.arpa"];
+    let options = ZoneOptions::new(zones.iter().map(|zone| zone.parse().unwrap()).collect());
+    check(&zone(options, CLUSTER), &[], "
+web.shop.svc.cluster.local A NXDomain
+    ! shop.svc.cluster.local. 5 IN SOA ns.dns.shop.svc.cluster.local. hostmaster.shop.svc.cluster.local. 1499347823 7200 1800 86400 5
+web.shop.svc.shop.svc.cluster.local A NoError
+    web.shop.svc.shop.svc.cluster.local. 5 IN A 10.96.0.1
+kube-dns.kube-system.svc.cluster.local A NoError
+    kube-dns.kube-system.svc.cluster.local. 5 IN A 10.96.0.53
+1.0.96.10.in-addr.arpa PTR NoError
+    1.0.96.10.in-addr.arpa. 5 IN PTR web.shop.svc.cluster.local.
+");
+    let root = ZoneOptions::new(vec![dns_wire::Name::ROOT]);
+    check(
+        &zone(root, CLUSTER),
+        &[],
+        "
+web.shop.svc A NoError
+    web.shop.svc. 5 IN A 10.96.0.1
+_http._tcp.web.shop.svc SRV NoError
+    _http._tcp.web.shop.svc. 5 IN SRV 0 100 80 web.shop.svc.
+    + web.shop.svc. 5 IN A 10.96.0.1
+example.org A NXDomain
+    ! . 5 IN SOA ns.dns. hostmaster. 1499347823 7200 1800 86400 5
+. SOA NoError
+    . 5 IN SOA ns.dns. hostmaster. 1499347823 7200 1800 86400 5
+1.0.96.10.in-addr.arpa PTR NoError
+    1.0.96.10.in-addr.arpa. 5 IN PTR web.shop.svc.
+",
+    );
+}
+
+#[test]
+fn names_that_would_be_too_long_are_left_out() {
+    let label = "z".repeat(60);
+    let origin = [label.as_str(); 3].join(".");
+    let options = ZoneOptions::new(vec![origin.parse().unwrap(), "in-addr.arpa".parse().unwrap()]);
+    let long = "s".repeat(60);
+    let cluster = format!(
+        "
+        namespace n
+        service n/short 10.96.0.1 http/tcp/80
+        service n/{long} None
+        slice n/{long}-1 {long} http/tcp/80 : 10.0.0.1
+    "
+    );
+    let zone = zone(options, &cluster);
+    let (_, lines) = ask(&zone, &[], &format!("{long}.n.svc.{origin}"), "A");
+    assert_eq!(lines.len(), 2, "the service name fits: {lines:?}");
+    let (_, lines) = ask(&zone, &[], &format!("{long}.n.svc.{origin}"), "SRV");
+    assert!(lines.len() == 2 && lines[1].starts_with("! "), "the name of the endpoint does not: {lines:?}");
+    let (verdict, _) = ask(&zone, &[], "1.0.0.10.in-addr.arpa", "PTR");
+    assert_eq!(verdict, Verdict::NameError);
+}

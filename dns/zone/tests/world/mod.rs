@@ -1,0 +1,172 @@
+//! A cluster written in a few lines, and answers as text.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::*;
+use dns_wire::{Name, Query, Reply};
+use dns_zone::{Verdict, Zone, ZoneIndex, ZoneOptions};
+use hickory_proto::op::Message;
+use hickory_proto::rr::RecordType;
+
+/// Reads a cluster, one object a line:
+///
+/// ```text
+/// namespace shop stage=prod
+/// service   shop/web 10.96.0.1,fd00::1 http/tcp/80 dns/udp/53
+/// service   shop/heads None
+/// service   shop/ext -> example.org
+/// slice     shop/web-1 web http/tcp/8080 : 10.244.0.1 10.244.0.2=hostname 10.244.0.3~pod !10.244.0.4 10.244.0.5@zone
+/// pod       shop/web-0 10.244.0.1 fd00::1
+/// ```
+///
+/// `!` marks an endpoint that is not ready.
+pub(crate) fn events(text: &str) -> Vec<Event> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| Event::Apply(object(line).unwrap_or_else(|| panic!("{line:?}")))).collect()
+}
+
+fn object(line: &str) -> Option<Object> {
+    let mut words = line.split_whitespace();
+    let (kind, key) = (words.next()?, words.next()?);
+    let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+    let key = Key::new(namespace, name);
+    Some(match kind {
+        "namespace" => {
+            let labels = words.filter_map(|word| word.split_once('='));
+            let labels = labels.map(|(name, value)| (name.into(), value.into())).collect();
+            Object::Namespace(Arc::new(Namespace { key, labels }))
+        }
+        "service" => {
+            let kind = match words.next()? {
+                "None" => ServiceKind::Headless,
+                "->" => ServiceKind::ExternalName(words.next()?.into()),
+                ips => ServiceKind::ClusterIp(ips.split(',').filter_map(|ip| ip.parse().ok()).collect()),
+            };
+            let port = |(name, protocol, port): (Text, Protocol, u16)| ServicePort {
+                name,
+                protocol,
+                port,
+                target: Text::default(),
+            };
+            let ports = words.map(|word| port(self::port(word).expect(word))).collect();
+            Object::Service(Arc::new(Service { key, kind, ports }))
+        }
+        "slice" => {
+            let service = words.next()?.into();
+            let ports = words.by_ref().take_while(|word| *word != ":").map(|word| {
+                let (name, protocol, port) = port(word).expect(word);
+                EndpointPort { name, protocol, port }
+            });
+            let ports = ports.collect();
+            let mut zones = Vec::new();
+            let endpoints = words.map(|word| endpoint(word, &mut zones)).collect();
+            Object::EndpointSlice(Arc::new(EndpointSlice {
+                key,
+                service,
+                ports,
+                endpoints,
+                zones: zones.into(),
+            }))
+        }
+        "pod" => {
+            let addresses = words.map(|word| word.parse().expect(word)).collect();
+            Object::Pod(Arc::new(Pod { key, addresses }))
+        }
+        _ => return None,
+    })
+}
+
+fn port(word: &str) -> Option<(Text, Protocol, u16)> {
+    let mut parts = word.split('/');
+    let (name, protocol, number) = (parts.next()?, parts.next()?, parts.next()?);
+    let protocol = match protocol {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => Protocol::Sctp,
+    };
+    Some((name.into(), protocol, number.parse().ok()?))
+}
+
+fn endpoint(word: &str, zones: &mut Vec<Text>) -> Endpoint {
+    let (ready, word) = word.strip_prefix('!').map_or((true, word), |word| (false, word));
+    let (word, zone) = word.split_once('@').map_or((word, None), |(word, zone)| (word, Some(zone)));
+    let (word, pod) = word.split_once('~').map_or((word, None), |(word, pod)| (word, Some(pod)));
+    let (address, hostname) = word.split_once('=').map_or((word, None), |(word, name)| (word, Some(name)));
+    let zone = zone.map_or(0, |zone| {
+        zones.push(zone.into());
+        zones.len() as u8
+    });
+    let addresses = [address.parse().expect(word)].into_iter().collect();
+    Endpoint { addresses, ready, hostname: hostname.map(Into::into), pod: pod.map(Into::into), zone }
+}
+
+/// Options for `cluster.local` and all reverse zones.
+pub(crate) fn options() -> ZoneOptions {
+    let zones = ["cluster.local", "in-addr.arpa", "ip6.arpa"];
+    ZoneOptions::new(zones.iter().map(|zone| zone.parse().expect("a name")).collect())
+}
+
+/// The view of a cluster whose lists are complete. It last changed at 1499347823.
+pub(crate) fn zone(options: ZoneOptions, text: &str) -> Arc<Zone> {
+    let lists = [Kind::Namespace, Kind::Service, Kind::EndpointSlice, Kind::Pod].map(Event::Synced);
+    unsynced(options, events(text).into_iter().chain(lists))
+}
+
+/// The view after some events.
+pub(crate) fn unsynced(options: ZoneOptions, events: impl IntoIterator<Item = Event>) -> Arc<Zone> {
+    let mut cache = Cache::default();
+    let current = cache.project(ZoneIndex::new(options));
+    cache.apply(events, 1_499_347_823);
+    current.load_full()
+}
+
+/// Answers a query and reads the packet with somebody else's eyes.
+pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (Verdict, Vec<String>) {
+    let name: Name = name.parse().expect(name);
+    let number = match rtype.strip_prefix("TYPE") {
+        Some(number) => number.parse().expect(rtype),
+        None => rtype.parse::<RecordType>().expect(rtype).into(),
+    };
+    let query = Query::new(7, &name, number);
+    let mut reply = Reply::default();
+    let verdict = zone.answer(&query, own, &mut reply);
+    let mut packet = vec![0; 65535];
+    let length = reply.encode(&query, 65535, &mut packet);
+    let message = Message::from_vec(&packet[..length]).expect("others read it");
+    let expected = !matches!(verdict, Verdict::NotMine | Verdict::Refused);
+    assert_eq!(message.metadata.authoritative, expected, "AA of {name} {rtype}");
+    let mut lines = vec![format!("{:?}", message.metadata.response_code)];
+    lines.extend(message.answers.iter().map(ToString::to_string));
+    lines.extend(message.authorities.iter().map(|record| format!("! {record}")));
+    lines.extend(message.additionals.iter().map(|record| format!("+ {record}")));
+    (verdict, lines)
+}
+
+/// Holds a zone to a table: a line `name TYPE RCODE` and below it, indented, the records in zone file form, those of
+/// the authority section after `!` and of the additional section after `+`; `! SOA` is the SOA of `cluster.local`.
+pub(crate) fn check(zone: &Zone, own: &[IpAddr], table: &str) {
+    let lines: Vec<&str> = table.lines().filter(|line| !line.trim().is_empty()).collect();
+    let mut at = 0;
+    let mut wrong = String::new();
+    while at < lines.len() {
+        let head: Vec<&str> = lines[at].split_whitespace().collect();
+        let [name, rtype, rcode] = head[..] else { panic!("no case: {:?}", lines[at]) };
+        at += 1;
+        let mut expected = vec![rcode.to_owned()];
+        while at < lines.len() && lines[at].starts_with("    ") {
+            expected.push(lines[at].split_whitespace().collect::<Vec<_>>().join(" ").replace("! SOA", SOA));
+            at += 1;
+        }
+        let (_, got) = ask(zone, own, name, rtype);
+        let got: Vec<String> =
+            got.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        if got != expected {
+            wrong += &format!("{name} {rtype}\n  expected {expected:#?}\n  got {got:#?}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+const SOA: &str =
+    "! cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1499347823 7200 1800 86400 5";
