@@ -55,6 +55,11 @@ impl Feed {
         self.events.closed().await;
     }
 
+    /// How the source stands with a kind, as last reported.
+    pub fn status(&self, kind: Kind) -> Status {
+        self.statuses.borrow().get(kind).clone()
+    }
+
     /// Says how the source stands with a kind. True when that is news, and so worth a line in the log.
     pub fn report(&self, kind: Kind, status: Status) -> bool {
         self.statuses.send_if_modified(|statuses| statuses.set(kind, status))

@@ -48,7 +48,7 @@ impl Api {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 self.count("<error>");
-                return Err(Failure::Broken(chain(&error)));
+                return Err(broken(&error));
             }
             Err(_) => {
                 self.count("<error>");
@@ -86,7 +86,7 @@ impl Answer {
             match timeout(self.silence, self.body.frame()).await {
                 Err(_) => return Err(Failure::Silent(self.silence)),
                 Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => return Err(Failure::Broken(chain(&error))),
+                Ok(Some(Err(error))) => return Err(broken(&error)),
                 // Trailers carry nothing of ours.
                 Ok(Some(Ok(frame))) => {
                     if let Ok(piece) = frame.into_data() {
@@ -96,4 +96,12 @@ impl Answer {
             }
         }
     }
+}
+
+fn broken(error: &kube::Error) -> Failure {
+    Failure::Broken(match error {
+        // Most of what can happen to a connection comes wrapped in this, whose own text adds nothing.
+        kube::Error::Service(error) => chain(&**error),
+        error => chain(error),
+    })
 }

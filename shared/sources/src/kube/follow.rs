@@ -31,6 +31,9 @@ const PAGE_SILENCE: Duration = Duration::from_secs(30);
 /// A watch that ended sooner than this and brought nothing counts as a failure, or it would be asked for in a circle.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// A list is fresh for so long.
+const FRESH: Duration = Duration::from_secs(30);
+
 /// The scope of its reports.
 const REPORTS: &str = "kube";
 
@@ -41,11 +44,13 @@ pub(super) struct Follower {
     feed: Feed,
     reports: Reports,
     backoff: Backoff,
+    /// When the last list ended.
+    listed: Option<Instant>,
 }
 
 impl Follower {
     pub(super) fn new(api: Api, scope: Scope, feed: Feed, reports: Reports) -> Self {
-        Self { api, scope, feed, reports, backoff: Backoff::default() }
+        Self { api, scope, feed, reports, backoff: Backoff::default(), listed: None }
     }
 
     /// Ends when the writer does.
@@ -67,8 +72,12 @@ impl Follower {
                 tracing::debug!(kind = %self.scope.kind, "{failure}; trying {place:?}");
                 continue;
             }
-            self.tell(&failure, &place);
+            // A version expires while a server restarts; a list that expires as soon as it is there is another matter.
+            if failure == Failure::Expired && self.listed.is_some_and(|listed| listed.elapsed() > FRESH) {
+                self.backoff.reset();
+            }
             let pause = self.backoff.pause(failure.is_lasting(), failure.wait(), rand::random());
+            self.tell(&failure, &place);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.feed.stopped() => return Stopped,
@@ -78,7 +87,7 @@ impl Follower {
 
     /// A streaming list, which goes on as a watch.
     async fn stream(&mut self, place: &mut Place) -> Result<(), Failure> {
-        self.report(Status::Listing);
+        self.begin();
         let path = self.scope.watch(None, term());
         self.events(&path, None, Way::Stream, place).await
     }
@@ -103,9 +112,9 @@ impl Follower {
         let mut answer = self.api.get(path, SILENCE.mul_f64(0.8 + 0.4 * rand::random::<f64>())).await?;
         let mut listed = since.is_some();
         if listed {
-            self.well();
+            self.well("following again");
         } else {
-            self.send(Event::Restart(kind)).await?;
+            self.restart().await?;
         }
         let (mut lines, mut said, mut any) = (Lines::default(), Vec::new(), false);
         while let Some(piece) = answer.piece().await? {
@@ -122,8 +131,8 @@ impl Follower {
                 };
                 if synced && !listed {
                     self.send(Event::Synced(kind)).await?;
-                    self.well();
-                    listed = true;
+                    self.well("listed");
+                    (listed, self.listed) = (true, Some(Instant::now()));
                 }
                 // Before the list is complete its versions are those of single objects, in no order.
                 if listed && !version.is_empty() {
@@ -145,13 +154,13 @@ impl Follower {
     /// A list in pages, or in one. Its version is that of its first page.
     async fn list(&mut self, way: Way, place: &mut Place) -> Result<(), Failure> {
         let kind = self.scope.kind;
-        self.report(Status::Listing);
+        self.begin();
         let mut next = String::new();
         let mut restarted = false;
         loop {
             let mut answer = self.api.get(&self.scope.list(way, &next), PAGE_SILENCE).await?;
             if !std::mem::replace(&mut restarted, true) {
-                self.send(Event::Restart(kind)).await?;
+                self.restart().await?;
             }
             let (mut items, mut found) = (Items::default(), Vec::new());
             while let Some(piece) = answer.piece().await? {
@@ -163,8 +172,9 @@ impl Follower {
             let page = event::read_page(items.envelope())?;
             if page.next.is_empty() {
                 self.send(Event::Synced(kind)).await?;
-                self.well();
+                self.well("listed");
                 self.backoff.reset();
+                self.listed = Some(Instant::now());
                 // From here on pages will do again, should this have been a list in one piece.
                 *place = Place::Watch { since: page.version, again: Way::Pages };
                 return Ok(());
@@ -177,44 +187,69 @@ impl Follower {
         self.feed.send(event).await.map_err(|Stopped| Failure::Stopped)
     }
 
+    /// A list is asked for. While it fails, the failure is the status.
+    fn begin(&self) {
+        if !self.fails() {
+            self.report(Status::Listing);
+        }
+    }
+
+    /// The server has begun to answer with a list.
+    async fn restart(&self) -> Result<(), Failure> {
+        self.report(Status::Listing);
+        self.send(Event::Restart(self.scope.kind)).await
+    }
+
+    fn fails(&self) -> bool {
+        matches!(self.feed.status(self.scope.kind), Status::Retrying(_) | Status::Forbidden { .. })
+    }
+
     fn report(&self, status: Status) -> bool {
         self.feed.report(self.scope.kind, status)
     }
 
     /// The kind is complete and followed.
-    fn well(&self) {
+    fn well(&self, how: &str) {
         if self.report(Status::Synced) {
-            tracing::info!(kind = %self.scope.kind, server = self.api.host, "synced");
+            tracing::info!(kind = %self.scope.kind, server = self.api.host, "{how}");
         }
-        self.problems(None);
+        self.problem(None);
     }
 
-    /// Says what is wrong: once, while it stays the same.
+    /// Says what is wrong: once, while it goes on.
     fn tell(&self, failure: &Failure, place: &Place) {
-        let kind = self.scope.kind;
+        let (kind, server) = (self.scope.kind, &self.api.host);
         let verb = match place {
             Place::List(Way::Pages | Way::Whole) => "list",
             Place::List(Way::Stream) | Place::Watch { .. } => "watch",
         };
-        if failure.is_forbidden() {
+        // What could be read before is most likely forbidden because the server has just started: it is given a second
+        // chance before anybody is told to change roles.
+        if failure.is_forbidden() && (self.listed.is_none() || self.backoff.lasts()) {
             let resource = self.scope.resource();
-            self.problems(Some(Problem {
+            self.problem(Some(Problem {
                 kind: kind.name().into(),
                 key: String::new(),
                 field: verb.into(),
                 what: failure.to_string(),
                 wanted: format!("a role that may list and watch {resource}{}", self.place_of_role()),
             }));
-            self.report(Status::Forbidden {
-                verb,
-                resource: resource.into(),
-                namespace: self.scope.namespace.as_str().into(),
-            });
+            let (resource, namespace) = (resource.into(), self.scope.namespace.as_str().into());
+            self.report(Status::Forbidden { verb, resource, namespace });
+            return;
+        }
+        if *failure == Failure::Expired {
+            tracing::info!(%kind, server, "listing anew: {failure}");
+            return;
+        }
+        let went_on = self.fails();
+        if !self.report(Status::Retrying(Arc::from(failure.to_string()))) {
+            return;
+        }
+        if went_on {
+            tracing::debug!(%kind, server, "{verb} still fails: {failure}");
         } else {
-            self.problems(None);
-            if self.report(Status::Retrying(Arc::from(failure.to_string()))) {
-                tracing::warn!(%kind, server = self.api.host, "{verb} failed, trying again: {failure}");
-            }
+            tracing::warn!(%kind, server, "{verb} failed, trying again: {failure}");
         }
     }
 
@@ -225,7 +260,7 @@ impl Follower {
         }
     }
 
-    fn problems(&self, problem: Option<Problem>) {
+    fn problem(&self, problem: Option<Problem>) {
         self.reports.replace_object(REPORTS, self.scope.kind.name(), "", problem);
     }
 }
