@@ -108,6 +108,11 @@ impl Exchange {
         self.lowered.as_deref().unwrap_or(&self.authority[..self.host_len])
     }
 
+    /// The host as the client wrote it, without port and final dot.
+    pub fn host_as_sent(&self) -> &str {
+        &self.authority[..self.host_len]
+    }
+
     /// The normalised path.
     pub fn path(&self) -> &str {
         self.normal.as_deref().unwrap_or(self.request.uri.path())

@@ -23,10 +23,15 @@ pub mod affinity;
 pub mod canary;
 pub mod upstream;
 
+pub mod annotations;
+mod hsts;
+pub mod table;
+
 pub use class::CLASS_ANNOTATION;
 pub use exchange::{BadRequest, Exchange, Scheme};
 pub use filter::{Answer, Filter, Flow};
 pub use options::{Options, PoolKey};
 pub use pools::{Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Outcome, Problem};
+pub use table::{Found, Host, Route, Table, TableIndex};
 pub use upstream::{Choice, Draw, Endpoint, Pick, Target, Upstream};

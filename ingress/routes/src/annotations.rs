@@ -1,0 +1,122 @@
+//! The annotations: one file per family, and the order in which their filters run.
+
+mod affinity;
+mod app_root;
+mod canary;
+mod https;
+mod known;
+mod reader;
+mod redirect;
+mod rewrite;
+
+use std::sync::Arc;
+
+use cluster::Ingress;
+
+pub use self::known::{Fate, Known, LATER, OBSOLETE};
+pub use self::reader::Reader;
+pub use self::rewrite::Rewrite;
+use crate::affinity::Affinity;
+use crate::canary::Policy;
+use crate::filter::Filter;
+use crate::pattern::Patterns;
+use crate::problem::Problem;
+
+/// Annotations that belong together: how they are read and what they do to a request.
+pub struct Family {
+    /// One word for the reference docs.
+    pub name: &'static str,
+    /// What the family is for.
+    pub doc: &'static str,
+    /// Its annotations.
+    pub annotations: &'static [Annotation],
+    /// An example that uses each of them, `name: value` lines as they stand in a manifest, without the prefix.
+    pub syntax: &'static str,
+    /// Reads them.
+    pub read: fn(&mut Reader<'_>, &mut Settings),
+    /// The filter that a rule of such an Ingress gets.
+    pub filter: fn(&Settings, &Rule<'_>) -> Option<Box<dyn Filter>>,
+}
+
+/// An annotation that is honoured.
+pub struct Annotation {
+    /// Its name, without the prefix.
+    pub name: &'static str,
+    /// Its values.
+    pub values: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// What the annotations of an Ingress ask for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Why all of its routes answer 503: a guard that cannot be built.
+    pub denied: Option<String>,
+    /// `app-root`.
+    pub app_root: Option<String>,
+    /// `permanent-redirect` or `temporal-redirect`.
+    pub redirect: Option<redirect::Redirect>,
+    /// `rewrite-target`.
+    pub rewrite: Option<Arc<rewrite::Template>>,
+    /// `use-regex`.
+    pub use_regex: bool,
+    /// `ssl-redirect` and `force-ssl-redirect`.
+    pub https: https::Https,
+    /// `canary` and its conditions.
+    pub canary: Option<Policy>,
+    /// `affinity` and its cookie.
+    pub affinity: Option<Arc<Affinity>>,
+    /// `affinity-canary-behavior: legacy`.
+    pub legacy_canary_affinity: bool,
+}
+
+impl Settings {
+    /// What is left of them on the catch-all of a default backend: no redirects and no rewrites (§3.1).
+    pub(crate) fn of_default_backend(&self) -> Self {
+        Self {
+            app_root: None,
+            redirect: None,
+            rewrite: None,
+            use_regex: false,
+            https: https::Https::OFF,
+            ..self.clone()
+        }
+    }
+}
+
+/// A rule for which filters are made.
+pub struct Rule<'r> {
+    /// The path as written.
+    pub path: &'r str,
+    /// Compiles its pattern.
+    pub patterns: &'r Patterns,
+}
+
+/// Order is behaviour (reference §3.3): the filters of a route run from top to bottom.
+pub const FAMILIES: &[Family] =
+    &[app_root::FAMILY, redirect::FAMILY, rewrite::FAMILY, https::FAMILY, canary::FAMILY, affinity::FAMILY];
+
+/// Reads the annotations of an Ingress that begin with a prefix.
+pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<Problem>) {
+    let mut reader = Reader::new(ingress, prefix);
+    let mut settings = Settings::default();
+    for family in FAMILIES {
+        (family.read)(&mut reader, &mut settings);
+    }
+    known::check(&mut reader, &settings);
+    let (denied, problems) = reader.done();
+    settings.denied = denied;
+    (settings, problems)
+}
+
+/// The filters of a rule, in order. That of `app-root` belongs to the host.
+pub(crate) fn filters(settings: &Settings, rule: &Rule<'_>) -> Vec<Box<dyn Filter>> {
+    FAMILIES.iter().filter_map(|family| (family.filter)(settings, rule)).collect()
+}
+
+pub(crate) use self::app_root::AppRoot;
+
+fn no_filter(_: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
+    None
+}

@@ -1,0 +1,123 @@
+//! `canary` and its conditions: a part of the requests of another Ingress.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::{Annotation, Family, Reader, Settings, no_filter};
+use crate::canary::{HeaderRule, Policy};
+use crate::pattern::Pattern;
+use crate::problem::Outcome;
+
+pub(super) const FAMILY: Family = Family {
+    name: "canary",
+    doc: "Marks an Ingress as canary: it makes no host and no route of its own. Each of its paths doubles the rule of \
+          another Ingress with the same host, path and path type, and takes requests from it: header before cookie \
+          before weight. Everything but affinity comes from the other Ingress. Several canaries may double one rule.",
+    annotations: &[
+        Annotation { name: "canary", values: "true, false", doc: "Makes the Ingress a canary." },
+        Annotation {
+            name: "canary-by-header",
+            values: "a header name",
+            doc: "`always` in this header chooses the canary, `never` rules it out.",
+        },
+        Annotation {
+            name: "canary-by-header-value",
+            values: "text",
+            doc: "Exactly this value chooses the canary; `always` and `never` lose their meaning.",
+        },
+        Annotation {
+            name: "canary-by-header-pattern",
+            values: "a regular expression",
+            doc: "A value in which it is found chooses the canary; ignored next to a value.",
+        },
+        Annotation {
+            name: "canary-by-cookie",
+            values: "a cookie name",
+            doc: "`always` in this cookie chooses the canary, `never` rules it out.",
+        },
+        Annotation {
+            name: "canary-weight",
+            values: "a number; default 0",
+            doc: "Share of the remaining requests.",
+        },
+        Annotation {
+            name: "canary-weight-total",
+            values: "a number; default 100, and at least 100",
+            doc: "The scale of the share.",
+        },
+    ],
+    syntax: "canary: 'true'\n\
+             canary-by-header: X-Canary\n\
+             canary-by-header-value: teapot\n\
+             canary-by-header-pattern: ^(teapot|kettle)$\n\
+             canary-by-cookie: canary\n\
+             canary-weight: '5'\n\
+             canary-weight-total: '1000'",
+    read,
+    filter: no_filter,
+};
+
+fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+    // A canary by mistake takes too little, an Ingress that should have been one takes all: so a bad word means yes,
+    // without conditions of its own.
+    let is_canary = reader.value(
+        "canary",
+        "true or false; the Ingress makes no routes meanwhile",
+        Outcome::LeftOut,
+        super::reader::parse_bool,
+    );
+    let bad = is_canary.is_none() && reader.text("canary").is_some();
+    let policy = policy(reader);
+    if bad {
+        settings.canary = Some(Policy { header: None, cookie: None, weight: 0, ..policy });
+    } else if is_canary == Some(true) {
+        settings.canary = Some(policy);
+    } else if policy != NOTHING {
+        reader.problem(
+            "canary",
+            "is not true, so the other canary annotations do nothing".into(),
+            Outcome::Noted,
+        );
+    }
+}
+
+const NOTHING: Policy = Policy { header: None, value: HeaderRule::Word, cookie: None, weight: 0, total: 100 };
+
+fn policy(reader: &mut Reader<'_>) -> Policy {
+    let header = reader.value("canary-by-header", "a header name", Outcome::Default, |value| {
+        // nginx sees `-` and `_` in header names as one.
+        HeaderName::try_from(value.replace('_', "-")).ok()
+    });
+    let equals =
+        reader.value("canary-by-header-value", "text", Outcome::Default, |value| Some(value.to_owned()));
+    let weight = reader.number("canary-weight").unwrap_or(0);
+    let total = reader.number("canary-weight-total").unwrap_or(100);
+    Policy {
+        header,
+        value: equals.map_or_else(|| pattern(reader), HeaderRule::Equals),
+        cookie: reader.value("canary-by-cookie", "a cookie name", Outcome::Default, cookie_name),
+        weight: u32::try_from(weight.max(0)).unwrap_or(u32::MAX),
+        total: u32::try_from(total.max(100)).unwrap_or(u32::MAX),
+    }
+}
+
+fn pattern(reader: &mut Reader<'_>) -> HeaderRule {
+    let Some(text) = reader.text("canary-by-header-pattern") else { return HeaderRule::Word };
+    match Pattern::new(text, false) {
+        Ok(pattern) => HeaderRule::Matches(Arc::new(pattern)),
+        Err(error) => {
+            let what = format!(
+                "{text:?} is no regular expression ({error}); where the header is sent, the primary answers"
+            );
+            reader.problem("canary-by-header-pattern", what, Outcome::Noted);
+            HeaderRule::Broken
+        }
+    }
+}
+
+/// A token of RFC 6265 §4.1.1.
+pub(super) fn cookie_name(value: &str) -> Option<String> {
+    let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
+    (!value.is_empty() && value.bytes().all(token)).then(|| value.into())
+}

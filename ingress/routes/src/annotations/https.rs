@@ -1,0 +1,77 @@
+//! `ssl-redirect` and `force-ssl-redirect`: from http to https.
+
+use http::StatusCode;
+
+use super::{Annotation, Family, Reader, Rule, Settings};
+use crate::exchange::{Exchange, Scheme};
+use crate::filter::{Answer, Filter, Flow};
+
+pub(super) const FAMILY: Family = Family {
+    name: "https",
+    doc: "Sends plain http requests to https with 308, below the redirects of other annotations. Rules below \
+          /.well-known/acme-challenge are left alone, so that certificates can be obtained.",
+    annotations: &[
+        Annotation {
+            name: "ssl-redirect",
+            values: "true, false; default true",
+            doc: "Redirects where the host has a certificate entry, which any `tls` section gives.",
+        },
+        Annotation {
+            name: "force-ssl-redirect",
+            values: "true, false; default false",
+            doc: "Redirects also without a `tls` section, as behind a load balancer that opens TLS.",
+        },
+    ],
+    syntax: "ssl-redirect: 'false'\n\
+             force-ssl-redirect: 'true'",
+    read,
+    filter,
+};
+
+/// `no-tls-redirect-locations` of the ConfigMap, its default.
+const EXEMPT: &str = "/.well-known/acme-challenge";
+
+/// When plain requests are sent to https.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Https {
+    redirect: bool,
+    force: bool,
+}
+
+impl Https {
+    /// No redirect at all.
+    pub(crate) const OFF: Self = Self { redirect: false, force: false };
+}
+
+impl Default for Https {
+    fn default() -> Self {
+        Self { redirect: true, force: false }
+    }
+}
+
+fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+    let default = Https::default();
+    settings.https = Https {
+        redirect: reader.flag("ssl-redirect").unwrap_or(default.redirect),
+        force: reader.flag("force-ssl-redirect").unwrap_or(default.force),
+    };
+}
+
+fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
+    let Https { redirect, force } = settings.https;
+    let wanted = (redirect || force) && !rule.path.starts_with(EXEMPT);
+    wanted.then(|| Box::new(settings.https.clone()) as Box<dyn Filter>)
+}
+
+impl Filter for Https {
+    /// The host is named as the client named it, without its port; one final slash of the target is dropped.
+    fn request(&self, exchange: &mut Exchange) -> Flow {
+        if exchange.scheme != Scheme::Http || !(self.force || exchange.certificate) {
+            return Flow::Next;
+        }
+        let target = exchange.request_target();
+        let target = target.strip_suffix('/').unwrap_or(target);
+        let location = format!("https://{}{target}", exchange.host_as_sent());
+        Flow::Answer(Answer::redirect(StatusCode::PERMANENT_REDIRECT, location))
+    }
+}

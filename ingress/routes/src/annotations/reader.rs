@@ -1,0 +1,98 @@
+//! Reads annotation values and remembers what was wrong with them.
+
+use cluster::Ingress;
+
+use crate::problem::{BadValue, Outcome, Problem};
+
+/// The annotations of one Ingress under the prefix.
+///
+/// An empty value counts as unset, as in the reference (§1).
+pub struct Reader<'i> {
+    ingress: &'i Ingress,
+    prefix: &'i str,
+    /// Names without the prefix, and values.
+    values: Vec<(&'i str, &'i str)>,
+    denied: Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl<'i> Reader<'i> {
+    pub(super) fn new(ingress: &'i Ingress, prefix: &'i str) -> Self {
+        let short = |name: &'i str| name.strip_prefix(prefix)?.strip_prefix('/');
+        let values = ingress.annotations.iter();
+        let values = values.filter_map(|(name, value)| Some((short(name)?, value.trim())));
+        let values = values.filter(|(_, value)| !value.is_empty()).collect();
+        Self { ingress, prefix, values, denied: None, problems: Vec::new() }
+    }
+
+    /// Every name and value.
+    pub(super) fn values(&self) -> impl Iterator<Item = (&'i str, &'i str)> + use<'i> {
+        self.values.clone().into_iter()
+    }
+
+    /// The text of an annotation.
+    pub fn text(&self, name: &str) -> Option<&'i str> {
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// The value of an annotation, where `parse` takes it. Otherwise a problem that says what was wanted, and either
+    /// the default or, with [`Outcome::Denied`], routes that answer 503.
+    pub fn value<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &'static str,
+        outcome: Outcome,
+        parse: impl FnOnce(&'i str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.text(key)?;
+        // A line break has no place in any value; the reference was broken into through them (§4.2).
+        let parsed = (!value.contains(['\r', '\n'])).then(|| parse(value)).flatten();
+        if parsed.is_none() {
+            let bad = BadValue { key, value: value.into(), wanted };
+            self.problem(key, bad.to_string(), outcome);
+        }
+        parsed
+    }
+
+    /// A boolean, as Go's `strconv.ParseBool` reads it; the default where it is none.
+    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.value(key, "true or false", Outcome::Default, parse_bool)
+    }
+
+    /// An integer; the default where it is none.
+    pub fn number(&mut self, key: &'static str) -> Option<i64> {
+        self.value(key, "a whole number", Outcome::Default, |value| value.parse().ok())
+    }
+
+    /// Notes a problem with an annotation.
+    pub fn problem(&mut self, name: &str, what: String, outcome: Outcome) {
+        let place = format!("{}/{name}", self.prefix);
+        if outcome == Outcome::Denied && self.denied.is_none() {
+            self.denied = Some(format!("{place}: {what}"));
+        }
+        self.problems.push(Problem { ingress: self.ingress.key.clone(), place, what, outcome });
+    }
+
+    /// Notes a problem with the annotations as a whole.
+    pub(super) fn note(&mut self, what: String) {
+        self.problems.push(Problem {
+            ingress: self.ingress.key.clone(),
+            place: "metadata.annotations".into(),
+            what,
+            outcome: Outcome::Noted,
+        });
+    }
+
+    pub(super) fn done(self) -> (Option<String>, Vec<Problem>) {
+        (self.denied, self.problems)
+    }
+}
+
+/// As Go's `strconv.ParseBool`.
+pub(super) fn parse_bool(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}

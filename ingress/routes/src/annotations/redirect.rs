@@ -1,0 +1,103 @@
+//! `permanent-redirect` and `temporal-redirect`: routes that only point elsewhere.
+
+use http::StatusCode;
+
+use super::{Annotation, Family, Reader, Rule, Settings};
+use crate::exchange::Exchange;
+use crate::filter::{Answer, Filter, Flow};
+use crate::problem::Outcome;
+
+pub(super) const FAMILY: Family = Family {
+    name: "redirect",
+    doc: "Answers every request of the routes with a redirect. Wins over the redirect to https. \
+          With both, the temporal one counts. A target that is no URL closes the routes (503): they must not \
+          show what was to be left.",
+    annotations: &[
+        Annotation {
+            name: "permanent-redirect",
+            values: "a URL, or a path on the same host",
+            doc: "Answers 301 with this Location.",
+        },
+        Annotation {
+            name: "permanent-redirect-code",
+            values: "300 to 308",
+            doc: "Another status for it; a number out of range counts as 301.",
+        },
+        Annotation {
+            name: "temporal-redirect",
+            values: "an http or https URL",
+            doc: "Answers 302 with this Location.",
+        },
+        Annotation {
+            name: "temporal-redirect-code",
+            values: "300 to 307",
+            doc: "Another status for it; a number out of range counts as 302.",
+        },
+    ],
+    syntax: "permanent-redirect: https://www.example.org/new\n\
+             permanent-redirect-code: '308'\n\
+             temporal-redirect: https://status.example.org/?from=shop\n\
+             temporal-redirect-code: '307'",
+    read,
+    filter,
+};
+
+/// A redirect of all requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redirect {
+    status: StatusCode,
+    /// A URL, or a path that begins with a slash.
+    to: String,
+}
+
+fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+    const URL: &str = "an http or https URL; variables are not expanded in it";
+    const URL_OR_PATH: &str = "an http or https URL or a path; variables are not expanded in it";
+    let temporal_code = code(reader, "temporal-redirect-code", "a status from 300 to 307", 300..=307);
+    let permanent_code = code(reader, "permanent-redirect-code", "a status from 300 to 308", 300..=308);
+    let temporal =
+        reader.value("temporal-redirect", URL, Outcome::Denied, |value| url(value).then_some(value));
+    let permanent = reader.value("permanent-redirect", URL_OR_PATH, Outcome::Denied, |value| {
+        (url(value) || value.starts_with('/') && plain(value)).then_some(value)
+    });
+    let temporal = temporal.map(|to| (to, temporal_code.unwrap_or(StatusCode::FOUND)));
+    let permanent = permanent.map(|to| (to, permanent_code.unwrap_or(StatusCode::MOVED_PERMANENTLY)));
+    settings.redirect = temporal.or(permanent).map(|(to, status)| Redirect { status, to: to.into() });
+}
+
+fn code(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    wanted: &'static str,
+    range: std::ops::RangeInclusive<u16>,
+) -> Option<StatusCode> {
+    reader.value(key, wanted, Outcome::Default, |value| {
+        let code = value.parse().ok().filter(|code| range.contains(code))?;
+        StatusCode::from_u16(code).ok()
+    })
+}
+
+fn url(value: &str) -> bool {
+    let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+    plain(value) && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+}
+
+fn plain(value: &str) -> bool {
+    value.bytes().all(|byte| byte > b' ' && byte != b'$' && byte != 127)
+}
+
+fn filter(settings: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
+    settings.redirect.clone().map(|redirect| Box::new(redirect) as Box<dyn Filter>)
+}
+
+impl Filter for Redirect {
+    /// nginx makes a path absolute: scheme, and host without its port.
+    fn request(&self, exchange: &mut Exchange) -> Flow {
+        let location = if self.to.starts_with('/') {
+            format!("{}://{}{}", exchange.scheme.as_str(), exchange.host(), self.to)
+        } else {
+            self.to.clone()
+        };
+        Flow::Answer(Answer::redirect(self.status, location))
+    }
+}

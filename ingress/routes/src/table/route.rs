@@ -1,0 +1,90 @@
+//! A route: what happens to the requests of one rule.
+
+use cluster::{Key, PathType, PortRef, Text};
+use http::{StatusCode, response};
+
+use crate::exchange::Exchange;
+use crate::filter::{Answer, Filter, Flow};
+use crate::upstream::Upstream;
+
+/// What happens to requests that a rule covers. Names are ready for logs and metrics.
+#[derive(Debug)]
+pub struct Route {
+    /// The host of the rule: a name, a wildcard, or `_` for every other host.
+    pub host: Text,
+    /// The path as written; `/` where it is missing.
+    pub path: Text,
+    /// How far the path reaches. In hosts with regular expressions both kinds are prefixes.
+    pub kind: PathType,
+    /// The Ingress of the rule; none where no Ingress has a say.
+    pub ingress: Option<Key>,
+    /// Name and port of the Service of the rule; none where the default backend answers.
+    pub service: Option<(Text, PortRef)>,
+    /// Why every request is answered 503.
+    pub denied: Option<String>,
+    /// Effects of annotations, in order.
+    pub filters: Box<[Box<dyn Filter>]>,
+    /// Where requests go; none answers 404.
+    pub upstream: Option<Upstream>,
+}
+
+/// The name of the default backend in logs.
+pub const DEFAULT_UPSTREAM: &str = "upstream-default-backend";
+
+impl Route {
+    /// Lets a request in: the closed route, then each filter in turn (§3.3).
+    pub(super) fn admit(&self, exchange: &mut Exchange) -> Flow {
+        if self.denied.is_some() {
+            return Flow::Answer(Answer::status(StatusCode::SERVICE_UNAVAILABLE));
+        }
+        for filter in &self.filters {
+            if let answer @ Flow::Answer(_) = filter.request(exchange) {
+                return answer;
+            }
+        }
+        if self.upstream.is_none() {
+            return Flow::Answer(Answer::status(StatusCode::NOT_FOUND));
+        }
+        Flow::Next
+    }
+
+    /// The last look at the head of a request before it goes to the upstream.
+    pub fn upstream(&self, exchange: &Exchange, head: &mut http::request::Parts) {
+        for filter in &self.filters {
+            filter.upstream(exchange, head);
+        }
+    }
+
+    /// The last look at the head of an answer before it goes to the client, whoever made it. In reverse order.
+    pub fn response(&self, exchange: &Exchange, head: &mut response::Parts) {
+        for filter in self.filters.iter().rev() {
+            filter.response(exchange, head);
+        }
+    }
+
+    /// `$proxy_upstream_name` of the access log.
+    pub fn upstream_name(&self) -> &str {
+        match &self.upstream {
+            Some(upstream) => &upstream.primary.name,
+            None => DEFAULT_UPSTREAM,
+        }
+    }
+}
+
+/// Filters are the same when they print the same: they are plain values of settings.
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { host, path, kind, ingress, service, denied, filters, upstream } = self;
+        (host, path, kind, ingress, service, denied, upstream)
+            == (
+                &other.host,
+                &other.path,
+                &other.kind,
+                &other.ingress,
+                &other.service,
+                &other.denied,
+                &other.upstream,
+            )
+            && format!("{filters:?}") == format!("{:?}", other.filters)
+    }
+}
