@@ -110,6 +110,11 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<Problem>) {
     (settings, problems)
 }
 
+/// Whether an Ingress is a canary, by the one annotation that says so.
+pub(crate) fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
+    Reader::new(ingress, prefix).text("canary").is_some_and(|value| reader::parse_bool(value) != Some(false))
+}
+
 /// The filters of a rule, in order. That of `app-root` belongs to the host.
 pub(crate) fn filters(settings: &Settings, rule: &Rule<'_>) -> Vec<Box<dyn Filter>> {
     FAMILIES.iter().filter_map(|family| (family.filter)(settings, rule)).collect()
@@ -120,3 +125,6 @@ pub(crate) use self::app_root::AppRoot;
 fn no_filter(_: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ pub mod exchange;
 pub mod filter;
 
 mod class;
+mod precedence;
 pub mod pools;
 
 pub mod affinity;
@@ -27,6 +28,12 @@ pub mod annotations;
 mod hsts;
 pub mod table;
 
+pub mod certs;
+
+#[cfg(test)]
+mod testing;
+
+pub use certs::{CertIndex, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use exchange::{BadRequest, Exchange, Scheme};
 pub use filter::{Answer, Filter, Flow};

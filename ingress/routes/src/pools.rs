@@ -253,3 +253,6 @@ fn services(ingress: &Ingress) -> impl Iterator<Item = Key> {
         names.into_iter().map(|name| Key { namespace: namespace.clone(), name: name.clone() }).collect();
     keys.into_iter()
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use self::host::Context;
 pub use self::host::Host;
 use self::paths::Hit;
 pub use self::route::{DEFAULT_UPSTREAM, Route};
-use self::taken::{CATCH_ALL, Taken};
+use self::taken::Taken;
 use crate::affinity::Affinity;
 use crate::class::Classes;
 use crate::exchange::Exchange;
@@ -29,6 +29,7 @@ use crate::filter::{Answer, Flow};
 use crate::options::{Options, PoolKey};
 use crate::path::encode;
 use crate::pattern::Patterns;
+use crate::precedence::{CATCH_ALL, precedence};
 use crate::problem::Problem;
 use crate::shards::Shards;
 
@@ -257,7 +258,7 @@ fn merge(known: &[Arc<Taken>], came: Vec<Arc<Taken>>, changes: &Changes) -> Box<
     let mut all: Vec<Arc<Taken>> = Vec::with_capacity(known.len() + came.len());
     all.extend(stay);
     all.extend(came);
-    all.sort_by(|one, other| one.precedence(other));
+    all.sort_by(|one, other| precedence(&one.ingress, &other.ingress));
     all.into()
 }
 
@@ -293,3 +294,6 @@ impl Projection for TableIndex {
         if changes.is_empty() { last.clone() } else { self.apply(last, changes) }
     }
 }
+
+#[cfg(test)]
+mod tests;

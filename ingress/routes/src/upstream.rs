@@ -274,3 +274,6 @@ fn persistent(pool: &Pool, tried: &[SocketAddr], draw: &mut impl Draw) -> (Socke
     };
     (endpoint, hex(&pool.key_of(endpoint)))
 }
+
+#[cfg(test)]
+mod tests;

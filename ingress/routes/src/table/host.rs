@@ -11,12 +11,13 @@ use foldhash::fast::RandomState;
 
 use super::paths::{Entry, Paths, flaw};
 use super::route::{DEFAULT_UPSTREAM, Route};
-use super::taken::{CATCH_ALL, RuleOf, Taken};
+use super::taken::{RuleOf, Taken};
 use crate::affinity::Affinity;
 use crate::annotations::{self, AppRoot, Rule, Settings};
 use crate::hsts::Hsts;
 use crate::options::{Options, PoolKey};
 use crate::pattern::Patterns;
+use crate::precedence::{CATCH_ALL, host_name};
 use crate::problem::{Outcome, Problem};
 use crate::upstream::{Canary, Target, Upstream};
 
@@ -264,15 +265,6 @@ fn default_upstream(options: &Options) -> Option<Upstream> {
     let mut primary = Target::new(pool, None, &"/".into());
     primary.name = DEFAULT_UPSTREAM.into();
     Some(Upstream { primary, canaries: Box::default() })
-}
-
-/// A host as logs and metrics name it.
-fn host_name(key: &Text) -> Text {
-    match key.as_str() {
-        "" => "_".into(),
-        suffix if suffix.starts_with('.') => compact_str::format_compact!("*{suffix}"),
-        _ => key.clone(),
-    }
 }
 
 fn problem(taken: &Taken, place: String, what: String, outcome: Outcome) -> Problem {

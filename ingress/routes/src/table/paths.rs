@@ -173,7 +173,7 @@ fn regex(mut entries: Vec<Entry>, patterns: &Patterns) -> Box<[(Matcher, Arc<Rou
     let has_exact = |path: &Text| {
         entries.iter().any(|entry| entry.route.kind == PathType::Exact && entry.route.path == *path)
     };
-    let (mut list, mut last) = (Vec::with_capacity(entries.len()), Vec::new());
+    let mut list = Vec::with_capacity(entries.len());
     for Entry { route, regex } in &entries {
         // A plain Prefix rule beside an Exact one of the same path covers only what lies below.
         let below = !regex && route.kind != PathType::Exact && route.path != "/" && has_exact(&route.path);
@@ -181,17 +181,13 @@ fn regex(mut entries: Vec<Entry>, patterns: &Patterns) -> Box<[(Matcher, Arc<Rou
         match Matcher::new(&format!("{}{slash}", route.path), patterns) {
             Ok(matcher) => list.push((matcher, route.clone())),
             Err(_) => {
-                // The route is closed, for whatever begins as its text does. If that is everything, it comes last.
+                // The route is closed, for whatever begins as its text does; but a host is not lost for it, so where
+                // that is every path, only for the very text.
                 let end = route.path.bytes().position(|byte| SPECIAL.contains(&byte)).unwrap_or(0);
-                let head = Matcher::Text(route.path[..end].into());
-                let list = if end <= 1 { &mut last } else { &mut list };
-                list.push((head, route.clone()));
+                let head = if end > 1 { &route.path[..end] } else { &route.path };
+                list.push((Matcher::Text(head.into()), route.clone()));
             }
         }
     }
-    // The root of the host covers every path, so a broken rule that may cover everything stands before it.
-    let root =
-        list.iter().position(|(matcher, _)| *matcher == Matcher::Text("/".into())).unwrap_or(list.len());
-    list.splice(root..root, last);
     list.into()
 }

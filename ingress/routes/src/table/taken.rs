@@ -1,6 +1,5 @@
 //! An Ingress of ours, its annotations read.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use cluster::{Backend, Ingress, IngressPath, PathType, ServiceBackend, Text};
@@ -8,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::annotations::{self, Settings};
 use crate::options::{Options, PoolKey};
+use crate::precedence::{CATCH_ALL, host_key};
 use crate::problem::{Outcome, Problem};
 
 /// An Ingress whose class is ours, with what its annotations ask for. Made once for each version of the object.
@@ -89,15 +89,6 @@ impl Taken {
             of.paths.iter().enumerate().map(move |(n, path)| RuleOf { at: (rule, n), path })
         })
     }
-
-    /// The oldest first; of the same age, namespace and name descending (§3.1).
-    pub(crate) fn precedence(&self, other: &Self) -> Ordering {
-        fn full(ingress: &Ingress) -> impl Iterator<Item = u8> + '_ {
-            ingress.key.namespace.bytes().chain([b'/']).chain(ingress.key.name.bytes())
-        }
-        let (one, two) = (&self.ingress, &other.ingress);
-        one.created.cmp(&two.created).then_with(|| full(two).cmp(full(one)))
-    }
 }
 
 /// A path of a rule.
@@ -125,14 +116,4 @@ impl<'t> RuleOf<'t> {
     pub(crate) fn place(&self) -> String {
         format!("spec.rules[{}].http.paths[{}]", self.at.0, self.at.1)
     }
-}
-
-/// The key of the host of rules without one.
-pub(crate) const CATCH_ALL: Text = Text::const_new("");
-
-/// How the table keys a host: a name in lower case, the suffix with its dot for a wildcard, nothing for the
-/// catch-all.
-pub(crate) fn host_key(host: &str) -> Text {
-    let host = host.strip_prefix('*').unwrap_or(host);
-    Text::from(host.to_ascii_lowercase())
 }

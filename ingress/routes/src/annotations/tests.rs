@@ -1,0 +1,110 @@
+//! Every family loads its own example, and the lists are whole.
+
+use super::*;
+use crate::affinity::Mode;
+use crate::canary::HeaderRule;
+use crate::problem::Outcome;
+use crate::testing::{PREFIX, manifests};
+
+fn read_lines(lines: &str) -> (Settings, Vec<Problem>) {
+    let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
+    let text = format!("metadata:\n  name: x\n  annotations:\n{indented}");
+    let ingress = manifests(&text).pop().expect("one manifest");
+    read(&ingress, PREFIX)
+}
+
+#[test]
+fn every_example_loads_and_uses_each_annotation() {
+    for family in FAMILIES {
+        let (settings, problems) = read_lines(family.syntax);
+        assert_ne!(settings, Settings::default(), "{}: the example asks for something", family.name);
+        // Next to a canary value its pattern counts for nothing, so that is no problem either.
+        assert_eq!(problems, [], "{}", family.name);
+        for annotation in family.annotations {
+            let line = format!("{}: ", annotation.name);
+            assert!(family.syntax.lines().any(|known| known.starts_with(&line)), "{line}");
+            assert!(!annotation.doc.is_empty() && !annotation.values.is_empty(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_reference_table_is_covered() {
+    let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
+    assert_eq!((honoured, honoured + LATER.len()), (28, 138), "names of reference §1");
+}
+
+#[test]
+fn values_become_settings() {
+    let canary = |lines: &str| read_lines(&format!("canary: 'true'\n{lines}")).0.canary.expect("a canary");
+    assert_eq!(canary("canary-weight: '30'").weight, 30);
+    assert_eq!(canary("canary-weight-total: '50'").total, 100);
+    assert_eq!(canary("canary-by-header-value: x").value, HeaderRule::Equals("x".into()));
+    assert_eq!(canary("canary-by-header-pattern: '['").value, HeaderRule::Broken);
+    let affinity =
+        |lines: &str| read_lines(&format!("affinity: cookie\n{lines}")).0.affinity.expect("affinity");
+    assert_eq!(affinity("affinity-mode: persistent").mode, Mode::Persistent);
+    assert_eq!(affinity("affinity-mode: odd").mode, Mode::Balanced);
+    assert_eq!(affinity("").name, "INGRESSCOOKIE");
+    assert_eq!(affinity("session-cookie-name: 'a b'").name, "INGRESSCOOKIE");
+    assert_eq!(affinity("session-cookie-samesite: lax").same_site, None);
+    assert_eq!(affinity("session-cookie-max-age: '-1'").max_age, Some(-1));
+    assert_eq!(affinity("session-cookie-domain: 'x; Path=/'").domain, None);
+    assert_eq!(read_lines("affinity: ip").0.affinity, None);
+}
+
+#[test]
+fn bad_values_are_told_with_what_was_wanted() {
+    for (line, outcome) in [
+        ("app-root: http://x/", Outcome::Default),
+        ("app-root: \"/a\\nb\"", Outcome::Default),
+        ("use-regex: maybe", Outcome::Default),
+        ("ssl-redirect: 'yes'", Outcome::Default),
+        ("force-ssl-redirect: 'on'", Outcome::Default),
+        ("rewrite-target: /$x", Outcome::Denied),
+        ("rewrite-target: /$0", Outcome::Denied),
+        ("rewrite-target: \"/a\\r\\nX: y\"", Outcome::Denied),
+        ("permanent-redirect: https://x/$request_uri", Outcome::Denied),
+        ("permanent-redirect: x", Outcome::Denied),
+        ("temporal-redirect: /path", Outcome::Denied),
+        ("temporal-redirect: https://", Outcome::Denied),
+        ("temporal-redirect-code: '308'", Outcome::Default),
+        ("canary: 'yes'", Outcome::LeftOut),
+        ("canary-weight: 5%", Outcome::Default),
+        ("canary-by-header: 'x y'", Outcome::Default),
+        ("canary-by-cookie: 'x;y'", Outcome::Default),
+        ("affinity: ip", Outcome::Default),
+        ("affinity-mode: sticky", Outcome::Default),
+        ("affinity-canary-behavior: x", Outcome::Default),
+        ("session-cookie-expires: 1h", Outcome::Default),
+        ("session-cookie-secure: 'on'", Outcome::Default),
+        ("whitelist-source-range: 10.0.0.0/8", Outcome::Denied),
+        ("auth-tls-secret: default/ca", Outcome::Denied),
+        ("configuration-snippet: 'deny all;'", Outcome::Denied),
+        ("limit-rps: '5'", Outcome::Denied),
+        ("limit-rps: many", Outcome::Denied),
+        ("enable-modsecurity: 'true'", Outcome::Denied),
+        ("enable-cors: 'true'", Outcome::Noted),
+        ("no-such-thing: x", Outcome::Noted),
+    ] {
+        let (settings, problems) = read_lines(line);
+        let found: Vec<_> = problems.iter().map(|problem| problem.outcome).collect();
+        assert!(found.contains(&outcome), "{line}: {problems:?}");
+        assert_eq!(settings.denied.is_some(), outcome == Outcome::Denied, "{line}");
+    }
+    for harmless in [
+        "limit-rps: '0'",
+        "enable-modsecurity: 'false'",
+        "satisfy: all",
+        "auth-url: ''",
+        "session-cookie-hash: md5",
+    ] {
+        assert_eq!(read_lines(harmless), (Settings::default(), vec![]), "{harmless}");
+    }
+}
+
+#[test]
+fn a_canary_takes_no_guards_of_its_own() {
+    let (settings, _) = read_lines("canary: 'true'\nauth-url: http://auth.example/");
+    assert_eq!(settings.denied, None);
+}

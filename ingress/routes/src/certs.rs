@@ -1,0 +1,310 @@
+//! Certificates by server name (reference §3.5).
+
+mod leaf;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use cluster::{Ingress, IngressClass, Key, Kind, Kinds, Projection, Secret, Snapshot, Text, Touched};
+use foldhash::fast::RandomState;
+use rustls::sign::CertifiedKey;
+
+use self::leaf::Leaf;
+use crate::annotations;
+use crate::class::Classes;
+use crate::options::Options;
+use crate::precedence::{CATCH_ALL, host_key, host_name, precedence};
+use crate::problem::{Outcome, Problem};
+use crate::shards::Shards;
+
+/// The certificate of every host with a `tls` section, and the default one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certs {
+    classes: Arc<Classes>,
+    /// By name, and by suffix with its dot for wildcards.
+    hosts: Shards<Text, Arc<Entry>>,
+    /// The Secrets that Ingresses name, whether they exist or not, and the hosts that look at them.
+    secrets: Shards<Key, Named>,
+    /// `--default-ssl-certificate`.
+    default: Option<Result<Arc<Leaf>, String>>,
+}
+
+/// A host with its certificate.
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    /// Ingresses with a rule for the host and a `tls` section, by precedence. The first one decides.
+    members: Box<[Arc<Ingress>]>,
+    /// Its certificate; none asks for the default one.
+    leaf: Option<Arc<Leaf>>,
+    problem: Option<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Named {
+    leaf: Option<Result<Arc<Leaf>, String>>,
+    hosts: Box<[Text]>,
+}
+
+impl Certs {
+    /// The certificate for a server name (lower case, without final dot): that of the exact name, of the wildcard
+    /// above it, or the default. `None` asks for the self-made one of the proxy. Hot: no allocation.
+    pub fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        let name = name.filter(|name| !name.starts_with('.') && !name.is_empty());
+        let entry = name.and_then(|name| {
+            let wildcard = || self.hosts.get(&name[name.find('.')?..]);
+            self.hosts.get(name).or_else(wildcard)
+        });
+        match entry.and_then(|entry| entry.leaf.as_ref()) {
+            Some(leaf) => Some(&leaf.key),
+            None => Some(&self.default.as_ref()?.as_ref().ok()?.key),
+        }
+    }
+
+    /// What is wrong with the certificates that Ingresses name.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.hosts.iter().filter_map(|(_, entry)| entry.problem.as_ref())
+    }
+
+    /// Problems that an earlier view did not have.
+    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a Problem> {
+        self.hosts.changed(&last.hosts).filter_map(|(key, entry)| {
+            let then = last.hosts.get(key).and_then(|entry| entry.problem.as_ref());
+            entry.problem.as_ref().filter(|problem| then != Some(*problem))
+        })
+    }
+
+    /// Why the Secret of `--default-ssl-certificate` cannot be used.
+    pub fn default_problem(&self) -> Option<&str> {
+        self.default.as_ref()?.as_ref().err().map(String::as_str)
+    }
+
+    /// End of validity of every certificate in use, in Unix seconds: host (`_` for the default), and when. For
+    /// `ssl_expire_time_seconds`.
+    pub fn expiries(&self) -> impl Iterator<Item = (&str, i64)> {
+        let default = self.default.iter().filter_map(|leaf| Some(("_", leaf.as_ref().ok()?.expires)));
+        let hosts =
+            self.hosts.iter().filter_map(|(host, entry)| Some((host.as_str(), entry.leaf.as_ref()?.expires)));
+        default.chain(hosts)
+    }
+}
+
+/// Makes [`Certs`].
+#[derive(Debug)]
+pub struct CertIndex {
+    options: Options,
+}
+
+impl CertIndex {
+    /// Certificates as the command line wants them.
+    pub fn new(options: Options) -> Self {
+        Self { options }
+    }
+
+    fn takes(&self, classes: &Classes, ingress: &Ingress) -> bool {
+        let left_out = self.options.disable_catch_all && ingress.default_backend.is_some();
+        !ingress.tls.is_empty()
+            && !left_out
+            && classes.take(ingress, &self.options)
+            && !annotations::is_canary(ingress, &self.options.annotations_prefix)
+    }
+
+    /// The certificates after some Ingresses and Secrets changed.
+    fn apply(&self, last: &Certs, cluster: &Snapshot, touch: Touch) -> Certs {
+        let mut certs = last.clone();
+        let mut hosts = touch.hosts;
+        for key in &touch.secrets {
+            let Some(named) = certs.secrets.get(key) else { continue };
+            for host in &named.hosts {
+                hosts.entry(host.clone()).or_default();
+            }
+            let named = Named { leaf: self.read(cluster, key, last), hosts: named.hosts.clone() };
+            certs.secrets.insert(key.clone(), named);
+        }
+        if let Some(key) = &self.options.default_ssl_certificate
+            && (certs.default.is_none() || touch.secrets.contains(key))
+        {
+            let missing = || Err(format!("Secret {key} does not exist"));
+            certs.default = Some(self.read(cluster, key, last).unwrap_or_else(missing));
+        }
+        for (host, came) in hosts {
+            let known = last.hosts.get(&host).map(|entry| &*entry.members).unwrap_or_default();
+            let stay = known.iter().filter(|known| !touch.ingresses.contains(&known.key));
+            let mut members: Vec<_> = stay.cloned().chain(came).collect();
+            members.sort_by(|one, other| precedence(one, other));
+            self.watch(&mut certs, (cluster, last), &host, [known.first(), members.first()]);
+            let entry = (!members.is_empty()).then(|| Arc::new(Entry::new(&host, members, &certs.secrets)));
+            certs.hosts.set(host, entry);
+        }
+        certs
+    }
+
+    /// Reads a Secret, once for each version of it.
+    fn read(&self, cluster: &Snapshot, key: &Key, last: &Certs) -> Option<Result<Arc<Leaf>, String>> {
+        let secret = cluster.get::<Secret>(key)?;
+        match last.secrets.get(key).and_then(|named| named.leaf.as_ref()) {
+            Some(Ok(leaf)) if leaf.secret == *secret => Some(Ok(leaf.clone())),
+            _ => Some(Leaf::new(secret).map(Arc::new)),
+        }
+    }
+
+    /// Keeps note of the host at the Secrets of its first Ingress, whether these exist or not.
+    fn watch(
+        &self,
+        certs: &mut Certs,
+        (cluster, last): (&Snapshot, &Certs),
+        host: &Text,
+        [old, new]: [Option<&Arc<Ingress>>; 2],
+    ) {
+        let [old, new] =
+            [old, new].map(|ingress| ingress.map(|ingress| secrets(ingress)).unwrap_or_default());
+        for key in old.iter().filter(|key| !new.contains(key)) {
+            let Some(named) = certs.secrets.get(key) else { continue };
+            let hosts: Box<[Text]> = named.hosts.iter().filter(|known| *known != host).cloned().collect();
+            let left = (!hosts.is_empty()).then(|| Named { leaf: named.leaf.clone(), hosts });
+            certs.secrets.set(key.clone(), left);
+        }
+        for key in new {
+            let (leaf, mut hosts) = match certs.secrets.get(&key) {
+                Some(named) => (named.leaf.clone(), named.hosts.to_vec()),
+                None => (self.read(cluster, &key, last), Vec::new()),
+            };
+            if let Err(at) = hosts.binary_search(host) {
+                hosts.insert(at, host.clone());
+                certs.secrets.insert(key, Named { leaf, hosts: hosts.into() });
+            }
+        }
+    }
+}
+
+/// What a batch touches.
+#[derive(Default)]
+struct Touch {
+    /// Ingresses that came, changed or went.
+    ingresses: HashSet<Key, RandomState>,
+    /// Hosts that they name or named, and the new sides.
+    hosts: HashMap<Text, Vec<Arc<Ingress>>, RandomState>,
+    secrets: HashSet<Key, RandomState>,
+}
+
+impl Touch {
+    fn comes(&mut self, ingress: &Arc<Ingress>) {
+        for host in hosts(ingress) {
+            self.hosts.entry(host).or_default().push(ingress.clone());
+        }
+    }
+
+    fn goes(&mut self, ingress: &Arc<Ingress>) {
+        for host in hosts(ingress) {
+            self.hosts.entry(host).or_default();
+        }
+    }
+}
+
+impl Entry {
+    fn new(host: &Text, members: Vec<Arc<Ingress>>, secrets: &Shards<Key, Named>) -> Self {
+        let (leaf, problem) = match members.first().map(|first| choose(host, first, secrets)) {
+            Some(Ok(leaf)) => (leaf, None),
+            Some(Err(problem)) => (None, Some(problem)),
+            None => (None, None),
+        };
+        Self { members: members.into(), leaf, problem }
+    }
+}
+
+/// The certificate of a host by its first Ingress with a `tls` section. `Ok(None)` asks for the default one.
+fn choose(key: &Text, ingress: &Ingress, secrets: &Shards<Key, Named>) -> Result<Option<Arc<Leaf>>, Problem> {
+    let host = host_name(key);
+    let named = |secret: &Text| Key { namespace: ingress.key.namespace.clone(), name: secret.clone() };
+    let leaf = |secret: &Text| secrets.get(&named(secret)).and_then(|named| named.leaf.as_ref());
+    let listing = ingress
+        .tls
+        .iter()
+        .enumerate()
+        .find(|(_, tls)| tls.hosts.iter().any(|listed| listed.eq_ignore_ascii_case(&host)));
+    let Some((at, tls)) = listing else {
+        let mut all = ingress.tls.iter().filter_map(|tls| leaf(&tls.secret)?.as_ref().ok());
+        return Ok(all.find(|leaf| leaf.covers(&host)).cloned());
+    };
+    if tls.secret.is_empty() {
+        return Ok(None);
+    }
+    let what = match leaf(&tls.secret) {
+        Some(Ok(leaf)) if leaf.covers(&host) => return Ok(Some(leaf.clone())),
+        Some(Ok(leaf)) => {
+            format!(
+                "the certificate of Secret {} is for {}, not for {host}",
+                named(&tls.secret),
+                leaf.names()
+            )
+        }
+        Some(Err(error)) => error.clone(),
+        None => format!("Secret {} does not exist", named(&tls.secret)),
+    };
+    let place = format!("spec.tls[{at}]");
+    Err(Problem { ingress: ingress.key.clone(), place, what, outcome: Outcome::Default })
+}
+
+/// Keys of the hosts with rules; the catch-all always has the default certificate.
+fn hosts(ingress: &Ingress) -> Vec<Text> {
+    let mut hosts: Vec<Text> = ingress.rules.iter().map(|rule| host_key(&rule.host)).collect();
+    hosts.retain(|host| *host != CATCH_ALL);
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
+
+/// The Secrets that an Ingress names.
+fn secrets(ingress: &Ingress) -> Vec<Key> {
+    let names = ingress.tls.iter().map(|tls| &tls.secret).filter(|secret| !secret.is_empty());
+    let namespace = &ingress.key.namespace;
+    names.map(|name| Key { namespace: namespace.clone(), name: name.clone() }).collect()
+}
+
+impl Projection for CertIndex {
+    type View = Certs;
+
+    fn kinds(&self) -> Kinds {
+        Kinds::of(&[Kind::Ingress, Kind::IngressClass, Kind::Secret])
+    }
+
+    fn build(&self, cluster: &Snapshot) -> Certs {
+        let empty = Certs {
+            classes: Arc::new(Classes::of(cluster.iter::<IngressClass>(), &self.options)),
+            hosts: Shards::default(),
+            secrets: Shards::default(),
+            default: None,
+        };
+        let mut touch = Touch::default();
+        let ours = cluster.iter::<Ingress>().filter(|ingress| self.takes(&empty.classes, ingress));
+        ours.for_each(|ingress| touch.comes(ingress));
+        self.apply(&empty, cluster, touch)
+    }
+
+    fn advance(&self, last: &Certs, cluster: &Snapshot, touched: &[Touched]) -> Certs {
+        if last.classes.are_touched(touched, &self.options) {
+            return self.build(cluster);
+        }
+        let mut touch = Touch::default();
+        for one in touched {
+            match one {
+                Touched::Secret(change) => {
+                    touch.secrets.extend(change.sides().map(|secret| secret.key.clone()))
+                }
+                Touched::Ingress(change) => {
+                    let mut sides =
+                        change.sides().filter(|ingress| self.takes(&last.classes, ingress)).peekable();
+                    let Some(first) = sides.peek() else { continue };
+                    touch.ingresses.insert(first.key.clone());
+                    sides.for_each(|ingress| touch.goes(ingress));
+                    let after = change.after.as_ref().filter(|ingress| self.takes(&last.classes, ingress));
+                    after.into_iter().for_each(|ingress| touch.comes(ingress));
+                }
+                _ => {}
+            }
+        }
+        self.apply(last, cluster, touch)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! A certificate with its key, read from a Secret.
+
+use std::sync::{Arc, LazyLock};
+
+use cluster::Secret;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_provider);
+
+/// A certificate chain with its key, ready to be served. Made once for each version of a Secret.
+pub(super) struct Leaf {
+    pub(super) secret: Arc<Secret>,
+    pub(super) key: Arc<CertifiedKey>,
+    /// DNS names of the certificate, or its common name where it has none. In lower case.
+    names: Vec<String>,
+    /// `notAfter` in Unix seconds. Expired certificates are served.
+    pub(super) expires: i64,
+}
+
+impl Leaf {
+    pub(super) fn new(secret: &Arc<Secret>) -> Result<Self, String> {
+        let name = &secret.key;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&secret.certificate).collect();
+        let chain = chain.map_err(|error| format!("tls.crt of Secret {name} is not PEM: {error}"))?;
+        let first = chain.first().ok_or_else(|| format!("Secret {name} has no certificate in tls.crt"))?;
+        let (names, expires) =
+            read(first).map_err(|error| format!("tls.crt of Secret {name} is no certificate: {error}"))?;
+        let key = PrivateKeyDer::from_pem_slice(&secret.private_key)
+            .map_err(|error| format!("tls.key of Secret {name} is no private key in PEM: {error}"))?;
+        let key = PROVIDER.key_provider.load_private_key(key);
+        let key = key.map_err(|error| format!("tls.key of Secret {name} cannot be used: {error}"))?;
+        let key = CertifiedKey::new(chain, key);
+        // Certificates of version 1 cannot be compared, and are served all the same.
+        if matches!(key.keys_match(), Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch))) {
+            return Err(format!("tls.key of Secret {name} does not belong to its tls.crt"));
+        }
+        Ok(Self { secret: secret.clone(), key: Arc::new(key), names, expires })
+    }
+
+    /// Whether the certificate is good for a host: its name, or a wildcard for its first label (RFC 6125 §6.4.3).
+    /// A wildcard host needs that very wildcard.
+    pub(super) fn covers(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let parent = host.split_once('.').filter(|(label, _)| !label.is_empty() && *label != "*");
+        self.names.iter().any(|name| {
+            let wildcard = name.strip_prefix("*.");
+            *name == host || parent.is_some_and(|(_, parent)| wildcard == Some(parent))
+        })
+    }
+
+    pub(super) fn names(&self) -> String {
+        self.names.join(", ")
+    }
+}
+
+fn read(der: &[u8]) -> Result<(Vec<String>, i64), String> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+    let mut names = Vec::new();
+    if let Ok(Some(extension)) = certificate.subject_alternative_name() {
+        names.extend(extension.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        }));
+    }
+    if names.is_empty() {
+        let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        names.extend(common.map(str::to_ascii_lowercase));
+    }
+    Ok((names, certificate.validity().not_after.timestamp()))
+}
+
+/// All of a leaf follows from its Secret.
+impl PartialEq for Leaf {
+    fn eq(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+}
+
+/// Never prints the key.
+impl std::fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leaf")
+            .field("secret", &self.secret.key)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,204 @@
+//! Certificates made on the spot, and which host gets which.
+
+use cluster::Object;
+use cluster::testing::{histories, hold};
+use proptest::prelude::{ProptestConfig, proptest};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+
+use super::*;
+use crate::testing::{World, manifests};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn advancing_equals_building(history in histories()) {
+        let options = Options {
+            watch_ingress_without_class: true,
+            default_ssl_certificate: Some(Key::new("shop", "web")),
+            ..Options::default()
+        };
+        hold(|| CertIndex::new(options.clone()), history);
+    }
+
+    #[test]
+    fn advancing_equals_building_by_class(history in histories()) {
+        hold(|| CertIndex::new(Options::default()), history);
+    }
+}
+
+/// A Secret of the namespace `default` with a certificate for these DNS names, or for a common name alone.
+fn secret(name: &str, names: &[&str], common: &str) -> Secret {
+    let key = KeyPair::generate().expect("a key");
+    let mut params =
+        CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names");
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common);
+    // Long expired, and served all the same.
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let certificate = params.self_signed(&key).expect("a certificate");
+    Secret {
+        key: Key::new("default", name),
+        certificate: certificate.pem().into_bytes().into(),
+        private_key: key.serialize_pem().into_bytes().into(),
+    }
+}
+
+fn apply(world: &mut World, secrets: &[&Secret]) {
+    world.apply(secrets.iter().map(|secret| Object::Secret(Arc::new((*secret).clone()))));
+}
+
+/// Common name of the certificate for a server name; `self-made` where the proxy has to make one.
+fn served(world: &World, name: Option<&str>) -> String {
+    let certs = world.certs.load();
+    let Some(key) = certs.find(name) else { return "self-made".into() };
+    let (_, certificate) = x509_parser::parse_x509_certificate(&key.cert[0]).expect("a certificate");
+    let name = certificate.subject().iter_common_name().next().expect("a common name");
+    name.as_str().expect("text").into()
+}
+
+const INGRESSES: &str = "
+metadata: {name: exact, created: 1}
+spec:
+  rules: [{host: a.example}, {host: b.example}, {host: c.example}, {host: empty.example}]
+  tls: [{hosts: [A.Example], secret: a}, {hosts: [b.example], secret: a}, {secret: any}, {hosts: [empty.example]}]
+---
+metadata: {name: wild, created: 1}
+spec: {rules: [{host: '*.wild.example'}], tls: [{hosts: ['*.wild.example'], secret: wild}]}
+---
+metadata: {name: late, created: 2}
+spec: {rules: [{host: a.example}, {host: d.example}], tls: [{hosts: [a.example, d.example], secret: d}]}
+---
+metadata: {name: canary, created: 0, annotations: {canary: 'true'}}
+spec: {rules: [{host: a.example}], tls: [{hosts: [a.example], secret: d}]}
+---
+metadata: {name: rest, created: 0}
+spec: {rules: [{}], tls: [{hosts: [rest.example], secret: d}]}
+";
+
+#[test]
+fn a_host_gets_the_certificate_of_its_first_ingress() {
+    // [tls.go, dynamic_certificates.go, default_ssl_certificate.go, secret_update.go]
+    let options = Options {
+        watch_ingress_without_class: true,
+        default_ssl_certificate: Some(Key::new("default", "fallback")),
+        ..Options::default()
+    };
+    let mut world = World::with(options, INGRESSES);
+    assert_eq!(served(&world, Some("a.example")), "self-made");
+    assert_eq!(world.certs.load().default_problem(), Some("Secret default/fallback does not exist"));
+    let secrets = [
+        secret("a", &["a.example"], "cert-a"),
+        secret("any", &["x.example", "c.example"], "cert-any"),
+        secret("wild", &["*.wild.example"], "cert-wild"),
+        secret("d", &[], "d.example"),
+        secret("fallback", &["nobody"], "cert-fallback"),
+    ];
+    apply(&mut world, &secrets.each_ref());
+    for (name, common) in [
+        (Some("a.example"), "cert-a"),
+        (Some("b.example"), "cert-fallback"),
+        (Some("c.example"), "cert-any"),
+        (Some("empty.example"), "cert-fallback"),
+        (Some("x.wild.example"), "cert-wild"),
+        (Some("x.y.wild.example"), "cert-fallback"),
+        (Some("wild.example"), "cert-fallback"),
+        (Some(".wild.example"), "cert-fallback"),
+        (Some("d.example"), "d.example"),
+        (Some("rest.example"), "cert-fallback"),
+        (Some("unknown.example"), "cert-fallback"),
+        (None, "cert-fallback"),
+    ] {
+        assert_eq!(served(&world, name), common, "{name:?}");
+    }
+    let certs = world.certs.load_full();
+    assert_eq!(certs.default_problem(), None);
+    let problems: Vec<_> = certs.problems().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "Ingress default/exact: spec.tls[1]: the certificate of Secret default/a is for a.example, not for b.example; \
+          its default is used"
+        ]
+    );
+    // A changed Secret is served at once, and one that is gone no more.
+    apply(&mut world, &[&secret("a", &["a.example", "b.example"], "cert-a2")]);
+    assert_eq!(
+        (served(&world, Some("a.example")), served(&world, Some("b.example"))),
+        ("cert-a2".into(), "cert-a2".into())
+    );
+    assert_eq!(world.certs.load().problems_since(&certs).count(), 0);
+    assert!(Arc::ptr_eq(
+        certs.find(Some("x.wild.example")).expect("a certificate"),
+        world.certs.load().find(Some("x.wild.example")).expect("a certificate")
+    ));
+    let broken =
+        Secret { private_key: secrets[1].private_key.clone(), ..secret("a", &["a.example"], "cert-a") };
+    apply(&mut world, &[&broken]);
+    assert_eq!(served(&world, Some("a.example")), "cert-fallback");
+    let certs = world.certs.load();
+    assert!(
+        certs.problems().any(|problem| problem.what.contains("tls.key of Secret default/a does not belong"))
+    );
+    assert!(
+        certs.expiries().all(|(_, expires)| expires == 978_307_200),
+        "{:?}",
+        certs.expiries().collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn broken_secrets_say_what_is_wrong() {
+    let good = secret("a", &["a.example"], "cert-a");
+    for (certificate, private_key, what) in [
+        (&b""[..], &*good.private_key, "Secret default/a has no certificate in tls.crt"),
+        (
+            b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+            &good.private_key,
+            "tls.crt of Secret default/a is not PEM",
+        ),
+        (
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            &good.private_key,
+            "is no certificate",
+        ),
+        (&good.certificate, b"", "tls.key of Secret default/a is no private key in PEM"),
+    ] {
+        let secret = Secret {
+            key: good.key.clone(),
+            certificate: certificate.into(),
+            private_key: private_key.into(),
+        };
+        let error = Leaf::new(&Arc::new(secret)).map(|_| ()).expect_err(what);
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn an_ingress_that_goes_takes_its_certificate_along() {
+    let mut world = World::new(INGRESSES);
+    apply(&mut world, &[&secret("a", &["a.example"], "cert-a"), &secret("d", &["a.example"], "cert-d")]);
+    assert_eq!(served(&world, Some("a.example")), "cert-a");
+    let without = "metadata: {name: exact, created: 1}\nspec: {rules: [{host: a.example}]}\n";
+    world.apply(manifests(without).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))));
+    assert_eq!(served(&world, Some("a.example")), "cert-d");
+}
+
+#[test]
+fn certificates_cover_names_and_one_label_below_wildcards() {
+    let leaf =
+        |names: &[&str], common: &str| Leaf::new(&Arc::new(secret("a", names, common))).expect("a leaf");
+    for (leaf, host, covers) in [
+        (&leaf(&["A.example"], "x"), "a.Example", true),
+        (&leaf(&["a.example"], "b.example"), "b.example", false),
+        (&leaf(&["*.a.example"], "x"), "b.a.example", true),
+        (&leaf(&["*.a.example"], "x"), "c.b.a.example", false),
+        (&leaf(&["*.a.example"], "x"), "a.example", false),
+        (&leaf(&["*.a.example"], "x"), "*.a.example", true),
+        (&leaf(&["*.example"], "x"), "*.a.example", false),
+        (&leaf(&[], "b.example"), "b.example", true),
+    ] {
+        assert_eq!(leaf.covers(host), covers, "{leaf:?} {host}");
+    }
+}

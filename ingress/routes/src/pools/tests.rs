@@ -1,0 +1,107 @@
+//! Services, slices and the pools that come of them.
+
+use cluster::Object;
+use cluster::testing::{histories, hold};
+use proptest::prelude::{ProptestConfig, proptest};
+
+use super::*;
+use crate::testing::{World, manifests, service};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn advancing_equals_building(history in histories()) {
+        let options = Options { watch_ingress_without_class: true, ..Options::default() };
+        hold(|| PoolIndex::new(options.clone()), history);
+    }
+
+    #[test]
+    fn advancing_equals_building_by_class(history in histories()) {
+        let options = Options { default_backend_service: Some(Key::new("shop", "db")), ..Options::default() };
+        hold(|| PoolIndex::new(options.clone()), history);
+    }
+}
+
+fn ingress(backend: &str) -> String {
+    format!(
+        "metadata: {{name: x}}\nspec: {{rules: [{{host: a.example, paths: [[/, Prefix, '{backend}']]}}]}}\n"
+    )
+}
+
+fn members(world: &World, service: &str, port: &str) -> String {
+    let port = port.parse().map_or_else(|_| PortRef::Name(port.into()), PortRef::Number);
+    let key = PoolKey { service: Key::new("default", service), port };
+    match world.pools.load().get(&key).map(|pool| (pool.members().clone(), pool.absence())) {
+        None => "no pool".into(),
+        Some((_, Some(absence))) => absence.text().into(),
+        Some((Members::External { host, port }, None)) => format!("{host} {port}"),
+        Some((Members::Endpoints(endpoints), None)) => {
+            endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+#[test]
+fn a_backend_names_its_port_in_three_ways() {
+    // [service_backend.go, service_externalname.go]
+    for (line, port, pool) in [
+        ("web 80:http 10.0.0.2 10.0.0.1", "80", "10.0.0.1:8080 10.0.0.2:8080"),
+        ("web 80:http 10.0.0.1", "http", "10.0.0.1:8080"),
+        ("web 80:http 10.0.0.1", "8080", "10.0.0.1:8080"),
+        ("web 80 10.0.0.1", "80", "10.0.0.1:8080"),
+        ("web 80:http 10.0.0.1", "81", "has no such TCP port"),
+        ("web 80:http 10.0.0.1", "https", "has no such TCP port"),
+        ("web 80:http !10.0.0.1", "80", ""),
+        ("web 80:http fd00::1", "80", "[fd00::1]:8080"),
+        ("web external=example.org", "443", "example.org 443"),
+        ("web external=example.org.", "443", "example.org 443"),
+        ("web external=example.org", "https", "has no such TCP port"),
+        ("web external=192.0.2.1", "80", "192.0.2.1:80"),
+        ("web external=localhost", "80", "points to this machine itself"),
+        ("web external=127.0.0.9", "80", "points to this machine itself"),
+        ("web external=::ffff:127.0.0.1", "80", "points to this machine itself"),
+        ("web external=no_host/x", "80", "has an externalName that is not a host name"),
+        ("other 80 10.0.0.1", "80", "does not exist"),
+    ] {
+        let world = World::new(&ingress(&format!("web:{port}"))).services(line);
+        assert_eq!(members(&world, "web", port), pool, "{line} by {port}");
+    }
+}
+
+#[test]
+fn pools_are_those_of_services_that_ingresses_mention() {
+    let mut world = World::new(&ingress("web:80")).services("web 80 10.0.0.1\nother 80 10.0.0.2");
+    assert_eq!(
+        (members(&world, "web", "80"), members(&world, "other", "80")),
+        ("10.0.0.1:8080".into(), "no pool".into())
+    );
+    let before = world.pools.load_full();
+    world
+        .apply(manifests(&ingress("other:80")).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))));
+    assert_eq!(
+        (members(&world, "web", "80"), members(&world, "other", "80")),
+        ("no pool".into(), "10.0.0.2:8080".into())
+    );
+    assert_ne!(*before, **world.pools.load());
+}
+
+#[test]
+fn churn_of_endpoints_leaves_the_table_alone() {
+    let mut world = World::new(&ingress("web:80")).services("web 80 10.0.0.1");
+    let (table, pools) = (world.table.load_full(), world.pools.load_full());
+    let (_, slice) = service("web 80 10.0.0.1 10.0.0.2");
+    world.apply([Object::EndpointSlice(Arc::new(slice))]);
+    assert!(Arc::ptr_eq(&table, &world.table.load_full()));
+    assert_ne!(*pools, **world.pools.load());
+    assert_eq!(members(&world, "web", "80"), "10.0.0.1:8080 10.0.0.2:8080");
+}
+
+#[test]
+fn external_names_can_be_switched_off() {
+    // [disable_service_external_name.go]
+    let options =
+        Options { watch_ingress_without_class: true, disable_svc_external_name: true, ..Options::default() };
+    let world = World::with(options, &ingress("web:80")).services("web external=example.org");
+    assert_eq!(members(&world, "web", "80"), "is of type ExternalName, which is disabled");
+}

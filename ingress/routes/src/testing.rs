@@ -1,0 +1,294 @@
+//! Worlds for tests: Ingresses as manifests, Services as lines, requests as URLs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{
+    Backend, Cache, Current, Endpoint as SliceEndpoint, EndpointPort, EndpointSlice, Event, Ingress,
+    IngressClass, IngressPath, IngressRule, IngressTls, Key, Object, PathType, PortRef, Protocol, Service,
+    ServiceBackend, ServiceKind, ServicePort,
+};
+use serde::Deserialize;
+
+use crate::exchange::tests::get;
+use crate::filter::Flow;
+use crate::upstream::{Choice, Draw, Endpoint, Pick, Target};
+use crate::{CertIndex, Certs, Exchange, Options, PoolIndex, Pools, Table, TableIndex};
+
+pub(crate) const PREFIX: &str = "nginx.ingress.kubernetes.io";
+
+/// A cluster with its three views.
+pub(crate) struct World {
+    cache: Cache,
+    pub(crate) table: Current<Table>,
+    pub(crate) pools: Current<Pools>,
+    pub(crate) certs: Current<Certs>,
+}
+
+impl World {
+    /// A world in which Ingresses without class are ours.
+    pub(crate) fn new(ingresses: &str) -> Self {
+        let options = Options { watch_ingress_without_class: true, ..Options::default() };
+        Self::with(options, ingresses)
+    }
+
+    pub(crate) fn with(options: Options, ingresses: &str) -> Self {
+        let mut cache = Cache::default();
+        let table = cache.project(TableIndex::new(options.clone()));
+        let pools = cache.project(PoolIndex::new(options.clone()));
+        let certs = cache.project(CertIndex::new(options));
+        let mut world = Self { cache, table, pools, certs };
+        world.apply(manifests(ingresses).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))));
+        world
+    }
+
+    pub(crate) fn apply(&mut self, objects: impl IntoIterator<Item = Object>) {
+        self.cache.apply(objects.into_iter().map(Event::Apply), 1);
+    }
+
+    /// Services of the namespace `default`, one a line: `web 80:http 10.0.0.1 10.0.0.2`. Endpoints listen on 8080.
+    pub(crate) fn services(mut self, lines: &str) -> Self {
+        for line in lines.lines() {
+            let (service, slice) = service(line);
+            self.apply([Object::Service(Arc::new(service)), Object::EndpointSlice(Arc::new(slice))]);
+        }
+        self
+    }
+
+    /// What becomes of a GET: `web` (the Service), `web /target` where rewritten, `301 http://…`, `404`.
+    pub(crate) fn get(&self, url: &str) -> String {
+        self.ask(url, &[], 99)
+    }
+
+    pub(crate) fn ask(&self, url: &str, headers: &[(&str, &str)], number: u32) -> String {
+        let mut exchange = get(url, headers);
+        let table = self.table.load();
+        let found = table.find(exchange.host(), exchange.path());
+        match found.admit(&mut exchange) {
+            Flow::Answer(answer) => {
+                let location = answer.location.as_ref().map(|location| location.to_str().expect(url));
+                [Some(answer.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
+            }
+            Flow::Next => {
+                let upstream = found.route().upstream.as_ref().expect("a route without one answers");
+                let choice = upstream.choose(&exchange, &self.pools.load(), &mut Fixed::number(number));
+                let name = choice.target.pool.service.name.to_string();
+                exchange.target.iter().fold(name, |name, target| format!("{name} {target}"))
+            }
+        }
+    }
+
+    /// One try of a request: the endpoint, and the cookie set.
+    pub(crate) fn pick(&self, exchange: &Exchange, tried: &[&str], draw: &mut Fixed) -> (String, String) {
+        let table = self.table.load();
+        let upstream =
+            table.find(exchange.host(), exchange.path()).route().upstream.as_ref().expect("an upstream");
+        let pools = self.pools.load();
+        let choice = upstream.choose(exchange, &pools, draw);
+        picked(&choice, &pools, tried, draw)
+    }
+
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<_> = self.table.load().problems().map(ToString::to_string).collect();
+        problems.sort_unstable();
+        problems
+    }
+}
+
+fn picked(choice: &Choice<'_>, pools: &Pools, tried: &[&str], draw: &mut Fixed) -> (String, String) {
+    let tried: Vec<SocketAddr> = tried.iter().map(|tried| tried.parse().expect("an address")).collect();
+    let Some(Pick { endpoint, cookie }) = choice.endpoint(pools, &tried, draw) else {
+        return ("none".into(), String::new());
+    };
+    let endpoint = match endpoint {
+        Endpoint::Address(address) => address.to_string(),
+        Endpoint::Name { host, port } => format!("{host}:{port}"),
+    };
+    (endpoint, cookie.map(|cookie| cookie.to_str().expect("text").to_owned()).unwrap_or_default())
+}
+
+/// Chance that always says the same number, turns that count up, a clock that stands.
+pub(crate) struct Fixed {
+    number: u32,
+    turn: usize,
+}
+
+impl Fixed {
+    pub(crate) fn number(number: u32) -> Self {
+        Self { number, turn: 0 }
+    }
+}
+
+impl Draw for Fixed {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.number % bound
+    }
+
+    fn turn(&mut self, _: &Target) -> usize {
+        self.turn += 1;
+        self.turn - 1
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(1_594_287_612_345)
+    }
+
+    fn worker(&self) -> u32 {
+        7
+    }
+}
+
+/// A Service and its slice from `name port:portname address…`; `name external=host` for an ExternalName.
+pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
+    let mut words = line.split_whitespace();
+    let name = words.next().expect("a name");
+    let second = words.next().expect("a port");
+    let key = Key::new("default", name);
+    let slice_key = Key::new("default", format!("{name}-abc"));
+    if let Some(host) = second.strip_prefix("external=") {
+        let kind = ServiceKind::ExternalName(host.into());
+        let slice = EndpointSlice {
+            key: slice_key,
+            service: "".into(),
+            ports: Vec::new().into(),
+            endpoints: [].into(),
+            zones: [].into(),
+        };
+        return (Service { key, kind, ports: Vec::new().into() }, slice);
+    }
+    let (port, port_name) = second.split_once(':').unwrap_or((second, ""));
+    let port = ServicePort {
+        name: port_name.into(),
+        protocol: Protocol::Tcp,
+        port: port.parse().expect("a port"),
+        target: "8080".into(),
+    };
+    let endpoints = words.map(|word| SliceEndpoint {
+        ready: !word.starts_with('!'),
+        addresses: [word.trim_start_matches('!').parse().expect("an address")].into(),
+        hostname: None,
+        pod: None,
+        zone: 0,
+    });
+    let slice = EndpointSlice {
+        key: slice_key,
+        service: name.into(),
+        ports: [EndpointPort { name: port_name.into(), protocol: Protocol::Tcp, port: 8080 }].into(),
+        endpoints: endpoints.collect(),
+        zones: [].into(),
+    };
+    (Service { key, kind: ServiceKind::ClusterIp([].into_iter().collect()), ports: [port].into() }, slice)
+}
+
+pub(crate) fn class(name: &str, controller: &str, default: bool) -> Object {
+    Object::IngressClass(Arc::new(IngressClass {
+        key: Key::cluster(name),
+        controller: controller.into(),
+        default,
+    }))
+}
+
+/// Ingresses as manifests, cut down to `metadata` and `spec`. Annotations without a slash get the prefix; `created`
+/// is a number.
+pub(crate) fn manifests(text: &str) -> Vec<Ingress> {
+    let parse = |document: &str| serde_saphyr::from_str::<Manifest>(document).expect(document).into();
+    text.split("---\n").filter(|document| !document.trim().is_empty()).map(parse).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: String,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    created: i64,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Spec {
+    #[serde(default)]
+    ingress_class_name: Option<String>,
+    #[serde(default)]
+    default_backend: Option<String>,
+    #[serde(default)]
+    rules: Vec<Rule>,
+    #[serde(default)]
+    tls: Vec<Tls>,
+}
+
+/// `paths` are `[path, type, backend]`; a backend is `service:port`, or `resource=name`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    #[serde(default)]
+    host: String,
+    #[serde(default)]
+    paths: Vec<(String, String, String)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    #[serde(default)]
+    hosts: Vec<String>,
+    #[serde(default)]
+    secret: String,
+}
+
+fn backend(text: &str) -> Backend {
+    if let Some(resource) = text.strip_prefix("resource=") {
+        return Backend::Resource(resource.into());
+    }
+    let (name, port) = text.split_once(':').unwrap_or((text, "80"));
+    let port = port.parse().map_or_else(|_| PortRef::Name(port.into()), PortRef::Number);
+    Backend::Service(ServiceBackend { name: name.into(), port })
+}
+
+impl From<Manifest> for Ingress {
+    fn from(Manifest { metadata, spec }: Manifest) -> Self {
+        let full = |name: String| if name.contains('/') { name } else { format!("{PREFIX}/{name}") };
+        let mut annotations: Vec<_> =
+            metadata.annotations.into_iter().map(|(name, value)| (full(name).into(), value)).collect();
+        annotations.sort_unstable();
+        let path = |(path, kind, to): (String, String, String)| IngressPath {
+            path: path.into(),
+            kind: match kind.as_str() {
+                "Exact" => PathType::Exact,
+                "Prefix" => PathType::Prefix,
+                _ => PathType::ImplementationSpecific,
+            },
+            backend: backend(&to),
+        };
+        let rule = |rule: Rule| IngressRule {
+            host: rule.host.into(),
+            paths: rule.paths.into_iter().map(path).collect(),
+        };
+        let tls = |tls: Tls| IngressTls {
+            hosts: tls.hosts.into_iter().map(Into::into).collect(),
+            secret: tls.secret.into(),
+        };
+        Self {
+            key: Key::new(metadata.namespace.unwrap_or_else(|| "default".into()), metadata.name),
+            created: metadata.created,
+            annotations,
+            class: spec.ingress_class_name.map(Into::into),
+            default_backend: spec.default_backend.as_deref().map(backend),
+            rules: spec.rules.into_iter().map(rule).collect(),
+            tls: spec.tls.into_iter().map(tls).collect(),
+        }
+    }
+}
