@@ -1,1 +1,16 @@
-//! To be written.
+//! The fronts of the DNS chain: UDP on threads of its own, TCP on the async runtime, and the service around them.
+//!
+//! Knows sockets and framing, not what is answered. A query is read into [`dns_chain::Asked`], answered by
+//! [`dns_chain::run::answer`], and its reply leaves the way it came.
+
+mod shared;
+
+mod tcp;
+mod udp;
+
+mod server;
+
+mod dns;
+
+pub use dns::{Dns, Load, Reloader};
+pub use server::{Options, StartError};

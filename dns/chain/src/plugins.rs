@@ -1,0 +1,93 @@
+//! Order is behaviour: a query walks this list from top to bottom, whatever the order in the Corefile.
+
+mod errors;
+mod forward;
+mod health;
+mod kubernetes;
+mod loadbalance;
+mod log;
+mod loop_;
+mod prometheus;
+mod ready;
+mod reload;
+mod whoami;
+
+use crate::setup::Entry;
+
+/// The plugins there are, in the order of CoreDNS's plugin.cfg.
+pub const PLUGINS: &[Entry] = &[
+    reload::ENTRY,
+    ready::ENTRY,
+    health::ENTRY,
+    prometheus::ENTRY,
+    errors::ENTRY,
+    log::ENTRY,
+    loadbalance::ENTRY,
+    kubernetes::ENTRY,
+    loop_::ENTRY,
+    forward::ENTRY,
+    whoami::ENTRY,
+];
+
+/// Directives of CoreDNS 1.15 that are known by name and not built yet.
+pub const NOT_BUILT: &[&str] = &[
+    "root",
+    "metadata",
+    "geoip",
+    "cancel",
+    "proxyproto",
+    "quic",
+    "grpc_server",
+    "https",
+    "https3",
+    "timeouts",
+    "multisocket",
+    "nsid",
+    "bufsize",
+    "bind",
+    "debug",
+    "trace",
+    "pprof",
+    "shed",
+    "dnstap",
+    "local",
+    "dns64",
+    "siit",
+    "any",
+    "chaos",
+    "tsig",
+    "rewrite",
+    "autopath",
+    "acl",
+    "header",
+    "dnssec",
+    "tls",
+    "minimal",
+    "template",
+    "transfer",
+    "dynupdate",
+    "hosts",
+    "route53",
+    "azure",
+    "clouddns",
+    "k8s_external",
+    "file",
+    "auto",
+    "secondary",
+    "etcd",
+    "grpc",
+    "erratic",
+    "on",
+    "sign",
+    "view",
+    "nomad",
+];
+
+/// A task that ends with its owner.
+struct Task(tokio::task::JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,260 @@
+//! `forward`: asks other servers.
+
+mod https;
+mod idle;
+mod link;
+mod options;
+mod policy;
+mod quic;
+mod resolv;
+mod target;
+mod tls;
+mod upstream;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use dns_wire::codes::rcode;
+use dns_wire::{Name, Reply, Section};
+use futures_util::future::BoxFuture;
+use telemetry::metrics::Counter;
+
+use crate::asked::{Asked, Transport};
+use crate::names::{Zones, holds};
+use crate::plugin::{Failure, Flow, Plugin, Runner};
+use crate::setup::{Entry, Kept, Links, Mistakes, Setup};
+use link::Request;
+use options::Options;
+use policy::Policy;
+use upstream::Upstream;
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "forward",
+    about: "asks other servers",
+    syntax: &[
+        "forward . /etc/resolv.conf",
+        "forward example.org 10.0.0.10:5353 10.0.0.11 {\n    except internal.example.org\n    policy sequential\n    health_check 2s no_rec domain example.org\n    max_fails 3\n    expire 10s\n    max_age 5m\n    max_idle_conns 100\n    read_timeout 1s\n    max_connect_attempts 4\n    prefer_udp\n    max_concurrent 1000\n    next NXDOMAIN\n    next_on_nodata\n    failover SERVFAIL REFUSED\n    failfast_all_unhealthy_upstreams\n    source_address 10.0.0.1\n}",
+        "forward . tls://9.9.9.9%dns.quad9.net tls://149.112.112.112 {\n    tls_servername dns.quad9.net\n    health_check 5s\n}",
+        "forward . https://1.1.1.1 {\n    tls_servername cloudflare-dns.com\n    doh_method GET\n}",
+        "forward . quic://94.140.14.14%dns.adguard-dns.com\nforward example.net 10.0.0.12 {\n    force_tcp\n}",
+    ],
+    setup,
+};
+
+/// How long a client waits at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+struct Forward {
+    from: Name,
+    except: Zones,
+    upstreams: Vec<Arc<Upstream>>,
+    policy: Policy,
+    options: Options,
+    /// Another `forward` of the server block stands behind this one.
+    has_next: bool,
+    busy: AtomicUsize,
+    rejected: Counter,
+    all_down: Counter,
+}
+
+impl Plugin for Forward {
+    fn query(&self, asked: &Asked, _: &mut Reply) -> Flow {
+        let query = &asked.query;
+        let mine =
+            holds(&self.from, query) && (query.lower() == self.from.wire() || !self.except.hold(query));
+        if mine { Flow::Wait } else { Flow::Next }
+    }
+
+    fn wait<'a>(&'a self, asked: &'a Asked, reply: &'a mut Reply, _: &'a dyn Runner) -> BoxFuture<'a, Flow> {
+        Box::pin(self.ask(asked, reply))
+    }
+}
+
+/// A place among the queries in flight.
+struct Place<'f>(&'f AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Forward {
+    async fn ask(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+        let busy = self.busy.fetch_add(1, Relaxed) + 1;
+        let _place = Place(&self.busy);
+        if let Some(most) = self.options.max_concurrent.filter(|most| busy > *most) {
+            self.rejected.inc();
+            return Flow::Fail(Failure::new(
+                rcode::REFUSED,
+                format!("concurrent queries exceeded maximum {most}"),
+            ));
+        }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        match tokio::time::timeout_at(deadline, self.try_upstreams(asked, reply)).await {
+            Ok(flow) => flow,
+            Err(_elapsed) => {
+                Flow::Fail(Failure::new(rcode::SERVFAIL, "i/o timeout: no upstream answered in 5s"))
+            }
+        }
+    }
+
+    /// Asks one upstream after the other until one gives an answer that is to be given on.
+    async fn try_upstreams(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+        let start = self.policy.start(self.upstreams.len());
+        let order = |step: usize| &self.upstreams[self.policy.nth(start, step, self.upstreams.len())];
+        let (mut attempts, mut down, mut step, mut failed_over) = (0, 0, 0, 0);
+        let mut why = None;
+        while self.options.max_connect_attempts.is_none_or(|most| attempts < most) {
+            if step == self.upstreams.len() {
+                (step, down) = (0, 0);
+            }
+            let mut upstream = order(step);
+            step += 1;
+            if upstream.is_down() {
+                down += 1;
+                if down < self.upstreams.len() {
+                    continue;
+                }
+                self.all_down.inc();
+                if self.options.failfast {
+                    break;
+                }
+                // More likely the checks are broken than all of them: take any.
+                upstream = &self.upstreams[crate::random::below(self.upstreams.len())];
+            }
+            attempts += 1;
+            match self.exchange(upstream, asked, reply).await {
+                Err(error) => {
+                    upstream.check();
+                    why = Some(format!("{}: {error}", upstream.to()));
+                    if down >= self.upstreams.len() {
+                        break;
+                    }
+                }
+                Ok(false) => {
+                    reply.clear();
+                    reply.rcode = rcode::FORMERR;
+                    return Flow::Done;
+                }
+                Ok(true) => {
+                    // The last upstream's answer is given on whatever it says.
+                    failed_over += 1;
+                    if self.options.failover.contains(&reply.rcode) && failed_over < self.upstreams.len() {
+                        continue;
+                    }
+                    return self.give_on(reply);
+                }
+            }
+        }
+        Flow::Fail(Failure::new(rcode::SERVFAIL, why.unwrap_or_else(|| "no healthy proxies".to_owned())))
+    }
+
+    /// Passes the answer to the client, or the query to the next `forward`.
+    fn give_on(&self, reply: &mut Reply) -> Flow {
+        let no_data = reply.rcode == rcode::NOERROR && reply.section(Section::Answer).next().is_none();
+        let next = self.options.next.contains(&reply.rcode) || (self.options.next_on_nodata && no_data);
+        if next && self.has_next {
+            reply.clear();
+            return Flow::Next;
+        }
+        Flow::Done
+    }
+
+    /// One exchange, over TCP again if the reply over UDP is cut and that is wanted. False if the reply is to
+    /// another question.
+    async fn exchange(&self, upstream: &Upstream, asked: &Asked, reply: &mut Reply) -> io::Result<bool> {
+        let start = Instant::now();
+        // Header, name, type and class, and the OPT record.
+        let mut message = vec![0; 12 + 255 + 4 + 11 + asked.query.options().len()];
+        let mut tcp =
+            self.options.force_tcp || (!self.options.prefer_udp && asked.transport == Transport::Tcp);
+        loop {
+            // A number that nobody can guess, for each try (RFC 5452 §9.2).
+            let id: u16 = rand::random();
+            let length = asked.query.encode(id, &mut message);
+            let request = Request {
+                message: &message[..length],
+                tcp,
+                size: asked.query.udp_limit(),
+                read: self.options.read_timeout,
+            };
+            let packet = upstream.exchange(&request).await?;
+            let heard = reply.parse(&packet, &asked.query).map_err(io::Error::other)?;
+            if reply.truncated && !tcp && self.options.prefer_udp {
+                tcp = true;
+                continue;
+            }
+            upstream.took(reply.rcode, start.elapsed());
+            return Ok(heard.matches);
+        }
+    }
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let (mut links, mut mistakes): (Links, _) = (Vec::new(), Mistakes::new());
+    let count = setup.directives.len();
+    for (index, directive) in setup.directives.clone().into_iter().enumerate() {
+        match one(setup, directive, index + 1 < count) {
+            Ok(forward) => links.push(forward),
+            Err(found) => mistakes.extend(found),
+        }
+    }
+    if mistakes.is_empty() { Ok(links) } else { Err(mistakes) }
+}
+
+fn one(
+    setup: &mut Setup<'_>,
+    directive: &config::Directive,
+    has_next: bool,
+) -> Result<Arc<Forward>, Mistakes> {
+    let lone = |error| vec![error];
+    let args = directive.args_from(2, "FROM TO…").map_err(lone)?;
+    let from = args[0].zones().map_err(lone)?;
+    if from.len() > 1 {
+        let what = format!(
+            "Unsupported CIDR notation: '{}' expands to multiple zones. Using only '{}'.",
+            args[0], from[0]
+        );
+        setup.warn(directive, what);
+    }
+    let options = Options::read(directive, setup.context)?;
+    let targets = target::read(&args[1..], &options)?;
+    let metrics = &setup.context.metrics;
+    let upstreams: Vec<_> = targets
+        .into_iter()
+        .map(|target| Upstream::new(target, &options, metrics).map(Arc::new))
+        .collect::<Result<_, _>>()
+        .map_err(|what| vec![directive.error(format!("forward: {what}"), "TLS settings that can be used")])?;
+    let forward = Arc::new(Forward {
+        from: from[0].parse().map(|from: Name| from.lower()).unwrap_or(Name::ROOT),
+        except: options.except.clone(),
+        policy: Policy::new(options.policy),
+        has_next,
+        busy: AtomicUsize::new(0),
+        rejected: metrics.counter(
+            "coredns_forward_max_concurrent_rejects_total",
+            "Counter of the number of queries rejected because the concurrent queries were at maximum.",
+        ),
+        all_down: metrics.counter(
+            "coredns_forward_healthcheck_broken_total",
+            "Counter of the number of complete failures of the healthchecks.",
+        ),
+        options: Options { max_connect_attempts: options.attempts(upstreams.len()), ..options },
+        upstreams: upstreams.clone(),
+    });
+    let every = forward.options.limits.expire.max(Duration::from_millis(100));
+    setup.on_start(move || async move {
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                upstreams.iter().for_each(|upstream| upstream.tidy());
+            }
+        });
+        Ok(Box::new(super::Task(task)) as Kept)
+    });
+    Ok(forward)
+}

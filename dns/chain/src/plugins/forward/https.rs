@@ -1,0 +1,159 @@
+//! DNS over HTTPS to an upstream (RFC 8484), all queries as streams of one HTTP/2 connection.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use telemetry::metrics::Counter;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::idle::Limits;
+use super::link::{connect, timed_out};
+
+/// The longest a new connection may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How a query is put into a request (RFC 8484 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// In the `dns` parameter, so that HTTP caches can help.
+    Get,
+    /// As the body.
+    Post,
+}
+
+/// A connection to the upstream, made when first needed.
+pub(super) struct Https {
+    pub connector: TlsConnector,
+    pub name: ServerName<'static>,
+    pub uri: String,
+    pub verb: Verb,
+    pub source: Option<IpAddr>,
+    pub limits: Limits,
+    pub hits: Counter,
+    pub misses: Counter,
+    pub open: Mutex<Option<Open>>,
+}
+
+/// The connection and when it was made and last used.
+pub(super) struct Open {
+    sender: http2::SendRequest<Full<Bytes>>,
+    made: Instant,
+    used: Instant,
+}
+
+impl Https {
+    pub(super) async fn exchange(&self, to: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+        // The ID is 0 for the sake of caches (RFC 8484 §4.1) and put back into the reply.
+        let mut query = message.to_vec();
+        query[..2].fill(0);
+        let (mut sender, kept) = self.sender(to).await?;
+        let mut response = sender.send_request(self.request(&query)?).await;
+        if kept && response.is_err() {
+            // The other end may have closed it while it was idle.
+            self.open.lock().await.take();
+            sender = self.sender(to).await?.0;
+            response = sender.send_request(self.request(&query)?).await;
+        }
+        let response = response.map_err(io::Error::other)?;
+        if !response.status().is_success() {
+            return Err(io::Error::other(format!("HTTP status {}", response.status())));
+        }
+        let body = Limited::new(response.into_body(), usize::from(u16::MAX)).collect().await;
+        let mut reply = body.map_err(io::Error::other)?.to_bytes().to_vec();
+        if reply.len() < 12 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the body is no DNS message"));
+        }
+        reply[..2].copy_from_slice(&message[..2]);
+        Ok(reply)
+    }
+
+    pub(super) fn tidy(&self, now: Instant) {
+        if let Ok(mut open) = self.open.try_lock() {
+            open.take_if(|open| !self.is_fresh(open, now));
+        }
+    }
+
+    fn is_fresh(&self, open: &Open, now: Instant) -> bool {
+        let young = self.limits.max_age.is_none_or(|most| now.saturating_duration_since(open.made) < most);
+        young && now.saturating_duration_since(open.used) < self.limits.expire && !open.sender.is_closed()
+    }
+
+    /// A handle of the open connection, and whether it was open already.
+    async fn sender(&self, to: SocketAddr) -> io::Result<(http2::SendRequest<Full<Bytes>>, bool)> {
+        let mut open = self.open.lock().await;
+        let now = Instant::now();
+        if let Some(kept) = open.as_mut().filter(|open| self.is_fresh(open, now)) {
+            kept.used = now;
+            self.hits.inc();
+            return Ok((kept.sender.clone(), true));
+        }
+        self.misses.inc();
+        let handshake = async {
+            let stream = self.connector.connect(self.name.clone(), connect(to, self.source).await?).await?;
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(io::Error::other)
+        };
+        let (sender, connection) =
+            timeout(HANDSHAKE, handshake).await.unwrap_or_else(|_| Err(timed_out("dial")))?;
+        tokio::spawn(connection);
+        *open = Some(Open { sender: sender.clone(), made: now, used: now });
+        Ok((sender, false))
+    }
+
+    fn request(&self, query: &[u8]) -> io::Result<Request<Full<Bytes>>> {
+        const TYPE: &str = "application/dns-message";
+        let request = Request::builder().header(header::ACCEPT, TYPE);
+        let request = match self.verb {
+            Verb::Post => request
+                .method(Method::POST)
+                .uri(&self.uri)
+                .header(header::CONTENT_TYPE, TYPE)
+                .body(Full::new(Bytes::copy_from_slice(query))),
+            Verb::Get => {
+                request.uri(format!("{}?dns={}", self.uri, base64url(query))).body(Full::new(Bytes::new()))
+            }
+        };
+        request.map_err(io::Error::other)
+    }
+}
+
+/// Base64 for URLs without padding (RFC 4648 §5), as RFC 8484 §6 wants it.
+fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let number = three.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte))
+            << (8 * (3 - three.len()));
+        for digit in 0..=three.len() {
+            text.push(char::from(DIGITS[(number >> (18 - 6 * digit) & 63) as usize]));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_has_no_padding_and_no_plus() {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg"),
+            (b"fo", "Zm8"),
+            (b"foo", "Zm9v"),
+            (b"foob", "Zm9vYg"),
+            (&[0xfb, 0xff, 0xfe], "-__-"),
+        ] {
+            assert_eq!(base64url(bytes), text, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Connections that wait for their next query.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long and how many connections are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// An unused connection is closed after this.
+    pub expire: Duration,
+    /// Any connection is closed after this, used or not.
+    pub max_age: Option<Duration>,
+    /// So many wait at most.
+    pub most: usize,
+}
+
+/// Idle connections to one upstream. The last one used is the first one taken, so that the others can grow old.
+#[derive(Debug)]
+pub(super) struct Idle<C> {
+    kept: Mutex<Vec<Kept<C>>>,
+    limits: Limits,
+}
+
+/// A connection and when it was made.
+#[derive(Debug)]
+pub(super) struct Kept<C> {
+    pub connection: C,
+    made: Instant,
+    used: Instant,
+}
+
+impl<C> Kept<C> {
+    /// A connection made just now.
+    pub(super) fn new(connection: C) -> Self {
+        let now = Instant::now();
+        Self { connection, made: now, used: now }
+    }
+}
+
+impl<C> Idle<C> {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { kept: Mutex::default(), limits }
+    }
+
+    /// A connection that is still young enough.
+    pub(super) fn take(&self, now: Instant) -> Option<Kept<C>> {
+        let mut kept = self.lock();
+        while let Some(newest) = kept.pop() {
+            if self.is_fresh(&newest, now) {
+                return Some(newest);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection that has done its work.
+    pub(super) fn give(&self, mut connection: Kept<C>, now: Instant) {
+        connection.used = now;
+        let mut kept = self.lock();
+        if kept.len() < self.limits.most && self.is_fresh(&connection, now) {
+            kept.push(connection);
+        }
+    }
+
+    /// Closes what has grown too old.
+    pub(super) fn tidy(&self, now: Instant) {
+        self.lock().retain(|kept| self.is_fresh(kept, now));
+    }
+
+    fn is_fresh(&self, kept: &Kept<C>, now: Instant) -> bool {
+        let young = self.limits.max_age.is_none_or(|most| now.saturating_duration_since(kept.made) < most);
+        young && now.saturating_duration_since(kept.used) < self.limits.expire
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Kept<C>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_used_is_taken_first_and_the_old_ones_are_closed() {
+        let second = Duration::from_secs(1);
+        let limits = Limits { expire: second * 10, max_age: Some(second * 60), most: 2 };
+        let idle = Idle::new(limits);
+        let start = Instant::now();
+        for connection in 1..=3 {
+            idle.give(Kept { connection, made: start, used: start }, start);
+        }
+        let taken = idle.take(start + second).map(|kept| kept.connection);
+        assert_eq!(taken, Some(2), "two are kept, the later one is taken");
+        assert!(idle.take(start + second * 10).is_none(), "expired after ten seconds of idleness");
+
+        idle.give(Kept { connection: 4, made: start, used: start }, start + second * 59);
+        assert!(idle.take(start + second * 60).is_none(), "a minute old");
+        idle.give(Kept { connection: 5, made: start, used: start }, start + second * 61);
+        idle.tidy(start + second * 61);
+        assert!(idle.lock().is_empty(), "too old to be kept");
+    }
+}

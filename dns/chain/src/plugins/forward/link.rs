@@ -1,0 +1,237 @@
+//! One exchange with an upstream over each of the protocols it may speak.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use telemetry::metrics::Counter;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::https::Https;
+use super::idle::{Idle, Kept, Limits};
+use super::quic::Quic;
+
+/// The longest a connection may take to be made, and the shortest time one is given.
+const DIAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The connections to one upstream.
+pub(super) enum Link {
+    /// Plain DNS; which of the two is used is decided query by query.
+    Plain { udp: Dial<UdpSocket>, tcp: Dial<TcpStream> },
+    /// DNS over TLS (RFC 7858).
+    Tls { streams: Dial<TlsStream<TcpStream>>, connector: TlsConnector, name: ServerName<'static> },
+    /// DNS over HTTPS (RFC 8484).
+    Https(Https),
+    /// DNS over QUIC (RFC 9250).
+    Quic(Quic),
+}
+
+/// Idle connections of one protocol, and what making a new one takes.
+pub(super) struct Dial<C> {
+    idle: Idle<C>,
+    source: Option<IpAddr>,
+    /// The running mean of the time to connect, in nanoseconds.
+    mean: AtomicU64,
+    hits: Counter,
+    misses: Counter,
+}
+
+impl<C> Dial<C> {
+    pub(super) fn new(limits: Limits, source: Option<IpAddr>, hits: Counter, misses: Counter) -> Self {
+        let mean = AtomicU64::new(DIAL.1.as_nanos() as u64 / 2);
+        Self { idle: Idle::new(limits), source, mean, hits, misses }
+    }
+
+    fn take(&self) -> Option<Kept<C>> {
+        let kept = self.idle.take(Instant::now());
+        if kept.is_some() { &self.hits } else { &self.misses }.inc();
+        kept
+    }
+
+    fn give(&self, connection: Kept<C>) {
+        self.idle.give(connection, Instant::now());
+    }
+
+    /// Makes a connection within twice the time it usually takes.
+    async fn make(&self, dial: impl Future<Output = io::Result<C>>) -> io::Result<Kept<C>> {
+        let mean = Duration::from_nanos(self.mean.load(Relaxed));
+        let limit = if mean < DIAL.1 / 2 { (mean * 2).max(DIAL.0) } else { DIAL.1 };
+        let start = Instant::now();
+        let made = timeout(limit, dial).await.unwrap_or_else(|_| Err(timed_out("dial")));
+        let (took, mean) = (start.elapsed().as_nanos() as i64, mean.as_nanos() as i64);
+        self.mean.store((mean + (took - mean) / 4).max(0) as u64, Relaxed);
+        made.map(Kept::new)
+    }
+}
+
+/// What a query asks of the exchange.
+pub(super) struct Request<'a> {
+    /// The query; its ID is ours and random.
+    pub message: &'a [u8],
+    /// Over TCP rather than UDP, where there is the choice.
+    pub tcp: bool,
+    /// The longest reply over UDP that we take.
+    pub size: usize,
+    /// How long a reply may take.
+    pub read: Duration,
+}
+
+impl Link {
+    /// Sends the query and waits for the reply to it. Over UDP a reply with another ID is nobody's: it is dropped.
+    pub(super) async fn exchange(&self, to: SocketAddr, request: &Request<'_>) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Plain { udp, .. } if !request.tcp => udp.exchange(to, request).await,
+            Self::Plain { tcp, .. } => {
+                let dial = || connect(to, tcp.source);
+                tcp.stream(request, dial).await
+            }
+            Self::Tls { streams, connector, name } => {
+                let dial =
+                    || async { connector.connect(name.clone(), connect(to, streams.source).await?).await };
+                streams.stream(request, dial).await
+            }
+            Self::Https(https) => timeout(request.read, https.exchange(to, request.message))
+                .await
+                .unwrap_or_else(|_| Err(timed_out("read"))),
+            Self::Quic(quic) => timeout(request.read, quic.exchange(to, request.message))
+                .await
+                .unwrap_or_else(|_| Err(timed_out("read"))),
+        }
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub(super) fn tidy(&self) {
+        let now = Instant::now();
+        match self {
+            Self::Plain { udp, tcp } => {
+                udp.idle.tidy(now);
+                tcp.idle.tidy(now);
+            }
+            Self::Tls { streams, .. } => streams.idle.tidy(now),
+            Self::Https(https) => https.tidy(now),
+            Self::Quic(quic) => quic.tidy(now),
+        }
+    }
+}
+
+impl Dial<UdpSocket> {
+    /// A connected socket of its own for each query in flight: only the upstream can write to it, and an
+    /// unreachable port shows at once.
+    async fn exchange(&self, to: SocketAddr, request: &Request<'_>) -> io::Result<Vec<u8>> {
+        let socket = match self.take() {
+            Some(socket) => socket,
+            None => {
+                let any = if to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+                let socket = UdpSocket::bind((self.source.unwrap_or(any), 0)).await?;
+                socket.connect(to).await?;
+                Kept::new(socket)
+            }
+        };
+        socket.connection.send(request.message).await?;
+        // One byte more than fits, to see what does not.
+        let mut reply = vec![0; request.size + 1];
+        let read = async {
+            loop {
+                let length = socket.connection.recv(&mut reply).await?;
+                if length >= 12 && reply[..2] == request.message[..2] {
+                    return Ok::<usize, io::Error>(length);
+                }
+            }
+        };
+        let length = timeout(request.read, read).await.map_err(|_| timed_out("read"))??;
+        self.give(socket);
+        reply.truncate(length);
+        if length > request.size {
+            // What is left of it cannot be trusted: header and question, with TC (RFC 1035 §4.1.1).
+            reply = truncated(request.message, &reply);
+        }
+        Ok(reply)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Dial<S> {
+    /// One query at a time on a stream. A kept one may have been closed at the other end meanwhile, and then the
+    /// query goes over a new one.
+    async fn stream<F>(&self, request: &Request<'_>, dial: impl Fn() -> F) -> io::Result<Vec<u8>>
+    where
+        F: Future<Output = io::Result<S>>,
+    {
+        if let Some(mut kept) = self.take() {
+            match framed(&mut kept.connection, request).await {
+                Ok(reply) => {
+                    self.give(kept);
+                    return Ok(reply);
+                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
+                Err(_closed) => {}
+            }
+        }
+        let mut made = self.make(dial()).await?;
+        let reply = framed(&mut made.connection, request).await?;
+        self.give(made);
+        Ok(reply)
+    }
+}
+
+/// Writes and reads one message with its length before it (RFC 1035 §4.2.2).
+async fn framed(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &Request<'_>,
+) -> io::Result<Vec<u8>> {
+    let exchange = async {
+        let mut out = Vec::with_capacity(request.message.len() + 2);
+        out.extend_from_slice(&(request.message.len() as u16).to_be_bytes());
+        out.extend_from_slice(request.message);
+        stream.write_all(&out).await?;
+        stream.flush().await?;
+        loop {
+            let length = stream.read_u16().await?;
+            let mut reply = vec![0; usize::from(length)];
+            stream.read_exact(&mut reply).await?;
+            if reply.len() >= 12 && reply[..2] == request.message[..2] {
+                return Ok(reply);
+            }
+        }
+    };
+    timeout(request.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
+}
+
+/// A TCP connection, from the source address if one is configured.
+pub(super) async fn connect(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let stream = socket.connect(to).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+pub(super) fn timed_out(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what}: i/o timeout"))
+}
+
+/// The connector for TLS upstreams.
+pub(super) fn connector(config: &Arc<rustls::ClientConfig>) -> TlsConnector {
+    TlsConnector::from(config.clone())
+}
+
+/// The header of a reply and the question of its query, with TC set and nothing else.
+fn truncated(query: &[u8], reply: &[u8]) -> Vec<u8> {
+    let mut end = 12;
+    while let Some(&length) = query.get(end).filter(|length| **length > 0) {
+        end += 1 + usize::from(length);
+    }
+    let mut message = query[..(end + 5).min(query.len())].to_vec();
+    message[2..4].copy_from_slice(&reply[2..4]);
+    message[2] |= 0x82;
+    message[4..12].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+    message
+}

@@ -1,0 +1,230 @@
+//! The options of `forward`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use config::{Directive, Error, Word};
+use dns_wire::Name;
+
+use super::https::Verb;
+use super::idle::Limits;
+use super::policy::Kind;
+use crate::codes::Rcode;
+use crate::names::Zones;
+use crate::setup::{Context, Mistakes, each_line};
+
+/// All of them, with CoreDNS's defaults.
+#[derive(Clone)]
+pub(super) struct Options {
+    pub except: Zones,
+    pub policy: Kind,
+    pub health: Health,
+    pub max_fails: u32,
+    pub limits: Limits,
+    pub read_timeout: Duration,
+    /// `None` for no cap; the default depends on the number of upstreams.
+    pub max_connect_attempts: Option<usize>,
+    pub attempts_set: bool,
+    pub force_tcp: bool,
+    pub prefer_udp: bool,
+    pub max_concurrent: Option<usize>,
+    pub next: Vec<u16>,
+    pub next_on_nodata: bool,
+    pub failover: Vec<u16>,
+    pub failfast: bool,
+    pub tls: Tls,
+    pub doh_method: Verb,
+    pub source: Option<IpAddr>,
+    pub resolver: Vec<IpAddr>,
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// How an upstream that failed is asked whether it is back.
+#[derive(Clone, Debug)]
+pub(super) struct Health {
+    pub interval: Duration,
+    pub recursion: bool,
+    pub domain: Name,
+}
+
+/// `tls` and `tls_servername`: file names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tls {
+    pub identity: Option<(String, String)>,
+    pub authority: Option<String>,
+    pub server_name: Option<String>,
+}
+
+const KNOWN: &[&str] = &[
+    "except",
+    "policy",
+    "health_check",
+    "max_fails",
+    "expire",
+    "max_age",
+    "max_idle_conns",
+    "read_timeout",
+    "max_connect_attempts",
+    "force_tcp",
+    "prefer_udp",
+    "max_concurrent",
+    "next",
+    "next_on_nodata",
+    "failover",
+    "failfast_all_unhealthy_upstreams",
+    "tls",
+    "tls_servername",
+    "doh_method",
+    "source_address",
+    "resolver",
+];
+
+impl Options {
+    pub(super) fn read(directive: &Directive, context: &Context) -> Result<Self, Mistakes> {
+        let mut options = Self {
+            except: Zones::default(),
+            policy: Kind::Random,
+            health: Health { interval: Duration::from_millis(500), recursion: true, domain: Name::ROOT },
+            max_fails: 2,
+            limits: Limits { expire: Duration::from_secs(10), max_age: None, most: usize::MAX },
+            read_timeout: Duration::from_secs(2),
+            max_connect_attempts: None,
+            attempts_set: false,
+            force_tcp: false,
+            prefer_udp: false,
+            max_concurrent: None,
+            next: Vec::new(),
+            next_on_nodata: false,
+            failover: Vec::new(),
+            failfast: false,
+            tls: Tls::default(),
+            doh_method: Verb::Post,
+            source: None,
+            resolver: Vec::new(),
+            runtime: context.runtime.clone(),
+        };
+        each_line(directive, |line| options.line(line))?;
+        if options.limits.max_age.is_some_and(|age| age < options.limits.expire) {
+            let what = format!(
+                "max_age {:?} is less than expire {:?}",
+                options.limits.max_age.unwrap_or_default(),
+                options.limits.expire
+            );
+            return Err(vec![directive.error(what, "max_age 0, or at least expire")]);
+        }
+        Ok(options)
+    }
+
+    /// The cap on tries for so many upstreams.
+    pub(super) fn attempts(&self, upstreams: usize) -> Option<usize> {
+        if self.attempts_set { self.max_connect_attempts } else { Some(2 * upstreams) }
+    }
+
+    fn line(&mut self, line: &Directive) -> Result<(), Error> {
+        let number = |wanted| line.arg(wanted)?.integer(0..=i32::MAX as usize);
+        let limit = |number: usize| if number == 0 { None } else { Some(number) };
+        match line.name.text.as_str() {
+            "except" => self.except = Zones::read(line.args_from(1, "NAMES…")?)?,
+            "policy" => {
+                self.policy = line.arg("random|round_robin|sequential")?.choice(&[
+                    ("random", Kind::Random),
+                    ("round_robin", Kind::RoundRobin),
+                    ("sequential", Kind::Sequential),
+                ])?;
+            }
+            "health_check" => self.health = health(line)?,
+            "max_fails" => self.max_fails = line.arg("NUMBER")?.integer(0..=i32::MAX as u32)?,
+            "expire" => self.limits.expire = line.arg("DURATION")?.duration()?,
+            "max_age" => {
+                let age = line.arg("DURATION")?.duration()?;
+                self.limits.max_age = (!age.is_zero()).then_some(age);
+            }
+            "max_idle_conns" => self.limits.most = limit(number("NUMBER")?).unwrap_or(usize::MAX),
+            "read_timeout" => {
+                self.read_timeout =
+                    line.arg("DURATION")?.duration_in(Duration::from_nanos(1).., "more than 0")?;
+            }
+            "max_connect_attempts" => {
+                self.max_connect_attempts = limit(number("NUMBER")?);
+                self.attempts_set = true;
+            }
+            "force_tcp" => {
+                line.no_args()?;
+                self.force_tcp = true;
+            }
+            "prefer_udp" => {
+                line.no_args()?;
+                self.prefer_udp = true;
+            }
+            "max_concurrent" => self.max_concurrent = limit(number("NUMBER")?),
+            "next" => self.next = rcodes(line.args_from(1, "RCODE…")?)?,
+            "next_on_nodata" => {
+                line.no_args()?;
+                self.next_on_nodata = true;
+            }
+            "failover" => {
+                let words = line.args_from(1, "RCODE…")?;
+                self.failover = rcodes(words)?;
+                if let Some(word) = words.iter().find(|word| word.eq_ignore_ascii_case("NOERROR")) {
+                    return Err(word.error("NOERROR is not allowed in failover", "codes of failures"));
+                }
+            }
+            "failfast_all_unhealthy_upstreams" => {
+                line.no_args()?;
+                self.failfast = true;
+            }
+            "tls" => {
+                let text = |word: &Word| word.text.clone();
+                (self.tls.identity, self.tls.authority) = match line.args_between(0, 3, "[CERT KEY] [CA]")? {
+                    [] => (None, None),
+                    [ca] => (None, Some(text(ca))),
+                    [cert, key] => (Some((text(cert), text(key))), None),
+                    [cert, key, ca, ..] => (Some((text(cert), text(key))), Some(text(ca))),
+                };
+            }
+            "tls_servername" => self.tls.server_name = Some(line.arg("NAME")?.text.clone()),
+            "doh_method" => {
+                let choices = [("GET", Verb::Get), ("POST", Verb::Post)];
+                self.doh_method = line.arg("GET|POST")?.choice(&choices)?;
+            }
+            "source_address" => self.source = Some(line.arg("IP")?.ip()?),
+            "resolver" => {
+                let words = line.args_from(1, "IP…")?;
+                self.resolver = words.iter().map(Word::ip).collect::<Result<_, _>>()?;
+            }
+            _ => return Err(line.unknown(KNOWN)),
+        }
+        Ok(())
+    }
+}
+
+fn health(line: &Directive) -> Result<Health, Error> {
+    let args = line.args_from(1, "DURATION [no_rec] [domain NAME]")?;
+    let interval = args[0].duration_in(Duration::from_nanos(1).., "more than 0")?;
+    let mut health = Health { interval, recursion: true, domain: Name::ROOT };
+    let mut rest = args[1..].iter();
+    while let Some(word) = rest.next() {
+        match word.text.as_str() {
+            "no_rec" => health.recursion = false,
+            "domain" => {
+                let name = rest.next().ok_or_else(|| word.error("domain without a name", "domain NAME"))?;
+                health.domain = name.parse("a domain name")?;
+            }
+            _ => {
+                return Err(
+                    word.error(format!("unknown property '{word}' of health_check"), "no_rec or domain NAME")
+                );
+            }
+        }
+    }
+    Ok(health)
+}
+
+fn rcodes(words: &[Word]) -> Result<Vec<u16>, Error> {
+    let read = |word: &Word| {
+        let code = Rcode::named(word)
+            .ok_or_else(|| word.error(format!("{word} is not a valid rcode"), "such as NXDOMAIN"));
+        code.map(|code| code.0)
+    };
+    words.iter().map(read).collect()
+}

@@ -1,0 +1,182 @@
+//! The TO of `forward`: addresses, URLs, host names and files in resolv.conf form.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use config::{HostPort, Scheme, Word};
+use dns_wire::codes::rtype;
+use dns_wire::{Name, Query, Reply, Section};
+
+use super::options::Options;
+use super::resolv;
+use crate::setup::Mistakes;
+
+/// The most upstreams of one `forward`, as in CoreDNS.
+const MOST: usize = 15;
+
+/// One upstream as the Corefile names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub scheme: Scheme,
+    pub address: SocketAddr,
+    /// The name its certificate has to bear: what stands after `%`, or the host name.
+    pub server_name: Option<String>,
+    /// The path of an `https://` URL.
+    pub path: String,
+}
+
+/// Reads all words, resolving host names once.
+pub(super) fn read(words: &[Word], options: &Options) -> Result<Vec<Target>, Mistakes> {
+    let (mut targets, mut mistakes) = (Vec::new(), Mistakes::new());
+    for word in words {
+        match one(word, options) {
+            Ok(found) => targets.extend(found),
+            Err(error) => mistakes.push(error),
+        }
+    }
+    if targets.len() > MOST {
+        let what = format!("more than {MOST} TOs configured: {}", targets.len());
+        mistakes.extend(words.first().map(|word| word.error(what, format!("at most {MOST}"))));
+    }
+    if mistakes.is_empty() { Ok(targets) } else { Err(mistakes) }
+}
+
+fn one(word: &Word, options: &Options) -> Result<Vec<Target>, config::Error> {
+    if Path::new(&word.text).is_file() {
+        return file(word);
+    }
+    let (scheme, rest) = Scheme::split(&word.text);
+    if matches!(scheme, Scheme::Grpc | Scheme::Https3) {
+        return Err(
+            word.error(format!("forward cannot speak {scheme}://"), "dns://, tls://, https:// or quic://")
+        );
+    }
+    let (host, path) = match rest.split_once('/') {
+        Some((host, path)) if scheme == Scheme::Https => (host, format!("/{path}")),
+        _ => (rest, "/dns-query".to_owned()),
+    };
+    let (host, port, mut server_name) = split(host, scheme).ok_or_else(|| {
+        word.error(
+            format!("not an IP address or file: \"{word}\""),
+            "an address, a host name or a file in resolv.conf form",
+        )
+    })?;
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(ip) => vec![ip],
+        Err(_) => {
+            let found = resolve(&host, &options.resolver);
+            server_name = server_name.or_else(|| Some(host.trim_end_matches('.').to_owned()));
+            found.map_err(|why| {
+                word.error(format!("not an IP address or file: \"{word}\" ({why})"), "a name that resolves")
+            })?
+        }
+    };
+    let target = |ip| Target {
+        scheme,
+        address: SocketAddr::new(ip, port),
+        server_name: server_name.clone(),
+        path: path.clone(),
+    };
+    Ok(addresses.into_iter().map(target).collect())
+}
+
+/// Host, port and the name after `%`. Over plain DNS what follows `%` is an address's scope, which the system knows.
+fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
+    let (text, name) = match text.rsplit_once('%') {
+        Some((address, name)) if scheme != Scheme::Dns => {
+            // `9.9.9.9%name:853` has its port behind the name.
+            match name.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
+                Some((name, port)) => (format!("{address}:{port}"), Some(name.to_owned())),
+                None => (address.to_owned(), Some(name.to_owned())),
+            }
+        }
+        _ => (text.to_owned(), None),
+    };
+    let HostPort { host, port } = HostPort::read(&text, Some(scheme.default_port()))?;
+    let plausible =
+        host.parse::<IpAddr>().is_ok() || (!host.contains(['/', '%']) && host.parse::<Name>().is_ok());
+    (plausible && !host.is_empty()).then_some((host, port, name))
+}
+
+fn file(word: &Word) -> Result<Vec<Target>, config::Error> {
+    let text = std::fs::read_to_string(&word.text)
+        .map_err(|error| word.error(format!("{word}: {error}"), "a readable file"))?;
+    let servers = resolv::servers(&text);
+    if servers.is_empty() {
+        return Err(word.error(format!("no nameservers found in {word}"), "nameserver lines with addresses"));
+    }
+    let target = |address| Target { scheme: Scheme::Dns, address, server_name: None, path: String::new() };
+    Ok(servers.into_iter().map(target).collect())
+}
+
+/// The addresses of a host name, absolute: no search list applies (CoreDNS 1.15).
+fn resolve(host: &str, resolvers: &[IpAddr]) -> Result<Vec<IpAddr>, String> {
+    let absolute = format!("{}.", host.trim_end_matches('.'));
+    let mut found: Vec<IpAddr> = if resolvers.is_empty() {
+        let addresses = (absolute.as_str(), 0).to_socket_addrs().map_err(|error| error.to_string())?;
+        addresses.map(|address| address.ip()).collect()
+    } else {
+        let name: Name = absolute.parse().map_err(|error: dns_wire::BadName| error.to_string())?;
+        let asked = resolvers.iter().map(|resolver| ask(&name, *resolver));
+        asked.reduce(|first, next| first.or(next)).unwrap_or_else(|| Ok(Vec::new()))?
+    };
+    found.sort();
+    found.dedup();
+    if found.is_empty() { Err("no addresses".to_owned()) } else { Ok(found) }
+}
+
+/// Both families from one resolver.
+fn ask(name: &Name, resolver: IpAddr) -> Result<Vec<IpAddr>, String> {
+    let text = |error: std::io::Error| format!("{resolver}: {error}");
+    let any: IpAddr = if resolver.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let socket = UdpSocket::bind((any, 0)).map_err(text)?;
+    socket.connect((resolver, 53)).map_err(text)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(text)?;
+    let mut found = Vec::new();
+    for qtype in [rtype::A, rtype::AAAA] {
+        let query = Query::new(rand::random(), name, qtype);
+        let mut packet = [0; 4096];
+        let length = query.encode(query.id, &mut packet);
+        socket.send(&packet[..length]).map_err(text)?;
+        let length = socket.recv(&mut packet).map_err(text)?;
+        let mut reply = Reply::default();
+        let heard = reply.parse(&packet[..length], &query).map_err(|error| error.to_string())?;
+        if heard.id != query.id || !heard.matches {
+            return Err(format!("{resolver}: reply to another question"));
+        }
+        for record in reply.section(Section::Answer) {
+            let data = reply.rdata(record);
+            match record.rtype {
+                rtype::A => found.extend(<[u8; 4]>::try_from(data).map(IpAddr::from)),
+                rtype::AAAA => found.extend(<[u8; 16]>::try_from(data).map(IpAddr::from)),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_are_written_in_many_ways() {
+        for (text, scheme, wanted) in [
+            ("8.8.8.8", Scheme::Dns, Some(("8.8.8.8", 53, None))),
+            ("8.8.8.8:5353", Scheme::Dns, Some(("8.8.8.8", 5353, None))),
+            ("[::1]:5353", Scheme::Dns, Some(("::1", 5353, None))),
+            ("9.9.9.9%dns.quad9.net", Scheme::Tls, Some(("9.9.9.9", 853, Some("dns.quad9.net")))),
+            ("9.9.9.9%dns.quad9.net:8853", Scheme::Tls, Some(("9.9.9.9", 8853, Some("dns.quad9.net")))),
+            ("dns.example:53", Scheme::Dns, Some(("dns.example", 53, None))),
+            ("1.1.1.1", Scheme::Https, Some(("1.1.1.1", 443, None))),
+            ("/etc/none.conf", Scheme::Dns, None),
+            ("a..b", Scheme::Dns, None),
+        ] {
+            let found = split(text, scheme);
+            let found = found.as_ref().map(|(host, port, name)| (host.as_str(), *port, name.as_deref()));
+            assert_eq!(found, wanted, "{text}");
+        }
+    }
+}

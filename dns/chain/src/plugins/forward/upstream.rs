@@ -1,0 +1,187 @@
+//! One upstream: its connections, its health, its numbers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use config::Scheme;
+use dns_wire::Query;
+use dns_wire::codes::rtype;
+use telemetry::metrics::{Counter, Family, Histogram, Registry, exponential};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use super::https::Https;
+use super::link::{Dial, Link, Request, connector};
+use super::options::{Health, Options};
+use super::quic::Quic;
+use super::target::Target;
+use super::tls;
+use crate::codes::Rcode;
+
+/// The value of the `proxy_name` label.
+const PROXY: &str = "forward";
+
+/// An upstream server.
+pub(super) struct Upstream {
+    address: SocketAddr,
+    /// The `to` label.
+    to: String,
+    link: Link,
+    health: Health,
+    max_fails: u32,
+    read_timeout: Duration,
+    /// Checks in a row that failed.
+    fails: AtomicU32,
+    checking: AtomicBool,
+    failures: Counter,
+    durations: Family<Histogram, 3>,
+    runtime: Handle,
+}
+
+impl Upstream {
+    pub(super) fn new(target: Target, options: &Options, metrics: &Registry) -> Result<Self, String> {
+        let to = target.address.to_string();
+        let labels = ["proxy_name", "to", "proto"];
+        let hits = metrics.counters(
+            "coredns_proxy_conn_cache_hits_total",
+            "Counter of connection cache hits per upstream and protocol.",
+            labels,
+        );
+        let misses = metrics.counters(
+            "coredns_proxy_conn_cache_misses_total",
+            "Counter of connection cache misses per upstream and protocol.",
+            labels,
+        );
+        let of = |family: &Family<Counter, 3>, proto| family.with([PROXY, &to, proto]);
+        let (limits, source) = (options.limits, options.source);
+        let server_name = || {
+            let named = options.tls.server_name.as_ref().or(target.server_name.as_ref());
+            named.cloned().unwrap_or_else(|| target.address.ip().to_string())
+        };
+        let link = match target.scheme {
+            Scheme::Tls => Link::Tls {
+                streams: Dial::new(limits, source, of(&hits, "tcp-tls"), of(&misses, "tcp-tls")),
+                connector: connector(&tls::client(&options.tls, b"")?),
+                name: tls::name(&server_name())?,
+            },
+            Scheme::Https => Link::Https(Https {
+                connector: connector(&tls::client(&options.tls, b"h2")?),
+                name: tls::name(&server_name())?,
+                uri: uri(&server_name(), target.address.port(), &target.path),
+                verb: options.doh_method,
+                source,
+                limits,
+                hits: of(&hits, "https"),
+                misses: of(&misses, "https"),
+                open: Mutex::new(None),
+            }),
+            Scheme::Quic => Link::Quic(Quic {
+                config: tls::client(&options.tls, b"doq")?,
+                name: server_name().into(),
+                source,
+                limits,
+                hits: of(&hits, "quic"),
+                misses: of(&misses, "quic"),
+                open: Mutex::new(None),
+            }),
+            Scheme::Dns | Scheme::Grpc | Scheme::Https3 => Link::Plain {
+                udp: Dial::new(limits, source, of(&hits, "udp"), of(&misses, "udp")),
+                tcp: Dial::new(limits, source, of(&hits, "tcp"), of(&misses, "tcp")),
+            },
+        };
+        let failures = metrics.counters(
+            "coredns_proxy_healthcheck_failures_total",
+            "Counter of the number of failed healthchecks.",
+            ["proxy_name", "to"],
+        );
+        let durations = metrics.histograms(
+            "coredns_proxy_request_duration_seconds",
+            "Histogram of the time each request took.",
+            ["proxy_name", "to", "rcode"],
+            &exponential(0.00025, 2.0, 16),
+        );
+        Ok(Self {
+            address: target.address,
+            failures: failures.with([PROXY, &to]),
+            to,
+            link,
+            health: options.health.clone(),
+            max_fails: options.max_fails,
+            read_timeout: options.read_timeout,
+            fails: AtomicU32::new(0),
+            checking: AtomicBool::new(false),
+            durations,
+            runtime: options.runtime.clone(),
+        })
+    }
+
+    /// Its address, as in labels and messages.
+    pub(super) fn to(&self) -> &str {
+        &self.to
+    }
+
+    /// Whether so many checks failed that it is not asked.
+    pub(super) fn is_down(&self) -> bool {
+        self.max_fails > 0 && self.fails.load(Relaxed) > self.max_fails
+    }
+
+    /// Sends a query and waits for the reply.
+    pub(super) async fn exchange(&self, request: &Request<'_>) -> io::Result<Vec<u8>> {
+        self.link.exchange(self.address, request).await
+    }
+
+    /// Counts an answer and the time it took.
+    pub(super) fn took(&self, rcode: u16, time: Duration) {
+        self.durations.with([PROXY, &self.to, &Rcode(rcode).to_string()]).observe(time.as_secs_f64());
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub(super) fn tidy(&self) {
+        self.link.tidy();
+    }
+
+    /// After a failure: asks again and again until a reply of any kind comes, one check at a time.
+    pub(super) fn check(self: &Arc<Self>) {
+        if self.max_fails == 0 || self.checking.swap(true, Relaxed) {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        self.runtime.spawn(async move {
+            // Ends with the configuration that wanted it.
+            while let Some(upstream) = weak.upgrade() {
+                if upstream.answers().await {
+                    upstream.fails.store(0, Relaxed);
+                    upstream.checking.store(false, Relaxed);
+                    return;
+                }
+                upstream.fails.fetch_add(1, Relaxed);
+                upstream.failures.inc();
+                let interval = upstream.health.interval;
+                drop(upstream);
+                tokio::time::sleep(interval).await;
+            }
+        });
+    }
+
+    async fn answers(&self) -> bool {
+        let id: u16 = rand::random();
+        let query = Query::new(id, &self.health.domain, rtype::NS);
+        let mut message = [0; 512];
+        let length = query.encode(id, &mut message);
+        if !self.health.recursion {
+            // RD is the lowest bit of the third byte (RFC 1035 §4.1.1).
+            message[2] &= !1;
+        }
+        let read = self.read_timeout.min(Duration::from_secs(1));
+        let request = Request { message: &message[..length], tcp: false, size: 4096, read };
+        self.exchange(&request).await.is_ok()
+    }
+}
+
+fn uri(host: &str, port: u16, path: &str) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    if port == 443 { format!("https://{host}{path}") } else { format!("https://{host}:{port}{path}") }
+}

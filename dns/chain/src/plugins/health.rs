@@ -1,0 +1,90 @@
+//! `health`: a page that says the process lives, and how long it goes on living once it is told to end.
+
+use std::time::{Duration, Instant};
+
+use telemetry::Answer as Page;
+use telemetry::metrics::exponential;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{interval, timeout};
+
+use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "health",
+    about: "a page that says the process lives",
+    syntax: &["health", "health :8080 {\n    lameduck 5s\n}"],
+    setup,
+};
+
+/// How often the page is asked by the process itself, and how long that may take: a slow page is a loaded process.
+const EVERY: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let directive = setup.once()?;
+    let address = match directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
+        Some(word) => word.host_port(None).map_err(|error| vec![error])?.to_string(),
+        None => ":8080".to_owned(),
+    };
+    let mut lameduck = Duration::ZERO;
+    each_line(directive, |line| match line.name.text.as_str() {
+        "lameduck" => {
+            lameduck = line.arg("DURATION")?.duration()?;
+            Ok(())
+        }
+        _ => Err(line.unknown(&["lameduck"])),
+    })?;
+    setup.lameduck(lameduck);
+
+    let duration = setup.context.metrics.histogram(
+        "coredns_health_request_duration_seconds",
+        "Histogram of the time (in seconds) each request took.",
+        &exponential(0.00025, 10.0, 5),
+    );
+    let failures = setup
+        .context
+        .metrics
+        .counter("coredns_health_request_failures_total", "The number of times the health check failed.");
+    let admin = setup.context.admin.clone();
+    // One page and one watcher for all keys of the block.
+    setup.shared("health", |setup| {
+        setup.on_start(move || async move {
+            let pages = admin.pages(&address).await.map_err(|error| format!("health: {address}: {error}"))?;
+            let local = pages.local_addr().map_err(|error| format!("health: {address}: {error}"))?;
+            let route = pages.route("/health", |_| Page::ok("OK"));
+            let watcher = tokio::spawn(async move {
+                let mut tick = interval(EVERY);
+                loop {
+                    tick.tick().await;
+                    let start = Instant::now();
+                    match timeout(PATIENCE, ask(local)).await {
+                        Ok(Ok(())) => duration.observe(start.elapsed().as_secs_f64()),
+                        _ => failures.inc(),
+                    }
+                }
+            });
+            Ok(Box::new((route, super::Task(watcher))) as Kept)
+        });
+        Ok(())
+    })?;
+    Ok(Vec::new())
+}
+
+/// Asks our own page as a probe would.
+async fn ask(mut address: std::net::SocketAddr) -> std::io::Result<()> {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await?;
+    if status.ends_with(b" 200") { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
+}

@@ -1,0 +1,162 @@
+//! `kubernetes`: answers for the names of a cluster.
+//!
+//! The thinking is in `dns-zone`; here are the options, the fallthrough and the chase of ExternalNames.
+
+mod options;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::Current;
+use dns_wire::codes::{class, rcode, rtype};
+use dns_wire::{Reply, Section};
+use dns_zone::{Verdict, Zone, ZoneIndex};
+use futures_util::future::BoxFuture;
+
+use crate::asked::Asked;
+use crate::names::Zones;
+use crate::plugin::{Answer, Failure, Flow, Plugin, Runner};
+use crate::setup::{Entry, Kept, Links, Mistakes, Setup};
+use options::Options;
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "kubernetes",
+    about: "answers for the names of a cluster",
+    syntax: &[
+        "kubernetes cluster.local",
+        "kubernetes cluster.local in-addr.arpa ip6.arpa {\n    pods insecure\n    fallthrough in-addr.arpa ip6.arpa\n    ttl 30\n}",
+        "kubernetes cluster.local 10.0.0.0/17 {\n    endpoint https://10.0.0.1:6443\n    tls cert.pem key.pem ca.pem\n    namespaces demo shop\n    labels environment in (production),tier!=test\n    pods verified\n    endpoint_pod_names\n    ignore empty_service\n    apiserver_qps 50\n    apiserver_burst 100\n    apiserver_max_inflight 20\n    startup_timeout 10s\n    fallthrough\n}",
+        "kubernetes cluster.local {\n    kubeconfig /etc/kube/config admin@cluster\n    namespace_labels istio-injection=enabled\n    zonal\n}",
+        "kubernetes cluster.local {\n    noendpoints\n}",
+    ],
+    setup,
+};
+
+/// How often is looked whether the cluster has been listed.
+const LOOK: Duration = Duration::from_millis(100);
+
+struct Kubernetes {
+    view: Current<Zone>,
+    /// The addresses of this host, for the name servers of the zone.
+    own: Arc<[IpAddr]>,
+    fallthrough: Option<Zones>,
+}
+
+impl Plugin for Kubernetes {
+    // Hot: 0 allocations.
+    fn query(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+        if asked.query.qclass != class::IN {
+            return Flow::Next;
+        }
+        match self.view.load().answer(&asked.query, &self.own, reply) {
+            Verdict::NotMine => Flow::Next,
+            Verdict::Answered => Flow::Done,
+            Verdict::NameError | Verdict::NotSynced => {
+                let through = self.fallthrough.as_ref().is_some_and(|zones| zones.hold(&asked.query));
+                if through {
+                    reply.clear();
+                    return Flow::Next;
+                }
+                Flow::Done
+            }
+            Verdict::Chase => Flow::Wait,
+            Verdict::Refused => Flow::Fail(Failure::new(rcode::REFUSED, "")),
+        }
+    }
+
+    /// An ExternalName: its target lies outside, and is resolved through the whole server.
+    fn wait<'a>(
+        &'a self,
+        asked: &'a Asked,
+        reply: &'a mut Reply,
+        runner: &'a dyn Runner,
+    ) -> BoxFuture<'a, Flow> {
+        Box::pin(async move {
+            let zone = self.view.load_full();
+            if zone.answer(&asked.query, &self.own, reply) != Verdict::Chase {
+                return Flow::Done;
+            }
+            let cname = reply.section(Section::Answer).filter(|record| record.rtype == rtype::CNAME).last();
+            let target = cname.and_then(|record| reply.target(record, &asked.query));
+            let mut found = Answer::default();
+            let resolved = match &target {
+                Some(target) => runner.resolve(asked, target, &mut found).await,
+                None => None,
+            };
+            match resolved {
+                Some(query) => {
+                    reply.append(&found.reply, &query);
+                    reply.truncated |= found.reply.truncated;
+                }
+                None => {
+                    reply.clear();
+                    zone.nodata(&asked.query, reply);
+                }
+            }
+            Flow::Done
+        })
+    }
+
+    fn in_memory(&self) -> bool {
+        true
+    }
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    setup.once()?;
+    // One view and one gate for all keys of the block.
+    let link = setup.shared("kubernetes", make)?;
+    Ok(vec![link])
+}
+
+fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
+    let directive = setup.once()?;
+    let Options { zone, connection, fallthrough, startup_timeout } = options::read(setup, directive)?;
+    let view = setup.context.cluster.project(ZoneIndex::new(zone), &connection);
+    let view = view.map_err(|why| vec![directive.error(format!("kubernetes: {why}"), "")])?;
+    let (gates, current) = (setup.context.gates.clone(), view.clone());
+    setup.on_start(move || async move {
+        let gate = gates.gate("kubernetes");
+        let started = Instant::now();
+        let (mut told, opened) = (started, gate.clone());
+        while !current.load().synced() {
+            if started.elapsed() >= startup_timeout {
+                tracing::warn!(
+                    target: "plugin/kubernetes",
+                    "starting server with unsynced Kubernetes API: its names are answered with SERVFAIL until it is"
+                );
+                break;
+            }
+            if told.elapsed() >= LOOK * 5 {
+                tracing::info!(target: "plugin/kubernetes", "waiting for Kubernetes API before starting server");
+                told = Instant::now();
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        if current.load().synced() {
+            gate.open();
+        }
+        let task = tokio::spawn(async move {
+            while !current.load().synced() {
+                tokio::time::sleep(LOOK).await;
+            }
+            opened.open();
+        });
+        Ok(Box::new((gate, super::Task(task))) as Kept)
+    });
+    Ok(Kubernetes { view, own: own_addresses(), fallthrough })
+}
+
+/// The addresses of this host's interfaces, without loopback.
+fn own_addresses() -> Arc<[IpAddr]> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
+    });
+    let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    addresses.filter(|ip| !ip.is_loopback() && !link_local(ip)).collect()
+}

@@ -1,0 +1,175 @@
+//! The options of `kubernetes`.
+
+use std::time::Duration;
+
+use config::{Directive, Error, zones_or_keys};
+use dns_wire::Name;
+use dns_zone::{Pods, Selector, ZoneOptions};
+
+use crate::names::Zones;
+use crate::setup::{Connection, Mistakes, Setup, each_line};
+
+/// All of them, by who reads them.
+pub(super) struct Options {
+    pub zone: ZoneOptions,
+    pub connection: Connection,
+    pub fallthrough: Option<Zones>,
+    pub startup_timeout: Duration,
+}
+
+const KNOWN: &[&str] = &[
+    "endpoint",
+    "tls",
+    "kubeconfig",
+    "apiserver_qps",
+    "apiserver_burst",
+    "apiserver_max_inflight",
+    "namespaces",
+    "namespace_labels",
+    "labels",
+    "pods",
+    "endpoint_pod_names",
+    "ttl",
+    "noendpoints",
+    "fallthrough",
+    "ignore",
+    "multicluster",
+    "zonal",
+    "startup_timeout",
+];
+
+/// Options that older Corefiles carry and CoreDNS has dropped.
+const DROPPED: &[(&str, &str)] = &[
+    ("upstream", "external names are resolved by the server itself"),
+    ("resyncperiod", "nothing is ever listed again without need"),
+];
+
+pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Options, Mistakes> {
+    let zones = zones_or_keys(&directive.args, setup.block).map_err(|error| vec![error])?;
+    if zones.iter().all(|zone| is_reverse(zone)) {
+        return Err(vec![
+            directive.error("non-reverse zone name must be used", "a zone such as cluster.local"),
+        ]);
+    }
+    let names: Vec<Name> = zones.iter().filter_map(|zone| zone.parse().ok()).collect();
+    let mut options = Options {
+        zone: ZoneOptions::new(names),
+        connection: Connection::default(),
+        fallthrough: None,
+        startup_timeout: Duration::from_secs(5),
+    };
+    let mut labelled = false;
+    each_line(directive, |line| match line.name.text.as_str() {
+        "fallthrough" => {
+            let named = Zones::read(&line.args)?;
+            let all = Zones::new(zones.iter().map(String::as_str));
+            options.fallthrough = Some(if named.is_empty() { all } else { named });
+            Ok(())
+        }
+        "namespace_labels" => {
+            labelled = true;
+            options.line(line)
+        }
+        name => match DROPPED.iter().find(|(dropped, _)| *dropped == name) {
+            Some((_, why)) => {
+                setup.warn(line, format!("kubernetes: {name} is ignored, CoreDNS has dropped it: {why}"));
+                Ok(())
+            }
+            None => options.line(line),
+        },
+    })?;
+    if labelled && !options.zone.namespaces.is_empty() {
+        let what = "namespaces and namespace_labels cannot both be set";
+        return Err(vec![directive.error(what, "one of the two")]);
+    }
+    if options.zone.zonal && !options.zone.endpoints {
+        return Err(vec![directive.error("zonal needs endpoints", "zonal without noendpoints")]);
+    }
+    Ok(options)
+}
+
+impl Options {
+    fn line(&mut self, line: &Directive) -> Result<(), Error> {
+        let limit = || line.arg("NUMBER")?.integer(0..=i32::MAX as u32);
+        match line.name.text.as_str() {
+            "endpoint" => {
+                // Several are accepted, as in CoreDNS, and the first is used.
+                self.connection.endpoint = line.args_from(1, "URL…")?.first().map(|url| url.text.clone());
+            }
+            "tls" => {
+                let files = line.args::<3>("CERT KEY CACERT")?;
+                self.connection.tls = Some(files.each_ref().map(|file| file.text.clone()));
+            }
+            "kubeconfig" => {
+                let args = line.args_between(1, 2, "FILE [CONTEXT]")?;
+                let context = args.get(1).map(|context| context.text.clone());
+                self.connection.kubeconfig = Some((args[0].text.clone(), context));
+            }
+            "apiserver_qps" => self.connection.limits[0] = limit()?,
+            "apiserver_burst" => self.connection.limits[1] = limit()?,
+            "apiserver_max_inflight" => self.connection.limits[2] = limit()?,
+            "namespaces" => {
+                let words = line.args_from(1, "NAMESPACE…")?;
+                self.zone.namespaces.extend(words.iter().map(|word| word.text.clone()));
+            }
+            "namespace_labels" => self.zone.namespace_labels = selector(line)?,
+            "labels" => {
+                // Read to be sure that it can be: it is applied where the objects come from.
+                selector(line)?;
+                self.connection.labels = Some(joined(line));
+            }
+            "pods" => {
+                self.zone.pods = line.arg("disabled|insecure|verified")?.choice(&[
+                    ("disabled", Pods::Disabled),
+                    ("insecure", Pods::Insecure),
+                    ("verified", Pods::Verified),
+                ])?;
+            }
+            "endpoint_pod_names" => {
+                line.no_args()?;
+                self.zone.endpoint_pod_names = true;
+            }
+            "ttl" => self.zone.ttl = line.arg("SECONDS")?.integer(0..=3600)?,
+            "noendpoints" => {
+                line.no_args()?;
+                self.zone.endpoints = false;
+            }
+            "ignore" => {
+                line.arg("empty_service")?.choice(&[("empty_service", ())])?;
+                self.zone.ignore_empty_service = true;
+            }
+            "multicluster" => {
+                return Err(
+                    line.error("kubernetes: multicluster is not built yet", "a zone of this cluster only")
+                );
+            }
+            "zonal" => {
+                line.no_args()?;
+                self.zone.zonal = true;
+            }
+            "startup_timeout" => self.startup_timeout = line.arg("DURATION")?.duration()?,
+            _ => return Err(line.unknown(KNOWN)),
+        }
+        Ok(())
+    }
+}
+
+/// A label selector may hold blanks: `environment in (a, b),app=x`.
+fn joined(line: &Directive) -> String {
+    line.args.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn selector(line: &Directive) -> Result<Selector, Error> {
+    line.args_from(1, "SELECTOR")?;
+    let text = joined(line);
+    text.parse().map_err(|error: dns_zone::BadSelector| {
+        line.error(format!("unable to parse label selector value: '{text}': {}", error.found), error.wanted)
+    })
+}
+
+fn is_reverse(zone: &str) -> bool {
+    let zone = zone.trim_end_matches('.');
+    ["in-addr.arpa", "ip6.arpa"]
+        .iter()
+        .any(|arpa| zone.strip_suffix(arpa).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}

@@ -1,0 +1,294 @@
+//! `loadbalance`: brings the addresses of an answer into another order each time.
+
+mod weights;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::Directive;
+use dns_wire::codes::{rcode, rtype};
+use dns_wire::{Record, Reply, Section};
+use ipnet::IpNet;
+
+use crate::asked::Asked;
+use crate::plugin::{Answer, Plugin};
+use crate::random;
+use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
+use weights::Weights;
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "loadbalance",
+    about: "brings the addresses of an answer into another order each time",
+    syntax: &[
+        "loadbalance",
+        "loadbalance round_robin",
+        "loadbalance weighted weights.txt {\n    reload 10s\n}",
+        "loadbalance {\n    prefer 10.9.20.0/24 10.9.30.0/24\n}",
+    ],
+    setup,
+};
+
+struct LoadBalance {
+    weights: Option<Arc<ArcSwap<Weights>>>,
+    prefer: Vec<IpNet>,
+}
+
+impl Plugin for LoadBalance {
+    // Hot: 0 allocations for answers that have their CNAMEs first.
+    fn reply(&self, asked: &Asked, answer: &mut Answer) {
+        let Answer { reply, .. } = answer;
+        let transfer = matches!(asked.query.qtype, rtype::AXFR | rtype::IXFR);
+        if reply.rcode != rcode::NOERROR || reply.records().len() < 2 || transfer {
+            return;
+        }
+        match &self.weights {
+            None => round_robin(reply.records_mut()),
+            Some(weights) => weigh(reply, asked, &weights.load()),
+        }
+        if !self.prefer.is_empty() {
+            self.prefer(reply);
+        }
+    }
+}
+
+impl LoadBalance {
+    /// Brings addresses in preferred nets to the front of each run of addresses; all else stays in order.
+    fn prefer(&self, reply: &mut Reply) {
+        let mut records = std::mem::take(reply.records_mut());
+        for run in records.chunk_by_mut(|a, b| a.section == b.section && is_address(a) && is_address(b)) {
+            run.sort_by_cached_key(|record| {
+                address(reply, record).is_some_and(|ip| !self.prefer.iter().any(|net| net.contains(&ip)))
+            });
+        }
+        *reply.records_mut() = records;
+    }
+}
+
+/// CNAMEs first, then all else, then addresses and mail exchangers, these two in random order
+/// (coredns, plugin/loadbalance/loadbalance.go).
+fn round_robin(records: &mut [Record]) {
+    let place = |record: &Record| (record.section, rank(record));
+    if !records.is_sorted_by_key(place) {
+        records.sort_by_key(place);
+    }
+    for run in records.chunk_by_mut(|a, b| place(a) == place(b)) {
+        if rank(&run[0]) >= rank_of(rtype::A) {
+            random::shuffle(run);
+        }
+    }
+}
+
+/// Brings one address to the front, each as often as it weighs. Addresses without a weight weigh 1.
+fn weigh(reply: &mut Reply, asked: &Asked, weights: &Weights) {
+    let Some(known) = weights.of(asked.query.lower()) else { return };
+    let weight = |reply: &Reply, record: &Record| {
+        let found = address(reply, record).and_then(|ip| known.iter().find(|(known, _)| *known == ip));
+        found.map_or(1, |(_, weight)| usize::from(*weight))
+    };
+    let addresses = || {
+        (0..reply.records().len()).filter(|at| {
+            let record = &reply.records()[*at];
+            record.section == Section::Answer && is_address(record)
+        })
+    };
+    let Some(first) = addresses().next() else { return };
+    let total = addresses().map(|at| weight(reply, &reply.records()[at])).sum();
+    let mut left = random::below(total);
+    let chosen = addresses().find(|at| {
+        let weight = weight(reply, &reply.records()[*at]);
+        let here = left < weight;
+        left = left.saturating_sub(weight);
+        here
+    });
+    if let Some(chosen) = chosen {
+        reply.records_mut().swap(first, chosen);
+    }
+}
+
+fn is_address(record: &Record) -> bool {
+    matches!(record.rtype, rtype::A | rtype::AAAA)
+}
+
+fn rank(record: &Record) -> u8 {
+    rank_of(record.rtype)
+}
+
+fn rank_of(kind: u16) -> u8 {
+    match kind {
+        rtype::CNAME => 0,
+        rtype::A | rtype::AAAA => 2,
+        rtype::MX => 3,
+        _ => 1,
+    }
+}
+
+fn address(reply: &Reply, record: &Record) -> Option<IpAddr> {
+    let data = reply.rdata(record);
+    match record.rtype {
+        rtype::A => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
+        rtype::AAAA => <[u8; 16]>::try_from(data).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let directive = setup.once()?;
+    let args = directive.args_between(0, 2, "[round_robin|weighted FILE]").map_err(|error| vec![error])?;
+    let file = match args {
+        [] => None,
+        [policy] if **policy == *"round_robin" => None,
+        [policy, file] if **policy == *"weighted" => Some(file),
+        [policy, ..] => {
+            let what = format!("unknown policy {:?}", policy.text);
+            return Err(vec![policy.error(what, "round_robin, or weighted FILE")]);
+        }
+    };
+    let mut reload = None;
+    let mut prefer = Vec::new();
+    each_line(directive, |line| match line.name.text.as_str() {
+        "reload" if file.is_some() => {
+            reload = Some(line.arg("DURATION")?.duration()?);
+            Ok(())
+        }
+        "prefer" if file.is_none() => {
+            for word in line.args_from(1, "CIDR…")? {
+                prefer.push(word.cidr()?);
+            }
+            Ok(())
+        }
+        _ if file.is_some() => Err(line.unknown(&["reload"])),
+        _ => Err(line.unknown(&["prefer"])),
+    })?;
+    let weights = match file {
+        None => None,
+        Some(file) => Some(read_weights(setup, directive, file, reload.unwrap_or(Duration::from_secs(30)))?),
+    };
+    Ok(vec![Arc::new(LoadBalance { weights, prefer })])
+}
+
+/// Reads the file of weights now, and again when it has changed.
+fn read_weights(
+    setup: &mut Setup<'_>,
+    directive: &Directive,
+    file: &config::Word,
+    every: Duration,
+) -> Result<Arc<ArcSwap<Weights>>, Mistakes> {
+    let path = PathBuf::from(&file.text);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        vec![directive.error(format!("loadbalance: {}: {error}", path.display()), "a readable file")]
+    })?;
+    let weights = Weights::read(&text).map_err(|(line, what)| {
+        vec![directive.error(format!("loadbalance: {}:{line}: {what}", path.display()), weights::WANTED)]
+    })?;
+    let shown = Arc::new(ArcSwap::from_pointee(weights));
+    if every.is_zero() {
+        return Ok(shown);
+    }
+    let current = shown.clone();
+    setup.on_start(move || async move {
+        let task = tokio::spawn(async move {
+            let mut last = text;
+            loop {
+                tokio::time::sleep(every).await;
+                last = reread(&path, last, &current);
+            }
+        });
+        Ok(Box::new(super::Task(task)) as Kept)
+    });
+    Ok(shown)
+}
+
+/// Takes the file in if it has changed. Returns its text. The file is small: reading it holds nobody up.
+fn reread(path: &Path, last: String, current: &ArcSwap<Weights>) -> String {
+    let file = path.display();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::warn!(target: "plugin/loadbalance", "{file}: {error}; the old weights stay");
+            return last;
+        }
+    };
+    if text != last {
+        match Weights::read(&text) {
+            Ok(weights) => current.store(Arc::new(weights)),
+            Err((line, what)) => {
+                tracing::warn!(target: "plugin/loadbalance", "{file}:{line}: {what}; the old weights stay");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use dns_wire::{Owner, Query};
+
+    use super::*;
+    use crate::asked::Transport;
+
+    fn asked() -> Asked {
+        let mut asked = Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+        asked.query = Query::new(1, &"www.example.org.".parse().unwrap(), rtype::A);
+        asked.received = Instant::now();
+        asked
+    }
+
+    fn answer() -> Answer {
+        let mut answer = Answer::default();
+        let target = b"\x03web\x07example\x03org\0";
+        for last in 1..=3 {
+            answer.reply.push(Section::Answer, Owner::Name(target), rtype::A, 5, &[10, 0, 0, last]);
+        }
+        answer.reply.push(Section::Answer, Owner::Question, rtype::CNAME, 5, target);
+        answer
+    }
+
+    fn lasts(answer: &Answer) -> Vec<u8> {
+        let addresses = answer.reply.section(Section::Answer).filter(|record| record.rtype == rtype::A);
+        addresses.map(|record| answer.reply.rdata(record)[3]).collect()
+    }
+
+    #[test]
+    fn every_order_comes_up_and_the_cname_stands_first() {
+        let plugin = LoadBalance { weights: None, prefer: Vec::new() };
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..1000 {
+            let mut answer = answer();
+            plugin.reply(&asked(), &mut answer);
+            assert_eq!(answer.reply.records()[0].rtype, rtype::CNAME);
+            seen.insert(lasts(&answer));
+        }
+        assert_eq!(seen.len(), 6, "all orders of three: {seen:?}");
+    }
+
+    #[test]
+    fn preferred_nets_stand_first() {
+        let plugin = LoadBalance { weights: None, prefer: vec!["10.0.0.3/32".parse().unwrap()] };
+        for _ in 0..50 {
+            let mut answer = answer();
+            plugin.reply(&asked(), &mut answer);
+            assert_eq!(lasts(&answer)[0], 3);
+        }
+    }
+
+    #[test]
+    fn addresses_come_first_as_often_as_they_weigh() {
+        let weights = Weights::read("# traffic\nwww.example.org\n10.0.0.1 8\n10.0.0.2 1\n").unwrap();
+        let plugin =
+            LoadBalance { weights: Some(Arc::new(ArcSwap::from_pointee(weights))), prefer: Vec::new() };
+        let mut first = [0; 4];
+        for _ in 0..10_000 {
+            let mut answer = answer();
+            plugin.reply(&asked(), &mut answer);
+            first[usize::from(lasts(&answer)[0])] += 1;
+        }
+        assert!((7_700..8_300).contains(&first[1]), "8 of 10: {first:?}");
+        assert!((800..1_200).contains(&first[3]), "1 of 10 without a weight: {first:?}");
+    }
+}

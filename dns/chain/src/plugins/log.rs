@@ -1,0 +1,120 @@
+//! `log`: a line for each query, as CoreDNS writes it.
+
+mod format;
+
+use std::sync::Arc;
+
+use config::Error;
+use dns_wire::codes::{rcode, rtype};
+use dns_wire::{Reply, Section};
+use telemetry::Lines;
+
+use crate::asked::Asked;
+use crate::names::Zones;
+use crate::plugin::{Answer, Plugin};
+use crate::setup::{Entry, Links, Mistakes, Setup};
+use format::{Format, Sent};
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "log",
+    about: "a line for each query",
+    syntax: &[
+        "log",
+        "log example.org example.net",
+        "log . \"{remote} {type} {name} {rcode} {duration}\"",
+        "log {\n    class denial error\n}",
+        "log . {combined}",
+    ],
+    setup,
+};
+
+struct Log {
+    rules: Vec<Rule>,
+    lines: Lines,
+    json: bool,
+}
+
+/// One `log` line of the Corefile.
+struct Rule {
+    zones: Zones,
+    format: Format,
+    classes: u8,
+}
+
+/// What kind of reply it is (coredns, plugin/pkg/response/classify.go).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Success = 1,
+    Denial = 2,
+    Error = 4,
+}
+
+const ALL: u8 = Class::Success as u8 | Class::Denial as u8 | Class::Error as u8;
+
+impl Plugin for Log {
+    // Hot: 0 allocations once the line buffers have grown.
+    fn sent(&self, asked: &Asked, answer: &Answer, size: usize) {
+        let class = class(&answer.reply) as u8;
+        let rule = self
+            .rules
+            .iter()
+            .filter(|rule| rule.zones.hold(&asked.query))
+            .find(|rule| rule.classes & class != 0);
+        let Some(rule) = rule else { return };
+        let sent = Sent { asked, reply: &answer.reply, size, took: asked.received.elapsed() };
+        self.lines
+            .line(|out| if self.json { rule.format.json(&sent, out) } else { rule.format.text(&sent, out) });
+    }
+}
+
+fn class(reply: &Reply) -> Class {
+    if reply.section(Section::Answer).next().is_some() && reply.rcode == rcode::NOERROR {
+        return Class::Success;
+    }
+    let denies = reply.section(Section::Authority).any(|record| record.rtype == rtype::SOA);
+    match reply.rcode {
+        rcode::NXDOMAIN | rcode::NOERROR if denies => Class::Denial,
+        rcode::NOERROR => Class::Success,
+        _ => Class::Error,
+    }
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let mut rules = Vec::new();
+    let mut mistakes = Vec::new();
+    for directive in &setup.directives {
+        match rule(directive) {
+            Ok(rule) => rules.push(rule),
+            Err(error) => mistakes.push(error),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let (lines, json) = (setup.context.queries.clone(), setup.context.json);
+    Ok(vec![Arc::new(Log { rules, lines, json })])
+}
+
+fn rule(directive: &config::Directive) -> Result<Rule, Error> {
+    let (names, format) = match directive.args.as_slice() {
+        [names @ .., format] if format.contains('{') => (names, Format::read(format)),
+        names => (names, Format::read(format::COMMON)),
+    };
+    let zones = if names.is_empty() { Zones::new(["."]) } else { Zones::read(names)? };
+    let mut classes = 0;
+    for line in &directive.block {
+        if line.name.text != "class" {
+            return Err(line.unknown(&["class"]));
+        }
+        for word in line.args_from(1, "success|denial|error|all…")? {
+            classes |= word.choice(&[
+                ("success", Class::Success as u8),
+                ("denial", Class::Denial as u8),
+                ("error", Class::Error as u8),
+                ("all", ALL),
+            ])?;
+        }
+    }
+    Ok(Rule { zones, format, classes: if classes == 0 { ALL } else { classes } })
+}

@@ -1,0 +1,124 @@
+//! `loop`: finds out at the start whether queries that are forwarded come back.
+//!
+//! It asks itself for a name that nobody can guess (CVE-2026-26018). A forwarder that leads back here makes the same
+//! query come in again and again; at the third time the process is told to end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use dns_wire::codes::rtype;
+use dns_wire::{Name, Query, Reply};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::asked::Asked;
+use crate::names::holds;
+use crate::plugin::{Flow, Plugin};
+use crate::setup::{Entry, Links, Mistakes, Setup};
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "loop",
+    about: "finds out at the start whether forwarded queries come back",
+    syntax: &["loop"],
+    setup,
+};
+
+/// How often the probe may be seen: once from here, once more when a retry crosses the first.
+const MOST: u32 = 2;
+/// How long a probe is tried to be sent.
+const TRYING: Duration = Duration::from_secs(30);
+/// How long is watched after the probe has been answered.
+const WATCHING: Duration = Duration::from_secs(2);
+
+struct Loop {
+    zone: Name,
+    probe: Name,
+    seen: AtomicU32,
+    over: AtomicBool,
+    fatal: Arc<dyn Fn(String) + Send + Sync>,
+    label: String,
+}
+
+impl Plugin for Loop {
+    fn query(&self, asked: &Asked, _: &mut Reply) -> Flow {
+        let query = &asked.query;
+        if query.qtype != rtype::HINFO || self.over.load(Relaxed) || !holds(&self.zone, query) {
+            return Flow::Next;
+        }
+        if query.lower() == self.probe.wire() && self.seen.fetch_add(1, Relaxed) + 1 > MOST {
+            self.over.store(true, Relaxed);
+            let Self { zone, probe, label, .. } = self;
+            (self.fatal)(format!(
+                "Loop ({} -> {label}) detected for zone \"{zone}\": queries that are forwarded come back here. \
+                 Most often /etc/resolv.conf names this very server or a local stub such as 127.0.0.53; give forward \
+                 the real upstream servers. See https://coredns.io/plugins/loop#troubleshooting. \
+                 Query: \"HINFO {probe}\"",
+                asked.client,
+            ));
+        }
+        Flow::Next
+    }
+}
+
+impl Loop {
+    /// Sends the probe until there is any reply, and then watches a little longer.
+    async fn probe(&self, to: SocketAddr) {
+        let end = Instant::now() + TRYING;
+        let mut pause = Duration::from_secs(1);
+        while Instant::now() < end && !self.over.load(Relaxed) {
+            if exchange(to, &self.probe).await.is_ok() {
+                sleep(WATCHING).await;
+                break;
+            }
+            // Nobody answered: what has been seen was this probe and no loop.
+            self.seen.store(0, Relaxed);
+            sleep(pause.min(end - Instant::now())).await;
+            pause *= 2;
+        }
+        self.over.store(true, Relaxed);
+    }
+}
+
+async fn exchange(to: SocketAddr, probe: &Name) -> std::io::Result<()> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(to).await?;
+    let (id, mut message) = (rand::random(), [0; 512]);
+    let length = Query::new(id, probe, rtype::HINFO).encode(id, &mut message);
+    socket.send(&message[..length]).await?;
+    timeout(Duration::from_secs(5), socket.recv(&mut message)).await??;
+    Ok(())
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let directive = setup.once()?;
+    directive.no_args().and_then(|()| directive.no_block()).map_err(|error| vec![error])?;
+    let bad_name =
+        |_| vec![directive.error(format!("loop: zone {:?} is too long", setup.key.zone), "a shorter zone")];
+    let zone = setup.key.zone.trim_end_matches('.');
+    let probe = format!("{}.{}.{zone}", rand::random::<u64>(), rand::random::<u64>());
+    let link = Arc::new(Loop {
+        zone: setup.key.zone.parse().map(|zone: Name| zone.lower()).map_err(bad_name)?,
+        probe: probe.parse().map(|probe: Name| probe.lower()).map_err(bad_name)?,
+        seen: AtomicU32::new(0),
+        over: AtomicBool::new(false),
+        fatal: setup.context.fatal.clone(),
+        label: format!(":{}", setup.key.port),
+    });
+    let watching = Arc::downgrade(&link);
+    setup.on_serving(move |addresses| async move {
+        let (Some(link), Some(mut address)) = (watching.upgrade(), addresses.first().copied()) else {
+            return;
+        };
+        if address.ip().is_unspecified() {
+            let local =
+                if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+            address.set_ip(local);
+        }
+        tokio::spawn(async move { link.probe(address).await });
+    });
+    Ok(vec![link])
+}

@@ -1,0 +1,78 @@
+//! `prometheus`: counts queries, and shows all that is counted on a page.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use telemetry::Answer as Page;
+
+use crate::asked::Asked;
+use crate::plugin::{Answer, Plugin};
+use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
+use crate::traffic::Traffic;
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "prometheus",
+    about: "counts queries, and shows all that is counted on a page",
+    syntax: &["prometheus", "prometheus :9153 {\n    runtime_metrics\n}"],
+    setup,
+};
+
+struct Prometheus {
+    traffic: Traffic,
+}
+
+impl Plugin for Prometheus {
+    // Hot: 0 allocations.
+    fn sent(&self, asked: &Asked, answer: &Answer, size: usize) {
+        self.traffic.count(asked, answer, size);
+    }
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let directive = setup.once()?;
+    let address = match directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
+        Some(word) => word.host_port(None).map_err(|error| vec![error])?.to_string(),
+        None => "localhost:9153".to_owned(),
+    };
+    each_line(directive, |line| match line.name.text.as_str() {
+        // It chooses which of the Go runtime's metrics are shown; there is no Go runtime here.
+        "runtime_metrics" => Ok(()),
+        "tls" => Err(line.error("prometheus: tls is not built yet", "a page without TLS")),
+        _ => Err(line.unknown(&["runtime_metrics"])),
+    })?;
+
+    let (server, zone) = (setup.server(), setup.key.zone.clone());
+    let metrics = setup.context.metrics.clone();
+    let enabled = metrics.gauges(
+        "coredns_plugin_enabled",
+        "A metric that indicates whether a plugin is enabled on per server and zone basis.",
+        ["server", "zone", "view", "name"],
+    );
+    for directive in &setup.block.directives {
+        enabled.with([&server, &zone, "", &directive.name]).set(1.0);
+    }
+    let build = metrics.gauges(
+        "coredns_build_info",
+        "A metric with a constant '1' value labeled by version, revision, and goversion from which CoreDNS was built.",
+        ["version", "revision", "goversion"],
+    );
+    build.with([setup.context.version, "", ""]).set(1.0);
+
+    let traffic = Traffic::new(&metrics, &server, &zone, setup.names);
+    let admin = setup.context.admin.clone();
+    setup.shared("prometheus", |setup| {
+        setup.on_start(move || async move {
+            let pages =
+                admin.pages(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
+            let route = pages.route("/metrics", move |_| Page {
+                status: StatusCode::OK,
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                body: metrics.text().into(),
+            });
+            Ok(Box::new(route) as Kept)
+        });
+        Ok(())
+    })?;
+    Ok(vec![Arc::new(Prometheus { traffic })])
+}

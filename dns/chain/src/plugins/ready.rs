@@ -1,0 +1,49 @@
+//! `ready`: a page that says whether every plugin has what it needs to answer rightly.
+
+use http::StatusCode;
+use telemetry::{Answer as Page, Monitor};
+
+use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "ready",
+    about: "a page that says whether every plugin can answer",
+    syntax: &["ready", "ready :8181 {\n    monitor continuously\n}"],
+    setup,
+};
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let directive = setup.once()?;
+    let address = match directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
+        Some(word) => word.host_port(None).map_err(|error| vec![error])?.to_string(),
+        None => ":8181".to_owned(),
+    };
+    let mut monitor = Monitor::UntilReady;
+    each_line(directive, |line| match line.name.text.as_str() {
+        "monitor" => {
+            let choices = [("until-ready", Monitor::UntilReady), ("continuously", Monitor::Continuously)];
+            monitor = line.arg("until-ready|continuously")?.choice(&choices)?;
+            Ok(())
+        }
+        _ => Err(line.unknown(&["monitor"])),
+    })?;
+
+    let (admin, gates) = (setup.context.admin.clone(), setup.context.gates.clone());
+    setup.shared("ready", |setup| {
+        setup.on_start(move || async move {
+            let pages = admin.pages(&address).await.map_err(|error| format!("ready: {address}: {error}"))?;
+            let route = pages.route("/ready", move |_| {
+                let shut = gates.shut(monitor);
+                if shut.is_empty() {
+                    Page::ok("OK")
+                } else {
+                    Page::text(StatusCode::SERVICE_UNAVAILABLE, shut.join(","))
+                }
+            });
+            Ok(Box::new(route) as Kept)
+        });
+        Ok(())
+    })?;
+    Ok(Vec::new())
+}

@@ -1,0 +1,36 @@
+//! `reload`: reads the Corefile again and again, and serves it when it has changed.
+//!
+//! The plugin only says how often; the server, which owns the sockets, does it.
+
+use std::time::Duration;
+
+use crate::setup::{Entry, Links, Mistakes, Reload, Setup};
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "reload",
+    about: "serves the Corefile anew when it has changed",
+    syntax: &["reload", "reload 10s", "reload 30s 15s"],
+    setup,
+};
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let directive = setup.once()?;
+    let read = || -> Result<Reload, config::Error> {
+        directive.no_block()?;
+        let args = directive.args_between(0, 2, "[INTERVAL] [JITTER]")?;
+        let second = Duration::from_secs(1);
+        let interval = match args.first() {
+            Some(word) => word.duration_in(2 * second.., "at least 2s")?,
+            None => 30 * second,
+        };
+        let jitter = match args.get(1) {
+            Some(word) if word.duration()?.is_zero() => Duration::ZERO,
+            Some(word) => word.duration_in(second.., "0, or at least 1s")?,
+            None => 15 * second,
+        };
+        Ok(Reload { interval, jitter: jitter.min(interval / 2) })
+    };
+    setup.reload(read().map_err(|error| vec![error])?);
+    Ok(Vec::new())
+}

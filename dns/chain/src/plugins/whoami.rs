@@ -1,0 +1,53 @@
+//! `whoami`: answers with the client's own address, port and protocol.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dns_wire::codes::rtype;
+use dns_wire::{Owner, Reply, Section};
+
+use crate::asked::{Asked, Transport};
+use crate::plugin::{Flow, Plugin};
+use crate::setup::{Entry, Links, Mistakes, Setup};
+
+/// See the module.
+pub(super) const ENTRY: Entry = Entry {
+    name: "whoami",
+    about: "answers with the client's own address, port and protocol",
+    syntax: &["whoami"],
+    setup,
+};
+
+struct Whoami;
+
+impl Plugin for Whoami {
+    fn query(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+        reply.authoritative = true;
+        match asked.client.ip() {
+            IpAddr::V4(ip) => reply.push(Section::Additional, Owner::Question, rtype::A, 0, &ip.octets()),
+            IpAddr::V6(ip) => reply.push(Section::Additional, Owner::Question, rtype::AAAA, 0, &ip.octets()),
+        }
+        // `_udp.` before the name asked for, and the port in an SRV record whose target is the root.
+        let label = match asked.transport {
+            Transport::Udp => b"\x04_udp",
+            Transport::Tcp => b"\x04_tcp",
+        };
+        let [high, low] = asked.client.port().to_be_bytes();
+        let mut owner = [0; 7];
+        owner[..5].copy_from_slice(label);
+        owner[5..].copy_from_slice(&Reply::parent(0));
+        let data = [0, 0, 0, 0, high, low, 0];
+        reply.push(Section::Additional, Owner::Name(&owner), rtype::SRV, 0, &data);
+        Flow::Done
+    }
+
+    fn in_memory(&self) -> bool {
+        true
+    }
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let directive = setup.once()?;
+    directive.no_args().and_then(|()| directive.no_block()).map_err(|error| vec![error])?;
+    Ok(vec![Arc::new(Whoami)])
+}

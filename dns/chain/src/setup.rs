@@ -1,0 +1,205 @@
+//! What the set-up of a plugin is given, and what it leaves behind.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cluster::Current;
+use config::{Directive, Error, ServerBlock, ServerKey, Warning};
+use dns_zone::{Zone, ZoneIndex};
+use futures_util::future::BoxFuture;
+use telemetry::metrics::Registry;
+use telemetry::{Admin, Gates, Lines};
+use tokio::runtime::Handle;
+
+use crate::plugin::Plugin;
+
+/// A plugin in the list: its name, its documentation and how it is set up.
+pub struct Entry {
+    /// The directive.
+    pub name: &'static str,
+    /// One sentence for the list of plugins.
+    pub about: &'static str,
+    /// Directives as they may stand in a server block. A test loads each.
+    pub syntax: &'static [&'static str],
+    /// Reads the directives of that name and makes the links they stand for, in order; none for a plugin that
+    /// never sees a query.
+    pub setup: fn(&mut Setup<'_>) -> Result<Links, Mistakes>,
+}
+
+/// The links that the directives of one plugin stand for, in order.
+pub type Links = Vec<Arc<dyn Plugin>>;
+
+/// Everything that is wrong with the directives of one plugin.
+pub type Mistakes = Vec<Error>;
+
+/// Where the kubernetes plugin's picture of the cluster comes from.
+pub trait Cluster: Send + Sync {
+    /// The view of a zone, kept current for as long as somebody holds it.
+    fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String>;
+}
+
+/// How the Corefile says that the API server is reached; all empty for the service account of the Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// `endpoint`: the first of the URLs.
+    pub endpoint: Option<String>,
+    /// `tls`: files of the client's certificate and key and of the authority, for `endpoint`.
+    pub tls: Option<[String; 3]>,
+    /// `kubeconfig`: the file, and the context if one is named.
+    pub kubeconfig: Option<(String, Option<String>)>,
+    /// `labels`: the selector that is sent with the watches of Services, EndpointSlices and Pods.
+    pub labels: Option<String>,
+    /// `apiserver_qps`, `apiserver_burst`, `apiserver_max_inflight`; 0 where not set.
+    pub limits: [u32; 3],
+}
+
+/// What plugins share with the rest of the process.
+#[derive(Clone)]
+pub struct Context {
+    /// The cluster of the kubernetes plugin.
+    pub cluster: Arc<dyn Cluster>,
+    /// Where metrics are counted.
+    pub metrics: Registry,
+    /// What `ready` waits for.
+    pub gates: Gates,
+    /// The pages of `health`, `ready` and `prometheus`.
+    pub admin: Admin,
+    /// Where `log` writes a line for each query.
+    pub queries: Lines,
+    /// Lines of `log` are JSON objects (`-log-format json`).
+    pub json: bool,
+    /// Where queries wait and tasks live.
+    pub runtime: Handle,
+    /// Called with the reason when the process had better end: a forwarding loop.
+    pub fatal: Arc<dyn Fn(String) + Send + Sync>,
+    /// What `coredns_build_info` says.
+    pub version: &'static str,
+}
+
+/// Kept while a configuration is served, and dropped after it: pages, tasks, watches.
+pub type Kept = Box<dyn Any + Send>;
+
+/// To be done before the first query: what fails here keeps a configuration from being served.
+pub type Start = Box<dyn FnOnce() -> BoxFuture<'static, Result<Kept, String>> + Send>;
+
+/// To be done once a port is served, with the addresses it is served at.
+pub type Serving = Box<dyn FnOnce(Vec<SocketAddr>) -> BoxFuture<'static, ()> + Send>;
+
+/// What a configuration wants beyond answering queries.
+#[derive(Default)]
+pub struct Life {
+    pub(crate) starts: Vec<Start>,
+    pub(crate) servings: Vec<(u16, Serving)>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) lameduck: std::time::Duration,
+    pub(crate) reload: Option<Reload>,
+    shared: HashMap<(usize, &'static str), Arc<dyn Any + Send + Sync>>,
+}
+
+/// The `reload` plugin's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// How often the Corefile is read.
+    pub interval: std::time::Duration,
+    /// By how much at most that is varied, so that the replicas do not read it together.
+    pub jitter: std::time::Duration,
+}
+
+/// The set-up of one plugin for one key of a server block.
+pub struct Setup<'a> {
+    /// The whole block.
+    pub block: &'a ServerBlock,
+    /// Its place in the file, counted from 0.
+    pub block_index: usize,
+    /// The key this is for.
+    pub key: &'a ServerKey,
+    /// The names of all plugins.
+    pub names: &'static [&'static str],
+    /// The directives of the plugin's name, at least one.
+    pub directives: Vec<&'a Directive>,
+    /// What plugins share with the rest of the process.
+    pub context: &'a Context,
+    pub(crate) life: &'a mut Life,
+}
+
+impl<'a> Setup<'a> {
+    /// The directive, if the plugin may be used once per server block only.
+    pub fn once(&self) -> Result<&'a Directive, Mistakes> {
+        let first = self.directives[0];
+        match self.block.once(&first.name) {
+            Ok(_) => Ok(first),
+            Err(error) => Err(vec![error]),
+        }
+    }
+
+    /// The name of the listening address in labels: `dns://:53`.
+    pub fn server(&self) -> String {
+        server_label(self.key)
+    }
+
+    /// Something that loads and is yet odd.
+    pub fn warn(&mut self, at: &Directive, what: impl Into<String>) {
+        let warning = Warning::new(&at.name.at, what);
+        // A block is set up once for each of its keys.
+        if !self.life.warnings.contains(&warning) {
+            self.life.warnings.push(warning);
+        }
+    }
+
+    /// To be done before the first query.
+    pub fn on_start<F>(&mut self, start: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = Result<Kept, String>> + Send + 'static,
+    {
+        self.life.starts.push(Box::new(move || Box::pin(start())));
+    }
+
+    /// To be done once the key's port is served.
+    pub fn on_serving<F>(&mut self, serving: impl FnOnce(Vec<SocketAddr>) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.life.servings.push((self.key.port, Box::new(move |at| Box::pin(serving(at)))));
+    }
+
+    /// What the keys of a block share of a plugin: made for the first of them.
+    pub fn shared<T: Send + Sync + 'static>(
+        &mut self,
+        name: &'static str,
+        make: impl FnOnce(&mut Self) -> Result<T, Mistakes>,
+    ) -> Result<Arc<T>, Mistakes> {
+        let place = (self.block_index, name);
+        if let Some(known) = self.life.shared.get(&place).cloned().and_then(|known| known.downcast().ok()) {
+            return Ok(known);
+        }
+        let made = Arc::new(make(self)?);
+        self.life.shared.insert(place, made.clone());
+        Ok(made)
+    }
+
+    /// How long queries are still served after the end has been announced; the longest of those asked for.
+    pub fn lameduck(&mut self, lameduck: std::time::Duration) {
+        self.life.lameduck = self.life.lameduck.max(lameduck);
+    }
+
+    /// That the Corefile is to be read again and again.
+    pub fn reload(&mut self, reload: Reload) {
+        self.life.reload = Some(reload);
+    }
+}
+
+/// The `server` label of a key without `bind`: `dns://:53` (coredns, core/dnsserver/address.go).
+pub(crate) fn server_label(key: &ServerKey) -> String {
+    format!("{}://:{}", key.scheme, key.port)
+}
+
+/// Reads each line of a block of options, collecting what is wrong with each.
+pub(crate) fn each_line<'d>(
+    directive: &'d Directive,
+    mut read: impl FnMut(&'d Directive) -> Result<(), Error>,
+) -> Result<(), Mistakes> {
+    let mistakes: Mistakes = directive.block.iter().filter_map(|line| read(line).err()).collect();
+    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+}

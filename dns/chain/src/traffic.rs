@@ -1,0 +1,149 @@
+//! What is counted of every query: the `coredns_dns_*` metrics.
+
+use std::sync::OnceLock;
+
+use telemetry::metrics::{Counter, Family, Histogram, Registry, exponential};
+
+use crate::asked::{Asked, Transport};
+use crate::codes::{Rcode, Type};
+use crate::plugin::Answer;
+
+/// Types with a `type` label of their own, as CoreDNS has them; all others count as `other`.
+const TYPES: [u16; 18] = [1, 28, 5, 48, 43, 15, 47, 50, 2, 12, 46, 6, 33, 16, 65, 64, 251, 252];
+const ANY: u16 = 255;
+const KINDS: usize = TYPES.len() + 2;
+const RCODES: usize = 24;
+const FAMILIES: [&str; 2] = ["1", "2"];
+const PROTOCOLS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+
+/// The bounds of sizes in bytes (coredns, plugin/metrics/vars/vars.go).
+const SIZES: &[f64] =
+    &[0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3];
+
+/// The numbers of one zone of one server. Each number appears on the page with its first query, as in CoreDNS.
+pub struct Traffic {
+    labels: [String; 2],
+    names: &'static [&'static str],
+    families: Families,
+    duration: Histogram,
+    requests: Box<[OnceLock<Counter>]>,
+    responses: Box<[OnceLock<Counter>]>,
+    dnssec: OnceLock<Counter>,
+    sizes: [[OnceLock<Histogram>; 2]; 2],
+}
+
+struct Families {
+    requests: Family<Counter, 6>,
+    responses: Family<Counter, 5>,
+    dnssec: Family<Counter, 3>,
+    request_size: Family<Histogram, 4>,
+    response_size: Family<Histogram, 4>,
+}
+
+impl Traffic {
+    /// The numbers of a zone, `"dropped"` for queries that no zone takes. `names` are the plugins that may answer.
+    pub fn new(metrics: &Registry, server: &str, zone: &str, names: &'static [&'static str]) -> Self {
+        let families = Families {
+            requests: metrics.counters(
+                "coredns_dns_requests_total",
+                "Counter of DNS requests made per zone, protocol and family.",
+                ["server", "zone", "view", "proto", "family", "type"],
+            ),
+            responses: metrics.counters(
+                "coredns_dns_responses_total",
+                "Counter of response status codes.",
+                ["server", "zone", "view", "rcode", "plugin"],
+            ),
+            dnssec: metrics.counters(
+                "coredns_dns_do_requests_total",
+                "Counter of DNS requests with DO bit set per zone.",
+                ["server", "zone", "view"],
+            ),
+            request_size: metrics.histograms(
+                "coredns_dns_request_size_bytes",
+                "Size of the EDNS0 UDP buffer in bytes (64K for TCP) per zone and protocol.",
+                ["server", "zone", "view", "proto"],
+                SIZES,
+            ),
+            response_size: metrics.histograms(
+                "coredns_dns_response_size_bytes",
+                "Size of the returned response in bytes.",
+                ["server", "zone", "view", "proto"],
+                SIZES,
+            ),
+        };
+        let duration = metrics
+            .histograms(
+                "coredns_dns_request_duration_seconds",
+                "Histogram of the time (in seconds) each request took per zone.",
+                ["server", "zone", "view"],
+                &exponential(0.00025, 2.0, 16),
+            )
+            .with([server, zone, ""]);
+        let cells = |count| (0..count).map(|_| OnceLock::new()).collect();
+        Self {
+            labels: [server.to_owned(), zone.to_owned()],
+            names,
+            families,
+            duration,
+            requests: cells(PROTOCOLS.len() * FAMILIES.len() * KINDS),
+            responses: cells(RCODES * (names.len() + 1)),
+            dnssec: OnceLock::new(),
+            sizes: Default::default(),
+        }
+    }
+
+    /// Counts a query whose reply of `size` bytes is on its way.
+    // Hot: 0 allocations once each number has been used.
+    pub fn count(&self, asked: &Asked, answer: &Answer, size: usize) {
+        let (server, zone) = (self.labels[0].as_str(), self.labels[1].as_str());
+        let protocol = usize::from(asked.transport == Transport::Tcp);
+        let proto = PROTOCOLS[protocol].name();
+        let family = usize::from(asked.client.is_ipv6());
+        let kind = kind(asked.query.qtype);
+        self.requests[(protocol * 2 + family) * KINDS + kind]
+            .get_or_init(|| {
+                let kind = kind_name(kind);
+                self.families.requests.with([server, zone, "", proto, FAMILIES[family], &kind])
+            })
+            .inc();
+        if asked.dnssec_ok() {
+            self.dnssec.get_or_init(|| self.families.dnssec.with([server, zone, ""])).inc();
+        }
+        let [requests, responses] = &self.sizes[protocol];
+        requests
+            .get_or_init(|| self.families.request_size.with([server, zone, "", proto]))
+            .observe(asked.size as f64);
+        responses
+            .get_or_init(|| self.families.response_size.with([server, zone, "", proto]))
+            .observe(size as f64);
+        self.duration.observe(asked.received.elapsed().as_secs_f64());
+        self.count_response(answer);
+    }
+
+    fn count_response(&self, answer: &Answer) {
+        let by = self.names.iter().position(|name| *name == answer.by).map_or(0, |at| at + 1);
+        let (server, zone, rcode) = (self.labels[0].as_str(), self.labels[1].as_str(), answer.reply.rcode);
+        let new = || self.families.responses.with([server, zone, "", &Rcode(rcode).to_string(), answer.by]);
+        match self.responses.get(by * RCODES + usize::from(rcode)).filter(|_| usize::from(rcode) < RCODES) {
+            Some(cell) => cell.get_or_init(new).inc(),
+            None => new().inc(),
+        }
+    }
+}
+
+// Hot: a walk over eighteen numbers; the common ones stand first.
+fn kind(qtype: u16) -> usize {
+    match TYPES.iter().position(|known| *known == qtype) {
+        Some(kind) => kind,
+        None => TYPES.len() + usize::from(qtype != ANY),
+    }
+}
+
+fn kind_name(kind: usize) -> String {
+    match TYPES.get(kind) {
+        Some(known) => Type(*known).to_string(),
+        None if kind == TYPES.len() => "ANY".to_owned(),
+        None => "other".to_owned(),
+    }
+}

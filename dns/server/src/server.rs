@@ -1,0 +1,186 @@
+//! The addresses that are served, and the routes behind them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dns_chain::{Context, Kept, Servers};
+use net::{BindError, Drain};
+use tokio_util::task::TaskTracker;
+
+use crate::shared::{ANY, Shared};
+use crate::tcp::Tcp;
+use crate::udp::{Threads, Udp};
+
+/// How a server is run; what the Corefile does not say.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// UDP threads of each address; one per processor if not given.
+    pub threads: Option<usize>,
+    /// The addresses to listen on; all of this host's if there are none.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Why a configuration cannot be served.
+#[derive(Debug)]
+pub enum StartError {
+    /// The Corefile is wrong.
+    Config(config::Errors),
+    /// An address cannot be listened on.
+    Bind(BindError),
+    /// A plugin could not begin, or a thread not be started.
+    Begin(String),
+}
+
+/// The listeners of every port, by the port and address they were asked for.
+pub(crate) struct Server {
+    listeners: BTreeMap<(u16, IpAddr), Listener>,
+    /// Pages, watches and tasks of the configuration that is served.
+    kept: Vec<Kept>,
+    pub lameduck: Duration,
+    options: Options,
+    context: Context,
+}
+
+struct Listener {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    drain: Drain,
+    threads: Threads,
+}
+
+/// An address that is bound and not yet served.
+struct Bound {
+    key: (u16, IpAddr),
+    udp: Udp,
+    tcp: Tcp,
+}
+
+/// How often a port that the system chooses is tried to be had for both protocols.
+const TRIES: usize = 16;
+
+impl Server {
+    pub(crate) fn new(options: Options, context: Context) -> Self {
+        Self { listeners: BTreeMap::new(), kept: Vec::new(), lameduck: Duration::ZERO, options, context }
+    }
+
+    /// Serves these servers from now on, in place of those before. Sockets of addresses that stay are kept, new ones
+    /// are bound before old ones are closed, and after an error everything is as it was.
+    pub(crate) async fn serve(&mut self, mut servers: Servers) -> Result<(), StartError> {
+        let kept = servers.begin().await.map_err(StartError::Begin)?;
+        let addresses = match self.options.addresses.as_slice() {
+            [] => vec![ANY],
+            addresses => addresses.to_vec(),
+        };
+        let mut routes = BTreeMap::new();
+        for (port, served) in &servers.ports {
+            routes.extend(addresses.iter().map(|ip| ((*port, *ip), served.clone())));
+        }
+        let new = routes.keys().filter(|key| !self.listeners.contains_key(key));
+        let bound: Vec<Bound> =
+            new.map(|key| self.bind(*key)).collect::<Result<_, _>>().map_err(StartError::Bind)?;
+        let mut opened = Vec::new();
+        for bound in bound {
+            let Some(routes) = routes.get(&bound.key) else { continue };
+            let shared = Arc::new(Shared {
+                routes: ArcSwap::new(routes.clone()),
+                panics: self
+                    .context
+                    .metrics
+                    .counter("coredns_panics_total", "A metrics that counts the number of panics."),
+                tasks: TaskTracker::new(),
+                runtime: self.context.runtime.clone(),
+            });
+            let (drain, address) = (Drain::new(), bound.udp.address());
+            let begin = |error: std::io::Error| StartError::Begin(format!("cannot serve {address}: {error}"));
+            bound.tcp.serve(&shared, &drain).map_err(begin)?;
+            let threads = bound.udp.serve(&shared).map_err(begin)?;
+            opened.push((bound.key, Listener { address, shared, drain, threads }));
+        }
+        // Nothing can fail any more.
+        for (key, routes) in &routes {
+            if let Some(listener) = self.listeners.get(key) {
+                listener.shared.routes.store(routes.clone());
+            }
+        }
+        self.listeners.extend(opened);
+        let gone: Vec<_> = self.listeners.keys().filter(|key| !routes.contains_key(key)).copied().collect();
+        for listener in gone.iter().filter_map(|key| self.listeners.remove(key)) {
+            self.context.runtime.spawn(listener.close(GRACE));
+        }
+        (self.kept, self.lameduck) = (kept, servers.lameduck);
+        for (port, serving) in servers.servings() {
+            serving(self.addresses_of(port)).await;
+        }
+        Ok(())
+    }
+
+    /// Where is listened, in order.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.values().map(|listener| listener.address).collect()
+    }
+
+    /// Closes everything: what waits for an answer has that long to get it.
+    pub(crate) async fn close(mut self, grace: Duration) {
+        let closing = std::mem::take(&mut self.listeners).into_values().map(|listener| listener.close(grace));
+        futures_util::future::join_all(closing).await;
+    }
+
+    fn addresses_of(&self, port: u16) -> Vec<SocketAddr> {
+        let of_port = self.listeners.iter().filter(|((asked, _), _)| *asked == port);
+        of_port.map(|(_, listener)| listener.address).collect()
+    }
+
+    /// Binds both protocols to one port.
+    fn bind(&self, key: (u16, IpAddr)) -> Result<Bound, BindError> {
+        let threads = self.options.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+        let wanted = SocketAddr::new(key.1, key.0);
+        let mut tries = TRIES;
+        loop {
+            let udp = Udp::bind(wanted, threads)?;
+            tries -= 1;
+            match Tcp::bind(SocketAddr::new(key.1, udp.address().port())) {
+                Ok(tcp) => return Ok(Bound { key, udp, tcp }),
+                // The system chose a port that is free for UDP and not for TCP.
+                Err(_) if key.0 == 0 && tries > 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// How long queries in flight may go on at a listener that is closed (coredns, core/dnsserver/server.go).
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+impl Listener {
+    /// Stops to read, answers what has been read, and closes.
+    async fn close(mut self, grace: Duration) {
+        self.drain.stop();
+        let tasks = self.shared.tasks.clone();
+        // The threads end as soon as they have answered what is queued.
+        let stopped = tokio::task::spawn_blocking(move || {
+            self.threads.stop();
+            self
+        });
+        let Ok(listener) = stopped.await else { return };
+        tasks.close();
+        let _ = tokio::time::timeout(grace, tasks.wait()).await;
+        listener.drain.finish(grace).await;
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(errors) => errors.fmt(f),
+            Self::Bind(error) => error.fmt(f),
+            Self::Begin(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,24 @@
+//! What the fronts of one address share.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use arc_swap::ArcSwap;
+use dns_chain::Routes;
+use telemetry::metrics::Counter;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+/// The routes that are served now, and what is counted and waited for.
+pub(crate) struct Shared {
+    /// Swapped at a reload: a query sees the old ones or the new ones, whole.
+    pub routes: ArcSwap<Routes>,
+    /// `coredns_panics_total`.
+    pub panics: Counter,
+    /// Queries that wait for somebody else.
+    pub tasks: TaskTracker,
+    /// Where they wait.
+    pub runtime: Handle,
+}
+
+/// The address that stands for all of this host's: one UDP socket takes both families.
+pub(crate) const ANY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -1,0 +1,222 @@
+//! DNS over UDP: a thread and a socket for each processor.
+//!
+//! What can be answered from memory is answered here, a batch at a time. A query that has to wait moves to the async
+//! runtime with the way back to its client.
+
+mod batch;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use dns_chain::run::{self, Unfinished};
+use dns_chain::{Answer, Asked, Routes, Transport};
+use dns_wire::Refusal;
+use dns_wire::codes::rcode;
+use futures_util::FutureExt;
+use net::BindError;
+use socket2::Socket;
+use telemetry::Seat;
+
+use crate::shared::Shared;
+use batch::{Batch, Way};
+
+/// The sockets of one address, bound and not yet read.
+pub(crate) struct Udp {
+    sockets: Vec<Socket>,
+    address: SocketAddr,
+}
+
+/// The threads that read them.
+pub(crate) struct Threads {
+    sockets: Vec<Arc<Socket>>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Udp {
+    /// Binds as many sockets as there are to be threads.
+    pub(crate) fn bind(address: SocketAddr, threads: usize) -> Result<Self, BindError> {
+        let sockets = socket::open(address, threads.max(1))?;
+        let local = sockets.first().map_or(Ok(address), socket::local);
+        let address = local.map_err(|cause| BindError { address, cause })?;
+        Ok(Self { sockets, address })
+    }
+
+    /// Where they are bound.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Begins to answer.
+    pub(crate) fn serve(self, shared: &Arc<Shared>) -> io::Result<Threads> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let sockets: Vec<_> = self.sockets.into_iter().map(Arc::new).collect();
+        let mut served = Threads { sockets, threads: Vec::new(), stop };
+        for (number, socket) in served.sockets.iter().enumerate() {
+            let (socket, shared, stop) = (socket.clone(), shared.clone(), served.stop.clone());
+            let address = self.address;
+            let name = format!("dns-udp-{number}");
+            let thread = move || Thread::new(socket, shared, stop, address).run();
+            served.threads.push(std::thread::Builder::new().name(name).spawn(thread)?);
+        }
+        Ok(served)
+    }
+}
+
+impl Threads {
+    /// Answers what has come in and ends. Blocks until the threads are done, which takes no longer than that.
+    pub(crate) fn stop(&mut self) {
+        self.stop.store(true, Relaxed);
+        for socket in &self.sockets {
+            // Wakes whoever waits for a packet; the call says "not connected" and does it all the same.
+            let _ = socket.shutdown(std::net::Shutdown::Read);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!(target: "dns-server", "a UDP thread ended before its time");
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Thread {
+    socket: Arc<Socket>,
+    shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+    batch: Batch,
+    asked: Asked,
+    answer: Answer,
+    wildcard: bool,
+}
+
+impl Thread {
+    /// Its buffers belong to the thread that is to use them.
+    fn new(socket: Arc<Socket>, shared: Arc<Shared>, stop: Arc<AtomicBool>, address: SocketAddr) -> Self {
+        Self {
+            socket,
+            shared,
+            stop,
+            batch: Batch::new(),
+            asked: Asked::new(Transport::Udp, address),
+            answer: Answer::default(),
+            wildcard: address.ip().is_unspecified(),
+        }
+    }
+
+    fn run(mut self) {
+        let _seat = Seat::take();
+        let socket = self.socket.as_raw_fd();
+        loop {
+            let count = match self.batch.receive(socket) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    if self.stop.load(Relaxed) {
+                        return;
+                    }
+                    // Out of kernel memory, most likely: trying on at once would burn a processor.
+                    tracing::warn!(target: "dns-server", "cannot read from {}: {error}", self.asked.server);
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                    continue;
+                }
+            };
+            // A socket that is shut for reading gives what is queued and then packets of no bytes without a sender.
+            if self.stop.load(Relaxed) && self.batch.way(0).client().is_none() {
+                return;
+            }
+            self.answer_all(count);
+            self.batch.send(socket);
+        }
+    }
+
+    /// Answers a batch. A panic costs the query that caused it, and nothing where there is none.
+    // Hot: 0 allocations, unless a query has to wait.
+    fn answer_all(&mut self, count: usize) {
+        // Loaded once: the whole batch sees the same configuration.
+        let shared = self.shared.clone();
+        let routes = shared.routes.load();
+        self.asked.received = Instant::now();
+        let mut at = 0;
+        while at < count {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                while at < count {
+                    self.answer_one(at, &routes);
+                    at += 1;
+                }
+            }));
+            if panicked.is_err() {
+                shared.panics.inc();
+                let query = &self.asked.query;
+                self.batch.reply(at, |out| query.refuse(rcode::SERVFAIL, out));
+                at += 1;
+            }
+        }
+    }
+
+    // Hot: 0 allocations, unless the query has to wait.
+    fn answer_one(&mut self, at: usize, routes: &Arc<Routes>) {
+        let Self { batch, asked, answer, .. } = self;
+        let packet = batch.packet(at);
+        asked.size = packet.len();
+        match asked.query.parse(packet) {
+            Ok(()) => {}
+            Err(Refusal::Ignore) => return,
+            Err(Refusal::Reply(code)) => {
+                batch.reply(at, |out| asked.query.refuse(code, out));
+                return;
+            }
+        }
+        let way = batch.way(at);
+        // Nobody listens at port 0.
+        let Some(client) = way.client().filter(|client| client.port() != 0) else { return };
+        asked.client = client;
+        if self.wildcard
+            && let Some(ip) = way.destination()
+        {
+            asked.server.set_ip(ip.to_canonical());
+        }
+        let limit = asked.limit();
+        let write =
+            |reply: &mut dns_wire::Reply| batch.reply(at, |out| reply.encode(&asked.query, limit, out));
+        if let Some(unfinished) = run::answer(routes, asked, answer, write) {
+            self.finish_later(unfinished, *self.batch.way(at));
+        }
+    }
+
+    /// The query leaves the fast path.
+    fn finish_later(&self, unfinished: Unfinished, mut way: Way) {
+        let (asked, socket, shared) = (self.asked.clone(), self.socket.clone(), self.shared.clone());
+        self.shared.tasks.spawn_on(
+            async move {
+                let limit = asked.limit();
+                let mut answer = Answer::default();
+                let mut packet = vec![0; limit];
+                let mut length = 0;
+                let finish = unfinished.finish(&asked, &mut answer, |reply| {
+                    length = reply.encode(&asked.query, limit, &mut packet);
+                    length
+                });
+                if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
+                    shared.panics.inc();
+                    length = asked.query.refuse(rcode::SERVFAIL, &mut packet);
+                }
+                // A full send queue drops the reply, as the network might have.
+                let _ = way.send(socket.as_raw_fd(), &packet[..length]);
+            },
+            &self.shared.runtime,
+        );
+    }
+}

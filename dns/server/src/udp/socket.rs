@@ -1,0 +1,101 @@
+//! UDP sockets that share a port, one for each thread.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use net::BindError;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// What the kernel may queue for one socket while its thread is busy; it caps this at `net.core.rmem_max`.
+const QUEUE: usize = 4 << 20;
+
+/// `count` sockets on one address, all with the same port where the system was to choose it (port 0).
+///
+/// An unspecified IPv6 address takes IPv4 too; where the system has no IPv6 it stands for all of IPv4.
+pub(crate) fn open(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
+    match shared(address, count) {
+        Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED && !has_ipv6() => {
+            shared(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), count)
+        }
+        opened => opened,
+    }
+}
+
+fn has_ipv6() -> bool {
+    Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))
+        .and_then(|socket| socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()))
+        .is_ok()
+}
+
+fn shared(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
+    let fail = |cause| BindError { address, cause };
+    if address.port() != 0 {
+        // With SO_REUSEPORT a second process of the same user would join silently and take half of the queries. A
+        // first socket without it asks whether the port is free.
+        bound(address, false).map_err(fail)?;
+    }
+    let mut exact = address;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = bound(exact, true).map_err(fail)?;
+        exact = local(&socket).map_err(fail)?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+fn bound(address: SocketAddr, reuse: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_port(reuse)?;
+    if address.ip().is_unspecified() {
+        tell_destination(&socket, address.is_ipv6())?;
+    }
+    // A smaller queue than wished for is no reason not to serve.
+    let _ = socket.set_recv_buffer_size(QUEUE);
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Each packet says which of our addresses it was sent to, so that the reply can leave from there.
+fn tell_destination(socket: &Socket, ipv6: bool) -> io::Result<()> {
+    let (level, option) = if ipv6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO)
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the value is a c_int that outlives the call, and its size is given.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Where a socket is bound.
+pub(crate) fn local(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_named_even_when_its_holder_reuses_ports() {
+        let held = open("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = local(&held[0]).unwrap();
+        assert_eq!(local(&held[1]).unwrap(), address, "one port for both");
+        let error = open(address, 1).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot listen on {address}: the address is in use"));
+    }
+}
