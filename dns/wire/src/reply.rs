@@ -65,6 +65,9 @@ pub enum Owner<'a> {
     Question,
     /// The name asked for, from this offset on: one of [`Query::offsets`].
     Parent(u8),
+    /// The (first) name in the data of an earlier record, by its place in [`Reply::records`]. The root where there is
+    /// none.
+    Target(usize),
     /// A whole name in wire form; or labels that end in a [pointer](Reply::parent) into the question.
     Name(&'a [u8]),
 }
@@ -117,6 +120,11 @@ impl Reply {
         match owner {
             Owner::Question => RELATIVE,
             Owner::Parent(offset) => RELATIVE | u32::from(offset),
+            Owner::Target(record) => match self.records.get(record).and_then(|record| self.target_at(record))
+            {
+                Some(at) => at,
+                None => self.place(Owner::Name(&[0])),
+            },
             Owner::Name(name) => {
                 let at = self.bytes.len() as u32;
                 self.bytes.extend_from_slice(name);
@@ -178,8 +186,12 @@ impl Reply {
 
     /// The (first) name in the data of a record: target of a CNAME, PTR, NS, MX or SRV, MNAME of a SOA.
     pub fn target(&self, record: &Record, query: &Query) -> Option<Name> {
+        self.whole(self.target_at(record)? as usize, query).map(|(name, _)| name)
+    }
+
+    fn target_at(&self, record: &Record) -> Option<u32> {
         let layout = layout(record.rtype, self.rdata(record))?;
-        self.whole(record.rdata.at as usize + layout.before, query).map(|(name, _)| name)
+        Some(record.rdata.at + layout.before as u32)
     }
 
     /// Adds the answers of another reply, made for `asked`, to the answers of this one.

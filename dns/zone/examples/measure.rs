@@ -72,6 +72,7 @@ fn main() {
     );
     answers(&zone, "PTR of a cluster IP", &spread(|i| reverse(cluster_ip(i)), 12));
     answers(&zone, "PTR of an endpoint", &spread(|i| reverse(pod_ip(i, 3)), 12));
+    answers(&zone, "PTR of one endpoint", &spread(|_| reverse(pod_ip(1, 3)), 12));
     answers(&zone, "not mine", &spread(|i| format!("host-{i}.example.org"), 1));
 }
 

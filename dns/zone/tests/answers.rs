@@ -36,6 +36,9 @@ const CLUSTER: &str = "
     service shop/shared None
     slice shop/shared-1 shared http/tcp/80 : 172.0.0.2
     slice shop/shared-2 shared http/tcp/80 : 172.0.0.2
+    service shop/split None
+    slice shop/split-1 split a/tcp/80 : 172.0.1.1
+    slice shop/split-2 split b/tcp/81 : 172.0.1.1
 
     service shop/ext -> Example.org
     service shop/inside -> web.shop.svc.cluster.local
@@ -272,6 +275,10 @@ state.shop.svc.cluster.local SRV NoError
 shared.shop.svc.cluster.local SRV NoError
     shared.shop.svc.cluster.local. 5 IN SRV 0 50 80 172-0-0-2.shared.shop.svc.cluster.local.
     + 172-0-0-2.shared.shop.svc.cluster.local. 5 IN A 172.0.0.2
+split.shop.svc.cluster.local SRV NoError
+    split.shop.svc.cluster.local. 5 IN SRV 0 50 80 172-0-1-1.split.shop.svc.cluster.local.
+    split.shop.svc.cluster.local. 5 IN SRV 0 50 81 172-0-1-1.split.shop.svc.cluster.local.
+    + 172-0-1-1.split.shop.svc.cluster.local. 5 IN A 172.0.1.1
 bare.shop.svc.cluster.local SRV NoError
     ! SOA
 _peer._udp.state.shop.svc.cluster.local SRV NXDomain

@@ -1,7 +1,7 @@
 //! A reply becomes a packet.
 
 use super::{RELATIVE, Record, Reply, Section};
-use crate::compress::Compressor;
+use crate::compress::{Compressor, Packet};
 use crate::layout::layout;
 use crate::query::{AA, AD, Edns, HEADER, QR, Query, RA, TC, write_header};
 
@@ -26,16 +26,15 @@ impl Reply {
             at = query.write_question(out.get_mut(..room)?)?;
         }
         at = at.max(HEADER);
-        let mut writer =
-            Writer { bytes: &self.bytes, query, names: &mut self.names, out: out.get_mut(..room)?, at };
+        let packet = Packet { bytes: &self.bytes, query, out: out.get_mut(..room)? };
+        let mut writer = Writer { packet, names: &mut self.names, at };
         writer.names.clear();
         let mut counts = [u16::from(query.asked()), 0, 0, 0];
         let mut truncated = self.truncated;
         'sections: for section in [Section::Answer, Section::Authority, Section::Additional] {
             for record in self.records.iter().filter(|record| record.section == section) {
-                let (mark, start) = (writer.names.mark(), writer.at);
+                let start = writer.at;
                 if writer.record(record).is_none() {
-                    writer.names.forget(mark);
                     writer.at = start;
                     truncated = true;
                     break 'sections;
@@ -66,10 +65,8 @@ impl Reply {
 
 /// The packet so far. Every step returns `None` when there is no more room.
 struct Writer<'a> {
-    bytes: &'a [u8],
-    query: &'a Query,
+    packet: Packet<'a>,
     names: &'a mut Compressor,
-    out: &'a mut [u8],
     at: usize,
 }
 
@@ -88,16 +85,17 @@ impl Writer<'_> {
         let start = self.at;
         let data = record.rdata.at as usize;
         let end = data + usize::from(record.rdata.len);
-        let stored = self.bytes.get(data..end)?;
+        let bytes = self.packet.bytes;
+        let stored = bytes.get(data..end)?;
         let Some(layout) = layout(record.rtype, stored) else { return self.put(stored) };
         self.put(stored.get(..layout.before)?)?;
         let mut from = data + layout.before;
         for _ in 0..layout.names {
             from = self.name(from, layout.compress)?;
         }
-        self.put(self.bytes.get(from..end)?)?;
+        self.put(bytes.get(from..end)?)?;
         let len = u16::try_from(self.at - start).ok()?;
-        self.out.get_mut(start - 2..start)?.copy_from_slice(&len.to_be_bytes());
+        self.packet.out.get_mut(start - 2..start)?.copy_from_slice(&len.to_be_bytes());
         Some(())
     }
 
@@ -105,24 +103,23 @@ impl Writer<'_> {
     fn name(&mut self, from: usize, compress: bool) -> Option<usize> {
         let mut end = from;
         loop {
-            match *self.bytes.get(end)? {
+            match *self.packet.bytes.get(end)? {
                 0 => break,
                 len @ ..0x40 => end += 1 + usize::from(len),
                 // It ends in a pointer into the question, which stands where the pointer says.
                 _ => {
-                    self.put(self.bytes.get(from..end + 2)?)?;
+                    self.put(self.packet.bytes.get(from..end + 2)?)?;
                     return Some(end + 2);
                 }
             }
         }
-        let name = self.bytes.get(from..=end)?;
-        self.at = self.names.write(name, compress, self.query, self.out, self.at)?;
+        self.at = self.names.write(&mut self.packet, (from, end + 1), compress, self.at)?;
         Some(end + 1)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Option<()> {
         let end = self.at + bytes.len();
-        self.out.get_mut(self.at..end)?.copy_from_slice(bytes);
+        self.packet.out.get_mut(self.at..end)?.copy_from_slice(bytes);
         self.at = end;
         Some(())
     }

@@ -30,7 +30,8 @@ fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex")).collect()
 }
 
-fn srv(reply: &mut Reply, count: u32) {
+/// `relative`: the owners of the addresses are given as the targets of the records before.
+fn srv(reply: &mut Reply, count: u32, relative: bool) {
     let targets = || (0..count).map(|i| (i, name(&format!("10-244-0-{i}.web.shop.svc.cluster.local"))));
     for (_, target) in targets() {
         reply.push_with(Section::Answer, Owner::Question, rtype::SRV, 5, |bytes| {
@@ -42,7 +43,8 @@ fn srv(reply: &mut Reply, count: u32) {
     }
     for (i, target) in targets() {
         let address = Ipv4Addr::from(0x0af4_0000 + i).octets();
-        reply.push(Section::Additional, Owner::Name(target.wire()), rtype::A, 5, &address);
+        let owner = if relative { Owner::Target(i as usize) } else { Owner::Name(target.wire()) };
+        reply.push(Section::Additional, owner, rtype::A, 5, &address);
     }
 }
 
@@ -50,7 +52,7 @@ fn srv(reply: &mut Reply, count: u32) {
 #[test]
 fn packets_are_byte_for_byte_those_of_go() {
     let mut reply = Reply { authoritative: true, ..Reply::default() };
-    srv(&mut reply, 3);
+    srv(&mut reply, 3, false);
     let asked = query("_http._tcp.web.shop.svc.cluster.local", rtype::SRV, Some(1232));
     assert_eq!(
         packed(&mut reply, &asked, 1232),
@@ -110,17 +112,21 @@ fn packets_are_cut_where_go_cuts_them() {
         (20, 4096, 1536, 20, 21, false),
         (400, 4096, 4058, 69, 1, true),
     ] {
-        let mut reply = Reply::default();
-        // Go's side wrote 10.244.0.N with N up to 399; only the length of labels matters here.
-        srv(&mut reply, count);
         let asked = query("_http._tcp.web.shop.svc.cluster.local", rtype::SRV, Some(limit));
-        let packet = packed(&mut reply, &asked, limit.into());
-        let count_at = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
-        assert_eq!(
-            (packet.len(), count_at(6), count_at(10), packet[2] & 2 != 0),
-            (length, answers, additionals, truncated),
-            "{count} endpoints in {limit} bytes"
-        );
+        for relative in [false, true] {
+            let mut reply = Reply::default();
+            srv(&mut reply, count, relative);
+            let packet = packed(&mut reply, &asked, limit.into());
+            let count_at = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+            assert_eq!(
+                (packet.len(), count_at(6), count_at(10), packet[2] & 2 != 0),
+                (length, answers, additionals, truncated),
+                "{count} endpoints in {limit} bytes, owners relative: {relative}"
+            );
+            let last = reply.records()[reply.records().len() - 1];
+            let name = format!("10-244-0-{}.web.shop.svc.cluster.local.", count - 1);
+            assert_eq!(reply.owner(&last, &asked).to_string(), name);
+        }
     }
     for (count, kept) in [(29, 29), (30, 29), (33, 29)] {
         let mut reply = Reply::default();

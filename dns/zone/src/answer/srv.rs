@@ -27,9 +27,8 @@ impl Zone {
         }
         let ttl = self.plan.options.ttl;
         let weight = weight(filter.ports(ports).count() * listed);
-        for (i, port) in ports.iter().enumerate() {
-            let Some(number) = meant(port, filter) else { continue };
-            if ports[..i].iter().any(|earlier| meant(earlier, filter) == Some(number)) {
+        for (i, number) in numbers(ports, filter).enumerate() {
+            if numbers(ports, filter).take(i).any(|earlier| earlier == number) {
                 continue;
             }
             reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
@@ -40,16 +39,7 @@ impl Zone {
         if reply.records().is_empty() {
             return;
         }
-        // The target is part of the question, if the client wrote that in lower case.
-        let (name, at) = (asked.query.name(), asked.start(asked.left - 3));
-        let end = asked.start(asked.left);
-        let whole;
-        let owner = if name[at..end] == asked.query.lower()[at..end] {
-            Owner::Parent(at as u8)
-        } else {
-            whole = target(&[], unit, asked.zone());
-            Owner::Name(whole.wire())
-        };
+        let owner = Owner::Target(0);
         for address in &unit.v4 {
             push_extra(reply, owner, ttl, IpAddr::V4(*address));
         }
@@ -75,33 +65,38 @@ impl Zone {
             if !fits(label, unit, asked.origin.length()) {
                 continue;
             }
-            for (i, port) in group.ports.iter().enumerate() {
-                let Some(number) = meant(port, filter) else { continue };
-                let same = |ports: &[Port]| ports.iter().any(|other| meant(other, filter) == Some(number));
-                if same(&group.ports[..i])
-                    || namesakes(unit, endpoint, filter).any(|(group, _)| same(&group.ports))
-                {
-                    continue;
-                }
+            for number in new_ports(unit, group, endpoint, filter) {
                 reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
                     put_numbers(bytes, weight, number);
                     put_name(bytes, label, unit, asked.zone());
                 });
             }
         }
+        // The same walk again, for the addresses of the targets.
+        let mut record = 0;
         for (group, endpoint) in candidates() {
             let mut space = None;
             let label = unit.label(endpoint, &mut space);
-            let numbered = |group: &Group| group.ports.iter().any(|port| meant(port, filter).is_some());
-            let known =
-                |(group, other): (&Group, &Endpoint)| other.address == endpoint.address && numbered(group);
-            if numbered(group)
-                && fits(label, unit, asked.origin.length())
-                && !namesakes(unit, endpoint, filter).any(known)
-            {
-                let name = target(label, unit, asked.zone());
-                push_extra(reply, Owner::Name(name.wire()), ttl, endpoint.address);
+            if !fits(label, unit, asked.origin.length()) {
+                continue;
             }
+            let own = new_ports(unit, group, endpoint, filter).count();
+            let known = |(group, other): (&Group, &Endpoint)| {
+                other.address == endpoint.address && numbers(&group.ports, filter).next().is_some()
+            };
+            let numbered = numbers(&group.ports, filter).next().is_some();
+            if numbered && !namesakes(unit, endpoint, filter).any(known) {
+                let whole;
+                let owner = if own > 0 {
+                    Owner::Target(record)
+                } else {
+                    // Another endpoint of this name has brought the records.
+                    whole = target(label, unit, asked.zone());
+                    Owner::Name(whole.wire())
+                };
+                push_extra(reply, owner, ttl, endpoint.address);
+            }
+            record += own;
         }
     }
 
@@ -110,21 +105,34 @@ impl Zone {
         let ttl = self.plan.options.ttl;
         let (from, to) = (asked.start(asked.left - 3), asked.start(asked.left));
         let pod = &asked.query.lower()[from..to];
-        let start = 6;
         reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
             put_numbers(bytes, weight(1), 0);
             bytes.extend_from_slice(pod);
             bytes.extend_from_slice(asked.zone());
         });
-        let record = reply.records()[0];
-        let name = dns_wire::Name::from_wire(&reply.rdata(&record)[start..]).unwrap_or(dns_wire::Name::ROOT);
-        push_extra(reply, Owner::Name(name.wire()), ttl, address);
+        push_extra(reply, Owner::Target(0), ttl, address);
     }
 }
 
-/// The number of a port that is meant and has one.
-fn meant(port: &Port, filter: &Filter<'_>) -> Option<u16> {
-    filter.ports(std::slice::from_ref(port)).next()?.number
+/// The numbers of the ports that are meant and have one.
+fn numbers<'a>(ports: &'a [Port], filter: &'a Filter<'_>) -> impl Iterator<Item = u16> + 'a {
+    filter.ports(ports).filter_map(|port| port.number)
+}
+
+/// The numbers of the ports of an endpoint, each once, without those that an earlier endpoint of the same name brought.
+fn new_ports<'a>(
+    unit: &'a Unit,
+    group: &'a Group,
+    endpoint: &'a Endpoint,
+    filter: &'a Filter<'_>,
+) -> impl Iterator<Item = u16> + 'a {
+    let has = |ports: &[Port], number| numbers(ports, filter).any(|other| other == number);
+    let brought = move |number| namesakes(unit, endpoint, filter).any(|(group, _)| has(&group.ports, number));
+    numbers(&group.ports, filter)
+        .enumerate()
+        .filter(move |(i, number)| !numbers(&group.ports, filter).take(*i).any(|other| other == *number))
+        .map(|(_, number)| number)
+        .filter(move |number| !brought(*number))
 }
 
 /// Earlier endpoints of the same name that are meant, too.
