@@ -30,6 +30,11 @@ impl Zones {
         Ok(Self::new(zones.iter().map(String::as_str)))
     }
 
+    /// Adds more.
+    pub fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,5 +1,6 @@
 //! Order is behaviour: a query walks this list from top to bottom, whatever the order in the Corefile.
 
+mod cache;
 mod errors;
 mod forward;
 mod health;
@@ -23,6 +24,7 @@ pub const PLUGINS: &[Entry] = &[
     errors::ENTRY,
     log::ENTRY,
     loadbalance::ENTRY,
+    cache::ENTRY,
     kubernetes::ENTRY,
     loop_::ENTRY,
     forward::ENTRY,

@@ -16,7 +16,7 @@ use crate::query::{HEADER, Query};
 /// Names may be given relative to the question ([`Owner::Question`], [`Owner::Parent`]): these are written without
 /// looking at them, and repeat the client's case. So a reply belongs to the name it was made for; to hand records of
 /// one question to the reply of another, use [`Reply::append`].
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Reply {
     /// Response code, the extended part included (RFC 6891 §6.1.3).
     pub rcode: u16,
@@ -247,6 +247,27 @@ impl Reply {
                 _ => return None,
             }
         }
+    }
+}
+
+impl Clone for Reply {
+    fn clone(&self) -> Self {
+        let mut clone = Self::default();
+        clone.clone_from(self);
+        clone
+    }
+
+    /// Keeps the buffers, for a cache that hands the same reply out again and again.
+    fn clone_from(&mut self, source: &Self) {
+        // Hot: no allocation once the buffers have grown.
+        self.rcode = source.rcode;
+        self.authoritative = source.authoritative;
+        self.truncated = source.truncated;
+        self.recursion_available = source.recursion_available;
+        self.authentic_data = source.authentic_data;
+        self.options = source.options;
+        self.records.clone_from(&source.records);
+        self.bytes.clone_from(&source.bytes);
     }
 }
 

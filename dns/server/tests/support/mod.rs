@@ -4,16 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cluster::{Cache, Current, Event, Key, Kind, Namespace, Object, ServiceKind};
+use cluster::{Cache, Current, Event, Key, Kind, Namespace, Object, Protocol, ServiceKind, ServicePort};
 use config::{Corefile, Errors};
 use dns_chain::{Cluster, Connection, Context};
 use dns_server::{Dns, Options, StartError};
 use dns_wire::codes::rtype;
-use dns_wire::{Query, Reply, Section};
+use dns_wire::{Owner, Query, Reply, Section};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{Admin, Gates, Lines};
@@ -29,21 +30,24 @@ impl Cluster for Fake {
 }
 
 impl Fake {
-    /// With a namespace, a Service `web` and an ExternalName `ext`, all listed.
+    /// With a namespace, a Service `web`, a dual-stack `many` and an ExternalName `ext`, all listed.
     pub fn listed() -> Arc<Self> {
         let fake = Self::default();
+        let port =
+            ServicePort { name: "http".into(), protocol: Protocol::Tcp, port: 80, target: "80".into() };
         let service = |name, kind| {
-            Event::Apply(Object::Service(Arc::new(cluster::Service {
-                key: Key::new("default", name),
-                kind,
-                ports: Default::default(),
-            })))
+            let ports = [port.clone()].into_iter().collect();
+            let key = Key::new("default", name);
+            Event::Apply(Object::Service(Arc::new(cluster::Service { key, kind, ports })))
+        };
+        let cluster_ips = |ips: &[&str]| {
+            ServiceKind::ClusterIp(ips.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<_>>().into())
         };
         let namespace = Namespace { key: Key::cluster("default"), labels: Default::default() };
-        let web = ServiceKind::ClusterIp(["10.96.0.10".parse().unwrap()].into_iter().collect());
         let mut events = vec![
             Event::Apply(Object::Namespace(Arc::new(namespace))),
-            service("web", web),
+            service("web", cluster_ips(&["10.96.0.10"])),
+            service("many", cluster_ips(&["10.96.0.11", "10.96.0.12", "fd00::11"])),
             service("ext", ServiceKind::ExternalName("www.example.org".into())),
         ];
         events.extend(Kind::ALL.map(Event::Synced));
@@ -191,4 +195,93 @@ pub fn answers(reply: &Reply, query: &Query) -> String {
         }
     };
     reply.section(Section::Answer).map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// An upstream that answers as a test wants, over UDP and TCP on one port, until the test process ends.
+pub struct Upstream {
+    pub address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+/// The reply to a query, nothing for silence; the flag says that it came over TCP.
+type Answering = dyn Fn(&Query, bool) -> Option<Reply> + Send + Sync;
+
+impl Upstream {
+    pub fn start(answer: impl Fn(&Query, bool) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        let (udp, tcp) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+                break (udp, tcp);
+            }
+        };
+        let (address, asked) = (udp.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let answer: Arc<Answering> = Arc::new(answer);
+        let (count, answering) = (asked.clone(), answer.clone());
+        std::thread::spawn(move || {
+            let mut packet = [0; 4096];
+            while let Ok((length, client)) = udp.recv_from(&mut packet) {
+                if let Some(reply) = replied(&packet[..length], false, &count, &*answering) {
+                    let _ = udp.send_to(&reply, client);
+                }
+            }
+        });
+        let count = asked.clone();
+        std::thread::spawn(move || {
+            for mut stream in tcp.incoming().flatten() {
+                let (count, answer) = (count.clone(), answer.clone());
+                std::thread::spawn(move || {
+                    while let Some(query) = read_framed(&mut stream) {
+                        let Some(reply) = replied(&query, true, &count, &*answer) else { return };
+                        let _ = stream.write_all(&(reply.len() as u16).to_be_bytes());
+                        let _ = stream.write_all(&reply);
+                    }
+                });
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// How many queries have come.
+    pub fn asked(&self) -> usize {
+        self.asked.load(SeqCst)
+    }
+}
+
+fn replied(packet: &[u8], tcp: bool, count: &AtomicUsize, answer: &Answering) -> Option<Vec<u8>> {
+    let mut query = Query::default();
+    query.parse(packet).ok()?;
+    count.fetch_add(1, SeqCst);
+    let mut reply = answer(&query, tcp)?;
+    let mut out = vec![0; 65_535];
+    let length = reply.encode(&query, if tcp { 65_535 } else { query.udp_limit() }, &mut out);
+    out.truncate(length);
+    Some(out)
+}
+
+/// A reply with one address of the name asked for.
+pub fn address(query: &Query, ip: [u8; 4], ttl: u32) -> Reply {
+    let mut reply = Reply::default();
+    reply.recursion_available = true;
+    if query.qtype == rtype::A {
+        reply.push(Section::Answer, Owner::Question, rtype::A, ttl, &ip);
+    } else {
+        soa(&mut reply, ttl);
+    }
+    reply
+}
+
+/// NXDOMAIN or another code, with the SOA that it needs to be kept.
+pub fn denial(rcode: u16, ttl: u32) -> Reply {
+    let mut reply = Reply::default();
+    reply.rcode = rcode;
+    soa(&mut reply, ttl);
+    reply
+}
+
+fn soa(reply: &mut Reply, ttl: u32) {
+    let mut data = b"\x02ns\x00\x04host\x00".to_vec();
+    for field in [1, 7200, 1800, 86400, ttl] {
+        data.extend_from_slice(&field.to_be_bytes());
+    }
+    reply.push(Section::Authority, Owner::Name(b"\x07example\x03org\x00"), rtype::SOA, ttl, &data);
 }

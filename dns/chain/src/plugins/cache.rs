@@ -1,0 +1,320 @@
+//! `cache`: keeps answers that came from elsewhere.
+//!
+//! Answers of plugins that hold their names in memory (`kubernetes`) pass by and are not kept: they are found as fast
+//! where they come from, and here they would only grow old. What a client can see of that, against CoreDNS: changes of
+//! the cluster show at once instead of after up to `ttl` (or 5 s); such answers have AA set each time, where CoreDNS's
+//! cache clears it from the second time on; and their TTL does not count down. The upper bound on TTLs holds for them
+//! too; the lower bound, which spares upstreams, does not, so that `ttl 0` means 0. They count as misses.
+
+mod entry;
+mod options;
+mod table;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dns_wire::Reply;
+use dns_wire::codes::rcode;
+use futures_util::future::BoxFuture;
+use telemetry::metrics::{Counter, Gauge};
+use tokio::time::timeout;
+
+use crate::asked::{Asked, Purpose};
+use crate::plugin::{Answer, Flow, Plugin, Runner};
+use crate::setup::{Entry as ListEntry, Links, Mistakes, Setup};
+use entry::{Entry, Kind, Question};
+use options::{Mode, Options, Share, Stale};
+use table::{Held, Stored, Table};
+
+/// See the module.
+pub(super) const ENTRY: ListEntry = ListEntry {
+    name: "cache",
+    about: "keeps answers that came from elsewhere",
+    syntax: &[
+        "cache",
+        "cache 30",
+        "cache 30 example.org",
+        "cache {\n    success 10240 600 10\n    denial 5120 60 5\n    prefetch 10 1m 10%\n    serve_stale 1h verify 500ms 30s 5s\n    serve_stale_policy prefer_positive\n    servfail 1s\n    disable success cluster.local\n    disable denial cluster.local\n    keepttl\n}",
+        "cache {\n    serve_stale\n}",
+    ],
+    setup,
+};
+
+struct Cache {
+    options: Options,
+    success: Table<Entry>,
+    denial: Table<Entry>,
+    metrics: Metrics,
+}
+
+struct Metrics {
+    requests: Counter,
+    misses: Counter,
+    prefetches: Counter,
+    stale: Counter,
+    success: KindMetrics,
+    denial: KindMetrics,
+}
+
+struct KindMetrics {
+    entries: Gauge,
+    hits: Counter,
+    evictions: Counter,
+}
+
+/// An entry that was found, and the kind it is kept as.
+struct Found {
+    held: Held<Entry>,
+    denial: bool,
+}
+
+impl Found {
+    fn entry(&self) -> Option<&Entry> {
+        self.held.as_deref()
+    }
+}
+
+impl Plugin for Cache {
+    // Hot: 0 allocations, unless a refresh is due.
+    fn query(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+        if !self.options.zones.hold(&asked.query) {
+            return Flow::Next;
+        }
+        self.metrics.requests.inc();
+        let now = asked.received;
+        let found = self.find(asked, now);
+        let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
+            self.metrics.misses.inc();
+            return Flow::Next;
+        };
+        let left = entry.left(now);
+        if left == 0 {
+            return self.serve_stale(found, entry, asked, reply);
+        }
+        self.kind_metrics(found.denial).hits.inc();
+        serve(entry, asked, reply, if self.options.keep_ttl { entry.life.as_secs() as u32 } else { left });
+        let prefetch = self.options.prefetch.filter(|prefetch| prefetch.amount > 0);
+        if prefetch.is_some_and(|prefetch| entry.wants_refresh(&prefetch, now)) && entry.begin_refresh(now) {
+            self.metrics.prefetches.inc();
+            return Flow::Refresh;
+        }
+        Flow::Done
+    }
+
+    /// `serve_stale verify`: a fresh answer if one comes in time, else the old one.
+    fn wait<'a>(
+        &'a self,
+        asked: &'a Asked,
+        reply: &'a mut Reply,
+        runner: &'a dyn Runner,
+    ) -> BoxFuture<'a, Flow> {
+        Box::pin(async move {
+            let Some(Stale { mode: Mode::Verify(patience), .. }) = self.options.stale else {
+                return Flow::Next;
+            };
+            let mut fresh = Answer::default();
+            let asking = timeout(patience, runner.ask_below(asked, &mut fresh)).await;
+            let good =
+                matches!(fresh.reply.rcode, rcode::NOERROR | rcode::NXDOMAIN) && fresh.failure.is_none();
+            if asking.is_ok() && good {
+                self.keep(asked, &mut fresh, Instant::now());
+                reply.clone_from(&fresh.reply);
+                return Flow::Done;
+            }
+            let now = asked.received;
+            let found = self.find(asked, now);
+            let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
+                return Flow::Next;
+            };
+            self.refresh_failed(entry);
+            self.serve_old(found, entry, asked, reply);
+            Flow::Done
+        })
+    }
+
+    fn reply(&self, asked: &Asked, answer: &mut Answer) {
+        if !self.options.zones.hold(&asked.query) {
+            return;
+        }
+        if answer.from_memory {
+            return self.cap(asked, &mut answer.reply);
+        }
+        let now = if asked.purpose == Purpose::Refresh { Instant::now() } else { asked.received };
+        self.keep(asked, answer, now);
+    }
+}
+
+impl Cache {
+    /// What is kept for a query and may still be served; fresh before stale, denials first, as in CoreDNS.
+    // Hot: 0 allocations.
+    fn find(&self, asked: &Asked, now: Instant) -> Option<Found> {
+        let question = Question::of(&asked.query);
+        let hash = question.hash();
+        let mut stale: Option<Found> = None;
+        for (table, denial) in [(&self.denial, true), (&self.success, false)] {
+            let Some(held) = table.find(hash, |entry| entry.answers(&question)) else { continue };
+            let Some(entry) = held.as_deref() else { continue };
+            let fresh = entry.left(now) > 0;
+            let servable = self.options.stale.is_some_and(|stale| entry.age(now) < entry.life + stale.up_to);
+            // With `prefer_positive` an old success is better than any denial or failure.
+            let preferred = self.options.prefer_positive && !denial && servable;
+            if fresh && !(denial && self.options.prefer_positive) {
+                return Some(Found { held, denial });
+            }
+            if fresh || preferred || (servable && stale.is_none()) {
+                stale = Some(Found { held, denial });
+            }
+        }
+        stale
+    }
+
+    /// An answer whose time is over.
+    fn serve_stale(&self, found: &Found, entry: &Entry, asked: &Asked, reply: &mut Reply) -> Flow {
+        let Some(stale) = self.options.stale else {
+            self.metrics.misses.inc();
+            return Flow::Next;
+        };
+        let refresh = entry.begin_refresh(asked.received);
+        if refresh && matches!(stale.mode, Mode::Verify(_)) {
+            return Flow::Wait;
+        }
+        self.serve_old(found, entry, asked, reply);
+        if refresh { Flow::Refresh } else { Flow::Done }
+    }
+
+    fn serve_old(&self, found: &Found, entry: &Entry, asked: &Asked, reply: &mut Reply) {
+        self.kind_metrics(found.denial).hits.inc();
+        self.metrics.stale.inc();
+        serve(entry, asked, reply, self.options.stale.map_or(0, |stale| stale.ttl));
+    }
+
+    fn refresh_failed(&self, entry: &Entry) {
+        let pause = self.options.stale.map_or(Duration::from_secs(1), |stale| stale.recheck);
+        entry.refresh_failed(Instant::now(), pause);
+    }
+
+    /// Keeps an answer if it can be kept, and gives all of its records the one life that it has here.
+    fn keep(&self, asked: &Asked, answer: &mut Answer, now: Instant) {
+        let Answer { reply, .. } = answer;
+        let kind = entry::kind(&asked.query, reply);
+        if asked.purpose == Purpose::Refresh && !matches!(kind, Some(Kind::Success | Kind::Denial)) {
+            // What is there is better than this.
+            if let Some(found) = self.find(asked, now)
+                && let Some(entry) = found.entry()
+            {
+                self.refresh_failed(entry);
+            }
+            return;
+        }
+        let Some(kind) = kind else { return };
+        let life = match kind {
+            Kind::Failure => self.options.servfail,
+            Kind::Success | Kind::Denial => {
+                let share = self.share(kind);
+                entry::shortest_ttl(kind, reply).clamp(share.shortest, share.longest)
+            }
+        };
+        if life.as_secs() > 0 {
+            self.store(asked, kind, reply, life, now);
+        }
+        let ttl = life.as_secs() as u32;
+        reply.records_mut().iter_mut().for_each(|record| record.ttl = ttl);
+        if !asked.query.dnssec_ok() && !asked.query.authentic_data() {
+            reply.authentic_data = false;
+        }
+    }
+
+    fn store(&self, asked: &Asked, kind: Kind, reply: &Reply, life: Duration, now: Instant) {
+        let question = Question::of(&asked.query);
+        if self.share(kind).except.hold(&asked.query) {
+            return;
+        }
+        let hash = question.hash();
+        let denial = kind != Kind::Success;
+        let (table, metrics) = (if denial { &self.denial } else { &self.success }, self.kind_metrics(denial));
+        let same = |entry: &Entry| entry.answers(&question);
+        let served = self.options.stale.map_or(Duration::ZERO, |stale| stale.up_to);
+        let over = |entry: &Entry| entry.age(now) >= entry.life + served;
+        let entry = Entry::new(question, reply.clone(), life, now);
+        if table.store(hash, Arc::new(entry), same, over) == Stored::Evicted {
+            metrics.evictions.inc();
+        }
+        if !denial {
+            // What was denied is there now.
+            self.denial.remove(hash, same);
+            self.metrics.denial.entries.set(self.denial.len() as f64);
+        }
+        metrics.entries.set(table.len() as f64);
+    }
+
+    /// An answer from memory keeps its own life, up to the bound.
+    // Hot: 0 allocations.
+    fn cap(&self, asked: &Asked, reply: &mut Reply) {
+        let Some(kind) = entry::kind(&asked.query, reply).filter(|kind| *kind != Kind::Failure) else {
+            return;
+        };
+        let most = self.share(kind).longest.as_secs() as u32;
+        reply.records_mut().iter_mut().for_each(|record| record.ttl = record.ttl.min(most));
+    }
+
+    fn share(&self, kind: Kind) -> &Share {
+        if kind == Kind::Success { &self.options.success } else { &self.options.denial }
+    }
+
+    fn kind_metrics(&self, denial: bool) -> &KindMetrics {
+        if denial { &self.metrics.denial } else { &self.metrics.success }
+    }
+}
+
+/// Puts a kept answer into the reply. It is not authoritative (CoreDNS 1.15).
+// Hot: 0 allocations once the reply's buffers have grown.
+fn serve(entry: &Entry, asked: &Asked, reply: &mut Reply, ttl: u32) {
+    reply.clone_from(&entry.reply);
+    reply.authoritative = false;
+    reply.authentic_data &= asked.query.dnssec_ok() || asked.query.authentic_data();
+    reply.records_mut().iter_mut().for_each(|record| record.ttl = ttl);
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+    let directive = setup.once()?;
+    let options = Options::read(directive, setup.block)?;
+    let (server, zones) = (setup.server(), options.label.clone());
+    let metrics = &setup.context.metrics;
+    let counter =
+        |name, help| metrics.counters(name, help, ["server", "zones", "view"]).with([&server, &zones, ""]);
+    let by_kind = |kind| {
+        let labels = ["server", "type", "zones", "view"];
+        let values = [server.as_str(), kind, zones.as_str(), ""];
+        let entries = "The number of elements in the cache.";
+        let evictions = "The count of cache evictions.";
+        KindMetrics {
+            entries: metrics.gauges("coredns_cache_entries", entries, labels).with(values),
+            hits: metrics
+                .counters("coredns_cache_hits_total", "The count of cache hits.", labels)
+                .with(values),
+            evictions: metrics.counters("coredns_cache_evictions_total", evictions, labels).with(values),
+        }
+    };
+    let metrics = Metrics {
+        requests: counter("coredns_cache_requests_total", "The count of cache requests."),
+        misses: counter(
+            "coredns_cache_misses_total",
+            "The count of cache misses. Deprecated, derive misses from cache hits/requests counters.",
+        ),
+        prefetches: counter(
+            "coredns_cache_prefetch_total",
+            "The number of times the cache has prefetched a cached item.",
+        ),
+        stale: counter(
+            "coredns_cache_served_stale_total",
+            "The number of requests served from stale cache entries.",
+        ),
+        success: by_kind("success"),
+        denial: by_kind("denial"),
+    };
+    let (success, denial) = (Table::new(options.success.capacity), Table::new(options.denial.capacity));
+    Ok(vec![Arc::new(Cache { options, success, denial, metrics })])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! One answer that is kept, and the rules for what is kept how long.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use dns_wire::codes::{rcode, rtype};
+use dns_wire::{Query, Reply, Section};
+
+use super::options::Prefetch;
+
+/// What a reply is, as far as keeping it goes (coredns, plugin/pkg/response/typify.go).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Records, or a delegation.
+    Success,
+    /// NXDOMAIN or NODATA, with the SOA that says for how long (RFC 2308).
+    Denial,
+    /// The server could not.
+    Failure,
+}
+
+/// What an answer is an answer to. DO and CD make other answers of the same question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Question<'a> {
+    pub name: &'a [u8],
+    qtype: u16,
+    class: u16,
+    bits: u8,
+}
+
+/// An answer, and how it has been asked for since.
+pub(super) struct Entry {
+    name: Box<[u8]>,
+    qtype: u16,
+    class: u16,
+    bits: u8,
+    pub reply: Reply,
+    stored: Instant,
+    pub life: Duration,
+    hits: AtomicU32,
+    /// When it was asked for last, in milliseconds of its life; and before when no refresh is tried.
+    last_hit: AtomicU64,
+    not_before: AtomicU64,
+    refreshing: AtomicBool,
+}
+
+impl<'a> Question<'a> {
+    // Hot: 0 allocations.
+    pub(super) fn of(query: &'a Query) -> Self {
+        let bits = u8::from(query.dnssec_ok()) | u8::from(query.checking_disabled()) << 1;
+        Self { name: query.lower(), qtype: query.qtype, class: query.qclass, bits }
+    }
+
+    // Hot: 0 allocations.
+    pub(super) fn hash(&self) -> u64 {
+        let rest = u64::from(self.qtype) << 32 | u64::from(self.class) << 8 | u64::from(self.bits);
+        // The hash of the name is keyed; an odd factor spreads the rest over all bits.
+        (dns_wire::hash(self.name) ^ rest).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Entry {
+    pub(super) fn new(question: Question<'_>, reply: Reply, life: Duration, now: Instant) -> Self {
+        Self {
+            name: question.name.into(),
+            qtype: question.qtype,
+            class: question.class,
+            bits: question.bits,
+            reply,
+            stored: now,
+            life,
+            hits: AtomicU32::new(0),
+            last_hit: AtomicU64::new(0),
+            not_before: AtomicU64::new(0),
+            refreshing: AtomicBool::new(false),
+        }
+    }
+
+    // Hot: 0 allocations.
+    pub(super) fn answers(&self, question: &Question<'_>) -> bool {
+        self.qtype == question.qtype
+            && self.class == question.class
+            && self.bits == question.bits
+            && *self.name == *question.name
+    }
+
+    /// How long it has been kept.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.stored)
+    }
+
+    /// The whole seconds that are left of its life.
+    pub(super) fn left(&self, now: Instant) -> u32 {
+        self.life.saturating_sub(self.age(now)).as_secs().try_into().unwrap_or(u32::MAX)
+    }
+
+    /// Counts that it is asked for, and says whether that is often enough to be asked for anew before its end.
+    // Hot: 0 allocations.
+    pub(super) fn wants_refresh(&self, prefetch: &Prefetch, now: Instant) -> bool {
+        let at = self.age(now).as_millis() as u64;
+        let gap = at.saturating_sub(self.last_hit.swap(at, Relaxed));
+        let hits = if u128::from(gap) > prefetch.gap.as_millis() {
+            self.hits.store(1, Relaxed);
+            1
+        } else {
+            self.hits.fetch_add(1, Relaxed) + 1
+        };
+        let threshold = (self.life.as_secs() * u64::from(prefetch.percent)).div_ceil(100);
+        hits >= prefetch.amount && u64::from(self.left(now)) <= threshold
+    }
+
+    /// Whether the caller is the one to refresh it: one at a time, and none soon after one that failed.
+    // Hot: 0 allocations.
+    pub(super) fn begin_refresh(&self, now: Instant) -> bool {
+        let due = self.age(now).as_millis() as u64 >= self.not_before.load(Relaxed);
+        due && !self.refreshing.swap(true, Relaxed)
+    }
+
+    /// A refresh failed: the next may be tried after a pause.
+    pub(super) fn refresh_failed(&self, now: Instant, pause: Duration) {
+        self.not_before.store((self.age(now) + pause).as_millis() as u64, Relaxed);
+        self.refreshing.store(false, Relaxed);
+    }
+}
+
+/// What is kept of a reply, if anything.
+pub(super) fn kind(query: &Query, reply: &Reply) -> Option<Kind> {
+    if reply.truncated || matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
+        return None;
+    }
+    let has = |section, rtype| reply.section(section).any(|record| record.rtype == rtype);
+    let answers = reply.section(Section::Answer).next().is_some();
+    match reply.rcode {
+        rcode::NOERROR if answers => Some(Kind::Success),
+        rcode::NOERROR | rcode::NXDOMAIN if has(Section::Authority, rtype::SOA) => Some(Kind::Denial),
+        rcode::NOERROR if has(Section::Authority, rtype::NS) => Some(Kind::Success),
+        rcode::SERVFAIL | rcode::NOTIMP => Some(Kind::Failure),
+        _ => None,
+    }
+}
+
+/// The shortest life that any of its records has; for a denial also the SOA's minimum (RFC 2308 §5).
+pub(super) fn shortest_ttl(kind: Kind, reply: &Reply) -> Duration {
+    let ttls = reply.records().iter().map(|record| match record.rtype {
+        rtype::SOA if kind == Kind::Denial => record.ttl.min(minimum(reply.rdata(record))),
+        _ => record.ttl,
+    });
+    Duration::from_secs(ttls.min().unwrap_or(5).into())
+}
+
+/// The last field of a SOA (RFC 1035 §3.3.13).
+fn minimum(data: &[u8]) -> u32 {
+    data.last_chunk().map_or(0, |minimum| u32::from_be_bytes(*minimum))
+}

@@ -1,0 +1,200 @@
+//! The options of `cache`.
+
+use std::time::Duration;
+
+use config::{Directive, Error, ServerBlock, Word};
+
+use crate::names::Zones;
+use crate::setup::{Mistakes, each_line};
+
+/// All of them, with CoreDNS's defaults.
+pub(super) struct Options {
+    pub zones: Zones,
+    /// The `zones` label.
+    pub label: String,
+    pub success: Share,
+    pub denial: Share,
+    /// `servfail`: zero for off.
+    pub servfail: Duration,
+    pub prefetch: Option<Prefetch>,
+    pub stale: Option<Stale>,
+    pub prefer_positive: bool,
+    pub keep_ttl: bool,
+}
+
+/// The part of the cache for one kind of answers.
+pub(super) struct Share {
+    pub capacity: usize,
+    pub longest: Duration,
+    pub shortest: Duration,
+    /// Names that are not kept (`disable`).
+    pub except: Zones,
+}
+
+/// Entries asked `amount` times with gaps under `gap` are asked again when `percent` of their life is left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Prefetch {
+    pub amount: u32,
+    pub gap: Duration,
+    pub percent: u32,
+}
+
+/// `serve_stale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Stale {
+    /// How long after its life an entry is still served.
+    pub up_to: Duration,
+    pub mode: Mode,
+    /// The TTL it is served with.
+    pub ttl: u32,
+    /// How long after a refresh that failed the next one is tried.
+    pub recheck: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The old answer at once, a refresh behind it.
+    Immediate,
+    /// A refresh first, and the old answer if that fails or takes longer than this.
+    Verify(Duration),
+}
+
+const KNOWN: &[&str] =
+    &["success", "denial", "prefetch", "serve_stale", "serve_stale_policy", "servfail", "disable", "keepttl"];
+
+/// How long a refresh may take; `forward` gives up after the same time.
+pub(super) const REFRESH: Duration = Duration::from_secs(5);
+
+impl Options {
+    pub(super) fn read(directive: &Directive, block: &ServerBlock) -> Result<Self, Mistakes> {
+        let (ttl, zones) = match directive.args.split_first() {
+            Some((word, rest)) if word.parse::<i64>("").is_ok() => (Some(word), rest),
+            _ => (None, directive.args.as_slice()),
+        };
+        let ttl = ttl.map(seconds).transpose().map_err(|error| vec![error])?;
+        let names = config::zones_or_keys(zones, block).map_err(|error| vec![error])?;
+        let share = |longest| Share {
+            capacity: 9984,
+            longest: ttl.unwrap_or(longest),
+            shortest: Duration::from_secs(5),
+            except: Zones::default(),
+        };
+        let mut options = Self {
+            zones: Zones::new(names.iter().map(String::as_str)),
+            label: names.join(","),
+            success: share(Duration::from_secs(3600)),
+            denial: share(Duration::from_secs(1800)),
+            servfail: Duration::from_secs(5),
+            prefetch: None,
+            stale: None,
+            prefer_positive: false,
+            keep_ttl: false,
+        };
+        each_line(directive, |line| options.line(line, &names))?;
+        Ok(options)
+    }
+
+    fn line(&mut self, line: &Directive, names: &[String]) -> Result<(), Error> {
+        match line.name.text.as_str() {
+            "success" => self.success.line(line)?,
+            "denial" => self.denial.line(line)?,
+            "prefetch" => self.prefetch = Some(prefetch(line)?),
+            "serve_stale" => self.stale = Some(stale(line)?),
+            "serve_stale_policy" => {
+                self.prefer_positive = line.arg("prefer_positive")?.choice(&[("prefer_positive", true)])?;
+            }
+            "servfail" => {
+                self.servfail =
+                    line.arg("DURATION")?.duration_in(..=Duration::from_secs(300), "at most 5m")?;
+            }
+            "disable" => {
+                let args = line.args_from(1, "success|denial [ZONES…]")?;
+                let named = Zones::read(&args[1..])?;
+                let all = Zones::new(names.iter().map(String::as_str));
+                let except = if named.is_empty() { all } else { named };
+                match args[0].choice(&[("success", true), ("denial", false)])? {
+                    true => self.success.except.extend(except),
+                    false => self.denial.except.extend(except),
+                }
+            }
+            "keepttl" => {
+                line.no_args()?;
+                self.keep_ttl = true;
+            }
+            _ => return Err(line.unknown(KNOWN)),
+        }
+        Ok(())
+    }
+}
+
+impl Share {
+    fn line(&mut self, line: &Directive) -> Result<(), Error> {
+        let args = line.args_between(1, 3, "CAPACITY [TTL] [MINTTL]")?;
+        self.capacity = args[0].integer(1..=i32::MAX as usize)?;
+        if let Some(ttl) = args.get(1) {
+            self.longest = seconds(ttl)?;
+        }
+        if let Some(least) = args.get(2) {
+            self.shortest = Duration::from_secs(least.integer(0..=i32::MAX as u64)?);
+        }
+        if self.shortest > self.longest {
+            let (least, most) = (self.shortest.as_secs(), self.longest.as_secs());
+            return Err(line.error(format!("MINTTL {least} is more than TTL {most}"), "MINTTL up to TTL"));
+        }
+        Ok(())
+    }
+}
+
+/// A TTL of at least a second.
+fn seconds(word: &Word) -> Result<Duration, Error> {
+    word.integer(1..=i32::MAX as u64).map(Duration::from_secs)
+}
+
+fn prefetch(line: &Directive) -> Result<Prefetch, Error> {
+    let args = line.args_between(1, 3, "AMOUNT [DURATION [PERCENTAGE%]]")?;
+    let gap = args.get(1).map_or(Ok(Duration::from_secs(60)), Word::duration)?;
+    let percent = match args.get(2) {
+        None => 10,
+        Some(word) => {
+            let number = word.strip_suffix('%').and_then(|number| number.parse().ok());
+            let number = number.filter(|number| (10..=90).contains(number));
+            number.ok_or_else(|| word.error(format!("percentage {word}"), "from 10% to 90%"))?
+        }
+    };
+    Ok(Prefetch { amount: args[0].integer(0..=i32::MAX as u32)?, gap, percent })
+}
+
+fn stale(line: &Directive) -> Result<Stale, Error> {
+    let wanted = "[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]";
+    let mut args = line.args_between(0, 5, wanted)?.iter().peekable();
+    let mut stale = Stale {
+        up_to: Duration::from_secs(3600),
+        mode: Mode::Immediate,
+        ttl: 0,
+        recheck: Duration::from_secs(1),
+    };
+    if let Some(word) = args.next_if(|word| !matches!(word.text.as_str(), "immediate" | "verify")) {
+        stale.up_to = word.duration_in(Duration::from_nanos(1).., "more than 0")?;
+    }
+    match args.next() {
+        None => return Ok(stale),
+        Some(word) => {
+            stale.mode = word.choice(&[("immediate", Mode::Immediate), ("verify", Mode::Verify(REFRESH))])?;
+        }
+    }
+    if matches!(stale.mode, Mode::Verify(_))
+        && let Some(word) = args.next()
+    {
+        stale.mode = Mode::Verify(word.duration_in(Duration::from_nanos(1).., "more than 0")?);
+    }
+    if let Some(word) = args.next() {
+        stale.ttl = word.duration()?.as_secs().try_into().unwrap_or(u32::MAX);
+    }
+    if let Some(word) = args.next() {
+        stale.recheck = word.duration()?;
+    }
+    match args.next() {
+        Some(word) => Err(word.error(format!("unexpected {word:?}"), wanted)),
+        None => Ok(stale),
+    }
+}

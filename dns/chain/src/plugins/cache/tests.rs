@@ -1,0 +1,174 @@
+//! Time is passed in: every query says when it came.
+
+use std::net::SocketAddr;
+
+use dns_wire::codes::rtype;
+use dns_wire::{Owner, Query, Section};
+
+use super::*;
+use crate::asked::Transport;
+
+const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
+
+fn cache(lines: &str) -> Cache {
+    let text = format!("example.org {{\ncache 3600 {{\n{lines}\n}}\n}}");
+    let options = config::Options { dns_port: 53, directives: &[], env: &|_| None };
+    let corefile = config::Corefile::parse("Corefile", &text, &config::Disk, &options).unwrap();
+    let block = &corefile.blocks[0];
+    let options = Options::read(&block.directives[0], block).unwrap();
+    let counters =
+        || KindMetrics { entries: Gauge::default(), hits: Counter::default(), evictions: Counter::default() };
+    Cache {
+        success: Table::new(options.success.capacity),
+        denial: Table::new(options.denial.capacity),
+        options,
+        metrics: Metrics {
+            requests: Counter::default(),
+            misses: Counter::default(),
+            prefetches: Counter::default(),
+            stale: Counter::default(),
+            success: counters(),
+            denial: counters(),
+        },
+    }
+}
+
+fn asked(name: &str, start: Instant, seconds: u64) -> Asked {
+    let mut asked = Asked::new(Transport::Udp, SERVER);
+    asked.query = Query::new(1, &name.parse().unwrap(), rtype::A);
+    asked.received = start + Duration::from_secs(seconds);
+    asked
+}
+
+fn address(ttl: u32) -> Answer {
+    let mut answer = Answer::default();
+    answer.reply.authoritative = true;
+    answer.reply.push(Section::Answer, Owner::Question, rtype::A, ttl, &[192, 0, 2, 1]);
+    answer
+}
+
+fn denial(code: u16, ttl: u32) -> Answer {
+    let mut answer = Answer::default();
+    answer.reply.rcode = code;
+    let mut data = vec![0; 22];
+    data[18..].copy_from_slice(&ttl.to_be_bytes());
+    answer.reply.push(Section::Authority, Owner::Name(b"\x07example\x03org\0"), rtype::SOA, 900, &data);
+    answer
+}
+
+/// What a query at a second gets: the flow, the code and the TTL of the first record.
+fn ask(cache: &Cache, asked: &Asked) -> (Flow, u16, Option<u32>) {
+    let mut reply = Reply::default();
+    let flow = cache.query(asked, &mut reply);
+    (flow, reply.rcode, reply.records().first().map(|record| record.ttl))
+}
+
+#[test]
+fn an_answer_lives_as_long_as_its_shortest_record_within_bounds() {
+    for (lines, ttl, life) in [
+        ("", 60, 60),
+        ("", 1, 5),
+        ("", 9000, 3600),
+        ("success 2048 30 10", 60, 30),
+        ("success 2048 30 10", 2, 10),
+    ] {
+        let (cache, start) = (cache(lines), Instant::now());
+        let mut answer = address(ttl);
+        cache.reply(&asked("www.example.org.", start, 0), &mut answer);
+        assert_eq!(answer.reply.records()[0].ttl, life, "{lines:?}: the first client sees it too");
+        let at = |seconds| ask(&cache, &asked("WWW.example.org.", start, seconds));
+        assert_eq!(at(1), (Flow::Done, 0, Some(life - 1)), "{lines:?}, {ttl}");
+        assert_eq!(at(u64::from(life)), (Flow::Next, 0, None), "{lines:?}, {ttl}: over");
+    }
+}
+
+#[test]
+fn denials_live_as_their_soa_says_and_failures_shortly() {
+    let (cache, start) = (cache(""), Instant::now());
+    for (name, code, ttl, life) in
+        [("a.example.org.", 3, 20, 20), ("b.example.org.", 0, 20, 20), ("c.example.org.", 2, 20, 5)]
+    {
+        cache.reply(&asked(name, start, 0), &mut denial(code, ttl));
+        assert_eq!(ask(&cache, &asked(name, start, life - 1)).1, code, "{name}");
+        assert_eq!(ask(&cache, &asked(name, start, life)).0, Flow::Next, "{name}: over");
+    }
+    assert_eq!(cache.metrics.denial.hits.value(), 3);
+}
+
+#[test]
+fn what_must_not_be_kept_is_not() {
+    let (cache, start) = (cache("disable success www.example.org\nservfail 0"), Instant::now());
+    let mut truncated = address(60);
+    truncated.reply.truncated = true;
+    let mut nothing = Answer::default();
+    let mut from_memory = address(9000);
+    from_memory.from_memory = true;
+    let cases: [(&str, &mut Answer); 7] = [
+        ("cut.example.org.", &mut truncated),
+        ("nothing.example.org.", &mut nothing),
+        ("refused.example.org.", &mut denial(5, 60)),
+        ("failed.example.org.", &mut denial(2, 60)),
+        ("a.www.example.org.", &mut address(60)),
+        ("other.example.net.", &mut address(60)),
+        ("memory.example.org.", &mut from_memory),
+    ];
+    for (name, answer) in cases {
+        cache.reply(&asked(name, start, 0), answer);
+        assert_eq!(ask(&cache, &asked(name, start, 1)).0, Flow::Next, "{name}");
+    }
+    assert_eq!(from_memory.reply.records()[0].ttl, 3600, "the bound holds for answers from memory too");
+}
+
+#[test]
+fn other_bits_and_types_are_other_questions() {
+    let (cache, start) = (cache(""), Instant::now());
+    cache.reply(&asked("www.example.org.", start, 0), &mut address(60));
+    let mut other = asked("www.example.org.", start, 1);
+    other.query.edns = Some(dns_wire::Edns { udp_size: 1232, version: 0, dnssec_ok: true });
+    assert_eq!(ask(&cache, &other).0, Flow::Next, "DO");
+    let mut other = asked("www.example.org.", start, 1);
+    other.query.qtype = rtype::AAAA;
+    assert_eq!(ask(&cache, &other).0, Flow::Next, "AAAA");
+}
+
+#[test]
+fn a_busy_answer_is_refreshed_once_before_its_end() {
+    let (cache, start) = (cache("prefetch 2 10s 10%"), Instant::now());
+    cache.reply(&asked("www.example.org.", start, 0), &mut address(100));
+    let at = |seconds| ask(&cache, &asked("www.example.org.", start, seconds)).0;
+    assert_eq!([at(5), at(6)], [Flow::Done, Flow::Done], "long before");
+    assert_eq!(at(91), Flow::Done, "the gap was too long");
+    assert_eq!([at(92), at(93)], [Flow::Refresh, Flow::Done], "one at a time");
+    let mut refresh = asked("www.example.org.", start, 93);
+    refresh.purpose = Purpose::Refresh;
+    cache.reply(&refresh, &mut denial(2, 60));
+    assert_eq!(ask(&cache, &asked("www.example.org.", start, 94)).1, 0, "a failed refresh changes nothing");
+    cache.reply(&refresh, &mut address(100));
+    assert!(ask(&cache, &asked("www.example.org.", start, 1)).2 > Some(90), "a good one does");
+}
+
+#[test]
+fn an_old_answer_is_served_while_it_is_refreshed() {
+    for (lines, first) in [
+        ("serve_stale 60s immediate 3s 2s", (Flow::Refresh, 0, Some(3))),
+        ("serve_stale 60s verify 1s 3s 2s", (Flow::Wait, 0, None)),
+    ] {
+        let (cache, start) = (cache(lines), Instant::now());
+        cache.reply(&asked("www.example.org.", start, 0), &mut address(10));
+        let at = |seconds| ask(&cache, &asked("www.example.org.", start, seconds));
+        assert_eq!(at(20), first, "{lines}");
+        assert_eq!(at(20), (Flow::Done, 0, Some(3)), "{lines}: only one refreshes");
+        assert_eq!(at(70).0, Flow::Next, "{lines}: too old");
+    }
+}
+
+#[test]
+fn a_positive_answer_is_preferred_where_that_is_wanted() {
+    for (policy, code) in [("", 3), ("serve_stale_policy prefer_positive", 0)] {
+        let (cache, start) = (cache(&format!("serve_stale\n{policy}")), Instant::now());
+        let name = "www.example.org.";
+        cache.reply(&asked(name, start, 0), &mut address(10));
+        cache.reply(&asked(name, start, 15), &mut denial(3, 60));
+        assert_eq!(ask(&cache, &asked(name, start, 20)).1, code, "{policy:?}");
+    }
+}

@@ -1,0 +1,218 @@
+//! The list of plugins, and what a Corefile becomes.
+#![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
+
+use std::sync::{Arc, Mutex};
+
+use cluster::{Cache, Current};
+use config::{Corefile, Errors};
+use dns_chain::plugins::{NOT_BUILT, PLUGINS};
+use dns_chain::{Cluster, Connection, Context, Servers};
+use dns_zone::{Zone, ZoneIndex};
+use telemetry::metrics::{Counter, Registry};
+use telemetry::{Admin, Gates, Lines};
+
+/// CoreDNS 1.15's plugin.cfg, as far as there are plugins here.
+const ORDER: &str = "root metadata geoip cancel proxyproto quic grpc_server https https3 timeouts multisocket reload \
+    nsid bufsize bind debug trace ready health pprof shed prometheus errors log dnstap local dns64 siit any chaos \
+    loadbalance tsig rewrite autopath acl cache header dnssec tls minimal template transfer dynupdate hosts route53 \
+    azure clouddns k8s_external kubernetes file auto secondary etcd loop forward grpc erratic whoami on sign view nomad";
+
+#[derive(Default)]
+struct Nothing {
+    cache: Mutex<Cache>,
+    connections: Mutex<Vec<Connection>>,
+}
+
+impl Cluster for Nothing {
+    fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String> {
+        self.connections.lock().unwrap().push(connection.clone());
+        Ok(self.cache.lock().unwrap().project(zone))
+    }
+}
+
+fn parse(text: &str) -> Result<Corefile, Errors> {
+    let options = config::Options { dns_port: 53, directives: dns_chain::directives(), env: &|_| None };
+    Corefile::parse("Corefile", text, &config::Disk, &options)
+}
+
+fn built(text: &str) -> Result<(Servers, Vec<Connection>), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let cluster = Arc::new(Nothing::default());
+    let context = Context {
+        cluster: cluster.clone(),
+        metrics: Registry::new(),
+        gates: Gates::new(),
+        admin: Admin::new(),
+        queries: Lines::new(std::io::sink(), Counter::default()),
+        json: false,
+        runtime: runtime.handle().clone(),
+        fatal: Arc::new(|_| {}),
+        version: "test",
+    };
+    let corefile = parse(text).map_err(|errors| errors.to_string())?;
+    let servers = dns_chain::build(&corefile, &context).map_err(|errors| errors.to_string())?;
+    let connections = cluster.connections.lock().unwrap().clone();
+    Ok((servers, connections))
+}
+
+#[test]
+fn plugins_stand_in_the_order_of_coredns_and_every_directive_is_known() {
+    let order: Vec<&str> = ORDER.split_whitespace().collect();
+    let places: Vec<_> =
+        PLUGINS.iter().map(|entry| order.iter().position(|name| *name == entry.name)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+    for name in order {
+        let built = PLUGINS.iter().any(|entry| entry.name == name);
+        assert_ne!(built, NOT_BUILT.contains(&name), "{name} is either built or not");
+    }
+}
+
+#[test]
+fn every_syntax_example_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("weights.txt"), "www.example.org\n10.0.0.1 3\n").unwrap();
+    std::fs::write(folder.path().join("resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
+    for entry in PLUGINS {
+        assert!(!entry.about.is_empty() && !entry.syntax.is_empty(), "{} is documented", entry.name);
+        for example in entry.syntax {
+            let weights = folder.path().join("weights.txt").display().to_string();
+            let resolv = folder.path().join("resolv.conf").display().to_string();
+            let example = example.replace("weights.txt", &weights).replace("/etc/resolv.conf", &resolv);
+            let text = format!("example.org cluster.local {{\n{example}\n}}\n");
+            if let Err(errors) = built(&text) {
+                panic!("{}: {example}\n{errors}", entry.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_classic_corefile_loads_with_warnings() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolv = folder.path().join("resolv.conf");
+    std::fs::write(&resolv, "nameserver 192.0.2.53\n").unwrap();
+    let text = format!(
+        ".:53 {{
+    errors
+    health
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        pods insecure
+        upstream
+        resyncperiod 5m
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }}
+    prometheus :9153
+    proxy . {}
+    cache 30
+    loop
+    reload
+    loadbalance
+}}",
+        resolv.display()
+    );
+    let (servers, _) = built(&text).unwrap();
+    let warnings: Vec<String> = servers.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    for (warning, part) in
+        warnings.iter().zip(["Corefile:13 - proxy", "Corefile:7 - kubernetes: upstream", "resyncperiod"])
+    {
+        assert!(warning.contains(part), "{warning}");
+    }
+    assert_eq!(servers.ports.len(), 1);
+    assert_eq!(servers.reload.map(|reload| reload.interval.as_secs()), Some(30));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_lines() {
+    let text = ".:53 {
+    errors {
+        consolidate 5m
+    }
+    kubernetes in-addr.arpa
+    cache 0
+    cache
+    forward .
+    rewrite stop name a b
+    loadbalance fancy
+    health :8080 {
+        lameduck soon
+    }
+    reload 1s
+}
+tls://example.org {
+    whoami
+}
+example.net {
+    kubernetes cluster.local {
+        pods sometimes
+        ttl 4000
+        multicluster
+        labels a in
+        namespaces a
+        namespace_labels b=c
+        wibble
+    }
+    forward . 10.0.0.1 {
+        policy best
+        failover NOERROR
+        max_age 1s
+    }
+    log {
+        class some
+    }
+}";
+    let errors = built(text).err().unwrap();
+    for part in [
+        "Corefile:3 - Error during parsing: Wrong argument count",
+        "Corefile:5 - Error during parsing: non-reverse zone name must be used",
+        "Corefile:7 - Error during parsing: plugin/cache: this plugin can only be used once per Server Block",
+        "Corefile:8 - Error during parsing: Wrong argument count",
+        "Corefile:9 - Error during parsing: plugin rewrite is not built yet",
+        "Corefile:10 - Error during parsing: unknown policy \"fancy\"",
+        "Corefile:12 - Error during parsing: time: invalid duration \"soon\"",
+        "Corefile:14 - Error during parsing: duration out of range \"1s\"",
+        "Corefile:16 - Error during parsing: tls://:853: serving tls:// is not built yet",
+        "Corefile:21 - Error during parsing: unknown value \"sometimes\"",
+        "Corefile:22 - Error during parsing: invalid number \"4000\"",
+        "Corefile:23 - Error during parsing: kubernetes: multicluster is not built yet",
+        "Corefile:24 - Error during parsing: unable to parse label selector value: 'a in'",
+        "Corefile:27 - Error during parsing: unknown property 'wibble'",
+        "Corefile:30 - Error during parsing: unknown value \"best\"",
+        "Corefile:31 - Error during parsing: NOERROR is not allowed in failover",
+        "Corefile:35 - Error during parsing: unknown value \"some\"",
+    ] {
+        assert!(errors.contains(part), "{part}\nin\n{errors}");
+    }
+}
+
+#[test]
+fn the_way_to_the_api_server_is_handed_on() {
+    let text = "cluster.local {
+    kubernetes {
+        endpoint https://10.0.0.1:6443 https://10.0.0.2:6443
+        tls cert key ca
+        labels environment in (a, b),app=x
+        apiserver_qps 50
+        apiserver_burst 100
+        apiserver_max_inflight 20
+    }
+}";
+    let (_, connections) = built(text).unwrap();
+    let wanted = Connection {
+        endpoint: Some("https://10.0.0.1:6443".to_owned()),
+        tls: Some(["cert", "key", "ca"].map(str::to_owned)),
+        kubeconfig: None,
+        labels: Some("environment in (a, b),app=x".to_owned()),
+        limits: [50, 100, 20],
+    };
+    assert_eq!(connections, [wanted]);
+}
+
+#[test]
+fn the_keys_of_a_block_share_one_view_of_the_cluster() {
+    let text = "cluster.local example.org:1053 {\nkubernetes cluster.local\n}";
+    let (servers, connections) = built(text).unwrap();
+    assert_eq!((servers.ports.len(), connections.len()), (2, 1));
+}

@@ -1,0 +1,104 @@
+//! An answer from memory allocates nothing, from the socket through the whole chain and back.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use dns_wire::Query;
+use dns_wire::codes::rtype;
+use support::{Service, Upstream};
+
+struct Counting;
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if COUNTING.load(SeqCst) {
+            ALLOCATIONS.fetch_add(1, SeqCst);
+        }
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_from_memory_allocates_nothing() {
+    let upstream = Upstream::start(|query, _| Some(support::address(query, [192, 0, 2, 1], 3600)));
+    let service = Service::start(&format!(
+        ".:0 {{
+            errors
+            log . {{
+                class error
+            }}
+            kubernetes cluster.local in-addr.arpa ip6.arpa {{
+                pods insecure
+                fallthrough in-addr.arpa ip6.arpa
+                ttl 30
+            }}
+            prometheus localhost:0
+            forward . {}
+            cache 30
+            loadbalance
+        }}",
+        upstream.address
+    ))
+    .await;
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.connect(service.address).unwrap();
+    let cases = [
+        ("web.default.svc.cluster.local.", rtype::A),
+        ("WEB.default.svc.cluster.local.", rtype::A),
+        ("web.default.svc.cluster.local.", rtype::AAAA),
+        ("_http._tcp.web.default.svc.cluster.local.", rtype::SRV),
+        ("many.default.svc.cluster.local.", rtype::A),
+        ("none.default.svc.cluster.local.", rtype::A),
+        ("10.0.96.10.in-addr.arpa.", rtype::PTR),
+        ("10-1-2-3.default.pod.cluster.local.", rtype::A),
+        ("www.example.org.", rtype::A),
+    ];
+    let queries = cases.map(|(name, qtype)| {
+        let mut packet = [0; 512];
+        let length = Query::new(1, &name.parse().unwrap(), qtype).encode(1, &mut packet);
+        packet[..length].to_vec()
+    });
+    let mut reply = [0; 4096];
+    let mut ask_all = |rounds| {
+        for packet in queries.iter().cycle().take(rounds * queries.len()) {
+            socket.send(packet).unwrap();
+            socket.recv(&mut reply).unwrap();
+        }
+    };
+    // Every thread grows its buffers, every number appears, the forwarded answer is kept.
+    ask_all(50);
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..20 {
+        let warm = UdpSocket::bind("127.0.0.1:0").unwrap();
+        warm.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        for packet in &queries {
+            warm.send_to(packet, service.address).unwrap();
+            warm.recv(&mut [0; 4096]).unwrap();
+        }
+    }
+    drop(other);
+    COUNTING.store(true, SeqCst);
+    ask_all(200);
+    COUNTING.store(false, SeqCst);
+    assert_eq!(ALLOCATIONS.load(SeqCst), 0, "allocations for {} answers", 200 * queries.len());
+    assert_eq!(upstream.asked(), 1, "the forwarded name was asked for once");
+    service.stop().await;
+}

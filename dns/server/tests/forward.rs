@@ -1,0 +1,287 @@
+//! Queries that are answered elsewhere: forwarding, keeping, chasing.
+
+mod support;
+
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dns_wire::codes::{rcode, rtype};
+use dns_wire::{Query, Reply, Section};
+use support::{Client, Service, Upstream, address, answers, denial};
+
+async fn serving(lines: &str) -> Service {
+    Service::start(&format!(".:0 {{\n{lines}\n}}")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_forwarded_over_the_protocol_it_came_by() {
+    let protocols = Arc::new(Mutex::new(Vec::new()));
+    let seen = protocols.clone();
+    let upstream = Upstream::start(move |query, tcp| {
+        seen.lock().unwrap().push((query.id, tcp));
+        Some(address(query, [192, 0, 2, 1], 60))
+    });
+    let service = serving(&format!("forward . {}", upstream.address)).await;
+    for client in [Client::udp(service.address), Client::tcp(service.address)] {
+        let (query, reply) = client.ask("WWW.example.org.", rtype::A);
+        assert_eq!(answers(&reply, &query), "A 192.0.2.1");
+        assert!(reply.recursion_available);
+    }
+    let protocols = protocols.lock().unwrap().clone();
+    assert_eq!(protocols.iter().map(|(_, tcp)| *tcp).collect::<Vec<_>>(), [false, true]);
+    assert!(protocols.iter().any(|(id, _)| *id != 4711), "IDs are our own: {protocols:?}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_answers_are_given_without_asking_again() {
+    let upstream = Upstream::start(|query, _| {
+        Some(match query.name()[1] {
+            b'n' => denial(rcode::NXDOMAIN, 300),
+            b'f' => denial(rcode::SERVFAIL, 300),
+            _ => address(query, [192, 0, 2, 1], 600),
+        })
+    });
+    let service = serving(&format!("cache 30\nforward . {}", upstream.address)).await;
+    let client = Client::udp(service.address);
+    for (asked, (name, code)) in (1..).zip([
+        ("www.example.org.", rcode::NOERROR),
+        ("none.example.org.", rcode::NXDOMAIN),
+        ("fails.example.org.", rcode::SERVFAIL),
+    ]) {
+        for round in 0..3 {
+            let (_, reply) = client.ask(name, rtype::A);
+            assert_eq!((reply.rcode, upstream.asked()), (code, asked), "{name}, round {round}");
+            assert!(reply.records().iter().all(|record| record.ttl <= 30), "{name}: one life, at most 30 s");
+        }
+    }
+    let text = service.metrics.text();
+    for line in [
+        "coredns_cache_hits_total{server=\"dns://:0\",type=\"success\",zones=\".\",view=\"\"} 2",
+        "coredns_cache_hits_total{server=\"dns://:0\",type=\"denial\",zones=\".\",view=\"\"} 4",
+        "coredns_cache_requests_total{server=\"dns://:0\",zones=\".\",view=\"\"} 9",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_the_cluster_are_not_kept() {
+    let service = serving("cache 30\nkubernetes cluster.local {\n ttl 3600\n}").await;
+    let client = Client::udp(service.address);
+    for _ in 0..2 {
+        let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
+        let record = reply.records()[0];
+        assert_eq!((reply.authoritative, record.ttl), (true, 30), "the bound on TTLs holds, AA stays");
+    }
+    assert!(
+        service.metrics.text().contains(
+            "coredns_cache_hits_total{server=\"dns://:0\",type=\"success\",zones=\".\",view=\"\"} 0"
+        )
+    );
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_target_of_an_external_name_is_resolved_by_the_server_itself() {
+    let upstream = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 7], 60)));
+    let kubernetes = format!("kubernetes cluster.local\ncache\nforward . {}", upstream.address);
+    let service = serving(&kubernetes).await;
+    for client in [Client::udp(service.address), Client::tcp(service.address)] {
+        let (query, reply) = client.ask("ext.default.svc.cluster.local.", rtype::A);
+        assert_eq!(answers(&reply, &query), "CNAME www.example.org., A 192.0.2.7");
+    }
+    assert_eq!(upstream.asked(), 1, "the target was kept");
+    let (query, reply) = Client::udp(service.address).ask("ext.default.svc.cluster.local.", rtype::CNAME);
+    assert_eq!(answers(&reply, &query), "CNAME www.example.org.");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_name_that_no_zone_resolves_has_no_data() {
+    let service = Service::start("cluster.local:0 {\nkubernetes\n}").await;
+    let (query, reply) = Client::udp(service.address).ask("ext.default.svc.cluster.local.", rtype::A);
+    assert_eq!((reply.rcode, answers(&reply, &query).as_str()), (rcode::NOERROR, ""));
+    assert_eq!(reply.section(Section::Authority).count(), 1, "the SOA");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_upstream_answers_for_one_that_is_silent_or_refuses() {
+    let good = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
+    let silent = Upstream::start(|_, _| None);
+    let failing = Upstream::start(|_, _| Some(denial(rcode::SERVFAIL, 60)));
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (first, lines) in
+        [(silent.address, "read_timeout 100ms"), (closed, ""), (failing.address, "failover SERVFAIL")]
+    {
+        let lines = format!("forward . {first} {} {{\npolicy sequential\n{lines}\n}}", good.address);
+        let service = serving(&lines).await;
+        let (query, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+        assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{lines}");
+        service.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_down_is_left_alone_until_it_answers_again() {
+    let up = Arc::new(AtomicBool::new(false));
+    let answering = up.clone();
+    let flaky =
+        Upstream::start(move |query, _| answering.load(SeqCst).then(|| address(query, [192, 0, 2, 9], 60)));
+    let lines = format!(
+        "errors\nforward . {} {{\nmax_fails 1\nhealth_check 20ms\nread_timeout 50ms\nmax_connect_attempts 1\nfailfast_all_unhealthy_upstreams\n}}",
+        flaky.address
+    );
+    let service = serving(&lines).await;
+    let client = Client::udp(service.address);
+    let (_, reply) = client.ask("www.example.org.", rtype::A);
+    assert_eq!(reply.rcode, rcode::SERVFAIL);
+    // Down after more than one failed check; then nothing but checks goes there.
+    let down = |text: &str| text.contains("coredns_forward_healthcheck_broken_total 1");
+    while !down(&service.metrics.text()) {
+        client.ask("www.example.org.", rtype::A);
+    }
+    up.store(true, SeqCst);
+    loop {
+        let (query, reply) = client.ask("www.example.org.", rtype::A);
+        if reply.rcode == rcode::NOERROR {
+            assert_eq!(answers(&reply, &query), "A 192.0.2.9");
+            break;
+        }
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_reply_is_passed_on_or_asked_for_again_over_tcp() {
+    let upstream = Upstream::start(|query, tcp| {
+        let mut reply = address(query, [192, 0, 2, 1], 60);
+        if !tcp {
+            reply.records_mut().clear();
+            reply.truncated = true;
+        }
+        Some(reply)
+    });
+    for (option, wanted) in
+        [("", (true, "")), ("prefer_udp", (false, "A 192.0.2.1")), ("force_tcp", (false, "A 192.0.2.1"))]
+    {
+        let service = serving(&format!("forward . {} {{\n{option}\n}}", upstream.address)).await;
+        let (query, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+        assert_eq!((reply.truncated, answers(&reply, &query).as_str()), wanted, "{option:?}");
+        service.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_codes_choose_between_forward_blocks() {
+    let first = Upstream::start(|query, _| {
+        Some(match query.name()[1] {
+            b'n' => denial(rcode::NXDOMAIN, 60),
+            b'e' => denial(rcode::NOERROR, 60),
+            _ => address(query, [192, 0, 2, 1], 60),
+        })
+    });
+    let second = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 2], 60)));
+    let service = serving(&format!(
+        "forward example.org {} {{\nexcept internal.example.org\nnext NXDOMAIN\nnext_on_nodata\n}}\nforward . {}",
+        first.address, second.address
+    ))
+    .await;
+    for (name, wanted) in [
+        ("www.example.org.", "A 192.0.2.1"),
+        ("www.internal.example.org.", "A 192.0.2.2"),
+        ("none.example.org.", "A 192.0.2.2"),
+        ("empty.example.org.", "A 192.0.2.2"),
+        ("www.example.net.", "A 192.0.2.2"),
+    ] {
+        let (query, reply) = Client::udp(service.address).ask(name, rtype::A);
+        assert_eq!(answers(&reply, &query), wanted, "{name}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_to_another_question_is_a_format_error() {
+    let upstream = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
+    // A liar between: same ID, other name.
+    let liar = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = liar.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        let (_, client) = liar.recv_from(&mut packet).unwrap();
+        let id = u16::from_be_bytes([packet[0], packet[1]]);
+        let query = Query::new(id, &"evil.example.".parse().unwrap(), rtype::A);
+        let length = address(&query, [6, 6, 6, 6], 60).encode(&query, 512, &mut packet);
+        // First with an ID that was not asked for: nobody listens to that.
+        let mut stranger = packet;
+        stranger[1] ^= 1;
+        liar.send_to(&stranger[..length], client).unwrap();
+        liar.send_to(&packet[..length], client).unwrap();
+    });
+    drop(upstream);
+    let service = serving(&format!("forward . {at}")).await;
+    let (_, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+    assert_eq!((reply.rcode, reply.records().len()), (rcode::FORMERR, 0));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_queries_than_allowed_are_refused() {
+    let upstream = Upstream::start(|_, _| None);
+    let service = serving(&format!(
+        "forward . {} {{\nmax_concurrent 1\nread_timeout 1s\nmax_connect_attempts 1\n}}",
+        upstream.address
+    ))
+    .await;
+    let address = service.address;
+    let codes: Vec<u16> = std::thread::scope(|scope| {
+        let ask = || Client::udp(address).ask("www.example.org.", rtype::A).1.rcode;
+        let clients = [scope.spawn(ask), scope.spawn(ask)];
+        clients.map(|client| client.join().unwrap()).to_vec()
+    });
+    assert!(codes.contains(&rcode::REFUSED) && codes.contains(&rcode::SERVFAIL), "{codes:?}");
+    assert!(service.metrics.text().contains("coredns_forward_max_concurrent_rejects_total 1"));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_answer_is_better_than_none() {
+    let up = Arc::new(AtomicBool::new(true));
+    let answering = up.clone();
+    let upstream = Upstream::start(move |query, _| {
+        let good: Reply = address(query, [192, 0, 2, 1], 1);
+        Some(if answering.load(SeqCst) { good } else { denial(rcode::SERVFAIL, 1) })
+    });
+    for mode in ["immediate", "verify 2s"] {
+        up.store(true, SeqCst);
+        let lines = format!(
+            "cache {{\nsuccess 2048 1 0\nserve_stale 1h {mode} 7s\nservfail 0\n}}\nforward . {}",
+            upstream.address
+        );
+        let service = serving(&lines).await;
+        let client = Client::udp(service.address);
+        let (query, reply) = client.ask("www.example.org.", rtype::A);
+        assert_eq!(answers(&reply, &query), "A 192.0.2.1");
+        up.store(false, SeqCst);
+        // The answer lives for a second; there is no other signal of its end than its TTL.
+        let ttl = loop {
+            let (query, reply) = client.ask("www.example.org.", rtype::A);
+            assert_eq!(
+                (reply.rcode, answers(&reply, &query).as_str()),
+                (rcode::NOERROR, "A 192.0.2.1"),
+                "{mode}"
+            );
+            match reply.records()[0].ttl {
+                0 | 1 => std::thread::sleep(Duration::from_millis(20)),
+                ttl => break ttl,
+            }
+        };
+        assert_eq!(ttl, 7, "{mode}: served stale");
+        assert!(service.metrics.text().contains("coredns_cache_served_stale_total"));
+        service.stop().await;
+    }
+}
