@@ -30,6 +30,8 @@ pub mod table;
 
 pub mod certs;
 
+pub mod fuzz;
+
 #[cfg(test)]
 mod testing;
 

@@ -54,6 +54,30 @@ mod tests {
         }
     }
 
+    /// Computed with a transcription of lua-resty-balancer's `chash.lua` and `chash.c`.
+    #[test]
+    fn keys_lead_where_resty_chash_leads_them() {
+        let ring = Ring::new(
+            NAMES
+                .iter()
+                .chain(&["[fd00::1]:8080"])
+                .map(|name| name.to_string())
+                .collect::<Vec<_>>()
+                .into_iter(),
+        );
+        for (key, endpoint) in [
+            ("1594287612.345.7.42", 3),
+            ("1594287613.345.7.42", 1),
+            ("1700000000.001.33.999999", 2),
+            ("session-17", 1),
+            ("made-up", 1),
+            ("", 2),
+            ("zz", 0),
+        ] {
+            assert_eq!(ring.find(key), Some(endpoint), "{key}");
+        }
+    }
+
     #[test]
     fn keys_spread_over_all_endpoints() {
         let ring = Ring::new(NAMES.iter().map(|name| name.to_string()));

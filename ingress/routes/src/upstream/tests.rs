@@ -241,6 +241,13 @@ fn backend_key(name: &str) -> String {
     hex(&md5(&[&hex(&md5(&[name])), name]))
 }
 
+/// Computed with Python's hashlib from the formulas of `sticky.lua` and `nodemap.lua`.
+#[test]
+fn keys_are_those_of_ingress_nginx() {
+    assert_eq!(backend_key("default-main-80"), "957a06c9a3ef749d325208ab81e62dde");
+    assert_eq!(hex(&md5(&["default-main-80", "10.0.0.2:8080"])), "165644e4ee46ef250f15d00c21a995e9");
+}
+
 #[test]
 fn a_balanced_cookie_is_a_key_on_the_ring() {
     let world = sticky("session-cookie-path: /");

@@ -1,0 +1,136 @@
+//! What fuzz targets call: anything as annotation values, anything as paths. They hold the outcome to what must
+//! always be true.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cluster::{
+    Backend, Cache, Event, Ingress, IngressPath, IngressRule, Key, Object, PathType, PortRef, ServiceBackend,
+};
+
+use crate::exchange::{Exchange, Scheme};
+use crate::filter::Flow;
+use crate::options::Options;
+use crate::path::{encode, normalise};
+use crate::table::{Table, TableIndex};
+
+const PREFIX: &str = "nginx.ingress.kubernetes.io";
+
+/// Annotations as lines of `name: value`, on an Ingress that then serves a request.
+///
+/// # Panics
+/// When a problem does not name its annotation, or when reading or serving panics.
+pub fn annotation_values(data: &str) {
+    let line = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        // A tab stands for the line breaks that values must not have.
+        Some((format!("{PREFIX}/{name}").into(), value.replace('\t', "\r\n")))
+    };
+    let mut annotations: Vec<_> = data.lines().filter_map(line).collect();
+    annotations.sort_unstable();
+    annotations.dedup_by(|(one, _), (other, _)| one == other);
+    let ingress = ingress(annotations, &[("/a(/|$)(.*)", PathType::ImplementationSpecific)]);
+    let (settings, problems) = crate::annotations::read(&ingress, PREFIX);
+    for problem in &problems {
+        assert!(problem.place.starts_with(PREFIX) || problem.place == "metadata.annotations", "{problem}");
+    }
+    let table = table(ingress);
+    let answer = serve(&table, "/a/b?c=d");
+    // A canary makes no route; everything else that is denied answers 503, but for what holds for the whole host.
+    if settings.denied.is_some() && settings.canary.is_none() {
+        assert!(
+            matches!(answer, Some(Flow::Answer(answer)) if answer.status.as_u16() == 503),
+            "{settings:?}"
+        );
+    }
+}
+
+/// Rules as lines (`=` before an exact one, `~` before a pattern, else a prefix), and as the last line a request
+/// target.
+///
+/// # Panics
+/// When a normal path is not normal, when it does not come back from its encoding, or when matching panics.
+pub fn path_matching(data: &str) {
+    let (rules, target) = data.rsplit_once('\n').unwrap_or(("", data));
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    if let Ok(normal) = normalise(path) {
+        assert!(normal.starts_with('/') && !normal.contains("//"), "{path:?} became {normal:?}");
+        assert!(
+            !normal.split('/').any(|segment| segment == "." || segment == ".."),
+            "{path:?} became {normal:?}"
+        );
+        assert_eq!(normalise(&encode(&normal)).as_ref(), Ok(&normal), "{path:?}");
+    }
+    let regex = rules.lines().any(|rule| rule.starts_with('~'));
+    let rules: Vec<_> = rules
+        .lines()
+        .map(|rule| match rule.strip_prefix('=') {
+            Some(path) => (path, PathType::Exact),
+            None => (rule.strip_prefix('~').unwrap_or(rule), PathType::Prefix),
+        })
+        .collect();
+    let annotations =
+        regex.then(|| (format!("{PREFIX}/use-regex").into(), "true".into())).into_iter().collect();
+    serve(&table(ingress(annotations, &rules)), target);
+}
+
+fn serve(table: &Table, target: &str) -> Option<Flow> {
+    let request = http::Request::builder().uri(target).header("host", "a.example").body(()).ok()?;
+    let peer = SocketAddr::from(([192, 0, 2, 1], 1));
+    let mut exchange = Exchange::new(request.into_parts().0, peer, Scheme::Http).ok()?;
+    let found = table.find(exchange.host(), exchange.path());
+    let flow = found.admit(&mut exchange);
+    if let Some(target) = &exchange.target {
+        assert!(target.starts_with('/'), "{target:?}");
+    }
+    Some(flow)
+}
+
+fn table(ingress: Ingress) -> Table {
+    let mut cache = Cache::default();
+    cache.apply([Event::Apply(Object::Ingress(Arc::new(ingress)))], 1);
+    let options = Options { watch_ingress_without_class: true, ..Options::default() };
+    let table = cache.project(TableIndex::new(options)).load_full();
+    Table::clone(&table)
+}
+
+fn ingress(annotations: Vec<(cluster::Text, String)>, rules: &[(&str, PathType)]) -> Ingress {
+    let backend = Backend::Service(ServiceBackend { name: "web".into(), port: PortRef::Number(80) });
+    let path = |(path, kind): &(&str, PathType)| IngressPath {
+        path: (*path).into(),
+        kind: *kind,
+        backend: backend.clone(),
+    };
+    Ingress {
+        key: Key::new("default", "fuzz"),
+        created: 0,
+        annotations,
+        class: None,
+        default_backend: None,
+        rules: vec![IngressRule { host: "a.example".into(), paths: rules.iter().map(path).collect() }],
+        tls: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, proptest};
+
+    use super::*;
+    use crate::annotations::FAMILIES;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn any_paths_are_matched(data in "([=~]?/[a/.%*+()\\[?2eF\u{e9}]{0,8}\n){0,4}/[a/.%?#2eEfFx\u{e9}]{0,16}") {
+            path_matching(&data);
+        }
+
+        #[test]
+        fn any_values_are_read(at in 0..28_usize, value in "[a-z$/:?\t;0-9%=(\\[ -]{0,16}") {
+            let names: Vec<_> = FAMILIES.iter().flat_map(|family| family.annotations).map(|known| known.name).collect();
+            annotation_values(&format!("{}: {value}\ncanary-by-header: x\naffinity: cookie", names[at]));
+        }
+    }
+}

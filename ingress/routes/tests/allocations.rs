@@ -1,0 +1,148 @@
+//! The way from a request to its endpoint, as far as it must not allocate.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cluster::{
+    Backend, Cache, Endpoint, EndpointPort, EndpointSlice, Event, Ingress, IngressPath, IngressRule, Key,
+    Object, PathType, PortRef, Protocol, Service, ServiceBackend, ServiceKind, ServicePort,
+};
+use ingress_routes::path::normalise;
+use ingress_routes::{CertIndex, Exchange, Flow, Options, PoolIndex, Scheme, TableIndex};
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is the system allocator's; the counter is a plain thread-local cell without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations<T>(work: impl FnOnce() -> T) -> usize {
+    let before = COUNT.get();
+    black_box(work());
+    COUNT.get() - before
+}
+
+fn ingress(name: &str, host: &str, path: &str, annotations: &[(&str, &str)]) -> Event {
+    let backend = Backend::Service(ServiceBackend { name: "web".into(), port: PortRef::Number(80) });
+    let path = IngressPath { path: path.into(), kind: PathType::Prefix, backend };
+    Event::Apply(Object::Ingress(Arc::new(Ingress {
+        key: Key::new("default", name),
+        created: 0,
+        annotations: annotations.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        class: None,
+        default_backend: None,
+        rules: vec![IngressRule { host: host.into(), paths: vec![path] }],
+        tls: Vec::new(),
+    })))
+}
+
+fn service() -> [Event; 2] {
+    let port = ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, target: "80".into() };
+    let key = Key::new("default", "web");
+    let kind = ServiceKind::ClusterIp(std::iter::empty().collect());
+    let endpoint = Endpoint {
+        addresses: [[10, 0, 0, 1].into()].into_iter().collect(),
+        ready: true,
+        hostname: None,
+        pod: None,
+        zone: 0,
+    };
+    let slice = EndpointSlice {
+        key: Key::new("default", "web-abc"),
+        service: "web".into(),
+        ports: [EndpointPort { name: "".into(), protocol: Protocol::Tcp, port: 80 }].into_iter().collect(),
+        endpoints: [endpoint].into(),
+        zones: [].into(),
+    };
+    [
+        Event::Apply(Object::Service(Arc::new(Service { key, kind, ports: [port].into_iter().collect() }))),
+        Event::Apply(Object::EndpointSlice(Arc::new(slice))),
+    ]
+}
+
+#[test]
+fn a_plain_request_finds_its_endpoint_without_an_allocation() {
+    let mut cache = Cache::default();
+    let options = Options { watch_ingress_without_class: true, ..Options::default() };
+    let table = cache.project(TableIndex::new(options.clone()));
+    let pools = cache.project(PoolIndex::new(options.clone()));
+    let certs = cache.project(CertIndex::new(options));
+    cache.apply(service(), 1);
+    let rewrite = [("nginx.ingress.kubernetes.io/rewrite-target", "/$1")];
+    cache.apply(
+        [ingress("plain", "shop.example", "/shop", &[]), ingress("regex", "r.example", "/r(/.*)?", &rewrite)],
+        1,
+    );
+    let (table, pools, certs) = (table.load_full(), pools.load_full(), certs.load_full());
+
+    assert_eq!(allocations(|| normalise("/shop/cart/items.html")), 0, "a normal path");
+    assert!(allocations(|| normalise("/shop/../cart")) > 0, "the counter counts");
+    // Engines make their scratch space when they first match.
+    black_box(table.find("r.example", "/r/x").route());
+    for (host, path) in [
+        ("shop.example", "/shop/cart"),
+        ("shop.example", "/other"),
+        ("a.shop.example", "/shop"),
+        ("unknown.example", "/"),
+        ("r.example", "/R/x"),
+    ] {
+        assert_eq!(allocations(|| table.find(host, path).route()), 0, "{host}{path}");
+    }
+    assert_eq!(allocations(|| certs.find(Some("a.shop.example"))), 0);
+
+    let request = http::Request::builder().uri("/shop/cart?x=y").header("host", "shop.example").body(());
+    let parts = request.expect("a request").into_parts().0;
+    let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+    let mut exchange = None;
+    assert_eq!(allocations(|| exchange = Exchange::new(parts, peer, Scheme::Http).ok()), 0, "an exchange");
+    let mut exchange = exchange.expect("a good request");
+    let found = table.find(exchange.host(), exchange.path());
+    assert_eq!(allocations(|| assert_eq!(found.admit(&mut exchange), Flow::Next)), 0, "filters");
+    let upstream = found.route().upstream.as_ref().expect("an upstream");
+    let picked = || {
+        let choice = upstream.choose(&exchange, &pools, &mut First);
+        choice.endpoint(&pools, &[], &mut First).expect("an endpoint").endpoint
+    };
+    assert_eq!(allocations(picked), 0, "a choice");
+}
+
+/// The first of everything.
+struct First;
+
+impl ingress_routes::Draw for First {
+    fn below(&mut self, _: u32) -> u32 {
+        0
+    }
+
+    fn turn(&mut self, _: &ingress_routes::Target) -> usize {
+        0
+    }
+
+    fn now(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
+    fn worker(&self) -> u32 {
+        1
+    }
+}
