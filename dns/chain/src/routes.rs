@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dns_wire::codes::{class, rtype};
+use dns_wire::codes::{class, opcode, rtype};
 use dns_wire::{Name, Query};
 use foldhash::fast::RandomState;
 use tokio::runtime::Handle;
@@ -39,7 +39,8 @@ impl Routes {
     /// The chain of the longest zone that holds the name, or nothing where the query is refused.
     // Hot: 0 allocations.
     pub fn find(&self, query: &Query) -> Option<&Arc<Chain>> {
-        if query.qclass != class::IN && !self.any_class {
+        // A notification is for zones that are copies (RFC 1996); there are none.
+        if query.opcode() != opcode::QUERY || (query.qclass != class::IN && !self.any_class) {
             return None;
         }
         let mut found = None;

@@ -2,23 +2,32 @@
 
 mod support;
 
-use dns_wire::codes::{rcode, rtype};
-use support::{Client, Service, answers};
+use std::io::Write;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-const KUBE: &str = ".:0 {
+use cluster::{Event, Kind};
+use dns_wire::codes::{class, rcode, rtype};
+use dns_wire::{Owner, Query, Section};
+use support::{Client, Fake, Service, Upstream, address, answers, read_framed};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_names_are_answered_over_udp_and_tcp() {
+    let service = Service::start(
+        ".:0 {
     errors
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
         ttl 30
     }
-    prometheus localhost:0
+    prometheus 127.0.0.1:0
     loadbalance
-}";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn cluster_names_are_answered_over_udp_and_tcp() {
-    let service = Service::start(KUBE).await;
+}",
+    )
+    .await;
     for client in [Client::udp(service.address), Client::tcp(service.address)] {
         for (name, qtype, code, wanted) in [
             ("web.default.svc.cluster.local.", rtype::A, rcode::NOERROR, "A 10.96.0.10"),
@@ -27,6 +36,7 @@ async fn cluster_names_are_answered_over_udp_and_tcp() {
             ("none.default.svc.cluster.local.", rtype::A, rcode::NXDOMAIN, ""),
             ("web.default.svc.cluster.local.", rtype::AAAA, rcode::NOERROR, ""),
             ("10.0.96.10.in-addr.arpa.", rtype::PTR, rcode::NOERROR, "PTR web.default.svc.cluster.local."),
+            ("1.0.96.10.in-addr.arpa.", rtype::PTR, rcode::SERVFAIL, ""),
         ] {
             let (query, reply) = client.ask(name, qtype);
             assert_eq!(
@@ -36,5 +46,382 @@ async fn cluster_names_are_answered_over_udp_and_tcp() {
             );
         }
     }
+    let (status, page) = service.page("/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "coredns_dns_requests_total{server=\"dns://:0\",zone=\".\",view=\"\",proto=\"udp\",family=\"1\",type=\"A\"} 4",
+        "coredns_dns_requests_total{server=\"dns://:0\",zone=\".\",view=\"\",proto=\"tcp\",family=\"1\",type=\"PTR\"} 2",
+        "coredns_dns_responses_total{server=\"dns://:0\",zone=\".\",view=\"\",rcode=\"NXDOMAIN\",plugin=\"kubernetes\"} 2",
+        "coredns_dns_responses_total{server=\"dns://:0\",zone=\".\",view=\"\",rcode=\"SERVFAIL\",plugin=\"\"} 2",
+        "coredns_dns_request_duration_seconds_count{server=\"dns://:0\",zone=\".\",view=\"\"} 14",
+        "coredns_plugin_enabled{server=\"dns://:0\",zone=\".\",view=\"\",name=\"kubernetes\"} 1",
+        "coredns_panics_total 0",
+        "coredns_build_info{version=\"test\"",
+        "coredns_reload_failed_total 0",
+    ] {
+        assert!(page.contains(line), "{line}\nin\n{page}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_packets_get_what_coredns_gives_them() {
+    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let question = b"\x01a\x00\x00\x01\x00\x01";
+    let header = |flags: [u8; 2], counts: [u8; 4]| {
+        let counts = counts.iter().flat_map(|count| [0, *count]);
+        [0x12, 0x34].into_iter().chain(flags).chain(counts).collect::<Vec<u8>>()
+    };
+    let message = |flags, counts, rest: &[u8]| [header(flags, counts), rest.to_vec()].concat();
+    let bad_version = b"\x00\x00\x29\x04\xd0\x00\x01\x00\x00\x00\x00";
+    for (what, packet, code) in [
+        ("shorter than a header", vec![0x12, 0x34], None),
+        ("a response", message([0x80, 0], [1, 0, 0, 0], question), None),
+        ("an update", message([0x28, 0], [1, 0, 0, 0], question), Some(rcode::NOTIMP)),
+        ("no question", message([0, 0], [0, 0, 0, 0], b""), Some(rcode::FORMERR)),
+        (
+            "two questions",
+            message([0, 0], [2, 0, 0, 0], &[&question[..], question].concat()),
+            Some(rcode::FORMERR),
+        ),
+        ("a question that is gone", message([0, 0], [1, 0, 0, 0], b""), Some(rcode::SERVFAIL)),
+        ("a label that is cut", message([0, 0], [1, 0, 0, 0], b"\x05ab"), Some(rcode::FORMERR)),
+        ("EDNS version 1", message([0, 0], [1, 0, 0, 1], &[&question[..], bad_version].concat()), Some(0)),
+        ("a notification", message([0x20, 0], [1, 0, 0, 0], question), Some(rcode::REFUSED)),
+        ("well formed", message([1, 0], [1, 0, 0, 0], question), Some(rcode::NOERROR)),
+    ] {
+        // What gets no reply is followed by a query that does.
+        let good = message([1, 0], [1, 0, 0, 0], b"\x04good\x00\x00\x01\x00\x01");
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.connect(service.address).unwrap();
+        let mut stream = TcpStream::connect(service.address).unwrap();
+        for packet in [&packet, &good] {
+            socket.send(packet).unwrap();
+            stream.write_all(&[&(packet.len() as u16).to_be_bytes(), &packet[..]].concat()).unwrap();
+        }
+        let mut reply = [0; 512];
+        let length = socket.recv(&mut reply).unwrap();
+        let over_tcp = read_framed(&mut stream).unwrap();
+        for reply in [&reply[..length], &over_tcp] {
+            let is_good = reply.get(12..17) == Some(b"\x04good");
+            let found = (!is_good).then(|| u16::from(reply[3] & 15));
+            assert_eq!(found, code, "{what}: {reply:?}");
+        }
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_zone_answers_and_what_no_zone_takes_is_refused() {
+    let upstreams = ["192.0.2.1", "192.0.2.2"].map(|ip| {
+        let ip = ip.parse::<std::net::Ipv4Addr>().unwrap().octets();
+        Upstream::start(move |query, _| {
+            let mut reply = address(query, ip, 60);
+            if query.qtype == rtype::DS {
+                reply.records_mut().clear();
+                reply.push(Section::Answer, Owner::Question, rtype::A, 60, &ip);
+            }
+            Some(reply)
+        })
+    });
+    let service = Service::start(&format!(
+        "example.org:0 {{\nforward . {}\n}}\nsub.example.org:0 {{\nforward . {}\n}}\nempty.example.org:0 {{\n}}",
+        upstreams[0].address, upstreams[1].address
+    ))
+    .await;
+    let client = Client::udp(service.address);
+    for (name, qtype, code, wanted) in [
+        ("www.example.org.", rtype::A, rcode::NOERROR, "A 192.0.2.1"),
+        ("www.SUB.example.org.", rtype::A, rcode::NOERROR, "A 192.0.2.2"),
+        ("sub.example.org.", rtype::DS, rcode::NOERROR, "A 192.0.2.1"),
+        ("notexample.org.", rtype::A, rcode::REFUSED, ""),
+        ("www.empty.example.org.", rtype::A, rcode::REFUSED, ""),
+    ] {
+        let (query, reply) = client.ask(name, qtype);
+        assert_eq!((reply.rcode, answers(&reply, &query).as_str()), (code, wanted), "{name} {qtype}");
+    }
+    let dropped = "coredns_dns_responses_total{server=\"dns://:0\",zone=\"dropped\",view=\"\",rcode=\"REFUSED\",plugin=\"\"} 1";
+    assert!(service.metrics.text().contains(dropped), "{}", service.metrics.text());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_class_of_the_internet_is_answered() {
+    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let mut query = Query::new(1, &"version.bind.".parse().unwrap(), rtype::TXT);
+    query.qclass = class::CH;
+    assert_eq!(Client::udp(service.address).ask_query(query).1.rcode, rcode::REFUSED);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_is_cut_to_what_the_client_takes() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = address(query, [192, 0, 2, 0], 60);
+        for last in 1..100 {
+            reply.push(Section::Answer, Owner::Question, rtype::A, 60, &[192, 0, 2, last]);
+        }
+        Some(reply)
+    });
+    let service =
+        Service::start(&format!(".:0 {{\ncache\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address)).await;
+    let name = "many.example.org.".parse().unwrap();
+    for (client, size, whole) in [
+        (Client::udp(service.address), None, false),
+        (Client::udp(service.address), Some(1232), false),
+        (Client::udp(service.address), Some(4096), true),
+        (Client::tcp(service.address), None, true),
+    ] {
+        let mut query = Query::new(7, &name, rtype::A);
+        query.edns = size.map(|udp_size| dns_wire::Edns { udp_size, version: 0, dnssec_ok: false });
+        let (_, reply) = client.ask_query(query);
+        let count = reply.section(Section::Answer).count();
+        assert_eq!((reply.truncated, count == 100), (!whole, whole), "{client:?} {size:?}: {count}");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_leave_from_the_address_that_was_asked() {
+    let any = Service::try_start(".:0 {\nlog . \"{local}\"\nwhoami\n}", Fake::listed(), &[]).await.unwrap();
+    let port = any.address.port();
+    for ip in ["127.0.0.1", "127.0.0.2", "::1"] {
+        let ip: IpAddr = ip.parse().unwrap();
+        let bind: IpAddr = if ip.is_ipv4() { [127, 0, 0, 1].into() } else { ip };
+        let Ok(socket) = std::net::UdpSocket::bind((bind, 0)) else {
+            assert!(ip.is_ipv6(), "a machine without IPv6");
+            continue;
+        };
+        // A connected socket hears the address it asked and no other.
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.connect((ip, port)).unwrap();
+        let mut packet = [0; 512];
+        let length = Query::new(1, &"a.".parse().unwrap(), rtype::A).encode(1, &mut packet);
+        socket.send(&packet[..length]).unwrap();
+        assert!(socket.recv(&mut packet).is_ok(), "{ip}");
+    }
+    any.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_use_is_named() {
+    let first = Service::start(".:0 {\nwhoami\n}").await;
+    let corefile = format!(".:{} {{\nwhoami\n}}", first.address.port());
+    let error = Service::try_start(&corefile, Fake::listed(), &[[127, 0, 0, 1].into()]).await.err().unwrap();
+    assert_eq!(error.to_string(), format!("cannot listen on {}: the address is in use", first.address));
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_swaps_the_chain_without_losing_a_query() {
+    let zone = |ttl: u32| format!(".:0 {{\nkubernetes cluster.local {{\nttl {ttl}\n}}\n}}");
+    let service = Service::start(&zone(1)).await;
+    let (stop, count, address) = (AtomicBool::new(false), AtomicUsize::new(0), service.address);
+    let reload = async {
+        for ttl in 2..20 {
+            let before = count.load(SeqCst);
+            service.reload(&zone(ttl)).await.unwrap();
+            while count.load(SeqCst) < before + 20 {
+                tokio::task::yield_now().await;
+            }
+        }
+        stop.store(true, SeqCst);
+    };
+    let ask = |client: Client| {
+        let mut last = 0;
+        while !stop.load(SeqCst) {
+            let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
+            let ttl = reply.records()[0].ttl;
+            assert!(ttl >= last, "{client:?}: never back from {last} to {ttl}");
+            last = ttl;
+            count.fetch_add(1, SeqCst);
+        }
+        last
+    };
+    let last = std::thread::scope(|scope| {
+        let clients =
+            [Client::udp(address), Client::tcp(address)].map(|client| scope.spawn(move || ask(client)));
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(reload));
+        clients.map(|client| client.join().unwrap())
+    });
+    assert_eq!(last, [19, 19]);
+    assert_eq!(service.dns.addresses().await, [address], "the socket stayed");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
+    let service = Service::start(".:0 {\nwhoami\n}").await;
+    for (corefile, part) in [
+        (".:0 {\nwhoamI\n}", "Corefile:2"),
+        (".:0 {\nrewrite name a b\n}", "plugin rewrite is not built yet"),
+        (".:0 {\nwhoami\nhealth 192.0.2.1:0\n}", "192.0.2.1:0"),
+    ] {
+        let error = service.reload(corefile).await.unwrap_err().to_string();
+        assert!(error.contains(part), "{part} in {error}");
+        let (_, reply) = Client::udp(service.address).ask("a.example.", rtype::A);
+        assert_eq!(
+            (reply.rcode, reply.section(Section::Additional).count()),
+            (rcode::NOERROR, 2),
+            "whoami answers"
+        );
+    }
+    assert!(service.metrics.text().contains("coredns_reload_failed_total 3"), "{}", service.metrics.text());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_corefile_is_found_and_a_port_can_move() {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let other = taken.local_addr().unwrap();
+    drop(taken);
+    let service = Service::start(".:0 {\nwhoami\nreload 2s 0s\n}").await;
+    let hash = |service: &Service| {
+        let text = service.metrics.text();
+        text.lines().find(|line| line.starts_with("coredns_reload_version_info")).unwrap().to_owned()
+    };
+    let before = hash(&service);
+    // A moved port, found by the interval alone.
+    format!(".:{} {{\nwhoami\nreload 2s 0s\n}}", other.port())
+        .clone_into(&mut service.corefile.lock().unwrap());
+    while hash(&service) == before {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(service.dns.addresses().await, [other]);
+    assert_eq!(Client::udp(other).ask("a.", rtype::A).1.rcode, rcode::NOERROR);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
+    let fake = Arc::new(Fake::default());
+    let service = Service::try_start(
+        ".:0 {
+    health 127.0.0.1:0 {
+        lameduck 1s
+    }
+    ready 127.0.0.1:0
+    kubernetes cluster.local {
+        startup_timeout 0s
+    }
+}",
+        fake.clone(),
+        &[[127, 0, 0, 1].into()],
+    )
+    .await
+    .unwrap();
+    let client = Client::udp(service.address);
+    assert_eq!(service.page("/ready").await, (503, "kubernetes".to_owned()));
+    assert_eq!(service.page("/health").await, (200, "OK".to_owned()));
+    let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
+    assert_eq!(
+        (reply.rcode, reply.section(Section::Authority).count()),
+        (rcode::SERVFAIL, 1),
+        "SERVFAIL with SOA"
+    );
+    fake.0.lock().unwrap().apply(Kind::ALL.map(Event::Synced), 1);
+    service.gates.opened().await;
+    assert_eq!(service.page("/ready").await, (200, "OK".to_owned()));
+    assert_eq!(client.ask("web.default.svc.cluster.local.", rtype::A).1.rcode, rcode::NXDOMAIN);
+
+    let (admin, gates) = (service.admin.clone(), service.gates.clone());
+    let ending = tokio::spawn(service.dns.stop());
+    while gates.shut(telemetry::Monitor::UntilReady) != ["shutdown"] {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        client.ask("web.default.svc.cluster.local.", rtype::A).1.rcode,
+        rcode::NXDOMAIN,
+        "a lame duck answers"
+    );
+    assert!(admin.pages("127.0.0.1:0").await.is_ok());
+    ending.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_a_line_for_each_query_of_its_classes() {
+    let service = Service::start(
+        ".:0 {
+    log example.org {
+        class denial error
+    }
+    log . \"{type} {name} {rcode} {>rflags}\"
+    kubernetes cluster.local
+    whoami
+}",
+    )
+    .await;
+    let client = Client::udp(service.address);
+    client.ask("www.example.org.", rtype::A);
+    client.ask("None.default.svc.cluster.local.", rtype::AAAA);
+    let log = service.log.clone();
+    service.stop().await;
+    let wanted = "[INFO] A www.example.org. NOERROR qr,aa,rd\n[INFO] AAAA none.default.svc.cluster.local. NXDOMAIN qr,aa,rd\n";
+    loop {
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        // Lines of different threads may change places.
+        if text.len() >= wanted.len() {
+            let sorted =
+                |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+            assert_eq!(sorted(&text), sorted(wanted));
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_query_holds_up_nobody_on_its_connection_and_gets_its_reply() {
+    let upstream = Upstream::start(|query, _| {
+        if query.name()[1] == b's' {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        Some(address(query, [192, 0, 2, 1], 60))
+    });
+    let service =
+        Service::start(&format!(".:0 {{\nkubernetes cluster.local\nforward . {}\n}}", upstream.address))
+            .await;
+    let mut stream = TcpStream::connect(service.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut out = Vec::new();
+    for (id, name) in [(1, "slow.example.org."), (2, "web.default.svc.cluster.local.")] {
+        let mut packet = [0; 512];
+        let length = Query::new(id, &name.parse().unwrap(), rtype::A).encode(id, &mut packet);
+        out.extend_from_slice(&(length as u16).to_be_bytes());
+        out.extend_from_slice(&packet[..length]);
+    }
+    stream.write_all(&out).unwrap();
+    // Done asking, and still there to hear the answers.
+    stream.shutdown(Shutdown::Write).unwrap();
+    let ids: Vec<u8> = std::iter::from_fn(|| read_framed(&mut stream)).map(|reply| reply[1]).collect();
+    assert_eq!(ids, [2, 1], "the quick one first, and both before the end");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forwarding_loop_is_told() {
+    // The upstream asks the very server that asks it.
+    let back: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
+    let to = back.clone();
+    let upstream = Upstream::start(move |query, _| {
+        let to = (*to.lock().unwrap())?;
+        let (query, reply) = Client::udp(to).ask(&query.to_name().to_string(), query.qtype);
+        drop(query);
+        Some(reply)
+    });
+    let service = Service::start(&format!(
+        ".:0 {{\nloop\nforward . {} {{\nread_timeout 50ms\nmax_fails 0\n}}\n}}",
+        upstream.address
+    ))
+    .await;
+    *back.lock().unwrap() = Some(service.address);
+    let reason = loop {
+        if let Some(reason) = service.fatal.lock().unwrap().first() {
+            break reason.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(reason.starts_with("Loop (127.0.0.1:") && reason.contains("/etc/resolv.conf"), "{reason}");
     service.stop().await;
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -62,6 +62,7 @@ pub struct Service {
     pub address: SocketAddr,
     pub metrics: Registry,
     pub gates: Gates,
+    pub admin: Admin,
     pub corefile: Arc<Mutex<String>>,
     pub log: Log,
     pub fatal: Arc<Mutex<Vec<String>>>,
@@ -83,18 +84,25 @@ impl Write for Log {
 
 impl Service {
     pub async fn start(corefile: &str) -> Self {
-        Self::try_start(corefile, Fake::listed()).await.unwrap_or_else(|error| panic!("{error}"))
+        Self::try_start(corefile, Fake::listed(), &[[127, 0, 0, 1].into()])
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub async fn try_start(corefile: &str, cluster: Arc<dyn Cluster>) -> Result<Self, StartError> {
+    pub async fn try_start(
+        corefile: &str,
+        cluster: Arc<dyn Cluster>,
+        addresses: &[IpAddr],
+    ) -> Result<Self, StartError> {
         let (metrics, gates, log) = (Registry::new(), Gates::new(), Log::default());
+        let admin = Admin::new();
         let fatal = Arc::new(Mutex::new(Vec::new()));
         let reasons = fatal.clone();
         let context = Context {
             cluster,
             metrics: metrics.clone(),
             gates: gates.clone(),
-            admin: Admin::new(),
+            admin: admin.clone(),
             queries: Lines::new(log.clone(), Counter::default()),
             json: false,
             runtime: tokio::runtime::Handle::current(),
@@ -104,14 +112,31 @@ impl Service {
         let text = Arc::new(Mutex::new(corefile.to_owned()));
         let current = text.clone();
         let load = Arc::new(move || parse(&current.lock().unwrap()));
-        let options = Options { threads: Some(2), addresses: vec![[127, 0, 0, 1].into()] };
+        let options = Options { threads: Some(2), addresses: addresses.to_vec() };
         let dns = Dns::start(load, context, options).await?;
         let address = dns.addresses().await[0];
-        Ok(Self { dns, address, metrics, gates, corefile: text, log, fatal })
+        Ok(Self { dns, address, metrics, gates, admin, corefile: text, log, fatal })
     }
 
     pub async fn stop(self) {
         self.dns.stop().await;
+    }
+
+    /// Serves another Corefile.
+    pub async fn reload(&self, corefile: &str) -> Result<(), StartError> {
+        corefile.clone_into(&mut self.corefile.lock().unwrap());
+        self.dns.reload().await
+    }
+
+    /// Status and body of a page at `127.0.0.1:0`, an address that all pages of a test share.
+    pub async fn page(&self, path: &str) -> (u16, String) {
+        let address = self.admin.pages("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
     }
 }
 
