@@ -13,6 +13,7 @@ pub mod slim;
 
 pub mod manifests;
 
+#[cfg(feature = "kube")]
 pub mod kube;
 
 pub use feed::{Feed, Source, Stopped};

@@ -20,9 +20,9 @@ use crate::status::Status;
 /// with them the server that they talk to.
 const TERM: (u64, u64) = (300, 600);
 
-/// A watch on which nothing came for so long is taken for dead, give or take a fifth. Bookmarks come every minute. A
-/// connection whose other end is gone is noticed sooner, by TCP's keep-alive; this is for what lies between and keeps
-/// it up.
+/// A watch on which nothing came for so long is asked for again, give or take a fifth. A connection whose other end is
+/// gone is noticed sooner, by TCP's keep-alive; this is for what lies between and keeps it up. Mostly bookmarks come
+/// every minute, but a server may not send any for a kind that has not changed since it started.
 const SILENCE: Duration = Duration::from_secs(100);
 
 /// The same for the pages of a list.
@@ -117,7 +117,14 @@ impl Follower {
             self.restart().await?;
         }
         let (mut lines, mut said, mut any) = (Lines::default(), Vec::new(), false);
-        while let Some(piece) = answer.piece().await? {
+        loop {
+            let piece = match answer.piece().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                // A quiet kind or a dead connection: asking again tells.
+                Err(Failure::Silent(_)) if listed => return Ok(()),
+                Err(failure) => return Err(failure),
+            };
             lines.push(&piece, |line| said.push(event::read(kind, line)))?;
             for said in said.drain(..) {
                 any = true;

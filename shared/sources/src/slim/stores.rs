@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use cluster::{ConfigMap, Key, Kind, Object, Secret, Text};
-use k8s_openapi::ByteString;
 use serde::Deserialize;
-use serde::de::value::{Error as Unreadable, StrDeserializer};
-use serde::de::{Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, Expected, IgnoredAny, MapAccess, Visitor};
 
 use super::fields::{Entries, Metadata, nullable};
 use super::{Slim, Wrong};
@@ -85,12 +85,9 @@ impl<'de> Deserialize<'de> for Encoded {
                 } else {
                     text
                 };
-                let text: StrDeserializer<'_, Unreadable> = text.into_deserializer();
-                let bytes = ByteString::deserialize(text);
                 // The value itself stays unsaid: it may be a private key.
-                bytes.map(|ByteString(bytes)| Encoded(bytes)).map_err(|_| {
-                    E::custom(format_args!("invalid value, expected {}", &self as &dyn serde::de::Expected))
-                })
+                let wrong = |_| E::custom(format_args!("invalid value, expected {}", &self as &dyn Expected));
+                STANDARD.decode(text).map(Encoded).map_err(wrong)
             }
         }
         value.deserialize_str(Reader)
