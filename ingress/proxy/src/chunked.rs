@@ -1,0 +1,196 @@
+//! The chunked transfer coding (RFC 9112 §7.1), read strictly: CRLF ends a line and nothing else does.
+
+/// The longest chunk extension and the longest trailer section.
+const MAX_EXTENSION: usize = 4 * 1024;
+const MAX_TRAILERS: usize = 16 * 1024;
+
+/// The coding was not kept to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// What comes next in the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Nothing before more input.
+    More,
+    /// So many bytes of data, at the place that `advance` came to.
+    Data(usize),
+    /// The body is over.
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Size { digits: u8 },
+    AfterSize,
+    Extension,
+    SizeEnd,
+    Data,
+    DataReturn,
+    DataFeed,
+    Trailer { empty: bool },
+    TrailerFeed { last: bool },
+    End,
+}
+
+/// Reads the coding piece by piece, however the input is cut.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunked {
+    at: At,
+    left: u64,
+    extension: usize,
+    /// The trailer section as it came, without its last empty line.
+    pub(crate) trailers: Vec<u8>,
+}
+
+impl Default for Chunked {
+    fn default() -> Self {
+        Self { at: At::Size { digits: 0 }, left: 0, extension: 0, trailers: Vec::new() }
+    }
+}
+
+impl Chunked {
+    /// Passes over framing; returns how far it came and what is there. Data that it names counts as taken.
+    pub(crate) fn advance(&mut self, input: &[u8]) -> Result<(usize, Piece), Malformed> {
+        let mut at = 0;
+        loop {
+            match self.at {
+                At::End => return Ok((at, Piece::End)),
+                At::Data if at < input.len() => {
+                    let length = usize::try_from(self.left)
+                        .map_or(input.len() - at, |left| left.min(input.len() - at));
+                    self.left -= length as u64;
+                    if self.left == 0 {
+                        self.at = At::DataReturn;
+                    }
+                    return Ok((at, Piece::Data(length)));
+                }
+                _ => {}
+            }
+            let Some(byte) = input.get(at) else { return Ok((at, Piece::More)) };
+            self.framing(*byte)?;
+            at += 1;
+        }
+    }
+
+    fn framing(&mut self, byte: u8) -> Result<(), Malformed> {
+        self.at = match (self.at, byte) {
+            (At::Size { digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < 15 => {
+                let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
+                self.left = self.left << 4 | u64::from(digit);
+                At::Size { digits: digits + 1 }
+            }
+            (At::Size { digits: 1.. } | At::AfterSize | At::Extension, b'\r') => At::SizeEnd,
+            (At::Size { digits: 1.. } | At::AfterSize, b' ' | b'\t') => At::AfterSize,
+            (At::Size { digits: 1.. } | At::AfterSize, b';') => At::Extension,
+            (At::Extension, b'\t' | b' '..=b'~' | 0x80..) if self.extension < MAX_EXTENSION => {
+                self.extension += 1;
+                At::Extension
+            }
+            (At::SizeEnd, b'\n') if self.left == 0 => At::Trailer { empty: true },
+            (At::SizeEnd, b'\n') => At::Data,
+            (At::DataReturn, b'\r') => At::DataFeed,
+            (At::DataFeed, b'\n') => At::Size { digits: 0 },
+            (At::Trailer { empty }, b'\r') => At::TrailerFeed { last: empty },
+            (At::Trailer { empty: true }, b' ' | b'\t') => return Err(Malformed),
+            (At::Trailer { .. }, b'\t' | b' '..=b'~' | 0x80..) if self.trailers.len() < MAX_TRAILERS => {
+                self.trailers.push(byte);
+                At::Trailer { empty: false }
+            }
+            (At::TrailerFeed { last: true }, b'\n') => At::End,
+            (At::TrailerFeed { last: false }, b'\n') => {
+                self.trailers.extend_from_slice(b"\r\n");
+                At::Trailer { empty: true }
+            }
+            _ => return Err(Malformed),
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The data, the trailers and how much of the input the body was, with the input cut into steps.
+    fn decode(input: &[u8], step: usize) -> Result<Option<(Vec<u8>, String, usize)>, Malformed> {
+        let (mut chunked, mut data, mut from) = (Chunked::default(), Vec::new(), 0);
+        let mut until = 0;
+        while until < input.len() {
+            until = (until + step).min(input.len());
+            while from < until {
+                let (passed, piece) = chunked.advance(&input[from..until])?;
+                from += passed;
+                match piece {
+                    Piece::More => {}
+                    Piece::Data(length) => {
+                        data.extend_from_slice(&input[from..from + length]);
+                        from += length;
+                    }
+                    Piece::End => {
+                        let trailers = String::from_utf8(chunked.trailers).unwrap();
+                        return Ok(Some((data, trailers, from)));
+                    }
+                }
+            }
+        }
+        // The last byte of a body may have been the last of the input.
+        let (_, piece) = chunked.advance(&[])?;
+        let trailers = String::from_utf8(chunked.trailers).unwrap();
+        Ok((piece == Piece::End).then_some((data, trailers, from)))
+    }
+
+    #[test]
+    fn bodies_are_read_however_they_are_cut() {
+        let cases = [
+            ("0\r\n\r\n", "", ""),
+            ("5\r\nhello\r\n0\r\n\r\n", "hello", ""),
+            ("5;a=b\r\nhello\r\n00006 ;c\r\n world\r\n0\r\n\r\n", "hello world", ""),
+            (
+                "A\r\n0123456789\r\n0\r\ngrpc-status: 0\r\nx: y\r\n\r\n",
+                "0123456789",
+                "grpc-status: 0\r\nx: y\r\n",
+            ),
+        ];
+        for (wire, data, trailers) in cases {
+            let followed = format!("{wire}GET ");
+            for step in 1..=followed.len() {
+                let read = decode(followed.as_bytes(), step).unwrap().unwrap();
+                assert_eq!(
+                    read,
+                    (data.as_bytes().to_vec(), trailers.to_owned(), wire.len()),
+                    "{wire:?} by {step}"
+                );
+            }
+            assert_eq!(decode(&wire.as_bytes()[..wire.len() - 1], 3), Ok(None), "{wire:?} without its end");
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_the_coding_is_refused() {
+        let cases = [
+            "\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "0x5\r\nhello\r\n",
+            " 5\r\nhello\r\n",
+            "5\nhello\r\n",
+            "5\r\rhello\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhello0\r\n\r\n",
+            "5\r\nhelloo\r\n",
+            "5 5\r\nhello\r\n",
+            "5;a\nb\r\nhello\r\n",
+            "0\r\n\n",
+            "0\r\nx: y\n\r\n",
+            "0\r\n x: y\r\n\r\n",
+            "1000000000000000\r\n",
+            "5;\0\r\nhello\r\n",
+        ];
+        for wire in cases {
+            for step in [1, wire.len()] {
+                assert_eq!(decode(wire.as_bytes(), step), Err(Malformed), "{wire:?} by {step}");
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The side of the clients: their heads, checked, and their streams as hyper sees them.
+
+pub(crate) mod head;
+
+pub(crate) mod io;

@@ -1,0 +1,329 @@
+//! A request's head as it came over the wire, checked before hyper sees it.
+//!
+//! hyper takes some heads that two servers may read differently, and nginx refuses most of them: a length beside
+//! chunks, two lengths, a bare line feed, a folded line, two Hosts. A head that passes here is read in one way
+//! only. The checks are a pass over the bytes and allocate nothing.
+//!
+//! What differs from nginx 1.2x: a bare LF ends no line (nginx takes it), an absolute-form target that names
+//! another host than `Host` is refused (nginx prefers the target's), more than [`MAX_HEADERS`] headers are refused
+//! (nginx counts bytes only), HTTP/0.9 is refused, a header name that is no token is refused (nginx drops some).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// The longest line and the longest head: `large-client-header-buffers`, by default 4 of 8 KiB.
+pub(crate) const MAX_LINE: usize = 8 * 1024;
+pub(crate) const MAX_HEAD: usize = 4 * MAX_LINE;
+/// What hyper parses without allocating.
+pub(crate) const MAX_HEADERS: usize = 100;
+
+/// Why a head is refused. Each is a page (`pages`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// 400: it is malformed or can be read in two ways.
+    Malformed,
+    /// 400 with a title of its own: a header line or all of them are too long.
+    HeaderTooLarge,
+    /// 414: the request line is too long.
+    UriTooLong,
+    /// 405: `CONNECT` and `TRACE` are not for proxies of this kind.
+    Method,
+    /// 501: a transfer coding other than `chunked`.
+    Coding,
+    /// 400 with a title of its own: no TLS where TLS is spoken.
+    PlainHttp,
+    /// 505: HTTP/2 or later where HTTP/1 is spoken.
+    Version,
+}
+
+/// How long the body is (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+/// Looks for the end of a head, line by line, in a buffer that grows.
+#[derive(Debug, Default)]
+pub(crate) struct Finder {
+    line: usize,
+    lines: usize,
+}
+
+impl Finder {
+    /// The length of the head at the start of `bytes`, once it is all there. `bytes` may only have grown since.
+    pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+        while let Some(length) = memchr::memchr(b'\n', &bytes[self.line..]) {
+            let end = self.line + length;
+            if length == 0 || bytes[end - 1] != b'\r' {
+                return Err(Refusal::Malformed);
+            }
+            if length > MAX_LINE {
+                return Err(self.too_long());
+            }
+            if length == 1 {
+                *self = Self::default();
+                return Ok(Some(end + 1));
+            }
+            self.line = end + 1;
+            self.lines += 1;
+            if self.lines > MAX_HEADERS + 1 || self.line > MAX_HEAD {
+                return Err(Refusal::HeaderTooLarge);
+            }
+        }
+        if bytes.len() - self.line > MAX_LINE {
+            return Err(self.too_long());
+        }
+        if bytes.len() > MAX_HEAD {
+            return Err(Refusal::HeaderTooLarge);
+        }
+        Ok(None)
+    }
+
+    fn too_long(&self) -> Refusal {
+        if self.lines == 0 { Refusal::UriTooLong } else { Refusal::HeaderTooLarge }
+    }
+}
+
+/// A head that is complete and can be read in one way only.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    /// All of it, the empty line included.
+    pub(crate) bytes: Bytes,
+    /// The request line without its end, for the log.
+    line: u32,
+    method: u32,
+    /// The origin-form part of the target; empty where an absolute-form target had no path.
+    target: Range<u32>,
+    pub(crate) framing: Framing,
+    /// `Content-Length` is there, if only as zero.
+    pub(crate) says_length: bool,
+}
+
+impl Head {
+    /// Checks a head that [`Finder`] delimited.
+    pub(crate) fn check(bytes: Bytes) -> Result<Self, Refusal> {
+        let text = &bytes[..];
+        if !plain(text) {
+            return Err(Refusal::Malformed);
+        }
+        let line = memchr::memchr(b'\r', text).ok_or(Refusal::Malformed)?;
+        let (method, target, http11) = request_line(&text[..line])?;
+        let (target, authority) = split_target(text, target)?;
+        let mut fields = Fields::default();
+        let mut rest = line + 2;
+        while text[rest] != b'\r' {
+            rest += fields.line(&text[rest..])?;
+        }
+        let host = fields.host.unwrap_or_default();
+        if !authority.is_empty() {
+            let named = &text[authority.clone()];
+            if !valid_host(named) || fields.hosts > 0 && !named.eq_ignore_ascii_case(host) {
+                return Err(Refusal::Malformed);
+            }
+        } else if fields.hosts > 0 && !valid_host(host) {
+            return Err(Refusal::Malformed);
+        }
+        if fields.hosts > 1 || http11 && fields.hosts == 0 {
+            return Err(Refusal::Malformed);
+        }
+        let framing = fields.framing(http11)?;
+        if matches!(&text[..method], b"CONNECT" | b"TRACE") {
+            return Err(Refusal::Method);
+        }
+        let narrow = |range: Range<usize>| range.start as u32..range.end as u32;
+        let (line, method) = (line as u32, method as u32);
+        let says_length = fields.lengths > 0;
+        Ok(Self { line, method, says_length, target: narrow(target), framing, bytes })
+    }
+
+    /// `GET /path HTTP/1.1`.
+    pub(crate) fn line(&self) -> &[u8] {
+        &self.bytes[..self.line as usize]
+    }
+
+    /// The path and query as the client wrote them (`$request_uri`).
+    pub(crate) fn target(&self) -> Bytes {
+        if self.target.is_empty() {
+            return Bytes::from_static(b"/");
+        }
+        self.bytes.slice(self.target.start as usize..self.target.end as usize)
+    }
+
+    /// The head for hyper, usually the same bytes. nginx takes some targets that the `http` crate does not: a raw
+    /// `<` or backtick, bytes that are no UTF-8. hyper gets these percent-coded, which means the same path.
+    pub(crate) fn for_hyper(&self) -> Bytes {
+        let (start, end) = (self.method as usize + 1, self.line as usize - " HTTP/1.1".len());
+        if self.bytes[start..end].iter().all(|byte| TAME[*byte as usize]) {
+            return self.bytes.clone();
+        }
+        let mut head = Vec::with_capacity(self.bytes.len() + 32);
+        head.extend_from_slice(&self.bytes[..start]);
+        for byte in &self.bytes[start..end] {
+            if TAME[*byte as usize] || *byte == b'#' {
+                head.push(*byte);
+            } else {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                head.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+        }
+        head.extend_from_slice(&self.bytes[end..]);
+        head.into()
+    }
+}
+
+/// Neither control characters other than tabs and line ends, nor a carriage return that ends no line. [`Finder`]
+/// has seen a CR before each LF, so equal counts mean that there is no other.
+fn plain(text: &[u8]) -> bool {
+    let (mut controls, mut returns, mut feeds) = (0_u32, 0_u32, 0_u32);
+    // Written so that the compiler makes SIMD of it: no branch, no early return.
+    for byte in text {
+        returns += u32::from(*byte == b'\r');
+        feeds += u32::from(*byte == b'\n');
+        controls += u32::from(*byte < b' ' && *byte != b'\t' || *byte == 0x7f);
+    }
+    controls == returns + feeds && returns == feeds
+}
+
+fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), Refusal> {
+    let method = memchr::memchr(b' ', line).ok_or(Refusal::Malformed)?;
+    let start = method + 1;
+    let end = start + memchr::memchr(b' ', &line[start..]).ok_or(Refusal::Malformed)?;
+    // As nginx: upper case, underscores and hyphens.
+    let named = line[..method].iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'_' | b'-'));
+    if method == 0 || !named || end == start || line[start..end].contains(&b'\t') {
+        return Err(Refusal::Malformed);
+    }
+    match &line[end + 1..] {
+        b"HTTP/1.1" => Ok((method, start..end, true)),
+        b"HTTP/1.0" => Ok((method, start..end, false)),
+        [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9'] => Err(Refusal::Version),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+/// Origin-form and absolute-form (RFC 9112 §3.2) to path and host. A fragment does not belong on the wire and is
+/// cut off. `*` and `host:port` are not for a proxy of this kind; nginx refuses them too.
+fn split_target(text: &[u8], target: Range<usize>) -> Result<(Range<usize>, Range<usize>), Refusal> {
+    let none = 0..0;
+    let bytes = &text[target.clone()];
+    let end = memchr::memchr(b'#', bytes).map_or(target.end, |at| target.start + at);
+    if bytes[0] == b'/' {
+        return Ok((target.start..end, none));
+    }
+    let scheme = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find(|scheme| bytes.len() > scheme.len() && bytes[..scheme.len()].eq_ignore_ascii_case(scheme))
+        .ok_or(Refusal::Malformed)?;
+    let host = target.start + scheme.len();
+    let path =
+        text[host..end].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(end, |at| host + at);
+    // `http://host?query` has no path to pass on; nginx refuses it as well.
+    if path < end && text[path] == b'?' || path == host {
+        return Err(Refusal::Malformed);
+    }
+    Ok((path..end, host..path))
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    hosts: usize,
+    length: Option<&'a [u8]>,
+    lengths: usize,
+    coding: Option<&'a [u8]>,
+    codings: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads one line and returns its length with its end.
+    fn line(&mut self, text: &'a [u8]) -> Result<usize, Refusal> {
+        let colon = text.iter().position(|byte| !TOKEN[*byte as usize]).unwrap_or(0);
+        // A fold starts with white space, which is no token: refused like an empty name or `Name :`.
+        if colon == 0 || text[colon] != b':' {
+            return Err(Refusal::Malformed);
+        }
+        let end = colon + memchr::memchr(b'\r', &text[colon..]).ok_or(Refusal::Malformed)?;
+        let (name, value) = (&text[..colon], &text[colon + 1..end]);
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                self.hosts += 1;
+                self.host = Some(value.trim_ascii());
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                self.lengths += 1;
+                self.length = Some(value.trim_ascii());
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.codings += 1;
+                self.coding = Some(value.trim_ascii());
+            }
+            _ => {}
+        }
+        Ok(end + 2)
+    }
+
+    fn framing(&self, http11: bool) -> Result<Framing, Refusal> {
+        if self.lengths + self.codings > 1 {
+            return Err(Refusal::Malformed);
+        }
+        if let Some(coding) = self.coding {
+            if !http11 {
+                return Err(Refusal::Malformed);
+            }
+            if !coding.eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::Coding);
+            }
+            return Ok(Framing::Chunked);
+        }
+        let Some(length) = self.length else { return Ok(Framing::Length(0)) };
+        // 18 digits: nginx's own limit is that of a signed 64-bit number.
+        if length.is_empty() || length.len() > 18 || !length.iter().all(u8::is_ascii_digit) {
+            return Err(Refusal::Malformed);
+        }
+        Ok(Framing::Length(length.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))))
+    }
+}
+
+/// A host with or without port, as nginx checks it: no slash, no white space, no two dots in a row, a name before
+/// the port, brackets closed.
+pub(crate) fn valid_host(host: &[u8]) -> bool {
+    let name = match host.first() {
+        None => return false,
+        Some(b'[') => {
+            let Some(end) = memchr::memchr(b']', host) else { return false };
+            let rest = &host[end + 1..];
+            return end > 1 && (rest.is_empty() || rest[0] == b':') && host.iter().all(host_byte);
+        }
+        Some(_) => host.split(|byte| *byte == b':').next().unwrap_or_default(),
+    };
+    !name.is_empty() && host.iter().all(host_byte) && memchr::memmem::find(host, b"..").is_none()
+}
+
+fn host_byte(byte: &u8) -> bool {
+    *byte > b' ' && *byte != 0x7f && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#')
+}
+
+/// RFC 9110 §5.6.2.
+pub(crate) const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
+/// What the `http` crate takes in a target, in path and query alike.
+const TAME: [bool; 256] = table(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", true);
+
+const fn table(marks: &[u8], alphanumeric: bool) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = alphanumeric && (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests;

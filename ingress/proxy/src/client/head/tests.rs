@@ -1,0 +1,157 @@
+use super::*;
+
+fn read(text: &str) -> Result<Head, Refusal> {
+    let mut finder = Finder::default();
+    let length = finder.find(text.as_bytes())?.expect("the case is a whole head");
+    assert_eq!(length, text.len());
+    Head::check(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// Cases are written with LF for readability; a `\` at the end of a line stands for "without CR".
+fn wire(lines: &[&str]) -> String {
+    let mut text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    text.push_str("\r\n");
+    text
+}
+
+#[test]
+fn heads_that_can_be_read_in_two_ways_are_refused() {
+    use Refusal::{Coding, Malformed, Method, Version};
+    let cases: &[(&[&str], Refusal)] = &[
+        (&["GET / HTTP/1.1"], Malformed),
+        (&["GET / HTTP/1.1", "Host:"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "Host: a"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "host: b"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a/b"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a..b"], Malformed),
+        (&["GET / HTTP/1.1", "Host: :80"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a b"], Malformed),
+        (&["GET / HTTP/1.1", "Host: user@a"], Malformed),
+        (&["GET http://b/ HTTP/1.1", "Host: a"], Malformed),
+        (&["GET http:// HTTP/1.1", "Host: a"], Malformed),
+        (&["GET http://a?b HTTP/1.1", "Host: a"], Malformed),
+        (&["GET a HTTP/1.1", "Host: a"], Malformed),
+        (&["OPTIONS * HTTP/1.1", "Host: a"], Malformed),
+        (&["CONNECT a:443 HTTP/1.1", "Host: a"], Malformed),
+        (&["TRACE / HTTP/1.1", "Host: a"], Method),
+        (&["get / HTTP/1.1", "Host: a"], Malformed),
+        (&[" / HTTP/1.1", "Host: a"], Malformed),
+        (&["GET  / HTTP/1.1", "Host: a"], Malformed),
+        (&["GET / HTTP/1.1 ", "Host: a"], Malformed),
+        (&["GET /"], Malformed),
+        (&["GET / HTTP/1.2", "Host: a"], Malformed),
+        (&["GET / HTTP/2.0", "Host: a"], Version),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length: 3", "Transfer-Encoding: chunked"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "Content-Length: 3"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length: 3", "Content-Length: 4"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length: 3", "Content-Length: 3"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length: 3, 3"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length: +3"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length: -1"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length: 0x3"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length:"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Content-Length: 9999999999999999999"], Malformed),
+        (&["POST / HTTP/1.0", "Host: a", "Transfer-Encoding: chunked"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Transfer-Encoding: gzip"], Coding),
+        (&["POST / HTTP/1.1", "Host: a", "Transfer-Encoding: gzip, chunked"], Coding),
+        (&["POST / HTTP/1.1", "Host: a", "Transfer-Encoding: \u{b}chunked"], Malformed),
+        (&["POST / HTTP/1.1", "Host: a", "Transfer-Encoding: identity"], Coding),
+        (
+            &["POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+            Malformed,
+        ),
+        (&["POST / HTTP/1.1", "Host: a", "Transfer-Encoding : chunked"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "X: 1", " folded"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "X: 1", "\tfolded"], Malformed),
+        (&["GET / HTTP/1.1", " Host: a"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "X"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", ": x"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "X y: z"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "X: a\0b"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "X: a\rY: b"], Malformed),
+        (&["GET /\u{1} HTTP/1.1", "Host: a"], Malformed),
+    ];
+    for (lines, refusal) in cases {
+        assert_eq!(read(&wire(lines)).unwrap_err(), *refusal, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_bare_line_feed_ends_nothing() {
+    for text in [
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        "\n",
+    ] {
+        assert_eq!(Finder::default().find(text.as_bytes()), Err(Refusal::Malformed), "{text:?}");
+    }
+}
+
+#[test]
+fn a_head_is_found_however_it_is_cut() {
+    let text = wire(&["GET / HTTP/1.1", "Host: a", "X: y"]);
+    for cut in 1..text.len() {
+        let mut finder = Finder::default();
+        assert_eq!(finder.find(&text.as_bytes()[..cut]), Ok(None), "{cut}");
+        assert_eq!(finder.find(text.as_bytes()), Ok(Some(text.len())), "{cut}");
+    }
+}
+
+#[test]
+fn long_lines_are_refused_as_nginx_refuses_them() {
+    let long = "x".repeat(MAX_LINE);
+    let mut all = vec!["GET / HTTP/1.1".to_owned(), "Host: a".to_owned()];
+    all.extend((0..5).map(|at| format!("X-{at}: {}", "y".repeat(7_000))));
+    let mut many = vec!["GET / HTTP/1.1".to_owned(), "Host: a".to_owned()];
+    many.extend((0..MAX_HEADERS).map(|at| format!("X-{at}: y")));
+    let cases = [
+        (format!("GET /{long} HTTP/1.1\r\n"), Refusal::UriTooLong),
+        (format!("GET /{long}"), Refusal::UriTooLong),
+        (format!("GET / HTTP/1.1\r\nX: {long}"), Refusal::HeaderTooLarge),
+        (all.join("\r\n"), Refusal::HeaderTooLarge),
+        (many.join("\r\n") + "\r\n", Refusal::HeaderTooLarge),
+    ];
+    for (text, refusal) in cases {
+        assert_eq!(Finder::default().find(text.as_bytes()), Err(refusal), "{}", &text[..20]);
+    }
+}
+
+#[test]
+fn good_heads_keep_their_target_byte_for_byte() {
+    let cases: &[(&[&str], &str, Framing)] = &[
+        (&["GET / HTTP/1.1", "Host: a"], "/", Framing::Length(0)),
+        (&["GET /a%2fb?c=%20&<d>#e HTTP/1.1", "Host: a:8080"], "/a%2fb?c=%20&<d>", Framing::Length(0)),
+        (&["GET //a/../b HTTP/1.0"], "//a/../b", Framing::Length(0)),
+        (&["GET http://A.b/c?d HTTP/1.1", "Host: a.B"], "/c?d", Framing::Length(0)),
+        (&["GET HTTP://a HTTP/1.0"], "/", Framing::Length(0)),
+        (&["PUT / HTTP/1.1", "Host: [::1]:80", "content-length: 12"], "/", Framing::Length(12)),
+        (&["PUT / HTTP/1.1", "Host: a", "transfer-encoding:\tChunked "], "/", Framing::Chunked),
+        (&["M-SEARCH / HTTP/1.1", "Host: a", "Upgrade: x"], "/", Framing::Length(0)),
+    ];
+    for (lines, target, framing) in cases {
+        let head = read(&wire(lines)).unwrap_or_else(|refusal| panic!("{lines:?}: {refusal:?}"));
+        assert_eq!(&head.target()[..], target.as_bytes(), "{lines:?}");
+        assert_eq!(head.framing, *framing, "{lines:?}");
+        assert_eq!(head.line(), lines[0].as_bytes());
+    }
+}
+
+#[test]
+fn hyper_gets_a_target_that_it_takes() {
+    for byte in (b'!'..=0xff).filter(|byte| *byte != 0x7f) {
+        let mut text = b"GET /".to_vec();
+        text.extend([byte, b'?', byte]);
+        text.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\n\r\n");
+        let head = Head::check(text.into()).unwrap();
+        let mut headers = [httparse::EMPTY_HEADER; 4];
+        let mut request = httparse::Request::new(&mut headers);
+        let given = head.for_hyper();
+        assert!(request.parse(&given).unwrap().is_complete());
+        let uri =
+            http::Uri::try_from(request.path.unwrap()).unwrap_or_else(|error| panic!("{byte:#x}: {error}"));
+        if byte != b'#' && byte != b'?' {
+            assert_eq!(uri.path().len() - 2, uri.query().unwrap().len() - 1, "{uri}");
+        }
+    }
+}

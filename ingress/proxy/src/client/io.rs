@@ -1,0 +1,409 @@
+//! The client's stream as hyper sees it: only whole heads that were checked, and never more than one message at a
+//! time beyond what hyper asked for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::rt::ReadBufCursor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::chunked::{Chunked, Piece};
+use crate::client::head::{Finder, Framing, Head, Refusal};
+use crate::clock::{Clock, Timer};
+
+const READ: usize = 8 * 1024;
+
+/// What the stream and the requests on it know of each other.
+pub(crate) struct Link {
+    pub(crate) timer: Rc<Timer>,
+    clock: Rc<Clock>,
+    head_timeout: Duration,
+    send_timeout: Duration,
+    /// Heads that hyper has got and no request has taken yet.
+    heads: RefCell<VecDeque<Head>>,
+    /// A request is being worked on.
+    in_flight: Cell<bool>,
+    waiting: Cell<Waiting>,
+    refusal: Cell<Option<Refusal>>,
+    waker: RefCell<Option<Waker>>,
+    /// Bytes of bodies read from the client since the last request was over.
+    body_bytes: Cell<u64>,
+}
+
+/// Whom the connection waits for; decides what an expired timer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// For the next request, or its head to be complete: the connection just closes.
+    Request,
+    /// For something that the request itself looks after.
+    Upstream,
+    /// For the client to take what was written: the connection is cut.
+    Client,
+}
+
+impl Link {
+    pub(crate) fn new(clock: Rc<Clock>, head_timeout: Duration, send_timeout: Duration) -> Rc<Self> {
+        let timer = clock.timer();
+        clock.arm(&timer, head_timeout);
+        Rc::new(Self {
+            timer,
+            clock,
+            head_timeout,
+            send_timeout,
+            heads: RefCell::default(),
+            in_flight: Cell::new(false),
+            waiting: Cell::new(Waiting::Request),
+            refusal: Cell::new(None),
+            waker: RefCell::default(),
+            body_bytes: Cell::new(0),
+        })
+    }
+
+    /// The head of the request that hyper has just read.
+    pub(crate) fn begin(&self) -> Option<Head> {
+        self.in_flight.set(true);
+        self.waiting.set(Waiting::Upstream);
+        self.timer.disarm();
+        self.heads.borrow_mut().pop_front()
+    }
+
+    /// The request is over: its response has been handed to hyper whole, or was given up.
+    pub(crate) fn end(&self, keep_alive: Duration) {
+        self.in_flight.set(false);
+        self.body_bytes.set(0);
+        self.waiting.set(Waiting::Request);
+        self.clock.arm(&self.timer, keep_alive);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// From now on the client is expected to take what it is sent.
+    pub(crate) fn wait_for_client(&self) {
+        self.waiting.set(Waiting::Client);
+        self.clock.arm(&self.timer, self.send_timeout);
+    }
+
+    /// From now on the request looks after the timer.
+    pub(crate) fn wait_for_upstream(&self) {
+        self.waiting.set(Waiting::Upstream);
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting.get()
+    }
+
+    /// Why the connection ends, if what the client sent is the reason.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get()
+    }
+
+    /// Body bytes of the request, with chunk framing.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes.get()
+    }
+}
+
+/// Where the stream is within what the client sends.
+enum At {
+    Head(Finder),
+    Length(u64),
+    Chunked(Box<Chunked>),
+    /// HTTP/2: everything passes.
+    Raw,
+    /// After a head that was refused. The stream acts as if the client had closed.
+    Refused,
+    /// After a body that was refused: reading fails.
+    Broken,
+}
+
+/// The stream of a client's HTTP/1 connection.
+pub(crate) struct ClientIo<S> {
+    stream: S,
+    link: Rc<Link>,
+    at: At,
+    /// Read and not checked yet.
+    inbox: BytesMut,
+    /// Checked and not handed over yet.
+    cleared: Bytes,
+    write_blocked: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    pub(crate) fn new(stream: S, link: Rc<Link>) -> Self {
+        let at = At::Head(Finder::default());
+        Self { stream, link, at, inbox: BytesMut::new(), cleared: Bytes::new(), write_blocked: false }
+    }
+
+    /// Whether the client starts with HTTP/2's preface (RFC 9113 §3.4). Reads no more than it has to.
+    pub(crate) fn poll_is_h2(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        loop {
+            let seen = self.inbox.len().min(PREFACE.len());
+            if self.inbox[..seen] != PREFACE[..seen] {
+                return Poll::Ready(Ok(false));
+            }
+            if seen == PREFACE.len() {
+                self.pass_all();
+                return Poll::Ready(Ok(true));
+            }
+            if std::task::ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(false));
+            }
+        }
+    }
+
+    /// Lets everything through: HTTP/2 has heads of another kind.
+    pub(crate) fn pass_all(&mut self) {
+        self.at = At::Raw;
+    }
+
+    /// Whether the client has more to send of a body that nobody wants.
+    pub(crate) fn is_mid_body(&self) -> bool {
+        matches!(self.at, At::Length(_) | At::Chunked(_) | At::Broken)
+    }
+
+    /// The stream and what was read from it beyond the last request.
+    pub(crate) fn into_parts(self) -> (S, Bytes, Bytes) {
+        (self.stream, self.cleared, self.inbox.freeze())
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.inbox.reserve(READ);
+        let spare = self.inbox.spare_capacity_mut();
+        let mut buffer = ReadBuf::uninit(spare);
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let length = buffer.filled().len();
+        // SAFETY: the stream has initialised the first `length` bytes of the spare capacity.
+        unsafe { self.inbox.set_len(self.inbox.len() + length) };
+        Poll::Ready(Ok(length))
+    }
+
+    /// Moves what can be handed over from `inbox` to `cleared`; true if there is something.
+    fn clear(&mut self) -> bool {
+        if self.inbox.is_empty() {
+            return false;
+        }
+        match &mut self.at {
+            At::Head(_) => self.clear_head(),
+            At::Chunked(_) => self.clear_chunks(),
+            At::Length(left) => {
+                let length =
+                    usize::try_from(*left).map_or(self.inbox.len(), |left| left.min(self.inbox.len()));
+                self.cleared = self.inbox.split_to(length).freeze();
+                self.took(length);
+                true
+            }
+            At::Raw => {
+                self.cleared = self.inbox.split().freeze();
+                true
+            }
+            At::Refused | At::Broken => {
+                self.inbox.clear();
+                false
+            }
+        }
+    }
+
+    fn clear_head(&mut self) -> bool {
+        let At::Head(finder) = &mut self.at else { return false };
+        // Empty lines before a request are skipped (RFC 9112 §2.2), as nginx does.
+        while self.inbox.starts_with(b"\r\n") {
+            self.inbox.advance(2);
+        }
+        let found = match finder.find(&self.inbox) {
+            Ok(Some(length)) => Head::check(self.inbox.split_to(length).freeze()),
+            Ok(None) => return false,
+            Err(refusal) => Err(refusal),
+        };
+        match found {
+            Ok(head) => {
+                self.cleared = head.for_hyper();
+                self.at = match head.framing {
+                    Framing::Length(0) => At::Head(Finder::default()),
+                    Framing::Length(length) => At::Length(length),
+                    Framing::Chunked => At::Chunked(Box::default()),
+                };
+                self.link.heads.borrow_mut().push_back(head);
+                true
+            }
+            Err(refusal) => {
+                self.refuse(refusal);
+                false
+            }
+        }
+    }
+
+    fn clear_chunks(&mut self) -> bool {
+        let At::Chunked(chunked) = &mut self.at else { return false };
+        let mut at = 0;
+        let over = loop {
+            match chunked.advance(&self.inbox[at..]) {
+                Ok((passed, Piece::Data(length))) => at += passed + length,
+                Ok((passed, Piece::More)) => {
+                    at += passed;
+                    break false;
+                }
+                Ok((passed, Piece::End)) => {
+                    at += passed;
+                    break true;
+                }
+                Err(_) => {
+                    self.at = At::Broken;
+                    return false;
+                }
+            }
+        };
+        self.cleared = self.inbox.split_to(at).freeze();
+        self.link.body_bytes.set(self.link.body_bytes.get() + at as u64);
+        if over {
+            self.at = At::Head(Finder::default());
+        }
+        true
+    }
+
+    fn took(&mut self, length: usize) {
+        self.link.body_bytes.set(self.link.body_bytes.get() + length as u64);
+        if let At::Length(left) = &mut self.at {
+            *left -= length as u64;
+            if *left == 0 {
+                self.at = At::Head(Finder::default());
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.at = At::Refused;
+        self.inbox.clear();
+        self.link.refusal.set(Some(refusal));
+    }
+
+    /// The time for the head runs from its first byte, or from the start of the connection.
+    fn head_begins(&self) {
+        if !self.link.in_flight.get() {
+            self.link.clock.arm(&self.link.timer, self.link.head_timeout);
+        }
+    }
+
+    /// What follows something refused must wait for the response before it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let heads = !self.link.heads.borrow().is_empty();
+        if heads || self.link.in_flight.get() || self.write_blocked {
+            *self.link.waker.borrow_mut() = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for ClientIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if !this.cleared.is_empty() {
+                let length = this.cleared.len().min(cursor.remaining());
+                cursor.put_slice(&this.cleared[..length]);
+                this.cleared.advance(length);
+                return Poll::Ready(Ok(()));
+            }
+            if this.clear() {
+                continue;
+            }
+            match &this.at {
+                At::Refused => return this.poll_end(cx),
+                At::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+                // Bodies of known length and HTTP/2 go straight into hyper's buffer.
+                At::Length(_) | At::Raw => return this.poll_read_through(cx, cursor),
+                At::Head(_) | At::Chunked(_) => {
+                    let first = this.inbox.is_empty();
+                    if std::task::ready!(this.poll_fill(cx))? == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if first && matches!(this.at, At::Head(_)) {
+                        this.head_begins();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    fn poll_read_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        // SAFETY: `ReadBuf::uninit` does not de-initialise, and only bytes that it says are filled are advanced over.
+        let spare = unsafe { cursor.as_mut() };
+        let limit = match self.at {
+            At::Length(left) => usize::try_from(left).map_or(spare.len(), |left| left.min(spare.len())),
+            _ => spare.len(),
+        };
+        let mut buffer = ReadBuf::uninit(&mut spare[..limit]);
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let length = buffer.filled().len();
+        // SAFETY: the stream has initialised the first `length` bytes.
+        unsafe { cursor.advance(length) };
+        self.took(length);
+        Poll::Ready(Ok(()))
+    }
+
+    fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let blocked = result.is_pending();
+        if self.write_blocked && !blocked {
+            // Somebody may wait for the response to be gone.
+            if let Some(waker) = self.link.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+        self.write_blocked = blocked;
+        if !blocked && self.link.waiting.get() == Waiting::Client {
+            self.link.clock.arm(&self.link.timer, self.link.send_timeout);
+        }
+        result
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for ClientIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.wrote(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Whoever has the last word (the page of a refusal, or someone who waits for the client to stop sending) shuts
+    /// the stream down after that.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.link.refusal.get().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,176 @@
+//! Time as a worker sees it: one reading per tick for all time-outs, and the texts of the log.
+//!
+//! A timer per request in the runtime's wheel costs more than the request's share of a byte pump. Time-outs here are
+//! seconds, so each waiting thing notes a deadline in a cell, and a tick looks at all of them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How late a time-out may be.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// A worker's clock.
+pub(crate) struct Clock {
+    start: Instant,
+    now: Cell<u64>,
+    timers: RefCell<Vec<Rc<Timer>>>,
+    local_time: RefCell<LocalTime>,
+    zone: jiff::tz::TimeZone,
+}
+
+#[derive(Default)]
+struct LocalTime {
+    second: i64,
+    text: String,
+}
+
+/// One thing that waits. Only one deadline at a time: who waits next sets it anew.
+#[derive(Default)]
+pub(crate) struct Timer {
+    /// Milliseconds of the clock; 0 for none.
+    deadline: Cell<u64>,
+    expired: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Clock {
+    pub(crate) fn new(zone: jiff::tz::TimeZone) -> Self {
+        Self {
+            start: Instant::now(),
+            now: Cell::new(1),
+            timers: RefCell::default(),
+            local_time: RefCell::default(),
+            zone,
+        }
+    }
+
+    /// A timer that the tick looks at until its last other owner drops it.
+    pub(crate) fn timer(&self) -> Rc<Timer> {
+        let timer = Rc::new(Timer::default());
+        self.timers.borrow_mut().push(timer.clone());
+        timer
+    }
+
+    /// The time of the last tick, in milliseconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// Sets a deadline from now. Hot: two cells.
+    pub(crate) fn arm(&self, timer: &Timer, after: Duration) {
+        timer.expired.set(false);
+        timer.deadline.set(self.now() + (after.as_millis() as u64).max(1));
+    }
+
+    /// Runs on the worker's own task until it is dropped.
+    pub(crate) async fn run(&self, mut each: impl FnMut()) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            self.tick();
+            each();
+        }
+    }
+
+    /// Wakes everything that has a timer, for a look at what has changed.
+    pub(crate) fn wake_all(&self) {
+        for timer in self.timers.borrow().iter() {
+            if let Some(waker) = timer.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn tick(&self) {
+        let now = self.start.elapsed().as_millis() as u64 + 1;
+        self.now.set(now);
+        self.timers.borrow_mut().retain(|timer| {
+            let deadline = timer.deadline.get();
+            if deadline != 0 && deadline <= now {
+                timer.deadline.set(0);
+                timer.expired.set(true);
+                if let Some(waker) = timer.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+            Rc::strong_count(timer) > 1
+        });
+    }
+
+    /// `$time_local`: `21/Nov/2026:07:44:42 +0000`. Written once a second.
+    pub(crate) fn write_local_time(&self, out: &mut Vec<u8>) {
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let mut local = self.local_time.borrow_mut();
+        if local.second != second || local.text.is_empty() {
+            let time = jiff::Timestamp::from_second(second).unwrap_or_default().to_zoned(self.zone.clone());
+            *local = LocalTime { second, text: time.strftime("%d/%b/%Y:%H:%M:%S %z").to_string() };
+        }
+        out.extend_from_slice(local.text.as_bytes());
+    }
+}
+
+impl Timer {
+    /// No deadline from now on.
+    pub(crate) fn disarm(&self) {
+        self.deadline.set(0);
+        self.expired.set(false);
+    }
+
+    /// Whether the deadline has passed. The task is woken when it does.
+    pub(crate) fn poll_expired(&self, cx: &mut Context<'_>) -> bool {
+        if self.expired.get() {
+            return true;
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_expires_once_and_can_be_set_again() {
+        let clock = Clock::new(jiff::tz::TimeZone::UTC);
+        let timer = clock.timer();
+        let mut cx = Context::from_waker(Waker::noop());
+        clock.arm(&timer, Duration::ZERO);
+        assert!(!timer.poll_expired(&mut cx));
+        clock.now.set(clock.now() + 1);
+        std::iter::repeat_with(|| clock.tick()).find(|()| timer.poll_expired(&mut cx));
+        clock.arm(&timer, Duration::from_secs(60));
+        clock.tick();
+        assert!(!timer.poll_expired(&mut cx));
+    }
+
+    #[test]
+    fn a_timer_is_forgotten_with_its_owner() {
+        let clock = Clock::new(jiff::tz::TimeZone::UTC);
+        let (kept, dropped) = (clock.timer(), clock.timer());
+        drop(dropped);
+        clock.tick();
+        assert_eq!(clock.timers.borrow().len(), 1);
+        drop(kept);
+        clock.tick();
+        assert!(clock.timers.borrow().is_empty());
+    }
+
+    #[test]
+    fn local_time_is_written_as_nginx_writes_it() {
+        let clock = Clock::new(jiff::tz::TimeZone::fixed(jiff::tz::offset(2)));
+        let mut out = Vec::new();
+        clock.write_local_time(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        let parsed =
+            jiff::fmt::strtime::parse("%d/%b/%Y:%H:%M:%S %z", &text).unwrap().to_timestamp().unwrap();
+        assert!(text.ends_with(" +0200"), "{text}");
+        assert!((jiff::Timestamp::now().as_second() - parsed.as_second()).abs() <= 2, "{text}");
+    }
+}

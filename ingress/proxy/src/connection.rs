@@ -1,0 +1,289 @@
+//! A client's connection from the accept to its end: TLS, HTTP/1 or HTTP/2, a change of protocol, and the close.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::TokioTimer;
+use ingress_routes::Scheme;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::client::head::{MAX_HEAD, Refusal};
+use crate::client::io::{ClientIo, Link, Waiting};
+use crate::pages;
+use crate::reply::Reply;
+use crate::serve::{Visit, serve};
+use crate::splice::splice;
+use crate::worker::Worker;
+
+/// How long the last words to a client may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How much of what nobody wants is read so that the client sees the answer before a reset.
+const LINGER: usize = 1 << 20;
+
+/// What accepted it.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// The port that endpoints are told.
+    pub(crate) port: u16,
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
+    let _open = worker.drain.open();
+    worker.connections.handled.inc();
+    worker.connections.active.add(1.0);
+    // Responses leave at once, however small.
+    let _ = stream.set_nodelay(true);
+    let scheme = if door.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let visit = Visit {
+        worker: worker.clone(),
+        peer,
+        client: peer.ip().to_canonical().to_string().into(),
+        scheme,
+        port: door.port,
+        link: None,
+        requests: Cell::default(),
+        streams: Cell::default(),
+        upgrade: None.into(),
+    };
+    match door.tls {
+        None => http(visit, stream, None).await,
+        Some(config) => {
+            let handshake = tls(stream, config);
+            let limit = worker.options.client_header_timeout;
+            if let Ok(Ok(stream)) = tokio::time::timeout(limit, handshake).await {
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
+                http(visit, stream, Some(h2)).await;
+            }
+        }
+    }
+    worker.connections.active.add(-1.0);
+}
+
+async fn tls(
+    mut stream: TcpStream,
+    config: Arc<ServerConfig>,
+) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+    let mut first = [0];
+    // A request without TLS starts with the letter of a method, a handshake with record type 22.
+    if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+        let (_, page) = pages::refusal(Refusal::PlainHttp);
+        say(&mut stream, &page).await;
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    TlsAcceptor::from(config).accept(stream).await
+}
+
+/// HTTP over a stream. `h2` is what TLS agreed on; without TLS the first bytes tell.
+async fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(mut visit: Visit, stream: S, h2: Option<bool>) {
+    let worker = visit.worker.clone();
+    let options = &worker.options;
+    let link = Link::new(worker.clock.clone(), options.client_header_timeout, options.client_send_timeout);
+    let mut io = ClientIo::new(stream, link.clone());
+    let h2 = match h2 {
+        Some(h2) => h2,
+        None if !options.http2 => false,
+        None => {
+            let first = std::future::poll_fn(|cx| match io.poll_is_h2(cx) {
+                Poll::Ready(result) => Poll::Ready(result.ok()),
+                Poll::Pending if link.timer.poll_expired(cx) || worker.is_stopping() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let Some(h2) = first.await else { return };
+            h2
+        }
+    };
+    if h2 {
+        io.pass_all();
+        return http2(Rc::new(visit), io, &link).await;
+    }
+    visit.link = Some(link.clone());
+    http1(Rc::new(visit), io, &link).await;
+}
+
+/// The service that hyper calls.
+struct Serve(Rc<Visit>);
+
+impl Service<Request<Incoming>> for Serve {
+    type Response = Response<Reply>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Box::pin(serve(self.0.clone(), request))
+    }
+}
+
+async fn http1<S>(visit: Rc<Visit>, io: ClientIo<S>, link: &Rc<Link>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let worker = &visit.worker;
+    // A client that closes its side while it waits has gone, as with nginx: no half-closed connections.
+    let mut connection = http1::Builder::new()
+        .half_close(false)
+        .title_case_headers(true)
+        .max_buf_size(2 * MAX_HEAD)
+        .serve_connection(io, Serve(visit.clone()));
+    let mut told = false;
+    let ended = std::future::poll_fn(|cx| {
+        if worker.is_stopping() && !told {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        let expired = link.timer.poll_expired(cx) && link.waiting() != Waiting::Upstream;
+        if expired || worker.is_forced() { Poll::Ready(None) } else { Poll::Pending }
+    });
+    let Some(result) = ended.await else { return };
+    if let Err(error) = &result {
+        tracing::debug!(client = %visit.client, %error, "a connection ended early");
+    }
+    let parts = connection.into_parts();
+    let upgrade = visit.upgrade.borrow_mut().take();
+    if let Some(upgrade) = upgrade {
+        return switched(&visit, parts.io, parts.read_buf, upgrade).await;
+    }
+    let mid_body = parts.io.is_mid_body();
+    let (mut stream, ..) = parts.io.into_parts();
+    if let Some(refusal) = link.refusal() {
+        let (status, page) = pages::refusal(refusal);
+        tracing::debug!(client = %visit.client, %status, "a request was refused");
+        let _ = tokio::time::timeout(LAST_WORDS, say(&mut stream, &page)).await;
+    } else if mid_body && result.is_ok() {
+        let _ = tokio::time::timeout(LAST_WORDS, linger(&mut stream)).await;
+    }
+}
+
+/// Passes bytes between client and endpoint after 101, until both are done, or the last moment of a stop.
+async fn switched<S>(visit: &Visit, io: ClientIo<S>, read: bytes::Bytes, upgrade: crate::serve::Upgrade)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let worker = &visit.worker;
+    let crate::serve::Upgrade { call, mut open } = upgrade;
+    let (mut client, cleared, inbox) = io.into_parts();
+    let (mut endpoint, reply) = call.into_upgraded();
+    let early = [read, cleared, inbox].concat().into();
+    let timer = worker.clock.timer();
+    let idle = worker.options.proxy_read_timeout.max(worker.options.proxy_send_timeout);
+    let joined = splice((&mut client, early), (&mut endpoint, reply), &worker.clock, &timer, idle);
+    let mut joined = std::pin::pin!(joined);
+    let passed = std::future::poll_fn(|cx| match joined.as_mut().poll(cx) {
+        Poll::Pending if worker.is_forced() => Poll::Ready(None),
+        other => other.map(Some),
+    });
+    let passed = passed.await.unwrap_or_default();
+    open.sent = passed.to_client;
+    if let Some(one) = open.tries.last_mut() {
+        one.received = passed.to_client;
+        one.ended = Some(one.started.elapsed());
+    }
+}
+
+async fn http2<S>(visit: Rc<Visit>, io: ClientIo<S>, link: &Rc<Link>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let worker = &visit.worker;
+    let options = &worker.options;
+    let connection = http2::Builder::new(Local)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.http2_max_concurrent_streams)
+        .max_header_list_size(MAX_HEAD as u32)
+        // A peer that has gone without a word would keep its streams for ever.
+        .keep_alive_interval(options.client_send_timeout)
+        .serve_connection(io, Streams(visit.clone()));
+    let mut connection = std::pin::pin!(connection);
+    let (mut told, mut idle) = (false, false);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            if let Err(error) = result {
+                tracing::debug!(client = %visit.client, %error, "a connection ended early");
+            }
+            return Poll::Ready(());
+        }
+        if visit.streams.get() == 0 && !idle {
+            worker.clock.arm(&link.timer, options.keep_alive);
+        } else if visit.streams.get() != 0 && idle {
+            link.timer.disarm();
+        }
+        idle = visit.streams.get() == 0;
+        let expired = link.timer.poll_expired(cx);
+        if worker.is_forced() || expired && told {
+            return Poll::Ready(());
+        }
+        let worn = visit.requests.get() >= options.keep_alive_requests;
+        if !told && (expired || worn || worker.is_stopping()) {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+            worker.clock.arm(&link.timer, LAST_WORDS);
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The service of an HTTP/2 connection: counts the streams that wait for their response's head.
+struct Streams(Rc<Visit>);
+
+impl Service<Request<Incoming>> for Streams {
+    type Response = Response<Reply>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Box::pin(serve(self.0.clone(), request))
+    }
+}
+
+/// Runs HTTP/2's streams on this thread.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// Says the last words and waits until the client has had a chance to read them.
+async fn say<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, words: &[u8]) {
+    if stream.write_all(words).await.is_ok() {
+        let _ = stream.shutdown().await;
+        linger(stream).await;
+    }
+}
+
+/// Reads what the client still sends: closing on unread bytes would reset the connection and take the answer with it.
+async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
+    let mut sink = [0; 4096];
+    let mut left = LINGER;
+    while let Ok(length) = stream.read(&mut sink).await {
+        left = left.saturating_sub(length);
+        if length == 0 || left == 0 {
+            return;
+        }
+    }
+}

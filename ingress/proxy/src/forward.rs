@@ -1,0 +1,364 @@
+//! The head of the request that goes to an endpoint (reference §3.10).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{COOKIE, HOST};
+use http::{HeaderMap, Method};
+
+use crate::client::head::{Head, TOKEN};
+
+/// How the body is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyLength {
+    /// There is none.
+    None,
+    Known(u64),
+    Chunked,
+}
+
+/// What the head is made of besides the client's headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forward<'a> {
+    pub(crate) method: &'a Method,
+    /// Path and query, as the client sent them or as a filter rewrote them.
+    pub(crate) target: &'a [u8],
+    /// `Host`.
+    pub(crate) host: &'a [u8],
+    /// The client's host and port, for `X-Forwarded-Host`.
+    pub(crate) authority: &'a [u8],
+    /// `X-Request-ID`.
+    pub(crate) request_id: &'a [u8],
+    /// The client's address as text.
+    pub(crate) client: &'a str,
+    pub(crate) port: u16,
+    pub(crate) scheme: &'static str,
+    pub(crate) body: BodyLength,
+    /// The client asks to switch protocols (RFC 9110 §7.8).
+    pub(crate) upgrade: Option<&'a [u8]>,
+}
+
+/// Where the client's own headers come from.
+pub(crate) enum Client<'a> {
+    /// As they came over the wire: order, case and doubles are kept.
+    Raw(&'a Head),
+    /// As parsed, for HTTP/2.
+    Map,
+}
+
+impl Forward<'_> {
+    /// Writes the head. Hot: no allocation once the buffer has grown.
+    ///
+    /// Headers whose value would be empty are left out, as nginx does.
+    ///
+    /// `given` are the client's headers as parsed, `set` those that filters want instead or besides; one without a
+    /// value takes the client's away.
+    pub(crate) fn write(&self, client: &Client<'_>, given: &HeaderMap, set: &HeaderMap, out: &mut BytesMut) {
+        out.reserve(1024);
+        put(out, &[self.method.as_str().as_bytes(), b" ", self.target, b" HTTP/1.1\r\nHost: ", self.host]);
+        if let Some(protocol) = self.upgrade {
+            put(out, &[b"\r\nUpgrade: ", protocol, b"\r\nConnection: upgrade"]);
+        }
+        put(out, &[b"\r\nX-Request-ID: ", self.request_id]);
+        put(out, &[b"\r\nX-Real-IP: ", self.client.as_bytes()]);
+        put(out, &[b"\r\nX-Forwarded-For: ", self.client.as_bytes()]);
+        put(out, &[b"\r\nX-Forwarded-Host: ", self.authority, b"\r\nX-Forwarded-Port: "]);
+        number(out, self.port.into());
+        let scheme = self.scheme.as_bytes();
+        put(
+            out,
+            &[
+                b"\r\nX-Forwarded-Proto: ",
+                scheme,
+                b"\r\nX-Forwarded-Scheme: ",
+                scheme,
+                b"\r\nX-Scheme: ",
+                scheme,
+            ],
+        );
+        for (name, line) in [
+            ("x-forwarded-for", &b"\r\nX-Original-Forwarded-For: "[..]),
+            ("x-forwarded-host", b"\r\nX-Original-Forwarded-Host: "),
+        ] {
+            if let Some(value) = given.get(name).filter(|value| !value.is_empty()) {
+                put(out, &[line, value.as_bytes()]);
+            }
+        }
+        match self.body {
+            BodyLength::None => {}
+            BodyLength::Known(length) => {
+                put(out, &[b"\r\nContent-Length: "]);
+                number(out, length);
+            }
+            BodyLength::Chunked => put(out, &[b"\r\nTransfer-Encoding: chunked"]),
+        }
+        out.put_slice(b"\r\n");
+        let named = Named::of(given);
+        let goes = |name: &[u8]| passes(name) && !named.has(name) && (set.is_empty() || !has(set, name));
+        match client {
+            Client::Raw(head) => {
+                for (name, line) in head.lines() {
+                    if goes(name) {
+                        out.put_slice(line);
+                    }
+                }
+            }
+            Client::Map => {
+                for (name, value) in given.iter().filter(|(name, _)| **name != COOKIE) {
+                    let name = name.as_str().as_bytes();
+                    if goes(name) {
+                        put(out, &[name, b": ", value.as_bytes(), b"\r\n"]);
+                    }
+                }
+                cookies(given, out);
+            }
+        }
+        for (name, value) in set.iter().filter(|(name, value)| **name != HOST && !value.is_empty()) {
+            put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        }
+        if wants_trailers(given) {
+            out.put_slice(b"TE: trailers\r\n");
+        }
+        out.put_slice(b"\r\n");
+    }
+}
+
+fn has(headers: &HeaderMap, name: &[u8]) -> bool {
+    http::HeaderName::from_bytes(name).is_ok_and(|name| headers.contains_key(name))
+}
+
+/// HTTP/2 may split cookies over several headers; HTTP/1.1 wants one (RFC 9113 §8.2.3).
+fn cookies(headers: &HeaderMap, out: &mut BytesMut) {
+    for (at, value) in headers.get_all(COOKIE).iter().enumerate() {
+        put(out, &[if at == 0 { b"cookie: " } else { b"; " }, value.as_bytes()]);
+    }
+    if headers.contains_key(COOKIE) {
+        out.put_slice(b"\r\n");
+    }
+}
+
+/// gRPC's clients insist on it; everything else that `TE` may say concerns this hop only.
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get(http::header::TE).is_some_and(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// The headers that `Connection` names (RFC 9110 §7.6.1). Almost always none.
+struct Named<'a>(Option<&'a HeaderMap>);
+
+impl<'a> Named<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let plain = |value: &[u8]| {
+            value.eq_ignore_ascii_case(b"keep-alive")
+                || value.eq_ignore_ascii_case(b"close")
+                || value.is_empty()
+        };
+        let named = headers.get_all(http::header::CONNECTION).iter().any(|value| !plain(value.as_bytes()));
+        Self(named.then_some(headers))
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        let Some(headers) = self.0 else { return false };
+        let values = headers.get_all(http::header::CONNECTION);
+        let mut tokens = values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name))
+    }
+}
+
+/// Whether a client's header goes on as it is: not if it concerns this hop only, is one that the proxy writes itself,
+/// or has a name that nginx drops (underscores, marks other than hyphens).
+fn passes(name: &[u8]) -> bool {
+    if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
+        return false;
+    }
+    let own: &[&[u8]] = match name.len() {
+        2 => &[b"te"],
+        4 => &[b"host"],
+        5 => &[b"proxy"],
+        6 => &[b"expect"],
+        7 => &[b"upgrade"],
+        8 => &[b"x-scheme"],
+        9 => &[b"x-real-ip"],
+        10 => &[b"connection", b"keep-alive"],
+        12 => &[b"x-request-id"],
+        14 => &[b"content-length"],
+        15 => &[b"x-forwarded-for"],
+        16 => &[b"x-forwarded-host", b"x-forwarded-port", b"proxy-connection"],
+        17 => &[b"transfer-encoding", b"x-forwarded-proto"],
+        18 => &[b"x-forwarded-scheme"],
+        24 => &[b"x-original-forwarded-for"],
+        25 => &[b"x-original-forwarded-host"],
+        _ => return true,
+    };
+    !own.iter().any(|own| name.eq_ignore_ascii_case(own))
+}
+
+fn put(out: &mut BytesMut, parts: &[&[u8]]) {
+    for part in parts {
+        out.put_slice(part);
+    }
+}
+
+fn number(out: &mut BytesMut, number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.put_slice(&digits[at..]);
+}
+
+/// The protocol a client asks to switch to, if it may. h2c is left out: RFC 9113 dropped it, and an endpoint that
+/// takes it would get requests that no rule has seen.
+pub(crate) fn upgrade(headers: &HeaderMap) -> Option<&[u8]> {
+    let protocol = headers.get(http::header::UPGRADE)?.as_bytes();
+    let mut names = protocol.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    (!protocol.is_empty() && !names.any(|name| name.to_ascii_lowercase().starts_with(b"h2")))
+        .then_some(protocol)
+}
+
+impl Head {
+    /// Names and whole lines of the headers, each line with its end.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.bytes[self.line().len() + 2..];
+        std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\n', rest)? + 1;
+            let (line, after) = rest.split_at(end);
+            let name = line.iter().position(|byte| !TOKEN[*byte as usize])?;
+            rest = after;
+            (name > 0).then(|| (&line[..name], line))
+        })
+    }
+}
+
+/// A buffer for heads that goes round: what one request wrote is free again when it was sent.
+pub(crate) fn take(buffer: &mut BytesMut) -> Bytes {
+    buffer.split().freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        Head::check(text.replace('\n', "\r\n").into()).unwrap()
+    }
+
+    fn map(head: &Head) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, line) in head.lines() {
+            let value = line[name.len() + 1..].trim_ascii();
+            map.append(
+                http::HeaderName::from_bytes(name).unwrap(),
+                http::HeaderValue::from_bytes(value).unwrap(),
+            );
+        }
+        map
+    }
+
+    fn forward(head: &Head, raw: bool, set: &HeaderMap) -> String {
+        let headers = map(head);
+        let forward = Forward {
+            method: &Method::POST,
+            target: &head.target(),
+            host: b"shop.example:8080",
+            authority: b"shop.example:8080",
+            request_id: b"0123456789abcdef0123456789abcdef",
+            client: "192.0.2.7",
+            port: 443,
+            scheme: "https",
+            body: BodyLength::Known(12),
+            upgrade: upgrade(&headers),
+        };
+        let mut out = BytesMut::new();
+        let client = if raw { Client::Raw(head) } else { Client::Map };
+        forward.write(&client, &headers, set, &mut out);
+        String::from_utf8(take(&mut out).to_vec()).unwrap().replace("\r\n", "\n")
+    }
+
+    const REQUEST: &str = "\
+POST /a%2fb?c=<d> HTTP/1.1
+Host: shop.example:8080
+Connection: keep-alive, X-Hop
+X-Hop: 1
+Keep-Alive: 5
+User-Agent: curl/8
+X-Forwarded-For: 10.0.0.1, 10.0.0.2
+X-Forwarded-Host: evil.example
+X-Forwarded-Proto: http
+X-Real-IP: 10.0.0.1
+X-Request-ID: mine
+Proxy: http://evil
+Expect: 100-continue
+TE: trailers, deflate
+my_header: 1
+X-Odd!: 1
+Accept: a
+aCCept: b
+Content-Length: 12
+
+";
+
+    #[test]
+    fn headers_to_the_endpoint_are_those_of_ingress_nginx() {
+        let own = "\
+POST /a%2fb?c=<d> HTTP/1.1
+Host: shop.example:8080
+X-Request-ID: 0123456789abcdef0123456789abcdef
+X-Real-IP: 192.0.2.7
+X-Forwarded-For: 192.0.2.7
+X-Forwarded-Host: shop.example:8080
+X-Forwarded-Port: 443
+X-Forwarded-Proto: https
+X-Forwarded-Scheme: https
+X-Scheme: https
+X-Original-Forwarded-For: 10.0.0.1, 10.0.0.2
+X-Original-Forwarded-Host: evil.example
+Content-Length: 12
+";
+        let raw = forward(&head(REQUEST), true, &HeaderMap::new());
+        assert_eq!(raw, format!("{own}User-Agent: curl/8\nAccept: a\naCCept: b\nTE: trailers\n\n"));
+        let parsed = forward(&head(REQUEST), false, &HeaderMap::new());
+        assert_eq!(parsed, format!("{own}user-agent: curl/8\naccept: a\naccept: b\nTE: trailers\n\n"));
+    }
+
+    #[test]
+    fn upgrades_pass_and_h2c_does_not() {
+        let upgraded =
+            "GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Key: k\n\n";
+        let text = forward(&head(upgraded), true, &HeaderMap::new());
+        assert!(text.contains("\nUpgrade: websocket\nConnection: upgrade\n"), "{text}");
+        assert!(text.contains("\nSec-WebSocket-Key: k\n"), "{text}");
+        for protocol in ["h2c", "H2C", "websocket, h2c"] {
+            let text = forward(&head(&upgraded.replace("websocket", protocol)), true, &HeaderMap::new());
+            assert!(!text.to_lowercase().contains("upgrade"), "{protocol}: {text}");
+        }
+    }
+
+    #[test]
+    fn filters_set_and_take_away_headers() {
+        let mut set = HeaderMap::new();
+        set.insert("accept", http::HeaderValue::from_static("c"));
+        set.insert("user-agent", http::HeaderValue::from_static(""));
+        set.insert("x-forwarded-prefix", http::HeaderValue::from_static("/p"));
+        for raw in [true, false] {
+            let text = forward(&head(REQUEST), raw, &set);
+            assert!(text.ends_with("12\naccept: c\nx-forwarded-prefix: /p\nTE: trailers\n\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn cookies_that_http2_split_are_joined() {
+        let text =
+            forward(&head("GET / HTTP/1.1\nHost: a\nCookie: a=1\nCookie: b=2\n\n"), false, &HeaderMap::new());
+        assert!(text.contains("\ncookie: a=1; b=2\n"), "{text}");
+    }
+}

@@ -1,0 +1,99 @@
+//! What the command line and later the ConfigMap decide about serving; the defaults are ingress-nginx's.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::upstream::idle::KeepAlive;
+
+/// Options of the proxy, named as ingress-nginx's flags and ConfigMap keys (reference §2).
+#[derive(Clone, Debug)]
+pub struct ProxyOptions {
+    /// Addresses for HTTP: `--http-port` on every `bind-address`. Port 0 lets the system choose.
+    pub http: Vec<SocketAddr>,
+    /// Addresses for HTTPS: `--https-port`.
+    pub https: Vec<SocketAddr>,
+    /// `worker-processes`: threads that serve.
+    pub workers: usize,
+    /// `--health-check-path`, answered on hosts that no Ingress names.
+    pub health_check_path: String,
+    /// `use-http2`: HTTP/2 by ALPN and, on the HTTP port, with prior knowledge.
+    pub http2: bool,
+    /// `http2-max-concurrent-streams`.
+    pub http2_max_concurrent_streams: u32,
+    /// `keep-alive`: how long a client's connection may be idle.
+    pub keep_alive: Duration,
+    /// `keep-alive-requests`: how many requests it may carry.
+    pub keep_alive_requests: u32,
+    /// `client-header-timeout`: how long a request's head may take.
+    pub client_header_timeout: Duration,
+    /// `client-body-timeout`: how long there may be nothing between two pieces of a request's body.
+    pub client_body_timeout: Duration,
+    /// nginx's `send_timeout`: how long a client may take nothing of its response.
+    pub client_send_timeout: Duration,
+    /// `proxy-connect-timeout`.
+    pub proxy_connect_timeout: Duration,
+    /// `proxy-send-timeout`.
+    pub proxy_send_timeout: Duration,
+    /// `proxy-read-timeout`.
+    pub proxy_read_timeout: Duration,
+    /// `proxy-next-upstream-tries`: how many endpoints are asked at most; 0 for no limit.
+    pub proxy_next_upstream_tries: u32,
+    /// `proxy-body-size` in bytes; 0 for no limit.
+    pub proxy_body_size: u64,
+    /// Connections to endpoints: `upstream-keepalive-*`.
+    pub upstream_keep_alive: KeepAlive,
+    /// `ssl-session-cache`.
+    pub ssl_session_cache: bool,
+    /// Name servers for ExternalName Services; none for those of `/etc/resolv.conf`.
+    pub name_servers: Vec<SocketAddr>,
+    /// `worker-shutdown-timeout`: how long what is open may go on after the word to stop.
+    pub worker_shutdown_timeout: Duration,
+    /// The constant labels `controller_class`, `controller_namespace` and `controller_pod` of every metric.
+    pub controller: Controller,
+}
+
+/// Who this controller is, for the labels of its metrics.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    /// `--controller-class`.
+    pub class: String,
+    /// `POD_NAMESPACE`.
+    pub namespace: String,
+    /// `POD_NAME`.
+    pub pod: String,
+}
+
+impl Default for ProxyOptions {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            http: vec![SocketAddr::from(([0, 0, 0, 0], 80)), SocketAddr::from(([0_u16; 8], 80))],
+            https: vec![SocketAddr::from(([0, 0, 0, 0], 443)), SocketAddr::from(([0_u16; 8], 443))],
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            health_check_path: "/healthz".to_owned(),
+            http2: true,
+            http2_max_concurrent_streams: 128,
+            keep_alive: Duration::from_secs(75),
+            keep_alive_requests: 1000,
+            client_header_timeout: minute,
+            client_body_timeout: minute,
+            client_send_timeout: minute,
+            proxy_connect_timeout: Duration::from_secs(5),
+            proxy_send_timeout: minute,
+            proxy_read_timeout: minute,
+            proxy_next_upstream_tries: 3,
+            proxy_body_size: 1 << 20,
+            upstream_keep_alive: KeepAlive::default(),
+            ssl_session_cache: true,
+            name_servers: Vec::new(),
+            worker_shutdown_timeout: Duration::from_secs(240),
+            controller: Controller::default(),
+        }
+    }
+}
+
+impl Default for Controller {
+    fn default() -> Self {
+        Self { class: "k8s.io/ingress-nginx".to_owned(), namespace: String::new(), pod: String::new() }
+    }
+}

@@ -1,0 +1,120 @@
+//! Pages that the proxy makes itself; they look like nginx's, because tests and people look for these texts.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use crate::client::head::Refusal;
+
+/// Codes that nginx logs for requests that got no answer.
+pub(crate) const CLIENT_CLOSED: u16 = 499;
+
+/// The body of the page of a status.
+pub(crate) fn body(status: StatusCode) -> Bytes {
+    page(&title(status))
+}
+
+/// Sets what every page has.
+pub(crate) fn describe(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+}
+
+/// A whole response to a head that was refused; the connection closes after it.
+pub(crate) fn refusal(refusal: Refusal) -> (StatusCode, Vec<u8>) {
+    let (status, title) = match refusal {
+        Refusal::Malformed => (StatusCode::BAD_REQUEST, "400 Bad Request"),
+        Refusal::HeaderTooLarge => (StatusCode::BAD_REQUEST, "400 Request Header Or Cookie Too Large"),
+        Refusal::PlainHttp => (StatusCode::BAD_REQUEST, "400 The plain HTTP request was sent to HTTPS port"),
+        Refusal::UriTooLong => (StatusCode::URI_TOO_LONG, "414 Request-URI Too Large"),
+        Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "405 Not Allowed"),
+        Refusal::Coding => (StatusCode::NOT_IMPLEMENTED, "501 Not Implemented"),
+        Refusal::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "505 HTTP Version Not Supported"),
+    };
+    let body = page(title);
+    let line = status.canonical_reason().unwrap_or_default();
+    let mut response = format!(
+        "HTTP/1.1 {} {line}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        status.as_u16(),
+        body.len()
+    )
+    .into_bytes();
+    response.extend_from_slice(&body);
+    (status, response)
+}
+
+fn page(title: &str) -> Bytes {
+    // nginx shows a second line in bold only for some of its own codes.
+    let note = match title {
+        "400 Request Header Or Cookie Too Large" => "<center>Request Header Or Cookie Too Large</center>\r\n",
+        "400 The plain HTTP request was sent to HTTPS port" => {
+            "<center>The plain HTTP request was sent to HTTPS port</center>\r\n"
+        }
+        _ => "",
+    };
+    let heading = if note.is_empty() { title } else { "400 Bad Request" };
+    format!(
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{heading}</h1></center>\r\n{note}\
+         <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    )
+    .into()
+}
+
+/// nginx's words for a status, where they are not the standard's.
+fn title(status: StatusCode) -> Cow<'static, str> {
+    Cow::Borrowed(match status.as_u16() {
+        300 => "300 Multiple Choices",
+        301 => "301 Moved Permanently",
+        302 => "302 Found",
+        303 => "303 See Other",
+        304 => "304 Not Modified",
+        305 => "305 Use Proxy",
+        306 => "306 Switch Proxy",
+        307 => "307 Temporary Redirect",
+        308 => "308 Permanent Redirect",
+        400 => "400 Bad Request",
+        401 => "401 Authorization Required",
+        403 => "403 Forbidden",
+        404 => "404 Not Found",
+        405 => "405 Not Allowed",
+        408 => "408 Request Time-out",
+        413 => "413 Request Entity Too Large",
+        429 => "429 Too Many Requests",
+        502 => "502 Bad Gateway",
+        503 => "503 Service Temporarily Unavailable",
+        504 => "504 Gateway Time-out",
+        500 => "500 Internal Server Error",
+        code => return format!("{code} {}", status.canonical_reason().unwrap_or("Unknown")).into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_look_like_nginx() {
+        assert_eq!(
+            body(StatusCode::NOT_FOUND),
+            "<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n<center><h1>404 Not Found</h1></center>\r\n\
+             <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+        );
+        let (status, response) = refusal(Refusal::HeaderTooLarge);
+        assert_eq!(status, 400);
+        let response = String::from_utf8(response).unwrap();
+        assert!(
+            response.starts_with("HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: ")
+        );
+        assert!(response.contains("<title>400 Request Header Or Cookie Too Large</title>"));
+        assert!(response.contains("<h1>400 Bad Request</h1>"));
+    }
+
+    #[test]
+    fn every_status_that_the_proxy_answers_has_its_title() {
+        for code in (300..=308).chain([400, 401, 403, 404, 405, 408, 413, 429, 500, 502, 503, 504]) {
+            let status = StatusCode::from_u16(code).unwrap();
+            assert!(title(status).starts_with(&code.to_string()), "{code}");
+        }
+    }
+}

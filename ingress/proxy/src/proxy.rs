@@ -1,0 +1,228 @@
+//! The running proxy: listeners, workers, and the stop.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use net::{BindError, Drain, Drained, TlsError};
+use rustls::ServerConfig;
+use telemetry::metrics::Registry;
+use telemetry::{Lines, Seat};
+
+use crate::connection::{Door, connection};
+use crate::metrics::Metrics;
+use crate::options::ProxyOptions;
+use crate::worker::{Views, Worker};
+
+/// Why the proxy cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    Bind(BindError),
+    /// TLS cannot be set up.
+    Tls(TlsError),
+    /// A worker thread cannot be started.
+    Thread(io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Where the proxy tells what it does.
+#[derive(Clone)]
+pub struct Telling {
+    /// Its metrics.
+    pub registry: Registry,
+    /// The access log; none for `disable-access-log`.
+    pub access: Option<Lines>,
+}
+
+/// A proxy that serves.
+pub struct Proxy {
+    http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
+    drain: Drain,
+    healthy: Arc<AtomicBool>,
+    shutdown_timeout: Duration,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// What one worker accepts.
+struct Doors(Vec<(TcpListener, Door)>);
+
+impl Proxy {
+    /// Opens the listeners and starts the workers; from then on requests are answered from the views. Nothing is
+    /// left running when it fails.
+    pub fn start(options: ProxyOptions, views: Views, telling: &Telling) -> Result<Self, StartError> {
+        let options = Arc::new(options);
+        let count = options.workers.max(1);
+        let config = tls_config(&options, &views).map_err(StartError::Tls)?;
+        let mut doors: Vec<Doors> = (0..count).map(|_| Doors(Vec::new())).collect();
+        let http = listen(&options.http, None, &mut doors)?;
+        let https = listen(&options.https, Some(&config), &mut doors)?;
+        let metrics = Metrics::new(&telling.registry, options.controller.clone());
+        let mut proxy = Self {
+            http,
+            https,
+            drain: Drain::new(),
+            healthy: Arc::new(AtomicBool::new(true)),
+            shutdown_timeout: options.worker_shutdown_timeout,
+            workers: Vec::new(),
+        };
+        for (number, doors) in doors.into_iter().enumerate() {
+            let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
+            let (lines, drain) = (telling.access.clone(), proxy.drain.clone());
+            let run = move || {
+                let _seat = Seat::take();
+                work(doors, || Worker::new(number as u32, options, views, metrics, lines, drain));
+            };
+            let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(run);
+            match thread {
+                Ok(thread) => proxy.workers.push(thread),
+                Err(error) => {
+                    proxy.drain.stop();
+                    return Err(StartError::Thread(error));
+                }
+            }
+        }
+        Ok(proxy)
+    }
+
+    /// The addresses that HTTP is served on, with the ports that the system has chosen.
+    pub fn http(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// The addresses that HTTPS is served on.
+    pub fn https(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
+    /// True until the stop begins: what `/healthz` of the admin page answers (200, then 500).
+    pub fn health(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let healthy = self.healthy.clone();
+        move || healthy.load(SeqCst)
+    }
+
+    /// Stops as ingress-nginx does (reference §3.18): unhealthy at once; after `grace`
+    /// (`--shutdown-grace-period`) nothing new is accepted, idle connections close, requests in flight and changed
+    /// protocols go on for `worker-shutdown-timeout` at most.
+    pub async fn stop(self, grace: Duration) -> Drained {
+        self.healthy.store(false, SeqCst);
+        tokio::time::sleep(grace).await;
+        let drained = self.drain.finish(self.shutdown_timeout).await;
+        let workers = self.workers;
+        let joined = tokio::task::spawn_blocking(move || {
+            workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok())
+        });
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a worker thread has panicked");
+        }
+        drained
+    }
+}
+
+fn listen(
+    addresses: &[SocketAddr],
+    tls: Option<&Arc<ServerConfig>>,
+    doors: &mut [Doors],
+) -> Result<Vec<SocketAddr>, StartError> {
+    let mut bound = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listeners = net::listen::listen(*address, doors.len()).map_err(StartError::Bind)?;
+        for (at, (listener, doors)) in listeners.into_iter().zip(&mut *doors).enumerate() {
+            let fail = |cause| StartError::Bind(BindError { address: *address, cause });
+            let exact = listener.local_addr().map_err(fail)?;
+            if at == 0 {
+                bound.push(exact);
+            }
+            let port = if tls.is_some() { 443 } else { exact.port() };
+            doors.0.push((listener, Door { tls: tls.cloned(), port }));
+        }
+    }
+    Ok(bound)
+}
+
+fn tls_config(options: &ProxyOptions, views: &Views) -> Result<Arc<ServerConfig>, TlsError> {
+    let own = net::certificate::self_made(std::time::SystemTime::now())?;
+    let alpn: &[&[u8]] = if options.http2 { &[net::tls::H2, net::tls::HTTP1] } else { &[net::tls::HTTP1] };
+    let tls = net::tls::TlsOptions {
+        alpn: alpn.iter().map(|name| name.to_vec()).collect(),
+        session_cache: options.ssl_session_cache,
+    };
+    let certs = views.certs.clone();
+    net::tls::server_config(&tls, move |name| {
+        Some(certs.load().find(name).cloned().unwrap_or_else(|| own.clone()))
+    })
+}
+
+/// A worker's thread from start to end.
+fn work(doors: Doors, worker: impl FnOnce() -> Rc<Worker>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!(%error, "a worker cannot start"),
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let worker = worker();
+        let clock = tokio::task::spawn_local({
+            let worker = worker.clone();
+            async move { worker.clock.run(|| worker.tick()).await }
+        });
+        let accepting: Vec<_> = doors
+            .0
+            .into_iter()
+            .map(|(listener, door)| tokio::task::spawn_local(accept(worker.clone(), listener, door)))
+            .collect();
+        worker.drain.stopping().await;
+        for task in accepting {
+            // It ends by itself at the word to stop.
+            let _ = task.await;
+        }
+        worker.stop();
+        tokio::select! {
+            () = worker.drain.forced() => worker.force(),
+            () = worker.drain.closed() => {}
+        }
+        // Those who were told to close now need a turn to do it.
+        let _ = tokio::time::timeout(Duration::from_secs(1), worker.drain.closed()).await;
+        clock.abort();
+    });
+}
+
+async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a listener cannot be used"),
+    };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = worker.drain.stopping() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                worker.connections.accepted.inc();
+                tokio::task::spawn_local(connection(worker.clone(), stream, peer, door.clone()));
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: trying again at once would only burn the processor.
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

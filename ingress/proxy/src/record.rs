@@ -1,0 +1,244 @@
+//! What is known of a request when it is over: its line in the access log and its counts.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
+use http::{HeaderMap, Method, StatusCode};
+use ingress_routes::{Exchange, Route, Target};
+use smallvec::SmallVec;
+
+use crate::metrics::{Of, Sample};
+use crate::text;
+
+/// What the log calls requests that no rule covers.
+const DEFAULT_UPSTREAM: &str = "upstream-default-backend";
+
+/// One endpoint that was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Try {
+    /// Its address.
+    pub(crate) name: Rc<str>,
+    pub(crate) started: Instant,
+    pub(crate) connected: Option<Duration>,
+    pub(crate) header: Option<Duration>,
+    pub(crate) ended: Option<Duration>,
+    pub(crate) received: u64,
+    pub(crate) status: StatusCode,
+}
+
+/// A request from its head to its last byte.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) started: Instant,
+    pub(crate) client: Rc<str>,
+    /// `GET / HTTP/1.1`, as the client wrote it.
+    pub(crate) line: Bytes,
+    pub(crate) head_bytes: u64,
+    pub(crate) body_bytes: u64,
+    /// None where the head was not understood.
+    pub(crate) exchange: Option<Exchange>,
+    pub(crate) route: Option<Arc<Route>>,
+    /// The number of the canary that was chosen.
+    pub(crate) canary: Option<usize>,
+    pub(crate) tries: SmallVec<[Try; 1]>,
+    pub(crate) request_id: RequestId,
+    /// nginx logs codes of its own, such as 499, which no client sees.
+    pub(crate) status: u16,
+    pub(crate) sent: u64,
+    /// The catch-all's health page is neither logged nor counted.
+    pub(crate) silent: bool,
+}
+
+/// `X-Request-ID`: the client's, or 32 hex digits.
+#[derive(Clone, Debug)]
+pub(crate) enum RequestId {
+    Own([u8; 32]),
+    Client(http::HeaderValue),
+}
+
+impl RequestId {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(digits) => digits,
+            Self::Client(value) => value.as_bytes(),
+        }
+    }
+
+    /// The client's, if it sent one that is not empty.
+    pub(crate) fn of(headers: &HeaderMap, random: impl FnOnce() -> u128) -> Self {
+        if let Some(value) = headers.get("x-request-id").filter(|value| !value.is_empty()) {
+            return Self::Client(value.clone());
+        }
+        let mut digits = [0; 32];
+        let number = random();
+        for (at, digit) in digits.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
+        }
+        Self::Own(digits)
+    }
+}
+
+impl Record {
+    fn canary_target(&self) -> Option<&Target> {
+        let upstream = self.route.as_ref()?.upstream.as_ref()?;
+        Some(&upstream.canaries.get(self.canary?)?.target)
+    }
+
+    fn header(&self, name: http::HeaderName) -> Option<&[u8]> {
+        Some(self.exchange.as_ref()?.request.headers.get(name)?.as_bytes())
+    }
+
+    /// ingress-nginx's default line (reference §3.18). Hot: no allocation but for Basic authorization.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, local_time: impl FnOnce(&mut Vec<u8>), elapsed: Duration) {
+        let put = |out: &mut Vec<u8>, text: Option<&[u8]>| match text {
+            Some(text) if !text.is_empty() => text::escaped(out, text),
+            _ => out.push(b'-'),
+        };
+        out.extend_from_slice(self.client.as_bytes());
+        out.extend_from_slice(b" - ");
+        put(out, self.header(AUTHORIZATION).and_then(text::basic_user).as_deref());
+        out.extend_from_slice(b" [");
+        local_time(out);
+        out.extend_from_slice(b"] \"");
+        text::escaped(out, &self.line);
+        out.extend_from_slice(b"\" ");
+        text::number(out, self.status.into());
+        out.push(b' ');
+        text::number(out, self.sent);
+        out.extend_from_slice(b" \"");
+        put(out, self.header(REFERER));
+        out.extend_from_slice(b"\" \"");
+        put(out, self.header(USER_AGENT));
+        out.extend_from_slice(b"\" ");
+        text::number(out, self.head_bytes + self.body_bytes);
+        out.push(b' ');
+        text::seconds(out, elapsed);
+        out.extend_from_slice(b" [");
+        let name = self.route.as_ref().map_or(DEFAULT_UPSTREAM, |route| route.upstream_name());
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"] [");
+        out.extend_from_slice(self.canary_target().map_or("", |target| &target.name).as_bytes());
+        out.extend_from_slice(b"] ");
+        self.each(out, |out, one| out.extend_from_slice(one.name.as_bytes()));
+        self.each(out, |out, one| text::number(out, one.received));
+        self.each(out, |out, one| text::seconds(out, one.ended.unwrap_or_default()));
+        self.each(out, |out, one| text::number(out, one.status.as_u16().into()));
+        text::escaped(out, self.request_id.as_bytes());
+    }
+
+    /// One value for each endpoint that was asked, and a space.
+    fn each(&self, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, &Try)) {
+        for (at, one) in self.tries.iter().enumerate() {
+            if at > 0 {
+                out.extend_from_slice(b", ");
+            }
+            write(out, one);
+        }
+        out.extend_from_slice(if self.tries.is_empty() { b"- " } else { b" " });
+    }
+
+    /// What the counters want of it.
+    pub(crate) fn sample(&self, elapsed: Duration) -> Sample {
+        let last = self.tries.last();
+        Sample {
+            request: elapsed,
+            response: last.and_then(|one| one.ended),
+            header: last.and_then(|one| one.header),
+            connect: last.and_then(|one| one.connected),
+            request_bytes: self.head_bytes + self.body_bytes,
+            response_bytes: self.sent,
+        }
+    }
+
+    /// Whose request it was, if a rule covers it.
+    pub(crate) fn of(&self) -> Option<Of<'_>> {
+        let route = self.route.as_ref()?;
+        let method: &Method = &self.exchange.as_ref()?.request.method;
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Some(Of { route, canary: self.canary_target(), status, method })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use ingress_routes::Scheme;
+
+    use super::*;
+
+    fn record(headers: &[(&str, &[u8])]) -> Record {
+        let mut request = http::Request::builder().uri("/a?b").header("host", "shop.example");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        let exchange = Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), Scheme::Http).unwrap();
+        Record {
+            started: Instant::now(),
+            client: "192.0.2.7".into(),
+            line: Bytes::from_static(b"GET /a?b HTTP/1.1"),
+            head_bytes: 70,
+            body_bytes: 12,
+            exchange: Some(exchange),
+            route: None,
+            canary: None,
+            tries: SmallVec::new(),
+            request_id: RequestId::of(&HeaderMap::new(), || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
+            status: 404,
+            sent: 146,
+            silent: false,
+        }
+    }
+
+    fn line(record: &Record) -> String {
+        let mut out = Vec::new();
+        let time = |out: &mut Vec<u8>| out.extend_from_slice(b"21/Nov/2026:07:44:42 +0000");
+        record.write(&mut out, time, Duration::from_millis(2));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_line_is_ingress_nginx_s_default() {
+        let mut record = record(&[("user-agent", b"curl/8 \"x\"")]);
+        assert_eq!(
+            line(&record),
+            "192.0.2.7 - - [21/Nov/2026:07:44:42 +0000] \"GET /a?b HTTP/1.1\" 404 146 \"-\" \"curl/8 \\x22x\\x22\" 82 0.002 \
+             [upstream-default-backend] [] - - - - 0fedcba9876543210fedcba987654321"
+        );
+        let one = Try {
+            name: "10.0.0.1:80".into(),
+            started: record.started,
+            connected: None,
+            header: None,
+            ended: Some(Duration::from_millis(1)),
+            received: 0,
+            status: StatusCode::BAD_GATEWAY,
+        };
+        let other = Try { name: "10.0.0.2:80".into(), received: 5, status: StatusCode::OK, ..one.clone() };
+        record.tries.extend([one, other]);
+        assert!(
+            line(&record).contains("[] 10.0.0.1:80, 10.0.0.2:80 0, 5 0.001, 0.001 502, 200 "),
+            "{}",
+            line(&record)
+        );
+    }
+
+    #[test]
+    fn user_referer_and_the_client_s_request_id_are_logged() {
+        let headers: &[(&str, &[u8])] = &[
+            ("authorization", b"Basic Zm9vOmJhcg=="),
+            ("referer", b"https://\xe4.example/"),
+            ("x-request-id", b"mine"),
+        ];
+        let mut record = record(headers);
+        record.request_id = RequestId::of(&record.exchange.as_ref().unwrap().request.headers, || 0);
+        let line = line(&record);
+        assert!(line.starts_with("192.0.2.7 - foo ["), "{line}");
+        assert!(line.contains("\"https://\\xE4.example/\" \"-\""), "{line}");
+        assert!(line.ends_with(" mine"), "{line}");
+    }
+}

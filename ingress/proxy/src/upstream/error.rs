@@ -1,0 +1,50 @@
+//! Why a call to an endpoint fails.
+
+use std::io;
+
+/// Whom a call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The endpoint to take what is sent (`proxy-send-timeout`).
+    Send,
+    /// The endpoint to answer (`proxy-read-timeout`).
+    Read,
+    /// The client to send its body (`client-body-timeout`).
+    Body,
+    /// The client to take the response; the connection looks after that.
+    Client,
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// The endpoint closed the connection before it answered, or in the middle of its answer.
+    Closed,
+    /// Sending or receiving failed.
+    Io(io::Error),
+    /// What came is no HTTP response.
+    Invalid(&'static str),
+    /// Nothing came or went for too long.
+    Timeout(Wait),
+    /// The client's body is larger than it may be.
+    TooLarge,
+    /// The client's body broke off or is malformed.
+    Client,
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the endpoint closed the connection early"),
+            Self::Io(error) => write!(f, "{error}"),
+            Self::Invalid(what) => write!(f, "the endpoint sent an invalid response: {what}"),
+            Self::Timeout(Wait::Send) => f.write_str("the endpoint did not take the request in time"),
+            Self::Timeout(Wait::Body) => f.write_str("the client did not send its body in time"),
+            Self::Timeout(_) => f.write_str("the endpoint did not answer in time"),
+            Self::TooLarge => f.write_str("the client's body is too large"),
+            Self::Client => f.write_str("the client's body broke off"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}

@@ -1,0 +1,183 @@
+//! Connections that wait for their next request: per worker, by the address they go to.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::upstream::call::Connection;
+
+/// How connections to endpoints are kept, named as ingress-nginx's ConfigMap names it.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepAlive {
+    /// `upstream-keepalive-connections`: idle ones per worker; 0 keeps none.
+    pub connections: usize,
+    /// `upstream-keepalive-timeout`: how long one may be idle.
+    pub timeout: Duration,
+    /// `upstream-keepalive-time`: how old one may get.
+    pub time: Duration,
+    /// `upstream-keepalive-requests`: how many requests one may serve.
+    pub requests: u32,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self {
+            connections: 320,
+            timeout: Duration::from_secs(60),
+            time: Duration::from_secs(3600),
+            requests: 10_000,
+        }
+    }
+}
+
+/// The idle connections of a worker, the one used last first: what is warm stays warm, the rest ages.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    rules: KeepAlive,
+    by_address: RefCell<HashMap<SocketAddr, Vec<Connection>, foldhash::fast::RandomState>>,
+    count: Cell<usize>,
+}
+
+impl Idle {
+    pub(crate) fn new(rules: KeepAlive) -> Self {
+        Self { rules, by_address: RefCell::default(), count: Cell::new(0) }
+    }
+
+    /// A connection to the address on which nothing has come since. Hot: one look-up, no system call.
+    pub(crate) fn take(&self, address: SocketAddr) -> Option<Connection> {
+        let mut by_address = self.by_address.borrow_mut();
+        let waiting = by_address.get_mut(&address)?;
+        while let Some(connection) = waiting.pop() {
+            self.count.set(self.count.get() - 1);
+            if connection.is_quiet() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for later unless it has served its time. When the worker has too many, the one that has
+    /// been idle longest at the same address goes, or else this one.
+    pub(crate) fn put(&self, mut connection: Connection, now: u64) {
+        let worn =
+            connection.served >= self.rules.requests || now - connection.opened > millis(self.rules.time);
+        if worn || self.rules.connections == 0 {
+            return;
+        }
+        connection.idle_since = now;
+        let mut by_address = self.by_address.borrow_mut();
+        let waiting = by_address.entry(connection.address).or_default();
+        if self.count.get() >= self.rules.connections {
+            if waiting.is_empty() {
+                return;
+            }
+            waiting.remove(0);
+            self.count.set(self.count.get() - 1);
+        }
+        waiting.push(connection);
+        self.count.set(self.count.get() + 1);
+    }
+
+    /// Closes what has been idle too long, was closed from the other side, or goes where no request goes any more.
+    pub(crate) fn sweep(&self, now: u64, mut is_endpoint: impl FnMut(SocketAddr) -> bool) {
+        let mut count = 0;
+        self.by_address.borrow_mut().retain(|address, waiting| {
+            if !is_endpoint(*address) {
+                return false;
+            }
+            waiting.retain(|connection| {
+                let fresh = now.saturating_sub(connection.idle_since) <= millis(self.rules.timeout)
+                    && now.saturating_sub(connection.opened) <= millis(self.rules.time);
+                fresh && connection.is_quiet()
+            });
+            count += waiting.len();
+            !waiting.is_empty()
+        });
+        self.count.set(count);
+    }
+
+    /// Whether one goes to the address.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        self.by_address.borrow().contains_key(&address)
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.count.get()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A connection and its far end.
+    async fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let near = TcpStream::connect(address).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        (Connection::new(near, address, "endpoint".into(), 0), far)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_unless_something_came() {
+        let idle = Idle::new(KeepAlive::default());
+        let (connection, mut far) = pair().await;
+        let address = connection.address;
+        idle.put(connection, 1);
+        let connection = idle.take(address).unwrap();
+        assert!(idle.take(address).is_none());
+        far.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        connection.stream.readable().await.unwrap();
+        idle.put(connection, 2);
+        assert!(idle.take(address).is_none());
+        assert_eq!(idle.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_old_worn_or_too_many_are_closed() {
+        let rules = KeepAlive { connections: 1, requests: 2, ..KeepAlive::default() };
+        let idle = Idle::new(rules);
+        let (mut worn, _far) = pair().await;
+        worn.served = 2;
+        idle.put(worn, 1);
+        assert_eq!(idle.count(), 0, "it has served its requests");
+        let (old, _far) = pair().await;
+        idle.put(old, 3_600_001);
+        assert_eq!(idle.count(), 0, "it has served its time");
+        let ((one, _far1), (two, _far2)) = (pair().await, pair().await);
+        let (first, second) = (one.address, two.address);
+        idle.put(one, 1);
+        idle.put(two, 1);
+        assert!(idle.take(second).is_none(), "there is one already");
+        assert!(idle.take(first).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_sweep_closes_what_is_idle_closed_or_no_endpoint_any_more() {
+        let idle = Idle::new(KeepAlive::default());
+        let ((kept, _far1), (gone, _far2), (closed, far3)) = (pair().await, pair().await, pair().await);
+        let (kept_address, gone_address) = (kept.address, gone.address);
+        drop(far3);
+        closed.stream.readable().await.unwrap();
+        for connection in [kept, gone, closed] {
+            idle.put(connection, 1);
+        }
+        idle.sweep(2, |address| address != gone_address);
+        assert_eq!(idle.count(), 1);
+        idle.sweep(60_001, |_| true);
+        assert_eq!(idle.count(), 1);
+        idle.sweep(60_002, |_| true);
+        assert!(idle.take(kept_address).is_none());
+    }
+}

@@ -1,0 +1,293 @@
+//! The head of an endpoint's response (RFC 9112 §4, §6.3).
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, Version};
+
+use crate::upstream::error::CallError;
+
+const MAX_HEADERS: usize = 128;
+/// nginx takes `proxy-buffer-size`, 4 KiB by default; that is the setting most often raised, and memory is not
+/// set aside for it here.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How long the body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// The head of a response; its headers are put into the map that the caller lends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) framing: Framing,
+    /// Another request may follow on the connection.
+    pub(crate) keep_alive: bool,
+}
+
+/// Takes a head off the front of what was read, once it is all there. Headers that concern the connection only stay
+/// behind (RFC 9110 §7.6.1), and those that nginx hides: `Date` and `Server` are the proxy's own.
+pub(crate) fn parse(
+    inbox: &mut BytesMut,
+    is_head: bool,
+    headers: &mut HeaderMap,
+) -> Result<Option<Head>, CallError> {
+    let mut places = [(0_u16, 0_u16, 0_u16, 0_u16); MAX_HEADERS];
+    let (length, count, status, version);
+    {
+        let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default()
+            .parse_response_with_uninit_headers(&mut response, inbox, &mut lines)
+            .map_err(|_| CallError::Invalid("malformed head"))?;
+        length = match parsed {
+            httparse::Status::Complete(length) if length <= MAX_HEAD => length,
+            httparse::Status::Partial if inbox.len() < MAX_HEAD => return Ok(None),
+            _ => return Err(CallError::Invalid("its head is too large")),
+        };
+        let code = response.code.unwrap_or_default();
+        status = StatusCode::from_u16(code).map_err(|_| CallError::Invalid("no such status"))?;
+        version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+        let base = inbox.as_ptr() as usize;
+        count = response.headers.len();
+        for (place, line) in places.iter_mut().zip(response.headers.iter()) {
+            let name = line.name.as_ptr() as usize - base;
+            let value = if line.value.is_empty() { 0 } else { line.value.as_ptr() as usize - base };
+            // A head is at most 64 KiB long.
+            *place = (
+                name as u16,
+                (name + line.name.len()) as u16,
+                value as u16,
+                (value + line.value.len()) as u16,
+            );
+        }
+    }
+    let head = inbox.split_to(length).freeze();
+    let mut facts = Facts::default();
+    for (name, name_end, value, value_end) in &places[..count] {
+        let name = &head[usize::from(*name)..usize::from(*name_end)];
+        let value = head.slice(usize::from(*value)..usize::from(*value_end));
+        facts.header(name, value, headers)?;
+    }
+    facts.finish(headers);
+    let framing = facts.framing(status, version, is_head)?;
+    let keep_alive = !facts.close && (version == Version::HTTP_11 || facts.keep_alive);
+    Ok(Some(Head { status, framing, keep_alive: keep_alive && framing != Framing::UntilClose }))
+}
+
+#[derive(Default)]
+struct Facts {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    /// Headers that `Connection` names.
+    named: Vec<HeaderName>,
+}
+
+impl Facts {
+    fn header(&mut self, name: &[u8], value: Bytes, headers: &mut HeaderMap) -> Result<(), CallError> {
+        let name = HeaderName::from_bytes(name).map_err(|_| CallError::Invalid("malformed header name"))?;
+        match name {
+            header::CONNECTION => return self.connection(&value),
+            header::TRANSFER_ENCODING => {
+                if self.chunked || !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    return Err(CallError::Invalid("unknown Transfer-Encoding"));
+                }
+                self.chunked = true;
+                return Ok(());
+            }
+            header::CONTENT_LENGTH => {
+                let digits = value.trim_ascii();
+                let plain = !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit);
+                if self.length.is_some() || !plain {
+                    return Err(CallError::Invalid("malformed or repeated Content-Length"));
+                }
+                self.length = Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+            }
+            header::DATE | header::SERVER => return Ok(()),
+            _ if name == "keep-alive" || name == "proxy-connection" => return Ok(()),
+            _ => {}
+        }
+        let value = HeaderValue::from_maybe_shared(value)
+            .map_err(|_| CallError::Invalid("malformed header value"))?;
+        headers.append(name, value);
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), CallError> {
+        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if !token.eq_ignore_ascii_case(b"upgrade")
+                && let Ok(name) = HeaderName::from_bytes(token)
+                && name != header::CONTENT_LENGTH
+            {
+                self.named.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, headers: &mut HeaderMap) {
+        for name in &self.named {
+            headers.remove(name);
+        }
+        if self.chunked {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
+
+    fn framing(&self, status: StatusCode, version: Version, is_head: bool) -> Result<Framing, CallError> {
+        if self.chunked && (self.length.is_some() || version == Version::HTTP_10) {
+            return Err(CallError::Invalid("Transfer-Encoding beside Content-Length or in HTTP/1.0"));
+        }
+        if is_head || status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+            return Ok(Framing::None);
+        }
+        Ok(match self.length {
+            _ if self.chunked => Framing::Chunked,
+            Some(0) => Framing::None,
+            Some(length) => Framing::Length(length),
+            None => Framing::UntilClose,
+        })
+    }
+}
+
+/// The trailer section after the last chunk (RFC 9110 §6.5). Fields that would change how the message is read are
+/// left out.
+pub(crate) fn trailers(text: &[u8]) -> Result<HeaderMap, CallError> {
+    let mut trailers = HeaderMap::new();
+    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+        let colon = memchr::memchr(b':', line).ok_or(CallError::Invalid("malformed trailer"))?;
+        let name =
+            HeaderName::from_bytes(&line[..colon]).map_err(|_| CallError::Invalid("malformed trailer"))?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii())
+            .map_err(|_| CallError::Invalid("malformed trailer"))?;
+        if !matches!(
+            name,
+            header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::HOST
+        ) {
+            trailers.append(name, value);
+        }
+    }
+    Ok(trailers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str], is_head: bool) -> Result<(Head, HeaderMap), CallError> {
+        let mut text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        text.push_str("\r\nrest");
+        let (mut inbox, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
+        let head = parse(&mut inbox, is_head, &mut headers)?.expect("the case is a whole head");
+        assert_eq!(&inbox[..], b"rest");
+        Ok((head, headers))
+    }
+
+    #[test]
+    fn the_body_is_as_long_as_the_standard_says() {
+        let cases: &[(&[&str], bool, Framing, bool)] = &[
+            (&["HTTP/1.1 200 OK", "Content-Length: 5"], false, Framing::Length(5), true),
+            (&["HTTP/1.1 200 OK", "Content-Length: 5"], true, Framing::None, true),
+            (&["HTTP/1.1 200 OK", "Content-Length: 0"], false, Framing::None, true),
+            (&["HTTP/1.1 200 OK", "Transfer-Encoding: chunked"], false, Framing::Chunked, true),
+            (&["HTTP/1.1 200 OK"], false, Framing::UntilClose, false),
+            (&["HTTP/1.1 204 No Content"], false, Framing::None, true),
+            (&["HTTP/1.1 304 Not Modified", "Content-Length: 9"], false, Framing::None, true),
+            (
+                &["HTTP/1.1 200 OK", "Content-Length: 5", "Connection: x, Close"],
+                false,
+                Framing::Length(5),
+                false,
+            ),
+            (&["HTTP/1.0 200 OK", "Content-Length: 5"], false, Framing::Length(5), false),
+            (
+                &["HTTP/1.0 200 OK", "Content-Length: 5", "Connection: Keep-Alive"],
+                false,
+                Framing::Length(5),
+                true,
+            ),
+            (
+                &["HTTP/1.1 101 Switching Protocols", "Upgrade: x", "Connection: upgrade"],
+                false,
+                Framing::None,
+                true,
+            ),
+        ];
+        for (lines, is_head, framing, keep_alive) in cases {
+            let (head, _) = read(lines, *is_head).unwrap_or_else(|error| panic!("{lines:?}: {error}"));
+            assert_eq!((head.framing, head.keep_alive), (*framing, *keep_alive), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn responses_that_can_be_read_in_two_ways_are_invalid() {
+        let cases: &[&[&str]] = &[
+            &["HTTP/1.1 200 OK", "Content-Length: 5", "Transfer-Encoding: chunked"],
+            &["HTTP/1.1 200 OK", "Content-Length: 5", "Content-Length: 5"],
+            &["HTTP/1.1 200 OK", "Content-Length: 5, 5"],
+            &["HTTP/1.1 200 OK", "Content-Length: x"],
+            &["HTTP/1.1 200 OK", "Transfer-Encoding: gzip, chunked"],
+            &["HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+            &["HTTP/1.0 200 OK", "Transfer-Encoding: chunked"],
+            &["HTTP/1.1 200 OK", "X: 1", " folded"],
+            &["HTTP/1.1 200 OK", "X : 1"],
+            &["HTTP/1.1 20 OK"],
+            &["ICY 200 OK"],
+        ];
+        for lines in cases {
+            assert!(matches!(read(lines, false), Err(CallError::Invalid(_))), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_those_that_nginx_hides_stay_behind() {
+        let (_, headers) = read(
+            &[
+                "HTTP/1.1 200 OK",
+                "Server: apache",
+                "Date: today",
+                "Connection: close, X-Hop",
+                "Keep-Alive: timeout=5",
+                "X-Hop: 1",
+                "Set-Cookie: a=1",
+                "Set-Cookie: b=2",
+                "X-Empty:",
+                "Content-Length: 0",
+            ],
+            false,
+        )
+        .unwrap();
+        let seen: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+        assert_eq!(seen, ["content-length=0", "set-cookie=a=1", "set-cookie=b=2", "x-empty="]);
+    }
+
+    #[test]
+    fn a_head_is_awaited_and_a_huge_one_refused() {
+        let mut headers = HeaderMap::new();
+        let mut inbox = BytesMut::from("HTTP/1.1 200 OK\r\nX: ");
+        assert_eq!(parse(&mut inbox, false, &mut headers).unwrap(), None);
+        inbox.extend_from_slice(&vec![b'x'; MAX_HEAD]);
+        assert!(parse(&mut inbox, false, &mut headers).is_err());
+    }
+
+    #[test]
+    fn trailers_cannot_change_the_message() {
+        let read = trailers(b"grpc-status: 0\r\nContent-Length: 5\r\nhost: a\r\n").unwrap();
+        assert_eq!(read.len(), 1);
+        assert_eq!(read["grpc-status"], "0");
+        assert!(trailers(b"no colon\r\n").is_err());
+    }
+}

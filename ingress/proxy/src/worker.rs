@@ -1,0 +1,222 @@
+//! What one thread that serves has for itself: nothing of it is shared, so nothing of it is locked.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use cluster::Current;
+use http::HeaderMap;
+use ingress_routes::{Certs, Draw, PoolKey, Pools, Table, Target};
+use net::Drain;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use telemetry::Lines;
+
+use crate::clock::Clock;
+use crate::metrics::{Connections, Metrics, Series};
+use crate::options::ProxyOptions;
+use crate::record::Record;
+use crate::upstream::call::Times;
+use crate::upstream::idle::Idle;
+use crate::upstream::resolve::Resolver;
+
+/// The views that requests are answered from.
+#[derive(Clone)]
+pub struct Views {
+    /// Hosts and paths to routes.
+    pub table: Current<Table>,
+    /// Endpoints of the upstreams.
+    pub pools: Current<Pools>,
+    /// Certificates by name.
+    pub certs: Current<Certs>,
+}
+
+/// A worker's belongings.
+pub(crate) struct Worker {
+    pub(crate) number: u32,
+    pub(crate) options: Arc<ProxyOptions>,
+    pub(crate) views: Views,
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) idle: Idle,
+    pub(crate) resolver: Resolver,
+    pub(crate) drain: Drain,
+    pub(crate) connections: Connections,
+    series: Series,
+    lines: Option<Lines>,
+    random: RefCell<SmallRng>,
+    turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
+    /// Where heads for endpoints are written.
+    pub(crate) outbox: RefCell<BytesMut>,
+    /// Header maps that go round: a request's becomes that of a response.
+    maps: RefCell<Vec<HeaderMap>>,
+    /// Which pool an address was last used for; a sweep asks whether it still belongs to it.
+    homes: RefCell<HashMap<SocketAddr, Home, foldhash::fast::RandomState>>,
+    stopping: Cell<bool>,
+    forced: Cell<bool>,
+    ticks: Cell<u32>,
+}
+
+/// Where a connection belongs.
+#[derive(Clone, Debug)]
+enum Home {
+    Pool(PoolKey),
+    /// An ExternalName: its addresses come and go with its name server's answers.
+    Name,
+}
+
+/// Sweeping looks at every idle connection: once a second.
+const TICKS_PER_SWEEP: u32 = 10;
+const SPARE_MAPS: usize = 64;
+
+impl Worker {
+    pub(crate) fn new(
+        number: u32,
+        options: Arc<ProxyOptions>,
+        views: Views,
+        metrics: Metrics,
+        lines: Option<Lines>,
+        drain: Drain,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            number,
+            views,
+            clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
+            idle: Idle::new(options.upstream_keep_alive),
+            resolver: Resolver::new(&options.name_servers),
+            drain,
+            connections: metrics.connections.clone(),
+            series: Series::new(metrics),
+            lines,
+            random: RefCell::new(rand::make_rng()),
+            turns: RefCell::default(),
+            outbox: RefCell::default(),
+            maps: RefCell::default(),
+            homes: RefCell::default(),
+            stopping: Cell::new(false),
+            forced: Cell::new(false),
+            ticks: Cell::new(0),
+            options,
+        })
+    }
+
+    /// How long a call waits for whom.
+    pub(crate) fn times(&self) -> Times {
+        let ProxyOptions { proxy_send_timeout, proxy_read_timeout, client_body_timeout, .. } = &*self.options;
+        Times { send: *proxy_send_timeout, read: *proxy_read_timeout, body: *client_body_timeout }
+    }
+
+    /// Nothing new is to be started.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// What is open is to be closed now.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.forced.get()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        self.clock.wake_all();
+    }
+
+    pub(crate) fn force(&self) {
+        self.forced.set(true);
+        self.clock.wake_all();
+    }
+
+    /// Housekeeping, once per tick of the clock.
+    pub(crate) fn tick(&self) {
+        self.ticks.set(self.ticks.get().wrapping_add(1));
+        if !self.ticks.get().is_multiple_of(TICKS_PER_SWEEP) {
+            return;
+        }
+        let pools = self.views.pools.load();
+        let mut homes = self.homes.borrow_mut();
+        self.idle.sweep(self.clock.now(), |address| match homes.get(&address) {
+            Some(Home::Pool(key)) => pools.get(key).is_some_and(|pool| pool.endpoints().contains(&address)),
+            Some(Home::Name) => true,
+            None => false,
+        });
+        homes.retain(|address, _| self.idle.has(*address));
+        self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
+        self.series.sweep();
+    }
+
+    /// Remembers where a connection belongs, when it is opened.
+    pub(crate) fn settle(&self, address: SocketAddr, pool: Option<&PoolKey>) {
+        let home = pool.map_or(Home::Name, |key| Home::Pool(key.clone()));
+        self.homes.borrow_mut().insert(address, home);
+    }
+
+    pub(crate) fn random(&self) -> u128 {
+        self.random.borrow_mut().random()
+    }
+
+    /// An empty header map that has its memory already.
+    pub(crate) fn map(&self) -> HeaderMap {
+        self.maps.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Logs and counts a request that is over.
+    pub(crate) fn finish(&self, mut record: Record) {
+        let elapsed = record.started.elapsed();
+        if !record.silent {
+            self.connections.requests.inc();
+            if let Some(of) = record.of() {
+                self.series.count(&of, &record.sample(elapsed));
+            }
+            if let Some(lines) = &self.lines {
+                lines.line(|out| record.write(out, |out| self.clock.write_local_time(out), elapsed));
+            }
+        }
+        if let Some(exchange) = &mut record.exchange {
+            self.give_back(std::mem::take(&mut exchange.request.headers));
+        }
+    }
+
+    fn give_back(&self, mut map: HeaderMap) {
+        let mut maps = self.maps.borrow_mut();
+        if maps.len() < SPARE_MAPS && map.capacity() > 0 {
+            map.clear();
+            maps.push(map);
+        }
+    }
+
+    pub(crate) fn draws(&self) -> Chance<'_> {
+        Chance(self)
+    }
+}
+
+/// Chance, turns and time for choosing an endpoint.
+pub(crate) struct Chance<'w>(&'w Worker);
+
+impl Draw for Chance<'_> {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.0.random.borrow_mut().random_range(0..bound.max(1))
+    }
+
+    /// Each worker starts anywhere, or all would start with the same endpoint.
+    fn turn(&mut self, upstream: &Target) -> usize {
+        let mut turns = self.0.turns.borrow_mut();
+        if let Some(turn) = turns.get_mut(&upstream.pool) {
+            *turn = turn.wrapping_add(1);
+            return *turn;
+        }
+        let first = self.0.random.borrow_mut().random::<u32>() as usize;
+        turns.insert(upstream.pool.clone(), first);
+        first
+    }
+
+    fn now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn worker(&self) -> u32 {
+        self.0.number
+    }
+}

@@ -1,0 +1,259 @@
+//! Bodies: framing, streaming both ways, limits, and who gives up first.
+
+use std::io::{BufRead, Read};
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ingress_proxy::ProxyOptions;
+
+use crate::support::{Response, Script, World, options, read_body, read_chunk, read_head};
+
+const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
+
+#[test]
+fn bodies_arrive_with_the_framing_of_the_client() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    let cases = [
+        ("PUT", "Content-Length: 5\n\nhello", "Content-Length: 5", "hello"),
+        (
+            "POST",
+            "Transfer-Encoding: chunked\n\n5\nhello\n6;x=y\n world\n0\n\n",
+            "Transfer-Encoding: chunked",
+            "hello world",
+        ),
+        ("POST", "Content-Length: 0\n\n", "Content-Length: 0", ""),
+    ];
+    for (method, rest, header, body) in cases {
+        client.send(&format!("{method} / HTTP/1.1\nHost: shop.example\n{rest}"));
+        assert_eq!(client.response().status, 200, "{rest}");
+        let seen = script.seen();
+        assert!(seen.head.contains(&format!("\n{header}\n")), "{}", seen.head);
+        assert_eq!(seen.body, body);
+    }
+    client.send("DELETE / HTTP/1.1\nHost: shop.example\n\n");
+    assert_eq!(client.response().status, 200);
+    let head = script.seen().head;
+    assert!(!head.contains("Content-Length") && !head.contains("Transfer-Encoding"), "{head}");
+}
+
+#[test]
+fn trailers_pass_both_ways() {
+    let script = Script::new(|far| {
+        let head = far.head().unwrap();
+        while read_chunk_with_trailers(&mut far.stream).is_some_and(|line| !line.is_empty()) {}
+        let mut trailer = String::new();
+        far.stream.read_line(&mut trailer).unwrap();
+        far.tell(Response { body: trailer, ..head });
+        let _ =
+            far.send("HTTP/1.1 200 OK\nTrailer: X-Sum\nTransfer-Encoding: chunked\n\n2\nok\n0\nX-Sum: 2\n\n");
+    });
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    client.send(
+        "POST / HTTP/1.1\nHost: shop.example\nTE: trailers\nTransfer-Encoding: chunked\n\n2\nab\n0\nX-In: 1\n\n",
+    );
+    let head = read_head(&mut client.stream).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let mut rest = String::new();
+    while !rest.ends_with("\r\n\r\n") {
+        client.stream.read_line(&mut rest).unwrap();
+    }
+    assert_eq!(rest.to_lowercase(), "2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n");
+    let seen = script.seen();
+    assert_eq!(seen.body.to_lowercase(), "x-in: 1\r\n");
+    assert!(seen.head.contains("\nTE: trailers\n"), "{}", seen.head);
+}
+
+/// A chunk's data; empty for the last, whose trailers stay unread.
+fn read_chunk_with_trailers(stream: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    stream.read_line(&mut line).ok()?;
+    let length = usize::from_str_radix(line.trim(), 16).ok()?;
+    if length == 0 {
+        return Some(String::new());
+    }
+    let mut data = vec![0; length + 2];
+    stream.read_exact(&mut data).ok()?;
+    String::from_utf8(data).ok()
+}
+
+#[test]
+fn a_response_streams_while_the_endpoint_still_writes() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let script = Script::new(move |far| {
+        far.request();
+        let _ = far.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nfirst\n");
+        wait.lock().unwrap().recv().unwrap();
+        let _ = far.send("4\nlast\n0\n\n");
+    });
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
+    read_head(&mut client.stream).unwrap();
+    assert_eq!(read_chunk(&mut client.stream).unwrap(), b"first");
+    go.send(()).unwrap();
+    assert_eq!(read_chunk(&mut client.stream).unwrap(), b"last");
+}
+
+#[test]
+fn an_upload_streams_while_the_client_still_writes() {
+    let script = Script::new(|far| {
+        let head = far.head().unwrap();
+        while let Some(chunk) = read_chunk(&mut far.stream).filter(|chunk| !chunk.is_empty()) {
+            far.tell(Response { body: String::from_utf8(chunk).unwrap(), ..head.clone() });
+        }
+        let _ = far.send(OK);
+    });
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\nHost: shop.example\nTransfer-Encoding: chunked\n\n5\nfirst\n");
+    assert_eq!(script.seen().body, "first");
+    client.send("4\nlast\n0\n\n");
+    assert_eq!(script.seen().body, "last");
+    assert_eq!(client.response().body, "ok");
+}
+
+#[test]
+fn large_bodies_pass_unharmed() {
+    let script = Script::new(|far| {
+        while let Some(head) = far.head() {
+            let body = read_body(&mut far.stream, &head).unwrap();
+            let _ = far.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n", body.len()));
+            let _ = far.send(&body);
+        }
+    });
+    let mut world = World::with(ProxyOptions { proxy_body_size: 0, ..options() });
+    world.shop(&[script.address]);
+    let mut client = world.client();
+    for size in [1, 65_536, 3_000_000] {
+        let body: String = (0..size).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
+        let mut writer = client.stream.get_ref().try_clone().unwrap();
+        let sent = body.clone();
+        let sending = std::thread::spawn(move || {
+            use std::io::Write;
+            write!(writer, "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {size}\r\n\r\n")
+                .unwrap();
+            writer.write_all(sent.as_bytes()).unwrap();
+        });
+        let response = client.response();
+        sending.join().unwrap();
+        assert!(response.body == body, "{size} bytes");
+    }
+}
+
+#[test]
+fn an_endpoint_may_answer_before_it_has_read_everything() {
+    let script = Script::new(|far| {
+        far.head();
+        let _ = far.send("HTTP/1.1 403 Forbidden\nContent-Length: 2\nConnection: close\n\nno");
+    });
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\nHost: shop.example\nContent-Length: 100000\n\nstart");
+    let response = client.response();
+    assert_eq!((response.status, response.body.as_str()), (403, "no"));
+}
+
+#[test]
+fn the_client_is_told_to_continue_when_its_body_is_wanted() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    let expect = "POST / HTTP/1.1\nHost: shop.example\nExpect: 100-continue\n";
+    client.send(&format!("{expect}Content-Length: 5\n\n"));
+    assert_eq!(client.response().status, 100);
+    client.raw(b"hello");
+    assert_eq!(client.response().status, 200);
+    let seen = script.seen();
+    assert_eq!(seen.body, "hello");
+    assert!(!seen.head.contains("Expect"), "{}", seen.head);
+    client.send(&format!("{expect}Content-Length: 5000000\n\n"));
+    assert_eq!(client.response().status, 413, "a body that is too large is not asked for");
+}
+
+#[test]
+fn bodies_that_are_too_large_are_refused() {
+    let script = Script::always(OK);
+    let mut world = World::with(ProxyOptions { proxy_body_size: 10, ..options() });
+    world.shop(&[script.address]);
+    for (rest, status) in [
+        ("Content-Length: 10\n\n0123456789", 200),
+        ("Content-Length: 11\n\n01234567890", 413),
+        ("Transfer-Encoding: chunked\n\n5\nhello\n5\nhello\n0\n\n", 200),
+        ("Transfer-Encoding: chunked\n\n5\nhello\n6\n world\n0\n\n", 413),
+    ] {
+        let response = world.ask(&format!("POST / HTTP/1.1\nHost: shop.example\n{rest}"));
+        assert_eq!(response.status, status, "{rest}");
+        if status == 413 {
+            assert!(
+                response.body.contains("<title>413 Request Entity Too Large</title>"),
+                "{}",
+                response.body
+            );
+        }
+    }
+}
+
+#[test]
+fn a_client_that_goes_takes_its_request_with_it() {
+    let script = Script::new(|far| {
+        let request = far.request().unwrap();
+        let mut rest = Vec::new();
+        // Returns when the proxy closes.
+        let _ = far.stream.read_to_end(&mut rest);
+        far.tell(request);
+    });
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    client.send("GET /gone HTTP/1.1\nHost: shop.example\n\n");
+    script.seen();
+    drop(client);
+    script.seen();
+    let log = world.log(1);
+    assert!(log[0].contains("\"GET /gone HTTP/1.1\" 499 0 "), "{log:?}");
+}
+
+#[test]
+fn a_response_that_breaks_off_breaks_off_for_the_client_too() {
+    let broken = Script::new(|far| {
+        far.request();
+        let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 100\n\nhalf");
+    });
+    let world = World::serving(&[broken.address]);
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
+    read_head(&mut client.stream).unwrap();
+    let mut body = Vec::new();
+    let _ = client.stream.read_to_end(&mut body);
+    assert_eq!(body, b"half");
+}
+
+#[test]
+fn a_client_that_stops_sending_or_reading_is_let_go() {
+    let short = Duration::from_millis(200);
+    let times = ProxyOptions { client_body_timeout: short, client_send_timeout: short, ..options() };
+    let script = Script::new(|far| {
+        let Some(head) = far.head() else { return };
+        if head.head.starts_with("POST") {
+            let _ = read_body(&mut far.stream, &head);
+            return;
+        }
+        let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 100000000\n\n");
+        let piece = "x".repeat(1 << 20);
+        while far.send(&piece).is_ok() {}
+        far.tell(head);
+    });
+    let mut world = World::with(times);
+    world.shop(&[script.address]);
+    let mut uploading = world.client();
+    uploading.send("POST / HTTP/1.1\nHost: shop.example\nContent-Length: 10\n\nhalf");
+    assert_eq!(uploading.response().status, 408);
+    let mut downloading = world.client();
+    downloading.send("GET / HTTP/1.1\nHost: shop.example\n\n");
+    // The endpoint tells when the proxy has closed its side.
+    script.seen();
+}

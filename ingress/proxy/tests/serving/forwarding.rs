@@ -1,0 +1,230 @@
+//! Requests to endpoints and responses back: heads, connections, pages.
+
+use std::time::Duration;
+
+use ingress_proxy::ProxyOptions;
+
+use crate::support::{Script, World, name_server, nobody, options};
+
+const OK: &str = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 5\n\nhello";
+const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
+
+#[test]
+fn requests_are_forwarded_on_connections_that_are_kept() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    for _ in 0..3 {
+        client.send(GET);
+        let response = client.response();
+        assert_eq!((response.status, response.body.as_str()), (200, "hello"));
+    }
+    assert_eq!(world.ask(GET).status, 200);
+    assert_eq!(script.connections(), 1);
+}
+
+#[test]
+fn an_endpoint_sees_the_headers_of_ingress_nginx() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    let port = world.http.port();
+    world.ask(&format!(
+        "GET /a%2fb/../c?d=<e> HTTP/1.1\nhost: shop.example:{port}\nX-Forwarded-For: 10.0.0.1\nX-Request-ID: mine\n\
+         Proxy: evil\nunder_score: 1\nX-CamelCase: kept\nConnection: X-Hop\nX-Hop: 1\n\n"
+    ));
+    assert_eq!(
+        script.seen().head,
+        format!(
+            "GET /a%2fb/../c?d=<e> HTTP/1.1\nHost: shop.example:{port}\nX-Request-ID: mine\nX-Real-IP: 127.0.0.1\n\
+             X-Forwarded-For: 127.0.0.1\nX-Forwarded-Host: shop.example:{port}\nX-Forwarded-Port: {port}\n\
+             X-Forwarded-Proto: http\nX-Forwarded-Scheme: http\nX-Scheme: http\n\
+             X-Original-Forwarded-For: 10.0.0.1\nX-CamelCase: kept\n\n"
+        )
+    );
+    world.ask(GET);
+    let head = script.seen().head;
+    let id = head.lines().find_map(|line| line.strip_prefix("X-Request-ID: ")).unwrap();
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+}
+
+#[test]
+fn a_rewritten_target_is_sent_instead_of_the_client_s() {
+    let script = Script::always(OK);
+    let mut world = World::serving(&[script.address]);
+    let annotations = [("rewrite-target", "/inner/$1"), ("use-regex", "true")];
+    world.ingress_with("shop", "shop.example", "/outer/(.*)", 80, &annotations, None);
+    world.ask("GET /outer/a%20b?c HTTP/1.1\nHost: shop.example\n\n");
+    assert!(script.seen().head.starts_with("GET /inner/a%20b?c HTTP/1.1\n"));
+}
+
+#[test]
+fn responses_pass_but_for_what_concerns_the_connection() {
+    let script = Script::always(
+        "HTTP/1.1 418 Teapot\nServer: apache\nDate: today\nConnection: X-Hop\nX-Hop: 1\nKeep-Alive: 5\n\
+         Set-Cookie: a=1\nSet-Cookie: b=2\nContent-Length: 2\n\nno",
+    );
+    let world = World::serving(&[script.address]);
+    let response = world.ask(GET);
+    assert_eq!((response.status, response.body.as_str()), (418, "no"));
+    for name in ["server", "connection", "x-hop", "keep-alive"] {
+        assert_eq!(response.header(name), None, "{name}");
+    }
+    assert!(response.header("date").unwrap().ends_with(" GMT"), "the proxy's own");
+    assert_eq!(response.head.matches("Set-Cookie: ").count(), 2);
+}
+
+#[test]
+fn answers_without_a_body_keep_the_connection() {
+    let world_of = |answer| {
+        let script = Script::always(answer);
+        World::serving(&[script.address])
+    };
+    let cases = [
+        ("HEAD", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", 200, Some("5")),
+        ("GET", "HTTP/1.1 204 No Content\n\n", 204, None),
+        ("GET", "HTTP/1.1 304 Not Modified\nETag: x\n\n", 304, None),
+        ("GET", "HTTP/1.1 200 OK\nContent-Length: 0\n\n", 200, Some("0")),
+        (
+            "GET",
+            "HTTP/1.1 103 Early Hints\nLink: x\n\nHTTP/1.1 200 OK\nContent-Length: 0\n\n",
+            200,
+            Some("0"),
+        ),
+    ];
+    for (method, answer, status, length) in cases {
+        let world = world_of(answer);
+        let mut client = world.client();
+        for _ in 0..2 {
+            client.send(&format!("{method} / HTTP/1.1\nHost: shop.example\n\n"));
+            let response = client.response();
+            assert_eq!(response.status, status, "{answer}");
+            assert_eq!(response.header("content-length"), length, "{answer}");
+            assert_eq!(response.header("link"), None, "{answer}");
+        }
+    }
+}
+
+#[test]
+fn clients_of_http_1_0_get_no_chunks_and_a_close() {
+    let script = Script::always("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n");
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    client.send("GET / HTTP/1.0\nHost: shop.example\n\n");
+    let response = client.response();
+    assert_eq!(response.header("transfer-encoding"), None);
+    assert_eq!(response.body, "hello");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn pages_of_the_proxy_are_those_of_nginx() {
+    let mut world = World::new();
+    world.shop(&[]);
+    let cases = [
+        (
+            GET,
+            503,
+            "<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n<hr><center>nginx</center>",
+        ),
+        ("GET / HTTP/1.1\nHost: other.example\n\n", 404, "<title>404 Not Found</title>"),
+        ("GET /healthz HTTP/1.1\nHost: other.example\n\n", 200, ""),
+        ("GET /healthz HTTP/1.1\nHost: shop.example\n\n", 503, "<title>503"),
+        ("GET /%00 HTTP/1.1\nHost: shop.example\n\n", 400, "<title>400 Bad Request</title>"),
+        ("GET /.. HTTP/1.1\nHost: shop.example\n\n", 400, "<title>400 Bad Request</title>"),
+        ("TRACE / HTTP/1.1\nHost: shop.example\n\n", 405, "<title>405 Not Allowed</title>"),
+    ];
+    for (request, status, text) in cases {
+        let response = world.ask(request);
+        assert_eq!(response.status, status, "{request}");
+        assert!(response.body.contains(text), "{request}: {}", response.body);
+    }
+    let head = world.ask("HEAD / HTTP/1.1\nHost: other.example\n\n");
+    let get = world.ask("GET / HTTP/1.1\nHost: other.example\n\n");
+    assert_eq!(head.header("content-length"), get.header("content-length"));
+    assert_eq!(get.header("content-type"), Some("text/html"));
+}
+
+#[test]
+fn redirects_of_filters_are_answered_without_an_endpoint() {
+    let script = Script::always(OK);
+    let mut world = World::serving(&[script.address]);
+    world.ingress("shop", "shop.example", &[("permanent-redirect", "https://new.example/x")]);
+    let response = world.ask(GET);
+    assert_eq!((response.status, response.header("location")), (301, Some("https://new.example/x")));
+    assert!(script.is_unasked());
+}
+
+#[test]
+fn a_session_keeps_its_endpoint_by_a_cookie() {
+    let scripts = [Script::always(OK), Script::always(OK)];
+    let mut world = World::serving(&[scripts[0].address, scripts[1].address]);
+    world.ingress("shop", "shop.example", &[("affinity", "cookie")]);
+    let cookie = world.ask(GET).header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let first = scripts.iter().position(|script| !script.is_unasked()).unwrap();
+    for _ in 0..4 {
+        let response = world.ask(&format!("GET / HTTP/1.1\nHost: shop.example\nCookie: {cookie}\n\n"));
+        assert_eq!(response.header("set-cookie"), None);
+    }
+    assert!(scripts[1 - first].is_unasked());
+}
+
+#[test]
+fn a_connection_carries_as_many_requests_as_it_may() {
+    let script = Script::always(OK);
+    let mut world = World::with(ProxyOptions { keep_alive_requests: 2, ..options() });
+    world.shop(&[script.address]);
+    let mut client = world.client();
+    client.send(GET);
+    assert_eq!(client.response().header("connection"), None);
+    client.send(GET);
+    assert_eq!(client.response().header("connection"), Some("close"));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let script = Script::new(|far| {
+        while let Some(request) = far.request() {
+            let path = request.head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let _ = far.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n{path}", path.len()));
+        }
+    });
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    let all: String = (0..5).map(|at| format!("GET /{at} HTTP/1.1\nHost: shop.example\n\n")).collect();
+    client.send(&all);
+    for at in 0..5 {
+        assert_eq!(client.response().body, format!("/{at}"));
+    }
+}
+
+#[test]
+fn idle_and_slow_clients_are_let_go() {
+    let short = Duration::from_millis(200);
+    let world = World::with(ProxyOptions { keep_alive: short, client_header_timeout: short, ..options() });
+    let mut silent = world.client();
+    let mut slow = world.client();
+    slow.raw(b"GET / HT");
+    let mut idle = world.client();
+    idle.send("GET /healthz HTTP/1.1\nHost: x\n\n");
+    assert_eq!(idle.response().status, 200);
+    assert!(silent.is_closed() && slow.is_closed() && idle.is_closed());
+}
+
+#[test]
+fn hosts_of_external_names_are_resolved() {
+    let script = Script::always(OK);
+    let port = script.address.port();
+    let mut world =
+        World::with(ProxyOptions { name_servers: vec![name_server(script.address.ip())], ..options() });
+    world.external("away", "away.example.com", port);
+    world.ingress_with("away", "away.example", "/", port, &[], None);
+    let request = "GET / HTTP/1.1\nHost: away.example\n\n";
+    assert_eq!(world.ask(request).status, 200);
+    assert_eq!(world.ask(request).status, 200);
+    assert_eq!(script.connections(), 1);
+    let mut world = World::with(ProxyOptions { name_servers: vec![nobody()], ..options() });
+    world.external("away", "away.example.com", port);
+    world.ingress_with("away", "away.example", "/", port, &[], None);
+    assert_eq!(world.ask(request).status, 503);
+}

@@ -1,0 +1,116 @@
+//! HTTP/2 towards clients: by ALPN, and with prior knowledge.
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::support::{Script, World};
+use crate::tls::client_config;
+
+const OK: &str = "HTTP/1.1 200 OK\nServer: x\nContent-Length: 5\n\nhello";
+
+async fn handshake<S>(stream: S) -> http2::SendRequest<Full<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn request(method: &str, url: &str, body: &'static str) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(url).header("cookie", "a=1").header("cookie", "b=2");
+    request.header("te", "trailers").body(Full::from(body)).unwrap()
+}
+
+#[test]
+fn streams_are_forwarded_with_prior_knowledge() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    world.runtime.block_on(async {
+        let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
+        for (method, body) in [("GET", ""), ("POST", "hi")] {
+            let response =
+                sender.send_request(request(method, "http://shop.example/a?b", body)).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.headers().get("server"), None);
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+        }
+    });
+    let head = script.seen().head;
+    assert!(head.starts_with("GET /a?b HTTP/1.1\nHost: shop.example\n"), "{head}");
+    assert!(head.contains("\ncookie: a=1; b=2\n") && head.contains("\nTE: trailers\n"), "{head}");
+    let seen = script.seen();
+    assert_eq!(seen.body, "hi");
+    assert!(seen.head.contains("\nContent-Length: 2\n"), "{}", seen.head);
+    assert!(world.log(2)[0].contains("\"GET /a?b HTTP/2.0\" 200 5 "), "{:?}", world.log(2));
+}
+
+#[test]
+fn alpn_chooses_http2_and_streams_run_side_by_side() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    world.runtime.block_on(async {
+        let connector = tokio_rustls::TlsConnector::from(client_config(b"h2"));
+        let stream = TcpStream::connect(world.https).await.unwrap();
+        let stream = connector.connect("shop.example".try_into().unwrap(), stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let sender = handshake(stream).await;
+        let tasks: Vec<_> = (0..20)
+            .map(|_| {
+                let mut sender = sender.clone();
+                tokio::spawn(async move {
+                    let response =
+                        sender.send_request(request("GET", "https://shop.example/", "")).await.unwrap();
+                    assert!(response.headers().contains_key("strict-transport-security"));
+                    response.into_body().collect().await.unwrap().to_bytes()
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), "hello");
+        }
+    });
+}
+
+#[test]
+fn trailers_reach_clients_of_http2() {
+    let script =
+        Script::always("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nok\n0\ngrpc-status: 0\n\n");
+    let world = World::serving(&[script.address]);
+    world.runtime.block_on(async {
+        let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
+        let response = sender.send_request(request("GET", "http://shop.example/", "")).await.unwrap();
+        let body = response.into_body().collect().await.unwrap();
+        assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+        assert_eq!(body.to_bytes(), "ok");
+    });
+}
+
+#[test]
+fn a_stop_lets_open_streams_finish() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let script = Script::new(move |far| {
+        far.request();
+        wait.lock().unwrap().recv().unwrap();
+        let _ = far.send(OK);
+    });
+    let mut world = World::serving(&[script.address]);
+    let proxy = world.proxy.take().unwrap();
+    world.runtime.block_on(async {
+        let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
+        let response = tokio::spawn(sender.send_request(request("GET", "http://shop.example/", "")));
+        while script.is_unasked() {
+            tokio::task::yield_now().await;
+        }
+        let stopping = tokio::spawn(proxy.stop(std::time::Duration::ZERO));
+        go.send(()).unwrap();
+        assert_eq!(response.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes(), "hello");
+        assert_eq!(stopping.await.unwrap(), net::Drained::Finished);
+    });
+}

@@ -1,0 +1,123 @@
+//! Endpoints that fail, and the next one.
+
+use std::time::Duration;
+
+use ingress_proxy::ProxyOptions;
+
+use crate::support::{Script, World, nobody, options};
+
+const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
+
+fn request(method: &str) -> String {
+    match method {
+        "GET" | "DELETE" => format!("{method} / HTTP/1.1\nHost: shop.example\n\n"),
+        _ => format!("{method} / HTTP/1.1\nHost: shop.example\nContent-Length: 5\n\nhello"),
+    }
+}
+
+#[test]
+fn an_endpoint_that_refuses_connections_is_passed_over() {
+    let script = Script::always(OK);
+    let gone = nobody();
+    let world = World::serving(&[gone, script.address]);
+    for method in ["GET", "GET", "POST", "POST", "PATCH", "PATCH"] {
+        assert_eq!(world.ask(&request(method)).status, 200, "{method}");
+    }
+    let log = world.log(6);
+    let both = format!(" {gone}, {} 0, 2 ", script.address);
+    let retried: Vec<_> = log.iter().filter(|line| line.contains(&both)).collect();
+    assert!(!retried.is_empty() && retried.iter().all(|line| line.contains(" 502, 200 ")), "{log:?}");
+}
+
+#[test]
+fn an_endpoint_that_closes_without_an_answer_is_passed_over_unless_asking_twice_could_harm() {
+    let silent = Script::new(|far| {
+        far.request();
+    });
+    let script = Script::always(OK);
+    let world = World::serving(&[silent.address, script.address]);
+    let mut statuses = Vec::new();
+    for method in
+        ["GET", "GET", "PUT", "PUT", "DELETE", "DELETE", "POST", "POST", "PATCH", "PATCH", "LOCK", "LOCK"]
+    {
+        statuses.push((method, world.ask(&request(method)).status));
+    }
+    for (method, status) in &statuses {
+        let once = matches!(*method, "POST" | "PATCH" | "LOCK");
+        assert!(*status == 200 || once && *status == 502, "{statuses:?}");
+    }
+    assert_eq!(
+        statuses.iter().filter(|(_, status)| *status == 502).count(),
+        3,
+        "every other one: {statuses:?}"
+    );
+    let bodies: Vec<_> = script.all_seen().into_iter().map(|request| request.body).collect();
+    assert_eq!(
+        bodies.iter().filter(|body| *body == "hello").count(),
+        5,
+        "two PUTs and half of the rest: {bodies:?}"
+    );
+}
+
+#[test]
+fn without_another_endpoint_the_same_is_tried_three_times() {
+    let gone = nobody();
+    let world = World::serving(&[gone]);
+    let response = world.ask(&request("GET"));
+    assert_eq!(response.status, 502);
+    assert!(response.body.contains("<title>502 Bad Gateway</title>"));
+    let log = world.log(1);
+    assert!(log[0].contains(&format!(" {gone}, {gone}, {gone} 0, 0, 0 ")), "{log:?}");
+    assert!(log[0].contains(" 502, 502, 502 "), "{log:?}");
+}
+
+#[test]
+fn an_invalid_response_is_not_asked_for_again() {
+    for answer in [
+        "HTTP/1.1 200 OK\nContent-Length: 1\nContent-Length: 2\n\nok",
+        "HTTP/1.1 200 OK\nContent-Length: 2\nTransfer-Encoding: chunked\n\nok",
+        "nonsense\n\n",
+    ] {
+        let bad = Script::always(answer);
+        let world = World::serving(&[bad.address]);
+        assert_eq!(world.ask(&request("GET")).status, 502, "{answer}");
+        bad.seen();
+        assert!(bad.is_unasked(), "{answer}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_too_slow_is_504() {
+    let slow = Script::new(|far| {
+        far.request();
+        // Returns when the proxy gives up.
+        far.head();
+    });
+    let mut world = World::with(ProxyOptions {
+        proxy_read_timeout: Duration::from_millis(150),
+        proxy_next_upstream_tries: 2,
+        ..options()
+    });
+    world.shop(&[slow.address]);
+    let response = world.ask(&request("GET"));
+    assert_eq!(response.status, 504);
+    assert!(response.body.contains("<title>504 Gateway Time-out</title>"));
+    assert!(world.log(1)[0].contains(" 504, 504 "), "{:?}", world.log(1));
+    assert_eq!(world.ask(&request("POST")).status, 504);
+    assert_eq!(slow.connections(), 3, "two tries for GET, one for POST");
+}
+
+#[test]
+fn a_kept_connection_that_the_endpoint_has_closed_is_not_used() {
+    let once = Script::new(|far| {
+        far.request();
+        let _ = far.send(OK);
+    });
+    let world = World::serving(&[once.address]);
+    for _ in 0..4 {
+        assert_eq!(world.ask(&request("POST")).status, 200);
+        // The end of the connection has to arrive before the next request.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(once.connections(), 4);
+}

@@ -1,0 +1,474 @@
+//! A proxy over a small cluster, endpoints that speak from a script, and a client that sees bytes.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use cluster::{
+    Backend, Cache, Endpoint, EndpointPort, EndpointSlice, Event, Ingress, IngressClass, IngressPath,
+    IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef, Protocol, Secret, Service, ServiceBackend,
+    ServiceKind, ServicePort,
+};
+use ingress_proxy::{Proxy, ProxyOptions, Telling, Views};
+use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
+use telemetry::Lines;
+use telemetry::metrics::{Counter, Registry};
+
+/// How long a test waits for bytes that must come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A cluster with one proxy in front of it.
+pub struct World {
+    pub cache: Cache,
+    pub proxy: Option<Proxy>,
+    pub registry: Registry,
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    pub runtime: tokio::runtime::Runtime,
+    views: Views,
+    lines: Lines,
+    log: Arc<Mutex<Vec<u8>>>,
+}
+
+#[derive(Clone)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Options for tests: one worker on ports that the system chooses.
+pub fn options() -> ProxyOptions {
+    let any = vec!["127.0.0.1:0".parse().unwrap()];
+    ProxyOptions { http: any.clone(), https: any, workers: 1, ..ProxyOptions::default() }
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(options())
+    }
+
+    pub fn with(options: ProxyOptions) -> Self {
+        let mut cache = Cache::default();
+        let routes = Options::default();
+        let views = Views {
+            table: cache.project(TableIndex::new(routes.clone())),
+            pools: cache.project(PoolIndex::new(routes.clone())),
+            certs: cache.project(CertIndex::new(routes)),
+        };
+        let class = IngressClass {
+            key: Key::cluster("nginx"),
+            controller: "k8s.io/ingress-nginx".into(),
+            default: false,
+        };
+        let mut batch = vec![Event::Apply(Object::IngressClass(Arc::new(class)))];
+        batch.extend(Kind::ALL.into_iter().map(Event::Synced));
+        cache.apply(batch, 1);
+        let (registry, log) = (Registry::new(), Arc::default());
+        let lines = Lines::new(Sink(Arc::clone(&log)), Counter::default());
+        let telling = Telling { registry: registry.clone(), access: Some(lines.clone()) };
+        let proxy = Proxy::start(options, views.clone(), &telling).unwrap();
+        let (http, https) = (proxy.http()[0], proxy.https()[0]);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self { cache, proxy: Some(proxy), registry, http, https, runtime, views, lines, log }
+    }
+
+    /// An Ingress `shop` for `shop.example` and every path, in front of these endpoints.
+    pub fn serving(endpoints: &[SocketAddr]) -> Self {
+        let mut world = Self::new();
+        world.shop(endpoints);
+        world
+    }
+
+    pub fn shop(&mut self, endpoints: &[SocketAddr]) {
+        self.service("shop", endpoints);
+        self.ingress("shop", "shop.example", &[]);
+    }
+
+    pub fn apply(&mut self, object: Object) {
+        self.cache.apply([Event::Apply(object)], 2);
+    }
+
+    /// A Service with port 80 and these ready endpoints.
+    pub fn service(&mut self, name: &str, endpoints: &[SocketAddr]) {
+        let port = ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, target: "80".into() };
+        let kind = ServiceKind::ClusterIp(["10.96.0.1".parse().unwrap()].into_iter().collect());
+        let key = Key::new("default", name);
+        self.apply(Object::Service(Arc::new(Service { key, kind, ports: [port].into_iter().collect() })));
+        self.endpoints(name, endpoints);
+    }
+
+    /// Replaces the endpoints of a Service; a slice for each, since their ports differ.
+    pub fn endpoints(&mut self, name: &str, endpoints: &[SocketAddr]) {
+        for at in 0..8 {
+            let key = Key::new("default", format!("{name}-{at}"));
+            let Some(address) = endpoints.get(at) else {
+                self.cache.apply([Event::Remove(Kind::EndpointSlice, key)], 3);
+                continue;
+            };
+            let port = EndpointPort { name: "".into(), protocol: Protocol::Tcp, port: address.port() };
+            let endpoint = Endpoint {
+                addresses: [address.ip()].into_iter().collect(),
+                ready: true,
+                hostname: None,
+                pod: None,
+                zone: 0,
+            };
+            let slice = EndpointSlice {
+                key,
+                service: name.into(),
+                ports: [port].into_iter().collect(),
+                endpoints: [endpoint].into(),
+                zones: Box::default(),
+            };
+            self.apply(Object::EndpointSlice(Arc::new(slice)));
+        }
+    }
+
+    /// A Service of type ExternalName.
+    pub fn external(&mut self, name: &str, host: &str, port: u16) {
+        let port = ServicePort {
+            name: "".into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            target: port.to_string().into(),
+        };
+        let port = ServicePort { port: port.target.parse().unwrap(), ..port };
+        let kind = ServiceKind::ExternalName(host.into());
+        let key = Key::new("default", name);
+        self.apply(Object::Service(Arc::new(Service { key, kind, ports: [port].into_iter().collect() })));
+    }
+
+    /// An Ingress of one host that leads every path to the Service of the same name.
+    pub fn ingress(&mut self, name: &str, host: &str, annotations: &[(&str, &str)]) {
+        self.ingress_with(name, host, "/", 80, annotations, None);
+    }
+
+    pub fn ingress_with(
+        &mut self,
+        name: &str,
+        host: &str,
+        path: &str,
+        port: u16,
+        annotations: &[(&str, &str)],
+        tls: Option<&str>,
+    ) {
+        let port = PortRef::Number(port);
+        let backend = Backend::Service(ServiceBackend { name: name.into(), port });
+        let path = IngressPath { path: path.into(), kind: PathType::Prefix, backend };
+        let mut annotations: Vec<_> = annotations
+            .iter()
+            .map(|(key, value)| (format!("nginx.ingress.kubernetes.io/{key}").into(), (*value).to_owned()))
+            .collect();
+        annotations.sort();
+        let ingress = Ingress {
+            key: Key::new("default", name),
+            created: 1,
+            annotations,
+            class: Some("nginx".into()),
+            default_backend: None,
+            rules: vec![IngressRule { host: host.into(), paths: vec![path] }],
+            tls: tls
+                .map(|secret| IngressTls { hosts: vec![host.into()], secret: secret.into() })
+                .into_iter()
+                .collect(),
+        };
+        self.apply(Object::Ingress(Arc::new(ingress)));
+    }
+
+    pub fn secret(&mut self, name: &str, certificate: &str, key: &str) {
+        let secret = Secret {
+            key: Key::new("default", name),
+            certificate: certificate.as_bytes().into(),
+            private_key: key.as_bytes().into(),
+        };
+        self.apply(Object::Secret(Arc::new(secret)));
+    }
+
+    pub fn views(&self) -> Views {
+        self.views.clone()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.http)
+    }
+
+    /// One request on a connection of its own.
+    pub fn ask(&self, request: &str) -> Response {
+        let mut client = self.client();
+        client.send(request);
+        client.response()
+    }
+
+    /// The access log, once it has so many lines.
+    pub fn log(&self, lines: usize) -> Vec<String> {
+        let start = std::time::Instant::now();
+        loop {
+            let text = String::from_utf8(self.log.lock().unwrap().clone()).unwrap();
+            if text.lines().count() >= lines {
+                return text.lines().map(str::to_owned).collect();
+            }
+            assert!(start.elapsed() < PATIENCE, "{lines} lines are wanted, these came: {text}");
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn stop(mut self, grace: Duration) -> net::Drained {
+        let proxy = self.proxy.take().unwrap();
+        self.runtime.block_on(proxy.stop(grace))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            self.runtime.block_on(proxy.stop(Duration::ZERO));
+        }
+        self.lines.close();
+    }
+}
+
+/// A client that sees bytes.
+pub struct Client {
+    pub stream: BufReader<TcpStream>,
+    head: bool,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream: BufReader::new(stream), head: false }
+    }
+
+    /// Sends a text written with LF.
+    pub fn send(&mut self, text: &str) {
+        self.head = text.starts_with("HEAD ");
+        self.raw(text.replace('\n', "\r\n").as_bytes());
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    pub fn response(&mut self) -> Response {
+        read_response(&mut self.stream, self.head).expect("a response")
+    }
+
+    /// True once the proxy has closed the connection and nothing more came.
+    pub fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => rest.is_empty(),
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+/// A message as it came.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    /// Status line or request line, and headers, with LF.
+    pub head: String,
+    pub body: String,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+}
+
+pub fn read_head(stream: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    loop {
+        let before = head.len();
+        if stream.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+        if &head[before..] == "\r\n" {
+            return Some(head.replace("\r\n", "\n"));
+        }
+    }
+}
+
+fn read_response(stream: &mut impl BufRead, is_head: bool) -> Option<Response> {
+    let head = read_head(stream)?;
+    let status: u16 = head.split(' ').nth(1)?.parse().ok()?;
+    let mut response = Response { status, head, body: String::new() };
+    if !is_head && !matches!(status, 100..=199 | 204 | 304) {
+        let closes =
+            response.header("content-length").is_none() && response.header("transfer-encoding").is_none();
+        response.body = if closes {
+            let mut body = String::new();
+            stream.read_to_string(&mut body).ok()?;
+            body
+        } else {
+            read_body(stream, &response)?
+        };
+    }
+    Some(response)
+}
+
+/// A body by its length or its chunks.
+pub fn read_body(stream: &mut impl BufRead, message: &Response) -> Option<String> {
+    let mut body = Vec::new();
+    if let Some(length) = message.header("content-length") {
+        body.resize(length.parse().ok()?, 0);
+        stream.read_exact(&mut body).ok()?;
+    } else if message.header("transfer-encoding").is_some() {
+        while let Some(chunk) = read_chunk(stream) {
+            if chunk.is_empty() {
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+    }
+    String::from_utf8(body).ok()
+}
+
+/// A chunk; the last one is empty and takes the trailers with it.
+pub fn read_chunk(stream: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut line = String::new();
+    stream.read_line(&mut line).ok()?;
+    let length = usize::from_str_radix(line.trim(), 16).ok()?;
+    let mut chunk = vec![0; length];
+    stream.read_exact(&mut chunk).ok()?;
+    line.clear();
+    if length > 0 {
+        stream.read_line(&mut line).ok()?;
+    } else {
+        read_head(stream);
+    }
+    Some(chunk)
+}
+
+/// An endpoint: each connection is handed to a script on a thread of its own.
+pub struct Script {
+    pub address: SocketAddr,
+    requests: mpsc::Receiver<Response>,
+    connections: Arc<Mutex<usize>>,
+}
+
+/// A connection at the endpoint.
+pub struct Far {
+    pub stream: BufReader<TcpStream>,
+    told: mpsc::Sender<Response>,
+}
+
+impl Far {
+    /// The next request with its body, also told to the test.
+    pub fn request(&mut self) -> Option<Response> {
+        let head = self.head()?;
+        let body = read_body(&mut self.stream, &head).unwrap_or_default();
+        let request = Response { body, ..head };
+        let _ = self.told.send(request.clone());
+        Some(request)
+    }
+
+    /// Only the head of the next request.
+    pub fn head(&mut self) -> Option<Response> {
+        let head = read_head(&mut self.stream)?;
+        Some(Response { status: 0, head, body: String::new() })
+    }
+
+    pub fn tell(&self, request: Response) {
+        let _ = self.told.send(request);
+    }
+
+    /// Sends a text written with LF.
+    pub fn send(&mut self, text: &str) -> io::Result<()> {
+        self.stream.get_mut().write_all(text.replace('\n', "\r\n").as_bytes())
+    }
+}
+
+impl Script {
+    pub fn new(script: impl Fn(&mut Far) + Send + Sync + 'static) -> Self {
+        Self::on("127.0.0.1".parse().unwrap(), script)
+    }
+
+    pub fn on(ip: IpAddr, script: impl Fn(&mut Far) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (told, requests) = mpsc::channel();
+        let (script, connections) = (Arc::new(script), Arc::new(Mutex::new(0)));
+        let count = connections.clone();
+        // Ends with the process: a test has a handful of endpoints.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                *count.lock().unwrap() += 1;
+                let (script, told) = (script.clone(), told.clone());
+                std::thread::spawn(move || script(&mut Far { stream: BufReader::new(stream), told }));
+            }
+        });
+        Self { address, requests, connections }
+    }
+
+    /// Answers every request with this text, on connections that stay open.
+    pub fn always(text: &'static str) -> Self {
+        Self::new(move |far| while far.request().is_some() && far.send(text).is_ok() {})
+    }
+
+    /// The next request that came.
+    pub fn seen(&self) -> Response {
+        self.requests.recv_timeout(PATIENCE).expect("the endpoint is asked")
+    }
+
+    /// Every request that has come and was not looked at.
+    pub fn all_seen(&self) -> Vec<Response> {
+        self.requests.try_iter().collect()
+    }
+
+    /// Whether nothing (more) came.
+    pub fn is_unasked(&self) -> bool {
+        self.requests.try_recv().is_err()
+    }
+
+    pub fn connections(&self) -> usize {
+        *self.connections.lock().unwrap()
+    }
+}
+
+/// An address where nobody listens.
+pub fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A name server that has this one address for every name, and no IPv6.
+pub fn name_server(address: IpAddr) -> SocketAddr {
+    let IpAddr::V4(address) = address else { panic!("an IPv4 address") };
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut packet) {
+            // The question ends after its name, type and class.
+            let name = packet[12..length].iter().position(|byte| *byte == 0).unwrap();
+            let question = 12 + name + 5;
+            let is_a = packet[12 + name + 2] == 1;
+            let mut reply = packet[..question].to_vec();
+            reply[2..4].copy_from_slice(&[0x81, 0x80]);
+            reply[6..12].copy_from_slice(&[0, u8::from(is_a), 0, 0, 0, 0]);
+            if is_a {
+                reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                reply.extend(address.octets());
+            }
+            let _ = socket.send_to(&reply, from);
+        }
+    });
+    server
+}

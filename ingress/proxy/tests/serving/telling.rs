@@ -1,0 +1,87 @@
+//! The access log and the metrics.
+
+use crate::support::{Script, World};
+
+#[test]
+fn the_access_log_is_that_of_ingress_nginx() {
+    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
+    let world = World::serving(&[script.address]);
+    let request = "POST /a?b HTTP/1.1\nHost: shop.example\nReferer: \"r\"\nUser-Agent: curl\nX-Request-ID: id\n\
+                   Authorization: Basic Zm9vOmJhcg==\nContent-Length: 2\n\nhi";
+    world.ask(request);
+    let line = world.log(1).remove(0);
+    let length = request.replace('\n', "\r\n").len();
+    // Times differ from run to run.
+    let mut parts: Vec<&str> = line.split(' ').collect();
+    let (day, zone) = (parts[3], parts[4]);
+    assert!(day.starts_with('[') && day.len() == 21 && zone.len() == 6 && zone.ends_with(']'), "{line}");
+    for at in [3, 4, 13, 18] {
+        let time = parts[at];
+        assert!(
+            at < 5 || time.parse::<f64>().unwrap() < 10.0 && time.split('.').next_back().unwrap().len() == 3,
+            "{line}"
+        );
+        parts[at] = "T";
+    }
+    assert_eq!(
+        parts.join(" "),
+        format!(
+            "127.0.0.1 - foo T T \"POST /a?b HTTP/1.1\" 200 5 \"\\x22r\\x22\" \"curl\" {length} T \
+             [default-shop-80] [] {} 5 T 200 id",
+            script.address
+        )
+    );
+}
+
+#[test]
+fn requests_without_a_route_are_logged_with_the_default_backend() {
+    let world = World::new();
+    world.ask("GET /healthz HTTP/1.1\nHost: other.example\n\n");
+    world.ask("GET /x HTTP/1.1\nHost: other.example\nX-Request-ID: id\n\n");
+    let line = world.log(1).remove(0);
+    assert!(line.contains("\"GET /x HTTP/1.1\" 404 "), "the health page is not logged: {line}");
+    assert!(line.ends_with(" [upstream-default-backend] [] - - - - id"), "{line}");
+}
+
+#[test]
+fn requests_are_counted_under_the_names_of_ingress_nginx() {
+    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    for _ in 0..3 {
+        client.send("GET /a HTTP/1.1\nHost: shop.example\n\n");
+        client.response();
+    }
+    client.send("BREW /a HTTP/1.1\nHost: shop.example\n\n");
+    client.response();
+    world.log(4);
+    let text = world.registry.text();
+    let labels = |method| {
+        format!(
+            "controller_class=\"k8s.io/ingress-nginx\",controller_namespace=\"\",controller_pod=\"\",status=\"200\",\
+             method=\"{method}\",path=\"/\",namespace=\"default\",ingress=\"shop\",service=\"shop\",canary=\"\",\
+             host=\"shop.example\""
+        )
+    };
+    for line in [
+        format!("nginx_ingress_controller_requests{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_requests{{{}}} 1", labels("_")),
+        format!("nginx_ingress_controller_request_duration_seconds_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_response_duration_seconds_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_header_duration_seconds_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_connect_duration_seconds_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_request_size_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_response_size_sum{{{}}} 15", labels("GET")),
+        format!("nginx_ingress_controller_bytes_sent_sum{{{}}} 15", labels("GET")),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    let own = "controller_class=\"k8s.io/ingress-nginx\",controller_namespace=\"\",controller_pod=\"\"";
+    for line in [
+        format!("nginx_ingress_controller_nginx_process_requests_total{{{own}}} 4"),
+        format!("nginx_ingress_controller_nginx_process_connections_total{{{own},state=\"accepted\"}} 1"),
+        format!("nginx_ingress_controller_nginx_process_connections{{{own},state=\"active\"}} 1"),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Changes of protocol.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use ingress_proxy::ProxyOptions;
+use net::Drained;
+
+use crate::support::{Client, Far, Script, World, options};
+
+const HANDSHAKE: &str = "GET /ws HTTP/1.1\nHost: shop.example\nConnection: keep-alive, Upgrade\n\
+                         Upgrade: websocket\nSec-WebSocket-Key: x\n\n";
+
+/// Takes the handshake and echoes.
+fn echo(far: &mut Far) {
+    far.request();
+    let _ = far.send("HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: Upgrade\n\nhi ");
+    let mut buffer = [0; 1024];
+    while let Ok(length) = far.stream.read(&mut buffer) {
+        if length == 0 || far.stream.get_mut().write_all(&buffer[..length]).is_err() {
+            return;
+        }
+    }
+}
+
+fn read(client: &mut Client, length: usize) -> String {
+    let mut text = vec![0; length];
+    client.stream.read_exact(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn upgraded(world: &World) -> Client {
+    let mut client = world.client();
+    client.send(HANDSHAKE);
+    let response = client.response();
+    assert_eq!(response.status, 101);
+    assert_eq!(response.header("upgrade"), Some("websocket"));
+    assert_eq!(response.header("connection"), Some("upgrade"));
+    assert_eq!(read(&mut client, 3), "hi ");
+    client
+}
+
+#[test]
+fn bytes_pass_both_ways_after_an_upgrade() {
+    let script = Script::new(echo);
+    let world = World::serving(&[script.address]);
+    let mut client = upgraded(&world);
+    let head = script.seen().head;
+    assert!(head.contains("\nUpgrade: websocket\nConnection: upgrade\n"), "{head}");
+    assert!(head.contains("\nSec-WebSocket-Key: x\n"), "{head}");
+    for text in ["one", "another"] {
+        client.raw(text.as_bytes());
+        assert_eq!(read(&mut client, text.len()), text);
+    }
+    client.stream.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(client.is_closed());
+    let log = world.log(1);
+    assert!(log[0].contains("\"GET /ws HTTP/1.1\" 101 13 "), "{log:?}");
+}
+
+#[test]
+fn an_upgrade_that_is_refused_is_a_plain_response() {
+    let script = Script::always("HTTP/1.1 426 Upgrade Required\nContent-Length: 2\n\nno");
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    for _ in 0..2 {
+        client.send(HANDSHAKE);
+        assert_eq!(client.response().status, 426);
+    }
+}
+
+#[test]
+fn an_upgrade_nobody_asked_for_is_502() {
+    let script = Script::always("HTTP/1.1 101 Switching Protocols\nUpgrade: x\nConnection: upgrade\n\n");
+    let world = World::serving(&[script.address]);
+    assert_eq!(world.ask("GET / HTTP/1.1\nHost: shop.example\n\n").status, 502);
+}
+
+#[test]
+fn silent_streams_are_closed() {
+    let script = Script::new(echo);
+    let short = Duration::from_millis(200);
+    let mut world =
+        World::with(ProxyOptions { proxy_read_timeout: short, proxy_send_timeout: short, ..options() });
+    world.shop(&[script.address]);
+    assert!(upgraded(&world).is_closed());
+}
+
+#[test]
+fn a_stop_waits_for_streams_and_then_cuts_them() {
+    let script = Script::new(echo);
+    let mut world =
+        World::with(ProxyOptions { worker_shutdown_timeout: Duration::from_millis(300), ..options() });
+    world.shop(&[script.address]);
+    let mut client = upgraded(&world);
+    assert_eq!(world.stop(Duration::ZERO), Drained::Forced(1));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_stop_ends_when_the_last_stream_does() {
+    let script = Script::new(echo);
+    let world = World::serving(&[script.address]);
+    let mut client = upgraded(&world);
+    let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
+    client.raw(b"still");
+    assert_eq!(read(&mut client, 5), "still");
+    drop(client);
+    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+}

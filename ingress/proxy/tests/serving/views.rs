@@ -1,0 +1,71 @@
+//! Views that change while requests are open.
+
+use std::sync::{Mutex, mpsc};
+
+use cluster::{Event, Key, Kind};
+
+use crate::support::{Script, World, read_chunk, read_head};
+
+const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
+const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
+
+#[test]
+fn an_open_request_lives_on_when_its_route_and_endpoint_go() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let script = Script::new(move |far| {
+        far.request();
+        let _ = far.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nfirst\n");
+        wait.lock().unwrap().recv().unwrap();
+        let _ = far.send("4\nlast\n0\n\n");
+    });
+    let mut world = World::serving(&[script.address]);
+    let mut client = world.client();
+    client.send(GET);
+    read_head(&mut client.stream).unwrap();
+    assert_eq!(read_chunk(&mut client.stream).unwrap(), b"first");
+    world.cache.apply([Event::Remove(Kind::Ingress, Key::new("default", "shop"))], 9);
+    world.endpoints("shop", &[]);
+    assert_eq!(world.ask(GET).status, 404);
+    go.send(()).unwrap();
+    assert_eq!(read_chunk(&mut client.stream).unwrap(), b"last");
+    assert!(read_chunk(&mut client.stream).unwrap().is_empty());
+    client.send(GET);
+    assert_eq!(client.response().status, 404, "the connection itself is kept");
+}
+
+#[test]
+fn endpoints_take_turns_and_follow_their_service() {
+    let scripts = [Script::always(OK), Script::always(OK), Script::always(OK)];
+    let addresses = scripts.each_ref().map(|script| script.address);
+    let mut world = World::serving(&addresses[..2]);
+    let counts = |scripts: &[Script; 3]| scripts.each_ref().map(|script| script.all_seen().len());
+    for _ in 0..6 {
+        assert_eq!(world.ask(GET).status, 200);
+    }
+    assert_eq!(counts(&scripts), [3, 3, 0]);
+    world.endpoints("shop", &addresses[1..]);
+    for _ in 0..6 {
+        assert_eq!(world.ask(GET).status, 200);
+    }
+    assert_eq!(counts(&scripts), [0, 3, 3]);
+    world.endpoints("shop", &[]);
+    assert_eq!(world.ask(GET).status, 503);
+}
+
+#[test]
+fn idle_connections_to_endpoints_that_left_are_closed() {
+    let script = Script::new(|far| {
+        while let Some(request) = far.request() {
+            let _ = far.send(OK);
+            drop(request);
+        }
+        // The proxy has closed the connection.
+        far.tell(crate::support::Response { status: 0, head: "closed".into(), body: String::new() });
+    });
+    let mut world = World::serving(&[script.address]);
+    assert_eq!(world.ask(GET).status, 200);
+    script.seen();
+    world.endpoints("shop", &[]);
+    assert_eq!(script.seen().head, "closed");
+}
