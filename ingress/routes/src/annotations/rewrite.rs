@@ -9,7 +9,7 @@ use super::{Annotation, Family, Reader, Rule, Settings};
 use crate::exchange::Exchange;
 use crate::filter::{Answer, Filter, Flow};
 use crate::path::encode;
-use crate::pattern::Pattern;
+use crate::pattern::PathPattern;
 use crate::problem::Outcome;
 
 pub(super) const FAMILY: Family = Family {
@@ -114,14 +114,14 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
 fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
     let template = settings.rewrite.as_ref().filter(|template| template.changes(rule.path))?;
     // A path that is no pattern has closed its route already; without the pattern nothing is rewritten.
-    let pattern = rule.patterns.path(rule.path).ok()?;
+    let pattern = PathPattern::anywhere(rule.path, rule.patterns).ok()?;
     Some(Box::new(Rewrite { pattern, template: template.clone() }))
 }
 
 /// Rewrites the requests of one rule.
 #[derive(Debug)]
 pub struct Rewrite {
-    pattern: Arc<Pattern>,
+    pattern: PathPattern,
     template: Arc<Template>,
 }
 

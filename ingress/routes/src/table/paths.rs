@@ -5,13 +5,13 @@ use std::sync::Arc;
 use cluster::{PathType, Text};
 
 use super::route::Route;
-use crate::pattern::{Pattern, Patterns};
+use crate::pattern::{OutOfSteps, PathPattern, Patterns, plain_head};
 
 /// The routes of a host by path.
 #[derive(Debug, PartialEq)]
 pub(super) enum Paths {
     Plain(Plain),
-    Regex(Box<[(Matcher, Arc<Route>)]>),
+    Regex(Box<[(PathPattern, Arc<Route>)]>),
 }
 
 /// What a path leads to.
@@ -27,7 +27,7 @@ pub(super) enum Hit<'t> {
 
 /// What is wrong with a path as a pattern.
 pub(super) fn flaw(path: &str, patterns: &Patterns) -> Option<String> {
-    Matcher::new(path, patterns).err()
+    PathPattern::anchored(path, patterns).err()
 }
 
 /// A route on its way into the list of paths.
@@ -52,11 +52,11 @@ impl Paths {
         match self {
             Self::Plain(plain) => plain.find(path, root),
             Self::Regex(list) => {
-                for (matcher, route) in list {
-                    match matcher.covers(path) {
-                        Some(true) => return Hit::Route(route),
-                        Some(false) => {}
-                        None => return Hit::OutOfSteps(route),
+                for (pattern, route) in list {
+                    match pattern.is_match(path) {
+                        Ok(true) => return Hit::Route(route),
+                        Ok(false) => {}
+                        Err(OutOfSteps) => return Hit::OutOfSteps(route),
                     }
                 }
                 Hit::Route(root)
@@ -134,38 +134,8 @@ fn lookup(list: &[(Text, Arc<Route>)], path: impl Iterator<Item = u8> + Clone) -
     Some(&list[at].1)
 }
 
-/// Whether a path begins like a rule, in hosts with regular expressions.
-#[derive(Debug, PartialEq)]
-pub(super) enum Matcher {
-    /// A text without special characters: PCRE without its Unicode mode ignores the case of ASCII letters.
-    Text(Text),
-    Pattern(Arc<Pattern>),
-}
-
-impl Matcher {
-    fn new(path: &str, patterns: &Patterns) -> Result<Self, String> {
-        if path.bytes().any(|byte| SPECIAL.contains(&byte)) {
-            patterns.path(&format!("^{path}")).map(Self::Pattern)
-        } else {
-            Ok(Self::Text(path.into()))
-        }
-    }
-
-    fn covers(&self, path: &str) -> Option<bool> {
-        match self {
-            Self::Text(text) => {
-                let head = path.as_bytes().get(..text.len());
-                Some(head.is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes())))
-            }
-            Self::Pattern(pattern) => pattern.is_match(path).ok(),
-        }
-    }
-}
-
-const SPECIAL: &[u8] = br"\^$.|?*+()[]{}";
-
 /// Every path as a pattern from the start, longest text first, then text descending, first match wins.
-fn regex(mut entries: Vec<Entry>, patterns: &Patterns) -> Box<[(Matcher, Arc<Route>)]> {
+fn regex(mut entries: Vec<Entry>, patterns: &Patterns) -> Box<[(PathPattern, Arc<Route>)]> {
     entries.sort_by(|one, other| {
         let (one, other) = (&one.route.path, &other.route.path);
         other.len().cmp(&one.len()).then_with(|| other.cmp(one))
@@ -178,14 +148,14 @@ fn regex(mut entries: Vec<Entry>, patterns: &Patterns) -> Box<[(Matcher, Arc<Rou
         // A plain Prefix rule beside an Exact one of the same path covers only what lies below.
         let below = !regex && route.kind != PathType::Exact && route.path != "/" && has_exact(&route.path);
         let slash = if below && !route.path.ends_with('/') { "/" } else { "" };
-        match Matcher::new(&format!("{}{slash}", route.path), patterns) {
-            Ok(matcher) => list.push((matcher, route.clone())),
+        match PathPattern::anchored(&format!("{}{slash}", route.path), patterns) {
+            Ok(pattern) => list.push((pattern, route.clone())),
             Err(_) => {
                 // The route is closed, for whatever begins as its text does; but a host is not lost for it, so where
                 // that is every path, only for the very text.
-                let end = route.path.bytes().position(|byte| SPECIAL.contains(&byte)).unwrap_or(0);
-                let head = if end > 1 { &route.path[..end] } else { &route.path };
-                list.push((Matcher::Text(head.into()), route.clone()));
+                let head = plain_head(&route.path);
+                let text = if head.len() > 1 { head } else { &route.path };
+                list.push((PathPattern::text(text), route.clone()));
             }
         }
     }
