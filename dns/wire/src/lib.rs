@@ -4,11 +4,11 @@
 //! once their buffers have grown. No input makes it panic.
 
 pub mod codes;
-mod compress;
 pub mod hash;
-mod layout;
 pub mod name;
 pub mod query;
+mod layout;
+mod compress;
 pub mod reply;
 
 pub use hash::hash;

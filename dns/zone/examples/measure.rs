@@ -73,6 +73,20 @@ fn main() {
     answers(&zone, "PTR of a cluster IP", &spread(|i| reverse(cluster_ip(i)), 12));
     answers(&zone, "PTR of an endpoint", &spread(|i| reverse(pod_ip(i, 3)), 12));
     answers(&zone, "PTR of one endpoint", &spread(|_| reverse(pod_ip(1, 3)), 12));
+    answers(
+        &zone,
+        "A of an endpoint",
+        &spread(
+            |i| {
+                format!(
+                    "{}.svc-{i}.ns-{}.svc.cluster.local",
+                    pod_ip(i, 7).to_string().replace('.', "-"),
+                    i % 100
+                )
+            },
+            1,
+        ),
+    );
     answers(&zone, "not mine", &spread(|i| format!("host-{i}.example.org"), 1));
 }
 

@@ -1,8 +1,8 @@
 //! What a query gets (reference §2.2 to §2.5).
 
+mod place;
 mod apex;
 mod chase;
-mod place;
 mod reverse;
 mod srv;
 
