@@ -30,4 +30,5 @@ pub use chain::{Chain, Link};
 pub use names::Zones;
 pub use plugin::{Answer, Failure, Flow, Plugin};
 pub use routes::Routes;
-pub use setup::{Cluster, Connection, Context, Entry, Kept, Links, Reload};
+pub use setup::{Cluster, Connection, Context, Entry, Kept, Links, Reload, Views};
+pub use traffic::Traffic;

@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use cluster::Current;
 use config::{Directive, Error, ServerBlock, ServerKey, Warning};
-use dns_zone::{Zone, ZoneIndex};
+use dns_zone::{Zone, ZoneIndex, ZoneOptions};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
 use telemetry::{Admin, Gates, Lines};
@@ -55,11 +55,48 @@ pub struct Connection {
     pub limits: [u32; 3],
 }
 
+/// The views that are held at the moment. A reload that asks for the same names in the same way finds the view of the
+/// configuration before it, instead of a second one of the whole cluster beside it.
+#[derive(Clone, Default)]
+pub struct Views(Arc<Mutex<Vec<Weak<View>>>>);
+
+/// A view and what it shows.
+pub(crate) struct View {
+    options: ZoneOptions,
+    connection: Connection,
+    pub(crate) current: Current<Zone>,
+}
+
+impl Views {
+    /// The view of a zone: the one that is held, or a new one.
+    pub(crate) fn of(
+        &self,
+        cluster: &dyn Cluster,
+        options: ZoneOptions,
+        connection: Connection,
+    ) -> Result<Arc<View>, String> {
+        let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        views.retain(|view| view.strong_count() > 0);
+        let known = views.iter().filter_map(Weak::upgrade);
+        let mut same = known.filter(|view| view.options == options && view.connection == connection);
+        if let Some(view) = same.next() {
+            return Ok(view);
+        }
+        drop(same);
+        let current = cluster.project(ZoneIndex::new(options.clone()), &connection)?;
+        let view = Arc::new(View { options, connection, current });
+        views.push(Arc::downgrade(&view));
+        Ok(view)
+    }
+}
+
 /// What plugins share with the rest of the process.
 #[derive(Clone)]
 pub struct Context {
     /// The cluster of the kubernetes plugin.
     pub cluster: Arc<dyn Cluster>,
+    /// What is held of it.
+    pub views: Views,
     /// Where metrics are counted.
     pub metrics: Registry,
     /// What `ready` waits for.

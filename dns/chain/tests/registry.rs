@@ -40,6 +40,7 @@ fn built(text: &str) -> Result<(Servers, Vec<Connection>), String> {
     let cluster = Arc::new(Nothing::default());
     let context = Context {
         cluster: cluster.clone(),
+        views: Default::default(),
         metrics: Registry::new(),
         gates: Gates::new(),
         admin: Admin::new(),

@@ -34,6 +34,9 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Queries of one connection that are answered or wait to be written at a time; more are not read.
 const IN_FLIGHT: usize = 128;
 
+/// Room for the longest reply and its length.
+const REPLY: usize = 2 + u16::MAX as usize;
+
 /// Listeners of one address, bound and not yet accepting.
 pub(crate) struct Tcp {
     listeners: Vec<std::net::TcpListener>,
@@ -129,6 +132,8 @@ impl Connection {
         asked.client = self.client;
         let mut answer = Answer::default();
         let mut message = Vec::new();
+        // Replies are written here and leave in buffers of their own size.
+        let mut room = vec![0; REPLY];
         loop {
             let length = tokio::select! {
                 length = timeout(IDLE, read.read_u16()) => length??,
@@ -141,65 +146,60 @@ impl Connection {
             asked.size = message.len();
             asked.received = Instant::now();
             match asked.query.parse(&message) {
-                Ok(()) => self.answer(&asked, &mut answer, place),
+                Ok(()) => self.answer(&asked, &mut answer, &mut room, place),
                 Err(Refusal::Ignore) => {}
-                Err(Refusal::Reply(code)) => place_reply(place, |out| asked.query.refuse(code, out)),
+                Err(Refusal::Reply(code)) => {
+                    send(place, framed(&mut room, |out| asked.query.refuse(code, out)))
+                }
             }
         }
     }
 
     /// Answers at once where that can be, else on a task of its own.
-    fn answer(&self, asked: &Asked, answer: &mut Answer, place: Place) {
+    fn answer(&self, asked: &Asked, answer: &mut Answer, room: &mut [u8], place: Place) {
         let routes = self.shared.routes.load_full();
         let mut packet = None;
         let answered = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            run::answer(&routes, asked, answer, |reply| written(reply, &asked.query, &mut packet))
+            run::answer(&routes, asked, answer, |reply| written(reply, &asked.query, room, &mut packet))
         }));
         let unfinished = match answered {
             Ok(None) => return send(place, packet),
             Ok(Some(unfinished)) => unfinished,
             Err(_) => {
                 self.shared.panics.inc();
-                return place_reply(place, |out| asked.query.refuse(rcode::SERVFAIL, out));
+                return send(place, framed(room, |out| asked.query.refuse(rcode::SERVFAIL, out)));
             }
         };
         let (asked, shared) = (asked.clone(), self.shared.clone());
         self.shared.tasks.spawn(async move {
-            let (mut answer, mut packet) = (Answer::default(), None);
-            let finish =
-                unfinished.finish(&asked, &mut answer, |reply| written(reply, &asked.query, &mut packet));
+            let (mut answer, mut room, mut packet) = (Answer::default(), vec![0; REPLY], None);
+            let write = |reply: &mut Reply| written(reply, &asked.query, &mut room, &mut packet);
+            let finish = unfinished.finish(&asked, &mut answer, write);
             if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                 shared.panics.inc();
-                return place_reply(place, |out| asked.query.refuse(rcode::SERVFAIL, out));
+                packet = framed(&mut room, |out| asked.query.refuse(rcode::SERVFAIL, out));
             }
             send(place, packet);
         });
     }
 }
 
-/// Makes a message with its length before it. Returns the length of the message.
-fn written(reply: &mut Reply, query: &Query, packet: &mut Option<Vec<u8>>) -> usize {
-    let mut out = vec![0; 2 + usize::from(u16::MAX)];
-    let length = reply.encode(query, usize::from(u16::MAX), &mut out[2..]);
-    *packet = Some(framed(out, length));
-    length
+/// Makes a message of a reply. Returns its length.
+fn written(reply: &mut Reply, query: &Query, room: &mut [u8], packet: &mut Option<Vec<u8>>) -> usize {
+    *packet = framed(room, |out| reply.encode(query, usize::from(u16::MAX), out));
+    packet.as_ref().map_or(0, |packet| packet.len() - 2)
 }
 
-fn place_reply(place: Place, write: impl FnOnce(&mut [u8]) -> usize) {
-    let mut out = vec![0; 2 + 1024];
-    let length = write(&mut out[2..]);
-    send(place, Some(framed(out, length)));
-}
-
-fn framed(mut out: Vec<u8>, length: usize) -> Vec<u8> {
-    out[..2].copy_from_slice(&(length as u16).to_be_bytes());
-    out.truncate(2 + length);
-    out.shrink_to_fit();
-    out
+/// A message with its length before it; nothing if there is none.
+fn framed(room: &mut [u8], write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
+    let (head, body) = room.split_at_mut(2);
+    let length = write(body);
+    head.copy_from_slice(&(length as u16).to_be_bytes());
+    (length > 0).then(|| room[..2 + length].to_vec())
 }
 
 fn send(place: Place, packet: Option<Vec<u8>>) {
-    if let Some(packet) = packet.filter(|packet| packet.len() > 2) {
+    if let Some(packet) = packet {
         place.send(packet);
     }
 }

@@ -220,3 +220,6 @@ impl Thread {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

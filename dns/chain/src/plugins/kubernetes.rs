@@ -8,16 +8,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::Current;
 use dns_wire::codes::{class, rcode, rtype};
 use dns_wire::{Reply, Section};
-use dns_zone::{Verdict, Zone, ZoneIndex};
+use dns_zone::Verdict;
 use futures_util::future::BoxFuture;
 
 use crate::asked::Asked;
 use crate::names::Zones;
 use crate::plugin::{Answer, Failure, Flow, Plugin, Runner};
-use crate::setup::{Entry, Kept, Links, Mistakes, Setup};
+use crate::setup::{Context, Entry, Kept, Links, Mistakes, Setup, View};
 use options::Options;
 
 /// See the module.
@@ -38,7 +37,7 @@ pub(super) const ENTRY: Entry = Entry {
 const LOOK: Duration = Duration::from_millis(100);
 
 struct Kubernetes {
-    view: Current<Zone>,
+    view: Arc<View>,
     /// The addresses of this host, for the name servers of the zone.
     own: Arc<[IpAddr]>,
     fallthrough: Option<Zones>,
@@ -50,7 +49,7 @@ impl Plugin for Kubernetes {
         if asked.query.qclass != class::IN {
             return Flow::Next;
         }
-        match self.view.load().answer(&asked.query, &self.own, reply) {
+        match self.view.current.load().answer(&asked.query, &self.own, reply) {
             Verdict::NotMine => Flow::Next,
             Verdict::Answered => Flow::Done,
             Verdict::NameError | Verdict::NotSynced => {
@@ -74,7 +73,7 @@ impl Plugin for Kubernetes {
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
-            let zone = self.view.load_full();
+            let zone = self.view.current.load_full();
             if zone.answer(&asked.query, &self.own, reply) != Verdict::Chase {
                 return Flow::Done;
             }
@@ -114,9 +113,10 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
 fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
     let directive = setup.once()?;
     let Options { zone, connection, fallthrough, startup_timeout } = options::read(setup, directive)?;
-    let view = setup.context.cluster.project(ZoneIndex::new(zone), &connection);
+    let Context { cluster, views, .. } = setup.context;
+    let view = views.of(&**cluster, zone, connection);
     let view = view.map_err(|why| vec![directive.error(format!("kubernetes: {why}"), "")])?;
-    let (gates, current) = (setup.context.gates.clone(), view.clone());
+    let (gates, current) = (setup.context.gates.clone(), view.current.clone());
     setup.on_start(move || async move {
         let gate = gates.gate("kubernetes");
         let started = Instant::now();

@@ -100,6 +100,7 @@ impl Service {
         let reasons = fatal.clone();
         let context = Context {
             cluster,
+            views: Default::default(),
             metrics: metrics.clone(),
             gates: gates.clone(),
             admin: admin.clone(),

@@ -33,6 +33,7 @@ pub(super) struct Upstream {
     health: Health,
     max_fails: u32,
     read_timeout: Duration,
+    force_tcp: bool,
     /// Checks in a row that failed.
     fails: AtomicU32,
     checking: AtomicBool,
@@ -111,6 +112,7 @@ impl Upstream {
             health: options.health.clone(),
             max_fails: options.max_fails,
             read_timeout: options.read_timeout,
+            force_tcp: options.force_tcp,
             fails: AtomicU32::new(0),
             checking: AtomicBool::new(false),
             durations,
@@ -176,7 +178,7 @@ impl Upstream {
             message[2] &= !1;
         }
         let read = self.read_timeout.min(Duration::from_secs(1));
-        let request = Request { message: &message[..length], tcp: false, size: 4096, read };
+        let request = Request { message: &message[..length], tcp: self.force_tcp, size: 4096, read };
         self.exchange(&request).await.is_ok()
     }
 }

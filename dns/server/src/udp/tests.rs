@@ -1,0 +1,67 @@
+//! What no Corefile can bring about.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dns_chain::{Chain, Flow, Link, Plugin, Traffic};
+use dns_wire::codes::rtype;
+use dns_wire::{Name, Query, Reply};
+use telemetry::metrics::{Counter, Registry};
+use tokio_util::task::TaskTracker;
+
+use super::*;
+
+/// Panics at every other query, at once or after waiting.
+struct Panics;
+
+impl Plugin for Panics {
+    fn query(&self, asked: &Asked, _: &mut Reply) -> Flow {
+        match asked.query.name()[1] {
+            b'p' => panic!("as the test wants it"),
+            b'w' => Flow::Wait,
+            _ => Flow::Done,
+        }
+    }
+
+    fn wait<'a>(
+        &'a self,
+        _: &'a Asked,
+        _: &'a mut Reply,
+        _: &'a dyn dns_chain::plugin::Runner,
+    ) -> futures_util::future::BoxFuture<'a, Flow> {
+        Box::pin(async { panic!("as the test wants it") })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_costs_one_query_and_is_counted() {
+    let runtime = tokio::runtime::Handle::current();
+    let chain = Arc::new(Chain::new(vec![Link::new("whoami", Arc::new(Panics))]));
+    let dropped = Traffic::new(&Registry::new(), "dns://:0", "dropped", &[]);
+    let shared = Arc::new(Shared {
+        routes: ArcSwap::from_pointee(Routes::new(vec![(Name::ROOT, chain)], dropped, runtime.clone())),
+        panics: Counter::default(),
+        tasks: TaskTracker::new(),
+        runtime,
+    });
+    let udp = Udp::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    client.connect(udp.address()).unwrap();
+    // All of them are there before the first is read: one batch.
+    let mut packet = [0; 512];
+    for (id, name) in (0..).zip(["a.", "panic.", "b.", "panic.", "panic.", "c.", "wait.", "d."]) {
+        let length = Query::new(id, &name.parse().unwrap(), rtype::A).encode(id, &mut packet);
+        client.send(&packet[..length]).unwrap();
+    }
+    let mut threads = udp.serve(&shared).unwrap();
+    let mut codes = [None; 8];
+    for _ in 0..codes.len() {
+        client.recv(&mut packet).unwrap();
+        codes[usize::from(packet[1])] = Some(packet[3] & 15);
+    }
+    assert_eq!(codes, [0, 2, 0, 2, 2, 0, 2, 0].map(Some));
+    assert_eq!(shared.panics.value(), 4);
+    tokio::task::block_in_place(|| threads.stop());
+}

@@ -1,0 +1,180 @@
+//! Upstreams that are asked over TLS, HTTPS and QUIC.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dns_wire::codes::rtype;
+use dns_wire::{Query, Reply};
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::CertifiedKey;
+use support::{Client, Service, address, answers};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// A certificate for `dns.example`, and the file that makes it trusted.
+struct Identity {
+    key: Arc<CertifiedKey>,
+    _folder: tempfile::TempDir,
+    ca: String,
+}
+
+impl Identity {
+    fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["dns.example".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let key = CertifiedKey::from_der(vec![made.cert.der().clone()], key, net::tls::provider()).unwrap();
+        Self { key: Arc::new(key), ca: ca.display().to_string(), _folder: folder }
+    }
+
+    fn acceptor(&self, alpn: &[&[u8]]) -> TlsAcceptor {
+        let key = self.key.clone();
+        let alpn = alpn.iter().map(|name| name.to_vec()).collect();
+        let options = net::tls::TlsOptions { alpn, session_cache: false };
+        // Only for the right name: without it there is no certificate, and no handshake.
+        let by_name = move |name: Option<&str>| (name == Some("dns.example")).then(|| key.clone());
+        TlsAcceptor::from(net::tls::server_config(&options, by_name).unwrap())
+    }
+}
+
+fn answered(message: &[u8]) -> Vec<u8> {
+    let mut query = Query::default();
+    query.parse(message).unwrap();
+    let mut reply: Reply = address(&query, [192, 0, 2, 1], 60);
+    let mut out = vec![0; 512];
+    let length = reply.encode(&query, 512, &mut out);
+    out.truncate(length);
+    out
+}
+
+async fn over_tls(identity: &Identity) -> SocketAddr {
+    let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), identity.acceptor(&[]));
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            tokio::spawn(async move {
+                while let Ok(length) = stream.read_u16().await {
+                    let mut message = vec![0; usize::from(length)];
+                    stream.read_exact(&mut message).await.unwrap();
+                    let reply = answered(&message);
+                    stream.write_u16(reply.len() as u16).await.unwrap();
+                    stream.write_all(&reply).await.unwrap();
+                    stream.flush().await.unwrap();
+                }
+            });
+        }
+    });
+    at
+}
+
+async fn over_https(identity: &Identity) -> SocketAddr {
+    let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), identity.acceptor(&[b"h2"]));
+    let at = listener.local_addr().unwrap();
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+        assert_eq!(request.uri().path(), "/dns-query");
+        let message = match request.uri().query() {
+            Some(query) => base64url(query.strip_prefix("dns=").unwrap()),
+            None => {
+                assert_eq!(request.headers()["content-type"], "application/dns-message");
+                request.into_body().collect().await.unwrap().to_bytes().to_vec()
+            }
+        };
+        assert_eq!(message[..2], [0, 0], "the ID is 0");
+        Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(answered(&message)))))
+    });
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(serving.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    at
+}
+
+async fn over_quic(identity: &Identity) -> SocketAddr {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = socket.local_addr().unwrap();
+    let resolver = Arc::new(rustls::sign::SingleCertAndKey::from((*identity.key).clone()));
+    let mut server = hickory_net::quic::QuicServer::with_socket(socket, resolver).unwrap();
+    tokio::spawn(async move {
+        while let Ok(Some((mut streams, _))) = server.next().await {
+            tokio::spawn(async move {
+                while let Some(Ok(mut stream)) = streams.next().await {
+                    let message = stream.receive_bytes().await.unwrap();
+                    stream.send_bytes(Bytes::from(answered(&message))).await.unwrap();
+                    stream.finish().await.unwrap();
+                }
+            });
+        }
+    });
+    at
+}
+
+/// RFC 4648 §5, the other way.
+fn base64url(text: &str) -> Vec<u8> {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bits: Vec<u8> = text
+        .bytes()
+        .map(|byte| digits.iter().position(|digit| *digit == byte).unwrap() as u8)
+        .flat_map(|value| (0..6).rev().map(move |bit| value >> bit & 1))
+        .collect();
+    bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |byte, bit| byte << 1 | bit)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_are_asked_over_tls_https_and_quic() {
+    let identity = Identity::new();
+    let (tls, https, quic) =
+        (over_tls(&identity).await, over_https(&identity).await, over_quic(&identity).await);
+    for (to, lines) in [
+        (format!("tls://127.0.0.1%dns.example:{}", tls.port()), ""),
+        (format!("tls://{tls}"), "tls_servername dns.example"),
+        (format!("https://{https}"), "tls_servername dns.example"),
+        (format!("https://{https}"), "tls_servername dns.example\ndoh_method GET"),
+        (format!("quic://127.0.0.1%dns.example:{}", quic.port()), ""),
+    ] {
+        let corefile = format!(".:0 {{\nforward . {to} {{\ntls {}\n{lines}\n}}\n}}", identity.ca);
+        let service = Service::start(&corefile).await;
+        let client = Client::udp(service.address);
+        for round in 0..3 {
+            let (query, reply) = client.ask("WWW.example.org.", rtype::A);
+            assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{to}, {lines:?}, round {round}");
+        }
+        let text = service.metrics.text();
+        let count = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name) && !line.contains(" 0"));
+            line.and_then(|line| line.rsplit(' ').next()).unwrap_or("0").to_owned()
+        };
+        let counted =
+            [count("coredns_proxy_conn_cache_misses_total"), count("coredns_proxy_conn_cache_hits_total")];
+        assert_eq!(counted, ["1", "2"], "{to}: one connection for all");
+        service.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_with_another_name_is_not_believed() {
+    let identity = Identity::new();
+    let at = over_tls(&identity).await;
+    let corefile = format!(
+        ".:0 {{\nforward . tls://{at} {{\ntls {}\ntls_servername other.example\nmax_fails 0\nmax_connect_attempts 1\n}}\n}}",
+        identity.ca
+    );
+    let service = Service::start(&corefile).await;
+    let (_, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+    assert_eq!(reply.rcode, dns_wire::codes::rcode::SERVFAIL);
+    service.stop().await;
+}
