@@ -1,0 +1,95 @@
+//! What can be typed: three commands, their flags, and help that says what each is for.
+
+mod dns;
+mod flag;
+mod go_style;
+mod ingress;
+mod up;
+
+use std::ffi::OsString;
+
+use clap::{ArgMatches, Command};
+
+pub use dns::DnsArgs;
+pub use flag::{Effect, Flag, Given, Takes};
+pub use ingress::{FLAGS as INGRESS_FLAGS, IngressArgs};
+pub use up::UpArgs;
+
+use crate::failure::Failure;
+
+/// What the user asked for.
+pub enum Asked {
+    /// `portolan up`.
+    Up(UpArgs),
+    /// `portolan dns`.
+    Dns(DnsArgs),
+    /// `portolan ingress`.
+    Ingress(IngressArgs),
+    /// `portolan completions SHELL`.
+    Completions(clap_complete::Shell),
+    /// `portolan reference PAGE`.
+    Reference(String),
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// Help and version with exit code 0; a flag that is unknown, lacks its value or has a bad one with exit code 2.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
+    let matches = command().try_get_matches_from(go_style::rewrite(args)).map_err(Failure::from)?;
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Failure::usage("which command? `portolan up`, `portolan dns` or `portolan ingress`; `portolan --help` tells more"));
+    };
+    Ok(match name {
+        "dns" => Asked::Dns(DnsArgs::read(matches)?),
+        "ingress" => Asked::Ingress(IngressArgs::read(matches)?),
+        "completions" => Asked::Completions(*required(matches, "shell")),
+        "reference" => Asked::Reference(required::<String>(matches, "page").clone()),
+        _ => Asked::Up(UpArgs::read(matches)?),
+    })
+}
+
+/// The whole command line, as clap knows it.
+pub fn command() -> Command {
+    Command::new("portolan")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Cluster DNS and ingress edge over one watch cache")
+        .long_about(
+            "Portolan keeps the two maps of a Kubernetes cluster: names to addresses (a DNS server that reads a CoreDNS Corefile) and \
+             requests to pods (a proxy that serves Ingresses as ingress-nginx does).\n\nStart with `portolan up`: it needs nothing \
+             and shows both on a demo cluster.",
+        )
+        .arg_required_else_help(true)
+        .subcommand(up::command())
+        .subcommand(dns::command())
+        .subcommand(ingress::command())
+        .subcommand(
+            Command::new("completions")
+                .about("Print a completion script for a shell")
+                .after_help("Example: portolan completions bash > /etc/bash_completion.d/portolan")
+                .arg(
+                    clap::Arg::new("shell")
+                        .required(true)
+                        .value_name("SHELL")
+                        .value_parser(clap::value_parser!(clap_complete::Shell))
+                        .help("bash, zsh, fish, elvish or powershell"),
+                ),
+        )
+        .subcommand(
+            Command::new("reference").about("Print a reference page (Markdown), made from the registries").arg(
+                clap::Arg::new("page")
+                    .required(true)
+                    .value_name("PAGE")
+                    .value_parser(["plugins", "annotations", "ingress-flags"])
+                    .help("plugins, annotations or ingress-flags"),
+            ),
+        )
+}
+
+/// A value that clap has checked to be there.
+fn required<'a, T: Clone + Send + Sync + 'static>(matches: &'a ArgMatches, name: &str) -> &'a T {
+    matches.get_one(name).expect("clap refuses a command line without it")
+}
+
+#[cfg(test)]
+mod tests;

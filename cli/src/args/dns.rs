@@ -1,0 +1,106 @@
+//! `portolan dns`: CoreDNS's flags, and where the cluster comes from.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::failure::Failure;
+
+/// CoreDNS's flags, which may stand behind a single dash.
+pub const GO_FLAGS: &[&str] =
+    &["conf", "dns.port", "pidfile", "plugins", "quiet", "version", "log-format"];
+
+/// Arguments of `portolan dns`.
+#[derive(Clone, Debug)]
+pub struct DnsArgs {
+    /// `-conf`: the Corefile; `stdin` for standard input. `None` is `Corefile` in the working folder, if there is one.
+    pub conf: Option<PathBuf>,
+    /// `-dns.port`, `-p`: the port of keys without one.
+    pub port: u16,
+    /// `-pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// `-plugins`: list the plugins and end.
+    pub plugins: bool,
+    /// `-quiet`: no greeting.
+    pub quiet: bool,
+    /// `-version`: print the version and end.
+    pub version: bool,
+    /// `-log-format json`.
+    pub json: bool,
+    /// `--cluster`: manifests in place of an API server.
+    pub manifests: Vec<PathBuf>,
+    /// `--kubeconfig`: for `kubernetes` blocks that name neither `kubeconfig` nor `endpoint`.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`.
+    pub context: Option<String>,
+    /// `--workers`: UDP threads; one per core when not given.
+    pub workers: Option<usize>,
+}
+
+impl DnsArgs {
+    /// Takes the arguments out of what clap read.
+    ///
+    /// # Errors
+    /// None now; a bad value is refused by clap.
+    pub fn read(matches: &ArgMatches) -> Result<Self, Failure> {
+        Ok(Self {
+            conf: matches.get_one("conf").cloned(),
+            port: matches.get_one("dns.port").copied().unwrap_or(53),
+            pidfile: matches.get_one("pidfile").cloned(),
+            plugins: matches.get_flag("plugins"),
+            quiet: matches.get_flag("quiet"),
+            version: matches.get_flag("version"),
+            json: matches.get_one::<String>("log-format").is_some_and(|format| format == "json"),
+            manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
+            kubeconfig: matches.get_one("kubeconfig").cloned(),
+            context: matches.get_one("context").cloned(),
+            workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
+        })
+    }
+}
+
+/// The command, as clap knows it.
+pub fn command() -> Command {
+    let path = || clap::value_parser!(PathBuf);
+    Command::new("dns")
+        .about("Serve DNS; reads a Corefile and takes CoreDNS's flags")
+        .disable_version_flag(true)
+        .after_help(
+            "CoreDNS's flags may stand behind one dash or two.\n\nExamples:\n  portolan dns -conf Corefile -dns.port 1053 --kubeconfig \
+             ~/.kube/config\n  portolan dns -conf Corefile -dns.port 1053 --cluster manifests/\n\nWithout --cluster, --kubeconfig or an \
+             address in the Corefile's kubernetes block the Pod's service account is used.",
+        )
+        .args([
+            Arg::new("conf").long("conf").value_name("FILE").value_parser(path()).help(
+                "Corefile to load; stdin reads standard input [default: Corefile, else whoami and log on port 53]",
+            ),
+            Arg::new("dns.port")
+                .long("dns.port")
+                .short('p')
+                .value_name("PORT")
+                .value_parser(clap::value_parser!(u16))
+                .help("Port of server blocks that name none [default: 53]"),
+            Arg::new("pidfile").long("pidfile").value_name("FILE").value_parser(path()).help("File to write the process id to"),
+            Arg::new("plugins").long("plugins").action(ArgAction::SetTrue).help("List the plugins and end"),
+            Arg::new("quiet").long("quiet").action(ArgAction::SetTrue).help("No greeting"),
+            Arg::new("version").long("version").action(ArgAction::SetTrue).help("Print the version and end"),
+            Arg::new("log-format")
+                .long("log-format")
+                .value_name("FORMAT")
+                .value_parser(["text", "json"])
+                .help("Form of all log lines [default: text]"),
+            Arg::new("cluster")
+                .long("cluster")
+                .value_name("DIR")
+                .action(ArgAction::Append)
+                .value_parser(path())
+                .help("Read manifests from this folder or file in place of an API server; may be given several times"),
+            Arg::new("kubeconfig").long("kubeconfig").value_name("FILE").value_parser(path()).help("Kubeconfig file"),
+            Arg::new("context").long("context").value_name("NAME").help("Context of the kubeconfig"),
+            Arg::new("workers")
+                .long("workers")
+                .value_name("N")
+                .value_parser(clap::value_parser!(u16).range(1..=1024))
+                .help("UDP threads [default: one per core]"),
+        ])
+}

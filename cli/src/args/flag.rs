@@ -1,0 +1,115 @@
+//! A flag as a line of a table: name, what it takes, default, meaning, and whether it has its effect yet.
+
+use clap::{Arg, ArgAction, ArgMatches};
+
+/// One flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Long name without dashes.
+    pub name: &'static str,
+    /// What stands behind it.
+    pub takes: Takes,
+    /// Default, as the help shows it; empty when there is none.
+    pub default: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+    /// Whether Portolan acts on it.
+    pub effect: Effect,
+}
+
+/// What a flag takes as its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// `--flag`, `--flag=true` or `--flag=false`.
+    Bool,
+    /// Any text.
+    Text,
+    /// A whole number.
+    Number,
+    /// A duration as Go writes it, such as `30s`, or seconds.
+    Duration,
+}
+
+/// Whether a flag does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It does what the help says.
+    Honoured,
+    /// It steers a part of ingress-nginx that Portolan does not have (nginx itself, its Lua, its reloads): nothing is lost.
+    Needless,
+    /// It is accepted and named in a warning.
+    NotYet,
+}
+
+impl Flag {
+    /// As clap takes it.
+    pub fn arg(&self) -> Arg {
+        let mut arg = Arg::new(self.name).long(self.name).help(self.text()).action(ArgAction::Set);
+        arg = match self.takes {
+            Takes::Bool => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_name("BOOL")
+                .value_parser(["true", "false", "True", "False", "TRUE", "FALSE", "1", "0", "t", "f", "T", "F"])
+                .hide_possible_values(true),
+            Takes::Text => arg.value_name("TEXT"),
+            Takes::Number => arg.value_name("NUMBER").value_parser(clap::value_parser!(i64)).allow_negative_numbers(true),
+            Takes::Duration => arg.value_name("DURATION").value_parser(duration),
+        };
+        arg
+    }
+
+    fn text(&self) -> String {
+        let default = if self.default.is_empty() { String::new() } else { format!(" [default: {}]", self.default) };
+        let effect = match self.effect {
+            Effect::Honoured => "",
+            Effect::Needless => " (accepted; nothing to steer here)",
+            Effect::NotYet => " (accepted; not effective yet)",
+        };
+        format!("{}{default}{effect}", self.help)
+    }
+}
+
+/// What was given, read by name.
+pub struct Given<'a>(pub &'a ArgMatches);
+
+impl Given<'_> {
+    /// The text of a flag.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.0.get_one::<String>(name).filter(|text| !text.is_empty()).cloned()
+    }
+
+    /// Whether a flag is on.
+    pub fn on(&self, name: &str, default: bool) -> bool {
+        self.0.get_one::<String>(name).map_or(default, |value| matches!(value.as_str(), "true" | "True" | "TRUE" | "1" | "t" | "T"))
+    }
+
+    /// A duration.
+    pub fn duration(&self, name: &str, default: std::time::Duration) -> std::time::Duration {
+        self.0.get_one(name).copied().unwrap_or(default)
+    }
+
+    /// A port.
+    ///
+    /// # Errors
+    /// When the number is none of 0 to 65535.
+    pub fn port(&self, name: &str, default: u16) -> Result<u16, String> {
+        match self.0.get_one::<i64>(name) {
+            None => Ok(default),
+            Some(&number) => u16::try_from(number).map_err(|_| format!("--{name} {number}: a port is 0 to 65535")),
+        }
+    }
+
+    /// Whether the flag stood on the command line.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
+    }
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(std::time::Duration::from_secs(seconds));
+    }
+    config::value::duration(text).map_err(|_| "wanted a duration such as 30s, 1m30s or a number of seconds".to_owned())
+}

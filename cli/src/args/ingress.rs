@@ -1,0 +1,274 @@
+//! `portolan ingress`: ingress-nginx's flags (controller 1.15), and where the cluster comes from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::flag::Effect::{Honoured, Needless, NotYet};
+use super::flag::Takes::{Bool, Duration as Time, Number, Text};
+use super::flag::{Effect, Flag, Given, Takes};
+use crate::failure::Failure;
+
+/// Arguments of `portolan ingress`.
+#[derive(Clone, Debug)]
+pub struct IngressArgs {
+    /// `--cluster`: manifests in place of an API server.
+    pub manifests: Vec<PathBuf>,
+    /// `--kubeconfig`.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`.
+    pub context: Option<String>,
+    /// `--apiserver-host`.
+    pub apiserver: Option<String>,
+    /// `--certificate-authority`.
+    pub certificate_authority: Option<PathBuf>,
+    /// `--http-port`.
+    pub http_port: u16,
+    /// `--https-port`.
+    pub https_port: u16,
+    /// `--healthz-host` and `--healthz-port`.
+    pub healthz: (Option<String>, u16),
+    /// `--health-check-path`.
+    pub health_path: String,
+    /// `--controller-class`.
+    pub controller_class: String,
+    /// `--ingress-class`.
+    pub ingress_class: String,
+    /// `--ingress-class-by-name`.
+    pub class_by_name: bool,
+    /// `--watch-ingress-without-class`.
+    pub without_class: bool,
+    /// `--watch-namespace`.
+    pub namespace: Option<String>,
+    /// `--annotations-prefix`.
+    pub annotations_prefix: String,
+    /// `--default-backend-service`, as `namespace/name`.
+    pub default_backend: Option<cluster::Key>,
+    /// `--default-ssl-certificate`, as `namespace/name`.
+    pub default_certificate: Option<cluster::Key>,
+    /// `--disable-catch-all`.
+    pub disable_catch_all: bool,
+    /// `--disable-svc-external-name`.
+    pub disable_external_name: bool,
+    /// `--enable-metrics`.
+    pub metrics: bool,
+    /// `--metrics-per-host`.
+    pub metrics_per_host: bool,
+    /// `--metrics-per-undefined-host`.
+    pub metrics_per_undefined_host: bool,
+    /// `--report-status-classes`.
+    pub status_classes: bool,
+    /// `--shutdown-grace-period`.
+    pub shutdown_grace: Duration,
+    /// `--post-shutdown-grace-period`.
+    pub post_shutdown_grace: Duration,
+    /// `--workers`: threads; one per core when not given.
+    pub workers: Option<usize>,
+    /// `-v`: verbosity; 5 and more shows debug lines.
+    pub verbosity: i64,
+    /// Flags on the command line that are accepted but not effective yet.
+    pub ineffective: Vec<&'static str>,
+}
+
+impl IngressArgs {
+    /// Takes the arguments out of what clap read.
+    ///
+    /// # Errors
+    /// A value that is not what the flag takes, and flags that exclude each other.
+    pub fn read(matches: &ArgMatches) -> Result<Self, Failure> {
+        let given = Given(matches);
+        for (one, other) in EXCLUDING {
+            if given.has(one) && given.has(other) {
+                return Err(Failure::usage(format!("flags --{one} and --{other} are mutually exclusive")));
+            }
+        }
+        let port = |name, default| given.port(name, default).map_err(Failure::usage);
+        let key = |name| given.text(name).map(|text| key(name, &text)).transpose();
+        let text = |name, default: &str| given.text(name).unwrap_or_else(|| default.to_owned());
+        let not_yet = FLAGS.iter().filter(|flag| flag.effect == NotYet && given.has(flag.name));
+        Ok(Self {
+            manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
+            kubeconfig: given.text("kubeconfig").map(PathBuf::from),
+            context: given.text("context"),
+            apiserver: given.text("apiserver-host"),
+            certificate_authority: given.text("certificate-authority").map(PathBuf::from),
+            http_port: port("http-port", 80)?,
+            https_port: port("https-port", 443)?,
+            healthz: (given.text("healthz-host"), port("healthz-port", 10254)?),
+            health_path: text("health-check-path", "/healthz"),
+            controller_class: text("controller-class", "k8s.io/ingress-nginx"),
+            ingress_class: text("ingress-class", "nginx"),
+            class_by_name: given.on("ingress-class-by-name", false),
+            without_class: given.on("watch-ingress-without-class", false),
+            namespace: given.text("watch-namespace"),
+            annotations_prefix: text("annotations-prefix", "nginx.ingress.kubernetes.io"),
+            default_backend: key("default-backend-service")?,
+            default_certificate: key("default-ssl-certificate")?,
+            disable_catch_all: given.on("disable-catch-all", false),
+            disable_external_name: given.on("disable-svc-external-name", false),
+            metrics: given.on("enable-metrics", false),
+            metrics_per_host: given.on("metrics-per-host", true),
+            metrics_per_undefined_host: given.on("metrics-per-undefined-host", false),
+            status_classes: given.on("report-status-classes", false),
+            shutdown_grace: given.duration("shutdown-grace-period", Duration::ZERO),
+            post_shutdown_grace: given.duration("post-shutdown-grace-period", Duration::from_secs(10)),
+            workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
+            verbosity: matches.get_one("v").copied().unwrap_or(2),
+            ineffective: not_yet.map(|flag| flag.name).collect(),
+        })
+    }
+}
+
+/// Pairs of flags that exclude each other.
+const EXCLUDING: &[(&str, &str)] =
+    &[("publish-service", "publish-status-address"), ("watch-namespace", "watch-namespace-selector")];
+
+fn key(flag: &str, text: &str) -> Result<cluster::Key, Failure> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(cluster::Key::new(namespace, name))
+        }
+        _ => Err(Failure::usage(format!("--{flag} {text}: wanted namespace/name"))),
+    }
+}
+
+/// The command, as clap knows it.
+pub fn command() -> Command {
+    let own = [
+        Arg::new("cluster")
+            .long("cluster")
+            .value_name("DIR")
+            .action(ArgAction::Append)
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("Read manifests from this folder or file in place of an API server; may be given several times"),
+        Arg::new("context").long("context").value_name("NAME").help("Context of the kubeconfig"),
+        Arg::new("workers")
+            .long("workers")
+            .value_name("N")
+            .value_parser(clap::value_parser!(u16).range(1..=1024))
+            .help("Worker threads [default: one per core]"),
+        Arg::new("v")
+            .short('v')
+            .long("v")
+            .value_name("LEVEL")
+            .allow_negative_numbers(true)
+            .value_parser(clap::value_parser!(i64))
+            .help("Log verbosity; 5 and more shows debug lines [default: 2]"),
+    ];
+    Command::new("ingress")
+        .about("Serve Ingresses; takes ingress-nginx's flags")
+        .after_help(
+            "Examples:\n  portolan ingress --kubeconfig ~/.kube/config --http-port 8080 --https-port 8443\n  portolan ingress --cluster \
+             manifests/ --http-port 8080 --https-port 8443\n\nWithout --kubeconfig, --apiserver-host or --cluster the Pod's service account is used.",
+        )
+        .args(own)
+        .args(FLAGS.iter().map(Flag::arg))
+        .args(KLOG.iter().map(|name| Flag { name, takes: takes_of_klog(name), ..KLOG_FLAG }.arg().hide(true)))
+}
+
+/// klog's own flags, which every Kubernetes program takes.
+const KLOG: &[&str] = &[
+    "add_dir_header",
+    "alsologtostderr",
+    "log_backtrace_at",
+    "log_dir",
+    "log_file",
+    "log_file_max_size",
+    "logtostderr",
+    "one_output",
+    "skip_headers",
+    "skip_log_headers",
+    "stderrthreshold",
+    "vmodule",
+];
+
+const KLOG_FLAG: Flag = Flag { name: "", takes: Text, default: "", help: "klog", effect: Effect::Needless };
+
+fn takes_of_klog(name: &str) -> Takes {
+    if matches!(name, "log_backtrace_at" | "log_dir" | "log_file" | "log_file_max_size" | "stderrthreshold" | "vmodule") {
+        Text
+    } else {
+        Bool
+    }
+}
+
+const fn flag(name: &'static str, takes: Takes, default: &'static str, help: &'static str, effect: Effect) -> Flag {
+    Flag { name, takes, default, help, effect }
+}
+
+/// ingress-nginx's flags. The order is that of its documentation, by theme.
+#[rustfmt::skip]
+pub const FLAGS: &[Flag] = &[
+    flag("apiserver-host", Text, "in-cluster", "Address of the API server", Honoured),
+    flag("certificate-authority", Text, "", "CA file for --apiserver-host", Honoured),
+    flag("kubeconfig", Text, "", "Kubeconfig file", Honoured),
+    flag("configmap", Text, "", "namespace/name of the ConfigMap with global settings", NotYet),
+    flag("watch-namespace", Text, "all", "Watch this namespace only", Honoured),
+    flag("watch-namespace-selector", Text, "", "Watch namespaces with these labels only", NotYet),
+    flag("ingress-class", Text, "nginx", "Value of the annotation kubernetes.io/ingress.class; the class name with --ingress-class-by-name", Honoured),
+    flag("controller-class", Text, "k8s.io/ingress-nginx", "spec.controller that an IngressClass must have", Honoured),
+    flag("watch-ingress-without-class", Bool, "false", "Take Ingresses without any class", Honoured),
+    flag("ingress-class-by-name", Bool, "false", "Take a class with the name of --ingress-class, whatever its controller", Honoured),
+    flag("annotations-prefix", Text, "nginx.ingress.kubernetes.io", "Prefix of all other annotations", Honoured),
+    flag("enable-annotation-validation", Bool, "true", "Check annotation values; Portolan always does", Needless),
+    flag("deep-inspect", Bool, "true", "Refuse injection text; Portolan has no template to inject into", Needless),
+    flag("disable-catch-all", Bool, "false", "Ignore Ingresses with spec.defaultBackend", Honoured),
+    flag("disable-svc-external-name", Bool, "false", "Do not serve Services of type ExternalName", Honoured),
+    flag("sync-period", Time, "0s", "Full resync; every change is seen without one", Needless),
+    flag("sync-rate-limit", Text, "0.3", "Pace of rebuilds; changes are applied at once", Needless),
+    flag("dynamic-configuration-retries", Number, "15", "Retries of the Lua update", Needless),
+    flag("enable-topology-aware-routing", Bool, "false", "Honour zone hints", NotYet),
+    flag("default-backend-service", Text, "built-in 404", "namespace/name of the Service behind unknown hosts", Honoured),
+    flag("tcp-services-configmap", Text, "", "namespace/name of the TCP services", NotYet),
+    flag("udp-services-configmap", Text, "", "namespace/name of the UDP services", NotYet),
+    flag("http-port", Number, "80", "Port for HTTP", Honoured),
+    flag("https-port", Number, "443", "Port for HTTPS", Honoured),
+    flag("default-server-port", Number, "8181", "Port of the built-in 404 server", Needless),
+    flag("ssl-passthrough-proxy-port", Number, "442", "Inner port of TLS passthrough", Needless),
+    flag("enable-ssl-passthrough", Bool, "false", "TLS passthrough by SNI", NotYet),
+    flag("default-ssl-certificate", Text, "self-made", "namespace/name of the Secret with the default certificate", Honoured),
+    flag("enable-ssl-chain-completion", Bool, "false", "Fetch missing intermediate certificates", NotYet),
+    flag("status-port", Number, "10246", "Inner status port of nginx", Needless),
+    flag("stream-port", Number, "10247", "Inner stream port of nginx", Needless),
+    flag("internal-logger-address", Text, "127.0.0.1:11514", "Inner syslog", Needless),
+    flag("healthz-port", Number, "10254", "Port for health and metrics", Honoured),
+    flag("healthz-host", Text, "all", "Address for health and metrics", Honoured),
+    flag("health-check-path", Text, "/healthz", "Path of the health page", Honoured),
+    flag("health-check-timeout", Number, "10", "Time limit of the health check, seconds", Needless),
+    flag("shutdown-grace-period", Time, "0s", "Time between SIGTERM and the end of listening; health answers 500 in it", Honoured),
+    flag("post-shutdown-grace-period", Time, "10s", "Time to wait after the last connection before the process ends", Honoured),
+    flag("profiling", Bool, "true", "Profiles over HTTP", NotYet),
+    flag("profiler-port", Number, "10245", "Port of the profiler", NotYet),
+    flag("profiler-address", Text, "127.0.0.1", "Address of the profiler", NotYet),
+    flag("update-status", Bool, "true", "Write addresses to the status of Ingresses", NotYet),
+    flag("update-status-on-shutdown", Bool, "true", "Take them back when the last replica stops", NotYet),
+    flag("status-update-interval", Number, "60", "Seconds between two writes", NotYet),
+    flag("publish-service", Text, "", "namespace/name of the Service whose addresses are written", NotYet),
+    flag("publish-status-address", Text, "", "Addresses to write, comma separated", NotYet),
+    flag("report-node-internal-ip-address", Bool, "false", "Write internal addresses of nodes", NotYet),
+    flag("election-id", Text, "ingress-controller-leader", "Name of the Lease", NotYet),
+    flag("election-ttl", Time, "30s", "Life of the Lease", NotYet),
+    flag("disable-leader-election", Bool, "false", "Every replica writes", NotYet),
+    flag("disable-sync-events", Bool, "false", "No Sync Events", NotYet),
+    flag("validating-webhook", Text, "", "Address of the admission webhook", NotYet),
+    flag("validating-webhook-certificate", Text, "", "Its certificate file", NotYet),
+    flag("validating-webhook-key", Text, "", "Its key file", NotYet),
+    flag("disable-full-test", Bool, "false", "Test only the new Ingress", Needless),
+    flag("enable-metrics", Bool, "false", "Serve /metrics", Honoured),
+    flag("metrics-per-host", Bool, "true", "Label host on request metrics", Honoured),
+    flag("metrics-per-undefined-host", Bool, "false", "Count hosts that no Ingress names", Honoured),
+    flag("report-status-classes", Bool, "false", "Label status as 2xx, 3xx, …", Honoured),
+    flag("time-buckets", Text, "Prometheus default", "Buckets of times", NotYet),
+    flag("length-buckets", Text, "10 to 100", "Buckets of lengths", NotYet),
+    flag("size-buckets", Text, "10 to 10^7", "Buckets of sizes", NotYet),
+    flag("bucket-factor", Text, "0", "Native histograms", NotYet),
+    flag("max-buckets", Number, "100", "Native histograms", NotYet),
+    flag("exclude-socket-metrics", Text, "", "Metrics to leave out", NotYet),
+    flag("monitor-max-batch-size", Number, "10000", "Inner queue", Needless),
+    flag("maxmind-license-key", Text, "", "GeoIP", NotYet),
+    flag("maxmind-mirror", Text, "", "GeoIP", NotYet),
+    flag("maxmind-edition-ids", Text, "GeoLite2-City,GeoLite2-ASN", "GeoIP", NotYet),
+    flag("maxmind-retries-count", Number, "1", "GeoIP", NotYet),
+    flag("maxmind-retries-timeout", Time, "0s", "GeoIP", NotYet),
+];

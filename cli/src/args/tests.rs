@@ -1,0 +1,55 @@
+use super::*;
+
+fn asked(line: &str) -> Result<Asked, Failure> {
+    read(line.split_whitespace().map(OsString::from))
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    command().debug_assert();
+}
+
+#[test]
+fn coredns_flags_stand_behind_one_dash_or_two() {
+    for line in [
+        "portolan dns -conf /etc/coredns/Corefile -dns.port 1053 -quiet",
+        "portolan dns --conf=/etc/coredns/Corefile -p 1053 --quiet",
+        "portolan dns -conf=/etc/coredns/Corefile -dns.port=1053 -quiet",
+    ] {
+        let Ok(Asked::Dns(args)) = asked(line) else { panic!("{line}") };
+        assert_eq!(args.conf.as_deref(), Some(std::path::Path::new("/etc/coredns/Corefile")), "{line}");
+        assert_eq!((args.port, args.quiet), (1053, true), "{line}");
+    }
+}
+
+#[test]
+fn the_chart_of_ingress_nginx_starts_it_unchanged() {
+    let line = "portolan ingress --publish-service=ns/ctl --election-id=ingress-nginx-leader \
+                --controller-class=k8s.io/ingress-nginx --ingress-class=nginx --configmap=ns/ctl \
+                --validating-webhook=:8443 --validating-webhook-certificate=/c --validating-webhook-key=/k \
+                --enable-metrics=true --http-port=8080 --shutdown-grace-period=5 -v=2 --logtostderr";
+    let Ok(Asked::Ingress(args)) = asked(line) else { panic!("{line}") };
+    assert_eq!(args.http_port, 8080);
+    assert!(args.metrics);
+    assert_eq!(args.shutdown_grace, std::time::Duration::from_secs(5));
+    assert!(args.ineffective.contains(&"publish-service") && args.ineffective.contains(&"configmap"), "{:?}", args.ineffective);
+    assert!(!args.ineffective.contains(&"http-port"));
+}
+
+#[test]
+fn what_is_wrong_ends_with_exit_code_2() {
+    for line in [
+        "portolan ingress --no-such-flag",
+        "portolan ingress --http-port 70000",
+        "portolan ingress --default-ssl-certificate name-only",
+        "portolan ingress --watch-namespace=a --watch-namespace-selector=b",
+        "portolan ingress --shutdown-grace-period soon",
+        "portolan dns -no-such-flag",
+        "portolan dns -dns.port many",
+        "portolan up --dns nowhere",
+        "portolan up --cluster a --kubeconfig b",
+        "portolan sail",
+    ] {
+        assert_eq!(asked(line).err().map(|failure| failure.code), Some(2), "{line}");
+    }
+}

@@ -1,0 +1,92 @@
+//! `portolan up`: everything at once, with nothing configured.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::failure::Failure;
+
+/// Arguments of `portolan up`.
+#[derive(Clone, Debug)]
+pub struct UpArgs {
+    /// `--cluster`: manifests of one's own.
+    pub manifests: Vec<PathBuf>,
+    /// `--kubeconfig`: a real cluster.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`.
+    pub context: Option<String>,
+    /// `--conf`: a Corefile of one's own.
+    pub conf: Option<PathBuf>,
+    /// `--dns`.
+    pub dns: SocketAddr,
+    /// `--http`.
+    pub http: SocketAddr,
+    /// `--https`.
+    pub https: SocketAddr,
+    /// `--admin`.
+    pub admin: SocketAddr,
+    /// `-v`: debug lines.
+    pub verbose: bool,
+}
+
+impl UpArgs {
+    /// Takes the arguments out of what clap read.
+    ///
+    /// # Errors
+    /// `--cluster` together with `--kubeconfig`.
+    pub fn read(matches: &ArgMatches) -> Result<Self, Failure> {
+        let address = |name| *super::required(matches, name);
+        let args = Self {
+            manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
+            kubeconfig: matches.get_one("kubeconfig").cloned(),
+            context: matches.get_one("context").cloned(),
+            conf: matches.get_one("conf").cloned(),
+            dns: address("dns"),
+            http: address("http"),
+            https: address("https"),
+            admin: address("admin"),
+            verbose: matches.get_flag("verbose"),
+        };
+        if !args.manifests.is_empty() && args.kubeconfig.is_some() {
+            return Err(Failure::usage("--cluster and --kubeconfig exclude each other: the cluster comes from manifests or from an API server"));
+        }
+        Ok(args)
+    }
+}
+
+/// The command, as clap knows it.
+pub fn command() -> Command {
+    let path = || clap::value_parser!(PathBuf);
+    let address = |name: &'static str, default: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("ADDR")
+            .default_value(default)
+            .value_parser(clap::value_parser!(SocketAddr))
+            .help(help)
+    };
+    Command::new("up")
+        .about("Serve DNS, HTTP and HTTPS for a demo cluster, your manifests or a real cluster")
+        .after_help(
+            "Examples:\n  portolan up\n  portolan up --cluster manifests/\n  portolan up --kubeconfig ~/.kube/config --conf Corefile",
+        )
+        .args([
+            Arg::new("cluster")
+                .long("cluster")
+                .value_name("DIR")
+                .action(ArgAction::Append)
+                .value_parser(path())
+                .help("Serve the manifests in this folder or file, and follow their changes; may be given several times"),
+            Arg::new("kubeconfig").long("kubeconfig").value_name("FILE").value_parser(path()).help("Serve a real cluster"),
+            Arg::new("context").long("context").value_name("NAME").help("Context of the kubeconfig"),
+            Arg::new("conf").long("conf").value_name("COREFILE").value_parser(path()).help(
+                "Corefile for the DNS side; its port 53 becomes the address of --dns [default: a built-in one]",
+            ),
+            address("dns", "127.0.0.1:1053", "Address for DNS, UDP and TCP"),
+            address("http", "127.0.0.1:8080", "Address for HTTP"),
+            address("https", "127.0.0.1:8443", "Address for HTTPS"),
+            address("admin", "127.0.0.1:10254", "Address for health and metrics"),
+            Arg::new("verbose").long("verbose").short('v').action(ArgAction::SetTrue).help("Show debug lines"),
+        ])
+}
