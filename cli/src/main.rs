@@ -1,2 +1,68 @@
-//! To be written.
-fn main() {}
+//! Portolan: cluster DNS and ingress edge over one watch cache. This is the binary: arguments, wiring, signals, exit codes.
+
+mod failure;
+
+mod args;
+
+mod demo;
+mod ground;
+
+mod clusters;
+mod reporting;
+
+mod signals;
+
+mod dns;
+mod edge;
+
+mod ingress;
+mod up;
+
+mod reference;
+
+use std::process::ExitCode;
+
+use crate::args::Asked;
+use crate::failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Two arenas and a quick return of unused pages: a pod is billed for its resident memory, and the hot paths do not
+/// allocate.
+#[allow(unsafe_code)]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static MALLOC_CONF: Option<&'static std::ffi::c_char> = {
+    union Text {
+        bytes: &'static u8,
+        c_char: &'static std::ffi::c_char,
+    }
+    const CONF: &[u8] = b"narenas:2,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
+    // SAFETY: a byte and a c_char have the same layout, and the text ends in a zero.
+    Some(unsafe { Text { bytes: &CONF[0] }.c_char })
+};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                eprintln!("portolan: {}", failure.message);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    match args::read(std::env::args_os())? {
+        Asked::Up(args) => up::run(args),
+        Asked::Dns(args) => dns::run(args),
+        Asked::Ingress(args) => ingress::run(args),
+        Asked::Reference(page) => reference::print(&page),
+        Asked::Completions(shell) => {
+            clap_complete::generate(shell, &mut args::command(), "portolan", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

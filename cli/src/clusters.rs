@@ -1,0 +1,151 @@
+//! Where the cluster comes from: manifests or an API server, opened once for all who read the same one.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use cluster::Current;
+use dns_chain::Connection;
+use dns_zone::{Zone, ZoneIndex};
+use sources::kube::{Access, ClientTls, Kube, Selection};
+use sources::manifests::Manifests;
+use sources::{Cluster, Source, Status};
+
+use crate::demo;
+use crate::failure::Failure;
+use crate::ground::Ground;
+
+/// Where objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The demo cluster.
+    Demo,
+    /// Manifests in these folders and files.
+    Manifests(Vec<PathBuf>),
+    /// An API server.
+    Server(Access),
+}
+
+impl Origin {
+    /// What the command line says; `None` when it says nothing.
+    pub fn of_flags(manifests: &[PathBuf], kubeconfig: Option<&PathBuf>, context: Option<&String>) -> Option<Self> {
+        if !manifests.is_empty() {
+            return Some(Self::Manifests(manifests.to_vec()));
+        }
+        (kubeconfig.is_some() || context.is_some())
+            .then(|| Self::Server(Access::Kubeconfig { file: kubeconfig.cloned(), context: context.cloned() }))
+    }
+}
+
+/// Opens a cluster: starts its writer and its source.
+///
+/// # Errors
+/// When a path of manifests is not there or a kubeconfig cannot be used. A server that does not answer is waited for.
+pub async fn open(origin: &Origin, selection: Selection, ground: &Ground) -> Result<Cluster, Failure> {
+    let source: Box<dyn Source> = match origin {
+        Origin::Demo => Box::new(Manifests::embedded(demo::MANIFESTS.iter().copied(), &ground.reports)),
+        Origin::Manifests(paths) => {
+            let manifests = Manifests::new(paths.iter().cloned(), &ground.reports);
+            Box::new(manifests.map_err(|error| Failure::usage(format!("--cluster: {error}")))?)
+        }
+        Origin::Server(access) => {
+            let kube = Kube::new(access, selection, &ground.reports).await;
+            let help = "The number of requests to the API server, by code, method and host.";
+            let requests = ground.metrics.counters(
+                "coredns_kubernetes_rest_client_requests_total",
+                help,
+                ["code", "method", "host"],
+            );
+            Box::new(kube.map_err(|error| Failure::usage(error.to_string()))?.counting(requests))
+        }
+    };
+    let cluster = Cluster::start(&ground.metrics)
+        .map_err(|error| Failure::outside(format!("cannot start the writer's thread: {error}")))?;
+    ground.runtime.spawn(source.run(cluster.feed()));
+    Ok(cluster)
+}
+
+/// Waits until everything that is wanted has been listed or been refused, and its views are out.
+pub async fn listed(cluster: &Cluster) {
+    let mut statuses = cluster.statuses();
+    loop {
+        let wanted = *cluster.feed().wanted().borrow();
+        let settled = {
+            let statuses = statuses.borrow_and_update();
+            wanted.iter().all(|kind| match statuses.get(kind) {
+                Status::Forbidden { .. } => true,
+                Status::Synced => cluster.read(|snapshot| snapshot.synced(cluster::Kinds::of(&[kind]))),
+                _ => false,
+            })
+        };
+        if settled {
+            return;
+        }
+        // The source has sent the end of a list a moment before the writer has taken it in.
+        let _ = tokio::time::timeout(Duration::from_millis(20), statuses.changed()).await;
+    }
+}
+
+/// The clusters of a Corefile's `kubernetes` blocks: one for each way of connecting, kept over reloads.
+pub struct Clusters {
+    flags: Option<Origin>,
+    ground: Ground,
+    open: Mutex<Vec<(Connection, Cluster)>>,
+}
+
+impl Clusters {
+    /// None open yet. `flags` is where blocks look that name no server themselves; manifests stand in for every server.
+    pub fn new(flags: Option<Origin>, ground: &Ground) -> Self {
+        Self { flags, ground: ground.clone(), open: Mutex::default() }
+    }
+
+    /// With the cluster that is there already, for blocks that name no server themselves.
+    pub fn with(cluster: Cluster, flags: Origin, ground: &Ground) -> Self {
+        let clusters = Self::new(Some(flags), ground);
+        clusters.lock().push((Connection::default(), cluster));
+        clusters
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Cluster)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn origin(&self, connection: &Connection) -> Origin {
+        if let Some(manifests @ (Origin::Demo | Origin::Manifests(_))) = &self.flags {
+            return manifests.clone();
+        }
+        if let Some((file, context)) = &connection.kubeconfig {
+            return Origin::Server(Access::Kubeconfig { file: Some(file.into()), context: context.clone() });
+        }
+        if let Some(url) = &connection.endpoint {
+            let tls = connection.tls.as_ref().map(|[certificate, key, authority]| ClientTls {
+                identity: Some((certificate.into(), key.into())),
+                authority: Some(authority.into()),
+            });
+            return Origin::Server(Access::Endpoint { url: url.clone(), tls: tls.unwrap_or_default() });
+        }
+        self.flags.clone().unwrap_or(Origin::Server(Access::InCluster))
+    }
+}
+
+impl dns_chain::Cluster for Clusters {
+    fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String> {
+        let mut clusters = self.lock();
+        // Limits of a client do not make another cluster of it.
+        let connection = Connection { limits: [0; 3], ..connection.clone() };
+        if let Some((_, cluster)) = clusters.iter().find(|(known, _)| *known == connection) {
+            return Ok(cluster.project(zone));
+        }
+        let origin = self.origin(&connection);
+        let labels = connection.labels.clone().unwrap_or_default();
+        if !labels.is_empty() && !matches!(origin, Origin::Server(_)) {
+            return Err("labels: objects are chosen by the API server, and there is none with --cluster".to_owned());
+        }
+        let selection = Selection { labels, ..Selection::default() };
+        let opened = self.ground.runtime.block_on(open(&origin, selection, &self.ground));
+        let cluster = opened.map_err(|failure| failure.message)?;
+        let current = cluster.project(zone);
+        clusters.push((connection, cluster));
+        Ok(current)
+    }
+}

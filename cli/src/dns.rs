@@ -1,0 +1,164 @@
+//! `portolan dns`: the DNS service as CoreDNS runs it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use config::{Corefile, Disk, Errors};
+use dns_chain::Context;
+use dns_server::{Dns, Load, Options, StartError};
+use telemetry::Lines;
+use telemetry::log::{Format, Output};
+use tokio::sync::mpsc;
+
+use crate::args::DnsArgs;
+use crate::clusters::{Clusters, Origin};
+use crate::failure::Failure;
+use crate::ground::Ground;
+use crate::signals::{Said, Signals};
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// When the Corefile is wrong (2) or an address cannot be had (1).
+pub fn run(args: DnsArgs) -> Result<(), Failure> {
+    if args.version {
+        println!("Portolan-{}", env!("CARGO_PKG_VERSION"));
+        return Ok(());
+    }
+    if args.plugins {
+        dns_chain::plugins::PLUGINS.iter().for_each(|entry| println!("dns.{}", entry.name));
+        return Ok(());
+    }
+    let format = if args.json { Format::Json } else { Format::CoreDns };
+    telemetry::log::init(format, Output::Stdout, "info").map_err(|error| Failure::outside(error.to_string()))?;
+    let (ground, runtime) = Ground::lay()?;
+    let served = runtime.block_on(serve(args, &ground));
+    // Whatever still waits has been told; nothing more is owed to it.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(args: DnsArgs, ground: &Ground) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let flags = Origin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
+    let (context, mut fatal) = context(Clusters::new(flags, ground), ground, args.json);
+    let queries = context.queries.clone();
+    let load = load(Conf::new(args.conf.as_deref())?, args.port);
+    let options = Options { threads: args.workers, addresses: Vec::new() };
+    let dns = Dns::start(load.clone(), context, options).await.map_err(failure)?;
+    if let Some(pidfile) = &args.pidfile {
+        let written = std::fs::write(pidfile, format!("{}\n", std::process::id()));
+        written.map_err(|error| Failure::outside(format!("-pidfile {}: {error}", pidfile.display())))?;
+    }
+    if !args.quiet {
+        greet(&load);
+    }
+    let ended = loop {
+        tokio::select! {
+            said = signals.next() => match said {
+                Said::Stop => break Ok(()),
+                Said::Reload => dns.reloader().reload(),
+            },
+            Some(reason) = fatal.recv() => break Err(Failure::outside(reason)),
+        }
+    };
+    tokio::select! {
+        () = dns.stop() => {}
+        // Told a second time: at once.
+        _ = signals.next() => {}
+    }
+    queries.close();
+    ended
+}
+
+/// What the chain is given, and where it says that it cannot go on.
+pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> (Context, mpsc::Receiver<String>) {
+    let dropped = ground.metrics.counter("portolan_query_log_dropped_total", "Lines of the query log that were not written.");
+    let (fatal, fatally) = mpsc::channel(1);
+    let context = Context {
+        cluster: Arc::new(clusters),
+        metrics: ground.metrics.clone(),
+        gates: ground.gates.clone(),
+        admin: ground.admin.clone(),
+        queries: Lines::new(std::io::stdout(), dropped),
+        json,
+        runtime: ground.runtime.clone(),
+        // The first reason is enough.
+        fatal: Arc::new(move |reason| drop(fatal.try_send(reason))),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    (context, fatally)
+}
+
+/// A start that failed, with its exit code.
+pub fn failure(error: StartError) -> Failure {
+    match error {
+        StartError::Config(_) => Failure::usage(error.to_string()),
+        StartError::Bind(_) => Failure::outside(format!("{error}; -dns.port moves server blocks that name no port")),
+        StartError::Begin(_) => Failure::outside(error.to_string()),
+    }
+}
+
+/// Where the Corefile is.
+#[derive(Clone)]
+pub enum Conf {
+    /// A file, read at every reload.
+    File(PathBuf),
+    /// Text that does not change: standard input, or what is built in.
+    Text(&'static str, Arc<str>),
+}
+
+impl Conf {
+    /// The file of `-conf`, else `Corefile` in the working folder, else nothing (CoreDNS's default).
+    ///
+    /// # Errors
+    /// When standard input is asked for and cannot be read.
+    fn new(conf: Option<&Path>) -> Result<Self, Failure> {
+        match conf {
+            Some(path) if path.as_os_str() == "stdin" => {
+                let mut text = String::new();
+                let read = std::io::stdin().read_to_string(&mut text);
+                read.map_err(|error| Failure::outside(format!("-conf stdin: {error}")))?;
+                Ok(Self::Text("stdin", text.into()))
+            }
+            Some(path) => Ok(Self::File(path.to_owned())),
+            None if Path::new("Corefile").exists() => Ok(Self::File("Corefile".into())),
+            None => Ok(Self::Text("default", "".into())),
+        }
+    }
+}
+
+/// Reads the Corefile each time it is called.
+pub fn load(conf: Conf, port: u16) -> Load {
+    Arc::new(move || {
+        let (name, text) = match &conf {
+            Conf::Text(name, text) => ((*name).to_owned(), text.to_string()),
+            Conf::File(path) => {
+                let name = path.display().to_string();
+                let text = std::fs::read_to_string(path).map_err(|error| unreadable(&name, &error))?;
+                (name, text)
+            }
+        };
+        let corefile = parse(&name, &text, port)?;
+        if corefile.blocks.is_empty() { parse("default", &config::default_text(port), port) } else { Ok(corefile) }
+    })
+}
+
+fn parse(name: &str, text: &str, port: u16) -> Result<Corefile, Errors> {
+    let env = |name: &str| std::env::var(name).ok();
+    Corefile::parse(name, text, &Disk, &config::Options { dns_port: port, directives: dns_chain::directives(), env: &env })
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Errors {
+    let at = config::Place::file_start(name);
+    Errors(vec![config::Error::new(&at, format!("cannot be read: {error}"), "a Corefile")])
+}
+
+/// As CoreDNS greets: the keys it serves, then who it is.
+fn greet(load: &Load) {
+    if let Ok(corefile) = load() {
+        corefile.blocks.iter().flat_map(|block| &block.keys).for_each(|key| println!("{}:{}", key.zone, key.port));
+    }
+    println!("Portolan-{}\n{}/{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+}

@@ -1,0 +1,47 @@
+//! What both services stand on: a runtime for whatever waits, metrics, readiness, admin pages and problem reports.
+
+use telemetry::{Admin, Gates, Registry, Reports};
+use tokio::runtime::{Handle, Runtime};
+
+use crate::failure::Failure;
+
+/// Shared by everything in the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Ground {
+    /// Where metrics are counted.
+    pub metrics: Registry,
+    /// What has to be ready.
+    pub gates: Gates,
+    /// Pages for health, readiness and metrics.
+    pub admin: Admin,
+    /// What the operator has to see.
+    pub reports: Reports,
+    /// Where whatever waits is run; packets and requests have threads of their own.
+    pub runtime: Handle,
+}
+
+impl Ground {
+    /// Sets up the process: the TLS provider, the runtime and what is told about it.
+    ///
+    /// # Errors
+    /// When the runtime cannot be started.
+    pub fn lay() -> Result<(Self, Runtime), Failure> {
+        // Somebody else may have set the same one first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("portolan")
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::outside(format!("cannot start the runtime: {error}")))?;
+        let metrics = Registry::with_process();
+        let ground = Self {
+            gates: Gates::new(),
+            admin: Admin::new(),
+            reports: Reports::new(&metrics),
+            runtime: runtime.handle().clone(),
+            metrics,
+        };
+        Ok((ground, runtime))
+    }
+}

@@ -1,0 +1,45 @@
+//! What the world outside may say to a running process.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::failure::Failure;
+
+/// The signals that are listened to.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+/// What was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// SIGTERM, SIGINT: finish and end.
+    Stop,
+    /// SIGUSR1: read the configuration again.
+    Reload,
+}
+
+impl Signals {
+    /// Listens from now on. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::outside(format!("cannot listen to signals: {error}")));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            reload: listen(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Said {
+        tokio::select! {
+            _ = self.terminate.recv() => Said::Stop,
+            _ = self.interrupt.recv() => Said::Stop,
+            _ = self.reload.recv() => Said::Reload,
+        }
+    }
+}

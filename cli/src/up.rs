@@ -1,0 +1,105 @@
+//! `portolan up`: DNS, HTTP and HTTPS at once, with nothing configured.
+
+mod corefile;
+mod show;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use dns_server::{Dns, Options, StartError};
+use ingress_proxy::ProxyOptions;
+use sources::kube::{Access, Selection};
+use telemetry::log::{Format, Output};
+use telemetry::{Answer, Pages};
+
+use crate::args::UpArgs;
+use crate::clusters::{self, Clusters, Origin};
+use crate::failure::Failure;
+use crate::ground::Ground;
+use crate::signals::{Said, Signals};
+use crate::{demo, dns, edge};
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// When an argument or the Corefile is wrong (2) or an address cannot be had (1).
+pub fn run(args: UpArgs) -> Result<(), Failure> {
+    let level = if args.verbose { "debug,hyper=info,h2=info,rustls=info" } else { "warn" };
+    telemetry::log::init(Format::CoreDns, Output::Stderr, level).map_err(|error| Failure::outside(error.to_string()))?;
+    let (ground, runtime) = Ground::lay()?;
+    let served = runtime.block_on(serve(&args, &ground));
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(args: &UpArgs, ground: &Ground) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut signals = Signals::listen()?;
+    let origin = origin(args);
+    if origin == Origin::Demo {
+        demo::start(demo::pods()).await?;
+    }
+    let cluster = clusters::open(&origin, Selection::default(), ground).await?;
+    let views = edge::views(&cluster, &ingress_routes::Options { watch_ingress_without_class: true, ..Default::default() }, ground);
+    let pages = pages(args.admin, ground).await?;
+
+    let (context, mut fatal) = dns::context(Clusters::with(cluster.clone(), origin.clone(), ground), ground, false);
+    let options = Options { threads: None, addresses: vec![args.dns.ip()] };
+    let started = Dns::start(corefile::load(args), context, options).await;
+    let dns = started.map_err(|error| match &error {
+        StartError::Bind(_) => Failure::outside(format!("{error}; move it with --dns")),
+        _ => dns::failure(error),
+    })?;
+
+    if matches!(origin, Origin::Server(_)) {
+        eprintln!("waiting for the API server's lists …");
+    }
+    tokio::select! {
+        () = clusters::listed(&cluster) => {}
+        _ = signals.next() => return Ok(()),
+    }
+    let access = edge::access_log(ground);
+    let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
+    let proxy = edge::start(options, views, Some(access.clone()), ground, ("--http", "--https"))?;
+    let health = proxy.health();
+    let _routes = [
+        pages.route("/healthz", move |_| match health() {
+            true => Answer::ok("ok"),
+            false => Answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, "shutting down"),
+        }),
+        pages.route("/metrics", ground.metrics.page()),
+        pages.route("/problems", ground.reports.page()),
+    ];
+    cluster.read(|snapshot| show::greeting(args, &origin, snapshot, begun.elapsed()));
+    show::changes(&cluster, ground);
+    let ended = loop {
+        tokio::select! {
+            said = signals.next() => match said {
+                Said::Stop => break Ok(()),
+                Said::Reload => dns.reloader().reload(),
+            },
+            Some(reason) = fatal.recv() => break Err(Failure::outside(reason)),
+        }
+    };
+    tokio::select! {
+        _ = async { tokio::join!(proxy.stop(std::time::Duration::ZERO), dns.stop()) } => {}
+        // Told a second time: at once.
+        _ = signals.next() => {}
+    }
+    access.close();
+    ended
+}
+
+fn origin(args: &UpArgs) -> Origin {
+    let flags = Origin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
+    match flags {
+        Some(Origin::Server(Access::Kubeconfig { file: None, context: None })) | None => Origin::Demo,
+        Some(origin) => origin,
+    }
+}
+
+async fn pages(address: SocketAddr, ground: &Ground) -> Result<Pages, Failure> {
+    let opened = ground.admin.pages(&address.to_string()).await;
+    opened.map_err(|error| Failure::outside(format!("cannot listen on {address}: {error}; move it with --admin")))
+}
+

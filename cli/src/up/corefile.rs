@@ -1,0 +1,79 @@
+//! The Corefile of `portolan up`: built in or the user's, moved to the addresses of the command line.
+
+use std::sync::Arc;
+
+use config::Corefile;
+use dns_server::Load;
+
+use crate::args::UpArgs;
+use crate::dns::{self, Conf};
+
+/// What is served without `--conf`.
+const BUILT_IN: &str = "\
+.:53 {
+    errors
+    health
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }
+    prometheus
+    forward . /etc/resolv.conf
+    cache 30
+    loadbalance
+}
+";
+
+/// Reads the Corefile and moves it: port 53 to the port of `--dns`, the pages of `health`, `ready` and `prometheus` to
+/// the address of `--admin`, where the rest of the pages is.
+pub fn load(args: &UpArgs) -> Load {
+    let conf = match &args.conf {
+        Some(path) => Conf::File(path.clone()),
+        None => Conf::Text("built-in Corefile", built_in().into()),
+    };
+    let (load, port, admin) = (dns::load(conf, args.dns.port()), args.dns.port(), args.admin.to_string());
+    Arc::new(move || load().map(|corefile| moved(corefile, port, &admin)))
+}
+
+/// The text that is built in; without the forward where this host has no name server to forward to.
+fn built_in() -> String {
+    let servers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    if servers.lines().any(|line| line.trim_start().starts_with("nameserver")) {
+        return BUILT_IN.to_owned();
+    }
+    BUILT_IN.lines().filter(|line| !line.contains("forward . ")).map(|line| format!("{line}\n")).collect()
+}
+
+fn moved(mut corefile: Corefile, port: u16, admin: &str) -> Corefile {
+    for block in &mut corefile.blocks {
+        for key in block.keys.iter_mut().filter(|key| key.port == 53) {
+            key.port = port;
+        }
+        let pages = |name: &str| matches!(name, "health" | "ready" | "prometheus");
+        for directive in block.directives.iter_mut().filter(|directive| pages(&directive.name)) {
+            let address = config::Word { text: admin.to_owned(), at: directive.name.at.clone() };
+            directive.args = vec![address];
+        }
+    }
+    corefile
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_and_pages_move_and_the_rest_stays() {
+        let text = ".:53 a.example:5353 {\n health :8080\n ready\n cache 30\n}\n";
+        let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::Options::default()).expect("it is sound");
+        let corefile = moved(corefile, 1053, "127.0.0.1:10254");
+        let block = &corefile.blocks[0];
+        assert_eq!(block.keys.iter().map(|key| key.port).collect::<Vec<_>>(), [1053, 5353]);
+        let lines = block.directives.iter().map(|directive| {
+            directive.args.iter().fold(directive.name.text.clone(), |line, arg| line + " " + &arg.text)
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), ["health 127.0.0.1:10254", "ready 127.0.0.1:10254", "cache 30"]);
+    }
+}
