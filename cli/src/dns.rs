@@ -151,7 +151,7 @@ fn parse(name: &str, text: &str, port: u16) -> Result<Corefile, Errors> {
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Errors {
-    let at = config::Place::file_start(name);
+    let at = config::Place::unread(name);
     Errors(vec![config::Error::new(&at, format!("cannot be read: {error}"), "a Corefile")])
 }
 

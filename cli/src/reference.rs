@@ -1,5 +1,7 @@
 //! Reference pages, made from the registries: what is listed is what is built.
 
+use ingress_routes::annotations::{FAMILIES, Fate, LATER};
+
 use crate::args::{Effect, INGRESS_FLAGS};
 use crate::failure::Failure;
 
@@ -31,7 +33,25 @@ fn plugins() -> String {
 
 fn annotations() -> String {
     let mut text = "# Ingress annotations\n\nAll under `nginx.ingress.kubernetes.io/` (or `--annotations-prefix`).\n".to_owned();
-    text += &ingress_routes::annotations::reference();
+    for family in FAMILIES {
+        text += &format!("\n## {}\n\n{}\n\n| annotation | values | meaning |\n|---|---|---|\n", family.name, family.doc);
+        for annotation in family.annotations {
+            text += &format!("| `{}` | {} | {} |\n", annotation.name, annotation.values, annotation.doc);
+        }
+        text += &format!("\n```yaml\n{}\n```\n", family.syntax.trim_end());
+    }
+    text += "\n## Not honoured yet\n\nKnown by name. Those that guard something close their routes with 503 rather than leave them open; the rest are \
+             named in one warning for each Ingress.\n\n| annotation | what happens to routes with it |\n|---|---|\n";
+    for known in LATER {
+        let fate = match known.fate {
+            Fate::Decorates => "served without it".to_owned(),
+            Fate::Guards => "503".to_owned(),
+            Fate::GuardsIfTrue => "503, unless it is false".to_owned(),
+            Fate::GuardsIfPositive => "503, unless it is 0".to_owned(),
+            Fate::GuardsUnless(word) => format!("503, unless it is `{word}`"),
+        };
+        text += &format!("| `{}` | {fate} |\n", known.name);
+    }
     text
 }
 

@@ -22,6 +22,11 @@ impl Place {
         Self { source: source.clone(), line }
     }
 
+    /// The first line of a file of which nothing could be read.
+    pub fn unread(name: &str) -> Self {
+        Self::new(&Arc::new(Source { name: name.to_owned(), text: String::new() }), 1)
+    }
+
     /// The name of the file as it was given or imported.
     pub fn file(&self) -> &str {
         &self.source.name
