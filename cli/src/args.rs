@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Command};
 
 pub use dns::DnsArgs;
-pub use flag::{Effect, Flag, Given, Takes};
+pub use flag::Effect;
 pub use ingress::{FLAGS as INGRESS_FLAGS, IngressArgs};
 pub use up::UpArgs;
 
@@ -24,7 +24,7 @@ pub enum Asked {
     /// `portolan dns`.
     Dns(DnsArgs),
     /// `portolan ingress`.
-    Ingress(IngressArgs),
+    Ingress(Box<IngressArgs>),
     /// `portolan completions SHELL`.
     Completions(clap_complete::Shell),
     /// `portolan reference PAGE`.
@@ -38,11 +38,13 @@ pub enum Asked {
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     let matches = command().try_get_matches_from(go_style::rewrite(args)).map_err(Failure::from)?;
     let Some((name, matches)) = matches.subcommand() else {
-        return Err(Failure::usage("which command? `portolan up`, `portolan dns` or `portolan ingress`; `portolan --help` tells more"));
+        return Err(Failure::usage(
+            "which command? `portolan up`, `portolan dns` or `portolan ingress`; `portolan --help` tells more",
+        ));
     };
     Ok(match name {
         "dns" => Asked::Dns(DnsArgs::read(matches)?),
-        "ingress" => Asked::Ingress(IngressArgs::read(matches)?),
+        "ingress" => Asked::Ingress(Box::new(IngressArgs::read(matches)?)),
         "completions" => Asked::Completions(*required(matches, "shell")),
         "reference" => Asked::Reference(required::<String>(matches, "page").clone()),
         _ => Asked::Up(UpArgs::read(matches)?),

@@ -28,12 +28,17 @@ pub enum Origin {
 
 impl Origin {
     /// What the command line says; `None` when it says nothing.
-    pub fn of_flags(manifests: &[PathBuf], kubeconfig: Option<&PathBuf>, context: Option<&String>) -> Option<Self> {
+    pub fn of_flags(
+        manifests: &[PathBuf],
+        kubeconfig: Option<&PathBuf>,
+        context: Option<&String>,
+    ) -> Option<Self> {
         if !manifests.is_empty() {
             return Some(Self::Manifests(manifests.to_vec()));
         }
-        (kubeconfig.is_some() || context.is_some())
-            .then(|| Self::Server(Access::Kubeconfig { file: kubeconfig.cloned(), context: context.cloned() }))
+        (kubeconfig.is_some() || context.is_some()).then(|| {
+            Self::Server(Access::Kubeconfig { file: kubeconfig.cloned(), context: context.cloned() })
+        })
     }
 }
 
@@ -139,7 +144,9 @@ impl dns_chain::Cluster for Clusters {
         let origin = self.origin(&connection);
         let labels = connection.labels.clone().unwrap_or_default();
         if !labels.is_empty() && !matches!(origin, Origin::Server(_)) {
-            return Err("labels: objects are chosen by the API server, and there is none with --cluster".to_owned());
+            return Err(
+                "labels: objects are chosen by the API server, and there is none with --cluster".to_owned()
+            );
         }
         let selection = Selection { labels, ..Selection::default() };
         let opened = self.ground.runtime.block_on(open(&origin, selection, &self.ground));

@@ -34,8 +34,7 @@ pub struct Pod {
 pub fn pods() -> Vec<Pod> {
     let mut pods = Vec::new();
     for (file, text) in MANIFESTS {
-        let (objects, _) = sources::manifests::decode(file, text);
-        for object in objects {
+        for object in sources::manifests::decode(file, text).objects {
             let cluster::Object::EndpointSlice(slice) = object else { continue };
             for endpoint in &slice.endpoints {
                 let here = endpoint.addresses.iter().filter(|ip| ip.is_loopback());
@@ -57,7 +56,10 @@ pub fn pods() -> Vec<Pod> {
 pub async fn start(pods: Vec<Pod>) -> Result<(), Failure> {
     for pod in pods {
         let listener = TcpListener::bind(pod.address).await.map_err(|error| {
-            Failure::outside(format!("the demo Pod {} cannot listen on {}: {error}; serve your own manifests with --cluster DIR", pod.name, pod.address))
+            Failure::outside(format!(
+                "the demo Pod {} cannot listen on {}: {error}; serve your own manifests with --cluster DIR",
+                pod.name, pod.address
+            ))
         })?;
         tokio::spawn(serve(pod, listener));
     }
@@ -74,7 +76,9 @@ async fn serve(pod: Pod, listener: TcpListener) {
                 async move { Ok::<_, Infallible>(page) }
             });
             // A connection that breaks ends here; the one who broke it knows.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
         });
     }
 }
@@ -99,8 +103,12 @@ mod tests {
     #[test]
     fn the_demo_manifests_are_sound_and_name_pods_to_run() {
         for (file, text) in MANIFESTS {
-            let (objects, problems) = sources::manifests::decode(file, text);
-            assert!(!objects.is_empty() && problems.is_empty(), "{file}: {problems:?}");
+            let decoded = sources::manifests::decode(file, text);
+            assert!(
+                !decoded.objects.is_empty() && decoded.problems.is_empty(),
+                "{file}: {:?}",
+                decoded.problems
+            );
         }
         let names: Vec<_> = pods().into_iter().map(|pod| pod.name).collect();
         assert_eq!(names, ["web-0", "web-1", "web-canary-0"]);

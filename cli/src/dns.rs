@@ -31,7 +31,8 @@ pub fn run(args: DnsArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let format = if args.json { Format::Json } else { Format::CoreDns };
-    telemetry::log::init(format, Output::Stdout, "info").map_err(|error| Failure::outside(error.to_string()))?;
+    telemetry::log::init(format, Output::Stdout, "info")
+        .map_err(|error| Failure::outside(error.to_string()))?;
     let (ground, runtime) = Ground::lay()?;
     let served = runtime.block_on(serve(args, &ground));
     // Whatever still waits has been told; nothing more is owed to it.
@@ -74,7 +75,9 @@ async fn serve(args: DnsArgs, ground: &Ground) -> Result<(), Failure> {
 
 /// What the chain is given, and where it says that it cannot go on.
 pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> (Context, mpsc::Receiver<String>) {
-    let dropped = ground.metrics.counter("portolan_query_log_dropped_total", "Lines of the query log that were not written.");
+    let dropped = ground
+        .metrics
+        .counter("portolan_query_log_dropped_total", "Lines of the query log that were not written.");
     let (fatal, fatally) = mpsc::channel(1);
     let context = Context {
         cluster: Arc::new(clusters),
@@ -95,7 +98,9 @@ pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> (Context, mps
 pub fn failure(error: StartError) -> Failure {
     match error {
         StartError::Config(_) => Failure::usage(error.to_string()),
-        StartError::Bind(_) => Failure::outside(format!("{error}; -dns.port moves server blocks that name no port")),
+        StartError::Bind(_) => {
+            Failure::outside(format!("{error}; -dns.port moves server blocks that name no port"))
+        }
         StartError::Begin(_) => Failure::outside(error.to_string()),
     }
 }
@@ -141,13 +146,22 @@ pub fn load(conf: Conf, port: u16) -> Load {
             }
         };
         let corefile = parse(&name, &text, port)?;
-        if corefile.blocks.is_empty() { parse("default", &config::default_text(port), port) } else { Ok(corefile) }
+        if corefile.blocks.is_empty() {
+            parse("default", &config::default_text(port), port)
+        } else {
+            Ok(corefile)
+        }
     })
 }
 
 fn parse(name: &str, text: &str, port: u16) -> Result<Corefile, Errors> {
     let env = |name: &str| std::env::var(name).ok();
-    Corefile::parse(name, text, &Disk, &config::Options { dns_port: port, directives: dns_chain::directives(), env: &env })
+    Corefile::parse(
+        name,
+        text,
+        &Disk,
+        &config::Options { dns_port: port, directives: dns_chain::directives(), env: &env },
+    )
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Errors {
@@ -158,7 +172,11 @@ fn unreadable(name: &str, error: &std::io::Error) -> Errors {
 /// As CoreDNS greets: the keys it serves, then who it is.
 fn greet(load: &Load) {
     if let Ok(corefile) = load() {
-        corefile.blocks.iter().flat_map(|block| &block.keys).for_each(|key| println!("{}:{}", key.zone, key.port));
+        corefile
+            .blocks
+            .iter()
+            .flat_map(|block| &block.keys)
+            .for_each(|key| println!("{}:{}", key.zone, key.port));
     }
     println!("Portolan-{}\n{}/{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
 }

@@ -27,7 +27,13 @@ pub fn views(cluster: &Cluster, options: &Options, ground: &Ground) -> Views {
 ///
 /// # Errors
 /// When an address cannot be had; `flags` names the flags that move HTTP and HTTPS.
-pub fn start(options: ProxyOptions, views: Views, access: Option<Lines>, ground: &Ground, flags: (&str, &str)) -> Result<Proxy, Failure> {
+pub fn start(
+    options: ProxyOptions,
+    views: Views,
+    access: Option<Lines>,
+    ground: &Ground,
+    flags: (&str, &str),
+) -> Result<Proxy, Failure> {
     let https = options.https.clone();
     let telling = Telling { registry: ground.metrics.clone(), access };
     Proxy::start(options, views, &telling).map_err(|error| match &error {

@@ -1,6 +1,7 @@
 //! What both services stand on: a runtime for whatever waits, metrics, readiness, admin pages and problem reports.
 
-use telemetry::{Admin, Gates, Registry, Reports};
+use telemetry::metrics::Registry;
+use telemetry::{Admin, Gates, Reports};
 use tokio::runtime::{Handle, Runtime};
 
 use crate::failure::Failure;

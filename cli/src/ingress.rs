@@ -21,7 +21,8 @@ use crate::signals::{Said, Signals};
 /// When an argument is wrong (2) or an address cannot be had (1).
 pub fn run(args: IngressArgs) -> Result<(), Failure> {
     let level = if args.verbosity >= 5 { "debug,hyper=info,h2=info,rustls=info" } else { "info" };
-    telemetry::log::init(Format::Klog, Output::Stderr, level).map_err(|error| Failure::outside(error.to_string()))?;
+    telemetry::log::init(Format::Klog, Output::Stderr, level)
+        .map_err(|error| Failure::outside(error.to_string()))?;
     if !args.ineffective.is_empty() {
         let names: Vec<_> = args.ineffective.iter().map(|name| format!("--{name}")).collect();
         tracing::warn!("accepted, but without effect yet: {}", names.join(", "));
@@ -134,10 +135,14 @@ impl Pages {
         let (host, port) = &args.healthz;
         let address = format!("{}:{port}", host.as_deref().unwrap_or_default());
         let pages = ground.admin.pages(&address).await.map_err(|error| {
-            Failure::outside(format!("cannot listen on {address}: {error}; move it with --healthz-host and --healthz-port"))
+            Failure::outside(format!(
+                "cannot listen on {address}: {error}; move it with --healthz-host and --healthz-port"
+            ))
         })?;
-        let starting = |_: &_| Answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, "waiting for the cluster");
-        let mut routes = vec![pages.route(&args.health_path, starting), pages.route("/problems", ground.reports.page())];
+        let starting =
+            |_: &_| Answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, "waiting for the cluster");
+        let mut routes =
+            vec![pages.route(&args.health_path, starting), pages.route("/problems", ground.reports.page())];
         if args.metrics {
             routes.push(pages.route("/metrics", ground.metrics.page()));
         }

@@ -1,5 +1,8 @@
 //! Portolan: cluster DNS and ingress edge over one watch cache. This is the binary: arguments, wiring, signals, exit codes.
 
+// A binary has no API: `pub` says that a thing is used outside its module.
+#![allow(unreachable_pub)]
+
 mod failure;
 
 mod args;
@@ -58,7 +61,7 @@ fn run() -> Result<(), Failure> {
     match args::read(std::env::args_os())? {
         Asked::Up(args) => up::run(args),
         Asked::Dns(args) => dns::run(args),
-        Asked::Ingress(args) => ingress::run(args),
+        Asked::Ingress(args) => ingress::run(*args),
         Asked::Reference(page) => reference::print(&page),
         Asked::Completions(shell) => {
             clap_complete::generate(shell, &mut args::command(), "portolan", &mut std::io::stdout());

@@ -14,7 +14,11 @@ pub fn print(page: &str) -> Result<(), Failure> {
         "plugins" => plugins(),
         "annotations" => annotations(),
         "ingress-flags" => ingress_flags(),
-        _ => return Err(Failure::usage(format!("no page {page:?}; wanted plugins, annotations or ingress-flags"))),
+        _ => {
+            return Err(Failure::usage(format!(
+                "no page {page:?}; wanted plugins, annotations or ingress-flags"
+            )));
+        }
     };
     print!("{text}");
     Ok(())
@@ -32,9 +36,14 @@ fn plugins() -> String {
 }
 
 fn annotations() -> String {
-    let mut text = "# Ingress annotations\n\nAll under `nginx.ingress.kubernetes.io/` (or `--annotations-prefix`).\n".to_owned();
+    let mut text =
+        "# Ingress annotations\n\nAll under `nginx.ingress.kubernetes.io/` (or `--annotations-prefix`).\n"
+            .to_owned();
     for family in FAMILIES {
-        text += &format!("\n## {}\n\n{}\n\n| annotation | values | meaning |\n|---|---|---|\n", family.name, family.doc);
+        text += &format!(
+            "\n## {}\n\n{}\n\n| annotation | values | meaning |\n|---|---|---|\n",
+            family.name, family.doc
+        );
         for annotation in family.annotations {
             text += &format!("| `{}` | {} | {} |\n", annotation.name, annotation.values, annotation.doc);
         }
@@ -56,7 +65,9 @@ fn annotations() -> String {
 }
 
 fn ingress_flags() -> String {
-    let mut text = "# Flags of `portolan ingress`\n\n| flag | default | meaning | effect |\n|---|---|---|---|\n".to_owned();
+    let mut text =
+        "# Flags of `portolan ingress`\n\n| flag | default | meaning | effect |\n|---|---|---|---|\n"
+            .to_owned();
     for flag in INGRESS_FLAGS {
         let effect = match flag.effect {
             Effect::Honoured => "yes",

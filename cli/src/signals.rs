@@ -26,7 +26,9 @@ impl Signals {
     /// # Errors
     /// When the system does not let it.
     pub fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::outside(format!("cannot listen to signals: {error}")));
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::outside(format!("cannot listen to signals: {error}")))
+        };
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

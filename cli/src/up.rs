@@ -25,7 +25,8 @@ use crate::{demo, dns, edge};
 /// When an argument or the Corefile is wrong (2) or an address cannot be had (1).
 pub fn run(args: UpArgs) -> Result<(), Failure> {
     let level = if args.verbose { "debug,hyper=info,h2=info,rustls=info" } else { "warn" };
-    telemetry::log::init(Format::CoreDns, Output::Stderr, level).map_err(|error| Failure::outside(error.to_string()))?;
+    telemetry::log::init(Format::CoreDns, Output::Stderr, level)
+        .map_err(|error| Failure::outside(error.to_string()))?;
     let (ground, runtime) = Ground::lay()?;
     let served = runtime.block_on(serve(&args, &ground));
     runtime.shutdown_background();
@@ -40,10 +41,15 @@ async fn serve(args: &UpArgs, ground: &Ground) -> Result<(), Failure> {
         demo::start(demo::pods()).await?;
     }
     let cluster = clusters::open(&origin, Selection::default(), ground).await?;
-    let views = edge::views(&cluster, &ingress_routes::Options { watch_ingress_without_class: true, ..Default::default() }, ground);
+    let views = edge::views(
+        &cluster,
+        &ingress_routes::Options { watch_ingress_without_class: true, ..Default::default() },
+        ground,
+    );
     let pages = pages(args.admin, ground).await?;
 
-    let (context, mut fatal) = dns::context(Clusters::with(cluster.clone(), origin.clone(), ground), ground, false);
+    let (context, mut fatal) =
+        dns::context(Clusters::with(cluster.clone(), origin.clone(), ground), ground, false);
     let options = Options { threads: None, addresses: vec![args.dns.ip()] };
     let started = Dns::start(corefile::load(args), context, options).await;
     let dns = started.map_err(|error| match &error {
@@ -100,6 +106,7 @@ fn origin(args: &UpArgs) -> Origin {
 
 async fn pages(address: SocketAddr, ground: &Ground) -> Result<Pages, Failure> {
     let opened = ground.admin.pages(&address.to_string()).await;
-    opened.map_err(|error| Failure::outside(format!("cannot listen on {address}: {error}; move it with --admin")))
+    opened.map_err(|error| {
+        Failure::outside(format!("cannot listen on {address}: {error}; move it with --admin"))
+    })
 }
-

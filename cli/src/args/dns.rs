@@ -7,8 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::failure::Failure;
 
 /// CoreDNS's flags, which may stand behind a single dash.
-pub const GO_FLAGS: &[&str] =
-    &["conf", "dns.port", "pidfile", "plugins", "quiet", "version", "log-format"];
+pub const GO_FLAGS: &[&str] = &["conf", "dns.port", "pidfile", "plugins", "quiet", "version", "log-format"];
 
 /// Arguments of `portolan dns`.
 #[derive(Clone, Debug)]

@@ -51,17 +51,22 @@ impl Flag {
                 .require_equals(true)
                 .default_missing_value("true")
                 .value_name("BOOL")
-                .value_parser(["true", "false", "True", "False", "TRUE", "FALSE", "1", "0", "t", "f", "T", "F"])
+                .value_parser([
+                    "true", "false", "True", "False", "TRUE", "FALSE", "1", "0", "t", "f", "T", "F",
+                ])
                 .hide_possible_values(true),
             Takes::Text => arg.value_name("TEXT"),
-            Takes::Number => arg.value_name("NUMBER").value_parser(clap::value_parser!(i64)).allow_negative_numbers(true),
+            Takes::Number => {
+                arg.value_name("NUMBER").value_parser(clap::value_parser!(i64)).allow_negative_numbers(true)
+            }
             Takes::Duration => arg.value_name("DURATION").value_parser(duration),
         };
         arg
     }
 
     fn text(&self) -> String {
-        let default = if self.default.is_empty() { String::new() } else { format!(" [default: {}]", self.default) };
+        let default =
+            if self.default.is_empty() { String::new() } else { format!(" [default: {}]", self.default) };
         let effect = match self.effect {
             Effect::Honoured => "",
             Effect::Needless => " (accepted; nothing to steer here)",
@@ -82,7 +87,9 @@ impl Given<'_> {
 
     /// Whether a flag is on.
     pub fn on(&self, name: &str, default: bool) -> bool {
-        self.0.get_one::<String>(name).map_or(default, |value| matches!(value.as_str(), "true" | "True" | "TRUE" | "1" | "t" | "T"))
+        self.0
+            .get_one::<String>(name)
+            .map_or(default, |value| matches!(value.as_str(), "true" | "True" | "TRUE" | "1" | "t" | "T"))
     }
 
     /// A duration.
@@ -97,7 +104,9 @@ impl Given<'_> {
     pub fn port(&self, name: &str, default: u16) -> Result<u16, String> {
         match self.0.get_one::<i64>(name) {
             None => Ok(default),
-            Some(&number) => u16::try_from(number).map_err(|_| format!("--{name} {number}: a port is 0 to 65535")),
+            Some(&number) => {
+                u16::try_from(number).map_err(|_| format!("--{name} {number}: a port is 0 to 65535"))
+            }
         }
     }
 
@@ -111,5 +120,6 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(std::time::Duration::from_secs(seconds));
     }
-    config::value::duration(text).map_err(|_| "wanted a duration such as 30s, 1m30s or a number of seconds".to_owned())
+    config::value::duration(text)
+        .map_err(|_| "wanted a duration such as 30s, 1m30s or a number of seconds".to_owned())
 }

@@ -53,12 +53,6 @@ pub struct IngressArgs {
     pub disable_external_name: bool,
     /// `--enable-metrics`.
     pub metrics: bool,
-    /// `--metrics-per-host`.
-    pub metrics_per_host: bool,
-    /// `--metrics-per-undefined-host`.
-    pub metrics_per_undefined_host: bool,
-    /// `--report-status-classes`.
-    pub status_classes: bool,
     /// `--shutdown-grace-period`.
     pub shutdown_grace: Duration,
     /// `--post-shutdown-grace-period`.
@@ -108,9 +102,6 @@ impl IngressArgs {
             disable_catch_all: given.on("disable-catch-all", false),
             disable_external_name: given.on("disable-svc-external-name", false),
             metrics: given.on("enable-metrics", false),
-            metrics_per_host: given.on("metrics-per-host", true),
-            metrics_per_undefined_host: given.on("metrics-per-undefined-host", false),
-            status_classes: given.on("report-status-classes", false),
             shutdown_grace: given.duration("shutdown-grace-period", Duration::ZERO),
             post_shutdown_grace: given.duration("post-shutdown-grace-period", Duration::from_secs(10)),
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
@@ -186,14 +177,23 @@ const KLOG: &[&str] = &[
 const KLOG_FLAG: Flag = Flag { name: "", takes: Text, default: "", help: "klog", effect: Effect::Needless };
 
 fn takes_of_klog(name: &str) -> Takes {
-    if matches!(name, "log_backtrace_at" | "log_dir" | "log_file" | "log_file_max_size" | "stderrthreshold" | "vmodule") {
+    if matches!(
+        name,
+        "log_backtrace_at" | "log_dir" | "log_file" | "log_file_max_size" | "stderrthreshold" | "vmodule"
+    ) {
         Text
     } else {
         Bool
     }
 }
 
-const fn flag(name: &'static str, takes: Takes, default: &'static str, help: &'static str, effect: Effect) -> Flag {
+const fn flag(
+    name: &'static str,
+    takes: Takes,
+    default: &'static str,
+    help: &'static str,
+    effect: Effect,
+) -> Flag {
     Flag { name, takes, default, help, effect }
 }
 
@@ -256,9 +256,9 @@ pub const FLAGS: &[Flag] = &[
     flag("validating-webhook-key", Text, "", "Its key file", NotYet),
     flag("disable-full-test", Bool, "false", "Test only the new Ingress", Needless),
     flag("enable-metrics", Bool, "false", "Serve /metrics", Honoured),
-    flag("metrics-per-host", Bool, "true", "Label host on request metrics", Honoured),
-    flag("metrics-per-undefined-host", Bool, "false", "Count hosts that no Ingress names", Honoured),
-    flag("report-status-classes", Bool, "false", "Label status as 2xx, 3xx, …", Honoured),
+    flag("metrics-per-host", Bool, "true", "Label host on request metrics", NotYet),
+    flag("metrics-per-undefined-host", Bool, "false", "Count hosts that no Ingress names", NotYet),
+    flag("report-status-classes", Bool, "false", "Label status as 2xx, 3xx, …", NotYet),
     flag("time-buckets", Text, "Prometheus default", "Buckets of times", NotYet),
     flag("length-buckets", Text, "10 to 100", "Buckets of lengths", NotYet),
     flag("size-buckets", Text, "10 to 10^7", "Buckets of sizes", NotYet),

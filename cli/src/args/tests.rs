@@ -32,7 +32,11 @@ fn the_chart_of_ingress_nginx_starts_it_unchanged() {
     assert_eq!(args.http_port, 8080);
     assert!(args.metrics);
     assert_eq!(args.shutdown_grace, std::time::Duration::from_secs(5));
-    assert!(args.ineffective.contains(&"publish-service") && args.ineffective.contains(&"configmap"), "{:?}", args.ineffective);
+    assert!(
+        args.ineffective.contains(&"publish-service") && args.ineffective.contains(&"configmap"),
+        "{:?}",
+        args.ineffective
+    );
     assert!(!args.ineffective.contains(&"http-port"));
 }
 

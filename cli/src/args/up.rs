@@ -49,7 +49,9 @@ impl UpArgs {
             verbose: matches.get_flag("verbose"),
         };
         if !args.manifests.is_empty() && args.kubeconfig.is_some() {
-            return Err(Failure::usage("--cluster and --kubeconfig exclude each other: the cluster comes from manifests or from an API server"));
+            return Err(Failure::usage(
+                "--cluster and --kubeconfig exclude each other: the cluster comes from manifests or from an API server",
+            ));
         }
         Ok(args)
     }

@@ -67,13 +67,17 @@ mod tests {
     #[test]
     fn ports_and_pages_move_and_the_rest_stays() {
         let text = ".:53 a.example:5353 {\n health :8080\n ready\n cache 30\n}\n";
-        let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::Options::default()).expect("it is sound");
+        let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::Options::default())
+            .expect("it is sound");
         let corefile = moved(corefile, 1053, "127.0.0.1:10254");
         let block = &corefile.blocks[0];
         assert_eq!(block.keys.iter().map(|key| key.port).collect::<Vec<_>>(), [1053, 5353]);
         let lines = block.directives.iter().map(|directive| {
             directive.args.iter().fold(directive.name.text.clone(), |line, arg| line + " " + &arg.text)
         });
-        assert_eq!(lines.collect::<Vec<_>>(), ["health 127.0.0.1:10254", "ready 127.0.0.1:10254", "cache 30"]);
+        assert_eq!(
+            lines.collect::<Vec<_>>(),
+            ["health 127.0.0.1:10254", "ready 127.0.0.1:10254", "cache 30"]
+        );
     }
 }

@@ -18,7 +18,9 @@ const MOST: usize = 12;
 pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, took: Duration) {
     let of = match origin {
         Origin::Demo => "the demo cluster".to_owned(),
-        Origin::Manifests(paths) => paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        Origin::Manifests(paths) => {
+            paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+        }
         Origin::Server(_) => "a cluster behind its API server".to_owned(),
     };
     let (services, ingresses) = (cluster.count::<Service>(), cluster.count::<Ingress>());
@@ -35,7 +37,14 @@ pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, took: Durati
     println!("Try:");
     println!("  dig @{} -p {} {}", dns.ip(), dns.port(), sample.name);
     println!("  curl -H 'Host: {}' http://{http}/", sample.plain);
-    println!("  curl -k --resolve {}:{}:{} https://{}:{}/", sample.tls, https.port(), https.ip(), sample.tls, https.port());
+    println!(
+        "  curl -k --resolve {}:{}:{} https://{}:{}/",
+        sample.tls,
+        https.port(),
+        https.ip(),
+        sample.tls,
+        https.port()
+    );
     println!("\nRequests and changes, as they are seen (Ctrl-C ends):");
 }
 
@@ -55,12 +64,15 @@ impl Sample {
             let system = matches!(service.key.namespace.as_str(), "default" | "kube-system");
             (!plain, system, service.key.clone())
         });
-        let first = services.first().map_or_else(|| Key::new("default", "kubernetes"), |service| service.key.clone());
+        let first =
+            services.first().map_or_else(|| Key::new("default", "kubernetes"), |service| service.key.clone());
         let mut ingresses: Vec<_> = cluster.iter::<Ingress>().collect();
         ingresses.sort_by_key(|ingress| ingress.key.clone());
-        let canary = |ingress: &Ingress| ingress.annotations.iter().any(|(name, _)| name.ends_with("/canary"));
+        let canary =
+            |ingress: &Ingress| ingress.annotations.iter().any(|(name, _)| name.ends_with("/canary"));
         let host = |tls: bool| {
-            let of_kind = ingresses.iter().filter(|ingress| ingress.tls.is_empty() != tls && !canary(ingress));
+            let of_kind =
+                ingresses.iter().filter(|ingress| ingress.tls.is_empty() != tls && !canary(ingress));
             let mut hosts = of_kind.flat_map(|ingress| &ingress.rules).map(|rule| rule.host.to_string());
             hosts.find(|host| !host.is_empty() && !host.starts_with('*'))
         };
