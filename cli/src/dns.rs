@@ -81,6 +81,7 @@ pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> (Context, mps
     let (fatal, fatally) = mpsc::channel(1);
     let context = Context {
         cluster: Arc::new(clusters),
+        views: Default::default(),
         metrics: ground.metrics.clone(),
         gates: ground.gates.clone(),
         admin: ground.admin.clone(),
