@@ -1,4 +1,5 @@
 //! Upstreams that are asked over TLS, HTTPS and QUIC.
+#![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
 
 mod support;
 
