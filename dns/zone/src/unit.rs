@@ -33,7 +33,13 @@ pub(crate) struct Unit {
     pub(crate) groups: Box<[Group]>,
     /// Hostnames and zones of the endpoints in lower case, each with its length before it.
     texts: Box<[u8]>,
+    /// Hashes of names and addresses, each with the place of its endpoint, sorted. Empty for a unit of few endpoints:
+    /// there looking at all of them is as fast.
+    index: Box<[(u32, u32)]>,
 }
+
+/// From so many endpoints on a unit has an index.
+const MANY: usize = 32;
 
 /// Most keys are kept in place: each pointer less to follow is a cache miss less when 10,000 names are asked in turn.
 pub(crate) type UnitKey = SmallVec<[u8; 48]>;
@@ -111,7 +117,23 @@ impl Unit {
         let ignored = options.ignore_empty_service && matches!(face, Face::Cluster(..)) && !ready;
         let served = exposed && !ignored;
         let hash = unit_hash(&wire);
-        Some(Self { key: wire, hash, exposed, served, face, v4, v6, groups, texts })
+        let mut unit =
+            Self { key: wire, hash, exposed, served, face, v4, v6, groups, texts, index: Box::default() };
+        unit.index = unit.index();
+        Some(unit)
+    }
+
+    fn index(&self) -> Box<[(u32, u32)]> {
+        if self.endpoints().count() < MANY {
+            return Box::default();
+        }
+        let entries = |(place, endpoint): (usize, &Endpoint)| {
+            let name = self.text(endpoint.name).map(|name| (name_hash(name), place as u32));
+            name.into_iter().chain([(address_hash(endpoint.address), place as u32)])
+        };
+        let mut index: Vec<(u32, u32)> = self.endpoints().enumerate().flat_map(entries).collect();
+        index.sort_unstable();
+        index.into()
     }
 
     /// The label of the namespace, its length before it.
@@ -122,6 +144,39 @@ impl Unit {
     /// All endpoints, in order.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.groups.iter().flat_map(|group| group.endpoints.iter())
+    }
+
+    /// The endpoints that have the address.
+    pub(crate) fn endpoints_at(&self, address: IpAddr) -> impl Iterator<Item = &Endpoint> {
+        self.probable(address_hash(address))
+            .map(|(_, endpoint)| endpoint)
+            .filter(move |endpoint| endpoint.address == address)
+    }
+
+    /// The endpoints that are called by this label, which is in lower case. `address` is what the label means as an
+    /// address with dashes.
+    pub(crate) fn endpoints_called<'a>(
+        &'a self,
+        label: &'a [u8],
+        address: Option<IpAddr>,
+    ) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
+        let named =
+            self.probable(name_hash(label)).filter(|(_, endpoint)| self.text(endpoint.name) == Some(label));
+        let dashed = address.into_iter().flat_map(|address| {
+            let is = move |endpoint: &Endpoint| endpoint.name == NONE && endpoint.address == address;
+            self.probable(address_hash(address)).filter(move |(_, endpoint)| is(endpoint))
+        });
+        named.chain(dashed)
+    }
+
+    /// The endpoints that the index has for a hash; all of them without an index.
+    fn probable(&self, hash: u32) -> impl Iterator<Item = (&Group, &Endpoint)> {
+        let all = self.index.is_empty().then(|| {
+            self.groups.iter().flat_map(|group| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
+        });
+        let start = self.index.partition_point(|(known, _)| *known < hash);
+        let indexed = self.index[start..].iter().take_while(move |(known, _)| *known == hash);
+        all.into_iter().flatten().chain(indexed.filter_map(|(_, place)| self.endpoint(*place)))
     }
 
     /// The endpoints of the same name before this one, the nearest first, each with its group.
@@ -153,14 +208,6 @@ impl Unit {
         match self.text(endpoint.name) {
             Some(name) => name,
             None => space.insert(dashed(endpoint.address)).as_bytes(),
-        }
-    }
-
-    /// Whether the endpoint is called by this label, which is in lower case. `address` is what the label means as an address with dashes.
-    pub(crate) fn is_called(&self, endpoint: &Endpoint, label: &[u8], address: Option<IpAddr>) -> bool {
-        match self.text(endpoint.name) {
-            Some(name) => name == label,
-            None => address == Some(endpoint.address),
         }
     }
 
@@ -235,6 +282,11 @@ impl Placed for Bearer {
 /// The hash of a unit's key.
 pub(crate) fn unit_hash(key: &[u8]) -> u32 {
     dns_wire::hash(key) as u32
+}
+
+/// The hash of an endpoint's name, which is in lower case.
+fn name_hash(label: &[u8]) -> u32 {
+    dns_wire::hash(label) as u32
 }
 
 /// The hash of an address.

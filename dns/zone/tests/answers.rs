@@ -938,3 +938,46 @@ fn names_that_would_be_too_long_are_left_out() {
     let (verdict, _) = ask(&zone, &[], "1.0.0.10.in-addr.arpa", "PTR");
     assert_eq!(verdict, Verdict::NameError);
 }
+
+#[test]
+fn large_services_answer_as_small_ones_do() {
+    for count in [1, 30, 31, 32, 33, 300] {
+        let endpoints = |family: fn(u32) -> String| {
+            (0..count).map(move |i| {
+                format!("{}{}", family(i), if i % 3 == 0 { format!("=web-{i}") } else { String::new() })
+            })
+        };
+        let v4 = |i: u32| format!("10.1.{}.{}", i / 250, i % 250);
+        let v6 = |i: u32| format!("fd00::{:x}", i + 1);
+        let join = |words: Vec<String>| words.join(" ");
+        let (four, six) = (join(endpoints(v4).collect()), join(endpoints(v6).collect()));
+        let zone = zone(
+            options(),
+            &format!(
+                "namespace n
+                service n/web None
+                slice n/web-4 web http/tcp/80 : {four} 10.9.9.9=10-1-0-1
+                slice n/web-6 web http/tcp/80 : {six}"
+            ),
+        );
+        for i in 0..count {
+            let name = if i % 3 == 0 { format!("web-{i}") } else { v4(i).replace('.', "-") };
+            let full = format!("{name}.web.n.svc.cluster.local");
+            let (_, lines) = ask(&zone, &[], &full, "A");
+            assert!(lines.contains(&format!("{full}. 5 IN A {}", v4(i))), "{i} of {count}: {lines:?}");
+            let twin = i == 1;
+            assert_eq!(lines.len(), if twin { 3 } else { 2 }, "{i} of {count}: {lines:?}");
+            let mut octets: Vec<String> = v4(i).split('.').map(str::to_owned).collect();
+            octets.reverse();
+            let reverse = format!("{}.in-addr.arpa", octets.join("."));
+            let (_, lines) = ask(&zone, &[], &reverse, "PTR");
+            assert_eq!(lines[1..], [format!("{reverse}. 5 IN PTR {full}.")], "{i} of {count}");
+            if i % 3 == 0 {
+                let (_, lines) = ask(&zone, &[], &full, "AAAA");
+                assert_eq!(lines[1..], [format!("{full}. 5 IN AAAA {}", v6(i))], "{i} of {count}");
+            }
+        }
+        let (verdict, _) = ask(&zone, &[], "10-1-0-0.web.n.svc.cluster.local", "A");
+        assert_eq!(verdict, Verdict::NameError, "it has a better name");
+    }
+}

@@ -76,7 +76,7 @@ impl Zone {
         for address in own() {
             for unit in self.holders(*address) {
                 let here = |endpoint: &Endpoint| endpoint.address == *address;
-                if !unit.endpoints().any(here) {
+                if unit.endpoints_at(*address).next().is_none() {
                     continue;
                 }
                 found = true;

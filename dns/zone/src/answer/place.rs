@@ -187,14 +187,15 @@ impl<'a> Filter<'a> {
 
     /// The endpoints that are meant, with their group: at least one of its ports is meant, too.
     pub(super) fn candidates(self, unit: &'a Unit) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
-        let groups = unit.groups.iter().filter(move |group| self.ports(&group.ports).next().is_some());
-        groups.flat_map(move |group| {
-            let meant = move |endpoint: &&Endpoint| {
-                (self.endpoint.is_empty() || unit.is_called(endpoint, self.endpoint, self.address))
-                    && self.is_in_zone(unit, endpoint)
-            };
-            group.endpoints.iter().filter(meant).map(move |endpoint| (group, endpoint))
-        })
+        let by_name = (!self.endpoint.is_empty()).then(|| unit.endpoints_called(self.endpoint, self.address));
+        let has_port = move |group: &Group| self.ports(&group.ports).next().is_some();
+        let all = self.endpoint.is_empty().then(|| {
+            let groups = unit.groups.iter().filter(move |group| has_port(group));
+            groups.flat_map(|group| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
+        });
+        let named = by_name.into_iter().flatten().filter(move |(group, _)| has_port(group));
+        let meant = move |(_, endpoint): &(&Group, &Endpoint)| self.is_in_zone(unit, endpoint);
+        named.chain(all.into_iter().flatten()).filter(meant)
     }
 
     /// The ports that are meant.
