@@ -3,6 +3,7 @@
 //! A host depends on the Ingresses that name it and, for affinity, on who else uses their Services. Both are indexes
 //! of the table, so that a change rebuilds only the hosts it touches.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub(super) struct Context<'c> {
 /// A rule that has won its path.
 struct Draft<'t> {
     owner: Option<&'t Arc<Taken>>,
-    settings: Settings,
+    settings: Cow<'t, Settings>,
     path: Text,
     kind: PathType,
     backend: Option<&'t ServiceBackend>,
@@ -123,7 +124,7 @@ impl<'t> Sheet<'t> {
         };
         let draft = Draft {
             owner: Some(taken),
-            settings: taken.settings.clone(),
+            settings: Cow::Borrowed(&taken.settings),
             path: rule.path().into(),
             kind: rule.kind(),
             backend,
@@ -188,7 +189,7 @@ impl<'t> Draft<'t> {
     /// `/` of a named host carries the annotations of its first Ingress and leads to the default backend of that.
     fn of_root(members: &'t [Arc<Taken>]) -> Self {
         let owner = members.iter().find(|taken| !taken.is_canary());
-        let settings = owner.map(|owner| owner.settings.clone()).unwrap_or_default();
+        let settings = owner.map(|owner| Cow::Borrowed(&owner.settings)).unwrap_or_default();
         Self { settings, ..Self::root(owner) }
     }
 
@@ -199,7 +200,7 @@ impl<'t> Draft<'t> {
             members.iter().filter(|taken| !taken.is_canary() && taken.ingress.rules.is_empty());
         let owner =
             rule_less.find(|taken| matches!(taken.ingress.default_backend, Some(Backend::Service(_))));
-        let settings = owner.map(|owner| owner.settings.of_default_backend()).unwrap_or_default();
+        let settings = Cow::Owned(owner.map(|owner| owner.settings.of_default_backend()).unwrap_or_default());
         Self { settings, implicit: owner.is_none(), ..Self::root(owner) }
     }
 
@@ -210,7 +211,7 @@ impl<'t> Draft<'t> {
         };
         Self {
             owner,
-            settings: Settings::default(),
+            settings: Cow::default(),
             path: "/".into(),
             kind: PathType::Prefix,
             backend,
