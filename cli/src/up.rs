@@ -24,7 +24,7 @@ use crate::{demo, dns, edge};
 /// # Errors
 /// When an argument or the Corefile is wrong (2) or an address cannot be had (1).
 pub fn run(args: UpArgs) -> Result<(), Failure> {
-    let level = if args.verbose { "debug,hyper=info,h2=info,rustls=info" } else { "warn" };
+    let level = if args.verbose { "debug,hyper=info,h2=info,rustls=info" } else { "warn,report=info" };
     telemetry::log::init(Format::CoreDns, Output::Stderr, level)
         .map_err(|error| Failure::outside(error.to_string()))?;
     let (ground, runtime) = Ground::lay()?;
