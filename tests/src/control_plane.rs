@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -184,6 +185,8 @@ impl ApiServer {
     /// Starts it with these flags on top of the usual ones and waits until it is ready. Nothing if it runs already.
     pub fn start(&mut self, flags: &[&str]) {
         if self.process.as_mut().is_some_and(|process| process.ended().is_none()) {
+            // A case may have failed between freezing and thawing it.
+            self.thaw();
             return;
         }
         let name = format!("kube-apiserver-{}", self.port);
@@ -215,6 +218,16 @@ impl ApiServer {
         if let Some(process) = self.process.take() {
             process.kill();
         }
+    }
+
+    /// Stops it in its tracks (SIGSTOP): connections stay open and nothing comes.
+    pub fn freeze(&self) {
+        self.process.as_ref().expect("it runs").signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.process.as_ref().expect("it runs").signal(Signal::SIGCONT);
     }
 
     fn command(&self, flags: &[&str]) -> Command {

@@ -15,6 +15,8 @@ pub mod api;
 pub mod backend;
 pub mod credentials;
 pub mod relay;
+pub mod upstream;
+pub mod web;
 
 pub mod control_plane;
 

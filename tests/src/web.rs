@@ -1,0 +1,83 @@
+//! A web client whose answers are text: a table of URLs and what they should lead to.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+
+use crate::http::{Connection, Response, Trust};
+use crate::wait;
+
+/// An edge to ask, by its plain and its TLS port on the loopback interface.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge {
+    /// Port of `http:` URLs.
+    pub http: u16,
+    /// Port of `https:` URLs.
+    pub https: u16,
+}
+
+/// The edge on the usual ports.
+pub const EDGE: Edge = Edge { http: 80, https: 443 };
+
+impl Edge {
+    /// GETs a URL, with header lines of the form `name: value`.
+    pub fn get(&self, url: &str, headers: &[&str]) -> Result<Response, String> {
+        let (scheme, rest) = url.split_once("://").unwrap_or_else(|| panic!("{url} has no scheme"));
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let connection = match scheme {
+            "https" => Connection::tls(local(self.https), host, &Trust::Anyone),
+            _ => Connection::plain(local(self.http)),
+        };
+        let mut lines = vec![("host", host), ("user-agent", "tests")];
+        lines.extend(headers.iter().filter_map(|line| line.split_once(": ")));
+        let response = connection.and_then(|mut edge| edge.send("GET", &format!("/{path}"), &lines, b""));
+        response.map_err(|error| error.to_string())
+    }
+
+    /// The certificate that a TLS client gets for `host`.
+    pub fn certificate(&self, host: &str) -> Result<CertificateDer<'static>, String> {
+        let connection =
+            Connection::tls(local(self.https), host, &Trust::Anyone).map_err(|error| error.to_string())?;
+        connection.certificate().cloned().ok_or_else(|| "no certificate shown".to_owned())
+    }
+
+    /// Waits until every row of `table` holds.
+    ///
+    /// A row is `URL [name: value] = STATUS WORD`, header and word optional. The word is the name of the backend that
+    /// answered or, for redirects, the `Location`.
+    #[track_caller]
+    pub fn expect(&self, limit: Duration, table: &str) {
+        wait::until("the responses", limit, || self.matches(table));
+    }
+
+    /// Checks every row of `table` once.
+    pub fn matches(&self, table: &str) -> Result<(), String> {
+        let rows: Vec<&str> = table.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert!(!rows.is_empty(), "a table without rows proves nothing");
+        let wrong: Vec<String> = rows.into_iter().filter_map(|row| self.problem(row)).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(format!("\n  {}", wrong.join("\n  "))) }
+    }
+
+    fn problem(&self, row: &str) -> Option<String> {
+        let (question, wanted) = row.split_once(" = ").unwrap_or_else(|| panic!("no ` = ` in row {row:?}"));
+        let (url, header) = match question.trim().split_once(" [") {
+            Some((url, header)) => (url.trim(), Some(header.trim_end_matches(']'))),
+            None => (question.trim(), None),
+        };
+        let said = match self.get(url, header.as_slice()) {
+            Ok(response) => summary(&response),
+            Err(problem) => problem,
+        };
+        (said != wanted.trim()).then(|| format!("{question}: got {said:?}, wanted {wanted:?}"))
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
+fn summary(response: &Response) -> String {
+    let word = response.header("location").or_else(|| response.header("x-backend"));
+    format!("{} {}", response.status, word.unwrap_or_default()).trim_end().to_owned()
+}
