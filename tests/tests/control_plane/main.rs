@@ -3,7 +3,16 @@
 //! One etcd, one API server and one controller manager serve all cases, which run one after the other; each makes
 //! Kubernetes namespaces of its own and starts the `portolan` it needs. `PORTOLAN_TESTS=local` leaves all of them out.
 
+mod access;
+mod dns_changes;
+mod dns_records;
+mod ingress_traffic;
 mod itself;
+mod resolvers;
+mod scale;
+mod up;
+
+mod faults;
 
 use std::process::ExitCode;
 
@@ -15,6 +24,42 @@ const CASES: &[Case<Stage>] = cases![
     itself::the_api_server_is_not_a_mock,
     itself::slices_are_made_from_selectors,
     itself::objects_survive_the_api_server,
+    dns_records::a_cluster_ip_service_has_an_address_a_port_and_a_pointer,
+    dns_records::a_service_of_two_families_has_an_address_of_each,
+    dns_records::a_headless_service_has_the_addresses_of_its_ready_pods,
+    dns_records::a_headless_service_without_a_selector_has_what_its_slices_say,
+    dns_records::an_external_name_is_a_cname_and_the_chase_of_it,
+    dns_records::pod_names_answer_as_the_mode_says,
+    dns_records::levels_of_the_zone_exist_and_nothing_else_does,
+    dns_records::the_apex_has_a_start_of_authority_and_name_servers,
+    dns_changes::a_service_comes_changes_and_goes,
+    dns_changes::a_pod_that_is_no_longer_ready_leaves_its_service,
+    dns_changes::selectors_leave_out_what_they_do_not_match,
+    resolvers::the_c_library_finds_names_as_in_a_pod,
+    resolvers::gos_resolver_finds_the_api_server,
+    ingress_traffic::an_ingress_leads_to_its_pods_from_its_creation_on,
+    ingress_traffic::a_changed_path_moves_the_route,
+    ingress_traffic::requests_follow_the_endpoints,
+    ingress_traffic::a_dead_pod_costs_no_request,
+    ingress_traffic::certificates_follow_their_secrets,
+    ingress_traffic::only_ingresses_of_its_class_are_served,
+    ingress_traffic::annotations_hold_from_the_moment_they_are_set,
+    up::both_services_follow_kubectl_and_each_change_is_shown,
+    access::without_secrets_everything_else_is_served,
+    access::without_slices_cluster_addresses_are_answered,
+    access::only_the_kinds_that_are_read_are_watched,
+    access::the_usual_corefile_works_in_a_pod,
+    access::a_rotated_token_is_taken_up,
+    scale::two_thousand_services_made_in_a_burst_all_answer,
+    faults::answers_go_on_while_the_api_server_is_stopped,
+    faults::what_changed_while_the_api_server_was_dead_is_seen_when_it_is_back,
+    faults::a_compaction_of_etcd_loses_nothing,
+    faults::a_list_broken_in_the_middle_makes_no_name_wrong,
+    faults::a_relist_broken_in_the_middle_loses_no_answer,
+    faults::answers_go_on_while_the_api_server_hangs,
+    faults::a_restarted_portolan_answers_as_before,
+    faults::a_start_without_an_api_server_waits_for_it,
+    scale::two_thousand_services_deleted_at_once_all_go,
 ];
 
 fn main() -> ExitCode {

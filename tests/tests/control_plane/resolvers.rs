@@ -1,0 +1,95 @@
+//! Real resolvers with a Pod's settings: search list, `ndots:5`, and the name server at the cluster address.
+
+use std::process::Command;
+
+use tests::control_plane::API_SERVER;
+use tests::namespace::ResolvConf;
+use tests::stage::{DNS, SOON, Stage};
+use tests::upstream::{UPSTREAM, Upstream};
+
+fn pod_settings(stage: &Stage, namespace: &str) -> ResolvConf {
+    let search = format!("search {namespace}.svc.cluster.local svc.cluster.local cluster.local example.test");
+    ResolvConf::lay(&format!("{search}\nnameserver {DNS}\noptions ndots:5\n"), stage.folder())
+}
+
+fn prepare(stage: &Stage) {
+    stage.plane.api.apply(
+        "
+apiVersion: v1
+kind: Namespace
+metadata: { name: resolvers }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: resolvers }
+spec:
+  ipFamilyPolicy: RequireDualStack
+  clusterIPs: [10.96.0.80, 'fd00:10:96::80']
+  ports: [{ name: http, port: 80 }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: other, namespace: resolvers }
+spec: { clusterIP: 10.96.0.81, ports: [{ port: 80 }] }
+",
+    );
+}
+
+/// What `getent <database> <key>` prints: addresses and names, sorted.
+fn getent(database: &str, key: &str) -> String {
+    let output =
+        Command::new("getent").args([database, key]).output().expect("getent (Debian package libc-bin)");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines: Vec<String> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    lines.sort();
+    lines.join(", ")
+}
+
+pub(crate) fn the_c_library_finds_names_as_in_a_pod(stage: &mut Stage) {
+    prepare(stage);
+    let _upstream = Upstream::start(&[("www.example.test.", [192, 0, 2, 9])]);
+    let corefile = stage.corefile("").replace("    errors", &format!("    errors\n    forward . {UPSTREAM}"));
+    let _dns = stage.dns(&corefile);
+    stage.resolver().expect(SOON, "web.resolvers.svc.cluster.local A = 10.96.0.80");
+    let _settings = pod_settings(stage, "resolvers");
+    for (database, key, wanted) in [
+        (
+            "ahostsv4",
+            "web",
+            "10.96.0.80 DGRAM, 10.96.0.80 RAW, 10.96.0.80 STREAM web.resolvers.svc.cluster.local",
+        ),
+        (
+            "ahostsv6",
+            "web",
+            "fd00:10:96::80 DGRAM, fd00:10:96::80 RAW, fd00:10:96::80 STREAM web.resolvers.svc.cluster.local",
+        ),
+        ("hosts", "other.resolvers", "10.96.0.81 other.resolvers.svc.cluster.local"),
+        ("hosts", "other.resolvers.svc", "10.96.0.81 other.resolvers.svc.cluster.local"),
+        ("hosts", "other.resolvers.svc.cluster.local", "10.96.0.81 other.resolvers.svc.cluster.local"),
+        ("hosts", "www.example.test", "192.0.2.9 www.example.test"),
+        ("hosts", "www", "192.0.2.9 www.example.test"),
+        ("hosts", "10.96.0.81", "10.96.0.81 other.resolvers.svc.cluster.local"),
+        ("hosts", "none.resolvers", ""),
+    ] {
+        assert_eq!(getent(database, key), wanted, "getent {database} {key}");
+    }
+}
+
+/// kubectl is linked without the C library: Go's own resolver finds the API server by its short name here.
+pub(crate) fn gos_resolver_finds_the_api_server(stage: &mut Stage) {
+    let _dns = stage.dns(&stage.corefile(""));
+    stage.resolver().expect(SOON, &format!("kubernetes.default.svc.cluster.local A = {API_SERVER}"));
+    let _settings = pod_settings(stage, "default");
+    let kubeconfig = stage.plane.kubeconfig("admin", 6443);
+    let output = stage.plane.kubectl(&[
+        "--kubeconfig",
+        &kubeconfig.to_string_lossy(),
+        "--server",
+        "https://kubernetes.default:6443",
+        "get",
+        "--raw",
+        "/readyz",
+    ]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok", "{output:?}");
+}

@@ -1,0 +1,96 @@
+//! Many at once.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use hickory_proto::rr::RecordType;
+use serde_json::{Value, json};
+use tests::dns::{Server, Way};
+use tests::stage::{SOON, Stage};
+use tests::wait;
+
+const SERVICES: usize = 2_000;
+
+const NAMESPACE: &str = "burst";
+
+/// Makes those Services of the burst that an earlier case has not left.
+pub(crate) fn burst(stage: &Stage) {
+    let api = &stage.plane.api;
+    api.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}"));
+    let left: BTreeSet<String> = wanted(stage).into_iter().map(|(name, _)| name).collect();
+    let services: Vec<Value> = (0..SERVICES)
+        .filter(|number| !left.contains(&full_name(&format!("s{number}"))))
+        .map(|number| {
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": { "name": format!("s{number}"), "namespace": NAMESPACE },
+                "spec": { "ports": [{ "name": "http", "port": 80 }] },
+            })
+        })
+        .collect();
+    api.create_all(&services, 8);
+}
+
+/// What every Service of the burst should answer: its name and cluster address.
+pub(crate) fn wanted(stage: &Stage) -> Vec<(String, String)> {
+    let services = stage.plane.api.list("Service", NAMESPACE);
+    let address = |service: &Value| service["spec"]["clusterIP"].as_str().map(str::to_owned);
+    let name = |service: &Value| service["metadata"]["name"].as_str().map(str::to_owned);
+    let pairs = services.iter().filter_map(|service| Some((full_name(&name(service)?), address(service)?)));
+    pairs.collect()
+}
+
+fn full_name(service: &str) -> String {
+    format!("{service}.{NAMESPACE}.svc.cluster.local")
+}
+
+/// Waits until each name says its address; goes on where it stopped, so that right answers are asked for once.
+#[track_caller]
+pub(crate) fn all_answer(server: &Server, wanted: &[(String, String)]) {
+    let mut rest = wanted;
+    wait::until("every Service's answer", SOON, || {
+        while let [(name, address), others @ ..] = rest {
+            let said = server.says(Way::Udp, name, RecordType::A);
+            if said != *address {
+                return Err(format!(
+                    "{} of {} to go: {name} said {said:?}, not {address}",
+                    rest.len(),
+                    wanted.len()
+                ));
+            }
+            rest = others;
+        }
+        Ok(())
+    });
+}
+
+pub(crate) fn two_thousand_services_made_in_a_burst_all_answer(stage: &mut Stage) {
+    let portolan = stage.dns(&stage.corefile(""));
+    let server = stage.resolver();
+    let start = Instant::now();
+    burst(stage);
+    let made = Instant::now();
+    let wanted = wanted(stage);
+    assert_eq!(wanted.len(), SERVICES);
+    all_answer(&server, &wanted);
+    println!("    {SERVICES} Services made in {:.1?}, asked for in {:.1?}", made - start, made.elapsed());
+
+    portolan.kill();
+    let started = Instant::now();
+    let _again = stage.dns(&stage.corefile(""));
+    println!("    started anew over them: ready after {:.0?}", started.elapsed());
+    all_answer(&server, &wanted);
+}
+
+pub(crate) fn two_thousand_services_deleted_at_once_all_go(stage: &mut Stage) {
+    burst(stage);
+    let wanted = wanted(stage);
+    let _portolan = stage.dns(&stage.corefile(""));
+    let server = stage.resolver();
+    all_answer(&server, &wanted);
+
+    stage.plane.api.delete_all("Service", NAMESPACE);
+    let gone: Vec<(String, String)> =
+        wanted.into_iter().map(|(name, _)| (name, "NXDOMAIN".to_owned())).collect();
+    all_answer(&server, &gone);
+}
