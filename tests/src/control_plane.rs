@@ -245,6 +245,8 @@ impl ApiServer {
             .args(["--tls-cert-file", &file("server.crt"), "--tls-private-key-file", &file("server.key")])
             .args(["--token-auth-file", &file("tokens.csv"), "--authorization-mode", "RBAC"])
             .args(["--audit-policy-file", &file("audit.yaml"), "--audit-log-path", &file("audit.log")])
+            // So long does it wait at SIGTERM for open watches, which do not end by themselves; a minute by default.
+            .args(["--request-timeout", "5s"])
             // Pods here have no service account: nobody runs them.
             .args(["--disable-admission-plugins", "ServiceAccount"])
             .args(flags);

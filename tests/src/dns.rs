@@ -36,7 +36,8 @@ impl Server {
         let mut edns = Edns::new();
         edns.set_max_payload(4096);
         query.set_edns(edns);
-        let asked = Name::from_ascii(name).map_err(io::Error::other)?;
+        let mut asked = Name::from_ascii(name).map_err(io::Error::other)?;
+        asked.set_fqdn(true);
         query.add_query(Query::query(asked.clone(), kind));
         let packet = query.to_vec().map_err(io::Error::other)?;
         let reply = match way {
@@ -47,7 +48,7 @@ impl Server {
         let repeated = reply.queries.first().is_some_and(|query| query.name == asked);
         match reply.metadata.id == id && repeated {
             true => Ok(reply),
-            false => Err(io::Error::other(format!("a reply to something else: {reply:?}"))),
+            false => Err(io::Error::other(format!("a reply to {:?}", reply.queries.first()))),
         }
     }
 

@@ -49,7 +49,10 @@ pub fn enter() -> Result<(), String> {
     for range in RANGES {
         ip(&["route", "add", "local", range, "dev", "lo"])?;
     }
-    ip(&["address", "add", &format!("{OWN_ADDRESS}/32"), "dev", "lo"])?;
+    // The second is there because the C library looks for IPv6 addresses only where it has one of its own.
+    for own in [&format!("{OWN_ADDRESS}/32"), "fd00:10:244::2/128"] {
+        ip(&["address", "add", own, "dev", "lo"])?;
+    }
 
     // The place of the service account must not be made on the machine's own disk.
     let resolver = resolver_file();

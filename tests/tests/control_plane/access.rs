@@ -286,7 +286,7 @@ pub(crate) fn a_rotated_token_is_taken_up(stage: &mut Stage) {
     // The old token is worthless from here on, and a restarted API server has forgotten that it was ever good.
     mount_token(stage, "second", &second);
     stage.plane.api.delete("Secret", "kube-system", "first");
-    stage.plane.server.stop();
+    stage.plane.server.kill();
     stage.plane.server.start(&[]);
     let refused = tests::api::Api::new(stage.plane.server.address(), tests::http::Trust::Anyone, &first);
     assert_eq!(refused.get("/api/v1/services").expect("the API server answers").status, 401);

@@ -62,6 +62,7 @@ kind: Service
 metadata: { name: dual, namespace: records-families }
 spec:
   ipFamilyPolicy: RequireDualStack
+  clusterIP: 10.96.0.22
   clusterIPs: [10.96.0.22, 'fd00:10:96::22']
   ports: [{ name: http, port: 80 }]
 ---
@@ -300,7 +301,7 @@ web.nowhere.svc.cluster.local                  A    = NXDOMAIN
 x.cluster.local                                A    = NXDOMAIN
 a.b.c.web.records-levels.svc.cluster.local     A    = NXDOMAIN
 *.records-levels.svc.cluster.local             A    = NXDOMAIN
-example.test                                   A    = REFUSED
+example.test                                   A    = SERVFAIL
 ",
     );
 }

@@ -183,7 +183,7 @@ pub(crate) fn what_changed_while_the_api_server_was_dead_is_seen_when_it_is_back
 /// cannot stream lists then either.
 pub(crate) fn a_compaction_of_etcd_loses_nothing(stage: &mut Stage) {
     prepare(stage);
-    stage.plane.server.stop();
+    stage.plane.server.kill();
     stage.plane.server.start(&["--watch-cache=false"]);
     let relay = Relay::start(stage.plane.server.address());
     let dns = stage.dns(&stage.corefile_at(relay.port(), ""));
@@ -201,7 +201,7 @@ pub(crate) fn a_compaction_of_etcd_loses_nothing(stage: &mut Stage) {
     relay.mend();
     server.expect(SOON, AFTER_DNS);
     assert_eq!(dns.ready(), Ok(200));
-    stage.plane.server.stop();
+    stage.plane.server.kill();
 }
 
 pub(crate) fn a_list_broken_in_the_middle_makes_no_name_wrong(stage: &mut Stage) {

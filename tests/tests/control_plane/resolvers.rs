@@ -24,6 +24,7 @@ kind: Service
 metadata: { name: web, namespace: resolvers }
 spec:
   ipFamilyPolicy: RequireDualStack
+  clusterIP: 10.96.0.80
   clusterIPs: [10.96.0.80, 'fd00:10:96::80']
   ports: [{ name: http, port: 80 }]
 ---
