@@ -48,13 +48,15 @@ pub fn portolan() -> Result<PathBuf, String> {
     };
     let target = folder.parent().ok_or("the test lies outside a target folder")?;
     let status = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["build", "--quiet", "--package", "portolan", "--profile", profile, "--target-dir"])
+        // With --package instead, fewer features would be asked of shared dependencies than `cargo test --workspace`
+        // has built them with, and kube would be compiled twice.
+        .args(["build", "--quiet", "--workspace", "--bin", "portolan", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     match status {
         Ok(status) if status.success() => Ok(folder.join("portolan")),
-        Ok(status) => Err(format!("cargo build --package portolan: {status}")),
+        Ok(status) => Err(format!("cargo build --bin portolan: {status}")),
         Err(error) => Err(format!("cargo: {error}")),
     }
 }

@@ -1,6 +1,9 @@
 //! Requests go where Ingresses, Services, EndpointSlices and Secrets say, from the first moment on and after each
 //! change.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tests::backend::Backend;
@@ -167,6 +170,71 @@ pub(crate) fn a_dead_pod_costs_no_request(stage: &mut Stage) {
     for _ in 0..20 {
         EDGE.matches("http://dead.test/ = 200 b").unwrap_or_else(|problem| panic!("{problem}"));
     }
+}
+
+/// A response is owed to whoever has asked, whatever the cluster becomes meanwhile.
+pub(crate) fn a_request_under_way_outlives_its_route(stage: &mut Stage) {
+    prepare(stage, "traffic-open");
+    let _pod = Backend::start("a", "10.244.1.71:8080");
+    let api = &stage.plane.api;
+    api.apply(&workload("traffic-open", "web", &["10.244.1.71"]));
+    api.apply(&ingress("traffic-open", "shop", "open.test", "/", "web"));
+    let _portolan = stage.ingress("portolan", &[]);
+    EDGE.expect(SOON, "http://open.test/ = 200 a");
+
+    let mut upload = TcpStream::connect(("127.0.0.1", EDGE.http)).expect("the edge listens");
+    upload.set_read_timeout(Some(SOON)).expect("the socket is open");
+    let head = "POST /upload HTTP/1.1\r\nhost: open.test\r\ncontent-length: 10\r\nconnection: close\r\n\r\n";
+    upload.write_all(format!("{head}first").as_bytes()).expect("the edge reads");
+    api.delete("Ingress", "traffic-open", "shop");
+    api.delete("Pod", "traffic-open", "pod-10-244-1-71");
+    EDGE.expect(SOON, "http://open.test/ = 404");
+
+    upload.write_all(b"later").expect("the edge reads on");
+    let mut response = String::new();
+    upload.read_to_string(&mut response).expect("the edge answers");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(response.contains("POST /upload HTTP/1.1"), "{response}");
+}
+
+/// Endpoints come and go in their slice before they come and go in truth, as in a rolling update.
+pub(crate) fn a_rolling_update_fails_no_request(stage: &mut Stage) {
+    prepare(stage, "traffic-roll");
+    let _pods = [Backend::start("a", "10.244.1.81:8080"), Backend::start("b", "10.244.1.82:8080")];
+    let api = &stage.plane.api;
+    api.apply(&workload("traffic-roll", "web", &["10.244.1.81"]));
+    api.apply(&ingress("traffic-roll", "shop", "roll.test", "/", "web"));
+    let _portolan = stage.ingress("portolan", &[]);
+    EDGE.expect(SOON, "http://roll.test/ = 200 a");
+
+    let done = AtomicBool::new(false);
+    let (asked, failed) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let (mut asked, mut failed) = (0, Vec::new());
+            while !done.load(Ordering::Relaxed) {
+                asked += 1;
+                match EDGE.get("http://roll.test/", &[]) {
+                    Ok(response) if response.status == 200 => {}
+                    other => failed.push(format!("{other:?}")),
+                }
+            }
+            (asked, failed)
+        });
+        for _ in 0..10 {
+            api.apply(&workload("traffic-roll", "web", &["10.244.1.82"]));
+            EDGE.expect(SOON, "http://roll.test/ = 200 b");
+            api.delete("Pod", "traffic-roll", "pod-10-244-1-81");
+            EDGE.expect(SOON, "http://roll.test/ = 200 b\n".repeat(4).as_str());
+            api.apply(&workload("traffic-roll", "web", &["10.244.1.81"]));
+            EDGE.expect(SOON, "http://roll.test/ = 200 a");
+            api.delete("Pod", "traffic-roll", "pod-10-244-1-82");
+            EDGE.expect(SOON, "http://roll.test/ = 200 a\n".repeat(4).as_str());
+        }
+        done.store(true, Ordering::Relaxed);
+        client.join().expect("the client does not panic")
+    });
+    assert!(failed.is_empty(), "{} of {asked} failed, the first: {}", failed.len(), failed[0]);
+    assert!(asked > 100, "only {asked} requests were under way: that shows nothing");
 }
 
 pub(crate) fn certificates_follow_their_secrets(stage: &mut Stage) {

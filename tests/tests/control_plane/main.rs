@@ -41,6 +41,8 @@ const CASES: &[Case<Stage>] = cases![
     ingress_traffic::a_changed_path_moves_the_route,
     ingress_traffic::requests_follow_the_endpoints,
     ingress_traffic::a_dead_pod_costs_no_request,
+    ingress_traffic::a_request_under_way_outlives_its_route,
+    ingress_traffic::a_rolling_update_fails_no_request,
     ingress_traffic::certificates_follow_their_secrets,
     ingress_traffic::only_ingresses_of_its_class_are_served,
     ingress_traffic::annotations_hold_from_the_moment_they_are_set,
