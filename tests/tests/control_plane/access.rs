@@ -14,6 +14,8 @@ use tests::upstream::{UPSTREAM, Upstream};
 use tests::wait;
 use tests::web::EDGE;
 
+use crate::manifests::{self, CLASS, annotated, ingress, service, slice, tls_secret};
+
 /// The Corefile that clusters have carried since 2018, word for word.
 const COREFILE: &str = "
 .:53 {
@@ -41,50 +43,19 @@ const ROTATION: Duration = Duration::from_secs(100);
 /// A Service, a slice and an Ingress with TLS in a namespace.
 fn prepare(stage: &Stage, namespace: &str, cluster_ip: &str, pod: &str) -> Vec<u8> {
     let certified = Authority::new("access").certify(&["access.test"]);
-    let data = serde_json::json!({ "tls.crt": certified.certificate, "tls.key": certified.key });
-    stage.plane.api.apply(&format!(
-        "
-apiVersion: v1
-kind: Namespace
-metadata: {{ name: {namespace} }}
----
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {{ name: nginx }}
-spec: {{ controller: k8s.io/ingress-nginx }}
----
-apiVersion: v1
-kind: Service
-metadata: {{ name: web, namespace: {namespace} }}
-spec: {{ clusterIP: {cluster_ip}, ports: [{{ name: http, port: 80 }}] }}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{ name: web, namespace: {namespace}, labels: {{ kubernetes.io/service-name: web }} }}
-addressType: IPv4
-ports: [{{ name: http, port: 8080 }}]
-endpoints: [{{ addresses: [{pod}] }}]
----
-apiVersion: v1
-kind: Secret
-type: kubernetes.io/tls
-metadata: {{ name: web, namespace: {namespace} }}
-stringData: {data}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: web
-  namespace: {namespace}
-  annotations: {{ nginx.ingress.kubernetes.io/ssl-redirect: 'false' }}
-spec:
-  ingressClassName: nginx
-  tls: [{{ hosts: [access.test], secretName: web }}]
-  rules:
-  - host: access.test
-    http: {{ paths: [{{ path: /, pathType: Prefix, backend: {{ service: {{ name: web, port: {{ number: 80 }} }} }} }}] }}
-"
-    ));
+    let ingress = annotated(
+        &ingress(namespace, "web", "access.test", "/", "web"),
+        "nginx.ingress.kubernetes.io/ssl-redirect: 'false'",
+    );
+    let manifests = [
+        manifests::namespace(namespace),
+        CLASS.to_owned(),
+        service(namespace, "web", cluster_ip),
+        slice(namespace, "web", pod),
+        tls_secret(namespace, "web", &certified),
+        ingress + "  tls: [{ hosts: [access.test], secretName: web }]\n",
+    ];
+    stage.plane.api.apply(&manifests.concat());
     certified.der.to_vec()
 }
 

@@ -2,6 +2,8 @@
 
 use tests::stage::{SOON, Stage};
 
+use crate::manifests::{pod, pod_name};
+
 pub(crate) fn a_service_comes_changes_and_goes(stage: &mut Stage) {
     let api = &stage.plane.api;
     api.apply("{apiVersion: v1, kind: Namespace, metadata: {name: changes}}");
@@ -50,22 +52,7 @@ changes.svc.cluster.local     A = NXDOMAIN
 }
 
 pub(crate) fn a_pod_that_is_no_longer_ready_leaves_its_service(stage: &mut Stage) {
-    let pod = |address: &str, ready: &str| {
-        let name = address.replace('.', "-");
-        format!(
-            "
-apiVersion: v1
-kind: Pod
-metadata: {{ name: pod-{name}, namespace: changes-ready, labels: {{ app: db }} }}
-spec: {{ nodeName: node-1, containers: [{{ name: db, image: db }}] }}
-status:
-  phase: Running
-  podIP: {address}
-  podIPs: [{{ ip: {address} }}]
-  conditions: [{{ type: Ready, status: '{ready}' }}]
-"
-        )
-    };
+    let pod = |address: &str, ready: bool| pod("changes-ready", &pod_name(address), "db", address, ready, "");
     let api = &stage.plane.api;
     api.apply(
         "
@@ -79,13 +66,13 @@ metadata: { name: db, namespace: changes-ready }
 spec: { clusterIP: None, selector: { app: db }, ports: [{ name: sql, port: 5432 }] }
 ",
     );
-    api.apply(&pod("10.244.0.51", "True"));
-    api.apply(&pod("10.244.0.52", "True"));
+    api.apply(&pod("10.244.0.51", true));
+    api.apply(&pod("10.244.0.52", true));
     let _portolan = stage.dns(&stage.corefile(""));
     let server = stage.resolver();
     server.expect(SOON, "db.changes-ready.svc.cluster.local A = 10.244.0.51, 10.244.0.52");
 
-    api.apply(&pod("10.244.0.51", "False"));
+    api.apply(&pod("10.244.0.51", false));
     server.expect(
         SOON,
         "
@@ -94,9 +81,9 @@ db.changes-ready.svc.cluster.local             A = 10.244.0.52
 51.0.244.10.in-addr.arpa                     PTR = NXDOMAIN
 ",
     );
-    api.delete("Pod", "changes-ready", "pod-10-244-0-52");
+    api.delete("Pod", "changes-ready", &pod_name("10.244.0.52"));
     server.expect(SOON, "db.changes-ready.svc.cluster.local A = NXDOMAIN");
-    api.apply(&pod("10.244.0.51", "True"));
+    api.apply(&pod("10.244.0.51", true));
     server.expect(SOON, "db.changes-ready.svc.cluster.local A = 10.244.0.51");
 }
 

@@ -7,9 +7,11 @@ use tests::namespace;
 use tests::stage::{SOON, Stage};
 use tests::upstream::{UPSTREAM, Upstream};
 
+use crate::manifests;
+
 /// Applies `manifest` in a namespace of this name, starts `portolan dns` and waits for the answers of `table`.
 fn answers(stage: &Stage, namespace: &str, manifest: &str, corefile: &str, table: &str) {
-    stage.plane.api.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"));
+    stage.plane.api.apply(&manifests::namespace(namespace));
     stage.plane.api.apply(manifest);
     let portolan = stage.dns(corefile);
     stage.resolver().expect(SOON, table);
@@ -89,28 +91,17 @@ _http._tcp.six.records-families.svc.cluster.local       SRV  = 0 100 80 six.reco
 
 /// The slices here are made by the real controller from Pods whose status the test writes.
 pub(crate) fn a_headless_service_has_the_addresses_of_its_ready_pods(stage: &mut Stage) {
-    let pod = |name: &str, more: &str, address: &str, ready: &str| {
-        format!(
-            "
-apiVersion: v1
-kind: Pod
-metadata: {{ name: {name}, namespace: records-headless, labels: {{ app: db }} }}
-spec: {{ nodeName: node-1, {more} containers: [{{ name: db, image: db }}] }}
-status:
-  phase: Running
-  podIP: {address}
-  podIPs: [{{ ip: {address} }}]
-  conditions: [{{ type: Ready, status: '{ready}' }}]
----"
-        )
+    let pod = |name: &str, address: &str, ready: bool, spec: &str| {
+        manifests::pod("records-headless", name, "db", address, ready, spec)
     };
     let pods = [
-        pod("db-0", "hostname: db-0, subdomain: db,", "10.244.0.21", "True"),
-        pod("db-1", "hostname: db-1, subdomain: db,", "10.244.0.22", "True"),
-        pod("extra", "", "10.244.0.23", "True"),
-        pod("late", "", "10.244.0.24", "False"),
+        pod("db-0", "10.244.0.21", true, "hostname: db-0, subdomain: db,"),
+        pod("db-1", "10.244.0.22", true, "hostname: db-1, subdomain: db,"),
+        pod("extra", "10.244.0.23", true, ""),
+        pod("late", "10.244.0.24", false, ""),
     ];
     let services = "
+---
 apiVersion: v1
 kind: Service
 metadata: { name: db, namespace: records-headless }
@@ -239,13 +230,7 @@ x.out.records-external.svc.cluster.local    A     = NXDOMAIN
 }
 
 pub(crate) fn pod_names_answer_as_the_mode_says(stage: &mut Stage) {
-    let pod = "
-apiVersion: v1
-kind: Pod
-metadata: { name: one, namespace: records-pods }
-spec: { nodeName: node-1, containers: [{ name: one, image: one }] }
-status: { phase: Running, podIP: 10.244.0.41, podIPs: [{ ip: 10.244.0.41 }] }
-";
+    let pod = manifests::pod("records-pods", "one", "one", "10.244.0.41", true, "");
     for (mode, table) in [
         (
             "pods insecure",
@@ -277,7 +262,7 @@ pod.cluster.local                           A    = NODATA
 ",
         ),
     ] {
-        answers(stage, "records-pods", pod, &stage.corefile(mode), table);
+        answers(stage, "records-pods", &pod, &stage.corefile(mode), table);
     }
 }
 

@@ -8,6 +8,7 @@ use tests::stage::{Portolan, SOON, Stage};
 use tests::wait;
 use tests::web::EDGE;
 
+use crate::manifests::{self, CLASS, ingress, service, slice};
 use crate::scale;
 
 /// How long answers are watched while the API server is away.
@@ -16,59 +17,18 @@ const WHILE: Duration = Duration::from_secs(3);
 /// Bytes of a list after which its connection is held: some hundred Services of two thousand.
 const PART_OF_A_LIST: usize = 400_000;
 
-fn service(name: &str, address: &str) -> String {
-    format!(
-        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: faults}},
-           spec: {{clusterIP: {address}, ports: [{{name: http, port: 80}}]}}}}"
-    )
-}
-
-fn slice(service: &str, address: &str) -> String {
-    format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4,
-           metadata: {{name: {service}, namespace: faults, labels: {{kubernetes.io/service-name: {service}}}}},
-           ports: [{{name: http, port: 8080}}], endpoints: [{{addresses: [{address}]}}]}}"
-    )
-}
-
-fn ingress(name: &str, host: &str, service: &str) -> String {
-    format!(
-        "
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {{ name: {name}, namespace: faults }}
-spec:
-  ingressClassName: nginx
-  rules:
-  - host: {host}
-    http: {{ paths: [{{ path: /, pathType: Prefix, backend: {{ service: {{ name: {service}, port: {{ number: 80 }} }} }} }}] }}
-"
-    )
-}
-
 /// Services `kept`, `gone` and `moved`, each with an Ingress of its own and one endpoint.
 fn prepare(stage: &Stage) {
     let api = &stage.plane.api;
-    api.apply(
-        "
-apiVersion: v1
-kind: Namespace
-metadata: { name: faults }
----
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: { name: nginx }
-spec: { controller: k8s.io/ingress-nginx }
-",
-    );
+    api.apply(&(manifests::namespace("faults") + CLASS));
     for (name, address, pod) in [
         ("kept", "10.96.0.60", "10.244.2.1"),
         ("gone", "10.96.0.61", "10.244.2.2"),
         ("moved", "10.96.0.62", "10.244.2.3"),
     ] {
-        api.apply(&service(name, address));
-        api.apply(&slice(name, pod));
-        api.apply(&ingress(name, &format!("{name}.test"), name));
+        api.apply(&service("faults", name, address));
+        api.apply(&slice("faults", name, pod));
+        api.apply(&ingress("faults", name, &format!("{name}.test"), "/", name));
     }
     // What an earlier case has made meanwhile.
     for kind in ["Service", "EndpointSlice", "Ingress"] {
@@ -113,11 +73,11 @@ fn change(api: &tests::api::Api) {
         api.delete(kind, "faults", "gone");
     }
     api.delete("Service", "faults", "moved");
-    api.apply(&service("moved", "10.96.0.63"));
-    api.apply(&slice("moved", "10.244.2.4"));
-    api.apply(&service("new", "10.96.0.64"));
-    api.apply(&slice("new", "10.244.2.4"));
-    api.apply(&ingress("new", "new.test", "new"));
+    api.apply(&service("faults", "moved", "10.96.0.63"));
+    api.apply(&slice("faults", "moved", "10.244.2.4"));
+    api.apply(&service("faults", "new", "10.96.0.64"));
+    api.apply(&slice("faults", "new", "10.244.2.4"));
+    api.apply(&ingress("faults", "new", "new.test", "/", "new"));
 }
 
 fn backends() -> [Backend; 4] {

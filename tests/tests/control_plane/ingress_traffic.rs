@@ -1,4 +1,4 @@
-//! Requests go where Ingresses, Services, EndpointSlices and Secrets say, from the first moment on and after each
+//! Requests go where Ingresses, Services and EndpointSlices say, from the first moment on and after each
 //! change.
 
 use std::io::{Read, Write};
@@ -7,81 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tests::backend::Backend;
-use tests::credentials::{Authority, Certified};
 use tests::stage::{SOON, Stage};
 use tests::web::EDGE;
 
-/// The words by which ingress-nginx names the certificate it makes for itself.
-const FAKE: &[u8] = b"Kubernetes Ingress Controller Fake Certificate";
+use crate::manifests::{self, CLASS, annotated, ingress, workload};
 
 /// A namespace with the class `nginx` in the cluster.
-fn prepare(stage: &Stage, namespace: &str) {
-    stage.plane.api.apply(&format!(
-        "
-apiVersion: v1
-kind: Namespace
-metadata: {{ name: {namespace} }}
----
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {{ name: nginx }}
-spec: {{ controller: k8s.io/ingress-nginx }}
-"
-    ));
-}
-
-/// A Service with a selector, and a ready Pod of it for each address.
-fn workload(namespace: &str, service: &str, addresses: &[&str]) -> String {
-    let mut text = format!(
-        "
-apiVersion: v1
-kind: Service
-metadata: {{ name: {service}, namespace: {namespace} }}
-spec: {{ selector: {{ app: {service} }}, ports: [{{ name: http, port: 80, targetPort: 8080 }}] }}
-"
-    );
-    for address in addresses {
-        let pod = address.replace('.', "-");
-        text += &format!(
-            "---
-apiVersion: v1
-kind: Pod
-metadata: {{ name: pod-{pod}, namespace: {namespace}, labels: {{ app: {service} }} }}
-spec: {{ nodeName: node-1, containers: [{{ name: web, image: web, ports: [{{ name: web, containerPort: 8080 }}] }}] }}
-status:
-  phase: Running
-  podIP: {address}
-  podIPs: [{{ ip: {address} }}]
-  conditions: [{{ type: Ready, status: 'True' }}]
-"
-        );
-    }
-    text
-}
-
-/// An Ingress of the class `nginx` with one path of one host.
-fn ingress(namespace: &str, name: &str, host: &str, path: &str, service: &str) -> String {
-    format!(
-        "
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {{ name: {name}, namespace: {namespace} }}
-spec:
-  ingressClassName: nginx
-  rules:
-  - host: {host}
-    http: {{ paths: [{{ path: {path}, pathType: Prefix, backend: {{ service: {{ name: {service}, port: {{ name: http }} }} }} }}] }}
-"
-    )
-}
-
-fn secret(namespace: &str, name: &str, certified: &Certified) -> String {
-    let Certified { certificate, key, .. } = certified;
-    let data = serde_json::json!({ "tls.crt": certificate, "tls.key": key });
-    format!(
-        "{{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {{name: {name}, namespace: {namespace}}},
-           stringData: {data}}}"
-    )
+pub(crate) fn prepare(stage: &Stage, namespace: &str) {
+    stage.plane.api.apply(&(manifests::namespace(namespace) + CLASS));
 }
 
 pub(crate) fn an_ingress_leads_to_its_pods_from_its_creation_on(stage: &mut Stage) {
@@ -237,61 +170,6 @@ pub(crate) fn a_rolling_update_fails_no_request(stage: &mut Stage) {
     assert!(asked > 100, "only {asked} requests were under way: that shows nothing");
 }
 
-pub(crate) fn certificates_follow_their_secrets(stage: &mut Stage) {
-    prepare(stage, "traffic-tls");
-    let authority = Authority::new("shop");
-    let (first, second) = (authority.certify(&["tls.test"]), authority.certify(&["tls.test"]));
-    let wild = authority.certify(&["*.wild.test"]);
-    let _pod = Backend::start("a", "10.244.1.41:8080");
-    let api = &stage.plane.api;
-    api.apply(&workload("traffic-tls", "web", &["10.244.1.41"]));
-    api.apply(&secret("traffic-tls", "shop", &first));
-    api.apply(&secret("traffic-tls", "wild", &wild));
-    let tls = "  tls: [{hosts: [tls.test], secretName: shop}]\n";
-    api.apply(&(ingress("traffic-tls", "shop", "tls.test", "/", "web") + tls));
-    let tls = "  tls: [{hosts: ['*.wild.test'], secretName: wild}]\n";
-    api.apply(&(ingress("traffic-tls", "wild", "'*.wild.test'", "/", "web") + tls));
-    let _portolan = stage.ingress("portolan", &[]);
-
-    let shows = |host: &str, wanted: &Certified| {
-        tests::wait::until(&format!("the certificate of {host}"), SOON, || match EDGE.certificate(host)? {
-            shown if shown == wanted.der => Ok(()),
-            shown => Err(format!(
-                "another one, {}",
-                if is_fake(&shown) { "the self-made" } else { "not the self-made" }
-            )),
-        });
-    };
-    shows("tls.test", &first);
-    shows("a.wild.test", &wild);
-    EDGE.expect(
-        SOON,
-        "
-https://tls.test/x    = 200 a
-https://b.wild.test/x = 200 a
-http://tls.test/x     = 308 https://tls.test/x
-",
-    );
-
-    api.apply(&secret("traffic-tls", "shop", &second));
-    shows("tls.test", &second);
-
-    api.delete("Secret", "traffic-tls", "shop");
-    tests::wait::until("the self-made certificate", SOON, || match EDGE.certificate("tls.test")? {
-        shown if is_fake(&shown) => Ok(()),
-        _ => Err("another one".to_owned()),
-    });
-    let unknown = EDGE.certificate("unknown.test").expect("a certificate");
-    assert!(is_fake(&unknown), "an unknown name gets the self-made certificate");
-
-    api.apply(&secret("traffic-tls", "shop", &first));
-    shows("tls.test", &first);
-}
-
-fn is_fake(certificate: &[u8]) -> bool {
-    certificate.windows(FAKE.len()).any(|bytes| bytes == FAKE)
-}
-
 pub(crate) fn only_ingresses_of_its_class_are_served(stage: &mut Stage) {
     prepare(stage, "traffic-class");
     let _pod = Backend::start("a", "10.244.1.51:8080");
@@ -306,11 +184,10 @@ pub(crate) fn only_ingresses_of_its_class_are_served(stage: &mut Stage) {
     api.apply(
         &ingress("traffic-class", "none", "none.test", "/", "web").replace("  ingressClassName: nginx\n", ""),
     );
-    api.apply(
-        &ingress("traffic-class", "old", "old.test", "/", "web")
-            .replace("  ingressClassName: nginx\n", "")
-            .replace("name: old,", "name: old, annotations: { kubernetes.io/ingress.class: nginx },"),
-    );
+    api.apply(&annotated(
+        &ingress("traffic-class", "old", "old.test", "/", "web").replace("  ingressClassName: nginx\n", ""),
+        "kubernetes.io/ingress.class: nginx",
+    ));
     let _portolan = stage.ingress("portolan", &[]);
     EDGE.expect(
         SOON,
@@ -341,13 +218,10 @@ pub(crate) fn annotations_hold_from_the_moment_they_are_set(stage: &mut Stage) {
     let _portolan = stage.ingress("portolan", &[]);
     EDGE.expect(SOON, "http://notes.test/ [x-next: always] = 200 main");
 
-    let annotated = |name: &str, service: &str, annotations: &str| {
-        let note = format!("name: {name}, annotations: {{ {annotations} }},");
-        ingress("traffic-notes", name, "notes.test", "/", service).replace(&format!("name: {name},"), &note)
-    };
+    let canary = ingress("traffic-notes", "canary", "notes.test", "/", "next");
+    let main = ingress("traffic-notes", "main", "notes.test", "/", "web");
     api.apply(&annotated(
-        "canary",
-        "next",
+        &canary,
         "nginx.ingress.kubernetes.io/canary: 'true', nginx.ingress.kubernetes.io/canary-by-header: x-next",
     ));
     EDGE.expect(
@@ -359,16 +233,12 @@ http://notes.test/                  = 200 main
 ",
     );
 
-    api.apply(&annotated(
-        "main",
-        "web",
-        "nginx.ingress.kubernetes.io/permanent-redirect: 'https://new.test/'",
-    ));
+    api.apply(&annotated(&main, "nginx.ingress.kubernetes.io/permanent-redirect: 'https://new.test/'"));
     EDGE.expect(SOON, "http://notes.test/ = 301 https://new.test/");
 
     // What guards and is not built must not stand open.
-    api.apply(&annotated("main", "web", "nginx.ingress.kubernetes.io/auth-url: 'http://auth.test/'"));
+    api.apply(&annotated(&main, "nginx.ingress.kubernetes.io/auth-url: 'http://auth.test/'"));
     EDGE.expect(SOON, "http://notes.test/ = 503");
-    api.apply(&annotated("main", "web", ""));
+    api.apply(&main);
     EDGE.expect(SOON, "http://notes.test/ = 200 main");
 }

@@ -3,6 +3,8 @@
 //! One etcd, one API server and one controller manager serve all cases, which run one after the other; each makes
 //! Kubernetes namespaces of its own and starts the `portolan` it needs. `PORTOLAN_TESTS=local` leaves all of them out.
 
+mod manifests;
+
 mod access;
 mod dns_changes;
 mod dns_records;
@@ -13,6 +15,7 @@ mod scale;
 mod up;
 
 mod faults;
+mod ingress_tls;
 
 use std::process::ExitCode;
 
@@ -43,7 +46,7 @@ const CASES: &[Case<Stage>] = cases![
     ingress_traffic::a_dead_pod_costs_no_request,
     ingress_traffic::a_request_under_way_outlives_its_route,
     ingress_traffic::a_rolling_update_fails_no_request,
-    ingress_traffic::certificates_follow_their_secrets,
+    ingress_tls::certificates_follow_their_secrets,
     ingress_traffic::only_ingresses_of_its_class_are_served,
     ingress_traffic::annotations_hold_from_the_moment_they_are_set,
     up::both_services_follow_kubectl_and_each_change_is_shown,
