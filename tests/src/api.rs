@@ -25,6 +25,9 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("ServiceAccount", "/api/v1", "serviceaccounts", true),
 ];
 
+/// How many connections a burst uses.
+const CONNECTIONS: usize = 8;
+
 /// One user's way to one API server.
 pub struct Api {
     address: SocketAddr,
@@ -78,12 +81,6 @@ impl Api {
         self.done("DELETE", &format!("{}?gracePeriodSeconds=0", path(kind, namespace, name)), "", b"");
     }
 
-    /// Deletes all objects of a kind in a namespace.
-    #[track_caller]
-    pub fn delete_all(&self, kind: &str, namespace: &str) {
-        self.done("DELETE", path(kind, namespace, "").trim_end_matches('/'), "", b"");
-    }
-
     /// Reads an object; `None` if there is none.
     #[track_caller]
     pub fn read(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
@@ -106,16 +103,31 @@ impl Api {
 
     /// Creates `objects` over several connections at once.
     #[track_caller]
-    pub fn create_all(&self, objects: &[Value], connections: usize) {
+    pub fn create_all(&self, objects: &[Value]) {
+        self.spread(objects, |api, object| {
+            let path = path_of(object);
+            let (collection, _) = path.rsplit_once('/').expect("every path has a slash");
+            api.done("POST", collection, "application/json", object.to_string().as_bytes());
+        });
+    }
+
+    /// Deletes all objects of a kind in a namespace over several connections at once.
+    #[track_caller]
+    pub fn delete_all(&self, kind: &str, namespace: &str) {
+        let objects = self.list(kind, namespace);
+        let names: Vec<&str> =
+            objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
+        self.spread(&names, |api, name| api.delete(kind, namespace, name));
+    }
+
+    fn spread<T: Sync>(&self, items: &[T], action: impl Fn(&Api, &T) + Sync) {
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            for _ in 0..connections {
+            for _ in 0..CONNECTIONS {
                 scope.spawn(|| {
                     let api = self.at(self.address);
-                    while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let path = path_of(object);
-                        let (collection, _) = path.rsplit_once('/').expect("every path has a slash");
-                        api.done("POST", collection, "application/json", object.to_string().as_bytes());
+                    while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        action(&api, item);
                     }
                 });
             }

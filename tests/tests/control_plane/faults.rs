@@ -21,6 +21,10 @@ const PART_OF_A_LIST: usize = 400_000;
 fn prepare(stage: &Stage) {
     let api = &stage.plane.api;
     api.apply(&(manifests::namespace("faults") + CLASS));
+    // What an earlier case has made or moved.
+    for kind in ["Service", "EndpointSlice", "Ingress"] {
+        api.delete_all(kind, "faults");
+    }
     for (name, address, pod) in [
         ("kept", "10.96.0.60", "10.244.2.1"),
         ("gone", "10.96.0.61", "10.244.2.2"),
@@ -29,12 +33,6 @@ fn prepare(stage: &Stage) {
         api.apply(&service("faults", name, address));
         api.apply(&slice("faults", name, pod));
         api.apply(&ingress("faults", name, &format!("{name}.test"), "/", name));
-    }
-    // What an earlier case has made meanwhile.
-    for kind in ["Service", "EndpointSlice", "Ingress"] {
-        if api.read(kind, "faults", "new").is_some() {
-            api.delete(kind, "faults", "new");
-        }
     }
 }
 

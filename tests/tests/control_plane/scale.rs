@@ -28,7 +28,7 @@ pub(crate) fn burst(stage: &Stage) {
             })
         })
         .collect();
-    api.create_all(&services, 8);
+    api.create_all(&services);
 }
 
 /// What every Service of the burst should answer: its name and cluster address.
