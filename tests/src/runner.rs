@@ -87,13 +87,10 @@ pub fn run<S>(
 
     let start = Instant::now();
     let mut failed: Vec<&str> = Vec::new();
-    let mut stage = match attempt(open).and_then(|opened| opened) {
-        Ok(stage) => Some(stage),
-        Err(missing) => {
-            eprintln!("the stage cannot be set: {missing}");
-            None
-        }
-    };
+    let opened = attempt(open).and_then(|opened| opened);
+    let missing = opened.as_ref().err().map(|missing| format!("the stage cannot be set: {missing}"));
+    let mut stage = opened.ok();
+    missing.iter().for_each(|missing| eprintln!("{missing}"));
     for case in &chosen {
         let begun = Instant::now();
         let outcome = match &mut stage {
@@ -113,6 +110,7 @@ pub fn run<S>(
 
     if !failed.is_empty() {
         println!("\nfailures:\n    {}", failed.join("\n    "));
+        missing.iter().for_each(|missing| println!("\n{missing}"));
     }
     println!("\n{}", closing(chosen.len() - failed.len(), &failed, 0, left_out, start));
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
