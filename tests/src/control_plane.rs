@@ -115,6 +115,18 @@ impl ControlPlane {
         self.folder.join("ca.crt")
     }
 
+    /// The files of the user `portolan`'s client certificate and its key.
+    pub fn client_certificate(&self) -> (PathBuf, PathBuf) {
+        (self.folder.join("portolan.crt"), self.folder.join("portolan.key"))
+    }
+
+    /// Kills etcd: the API server is left without its memory until [`ControlPlane::heal`].
+    pub fn kill_etcd(&mut self) {
+        if let Some(process) = self.etcd.take() {
+            process.kill();
+        }
+    }
+
     /// Runs the real kubectl to its end.
     pub fn kubectl(&self, words: &[&str]) -> Output {
         let mut command = Command::new(&self.binary);
@@ -129,7 +141,7 @@ impl ControlPlane {
         etcd_call("/v3/kv/compaction", &json!({ "revision": revision, "physical": true }));
     }
 
-    /// What the API server has done for `user` so far: one line per request, `verb resource code user-agent`.
+    /// What the API server has done for `user` so far: one line per finished request, `verb resource code`.
     pub fn audit(&self, user: &str) -> Vec<String> {
         let log = fs::read_to_string(self.folder.join("audit.log")).unwrap_or_default();
         // The last line may be half written.
@@ -243,6 +255,7 @@ impl ApiServer {
             .args(["--service-account-key-file", &file("sa.pub")])
             .args(["--service-account-signing-key-file", &file("sa.key")])
             .args(["--tls-cert-file", &file("server.crt"), "--tls-private-key-file", &file("server.key")])
+            .args(["--client-ca-file", &file("ca.crt")])
             .args(["--token-auth-file", &file("tokens.csv"), "--authorization-mode", "RBAC"])
             .args(["--audit-policy-file", &file("audit.yaml"), "--audit-log-path", &file("audit.log")])
             // So long does it wait at SIGTERM for open watches, which do not end by themselves; a minute by default.
@@ -262,6 +275,7 @@ fn write_credentials(folder: &Path, authority: &Authority) {
         "kubernetes.default",
         "kubernetes.default.svc",
     ]);
+    let user = authority.certify_user("portolan");
     let (private, public) = credentials::token_keys();
     let tokens = "admin-token,admin,1,\"system:masters\"\nportolan-token,portolan,2\nguest-token,guest,3\n";
     let audit = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{ level: Metadata }]\n";
@@ -269,6 +283,8 @@ fn write_credentials(folder: &Path, authority: &Authority) {
         ("ca.crt", authority.pem()),
         ("server.crt", server.certificate),
         ("server.key", server.key),
+        ("portolan.crt", user.certificate),
+        ("portolan.key", user.key),
         ("sa.key", private),
         ("sa.pub", public),
         ("tokens.csv", tokens.to_owned()),

@@ -1,8 +1,8 @@
 //! Who is who on the control plane: its certificate authority, its token keys, its users.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -39,6 +39,19 @@ impl Authority {
         let mut params = CertificateParams::new(names.clone()).expect("tests name well-formed hosts");
         params.distinguished_name.push(DnType::CommonName, names.first().cloned().unwrap_or_default());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(&params)
+    }
+
+    /// Signs a client certificate: its common name is who the API server takes its holder for.
+    pub fn certify_user(&self, user: &str) -> Certified {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, user);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Certified {
         let key = key();
         let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are complete");
         Certified { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }

@@ -128,6 +128,26 @@ none.access-slices.svc.cluster.local A = SERVFAIL
     );
 }
 
+pub(crate) fn a_client_certificate_opens_a_bare_endpoint(stage: &mut Stage) {
+    prepare(stage, "access-certificate", "10.96.0.75", "10.244.3.6");
+    let (certificate, key) = stage.plane.client_certificate();
+    let authority = stage.plane.authority();
+    let files = [certificate, key, authority].map(|path| path.to_string_lossy().into_owned()).join(" ");
+    let corefile = stage.corefile("").replace(
+        &format!("kubeconfig {}", stage.plane.kubeconfig("portolan", 6443).display()),
+        &format!("endpoint https://127.0.0.1:6443\n        tls {files}"),
+    );
+    assert!(corefile.contains("endpoint"), "{corefile}");
+    let before = stage.plane.audit("portolan").len();
+    let dns = stage.dns(&corefile);
+    stage.resolver().expect(SOON, "web.access-certificate.svc.cluster.local A = 10.96.0.75");
+    dns.stop();
+    wait::until("the audit log", SOON, || match stage.plane.audit("portolan").len() > before {
+        true => Ok(()),
+        false => Err("nothing was asked as portolan".to_owned()),
+    });
+}
+
 /// Every kind costs memory and the API server's time, so none is watched that nobody reads.
 pub(crate) fn only_the_kinds_that_are_read_are_watched(stage: &mut Stage) {
     prepare(stage, "access-kinds", "10.96.0.72", "10.244.3.3");

@@ -1,5 +1,7 @@
 //! What goes wrong between Portolan and the API server, and that no answer suffers from it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tests::backend::Backend;
@@ -16,6 +18,9 @@ const WHILE: Duration = Duration::from_secs(3);
 
 /// Bytes of a list after which its connection is held: some hundred Services of two thousand.
 const PART_OF_A_LIST: usize = 400_000;
+
+/// A flag for an API server that answers a streamed list as those before 1.32 do: not at all.
+const NO_STREAMED_LISTS: &str = "--feature-gates=WatchList=false";
 
 /// Services `kept`, `gone` and `moved`, each with an Ingress of its own and one endpoint.
 fn prepare(stage: &Stage) {
@@ -137,12 +142,12 @@ pub(crate) fn what_changed_while_the_api_server_was_dead_is_seen_when_it_is_back
     EDGE.expect(SOON, AFTER_HTTP);
 }
 
-/// The API server keeps no watch cache here, so that a watch from before the compaction is etcd's to refuse; it
-/// cannot stream lists then either.
+/// The API server keeps no watch cache here, so that a watch from before the compaction is etcd's to refuse, and does
+/// not stream lists, as those of earlier releases.
 pub(crate) fn a_compaction_of_etcd_loses_nothing(stage: &mut Stage) {
     prepare(stage);
     stage.plane.server.kill();
-    stage.plane.server.start(&["--watch-cache=false"]);
+    stage.plane.server.start(&["--watch-cache=false", NO_STREAMED_LISTS]);
     let relay = Relay::start(stage.plane.server.address());
     let dns = stage.dns(&stage.corefile_at(relay.port(), ""));
     let server = stage.resolver();
@@ -257,4 +262,64 @@ pub(crate) fn a_start_without_an_api_server_waits_for_it(stage: &mut Stage) {
     stage.plane.server.start(&[]);
     dns.wait_for_ready();
     server.expect(SOON, BEFORE_DNS);
+}
+
+/// The API server still has its ports open, but nothing to say: 5xx and time-outs.
+pub(crate) fn an_api_server_without_etcd_is_asked_until_it_answers(stage: &mut Stage) {
+    prepare(stage);
+    let relay = Relay::start(stage.plane.server.address());
+    let corefile = stage.corefile_at(relay.port(), "");
+    let dns = stage.dns(&corefile);
+    let server = stage.resolver();
+    server.expect(SOON, BEFORE_DNS);
+    stage.plane.kill_etcd();
+    relay.cut();
+    relay.mend();
+    wait::throughout("the answers without etcd", WHILE, || server.matches(BEFORE_DNS));
+    dns.kill();
+
+    let mut dns = stage.dns_unready(&corefile);
+    server.expect(SOON, "none.faults.svc.cluster.local A = SERVFAIL");
+    assert_eq!(dns.ready(), Ok(503));
+    stage.plane.heal();
+    dns.wait_for_ready();
+    change(&stage.plane.api);
+    server.expect(SOON, AFTER_DNS);
+}
+
+/// One request at a time, and other clients in the way: most of what Portolan asks is refused with 429.
+pub(crate) fn a_busy_api_server_is_asked_again(stage: &mut Stage) {
+    scale::burst(stage);
+    prepare(stage);
+    stage.plane.server.kill();
+    stage.plane.server.start(&[
+        // Watches are not counted, and a streamed list is one.
+        NO_STREAMED_LISTS,
+        "--enable-priority-and-fairness=false",
+        "--max-requests-inflight=1",
+    ]);
+    let before = stage.plane.audit("portolan").len();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (plane, done) = (&stage.plane, &done);
+        for _ in 0..2 {
+            scope.spawn(move || {
+                let api = plane.api.at(plane.server.address());
+                while !done.load(Ordering::Relaxed) {
+                    let _ = api.get("/api/v1/services");
+                }
+            });
+        }
+        let _dns = stage.dns_unready(&stage.corefile(""));
+        let refused = catch_unwind(AssertUnwindSafe(|| {
+            wait::until("a request refused with 429", SOON, || {
+                let refused = plane.audit("portolan")[before..].iter().any(|line| line.ends_with(" 429"));
+                if refused { Ok(()) } else { Err("there is none".to_owned()) }
+            });
+        }));
+        done.store(true, Ordering::Relaxed);
+        refused.unwrap_or_else(|panic| resume_unwind(panic));
+        stage.resolver().expect(SOON, BEFORE_DNS);
+    });
+    stage.plane.server.kill();
 }

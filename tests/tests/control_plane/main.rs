@@ -53,6 +53,7 @@ const CASES: &[Case<Stage>] = cases![
     access::without_secrets_everything_else_is_served,
     access::without_slices_cluster_addresses_are_answered,
     access::only_the_kinds_that_are_read_are_watched,
+    access::a_client_certificate_opens_a_bare_endpoint,
     access::the_usual_corefile_works_in_a_pod,
     access::a_rotated_token_is_taken_up,
     scale::two_thousand_services_made_in_a_burst_all_answer,
@@ -62,8 +63,11 @@ const CASES: &[Case<Stage>] = cases![
     faults::a_list_broken_in_the_middle_makes_no_name_wrong,
     faults::a_relist_broken_in_the_middle_loses_no_answer,
     faults::answers_go_on_while_the_api_server_hangs,
+    faults::an_api_server_without_etcd_is_asked_until_it_answers,
+    faults::a_busy_api_server_is_asked_again,
     faults::a_restarted_portolan_answers_as_before,
     faults::a_start_without_an_api_server_waits_for_it,
+    scale::three_hundred_ingresses_made_in_a_burst_all_lead_on,
     scale::two_thousand_services_deleted_at_once_all_go,
 ];
 

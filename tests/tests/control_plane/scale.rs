@@ -5,11 +5,18 @@ use std::time::Instant;
 
 use hickory_proto::rr::RecordType;
 use serde_json::{Value, json};
+use tests::api::documents;
+use tests::backend::Backend;
 use tests::dns::{Server, Way};
 use tests::stage::{SOON, Stage};
 use tests::wait;
+use tests::web::EDGE;
+
+use crate::manifests::{self, CLASS, ingress, service, slice};
 
 const SERVICES: usize = 2_000;
+
+const INGRESSES: usize = 300;
 
 const NAMESPACE: &str = "burst";
 
@@ -93,4 +100,24 @@ pub(crate) fn two_thousand_services_deleted_at_once_all_go(stage: &mut Stage) {
     let gone: Vec<(String, String)> =
         wanted.into_iter().map(|(name, _)| (name, "NXDOMAIN".to_owned())).collect();
     all_answer(&server, &gone);
+}
+
+pub(crate) fn three_hundred_ingresses_made_in_a_burst_all_lead_on(stage: &mut Stage) {
+    let api = &stage.plane.api;
+    let shared = [manifests::namespace("many"), CLASS.to_owned(), service("many", "web", "10.96.0.95")];
+    api.apply(&(shared.concat() + &slice("many", "web", "10.244.5.1")));
+    let _pod = Backend::start("a", "10.244.5.1:8080");
+    let _portolan = stage.ingress("portolan", &[]);
+    let name = |number: usize| format!("i{number}");
+    let text = |number| ingress("many", &name(number), &format!("{}.many.test", name(number)), "/", "web");
+    let objects: Vec<Value> = (0..INGRESSES).flat_map(|number| documents(&text(number))).collect();
+    let start = Instant::now();
+    api.create_all(&objects);
+    let made = start.elapsed();
+    let table: String =
+        (0..INGRESSES).map(|number| format!("http://i{number}.many.test/x = 200 a\n")).collect();
+    EDGE.expect(SOON, &table);
+    println!("    {INGRESSES} Ingresses made in {made:.1?}, all lead on after {:.1?}", start.elapsed());
+    api.delete_all("Ingress", "many");
+    EDGE.expect(SOON, "http://i7.many.test/x = 404");
 }
