@@ -25,9 +25,6 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("ServiceAccount", "/api/v1", "serviceaccounts", true),
 ];
 
-/// How many connections a burst uses.
-const CONNECTIONS: usize = 8;
-
 /// One user's way to one API server.
 pub struct Api {
     address: SocketAddr,
@@ -101,29 +98,29 @@ impl Api {
         }
     }
 
-    /// Creates `objects` over several connections at once.
+    /// Creates `objects` over this many connections at once.
     #[track_caller]
-    pub fn create_all(&self, objects: &[Value]) {
-        self.spread(objects, |api, object| {
+    pub fn create_all(&self, objects: &[Value], connections: usize) {
+        self.spread(objects, connections, |api, object| {
             let path = path_of(object);
             let (collection, _) = path.rsplit_once('/').expect("every path has a slash");
             api.done("POST", collection, "application/json", object.to_string().as_bytes());
         });
     }
 
-    /// Deletes all objects of a kind in a namespace over several connections at once.
+    /// Deletes all objects of a kind in a namespace over this many connections at once.
     #[track_caller]
-    pub fn delete_all(&self, kind: &str, namespace: &str) {
+    pub fn delete_all(&self, kind: &str, namespace: &str, connections: usize) {
         let objects = self.list(kind, namespace);
         let names: Vec<&str> =
             objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
-        self.spread(&names, |api, name| api.delete(kind, namespace, name));
+        self.spread(&names, connections, |api, name| api.delete(kind, namespace, name));
     }
 
-    fn spread<T: Sync>(&self, items: &[T], action: impl Fn(&Api, &T) + Sync) {
+    fn spread<T: Sync>(&self, items: &[T], connections: usize, action: impl Fn(&Api, &T) + Sync) {
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            for _ in 0..CONNECTIONS {
+            for _ in 0..connections {
                 scope.spawn(|| {
                     let api = self.at(self.address);
                     while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {

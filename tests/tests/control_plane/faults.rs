@@ -28,7 +28,7 @@ fn prepare(stage: &Stage) {
     api.apply(&(manifests::namespace("faults") + CLASS));
     // What an earlier case has made or moved.
     for kind in ["Service", "EndpointSlice", "Ingress"] {
-        api.delete_all(kind, "faults");
+        api.delete_all(kind, "faults", 1);
     }
     for (name, address, pod) in [
         ("kept", "10.96.0.60", "10.244.2.1"),

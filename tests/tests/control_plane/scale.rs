@@ -16,6 +16,9 @@ use crate::manifests::{self, CLASS, ingress, service, slice};
 
 const SERVICES: usize = 2_000;
 
+/// How many connections a burst uses.
+const CONNECTIONS: usize = 8;
+
 const INGRESSES: usize = 300;
 
 const NAMESPACE: &str = "burst";
@@ -35,7 +38,7 @@ pub(crate) fn burst(stage: &Stage) {
             })
         })
         .collect();
-    api.create_all(&services);
+    api.create_all(&services, CONNECTIONS);
 }
 
 /// What every Service of the burst should answer: its name and cluster address.
@@ -96,7 +99,7 @@ pub(crate) fn two_thousand_services_deleted_at_once_all_go(stage: &mut Stage) {
     let server = stage.resolver();
     all_answer(&server, &wanted);
 
-    stage.plane.api.delete_all("Service", NAMESPACE);
+    stage.plane.api.delete_all("Service", NAMESPACE, CONNECTIONS);
     let gone: Vec<(String, String)> =
         wanted.into_iter().map(|(name, _)| (name, "NXDOMAIN".to_owned())).collect();
     all_answer(&server, &gone);
@@ -112,12 +115,12 @@ pub(crate) fn three_hundred_ingresses_made_in_a_burst_all_lead_on(stage: &mut St
     let text = |number| ingress("many", &name(number), &format!("{}.many.test", name(number)), "/", "web");
     let objects: Vec<Value> = (0..INGRESSES).flat_map(|number| documents(&text(number))).collect();
     let start = Instant::now();
-    api.create_all(&objects);
+    api.create_all(&objects, CONNECTIONS);
     let made = start.elapsed();
     let table: String =
         (0..INGRESSES).map(|number| format!("http://i{number}.many.test/x = 200 a\n")).collect();
     EDGE.expect(SOON, &table);
     println!("    {INGRESSES} Ingresses made in {made:.1?}, all lead on after {:.1?}", start.elapsed());
-    api.delete_all("Ingress", "many");
+    api.delete_all("Ingress", "many", CONNECTIONS);
     EDGE.expect(SOON, "http://i7.many.test/x = 404");
 }
