@@ -101,7 +101,8 @@ fn resolver_file() -> PathBuf {
     }
 }
 
-fn ip(words: &[&str]) -> Result<(), String> {
+/// Runs iproute2's `ip` in the calling thread's network.
+pub(crate) fn ip(words: &[&str]) -> Result<(), String> {
     let said = Command::new("ip").args(words).output();
     let output = said.map_err(|error| format!("`ip` (Debian package iproute2): {error}"))?;
     if output.status.success() {

@@ -1,37 +1,61 @@
 //! A name server of the outside world, for what `forward` sends on: it knows a few names and counts the questions.
+//!
+//! It is a thread in a network namespace of its own at the other end of a cable, since the server under test has port 53
+//! of every address in the test's.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, mpsc};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record, RecordType};
-use socket2::{Domain, Socket, Type};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::gettid;
 
-/// Its address.
-pub const UPSTREAM: &str = "10.244.53.53";
+use crate::namespace::ip;
+
+/// Its address, in a range for documentation (RFC 5737).
+pub const UPSTREAM: &str = "192.0.2.53";
+
+/// Both ends of the cable: the test's and the upstream's.
+const CABLE: [&str; 2] = ["outward", "inward"];
 
 /// A full name in lower case, and its address.
 pub type Address = (&'static str, [u8; 4]);
 
-/// A name server on [`UPSTREAM`], until the test ends or it is dropped and asked once more.
+/// A name server on [`UPSTREAM`], until it is dropped.
 pub struct Upstream {
     asked: Arc<AtomicUsize>,
 }
 
 impl Upstream {
-    /// Answers A for these names, NODATA for their other types and NXDOMAIN for everything else, over UDP and TCP.
+    /// Answers A for these names, NODATA for their other types and NXDOMAIN for everything else.
     pub fn start(names: &'static [Address]) -> Upstream {
         let asked = Arc::new(AtomicUsize::new(0));
-        let datagrams: UdpSocket = socket(Type::DGRAM).expect("nobody else is the upstream").into();
-        let listener: TcpListener = socket(Type::STREAM)
-            .and_then(|socket| socket.listen(16).map(|()| socket.into()))
-            .expect("nobody else is the upstream");
-        let (udp, tcp) = (Arc::downgrade(&asked), Arc::downgrade(&asked));
-        std::thread::spawn(move || serve_udp(&datagrams, &udp, names));
-        std::thread::spawn(move || serve_tcp(&listener, &tcp, names));
+        let count = asked.clone();
+        let ((say_thread, thread), (plug_in, plugged_in)) = (mpsc::channel(), mpsc::channel());
+        let (say_ready, ready) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Moves this thread alone, and those that it starts.
+            unshare(CloneFlags::CLONE_NEWNET).expect("root of the namespace may make another");
+            let _ = say_thread.send(gettid());
+            let _ = plugged_in.recv();
+            lay(CABLE[1], UPSTREAM);
+            let datagrams = UdpSocket::bind((UPSTREAM, 53)).expect("nobody else is out here");
+            let listener = TcpListener::bind((UPSTREAM, 53)).expect("nobody else is out here");
+            let tcp_count = count.clone();
+            std::thread::spawn(move || serve_tcp(&listener, &tcp_count, names));
+            let _ = say_ready.send(());
+            serve_udp(&datagrams, &count, names);
+        });
+        let thread = thread.recv().expect("the thread says who it is").to_string();
+        ip(&["link", "add", CABLE[0], "type", "veth", "peer", "name", CABLE[1], "netns", &thread])
+            .expect("root of the namespace may lay cables");
+        lay(CABLE[0], "192.0.2.1");
+        let _ = plug_in.send(());
+        ready.recv().expect("the upstream listens");
         Upstream { asked }
     }
 
@@ -43,19 +67,19 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        drop(std::mem::take(&mut self.asked));
-        // One more of each, so that the threads see that nobody counts any more and free the port.
-        if let Ok(socket) = UdpSocket::bind((UPSTREAM, 0)) {
-            let _ = socket.send_to(b"end", (UPSTREAM, 53));
-        }
-        let _ = TcpStream::connect((UPSTREAM, 53));
+        // Without its cable nobody reaches it; its threads end with the test.
+        let _ = ip(&["link", "delete", CABLE[0]]);
     }
 }
 
-fn serve_udp(socket: &UdpSocket, count: &Weak<AtomicUsize>, names: &[Address]) {
+fn lay(end: &str, address: &str) {
+    let set = ip(&["address", "add", &format!("{address}/24"), "dev", end]);
+    set.and_then(|()| ip(&["link", "set", end, "up"])).expect("root of the namespace may set addresses");
+}
+
+fn serve_udp(socket: &UdpSocket, count: &Arc<AtomicUsize>, names: &[Address]) {
     let mut packet = [0; 4096];
     while let Ok((size, from)) = socket.recv_from(&mut packet) {
-        let Some(count) = count.upgrade() else { return };
         if let Some(reply) = reply(&packet[..size], names) {
             count.fetch_add(1, Ordering::Relaxed);
             let _ = socket.send_to(&reply, from);
@@ -64,11 +88,8 @@ fn serve_udp(socket: &UdpSocket, count: &Weak<AtomicUsize>, names: &[Address]) {
 }
 
 /// A connection ends with its first broken message.
-fn serve_tcp(listener: &TcpListener, count: &Weak<AtomicUsize>, names: &'static [Address]) {
+fn serve_tcp(listener: &TcpListener, count: &Arc<AtomicUsize>, names: &'static [Address]) {
     for mut stream in listener.incoming().flatten() {
-        if count.upgrade().is_none() {
-            return;
-        }
         let count = count.clone();
         std::thread::spawn(move || {
             let mut exchange = || -> io::Result<()> {
@@ -81,20 +102,10 @@ fn serve_tcp(listener: &TcpListener, count: &Weak<AtomicUsize>, names: &'static 
                 stream.write_all(&[&length.to_be_bytes(), &reply[..]].concat())
             };
             while exchange().is_ok() {
-                count.upgrade().inspect(|count| _ = count.fetch_add(1, Ordering::Relaxed));
+                count.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
-}
-
-/// The server under test has port 53 of every address; SO_REUSEPORT on both sides lets one address be somebody else's.
-fn socket(kind: Type) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, kind, None)?;
-    socket.set_reuse_port(true)?;
-    socket.set_reuse_address(true)?;
-    let address: Ipv4Addr = UPSTREAM.parse().map_err(io::Error::other)?;
-    socket.bind(&SocketAddr::from((address, 53)).into())?;
-    Ok(socket)
 }
 
 fn reply(packet: &[u8], names: &[Address]) -> Option<Vec<u8>> {

@@ -40,11 +40,12 @@ const COREFILE: &str = "
 /// How long a new token may take to be used: programs read the file about once a minute.
 const ROTATION: Duration = Duration::from_secs(100);
 
-/// A Service, a slice and an Ingress with TLS in a namespace.
+/// A Service, a slice and an Ingress with TLS for the host `<namespace>.test`; returns its certificate.
 fn prepare(stage: &Stage, namespace: &str, cluster_ip: &str, pod: &str) -> Vec<u8> {
-    let certified = Authority::new("access").certify(&["access.test"]);
+    let host = format!("{namespace}.test");
+    let certified = Authority::new("access").certify(&[&host]);
     let ingress = annotated(
-        &ingress(namespace, "web", "access.test", "/", "web"),
+        &ingress(namespace, "web", &host, "/", "web"),
         "nginx.ingress.kubernetes.io/ssl-redirect: 'false'",
     );
     let manifests = [
@@ -53,7 +54,7 @@ fn prepare(stage: &Stage, namespace: &str, cluster_ip: &str, pod: &str) -> Vec<u
         service(namespace, "web", cluster_ip),
         slice(namespace, "web", pod),
         tls_secret(namespace, "web", &certified),
-        ingress + "  tls: [{ hosts: [access.test], secretName: web }]\n",
+        ingress + &format!("  tls: [{{ hosts: [{host}], secretName: web }}]\n"),
     ];
     stage.plane.api.apply(&manifests.concat());
     certified.der.to_vec()
@@ -95,15 +96,15 @@ pub(crate) fn without_secrets_everything_else_is_served(stage: &mut Stage) {
     permit_guest(stage, &allowed);
     let ingress = stage.ingress("guest", &[]);
     let _dns = stage.dns(&stage.corefile("").replace("portolan-6443", "guest-6443"));
-    EDGE.expect(SOON, "http://access.test/ = 200 a\n https://access.test/ = 200 a");
+    EDGE.expect(SOON, "http://access-secrets.test/ = 200 a\n https://access-secrets.test/ = 200 a");
     stage.resolver().expect(SOON, "web.access-secrets.svc.cluster.local A = 10.96.0.70");
     let line = ingress.wait_for_log(&["secrets"]);
     assert!(line.contains("list") || line.contains("watch"), "the verb is missing: {line}");
-    assert!(EDGE.certificate("access.test").is_ok_and(|shown| shown.to_vec() != certificate));
+    assert!(EDGE.certificate("access-secrets.test").is_ok_and(|shown| shown.to_vec() != certificate));
 
     // Once it is allowed it is used, without a restart.
     permit_guest(stage, &[&allowed[..], &[("", "secrets")]].concat());
-    wait::until("the Secret's certificate", SOON * 3, || match EDGE.certificate("access.test")? {
+    wait::until("the Secret's certificate", SOON * 3, || match EDGE.certificate("access-secrets.test")? {
         shown if shown.to_vec() == certificate => Ok(()),
         _ => Err("another one".to_owned()),
     });
@@ -170,7 +171,7 @@ pub(crate) fn only_the_kinds_that_are_read_are_watched(stage: &mut Stage) {
     }
     let before = stage.plane.audit("portolan").len();
     let ingress = stage.ingress("portolan", &[]);
-    EDGE.expect(SOON, "http://access.test/ = 200 a");
+    EDGE.expect(SOON, "http://access-kinds.test/ = 200 a");
     ingress.stop();
     let asked = resources(&stage.plane.audit("portolan")[before..]);
     assert!(!asked.contains("pods"), "the ingress side has no use for Pods, but asked for {asked}");
