@@ -53,7 +53,7 @@ impl Kube {
     /// Prepares access. Reads files and may run a credential plugin, but does not connect: a server that is away is
     /// waited for.
     pub async fn new(access: &Access, selection: Selection, reports: &Reports) -> Result<Self, AccessError> {
-        Ok(Self { api: Api::new(access::client(access).await?), selection, reports: reports.clone() })
+        Ok(Self { api: Api::new(access).await?, selection, reports: reports.clone() })
     }
 
     /// Counts requests by `code`, `method` and `host`, as CoreDNS's `coredns_kubernetes_rest_client_requests_total`.

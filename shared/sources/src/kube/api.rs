@@ -1,5 +1,6 @@
 //! Requests to the API server, their answers in pieces as they come.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Request;
@@ -9,6 +10,7 @@ use kube::client::Body;
 use telemetry::metrics::{Counter, Family};
 use tokio::time::timeout;
 
+use super::access::{self, Access, AccessError};
 use super::failure::{Failure, chain};
 
 /// How long the server may think before it answers.
@@ -20,7 +22,8 @@ const EXPLANATION: usize = 64 << 10;
 /// A client, and what is counted of it.
 #[derive(Clone)]
 pub(super) struct Api {
-    client: Client,
+    access: Arc<Access>,
+    client: Arc<Mutex<Client>>,
     pub(super) host: String,
     pub(super) requests: Option<Family<Counter, 3>>,
 }
@@ -33,8 +36,23 @@ pub(super) struct Answer {
 }
 
 impl Api {
-    pub(super) fn new((client, host): (Client, String)) -> Self {
-        Self { client, host, requests: None }
+    pub(super) async fn new(access: &Access) -> Result<Self, AccessError> {
+        let (client, host) = access::client(access).await?;
+        let (access, client) = (Arc::new(access.clone()), Arc::new(Mutex::new(client)));
+        Ok(Self { access, client, host, requests: None })
+    }
+
+    /// Reads the credentials again, since the server no longer takes those that we have. Tokens in files are read again
+    /// once a minute anyway; certificates, kubeconfigs and authorities of an endpoint are not, and nobody should wait.
+    pub(super) async fn renew(&self) {
+        match access::client(&self.access).await {
+            Ok((client, _)) => *self.client() = client,
+            Err(error) => tracing::debug!("the old credentials stay: {error}"),
+        }
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks, and waits for the head of the answer.
@@ -44,7 +62,8 @@ impl Api {
             .header(http::header::USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
             .map_err(|error| Failure::Broken(error.to_string()))?;
-        let response = match timeout(ANSWER, self.client.send(request)).await {
+        let client = self.client().clone();
+        let response = match timeout(ANSWER, client.send(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 self.count("<error>");

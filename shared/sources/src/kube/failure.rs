@@ -64,6 +64,11 @@ impl Failure {
         matches!(self, Self::Refused { code: 403..=405, .. })
     }
 
+    /// The server does not know who we are.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Refused { code: 401, .. })
+    }
+
     /// RBAC says no.
     pub(super) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Refused { code: 403, .. })
@@ -159,7 +164,7 @@ mod tests {
     fn failures_are_told_apart_by_what_helps_against_them() {
         let rows = [
             (400, "unsupported"),
-            (401, ""),
+            (401, "unauthorized"),
             (403, "lasting forbidden"),
             (404, "lasting"),
             (405, "unsupported lasting"),
@@ -173,6 +178,7 @@ mod tests {
             let marks = [
                 (failure.is_unsupported(), "unsupported"),
                 (failure.is_lasting(), "lasting"),
+                (failure.is_unauthorized(), "unauthorized"),
                 (failure.is_forbidden(), "forbidden"),
             ];
             let marks: Vec<_> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();

@@ -82,6 +82,9 @@ impl Follower {
                 () = tokio::time::sleep(pause) => {}
                 () = self.feed.stopped() => return Stopped,
             }
+            if failure.is_unauthorized() {
+                self.api.renew().await;
+            }
         }
     }
 
