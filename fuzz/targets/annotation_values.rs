@@ -1,0 +1,6 @@
+//! Any lines as annotations of an Ingress: read, told, and a request served.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| ingress_routes::fuzz::annotation_values(&String::from_utf8_lossy(data)));

@@ -1,0 +1,6 @@
+//! Any lines as paths of rules, and a request target: normalised, matched, rewritten.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| ingress_routes::fuzz::path_matching(&String::from_utf8_lossy(data)));
