@@ -119,6 +119,20 @@ mod tests {
     use super::*;
     use crate::annotations::FAMILIES;
 
+    #[test]
+    fn the_kept_inputs_find_nothing() {
+        for (target, entry) in
+            [("annotation_values", annotation_values as fn(&str)), ("path_matching", path_matching)]
+        {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
+            let files = std::fs::read_dir(format!("{folder}/{target}")).expect("a kept corpus");
+            for file in files {
+                let bytes = std::fs::read(file.expect("a file").path()).expect("bytes");
+                entry(&String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
