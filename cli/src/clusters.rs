@@ -67,6 +67,11 @@ pub async fn open(origin: &Origin, selection: Selection, ground: &Ground) -> Res
     let cluster = Cluster::start(&ground.metrics)
         .map_err(|error| Failure::outside(format!("cannot start the writer's thread: {error}")))?;
     ground.runtime.spawn(source.run(cluster.feed()));
+    let (watched, ground) = (cluster.clone(), ground.clone());
+    ground.clone().runtime.spawn(async move {
+        watched.stopped().await;
+        ground.end("the writer of the watch cache has died, and what is served would grow old");
+    });
     Ok(cluster)
 }
 

@@ -9,12 +9,11 @@ use dns_chain::Context;
 use dns_server::{Dns, Load, Options, StartError};
 use telemetry::Lines;
 use telemetry::log::{Format, Output};
-use tokio::sync::mpsc;
 
 use crate::args::DnsArgs;
 use crate::clusters::{Clusters, Origin};
 use crate::failure::Failure;
-use crate::ground::Ground;
+use crate::ground::{Fatal, Ground};
 use crate::signals::{Said, Signals};
 
 /// Serves until it is told to stop.
@@ -33,21 +32,24 @@ pub fn run(args: DnsArgs) -> Result<(), Failure> {
     let format = if args.json { Format::Json } else { Format::CoreDns };
     telemetry::log::init(format, Output::Stdout, "info")
         .map_err(|error| Failure::outside(error.to_string()))?;
-    let (ground, runtime) = Ground::lay()?;
-    let served = runtime.block_on(serve(args, &ground));
+    let (ground, runtime, fatal) = Ground::lay()?;
+    let served = runtime.block_on(serve(args, &ground, fatal));
     // Whatever still waits has been told; nothing more is owed to it.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: DnsArgs, ground: &Ground) -> Result<(), Failure> {
+async fn serve(args: DnsArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let flags = Origin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
-    let (context, mut fatal) = context(Clusters::new(flags, ground), ground, args.json);
+    let context = context(Clusters::new(flags, ground), ground, args.json);
     let queries = context.queries.clone();
     let load = load(Conf::new(args.conf.as_deref())?, args.port);
     let options = Options { threads: args.workers, addresses: Vec::new() };
-    let dns = Dns::start(load.clone(), context, options).await.map_err(failure)?;
+    let dns = tokio::select! {
+        started = Dns::start(load.clone(), context, options) => started.map_err(failure)?,
+        () = signals.stop() => return Ok(()),
+    };
     if let Some(pidfile) = &args.pidfile {
         let written = std::fs::write(pidfile, format!("{}\n", std::process::id()));
         written.map_err(|error| Failure::outside(format!("-pidfile {}: {error}", pidfile.display())))?;
@@ -73,13 +75,13 @@ async fn serve(args: DnsArgs, ground: &Ground) -> Result<(), Failure> {
     ended
 }
 
-/// What the chain is given, and where it says that it cannot go on.
-pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> (Context, mpsc::Receiver<String>) {
+/// What the chain is given.
+pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> Context {
     let dropped = ground
         .metrics
         .counter("portolan_query_log_dropped_total", "Lines of the query log that were not written.");
-    let (fatal, fatally) = mpsc::channel(1);
-    let context = Context {
+    let ending = ground.clone();
+    Context {
         cluster: Arc::new(clusters),
         views: Default::default(),
         metrics: ground.metrics.clone(),
@@ -88,11 +90,9 @@ pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> (Context, mps
         queries: Lines::new(std::io::stdout(), dropped),
         json,
         runtime: ground.runtime.clone(),
-        // The first reason is enough.
-        fatal: Arc::new(move |reason| drop(fatal.try_send(reason))),
+        fatal: Arc::new(move |reason| ending.end(reason)),
         version: env!("CARGO_PKG_VERSION"),
-    };
-    (context, fatally)
+    }
 }
 
 /// A start that failed, with its exit code.

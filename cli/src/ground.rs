@@ -3,6 +3,7 @@
 use telemetry::metrics::Registry;
 use telemetry::{Admin, Gates, Reports};
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc;
 
 use crate::failure::Failure;
 
@@ -19,14 +20,19 @@ pub struct Ground {
     pub reports: Reports,
     /// Where whatever waits is run; packets and requests have threads of their own.
     pub runtime: Handle,
+    /// Takes the reason why the process had better end.
+    fatal: mpsc::Sender<String>,
 }
+
+/// Hears why the process had better end.
+pub type Fatal = mpsc::Receiver<String>;
 
 impl Ground {
     /// Sets up the process: the TLS provider, the runtime and what is told about it.
     ///
     /// # Errors
     /// When the runtime cannot be started.
-    pub fn lay() -> Result<(Self, Runtime), Failure> {
+    pub fn lay() -> Result<(Self, Runtime, Fatal), Failure> {
         // Somebody else may have set the same one first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -36,13 +42,20 @@ impl Ground {
             .build()
             .map_err(|error| Failure::outside(format!("cannot start the runtime: {error}")))?;
         let metrics = Registry::with_process();
+        let (fatal, heard) = mpsc::channel(1);
         let ground = Self {
             gates: Gates::new(),
             admin: Admin::new(),
             reports: Reports::new(&metrics),
             runtime: runtime.handle().clone(),
             metrics,
+            fatal,
         };
-        Ok((ground, runtime))
+        Ok((ground, runtime, heard))
+    }
+
+    /// Says why the process had better end. The first reason is enough.
+    pub fn end(&self, reason: impl Into<String>) {
+        let _ = self.fatal.try_send(reason.into());
     }
 }

@@ -12,8 +12,8 @@ use crate::args::IngressArgs;
 use crate::clusters::{self, Origin};
 use crate::edge;
 use crate::failure::Failure;
-use crate::ground::Ground;
-use crate::signals::{Said, Signals};
+use crate::ground::{Fatal, Ground};
+use crate::signals::Signals;
 
 /// Serves until it is told to stop.
 ///
@@ -27,13 +27,13 @@ pub fn run(args: IngressArgs) -> Result<(), Failure> {
         let names: Vec<_> = args.ineffective.iter().map(|name| format!("--{name}")).collect();
         tracing::warn!("accepted, but without effect yet: {}", names.join(", "));
     }
-    let (ground, runtime) = Ground::lay()?;
-    let served = runtime.block_on(serve(&args, &ground));
+    let (ground, runtime, fatal) = Ground::lay()?;
+    let served = runtime.block_on(serve(&args, &ground, fatal));
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: &IngressArgs, ground: &Ground) -> Result<(), Failure> {
+async fn serve(args: &IngressArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let selection = Selection { namespace: args.namespace.clone(), ..Selection::default() };
     let cluster = clusters::open(&origin(args), selection, ground).await?;
@@ -41,7 +41,7 @@ async fn serve(args: &IngressArgs, ground: &Ground) -> Result<(), Failure> {
     let pages = Pages::open(args, ground).await?;
     tokio::select! {
         () = clusters::listed(&cluster) => {}
-        _ = signals.next() => return Ok(()),
+        () = signals.stop() => return Ok(()),
     }
     let access = edge::access_log(ground);
     let flags = ("--http-port", "--https-port");
@@ -50,9 +50,12 @@ async fn serve(args: &IngressArgs, ground: &Ground) -> Result<(), Failure> {
     for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
         addresses.iter().for_each(|address| tracing::info!("serving {what} on {address}"));
     }
-    // Nothing to read again: every change of the cluster is in force a moment later.
-    while signals.next().await == Said::Reload {}
-    tracing::info!("received SIGTERM, shutting down");
+    // Nothing to read again at SIGUSR1: every change of the cluster is in force a moment later.
+    let ended = tokio::select! {
+        () = signals.stop() => Ok(()),
+        Some(reason) = fatal.recv() => Err(Failure::outside(reason)),
+    };
+    tracing::info!("shutting down");
     tokio::select! {
         drained = proxy.stop(args.shutdown_grace) => tracing::info!("connections: {drained:?}"),
         _ = signals.next() => tracing::warn!("told a second time: ending at once"),
@@ -62,7 +65,7 @@ async fn serve(args: &IngressArgs, ground: &Ground) -> Result<(), Failure> {
         () = tokio::time::sleep(args.post_shutdown_grace) => {}
         _ = signals.next() => {}
     }
-    Ok(())
+    ended
 }
 
 fn origin(args: &IngressArgs) -> Origin {

@@ -36,6 +36,11 @@ impl Signals {
         })
     }
 
+    /// Waits for the word to stop; until something is served there is nothing to read again.
+    pub async fn stop(&mut self) {
+        while self.next().await == Said::Reload {}
+    }
+
     /// The next one.
     pub async fn next(&mut self) -> Said {
         tokio::select! {

@@ -15,7 +15,7 @@ use telemetry::{Answer, Pages};
 use crate::args::UpArgs;
 use crate::clusters::{self, Clusters, Origin};
 use crate::failure::Failure;
-use crate::ground::Ground;
+use crate::ground::{Fatal, Ground};
 use crate::signals::{Said, Signals};
 use crate::{demo, dns, edge};
 
@@ -27,13 +27,13 @@ pub fn run(args: UpArgs) -> Result<(), Failure> {
     let level = if args.verbose { "debug,hyper=info,h2=info,rustls=info" } else { "warn,report=info" };
     telemetry::log::init(Format::CoreDns, Output::Stderr, level)
         .map_err(|error| Failure::outside(error.to_string()))?;
-    let (ground, runtime) = Ground::lay()?;
-    let served = runtime.block_on(serve(&args, &ground));
+    let (ground, runtime, fatal) = Ground::lay()?;
+    let served = runtime.block_on(serve(&args, &ground, fatal));
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: &UpArgs, ground: &Ground) -> Result<(), Failure> {
+async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut signals = Signals::listen()?;
     let origin = origin(args);
@@ -48,8 +48,7 @@ async fn serve(args: &UpArgs, ground: &Ground) -> Result<(), Failure> {
     );
     let pages = pages(args.admin, ground).await?;
 
-    let (context, mut fatal) =
-        dns::context(Clusters::with(cluster.clone(), origin.clone(), ground), ground, false);
+    let context = dns::context(Clusters::with(cluster.clone(), origin.clone(), ground), ground, false);
     let options = Options { threads: None, addresses: vec![args.dns.ip()] };
     let started = Dns::start(corefile::load(args), context, options).await;
     let dns = started.map_err(|error| match &error {
@@ -62,7 +61,7 @@ async fn serve(args: &UpArgs, ground: &Ground) -> Result<(), Failure> {
     }
     tokio::select! {
         () = clusters::listed(&cluster) => {}
-        _ = signals.next() => return Ok(()),
+        () = signals.stop() => return Ok(()),
     }
     let access = edge::access_log(ground);
     let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
