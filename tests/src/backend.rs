@@ -72,7 +72,9 @@ impl Stage {
             });
             io::copy(&mut (&mut reader).take(length.unwrap_or(0)), &mut io::sink())?;
             let (name, size) = (&self.name, head.len());
-            write!(stream, "HTTP/1.1 200 OK\r\nx-backend: {name}\r\ncontent-length: {size}\r\n\r\n{head}")?;
+            let lines = format!("HTTP/1.1 200 OK\r\nx-backend: {name}\r\ncontent-length: {size}\r\n\r\n");
+            // In one write: a second small one would wait for the first one's acknowledgement.
+            stream.write_all((lines + &head).as_bytes())?;
         }
     }
 }

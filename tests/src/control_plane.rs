@@ -144,8 +144,10 @@ impl ControlPlane {
     /// What the API server has done for `user` so far: one line per finished request, `verb resource code`.
     pub fn audit(&self, user: &str) -> Vec<String> {
         let log = fs::read_to_string(self.folder.join("audit.log")).unwrap_or_default();
-        // The last line may be half written.
-        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        // Most lines are somebody else's, and the last may be half written.
+        let named = format!("\"username\":\"{user}\"");
+        let lines = log.lines().filter(|line| line.contains(&named));
+        let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         events
             .filter(|event| event["user"]["username"] == user)
             .map(|event| {

@@ -103,7 +103,9 @@ impl Stage {
 
     /// Starts `portolan ingress` on ports 80 and 443 with nothing but these flags, and does not wait.
     pub fn ingress_unready(&self, flags: &[&str]) -> Portolan {
-        self.run(&["ingress", "--http-port", "80", "--https-port", "443"], flags)
+        // As ingress-nginx it would otherwise stay for ten seconds after its last request.
+        let at_once = ["--post-shutdown-grace-period", "0"];
+        self.run(&[&["ingress", "--http-port", "80", "--https-port", "443"], &at_once[..]].concat(), flags)
     }
 
     /// Starts `portolan` with any arguments.
