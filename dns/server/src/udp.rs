@@ -92,6 +92,9 @@ impl Drop for Threads {
     }
 }
 
+/// Batches that are still answered after the word to stop: what was queued, but not a flood without end.
+const LAST: usize = 256;
+
 struct Thread {
     socket: Arc<Socket>,
     shared: Arc<Shared>,
@@ -119,7 +122,8 @@ impl Thread {
     fn run(mut self) {
         let _seat = Seat::take();
         let socket = self.socket.as_raw_fd();
-        loop {
+        let mut left = LAST;
+        while left > 0 {
             let count = match self.batch.receive(socket) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -134,8 +138,11 @@ impl Thread {
                 }
             };
             // A socket that is shut for reading gives what is queued and then packets of no bytes without a sender.
-            if self.stop.load(Relaxed) && self.batch.way(0).client().is_none() {
-                return;
+            if self.stop.load(Relaxed) {
+                if self.batch.way(0).client().is_none() {
+                    return;
+                }
+                left -= 1;
             }
             self.answer_all(count);
             self.batch.send(socket);

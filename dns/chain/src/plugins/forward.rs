@@ -1,5 +1,6 @@
 //! `forward`: asks other servers.
 
+mod connect;
 mod https;
 mod idle;
 mod link;

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::connect::{connect, timed_out};
 use super::idle::Limits;
-use super::link::{connect, timed_out};
 
 /// The longest a new connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use telemetry::metrics::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::connect::{connect, timed_out};
 use super::https::Https;
 use super::idle::{Idle, Kept, Limits};
 use super::quic::Quic;
@@ -201,21 +202,6 @@ async fn framed(
         }
     };
     timeout(request.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
-}
-
-/// A TCP connection, from the source address if one is configured.
-pub(super) async fn connect(to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(source) = source {
-        socket.bind(SocketAddr::new(source, 0))?;
-    }
-    let stream = socket.connect(to).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-pub(super) fn timed_out(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("{what}: i/o timeout"))
 }
 
 /// The connector for TLS upstreams.

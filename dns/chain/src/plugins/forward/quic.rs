@@ -13,8 +13,8 @@ use telemetry::metrics::Counter;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::connect::timed_out;
 use super::idle::Limits;
-use super::link::timed_out;
 
 /// The longest a new connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
