@@ -2,11 +2,13 @@
 //!
 //! It knows no protocol above TLS and nothing of the cluster; names are looked up through a closure.
 
-pub mod certificate;
 pub mod drain;
 pub mod listen;
+
 pub mod sessions;
 pub mod tls;
+
+pub mod certificate;
 
 pub use drain::{Drain, Drained};
 pub use listen::BindError;

@@ -7,10 +7,12 @@ mod workspace;
 mod architecture;
 mod source;
 
+mod examples;
 mod files;
 mod floors;
 mod modules;
 mod quiet;
+mod registries;
 
 /// Fails with all breaches of one rule.
 #[track_caller]

@@ -30,6 +30,11 @@ impl Module {
         Self::read(root.to_path_buf(), folder, Vec::new())
     }
 
+    /// Reads a module that lies in a file, those below it in a folder, as if it were a root.
+    pub(crate) fn in_file(file: &Path, folder: &Path) -> Self {
+        Self::read(file.to_path_buf(), folder.to_path_buf(), Vec::new())
+    }
+
     /// This module and all below it.
     pub(crate) fn all(&self) -> Vec<&Module> {
         let below = self.children.iter().flat_map(Module::all);

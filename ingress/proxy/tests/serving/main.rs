@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod support;
+mod tls;
+
 mod bodies;
 mod forwarding;
 mod http2;
 mod retries;
 mod smuggling;
 mod stopping;
-mod support;
 mod telling;
-mod tls;
 mod upgrades;
 mod views;

@@ -1,0 +1,21 @@
+//! Any text as a manifest, YAML or JSON: objects, or problems that each name a line of it and what was wanted.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sources::manifests::decode;
+
+fuzz_target!(|data: &[u8]| {
+    let text = String::from_utf8_lossy(data);
+    // A carriage return alone ends a line, too (YAML 1.2.2 §5.4).
+    let lines = text.split(['\n', '\r']).count();
+    for name in ["cluster.yaml", "cluster.json"] {
+        for problem in decode(name, &text).problems {
+            let line =
+                problem.key.strip_prefix(name).and_then(|rest| rest.strip_prefix(':')?.parse::<usize>().ok());
+            let line = line.unwrap_or_else(|| panic!("no line in {:?}", problem.key));
+            assert!((1..=lines).contains(&line), "line {line} of {lines}: {problem:?}");
+            assert!(!problem.what.is_empty(), "{problem:?}");
+            assert!(problem.what != "the YAML reader failed", "{problem:?}");
+        }
+    }
+});
