@@ -20,6 +20,8 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("Namespace", "/api/v1", "namespaces", false),
     ("Node", "/api/v1", "nodes", false),
     ("Pod", "/api/v1", "pods", true),
+    ("Role", "/apis/rbac.authorization.k8s.io/v1", "roles", true),
+    ("RoleBinding", "/apis/rbac.authorization.k8s.io/v1", "rolebindings", true),
     ("Secret", "/api/v1", "secrets", true),
     ("Service", "/api/v1", "services", true),
     ("ServiceAccount", "/api/v1", "serviceaccounts", true),

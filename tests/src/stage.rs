@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::control_plane::ControlPlane;
@@ -116,8 +117,8 @@ impl Stage {
     /// Starts `portolan` with any arguments and environment.
     pub fn run_with(&self, command: &[&str], more: &[&str], environment: &[(&str, &str)]) -> Portolan {
         let mut program = Command::new(&self.portolan);
-        program.args(command).args(more).envs(environment.iter().copied()).current_dir(self.folder());
-        program.env_remove("KUBECONFIG");
+        program.args(command).args(more).current_dir(self.folder());
+        program.env_remove("KUBECONFIG").envs(environment.iter().copied());
         let name = format!("portolan-{}", command.first().copied().unwrap_or_default());
         Portolan { process: Process::start(&name, program, self.folder()) }
     }
@@ -174,6 +175,11 @@ impl Portolan {
     /// What it has logged.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Sends a signal and does not wait.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// The process id.

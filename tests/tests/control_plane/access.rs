@@ -1,47 +1,15 @@
 //! As whom Portolan comes to the API server, and what it asks there.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::time::Duration;
-
 use tests::backend::Backend;
-use tests::control_plane::API_SERVER;
 use tests::credentials::Authority;
-use tests::namespace::{ResolvConf, SERVICE_ACCOUNT};
-use tests::stage::{Portolan, SOON, Stage};
-use tests::upstream::{UPSTREAM, Upstream};
+use tests::stage::{SOON, Stage};
 use tests::wait;
 use tests::web::EDGE;
 
 use crate::manifests::{self, CLASS, annotated, ingress, service, slice, tls_secret};
 
-/// The Corefile that clusters have carried since 2018, word for word.
-const COREFILE: &str = "
-.:53 {
-    errors
-    health
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-        pods insecure
-        upstream
-        fallthrough in-addr.arpa ip6.arpa
-        ttl 30
-    }
-    prometheus :9153
-    forward . /etc/resolv.conf
-    cache 30
-    loop
-    reload
-    loadbalance
-}
-";
-
-/// How long a new token may take to be used: programs read the file about once a minute.
-const ROTATION: Duration = Duration::from_secs(100);
-
 /// A Service, a slice and an Ingress with TLS for the host `<namespace>.test`; returns its certificate.
-fn prepare(stage: &Stage, namespace: &str, cluster_ip: &str, pod: &str) -> Vec<u8> {
+pub(crate) fn prepare(stage: &Stage, namespace: &str, cluster_ip: &str, pod: &str) -> Vec<u8> {
     let host = format!("{namespace}.test");
     let certified = Authority::new("access").certify(&[&host]);
     let ingress = annotated(
@@ -129,6 +97,77 @@ none.access-slices.svc.cluster.local A = SERVFAIL
     );
 }
 
+/// With `--watch-namespace` a Role in that namespace will do, but for the cluster's classes.
+pub(crate) fn an_ingress_of_one_namespace_needs_no_more_than_that(stage: &mut Stage) {
+    prepare(stage, "access-own", "10.96.0.76", "10.244.3.7");
+    prepare(stage, "access-foreign", "10.96.0.77", "10.244.3.7");
+    let _pod = Backend::start("a", "10.244.3.7:8080");
+    permit_guest(stage, &[("networking.k8s.io", "ingressclasses")]);
+    stage.plane.api.apply(
+        "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: guest, namespace: access-own }
+rules:
+- { apiGroups: [''], resources: [services, secrets, configmaps], verbs: [list, watch] }
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
+- { apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [list, watch] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: guest, namespace: access-own }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: guest }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: guest }]
+",
+    );
+    let ingress = stage.ingress("guest", &["--watch-namespace", "access-own"]);
+    EDGE.expect(
+        SOON,
+        "
+http://access-own.test/     = 200 a
+https://access-own.test/    = 200 a
+http://access-foreign.test/ = 404
+",
+    );
+    let log = ingress.log();
+    assert!(!log.contains("forbidden"), "everything it needs is allowed, but:\n{log}");
+}
+
+pub(crate) fn a_kubeconfig_is_found_by_flag_context_and_environment(stage: &mut Stage) {
+    prepare(stage, "access-kubeconfig", "10.96.0.78", "10.244.3.8");
+    let right = stage.plane.kubeconfig("portolan", 6443);
+    let right = right.to_string_lossy();
+    // The same with a context that leads nowhere as the current one.
+    let text = std::fs::read_to_string(&*right).expect("it has been written just now");
+    let text = text.replace("current-context: test", "current-context: wrong")
+        + "- name: nobody\n  user: { token: none }\n";
+    let text =
+        text.replace("contexts:\n", "contexts:\n- name: wrong\n  context: { cluster: test, user: nobody }\n");
+    let other = stage.folder().join("two-contexts.kubeconfig");
+    std::fs::write(&other, text).expect("the scratch folder is writable");
+    let other = other.to_string_lossy();
+    let corefile = stage.folder().join("Corefile");
+    let text: String = stage
+        .corefile("")
+        .lines()
+        .filter(|line| !line.contains("kubeconfig"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    std::fs::write(&corefile, text).expect("the scratch folder is writable");
+    let command = ["dns", "-conf", &*corefile.to_string_lossy()];
+    for (flags, environment) in [
+        (&["--kubeconfig", &*right][..], &[][..]),
+        (&["--kubeconfig", &*other, "--context", "test"], &[]),
+        (&["--context", "test"], &[("KUBECONFIG", &*other)]),
+    ] {
+        let mut dns = stage.run_with(&command, flags, environment);
+        dns.wait_for_ready();
+        stage.resolver().expect(SOON, "web.access-kubeconfig.svc.cluster.local A = 10.96.0.78");
+    }
+    let dns = stage.run_with(&command, &["--kubeconfig", &*other], &[]);
+    dns.wait_for_log(&["401"]);
+    assert_eq!(dns.ready(), Ok(503));
+}
+
 pub(crate) fn a_client_certificate_opens_a_bare_endpoint(stage: &mut Stage) {
     prepare(stage, "access-certificate", "10.96.0.75", "10.244.3.6");
     let (certificate, key) = stage.plane.client_certificate();
@@ -182,108 +221,4 @@ fn resources(lines: &[String]) -> String {
     kinds.sort_unstable();
     kinds.dedup();
     kinds.join(", ")
-}
-
-/// A service account in `kube-system` that may read what DNS needs, with two Secrets for tokens to be bound to.
-fn service_account(stage: &Stage) {
-    stage.plane.api.apply(
-        "
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: coredns, namespace: kube-system }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: coredns }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: portolan }
-subjects: [{ kind: ServiceAccount, name: coredns, namespace: kube-system }]
----
-apiVersion: v1
-kind: Secret
-metadata: { name: first, namespace: kube-system }
----
-apiVersion: v1
-kind: Secret
-metadata: { name: second, namespace: kube-system }
-",
-    );
-}
-
-/// Puts a token where a Pod finds it, swapping it as kubelet does: a folder of the new files, then one rename.
-fn mount_token(stage: &Stage, version: &str, token: &str) {
-    let place = Path::new(SERVICE_ACCOUNT);
-    let folder = place.join(format!("..{version}"));
-    fs::create_dir_all(&folder).expect("the folder is the test's own");
-    fs::write(folder.join("token"), token).expect("the folder is the test's own");
-    fs::write(folder.join("namespace"), "kube-system").expect("the folder is the test's own");
-    fs::copy(stage.plane.authority(), folder.join("ca.crt")).expect("the folder is the test's own");
-    let new = place.join("..data_tmp");
-    symlink(format!("..{version}"), &new).expect("the folder is the test's own");
-    fs::rename(new, place.join("..data")).expect("the folder is the test's own");
-    for name in ["token", "namespace", "ca.crt"] {
-        if !place.join(name).exists() {
-            symlink(format!("..data/{name}"), place.join(name)).expect("the folder is the test's own");
-        }
-    }
-}
-
-/// Starts `portolan dns` as in a Pod: nothing but the Corefile, the environment and the mounted service account.
-fn dns_in_a_pod(stage: &Stage, corefile: &str) -> Portolan {
-    let path = stage.folder().join("Corefile");
-    fs::write(&path, corefile).expect("the scratch folder is writable");
-    let environment = [("KUBERNETES_SERVICE_HOST", API_SERVER), ("KUBERNETES_SERVICE_PORT", "6443")];
-    stage.run_with(&["dns", "-conf", &path.to_string_lossy()], &[], &environment)
-}
-
-pub(crate) fn the_usual_corefile_works_in_a_pod(stage: &mut Stage) {
-    prepare(stage, "access-pod", "10.96.0.73", "10.244.3.4");
-    service_account(stage);
-    mount_token(stage, "pod", &stage.plane.api.token("kube-system", "coredns", "first"));
-    let upstream = Upstream::start(&[("www.example.test.", [192, 0, 2, 8])]);
-    let _node = ResolvConf::lay(&format!("nameserver {UPSTREAM}\n"), stage.folder());
-    let mut dns = dns_in_a_pod(stage, COREFILE);
-    dns.wait_for_ready();
-    stage.resolver().expect(
-        SOON,
-        "
-web.access-pod.svc.cluster.local     A   = 10.96.0.73
-10-244-3-4.access-pod.pod.cluster.local A = 10.244.3.4
-73.0.96.10.in-addr.arpa              PTR = web.access-pod.svc.cluster.local.
-none.access-pod.svc.cluster.local    A   = NXDOMAIN
-www.example.test                     A   = 192.0.2.8
-",
-    );
-    assert!(upstream.asked() > 0);
-    let warning = dns.wait_for_log(&["upstream", "Corefile"]);
-    assert!(warning.contains(":8"), "the warning names the line: {warning}");
-    dns.wait_for_page(8080, "/health");
-    dns.wait_for_page(9153, "/metrics");
-    assert!(dns.stop().success(), "SIGTERM is a good end");
-}
-
-pub(crate) fn a_rotated_token_is_taken_up(stage: &mut Stage) {
-    prepare(stage, "access-token", "10.96.0.74", "10.244.3.5");
-    service_account(stage);
-    let api = &stage.plane.api;
-    let (first, second) =
-        (api.token("kube-system", "coredns", "first"), api.token("kube-system", "coredns", "second"));
-    mount_token(stage, "first", &first);
-    let corefile =
-        stage.corefile("").lines().filter(|line| !line.contains("kubeconfig")).collect::<Vec<_>>().join("\n");
-    let mut dns = dns_in_a_pod(stage, &corefile);
-    dns.wait_for_ready();
-    let server = stage.resolver();
-    server.expect(SOON, "web.access-token.svc.cluster.local A = 10.96.0.74");
-
-    // The old token is worthless from here on, and a restarted API server has forgotten that it was ever good.
-    mount_token(stage, "second", &second);
-    stage.plane.api.delete("Secret", "kube-system", "first");
-    stage.plane.server.kill();
-    stage.plane.server.start(&[]);
-    let refused = tests::api::Api::new(stage.plane.server.address(), tests::http::Trust::Anyone, &first);
-    assert_eq!(refused.get("/api/v1/services").expect("the API server answers").status, 401);
-
-    stage.plane.api.delete("Service", "access-token", "web");
-    server.expect(ROTATION, "web.access-token.svc.cluster.local A = NXDOMAIN");
-    assert_eq!(dns.ready(), Ok(200));
 }

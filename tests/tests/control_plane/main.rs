@@ -15,7 +15,9 @@ mod scale;
 mod up;
 
 mod faults;
+mod in_a_pod;
 mod ingress_tls;
+mod refusals;
 
 use std::process::ExitCode;
 
@@ -52,19 +54,22 @@ const CASES: &[Case<Stage>] = cases![
     up::both_services_follow_kubectl_and_each_change_is_shown,
     access::without_secrets_everything_else_is_served,
     access::without_slices_cluster_addresses_are_answered,
+    access::an_ingress_of_one_namespace_needs_no_more_than_that,
+    access::a_kubeconfig_is_found_by_flag_context_and_environment,
     access::only_the_kinds_that_are_read_are_watched,
     access::a_client_certificate_opens_a_bare_endpoint,
-    access::the_usual_corefile_works_in_a_pod,
-    access::a_rotated_token_is_taken_up,
+    in_a_pod::the_usual_corefile_works_in_a_pod,
+    in_a_pod::a_rotated_token_is_taken_up,
     scale::two_thousand_services_made_in_a_burst_all_answer,
     faults::answers_go_on_while_the_api_server_is_stopped,
     faults::what_changed_while_the_api_server_was_dead_is_seen_when_it_is_back,
-    faults::a_compaction_of_etcd_loses_nothing,
-    faults::a_list_broken_in_the_middle_makes_no_name_wrong,
-    faults::a_relist_broken_in_the_middle_loses_no_answer,
+    refusals::a_compaction_of_etcd_loses_nothing,
+    refusals::a_list_broken_in_the_middle_makes_no_name_wrong,
+    refusals::a_relist_broken_in_the_middle_loses_no_answer,
     faults::answers_go_on_while_the_api_server_hangs,
-    faults::an_api_server_without_etcd_is_asked_until_it_answers,
-    faults::a_busy_api_server_is_asked_again,
+    faults::a_reload_without_an_api_server_keeps_every_answer,
+    refusals::an_api_server_without_etcd_is_asked_until_it_answers,
+    refusals::a_busy_api_server_is_asked_again,
     faults::a_restarted_portolan_answers_as_before,
     faults::a_start_without_an_api_server_waits_for_it,
     scale::three_hundred_ingresses_made_in_a_burst_all_lead_on,
