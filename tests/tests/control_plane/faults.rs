@@ -1,7 +1,7 @@
 //! The API server is away for a while, or Portolan is, and no answer suffers from it.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::rr::RecordType;
 use nix::sys::signal::Signal;
@@ -132,8 +132,10 @@ pub(crate) fn what_changed_while_the_api_server_was_dead_is_seen_when_it_is_back
     nothing_changes(stage, &dns);
 
     stage.plane.server.start(&[]);
+    let ready = Instant::now();
     stage.resolver().expect(SOON, AFTER_DNS);
     EDGE.expect(SOON, AFTER_HTTP);
+    println!("    from a ready API server to everything seen: {:.1?}", ready.elapsed());
 }
 
 /// A frozen server is worse than a dead one: connections stay open and nothing comes.
