@@ -2,4 +2,6 @@
 
 pub(crate) mod head;
 
+pub(crate) mod link;
+
 pub(crate) mod io;

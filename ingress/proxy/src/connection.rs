@@ -23,11 +23,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client::head::{MAX_HEAD, Refusal};
-use crate::client::io::{ClientIo, Link, Waiting};
+use crate::client::io::ClientIo;
+use crate::client::link::{Link, Waiting};
 use crate::pages;
 use crate::reply::Reply;
-use crate::serve::{Visit, serve};
+use crate::serve::serve;
 use crate::splice::splice;
+use crate::visit::{Upgrade, Visit};
 use crate::worker::Worker;
 
 /// How long the last words to a client may take.
@@ -174,12 +176,12 @@ where
 }
 
 /// Passes bytes between client and endpoint after 101, until both are done, or the last moment of a stop.
-async fn switched<S>(visit: &Visit, io: ClientIo<S>, read: bytes::Bytes, upgrade: crate::serve::Upgrade)
+async fn switched<S>(visit: &Visit, io: ClientIo<S>, read: bytes::Bytes, upgrade: Upgrade)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let worker = &visit.worker;
-    let crate::serve::Upgrade { call, mut open } = upgrade;
+    let Upgrade { call, mut open } = upgrade;
     let (mut client, cleared, inbox) = io.into_parts();
     let (mut endpoint, reply) = call.into_upgraded();
     let early = [read, cleared, inbox].concat().into();

@@ -17,12 +17,16 @@ mod upstream;
 
 pub mod options;
 
+mod expiry;
 mod metrics;
 mod record;
 
 mod worker;
 
 mod reply;
+mod visit;
+
+mod ask;
 mod serve;
 
 mod connection;

@@ -94,6 +94,16 @@ impl Metrics {
             "total number of client requests",
             ["controller_class", "controller_namespace", "controller_pod"],
         );
+        // There is no configuration file that could fail to load; alerts that watch for it stay quiet.
+        let whole = ["controller_class", "controller_namespace", "controller_pod"];
+        registry
+            .gauges(
+                &format!("{PREFIX}_config_last_reload_successful"),
+                "Whether the last configuration reload attempt was successful",
+                whole,
+            )
+            .with([class, namespace, pod])
+            .set(1.0);
         let connections = Connections {
             accepted: total.with(state("accepted")),
             handled: total.with(state("handled")),

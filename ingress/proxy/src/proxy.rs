@@ -14,6 +14,7 @@ use telemetry::metrics::Registry;
 use telemetry::{Lines, Seat};
 
 use crate::connection::{Door, connection};
+use crate::expiry::Expiry;
 use crate::metrics::Metrics;
 use crate::options::ProxyOptions;
 use crate::worker::{Views, Worker};
@@ -74,6 +75,7 @@ impl Proxy {
         let http = listen(&options.http, None, &mut doors)?;
         let https = listen(&options.https, Some(&config), &mut doors)?;
         let metrics = Metrics::new(&telling.registry, options.controller.clone());
+        telling.registry.register(Expiry::new(views.certs.clone(), &options.controller));
         let mut proxy = Self {
             http,
             https,
@@ -92,10 +94,7 @@ impl Proxy {
             let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(run);
             match thread {
                 Ok(thread) => proxy.workers.push(thread),
-                Err(error) => {
-                    proxy.drain.stop();
-                    return Err(StartError::Thread(error));
-                }
+                Err(error) => return Err(StartError::Thread(error)),
             }
         }
         Ok(proxy)
@@ -120,11 +119,11 @@ impl Proxy {
     /// Stops as ingress-nginx does (reference §3.18): unhealthy at once; after `grace`
     /// (`--shutdown-grace-period`) nothing new is accepted, idle connections close, requests in flight and changed
     /// protocols go on for `worker-shutdown-timeout` at most.
-    pub async fn stop(self, grace: Duration) -> Drained {
+    pub async fn stop(mut self, grace: Duration) -> Drained {
         self.healthy.store(false, SeqCst);
         tokio::time::sleep(grace).await;
         let drained = self.drain.finish(self.shutdown_timeout).await;
-        let workers = self.workers;
+        let workers = std::mem::take(&mut self.workers);
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok())
         });
@@ -132,6 +131,13 @@ impl Proxy {
             tracing::error!("a worker thread has panicked");
         }
         drained
+    }
+}
+
+/// Whoever lets go of it without a stop does not leave workers behind that nobody can reach.
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.drain.stop();
     }
 }
 

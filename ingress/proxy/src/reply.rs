@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::client::io::Link;
+use crate::client::link::Link;
 use crate::record::Record;
 use crate::upstream::call::Call;
 use crate::upstream::error::CallError;

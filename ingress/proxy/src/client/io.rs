@@ -1,13 +1,10 @@
 //! The client's stream as hyper sees it: only whole heads that were checked, and never more than one message at a
 //! time beyond what hyper asked for.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
@@ -15,100 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::chunked::{Chunked, Piece};
 use crate::client::head::{Finder, Framing, Head, Refusal};
-use crate::clock::{Clock, Timer};
+use crate::client::link::{Link, Waiting};
 
 const READ: usize = 8 * 1024;
-
-/// What the stream and the requests on it know of each other.
-pub(crate) struct Link {
-    pub(crate) timer: Rc<Timer>,
-    clock: Rc<Clock>,
-    head_timeout: Duration,
-    send_timeout: Duration,
-    /// Heads that hyper has got and no request has taken yet.
-    heads: RefCell<VecDeque<Head>>,
-    /// A request is being worked on.
-    in_flight: Cell<bool>,
-    waiting: Cell<Waiting>,
-    refusal: Cell<Option<Refusal>>,
-    waker: RefCell<Option<Waker>>,
-    /// Bytes of bodies read from the client since the last request was over.
-    body_bytes: Cell<u64>,
-}
-
-/// Whom the connection waits for; decides what an expired timer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    /// For the next request, or its head to be complete: the connection just closes.
-    Request,
-    /// For something that the request itself looks after.
-    Upstream,
-    /// For the client to take what was written: the connection is cut.
-    Client,
-}
-
-impl Link {
-    pub(crate) fn new(clock: Rc<Clock>, head_timeout: Duration, send_timeout: Duration) -> Rc<Self> {
-        let timer = clock.timer();
-        clock.arm(&timer, head_timeout);
-        Rc::new(Self {
-            timer,
-            clock,
-            head_timeout,
-            send_timeout,
-            heads: RefCell::default(),
-            in_flight: Cell::new(false),
-            waiting: Cell::new(Waiting::Request),
-            refusal: Cell::new(None),
-            waker: RefCell::default(),
-            body_bytes: Cell::new(0),
-        })
-    }
-
-    /// The head of the request that hyper has just read.
-    pub(crate) fn begin(&self) -> Option<Head> {
-        self.in_flight.set(true);
-        self.waiting.set(Waiting::Upstream);
-        self.timer.disarm();
-        self.heads.borrow_mut().pop_front()
-    }
-
-    /// The request is over: its response has been handed to hyper whole, or was given up.
-    pub(crate) fn end(&self, keep_alive: Duration) {
-        self.in_flight.set(false);
-        self.body_bytes.set(0);
-        self.waiting.set(Waiting::Request);
-        self.clock.arm(&self.timer, keep_alive);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    /// From now on the client is expected to take what it is sent.
-    pub(crate) fn wait_for_client(&self) {
-        self.waiting.set(Waiting::Client);
-        self.clock.arm(&self.timer, self.send_timeout);
-    }
-
-    /// From now on the request looks after the timer.
-    pub(crate) fn wait_for_upstream(&self) {
-        self.waiting.set(Waiting::Upstream);
-    }
-
-    pub(crate) fn waiting(&self) -> Waiting {
-        self.waiting.get()
-    }
-
-    /// Why the connection ends, if what the client sent is the reason.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
-        self.refusal.get()
-    }
-
-    /// Body bytes of the request, with chunk framing.
-    pub(crate) fn body_bytes(&self) -> u64 {
-        self.body_bytes.get()
-    }
-}
 
 /// Where the stream is within what the client sends.
 enum At {

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::chunked::{Chunked, Piece};
-use crate::client::io::Link;
+use crate::client::link::Link;
 use crate::clock::{Clock, Timer};
 use crate::upstream::error::{CallError, Wait};
 use crate::upstream::response::{self, Framing, Head};
@@ -279,8 +279,10 @@ impl Call {
         if !self.reusable || !clean || !self.connection.inbox.is_empty() {
             return None;
         }
-        // An idle connection need not hold on to a buffer.
-        self.connection.inbox = BytesMut::new();
+        // A small buffer is used again for the next response; one that a large body has made grow is not kept.
+        if self.connection.inbox.capacity() > READ {
+            self.connection.inbox = BytesMut::new();
+        }
         self.connection.served += 1;
         Some(self.connection)
     }

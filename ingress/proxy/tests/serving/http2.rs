@@ -105,9 +105,7 @@ fn a_stop_lets_open_streams_finish() {
     world.runtime.block_on(async {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
         let response = tokio::spawn(sender.send_request(request("GET", "http://shop.example/", "")));
-        while script.is_unasked() {
-            tokio::task::yield_now().await;
-        }
+        tokio::task::block_in_place(|| script.seen());
         let stopping = tokio::spawn(proxy.stop(std::time::Duration::ZERO));
         go.send(()).unwrap();
         assert_eq!(response.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes(), "hello");

@@ -95,6 +95,12 @@ fn certificates_are_found_by_name_and_follow_their_secrets() {
         assert_eq!(shown(&world, "shop.example"), der);
         assert_eq!(shown(&world, "other.example"), own);
     }
+    let text = world.registry.text();
+    let expiry = text
+        .lines()
+        .find(|line| line.starts_with("nginx_ingress_controller_ssl_expire_time_seconds{"))
+        .unwrap();
+    assert!(expiry.contains("host=\"shop.example\"} "), "{expiry}");
 }
 
 #[test]

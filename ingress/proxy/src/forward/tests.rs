@@ -1,0 +1,115 @@
+use super::*;
+
+fn head(text: &str) -> Head {
+    Head::check(text.replace('\n', "\r\n").into()).unwrap()
+}
+
+fn map(head: &Head) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, line) in head.lines() {
+        let value = line[name.len() + 1..].trim_ascii();
+        map.append(
+            http::HeaderName::from_bytes(name).unwrap(),
+            http::HeaderValue::from_bytes(value).unwrap(),
+        );
+    }
+    map
+}
+
+fn forward(head: &Head, raw: bool, set: &HeaderMap) -> String {
+    let headers = map(head);
+    let forward = Forward {
+        method: &Method::POST,
+        target: &head.target(),
+        host: b"shop.example:8080",
+        authority: b"shop.example:8080",
+        request_id: b"0123456789abcdef0123456789abcdef",
+        client: "192.0.2.7",
+        port: 443,
+        scheme: "https",
+        body: BodyLength::Known(12),
+        upgrade: upgrade(&headers),
+    };
+    let mut out = BytesMut::new();
+    let client = if raw { Client::Raw(head) } else { Client::Map };
+    forward.write(&client, &headers, set, &mut out);
+    String::from_utf8(take(&mut out).to_vec()).unwrap().replace("\r\n", "\n")
+}
+
+const REQUEST: &str = "\
+POST /a%2fb?c=<d> HTTP/1.1
+Host: shop.example:8080
+Connection: keep-alive, X-Hop
+X-Hop: 1
+Keep-Alive: 5
+User-Agent: curl/8
+X-Forwarded-For: 10.0.0.1, 10.0.0.2
+X-Forwarded-Host: evil.example
+X-Forwarded-Proto: http
+X-Real-IP: 10.0.0.1
+X-Request-ID: mine
+Proxy: http://evil
+Expect: 100-continue
+TE: trailers, deflate
+my_header: 1
+X-Odd!: 1
+Accept: a
+aCCept: b
+Content-Length: 12
+
+";
+
+#[test]
+fn headers_to_the_endpoint_are_those_of_ingress_nginx() {
+    let own = "\
+POST /a%2fb?c=<d> HTTP/1.1
+Host: shop.example:8080
+X-Request-ID: 0123456789abcdef0123456789abcdef
+X-Real-IP: 192.0.2.7
+X-Forwarded-For: 192.0.2.7
+X-Forwarded-Host: shop.example:8080
+X-Forwarded-Port: 443
+X-Forwarded-Proto: https
+X-Forwarded-Scheme: https
+X-Scheme: https
+X-Original-Forwarded-For: 10.0.0.1, 10.0.0.2
+X-Original-Forwarded-Host: evil.example
+Content-Length: 12
+";
+    let raw = forward(&head(REQUEST), true, &HeaderMap::new());
+    assert_eq!(raw, format!("{own}User-Agent: curl/8\nAccept: a\naCCept: b\nTE: trailers\n\n"));
+    let parsed = forward(&head(REQUEST), false, &HeaderMap::new());
+    assert_eq!(parsed, format!("{own}user-agent: curl/8\naccept: a\naccept: b\nTE: trailers\n\n"));
+}
+
+#[test]
+fn upgrades_pass_and_h2c_does_not() {
+    let upgraded =
+        "GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Key: k\n\n";
+    let text = forward(&head(upgraded), true, &HeaderMap::new());
+    assert!(text.contains("\nUpgrade: websocket\nConnection: upgrade\n"), "{text}");
+    assert!(text.contains("\nSec-WebSocket-Key: k\n"), "{text}");
+    for protocol in ["h2c", "H2C", "websocket, h2c"] {
+        let text = forward(&head(&upgraded.replace("websocket", protocol)), true, &HeaderMap::new());
+        assert!(!text.to_lowercase().contains("upgrade"), "{protocol}: {text}");
+    }
+}
+
+#[test]
+fn filters_set_and_take_away_headers() {
+    let mut set = HeaderMap::new();
+    set.insert("accept", http::HeaderValue::from_static("c"));
+    set.insert("user-agent", http::HeaderValue::from_static(""));
+    set.insert("x-forwarded-prefix", http::HeaderValue::from_static("/p"));
+    for raw in [true, false] {
+        let text = forward(&head(REQUEST), raw, &set);
+        assert!(text.ends_with("12\naccept: c\nx-forwarded-prefix: /p\nTE: trailers\n\n"), "{text}");
+    }
+}
+
+#[test]
+fn cookies_that_http2_split_are_joined() {
+    let text =
+        forward(&head("GET / HTTP/1.1\nHost: a\nCookie: a=1\nCookie: b=2\n\n"), false, &HeaderMap::new());
+    assert!(text.contains("\ncookie: a=1; b=2\n"), "{text}");
+}

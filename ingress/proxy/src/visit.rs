@@ -1,0 +1,76 @@
+//! A client's connection as its requests see it, and the answers that the proxy gives itself.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode};
+use ingress_routes::{Answer, Scheme};
+
+use crate::client::link::Link;
+use crate::pages;
+use crate::reply::{Open, Reply};
+use crate::upstream::call::Call;
+use crate::worker::Worker;
+
+/// A client's connection as its requests see it.
+pub(crate) struct Visit {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) peer: SocketAddr,
+    /// The peer's address as text.
+    pub(crate) client: Rc<str>,
+    pub(crate) scheme: Scheme,
+    /// `X-Forwarded-Port`: that of the listener; 443 for HTTPS whatever its number (reference §3.10).
+    pub(crate) port: u16,
+    /// For HTTP/1, whose requests come one after another.
+    pub(crate) link: Option<Rc<Link>>,
+    pub(crate) requests: Cell<u32>,
+    /// For HTTP/2: streams that are open.
+    pub(crate) streams: Cell<u32>,
+    /// What follows the response: the protocol was changed.
+    pub(crate) upgrade: RefCell<Option<Upgrade>>,
+}
+
+/// A connection to an endpoint that speaks another protocol from now on.
+pub(crate) struct Upgrade {
+    pub(crate) call: Call,
+    pub(crate) open: Open,
+}
+
+/// A page of the proxy's own. Filters have their look at it as at any other answer.
+pub(crate) fn page(visit: &Visit, mut open: Open, answer: &Answer) -> Response<Reply> {
+    let mut parts = answer.head();
+    let body = match answer.status.as_u16() {
+        204 | 304 => Bytes::new(),
+        200 => Bytes::new(),
+        _ => pages::body(answer.status),
+    };
+    if !body.is_empty() {
+        pages::describe(&mut parts.headers);
+    }
+    open.status = answer.status.as_u16();
+    if let (Some(route), Some(exchange)) = (&open.route, &open.exchange) {
+        route.response(exchange, &mut parts);
+    }
+    if visit.link.is_some() && answer.status == StatusCode::BAD_REQUEST {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    close_if_last(visit, &mut parts.headers);
+    let is_head = open.exchange.as_ref().is_some_and(|exchange| exchange.request.method == Method::HEAD);
+    if is_head && !body.is_empty() {
+        parts.headers.insert(http::header::CONTENT_LENGTH, body.len().into());
+        return Response::from_parts(parts, Reply::nothing(open));
+    }
+    Response::from_parts(parts, Reply::page(body, open))
+}
+
+/// Says so when this response is the last on its connection (`keep-alive-requests`, or the proxy stops).
+pub(crate) fn close_if_last(visit: &Visit, headers: &mut HeaderMap) {
+    let worker = &visit.worker;
+    let worn = visit.requests.get() >= worker.options.keep_alive_requests;
+    if visit.link.is_some() && (worn || worker.is_stopping() || worker.options.keep_alive.is_zero()) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
