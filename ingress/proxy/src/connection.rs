@@ -61,7 +61,7 @@ pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: Sock
         port: door.port,
         link: None,
         requests: Cell::default(),
-        streams: Cell::default(),
+        open: Rc::default(),
         upgrade: None.into(),
     };
     match door.tls {
@@ -213,9 +213,10 @@ where
         .max_header_list_size(MAX_HEAD as u32)
         // A peer that has gone without a word would keep its streams for ever.
         .keep_alive_interval(options.client_send_timeout)
-        .serve_connection(io, Streams(visit.clone()));
+        .serve_connection(io, Serve(visit.clone()));
     let mut connection = std::pin::pin!(connection);
-    let (mut told, mut idle) = (false, false);
+    let (mut told, mut seen) = (false, 0);
+    worker.clock.arm(&link.timer, options.keep_alive);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             if let Err(error) = result {
@@ -223,19 +224,19 @@ where
             }
             return Poll::Ready(());
         }
-        if visit.streams.get() == 0 && !idle {
-            worker.clock.arm(&link.timer, options.keep_alive);
-        } else if visit.streams.get() != 0 && idle {
-            link.timer.disarm();
+        let requests = visit.requests.get();
+        let mut idle = link.timer.poll_expired(cx);
+        if idle && (visit.open.get() > 0 || seen != requests) {
+            // It was busy in between: it may be idle for up to twice the time, which nobody minds.
+            (idle, seen) = (false, requests);
+            worker.clock.arm(&link.timer, if told { LAST_WORDS } else { options.keep_alive });
+            link.timer.poll_expired(cx);
         }
-        idle = visit.streams.get() == 0;
-        let expired = link.timer.poll_expired(cx);
-        if worker.is_forced() || expired && told {
+        if worker.is_forced() || idle && told {
             return Poll::Ready(());
         }
-        let worn = visit.requests.get() >= options.keep_alive_requests;
-        if !told && (expired || worn || worker.is_stopping()) {
-            told = true;
+        if !told && (idle || requests >= options.keep_alive_requests || worker.is_stopping()) {
+            (told, seen) = (true, requests);
             connection.as_mut().graceful_shutdown();
             worker.clock.arm(&link.timer, LAST_WORDS);
             cx.waker().wake_by_ref();
@@ -243,19 +244,6 @@ where
         Poll::Pending
     })
     .await;
-}
-
-/// The service of an HTTP/2 connection: counts the streams that wait for their response's head.
-struct Streams(Rc<Visit>);
-
-impl Service<Request<Incoming>> for Streams {
-    type Response = Response<Reply>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(serve(self.0.clone(), request))
-    }
 }
 
 /// Runs HTTP/2's streams on this thread.

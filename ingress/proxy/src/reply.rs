@@ -1,5 +1,6 @@
 //! The body of a response on its way to the client, and the end of the request when it is over.
 
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,11 +20,19 @@ pub(crate) struct Open {
     record: Option<Box<Record>>,
     worker: Rc<Worker>,
     link: Option<Rc<Link>>,
+    /// How many of the connection's requests are being worked on.
+    count: Rc<Cell<u32>>,
 }
 
 impl Open {
-    pub(crate) fn new(record: Record, worker: Rc<Worker>, link: Option<Rc<Link>>) -> Self {
-        Self { record: Some(Box::new(record)), worker, link }
+    pub(crate) fn new(
+        record: Record,
+        worker: Rc<Worker>,
+        link: Option<Rc<Link>>,
+        count: Rc<Cell<u32>>,
+    ) -> Self {
+        count.set(count.get() + 1);
+        Self { record: Some(Box::new(record)), worker, link, count }
     }
 }
 
@@ -44,6 +53,7 @@ impl DerefMut for Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
+        self.count.set(self.count.get() - 1);
         if let Some(link) = &self.link {
             record.body_bytes = link.body_bytes();
             link.end(self.worker.options.keep_alive);

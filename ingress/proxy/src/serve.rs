@@ -47,7 +47,7 @@ pub(crate) async fn serve(
         sent: 0,
         silent: false,
     };
-    let mut open = Open::new(record, worker.clone(), visit.link.clone());
+    let mut open = Open::new(record, worker.clone(), visit.link.clone(), visit.open.clone());
     let is_trace = matches!(parts.method, Method::CONNECT | Method::TRACE);
     let mut exchange = match Exchange::new(parts, visit.peer, visit.scheme) {
         Ok(_) if is_trace => return Ok(page(&visit, open, &Answer::status(StatusCode::METHOD_NOT_ALLOWED))),

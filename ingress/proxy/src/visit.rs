@@ -27,8 +27,8 @@ pub(crate) struct Visit {
     /// For HTTP/1, whose requests come one after another.
     pub(crate) link: Option<Rc<Link>>,
     pub(crate) requests: Cell<u32>,
-    /// For HTTP/2: streams that are open.
-    pub(crate) streams: Cell<u32>,
+    /// Requests that are being worked on: one, or for HTTP/2 as many as there are streams.
+    pub(crate) open: Rc<Cell<u32>>,
     /// What follows the response: the protocol was changed.
     pub(crate) upgrade: RefCell<Option<Upgrade>>,
 }

@@ -112,3 +112,40 @@ fn a_stop_lets_open_streams_finish() {
         assert_eq!(stopping.await.unwrap(), net::Drained::Finished);
     });
 }
+
+#[test]
+fn a_connection_with_open_streams_is_not_idle() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let script = Script::new(move |far| {
+        far.request();
+        wait.lock().unwrap().recv().unwrap();
+        let _ = far.send(OK);
+    });
+    let keep_alive = std::time::Duration::from_millis(150);
+    let mut world = World::with(ingress_proxy::ProxyOptions { keep_alive, ..crate::support::options() });
+    world.shop(&[script.address]);
+    world.runtime.block_on(async {
+        let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
+        let response = tokio::spawn(sender.send_request(request("GET", "http://shop.example/", "")));
+        tokio::task::block_in_place(|| {
+            script.seen();
+            // Others that are idle are let go in the meantime, one after another.
+            for _ in 0..3 {
+                let mut idle = world.client();
+                idle.send("GET /healthz HTTP/1.1\nHost: x\n\n");
+                idle.response();
+                assert!(idle.is_closed());
+            }
+        });
+        go.send(()).unwrap();
+        assert_eq!(response.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes(), "hello");
+        // And now it is idle.
+        let closed = async {
+            while !sender.is_closed() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(crate::support::PATIENCE, closed).await.unwrap();
+    });
+}
