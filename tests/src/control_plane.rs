@@ -106,7 +106,10 @@ impl ControlPlane {
         let authority = self.authority();
         let server = format!("https://127.0.0.1:{port}");
         let text = credentials::kubeconfig(&server, &authority.to_string_lossy(), &format!("{user}-token"));
-        fs::write(&path, text).expect("the scratch folder is writable");
+        // By renaming: a program started a moment ago may be reading the one that is there.
+        let new = path.with_extension("new");
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        written.expect("the scratch folder is writable");
         path
     }
 

@@ -9,6 +9,7 @@ mod access;
 mod dns_changes;
 mod dns_records;
 mod ingress_traffic;
+mod histories;
 mod itself;
 mod resolvers;
 mod scale;
@@ -60,6 +61,7 @@ const CASES: &[Case<Stage>] = cases![
     access::a_client_certificate_opens_a_bare_endpoint,
     in_a_pod::the_usual_corefile_works_in_a_pod,
     in_a_pod::a_rotated_token_is_taken_up,
+    histories::what_has_followed_a_history_says_what_a_fresh_start_says,
     scale::two_thousand_services_made_in_a_burst_all_answer,
     faults::answers_go_on_while_the_api_server_is_stopped,
     faults::what_changed_while_the_api_server_was_dead_is_seen_when_it_is_back,

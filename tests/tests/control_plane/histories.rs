@@ -1,0 +1,188 @@
+//! The law of projections on the whole: after any history of changes and broken connections, what has followed it
+//! says the same as what has just been started.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hickory_proto::rr::RecordType;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tests::api::Api;
+use tests::backend::Backend;
+use tests::dns::{Server, Way};
+use tests::relay::Relay;
+use tests::stage::{SOON, Stage};
+use tests::wait;
+use tests::web::{EDGE, Edge};
+
+use crate::manifests::{self, CLASS, annotated, ingress};
+
+const ROUNDS: usize = 3;
+
+const CHANGES: usize = 60;
+
+/// How many Services, slices, Ingresses and addresses there are to change.
+const MANY: usize = 6;
+
+/// Requests for each URL: enough for every endpoint to have its turn.
+const TURNS: usize = 8;
+
+pub(crate) fn what_has_followed_a_history_says_what_a_fresh_start_says(stage: &mut Stage) {
+    let seed = std::env::var("PORTOLAN_SEED").ok().and_then(|seed| seed.parse().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let seed = seed.unwrap_or_else(now);
+    // Says how to walk the same way again, should it have led to a failure.
+    println!("    PORTOLAN_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+
+    stage.plane.api.apply(&(manifests::namespace("histories") + CLASS));
+    let _pods: Vec<Backend> = (0..MANY)
+        .map(|number| Backend::start(&address(number), &format!("{}:8080", address(number))))
+        .collect();
+    let relay = Relay::start(stage.plane.server.address());
+    let _dns = stage.dns(&stage.corefile_at(relay.port(), "pods insecure"));
+    let kubeconfig = stage.plane.kubeconfig("portolan", relay.port());
+    let mut old = stage.ingress_unready(&["--kubeconfig", &kubeconfig.to_string_lossy()]);
+    old.wait_for_page(10254, "/healthz");
+
+    for round in 0..ROUNDS {
+        for _ in 0..CHANGES {
+            change(&stage.plane.api, &mut random, &relay);
+        }
+        if round == ROUNDS / 2 {
+            // A new API server knows no version from before its start: everything is listed anew.
+            relay.cut();
+            (0..CHANGES).for_each(|_| change(&stage.plane.api, &mut random, &relay));
+            stage.plane.server.kill();
+            stage.plane.server.start(&[]);
+        }
+        relay.mend();
+        compare(stage, round);
+    }
+}
+
+/// Starts both services anew beside the old ones, and waits until the old ones say the same.
+fn compare(stage: &Stage, round: usize) {
+    let corefile = stage.corefile("pods insecure").replace(".:53", ".:54").replace("ready", "ready :8182");
+    let mut dns = stage.dns_unready(&corefile);
+    let kubeconfig = stage.plane.kubeconfig("portolan", stage.plane.server.address().port());
+    let ports = ["--http-port", "81", "--https-port", "444", "--healthz-port", "10255"];
+    let more = ["--post-shutdown-grace-period", "0", "--kubeconfig", &*kubeconfig.to_string_lossy()];
+    let mut ingress = stage.run(&["ingress"], &[&ports[..], &more[..]].concat());
+    dns.wait_for_page(8182, "/ready");
+    ingress.wait_for_page(10255, "/healthz");
+
+    let (old, mut new) = (stage.resolver(), stage.resolver());
+    new.0.set_port(54);
+    wait::until(&format!("the same answers in round {round}"), SOON, || same(&names(&old), &names(&new)));
+    let fresh = Edge { http: 81, https: 444 };
+    wait::until(&format!("the same responses in round {round}"), SOON, || same(&urls(&EDGE), &urls(&fresh)));
+}
+
+fn same(old: &str, new: &str) -> Result<(), String> {
+    let pairs = old.lines().zip(new.lines()).filter(|(old, new)| old != new);
+    let differences: Vec<String> = pairs.map(|(old, new)| format!("old {old}\n  new {new}")).collect();
+    if differences.is_empty() { Ok(()) } else { Err(format!("\n  {}", differences.join("\n  "))) }
+}
+
+/// Everything that DNS can be asked about this cluster, with its answers.
+fn names(server: &Server) -> String {
+    let mut text = String::new();
+    let mut ask = |name: &str, kind| {
+        let said = server.says(Way::Udp, name, kind);
+        writeln!(text, "{name} {kind} = {said}").expect("a String takes everything");
+    };
+    for number in 0..MANY {
+        let service = format!("s{number}.histories.svc.cluster.local");
+        for kind in [RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::CNAME] {
+            ask(&service, kind);
+        }
+        ask(&format!("_http._tcp.{service}"), RecordType::SRV);
+        for other in 0..MANY {
+            ask(&format!("h{other}.{service}"), RecordType::A);
+            ask(&format!("{}.{service}", address(other).replace('.', "-")), RecordType::A);
+        }
+        ask(&format!("{}.6.244.10.in-addr.arpa", number + 1), RecordType::PTR);
+    }
+    text
+}
+
+/// What each URL leads to: all statuses and backends over some requests.
+fn urls(edge: &Edge) -> String {
+    let mut text = String::new();
+    for host in 0..MANY {
+        for path in ["", "a", "a/b", "c"] {
+            let url = format!("http://h{host}.histories.test/{path}");
+            let results: BTreeSet<String> = (0..TURNS)
+                .map(|_| match edge.get(&url, &[]) {
+                    Ok(response) => format!("{} {:?}", response.status, response.header("x-backend")),
+                    Err(problem) => problem,
+                })
+                .collect();
+            writeln!(text, "{url} = {results:?}").expect("a String takes everything");
+        }
+    }
+    text
+}
+
+/// One step of a history.
+fn change(api: &Api, random: &mut StdRng, relay: &Relay) {
+    let mut pick = || random.random_range(0..MANY);
+    let (this, other, third, address) = (pick(), pick(), pick(), address(pick()));
+    let delete = |kind: &str, name: String| {
+        if api.read(kind, "histories", &name).is_some() {
+            api.delete(kind, "histories", &name);
+        }
+    };
+    match random.random_range(0..12) {
+        0..=2 => {
+            // What a Service is cannot always be changed in place.
+            delete("Service", format!("s{this}"));
+            let port = 80 + other;
+            let spec = match third {
+                0 => format!("clusterIP: None, ports: [{{name: http, port: {port}}}]"),
+                1 => "clusterIP: None".to_owned(),
+                2 => format!("type: ExternalName, externalName: s{other}.histories.svc.cluster.local"),
+                3 => "ipFamilyPolicy: RequireDualStack, ports: [{name: http, port: 80}]".to_owned(),
+                _ => format!("ports: [{{name: http, port: {port}}}, {{name: more, port: 443}}]"),
+            };
+            api.apply(&format!(
+                "{{apiVersion: v1, kind: Service, metadata: {{name: s{this}, namespace: histories}}, spec: {{{spec}}}}}"
+            ));
+        }
+        3 => delete("Service", format!("s{this}")),
+        4..=6 => {
+            let second = self::address(other);
+            let ready = third != 0;
+            api.apply(&format!(
+                "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{ name: e{this}, namespace: histories, labels: {{ kubernetes.io/service-name: s{third} }} }}
+addressType: IPv4
+ports: [{{ name: http, port: 8080 }}]
+endpoints:
+- {{ addresses: [{address}], hostname: h{other} }}
+- {{ addresses: [{second}], conditions: {{ ready: {ready} }} }}
+"
+            ));
+        }
+        7 => delete("EndpointSlice", format!("e{this}")),
+        8 | 9 => {
+            let path = ["/", "/a", "/a/b", "/c", "/", "/"][third];
+            let host = format!("h{other}.histories.test");
+            let text = ingress("histories", &format!("i{this}"), &host, path, &format!("s{third}"));
+            let text = if third == 5 { text.replace("ClassName: nginx", "ClassName: other") } else { text };
+            let rewrite = "nginx.ingress.kubernetes.io/rewrite-target: /new";
+            api.apply(&if third == 4 { annotated(&text, rewrite) } else { text });
+        }
+        10 => delete("Ingress", format!("i{this}")),
+        _ if this % 2 == 0 => relay.cut(),
+        _ => relay.mend(),
+    }
+}
+
+fn address(number: usize) -> String {
+    format!("10.244.6.{}", number + 1)
+}
