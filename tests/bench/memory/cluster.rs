@@ -1,6 +1,6 @@
 //! A real control plane that holds a large cluster, and the changes made to it.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -177,10 +177,9 @@ fn headless(name: &str, namespace: &str) -> Value {
 }
 
 fn slice(number: usize) -> Value {
-    let first = number * ENDPOINTS;
-    let addresses: Vec<String> = (first..first + ENDPOINTS)
-        .map(|number| format!("10.{}.{}.{}", 128 + number / 65_000, number % 65_000 / 250, number % 250 + 1))
-        .collect();
+    let first = u32::from(Ipv4Addr::new(10, 128, 0, 0)) + (number * ENDPOINTS) as u32;
+    let addresses: Vec<String> =
+        (first..first + ENDPOINTS as u32).map(|address| Ipv4Addr::from(address).to_string()).collect();
     endpoints(&format!("svc-{number}"), &team(number), &addresses)
 }
 
