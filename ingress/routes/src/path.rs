@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub enum BadPath {
     /// It does not begin with a slash.
     NotAbsolute,
-    /// A `%` without two hexadecimal digits, or `%00`.
+    /// A `%` without two hexadecimal digits, or a zero byte, coded or not.
     BadCode,
     /// `..` leads above the root.
     AboveRoot,
@@ -91,7 +91,7 @@ fn must_escape(c: char) -> bool {
 fn is_normal(path: &[u8]) -> bool {
     let mut last = 0;
     for &byte in path {
-        if byte == b'%' || (last == b'/' && (byte == b'/' || byte == b'.')) {
+        if matches!(byte, b'%' | 0) || (last == b'/' && (byte == b'/' || byte == b'.')) {
             return false;
         }
         last = byte;
@@ -103,6 +103,9 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, BadPath> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.iter();
     while let Some(&byte) = rest.next() {
+        if byte == 0 {
+            return Err(BadPath::BadCode);
+        }
         if byte != b'%' {
             bytes.push(byte);
             continue;
