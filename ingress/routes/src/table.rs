@@ -1,6 +1,6 @@
 //! The table: from host and path to a route.
 //!
-//! How it stays current: an Ingress is read once per version ([`taken::Taken`]); indexes say which hosts it names and
+//! How it stays current: an Ingress is read once per version (`taken`); indexes say which hosts it names and
 //! which upstreams it uses. A change of an Ingress rebuilds the hosts it named before or names now, and hosts
 //! of Ingresses that follow its affinity through a shared Service. A change of the classes that are ours
 //! rebuilds all. Endpoints, Services and Secrets do not touch the table.

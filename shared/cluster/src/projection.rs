@@ -6,7 +6,7 @@ use crate::touched::Touched;
 
 /// A view of the cluster, kept current.
 ///
-/// Law: `advance(last, snapshot, touched)` equals `build(snapshot)` for every batch; [`crate::testing`] holds
+/// Law: `advance(last, snapshot, touched)` equals `build(snapshot)` for every batch; the feature `testing` holds
 /// a projection to it. A view may depend on the snapshot only: its objects, which kinds have synced
 /// ([`Snapshot::synced`]) and when they last changed ([`Snapshot::changed_at`]).
 pub trait Projection: Send {
