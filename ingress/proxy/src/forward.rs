@@ -168,8 +168,9 @@ impl<'a> Named<'a> {
 }
 
 /// Whether a client's header goes on as it is: not if it concerns this hop only, is one that the proxy writes itself,
-/// or has a name that nginx drops (underscores, marks other than hyphens).
-fn passes(name: &[u8]) -> bool {
+/// or has a name that nginx drops (underscores, marks other than hyphens). The same goes for its trailers, because
+/// some servers merge these into the headers (RFC 9110 §6.5.1).
+pub(crate) fn passes(name: &[u8]) -> bool {
     if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
         return false;
     }

@@ -26,6 +26,9 @@ use crate::upstream::upload::{Outbox, Upload};
 /// How much is read at once, at first and at most.
 const READ: usize = 16 * 1024;
 const READ_MOST: usize = 256 * 1024;
+/// How many interim responses one request may have. Each counts as progress, so without a limit an endpoint that
+/// sends nothing else would keep a request, and its worker, busy for ever.
+const MAX_INTERIM: u32 = 128;
 
 /// A connection to an endpoint, between two requests or during one.
 #[derive(Debug)]
@@ -89,6 +92,8 @@ pub(crate) struct Call {
     reusable: bool,
     is_head: bool,
     read: usize,
+    /// Interim responses so far.
+    interim: u32,
     /// Bytes of the request that the system has taken.
     pub(crate) sent: u64,
     patience: Patience,
@@ -113,6 +118,7 @@ impl Call {
             reusable: false,
             is_head,
             read: READ,
+            interim: 0,
             sent: 0,
             patience,
             wait: Wait::Send,
@@ -143,6 +149,10 @@ impl Call {
             {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS || !head.status.is_informational() {
                     return Poll::Ready(Ok(self.begin(head)));
+                }
+                self.interim += 1;
+                if self.interim > MAX_INTERIM {
+                    return Poll::Ready(Err(CallError::Invalid("too many interim responses")));
                 }
                 headers.clear();
                 continue;

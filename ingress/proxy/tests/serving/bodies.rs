@@ -40,7 +40,7 @@ fn bodies_arrive_with_the_framing_of_the_client() {
 }
 
 #[test]
-fn trailers_pass_both_ways() {
+fn trailers_pass_both_ways_but_for_those_that_would_forge_headers() {
     let script = Script::new(|far| {
         let head = far.head().unwrap();
         while read_chunk_with_trailers(&mut far.stream).is_some_and(|line| !line.is_empty()) {}
@@ -53,7 +53,9 @@ fn trailers_pass_both_ways() {
     let world = World::serving(&[script.address]);
     let mut client = world.client();
     client.send(
-        "POST / HTTP/1.1\nHost: shop.example\nTE: trailers\nTransfer-Encoding: chunked\n\n2\nab\n0\nX-In: 1\n\n",
+        "POST / HTTP/1.1\nHost: shop.example\nTE: trailers\nTransfer-Encoding: chunked\n\n2\nab\n0\n\
+         X-Real-IP: 192.0.2.66\nhost: evil.example\nX_Under: 1\nTransfer-Encoding: chunked\nContent-Length: 9\n\
+         X-In: 1\nX-Forwarded-For: 192.0.2.66\n\n",
     );
     let head = read_head(&mut client.stream).unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");

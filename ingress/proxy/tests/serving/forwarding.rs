@@ -228,3 +228,17 @@ fn hosts_of_external_names_are_resolved() {
     world.ingress_with("away", "away.example", "/", port, &[], None);
     assert_eq!(world.ask(request).status, 503);
 }
+
+#[test]
+fn interim_responses_without_end_are_a_bad_gateway() {
+    for (interim, status) in [(128, 200), (129, 502), (100_000, 502)] {
+        let text = format!("{}{OK}", "HTTP/1.1 100 Continue\n\n".repeat(interim));
+        let script = Script::new(move |far| {
+            far.request();
+            let _ = far.send(&text);
+        });
+        let world = World::serving(&[script.address]);
+        let response = world.ask("GET / HTTP/1.1\nHost: shop.example\n\n");
+        assert_eq!(response.status, status, "{interim}");
+    }
+}
