@@ -68,7 +68,8 @@ pub trait Runner: Send + Sync {
     fn ask_below<'a>(&'a self, asked: &'a Asked, answer: &'a mut Answer) -> BoxFuture<'a, ()>;
 
     /// Asks the whole server, from the routing on, for the same type at another name, such as the target of a CNAME.
-    /// The query that this was is returned; nothing where no zone takes it or too many led here already.
+    /// The query that this was is returned, also where no zone takes it (the answer is REFUSED then); nothing where
+    /// too many led here already.
     fn resolve<'a>(
         &'a self,
         asked: &'a Asked,

@@ -156,7 +156,13 @@ impl Runner for Lower<'_> {
             further.query.ask(name, asked.query.qtype);
             further.purpose = Purpose::Resolve(depth + 1);
             let Running { routes, .. } = self.running;
-            let chain = routes.find(&further.query)?.clone();
+            let Some(chain) = routes.find(&further.query).cloned() else {
+                // As in CoreDNS that is an answer, too: the CNAME stands, and the client may ask elsewhere.
+                refuse(routes, &further, answer, |reply| {
+                    reply.encode(&further.query, further.limit(), &mut vec![0; further.limit()])
+                });
+                return Some(further.query);
+            };
             let running = Running { routes: routes.clone(), chain };
             let end = running.ask_from(0, &further, answer).await;
             // It is counted and logged as a query of its own, as in CoreDNS.
