@@ -15,6 +15,9 @@ pub(crate) const AD: u16 = 0x0020;
 pub(crate) const CD: u16 = 0x0010;
 const OPCODE: u16 = 0x7800;
 
+/// The EDNS option of a client's subnet (RFC 7871 §6).
+const CLIENT_SUBNET: u16 = 8;
+
 /// A query as it came: parsed once, then only read. Reuse one per thread; a clone lives on its own.
 #[derive(Clone)]
 pub struct Query {
@@ -297,7 +300,7 @@ impl Query {
             if i >= others && u16::from_be_bytes([t0, t1]) == rtype::OPT {
                 let _ = extended;
                 self.options.clear();
-                self.options.extend_from_slice(whole_options(data)?);
+                self.options.extend_from_slice(whole_options(data).filter(|data| has_sound_subnets(data))?);
                 let udp_size = u16::from_be_bytes([c0, c1]);
                 self.edns = Some(Edns { udp_size, version, dnssec_ok: z0 & 0x80 != 0 });
             }
@@ -315,6 +318,29 @@ pub(crate) fn whole_options(data: &[u8]) -> Option<&[u8]> {
         rest = rest.get(4 + usize::from(u16::from_be_bytes([l0, l1]))..)?;
     }
     Some(data)
+}
+
+/// Whether each client subnet among these options has a family that exists and prefixes that fit it (RFC 7871 §6 and
+/// §7.1.2: FORMERR otherwise). As in CoreDNS the number of address octets is not looked at.
+fn has_sound_subnets(options: &[u8]) -> bool {
+    let mut rest = options;
+    while let Some(([c0, c1, l0, l1], data)) = rest.split_first_chunk::<4>() {
+        let Some((data, after)) = data.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1]))) else {
+            return false;
+        };
+        let sound = match (u16::from_be_bytes([*c0, *c1]), data) {
+            (CLIENT_SUBNET, [0, 0, source, _, ..]) => *source == 0,
+            (CLIENT_SUBNET, [0, 1, source, scope, ..]) => *source <= 32 && *scope <= 32,
+            (CLIENT_SUBNET, [0, 2, source, scope, ..]) => *source <= 128 && *scope <= 128,
+            (CLIENT_SUBNET, _) => false,
+            _ => true,
+        };
+        if !sound {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 pub(crate) fn write_header(id: u16, flags: u16, counts: [u16; 4], out: &mut [u8]) -> Option<()> {

@@ -62,6 +62,31 @@ fn packets_are_taken_or_refused_as_go_and_coredns_do() {
 }
 
 #[test]
+fn a_client_subnet_of_no_family_or_too_long_a_prefix_is_a_format_error() {
+    for (what, subnet, sound) in [
+        ("no family, nothing known", &[0, 0, 0, 0][..], true),
+        ("24 bits of IPv4", &[0, 1, 24, 0, 192, 0, 2], true),
+        ("a whole IPv4 address", &[0, 1, 32, 0, 192, 0, 2, 1], true),
+        ("fewer octets than the prefix has", &[0, 1, 24, 0, 192], true),
+        ("56 bits of IPv6", &[0, 2, 56, 0, 32, 1, 13, 184, 0, 0, 0], true),
+        ("empty", &[], false),
+        ("a family alone", &[0, 1], false),
+        ("no scope", &[0, 1, 0], false),
+        ("no family, yet a prefix", &[0, 0, 8, 0], false),
+        ("33 bits of IPv4", &[0, 1, 33, 0, 192, 0, 2, 1, 0], false),
+        ("a scope of 33 bits", &[0, 1, 24, 33, 192, 0, 2], false),
+        ("129 bits of IPv6", &[0, 2, 129, 0], false),
+        ("a third family", &[0, 3, 0, 0], false),
+    ] {
+        // Behind a cookie: all options are looked at.
+        let options = [&b"\x00\x0a\x00\x01x\x00\x08\x00"[..], &[subnet.len() as u8], subnet].concat();
+        let taken = Query::default().parse(&packet(0, [1, 0, 0, 1], &opt(0, 0, &options)));
+        let wanted = if sound { Ok(()) } else { Err(Refusal::Reply(1)) };
+        assert_eq!(taken, wanted, "{what}");
+    }
+}
+
+#[test]
 fn a_name_is_taken_up_to_its_limits() {
     let ask = |name: &[u8]| {
         let mut packet = vec![0; HEADER];
