@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ use crate::client::head::{MAX_HEAD, Refusal};
 use crate::client::io::ClientIo;
 use crate::client::link::{Link, Waiting};
 use crate::pages;
+use crate::record::{Record, RequestId};
 use crate::reply::Reply;
 use crate::serve::serve;
 use crate::splice::splice;
@@ -168,10 +169,32 @@ where
     let (mut stream, ..) = parts.io.into_parts();
     if let Some(refusal) = link.refusal() {
         let (status, page) = pages::refusal(refusal);
-        tracing::debug!(client = %visit.client, %status, "a request was refused");
+        let body =
+            page.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| page.len() - end - 4);
+        worker.finish(refused(&visit, link.refused(), status, body as u64));
         let _ = tokio::time::timeout(LAST_WORDS, say(&mut stream, &page)).await;
     } else if mid_body && result.is_ok() {
         let _ = tokio::time::timeout(LAST_WORDS, linger(&mut stream)).await;
+    }
+}
+
+/// A request that was refused before it was understood, as nginx logs it.
+fn refused(visit: &Visit, line: bytes::Bytes, status: http::StatusCode, sent: u64) -> Record {
+    let random = || visit.worker.random();
+    Record {
+        started: Instant::now(),
+        client: visit.client.clone(),
+        head_bytes: line.len() as u64,
+        line,
+        body_bytes: 0,
+        exchange: None,
+        route: None,
+        canary: None,
+        tries: Default::default(),
+        request_id: RequestId::of(&http::HeaderMap::new(), random),
+        status: status.as_u16(),
+        sent,
+        silent: false,
     }
 }
 

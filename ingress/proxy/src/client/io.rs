@@ -11,7 +11,7 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::chunked::{Chunked, Piece};
-use crate::client::head::{Finder, Framing, Head, Refusal};
+use crate::client::head::{Finder, Framing, Head, MAX_LINE, Refusal};
 use crate::client::link::{Link, Waiting};
 
 const READ: usize = 8 * 1024;
@@ -124,9 +124,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             self.inbox.advance(2);
         }
         let found = match finder.find(&self.inbox) {
-            Ok(Some(length)) => Head::check(self.inbox.split_to(length).freeze()),
+            Ok(Some(length)) => {
+                let bytes = self.inbox.split_to(length).freeze();
+                Head::check(bytes.clone()).map_err(|refusal| (refusal, bytes))
+            }
             Ok(None) => return false,
-            Err(refusal) => Err(refusal),
+            Err(refusal) => Err((refusal, self.inbox.split().freeze())),
         };
         match found {
             Ok(head) => {
@@ -139,7 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
                 self.link.heads.borrow_mut().push_back(head);
                 true
             }
-            Err(refusal) => {
+            Err((refusal, head)) => {
+                *self.link.refused.borrow_mut() = first_line(&head);
                 self.refuse(refusal);
                 false
             }
@@ -206,6 +210,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// The request line of a head that was refused, or what there is of it.
+fn first_line(head: &[u8]) -> Bytes {
+    let shown = &head[..head.len().min(MAX_LINE)];
+    let line = shown.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    Bytes::copy_from_slice(line)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for ClientIo<S> {

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::client::head::{Head, Refusal};
 use crate::clock::{Clock, Timer};
 
@@ -21,6 +23,8 @@ pub(crate) struct Link {
     pub(super) in_flight: Cell<bool>,
     pub(super) waiting: Cell<Waiting>,
     pub(super) refusal: Cell<Option<Refusal>>,
+    /// The first line of what was refused, for the log.
+    pub(super) refused: RefCell<Bytes>,
     pub(super) waker: RefCell<Option<Waker>>,
     /// Bytes of bodies read from the client since the last request was over.
     pub(super) body_bytes: Cell<u64>,
@@ -50,6 +54,7 @@ impl Link {
             in_flight: Cell::new(false),
             waiting: Cell::new(Waiting::Request),
             refusal: Cell::new(None),
+            refused: RefCell::default(),
             waker: RefCell::default(),
             body_bytes: Cell::new(0),
         })
@@ -92,6 +97,11 @@ impl Link {
     /// Why the connection ends, if what the client sent is the reason.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.refusal.get()
+    }
+
+    /// The first line of what was refused, as far as it came; empty where it was no head.
+    pub(crate) fn refused(&self) -> Bytes {
+        self.refused.take()
     }
 
     /// Body bytes of the request, with chunk framing.

@@ -44,6 +44,23 @@ fn requests_without_a_route_are_logged_with_the_default_backend() {
 }
 
 #[test]
+fn a_refused_head_leaves_its_first_line_in_the_access_log() {
+    let world = World::new();
+    let rows = [
+        (
+            "GET /a HTTP/1.1\nHost: shop.example\nContent-Length: 1\nContent-Length: 1\n\nx",
+            "\"GET /a HTTP/1.1\" 400 150 ",
+        ),
+        ("GET /\u{1}b HTTP/1.1\nHost: shop.example\n\n", "\"GET /\\x01b HTTP/1.1\" 400 150 "),
+    ];
+    for (count, (request, logged)) in (1..).zip(rows) {
+        world.ask(request);
+        let line = world.log(count).pop().unwrap();
+        assert!(line.contains(logged), "{request:?}: {line}");
+    }
+}
+
+#[test]
 fn requests_are_counted_under_the_names_of_ingress_nginx() {
     let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
     let world = World::serving(&[script.address]);
