@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingress_proxy::Views;
-use ingress_routes::{Outcome, Problem};
+use ingress_routes::Problem;
 use sources::Cluster;
 use tokio::sync::Notify;
 
@@ -35,18 +35,11 @@ fn tell(views: &Views, ground: &Ground) {
 }
 
 fn problem(problem: Problem) -> telemetry::Problem {
-    let effect = match problem.outcome {
-        Outcome::Noted => "",
-        Outcome::Default => "; its default is used",
-        Outcome::LeftOut => "; it is left out",
-        Outcome::Denied => "; the routes answer 503",
-        Outcome::NotFound => "; the route answers 404",
-    };
     telemetry::Problem {
         kind: "Ingress".to_owned(),
         key: problem.ingress.to_string(),
         field: problem.place,
-        what: problem.what + effect,
+        what: problem.what + problem.outcome.effect(),
         wanted: String::new(),
     }
 }

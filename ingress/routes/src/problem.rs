@@ -41,19 +41,23 @@ impl Outcome {
             Self::NotFound => "not-found",
         }
     }
+
+    /// The end of a sentence that tells the problem; empty where nothing happens.
+    pub const fn effect(self) -> &'static str {
+        match self {
+            Self::Noted => "",
+            Self::Default => "; its default is used",
+            Self::LeftOut => "; it is left out",
+            Self::Denied => "; the routes answer 503",
+            Self::NotFound => "; the route answers 404",
+        }
+    }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { ingress, place, what, outcome } = self;
-        write!(f, "Ingress {ingress}: {place}: {what}")?;
-        f.write_str(match outcome {
-            Outcome::Noted => "",
-            Outcome::Default => "; its default is used",
-            Outcome::LeftOut => "; it is left out",
-            Outcome::Denied => "; the routes answer 503",
-            Outcome::NotFound => "; the route answers 404",
-        })
+        write!(f, "Ingress {ingress}: {place}: {what}{}", outcome.effect())
     }
 }
 
