@@ -28,6 +28,8 @@ struct Figures {
     ready: Duration,
     steady: Memory,
     relist: Memory,
+    /// Bytes that came in on the connections opened since the relist began: the proof that there was one.
+    listed: u64,
     /// From the arrival of the event at a watch of our own to the first answer that shows it, in milliseconds.
     seen: Vec<f64>,
     /// From the write's beginning, the API server's own work included.
@@ -53,6 +55,7 @@ pub(crate) fn compare(place: &Place) -> Result<Table, String> {
             "RSS",
             "peak in a relist",
             "×",
+            "received in it",
             "event to answer p50",
             "p99",
             "write to answer p50",
@@ -96,20 +99,23 @@ fn measure(place: &Place, cluster: &mut Cluster, engine: &Engine) -> Result<Figu
     cluster.force_relist()?;
     std::thread::sleep(Duration::from_secs(10));
     let relist = server.process.memory();
-    Ok(Figures { ready, steady, relist, seen, whole })
+    // The API server went away in between: every connection to it is a new one.
+    let listed = server.process.received()?;
+    Ok(Figures { ready, steady, relist, listed, seen, whole })
 }
 
 fn row(name: &str, figures: &Figures) -> Vec<String> {
     let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let milliseconds =
         |values: &[f64], share| format!("{:.2} ms", quantile(values, share).unwrap_or(f64::NAN));
-    let Figures { ready, steady, relist, seen, whole } = figures;
+    let Figures { ready, steady, relist, listed, seen, whole } = figures;
     vec![
         name.to_owned(),
         format!("{:.1} s", ready.as_secs_f64()),
         mebibytes(steady.now),
         mebibytes(relist.peak),
         format!("{:.2}", relist.peak as f64 / steady.now as f64),
+        mebibytes(*listed),
         milliseconds(seen, 0.5),
         milliseconds(seen, 0.99),
         milliseconds(whole, 0.5),

@@ -80,6 +80,18 @@ impl Process {
         Memory { now: field("VmRSS:"), peak: field("VmHWM:") }
     }
 
+    /// Bytes that the first process has received on the TCP connections it has open.
+    pub(crate) fn received(&self) -> Result<u64, String> {
+        let output = Command::new("ss").args(["-tinpHO"]).output().map_err(|error| format!("ss: {error}"))?;
+        let owner = format!("pid={},", self.id());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let of_a_line = |line: &str| {
+            let field = line.split_whitespace().find_map(|field| field.strip_prefix("bytes_received:"));
+            field.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0)
+        };
+        Ok(text.lines().filter(|line| line.contains(&owner)).map(of_a_line).sum())
+    }
+
     /// Lets the peak begin again at what is held now.
     pub(crate) fn forget_peak(&self) -> Result<(), String> {
         let path = format!("/proc/{}/clear_refs", self.id());
