@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster::touched::What;
-use cluster::{Ingress, Key, Namespace, Service, ServiceKind, Snapshot, Touched};
+use cluster::{Ingress, Key, Kind, Service, ServiceKind, Snapshot, Touched};
 use sources::Cluster;
 use tokio::sync::mpsc;
 
@@ -23,11 +23,11 @@ pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, took: Durati
         }
         Origin::Server(_) => "a cluster behind its API server".to_owned(),
     };
-    let (services, ingresses) = (cluster.count::<Service>(), cluster.count::<Ingress>());
+    let (services, ingresses) = (cluster.count(Kind::Service), cluster.count(Kind::Ingress));
     println!(
         "Portolan {}: {of}, {} namespaces, {services} Services, {ingresses} Ingresses, ready in {:.2} s\n",
         env!("CARGO_PKG_VERSION"),
-        cluster.count::<Namespace>(),
+        cluster.count(Kind::Namespace),
         took.as_secs_f64(),
     );
     let sample = Sample::of(cluster);

@@ -1,17 +1,18 @@
 //! The one writer: batches of events in, views out.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use crate::current::Current;
-use crate::event::{Event, Object};
-use crate::key::{Key, Kind, Kinds};
-use crate::objects::{ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Pod, Secret, Service};
+use crate::event::Event;
+use crate::key::Key;
+use crate::kind::{Kind, Kinds};
 use crate::projection::Projection;
-use crate::snapshot::{Resource, Snapshot};
-use crate::touched::{Change, Touched};
+use crate::snapshot::Snapshot;
+use crate::touched::Touched;
 
 /// Holds the snapshot and keeps every projection's view current.
 ///
@@ -47,9 +48,9 @@ impl Cache {
         let mut changes = Changes::default();
         for event in batch {
             match event {
-                Event::Apply(object) => self.take(object, &mut changes),
-                Event::Remove(kind, key) => self.remove(kind, &key, &mut changes),
-                Event::Restart(kind) => self.snapshot.lists(kind).restart(),
+                Event::Apply(object) => changes.extend(self.snapshot.apply(object)),
+                Event::Remove(kind, key) => changes.extend(self.snapshot.remove(kind, &key)),
+                Event::Restart(kind) => self.snapshot.restart(kind),
                 Event::Synced(kind) => self.sweep(kind, &mut changes),
             }
         }
@@ -58,7 +59,7 @@ impl Cache {
         let changed =
             touched.iter().map(|touched| Kinds::of(&[touched.kind()])).fold(Kinds::default(), Kinds::union);
         for kind in changed.iter() {
-            self.snapshot.lists(kind).changed(now);
+            self.snapshot.changed(kind, now);
         }
         self.publish(changed.union(synced), &touched);
         touched
@@ -73,56 +74,13 @@ impl Cache {
         }
     }
 
-    fn take(&mut self, object: Object, changes: &mut Changes) {
-        match object {
-            Object::Namespace(object) => self.apply_one(object, changes),
-            Object::Service(object) => self.apply_one(object, changes),
-            Object::EndpointSlice(object) => self.apply_one(object, changes),
-            Object::Pod(object) => self.apply_one(object, changes),
-            Object::Ingress(object) => self.apply_one(object, changes),
-            Object::IngressClass(object) => self.apply_one(object, changes),
-            Object::Secret(object) => self.apply_one(object, changes),
-            Object::ConfigMap(object) => self.apply_one(object, changes),
-        }
-    }
-
-    fn apply_one<T: Resource>(&mut self, object: Arc<T>, changes: &mut Changes) {
-        if let Some(change) = T::store_mut(&mut self.snapshot).apply(object) {
-            self.note(change, changes);
-        }
-    }
-
-    fn remove(&mut self, kind: Kind, key: &Key, changes: &mut Changes) {
-        match kind {
-            Kind::Namespace => self.remove_one::<Namespace>(key, changes),
-            Kind::Service => self.remove_one::<Service>(key, changes),
-            Kind::EndpointSlice => self.remove_one::<EndpointSlice>(key, changes),
-            Kind::Pod => self.remove_one::<Pod>(key, changes),
-            Kind::Ingress => self.remove_one::<Ingress>(key, changes),
-            Kind::IngressClass => self.remove_one::<IngressClass>(key, changes),
-            Kind::Secret => self.remove_one::<Secret>(key, changes),
-            Kind::ConfigMap => self.remove_one::<ConfigMap>(key, changes),
-        }
-    }
-
-    fn remove_one<T: Resource>(&mut self, key: &Key, changes: &mut Changes) {
-        if let Some(change) = T::store_mut(&mut self.snapshot).remove(key) {
-            self.note(change, changes);
-        }
-    }
-
-    fn note<T: Resource>(&mut self, change: Change<T>, changes: &mut Changes) {
-        T::reindex(&mut self.snapshot, &change);
-        changes.add(change);
-    }
-
     fn sweep(&mut self, kind: Kind, changes: &mut Changes) {
-        let (unseen, first) = self.snapshot.lists(kind).sweep();
+        let (unseen, first) = self.snapshot.sweep(kind);
         if first {
             changes.synced = changes.synced.union(Kinds::of(&[kind]));
         }
         for key in unseen {
-            self.remove(kind, &key, changes);
+            changes.extend(self.snapshot.remove(kind, &key));
         }
     }
 }
@@ -137,21 +95,21 @@ struct Changes {
 }
 
 impl Changes {
-    fn add<T: Resource>(&mut self, change: Change<T>) {
-        let Some(key) = change.sides().next().map(|object| (T::KIND, object.key().clone())) else {
-            return;
-        };
-        let Some(&at) = self.at.get(&key) else {
-            self.at.insert(key, self.touched.len());
-            self.touched.push(Some(T::touched(change)));
-            return;
-        };
-        let before = match self.touched[at].take() {
-            Some(touched) => T::change(touched).and_then(|earlier| earlier.before),
-            None => change.before,
-        };
-        if before != change.after {
-            self.touched[at] = Some(T::touched(Change { before, after: change.after }));
+    fn extend(&mut self, change: Option<Touched>) {
+        let Some(change) = change else { return };
+        let (key, _) = change.summary();
+        match self.at.entry((change.kind(), key)) {
+            Entry::Vacant(place) => {
+                place.insert(self.touched.len());
+                self.touched.push(Some(change));
+            }
+            Entry::Occupied(place) => {
+                let touched = &mut self.touched[*place.get()];
+                *touched = match touched.take() {
+                    Some(earlier) => earlier.then(change),
+                    None => Some(change),
+                };
+            }
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::key::{Key, Kind};
-use crate::objects::{ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Pod, Secret, Service};
+use crate::key::Key;
+use crate::kind::{Kind, kinds};
+use crate::objects::*;
 
 /// One step in the history of the cluster, as a source saw it.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,46 +29,30 @@ impl Event {
     }
 }
 
-/// An object of any kind.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub enum Object {
-    Namespace(Arc<Namespace>),
-    Service(Arc<Service>),
-    EndpointSlice(Arc<EndpointSlice>),
-    Pod(Arc<Pod>),
-    Ingress(Arc<Ingress>),
-    IngressClass(Arc<IngressClass>),
-    Secret(Arc<Secret>),
-    ConfigMap(Arc<ConfigMap>),
-}
-
-impl Object {
-    /// Its kind.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Namespace(_) => Kind::Namespace,
-            Self::Service(_) => Kind::Service,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
-            Self::Pod(_) => Kind::Pod,
-            Self::Ingress(_) => Kind::Ingress,
-            Self::IngressClass(_) => Kind::IngressClass,
-            Self::Secret(_) => Kind::Secret,
-            Self::ConfigMap(_) => Kind::ConfigMap,
+macro_rules! object {
+    ($($kind:ident: $($rest:tt),*;)*) => {
+        /// An object of any kind.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Object {
+            $($kind(Arc<$kind>),)*
         }
-    }
 
-    /// Its key.
-    pub fn key(&self) -> &Key {
-        match self {
-            Self::Namespace(object) => &object.key,
-            Self::Service(object) => &object.key,
-            Self::EndpointSlice(object) => &object.key,
-            Self::Pod(object) => &object.key,
-            Self::Ingress(object) => &object.key,
-            Self::IngressClass(object) => &object.key,
-            Self::Secret(object) => &object.key,
-            Self::ConfigMap(object) => &object.key,
+        impl Object {
+            /// Its kind.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)*
+                }
+            }
+
+            /// Its key.
+            pub fn key(&self) -> &Key {
+                match self {
+                    $(Self::$kind(object) => &object.key,)*
+                }
+            }
         }
-    }
+    };
 }
+kinds!(object);

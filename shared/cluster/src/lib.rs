@@ -3,6 +3,7 @@
 //! Quiet: no socket, task, clock or log. Events and the time go in, views come out by pointer swap.
 
 pub mod key;
+pub mod kind;
 pub mod objects;
 pub mod event;
 pub mod touched;
@@ -16,7 +17,8 @@ pub mod testing;
 pub use cache::Cache;
 pub use current::Current;
 pub use event::{Event, Object};
-pub use key::{Key, Kind, Kinds, Text};
+pub use key::{Key, Text};
+pub use kind::{Kind, Kinds};
 pub use objects::*;
 pub use projection::Projection;
 pub use snapshot::{Snapshot, Store};

@@ -1,6 +1,6 @@
 //! How a view is made of a snapshot and kept current.
 
-use crate::key::Kinds;
+use crate::kind::Kinds;
 use crate::snapshot::Snapshot;
 use crate::touched::Touched;
 

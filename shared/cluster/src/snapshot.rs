@@ -7,8 +7,9 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use crate::event::Object;
-use crate::key::{Key, Kind, Kinds, Text};
-use crate::objects::{ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Pod, Secret, Service};
+use crate::key::{Key, Text};
+use crate::kind::{Kind, Kinds, kinds};
+use crate::objects::*;
 use crate::touched::{Change, Touched};
 
 /// A type of object that the snapshot stores.
@@ -19,29 +20,61 @@ pub trait Resource: PartialEq + Sized + Send + Sync + 'static {
     fn key(&self) -> &Key;
     /// Where the snapshot keeps objects of this type.
     fn store(snapshot: &Snapshot) -> &Store<Self>;
-    /// The same, for the writer.
-    fn store_mut(snapshot: &mut Snapshot) -> &mut Store<Self>;
-    /// As an object of any kind.
-    fn object(self: Arc<Self>) -> Object;
+    /// The object, where it is one of this type.
+    fn of(object: Object) -> Option<Arc<Self>>;
     /// As a change of any kind.
     fn touched(change: Change<Self>) -> Touched;
-    /// The change, where it is one of this type.
-    fn change(touched: Touched) -> Option<Change<Self>>;
-    /// Keeps indexes in step with an object that came, changed or went.
-    fn reindex(_: &mut Snapshot, _: &Change<Self>) {}
 }
+
+macro_rules! stores {
+    ($($kind:ident: $store:ident, $($rest:tt),*;)*) => {
+        /// A store for each kind.
+        #[derive(Default)]
+        struct Stores {
+            $($store: Store<$kind>,)*
+        }
+
+        impl Stores {
+            fn of(&self, kind: Kind) -> &dyn Lists {
+                match kind {
+                    $(Kind::$kind => &self.$store,)*
+                }
+            }
+
+            fn of_mut(&mut self, kind: Kind) -> &mut dyn Lists {
+                match kind {
+                    $(Kind::$kind => &mut self.$store,)*
+                }
+            }
+        }
+
+        $(impl Resource for $kind {
+            const KIND: Kind = Kind::$kind;
+
+            fn key(&self) -> &Key {
+                &self.key
+            }
+
+            fn store(snapshot: &Snapshot) -> &Store<Self> {
+                &snapshot.stores.$store
+            }
+
+            fn of(object: Object) -> Option<Arc<Self>> {
+                if let Object::$kind(object) = object { Some(object) } else { None }
+            }
+
+            fn touched(change: Change<Self>) -> Touched {
+                Touched::$kind(change)
+            }
+        })*
+    };
+}
+kinds!(stores);
 
 /// All objects of the kinds that are watched, as of the last batch. The one writer owns it.
 #[derive(Default)]
 pub struct Snapshot {
-    namespaces: Store<Namespace>,
-    services: Store<Service>,
-    slices: Store<EndpointSlice>,
-    pods: Store<Pod>,
-    ingresses: Store<Ingress>,
-    classes: Store<IngressClass>,
-    secrets: Store<Secret>,
-    config_maps: Store<ConfigMap>,
+    stores: Stores,
     /// Service key to the names of its slices, sorted, so that views come out the same whatever the order of events.
     slices_of: HashMap<Key, SmallVec<[Text; 1]>, RandomState>,
 }
@@ -57,9 +90,9 @@ impl Snapshot {
         T::store(self).objects.values().map(|held| &held.object)
     }
 
-    /// How many objects of a type there are.
-    pub fn count<T: Resource>(&self) -> usize {
-        T::store(self).objects.len()
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.stores.of(kind).count()
     }
 
     /// The EndpointSlices of a Service, by name.
@@ -72,38 +105,47 @@ impl Snapshot {
 
     /// Whether each of these kinds has been listed in full at least once.
     pub fn synced(&self, kinds: Kinds) -> bool {
-        kinds.iter().all(|kind| self.state(kind).0)
+        kinds.iter().all(|kind| self.stores.of(kind).synced())
     }
 
     /// Unix seconds of the last batch that changed an object of one of these kinds; 0 before the first.
     pub fn changed_at(&self, kinds: Kinds) -> u64 {
-        kinds.iter().map(|kind| self.state(kind).1).max().unwrap_or(0)
+        kinds.iter().map(|kind| self.stores.of(kind).changed_at()).max().unwrap_or(0)
     }
 
-    fn state(&self, kind: Kind) -> (bool, u64) {
-        match kind {
-            Kind::Namespace => self.namespaces.state(),
-            Kind::Service => self.services.state(),
-            Kind::EndpointSlice => self.slices.state(),
-            Kind::Pod => self.pods.state(),
-            Kind::Ingress => self.ingresses.state(),
-            Kind::IngressClass => self.classes.state(),
-            Kind::Secret => self.secrets.state(),
-            Kind::ConfigMap => self.config_maps.state(),
-        }
+    /// Takes an object in. Returns what changed; `None` when it looked just like this before.
+    pub(crate) fn apply(&mut self, object: Object) -> Option<Touched> {
+        let touched = self.stores.of_mut(object.kind()).apply(object)?;
+        self.reindex(&touched);
+        Some(touched)
     }
 
-    /// The store of a kind, for what does not depend on its type.
-    pub(crate) fn lists(&mut self, kind: Kind) -> &mut dyn Lists {
-        match kind {
-            Kind::Namespace => &mut self.namespaces,
-            Kind::Service => &mut self.services,
-            Kind::EndpointSlice => &mut self.slices,
-            Kind::Pod => &mut self.pods,
-            Kind::Ingress => &mut self.ingresses,
-            Kind::IngressClass => &mut self.classes,
-            Kind::Secret => &mut self.secrets,
-            Kind::ConfigMap => &mut self.config_maps,
+    /// Takes an object out. Returns what changed; `None` when there was no such object.
+    pub(crate) fn remove(&mut self, kind: Kind, key: &Key) -> Option<Touched> {
+        let touched = self.stores.of_mut(kind).remove(key)?;
+        self.reindex(&touched);
+        Some(touched)
+    }
+
+    /// Begins a list of a kind.
+    pub(crate) fn restart(&mut self, kind: Kind) {
+        self.stores.of_mut(kind).restart();
+    }
+
+    /// Ends a list of a kind. Returns the keys that it did not name, and whether this is the first list to end.
+    pub(crate) fn sweep(&mut self, kind: Kind) -> (Vec<Key>, bool) {
+        self.stores.of_mut(kind).sweep()
+    }
+
+    /// Remembers when an object of a kind changed, in Unix seconds.
+    pub(crate) fn changed(&mut self, kind: Kind, now: u64) {
+        self.stores.of_mut(kind).changed(now);
+    }
+
+    /// Keeps indexes in step with an object that came, changed or went.
+    fn reindex(&mut self, touched: &Touched) {
+        if let Touched::EndpointSlice(change) = touched {
+            self.reindex_slice(change);
         }
     }
 
@@ -147,29 +189,57 @@ impl<T> Default for Store<T> {
     }
 }
 
-impl<T> Store<T> {
-    fn state(&self) -> (bool, u64) {
-        (self.synced, self.changed_at)
-    }
-}
-
 /// What can be done to a store without knowing its type.
-pub(crate) trait Lists {
-    /// Begins a list.
+trait Lists {
+    fn count(&self) -> usize;
+    fn synced(&self) -> bool;
+    fn changed_at(&self) -> u64;
+    fn apply(&mut self, object: Object) -> Option<Touched>;
+    fn remove(&mut self, key: &Key) -> Option<Touched>;
     fn restart(&mut self);
-    /// Ends a list. Returns the keys that it did not name, and whether this is the first list to end.
     fn sweep(&mut self) -> (Vec<Key>, bool);
-    /// Remembers when an object changed, in Unix seconds.
     fn changed(&mut self, now: u64);
 }
 
-impl<T> Lists for Store<T> {
-    fn restart(&mut self) {
-        self.list = self.list.wrapping_add(1);
+impl<T: Resource> Lists for Store<T> {
+    fn count(&self) -> usize {
+        self.objects.len()
     }
 
-    fn changed(&mut self, now: u64) {
-        self.changed_at = now;
+    fn synced(&self) -> bool {
+        self.synced
+    }
+
+    fn changed_at(&self) -> u64 {
+        self.changed_at
+    }
+
+    fn apply(&mut self, object: Object) -> Option<Touched> {
+        let object = T::of(object)?;
+        let before = match self.objects.get_mut(object.key()) {
+            Some(held) => {
+                held.seen = self.list;
+                if held.object == object {
+                    return None;
+                }
+                Some(std::mem::replace(&mut held.object, object.clone()))
+            }
+            None => {
+                let held = Held { object: object.clone(), seen: self.list };
+                self.objects.insert(object.key().clone(), held);
+                None
+            }
+        };
+        Some(T::touched(Change { before, after: Some(object) }))
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Touched> {
+        let held = self.objects.remove(key)?;
+        Some(T::touched(Change { before: Some(held.object), after: None }))
+    }
+
+    fn restart(&mut self) {
+        self.list = self.list.wrapping_add(1);
     }
 
     fn sweep(&mut self) -> (Vec<Key>, bool) {
@@ -177,69 +247,8 @@ impl<T> Lists for Store<T> {
         let unseen = |(key, held): (&Key, &Held<T>)| (held.seen != self.list).then(|| key.clone());
         (self.objects.iter().filter_map(unseen).collect(), first)
     }
-}
 
-impl<T: Resource> Store<T> {
-    /// Takes an object in. Returns what changed; `None` when it looked just like this before.
-    pub(crate) fn apply(&mut self, object: Arc<T>) -> Option<Change<T>> {
-        if let Some(held) = self.objects.get_mut(object.key()) {
-            held.seen = self.list;
-            if held.object == object {
-                return None;
-            }
-            let before = std::mem::replace(&mut held.object, object.clone());
-            return Some(Change { before: Some(before), after: Some(object) });
-        }
-        self.objects.insert(object.key().clone(), Held { object: object.clone(), seen: self.list });
-        Some(Change { before: None, after: Some(object) })
-    }
-
-    pub(crate) fn remove(&mut self, key: &Key) -> Option<Change<T>> {
-        let held = self.objects.remove(key)?;
-        Some(Change { before: Some(held.object), after: None })
+    fn changed(&mut self, now: u64) {
+        self.changed_at = now;
     }
 }
-
-/// Binds a type to its kind and its store.
-macro_rules! resource {
-    ($type:ident, $store:ident $(, $reindex:item)?) => {
-        impl Resource for $type {
-            const KIND: Kind = Kind::$type;
-            fn key(&self) -> &Key {
-                &self.key
-            }
-            fn store(snapshot: &Snapshot) -> &Store<Self> {
-                &snapshot.$store
-            }
-            fn store_mut(snapshot: &mut Snapshot) -> &mut Store<Self> {
-                &mut snapshot.$store
-            }
-            fn object(self: Arc<Self>) -> Object {
-                Object::$type(self)
-            }
-            fn touched(change: Change<Self>) -> Touched {
-                Touched::$type(change)
-            }
-            fn change(touched: Touched) -> Option<Change<Self>> {
-                let Touched::$type(change) = touched else { return None };
-                Some(change)
-            }
-            $($reindex)?
-        }
-    };
-}
-
-resource!(Namespace, namespaces);
-resource!(Service, services);
-resource!(
-    EndpointSlice,
-    slices,
-    fn reindex(snapshot: &mut Snapshot, change: &Change<Self>) {
-        snapshot.reindex_slice(change);
-    }
-);
-resource!(Pod, pods);
-resource!(Ingress, ingresses);
-resource!(IngressClass, classes);
-resource!(Secret, secrets);
-resource!(ConfigMap, config_maps);

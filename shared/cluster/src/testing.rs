@@ -14,7 +14,8 @@ use proptest::sample::select;
 
 use crate::cache::Cache;
 use crate::event::{Event, Object};
-use crate::key::{Key, Kind, Text};
+use crate::key::{Key, Text};
+use crate::kind::Kind;
 use crate::objects::*;
 use crate::projection::Projection;
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::key::{Key, Kind};
-use crate::objects::{ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Pod, Secret, Service};
+use crate::key::Key;
+use crate::kind::{Kind, kinds};
+use crate::objects::*;
 
 /// An object before and after a batch. At least one side is there, and the two differ.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,18 +22,12 @@ impl<T> Change<T> {
     }
 }
 
-/// A change of an object of any kind.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub enum Touched {
-    Namespace(Change<Namespace>),
-    Service(Change<Service>),
-    EndpointSlice(Change<EndpointSlice>),
-    Pod(Change<Pod>),
-    Ingress(Change<Ingress>),
-    IngressClass(Change<IngressClass>),
-    Secret(Change<Secret>),
-    ConfigMap(Change<ConfigMap>),
+impl<T: PartialEq> Change<T> {
+    /// This change and a later one of the same object as one; `None` when it is back to how it was.
+    fn then(self, later: Self) -> Option<Self> {
+        let both = Self { before: self.before, after: later.after };
+        (both.before != both.after).then_some(both)
+    }
 }
 
 /// What happened to an object in a batch.
@@ -44,35 +39,41 @@ pub enum What {
     Removed,
 }
 
-impl Touched {
-    /// The kind of the object.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Namespace(_) => Kind::Namespace,
-            Self::Service(_) => Kind::Service,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
-            Self::Pod(_) => Kind::Pod,
-            Self::Ingress(_) => Kind::Ingress,
-            Self::IngressClass(_) => Kind::IngressClass,
-            Self::Secret(_) => Kind::Secret,
-            Self::ConfigMap(_) => Kind::ConfigMap,
+macro_rules! touched {
+    ($($kind:ident: $($rest:tt),*;)*) => {
+        /// A change of an object of any kind.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Touched {
+            $($kind(Change<$kind>),)*
         }
-    }
 
-    /// The key of the object, and what happened to it.
-    pub fn summary(&self) -> (Key, What) {
-        match self {
-            Self::Namespace(change) => summary(change, |object| &object.key),
-            Self::Service(change) => summary(change, |object| &object.key),
-            Self::EndpointSlice(change) => summary(change, |object| &object.key),
-            Self::Pod(change) => summary(change, |object| &object.key),
-            Self::Ingress(change) => summary(change, |object| &object.key),
-            Self::IngressClass(change) => summary(change, |object| &object.key),
-            Self::Secret(change) => summary(change, |object| &object.key),
-            Self::ConfigMap(change) => summary(change, |object| &object.key),
+        impl Touched {
+            /// The kind of the object.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)*
+                }
+            }
+
+            /// The key of the object, and what happened to it.
+            pub fn summary(&self) -> (Key, What) {
+                match self {
+                    $(Self::$kind(change) => summary(change, |object| &object.key),)*
+                }
+            }
+
+            /// This change and a later one of the same object as one; `None` when it is back to how it was.
+            pub(crate) fn then(self, later: Self) -> Option<Self> {
+                match (self, later) {
+                    $((Self::$kind(change), Self::$kind(later)) => change.then(later).map(Self::$kind),)*
+                    (_, later) => Some(later),
+                }
+            }
         }
-    }
+    };
 }
+kinds!(touched);
 
 fn summary<T>(change: &Change<T>, key: fn(&T) -> &Key) -> (Key, What) {
     let what = match (&change.before, &change.after) {

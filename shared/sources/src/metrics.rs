@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use cluster::{
-    ConfigMap, EndpointSlice, Ingress, IngressClass, Kind, Namespace, Pod, Secret, Service, Snapshot, Touched,
-};
+use cluster::{Kind, Snapshot, Touched};
 use telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry, exponential};
 
 /// The numbers of one writer. Names begin with `portolan_cluster_`.
@@ -56,21 +54,8 @@ impl Metrics {
         }
         for kind in Kind::ALL.into_iter().filter(|kind| touched.iter().any(|touched| touched.kind() == *kind))
         {
-            self.objects.with([kind.name()]).set(count(snapshot, kind) as f64);
+            self.objects.with([kind.name()]).set(snapshot.count(kind) as f64);
             self.changed.with([kind.name()]).set(now as f64);
         }
-    }
-}
-
-fn count(snapshot: &Snapshot, kind: Kind) -> usize {
-    match kind {
-        Kind::Namespace => snapshot.count::<Namespace>(),
-        Kind::Service => snapshot.count::<Service>(),
-        Kind::EndpointSlice => snapshot.count::<EndpointSlice>(),
-        Kind::Pod => snapshot.count::<Pod>(),
-        Kind::Ingress => snapshot.count::<Ingress>(),
-        Kind::IngressClass => snapshot.count::<IngressClass>(),
-        Kind::Secret => snapshot.count::<Secret>(),
-        Kind::ConfigMap => snapshot.count::<ConfigMap>(),
     }
 }

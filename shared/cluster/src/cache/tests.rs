@@ -5,7 +5,7 @@ use proptest::proptest;
 use super::*;
 use crate::testing::{histories, hold};
 use crate::touched::What;
-use crate::{ServiceKind, Text};
+use crate::{Object, Service, ServiceKind, Text};
 
 /// Counts the ready endpoints of each Service, and remembers how often it was asked to advance.
 struct ReadyEndpoints;

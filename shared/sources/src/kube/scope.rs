@@ -84,10 +84,9 @@ impl Scope {
     }
 
     fn begin(&self) -> Query {
-        let mut path = match self.kind.group() {
-            "" => "/api/v1".to_owned(),
-            group => format!("/apis/{group}/v1"),
-        };
+        // The core group is older than groups are, and has a root of its own.
+        let root = if self.kind.group().is_empty() { "/api" } else { "/apis" };
+        let mut path = format!("{root}/{}", self.kind.api_version());
         if !self.namespace.is_empty() {
             path = format!("{path}/namespaces/{}", utf8_percent_encode(&self.namespace, RESERVED));
         }

@@ -64,7 +64,7 @@ impl Decoded {
             Known::Other(Some(kind)) => {
                 let what = if version.is_empty() { "missing".into() } else { format!("{version:?}") };
                 let line = node.line_of("apiVersion");
-                self.problems.push(problem(file, line, "apiVersion", &what, &api_version(kind)));
+                self.problems.push(problem(file, line, "apiVersion", &what, kind.api_version()));
             }
             Known::Other(None) => {
                 self.ignored.insert(format!("{version} {kind}").trim_start().to_owned());
@@ -103,16 +103,12 @@ fn known(kind: &str, version: &str) -> Known {
     let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) else {
         return Known::Other(None);
     };
-    if version == api_version(kind) {
+    if version == kind.api_version() {
         return Known::Read(kind);
     }
     let group = version.split_once('/').map_or("", |(group, _)| group);
     let was = kind == Kind::Ingress && group == "extensions";
     Known::Other((group == kind.group() || was || version.is_empty()).then_some(kind))
-}
-
-fn api_version(kind: Kind) -> String {
-    if kind.group().is_empty() { "v1".into() } else { format!("{}/v1", kind.group()) }
 }
 
 fn problem(file: &str, line: u32, field: &str, what: &str, wanted: &str) -> Problem {

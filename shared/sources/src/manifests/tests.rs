@@ -19,7 +19,7 @@ fn started(manifests: Manifests) -> (tokio::runtime::Runtime, Cluster, mpsc::Rec
     cluster.observe(move |snapshot, _| {
         let mut names: Vec<_> = snapshot.iter::<Service>().map(|service| service.key.to_string()).collect();
         names.sort();
-        let _ended = say.send((names, snapshot.count::<cluster::Namespace>()));
+        let _ended = say.send((names, snapshot.count(Kind::Namespace)));
     });
     cluster.want(Kinds::of(&[Kind::Service, Kind::Namespace]));
     runtime.spawn(Box::new(manifests).run(cluster.feed()));
