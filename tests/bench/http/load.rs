@@ -1,10 +1,11 @@
 //! The load: connections that each ask again as soon as they are answered.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::http::message::{Progress, progress, request};
+use crate::http::wire::{Tls, Wire};
 use crate::poll::Poll;
 use crate::round::Tally;
 
@@ -12,27 +13,28 @@ use crate::round::Tally;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Connections to one server, kept from round to round.
-pub(crate) struct Load {
+pub(crate) struct Load<'a> {
     server: SocketAddr,
+    tls: Option<&'a Tls>,
     poll: Poll,
     connections: Vec<Connection>,
     request: Vec<u8>,
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Wire,
     received: Vec<u8>,
     waits: bool,
 }
 
-impl Load {
+impl<'a> Load<'a> {
     /// Connects.
-    pub(crate) fn new(server: SocketAddr, connections: usize) -> Result<Self, String> {
+    pub(crate) fn new(server: SocketAddr, connections: usize, tls: Option<&'a Tls>) -> Result<Self, String> {
         let wrong = |error: io::Error| format!("connections to {server}: {error}");
         let poll = Poll::new().map_err(wrong)?;
-        let connect = |number| Connection::open(server, &poll, number);
+        let connect = |number| Connection::open(server, tls, &poll, number);
         let connections = (0..connections).map(connect).collect::<io::Result<_>>().map_err(wrong)?;
-        Ok(Self { server, poll, connections, request: request() })
+        Ok(Self { server, tls, poll, connections, request: request() })
     }
 
     /// Asks as fast as answers come, for a while.
@@ -61,6 +63,21 @@ impl Load {
             if over && waiting == 0 || now - heard > PATIENCE {
                 tally.lost += waiting as u64;
                 break;
+            }
+        }
+        tally.took = start.elapsed();
+        tally
+    }
+
+    /// Opens one connection after the other, each for one request, for a while.
+    pub(crate) fn knock(&self, length: Duration) -> Tally {
+        let mut tally = Tally::default();
+        let start = Instant::now();
+        while start.elapsed() < length {
+            match exchange(self.server, self.tls) {
+                Ok(true) => tally.answers += 1,
+                Ok(false) => tally.wrong += 1,
+                Err(_) => tally.lost += 1,
             }
         }
         tally.took = start.elapsed();
@@ -110,7 +127,7 @@ impl Load {
     }
 
     fn reopen(&mut self, number: usize) {
-        if let Ok(connection) = Connection::open(self.server, &self.poll, number) {
+        if let Ok(connection) = Connection::open(self.server, self.tls, &self.poll, number) {
             self.connections[number] = connection;
         } else {
             self.connections[number].waits = false;
@@ -118,11 +135,27 @@ impl Load {
     }
 }
 
+/// Sends the request on a connection of its own. Returns whether the response is the right one.
+pub(crate) fn exchange(server: SocketAddr, tls: Option<&Tls>) -> io::Result<bool> {
+    let mut stream = Wire::open(server, tls)?;
+    stream.socket().set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&request())?;
+    let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let got = stream.read(&mut buffer)?;
+        received.extend_from_slice(&buffer[..got]);
+        match progress(&received) {
+            Progress::Whole { right, .. } => return Ok(right),
+            Progress::Partial if got == 0 => return Ok(false),
+            Progress::Partial => {}
+        }
+    }
+}
+
 impl Connection {
-    fn open(server: SocketAddr, poll: &Poll, number: usize) -> io::Result<Self> {
-        let stream = TcpStream::connect(server)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
+    fn open(server: SocketAddr, tls: Option<&Tls>, poll: &Poll, number: usize) -> io::Result<Self> {
+        let stream = Wire::open(server, tls)?;
+        stream.socket().set_nonblocking(true)?;
         poll.add(&stream, number)?;
         Ok(Self { stream, received: Vec::with_capacity(4096), waits: false })
     }

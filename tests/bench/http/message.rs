@@ -1,9 +1,5 @@
 //! The one request and the one response of the run.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-
 /// The host that every engine routes.
 pub(crate) const HOST: &str = "shop.example";
 
@@ -60,24 +56,4 @@ pub(crate) fn progress(received: &[u8]) -> Progress {
         right,
         closes: field("connection:").is_some_and(|value| value.eq_ignore_ascii_case(b"close")),
     }
-}
-
-/// Whether one request gets its response now.
-pub(crate) fn once(server: SocketAddr) -> bool {
-    let exchange = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(&request())?;
-        let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
-        loop {
-            let got = stream.read(&mut buffer)?;
-            received.extend_from_slice(&buffer[..got]);
-            match progress(&received) {
-                Progress::Whole { right, .. } => return Ok(right),
-                Progress::Partial if got == 0 => return Ok(false),
-                Progress::Partial => {}
-            }
-        }
-    };
-    exchange().unwrap_or(false)
 }

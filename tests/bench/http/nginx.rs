@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::http::message::HOST;
+use crate::http::wire::Tls;
 use crate::place::{Place, find, free_port, write};
 use crate::process::Process;
 use crate::server::Server;
@@ -12,26 +13,46 @@ use crate::server::Server;
 pub(crate) const INGRESS: &str = "nginx as ingress-nginx";
 
 /// No log, buffers and headers as nginx has them.
-pub(crate) fn bare(place: &Place, backend: u16) -> Result<Server, String> {
+pub(crate) fn bare(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
     let location = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;";
-    start(place, "nginx-bare", backend, "access_log off;", location)
+    start(place, "nginx-bare", backend, tls, "access_log off;", location)
 }
 
 /// The same with its usual log.
-pub(crate) fn with_log(place: &Place, backend: u16) -> Result<Server, String> {
+pub(crate) fn with_log(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
     let location = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;";
-    start(place, "nginx-log", backend, "access_log access.log;", location)
+    start(place, "nginx-log", backend, tls, "access_log access.log;", location)
 }
 
 /// The directives of ingress-nginx's template, at their defaults.
-pub(crate) fn as_ingress_nginx(place: &Place, backend: u16) -> Result<Server, String> {
-    start(place, "nginx-ingress", backend, INGRESS_HTTP, INGRESS_LOCATION)
+pub(crate) fn as_ingress_nginx(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
+    start(place, "nginx-ingress", backend, tls, INGRESS_HTTP, INGRESS_LOCATION)
 }
 
-fn start(place: &Place, name: &str, backend: u16, http: &str, location: &str) -> Result<Server, String> {
+fn start(
+    place: &Place,
+    name: &str,
+    backend: u16,
+    tls: Option<&Tls>,
+    http: &str,
+    location: &str,
+) -> Result<Server, String> {
     let program = find("nginx", "NGINX").ok_or("nginx is not installed (Debian package nginx-light)")?;
     let (folder, port) = (place.folder(name)?, free_port()?);
     let at = folder.display();
+    let (listen, ssl) = match tls {
+        None => ("", String::new()),
+        Some(tls) => {
+            write(&folder.join("tls.crt"), &tls.certified.certificate)?;
+            write(&folder.join("tls.key"), &tls.certified.key)?;
+            (
+                " ssl",
+                format!(
+                    "{SSL}\n        ssl_certificate {at}/tls.crt;\n        ssl_certificate_key {at}/tls.key;"
+                ),
+            )
+        }
+    };
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("    {kind}_temp_path {at}/{kind};\n"))
         .concat();
@@ -42,7 +63,7 @@ fn start(place: &Place, name: &str, backend: u16, http: &str, location: &str) ->
              events {{ worker_connections 16384; multi_accept on; use epoll; }}\n\
              http {{\n{temporary}{}\n    upstream upstream_balancer {{\n        server 127.0.0.1:{backend};\n        \
              keepalive 320;\n        keepalive_time 1h;\n        keepalive_timeout 60s;\n        \
-             keepalive_requests 10000;\n    }}\n    server {{\n        listen 127.0.0.1:{port} reuseport backlog=4096;\n        \
+             keepalive_requests 10000;\n    }}\n    server {{\n        listen 127.0.0.1:{port}{listen} reuseport backlog=4096;{ssl}\n        \
              server_name {HOST};\n        location / {{\n{location}\n            \
              proxy_pass http://upstream_balancer;\n        }}\n    }}\n}}\n",
             http.replace("access.log", &format!("{at}/access.log"))
@@ -62,6 +83,16 @@ fn run(program: &Path, folder: &Path, core: usize) -> Result<Process, String> {
         .arg(folder.join("nginx.conf"));
     Process::start(&mut command, core, folder)
 }
+
+/// As ingress-nginx's template sets them.
+const SSL: &str = "
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_early_data off;
+        ssl_session_cache shared:SSL:10m;
+        ssl_session_timeout 10m;
+        ssl_session_tickets off;
+        ssl_buffer_size 4k;
+        ssl_prefer_server_ciphers on;";
 
 const INGRESS_HTTP: &str = r#"
     aio threads;

@@ -2,27 +2,34 @@
 
 use std::process::Command;
 
+use tests::credentials::Certified;
+
 use crate::http::message::HOST;
+use crate::http::wire::Tls;
 use crate::place::{Place, free_port, portolan, write};
 use crate::process::Process;
 use crate::server::Server;
 
 /// Starts `portolan ingress` on a folder of manifests.
-pub(crate) fn start(place: &Place, backend: u16) -> Result<Server, String> {
+pub(crate) fn start(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
     let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
-    let (folder, port) = (place.folder("portolan-ingress")?, free_port()?);
+    let (folder, http, https) = (place.folder("portolan-ingress")?, free_port()?, free_port()?);
     let manifests = place.folder("portolan-ingress/cluster")?;
-    write(&manifests.join("shop.yaml"), &cluster(backend))?;
+    write(&manifests.join("shop.yaml"), &cluster(backend, tls.is_some()))?;
+    if let Some(tls) = tls {
+        write(&manifests.join("tls.yaml"), &secret(&tls.certified))?;
+    }
     let mut command = Command::new(program);
     command.arg("ingress").arg("--cluster").arg(manifests);
-    for flag in ["--http-port", "--https-port", "--healthz-port"] {
-        let port = if flag == "--http-port" { port } else { free_port()? };
+    for (flag, port) in [("--http-port", http), ("--https-port", https), ("--healthz-port", free_port()?)] {
         command.arg(flag).arg(port.to_string());
     }
+    let port = if tls.is_some() { https } else { http };
     Ok(Server::new(Process::start(&mut command, place.server, &folder)?, port))
 }
 
-fn cluster(backend: u16) -> String {
+fn cluster(backend: u16, tls: bool) -> String {
+    let tls = if tls { format!("\n  tls: [{{hosts: [{HOST}], secretName: shop}}]") } else { String::new() };
     format!(
         "apiVersion: networking.k8s.io/v1
 kind: IngressClass
@@ -49,14 +56,31 @@ endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
 ---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
-metadata: {{name: shop, namespace: default}}
+metadata:
+  name: shop
+  namespace: default
+  annotations: {{nginx.ingress.kubernetes.io/ssl-redirect: \"false\"}}
 spec:
-  ingressClassName: nginx
+  ingressClassName: nginx{tls}
   rules:
   - host: {HOST}
     http:
       paths:
       - {{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}
 "
+    )
+}
+
+fn secret(certified: &Certified) -> String {
+    format!(
+        "apiVersion: v1
+kind: Secret
+metadata: {{name: shop, namespace: default}}
+type: kubernetes.io/tls
+stringData:
+  tls.crt: {:?}
+  tls.key: {:?}
+",
+        certified.certificate, certified.key
     )
 }

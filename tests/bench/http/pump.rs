@@ -4,13 +4,17 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 
+use crate::http::wire::Tls;
 use crate::place::{Place, free_port};
 use crate::poll::Poll;
 use crate::process::Process;
 use crate::server::Server;
 
 /// Starts this program again as the pump.
-pub(crate) fn start(place: &Place, backend: u16) -> Result<Server, String> {
+pub(crate) fn start(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
+    if tls.is_some() {
+        return Err("it reads nothing, TLS least of all".to_owned());
+    }
     let port = free_port()?;
     let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let mut command = Command::new(itself);

@@ -1,0 +1,102 @@
+//! A connection of the load: in the clear or over TLS.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tests::credentials::{Authority, Certified};
+
+use crate::http::message::HOST;
+
+/// How a run speaks TLS: the certificate that all servers show, and what its clients offer.
+pub(crate) struct Tls {
+    pub(crate) certified: Certified,
+    client: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// A certificate for the one host, on the curve most certificates are on today.
+    ///
+    /// TLS 1.3 with AES-128-GCM and X25519 is all that is offered, so that every server does the same work: left to
+    /// themselves some would pick a post-quantum key exchange, and none of them resumes a session.
+    pub(crate) fn new() -> Result<Self, String> {
+        let wrong = |error: rustls::Error| format!("TLS of the load: {error}");
+        let authority = Authority::new("bench");
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der()).map_err(wrong)?;
+        let mut provider = default_provider();
+        provider.cipher_suites = vec![cipher_suite::TLS13_AES_128_GCM_SHA256];
+        provider.kx_groups = vec![kx_group::X25519];
+        let mut client = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(wrong)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.resumption = Resumption::disabled();
+        Ok(Self { certified: authority.certify(&[HOST]), client: Arc::new(client) })
+    }
+}
+
+/// A stream to a server.
+pub(crate) enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Wire {
+    /// Connects, and ends the handshake where there is one; blocks until then.
+    pub(crate) fn open(server: SocketAddr, tls: Option<&Tls>) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = tls else { return Ok(Self::Plain(stream)) };
+        let host = HOST.try_into().map_err(io::Error::other)?;
+        let mut connection = ClientConnection::new(tls.client.clone(), host).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        Ok(Self::Tls(Box::new(StreamOwned::new(connection, stream))))
+    }
+
+    /// The socket below.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl AsRawFd for Wire {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket().as_raw_fd()
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
