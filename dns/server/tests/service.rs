@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use cluster::{Event, Kind};
 use dns_wire::codes::{class, rcode, rtype};
-use dns_wire::{Owner, Query, Section};
-use support::{Client, Fake, Service, Upstream, address, answers, read_framed};
+use dns_wire::{Edns, Owner, Query, Reply, Section};
+use support::{Client, Fake, Service, Upstream, address, answers, denial, read_framed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_names_are_answered_over_udp_and_tcp() {
@@ -400,6 +401,152 @@ async fn a_slow_query_holds_up_nobody_on_its_connection_and_gets_its_reply() {
     stream.shutdown(Shutdown::Write).unwrap();
     let ids: Vec<u8> = std::iter::from_fn(|| read_framed(&mut stream)).map(|reply| reply[1]).collect();
     assert_eq!(ids, [2, 1], "the quick one first, and both before the end");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_addresses_as_fit_into_a_message_come_over_tcp() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = address(query, [10, 0, 0, 0], 60);
+        for last in 1..4000_u32 {
+            reply.push(Section::Answer, Owner::Question, rtype::A, 60, &(0x0a00_0000 + last).to_be_bytes());
+        }
+        Some(reply)
+    });
+    let service =
+        Service::start(&format!(".:0 {{\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address)).await;
+    let (_, reply) = Client::tcp(service.address).ask("n4000.payments.example.org.", rtype::A);
+    assert_eq!((reply.section(Section::Answer).count(), reply.truncated), (4000, false));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_question_has_the_same_reply_over_udp_and_tcp() {
+    let upstream = Upstream::start(|query, _| {
+        Some(match query.name()[1] {
+            b'n' => denial(rcode::NXDOMAIN, 300),
+            b'f' => denial(rcode::SERVFAIL, 300),
+            b'u' => {
+                // A type that nobody knows, and one whose data holds a name.
+                let mut reply = Reply::default();
+                reply.authentic_data = true;
+                reply.push(Section::Answer, Owner::Question, 65_280, 60, b"\x00\xc0\x0c\xff");
+                reply.push(Section::Answer, Owner::Question, rtype::CNAME, 60, b"\x03WWW\x03net\x00");
+                reply.push(Section::Additional, Owner::Name(b"\x03WWW\x03net\x00"), rtype::A, 7, &[1; 4]);
+                reply
+            }
+            _ => address(query, [192, 0, 2, 1], 60),
+        })
+    });
+    let service = Service::start(&format!(
+        ".:0 {{
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }}
+    forward example.org {}
+}}",
+        upstream.address
+    ))
+    .await;
+    let edns = |udp_size, version, dnssec_ok| Some(Edns { udp_size, version, dnssec_ok });
+    for (name, qtype, code, records) in [
+        ("web.default.svc.cluster.local.", rtype::A, rcode::NOERROR, 1),
+        ("WEB.Default.svc.cluster.LOCAL.", rtype::A, rcode::NOERROR, 1),
+        ("many.default.svc.cluster.local.", rtype::AAAA, rcode::NOERROR, 1),
+        ("_http._tcp.web.default.svc.cluster.local.", rtype::SRV, rcode::NOERROR, 2),
+        ("10-1-2-3.default.pod.cluster.local.", rtype::A, rcode::NOERROR, 1),
+        ("10.0.96.10.in-addr.arpa.", rtype::PTR, rcode::NOERROR, 1),
+        ("web.default.svc.cluster.local.", rtype::AAAA, rcode::NOERROR, 1),
+        ("none.default.svc.cluster.local.", rtype::A, rcode::NXDOMAIN, 1),
+        ("ext.default.svc.cluster.local.", rtype::A, rcode::NOERROR, 2),
+        ("cluster.local.", rtype::NS, rcode::NOERROR, 3),
+        ("Www.example.org.", rtype::A, rcode::NOERROR, 1),
+        ("unknown.example.org.", rtype::A, rcode::NOERROR, 3),
+        ("none.example.org.", rtype::A, rcode::NXDOMAIN, 1),
+        ("fails.example.org.", rtype::A, rcode::SERVFAIL, 1),
+        ("other.example.net.", rtype::A, rcode::SERVFAIL, 0),
+    ] {
+        for edns in [None, edns(4096, 0, false), edns(1232, 0, true), edns(1232, 1, false)] {
+            let mut query = Query::new(4711, &name.parse().unwrap(), qtype);
+            query.edns = edns;
+            let mut packet = [0; 512];
+            let length = query.encode(query.id, &mut packet);
+            let [udp, tcp] = [Client::udp(service.address), Client::tcp(service.address)]
+                .map(|client| client.exchange(&packet[..length]).expect("a reply"));
+            assert_eq!(tcp, udp, "{name} {qtype} {edns:?}");
+            let mut reply = Reply::default();
+            assert!(reply.parse(&tcp, &query).unwrap().matches, "{name} {qtype} {edns:?}");
+            let wanted = match edns {
+                Some(Edns { version: 1, .. }) => (rcode::BADVERS, 0),
+                _ => (code, records),
+            };
+            assert_eq!((reply.rcode, reply.records().len()), wanted, "{name} {qtype} {edns:?}");
+        }
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_queries_than_may_wait_are_all_answered() {
+    let upstream = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
+    let service = Service::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
+    let mut stream = TcpStream::connect(service.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    for id in 0..1000 {
+        let mut packet = [0; 512];
+        let length = Query::new(id, &"www.example.org.".parse().unwrap(), rtype::A).encode(id, &mut packet);
+        stream.write_all(&[&(length as u16).to_be_bytes(), &packet[..length]].concat()).unwrap();
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    let ids = std::iter::from_fn(|| read_framed(&mut stream)).map(|r| u16::from_be_bytes([r[0], r[1]]));
+    let ids: std::collections::BTreeSet<u16> = ids.collect();
+    assert_eq!(ids.len(), 1000);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_in_flight_is_answered_though_the_server_ends() {
+    let (asked, reached) = std::sync::mpsc::sync_channel(1);
+    let (go, going) = std::sync::mpsc::channel::<()>();
+    let going = Mutex::new(going);
+    let upstream = Upstream::start(move |query, _| {
+        asked.send(()).unwrap();
+        going.lock().unwrap().recv().unwrap();
+        Some(address(query, [192, 0, 2, 1], 60))
+    });
+    let service = Service::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
+    let client = Client::tcp(service.address);
+    let asking = std::thread::spawn(move || client.ask("www.example.org.", rtype::A));
+    reached.recv().unwrap();
+    // Nothing is answered before the end has begun: by then nobody is listened to any more.
+    let address = service.address;
+    let ending = tokio::spawn(service.stop());
+    while TcpStream::connect(address).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).unwrap();
+    let (query, reply) = tokio::task::spawn_blocking(|| asking.join().unwrap()).await.unwrap();
+    assert_eq!(answers(&reply, &query), "A 192.0.2.1");
+    ending.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_more_is_left() {
+    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let mut packet = [0; 512];
+    let length = Query::new(1, &"a.".parse().unwrap(), rtype::A).encode(1, &mut packet);
+    let whole = [&(length as u16).to_be_bytes(), &packet[..length]].concat();
+    // Nothing at all, half a message, a message and half of the next; the clock is the test's.
+    for (sent, replies) in [(Vec::new(), 0), (whole[..7].to_vec(), 0), ([&whole, &whole[..7]].concat(), 1)] {
+        let start = tokio::time::Instant::now();
+        let mut stream = tokio::net::TcpStream::connect(service.address).await.unwrap();
+        stream.write_all(&sent).await.unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(!heard.is_empty(), replies > 0, "{heard:?}");
+        assert_eq!(start.elapsed().as_secs(), 10, "{} bytes", sent.len());
+    }
     service.stop().await;
 }
 
