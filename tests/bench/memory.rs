@@ -13,8 +13,7 @@ use tests::{namespace, programs};
 
 use crate::place::Place;
 use crate::process::Memory;
-use crate::round::quantile;
-use crate::table::Table;
+use crate::table::{Table, mebibytes, milliseconds};
 
 use cluster::Cluster;
 use engine::{ENGINES, Engine};
@@ -39,7 +38,7 @@ struct Figures {
 /// Measures every engine that there is, one after the other.
 pub(crate) fn compare(place: &Place) -> Result<Table, String> {
     let binary = programs::cluster()?;
-    // There is no way back out of it, which is why this part of a run comes last.
+    // There is no way back out of it, which is why the parts with a control plane come last in a run.
     namespace::enter()?;
     let folder = place.folder("control-plane")?;
     let cluster = Cluster::start(&binary, &folder);
@@ -105,9 +104,6 @@ fn measure(place: &Place, cluster: &mut Cluster, engine: &Engine) -> Result<Figu
 }
 
 fn row(name: &str, figures: &Figures) -> Vec<String> {
-    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let milliseconds =
-        |values: &[f64], share| format!("{:.2} ms", quantile(values, share).unwrap_or(f64::NAN));
     let Figures { ready, steady, relist, listed, seen, whole } = figures;
     vec![
         name.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::round::Samples;
+use crate::round::{Samples, quantile};
 
 /// A table with a title, and what has to be said under it.
 pub(crate) struct Table {
@@ -68,4 +68,14 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+/// Bytes as a cell.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// The value in milliseconds that this share of all values does not exceed, as a cell.
+pub(crate) fn milliseconds(values: &[f64], share: f64) -> String {
+    format!("{:.2} ms", quantile(values, share).unwrap_or(f64::NAN))
 }

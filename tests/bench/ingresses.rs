@@ -1,0 +1,140 @@
+//! The edge at size: as many Ingresses as hosts, from a real API server.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::control_plane::ControlPlane;
+use tests::http::{self, Connection};
+use tests::{namespace, programs};
+
+use crate::place::{Place, free_port, portolan};
+use crate::process::Process;
+use crate::table::{Table, mebibytes, milliseconds};
+
+const INGRESSES: usize = 20_000;
+/// Ingresses that share a Service.
+const SHARING: usize = 10;
+const NAMESPACE: &str = "default";
+
+/// Changes whose way to the clients is timed.
+const CHANGES: usize = 300;
+
+/// For creating.
+const CONNECTIONS: usize = 8;
+
+/// Longer than a change takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Measures Portolan: ingress-nginx is in no package registry.
+pub(crate) fn measure(place: &Place) -> Result<Table, String> {
+    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
+    let binary = programs::cluster()?;
+    // There is no way back out of it.
+    namespace::enter()?;
+    let plane = ControlPlane::start(&binary, &place.folder("control-plane-of-ingresses")?);
+    create(&plane);
+
+    let (folder, port) = (place.folder("portolan-ingresses")?, free_port()?);
+    let mut command = Command::new(program);
+    command.arg("ingress").arg("--kubeconfig");
+    command.arg(plane.kubeconfig("portolan", plane.server.address().port()));
+    for (flag, port) in
+        [("--http-port", port), ("--https-port", free_port()?), ("--healthz-port", free_port()?)]
+    {
+        command.arg(flag).arg(port.to_string());
+    }
+    let edge = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let start = Instant::now();
+    let mut process = Process::start(&mut command, place.server, &folder)?;
+    // None has an endpoint: 503 is what a host that is known answers, 404 one that is not.
+    process.wait(|| http::get(edge, &host(INGRESSES - 1), "/").is_ok_and(|got| got.status == 503))?;
+    let ready = start.elapsed();
+    // What was freed after the first list goes back to the system within seconds, or not at all.
+    std::thread::sleep(Duration::from_secs(10));
+    let memory = process.memory();
+    let mut seen = Vec::with_capacity(CHANGES);
+    for number in 0..CHANGES {
+        seen.push(change(&plane, edge, number)?.as_secs_f64() * 1e3);
+    }
+
+    let mut table = Table::new(
+        format!("Edge at {INGRESSES} Ingresses of as many hosts"),
+        &["engine", "ready after", "RSS", "peak", "write to answer p50", "p99"],
+    );
+    table.row(vec![
+        "Portolan".to_owned(),
+        format!("{:.1} s", ready.as_secs_f64()),
+        mebibytes(memory.now),
+        mebibytes(process.memory().peak),
+        milliseconds(&seen, 0.5),
+        milliseconds(&seen, 0.99),
+    ]);
+    table.note(format!(
+        "{CHANGES} changes of an annotation, one at a time, each from the beginning of the write to the first \
+         request that is redirected by it: the API server's own work is part of it"
+    ));
+    Ok(table)
+}
+
+fn create(plane: &ControlPlane) {
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "nginx" },
+        "spec": { "controller": "k8s.io/ingress-nginx" },
+    });
+    plane.api.create_all(&[class], 1);
+    plane.api.create_all(&(0..INGRESSES / SHARING).map(service).collect::<Vec<_>>(), CONNECTIONS);
+    plane.api.create_all(&(0..INGRESSES).map(ingress).collect::<Vec<_>>(), CONNECTIONS);
+}
+
+/// Makes an Ingress redirect. Returns how long it took until it did.
+fn change(plane: &ControlPlane, edge: SocketAddr, number: usize) -> Result<Duration, String> {
+    let target = format!("https://moved-{number}.example/");
+    let annotations = json!({ "nginx.ingress.kubernetes.io/permanent-redirect": target });
+    let patch = json!({ "metadata": { "annotations": annotations } }).to_string();
+    let (changed, host) = (name(number * 61 % INGRESSES), host(number * 61 % INGRESSES));
+    let wrong = |error: std::io::Error| format!("a request for {host}: {error}");
+    let mut connection = Connection::plain(edge).map_err(wrong)?;
+    let written = Instant::now();
+    plane.api.merge("Ingress", NAMESPACE, &changed, &patch);
+    while written.elapsed() < PATIENCE {
+        let response = connection.send("GET", "/", &[("host", &host)], b"").map_err(wrong)?;
+        if response.header("location") == Some(&target) {
+            return Ok(written.elapsed());
+        }
+        if response.header("connection") == Some("close") {
+            connection = Connection::plain(edge).map_err(wrong)?;
+        }
+    }
+    Err(format!("{host} was not redirected within {PATIENCE:?}"))
+}
+
+fn name(number: usize) -> String {
+    format!("shop-{number}")
+}
+
+fn host(number: usize) -> String {
+    format!("{}.example", name(number))
+}
+
+fn service(number: usize) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": format!("web-{number}"), "namespace": NAMESPACE },
+        "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] },
+    })
+}
+
+fn ingress(number: usize) -> Value {
+    let service = json!({ "name": format!("web-{}", number / SHARING), "port": { "number": 80 } });
+    let path = json!({ "path": "/", "pathType": "Prefix", "backend": { "service": service } });
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": { "name": name(number), "namespace": NAMESPACE },
+        "spec": {
+            "ingressClassName": "nginx",
+            "rules": [{ "host": host(number), "http": { "paths": [path] } }],
+        },
+    })
+}
