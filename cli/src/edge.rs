@@ -1,25 +1,25 @@
 //! The ingress side, wired: views of a cluster, the proxy over them, and its health page.
 
-use cluster::Text;
-use ingress_proxy::{Proxy, ProxyOptions, StartError, Telling, Views};
+use ingress_proxy::{Configuration, Controller, Proxy, ProxyOptions, StartError, Telling, Views};
 use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
 use sources::Cluster;
 use telemetry::Lines;
 
 use crate::failure::Failure;
 use crate::ground::Ground;
-use crate::reporting;
+use crate::{reporting, taking};
 
 /// Makes the views, and tells from now on what is wrong with the objects behind them.
 ///
 /// The order is that of publishing: what a route needs is there before the route.
-pub fn views(cluster: &Cluster, options: &Options, ground: &Ground) -> Views {
+pub fn views(cluster: &Cluster, options: &Options, controller: &Controller, ground: &Ground) -> Views {
     let views = Views {
         certs: cluster.project(CertIndex::new(options.clone())),
         pools: cluster.project(PoolIndex::new(options.clone())),
         table: cluster.project(TableIndex::new(options.clone())),
     };
     reporting::follow(cluster, &views, ground);
+    taking::follow(cluster, &views, Configuration::new(&ground.metrics, controller), &ground.runtime);
     views
 }
 
@@ -49,9 +49,4 @@ pub fn start(
 pub fn access_log(ground: &Ground) -> Lines {
     let help = "Lines of the access log that were not written.";
     Lines::new(std::io::stdout(), ground.metrics.counter("portolan_access_log_dropped_total", help))
-}
-
-/// Text from the command line, as tables keep it.
-pub fn text(text: &str) -> Text {
-    Text::from(text)
 }

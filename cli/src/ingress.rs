@@ -37,7 +37,8 @@ async fn serve(args: &IngressArgs, ground: &Ground, mut fatal: Fatal) -> Result<
     let mut signals = Signals::listen()?;
     let selection = Selection { namespace: args.namespace.clone(), ..Selection::default() };
     let cluster = clusters::open(&origin(args), selection, ground).await?;
-    let views = edge::views(&cluster, &table_options(args), ground);
+    let options = proxy_options(args);
+    let views = edge::views(&cluster, &table_options(args), &options.controller, ground);
     let pages = Pages::open(args, ground).await?;
     tokio::select! {
         () = clusters::listed(&cluster) => {}
@@ -45,7 +46,7 @@ async fn serve(args: &IngressArgs, ground: &Ground, mut fatal: Fatal) -> Result<
     }
     let access = edge::access_log(ground);
     let flags = ("--http-port", "--https-port");
-    let proxy = edge::start(proxy_options(args), views, Some(access.clone()), ground, flags)?;
+    let proxy = edge::start(options, views, Some(access.clone()), ground, flags)?;
     let _health = pages.healthy(args, proxy.health());
     for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
         addresses.iter().for_each(|address| tracing::info!("serving {what} on {address}"));
@@ -82,12 +83,12 @@ fn origin(args: &IngressArgs) -> Origin {
 
 fn table_options(args: &IngressArgs) -> Options {
     Options {
-        controller_class: edge::text(&args.controller_class),
-        ingress_class: edge::text(&args.ingress_class),
+        controller_class: args.controller_class.as_str().into(),
+        ingress_class: args.ingress_class.as_str().into(),
         ingress_class_by_name: args.class_by_name,
         watch_ingress_without_class: args.without_class,
-        watch_namespace: args.namespace.as_deref().map(edge::text),
-        annotations_prefix: edge::text(&args.annotations_prefix),
+        watch_namespace: args.namespace.as_deref().map(Into::into),
+        annotations_prefix: args.annotations_prefix.as_str().into(),
         default_backend_service: args.default_backend.clone(),
         default_ssl_certificate: args.default_certificate.clone(),
         disable_catch_all: args.disable_catch_all,
@@ -103,16 +104,17 @@ fn proxy_options(args: &IngressArgs) -> ProxyOptions {
             .map(|ip| SocketAddr::new(ip, port))
             .collect()
     };
-    let environment = |name| std::env::var(name).unwrap_or_default();
+    let environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut options = ProxyOptions {
         http: everywhere(args.http_port),
         https: everywhere(args.https_port),
         health_check_path: args.health_path.clone(),
         controller: Controller {
             class: args.controller_class.clone(),
-            namespace: environment("POD_NAMESPACE"),
-            pod: environment("POD_NAME"),
+            namespace: environment("POD_NAMESPACE").unwrap_or_else(|| "default".to_owned()),
+            pod: environment("POD_NAME").unwrap_or_default(),
         },
+        metrics: args.counting.clone(),
         ..ProxyOptions::default()
     };
     if let Some(workers) = args.workers {

@@ -4,7 +4,6 @@
 #![allow(unreachable_pub)]
 
 mod failure;
-mod output;
 
 mod args;
 
@@ -13,6 +12,7 @@ mod ground;
 
 mod clusters;
 mod reporting;
+mod taking;
 
 mod signals;
 
@@ -65,9 +65,7 @@ fn run() -> Result<(), Failure> {
         Asked::Ingress(args) => ingress::run(*args),
         Asked::Reference(page) => reference::print(&page),
         Asked::Completions(shell) => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut args::command(), "portolan", &mut script);
-            output::print(String::from_utf8_lossy(&script));
+            clap_complete::generate(shell, &mut args::command(), "portolan", &mut std::io::stdout());
             Ok(())
         }
     }

@@ -4,7 +4,6 @@ use ingress_routes::annotations::{FAMILIES, Fate, LATER};
 
 use crate::args::{Effect, INGRESS_FLAGS};
 use crate::failure::Failure;
-use crate::output;
 
 /// Prints a page as Markdown.
 ///
@@ -21,7 +20,7 @@ pub fn print(page: &str) -> Result<(), Failure> {
             )));
         }
     };
-    output::print(text);
+    print!("{text}");
     Ok(())
 }
 

@@ -37,17 +37,18 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let begun = Instant::now();
     let mut signals = Signals::listen()?;
     let origin = origin(args);
+    if origin == Origin::Demo {
+        demo::start(demo::pods()).await?;
+    }
     let cluster = clusters::open(&origin, Selection::default(), ground).await?;
-    let views = edge::views(
-        &cluster,
-        &ingress_routes::Options { watch_ingress_without_class: true, ..Default::default() },
-        ground,
-    );
+    let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
+    let routes = ingress_routes::Options { watch_ingress_without_class: true, ..Default::default() };
+    let views = edge::views(&cluster, &routes, &options.controller, ground);
     let pages = pages(args.admin, ground).await?;
 
     let context = dns::context(Clusters::with(cluster.clone(), origin.clone(), ground), ground, false);
-    let options = Options { threads: None, addresses: vec![args.dns.ip()] };
-    let started = Dns::start(corefile::load(args), context, options).await;
+    let fronts = Options { threads: None, addresses: vec![args.dns.ip()] };
+    let started = Dns::start(corefile::load(args), context, fronts).await;
     let dns = started.map_err(|error| match &error {
         StartError::Bind(_) => Failure::outside(format!("{error}; move it with --dns")),
         _ => dns::failure(error),
@@ -60,11 +61,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
         () = clusters::listed(&cluster) => {}
         () = signals.stop() => return Ok(()),
     }
-    if !matches!(origin, Origin::Server(_)) {
-        demo::follow(&cluster, ground).await;
-    }
     let access = edge::access_log(ground);
-    let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
     let proxy = edge::start(options, views, Some(access.clone()), ground, ("--http", "--https"))?;
     let health = proxy.health();
     let _routes = [
@@ -98,9 +95,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
 fn origin(args: &UpArgs) -> Origin {
     let flags = Origin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     match flags {
-        Some(Origin::Server(Access::Kubeconfig { file: None, context: None })) | None => {
-            Origin::Demo(demo::free_port())
-        }
+        Some(Origin::Server(Access::Kubeconfig { file: None, context: None })) | None => Origin::Demo,
         Some(origin) => origin,
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingress_proxy::MetricsOptions;
 
 use super::flag::Effect::{Honoured, Needless, NotYet};
 use super::flag::Takes::{Bool, Duration as Time, Number, Text};
@@ -53,6 +54,8 @@ pub struct IngressArgs {
     pub disable_external_name: bool,
     /// `--enable-metrics`.
     pub metrics: bool,
+    /// `--metrics-per-host` and the other flags of what is counted.
+    pub counting: MetricsOptions,
     /// `--shutdown-grace-period`.
     pub shutdown_grace: Duration,
     /// `--post-shutdown-grace-period`.
@@ -102,6 +105,7 @@ impl IngressArgs {
             disable_catch_all: given.on("disable-catch-all", false),
             disable_external_name: given.on("disable-svc-external-name", false),
             metrics: given.on("enable-metrics", false),
+            counting: counting(&given)?,
             shutdown_grace: given.duration("shutdown-grace-period", Duration::ZERO),
             post_shutdown_grace: given.duration("post-shutdown-grace-period", Duration::from_secs(10)),
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
@@ -114,6 +118,42 @@ impl IngressArgs {
 /// Pairs of flags that exclude each other.
 const EXCLUDING: &[(&str, &str)] =
     &[("publish-service", "publish-status-address"), ("watch-namespace", "watch-namespace-selector")];
+
+/// The flags of what is counted of requests.
+fn counting(given: &Given<'_>) -> Result<MetricsOptions, Failure> {
+    let default = MetricsOptions::default();
+    let list = |name| given.text(name).map(|text| text.split(',').map(|one| one.trim().to_owned()).collect());
+    let buckets = |name, default| match given.text(name) {
+        Some(text) => buckets(name, &text),
+        None => Ok(default),
+    };
+    let options = MetricsOptions {
+        per_host: given.on("metrics-per-host", true),
+        per_undefined_host: given.on("metrics-per-undefined-host", false),
+        status_classes: given.on("report-status-classes", false),
+        time_buckets: buckets("time-buckets", default.time_buckets)?,
+        length_buckets: buckets("length-buckets", default.length_buckets)?,
+        size_buckets: buckets("size-buckets", default.size_buckets)?,
+        exclude: list("exclude-socket-metrics").unwrap_or_default(),
+    };
+    if options.per_undefined_host && !options.per_host {
+        return Err(Failure::usage(
+            "--metrics-per-undefined-host=true must be passed with --metrics-per-host=true",
+        ));
+    }
+    Ok(options)
+}
+
+/// Upper bounds as `0.1,1,10`, in ascending order.
+fn buckets(flag: &str, text: &str) -> Result<Vec<f64>, Failure> {
+    let bounds: Option<Vec<f64>> = text.split(',').map(|bound| bound.trim().parse().ok()).collect();
+    let ascending = |bounds: &Vec<f64>| {
+        bounds.iter().all(|bound| bound.is_finite()) && bounds.windows(2).all(|pair| pair[0] < pair[1])
+    };
+    bounds
+        .filter(ascending)
+        .ok_or_else(|| Failure::usage(format!("--{flag} {text}: wanted ascending numbers, such as 0.1,1,10")))
+}
 
 fn key(flag: &str, text: &str) -> Result<cluster::Key, Failure> {
     match text.split_once('/') {
@@ -256,15 +296,15 @@ pub const FLAGS: &[Flag] = &[
     flag("validating-webhook-key", Text, "", "Its key file", NotYet),
     flag("disable-full-test", Bool, "false", "Test only the new Ingress", Needless),
     flag("enable-metrics", Bool, "false", "Serve /metrics", Honoured),
-    flag("metrics-per-host", Bool, "true", "Label host on request metrics", NotYet),
-    flag("metrics-per-undefined-host", Bool, "false", "Count hosts that no Ingress names", NotYet),
-    flag("report-status-classes", Bool, "false", "Label status as 2xx, 3xx, …", NotYet),
-    flag("time-buckets", Text, "Prometheus default", "Buckets of times", NotYet),
-    flag("length-buckets", Text, "10 to 100", "Buckets of lengths", NotYet),
-    flag("size-buckets", Text, "10 to 10^7", "Buckets of sizes", NotYet),
+    flag("metrics-per-host", Bool, "true", "Label host on request metrics", Honoured),
+    flag("metrics-per-undefined-host", Bool, "false", "Count hosts that no Ingress names", Honoured),
+    flag("report-status-classes", Bool, "false", "Label status as 2xx, 3xx, …", Honoured),
+    flag("time-buckets", Text, "Prometheus default", "Buckets of times", Honoured),
+    flag("length-buckets", Text, "10 to 100", "Buckets of lengths", Honoured),
+    flag("size-buckets", Text, "10 to 10^7", "Buckets of sizes", Honoured),
     flag("bucket-factor", Text, "0", "Native histograms", NotYet),
     flag("max-buckets", Number, "100", "Native histograms", NotYet),
-    flag("exclude-socket-metrics", Text, "", "Metrics to leave out", NotYet),
+    flag("exclude-socket-metrics", Text, "", "Metrics to leave out", Honoured),
     flag("monitor-max-batch-size", Number, "10000", "Inner queue", Needless),
     flag("maxmind-license-key", Text, "", "GeoIP", NotYet),
     flag("maxmind-mirror", Text, "", "GeoIP", NotYet),

@@ -41,6 +41,23 @@ fn the_chart_of_ingress_nginx_starts_it_unchanged() {
 }
 
 #[test]
+fn what_is_counted_is_said_as_to_ingress_nginx() {
+    let line = "portolan ingress --metrics-per-host=false --report-status-classes --time-buckets=0.1,1 \
+                --size-buckets 10 --exclude-socket-metrics=bytes_sent,nginx_ingress_controller_request_size";
+    let Ok(Asked::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let wanted = ingress_proxy::MetricsOptions {
+        per_host: false,
+        status_classes: true,
+        time_buckets: vec![0.1, 1.0],
+        size_buckets: vec![10.0],
+        exclude: vec!["bytes_sent".to_owned(), "nginx_ingress_controller_request_size".to_owned()],
+        ..Default::default()
+    };
+    assert_eq!(args.counting, wanted);
+    assert_eq!(args.ineffective, [""; 0]);
+}
+
+#[test]
 fn what_is_wrong_ends_with_exit_code_2() {
     for line in [
         "portolan ingress --no-such-flag",
@@ -48,6 +65,9 @@ fn what_is_wrong_ends_with_exit_code_2() {
         "portolan ingress --default-ssl-certificate name-only",
         "portolan ingress --watch-namespace=a --watch-namespace-selector=b",
         "portolan ingress --shutdown-grace-period soon",
+        "portolan ingress --time-buckets 1,1",
+        "portolan ingress --length-buckets some",
+        "portolan ingress --metrics-per-host=false --metrics-per-undefined-host",
         "portolan dns -no-such-flag",
         "portolan dns -dns.port many",
         "portolan up --dns nowhere",

@@ -50,7 +50,7 @@ pub(crate) struct Door {
 pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
     let _open = worker.drain.open();
     worker.connections.handled.inc();
-    worker.connections.active.add(1.0);
+    worker.connections.active.up();
     // Responses leave at once, however small.
     let _ = stream.set_nodelay(true);
     let scheme = if door.tls.is_some() { Scheme::Https } else { Scheme::Http };
@@ -76,7 +76,7 @@ pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: Sock
             }
         }
     }
-    worker.connections.active.add(-1.0);
+    worker.connections.active.down();
 }
 
 async fn tls(
@@ -97,7 +97,9 @@ async fn tls(
 async fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(mut visit: Visit, stream: S, h2: Option<bool>) {
     let worker = visit.worker.clone();
     let options = &worker.options;
-    let link = Link::new(worker.clock.clone(), options.client_header_timeout, options.client_send_timeout);
+    let reading = worker.connections.reading.clone();
+    let link =
+        Link::new(worker.clock.clone(), options.client_header_timeout, options.client_send_timeout, reading);
     let mut io = ClientIo::new(stream, link.clone());
     let h2 = match h2 {
         Some(h2) => h2,

@@ -16,8 +16,8 @@ mod splice;
 mod upstream;
 
 pub mod options;
+mod views;
 
-mod expiry;
 mod metrics;
 mod record;
 
@@ -33,7 +33,8 @@ mod connection;
 
 mod proxy;
 
-pub use options::{Controller, ProxyOptions};
+pub use metrics::Configuration;
+pub use options::{Controller, MetricsOptions, ProxyOptions};
 pub use proxy::{Proxy, StartError, Telling};
 pub use upstream::idle::KeepAlive;
-pub use worker::Views;
+pub use views::Views;

@@ -50,6 +50,27 @@ pub struct ProxyOptions {
     pub worker_shutdown_timeout: Duration,
     /// The constant labels `controller_class`, `controller_namespace` and `controller_pod` of every metric.
     pub controller: Controller,
+    /// What is counted of requests, and how finely.
+    pub metrics: MetricsOptions,
+}
+
+/// How requests are counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricsOptions {
+    /// `--metrics-per-host`: the host is a label, and hosts that no Ingress names are not counted.
+    pub per_host: bool,
+    /// `--metrics-per-undefined-host`: they are, each under its own name.
+    pub per_undefined_host: bool,
+    /// `--report-status-classes`: `2xx` instead of `200`.
+    pub status_classes: bool,
+    /// `--time-buckets`: upper bounds in seconds, ascending.
+    pub time_buckets: Vec<f64>,
+    /// `--length-buckets`: of requests and responses, in bytes.
+    pub length_buckets: Vec<f64>,
+    /// `--size-buckets`: of what was sent, in bytes.
+    pub size_buckets: Vec<f64>,
+    /// `--exclude-socket-metrics`: names that are left out, with or without `nginx_ingress_controller_`.
+    pub exclude: Vec<String>,
 }
 
 /// Who this controller is, for the labels of its metrics.
@@ -88,6 +109,22 @@ impl Default for ProxyOptions {
             name_servers: Vec::new(),
             worker_shutdown_timeout: Duration::from_secs(240),
             controller: Controller::default(),
+            metrics: MetricsOptions::default(),
+        }
+    }
+}
+
+impl Default for MetricsOptions {
+    fn default() -> Self {
+        Self {
+            per_host: true,
+            per_undefined_host: false,
+            status_classes: false,
+            // Those of Prometheus's client for Go.
+            time_buckets: vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
+            length_buckets: (1..=10).map(|step| f64::from(step) * 10.0).collect(),
+            size_buckets: (1..=7).map(|power| 10_f64.powi(power)).collect(),
+            exclude: Vec::new(),
         }
     }
 }

@@ -14,10 +14,10 @@ use telemetry::metrics::Registry;
 use telemetry::{Lines, Seat};
 
 use crate::connection::{Door, connection};
-use crate::expiry::Expiry;
 use crate::metrics::Metrics;
 use crate::options::ProxyOptions;
-use crate::worker::{Views, Worker};
+use crate::views::Views;
+use crate::worker::Worker;
 
 /// Why the proxy cannot start.
 #[derive(Debug)]
@@ -74,8 +74,7 @@ impl Proxy {
         let mut doors: Vec<Doors> = (0..count).map(|_| Doors(Vec::new())).collect();
         let http = listen(&options.http, None, &mut doors)?;
         let https = listen(&options.https, Some(&config), &mut doors)?;
-        let metrics = Metrics::new(&telling.registry, options.controller.clone());
-        telling.registry.register(Expiry::new(views.certs.clone(), &options.controller));
+        let metrics = Metrics::new(&telling.registry, &options.controller, &options.metrics, &views);
         let mut proxy = Self {
             http,
             https,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use ingress_routes::{Exchange, Route, Target};
 use smallvec::SmallVec;
 
@@ -82,9 +82,9 @@ impl RequestId {
 }
 
 impl Record {
-    fn canary_target(&self) -> Option<&Target> {
-        let upstream = self.route.as_ref()?.upstream.as_ref()?;
-        Some(&upstream.canaries.get(self.canary?)?.target)
+    fn canary_target(&self) -> Option<(usize, &Target)> {
+        let (at, upstream) = (self.canary?, self.route.as_ref()?.upstream.as_ref()?);
+        Some((at, &upstream.canaries.get(at)?.target))
     }
 
     fn header(&self, name: http::HeaderName) -> Option<&[u8]> {
@@ -120,7 +120,7 @@ impl Record {
         let name = self.route.as_ref().map_or(DEFAULT_UPSTREAM, |route| route.upstream_name());
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"] [");
-        out.extend_from_slice(self.canary_target().map_or("", |target| &target.name).as_bytes());
+        out.extend_from_slice(self.canary_target().map_or("", |(_, target)| &target.name).as_bytes());
         out.extend_from_slice(b"] ");
         self.each(out, |out, one| out.extend_from_slice(one.name.as_bytes()));
         self.each(out, |out, one| text::number(out, one.received));
@@ -156,9 +156,10 @@ impl Record {
     /// Whose request it was, if a rule covers it.
     pub(crate) fn of(&self) -> Option<Of<'_>> {
         let route = self.route.as_ref()?;
-        let method: &Method = &self.exchange.as_ref()?.request.method;
+        let exchange = self.exchange.as_ref()?;
+        let (method, host) = (&exchange.request.method, exchange.host());
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Some(Of { route, canary: self.canary_target(), status, method })
+        Some(Of { route, canary: self.canary_target(), status, method, host })
     }
 }
 

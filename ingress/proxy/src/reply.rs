@@ -31,7 +31,9 @@ impl Open {
         link: Option<Rc<Link>>,
         count: Rc<Cell<u32>>,
     ) -> Self {
-        count.set(count.get() + 1);
+        if count.replace(count.get() + 1) == 0 {
+            worker.connections.writing.up();
+        }
         Self { record: Some(Box::new(record)), worker, link, count }
     }
 }
@@ -53,7 +55,9 @@ impl DerefMut for Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
-        self.count.set(self.count.get() - 1);
+        if self.count.replace(self.count.get() - 1) == 1 {
+            self.worker.connections.writing.down();
+        }
         if let Some(link) = &self.link {
             record.body_bytes = link.body_bytes();
             link.end(self.worker.options.keep_alive);

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
-use cluster::Current;
 use http::HeaderMap;
-use ingress_routes::{Certs, Draw, PoolKey, Pools, Table, Target};
+use ingress_routes::{Draw, PoolKey, Target};
 use net::Drain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -23,17 +22,7 @@ use crate::record::Record;
 use crate::upstream::call::Times;
 use crate::upstream::idle::Idle;
 use crate::upstream::resolve::Resolver;
-
-/// The views that requests are answered from.
-#[derive(Clone)]
-pub struct Views {
-    /// Hosts and paths to routes.
-    pub table: Current<Table>,
-    /// Endpoints of the upstreams.
-    pub pools: Current<Pools>,
-    /// Certificates by name.
-    pub certs: Current<Certs>,
-}
+use crate::views::Views;
 
 /// A worker's belongings.
 pub(crate) struct Worker {
@@ -89,7 +78,7 @@ impl Worker {
             resolver: Resolver::new(&options.name_servers),
             drain,
             connections: metrics.connections.clone(),
-            series: Series::new(metrics),
+            series: Series::new(&metrics),
             lines,
             random: RefCell::new(rand::make_rng()),
             turns: RefCell::default(),
@@ -144,7 +133,7 @@ impl Worker {
         });
         homes.retain(|address, _| self.idle.has(*address));
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
-        self.series.sweep();
+        self.series.sweep(&self.views.table.load());
     }
 
     /// Remembers where a connection belongs, when it is opened.

@@ -9,6 +9,7 @@ use cluster::{Ingress, IngressClass, Key, Kind, Kinds, Projection, Secret, Snaps
 use foldhash::fast::RandomState;
 use rustls::sign::CertifiedKey;
 
+pub use self::leaf::Facts;
 use self::leaf::Leaf;
 use crate::annotations;
 use crate::class::Classes;
@@ -78,13 +79,14 @@ impl Certs {
         self.default.as_ref()?.as_ref().err().map(String::as_str)
     }
 
-    /// End of validity of every certificate in use, in Unix seconds: host (`_` for the default), and when. For
-    /// `ssl_expire_time_seconds`.
-    pub fn expiries(&self) -> impl Iterator<Item = (&str, i64)> {
-        let default = self.default.iter().filter_map(|leaf| Some(("_", leaf.as_ref().ok()?.expires)));
+    /// Every certificate in use: host (`_` for the default), Secret, and what is in it. For `ssl_expire_time_seconds`
+    /// and `ssl_certificate_info`.
+    pub fn in_use(&self) -> impl Iterator<Item = (Text, &Key, &Facts)> {
+        let default =
+            self.default.iter().filter_map(|leaf| Some((host_name(&CATCH_ALL), leaf.as_ref().ok()?)));
         let hosts =
-            self.hosts.iter().filter_map(|(host, entry)| Some((host.as_str(), entry.leaf.as_ref()?.expires)));
-        default.chain(hosts)
+            self.hosts.iter().filter_map(|(host, entry)| Some((host_name(host), entry.leaf.as_ref()?)));
+        default.chain(hosts).map(|(host, leaf)| (host, &leaf.secret.key, &leaf.facts))
     }
 }
 

@@ -35,12 +35,12 @@ pub mod fuzz;
 #[cfg(test)]
 mod testing;
 
-pub use certs::{CertIndex, Certs};
+pub use certs::{CertIndex, Certs, Facts};
 pub use class::CLASS_ANNOTATION;
 pub use exchange::{BadRequest, Exchange, Scheme};
 pub use filter::{Answer, Filter, Flow};
 pub use options::{Options, PoolKey};
-pub use pools::{Pool, PoolIndex, Pools};
+pub use pools::{Missing, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Outcome, Problem};
 pub use table::{Found, Host, Route, Table, TableIndex};
 pub use upstream::{Choice, Draw, Endpoint, Pick, Target, Upstream};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cluster::{Backend, Ingress, IngressClass, Key, Kind, Kinds, PortRef, Projection, Snapshot, Touched};
 use smallvec::SmallVec;
 
-pub use self::pool::{Absence, Members, Pool};
+pub use self::pool::{Absence, Members, Missing, Pool};
 use crate::class::Classes;
 use crate::options::{Options, PoolKey};
 use crate::problem::{Outcome, Problem};
@@ -41,6 +41,19 @@ impl Pools {
     pub fn problems(&self) -> impl Iterator<Item = Problem> {
         let services = self.services.iter().filter(|_| self.synced);
         services.flat_map(|(service, mentioned)| problems(service, mentioned))
+    }
+
+    /// Every Ingress with each Service that it names, and what is missing there. For `orphan_ingress`.
+    pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<Missing>)> {
+        self.services.iter().flat_map(|(service, mentioned)| {
+            mentioned.ingresses.iter().flat_map(move |ingress| {
+                let named = |port: &PortRef| {
+                    backends(ingress).any(|(name, named)| *name == service.name && named == port)
+                };
+                let pools = mentioned.pools.iter().filter(move |(port, _)| named(port));
+                pools.map(move |(_, pool)| (&ingress.key, pool.missing()))
+            })
+        })
     }
 
     /// Problems of what differs from an earlier view, to tell only what is new.

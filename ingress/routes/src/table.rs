@@ -106,6 +106,11 @@ impl Table {
         self.taken.len()
     }
 
+    /// Whether an Ingress of ours has this key.
+    pub fn has(&self, ingress: &Key) -> bool {
+        self.taken.get(ingress).is_some()
+    }
+
     /// Names of the hosts that have rules.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.hosts.iter().filter(|(_, host)| host.alive).map(|(_, host)| host.root.host.as_str())

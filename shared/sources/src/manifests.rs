@@ -60,14 +60,11 @@ impl Manifests {
     }
 
     /// Text that is built in, by names that stand for files. It never changes.
-    pub fn embedded<T: AsRef<str>>(
-        files: impl IntoIterator<Item = (&'static str, T)>,
-        reports: &Reports,
-    ) -> Self {
+    pub fn embedded<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>, reports: &Reports) -> Self {
         let (folder, holding) = (Folder::new(Vec::new()), Holding::default());
         let mut manifests = Self { folder, holding, reports: reports.clone() };
         for (name, text) in files {
-            manifests.put(name, text.as_ref());
+            manifests.put(name, text);
         }
         manifests
     }

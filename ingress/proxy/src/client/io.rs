@@ -128,9 +128,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
                 let bytes = self.inbox.split_to(length).freeze();
                 Head::check(bytes.clone()).map_err(|refusal| (refusal, bytes))
             }
-            Ok(None) => return false,
+            Ok(None) => {
+                self.link.reads(!self.inbox.is_empty());
+                return false;
+            }
             Err(refusal) => Err((refusal, self.inbox.split().freeze())),
         };
+        self.link.reads(false);
         match found {
             Ok(head) => {
                 self.cleared = head.for_hyper();

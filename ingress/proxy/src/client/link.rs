@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
+use telemetry::metrics::Level;
 
 use crate::client::head::{Head, Refusal};
 use crate::clock::{Clock, Timer};
@@ -28,6 +29,9 @@ pub(crate) struct Link {
     pub(super) waker: RefCell<Option<Waker>>,
     /// Bytes of bodies read from the client since the last request was over.
     pub(super) body_bytes: Cell<u64>,
+    /// A head has begun and is not complete; counted among all connections.
+    reading: Cell<bool>,
+    all_reading: Level,
 }
 
 /// Whom the connection waits for; decides what an expired timer means.
@@ -42,7 +46,12 @@ pub(crate) enum Waiting {
 }
 
 impl Link {
-    pub(crate) fn new(clock: Rc<Clock>, head_timeout: Duration, send_timeout: Duration) -> Rc<Self> {
+    pub(crate) fn new(
+        clock: Rc<Clock>,
+        head_timeout: Duration,
+        send_timeout: Duration,
+        all_reading: Level,
+    ) -> Rc<Self> {
         let timer = clock.timer();
         clock.arm(&timer, head_timeout);
         Rc::new(Self {
@@ -57,6 +66,8 @@ impl Link {
             refused: RefCell::default(),
             waker: RefCell::default(),
             body_bytes: Cell::new(0),
+            reading: Cell::new(false),
+            all_reading,
         })
     }
 
@@ -90,6 +101,15 @@ impl Link {
         self.waiting.set(Waiting::Upstream);
     }
 
+    /// Whether a head has begun and is not complete.
+    pub(super) fn reads(&self, reading: bool) {
+        match (self.reading.replace(reading), reading) {
+            (false, true) => self.all_reading.up(),
+            (true, false) => self.all_reading.down(),
+            _ => {}
+        }
+    }
+
     pub(crate) fn waiting(&self) -> Waiting {
         self.waiting.get()
     }
@@ -107,5 +127,11 @@ impl Link {
     /// Body bytes of the request, with chunk framing.
     pub(crate) fn body_bytes(&self) -> u64 {
         self.body_bytes.get()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.reads(false);
     }
 }

@@ -16,3 +16,4 @@ mod views;
 mod tls;
 
 mod http2;
+mod metrics;

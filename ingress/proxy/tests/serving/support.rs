@@ -222,6 +222,19 @@ impl World {
         }
     }
 
+    /// The metrics, once they are as wanted.
+    pub fn metrics(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let start = std::time::Instant::now();
+        loop {
+            let text = self.registry.text();
+            if wanted(&text) {
+                return text;
+            }
+            assert!(start.elapsed() < PATIENCE, "{what}: {text}");
+            std::thread::yield_now();
+        }
+    }
+
     pub fn stop(mut self, grace: Duration) -> net::Drained {
         let proxy = self.proxy.take().unwrap();
         self.runtime.block_on(proxy.stop(grace))

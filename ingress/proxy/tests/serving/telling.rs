@@ -1,4 +1,4 @@
-//! The access log and the metrics.
+//! The access log.
 
 use crate::support::{Script, World};
 
@@ -57,48 +57,5 @@ fn a_refused_head_leaves_its_first_line_in_the_access_log() {
         world.ask(request);
         let line = world.log(count).pop().unwrap();
         assert!(line.contains(logged), "{request:?}: {line}");
-    }
-}
-
-#[test]
-fn requests_are_counted_under_the_names_of_ingress_nginx() {
-    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
-    let world = World::serving(&[script.address]);
-    let mut client = world.client();
-    for _ in 0..3 {
-        client.send("GET /a HTTP/1.1\nHost: shop.example\n\n");
-        client.response();
-    }
-    client.send("BREW /a HTTP/1.1\nHost: shop.example\n\n");
-    client.response();
-    world.log(4);
-    let text = world.registry.text();
-    let labels = |method| {
-        format!(
-            "controller_class=\"k8s.io/ingress-nginx\",controller_namespace=\"\",controller_pod=\"\",status=\"200\",\
-             method=\"{method}\",path=\"/\",namespace=\"default\",ingress=\"shop\",service=\"shop\",canary=\"\",\
-             host=\"shop.example\""
-        )
-    };
-    for line in [
-        format!("nginx_ingress_controller_requests{{{}}} 3", labels("GET")),
-        format!("nginx_ingress_controller_requests{{{}}} 1", labels("_")),
-        format!("nginx_ingress_controller_request_duration_seconds_count{{{}}} 3", labels("GET")),
-        format!("nginx_ingress_controller_response_duration_seconds_count{{{}}} 3", labels("GET")),
-        format!("nginx_ingress_controller_header_duration_seconds_count{{{}}} 3", labels("GET")),
-        format!("nginx_ingress_controller_connect_duration_seconds_count{{{}}} 3", labels("GET")),
-        format!("nginx_ingress_controller_request_size_count{{{}}} 3", labels("GET")),
-        format!("nginx_ingress_controller_response_size_sum{{{}}} 15", labels("GET")),
-        format!("nginx_ingress_controller_bytes_sent_sum{{{}}} 15", labels("GET")),
-    ] {
-        assert!(text.contains(&line), "{line}\n{text}");
-    }
-    let own = "controller_class=\"k8s.io/ingress-nginx\",controller_namespace=\"\",controller_pod=\"\"";
-    for line in [
-        format!("nginx_ingress_controller_nginx_process_requests_total{{{own}}} 4"),
-        format!("nginx_ingress_controller_nginx_process_connections_total{{{own},state=\"accepted\"}} 1"),
-        format!("nginx_ingress_controller_nginx_process_connections{{{own},state=\"active\"}} 1"),
-    ] {
-        assert!(text.contains(&line), "{line}\n{text}");
     }
 }

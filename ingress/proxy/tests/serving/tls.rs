@@ -100,7 +100,9 @@ fn certificates_are_found_by_name_and_follow_their_secrets() {
         .lines()
         .find(|line| line.starts_with("nginx_ingress_controller_ssl_expire_time_seconds{"))
         .unwrap();
-    assert!(expiry.contains("host=\"shop.example\"} "), "{expiry}");
+    let labels =
+        "{namespace=\"default\",class=\"k8s.io/ingress-nginx\",host=\"shop.example\",secret_name=\"cert\",";
+    assert!(expiry.contains(labels), "{expiry}");
 }
 
 #[test]

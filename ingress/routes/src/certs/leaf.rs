@@ -8,6 +8,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
+use x509_parser::asn1_rs::Oid;
+use x509_parser::oid_registry;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_provider);
@@ -18,8 +20,24 @@ pub(super) struct Leaf {
     pub(super) key: Arc<CertifiedKey>,
     /// DNS names of the certificate, or its common name where it has none. In lower case.
     names: Vec<String>,
+    pub(super) facts: Facts,
+}
+
+/// What an operator watches of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
     /// `notAfter` in Unix seconds. Expired certificates are served.
-    pub(super) expires: i64,
+    pub expires: i64,
+    /// `serialNumber`, in decimal.
+    pub serial_number: String,
+    /// The issuer's first `organizationName`; empty where it has none.
+    pub issuer_organization: String,
+    /// The issuer's `commonName`.
+    pub issuer_common_name: String,
+    /// The issuer's own `serialNumber`, which few have.
+    pub issuer_serial_number: String,
+    /// `RSA`, `ECDSA` or `Ed25519`; empty for others.
+    pub public_key_algorithm: &'static str,
 }
 
 impl Leaf {
@@ -28,7 +46,7 @@ impl Leaf {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&secret.certificate).collect();
         let chain = chain.map_err(|error| format!("tls.crt of Secret {name} is not PEM: {error}"))?;
         let first = chain.first().ok_or_else(|| format!("Secret {name} has no certificate in tls.crt"))?;
-        let (names, expires) =
+        let (names, facts) =
             read(first).map_err(|error| format!("tls.crt of Secret {name} is no certificate: {error}"))?;
         let key = PrivateKeyDer::from_pem_slice(&secret.private_key)
             .map_err(|error| format!("tls.key of Secret {name} is no private key in PEM: {error}"))?;
@@ -39,7 +57,7 @@ impl Leaf {
         if matches!(key.keys_match(), Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch))) {
             return Err(format!("tls.key of Secret {name} does not belong to its tls.crt"));
         }
-        Ok(Self { secret: secret.clone(), key: Arc::new(key), names, expires })
+        Ok(Self { secret: secret.clone(), key: Arc::new(key), names, facts })
     }
 
     /// Whether the certificate is good for a host: its name, or a wildcard for its first label (RFC 6125 §6.4.3).
@@ -58,7 +76,7 @@ impl Leaf {
     }
 }
 
-fn read(der: &[u8]) -> Result<(Vec<String>, i64), String> {
+fn read(der: &[u8]) -> Result<(Vec<String>, Facts), String> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
     let mut names = Vec::new();
     if let Ok(Some(extension)) = certificate.subject_alternative_name() {
@@ -71,7 +89,29 @@ fn read(der: &[u8]) -> Result<(Vec<String>, i64), String> {
         let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
         names.extend(common.map(str::to_ascii_lowercase));
     }
-    Ok((names, certificate.validity().not_after.timestamp()))
+    let issuer = |oid| {
+        let first = certificate.issuer().iter_by_oid(oid).next();
+        first.and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()
+    };
+    let facts = Facts {
+        expires: certificate.validity().not_after.timestamp(),
+        serial_number: certificate.serial.to_string(),
+        issuer_organization: issuer(&oid_registry::OID_X509_ORGANIZATION_NAME),
+        issuer_common_name: issuer(&oid_registry::OID_X509_COMMON_NAME),
+        issuer_serial_number: issuer(&oid_registry::OID_X509_SERIALNUMBER),
+        public_key_algorithm: algorithm(&certificate.public_key().algorithm.algorithm),
+    };
+    Ok((names, facts))
+}
+
+/// As Go's `x509.PublicKeyAlgorithm` prints it.
+fn algorithm(oid: &Oid<'_>) -> &'static str {
+    let known = [
+        (oid_registry::OID_PKCS1_RSAENCRYPTION, "RSA"),
+        (oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY, "ECDSA"),
+        (oid_registry::OID_SIG_ED25519, "Ed25519"),
+    ];
+    known.iter().find(|(known, _)| known == oid).map_or("", |(_, name)| *name)
 }
 
 /// All of a leaf follows from its Secret.

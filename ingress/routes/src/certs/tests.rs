@@ -141,11 +141,18 @@ fn a_host_gets_the_certificate_of_its_first_ingress() {
     assert!(
         certs.problems().any(|problem| problem.what.contains("tls.key of Secret default/a does not belong"))
     );
-    assert!(
-        certs.expiries().all(|(_, expires)| expires == 978_307_200),
-        "{:?}",
-        certs.expiries().collect::<Vec<_>>()
+    let mut in_use: Vec<_> = certs.in_use().map(|(host, secret, _)| format!("{host} {secret}")).collect();
+    in_use.sort();
+    assert_eq!(
+        in_use,
+        ["*.wild.example default/wild", "_ default/fallback", "c.example default/any", "d.example default/d"]
     );
+    for (host, _, facts) in certs.in_use() {
+        assert_eq!(facts.expires, 978_307_200, "{host}");
+        assert_eq!(facts.public_key_algorithm, "ECDSA", "{host}");
+        assert!(!facts.issuer_common_name.is_empty() && facts.issuer_organization.is_empty(), "{facts:?}");
+        assert!(facts.serial_number.bytes().all(|digit| digit.is_ascii_digit()), "{facts:?}");
+    }
 }
 
 #[test]

@@ -53,6 +53,15 @@ pub enum Absence {
     ExternalNameDisabled,
 }
 
+/// What leaves an Ingress without a backend, in the words of ingress-nginx's metric (reference §3.17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The Service.
+    Service,
+    /// Its endpoints.
+    Endpoint,
+}
+
 impl Absence {
     /// What is wrong, as the end of a sentence about the Service.
     pub const fn text(self) -> &'static str {
@@ -101,6 +110,14 @@ impl Pool {
     /// Why it cannot have endpoints; `None` also for a Service that just has none.
     pub fn absence(&self) -> Option<Absence> {
         self.absence
+    }
+
+    /// What is missing for requests to go somewhere.
+    pub(super) fn missing(&self) -> Option<Missing> {
+        match self.absence {
+            Some(Absence::NoService) => Some(Missing::Service),
+            _ => self.is_empty().then_some(Missing::Endpoint),
+        }
     }
 
     /// The endpoint of a key on the consistent hash ring (balanced affinity).

@@ -87,6 +87,21 @@ fn pools_are_those_of_services_that_ingresses_mention() {
 }
 
 #[test]
+fn what_an_ingress_lacks_is_its_service_or_its_endpoints() {
+    for (services, missing) in [
+        ("web 80 10.0.0.1", None),
+        ("web 80", Some(Missing::Endpoint)),
+        ("web 81 10.0.0.1", Some(Missing::Endpoint)),
+        ("other 80 10.0.0.1", Some(Missing::Service)),
+    ] {
+        let world = World::new(&ingress("web:80")).services(services);
+        let pools = world.pools.load();
+        let seen: Vec<_> = pools.backends().map(|(key, missing)| (key.to_string(), missing)).collect();
+        assert_eq!(seen, [("default/x".to_owned(), missing)], "{services}");
+    }
+}
+
+#[test]
 fn churn_of_endpoints_leaves_the_table_alone() {
     let mut world = World::new(&ingress("web:80")).services("web 80 10.0.0.1");
     let (table, pools) = (world.table.load_full(), world.pools.load_full());

@@ -3,7 +3,7 @@
 use crate::key::{Key, Text};
 
 /// An Ingress.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ingress {
     /// `metadata.namespace` and `metadata.name`.
     pub key: Key,
@@ -30,7 +30,7 @@ impl Ingress {
 }
 
 /// `spec.rules[]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IngressRule {
     /// `host`, as written; empty for every host.
     pub host: Text,
@@ -39,7 +39,7 @@ pub struct IngressRule {
 }
 
 /// `spec.rules[].http.paths[]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IngressPath {
     /// `path`, as written; may be empty.
     pub path: Text,
@@ -59,7 +59,7 @@ pub enum PathType {
 }
 
 /// `backend`: a Service, or a resource that Portolan cannot serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// `backend.service`.
     Service(ServiceBackend),
@@ -94,7 +94,7 @@ impl std::fmt::Display for PortRef {
 }
 
 /// `spec.tls[]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IngressTls {
     /// `hosts`, as written.
     pub hosts: Vec<Text>,

@@ -6,7 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 
+use crate::metrics::label::pair;
 use crate::metrics::value::Metric;
+
+/// The values of `N` labels, in the order in which a family names them. Families that count the same thing share them.
+pub type Labels<const N: usize> = Arc<[String; N]>;
 
 /// The metrics of one name, by the values of their `N` labels.
 pub struct Family<M: Metric, const N: usize>(Arc<Inner<M, N>>);
@@ -15,7 +19,7 @@ struct Inner<M: Metric, const N: usize> {
     desc: Desc,
     labels: [String; N],
     shape: M::Shape,
-    children: Mutex<BTreeMap<[String; N], M>>,
+    children: Mutex<BTreeMap<Labels<N>, M>>,
 }
 
 impl<M: Metric, const N: usize> Clone for Family<M, N> {
@@ -33,12 +37,22 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// The metric with these labels, in the order in which the family names them. Takes a lock: ask when
     /// something is built and keep what you get.
     pub fn with(&self, values: [&str; N]) -> M {
-        let new = || M::new(&self.0.shape);
-        self.children().entry(values.map(str::to_owned)).or_insert_with(new).clone()
+        self.of(&Arc::new(values.map(str::to_owned)))
     }
 
-    /// Drops the metrics whose labels no longer mean anything, such as those of a deleted Ingress. Who still
-    /// holds one counts unseen.
+    /// The metric with these labels, which it keeps instead of a copy.
+    pub fn of(&self, values: &Labels<N>) -> M {
+        let new = || M::new(&self.0.shape);
+        self.children().entry(values.clone()).or_insert_with(new).clone()
+    }
+
+    /// Drops the metric whose labels no longer mean anything, such as that of a deleted Ingress. Who still
+    /// holds it counts unseen.
+    pub fn remove(&self, values: &[String; N]) {
+        self.children().remove(values);
+    }
+
+    /// Drops the metrics whose labels do not pass.
     pub fn retain(&self, mut keep: impl FnMut(&[String; N]) -> bool) {
         self.children().retain(|values, _| keep(values));
     }
@@ -47,7 +61,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
         self.0.labels == labels && self.0.shape == *shape
     }
 
-    fn children(&self) -> MutexGuard<'_, BTreeMap<[String; N], M>> {
+    fn children(&self) -> MutexGuard<'_, BTreeMap<Labels<N>, M>> {
         self.0.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,8 +75,8 @@ impl<M: Metric, const N: usize> Collector for Family<M, N> {
         let children = self.children();
         let samples = children.iter().map(|(values, child)| {
             let mut sample = child.sample();
-            sample
-                .set_label(self.0.labels.iter().zip(values).map(|(name, value)| pair(name, value)).collect());
+            let labels = self.0.labels.iter().zip(values.iter());
+            sample.set_label(labels.map(|(name, value)| pair(name, value)).collect());
             sample
         });
         let mut family = proto::MetricFamily::default();
@@ -72,11 +86,4 @@ impl<M: Metric, const N: usize> Collector for Family<M, N> {
         family.set_metric(samples.collect());
         vec![family]
     }
-}
-
-fn pair(name: &str, value: &str) -> proto::LabelPair {
-    let mut pair = proto::LabelPair::default();
-    pair.set_name(name.to_owned());
-    pair.set_value(value.to_owned());
-    pair
 }

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::StatusCode;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricType;
 
-use crate::answer::{Answer, Asked};
 use crate::metrics::family::Family;
+use crate::metrics::reading::{Reading, Tell};
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
+use crate::page::{Answer, Asked};
 
 /// The metrics of a process or of one of its services. Copies are the same registry.
 #[derive(Clone, Default)]
@@ -71,6 +73,30 @@ impl Registry {
         self.family(name, help, labels, bounds.into())
     }
 
+    /// Gauges whose values are read each time the page is made. A second reader of the same name is left out.
+    pub fn read_gauges<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        read: impl Fn(&mut Tell<'_, N>) + Send + Sync + 'static,
+    ) {
+        let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
+        self.register(Reading { desc, labels, kind: MetricType::GAUGE, read });
+    }
+
+    /// Counters that are read likewise.
+    pub fn read_counters<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        read: impl Fn(&mut Tell<'_, N>) + Send + Sync + 'static,
+    ) {
+        let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
+        self.register(Reading { desc, labels, kind: MetricType::COUNTER, read });
+    }
+
     /// Adds metrics that keep themselves. A second collector of the same names is left out.
     pub fn register(&self, collector: impl Collector + 'static) {
         let _second = self.0.registry.register(Box::new(collector));
@@ -111,14 +137,17 @@ impl Registry {
             let family = known.downcast_ref::<Family<M, N>>().filter(|family| family.fits(labels, &shape));
             return family.expect("a metric's name stands for one type with one set of labels").clone();
         }
-        let names = labels.iter().map(|label| (*label).to_owned()).collect();
-        let desc = Desc::new(name.to_owned(), help.to_owned(), names, HashMap::new());
-        let family =
-            Family::new(desc.expect("names of metrics and labels are constants and valid"), labels, shape);
+        let family = Family::new(desc(name, help, &labels), labels, shape);
         self.register(family.clone());
         families.insert(name.to_owned(), Box::new(family.clone()));
         family
     }
+}
+
+fn desc(name: &str, help: &str, labels: &[&str]) -> Desc {
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    let desc = Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new());
+    desc.expect("names of metrics and labels are constants and valid")
 }
 
 #[cfg(test)]
@@ -159,14 +188,37 @@ up 1.5
     }
 
     #[test]
-    fn asking_again_gives_the_same_numbers_and_retain_forgets_some() {
+    fn what_is_read_is_shown_as_it_stands() {
+        let registry = Registry::new();
+        let level = crate::metrics::Level::default();
+        let seen = level.clone();
+        registry.read_gauges("open", "What is open.", ["state"], move |tell| {
+            if seen.value() > 0 {
+                tell(["now"], seen.value() as f64);
+            }
+        });
+        assert_eq!(registry.text(), "", "nothing to tell");
+        level.up();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _seat = crate::Seat::take();
+                level.up();
+                level.up();
+            });
+        });
+        level.down();
+        assert!(registry.text().ends_with("open{state=\"now\"} 2\n"), "{}", registry.text());
+    }
+
+    #[test]
+    fn asking_again_gives_the_same_numbers_and_removing_forgets_one() {
         let registry = Registry::new();
         registry.counter("queries_total", "Queries.").add(3);
         assert_eq!(registry.counter("queries_total", "Queries.").value(), 3);
         let hosts = registry.counters("requests", "Requests.", ["host"]);
         hosts.with(["kept"]).inc();
         hosts.with(["gone"]).inc();
-        hosts.retain(|[host]| host == "kept");
+        hosts.remove(&["gone".to_owned()]);
         assert!(registry.text().contains("kept") && !registry.text().contains("gone"));
     }
 

@@ -1,0 +1,97 @@
+//! Whether changes of the cluster are taken in, as the metrics of ingress-nginx's reloads tell it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cluster::{Ingress, Kind, Touched};
+use ingress_proxy::{Configuration, Views};
+use sources::{Cluster, Status, Statuses};
+use tokio::runtime::Handle;
+
+/// What the edge is configured by.
+const KINDS: [Kind; 3] = [Kind::Ingress, Kind::IngressClass, Kind::Secret];
+
+/// Tells from now on when a table is published, and whether the next one could be.
+///
+/// An API server that goes away is no failure here: what it had is served, and ingress-nginx's alert would call the
+/// wrong people. A kind that may not be read is one.
+pub fn follow(cluster: &Cluster, views: &Views, configuration: Configuration, runtime: &Handle) {
+    let configuration = Arc::new(configuration);
+    let (table, news) = (views.table.clone(), configuration.clone());
+    let (mut last, mut hash) = (Arc::as_ptr(&table.load()) as usize, 0);
+    cluster.observe(move |_, touched| {
+        hash ^= touched.iter().map(change).fold(0, |sum, one| sum ^ one);
+        let now = Arc::as_ptr(&table.load()) as usize;
+        if std::mem::replace(&mut last, now) != now {
+            news.published(hash, SystemTime::now());
+        }
+    });
+    let mut statuses = cluster.statuses();
+    runtime.spawn(async move {
+        loop {
+            let takes = takes_changes(&statuses.borrow_and_update());
+            if let Some(takes) = takes {
+                configuration.takes_changes(takes);
+            }
+            if statuses.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// None while nothing is known yet.
+fn takes_changes(statuses: &Statuses) -> Option<bool> {
+    if KINDS.iter().any(|kind| matches!(statuses.get(*kind), Status::Forbidden { .. })) {
+        return Some(false);
+    }
+    KINDS.iter().all(|kind| *statuses.get(*kind) == Status::Synced).then_some(true)
+}
+
+/// What a change does to the hash of all Ingresses. It does not depend on their order, so replicas agree on it.
+fn change(touched: &Touched) -> u64 {
+    let Touched::Ingress(change) = touched else { return 0 };
+    let hash = |ingress: &Arc<Ingress>| {
+        let mut hasher = DefaultHasher::new();
+        ingress.hash(&mut hasher);
+        hasher.finish()
+    };
+    change.sides().map(hash).fold(0, |sum, one| sum ^ one)
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::{Change, Key};
+
+    use super::*;
+
+    type Side = Option<Arc<Ingress>>;
+
+    fn ingress(name: &str, created: i64) -> Side {
+        Some(Arc::new(Ingress {
+            key: Key::new("default", name),
+            created,
+            annotations: Vec::new(),
+            class: None,
+            default_backend: None,
+            rules: Vec::new(),
+            tls: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn the_hash_is_that_of_what_is_there_however_it_came() {
+        let hash = |changes: &[(Side, Side)]| {
+            let changes = changes.iter().cloned();
+            let touched = changes.map(|(before, after)| Touched::Ingress(Change { before, after }));
+            touched.map(|one| change(&one)).fold(0, |sum, one| sum ^ one)
+        };
+        let (a, a2, b) = (ingress("a", 1), ingress("a", 2), ingress("b", 1));
+        let wanted = hash(&[(None, a2.clone()), (None, b.clone())]);
+        let other = [(None, b.clone()), (None, a.clone()), (a.clone(), a2.clone())];
+        assert_eq!(hash(&other), wanted);
+        assert_ne!(hash(&[(None, a), (None, b.clone())]), wanted);
+        assert_eq!(hash(&[(None, b.clone()), (b, None)]), 0);
+    }
+}

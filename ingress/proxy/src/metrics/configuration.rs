@@ -1,0 +1,88 @@
+//! The configuration as dashboards and alerts see it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use telemetry::metrics::{Counter, Gauge, Registry};
+
+use super::names::{OWN, name, own};
+use crate::options::Controller;
+
+/// What ingress-nginx tells about its reloads. There is no reload here: what counts is that a view was published,
+/// and whether changes can still be taken in.
+pub struct Configuration {
+    hash: Gauge,
+    successful: Gauge,
+    since: Gauge,
+    published: Counter,
+    errors: Counter,
+}
+
+impl Configuration {
+    /// Nothing has been published yet.
+    pub fn new(registry: &Registry, controller: &Controller) -> Self {
+        let own = own(controller);
+        let gauge = |suffix, help| registry.gauges(&name(suffix), help, OWN).with(own);
+        let counter = |suffix, help| registry.counters(&name(suffix), help, OWN).with(own);
+        Self {
+            hash: gauge("config_hash", "Running configuration hash actually running"),
+            successful: gauge(
+                "config_last_reload_successful",
+                "Whether the last configuration reload attempt was successful",
+            ),
+            since: gauge(
+                "config_last_reload_successful_timestamp_seconds",
+                "Timestamp of the last successful configuration reload.",
+            ),
+            published: counter("success", "Cumulative number of Ingress controller reload operations"),
+            errors: counter(
+                "errors",
+                "Cumulative number of Ingress controller errors during reload operations",
+            ),
+        }
+    }
+
+    /// Requests are answered from a new table. `hash` is the same wherever the Ingresses are the same.
+    pub fn published(&self, hash: u64, now: SystemTime) {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        // An f64 holds 53 bits.
+        self.hash.set((hash >> 11) as f64);
+        self.since.set(since.as_secs() as f64);
+        self.published.inc();
+    }
+
+    /// Changes can be taken in, or cannot (a kind is forbidden, say): what is served is what was published last.
+    pub fn takes_changes(&self, can: bool) {
+        if !can && self.successful.value() != 0.0 {
+            self.errors.inc();
+        }
+        self.successful.set(if can { 1.0 } else { 0.0 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_good_while_changes_can_be_taken_in() {
+        let registry = Registry::new();
+        let configuration = Configuration::new(&registry, &Controller::default());
+        let shown = |metric: &str| {
+            let text = registry.text();
+            let line = text.lines().find(|line| line.starts_with(&format!("{}{{", name(metric))));
+            line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap()
+        };
+        let all = || ["config_last_reload_successful", "success", "errors"].map(shown);
+        assert_eq!(all(), [0.0, 0.0, 0.0]);
+        configuration.takes_changes(true);
+        configuration.published(7 << 11, UNIX_EPOCH + Duration::from_secs(1_790_000_000));
+        assert_eq!(all(), [1.0, 1.0, 0.0]);
+        configuration.takes_changes(false);
+        configuration.takes_changes(false);
+        assert_eq!(all(), [0.0, 1.0, 1.0]);
+        configuration.takes_changes(true);
+        assert_eq!(all(), [1.0, 1.0, 1.0]);
+        assert_eq!(shown("config_hash"), 7.0);
+        assert_eq!(shown("config_last_reload_successful_timestamp_seconds"), 1_790_000_000.0);
+    }
+}

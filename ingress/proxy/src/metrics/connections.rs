@@ -1,0 +1,58 @@
+//! Clients' connections, as nginx's status module counts them.
+
+use telemetry::metrics::{Counter, Level, Registry};
+
+use super::names::{OWN, name, own};
+use crate::options::Controller;
+
+/// The counters and levels of clients' connections.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    pub(crate) accepted: Counter,
+    pub(crate) handled: Counter,
+    pub(crate) requests: Counter,
+    pub(crate) active: Level,
+    /// A part of a request's head has come, and not all of it.
+    pub(crate) reading: Level,
+    /// A request is being worked on. Those that do neither wait for one.
+    pub(crate) writing: Level,
+}
+
+impl Connections {
+    pub(super) fn new(registry: &Registry, controller: &Controller) -> Self {
+        let labels = [OWN[0], OWN[1], OWN[2], "state"];
+        let [class, namespace, pod] = own(controller);
+        let total = registry.counters(
+            &name("nginx_process_connections_total"),
+            "total number of connections with state {accepted, handled}",
+            labels,
+        );
+        let requests =
+            registry.counters(&name("nginx_process_requests_total"), "total number of client requests", OWN);
+        let (active, reading, writing) = <(Level, Level, Level)>::default();
+        let shown = (controller.clone(), active.clone(), reading.clone(), writing.clone());
+        registry.read_gauges(
+            &name("nginx_process_connections"),
+            "current number of client connections with state {active, reading, writing, waiting}",
+            labels,
+            move |tell| {
+                let (controller, active, reading, writing) = &shown;
+                let [class, namespace, pod] = own(controller);
+                let now = [active, reading, writing].map(|level| level.value().max(0));
+                let waiting = (now[0] - now[1] - now[2]).max(0);
+                let states = ["active", "reading", "writing"].into_iter().zip(now);
+                for (state, count) in states.chain([("waiting", waiting)]) {
+                    tell([class, namespace, pod, state], count as f64);
+                }
+            },
+        );
+        Self {
+            accepted: total.with([class, namespace, pod, "accepted"]),
+            handled: total.with([class, namespace, pod, "handled"]),
+            requests: requests.with([class, namespace, pod]),
+            active,
+            reading,
+            writing,
+        }
+    }
+}

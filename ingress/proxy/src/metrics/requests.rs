@@ -1,0 +1,213 @@
+//! The counter and the histograms of requests, and the labels that they share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use ingress_routes::{Route, Target};
+use telemetry::metrics::{Counter, Family, Histogram, Labels, Registry};
+
+use super::names::{name, own};
+use crate::options::{Controller, MetricsOptions};
+
+/// Labels of a request: the controller's three, then the request's.
+const LABELS: [&str; 11] = [
+    "controller_class",
+    "controller_namespace",
+    "controller_pod",
+    "status",
+    "method",
+    "path",
+    "namespace",
+    "ingress",
+    "service",
+    "canary",
+    "host",
+];
+
+/// What happened to one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) request: Duration,
+    /// From asking the endpoint to the end of its answer, to its head, to the connection.
+    pub(crate) response: Option<Duration>,
+    pub(crate) header: Option<Duration>,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+}
+
+/// Which flag sets the buckets of a histogram.
+enum Buckets {
+    Time,
+    Length,
+    Size,
+}
+
+/// A histogram: name, help, buckets, and what it takes of a request.
+type Row = (&'static str, &'static str, Buckets, fn(&Sample) -> Option<f64>);
+
+const HISTOGRAMS: [Row; 7] = [
+    (
+        "request_duration_seconds",
+        // The unit is wrong in ingress-nginx, and the text is what is compared.
+        "The request processing time in milliseconds",
+        Buckets::Time,
+        |sample| Some(sample.request.as_secs_f64()),
+    ),
+    (
+        "response_duration_seconds",
+        "The time spent on receiving the response from the upstream server",
+        Buckets::Time,
+        |sample| Some(sample.response?.as_secs_f64()),
+    ),
+    (
+        "header_duration_seconds",
+        "The time spent on receiving first header from the upstream server",
+        Buckets::Time,
+        |sample| Some(sample.header?.as_secs_f64()),
+    ),
+    (
+        "connect_duration_seconds",
+        "The time spent on establishing a connection with the upstream server",
+        Buckets::Time,
+        |sample| Some(sample.connect?.as_secs_f64()),
+    ),
+    (
+        "request_size",
+        "The request length (including request line, header, and request body)",
+        Buckets::Length,
+        |sample| Some(sample.request_bytes as f64),
+    ),
+    (
+        "response_size",
+        "The response length (including request line, header, and request body)",
+        Buckets::Length,
+        |sample| Some(sample.response_bytes as f64),
+    ),
+    ("bytes_sent", "DEPRECATED The number of bytes sent to a client", Buckets::Size, |sample| {
+        Some(sample.response_bytes as f64)
+    }),
+];
+
+/// Whose request it was and how it ended.
+pub(crate) struct Of<'a> {
+    pub(crate) route: &'a Arc<Route>,
+    /// Its number among the route's canaries, and the canary itself.
+    pub(crate) canary: Option<(usize, &'a Target)>,
+    pub(crate) status: StatusCode,
+    pub(crate) method: &'a Method,
+    /// The host that was asked for.
+    pub(crate) host: &'a str,
+}
+
+/// The families, each of which may have been left out (`--exclude-socket-metrics`).
+#[derive(Clone)]
+pub(super) struct Requests {
+    controller: Controller,
+    options: MetricsOptions,
+    requests: Option<Family<Counter, 11>>,
+    histograms: [Option<Family<Histogram, 11>>; HISTOGRAMS.len()],
+}
+
+impl Requests {
+    pub(super) fn new(registry: &Registry, controller: &Controller, options: &MetricsOptions) -> Self {
+        let shown = |suffix: &str| {
+            let left_out = |given: &String| *given == suffix || *given == name(suffix);
+            (!options.exclude.iter().any(left_out)).then(|| name(suffix))
+        };
+        let requests = shown("requests")
+            .map(|name| registry.counters(&name, "The total number of client requests", LABELS));
+        let histograms = HISTOGRAMS.map(|(suffix, help, buckets, _)| {
+            let bounds = match buckets {
+                Buckets::Time => &options.time_buckets,
+                Buckets::Length => &options.length_buckets,
+                Buckets::Size => &options.size_buckets,
+            };
+            shown(suffix).map(|name| registry.histograms(&name, help, LABELS, bounds))
+        });
+        Self { controller: controller.clone(), options: options.clone(), requests, histograms }
+    }
+
+    pub(super) fn options(&self) -> &MetricsOptions {
+        &self.options
+    }
+
+    /// The labels of a request. An empty one is as good as none to Prometheus: that is how `--metrics-per-host=false`
+    /// leaves the host out.
+    pub(super) fn labels(&self, of: &Of<'_>, host: &str) -> Labels<11> {
+        let Of { route, canary, method, .. } = of;
+        let [class, namespace, pod] = own(&self.controller);
+        let status = match self.options.status_classes {
+            true => format!("{}xx", of.status.as_u16() / 100),
+            false => of.status.as_u16().to_string(),
+        };
+        let ingress = route.ingress.as_ref();
+        Labels::new(
+            [
+                class,
+                namespace,
+                pod,
+                &status,
+                method_label(method).1,
+                &route.path,
+                ingress.map_or("", |key| &key.namespace),
+                ingress.map_or("", |key| &key.name),
+                route.service.as_ref().map_or("", |(name, _)| name),
+                canary.map_or("", |(_, target)| &target.name),
+                if self.options.per_host { host } else { "" },
+            ]
+            .map(str::to_owned),
+        )
+    }
+
+    pub(super) fn cells(&self, labels: &Labels<11>) -> Cells {
+        let of = |family: &Option<Family<Histogram, 11>>| family.as_ref().map(|family| family.of(labels));
+        Cells {
+            requests: self.requests.as_ref().map(|family| family.of(labels)),
+            histograms: self.histograms.each_ref().map(of),
+        }
+    }
+
+    /// Takes the series of these labels off the page.
+    pub(super) fn remove(&self, labels: &Labels<11>) {
+        self.requests.iter().for_each(|family| family.remove(labels));
+        self.histograms.iter().flatten().for_each(|family| family.remove(labels));
+    }
+}
+
+/// The series of one kind of request.
+pub(super) struct Cells {
+    requests: Option<Counter>,
+    histograms: [Option<Histogram>; HISTOGRAMS.len()],
+}
+
+impl Cells {
+    /// Hot: no lock and no allocation.
+    pub(super) fn count(&self, sample: &Sample) {
+        if let Some(requests) = &self.requests {
+            requests.inc();
+        }
+        for (histogram, (.., value)) in self.histograms.iter().zip(&HISTOGRAMS) {
+            if let Some(histogram) = histogram
+                && let Some(value) = value(sample)
+            {
+                histogram.observe(value);
+            }
+        }
+    }
+}
+
+/// A method's number and its label. One that is no standard one would let clients make as many series as they like.
+pub(super) fn method_label(method: &Method) -> (u8, &'static str) {
+    match method.as_str() {
+        "GET" => (0, "GET"),
+        "HEAD" => (1, "HEAD"),
+        "POST" => (2, "POST"),
+        "PUT" => (3, "PUT"),
+        "DELETE" => (4, "DELETE"),
+        "PATCH" => (5, "PATCH"),
+        "OPTIONS" => (6, "OPTIONS"),
+        _ => (7, "_"),
+    }
+}

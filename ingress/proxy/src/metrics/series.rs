@@ -1,0 +1,122 @@
+//! A worker's series, found again by the identity of the route.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use cluster::Key;
+use foldhash::fast::RandomState;
+use ingress_routes::{Route, Table};
+use telemetry::metrics::Labels;
+
+use super::Metrics;
+use super::requests::{Cells, Of, Requests, Sample, method_label};
+
+/// How many hosts that no Ingress names a worker keeps apart (`--metrics-per-undefined-host`); clients choose them.
+const MOST_HOSTS: usize = 1000;
+/// The label of all others, and of names that cannot be any.
+const OTHER_HOST: &str = "_";
+/// The longest name in DNS (RFC 1035 §3.1).
+const LONGEST_HOST: usize = 253;
+/// Sweeps between two that look at everything although the table has not changed.
+const SWEEPS: u32 = 60;
+
+/// What a worker counts requests with.
+pub(crate) struct Series {
+    requests: Requests,
+    known: RefCell<HashMap<Identity, Known, RandomState>>,
+    undefined: RefCell<HashMap<Box<str>, OfHost, RandomState>>,
+    /// Where the table was at the last sweep, and how many sweeps ago that was.
+    swept: Cell<(usize, u32)>,
+}
+
+/// Route, canary, status and method. The route is known by its address, which stays its own while a [`Weak`] is held.
+type Identity = (usize, usize, u16, u8);
+
+/// The series of a host that no Ingress names, by status and method.
+type OfHost = HashMap<(u16, u8), Cells, RandomState>;
+
+struct Known {
+    route: Weak<Route>,
+    ingress: Option<Key>,
+    labels: Labels<11>,
+    cells: Cells,
+}
+
+impl Series {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            requests: metrics.requests.clone(),
+            known: RefCell::default(),
+            undefined: RefCell::default(),
+            swept: Cell::default(),
+        }
+    }
+
+    /// Counts a request. Hot: one look-up in a map of this thread, no lock and no allocation once the series is known.
+    ///
+    /// Hosts that no Ingress names are left out, unless the host makes no difference or is asked for.
+    pub(crate) fn count(&self, of: &Of<'_>, sample: &Sample) {
+        let options = self.requests.options();
+        let undefined = of.route.ingress.is_none();
+        if undefined && options.per_host {
+            if options.per_undefined_host {
+                self.count_undefined(of, sample);
+            }
+            return;
+        }
+        let identity = self.identity(of);
+        if let Some(known) = self.known.borrow().get(&identity) {
+            return known.cells.count(sample);
+        }
+        let labels = self.requests.labels(of, &of.route.host);
+        let cells = self.requests.cells(&labels);
+        cells.count(sample);
+        let (route, ingress) = (Arc::downgrade(of.route), of.route.ingress.clone());
+        self.known.borrow_mut().insert(identity, Known { route, ingress, labels, cells });
+    }
+
+    fn identity(&self, of: &Of<'_>) -> Identity {
+        let status = of.status.as_u16();
+        let status = if self.requests.options().status_classes { status / 100 } else { status };
+        let canary = of.canary.map_or(0, |(at, _)| at + 1);
+        (Arc::as_ptr(of.route) as usize, canary, status, method_label(of.method).0)
+    }
+
+    fn count_undefined(&self, of: &Of<'_>, sample: &Sample) {
+        // The address of the route makes no difference here.
+        let (.., status, method) = self.identity(of);
+        let mut hosts = self.undefined.borrow_mut();
+        let fits = of.host.len() <= LONGEST_HOST && (hosts.contains_key(of.host) || hosts.len() < MOST_HOSTS);
+        let host = if fits { of.host } else { OTHER_HOST };
+        if !hosts.contains_key(host) {
+            hosts.insert(host.into(), HashMap::default());
+        }
+        let Some(known) = hosts.get_mut(host) else { return };
+        let cells = known.entry((status, method)).or_insert_with(|| {
+            let labels = self.requests.labels(of, host);
+            self.requests.cells(&labels)
+        });
+        cells.count(sample);
+    }
+
+    /// Lets go of routes that no table has any more, and takes the series of Ingresses that are gone off the page, as
+    /// ingress-nginx does.
+    ///
+    /// Every worker that has counted for an Ingress does this, so whoever lets go last leaves nothing behind. What a
+    /// request brings back that was still on its way goes with a later sweep.
+    pub(crate) fn sweep(&self, table: &Arc<Table>) {
+        let (at, (last, ago)) = (Arc::as_ptr(table) as usize, self.swept.get());
+        if at == last && ago < SWEEPS {
+            return self.swept.set((last, ago + 1));
+        }
+        self.swept.set((at, 0));
+        self.known.borrow_mut().retain(|_, known| {
+            let gone = known.ingress.as_ref().is_some_and(|ingress| !table.has(ingress));
+            if gone {
+                self.requests.remove(&known.labels);
+            }
+            !gone && known.route.strong_count() > 0
+        });
+    }
+}

@@ -1,0 +1,88 @@
+//! What the views say at the moment: Ingresses without a backend, certificates and when they expire.
+
+use std::collections::BTreeMap;
+
+use cluster::Key;
+use ingress_routes::{Facts, Missing};
+use telemetry::metrics::Registry;
+
+use super::names::{OWN, name, own};
+use crate::options::Controller;
+use crate::views::Views;
+
+pub(super) fn show(registry: &Registry, controller: &Controller, views: &Views) {
+    orphans(registry, controller.clone(), views.pools.clone());
+    certificates(registry, &controller.class, views);
+}
+
+fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<ingress_routes::Pools>) {
+    let labels = [OWN[0], OWN[1], OWN[2], "namespace", "ingress", "type"];
+    let help = "Gauge reporting status of ingress orphanity, 1 indicates orphaned ingress.\n\t\t\t'namespace' is the \
+                string used to identify namespace of ingress, 'ingress' for ingress name and 'type' for 'no-service' \
+                or 'no-endpoint' of orphanity";
+    registry.read_gauges(&name("orphan_ingress"), help, labels, move |tell| {
+        let [class, namespace, pod] = own(&controller);
+        let pools = pools.load();
+        // One backend that lacks something makes an orphan of its Ingress.
+        let mut ingresses = BTreeMap::<&Key, [bool; 2]>::new();
+        for (ingress, missing) in pools.backends() {
+            let [service, endpoint] = ingresses.entry(ingress).or_default();
+            *service |= missing == Some(Missing::Service);
+            *endpoint |= missing == Some(Missing::Endpoint);
+        }
+        for (ingress, missing) in ingresses {
+            for (what, is) in ["no-service", "no-endpoint"].into_iter().zip(missing) {
+                let number = if is { 1.0 } else { 0.0 };
+                tell([class, namespace, pod, &ingress.namespace, &ingress.name, what], number);
+            }
+        }
+    });
+}
+
+fn certificates(registry: &Registry, class: &str, views: &Views) {
+    let help = "Number of seconds since 1970 to the SSL Certificate expire.\n\t\t\tAn example to check if this \
+                certificate will expire in 10 days is: \"nginx_ingress_controller_ssl_expire_time_seconds < (time() + \
+                (10 * 24 * 3600))\"";
+    let labels = ["namespace", "class", "host", "secret_name", "identifier"];
+    let (shown, own) = (views.certs.clone(), class.to_owned());
+    registry.read_gauges(&name("ssl_expire_time_seconds"), help, labels, move |tell| {
+        for (host, Key { namespace, name }, facts) in shown.load().in_use() {
+            tell([namespace, &own, &host, name, &identifier(facts)], facts.expires as f64);
+        }
+    });
+    let more = ["issuer_organization", "issuer_common_name", "serial_number", "public_key_algorithm"];
+    let labels =
+        std::array::from_fn::<_, 9, _>(|at| labels.iter().chain(&more).nth(at).copied().unwrap_or_default());
+    let (shown, own) = (views.certs.clone(), class.to_owned());
+    let help = "Hold all labels associated to a certificate";
+    registry.read_gauges(&name("ssl_certificate_info"), help, labels, move |tell| {
+        for (host, Key { namespace, name }, facts) in shown.load().in_use() {
+            let Facts {
+                issuer_organization, issuer_common_name, serial_number, public_key_algorithm, ..
+            } = facts;
+            let identifier = identifier(facts);
+            let whose = [namespace, own.as_str(), &host, name, &identifier];
+            let [namespace, class, host, secret, identifier] = whose;
+            tell(
+                [
+                    namespace,
+                    class,
+                    host,
+                    secret,
+                    identifier,
+                    issuer_organization,
+                    issuer_common_name,
+                    serial_number,
+                    public_key_algorithm,
+                ],
+                1.0,
+            );
+        }
+    });
+}
+
+/// As ingress-nginx puts it together: the issuer's serial number, which is nearly always missing, and the
+/// certificate's.
+fn identifier(facts: &Facts) -> String {
+    format!("{}-{}", facts.issuer_serial_number, facts.serial_number)
+}

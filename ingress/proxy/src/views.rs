@@ -1,0 +1,15 @@
+//! The views that requests are answered from.
+
+use cluster::Current;
+use ingress_routes::{Certs, Pools, Table};
+
+/// The current views of a cluster.
+#[derive(Clone)]
+pub struct Views {
+    /// Hosts and paths to routes.
+    pub table: Current<Table>,
+    /// Endpoints of the upstreams.
+    pub pools: Current<Pools>,
+    /// Certificates by name.
+    pub certs: Current<Certs>,
+}

@@ -1,0 +1,249 @@
+//! The metrics: a contract with dashboards and alerts.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, mpsc};
+
+use cluster::{Event, Key, Kind};
+use ingress_proxy::{Configuration, Controller, MetricsOptions, ProxyOptions};
+
+use crate::support::{Client, Script, World, options};
+
+const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
+const GET: &str = "GET /a HTTP/1.1\nHost: shop.example\n\n";
+
+/// Help, type and the labels of every family, without values.
+fn shape(text: &str) -> String {
+    let labels = |line: &str| {
+        let (name, rest) = line.split_once('{').unwrap_or((line.split(' ').next().unwrap_or_default(), ""));
+        let names: Vec<_> = rest.split("\",").filter_map(|label| Some(label.split_once("=\"")?.0)).collect();
+        format!("{name}{{{}}}", names.join(","))
+    };
+    let mut lines = Vec::new();
+    let mut seen = BTreeSet::new();
+    for line in text.lines() {
+        let line = if line.starts_with('#') { line.to_owned() } else { labels(line) };
+        if seen.insert(line.clone()) {
+            lines.push(line + "\n");
+        }
+    }
+    lines.concat()
+}
+
+/// To be compared with what ingress-nginx 1.15 shows; a line that changes here breaks somebody's dashboard.
+#[test]
+fn names_labels_and_help_are_those_of_ingress_nginx() {
+    let script = Script::always(OK);
+    let mut world = World::serving(&[script.address]);
+    let made = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
+    world.secret("cert", &made.cert.pem(), &made.signing_key.serialize_pem());
+    world.ingress_with("shop", "shop.example", "/", 80, &[], Some("cert"));
+    Configuration::new(&world.registry, &Controller::default());
+    assert_eq!(world.ask("GET /a HTTP/1.1\nHost: shop.example\n\n").status, 308);
+    world.log(1);
+    let shape = shape(&world.registry.text());
+    if std::env::var_os("GOLDEN").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serving/metrics.txt"), &shape).unwrap();
+    }
+    assert_eq!(shape, include_str!("metrics.txt"), "GOLDEN=1 writes the file anew");
+}
+
+#[test]
+fn requests_are_counted_under_the_names_of_ingress_nginx() {
+    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    for _ in 0..3 {
+        client.send("GET /a HTTP/1.1\nHost: shop.example\n\n");
+        client.response();
+    }
+    client.send("BREW /a HTTP/1.1\nHost: shop.example\n\n");
+    client.response();
+    world.log(4);
+    let text = world.registry.text();
+    let labels = |method| {
+        format!(
+            "controller_class=\"k8s.io/ingress-nginx\",controller_namespace=\"\",controller_pod=\"\",status=\"200\",\
+             method=\"{method}\",path=\"/\",namespace=\"default\",ingress=\"shop\",service=\"shop\",canary=\"\",\
+             host=\"shop.example\""
+        )
+    };
+    for line in [
+        format!("nginx_ingress_controller_requests{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_requests{{{}}} 1", labels("_")),
+        format!("nginx_ingress_controller_request_duration_seconds_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_response_duration_seconds_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_header_duration_seconds_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_connect_duration_seconds_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_request_size_count{{{}}} 3", labels("GET")),
+        format!("nginx_ingress_controller_response_size_sum{{{}}} 15", labels("GET")),
+        format!("nginx_ingress_controller_bytes_sent_sum{{{}}} 15", labels("GET")),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    let own = "controller_class=\"k8s.io/ingress-nginx\",controller_namespace=\"\",controller_pod=\"\"";
+    for line in [
+        format!("nginx_ingress_controller_nginx_process_requests_total{{{own}}} 4"),
+        format!("nginx_ingress_controller_nginx_process_connections_total{{{own},state=\"accepted\"}} 1"),
+        format!("nginx_ingress_controller_nginx_process_connections{{{own},state=\"active\"}} 1"),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+}
+
+/// Series of requests of an Ingress.
+fn series(text: &str, ingress: &str) -> usize {
+    let label = format!("ingress=\"{ingress}\"");
+    let requests = |line: &&str| line.starts_with("nginx_ingress_controller_") && line.contains("status=");
+    text.lines().filter(requests).filter(|line| line.contains(&label)).count()
+}
+
+#[test]
+fn series_of_an_ingress_go_when_it_goes() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let script = Script::new(move |far| {
+        while let Some(request) = far.request() {
+            if request.head.starts_with("GET /slow") {
+                wait.lock().unwrap().recv().unwrap();
+            }
+            let _ = far.send(OK);
+        }
+    });
+    let mut world = World::with(ProxyOptions { workers: 2, ..options() });
+    world.shop(&[script.address]);
+    world.ingress_with("other", "other.example", "/", 80, &[], None);
+    let mut slow = world.client();
+    slow.send("GET /slow HTTP/1.1\nHost: shop.example\n\n");
+    // Enough connections for each worker to count some.
+    for _ in 0..32 {
+        assert_eq!(world.ask(GET).status, 200);
+        assert_eq!(world.ask("GET /a HTTP/1.1\nHost: other.example\n\n").status, 503);
+    }
+    let text =
+        world.metrics("both are counted", |text| series(text, "shop") > 0 && series(text, "other") > 0);
+    let others = series(&text, "other");
+    // A route that is made anew, as by an annotation, keeps its series.
+    world.ingress("other", "other.example", &[("app-root", "/x")]);
+    world.cache.apply([Event::Remove(Kind::Ingress, Key::new("default", "shop"))], 9);
+    world.metrics("the series of what is gone are gone", |text| series(text, "shop") == 0);
+    go.send(()).unwrap();
+    assert_eq!(slow.response().status, 200, "what was on its way is answered, and counted for nobody");
+    world.service("third", &[]);
+    world.ingress("third", "third.example", &[]);
+    let text = world.metrics("what came late is gone too", |text| {
+        series(text, "shop") == 0 && text.contains("ingress=\"third\"")
+    });
+    assert_eq!(series(&text, "other"), others);
+}
+
+#[test]
+fn flags_say_what_is_counted() {
+    let defaults = MetricsOptions::default;
+    let cases = [
+        (
+            MetricsOptions { per_host: false, ..defaults() },
+            "ingress=\"shop\",service=\"shop\",canary=\"\",host=\"\"} 1",
+        ),
+        (
+            MetricsOptions { per_host: false, ..defaults() },
+            "ingress=\"\",service=\"\",canary=\"\",host=\"\"} 2",
+        ),
+        (MetricsOptions { per_undefined_host: true, ..defaults() }, "host=\"a.example\"} 1"),
+        (MetricsOptions { per_undefined_host: true, ..defaults() }, "host=\"b.example\"} 1"),
+        (MetricsOptions { status_classes: true, ..defaults() }, "status=\"2xx\""),
+        (MetricsOptions { time_buckets: vec![7.5], ..defaults() }, "le=\"7.5\"} 1"),
+        (MetricsOptions { length_buckets: vec![77.0], ..defaults() }, "le=\"77\"} 1"),
+        (MetricsOptions { size_buckets: vec![777.0], ..defaults() }, "le=\"777\"} 1"),
+    ];
+    for (metrics, line) in cases {
+        let script = Script::always(OK);
+        let mut world = World::with(ProxyOptions { metrics: metrics.clone(), ..options() });
+        world.shop(&[script.address]);
+        for host in ["shop.example", "a.example", "b.example"] {
+            world.ask(&format!("GET / HTTP/1.1\nHost: {host}\n\n"));
+        }
+        world.log(3);
+        let text = world.registry.text();
+        assert!(text.contains(line), "{metrics:?}: {line}: {text}");
+    }
+    let exclude = vec!["requests".to_owned(), "nginx_ingress_controller_bytes_sent".to_owned()];
+    let mut world =
+        World::with(ProxyOptions { metrics: MetricsOptions { exclude, ..defaults() }, ..options() });
+    world.shop(&[]);
+    world.ask(GET);
+    world.log(1);
+    let text = world.registry.text();
+    assert!(!text.contains("controller_requests{") && !text.contains("bytes_sent"), "{text}");
+    assert!(text.contains("nginx_ingress_controller_request_size_count{"), "{text}");
+}
+
+#[test]
+fn hosts_that_clients_make_up_are_bounded() {
+    let metrics = MetricsOptions { per_undefined_host: true, ..MetricsOptions::default() };
+    let world = World::with(ProxyOptions { metrics, keep_alive_requests: 2000, ..options() });
+    let mut client = world.client();
+    for host in 0..1100 {
+        client.send(&format!("GET / HTTP/1.1\nHost: h{host}.example\n\n"));
+        assert_eq!(client.response().status, 404);
+    }
+    world.log(1100);
+    let text = world.registry.text();
+    let hosts = text.lines().filter(|line| line.starts_with("nginx_ingress_controller_requests{"));
+    assert_eq!(hosts.count(), 1001);
+    assert!(text.contains("host=\"_\"} 100\n"), "{text}");
+}
+
+#[test]
+fn connections_are_reading_writing_or_waiting() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let script = Script::new(move |far| {
+        far.request();
+        wait.lock().unwrap().recv().unwrap();
+        let _ = far.send(OK);
+    });
+    let world = World::serving(&[script.address]);
+    let states = |what: &str, wanted: [u32; 4]| {
+        let lines = ["active", "reading", "writing", "waiting"].iter().zip(wanted);
+        let lines: Vec<_> = lines.map(|(state, count)| format!("state=\"{state}\"}} {count}\n")).collect();
+        world.metrics(what, |text| lines.iter().all(|line| text.contains(line)));
+    };
+    let mut busy = world.client();
+    let mut half = world.client();
+    let idle = world.client();
+    busy.send(GET);
+    half.send("GET / HTTP/1.1\n");
+    states("one of each", [3, 1, 1, 1]);
+    go.send(()).unwrap();
+    assert_eq!(busy.response().status, 200);
+    states("the response was the last word", [3, 1, 0, 2]);
+    drop((idle, half));
+    states("those that leave are not counted", [1, 0, 0, 1]);
+    let mut other = Client::connect(world.http);
+    other.send(GET);
+    states("and once more", [2, 0, 1, 1]);
+    go.send(()).unwrap();
+    other.response();
+}
+
+#[test]
+fn ingresses_without_a_backend_are_orphans() {
+    let mut world = World::new();
+    world.ingress("shop", "shop.example", &[]);
+    let seen = |world: &World| {
+        let text = world.registry.text();
+        let line = |what: &str| {
+            let labels = format!("namespace=\"default\",ingress=\"shop\",type=\"{what}\"}} ");
+            let line = text.lines().find(|line| line.contains("orphan_ingress{") && line.contains(&labels));
+            line.map(|line| line.ends_with(" 1"))
+        };
+        [line("no-service"), line("no-endpoint")]
+    };
+    assert_eq!(seen(&world), [Some(true), Some(false)]);
+    world.service("shop", &[]);
+    assert_eq!(seen(&world), [Some(false), Some(true)]);
+    world.endpoints("shop", &["10.0.0.1:80".parse().unwrap()]);
+    assert_eq!(seen(&world), [Some(false), Some(false)]);
+    world.cache.apply([Event::Remove(Kind::Ingress, Key::new("default", "shop"))], 9);
+    assert_eq!(seen(&world), [None, None]);
+}

@@ -1,0 +1,58 @@
+//! What this process uses of the machine.
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+
+/// A look at this process, for those who show it under names of their own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Process {
+    /// User and system time.
+    pub cpu_seconds: f64,
+    /// Resident memory in bytes.
+    pub resident: f64,
+    /// Virtual memory in bytes.
+    pub mapped: f64,
+    /// When it started, in Unix seconds.
+    pub started: f64,
+    /// Bytes that it had read from storage.
+    pub read: f64,
+    /// Bytes that it had written to storage.
+    pub written: f64,
+}
+
+impl Process {
+    /// As it is now. What the system does not tell stays 0.
+    pub fn now() -> Self {
+        let mut seen = Self::default();
+        for family in ProcessCollector::for_self().collect() {
+            let Some(metric) = family.get_metric().first() else { continue };
+            let place = match family.name() {
+                "process_cpu_seconds_total" => &mut seen.cpu_seconds,
+                "process_resident_memory_bytes" => &mut seen.resident,
+                "process_virtual_memory_bytes" => &mut seen.mapped,
+                "process_start_time_seconds" => &mut seen.started,
+                _ => continue,
+            };
+            *place = metric.get_counter().get_value() + metric.get_gauge().get_value();
+        }
+        let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+        let bytes = |name: &str| {
+            let line = io.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
+        };
+        (seen.read, seen.written) = (bytes("read_bytes:"), bytes("write_bytes:"));
+        seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_memory_and_a_start() {
+        let seen = Process::now();
+        assert!(seen.resident > 1e5 && seen.mapped > seen.resident, "{seen:?}");
+        assert!(seen.started > 1.7e9, "{seen:?}");
+    }
+}
