@@ -60,7 +60,10 @@ async fn serve(args: DnsArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let ended = loop {
         tokio::select! {
             said = signals.next() => match said {
-                Said::Stop => break Ok(()),
+                Said::Stop(signal) => {
+                    tracing::info!("{signal}: Shutting down servers then terminating");
+                    break Ok(());
+                }
                 Said::Reload => dns.reloader().reload(),
             },
             Some(reason) = fatal.recv() => break Err(Failure::outside(reason)),

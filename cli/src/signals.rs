@@ -14,8 +14,8 @@ pub struct Signals {
 /// What was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// SIGTERM, SIGINT: finish and end.
-    Stop,
+    /// SIGTERM, SIGINT, by name: finish and end.
+    Stop(&'static str),
     /// SIGUSR1: read the configuration again.
     Reload,
 }
@@ -44,8 +44,8 @@ impl Signals {
     /// The next one.
     pub async fn next(&mut self) -> Said {
         tokio::select! {
-            _ = self.terminate.recv() => Said::Stop,
-            _ = self.interrupt.recv() => Said::Stop,
+            _ = self.terminate.recv() => Said::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Said::Stop("SIGINT"),
             _ = self.reload.recv() => Said::Reload,
         }
     }

@@ -77,7 +77,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let ended = loop {
         tokio::select! {
             said = signals.next() => match said {
-                Said::Stop => break Ok(()),
+                Said::Stop(_) => break Ok(()),
                 Said::Reload => dns.reloader().reload(),
             },
             Some(reason) = fatal.recv() => break Err(Failure::outside(reason)),

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::flag::{Given, switch};
 use crate::failure::Failure;
-
-/// CoreDNS's flags, which may stand behind a single dash.
-pub const GO_FLAGS: &[&str] = &["conf", "dns.port", "pidfile", "plugins", "quiet", "version", "log-format"];
 
 /// Arguments of `portolan dns`.
 #[derive(Clone, Debug)]
@@ -46,9 +44,9 @@ impl DnsArgs {
             conf: matches.get_one("conf").cloned(),
             port: matches.get_one("dns.port").copied().unwrap_or(53),
             pidfile: matches.get_one("pidfile").cloned(),
-            plugins: matches.get_flag("plugins"),
-            quiet: matches.get_flag("quiet"),
-            version: matches.get_flag("version"),
+            plugins: Given(matches).on("plugins", false),
+            quiet: Given(matches).on("quiet", false),
+            version: Given(matches).on("version", false),
             json: matches.get_one::<String>("log-format").is_some_and(|format| format == "json"),
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
             kubeconfig: matches.get_one("kubeconfig").cloned(),
@@ -64,6 +62,7 @@ pub fn command() -> Command {
     Command::new("dns")
         .about("Serve DNS; reads a Corefile and takes CoreDNS's flags")
         .disable_version_flag(true)
+        .args_override_self(true)
         .after_help(
             "CoreDNS's flags may stand behind one dash or two.\n\nExamples:\n  portolan dns -conf Corefile -dns.port 1053 --kubeconfig \
              ~/.kube/config\n  portolan dns -conf Corefile -dns.port 1053 --cluster manifests/\n\nWithout --cluster, --kubeconfig or an \
@@ -80,9 +79,9 @@ pub fn command() -> Command {
                 .value_parser(clap::value_parser!(u16))
                 .help("Port of server blocks that name none [default: 53]"),
             Arg::new("pidfile").long("pidfile").value_name("FILE").value_parser(path()).help("File to write the process id to"),
-            Arg::new("plugins").long("plugins").action(ArgAction::SetTrue).help("List the plugins and end"),
-            Arg::new("quiet").long("quiet").action(ArgAction::SetTrue).help("No greeting"),
-            Arg::new("version").long("version").action(ArgAction::SetTrue).help("Print the version and end"),
+            switch(Arg::new("plugins").long("plugins")).help("List the plugins and end"),
+            switch(Arg::new("quiet").long("quiet")).help("No greeting"),
+            switch(Arg::new("version").long("version")).help("Print the version and end"),
             Arg::new("log-format")
                 .long("log-format")
                 .value_name("FORMAT")

@@ -46,15 +46,7 @@ impl Flag {
     pub fn arg(&self) -> Arg {
         let mut arg = Arg::new(self.name).long(self.name).help(self.text()).action(ArgAction::Set);
         arg = match self.takes {
-            Takes::Bool => arg
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("true")
-                .value_name("BOOL")
-                .value_parser([
-                    "true", "false", "True", "False", "TRUE", "FALSE", "1", "0", "t", "f", "T", "F",
-                ])
-                .hide_possible_values(true),
+            Takes::Bool => switch(arg),
             Takes::Text => arg.value_name("TEXT"),
             Takes::Number => {
                 arg.value_name("NUMBER").value_parser(clap::value_parser!(i64)).allow_negative_numbers(true)
@@ -74,6 +66,16 @@ impl Flag {
         };
         format!("{}{default}{effect}", self.help)
     }
+}
+
+/// Makes a flag one that is on without a value, and takes one as Go's flags do: `--flag=false`.
+pub fn switch(arg: Arg) -> Arg {
+    arg.num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .value_name("BOOL")
+        .value_parser(["true", "false", "True", "False", "TRUE", "FALSE", "1", "0", "t", "f", "T", "F"])
+        .hide_possible_values(true)
 }
 
 /// What was given, read by name.

@@ -189,6 +189,7 @@ pub fn command() -> Command {
     ];
     Command::new("ingress")
         .about("Serve Ingresses; takes ingress-nginx's flags")
+        .args_override_self(true)
         .after_help(
             "Examples:\n  portolan ingress --kubeconfig ~/.kube/config --http-port 8080 --https-port 8443\n  portolan ingress --cluster \
              manifests/ --http-port 8080 --https-port 8443\n\nWithout --kubeconfig, --apiserver-host or --cluster the Pod's service account is used.",

@@ -23,6 +23,23 @@ fn coredns_flags_stand_behind_one_dash_or_two() {
 }
 
 #[test]
+fn the_last_of_a_repeated_flag_counts_as_in_go() {
+    let line = "portolan dns -dns.port 1 -p 2 -quiet -quiet=false --cluster a --cluster b";
+    let Ok(Asked::Dns(args)) = asked(line) else { panic!("{line}") };
+    assert_eq!((args.port, args.quiet, args.manifests.len()), (2, false, 2));
+    let line =
+        "portolan ingress --v=2 --http-port=80 --v=3 --http-port=81 --enable-metrics --enable-metrics=false";
+    let Ok(Asked::Ingress(args)) = asked(line) else { panic!("{line}") };
+    assert_eq!((args.http_port, args.metrics), (81, false));
+}
+
+#[test]
+fn an_unknown_flag_is_named_as_it_was_typed() {
+    let rewritten = go_style::rewrite(["portolan", "dns", "-nosuch", "-p", "53"].map(OsString::from));
+    assert_eq!(rewritten, ["portolan", "dns", "--nosuch", "-p", "53"]);
+}
+
+#[test]
 fn the_chart_of_ingress_nginx_starts_it_unchanged() {
     let line = "portolan ingress --publish-service=ns/ctl --election-id=ingress-nginx-leader \
                 --controller-class=k8s.io/ingress-nginx --ingress-class=nginx --configmap=ns/ctl \

@@ -70,6 +70,7 @@ pub fn command() -> Command {
     };
     Command::new("up")
         .about("Serve DNS, HTTP and HTTPS for a demo cluster, your manifests or a real cluster")
+        .args_override_self(true)
         .after_help(
             "Examples:\n  portolan up\n  portolan up --cluster manifests/\n  portolan up --kubeconfig ~/.kube/config --conf Corefile",
         )
