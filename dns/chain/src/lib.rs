@@ -5,6 +5,7 @@
 //! read the packet; only what has to wait moves to the async runtime. No plugin knows the next one.
 
 pub mod asked;
+mod authorities;
 pub mod codes;
 pub mod plugin;
 mod random;

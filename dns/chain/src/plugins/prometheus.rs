@@ -1,7 +1,17 @@
 //! `prometheus`: counts queries, and shows all that is counted on a page.
+//!
+//! `tls` names a web configuration file of Prometheus's exporters, which also holds users, headers and a rate limit. It
+//! is all honoured but for HTTP/2, CBC cipher suites, P-521 and TLS before 1.2.
+
+mod web;
+
+mod tls;
+
+mod door;
 
 use std::sync::Arc;
 
+use config::Word;
 use http::StatusCode;
 use telemetry::Answer as Page;
 
@@ -9,12 +19,13 @@ use crate::asked::Asked;
 use crate::plugin::{Answer, Plugin};
 use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
 use crate::traffic::Traffic;
+use door::WebDoor;
 
 /// See the module.
 pub(super) const ENTRY: Entry = Entry {
     name: "prometheus",
     about: "counts queries, and shows all that is counted on a page",
-    syntax: &["prometheus", "prometheus :9153 {\n    runtime_metrics\n}"],
+    syntax: &["prometheus", "prometheus :9153 {\n    runtime_metrics\n    tls web.yml\n}"],
     setup,
 };
 
@@ -35,11 +46,16 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
         Some(word) => word.host_port(None).map_err(|error| vec![error])?.to_string(),
         None => "localhost:9153".to_owned(),
     };
+    let mut file: Option<&Word> = None;
     each_line(directive, |line| match line.name.text.as_str() {
         // It chooses which of the Go runtime's metrics are shown; there is no Go runtime here.
-        "runtime_metrics" => Ok(()),
-        "tls" => Err(line.error("prometheus: tls is not built yet", "a page without TLS")),
-        _ => Err(line.unknown(&["runtime_metrics"])),
+        "runtime_metrics" => line.no_args(),
+        "tls" if file.is_some() => Err(line.error("prometheus: tls stands here twice", "one file")),
+        "tls" => {
+            file = Some(line.arg("CONFIGFILE")?);
+            Ok(())
+        }
+        _ => Err(line.unknown(&["runtime_metrics", "tls"])),
     })?;
 
     let (server, zone) = (setup.server(), setup.key.zone.clone());
@@ -61,18 +77,31 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
 
     let traffic = Traffic::new(&metrics, &server, &zone, setup.names);
     let admin = setup.context.admin.clone();
+    let file = file.map(|file| file.text.clone());
     setup.shared("prometheus", |setup| {
         setup.on_start(move || async move {
+            let door = match file {
+                None => None,
+                Some(file) => Some(opened(file).await.map_err(|error| format!("prometheus: tls: {error}"))?),
+            };
             let pages =
                 admin.pages(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
+            // The door first: what is shown behind it is never open.
+            let door = door.map(|door| pages.behind(door));
             let route = pages.route("/metrics", move |_| Page {
                 status: StatusCode::OK,
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
                 body: metrics.text().into(),
             });
-            Ok(Box::new(route) as Kept)
+            Ok(Box::new((route, door)) as Kept)
         });
         Ok(())
     })?;
     Ok(vec![Arc::new(Prometheus { traffic })])
+}
+
+/// The door that a file describes, read off the runtime's threads.
+async fn opened(file: String) -> Result<Arc<WebDoor>, String> {
+    let read = tokio::task::spawn_blocking(move || WebDoor::new(&file)).await;
+    read.map_err(|error| error.to_string())?.map(Arc::new)
 }

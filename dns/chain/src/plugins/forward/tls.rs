@@ -2,38 +2,24 @@
 
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 
 use super::options::Tls;
-
-/// Where systems keep the authorities they trust, as Go looks for them.
-const SYSTEM: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::authorities;
 
 /// The configuration for upstreams that speak a protocol (RFC 7301).
 pub(super) fn client(tls: &Tls, protocol: &[u8]) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    let files: Vec<String> = match &tls.authority {
-        Some(file) => vec![file.clone()],
-        None => std::env::var("SSL_CERT_FILE").into_iter().chain(SYSTEM.map(str::to_owned)).collect(),
-    };
-    for file in &files {
-        let Ok(pem) = std::fs::read(file) else { continue };
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-        if !roots.is_empty() {
-            break;
+    let roots = match &tls.authority {
+        None => authorities::of_system(),
+        Some(file) => {
+            let pem = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+            authorities::of_pem(&pem)
         }
-    }
-    if roots.is_empty() && tls.authority.is_some() {
-        return Err(format!("no certificate in {}", files.join(", ")));
+    };
+    if let (Some(file), true) = (&tls.authority, roots.is_empty()) {
+        return Err(format!("no certificate in {file}"));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
