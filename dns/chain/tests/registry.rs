@@ -88,6 +88,21 @@ fn every_syntax_example_loads() {
 }
 
 #[test]
+fn weights_may_come_later_unless_they_are_read_but_once() {
+    let missing = tempfile::tempdir().unwrap().path().join("weights.txt").display().to_string();
+    assert!(built(&format!("example.org {{\nloadbalance weighted {missing}\n}}\n")).is_ok());
+    let Err(errors) =
+        built(&format!("example.org {{\nloadbalance weighted {missing} {{\nreload 0s\n}}\n}}\n"))
+    else {
+        panic!("it was taken");
+    };
+    assert!(
+        errors.to_string().contains("Corefile:2") && errors.to_string().contains("weights.txt"),
+        "{errors}"
+    );
+}
+
+#[test]
 fn the_classic_corefile_loads_with_warnings() {
     let folder = tempfile::tempdir().unwrap();
     let resolv = folder.path().join("resolv.conf");

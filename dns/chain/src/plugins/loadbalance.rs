@@ -2,6 +2,7 @@
 
 mod weights;
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -178,9 +179,19 @@ fn read_weights(
     every: Duration,
 ) -> Result<Arc<ArcSwap<Weights>>, Mistakes> {
     let path = PathBuf::from(&file.text);
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        vec![directive.error(format!("loadbalance: {}: {error}", path.display()), "a readable file")]
-    })?;
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        // It may come yet, as in CoreDNS.
+        Err(error) if error.kind() == ErrorKind::NotFound && !every.is_zero() => {
+            let file = path.display();
+            tracing::warn!(target: "plugin/loadbalance", "{file}: {error}; all weigh the same until it is there");
+            String::new()
+        }
+        Err(error) => {
+            let what = format!("loadbalance: {}: {error}", path.display());
+            return Err(vec![directive.error(what, "a readable file")]);
+        }
+    };
     let weights = Weights::read(&text).map_err(|(line, what)| {
         vec![directive.error(format!("loadbalance: {}:{line}: {what}", path.display()), weights::WANTED)]
     })?;
@@ -290,5 +301,19 @@ mod tests {
         }
         assert!((7_700..8_300).contains(&first[1]), "8 of 10: {first:?}");
         assert!((800..1_200).contains(&first[3]), "1 of 10 without a weight: {first:?}");
+    }
+
+    #[test]
+    fn a_file_that_comes_later_is_read_and_one_that_goes_leaves_its_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, current) = (folder.path().join("weights.txt"), ArcSwap::from_pointee(Weights::default()));
+        let nothing = reread(&path, String::new(), &current);
+        std::fs::write(&path, "www.example.org\n10.0.0.1 8\n").unwrap();
+        let text = reread(&path, nothing, &current);
+        let weights = current.load_full();
+        assert_ne!(*weights, Weights::default());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(reread(&path, text.clone(), &current), text);
+        assert_eq!(*current.load_full(), *weights);
     }
 }

@@ -89,9 +89,10 @@ impl Entry {
         now.saturating_duration_since(self.stored)
     }
 
-    /// The whole seconds that are left of its life.
+    /// The seconds that are left of its life; one that has begun counts in full, as in CoreDNS.
     pub(super) fn left(&self, now: Instant) -> u32 {
-        self.life.saturating_sub(self.age(now)).as_secs().try_into().unwrap_or(u32::MAX)
+        let left = self.life.as_secs().saturating_sub(self.age(now).as_secs());
+        left.try_into().unwrap_or(u32::MAX)
     }
 
     /// Counts that it is asked for, and says whether that is often enough to be asked for anew before its end.

@@ -101,7 +101,9 @@ impl Options {
             "prefetch" => self.prefetch = Some(prefetch(line)?),
             "serve_stale" => self.stale = Some(stale(line)?),
             "serve_stale_policy" => {
-                self.prefer_positive = line.arg("prefer_positive")?.choice(&[("prefer_positive", true)])?;
+                let word = line.arg("prefer_positive")?;
+                self.prefer_positive = word.text.eq_ignore_ascii_case("prefer_positive")
+                    || word.choice(&[("prefer_positive", true)])?;
             }
             "servfail" => {
                 self.servfail =
@@ -173,13 +175,16 @@ fn stale(line: &Directive) -> Result<Stale, Error> {
         ttl: 0,
         recheck: Duration::from_secs(1),
     };
-    if let Some(word) = args.next_if(|word| !matches!(word.text.as_str(), "immediate" | "verify")) {
+    // CoreDNS reads these two words in either case.
+    let modes = [("immediate", Mode::Immediate), ("verify", Mode::Verify(REFRESH))];
+    let mode = |word: &Word| modes.iter().find(|(name, _)| word.text.eq_ignore_ascii_case(name));
+    if let Some(word) = args.next_if(|word| mode(word).is_none()) {
         stale.up_to = word.duration_in(Duration::from_nanos(1).., "more than 0")?;
     }
     match args.next() {
         None => return Ok(stale),
         Some(word) => {
-            stale.mode = word.choice(&[("immediate", Mode::Immediate), ("verify", Mode::Verify(REFRESH))])?;
+            stale.mode = mode(word).map_or_else(|| word.choice(&modes), |(_, mode)| Ok(*mode))?;
         }
     }
     if matches!(stale.mode, Mode::Verify(_))

@@ -83,6 +83,17 @@ fn an_answer_lives_as_long_as_its_shortest_record_within_bounds() {
 }
 
 #[test]
+fn a_second_that_has_begun_is_left_in_full() {
+    let (cache, start) = (cache(""), Instant::now());
+    cache.reply(&asked("www.example.org.", start, 0), &mut address(30));
+    for (seconds, milliseconds, left) in [(0, 900, 30), (1, 100, 29), (29, 999, 1)] {
+        let mut asked = asked("www.example.org.", start, seconds);
+        asked.received += Duration::from_millis(milliseconds);
+        assert_eq!(ask(&cache, &asked), (Flow::Done, 0, Some(left)), "{seconds}.{milliseconds}");
+    }
+}
+
+#[test]
 fn denials_live_as_their_soa_says_and_failures_shortly() {
     let (cache, start) = (cache(""), Instant::now());
     for (name, code, ttl, life) in
@@ -152,6 +163,7 @@ fn an_old_answer_is_served_while_it_is_refreshed() {
     for (lines, first) in [
         ("serve_stale 60s immediate 3s 2s", (Flow::Refresh, 0, Some(3))),
         ("serve_stale 60s verify 1s 3s 2s", (Flow::Wait, 0, None)),
+        ("serve_stale 60s VERIFY 1s 3s 2s", (Flow::Wait, 0, None)),
     ] {
         let (cache, start) = (cache(lines), Instant::now());
         cache.reply(&asked("www.example.org.", start, 0), &mut address(10));

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 pub(super) const WANTED: &str = "a domain name, or an IP address with a weight from 1 to 255";
 
 /// Weights of addresses by name, in lower case.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Weights(HashMap<Box<[u8]>, Vec<(IpAddr, u8)>, RandomState>);
 
 impl Weights {
