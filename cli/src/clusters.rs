@@ -83,7 +83,7 @@ pub async fn listed(cluster: &Cluster) {
         let settled = {
             let statuses = statuses.borrow_and_update();
             wanted.iter().all(|kind| match statuses.get(kind) {
-                Status::Forbidden { .. } => true,
+                Status::Forbidden { .. } | Status::Missing(_) => true,
                 Status::Synced => cluster.read(|snapshot| snapshot.synced(cluster::Kinds::of(&[kind]))),
                 _ => false,
             })

@@ -14,6 +14,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("ClusterRole", "/apis/rbac.authorization.k8s.io/v1", "clusterroles", false),
     ("ClusterRoleBinding", "/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
     ("ConfigMap", "/api/v1", "configmaps", true),
+    ("CustomResourceDefinition", "/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", false),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1", "endpointslices", true),
     ("Ingress", "/apis/networking.k8s.io/v1", "ingresses", true),
     ("IngressClass", "/apis/networking.k8s.io/v1", "ingressclasses", false),
@@ -25,6 +26,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("Secret", "/api/v1", "secrets", true),
     ("Service", "/api/v1", "services", true),
     ("ServiceAccount", "/api/v1", "serviceaccounts", true),
+    ("ServiceImport", "/apis/multicluster.x-k8s.io/v1alpha1", "serviceimports", true),
 ];
 
 /// One user's way to one API server.

@@ -35,6 +35,7 @@ rules:
 - { apiGroups: [''], resources: [namespaces, services, pods, secrets, configmaps], verbs: [list, watch] }
 - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
 - { apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [list, watch] }
+- { apiGroups: [multicluster.x-k8s.io], resources: [serviceimports], verbs: [list, watch] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

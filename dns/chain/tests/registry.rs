@@ -164,7 +164,7 @@ example.net {
     kubernetes cluster.local {
         pods sometimes
         ttl 4000
-        multicluster
+        multicluster cluster.local set.local
         labels a in
         namespaces a
         namespace_labels b=c
@@ -192,7 +192,7 @@ example.net {
         "Corefile:16 - Error during parsing: tls://:853: serving tls:// is not built yet",
         "Corefile:21 - Error during parsing: unknown value \"sometimes\"",
         "Corefile:22 - Error during parsing: invalid number \"4000\"",
-        "Corefile:23 - Error during parsing: kubernetes: multicluster is not built yet",
+        "Corefile:23 - Error during parsing: is not authoritative for the multicluster zone set.local",
         "Corefile:24 - Error during parsing: unable to parse label selector value: 'a in'",
         "Corefile:27 - Error during parsing: unknown property 'wibble'",
         "Corefile:30 - Error during parsing: unknown value \"best\"",

@@ -118,6 +118,7 @@ fn slice(i: u32, each: u32, round: u32) -> EndpointSlice {
         zone: 0,
     };
     EndpointSlice {
+        import: None,
         key: Key::new(format!("ns-{}", i % 100), format!("svc-{i}-abcde")),
         service: format!("svc-{i}").into(),
         ports: [EndpointPort { name: "http".into(), protocol: Protocol::Tcp, port: 8080 }]

@@ -18,6 +18,13 @@ impl Short {
         &self.bytes[..self.len]
     }
 
+    /// As a label in wire form: its length before it. An address leaves room for that.
+    pub(crate) fn into_wire(mut self) -> Self {
+        self.bytes.copy_within(..self.len, 1);
+        self.bytes[0] = self.len as u8;
+        Self { len: self.len + 1, ..self }
+    }
+
     fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }

@@ -154,7 +154,7 @@ impl Zone {
 
     fn name_error(&self, asked: &Asked<'_>, reply: &mut Reply) -> Verdict {
         self.push_soa(asked, Section::Authority, reply);
-        if self.synced {
+        if self.standing(asked.origin).synced {
             reply.rcode = rcode::NXDOMAIN;
             return Verdict::NameError;
         }
@@ -219,20 +219,16 @@ impl Tail<'_> {
     }
 }
 
-/// Appends `<label>.<key>.svc.<tail>`; an empty label is left out. Says no when the whole name would be too long.
-fn put_name(bytes: &mut Vec<u8>, label: &[u8], unit: &Unit, tail: &[u8]) {
-    if !label.is_empty() {
-        bytes.push(label.len() as u8);
-        bytes.extend_from_slice(label);
+/// Appends `<name>.<key>.svc.<tail>`, where the name is in wire form and may be empty.
+fn put_name(bytes: &mut Vec<u8>, name: &[u8], unit: &Unit, tail: &[u8]) {
+    for part in [name, &unit.key, b"\x03svc", tail] {
+        bytes.extend_from_slice(part);
     }
-    bytes.extend_from_slice(&unit.key);
-    bytes.extend_from_slice(b"\x03svc");
-    bytes.extend_from_slice(tail);
 }
 
-/// Whether `<label>.<key>.svc.<zone>` is a name: a zone with a long name can make it too long.
-fn fits(label: &[u8], unit: &Unit, zone_length: usize) -> bool {
-    1 + label.len() + unit.key.len() + 4 + zone_length <= dns_wire::name::MAX_NAME
+/// Whether `<name>.<key>.svc.<zone>` is a name: a zone with a long name can make it too long.
+fn fits(name: &[u8], unit: &Unit, zone_length: usize) -> bool {
+    name.len() + unit.key.len() + 4 + zone_length <= dns_wire::name::MAX_NAME
 }
 
 impl Origin {

@@ -4,14 +4,22 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cluster::{
-    Change, EndpointSlice, Key, Kind, Kinds, Namespace, Pod, Projection, Service, Snapshot, Touched,
+    Change, EndpointSlice, Key, Kind, Kinds, Namespace, Pod, Projection, Service, ServiceImport, Snapshot,
+    Touched,
 };
 use foldhash::fast::RandomState;
 
 use crate::options::{Pods, ZoneOptions};
 use crate::spread::{Placed, Spread};
 use crate::unit::{Bearer, Seat, Unit, unit_hash, wire_key};
-use crate::zone::{Namespaces, Plan, PodAddress, Zone, pod_hash};
+use crate::zone::{Namespaces, Plan, PodAddress, Standing, Zone, pod_hash};
+
+/// What a unit is made of.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    Service,
+    Import,
+}
 
 /// Cluster objects to a [`Zone`].
 #[derive(Debug)]
@@ -33,9 +41,31 @@ impl ZoneIndex {
     fn dated(&self) -> Kinds {
         let slices =
             if self.options().endpoints { Kinds::of(&[Kind::EndpointSlice]) } else { Kinds::default() };
+        Kinds::of(&[Kind::Service]).union(slices).union(self.pods())
+    }
+
+    /// The same for the zones of `multicluster`.
+    fn imported(&self) -> Kinds {
+        if !self.imports() {
+            return Kinds::default();
+        }
+        Kinds::of(&[Kind::ServiceImport, Kind::EndpointSlice]).union(self.pods())
+    }
+
+    fn imports(&self) -> bool {
+        !self.options().multicluster.is_empty()
+    }
+
+    fn pods(&self) -> Kinds {
         let verified = self.options().pods == Pods::Verified;
-        let pods = if verified { Kinds::of(&[Kind::Pod]) } else { Kinds::default() };
-        Kinds::of(&[Kind::Service]).union(slices).union(pods)
+        if verified { Kinds::of(&[Kind::Pod]) } else { Kinds::default() }
+    }
+
+    /// How a zone stands that depends on these kinds, and on namespaces.
+    fn standing(cluster: &Snapshot, kinds: Kinds) -> Standing {
+        // A serial is 32 bits wide and wraps (RFC 1982).
+        let serial = cluster.changed_at(kinds) as u32;
+        Standing { serial, synced: cluster.synced(kinds.union(Kinds::of(&[Kind::Namespace]))) }
     }
 
     fn exposes(&self, namespace: &Namespace) -> bool {
@@ -49,36 +79,40 @@ impl ZoneIndex {
         exposed.map(|namespace| namespace.key.name.clone()).collect()
     }
 
-    fn unit(&self, cluster: &Snapshot, key: &Key, namespaces: &Namespaces) -> Option<Seat> {
-        let unit = Unit::build(self.options(), cluster, key, namespaces.contains(&key.namespace))?;
+    fn unit(&self, of: Of, cluster: &Snapshot, key: &Key, namespaces: &Namespaces) -> Option<Seat> {
+        let build = if of == Of::Service { Unit::of_service } else { Unit::of_import };
+        let unit = build(self.options(), cluster, key, namespaces.contains(&key.namespace))?;
         Some(Seat { hash: unit.hash, unit: Arc::new(unit) })
     }
 
     fn zone(&self, cluster: &Snapshot, parts: Parts) -> Zone {
-        let Parts { units, bearers, pods, namespaces } = parts;
-        // A serial is 32 bits wide and wraps (RFC 1982).
-        let serial = cluster.changed_at(self.dated()) as u32;
+        let Parts { units, imports, bearers, pods, namespaces } = parts;
         Zone {
             plan: self.plan.clone(),
             units,
+            imports,
             bearers,
             pods,
             namespaces,
-            serial,
-            synced: cluster.synced(self.kinds()),
+            local: Self::standing(cluster, self.dated()),
+            imported: Self::standing(cluster, self.imported()),
         }
     }
 
     /// The keys of the units that the changes reach.
-    fn reached(&self, last: &Zone, touched: &[Touched]) -> HashSet<Key, RandomState> {
+    fn reached(&self, of: Of, last: &Spread<Seat>, touched: &[Touched]) -> HashSet<Key, RandomState> {
         let mut keys = HashSet::default();
         let mut shown = Vec::new();
         for touched in touched {
             match touched {
-                Touched::Service(change) => keys.extend(change.sides().map(|service| service.key.clone())),
+                Touched::Service(change) if of == Of::Service => {
+                    keys.extend(change.sides().map(|service| service.key.clone()));
+                }
+                Touched::ServiceImport(change) if of == Of::Import => {
+                    keys.extend(change.sides().map(|import| import.key.clone()));
+                }
                 Touched::EndpointSlice(change) => {
-                    let owned = change.sides().filter(|slice| !slice.service.is_empty());
-                    keys.extend(owned.map(|slice| slice.service_key()));
+                    keys.extend(change.sides().filter_map(|slice| owner(of, slice)));
                 }
                 Touched::Namespace(change) if self.flips(change) => {
                     shown.extend(change.sides().next().map(|namespace| namespace.key.name.clone()));
@@ -92,9 +126,23 @@ impl ZoneIndex {
                 let namespace = std::str::from_utf8(unit.namespace().get(1..)?).ok()?;
                 shown.iter().any(|name| *name == namespace).then(|| unit_key(unit))
             };
-            keys.extend(last.units.iter().filter_map(|seat| of_shown(&seat.unit)));
+            keys.extend(last.iter().filter_map(|seat| of_shown(&seat.unit)));
         }
         keys
+    }
+
+    /// The units that change, each as it was and as it is.
+    fn steps(
+        &self,
+        of: Of,
+        last: &Spread<Seat>,
+        cluster: &Snapshot,
+        touched: &[Touched],
+        namespaces: &Namespaces,
+    ) -> Vec<(Option<Seat>, Option<Seat>)> {
+        let keys = self.reached(of, last, touched);
+        let step = |key: &Key| (seat(last, key), self.unit(of, cluster, key, namespaces));
+        keys.iter().map(step).filter(|(before, after)| before != after).collect()
     }
 
     /// Whether the change makes a namespace visible or hides it.
@@ -107,6 +155,7 @@ impl ZoneIndex {
 /// What a [`Zone`] is put together from.
 struct Parts {
     units: Spread<Seat>,
+    imports: Spread<Seat>,
     bearers: Spread<Bearer>,
     pods: Spread<PodAddress>,
     namespaces: Arc<Namespaces>,
@@ -116,7 +165,7 @@ impl Projection for ZoneIndex {
     type View = Zone;
 
     fn kinds(&self) -> Kinds {
-        self.dated().union(Kinds::of(&[Kind::Namespace]))
+        self.dated().union(self.imported()).union(Kinds::of(&[Kind::Namespace]))
     }
 
     fn build(&self, cluster: &Snapshot) -> Zone {
@@ -124,14 +173,17 @@ impl Projection for ZoneIndex {
         let services = cluster.iter::<Service>().map(|service| service.key.clone());
         let mut keys: HashSet<Key, RandomState> = services.collect();
         if self.options().endpoints {
-            let owned = cluster.iter::<EndpointSlice>().filter(|slice| !slice.service.is_empty());
-            keys.extend(owned.map(|slice| slice.service_key()));
+            keys.extend(cluster.iter::<EndpointSlice>().filter_map(|slice| owner(Of::Service, slice)));
         }
-        let seats: Vec<Seat> = keys.iter().filter_map(|key| self.unit(cluster, key, &namespaces)).collect();
-        let bearers = Spread::new(seats.iter().flat_map(|seat| seat.unit.bearers()));
+        let unit = |key: &Key| self.unit(Of::Service, cluster, key, &namespaces);
+        let units: Vec<Seat> = keys.iter().filter_map(unit).collect();
+        let bearers = Spread::new(units.iter().flat_map(|seat| seat.unit.bearers()));
+        let imports = cluster.iter::<ServiceImport>().filter(|_| self.imports());
+        let imports = imports.filter_map(|import| self.unit(Of::Import, cluster, &import.key, &namespaces));
         let verified = self.options().pods == Pods::Verified;
         let pods = cluster.iter::<Pod>().filter(|_| verified).flat_map(|pod| pod_addresses(pod));
-        self.zone(cluster, Parts { units: Spread::new(seats), bearers, pods: Spread::new(pods), namespaces })
+        let (imports, pods) = (Spread::new(imports), Spread::new(pods));
+        self.zone(cluster, Parts { units: Spread::new(units), imports, bearers, pods, namespaces })
     }
 
     fn advance(&self, last: &Zone, cluster: &Snapshot, touched: &[Touched]) -> Zone {
@@ -139,18 +191,18 @@ impl Projection for ZoneIndex {
         let namespaces =
             if of_namespaces { Arc::new(self.namespaces(cluster)) } else { last.namespaces.clone() };
         let (mut units, mut bearers) = (Moves::default(), Moves::default());
-        for key in self.reached(last, touched) {
-            let before = seat(last, &key);
-            let after = self.unit(cluster, &key, &namespaces);
-            if before == after {
-                continue;
-            }
-            bearers.step(
-                before.as_ref().map_or_else(Vec::new, |seat| seat.unit.bearers()),
-                after.as_ref().map_or_else(Vec::new, |seat| seat.unit.bearers()),
-            );
+        for (before, after) in self.steps(Of::Service, &last.units, cluster, touched, &namespaces) {
+            let borne = |seat: &Option<Seat>| seat.as_ref().map_or_else(Vec::new, |seat| seat.unit.bearers());
+            bearers.step(borne(&before), borne(&after));
             units.gone.extend(before);
             units.came.extend(after);
+        }
+        let mut imports = Moves::default();
+        if self.imports() {
+            for (before, after) in self.steps(Of::Import, &last.imports, cluster, touched, &namespaces) {
+                imports.gone.extend(before);
+                imports.came.extend(after);
+            }
         }
         let mut pods = Moves::default();
         if self.options().pods == Pods::Verified {
@@ -162,6 +214,7 @@ impl Projection for ZoneIndex {
         }
         let parts = Parts {
             units: units.make(&last.units),
+            imports: imports.make(&last.imports),
             bearers: bearers.make(&last.bearers),
             pods: pods.make(&last.pods),
             namespaces,
@@ -198,10 +251,18 @@ impl<T: Placed + PartialEq> Moves<T> {
     }
 }
 
-fn seat(zone: &Zone, key: &Key) -> Option<Seat> {
+/// The key of the unit that the endpoints of a slice belong to.
+fn owner(of: Of, slice: &EndpointSlice) -> Option<Key> {
+    match of {
+        Of::Service => (!slice.service.is_empty()).then(|| slice.service_key()),
+        Of::Import => slice.import_key(),
+    }
+}
+
+fn seat(units: &Spread<Seat>, key: &Key) -> Option<Seat> {
     let wire = wire_key(key)?;
     let hash = unit_hash(&wire);
-    zone.units.at(hash).find(|seat| seat.unit.key == wire).cloned()
+    units.at(hash).find(|seat| seat.unit.key == wire).cloned()
 }
 
 fn unit_key(unit: &Unit) -> Key {
@@ -232,10 +293,10 @@ mod tests {
         let pods = prop_oneof![Just(Pods::Disabled), Just(Pods::Insecure), Just(Pods::Verified)];
         let namespaces = prop_oneof![Just(vec![]), Just(vec!["shop".to_owned()])];
         let labels = prop_oneof![Just(""), Just("stage=prod"), Just("!stage")];
-        (pods, any::<[bool; 4]>(), namespaces, labels).prop_map(|(pods, flags, namespaces, labels)| {
-            let zones =
-                ["cluster.local", "in-addr.arpa", "ip6.arpa"].map(|zone| zone.parse().expect("a name"));
-            let [endpoint_pod_names, endpoints, ignore_empty_service, zonal] = flags;
+        (pods, any::<[bool; 5]>(), namespaces, labels).prop_map(|(pods, flags, namespaces, labels)| {
+            let zones = ["cluster.local", "clusterset.local", "in-addr.arpa", "ip6.arpa"]
+                .map(|zone| zone.parse().expect("a name"));
+            let [endpoint_pod_names, endpoints, ignore_empty_service, zonal, multicluster] = flags;
             let namespace_labels = labels.parse().expect("a selector");
             ZoneOptions {
                 pods,
@@ -243,6 +304,7 @@ mod tests {
                 endpoints,
                 ignore_empty_service,
                 zonal,
+                multicluster: if multicluster { zones[1..2].to_vec() } else { Vec::new() },
                 namespaces,
                 namespace_labels,
                 ..ZoneOptions::new(zones.into())

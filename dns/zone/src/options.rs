@@ -25,6 +25,8 @@ pub struct ZoneOptions {
     pub ignore_empty_service: bool,
     /// `zonal`: names of the endpoints of one topology zone.
     pub zonal: bool,
+    /// `multicluster`: those of the zones that have what ServiceImports say, in place of Services.
+    pub multicluster: Vec<Name>,
 }
 
 /// Which names under `pod.<zone>` answer (reference §2.5).
@@ -52,6 +54,7 @@ impl ZoneOptions {
             endpoints: true,
             ignore_empty_service: false,
             zonal: false,
+            multicluster: Vec::new(),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use cluster::{EndpointSlice, Key, Protocol, Service, ServiceKind, Snapshot, Text};
+use cluster::{
+    EndpointSlice, Import, Key, Protocol, Service, ServiceImport, ServiceKind, ServicePort, Snapshot, Text,
+};
 use dns_wire::Name;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
@@ -14,8 +16,8 @@ use crate::address::{Short, dashed};
 use crate::options::ZoneOptions;
 use crate::spread::Placed;
 
-/// One service name with its addresses, ports and endpoints. Slices without a Service make one, too: their endpoints
-/// have PTR records.
+/// One service name with its addresses, ports and endpoints: a Service, or a ServiceImport. Slices without a Service make
+/// one, too: their endpoints have PTR records.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Unit {
     /// `<service>.<namespace>` in wire form without the root: what stands left of `svc.<zone>` in a query.
@@ -31,7 +33,8 @@ pub(crate) struct Unit {
     pub(crate) v6: Box<[Ipv6Addr]>,
     /// One for each EndpointSlice, by name of the slice.
     pub(crate) groups: Box<[Group]>,
-    /// Hostnames and zones of the endpoints in lower case, each with its length before it.
+    /// Names of the endpoints in wire form, up to the key, and their topology zones, all in lower case, each with its
+    /// length before it.
     texts: Box<[u8]>,
     /// Hashes of names and addresses, each with the place of its endpoint, sorted. Empty for a unit of few endpoints:
     /// there looking at all of them is as fast.
@@ -87,31 +90,58 @@ const NONE: u32 = u32::MAX;
 
 impl Unit {
     /// The unit of a service name, if there is anything to answer. `exposed`: whether its namespace may be seen.
-    pub(crate) fn build(options: &ZoneOptions, cluster: &Snapshot, key: &Key, exposed: bool) -> Option<Self> {
-        let service = cluster.get::<Service>(key);
+    pub(crate) fn of_service(
+        options: &ZoneOptions,
+        cluster: &Snapshot,
+        key: &Key,
+        exposed: bool,
+    ) -> Option<Self> {
+        let service = cluster.get::<Service>(key).map(|service| (&service.kind, &*service.ports));
+        let slices = cluster.slices_of(key).filter(|_| options.endpoints);
+        let unit = Self::build(options, service, slices.map(|slice| (&**slice, &[][..])), key, exposed)?;
+        (unit.face != Face::Missing || unit.endpoints().next().is_some()).then_some(unit)
+    }
+
+    /// The unit of an imported name. Its endpoints are there whatever `noendpoints` says: that is about Services.
+    pub(crate) fn of_import(
+        options: &ZoneOptions,
+        cluster: &Snapshot,
+        key: &Key,
+        exposed: bool,
+    ) -> Option<Self> {
+        let import = cluster.get::<ServiceImport>(key)?;
+        let slices = cluster.imported_by(key).map(|slice| {
+            // What is no label cannot be asked for.
+            let source = slice.import.as_deref().and_then(|Import { cluster, .. }| label(cluster));
+            (&**slice, source.unwrap_or_default())
+        });
+        Self::build(options, Some((&import.kind, &import.ports)), slices, key, exposed)
+    }
+
+    /// `slices` come with the label that stands between the names of their endpoints and the key, if there is one.
+    fn build<'a>(
+        options: &ZoneOptions,
+        service: Option<(&ServiceKind, &[ServicePort])>,
+        slices: impl Iterator<Item = (&'a EndpointSlice, &'a [u8])>,
+        key: &Key,
+        exposed: bool,
+    ) -> Option<Self> {
         let wire = wire_key(key)?;
-        let mut builder = Builder::default();
-        if options.endpoints {
-            builder.groups.extend(cluster.slices_of(key).map(|slice| (slice, Vec::new())));
-        }
-        let (groups, texts) = builder.build(options);
+        let (groups, texts) = Builder::default().build(options, slices);
         let ready = groups.iter().any(|group: &Group| !group.endpoints.is_empty());
-        if service.is_none() && !ready {
-            return None;
-        }
         let endpoints = || groups.iter().flat_map(|group| &group.endpoints).map(|endpoint| endpoint.address);
-        let (face, addresses): (Face, Vec<IpAddr>) = match service.map(|service| (service, &service.kind)) {
+        let (face, addresses): (Face, Vec<IpAddr>) = match service {
             None => (Face::Missing, Vec::new()),
-            Some((service, ServiceKind::ClusterIp(addresses))) => {
-                let ports = ports(service.ports.iter().map(|port| Port {
+            Some((ServiceKind::ClusterIp(addresses), listed)) => {
+                let ports = ports(listed.iter().map(|port| Port {
                     name: port.name.clone(),
                     protocol: Some(port.protocol),
                     number: Some(port.port),
                 }));
                 (Face::Cluster(ports, addresses.len()), addresses.to_vec())
             }
-            Some((_, ServiceKind::Headless)) => (Face::Headless, endpoints().collect()),
-            Some((_, ServiceKind::ExternalName(name))) => (Face::External(external(name)), Vec::new()),
+            Some((ServiceKind::Headless, _)) => (Face::Headless, endpoints().collect()),
+            Some((ServiceKind::ExternalName(name), _)) => (Face::External(external(name)), Vec::new()),
         };
         let (v4, v6) = families(&addresses);
         let ignored = options.ignore_empty_service && matches!(face, Face::Cluster(..)) && !ready;
@@ -153,15 +183,15 @@ impl Unit {
             .filter(move |endpoint| endpoint.address == address)
     }
 
-    /// The endpoints that are called by this label, which is in lower case. `address` is what the label means as an
+    /// The endpoints that have this name, in wire form up to the key and in lower case. `address` is what it means as an
     /// address with dashes.
     pub(crate) fn endpoints_called<'a>(
         &'a self,
-        label: &'a [u8],
+        name: &'a [u8],
         address: Option<IpAddr>,
     ) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
         let named =
-            self.probable(name_hash(label)).filter(|(_, endpoint)| self.text(endpoint.name) == Some(label));
+            self.probable(name_hash(name)).filter(|(_, endpoint)| self.text(endpoint.name) == Some(name));
         let dashed = address.into_iter().flat_map(|address| {
             let is = move |endpoint: &Endpoint| endpoint.name == NONE && endpoint.address == address;
             self.probable(address_hash(address)).filter(move |(_, endpoint)| is(endpoint))
@@ -203,11 +233,11 @@ impl Unit {
         None
     }
 
-    /// The label of an endpoint's name.
-    pub(crate) fn label<'a>(&'a self, endpoint: &Endpoint, space: &'a mut Option<Short>) -> &'a [u8] {
+    /// The name of an endpoint in wire form, up to the key.
+    pub(crate) fn name<'a>(&'a self, endpoint: &Endpoint, space: &'a mut Option<Short>) -> &'a [u8] {
         match self.text(endpoint.name) {
             Some(name) => name,
-            None => space.insert(dashed(endpoint.address)).as_bytes(),
+            None => space.insert(dashed(endpoint.address).into_wire()).as_bytes(),
         }
     }
 
@@ -285,8 +315,8 @@ pub(crate) fn unit_hash(key: &[u8]) -> u32 {
 }
 
 /// The hash of an endpoint's name, which is in lower case.
-fn name_hash(label: &[u8]) -> u32 {
-    dns_wire::hash(label) as u32
+fn name_hash(name: &[u8]) -> u32 {
+    dns_wire::hash(name) as u32
 }
 
 /// The hash of an address.
@@ -350,34 +380,44 @@ fn families(addresses: &[IpAddr]) -> (SmallVec<[Ipv4Addr; 4]>, Box<[Ipv6Addr]>) 
 
 /// Makes the groups of a unit and links the endpoints that share a name.
 #[derive(Default)]
-struct Builder<'a> {
-    groups: Vec<(&'a Arc<EndpointSlice>, Vec<Endpoint>)>,
+struct Builder {
     texts: Vec<u8>,
     /// Where a text was put.
-    places: HashMap<Text, u32, FxBuildHasher>,
+    places: HashMap<Box<[u8]>, u32, FxBuildHasher>,
     /// The last endpoint of a name.
-    last: HashMap<Label, u32, FxBuildHasher>,
+    last: HashMap<Called, u32, FxBuildHasher>,
     count: u32,
 }
 
+/// What an endpoint is called: by its address, or by a text.
 #[derive(PartialEq, Eq, Hash)]
-enum Label {
+enum Called {
     Dashed(IpAddr),
     Text(u32),
 }
 
-impl Builder<'_> {
-    fn build(mut self, options: &ZoneOptions) -> (Box<[Group]>, Box<[u8]>) {
-        let mut groups = Vec::with_capacity(self.groups.len());
-        for (slice, mut endpoints) in std::mem::take(&mut self.groups) {
+impl Builder {
+    fn build<'a>(
+        mut self,
+        options: &ZoneOptions,
+        slices: impl Iterator<Item = (&'a EndpointSlice, &'a [u8])>,
+    ) -> (Box<[Group]>, Box<[u8]>) {
+        let mut groups = Vec::new();
+        for (slice, source) in slices {
+            let mut endpoints = Vec::new();
             for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
                 let pod = endpoint.pod.as_deref().filter(|_| options.endpoint_pod_names);
                 let hostname = endpoint.hostname.as_deref().filter(|name| !name.is_empty());
-                let name = hostname.or(pod).and_then(label).and_then(|label| std::str::from_utf8(label).ok());
+                let host = hostname.or(pod).and_then(label);
+                let name = host.map(|host| self.place_name(host, source));
                 let zone = slice.zone_of(endpoint).filter(|_| options.zonal);
-                let name = name.map_or(NONE, |name| self.place(name));
-                let zone = zone.map_or(NONE, |zone| self.place(zone));
+                let zone = zone.map_or(NONE, |zone| self.place(zone.as_bytes().into()));
                 for address in &endpoint.addresses {
+                    let name = name.unwrap_or_else(|| match source {
+                        // Most names are like this, and cost nothing.
+                        [] => NONE,
+                        source => self.place_name(dashed(*address).as_bytes(), source),
+                    });
                     endpoints.push(self.endpoint(*address, name, zone));
                 }
             }
@@ -392,22 +432,29 @@ impl Builder<'_> {
     }
 
     fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> Endpoint {
-        let label = if name == NONE { Label::Dashed(address) } else { Label::Text(name) };
-        let previous = self.last.insert(label, self.count).unwrap_or(NONE);
+        let called = if name == NONE { Called::Dashed(address) } else { Called::Text(name) };
+        let previous = self.last.insert(called, self.count).unwrap_or(NONE);
         self.count += 1;
         Endpoint { address, name, zone, previous }
     }
 
+    /// Keeps the name of an endpoint: one label, or two of them.
+    fn place_name(&mut self, host: &[u8], source: &[u8]) -> u32 {
+        let labels = [host, source].into_iter().filter(|label| !label.is_empty());
+        self.place(labels.flat_map(|label| [&[label.len() as u8], label].concat()).collect())
+    }
+
     /// Keeps a text once, in lower case; one too long for a length byte is not kept.
-    fn place(&mut self, text: &str) -> u32 {
-        let text = text.to_ascii_lowercase();
-        if let Some(at) = self.places.get(text.as_str()) {
+    fn place(&mut self, mut text: Vec<u8>) -> u32 {
+        // The lengths of labels are below the letters.
+        text.make_ascii_lowercase();
+        if let Some(at) = self.places.get(&*text) {
             return *at;
         }
         let Ok(len) = u8::try_from(text.len()) else { return NONE };
         let at = self.texts.len() as u32;
         self.texts.push(len);
-        self.texts.extend_from_slice(text.as_bytes());
+        self.texts.extend_from_slice(&text);
         self.places.insert(text.into(), at);
         at
     }

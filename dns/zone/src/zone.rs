@@ -19,11 +19,23 @@ use crate::unit::{Bearer, Seat, Unit, address_hash, unit_hash};
 pub struct Zone {
     pub(crate) plan: Arc<Plan>,
     pub(crate) units: Spread<Seat>,
+    /// What the zones of `multicluster` have in place of `units`; empty without them.
+    pub(crate) imports: Spread<Seat>,
     pub(crate) bearers: Spread<Bearer>,
     /// Empty unless `pods verified`.
     pub(crate) pods: Spread<PodAddress>,
     pub(crate) namespaces: Arc<Namespaces>,
+    pub(crate) local: Standing,
+    /// The same for the zones of `multicluster`.
+    pub(crate) imported: Standing,
+}
+
+/// How far what a zone depends on has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Standing {
+    /// Unix time of the last change.
     pub(crate) serial: u32,
+    /// All of it has been listed once.
     pub(crate) synced: bool,
 }
 
@@ -47,6 +59,8 @@ pub(crate) struct Origin {
     pub(crate) name: Name,
     pub(crate) labels: usize,
     pub(crate) reverse: bool,
+    /// Has imports in place of Services.
+    pub(crate) multicluster: bool,
 }
 
 impl Plan {
@@ -56,6 +70,7 @@ impl Plan {
             labels: name.labels().count(),
             reverse: name.labels().last().is_some_and(|last| last.eq_ignore_ascii_case(b"arpa"))
                 && is_reverse(name),
+            multicluster: options.multicluster.iter().any(|zone| name.is_within(zone)),
         };
         let mut origins: Vec<Origin> = options.zones.iter().map(origin).collect();
         let forward = origins.iter().find(|origin| !origin.reverse);
@@ -88,19 +103,16 @@ impl Zone {
     /// Whether everything that answers depend on has been listed once. Until then names that are not found are
     /// [`Verdict::NotSynced`](crate::Verdict::NotSynced).
     pub fn synced(&self) -> bool {
-        self.synced
+        self.local.synced && (self.plan.options.multicluster.is_empty() || self.imported.synced)
     }
 
-    /// The serial number of the SOA record: Unix time of the last change.
+    /// The serial number of the SOA record: Unix time of the last change. Zones of `multicluster` have another.
     pub fn serial(&self) -> u32 {
-        self.serial
+        self.local.serial
     }
 
-    /// The unit with this key, which is in lower case.
-    pub(crate) fn unit(&self, key: &[u8]) -> Option<&Unit> {
-        let hash = unit_hash(key);
-        let shard = self.units.shard(hash);
-        shard.iter().find(|seat| seat.hash == hash && *seat.unit.key == *key).map(|seat| &*seat.unit)
+    pub(crate) fn standing(&self, origin: &Origin) -> Standing {
+        if origin.multicluster { self.imported } else { self.local }
     }
 
     /// The units that could hold the address.
@@ -123,6 +135,13 @@ impl Zone {
     pub(crate) fn has_namespace(&self, label: &[u8]) -> bool {
         std::str::from_utf8(label).is_ok_and(|name| self.namespaces.contains(name))
     }
+}
+
+/// The unit with this key, which is in lower case.
+pub(crate) fn unit<'a>(units: &'a Spread<Seat>, key: &[u8]) -> Option<&'a Unit> {
+    let hash = unit_hash(key);
+    let shard = units.shard(hash);
+    shard.iter().find(|seat| seat.hash == hash && *seat.unit.key == *key).map(|seat| &*seat.unit)
 }
 
 /// Says that some Pod has an address in a namespace: a keyed hash of both. `pod` tells Pods with the same address

@@ -150,6 +150,7 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
     if let Some(host) = second.strip_prefix("external=") {
         let kind = ServiceKind::ExternalName(host.into());
         let slice = EndpointSlice {
+            import: None,
             key: slice_key,
             service: "".into(),
             ports: Vec::new().into(),
@@ -173,6 +174,7 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
         zone: 0,
     });
     let slice = EndpointSlice {
+        import: None,
         key: slice_key,
         service: name.into(),
         ports: [EndpointPort { name: port_name.into(), protocol: Protocol::Tcp, port: 8080 }].into(),

@@ -68,6 +68,7 @@ fn service() -> [Event; 2] {
         zone: 0,
     };
     let slice = EndpointSlice {
+        import: None,
         key: Key::new("default", "web-abc"),
         service: "web".into(),
         ports: [EndpointPort { name: "".into(), protocol: Protocol::Tcp, port: 80 }].into_iter().collect(),

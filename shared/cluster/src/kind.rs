@@ -14,6 +14,7 @@ macro_rules! kinds {
             IngressClass: classes, "networking.k8s.io/v1", "ingressclasses", false;
             Secret: secrets, "v1", "secrets", true;
             ConfigMap: config_maps, "v1", "configmaps", true;
+            ServiceImport: imports, "multicluster.x-k8s.io/v1alpha1", "serviceimports", true;
         }
     };
 }
@@ -68,6 +69,11 @@ impl Kind {
     /// The API group; empty for the core group.
     pub fn group(self) -> &'static str {
         self.api_version().split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// True where a cluster may do without the kind: it comes with a CustomResourceDefinition, perhaps later.
+    pub const fn custom(self) -> bool {
+        matches!(self, Self::ServiceImport)
     }
 }
 

@@ -5,9 +5,9 @@ mod ingress;
 mod service;
 mod store;
 
-pub use endpoints::{Endpoint, EndpointPort, EndpointSlice, Pod};
+pub use endpoints::{Endpoint, EndpointPort, EndpointSlice, Import, Pod};
 pub use ingress::{
     Backend, Ingress, IngressClass, IngressPath, IngressRule, IngressTls, PathType, PortRef, ServiceBackend,
 };
-pub use service::{Namespace, Protocol, Service, ServiceKind, ServicePort};
+pub use service::{Namespace, Protocol, Service, ServiceImport, ServiceKind, ServicePort};
 pub use store::{ConfigMap, Secret};

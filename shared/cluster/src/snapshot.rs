@@ -75,9 +75,13 @@ kinds!(stores);
 #[derive(Default)]
 pub struct Snapshot {
     stores: Stores,
-    /// Service key to the names of its slices, sorted, so that views come out the same whatever the order of events.
-    slices_of: HashMap<Key, SmallVec<[Text; 1]>, RandomState>,
+    slices_of: Owners,
+    imported_by: Owners,
 }
+
+/// The key of an owner to the names of its slices, sorted, so that views come out the same whatever the order of events.
+#[derive(Default)]
+struct Owners(HashMap<Key, SmallVec<[Text; 1]>, RandomState>);
 
 impl Snapshot {
     /// One object.
@@ -97,10 +101,23 @@ impl Snapshot {
 
     /// The EndpointSlices of a Service, by name.
     pub fn slices_of<'a>(&'a self, service: &'a Key) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
-        let names = self.slices_of.get(service).map(SmallVec::as_slice).unwrap_or_default();
+        self.owned(&self.slices_of, service)
+    }
+
+    /// The EndpointSlices of a ServiceImport, by name.
+    pub fn imported_by<'a>(&'a self, import: &'a Key) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
+        self.owned(&self.imported_by, import)
+    }
+
+    fn owned<'a>(
+        &'a self,
+        owners: &'a Owners,
+        owner: &'a Key,
+    ) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
+        let names = owners.0.get(owner).map(SmallVec::as_slice).unwrap_or_default();
         names
             .iter()
-            .filter_map(|name| self.get(&Key { namespace: service.namespace.clone(), name: name.clone() }))
+            .filter_map(|name| self.get(&Key { namespace: owner.namespace.clone(), name: name.clone() }))
     }
 
     /// Whether each of these kinds has been listed in full at least once.
@@ -144,26 +161,36 @@ impl Snapshot {
 
     /// Keeps indexes in step with an object that came, changed or went.
     fn reindex(&mut self, touched: &Touched) {
-        if let Touched::EndpointSlice(change) = touched {
-            self.reindex_slice(change);
-        }
+        let Touched::EndpointSlice(Change { before, after }) = touched else { return };
+        let owner = |slice: &Arc<EndpointSlice>| (!slice.service.is_empty()).then(|| slice.service_key());
+        self.slices_of.step(before, after, owner);
+        self.imported_by.step(before, after, |slice| slice.import_key());
     }
+}
 
-    fn reindex_slice(&mut self, change: &Change<EndpointSlice>) {
-        if let Some(before) = &change.before
-            && let Some(names) = self.slices_of.get_mut(&before.service_key())
+impl Owners {
+    /// A slice changes; `owner` says whose it is.
+    fn step(
+        &mut self,
+        before: &Option<Arc<EndpointSlice>>,
+        after: &Option<Arc<EndpointSlice>>,
+        owner: impl Fn(&Arc<EndpointSlice>) -> Option<Key>,
+    ) {
+        if let Some(slice) = before
+            && let Some(owner) = owner(slice)
+            && let Some(names) = self.0.get_mut(&owner)
         {
-            names.retain(|name| *name != before.key.name);
+            names.retain(|name| *name != slice.key.name);
             if names.is_empty() {
-                self.slices_of.remove(&before.service_key());
+                self.0.remove(&owner);
             }
         }
-        if let Some(after) = &change.after
-            && !after.service.is_empty()
+        if let Some(slice) = after
+            && let Some(owner) = owner(slice)
         {
-            let names = self.slices_of.entry(after.service_key()).or_default();
-            if let Err(at) = names.binary_search(&after.key.name) {
-                names.insert(at, after.key.name.clone());
+            let names = self.0.entry(owner).or_default();
+            if let Err(at) = names.binary_search(&slice.key.name) {
+                names.insert(at, slice.key.name.clone());
             }
         }
     }

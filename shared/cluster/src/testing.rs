@@ -84,6 +84,7 @@ fn object() -> impl Strategy<Value = Object> {
         1 => class().prop_map(|object| Object::IngressClass(Arc::new(object))),
         2 => secret().prop_map(|object| Object::Secret(Arc::new(object))),
         1 => config_map().prop_map(|object| Object::ConfigMap(Arc::new(object))),
+        3 => import().prop_map(|object| Object::ServiceImport(Arc::new(object))),
     ]
 }
 
@@ -112,21 +113,40 @@ fn protocol() -> impl Strategy<Value = Protocol> {
     select([Protocol::Tcp, Protocol::Udp].as_slice())
 }
 
-fn service() -> impl Strategy<Value = Service> {
-    let port = (
+fn service_port() -> impl Strategy<Value = ServicePort> {
+    (
         name(&["http", "https", ""]),
         protocol(),
         select([80_u16, 443, 53].as_slice()),
         name(&["80", "8080", "web"]),
     )
-        .prop_map(|(name, protocol, port, target)| ServicePort { name, protocol, port, target });
+        .prop_map(|(name, protocol, port, target)| ServicePort { name, protocol, port, target })
+}
+
+fn service() -> impl Strategy<Value = Service> {
     let kind = prop_oneof![
         3 => vec(cluster_ip(), 0..3).prop_map(|ips| ServiceKind::ClusterIp(ips.into())),
         2 => Just(ServiceKind::Headless),
         1 => name(&["example.org", "web.default.svc.cluster.local", "10.0.0.1", "UPPER.example"])
             .prop_map(ServiceKind::ExternalName),
     ];
-    (key(), kind, vec(port, 0..3)).prop_map(|(key, kind, ports)| Service { key, kind, ports: ports.into() })
+    (key(), kind, vec(service_port(), 0..3)).prop_map(|(key, kind, ports)| Service {
+        key,
+        kind,
+        ports: ports.into(),
+    })
+}
+
+fn import() -> impl Strategy<Value = ServiceImport> {
+    let kind = prop_oneof![
+        vec(cluster_ip(), 0..3).prop_map(|ips| ServiceKind::ClusterIp(ips.into())),
+        Just(ServiceKind::Headless),
+    ];
+    (key(), kind, vec(service_port(), 0..3)).prop_map(|(key, kind, ports)| ServiceImport {
+        key,
+        kind,
+        ports: ports.into(),
+    })
 }
 
 fn slice() -> impl Strategy<Value = EndpointSlice> {
@@ -147,10 +167,15 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
     let port = (name(&["http", "https", ""]), protocol(), select([8080_u16, 8443].as_slice()))
         .prop_map(|(name, protocol, port)| EndpointPort { name, protocol, port });
     let service = name(&["web", "db", "api", ""]);
-    (key(), service, vec(port, 0..3), vec(endpoint, 0..4)).prop_map(|(key, service, ports, endpoints)| {
-        let zones = ["east".into(), "west".into()].into();
-        EndpointSlice { key, service, ports: ports.into(), endpoints: endpoints.into(), zones }
-    })
+    let import = (name(&["web", "db"]), name(&["east", "west", ""]))
+        .prop_map(|(service, cluster)| Box::new(Import { service, cluster }));
+    (key(), service, option::weighted(0.4, import), vec(port, 0..3), vec(endpoint, 0..4)).prop_map(
+        |(key, service, import, ports, endpoints)| {
+            let zones = ["east".into(), "west".into()].into();
+            let (ports, endpoints) = (ports.into(), endpoints.into());
+            EndpointSlice { key, service, import, ports, endpoints, zones }
+        },
+    )
 }
 
 fn pod() -> impl Strategy<Value = Pod> {

@@ -6,6 +6,7 @@
 mod fields;
 
 mod endpoints;
+mod imports;
 mod ingresses;
 mod services;
 mod stores;
@@ -66,6 +67,7 @@ pub fn decode<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<Result<F
         Kind::IngressClass => read::<ingresses::SlimClass, D>(text),
         Kind::Secret => read::<stores::SlimSecret, D>(text),
         Kind::ConfigMap => read::<stores::SlimConfigMap, D>(text),
+        Kind::ServiceImport => read::<imports::SlimImport, D>(text),
     }
 }
 
@@ -99,7 +101,7 @@ fn read<'de, S: Slim, D: Deserializer<'de>>(text: D) -> Result<Result<Found, Wro
 
 /// Names become DNS labels and parts of paths further in, so they are checked at the door.
 fn check_name(kind: Kind, key: &Key) -> Result<(), Wrong> {
-    if matches!(kind, Kind::Namespace | Kind::Service) {
+    if matches!(kind, Kind::Namespace | Kind::Service | Kind::ServiceImport) {
         check_label("metadata.name", &key.name)?;
     } else {
         check_subdomain("metadata.name", &key.name)?;

@@ -26,6 +26,9 @@ pub enum Status {
         /// In which namespace; empty where the whole cluster was asked for.
         namespace: Arc<str>,
     },
+    /// The API server does not know this resource: its CustomResourceDefinition is not installed. There are no such
+    /// objects then, and nothing waits for them; asked again from time to time.
+    Missing(Arc<str>),
     /// The last attempt failed for this reason; the next one follows by itself.
     Retrying(Arc<str>),
 }
@@ -42,6 +45,7 @@ impl std::fmt::Display for Status {
             Self::Forbidden { verb, resource, namespace } => {
                 write!(f, "forbidden: needs {verb:?} on {resource:?} in namespace {namespace:?}")
             }
+            Self::Missing(resource) => write!(f, "missing: the API server does not know {resource:?}"),
             Self::Retrying(error) => write!(f, "retrying: {error}"),
         }
     }

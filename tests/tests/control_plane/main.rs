@@ -18,6 +18,7 @@ mod up;
 mod faults;
 mod in_a_pod;
 mod ingress_tls;
+mod multicluster;
 mod refusals;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ const CASES: &[Case<Stage>] = cases![
     dns_changes::a_service_comes_changes_and_goes,
     dns_changes::a_pod_that_is_no_longer_ready_leaves_its_service,
     dns_changes::selectors_leave_out_what_they_do_not_match,
+    multicluster::imports_answer_with_the_endpoints_of_all_clusters,
+    multicluster::without_imports_all_else_is_served_until_they_come,
     resolvers::the_c_library_finds_names_as_in_a_pod,
     resolvers::gos_resolver_finds_the_api_server,
     ingress_traffic::an_ingress_leads_to_its_pods_from_its_creation_on,

@@ -29,6 +29,7 @@ pub(super) const ENTRY: Entry = Entry {
         "kubernetes cluster.local 10.0.0.0/17 {\n    endpoint https://10.0.0.1:6443\n    tls cert.pem key.pem ca.pem\n    namespaces demo shop\n    labels environment in (production),tier!=test\n    pods verified\n    endpoint_pod_names\n    ignore empty_service\n    apiserver_qps 50\n    apiserver_burst 100\n    apiserver_max_inflight 20\n    startup_timeout 10s\n    fallthrough\n}",
         "kubernetes cluster.local {\n    kubeconfig /etc/kube/config admin@cluster\n    namespace_labels istio-injection=enabled\n    zonal\n}",
         "kubernetes cluster.local {\n    noendpoints\n}",
+        "kubernetes cluster.local clusterset.local {\n    multicluster clusterset.local\n}",
     ],
     setup,
 };

@@ -40,7 +40,7 @@ impl Zone {
                 bytes.extend_from_slice(name);
                 bytes.extend_from_slice(tail.bytes());
             }
-            for number in [self.serial, TIMES[0], TIMES[1], TIMES[2], ttl] {
+            for number in [self.standing(asked.origin).serial, TIMES[0], TIMES[1], TIMES[2], ttl] {
                 bytes.extend_from_slice(&number.to_be_bytes());
             }
         });
@@ -53,9 +53,10 @@ impl Zone {
         for server in self.servers(own) {
             let mut name = Vec::new();
             let mut space = None;
-            match (server.unit, server.endpoint) {
+            // A Service has no name in a zone of imports.
+            match (server.unit.filter(|_| !asked.origin.multicluster), server.endpoint) {
                 (Some(unit), Some(endpoint)) => {
-                    put_name(&mut name, unit.label(endpoint, &mut space), unit, tail.bytes());
+                    put_name(&mut name, unit.name(endpoint, &mut space), unit, tail.bytes());
                 }
                 (Some(unit), None) => put_name(&mut name, &[], unit, tail.bytes()),
                 (None, _) => name.extend([b"\x02ns\x03dns", tail.bytes()].concat()),
@@ -116,7 +117,7 @@ impl Server<'_> {
         self.address == other.address && unit(self) == unit(other) && {
             let (mut one, mut two) = (None, None);
             match (self.unit, self.endpoint, other.endpoint) {
-                (Some(unit), Some(a), Some(b)) => unit.label(a, &mut one) == unit.label(b, &mut two),
+                (Some(unit), Some(a), Some(b)) => unit.name(a, &mut one) == unit.name(b, &mut two),
                 _ => true,
             }
         }

@@ -8,7 +8,7 @@ use super::Tail;
 use crate::address::{endpoint_address, pod_address};
 use crate::options::Pods;
 use crate::unit::{Endpoint, Face, Group, Port, Unit};
-use crate::zone::{Origin, Zone};
+use crate::zone::{Origin, Zone, unit};
 
 /// A query with the zone it falls into.
 pub(super) struct Asked<'a> {
@@ -42,6 +42,7 @@ pub(super) enum Place<'a> {
 /// Which endpoints and ports of a unit are meant. Empty fields mean all.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Filter<'a> {
+    /// The name of an endpoint in wire form, up to the key of the unit.
     endpoint: &'a [u8],
     address: Option<IpAddr>,
     port: &'a [u8],
@@ -122,19 +123,24 @@ impl Zone {
     fn service<'a>(&'a self, asked: &Asked<'a>) -> Place<'a> {
         let left = asked.left;
         let key = &asked.query.lower()[asked.start(left - 3)..asked.start(left - 1)];
-        let Some(unit) = self.unit(key).filter(|unit| unit.served) else { return Place::Nothing };
+        let units = if asked.origin.multicluster { &self.imports } else { &self.units };
+        let Some(unit) = unit(units, key).filter(|unit| unit.served) else { return Place::Nothing };
+        let endpoint = &asked.query.lower()[..asked.start(left - 3)];
         match left - 3 {
             0 => Self::found(unit, Filter::default()),
             1 => {
-                let endpoint = asked.label(0);
-                let address = endpoint_address(endpoint);
+                let address = endpoint_address(asked.label(0));
                 Self::found(unit, Filter { endpoint, address, ..Filter::default() })
+            }
+            // `<hostname>.<cluster>`: ports and protocols of SRV names begin with an underscore (RFC 2782).
+            2 if asked.origin.multicluster && !(0..2).any(|i| asked.label(i).starts_with(b"_")) => {
+                Self::found(unit, Filter { endpoint, ..Filter::default() })
             }
             2 => {
                 let [port, protocol] = [asked.label(0), asked.label(1)].map(without_underscore);
                 Self::found(unit, Filter { port, protocol, ..Filter::default() })
             }
-            _ if self.plan.options.zonal => Self::zonal(asked, unit),
+            _ if self.plan.options.zonal && !asked.origin.multicluster => Self::zonal(asked, unit),
             _ => Place::Nothing,
         }
     }

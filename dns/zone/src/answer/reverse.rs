@@ -18,7 +18,7 @@ impl Zone {
         for unit in self.pointed(address) {
             for endpoint in unit.endpoints_at(address) {
                 if !unit.namesakes(endpoint).any(|(_, other)| other.address == address) {
-                    self.push_pointer(unit.label(endpoint, &mut None), unit, reply);
+                    self.push_pointer(unit.name(endpoint, &mut None), unit, reply);
                 }
             }
         }
@@ -43,11 +43,11 @@ impl Zone {
         self.holders(address).filter(move |unit| all || unit.exposed)
     }
 
-    fn push_pointer(&self, label: &[u8], unit: &Unit, reply: &mut Reply) {
+    fn push_pointer(&self, name: &[u8], unit: &Unit, reply: &mut Reply) {
         let zone = self.plan.primary.wire();
-        if fits(label, unit, zone.len()) {
+        if fits(name, unit, zone.len()) {
             reply.push_with(Section::Answer, Owner::Question, rtype::PTR, self.plan.options.ttl, |bytes| {
-                put_name(bytes, label, unit, zone);
+                put_name(bytes, name, unit, zone);
             });
         }
     }

@@ -61,14 +61,14 @@ impl Zone {
         let weight = weight(candidates().map(|(group, _)| filter.ports(&group.ports).count()).sum());
         for (group, endpoint) in candidates() {
             let mut space = None;
-            let label = unit.label(endpoint, &mut space);
-            if !fits(label, unit, asked.origin.length()) {
+            let name = unit.name(endpoint, &mut space);
+            if !fits(name, unit, asked.origin.length()) {
                 continue;
             }
             for number in new_ports(unit, group, endpoint, filter) {
                 reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
                     put_numbers(bytes, weight, number);
-                    put_name(bytes, label, unit, asked.zone());
+                    put_name(bytes, name, unit, asked.zone());
                 });
             }
         }
@@ -76,8 +76,8 @@ impl Zone {
         let mut record = 0;
         for (group, endpoint) in candidates() {
             let mut space = None;
-            let label = unit.label(endpoint, &mut space);
-            if !fits(label, unit, asked.origin.length()) {
+            let name = unit.name(endpoint, &mut space);
+            if !fits(name, unit, asked.origin.length()) {
                 continue;
             }
             let own = new_ports(unit, group, endpoint, filter).count();
@@ -91,7 +91,7 @@ impl Zone {
                     Owner::Target(record)
                 } else {
                     // Another endpoint of this name has brought the records.
-                    whole = target(label, unit, asked.zone());
+                    whole = target(name, unit, asked.zone());
                     Owner::Name(whole.wire())
                 };
                 push_extra(reply, owner, ttl, endpoint.address);
@@ -158,20 +158,13 @@ fn put_numbers(bytes: &mut Vec<u8>, weight: u16, port: u16) {
 }
 
 /// The target as a name of its own.
-fn target(label: &[u8], unit: &Unit, zone: &[u8]) -> dns_wire::Name {
+fn target(name: &[u8], unit: &Unit, zone: &[u8]) -> dns_wire::Name {
     let mut wire = [0; dns_wire::name::MAX_NAME + 1];
     let mut len = 0;
-    let mut put = |bytes: &[u8]| {
-        let end = (len + bytes.len()).min(wire.len());
-        wire[len..end].copy_from_slice(&bytes[..end - len]);
+    for part in [name, &unit.key, b"\x03svc", zone] {
+        let end = (len + part.len()).min(wire.len());
+        wire[len..end].copy_from_slice(&part[..end - len]);
         len = end;
-    };
-    if !label.is_empty() {
-        put(&[label.len() as u8]);
-        put(label);
     }
-    put(&unit.key);
-    put(b"\x03svc");
-    put(zone);
     dns_wire::Name::from_wire(&wire).unwrap_or(dns_wire::Name::ROOT)
 }

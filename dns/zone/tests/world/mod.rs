@@ -18,9 +18,12 @@ use hickory_proto::rr::RecordType;
 /// service   shop/ext -> example.org
 /// slice     shop/web-1 web http/tcp/8080 : 10.244.0.1 10.244.0.2=hostname 10.244.0.3~pod !10.244.0.4 10.244.0.5@zone
 /// pod       shop/web-0 10.244.0.1 fd00::1
+/// import    shop/web 10.97.0.1 http/tcp/80
+/// slice     shop/web-2 [web@east] http/tcp/8080 : 10.1.0.1
 /// ```
 ///
-/// `!` marks an endpoint that is not ready.
+/// `!` marks an endpoint that is not ready. An import has what a service has; `[import@cluster]` instead of the name of
+/// the service makes a slice of the import.
 pub(crate) fn events(text: &str) -> Vec<Event> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| Event::Apply(object(line).unwrap_or_else(|| panic!("{line:?}")))).collect()
@@ -37,8 +40,8 @@ fn object(line: &str) -> Option<Object> {
             let labels = labels.map(|(name, value)| (name.into(), value.into())).collect();
             Object::Namespace(Arc::new(Namespace { key, labels }))
         }
-        "service" => {
-            let kind = match words.next()? {
+        "service" | "import" => {
+            let reach = match words.next()? {
                 "None" => ServiceKind::Headless,
                 "->" => ServiceKind::ExternalName(words.next()?.into()),
                 ips => ServiceKind::ClusterIp(ips.split(',').filter_map(|ip| ip.parse().ok()).collect()),
@@ -50,10 +53,19 @@ fn object(line: &str) -> Option<Object> {
                 target: Text::default(),
             };
             let ports = words.map(|word| port(self::port(word).expect(word))).collect();
-            Object::Service(Arc::new(Service { key, kind, ports }))
+            if kind == "service" {
+                Object::Service(Arc::new(Service { key, kind: reach, ports }))
+            } else {
+                Object::ServiceImport(Arc::new(ServiceImport { key, kind: reach, ports }))
+            }
         }
         "slice" => {
-            let service = words.next()?.into();
+            let owner = words.next()?;
+            let import = owner.strip_prefix('[').and_then(|owner| owner.strip_suffix(']')?.split_once('@'));
+            let service = if import.is_none() { owner.into() } else { Text::default() };
+            let import = import.map(|(service, cluster)| {
+                Box::new(Import { service: service.into(), cluster: cluster.into() })
+            });
             let ports = words.by_ref().take_while(|word| *word != ":").map(|word| {
                 let (name, protocol, port) = port(word).expect(word);
                 EndpointPort { name, protocol, port }
@@ -64,6 +76,7 @@ fn object(line: &str) -> Option<Object> {
             Object::EndpointSlice(Arc::new(EndpointSlice {
                 key,
                 service,
+                import,
                 ports,
                 endpoints,
                 zones: zones.into(),
@@ -109,8 +122,7 @@ pub(crate) fn options() -> ZoneOptions {
 
 /// The view of a cluster whose lists are complete. It last changed at 1499347823.
 pub(crate) fn zone(options: ZoneOptions, text: &str) -> Arc<Zone> {
-    let lists = [Kind::Namespace, Kind::Service, Kind::EndpointSlice, Kind::Pod].map(Event::Synced);
-    unsynced(options, events(text).into_iter().chain(lists))
+    unsynced(options, events(text).into_iter().chain(Kind::ALL.map(Event::Synced)))
 }
 
 /// The view after some events.
@@ -144,7 +156,8 @@ pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (Verd
 }
 
 /// Holds a zone to a table: a line `name TYPE RCODE` and below it, indented, the records in zone file form, those of
-/// the authority section after `!` and of the additional section after `+`; `! SOA` is the SOA of `cluster.local`.
+/// the authority section after `!` and of the additional section after `+`; `! SOA` is the SOA of `cluster.local`, `! SET`
+/// that of `clusterset.local`.
 pub(crate) fn check(zone: &Zone, own: &[IpAddr], table: &str) {
     let lines: Vec<&str> = table.lines().filter(|line| !line.trim().is_empty()).collect();
     let mut at = 0;
@@ -155,7 +168,9 @@ pub(crate) fn check(zone: &Zone, own: &[IpAddr], table: &str) {
         at += 1;
         let mut expected = vec![rcode.to_owned()];
         while at < lines.len() && lines[at].starts_with("    ") {
-            expected.push(lines[at].split_whitespace().collect::<Vec<_>>().join(" ").replace("! SOA", SOA));
+            let line = lines[at].split_whitespace().collect::<Vec<_>>().join(" ");
+            let set = SOA.replace("cluster.local", "clusterset.local");
+            expected.push(line.replace("! SOA", SOA).replace("! SET", &set));
             at += 1;
         }
         let (_, got) = ask(zone, own, name, rtype);

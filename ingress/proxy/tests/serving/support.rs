@@ -124,6 +124,7 @@ impl World {
                 zone: 0,
             };
             let slice = EndpointSlice {
+                import: None,
                 key,
                 service: name.into(),
                 ports: [port].into_iter().collect(),

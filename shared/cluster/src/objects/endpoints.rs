@@ -14,6 +14,8 @@ pub struct EndpointSlice {
     pub key: Key,
     /// Label `kubernetes.io/service-name`; empty when no Service owns the slice.
     pub service: Text,
+    /// Of which ServiceImport and which cluster its endpoints are; apart, as few slices have it.
+    pub import: Option<Box<Import>>,
     /// `ports`; a slice without ports has addresses only.
     pub ports: SmallVec<[EndpointPort; 1]>,
     /// `endpoints`, in the order given.
@@ -28,10 +30,25 @@ impl EndpointSlice {
         Key { namespace: self.key.namespace.clone(), name: self.service.clone() }
     }
 
+    /// Key of the ServiceImport that the endpoints belong to.
+    pub fn import_key(&self) -> Option<Key> {
+        let import = self.import.as_ref()?;
+        Some(Key { namespace: self.key.namespace.clone(), name: import.service.clone() })
+    }
+
     /// The topology zone of one of its endpoints; read by `zonal` of the `kubernetes` plugin.
     pub fn zone_of(&self, endpoint: &Endpoint) -> Option<&Text> {
         self.zones.get(usize::from(endpoint.zone).checked_sub(1)?)
     }
+}
+
+/// What the labels of a slice say about clusters (KEP-1645); read by `multicluster` of the `kubernetes` plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// Label `multicluster.kubernetes.io/service-name`; never empty.
+    pub service: Text,
+    /// Label `multicluster.kubernetes.io/source-cluster`; empty where it is missing.
+    pub cluster: Text,
 }
 
 /// A port of a slice.

@@ -1,4 +1,4 @@
-//! Namespaces and Services.
+//! Namespaces, Services and what other clusters export.
 
 use std::net::IpAddr;
 
@@ -35,6 +35,18 @@ pub enum ServiceKind {
     Headless,
     /// `spec.externalName`, without a final dot, as written.
     ExternalName(Text),
+}
+
+/// A ServiceImport (multicluster.x-k8s.io/v1alpha1): a Service that clusters of a set share; read by `multicluster` of
+/// the `kubernetes` plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceImport {
+    /// `metadata.namespace` and `metadata.name`.
+    pub key: Key,
+    /// `spec.type` and `spec.ips` in one: [`ServiceKind::ClusterIp`] or [`ServiceKind::Headless`].
+    pub kind: ServiceKind,
+    /// `spec.ports`; their targets are empty.
+    pub ports: SmallVec<[ServicePort; 1]>,
 }
 
 /// A port of a Service.

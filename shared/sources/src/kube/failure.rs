@@ -74,6 +74,11 @@ impl Failure {
         matches!(self, Self::Refused { code: 403, .. })
     }
 
+    /// There is no such resource.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+
     /// How long the server wants to be left alone.
     pub(super) fn wait(&self) -> Option<Duration> {
         match self {
@@ -166,7 +171,7 @@ mod tests {
             (400, "unsupported"),
             (401, "unauthorized"),
             (403, "lasting forbidden"),
-            (404, "lasting"),
+            (404, "lasting missing"),
             (405, "unsupported lasting"),
             (422, "unsupported"),
             (429, ""),
@@ -180,6 +185,7 @@ mod tests {
                 (failure.is_lasting(), "lasting"),
                 (failure.is_unauthorized(), "unauthorized"),
                 (failure.is_forbidden(), "forbidden"),
+                (failure.is_missing(), "missing"),
             ];
             let marks: Vec<_> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
             assert_eq!(marks.join(" "), expected, "{code}");

@@ -68,6 +68,12 @@ impl Follower {
             }
             let (next, at_once) = place.after(&failure);
             place = next;
+            if failure.is_missing() && self.scope.kind.custom() {
+                place = Place::List(Way::Stream);
+                if self.missing(&failure).await.is_err() {
+                    return Stopped;
+                }
+            }
             if at_once {
                 tracing::debug!(kind = %self.scope.kind, "{failure}; trying {place:?}");
                 continue;
@@ -211,7 +217,8 @@ impl Follower {
     }
 
     fn fails(&self) -> bool {
-        matches!(self.feed.status(self.scope.kind), Status::Retrying(_) | Status::Forbidden { .. })
+        let status = self.feed.status(self.scope.kind);
+        matches!(status, Status::Retrying(_) | Status::Forbidden { .. } | Status::Missing(_))
     }
 
     fn report(&self, status: Status) -> bool {
@@ -224,6 +231,26 @@ impl Follower {
             tracing::info!(kind = %self.scope.kind, server = self.api.host, "{how}");
         }
         self.problem(None);
+    }
+
+    /// The resource is not installed, or no longer: its list is empty, and who waits for it can go on. While a server
+    /// starts it says 503 of what it may know later, so this is not said too soon.
+    async fn missing(&self, failure: &Failure) -> Result<(), Failure> {
+        let resource = self.scope.resource();
+        if !self.report(Status::Missing(resource.as_str().into())) {
+            return Ok(());
+        }
+        self.problem(Some(Problem {
+            kind: self.scope.kind.name().into(),
+            key: String::new(),
+            field: "list".into(),
+            what: failure.to_string(),
+            wanted: format!(
+                "the CustomResourceDefinition {resource}; as long as there is none, nor are objects of it"
+            ),
+        }));
+        self.send(Event::Restart(self.scope.kind)).await?;
+        self.send(Event::Synced(self.scope.kind)).await
     }
 
     /// Says what is wrong: once, while it goes on.
@@ -250,6 +277,9 @@ impl Follower {
         }
         if *failure == Failure::Expired {
             tracing::info!(%kind, server, "listing anew: {failure}");
+            return;
+        }
+        if matches!(self.feed.status(kind), Status::Missing(_)) && failure.is_missing() {
             return;
         }
         let went_on = self.fails();

@@ -141,6 +141,7 @@ mod tests {
             (Kind::IngressClass, &shop, "/apis/networking.k8s.io/v1/ingressclasses".to_owned()),
             (Kind::Secret, &all, format!("/api/v1/secrets?{secrets}")),
             (Kind::ConfigMap, &all, "/api/v1/configmaps".to_owned()),
+            (Kind::ServiceImport, &all, "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports".to_owned()),
             (
                 Kind::ConfigMap,
                 &shop,

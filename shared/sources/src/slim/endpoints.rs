@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::{Endpoint, EndpointPort, EndpointSlice, Key, Kind, Object, Pod, Text};
+use cluster::{Endpoint, EndpointPort, EndpointSlice, Import, Key, Kind, Object, Pod, Text};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use smallvec::SmallVec;
@@ -70,9 +70,13 @@ struct SlimPort {
     port: Option<Port>,
 }
 
-/// The label that names the Service of a slice; other labels are skipped unread.
+/// The labels that say whose a slice is; other labels are skipped unread.
 #[derive(Default)]
-pub(super) struct Owner(Text);
+pub(super) struct Owner {
+    service: Text,
+    import: Text,
+    cluster: Text,
+}
 
 impl<'de> Deserialize<'de> for Owner {
     fn deserialize<D: Deserializer<'de>>(labels: D) -> Result<Self, D::Error> {
@@ -87,11 +91,16 @@ impl<'de> Deserialize<'de> for Owner {
             fn visit_map<M: MapAccess<'de>>(self, mut labels: M) -> Result<Owner, M::Error> {
                 let mut owner = Owner::default();
                 while let Some(name) = labels.next_key::<Text>()? {
-                    if name == "kubernetes.io/service-name" {
-                        owner = Owner(labels.next_value()?);
-                    } else {
-                        labels.next_value::<IgnoredAny>()?;
-                    }
+                    let field = match name.as_str() {
+                        "kubernetes.io/service-name" => &mut owner.service,
+                        "multicluster.kubernetes.io/service-name" => &mut owner.import,
+                        "multicluster.kubernetes.io/source-cluster" => &mut owner.cluster,
+                        _ => {
+                            labels.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *field = labels.next_value()?;
                 }
                 Ok(owner)
             }
@@ -111,7 +120,8 @@ impl Slim for SlimSlice {
         if self.address_type == AddressType::Fqdn {
             return Ok(None);
         }
-        let Owner(service) = self.metadata.labels;
+        let Owner { service, import, cluster } = self.metadata.labels;
+        let import = (!import.is_empty()).then(|| Box::new(Import { service: import, cluster }));
         let ports = self.ports.into_iter().enumerate();
         let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
         let mut zones = Vec::new();
@@ -121,6 +131,7 @@ impl Slim for SlimSlice {
         Ok(Some(Object::EndpointSlice(Arc::new(EndpointSlice {
             key,
             service,
+            import,
             ports,
             endpoints,
             zones: zones.into(),

@@ -1,4 +1,4 @@
-use cluster::{Endpoint, ServiceKind, Text};
+use cluster::{Endpoint, ServiceKind, ServicePort, Text};
 
 use super::*;
 
@@ -18,17 +18,8 @@ fn shown(kind: Kind, rest: &str) -> String {
 
 fn show(object: &Object) -> String {
     match object {
-        Object::Service(service) => {
-            let reach = match &service.kind {
-                ServiceKind::ClusterIp(ips) => format!("{ips:?}"),
-                ServiceKind::Headless => "headless".into(),
-                ServiceKind::ExternalName(name) => name.to_string(),
-            };
-            let ports = service.ports.iter().map(|port| {
-                format!(" {}:{}/{}->{}", port.name, port.port, port.protocol.label(), port.target)
-            });
-            format!("{reach}{}", ports.collect::<String>())
-        }
+        Object::Service(service) => reached(&service.kind, &service.ports),
+        Object::ServiceImport(import) => reached(&import.kind, &import.ports),
         Object::EndpointSlice(slice) => {
             let ports = slice
                 .ports
@@ -39,7 +30,10 @@ fn show(object: &Object) -> String {
                 let zone = slice.zone_of(endpoint).map(|zone| format!(" zone={zone}")).unwrap_or_default();
                 format!(" {addresses:?} ready={ready} host={} pod={}{zone}", name(hostname), name(pod))
             });
-            format!("{}{}{}", slice.service, ports.collect::<String>(), endpoints.collect::<String>())
+            let import =
+                slice.import.as_ref().map(|import| format!("[{}@{}]", import.service, import.cluster));
+            let owner = format!("{}{}", slice.service, import.unwrap_or_default());
+            format!("{owner}{}{}", ports.collect::<String>(), endpoints.collect::<String>())
         }
         Object::Pod(pod) => format!("{:?}", pod.addresses),
         Object::Ingress(ingress) => {
@@ -66,6 +60,18 @@ fn show(object: &Object) -> String {
     }
 }
 
+fn reached(kind: &ServiceKind, ports: &[ServicePort]) -> String {
+    let reach = match kind {
+        ServiceKind::ClusterIp(ips) => format!("{ips:?}"),
+        ServiceKind::Headless => "headless".into(),
+        ServiceKind::ExternalName(name) => name.to_string(),
+    };
+    let ports = ports
+        .iter()
+        .map(|port| format!(" {}:{}/{}->{}", port.name, port.port, port.protocol.label(), port.target));
+    format!("{reach}{}", ports.collect::<String>())
+}
+
 fn name(text: &Option<Box<str>>) -> &str {
     text.as_deref().unwrap_or("-")
 }
@@ -74,6 +80,37 @@ fn check(kind: Kind, table: &[(&str, &str)]) {
     for (text, expected) in table {
         assert_eq!(shown(kind, text), *expected, "{kind}: {text}");
     }
+}
+
+#[test]
+fn imports_have_addresses_or_the_endpoints_of_other_clusters() {
+    check(
+        Kind::ServiceImport,
+        &[
+            (
+                r#"{},"spec":{"type":"ClusterSetIP","ips":["10.97.0.1","fd00::1"],"ports":[{"name":"http","port":80,"appProtocol":"http"}]}"#,
+                "[10.97.0.1, fd00::1] http:80/tcp->",
+            ),
+            (
+                r#"{},"spec":{"type":"Headless","ips":[],"ports":[{"protocol":"udp","port":53}]}"#,
+                "headless :53/udp->",
+            ),
+            (
+                r#"{},"spec":{"type":"ClusterSetIP","ports":null},"status":{"clusters":[{"cluster":"a"}]}"#,
+                "[]",
+            ),
+            (r#"{}"#, "[]"),
+            (
+                r#"{},"spec":{"type":"External"}"#,
+                "unknown variant `External`, expected `ClusterSetIP` or `Headless`",
+            ),
+            (r#"{},"spec":{"ips":["10.97.0.1","x"]}"#, r#"spec.ips[1]: "x" should be an IP address"#),
+            (
+                r#"{},"spec":{"ports":[{"port":80,"protocol":"ICMP"}]}"#,
+                r#"spec.ports[0].protocol: "ICMP" should be TCP, UDP or SCTP"#,
+            ),
+        ],
+    );
 }
 
 #[test]
@@ -180,6 +217,11 @@ fn slices_know_their_service_and_take_missing_conditions_as_ready() {
         assert_eq!(shown(Kind::EndpointSlice, &format!("{labels}{rest}")), expected, "{rest}");
     }
     check(Kind::EndpointSlice, &[(r#"{},"addressType":"IPv4""#, "")]);
+    let imported = labels.replace(
+        r#""a":"b""#,
+        r#""multicluster.kubernetes.io/source-cluster":"east","multicluster.kubernetes.io/service-name":"shop""#,
+    );
+    assert_eq!(shown(Kind::EndpointSlice, &format!(r#"{imported}"addressType":"IPv4""#)), "web[shop@east]");
 }
 
 #[test]

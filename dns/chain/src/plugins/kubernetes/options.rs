@@ -66,6 +66,19 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Optio
             options.fallthrough = Some(if named.is_empty() { all } else { named });
             Ok(())
         }
+        "multicluster" => {
+            let set = Zones::read(&line.args)?;
+            let foreign = |zone: &&Name| !options.zone.zones.iter().any(|own| own.lower() == **zone);
+            if let Some(zone) = set.names().iter().find(foreign) {
+                let what = format!("is not authoritative for the multicluster zone {zone}");
+                return Err(line.error(what, format!("zones of this plugin: {}", zones.join(" "))));
+            }
+            if set.is_empty() {
+                setup.warn(line, "kubernetes: multicluster without a zone does nothing");
+            }
+            options.zone.multicluster = set.names().to_vec();
+            Ok(())
+        }
         "namespace_labels" => {
             labelled = true;
             options.line(line)
@@ -137,11 +150,6 @@ impl Options {
             "ignore" => {
                 line.arg("empty_service")?.choice(&[("empty_service", ())])?;
                 self.zone.ignore_empty_service = true;
-            }
-            "multicluster" => {
-                return Err(
-                    line.error("kubernetes: multicluster is not built yet", "a zone of this cluster only")
-                );
             }
             "zonal" => {
                 line.no_args()?;

@@ -29,6 +29,7 @@ items:
 - apiVersion: networking.k8s.io/v1
   kind: Ingress
   metadata: {name: web}
+- {apiVersion: multicluster.x-k8s.io/v1alpha1, kind: ServiceImport, metadata: {name: web}, spec: {type: Headless}}
 - {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}
 ...
 ---
@@ -51,6 +52,7 @@ items:
             "Namespace shop",
             "Service shop/web",
             "Ingress default/web",
+            "ServiceImport default/web",
             "ConfigMap default/settings",
             "ignored apps/v1 Deployment"
         ]

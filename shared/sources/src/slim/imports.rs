@@ -1,0 +1,89 @@
+//! ServiceImports (multicluster.x-k8s.io/v1alpha1).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cluster::{Key, Kind, Object, Protocol, ServiceImport, ServiceKind, ServicePort, Text};
+use serde::Deserialize;
+
+use super::fields::{Metadata, Port, check_label, nullable};
+use super::{Slim, Wrong};
+
+#[derive(Deserialize)]
+pub(super) struct SlimImport {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "nullable")]
+    spec: Spec,
+}
+
+#[derive(Deserialize, Default)]
+struct Spec {
+    #[serde(default, deserialize_with = "nullable", rename = "type")]
+    reach: Reach,
+    #[serde(default, deserialize_with = "nullable")]
+    ips: Vec<Text>,
+    #[serde(default, deserialize_with = "nullable")]
+    ports: Vec<SlimPort>,
+}
+
+#[derive(Deserialize, Default, PartialEq)]
+enum Reach {
+    #[default]
+    ClusterSetIP,
+    Headless,
+}
+
+#[derive(Deserialize)]
+struct SlimPort {
+    #[serde(default, deserialize_with = "nullable")]
+    name: Text,
+    #[serde(default, deserialize_with = "nullable")]
+    protocol: Text,
+    port: Port,
+}
+
+impl Slim for SlimImport {
+    const KIND: Kind = Kind::ServiceImport;
+
+    fn named(&self) -> (Key, Text) {
+        self.metadata.named(Self::KIND)
+    }
+
+    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+        let parse = |(at, ip): (usize, &Text)| {
+            let wrong = |_| Wrong::new(format!("spec.ips[{at}]"), ip.as_str(), "an IP address");
+            ip.parse::<IpAddr>().map_err(wrong)
+        };
+        let kind = match self.spec.reach {
+            Reach::Headless => ServiceKind::Headless,
+            Reach::ClusterSetIP => {
+                let ips = self.spec.ips.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+                ServiceKind::ClusterIp(ips)
+            }
+        };
+        let ports = self.spec.ports.into_iter().enumerate();
+        let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
+        Ok(Some(Object::ServiceImport(Arc::new(ServiceImport { key, kind, ports }))))
+    }
+}
+
+impl SlimPort {
+    fn port(self, at: usize) -> Result<ServicePort, Wrong> {
+        if !self.name.is_empty() {
+            check_label(format!("spec.ports[{at}].name"), &self.name)?;
+        }
+        // The schema of the resource lets any text through, and some controllers write it small.
+        let protocol = match self.protocol.to_ascii_uppercase().as_str() {
+            "" | "TCP" => Protocol::Tcp,
+            "UDP" => Protocol::Udp,
+            "SCTP" => Protocol::Sctp,
+            _ => {
+                let path = format!("spec.ports[{at}].protocol");
+                return Err(Wrong::new(path, self.protocol, "TCP, UDP or SCTP"));
+            }
+        };
+        let Port(port) = self.port;
+        Ok(ServicePort { name: self.name, protocol, port, target: Text::default() })
+    }
+}
