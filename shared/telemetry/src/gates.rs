@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use http::StatusCode;
 use tokio::sync::watch;
 
-use crate::page::{Answer, Asked};
+use crate::answer::{Answer, Asked};
 
 /// The conditions of one service. Without any it is ready. Copies are the same gates.
 #[derive(Clone, Default)]

@@ -3,9 +3,12 @@
 //! Holds what every service tells about itself. Knows nothing of DNS, HTTP proxying or Kubernetes. A number or a
 //! line of a hot path costs its caller a write to memory of its own thread; see [`Seat`].
 
+mod answer;
 pub mod json;
-mod page;
 mod seat;
+
+mod door;
+mod page;
 
 mod cells;
 mod gates;
@@ -16,8 +19,10 @@ pub mod metrics;
 mod lines;
 mod report;
 
+pub use answer::{Answer, Asked};
+pub use door::{Admission, Door, Later, Stream};
 pub use gates::{Gate, Gates, Monitor};
 pub use lines::Lines;
-pub use page::{Admin, Answer, Asked, Pages, Route, listen};
+pub use page::{Admin, Doorway, Pages, Route, listen};
 pub use report::{Problem, Reports};
 pub use seat::Seat;

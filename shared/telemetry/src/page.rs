@@ -19,41 +19,17 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::answer::{Answer, Asked};
+use crate::door::{Admission, Door, Doors, Entrance, Stream};
 
 const MAX_CONNECTIONS: usize = 128;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an open request may go on when its address closes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// What a page answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The status code.
-    pub status: StatusCode,
-    /// The media type of the body.
-    pub content_type: &'static str,
-    /// The body; not sent to HEAD.
-    pub body: Bytes,
-}
-
-impl Answer {
-    /// Plain text.
-    pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
-    }
-
-    /// Plain text with 200.
-    pub fn ok(body: impl Into<Bytes>) -> Self {
-        Self::text(StatusCode::OK, body)
-    }
-}
-
-/// The request as a page sees it: method, URI, headers.
-pub type Asked = http::request::Parts;
 
 type Handler = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
 
@@ -107,6 +83,7 @@ pub struct Pages(Arc<Site>);
 
 struct Site {
     routes: Arc<ArcSwap<Routes>>,
+    doors: Arc<Doors>,
     /// Writers take turns; readers never wait.
     writing: Mutex<()>,
     next_id: AtomicU64,
@@ -126,29 +103,28 @@ pub struct Route {
     id: u64,
 }
 
+/// A door that stands while this lives.
+#[must_use = "the door is gone when this is dropped"]
+pub struct Doorway {
+    site: Arc<Site>,
+    door: Arc<dyn Door>,
+}
+
 impl Pages {
     /// Serves a listener that somebody else opened.
     pub fn serve(listener: TcpListener) -> Self {
-        Self::serve_over(listener, |stream| std::future::ready(Ok(stream)))
-    }
-
-    /// Serves a listener whose connections are wrapped first, in TLS for one.
-    pub fn serve_over<W, F, S>(listener: TcpListener, wrap: W) -> Self
-    where
-        W: Fn(TcpStream) -> F + Send + Sync + 'static,
-        F: Future<Output = io::Result<S>> + Send + 'static,
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
         let routes = Arc::new(ArcSwap::from_pointee(Routes::new()));
         let local = listener.local_addr();
         let (close, closed) = (CancellationToken::new(), CancellationToken::new());
-        let serving = (routes.clone(), close.clone(), closed.clone().drop_guard());
+        let doors = Arc::new(Doors::none(&close));
+        let serving = (routes.clone(), doors.clone(), close.clone(), closed.clone().drop_guard());
         tokio::spawn(async move {
-            let (routes, close, _closed) = serving;
-            accept(listener, wrap, routes, close).await;
+            let (routes, doors, close, _closed) = serving;
+            accept(listener, doors, routes, close).await;
         });
         Self(Arc::new(Site {
             routes,
+            doors,
             writing: Mutex::default(),
             next_id: AtomicU64::new(0),
             local,
@@ -168,6 +144,12 @@ impl Pages {
         let handler: Handler = Arc::new(answer);
         self.0.change(|routes| routes.entry(path.to_owned()).or_default().push((id, handler)));
         Route { site: self.0.clone(), path: path.to_owned(), id }
+    }
+
+    /// Puts a door before all pages of the address, in front of one that stands there already.
+    pub fn behind(&self, door: Arc<dyn Door>) -> Doorway {
+        self.0.doors.add(door.clone());
+        Doorway { site: self.0.clone(), door }
     }
 }
 
@@ -193,22 +175,31 @@ impl Drop for Route {
     }
 }
 
-async fn accept<W, F, S>(
+impl Drop for Doorway {
+    fn drop(&mut self) {
+        self.site.doors.remove(&self.door);
+    }
+}
+
+async fn accept(
     listener: TcpListener,
-    wrap: W,
+    doors: Arc<Doors>,
     routes: Arc<ArcSwap<Routes>>,
     close: CancellationToken,
-) where
-    W: Fn(TcpStream) -> F,
-    F: Future<Output = io::Result<S>> + Send + 'static,
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Some((stream, place)) = close.run_until_cancelled(next(&listener, &room)).await {
-        let (wrapped, routes, close) = (wrap(stream), routes.clone(), close.clone());
+        let (entrance, routes) = (doors.now(), routes.clone());
         tokio::spawn(async move {
-            if let Ok(Ok(stream)) = tokio::time::timeout(HEADER_TIMEOUT, wrapped).await {
-                serve(stream, routes, close).await;
+            let entered: Option<Box<dyn Stream>> = match &entrance.door {
+                None => Some(Box::new(stream)),
+                Some(door) => {
+                    let entering = tokio::time::timeout(HEADER_TIMEOUT, door.enter(stream));
+                    entering.await.ok().and_then(Result::ok)
+                }
+            };
+            if let Some(stream) = entered {
+                serve(stream, routes, entrance).await;
             }
             drop(place);
         });
@@ -227,13 +218,17 @@ async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Owne
     }
 }
 
-async fn serve<S>(stream: S, routes: Arc<ArcSwap<Routes>>, close: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = answer(&routes.load(), &request.into_parts().0);
-        std::future::ready(Ok::<_, Infallible>(response))
+async fn serve(stream: Box<dyn Stream>, routes: Arc<ArcSwap<Routes>>, entrance: Arc<Entrance>) {
+    let door = &entrance.door;
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let (asked, routes) = (request.into_parts().0, routes.load_full());
+        async move {
+            let admission = match door {
+                Some(door) => door.admit(&asked).await,
+                None => Admission::default(),
+            };
+            Ok::<_, Infallible>(respond(&routes, &asked, admission))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -244,28 +239,33 @@ where
     // A client that breaks off or breaks the protocol has had its 400 from hyper; there is nothing to tell.
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = close.cancelled() => {
+        () = entrance.shut.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(LAST_WORDS, connection).await;
         }
     }
 }
 
-fn answer(routes: &Routes, asked: &Asked) -> Response<Full<Bytes>> {
-    let handler = routes.get(asked.uri.path()).and_then(|handlers| handlers.last());
-    let readable = asked.method == Method::GET || asked.method == Method::HEAD;
-    let answer = match handler {
-        None => Answer::text(StatusCode::NOT_FOUND, "404 page not found\n"),
-        Some(_) if !readable => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"),
-        Some((_, handler)) => handler(asked),
-    };
+fn respond(routes: &Routes, asked: &Asked, admission: Admission) -> Response<Full<Bytes>> {
+    let answer = admission.instead.unwrap_or_else(|| answer(routes, asked));
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;
+    *response.headers_mut() = admission.headers;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     if answer.status == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     response
+}
+
+fn answer(routes: &Routes, asked: &Asked) -> Answer {
+    let handler = routes.get(asked.uri.path()).and_then(|handlers| handlers.last());
+    let readable = asked.method == Method::GET || asked.method == Method::HEAD;
+    match handler {
+        None => Answer::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        Some(_) if !readable => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"),
+        Some((_, handler)) => handler(asked),
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::answer::{Answer, Asked};
 use crate::metrics::{Family, Gauge, Registry};
-use crate::page::{Answer, Asked};
 
 /// One thing that is wrong with one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

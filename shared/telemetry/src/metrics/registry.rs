@@ -9,10 +9,10 @@ use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricType;
 
+use crate::answer::{Answer, Asked};
 use crate::metrics::family::Family;
 use crate::metrics::reading::{Reading, Tell};
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
-use crate::page::{Answer, Asked};
 
 /// The metrics of a process or of one of its services. Copies are the same registry.
 #[derive(Clone, Default)]

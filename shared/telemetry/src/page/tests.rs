@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::door::Later;
 
 async fn pages() -> Pages {
     Pages::serve(TcpListener::bind("127.0.0.1:0").await.unwrap())
@@ -86,18 +87,68 @@ async fn ready_names_what_it_waits_for() {
     assert_eq!(get(&pages, "/ready").await, ("HTTP/1.1 200 OK".into(), "OK".into()));
 }
 
+/// Refuses the first connection; lets only those in who say the word, and tells everybody its name.
+struct Named(&'static str, std::sync::atomic::AtomicBool);
+
+impl Door for Named {
+    fn enter(&self, stream: TcpStream) -> Later<'_, io::Result<Box<dyn Stream>>> {
+        let refused = self.1.swap(false, Relaxed);
+        Box::pin(async move {
+            if refused { Err(io::ErrorKind::InvalidData.into()) } else { Ok(Box::new(stream) as _) }
+        })
+    }
+
+    fn admit<'a>(&'a self, asked: &'a Asked) -> Later<'a, Admission> {
+        let instead =
+            (asked.uri.query() != Some("sesame")).then(|| Answer::text(StatusCode::FORBIDDEN, self.0));
+        let headers = [(http::header::SERVER, HeaderValue::from_static(self.0))].into_iter().collect();
+        Box::pin(std::future::ready(Admission { headers, instead }))
+    }
+}
+
+fn named(name: &'static str, refuses: bool) -> Arc<dyn Door> {
+    Arc::new(Named(name, refuses.into()))
+}
+
 #[tokio::test]
-async fn a_connection_that_cannot_be_wrapped_harms_no_other() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let first = std::sync::atomic::AtomicBool::new(true);
-    let pages = Pages::serve_over(listener, move |stream| {
-        let refused = first.swap(false, Relaxed);
-        async move { if refused { Err(io::ErrorKind::InvalidData.into()) } else { Ok(stream) } }
-    });
+async fn a_connection_that_cannot_enter_harms_no_other() {
+    let pages = pages().await;
     let _route = pages.route("/", |_| Answer::ok("here"));
+    let _door = pages.behind(named("oak", true));
     let mut refused = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
     assert!(matches!(refused.read(&mut [0]).await, Ok(0) | Err(_)));
+    assert_eq!(get(&pages, "/?sesame").await.1, "here");
+}
+
+#[tokio::test]
+async fn the_later_door_stands_until_it_goes() {
+    let pages = pages().await;
+    let _route = pages.route("/", |_| Answer::ok("here"));
     assert_eq!(get(&pages, "/").await.1, "here");
+    let oak = pages.behind(named("oak", false));
+    let failed = pages.behind(named("iron", false));
+    assert_eq!(get(&pages, "/").await, ("HTTP/1.1 403 Forbidden".into(), "iron".into()));
+    drop(failed);
+    assert_eq!(get(&pages, "/").await.1, "oak");
+    let _iron = pages.behind(named("iron", false));
+    drop(oak);
+    assert_eq!(get(&pages, "/").await.1, "iron");
+    assert_eq!(get(&pages, "/?sesame").await.1, "here");
+    assert_eq!(get(&pages, "/none?sesame").await.0, "HTTP/1.1 404 Not Found");
+}
+
+#[tokio::test]
+async fn whoever_came_in_before_the_door_was_shut_leaves() {
+    let pages = pages().await;
+    let _route = pages.route("/", |_| Answer::ok("here"));
+    let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut response = Vec::new();
+    while !response.ends_with(b"here") {
+        assert_ne!(stream.read_buf(&mut response).await.unwrap(), 0, "kept alive");
+    }
+    let _door = pages.behind(named("oak", false));
+    assert_eq!(stream.read_buf(&mut response).await.unwrap(), 0, "and closed");
 }
 
 #[tokio::test]

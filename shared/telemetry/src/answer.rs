@@ -1,0 +1,30 @@
+//! What a page is asked and what it answers.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+/// What a page answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The media type of the body.
+    pub content_type: &'static str,
+    /// The body; not sent to HEAD.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Plain text.
+    pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    /// Plain text with 200.
+    pub fn ok(body: impl Into<Bytes>) -> Self {
+        Self::text(StatusCode::OK, body)
+    }
+}
+
+/// The request as a page sees it: method, URI, headers.
+pub type Asked = http::request::Parts;
