@@ -1,0 +1,229 @@
+//! A sorted list that shares structure with the one before it: a change copies the chunks it falls into, not the list.
+
+use std::cmp::Ordering;
+use std::fmt::{Debug, Formatter};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+/// Most items of a chunk. Few in tests, so that small worlds have many chunks.
+const CHUNK: usize = if cfg!(test) { 4 } else { 128 };
+
+/// What stands in a sorted list.
+pub(crate) trait Ranked: Clone {
+    /// Where it stands beside another. Equals are one: the later replaces the earlier.
+    fn rank(&self, other: &Self) -> Ordering;
+}
+
+/// A list in order of rank. A clone costs a count for each chunk; a change copies a chunk and these counts.
+#[derive(Clone)]
+pub(crate) struct Sorted<T> {
+    /// None is empty.
+    chunks: SmallVec<[Arc<[T]>; 1]>,
+}
+
+/// A place between two items of a list.
+pub(crate) struct Cursor<'l, T> {
+    chunks: &'l [Arc<[T]>],
+    /// The chunk that the place is in or at the end of, and how many of its items come before.
+    at: (usize, usize),
+}
+
+impl<T> Default for Sorted<T> {
+    fn default() -> Self {
+        Self { chunks: SmallVec::new() }
+    }
+}
+
+impl<T> Sorted<T> {
+    /// Whether it has no items.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Every item, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// The place before which `before` holds; it must hold for the first items and for none after these. Hot: no
+    /// allocation.
+    pub(crate) fn place(&self, before: impl Fn(&T) -> bool) -> Cursor<'_, T> {
+        let chunk = self.chunks.partition_point(|chunk| before(&chunk[0])).saturating_sub(1);
+        let items = self.chunks.get(chunk).map_or(0, |chunk| chunk.partition_point(before));
+        Cursor { chunks: &self.chunks, at: (chunk, items) }
+    }
+
+    /// The item that `rank` finds equal, as it stands beside what is looked for.
+    pub(crate) fn get(&self, rank: impl Fn(&T) -> Ordering) -> Option<&T> {
+        self.place(|item| rank(item).is_lt()).after().filter(|item| rank(item).is_eq())
+    }
+}
+
+impl<T: Ranked> Sorted<T> {
+    /// The list without some items and with others.
+    pub(crate) fn with(&self, mut gone: Vec<T>, mut came: Vec<T>) -> Self {
+        gone.sort_by(T::rank);
+        came.sort_by(T::rank);
+        let (mut gone, mut came) = (gone.into_iter().peekable(), came.into_iter().peekable());
+        let mut next = Self::default();
+        let mut open: Vec<T> = Vec::new();
+        for (n, chunk) in self.chunks.iter().enumerate() {
+            let end = self.chunks.get(n + 1).map(|chunk| &chunk[0]);
+            let here = |item: &T| end.is_none_or(|end| item.rank(end).is_lt());
+            if open.is_empty() && !came.peek().is_some_and(here) && !gone.peek().is_some_and(here) {
+                next.chunks.push(chunk.clone());
+                continue;
+            }
+            for item in chunk.iter() {
+                while let Some(new) = came.next_if(|new| new.rank(item).is_lt()) {
+                    open.push(new);
+                }
+                while gone.next_if(|old| old.rank(item).is_lt()).is_some() {}
+                let replaced = came.peek().is_some_and(|new| new.rank(item).is_eq());
+                let removed = gone.peek().is_some_and(|old| old.rank(item).is_eq());
+                if !replaced && !removed {
+                    open.push(item.clone());
+                }
+            }
+            while let Some(new) = came.next_if(here) {
+                open.push(new);
+            }
+            while gone.next_if(here).is_some() {}
+            // What is left of a chunk is too little for one: the next joins it.
+            if open.len() >= CHUNK / 2 {
+                next.close(&mut open);
+            }
+        }
+        open.extend(came);
+        next.close(&mut open);
+        next
+    }
+
+    /// Items of chunks that `last` does not have: all that can differ.
+    pub(crate) fn changed<'a>(&'a self, last: Option<&'a Self>) -> impl Iterator<Item = &'a T> {
+        let last = last.map(|last| &*last.chunks).unwrap_or_default();
+        let is_known = |chunk: &Arc<[T]>| {
+            let at = last.partition_point(|known| known[0].rank(&chunk[0]).is_lt());
+            last.get(at).is_some_and(|known| Arc::ptr_eq(known, chunk))
+        };
+        self.chunks.iter().filter(move |chunk| !is_known(chunk)).flat_map(|chunk| chunk.iter())
+    }
+
+    /// Puts items at the end, as few chunks as hold them.
+    fn close(&mut self, open: &mut Vec<T>) {
+        for pieces in (1..=open.len().div_ceil(CHUNK)).rev() {
+            let rest = open.split_off(open.len().div_ceil(pieces));
+            self.chunks.push(std::mem::replace(open, rest).into());
+        }
+    }
+}
+
+impl<'l, T> Cursor<'l, T> {
+    /// The item before this place.
+    pub(crate) fn before(&self) -> Option<&'l T> {
+        let (chunk, items) = self.at;
+        match items.checked_sub(1) {
+            Some(item) => self.chunks.get(chunk)?.get(item),
+            None => self.chunks.get(chunk.checked_sub(1)?)?.last(),
+        }
+    }
+
+    /// The item after this place.
+    pub(crate) fn after(&self) -> Option<&'l T> {
+        let (chunk, items) = self.at;
+        self.chunks.get(chunk)?.get(items).or_else(|| self.chunks.get(chunk + 1)?.first())
+    }
+
+    /// Goes to the place before the item before this one.
+    pub(crate) fn back(&mut self) {
+        self.at = match self.at {
+            (0, 0) => return,
+            (chunk, 0) => (chunk - 1, self.chunks[chunk - 1].len() - 1),
+            (chunk, items) => (chunk, items - 1),
+        };
+    }
+}
+
+/// However the items are cut into chunks.
+impl<T: PartialEq> PartialEq for Sorted<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<T: Debug> Debug for Sorted<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::{any, proptest};
+
+    use super::*;
+
+    /// A number and what is said of it.
+    type Item = (u8, bool);
+
+    impl Ranked for Item {
+        fn rank(&self, other: &Self) -> Ordering {
+            self.0.cmp(&other.0)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_is_what_a_map_would_be(
+            batches in proptest::collection::vec(proptest::collection::vec((any::<u8>(), 0..3_u8), 0..40), 0..12),
+        ) {
+            let (mut list, mut map) = (Sorted::<Item>::default(), BTreeMap::new());
+            for batch in batches {
+                // The last word on a number holds.
+                let batch: BTreeMap<u8, u8> = batch.into_iter().map(|(n, what)| (n % 64, what)).collect();
+                let gone = batch.iter().filter(|(_, what)| **what == 2).map(|(n, _)| (*n, false)).collect();
+                let came = batch.iter().filter(|(_, what)| **what < 2).map(|(n, what)| (*n, *what == 1)).collect();
+                let next = list.with(gone, came);
+                for (n, what) in &batch {
+                    if *what == 2 { map.remove(n) } else { map.insert(*n, *what == 1) };
+                }
+                assert!(next.iter().copied().eq(map.iter().map(|(n, what)| (*n, *what))), "{next:?} is not {map:?}");
+                assert!(next.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())), "{next:?}");
+                let slim = next.chunks.iter().rev().skip(1).filter(|chunk| chunk.len() < CHUNK / 2);
+                assert_eq!(slim.count(), 0, "only the last chunk may be slim: {next:?}");
+                let news: Vec<_> = next.changed(Some(&list)).collect();
+                for item in next.iter().filter(|item| !list.iter().any(|known| known == *item)) {
+                    assert!(news.contains(&item), "{item:?} has changed");
+                }
+                list = next;
+                for n in 0..64 {
+                    let cursor = list.place(|item| item.0 < n);
+                    assert_eq!(cursor.before().map(|item| item.0), map.range(..n).next_back().map(|(n, _)| *n));
+                    assert_eq!(cursor.after().map(|item| item.0), map.range(n..).next().map(|(n, _)| *n));
+                    assert_eq!(list.get(|item| item.0.cmp(&n)).map(|item| item.1), map.get(&n).copied());
+                }
+                let mut cursor = list.place(|_| true);
+                let mut back = Vec::new();
+                while let Some(item) = cursor.before() {
+                    back.push(*item);
+                    cursor.back();
+                }
+                assert!(list.iter().copied().eq(back.into_iter().rev()), "backwards");
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_copies_one_chunk() {
+        let list = Sorted::default().with(vec![], (0..64).map(|n| (n, false)).collect());
+        let next = list.with(vec![], vec![(20, true)]);
+        assert_eq!(next.changed(Some(&list)).count(), CHUNK);
+        assert_eq!(
+            (list.get(|item| item.0.cmp(&20)), next.get(|item| item.0.cmp(&20))),
+            (Some(&(20, false)), Some(&(20, true)))
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! A location: a path of a host, with those who claim it. The smallest unit that a change rebuilds.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use cluster::{Backend, PathType, ServiceBackend, Text};
+use smallvec::SmallVec;
+
+use super::paths::by_segment;
+use super::route::{DEFAULT_UPSTREAM, Route};
+use super::taken::{Claim, Taken};
+use crate::affinity::Affinity;
+use crate::annotations::{self, Rule, Settings};
+use crate::hsts::Hsts;
+use crate::options::{Options, PoolKey};
+use crate::pattern::{PathPattern, Patterns};
+use crate::problem::{Outcome, Problem};
+use crate::sorted::Ranked;
+use crate::upstream::{Canary, Target, Upstream};
+
+/// Claims of one path, by precedence.
+pub(super) type Claims = SmallVec<[Claim; 1]>;
+
+/// A path of a host, by text and kind: the rule that has it, the canaries that double it, the rules that are too late.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Location {
+    /// As written.
+    pub(super) path: Text,
+    /// Exact or Prefix.
+    pub(super) kind: PathType,
+    /// Its own Ingress makes it a regular expression.
+    pub(super) regex: bool,
+    pub(super) claims: Claims,
+    /// None where only canaries claim the path.
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) problems: Box<[Problem]>,
+}
+
+/// What routes are made with.
+pub(super) struct Context<'c> {
+    pub(super) options: &'c Options,
+    pub(super) patterns: &'c Patterns,
+    /// The affinity that rules without their own follow, by upstream.
+    pub(super) followed: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
+}
+
+/// A location before its route is made.
+pub(super) struct Draft<'h> {
+    pub(super) path: Text,
+    pub(super) kind: PathType,
+    pub(super) claims: Claims,
+    /// `/` (Prefix), which every host has, whether or not a rule claims it (§3.1).
+    pub(super) root: bool,
+    /// Whose annotations and default backend hold for a root that no rule claims.
+    pub(super) heir: Option<&'h Arc<Taken>>,
+}
+
+/// Who has a location.
+struct Winner<'d> {
+    owner: Option<&'d Arc<Taken>>,
+    settings: Cow<'d, Settings>,
+    backend: Option<&'d ServiceBackend>,
+    /// No rule claims the path.
+    implicit: bool,
+}
+
+impl Location {
+    /// How it stands beside a path: Exact last of the same path, so that who goes back from there meets it first.
+    pub(super) fn stands(&self, path: &str, kind: PathType) -> Ordering {
+        by_segment(&self.path, path).then_with(|| kind.cmp(&self.kind))
+    }
+
+    /// The rule that has it.
+    pub(super) fn rule(&self) -> Option<&Claim> {
+        rules(&self.claims).next()
+    }
+}
+
+impl Ranked for Location {
+    fn rank(&self, other: &Self) -> Ordering {
+        self.stands(&other.path, other.kind)
+    }
+}
+
+impl<'h> Draft<'h> {
+    /// The location again, as it is claimed now.
+    pub(super) fn again(location: &Location, heir: Option<&'h Arc<Taken>>) -> Self {
+        Self::new(location.path.clone(), location.kind, location.claims.clone(), heir)
+    }
+
+    pub(super) fn new(path: Text, kind: PathType, claims: Claims, heir: Option<&'h Arc<Taken>>) -> Self {
+        let root = path == "/" && kind == PathType::Prefix;
+        Self { path, kind, claims, root, heir: heir.filter(|_| root) }
+    }
+
+    /// Whether the one who has it makes its host one of regular expressions.
+    pub(super) fn is_regex(&self) -> bool {
+        let Some(Winner { settings, .. }) = self.winner() else { return false };
+        let rewrite = settings.rewrite.as_ref();
+        settings.use_regex || rewrite.is_some_and(|rewrite| rewrite.changes(&self.path))
+    }
+
+    /// The location, on a host of this name.
+    pub(super) fn location(self, host: &Text, regex_host: bool, context: &Context<'_>) -> Location {
+        let mut problems = Vec::new();
+        let route = self.winner().map(|winner| {
+            let flaw = regex_host.then(|| flaw(&self.path, context.patterns)).flatten();
+            if let (Some(owner), Some(what)) = (winner.owner, &flaw) {
+                problems.push(problem(owner, format!("path of host {host}"), what.clone(), Outcome::Denied));
+            }
+            self.explain(&winner, host, &mut problems);
+            Arc::new(self.route(&winner, host, flaw, &mut problems, context))
+        });
+        if route.is_none() {
+            problems.extend(self.claims.iter().map(|claim| lonely(claim, host)));
+        }
+        let regex = self.is_regex();
+        let Self { path, kind, claims, .. } = self;
+        Location { path, kind, regex, claims, route, problems: problems.into() }
+    }
+
+    /// The first rule that claims the path; for the root, when there is none, the first Ingress of the host.
+    fn winner(&self) -> Option<Winner<'_>> {
+        if let Some(claim) = rules(&self.claims).next() {
+            let backend = service(claim.backend());
+            return Some(Winner {
+                owner: Some(&claim.taken),
+                settings: claim.settings(),
+                backend,
+                implicit: false,
+            });
+        }
+        self.root.then(|| Winner {
+            owner: self.heir,
+            settings: self.heir.map(|heir| Cow::Borrowed(&heir.settings)).unwrap_or_default(),
+            backend: self.heir.and_then(|heir| service(heir.ingress.default_backend.as_ref())),
+            implicit: true,
+        })
+    }
+
+    /// What is wrong with the rules that claim the path.
+    fn explain(&self, winner: &Winner<'_>, host: &Text, problems: &mut Vec<Problem>) {
+        let mut rules = rules(&self.claims);
+        if let Some(claim) = rules.next()
+            && let Some(Backend::Resource(resource)) = claim.backend()
+        {
+            let what = format!("a resource backend ({resource}) cannot be served, only Services can");
+            problems.push(problem(&claim.taken, claim.place(), what, Outcome::NotFound));
+        }
+        let Some(owner) = winner.owner else { return };
+        for claim in rules {
+            let path = &self.path;
+            let what = if Arc::ptr_eq(&claim.taken, owner) {
+                format!("host {host} and path {path} stand in this Ingress before")
+            } else {
+                format!("host {host} and path {path} belong to {}, which is older", owner.ingress.key)
+            };
+            problems.push(problem(&claim.taken, claim.place(), what, Outcome::LeftOut));
+        }
+    }
+
+    fn route(
+        &self,
+        winner: &Winner<'_>,
+        host: &Text,
+        flaw: Option<String>,
+        problems: &mut Vec<Problem>,
+        context: &Context<'_>,
+    ) -> Route {
+        let Winner { owner, settings, backend, .. } = winner;
+        let rule = Rule { path: &self.path, patterns: context.patterns };
+        let mut filters = annotations::filters(settings, &rule);
+        filters.push(Box::new(Hsts));
+        Route {
+            host: host.clone(),
+            path: self.path.clone(),
+            kind: self.kind,
+            ingress: owner.map(|owner| owner.ingress.key.clone()),
+            service: backend.map(|backend| (backend.name.clone(), backend.port.clone())),
+            denied: settings.denied.clone().or(flaw),
+            filters: filters.into(),
+            upstream: self.upstream(winner, host, problems, context),
+        }
+    }
+
+    fn upstream(
+        &self,
+        winner: &Winner<'_>,
+        host: &Text,
+        problems: &mut Vec<Problem>,
+        context: &Context<'_>,
+    ) -> Option<Upstream> {
+        let canaries = self.claims.iter().filter(|claim| claim.taken.is_canary());
+        let (Some(owner), Some(backend)) = (winner.owner, winner.backend) else {
+            problems.extend(canaries.map(|claim| lonely(claim, host)));
+            return default_upstream(context.options).filter(|_| winner.implicit);
+        };
+        let pool = owner.pool(backend);
+        let affinity = winner.settings.affinity.clone().or_else(|| (context.followed)(&pool));
+        let mut doubles: Vec<Canary> = Vec::new();
+        for claim in canaries {
+            let taken = &claim.taken;
+            let (Some(policy), Some(Backend::Service(backend))) = (&taken.settings.canary, claim.backend())
+            else {
+                let what = "a canary leads to a Service, not to a resource".into();
+                problems.push(problem(taken, claim.place(), what, Outcome::LeftOut));
+                continue;
+            };
+            let own = taken.pool(backend);
+            if own == pool {
+                let what =
+                    format!("leads to the same Service as the rule of {} that it doubles", owner.ingress.key);
+                problems.push(problem(taken, claim.place(), what, Outcome::LeftOut));
+            } else if !doubles.iter().any(|known| known.target.pool == own) {
+                let legacy = taken.settings.legacy_canary_affinity;
+                let affinity = if legacy { taken.settings.affinity.clone() } else { affinity.clone() };
+                let target = Target::new(own, affinity, &self.path);
+                doubles.push(Canary { ingress: taken.ingress.key.clone(), policy: policy.clone(), target });
+            }
+        }
+        Some(Upstream { primary: Target::new(pool, affinity, &self.path), canaries: doubles.into() })
+    }
+}
+
+/// Claims that are no canaries.
+fn rules(claims: &Claims) -> impl Iterator<Item = &Claim> {
+    claims.iter().filter(|claim| !claim.taken.is_canary())
+}
+
+/// `--default-backend-service`.
+fn default_upstream(options: &Options) -> Option<Upstream> {
+    let service = options.default_backend_service.clone()?;
+    let pool = PoolKey { service, port: cluster::PortRef::Name(Text::default()) };
+    let mut primary = Target::new(pool, None, &"/".into());
+    primary.name = DEFAULT_UPSTREAM.into();
+    Some(Upstream { primary, canaries: Box::default() })
+}
+
+/// What is wrong with a path as a regular expression.
+fn flaw(path: &str, patterns: &Patterns) -> Option<String> {
+    let error = PathPattern::anchored(path, patterns).err()?;
+    Some(format!("{path:?} is no regular expression ({error})"))
+}
+
+fn service(backend: Option<&Backend>) -> Option<&ServiceBackend> {
+    match backend {
+        Some(Backend::Service(service)) => Some(service),
+        _ => None,
+    }
+}
+
+fn lonely(claim: &Claim, host: &Text) -> Problem {
+    let what = match claim.backend() {
+        Some(Backend::Resource(_)) => "a canary leads to a Service, not to a resource".into(),
+        _ => format!("no Ingress has this path on host {host} for a canary to double"),
+    };
+    problem(&claim.taken, claim.place(), what, Outcome::LeftOut)
+}
+
+fn problem(taken: &Taken, place: String, what: String, outcome: Outcome) -> Problem {
+    Problem { ingress: taken.ingress.key.clone(), place, what, outcome }
+}

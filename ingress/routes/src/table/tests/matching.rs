@@ -1,0 +1,272 @@
+//! Host, path and precedence: whose rule a request meets.
+
+use super::*;
+
+#[test]
+fn exact_wins_then_the_longest_prefix() {
+    // [pathtype_exact, pathtype_prefix, pathtype_mixed]
+    let world = World::new(
+        "
+metadata: {name: exact}
+spec:
+  rules:
+  - host: shop.example
+    paths:
+    - [/exact, Exact, exact]
+    - [/aaa, Prefix, aaa]
+    - [/aaa/bbb, Prefix, bbb]
+    - [/aaa/bbb, Exact, bbb-exact]
+    - [/loose, ImplementationSpecific, loose]
+    - [/foo.bar, Prefix, dot]
+",
+    );
+    check(
+        &world,
+        &[
+            ("shop.example/exact", "exact"),
+            ("shop.example/exact/", "404"),
+            ("shop.example/EXACT", "404"),
+            ("shop.example/exact?x=1", "exact"),
+            ("shop.example/aaa", "aaa"),
+            ("shop.example/aaa/", "aaa"),
+            ("shop.example/aaa/ccc", "aaa"),
+            ("shop.example/aaaccc", "404"),
+            ("shop.example/AAA", "404"),
+            ("shop.example/aaa/bbb", "bbb-exact"),
+            ("shop.example/aaa/bbb/", "bbb"),
+            ("shop.example/aaa/bbb/ccc", "bbb"),
+            ("shop.example/aaa/bbbccc", "aaa"),
+            ("shop.example/loose/x", "loose"),
+            ("shop.example/foo.bar", "dot"),
+            ("shop.example/fooxbar", "404"),
+            ("shop.example/", "404"),
+            ("shop.example//aaa//bbb/./ccc", "bbb"),
+            ("shop.example/%61aa/../exact", "exact"),
+            ("SHOP.example.:8080/exact", "exact"),
+        ],
+    );
+}
+
+#[test]
+fn a_rule_that_ends_in_a_slash_redirects_to_it() {
+    let world = World::new(
+        "
+metadata: {name: slash}
+spec:
+  rules:
+  - host: shop.example
+    paths:
+    - [/foo/, Prefix, foo]
+    - [/bar/, Exact, bar]
+    - [/both, Exact, both]
+    - [/both/, Prefix, both-below]
+    - [/caf\u{e9} 1/, Prefix, cafe]
+",
+    );
+    check(
+        &world,
+        &[
+            ("shop.example/foo", "301 http://shop.example/foo/"),
+            ("shop.example:8080/foo?a=b", "301 http://shop.example/foo/?a=b"),
+            ("https://shop.example/foo", "301 https://shop.example/foo/"),
+            ("shop.example/foo/", "foo"),
+            ("shop.example/foo/x", "foo"),
+            ("shop.example/foox", "404"),
+            ("shop.example/bar", "301 http://shop.example/bar/"),
+            ("shop.example/bar/", "bar"),
+            ("shop.example/bar/x", "404"),
+            ("shop.example/both", "both"),
+            ("shop.example/both/x", "both-below"),
+            ("shop.example/caf%C3%A9%201", "301 http://shop.example/caf%C3%A9%201/"),
+        ],
+    );
+}
+
+#[test]
+fn hosts_do_not_fall_back() {
+    // [without_host, multiple_rules, conformance host rules]
+    let world = World::new(
+        "
+metadata: {name: hosts}
+spec:
+  rules:
+  - {host: foo.example, paths: [[/x, Prefix, foo]]}
+  - {host: '*.foo.example', paths: [[/, Prefix, wild]]}
+  - {paths: [[/, Prefix, rest]]}
+",
+    );
+    check(
+        &world,
+        &[
+            ("foo.example/x", "foo"),
+            ("foo.example/", "404"),
+            ("bar.foo.example/", "wild"),
+            ("a.bar.foo.example/", "rest"),
+            (".foo.example/", "rest"),
+            ("foo..example/", "rest"),
+            ("other.example/", "rest"),
+            ("192.0.2.1/x", "rest"),
+        ],
+    );
+}
+
+#[test]
+fn the_default_backend_answers_what_nobody_does() {
+    // [default_backend, custom_default_backend, with_hosts]
+    let rule = "
+metadata: {name: hosts}
+spec:
+  rules:
+  - {host: foo.example, paths: [[/x, Prefix, foo]]}
+";
+    check(&World::new(rule), &[("foo.example/", "404"), ("other.example/", "404")]);
+    let options = Options {
+        watch_ingress_without_class: true,
+        default_backend_service: Some(Key::new("default", "fallback")),
+        ..Options::default()
+    };
+    let world = World::with(options, rule);
+    check(&world, &[("foo.example/", "fallback"), ("other.example/", "fallback"), ("foo.example/x", "foo")]);
+    let table = world.table.load();
+    assert_eq!(table.find("other.example", "/").route().upstream_name(), DEFAULT_UPSTREAM);
+}
+
+#[test]
+fn a_default_backend_of_an_ingress_covers_its_hosts_or_the_rest() {
+    let world = World::new(
+        "
+metadata: {name: own, created: 1}
+spec:
+  defaultBackend: own
+  rules:
+  - {host: foo.example, paths: [[/x, Prefix, foo]]}
+---
+metadata: {name: second, created: 2}
+spec:
+  defaultBackend: second
+  rules:
+  - {host: foo.example, paths: [[/y, Prefix, why]]}
+---
+metadata:
+  name: rest
+  created: 3
+  annotations: {permanent-redirect: 'https://example.org/', rewrite-target: /x, app-root: /y, force-ssl-redirect: 'true'}
+spec: {defaultBackend: rest}
+---
+metadata: {name: late, created: 4}
+spec: {defaultBackend: late}
+---
+metadata: {name: host-less, created: 0}
+spec:
+  rules:
+  - {paths: [[/, Prefix, never], [/z, Prefix, zed]]}
+",
+    );
+    check(
+        &world,
+        &[
+            ("foo.example/", "own"),
+            ("foo.example/y", "why"),
+            ("other.example/", "rest"),
+            ("other.example/a", "rest"),
+            ("other.example/z", "zed"),
+        ],
+    );
+    let options =
+        Options { watch_ingress_without_class: true, disable_catch_all: true, ..Options::default() };
+    // [disable_catch_all]
+    let world = World::with(
+        options,
+        "
+metadata: {name: with-rules}
+spec:
+  defaultBackend: own
+  rules:
+  - {host: foo.example, paths: [[/x, Prefix, foo]]}
+---
+metadata: {name: host-less}
+spec:
+  rules:
+  - {paths: [[/z, Prefix, zed]]}
+",
+    );
+    check(&world, &[("foo.example/x", "404"), ("other.example/z", "zed")]);
+    assert!(world.problems()[0].contains("--disable-catch-all"), "{:?}", world.problems());
+}
+
+#[test]
+fn the_oldest_ingress_has_the_path() {
+    let world = World::new(
+        "
+metadata: {name: young, created: 9}
+spec:
+  rules:
+  - {host: foo.example, paths: [[/x, Prefix, young], [/x, Exact, exact]]}
+---
+metadata: {name: old, created: 1}
+spec:
+  rules:
+  - {host: Foo.Example, paths: [[/x, ImplementationSpecific, old]]}
+",
+    );
+    check(&world, &[("foo.example/x/y", "old"), ("foo.example/x", "exact")]);
+    assert_eq!(
+        world.problems(),
+        [
+            "Ingress default/young: spec.rules[0].http.paths[0]: host foo.example and path /x belong to default/old, \
+              which is older; it is left out"
+        ]
+    );
+}
+
+#[test]
+fn the_implicit_root_carries_the_annotations_of_the_first_ingress() {
+    let world = World::new(
+        "
+metadata: {name: first, created: 1, annotations: {permanent-redirect: 'https://example.org/'}}
+spec:
+  rules:
+  - {host: foo.example, paths: [[/x, Prefix, foo]]}
+---
+metadata: {name: second, created: 2}
+spec:
+  rules:
+  - {host: foo.example, paths: [[/y, Prefix, why]]}
+---
+metadata: {name: none, created: 1, annotations: {force-ssl-redirect: 'true'}}
+spec:
+  rules:
+  - {host: bar.example}
+",
+    );
+    check(
+        &world,
+        &[
+            ("foo.example/", "301 https://example.org/"),
+            ("foo.example/y", "why"),
+            ("bar.example/z", "308 https://bar.example/z"),
+            ("https://bar.example/z", "404"),
+        ],
+    );
+}
+
+#[test]
+fn a_resource_backend_is_refused_aloud() {
+    // [service_nil_backend]
+    let world = World::new(
+        "
+metadata: {name: bucket}
+spec:
+  rules:
+  - {host: foo.example, paths: [[/, Prefix, web], [/static, Prefix, resource=StorageBucket/static]]}
+",
+    );
+    check(&world, &[("foo.example/", "web"), ("foo.example/static/x", "404")]);
+    assert_eq!(
+        world.problems(),
+        [
+            "Ingress default/bucket: spec.rules[0].http.paths[1]: a resource backend (StorageBucket/static) cannot be \
+          served, only Services can; the route answers 404"
+        ]
+    );
+}

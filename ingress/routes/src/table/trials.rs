@@ -1,0 +1,137 @@
+//! The paths of a host of regular expressions: every one from the start of the path, whatever its case, the longest
+//! text first (§3.2).
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::location::Location;
+use super::paths::Hit;
+use super::route::Route;
+use crate::pattern::{OutOfSteps, PathPattern, Patterns, plain_head};
+use crate::sorted::{Ranked, Sorted};
+
+/// The patterns of a host. They are tried longest text first, but only those whose plain head begins the path.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Trials(Sorted<Trial>);
+
+/// A pattern that may be tried on a path.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Trial {
+    pattern: PathPattern,
+    /// Bytes of its text: what decides most comparisons, beside the pattern rather than behind the route.
+    length: usize,
+    route: Arc<Route>,
+}
+
+impl Trials {
+    /// Those without some and with others.
+    pub(super) fn with(&self, gone: Vec<Trial>, came: Vec<Trial>) -> Self {
+        Self(self.0.with(gone, came))
+    }
+
+    /// What a normalised path leads to; none but for the root. Hot: no allocation.
+    pub(super) fn find(&self, path: &str) -> Option<Hit<'_>> {
+        let path_bytes = path.as_bytes();
+        let mut best: Option<(&Trial, Hit<'_>)> = None;
+        let mut end = path.len();
+        loop {
+            let path_head = &path_bytes[..end];
+            let mut here = self.0.place(|known| ignoring_case(known.head(), path_head).is_le());
+            let Some(known) = here.before() else { break };
+            let (head, common) = (known.head(), common(known.head(), path_head));
+            if common < head.len() {
+                end = common;
+                continue;
+            }
+            while let Some(trial) = here.before().filter(|trial| trial.head().eq_ignore_ascii_case(head)) {
+                if best.is_some_and(|(best, _)| best.order(trial).is_le()) {
+                    break;
+                }
+                match trial.pattern.is_match(path) {
+                    Ok(true) => best = Some((trial, Hit::Route(&trial.route))),
+                    Ok(false) => {}
+                    Err(OutOfSteps) => best = Some((trial, Hit::OutOfSteps(&trial.route))),
+                }
+                here.back();
+            }
+            let Some(shorter) = head.len().checked_sub(1) else { break };
+            end = shorter;
+        }
+        best.map(|(_, hit)| hit)
+    }
+}
+
+impl Trial {
+    /// The patterns of one path, from its Exact and its Prefix location.
+    pub(super) fn of(
+        exact: Option<&Location>,
+        prefix: Option<&Location>,
+        patterns: &Patterns,
+    ) -> SmallVec<[Self; 2]> {
+        let with_route = |location: &&Location| location.route.is_some();
+        let (exact, prefix) = (exact.filter(with_route), prefix.filter(with_route));
+        let (Some(exact), Some(prefix)) = (exact, prefix) else {
+            return exact.or(prefix).and_then(|only| Self::new(only, "", patterns)).into_iter().collect();
+        };
+        // Two locations of one text are tried by precedence of their rules, but that of `/` is made with its host.
+        let prefix_first = prefix.path == "/"
+            || prefix
+                .rule()
+                .zip(exact.rule())
+                .is_some_and(|(prefix, exact)| prefix.precedence(exact).is_lt());
+        // A plain Prefix rule beside an Exact one of the same path covers only what lies below.
+        let slash = if prefix.regex || prefix.path.ends_with('/') { "" } else { "/" };
+        // The second is never met where the first takes as much.
+        let both = [
+            prefix_first.then_some((prefix, slash)),
+            (!prefix_first || !slash.is_empty()).then_some((exact, "")),
+        ];
+        both.into_iter()
+            .flatten()
+            .filter_map(|(location, slash)| Self::new(location, slash, patterns))
+            .collect()
+    }
+
+    fn new(location: &Location, slash: &str, patterns: &Patterns) -> Option<Self> {
+        let path = &location.path;
+        let pattern = PathPattern::anchored(&format!("{path}{slash}"), patterns).unwrap_or_else(|_| {
+            // The route is closed, for whatever begins as its text does; but a host is not lost for it, so where that
+            // is every path, only for the very text.
+            let head = plain_head(path);
+            PathPattern::text(if head.len() > 1 { head } else { path })
+        });
+        Some(Self { pattern, length: path.len(), route: location.route.clone()? })
+    }
+
+    fn head(&self) -> &[u8] {
+        self.pattern.head().as_bytes()
+    }
+
+    /// Which is tried first: the longest text, then the last of the alphabet. Of the same text Prefix, since where
+    /// Exact is first there is no second.
+    fn order(&self, other: &Self) -> Ordering {
+        other.length.cmp(&self.length).then_with(|| {
+            let (one, two) = (&*self.route, &*other.route);
+            two.path.cmp(&one.path).then_with(|| two.kind.cmp(&one.kind))
+        })
+    }
+}
+
+impl Ranked for Trial {
+    /// By head; of the same head, what is tried first stands last.
+    fn rank(&self, other: &Self) -> Ordering {
+        ignoring_case(self.head(), other.head()).then_with(|| other.order(self))
+    }
+}
+
+fn ignoring_case(one: &[u8], other: &[u8]) -> Ordering {
+    let at = common(one, other);
+    one.get(at).map(u8::to_ascii_lowercase).cmp(&other.get(at).map(u8::to_ascii_lowercase))
+}
+
+/// How many bytes two texts have in common at their start, ignoring case.
+fn common(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one.eq_ignore_ascii_case(other)).count()
+}
