@@ -49,16 +49,17 @@ pub struct Target {
     pub name: Text,
     /// Its endpoints.
     pub pool: PoolKey,
-    /// Cookie affinity of the rule, with the name of the backend as cookies write it.
-    sticky: Option<Sticky>,
-    rule_path: Text,
+    /// Cookie affinity of the rule.
+    sticky: Option<Box<Sticky>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Sticky {
     affinity: std::sync::Arc<Affinity>,
-    /// `md5hex(md5hex(name) + name)`.
-    backend_key: String,
+    /// The name of the backend in cookies: `md5(md5hex(name) + name)`, written in hexadecimal digits.
+    backend_key: [u8; 16],
+    /// The Path of the cookie, where the affinity has none of its own.
+    rule_path: Text,
 }
 
 /// Chance, turns and time for one request, from the worker that serves it.
@@ -161,9 +162,11 @@ impl Target {
     /// A backend as a rule with this path uses it.
     pub fn new(pool: PoolKey, affinity: Option<std::sync::Arc<Affinity>>, rule_path: &Text) -> Self {
         let name = pool.upstream_name();
-        let sticky = affinity
-            .map(|affinity| Sticky { affinity, backend_key: hex(&md5(&[&hex(&md5(&[&name])), &name])) });
-        Self { name, pool, sticky, rule_path: rule_path.clone() }
+        let sticky = affinity.map(|affinity| {
+            let backend_key = md5(&[&hex(&md5(&[&name])), &name]);
+            Box::new(Sticky { affinity, backend_key, rule_path: rule_path.clone() })
+        });
+        Self { name, pool, sticky }
     }
 
     /// Its cookie affinity.
@@ -175,7 +178,7 @@ impl Target {
     fn is_bound(&self, exchange: &Exchange) -> bool {
         let Some(sticky) = &self.sticky else { return false };
         session(exchange, &sticky.affinity.name)
-            .is_some_and(|(_, backend)| backend == Some(&sticky.backend_key))
+            .is_some_and(|(_, backend)| backend.and_then(unhex) == Some(sticky.backend_key))
     }
 
     fn choice(&self, exchange: &Exchange, canary: bool) -> Choice<'_> {
@@ -210,7 +213,7 @@ impl Choice<'_> {
         if pool.is_empty() {
             return None;
         }
-        let Some(Sticky { affinity, backend_key }) = &self.target.sticky else {
+        let Some(Sticky { affinity, backend_key, rule_path }) = self.target.sticky.as_deref() else {
             return Some(Pick::plain(round_robin(pool.endpoints(), tried, draw.turn(self.target))));
         };
         let bound = self.key.as_deref().and_then(|key| match affinity.mode {
@@ -224,9 +227,8 @@ impl Choice<'_> {
             Mode::Balanced => balanced(pool, tried, draw)?,
             Mode::Persistent => persistent(pool, tried, draw),
         };
-        let value = || format!("{key}|{backend_key}");
-        let set =
-            |value: String| affinity.set_cookie(&value, &self.target.rule_path, self.client, draw.now());
+        let value = || format!("{key}|{}", hex(backend_key));
+        let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, draw.now());
         let cookie = affinity.sets.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
         Some(Pick { endpoint: Endpoint::Address(endpoint), cookie })
     }
