@@ -9,6 +9,7 @@ mod digest;
 pub mod path;
 pub mod pattern;
 mod shards;
+mod sorted;
 
 pub mod options;
 pub mod problem;

@@ -1,6 +1,7 @@
 //! The path that rules are matched against: decoded and without detours, as nginx normalises it (reference §3.2).
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 /// Why a path has no normal form; the answer is 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,20 @@ fn text(bytes: Vec<u8>) -> String {
         }
         text
     })
+}
+
+/// The order of bytes, but that the slash comes before all others. So a path is followed by that path with a slash,
+/// and then by all that lies below it, before any other.
+pub(crate) fn by_segment(one: &str, other: &str) -> Ordering {
+    let rank = |byte: u8| if byte == b'/' { 0 } else { u16::from(byte) + 1 };
+    let at = common(one, other);
+    let (one, other) = (one.as_bytes().get(at), other.as_bytes().get(at));
+    one.map(|byte| rank(*byte)).cmp(&other.map(|byte| rank(*byte)))
+}
+
+/// How many bytes two paths have in common at their start.
+pub(crate) fn common(one: &str, other: &str) -> usize {
+    one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
 }
 
 #[cfg(test)]

@@ -107,6 +107,11 @@ impl PathPattern {
         Self { head: text.into(), rest: None }
     }
 
+    /// What a path that matches begins with, whatever its case.
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
     fn new(text: &str, anchor: &str, patterns: &Patterns) -> Result<Self, String> {
         let head = head(text);
         let rest = &text[head.len()..];

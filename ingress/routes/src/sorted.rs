@@ -23,6 +23,7 @@ pub(crate) struct Sorted<T> {
 }
 
 /// A place between two items of a list.
+#[derive(Clone)]
 pub(crate) struct Cursor<'l, T> {
     chunks: &'l [Arc<[T]>],
     /// The chunk that the place is in or at the end of, and how many of its items come before.
@@ -135,6 +136,16 @@ impl<'l, T> Cursor<'l, T> {
         self.chunks.get(chunk)?.get(items).or_else(|| self.chunks.get(chunk + 1)?.first())
     }
 
+    /// Goes to the place after the item after this one.
+    pub(crate) fn forth(&mut self) {
+        let (chunk, items) = self.at;
+        match self.chunks.get(chunk) {
+            Some(known) if items < known.len() => self.at = (chunk, items + 1),
+            Some(_) if chunk + 1 < self.chunks.len() => self.at = (chunk + 1, 1),
+            _ => {}
+        }
+    }
+
     /// Goes to the place before the item before this one.
     pub(crate) fn back(&mut self) {
         self.at = match self.at {
@@ -212,6 +223,12 @@ mod tests {
                     cursor.back();
                 }
                 assert!(list.iter().copied().eq(back.into_iter().rev()), "backwards");
+                let forth = std::iter::from_fn(|| {
+                    let item = cursor.after().copied();
+                    cursor.forth();
+                    item
+                });
+                assert!(list.iter().copied().eq(forth.take(1000)), "forwards");
             }
         }
     }

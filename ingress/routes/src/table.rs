@@ -1,14 +1,20 @@
 //! The table: from host and path to a route.
 //!
-//! How it stays current: an Ingress is read once per version (`taken`); indexes say which hosts it names and
-//! which upstreams it uses. A change of an Ingress rebuilds the hosts it named before or names now, and hosts
-//! of Ingresses that follow its affinity through a shared Service. A change of the classes that are ours
-//! rebuilds all. Endpoints, Services and Secrets do not touch the table.
+//! How it stays current: an Ingress is read once per version (`taken`); indexes say which paths it claims and which
+//! upstreams it uses. A change of an Ingress rebuilds the locations that it claimed before or claims now, and those
+//! that follow its affinity through a shared Service; the rest of a host is shared with the view before. A change of the
+//! classes that are ours rebuilds all. Endpoints, Services and Secrets do not touch the table.
 
-mod host;
-mod paths;
 mod route;
 mod taken;
+
+mod location;
+mod members;
+
+mod paths;
+mod trials;
+
+mod host;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,8 +23,10 @@ use cluster::{Ingress, IngressClass, Key, Kind, Kinds, Projection, Snapshot, Tex
 use foldhash::fast::RandomState;
 use http::StatusCode;
 
-use self::host::Context;
 pub use self::host::Host;
+use self::host::HostChange;
+use self::location::Context;
+use self::members::Members;
 use self::paths::Hit;
 pub use self::route::{DEFAULT_UPSTREAM, Route};
 use self::taken::Taken;
@@ -29,7 +37,7 @@ use crate::filter::{Answer, Flow};
 use crate::options::{Options, PoolKey};
 use crate::path::encode;
 use crate::pattern::Patterns;
-use crate::precedence::{CATCH_ALL, precedence};
+use crate::precedence::CATCH_ALL;
 use crate::problem::Problem;
 use crate::shards::Shards;
 
@@ -48,8 +56,7 @@ pub struct Table {
 /// The Ingresses that use an upstream.
 #[derive(Clone, Debug, PartialEq)]
 struct Users {
-    /// By precedence.
-    all: Arc<[Arc<Taken>]>,
+    all: Members,
     /// The affinity of the first one that has any, for rules that have none: they follow its cookie and set none.
     followed: Option<Arc<Affinity>>,
 }
@@ -77,13 +84,13 @@ impl Table {
             Some(found) => (found, found.tls || wildcard().is_some_and(|wildcard| wildcard.tls)),
             None => wildcard().map_or((&self.rest, false), |found| (found, found.tls)),
         };
-        Found { host, hit: host.paths.find(path, &host.root), certificate }
+        Found { host, hit: host.find(path), certificate }
     }
 
     /// What is wrong with the Ingresses of ours.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.rest]);
-        self.taken.iter().flat_map(|(_, taken)| &taken.problems).chain(hosts.flat_map(|host| &host.problems))
+        self.taken.iter().flat_map(|(_, taken)| &taken.problems).chain(hosts.flat_map(|host| host.problems()))
     }
 
     /// Problems that an earlier view did not have. Costs what has changed, not what there is.
@@ -92,13 +99,9 @@ impl Table {
             let then = last.taken.get(key).map(|then| &then.problems);
             taken.problems.iter().filter(move |problem| !then.is_some_and(|then| then.contains(problem)))
         });
-        let rest = [(&CATCH_ALL_KEY, &self.rest)];
-        let hosts = self.hosts.changed(&last.hosts).chain(rest).flat_map(|(key, host)| {
-            let then = if key.is_empty() { Some(&last.rest) } else { last.hosts.get(key) };
-            let then = then.map(|then| &then.problems);
-            host.problems.iter().filter(move |problem| !then.is_some_and(|then| then.contains(problem)))
-        });
-        taken.chain(hosts)
+        let hosts = self.hosts.changed(&last.hosts).map(|(key, host)| (host, last.hosts.get(key)));
+        let hosts = hosts.chain([(&self.rest, Some(&last.rest))]);
+        taken.chain(hosts.flat_map(|(host, then)| host.problems_since(then.map(|then| &**then))))
     }
 
     /// How many Ingresses are ours.
@@ -116,8 +119,6 @@ impl Table {
         self.hosts.iter().filter(|(_, host)| host.alive).map(|(_, host)| host.root.host.as_str())
     }
 }
-
-static CATCH_ALL_KEY: Text = CATCH_ALL;
 
 /// The suffix, with its dot, of a host that a wildcard may cover: exactly one label of `[\w-]` before it.
 fn wildcard(host: &str) -> Option<&str> {
@@ -166,8 +167,18 @@ pub struct TableIndex {
     patterns: Patterns,
 }
 
-/// Old and new sides of the Ingresses that changed.
-type Changes = HashMap<Key, Option<Arc<Taken>>, RandomState>;
+/// An Ingress that came, changed or went.
+struct Turn {
+    before: Option<Arc<Taken>>,
+    after: Option<Arc<Taken>>,
+}
+
+/// The old and new sides of the Ingresses that share something.
+#[derive(Default)]
+struct Sides<'t> {
+    gone: Vec<&'t Arc<Taken>>,
+    came: Vec<&'t Arc<Taken>>,
+}
 
 impl TableIndex {
     /// A table as the command line wants it.
@@ -177,71 +188,71 @@ impl TableIndex {
 
     fn empty(&self, classes: Classes) -> Table {
         let users = Shards::default();
+        let rest = self.host(None, &CATCH_ALL, HostChange::default(), &users);
         Table {
             classes: Arc::new(classes),
             taken: Shards::default(),
             hosts: Shards::default(),
-            rest: Arc::new(self.host(&CATCH_ALL, Box::default(), &users)),
+            rest: Arc::new(rest.expect("the catch-all is there without an Ingress")),
             users,
         }
     }
 
-    fn host(&self, key: &Text, members: Box<[Arc<Taken>]>, users: &Shards<PoolKey, Users>) -> Host {
+    fn host(
+        &self,
+        last: Option<&Arc<Host>>,
+        key: &Text,
+        change: HostChange<'_>,
+        users: &Shards<PoolKey, Users>,
+    ) -> Option<Host> {
         let followed = |pool: &PoolKey| users.get(pool)?.followed.clone();
-        Host::new(
-            key,
-            members,
-            &Context { options: &self.options, patterns: &self.patterns, followed: &followed },
-        )
+        let context = Context { options: &self.options, patterns: &self.patterns, followed: &followed };
+        Host::advance(last.map(|last| &**last), key, change, &context)
     }
 
-    /// The table after some Ingresses came, changed or went (`None`).
-    fn apply(&self, last: &Table, changes: Changes) -> Table {
+    /// The table after some Ingresses took their turn.
+    fn apply(&self, last: &Table, turns: &[Turn]) -> Table {
         let mut table = last.clone();
-        let mut hosts: HashMap<Text, Vec<Arc<Taken>>, RandomState> = HashMap::default();
-        let mut pools: HashMap<PoolKey, Vec<Arc<Taken>>, RandomState> = HashMap::default();
-        for (key, after) in &changes {
-            let before = last.taken.get(key);
-            for taken in before.into_iter().chain(after) {
-                for host in taken.hosts() {
-                    hosts.entry(host).or_default();
+        let mut hosts: HashMap<Text, HostChange<'_>, RandomState> = HashMap::default();
+        let mut pools: HashMap<PoolKey, Sides<'_>, RandomState> = HashMap::default();
+        for Turn { before, after } in turns {
+            if let Some(before) = before {
+                before.hosts().into_iter().for_each(|host| hosts.entry(host).or_default().gone.push(before));
+                before.pools().into_iter().for_each(|pool| pools.entry(pool).or_default().gone.push(before));
+                for (host, claim) in before.claims() {
+                    hosts.entry(host).or_default().paths.push(claim.path().0.into());
                 }
-                for pool in taken.pools() {
-                    pools.entry(pool).or_default();
+                table.taken.remove(&before.ingress.key);
+            }
+            if let Some(after) = after {
+                after.hosts().into_iter().for_each(|host| hosts.entry(host).or_default().came.push(after));
+                after.pools().into_iter().for_each(|pool| pools.entry(pool).or_default().came.push(after));
+                for (host, claim) in after.claims() {
+                    let change = hosts.entry(host).or_default();
+                    change.paths.push(claim.path().0.into());
+                    change.claims.push(claim);
                 }
+                table.taken.insert(after.ingress.key.clone(), after.clone());
             }
-            let Some(after) = after else {
-                table.taken.remove(key);
-                continue;
-            };
-            for host in after.hosts() {
-                hosts.entry(host).or_default().push(after.clone());
-            }
-            for pool in after.pools() {
-                pools.entry(pool).or_default().push(after.clone());
-            }
-            table.taken.insert(key.clone(), after.clone());
         }
-        for (pool, came) in pools {
+        for (pool, sides) in pools {
             let known = last.users.get(&pool);
-            let all = merge(known.map(|users| &*users.all).unwrap_or_default(), came, &changes);
-            let users = (!all.is_empty()).then(|| Users::new(all));
-            if users.as_ref().map(|users| &users.followed) != known.map(|users| &users.followed) {
+            let users = Users::advance(known, &sides);
+            if users.as_ref().map(|users| &users.followed) != known.map(|known| &known.followed) {
                 let followers = users.iter().flat_map(|users| users.all.iter());
-                for host in followers.flat_map(|taken| taken.hosts()) {
-                    hosts.entry(host).or_default();
+                for (host, path) in followers.flat_map(|taken| taken.paths_to(&pool)) {
+                    hosts.entry(host).or_default().paths.push(path);
                 }
             }
             table.users.set(pool, users);
         }
-        for (key, came) in hosts {
-            let known = if key == CATCH_ALL { Some(&last.rest) } else { last.hosts.get(&key) };
-            let members = merge(known.map(|host| &*host.members).unwrap_or_default(), came, &changes);
+        for (key, change) in hosts {
             if key == CATCH_ALL {
-                table.rest = Arc::new(self.host(&key, members, &table.users));
+                let rest = self.host(Some(&last.rest), &key, change, &table.users);
+                table.rest = Arc::new(rest.expect("the catch-all is there without an Ingress"));
             } else {
-                let host = (!members.is_empty()).then(|| Arc::new(self.host(&key, members, &table.users)));
-                table.hosts.set(key, host);
+                let host = self.host(last.hosts.get(&key), &key, change, &table.users);
+                table.hosts.set(key, host.map(Arc::new));
             }
         }
         table
@@ -249,22 +260,18 @@ impl TableIndex {
 }
 
 impl Users {
-    fn new(all: Box<[Arc<Taken>]>) -> Self {
-        let leader =
-            all.iter().filter(|taken| !taken.is_canary()).find_map(|taken| taken.settings.affinity.as_ref());
+    /// The users of an upstream after a change; none where nobody uses it any more.
+    fn advance(last: Option<&Self>, sides: &Sides<'_>) -> Option<Self> {
+        let nobody = Members::default();
+        let all = last.map_or(&nobody, |last| &last.all);
+        let all = all.with(sides.gone.iter().copied(), sides.came.iter().copied());
+        if all.is_empty() {
+            return None;
+        }
+        let leader = all.first(|traits| traits.affinity).and_then(|taken| taken.settings.affinity.as_ref());
         let followed = leader.map(|affinity| Arc::new(Affinity { sets: false, ..(**affinity).clone() }));
-        Self { all: all.into(), followed }
+        Some(Self { all, followed })
     }
-}
-
-/// A list by precedence, without the old sides of what changed and with the new ones.
-fn merge(known: &[Arc<Taken>], came: Vec<Arc<Taken>>, changes: &Changes) -> Box<[Arc<Taken>]> {
-    let stay = known.iter().filter(|taken| !changes.contains_key(&taken.ingress.key)).cloned();
-    let mut all: Vec<Arc<Taken>> = Vec::with_capacity(known.len() + came.len());
-    all.extend(stay);
-    all.extend(came);
-    all.sort_by(|one, other| precedence(&one.ingress, &other.ingress));
-    all.into()
 }
 
 impl Projection for TableIndex {
@@ -277,26 +284,29 @@ impl Projection for TableIndex {
     fn build(&self, cluster: &Snapshot) -> Table {
         let empty = self.empty(Classes::of(cluster.iter::<IngressClass>(), &self.options));
         let ours = cluster.iter::<Ingress>().filter(|ingress| empty.classes.take(ingress, &self.options));
-        let changes = ours
-            .map(|ingress| (ingress.key.clone(), Some(Arc::new(Taken::new(ingress.clone(), &self.options)))));
-        self.apply(&empty, changes.collect())
+        let taken = ours.map(|ingress| Arc::new(Taken::new(ingress.clone(), &self.options)));
+        let turns: Vec<_> = taken.map(|taken| Turn { before: None, after: Some(taken) }).collect();
+        self.apply(&empty, &turns)
     }
 
     fn advance(&self, last: &Table, cluster: &Snapshot, touched: &[Touched]) -> Table {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
         }
-        let mut changes = Changes::default();
+        // The last word on an Ingress of the batch is that which holds.
+        let mut turns: HashMap<&Key, Turn, RandomState> = HashMap::default();
         for one in touched {
             let Touched::Ingress(change) = one else { continue };
-            let Some(key) = change.sides().next().map(|ingress| ingress.key.clone()) else { continue };
+            let Some(key) = change.sides().next().map(|ingress| &ingress.key) else { continue };
             let ours = change.after.as_ref().filter(|after| last.classes.take(after, &self.options));
             let after = ours.map(|after| Arc::new(Taken::new(after.clone(), &self.options)));
-            if after.is_some() || last.taken.get(&key).is_some() {
-                changes.insert(key, after);
+            let before = last.taken.get(key).cloned();
+            if before.is_some() || after.is_some() {
+                turns.insert(key, Turn { before, after });
             }
         }
-        if changes.is_empty() { last.clone() } else { self.apply(last, changes) }
+        let turns: Vec<_> = turns.into_values().collect();
+        if turns.is_empty() { last.clone() } else { self.apply(last, &turns) }
     }
 }
 

@@ -1,273 +1,201 @@
-//! A host: the rules that all its Ingresses make, in order of precedence.
+//! A host: the locations that all its Ingresses make, and what holds for all of them.
 //!
-//! A host depends on the Ingresses that name it and, for affinity, on who else uses their Services. Both are indexes
-//! of the table, so that a change rebuilds only the hosts it touches.
+//! A change rebuilds the locations of the paths it names and shares the others: claims are the index that says who else
+//! has a say in a path. What a path does not decide alone, its host does: whether paths are patterns (§3.2), and whose
+//! annotations `/` has when no rule claims it (§3.1).
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cluster::{Backend, PathType, ServiceBackend, Text};
+use cluster::{Key, PathType, Text};
 use foldhash::fast::RandomState;
 
-use super::paths::{Entry, Paths, flaw};
-use super::route::{DEFAULT_UPSTREAM, Route};
-use super::taken::{RuleOf, Taken};
-use crate::affinity::Affinity;
-use crate::annotations::{self, AppRoot, Rule, Settings};
-use crate::hsts::Hsts;
-use crate::options::{Options, PoolKey};
-use crate::pattern::Patterns;
+use super::location::{Claims, Context, Draft, Location};
+use super::members::Members;
+use super::paths::{self, Hit};
+use super::route::Route;
+use super::taken::{Claim, Taken};
+use super::trials::{Trial, Trials};
+use crate::annotations::AppRoot;
 use crate::precedence::{CATCH_ALL, host_name};
-use crate::problem::{Outcome, Problem};
-use crate::upstream::{Canary, Target, Upstream};
+use crate::problem::Problem;
+use crate::sorted::Sorted;
 
 /// The routes of one host.
 #[derive(Debug, PartialEq)]
 pub struct Host {
-    /// By precedence.
-    pub(super) members: Box<[Arc<Taken>]>,
+    members: Members,
     /// Canaries alone make no host.
     pub(super) alive: bool,
     /// Some Ingress of the host has a `tls` section (§3.4).
     pub(super) tls: bool,
     pub(super) app_root: Option<AppRoot>,
+    /// The route of `/` (Prefix), which every host has.
     pub(super) root: Arc<Route>,
-    pub(super) paths: Paths,
-    pub(super) problems: Vec<Problem>,
+    locations: Sorted<Location>,
+    /// Some location makes all paths of the host patterns.
+    trials: Option<Trials>,
 }
 
-/// What hosts are built with.
-pub(super) struct Context<'c> {
-    pub(super) options: &'c Options,
-    pub(super) patterns: &'c Patterns,
-    /// The affinity that rules without their own follow, by upstream.
-    pub(super) followed: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
-}
-
-/// A rule that has won its path.
-struct Draft<'t> {
-    owner: Option<&'t Arc<Taken>>,
-    settings: Cow<'t, Settings>,
-    path: Text,
-    kind: PathType,
-    backend: Option<&'t ServiceBackend>,
-    /// The `/` that every host has until a rule takes it (§3.1).
-    implicit: bool,
-    canaries: Vec<(&'t Arc<Taken>, &'t ServiceBackend)>,
+/// What a change of Ingresses means to a host.
+#[derive(Default)]
+pub(super) struct HostChange<'c> {
+    /// Ingresses as they named the host before.
+    pub(super) gone: Vec<&'c Arc<Taken>>,
+    /// Ingresses as they name it now.
+    pub(super) came: Vec<&'c Arc<Taken>>,
+    /// What these claim.
+    pub(super) claims: Vec<Claim>,
+    /// Paths that are made anew: those that either side claims, and those that depend on something else.
+    pub(super) paths: Vec<Text>,
 }
 
 impl Host {
-    /// The host under a key, from its Ingresses in order of precedence.
-    pub(super) fn new(key: &Text, members: Box<[Arc<Taken>]>, context: &Context<'_>) -> Self {
-        let mut sheet = Sheet::new(key, &members);
-        for taken in members.iter().filter(|taken| !taken.is_canary()) {
-            taken.rules_of(key).for_each(|rule| sheet.add(taken, &rule));
+    /// The host under a key after a change; none where no Ingress names it any more.
+    pub(super) fn advance(
+        last: Option<&Self>,
+        key: &Text,
+        change: HostChange<'_>,
+        context: &Context<'_>,
+    ) -> Option<Self> {
+        let nobody = Members::default();
+        let members = last.map_or(&nobody, |last| &last.members);
+        let first = members.first(|traits| traits.makes_hosts);
+        let HostChange { gone, came, claims, paths: mut touched } = change;
+        let members = members.with(gone.iter().copied(), came.iter().copied());
+        if members.is_empty() && *key != CATCH_ALL {
+            return None;
         }
-        for taken in members.iter().filter(|taken| taken.is_canary()) {
-            taken.rules_of(key).for_each(|rule| sheet.add_canary(taken, &rule));
-            if let Some(Backend::Service(backend)) =
-                taken.ingress.default_backend.as_ref().filter(|_| *key == CATCH_ALL)
-            {
-                sheet.attach(0, taken, backend, "spec.defaultBackend");
-            }
+        let heir = members.first(|traits| traits.makes_hosts);
+        if last.is_none() || first.map(Arc::as_ptr) != heir.map(Arc::as_ptr) {
+            touched.push("/".into());
         }
-        let Sheet { drafts, mut problems, .. } = sheet;
-        let name = host_name(key);
-        let regex_host = drafts.iter().any(Draft::is_regex);
-        let mut entries = Vec::with_capacity(drafts.len());
-        for draft in &drafts {
-            let flaw = regex_host.then(|| flaw(&draft.path, context.patterns)).flatten();
-            let flaw = flaw.map(|flaw| format!("{:?} is no regular expression ({flaw})", draft.path));
-            if let (Some(owner), Some(what)) = (draft.owner, &flaw) {
-                let place = format!("path of host {name}");
-                problems.push(problem(owner, place, what.clone(), Outcome::Denied));
-            }
-            let route = Arc::new(draft.route(&name, flaw, context));
-            entries.push(Entry { route, regex: draft.is_regex() });
-        }
-        let primaries =
-            || members.iter().filter(|taken| !taken.is_canary() && !taken.ingress.rules.is_empty());
-        let app_root = primaries().find_map(|taken| taken.settings.app_root.clone()).map(AppRoot);
-        let tls = *key != CATCH_ALL && primaries().any(|taken| !taken.ingress.tls.is_empty());
-        let alive = primaries().next().is_some();
-        let root = entries[0].route.clone();
-        Self { alive, tls, app_root, root, paths: Paths::new(entries, context.patterns), problems, members }
+        touched.sort_unstable();
+        touched.dedup();
+        let changed = gone.iter().chain(&came).map(|taken| &taken.ingress.key).collect();
+        let heir = heir.filter(|_| *key != CATCH_ALL);
+        let (locations, trials) =
+            rebuild(last, key, &Touch { paths: touched, changed, claims, heir }, context);
+        let app_root = members.first(|traits| traits.app_root);
+        Some(Self {
+            alive: members.first(|traits| traits.makes_hosts).is_some(),
+            tls: *key != CATCH_ALL && members.first(|traits| traits.tls).is_some(),
+            app_root: app_root.and_then(|taken| taken.settings.app_root.clone()).map(AppRoot),
+            root: at(&locations, "/", PathType::Prefix)
+                .and_then(|root| root.route.clone())
+                .expect("the root of a host has a route whoever claims it"),
+            locations,
+            trials,
+            members,
+        })
+    }
+
+    /// What a normalised path leads to. Hot: no allocation.
+    pub(super) fn find(&self, path: &str) -> Hit<'_> {
+        let hit = match &self.trials {
+            None => paths::find(&self.locations, path),
+            Some(trials) => trials.find(path),
+        };
+        hit.unwrap_or(Hit::Route(&self.root))
+    }
+
+    /// What is wrong with the rules of the host.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.locations.iter().flat_map(|location| &location.problems)
+    }
+
+    /// Problems that an earlier version did not have. Costs what has changed.
+    pub(super) fn problems_since<'a>(&'a self, last: Option<&'a Self>) -> impl Iterator<Item = &'a Problem> {
+        let last = last.map(|last| &last.locations);
+        let changed = self.locations.changed(last);
+        changed.filter(|location| !location.problems.is_empty()).flat_map(move |location| {
+            let then = last.and_then(|last| at(last, &location.path, location.kind));
+            let is_known = move |problem: &&Problem| then.is_some_and(|then| then.problems.contains(problem));
+            location.problems.iter().filter(move |problem| !is_known(problem))
+        })
     }
 }
 
-/// The rules of a host while they are collected.
-struct Sheet<'t> {
-    key: &'t Text,
-    /// The first is that of `/` (Prefix).
-    drafts: Vec<Draft<'t>>,
-    at: HashMap<(&'t str, PathType), usize, RandomState>,
-    problems: Vec<Problem>,
+/// What of a host is made anew.
+struct Touch<'t> {
+    /// Sorted.
+    paths: Vec<Text>,
+    /// Ingresses whose old claims hold no more.
+    changed: HashSet<&'t Key, RandomState>,
+    /// Claims that hold now.
+    claims: Vec<Claim>,
+    heir: Option<&'t Arc<Taken>>,
 }
 
-impl<'t> Sheet<'t> {
-    fn new(key: &'t Text, members: &'t [Arc<Taken>]) -> Self {
-        let root = if *key == CATCH_ALL { Draft::of_catch_all(members) } else { Draft::of_root(members) };
-        let at = [(("/", PathType::Prefix), 0)].into_iter().collect();
-        Self { key, drafts: vec![root], at, problems: Vec::new() }
+/// The locations of a host and, where they are patterns, the order in which these are tried.
+fn rebuild(
+    last: Option<&Host>,
+    key: &Text,
+    touch: &Touch<'_>,
+    context: &Context<'_>,
+) -> (Sorted<Location>, Option<Trials>) {
+    let nothing = Sorted::default();
+    let known = last.map_or(&nothing, |last| &last.locations);
+    let trials = last.and_then(|last| last.trials.as_ref());
+    let (gone, mut drafts) = drafts(known, touch);
+    let is_touched = |location: &&Location| touch.paths.binary_search(&location.path).is_ok();
+    let untouched = || known.iter().filter(|location| !is_touched(location));
+    let regex =
+        drafts.iter().any(Draft::is_regex) || trials.is_some() && untouched().any(|location| location.regex);
+    if regex != trials.is_some() {
+        drafts.extend(untouched().map(|location| Draft::again(location, touch.heir)));
     }
-
-    /// The first rule of a path and kind has it.
-    fn add(&mut self, taken: &'t Arc<Taken>, rule: &RuleOf<'t>) {
-        let backend = match rule.backend() {
-            Backend::Service(service) => Some(service),
-            Backend::Resource(resource) => {
-                let what = format!("a resource backend ({resource}) cannot be served, only Services can");
-                self.problems.push(problem(taken, rule.place(), what, Outcome::NotFound));
-                None
-            }
-        };
-        let draft = Draft {
-            owner: Some(taken),
-            settings: Cow::Borrowed(&taken.settings),
-            path: rule.path().into(),
-            kind: rule.kind(),
-            backend,
-            implicit: false,
-            canaries: Vec::new(),
-        };
-        match self.at.get(&(rule.path(), rule.kind())) {
-            None => {
-                self.at.insert((rule.path(), rule.kind()), self.drafts.len());
-                self.drafts.push(draft);
-            }
-            Some(&at) if self.drafts[at].implicit => self.drafts[at] = draft,
-            Some(&at) => {
-                let owner =
-                    self.drafts[at].owner.map(|owner| owner.ingress.key.to_string()).unwrap_or_default();
-                let what = format!(
-                    "host {} and path {} belong to {owner}, which is older",
-                    host_name(self.key),
-                    rule.path()
-                );
-                self.problems.push(problem(taken, rule.place(), what, Outcome::LeftOut));
-            }
+    let name = host_name(key);
+    let came: Vec<_> = drafts.into_iter().map(|draft| draft.location(&name, regex, context)).collect();
+    let locations = known.with(gone, came);
+    if !regex {
+        return (locations, None);
+    }
+    let of = |locations: &Sorted<Location>, paths: &[Text]| -> Vec<Trial> {
+        let both = |path: &Text| [PathType::Exact, PathType::Prefix].map(|kind| at(locations, path, kind));
+        paths
+            .iter()
+            .map(both)
+            .flat_map(|[exact, prefix]| Trial::of(exact, prefix, context.patterns))
+            .collect()
+    };
+    let trials = match trials {
+        Some(trials) => trials.with(of(known, &touch.paths), of(&locations, &touch.paths)),
+        None => {
+            let mut paths: Vec<Text> = locations.iter().map(|location| location.path.clone()).collect();
+            paths.dedup();
+            Trials::default().with(Vec::new(), of(&locations, &paths))
         }
-    }
-
-    /// A canary doubles the rule of the same path, as text, and kind.
-    fn add_canary(&mut self, taken: &'t Arc<Taken>, rule: &RuleOf<'t>) {
-        match (self.at.get(&(rule.path(), rule.kind())), rule.backend()) {
-            (Some(&at), Backend::Service(backend)) => self.attach(at, taken, backend, &rule.place()),
-            (_, Backend::Resource(_)) => {
-                let what = "a canary leads to a Service, not to a resource".into();
-                self.problems.push(problem(taken, rule.place(), what, Outcome::LeftOut));
-            }
-            (None, _) => self.lonely(taken, &rule.place()),
-        }
-    }
-
-    fn attach(&mut self, at: usize, taken: &'t Arc<Taken>, backend: &'t ServiceBackend, place: &str) {
-        let draft = &mut self.drafts[at];
-        let (Some(owner), Some(primary)) = (draft.owner, draft.backend) else {
-            return self.lonely(taken, place);
-        };
-        if owner.pool(primary) == taken.pool(backend) {
-            let what =
-                format!("leads to the same Service as the rule of {} that it doubles", owner.ingress.key);
-            return self.problems.push(problem(taken, place.into(), what, Outcome::LeftOut));
-        }
-        let known =
-            |(other, known): &(&Arc<Taken>, &ServiceBackend)| other.pool(known) == taken.pool(backend);
-        if !draft.canaries.iter().any(known) {
-            draft.canaries.push((taken, backend));
-        }
-    }
-
-    fn lonely(&mut self, taken: &Taken, place: &str) {
-        let what = format!("no Ingress has this path on host {} for a canary to double", host_name(self.key));
-        self.problems.push(problem(taken, place.into(), what, Outcome::LeftOut));
-    }
+    };
+    (locations, Some(trials))
 }
 
-impl<'t> Draft<'t> {
-    /// `/` of a named host carries the annotations of its first Ingress and leads to the default backend of that.
-    fn of_root(members: &'t [Arc<Taken>]) -> Self {
-        let owner = members.iter().find(|taken| !taken.is_canary());
-        let settings = owner.map(|owner| Cow::Borrowed(&owner.settings)).unwrap_or_default();
-        Self { settings, ..Self::root(owner) }
+/// Locations that nobody claims any more, and those to be made, of all touched paths.
+fn drafts<'t>(known: &Sorted<Location>, touch: &Touch<'t>) -> (Vec<Location>, Vec<Draft<'t>>) {
+    let mut came: HashMap<(&str, PathType), Claims, RandomState> = HashMap::default();
+    for claim in &touch.claims {
+        came.entry(claim.path()).or_default().push(claim.clone());
     }
-
-    /// `/` of the catch-all belongs to the first Ingress with a default backend and no rules, but for its redirects
-    /// and rewrites; else to nobody.
-    fn of_catch_all(members: &'t [Arc<Taken>]) -> Self {
-        let mut rule_less =
-            members.iter().filter(|taken| !taken.is_canary() && taken.ingress.rules.is_empty());
-        let owner =
-            rule_less.find(|taken| matches!(taken.ingress.default_backend, Some(Backend::Service(_))));
-        let settings = Cow::Owned(owner.map(|owner| owner.settings.of_default_backend()).unwrap_or_default());
-        Self { settings, implicit: owner.is_none(), ..Self::root(owner) }
-    }
-
-    fn root(owner: Option<&'t Arc<Taken>>) -> Self {
-        let backend = match owner.and_then(|owner| owner.ingress.default_backend.as_ref()) {
-            Some(Backend::Service(service)) => Some(service),
-            _ => None,
-        };
-        Self {
-            owner,
-            settings: Cow::default(),
-            path: "/".into(),
-            kind: PathType::Prefix,
-            backend,
-            implicit: true,
-            canaries: Vec::new(),
+    let (mut gone, mut drafts) = (Vec::new(), Vec::with_capacity(touch.paths.len()));
+    for path in &touch.paths {
+        for kind in [PathType::Exact, PathType::Prefix] {
+            let known = at(known, path, kind);
+            let stay = known.into_iter().flat_map(|known| &known.claims);
+            let stay = stay.filter(|claim| !touch.changed.contains(&claim.taken.ingress.key)).cloned();
+            let mut claims: Claims = came.remove(&(path.as_str(), kind)).unwrap_or_default();
+            claims.extend(stay);
+            claims.sort_by(Claim::precedence);
+            let draft = Draft::new(path.clone(), kind, claims, touch.heir);
+            if draft.root || !draft.claims.is_empty() {
+                drafts.push(draft);
+            } else {
+                gone.extend(known.cloned());
+            }
         }
     }
-
-    fn is_regex(&self) -> bool {
-        let rewrite = self.settings.rewrite.as_ref();
-        self.settings.use_regex || rewrite.is_some_and(|rewrite| rewrite.changes(&self.path))
-    }
-
-    fn route(&self, host: &Text, flaw: Option<String>, context: &Context<'_>) -> Route {
-        let rule = Rule { path: &self.path, patterns: context.patterns };
-        let mut filters = annotations::filters(&self.settings, &rule);
-        filters.push(Box::new(Hsts));
-        Route {
-            host: host.clone(),
-            path: self.path.clone(),
-            kind: self.kind,
-            ingress: self.owner.map(|owner| owner.ingress.key.clone()),
-            service: self.backend.map(|backend| (backend.name.clone(), backend.port.clone())),
-            denied: self.settings.denied.clone().or(flaw),
-            filters: filters.into(),
-            upstream: self.upstream(context),
-        }
-    }
-
-    fn upstream(&self, context: &Context<'_>) -> Option<Upstream> {
-        let (Some(owner), Some(backend)) = (self.owner, self.backend) else {
-            return default_upstream(context.options).filter(|_| self.implicit);
-        };
-        let pool = owner.pool(backend);
-        let affinity = self.settings.affinity.clone().or_else(|| (context.followed)(&pool));
-        let canaries = self.canaries.iter().filter_map(|(taken, backend)| {
-            let policy = taken.settings.canary.clone()?;
-            let legacy = taken.settings.legacy_canary_affinity;
-            let affinity = if legacy { taken.settings.affinity.clone() } else { affinity.clone() };
-            let target = Target::new(taken.pool(backend), affinity, &self.path);
-            Some(Canary { ingress: taken.ingress.key.clone(), policy, target })
-        });
-        let canaries = canaries.collect();
-        Some(Upstream { primary: Target::new(pool, affinity, &self.path), canaries })
-    }
+    (gone, drafts)
 }
 
-/// `--default-backend-service`.
-fn default_upstream(options: &Options) -> Option<Upstream> {
-    let service = options.default_backend_service.clone()?;
-    let pool = PoolKey { service, port: cluster::PortRef::Name(Text::default()) };
-    let mut primary = Target::new(pool, None, &"/".into());
-    primary.name = DEFAULT_UPSTREAM.into();
-    Some(Upstream { primary, canaries: Box::default() })
-}
-
-fn problem(taken: &Taken, place: String, what: String, outcome: Outcome) -> Problem {
-    Problem { ingress: taken.ingress.key.clone(), place, what, outcome }
+fn at<'l>(locations: &'l Sorted<Location>, path: &str, kind: PathType) -> Option<&'l Location> {
+    locations.get(|location| location.stands(path, kind))
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use cluster::{Backend, PathType, ServiceBackend, Text};
 use smallvec::SmallVec;
 
-use super::paths::by_segment;
 use super::route::{DEFAULT_UPSTREAM, Route};
 use super::taken::{Claim, Taken};
 use crate::affinity::Affinity;
 use crate::annotations::{self, Rule, Settings};
 use crate::hsts::Hsts;
 use crate::options::{Options, PoolKey};
+use crate::path::by_segment;
 use crate::pattern::{PathPattern, Patterns};
 use crate::problem::{Outcome, Problem};
 use crate::sorted::Ranked;

@@ -1,18 +1,13 @@
-//! The paths of a host in the order in which ingress-nginx tries them (§3.2).
+//! The plain paths of a host: Exact, then the longest Prefix, by whole segments (§3.2).
 
 use std::sync::Arc;
 
-use cluster::{PathType, Text};
+use cluster::PathType;
 
+use super::location::Location;
 use super::route::Route;
-use crate::pattern::{OutOfSteps, PathPattern, Patterns, plain_head};
-
-/// The routes of a host by path.
-#[derive(Debug, PartialEq)]
-pub(super) enum Paths {
-    Plain(Plain),
-    Regex(Box<[(PathPattern, Arc<Route>)]>),
-}
+use crate::path::{by_segment, common};
+use crate::sorted::Sorted;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug)]
@@ -25,139 +20,42 @@ pub(super) enum Hit<'t> {
     OutOfSteps(&'t Arc<Route>),
 }
 
-/// What is wrong with a path as a pattern.
-pub(super) fn flaw(path: &str, patterns: &Patterns) -> Option<String> {
-    PathPattern::anchored(path, patterns).err()
-}
-
-/// A route on its way into the list of paths.
-pub(super) struct Entry {
-    pub(super) route: Arc<Route>,
-    /// Its own Ingress makes its path a regular expression.
-    pub(super) regex: bool,
-}
-
-impl Paths {
-    /// The paths of a host; the first entry is that of `/` (Prefix).
-    pub(super) fn new(entries: Vec<Entry>, patterns: &Patterns) -> Self {
-        if entries.iter().any(|entry| entry.regex) {
-            Self::Regex(regex(entries, patterns))
+/// What a normalised path leads to; none but for the root. Hot: no allocation.
+pub(super) fn find<'t>(locations: &'t Sorted<Location>, path: &str) -> Option<Hit<'t>> {
+    let up_to = |path: &str| locations.place(|known| by_segment(&known.path, path).is_le());
+    let mut here = up_to(path);
+    let mut next = here.clone();
+    while let Some(known) = here.before().filter(|known| known.path == path) {
+        if let Some(route) = &known.route {
+            return Some(Hit::Route(route));
+        }
+        here.back();
+    }
+    while let Some(known) = next.after().filter(|known| known.path.strip_suffix('/') == Some(path)) {
+        if let Some(route) = &known.route {
+            return Some(Hit::Slash(route));
+        }
+        next.forth();
+    }
+    // Whatever covers the path stands before it, and begins all that stands between them. So the location before it
+    // covers it, or has at most its start in common with what does.
+    loop {
+        let known = here.before()?;
+        let common = common(&known.path, path);
+        if common == known.path.len() && ends_segment(path, common) {
+            match &known.route {
+                Some(route) if known.kind == PathType::Prefix => return Some(Hit::Route(route)),
+                _ => here.back(),
+            }
         } else {
-            Self::Plain(Plain::new(entries))
-        }
-    }
-
-    /// What a normalised path leads to. Hot: no allocation.
-    pub(super) fn find<'t>(&'t self, path: &str, root: &'t Arc<Route>) -> Hit<'t> {
-        match self {
-            Self::Plain(plain) => plain.find(path, root),
-            Self::Regex(list) => {
-                for (pattern, route) in list {
-                    match pattern.is_match(path) {
-                        Ok(true) => return Hit::Route(route),
-                        Ok(false) => {}
-                        Err(OutOfSteps) => return Hit::OutOfSteps(route),
-                    }
-                }
-                Hit::Route(root)
-            }
+            let end = (1..=common).rev().find(|end| ends_segment(path, *end))?;
+            here = up_to(&path[..end]);
         }
     }
 }
 
-/// Exact paths, then the longest prefix that ends at a slash.
-#[derive(Debug, PartialEq)]
-pub(super) struct Plain {
-    /// Sorted by path.
-    exact: Box<[(Text, Arc<Route>)]>,
-    /// Sorted by path, each with its final slash; `/` itself is the root of the host.
-    prefix: Box<[(Text, Arc<Route>)]>,
-    /// Bytes of the longest prefix: where a long path need not be looked at.
-    longest: usize,
-}
-
-impl Plain {
-    fn new(entries: Vec<Entry>) -> Self {
-        let mut sorted: Vec<Arc<Route>> = entries.into_iter().map(|entry| entry.route).collect();
-        // Stable: rules of the same path stay in order of precedence.
-        sorted.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        let (mut exact, mut prefix) = (Vec::new(), Vec::new());
-        for route in sorted.iter().filter(|route| route.kind == PathType::Exact) {
-            exact.push((route.path.clone(), route.clone()));
-        }
-        for route in sorted.iter().filter(|route| route.kind != PathType::Exact && route.path != "/") {
-            exact.push((route.path.clone(), route.clone()));
-            let mut path = route.path.clone();
-            if !path.ends_with('/') {
-                path.push('/');
-            }
-            prefix.push((path, route.clone()));
-        }
-        let sort = |mut list: Vec<(Text, Arc<Route>)>| -> Box<[(Text, Arc<Route>)]> {
-            // Stable again: the first of equal paths stays, an Exact one before a Prefix one.
-            list.sort_by(|(one, _), (other, _)| one.cmp(other));
-            list.dedup_by(|(one, _), (first, _)| one == first);
-            list.into()
-        };
-        let longest = prefix.iter().map(|(path, _)| path.len()).max().unwrap_or(0);
-        Self { exact: sort(exact), prefix: sort(prefix), longest }
-    }
-
-    fn find<'t>(&'t self, path: &str, root: &'t Arc<Route>) -> Hit<'t> {
-        if let Some(route) = lookup(&self.exact, path.bytes()) {
-            return Hit::Route(route);
-        }
-        if self.exact.is_empty() {
-            return Hit::Route(root);
-        }
-        let with_slash = || path.bytes().chain([b'/']);
-        if let Some(route) = lookup(&self.exact, with_slash()).or_else(|| lookup(&self.prefix, with_slash()))
-        {
-            return Hit::Slash(route);
-        }
-        let mut end = path.len().min(self.longest);
-        while let Some(slash) = path.as_bytes()[..end].iter().rposition(|byte| *byte == b'/') {
-            if slash == 0 {
-                break;
-            }
-            if let Some(route) = lookup(&self.prefix, path.bytes().take(slash + 1)) {
-                return Hit::Route(route);
-            }
-            end = slash;
-        }
-        Hit::Route(root)
-    }
-}
-
-fn lookup(list: &[(Text, Arc<Route>)], path: impl Iterator<Item = u8> + Clone) -> Option<&Arc<Route>> {
-    let at = list.binary_search_by(|(known, _)| known.bytes().cmp(path.clone())).ok()?;
-    Some(&list[at].1)
-}
-
-/// Every path as a pattern from the start, longest text first, then text descending, first match wins.
-fn regex(mut entries: Vec<Entry>, patterns: &Patterns) -> Box<[(PathPattern, Arc<Route>)]> {
-    entries.sort_by(|one, other| {
-        let (one, other) = (&one.route.path, &other.route.path);
-        other.len().cmp(&one.len()).then_with(|| other.cmp(one))
-    });
-    let has_exact = |path: &Text| {
-        entries.iter().any(|entry| entry.route.kind == PathType::Exact && entry.route.path == *path)
-    };
-    let mut list = Vec::with_capacity(entries.len());
-    for Entry { route, regex } in &entries {
-        // A plain Prefix rule beside an Exact one of the same path covers only what lies below.
-        let below = !regex && route.kind != PathType::Exact && route.path != "/" && has_exact(&route.path);
-        let slash = if below && !route.path.ends_with('/') { "/" } else { "" };
-        match PathPattern::anchored(&format!("{}{slash}", route.path), patterns) {
-            Ok(pattern) => list.push((pattern, route.clone())),
-            Err(_) => {
-                // The route is closed, for whatever begins as its text does; but a host is not lost for it, so where
-                // that is every path, only for the very text.
-                let head = plain_head(&route.path);
-                let text = if head.len() > 1 { head } else { &route.path };
-                list.push((PathPattern::text(text), route.clone()));
-            }
-        }
-    }
-    list.into()
+/// Whether a segment of a path ends before this byte, which is not its first: before or after a slash.
+fn ends_segment(path: &str, at: usize) -> bool {
+    let path = path.as_bytes();
+    path[at - 1] == b'/' || path.get(at) == Some(&b'/')
 }

@@ -1,13 +1,16 @@
-//! An Ingress of ours, its annotations read.
+//! An Ingress of ours, its annotations read, and the paths that it claims.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use cluster::{Backend, Ingress, IngressPath, PathType, ServiceBackend, Text};
+use cluster::{Backend, Ingress, PathType, ServiceBackend, Text};
 use smallvec::SmallVec;
 
 use crate::annotations::{self, Settings};
 use crate::options::{Options, PoolKey};
-use crate::precedence::{CATCH_ALL, host_key};
+use crate::precedence::{CATCH_ALL, host_key, precedence};
 use crate::problem::{Outcome, Problem};
 
 /// An Ingress whose class is ours, with what its annotations ask for. Made once for each version of the object.
@@ -47,8 +50,7 @@ impl Taken {
         }
         let mut hosts: SmallVec<[Text; 2]> =
             self.ingress.rules.iter().map(|rule| host_key(&rule.host)).collect();
-        let rule_less = self.ingress.rules.is_empty() || self.is_canary();
-        if rule_less && self.ingress.default_backend.is_some() {
+        if self.is_rule_less() && self.ingress.default_backend.is_some() {
             hosts.push(CATCH_ALL);
         }
         hosts.sort_unstable();
@@ -81,39 +83,87 @@ impl Taken {
         PoolKey { service, port: backend.port.clone() }
     }
 
-    /// The rules of one host: field path, path, backend.
-    pub(crate) fn rules_of<'t>(&'t self, host: &'t str) -> impl Iterator<Item = RuleOf<'t>> {
-        let rules =
-            self.ingress.rules.iter().enumerate().filter(move |(_, rule)| host_key(&rule.host) == host);
-        rules.flat_map(|(rule, of)| {
-            of.paths.iter().enumerate().map(move |(n, path)| RuleOf { at: (rule, n), path })
-        })
+    /// What it claims: every path of its rules, by host, and `/` of the catch-all for its default backend.
+    pub(crate) fn claims(self: &Arc<Self>) -> impl Iterator<Item = (Text, Claim)> {
+        let rules = self.ingress.rules.iter().filter(|_| !self.left_out).enumerate();
+        let paths = rules.flat_map(move |(n, rule)| {
+            let (host, rule_number) = (host_key(&rule.host), NonZeroU32::MIN.saturating_add(n as u32));
+            let claim = move |path| Claim { taken: self.clone(), rule: Some(rule_number), path: path as u32 };
+            (0..rule.paths.len()).map(move |path| (host.clone(), claim(path)))
+        });
+        let default = (self.is_rule_less()
+            && matches!(self.ingress.default_backend, Some(Backend::Service(_))))
+        .then(|| (CATCH_ALL, Claim { taken: self.clone(), rule: None, path: 0 }));
+        paths.chain(default)
+    }
+
+    /// Host and path of its rules that lead to an upstream; its default backend answers at the root of its hosts.
+    pub(crate) fn paths_to(self: &Arc<Self>, pool: &PoolKey) -> impl Iterator<Item = (Text, Text)> {
+        let leads = |backend: Option<&Backend>| matches!(backend, Some(Backend::Service(service)) if self.pool(service) == *pool);
+        let roots = if leads(self.ingress.default_backend.as_ref()) { self.hosts() } else { SmallVec::new() };
+        let roots = roots.into_iter().map(|host| (host, "/".into()));
+        let claims = self.claims().filter(move |(_, claim)| leads(claim.backend()));
+        roots.chain(claims.map(|(host, claim)| (host, claim.path().0.into())))
+    }
+
+    /// Its default backend has a say in the catch-all (§3.1, and for canaries §3.6).
+    fn is_rule_less(&self) -> bool {
+        !self.left_out && (self.ingress.rules.is_empty() || self.is_canary())
     }
 }
 
-/// A path of a rule.
-pub(crate) struct RuleOf<'t> {
-    at: (usize, usize),
-    path: &'t IngressPath,
+/// A path of a host, as an Ingress claims it. A path may have several; the first has it, and canaries double that.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Claim {
+    pub(crate) taken: Arc<Taken>,
+    /// The number of the rule, from 1; none is `spec.defaultBackend`.
+    rule: Option<NonZeroU32>,
+    /// The number of the path in it, from 0.
+    path: u32,
 }
 
-impl<'t> RuleOf<'t> {
-    pub(crate) fn path(&self) -> &'t str {
-        if self.path.path.is_empty() { "/" } else { &self.path.path }
-    }
-
-    pub(crate) fn kind(&self) -> PathType {
-        match self.path.kind {
+impl Claim {
+    /// The path, and whether it is exact.
+    pub(crate) fn path(&self) -> (&str, PathType) {
+        let Some(rule) = self.rule else { return ("/", PathType::Prefix) };
+        let path = &self.taken.ingress.rules[rule.get() as usize - 1].paths[self.path as usize];
+        let kind = match path.kind {
             PathType::Exact => PathType::Exact,
             PathType::Prefix | PathType::ImplementationSpecific => PathType::Prefix,
+        };
+        (if path.path.is_empty() { "/" } else { &path.path }, kind)
+    }
+
+    /// Where its requests are to go.
+    pub(crate) fn backend(&self) -> Option<&Backend> {
+        let ingress = &self.taken.ingress;
+        let Some(rule) = self.rule else { return ingress.default_backend.as_ref() };
+        Some(&ingress.rules[rule.get() as usize - 1].paths[self.path as usize].backend)
+    }
+
+    /// What holds for them.
+    pub(crate) fn settings(&self) -> Cow<'_, Settings> {
+        match self.rule {
+            Some(_) => Cow::Borrowed(&self.taken.settings),
+            None => Cow::Owned(self.taken.settings.of_default_backend()),
         }
     }
 
-    pub(crate) fn backend(&self) -> &'t Backend {
-        &self.path.backend
+    /// The field that says so.
+    pub(crate) fn place(&self) -> String {
+        match self.rule {
+            Some(rule) => format!("spec.rules[{}].http.paths[{}]", rule.get() - 1, self.path),
+            None => "spec.defaultBackend".into(),
+        }
     }
 
-    pub(crate) fn place(&self) -> String {
-        format!("spec.rules[{}].http.paths[{}]", self.at.0, self.at.1)
+    /// Who comes first: the default backend of an Ingress without rules, then by precedence of the Ingresses, then as
+    /// they stand in one.
+    pub(crate) fn precedence(&self, other: &Self) -> Ordering {
+        let leads = |claim: &Self| claim.rule.is_none() && !claim.taken.is_canary();
+        leads(other)
+            .cmp(&leads(self))
+            .then_with(|| precedence(&self.taken.ingress, &other.taken.ingress))
+            .then_with(|| (self.rule, self.path).cmp(&(other.rule, other.path)))
     }
 }

@@ -270,3 +270,58 @@ spec:
         ]
     );
 }
+
+#[test]
+fn a_change_of_one_path_shares_the_routes_of_the_others() {
+    for annotation in ["ssl-redirect: 'false'", "rewrite-target: /$1"] {
+        let shop = |n: usize, service: &str| {
+            format!(
+                "metadata: {{name: shop-{n}, created: {n}, annotations: {{{annotation}}}}}\n\
+                 spec: {{rules: [{{host: a.example, paths: [['/shop-{n}/(.*)', Prefix, {service}]]}}]}}\n"
+            )
+        };
+        let mut world = World::new(&(0..40).map(|n| shop(n, "web")).collect::<Vec<_>>().join("---\n"));
+        let before = world.table.load_full();
+        world.apply(
+            manifests(&shop(17, "other")).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))),
+        );
+        let after = world.table.load_full();
+        for n in 0..40 {
+            let [before, after] = [&before, &after].map(|table| {
+                let path = if annotation.starts_with("rewrite") { "x" } else { "(.*)" };
+                table.find("a.example", &format!("/shop-{n}/{path}")).route().clone()
+            });
+            assert_eq!(
+                Arc::ptr_eq(&before, &after),
+                n != 17,
+                "{annotation}: {} and {}",
+                before.path,
+                after.path
+            );
+            assert_eq!(before.path, format!("/shop-{n}/(.*)"));
+        }
+    }
+}
+
+#[test]
+fn a_canary_that_doubles_nothing_hides_nothing() {
+    let world = World::new(
+        "
+metadata: {name: main}
+spec: {rules: [{host: a.example, paths: [[/b/, Exact, exact], [/c, Prefix, prefix], [/d, Prefix, below]]}]}
+---
+metadata: {name: lonely, annotations: {canary: 'true'}}
+spec: {rules: [{host: a.example, paths: [[/b/, Prefix, x], [/c, Exact, x], [/d/, Prefix, x], [/d/e, Prefix, x]]}]}
+",
+    );
+    check(
+        &world,
+        &[
+            ("a.example/b", "301 http://a.example/b/"),
+            ("a.example/b/", "exact"),
+            ("a.example/c", "prefix"),
+            ("a.example/d", "below"),
+            ("a.example/d/e/f", "below"),
+        ],
+    );
+}
