@@ -18,8 +18,8 @@ use crate::ground::Ground;
 /// Where objects come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The demo cluster.
-    Demo,
+    /// The demo cluster, its web Pods on this port.
+    Demo(u16),
     /// Manifests in these folders and files.
     Manifests(Vec<PathBuf>),
     /// An API server.
@@ -48,7 +48,7 @@ impl Origin {
 /// When a path of manifests is not there or a kubeconfig cannot be used. A server that does not answer is waited for.
 pub async fn open(origin: &Origin, selection: Selection, ground: &Ground) -> Result<Cluster, Failure> {
     let source: Box<dyn Source> = match origin {
-        Origin::Demo => Box::new(Manifests::embedded(demo::MANIFESTS.iter().copied(), &ground.reports)),
+        Origin::Demo(port) => Box::new(Manifests::embedded(demo::manifests(*port), &ground.reports)),
         Origin::Manifests(paths) => {
             let manifests = Manifests::new(paths.iter().cloned(), &ground.reports);
             Box::new(manifests.map_err(|error| Failure::usage(format!("--cluster: {error}")))?)
@@ -121,7 +121,7 @@ impl Clusters {
     }
 
     fn origin(&self, connection: &Connection) -> Origin {
-        if let Some(manifests @ (Origin::Demo | Origin::Manifests(_))) = &self.flags {
+        if let Some(manifests @ (Origin::Demo(_) | Origin::Manifests(_))) = &self.flags {
             return manifests.clone();
         }
         if let Some((file, context)) = &connection.kubeconfig {

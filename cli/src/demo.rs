@@ -1,72 +1,126 @@
 //! The demo cluster: manifests that come with the binary, and the web Pods they name, answered in this process.
 
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
+use cluster::{EndpointSlice, Kind, Snapshot, Text};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
+use sources::Cluster;
+use telemetry::{Problem, Reports};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
-use crate::failure::Failure;
+use crate::ground::Ground;
 
 /// The manifests of the demo cluster: file name and text.
-pub const MANIFESTS: &[(&str, &str)] = &[
+const MANIFESTS: &[(&str, &str)] = &[
     ("quickstart/1-cluster.yaml", include_str!("../../config/quickstart/1-cluster.yaml")),
     ("quickstart/2-shop.yaml", include_str!("../../config/quickstart/2-shop.yaml")),
     ("quickstart/3-ingress.yaml", include_str!("../../config/quickstart/3-ingress.yaml")),
 ];
 
-/// A web Pod of the demo cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
-    /// Its name.
-    pub name: String,
-    /// Where it answers, on the loopback network.
-    pub address: SocketAddr,
+/// Where its web Pods answer, unless something else does.
+const PORT: u16 = 8080;
+
+/// The part of the loopback network whose addresses are those of demo Pods: 127.20.0.0/16.
+const NETWORK: [u8; 2] = [127, 20];
+
+/// The manifests with the web Pods' port: the one they name, or a free one where something listens there already.
+pub fn manifests(port: u16) -> impl Iterator<Item = (&'static str, String)> {
+    MANIFESTS.iter().map(move |(file, text)| (*file, text.replace(&PORT.to_string(), &port.to_string())))
 }
 
-/// The Pods that the demo cluster's EndpointSlices place on the loopback network.
-pub fn pods() -> Vec<Pod> {
-    let mut pods = Vec::new();
-    for (file, text) in MANIFESTS {
-        for object in sources::manifests::decode(file, text).objects {
-            let cluster::Object::EndpointSlice(slice) = object else { continue };
-            for endpoint in &slice.endpoints {
-                let here = endpoint.addresses.iter().filter(|ip| ip.is_loopback());
-                let name = endpoint.pod.as_deref().unwrap_or("pod");
-                pods.extend(here.zip(&slice.ports).map(|(ip, port)| Pod {
-                    name: name.to_owned(),
-                    address: SocketAddr::new(*ip, port.port),
-                }));
-            }
+/// A port for the web Pods.
+pub fn free_port() -> u16 {
+    let free = |port| {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::new(NETWORK[0], NETWORK[1], 0, 1), port))?;
+        listener.local_addr()
+    };
+    free(PORT).or_else(|_| free(0)).map_or(PORT, |address| address.port())
+}
+
+/// Web Pods by address, each with its name.
+type Pods = BTreeMap<SocketAddr, Text>;
+
+/// Answers for every Pod that an EndpointSlice places in [`NETWORK`], from now on and as slices come and go. Returns when
+/// those that are known now answer; one that cannot is reported.
+pub async fn follow(cluster: &Cluster, ground: &Ground) {
+    let (wanted, mut news) = watch::channel(cluster.read(pods));
+    cluster.observe(move |snapshot, touched| {
+        if touched.iter().any(|touched| touched.kind() == Kind::EndpointSlice) {
+            wanted.send_replace(pods(snapshot));
+        }
+    });
+    let mut running = Running::default();
+    running.settle(news.borrow_and_update().clone(), &ground.reports).await;
+    let ground = ground.clone();
+    ground.runtime.clone().spawn(async move {
+        while news.changed().await.is_ok() {
+            let wanted = news.borrow_and_update().clone();
+            running.settle(wanted, &ground.reports).await;
+        }
+    });
+}
+
+fn pods(cluster: &Snapshot) -> Pods {
+    let mut pods = Pods::new();
+    for slice in cluster.iter::<EndpointSlice>() {
+        for endpoint in &slice.endpoints {
+            let name = Text::from(endpoint.pod.as_deref().unwrap_or("pod"));
+            let here = endpoint.addresses.iter().filter(|address| is_ours(**address));
+            let sockets = here.flat_map(|ip| slice.ports.iter().map(|port| SocketAddr::new(*ip, port.port)));
+            pods.extend(sockets.map(|socket| (socket, name.clone())));
         }
     }
     pods
 }
 
-/// Starts the Pods on the runtime at hand.
-///
-/// # Errors
-/// When one of their addresses is taken.
-pub async fn start(pods: Vec<Pod>) -> Result<(), Failure> {
-    for pod in pods {
-        let listener = TcpListener::bind(pod.address).await.map_err(|error| {
-            Failure::outside(format!(
-                "the demo Pod {} cannot listen on {}: {error}; serve your own manifests with --cluster DIR",
-                pod.name, pod.address
-            ))
-        })?;
-        tokio::spawn(serve(pod, listener));
-    }
-    Ok(())
+fn is_ours(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.octets().starts_with(&NETWORK))
 }
 
-async fn serve(pod: Pod, listener: TcpListener) {
+/// The Pods that answer.
+#[derive(Default)]
+struct Running(HashMap<(SocketAddr, Text), AbortHandle>);
+
+impl Running {
+    async fn settle(&mut self, wanted: Pods, reports: &Reports) {
+        self.0.retain(|(address, name), listening| {
+            let stays = wanted.get(address) == Some(name);
+            if !stays {
+                listening.abort();
+            }
+            stays
+        });
+        let mut problems = Vec::new();
+        for pod in wanted.into_iter().filter(|pod| !self.0.contains_key(pod)).collect::<Vec<_>>() {
+            match TcpListener::bind(pod.0).await {
+                Ok(listener) => {
+                    let listening = tokio::spawn(serve(pod.1.clone(), listener)).abort_handle();
+                    self.0.insert(pod, listening);
+                }
+                Err(error) => problems.push(Problem {
+                    kind: "demo Pod".to_owned(),
+                    key: pod.1.to_string(),
+                    field: pod.0.to_string(),
+                    what: format!("cannot listen: {error}"),
+                    wanted: "an address that nobody else listens on".to_owned(),
+                }),
+            }
+        }
+        reports.replace("demo", problems);
+    }
+}
+
+async fn serve(pod: Text, listener: TcpListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let pod = pod.clone();
@@ -84,8 +138,8 @@ async fn serve(pod: Pod, listener: TcpListener) {
 }
 
 /// Who answered, and what arrived: enough to see a canary, an affinity and the headers a proxy adds.
-fn page(pod: &Pod, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let mut text = format!("{} answers {} {}\n", pod.name, request.method(), request.uri());
+fn page(pod: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let mut text = format!("{pod} answers {} {}\n", request.method(), request.uri());
     for (name, value) in request.headers() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name}: {}", value.to_str().unwrap_or("(not text)"));
@@ -98,19 +152,54 @@ fn page(pod: &Pod, request: &Request<Incoming>) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use cluster::Object;
+
     use super::*;
 
     #[test]
     fn the_demo_manifests_are_sound_and_name_pods_to_run() {
-        for (file, text) in MANIFESTS {
-            let decoded = sources::manifests::decode(file, text);
+        let mut names = Vec::new();
+        for (file, text) in manifests(8123) {
+            let decoded = sources::manifests::decode(file, &text);
             assert!(
                 !decoded.objects.is_empty() && decoded.problems.is_empty(),
                 "{file}: {:?}",
                 decoded.problems
             );
+            let slices = decoded.objects.into_iter().filter_map(|object| match object {
+                Object::EndpointSlice(slice) => Some(slice),
+                _ => None,
+            });
+            for slice in slices.filter(|slice| slice.endpoints.iter().any(|it| is_ours(it.addresses[0]))) {
+                assert_eq!(slice.ports[0].port, 8123);
+                names.extend(
+                    slice.endpoints.iter().filter_map(|endpoint| endpoint.pod.as_deref().map(Text::from)),
+                );
+            }
         }
-        let names: Vec<_> = pods().into_iter().map(|pod| pod.name).collect();
         assert_eq!(names, ["web-0", "web-1", "web-canary-0"]);
+    }
+
+    #[tokio::test]
+    async fn pods_answer_while_a_slice_names_them_and_one_that_cannot_listen_is_reported() {
+        let reports = Reports::new(&telemetry::metrics::Registry::new());
+        let taken = TcpListener::bind("127.20.0.8:0").await.expect("the loopback network is all ours");
+        let free = TcpListener::bind("127.20.0.9:0").await.expect("the loopback network is all ours");
+        let (taken_at, free_at) = (taken.local_addr().unwrap(), free.local_addr().unwrap());
+        drop(free);
+        let mut running = Running::default();
+        let wanted = Pods::from([(taken_at, "web-8".into()), (free_at, "web-9".into())]);
+        running.settle(wanted, &reports).await;
+        assert!(tokio::net::TcpStream::connect(free_at).await.is_ok());
+        let told: Vec<_> = reports.current().into_iter().map(|(_, problem)| problem.key).collect();
+        assert_eq!(told, ["web-8"]);
+
+        let ended: Vec<_> = running.0.values().cloned().collect();
+        running.settle(Pods::new(), &reports).await;
+        while !ended.iter().all(AbortHandle::is_finished) {
+            tokio::task::yield_now().await;
+        }
+        assert!(tokio::net::TcpStream::connect(free_at).await.is_err());
+        assert!(reports.current().is_empty());
     }
 }

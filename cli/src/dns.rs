@@ -14,6 +14,7 @@ use crate::args::DnsArgs;
 use crate::clusters::{Clusters, Origin};
 use crate::failure::Failure;
 use crate::ground::{Fatal, Ground};
+use crate::output;
 use crate::signals::{Said, Signals};
 
 /// Serves until it is told to stop.
@@ -22,11 +23,12 @@ use crate::signals::{Said, Signals};
 /// When the Corefile is wrong (2) or an address cannot be had (1).
 pub fn run(args: DnsArgs) -> Result<(), Failure> {
     if args.version {
-        println!("Portolan-{}", env!("CARGO_PKG_VERSION"));
+        output::print(concat!("Portolan-", env!("CARGO_PKG_VERSION"), "\n"));
         return Ok(());
     }
     if args.plugins {
-        dns_chain::plugins::PLUGINS.iter().for_each(|entry| println!("dns.{}", entry.name));
+        let names = dns_chain::plugins::PLUGINS.iter().map(|entry| format!("dns.{}\n", entry.name));
+        output::print(names.collect::<String>());
         return Ok(());
     }
     let format = if args.json { Format::Json } else { Format::CoreDns };
@@ -175,12 +177,10 @@ fn unreadable(name: &str, error: &std::io::Error) -> Errors {
 
 /// As CoreDNS greets: the keys it serves, then who it is.
 fn greet(load: &Load) {
-    if let Ok(corefile) = load() {
-        corefile
-            .blocks
-            .iter()
-            .flat_map(|block| &block.keys)
-            .for_each(|key| println!("{}:{}", key.zone, key.port));
-    }
-    println!("Portolan-{}\n{}/{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    let corefile = load().ok();
+    let keys = corefile.iter().flat_map(|corefile| &corefile.blocks).flat_map(|block| &block.keys);
+    let mut text: String = keys.map(|key| format!("{}:{}\n", key.zone, key.port)).collect();
+    text += concat!("Portolan-", env!("CARGO_PKG_VERSION"), "\n");
+    text += &format!("{}/{}\n", std::env::consts::OS, std::env::consts::ARCH);
+    output::print(text);
 }

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod failure;
+mod output;
 
 mod args;
 
@@ -65,7 +66,9 @@ fn run() -> Result<(), Failure> {
         Asked::Ingress(args) => ingress::run(*args),
         Asked::Reference(page) => reference::print(&page),
         Asked::Completions(shell) => {
-            clap_complete::generate(shell, &mut args::command(), "portolan", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut args::command(), "portolan", &mut script);
+            output::print(String::from_utf8_lossy(&script));
             Ok(())
         }
     }

@@ -4,6 +4,7 @@ use ingress_routes::annotations::{FAMILIES, Fate, LATER};
 
 use crate::args::{Effect, INGRESS_FLAGS};
 use crate::failure::Failure;
+use crate::output;
 
 /// Prints a page as Markdown.
 ///
@@ -20,7 +21,7 @@ pub fn print(page: &str) -> Result<(), Failure> {
             )));
         }
     };
-    print!("{text}");
+    output::print(text);
     Ok(())
 }
 

@@ -37,9 +37,6 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let begun = Instant::now();
     let mut signals = Signals::listen()?;
     let origin = origin(args);
-    if origin == Origin::Demo {
-        demo::start(demo::pods()).await?;
-    }
     let cluster = clusters::open(&origin, Selection::default(), ground).await?;
     let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
     let routes = ingress_routes::Options { watch_ingress_without_class: true, ..Default::default() };
@@ -60,6 +57,9 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     tokio::select! {
         () = clusters::listed(&cluster) => {}
         () = signals.stop() => return Ok(()),
+    }
+    if !matches!(origin, Origin::Server(_)) {
+        demo::follow(&cluster, ground).await;
     }
     let access = edge::access_log(ground);
     let proxy = edge::start(options, views, Some(access.clone()), ground, ("--http", "--https"))?;
@@ -95,7 +95,9 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
 fn origin(args: &UpArgs) -> Origin {
     let flags = Origin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     match flags {
-        Some(Origin::Server(Access::Kubeconfig { file: None, context: None })) | None => Origin::Demo,
+        Some(Origin::Server(Access::Kubeconfig { file: None, context: None })) | None => {
+            Origin::Demo(demo::free_port())
+        }
         Some(origin) => origin,
     }
 }

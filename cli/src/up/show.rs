@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::args::UpArgs;
 use crate::clusters::Origin;
 use crate::ground::Ground;
+use crate::output;
 
 /// Lines of one batch that are shown; a burst is summed up.
 const MOST: usize = 12;
@@ -17,35 +18,42 @@ const MOST: usize = 12;
 /// What is served, and three commands to try.
 pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, took: Duration) {
     let of = match origin {
-        Origin::Demo => "the demo cluster".to_owned(),
+        Origin::Demo(_) => "the demo cluster".to_owned(),
         Origin::Manifests(paths) => {
             paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
         }
         Origin::Server(_) => "a cluster behind its API server".to_owned(),
     };
-    let (services, ingresses) = (cluster.count(Kind::Service), cluster.count(Kind::Ingress));
-    println!(
-        "Portolan {}: {of}, {} namespaces, {services} Services, {ingresses} Ingresses, ready in {:.2} s\n",
-        env!("CARGO_PKG_VERSION"),
-        cluster.count(Kind::Namespace),
-        took.as_secs_f64(),
-    );
     let sample = Sample::of(cluster);
     let UpArgs { dns, http, https, admin, .. } = args;
-    println!("  DNS    {dns} (UDP and TCP)\n  HTTP   {http}\n  HTTPS  {https}");
-    println!("  pages  http://{admin}/healthz  /ready  /metrics  /problems\n");
-    println!("Try:");
-    println!("  dig @{} -p {} {}", dns.ip(), dns.port(), sample.name);
-    println!("  curl -H 'Host: {}' http://{http}/", sample.plain);
-    println!(
-        "  curl -k --resolve {}:{}:{} https://{}:{}/",
-        sample.tls,
-        https.port(),
-        https.ip(),
-        sample.tls,
-        https.port()
-    );
-    println!("\nRequests and changes, as they are seen (Ctrl-C ends):");
+    output::print(format!(
+        "Portolan {version}: {of}, {namespaces} namespaces, {services} Services, {ingresses} Ingresses, ready in {took:.2} s
+
+  DNS    {dns} (UDP and TCP)
+  HTTP   {http}
+  HTTPS  {https}
+  pages  http://{admin}/healthz  /ready  /metrics  /problems
+
+Try:
+  dig @{dns_ip} -p {dns_port} {name}
+  curl -H 'Host: {plain}' http://{http}/
+  curl -k --resolve {tls}:{https_port}:{https_ip} https://{tls}:{https_port}/
+
+Requests and changes, as they are seen (Ctrl-C ends):
+",
+        version = env!("CARGO_PKG_VERSION"),
+        namespaces = cluster.count(Kind::Namespace),
+        services = cluster.count(Kind::Service),
+        ingresses = cluster.count(Kind::Ingress),
+        took = took.as_secs_f64(),
+        dns_ip = dns.ip(),
+        dns_port = dns.port(),
+        https_ip = https.ip(),
+        https_port = https.port(),
+        name = sample.name,
+        plain = sample.plain,
+        tls = sample.tls,
+    ));
 }
 
 /// Names of the cluster that are worth a try.
@@ -95,7 +103,7 @@ pub fn changes(cluster: &Cluster, ground: &Ground) {
     });
     ground.runtime.spawn(async move {
         while let Some(text) = shown.recv().await {
-            print!("{text}");
+            output::print(text);
         }
     });
 }

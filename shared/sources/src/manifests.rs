@@ -60,11 +60,14 @@ impl Manifests {
     }
 
     /// Text that is built in, by names that stand for files. It never changes.
-    pub fn embedded<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>, reports: &Reports) -> Self {
+    pub fn embedded<T: AsRef<str>>(
+        files: impl IntoIterator<Item = (&'static str, T)>,
+        reports: &Reports,
+    ) -> Self {
         let (folder, holding) = (Folder::new(Vec::new()), Holding::default());
         let mut manifests = Self { folder, holding, reports: reports.clone() };
         for (name, text) in files {
-            manifests.put(name, text);
+            manifests.put(name, text.as_ref());
         }
         manifests
     }
