@@ -18,7 +18,7 @@ pub fn views(cluster: &Cluster, options: &Options, controller: &Controller, grou
         pools: cluster.project(PoolIndex::new(options.clone())),
         table: cluster.project(TableIndex::new(options.clone())),
     };
-    reporting::follow(cluster, &views, ground);
+    reporting::follow(cluster, &views, options, ground);
     taking::follow(cluster, &views, Configuration::new(&ground.metrics, controller), &ground.runtime);
     views
 }

@@ -1,10 +1,11 @@
-//! What is wrong with Ingresses becomes log lines, a metric and a page.
+//! What is wrong with Ingresses, and with what flags name, becomes log lines, a metric and a page.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::{Key, Kind, Kinds, Service};
 use ingress_proxy::Views;
-use ingress_routes::Problem;
+use ingress_routes::{Options, Problem};
 use sources::Cluster;
 use tokio::sync::Notify;
 
@@ -14,14 +15,16 @@ use crate::ground::Ground;
 const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Tells from now on what is wrong with the objects behind the views, as it comes and goes.
-pub fn follow(cluster: &Cluster, views: &Views, ground: &Ground) {
+pub fn follow(cluster: &Cluster, views: &Views, options: &Options, ground: &Ground) {
     let changed = Arc::new(Notify::new());
     let (ground, views, news) = (ground.clone(), views.clone(), changed.clone());
     cluster.observe(move |_, _| news.notify_one());
+    let (cluster, options) = (cluster.clone(), options.clone());
     let runtime = ground.runtime.clone();
     runtime.spawn(async move {
         loop {
             tell(&views, &ground);
+            ground.reports.replace("flags", of_flags(&cluster, &views, &options));
             changed.notified().await;
             tokio::time::sleep(TOGETHER).await;
         }
@@ -32,6 +35,34 @@ fn tell(views: &Views, ground: &Ground) {
     let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
     let problems = table.problems().cloned().chain(pools.problems()).chain(certs.problems().cloned());
     ground.reports.replace("ingress", problems.map(problem));
+}
+
+/// Objects that flags name and that are not there: told once their kind has been listed.
+fn of_flags(cluster: &Cluster, views: &Views, options: &Options) -> Vec<telemetry::Problem> {
+    let listed = |kind| cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind])));
+    let problem = |flag: &str, named: &Key, what: String| telemetry::Problem {
+        kind: "flag".to_owned(),
+        key: flag.to_owned(),
+        field: named.to_string(),
+        what,
+        wanted: String::new(),
+    };
+    let mut problems = Vec::new();
+    if let (Some(named), Some(what)) =
+        (&options.default_ssl_certificate, views.certs.load().default_problem())
+        && listed(Kind::Secret)
+    {
+        let what = format!("{what}; the self-made certificate is shown");
+        problems.push(problem("--default-ssl-certificate", named, what));
+    }
+    if let Some(named) = &options.default_backend_service
+        && listed(Kind::Service)
+        && cluster.read(|snapshot| snapshot.get::<Service>(named).is_none())
+    {
+        let what = format!("Service {named} does not exist; the built-in 404 page is shown");
+        problems.push(problem("--default-backend-service", named, what));
+    }
+    problems
 }
 
 fn problem(problem: Problem) -> telemetry::Problem {
