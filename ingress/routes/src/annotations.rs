@@ -5,6 +5,7 @@ mod app_root;
 mod canary;
 mod https;
 mod known;
+mod protocol;
 mod reader;
 mod redirect;
 mod rewrite;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub use_regex: bool,
     /// `ssl-redirect` and `force-ssl-redirect`.
     pub https: https::Https,
+    /// `backend-protocol`.
+    pub protocol: protocol::Protocol,
     /// `canary` and its conditions.
     pub canary: Option<Policy>,
     /// `affinity` and its cookie.
@@ -94,8 +97,15 @@ pub struct Rule<'r> {
 }
 
 /// Order is behaviour (reference §3.3): the filters of a route run from top to bottom.
-pub const FAMILIES: &[Family] =
-    &[app_root::FAMILY, redirect::FAMILY, rewrite::FAMILY, https::FAMILY, canary::FAMILY, affinity::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    app_root::FAMILY,
+    redirect::FAMILY,
+    rewrite::FAMILY,
+    https::FAMILY,
+    canary::FAMILY,
+    protocol::FAMILY,
+    affinity::FAMILY,
+];
 
 /// Reads the annotations of an Ingress that begin with a prefix.
 pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<Problem>) {

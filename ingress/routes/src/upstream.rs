@@ -123,7 +123,12 @@ impl Upstream {
         if self.canaries.is_empty() || self.primary.is_bound(exchange) {
             return None;
         }
-        let live = |canary: &&Canary| pools.get(&canary.target.pool).is_some_and(|pool| !pool.is_empty());
+        let has_endpoints = |target: &Target| pools.get(&target.pool).is_some_and(|pool| !pool.is_empty());
+        // Without the primary there is no canary either: 503, whatever the header says.
+        if !has_endpoints(&self.primary) {
+            return None;
+        }
+        let live = |canary: &&Canary| has_endpoints(&canary.target);
         let mut left: smallvec::SmallVec<[&Canary; 2]> = self.canaries.iter().filter(live).collect();
         if let Some(bound) = left.iter().find(|canary| canary.target.is_bound(exchange)) {
             return Some(bound);

@@ -61,7 +61,6 @@ pub const LATER: &[Known] = &[
     decorates("upstream-hash-by-subset-size"),
     decorates("service-upstream"),
     decorates("upstream-vhost"),
-    decorates("backend-protocol"),
     decorates("default-backend"),
     decorates("custom-http-errors"),
     decorates("disable-proxy-intercept-errors"),
@@ -89,7 +88,7 @@ pub const LATER: &[Known] = &[
     guards("auth-tls-error-page"),
     guards_if_true("auth-tls-pass-certificate-to-upstream"),
     guards("auth-tls-match-cn"),
-    // TLS to the upstream.
+    // TLS to the upstream: without effect on plain HTTP, which is all that is spoken yet (`backend-protocol`).
     decorates("proxy-ssl-secret"),
     decorates("proxy-ssl-verify"),
     decorates("proxy-ssl-verify-depth"),

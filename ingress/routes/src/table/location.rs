@@ -213,8 +213,7 @@ impl<'h> Draft<'h> {
                     format!("leads to the same Service as the rule of {} that it doubles", owner.ingress.key);
                 problems.push(problem(taken, claim.place(), what, Outcome::LeftOut));
             } else if !doubles.iter().any(|known| known.target.pool == own) {
-                let legacy = taken.settings.legacy_canary_affinity;
-                let affinity = if legacy { taken.settings.affinity.clone() } else { affinity.clone() };
+                let affinity = affinity.clone().filter(|_| !taken.settings.legacy_canary_affinity);
                 let target = Target::new(own, affinity, &self.path);
                 doubles.push(Canary { ingress: taken.ingress.key.clone(), policy: policy.clone(), target });
             }

@@ -26,6 +26,14 @@ pub(crate) struct Taken {
 impl Taken {
     pub(crate) fn new(ingress: Arc<Ingress>, options: &Options) -> Self {
         let (settings, mut problems) = annotations::read(&ingress, &options.annotations_prefix);
+        if let Some(Backend::Resource(resource)) = &ingress.default_backend {
+            problems.push(Problem {
+                ingress: ingress.key.clone(),
+                place: "spec.defaultBackend".into(),
+                what: format!("a resource backend ({resource}) cannot be served, only Services can"),
+                outcome: Outcome::LeftOut,
+            });
+        }
         let left_out = options.disable_catch_all && ingress.default_backend.is_some();
         if left_out {
             problems.push(Problem {

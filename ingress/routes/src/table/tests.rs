@@ -198,3 +198,42 @@ fn a_change_tells_only_what_is_new() {
     let news: Vec<_> = after.problems_since(&before).map(|problem| problem.ingress.to_string()).collect();
     assert_eq!((after.problems().count(), news), (2, vec!["default/worse".to_owned()]));
 }
+
+#[test]
+fn pods_are_not_sent_what_they_do_not_speak() {
+    // [backendprotocol.go, grpc.go]
+    let world = World::new(
+        "
+metadata: {name: sealed, annotations: {backend-protocol: HTTPS}}
+spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: auto, annotations: {backend-protocol: auto_http}}
+spec: {rules: [{host: b.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: odd, annotations: {backend-protocol: SPDY}}
+spec: {rules: [{host: c.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: twin, annotations: {canary: 'true', canary-weight: '100', backend-protocol: GRPC}}
+spec: {rules: [{host: c.example, paths: [[/, Prefix, twin]]}]}
+",
+    )
+    .services("web 80 10.0.0.1\ntwin 80 10.0.0.2");
+    check(
+        &world,
+        &[
+            ("a.example/", "503"),
+            ("b.example/", "web"),
+            ("https://b.example/", "503"),
+            ("https://c.example/", "twin"),
+        ],
+    );
+    assert_eq!(
+        world.problems(),
+        [
+            "Ingress default/odd: nginx.ingress.kubernetes.io/backend-protocol: \"SPDY\" should be HTTP, AUTO_HTTP, \
+             HTTPS, GRPC, GRPCS or FCGI; its default is used",
+            "Ingress default/sealed: nginx.ingress.kubernetes.io/backend-protocol: HTTPS is not spoken to Services \
+             yet, and plain HTTP is not what they want; the routes answer 503",
+        ]
+    );
+}

@@ -129,6 +129,8 @@ fn a_canary_needs_endpoints_and_a_rule_to_double() {
     assert_eq!(world.get("a.example/"), "canary");
     let world = world.services("canary 80 !10.0.1.1");
     assert_eq!(world.get("a.example/"), "main", "it has no ready endpoint");
+    let world = canary("canary-by-header: x-canary").services("main 80 !10.0.0.1 !10.0.0.2");
+    assert_eq!(world.ask("a.example/", &[("x-canary", "always")], 0), "main", "the primary has none: 503");
 
     let world = World::new(
         "
@@ -298,6 +300,7 @@ fn a_persistent_cookie_names_its_endpoint() {
 
 #[test]
 fn a_session_stays_with_its_side_of_a_canary() {
+    // Neither the canary's own affinity nor that of its Service makes it sticky under `legacy`.
     let text = |behavior: &str| {
         format!(
             "
@@ -320,6 +323,7 @@ spec: {{rules: [{{host: a.example, paths: [[/, Prefix, canary]]}}]}}
         (", affinity-canary-behavior: legacy", "default-main-80", "always", 0, "main"),
         (", affinity-canary-behavior: legacy", "default-canary-80", "never", 99, "main"),
         (", affinity-canary-behavior: legacy", "default-canary-80", "none", 0, "canary"),
+        (", affinity: cookie, affinity-canary-behavior: legacy", "default-canary-80", "never", 99, "main"),
     ] {
         let world = World::new(&text(behavior)).services(services);
         let headers = [("cookie", &*cookie(bound)), ("x-canary", header)];
@@ -328,7 +332,11 @@ spec: {{rules: [{{host: a.example, paths: [[/, Prefix, canary]]}}]}}
     let always = get("a.example/", &[("x-canary", "always")]);
     let sets = |world: World| world.pick(&always, &[], &mut Fixed::number(0)).1;
     assert!(sets(World::new(&text("")).services(services)).contains(&backend_key("default-canary-80")));
-    assert_eq!(sets(World::new(&text(", affinity-canary-behavior: legacy")).services(services)), "");
+    for legacy in
+        [", affinity-canary-behavior: legacy", ", affinity: cookie, affinity-canary-behavior: legacy"]
+    {
+        assert_eq!(sets(World::new(&text(legacy)).services(services)), "", "{legacy}");
+    }
 }
 
 #[test]

@@ -257,6 +257,7 @@ fn a_resource_backend_is_refused_aloud() {
         "
 metadata: {name: bucket}
 spec:
+  defaultBackend: resource=StorageBucket/rest
   rules:
   - {host: foo.example, paths: [[/, Prefix, web], [/static, Prefix, resource=StorageBucket/static]]}
 ",
@@ -265,6 +266,8 @@ spec:
     assert_eq!(
         world.problems(),
         [
+            "Ingress default/bucket: spec.defaultBackend: a resource backend (StorageBucket/rest) cannot be served, \
+             only Services can; it is left out",
             "Ingress default/bucket: spec.rules[0].http.paths[1]: a resource backend (StorageBucket/static) cannot be \
           served, only Services can; the route answers 404"
         ]

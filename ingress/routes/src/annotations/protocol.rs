@@ -1,0 +1,69 @@
+//! `backend-protocol`: what the Pods speak.
+
+use http::StatusCode;
+
+use super::{Annotation, Family, Reader, Rule, Settings};
+use crate::exchange::{Exchange, Scheme};
+use crate::filter::{Answer, Filter, Flow};
+use crate::problem::Outcome;
+
+pub(super) const FAMILY: Family = Family {
+    name: "protocol",
+    doc: "What the Pods speak. Only plain HTTP is spoken to them yet. Where something else is wanted the request is \
+          answered 503: sent in plain HTTP it would at best be misread, and at worst show on the wire what was to be \
+          sealed.",
+    annotations: &[Annotation {
+        name: "backend-protocol",
+        values: "HTTP, AUTO_HTTP, in any case; default HTTP",
+        doc: "AUTO_HTTP speaks as the client does: requests over http are served, those over https answered 503. \
+              HTTPS, GRPC, GRPCS and FCGI close the routes (503).",
+    }],
+    syntax: "backend-protocol: AUTO_HTTP",
+    read,
+    filter,
+};
+
+/// What is spoken to the Pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Plain HTTP.
+    #[default]
+    Http,
+    /// Plain HTTP, or HTTPS where the client speaks it.
+    AsClient,
+}
+
+fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+    const NAME: &str = "backend-protocol";
+    let value = reader.text(NAME).map(str::to_ascii_uppercase);
+    match value.as_deref() {
+        // A canary is spoken to as the rule it doubles says.
+        _ if settings.canary.is_some() => {}
+        Some(other @ ("HTTPS" | "GRPC" | "GRPCS" | "FCGI")) => {
+            let what = format!("{other} is not spoken to Services yet, and plain HTTP is not what they want");
+            reader.problem(NAME, what, Outcome::Denied);
+        }
+        _ => {
+            let wanted = "HTTP, AUTO_HTTP, HTTPS, GRPC, GRPCS or FCGI";
+            let protocol = reader.value(NAME, wanted, Outcome::Default, |_| match value.as_deref() {
+                Some("HTTP") => Some(Protocol::Http),
+                Some("AUTO_HTTP") => Some(Protocol::AsClient),
+                _ => None,
+            });
+            settings.protocol = protocol.unwrap_or_default();
+        }
+    }
+}
+
+fn filter(settings: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
+    (settings.protocol != Protocol::Http).then(|| Box::new(settings.protocol) as Box<dyn Filter>)
+}
+
+impl Filter for Protocol {
+    fn request(&self, exchange: &mut Exchange) -> Flow {
+        match (self, exchange.scheme) {
+            (Self::AsClient, Scheme::Https) => Flow::Answer(Answer::status(StatusCode::SERVICE_UNAVAILABLE)),
+            _ => Flow::Next,
+        }
+    }
+}
