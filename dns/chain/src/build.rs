@@ -111,17 +111,25 @@ fn chain(
     life: &mut Life,
 ) -> Result<Chain, Mistakes> {
     let (mut links, mut mistakes) = (Vec::new(), Mistakes::new());
+    let (linked, mut names_linked) = (Arc::default(), Vec::new());
     for entry in PLUGINS {
         let directives: Vec<&Directive> = block.all(entry.name).collect();
         if directives.is_empty() {
             continue;
         }
-        let mut setup = Setup { block, block_index, key, names: names(), directives, context, life };
+        let linked = Arc::clone(&linked);
+        let mut setup = Setup { block, block_index, key, names: names(), directives, context, linked, life };
         match (entry.setup)(&mut setup) {
-            Ok(plugins) => links.extend(plugins.into_iter().map(|plugin| Link::new(entry.name, plugin))),
+            Ok(plugins) => {
+                if !plugins.is_empty() {
+                    names_linked.push(entry.name);
+                }
+                links.extend(plugins.into_iter().map(|plugin| Link::new(entry.name, plugin)));
+            }
             Err(found) => mistakes.extend(found),
         }
     }
+    let _: Result<(), _> = linked.set(names_linked);
     if mistakes.is_empty() { Ok(Chain::new(links)) } else { Err(mistakes) }
 }
 

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use cluster::Current;
 use config::{Directive, Error, ServerBlock, ServerKey, Warning};
@@ -158,6 +158,8 @@ pub struct Setup<'a> {
     pub directives: Vec<&'a Directive>,
     /// What plugins share with the rest of the process.
     pub context: &'a Context,
+    /// The plugins that see the queries of the key, in order; known once all have been set up.
+    pub linked: Arc<OnceLock<Vec<&'static str>>>,
     pub(crate) life: &'a mut Life,
 }
 

@@ -5,8 +5,9 @@ mod support;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use dns_chain::{Answer, Asked, Routes, Transport, run};
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Query, Reply, Section};
 use support::{Client, Service, Upstream, address, answers, denial};
@@ -234,21 +235,40 @@ async fn a_reply_to_another_question_is_a_format_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_queries_than_allowed_are_refused() {
-    let upstream = Upstream::start(|_, _| None);
-    let service = serving(&format!(
-        "forward . {} {{\nmax_concurrent 1\nread_timeout 1s\nmax_connect_attempts 1\n}}",
-        upstream.address
-    ))
-    .await;
-    let address = service.address;
-    let codes: Vec<u16> = std::thread::scope(|scope| {
-        let ask = || Client::udp(address).ask("www.example.org.", rtype::A).1.rcode;
-        let clients = [scope.spawn(ask), scope.spawn(ask)];
-        clients.map(|client| client.join().unwrap()).to_vec()
+    let (asked, reached) = std::sync::mpsc::sync_channel(1);
+    let (go, going) = std::sync::mpsc::channel::<()>();
+    let going = Mutex::new(going);
+    let upstream = Upstream::start(move |query, _| {
+        asked.send(()).unwrap();
+        going.lock().unwrap().recv().unwrap();
+        Some(address(query, [192, 0, 2, 1], 60))
     });
-    assert!(codes.contains(&rcode::REFUSED) && codes.contains(&rcode::SERVFAIL), "{codes:?}");
+    let service = serving(&format!("forward . {} {{\nmax_concurrent 1\n}}", upstream.address)).await;
+    let client = Client::udp(service.address);
+    let ask = move || client.ask("www.example.org.", rtype::A).1.rcode;
+    let first = std::thread::spawn(ask);
+    reached.recv().unwrap();
+    assert_eq!(ask(), rcode::REFUSED);
+    go.send(()).unwrap();
+    assert_eq!(first.join().unwrap(), rcode::NOERROR);
     assert!(service.metrics.text().contains("coredns_forward_max_concurrent_rejects_total 1"));
     service.stop().await;
+}
+
+/// Asks a chain at a time of the test's choice.
+async fn asked_at(received: Instant, routes: &Arc<Routes>) -> (Query, Reply) {
+    let mut asked = Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+    asked.query = Query::new(1, &"www.example.org.".parse().expect("it is a name"), rtype::A);
+    asked.received = received;
+    let (mut answer, mut reply) = (Answer::default(), Reply::default());
+    let copy = |made: &mut Reply, reply: &mut Reply| {
+        reply.clone_from(made);
+        0
+    };
+    if let Some(unfinished) = run::answer(routes, &asked, &mut answer, |made| copy(made, &mut reply)) {
+        unfinished.finish(&asked, &mut answer, |made| copy(made, &mut reply)).await;
+    }
+    (asked.query, reply)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,35 +276,36 @@ async fn an_old_answer_is_better_than_none() {
     let up = Arc::new(AtomicBool::new(true));
     let answering = up.clone();
     let upstream = Upstream::start(move |query, _| {
-        let good: Reply = address(query, [192, 0, 2, 1], 1);
-        Some(if answering.load(SeqCst) { good } else { denial(rcode::SERVFAIL, 1) })
+        let good: Reply = address(query, [192, 0, 2, 1], 60);
+        Some(if answering.load(SeqCst) { good } else { denial(rcode::SERVFAIL, 60) })
     });
     for mode in ["immediate", "verify 2s"] {
         up.store(true, SeqCst);
-        let lines = format!(
-            "cache {{\nsuccess 2048 1 0\nserve_stale 1h {mode} 7s\nservfail 0\n}}\nforward . {}",
+        let corefile = format!(
+            ".:0 {{\ncache {{\nserve_stale 1h {mode} 7s\nservfail 0\n}}\nforward . {}\n}}",
             upstream.address
         );
-        let service = serving(&lines).await;
-        let client = Client::udp(service.address);
-        let (query, reply) = client.ask("www.example.org.", rtype::A);
-        assert_eq!(answers(&reply, &query), "A 192.0.2.1");
-        up.store(false, SeqCst);
-        // The answer lives for a second; there is no other signal of its end than its TTL.
-        let ttl = loop {
-            let (query, reply) = client.ask("www.example.org.", rtype::A);
+        let context = support::context(support::Fake::listed());
+        let servers = dns_chain::build(&support::parse(&corefile).unwrap(), &context).unwrap();
+        let (routes, start) = (&servers.ports[0].1, Instant::now());
+        for (seconds, is_up, code, ttl) in [
+            (0, true, rcode::NOERROR, 60),
+            (59, false, rcode::NOERROR, 1),
+            (60, false, rcode::NOERROR, 7),
+            (3659, false, rcode::NOERROR, 7),
+            (3660, false, rcode::SERVFAIL, 0),
+        ] {
+            up.store(is_up, SeqCst);
+            let (query, reply) = asked_at(start + Duration::from_secs(seconds), routes).await;
+            let wanted = if code == rcode::NOERROR { "A 192.0.2.1" } else { "" };
             assert_eq!(
                 (reply.rcode, answers(&reply, &query).as_str()),
-                (rcode::NOERROR, "A 192.0.2.1"),
-                "{mode}"
+                (code, wanted),
+                "{mode}, {seconds} s"
             );
-            match reply.records()[0].ttl {
-                0 | 1 => std::thread::sleep(Duration::from_millis(20)),
-                ttl => break ttl,
-            }
-        };
-        assert_eq!(ttl, 7, "{mode}: served stale");
-        assert!(service.metrics.text().contains("coredns_cache_served_stale_total"));
-        service.stop().await;
+            assert!(reply.section(Section::Answer).all(|record| record.ttl == ttl), "{mode}, {seconds} s");
+        }
+        let stale = "coredns_cache_served_stale_total{server=\"dns://:0\",zones=\".\",view=\"\"} 2";
+        assert!(context.metrics.text().contains(stale), "{mode}: {}", context.metrics.text());
     }
 }

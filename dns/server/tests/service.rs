@@ -277,6 +277,28 @@ async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn plugins_are_shown_as_enabled_while_they_are() {
+    let corefile = |lines: &str| format!(".:0 {{\nprometheus 127.0.0.1:0\n{lines}\n}}");
+    let service = Service::start(&corefile("health 127.0.0.1:0\nerrors\nwhoami")).await;
+    let enabled = || {
+        let text = service.metrics.text();
+        let rows = text.lines().filter_map(|line| line.strip_prefix("coredns_plugin_enabled{"));
+        let names = rows.filter_map(|row| row.split("name=").nth(1));
+        names.map(|name| name.split('"').nth(1).unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    // Plugins that see no query are none, as in CoreDNS.
+    assert_eq!(enabled(), "errors prometheus whoami");
+    service.reload(&corefile("errors\nwhoami\nhealth 192.0.2.1:0")).await.unwrap_err();
+    assert_eq!(enabled(), "errors prometheus whoami", "a configuration that is not served");
+    service.reload(&corefile("log\nwhoami")).await.unwrap();
+    assert_eq!(enabled(), "log prometheus whoami");
+    service.reload(".:0 {\nwhoami\n}").await.unwrap();
+    assert_eq!(enabled(), "");
+    service.stop().await;
+}
+
+// The clock is the test's: it goes on when there is nothing else to do.
+#[tokio::test(start_paused = true)]
 async fn a_changed_corefile_is_found_and_a_port_can_move() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let other = taken.local_addr().unwrap();
@@ -298,7 +320,7 @@ async fn a_changed_corefile_is_found_and_a_port_can_move() {
     service.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
     let fake = Arc::new(Fake::default());
     let service = Service::try_start(
@@ -378,10 +400,10 @@ async fn the_log_has_a_line_for_each_query_of_its_classes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_query_holds_up_nobody_on_its_connection_and_gets_its_reply() {
-    let upstream = Upstream::start(|query, _| {
-        if query.name()[1] == b's' {
-            std::thread::sleep(Duration::from_millis(300));
-        }
+    let (go, going) = std::sync::mpsc::channel::<()>();
+    let going = Mutex::new(going);
+    let upstream = Upstream::start(move |query, _| {
+        going.lock().unwrap().recv().unwrap();
         Some(address(query, [192, 0, 2, 1], 60))
     });
     let service =
@@ -399,8 +421,10 @@ async fn a_slow_query_holds_up_nobody_on_its_connection_and_gets_its_reply() {
     stream.write_all(&out).unwrap();
     // Done asking, and still there to hear the answers.
     stream.shutdown(Shutdown::Write).unwrap();
-    let ids: Vec<u8> = std::iter::from_fn(|| read_framed(&mut stream)).map(|reply| reply[1]).collect();
-    assert_eq!(ids, [2, 1], "the quick one first, and both before the end");
+    let mut next = || read_framed(&mut stream).map(|reply| reply[1]);
+    assert_eq!(next(), Some(2), "the quick one first");
+    go.send(()).unwrap();
+    assert_eq!((next(), next()), (Some(1), None), "the slow one before the end");
     service.stop().await;
 }
 

@@ -5,6 +5,9 @@
 //! the cluster show at once instead of after up to `ttl` (or 5 s); such answers have AA set each time, where CoreDNS's
 //! cache clears it from the second time on; and their TTL does not count down. The upper bound on TTLs holds for them
 //! too; the lower bound, which spares upstreams, does not, so that `ttl 0` means 0. They count as misses.
+//!
+//! CoreDNS's `coredns_cache_drops_total` counts replies to another question than was asked. Here as there `forward`
+//! turns these into FORMERR, so that none gets here and the counter, which CoreDNS shows once it has counted, is not.
 
 mod entry;
 mod options;

@@ -9,11 +9,12 @@ mod tls;
 
 mod door;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use config::Word;
 use http::StatusCode;
 use telemetry::Answer as Page;
+use telemetry::metrics::{Family, Gauge};
 
 use crate::asked::Asked;
 use crate::plugin::{Answer, Plugin};
@@ -31,6 +32,29 @@ pub(super) const ENTRY: Entry = Entry {
 
 struct Prometheus {
     traffic: Traffic,
+}
+
+/// The plugins of a key, shown for as long as its configuration is served.
+struct Enabled {
+    family: Family<Gauge, 4>,
+    rows: Mutex<Vec<[String; 4]>>,
+}
+
+impl Enabled {
+    fn show(&self, [server, zone]: [String; 2], names: &[&str]) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            self.family.with([&server, &zone, "", name]).set(1.0);
+            rows.push([server.clone(), zone.clone(), String::new(), (*name).to_owned()]);
+        }
+    }
+}
+
+impl Drop for Enabled {
+    fn drop(&mut self) {
+        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
+        rows.iter().for_each(|row| self.family.remove(row));
+    }
 }
 
 impl Plugin for Prometheus {
@@ -60,14 +84,19 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
 
     let (server, zone) = (setup.server(), setup.key.zone.clone());
     let metrics = setup.context.metrics.clone();
-    let enabled = metrics.gauges(
-        "coredns_plugin_enabled",
-        "A metric that indicates whether a plugin is enabled on per server and zone basis.",
-        ["server", "zone", "view", "name"],
-    );
-    for directive in &setup.block.directives {
-        enabled.with([&server, &zone, "", &directive.name]).set(1.0);
-    }
+    let enabled = Arc::new(Enabled {
+        family: metrics.gauges(
+            "coredns_plugin_enabled",
+            "A metric that indicates whether a plugin is enabled on per server and zone basis.",
+            ["server", "zone", "view", "name"],
+        ),
+        rows: Mutex::default(),
+    });
+    let (shown, linked) = (enabled.clone(), setup.linked.clone());
+    setup.on_start(move || async move { Ok(Box::new(enabled) as Kept) });
+    // Only now: a configuration that fails to start leaves what is shown of the one before it.
+    let labels = [server.clone(), zone.clone()];
+    setup.on_serving(move |_| async move { shown.show(labels, linked.get().map_or(&[], Vec::as_slice)) });
     let build = metrics.gauges(
         "coredns_build_info",
         "A metric with a constant '1' value labeled by version, revision, and goversion from which CoreDNS was built.",

@@ -18,6 +18,7 @@ use dns_wire::{Owner, Query, Reply, Section};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{Admin, Gates, Lines};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A cluster in memory.
 #[derive(Default)]
@@ -74,7 +75,8 @@ pub struct Log(pub Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -94,22 +96,14 @@ impl Service {
         cluster: Arc<dyn Cluster>,
         addresses: &[IpAddr],
     ) -> Result<Self, StartError> {
-        let (metrics, gates, log) = (Registry::new(), Gates::new(), Log::default());
-        let admin = Admin::new();
-        let fatal = Arc::new(Mutex::new(Vec::new()));
+        let (log, fatal) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
         let reasons = fatal.clone();
         let context = Context {
-            cluster,
-            views: Default::default(),
-            metrics: metrics.clone(),
-            gates: gates.clone(),
-            admin: admin.clone(),
             queries: Lines::new(log.clone(), Counter::default()),
-            json: false,
-            runtime: tokio::runtime::Handle::current(),
             fatal: Arc::new(move |reason| reasons.lock().unwrap().push(reason)),
-            version: "test",
+            ..context(cluster)
         };
+        let Context { metrics, gates, admin, .. } = context.clone();
         let text = Arc::new(Mutex::new(corefile.to_owned()));
         let current = text.clone();
         let load = Arc::new(move || parse(&current.lock().unwrap()));
@@ -132,12 +126,29 @@ impl Service {
     /// Status and body of a page at `127.0.0.1:0`, an address that all pages of a test share.
     pub async fn page(&self, path: &str) -> (u16, String) {
         let address = self.admin.pages("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
+        stream.read_to_string(&mut text).await.unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         (head[9..12].parse().unwrap(), body.to_owned())
+    }
+}
+
+/// What a service needs around it, for one that is never told to log or to end.
+pub fn context(cluster: Arc<dyn Cluster>) -> Context {
+    Context {
+        cluster,
+        views: Default::default(),
+        metrics: Registry::new(),
+        gates: Gates::new(),
+        admin: Admin::new(),
+        queries: Lines::new(std::io::sink(), Counter::default()),
+        json: false,
+        runtime: tokio::runtime::Handle::current(),
+        fatal: Arc::new(|reason| panic!("{reason}")),
+        version: "test",
     }
 }
 
