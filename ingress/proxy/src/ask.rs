@@ -179,7 +179,7 @@ impl Ask<'_> {
 
     fn patience(&self) -> Patience {
         let worker = &self.visit.worker;
-        let link = self.visit.link.clone();
+        let link = self.visit.turn();
         let timer = link.as_ref().map_or_else(|| worker.clock.timer(), |link| link.timer.clone());
         Patience { clock: worker.clock.clone(), timer, link, times: worker.times() }
     }

@@ -17,7 +17,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::TokioTimer;
 use ingress_routes::Scheme;
+use net::Open;
 use rustls::ServerConfig;
+use telemetry::causes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -47,8 +49,13 @@ pub(crate) struct Door {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
-    let _open = worker.drain.open();
+pub(crate) async fn connection(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    _open: Open,
+) {
     worker.connections.handled.inc();
     worker.connections.active.up();
     // Responses leave at once, however small.
@@ -61,6 +68,7 @@ pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: Sock
         scheme,
         port: door.port,
         link: None,
+        stream: None.into(),
         requests: Cell::default(),
         open: Rc::default(),
         upgrade: None.into(),
@@ -70,9 +78,15 @@ pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, peer: Sock
         Some(config) => {
             let handshake = tls(stream, config);
             let limit = worker.options.client_header_timeout;
-            if let Ok(Ok(stream)) = tokio::time::timeout(limit, handshake).await {
-                let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-                http(visit, stream, Some(h2)).await;
+            match tokio::time::timeout(limit, handshake).await {
+                Ok(Ok(stream)) => {
+                    let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
+                    http(visit, stream, Some(h2)).await;
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(client = %visit.client, error = causes(&error), "a TLS handshake failed");
+                }
+                Err(_) => tracing::debug!(client = %visit.client, "a TLS handshake took too long"),
             }
         }
     }
@@ -107,8 +121,12 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(mut visit: Visit, str
         None => {
             let first = std::future::poll_fn(|cx| match io.poll_is_h2(cx) {
                 Poll::Ready(result) => Poll::Ready(result.ok()),
-                Poll::Pending if link.timer.poll_expired(cx) || worker.is_stopping() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+                Poll::Pending => {
+                    if worker.is_stopping() {
+                        link.stop();
+                    }
+                    if link.timer.poll_expired(cx) { Poll::Ready(None) } else { Poll::Pending }
+                }
             });
             let Some(h2) = first.await else { return };
             h2
@@ -146,21 +164,20 @@ where
         .title_case_headers(true)
         .max_buf_size(2 * MAX_HEAD)
         .serve_connection(io, Serve(visit.clone()));
-    let mut told = false;
     let ended = std::future::poll_fn(|cx| {
-        if worker.is_stopping() && !told {
-            told = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Some(result));
+        }
+        // hyper's own graceful shutdown would close at once what is idle, with a request on its way perhaps.
+        if worker.is_stopping() {
+            link.stop();
         }
         let expired = link.timer.poll_expired(cx) && link.waiting() != Waiting::Upstream;
         if expired || worker.is_forced() { Poll::Ready(None) } else { Poll::Pending }
     });
     let Some(result) = ended.await else { return };
     if let Err(error) = &result {
-        tracing::debug!(client = %visit.client, %error, "a connection ended early");
+        tracing::debug!(client = %visit.client, error = causes(error), "a connection ended early");
     }
     let parts = connection.into_parts();
     let upgrade = visit.upgrade.borrow_mut().take();
@@ -232,7 +249,7 @@ where
 {
     let worker = &visit.worker;
     let options = &worker.options;
-    let connection = http2::Builder::new(Local)
+    let connection = http2::Builder::new(Streams(visit.clone()))
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.http2_max_concurrent_streams)
         .max_header_list_size(MAX_HEAD as u32)
@@ -245,7 +262,7 @@ where
     std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             if let Err(error) = result {
-                tracing::debug!(client = %visit.client, %error, "a connection ended early");
+                tracing::debug!(client = %visit.client, error = causes(&error), "a connection ended early");
             }
             return Poll::Ready(());
         }
@@ -272,13 +289,26 @@ where
 }
 
 /// Runs HTTP/2's streams on this thread.
-#[derive(Clone, Copy)]
-struct Local;
+#[derive(Clone)]
+struct Streams(Rc<Visit>);
 
-impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+impl<F: Future + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, future: F) {
+        let visit = self.0.clone();
+        let Worker { clock, options, connections, .. } = &*visit.worker;
+        let reading = connections.reading.clone();
+        let link = Link::of_stream(clock.clone(), options.client_send_timeout, reading);
         tokio::task::spawn_local(async move {
-            future.await;
+            let mut future = std::pin::pin!(future);
+            std::future::poll_fn(|cx| {
+                visit.stream.replace(Some(link.clone()));
+                let polled = future.as_mut().poll(cx);
+                visit.stream.replace(None);
+                // A client that takes the others and not this one would keep its endpoint busy for ever.
+                let stalled = link.waiting() == Waiting::Client && link.timer.poll_expired(cx);
+                if polled.is_ready() || stalled { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
         });
     }
 }

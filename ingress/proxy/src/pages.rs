@@ -23,16 +23,16 @@ pub(crate) fn describe(headers: &mut HeaderMap) {
 
 /// A whole response to a head that was refused; the connection closes after it.
 pub(crate) fn refusal(refusal: Refusal) -> (StatusCode, Vec<u8>) {
-    let (status, title) = match refusal {
-        Refusal::Malformed => (StatusCode::BAD_REQUEST, "400 Bad Request"),
-        Refusal::HeaderTooLarge => (StatusCode::BAD_REQUEST, "400 Request Header Or Cookie Too Large"),
-        Refusal::PlainHttp => (StatusCode::BAD_REQUEST, "400 The plain HTTP request was sent to HTTPS port"),
-        Refusal::UriTooLong => (StatusCode::URI_TOO_LONG, "414 Request-URI Too Large"),
-        Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "405 Not Allowed"),
-        Refusal::Coding => (StatusCode::NOT_IMPLEMENTED, "501 Not Implemented"),
-        Refusal::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "505 HTTP Version Not Supported"),
-    };
-    let body = page(title);
+    let status = status_of(refusal);
+    let body = page(match refusal {
+        Refusal::Malformed => "400 Bad Request",
+        Refusal::HeaderTooLarge => "400 Request Header Or Cookie Too Large",
+        Refusal::PlainHttp => "400 The plain HTTP request was sent to HTTPS port",
+        Refusal::UriTooLong => "414 Request-URI Too Large",
+        Refusal::Method => "405 Not Allowed",
+        Refusal::Coding => "501 Not Implemented",
+        Refusal::Version => "505 HTTP Version Not Supported",
+    });
     let line = status.canonical_reason().unwrap_or_default();
     let mut response = format!(
         "HTTP/1.1 {} {line}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -42,6 +42,17 @@ pub(crate) fn refusal(refusal: Refusal) -> (StatusCode, Vec<u8>) {
     .into_bytes();
     response.extend_from_slice(&body);
     (status, response)
+}
+
+/// The status of a refusal.
+pub(crate) fn status_of(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Malformed | Refusal::HeaderTooLarge | Refusal::PlainHttp => StatusCode::BAD_REQUEST,
+        Refusal::UriTooLong => StatusCode::URI_TOO_LONG,
+        Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
+        Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+    }
 }
 
 fn page(title: &str) -> Bytes {
@@ -80,6 +91,7 @@ fn title(status: StatusCode) -> Cow<'static, str> {
         405 => "405 Not Allowed",
         408 => "408 Request Time-out",
         413 => "413 Request Entity Too Large",
+        414 => "414 Request-URI Too Large",
         429 => "429 Too Many Requests",
         502 => "502 Bad Gateway",
         503 => "503 Service Temporarily Unavailable",

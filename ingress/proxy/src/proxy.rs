@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use net::{BindError, Drain, Drained, TlsError};
+use net::{BindError, Drain, Drained, Open, TlsError};
 use rustls::ServerConfig;
 use telemetry::metrics::Registry;
 use telemetry::{Lines, Seat};
@@ -86,9 +86,11 @@ impl Proxy {
         for (number, doors) in doors.into_iter().enumerate() {
             let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
             let (lines, drain) = (telling.access.clone(), proxy.drain.clone());
+            // A worker that still accepts is open: what it accepts at last is waited for.
+            let accepting = drain.open();
             let run = move || {
                 let _seat = Seat::take();
-                work(doors, || Worker::new(number as u32, options, views, metrics, lines, drain));
+                work(doors, accepting, || Worker::new(number as u32, options, views, metrics, lines, drain));
             };
             let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(run);
             match thread {
@@ -175,7 +177,7 @@ fn tls_config(options: &ProxyOptions, views: &Views) -> Result<Arc<ServerConfig>
 }
 
 /// A worker's thread from start to end.
-fn work(doors: Doors, worker: impl FnOnce() -> Rc<Worker>) {
+fn work(doors: Doors, open: Open, worker: impl FnOnce() -> Rc<Worker>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "a worker cannot start"),
@@ -197,6 +199,7 @@ fn work(doors: Doors, worker: impl FnOnce() -> Rc<Worker>) {
             // It ends by itself at the word to stop.
             let _ = task.await;
         }
+        drop(open);
         worker.stop();
         tokio::select! {
             () = worker.drain.forced() => worker.force(),
@@ -208,26 +211,39 @@ fn work(doors: Doors, worker: impl FnOnce() -> Rc<Worker>) {
     });
 }
 
+/// Accepts until the word to stop, and then what the system has accepted already: closing the listener would reset
+/// that.
 async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener cannot be used"),
     };
+    let serve = |stream, peer| {
+        worker.connections.accepted.inc();
+        let open = worker.drain.open();
+        tokio::task::spawn_local(connection(worker.clone(), stream, peer, door.clone(), open));
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = worker.drain.stopping() => return,
+            () = worker.drain.stopping() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                worker.connections.accepted.inc();
-                tokio::task::spawn_local(connection(worker.clone(), stream, peer, door.clone()));
-            }
+            Ok((stream, peer)) => serve(stream, peer),
             Err(error) => {
                 // Out of file descriptors, mostly: trying again at once would only burn the processor.
                 tracing::warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
+        }
+    }
+    // tokio's own accept asks the system only after it has been told of something new.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+        {
+            serve(stream, peer);
         }
     }
 }

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use ingress_routes::{Answer, Exchange, Flow, Scheme};
 use smallvec::SmallVec;
 
 use crate::ask::Ask;
-use crate::client::head::Head;
+use crate::client::head::{Head, check_h2};
 use crate::forward::BodyLength;
 use crate::pages;
 use crate::record::{Record, RequestId};
@@ -48,9 +48,12 @@ pub(crate) async fn serve(
         silent: false,
     };
     let mut open = Open::new(record, worker.clone(), visit.link.clone(), visit.open.clone());
-    let is_trace = matches!(parts.method, Method::CONNECT | Method::TRACE);
+    // The head of an HTTP/1 request was checked before hyper saw it.
+    let checked = if visit.link.is_none() { check_h2(&parts) } else { Ok(()) };
+    if let Err(refusal) = checked {
+        return Ok(page(&visit, open, &Answer::status(pages::status_of(refusal))));
+    }
     let mut exchange = match Exchange::new(parts, visit.peer, visit.scheme) {
-        Ok(_) if is_trace => return Ok(page(&visit, open, &Answer::status(StatusCode::METHOD_NOT_ALLOWED))),
         Ok(exchange) => exchange,
         Err(error) => {
             tracing::debug!(%error, client = %visit.client, "a request was refused");

@@ -26,6 +26,8 @@ pub(crate) struct Visit {
     pub(crate) port: u16,
     /// For HTTP/1, whose requests come one after another.
     pub(crate) link: Option<Rc<Link>>,
+    /// For HTTP/2: that of the stream whose task is being polled.
+    pub(crate) stream: RefCell<Option<Rc<Link>>>,
     pub(crate) requests: Cell<u32>,
     /// Requests that are being worked on: one, or for HTTP/2 as many as there are streams.
     pub(crate) open: Rc<Cell<u32>>,
@@ -37,6 +39,13 @@ pub(crate) struct Visit {
 pub(crate) struct Upgrade {
     pub(crate) call: Call,
     pub(crate) open: Open,
+}
+
+impl Visit {
+    /// What the request that is being polled is to keep time by.
+    pub(crate) fn turn(&self) -> Option<Rc<Link>> {
+        self.link.clone().or_else(|| self.stream.borrow().clone())
+    }
 }
 
 /// A page of the proxy's own. Filters have their look at it as at any other answer.
@@ -58,6 +67,9 @@ pub(crate) fn page(visit: &Visit, mut open: Open, answer: &Answer) -> Response<R
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     close_if_last(visit, &mut parts.headers);
+    if let Some(stream) = &*visit.stream.borrow() {
+        stream.wait_for_client();
+    }
     let is_head = open.exchange.as_ref().is_some_and(|exchange| exchange.request.method == Method::HEAD);
     if is_head && !body.is_empty() {
         parts.headers.insert(http::header::CONTENT_LENGTH, body.len().into());

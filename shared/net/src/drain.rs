@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+/// Something that is open, until it is dropped.
+pub use tokio_util::task::task_tracker::TaskTrackerToken as Open;
 
 /// Shared by a server and all its connections. Cheap to clone.
 ///
@@ -33,7 +34,7 @@ impl Drain {
     }
 
     /// Counts something as open until the token is dropped.
-    pub fn open(&self) -> TaskTrackerToken {
+    pub fn open(&self) -> Open {
         self.open.token()
     }
 

@@ -10,6 +10,6 @@ pub mod tls;
 
 pub mod certificate;
 
-pub use drain::{Drain, Drained};
+pub use drain::{Drain, Drained, Open};
 pub use listen::BindError;
 pub use tls::TlsError;

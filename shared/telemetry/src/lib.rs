@@ -4,6 +4,7 @@
 //! line of a hot path costs its caller a write to memory of its own thread; see [`Seat`].
 
 mod answer;
+mod causes;
 pub mod json;
 mod seat;
 
@@ -20,6 +21,7 @@ mod lines;
 mod report;
 
 pub use answer::{Answer, Asked};
+pub use causes::causes;
 pub use door::{Admission, Door, Later, Stream};
 pub use gates::{Gate, Gates, Monitor};
 pub use lines::Lines;

@@ -190,9 +190,7 @@ fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), Refusal> {
     let method = memchr::memchr(b' ', line).ok_or(Refusal::Malformed)?;
     let start = method + 1;
     let end = start + memchr::memchr(b' ', &line[start..]).ok_or(Refusal::Malformed)?;
-    // As nginx: upper case, underscores and hyphens.
-    let named = line[..method].iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'_' | b'-'));
-    if method == 0 || !named || end == start || line[start..end].contains(&b'\t') {
+    if !valid_method(&line[..method]) || end == start || line[start..end].contains(&b'\t') {
         return Err(Refusal::Malformed);
     }
     match &line[end + 1..] {
@@ -201,6 +199,44 @@ fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), Refusal> {
         [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9'] => Err(Refusal::Version),
         _ => Err(Refusal::Malformed),
     }
+}
+
+/// As nginx has it: upper case, underscores and hyphens.
+fn valid_method(method: &[u8]) -> bool {
+    !method.is_empty() && method.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'_' | b'-'))
+}
+
+/// Holds a head of HTTP/2 to what a head of HTTP/1 is held to here. What can only be wrong in HTTP/2 (pseudo-headers,
+/// headers of the connection, RFC 9113 §8.2, §8.3) is refused before it comes here.
+pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), Refusal> {
+    if !valid_method(parts.method.as_str().as_bytes()) {
+        return Err(Refusal::Malformed);
+    }
+    if matches!(parts.method, http::Method::CONNECT | http::Method::TRACE) {
+        return Err(Refusal::Method);
+    }
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let mut hosts = parts.headers.get_all(http::header::HOST).iter().map(http::HeaderValue::as_bytes);
+    let host = hosts.next();
+    let host = match (authority, host) {
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            return Err(Refusal::Malformed);
+        }
+        (authority, host) => authority.or(host).ok_or(Refusal::Malformed)?,
+    };
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    if hosts.next().is_some() || !valid_host(host) || !target.starts_with('/') {
+        return Err(Refusal::Malformed);
+    }
+    if target.len() > MAX_LINE {
+        return Err(Refusal::UriTooLong);
+    }
+    let long =
+        |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len() > MAX_LINE;
+    if parts.headers.len() > MAX_HEADERS || parts.headers.iter().any(long) {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    Ok(())
 }
 
 /// Origin-form and absolute-form (RFC 9112 §3.2) to path and host. A fragment does not belong on the wire and is

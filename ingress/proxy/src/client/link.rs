@@ -29,10 +29,16 @@ pub(crate) struct Link {
     pub(super) waker: RefCell<Option<Waker>>,
     /// Bytes of bodies read from the client since the last request was over.
     pub(super) body_bytes: Cell<u64>,
+    /// The proxy stops.
+    stopping: Cell<bool>,
     /// A head has begun and is not complete; counted among all connections.
     reading: Cell<bool>,
     all_reading: Level,
 }
+
+/// How long an idle connection is kept after the word to stop, for a request that is on its way already: it is answered
+/// and told that it was the last (RFC 9112 §9.6). nginx has `keepalive_min_timeout` for this.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Whom the connection waits for; decides what an expired timer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +72,18 @@ impl Link {
             refused: RefCell::default(),
             waker: RefCell::default(),
             body_bytes: Cell::new(0),
+            stopping: Cell::new(false),
             reading: Cell::new(false),
             all_reading,
         })
+    }
+
+    /// For a stream of HTTP/2, whose head hyper has read.
+    pub(crate) fn of_stream(clock: Rc<Clock>, send_timeout: Duration, all_reading: Level) -> Rc<Self> {
+        let link = Self::new(clock, Duration::ZERO, send_timeout, all_reading);
+        link.waiting.set(Waiting::Upstream);
+        link.timer.disarm();
+        link
     }
 
     /// The head of the request that hyper has just read.
@@ -84,9 +99,17 @@ impl Link {
         self.in_flight.set(false);
         self.body_bytes.set(0);
         self.waiting.set(Waiting::Request);
-        self.clock.arm(&self.timer, keep_alive);
+        self.clock.arm(&self.timer, if self.stopping.get() { LAST_CALL } else { keep_alive });
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
+        }
+    }
+
+    /// The proxy stops: a connection that is idle waits a moment longer, and one that is not goes on.
+    pub(crate) fn stop(&self) {
+        let idle = self.waiting.get() == Waiting::Request && !self.reading.get();
+        if !self.stopping.replace(true) && idle {
+            self.clock.arm(&self.timer, LAST_CALL);
         }
     }
 

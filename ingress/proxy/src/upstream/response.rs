@@ -5,13 +5,15 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
+use smallvec::SmallVec;
 
 use crate::upstream::error::CallError;
 
-const MAX_HEADERS: usize = 128;
 /// nginx takes `proxy-buffer-size`, 4 KiB by default; that is the setting most often raised, and memory is not
-/// set aside for it here.
+/// set aside for it here. As with nginx, how many headers there are does not matter.
 const MAX_HEAD: usize = 64 * 1024;
+/// More headers than nearly every response has.
+const USUAL: usize = 64;
 
 /// How long the body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,47 +40,81 @@ pub(crate) fn parse(
     is_head: bool,
     headers: &mut HeaderMap,
 ) -> Result<Option<Head>, CallError> {
-    let mut places = [(0_u16, 0_u16, 0_u16, 0_u16); MAX_HEADERS];
-    let (length, count, status, version);
-    {
-        let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut []);
-        let parsed = httparse::ParserConfig::default()
-            .parse_response_with_uninit_headers(&mut response, inbox, &mut lines)
-            .map_err(|_| CallError::Invalid("malformed head"))?;
-        length = match parsed {
-            httparse::Status::Complete(length) if length <= MAX_HEAD => length,
-            httparse::Status::Partial if inbox.len() < MAX_HEAD => return Ok(None),
-            _ => return Err(CallError::Invalid("its head is too large")),
-        };
-        let code = response.code.unwrap_or_default();
-        status = StatusCode::from_u16(code).map_err(|_| CallError::Invalid("no such status"))?;
-        version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-        let base = inbox.as_ptr() as usize;
-        count = response.headers.len();
-        for (place, line) in places.iter_mut().zip(response.headers.iter()) {
-            let name = line.name.as_ptr() as usize - base;
-            let value = if line.value.is_empty() { 0 } else { line.value.as_ptr() as usize - base };
-            // A head is at most 64 KiB long.
-            *place = (
-                name as u16,
-                (name + line.name.len()) as u16,
-                value as u16,
-                (value + line.value.len()) as u16,
-            );
+    let mut usual = [const { MaybeUninit::uninit() }; USUAL];
+    let lines = match Lines::of(inbox, &mut usual) {
+        // A header takes four bytes at least, so this is room for all.
+        Err(httparse::Error::TooManyHeaders) => {
+            Lines::of(inbox, &mut vec![MaybeUninit::uninit(); inbox.len().min(MAX_HEAD) / 4 + 1])
         }
-    }
+        lines => lines,
+    };
+    let Lines { length, status, version, places } = match lines {
+        Ok(Some(lines)) if lines.length <= MAX_HEAD => lines,
+        Ok(None) if inbox.len() < MAX_HEAD => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(CallError::Invalid("its head is too large"));
+        }
+        Err(_) => return Err(CallError::Invalid("malformed head")),
+    };
+    let status = StatusCode::from_u16(status).map_err(|_| CallError::Invalid("no such status"))?;
     let head = inbox.split_to(length).freeze();
     let mut facts = Facts::default();
-    for (name, name_end, value, value_end) in &places[..count] {
-        let name = &head[usize::from(*name)..usize::from(*name_end)];
-        let value = head.slice(usize::from(*value)..usize::from(*value_end));
+    for Place { name, name_end, value, value_end } in places {
+        let name = &head[usize::from(name)..usize::from(name_end)];
+        let value = head.slice(usize::from(value)..usize::from(value_end));
         facts.header(name, value, headers)?;
     }
     facts.finish(headers);
     let framing = facts.framing(status, version, is_head)?;
     let keep_alive = !facts.close && (version == Version::HTTP_11 || facts.keep_alive);
     Ok(Some(Head { status, framing, keep_alive: keep_alive && framing != Framing::UntilClose }))
+}
+
+/// A head that was parsed, as places in the bytes, so that these can be taken.
+struct Lines {
+    length: usize,
+    status: u16,
+    version: Version,
+    places: SmallVec<[Place; USUAL]>,
+}
+
+/// Where a header stands; a head is at most 64 KiB long.
+struct Place {
+    name: u16,
+    name_end: u16,
+    value: u16,
+    value_end: u16,
+}
+
+impl Lines {
+    /// None until the head is complete.
+    fn of<'a>(
+        inbox: &'a [u8],
+        room: &mut [MaybeUninit<httparse::Header<'a>>],
+    ) -> Result<Option<Self>, httparse::Error> {
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            inbox,
+            room,
+        )?;
+        let httparse::Status::Complete(length) = parsed else { return Ok(None) };
+        let base = inbox.as_ptr() as usize;
+        let places = response.headers.iter().map(|line| {
+            let name = line.name.as_ptr() as usize - base;
+            let value = if line.value.is_empty() { 0 } else { line.value.as_ptr() as usize - base };
+            let (name_end, value_end) = (name + line.name.len(), value + line.value.len());
+            let [name, name_end, value, value_end] = [name, name_end, value, value_end].map(|at| at as u16);
+            Place { name, name_end, value, value_end }
+        });
+        let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+        Ok(Some(Self {
+            length,
+            status: response.code.unwrap_or_default(),
+            version,
+            places: places.collect(),
+        }))
+    }
 }
 
 #[derive(Default)]
@@ -281,6 +317,21 @@ mod tests {
         assert_eq!(parse(&mut inbox, false, &mut headers).unwrap(), None);
         inbox.extend_from_slice(&vec![b'x'; MAX_HEAD]);
         assert!(parse(&mut inbox, false, &mut headers).is_err());
+    }
+
+    #[test]
+    fn how_many_headers_there_are_does_not_matter() {
+        for count in [USUAL, USUAL + 1, 1000, 16_000] {
+            let mut text = "HTTP/1.1 200 OK\r\n".to_owned() + &"a:\r\n".repeat(count);
+            text.push_str("\r\n");
+            let (mut inbox, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
+            let head =
+                parse(&mut inbox, true, &mut headers).unwrap_or_else(|error| panic!("{count}: {error}"));
+            assert!(head.is_some() && inbox.is_empty(), "{count}");
+            assert_eq!(headers.get_all("a").iter().count(), count);
+        }
+        let mut many = BytesMut::from(("HTTP/1.1 200 OK\r\n".to_owned() + &"a:\r\n".repeat(40_000)).as_str());
+        assert!(parse(&mut many, true, &mut HeaderMap::new()).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Bodies: framing, streaming both ways, limits, and who gives up first.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read, Write};
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -136,7 +136,6 @@ fn large_bodies_pass_unharmed() {
         let mut writer = client.stream.get_ref().try_clone().unwrap();
         let sent = body.clone();
         let sending = std::thread::spawn(move || {
-            use std::io::Write;
             write!(writer, "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {size}\r\n\r\n")
                 .unwrap();
             writer.write_all(sent.as_bytes()).unwrap();
@@ -145,6 +144,40 @@ fn large_bodies_pass_unharmed() {
         sending.join().unwrap();
         assert!(response.body == body, "{size} bytes");
     }
+}
+
+#[test]
+fn a_large_upload_waits_for_its_endpoint_and_not_in_memory() {
+    const SIZE: u64 = 100_000_000;
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let script = Script::new(move |far| {
+        let head = far.head().unwrap();
+        wait.lock().unwrap().recv().unwrap();
+        let length = std::io::copy(&mut far.stream.by_ref().take(SIZE), &mut std::io::sink()).unwrap();
+        far.tell(Response { body: length.to_string(), ..head });
+        let _ = far.send(OK);
+    });
+    let mut world = World::with(ProxyOptions { proxy_body_size: 0, ..options() });
+    world.shop(&[script.address]);
+    let mut client = world.client();
+    client.send(&format!("PUT / HTTP/1.1\nHost: shop.example\nContent-Length: {SIZE}\n\n"));
+    let mut writer = client.stream.get_ref().try_clone().unwrap();
+    let piece = vec![b'x'; 1 << 20];
+    let mut left = SIZE;
+    // Until nothing more is taken: what fits into the buffers of both connections.
+    writer.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    while let Ok(length) = writer.write(&piece) {
+        left -= length as u64;
+    }
+    assert!(left > SIZE / 2, "{left} of {SIZE} bytes were left");
+    go.send(()).unwrap();
+    writer.set_write_timeout(None).unwrap();
+    while left > 0 {
+        left -= writer.write(&piece[..piece.len().min(left as usize)]).unwrap() as u64;
+    }
+    assert_eq!(client.response().status, 200);
+    assert_eq!(script.seen().body, SIZE.to_string());
 }
 
 #[test]

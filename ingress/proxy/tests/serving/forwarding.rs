@@ -74,6 +74,18 @@ fn responses_pass_but_for_what_concerns_the_connection() {
 }
 
 #[test]
+fn a_response_may_have_as_many_headers_as_it_likes() {
+    let script = Script::new(|far| {
+        far.request();
+        let many: String = (0..1000).map(|number| format!("X-{number}: {number}\n")).collect();
+        let _ = far.send(&format!("HTTP/1.1 200 OK\n{many}Content-Length: 2\n\nok"));
+    });
+    let world = World::serving(&[script.address]);
+    let response = world.ask(GET);
+    assert_eq!((response.status, response.header("x-999")), (200, Some("999")));
+}
+
+#[test]
 fn answers_without_a_body_keep_the_connection() {
     let world_of = |answer| {
         let script = Script::always(answer);

@@ -149,3 +149,68 @@ fn a_connection_with_open_streams_is_not_idle() {
         tokio::time::timeout(crate::support::PATIENCE, closed).await.unwrap();
     });
 }
+
+#[test]
+fn a_client_that_does_not_take_a_stream_loses_that_stream_only() {
+    let script = Script::new(|far| {
+        while let Some(head) = far.request() {
+            if head.head.starts_with("GET /small") {
+                let _ = far.send(OK);
+                continue;
+            }
+            let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 100000000\n\n");
+            let piece = "x".repeat(1 << 20);
+            while far.send(&piece).is_ok() {}
+            far.tell(head);
+            return;
+        }
+    });
+    let client_send_timeout = std::time::Duration::from_millis(300);
+    let mut world =
+        World::with(ingress_proxy::ProxyOptions { client_send_timeout, ..crate::support::options() });
+    world.shop(&[script.address]);
+    world.runtime.block_on(async {
+        let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
+        let large = sender.send_request(request("GET", "http://shop.example/large", "")).await.unwrap();
+        tokio::task::block_in_place(|| script.seen());
+        // The endpoint tells when the proxy has closed its side.
+        let ended = tokio::task::block_in_place(|| script.seen());
+        assert!(ended.head.starts_with("GET /large"), "{}", ended.head);
+        assert!(large.into_body().collect().await.is_err(), "the stream was reset");
+        let small = sender.send_request(request("GET", "http://shop.example/small", "")).await.unwrap();
+        assert_eq!(small.into_body().collect().await.unwrap().to_bytes(), "hello");
+    });
+}
+
+#[test]
+fn heads_are_held_to_what_http1_is_held_to() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    let long = format!("http://shop.example/{}", "x".repeat(8200));
+    let header = "x".repeat(8200);
+    let rows = [
+        ("GET", "http://shop.example/", &[][..], 200),
+        ("GET", "http://shop.example/", &[("host", "shop.example")], 200),
+        ("M-SEARCH", "http://shop.example/", &[], 200),
+        ("get", "http://shop.example/", &[], 400),
+        ("GET!", "http://shop.example/", &[], 400),
+        ("TRACE", "http://shop.example/", &[], 405),
+        ("GET", "http://user@shop.example/", &[], 400),
+        ("GET", "http://shop..example/", &[], 400),
+        ("GET", "http://shop.example/", &[("host", "other.example")], 400),
+        ("GET", "http://shop.example/", &[("host", "shop.example"), ("host", "shop.example")], 400),
+        ("GET", &long, &[], 414),
+        ("GET", "http://shop.example/", &[("x-long", &header)], 400),
+    ];
+    world.runtime.block_on(async {
+        let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
+        for (method, url, headers, status) in rows {
+            let mut request = Request::builder().method(method).uri(url);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let response = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+            assert_eq!(response.status(), status, "{method} {} {headers:.40?}", &url[..url.len().min(40)]);
+        }
+    });
+}

@@ -1,12 +1,13 @@
 //! The stop: what is open finishes, nothing new begins.
 
+use std::io::Read;
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use net::Drained;
 
-use crate::support::{Script, World};
+use crate::support::{Client, Script, World};
 
 #[test]
 fn requests_in_flight_finish_and_idle_connections_close() {
@@ -38,6 +39,107 @@ fn requests_in_flight_finish_and_idle_connections_close() {
     assert_eq!(stopping.join().unwrap(), Drained::Finished);
 }
 
+/// Stops in the background and returns when nobody listens any more.
+fn stop_now(world: World) -> std::thread::JoinHandle<Drained> {
+    let address = world.http;
+    let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
+    while TcpStream::connect(address).is_ok() {
+        std::thread::yield_now();
+    }
+    stopping
+}
+
+#[test]
+fn a_request_that_meets_the_stop_is_answered_and_told_that_it_was_the_last() {
+    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+    let world = World::serving(&[script.address]);
+    let mut clients: Vec<_> = (0..8).map(|_| world.client()).collect();
+    let get = "GET / HTTP/1.1\nHost: shop.example\n\n";
+    // Half of them are idle after a request, half have sent nothing yet.
+    for client in &mut clients[..4] {
+        client.send(get);
+        assert_eq!(client.response().header("connection"), None);
+    }
+    let stopping = stop_now(world);
+    for client in &mut clients {
+        client.send(get);
+        let response = client.response();
+        assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+        assert!(client.is_closed());
+    }
+    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+}
+
+#[test]
+fn connections_that_the_system_has_accepted_are_served() {
+    for _ in 0..10 {
+        let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+        let world = World::serving(&[script.address]);
+        let mut clients: Vec<_> = (0..50).map(|_| world.client()).collect();
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
+        }
+        let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
+        for client in &mut clients {
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!(stopping.join().unwrap(), Drained::Finished);
+    }
+}
+
+/// RFC 9113 §6.8: a first GOAWAY that refuses nothing, and the last stream's number after a round trip.
+#[test]
+fn a_stop_says_goaway_twice() {
+    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    client.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    client.raw(&frame(SETTINGS, 0, 0, &[]));
+    await_frame(&mut client, SETTINGS);
+    client.raw(&frame(SETTINGS, ACK, 0, &[]));
+    let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
+    let last_stream = |payload: &[u8]| u32::from_be_bytes(payload[..4].try_into().unwrap());
+    assert_eq!(last_stream(&await_frame(&mut client, GOAWAY)), 0x7fff_ffff);
+    let ping = await_frame(&mut client, PING);
+    // This stream was on its way when the first GOAWAY came. Indexed: GET, http, /; a literal for the authority.
+    let head = [&[0x82, 0x86, 0x84, 0x01, 12][..], b"shop.example"].concat();
+    client.raw(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &head));
+    client.raw(&frame(PING, ACK, 0, &ping));
+    assert_eq!(last_stream(&await_frame(&mut client, GOAWAY)), 1);
+    // `:status: 200` is number 8 of the static table.
+    assert_eq!(await_frame(&mut client, HEADERS)[0], 0x88);
+    assert_eq!(await_frame(&mut client, DATA), b"ok");
+    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// RFC 9113 §4.1.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The payload of the next frame of a kind. Others are passed over.
+fn await_frame(client: &mut Client, wanted: u8) -> Vec<u8> {
+    loop {
+        let mut head = [0; 9];
+        client.stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        client.stream.read_exact(&mut payload).unwrap();
+        if head[3] == wanted && (wanted != SETTINGS || head[4] & ACK == 0) {
+            return payload;
+        }
+    }
+}
+
 #[test]
 fn during_the_grace_period_requests_are_still_taken() {
     let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
@@ -47,7 +149,7 @@ fn during_the_grace_period_requests_are_still_taken() {
     while healthy() {
         std::thread::yield_now();
     }
-    let mut client = crate::support::Client::connect(address);
+    let mut client = Client::connect(address);
     client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
     assert_eq!(client.response().status, 200);
     assert_eq!(stopping.join().unwrap(), Drained::Finished);

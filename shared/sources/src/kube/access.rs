@@ -9,9 +9,8 @@ use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use telemetry::causes;
 use tower::{BoxError, ServiceBuilder};
-
-use super::failure::chain;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -109,7 +108,7 @@ pub(super) async fn client(access: &Access) -> Result<(Client, String), AccessEr
     connector.set_keepalive(Some(KEEPALIVE));
     connector.set_keepalive_interval(Some(PROBE));
     connector.set_keepalive_retries(Some(4));
-    let unusable = |error: kube::Error| AccessError::Credentials(chain(&error));
+    let unusable = |error: kube::Error| AccessError::Credentials(causes(&error));
     let connector = config.rustls_https_connector_with_connector(connector).map_err(unusable)?;
     // Our own stack rather than `Client::try_from`: that one has no keep-alive to set, and it retries refused requests
     // up to fifteen times before anybody hears of them.
@@ -128,7 +127,7 @@ async fn config(access: &Access) -> Result<Config, AccessError> {
             let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
             let bad = |error: kube::config::KubeconfigError| AccessError::Kubeconfig {
                 file: file.clone(),
-                error: chain(&error),
+                error: causes(&error),
             };
             match file {
                 Some(file) => {
@@ -138,7 +137,7 @@ async fn config(access: &Access) -> Result<Config, AccessError> {
                 None => Config::from_kubeconfig(&options).await.map_err(bad),
             }
         }
-        Access::InCluster => Config::incluster_env().map_err(|error| AccessError::InCluster(chain(&error))),
+        Access::InCluster => Config::incluster_env().map_err(|error| AccessError::InCluster(causes(&error))),
         Access::Endpoint { url, tls } => endpoint(url, tls),
     }
 }

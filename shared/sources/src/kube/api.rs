@@ -7,11 +7,12 @@ use http::Request;
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
+use telemetry::causes;
 use telemetry::metrics::{Counter, Family};
 use tokio::time::timeout;
 
 use super::access::{self, Access, AccessError};
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 
 /// How long the server may think before it answers.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -120,7 +121,7 @@ impl Answer {
 fn broken(error: &kube::Error) -> Failure {
     Failure::Broken(match error {
         // Most of what can happen to a connection comes wrapped in this, whose own text adds nothing.
-        kube::Error::Service(error) => chain(&**error),
-        error => chain(error),
+        kube::Error::Service(error) => causes(&**error),
+        error => causes(error),
     })
 }
