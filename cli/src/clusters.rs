@@ -55,13 +55,7 @@ pub async fn open(origin: &Origin, selection: Selection, ground: &Ground) -> Res
         }
         Origin::Server(access) => {
             let kube = Kube::new(access, selection, &ground.reports).await;
-            let help = "The number of requests to the API server, by code, method and host.";
-            let requests = ground.metrics.counters(
-                "coredns_kubernetes_rest_client_requests_total",
-                help,
-                ["code", "method", "host"],
-            );
-            Box::new(kube.map_err(|error| Failure::usage(error.to_string()))?.counting(requests))
+            Box::new(kube.map_err(|error| Failure::usage(error.to_string()))?.counting(&ground.metrics))
         }
     };
     let cluster = Cluster::start(&ground.metrics)
@@ -111,6 +105,7 @@ impl Clusters {
 
     /// With the cluster that is there already, for blocks that name no server themselves.
     pub fn with(cluster: Cluster, flags: Origin, ground: &Ground) -> Self {
+        cluster.measure_programming(&ground.metrics);
         let clusters = Self::new(Some(flags), ground);
         clusters.lock().push((Connection::default(), cluster));
         clusters
@@ -156,6 +151,7 @@ impl dns_chain::Cluster for Clusters {
         let selection = Selection { labels, ..Selection::default() };
         let opened = self.ground.runtime.block_on(open(&origin, selection, &self.ground));
         let cluster = opened.map_err(|failure| failure.message)?;
+        cluster.measure_programming(&self.ground.metrics);
         let current = cluster.project(zone);
         clusters.push((connection, cluster));
         Ok(current)

@@ -25,6 +25,9 @@ pub const DNS: &str = "10.96.0.10";
 /// The port of `/ready` in the Corefiles here.
 const READY: u16 = 8181;
 
+/// The port of the `prometheus` plugin.
+const PROMETHEUS: u16 = 9153;
+
 /// The port of ingress health and metrics.
 const HEALTHZ: u16 = 10254;
 
@@ -154,6 +157,12 @@ impl Portolan {
     /// Status of the `ready` plugin's page.
     pub fn ready(&self) -> Result<u16, String> {
         page(READY, "/ready").map(|(status, _)| status)
+    }
+
+    /// The page of the `prometheus` plugin.
+    #[track_caller]
+    pub fn dns_metrics(&self) -> String {
+        page(PROMETHEUS, "/metrics").expect("metrics are served").1
     }
 
     /// The metrics page of the ingress side.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use cluster::{Event, Kind, Kinds};
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::status::{Status, Statuses};
@@ -32,6 +33,8 @@ pub struct Feed {
 pub(crate) struct Arrival {
     pub(crate) event: Event,
     pub(crate) at: Instant,
+    /// When what it tells happened in the cluster, where that is known.
+    pub(crate) triggered: Option<Timestamp>,
 }
 
 /// The writer is gone; a source that meets this ends.
@@ -41,7 +44,12 @@ pub struct Stopped;
 impl Feed {
     /// Queues an event for the writer, waiting while the queue is full.
     pub async fn send(&self, event: Event) -> Result<(), Stopped> {
-        let arrival = Arrival { event, at: Instant::now() };
+        self.send_triggered(event, None).await
+    }
+
+    /// The same, for an event that says when the change happened which it follows.
+    pub async fn send_triggered(&self, event: Event, triggered: Option<Timestamp>) -> Result<(), Stopped> {
+        let arrival = Arrival { event, at: Instant::now(), triggered };
         self.events.send(arrival).await.map_err(|_| Stopped)
     }
 

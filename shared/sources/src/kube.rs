@@ -1,6 +1,7 @@
 //! Objects from a Kubernetes API server: each kind that is wanted is listed, then watched, for as long as it takes.
 
 mod backoff;
+mod calls;
 mod failure;
 mod place;
 mod split;
@@ -17,13 +18,14 @@ use cluster::{Key, Kinds};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use telemetry::Reports;
-use telemetry::metrics::{Counter, Family};
+use telemetry::metrics::Registry;
 use tokio::task::JoinSet;
 
 pub use access::{Access, AccessError, ClientTls};
 
 use crate::feed::{Feed, Source, Stopped};
 use api::Api;
+use calls::Calls;
 use follow::Follower;
 use scope::Scope;
 
@@ -56,10 +58,10 @@ impl Kube {
         Ok(Self { api: Api::new(access).await?, selection, reports: reports.clone() })
     }
 
-    /// Counts requests by `code`, `method` and `host`, as CoreDNS's `coredns_kubernetes_rest_client_requests_total`.
+    /// Counts and times the requests to the API server in that registry, under CoreDNS's names.
     #[must_use]
-    pub fn counting(mut self, requests: Family<Counter, 3>) -> Self {
-        self.api.requests = Some(requests);
+    pub fn counting(mut self, registry: &Registry) -> Self {
+        self.api.calls = Some(Calls::new(registry));
         self
     }
 

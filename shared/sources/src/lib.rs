@@ -7,6 +7,7 @@ pub mod status;
 
 pub mod feed;
 mod metrics;
+mod programming;
 pub mod writer;
 
 pub mod slim;

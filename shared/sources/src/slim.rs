@@ -12,6 +12,7 @@ mod services;
 mod stores;
 
 use cluster::{Key, Kind, Object, Text};
+use jiff::Timestamp;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
 use fields::{Metadata, check_label, check_subdomain};
@@ -23,6 +24,9 @@ pub struct Found {
     pub key: Key,
     /// `metadata.resourceVersion`; empty in manifests.
     pub version: Text,
+    /// When the change happened that the object follows (`endpoints.kubernetes.io/last-change-trigger-time` of
+    /// EndpointSlices), where it says so. It is of interest once, so it is not part of the object.
+    pub triggered: Option<Timestamp>,
     /// The object; `None` when it exists but is of no use: a slice of names, a Pod that ends or has no address yet.
     pub object: Option<Object>,
 }
@@ -87,6 +91,10 @@ trait Slim: DeserializeOwned {
     const KIND: Kind;
     /// Its key and `metadata.resourceVersion`.
     fn named(&self) -> (Key, Text);
+    /// See [`Found::triggered`].
+    fn triggered(&self) -> Option<Timestamp> {
+        None
+    }
     fn object(self, key: Key) -> Result<Option<Object>, Wrong>;
 }
 
@@ -94,8 +102,9 @@ fn read<'de, S: Slim, D: Deserializer<'de>>(text: D) -> Result<Result<Found, Wro
     let slim = S::deserialize(text)?;
     let (key, version) = slim.named();
     Ok(check_name(S::KIND, &key).and_then(|()| {
+        let triggered = slim.triggered();
         let object = slim.object(key.clone())?;
-        Ok(Found { key, version, object })
+        Ok(Found { key, version, triggered, object })
     }))
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::feed::{Arrival, Feed};
 use crate::metrics::Metrics;
+use crate::programming::{Programming, Triggered};
 use crate::status::Statuses;
 
 /// Events that may wait for the writer before sources are held back: what decoded objects may cost in memory.
@@ -39,6 +40,7 @@ struct Shared {
 struct Observed {
     cache: Cache,
     observers: Vec<Observer>,
+    programming: Option<Programming>,
 }
 
 type Observer = Box<dyn FnMut(&Snapshot, &[Touched]) + Send>;
@@ -81,6 +83,11 @@ impl Cluster {
     /// thread: whatever it does delays the next view, and it must not call this handle, which waits for the writer.
     pub fn observe(&self, observer: impl FnMut(&Snapshot, &[Touched]) + Send + 'static) {
         self.shared.lock().observers.push(Box::new(observer));
+    }
+
+    /// Measures from now on how long it takes until a change of endpoints is seen in the views, in that registry.
+    pub fn measure_programming(&self, registry: &Registry) {
+        self.shared.lock().programming = Some(Programming::new(registry));
     }
 
     /// Reads the snapshot as of the last batch. The writer waits meanwhile, so be brief.
@@ -136,10 +143,14 @@ impl Writer {
         let oldest = arrivals.first().map(|arrival| arrival.at);
         let shared = self.shared.clone();
         let mut observed = shared.lock();
-        let Observed { cache, observers } = &mut *observed;
+        let Observed { cache, observers, programming } = &mut *observed;
         let mut batch = Vec::with_capacity(arrivals.len());
-        for arrival in arrivals.drain(..) {
-            self.first_lists.pass(arrival.event, cache.snapshot(), &mut batch);
+        let mut triggered = Triggered::default();
+        for Arrival { event, triggered: since, .. } in arrivals.drain(..) {
+            if let (Some(since), Some(_)) = (since, &programming) {
+                triggered.add(&event, since, cache.snapshot());
+            }
+            self.first_lists.pass(event, cache.snapshot(), &mut batch);
         }
         if batch.is_empty() {
             return;
@@ -147,6 +158,9 @@ impl Writer {
         let now = unix_now();
         let touched = cache.apply(batch, now);
         self.metrics.published(oldest, cache.snapshot(), &touched, now);
+        if let Some(programming) = programming {
+            triggered.measure(programming, cache.snapshot(), &touched);
+        }
         if !touched.is_empty() {
             observers.iter_mut().for_each(|observer| observer(cache.snapshot(), &touched));
         }

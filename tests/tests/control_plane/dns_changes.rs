@@ -1,6 +1,7 @@
 //! What DNS says follows what the cluster becomes.
 
 use tests::stage::{SOON, Stage};
+use tests::wait;
 
 use crate::manifests::{pod, pod_name};
 
@@ -85,6 +86,47 @@ db.changes-ready.svc.cluster.local             A = 10.244.0.52
     server.expect(SOON, "db.changes-ready.svc.cluster.local A = NXDOMAIN");
     api.apply(&pod("10.244.0.51", true));
     server.expect(SOON, "db.changes-ready.svc.cluster.local A = 10.244.0.51");
+}
+
+/// The controller writes into a slice when its Pod became ready: here, when its Service was made.
+pub(crate) fn a_change_of_endpoints_is_timed(stage: &mut Stage) {
+    let api = &stage.plane.api;
+    let service = |name: &str, address: &str| {
+        format!(
+            "
+---
+apiVersion: v1
+kind: Service
+metadata: {{ name: {name}, namespace: changes-timed }}
+spec: {{ clusterIP: {address}, selector: {{ app: timed }}, ports: [{{ port: 80 }}] }}
+"
+        )
+    };
+    let services = service("web", "10.96.0.55") + &service("db", "None");
+    api.apply(&("{apiVersion: v1, kind: Namespace, metadata: {name: changes-timed}}".to_owned() + &services));
+    let corefile = stage.corefile("").replace("    ready\n", "    ready\n    prometheus 127.0.0.1:9153\n");
+    let dns = stage.dns(&corefile);
+    stage.resolver().expect(SOON, "web.changes-timed.svc.cluster.local A = 10.96.0.55");
+
+    let made = api.read("Service", "changes-timed", "db").expect("it has been made");
+    let made = made["metadata"]["creationTimestamp"].as_str().expect("a time").to_owned();
+    let pod = pod("changes-timed", "timed", "timed", "10.244.0.55", true, "");
+    api.apply(&pod.replace("status: 'True'", &format!("status: 'True', lastTransitionTime: '{made}'")));
+    stage.resolver().expect(SOON, "db.changes-timed.svc.cluster.local A = 10.244.0.55");
+    wait::until("both kinds of Service", SOON, || {
+        let page = dns.dns_metrics();
+        let counted = |kind| {
+            let count = format!(
+                "coredns_kubernetes_dns_programming_duration_seconds_count{{service_kind=\"{kind}\"}}"
+            );
+            page.lines().any(|line| line.starts_with(&count))
+        };
+        if counted("cluster_ip") && counted("headless_with_selector") { Ok(()) } else { Err(page) }
+    });
+    let page = dns.dns_metrics();
+    for name in ["rest_client_requests_total{code=\"200\"", "rest_client_request_duration_seconds_count{"] {
+        assert!(page.contains(&format!("coredns_kubernetes_{name}")), "{name} in {page}");
+    }
 }
 
 /// `namespace_labels` and `labels` are asked of the API server: only it can tell what they leave out.

@@ -41,6 +41,7 @@ const CASES: &[Case<Stage>] = cases![
     dns_records::the_apex_has_a_start_of_authority_and_name_servers,
     dns_changes::a_service_comes_changes_and_goes,
     dns_changes::a_pod_that_is_no_longer_ready_leaves_its_service,
+    dns_changes::a_change_of_endpoints_is_timed,
     dns_changes::selectors_leave_out_what_they_do_not_match,
     multicluster::imports_answer_with_the_endpoints_of_all_clusters,
     multicluster::without_imports_all_else_is_served_until_they_come,

@@ -1,17 +1,17 @@
 //! Requests to the API server, their answers in pieces as they come.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use telemetry::causes;
-use telemetry::metrics::{Counter, Family};
 use tokio::time::timeout;
 
 use super::access::{self, Access, AccessError};
+use super::calls::Calls;
 use super::failure::Failure;
 
 /// How long the server may think before it answers.
@@ -26,7 +26,7 @@ pub(super) struct Api {
     access: Arc<Access>,
     client: Arc<Mutex<Client>>,
     pub(super) host: String,
-    pub(super) requests: Option<Family<Counter, 3>>,
+    pub(super) calls: Option<Calls>,
 }
 
 /// The body of an answer with status 200.
@@ -40,7 +40,7 @@ impl Api {
     pub(super) async fn new(access: &Access) -> Result<Self, AccessError> {
         let (client, host) = access::client(access).await?;
         let (access, client) = (Arc::new(access.clone()), Arc::new(Mutex::new(client)));
-        Ok(Self { access, client, host, requests: None })
+        Ok(Self { access, client, host, calls: None })
     }
 
     /// Reads the credentials again, since the server no longer takes those that we have. Tokens in files are read again
@@ -64,19 +64,18 @@ impl Api {
             .body(Body::empty())
             .map_err(|error| Failure::Broken(error.to_string()))?;
         let client = self.client().clone();
-        let response = match timeout(ANSWER, client.send(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                self.count("<error>");
-                return Err(broken(&error));
-            }
-            Err(_) => {
-                self.count("<error>");
-                return Err(Failure::Silent(ANSWER));
-            }
+        let begun = Instant::now();
+        let answered = timeout(ANSWER, client.send(request)).await;
+        if let Some(calls) = &self.calls {
+            let status = answered.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|head| head.status());
+            let code = status.as_ref().map_or("<error>", |status| status.as_str());
+            calls.done(code, &self.host, begun.elapsed());
+        }
+        let response = match answered {
+            Ok(sent) => sent.map_err(|error| broken(&error))?,
+            Err(_) => return Err(Failure::Silent(ANSWER)),
         };
         let code = response.status();
-        self.count(code.as_str());
         if code.is_success() {
             return Ok(Answer { body: response.into_body(), silence });
         }
@@ -90,12 +89,6 @@ impl Api {
             explanation.extend_from_slice(&piece);
         }
         Err(Failure::of_response(code.as_u16(), retry_after.as_deref(), &explanation))
-    }
-
-    fn count(&self, code: &str) {
-        if let Some(requests) = &self.requests {
-            requests.with([code, "GET", &self.host]).inc();
-        }
     }
 }
 

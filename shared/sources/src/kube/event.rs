@@ -1,6 +1,7 @@
 //! Watch events and list items to events of the cache.
 
 use cluster::{Event, Kind, Text};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -10,12 +11,22 @@ use crate::slim::{self, Found};
 /// What a line of a watch says.
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
-    /// An object came, changed or went; with its version.
-    Event(Event, Text),
+    /// An object came, changed or went.
+    News(News),
     /// Nothing happened up to this version. `synced` ends the list at the beginning of a watch.
     Bookmark { version: Text, synced: bool },
     /// An object that could not be read, which has been logged; its last good version stays.
     Unreadable(Text),
+}
+
+/// What is to be told of an object.
+#[derive(Debug, PartialEq)]
+pub(super) struct News {
+    pub(super) event: Event,
+    /// `metadata.resourceVersion`.
+    pub(super) version: Text,
+    /// See [`Found::triggered`].
+    pub(super) triggered: Option<Timestamp>,
 }
 
 /// A page without its items.
@@ -59,14 +70,14 @@ pub(super) fn read(kind: Kind, line: &[u8]) -> Result<Said, Failure> {
     let Line { what, object } = serde_json::from_slice(line).map_err(not_json)?;
     match what {
         "ADDED" | "MODIFIED" => Ok(match applied(kind, object.get()) {
-            Some((event, version)) => Said::Event(event, version),
+            Some(news) => Said::News(news),
             None => {
                 Said::Unreadable(named(kind, object.get()).map(|(_, version)| version).unwrap_or_default())
             }
         }),
         "DELETED" => {
             let (key, version) = named(kind, object.get()).map_err(not_json)?;
-            Ok(Said::Event(Event::Remove(kind, key), version))
+            Ok(Said::News(News { event: Event::Remove(kind, key), version, triggered: None }))
         }
         "BOOKMARK" => {
             let Bookmark { metadata } = serde_json::from_str(object.get()).map_err(not_json)?;
@@ -82,11 +93,9 @@ pub(super) fn read(kind: Kind, line: &[u8]) -> Result<Said, Failure> {
 }
 
 /// Reads an item of a list; `None` if it is of no use, or cannot be read, which is logged.
-pub(super) fn read_item(kind: Kind, item: &[u8]) -> Option<Event> {
-    match std::str::from_utf8(item).ok().and_then(|item| applied(kind, item)) {
-        Some((event @ Event::Apply(_), _)) => Some(event),
-        _ => None,
-    }
+pub(super) fn read_item(kind: Kind, item: &[u8]) -> Option<News> {
+    let news = applied(kind, std::str::from_utf8(item).ok()?)?;
+    matches!(news.event, Event::Apply(_)).then_some(news)
 }
 
 /// Reads what is left of a page when its items are taken out; fails unless it was complete.
@@ -108,11 +117,13 @@ pub(super) fn read_page(envelope: Option<&[u8]>) -> Result<Page, Failure> {
     Ok(Page { version: metadata.version, next: metadata.next.unwrap_or_default() })
 }
 
-/// An object that is there: what the cache makes of it, and its version.
-fn applied(kind: Kind, object: &str) -> Option<(Event, Text)> {
+/// An object that is there: what the cache makes of it.
+fn applied(kind: Kind, object: &str) -> Option<News> {
     let refused = match slim::decode(kind, &mut serde_json::Deserializer::from_str(object)) {
-        Ok(Ok(Found { object: Some(object), version, .. })) => return Some((Event::Apply(object), version)),
-        Ok(Ok(Found { key, version, object: None })) => return Some((Event::Remove(kind, key), version)),
+        Ok(Ok(Found { key, version, triggered, object })) => {
+            let event = object.map_or(Event::Remove(kind, key), Event::Apply);
+            return Some(News { event, version, triggered });
+        }
         Ok(Err(wrong)) => wrong.to_string(),
         Err(error) => error.to_string(),
     };

@@ -8,7 +8,7 @@ use telemetry::{Problem, Reports};
 
 use super::api::Api;
 use super::backoff::Backoff;
-use super::event::{self, Said};
+use super::event::{self, News, Said};
 use super::failure::Failure;
 use super::place::{Place, Way};
 use super::scope::Scope;
@@ -138,10 +138,7 @@ impl Follower {
             for said in said.drain(..) {
                 any = true;
                 let (version, synced) = match said? {
-                    Said::Event(event, version) => {
-                        self.send(event).await?;
-                        (version, false)
-                    }
+                    Said::News(news) => (self.pass(news).await?, false),
                     Said::Bookmark { version, synced } => (version, synced),
                     Said::Unreadable(version) => (version, false),
                 };
@@ -181,8 +178,8 @@ impl Follower {
             let (mut items, mut found) = (Items::default(), Vec::new());
             while let Some(piece) = answer.piece().await? {
                 items.push(&piece, |item| found.extend(event::read_item(kind, item)))?;
-                for event in found.drain(..) {
-                    self.send(event).await?;
+                for news in found.drain(..) {
+                    self.pass(news).await?;
                 }
             }
             let page = event::read_page(items.envelope())?;
@@ -201,6 +198,12 @@ impl Follower {
 
     async fn send(&self, event: Event) -> Result<(), Failure> {
         self.feed.send(event).await.map_err(|Stopped| Failure::Stopped)
+    }
+
+    /// Tells of an object. Returns its version.
+    async fn pass(&self, News { event, version, triggered }: News) -> Result<Text, Failure> {
+        let sent = self.feed.send_triggered(event, triggered).await;
+        sent.map(|()| version).map_err(|Stopped| Failure::Stopped)
     }
 
     /// A list is asked for. While it fails, the failure is the status.

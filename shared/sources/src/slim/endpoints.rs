@@ -4,18 +4,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cluster::{Endpoint, EndpointPort, EndpointSlice, Import, Key, Kind, Object, Pod, Text};
+use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::Deserializer;
 use smallvec::SmallVec;
 
-use super::fields::{Metadata, Port, Transport, check_label, nullable};
+use super::fields::{Metadata, Port, Transport, check_label, nullable, pick};
 use super::{Slim, Wrong};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SlimSlice {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata<Owner>,
+    metadata: Metadata<Owner, Trigger>,
     address_type: AddressType,
     #[serde(default, deserialize_with = "nullable")]
     endpoints: Vec<SlimEndpoint>,
@@ -80,32 +81,26 @@ pub(super) struct Owner {
 
 impl<'de> Deserialize<'de> for Owner {
     fn deserialize<D: Deserializer<'de>>(labels: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Owner;
+        let [service, import, cluster] = pick(
+            labels,
+            [
+                "kubernetes.io/service-name",
+                "multicluster.kubernetes.io/service-name",
+                "multicluster.kubernetes.io/source-cluster",
+            ],
+        )?;
+        Ok(Self { service, import, cluster })
+    }
+}
 
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("a map of labels")
-            }
+/// The annotation that says when the change happened which the slice follows; other annotations are skipped unread.
+#[derive(Default)]
+pub(super) struct Trigger(Text);
 
-            fn visit_map<M: MapAccess<'de>>(self, mut labels: M) -> Result<Owner, M::Error> {
-                let mut owner = Owner::default();
-                while let Some(name) = labels.next_key::<Text>()? {
-                    let field = match name.as_str() {
-                        "kubernetes.io/service-name" => &mut owner.service,
-                        "multicluster.kubernetes.io/service-name" => &mut owner.import,
-                        "multicluster.kubernetes.io/source-cluster" => &mut owner.cluster,
-                        _ => {
-                            labels.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                    };
-                    *field = labels.next_value()?;
-                }
-                Ok(owner)
-            }
-        }
-        labels.deserialize_map(Reader)
+impl<'de> Deserialize<'de> for Trigger {
+    fn deserialize<D: Deserializer<'de>>(annotations: D) -> Result<Self, D::Error> {
+        let [trigger] = pick(annotations, ["endpoints.kubernetes.io/last-change-trigger-time"])?;
+        Ok(Self(trigger))
     }
 }
 
@@ -114,6 +109,11 @@ impl Slim for SlimSlice {
 
     fn named(&self) -> (Key, Text) {
         self.metadata.named(Self::KIND)
+    }
+
+    fn triggered(&self) -> Option<Timestamp> {
+        // Only a number hangs on it: what cannot be read is no reason to refuse a slice.
+        self.metadata.annotations.0.parse().ok()
     }
 
     fn object(self, key: Key) -> Result<Option<Object>, Wrong> {

@@ -72,6 +72,35 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     }
 }
 
+/// The values of these names in a map of text to text, empty where there are none; other values are skipped unread.
+pub(super) fn pick<'de, D: Deserializer<'de>, const N: usize>(
+    map: D,
+    names: [&'static str; N],
+) -> Result<[Text; N], D::Error> {
+    struct Reader<const N: usize>([&'static str; N]);
+    impl<'de, const N: usize> Visitor<'de> for Reader<N> {
+        type Value = [Text; N];
+
+        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            f.write_str("a map of text to text (quote numbers and true or false)")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<[Text; N], M::Error> {
+            let mut values = [const { Text::const_new("") }; N];
+            while let Some(name) = map.next_key::<Text>()? {
+                match self.0.iter().position(|known| *known == name) {
+                    Some(at) => values[at] = map.next_value()?,
+                    None => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+            }
+            Ok(values)
+        }
+    }
+    map.deserialize_map(Reader(names))
+}
+
 impl<V> Entries<V> {
     /// In the order of the names.
     pub(super) fn sorted(self) -> Vec<(Text, V)> {

@@ -1,7 +1,8 @@
 use std::sync::mpsc as signal;
 use std::time::Duration;
 
-use cluster::{Key, Namespace, Object};
+use cluster::{Key, Namespace, Object, Service, ServiceKind};
+use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 
@@ -133,6 +134,73 @@ fn the_writer_ends_with_its_last_handle() {
     });
     drop(cluster);
     assert_eq!(ended.recv_timeout(LONG), Err(signal::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn a_change_of_endpoints_is_timed_once_it_can_be_seen() {
+    let registry = Registry::new();
+    let cluster = Cluster::start(&registry).unwrap();
+    cluster.measure_programming(&registry);
+    let (batch, batches) = signal::channel();
+    cluster.observe(move |_, touched| batch.send(touched.len()).unwrap());
+    let wait_until = |seen: &dyn Fn(&Snapshot) -> bool| {
+        while !cluster.read(seen) {
+            batches.recv_timeout(LONG).unwrap();
+        }
+    };
+    let feed = cluster.feed();
+    let slice = |service: &str, zone: &str, since: Option<i64>| {
+        let slice = cluster::EndpointSlice {
+            key: Key::new("shop", format!("{service}-1")),
+            service: service.into(),
+            import: None,
+            ports: Default::default(),
+            endpoints: Default::default(),
+            zones: [zone.into()].into(),
+        };
+        let event = Event::Apply(Object::EndpointSlice(Arc::new(slice)));
+        let since = since.map(|seconds| Timestamp::now() - SignedDuration::from_secs(seconds));
+        let sent = feed.send_triggered(event, since);
+        futures_util::FutureExt::now_or_never(sent).expect("the queue has room").unwrap();
+    };
+    let service = |name: &str, kind: ServiceKind| {
+        let service = Service { key: Key::new("shop", name), kind, ports: Default::default() };
+        Event::Apply(Object::Service(Arc::new(service)))
+    };
+    let services =
+        [service("web", ServiceKind::ClusterIp(Default::default())), service("db", ServiceKind::Headless)];
+    send(&cluster, services);
+    send(&cluster, [Event::Restart(Kind::EndpointSlice)]);
+    slice("web", "in the first list", Some(3600));
+    send(&cluster, [Event::Synced(Kind::EndpointSlice)]);
+    wait_until(&|snapshot| snapshot.synced(Kinds::of(&[Kind::EndpointSlice])));
+    slice("web", "in the first list", Some(3600));
+    slice("web", "changed", Some(3));
+    slice("web", "by hand", None);
+    slice("db", "new", Some(100));
+    slice("db", "ahead of our clock", Some(-100));
+    slice("nobody's", "new", Some(3));
+    slice("last", "new", None);
+    let last = Key::new("shop", "last-1");
+    wait_until(&|snapshot| snapshot.get::<cluster::EndpointSlice>(&last).is_some());
+    let text = registry.text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("programming")).collect();
+    let buckets = |kind: &str| -> String {
+        let of_kind = format!("service_kind=\"{kind}\"");
+        let lines = lines.iter().filter(|line| line.contains("_bucket") && line.contains(&of_kind));
+        lines.map(|line| line.rsplit(' ').next().unwrap()).collect()
+    };
+    assert_eq!(
+        lines[..2],
+        [
+            "# HELP coredns_kubernetes_dns_programming_duration_seconds Histogram of the time (in seconds) it took to program a dns instance.",
+            "# TYPE coredns_kubernetes_dns_programming_duration_seconds histogram",
+        ]
+    );
+    // 3 s is above 2.048 s; 100 s above 65.536 s.
+    assert_eq!(buckets("cluster_ip"), "000000000000111111111", "{text}");
+    assert_eq!(buckets("headless_with_selector"), "111111111111111112222", "{text}");
+    assert!(lines.iter().any(|line| line.contains("le=\"524.288\"")), "{text}");
 }
 
 #[test]

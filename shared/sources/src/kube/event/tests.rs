@@ -5,9 +5,14 @@ use super::*;
 /// In short what a line says.
 fn said(kind: Kind, line: &str) -> String {
     match read(kind, line.as_bytes()) {
-        Ok(Said::Event(Event::Apply(object), version)) => format!("+{} @{version}", object.key()),
-        Ok(Said::Event(Event::Remove(_, key), version)) => format!("-{key} @{version}"),
-        Ok(Said::Event(event, _)) => format!("{event:?}"),
+        Ok(Said::News(News { event, version, triggered })) => {
+            let since = triggered.map(|time| format!(" since {time}")).unwrap_or_default();
+            match event {
+                Event::Apply(object) => format!("+{} @{version}{since}", object.key()),
+                Event::Remove(_, key) => format!("-{key} @{version}{since}"),
+                event => format!("{event:?}"),
+            }
+        }
         Ok(Said::Bookmark { version, synced }) => {
             format!("@{version}{}", if synced { " synced" } else { "" })
         }
@@ -53,6 +58,29 @@ fn a_line_of_a_watch_is_an_event_a_bookmark_or_a_failure() {
         assert_eq!(said(Kind::Service, line), expected, "{line}");
     }
     assert!(said(Kind::Service, "<html>").starts_with("not what the API promises: "));
+}
+
+#[test]
+fn a_slice_says_since_when_it_should_look_so() {
+    let slice = |annotations: &str| {
+        let metadata = format!(
+            r#"{{"name":"web","namespace":"shop","resourceVersion":"7","annotations":{annotations}}}"#
+        );
+        let object = format!(r#"{{"metadata":{metadata},"addressType":"IPv4","endpoints":[]}}"#);
+        said(Kind::EndpointSlice, &format!(r#"{{"type":"MODIFIED","object":{object}}}"#))
+    };
+    let rows = [
+        (
+            r#"{"a":"b","endpoints.kubernetes.io/last-change-trigger-time":"2026-11-21T11:00:00.25Z"}"#,
+            " since 2026-11-21T11:00:00.25Z",
+        ),
+        (r#"{"endpoints.kubernetes.io/last-change-trigger-time":"yesterday"}"#, ""),
+        (r#"{"a":"b"}"#, ""),
+        ("null", ""),
+    ];
+    for (annotations, since) in rows {
+        assert_eq!(slice(annotations), format!("+shop/web @7{since}"), "{annotations}");
+    }
 }
 
 #[test]

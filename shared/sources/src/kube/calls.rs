@@ -1,0 +1,77 @@
+//! What is counted of the requests to the API server, under CoreDNS's names.
+
+use std::time::Duration;
+
+use telemetry::metrics::{Counter, Family, Histogram, Registry};
+
+/// Every request is a GET: lists and watches are all that is asked for.
+const METHOD: &str = "GET";
+
+/// The upper bounds of Prometheus' own clients.
+const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The numbers of one client. There is no `rest_client_rate_limiter_duration_seconds`: nothing holds requests back here.
+#[derive(Clone)]
+pub(super) struct Calls {
+    requests: Family<Counter, 3>,
+    durations: Family<Histogram, 2>,
+}
+
+impl Calls {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            requests: registry.counters(
+                "coredns_kubernetes_rest_client_requests_total",
+                "Number of HTTP requests, partitioned by status code, method, and host.",
+                ["code", "method", "host"],
+            ),
+            durations: registry.histograms(
+                "coredns_kubernetes_rest_client_request_duration_seconds",
+                "Request latency in seconds. Broken down by verb and host.",
+                ["verb", "host"],
+                &BOUNDS,
+            ),
+        }
+    }
+
+    /// A request to `host` was answered, or was given up, after this time; `code` is the status or `<error>`. A watch
+    /// ends when it likes, so the time is that to the head of the answer.
+    pub(super) fn done(&self, code: &str, host: &str, took: Duration) {
+        self.requests.with([code, METHOD, host]).inc();
+        self.durations.with([METHOD, host]).observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_and_timed_under_the_names_of_coredns() {
+        let registry = Registry::new();
+        let calls = Calls::new(&registry);
+        calls.done("200", "10.96.0.1:443", Duration::from_millis(30));
+        calls.done("<error>", "10.96.0.1:443", Duration::from_secs(30));
+        let text = registry.text();
+        let lines: Vec<&str> =
+            text.lines().filter(|line| !line.contains("_bucket") && !line.contains("_sum")).collect();
+        assert_eq!(
+            lines,
+            [
+                "# HELP coredns_kubernetes_rest_client_request_duration_seconds Request latency in seconds. Broken down by verb and host.",
+                "# TYPE coredns_kubernetes_rest_client_request_duration_seconds histogram",
+                r#"coredns_kubernetes_rest_client_request_duration_seconds_count{verb="GET",host="10.96.0.1:443"} 2"#,
+                "# HELP coredns_kubernetes_rest_client_requests_total Number of HTTP requests, partitioned by status code, method, and host.",
+                "# TYPE coredns_kubernetes_rest_client_requests_total counter",
+                r#"coredns_kubernetes_rest_client_requests_total{code="200",method="GET",host="10.96.0.1:443"} 1"#,
+                r#"coredns_kubernetes_rest_client_requests_total{code="<error>",method="GET",host="10.96.0.1:443"} 1"#,
+            ]
+        );
+        let bounds: Vec<&str> =
+            text.lines().filter_map(|line| line.split("le=\"").nth(1)?.split('"').next()).collect();
+        assert_eq!(
+            bounds,
+            ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"]
+        );
+    }
+}

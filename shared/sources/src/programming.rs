@@ -1,0 +1,66 @@
+//! How long it takes from a change of endpoints to its being served: the DNS programming latency of Kubernetes' service
+//! level indicators, under CoreDNS's name.
+
+use std::collections::HashMap;
+
+use cluster::{EndpointSlice, Event, Key, Kind, Kinds, Object, Service, ServiceKind, Snapshot, Touched};
+use jiff::Timestamp;
+use telemetry::metrics::{Family, Histogram, Registry, exponential};
+
+/// The histograms, by kind of Service.
+pub(crate) struct Programming(Family<Histogram, 1>);
+
+impl Programming {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self(registry.histograms(
+            "coredns_kubernetes_dns_programming_duration_seconds",
+            "Histogram of the time (in seconds) it took to program a dns instance.",
+            ["service_kind"],
+            // From a millisecond to some nine minutes.
+            &exponential(0.001, 2.0, 20),
+        ))
+    }
+}
+
+/// The slices of a batch that say when the change happened which they follow: each such time once.
+#[derive(Default)]
+pub(crate) struct Triggered(HashMap<Key, Vec<Timestamp>>);
+
+impl Triggered {
+    /// Notes what is not there yet. A relist repeats old times with old slices, and what the first list brings happened
+    /// before there was anybody to see it.
+    pub(crate) fn add(&mut self, event: &Event, since: Timestamp, cluster: &Snapshot) {
+        let Event::Apply(Object::EndpointSlice(slice)) = event else { return };
+        let listed = cluster.synced(Kinds::of(&[Kind::EndpointSlice]));
+        if !listed || cluster.get::<EndpointSlice>(&slice.key) == Some(slice) {
+            return;
+        }
+        let times = self.0.entry(slice.key.clone()).or_default();
+        if times.last() != Some(&since) {
+            times.push(since);
+        }
+    }
+
+    /// Measures the slices that changed what is served. Whether a Service without a cluster address has a selector is
+    /// known from the time itself: only the controller that follows selectors writes it.
+    pub(crate) fn measure(self, programming: &Programming, cluster: &Snapshot, touched: &[Touched]) {
+        if self.0.is_empty() {
+            return;
+        }
+        let now = Timestamp::now();
+        for touched in touched {
+            let Touched::EndpointSlice(change) = touched else { continue };
+            let Some(slice) = &change.after else { continue };
+            let Some(times) = self.0.get(&slice.key) else { continue };
+            let Some(service) = cluster.get::<Service>(&slice.service_key()) else { continue };
+            let kind = match service.kind {
+                ServiceKind::Headless => "headless_with_selector",
+                ServiceKind::ClusterIp(_) | ServiceKind::ExternalName(_) => "cluster_ip",
+            };
+            for since in times {
+                // The clock that wrote the time is another machine's, and may be ahead.
+                programming.0.with([kind]).observe(now.duration_since(*since).as_secs_f64().max(0.0));
+            }
+        }
+    }
+}
