@@ -8,6 +8,9 @@ pub mod listen;
 pub mod sessions;
 pub mod tls;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 pub mod certificate;
 
 pub use drain::{Drain, Drained, Open};

@@ -195,8 +195,10 @@ mod tests {
     use super::*;
     use crate::seat::Seat;
 
-    /// Hands each write over to the test.
-    struct Told(mpsc::Sender<Vec<u8>>);
+    const MANY: usize = 100_000;
+
+    /// Hands each write over to the test, and blocks while the test has so many to take.
+    struct Told(mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Told {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -209,18 +211,23 @@ mod tests {
         }
     }
 
+    /// A log, what it writes, and what it drops; its sink blocks when so many writes wait.
+    fn told(waiting: usize) -> (Lines, mpsc::Receiver<Vec<u8>>, Counter) {
+        let (told, batches) = mpsc::sync_channel(waiting);
+        let dropped = Counter::default();
+        (Lines::new(Told(told), dropped.clone()), batches, dropped)
+    }
+
     #[test]
     fn a_lone_line_comes_by_itself() {
-        let (told, batches) = mpsc::channel();
-        let lines = Lines::new(Told(told), Counter::default());
+        let (lines, batches, _) = told(MANY);
         lines.line(|out| out.extend_from_slice(b"one"));
         assert_eq!(batches.recv_timeout(Duration::from_secs(10)).unwrap(), b"one\n");
     }
 
     #[test]
     fn a_panic_amid_a_line_costs_that_line_only() {
-        let (told, batches) = mpsc::channel();
-        let lines = Lines::new(Told(told), Counter::default());
+        let (lines, batches, _) = told(MANY);
         let broken = || {
             lines.line(|out| {
                 out.extend_from_slice(b"half a ");
@@ -234,8 +241,7 @@ mod tests {
 
     #[test]
     fn every_line_of_every_thread_is_written_whole_and_in_few_batches() {
-        let (told, batches) = mpsc::channel();
-        let lines = Lines::new(Told(told), Counter::default());
+        let (lines, batches, _) = told(MANY);
         let threads: Vec<_> = (0..8)
             .map(|thread| {
                 let lines = lines.clone();
@@ -261,9 +267,7 @@ mod tests {
 
     #[test]
     fn lines_that_the_sink_fails_to_take_and_lines_after_the_end_are_counted() {
-        let (told, batches) = mpsc::channel();
-        let dropped = Counter::default();
-        let lines = Lines::new(Told(told), dropped.clone());
+        let (lines, batches, dropped) = told(MANY);
         drop(batches);
         (0..3).for_each(|_| lines.line(|out| out.extend_from_slice(b"lost")));
         lines.close();
@@ -272,25 +276,9 @@ mod tests {
         assert_eq!(dropped.value(), 4);
     }
 
-    /// Takes nothing until the test does.
-    struct Blocked(mpsc::SyncSender<Vec<u8>>);
-
-    impl Write for Blocked {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_sink_that_blocks_costs_bounded_memory_and_the_rest_is_counted() {
-        let (sender, batches) = mpsc::sync_channel(0);
-        let dropped = Counter::default();
-        let lines = Lines::new(Blocked(sender), dropped.clone());
+        let (lines, batches, dropped) = told(0);
         let long = vec![b'x'; 64 << 10];
         (0..100).for_each(|_| lines.line(|out| out.extend_from_slice(&long)));
         let lost = dropped.value();

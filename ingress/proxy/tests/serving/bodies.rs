@@ -1,8 +1,6 @@
 //! Bodies: framing, streaming both ways, limits, and who gives up first.
 
 use std::io::{BufRead, Read, Write};
-use std::sync::Mutex;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
@@ -84,14 +82,7 @@ fn read_chunk_with_trailers(stream: &mut impl BufRead) -> Option<String> {
 
 #[test]
 fn a_response_streams_while_the_endpoint_still_writes() {
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let script = Script::new(move |far| {
-        far.request();
-        let _ = far.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nfirst\n");
-        wait.lock().unwrap().recv().unwrap();
-        let _ = far.send("4\nlast\n0\n\n");
-    });
+    let (script, go) = Script::in_two_chunks();
     let world = World::serving(&[script.address]);
     let mut client = world.client();
     client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
@@ -128,8 +119,7 @@ fn large_bodies_pass_unharmed() {
             let _ = far.send(&body);
         }
     });
-    let mut world = World::with(ProxyOptions { proxy_body_size: 0, ..options() });
-    world.shop(&[script.address]);
+    let world = World::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
     let mut client = world.client();
     for size in [1, 65_536, 3_000_000] {
         let body: String = (0..size).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
@@ -149,17 +139,14 @@ fn large_bodies_pass_unharmed() {
 #[test]
 fn a_large_upload_waits_for_its_endpoint_and_not_in_memory() {
     const SIZE: u64 = 100_000_000;
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let script = Script::new(move |far| {
+    let (script, go) = Script::held(|far, hold| {
         let head = far.head().unwrap();
-        wait.lock().unwrap().recv().unwrap();
+        hold();
         let length = std::io::copy(&mut far.stream.by_ref().take(SIZE), &mut std::io::sink()).unwrap();
         far.tell(Response { body: length.to_string(), ..head });
         let _ = far.send(OK);
     });
-    let mut world = World::with(ProxyOptions { proxy_body_size: 0, ..options() });
-    world.shop(&[script.address]);
+    let world = World::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
     let mut client = world.client();
     client.send(&format!("PUT / HTTP/1.1\nHost: shop.example\nContent-Length: {SIZE}\n\n"));
     let mut writer = client.stream.get_ref().try_clone().unwrap();
@@ -213,8 +200,7 @@ fn the_client_is_told_to_continue_when_its_body_is_wanted() {
 #[test]
 fn bodies_that_are_too_large_are_refused() {
     let script = Script::always(OK);
-    let mut world = World::with(ProxyOptions { proxy_body_size: 10, ..options() });
-    world.shop(&[script.address]);
+    let world = World::serving_with(ProxyOptions { proxy_body_size: 10, ..options() }, &[script.address]);
     for (rest, status) in [
         ("Content-Length: 10\n\n0123456789", 200),
         ("Content-Length: 11\n\n01234567890", 413),
@@ -282,8 +268,7 @@ fn a_client_that_stops_sending_or_reading_is_let_go() {
         while far.send(&piece).is_ok() {}
         far.tell(head);
     });
-    let mut world = World::with(times);
-    world.shop(&[script.address]);
+    let world = World::serving_with(times, &[script.address]);
     let mut uploading = world.client();
     uploading.send("POST / HTTP/1.1\nHost: shop.example\nContent-Length: 10\n\nhalf");
     assert_eq!(uploading.response().status, 408);

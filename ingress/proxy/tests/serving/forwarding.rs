@@ -183,8 +183,7 @@ fn a_session_keeps_its_endpoint_by_a_cookie() {
 #[test]
 fn a_connection_carries_as_many_requests_as_it_may() {
     let script = Script::always(OK);
-    let mut world = World::with(ProxyOptions { keep_alive_requests: 2, ..options() });
-    world.shop(&[script.address]);
+    let world = World::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
     let mut client = world.client();
     client.send(GET);
     assert_eq!(client.response().header("connection"), None);

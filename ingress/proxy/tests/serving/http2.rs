@@ -93,11 +93,9 @@ fn trailers_reach_clients_of_http2() {
 
 #[test]
 fn a_stop_lets_open_streams_finish() {
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let script = Script::new(move |far| {
+    let (script, go) = Script::held(|far, hold| {
         far.request();
-        wait.lock().unwrap().recv().unwrap();
+        hold();
         let _ = far.send(OK);
     });
     let mut world = World::serving(&[script.address]);
@@ -115,16 +113,16 @@ fn a_stop_lets_open_streams_finish() {
 
 #[test]
 fn a_connection_with_open_streams_is_not_idle() {
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let script = Script::new(move |far| {
+    let (script, go) = Script::held(|far, hold| {
         far.request();
-        wait.lock().unwrap().recv().unwrap();
+        hold();
         let _ = far.send(OK);
     });
     let keep_alive = std::time::Duration::from_millis(150);
-    let mut world = World::with(ingress_proxy::ProxyOptions { keep_alive, ..crate::support::options() });
-    world.shop(&[script.address]);
+    let world = World::serving_with(
+        ingress_proxy::ProxyOptions { keep_alive, ..crate::support::options() },
+        &[script.address],
+    );
     world.runtime.block_on(async {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
         let response = tokio::spawn(sender.send_request(request("GET", "http://shop.example/", "")));
@@ -166,9 +164,10 @@ fn a_client_that_does_not_take_a_stream_loses_that_stream_only() {
         }
     });
     let client_send_timeout = std::time::Duration::from_millis(300);
-    let mut world =
-        World::with(ingress_proxy::ProxyOptions { client_send_timeout, ..crate::support::options() });
-    world.shop(&[script.address]);
+    let world = World::serving_with(
+        ingress_proxy::ProxyOptions { client_send_timeout, ..crate::support::options() },
+        &[script.address],
+    );
     world.runtime.block_on(async {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
         let large = sender.send_request(request("GET", "http://shop.example/large", "")).await.unwrap();

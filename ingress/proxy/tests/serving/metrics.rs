@@ -1,7 +1,6 @@
 //! The metrics: a contract with dashboards and alerts.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, mpsc};
 
 use cluster::{Event, Key, Kind};
 use ingress_proxy::{Configuration, Controller, MetricsOptions, ProxyOptions};
@@ -34,8 +33,8 @@ fn shape(text: &str) -> String {
 fn names_labels_and_help_are_those_of_ingress_nginx() {
     let script = Script::always(OK);
     let mut world = World::serving(&[script.address]);
-    let made = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
-    world.secret("cert", &made.cert.pem(), &made.signing_key.serialize_pem());
+    let made = net::testing::certificate("shop.example");
+    world.secret("cert", &made.certificate, &made.key);
     world.ingress_with("shop", "shop.example", "/", 80, &[], Some("cert"));
     Configuration::new(&world.registry, &Controller::default());
     assert_eq!(world.ask("GET /a HTTP/1.1\nHost: shop.example\n\n").status, 308);
@@ -99,18 +98,15 @@ fn series(text: &str, ingress: &str) -> usize {
 
 #[test]
 fn series_of_an_ingress_go_when_it_goes() {
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let script = Script::new(move |far| {
+    let (script, go) = Script::held(|far, hold| {
         while let Some(request) = far.request() {
             if request.head.starts_with("GET /slow") {
-                wait.lock().unwrap().recv().unwrap();
+                hold();
             }
             let _ = far.send(OK);
         }
     });
-    let mut world = World::with(ProxyOptions { workers: 2, ..options() });
-    world.shop(&[script.address]);
+    let mut world = World::serving_with(ProxyOptions { workers: 2, ..options() }, &[script.address]);
     world.ingress_with("other", "other.example", "/", 80, &[], None);
     let mut slow = world.client();
     slow.send("GET /slow HTTP/1.1\nHost: shop.example\n\n");
@@ -157,8 +153,8 @@ fn flags_say_what_is_counted() {
     ];
     for (metrics, line) in cases {
         let script = Script::always(OK);
-        let mut world = World::with(ProxyOptions { metrics: metrics.clone(), ..options() });
-        world.shop(&[script.address]);
+        let world =
+            World::serving_with(ProxyOptions { metrics: metrics.clone(), ..options() }, &[script.address]);
         for host in ["shop.example", "a.example", "b.example"] {
             world.ask(&format!("GET / HTTP/1.1\nHost: {host}\n\n"));
         }
@@ -167,9 +163,10 @@ fn flags_say_what_is_counted() {
         assert!(text.contains(line), "{metrics:?}: {line}: {text}");
     }
     let exclude = vec!["requests".to_owned(), "nginx_ingress_controller_bytes_sent".to_owned()];
-    let mut world =
-        World::with(ProxyOptions { metrics: MetricsOptions { exclude, ..defaults() }, ..options() });
-    world.shop(&[]);
+    let world = World::serving_with(
+        ProxyOptions { metrics: MetricsOptions { exclude, ..defaults() }, ..options() },
+        &[],
+    );
     world.ask(GET);
     world.log(1);
     let text = world.registry.text();
@@ -195,11 +192,9 @@ fn hosts_that_clients_make_up_are_bounded() {
 
 #[test]
 fn connections_are_reading_writing_or_waiting() {
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let script = Script::new(move |far| {
+    let (script, go) = Script::held(|far, hold| {
         far.request();
-        wait.lock().unwrap().recv().unwrap();
+        hold();
         let _ = far.send(OK);
     });
     let world = World::serving(&[script.address]);

@@ -93,12 +93,14 @@ fn an_endpoint_that_is_too_slow_is_504() {
         // Returns when the proxy gives up.
         far.head();
     });
-    let mut world = World::with(ProxyOptions {
-        proxy_read_timeout: Duration::from_millis(150),
-        proxy_next_upstream_tries: 2,
-        ..options()
-    });
-    world.shop(&[slow.address]);
+    let world = World::serving_with(
+        ProxyOptions {
+            proxy_read_timeout: Duration::from_millis(150),
+            proxy_next_upstream_tries: 2,
+            ..options()
+        },
+        &[slow.address],
+    );
     let response = world.ask(&request("GET"));
     assert_eq!(response.status, 504);
     assert!(response.body.contains("<title>504 Gateway Time-out</title>"));

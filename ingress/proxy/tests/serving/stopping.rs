@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::net::TcpStream;
-use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use net::Drained;
@@ -11,11 +10,9 @@ use crate::support::{Client, Script, World};
 
 #[test]
 fn requests_in_flight_finish_and_idle_connections_close() {
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let script = Script::new(move |far| {
+    let (script, go) = Script::held(|far, hold| {
         far.request();
-        wait.lock().unwrap().recv().unwrap();
+        hold();
         let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
     });
     let world = World::serving(&[script.address]);

@@ -84,7 +84,12 @@ impl World {
 
     /// An Ingress `shop` for `shop.example` and every path, in front of these endpoints.
     pub fn serving(endpoints: &[SocketAddr]) -> Self {
-        let mut world = Self::new();
+        Self::serving_with(options(), endpoints)
+    }
+
+    /// The same, with other options.
+    pub fn serving_with(options: ProxyOptions, endpoints: &[SocketAddr]) -> Self {
+        let mut world = Self::with(options);
         world.shop(endpoints);
         world
     }
@@ -435,6 +440,27 @@ impl Script {
     /// Answers every request with this text, on connections that stay open.
     pub fn always(text: &'static str) -> Self {
         Self::new(move |far| while far.request().is_some() && far.send(text).is_ok() {})
+    }
+
+    /// A script that waits where it calls its second argument, until the test says go.
+    pub fn held(script: impl Fn(&mut Far, &dyn Fn()) + Send + Sync + 'static) -> (Self, mpsc::Sender<()>) {
+        let (go, wait) = mpsc::channel();
+        let wait = Mutex::new(wait);
+        // A test that ends early drops its side.
+        let hold = move || {
+            let _ = wait.lock().unwrap().recv();
+        };
+        (Self::new(move |far| script(far, &hold)), go)
+    }
+
+    /// Answers a request in two chunks, `first` and `last`, the second when the test says go.
+    pub fn in_two_chunks() -> (Self, mpsc::Sender<()>) {
+        Self::held(|far, hold| {
+            far.request();
+            let _ = far.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nfirst\n");
+            hold();
+            let _ = far.send("4\nlast\n0\n\n");
+        })
     }
 
     /// The next request that came.

@@ -3,62 +3,16 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use net::testing::{Made, certificate};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::support::{Client, Script, World};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
-/// Takes any certificate: these tests look at which one is shown.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        net::tls::provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
 pub fn client_config(alpn: &[u8]) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::builder_with_provider(net::tls::provider().clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.to_vec()];
-    Arc::new(config)
+    net::testing::client(rustls::DEFAULT_VERSIONS, &[alpn])
 }
 
 fn connect(world: &World, name: &str) -> StreamOwned<ClientConnection, std::net::TcpStream> {
@@ -77,11 +31,6 @@ fn shown(world: &World, name: &str) -> CertificateDer<'static> {
     stream.conn.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
-fn pair(name: &str) -> (String, String, CertificateDer<'static>) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    (made.cert.pem(), made.signing_key.serialize_pem(), made.cert.der().clone())
-}
-
 #[test]
 fn certificates_are_found_by_name_and_follow_their_secrets() {
     let mut world = World::new();
@@ -90,7 +39,7 @@ fn certificates_are_found_by_name_and_follow_their_secrets() {
     let own = shown(&world, "shop.example");
     assert_eq!(shown(&world, "other.example"), own, "one self-made certificate for all");
     for _ in 0..2 {
-        let (certificate, key, der) = pair("shop.example");
+        let Made { certificate, key, der } = certificate("shop.example");
         world.secret("cert", &certificate, &key);
         assert_eq!(shown(&world, "shop.example"), der);
         assert_eq!(shown(&world, "other.example"), own);

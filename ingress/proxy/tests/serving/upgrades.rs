@@ -80,18 +80,20 @@ fn an_upgrade_nobody_asked_for_is_502() {
 fn silent_streams_are_closed() {
     let script = Script::new(echo);
     let short = Duration::from_millis(200);
-    let mut world =
-        World::with(ProxyOptions { proxy_read_timeout: short, proxy_send_timeout: short, ..options() });
-    world.shop(&[script.address]);
+    let world = World::serving_with(
+        ProxyOptions { proxy_read_timeout: short, proxy_send_timeout: short, ..options() },
+        &[script.address],
+    );
     assert!(upgraded(&world).is_closed());
 }
 
 #[test]
 fn a_stop_waits_for_streams_and_then_cuts_them() {
     let script = Script::new(echo);
-    let mut world =
-        World::with(ProxyOptions { worker_shutdown_timeout: Duration::from_millis(300), ..options() });
-    world.shop(&[script.address]);
+    let world = World::serving_with(
+        ProxyOptions { worker_shutdown_timeout: Duration::from_millis(300), ..options() },
+        &[script.address],
+    );
     let mut client = upgraded(&world);
     assert_eq!(world.stop(Duration::ZERO), Drained::Forced(1));
     assert!(client.is_closed());

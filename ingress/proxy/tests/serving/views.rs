@@ -1,7 +1,5 @@
 //! Views that change while requests are open.
 
-use std::sync::{Mutex, mpsc};
-
 use cluster::{Event, Key, Kind};
 
 use crate::support::{Script, World, read_chunk, read_head};
@@ -11,14 +9,7 @@ const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
 
 #[test]
 fn an_open_request_lives_on_when_its_route_and_endpoint_go() {
-    let (go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let script = Script::new(move |far| {
-        far.request();
-        let _ = far.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nfirst\n");
-        wait.lock().unwrap().recv().unwrap();
-        let _ = far.send("4\nlast\n0\n\n");
-    });
+    let (script, go) = Script::in_two_chunks();
     let mut world = World::serving(&[script.address]);
     let mut client = world.client();
     client.send(GET);

@@ -1,66 +1,11 @@
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, ServerConnection, SignatureScheme,
-};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
 
 use super::*;
 use crate::certificate::self_made;
-
-/// Takes any certificate: these tests are about which one is shown.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn client(versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&[u8]]) -> ClientConfig {
-    let mut config = ClientConfig::builder_with_provider(provider().clone())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    config.resumption = Resumption::in_memory_sessions(8);
-    config
-}
+use crate::testing::client;
 
 /// Both ends in memory until neither has more to say.
 fn handshake(
@@ -105,7 +50,7 @@ fn the_certificate_is_looked_up_by_name() {
         Some(if name == Some("shop.example") { by_name.0.clone() } else { by_name.1.clone() })
     })
     .unwrap();
-    let client = Arc::new(client(&[&rustls::version::TLS13], &[]));
+    let client = client(&[&rustls::version::TLS13], &[]);
     for (name, shown) in [("shop.example", &shop), ("other.example", &rest), ("127.0.0.1", &rest)] {
         let (_, end) = handshake(&config, &client, name).unwrap();
         assert_eq!(end.peer_certificates().unwrap()[0], shown.cert[0], "{name}");
@@ -117,7 +62,7 @@ fn the_certificate_is_looked_up_by_name() {
 #[test]
 fn a_name_without_certificate_is_refused() {
     let config = server_config(&TlsOptions::default(), |_| None).unwrap();
-    let client = Arc::new(client(&[&rustls::version::TLS13], &[]));
+    let client = client(&[&rustls::version::TLS13], &[]);
     assert!(handshake(&config, &client, "shop.example").is_err());
 }
 
@@ -130,7 +75,7 @@ fn versions_protocols_and_resumption_are_those_of_ingress_nginx() {
         for (offered, chosen) in
             [(&[HTTP1, H2][..], Some(H2)), (&[HTTP1][..], Some(HTTP1)), (&[][..], None::<&[u8]>)]
         {
-            let client = Arc::new(client(&[version], offered));
+            let client = client(&[version], offered);
             let (server, _) = handshake(&config, &client, "shop.example").unwrap();
             assert_eq!(server.protocol_version(), Some(version.version));
             assert_eq!(server.alpn_protocol(), chosen);
@@ -147,7 +92,7 @@ fn without_a_session_cache_every_handshake_is_full() {
     let options = TlsOptions { session_cache: false, ..TlsOptions::default() };
     let config = server_config(&options, move |_| Some(shown.clone())).unwrap();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let client = Arc::new(client(&[version], &[]));
+        let client = client(&[version], &[]);
         for _ in 0..2 {
             let (server, _) = handshake(&config, &client, "shop.example").unwrap();
             assert_eq!(server.handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
