@@ -8,8 +8,9 @@ mod output;
 
 mod args;
 
-mod demo;
 mod ground;
+
+mod demo;
 
 mod clusters;
 mod reporting;
