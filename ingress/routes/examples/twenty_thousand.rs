@@ -21,6 +21,7 @@ fn main() {
         ("rewriting", rewriting),
         ("one-host", one_host),
         ("one-host-rewriting", one_host_rewriting),
+        ("one-service", one_service),
     ] {
         if wanted.as_deref().is_none_or(|wanted| wanted == name) {
             run(name, shape);
@@ -134,6 +135,13 @@ fn one_host(n: usize) -> Ingress {
 fn one_host_rewriting(n: usize) -> Ingress {
     let mut ingress = rewriting(n);
     ingress.rules[0].host = "customers.example.com".into();
+    ingress
+}
+
+/// A host each, and one Service behind all: a shop that customers have under their own names.
+fn one_service(n: usize) -> Ingress {
+    let mut ingress = ingress(n, format!("shop-{n}.customers.example.com"), &[("/", "web")], &[]);
+    ingress.key.namespace = "shop".into();
     ingress
 }
 

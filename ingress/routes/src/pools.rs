@@ -3,89 +3,105 @@
 mod pool;
 mod ring;
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cluster::{Backend, Ingress, IngressClass, Key, Kind, Kinds, PortRef, Projection, Snapshot, Touched};
-use smallvec::SmallVec;
+use foldhash::fast::RandomState;
 
 pub use self::pool::{Absence, Members, Missing, Pool};
 use crate::class::Classes;
 use crate::options::{Options, PoolKey};
 use crate::problem::{Outcome, Problem};
 use crate::shards::Shards;
+use crate::sorted::{Ranked, Sorted};
 
 /// The pools of every Service that an Ingress of ours mentions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pools {
     classes: Arc<Classes>,
-    services: Shards<Key, Arc<Mentioned>>,
+    /// The ports that Ingresses name, of each Service.
+    services: Shards<Key, Arc<[Port]>>,
     /// Before the first lists are complete a missing Service is no problem.
     synced: bool,
 }
 
-/// A Service with the Ingresses that mention it, by key, and a pool for each port that they name.
+/// A port of a Service, as backends name it.
 #[derive(Clone, Debug, PartialEq)]
-struct Mentioned {
-    ingresses: Box<[Arc<Ingress>]>,
-    pools: SmallVec<[(PortRef, Arc<Pool>); 1]>,
+struct Port {
+    name: PortRef,
+    pool: Arc<Pool>,
+    /// Those that name it.
+    ingresses: Sorted<Mention>,
+}
+
+/// An Ingress that names a port, by key.
+#[derive(Clone, Debug, PartialEq)]
+struct Mention(Arc<Ingress>);
+
+impl Ranked for Mention {
+    fn rank(&self, other: &Self) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
 }
 
 impl Pools {
     /// The pool of an upstream. Hot: no allocation.
     pub fn get(&self, key: &PoolKey) -> Option<&Arc<Pool>> {
-        let mentioned = self.services.get(&key.service)?;
-        mentioned.pools.iter().find(|(port, _)| *port == key.port).map(|(_, pool)| pool)
+        let ports = self.services.get(&key.service)?;
+        ports.iter().find(|port| port.name == key.port).map(|port| &port.pool)
     }
 
     /// What is wrong with the backends that Ingresses name.
     pub fn problems(&self) -> impl Iterator<Item = Problem> {
         let services = self.services.iter().filter(|_| self.synced);
-        services.flat_map(|(service, mentioned)| problems(service, mentioned))
+        let ports = services.flat_map(|(service, ports)| ports.iter().map(move |port| (service, port)));
+        ports.flat_map(|(service, port)| problems(service, port, port.ingresses.iter()))
     }
 
-    /// Every Ingress with each Service that it names, and what is missing there. For `orphan_ingress`.
+    /// Every Ingress with each backend that it names, and what is missing there. For `orphan_ingress`.
     pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<Missing>)> {
-        self.services.iter().flat_map(|(service, mentioned)| {
-            mentioned.ingresses.iter().flat_map(move |ingress| {
-                let named = |port: &PortRef| {
-                    backends(ingress).any(|(name, named)| *name == service.name && named == port)
-                };
-                let pools = mentioned.pools.iter().filter(move |(port, _)| named(port));
-                pools.map(move |(_, pool)| (&ingress.key, pool.missing()))
-            })
+        self.services.iter().flat_map(|(_, ports)| ports.iter()).flat_map(|port| {
+            let missing = port.pool.missing();
+            port.ingresses.iter().map(move |Mention(ingress)| (&ingress.key, missing))
         })
     }
 
-    /// Problems of what differs from an earlier view, to tell only what is new.
+    /// Problems that an earlier view did not have. Costs what has changed.
     pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = Problem> + 'a {
-        let old = move |problem: &Problem, service: &Key| {
-            last.synced
-                && last
-                    .services
-                    .get(service)
-                    .is_some_and(|then| problems(service, then).any(|p| p == *problem))
-        };
         let services: Vec<_> = match (self.synced, last.synced) {
             (false, _) => Vec::new(),
             (true, false) => self.services.iter().collect(),
             (true, true) => self.services.changed(&last.services).collect(),
         };
-        services.into_iter().flat_map(move |(service, mentioned)| {
-            problems(service, mentioned).filter(move |problem| !old(problem, service))
+        let ports =
+            services.into_iter().flat_map(|(service, ports)| ports.iter().map(move |port| (service, port)));
+        ports.flat_map(move |(service, port)| {
+            let then = last.services.get(service).filter(|_| last.synced);
+            let then = then.and_then(|ports| ports.iter().find(|then| then.name == port.name));
+            let then = then.filter(|then| then.pool.absence() == port.pool.absence());
+            let then = then.map(|then| &then.ingresses);
+            let is_known =
+                move |one: &&Mention| then.is_some_and(|then| then.get(|known| known.rank(one)).is_some());
+            let came = port.ingresses.changed(then).filter(move |one| !is_known(one));
+            problems(service, port, came)
         })
     }
 }
 
-fn problems<'a>(service: &'a Key, mentioned: &'a Mentioned) -> impl Iterator<Item = Problem> + 'a {
-    let absent = mentioned.pools.iter().filter_map(|(port, pool)| Some((port, pool.absence()?)));
-    absent.flat_map(move |(port, absence)| {
-        let ingresses = mentioned.ingresses.iter().filter(move |ingress| {
-            backends(ingress).any(|(name, named)| *name == service.name && named == port)
-        });
-        ingresses.map(move |ingress| Problem {
+/// What is wrong with a port, for each of some Ingresses that name it.
+fn problems<'a>(
+    service: &'a Key,
+    port: &'a Port,
+    ingresses: impl Iterator<Item = &'a Mention> + 'a,
+) -> impl Iterator<Item = Problem> + 'a {
+    let absence = port.pool.absence();
+    ingresses.map_while(move |Mention(ingress)| {
+        Some(Problem {
             ingress: ingress.key.clone(),
-            place: format!("backend.service {}:{port}", service.name),
-            what: format!("Service {service} {}", absence.text()),
+            place: format!("backend.service {}:{}", service.name, port.name),
+            what: format!("Service {service} {}", absence?.text()),
             outcome: Outcome::Denied,
         })
     })
@@ -103,39 +119,30 @@ impl PoolIndex {
         Self { options }
     }
 
-    fn mentioned(
-        &self,
-        cluster: &Snapshot,
-        service: &Key,
-        ingresses: Box<[Arc<Ingress>]>,
-    ) -> Option<Arc<Mentioned>> {
-        let mut ports: Vec<PortRef> = ingresses
-            .iter()
-            .flat_map(|ingress| backends(ingress))
-            .filter(|(name, _)| **name == service.name)
-            .map(|(_, port)| port.clone())
-            .collect();
-        if self.options.default_backend_service.as_ref() == Some(service) {
-            ports.push(PortRef::Name("".into()));
+    /// Takes the changes of who names which port into the view.
+    fn apply(&self, pools: &mut Pools, cluster: &Snapshot, changes: HashMap<PoolKey, Sides, RandomState>) {
+        for (key, Sides { gone, came }) in changes {
+            let mut ports = pools.services.get(&key.service).map(|ports| ports.to_vec()).unwrap_or_default();
+            let at = ports.binary_search_by(|port| rank(&port.name).cmp(&rank(&key.port)));
+            let nobody = Sorted::default();
+            let ingresses = at.map_or(&nobody, |at| &ports[at].ingresses).with(gone, came);
+            match (at, !ingresses.is_empty() || self.default_backend().as_ref() == Some(&key)) {
+                (Ok(at), true) => ports[at].ingresses = ingresses,
+                (Ok(at), false) => drop(ports.remove(at)),
+                (Err(at), true) => {
+                    let pool = Arc::new(Pool::build(cluster, &key, &self.options));
+                    ports.insert(at, Port { name: key.port, pool, ingresses });
+                }
+                (Err(_), false) => continue,
+            }
+            pools.services.set(key.service, (!ports.is_empty()).then(|| ports.into()));
         }
-        ports.sort_unstable_by_key(|port| (matches!(port, PortRef::Name(_)), port.to_string()));
-        ports.dedup();
-        (!ports.is_empty()).then(|| Arc::new(self.pools(cluster, service, ingresses, ports)))
     }
 
-    fn pools(
-        &self,
-        cluster: &Snapshot,
-        service: &Key,
-        ingresses: Box<[Arc<Ingress>]>,
-        ports: impl IntoIterator<Item = PortRef>,
-    ) -> Mentioned {
-        let pool = |port: PortRef| {
-            let key = PoolKey { service: service.clone(), port };
-            let pool = Pool::build(cluster, &key, &self.options);
-            (key.port, Arc::new(pool))
-        };
-        Mentioned { ingresses, pools: ports.into_iter().map(pool).collect() }
+    /// The upstream of `--default-backend-service`, which is there without an Ingress.
+    fn default_backend(&self) -> Option<PoolKey> {
+        let service = self.options.default_backend_service.clone()?;
+        Some(PoolKey { service, port: PortRef::Name("".into()) })
     }
 
     fn is_ours(&self, classes: &Classes, ingress: &Ingress) -> bool {
@@ -152,26 +159,18 @@ impl Projection for PoolIndex {
 
     fn build(&self, cluster: &Snapshot) -> Pools {
         let classes = Classes::of(cluster.iter::<IngressClass>(), &self.options);
-        let mut by_service: std::collections::HashMap<Key, Vec<Arc<Ingress>>, foldhash::fast::RandomState> =
-            std::collections::HashMap::default();
+        let mut changes: HashMap<PoolKey, Sides, RandomState> = HashMap::default();
         for ingress in cluster.iter::<Ingress>().filter(|ingress| self.is_ours(&classes, ingress)) {
-            for service in services(ingress) {
-                by_service.entry(service).or_default().push(ingress.clone());
+            for key in upstreams(ingress) {
+                changes.entry(key).or_default().came.push(Mention(ingress.clone()));
             }
         }
-        if let Some(service) = &self.options.default_backend_service {
-            by_service.entry(service.clone()).or_default();
+        if let Some(key) = self.default_backend() {
+            changes.entry(key).or_default();
         }
-        let mut pools = Pools {
-            classes: Arc::new(classes),
-            services: Shards::default(),
-            synced: cluster.synced(self.kinds()),
-        };
-        for (service, mut ingresses) in by_service {
-            ingresses.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-            let mentioned = self.mentioned(cluster, &service, ingresses.into());
-            pools.services.set(service, mentioned);
-        }
+        let (classes, synced) = (Arc::new(classes), cluster.synced(self.kinds()));
+        let mut pools = Pools { classes, services: Shards::default(), synced };
+        self.apply(&mut pools, cluster, changes);
         pools
     }
 
@@ -182,7 +181,7 @@ impl Projection for PoolIndex {
         let mut pools = last.clone();
         pools.synced = cluster.synced(self.kinds());
         let mut churned: Vec<Key> = Vec::new();
-        let mut rementioned: Vec<(Key, Vec<&Touched>)> = Vec::new();
+        let mut changes: HashMap<PoolKey, Sides, RandomState> = HashMap::default();
         for one in touched {
             match one {
                 Touched::Service(change) => churned.extend(change.sides().map(|service| service.key.clone())),
@@ -190,81 +189,61 @@ impl Projection for PoolIndex {
                     churned.extend(change.sides().map(|slice| slice.service_key()))
                 }
                 Touched::Ingress(change) => {
-                    let mut keys: Vec<Key> = change.sides().flat_map(|ingress| services(ingress)).collect();
-                    keys.sort_unstable();
-                    keys.dedup();
-                    rementioned.extend(keys.into_iter().map(|key| (key, vec![one])));
+                    if let Some(before) = &change.before {
+                        let gone = |key| changes.entry(key).or_default().gone.push(Mention(before.clone()));
+                        upstreams(before).for_each(gone);
+                    }
+                    for after in change.after.iter().filter(|after| self.is_ours(&last.classes, after)) {
+                        let came = |key| changes.entry(key).or_default().came.push(Mention(after.clone()));
+                        upstreams(after).for_each(came);
+                    }
                 }
                 _ => {}
             }
         }
-        rementioned.sort_by(|(one, _), (other, _)| one.cmp(other));
-        rementioned.dedup_by(|(key, more), (kept, touched)| {
-            let same = key == kept;
-            if same {
-                touched.append(more);
-            }
-            same
-        });
-        for (service, touched) in &rementioned {
-            let ingresses = self.replace(last, service, touched);
-            pools.services.set(service.clone(), self.mentioned(cluster, service, ingresses));
-        }
+        self.apply(&mut pools, cluster, changes);
         churned.sort_unstable();
         churned.dedup();
         for service in churned {
-            let Some(mentioned) = pools.services.get(&service) else { continue };
-            let ports: Vec<PortRef> = mentioned.pools.iter().map(|(port, _)| port.clone()).collect();
-            let next = self.pools(cluster, &service, mentioned.ingresses.clone(), ports);
-            if next != **mentioned {
-                pools.services.insert(service, Arc::new(next));
+            let Some(ports) = pools.services.get(&service) else { continue };
+            let next = |port: &Port| {
+                let key = PoolKey { service: service.clone(), port: port.name.clone() };
+                Port { pool: Arc::new(Pool::build(cluster, &key, &self.options)), ..port.clone() }
+            };
+            let next: Arc<[Port]> = ports.iter().map(next).collect();
+            if next.iter().zip(&**ports).any(|(next, port)| next.pool != port.pool) {
+                pools.services.insert(service, next);
             }
         }
         pools
     }
 }
 
-impl PoolIndex {
-    /// The Ingresses that mention a Service after some of them changed.
-    fn replace(&self, last: &Pools, service: &Key, touched: &[&Touched]) -> Box<[Arc<Ingress>]> {
-        let known = last.services.get(service).map(|mentioned| &*mentioned.ingresses).unwrap_or_default();
-        let mut ingresses = known.to_vec();
-        for one in touched {
-            let Touched::Ingress(change) = one else { continue };
-            let Some(key) = change.sides().next().map(|ingress| &ingress.key) else { continue };
-            let at = ingresses.binary_search_by(|ingress| ingress.key.cmp(key));
-            let after = change.after.as_ref().filter(|after| {
-                self.is_ours(&last.classes, after) && services(after).any(|mentioned| mentioned == *service)
-            });
-            match (at, after) {
-                (Ok(at), Some(after)) => ingresses[at] = after.clone(),
-                (Ok(at), None) => drop(ingresses.remove(at)),
-                (Err(at), Some(after)) => ingresses.insert(at, after.clone()),
-                (Err(_), None) => {}
-            }
-        }
-        ingresses.into()
+/// Who named a port before and who names it now.
+#[derive(Default)]
+struct Sides {
+    gone: Vec<Mention>,
+    came: Vec<Mention>,
+}
+
+/// Ports by number, then those by name.
+fn rank(port: &PortRef) -> (Option<&str>, u16) {
+    match port {
+        PortRef::Number(number) => (None, *number),
+        PortRef::Name(name) => (Some(name), 0),
     }
 }
 
-/// Names and ports of the Services that an Ingress mentions.
-fn backends(ingress: &Ingress) -> impl Iterator<Item = (&cluster::Text, &PortRef)> {
+/// The upstreams of the backends that an Ingress names; one may come several times.
+fn upstreams(ingress: &Ingress) -> impl Iterator<Item = PoolKey> {
     let paths = ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| &path.backend);
     ingress.default_backend.iter().chain(paths).filter_map(|backend| match backend {
-        Backend::Service(service) => Some((&service.name, &service.port)),
+        Backend::Service(service) => {
+            let key = Key { namespace: ingress.key.namespace.clone(), name: service.name.clone() };
+            Some(PoolKey { service: key, port: service.port.clone() })
+        }
         Backend::Resource(_) => None,
     })
-}
-
-/// Keys of the Services that an Ingress mentions, each once.
-fn services(ingress: &Ingress) -> impl Iterator<Item = Key> {
-    let mut names: SmallVec<[&cluster::Text; 4]> = backends(ingress).map(|(name, _)| name).collect();
-    names.sort_unstable();
-    names.dedup();
-    let namespace = ingress.key.namespace.clone();
-    let keys: SmallVec<[Key; 4]> =
-        names.into_iter().map(|name| Key { namespace: namespace.clone(), name: name.clone() }).collect();
-    keys.into_iter()
 }
 
 #[cfg(test)]

@@ -62,10 +62,17 @@ impl<T> Sorted<T> {
 }
 
 impl<T: Ranked> Sorted<T> {
-    /// The list without some items and with others.
+    /// The list without some items and with others. What is in both is there.
     pub(crate) fn with(&self, mut gone: Vec<T>, mut came: Vec<T>) -> Self {
         gone.sort_by(T::rank);
         came.sort_by(T::rank);
+        came.dedup_by(|later, earlier| {
+            let same = later.rank(earlier).is_eq();
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
         let (mut gone, mut came) = (gone.into_iter().peekable(), came.into_iter().peekable());
         let mut next = Self::default();
         let mut open: Vec<T> = Vec::new();
@@ -193,14 +200,12 @@ mod tests {
         ) {
             let (mut list, mut map) = (Sorted::<Item>::default(), BTreeMap::new());
             for batch in batches {
-                // The last word on a number holds.
-                let batch: BTreeMap<u8, u8> = batch.into_iter().map(|(n, what)| (n % 64, what)).collect();
-                let gone = batch.iter().filter(|(_, what)| **what == 2).map(|(n, _)| (*n, false)).collect();
-                let came = batch.iter().filter(|(_, what)| **what < 2).map(|(n, what)| (*n, *what == 1)).collect();
+                let item = |(n, what): &(u8, u8)| (n % 64, *what == 1);
+                let gone: Vec<Item> = batch.iter().filter(|(_, what)| *what == 2).map(item).collect();
+                let came: Vec<Item> = batch.iter().filter(|(_, what)| *what < 2).map(item).collect();
+                map.retain(|n, _| !gone.iter().any(|(gone, _)| gone == n));
+                map.extend(came.iter().copied());
                 let next = list.with(gone, came);
-                for (n, what) in &batch {
-                    if *what == 2 { map.remove(n) } else { map.insert(*n, *what == 1) };
-                }
                 assert!(next.iter().copied().eq(map.iter().map(|(n, what)| (*n, *what))), "{next:?} is not {map:?}");
                 assert!(next.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())), "{next:?}");
                 let slim = next.chunks.iter().rev().skip(1).filter(|chunk| chunk.len() < CHUNK / 2);

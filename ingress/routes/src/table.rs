@@ -293,19 +293,14 @@ impl Projection for TableIndex {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
         }
-        // The last word on an Ingress of the batch is that which holds.
-        let mut turns: HashMap<&Key, Turn, RandomState> = HashMap::default();
-        for one in touched {
-            let Touched::Ingress(change) = one else { continue };
-            let Some(key) = change.sides().next().map(|ingress| &ingress.key) else { continue };
+        let turn = |one: &Touched| {
+            let Touched::Ingress(change) = one else { return None };
+            let before = last.taken.get(&change.sides().next()?.key).cloned();
             let ours = change.after.as_ref().filter(|after| last.classes.take(after, &self.options));
             let after = ours.map(|after| Arc::new(Taken::new(after.clone(), &self.options)));
-            let before = last.taken.get(key).cloned();
-            if before.is_some() || after.is_some() {
-                turns.insert(key, Turn { before, after });
-            }
-        }
-        let turns: Vec<_> = turns.into_values().collect();
+            (before.is_some() || after.is_some()).then_some(Turn { before, after })
+        };
+        let turns: Vec<_> = touched.iter().filter_map(turn).collect();
         if turns.is_empty() { last.clone() } else { self.apply(last, &turns) }
     }
 }

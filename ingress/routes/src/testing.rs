@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use cluster::{
     Backend, Cache, Current, Endpoint as SliceEndpoint, EndpointPort, EndpointSlice, Event, Ingress,
-    IngressClass, IngressPath, IngressRule, IngressTls, Key, Object, PathType, PortRef, Protocol, Service,
-    ServiceBackend, ServiceKind, ServicePort,
+    IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef, Protocol,
+    Service, ServiceBackend, ServiceKind, ServicePort,
 };
 use serde::Deserialize;
 
@@ -46,6 +46,11 @@ impl World {
 
     pub(crate) fn apply(&mut self, objects: impl IntoIterator<Item = Object>) {
         self.cache.apply(objects.into_iter().map(Event::Apply), 1);
+    }
+
+    /// Ends the first list of every kind.
+    pub(crate) fn sync(&mut self) {
+        self.cache.apply(Kind::ALL.into_iter().map(Event::Synced), 1);
     }
 
     /// Services of the namespace `default`, one a line: `web 80:http 10.0.0.1 10.0.0.2`. Endpoints listen on 8080.

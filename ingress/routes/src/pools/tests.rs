@@ -120,3 +120,35 @@ fn external_names_can_be_switched_off() {
     let world = World::with(options, &ingress("web:80")).services("web external=example.org");
     assert_eq!(members(&world, "web", "80"), "is of type ExternalName, which is disabled");
 }
+
+#[test]
+fn a_change_tells_only_the_problems_that_are_new() {
+    let one = |n: usize, backend: &str| ingress(backend).replace("{name: x}", &format!("{{name: x{n}}}"));
+    let mut world = World::new("");
+    let apply = |world: &mut World, texts: &[String]| {
+        let before = world.pools.load_full();
+        world.apply(
+            manifests(&texts.join("---\n")).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))),
+        );
+        let mut news: Vec<_> = world
+            .pools
+            .load()
+            .problems_since(&before)
+            .map(|problem| format!("{} {}", problem.ingress.name, problem.place))
+            .collect();
+        news.sort_unstable();
+        news.join(", ")
+    };
+    assert_eq!(apply(&mut world, &[one(0, "web:80")]), "", "not before the first lists are complete");
+    world.sync();
+    let all: Vec<_> = (0..9).map(|n| one(n, "web:80")).collect();
+    let told = apply(&mut world, &all);
+    assert_eq!(told.matches("backend.service web:80").count(), 8, "all but the first: {told}");
+    assert_eq!(apply(&mut world, &[one(9, "web:80")]), "x9 backend.service web:80");
+    assert_eq!(apply(&mut world, &[one(9, "web:81")]), "x9 backend.service web:81");
+    assert_eq!(
+        apply(&mut world, &[one(9, "web:80"), one(3, "other:http")]),
+        "x3 backend.service other:http, x9 backend.service web:80"
+    );
+    assert_eq!(world.pools.load().problems().count(), 10);
+}
