@@ -1,5 +1,6 @@
 //! Cookie affinity: what the cookie says and how it is written (reference §3.7).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::Text;
@@ -37,9 +38,16 @@ pub struct Affinity {
     pub secure: bool,
     /// `session-cookie-change-on-failure`.
     pub change_on_failure: bool,
-    /// False on rules whose own Ingress asks for no affinity: they follow a cookie that another rule of the same
-    /// Service has set, and set none.
-    pub sets: bool,
+}
+
+/// The affinity that holds for a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bond {
+    /// The cookie.
+    pub affinity: Arc<Affinity>,
+    /// The Ingress of the rule asks for it. Else the rule follows a cookie that another rule of the same Service has
+    /// set, and sets none.
+    pub own: bool,
 }
 
 /// What a request says about the client that gets a cookie.
@@ -136,7 +144,6 @@ mod tests {
             conditional_same_site_none: false,
             secure: false,
             change_on_failure: false,
-            sets: true,
         }
     }
 

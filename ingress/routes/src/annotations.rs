@@ -67,7 +67,7 @@ pub struct Settings {
     /// `backend-protocol`.
     pub protocol: protocol::Protocol,
     /// `canary` and its conditions.
-    pub canary: Option<Policy>,
+    pub canary: Option<Arc<Policy>>,
     /// `affinity` and its cookie.
     pub affinity: Option<Arc<Affinity>>,
     /// `affinity-canary-behavior: legacy`.

@@ -268,8 +268,7 @@ impl Users {
         if all.is_empty() {
             return None;
         }
-        let leader = all.first(|traits| traits.affinity).and_then(|taken| taken.settings.affinity.as_ref());
-        let followed = leader.map(|affinity| Arc::new(Affinity { sets: false, ..(**affinity).clone() }));
+        let followed = all.first(|traits| traits.affinity).and_then(|taken| taken.settings.affinity.clone());
         Some(Self { all, followed })
     }
 }

@@ -10,12 +10,13 @@
 //! Service follow its cookie and set none, as in the reference.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Key, Text};
 use http::HeaderValue;
 
-use crate::affinity::{Affinity, Client, Mode, rejects_same_site_none};
+use crate::affinity::{Affinity, Bond, Client, Mode, rejects_same_site_none};
 use crate::canary::{Policy, Verdict};
 use crate::digest::{hex, md5, unhex};
 use crate::exchange::{Exchange, Scheme};
@@ -37,7 +38,7 @@ pub struct Canary {
     /// The Ingress that is marked as canary.
     pub ingress: Key,
     /// Which requests it takes.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// Where they go.
     pub target: Target,
 }
@@ -49,13 +50,13 @@ pub struct Target {
     pub name: Text,
     /// Its endpoints.
     pub pool: PoolKey,
-    /// Cookie affinity of the rule.
     sticky: Option<Box<Sticky>>,
 }
 
+/// Cookie affinity of a rule.
 #[derive(Clone, Debug, PartialEq)]
 struct Sticky {
-    affinity: std::sync::Arc<Affinity>,
+    bond: Bond,
     /// The name of the backend in cookies: `md5(md5hex(name) + name)`, written in hexadecimal digits.
     backend_key: [u8; 16],
     /// The Path of the cookie, where the affinity has none of its own.
@@ -157,7 +158,7 @@ fn by_weight<'t>(canaries: &[&'t Canary], draw: &mut impl Draw) -> Option<&'t Ca
     let drawn = u64::from(draw.below(scale));
     let mut share = 0;
     canaries.iter().copied().find(|canary| {
-        let Policy { weight, total, .. } = &canary.policy;
+        let Policy { weight, total, .. } = &*canary.policy;
         share += u64::from(*weight) * u64::from(scale) / u64::from(*total);
         drawn < share
     })
@@ -165,29 +166,29 @@ fn by_weight<'t>(canaries: &[&'t Canary], draw: &mut impl Draw) -> Option<&'t Ca
 
 impl Target {
     /// A backend as a rule with this path uses it.
-    pub fn new(pool: PoolKey, affinity: Option<std::sync::Arc<Affinity>>, rule_path: &Text) -> Self {
+    pub fn new(pool: PoolKey, bond: Option<Bond>, rule_path: &Text) -> Self {
         let name = pool.upstream_name();
-        let sticky = affinity.map(|affinity| {
+        let sticky = bond.map(|bond| {
             let backend_key = md5(&[&hex(&md5(&[&name])), &name]);
-            Box::new(Sticky { affinity, backend_key, rule_path: rule_path.clone() })
+            Box::new(Sticky { bond, backend_key, rule_path: rule_path.clone() })
         });
         Self { name, pool, sticky }
     }
 
     /// Its cookie affinity.
-    pub fn affinity(&self) -> Option<&std::sync::Arc<Affinity>> {
-        self.sticky.as_ref().map(|sticky| &sticky.affinity)
+    pub fn affinity(&self) -> Option<&Arc<Affinity>> {
+        self.sticky.as_ref().map(|sticky| &sticky.bond.affinity)
     }
 
     /// Whether the request carries a cookie that this target has handed out.
     fn is_bound(&self, exchange: &Exchange) -> bool {
         let Some(sticky) = &self.sticky else { return false };
-        session(exchange, &sticky.affinity.name)
+        session(exchange, &sticky.bond.affinity.name)
             .is_some_and(|(_, backend)| backend.and_then(unhex) == Some(sticky.backend_key))
     }
 
     fn choice(&self, exchange: &Exchange, canary: bool) -> Choice<'_> {
-        let session = self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.affinity.name));
+        let session = self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.bond.affinity.name));
         let agent = exchange.header(&http::header::USER_AGENT).unwrap_or_default();
         let careful = self.affinity().is_some_and(|affinity| affinity.conditional_same_site_none);
         Choice {
@@ -218,9 +219,10 @@ impl Choice<'_> {
         if pool.is_empty() {
             return None;
         }
-        let Some(Sticky { affinity, backend_key, rule_path }) = self.target.sticky.as_deref() else {
+        let Some(Sticky { bond, backend_key, rule_path }) = self.target.sticky.as_deref() else {
             return Some(Pick::plain(round_robin(pool.endpoints(), tried, draw.turn(self.target))));
         };
+        let affinity = &bond.affinity;
         let bound = self.key.as_deref().and_then(|key| match affinity.mode {
             Mode::Balanced => pool.on_ring(key),
             Mode::Persistent => pool.of_key(unhex(key)?),
@@ -234,7 +236,7 @@ impl Choice<'_> {
         };
         let value = || format!("{key}|{}", hex(backend_key));
         let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, draw.now());
-        let cookie = affinity.sets.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
+        let cookie = bond.own.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
         Some(Pick { endpoint: Endpoint::Address(endpoint), cookie })
     }
 }

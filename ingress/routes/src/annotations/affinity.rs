@@ -124,7 +124,6 @@ fn cookie(reader: &mut Reader<'_>) -> Affinity {
             .unwrap_or_default(),
         secure: reader.flag("session-cookie-secure").unwrap_or_default(),
         change_on_failure: reader.flag("session-cookie-change-on-failure").unwrap_or_default(),
-        sets: true,
     }
 }
 

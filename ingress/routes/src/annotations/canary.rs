@@ -70,9 +70,9 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
     let bad = is_canary.is_none() && reader.text("canary").is_some();
     let policy = policy(reader);
     if bad {
-        settings.canary = Some(Policy { header: None, cookie: None, weight: 0, ..policy });
+        settings.canary = Some(Arc::new(Policy { header: None, cookie: None, weight: 0, ..policy }));
     } else if is_canary == Some(true) {
-        settings.canary = Some(policy);
+        settings.canary = Some(Arc::new(policy));
     } else if policy != NOTHING {
         reader.problem(
             "canary",

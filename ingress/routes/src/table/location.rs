@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::route::{DEFAULT_UPSTREAM, Route};
 use super::taken::{Claim, Taken};
-use crate::affinity::Affinity;
+use crate::affinity::{Affinity, Bond};
 use crate::annotations::{self, Rule, Settings};
 use crate::hsts::Hsts;
 use crate::options::{Options, PoolKey};
@@ -197,7 +197,9 @@ impl<'h> Draft<'h> {
             return default_upstream(context.options).filter(|_| winner.implicit);
         };
         let pool = owner.pool(backend);
-        let affinity = winner.settings.affinity.clone().or_else(|| (context.followed)(&pool));
+        let own = winner.settings.affinity.clone().map(|affinity| Bond { affinity, own: true });
+        let followed = || Some(Bond { affinity: (context.followed)(&pool)?, own: false });
+        let bond = own.or_else(followed);
         let mut doubles: Vec<Canary> = Vec::new();
         for claim in canaries {
             let taken = &claim.taken;
@@ -213,12 +215,12 @@ impl<'h> Draft<'h> {
                     format!("leads to the same Service as the rule of {} that it doubles", owner.ingress.key);
                 problems.push(problem(taken, claim.place(), what, Outcome::LeftOut));
             } else if !doubles.iter().any(|known| known.target.pool == own) {
-                let affinity = affinity.clone().filter(|_| !taken.settings.legacy_canary_affinity);
-                let target = Target::new(own, affinity, &self.path);
+                let bond = bond.clone().filter(|_| !taken.settings.legacy_canary_affinity);
+                let target = Target::new(own, bond, &self.path);
                 doubles.push(Canary { ingress: taken.ingress.key.clone(), policy: policy.clone(), target });
             }
         }
-        Some(Upstream { primary: Target::new(pool, affinity, &self.path), canaries: doubles.into() })
+        Some(Upstream { primary: Target::new(pool, bond, &self.path), canaries: doubles.into() })
     }
 }
 
