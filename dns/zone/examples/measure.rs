@@ -119,6 +119,7 @@ fn slice(i: u32, each: u32, round: u32) -> EndpointSlice {
     };
     EndpointSlice {
         import: None,
+        aliases: Box::default(),
         key: Key::new(format!("ns-{}", i % 100), format!("svc-{i}-abcde")),
         service: format!("svc-{i}").into(),
         ports: [EndpointPort { name: "http".into(), protocol: Protocol::Tcp, port: 8080 }]

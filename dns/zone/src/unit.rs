@@ -64,6 +64,16 @@ pub(crate) enum Face {
 pub(crate) struct Group {
     pub(crate) ports: Box<[Port]>,
     pub(crate) endpoints: Box<[Endpoint]>,
+    pub(crate) aliases: Box<[Alias]>,
+}
+
+/// An endpoint that is a name.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Alias {
+    /// What it is called, in wire form up to the key and in lower case; empty if that would be no label.
+    pub(crate) name: Box<[u8]>,
+    /// What that stands for, as written, in wire form.
+    pub(crate) target: Box<[u8]>,
 }
 
 /// A port. An object without ports has one of these with no name, protocol and number.
@@ -128,7 +138,8 @@ impl Unit {
     ) -> Option<Self> {
         let wire = wire_key(key)?;
         let (groups, texts) = Builder::default().build(options, slices);
-        let ready = groups.iter().any(|group: &Group| !group.endpoints.is_empty());
+        let ready =
+            groups.iter().any(|group: &Group| !(group.endpoints.is_empty() && group.aliases.is_empty()));
         let endpoints = || groups.iter().flat_map(|group| &group.endpoints).map(|endpoint| endpoint.address);
         let (face, addresses): (Face, Vec<IpAddr>) = match service {
             None => (Face::Missing, Vec::new()),
@@ -426,7 +437,12 @@ impl Builder {
                 protocol: Some(port.protocol),
                 number: (port.port != 0).then_some(port.port),
             }));
-            groups.push(Group { ports, endpoints: endpoints.into() });
+            let aliases = slice.aliases.iter().filter_map(|alias| {
+                let name = alias.hostname.as_deref().map_or_else(|| alias.name.replace('.', "-"), Into::into);
+                let name = label(&name).map(|host| wire(host, source)).unwrap_or_default();
+                Some(Alias { name: name.to_ascii_lowercase().into(), target: external(&alias.name)? })
+            });
+            groups.push(Group { ports, endpoints: endpoints.into(), aliases: aliases.collect() });
         }
         (groups.into(), self.texts.into())
     }
@@ -438,10 +454,8 @@ impl Builder {
         Endpoint { address, name, zone, previous }
     }
 
-    /// Keeps the name of an endpoint: one label, or two of them.
     fn place_name(&mut self, host: &[u8], source: &[u8]) -> u32 {
-        let labels = [host, source].into_iter().filter(|label| !label.is_empty());
-        self.place(labels.flat_map(|label| [&[label.len() as u8], label].concat()).collect())
+        self.place(wire(host, source))
     }
 
     /// Keeps a text once, in lower case; one too long for a length byte is not kept.
@@ -458,4 +472,10 @@ impl Builder {
         self.places.insert(text.into(), at);
         at
     }
+}
+
+/// The name of an endpoint in wire form: one label, or two of them.
+fn wire(host: &[u8], source: &[u8]) -> Vec<u8> {
+    let labels = [host, source].into_iter().filter(|label| !label.is_empty());
+    labels.flat_map(|label| [&[label.len() as u8], label].concat()).collect()
 }

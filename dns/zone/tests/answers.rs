@@ -353,6 +353,70 @@ noname.shop.svc.cluster.local CNAME NXDomain
 }
 
 #[test]
+fn endpoints_that_are_names_are_aliases() {
+    let cluster = "
+        namespace shop
+        service shop/db None
+        names shop/db-1 db sql/tcp/5432 : Example.org example.net=Second
+        service shop/mixed None
+        names shop/mixed-1 mixed sql/tcp/5432 : example.org
+        slice shop/mixed-2 mixed sql/tcp/5432 : 10.244.0.1
+        service shop/inner None
+        names shop/inner-1 inner : mixed.shop.svc.cluster.local
+        service shop/web 10.96.0.1 http/tcp/80
+        names shop/web-1 web http/tcp/80 : example.org
+        names shop/lone-1 lone http/tcp/80 : example.org
+        namespace set
+        import set/db None
+        names set/db-1 [db@east] sql/tcp/5432 : example.org=a
+    ";
+    let zone = zone(options(), cluster);
+    check(
+        &zone,
+        &[],
+        "
+db.shop.svc.cluster.local A NoError
+    db.shop.svc.cluster.local. 5 IN CNAME Example.org.
+db.shop.svc.cluster.local CNAME NoError
+    db.shop.svc.cluster.local. 5 IN CNAME Example.org.
+db.shop.svc.cluster.local SRV NoError
+    ! SOA
+db.shop.svc.cluster.local TXT NoError
+    ! SOA
+_sql._tcp.db.shop.svc.cluster.local CNAME NoError
+    _sql._tcp.db.shop.svc.cluster.local. 5 IN CNAME Example.org.
+_http._tcp.db.shop.svc.cluster.local CNAME NXDomain
+    ! SOA
+example-org.db.shop.svc.cluster.local CNAME NoError
+    example-org.db.shop.svc.cluster.local. 5 IN CNAME Example.org.
+second.db.shop.svc.cluster.local AAAA NoError
+    second.db.shop.svc.cluster.local. 5 IN CNAME example.net.
+example-net.db.shop.svc.cluster.local A NXDomain
+    ! SOA
+mixed.shop.svc.cluster.local A NoError
+    mixed.shop.svc.cluster.local. 5 IN A 10.244.0.1
+example-org.mixed.shop.svc.cluster.local CNAME NoError
+    example-org.mixed.shop.svc.cluster.local. 5 IN CNAME example.org.
+inner.shop.svc.cluster.local A NoError
+    inner.shop.svc.cluster.local. 5 IN CNAME mixed.shop.svc.cluster.local.
+    mixed.shop.svc.cluster.local. 5 IN A 10.244.0.1
+web.shop.svc.cluster.local A NoError
+    web.shop.svc.cluster.local. 5 IN A 10.96.0.1
+example-org.web.shop.svc.cluster.local CNAME NoError
+    example-org.web.shop.svc.cluster.local. 5 IN CNAME example.org.
+lone.shop.svc.cluster.local A NXDomain
+    ! SOA
+",
+    );
+    assert_eq!(ask(&zone, &[], "db.shop.svc.cluster.local", "A").0, Verdict::Chase);
+    let ignoring = ZoneOptions { ignore_empty_service: true, ..options() };
+    assert_eq!(
+        ask(&self::zone(ignoring, cluster), &[], "web.shop.svc.cluster.local", "A").0,
+        Verdict::Answered
+    );
+}
+
+#[test]
 fn chains_of_external_names_end() {
     let chain = |links: usize| {
         let mut text = "namespace n\nservice n/web 10.96.0.1 http/tcp/80\n".to_owned();

@@ -156,6 +156,7 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
         let kind = ServiceKind::ExternalName(host.into());
         let slice = EndpointSlice {
             import: None,
+            aliases: Box::default(),
             key: slice_key,
             service: "".into(),
             ports: Vec::new().into(),
@@ -180,6 +181,7 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
     });
     let slice = EndpointSlice {
         import: None,
+        aliases: Box::default(),
         key: slice_key,
         service: name.into(),
         ports: [EndpointPort { name: port_name.into(), protocol: Protocol::Tcp, port: 8080 }].into(),

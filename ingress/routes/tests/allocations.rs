@@ -69,6 +69,7 @@ fn service() -> [Event; 2] {
     };
     let slice = EndpointSlice {
         import: None,
+        aliases: Box::default(),
         key: Key::new("default", "web-abc"),
         service: "web".into(),
         ports: [EndpointPort { name: "".into(), protocol: Protocol::Tcp, port: 80 }].into_iter().collect(),

@@ -166,14 +166,20 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
         });
     let port = (name(&["http", "https", ""]), protocol(), select([8080_u16, 8443].as_slice()))
         .prop_map(|(name, protocol, port)| EndpointPort { name, protocol, port });
+    let alias = (name(&["example.org", "web.default.svc.cluster.local"]), option::of(Just("web-0")))
+        .prop_map(|(name, hostname)| Alias { name, hostname: hostname.map(Into::into) });
+    let endpoints = prop_oneof![
+        5 => vec(endpoint, 0..4).prop_map(|endpoints| (endpoints.into(), Box::default())),
+        1 => vec(alias, 0..3).prop_map(|aliases| (Box::default(), aliases.into())),
+    ];
     let service = name(&["web", "db", "api", ""]);
     let import = (name(&["web", "db"]), name(&["east", "west", ""]))
         .prop_map(|(service, cluster)| Box::new(Import { service, cluster }));
-    (key(), service, option::weighted(0.4, import), vec(port, 0..3), vec(endpoint, 0..4)).prop_map(
-        |(key, service, import, ports, endpoints)| {
+    (key(), service, option::weighted(0.4, import), vec(port, 0..3), endpoints).prop_map(
+        |(key, service, import, ports, (endpoints, aliases))| {
             let zones = ["east".into(), "west".into()].into();
-            let (ports, endpoints) = (ports.into(), endpoints.into());
-            EndpointSlice { key, service, import, ports, endpoints, zones }
+            let ports = ports.into();
+            EndpointSlice { key, service, import, ports, endpoints, aliases, zones }
         },
     )
 }

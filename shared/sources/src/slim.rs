@@ -27,7 +27,7 @@ pub struct Found {
     /// When the change happened that the object follows (`endpoints.kubernetes.io/last-change-trigger-time` of
     /// EndpointSlices), where it says so. It is of interest once, so it is not part of the object.
     pub triggered: Option<Timestamp>,
-    /// The object; `None` when it exists but is of no use: a slice of names, a Pod that ends or has no address yet.
+    /// The object; `None` when it exists but is of no use: a Pod that ends or has no address yet.
     pub object: Option<Object>,
 }
 

@@ -216,6 +216,18 @@ apiVersion: v1
 kind: Service
 metadata: { name: web, namespace: records-external }
 spec: { clusterIP: 10.96.0.24, ports: [{ port: 80 }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: named, namespace: records-external }
+spec: { clusterIP: None }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: named-1, namespace: records-external, labels: { kubernetes.io/service-name: named } }
+addressType: FQDN
+ports: [{ name: http, port: 80 }]
+endpoints: [{ addresses: [www.example.test] }]
 ",
         &corefile,
         "
@@ -227,6 +239,10 @@ over.records-external.svc.cluster.local     A     = 10.96.0.24, CNAME in.records
 over.records-external.svc.cluster.local     CNAME = in.records-external.svc.cluster.local.
 round.records-external.svc.cluster.local    A     = NODATA
 x.out.records-external.svc.cluster.local    A     = NXDOMAIN
+named.records-external.svc.cluster.local    CNAME = www.example.test.
+named.records-external.svc.cluster.local    A     = 192.0.2.7, CNAME www.example.test.
+named.records-external.svc.cluster.local    SRV   = NODATA
+www-example-test.named.records-external.svc.cluster.local A = 192.0.2.7, CNAME www.example.test.
 ",
     );
     assert!(upstream.asked() > 0, "the chase leads out of the cluster");

@@ -7,7 +7,7 @@ use dns_wire::{Query, Reply};
 use super::Tail;
 use crate::address::{endpoint_address, pod_address};
 use crate::options::Pods;
-use crate::unit::{Endpoint, Face, Group, Port, Unit};
+use crate::unit::{Alias, Endpoint, Face, Group, Port, Unit};
 use crate::zone::{Origin, Zone, unit};
 
 /// A query with the zone it falls into.
@@ -164,7 +164,8 @@ impl Zone {
                 Place::Service(unit, filter)
             }
             _ if filter.candidates(unit).next().is_some() => Place::Endpoints(unit, filter),
-            _ => Place::Nothing,
+            // A name that is an alias has no other records (RFC 1034 §3.6.2): addresses come first, then the first alias.
+            _ => filter.aliases(unit).next().map_or(Place::Nothing, |alias| Place::External(&alias.target)),
         }
     }
 
@@ -202,6 +203,13 @@ impl<'a> Filter<'a> {
         let named = by_name.into_iter().flatten().filter(move |(group, _)| has_port(group));
         let meant = move |(_, endpoint): &(&Group, &Endpoint)| self.is_in_zone(unit, endpoint);
         named.chain(all.into_iter().flatten()).filter(meant)
+    }
+
+    /// The endpoints that are names, likewise.
+    fn aliases(self, unit: &'a Unit) -> impl Iterator<Item = &'a Alias> {
+        let groups = unit.groups.iter().filter(move |group| self.ports(&group.ports).next().is_some());
+        let meant = move |alias: &&Alias| self.endpoint.is_empty() || *alias.name == *self.endpoint;
+        groups.flat_map(|group| group.aliases.iter()).filter(meant)
     }
 
     /// The ports that are meant.

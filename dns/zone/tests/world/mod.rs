@@ -20,6 +20,7 @@ use hickory_proto::rr::RecordType;
 /// pod       shop/web-0 10.244.0.1 fd00::1
 /// import    shop/web 10.97.0.1 http/tcp/80
 /// slice     shop/web-2 [web@east] http/tcp/8080 : 10.1.0.1
+/// names     shop/web-3 web http/tcp/8080 : example.org example.net=hostname
 /// ```
 ///
 /// `!` marks an endpoint that is not ready. An import has what a service has; `[import@cluster]` instead of the name of
@@ -59,7 +60,7 @@ fn object(line: &str) -> Option<Object> {
                 Object::ServiceImport(Arc::new(ServiceImport { key, kind: reach, ports }))
             }
         }
-        "slice" => {
+        "slice" | "names" => {
             let owner = words.next()?;
             let import = owner.strip_prefix('[').and_then(|owner| owner.strip_suffix(']')?.split_once('@'));
             let service = if import.is_none() { owner.into() } else { Text::default() };
@@ -72,13 +73,24 @@ fn object(line: &str) -> Option<Object> {
             });
             let ports = ports.collect();
             let mut zones = Vec::new();
-            let endpoints = words.map(|word| endpoint(word, &mut zones)).collect();
+            let (mut endpoints, mut aliases) = (Vec::new(), Vec::new());
+            for word in words {
+                match kind {
+                    "slice" => endpoints.push(endpoint(word, &mut zones)),
+                    _ => {
+                        let (name, hostname) =
+                            word.split_once('=').map_or((word, None), |(name, host)| (name, Some(host)));
+                        aliases.push(Alias { name: name.into(), hostname: hostname.map(Into::into) });
+                    }
+                }
+            }
             Object::EndpointSlice(Arc::new(EndpointSlice {
                 key,
                 service,
                 import,
                 ports,
-                endpoints,
+                endpoints: endpoints.into(),
+                aliases: aliases.into(),
                 zones: zones.into(),
             }))
         }

@@ -130,6 +130,7 @@ impl World {
             };
             let slice = EndpointSlice {
                 import: None,
+                aliases: Box::default(),
                 key,
                 service: name.into(),
                 ports: [port].into_iter().collect(),

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::Protocol;
 use crate::key::{Key, Text};
 
-/// An EndpointSlice (discovery.k8s.io/v1) of address type IPv4 or IPv6; slices of type FQDN are not kept.
+/// An EndpointSlice (discovery.k8s.io/v1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSlice {
     /// `metadata.namespace` and `metadata.name`.
@@ -18,8 +18,10 @@ pub struct EndpointSlice {
     pub import: Option<Box<Import>>,
     /// `ports`; a slice without ports has addresses only.
     pub ports: SmallVec<[EndpointPort; 1]>,
-    /// `endpoints`, in the order given.
+    /// `endpoints`, in the order given; none where `addressType` is FQDN.
     pub endpoints: Box<[Endpoint]>,
+    /// The ready `endpoints` where `addressType` is FQDN, one for each of their `addresses`.
+    pub aliases: Box<[Alias]>,
     /// Topology zones that [`Endpoint::zone`] points into: an endpoint takes a byte for it, not a text of its own.
     pub zones: Box<[Text]>,
 }
@@ -75,6 +77,15 @@ pub struct Endpoint {
     pub pod: Option<Box<str>>,
     /// `zone`: its place in [`EndpointSlice::zones`], from 1 on; 0 when it has none.
     pub zone: u8,
+}
+
+/// An endpoint that is a name: the names of its Service stand for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The address: a DNS name without a final dot, as written.
+    pub name: Text,
+    /// `hostname`, as in [`Endpoint::hostname`].
+    pub hostname: Option<Box<str>>,
 }
 
 /// A Pod (core/v1) that has addresses; read by `pods verified`.

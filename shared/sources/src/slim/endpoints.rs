@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::{Endpoint, EndpointPort, EndpointSlice, Import, Key, Kind, Object, Pod, Text};
+use cluster::{Alias, Endpoint, EndpointPort, EndpointSlice, Import, Key, Kind, Object, Pod, Text};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::Deserializer;
 use smallvec::SmallVec;
 
-use super::fields::{Metadata, Port, Transport, check_label, nullable, pick};
+use super::fields::{Metadata, Port, Transport, check_label, check_subdomain, nullable, pick};
 use super::{Slim, Wrong};
 
 #[derive(Deserialize)]
@@ -117,23 +117,28 @@ impl Slim for SlimSlice {
     }
 
     fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
-        if self.address_type == AddressType::Fqdn {
-            return Ok(None);
-        }
         let Owner { service, import, cluster } = self.metadata.labels;
         let import = (!import.is_empty()).then(|| Box::new(Import { service: import, cluster }));
         let ports = self.ports.into_iter().enumerate();
         let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
         let mut zones = Vec::new();
-        let endpoints = self.endpoints.into_iter().enumerate();
-        let endpoints =
-            endpoints.map(|(at, endpoint)| endpoint.endpoint(at, &mut zones)).collect::<Result<_, _>>()?;
+        let mut found = self.endpoints.into_iter().enumerate();
+        let (mut endpoints, mut aliases) = (Vec::with_capacity(found.len()), Vec::new());
+        if self.address_type == AddressType::Fqdn {
+            found.try_for_each(|(at, endpoint)| endpoint.aliases(at, &mut aliases))?;
+        } else {
+            found.try_for_each(|(at, endpoint)| {
+                endpoints.push(endpoint.endpoint(at, &mut zones)?);
+                Ok(())
+            })?;
+        }
         Ok(Some(Object::EndpointSlice(Arc::new(EndpointSlice {
             key,
             service,
             import,
             ports,
-            endpoints,
+            endpoints: endpoints.into(),
+            aliases: aliases.into(),
             zones: zones.into(),
         }))))
     }
@@ -150,10 +155,29 @@ impl SlimPort {
 }
 
 impl SlimEndpoint {
-    fn endpoint(self, at: usize, zones: &mut Vec<Text>) -> Result<Endpoint, Wrong> {
-        if !self.hostname.is_empty() {
-            check_label(format!("endpoints[{at}].hostname"), &self.hostname)?;
+    fn hostname(&self, at: usize) -> Result<Option<Box<str>>, Wrong> {
+        if self.hostname.is_empty() {
+            return Ok(None);
         }
+        check_label(format!("endpoints[{at}].hostname"), &self.hostname)?;
+        Ok(Some(self.hostname.as_str().into()))
+    }
+
+    /// Adds the names, if the endpoint is ready.
+    fn aliases(self, at: usize, aliases: &mut Vec<Alias>) -> Result<(), Wrong> {
+        let hostname = self.hostname(at)?;
+        for (nth, name) in self.addresses.iter().enumerate() {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            check_subdomain(format!("endpoints[{at}].addresses[{nth}]"), name)?;
+            if self.conditions.ready.unwrap_or(true) {
+                aliases.push(Alias { name: name.into(), hostname: hostname.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn endpoint(self, at: usize, zones: &mut Vec<Text>) -> Result<Endpoint, Wrong> {
+        let hostname = self.hostname(at)?;
         let addresses = self.addresses.iter().enumerate();
         let addresses = addresses
             .map(|(nth, text)| address(text, || format!("endpoints[{at}].addresses[{nth}]")))
@@ -161,7 +185,7 @@ impl SlimEndpoint {
         Ok(Endpoint {
             addresses,
             ready: self.conditions.ready.unwrap_or(true),
-            hostname: (!self.hostname.is_empty()).then(|| self.hostname.into()),
+            hostname,
             pod: (self.target_ref.kind == "Pod").then(|| self.target_ref.name.into()),
             zone: place_of(self.zone, zones),
         })

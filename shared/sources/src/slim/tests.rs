@@ -30,6 +30,9 @@ fn show(object: &Object) -> String {
                 let zone = slice.zone_of(endpoint).map(|zone| format!(" zone={zone}")).unwrap_or_default();
                 format!(" {addresses:?} ready={ready} host={} pod={}{zone}", name(hostname), name(pod))
             });
+            let aliases = slice.aliases.iter();
+            let aliases = aliases.map(|alias| format!(" {}={}", alias.name, name(&alias.hostname)));
+            let endpoints = endpoints.chain(aliases);
             let import =
                 slice.import.as_ref().map(|import| format!("[{}@{}]", import.service, import.cluster));
             let owner = format!("{}{}", slice.service, import.unwrap_or_default());
@@ -206,7 +209,14 @@ fn slices_know_their_service_and_take_missing_conditions_as_ready() {
         ),
         (r#""addressType":"IPv4","endpoints":null,"ports":null"#, "web"),
         (r#""addressType":"IPv4","endpoints":[],"ports":[{"port":null}]"#, "web :0/tcp"),
-        (r#""addressType":"FQDN","endpoints":[{"addresses":["example.org"]}]"#, "nothing"),
+        (
+            r#""addressType":"FQDN","endpoints":[{"addresses":["example.org.","example.net"],"hostname":"db"},{"addresses":["a.example"],"conditions":{"ready":false}}]"#,
+            "web example.org=db example.net=db",
+        ),
+        (
+            r#""addressType":"FQDN","endpoints":[{"addresses":["10.0.0.1","-"]}]"#,
+            r#"endpoints[0].addresses[1]: "-" should be 1 to 253 lower-case letters, digits, inner hyphens and inner dots"#,
+        ),
         (
             r#""addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"]},{"addresses":["web"]}]"#,
             r#"endpoints[1].addresses[0]: "web" should be an IP address"#,

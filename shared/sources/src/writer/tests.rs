@@ -154,6 +154,7 @@ fn a_change_of_endpoints_is_timed_once_it_can_be_seen() {
             key: Key::new("shop", format!("{service}-1")),
             service: service.into(),
             import: None,
+            aliases: Box::default(),
             ports: Default::default(),
             endpoints: Default::default(),
             zones: [zone.into()].into(),
