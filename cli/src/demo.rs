@@ -38,13 +38,15 @@ pub fn manifests(port: u16) -> impl Iterator<Item = (&'static str, String)> {
     MANIFESTS.iter().map(move |(file, text)| (*file, text.replace(&PORT.to_string(), &port.to_string())))
 }
 
-/// A port for the web Pods.
-pub fn free_port() -> u16 {
+/// A port for the web Pods, beside the addresses that this process is about to listen on.
+pub fn free_port(own: &[SocketAddr]) -> u16 {
     let free = |port| {
         let listener = std::net::TcpListener::bind((Ipv4Addr::new(NETWORK[0], NETWORK[1], 0, 1), port))?;
         listener.local_addr()
     };
-    free(PORT).or_else(|_| free(0)).map_or(PORT, |address| address.port())
+    let ours = own.iter().any(|address| address.ip().is_unspecified() && address.port() == PORT);
+    let usual = if ours { 0 } else { PORT };
+    free(usual).or_else(|_| free(0)).map_or(PORT, |address| address.port())
 }
 
 /// Web Pods by address, each with its name.

@@ -27,8 +27,9 @@ pub fn run(args: DnsArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if args.plugins {
-        let names = dns_chain::plugins::PLUGINS.iter().map(|entry| format!("dns.{}\n", entry.name));
-        output::print(names.collect::<String>());
+        let mut names: Vec<_> = dns_chain::plugins::PLUGINS.iter().map(|entry| entry.name).collect();
+        names.sort_unstable();
+        output::print(names.join("\n") + "\n");
         return Ok(());
     }
     let format = if args.json { Format::Json } else { Format::CoreDns };
@@ -57,7 +58,7 @@ async fn serve(args: DnsArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
         written.map_err(|error| Failure::outside(format!("-pidfile {}: {error}", pidfile.display())))?;
     }
     if !args.quiet {
-        greet(&load);
+        greet(&load, args.json);
     }
     let ended = loop {
         tokio::select! {
@@ -175,12 +176,16 @@ fn unreadable(name: &str, error: &std::io::Error) -> Errors {
     Errors(vec![config::Error::new(&at, format!("cannot be read: {error}"), "a Corefile")])
 }
 
-/// As CoreDNS greets: the keys it serves, then who it is.
-fn greet(load: &Load) {
+/// As CoreDNS greets: the keys it serves, then who it is. Lines of the log where all lines are JSON.
+fn greet(load: &Load, json: bool) {
     let corefile = load().ok();
     let keys = corefile.iter().flat_map(|corefile| &corefile.blocks).flat_map(|block| &block.keys);
-    let mut text: String = keys.map(|key| format!("{}:{}\n", key.zone, key.port)).collect();
-    text += concat!("Portolan-", env!("CARGO_PKG_VERSION"), "\n");
-    text += &format!("{}/{}\n", std::env::consts::OS, std::env::consts::ARCH);
-    output::print(text);
+    let mut lines: Vec<_> = keys.map(|key| format!("{}:{}", key.zone, key.port)).collect();
+    lines.push(concat!("Portolan-", env!("CARGO_PKG_VERSION")).to_owned());
+    lines.push(format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH));
+    if json {
+        lines.iter().for_each(|line| tracing::info!("{line}"));
+    } else {
+        output::print(lines.join("\n") + "\n");
+    }
 }

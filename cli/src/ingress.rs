@@ -13,6 +13,7 @@ use crate::clusters::{self, Origin};
 use crate::edge;
 use crate::failure::Failure;
 use crate::ground::{Fatal, Ground};
+use crate::output;
 use crate::signals::Signals;
 
 /// Serves until it is told to stop.
@@ -20,6 +21,10 @@ use crate::signals::Signals;
 /// # Errors
 /// When an argument is wrong (2) or an address cannot be had (1).
 pub fn run(args: IngressArgs) -> Result<(), Failure> {
+    if args.version {
+        output::print(concat!("Portolan ", env!("CARGO_PKG_VERSION"), "\n"));
+        return Ok(());
+    }
     let level = if args.verbosity >= 5 { "debug,hyper=info,h2=info,rustls=info" } else { "info" };
     telemetry::log::init(Format::Klog, Output::Stderr, level)
         .map_err(|error| Failure::outside(error.to_string()))?;

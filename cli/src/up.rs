@@ -1,6 +1,7 @@
 //! `portolan up`: DNS, HTTP and HTTPS at once, with nothing configured.
 
 mod corefile;
+mod sample;
 mod show;
 
 use std::net::SocketAddr;
@@ -18,13 +19,15 @@ use crate::failure::Failure;
 use crate::ground::{Fatal, Ground};
 use crate::signals::{Said, Signals};
 use crate::{demo, dns, edge};
+use sample::Sample;
 
 /// Serves until it is told to stop.
 ///
 /// # Errors
 /// When an argument or the Corefile is wrong (2) or an address cannot be had (1).
 pub fn run(args: UpArgs) -> Result<(), Failure> {
-    let level = if args.verbose { "debug,hyper=info,h2=info,rustls=info" } else { "warn,report=info" };
+    let level =
+        if args.verbose { "debug,hyper=info,h2=info,rustls=info" } else { "warn,report=info,sources=info" };
     telemetry::log::init(Format::CoreDns, Output::Stderr, level)
         .map_err(|error| Failure::outside(error.to_string()))?;
     let (ground, runtime, fatal) = Ground::lay()?;
@@ -39,13 +42,17 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let origin = origin(args);
     let cluster = clusters::open(&origin, Selection::default(), ground).await?;
     let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
-    let routes = ingress_routes::Options { watch_ingress_without_class: true, ..Default::default() };
+    let routes = ingress_routes::Options {
+        watch_ingress_without_class: !matches!(origin, Origin::Server(_)),
+        ..Default::default()
+    };
     let views = edge::views(&cluster, &routes, &options.controller, ground);
     let pages = pages(args.admin, ground).await?;
 
     let context = dns::context(Clusters::with(cluster.clone(), origin.clone(), ground), ground, false);
     let fronts = Options { threads: None, addresses: vec![args.dns.ip()] };
-    let started = Dns::start(corefile::load(args), context, fronts).await;
+    let corefile = corefile::load(args);
+    let started = Dns::start(corefile.clone(), context, fronts).await;
     let dns = started.map_err(|error| match &error {
         StartError::Bind(_) => Failure::outside(format!("{error}; move it with --dns")),
         _ => dns::failure(error),
@@ -62,7 +69,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
         demo::follow(&cluster, ground).await;
     }
     let access = edge::access_log(ground);
-    let proxy = edge::start(options, views, Some(access.clone()), ground, ("--http", "--https"))?;
+    let proxy = edge::start(options, views.clone(), Some(access.clone()), ground, ("--http", "--https"))?;
     let health = proxy.health();
     let _routes = [
         pages.route("/healthz", move |_| match health() {
@@ -72,7 +79,11 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
         pages.route("/metrics", ground.metrics.page()),
         pages.route("/problems", ground.reports.page()),
     ];
-    cluster.read(|snapshot| show::greeting(args, &origin, snapshot, begun.elapsed()));
+    let zone = corefile().ok().and_then(|corefile| sample::zone(&corefile));
+    cluster.read(|snapshot| {
+        let sample = Sample::of(snapshot, &views, zone.as_deref().unwrap_or("cluster.local"));
+        show::greeting(args, &origin, snapshot, &sample, begun.elapsed());
+    });
     show::changes(&cluster, ground);
     let ended = loop {
         tokio::select! {
@@ -96,7 +107,7 @@ fn origin(args: &UpArgs) -> Origin {
     let flags = Origin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     match flags {
         Some(Origin::Server(Access::Kubeconfig { file: None, context: None })) | None => {
-            Origin::Demo(demo::free_port())
+            Origin::Demo(demo::free_port(&[args.http, args.https, args.admin]))
         }
         Some(origin) => origin,
     }

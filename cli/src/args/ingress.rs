@@ -66,6 +66,8 @@ pub struct IngressArgs {
     pub verbosity: i64,
     /// Flags on the command line that are accepted but not effective yet.
     pub ineffective: Vec<&'static str>,
+    /// `--version`: print the version and end.
+    pub version: bool,
 }
 
 impl IngressArgs {
@@ -83,7 +85,11 @@ impl IngressArgs {
         let port = |name, default| given.port(name, default).map_err(Failure::usage);
         let key = |name| given.text(name).map(|text| key(name, &text)).transpose();
         let text = |name, default: &str| given.text(name).unwrap_or_else(|| default.to_owned());
-        let not_yet = FLAGS.iter().filter(|flag| flag.effect == NotYet && given.has(flag.name));
+        // A flag that switches off what is not there has its effect.
+        let off = |flag: &Flag| {
+            flag.takes == Bool && given.on(flag.name, false) == flag.name.starts_with("disable-")
+        };
+        let not_yet = FLAGS.iter().filter(|flag| flag.effect == NotYet && given.has(flag.name) && !off(flag));
         Ok(Self {
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
             kubeconfig: given.text("kubeconfig").map(PathBuf::from),
@@ -111,6 +117,7 @@ impl IngressArgs {
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
             verbosity: matches.get_one("v").copied().unwrap_or(2),
             ineffective: not_yet.map(|flag| flag.name).collect(),
+            version: given.on("version", false),
         })
     }
 }
@@ -245,6 +252,7 @@ pub const FLAGS: &[Flag] = &[
     flag("certificate-authority", Text, "", "CA file for --apiserver-host", Honoured),
     flag("kubeconfig", Text, "", "Kubeconfig file", Honoured),
     flag("configmap", Text, "", "namespace/name of the ConfigMap with global settings", NotYet),
+    flag("version", Bool, "false", "Print the version and end", Honoured),
     flag("watch-namespace", Text, "all", "Watch this namespace only", Honoured),
     flag("watch-namespace-selector", Text, "", "Watch namespaces with these labels only", NotYet),
     flag("ingress-class", Text, "nginx", "Value of the annotation kubernetes.io/ingress.class; the class name with --ingress-class-by-name", Honoured),

@@ -34,6 +34,14 @@ fn the_last_of_a_repeated_flag_counts_as_in_go() {
 }
 
 #[test]
+fn a_flag_that_switches_off_what_is_not_there_has_its_effect() {
+    let line =
+        "portolan ingress --update-status=false --disable-leader-election --profiling --publish-service=a/b";
+    let Ok(Asked::Ingress(args)) = asked(line) else { panic!("{line}") };
+    assert_eq!(args.ineffective, ["profiling", "publish-service"]);
+}
+
+#[test]
 fn an_unknown_flag_is_named_as_it_was_typed() {
     let rewritten = go_style::rewrite(["portolan", "dns", "-nosuch", "-p", "53"].map(OsString::from));
     assert_eq!(rewritten, ["portolan", "dns", "--nosuch", "-p", "53"]);

@@ -72,7 +72,8 @@ pub fn command() -> Command {
         .about("Serve DNS, HTTP and HTTPS for a demo cluster, your manifests or a real cluster")
         .args_override_self(true)
         .after_help(
-            "Examples:\n  portolan up\n  portolan up --cluster manifests/\n  portolan up --kubeconfig ~/.kube/config --conf Corefile",
+            "Ingresses without a class are served where the cluster comes from manifests; a real cluster needs class nginx, as with \
+             ingress-nginx. `portolan ingress` has the flags for other classes.\n\nExamples:\n  portolan up\n  portolan up --cluster manifests/\n  portolan up --kubeconfig ~/.kube/config --conf Corefile",
         )
         .args([
             Arg::new("cluster")

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster::touched::What;
-use cluster::{Ingress, Key, Kind, Service, ServiceKind, Snapshot, Touched};
+use cluster::{Kind, Snapshot, Touched};
 use sources::Cluster;
 use tokio::sync::mpsc;
 
@@ -11,12 +11,13 @@ use crate::args::UpArgs;
 use crate::clusters::Origin;
 use crate::ground::Ground;
 use crate::output;
+use crate::up::sample::{Sample, Url};
 
 /// Lines of one batch that are shown; a burst is summed up.
 const MOST: usize = 12;
 
 /// What is served, and three commands to try.
-pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, took: Duration) {
+pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, sample: &Sample, took: Duration) {
     let of = match origin {
         Origin::Demo(_) => "the demo cluster".to_owned(),
         Origin::Manifests(paths) => {
@@ -24,8 +25,16 @@ pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, took: Durati
         }
         Origin::Server(_) => "a cluster behind its API server".to_owned(),
     };
-    let sample = Sample::of(cluster);
     let UpArgs { dns, http, https, admin, .. } = args;
+    let [plain, tls] = [(&sample.plain, false), (&sample.tls, true)].map(|(url, tls)| match (url, tls) {
+        (None, false) => format!("curl http://{http}/                # 404: no Ingress is served yet"),
+        (None, true) => format!("curl -k https://{https}/            # 404: no Ingress is served yet"),
+        (Some(Url { host, path }), false) => format!("curl -H 'Host: {host}' http://{http}{path}"),
+        (Some(Url { host, path }), true) => {
+            let (ip, port) = (https.ip(), https.port());
+            format!("curl -k --resolve {host}:{port}:{ip} https://{host}:{port}{path}")
+        }
+    });
     output::print(format!(
         "Portolan {version}: {of}, {namespaces} namespaces, {services} Services, {ingresses} Ingresses, ready in {took:.2} s
 
@@ -36,8 +45,8 @@ pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, took: Durati
 
 Try:
   dig @{dns_ip} -p {dns_port} {name}
-  curl -H 'Host: {plain}' http://{http}/
-  curl -k --resolve {tls}:{https_port}:{https_ip} https://{tls}:{https_port}/
+  {plain}
+  {tls}
 
 Requests and changes, as they are seen (Ctrl-C ends):
 ",
@@ -48,50 +57,8 @@ Requests and changes, as they are seen (Ctrl-C ends):
         took = took.as_secs_f64(),
         dns_ip = dns.ip(),
         dns_port = dns.port(),
-        https_ip = https.ip(),
-        https_port = https.port(),
         name = sample.name,
-        plain = sample.plain,
-        tls = sample.tls,
     ));
-}
-
-/// Names of the cluster that are worth a try.
-struct Sample {
-    name: String,
-    plain: String,
-    tls: String,
-}
-
-impl Sample {
-    fn of(cluster: &Snapshot) -> Self {
-        let mut services: Vec<_> = cluster.iter::<Service>().collect();
-        // Addresses first, and what people made before what every cluster has.
-        services.sort_by_key(|service| {
-            let plain = matches!(&service.kind, ServiceKind::ClusterIp(ips) if !ips.is_empty());
-            let system = matches!(service.key.namespace.as_str(), "default" | "kube-system");
-            (!plain, system, service.key.clone())
-        });
-        let first =
-            services.first().map_or_else(|| Key::new("default", "kubernetes"), |service| service.key.clone());
-        let mut ingresses: Vec<_> = cluster.iter::<Ingress>().collect();
-        ingresses.sort_by_key(|ingress| ingress.key.clone());
-        let canary =
-            |ingress: &Ingress| ingress.annotations.iter().any(|(name, _)| name.ends_with("/canary"));
-        let host = |tls: bool| {
-            let of_kind =
-                ingresses.iter().filter(|ingress| ingress.tls.is_empty() != tls && !canary(ingress));
-            let mut hosts = of_kind.flat_map(|ingress| &ingress.rules).map(|rule| rule.host.to_string());
-            hosts.find(|host| !host.is_empty() && !host.starts_with('*'))
-        };
-        let (plain, tls) = (host(false), host(true));
-        let any = plain.clone().or(tls.clone()).unwrap_or_else(|| "localhost".to_owned());
-        Self {
-            name: format!("{}.{}.svc.cluster.local", first.name, first.namespace),
-            plain: plain.unwrap_or_else(|| any.clone()),
-            tls: tls.unwrap_or(any),
-        }
-    }
 }
 
 /// Prints a line for each change from now on.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use ingress_routes::{Answer, Choice, Endpoint, Pick, Route};
+use ingress_routes::{Answer, Choice, DEFAULT_UPSTREAM, Endpoint, Pick, Route};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
@@ -51,7 +51,11 @@ impl Ask<'_> {
         }
         let head = self.head();
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
-        let mut status = StatusCode::SERVICE_UNAVAILABLE;
+        // What is said when there is no endpoint. A default backend without any is replaced by the built-in page.
+        let mut status = match self.route.upstream_name() {
+            DEFAULT_UPSTREAM => StatusCode::NOT_FOUND,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
         let mut headers = worker.map();
         loop {
             let Some((address, pick)) = self.pick(&choice, &tried).await else { break };

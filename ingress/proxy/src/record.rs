@@ -7,14 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
-use ingress_routes::{Exchange, Route, Target};
+use ingress_routes::{DEFAULT_UPSTREAM, Exchange, Route, Target};
 use smallvec::SmallVec;
 
 use crate::metrics::{Of, Sample};
 use crate::text;
-
-/// What the log calls requests that no rule covers.
-const DEFAULT_UPSTREAM: &str = "upstream-default-backend";
 
 /// One endpoint that was asked.
 #[derive(Clone, Debug)]

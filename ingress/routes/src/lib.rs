@@ -43,5 +43,5 @@ pub use filter::{Answer, Filter, Flow};
 pub use options::{Options, PoolKey};
 pub use pools::{Missing, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Outcome, Problem};
-pub use table::{Found, Host, Route, Table, TableIndex};
+pub use table::{DEFAULT_UPSTREAM, Found, Host, Route, Table, TableIndex};
 pub use upstream::{Choice, Draw, Endpoint, Pick, Target, Upstream};

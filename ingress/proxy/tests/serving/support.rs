@@ -57,8 +57,11 @@ impl World {
     }
 
     pub fn with(options: ProxyOptions) -> Self {
+        Self::routed(options, Options::default())
+    }
+
+    pub fn routed(options: ProxyOptions, routes: Options) -> Self {
         let mut cache = Cache::default();
-        let routes = Options::default();
         let views = Views {
             table: cache.project(TableIndex::new(routes.clone())),
             pools: cache.project(PoolIndex::new(routes.clone())),

@@ -1,6 +1,6 @@
 //! The access log.
 
-use crate::support::{Script, World};
+use crate::support::{Script, World, options};
 
 #[test]
 fn the_access_log_is_that_of_ingress_nginx() {
@@ -41,6 +41,24 @@ fn requests_without_a_route_are_logged_with_the_default_backend() {
     let line = world.log(1).remove(0);
     assert!(line.contains("\"GET /x HTTP/1.1\" 404 "), "the health page is not logged: {line}");
     assert!(line.ends_with(" [upstream-default-backend] [] - - - - id"), "{line}");
+}
+
+#[test]
+fn a_default_backend_that_cannot_answer_is_the_built_in_page() {
+    // [controller.go getDefaultUpstream: the endpoint of the built-in page where the Service has none]
+    let fallback = cluster::Key::new("default", "fallback");
+    let routes = ingress_routes::Options {
+        default_backend_service: Some(fallback),
+        ..ingress_routes::Options::default()
+    };
+    let mut world = World::routed(options(), routes);
+    let ask = |world: &World| world.ask("GET / HTTP/1.1\nHost: other.example\n\n").status;
+    assert_eq!(ask(&world), 404, "no such Service");
+    world.service("fallback", &[]);
+    assert_eq!(ask(&world), 404, "a Service without endpoints");
+    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    world.endpoints("fallback", &[script.address]);
+    assert_eq!(ask(&world), 200);
 }
 
 #[test]
