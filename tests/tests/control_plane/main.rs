@@ -57,6 +57,7 @@ const CASES: &[Case<Stage>] = cases![
     ingress_traffic::only_ingresses_of_its_class_are_served,
     ingress_traffic::annotations_hold_from_the_moment_they_are_set,
     up::both_services_follow_kubectl_and_each_change_is_shown,
+    up::the_demo_runs_beside_another_and_where_nobody_reads_its_output,
     access::without_secrets_everything_else_is_served,
     access::without_slices_cluster_addresses_are_answered,
     access::an_ingress_of_one_namespace_needs_no_more_than_that,

@@ -1,10 +1,14 @@
 //! `portolan up` on a real cluster, with what a person would type.
 
 use std::fs;
+use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::backend::Backend;
 use tests::stage::{SOON, Stage};
 use tests::web::EDGE;
+use tests::{http, programs};
 
 const MANIFEST: &str = "
 apiVersion: v1
@@ -65,4 +69,32 @@ pub(crate) fn both_services_follow_kubectl_and_each_change_is_shown(stage: &mut 
     stage.resolver().expect(SOON, "web.up.svc.cluster.local A = NXDOMAIN");
     EDGE.expect(SOON, "http://up.test/ = 404");
     assert!(up.stop().success(), "SIGTERM is a good end");
+}
+
+pub(crate) fn the_demo_runs_beside_another_and_where_nobody_reads_its_output(stage: &mut Stage) {
+    let mut first = stage.run(&["up"], &[]);
+    first.wait_for_page(10254, "/healthz");
+    let addresses =
+        ["--dns=127.0.0.1:2053", "--http=0.0.0.0:8088", "--https=127.0.0.1:2443", "--admin=127.0.0.1:20254"];
+    let mut second = stage.run(&["up"], &addresses);
+    second.wait_for_page(20254, "/healthz");
+    for port in [8080, 8088] {
+        let page = http::get(([127, 0, 0, 1], port).into(), "shop.localhost", "/").expect("the edge answers");
+        assert!(page.status == 200 && page.text().contains("web-"), "port {port}: {page:?}");
+    }
+    for words in [
+        "up --dns=127.0.0.1:3053 --http=127.0.0.1:3080 --https=127.0.0.1:3443 --admin=127.0.0.1:30254",
+        "reference annotations",
+    ] {
+        let (reader, writer) = std::io::pipe().expect("pipes are to be had");
+        drop(reader);
+        let mut command = Command::new(programs::portolan().expect("it runs already"));
+        let mut deaf = command.args(words.split(' ')).stdout(writer).spawn().expect("it runs already");
+        if words.starts_with("up") {
+            first.wait_for_page(30254, "/healthz");
+            kill(Pid::from_raw(deaf.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+        }
+        assert!(deaf.wait().expect("it is a child").success(), "{words}");
+    }
+    assert!(first.stop().success() && second.stop().success(), "SIGTERM is a good end");
 }
