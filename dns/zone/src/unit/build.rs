@@ -1,0 +1,202 @@
+//! How a unit is made from the snapshot.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cluster::{EndpointSlice, Import, Key, Service, ServiceImport, ServiceKind, ServicePort, Snapshot, Text};
+use dns_wire::Name;
+use rustc_hash::FxBuildHasher;
+use smallvec::SmallVec;
+
+use super::{Alias, Endpoint, Face, Group, NONE, Port, Unit, label, unit_hash, wire_key};
+use crate::address::dashed;
+use crate::options::ZoneOptions;
+
+impl Unit {
+    /// The unit of a service name, if there is anything to answer. `exposed`: whether its namespace may be seen.
+    pub(crate) fn of_service(
+        options: &ZoneOptions,
+        cluster: &Snapshot,
+        key: &Key,
+        exposed: bool,
+    ) -> Option<Self> {
+        let service = cluster.get::<Service>(key).map(|service| (&service.kind, &*service.ports));
+        let slices = cluster.slices_of(key).filter(|_| options.endpoints);
+        let unit = Self::build(options, service, slices.map(|slice| (&**slice, &[][..])), key, exposed)?;
+        (unit.face != Face::Missing || unit.endpoints().next().is_some()).then_some(unit)
+    }
+
+    /// The unit of an imported name. Its endpoints are there whatever `noendpoints` says: that is about Services.
+    pub(crate) fn of_import(
+        options: &ZoneOptions,
+        cluster: &Snapshot,
+        key: &Key,
+        exposed: bool,
+    ) -> Option<Self> {
+        let import = cluster.get::<ServiceImport>(key)?;
+        let slices = cluster.imported_by(key).map(|slice| {
+            // What is no label cannot be asked for.
+            let source = slice.import.as_deref().and_then(|Import { cluster, .. }| label(cluster));
+            (&**slice, source.unwrap_or_default())
+        });
+        Self::build(options, Some((&import.kind, &import.ports)), slices, key, exposed)
+    }
+
+    /// `slices` come with the label that stands between the names of their endpoints and the key, if there is one.
+    fn build<'a>(
+        options: &ZoneOptions,
+        service: Option<(&ServiceKind, &[ServicePort])>,
+        slices: impl Iterator<Item = (&'a EndpointSlice, &'a [u8])>,
+        key: &Key,
+        exposed: bool,
+    ) -> Option<Self> {
+        let wire = wire_key(key)?;
+        let (groups, texts) = Builder::default().build(options, slices);
+        let ready =
+            groups.iter().any(|group: &Group| !(group.endpoints.is_empty() && group.aliases.is_empty()));
+        let endpoints = || groups.iter().flat_map(|group| &group.endpoints).map(|endpoint| endpoint.address);
+        let (face, addresses): (Face, Vec<IpAddr>) = match service {
+            None => (Face::Missing, Vec::new()),
+            Some((ServiceKind::ClusterIp(addresses), listed)) => {
+                let ports = ports(listed.iter().map(|port| Port {
+                    name: port.name.clone(),
+                    protocol: Some(port.protocol),
+                    number: Some(port.port),
+                }));
+                (Face::Cluster(ports, addresses.len()), addresses.to_vec())
+            }
+            Some((ServiceKind::Headless, _)) => (Face::Headless, endpoints().collect()),
+            Some((ServiceKind::ExternalName(name), _)) => (Face::External(external(name)), Vec::new()),
+        };
+        let (v4, v6) = families(&addresses);
+        let ignored = options.ignore_empty_service && matches!(face, Face::Cluster(..)) && !ready;
+        let served = exposed && !ignored;
+        let hash = unit_hash(&wire);
+        let mut unit =
+            Self { key: wire, hash, exposed, served, face, v4, v6, groups, texts, index: Box::default() };
+        unit.index = unit.index();
+        Some(unit)
+    }
+}
+
+/// The target of an ExternalName: not an address, not what is no name.
+fn external(name: &str) -> Option<Box<[u8]>> {
+    let address = name.parse::<IpAddr>().is_ok();
+    let name: Name = name.parse().ok()?;
+    (!address && name != Name::ROOT).then(|| name.wire().into())
+}
+
+fn ports(ports: impl Iterator<Item = Port>) -> Box<[Port]> {
+    let mut ports: Vec<Port> = ports.collect();
+    if ports.is_empty() {
+        ports.push(Port { name: Text::default(), protocol: None, number: None });
+    }
+    ports.into()
+}
+
+/// The addresses by family, each once, in the order given.
+fn families(addresses: &[IpAddr]) -> (SmallVec<[Ipv4Addr; 4]>, Box<[Ipv6Addr]>) {
+    let mut seen = HashMap::with_capacity_and_hasher(addresses.len(), FxBuildHasher);
+    let (mut v4, mut v6) = (SmallVec::new(), Vec::new());
+    for address in addresses {
+        if seen.insert(address, ()).is_none() {
+            match address {
+                IpAddr::V4(address) => v4.push(*address),
+                IpAddr::V6(address) => v6.push(*address),
+            }
+        }
+    }
+    v4.shrink_to_fit();
+    (v4, v6.into())
+}
+
+/// Makes the groups of a unit and links the endpoints that share a name.
+#[derive(Default)]
+struct Builder {
+    texts: Vec<u8>,
+    /// Where a text was put.
+    places: HashMap<Box<[u8]>, u32, FxBuildHasher>,
+    /// The last endpoint of a name.
+    last: HashMap<Called, u32, FxBuildHasher>,
+    count: u32,
+}
+
+/// What an endpoint is called: by its address, or by a text.
+#[derive(PartialEq, Eq, Hash)]
+enum Called {
+    Dashed(IpAddr),
+    Text(u32),
+}
+
+impl Builder {
+    fn build<'a>(
+        mut self,
+        options: &ZoneOptions,
+        slices: impl Iterator<Item = (&'a EndpointSlice, &'a [u8])>,
+    ) -> (Box<[Group]>, Box<[u8]>) {
+        let mut groups = Vec::new();
+        for (slice, source) in slices {
+            let mut endpoints = Vec::new();
+            for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
+                let pod = endpoint.pod.as_deref().filter(|_| options.endpoint_pod_names);
+                let hostname = endpoint.hostname.as_deref().filter(|name| !name.is_empty());
+                let host = hostname.or(pod).and_then(label);
+                let name = host.map(|host| self.place_name(host, source));
+                let zone = slice.zone_of(endpoint).filter(|_| options.zonal);
+                let zone = zone.map_or(NONE, |zone| self.place(zone.as_bytes().into()));
+                for address in &endpoint.addresses {
+                    let name = name.unwrap_or_else(|| match source {
+                        // Most names are like this, and cost nothing.
+                        [] => NONE,
+                        source => self.place_name(dashed(*address).as_bytes(), source),
+                    });
+                    endpoints.push(self.endpoint(*address, name, zone));
+                }
+            }
+            let ports = ports(slice.ports.iter().map(|port| Port {
+                name: port.name.clone(),
+                protocol: Some(port.protocol),
+                number: (port.port != 0).then_some(port.port),
+            }));
+            let aliases = slice.aliases.iter().filter_map(|alias| {
+                let name = alias.hostname.as_deref().map_or_else(|| alias.name.replace('.', "-"), Into::into);
+                let name = label(&name).map(|host| wire(host, source)).unwrap_or_default();
+                Some(Alias { name: name.to_ascii_lowercase().into(), target: external(&alias.name)? })
+            });
+            groups.push(Group { ports, endpoints: endpoints.into(), aliases: aliases.collect() });
+        }
+        (groups.into(), self.texts.into())
+    }
+
+    fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> Endpoint {
+        let called = if name == NONE { Called::Dashed(address) } else { Called::Text(name) };
+        let previous = self.last.insert(called, self.count).unwrap_or(NONE);
+        self.count += 1;
+        Endpoint { address, name, zone, previous }
+    }
+
+    fn place_name(&mut self, host: &[u8], source: &[u8]) -> u32 {
+        self.place(wire(host, source))
+    }
+
+    /// Keeps a text once, in lower case; one too long for a length byte is not kept.
+    fn place(&mut self, mut text: Vec<u8>) -> u32 {
+        // The lengths of labels are below the letters.
+        text.make_ascii_lowercase();
+        if let Some(at) = self.places.get(&*text) {
+            return *at;
+        }
+        let Ok(len) = u8::try_from(text.len()) else { return NONE };
+        let at = self.texts.len() as u32;
+        self.texts.push(len);
+        self.texts.extend_from_slice(&text);
+        self.places.insert(text.into(), at);
+        at
+    }
+}
+
+/// The name of an endpoint in wire form: one label, or two of them.
+fn wire(host: &[u8], source: &[u8]) -> Vec<u8> {
+    let labels = [host, source].into_iter().filter(|label| !label.is_empty());
+    labels.flat_map(|label| [&[label.len() as u8], label].concat()).collect()
+}
