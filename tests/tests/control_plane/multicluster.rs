@@ -60,7 +60,7 @@ endpoints: [{endpoints}]
 fn prepare(stage: &Stage) -> String {
     let manifests = [
         manifests::namespace("set"),
-        manifests::service("set", "web", "10.96.0.90"),
+        manifests::service("set", "web", "10.96.0.86"),
         imported(
             "db-east",
             "db",
@@ -103,7 +103,7 @@ pub(crate) fn imports_answer_with_the_endpoints_of_all_clusters(stage: &mut Stag
     server.expect(
         SOON,
         "
-web.set.svc.cluster.local                 A    = 10.96.0.90
+web.set.svc.cluster.local                 A    = 10.96.0.86
 db.set.svc.cluster.local                  A    = NXDOMAIN
 web.set.svc.clusterset.local              A    = 10.97.0.1
 web.set.svc.clusterset.local              AAAA = NODATA
@@ -142,7 +142,7 @@ pub(crate) fn without_imports_all_else_is_served_until_they_come(stage: &mut Sta
     let dns = stage.dns(&corefile);
     let server = stage.resolver();
     let without = "
-web.set.svc.cluster.local    A = 10.96.0.90
+web.set.svc.cluster.local    A = 10.96.0.86
 none.set.svc.cluster.local   A = NXDOMAIN
 web.set.svc.clusterset.local A = NXDOMAIN
 set.svc.clusterset.local     A = NODATA
@@ -156,7 +156,7 @@ set.svc.clusterset.local     A = NODATA
     server.expect(
         IN_A_WHILE,
         "
-web.set.svc.cluster.local    A = 10.96.0.90
+web.set.svc.cluster.local    A = 10.96.0.86
 web.set.svc.clusterset.local A = 10.97.0.1
 db.set.svc.clusterset.local  A = 10.1.1.1, 10.1.1.2, 10.2.1.1
 ",
