@@ -154,7 +154,10 @@ impl<'h> Draft<'h> {
             let what = if Arc::ptr_eq(&claim.taken, owner) {
                 format!("host {host} and path {path} stand in this Ingress before")
             } else {
-                format!("host {host} and path {path} belong to {}, which is older", owner.ingress.key)
+                // Not so among equals, and not before the default backend of the catch-all.
+                let older = owner.ingress.created < claim.taken.ingress.created;
+                let why = if older { "is older" } else { "comes first" };
+                format!("host {host} and path {path} belong to {}, which {why}", owner.ingress.key)
             };
             problems.push(problem(&claim.taken, claim.place(), what, Outcome::LeftOut));
         }

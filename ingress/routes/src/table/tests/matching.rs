@@ -220,6 +220,42 @@ spec:
 }
 
 #[test]
+fn a_rule_that_is_left_out_says_for_whom() {
+    let world = World::new(
+        "
+metadata: {name: b, created: 5}
+spec: {rules: [{host: foo.example, paths: [[/x, Prefix, one], [/x, ImplementationSpecific, two]]}]}
+---
+metadata: {name: a, created: 5}
+spec: {rules: [{host: foo.example, paths: [[/x, Prefix, three]]}]}
+---
+metadata: {name: host-less, created: 1}
+spec: {rules: [{paths: [[/, Prefix, four]]}]}
+---
+metadata: {name: rest, created: 9}
+spec: {defaultBackend: five}
+---
+metadata: {name: late, created: 10}
+spec: {defaultBackend: six}
+",
+    );
+    check(&world, &[("foo.example/x", "one"), ("other.example/", "five")]);
+    assert_eq!(
+        world.problems(),
+        [
+            "Ingress default/a: spec.rules[0].http.paths[0]: host foo.example and path /x belong to default/b, which \
+             comes first; it is left out",
+            "Ingress default/b: spec.rules[0].http.paths[1]: host foo.example and path /x stand in this Ingress \
+             before; it is left out",
+            "Ingress default/host-less: spec.rules[0].http.paths[0]: host _ and path / belong to default/rest, which \
+             comes first; it is left out",
+            "Ingress default/late: spec.defaultBackend: host _ and path / belong to default/rest, which is older; it \
+             is left out",
+        ]
+    );
+}
+
+#[test]
 fn the_implicit_root_carries_the_annotations_of_the_first_ingress() {
     let world = World::new(
         "
