@@ -75,6 +75,12 @@ impl Directive {
         self.name.error(what, wanted)
     }
 
+    /// The last property of that name, or this line without one: where a mistake that shows between several properties
+    /// is told.
+    pub fn property(&self, name: &str) -> &Self {
+        self.block.iter().rfind(|line| *line.name == *name).unwrap_or(self)
+    }
+
     /// Wrong words on this line.
     fn wrong_count(&self, wanted: impl fmt::Display) -> Error {
         let last = self.args.last().unwrap_or(&self.name);

@@ -118,7 +118,7 @@ impl Parser<'_> {
             if !text.is_empty() {
                 comma = text.ends_with(',');
                 let text = text.strip_suffix(',').unwrap_or(&text).to_owned();
-                keys.push(Word { text, at: token.at });
+                keys.push(Word::filled(text, &token));
             }
             if !comma && self.input.peek().is_none_or(|next| next.starts_line) {
                 return keys;
@@ -223,7 +223,7 @@ impl Parser<'_> {
             self.input.error(&token.at, format!("Unknown directive '{name}'"), wanted);
         }
         let mut raw = vec![(token.clone(), token.text.clone())];
-        let (directive, then) = self.line(Word { text: name.clone(), at: token.at }, 0, &mut raw);
+        let (directive, then) = self.line(Word::filled(name.clone(), &token), 0, &mut raw);
         self.raw.directives.entry(name).or_default().extend(raw);
         (Some(directive), then)
     }
@@ -247,12 +247,19 @@ impl Parser<'_> {
             }
             self.input.next();
             if &*token.text == "}" {
-                self.unexpected_brace(&token.at);
+                if depth == 0 {
+                    self.unexpected_brace(&token.at);
+                } else {
+                    // CoreDNS lets it pass behind a property that does not count its words, such as `stacktrace`.
+                    let what = "'}' at the end of a property closes the block; CoreDNS refuses that for most properties";
+                    self.input.warn(&token.at, what);
+                    raw.push((token.clone(), token.text));
+                }
                 return (directive, Then::Closed);
             }
             let text = self.fill(&token);
             raw.push((token.clone(), text.as_str().into()));
-            directive.args.push(Word { text, at: token.at });
+            directive.args.push(Word::filled(text, &token));
         }
         (directive, Then::More)
     }
@@ -301,7 +308,7 @@ impl Parser<'_> {
                 _ => {
                     let text = self.fill(&token);
                     raw.push((token.clone(), text.as_str().into()));
-                    let (line, then) = self.line(Word { text, at: token.at }, depth, raw);
+                    let (line, then) = self.line(Word::filled(text, &token), depth, raw);
                     lines.push(line);
                     if then == Then::Closed {
                         return lines;

@@ -15,11 +15,24 @@ const UNITS: [(&str, u64); 8] = [
 
 /// A duration as `time.ParseDuration` reads it, and not negative. The error is what Go says.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    match signed(text)? {
+        (true, duration) if !duration.is_zero() => Err(format!("negative duration {text:?}")),
+        (_, duration) => Ok(duration),
+    }
+}
+
+/// The same where less than nothing is nothing.
+pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    signed(text).map(|(negative, duration)| if negative { Duration::ZERO } else { duration })
+}
+
+/// Whether there is a minus before it, and the duration without that.
+fn signed(text: &str) -> Result<(bool, Duration), String> {
     let invalid = || format!("time: invalid duration {text:?}");
-    let positive = text.strip_prefix('-');
-    let mut rest = positive.or_else(|| text.strip_prefix('+')).unwrap_or(text);
+    let negated = text.strip_prefix('-');
+    let mut rest = negated.or_else(|| text.strip_prefix('+')).unwrap_or(text);
     if rest == "0" {
-        return Ok(Duration::ZERO);
+        return Ok((negated.is_some(), Duration::ZERO));
     }
     let mut total: u64 = 0;
     loop {
@@ -43,10 +56,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             break;
         }
     }
-    if positive.is_some() && total > 0 {
-        return Err(format!("negative duration {text:?}"));
-    }
-    Ok(Duration::from_nanos(total))
+    Ok((negated.is_some(), Duration::from_nanos(total)))
 }
 
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
@@ -106,5 +116,8 @@ mod tests {
         ] {
             assert_eq!(duration(text), Err(what.to_owned()), "{text}");
         }
+        assert_eq!(duration_or_zero("-5s"), Ok(Duration::ZERO));
+        assert_eq!(duration_or_zero("+5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(duration_or_zero("-5"), Err("time: missing unit in duration \"-5\"".to_owned()));
     }
 }

@@ -4,15 +4,19 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, RangeBounds};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::address::HostPort;
 use crate::error::Error;
+use crate::lexer::Token;
 use crate::place::Place;
 use crate::value;
 use crate::zone;
+
+const DURATION: &str = "a duration such as 30s, 1m30s or 500ms";
 
 /// A word, its quotes removed and its variables filled in. Reads as a `str`.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,11 +25,28 @@ pub struct Word {
     pub text: String,
     /// The line on which it begins.
     pub at: Place,
+    /// As it stands in the text, where a variable has been filled in.
+    written: Option<Arc<str>>,
 }
 
 impl Word {
-    /// The mistake of saying this word here.
+    /// A word that says `text` at a place.
+    pub fn new(text: impl Into<String>, at: &Place) -> Self {
+        Self { text: text.into(), at: at.clone(), written: None }
+    }
+
+    /// What a token says with its variables filled in.
+    pub(crate) fn filled(text: String, token: &Token) -> Self {
+        let written = (token.text.contains("{$") || token.text.contains("{%")) && *token.text != *text;
+        Self { text, at: token.at.clone(), written: written.then(|| token.text.clone()) }
+    }
+
+    /// The mistake of saying this word here. Where a variable says it, that is named: it may be unset.
     pub fn error(&self, what: impl Into<String>, wanted: impl Into<String>) -> Error {
+        let mut what = what.into();
+        if let Some(written) = &self.written {
+            what.push_str(&format!(" (written {written})"));
+        }
         Error::new(&self.at, what, wanted)
     }
 
@@ -35,7 +56,12 @@ impl Word {
 
     /// A duration in Go's form: `5s`, `1m30s`, `500ms`, `0`. Not negative.
     pub fn duration(&self) -> Result<Duration, Error> {
-        value::duration(&self.text).map_err(|what| self.error(what, "a duration such as 30s, 1m30s or 500ms"))
+        value::duration(&self.text).map_err(|what| self.error(what, DURATION))
+    }
+
+    /// A duration; what is negative is none at all.
+    pub fn duration_or_zero(&self) -> Result<Duration, Error> {
+        value::duration_or_zero(&self.text).map_err(|what| self.error(what, DURATION))
     }
 
     /// A duration within bounds, which are told as `wanted` says when it is outside.
@@ -132,7 +158,7 @@ mod tests {
 
     fn word(text: &str) -> Word {
         let source = Arc::new(Source { name: "Corefile".into(), text: "\n option value".into() });
-        Word { text: text.into(), at: Place::new(&source, 2) }
+        Word::new(text, &Place::new(&source, 2))
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn moved(mut corefile: Corefile, port: u16, admin: &str) -> Corefile {
         }
         let pages = |name: &str| matches!(name, "health" | "ready" | "prometheus");
         for directive in block.directives.iter_mut().filter(|directive| pages(&directive.name)) {
-            let address = config::Word { text: admin.to_owned(), at: directive.name.at.clone() };
+            let address = config::Word::new(admin, &directive.name.at);
             directive.args = vec![address];
         }
     }
