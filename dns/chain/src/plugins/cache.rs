@@ -95,7 +95,7 @@ impl Plugin for Cache {
             return self.serve_stale(found, entry, asked, reply);
         }
         self.kind_metrics(found.denial).hits.inc();
-        serve(entry, asked, reply, if self.options.keep_ttl { entry.life.as_secs() as u32 } else { left });
+        serve(entry, asked, reply, if self.options.keep_ttl { whole(entry) } else { left });
         let prefetch = self.options.prefetch.filter(|prefetch| prefetch.amount > 0);
         if prefetch.is_some_and(|prefetch| entry.wants_refresh(&prefetch, now)) && entry.begin_refresh(now) {
             self.metrics.prefetches.inc();
@@ -188,7 +188,12 @@ impl Cache {
     fn serve_old(&self, found: &Found, entry: &Entry, asked: &Asked, reply: &mut Reply) {
         self.kind_metrics(found.denial).hits.inc();
         self.metrics.stale.inc();
-        serve(entry, asked, reply, self.options.stale.map_or(0, |stale| stale.ttl));
+        // A TTL that is not set leaves the entry's own where `keepttl` says so, as in CoreDNS.
+        let ttl = match self.options.stale.map_or(0, |stale| stale.ttl) {
+            0 if self.options.keep_ttl => whole(entry),
+            ttl => ttl,
+        };
+        serve(entry, asked, reply, ttl);
     }
 
     fn refresh_failed(&self, entry: &Entry) {
@@ -212,10 +217,7 @@ impl Cache {
         let Some(kind) = kind else { return };
         let life = match kind {
             Kind::Failure => self.options.servfail,
-            Kind::Success | Kind::Denial => {
-                let share = self.share(kind);
-                entry::shortest_ttl(kind, reply).clamp(share.shortest, share.longest)
-            }
+            Kind::Success | Kind::Denial => self.share(kind).life(entry::shortest_ttl(kind, reply)),
         };
         if life.as_secs() > 0 {
             self.store(asked, kind, reply, life, now);
@@ -267,6 +269,11 @@ impl Cache {
     fn kind_metrics(&self, denial: bool) -> &KindMetrics {
         if denial { &self.metrics.denial } else { &self.metrics.success }
     }
+}
+
+/// The TTL that an entry began with.
+fn whole(entry: &Entry) -> u32 {
+    entry.life.as_secs().try_into().unwrap_or(u32::MAX)
 }
 
 /// Puts a kept answer into the reply. It is not authoritative (CoreDNS 1.15).

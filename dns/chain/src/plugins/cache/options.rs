@@ -91,6 +91,7 @@ impl Options {
             keep_ttl: false,
         };
         each_line(directive, |line| options.line(line, &names))?;
+        options.prefer_positive &= options.stale.is_some();
         Ok(options)
     }
 
@@ -99,7 +100,7 @@ impl Options {
             "success" => self.success.line(line)?,
             "denial" => self.denial.line(line)?,
             "prefetch" => self.prefetch = Some(prefetch(line)?),
-            "serve_stale" => self.stale = Some(stale(line)?),
+            "serve_stale" => self.stale = stale(line)?,
             "serve_stale_policy" => {
                 let word = line.arg("prefer_positive")?;
                 self.prefer_positive = word.text.eq_ignore_ascii_case("prefer_positive")
@@ -115,8 +116,8 @@ impl Options {
                 let all = Zones::new(names.iter().map(String::as_str));
                 let except = if named.is_empty() { all } else { named };
                 match args[0].choice(&[("success", true), ("denial", false)])? {
-                    true => self.success.except.extend(except),
-                    false => self.denial.except.extend(except),
+                    true => self.success.except = except,
+                    false => self.denial.except = except,
                 }
             }
             "keepttl" => {
@@ -131,19 +132,22 @@ impl Options {
 
 impl Share {
     fn line(&mut self, line: &Directive) -> Result<(), Error> {
-        let args = line.args_between(1, 3, "CAPACITY [TTL] [MINTTL]")?;
-        self.capacity = args[0].integer(1..=i32::MAX as usize)?;
+        // CoreDNS reads no further than the third word, and makes the least there can be of a capacity below it.
+        let args = line.args_from(1, "CAPACITY [TTL] [MINTTL]")?;
+        self.capacity = args[0].integer(..=i64::from(i32::MAX))?.try_into().unwrap_or(0);
         if let Some(ttl) = args.get(1) {
             self.longest = seconds(ttl)?;
         }
         if let Some(least) = args.get(2) {
             self.shortest = Duration::from_secs(least.integer(0..=i32::MAX as u64)?);
         }
-        if self.shortest > self.longest {
-            let (least, most) = (self.shortest.as_secs(), self.longest.as_secs());
-            return Err(line.error(format!("MINTTL {least} is more than TTL {most}"), "MINTTL up to TTL"));
-        }
         Ok(())
+    }
+
+    /// How long an answer is kept whose records live so long. The upper bound is the stronger one: `cache 3` is below
+    /// the lower bound's default.
+    pub(super) fn life(&self, shortest_ttl: Duration) -> Duration {
+        shortest_ttl.max(self.shortest).min(self.longest)
     }
 }
 
@@ -154,7 +158,7 @@ fn seconds(word: &Word) -> Result<Duration, Error> {
 
 fn prefetch(line: &Directive) -> Result<Prefetch, Error> {
     let args = line.args_between(1, 3, "AMOUNT [DURATION [PERCENTAGE%]]")?;
-    let gap = args.get(1).map_or(Ok(Duration::from_secs(60)), Word::duration)?;
+    let gap = args.get(1).map_or(Ok(Duration::from_secs(60)), Word::duration_or_zero)?;
     let percent = match args.get(2) {
         None => 10,
         Some(word) => {
@@ -166,7 +170,8 @@ fn prefetch(line: &Directive) -> Result<Prefetch, Error> {
     Ok(Prefetch { amount: args[0].integer(0..=i32::MAX as u32)?, gap, percent })
 }
 
-fn stale(line: &Directive) -> Result<Stale, Error> {
+/// None where `serve_stale 0` switches it off.
+fn stale(line: &Directive) -> Result<Option<Stale>, Error> {
     let wanted = "[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]";
     let mut args = line.args_between(0, 5, wanted)?.iter().peekable();
     let mut stale = Stale {
@@ -179,18 +184,17 @@ fn stale(line: &Directive) -> Result<Stale, Error> {
     let modes = [("immediate", Mode::Immediate), ("verify", Mode::Verify(REFRESH))];
     let mode = |word: &Word| modes.iter().find(|(name, _)| word.text.eq_ignore_ascii_case(name));
     if let Some(word) = args.next_if(|word| mode(word).is_none()) {
-        stale.up_to = word.duration_in(Duration::from_nanos(1).., "more than 0")?;
+        stale.up_to = word.duration()?;
     }
-    match args.next() {
-        None => return Ok(stale),
-        Some(word) => {
-            stale.mode = mode(word).map_or_else(|| word.choice(&modes), |(_, mode)| Ok(*mode))?;
-        }
+    if let Some(word) = args.next() {
+        stale.mode = mode(word).map_or_else(|| word.choice(&modes), |(_, mode)| Ok(*mode))?;
     }
     if matches!(stale.mode, Mode::Verify(_))
         && let Some(word) = args.next()
     {
-        stale.mode = Mode::Verify(word.duration_in(Duration::from_nanos(1).., "more than 0")?);
+        let patience = word.duration()?;
+        // 0 is for as long as it takes.
+        stale.mode = Mode::Verify(if patience.is_zero() { REFRESH } else { patience });
     }
     if let Some(word) = args.next() {
         stale.ttl = word.duration()?.as_secs().try_into().unwrap_or(u32::MAX);
@@ -199,7 +203,7 @@ fn stale(line: &Directive) -> Result<Stale, Error> {
         stale.recheck = word.duration()?;
     }
     match args.next() {
-        Some(word) => Err(word.error(format!("unexpected {word:?}"), wanted)),
-        None => Ok(stale),
+        Some(word) => Err(word.error(format!("unexpected '{word}' after serve_stale"), wanted)),
+        None => Ok((!stale.up_to.is_zero()).then_some(stale)),
     }
 }

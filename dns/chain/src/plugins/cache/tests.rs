@@ -71,6 +71,10 @@ fn an_answer_lives_as_long_as_its_shortest_record_within_bounds() {
         ("", 9000, 3600),
         ("success 2048 30 10", 60, 30),
         ("success 2048 30 10", 2, 10),
+        ("success 2048 3", 60, 3),
+        ("success 2048 3 10", 60, 3),
+        ("success 0", 60, 60),
+        ("success -1 30 10 7", 60, 30),
     ] {
         let (cache, start) = (cache(lines), Instant::now());
         let mut answer = address(ttl);
@@ -80,6 +84,40 @@ fn an_answer_lives_as_long_as_its_shortest_record_within_bounds() {
         assert_eq!(at(1), (Flow::Done, 0, Some(life - 1)), "{lines:?}, {ttl}");
         assert_eq!(at(u64::from(life)), (Flow::Next, 0, None), "{lines:?}, {ttl}: over");
     }
+}
+
+#[test]
+fn a_ttl_that_is_kept_does_not_count_down() {
+    let (cache, start) = (cache("keepttl\nserve_stale 1h"), Instant::now());
+    cache.reply(&asked("www.example.org.", start, 0), &mut address(60));
+    for seconds in [0, 30, 59, 60, 600] {
+        assert_eq!(ask(&cache, &asked("www.example.org.", start, seconds)).2, Some(60), "{seconds}");
+    }
+}
+
+#[test]
+fn old_answers_are_not_served_where_stale_is_switched_off() {
+    for lines in ["", "serve_stale 0", "serve_stale 0 verify\nserve_stale_policy prefer_positive"] {
+        let (cache, start) = (cache(lines), Instant::now());
+        let name = "www.example.org.";
+        cache.reply(&asked(name, start, 0), &mut address(10));
+        assert_eq!(ask(&cache, &asked(name, start, 10)).0, Flow::Next, "{lines:?}");
+        cache.reply(&asked(name, start, 11), &mut address(60));
+        cache.reply(&asked(name, start, 15), &mut denial(3, 60));
+        assert_eq!(ask(&cache, &asked(name, start, 20)).1, 3, "{lines:?}: the newer one counts");
+    }
+}
+
+#[test]
+fn the_last_disable_of_a_kind_counts() {
+    let lines = "disable success a.example.org\ndisable success b.example.org\ndisable denial";
+    let (cache, start) = (cache(lines), Instant::now());
+    for (name, flow) in [("a.example.org.", Flow::Done), ("b.example.org.", Flow::Next)] {
+        cache.reply(&asked(name, start, 0), &mut address(60));
+        assert_eq!(ask(&cache, &asked(name, start, 1)).0, flow, "{name}");
+    }
+    cache.reply(&asked("c.example.org.", start, 0), &mut denial(3, 60));
+    assert_eq!(ask(&cache, &asked("c.example.org.", start, 1)).0, Flow::Next);
 }
 
 #[test]
