@@ -186,7 +186,7 @@ example.net {
         "Corefile:7 - Error during parsing: plugin/cache: this plugin can only be used once per Server Block",
         "Corefile:8 - Error during parsing: Wrong argument count",
         "Corefile:9 - Error during parsing: plugin rewrite is not built yet",
-        "Corefile:10 - Error during parsing: unknown policy \"fancy\"",
+        "Corefile:10 - Error during parsing: unknown policy: fancy",
         "Corefile:12 - Error during parsing: time: invalid duration \"soon\"",
         "Corefile:14 - Error during parsing: duration out of range \"1s\"",
         "Corefile:16 - Error during parsing: tls://:853: serving tls:// is not built yet",
@@ -200,6 +200,82 @@ example.net {
         "Corefile:35 - Error during parsing: unknown value \"some\"",
     ] {
         assert!(errors.contains(part), "{part}\nin\n{errors}");
+    }
+}
+
+/// A refused Corefile is a cluster without DNS: what CoreDNS takes is taken, be it odd.
+#[test]
+fn what_coredns_loads_is_loaded() {
+    for lines in [
+        "cache {\nserve_stale 0\n}",
+        "cache {\nserve_stale 1h verify 0s 0s 0s\n}",
+        "cache {\nsuccess 0\ndenial -1\n}",
+        "cache 3 {\nsuccess 100 3 10 more\nprefetch 10 -1m\n}",
+        "errors {\nconsolidate 0 x\nconsolidate -1s y\n}",
+        "errors {\nstacktrace }",
+        "health 127.0.0.1:0\nhealth {\nlameduck -5s\n}",
+        "reload 10s\nreload 20s {\nodd words\n}",
+        "loadbalance round_robin\nloadbalance {\nprefer\n}",
+        "kubernetes cluster.local {\nignore\n}",
+        "forward . 192.0.2.53 {\nexcept a.example\nexcept b.example\nnext NXDOMAIN\nnext SERVFAIL\n}",
+        "forward . 192.0.2.53 {\npolicy random }",
+        "forward . 192.0.2.53 {\nhealth_check 0\nresolver 192.0.2.53:5353\nmax_fails 4294967295\n}",
+    ] {
+        if let Err(errors) = built(&format!(".:53 {{\n{lines}\n}}")) {
+            panic!("{lines}\n{errors}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_twice_is_told_and_counts_as_in_coredns() {
+    let text = ".:53 {
+    reload 10s
+    reload 20s
+    health 127.0.0.1:0 {
+        lameduck 5s
+    }
+    health {
+        lameduck 7s
+    }
+    loadbalance weighted /none
+    loadbalance
+}";
+    let (servers, _) = built(text).unwrap();
+    assert_eq!(servers.reload.map(|reload| reload.interval.as_secs()), Some(10), "the first");
+    assert_eq!(servers.lameduck.as_secs(), 7, "the last");
+    let lines: Vec<_> = servers.warnings.iter().map(|warning| warning.at.line()).collect();
+    assert_eq!(lines, [3, 7, 11]);
+}
+
+#[test]
+fn a_mistake_between_properties_stands_at_one_of_them() {
+    for (lines, wanted) in [
+        ("forward . 192.0.2.53 {\nexpire 10s\nmax_age 1s\n}", "Corefile:4 - Error during parsing: max_age"),
+        (
+            "forward . tls://192.0.2.53 {\nexpire 10s\ntls /none\n}",
+            "Corefile:4 - Error during parsing: forward: /none",
+        ),
+        (
+            "forward . tls://192.0.2.53 {\ntls_servername a..b\n}",
+            "Corefile:3 - Error during parsing: forward: tls_servername",
+        ),
+        (
+            "loadbalance weighted",
+            "Corefile:2 - Error during parsing: missing weight file argument; wanted round_robin, or weighted FILE",
+        ),
+        (
+            "loadbalance round_robin x",
+            "Corefile:2 - Error during parsing: unexpected argument 'x' of round_robin",
+        ),
+        (
+            "cache {\nserve_stale 1h immediate 0s 0s 5s\n}",
+            "Corefile:3 - Error during parsing: unexpected '5s' after serve_stale",
+        ),
+        ("forward . {$NONE}", "not an IP address or file: \"\" (written {$NONE})"),
+    ] {
+        let errors = built(&format!(".:53 {{\n{lines}\n}}")).err().expect(lines);
+        assert!(errors.contains(wanted), "{wanted}\nin\n{errors}");
     }
 }
 

@@ -103,6 +103,10 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
     {
         return Err(vec![file.error(format!("invalid log file: {file}"), "stdout, or nothing")]);
     }
+    Ok(vec![Arc::new(Errors { patterns: patterns(directive)?, runtime: setup.context.runtime.clone() })])
+}
+
+fn patterns(directive: &Directive) -> Result<Vec<Arc<Pattern>>, Mistakes> {
     let mut patterns = Vec::new();
     each_line(directive, |line| match line.name.text.as_str() {
         // Go's stack traces have no like here: a panic says where it happened in any case.
@@ -113,12 +117,12 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
         }
         _ => Err(line.unknown(&["stacktrace", "consolidate"])),
     })?;
-    Ok(vec![Arc::new(Errors { patterns, runtime: setup.context.runtime.clone() })])
+    Ok(patterns)
 }
 
 fn pattern(line: &Directive) -> Result<Pattern, Error> {
     let args = line.args_between(2, 4, "DURATION REGEXP [LEVEL] [show_first]")?;
-    let period = args[0].duration_in(Duration::from_nanos(1).., "more than 0")?;
+    let period = args[0].duration_or_zero()?;
     if args[1].len() > LONGEST_PATTERN {
         return Err(args[1].error("regular expression is too long", "at most 10000 characters"));
     }
@@ -137,4 +141,118 @@ fn pattern(line: &Directive) -> Result<Pattern, Error> {
         }
     }
     Ok(Pattern { regex, period, level, show_first, count: AtomicU32::new(0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Mutex, PoisonError};
+
+    use dns_wire::codes::{rcode, rtype};
+    use dns_wire::{Name, Query};
+    use tracing_subscriber::fmt;
+
+    use super::*;
+    use crate::asked::Transport;
+    use crate::plugin::Failure;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Log {
+        /// The lines since the last call.
+        fn taken(&self) -> Vec<String> {
+            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+            String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+        }
+    }
+
+    fn errors(lines: &str) -> Errors {
+        let text = format!(". {{\nerrors {{\n{lines}\n}}\n}}");
+        let corefile =
+            config::Corefile::parse("Corefile", &text, &config::Disk, &config::Options::default()).unwrap();
+        let patterns = patterns(&corefile.blocks[0].directives[0]).unwrap();
+        Errors { patterns, runtime: Handle::current() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_that_are_alike_are_reported_together() {
+        let first = "plugin/errors: 2 www.example.org. A: read: i/o timeout";
+        let other = "plugin/errors: 2 www.example.org. A: refused";
+        let log = Log::default();
+        let writer = log.clone();
+        let layer = fmt().with_ansi(false).without_time().with_max_level(tracing::Level::TRACE);
+        let _logging = tracing::subscriber::set_default(layer.with_writer(move || writer.clone()).finish());
+        for (lines, count, now, later) in [
+            ("", 2, vec![format!("ERROR {first}"), format!("ERROR {first}")], None),
+            ("consolidate 5m timeout$", 3, vec![], Some("ERROR plugin/errors: 3 errors like 'timeout$' ")),
+            ("consolidate 5m timeout$", 1, vec![], Some("ERROR plugin/errors: 1 errors like 'timeout$' ")),
+            (
+                "consolidate 5m timeout warning show_first\nconsolidate 5m .* info",
+                3,
+                vec![format!("WARN {first}")],
+                Some("WARN plugin/errors: 3 errors like 'timeout' "),
+            ),
+            ("consolidate 5m timeout debug show_first", 1, vec![format!("DEBUG {first}")], None),
+            ("consolidate 5m .* info", 2, vec![], Some("INFO plugin/errors: 2 errors like '.*' ")),
+        ] {
+            let plugin = errors(lines);
+            let fail = |why: &'static str| {
+                let mut asked = Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+                asked.query = Query::new(1, &"WWW.example.org.".parse::<Name>().unwrap(), rtype::A);
+                let mut answer =
+                    Answer { failure: Some(Failure::new(rcode::SERVFAIL, why)), ..Answer::default() };
+                plugin.reply(&asked, &mut answer);
+            };
+            (0..count).for_each(|_| fail("read: i/o timeout"));
+            assert_eq!(log.taken(), now, "{lines:?}: at once");
+            tokio::time::sleep(Duration::from_secs(299)).await;
+            assert_eq!(log.taken(), Vec::<String>::new(), "{lines:?}: not yet");
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let reported = log.taken();
+            assert_eq!(reported.len(), usize::from(later.is_some()), "{lines:?}: {reported:?}");
+            assert!(
+                reported.iter().all(|line| line.starts_with(later.unwrap_or_default())),
+                "{lines:?}: {reported:?}"
+            );
+            if !lines.contains(".*") {
+                fail("refused");
+                assert_eq!(log.taken(), [format!("ERROR {other}")], "{lines:?}: another kind");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_period_is_counted_anew_and_none_is_no_time() {
+        let log = Log::default();
+        let writer = log.clone();
+        let layer = fmt().with_ansi(false).without_time().with_target(false);
+        let _logging = tracing::subscriber::set_default(layer.with_writer(move || writer.clone()).finish());
+        for (lines, wanted) in [
+            ("consolidate 1m x", "ERROR 2 errors like 'x' occurred in last 60s"),
+            ("consolidate 0 x", "ERROR 2 errors like 'x' occurred in last 0ns"),
+            ("consolidate -5s x", "ERROR 2 errors like 'x' occurred in last 0ns"),
+        ] {
+            let plugin = errors(lines);
+            for _ in 0..2 {
+                for _ in 0..2 {
+                    let failure = Some(Failure::new(rcode::SERVFAIL, "x"));
+                    let mut answer = Answer { failure, ..Answer::default() };
+                    plugin.reply(&Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into()), &mut answer);
+                }
+                tokio::time::sleep(Duration::from_secs(61)).await;
+                assert_eq!(log.taken(), [wanted], "{lines}");
+            }
+        }
+    }
 }

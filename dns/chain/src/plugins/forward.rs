@@ -229,7 +229,10 @@ fn one(
         .into_iter()
         .map(|target| Upstream::new(target, &options, metrics).map(Arc::new))
         .collect::<Result<_, _>>()
-        .map_err(|what| vec![directive.error(format!("forward: {what}"), "TLS settings that can be used")])?;
+        .map_err(|(name, what)| {
+            let wanted = "TLS settings that can be used";
+            vec![directive.property(name).error(format!("forward: {what}"), wanted)]
+        })?;
     let forward = Arc::new(Forward {
         from: from[0].parse().map(|from: Name| from.lower()).unwrap_or(Name::ROOT),
         except: options.except.clone(),

@@ -23,19 +23,24 @@ const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 
 fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
-    let directive = setup.once()?;
-    let address = match directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
-        Some(word) => word.host_port(None).map_err(|error| vec![error])?.to_string(),
-        None => ":8080".to_owned(),
-    };
-    let mut lameduck = Duration::ZERO;
-    each_line(directive, |line| match line.name.text.as_str() {
-        "lameduck" => {
-            lameduck = line.arg("DURATION")?.duration()?;
-            Ok(())
+    let (mut address, mut lameduck) = (":8080".to_owned(), Duration::ZERO);
+    // It may stand several times, as in CoreDNS: there is one page, and what is said last counts.
+    for (index, directive) in setup.directives.clone().into_iter().enumerate() {
+        if index > 0 {
+            setup
+                .warn(directive, "health stands here again: there is one page, and what is said last counts");
         }
-        _ => Err(line.unknown(&["lameduck"])),
-    })?;
+        if let Some(word) = directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
+            address = word.host_port(None).map_err(|error| vec![error])?.to_string();
+        }
+        each_line(directive, |line| match line.name.text.as_str() {
+            "lameduck" => {
+                lameduck = line.arg("DURATION")?.duration_or_zero()?;
+                Ok(())
+            }
+            _ => Err(line.unknown(&["lameduck"])),
+        })?;
+    }
     setup.lameduck(lameduck);
 
     let duration = setup.context.metrics.histogram(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::Directive;
+use config::{Directive, Word};
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Record, Reply, Section};
 use ipnet::IpNet;
@@ -69,13 +69,9 @@ impl LoadBalance {
     }
 }
 
-/// CNAMEs first, then all else, then addresses and mail exchangers, these two in random order
-/// (coredns, plugin/loadbalance/loadbalance.go).
+/// Addresses and mail exchangers in random order (coredns, plugin/loadbalance/loadbalance.go).
 fn round_robin(records: &mut [Record]) {
-    let place = |record: &Record| (record.section, rank(record));
-    if !records.is_sorted_by_key(place) {
-        records.sort_by_key(place);
-    }
+    sort(records);
     for run in records.chunk_by_mut(|a, b| place(a) == place(b)) {
         if rank(&run[0]) >= rank_of(rtype::A) {
             random::shuffle(run);
@@ -83,31 +79,47 @@ fn round_robin(records: &mut [Record]) {
     }
 }
 
-/// Brings one address to the front, each as often as it weighs. Addresses without a weight weigh 1.
+/// Brings one address of the answers and one of the additional records to the front, each as often as it weighs. What
+/// the file does not list weighs 1, be it an address or a whole name (coredns, plugin/loadbalance/weighted.go).
 fn weigh(reply: &mut Reply, asked: &Asked, weights: &Weights) {
-    let Some(known) = weights.of(asked.query.lower()) else { return };
-    let weight = |reply: &Reply, record: &Record| {
-        let found = address(reply, record).and_then(|ip| known.iter().find(|(known, _)| *known == ip));
-        found.map_or(1, |(_, weight)| usize::from(*weight))
-    };
-    let addresses = || {
-        (0..reply.records().len()).filter(|at| {
-            let record = &reply.records()[*at];
-            record.section == Section::Answer && is_address(record)
-        })
-    };
-    let Some(first) = addresses().next() else { return };
-    let total = addresses().map(|at| weight(reply, &reply.records()[at])).sum();
-    let mut left = random::below(total);
-    let chosen = addresses().find(|at| {
-        let weight = weight(reply, &reply.records()[*at]);
-        let here = left < weight;
-        left = left.saturating_sub(weight);
-        here
-    });
-    if let Some(chosen) = chosen {
-        reply.records_mut().swap(first, chosen);
+    if !matches!(asked.query.qtype, rtype::A | rtype::AAAA | rtype::SRV) {
+        return;
     }
+    sort(reply.records_mut());
+    for section in [Section::Answer, Section::Additional] {
+        let here = |record: &Record| record.section == section && is_address(record);
+        let Some(first) = reply.records().iter().position(here) else { continue };
+        let count = reply.records()[first..].iter().take_while(|record| here(record)).count();
+        let weight = |at: usize| {
+            let record = &reply.records()[at];
+            let owner = reply.owner(record, &asked.query).lower();
+            let known = weights.of(owner.wire()).zip(address(reply, record));
+            let found = known.and_then(|(known, ip)| known.iter().find(|(known, _)| *known == ip));
+            found.map_or(1, |(_, weight)| usize::from(*weight))
+        };
+        let run = first..first + count;
+        let mut left = random::below(run.clone().map(weight).sum());
+        let chosen = run.clone().find(|at| {
+            let weight = weight(*at);
+            let here = left < weight;
+            left = left.saturating_sub(weight);
+            here
+        });
+        if let Some(chosen) = chosen {
+            reply.records_mut().swap(first, chosen);
+        }
+    }
+}
+
+/// CNAMEs first, then all else, then addresses, then mail exchangers.
+fn sort(records: &mut [Record]) {
+    if !records.is_sorted_by_key(place) {
+        records.sort_by_key(place);
+    }
+}
+
+fn place(record: &Record) -> (Section, u8) {
+    (record.section, rank(record))
 }
 
 fn is_address(record: &Record) -> bool {
@@ -136,55 +148,86 @@ fn address(reply: &Reply, record: &Record) -> Option<IpAddr> {
     }
 }
 
+/// One directive. It may stand several times, as in CoreDNS: the policy of the last one counts.
+struct Read<'a> {
+    directive: &'a Directive,
+    /// `weighted`: the file and how often it is read.
+    weighted: Option<(&'a Word, Duration)>,
+    prefer: Vec<IpNet>,
+}
+
 fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
-    let directive = setup.once()?;
-    let args = directive.args_between(0, 2, "[round_robin|weighted FILE]").map_err(|error| vec![error])?;
-    let file = match args {
-        [] => None,
-        [policy] if **policy == *"round_robin" => None,
-        [policy, file] if **policy == *"weighted" => Some(file),
-        [policy, ..] => {
-            let what = format!("unknown policy {:?}", policy.text);
-            return Err(vec![policy.error(what, "round_robin, or weighted FILE")]);
+    let (mut weighted, mut prefer) = (None, Vec::new());
+    for (index, directive) in setup.directives.clone().into_iter().enumerate() {
+        if index > 0 {
+            setup.warn(directive, "loadbalance stands here again: the last policy counts");
         }
-    };
-    let mut reload = None;
-    let mut prefer = Vec::new();
-    each_line(directive, |line| match line.name.text.as_str() {
-        "reload" if file.is_some() => {
-            reload = Some(line.arg("DURATION")?.duration()?);
-            Ok(())
+        let read = Read::new(directive)?;
+        if read.weighted.is_some() {
+            prefer.clear();
         }
-        "prefer" if file.is_none() => {
-            for word in line.args_from(1, "CIDR…")? {
-                prefer.push(word.cidr()?);
-            }
-            Ok(())
-        }
-        _ if file.is_some() => Err(line.unknown(&["reload"])),
-        _ => Err(line.unknown(&["prefer"])),
-    })?;
-    let weights = match file {
+        weighted = read.weighted.map(|(file, every)| (read.directive, file, every));
+        prefer.extend(read.prefer);
+    }
+    let weights = match weighted {
         None => None,
-        Some(file) => Some(read_weights(setup, directive, file, reload.unwrap_or(Duration::from_secs(30)))?),
+        Some((directive, file, every)) => Some(read_weights(setup, directive, file, every)?),
     };
     Ok(vec![Arc::new(LoadBalance { weights, prefer })])
+}
+
+impl<'a> Read<'a> {
+    fn new(directive: &'a Directive) -> Result<Self, Mistakes> {
+        let wanted = "round_robin, or weighted FILE";
+        let wrong = |word: &Word, what: String| Err(vec![word.error(what, wanted)]);
+        let file = match directive.args.as_slice() {
+            [] => None,
+            [policy] if **policy == *"round_robin" => None,
+            [policy, file] if **policy == *"weighted" => Some(file),
+            [policy] if **policy == *"weighted" => {
+                return wrong(policy, "missing weight file argument".to_owned());
+            }
+            [policy, .., last] if matches!(&**policy, "round_robin" | "weighted") => {
+                return wrong(last, format!("unexpected argument '{last}' of {policy}"));
+            }
+            [policy, ..] => return wrong(policy, format!("unknown policy: {policy}")),
+        };
+        let (mut reload, mut prefer) = (Duration::from_secs(30), Vec::new());
+        each_line(directive, |line| match line.name.text.as_str() {
+            "reload" if file.is_some() => {
+                reload = line.arg("DURATION")?.duration()?;
+                Ok(())
+            }
+            "prefer" if file.is_none() => {
+                for word in &line.args {
+                    prefer.push(word.cidr()?);
+                }
+                Ok(())
+            }
+            _ if file.is_some() => Err(line.unknown(&["reload"])),
+            _ => Err(line.unknown(&["prefer"])),
+        })?;
+        Ok(Self { directive, weighted: file.map(|file| (file, reload)), prefer })
+    }
 }
 
 /// Reads the file of weights now, and again when it has changed.
 fn read_weights(
     setup: &mut Setup<'_>,
     directive: &Directive,
-    file: &config::Word,
+    file: &Word,
     every: Duration,
 ) -> Result<Arc<ArcSwap<Weights>>, Mistakes> {
     let path = PathBuf::from(&file.text);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         // It may come yet, as in CoreDNS.
-        Err(error) if error.kind() == ErrorKind::NotFound && !every.is_zero() => {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
+                && !every.is_zero() =>
+        {
             let file = path.display();
-            tracing::warn!(target: "plugin/loadbalance", "{file}: {error}; all weigh the same until it is there");
+            tracing::warn!(target: "plugin/loadbalance", "{file}: {error}; all weigh the same until it can be read");
             String::new()
         }
         Err(error) => {
@@ -290,7 +333,7 @@ mod tests {
 
     #[test]
     fn addresses_come_first_as_often_as_they_weigh() {
-        let weights = Weights::read("# traffic\nwww.example.org\n10.0.0.1 8\n10.0.0.2 1\n").unwrap();
+        let weights = Weights::read("# traffic\nWEB.example.org\n10.0.0.1 8\n10.0.0.2 1\n").unwrap();
         let plugin =
             LoadBalance { weights: Some(Arc::new(ArcSwap::from_pointee(weights))), prefer: Vec::new() };
         let mut first = [0; 4];
@@ -301,6 +344,43 @@ mod tests {
         }
         assert!((7_700..8_300).contains(&first[1]), "8 of 10: {first:?}");
         assert!((800..1_200).contains(&first[3]), "1 of 10 without a weight: {first:?}");
+    }
+
+    #[test]
+    fn addresses_of_a_name_that_is_not_listed_come_first_equally_often() {
+        for file in ["", "www.example.org\n10.0.0.1 200\n"] {
+            let weights = Some(Arc::new(ArcSwap::from_pointee(Weights::read(file).unwrap())));
+            let plugin = LoadBalance { weights, prefer: Vec::new() };
+            let mut first = [0; 4];
+            for _ in 0..9_000 {
+                let mut answer = answer();
+                plugin.reply(&asked(), &mut answer);
+                assert_eq!(answer.reply.records()[0].rtype, rtype::CNAME);
+                first[usize::from(lasts(&answer)[0])] += 1;
+            }
+            assert!(first[1..].iter().all(|count| (2_700..3_300).contains(count)), "{file:?}: {first:?}");
+        }
+    }
+
+    #[test]
+    fn weights_hold_for_the_addresses_beside_srv_records_too() {
+        let weights = Weights::read("web.example.org\n10.0.0.1 1\n10.0.0.2 255\n10.0.0.3 1\n").unwrap();
+        let plugin =
+            LoadBalance { weights: Some(Arc::new(ArcSwap::from_pointee(weights))), prefer: Vec::new() };
+        let first_of = |qtype| {
+            let mut counts = [0; 4];
+            for _ in 0..1_000 {
+                let (mut asked, mut answer) = (asked(), answer());
+                asked.query.qtype = qtype;
+                answer.reply.records_mut().pop();
+                answer.reply.records_mut().iter_mut().for_each(|record| record.section = Section::Additional);
+                plugin.reply(&asked, &mut answer);
+                counts[usize::from(answer.reply.rdata(&answer.reply.records()[0])[3])] += 1;
+            }
+            counts
+        };
+        assert!(first_of(rtype::SRV)[2] > 900);
+        assert_eq!(first_of(rtype::MX), [0, 1_000, 0, 0], "only for A, AAAA and SRV");
     }
 
     #[test]

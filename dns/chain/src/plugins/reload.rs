@@ -15,9 +15,15 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
-    let directive = setup.once()?;
+    let directives = setup.directives.clone();
+    let directive = directives[0];
+    for again in &directives[1..] {
+        setup.warn(again, "reload stands here again: the first one counts");
+    }
+    if let Some(line) = directive.block.first() {
+        setup.warn(line, "reload takes no block: this is ignored");
+    }
     let read = || -> Result<Reload, config::Error> {
-        directive.no_block()?;
         let args = directive.args_between(0, 2, "[INTERVAL] [JITTER]")?;
         let second = Duration::from_secs(1);
         let interval = match args.first() {

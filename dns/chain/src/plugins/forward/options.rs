@@ -1,6 +1,6 @@
 //! The options of `forward`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::{Directive, Error, Word};
@@ -35,7 +35,7 @@ pub(super) struct Options {
     pub tls: Tls,
     pub doh_method: Verb,
     pub source: Option<IpAddr>,
-    pub resolver: Vec<IpAddr>,
+    pub resolver: Vec<SocketAddr>,
     pub runtime: tokio::runtime::Handle,
 }
 
@@ -110,7 +110,7 @@ impl Options {
                 options.limits.max_age.unwrap_or_default(),
                 options.limits.expire
             );
-            return Err(vec![directive.error(what, "max_age 0, or at least expire")]);
+            return Err(vec![directive.property("max_age").error(what, "max_age 0, or at least expire")]);
         }
         Ok(options)
     }
@@ -124,7 +124,7 @@ impl Options {
         let number = |wanted| line.arg(wanted)?.integer(0..=i32::MAX as usize);
         let limit = |number: usize| if number == 0 { None } else { Some(number) };
         match line.name.text.as_str() {
-            "except" => self.except = Zones::read(line.args_from(1, "NAMES…")?)?,
+            "except" => self.except.extend(Zones::read(line.args_from(1, "NAMES…")?)?),
             "policy" => {
                 self.policy = line.arg("random|round_robin|sequential")?.choice(&[
                     ("random", Kind::Random),
@@ -133,7 +133,7 @@ impl Options {
                 ])?;
             }
             "health_check" => self.health = health(line)?,
-            "max_fails" => self.max_fails = line.arg("NUMBER")?.integer(0..=i32::MAX as u32)?,
+            "max_fails" => self.max_fails = line.arg("NUMBER")?.integer(0..=u32::MAX)?,
             "expire" => self.limits.expire = line.arg("DURATION")?.duration()?,
             "max_age" => {
                 let age = line.arg("DURATION")?.duration()?;
@@ -157,14 +157,14 @@ impl Options {
                 self.prefer_udp = true;
             }
             "max_concurrent" => self.max_concurrent = limit(number("NUMBER")?),
-            "next" => self.next = rcodes(line.args_from(1, "RCODE…")?)?,
+            "next" => self.next.extend(rcodes(line.args_from(1, "RCODE…")?)?),
             "next_on_nodata" => {
                 line.no_args()?;
                 self.next_on_nodata = true;
             }
             "failover" => {
                 let words = line.args_from(1, "RCODE…")?;
-                self.failover = rcodes(words)?;
+                self.failover.extend(rcodes(words)?);
                 if let Some(word) = words.iter().find(|word| word.eq_ignore_ascii_case("NOERROR")) {
                     return Err(word.error("NOERROR is not allowed in failover", "codes of failures"));
                 }
@@ -189,8 +189,8 @@ impl Options {
             }
             "source_address" => self.source = Some(line.arg("IP")?.ip()?),
             "resolver" => {
-                let words = line.args_from(1, "IP…")?;
-                self.resolver = words.iter().map(Word::ip).collect::<Result<_, _>>()?;
+                let words = line.args_from(1, "IP[:PORT]…")?;
+                self.resolver = words.iter().map(|word| word.socket_addr(53)).collect::<Result<_, _>>()?;
             }
             _ => return Err(line.unknown(KNOWN)),
         }
@@ -200,7 +200,8 @@ impl Options {
 
 fn health(line: &Directive) -> Result<Health, Error> {
     let args = line.args_from(1, "DURATION [no_rec] [domain NAME]")?;
-    let interval = args[0].duration_in(Duration::from_nanos(1).., "more than 0")?;
+    // 0 is at once, and yet not as fast as a refused connection fails.
+    let interval = args[0].duration()?.max(Duration::from_millis(1));
     let mut health = Health { interval, recursion: true, domain: Name::ROOT };
     let mut rest = args[1..].iter();
     while let Some(word) = rest.next() {

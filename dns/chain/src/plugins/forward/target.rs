@@ -111,7 +111,7 @@ fn file(word: &Word) -> Result<Vec<Target>, config::Error> {
 }
 
 /// The addresses of a host name, absolute: no search list applies (CoreDNS 1.15).
-fn resolve(host: &str, resolvers: &[IpAddr]) -> Result<Vec<IpAddr>, String> {
+fn resolve(host: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, String> {
     let absolute = format!("{}.", host.trim_end_matches('.'));
     let mut found: Vec<IpAddr> = if resolvers.is_empty() {
         let addresses = (absolute.as_str(), 0).to_socket_addrs().map_err(|error| error.to_string())?;
@@ -127,11 +127,11 @@ fn resolve(host: &str, resolvers: &[IpAddr]) -> Result<Vec<IpAddr>, String> {
 }
 
 /// Both families from one resolver.
-fn ask(name: &Name, resolver: IpAddr) -> Result<Vec<IpAddr>, String> {
+fn ask(name: &Name, resolver: SocketAddr) -> Result<Vec<IpAddr>, String> {
     let text = |error: std::io::Error| format!("{resolver}: {error}");
     let any: IpAddr = if resolver.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0)).map_err(text)?;
-    socket.connect((resolver, 53)).map_err(text)?;
+    socket.connect(resolver).map_err(text)?;
     socket.set_read_timeout(Some(Duration::from_secs(2))).map_err(text)?;
     let mut found = Vec::new();
     for qtype in [rtype::A, rtype::AAAA] {

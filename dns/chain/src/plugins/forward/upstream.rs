@@ -43,7 +43,12 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(target: Target, options: &Options, metrics: &Registry) -> Result<Self, String> {
+    /// What is wrong comes with the name of the property that says it.
+    pub(super) fn new(
+        target: Target,
+        options: &Options,
+        metrics: &Registry,
+    ) -> Result<Self, (&'static str, String)> {
         let to = target.address.to_string();
         let labels = ["proxy_name", "to", "proto"];
         let hits = metrics.counters(
@@ -62,15 +67,17 @@ impl Upstream {
             let named = options.tls.server_name.as_ref().or(target.server_name.as_ref());
             named.cloned().unwrap_or_else(|| target.address.ip().to_string())
         };
+        let client = |protocol: &[u8]| tls::client(&options.tls, protocol).map_err(|what| ("tls", what));
+        let name = || tls::name(&server_name()).map_err(|what| ("tls_servername", what));
         let link = match target.scheme {
             Scheme::Tls => Link::Tls {
                 streams: Dial::new(limits, source, of(&hits, "tcp-tls"), of(&misses, "tcp-tls")),
-                connector: connector(&tls::client(&options.tls, b"")?),
-                name: tls::name(&server_name())?,
+                connector: connector(&client(b"")?),
+                name: name()?,
             },
             Scheme::Https => Link::Https(Https {
-                connector: connector(&tls::client(&options.tls, b"h2")?),
-                name: tls::name(&server_name())?,
+                connector: connector(&client(b"h2")?),
+                name: name()?,
                 uri: uri(&server_name(), target.address.port(), &target.path),
                 verb: options.doh_method,
                 source,
@@ -80,7 +87,7 @@ impl Upstream {
                 open: Mutex::new(None),
             }),
             Scheme::Quic => Link::Quic(Quic {
-                config: tls::client(&options.tls, b"doq")?,
+                config: client(b"doq")?,
                 name: server_name().into(),
                 source,
                 limits,

@@ -148,8 +148,11 @@ impl Options {
                 self.zone.endpoints = false;
             }
             "ignore" => {
-                line.arg("empty_service")?.choice(&[("empty_service", ())])?;
-                self.zone.ignore_empty_service = true;
+                // Alone it says nothing, as in CoreDNS.
+                if let Some(word) = line.optional_arg("empty_service")? {
+                    word.choice(&[("empty_service", ())])?;
+                    self.zone.ignore_empty_service = true;
+                }
             }
             "zonal" => {
                 line.no_args()?;
