@@ -7,7 +7,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use telemetry::causes;
 use tower::{BoxError, ServiceBuilder};
@@ -125,9 +125,13 @@ async fn config(access: &Access) -> Result<Config, AccessError> {
     match access {
         Access::Kubeconfig { file, context } => {
             let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-            let bad = |error: kube::config::KubeconfigError| AccessError::Kubeconfig {
+            let bad = |error: KubeconfigError| AccessError::Kubeconfig {
                 file: file.clone(),
-                error: causes(&error),
+                error: match &error {
+                    // It names the file once more, in quotes of its own.
+                    KubeconfigError::ReadConfig(error, _) => error.to_string(),
+                    error => causes(error),
+                },
             };
             match file {
                 Some(file) => {

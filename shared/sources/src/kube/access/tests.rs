@@ -37,7 +37,7 @@ fn a_kubeconfig_leads_to_the_server_of_its_context() {
     std::fs::write(&file, "clusters: 7").unwrap();
     assert!(with(None).starts_with("kubeconfig FILE: failed to parse kubeconfig YAML: "), "{}", with(None));
     std::fs::remove_file(&file).unwrap();
-    assert!(with(None).contains("No such file or directory"), "{}", with(None));
+    assert_eq!(with(None), "kubeconfig FILE: No such file or directory (os error 2)");
 }
 
 #[test]
