@@ -27,14 +27,14 @@ impl Process {
         for family in ProcessCollector::for_self().collect() {
             let Some(metric) = family.get_metric().first() else { continue };
             let place = match family.name() {
-                "process_cpu_seconds_total" => &mut seen.cpu_seconds,
                 "process_resident_memory_bytes" => &mut seen.resident,
                 "process_virtual_memory_bytes" => &mut seen.mapped,
                 "process_start_time_seconds" => &mut seen.started,
                 _ => continue,
             };
-            *place = metric.get_counter().get_value() + metric.get_gauge().get_value();
+            *place = metric.get_gauge().get_value();
         }
+        seen.cpu_seconds = cpu_seconds(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default());
         let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
         let bytes = |name: &str| {
             let line = io.lines().find_map(|line| line.strip_prefix(name));
@@ -43,6 +43,15 @@ impl Process {
         (seen.read, seen.written) = (bytes("read_bytes:"), bytes("write_bytes:"));
         seen
     }
+}
+
+/// User and system time out of `/proc/self/stat` (proc(5)); the collector has whole seconds only.
+fn cpu_seconds(stat: &str) -> f64 {
+    // The name of the process may have spaces in it; behind it comes field 3.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+    // Fields 14 and 15, in ticks of which Linux shows programs 100 a second.
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks as f64 / 100.0
 }
 
 #[cfg(test)]
@@ -54,5 +63,12 @@ mod tests {
         let seen = Process::now();
         assert!(seen.resident > 1e5 && seen.mapped > seen.resident, "{seen:?}");
         assert!(seen.started > 1.7e9, "{seen:?}");
+    }
+
+    #[test]
+    fn processor_time_is_that_of_user_and_system() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 0 0 0 1234 66 0 0 20 0 9 0 5 1 2";
+        assert_eq!(cpu_seconds(stat), 13.0);
+        assert_eq!(cpu_seconds(""), 0.0);
     }
 }
