@@ -52,6 +52,7 @@ impl Cache {
                 Event::Remove(kind, key) => changes.extend(self.snapshot.remove(kind, &key)),
                 Event::Restart(kind) => self.snapshot.restart(kind),
                 Event::Synced(kind) => self.sweep(kind, &mut changes),
+                Event::Forget(kind) => self.forget(kind, &mut changes),
             }
         }
         let Changes { touched, synced, .. } = changes;
@@ -83,6 +84,13 @@ impl Cache {
             changes.extend(self.snapshot.remove(kind, &key));
         }
     }
+
+    fn forget(&mut self, kind: Kind, changes: &mut Changes) {
+        changes.synced = changes.synced.union(Kinds::of(&[kind]));
+        for key in self.snapshot.forget(kind) {
+            changes.extend(self.snapshot.remove(kind, &key));
+        }
+    }
 }
 
 /// What a batch has changed so far: one entry an object, however often it changed.
@@ -91,6 +99,7 @@ struct Changes {
     /// `None` where an object came back to how it was.
     touched: Vec<Option<Touched>>,
     at: HashMap<(Kind, Key), usize, RandomState>,
+    /// Kinds that have been listed now, or are no longer.
     synced: Kinds,
 }
 

@@ -17,6 +17,8 @@ pub enum Event {
     Restart(Kind),
     /// The list of this kind is complete: what it did not name is gone.
     Synced(Kind),
+    /// Nobody reads the kind any more: its objects go, as if it had never been listed.
+    Forget(Kind),
 }
 
 impl Event {
@@ -24,7 +26,7 @@ impl Event {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Apply(object) => object.kind(),
-            Self::Remove(kind, _) | Self::Restart(kind) | Self::Synced(kind) => *kind,
+            Self::Remove(kind, _) | Self::Restart(kind) | Self::Synced(kind) | Self::Forget(kind) => *kind,
         }
     }
 }

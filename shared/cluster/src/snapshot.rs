@@ -154,6 +154,11 @@ impl Snapshot {
         self.stores.of_mut(kind).sweep()
     }
 
+    /// Makes a kind one that has not been listed. Returns the keys of its objects.
+    pub(crate) fn forget(&mut self, kind: Kind) -> Vec<Key> {
+        self.stores.of_mut(kind).forget()
+    }
+
     /// Remembers when an object of a kind changed, in Unix seconds.
     pub(crate) fn changed(&mut self, kind: Kind, now: u64) {
         self.stores.of_mut(kind).changed(now);
@@ -225,6 +230,7 @@ trait Lists {
     fn remove(&mut self, key: &Key) -> Option<Touched>;
     fn restart(&mut self);
     fn sweep(&mut self) -> (Vec<Key>, bool);
+    fn forget(&mut self) -> Vec<Key>;
     fn changed(&mut self, now: u64);
 }
 
@@ -273,6 +279,11 @@ impl<T: Resource> Lists for Store<T> {
         let first = !std::mem::replace(&mut self.synced, true);
         let unseen = |(key, held): (&Key, &Held<T>)| (held.seen != self.list).then(|| key.clone());
         (self.objects.iter().filter_map(unseen).collect(), first)
+    }
+
+    fn forget(&mut self) -> Vec<Key> {
+        self.synced = false;
+        self.objects.keys().cloned().collect()
     }
 
     fn changed(&mut self, now: u64) {

@@ -54,6 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (kind(), key()).prop_map(|(kind, key)| Event::Remove(kind, scoped(kind, key))),
         1 => kind().prop_map(Event::Restart),
         2 => kind().prop_map(Event::Synced),
+        1 => kind().prop_map(Event::Forget),
     ]
 }
 

@@ -53,7 +53,8 @@ impl Feed {
         self.events.send(arrival).await.map_err(|_| Stopped)
     }
 
-    /// The kinds that somebody reads, growing as projections are added.
+    /// The kinds that somebody reads, as projections come and go. Of one that is no longer among them the source sends
+    /// `Forget`, and nothing more until it is wanted again.
     pub fn wanted(&self) -> watch::Receiver<Kinds> {
         self.wanted.clone()
     }
@@ -61,6 +62,12 @@ impl Feed {
     /// Ends when the writer does.
     pub async fn stopped(&self) {
         self.events.closed().await;
+    }
+
+    /// Has everything about a kind forgotten.
+    pub async fn forget(&self, kind: Kind) -> Result<(), Stopped> {
+        self.report(kind, Status::Waiting);
+        self.send(Event::Forget(kind)).await
     }
 
     /// How the source stands with a kind, as last reported.

@@ -14,12 +14,14 @@ mod api;
 
 mod follow;
 
-use cluster::{Key, Kinds};
+use std::collections::BTreeMap;
+
+use cluster::{Key, Kind};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use telemetry::Reports;
 use telemetry::metrics::Registry;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 pub use access::{Access, AccessError, ClientTls};
 
@@ -72,26 +74,43 @@ impl Kube {
 
     async fn follow(self, feed: Feed) -> Result<(), Stopped> {
         let mut wanted = feed.wanted();
-        let mut followed = Kinds::default();
+        let mut followed: BTreeMap<Kind, AbortHandle> = BTreeMap::new();
         let mut followers = JoinSet::new();
         loop {
             let kinds = *wanted.borrow_and_update();
-            for kind in kinds.iter().filter(|kind| !followed.contains(*kind)) {
+            let unread: Vec<_> = followed.keys().copied().filter(|kind| !kinds.contains(*kind)).collect();
+            for kind in unread {
+                let Some(follower) = followed.remove(&kind) else { continue };
+                follower.abort();
+                // What it has sent until now must come before what follows.
+                while !follower.is_finished()
+                    && let Some(one) = followers.join_next().await
+                {
+                    ended(one)?;
+                }
+                follow::forget(&self.reports, kind);
+                feed.forget(kind).await?;
+            }
+            for kind in kinds.iter().filter(|kind| !followed.contains_key(kind)).collect::<Vec<_>>() {
                 let scope = Scope::new(kind, &self.selection);
                 let follower = Follower::new(self.api.clone(), scope, feed.clone(), self.reports.clone());
-                followers.spawn(follower.run());
+                followed.insert(kind, followers.spawn(follower.run()));
             }
-            followed = followed.union(kinds);
             tokio::select! {
                 changed = wanted.changed() => changed.map_err(|_| Stopped)?,
                 () = feed.stopped() => return Err(Stopped),
-                // A follower ends only with the writer, or by a fault of this program, which must not go unseen.
-                Some(ended) = followers.join_next() => match ended {
-                    Ok(stopped) => return Err(stopped),
-                    Err(fault) => std::panic::resume_unwind(fault.into_panic()),
-                },
+                Some(one) = followers.join_next() => ended(one)?,
             }
         }
+    }
+}
+
+/// A follower ends when nobody reads its kind, with the writer, or by a fault of this program, which must not go unseen.
+fn ended(follower: Result<Stopped, JoinError>) -> Result<(), Stopped> {
+    match follower {
+        Ok(stopped) => Err(stopped),
+        Err(error) if error.is_cancelled() => Ok(()),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -39,6 +39,8 @@ struct Shared {
 #[derive(Default)]
 struct Observed {
     cache: Cache,
+    /// Kinds that are watched though no projection reads them.
+    pinned: Kinds,
     observers: Vec<Observer>,
     programming: Option<Programming>,
 }
@@ -63,20 +65,19 @@ impl Cluster {
     }
 
     /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. The kinds it
-    /// reads are watched from now on. Builds the first view on the calling thread.
+    /// reads are watched for as long. Builds the first view on the calling thread.
     pub fn project<P: Projection + 'static>(&self, projection: P) -> Current<P::View> {
-        let kinds = projection.kinds();
-        let current = self.shared.lock().cache.project(projection);
-        self.want(kinds);
+        let mut observed = self.shared.lock();
+        let current = observed.cache.project(projection);
+        self.shared.want(&observed);
         current
     }
 
-    /// Has kinds watched that no projection reads. A kind once wanted stays watched.
+    /// Has kinds watched from now on that no projection reads.
     pub fn want(&self, kinds: Kinds) {
-        self.shared.wanted.send_if_modified(|wanted| {
-            let more = wanted.union(kinds);
-            more != std::mem::replace(wanted, more)
-        });
+        let mut observed = self.shared.lock();
+        observed.pinned = observed.pinned.union(kinds);
+        self.shared.want(&observed);
     }
 
     /// Calls `observer` after each batch that changed something, when its views are out. It runs on the writer's
@@ -121,6 +122,12 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Observed> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Tells the source which kinds somebody reads.
+    fn want(&self, observed: &Observed) {
+        let kinds = observed.cache.kinds().union(observed.pinned);
+        self.wanted.send_if_modified(|wanted| kinds != std::mem::replace(wanted, kinds));
+    }
 }
 
 struct Writer {
@@ -143,7 +150,7 @@ impl Writer {
         let oldest = arrivals.first().map(|arrival| arrival.at);
         let shared = self.shared.clone();
         let mut observed = shared.lock();
-        let Observed { cache, observers, programming } = &mut *observed;
+        let Observed { cache, observers, programming, .. } = &mut *observed;
         let mut batch = Vec::with_capacity(arrivals.len());
         let mut triggered = Triggered::default();
         for Arrival { event, triggered: since, .. } in arrivals.drain(..) {
@@ -164,6 +171,8 @@ impl Writer {
         if !touched.is_empty() {
             observers.iter_mut().for_each(|observer| observer(cache.snapshot(), &touched));
         }
+        // A projection that nobody holds any more has just gone, and with it perhaps the last reader of a kind.
+        shared.want(&observed);
     }
 }
 
@@ -177,6 +186,9 @@ impl FirstLists {
     /// Adds to `batch` what may be applied now that `event` has come.
     fn pass(&mut self, event: Event, snapshot: &Snapshot, batch: &mut Vec<Event>) {
         let kind = event.kind();
+        if matches!(event, Event::Forget(_)) {
+            self.0.remove(&kind);
+        }
         if matches!(event, Event::Restart(_)) && !snapshot.synced(Kinds::of(&[kind])) {
             self.0.entry(kind).or_default();
         }

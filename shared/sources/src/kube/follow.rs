@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::{Event, Text};
+use cluster::{Event, Kind, Text};
 use telemetry::{Problem, Reports};
 
 use super::api::Api;
@@ -306,6 +306,11 @@ impl Follower {
     fn problem(&self, problem: Option<Problem>) {
         self.reports.replace_object(REPORTS, self.scope.kind.name(), "", problem);
     }
+}
+
+/// Takes back what was wrong with a kind: nobody follows it any more.
+pub(super) fn forget(reports: &Reports, kind: Kind) {
+    reports.replace_object(REPORTS, kind.name(), "", None);
 }
 
 fn term() -> u64 {

@@ -54,7 +54,8 @@ impl Holding {
     /// What comes stands before what goes, so that an object that changes its name is never missing.
     pub(super) fn news(&mut self, wanted: Kinds) -> Vec<Event> {
         let objects = self.objects();
-        let mut news = Vec::new();
+        let unread = self.kinds.iter().filter(|kind| !wanted.contains(*kind));
+        let mut news: Vec<Event> = unread.map(Event::Forget).collect();
         for kind in wanted.iter() {
             let of_kind = |kept: &&(Kind, Key)| kept.0 == kind;
             let listed = self.kinds.contains(kind);
@@ -70,7 +71,7 @@ impl Holding {
         }
         let gone = self.told.keys().filter(|key| wanted.contains(key.0) && !objects.contains_key(key));
         news.extend(gone.map(|(kind, key)| Event::Remove(*kind, key.clone())));
-        self.kinds = self.kinds.union(wanted);
+        self.kinds = wanted;
         self.told = objects;
         self.told.retain(|(kind, _), _| self.kinds.contains(*kind));
         news

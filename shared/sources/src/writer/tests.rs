@@ -125,6 +125,30 @@ fn a_projection_added_later_widens_what_is_wanted() {
 }
 
 #[test]
+fn what_nobody_reads_any_more_is_no_longer_wanted_and_can_be_forgotten() {
+    let (cluster, names, batches) = started();
+    let wanted = cluster.feed().wanted();
+    cluster.want(Kinds::of(&[Kind::Secret]));
+    send(&cluster, [Event::Restart(Kind::Namespace), namespace("shop"), Event::Synced(Kind::Namespace)]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1));
+    let kinds = Kinds::of(&[Kind::Namespace]);
+    assert!(cluster.read(|snapshot| snapshot.synced(kinds)));
+    drop(names);
+    send(&cluster, [namespace("store")]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1));
+    // The observer is called before the writer looks who still reads; the next batch begins after that.
+    send(&cluster, [Event::Forget(Kind::Namespace)]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(2), "both are gone");
+    assert_eq!(*wanted.borrow(), Kinds::of(&[Kind::Secret]));
+    assert!(cluster.read(|snapshot| snapshot.count(Kind::Namespace) == 0 && !snapshot.synced(kinds)));
+    let again = cluster.project(Names);
+    assert_eq!(*wanted.borrow(), Kinds::of(&[Kind::Namespace, Kind::Secret]));
+    send(&cluster, [Event::Restart(Kind::Namespace), namespace("shop"), Event::Synced(Kind::Namespace)]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1));
+    assert_eq!(**again.load(), (2, vec!["shop".to_owned()]));
+}
+
+#[test]
 fn the_writer_ends_with_its_last_handle() {
     let cluster = Cluster::start(&Registry::new()).unwrap();
     let (done, ended) = signal::channel::<()>();

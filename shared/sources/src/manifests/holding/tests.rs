@@ -15,6 +15,7 @@ fn news(holding: &mut Holding, wanted: Kinds) -> Vec<String> {
         Event::Remove(_, key) => format!("-{}", key.name),
         Event::Restart(kind) => format!("[{kind}"),
         Event::Synced(kind) => format!("{kind}]"),
+        Event::Forget(kind) => format!("no {kind}"),
     };
     holding.news(wanted).into_iter().map(short).collect()
 }
@@ -31,6 +32,16 @@ fn a_kind_comes_as_a_list_when_it_is_wanted_and_then_change_by_change() {
     assert_eq!(news(&mut holding, more), [""; 0]);
     holding.remove("a");
     assert_eq!(news(&mut holding, more), ["-default", "-api", "-web"]);
+}
+
+#[test]
+fn a_kind_that_nobody_reads_is_forgotten_and_comes_as_a_list_again() {
+    let mut holding = Holding::default();
+    holding.put("a", decode("a", &services(&["web"])));
+    news(&mut holding, SERVICES);
+    assert_eq!(news(&mut holding, Kinds::default()), ["no Service"]);
+    assert_eq!(news(&mut holding, Kinds::default()), [""; 0]);
+    assert_eq!(news(&mut holding, SERVICES), ["[Service", "+web", "Service]"]);
 }
 
 #[test]
