@@ -251,6 +251,14 @@ fn what_stands_twice_is_told_and_counts_as_in_coredns() {
 #[test]
 fn a_mistake_between_properties_stands_at_one_of_them() {
     for (lines, wanted) in [
+        (
+            "kubernetes cluster.local {\nttl 5\nnamespaces a\nnamespace_labels b=c\n}",
+            "Corefile:5 - Error during parsing: namespaces and namespace_labels cannot both be set",
+        ),
+        (
+            "kubernetes cluster.local {\nzonal\nnoendpoints\n}",
+            "Corefile:3 - Error during parsing: zonal needs endpoints",
+        ),
         ("forward . 192.0.2.53 {\nexpire 10s\nmax_age 1s\n}", "Corefile:4 - Error during parsing: max_age"),
         (
             "forward . tls://192.0.2.53 {\nexpire 10s\ntls /none\n}",

@@ -93,10 +93,11 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Optio
     })?;
     if labelled && !options.zone.namespaces.is_empty() {
         let what = "namespaces and namespace_labels cannot both be set";
-        return Err(vec![directive.error(what, "one of the two")]);
+        return Err(vec![directive.property("namespace_labels").error(what, "one of the two")]);
     }
     if options.zone.zonal && !options.zone.endpoints {
-        return Err(vec![directive.error("zonal needs endpoints", "zonal without noendpoints")]);
+        let zonal = directive.property("zonal");
+        return Err(vec![zonal.error("zonal needs endpoints", "zonal without noendpoints")]);
     }
     Ok(options)
 }
