@@ -1,5 +1,6 @@
 //! As whom Portolan comes to the API server, and what it asks there.
 
+use nix::sys::signal::Signal;
 use tests::backend::Backend;
 use tests::credentials::Authority;
 use tests::stage::{SOON, Stage};
@@ -214,6 +215,30 @@ pub(crate) fn only_the_kinds_that_are_read_are_watched(stage: &mut Stage) {
     ingress.stop();
     let asked = resources(&stage.plane.audit("portolan")[before..]);
     assert!(!asked.contains("pods"), "the ingress side has no use for Pods, but asked for {asked}");
+}
+
+/// What a new Corefile has no use for is given back.
+pub(crate) fn a_kind_that_a_reload_drops_is_watched_no_longer(stage: &mut Stage) {
+    prepare(stage, "access-dropped", "10.96.0.78", "10.244.3.8");
+    let corefile = stage.corefile("pods verified");
+    let dns = stage.dns(&corefile);
+    stage.resolver().expect(SOON, "web.access-dropped.svc.cluster.local A = 10.96.0.78");
+    let before = stage.plane.audit("portolan").len();
+    std::fs::write(stage.folder().join("Corefile"), corefile.replace("verified", "insecure"))
+        .expect("the folder is ours");
+    dns.signal(Signal::SIGUSR1);
+    let mut changes = 0;
+    wait::until("the end of the watch of Pods", SOON, || {
+        // The writer looks who still reads what when something happens.
+        changes += 1;
+        let label = format!("{{\"metadata\": {{\"labels\": {{\"change\": \"{changes}\"}}}}}}");
+        stage.plane.api.merge("Service", "access-dropped", "web", &label);
+        match resources(&stage.plane.audit("portolan")[before..]).as_str() {
+            "pods" => Ok(()),
+            other => Err(format!("ended: {other:?}")),
+        }
+    });
+    stage.resolver().expect(SOON, "web.access-dropped.svc.cluster.local A = 10.96.0.78");
 }
 
 fn resources(lines: &[String]) -> String {
