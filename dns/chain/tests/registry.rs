@@ -25,6 +25,9 @@ struct Nothing {
 
 impl Cluster for Nothing {
     fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String> {
+        if let Some((file, _)) = connection.kubeconfig.as_ref().filter(|(file, _)| file == "/none") {
+            return Err(format!("kubeconfig {file}: it cannot be read"));
+        }
         self.connections.lock().unwrap().push(connection.clone());
         Ok(self.cache.lock().unwrap().project(zone))
     }
@@ -213,6 +216,7 @@ fn what_coredns_loads_is_loaded() {
         "cache 3 {\nsuccess 100 3 10 more\nprefetch 10 -1m\n}",
         "errors {\nconsolidate 0 x\nconsolidate -1s y\n}",
         "errors {\nstacktrace }",
+        "whoami\nwhoami",
         "health 127.0.0.1:0\nhealth {\nlameduck -5s\n}",
         "reload 10s\nreload 20s {\nodd words\n}",
         "loadbalance round_robin\nloadbalance {\nprefer\n}",
@@ -254,6 +258,10 @@ fn a_mistake_between_properties_stands_at_one_of_them() {
         (
             "kubernetes cluster.local {\nttl 5\nnamespaces a\nnamespace_labels b=c\n}",
             "Corefile:5 - Error during parsing: namespaces and namespace_labels cannot both be set",
+        ),
+        (
+            "kubernetes cluster.local {\nttl 5\nkubeconfig /none\n}",
+            "Corefile:4 - Error during parsing: kubernetes: kubeconfig /none: it cannot be read",
         ),
         (
             "kubernetes cluster.local {\nzonal\nnoendpoints\n}",

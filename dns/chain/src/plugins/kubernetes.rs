@@ -116,9 +116,11 @@ fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
     let Options { zone, connection, fallthrough, startup_timeout } = options::read(setup, directive)?;
     let Context { cluster, views, .. } = setup.context;
     let view = views.of(&**cluster, zone, connection);
-    let way = ["kubeconfig", "tls", "endpoint"].map(|name| directive.property(name));
-    let told = way.into_iter().find(|line| line.name != directive.name).unwrap_or(directive);
-    let view = view.map_err(|why| vec![told.error(format!("kubernetes: {why}"), "")])?;
+    let view = view.map_err(|why| {
+        // What is wrong begins with the name of the property that leads to it: `kubeconfig FILE: …`.
+        let name = why.split([' ', ':']).next().unwrap_or_default();
+        vec![directive.property(name).error(format!("kubernetes: {why}"), "")]
+    })?;
     let (gates, current) = (setup.context.gates.clone(), view.current.clone());
     setup.on_start(move || async move {
         let gate = gates.gate("kubernetes");

@@ -46,6 +46,7 @@ const DROPPED: &[(&str, &str)] = &[
 
 pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Options, Mistakes> {
     let zones = zones_or_keys(&directive.args, setup.block).map_err(|error| vec![error])?;
+    // CoreDNS takes `in-addr.arpa` alone for the zone of the cluster, and names Services under it: nobody means that.
     if zones.iter().all(|zone| is_reverse(zone)) {
         return Err(vec![
             directive.error("non-reverse zone name must be used", "a zone such as cluster.local"),
