@@ -26,6 +26,22 @@ pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
     signed(text).map(|(negative, duration)| if negative { Duration::ZERO } else { duration })
 }
 
+/// A duration as Go writes it: `1h0m0s`, `5m0s`, `1.5s`, `500ms`, `0s`.
+pub fn shown(duration: Duration) -> String {
+    let minutes = duration.as_secs() / 60;
+    if duration.is_zero() {
+        return "0s".to_owned();
+    }
+    if minutes == 0 {
+        return format!("{duration:?}");
+    }
+    let seconds = (duration - Duration::from_secs(60 * minutes)).as_secs_f64();
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes}m{seconds}s"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
 /// Whether there is a minus before it, and the duration without that.
 fn signed(text: &str) -> Result<(bool, Duration), String> {
     let invalid = || format!("time: invalid duration {text:?}");
@@ -74,6 +90,15 @@ fn fraction_of(digits: &str, scale: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_in_go() {
+        for text in
+            ["0s", "1ns", "1.5µs", "500ms", "1s", "59.5s", "1m0s", "1m30.25s", "5m0s", "1h0m0s", "49h2m3s"]
+        {
+            assert_eq!(shown(duration(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn durations_read_as_in_go() {

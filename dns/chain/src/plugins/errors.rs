@@ -78,8 +78,8 @@ impl Pattern {
             tokio::time::sleep(self.period).await;
             let count = self.count.swap(0, Relaxed);
             if count > 1 || !self.show_first {
-                let (regex, period) = (self.regex.as_str(), self.period);
-                self.level.log(&format!("{count} errors like '{regex}' occurred in last {period:?}"));
+                let (regex, period) = (self.regex.as_str(), config::value::shown(self.period));
+                self.level.log(&format!("{count} errors like '{regex}' occurred in last {period}"));
             }
         });
     }
@@ -239,9 +239,9 @@ mod tests {
         let layer = fmt().with_ansi(false).without_time().with_target(false);
         let _logging = tracing::subscriber::set_default(layer.with_writer(move || writer.clone()).finish());
         for (lines, wanted) in [
-            ("consolidate 1m x", "ERROR 2 errors like 'x' occurred in last 60s"),
-            ("consolidate 0 x", "ERROR 2 errors like 'x' occurred in last 0ns"),
-            ("consolidate -5s x", "ERROR 2 errors like 'x' occurred in last 0ns"),
+            ("consolidate 1m x", "ERROR 2 errors like 'x' occurred in last 1m0s"),
+            ("consolidate 0 x", "ERROR 2 errors like 'x' occurred in last 0s"),
+            ("consolidate -5s x", "ERROR 2 errors like 'x' occurred in last 0s"),
         ] {
             let plugin = errors(lines);
             for _ in 0..2 {

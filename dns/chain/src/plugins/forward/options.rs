@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use config::value::shown;
 use config::{Directive, Error, Word};
 use dns_wire::Name;
 
@@ -104,12 +105,9 @@ impl Options {
             runtime: context.runtime.clone(),
         };
         each_line(directive, |line| options.line(line))?;
-        if options.limits.max_age.is_some_and(|age| age < options.limits.expire) {
-            let what = format!(
-                "max_age {:?} is less than expire {:?}",
-                options.limits.max_age.unwrap_or_default(),
-                options.limits.expire
-            );
+        let expire = options.limits.expire;
+        if let Some(age) = options.limits.max_age.filter(|age| *age < expire) {
+            let what = format!("max_age {} is less than expire {}", shown(age), shown(expire));
             return Err(vec![directive.property("max_age").error(what, "max_age 0, or at least expire")]);
         }
         Ok(options)
