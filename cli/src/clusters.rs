@@ -7,7 +7,7 @@ use std::time::Duration;
 use cluster::Current;
 use dns_chain::Connection;
 use dns_zone::{Zone, ZoneIndex};
-use sources::kube::{Access, ClientTls, Kube, Selection};
+use sources::kube::{Access, ClientTls, Kube, Limits, Selection};
 use sources::manifests::Manifests;
 use sources::{Cluster, Source, Status};
 
@@ -46,7 +46,12 @@ impl Origin {
 ///
 /// # Errors
 /// When a path of manifests is not there or a kubeconfig cannot be used. A server that does not answer is waited for.
-pub async fn open(origin: &Origin, selection: Selection, ground: &Ground) -> Result<Cluster, Failure> {
+pub async fn open(
+    origin: &Origin,
+    selection: Selection,
+    limits: Limits,
+    ground: &Ground,
+) -> Result<Cluster, Failure> {
     let source: Box<dyn Source> = match origin {
         Origin::Demo(port) => Box::new(Manifests::embedded(demo::manifests(*port), &ground.reports)),
         Origin::Manifests(paths) => {
@@ -55,7 +60,11 @@ pub async fn open(origin: &Origin, selection: Selection, ground: &Ground) -> Res
         }
         Origin::Server(access) => {
             let kube = Kube::new(access, selection, &ground.reports).await;
-            Box::new(kube.map_err(|error| Failure::usage(error.to_string()))?.counting(&ground.metrics))
+            Box::new(
+                kube.map_err(|error| Failure::usage(error.to_string()))?
+                    .counting(&ground.metrics)
+                    .limited(limits),
+            )
         }
     };
     let cluster = Cluster::start(&ground.metrics)
@@ -136,8 +145,10 @@ impl Clusters {
 impl dns_chain::Cluster for Clusters {
     fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String> {
         let mut clusters = self.lock();
-        // Limits of a client do not make another cluster of it.
-        let connection = Connection { limits: [0; 3], ..connection.clone() };
+        // Limits of a client do not make another cluster of it: those of the block that opens it hold.
+        let dns_chain::Limits { qps, burst, in_flight } = connection.limits;
+        let limits = Limits { qps, burst, in_flight };
+        let connection = Connection { limits: dns_chain::Limits::default(), ..connection.clone() };
         if let Some((_, cluster)) = clusters.iter().find(|(known, _)| *known == connection) {
             return Ok(cluster.project(zone));
         }
@@ -149,7 +160,7 @@ impl dns_chain::Cluster for Clusters {
             );
         }
         let selection = Selection { labels, ..Selection::default() };
-        let opened = self.ground.runtime.block_on(open(&origin, selection, &self.ground));
+        let opened = self.ground.runtime.block_on(open(&origin, selection, limits, &self.ground));
         let cluster = opened.map_err(|failure| failure.message)?;
         cluster.measure_programming(&self.ground.metrics);
         let current = cluster.project(zone);

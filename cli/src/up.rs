@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use dns_server::{Dns, Options, StartError};
 use ingress_proxy::ProxyOptions;
-use sources::kube::{Access, Selection};
+use sources::kube::{Access, Limits, Selection};
 use telemetry::log::{Format, Output};
 use telemetry::{Answer, Pages};
 
@@ -40,7 +40,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let begun = Instant::now();
     let mut signals = Signals::listen()?;
     let origin = origin(args);
-    let cluster = clusters::open(&origin, Selection::default(), ground).await?;
+    let cluster = clusters::open(&origin, Selection::default(), Limits::default(), ground).await?;
     let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
     let routes = ingress_routes::Options {
         watch_ingress_without_class: !matches!(origin, Origin::Server(_)),

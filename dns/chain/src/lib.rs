@@ -31,5 +31,5 @@ pub use chain::{Chain, Link};
 pub use names::Zones;
 pub use plugin::{Answer, Failure, Flow, Plugin};
 pub use routes::Routes;
-pub use setup::{Cluster, Connection, Context, Entry, Kept, Links, Reload, Views};
+pub use setup::{Cluster, Connection, Context, Entry, Kept, Limits, Links, Reload, Views};
 pub use traffic::Traffic;

@@ -41,7 +41,7 @@ pub trait Cluster: Send + Sync {
 }
 
 /// How the Corefile says that the API server is reached; all empty for the service account of the Pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connection {
     /// `endpoint`: the first of the URLs.
     pub endpoint: Option<String>,
@@ -51,8 +51,19 @@ pub struct Connection {
     pub kubeconfig: Option<(String, Option<String>)>,
     /// `labels`: the selector that is sent with the watches of Services, EndpointSlices and Pods.
     pub labels: Option<String>,
-    /// `apiserver_qps`, `apiserver_burst`, `apiserver_max_inflight`; 0 where not set.
-    pub limits: [u32; 3],
+    /// What may be asked of the API server.
+    pub limits: Limits,
+}
+
+/// `apiserver_qps`, `apiserver_burst` and `apiserver_max_inflight`; 0 where not set.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Requests a second.
+    pub qps: f32,
+    /// Requests that may come at once.
+    pub burst: u32,
+    /// Requests that wait for their answer.
+    pub in_flight: u32,
 }
 
 /// The views that are held at the moment. A reload that asks for the same names in the same way finds the view of the

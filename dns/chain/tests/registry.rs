@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use cluster::{Cache, Current};
 use config::{Corefile, Errors};
 use dns_chain::plugins::{NOT_BUILT, PLUGINS};
-use dns_chain::{Cluster, Connection, Context, Servers};
+use dns_chain::{Cluster, Connection, Context, Limits, Servers};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{Admin, Gates, Lines};
@@ -302,7 +302,7 @@ fn the_way_to_the_api_server_is_handed_on() {
         endpoint https://10.0.0.1:6443 https://10.0.0.2:6443
         tls cert key ca
         labels environment in (a, b),app=x
-        apiserver_qps 50
+        apiserver_qps 2.5
         apiserver_burst 100
         apiserver_max_inflight 20
     }
@@ -313,7 +313,7 @@ fn the_way_to_the_api_server_is_handed_on() {
         tls: Some(["cert", "key", "ca"].map(str::to_owned)),
         kubeconfig: None,
         labels: Some("environment in (a, b),app=x".to_owned()),
-        limits: [50, 100, 20],
+        limits: Limits { qps: 2.5, burst: 100, in_flight: 20 },
     };
     assert_eq!(connections, [wanted]);
 }

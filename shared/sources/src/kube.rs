@@ -3,6 +3,7 @@
 mod backoff;
 mod calls;
 mod failure;
+mod pace;
 mod place;
 mod split;
 
@@ -15,6 +16,7 @@ mod api;
 mod follow;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cluster::{Key, Kind};
 use futures_util::FutureExt;
@@ -24,11 +26,13 @@ use telemetry::metrics::Registry;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 pub use access::{Access, AccessError, ClientTls};
+pub use pace::Limits;
 
 use crate::feed::{Feed, Source, Stopped};
 use api::Api;
 use calls::Calls;
 use follow::Follower;
+use pace::Pace;
 use scope::Scope;
 
 /// Which objects are of interest.
@@ -64,6 +68,13 @@ impl Kube {
     #[must_use]
     pub fn counting(mut self, registry: &Registry) -> Self {
         self.api.calls = Some(Calls::new(registry));
+        self
+    }
+
+    /// Asks no more than that of the API server.
+    #[must_use]
+    pub fn limited(mut self, limits: Limits) -> Self {
+        self.api.pace = Arc::new(Pace::new(limits));
         self
     }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::access::{self, Access, AccessError};
 use super::calls::Calls;
 use super::failure::Failure;
+use super::pace::Pace;
 
 /// How long the server may think before it answers.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -27,6 +28,7 @@ pub(super) struct Api {
     client: Arc<Mutex<Client>>,
     pub(super) host: String,
     pub(super) calls: Option<Calls>,
+    pub(super) pace: Arc<Pace>,
 }
 
 /// The body of an answer with status 200.
@@ -40,7 +42,7 @@ impl Api {
     pub(super) async fn new(access: &Access) -> Result<Self, AccessError> {
         let (client, host) = access::client(access).await?;
         let (access, client) = (Arc::new(access.clone()), Arc::new(Mutex::new(client)));
-        Ok(Self { access, client, host, calls: None })
+        Ok(Self { access, client, host, calls: None, pace: Arc::default() })
     }
 
     /// Reads the credentials again, since the server no longer takes those that we have. Tokens in files are read again
@@ -63,6 +65,7 @@ impl Api {
             .header(http::header::USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
             .map_err(|error| Failure::Broken(error.to_string()))?;
+        let _seat = self.pace.admit().await;
         let client = self.client().clone();
         let begun = Instant::now();
         let answered = timeout(ANSWER, client.send(request)).await;

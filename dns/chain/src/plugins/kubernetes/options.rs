@@ -120,9 +120,14 @@ impl Options {
                 let context = args.get(1).map(|context| context.text.clone());
                 self.connection.kubeconfig = Some((args[0].text.clone(), context));
             }
-            "apiserver_qps" => self.connection.limits[0] = limit()?,
-            "apiserver_burst" => self.connection.limits[1] = limit()?,
-            "apiserver_max_inflight" => self.connection.limits[2] = limit()?,
+            "apiserver_qps" => {
+                let word = line.arg("NUMBER")?;
+                let rate = word.text.parse().ok().filter(|rate: &f32| rate.is_finite() && *rate >= 0.0);
+                let wrong = || word.error(format!("invalid number {word}"), "requests a second, 0 or more");
+                self.connection.limits.qps = rate.ok_or_else(wrong)?;
+            }
+            "apiserver_burst" => self.connection.limits.burst = limit()?,
+            "apiserver_max_inflight" => self.connection.limits.in_flight = limit()?,
             "namespaces" => {
                 let words = line.args_from(1, "NAMESPACE…")?;
                 self.zone.namespaces.extend(words.iter().map(|word| word.text.clone()));
