@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use prometheus::core::{Collector, Desc};
-use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricType;
 
 use crate::answer::{Answer, Asked};
 use crate::metrics::family::Family;
+use crate::metrics::process::Shown;
 use crate::metrics::reading::{Reading, Tell};
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
 
@@ -33,7 +33,7 @@ impl Registry {
     /// One that also shows `process_*`: CPU, memory, file descriptors, start time.
     pub fn with_process() -> Self {
         let registry = Self::default();
-        registry.register(ProcessCollector::for_self());
+        registry.register(Shown::new());
         registry
     }
 
