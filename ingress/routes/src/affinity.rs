@@ -182,6 +182,30 @@ mod tests {
     }
 
     #[test]
+    fn cookies_are_read_as_they_are_meant() {
+        let affinity = Affinity {
+            path: Some("/foo".into()),
+            domain: Some("foo.bar".into()),
+            expires: Some(172_800),
+            max_age: Some(259_200),
+            same_site: Some("Strict"),
+            secure: true,
+            ..plain()
+        };
+        let client = Client { secure: false, rejects_same_site_none: false };
+        let now = Duration::from_secs(1_795_250_702);
+        let written = affinity.set_cookie("1.2|b", "/x", client, now);
+        let read = cookie::Cookie::parse(written).unwrap();
+        assert_eq!((read.name(), read.value()), ("route", "1.2|b"));
+        assert_eq!((read.path(), read.domain()), (Some("/foo"), Some("foo.bar")));
+        assert_eq!((read.secure(), read.http_only()), (Some(true), Some(true)));
+        assert_eq!(read.same_site(), Some(cookie::SameSite::Strict));
+        assert_eq!(read.max_age().map(|age| age.whole_seconds()), Some(259_200));
+        let expires = read.expires_datetime().map(|at| at.unix_timestamp());
+        assert_eq!(expires, Some(1_795_250_702 + 172_800));
+    }
+
+    #[test]
     fn times_are_written_as_nginx_writes_them() {
         for (unix, text) in [
             (0, "Thu, 01-Jan-70 00:00:00 GMT"),

@@ -65,7 +65,10 @@ impl Api {
             .header(http::header::USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
             .map_err(|error| Failure::Broken(error.to_string()))?;
-        let _seat = self.pace.admit().await;
+        if let (Some(held), Some(calls)) = (self.pace.hold().await, &self.calls) {
+            calls.held(&self.host, held);
+        }
+        let _seat = self.pace.seat().await;
         let client = self.client().clone();
         let begun = Instant::now();
         let answered = timeout(ANSWER, client.send(request)).await;

@@ -10,11 +10,12 @@ const METHOD: &str = "GET";
 /// The upper bounds of Prometheus' own clients.
 const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The numbers of one client. There is no `rest_client_rate_limiter_duration_seconds`: nothing holds requests back here.
+/// The numbers of one client.
 #[derive(Clone)]
 pub(super) struct Calls {
     requests: Family<Counter, 3>,
     durations: Family<Histogram, 2>,
+    holds: Family<Histogram, 2>,
 }
 
 impl Calls {
@@ -31,7 +32,18 @@ impl Calls {
                 ["verb", "host"],
                 &BOUNDS,
             ),
+            holds: registry.histograms(
+                "coredns_kubernetes_rest_client_rate_limiter_duration_seconds",
+                "Client side rate limiter latency in seconds. Broken down by verb and host.",
+                ["verb", "host"],
+                &BOUNDS,
+            ),
         }
+    }
+
+    /// A request to `host` was held back for so long by the client's own limit (`apiserver_qps`).
+    pub(super) fn held(&self, host: &str, waited: Duration) {
+        self.holds.with([METHOD, host]).observe(waited.as_secs_f64());
     }
 
     /// A request to `host` was answered, or was given up, after this time; `code` is the status or `<error>`. A watch
@@ -52,12 +64,16 @@ mod tests {
         let calls = Calls::new(&registry);
         calls.done("200", "10.96.0.1:443", Duration::from_millis(30));
         calls.done("<error>", "10.96.0.1:443", Duration::from_secs(30));
+        calls.held("10.96.0.2:443", Duration::from_millis(200));
         let text = registry.text();
         let lines: Vec<&str> =
             text.lines().filter(|line| !line.contains("_bucket") && !line.contains("_sum")).collect();
         assert_eq!(
             lines,
             [
+                "# HELP coredns_kubernetes_rest_client_rate_limiter_duration_seconds Client side rate limiter latency in seconds. Broken down by verb and host.",
+                "# TYPE coredns_kubernetes_rest_client_rate_limiter_duration_seconds histogram",
+                r#"coredns_kubernetes_rest_client_rate_limiter_duration_seconds_count{verb="GET",host="10.96.0.2:443"} 1"#,
                 "# HELP coredns_kubernetes_rest_client_request_duration_seconds Request latency in seconds. Broken down by verb and host.",
                 "# TYPE coredns_kubernetes_rest_client_request_duration_seconds histogram",
                 r#"coredns_kubernetes_rest_client_request_duration_seconds_count{verb="GET",host="10.96.0.1:443"} 2"#,
@@ -69,9 +85,7 @@ mod tests {
         );
         let bounds: Vec<&str> =
             text.lines().filter_map(|line| line.split("le=\"").nth(1)?.split('"').next()).collect();
-        assert_eq!(
-            bounds,
-            ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"]
-        );
+        let usual = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"];
+        assert_eq!(bounds, [usual, usual].concat());
     }
 }

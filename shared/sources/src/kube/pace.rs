@@ -50,11 +50,15 @@ impl Pace {
         }
     }
 
-    /// Waits until a request may be sent. What it returns is held until the request is answered.
-    pub(super) async fn admit(&self) -> Option<SemaphorePermit<'_>> {
-        if let Some(rate) = &self.rate {
-            tokio::time::sleep(rate.wait(Instant::now())).await;
-        }
+    /// Waits until the rate lets a request go. Returns how long that took; nothing without a rate.
+    pub(super) async fn hold(&self) -> Option<Duration> {
+        let wait = self.rate.as_ref()?.wait(Instant::now());
+        tokio::time::sleep(wait).await;
+        Some(wait)
+    }
+
+    /// Waits until few enough are in flight. What it returns is kept until the request is answered.
+    pub(super) async fn seat(&self) -> Option<SemaphorePermit<'_>> {
         match &self.seats {
             Some(seats) => seats.acquire().await.ok(),
             None => None,
@@ -100,10 +104,11 @@ mod tests {
     #[tokio::test]
     async fn no_more_are_in_flight_than_may_be() {
         let pace = Pace::new(Limits { in_flight: 1, ..Limits::default() });
-        let first = pace.admit().await;
+        assert_eq!(pace.hold().await, None);
+        let first = pace.seat().await;
         assert!(first.is_some());
-        assert!(futures_util::FutureExt::now_or_never(pace.admit()).is_none());
+        assert!(futures_util::FutureExt::now_or_never(pace.seat()).is_none());
         drop(first);
-        assert!(futures_util::FutureExt::now_or_never(pace.admit()).is_some());
+        assert!(futures_util::FutureExt::now_or_never(pace.seat()).is_some());
     }
 }
