@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use cluster::PathType;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -64,7 +65,10 @@ pub(crate) async fn serve(
         let table = worker.views.table.load();
         let found = table.find(exchange.host(), exchange.path());
         let route = found.route().clone();
-        let catch_all = route.ingress.is_none() && route.host == "_";
+        // A location of the catch-all host that only an exact path of an Ingress stands before: what checks the health of a
+        // load balancer's nodes must not depend on a default backend.
+        let exact = route.ingress.is_some() && route.kind == PathType::Exact;
+        let catch_all = route.host == "_" && !exact;
         if catch_all && visit.scheme == Scheme::Http && exchange.path() == worker.options.health_check_path {
             open.silent = true;
             (route, Flow::Answer(Answer::status(StatusCode::OK)))

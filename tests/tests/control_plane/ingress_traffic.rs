@@ -117,8 +117,14 @@ pub(crate) fn a_request_under_way_outlives_its_route(stage: &mut Stage) {
 
     let mut upload = TcpStream::connect(("127.0.0.1", EDGE.http)).expect("the edge listens");
     upload.set_read_timeout(Some(SOON)).expect("the socket is open");
-    let head = "POST /upload HTTP/1.1\r\nhost: open.test\r\ncontent-length: 10\r\nconnection: close\r\n\r\n";
-    upload.write_all(format!("{head}first").as_bytes()).expect("the edge reads");
+    let head = "POST /upload HTTP/1.1\r\nhost: open.test\r\ncontent-length: 10\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n";
+    upload.write_all(head.as_bytes()).expect("the edge reads");
+    // The edge asks for the body when it has chosen the route.
+    const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut interim = [0; GO_ON.len()];
+    upload.read_exact(&mut interim).expect("the edge answers");
+    assert_eq!(interim, GO_ON);
+    upload.write_all(b"first").expect("the edge reads on");
     api.delete("Ingress", "traffic-open", "shop");
     api.delete("Pod", "traffic-open", "pod-10-244-1-71");
     EDGE.expect(SOON, "http://open.test/ = 404");

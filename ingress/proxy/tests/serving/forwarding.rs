@@ -129,6 +129,17 @@ fn clients_of_http_1_0_get_no_chunks_and_a_close() {
 }
 
 #[test]
+fn the_health_page_stands_before_a_catch_all_ingress() {
+    let mut world = World::new();
+    world.service("all", &[]);
+    world.ingress("all", "", &[]);
+    for (path, status) in [("/", 503), ("/healthz", 200), ("/healthz/more", 503)] {
+        let response = world.ask(&format!("GET {path} HTTP/1.1\nHost: other.example\n\n"));
+        assert_eq!(response.status, status, "{path}");
+    }
+}
+
+#[test]
 fn pages_of_the_proxy_are_those_of_nginx() {
     let mut world = World::new();
     world.shop(&[]);
