@@ -92,6 +92,7 @@ fn table_options(args: &IngressArgs) -> Options {
         ingress_class: args.ingress_class.as_str().into(),
         ingress_class_by_name: args.class_by_name,
         watch_ingress_without_class: args.without_class,
+        admit_default_class: !matches!(origin(args), Origin::Server(_)),
         watch_namespace: args.namespace.as_deref().map(Into::into),
         annotations_prefix: args.annotations_prefix.as_str().into(),
         default_backend_service: args.default_backend.clone(),

@@ -30,9 +30,7 @@ impl Classes {
 
     /// Whether an Ingress is ours.
     ///
-    /// A class in the spec wins over the annotation, and a foreign class is never taken. Without either, the API
-    /// server would have written the default class into the spec; where there is none (manifests), an IngressClass
-    /// of ours that is marked default does the same here.
+    /// A class in the spec wins over the annotation, and a foreign class is never taken.
     pub(crate) fn take(&self, ingress: &Ingress, options: &Options) -> bool {
         if options.watch_namespace.as_ref().is_some_and(|namespace| *namespace != ingress.key.namespace) {
             return false;
@@ -42,7 +40,7 @@ impl Classes {
         }
         match ingress.annotation(CLASS_ANNOTATION) {
             Some(class) => class == options.ingress_class,
-            None => self.default || options.watch_ingress_without_class,
+            None => options.watch_ingress_without_class || options.admit_default_class && self.default,
         }
     }
 
@@ -93,6 +91,7 @@ mod tests {
         let ours = "k8s.io/ingress-nginx";
         let base = Options::default();
         let by_name = Options { ingress_class_by_name: true, ..base.clone() };
+        let admitting = Options { admit_default_class: true, ..base.clone() };
         let without = Options { watch_ingress_without_class: true, ..base.clone() };
         let elsewhere = Options { watch_namespace: Some("shop".into()), ..base.clone() };
         let own = Options {
@@ -118,9 +117,11 @@ mod tests {
             (&foreign[..], &base, Some("nginx"), None, false),
             (&foreign[..], &base, None, None, false),
             (&foreign[..], &by_name, Some("nginx"), None, true),
-            (&foreign[..], &by_name, None, None, true),
-            (&default[..], &base, None, None, true),
-            (&default[..], &base, None, Some("other"), false),
+            (&foreign[..], &admitting, None, None, false),
+            (&default[..], &base, None, None, false),
+            (&default[..], &admitting, None, None, true),
+            (&default[..], &admitting, None, Some("other"), false),
+            (&classes[..], &admitting, None, None, false),
             (&[][..], &base, Some("nginx"), None, false),
             (&[][..], &base, None, Some("nginx"), true),
             (&classes[..], &elsewhere, Some("nginx"), None, false),

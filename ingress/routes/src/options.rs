@@ -13,6 +13,9 @@ pub struct Options {
     pub ingress_class_by_name: bool,
     /// `--watch-ingress-without-class`.
     pub watch_ingress_without_class: bool,
+    /// Ingresses without a class are ours where one of our IngressClasses is the default: for manifests, to which no API
+    /// server has written it when they were admitted. With one it is too late: who has no class there is somebody else's.
+    pub admit_default_class: bool,
     /// `--watch-namespace`: only Ingresses of this namespace.
     pub watch_namespace: Option<Text>,
     /// `--annotations-prefix`.
@@ -34,6 +37,7 @@ impl Default for Options {
             ingress_class: "nginx".into(),
             ingress_class_by_name: false,
             watch_ingress_without_class: false,
+            admit_default_class: false,
             watch_namespace: None,
             annotations_prefix: "nginx.ingress.kubernetes.io".into(),
             default_backend_service: None,

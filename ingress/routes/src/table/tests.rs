@@ -152,7 +152,7 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, web]]}]}
 metadata: {name: none}
 spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
 ";
-    let mut world = World::with(Options::default(), text);
+    let mut world = World::with(Options { admit_default_class: true, ..Options::default() }, text);
     check(
         &world,
         &[("a.example/", "404"), ("b.example/", "404"), ("c.example/", "web"), ("d.example/", "404")],
