@@ -219,10 +219,10 @@ pub(crate) fn only_the_kinds_that_are_read_are_watched(stage: &mut Stage) {
 
 /// What a new Corefile has no use for is given back.
 pub(crate) fn a_kind_that_a_reload_drops_is_watched_no_longer(stage: &mut Stage) {
-    prepare(stage, "access-dropped", "10.96.0.78", "10.244.3.8");
+    prepare(stage, "access-dropped", "10.96.0.79", "10.244.3.9");
     let corefile = stage.corefile("pods verified");
     let dns = stage.dns(&corefile);
-    stage.resolver().expect(SOON, "web.access-dropped.svc.cluster.local A = 10.96.0.78");
+    stage.resolver().expect(SOON, "web.access-dropped.svc.cluster.local A = 10.96.0.79");
     let before = stage.plane.audit("portolan").len();
     std::fs::write(stage.folder().join("Corefile"), corefile.replace("verified", "insecure"))
         .expect("the folder is ours");
@@ -238,7 +238,7 @@ pub(crate) fn a_kind_that_a_reload_drops_is_watched_no_longer(stage: &mut Stage)
             other => Err(format!("ended: {other:?}")),
         }
     });
-    stage.resolver().expect(SOON, "web.access-dropped.svc.cluster.local A = 10.96.0.78");
+    stage.resolver().expect(SOON, "web.access-dropped.svc.cluster.local A = 10.96.0.79");
 }
 
 fn resources(lines: &[String]) -> String {
