@@ -235,14 +235,7 @@ async fn a_reply_to_another_question_is_a_format_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_queries_than_allowed_are_refused() {
-    let (asked, reached) = std::sync::mpsc::sync_channel(1);
-    let (go, going) = std::sync::mpsc::channel::<()>();
-    let going = Mutex::new(going);
-    let upstream = Upstream::start(move |query, _| {
-        asked.send(()).unwrap();
-        going.lock().unwrap().recv().unwrap();
-        Some(address(query, [192, 0, 2, 1], 60))
-    });
+    let (upstream, reached, go) = Upstream::held();
     let service = serving(&format!("forward . {} {{\nmax_concurrent 1\n}}", upstream.address)).await;
     let client = Client::udp(service.address);
     let ask = move || client.ask("www.example.org.", rtype::A).1.rcode;

@@ -531,14 +531,7 @@ async fn more_queries_than_may_wait_are_all_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_in_flight_is_answered_though_the_server_ends() {
-    let (asked, reached) = std::sync::mpsc::sync_channel(1);
-    let (go, going) = std::sync::mpsc::channel::<()>();
-    let going = Mutex::new(going);
-    let upstream = Upstream::start(move |query, _| {
-        asked.send(()).unwrap();
-        going.lock().unwrap().recv().unwrap();
-        Some(address(query, [192, 0, 2, 1], 60))
-    });
+    let (upstream, reached, go) = Upstream::held();
     let service = Service::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
     let client = Client::tcp(service.address);
     let asking = std::thread::spawn(move || client.ask("www.example.org.", rtype::A));

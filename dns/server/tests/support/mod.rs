@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -276,6 +277,19 @@ impl Upstream {
             }
         });
         Self { address, asked }
+    }
+
+    /// One that says when it is asked, and answers 192.0.2.1 when it is told to.
+    pub fn held() -> (Self, Receiver<()>, Sender<()>) {
+        let (asked, reached) = sync_channel(1);
+        let (go, going) = channel::<()>();
+        let going = Mutex::new(going);
+        let upstream = Self::start(move |query, _| {
+            asked.send(()).unwrap();
+            going.lock().unwrap().recv().unwrap();
+            Some(address(query, [192, 0, 2, 1], 60))
+        });
+        (upstream, reached, go)
     }
 
     /// How many queries have come.
