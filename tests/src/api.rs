@@ -4,10 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::http::{Connection, Response, Trust};
+use crate::wait;
+
+/// How long a server may say that it cannot do something now: one whose etcd was away needs seconds to find it again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Kinds that tests handle: name, API path, plural, whether they live in a namespace.
 const KINDS: &[(&str, &str, &str, bool)] = &[
@@ -85,7 +90,7 @@ impl Api {
     /// Reads an object; `None` if there is none.
     #[track_caller]
     pub fn read(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let response = self.get(&path(kind, namespace, name)).expect("the API server answers");
+        let response = self.settled("GET", &path(kind, namespace, name), "", b"").1;
         match response.status {
             404 => None,
             _ => Some(succeeded("GET", name, &response)),
@@ -177,10 +182,33 @@ impl Api {
         self.done("PATCH", &target, "application/apply-patch+yaml", object.to_string().as_bytes());
     }
 
+    /// Done, or else a panic. What was asked again may have been done the first time, so that the object is there or
+    /// gone already.
     #[track_caller]
     fn done(&self, method: &str, target: &str, content: &str, body: &[u8]) -> Value {
-        let response = self.send(method, target, content, body).expect("the API server answers");
-        succeeded(method, target, &response)
+        let (again, response) = self.settled(method, target, content, body);
+        match (method, response.status) {
+            ("DELETE", 404) | ("POST", 409) if again => Value::Null,
+            _ => succeeded(method, target, &response),
+        }
+    }
+
+    /// The server's last word: what it is too busy for, or cannot ask etcd in time, is asked again. The flag says
+    /// whether anything was.
+    #[track_caller]
+    fn settled(&self, method: &str, target: &str, content: &str, body: &[u8]) -> (bool, Response) {
+        let mut again = false;
+        let response = wait::until(&format!("{method} {target}"), PATIENCE, || {
+            let response = self.send(method, target, content, body).expect("the API server answers");
+            match response.status {
+                429 | 500.. => {
+                    again = true;
+                    Err(format!("{} {}", response.status, response.text()))
+                }
+                _ => Ok(response),
+            }
+        });
+        (again, response)
     }
 
     /// Sends over the kept connection; should that have been closed meanwhile, once more over a new one.
