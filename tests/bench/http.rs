@@ -11,6 +11,7 @@ mod nginx;
 mod portolan;
 pub(crate) mod pump;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::place::Place;
@@ -63,7 +64,7 @@ pub(crate) fn compare(place: &Place, rounds: usize, length: Duration) -> Result<
             "requests/s of one core",
         ],
     );
-    let backend = backend::start(place)?;
+    let backend = backend::start(place, Ipv4Addr::LOCALHOST)?;
     let mut engines = start(place, &backend, None, &mut table)?;
     for _ in 0..rounds {
         for engine in &mut engines {
@@ -99,7 +100,7 @@ pub(crate) fn compare_tls(place: &Place, rounds: usize, length: Duration) -> Res
             "× nginx as ingress-nginx",
         ],
     );
-    let (backend, tls) = (backend::start(place)?, Tls::new()?);
+    let (backend, tls) = (backend::start(place, Ipv4Addr::LOCALHOST)?, Tls::new()?);
     let mut engines = start(place, &backend, Some(&tls), &mut table)?;
     for _ in 0..rounds {
         for engine in &mut engines {

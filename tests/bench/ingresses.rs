@@ -1,22 +1,20 @@
 //! The edge at size: as many Ingresses as hosts, from a real API server.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::control_plane::ControlPlane;
 use tests::http::{self, Connection};
 use tests::{namespace, programs};
 
-use crate::place::{Place, free_port, portolan};
-use crate::process::Process;
+use crate::edge::{self, Edge, NAMESPACE};
+use crate::place::Place;
 use crate::table::{Table, mebibytes, milliseconds};
 
 const INGRESSES: usize = 20_000;
 /// Ingresses that share a Service.
 const SHARING: usize = 10;
-const NAMESPACE: &str = "default";
 
 /// Changes whose way to the clients is timed.
 const CHANGES: usize = 300;
@@ -29,25 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Measures Portolan: ingress-nginx is in no package registry.
 pub(crate) fn measure(place: &Place) -> Result<Table, String> {
-    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
     let binary = programs::cluster()?;
     // There is no way back out of it.
     namespace::enter()?;
     let plane = ControlPlane::start(&binary, &place.folder("control-plane-of-ingresses")?);
     create(&plane);
 
-    let (folder, port) = (place.folder("portolan-ingresses")?, free_port()?);
-    let mut command = Command::new(program);
-    command.arg("ingress").arg("--kubeconfig");
-    command.arg(plane.kubeconfig("portolan", plane.server.address().port()));
-    for (flag, port) in
-        [("--http-port", port), ("--https-port", free_port()?), ("--healthz-port", free_port()?)]
-    {
-        command.arg(flag).arg(port.to_string());
-    }
-    let edge = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let start = Instant::now();
-    let mut process = Process::start(&mut command, place.server, &folder)?;
+    let Edge { mut process, address: edge } = edge::start(place, &plane)?;
     // None has an endpoint: 503 is what a host that is known answers, 404 one that is not.
     process.wait(|| http::get(edge, &host(INGRESSES - 1), "/").is_ok_and(|got| got.status == 503))?;
     let ready = start.elapsed();
@@ -79,13 +66,11 @@ pub(crate) fn measure(place: &Place) -> Result<Table, String> {
 }
 
 fn create(plane: &ControlPlane) {
-    let class = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "nginx" },
-        "spec": { "controller": "k8s.io/ingress-nginx" },
-    });
-    plane.api.create_all(&[class], 1);
-    plane.api.create_all(&(0..INGRESSES / SHARING).map(service).collect::<Vec<_>>(), CONNECTIONS);
-    plane.api.create_all(&(0..INGRESSES).map(ingress).collect::<Vec<_>>(), CONNECTIONS);
+    plane.api.create_all(&[edge::class()], 1);
+    let services = (0..INGRESSES / SHARING).map(|number| edge::service(&web(number)));
+    plane.api.create_all(&services.collect::<Vec<_>>(), CONNECTIONS);
+    let root = |number| edge::ingress(&name(number), &host(number), &web(number / SHARING));
+    plane.api.create_all(&(0..INGRESSES).map(root).collect::<Vec<_>>(), CONNECTIONS);
 }
 
 /// Makes an Ingress redirect. Returns how long it took until it did.
@@ -118,23 +103,6 @@ fn host(number: usize) -> String {
     format!("{}.example", name(number))
 }
 
-fn service(number: usize) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": { "name": format!("web-{number}"), "namespace": NAMESPACE },
-        "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] },
-    })
-}
-
-fn ingress(number: usize) -> Value {
-    let service = json!({ "name": format!("web-{}", number / SHARING), "port": { "number": 80 } });
-    let path = json!({ "path": "/", "pathType": "Prefix", "backend": { "service": service } });
-    json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
-        "metadata": { "name": name(number), "namespace": NAMESPACE },
-        "spec": {
-            "ingressClassName": "nginx",
-            "rules": [{ "host": host(number), "http": { "paths": [path] } }],
-        },
-    })
+fn web(number: usize) -> String {
+    format!("web-{number}")
 }

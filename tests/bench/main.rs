@@ -1,6 +1,6 @@
 //! Benchmarks: Portolan and its peers side by side in one run, as a Markdown table of CPU time per answer.
 //!
-//! `cargo run --release -p tests --bin bench -- [dns] [http] [https] [memory] [ingresses] [--rounds N] [--seconds S]`
+//! `cargo run --release -p tests --bin bench -- [dns] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]`
 //!
 //! A program and not `cargo bench`: engines are servers in processes of their own, and the figure is not time on the
 //! clock. Each server is pinned to one core and everything that loads it to another; engines take turns in short rounds and
@@ -14,8 +14,12 @@ mod round;
 mod server;
 mod table;
 
+mod edge;
+
 mod dns;
 mod http;
+
+mod changes;
 mod ingresses;
 mod memory;
 
@@ -24,7 +28,7 @@ use std::time::Duration;
 
 use place::Place;
 
-const USAGE: &str = "bench [dns] [http] [https] [memory] [ingresses] [--rounds N] [--seconds S]";
+const USAGE: &str = "bench [dns] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]";
 
 /// What to run and for how long.
 struct Options {
@@ -38,7 +42,7 @@ fn main() -> ExitCode {
     let done = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve", "dns-loop", port, services] => dns::bare::serve(port, services),
         ["serve", "pump", port, backend] => http::pump::serve(port, backend),
-        ["serve", "backend", port] => http::backend::serve(port),
+        ["serve", "backend", address, port] => http::backend::serve(address, port),
         _ => options(&args).and_then(|options| run(&options)),
     };
     match done {
@@ -69,6 +73,9 @@ fn run(options: &Options) -> Result<(), String> {
     if wanted("ingresses") {
         println!("{}", ingresses::measure(&place)?);
     }
+    if wanted("changes") {
+        println!("{}", changes::measure(&place, options.rounds, options.length)?);
+    }
     Ok(())
 }
 
@@ -83,7 +90,7 @@ fn options(args: &[String]) -> Result<Options, String> {
         match arg.as_str() {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
             "--seconds" => options.length = Duration::from_secs_f64(number()?.max(0.1)),
-            "dns" | "http" | "https" | "memory" | "ingresses" => options.parts.push(arg.clone()),
+            "dns" | "http" | "https" | "memory" | "ingresses" | "changes" => options.parts.push(arg.clone()),
             _ => return Err(format!("{arg}: unknown\n{USAGE}")),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use crate::http::message::response;
@@ -13,25 +13,26 @@ use crate::server::Server;
 
 const LISTENER: usize = 0;
 
-/// Starts this program again as the backend.
-pub(crate) fn start(place: &Place) -> Result<Server, String> {
+/// Starts this program again as the backend, on one address or on all of them.
+pub(crate) fn start(place: &Place, address: Ipv4Addr) -> Result<Server, String> {
     let port = free_port()?;
     let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let mut command = Command::new(itself);
-    command.args(["serve", "backend", &port.to_string()]);
+    command.args(["serve", "backend", &address.to_string(), &port.to_string()]);
     let mut process = Process::start(&mut command, place.load, &place.folder("backend")?)?;
     process.wait(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())?;
     Ok(Server::new(process, port))
 }
 
 /// Serves until it is ended.
-pub(crate) fn serve(port: &str) -> Result<(), String> {
+pub(crate) fn serve(address: &str, port: &str) -> Result<(), String> {
+    let address: Ipv4Addr = address.parse().map_err(|_| format!("{address}: wanted an IPv4 address"))?;
     let port: u16 = port.parse().map_err(|_| format!("{port}: wanted a port"))?;
-    run(port).map_err(|error| format!("port {port}: {error}"))
+    run((address, port).into()).map_err(|error| format!("{address}:{port}: {error}"))
 }
 
-fn run(port: u16) -> std::io::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+fn run(address: SocketAddr) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address)?;
     let mut poll = Poll::new()?;
     poll.add(&listener, LISTENER)?;
     let mut connections: HashMap<usize, (TcpStream, Vec<u8>)> = HashMap::new();

@@ -1,0 +1,69 @@
+//! `portolan ingress` on a real API server, and the objects that the runs put there.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::control_plane::ControlPlane;
+
+use crate::place::{Place, free_port, portolan};
+use crate::process::Process;
+
+/// Where all objects live.
+pub(crate) const NAMESPACE: &str = "default";
+
+/// An edge under way; it may not have listed the cluster yet.
+pub(crate) struct Edge {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+/// Starts the edge on the core of servers, as a user that may read everything.
+pub(crate) fn start(place: &Place, plane: &ControlPlane) -> Result<Edge, String> {
+    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
+    let (folder, port) = (place.folder("portolan-edge")?, free_port()?);
+    let mut command = Command::new(program);
+    command.arg("ingress").arg("--kubeconfig");
+    command.arg(plane.kubeconfig("portolan", plane.server.address().port()));
+    for (flag, port) in
+        [("--http-port", port), ("--https-port", free_port()?), ("--healthz-port", free_port()?)]
+    {
+        command.arg(flag).arg(port.to_string());
+    }
+    let process = Process::start(&mut command, place.server, &folder)?;
+    Ok(Edge { process, address: (Ipv4Addr::LOCALHOST, port).into() })
+}
+
+/// The class of the Ingresses.
+pub(crate) fn class() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "nginx" },
+        "spec": { "controller": "k8s.io/ingress-nginx" },
+    })
+}
+
+/// A Service with one port.
+pub(crate) fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": NAMESPACE },
+        "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] },
+    })
+}
+
+/// An Ingress that leads all of a host to a Service.
+pub(crate) fn ingress(name: &str, host: &str, service: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": { "name": name, "namespace": NAMESPACE },
+        "spec": {
+            "ingressClassName": "nginx",
+            "rules": [{ "host": host, "http": { "paths": [path("/", "Prefix", service)] } }],
+        },
+    })
+}
+
+/// A path of a rule.
+pub(crate) fn path(path: &str, kind: &str, service: &str) -> Value {
+    let service = json!({ "name": service, "port": { "number": 80 } });
+    json!({ "path": path, "pathType": kind, "backend": { "service": service } })
+}
