@@ -1,43 +1,60 @@
 //! Numbers that many threads add to: a row for each number, a column for each thread.
 //!
-//! Rows of one block lie together, so a column is dense for its thread and shares no cache line with another.
-//! Measured on two cores: an addition costs 1.5 ns, or 2.8 ns while the other core adds to the same number; a
-//! plain atomic addition costs 6.8 and 16 ns.
+//! A column holds blocks of rows, each made when its thread first adds to one of them: what a thread never counts costs
+//! it nothing, however many threads there are. A block belongs to one column, so columns share no cache line.
+//!
+//! Measured on two cores: an addition costs 1.6 ns, an observation of a histogram 2.5 ns, and 50 ns where 140,000 of them
+//! take turns; a plain atomic addition costs 7.6 ns, and 14 while the other core adds to the same number. 20,000 Ingresses
+//! with a series of 86 rows each cost 9 MiB and 17 MiB for each thread that counts for all of them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use crate::seat;
 
 const ROWS_OF_A_LINE: usize = 8;
 const ROWS_OF_A_BLOCK: usize = 64;
+/// Rows on the first shelf; each further one has room for twice as many.
+const FIRST_SHELF: usize = 64 * ROWS_OF_A_BLOCK;
+/// More than any memory can fill.
+const SHELVES: usize = 32;
 
 /// A cache line.
 #[derive(Default)]
 #[repr(align(64))]
 struct Line([AtomicU64; ROWS_OF_A_LINE]);
 
-struct Block {
-    lines: Box<[Line]>,
-    lines_of_a_column: usize,
+type Block = [Line; ROWS_OF_A_BLOCK / ROWS_OF_A_LINE];
+
+/// Blocks that are made one by one. What is made never moves, so who adds takes no lock.
+type Shelf = [OnceLock<Box<Block>>];
+
+struct Column([OnceLock<Box<Shelf>>; SHELVES]);
+
+static COLUMNS: [Column; seat::MOST] = [const { Column([const { OnceLock::new() }; SHELVES]) }; seat::MOST];
+
+impl Column {
+    fn shelf(&self, shelf: usize) -> &Shelf {
+        self.0[shelf].get_or_init(|| {
+            let blocks = 0..(FIRST_SHELF << shelf) / ROWS_OF_A_BLOCK;
+            blocks.map(|_| OnceLock::new()).collect()
+        })
+    }
 }
 
-impl Block {
-    fn new(rows: usize) -> Arc<Self> {
-        let lines_of_a_column = rows.div_ceil(ROWS_OF_A_LINE);
-        let lines = (0..lines_of_a_column * seat::columns()).map(|_| Line::default()).collect();
-        Arc::new(Self { lines, lines_of_a_column })
-    }
-
-    fn cell(&self, column: usize, row: usize) -> &AtomicU64 {
-        &self.lines[column * self.lines_of_a_column + row / ROWS_OF_A_LINE].0[row % ROWS_OF_A_LINE]
-    }
+fn cell(block: &Block, row: usize) -> &AtomicU64 {
+    &block[row % ROWS_OF_A_BLOCK / ROWS_OF_A_LINE].0[row % ROWS_OF_A_LINE]
 }
 
-/// Some rows in a row. Given back when dropped.
+/// The columns that threads of this machine may write into.
+fn columns() -> &'static [Column] {
+    &COLUMNS[..seat::columns()]
+}
+
+/// Some rows in a row, on one shelf. Given back when dropped, for the next that wants as many.
 pub(crate) struct Rows {
-    block: Arc<Block>,
+    shelf: usize,
     first: usize,
     count: usize,
 }
@@ -45,15 +62,54 @@ pub(crate) struct Rows {
 impl Rows {
     /// So many rows, all zero.
     pub(crate) fn new(count: usize) -> Self {
-        let (block, first) = store().lock().unwrap_or_else(PoisonError::into_inner).take(count);
-        Self { block, first, count }
+        let (shelf, first) = store().lock().unwrap_or_else(PoisonError::into_inner).take(count);
+        Self { shelf, first, count }
     }
 
-    // Hot: no allocation, no locked instruction on a thread with a seat.
-    pub(crate) fn add(&self, row: usize, amount: u64) {
+    /// These rows in the column of the calling thread.
+    // Hot: no allocation but for the first of a shelf.
+    pub(crate) fn own(&self) -> Own {
         let column = seat::column();
-        let cell = self.block.cell(column, self.first + row);
-        if column == seat::SHARED {
+        let shelf = COLUMNS[column].shelf(self.shelf);
+        Own { shelf, first: self.first, shared: column == seat::SHARED }
+    }
+
+    pub(crate) fn total(&self, row: usize) -> u64 {
+        self.cells(self.first + row).map(|cell| cell.load(Relaxed)).fold(0, u64::wrapping_add)
+    }
+
+    pub(crate) fn total_float(&self, row: usize) -> f64 {
+        self.cells(self.first + row).map(|cell| f64::from_bits(cell.load(Relaxed))).sum()
+    }
+
+    /// What there is of a row of the shelf.
+    fn cells(&self, row: usize) -> impl Iterator<Item = &'static AtomicU64> {
+        let shelves = columns().iter().filter_map(|column| column.0[self.shelf].get());
+        shelves.filter_map(move |shelf| Some(cell(shelf[row / ROWS_OF_A_BLOCK].get()?, row)))
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        let rows = self.first..self.first + self.count;
+        rows.flat_map(|row| self.cells(row)).for_each(|cell| cell.store(0, Relaxed));
+        let mut store = store().lock().unwrap_or_else(PoisonError::into_inner);
+        store.given_back.entry(self.count).or_default().push((self.shelf, self.first));
+    }
+}
+
+/// What one thread adds to.
+pub(crate) struct Own {
+    shelf: &'static Shelf,
+    first: usize,
+    shared: bool,
+}
+
+impl Own {
+    // Hot: no locked instruction on a thread with a seat, no allocation but for the first of a block.
+    pub(crate) fn add(&self, row: usize, amount: u64) {
+        let cell = self.cell(row);
+        if self.shared {
             cell.fetch_add(amount, Relaxed);
         } else {
             cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
@@ -62,66 +118,45 @@ impl Rows {
 
     // Hot: as `add`. The row holds the bits of an f64.
     pub(crate) fn add_float(&self, row: usize, amount: f64) {
-        let column = seat::column();
-        let cell = self.block.cell(column, self.first + row);
+        let cell = self.cell(row);
         let sum = |bits| (f64::from_bits(bits) + amount).to_bits();
-        if column == seat::SHARED {
+        if self.shared {
             let _always_some = cell.fetch_update(Relaxed, Relaxed, |bits| Some(sum(bits)));
         } else {
             cell.store(sum(cell.load(Relaxed)), Relaxed);
         }
     }
 
-    pub(crate) fn total(&self, row: usize) -> u64 {
-        self.column_values(row).fold(0, u64::wrapping_add)
-    }
-
-    pub(crate) fn total_float(&self, row: usize) -> f64 {
-        self.column_values(row).map(f64::from_bits).sum()
-    }
-
-    fn column_values(&self, row: usize) -> impl Iterator<Item = u64> {
-        (0..seat::columns()).map(move |column| self.block.cell(column, self.first + row).load(Relaxed))
+    fn cell(&self, row: usize) -> &'static AtomicU64 {
+        let row = self.first + row;
+        cell(self.shelf[row / ROWS_OF_A_BLOCK].get_or_init(Box::default), row)
     }
 }
 
-impl Drop for Rows {
-    fn drop(&mut self) {
-        for row in self.first..self.first + self.count {
-            (0..seat::columns()).for_each(|column| self.block.cell(column, row).store(0, Relaxed));
-        }
-        let mut store = store().lock().unwrap_or_else(PoisonError::into_inner);
-        store.free.entry(self.count).or_default().push((self.block.clone(), self.first));
-    }
-}
-
-/// Where rows come from: those given back first, then the rest of the last block, then a new block.
+/// Where rows come from: those given back first, then the rest of the last shelf, then a new one. Ingresses come and go
+/// with rows of the same few counts, so memory is bounded by the most there were at once.
 #[derive(Default)]
 struct Store {
-    free: HashMap<usize, Vec<(Arc<Block>, usize)>>,
-    open: Option<(Arc<Block>, usize)>,
+    given_back: HashMap<usize, Vec<(usize, usize)>>,
+    shelf: usize,
+    used: usize,
 }
 
 impl Store {
-    fn take(&mut self, count: usize) -> (Arc<Block>, usize) {
-        if let Some(rows) = self.free.get_mut(&count).and_then(Vec::pop) {
+    fn take(&mut self, count: usize) -> (usize, usize) {
+        if let Some(rows) = self.given_back.get_mut(&count).and_then(Vec::pop) {
             return rows;
         }
-        if let Some((block, used)) = &mut self.open
-            && *used + count <= ROWS_OF_A_BLOCK
-        {
-            let rows = (block.clone(), *used);
-            *used += count;
-            return rows;
+        while self.used + count > FIRST_SHELF << self.shelf {
+            (self.shelf, self.used) = (self.shelf + 1, 0);
         }
-        let block = Block::new(count.max(ROWS_OF_A_BLOCK));
-        self.open = Some((block.clone(), count));
-        (block, 0)
+        self.used += count;
+        (self.shelf, self.used - count)
     }
 }
 
 fn store() -> &'static Mutex<Store> {
-    static STORE: std::sync::LazyLock<Mutex<Store>> = std::sync::LazyLock::new(Mutex::default);
+    static STORE: LazyLock<Mutex<Store>> = LazyLock::new(Mutex::default);
     &STORE
 }
 
@@ -129,6 +164,7 @@ fn store() -> &'static Mutex<Store> {
 mod tests {
     use super::*;
     use crate::seat::Seat;
+    use std::sync::Arc;
 
     #[test]
     fn nothing_is_lost_between_threads_with_and_without_a_seat() {
@@ -139,8 +175,8 @@ mod tests {
                 std::thread::spawn(move || {
                     let _seat = (thread % 3 != 0).then(Seat::take);
                     for _ in 0..5_000 {
-                        rows.add(0, 1);
-                        rows.add_float(1, 0.5);
+                        rows.own().add(0, 1);
+                        rows.own().add_float(1, 0.5);
                     }
                 })
             })
@@ -152,13 +188,39 @@ mod tests {
 
     #[test]
     fn rows_come_back_zeroed_and_do_not_overlap() {
-        for count in [1, 3, 17, 64, 100] {
+        // The last is longer than the first shelf.
+        for count in [1, 3, 17, 64, 100, FIRST_SHELF + 1] {
             let (one, two) = (Rows::new(count), Rows::new(count));
-            (0..count).for_each(|row| one.add(row, 7));
+            (0..count).for_each(|row| one.own().add(row, 7));
+            assert!((0..count).all(|row| one.total(row) == 7), "{count} rows");
             assert!((0..count).all(|row| two.total(row) == 0), "{count} rows");
             drop(one);
             let again = Rows::new(count);
             assert!((0..count).all(|row| again.total(row) == 0), "{count} rows given back");
         }
+    }
+
+    #[test]
+    fn a_block_is_made_by_each_thread_that_adds_and_by_no_other() {
+        // The first and the last block may be those of other rows, too.
+        let rows = Rows::new(4 * ROWS_OF_A_BLOCK);
+        let made = |row: usize| rows.cells(rows.first + row).count();
+        let (one, other) = (ROWS_OF_A_BLOCK, 2 * ROWS_OF_A_BLOCK);
+        assert_eq!((made(one), made(other)), (0, 0));
+        rows.own().add(one, 1);
+        assert_eq!((made(one), made(other)), (1, 0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Another test may have all seats for a while.
+                let mut seat = Seat::take();
+                while seat::column() == seat::SHARED {
+                    std::thread::yield_now();
+                    seat = Seat::take();
+                }
+                (0..2).for_each(|_| rows.own().add(one, 1));
+                drop(seat);
+            });
+        });
+        assert_eq!((made(one), made(other), rows.total(one)), (2, 0, 3));
     }
 }

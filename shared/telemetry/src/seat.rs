@@ -11,6 +11,9 @@ use std::thread::available_parallelism;
 /// The column of those who have no seat.
 pub(crate) const SHARED: usize = 0;
 
+/// The most columns there can be. Threads beyond them have no seat.
+pub(crate) const MOST: usize = 1 + 2 * 512;
+
 thread_local! {
     static COLUMN: Cell<usize> = const { Cell::new(SHARED) };
 }
@@ -55,7 +58,7 @@ pub(crate) fn column() -> usize {
 /// How many columns there are: two seats for each processor (DNS and HTTP workers) and the shared one.
 pub(crate) fn columns() -> usize {
     static COLUMNS: OnceLock<usize> = OnceLock::new();
-    *COLUMNS.get_or_init(|| 1 + 2 * available_parallelism().map_or(1, usize::from))
+    *COLUMNS.get_or_init(|| (1 + 2 * available_parallelism().map_or(1, usize::from)).min(MOST))
 }
 
 /// The columns that nobody owns, the lowest last.

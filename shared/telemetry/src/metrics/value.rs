@@ -28,12 +28,12 @@ pub struct Counter(Arc<Rows>);
 impl Counter {
     /// One more. Hot: no allocation.
     pub fn inc(&self) {
-        self.0.add(0, 1);
+        self.0.own().add(0, 1);
     }
 
     /// So many more. Hot: no allocation.
     pub fn add(&self, amount: u64) {
-        self.0.add(0, amount);
+        self.0.own().add(0, amount);
     }
 
     /// The sum over all threads.
@@ -111,12 +111,12 @@ pub struct Level(Arc<Rows>);
 impl Level {
     /// One more. Hot: no allocation.
     pub fn up(&self) {
-        self.0.add(0, 1);
+        self.0.own().add(0, 1);
     }
 
     /// One less. Hot: no allocation.
     pub fn down(&self) {
-        self.0.add(0, u64::MAX);
+        self.0.own().add(0, u64::MAX);
     }
 
     /// The sum over all threads; what moves while it is read may be seen half.
@@ -145,8 +145,9 @@ impl Histogram {
     pub fn observe(&self, value: f64) {
         // Few bounds, small values mostly: a walk is as fast as a search here.
         let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
-        self.rows.add(bucket, 1);
-        self.rows.add_float(self.bounds.len() + 1, value);
+        let rows = self.rows.own();
+        rows.add(bucket, 1);
+        rows.add_float(self.bounds.len() + 1, value);
     }
 
     /// How many values there were.
