@@ -145,10 +145,12 @@ impl Exchange {
     }
 }
 
-/// Names and values of all cookies of a request (RFC 6265 §5.4). HTTP/2 may split them over several headers.
+/// Names and values of all cookies of a request (RFC 6265 §5.4). HTTP/2 may split them over several headers. What a
+/// script has put into a cookie comes as raw UTF-8 or worse, and must not hide the cookies beside it.
 fn cookies(headers: &http::HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let values = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    let values = headers.get_all(COOKIE).into_iter().map(http::HeaderValue::as_bytes);
+    let pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
+    pairs.filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
 }
 
 fn authority(request: &Parts) -> Result<Text, BadRequest> {
@@ -235,6 +237,17 @@ pub(crate) mod tests {
     fn cookies_are_found_in_every_header() {
         let exchange = get("a.example/", &[("cookie", "a=1; b=2"), ("cookie", "c=x=y")]);
         for (name, value) in [("a", Some("1")), ("b", Some("2")), ("c", Some("x=y")), ("d", None)] {
+            assert_eq!(exchange.cookie(name), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_is_no_ascii_hides_no_other() {
+        let mut exchange = get("a.example/", &[]);
+        let header =
+            http::HeaderValue::from_bytes(b"name=Jos\xc3\xa9; old=\xe9; route=k|b").expect("a value");
+        exchange.request.headers.insert(COOKIE, header);
+        for (name, value) in [("name", Some("Jos\u{e9}")), ("old", None), ("route", Some("k|b"))] {
             assert_eq!(exchange.cookie(name), value, "{name}");
         }
     }
