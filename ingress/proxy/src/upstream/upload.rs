@@ -14,6 +14,9 @@ use crate::upstream::error::CallError;
 
 /// How much of a body is kept so that another endpoint can be asked with it.
 const KEPT: usize = 64 * 1024;
+/// A kept piece that is smaller is copied. hyper reads each into a buffer of 8 KiB or more, which a slice of it holds:
+/// a client that sends byte by byte would keep half a gigabyte.
+const SMALL: usize = 2 * 1024;
 
 /// What waits to be written: a head or a chunk's frame, data, and what ends a chunk.
 #[derive(Debug, Default)]
@@ -75,7 +78,25 @@ pub(crate) struct Upload {
     replayed: usize,
     /// The end has been put into the outbox.
     over: bool,
+    /// Nothing more is sent: what has a hole in it, or no end, must not look whole to an endpoint.
+    fault: Option<Fault>,
     trailers: Option<HeaderMap>,
+}
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    TooLarge,
+    Broken,
+}
+
+impl From<Fault> for CallError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::TooLarge => Self::TooLarge,
+            Fault::Broken => Self::Client,
+        }
+    }
 }
 
 impl Upload {
@@ -90,6 +111,7 @@ impl Upload {
             taken: 0,
             replayed: 0,
             over: true,
+            fault: None,
             trailers: None,
         }
     }
@@ -118,7 +140,8 @@ impl Upload {
         Some(self)
     }
 
-    /// Puts the next piece into the outbox. Ready when there is one, or when there will be none.
+    /// Puts the next piece into the outbox. Ready when there is one, or when there will be none. Once it has failed it
+    /// fails for ever.
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -126,6 +149,9 @@ impl Upload {
     ) -> Result<Poll<()>, CallError> {
         if self.over {
             return Ok(Poll::Ready(()));
+        }
+        if let Some(fault) = self.fault {
+            return Err(fault.into());
         }
         if let Some(data) = self.kept.as_ref().and_then(|kept| kept.get(self.replayed)) {
             self.replayed += 1;
@@ -140,7 +166,7 @@ impl Upload {
             };
             let frame = match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Some(Err(_))) => return Err(CallError::Client),
+                Poll::Ready(Some(Err(_))) => return Err(self.fail(Fault::Broken)),
                 Poll::Ready(None) => {
                     self.body = None;
                     continue;
@@ -150,8 +176,12 @@ impl Upload {
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
-                    self.limit = self.limit.checked_sub(data.len() as u64).ok_or(CallError::TooLarge)?;
-                    self.taken += data.len() as u64;
+                    let length = data.len() as u64;
+                    let Some(left) = self.limit.checked_sub(length) else {
+                        return Err(self.fail(Fault::TooLarge));
+                    };
+                    self.limit = left;
+                    self.taken += length;
                     self.keep(&data);
                     self.put(data, outbox);
                     return Ok(Poll::Ready(()));
@@ -161,12 +191,18 @@ impl Upload {
         }
     }
 
+    fn fail(&mut self, fault: Fault) -> CallError {
+        self.body = None;
+        self.fault = Some(fault);
+        fault.into()
+    }
+
     fn keep(&mut self, data: &Bytes) {
         self.kept_bytes += data.len();
         if self.kept_bytes > KEPT {
             self.kept = None;
         } else if let Some(kept) = &mut self.kept {
-            kept.push(data.clone());
+            kept.push(if data.len() < SMALL { Bytes::copy_from_slice(data) } else { data.clone() });
             self.replayed = kept.len();
         }
     }
@@ -197,5 +233,72 @@ impl Upload {
         }
         last.extend_from_slice(b"\r\n");
         outbox.frame = last.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncWriteExt;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// A body that a client sends in chunks.
+    async fn chunks(text: &'static [u8]) -> Incoming {
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        client.write_all(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+        client.write_all(text).await.unwrap();
+        let (send, mut bodies) = mpsc::unbounded_channel();
+        let take = move |request: Request<Incoming>| {
+            send.send(request.into_body()).unwrap();
+            std::future::pending::<Result<Response<String>, std::io::Error>>()
+        };
+        tokio::spawn(async move {
+            let serving = hyper::server::conn::http1::Builder::new();
+            let _client = client;
+            let _ = serving.serve_connection(TokioIo::new(server), service_fn(take)).await;
+        });
+        bodies.recv().await.unwrap()
+    }
+
+    /// What the next fill puts into an outbox.
+    async fn fill(upload: &mut Upload) -> Result<Bytes, CallError> {
+        let mut outbox = Outbox::default();
+        std::future::poll_fn(|cx| match upload.poll_fill(cx, &mut outbox) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error)),
+        })
+        .await?;
+        Ok([&outbox.frame[..], &outbox.data, outbox.tail].concat().into())
+    }
+
+    #[tokio::test]
+    async fn a_body_with_a_fault_never_ends_well() {
+        let mut whole = Upload::new(chunks(b"4\r\nfour\r\n0\r\n\r\n").await, true, 10);
+        assert_eq!(fill(&mut whole).await.unwrap(), "4\r\nfour\r\n");
+        assert_eq!(fill(&mut whole).await.unwrap(), "0\r\n\r\n");
+        let mut broken = Upload::new(chunks(b"4\r\nfour\r\nx\r\n").await, true, 10);
+        assert_eq!(fill(&mut broken).await.unwrap(), "4\r\nfour\r\n");
+        let mut large =
+            Upload::new(chunks(b"4\r\nfour\r\n7\r\ntoo big\r\n1\r\nx\r\n0\r\n\r\n").await, true, 10);
+        assert_eq!(fill(&mut large).await.unwrap(), "4\r\nfour\r\n");
+        for _ in 0..3 {
+            assert!(matches!(fill(&mut broken).await, Err(CallError::Client)));
+            assert!(matches!(fill(&mut large).await, Err(CallError::TooLarge)));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_a_small_piece_holds_no_buffer() {
+        let mut upload = Upload::new(chunks(b"1\r\nx\r\n0\r\n\r\n").await, true, 10);
+        let mut outbox = Outbox::default();
+        std::future::poll_fn(|cx| upload.poll_fill(cx, &mut outbox).unwrap()).await;
+        let kept = upload.kept.as_ref().unwrap();
+        assert_eq!(kept, &["x"]);
+        assert!(kept[0].is_unique(), "the outbox has hyper's slice, this is its own");
     }
 }
