@@ -5,6 +5,7 @@ use telemetry::{Admin, Gates, Reports};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc;
 
+use crate::descriptors;
 use crate::failure::Failure;
 
 /// Shared by everything in the process. Cheap to clone.
@@ -28,11 +29,12 @@ pub struct Ground {
 pub type Fatal = mpsc::Receiver<String>;
 
 impl Ground {
-    /// Sets up the process: the TLS provider, the runtime and what is told about it.
+    /// Sets up the process: its limits, the TLS provider, the runtime and what is told about it.
     ///
     /// # Errors
     /// When the runtime cannot be started.
     pub fn lay() -> Result<(Self, Runtime, Fatal), Failure> {
+        descriptors::raise();
         // Somebody else may have set the same one first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()

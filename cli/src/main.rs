@@ -8,6 +8,7 @@ mod output;
 
 mod args;
 
+mod descriptors;
 mod ground;
 
 mod demo;
