@@ -1,8 +1,11 @@
 //! The counter and the histograms of requests, and the labels that they share.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cluster::Key;
+use foldhash::fast::RandomState;
 use http::{Method, StatusCode};
 use ingress_routes::{Route, Target};
 use telemetry::metrics::{Counter, Family, Histogram, Labels, Registry};
@@ -108,6 +111,7 @@ pub(super) struct Requests {
     options: MetricsOptions,
     requests: Option<Family<Counter, 11>>,
     histograms: [Option<Family<Histogram, 11>>; HISTOGRAMS.len()],
+    shared: Arc<Mutex<HashMap<Labels<11>, Arc<Cells>, RandomState>>>,
 }
 
 impl Requests {
@@ -126,16 +130,45 @@ impl Requests {
             };
             shown(suffix).map(|name| registry.histograms(&name, help, LABELS, bounds))
         });
-        Self { controller: controller.clone(), options: options.clone(), requests, histograms }
+        let (controller, options) = (controller.clone(), options.clone());
+        Self { controller, options, requests, histograms, shared: Arc::default() }
     }
 
     pub(super) fn options(&self) -> &MetricsOptions {
         &self.options
     }
 
-    /// The labels of a request. An empty one is as good as none to Prometheus: that is how `--metrics-per-host=false`
+    /// The series of a request. Workers share them: each of them alone is larger than what a worker counts in it.
+    pub(super) fn cells(&self, of: &Of<'_>, host: &str) -> Arc<Cells> {
+        let labels = self.labels(of, host);
+        let of_family =
+            |family: &Option<Family<Histogram, 11>>| family.as_ref().map(|family| family.of(&labels));
+        let new = || {
+            Arc::new(Cells {
+                requests: self.requests.as_ref().map(|family| family.of(&labels)),
+                histograms: self.histograms.each_ref().map(of_family),
+                ingress: of.route.ingress.clone(),
+                labels: labels.clone(),
+            })
+        };
+        self.shared().entry(labels.clone()).or_insert_with(new).clone()
+    }
+
+    /// Takes series off the page.
+    pub(super) fn remove(&self, cells: &Cells) {
+        let mut shared = self.shared();
+        shared.remove(&cells.labels);
+        self.requests.iter().for_each(|family| family.remove(&cells.labels));
+        self.histograms.iter().flatten().for_each(|family| family.remove(&cells.labels));
+    }
+
+    fn shared(&self) -> MutexGuard<'_, HashMap<Labels<11>, Arc<Cells>, RandomState>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The labels. An empty one is as good as none to Prometheus: that is how `--metrics-per-host=false`
     /// leaves the host out.
-    pub(super) fn labels(&self, of: &Of<'_>, host: &str) -> Labels<11> {
+    fn labels(&self, of: &Of<'_>, host: &str) -> Labels<11> {
         let Of { route, canary, method, .. } = of;
         let [class, namespace, pod] = own(&self.controller);
         let status = match self.options.status_classes {
@@ -160,26 +193,14 @@ impl Requests {
             .map(str::to_owned),
         )
     }
-
-    pub(super) fn cells(&self, labels: &Labels<11>) -> Cells {
-        let of = |family: &Option<Family<Histogram, 11>>| family.as_ref().map(|family| family.of(labels));
-        Cells {
-            requests: self.requests.as_ref().map(|family| family.of(labels)),
-            histograms: self.histograms.each_ref().map(of),
-        }
-    }
-
-    /// Takes the series of these labels off the page.
-    pub(super) fn remove(&self, labels: &Labels<11>) {
-        self.requests.iter().for_each(|family| family.remove(labels));
-        self.histograms.iter().flatten().for_each(|family| family.remove(labels));
-    }
 }
 
 /// The series of one kind of request.
 pub(super) struct Cells {
     requests: Option<Counter>,
     histograms: [Option<Histogram>; HISTOGRAMS.len()],
+    pub(super) ingress: Option<Key>,
+    labels: Labels<11>,
 }
 
 impl Cells {

@@ -4,10 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use cluster::Key;
 use foldhash::fast::RandomState;
 use ingress_routes::{Route, Table};
-use telemetry::metrics::Labels;
 
 use super::Metrics;
 use super::requests::{Cells, Of, Requests, Sample, method_label};
@@ -34,13 +32,11 @@ pub(crate) struct Series {
 type Identity = (usize, usize, u16, u8);
 
 /// The series of a host that no Ingress names, by status and method.
-type OfHost = HashMap<(u16, u8), Cells, RandomState>;
+type OfHost = HashMap<(u16, u8), Arc<Cells>, RandomState>;
 
 struct Known {
     route: Weak<Route>,
-    ingress: Option<Key>,
-    labels: Labels<11>,
-    cells: Cells,
+    cells: Arc<Cells>,
 }
 
 impl Series {
@@ -69,11 +65,9 @@ impl Series {
         if let Some(known) = self.known.borrow().get(&identity) {
             return known.cells.count(sample);
         }
-        let labels = self.requests.labels(of, &of.route.host);
-        let cells = self.requests.cells(&labels);
+        let cells = self.requests.cells(of, &of.route.host);
         cells.count(sample);
-        let (route, ingress) = (Arc::downgrade(of.route), of.route.ingress.clone());
-        self.known.borrow_mut().insert(identity, Known { route, ingress, labels, cells });
+        self.known.borrow_mut().insert(identity, Known { route: Arc::downgrade(of.route), cells });
     }
 
     fn identity(&self, of: &Of<'_>) -> Identity {
@@ -93,10 +87,7 @@ impl Series {
             hosts.insert(host.into(), HashMap::default());
         }
         let Some(known) = hosts.get_mut(host) else { return };
-        let cells = known.entry((status, method)).or_insert_with(|| {
-            let labels = self.requests.labels(of, host);
-            self.requests.cells(&labels)
-        });
+        let cells = known.entry((status, method)).or_insert_with(|| self.requests.cells(of, host));
         cells.count(sample);
     }
 
@@ -112,9 +103,9 @@ impl Series {
         }
         self.swept.set((at, 0));
         self.known.borrow_mut().retain(|_, known| {
-            let gone = known.ingress.as_ref().is_some_and(|ingress| !table.has(ingress));
+            let gone = known.cells.ingress.as_ref().is_some_and(|ingress| !table.has(ingress));
             if gone {
-                self.requests.remove(&known.labels);
+                self.requests.remove(&known.cells);
             }
             !gone && known.route.strong_count() > 0
         });
