@@ -138,6 +138,10 @@ impl Service {
             }
         };
         let fingerprint = corefile.fingerprint;
+        if fingerprint == state.current {
+            // What was wrong is mended: if it comes back, it is news.
+            state.failed = None;
+        }
         let tried = state.failed.as_ref() == Some(&Failed::Served(fingerprint));
         if !forced && (fingerprint == state.current || tried) {
             return Ok(());

@@ -320,6 +320,26 @@ async fn a_changed_corefile_is_found_and_a_port_can_move() {
     service.stop().await;
 }
 
+// The clock is the test's, as above.
+#[tokio::test(start_paused = true)]
+async fn a_mistake_that_was_mended_and_comes_back_is_told_again() {
+    let corefile = |line: &str| format!(".:0 {{\nwhoami\nreload 2s 0s\n{line}\n}}");
+    let service = Service::start(&corefile("")).await;
+    let mut told = 0;
+    for mistake in ["whoamI", "health 192.0.2.1:0"] {
+        for _ in 0..2 {
+            told += 1;
+            for line in [mistake, ""] {
+                corefile(line).clone_into(&mut service.corefile.lock().unwrap());
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                let counted = format!("coredns_reload_failed_total {told}\n");
+                assert!(service.metrics.text().contains(&counted), "{mistake}, {line:?}: {counted}");
+            }
+        }
+    }
+    service.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
     let fake = Arc::new(Fake::default());
