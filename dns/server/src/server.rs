@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use dns_chain::{Context, Kept, Servers};
 use net::{BindError, Drain};
-use tokio_util::task::TaskTracker;
 
 use crate::shared::{ANY, Shared};
 use crate::tcp::Tcp;
@@ -86,20 +84,14 @@ impl Server {
         let mut opened = Vec::new();
         for bound in bound {
             let Some(routes) = routes.get(&bound.key) else { continue };
-            let shared = Arc::new(Shared {
-                routes: ArcSwap::new(routes.clone()),
-                panics: self
-                    .context
-                    .metrics
-                    .counter("coredns_panics_total", "A metrics that counts the number of panics."),
-                tasks: TaskTracker::new(),
-                runtime: self.context.runtime.clone(),
-            });
-            let (drain, address) = (Drain::new(), bound.udp.address());
-            let begin = |error: std::io::Error| StartError::Begin(format!("cannot serve {address}: {error}"));
-            bound.tcp.serve(&shared, &drain).map_err(begin)?;
-            let threads = bound.udp.serve(&shared).map_err(begin)?;
-            opened.push((bound.key, Listener { address, shared, drain, threads }));
+            let Context { metrics, runtime, .. } = &self.context;
+            let panics =
+                metrics.counter("coredns_panics_total", "A metrics that counts the number of panics.");
+            let shared = Arc::new(Shared::new(routes.clone(), panics, runtime.clone()));
+            let Bound { key, udp, tcp } = bound;
+            let listener = Listener::serve(udp, tcp, shared);
+            let begin = |(address, error)| StartError::Begin(format!("cannot serve {address}: {error}"));
+            opened.push((key, listener.map_err(begin)?));
         }
         // Nothing can fail any more.
         for (key, routes) in &routes {
@@ -157,6 +149,16 @@ impl Server {
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 impl Listener {
+    /// Begins to answer. After an error nothing is left of it.
+    fn serve(udp: Udp, tcp: Tcp, shared: Arc<Shared>) -> Result<Self, (SocketAddr, std::io::Error)> {
+        let address = udp.address();
+        let mut listener = Self { address, shared, drain: Drain::new(), threads: Threads::default() };
+        let Self { shared, drain, threads, .. } = &mut listener;
+        tcp.serve(shared, drain).map_err(|error| (address, error))?;
+        *threads = udp.serve(shared).map_err(|error| (address, error))?;
+        Ok(listener)
+    }
+
     /// Stops to read, answers what has been read, and closes.
     async fn close(mut self, grace: Duration) {
         self.drain.stop();
@@ -173,6 +175,13 @@ impl Listener {
     }
 }
 
+/// One that goes because another could not begin must not go on accepting.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.drain.stop();
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -184,3 +193,28 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+#[cfg(test)]
+mod tests {
+    use dns_chain::{Routes, Traffic};
+    use telemetry::metrics::{Counter, Registry};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_listener_that_goes_leaves_nobody_behind() {
+        let runtime = tokio::runtime::Handle::current();
+        let dropped = Traffic::new(&Registry::new(), "dns://:0", "dropped", &[]);
+        let routes = Arc::new(Routes::new(Vec::new(), dropped, runtime.clone()));
+        let shared = Arc::new(Shared::new(routes, Counter::default(), runtime));
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (udp, tcp) = (Udp::bind(loopback, 1).unwrap(), Tcp::bind(loopback).unwrap());
+        drop(Listener::serve(udp, tcp, shared.clone()).unwrap());
+        let gone = async {
+            while Arc::strong_count(&shared) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone).await.expect("all of its tasks end");
+    }
+}

@@ -1,6 +1,7 @@
 //! What the fronts of one address share.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use dns_chain::Routes;
@@ -18,6 +19,12 @@ pub(crate) struct Shared {
     pub tasks: TaskTracker,
     /// Where they wait.
     pub runtime: Handle,
+}
+
+impl Shared {
+    pub(crate) fn new(routes: Arc<Routes>, panics: Counter, runtime: Handle) -> Self {
+        Self { routes: ArcSwap::new(routes), panics, tasks: TaskTracker::new(), runtime }
+    }
 }
 
 /// The address that stands for all of this host's: one UDP socket takes both families.

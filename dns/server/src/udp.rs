@@ -34,6 +34,7 @@ pub(crate) struct Udp {
 }
 
 /// The threads that read them.
+#[derive(Default)]
 pub(crate) struct Threads {
     sockets: Vec<Arc<Socket>>,
     threads: Vec<JoinHandle<()>>,

@@ -3,12 +3,10 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use dns_chain::{Chain, Flow, Link, Plugin, Traffic};
 use dns_wire::codes::rtype;
 use dns_wire::{Name, Query, Reply};
 use telemetry::metrics::{Counter, Registry};
-use tokio_util::task::TaskTracker;
 
 use super::*;
 
@@ -39,12 +37,8 @@ async fn a_panic_costs_one_query_and_is_counted() {
     let runtime = tokio::runtime::Handle::current();
     let chain = Arc::new(Chain::new(vec![Link::new("whoami", Arc::new(Panics))]));
     let dropped = Traffic::new(&Registry::new(), "dns://:0", "dropped", &[]);
-    let shared = Arc::new(Shared {
-        routes: ArcSwap::from_pointee(Routes::new(vec![(Name::ROOT, chain)], dropped, runtime.clone())),
-        panics: Counter::default(),
-        tasks: TaskTracker::new(),
-        runtime,
-    });
+    let routes = Routes::new(vec![(Name::ROOT, chain)], dropped, runtime.clone());
+    let shared = Arc::new(Shared::new(Arc::new(routes), Counter::default(), runtime));
     let udp = Udp::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
