@@ -27,5 +27,11 @@ impl Shared {
     }
 }
 
+/// The message that `write` makes in this room; nothing if there is none.
+pub(crate) fn written(room: &mut [u8], write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
+    let length = write(room);
+    (length > 0).then(|| room[..length].to_vec())
+}
+
 /// The address that stands for all of this host's: one UDP socket takes both families.
 pub(crate) const ANY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, BufReader, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::shared::{ANY, Shared};
+use crate::shared::{ANY, Shared, written};
 
 /// How long a client may take from one message to the next, reading replies included; CoreDNS's idle time-out.
 const IDLE: Duration = Duration::from_secs(10);
@@ -215,12 +215,6 @@ impl Connection {
 fn encoded(reply: &mut Reply, query: &Query, room: &mut [u8], packet: &mut Option<Vec<u8>>) -> usize {
     *packet = written(room, |out| reply.encode(query, MESSAGE, out));
     packet.as_ref().map_or(0, Vec::len)
-}
-
-/// The message that `write` makes; nothing if there is none.
-fn written(room: &mut [u8], write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
-    let length = write(room);
-    (length > 0).then(|| room[..length].to_vec())
 }
 
 /// Reads until the word to stop; from then on it is as if the client had closed its side.

@@ -24,7 +24,7 @@ use net::BindError;
 use socket2::Socket;
 use telemetry::Seat;
 
-use crate::shared::Shared;
+use crate::shared::{Shared, written};
 use batch::{Batch, Way};
 
 /// The sockets of one address, bound and not yet read.
@@ -210,19 +210,20 @@ impl Thread {
         self.shared.tasks.spawn_on(
             async move {
                 let limit = asked.limit();
-                let mut answer = Answer::default();
-                let mut packet = vec![0; limit];
-                let mut length = 0;
+                let (mut answer, mut packet) = (Answer::default(), None);
                 let finish = unfinished.finish(&asked, &mut answer, |reply| {
-                    length = reply.encode(&asked.query, limit, &mut packet);
-                    length
+                    // Only now: thousands may be waiting for an upstream that is silent.
+                    packet = written(&mut vec![0; limit], |out| reply.encode(&asked.query, limit, out));
+                    packet.as_ref().map_or(0, Vec::len)
                 });
                 if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                     shared.panics.inc();
-                    length = asked.query.refuse(rcode::SERVFAIL, &mut packet);
+                    packet = written(&mut vec![0; limit], |out| asked.query.refuse(rcode::SERVFAIL, out));
                 }
-                // A full send queue drops the reply, as the network might have.
-                let _ = way.send(socket.as_raw_fd(), &packet[..length]);
+                if let Some(packet) = packet {
+                    // A full send queue drops the reply, as the network might have.
+                    let _ = way.send(socket.as_raw_fd(), &packet);
+                }
             },
             &self.shared.runtime,
         );

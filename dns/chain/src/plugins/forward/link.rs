@@ -93,17 +93,20 @@ impl Link {
                 let dial = || connect(to, tcp.source);
                 tcp.stream(request, dial).await
             }
+            // Boxed: every query that waits would else carry the room for the largest of their handshakes.
             Self::Tls { streams, connector, name } => {
                 let dial =
                     || async { connector.connect(name.clone(), connect(to, streams.source).await?).await };
-                streams.stream(request, dial).await
+                Box::pin(streams.stream(request, dial)).await
             }
-            Self::Https(https) => timeout(request.read, https.exchange(to, request.message))
-                .await
-                .unwrap_or_else(|_| Err(timed_out("read"))),
-            Self::Quic(quic) => timeout(request.read, quic.exchange(to, request.message))
-                .await
-                .unwrap_or_else(|_| Err(timed_out("read"))),
+            Self::Https(https) => {
+                let exchange = Box::pin(https.exchange(to, request.message));
+                timeout(request.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
+            }
+            Self::Quic(quic) => {
+                let exchange = Box::pin(quic.exchange(to, request.message));
+                timeout(request.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
+            }
         }
     }
 
@@ -136,24 +139,31 @@ impl Dial<UdpSocket> {
             }
         };
         socket.connection.send(request.message).await?;
-        // One byte more than fits, to see what does not.
-        let mut reply = vec![0; request.size + 1];
-        let read = async {
-            loop {
-                let length = socket.connection.recv(&mut reply).await?;
-                if length >= 12 && reply[..2] == request.message[..2] {
-                    return Ok::<usize, io::Error>(length);
-                }
-            }
-        };
-        let length = timeout(request.read, read).await.map_err(|_| timed_out("read"))??;
+        let read = receive(&socket.connection, request);
+        let mut reply = timeout(request.read, read).await.map_err(|_| timed_out("read"))??;
         self.give(socket);
-        reply.truncate(length);
-        if length > request.size {
+        if reply.len() > request.size {
             // What is left of it cannot be trusted: header and question, with TC (RFC 1035 §4.1.1).
             reply = truncated(request.message, &reply);
         }
         Ok(reply)
+    }
+}
+
+/// The reply with the ID of the query, or its beginning: one byte more than fits, to see what does not.
+async fn receive(socket: &UdpSocket, request: &Request<'_>) -> io::Result<Vec<u8>> {
+    loop {
+        // There is no room yet for who waits: thousands may, and each would take the most that its client allows.
+        socket.readable().await?;
+        let mut reply = vec![0; request.size + 1];
+        match socket.try_recv(&mut reply) {
+            Ok(length) if length >= 12 && reply[..2] == request.message[..2] => {
+                reply.truncate(length);
+                return Ok(reply);
+            }
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
     }
 }
 

@@ -1,0 +1,57 @@
+//! What a query takes while it waits: upstreams that are silent must not cost the process its memory.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use dns_wire::codes::rtype;
+use dns_wire::{Edns, Query};
+use support::{Service, Upstream};
+
+/// Counts what is held.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(layout.size(), SeqCst);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), SeqCst);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_waits_takes_a_few_kilobytes_whatever_reply_it_allows() {
+    const WAITING: usize = 500;
+    let upstream = Upstream::start(|_, _| None);
+    let forward = format!("forward . {} {{\nread_timeout 1m\n}}", upstream.address);
+    let service = Service::start(&format!(".:0 {{\n{forward}\n}}")).await;
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut query = Query::new(0, &"www.example.org.".parse().unwrap(), rtype::A);
+    query.edns = Some(Edns { udp_size: u16::MAX, version: 0, dnssec_ok: false });
+    let mut packet = [0; 512];
+    let length = query.encode(0, &mut packet);
+    let before = HELD.load(SeqCst);
+    // One after the other, so that no queue on the way overflows.
+    for asked in 1..=WAITING {
+        client.send_to(&packet[..length], service.address).unwrap();
+        while upstream.asked() < asked {
+            tokio::task::yield_now().await;
+        }
+    }
+    let each = HELD.load(SeqCst).saturating_sub(before) / WAITING;
+    assert!(each < 8 << 10, "{each} bytes each");
+}
