@@ -93,6 +93,10 @@ impl Drop for Threads {
     }
 }
 
+/// The longest message in a datagram over IPv4 (RFC 768, RFC 791 §3.1). A longer one would not be sent at all; cut, it
+/// brings the client to TCP.
+const DATAGRAM: usize = 65_535 - 20 - 8;
+
 /// Batches that are still answered after the word to stop: what was queued, but not a flood without end.
 const LAST: usize = 256;
 
@@ -196,7 +200,7 @@ impl Thread {
         {
             asked.server.set_ip(ip.to_canonical());
         }
-        let limit = asked.limit();
+        let limit = limit(asked);
         let write =
             |reply: &mut dns_wire::Reply| batch.reply(at, |out| reply.encode(&asked.query, limit, out));
         if let Some(unfinished) = run::answer(routes, asked, answer, write) {
@@ -209,7 +213,7 @@ impl Thread {
         let (asked, socket, shared) = (self.asked.clone(), self.socket.clone(), self.shared.clone());
         self.shared.tasks.spawn_on(
             async move {
-                let limit = asked.limit();
+                let limit = limit(&asked);
                 let (mut answer, mut packet) = (Answer::default(), None);
                 let finish = unfinished.finish(&asked, &mut answer, |reply| {
                     // Only now: thousands may be waiting for an upstream that is silent.
@@ -228,6 +232,11 @@ impl Thread {
             &self.shared.runtime,
         );
     }
+}
+
+/// What the client takes, as far as a datagram can carry it.
+fn limit(asked: &Asked) -> usize {
+    asked.limit().min(DATAGRAM)
 }
 
 #[cfg(test)]

@@ -184,6 +184,27 @@ async fn a_reply_is_cut_to_what_the_client_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_no_datagram_can_carry_is_cut() {
+    // 65,520 bytes: no more than the client takes, and more than IPv4 does.
+    let upstream = Upstream::start(|_, _| {
+        let mut reply = Reply::default();
+        reply.push(Section::Answer, Owner::Question, rtype::TXT, 60, &[0; 65_464]);
+        Some(reply)
+    });
+    let service =
+        Service::start(&format!(".:0 {{\ncache\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address)).await;
+    let mut query = Query::new(7, &"www.example.org.".parse().unwrap(), rtype::TXT);
+    query.edns = Some(Edns { udp_size: 65_535, version: 0, dnssec_ok: false });
+    for what in ["forwarded", "kept"] {
+        let (_, reply) = Client::udp(service.address).ask_query(query.clone());
+        assert!(reply.truncated, "{what}");
+    }
+    let (_, reply) = Client::tcp(service.address).ask_query(query);
+    assert_eq!((reply.truncated, reply.section(Section::Answer).count()), (false, 1));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replies_leave_from_the_address_that_was_asked() {
     let any = Service::try_start(".:0 {\nlog . \"{local}\"\nwhoami\n}", Fake::listed(), &[]).await.unwrap();
     let port = any.address.port();
