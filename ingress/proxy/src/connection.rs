@@ -258,7 +258,7 @@ where
         .serve_connection(io, Serve(visit.clone()));
     let mut connection = std::pin::pin!(connection);
     let (mut told, mut seen) = (false, 0);
-    worker.clock.arm(&link.timer, options.keep_alive);
+    link.rest(options.keep_alive);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             if let Err(error) = result {
@@ -271,7 +271,7 @@ where
         if idle && (visit.open.get() > 0 || seen != requests) {
             // It was busy in between: it may be idle for up to twice the time, which nobody minds.
             (idle, seen) = (false, requests);
-            worker.clock.arm(&link.timer, if told { LAST_WORDS } else { options.keep_alive });
+            link.rest(if told { LAST_WORDS } else { options.keep_alive });
             link.timer.poll_expired(cx);
         }
         if worker.is_forced() || idle && told {
@@ -280,7 +280,7 @@ where
         if !told && (idle || requests >= options.keep_alive_requests || worker.is_stopping()) {
             (told, seen) = (true, requests);
             connection.as_mut().graceful_shutdown();
-            worker.clock.arm(&link.timer, LAST_WORDS);
+            link.rest(LAST_WORDS);
             cx.waker().wake_by_ref();
         }
         Poll::Pending

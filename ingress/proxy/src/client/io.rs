@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::chunked::{Chunked, Piece};
 use crate::client::head::{Finder, Framing, Head, MAX_LINE, Refusal};
-use crate::client::link::{Link, Waiting};
+use crate::client::link::Link;
 
 const READ: usize = 8 * 1024;
 
@@ -38,13 +38,12 @@ pub(crate) struct ClientIo<S> {
     inbox: BytesMut,
     /// Checked and not handed over yet.
     cleared: Bytes,
-    write_blocked: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     pub(crate) fn new(stream: S, link: Rc<Link>) -> Self {
         let at = At::Head(Finder::default());
-        Self { stream, link, at, inbox: BytesMut::new(), cleared: Bytes::new(), write_blocked: false }
+        Self { stream, link, at, inbox: BytesMut::new(), cleared: Bytes::new() }
     }
 
     /// Whether the client starts with HTTP/2's preface (RFC 9113 §3.4). Reads no more than it has to.
@@ -208,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     /// What follows something refused must wait for the response before it.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let heads = !self.link.heads.borrow().is_empty();
-        if heads || self.link.in_flight.get() || self.write_blocked {
+        if heads || self.link.in_flight.get() || self.link.write_blocked.get() {
             *self.link.waker.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -279,27 +278,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         self.took(length);
         Poll::Ready(Ok(()))
     }
-
-    fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let blocked = result.is_pending();
-        if self.write_blocked && !blocked {
-            // Somebody may wait for the response to be gone.
-            if let Some(waker) = self.link.waker.borrow_mut().take() {
-                waker.wake();
-            }
-        }
-        self.write_blocked = blocked;
-        if !blocked && self.link.waiting.get() == Waiting::Client {
-            self.link.clock.arm(&self.link.timer, self.link.send_timeout);
-        }
-        result
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for ClientIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(result)
+        self.link.writes(result.is_pending());
+        result
     }
 
     fn poll_write_vectored(
@@ -308,7 +293,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for ClientIo<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.wrote(result)
+        self.link.writes(result.is_pending());
+        result
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -316,7 +302,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for ClientIo<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        // TLS takes what it cannot send yet. Whoever flushes in vain is blocked; to flush nothing is no progress.
+        if result.is_pending() != self.link.write_blocked.get() {
+            self.link.writes(result.is_pending());
+        }
+        result
     }
 
     /// Whoever has the last word (the page of a refusal, or someone who waits for the client to stop sending) shuts

@@ -27,6 +27,10 @@ pub(crate) struct Link {
     /// The first line of what was refused, for the log.
     pub(super) refused: RefCell<Bytes>,
     pub(super) waker: RefCell<Option<Waker>>,
+    /// The client takes nothing at the moment of what is written.
+    pub(super) write_blocked: Cell<bool>,
+    /// How long there may be nothing between two requests.
+    idle: Cell<Duration>,
     /// Bytes of bodies read from the client since the last request was over.
     pub(super) body_bytes: Cell<u64>,
     /// The proxy stops.
@@ -71,6 +75,8 @@ impl Link {
             refusal: Cell::new(None),
             refused: RefCell::default(),
             waker: RefCell::default(),
+            write_blocked: Cell::new(false),
+            idle: Cell::new(head_timeout),
             body_bytes: Cell::new(0),
             stopping: Cell::new(false),
             reading: Cell::new(false),
@@ -99,7 +105,32 @@ impl Link {
         self.in_flight.set(false);
         self.body_bytes.set(0);
         self.waiting.set(Waiting::Request);
-        self.clock.arm(&self.timer, if self.stopping.get() { LAST_CALL } else { keep_alive });
+        self.rest(if self.stopping.get() { LAST_CALL } else { keep_alive });
+        self.wake();
+    }
+
+    /// Nothing need come for so long. A response that was handed to hyper whole may be on its way still: first the client
+    /// has the usual time to take what is left of it.
+    pub(crate) fn rest(&self, idle: Duration) {
+        self.idle.set(idle);
+        self.clock.arm(&self.timer, if self.write_blocked.get() { self.send_timeout } else { idle });
+    }
+
+    /// What came of writing to the client.
+    pub(super) fn writes(&self, blocked: bool) {
+        let was_blocked = self.write_blocked.replace(blocked);
+        if was_blocked && !blocked {
+            // Somebody may wait for the response to be gone.
+            self.wake();
+        }
+        match self.waiting.get() {
+            Waiting::Client if !blocked => self.clock.arm(&self.timer, self.send_timeout),
+            Waiting::Request if was_blocked != blocked => self.rest(self.idle.get()),
+            _ => {}
+        }
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -109,7 +140,7 @@ impl Link {
     pub(crate) fn stop(&self) {
         let idle = self.waiting.get() == Waiting::Request && !self.reading.get();
         if !self.stopping.replace(true) && idle {
-            self.clock.arm(&self.timer, LAST_CALL);
+            self.rest(LAST_CALL);
         }
     }
 

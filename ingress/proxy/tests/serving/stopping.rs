@@ -4,9 +4,10 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use ingress_proxy::ProxyOptions;
 use net::Drained;
 
-use crate::support::{Client, Script, World};
+use crate::support::{Client, Script, World, options, read_head};
 
 #[test]
 fn requests_in_flight_finish_and_idle_connections_close() {
@@ -65,6 +66,79 @@ fn a_request_that_meets_the_stop_is_answered_and_told_that_it_was_the_last() {
         assert!(client.is_closed());
     }
     assert_eq!(stopping.join().unwrap(), Drained::Finished);
+}
+
+/// Responses of many lengths, so that of some the last piece cannot be written at once. Each client has stopped reading
+/// when the proxy has had nothing more to do than to wait for it.
+struct Slow(Vec<(Client, usize)>);
+
+impl Slow {
+    const LENGTHS: std::ops::Range<usize> = 60..72;
+
+    /// Answers `/N` with N times 100,000 bytes.
+    fn script() -> Script {
+        Script::new(|far| {
+            while let Some(request) = far.request() {
+                let path = request.head.split([' ', '/']).nth(2).unwrap();
+                let length = path.parse::<usize>().unwrap() * 100_000;
+                let _ = far.send(&format!("HTTP/1.1 200 OK\nContent-Length: {length}\n\n"));
+                let _ = far.send(&"x".repeat(length));
+            }
+        })
+    }
+
+    fn clients(world: &World) -> Self {
+        let client = |length| {
+            let mut client = world.client();
+            client.send(&format!("GET /{length} HTTP/1.1\nHost: shop.example\n\n"));
+            read_head(&mut client.stream).unwrap();
+            let mut left = length * 100_000;
+            // Nothing is being written any more when hyper has the last piece.
+            while !world.registry.text().contains("state=\"writing\"} 0") {
+                left -= client.stream.read(&mut [0; 64 * 1024]).unwrap();
+            }
+            (client, left)
+        };
+        Self(Self::LENGTHS.map(client).collect())
+    }
+
+    fn get_the_rest(self) {
+        for (mut client, left) in self.0 {
+            let mut rest = Vec::new();
+            client.stream.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest.len(), left);
+        }
+    }
+}
+
+#[test]
+fn a_stop_waits_for_clients_to_take_the_rest_of_a_response() {
+    let script = Slow::script();
+    let mut world = World::serving(&[script.address]);
+    let slow = Slow::clients(&world);
+    let mut idle = world.client();
+    idle.send("GET /healthz HTTP/1.1\nHost: x\n\n");
+    assert_eq!(idle.response().status, 200);
+    let proxy = world.proxy.take().unwrap();
+    let stopping = world.runtime.spawn(proxy.stop(Duration::ZERO));
+    assert!(idle.is_closed(), "and with it the time of idle connections is over");
+    slow.get_the_rest();
+    assert_eq!(world.runtime.block_on(stopping).unwrap(), Drained::Finished);
+}
+
+#[test]
+fn the_time_between_requests_begins_when_the_client_has_taken_the_response() {
+    let script = Slow::script();
+    let keep_alive = Duration::from_millis(150);
+    let world = World::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
+    let slow = Slow::clients(&world);
+    for _ in 0..3 {
+        let mut idle = world.client();
+        idle.send("GET /healthz HTTP/1.1\nHost: x\n\n");
+        assert_eq!(idle.response().status, 200);
+        assert!(idle.is_closed());
+    }
+    slow.get_the_rest();
 }
 
 #[test]
