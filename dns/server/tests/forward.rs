@@ -248,6 +248,21 @@ async fn more_queries_than_allowed_are_refused() {
     service.stop().await;
 }
 
+// The clock is the test's: it goes on when there is nothing else to do.
+#[tokio::test(start_paused = true)]
+async fn upstreams_that_cannot_be_reached_are_given_up_however_often_they_may_be_tried() {
+    let service =
+        serving("forward . 127.0.0.1:9 {\nsource_address 192.0.2.1\nmax_fails 0\nmax_connect_attempts 0\n}")
+            .await;
+    let client = Client::udp(service.address);
+    let asking = std::thread::spawn(move || client.ask("www.example.org.", rtype::A));
+    while !asking.is_finished() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(asking.join().unwrap().1.rcode, rcode::SERVFAIL);
+    service.stop().await;
+}
+
 /// Asks a chain at a time of the test's choice.
 async fn asked_at(received: Instant, routes: &Arc<Routes>) -> (Query, Reply) {
     let mut asked = Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into());

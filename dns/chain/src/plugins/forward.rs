@@ -48,6 +48,9 @@ pub(super) const ENTRY: Entry = Entry {
 /// How long a client waits at most.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long is waited before all upstreams are tried again.
+const PAUSE: Duration = Duration::from_millis(10);
+
 struct Forward {
     from: Name,
     except: Zones,
@@ -112,6 +115,9 @@ impl Forward {
         while self.options.max_connect_attempts.is_none_or(|most| attempts < most) {
             if step == self.upstreams.len() {
                 (step, down) = (0, 0);
+                // What fails at once fails a moment later, too; and without a pause nothing else would run here, not
+                // even the clock that ends this.
+                tokio::time::sleep(PAUSE).await;
             }
             let mut upstream = order(step);
             step += 1;
