@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use dns_chain::{Answer, Asked, Routes, Transport, run};
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Query, Reply, Section};
-use support::{Client, Service, Upstream, address, answers, denial};
+use support::{Client, Service, Upstream, address, answers, denial, read_framed};
 
 async fn serving(lines: &str) -> Service {
     Service::start(&format!(".:0 {{\n{lines}\n}}")).await
@@ -260,6 +261,49 @@ async fn upstreams_that_cannot_be_reached_are_given_up_however_often_they_may_be
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(asking.join().unwrap().1.rcode, rcode::SERVFAIL);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_ids_is_not_listened_to_for_long() {
+    // Over UDP nothing but wrong IDs, as from somebody who tries all of them; over TCP the upstream itself.
+    let (udp, tcp) = loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Ok(tcp) = std::net::TcpListener::bind(udp.local_addr().unwrap()) {
+            break (udp, tcp);
+        }
+    };
+    let at = udp.local_addr().unwrap();
+    let answer = |packet: &[u8], ip| {
+        let mut query = Query::default();
+        query.parse(packet).unwrap();
+        let mut out = vec![0; 512];
+        let length = address(&query, ip, 60).encode(&query, 512, &mut out);
+        out.truncate(length);
+        out
+    };
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, client)) = udp.recv_from(&mut packet) {
+            let mut forged = answer(&packet[..length], [6, 6, 6, 6]);
+            let id = u16::from_be_bytes([packet[0], packet[1]]);
+            // The right one is the last of a thousand.
+            for guess in (0..1000).rev() {
+                forged[..2].copy_from_slice(&id.wrapping_add(guess).to_be_bytes());
+                let _ = udp.send_to(&forged, client);
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        for mut stream in tcp.incoming().flatten() {
+            let Some(query) = read_framed(&mut stream) else { continue };
+            let reply = answer(&query, [192, 0, 2, 1]);
+            stream.write_all(&[&(reply.len() as u16).to_be_bytes(), &reply[..]].concat()).unwrap();
+        }
+    });
+    let service = serving(&format!("forward . {at}")).await;
+    let (query, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+    assert_eq!(answers(&reply, &query), "A 192.0.2.1");
     service.stop().await;
 }
 

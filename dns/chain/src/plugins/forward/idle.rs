@@ -14,6 +14,17 @@ pub(super) struct Limits {
     pub most: usize,
 }
 
+/// The longest that a UDP socket is used, and so its port: who forges replies must not have the time to find it
+/// (RFC 5452 §9.2). CoreDNS draws no new one for as long as queries come.
+const PORT_AGE: Duration = Duration::from_secs(10);
+
+impl Limits {
+    /// The same for UDP sockets.
+    pub(super) fn of_ports(self) -> Self {
+        Self { max_age: Some(self.max_age.map_or(PORT_AGE, |age| age.min(PORT_AGE))), ..self }
+    }
+}
+
 /// Idle connections to one upstream. The last one used is the first one taken, so that the others can grow old.
 #[derive(Debug)]
 pub(super) struct Idle<C> {
@@ -99,5 +110,20 @@ mod tests {
         idle.give(Kept { connection: 5, made: start, used: start }, start + second * 61);
         idle.tidy(start + second * 61);
         assert!(idle.lock().is_empty(), "too old to be kept");
+    }
+
+    #[test]
+    fn a_port_is_left_after_ten_seconds_though_it_is_used_all_the_time() {
+        let limits = Limits { expire: Duration::from_secs(60), max_age: None, most: 2 };
+        let (idle, start) = (Idle::new(limits.of_ports()), Instant::now());
+        idle.give(Kept { connection: 1, made: start, used: start }, start);
+        for second in 1..10 {
+            let now = start + Duration::from_secs(second);
+            let kept = idle.take(now).expect("it is young enough");
+            idle.give(kept, now);
+        }
+        assert!(idle.take(start + Duration::from_secs(10)).is_none());
+        let short = Limits { max_age: Some(Duration::from_secs(5)), ..limits };
+        assert_eq!(short.of_ports(), short, "what is configured may be less");
     }
 }

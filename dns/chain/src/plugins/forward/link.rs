@@ -22,6 +22,10 @@ use super::quic::Quic;
 /// The longest a connection may take to be made, and the shortest time one is given.
 const DIAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// Replies over UDP with another ID that are overlooked: the network may bring one twice. More of them, and the query
+/// goes over TCP, where nobody can forge what they cannot see (RFC 5452 §9).
+const STRANGERS: u32 = 3;
+
 /// The connections to one upstream.
 pub(super) enum Link {
     /// Plain DNS; which of the two is used is decided query by query.
@@ -85,13 +89,16 @@ pub(super) struct Request<'a> {
 }
 
 impl Link {
-    /// Sends the query and waits for the reply to it. Over UDP a reply with another ID is nobody's: it is dropped.
+    /// Sends the query and waits for the reply to it.
     pub(super) async fn exchange(&self, to: SocketAddr, request: &Request<'_>) -> io::Result<Vec<u8>> {
         match self {
-            Self::Plain { udp, .. } if !request.tcp => udp.exchange(to, request).await,
-            Self::Plain { tcp, .. } => {
-                let dial = || connect(to, tcp.source);
-                tcp.stream(request, dial).await
+            Self::Plain { udp, tcp } => {
+                if !request.tcp
+                    && let Some(reply) = udp.exchange(to, request).await?
+                {
+                    return Ok(reply);
+                }
+                tcp.stream(request, || connect(to, tcp.source)).await
             }
             // Boxed: every query that waits would else carry the room for the largest of their handshakes.
             Self::Tls { streams, connector, name } => {
@@ -126,9 +133,9 @@ impl Link {
 }
 
 impl Dial<UdpSocket> {
-    /// A connected socket of its own for each query in flight: only the upstream can write to it, and an
-    /// unreachable port shows at once.
-    async fn exchange(&self, to: SocketAddr, request: &Request<'_>) -> io::Result<Vec<u8>> {
+    /// A connected socket of its own for each query in flight: only the upstream can write to it, or who forges its
+    /// address, and an unreachable port shows at once. Nothing when somebody seems to forge replies.
+    async fn exchange(&self, to: SocketAddr, request: &Request<'_>) -> io::Result<Option<Vec<u8>>> {
         let socket = match self.take() {
             Some(socket) => socket,
             None => {
@@ -140,31 +147,36 @@ impl Dial<UdpSocket> {
         };
         socket.connection.send(request.message).await?;
         let read = receive(&socket.connection, request);
-        let mut reply = timeout(request.read, read).await.map_err(|_| timed_out("read"))??;
+        let read = timeout(request.read, read).await.map_err(|_| timed_out("read"))??;
+        let Some(mut reply) = read else { return Ok(None) };
         self.give(socket);
         if reply.len() > request.size {
             // What is left of it cannot be trusted: header and question, with TC (RFC 1035 §4.1.1).
             reply = truncated(request.message, &reply);
         }
-        Ok(reply)
+        Ok(Some(reply))
     }
 }
 
-/// The reply with the ID of the query, or its beginning: one byte more than fits, to see what does not.
-async fn receive(socket: &UdpSocket, request: &Request<'_>) -> io::Result<Vec<u8>> {
-    loop {
+/// The reply with the ID of the query, or its beginning: one byte more than fits, to see what does not. Others are
+/// dropped, and after a few of them there is nothing: who tries all IDs needs 65,536 replies.
+async fn receive(socket: &UdpSocket, request: &Request<'_>) -> io::Result<Option<Vec<u8>>> {
+    let mut strangers = 0;
+    while strangers <= STRANGERS {
         // There is no room yet for who waits: thousands may, and each would take the most that its client allows.
         socket.readable().await?;
         let mut reply = vec![0; request.size + 1];
         match socket.try_recv(&mut reply) {
             Ok(length) if length >= 12 && reply[..2] == request.message[..2] => {
                 reply.truncate(length);
-                return Ok(reply);
+                return Ok(Some(reply));
             }
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-            _ => {}
+            Ok(_) => strangers += 1,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(None)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Dial<S> {

@@ -96,7 +96,7 @@ impl Upstream {
                 open: Mutex::new(None),
             }),
             Scheme::Dns | Scheme::Grpc | Scheme::Https3 => Link::Plain {
-                udp: Dial::new(limits, source, of(&hits, "udp"), of(&misses, "udp")),
+                udp: Dial::new(limits.of_ports(), source, of(&hits, "udp"), of(&misses, "udp")),
                 tcp: Dial::new(limits, source, of(&hits, "tcp"), of(&misses, "tcp")),
             },
         };
