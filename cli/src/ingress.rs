@@ -99,6 +99,8 @@ fn table_options(args: &IngressArgs) -> Options {
         default_ssl_certificate: args.default_certificate.clone(),
         disable_catch_all: args.disable_catch_all,
         disable_svc_external_name: args.disable_external_name,
+        // The chart and load balancers put 443 in front of `--https-port`.
+        port_in_redirects: None,
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Rule<'r> {
     pub path: &'r str,
     /// Compiles its pattern.
     pub patterns: &'r Patterns,
+    /// The port that a redirect to https names.
+    pub port_in_redirects: Option<u16>,
 }
 
 /// Order is behaviour (reference §3.3): the filters of a route run from top to bottom.

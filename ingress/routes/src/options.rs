@@ -28,6 +28,9 @@ pub struct Options {
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`: Services of type ExternalName have no endpoints.
     pub disable_svc_external_name: bool,
+    /// The port that redirects to https name, where clients do not find us on 443: what `use-port-in-redirects` of the
+    /// ConfigMap makes of `--https-port`.
+    pub port_in_redirects: Option<u16>,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             default_ssl_certificate: None,
             disable_catch_all: false,
             disable_svc_external_name: false,
+            port_in_redirects: None,
         }
     }
 }

@@ -82,6 +82,8 @@ pub(crate) fn the_demo_runs_beside_another_and_where_nobody_reads_its_output(sta
         let page = http::get(([127, 0, 0, 1], port).into(), "shop.localhost", "/").expect("the edge answers");
         assert!(page.status == 200 && page.text().contains("web-"), "port {port}: {page:?}");
     }
+    let plain = http::get(([127, 0, 0, 1], 8080).into(), "cart.localhost", "/a").expect("the edge answers");
+    assert_eq!(plain.header("location"), Some("https://cart.localhost:8443/a"));
     for words in [
         "up --dns=127.0.0.1:3053 --http=127.0.0.1:3080 --https=127.0.0.1:3443 --admin=127.0.0.1:30254",
         "reference annotations",

@@ -60,10 +60,18 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
 fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
     let Https { redirect, force } = settings.https;
     let wanted = (redirect || force) && !rule.path.starts_with(EXEMPT);
-    wanted.then(|| Box::new(settings.https.clone()) as Box<dyn Filter>)
+    wanted.then(|| Box::new(ToHttps { force, port: rule.port_in_redirects }) as Box<dyn Filter>)
 }
 
-impl Filter for Https {
+/// Sends plain requests to https.
+#[derive(Debug)]
+struct ToHttps {
+    /// Whether or not the host has a certificate entry.
+    force: bool,
+    port: Option<u16>,
+}
+
+impl Filter for ToHttps {
     /// The host is named as the client named it, without its port; one final slash of the target is dropped.
     fn request(&self, exchange: &mut Exchange) -> Flow {
         if exchange.scheme != Scheme::Http || !(self.force || exchange.certificate) {
@@ -71,7 +79,11 @@ impl Filter for Https {
         }
         let target = exchange.request_target();
         let target = target.strip_suffix('/').unwrap_or(target);
-        let location = format!("https://{}{target}", exchange.host_as_sent());
+        let host = exchange.host_as_sent();
+        let location = match self.port {
+            Some(port) => format!("https://{host}:{port}{target}"),
+            None => format!("https://{host}{target}"),
+        };
         Flow::Answer(Answer::redirect(StatusCode::PERMANENT_REDIRECT, location))
     }
 }

@@ -172,7 +172,8 @@ impl<'h> Draft<'h> {
         context: &Context<'_>,
     ) -> Route {
         let Winner { owner, settings, backend, .. } = winner;
-        let rule = Rule { path: &self.path, patterns: context.patterns };
+        let port_in_redirects = context.options.port_in_redirects;
+        let rule = Rule { path: &self.path, patterns: context.patterns, port_in_redirects };
         let mut filters = annotations::filters(settings, &rule);
         filters.push(Box::new(Hsts));
         Route {

@@ -287,6 +287,25 @@ spec:
 }
 
 #[test]
+fn a_redirect_to_https_names_the_port_where_it_is_not_443() {
+    let options =
+        Options { watch_ingress_without_class: true, port_in_redirects: Some(8443), ..Options::default() };
+    let world = World::with(
+        options,
+        "
+metadata: {name: shop, annotations: {force-ssl-redirect: 'true'}}
+spec:
+  rules:
+  - {host: shop.example, paths: [[/, Prefix, web]]}
+",
+    );
+    check(
+        &world.services("web 80:http 10.0.0.1"),
+        &[("shop.example:8080/a?b", "308 https://shop.example:8443/a?b")],
+    );
+}
+
+#[test]
 fn a_resource_backend_is_refused_aloud() {
     // [service_nil_backend]
     let world = World::new(
