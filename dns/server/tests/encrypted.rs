@@ -5,6 +5,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use bytes::Bytes;
 use dns_wire::codes::rtype;
@@ -17,6 +18,7 @@ use rustls::sign::CertifiedKey;
 use support::{Client, Service, address, answers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 /// A certificate for `dns.example`, and the file that makes it trusted.
@@ -79,49 +81,103 @@ async fn over_tls(identity: &Identity) -> SocketAddr {
     at
 }
 
-async fn over_https(identity: &Identity) -> SocketAddr {
+/// What becomes of an upstream's first connection after its first query.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Lives,
+    /// Nothing comes any more.
+    Silent,
+    /// It is cut off with so many queries in flight.
+    Cut(usize),
+}
+
+/// What an upstream has seen.
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    queries: AtomicUsize,
+    cut: Notify,
+}
+
+impl Seen {
+    /// Comes back when the query may be answered.
+    async fn query(&self, fate: Fate, connection: usize) {
+        let query = self.queries.fetch_add(1, SeqCst);
+        match fate {
+            _ if connection > 0 || query == 0 => return,
+            Fate::Lives => return,
+            Fate::Cut(in_flight) if query == in_flight => self.cut.notify_one(),
+            Fate::Silent | Fate::Cut(_) => {}
+        }
+        std::future::pending().await
+    }
+}
+
+async fn over_https(identity: &Identity, fate: Fate) -> (SocketAddr, Arc<Seen>) {
     let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), identity.acceptor(&[b"h2"]));
-    let at = listener.local_addr().unwrap();
-    let service = service_fn(|request: http::Request<hyper::body::Incoming>| async move {
-        assert_eq!(request.uri().path(), "/dns-query");
-        let message = match request.uri().query() {
-            Some(query) => base64url(query.strip_prefix("dns=").unwrap()),
-            None => {
-                assert_eq!(request.headers()["content-type"], "application/dns-message");
-                request.into_body().collect().await.unwrap().to_bytes().to_vec()
-            }
-        };
-        assert_eq!(message[..2], [0, 0], "the ID is 0");
-        Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(answered(&message)))))
-    });
+    let (at, seen) = (listener.local_addr().unwrap(), Arc::new(Seen::default()));
+    let answering = seen.clone();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let (seen, number) = (answering.clone(), answering.connections.fetch_add(1, SeqCst));
+            let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let seen = seen.clone();
+                async move {
+                    seen.query(fate, number).await;
+                    let reply = answered(&message(request).await);
+                    Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(reply))))
+                }
+            });
             let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            tokio::spawn(serving.serve_connection(TokioIo::new(stream), service));
+            let serving = serving.serve_connection(TokioIo::new(stream), service);
+            let seen = answering.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = serving => {}
+                    () = seen.cut.notified() => {}
+                }
+            });
         }
     });
-    at
+    (at, seen)
 }
 
-async fn over_quic(identity: &Identity) -> SocketAddr {
+/// The query in a request (RFC 8484 §4.1).
+async fn message(request: http::Request<hyper::body::Incoming>) -> Vec<u8> {
+    assert_eq!(request.uri().path(), "/dns-query");
+    let message = match request.uri().query() {
+        Some(query) => base64url(query.strip_prefix("dns=").unwrap()),
+        None => {
+            assert_eq!(request.headers()["content-type"], "application/dns-message");
+            request.into_body().collect().await.unwrap().to_bytes().to_vec()
+        }
+    };
+    assert_eq!(message[..2], [0, 0], "the ID is 0");
+    message
+}
+
+async fn over_quic(identity: &Identity, fate: Fate) -> (SocketAddr, Arc<Seen>) {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let at = socket.local_addr().unwrap();
+    let (at, seen) = (socket.local_addr().unwrap(), Arc::new(Seen::default()));
     let resolver = Arc::new(rustls::sign::SingleCertAndKey::from((*identity.key).clone()));
     let mut server = hickory_net::quic::QuicServer::with_socket(socket, resolver).unwrap();
+    let answering = seen.clone();
     tokio::spawn(async move {
         while let Ok(Some((mut streams, _))) = server.next().await {
+            let (seen, number) = (answering.clone(), answering.connections.fetch_add(1, SeqCst));
             tokio::spawn(async move {
                 while let Some(Ok(mut stream)) = streams.next().await {
                     let message = stream.receive_bytes().await.unwrap();
+                    seen.query(fate, number).await;
                     stream.send_bytes(Bytes::from(answered(&message))).await.unwrap();
                     stream.finish().await.unwrap();
                 }
             });
         }
     });
-    at
+    (at, seen)
 }
 
 /// RFC 4648 §5, the other way.
@@ -138,8 +194,9 @@ fn base64url(text: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn upstreams_are_asked_over_tls_https_and_quic() {
     let identity = Identity::new();
-    let (tls, https, quic) =
-        (over_tls(&identity).await, over_https(&identity).await, over_quic(&identity).await);
+    let tls = over_tls(&identity).await;
+    let (https, _) = over_https(&identity, Fate::Lives).await;
+    let (quic, _) = over_quic(&identity, Fate::Lives).await;
     for (to, lines) in [
         (format!("tls://127.0.0.1%dns.example:{}", tls.port()), ""),
         (format!("tls://{tls}"), "tls_servername dns.example"),
@@ -164,6 +221,44 @@ async fn upstreams_are_asked_over_tls_https_and_quic() {
         assert_eq!(counted, ["1", "2"], "{to}: one connection for all");
         service.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_nothing_comes_any_more_is_left() {
+    let identity = Identity::new();
+    let (https, by_https) = over_https(&identity, Fate::Silent).await;
+    let (quic, by_quic) = over_quic(&identity, Fate::Silent).await;
+    for (to, seen) in [(format!("https://{https}"), by_https), (format!("quic://{quic}"), by_quic)] {
+        let options = "tls_servername dns.example\nread_timeout 300ms\nmax_fails 0\nmax_connect_attempts 2";
+        let corefile = format!(".:0 {{\nforward . {to} {{\ntls {}\n{options}\n}}\n}}", identity.ca);
+        let service = Service::start(&corefile).await;
+        for round in 0..3 {
+            let (query, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+            assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{to}, round {round}");
+        }
+        assert_eq!(seen.connections.load(SeqCst), 2, "{to}");
+        service.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_that_lose_their_connection_share_the_next_one() {
+    const IN_FLIGHT: usize = 40;
+    let identity = Identity::new();
+    let (https, seen) = over_https(&identity, Fate::Cut(IN_FLIGHT)).await;
+    let options = format!("tls {}\ntls_servername dns.example\nread_timeout 10s", identity.ca);
+    let service = Service::start(&format!(".:0 {{\nforward . https://{https} {{\n{options}\n}}\n}}")).await;
+    let client = Client::udp(service.address);
+    client.ask("www.example.org.", rtype::A);
+    let asking: Vec<_> = (0..IN_FLIGHT)
+        .map(|_| tokio::task::spawn_blocking(move || client.ask("www.example.org.", rtype::A)))
+        .collect();
+    for asked in asking {
+        let (query, reply) = asked.await.unwrap();
+        assert_eq!(answers(&reply, &query), "A 192.0.2.1");
+    }
+    assert_eq!(seen.connections.load(SeqCst), 2);
+    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

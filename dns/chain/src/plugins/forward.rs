@@ -8,6 +8,7 @@ mod options;
 mod policy;
 mod quic;
 mod resolv;
+mod shared;
 mod target;
 mod tls;
 mod upstream;

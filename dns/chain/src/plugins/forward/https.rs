@@ -10,16 +10,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
-use telemetry::metrics::Counter;
-use tokio::sync::Mutex;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::connect::{connect, timed_out};
-use super::idle::Limits;
-
-/// The longest a new connection may take.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+use super::connect::connect;
+use super::shared::Shared;
 
 /// How a query is put into a request (RFC 8484 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,82 +24,56 @@ pub(super) enum Verb {
     Post,
 }
 
-/// A connection to the upstream, made when first needed.
+/// A handle of the connection.
+pub(super) type Sender = http2::SendRequest<Full<Bytes>>;
+
+/// The connection to an upstream.
 pub(super) struct Https {
     pub connector: TlsConnector,
     pub name: ServerName<'static>,
     pub uri: String,
     pub verb: Verb,
     pub source: Option<IpAddr>,
-    pub limits: Limits,
-    pub hits: Counter,
-    pub misses: Counter,
-    pub open: Mutex<Option<Open>>,
-}
-
-/// The connection and when it was made and last used.
-pub(super) struct Open {
-    sender: http2::SendRequest<Full<Bytes>>,
-    made: Instant,
-    used: Instant,
+    pub shared: Shared<Sender>,
 }
 
 impl Https {
-    pub(super) async fn exchange(&self, to: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+    pub(super) async fn exchange(
+        &self,
+        to: SocketAddr,
+        message: &[u8],
+        patience: Duration,
+    ) -> io::Result<Vec<u8>> {
         // The ID is 0 for the sake of caches (RFC 8484 §4.1) and put back into the reply.
         let mut query = message.to_vec();
         query[..2].fill(0);
-        let (mut sender, kept) = self.sender(to).await?;
-        let mut response = sender.send_request(self.request(&query)?).await;
-        if kept && response.is_err() {
-            // The other end may have closed it while it was idle.
-            self.open.lock().await.take();
-            sender = self.sender(to).await?.0;
-            response = sender.send_request(self.request(&query)?).await;
-        }
-        let response = response.map_err(io::Error::other)?;
-        if !response.status().is_success() {
-            return Err(io::Error::other(format!("HTTP status {}", response.status())));
-        }
-        let body = Limited::new(response.into_body(), usize::from(u16::MAX)).collect().await;
-        let mut reply = body.map_err(io::Error::other)?.to_bytes().to_vec();
-        if reply.len() < 12 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the body is no DNS message"));
-        }
+        let exchange = self.shared.exchange(patience, || self.dial(to), |sender| self.send(sender, &query));
+        let mut reply = exchange.await?;
         reply[..2].copy_from_slice(&message[..2]);
         Ok(reply)
     }
 
     pub(super) fn tidy(&self, now: Instant) {
-        if let Ok(mut open) = self.open.try_lock() {
-            open.take_if(|open| !self.is_fresh(open, now));
-        }
+        self.shared.tidy(now);
     }
 
-    fn is_fresh(&self, open: &Open, now: Instant) -> bool {
-        let young = self.limits.max_age.is_none_or(|most| now.saturating_duration_since(open.made) < most);
-        young && now.saturating_duration_since(open.used) < self.limits.expire && !open.sender.is_closed()
-    }
-
-    /// A handle of the open connection, and whether it was open already.
-    async fn sender(&self, to: SocketAddr) -> io::Result<(http2::SendRequest<Full<Bytes>>, bool)> {
-        let mut open = self.open.lock().await;
-        let now = Instant::now();
-        if let Some(kept) = open.as_mut().filter(|open| self.is_fresh(open, now)) {
-            kept.used = now;
-            self.hits.inc();
-            return Ok((kept.sender.clone(), true));
-        }
-        self.misses.inc();
-        let handshake = async {
-            let stream = self.connector.connect(self.name.clone(), connect(to, self.source).await?).await?;
-            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(io::Error::other)
-        };
-        let (sender, connection) =
-            timeout(HANDSHAKE, handshake).await.unwrap_or_else(|_| Err(timed_out("dial")))?;
+    async fn dial(&self, to: SocketAddr) -> io::Result<Sender> {
+        let stream = self.connector.connect(self.name.clone(), connect(to, self.source).await?).await?;
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(io::Error::other)?;
         tokio::spawn(connection);
-        *open = Some(Open { sender: sender.clone(), made: now, used: now });
-        Ok((sender, false))
+        Ok(sender)
+    }
+
+    async fn send(&self, mut sender: Sender, query: &[u8]) -> io::Result<Vec<u8>> {
+        let bad = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let response = sender.send_request(self.request(query)?).await.map_err(io::Error::other)?;
+        if !response.status().is_success() {
+            return Err(bad(format!("HTTP status {}", response.status())));
+        }
+        let body = Limited::new(response.into_body(), usize::from(u16::MAX)).collect().await;
+        let reply = body.map_err(io::Error::other)?.to_bytes().to_vec();
+        if reply.len() < 12 { Err(bad("the body is no DNS message".to_owned())) } else { Ok(reply) }
     }
 
     fn request(&self, query: &[u8]) -> io::Result<Request<Full<Bytes>>> {

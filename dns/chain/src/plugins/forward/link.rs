@@ -106,14 +106,8 @@ impl Link {
                     || async { connector.connect(name.clone(), connect(to, streams.source).await?).await };
                 Box::pin(streams.stream(request, dial)).await
             }
-            Self::Https(https) => {
-                let exchange = Box::pin(https.exchange(to, request.message));
-                timeout(request.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
-            }
-            Self::Quic(quic) => {
-                let exchange = Box::pin(quic.exchange(to, request.message));
-                timeout(request.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
-            }
+            Self::Https(https) => Box::pin(https.exchange(to, request.message, request.read)).await,
+            Self::Quic(quic) => Box::pin(quic.exchange(to, request.message, request.read)).await,
         }
     }
 

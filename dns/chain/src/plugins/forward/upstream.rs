@@ -11,12 +11,12 @@ use dns_wire::Query;
 use dns_wire::codes::rtype;
 use telemetry::metrics::{Counter, Family, Histogram, Registry, exponential};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
 
-use super::https::Https;
+use super::https::{Https, Sender};
 use super::link::{Dial, Link, Request, connector};
 use super::options::{Health, Options};
 use super::quic::Quic;
+use super::shared::Shared;
 use super::target::Target;
 use super::tls;
 use crate::codes::Rcode;
@@ -81,19 +81,14 @@ impl Upstream {
                 uri: uri(&server_name(), target.address.port(), &target.path),
                 verb: options.doh_method,
                 source,
-                limits,
-                hits: of(&hits, "https"),
-                misses: of(&misses, "https"),
-                open: Mutex::new(None),
+                shared: Shared::new(limits, of(&hits, "https"), of(&misses, "https"), Sender::is_closed),
             }),
             Scheme::Quic => Link::Quic(Quic {
                 config: client(b"doq")?,
                 name: server_name().into(),
                 source,
-                limits,
-                hits: of(&hits, "quic"),
-                misses: of(&misses, "quic"),
-                open: Mutex::new(None),
+                // A stream on one that is closed fails.
+                shared: Shared::new(limits, of(&hits, "quic"), of(&misses, "quic"), |_| false),
             }),
             Scheme::Dns | Scheme::Grpc | Scheme::Https3 => Link::Plain {
                 udp: Dial::new(limits.of_ports(), source, of(&hits, "udp"), of(&misses, "udp")),
