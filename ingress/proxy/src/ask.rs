@@ -8,7 +8,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use ingress_routes::{Answer, Choice, DEFAULT_UPSTREAM, Endpoint, Pick, Route};
+use ingress_routes::upstream::round_robin;
+use ingress_routes::{Answer, Choice, DEFAULT_UPSTREAM, Draw, Endpoint, Pick, Route};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
@@ -124,8 +125,8 @@ impl Ask<'_> {
             Endpoint::Address(address) => Some((*address, pick)),
             Endpoint::Name { host, port } => {
                 let addresses = worker.resolver.addresses(host, *port).await;
-                let next = addresses.iter().find(|address| !tried.contains(address)).or(addresses.first());
-                next.copied().map(|address| (address, pick))
+                let turn = worker.draws().turn(choice.target);
+                round_robin(&addresses, tried, turn).map(|address| (address, pick))
             }
         }
     }

@@ -220,7 +220,7 @@ impl Choice<'_> {
             return None;
         }
         let Some(Sticky { bond, backend_key, rule_path }) = self.target.sticky.as_deref() else {
-            return Some(Pick::plain(round_robin(pool.endpoints(), tried, draw.turn(self.target))));
+            return round_robin(pool.endpoints(), tried, draw.turn(self.target)).map(Pick::plain);
         };
         let affinity = &bond.affinity;
         let bound = self.key.as_deref().and_then(|key| match affinity.mode {
@@ -247,11 +247,11 @@ impl Pick {
     }
 }
 
-/// The endpoint whose turn it is, or the next one that was not tried yet.
-fn round_robin(endpoints: &[SocketAddr], tried: &[SocketAddr], turn: usize) -> SocketAddr {
-    let at = turn % endpoints.len();
+/// The endpoint whose turn it is, or the next one that was not tried yet; `None` where there is none.
+pub fn round_robin(endpoints: &[SocketAddr], tried: &[SocketAddr], turn: usize) -> Option<SocketAddr> {
+    let at = turn.checked_rem(endpoints.len())?;
     let mut from_here = endpoints[at..].iter().chain(&endpoints[..at]);
-    *from_here.find(|endpoint| !tried.contains(endpoint)).unwrap_or(&endpoints[at])
+    from_here.find(|endpoint| !tried.contains(endpoint)).or(endpoints.get(at)).copied()
 }
 
 /// Draws keys until one leads to an endpoint that was not tried, up to 20 times as the reference does.

@@ -238,7 +238,7 @@ fn hosts_of_external_names_are_resolved() {
     let script = Script::always(OK);
     let port = script.address.port();
     let mut world =
-        World::with(ProxyOptions { name_servers: vec![name_server(script.address.ip())], ..options() });
+        World::with(ProxyOptions { name_servers: vec![name_server(&[script.address.ip()])], ..options() });
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
     let request = "GET / HTTP/1.1\nHost: away.example\n\n";
@@ -249,6 +249,20 @@ fn hosts_of_external_names_are_resolved() {
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
     assert_eq!(world.ask(request).status, 503);
+}
+
+#[test]
+fn the_addresses_of_an_external_name_take_turns() {
+    let scripts = Script::pair(OK);
+    let addresses = scripts.each_ref().map(|script| script.address.ip());
+    let mut world = World::with(ProxyOptions { name_servers: vec![name_server(&addresses)], ..options() });
+    let port = scripts[0].address.port();
+    world.external("away", "away.example.com", port);
+    world.ingress_with("away", "away.example", "/", port, &[], None);
+    for _ in 0..6 {
+        assert_eq!(world.ask("GET / HTTP/1.1\nHost: away.example\n\n").status, 200);
+    }
+    assert_eq!(scripts.map(|script| script.all_seen().len()), [3, 3]);
 }
 
 #[test]

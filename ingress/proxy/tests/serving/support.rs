@@ -425,7 +425,10 @@ impl Script {
     }
 
     pub fn on(ip: IpAddr, script: impl Fn(&mut Far) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((ip, 0)).unwrap();
+        Self::over(TcpListener::bind((ip, 0)).unwrap(), script)
+    }
+
+    pub fn over(listener: TcpListener, script: impl Fn(&mut Far) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let (told, requests) = mpsc::channel();
         let (script, connections) = (Arc::new(script), Arc::new(Mutex::new(0)));
@@ -444,6 +447,16 @@ impl Script {
     /// Answers every request with this text, on connections that stay open.
     pub fn always(text: &'static str) -> Self {
         Self::new(move |far| while far.request().is_some() && far.send(text).is_ok() {})
+    }
+
+    /// Two of these, on two addresses with one port.
+    pub fn pair(text: &'static str) -> [Self; 2] {
+        let one = TcpListener::bind("127.0.0.1:0").unwrap();
+        let Ok(other) = TcpListener::bind(("127.0.0.2", one.local_addr().unwrap().port())) else {
+            return Self::pair(text);
+        };
+        let always = move |far: &mut Far| while far.request().is_some() && far.send(text).is_ok() {};
+        [one, other].map(|listener| Self::over(listener, always))
     }
 
     /// A script that waits where it calls its second argument, until the test says go.
@@ -492,9 +505,9 @@ pub fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A name server that has this one address for every name, and no IPv6.
-pub fn name_server(address: IpAddr) -> SocketAddr {
-    let IpAddr::V4(address) = address else { panic!("an IPv4 address") };
+/// A name server that has these IPv4 addresses for every name.
+pub fn name_server(addresses: &[IpAddr]) -> SocketAddr {
+    let addresses = addresses.to_vec();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let server = socket.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -506,8 +519,10 @@ pub fn name_server(address: IpAddr) -> SocketAddr {
             let is_a = packet[12 + name + 2] == 1;
             let mut reply = packet[..question].to_vec();
             reply[2..4].copy_from_slice(&[0x81, 0x80]);
-            reply[6..12].copy_from_slice(&[0, u8::from(is_a), 0, 0, 0, 0]);
-            if is_a {
+            reply[6..12].copy_from_slice(&[0, 0, 0, 0, 0, 0]);
+            for address in addresses.iter().filter(|_| is_a) {
+                let IpAddr::V4(address) = address else { panic!("an IPv4 address") };
+                reply[7] += 1;
                 reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
                 reply.extend(address.octets());
             }
