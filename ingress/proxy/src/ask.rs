@@ -61,7 +61,7 @@ impl Ask<'_> {
         loop {
             let Some((address, pick)) = self.pick(&choice, &tried).await else { break };
             tried.push(address);
-            let connection = match self.connect(address, &choice).await {
+            let connection = match self.connect(address, &choice, &pick).await {
                 Ok(connection) => connection,
                 Err(failed) => {
                     status = failed;
@@ -132,7 +132,12 @@ impl Ask<'_> {
     }
 
     /// An idle connection, or a new one. The try is noted either way.
-    async fn connect(&mut self, address: SocketAddr, choice: &Choice<'_>) -> Result<Connection, StatusCode> {
+    async fn connect(
+        &mut self,
+        address: SocketAddr,
+        choice: &Choice<'_>,
+        pick: &Pick,
+    ) -> Result<Connection, StatusCode> {
         let worker = &self.visit.worker;
         let first = self.open.tries.is_empty();
         let idle = worker.idle.take(address);
@@ -163,11 +168,8 @@ impl Ask<'_> {
                 one.connected = Some(elapsed);
                 // Without it a request in two pieces waits for the endpoint's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
-                let pool = choice.target.pool.clone();
-                let named =
-                    worker.views.pools.load().get(&pool).is_some_and(|pool| pool.endpoints().is_empty());
-                worker.settle(address, (!named).then_some(&pool));
-                Ok(Connection::new(stream, address, one.name.clone(), worker.clock.now()))
+                let pool = matches!(pick.endpoint, Endpoint::Address(_)).then(|| choice.target.pool.clone());
+                Ok(Connection::new(stream, address, pool, one.name.clone(), worker.clock.now()))
             }
             Ok(Err(error)) => {
                 tracing::debug!(endpoint = %address, %error, "an endpoint cannot be reached");

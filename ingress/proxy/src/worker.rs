@@ -2,14 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use http::HeaderMap;
-use ingress_routes::{Draw, PoolKey, Target};
+use ingress_routes::{Draw, Pool, PoolKey, Target};
 use net::Drain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -19,7 +18,7 @@ use crate::clock::Clock;
 use crate::metrics::{Connections, Metrics, Series};
 use crate::options::ProxyOptions;
 use crate::record::Record;
-use crate::upstream::call::Times;
+use crate::upstream::call::{Connection, Times};
 use crate::upstream::idle::Idle;
 use crate::upstream::resolve::Resolver;
 use crate::views::Views;
@@ -42,19 +41,9 @@ pub(crate) struct Worker {
     pub(crate) outbox: RefCell<BytesMut>,
     /// Header maps that go round: a request's becomes that of a response.
     maps: RefCell<Vec<HeaderMap>>,
-    /// Which pool an address was last used for; a sweep asks whether it still belongs to it.
-    homes: RefCell<HashMap<SocketAddr, Home, foldhash::fast::RandomState>>,
     stopping: Cell<bool>,
     forced: Cell<bool>,
     ticks: Cell<u32>,
-}
-
-/// Where a connection belongs.
-#[derive(Clone, Debug)]
-enum Home {
-    Pool(PoolKey),
-    /// An ExternalName: its addresses come and go with its name server's answers.
-    Name,
 }
 
 /// Sweeping looks at every idle connection: once a second.
@@ -84,7 +73,6 @@ impl Worker {
             turns: RefCell::default(),
             outbox: RefCell::default(),
             maps: RefCell::default(),
-            homes: RefCell::default(),
             stopping: Cell::new(false),
             forced: Cell::new(false),
             ticks: Cell::new(0),
@@ -125,21 +113,12 @@ impl Worker {
             return;
         }
         let pools = self.views.pools.load();
-        let mut homes = self.homes.borrow_mut();
-        self.idle.sweep(self.clock.now(), |address| match homes.get(&address) {
-            Some(Home::Pool(key)) => pools.get(key).is_some_and(|pool| pool.endpoints().contains(&address)),
-            Some(Home::Name) => true,
-            None => false,
+        self.idle.sweep(self.clock.now(), |Connection { pool, address, .. }| {
+            let is_endpoint = |pool: &Arc<Pool>| pool.endpoints().binary_search(address).is_ok();
+            pool.as_ref().is_none_or(|key| pools.get(key).is_some_and(is_endpoint))
         });
-        homes.retain(|address, _| self.idle.has(*address));
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
         self.series.sweep(&self.views.table.load());
-    }
-
-    /// Remembers where a connection belongs, when it is opened.
-    pub(crate) fn settle(&self, address: SocketAddr, pool: Option<&PoolKey>) {
-        let home = pool.map_or(Home::Name, |key| Home::Pool(key.clone()));
-        self.homes.borrow_mut().insert(address, home);
     }
 
     pub(crate) fn random(&self) -> u128 {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
+use ingress_routes::PoolKey;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -35,6 +36,9 @@ const MAX_INTERIM: u32 = 128;
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
+    /// The pool that it was opened for: it is kept while its address is one of the pool's. None for an ExternalName,
+    /// whose addresses come and go with its name server's answers.
+    pub(crate) pool: Option<PoolKey>,
     /// The address as text, for the log.
     pub(crate) name: Rc<str>,
     /// The clock's time when it was opened and when it became idle.
@@ -45,8 +49,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, address: SocketAddr, name: Rc<str>, now: u64) -> Self {
-        Self { stream, address, name, opened: now, idle_since: now, served: 0, inbox: BytesMut::new() }
+    pub(crate) fn new(
+        stream: TcpStream,
+        address: SocketAddr,
+        pool: Option<PoolKey>,
+        name: Rc<str>,
+        now: u64,
+    ) -> Self {
+        Self { stream, address, pool, name, opened: now, idle_since: now, served: 0, inbox: BytesMut::new() }
     }
 
     /// Whether nothing has come while it was idle, neither bytes nor an end. No system call unless something has.

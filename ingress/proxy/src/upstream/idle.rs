@@ -80,26 +80,18 @@ impl Idle {
     }
 
     /// Closes what has been idle too long, was closed from the other side, or goes where no request goes any more.
-    pub(crate) fn sweep(&self, now: u64, mut is_endpoint: impl FnMut(SocketAddr) -> bool) {
+    pub(crate) fn sweep(&self, now: u64, belongs: impl Fn(&Connection) -> bool) {
         let mut count = 0;
-        self.by_address.borrow_mut().retain(|address, waiting| {
-            if !is_endpoint(*address) {
-                return false;
-            }
+        self.by_address.borrow_mut().retain(|_, waiting| {
             waiting.retain(|connection| {
                 let fresh = now.saturating_sub(connection.idle_since) <= millis(self.rules.timeout)
                     && now.saturating_sub(connection.opened) <= millis(self.rules.time);
-                fresh && connection.is_quiet()
+                fresh && connection.is_quiet() && belongs(connection)
             });
             count += waiting.len();
             !waiting.is_empty()
         });
         self.count.set(count);
-    }
-
-    /// Whether one goes to the address.
-    pub(crate) fn has(&self, address: SocketAddr) -> bool {
-        self.by_address.borrow().contains_key(&address)
     }
 
     /// How many there are.
@@ -126,7 +118,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let near = TcpStream::connect(address).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        (Connection::new(near, address, "endpoint".into(), 0), far)
+        (Connection::new(near, address, None, "endpoint".into(), 0), far)
     }
 
     #[tokio::test]
@@ -173,7 +165,7 @@ mod tests {
         for connection in [kept, gone, closed] {
             idle.put(connection, 1);
         }
-        idle.sweep(2, |address| address != gone_address);
+        idle.sweep(2, |connection| connection.address != gone_address);
         assert_eq!(idle.count(), 1);
         idle.sweep(60_001, |_| true);
         assert_eq!(idle.count(), 1);

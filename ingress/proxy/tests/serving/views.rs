@@ -44,19 +44,55 @@ fn endpoints_take_turns_and_follow_their_service() {
     assert_eq!(world.ask(GET).status, 503);
 }
 
+/// Answers every request, and tells when the proxy has closed the connection.
+fn tells_its_end() -> Script {
+    Script::new(|far| {
+        while far.request().is_some() {
+            let _ = far.send(OK);
+        }
+        far.tell(crate::support::Response { status: 0, head: "closed".into(), body: String::new() });
+    })
+}
+
 #[test]
 fn idle_connections_to_endpoints_that_left_are_closed() {
-    let script = Script::new(|far| {
-        while let Some(request) = far.request() {
-            let _ = far.send(OK);
-            drop(request);
-        }
-        // The proxy has closed the connection.
-        far.tell(crate::support::Response { status: 0, head: "closed".into(), body: String::new() });
-    });
+    let script = tells_its_end();
     let mut world = World::serving(&[script.address]);
     assert_eq!(world.ask(GET).status, 200);
     script.seen();
     world.endpoints("shop", &[]);
     assert_eq!(script.seen().head, "closed");
+}
+
+#[test]
+fn a_connection_that_was_in_use_while_others_were_closed_is_kept() {
+    let (script, go) = Script::held(|far, hold| {
+        while far.request().is_some() {
+            hold();
+            let _ = far.send(OK);
+        }
+    });
+    let mut world = World::serving(&[script.address]);
+    let sweep = |world: &mut World, name: &str| {
+        let other = tells_its_end();
+        world.service(name, &[other.address]);
+        world.ingress(name, "other.example", &[]);
+        assert_eq!(world.ask("GET / HTTP/1.1\nHost: other.example\n\n").status, 200);
+        other.seen();
+        world.endpoints(name, &[]);
+        assert_eq!(other.seen().head, "closed");
+        world.cache.apply([Event::Remove(Kind::Ingress, Key::new("default", name))], 9);
+    };
+    let mut client = world.client();
+    client.send(GET);
+    script.seen();
+    sweep(&mut world, "while-in-use");
+    go.send(()).unwrap();
+    assert_eq!(client.response().status, 200);
+    sweep(&mut world, "while-idle");
+    client.send(GET);
+    script.seen();
+    go.send(()).unwrap();
+    assert_eq!(client.response().status, 200);
+    assert_eq!(script.connections(), 1);
 }
