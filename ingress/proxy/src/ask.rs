@@ -188,7 +188,8 @@ impl Ask<'_> {
         let worker = &self.visit.worker;
         let link = self.visit.turn();
         let timer = link.as_ref().map_or_else(|| worker.clock.timer(), |link| link.timer.clone());
-        Patience { clock: worker.clock.clone(), timer, link, times: worker.times() }
+        let stream = self.visit.link.is_none();
+        Patience { clock: worker.clock.clone(), timer, link, times: worker.times(), stream }
     }
 
     /// The head for the endpoints; the same for each.

@@ -35,6 +35,8 @@ use crate::splice::splice;
 use crate::visit::{Upgrade, Visit};
 use crate::worker::Worker;
 
+/// How much of a response waits in a stream of HTTP/2: a client may stall as many streams as it may have.
+const STREAM_BUFFER: usize = 64 * 1024;
 /// How long the last words to a client may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How much of what nobody wants is read so that the client sees the answer before a reset.
@@ -253,6 +255,7 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.http2_max_concurrent_streams)
         .max_header_list_size(MAX_HEAD as u32)
+        .max_send_buf_size(STREAM_BUFFER)
         // A peer that has gone without a word would keep its streams for ever.
         .keep_alive_interval(options.client_send_timeout)
         .serve_connection(io, Serve(visit.clone()));

@@ -27,6 +27,9 @@ use crate::upstream::upload::{Outbox, Upload};
 /// How much is read at once, at first and at most.
 const READ: usize = 16 * 1024;
 const READ_MOST: usize = 256 * 1024;
+/// At most for a stream of HTTP/2, where the time that a client has runs for each piece: nothing tells how much of it is
+/// on its way. A frame is no larger either.
+const READ_MOST_OF_STREAM: usize = READ;
 /// How many interim responses one request may have. Each counts as progress, so without a limit an endpoint that
 /// sends nothing else would keep a request, and its worker, busy for ever.
 const MAX_INTERIM: u32 = 128;
@@ -81,6 +84,14 @@ pub(crate) struct Patience {
     pub(crate) timer: Rc<Timer>,
     pub(crate) link: Option<Rc<Link>>,
     pub(crate) times: Times,
+    /// For a stream of HTTP/2.
+    pub(crate) stream: bool,
+}
+
+impl Patience {
+    fn most(&self) -> usize {
+        if self.stream { READ_MOST_OF_STREAM } else { READ_MOST }
+    }
 }
 
 /// The response's body so far.
@@ -352,7 +363,7 @@ impl Call {
         // SAFETY: the stream has initialised the first `length` bytes of the spare capacity.
         unsafe { inbox.set_len(inbox.len() + length) };
         if length == room {
-            self.read = (self.read * 2).min(READ_MOST);
+            self.read = (self.read * 2).min(self.patience.most());
         }
         self.progress = true;
         Poll::Ready(Ok(length))
@@ -366,7 +377,7 @@ impl Call {
     }
 
     fn poll_patience<T>(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<Result<T, CallError>> {
-        let Patience { clock, timer, link, times } = &self.patience;
+        let Patience { clock, timer, link, times, .. } = &self.patience;
         if self.progress || self.wait != wait {
             self.progress = false;
             if self.wait == Wait::Client
@@ -387,3 +398,6 @@ impl Call {
         if timer.poll_expired(cx) { Poll::Ready(Err(CallError::Timeout(wait))) } else { Poll::Pending }
     }
 }
+
+#[cfg(test)]
+mod tests;
