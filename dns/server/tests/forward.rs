@@ -5,6 +5,7 @@ mod support;
 use std::io::Write;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -359,5 +360,36 @@ async fn an_old_answer_is_better_than_none() {
         }
         let stale = "coredns_cache_served_stale_total{server=\"dns://:0\",zones=\".\",view=\"\"} 2";
         assert!(context.metrics.text().contains(stale), "{mode}: {}", context.metrics.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_too_late_for_its_client_is_there_for_the_next() {
+    let (go, going) = channel::<()>();
+    let (going, first) = (Mutex::new(going), AtomicBool::new(true));
+    let upstream = Upstream::start(move |query, _| {
+        if first.swap(false, SeqCst) {
+            return Some(address(query, [192, 0, 2, 1], 60));
+        }
+        going.lock().unwrap().recv().unwrap();
+        Some(address(query, [192, 0, 2, 2], 60))
+    });
+    let corefile = format!(
+        ".:0 {{\ncache {{\nserve_stale 1h verify 50ms\n}}\nforward . {} {{\nread_timeout 4s\n}}\n}}",
+        upstream.address
+    );
+    let context = support::context(support::Fake::listed());
+    let servers = dns_chain::build(&support::parse(&corefile).unwrap(), &context).unwrap();
+    let (routes, start) = (&servers.ports[0].1, Instant::now());
+    let at = async |seconds| {
+        let (query, reply) = asked_at(start + Duration::from_secs(seconds), routes).await;
+        answers(&reply, &query)
+    };
+    assert_eq!([at(0).await, at(60).await], ["A 192.0.2.1", "A 192.0.2.1"], "fresh, then old");
+    // The query of that client, and the one after it.
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    while at(30).await != "A 192.0.2.2" {
+        tokio::task::yield_now().await;
     }
 }

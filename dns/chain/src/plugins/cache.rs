@@ -116,22 +116,22 @@ impl Plugin for Cache {
                 return Flow::Next;
             };
             let mut fresh = Answer::default();
-            let asking = timeout(patience, runner.ask_below(asked, &mut fresh)).await;
-            let good =
-                matches!(fresh.reply.rcode, rcode::NOERROR | rcode::NXDOMAIN) && fresh.failure.is_none();
-            if asking.is_ok() && good {
-                self.keep(asked, &mut fresh, Instant::now());
-                reply.clone_from(&fresh.reply);
-                return Flow::Done;
+            let in_time = timeout(patience, runner.ask_below(asked, &mut fresh)).await.is_ok();
+            if in_time {
+                let better = self.is_better(asked, &fresh);
+                self.refreshed(asked, &mut fresh);
+                if better {
+                    reply.clone_from(&fresh.reply);
+                    return Flow::Done;
+                }
             }
-            let now = asked.received;
-            let found = self.find(asked, now);
+            let found = self.find(asked, asked.received);
             let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
                 return Flow::Next;
             };
-            self.refresh_failed(entry);
             self.serve_old(found, entry, asked, reply);
-            Flow::Done
+            // An answer that takes longer than this client waits is good for the next one.
+            if in_time { Flow::Done } else { Flow::Refresh }
         })
     }
 
@@ -139,11 +139,13 @@ impl Plugin for Cache {
         if !self.options.zones.hold(&asked.query) {
             return;
         }
-        if answer.from_memory {
-            return self.cap(asked, &mut answer.reply);
+        if asked.purpose == Purpose::Refresh {
+            self.refreshed(asked, answer);
+        } else if answer.from_memory {
+            self.cap(asked, &mut answer.reply);
+        } else {
+            self.keep(asked, answer, asked.received);
         }
-        let now = if asked.purpose == Purpose::Refresh { Instant::now() } else { asked.received };
-        self.keep(asked, answer, now);
     }
 }
 
@@ -196,25 +198,42 @@ impl Cache {
         serve(entry, asked, reply, ttl);
     }
 
-    fn refresh_failed(&self, entry: &Entry) {
+    /// Whether a fresh answer is given instead of an old one (RFC 8767 §4).
+    fn is_better(&self, asked: &Asked, fresh: &Answer) -> bool {
+        let success = || entry::kind(&asked.query, &fresh.reply) == Some(Kind::Success);
+        matches!(fresh.reply.rcode, rcode::NOERROR | rcode::NXDOMAIN)
+            && fresh.failure.is_none()
+            && !fresh.reply.truncated
+            && (!self.options.prefer_positive || success())
+    }
+
+    /// Takes in the answer of a refresh.
+    fn refreshed(&self, asked: &Asked, answer: &mut Answer) {
+        let (question, now) = (Question::of(&asked.query), Instant::now());
+        let (hash, same) = (question.hash(), |entry: &Entry| entry.answers(&question));
+        if answer.from_memory {
+            // The name is served here by now, and what was kept of it would only hide that.
+            self.cap(asked, &mut answer.reply);
+            self.success.remove(hash, same);
+            self.denial.remove(hash, same);
+            return self.count_entries();
+        }
+        if let Some(Kind::Success | Kind::Denial) = entry::kind(&asked.query, &answer.reply) {
+            self.keep(asked, answer, now);
+        }
+        // What is still there was refreshed in vain, or for an answer of the other kind: this may be tried again.
         let pause = self.options.stale.map_or(Duration::from_secs(1), |stale| stale.recheck);
-        entry.refresh_failed(Instant::now(), pause);
+        for table in [&self.success, &self.denial] {
+            if let Some(entry) = table.find(hash, same).as_deref().and_then(Option::as_deref) {
+                entry.end_refresh(now, pause);
+            }
+        }
     }
 
     /// Keeps an answer if it can be kept, and gives all of its records the one life that it has here.
     fn keep(&self, asked: &Asked, answer: &mut Answer, now: Instant) {
         let Answer { reply, .. } = answer;
-        let kind = entry::kind(&asked.query, reply);
-        if asked.purpose == Purpose::Refresh && !matches!(kind, Some(Kind::Success | Kind::Denial)) {
-            // What is there is better than this.
-            if let Some(found) = self.find(asked, now)
-                && let Some(entry) = found.entry()
-            {
-                self.refresh_failed(entry);
-            }
-            return;
-        }
-        let Some(kind) = kind else { return };
+        let Some(kind) = entry::kind(&asked.query, reply) else { return };
         let life = match kind {
             Kind::Failure => self.options.servfail,
             Kind::Success | Kind::Denial => self.share(kind).life(entry::shortest_ttl(kind, reply)),
@@ -247,9 +266,15 @@ impl Cache {
         if !denial {
             // What was denied is there now.
             self.denial.remove(hash, same);
-            self.metrics.denial.entries.set(self.denial.len() as f64);
         }
-        metrics.entries.set(table.len() as f64);
+        self.count_entries();
+    }
+
+    fn count_entries(&self) {
+        for (table, metrics) in [(&self.success, &self.metrics.success), (&self.denial, &self.metrics.denial)]
+        {
+            metrics.entries.set(table.len() as f64);
+        }
     }
 
     /// An answer from memory keeps its own life, up to the bound.

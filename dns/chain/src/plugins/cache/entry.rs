@@ -117,8 +117,8 @@ impl Entry {
         due && !self.refreshing.swap(true, Relaxed)
     }
 
-    /// A refresh failed: the next may be tried after a pause.
-    pub(super) fn refresh_failed(&self, now: Instant, pause: Duration) {
+    /// A refresh is over, and this is what there is: the next may be tried after a pause.
+    pub(super) fn end_refresh(&self, now: Instant, pause: Duration) {
         self.not_before.store((self.age(now) + pause).as_millis() as u64, Relaxed);
         self.refreshing.store(false, Relaxed);
     }

@@ -213,6 +213,38 @@ fn an_old_answer_is_served_while_it_is_refreshed() {
 }
 
 #[test]
+fn an_old_answer_is_refreshed_again_when_the_refresh_did_not_replace_it() {
+    let name = "www.example.org.";
+    for (lines, mut fresh) in [
+        ("serve_stale\nsuccess 2048 3600 0", address(0)),
+        ("serve_stale\nserve_stale_policy prefer_positive", denial(3, 60)),
+        ("serve_stale\ndisable denial", denial(3, 60)),
+        ("serve_stale", denial(2, 60)),
+    ] {
+        let (cache, start) = (cache(lines), Instant::now());
+        cache.reply(&asked(name, start, 0), &mut address(10));
+        let at = |seconds| ask(&cache, &asked(name, start, seconds)).0;
+        assert_eq!([at(20), at(20)], [Flow::Refresh, Flow::Done], "{lines:?}");
+        let refresh = Asked { purpose: Purpose::Refresh, ..asked(name, start, 20) };
+        cache.reply(&refresh, &mut fresh);
+        assert_eq!(at(21), Flow::Refresh, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_refresh_from_memory_ends_what_was_kept() {
+    let name = "www.example.org.";
+    for mut kept in [address(10), denial(3, 10)] {
+        let (cache, start) = (cache("serve_stale"), Instant::now());
+        cache.reply(&asked(name, start, 0), &mut kept);
+        assert_eq!(ask(&cache, &asked(name, start, 20)).0, Flow::Refresh);
+        let mut fresh = Answer { from_memory: true, ..address(60) };
+        cache.reply(&Asked { purpose: Purpose::Refresh, ..asked(name, start, 20) }, &mut fresh);
+        assert_eq!(ask(&cache, &asked(name, start, 21)).0, Flow::Next);
+    }
+}
+
+#[test]
 fn a_positive_answer_is_preferred_where_that_is_wanted() {
     for (policy, code) in [("", 3), ("serve_stale_policy prefer_positive", 0)] {
         let (cache, start) = (cache(&format!("serve_stale\n{policy}")), Instant::now());
