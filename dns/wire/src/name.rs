@@ -101,12 +101,17 @@ pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Most pointers in a name: one for each label and one for the root make sense. Go's library stops there, too. Without
+/// an end a packet of pointers to pointers costs thousands of steps for each of its names.
+const MAX_POINTERS: usize = MAX_LABELS - 1;
+
 /// Reads the name at `at` of a packet, following pointers (RFC 1035 §4.1.4). Returns it and where the next field
 /// begins. A pointer must point before the name it stands in, so that there are no loops.
 pub(crate) fn read(packet: &[u8], at: usize) -> Option<(Name, usize)> {
     let mut name = Name::ROOT;
     name.len = 0;
     let (mut at, mut before, mut next) = (at, at, None);
+    let mut pointers = 0;
     loop {
         let len = *packet.get(at)?;
         match len {
@@ -117,7 +122,8 @@ pub(crate) fn read(packet: &[u8], at: usize) -> Option<(Name, usize)> {
             }
             0xc0.. => {
                 let to = usize::from(len & 0x3f) << 8 | usize::from(*packet.get(at + 1)?);
-                if to >= before {
+                pointers += 1;
+                if to >= before || pointers > MAX_POINTERS {
                     return None;
                 }
                 next.get_or_insert(at + 2);
@@ -277,6 +283,9 @@ mod tests {
 
     #[test]
     fn pointers_go_backwards_or_nowhere() {
+        // The root, and then pointers each to the one before.
+        let to = |at: u16| (0xc000 | at).to_be_bytes();
+        let chain = [vec![0], to(0).to_vec(), (0..200).flat_map(|i| to(1 + 2 * i)).collect()].concat();
         for (what, packet, at, read_as) in [
             ("plain", &b"\x01a\x00"[..], 0, Some(("a.", 3))),
             ("pointer", b"\x01a\x00\x01b\xc0\x00", 3, Some(("b.a.", 7))),
@@ -287,6 +296,8 @@ mod tests {
             ("reserved bits", b"\x80\x00", 0, None),
             ("cut off", b"\x03ab", 0, None),
             ("no root", b"\x01a", 0, None),
+            ("as many pointers as make sense", &chain, 1 + 2 * 125, Some((".", 1 + 2 * 126))),
+            ("one more", &chain, 1 + 2 * 126, None),
         ] {
             let got = read(packet, at).map(|(name, next)| (name.to_string(), next));
             assert_eq!(got, read_as.map(|(name, next): (&str, _)| (name.to_owned(), next)), "{what}");
