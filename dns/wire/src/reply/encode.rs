@@ -1,16 +1,16 @@
 //! A reply becomes a packet.
 
-use super::{RELATIVE, Record, Reply, Section};
+use super::{RELATIVE, Record, Reply, Section, Span};
 use crate::compress::{Compressor, Packet};
 use crate::layout::layout;
 use crate::query::{AA, AD, Edns, HEADER, QR, Query, RA, TC, write_header};
 
 impl Reply {
     /// Writes the reply to `query` as a packet of at most `limit` bytes (and at most `out`). Returns its length; 0 if
-    /// not even the question fits, which takes at most 282 bytes and the options of the reply.
+    /// not even the question fits, which takes at most 282 bytes.
     ///
     /// Records that do not fit are left out from the first one on and TC is set, as CoreDNS does it; the OPT record,
-    /// which stands there whenever the client sent one, always fits (RFC 6891 §7). Names are compressed as Go's DNS
+    /// which stands there whenever the client sent one, always fits (RFC 6891 §7), though perhaps without its options. Names are compressed as Go's DNS
     /// library does it; the data of SRV records never is (RFC 2782).
     pub fn encode(&mut self, query: &Query, limit: usize, out: &mut [u8]) -> usize {
         // Hot: no allocation.
@@ -18,9 +18,13 @@ impl Reply {
     }
 
     fn try_encode(&mut self, query: &Query, limit: usize, out: &mut [u8]) -> Option<usize> {
-        let options = self.span(self.options);
-        let reserved = query.edns.map_or(0, |_| Edns::LEN + options.len());
-        let room = limit.min(out.len()).min(usize::from(u16::MAX)).checked_sub(reserved)?;
+        let limit = limit.min(out.len()).min(usize::from(u16::MAX));
+        let question = HEADER + query.name().len() + 4;
+        // An upstream over TLS may fill its reply up with hundreds of bytes (RFC 7830), which nobody needs here.
+        let fit = question + Edns::LEN + usize::from(self.options.len) <= limit;
+        let options = if fit { self.options } else { Span::default() };
+        let reserved = query.edns.map_or(0, |_| Edns::LEN + usize::from(options.len));
+        let room = limit.checked_sub(reserved)?;
         let (out, mut at) = (out.get_mut(..room + reserved)?, 0);
         if query.asked() {
             at = query.write_question(out.get_mut(..room)?)?;
@@ -45,7 +49,7 @@ impl Reply {
         at = writer.at;
         if let Some(edns) = query.edns {
             let ours = Edns { version: 0, ..edns };
-            at = ours.write(self.rcode >> 4, self.span(self.options), out, at)?;
+            at = ours.write(self.rcode >> 4, self.span(options), out, at)?;
             counts[3] += 1;
         }
         write_header(query.id, self.flags(query, truncated), counts, out)?;

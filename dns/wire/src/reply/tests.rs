@@ -224,6 +224,20 @@ fn the_opt_record_answers_the_clients() {
     assert_eq!(reply.parse(upstream, &asked), Ok(Heard { id: 7, matches: true }));
     let packet = packed(&mut reply, &asked, 512);
     assert_eq!(&packet[packet.len() - 16..], b"\0\0\x29\x10\0\0\0\x80\0\0\x05\0\x0f\0\x01!");
+
+    // A reply that is filled up to 600 bytes, for a client that takes 512.
+    let padded = [&upstream[..upstream.len() - 7], b"\x02\x40\0\x0c\x02\x3c", &[0; 572]].concat();
+    assert_eq!(reply.parse(&padded, &asked), Ok(Heard { id: 7, matches: true }));
+    reply.push(Section::Answer, Owner::Question, rtype::A, 5, &[192, 0, 2, 1]);
+    let packet = packed(&mut reply, &asked, 512);
+    assert_eq!(
+        &packet[packet.len() - 11..],
+        b"\0\0\x29\x10\0\0\0\x80\0\0\0",
+        "the reply without its options"
+    );
+    assert_eq!((packet[7], packet[2] & 2), (1, 0));
+    assert!(packed(&mut reply, &asked, 1232).len() > 572, "who takes more gets them");
+
     asked.edns = None;
     assert_eq!(packed(&mut reply, &asked, 512)[11], 0, "no OPT for who sent none");
 }
