@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::current::Current;
+use crate::current::{Current, Unread, WritingEnd};
 use crate::event::Event;
 use crate::key::Key;
 use crate::kind::{Kind, Kinds};
@@ -22,15 +22,27 @@ use crate::touched::Touched;
 pub struct Cache {
     snapshot: Snapshot,
     publishers: Vec<Box<dyn Publish>>,
+    unread: Option<Unread>,
 }
 
 impl Cache {
     /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. Views are
     /// published in the order in which their projections were added.
     pub fn project<P: Projection + 'static>(&mut self, projection: P) -> Current<P::View> {
-        let current = Current::new(projection.build(&self.snapshot));
-        self.publishers.push(Box::new(Publisher { projection, current: current.clone() }));
+        let current = Current::telling(projection.build(&self.snapshot), self.unread.clone());
+        self.publishers.push(Box::new(Publisher { projection, cell: current.writing_end() }));
         current
+    }
+
+    /// Has `told` called whenever the last clone of a cell is dropped that is made from now on, on the thread that drops
+    /// it: time for [`Cache::release`].
+    pub fn on_unread(&mut self, told: impl Fn() + Send + Sync + 'static) {
+        self.unread = Some(Arc::new(told));
+    }
+
+    /// Forgets the projections whose views nobody reads any more.
+    pub fn release(&mut self) {
+        self.publishers.retain(|publisher| publisher.is_read());
     }
 
     /// The kinds that some projection reads.
@@ -67,7 +79,7 @@ impl Cache {
     }
 
     fn publish(&mut self, kinds: Kinds, touched: &[Touched]) {
-        self.publishers.retain(|publisher| publisher.is_read());
+        self.release();
         for publisher in &mut self.publishers {
             if kinds.iter().any(|kind| publisher.kinds().contains(kind)) {
                 publisher.publish(&self.snapshot, touched);
@@ -132,7 +144,7 @@ trait Publish: Send {
 
 struct Publisher<P: Projection> {
     projection: P,
-    current: Current<P::View>,
+    cell: WritingEnd<P::View>,
 }
 
 impl<P: Projection> Publish for Publisher<P> {
@@ -141,12 +153,13 @@ impl<P: Projection> Publish for Publisher<P> {
     }
 
     fn is_read(&self) -> bool {
-        self.current.is_read()
+        self.cell.is_read()
     }
 
     fn publish(&mut self, cluster: &Snapshot, touched: &[Touched]) {
-        let last = self.current.load_full();
-        self.current.store(Arc::new(self.projection.advance(&last, cluster, touched)));
+        let Some(current) = self.cell.open() else { return };
+        let last = current.load_full();
+        current.store(Arc::new(self.projection.advance(&last, cluster, touched)));
     }
 }
 

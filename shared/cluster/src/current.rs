@@ -1,36 +1,48 @@
 //! The view that readers see right now.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::{ArcSwap, Guard};
 
 /// A shared cell with the current view. Readers load it once per packet or request and never wait.
-pub struct Current<V>(Arc<ArcSwap<V>>);
+pub struct Current<V>(Arc<Cell<V>>);
+
+/// Called when the last reader of a cell has let go of it.
+pub(crate) type Unread = Arc<dyn Fn() + Send + Sync>;
+
+struct Cell<V> {
+    view: ArcSwap<V>,
+    unread: Option<Unread>,
+}
 
 impl<V> Current<V> {
     /// A cell that shows `view`.
     pub fn new(view: V) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(view)))
+        Self(Arc::new(Cell { view: ArcSwap::from_pointee(view), unread: None }))
+    }
+
+    pub(crate) fn telling(view: V, unread: Option<Unread>) -> Self {
+        Self(Arc::new(Cell { view: ArcSwap::from_pointee(view), unread }))
     }
 
     /// The view now. Hold the guard only as long as the answer takes.
     pub fn load(&self) -> Guard<Arc<V>> {
-        self.0.load()
+        self.0.view.load()
     }
 
     /// The view now, to be kept for longer.
     pub fn load_full(&self) -> Arc<V> {
-        self.0.load_full()
+        self.0.view.load_full()
     }
 
     /// Shows another view from now on.
     pub fn store(&self, view: Arc<V>) {
-        self.0.store(view);
+        self.0.view.store(view);
     }
 
-    /// True while somebody else holds the cell.
-    pub(crate) fn is_read(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
+    /// The cell as its writer holds it, who is no reader.
+    pub(crate) fn writing_end(&self) -> WritingEnd<V> {
+        WritingEnd(Arc::downgrade(&self.0))
     }
 }
 
@@ -43,5 +55,28 @@ impl<V> Clone for Current<V> {
 impl<V: std::fmt::Debug> std::fmt::Debug for Current<V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Current").field(&*self.load()).finish()
+    }
+}
+
+impl<V> Drop for Cell<V> {
+    fn drop(&mut self) {
+        if let Some(unread) = &self.unread {
+            unread();
+        }
+    }
+}
+
+/// A cell that lives only as long as its readers.
+pub(crate) struct WritingEnd<V>(Weak<Cell<V>>);
+
+impl<V> WritingEnd<V> {
+    /// True while somebody reads the cell.
+    pub(crate) fn is_read(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// The cell, if somebody reads it.
+    pub(crate) fn open(&self) -> Option<Current<V>> {
+        self.0.upgrade().map(Current)
     }
 }

@@ -23,9 +23,17 @@ pub trait Source: Send + 'static {
 /// One kind has one source: a list sweeps what it did not name, whoever named it before.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    pub(crate) events: mpsc::Sender<Arrival>,
+    pub(crate) events: mpsc::Sender<Message>,
     pub(crate) wanted: watch::Receiver<Kinds>,
     pub(crate) statuses: watch::Sender<Statuses>,
+}
+
+/// What the writer is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Came(Arrival),
+    /// A view has no reader any more.
+    Unread,
 }
 
 /// An event with the moment at which it came.
@@ -50,7 +58,7 @@ impl Feed {
     /// The same, for an event that says when the change happened which it follows.
     pub async fn send_triggered(&self, event: Event, triggered: Option<Timestamp>) -> Result<(), Stopped> {
         let arrival = Arrival { event, at: Instant::now(), triggered };
-        self.events.send(arrival).await.map_err(|_| Stopped)
+        self.events.send(Message::Came(arrival)).await.map_err(|_| Stopped)
     }
 
     /// The kinds that somebody reads, as projections come and go. Of one that is no longer among them the source sends

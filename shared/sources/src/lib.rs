@@ -4,6 +4,8 @@
 //! compact objects of `cluster` at the door; whole objects are never kept.
 
 pub mod status;
+#[cfg(test)]
+mod testing;
 
 pub mod feed;
 mod metrics;

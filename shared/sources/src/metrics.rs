@@ -33,9 +33,9 @@ impl Metrics {
         }
     }
 
-    /// So many events have come.
-    pub(crate) fn came(&self, events: usize) {
-        self.events.add(events as u64);
+    /// An event has come.
+    pub(crate) fn came(&self) {
+        self.events.inc();
     }
 
     /// A batch is out that began with an event which came at `oldest`.

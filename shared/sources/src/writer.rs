@@ -8,7 +8,7 @@ use cluster::{Cache, Current, Event, Kind, Kinds, Projection, Snapshot, Touched}
 use telemetry::metrics::Registry;
 use tokio::sync::{mpsc, watch};
 
-use crate::feed::{Arrival, Feed};
+use crate::feed::{Arrival, Feed, Message};
 use crate::metrics::Metrics;
 use crate::programming::{Programming, Triggered};
 use crate::status::Statuses;
@@ -39,8 +39,6 @@ struct Shared {
 #[derive(Default)]
 struct Observed {
     cache: Cache,
-    /// Kinds that are watched though no projection reads them.
-    pinned: Kinds,
     observers: Vec<Observer>,
     programming: Option<Programming>,
 }
@@ -52,8 +50,14 @@ impl Cluster {
     pub fn start(registry: &Registry) -> std::io::Result<Self> {
         let (events, queue) = mpsc::channel(QUEUE);
         let (wanted, wanted_now) = watch::channel(Kinds::default());
+        let mut observed = Observed::default();
+        let wake = events.downgrade();
+        observed.cache.on_unread(move || {
+            // A full queue wakes the writer as well, and without a queue there is none.
+            let _ = wake.upgrade().map(|events| events.try_send(Message::Unread));
+        });
         let feed = Feed { events, wanted: wanted_now, statuses: watch::Sender::new(Statuses::default()) };
-        let shared = Arc::new(Shared { cache: Mutex::default(), wanted });
+        let shared = Arc::new(Shared { cache: Mutex::new(observed), wanted });
         let writer = Writer {
             queue,
             shared: shared.clone(),
@@ -69,15 +73,8 @@ impl Cluster {
     pub fn project<P: Projection + 'static>(&self, projection: P) -> Current<P::View> {
         let mut observed = self.shared.lock();
         let current = observed.cache.project(projection);
-        self.shared.want(&observed);
+        self.shared.want(observed.cache.kinds());
         current
-    }
-
-    /// Has kinds watched from now on that no projection reads.
-    pub fn want(&self, kinds: Kinds) {
-        let mut observed = self.shared.lock();
-        observed.pinned = observed.pinned.union(kinds);
-        self.shared.want(&observed);
     }
 
     /// Calls `observer` after each batch that changed something, when its views are out. It runs on the writer's
@@ -124,14 +121,13 @@ impl Shared {
     }
 
     /// Tells the source which kinds somebody reads.
-    fn want(&self, observed: &Observed) {
-        let kinds = observed.cache.kinds().union(observed.pinned);
+    fn want(&self, kinds: Kinds) {
         self.wanted.send_if_modified(|wanted| kinds != std::mem::replace(wanted, kinds));
     }
 }
 
 struct Writer {
-    queue: mpsc::Receiver<Arrival>,
+    queue: mpsc::Receiver<Message>,
     shared: Arc<Shared>,
     first_lists: FirstLists,
     metrics: Metrics,
@@ -139,40 +135,42 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
-        let mut arrivals = Vec::with_capacity(QUEUE);
-        while self.queue.blocking_recv_many(&mut arrivals, QUEUE) > 0 {
-            self.take(&mut arrivals);
+        let mut messages = Vec::with_capacity(QUEUE);
+        while self.queue.blocking_recv_many(&mut messages, QUEUE) > 0 {
+            self.take(&mut messages);
         }
     }
 
-    fn take(&mut self, arrivals: &mut Vec<Arrival>) {
-        self.metrics.came(arrivals.len());
-        let oldest = arrivals.first().map(|arrival| arrival.at);
+    fn take(&mut self, messages: &mut Vec<Message>) {
         let shared = self.shared.clone();
         let mut observed = shared.lock();
-        let Observed { cache, observers, programming, .. } = &mut *observed;
-        let mut batch = Vec::with_capacity(arrivals.len());
+        let Observed { cache, observers, programming } = &mut *observed;
+        let mut batch = Vec::with_capacity(messages.len());
         let mut triggered = Triggered::default();
-        for Arrival { event, triggered: since, .. } in arrivals.drain(..) {
+        let mut oldest = None;
+        for message in messages.drain(..) {
+            let Message::Came(Arrival { event, at, triggered: since }) = message else { continue };
+            self.metrics.came();
+            oldest.get_or_insert(at);
             if let (Some(since), Some(_)) = (since, &programming) {
                 triggered.add(&event, since, cache.snapshot());
             }
             self.first_lists.pass(event, cache.snapshot(), &mut batch);
         }
-        if batch.is_empty() {
-            return;
+        if !batch.is_empty() {
+            let now = unix_now();
+            let touched = cache.apply(batch, now);
+            self.metrics.published(oldest, cache.snapshot(), &touched, now);
+            if let Some(programming) = programming {
+                triggered.measure(programming, cache.snapshot(), &touched);
+            }
+            if !touched.is_empty() {
+                observers.iter_mut().for_each(|observer| observer(cache.snapshot(), &touched));
+            }
         }
-        let now = unix_now();
-        let touched = cache.apply(batch, now);
-        self.metrics.published(oldest, cache.snapshot(), &touched, now);
-        if let Some(programming) = programming {
-            triggered.measure(programming, cache.snapshot(), &touched);
-        }
-        if !touched.is_empty() {
-            observers.iter_mut().for_each(|observer| observer(cache.snapshot(), &touched));
-        }
-        // A projection that nobody holds any more has just gone, and with it perhaps the last reader of a kind.
-        shared.want(&observed);
+        // With the last reader of a view perhaps the last of a kind has gone.
+        cache.release();
+        shared.want(cache.kinds());
     }
 }
 

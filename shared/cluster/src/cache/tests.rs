@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::proptest;
 
@@ -115,9 +116,17 @@ fn a_kind_is_synced_from_the_end_of_its_first_list() {
 }
 
 #[test]
-fn a_projection_nobody_reads_is_dropped() {
+fn a_projection_nobody_reads_is_dropped_and_the_drop_is_told() {
     let mut cache = Cache::default();
-    drop(cache.project(ReadyEndpoints));
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = told.clone();
+    cache.on_unread(move || _ = count.fetch_add(1, Ordering::Relaxed));
+    let current = cache.project(ReadyEndpoints);
+    drop(current.clone());
+    cache.release();
+    assert_eq!((told.load(Ordering::Relaxed), cache.kinds()), (0, ReadyEndpoints.kinds()));
+    drop(current);
+    assert_eq!(told.load(Ordering::Relaxed), 1);
     cache.apply([], 1);
     assert_eq!(cache.kinds(), Kinds::default());
 }

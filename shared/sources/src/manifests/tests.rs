@@ -1,18 +1,22 @@
 use std::fs;
 use std::sync::mpsc;
 
-use cluster::{Kind, Kinds, Service};
+use cluster::{Current, Kind, Kinds, Service};
 use telemetry::metrics::Registry;
 
 use super::*;
+use crate::testing::Reads;
 use crate::writer::Cluster;
 
 const LONG: Duration = Duration::from_secs(20);
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\n";
 
-/// A cluster that reads Services and Namespaces from this source, and what the snapshot holds after each batch.
-fn started(manifests: Manifests) -> (tokio::runtime::Runtime, Cluster, mpsc::Receiver<(Vec<String>, usize)>) {
+/// What the snapshot holds after each batch.
+type Said = mpsc::Receiver<(Vec<String>, usize)>;
+
+/// A cluster whose Services and Namespaces are read from this source.
+fn started(manifests: Manifests) -> (tokio::runtime::Runtime, Cluster, Current<()>, Said) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cluster = Cluster::start(&Registry::new()).unwrap();
     let (say, said) = mpsc::channel();
@@ -21,12 +25,12 @@ fn started(manifests: Manifests) -> (tokio::runtime::Runtime, Cluster, mpsc::Rec
         names.sort();
         let _ended = say.send((names, snapshot.count(Kind::Namespace)));
     });
-    cluster.want(Kinds::of(&[Kind::Service, Kind::Namespace]));
+    let reads = cluster.project(Reads(Kinds::of(&[Kind::Service, Kind::Namespace])));
     runtime.spawn(Box::new(manifests).run(cluster.feed()));
-    (runtime, cluster, said)
+    (runtime, cluster, reads, said)
 }
 
-fn wait_for(said: &mpsc::Receiver<(Vec<String>, usize)>, names: &[&str], namespaces: usize) {
+fn wait_for(said: &Said, names: &[&str], namespaces: usize) {
     while said.recv_timeout(LONG).unwrap() != (names.iter().map(ToString::to_string).collect(), namespaces) {}
 }
 
@@ -36,7 +40,7 @@ fn a_folder_is_followed_and_its_problems_are_reported() {
     let path = home.path().join("web.yaml");
     fs::write(&path, SERVICE).unwrap();
     let reports = Reports::new(&Registry::new());
-    let (_runtime, _cluster, said) = started(Manifests::new([home.path()], &reports).unwrap());
+    let (_runtime, _cluster, _reads, said) = started(Manifests::new([home.path()], &reports).unwrap());
     wait_for(&said, &["shop/web"], 1);
     fs::write(&path, format!("{SERVICE}---\n{}", SERVICE.replace("web", "Bad"))).unwrap();
     fs::write(home.path().join("db.yaml"), SERVICE.replace("web", "db").replace("shop", "store")).unwrap();
@@ -51,13 +55,13 @@ fn a_folder_is_followed_and_its_problems_are_reported() {
 fn built_in_text_is_served_and_later_wanted_kinds_come_too() {
     let reports = Reports::new(&Registry::new());
     let manifests = Manifests::embedded([("web.yaml", SERVICE)], &reports);
-    let (_runtime, cluster, said) = started(manifests);
+    let (runtime, cluster, _reads, said) = started(manifests);
     wait_for(&said, &["shop/web"], 1);
     let mut statuses = cluster.statuses();
     assert_eq!(*statuses.borrow().get(Kind::Secret), Status::Waiting);
-    cluster.want(Kinds::of(&[Kind::Secret]));
+    let _secrets = cluster.project(Reads(Kinds::of(&[Kind::Secret])));
     let synced = statuses.wait_for(|statuses| *statuses.get(Kind::Secret) == Status::Synced);
-    _runtime.block_on(async { tokio::time::timeout(LONG, synced).await }).unwrap().unwrap();
+    runtime.block_on(async { tokio::time::timeout(LONG, synced).await }).unwrap().unwrap();
 }
 
 #[test]
