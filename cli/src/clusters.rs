@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster::Current;
+use cluster::{Current, Kinds};
 use dns_chain::Connection;
 use dns_zone::{Zone, ZoneIndex};
-use sources::kube::{Access, ClientTls, Kube, Limits, Selection};
+use sources::kube::{Access, ClientTls, Kube, Limits, Pace, Selection};
 use sources::manifests::Manifests;
 use sources::{Cluster, Source, Status};
 
@@ -49,7 +49,7 @@ impl Origin {
 pub async fn open(
     origin: &Origin,
     selection: Selection,
-    limits: Limits,
+    pace: Pace,
     ground: &Ground,
 ) -> Result<Cluster, Failure> {
     let source: Box<dyn Source> = match origin {
@@ -63,7 +63,7 @@ pub async fn open(
             Box::new(
                 kube.map_err(|error| Failure::usage(error.to_string()))?
                     .counting(&ground.metrics)
-                    .limited(limits),
+                    .at_pace(pace),
             )
         }
     };
@@ -87,7 +87,7 @@ pub async fn listed(cluster: &Cluster) {
             let statuses = statuses.borrow_and_update();
             wanted.iter().all(|kind| match statuses.get(kind) {
                 Status::Forbidden { .. } | Status::Missing(_) => true,
-                Status::Synced => cluster.read(|snapshot| snapshot.synced(cluster::Kinds::of(&[kind]))),
+                Status::Synced => cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind]))),
                 _ => false,
             })
         };
@@ -103,7 +103,14 @@ pub async fn listed(cluster: &Cluster) {
 pub struct Clusters {
     flags: Option<Origin>,
     ground: Ground,
-    open: Mutex<Vec<(Connection, Cluster)>>,
+    open: Mutex<Vec<Open>>,
+}
+
+/// A cluster that is open.
+struct Open {
+    connection: Connection,
+    cluster: Cluster,
+    pace: Pace,
 }
 
 impl Clusters {
@@ -113,14 +120,14 @@ impl Clusters {
     }
 
     /// With the cluster that is there already, for blocks that name no server themselves.
-    pub fn with(cluster: Cluster, flags: Origin, ground: &Ground) -> Self {
+    pub fn with(cluster: Cluster, pace: Pace, flags: Origin, ground: &Ground) -> Self {
         cluster.measure_programming(&ground.metrics);
         let clusters = Self::new(Some(flags), ground);
-        clusters.lock().push((Connection::default(), cluster));
+        clusters.lock().push(Open { connection: Connection::default(), cluster, pace });
         clusters
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Cluster)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -145,14 +152,12 @@ impl Clusters {
 impl dns_chain::Cluster for Clusters {
     fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String> {
         let mut clusters = self.lock();
-        // Limits of a client do not make another cluster of it: those of the block that opens it hold.
-        let dns_chain::Limits { qps, burst, in_flight } = connection.limits;
-        let limits = Limits { qps, burst, in_flight };
-        let connection = Connection { limits: dns_chain::Limits::default(), ..connection.clone() };
-        if let Some((_, cluster)) = clusters.iter().find(|(known, _)| *known == connection) {
-            return Ok(cluster.project(zone));
+        if let Some(open) = clusters.iter().find(|open| open.connection.leads_where(connection)) {
+            return Ok(open.cluster.project(zone));
         }
-        let origin = self.origin(&connection);
+        let pace = Pace::default();
+        pace.limit(limits(connection));
+        let origin = self.origin(connection);
         let labels = connection.labels.clone().unwrap_or_default();
         if !labels.is_empty() && !matches!(origin, Origin::Server(_)) {
             return Err(
@@ -160,11 +165,23 @@ impl dns_chain::Cluster for Clusters {
             );
         }
         let selection = Selection { labels, ..Selection::default() };
-        let opened = self.ground.runtime.block_on(open(&origin, selection, limits, &self.ground));
+        let opened = self.ground.runtime.block_on(open(&origin, selection, pace.clone(), &self.ground));
         let cluster = opened.map_err(|failure| failure.message)?;
         cluster.measure_programming(&self.ground.metrics);
         let current = cluster.project(zone);
-        clusters.push((connection, cluster));
+        clusters.push(Open { connection: connection.clone(), cluster, pace });
         Ok(current)
     }
+
+    /// Of several blocks on one connection the last one's hold: they are one client here.
+    fn limit(&self, connection: &Connection) {
+        let clusters = self.lock();
+        let open = clusters.iter().filter(|open| open.connection.leads_where(connection));
+        open.for_each(|open| open.pace.limit(limits(connection)));
+    }
+}
+
+fn limits(connection: &Connection) -> Limits {
+    let dns_chain::Limits { qps, burst, in_flight } = connection.limits;
+    Limits { qps, burst, in_flight }
 }

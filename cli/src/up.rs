@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use dns_server::{Dns, Options, StartError};
 use ingress_proxy::ProxyOptions;
-use sources::kube::{Access, Limits, Selection};
+use sources::kube::{Access, Pace, Selection};
 use telemetry::log::{Format, Output};
 use telemetry::{Answer, Pages};
 
@@ -40,7 +40,8 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let begun = Instant::now();
     let mut signals = Signals::listen()?;
     let origin = origin(args);
-    let cluster = clusters::open(&origin, Selection::default(), Limits::default(), ground).await?;
+    let pace = Pace::default();
+    let cluster = clusters::open(&origin, Selection::default(), pace.clone(), ground).await?;
     let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
     let routes = ingress_routes::Options {
         watch_ingress_without_class: !matches!(origin, Origin::Server(_)),
@@ -51,7 +52,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let views = edge::views(&cluster, &routes, &options.controller, ground);
     let pages = pages(args.admin, ground).await?;
 
-    let context = dns::context(Clusters::with(cluster.clone(), origin.clone(), ground), ground, false);
+    let context = dns::context(Clusters::with(cluster.clone(), pace, origin.clone(), ground), ground, false);
     let fronts = Options { threads: None, addresses: vec![args.dns.ip()] };
     let corefile = corefile::load(args);
     let started = Dns::start(corefile.clone(), context, fronts).await;

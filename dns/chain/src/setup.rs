@@ -38,6 +38,9 @@ pub type Mistakes = Vec<Error>;
 pub trait Cluster: Send + Sync {
     /// The view of a zone, kept current for as long as somebody holds it.
     fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String>;
+
+    /// Has the limits of a connection hold from now on, in place of those with which it was opened.
+    fn limit(&self, _connection: &Connection) {}
 }
 
 /// How the Corefile says that the API server is reached; all empty for the service account of the Pod.
@@ -53,6 +56,14 @@ pub struct Connection {
     pub labels: Option<String>,
     /// What may be asked of the API server.
     pub limits: Limits,
+}
+
+impl Connection {
+    /// Whether both mean the same objects of the same server, however often it may be asked.
+    pub fn leads_where(&self, other: &Self) -> bool {
+        let without_limits = |connection: &Self| Self { limits: Limits::default(), ..connection.clone() };
+        without_limits(self) == without_limits(other)
+    }
 }
 
 /// `apiserver_qps`, `apiserver_burst` and `apiserver_max_inflight`; 0 where not set.
@@ -89,7 +100,8 @@ impl Views {
         let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         views.retain(|view| view.strong_count() > 0);
         let known = views.iter().filter_map(Weak::upgrade);
-        let mut same = known.filter(|view| view.options == options && view.connection == connection);
+        let mut same =
+            known.filter(|view| view.options == options && view.connection.leads_where(&connection));
         if let Some(view) = same.next() {
             return Ok(view);
         }

@@ -16,7 +16,6 @@ mod api;
 mod follow;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use cluster::{Key, Kind};
 use futures_util::FutureExt;
@@ -26,13 +25,12 @@ use telemetry::metrics::Registry;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 pub use access::{Access, AccessError, ClientTls};
-pub use pace::Limits;
+pub use pace::{Limits, Pace};
 
 use crate::feed::{Feed, Source, Stopped};
 use api::Api;
 use calls::Calls;
 use follow::Follower;
-use pace::Pace;
 use scope::Scope;
 
 /// Which objects are of interest.
@@ -71,10 +69,10 @@ impl Kube {
         self
     }
 
-    /// Asks no more than that of the API server.
+    /// Asks the API server at that pace, which may change.
     #[must_use]
-    pub fn limited(mut self, limits: Limits) -> Self {
-        self.api.pace = Arc::new(Pace::new(limits));
+    pub fn at_pace(mut self, pace: Pace) -> Self {
+        self.api.pace = pace;
         self
     }
 

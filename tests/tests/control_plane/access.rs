@@ -237,6 +237,30 @@ pub(crate) fn a_kind_that_a_reload_drops_is_watched_no_longer(stage: &mut Stage)
     stage.resolver().expect(SOON, "web.access-dropped.svc.cluster.local A = 10.96.0.79");
 }
 
+/// The first reload changes nothing but the limits, the second brings a request that they hold.
+pub(crate) fn limits_of_a_reload_hold_for_the_connection_that_is_there(stage: &mut Stage) {
+    prepare(stage, "access-limits", "10.96.0.87", "10.244.3.10");
+    let corefile = |options: &str| {
+        stage.corefile(options).replace("    ready\n", "    ready\n    prometheus 127.0.0.1:9153\n")
+    };
+    let held = "coredns_kubernetes_rest_client_rate_limiter_duration_seconds_count";
+    let dns = stage.dns(&corefile(""));
+    assert!(!dns.dns_metrics().contains(held), "there is no limit yet");
+    for (options, resets) in [("apiserver_qps 1000", 1), ("apiserver_qps 1000\n pods verified", 2)] {
+        std::fs::write(stage.folder().join("Corefile"), corefile(options)).expect("the folder is ours");
+        dns.signal(Signal::SIGUSR1);
+        wait::until("the reload", SOON, || match dns.log().matches("Reloading complete").count() {
+            seen if seen == resets => Ok(()),
+            seen => Err(format!("{seen} of {resets}")),
+        });
+    }
+    wait::until("a request that was held", SOON, || match dns.dns_metrics() {
+        metrics if metrics.contains(held) => Ok(()),
+        metrics => Err(metrics),
+    });
+    stage.resolver().expect(SOON, "web.access-limits.svc.cluster.local A = 10.96.0.87");
+}
+
 fn resources(lines: &[String]) -> String {
     let mut kinds: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').nth(1)).collect();
     kinds.sort_unstable();

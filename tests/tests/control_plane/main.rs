@@ -64,6 +64,7 @@ const CASES: &[Case<Stage>] = cases![
     access::a_kubeconfig_is_found_by_flag_context_and_environment,
     access::only_the_kinds_that_are_read_are_watched,
     access::a_kind_that_a_reload_drops_is_watched_no_longer,
+    access::limits_of_a_reload_hold_for_the_connection_that_is_there,
     access::a_client_certificate_opens_a_bare_endpoint,
     in_a_pod::the_usual_corefile_works_in_a_pod,
     in_a_pod::a_rotated_token_is_taken_up,

@@ -115,14 +115,15 @@ fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
     let directive = setup.once()?;
     let Options { zone, connection, fallthrough, startup_timeout } = options::read(setup, directive)?;
     let Context { cluster, views, .. } = setup.context;
-    let view = views.of(&**cluster, zone, connection);
+    let view = views.of(&**cluster, zone, connection.clone());
     let view = view.map_err(|why| {
         // What is wrong begins with the name of the property that leads to it: `kubeconfig FILE: …`.
         let name = why.split([' ', ':']).next().unwrap_or_default();
         vec![directive.property(name).error(format!("kubernetes: {why}"), "")]
     })?;
-    let (gates, current) = (setup.context.gates.clone(), view.current.clone());
+    let (gates, cluster, current) = (setup.context.gates.clone(), cluster.clone(), view.current.clone());
     setup.on_start(move || async move {
+        cluster.limit(&connection);
         let gate = gates.gate("kubernetes");
         let started = Instant::now();
         let (mut told, opened) = (started, gate.clone());

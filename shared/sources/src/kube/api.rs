@@ -28,7 +28,7 @@ pub(super) struct Api {
     client: Arc<Mutex<Client>>,
     pub(super) host: String,
     pub(super) calls: Option<Calls>,
-    pub(super) pace: Arc<Pace>,
+    pub(super) pace: Pace,
 }
 
 /// The body of an answer with status 200.
@@ -42,7 +42,7 @@ impl Api {
     pub(super) async fn new(access: &Access) -> Result<Self, AccessError> {
         let (client, host) = access::client(access).await?;
         let (access, client) = (Arc::new(access.clone()), Arc::new(Mutex::new(client)));
-        Ok(Self { access, client, host, calls: None, pace: Arc::default() })
+        Ok(Self { access, client, host, calls: None, pace: Pace::default() })
     }
 
     /// Reads the credentials again, since the server no longer takes those that we have. Tokens in files are read again

@@ -1,10 +1,10 @@
 //! How much may be asked of the API server at a time (CoreDNS's `apiserver_qps`, `apiserver_burst`,
 //! `apiserver_max_inflight`).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Limits that a client sets itself; 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,11 +21,15 @@ pub struct Limits {
 const USUAL_QPS: f32 = 5.0;
 const USUAL_BURST: u32 = 10;
 
-/// Holds requests back.
+/// Holds the requests of a client back. Copies are the same pace.
+#[derive(Clone, Debug, Default)]
+pub struct Pace(Arc<Mutex<Arc<Held>>>);
+
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+struct Held {
+    limits: Limits,
     rate: Option<Rate>,
-    seats: Option<Semaphore>,
+    seats: Option<Arc<Semaphore>>,
 }
 
 /// The generic cell rate algorithm: one moment says all that a bucket of tokens would.
@@ -38,30 +42,44 @@ struct Rate {
 }
 
 impl Pace {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// Has limits hold for requests that come from now on. The same again change nothing: what a burst has used up stays
+    /// used up.
+    pub fn limit(&self, limits: Limits) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.limits != limits {
+            *held = Arc::new(Held::new(limits));
+        }
+    }
+
+    /// Waits until the rate lets a request go. Returns how long that took; nothing without a rate.
+    pub(super) async fn hold(&self) -> Option<Duration> {
+        let wait = self.held().rate.as_ref()?.wait(Instant::now());
+        tokio::time::sleep(wait).await;
+        Some(wait)
+    }
+
+    /// Waits until few enough are in flight. What it returns is kept until the request is answered.
+    pub(super) async fn seat(&self) -> Option<OwnedSemaphorePermit> {
+        let seats = self.held().seats.clone()?;
+        seats.acquire_owned().await.ok()
+    }
+
+    fn held(&self) -> Arc<Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Held {
+    fn new(limits: Limits) -> Self {
         let Limits { qps, burst, in_flight } = limits;
         let limited = qps > 0.0 || burst > 0;
         let interval = Duration::from_secs_f32(1.0 / if qps > 0.0 { qps.max(1e-3) } else { USUAL_QPS });
         let burst = if burst > 0 { burst } else { USUAL_BURST };
         let tolerance = interval.saturating_mul(burst - 1);
         Self {
+            limits,
             rate: limited.then(|| Rate { interval, tolerance, due: Mutex::default() }),
-            seats: (in_flight > 0).then(|| Semaphore::new(in_flight as usize)),
-        }
-    }
-
-    /// Waits until the rate lets a request go. Returns how long that took; nothing without a rate.
-    pub(super) async fn hold(&self) -> Option<Duration> {
-        let wait = self.rate.as_ref()?.wait(Instant::now());
-        tokio::time::sleep(wait).await;
-        Some(wait)
-    }
-
-    /// Waits until few enough are in flight. What it returns is kept until the request is answered.
-    pub(super) async fn seat(&self) -> Option<SemaphorePermit<'_>> {
-        match &self.seats {
-            Some(seats) => seats.acquire().await.ok(),
-            None => None,
+            seats: (in_flight > 0).then(|| Arc::new(Semaphore::new(in_flight as usize))),
         }
     }
 }
@@ -88,8 +106,8 @@ mod tests {
             (0.0, 1, &[0, 200, 400]),
         ];
         for (qps, burst, waits) in rows {
-            let pace = Pace::new(Limits { qps: *qps, burst: *burst, in_flight: 0 });
-            let (rate, now) = (pace.rate.expect("it is limited"), Instant::now());
+            let held = Held::new(Limits { qps: *qps, burst: *burst, in_flight: 0 });
+            let (rate, now) = (held.rate.expect("it is limited"), Instant::now());
             let seen: Vec<_> = waits.iter().map(|_| rate.wait(now).as_millis() as u64).collect();
             assert_eq!(seen, *waits, "{qps} {burst}");
             assert_eq!(
@@ -98,17 +116,33 @@ mod tests {
                 "what was saved up is there again"
             );
         }
-        assert!(Pace::new(Limits::default()).rate.is_none());
+        assert!(Held::new(Limits::default()).rate.is_none());
     }
 
     #[tokio::test]
     async fn no_more_are_in_flight_than_may_be() {
-        let pace = Pace::new(Limits { in_flight: 1, ..Limits::default() });
+        let pace = Pace::default();
+        pace.limit(Limits { in_flight: 1, ..Limits::default() });
         assert_eq!(pace.hold().await, None);
         let first = pace.seat().await;
         assert!(first.is_some());
         assert!(futures_util::FutureExt::now_or_never(pace.seat()).is_none());
         drop(first);
         assert!(futures_util::FutureExt::now_or_never(pace.seat()).is_some());
+    }
+
+    #[test]
+    fn limits_change_at_once_and_the_same_again_change_nothing() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        let wait = || pace.held().rate.as_ref().map(|rate| rate.wait(now).as_secs());
+        let slow = Limits { qps: 0.01, burst: 1, in_flight: 0 };
+        pace.limit(slow);
+        assert_eq!((wait(), wait()), (Some(0), Some(100)));
+        pace.limit(slow);
+        assert_eq!(wait(), Some(200), "the same again");
+        pace.limit(Limits { burst: 2, ..slow });
+        assert_eq!((wait(), wait(), wait()), (Some(0), Some(0), Some(100)), "a new burst");
+        pace.limit(Limits::default());
+        assert_eq!(wait(), None, "no limit");
     }
 }
