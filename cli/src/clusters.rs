@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster::{Current, Kinds};
+use cluster::{Current, Kind, Kinds};
 use dns_chain::Connection;
 use dns_zone::{Zone, ZoneIndex};
 use sources::kube::{Access, ClientTls, Kube, Limits, Pace, Selection};
@@ -178,6 +178,17 @@ impl dns_chain::Cluster for Clusters {
         let clusters = self.lock();
         let open = clusters.iter().filter(|open| open.connection.leads_where(connection));
         open.for_each(|open| open.pace.limit(limits(connection)));
+    }
+
+    fn refused(&self, connection: &Connection) -> Kinds {
+        let clusters = self.lock();
+        let open = clusters.iter().find(|open| open.connection.leads_where(connection));
+        let statuses = open.map(|open| open.cluster.statuses());
+        let is_refused = |kind: &Kind| {
+            let statuses = statuses.as_ref().map(|statuses| statuses.borrow());
+            statuses.is_some_and(|statuses| matches!(statuses.get(*kind), Status::Forbidden { .. }))
+        };
+        Kinds::of(&Kind::ALL.into_iter().filter(is_refused).collect::<Vec<_>>())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use cluster::Current;
+use cluster::{Current, Kinds};
 use config::{Directive, Error, ServerBlock, ServerKey, Warning};
 use dns_zone::{Zone, ZoneIndex, ZoneOptions};
 use futures_util::future::BoxFuture;
@@ -41,6 +41,11 @@ pub trait Cluster: Send + Sync {
 
     /// Has the limits of a connection hold from now on, in place of those with which it was opened.
     fn limit(&self, _connection: &Connection) {}
+
+    /// The kinds of a connection that the API server refuses to tell of (RBAC). They may be listed later.
+    fn refused(&self, _connection: &Connection) -> Kinds {
+        Kinds::default()
+    }
 }
 
 /// How the Corefile says that the API server is reached; all empty for the service account of the Pod.

@@ -106,6 +106,11 @@ impl Zone {
         self.local.synced && (self.plan.options.multicluster.is_empty() || self.imported.synced)
     }
 
+    /// The same, but for the zones of `multicluster`.
+    pub fn synced_locally(&self) -> bool {
+        self.local.synced
+    }
+
     /// The serial number of the SOA record: Unix time of the last change. Zones of `multicluster` have another.
     pub fn serial(&self) -> u32 {
         self.local.serial

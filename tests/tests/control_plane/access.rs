@@ -30,7 +30,7 @@ pub(crate) fn prepare(stage: &Stage, namespace: &str, cluster_ip: &str, pod: &st
 }
 
 /// Lets the user `guest` list and watch these resources, given as one rule per line of (group, resources).
-fn permit_guest(stage: &Stage, rules: &[(&str, &str)]) {
+pub(crate) fn permit_guest(stage: &Stage, rules: &[(&str, &str)]) {
     let rules: Vec<String> = rules
         .iter()
         .map(|(group, resources)| {

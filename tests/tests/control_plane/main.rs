@@ -45,6 +45,7 @@ const CASES: &[Case<Stage>] = cases![
     dns_changes::selectors_leave_out_what_they_do_not_match,
     multicluster::imports_answer_with_the_endpoints_of_all_clusters,
     multicluster::without_imports_all_else_is_served_until_they_come,
+    multicluster::imports_that_may_not_be_read_hold_nothing_else_back,
     resolvers::the_c_library_finds_names_as_in_a_pod,
     resolvers::gos_resolver_finds_the_api_server,
     ingress_traffic::an_ingress_leads_to_its_pods_from_its_creation_on,

@@ -1,7 +1,7 @@
 //! The zone of a set of clusters, from ServiceImports that a CustomResourceDefinition brings.
 //!
-//! CoreDNS 1.15.0 passes the first of these, as `PORTOLAN_BINARY`. It fails the second: without the definition it is never
-//! ready, and every name that it does not know is SERVFAIL in all zones. (It never answers PTR for the address of an
+//! CoreDNS 1.15.0 passes the first of these, as `PORTOLAN_BINARY`. It fails the others: without the definition, or the right
+//! to read it, it is never ready, and every name that it does not know is SERVFAIL in all zones. (It never answers PTR for the address of an
 //! imported endpoint: it would name an empty label. That row is in the tables of `dns-zone`.)
 
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tests::stage::{SOON, Stage};
 use tests::wait;
 
+use crate::access::permit_guest;
 use crate::manifests;
 
 /// The definition of the resource.
@@ -165,4 +166,37 @@ db.set.svc.clusterset.local  A = 10.1.1.1, 10.1.1.2, 10.2.1.1
     server.expect(SOON, without);
     assert_eq!(dns.ready(), Ok(200));
     assert!(dns.stop().success(), "SIGTERM is a good end");
+}
+
+/// Who may read all else is served all else. What ServiceImports would say nobody knows, so none of their names is denied.
+pub(crate) fn imports_that_may_not_be_read_hold_nothing_else_back(stage: &mut Stage) {
+    let mine = stage.plane.kubeconfig("portolan", 6443);
+    let guest = stage.plane.kubeconfig("guest", 6443);
+    let corefile = prepare(stage).replace(&*mine.to_string_lossy(), &guest.to_string_lossy());
+    define(stage);
+    stage.plane.api.apply(IMPORTS);
+    let allowed = [("", "namespaces, services"), ("discovery.k8s.io", "endpointslices")];
+    permit_guest(stage, &allowed);
+    let dns = stage.dns(&corefile);
+    let server = stage.resolver();
+    server.expect(
+        SOON,
+        "
+web.set.svc.cluster.local    A = 10.96.0.86
+none.set.svc.cluster.local   A = NXDOMAIN
+web.set.svc.clusterset.local A = SERVFAIL
+",
+    );
+    let line = dns.wait_for_log(&[NAME]);
+    assert!(line.contains("list") || line.contains("watch"), "the verb is missing: {line}");
+
+    permit_guest(stage, &[&allowed[..], &[("multicluster.x-k8s.io", "serviceimports")]].concat());
+    server.expect(
+        IN_A_WHILE,
+        "
+web.set.svc.clusterset.local  A = 10.97.0.1
+none.set.svc.clusterset.local A = NXDOMAIN
+",
+    );
+    undefine(stage);
 }

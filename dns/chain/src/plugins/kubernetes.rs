@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cluster::Kind;
 use dns_wire::codes::{class, rcode, rtype};
 use dns_wire::{Reply, Section};
 use dns_zone::Verdict;
@@ -16,7 +17,7 @@ use futures_util::future::BoxFuture;
 use crate::asked::Asked;
 use crate::names::Zones;
 use crate::plugin::{Answer, Failure, Flow, Plugin, Runner};
-use crate::setup::{Context, Entry, Kept, Links, Mistakes, Setup, View};
+use crate::setup::{Cluster, Connection, Context, Entry, Kept, Links, Mistakes, Setup, View};
 use options::Options;
 
 /// See the module.
@@ -122,12 +123,17 @@ fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
         vec![directive.property(name).error(format!("kubernetes: {why}"), "")]
     })?;
     let (gates, cluster, current) = (setup.context.gates.clone(), cluster.clone(), view.current.clone());
+    let complete = move |cluster: &dyn Cluster, connection: &Connection| {
+        let zone = current.load();
+        // Names of ServiceImports that nobody may read are SERVFAIL; all others need not wait for them.
+        zone.synced() || zone.synced_locally() && cluster.refused(connection).contains(Kind::ServiceImport)
+    };
     setup.on_start(move || async move {
         cluster.limit(&connection);
         let gate = gates.gate("kubernetes");
         let started = Instant::now();
         let (mut told, opened) = (started, gate.clone());
-        while !current.load().synced() {
+        while !complete(&*cluster, &connection) {
             if started.elapsed() >= startup_timeout {
                 tracing::warn!(
                     target: "plugin/kubernetes",
@@ -141,11 +147,11 @@ fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
             }
             tokio::time::sleep(LOOK).await;
         }
-        if current.load().synced() {
+        if complete(&*cluster, &connection) {
             gate.open();
         }
         let task = tokio::spawn(async move {
-            while !current.load().synced() {
+            while !complete(&*cluster, &connection) {
                 tokio::time::sleep(LOOK).await;
             }
             opened.open();
