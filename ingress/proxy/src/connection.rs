@@ -231,13 +231,9 @@ where
     let early = [read, cleared, inbox].concat().into();
     let timer = worker.clock.timer();
     let idle = worker.options.proxy_read_timeout.max(worker.options.proxy_send_timeout);
-    let joined = splice((&mut client, early), (&mut endpoint, reply), &worker.clock, &timer, idle);
-    let mut joined = std::pin::pin!(joined);
-    let passed = std::future::poll_fn(|cx| match joined.as_mut().poll(cx) {
-        Poll::Pending if worker.is_forced() => Poll::Ready(None),
-        other => other.map(Some),
-    });
-    let passed = passed.await.unwrap_or_default();
+    let time = (&*worker.clock, &timer, idle);
+    let is_cut = || worker.is_forced();
+    let passed = splice((&mut client, early), (&mut endpoint, reply), time, is_cut).await;
     open.sent = passed.to_client;
     if let Some(one) = open.tries.last_mut() {
         one.received = passed.to_client;

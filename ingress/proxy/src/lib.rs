@@ -5,6 +5,7 @@
 
 mod chunked;
 mod clock;
+mod scratch;
 mod text;
 
 mod client;

@@ -6,12 +6,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock::{Clock, Timer};
-
-const BUFFER: usize = 16 * 1024;
+use crate::scratch;
 
 /// How it ended and how much passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,13 +19,12 @@ pub(crate) struct Passed {
     pub(crate) to_client: u64,
 }
 
-/// Passes bytes until both sides have ended, one has failed, or nothing has come for `idle`.
+/// Passes bytes until both sides have ended, one has failed, nothing has come for `idle`, or it is cut off.
 pub(crate) async fn splice<C, E>(
     client: (&mut C, Bytes),
     endpoint: (&mut E, Bytes),
-    clock: &Clock,
-    timer: &Rc<Timer>,
-    idle: Duration,
+    (clock, timer, idle): (&Clock, &Rc<Timer>, Duration),
+    is_cut: impl Fn() -> bool,
 ) -> Passed
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -46,7 +44,7 @@ where
         match (sent, received) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
             (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
-            _ if timer.poll_expired(cx) => Poll::Ready(()),
+            _ if timer.poll_expired(cx) || is_cut() => Poll::Ready(()),
             _ => Poll::Pending,
         }
     })
@@ -54,13 +52,10 @@ where
     Passed { from_client: up.passed, to_client: down.passed }
 }
 
-/// One direction.
+/// One direction. While neither side speaks it holds no buffer: most streams that stay open are silent most of the time.
 struct Way {
-    buffer: Box<[u8]>,
-    from: usize,
-    until: usize,
-    /// What was read before the streams were joined.
-    early: Bytes,
+    /// What was read and not taken yet; at first what came before the streams were joined.
+    left: Bytes,
     ended: bool,
     done: bool,
     passed: u64,
@@ -68,8 +63,7 @@ struct Way {
 
 impl Way {
     fn new(early: Bytes) -> Self {
-        let buffer = vec![0; BUFFER].into_boxed_slice();
-        Self { buffer, from: 0, until: 0, early, ended: false, done: false, passed: 0 }
+        Self { left: early, ended: false, done: false, passed: 0 }
     }
 
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Poll<io::Result<()>>
@@ -81,38 +75,49 @@ impl Way {
             if self.done {
                 return Poll::Ready(Ok(()));
             }
-            while self.from < self.until || !self.early.is_empty() {
-                let bytes =
-                    if self.early.is_empty() { &self.buffer[self.from..self.until] } else { &self.early[..] };
-                let length = ready!(Pin::new(&mut *writer).poll_write(cx, bytes))?;
-                if length == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.passed += length as u64;
-                if self.early.is_empty() {
-                    self.from += length;
-                } else {
-                    bytes::Buf::advance(&mut self.early, length);
-                }
-            }
+            let (taken, written) = write(cx, writer, &self.left);
+            self.passed += taken as u64;
+            self.left.advance(taken);
+            ready!(written)?;
             if self.ended {
                 ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
                 self.done = true;
                 continue;
             }
-            let mut buffer = ReadBuf::new(&mut self.buffer);
-            match Pin::new(&mut *reader).poll_read(cx, &mut buffer) {
+            let passed = scratch::poll_read(reader, cx, |cx, bytes| {
+                self.ended = bytes.is_empty();
+                let (taken, written) = write(cx, writer, bytes);
+                self.passed += taken as u64;
+                self.left = Bytes::copy_from_slice(&bytes[taken..]);
+                written
+            });
+            match passed {
                 Poll::Pending => {
                     // TLS may hold back what was written until it is flushed.
                     ready!(Pin::new(&mut *writer).poll_flush(cx))?;
                     return Poll::Pending;
                 }
-                Poll::Ready(result) => result?,
+                Poll::Ready(written) => ready!(written?)?,
             }
-            (self.from, self.until) = (0, buffer.filled().len());
-            self.ended = self.until == 0;
         }
     }
+}
+
+/// Writes as much as is taken; how much that was, and whether it was all.
+fn write<W>(cx: &mut Context<'_>, writer: &mut W, bytes: &[u8]) -> (usize, Poll<io::Result<()>>)
+where
+    W: AsyncWrite + Unpin,
+{
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match Pin::new(&mut *writer).poll_write(cx, &bytes[taken..]) {
+            Poll::Ready(Ok(0)) => return (taken, Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+            Poll::Ready(Ok(length)) => taken += length,
+            Poll::Ready(Err(error)) => return (taken, Poll::Ready(Err(error))),
+            Poll::Pending => return (taken, Poll::Pending),
+        }
+    }
+    (taken, Poll::Ready(Ok(())))
 }
 
 #[cfg(test)]
@@ -129,9 +134,8 @@ mod tests {
         let joined = splice(
             (&mut client, Bytes::from_static(b"early ")),
             (&mut endpoint, Bytes::from_static(b"hello ")),
-            &clock,
-            &timer,
-            Duration::from_secs(60),
+            (&clock, &timer, Duration::from_secs(60)),
+            || false,
         );
         let both = async {
             let sending = async {

@@ -13,8 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::chunked::{Chunked, Piece};
 use crate::client::head::{Finder, Framing, Head, MAX_LINE, Refusal};
 use crate::client::link::Link;
-
-const READ: usize = 8 * 1024;
+use crate::scratch;
 
 /// Where the stream is within what the client sends.
 enum At {
@@ -79,15 +78,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         (self.stream, self.cleared, self.inbox.freeze())
     }
 
+    /// How much has come. What has not keeps no buffer waiting: most connections are idle.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.inbox.reserve(READ);
-        let spare = self.inbox.spare_capacity_mut();
-        let mut buffer = ReadBuf::uninit(spare);
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        let length = buffer.filled().len();
-        // SAFETY: the stream has initialised the first `length` bytes of the spare capacity.
-        unsafe { self.inbox.set_len(self.inbox.len() + length) };
-        Poll::Ready(Ok(length))
+        let inbox = &mut self.inbox;
+        scratch::poll_read(&mut self.stream, cx, |_, bytes| {
+            inbox.extend_from_slice(bytes);
+            bytes.len()
+        })
     }
 
     /// Moves what can be handed over from `inbox` to `cleared`; true if there is something.

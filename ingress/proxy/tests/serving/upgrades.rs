@@ -90,13 +90,16 @@ fn silent_streams_are_closed() {
 #[test]
 fn a_stop_waits_for_streams_and_then_cuts_them() {
     let script = Script::new(echo);
-    let world = World::serving_with(
+    let mut world = World::serving_with(
         ProxyOptions { worker_shutdown_timeout: Duration::from_millis(300), ..options() },
         &[script.address],
     );
     let mut client = upgraded(&world);
-    assert_eq!(world.stop(Duration::ZERO), Drained::Forced(1));
+    let proxy = world.proxy.take().unwrap();
+    assert_eq!(world.runtime.block_on(proxy.stop(Duration::ZERO)), Drained::Forced(1));
     assert!(client.is_closed());
+    let log = world.log(1);
+    assert!(log[0].contains("\"GET /ws HTTP/1.1\" 101 3 "), "what has passed is told: {log:?}");
 }
 
 #[test]

@@ -1,0 +1,30 @@
+//! A buffer of the thread, for reading where nothing may come: whoever waits holds no memory for it.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+const SIZE: usize = 16 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into());
+}
+
+/// Reads once, and shows what came; nothing at the end of the stream.
+pub(crate) fn poll_read<R, T>(
+    reader: &mut R,
+    cx: &mut Context<'_>,
+    show: impl FnOnce(&mut Context<'_>, &[u8]) -> T,
+) -> Poll<io::Result<T>>
+where
+    R: AsyncRead + Unpin,
+{
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(reader).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(show(cx, buffer.filled())))
+    })
+}
