@@ -64,9 +64,11 @@ pub(crate) fn parse(
         let value = head.slice(usize::from(value)..usize::from(value_end));
         facts.header(name, value, headers)?;
     }
-    facts.finish(headers);
+    facts.finish(headers, status);
     let framing = facts.framing(status, version, is_head)?;
-    let keep_alive = !facts.close && (version == Version::HTTP_11 || facts.keep_alive);
+    // Some endpoints send the body that they announce with 204 all the same. It must not be read as the next response.
+    let strays = status == StatusCode::NO_CONTENT && (facts.chunked || facts.length > Some(0));
+    let keep_alive = !facts.close && !strays && (version == Version::HTTP_11 || facts.keep_alive);
     Ok(Some(Head { status, framing, keep_alive: keep_alive && framing != Framing::UntilClose }))
 }
 
@@ -173,11 +175,12 @@ impl Facts {
         Ok(())
     }
 
-    fn finish(&self, headers: &mut HeaderMap) {
+    fn finish(&self, headers: &mut HeaderMap, status: StatusCode) {
         for name in &self.named {
             headers.remove(name);
         }
-        if self.chunked {
+        // With 204 there is none (RFC 9110 §8.6), and clients of HTTP/2 refuse one.
+        if self.chunked || status == StatusCode::NO_CONTENT {
             headers.remove(header::CONTENT_LENGTH);
         }
     }
@@ -240,6 +243,9 @@ mod tests {
             (&["HTTP/1.1 200 OK", "Transfer-Encoding: chunked"], false, Framing::Chunked, true),
             (&["HTTP/1.1 200 OK"], false, Framing::UntilClose, false),
             (&["HTTP/1.1 204 No Content"], false, Framing::None, true),
+            (&["HTTP/1.1 204 No Content", "Content-Length: 0"], false, Framing::None, true),
+            (&["HTTP/1.1 204 No Content", "Content-Length: 5"], false, Framing::None, false),
+            (&["HTTP/1.1 204 No Content", "Transfer-Encoding: chunked"], false, Framing::None, false),
             (&["HTTP/1.1 304 Not Modified", "Content-Length: 9"], false, Framing::None, true),
             (
                 &["HTTP/1.1 200 OK", "Content-Length: 5", "Connection: x, Close"],
@@ -308,6 +314,14 @@ mod tests {
         let seen: Vec<_> =
             headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
         assert_eq!(seen, ["content-length=0", "set-cookie=a=1", "set-cookie=b=2", "x-empty="]);
+    }
+
+    #[test]
+    fn what_has_no_body_has_no_length() {
+        for (status, length) in [("200 OK", true), ("304 Not Modified", true), ("204 No Content", false)] {
+            let (_, headers) = read(&[&format!("HTTP/1.1 {status}"), "Content-Length: 5"], false).unwrap();
+            assert_eq!(headers.contains_key("content-length"), length, "{status}");
+        }
     }
 
     #[test]
