@@ -78,8 +78,10 @@ impl Forward<'_> {
             ("x-forwarded-for", &b"\r\nX-Original-Forwarded-For: "[..]),
             ("x-forwarded-host", b"\r\nX-Original-Forwarded-Host: "),
         ] {
-            if let Some(value) = given.get(name).filter(|value| !value.is_empty()) {
-                put(out, &[line, value.as_bytes()]);
+            // Several are one list (RFC 9110 §5.3): the client's own address may stand in any of them.
+            let values = given.get_all(name).iter().filter(|value| !value.is_empty());
+            for (at, value) in values.enumerate() {
+                put(out, &[if at == 0 { line } else { b", " }, value.as_bytes()]);
             }
         }
         match self.body {

@@ -43,8 +43,9 @@ Connection: keep-alive, X-Hop
 X-Hop: 1
 Keep-Alive: 5
 User-Agent: curl/8
-X-Forwarded-For: 10.0.0.1, 10.0.0.2
+X-Forwarded-For: 10.0.0.1
 X-Forwarded-Host: evil.example
+X-Forwarded-For: 10.0.0.2
 X-Forwarded-Proto: http
 X-Real-IP: 10.0.0.1
 X-Request-ID: mine
