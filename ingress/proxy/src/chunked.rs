@@ -1,6 +1,6 @@
 //! The chunked transfer coding (RFC 9112 §7.1), read strictly: CRLF ends a line and nothing else does.
 
-/// The longest chunk extension and the longest trailer section.
+/// How long all chunk extensions of a body may be together, and how long its trailer section.
 const MAX_EXTENSION: usize = 4 * 1024;
 const MAX_TRAILERS: usize = 16 * 1024;
 

@@ -77,22 +77,35 @@ pub(crate) async fn connection(
     };
     match door.tls {
         None => http(visit, stream, None).await,
-        Some(config) => {
-            let handshake = tls(stream, config);
-            let limit = worker.options.client_header_timeout;
-            match tokio::time::timeout(limit, handshake).await {
-                Ok(Ok(stream)) => {
-                    let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-                    http(visit, stream, Some(h2)).await;
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(client = %visit.client, error = causes(&error), "a TLS handshake failed");
-                }
-                Err(_) => tracing::debug!(client = %visit.client, "a TLS handshake took too long"),
+        Some(config) => match handshake(&worker, tls(stream, config)).await {
+            Some(Ok(stream)) => {
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
+                http(visit, stream, Some(h2)).await;
             }
-        }
+            Some(Err(error)) => {
+                tracing::debug!(client = %visit.client, error = causes(&error), "a TLS handshake failed");
+            }
+            None => tracing::debug!(client = %visit.client, "a TLS handshake took too long"),
+        },
     }
     worker.connections.active.down();
+}
+
+/// A handshake that has the time of a head; after the word to stop, that of some last words.
+async fn handshake<T>(worker: &Worker, handshake: impl Future<Output = T>) -> Option<T> {
+    let (mut handshake, mut told) = (std::pin::pin!(handshake), false);
+    let timer = worker.clock.timer();
+    worker.clock.arm(&timer, worker.options.client_header_timeout);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if worker.is_stopping() && !std::mem::replace(&mut told, true) {
+            worker.clock.arm(&timer, LAST_WORDS);
+        }
+        if timer.poll_expired(cx) || worker.is_forced() { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
 }
 
 async fn tls(

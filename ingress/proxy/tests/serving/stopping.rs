@@ -142,6 +142,15 @@ fn the_time_between_requests_begins_when_the_client_has_taken_the_response() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_a_client_that_never_begins_its_handshake() {
+    let world = World::new();
+    let mut silent = Client::connect(world.https);
+    let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
+    assert!(silent.is_closed());
+    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+}
+
+#[test]
 fn connections_that_the_system_has_accepted_are_served() {
     for _ in 0..10 {
         let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
