@@ -12,7 +12,7 @@ use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Query, Reply, Section};
 
 use crate::address::reversed;
-use crate::unit::{Face, Unit};
+use crate::unit::{Endpoint, Face, Unit};
 use crate::zone::{Origin, Zone};
 use place::{Asked, Place};
 
@@ -138,8 +138,12 @@ impl Zone {
                 }
             }
             Place::Endpoints(unit, filter) => {
+                let of_family = |endpoint: &Endpoint| endpoint.address.is_ipv4() == (qtype == rtype::A);
                 for (_, endpoint) in filter.candidates(unit) {
-                    push_once(reply, owner, qtype, ttl, endpoint.address);
+                    if of_family(endpoint) && filter.is_first(unit, endpoint) {
+                        let (rtype, octets) = octets(&endpoint.address);
+                        reply.push(Section::Answer, owner, rtype, ttl, octets.get());
+                    }
                 }
             }
             Place::Pod(address) => push_once(reply, owner, qtype, ttl, *address),

@@ -118,11 +118,17 @@ impl Unit {
         self.groups.iter().flat_map(|group| group.endpoints.iter())
     }
 
-    /// The endpoints that have the address.
-    pub(crate) fn endpoints_at(&self, address: IpAddr) -> impl Iterator<Item = &Endpoint> {
-        self.probable(address_hash(address))
-            .map(|(_, endpoint)| endpoint)
-            .filter(move |endpoint| endpoint.address == address)
+    /// The endpoints that have the address, in order, each with its group.
+    pub(crate) fn endpoints_at(&self, address: IpAddr) -> impl Iterator<Item = (&Group, &Endpoint)> {
+        self.probable(address_hash(address)).filter(move |(_, endpoint)| endpoint.address == address)
+    }
+
+    /// Whether an endpoint has this name; see [`Unit::endpoints_called`].
+    pub(crate) fn is_called(&self, endpoint: &Endpoint, name: &[u8], address: Option<IpAddr>) -> bool {
+        match self.text(endpoint.name) {
+            Some(known) => known == name,
+            None => Some(endpoint.address) == address,
+        }
     }
 
     /// The endpoints that have this name, in wire form up to the key and in lower case. `address` is what it means as an

@@ -1021,9 +1021,15 @@ fn large_services_answer_as_small_ones_do() {
                 "namespace n
                 service n/web None
                 slice n/web-4 web http/tcp/80 : {four} 10.9.9.9=10-1-0-1
+                slice n/web-5 web admin/tcp/81 : {four}
                 slice n/web-6 web http/tcp/80 : {six}"
             ),
         );
+        for (port, addresses) in [("_http._tcp", count + 1), ("_admin._tcp", count), ("_._tcp", count + 1)] {
+            let (_, lines) = ask(&zone, &[], &format!("{port}.web.n.svc.cluster.local"), "A");
+            let each: std::collections::BTreeSet<_> = lines[1..].iter().collect();
+            assert_eq!([lines.len() - 1, each.len()], [addresses as usize; 2], "{port} of {count}");
+        }
         for i in 0..count {
             let name = if i % 3 == 0 { format!("web-{i}") } else { v4(i).replace('.', "-") };
             let full = format!("{name}.web.n.svc.cluster.local");

@@ -205,6 +205,19 @@ impl<'a> Filter<'a> {
         named.chain(all.into_iter().flatten()).filter(meant)
     }
 
+    /// Whether an endpoint that is meant is the first of those with its address: that is how each address is answered
+    /// once. Looking through the answers so far would take the square of their number, with thousands of endpoints
+    /// longer than a client waits.
+    pub(super) fn is_first(self, unit: &Unit, endpoint: &Endpoint) -> bool {
+        let meant = |(group, other): &(&Group, &Endpoint)| {
+            (self.endpoint.is_empty() || unit.is_called(other, self.endpoint, self.address))
+                && self.ports(&group.ports).next().is_some()
+                && self.is_in_zone(unit, other)
+        };
+        let first = unit.endpoints_at(endpoint.address).find(meant);
+        first.is_some_and(|(_, first)| std::ptr::eq(first, endpoint))
+    }
+
     /// The endpoints that are names, likewise.
     fn aliases(self, unit: &'a Unit) -> impl Iterator<Item = &'a Alias> {
         let groups = unit.groups.iter().filter(move |group| self.ports(&group.ports).next().is_some());

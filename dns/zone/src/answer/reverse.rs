@@ -16,7 +16,7 @@ impl Zone {
             return self.push_pointer(&[], unit, reply);
         }
         for unit in self.pointed(address) {
-            for endpoint in unit.endpoints_at(address) {
+            for (_, endpoint) in unit.endpoints_at(address) {
                 if !unit.namesakes(endpoint).any(|(_, other)| other.address == address) {
                     self.push_pointer(unit.name(endpoint, &mut None), unit, reply);
                 }
