@@ -7,6 +7,8 @@
 
 mod digest;
 pub mod path;
+mod pcre;
+
 pub mod pattern;
 mod shards;
 mod sorted;

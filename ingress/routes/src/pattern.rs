@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use cluster::Text;
 
+use crate::pcre;
+
 /// Bound on the compiled size of a pattern, so that an Ingress cannot eat the memory of all.
 const SIZE_LIMIT: usize = 1 << 20;
 /// Bound on the steps of a pattern with look-around or back-references, as PCRE's match limit bounds nginx.
@@ -29,13 +31,14 @@ pub struct OutOfSteps;
 impl Pattern {
     /// Compiles a pattern as PCRE reads it, unanchored. The error says what is wrong with it.
     pub fn new(text: &str, ignore_case: bool) -> Result<Self, String> {
+        let rust = pcre::translate(text);
         let linear =
-            regex::RegexBuilder::new(text).case_insensitive(ignore_case).size_limit(SIZE_LIMIT).build();
+            regex::RegexBuilder::new(&rust).case_insensitive(ignore_case).size_limit(SIZE_LIMIT).build();
         let engine = match linear {
             Ok(regex) => Engine::Linear(regex),
             Err(regex::Error::CompiledTooBig(_)) => return Err("it compiles to more than a mebibyte".into()),
             Err(_) => {
-                let fancy = fancy_regex::RegexBuilder::new(text)
+                let fancy = fancy_regex::RegexBuilder::new(&rust)
                     .case_insensitive(ignore_case)
                     .backtrack_limit(BACKTRACK_LIMIT)
                     .delegate_size_limit(SIZE_LIMIT)
@@ -242,6 +245,10 @@ mod tests {
             ("^/(?!private)(.*)", "/private", None),
             (r"/(a+)/\1$", "/aa/aa", Some(["aa", ""])),
             (r"/v\d++/(\w+)\/", "/v12/x/", Some(["x", ""])),
+            ("/a{b(.*)", "/a{bc", Some(["c", ""])),
+            (r"^/(\w+)$", "/caf\u{e9}", None),
+            (r"^/\d+$", "/\u{661}", None),
+            (r"/x\Qa.b\E(.)", "/xa.bc", Some(["c", ""])),
         ] {
             let pattern = Pattern::new(pattern, true).expect(pattern);
             let found = pattern.groups(text).expect("few steps").map(|groups| [groups[0], groups[1]]);

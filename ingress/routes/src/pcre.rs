@@ -1,0 +1,133 @@
+//! What PCRE, as nginx runs it, reads otherwise than the engines here. It knows bytes, so its `\d`, `\w` and `\s` are
+//! ASCII; a brace that counts nothing and a bracket within a class stand for themselves.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// The same pattern in the engines' words.
+pub(crate) fn translate(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len() + 16);
+    let mut rest = pattern.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => escape(&mut rest, &mut out, false),
+            '[' => class(&mut rest, &mut out),
+            '{' if !counts(rest.clone()) => out.push_str(r"\{"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// After a backslash.
+fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String, in_class: bool) {
+    let Some(c) = rest.next() else { return out.push('\\') };
+    let members = match c.to_ascii_lowercase() {
+        'd' => "0-9",
+        'w' => "0-9A-Za-z_",
+        's' => r"\t-\r\x20",
+        'h' => r"\t\x20",
+        _ => {
+            match c {
+                'Q' => quoted(rest, out),
+                'E' => {}
+                '<' | '>' => out.push(c),
+                _ => {
+                    out.extend(['\\', c]);
+                    if matches!(c, 'x' | 'p' | 'P' | 'k' | 'g' | 'o' | 'N') && rest.peek() == Some(&'{') {
+                        while let Some(c) = rest.next_if(|c| *c != '}') {
+                            out.push(c);
+                        }
+                    }
+                }
+            }
+            return;
+        }
+    };
+    match (c.is_ascii_uppercase(), in_class) {
+        (true, _) => out.extend(["[^", members, "]"]),
+        (false, false) => out.extend(["[", members, "]"]),
+        (false, true) => out.push_str(members),
+    }
+}
+
+/// After `\Q`: every character stands for itself until `\E`.
+fn quoted(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+    while let Some(c) = rest.next() {
+        if c == '\\' && rest.next_if_eq(&'E').is_some() {
+            return;
+        }
+        if c.is_ascii_punctuation() && c != '<' && c != '>' {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+}
+
+/// After the bracket that opens a class. Here they may be nested, subtracted and cut; in PCRE they may not.
+fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+    out.push('[');
+    out.extend(rest.next_if_eq(&'^'));
+    if rest.next_if_eq(&']').is_some() {
+        out.push_str(r"\]");
+    }
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => escape(rest, out, true),
+            '[' if rest.peek() == Some(&':') => {
+                let mut last = ' ';
+                out.push(c);
+                for c in rest.by_ref() {
+                    out.push(c);
+                    if last == ':' && c == ']' {
+                        break;
+                    }
+                    last = c;
+                }
+            }
+            '[' | '&' | '~' => out.extend(['\\', c]),
+            ']' => return out.push(c),
+            c => out.push(c),
+        }
+    }
+}
+
+/// Whether what follows an opening brace is a count: `n}`, `n,}` or `n,m}`.
+fn counts(rest: Peekable<Chars<'_>>) -> bool {
+    // PCRE counts to 65535.
+    let most: String = rest.take("65535,65535}".len()).collect();
+    let Some((inside, _)) = most.split_once('}') else { return false };
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (least, most) = inside.split_once(',').unwrap_or((inside, ""));
+    !least.is_empty() && number(least) && number(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_said_in_the_engines_words() {
+        for (pcre, rust) in [
+            ("/shop(/|$)(.*)", "/shop(/|$)(.*)"),
+            ("/a{b", r"/a\{b"),
+            ("/{id}/x", r"/\{id}/x"),
+            ("/a{2}{3,}{4,5}", "/a{2}{3,}{4,5}"),
+            ("/a{,2}{ 2}{2", r"/a\{,2}\{ 2}\{2"),
+            (r"/\d+\D", "/[0-9]+[^0-9]"),
+            (r"/[\w.-]+[^\s\D]", r"/[0-9A-Za-z_.-]+[^\t-\r\x20[^0-9]]"),
+            (r"/\h\H", r"/[\t\x20][^\t\x20]"),
+            (r"/\Qa.b*\E.", r"/a\.b\*."),
+            (r"/\Qa.b", r"/a\.b"),
+            (r"/[[a&&~]", r"/[\[a\&\&\~]"),
+            ("/[]a]{b", r"/[\]a]\{b"),
+            ("/[^][:alpha:]]", r"/[^\][:alpha:]]"),
+            (r"/\x{41}\p{L}\/\{", r"/\x{41}\p{L}\/\{"),
+            (r"/\<a\>\", r"/<a>\"),
+            ("/caf\u{e9}", "/caf\u{e9}"),
+            ("/[a", "/[a"),
+        ] {
+            assert_eq!(translate(pcre), rust, "{pcre}");
+        }
+    }
+}
