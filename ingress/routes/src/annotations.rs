@@ -12,7 +12,7 @@ mod rewrite;
 
 use std::sync::Arc;
 
-use cluster::Ingress;
+use cluster::{Ingress, PathType};
 
 pub use self::known::{Fate, Known, LATER, OBSOLETE};
 pub use self::reader::Reader;
@@ -92,6 +92,8 @@ impl Settings {
 pub struct Rule<'r> {
     /// The path as written.
     pub path: &'r str,
+    /// How far it reaches.
+    pub kind: PathType,
     /// Compiles its pattern.
     pub patterns: &'r Patterns,
     /// The port that a redirect to https names.

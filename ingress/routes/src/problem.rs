@@ -26,8 +26,6 @@ pub enum Outcome {
     LeftOut,
     /// The routes answer 503.
     Denied,
-    /// The route answers 404.
-    NotFound,
 }
 
 impl Outcome {
@@ -38,7 +36,6 @@ impl Outcome {
             Self::Default => "default",
             Self::LeftOut => "left-out",
             Self::Denied => "denied",
-            Self::NotFound => "not-found",
         }
     }
 
@@ -49,7 +46,6 @@ impl Outcome {
             Self::Default => "; its default is used",
             Self::LeftOut => "; it is left out",
             Self::Denied => "; the routes answer 503",
-            Self::NotFound => "; the route answers 404",
         }
     }
 }

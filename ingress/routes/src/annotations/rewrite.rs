@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use cluster::PathType;
 use http::StatusCode;
 
 use super::{Annotation, Family, Reader, Rule, Settings};
@@ -75,7 +76,7 @@ impl Template {
         Some(Self { text: text.into(), path: pieces(path)?, query })
     }
 
-    /// Whether a rule with this path is rewritten at all: a target equal to the path leaves it alone.
+    /// Whether a rule with this path is rewritten at all: a target equal to the path leaves the path itself alone.
     pub fn changes(&self, rule_path: &str) -> bool {
         self.text != rule_path
     }
@@ -112,9 +113,17 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
 }
 
 fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
-    let template = settings.rewrite.as_ref().filter(|template| template.changes(rule.path))?;
+    let template = settings.rewrite.as_ref()?;
     // A path that is no pattern has closed its route already; without the pattern nothing is rewritten.
-    let pattern = PathPattern::anywhere(rule.path, rule.patterns).ok()?;
+    let pattern = if template.changes(rule.path) {
+        PathPattern::anywhere(rule.path, rule.patterns)
+    } else if rule.kind == PathType::Prefix && !rule.path.ends_with('/') {
+        // ingress-nginx makes a location of its own for what lies below, whose path is another text than the target.
+        PathPattern::anchored(&format!("{}/", rule.path), rule.patterns)
+    } else {
+        return None;
+    };
+    let pattern = pattern.ok()?;
     Some(Box::new(Rewrite { pattern, template: template.clone() }))
 }
 
@@ -147,7 +156,8 @@ impl Filter for Rewrite {
             target.insert(0, '/');
         }
         let own = self.template.query.as_ref();
-        let sent = exchange.query().filter(|_| own.is_none_or(|query| !query.only));
+        // An empty query goes without its mark.
+        let sent = exchange.query().filter(|query| !query.is_empty() && own.is_none_or(|own| !own.only));
         let own = own.map(|query| fill(&query.pieces)).filter(|query| !query.is_empty());
         for (mark, query) in ["?", if own.is_some() { "&" } else { "?" }].iter().zip([own.as_deref(), sent]) {
             target.extend(query.iter().flat_map(|query| [mark, *query]));

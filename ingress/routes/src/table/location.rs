@@ -32,7 +32,7 @@ pub(super) struct Location {
     /// Its own Ingress makes it a regular expression.
     pub(super) regex: bool,
     pub(super) claims: Claims,
-    /// None where only canaries claim the path.
+    /// None where only canaries, or rules that lead to a resource, claim the path.
     pub(super) route: Option<Arc<Route>>,
     pub(super) problems: Box<[Problem]>,
 }
@@ -103,7 +103,7 @@ impl<'h> Draft<'h> {
 
     /// The location, on a host of this name.
     pub(super) fn location(self, host: &Text, regex_host: bool, context: &Context<'_>) -> Location {
-        let mut problems = Vec::new();
+        let mut problems: Vec<Problem> = self.claims.iter().filter_map(unserved).collect();
         let route = self.winner().map(|winner| {
             let flaw = regex_host.then(|| flaw(&self.path, context.patterns)).flatten();
             if let (Some(owner), Some(what)) = (winner.owner, &flaw) {
@@ -113,7 +113,8 @@ impl<'h> Draft<'h> {
             Arc::new(self.route(&winner, host, flaw, &mut problems, context))
         });
         if route.is_none() {
-            problems.extend(self.claims.iter().map(|claim| lonely(claim, host)));
+            let canaries = self.claims.iter().filter(|claim| claim.taken.is_canary());
+            problems.extend(canaries.map(|claim| lonely(claim, host)));
         }
         let regex = self.is_regex();
         let Self { path, kind, claims, .. } = self;
@@ -142,12 +143,7 @@ impl<'h> Draft<'h> {
     /// What is wrong with the rules that claim the path.
     fn explain(&self, winner: &Winner<'_>, host: &Text, problems: &mut Vec<Problem>) {
         let mut rules = rules(&self.claims);
-        if let Some(claim) = rules.next()
-            && let Some(Backend::Resource(resource)) = claim.backend()
-        {
-            let what = format!("a resource backend ({resource}) cannot be served, only Services can");
-            problems.push(problem(&claim.taken, claim.place(), what, Outcome::NotFound));
-        }
+        rules.next();
         let Some(owner) = winner.owner else { return };
         for claim in rules {
             let path = &self.path;
@@ -173,7 +169,7 @@ impl<'h> Draft<'h> {
     ) -> Route {
         let Winner { owner, settings, backend, .. } = winner;
         let port_in_redirects = context.options.port_in_redirects;
-        let rule = Rule { path: &self.path, patterns: context.patterns, port_in_redirects };
+        let rule = Rule { path: &self.path, kind: self.kind, patterns: context.patterns, port_in_redirects };
         let mut filters = annotations::filters(settings, &rule);
         filters.push(Box::new(Hsts));
         Route {
@@ -228,9 +224,17 @@ impl<'h> Draft<'h> {
     }
 }
 
-/// Claims that are no canaries.
+/// Claims that are no canaries. One that leads to a resource is none either: another path of the host may cover it.
 fn rules(claims: &Claims) -> impl Iterator<Item = &Claim> {
-    claims.iter().filter(|claim| !claim.taken.is_canary())
+    let leads = |claim: &Claim| !matches!(claim.backend(), Some(Backend::Resource(_)));
+    claims.iter().filter(move |claim| !claim.taken.is_canary() && leads(claim))
+}
+
+/// What is wrong with a rule that leads to a resource.
+fn unserved(claim: &Claim) -> Option<Problem> {
+    let Some(Backend::Resource(resource)) = claim.backend() else { return None };
+    let what = format!("a resource backend ({resource}) cannot be served, only Services can");
+    (!claim.taken.is_canary()).then(|| problem(&claim.taken, claim.place(), what, Outcome::LeftOut))
 }
 
 /// `--default-backend-service`.

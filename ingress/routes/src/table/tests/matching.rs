@@ -306,8 +306,8 @@ spec:
 }
 
 #[test]
-fn a_resource_backend_is_refused_aloud() {
-    // [service_nil_backend]
+fn a_resource_backend_is_refused_aloud_and_other_paths_cover_it() {
+    // [service_nil_backend, and asked of ingress-nginx 1.15.1]
     let world = World::new(
         "
 metadata: {name: bucket}
@@ -315,18 +315,44 @@ spec:
   defaultBackend: resource=StorageBucket/rest
   rules:
   - {host: foo.example, paths: [[/, Prefix, web], [/static, Prefix, resource=StorageBucket/static]]}
+  - {host: bar.example, paths: [[/static, Prefix, resource=StorageBucket/static]]}
+  - {host: baz.example, paths: [[/a, Exact, resource=StorageBucket/a], [/a, Prefix, web]]}
+---
+metadata: {name: root}
+spec:
+  defaultBackend: rest
+  rules:
+  - {host: root.example, paths: [[/, Prefix, resource=StorageBucket/root]]}
+---
+metadata: {name: second, created: 2}
+spec:
+  rules:
+  - {host: foo.example, paths: [[/static, Exact, resource=StorageBucket/file], [/static, Prefix, files]]}
 ",
     );
-    check(&world, &[("foo.example/", "web"), ("foo.example/static/x", "404")]);
-    assert_eq!(
-        world.problems(),
-        [
-            "Ingress default/bucket: spec.defaultBackend: a resource backend (StorageBucket/rest) cannot be served, \
-             only Services can; it is left out",
-            "Ingress default/bucket: spec.rules[0].http.paths[1]: a resource backend (StorageBucket/static) cannot be \
-          served, only Services can; the route answers 404"
-        ]
+    check(
+        &world,
+        &[
+            ("foo.example/", "web"),
+            ("foo.example/static/x", "files"),
+            ("bar.example/static/x", "404"),
+            ("baz.example/a", "web"),
+            ("root.example/x", "rest"),
+        ],
     );
+    let cannot = "cannot be served, only Services can; it is left out";
+    let expected = [
+        ("bucket", "spec.defaultBackend", "StorageBucket/rest"),
+        ("bucket", "spec.rules[0].http.paths[1]", "StorageBucket/static"),
+        ("bucket", "spec.rules[1].http.paths[0]", "StorageBucket/static"),
+        ("bucket", "spec.rules[2].http.paths[0]", "StorageBucket/a"),
+        ("root", "spec.rules[0].http.paths[0]", "StorageBucket/root"),
+        ("second", "spec.rules[0].http.paths[0]", "StorageBucket/file"),
+    ];
+    let expected = expected.map(|(name, place, resource)| {
+        format!("Ingress default/{name}: {place}: a resource backend ({resource}) {cannot}")
+    });
+    assert_eq!(world.problems(), expected);
 }
 
 #[test]

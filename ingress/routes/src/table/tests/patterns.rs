@@ -71,6 +71,21 @@ spec:
   rules:
   - {host: same.example, paths: [[/, Prefix, web]]}
 ---
+metadata: {name: itself, annotations: {rewrite-target: /api}}
+spec:
+  rules:
+  - {host: itself.example, paths: [[/api, Prefix, web]]}
+---
+metadata: {name: exact, annotations: {rewrite-target: /api}}
+spec:
+  rules:
+  - {host: exact.example, paths: [[/api, Exact, web]]}
+---
+metadata: {name: slash, annotations: {rewrite-target: /api/}}
+spec:
+  rules:
+  - {host: slash.example, paths: [[/api/, Prefix, web]]}
+---
 metadata: {name: away, annotations: {rewrite-target: 'https://example.org/$1'}}
 spec:
   rules:
@@ -89,12 +104,19 @@ spec:
             ("groups.example/something/", "web /"),
             ("groups.example/SOMETHING/New", "web /New"),
             ("groups.example/something/new?a=b&c", "web /new?a=b&c"),
+            ("groups.example/something/new?", "web /new"),
             ("groups.example/something/a%20b%2Fc", "web /a%20b/c"),
             ("groups.example/something/%E9%C3%A9", "web /%E9%C3%A9"),
             ("groups.example/other", "404"),
             ("fixed.example/foo/bar/xyz", "web /new/backend"),
             ("fixed.example/else", "web /new/backend"),
             ("same.example/anything", "web"),
+            ("itself.example/api", "web"),
+            ("itself.example/api/x", "web /api"),
+            ("itself.example/API/", "web /api"),
+            ("itself.example/apix/api/x", "web"),
+            ("exact.example/api/x", "web"),
+            ("slash.example/api/x", "web"),
             ("away.example/go/x?y", "302 https://example.org/x?y"),
             ("loose.example/api", "web /"),
             ("loose.example/api/x", "web /x"),
