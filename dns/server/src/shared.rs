@@ -1,5 +1,6 @@
 //! What the fronts of one address share.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -27,11 +28,23 @@ impl Shared {
     }
 }
 
-/// The message that `write` makes in this room; nothing if there is none.
-pub(crate) fn written(room: &mut [u8], write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
-    let length = write(room);
-    (length > 0).then(|| room[..length].to_vec())
+thread_local! {
+    /// Where messages are written. They leave in buffers of their own size, so that neither a connection that is open
+    /// nor a query that waits takes the room of the longest reply there could be.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; MESSAGE].into());
 }
+
+/// The message that `write` makes in so many bytes; nothing if there is none.
+pub(crate) fn written(limit: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
+    ROOM.with_borrow_mut(|room| {
+        let room = &mut room[..limit.min(MESSAGE)];
+        let length = write(room);
+        (length > 0).then(|| room[..length].to_vec())
+    })
+}
+
+/// The longest message there is (RFC 1035 §4.2.2).
+pub(crate) const MESSAGE: usize = u16::MAX as usize;
 
 /// The address that stands for all of this host's: one UDP socket takes both families.
 pub(crate) const ANY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, BufReader, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::shared::{ANY, Shared, written};
+use crate::shared::{ANY, MESSAGE, Shared, written};
 
 /// How long a client may take from one message to the next, reading replies included; CoreDNS's idle time-out.
 const IDLE: Duration = Duration::from_secs(10);
@@ -41,9 +41,6 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// Queries of one connection that wait for somebody else; more are not read.
 const IN_FLIGHT: usize = 128;
-
-/// The longest message there is.
-const MESSAGE: usize = u16::MAX as usize;
 
 /// Listeners of one address, bound and not yet accepting.
 pub(crate) struct Tcp {
@@ -115,8 +112,7 @@ async fn converse(
     let stream = tokio::io::join(BufReader::new(UntilStop::new(read, drain)), write);
     let (messages, replies) = Messages::from_stream(AsyncIoTokioAsStd(stream), client);
     let mut messages = TimeoutStream::new(messages, IDLE);
-    let mut connection =
-        Connection { asked, answer: Answer::default(), room: vec![0; MESSAGE], shared, replies };
+    let mut connection = Connection { asked, answer: Answer::default(), shared, replies };
     let mut waiting = FuturesUnordered::new();
     let mut reading = true;
     loop {
@@ -141,8 +137,6 @@ struct Connection {
     /// Who asks where, and the query that is answered now.
     asked: Asked,
     answer: Answer,
-    /// Messages are written here and leave in buffers of their own size.
-    room: Vec<u8>,
     shared: Arc<Shared>,
     replies: BufDnsStreamHandle,
 }
@@ -166,11 +160,11 @@ impl Connection {
     }
 
     fn ask(&mut self) -> Option<Waiting> {
-        let Self { asked, answer, room, shared, .. } = self;
+        let Self { asked, answer, shared, .. } = self;
         let routes = shared.routes.load_full();
         let mut packet = None;
         let answered = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            run::answer(&routes, asked, answer, |reply| encoded(reply, &asked.query, room, &mut packet))
+            run::answer(&routes, asked, answer, |reply| encoded(reply, &asked.query, &mut packet))
         }));
         let unfinished = match answered {
             Ok(Some(unfinished)) => unfinished,
@@ -187,18 +181,18 @@ impl Connection {
         let (asked, shared) = (asked.clone(), shared.clone());
         Some(Box::pin(async move {
             let (mut answer, mut packet) = (Answer::default(), None);
-            let write = |reply: &mut Reply| encoded(reply, &asked.query, &mut vec![0; MESSAGE], &mut packet);
+            let write = |reply: &mut Reply| encoded(reply, &asked.query, &mut packet);
             let finish = unfinished.finish(&asked, &mut answer, write);
             if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                 shared.panics.inc();
-                packet = written(&mut vec![0; MESSAGE], |out| asked.query.refuse(rcode::SERVFAIL, out));
+                packet = written(MESSAGE, |out| asked.query.refuse(rcode::SERVFAIL, out));
             }
             packet
         }))
     }
 
-    fn refuse(&mut self, code: u16) {
-        let packet = written(&mut self.room, |out| self.asked.query.refuse(code, out));
+    fn refuse(&self, code: u16) {
+        let packet = written(MESSAGE, |out| self.asked.query.refuse(code, out));
         self.send(packet);
     }
 
@@ -212,8 +206,8 @@ impl Connection {
 }
 
 /// Makes a message of a reply. Returns its length.
-fn encoded(reply: &mut Reply, query: &Query, room: &mut [u8], packet: &mut Option<Vec<u8>>) -> usize {
-    *packet = written(room, |out| reply.encode(query, MESSAGE, out));
+fn encoded(reply: &mut Reply, query: &Query, packet: &mut Option<Vec<u8>>) -> usize {
+    *packet = written(MESSAGE, |out| reply.encode(query, MESSAGE, out));
     packet.as_ref().map_or(0, Vec::len)
 }
 

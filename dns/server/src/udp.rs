@@ -216,13 +216,12 @@ impl Thread {
                 let limit = limit(&asked);
                 let (mut answer, mut packet) = (Answer::default(), None);
                 let finish = unfinished.finish(&asked, &mut answer, |reply| {
-                    // Only now: thousands may be waiting for an upstream that is silent.
-                    packet = written(&mut vec![0; limit], |out| reply.encode(&asked.query, limit, out));
+                    packet = written(limit, |out| reply.encode(&asked.query, limit, out));
                     packet.as_ref().map_or(0, Vec::len)
                 });
                 if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                     shared.panics.inc();
-                    packet = written(&mut vec![0; limit], |out| asked.query.refuse(rcode::SERVFAIL, out));
+                    packet = written(limit, |out| asked.query.refuse(rcode::SERVFAIL, out));
                 }
                 if let Some(packet) = packet {
                     // A full send queue drops the reply, as the network might have.

@@ -3,12 +3,14 @@
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::net::UdpSocket;
+use std::io::Write;
+use std::net::{TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use dns_wire::codes::rtype;
 use dns_wire::{Edns, Query};
-use support::{Client, Service, Upstream};
+use support::{Client, Service, Upstream, read_framed};
+use tokio::sync::Mutex;
 
 /// Counts what is held.
 struct Counting;
@@ -33,9 +35,36 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Bytes are counted for the whole process: one test at a time.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_open_takes_a_few_kilobytes() {
+    const OPEN: usize = 200;
+    let _turn = TURN.lock().await;
+    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let mut packet = [0; 512];
+    let length = Query::new(0, &"me.".parse().unwrap(), rtype::A).encode(0, &mut packet);
+    let message = [&(length as u16).to_be_bytes(), &packet[..length]].concat();
+    let connect = || {
+        let mut stream = TcpStream::connect(service.address).unwrap();
+        stream.write_all(&message).unwrap();
+        read_framed(&mut stream).unwrap();
+        stream
+    };
+    // Until every thread has what it needs.
+    let warm: Vec<_> = (0..20).map(|_| connect()).collect();
+    let before = HELD.load(SeqCst);
+    let open: Vec<_> = (0..OPEN).map(|_| connect()).collect();
+    let each = HELD.load(SeqCst).saturating_sub(before) / OPEN;
+    assert!(each < 16 << 10, "{each} bytes each");
+    drop((warm, open));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_waits_takes_a_few_kilobytes_whatever_reply_it_allows() {
     const WAITING: usize = 500;
+    let _turn = TURN.lock().await;
     let upstream = Upstream::start(|_, _| None);
     let forward = format!("forward . {} {{\nread_timeout 1m\n}}", upstream.address);
     let service = Service::start(&format!(".:0 {{\n{forward}\n}}\nme:0 {{\nwhoami\n}}")).await;
