@@ -75,6 +75,7 @@ impl Tcp {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, drain: Drain) {
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -93,8 +94,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, drain: Drain) {
                 });
             }
             // Out of file descriptors, most likely: trying on at once would burn a processor.
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(target: "dns-server", "cannot accept connections: {error}");
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         }
+        failing = false;
     }
 }
 

@@ -127,7 +127,7 @@ impl Thread {
     fn run(mut self) {
         let _seat = Seat::take();
         let socket = self.socket.as_raw_fd();
-        let mut left = LAST;
+        let (mut left, mut failing) = (LAST, false);
         while left > 0 {
             let count = match self.batch.receive(socket) {
                 Ok(count) => count,
@@ -137,11 +137,14 @@ impl Thread {
                         return;
                     }
                     // Out of kernel memory, most likely: trying on at once would burn a processor.
-                    tracing::warn!(target: "dns-server", "cannot read from {}: {error}", self.asked.server);
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(target: "dns-server", "cannot read from {}: {error}", self.asked.server);
+                    }
                     std::thread::sleep(std::time::Duration::from_millis(10));
                     continue;
                 }
             };
+            failing = false;
             // A socket that is shut for reading gives what is queued and then packets of no bytes without a sender.
             if self.stop.load(Relaxed) {
                 if self.batch.way(0).client().is_none() {
