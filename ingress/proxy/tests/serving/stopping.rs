@@ -223,16 +223,17 @@ fn await_frame(client: &mut Client, wanted: u8) -> Vec<u8> {
 #[test]
 fn during_the_grace_period_requests_are_still_taken() {
     let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
-    let world = World::serving(&[script.address]);
-    let (address, healthy) = (world.http, world.proxy.as_ref().unwrap().health());
-    let stopping = std::thread::spawn(move || world.stop(Duration::from_millis(500)));
+    let mut world = World::serving(&[script.address]);
+    let proxy = world.proxy.take().unwrap();
+    let healthy = proxy.health();
+    // Longer than the test.
+    let stopping = world.runtime.spawn(proxy.stop(Duration::from_secs(600)));
     while healthy() {
         std::thread::yield_now();
     }
-    let mut client = Client::connect(address);
-    client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
-    assert_eq!(client.response().status, 200);
-    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+    let response = world.ask("GET / HTTP/1.1\nHost: shop.example\n\n");
+    assert_eq!((response.status, response.header("connection")), (200, None));
+    stopping.abort();
 }
 
 #[test]
