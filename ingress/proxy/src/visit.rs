@@ -78,11 +78,13 @@ pub(crate) fn page(visit: &Visit, mut open: Open, answer: &Answer) -> Response<R
     Response::from_parts(parts, Reply::page(body, open))
 }
 
-/// Says so when this response is the last on its connection (`keep-alive-requests`, or the proxy stops).
+/// Says so when this response is the last on its connection: `keep-alive-requests`, the proxy stops, or it has been made
+/// before the request was there.
 pub(crate) fn close_if_last(visit: &Visit, headers: &mut HeaderMap) {
+    let Some(link) = &visit.link else { return };
     let worker = &visit.worker;
     let worn = visit.requests.get() >= worker.options.keep_alive_requests;
-    if visit.link.is_some() && (worn || worker.is_stopping() || worker.options.keep_alive.is_zero()) {
+    if worn || worker.is_stopping() || worker.options.keep_alive.is_zero() || link.is_body_due() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -15,6 +15,9 @@ use crate::client::head::{Finder, Framing, Head, MAX_LINE, Refusal};
 use crate::client::link::Link;
 use crate::scratch;
 
+/// What hyper reads at once of a body that nobody wants, if it has come with the head.
+const TINY: usize = 4 * 1024;
+
 /// Where the stream is within what the client sends.
 enum At {
     Head(Finder),
@@ -139,6 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
                     Framing::Length(length) => At::Length(length),
                     Framing::Chunked => At::Chunked(Box::default()),
                 };
+                self.link.body_due.set(match head.framing {
+                    Framing::Length(length) => length > self.inbox.len().min(TINY) as u64,
+                    Framing::Chunked => true,
+                });
                 self.link.heads.borrow_mut().push_back(head);
                 true
             }
@@ -173,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         self.cleared = self.inbox.split_to(at).freeze();
         self.link.body_bytes.set(self.link.body_bytes.get() + at as u64);
         if over {
-            self.at = At::Head(Finder::default());
+            self.body_over();
         }
         true
     }
@@ -183,9 +190,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         if let At::Length(left) = &mut self.at {
             *left -= length as u64;
             if *left == 0 {
-                self.at = At::Head(Finder::default());
+                self.body_over();
             }
         }
+    }
+
+    fn body_over(&mut self) {
+        self.at = At::Head(Finder::default());
+        self.link.body_due.set(false);
     }
 
     fn refuse(&mut self, refusal: Refusal) {

@@ -31,6 +31,8 @@ pub(crate) struct Link {
     pub(super) write_blocked: Cell<bool>,
     /// How long there may be nothing between two requests.
     idle: Cell<Duration>,
+    /// The client has more to send of its body than has come.
+    pub(super) body_due: Cell<bool>,
     /// Bytes of bodies read from the client since the last request was over.
     pub(super) body_bytes: Cell<u64>,
     /// The proxy stops.
@@ -77,6 +79,7 @@ impl Link {
             waker: RefCell::default(),
             write_blocked: Cell::new(false),
             idle: Cell::new(head_timeout),
+            body_due: Cell::new(false),
             body_bytes: Cell::new(0),
             stopping: Cell::new(false),
             reading: Cell::new(false),
@@ -176,6 +179,11 @@ impl Link {
     /// The first line of what was refused, as far as it came; empty where it was no head.
     pub(crate) fn refused(&self) -> Bytes {
         self.refused.take()
+    }
+
+    /// Whether a response that ends now ends the connection: hyper does not wait for the rest of a body that nobody wants.
+    pub(crate) fn is_body_due(&self) -> bool {
+        self.body_due.get()
     }
 
     /// Body bytes of the request, with chunk framing.

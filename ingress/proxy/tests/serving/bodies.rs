@@ -181,6 +181,35 @@ fn an_endpoint_may_answer_before_it_has_read_everything() {
 }
 
 #[test]
+fn an_answer_before_the_whole_request_is_the_last_and_says_so() {
+    let early = Script::new(|far| {
+        far.head();
+        let _ = far.send(OK);
+        // Until the proxy has closed.
+        far.head();
+    });
+    let mut world = World::serving(&[early.address]);
+    world.service("away", &[]);
+    world.ingress("away", "away.example", &[("permanent-redirect", "https://shop.example/")]);
+    let post = |host: &str, rest: &str| format!("POST / HTTP/1.1\nHost: {host}\n{rest}");
+    for (host, status) in [("away.example", 301), ("none.example", 404), ("shop.example", 200)] {
+        for rest in ["Content-Length: 100000\n\nstart", "Transfer-Encoding: chunked\n\n5\nstart\n"] {
+            let mut client = world.client();
+            client.send(&post(host, rest));
+            let response = client.response();
+            assert_eq!((response.status, response.header("connection")), (status, Some("close")), "{host}");
+            assert!(client.is_closed(), "{host} {rest}");
+        }
+    }
+    let mut client = world.client();
+    for _ in 0..3 {
+        client.send(&post("away.example", "Content-Length: 5\n\nwhole"));
+        let response = client.response();
+        assert_eq!((response.status, response.header("connection")), (301, None));
+    }
+}
+
+#[test]
 fn the_client_is_told_to_continue_when_its_body_is_wanted() {
     let script = Script::always(OK);
     let world = World::serving(&[script.address]);
