@@ -15,8 +15,13 @@ pub(crate) const AD: u16 = 0x0020;
 pub(crate) const CD: u16 = 0x0010;
 const OPCODE: u16 = 0x7800;
 
-/// The EDNS option of a client's subnet (RFC 7871 §6).
+/// EDNS options of a certain length: RFC 8764 §3.2, RFC 9664 §4, RFC 7871 §6, RFC 7314 §2, RFC 7828 §3.1, RFC 8914 §2.
+const LONG_LIVED: u16 = 1;
+const UPDATE_LEASE: u16 = 2;
 const CLIENT_SUBNET: u16 = 8;
+const EXPIRE: u16 = 9;
+const KEEPALIVE: u16 = 11;
+const EXTENDED_ERROR: u16 = 15;
 
 /// A query as it came: parsed once, then only read. Reuse one per thread; a clone lives on its own.
 #[derive(Clone)]
@@ -39,7 +44,8 @@ pub struct Query {
     options: Vec<u8>,
 }
 
-/// The client's OPT record (RFC 6891 §6.1).
+/// The client's OPT record (RFC 6891 §6.1). Of its flags DO is the only one here; the others are zero in what we send
+/// (§6.1.4), where CoreDNS repeats them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edns {
     /// Largest packet that the client takes over UDP, as it says.
@@ -300,7 +306,7 @@ impl Query {
             if i >= others && u16::from_be_bytes([t0, t1]) == rtype::OPT {
                 let _ = extended;
                 self.options.clear();
-                self.options.extend_from_slice(whole_options(data).filter(|data| has_sound_subnets(data))?);
+                self.options.extend_from_slice(whole_options(data).filter(|data| are_sound(data))?);
                 let udp_size = u16::from_be_bytes([c0, c1]);
                 self.edns = Some(Edns { udp_size, version, dnssec_ok: z0 & 0x80 != 0 });
             }
@@ -320,19 +326,22 @@ pub(crate) fn whole_options(data: &[u8]) -> Option<&[u8]> {
     Some(data)
 }
 
-/// Whether each client subnet among these options has a family that exists and prefixes that fit it (RFC 7871 §6 and
-/// §7.1.2: FORMERR otherwise). As in CoreDNS the number of address octets is not looked at.
-fn has_sound_subnets(options: &[u8]) -> bool {
+/// Whether each of these options has a form it can have; FORMERR otherwise. As in CoreDNS the number of address octets of
+/// a client subnet is not looked at.
+fn are_sound(options: &[u8]) -> bool {
     let mut rest = options;
     while let Some(([c0, c1, l0, l1], data)) = rest.split_first_chunk::<4>() {
         let Some((data, after)) = data.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1]))) else {
             return false;
         };
-        let sound = match (u16::from_be_bytes([*c0, *c1]), data) {
-            (CLIENT_SUBNET, [0, 0, source, _, ..]) => *source == 0,
-            (CLIENT_SUBNET, [0, 1, source, scope, ..]) => *source <= 32 && *scope <= 32,
-            (CLIENT_SUBNET, [0, 2, source, scope, ..]) => *source <= 128 && *scope <= 128,
-            (CLIENT_SUBNET, _) => false,
+        let length = data.len();
+        let sound = match u16::from_be_bytes([*c0, *c1]) {
+            LONG_LIVED => length >= 18,
+            UPDATE_LEASE => matches!(length, 4 | 8),
+            CLIENT_SUBNET => is_subnet(data),
+            EXPIRE => length == 0 || length >= 4,
+            KEEPALIVE => matches!(length, 0 | 2),
+            EXTENDED_ERROR => length >= 2,
             _ => true,
         };
         if !sound {
@@ -341,6 +350,16 @@ fn has_sound_subnets(options: &[u8]) -> bool {
         rest = after;
     }
     true
+}
+
+/// Whether the family exists and the prefixes fit it (RFC 7871 §6 and §7.1.2).
+fn is_subnet(data: &[u8]) -> bool {
+    match data {
+        [0, 0, source, _, ..] => *source == 0,
+        [0, 1, source, scope, ..] => *source <= 32 && *scope <= 32,
+        [0, 2, source, scope, ..] => *source <= 128 && *scope <= 128,
+        _ => false,
+    }
 }
 
 pub(crate) fn write_header(id: u16, flags: u16, counts: [u16; 4], out: &mut [u8]) -> Option<()> {

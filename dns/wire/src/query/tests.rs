@@ -62,6 +62,30 @@ fn packets_are_taken_or_refused_as_go_and_coredns_do() {
 }
 
 #[test]
+fn an_option_of_a_length_it_cannot_have_is_a_format_error() {
+    for (code, lengths, sound) in [
+        (1, &[18, 20][..], true),
+        (1, &[0, 17], false),
+        (2, &[4, 8], true),
+        (2, &[0, 3, 9], false),
+        (9, &[0, 4], true),
+        (9, &[1, 3], false),
+        (11, &[0, 2], true),
+        (11, &[1, 3], false),
+        (15, &[2, 7], true),
+        (15, &[0, 1], false),
+        (10, &[0, 3, 8], true),
+        (65001, &[0, 1], true),
+    ] {
+        for length in lengths {
+            let option =
+                [&[(code >> 8) as u8, code as u8, 0, *length][..], &vec![0; *length as usize]].concat();
+            assert_eq!(super::are_sound(&option), sound, "option {code} of {length} bytes");
+        }
+    }
+}
+
+#[test]
 fn a_client_subnet_of_no_family_or_too_long_a_prefix_is_a_format_error() {
     for (what, subnet, sound) in [
         ("no family, nothing known", &[0, 0, 0, 0][..], true),
