@@ -1,6 +1,7 @@
 //! A reply becomes a packet.
 
 use super::{RELATIVE, Record, Reply, Section, Span};
+use crate::codes::rcode;
 use crate::compress::{Compressor, Packet};
 use crate::layout::layout;
 use crate::query::{AA, AD, Edns, HEADER, QR, Query, RA, TC, write_header};
@@ -58,12 +59,14 @@ impl Reply {
 
     fn flags(&self, query: &Query, truncated: bool) -> u16 {
         let bit = |set: bool, bit: u16| if set { bit } else { 0 };
+        // A code that takes EDNS cannot be said to who has none: what is left of it would mean something else.
+        let code = if query.edns.is_none() && self.rcode > 15 { rcode::SERVFAIL } else { self.rcode };
         QR | query.echoed()
             | bit(self.authoritative, AA)
             | bit(truncated, TC)
             | bit(self.recursion_available, RA)
             | bit(self.authentic_data, AD)
-            | self.rcode & 15
+            | code & 15
     }
 }
 

@@ -240,6 +240,8 @@ fn the_opt_record_answers_the_clients() {
 
     asked.edns = None;
     assert_eq!(packed(&mut reply, &asked, 512)[11], 0, "no OPT for who sent none");
+    reply.rcode = 16;
+    assert_eq!(packed(&mut reply, &asked, 512)[3] & 15, 2, "BADVERS without EDNS would be NOERROR");
 }
 
 #[test]
