@@ -88,7 +88,9 @@ impl Slim for SlimService {
 impl Spec {
     fn kind(&self) -> Result<ServiceKind, Wrong> {
         if self.reach == Reach::ExternalName {
-            let name = self.external_name.strip_suffix('.').unwrap_or(&self.external_name);
+            // The dot says that a name is whole, and that `10.1.2.3.` is a name.
+            let bare = self.external_name.strip_suffix('.');
+            let name = bare.filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or(&self.external_name);
             if name.is_empty() {
                 return Err(Wrong::new(
                     "spec.externalName",

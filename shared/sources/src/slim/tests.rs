@@ -134,6 +134,7 @@ fn services_have_the_addresses_and_ports_the_api_server_would_show() {
             (r#"{}"#, "[]"),
             (r#"{},"spec":{"clusterIP":"","ports":null}"#, "[]"),
             (r#"{},"spec":{"type":"ExternalName","externalName":"Example.org."}"#, "Example.org"),
+            (r#"{},"spec":{"type":"ExternalName","externalName":"10.1.2.3."}"#, "10.1.2.3."),
             (
                 r#"{},"spec":{"type":"ExternalName"}"#,
                 "spec.externalName: missing, should be a DNS name, as type ExternalName needs one",
