@@ -223,6 +223,8 @@ fn what_coredns_loads_is_loaded() {
         "kubernetes cluster.local {\nignore\n}",
         "forward . 192.0.2.53 {\nexcept a.example\nexcept b.example\nnext NXDOMAIN\nnext SERVFAIL\n}",
         "forward . 192.0.2.53 {\npolicy random }",
+        "forward . 192.0.2.53 {\nexpire 10s max_fails 3 policy sequential force_tcp\n}",
+        "forward . 192.0.2.53 {\nmax_fails 3 except a.example b.example\n}",
         "forward . 192.0.2.53 {\nhealth_check 0\nresolver 192.0.2.53:5353\nmax_fails 4294967295\n}",
     ] {
         if let Err(errors) = built(&format!(".:53 {{\n{lines}\n}}")) {
@@ -271,6 +273,10 @@ fn a_mistake_between_properties_stands_at_one_of_them() {
         (
             "forward . tls://192.0.2.53 {\nexpire 10s\ntls /none\n}",
             "Corefile:4 - Error during parsing: forward: /none",
+        ),
+        (
+            "forward . 192.0.2.53 {\nexpire 10s 20s\n}",
+            "Corefile:3 - Error during parsing: unknown property '20s'",
         ),
         (
             "forward . tls://192.0.2.53 {\ntls_servername a..b\n}",

@@ -56,6 +56,21 @@ pub(super) struct Tls {
     pub server_name: Option<String>,
 }
 
+/// Properties of which CoreDNS reads one word: what stands behind it on the line is the next property.
+const OF_ONE_WORD: &[&str] = &[
+    "policy",
+    "max_fails",
+    "expire",
+    "max_age",
+    "max_idle_conns",
+    "read_timeout",
+    "max_connect_attempts",
+    "max_concurrent",
+    "tls_servername",
+    "doh_method",
+    "source_address",
+];
+
 const KNOWN: &[&str] = &[
     "except",
     "policy",
@@ -119,6 +134,21 @@ impl Options {
     }
 
     fn line(&mut self, line: &Directive) -> Result<(), Error> {
+        match line.args.split_at_checked(1) {
+            Some((word, [name, rest @ ..])) if OF_ONE_WORD.contains(&line.name.text.as_str()) => {
+                let part = |name: &Word, args: &[Word]| Directive {
+                    name: name.clone(),
+                    args: args.to_vec(),
+                    block: Vec::new(),
+                };
+                self.property(&part(&line.name, word))?;
+                self.line(&part(name, rest))
+            }
+            _ => self.property(line),
+        }
+    }
+
+    fn property(&mut self, line: &Directive) -> Result<(), Error> {
         let number = |wanted| line.arg(wanted)?.integer(0..=i32::MAX as usize);
         let limit = |number: usize| if number == 0 { None } else { Some(number) };
         match line.name.text.as_str() {
