@@ -72,6 +72,32 @@ async fn kept_answers_are_given_without_asking_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_asked_for_with_ad_and_given_to_who_understands_it() {
+    let upstream = Upstream::start(|query, _| {
+        let mut reply = address(query, [192, 0, 2, 1], 600);
+        (reply.authentic_data, reply.authoritative) = (query.authentic_data(), true);
+        Some(reply)
+    });
+    // The sixth bit of the fourth byte says that AD is understood, and in a reply that it is so (RFC 6840 §5.7).
+    let ad = |client: &Client, sent: u8| {
+        let question = b"\x03www\x07example\x03org\0\0\x01\0\x01";
+        let message = [&[0, 7, 1, sent, 0, 1, 0, 0, 0, 0, 0, 0], &question[..]].concat();
+        let reply = client.exchange(&message).unwrap();
+        assert_eq!(reply[2] & 4, 4, "AA as it came");
+        reply[3] & 0x20
+    };
+    for (lines, sent) in [("cache", [0, 0x20, 0, 0x20]), ("cache example.net", [0, 0x20, 0, 0x20])] {
+        let service = serving(&format!("{lines}\nforward . {}", upstream.address)).await;
+        let client = Client::udp(service.address);
+        for sent in sent {
+            assert_eq!(ad(&client, sent), sent, "{lines}");
+        }
+        service.stop().await;
+    }
+    assert_eq!(upstream.asked(), 1 + 4, "one entry for both, and each query where nothing is kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_of_the_cluster_are_not_kept() {
     let service = serving("cache 30\nkubernetes cluster.local {\n ttl 3600\n}").await;
     let client = Client::udp(service.address);

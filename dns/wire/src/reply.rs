@@ -95,6 +95,11 @@ impl Reply {
         self.bytes.clear();
     }
 
+    /// Drops the EDNS options of an upstream.
+    pub fn clear_options(&mut self) {
+        self.options = Span::default();
+    }
+
     /// Adds a record of class IN.
     #[inline]
     pub fn push(&mut self, section: Section, owner: Owner<'_>, rtype: u16, ttl: u32, rdata: &[u8]) {

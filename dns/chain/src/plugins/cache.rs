@@ -2,9 +2,13 @@
 //!
 //! Answers of plugins that hold their names in memory (`kubernetes`) pass by and are not kept: they are found as fast
 //! where they come from, and here they would only grow old. What a client can see of that, against CoreDNS: changes of
-//! the cluster show at once instead of after up to `ttl` (or 5 s); such answers have AA set each time, where CoreDNS's
-//! cache clears it from the second time on; and their TTL does not count down. The upper bound on TTLs holds for them
+//! the cluster show at once instead of after up to `ttl` (or 5 s); such answers repeat the letter case of each client,
+//! where CoreDNS repeats that of the first; and their TTL does not count down. The upper bound on TTLs holds for them
 //! too; the lower bound, which spares upstreams, does not, so that `ttl 0` means 0. They count as misses.
+//!
+//! Of other answers these are kept differently, for the sake of RFC 2308: a denial lives no longer than the SOA's minimum
+//! (§5); a CNAME to a name that is denied is a denial, too (§2.1), where CoreDNS gives it 5 s and does not keep it; and
+//! what says neither yes nor no (no answer and no SOA) is not kept, where CoreDNS keeps it for 5 s.
 //!
 //! CoreDNS's `coredns_cache_drops_total` counts replies to another question than was asked. Here as there `forward`
 //! turns these into FORMERR, so that none gets here and the counter, which CoreDNS shows once it has counted, is not.
@@ -14,15 +18,16 @@ mod options;
 mod table;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use dns_wire::Reply;
-use dns_wire::codes::rcode;
+use dns_wire::codes::{rcode, rtype};
+use dns_wire::{Reply, Section};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::{Counter, Gauge};
 use tokio::time::timeout;
 
 use crate::asked::{Asked, Purpose};
+use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, Runner};
 use crate::setup::{Entry as ListEntry, Links, Mistakes, Setup};
 use entry::{Entry, Kind, Question};
@@ -75,6 +80,10 @@ impl Found {
     fn entry(&self) -> Option<&Entry> {
         self.held.as_deref()
     }
+
+    fn is_failure(&self) -> bool {
+        self.entry().is_some_and(|entry| entry.reply.rcode == rcode::SERVFAIL)
+    }
 }
 
 impl Plugin for Cache {
@@ -112,7 +121,7 @@ impl Plugin for Cache {
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
-            let Some(Stale { mode: Mode::Verify(patience), .. }) = self.options.stale else {
+            let Some(stale @ Stale { mode: Mode::Verify(patience), .. }) = self.options.stale else {
                 return Flow::Next;
             };
             let mut fresh = Answer::default();
@@ -131,7 +140,7 @@ impl Plugin for Cache {
             };
             self.serve_old(found, entry, asked, reply);
             // An answer that takes longer than this client waits is good for the next one.
-            if in_time { Flow::Done } else { Flow::Refresh }
+            if in_time || !stale.one_at_a_time() { Flow::Done } else { Flow::Refresh }
         })
     }
 
@@ -142,7 +151,7 @@ impl Plugin for Cache {
         if asked.purpose == Purpose::Refresh {
             self.refreshed(asked, answer);
         } else if answer.from_memory {
-            self.cap(asked, &mut answer.reply);
+            self.cap(&mut answer.reply);
         } else {
             self.keep(asked, answer, asked.received);
         }
@@ -160,13 +169,16 @@ impl Cache {
             let Some(held) = table.find(hash, |entry| entry.answers(&question)) else { continue };
             let Some(entry) = held.as_deref() else { continue };
             let fresh = entry.left(now) > 0;
+            // That the server could not is worth less than an answer which may still be given.
+            let kept_back = fresh && entry.reply.rcode == rcode::SERVFAIL;
             let servable = self.options.stale.is_some_and(|stale| entry.age(now) < entry.life + stale.up_to);
             // With `prefer_positive` an old success is better than any denial or failure.
             let preferred = self.options.prefer_positive && !denial && servable;
-            if fresh && !(denial && self.options.prefer_positive) {
+            if fresh && !(denial && (kept_back || self.options.prefer_positive)) {
                 return Some(Found { held, denial });
             }
-            if fresh || preferred || (servable && stale.is_none()) {
+            let over_failure = stale.as_ref().is_some_and(|stale| stale.is_failure()) && servable;
+            if fresh || preferred || over_failure || (servable && stale.is_none()) {
                 stale = Some(Found { held, denial });
             }
         }
@@ -179,7 +191,7 @@ impl Cache {
             self.metrics.misses.inc();
             return Flow::Next;
         };
-        let refresh = entry.begin_refresh(asked.received);
+        let refresh = !stale.one_at_a_time() || entry.begin_refresh(asked.received);
         if refresh && matches!(stale.mode, Mode::Verify(_)) {
             return Flow::Wait;
         }
@@ -200,11 +212,12 @@ impl Cache {
 
     /// Whether a fresh answer is given instead of an old one (RFC 8767 §4).
     fn is_better(&self, asked: &Asked, fresh: &Answer) -> bool {
-        let success = || entry::kind(&asked.query, &fresh.reply) == Some(Kind::Success);
-        matches!(fresh.reply.rcode, rcode::NOERROR | rcode::NXDOMAIN)
-            && fresh.failure.is_none()
-            && !fresh.reply.truncated
-            && (!self.options.prefer_positive || success())
+        let good = match entry::kind(&asked.query, &fresh.reply, unix()) {
+            Kind::Success => true,
+            Kind::Other | Kind::Failure => false,
+            _ => !self.options.prefer_positive,
+        };
+        good && fresh.failure.is_none() && !fresh.reply.truncated
     }
 
     /// Takes in the answer of a refresh.
@@ -213,16 +226,16 @@ impl Cache {
         let (hash, same) = (question.hash(), |entry: &Entry| entry.answers(&question));
         if answer.from_memory {
             // The name is served here by now, and what was kept of it would only hide that.
-            self.cap(asked, &mut answer.reply);
+            self.cap(&mut answer.reply);
             self.success.remove(hash, same);
             self.denial.remove(hash, same);
             return self.count_entries();
         }
-        if let Some(Kind::Success | Kind::Denial) = entry::kind(&asked.query, &answer.reply) {
+        if let Kind::Success | Kind::Denial = entry::kind(&asked.query, &answer.reply, unix()) {
             self.keep(asked, answer, now);
         }
         // What is still there was refreshed in vain, or for an answer of the other kind: this may be tried again.
-        let pause = self.options.stale.map_or(Duration::from_secs(1), |stale| stale.recheck);
+        let pause = self.options.stale.map_or(Duration::ZERO, |stale| stale.recheck);
         for table in [&self.success, &self.denial] {
             if let Some(entry) = table.find(hash, same).as_deref().and_then(Option::as_deref) {
                 entry.end_refresh(now, pause);
@@ -233,12 +246,14 @@ impl Cache {
     /// Keeps an answer if it can be kept, and gives all of its records the one life that it has here.
     fn keep(&self, asked: &Asked, answer: &mut Answer, now: Instant) {
         let Answer { reply, .. } = answer;
-        let Some(kind) = entry::kind(&asked.query, reply) else { return };
+        let kind = entry::kind(&asked.query, reply, unix());
+        // What an upstream says on EDNS is for the one who asked it (RFC 6891 §6.1.1).
+        reply.clear_options();
         let life = match kind {
             Kind::Failure => self.options.servfail,
-            Kind::Success | Kind::Denial => self.share(kind).life(entry::shortest_ttl(kind, reply)),
+            kind => self.share(kind).life(entry::shortest_ttl(kind, reply)),
         };
-        if life.as_secs() > 0 {
+        if life.as_secs() > 0 && kind.is_kept() {
             self.store(asked, kind, reply, life, now);
         }
         let ttl = life.as_secs() as u32;
@@ -254,7 +269,7 @@ impl Cache {
             return;
         }
         let hash = question.hash();
-        let denial = kind != Kind::Success;
+        let denial = kind.is_denial();
         let (table, metrics) = (if denial { &self.denial } else { &self.success }, self.kind_metrics(denial));
         let same = |entry: &Entry| entry.answers(&question);
         let served = self.options.stale.map_or(Duration::ZERO, |stale| stale.up_to);
@@ -279,16 +294,16 @@ impl Cache {
 
     /// An answer from memory keeps its own life, up to the bound.
     // Hot: 0 allocations.
-    fn cap(&self, asked: &Asked, reply: &mut Reply) {
-        let Some(kind) = entry::kind(&asked.query, reply).filter(|kind| *kind != Kind::Failure) else {
-            return;
-        };
-        let most = self.share(kind).longest.as_secs() as u32;
+    fn cap(&self, reply: &mut Reply) {
+        // From memory come answers, and denials with their SOA.
+        let denied = reply.section(Section::Authority).any(|record| record.rtype == rtype::SOA);
+        let share = if denied { &self.options.denial } else { &self.options.success };
+        let most = share.longest.as_secs() as u32;
         reply.records_mut().iter_mut().for_each(|record| record.ttl = record.ttl.min(most));
     }
 
     fn share(&self, kind: Kind) -> &Share {
-        if kind == Kind::Success { &self.options.success } else { &self.options.denial }
+        if kind.is_denial() { &self.options.denial } else { &self.options.success }
     }
 
     fn kind_metrics(&self, denial: bool) -> &KindMetrics {
@@ -296,16 +311,26 @@ impl Cache {
     }
 }
 
+/// The zones of a server block's cache; none without one.
+pub(super) fn zones(block: &config::ServerBlock) -> Zones {
+    let words = block.all("cache").next().map(|directive| options::arguments(directive).1);
+    words.and_then(|words| Zones::read_or_keys(words, block).ok()).unwrap_or_default()
+}
+
 /// The TTL that an entry began with.
 fn whole(entry: &Entry) -> u32 {
     entry.life.as_secs().try_into().unwrap_or(u32::MAX)
 }
 
-/// Puts a kept answer into the reply. It is not authoritative (CoreDNS 1.15).
+/// Seconds since 1970, for what is signed until then.
+fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Puts a kept answer into the reply. It is as authoritative as it came (CoreDNS 1.15).
 // Hot: 0 allocations once the reply's buffers have grown.
 fn serve(entry: &Entry, asked: &Asked, reply: &mut Reply, ttl: u32) {
     reply.clone_from(&entry.reply);
-    reply.authoritative = false;
     reply.authentic_data &= asked.query.dnssec_ok() || asked.query.authentic_data();
     reply.records_mut().iter_mut().for_each(|record| record.ttl = ttl);
 }

@@ -58,6 +58,8 @@ struct Forward {
     upstreams: Vec<Arc<Upstream>>,
     policy: Policy,
     options: Options,
+    /// What is kept for others, too: it is asked for with AD, since some of them may want to know (RFC 6840 §5.7).
+    cached: Zones,
     /// Another `forward` of the server block stands behind this one.
     has_next: bool,
     busy: AtomicUsize,
@@ -184,6 +186,10 @@ impl Forward {
             // A number that nobody can guess, for each try (RFC 5452 §9.2).
             let id: u16 = rand::random();
             let length = asked.query.encode(id, &mut message);
+            if self.cached.hold(&asked.query) {
+                // AD is the sixth bit of the fourth byte (RFC 4035 §3.1.6).
+                message[3] |= 0x20;
+            }
             let request = Request {
                 message: &message[..length],
                 tcp,
@@ -244,6 +250,7 @@ fn one(
         from: from[0].parse().map(|from: Name| from.lower()).unwrap_or(Name::ROOT),
         except: options.except.clone(),
         policy: Policy::new(options.policy),
+        cached: super::cache::zones(setup.block),
         has_next,
         busy: AtomicUsize::new(0),
         rejected: metrics.counter(

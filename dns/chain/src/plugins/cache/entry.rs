@@ -3,20 +3,39 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use dns_wire::codes::{rcode, rtype};
-use dns_wire::{Query, Reply, Section};
+use dns_wire::codes::{class, rcode, rtype};
+use dns_wire::{Name, Query, Record, Reply, Section};
 
 use super::options::Prefetch;
 
-/// What a reply is, as far as keeping it goes (coredns, plugin/pkg/response/typify.go).
+/// The life of what names none.
+const NO_TTL: Duration = Duration::from_secs(5);
+
+/// What a reply is, as far as keeping it goes (coredns, plugin/pkg/response/typify.go and plugin/cache/cache.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Records, or a delegation.
+    /// Records that answer the question.
     Success,
+    /// Where to ask instead. It is kept as a success, and shortly.
+    Delegation,
     /// NXDOMAIN or NODATA, with the SOA that says for how long (RFC 2308).
     Denial,
     /// The server could not.
     Failure,
+    /// Part of an answer: cut, or without what would say for how long there is no more. Not kept.
+    Partial,
+    /// Nothing that could be kept.
+    Other,
+}
+
+impl Kind {
+    pub(super) fn is_denial(self) -> bool {
+        matches!(self, Self::Denial | Self::Failure)
+    }
+
+    pub(super) fn is_kept(self) -> bool {
+        !matches!(self, Self::Partial | Self::Other)
+    }
 }
 
 /// What an answer is an answer to. DO and CD make other answers of the same question.
@@ -124,29 +143,78 @@ impl Entry {
     }
 }
 
-/// What is kept of a reply, if anything.
-pub(super) fn kind(query: &Query, reply: &Reply) -> Option<Kind> {
-    if reply.truncated || matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
-        return None;
-    }
+/// What a reply is. `unix` is the time, for the signatures in it.
+pub(super) fn kind(query: &Query, reply: &Reply, unix: u64) -> Kind {
     let has = |section, rtype| reply.section(section).any(|record| record.rtype == rtype);
-    let answers = reply.section(Section::Answer).next().is_some();
-    match reply.rcode {
-        rcode::NOERROR if answers => Some(Kind::Success),
-        rcode::NOERROR | rcode::NXDOMAIN if has(Section::Authority, rtype::SOA) => Some(Kind::Denial),
-        rcode::NOERROR if has(Section::Authority, rtype::NS) => Some(Kind::Success),
-        rcode::SERVFAIL | rcode::NOTIMP => Some(Kind::Failure),
-        _ => None,
-    }
+    let denied = has(Section::Authority, rtype::SOA);
+    let mut answers = reply.section(Section::Answer).peekable();
+    let answered = answers.peek().is_some();
+    let kind = match reply.rcode {
+        _ if matches!(query.qtype, rtype::AXFR | rtype::IXFR) => Kind::Other,
+        _ if query.dnssec_ok() && reply.records().iter().any(|record| is_over(record, reply, unix)) => {
+            Kind::Other
+        }
+        rcode::NOERROR if answered => match (answers_question(query, reply), denied) {
+            (true, _) => Kind::Success,
+            (false, true) => Kind::Denial,
+            (false, false) => Kind::Partial,
+        },
+        rcode::NXDOMAIN if answered && !denied => Kind::Other,
+        rcode::NXDOMAIN if answers.any(|record| record.rtype != rtype::CNAME) => Kind::Other,
+        rcode::NOERROR | rcode::NXDOMAIN if denied => Kind::Denial,
+        rcode::NOERROR if has(Section::Authority, rtype::NS) => Kind::Delegation,
+        rcode::NOERROR | rcode::NXDOMAIN => Kind::Partial,
+        rcode::SERVFAIL | rcode::NOTIMP => Kind::Failure,
+        _ => Kind::Other,
+    };
+    if reply.truncated && kind.is_kept() { Kind::Partial } else { kind }
 }
 
 /// The shortest life that any of its records has; for a denial also the SOA's minimum (RFC 2308 §5).
 pub(super) fn shortest_ttl(kind: Kind, reply: &Reply) -> Duration {
+    if matches!(kind, Kind::Delegation | Kind::Other) {
+        return NO_TTL;
+    }
     let ttls = reply.records().iter().map(|record| match record.rtype {
         rtype::SOA if kind == Kind::Denial => record.ttl.min(minimum(reply.rdata(record))),
         _ => record.ttl,
     });
-    Duration::from_secs(ttls.min().unwrap_or(5).into())
+    ttls.min().map_or(NO_TTL, |ttl| Duration::from_secs(ttl.into()))
+}
+
+/// Whether the answers lead from the question over CNAMEs to a record of its type (RFC 1034 §3.6.2). A name with two
+/// CNAMEs, or in a ring of them, leads nowhere.
+pub(super) fn answers_question(query: &Query, reply: &Reply) -> bool {
+    let mut name = query.to_name().lower();
+    let is_ours = |record: &&Record| record.class == query.qclass || query.qclass == class::ANY;
+    let records = || reply.section(Section::Answer).filter(is_ours);
+    for _ in records().map(Some).chain([None]) {
+        let own = || records().filter(|record| reply.owner(record, query).lower() == name);
+        let is_asked = |rtype| rtype == query.qtype || query.qtype == rtype::ANY;
+        let mut targets = own().filter(|record| record.rtype == rtype::CNAME);
+        let target = |record: &Record| reply.target(record, query).map(Name::lower);
+        let first = targets.next().and_then(target);
+        if targets.any(|record| target(record) != first) {
+            return false;
+        }
+        match first {
+            Some(target) if !is_asked(rtype::CNAME) => name = target,
+            _ => return own().any(|record| is_asked(record.rtype)),
+        }
+    }
+    false
+}
+
+/// Whether this is a signature that does not hold any more, or not yet (RFC 4034 §3.1.5: both times are serial numbers).
+fn is_over(record: &Record, reply: &Reply, unix: u64) -> bool {
+    let time = |at: usize| {
+        let data = reply.rdata(record).get(at..at + 4)?;
+        Some(u32::from_be_bytes(data.try_into().ok()?))
+    };
+    let (Some(expiration), Some(inception)) = (time(8), time(12)) else { return false };
+    let now = unix as u32;
+    record.rtype == rtype::RRSIG
+        && ((expiration.wrapping_sub(now) as i32) < 0 || (now.wrapping_sub(inception) as i32) < 0)
 }
 
 /// The last field of a SOA (RFC 1035 §3.3.13).

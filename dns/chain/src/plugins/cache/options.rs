@@ -51,6 +51,13 @@ pub(super) struct Stale {
     pub recheck: Duration,
 }
 
+impl Stale {
+    /// Whether one query at a time asks anew. Without any bound on `verify` each of them does, as in CoreDNS.
+    pub(super) fn one_at_a_time(&self) -> bool {
+        self.mode != Mode::Verify(REFRESH) || !self.recheck.is_zero()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// The old answer at once, a refresh behind it.
@@ -67,10 +74,7 @@ pub(super) const REFRESH: Duration = Duration::from_secs(5);
 
 impl Options {
     pub(super) fn read(directive: &Directive, block: &ServerBlock) -> Result<Self, Mistakes> {
-        let (ttl, zones) = match directive.args.split_first() {
-            Some((word, rest)) if word.parse::<i64>("").is_ok() => (Some(word), rest),
-            _ => (None, directive.args.as_slice()),
-        };
+        let (ttl, zones) = arguments(directive);
         let ttl = ttl.map(seconds).transpose().map_err(|error| vec![error])?;
         let names = config::zones_or_keys(zones, block).map_err(|error| vec![error])?;
         let share = |longest| Share {
@@ -151,6 +155,14 @@ impl Share {
     }
 }
 
+/// The TTL, if there is one, and the zones.
+pub(super) fn arguments(directive: &Directive) -> (Option<&Word>, &[Word]) {
+    match directive.args.split_first() {
+        Some((word, rest)) if word.parse::<i64>("").is_ok() => (Some(word), rest),
+        _ => (None, directive.args.as_slice()),
+    }
+}
+
 /// A TTL of at least a second.
 fn seconds(word: &Word) -> Result<Duration, Error> {
     word.integer(1..=i32::MAX as u64).map(Duration::from_secs)
@@ -174,12 +186,8 @@ fn prefetch(line: &Directive) -> Result<Prefetch, Error> {
 fn stale(line: &Directive) -> Result<Option<Stale>, Error> {
     let wanted = "[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]";
     let mut args = line.args_between(0, 5, wanted)?.iter().peekable();
-    let mut stale = Stale {
-        up_to: Duration::from_secs(3600),
-        mode: Mode::Immediate,
-        ttl: 0,
-        recheck: Duration::from_secs(1),
-    };
+    let mut stale =
+        Stale { up_to: Duration::from_secs(3600), mode: Mode::Immediate, ttl: 0, recheck: Duration::ZERO };
     // CoreDNS reads these two words in either case.
     let modes = [("immediate", Mode::Immediate), ("verify", Mode::Verify(REFRESH))];
     let mode = |word: &Word| modes.iter().find(|(name, _)| word.text.eq_ignore_ascii_case(name));

@@ -168,6 +168,93 @@ fn what_must_not_be_kept_is_not() {
     assert_eq!(from_memory.reply.records()[0].ttl, 3600, "the bound holds for answers from memory too");
 }
 
+/// Replies to `www.example.org A`: records as section, owner, type, TTL and data, which for most is a name.
+fn reply(code: u16, records: &str) -> Answer {
+    let mut answer = Answer::default();
+    answer.reply.rcode = code;
+    let wire = |name: &str| name.parse::<dns_wire::Name>().unwrap().wire().to_vec();
+    for line in records.split(", ").filter(|line| !line.is_empty()) {
+        let [section, owner, kind, ttl, data] = *line.split(' ').collect::<Vec<_>>() else {
+            panic!("{line}")
+        };
+        let section = match section {
+            "an" => Section::Answer,
+            "ns" => Section::Authority,
+            _ => Section::Additional,
+        };
+        let (kind, data) = match kind {
+            "A" => (rtype::A, vec![192, 0, 2, 1]),
+            "CNAME" => (rtype::CNAME, wire(data)),
+            "NS" => (rtype::NS, wire(data)),
+            "SOA" => (
+                rtype::SOA,
+                [wire("ns."), wire("m."), vec![0; 16], vec![0, 0, 0, data.parse().unwrap()]].concat(),
+            ),
+            "RRSIG" => {
+                let until = (unix() as i64 + data.parse::<i64>().unwrap()) as u32;
+                let (until, since) = (until.to_be_bytes(), (unix() as u32 - 900).to_be_bytes());
+                (rtype::RRSIG, [&[0; 8][..], &until, &since, &[0; 3]].concat())
+            }
+            _ => panic!("{line}"),
+        };
+        answer.reply.push(section, Owner::Name(&wire(owner)), kind, ttl.parse().unwrap(), &data);
+    }
+    answer
+}
+
+#[test]
+fn a_reply_is_kept_for_what_it_says() {
+    let soa = "ns example.org. SOA 60 50";
+    let alias = "an WWW.example.org. CNAME 40 a.Example.org.";
+    // The TTL that all its records get, and whether it is kept.
+    for (what, code, records, ttl, kept) in [
+        ("an address", 0, "an www.example.org. A 30 .", 30, true),
+        ("an alias of it", 0, &format!("{alias}, an A.example.org. A 30 ."), 30, true),
+        ("the same alias twice", 0, &format!("{alias}, {alias}, an a.example.org. A 30 ."), 30, true),
+        ("an alias alone", 0, alias, 40, false),
+        ("an alias of another", 0, &format!("{alias}, an b.example.org. A 30 ."), 30, false),
+        ("two aliases", 0, &format!("{alias}, an www.example.org. CNAME 9 b., an b. A 9 ."), 9, false),
+        ("a ring", 0, &format!("{alias}, an a.example.org. CNAME 9 www.example.org."), 9, false),
+        ("an alias and a denial", 0, &format!("{alias}, {soa}"), 40, true),
+        ("NODATA", 0, soa, 50, true),
+        ("NODATA without a SOA", 0, "ad www.example.org. A 9 .", 9, false),
+        ("NXDOMAIN", 3, soa, 50, true),
+        ("NXDOMAIN without a SOA", 3, "ad www.example.org. A 9 .", 9, false),
+        ("NXDOMAIN of an alias", 3, &format!("{alias}, {soa}"), 40, true),
+        ("NXDOMAIN of an alias, without", 3, alias, 5, false),
+        ("NXDOMAIN with an address", 3, &format!("an www.example.org. A 30 ., {soa}"), 5, false),
+        ("a delegation", 0, "ns example.org. NS 900 ns.example.org.", 5, true),
+        ("a failure", 2, soa, 5, true),
+        ("a refusal", 5, "an www.example.org. A 30 .", 5, false),
+        ("a good signature", 0, "an www.example.org. A 30 ., an www.example.org. RRSIG 30 900", 30, true),
+        ("an old signature", 0, "an www.example.org. A 30 ., an www.example.org. RRSIG 30 -9", 5, false),
+    ] {
+        let (cache, start) = (cache(""), Instant::now());
+        let asked = |seconds| {
+            let mut asked = asked("www.example.org.", start, seconds);
+            asked.query.edns = Some(dns_wire::Edns { udp_size: 1232, version: 0, dnssec_ok: true });
+            asked
+        };
+        let mut answer = reply(code, records);
+        cache.reply(&asked(0), &mut answer);
+        let ttls: Vec<u32> = answer.reply.records().iter().map(|record| record.ttl).collect();
+        assert!(ttls.iter().all(|given| *given == ttl), "{what}: {ttls:?}");
+        assert_eq!(ask(&cache, &asked(1)).0 == Flow::Done, kept, "{what}");
+    }
+}
+
+#[test]
+fn a_failure_does_not_stand_before_an_answer() {
+    for (code, served) in [(2, 0), (3, 3), (4, 4)] {
+        let (cache, start) = (cache(""), Instant::now());
+        let name = "www.example.org.";
+        cache.reply(&asked(name, start, 0), &mut address(60));
+        cache.reply(&asked(name, start, 1), &mut denial(code, 60));
+        assert_eq!(ask(&cache, &asked(name, start, 2)).1, served);
+        assert_eq!(ask(&cache, &asked(name, start, 4)).0, Flow::Done);
+    }
+}
+
 #[test]
 fn other_bits_and_types_are_other_questions() {
     let (cache, start) = (cache(""), Instant::now());
@@ -198,16 +285,22 @@ fn a_busy_answer_is_refreshed_once_before_its_end() {
 
 #[test]
 fn an_old_answer_is_served_while_it_is_refreshed() {
-    for (lines, first) in [
-        ("serve_stale 60s immediate 3s 2s", (Flow::Refresh, 0, Some(3))),
-        ("serve_stale 60s verify 1s 3s 2s", (Flow::Wait, 0, None)),
-        ("serve_stale 60s VERIFY 1s 3s 2s", (Flow::Wait, 0, None)),
+    let old = || (Flow::Done, 0, Some(3));
+    let wait = || (Flow::Wait, 0, None);
+    for (lines, first, next) in [
+        ("serve_stale 60s immediate 3s 2s", (Flow::Refresh, 0, Some(3)), old()),
+        ("serve_stale 60s immediate 3s", (Flow::Refresh, 0, Some(3)), old()),
+        ("serve_stale 60s verify 1s 3s 2s", wait(), old()),
+        ("serve_stale 60s VERIFY 1s 3s", wait(), old()),
+        ("serve_stale 60s verify 0s 3s 2s", wait(), old()),
+        ("serve_stale 60s verify 0s 3s", wait(), wait()),
+        ("serve_stale 60s verify", wait(), wait()),
     ] {
         let (cache, start) = (cache(lines), Instant::now());
         cache.reply(&asked("www.example.org.", start, 0), &mut address(10));
         let at = |seconds| ask(&cache, &asked("www.example.org.", start, seconds));
         assert_eq!(at(20), first, "{lines}");
-        assert_eq!(at(20), (Flow::Done, 0, Some(3)), "{lines}: only one refreshes");
+        assert_eq!(at(20), next, "{lines}: only one refreshes, or each");
         assert_eq!(at(70).0, Flow::Next, "{lines}: too old");
     }
 }
