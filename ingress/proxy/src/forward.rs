@@ -5,6 +5,7 @@ use http::header::{COOKIE, HOST};
 use http::{HeaderMap, Method};
 
 use crate::client::head::{Head, TOKEN};
+use crate::text::number;
 
 /// How the body is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,21 +203,6 @@ fn put(out: &mut BytesMut, parts: &[&[u8]]) {
     for part in parts {
         out.put_slice(part);
     }
-}
-
-fn number(out: &mut BytesMut, number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[at..]);
 }
 
 /// The protocol a client asks to switch to, if it may. h2c is left out: RFC 9113 dropped it, and an endpoint that

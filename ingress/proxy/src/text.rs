@@ -1,11 +1,13 @@
-//! Small texts of the access log, written without the formatting machinery.
+//! Small texts of the access log and of heads, written without the formatting machinery.
 
 use std::time::Duration;
+
+use bytes::BufMut;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// A number in decimal.
-pub(crate) fn number(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn number(out: &mut impl BufMut, mut number: u64) {
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
     loop {
@@ -16,7 +18,7 @@ pub(crate) fn number(out: &mut Vec<u8>, mut number: u64) {
             break;
         }
     }
-    out.extend_from_slice(&digits[at..]);
+    out.put_slice(&digits[at..]);
 }
 
 /// Seconds with three decimals, cut off as nginx does.
