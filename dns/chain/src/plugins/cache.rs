@@ -14,6 +14,7 @@
 //! turns these into FORMERR, so that none gets here and the counter, which CoreDNS shows once it has counted, is not.
 
 mod entry;
+mod metrics;
 mod options;
 mod table;
 
@@ -23,7 +24,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Reply, Section};
 use futures_util::future::BoxFuture;
-use telemetry::metrics::{Counter, Gauge};
 use tokio::time::timeout;
 
 use crate::asked::{Asked, Purpose};
@@ -31,6 +31,7 @@ use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, Runner};
 use crate::setup::{Entry as ListEntry, Links, Mistakes, Setup};
 use entry::{Entry, Kind, Question};
+use metrics::{KindMetrics, Metrics};
 use options::{Mode, Options, Share, Stale};
 use table::{Held, Stored, Table};
 
@@ -53,21 +54,6 @@ struct Cache {
     success: Table<Entry>,
     denial: Table<Entry>,
     metrics: Metrics,
-}
-
-struct Metrics {
-    requests: Counter,
-    misses: Counter,
-    prefetches: Counter,
-    stale: Counter,
-    success: KindMetrics,
-    denial: KindMetrics,
-}
-
-struct KindMetrics {
-    entries: Gauge,
-    hits: Counter,
-    evictions: Counter,
 }
 
 /// An entry that was found, and the kind it is kept as.
@@ -338,40 +324,7 @@ fn serve(entry: &Entry, asked: &Asked, reply: &mut Reply, ttl: u32) {
 fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
     let directive = setup.once()?;
     let options = Options::read(directive, setup.block)?;
-    let (server, zones) = (setup.server(), options.label.clone());
-    let metrics = &setup.context.metrics;
-    let counter =
-        |name, help| metrics.counters(name, help, ["server", "zones", "view"]).with([&server, &zones, ""]);
-    let by_kind = |kind| {
-        let labels = ["server", "type", "zones", "view"];
-        let values = [server.as_str(), kind, zones.as_str(), ""];
-        let entries = "The number of elements in the cache.";
-        let evictions = "The count of cache evictions.";
-        KindMetrics {
-            entries: metrics.gauges("coredns_cache_entries", entries, labels).with(values),
-            hits: metrics
-                .counters("coredns_cache_hits_total", "The count of cache hits.", labels)
-                .with(values),
-            evictions: metrics.counters("coredns_cache_evictions_total", evictions, labels).with(values),
-        }
-    };
-    let metrics = Metrics {
-        requests: counter("coredns_cache_requests_total", "The count of cache requests."),
-        misses: counter(
-            "coredns_cache_misses_total",
-            "The count of cache misses. Deprecated, derive misses from cache hits/requests counters.",
-        ),
-        prefetches: counter(
-            "coredns_cache_prefetch_total",
-            "The number of times the cache has prefetched a cached item.",
-        ),
-        stale: counter(
-            "coredns_cache_served_stale_total",
-            "The number of requests served from stale cache entries.",
-        ),
-        success: by_kind("success"),
-        denial: by_kind("denial"),
-    };
+    let metrics = Metrics::new(&setup.context.metrics, &setup.server(), &options.label);
     let (success, denial) = (Table::new(options.success.capacity), Table::new(options.denial.capacity));
     Ok(vec![Arc::new(Cache { options, success, denial, metrics })])
 }

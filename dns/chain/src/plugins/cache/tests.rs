@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Section};
+use telemetry::metrics::Registry;
 
 use super::*;
 use crate::asked::Transport;
@@ -16,20 +17,11 @@ fn cache(lines: &str) -> Cache {
     let corefile = config::Corefile::parse("Corefile", &text, &config::Disk, &options).unwrap();
     let block = &corefile.blocks[0];
     let options = Options::read(&block.directives[0], block).unwrap();
-    let counters =
-        || KindMetrics { entries: Gauge::default(), hits: Counter::default(), evictions: Counter::default() };
     Cache {
         success: Table::new(options.success.capacity),
         denial: Table::new(options.denial.capacity),
         options,
-        metrics: Metrics {
-            requests: Counter::default(),
-            misses: Counter::default(),
-            prefetches: Counter::default(),
-            stale: Counter::default(),
-            success: counters(),
-            denial: counters(),
-        },
+        metrics: Metrics::new(&Registry::new(), "dns://:53", "example.org."),
     }
 }
 

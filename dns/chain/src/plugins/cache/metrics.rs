@@ -1,0 +1,57 @@
+//! What the cache counts.
+
+use telemetry::metrics::{Counter, Gauge, Registry};
+
+/// By server and zones.
+pub(super) struct Metrics {
+    pub requests: Counter,
+    pub misses: Counter,
+    pub prefetches: Counter,
+    pub stale: Counter,
+    pub success: KindMetrics,
+    pub denial: KindMetrics,
+}
+
+/// The same for one kind of answers.
+pub(super) struct KindMetrics {
+    pub entries: Gauge,
+    pub hits: Counter,
+    pub evictions: Counter,
+}
+
+impl Metrics {
+    pub(super) fn new(metrics: &Registry, server: &str, zones: &str) -> Self {
+        let counter =
+            |name, help| metrics.counters(name, help, ["server", "zones", "view"]).with([server, zones, ""]);
+        let by_kind = |kind| {
+            let labels = ["server", "type", "zones", "view"];
+            let values = [server, kind, zones, ""];
+            let entries = "The number of elements in the cache.";
+            let evictions = "The count of cache evictions.";
+            KindMetrics {
+                entries: metrics.gauges("coredns_cache_entries", entries, labels).with(values),
+                hits: metrics
+                    .counters("coredns_cache_hits_total", "The count of cache hits.", labels)
+                    .with(values),
+                evictions: metrics.counters("coredns_cache_evictions_total", evictions, labels).with(values),
+            }
+        };
+        Self {
+            requests: counter("coredns_cache_requests_total", "The count of cache requests."),
+            misses: counter(
+                "coredns_cache_misses_total",
+                "The count of cache misses. Deprecated, derive misses from cache hits/requests counters.",
+            ),
+            prefetches: counter(
+                "coredns_cache_prefetch_total",
+                "The number of times the cache has prefetched a cached item.",
+            ),
+            stale: counter(
+                "coredns_cache_served_stale_total",
+                "The number of requests served from stale cache entries.",
+            ),
+            success: by_kind("success"),
+            denial: by_kind("denial"),
+        }
+    }
+}
