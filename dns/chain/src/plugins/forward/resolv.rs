@@ -1,6 +1,6 @@
 //! The servers of a file in resolv.conf form (resolv.conf(5)).
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 
 /// The addresses of its `nameserver` lines, as Go's DNS library reads them: an address, perhaps with a `%scope`.
 pub(super) fn servers(text: &str) -> Vec<SocketAddr> {
@@ -9,15 +9,16 @@ pub(super) fn servers(text: &str) -> Vec<SocketAddr> {
         let mut words = line.split_whitespace();
         (words.next() == Some("nameserver")).then(|| words.next()).flatten()
     });
-    words.filter_map(address).collect()
+    words.filter_map(|word| address(word, 53)).collect()
 }
 
-fn address(text: &str) -> Option<SocketAddr> {
+/// An address, perhaps with a `%scope`: the number or the name of the interface behind which it is (RFC 4007 §11).
+pub(super) fn address(text: &str, port: u16) -> Option<SocketAddr> {
     if let Some((ip, scope)) = text.split_once('%') {
         let scope = scope.parse().ok().or_else(|| interface(scope))?;
-        return Some(std::net::SocketAddrV6::new(ip.parse().ok()?, 53, 0, scope).into());
+        return Some(SocketAddrV6::new(ip.parse().ok()?, port, 0, scope).into());
     }
-    Some(SocketAddr::new(text.parse().ok()?, 53))
+    Some(SocketAddr::new(text.parse().ok()?, port))
 }
 
 /// The number of a network interface.

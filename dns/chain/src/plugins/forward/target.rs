@@ -62,26 +62,22 @@ fn one(word: &Word, options: &Options) -> Result<Vec<Target>, config::Error> {
             "an address, a host name or a file in resolv.conf form",
         )
     })?;
-    let addresses = match host.parse::<IpAddr>() {
-        Ok(ip) => vec![ip],
-        Err(_) => {
+    let addresses = match resolv::address(&host, port) {
+        Some(address) => vec![address],
+        None => {
             let found = resolve(&host, &options.resolver);
             server_name = server_name.or_else(|| Some(host.trim_end_matches('.').to_owned()));
-            found.map_err(|why| {
+            let found = found.map_err(|why| {
                 word.error(format!("not an IP address or file: \"{word}\" ({why})"), "a name that resolves")
-            })?
+            })?;
+            found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
         }
     };
-    let target = |ip| Target {
-        scheme,
-        address: SocketAddr::new(ip, port),
-        server_name: server_name.clone(),
-        path: path.clone(),
-    };
+    let target = |address| Target { scheme, address, server_name: server_name.clone(), path: path.clone() };
     Ok(addresses.into_iter().map(target).collect())
 }
 
-/// Host, port and the name after `%`. Over plain DNS what follows `%` is an address's scope, which the system knows.
+/// Host, port and the name after `%`. Over plain DNS what follows `%` is the address's scope.
 fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
     let (text, name) = match text.rsplit_once('%') {
         Some((address, name)) if scheme != Scheme::Dns => {
@@ -94,8 +90,8 @@ fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
         _ => (text.to_owned(), None),
     };
     let HostPort { host, port } = HostPort::read(&text, Some(scheme.default_port()))?;
-    let plausible =
-        host.parse::<IpAddr>().is_ok() || (!host.contains(['/', '%']) && host.parse::<Name>().is_ok());
+    let plausible = resolv::address(&host, port).is_some()
+        || (!host.contains(['/', '%']) && host.parse::<Name>().is_ok());
     (plausible && !host.is_empty()).then_some((host, port, name))
 }
 
@@ -169,6 +165,9 @@ mod tests {
             ("[::1]:5353", Scheme::Dns, Some(("::1", 5353, None))),
             ("9.9.9.9%dns.quad9.net", Scheme::Tls, Some(("9.9.9.9", 853, Some("dns.quad9.net")))),
             ("9.9.9.9%dns.quad9.net:8853", Scheme::Tls, Some(("9.9.9.9", 8853, Some("dns.quad9.net")))),
+            ("fe80::1%lo", Scheme::Dns, Some(("fe80::1%lo", 53, None))),
+            ("[fe80::1%1]:5353", Scheme::Dns, Some(("fe80::1%1", 5353, None))),
+            ("fe80::1%none", Scheme::Dns, None),
             ("dns.example:53", Scheme::Dns, Some(("dns.example", 53, None))),
             ("1.1.1.1", Scheme::Https, Some(("1.1.1.1", 443, None))),
             ("/etc/none.conf", Scheme::Dns, None),
