@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use telemetry::Reports;
+use telemetry::{Problem, Reports};
 
 pub use decode::{Decoded, decode};
 
@@ -41,6 +41,8 @@ const SCOPE: &str = "manifests";
 pub struct Manifests {
     folder: Folder,
     holding: Holding,
+    /// Files and folders that could not be read at the last look.
+    unreadable: Vec<Problem>,
     reports: Reports,
 }
 
@@ -56,7 +58,7 @@ impl Manifests {
             std::fs::metadata(path).map_err(|error| NotThere { path: path.clone(), error })?;
         }
         let (folder, holding) = (Folder::new(paths), Holding::default());
-        Ok(Self { folder, holding, reports: reports.clone() })
+        Ok(Self { folder, holding, unreadable: Vec::new(), reports: reports.clone() })
     }
 
     /// Text that is built in, by names that stand for files. It never changes.
@@ -65,7 +67,7 @@ impl Manifests {
         reports: &Reports,
     ) -> Self {
         let (folder, holding) = (Folder::new(Vec::new()), Holding::default());
-        let mut manifests = Self { folder, holding, reports: reports.clone() };
+        let mut manifests = Self { folder, holding, unreadable: Vec::new(), reports: reports.clone() };
         for (name, text) in files {
             manifests.put(name, text.as_ref());
         }
@@ -82,7 +84,11 @@ impl Manifests {
                 None => self.holding.remove(&name),
             }
         }
-        self.reports.replace(SCOPE, look.problems.into_iter().chain(self.holding.problems()));
+        // Most looks see nothing new, and must cost no more than that.
+        if self.holding.changed() || self.unreadable != look.problems {
+            self.unreadable = look.problems;
+            self.reports.replace(SCOPE, self.unreadable.iter().cloned().chain(self.holding.problems()));
+        }
         match look.in_doubt {
             _ if self.folder.is_empty() => Duration::MAX,
             true => SOON,

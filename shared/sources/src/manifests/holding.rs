@@ -17,6 +17,8 @@ pub(super) struct Holding {
     files: BTreeMap<String, File>,
     told: Objects,
     kinds: Kinds,
+    /// Whether a file has changed since the writer was told.
+    changed: bool,
     /// Kinds already mentioned as not read.
     ignored: BTreeSet<String>,
 }
@@ -42,17 +44,26 @@ impl Holding {
             }
         }
         *file = File { objects, problems };
+        self.changed = true;
         ignored.into_iter().filter(|kind| self.ignored.insert(kind.clone())).collect()
     }
 
     /// A file is gone, and what it held.
     pub(super) fn remove(&mut self, name: &str) {
-        self.files.remove(name);
+        self.changed |= self.files.remove(name).is_some();
+    }
+
+    /// Whether a file has changed since the last news.
+    pub(super) fn changed(&self) -> bool {
+        self.changed
     }
 
     /// What the writer has not been told yet. A kind comes as a list when it is first wanted, then change by change.
     /// What comes stands before what goes, so that an object that changes its name is never missing.
     pub(super) fn news(&mut self, wanted: Kinds) -> Vec<Event> {
+        if !std::mem::take(&mut self.changed) && wanted == self.kinds {
+            return Vec::new();
+        }
         let objects = self.objects();
         let unread = self.kinds.iter().filter(|kind| !wanted.contains(*kind));
         let mut news: Vec<Event> = unread.map(Event::Forget).collect();

@@ -29,8 +29,12 @@ fn a_kind_comes_as_a_list_when_it_is_wanted_and_then_change_by_change() {
     holding.put("a", decode("a", &services(&["web", "api"])));
     let more = SERVICES.union(Kinds::of(&[Kind::Namespace]));
     assert_eq!(news(&mut holding, more), ["[Namespace", "+default", "Namespace]", "+api", "-db"]);
+    assert!(!holding.changed(), "all has been told");
     assert_eq!(news(&mut holding, more), [""; 0]);
+    holding.remove("none");
+    assert!(!holding.changed());
     holding.remove("a");
+    assert!(holding.changed());
     assert_eq!(news(&mut holding, more), ["-default", "-api", "-web"]);
 }
 
