@@ -103,7 +103,12 @@ impl Reports {
     ) {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         let known = current.entry(scope).or_default();
-        let before: BTreeSet<_> = known.range(first..).take_while(|problem| fits(problem)).cloned().collect();
+        let before = || known.range(first..).take_while(|problem| fits(problem));
+        // What is listed is mostly what was.
+        if before().eq(&after) {
+            return;
+        }
+        let before: BTreeSet<_> = before().cloned().collect();
         let solved: Vec<_> = before.difference(&after).collect();
         let new: Vec<_> =
             after.difference(&before).filter(|problem| known.insert((*problem).clone())).collect();
