@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 use ingress_routes::upstream::round_robin;
 use ingress_routes::{Answer, Choice, DEFAULT_UPSTREAM, Draw, Endpoint, Pick, Route};
 use smallvec::SmallVec;
@@ -242,6 +243,9 @@ impl Ask<'_> {
         }
         let mut parts = Response::new(()).into_parts().0;
         parts.status = head.status;
+        if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+            parts.extensions.insert(reason);
+        }
         parts.headers = headers;
         if let Some(cookie) = pick.cookie {
             parts.headers.append(SET_COOKIE, cookie);
@@ -251,10 +255,10 @@ impl Ask<'_> {
         if switching {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             *self.visit.upgrade.borrow_mut() = Some(Upgrade { call, open: self.open });
-            return Response::from_parts(parts, Reply::switched());
+            return Reply::switched().under(parts);
         }
         close_if_last(self.visit, &mut parts.headers);
-        Response::from_parts(parts, Reply::endpoint(Box::new(call), self.open))
+        Reply::endpoint(Box::new(call), self.open).under(parts)
     }
 }
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -115,7 +115,7 @@ async fn tls(
     let mut first = [0];
     // A request without TLS starts with the letter of a method, a handshake with record type 22.
     if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
-        let (_, page) = pages::refusal(Refusal::PlainHttp);
+        let (_, page) = pages::refusal(Refusal::PlainHttp, SystemTime::now());
         say(&mut stream, &page).await;
         return Err(io::ErrorKind::InvalidData.into());
     }
@@ -202,10 +202,11 @@ where
     let mid_body = parts.io.is_mid_body();
     let (mut stream, ..) = parts.io.into_parts();
     if let Some(refusal) = link.refusal() {
-        let (status, page) = pages::refusal(refusal);
+        let (status, page) = pages::refusal(refusal, SystemTime::now());
         let body =
             page.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| page.len() - end - 4);
-        worker.finish(refused(&visit, link.refused(), status, body as u64));
+        let (head, body) = ((page.len() - body) as u64, body as u64);
+        worker.finish(refused(&visit, link.refused(), status, (head, body)));
         let _ = tokio::time::timeout(LAST_WORDS, say(&mut stream, &page)).await;
     } else if mid_body && result.is_ok() {
         let _ = tokio::time::timeout(LAST_WORDS, linger(&mut stream)).await;
@@ -213,7 +214,12 @@ where
 }
 
 /// A request that was refused before it was understood, as nginx logs it.
-fn refused(visit: &Visit, line: bytes::Bytes, status: http::StatusCode, sent: u64) -> Record {
+fn refused(
+    visit: &Visit,
+    line: bytes::Bytes,
+    status: http::StatusCode,
+    (sent_head, sent): (u64, u64),
+) -> Record {
     let random = || visit.worker.random();
     Record {
         started: Instant::now(),
@@ -227,6 +233,7 @@ fn refused(visit: &Visit, line: bytes::Bytes, status: http::StatusCode, sent: u6
         tries: Default::default(),
         request_id: RequestId::of(&http::HeaderMap::new(), random),
         status: status.as_u16(),
+        sent_head,
         sent,
         silent: false,
     }

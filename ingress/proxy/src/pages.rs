@@ -1,6 +1,7 @@
 //! Pages that the proxy makes itself; they look like nginx's, because tests and people look for these texts.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -22,7 +23,7 @@ pub(crate) fn describe(headers: &mut HeaderMap) {
 }
 
 /// A whole response to a head that was refused; the connection closes after it.
-pub(crate) fn refusal(refusal: Refusal) -> (StatusCode, Vec<u8>) {
+pub(crate) fn refusal(refusal: Refusal, now: SystemTime) -> (StatusCode, Vec<u8>) {
     let status = status_of(refusal);
     let body = page(match refusal {
         Refusal::Malformed => "400 Bad Request",
@@ -33,15 +34,30 @@ pub(crate) fn refusal(refusal: Refusal) -> (StatusCode, Vec<u8>) {
         Refusal::Coding => "501 Not Implemented",
         Refusal::Version => "505 HTTP Version Not Supported",
     });
-    let line = status.canonical_reason().unwrap_or_default();
+    let line = reason(status).or(status.canonical_reason()).unwrap_or_default();
     let mut response = format!(
-        "HTTP/1.1 {} {line}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {} {line}\r\nDate: {}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         status.as_u16(),
+        httpdate::fmt_http_date(now),
         body.len()
     )
     .into_bytes();
     response.extend_from_slice(&body);
     (status, response)
+}
+
+/// nginx's words on the status line, where they are not the standard's. Those of its pages differ once more.
+pub(crate) fn reason(status: StatusCode) -> Option<&'static str> {
+    Some(match status.as_u16() {
+        302 => "Moved Temporarily",
+        405 => "Not Allowed",
+        408 => "Request Time-out",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Large",
+        503 => "Service Temporarily Unavailable",
+        504 => "Gateway Time-out",
+        _ => return None,
+    })
 }
 
 /// The status of a refusal.
@@ -112,14 +128,19 @@ mod tests {
             "<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n<center><h1>404 Not Found</h1></center>\r\n\
              <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
         );
-        let (status, response) = refusal(Refusal::HeaderTooLarge);
+        let now = SystemTime::UNIX_EPOCH;
+        let (status, response) = refusal(Refusal::HeaderTooLarge, now);
         assert_eq!(status, 400);
         let response = String::from_utf8(response).unwrap();
         assert!(
-            response.starts_with("HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: ")
+            response.starts_with(
+                "HTTP/1.1 400 Bad Request\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/html\r\nContent-Length: "
+            )
         );
         assert!(response.contains("<title>400 Request Header Or Cookie Too Large</title>"));
         assert!(response.contains("<h1>400 Bad Request</h1>"));
+        let (_, response) = refusal(Refusal::UriTooLong, now);
+        assert!(response.starts_with(b"HTTP/1.1 414 Request-URI Too Large\r\n"));
     }
 
     #[test]

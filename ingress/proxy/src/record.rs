@@ -44,6 +44,9 @@ pub(crate) struct Record {
     pub(crate) request_id: RequestId,
     /// nginx logs codes of its own, such as 499, which no client sees.
     pub(crate) status: u16,
+    /// Bytes of the head that the client was sent; none of HTTP/2, whose heads are compressed.
+    pub(crate) sent_head: u64,
+    /// Bytes of the body, and of its chunks.
     pub(crate) sent: u64,
     /// The catch-all's health page is neither logged nor counted.
     pub(crate) silent: bool,
@@ -114,7 +117,12 @@ impl Record {
         out.push(b' ');
         text::seconds(out, elapsed);
         out.extend_from_slice(b" [");
-        let name = self.route.as_ref().map_or(DEFAULT_UPSTREAM, |route| route.upstream_name());
+        let name = match (&self.route, &self.exchange) {
+            (Some(route), _) => route.upstream_name(),
+            (None, Some(_)) => DEFAULT_UPSTREAM,
+            // It was refused before anybody asked where it goes.
+            (None, None) => "",
+        };
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"] [");
         out.extend_from_slice(self.canary_target().map_or("", |(_, target)| &target.name).as_bytes());
@@ -146,7 +154,7 @@ impl Record {
             header: last.and_then(|one| one.header),
             connect: last.and_then(|one| one.connected),
             request_bytes: self.head_bytes + self.body_bytes,
-            response_bytes: self.sent,
+            response_bytes: self.sent_head + self.sent,
         }
     }
 
@@ -187,6 +195,7 @@ mod tests {
             tries: SmallVec::new(),
             request_id: RequestId::of(&HeaderMap::new(), || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
             status: 404,
+            sent_head: 0,
             sent: 146,
             silent: false,
         }
@@ -222,6 +231,16 @@ mod tests {
             line(&record).contains("[] 10.0.0.1:80, 10.0.0.2:80 0, 5 0.001, 0.001 502, 200 "),
             "{}",
             line(&record)
+        );
+    }
+
+    #[test]
+    fn a_request_that_was_refused_went_nowhere() {
+        let refused = Record { exchange: None, line: Bytes::from_static(b"GARBAGE"), ..record(&[]) };
+        assert!(
+            line(&refused).contains("\"GARBAGE\" 404 146 \"-\" \"-\" 82 0.002 [] [] - - - - "),
+            "{}",
+            line(&refused)
         );
     }
 

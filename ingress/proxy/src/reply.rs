@@ -7,7 +7,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response, Version, response};
 use http_body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
 
 use crate::client::link::Link;
 use crate::record::Record;
@@ -80,6 +83,8 @@ pub(crate) struct Reply {
     open: Option<Open>,
     /// Why the body breaks off, until what came before is on its way.
     broken: Option<CallError>,
+    /// The body is sent in chunks (RFC 9112 §7.1).
+    chunked: bool,
 }
 
 impl Reply {
@@ -104,7 +109,35 @@ impl Reply {
     }
 
     fn of(content: Content, open: Option<Open>) -> Self {
-        Self { content, open, broken: None }
+        Self { content, open, broken: None, chunked: false }
+    }
+
+    /// The response of this head and body. What hyper adds to the head is counted here: it knows best, but tells nobody.
+    pub(crate) fn under(mut self, parts: response::Parts) -> Response<Self> {
+        let length = self.size_hint().exact();
+        let Some(open) = self.open.as_mut().filter(|open| open.link.is_some()) else {
+            return Response::from_parts(parts, self);
+        };
+        let bodiless = matches!(parts.status.as_u16(), 101 | 204 | 304);
+        let version = open.exchange.as_ref().map_or(Version::HTTP_11, |exchange| exchange.request.version);
+        let head = open.exchange.as_ref().is_some_and(|exchange| exchange.request.method == Method::HEAD);
+        self.chunked = length.is_none() && version == Version::HTTP_11;
+        let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+        let reason = reason.map_or_else(|| parts.status.canonical_reason().map_or(0, str::len), <[u8]>::len);
+        let mut bytes =
+            "HTTP/1.1 200 \r\n\r\n".len() + reason + "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n".len();
+        for (name, value) in &parts.headers {
+            bytes += name.as_str().len() + value.len() + ": \r\n".len();
+        }
+        if self.chunked && !bodiless {
+            bytes += "Transfer-Encoding: chunked\r\n".len();
+        } else if let Some(length) = length
+            && !(bodiless || head || parts.headers.contains_key(CONTENT_LENGTH))
+        {
+            bytes += "Content-Length: \r\n".len() + length.checked_ilog10().unwrap_or_default() as usize + 1;
+        }
+        open.sent_head = bytes as u64;
+        Response::from_parts(parts, self)
     }
 
     /// Lets go of the call; its connection is kept if another request may follow on it.
@@ -152,9 +185,18 @@ impl Body for Reply {
                 {
                     let length = data.len() as u64;
                     open.sent += length;
+                    if this.chunked {
+                        open.sent += u64::from(length.checked_ilog2().unwrap_or_default() / 4 + 1) + 4;
+                    }
                     if let Some(one) = open.tries.last_mut() {
                         one.received += length;
                     }
+                }
+                if frame.is_none()
+                    && this.chunked
+                    && let Some(open) = &mut this.open
+                {
+                    open.sent += "0\r\n\r\n".len() as u64;
                 }
                 if let Some(Err(error)) = frame {
                     tracing::debug!(%error, "a response broke off");

@@ -45,6 +45,7 @@ pub(crate) async fn serve(
         tries: SmallVec::new(),
         request_id: RequestId::of(&parts.headers, || worker.random()),
         status: pages::CLIENT_CLOSED,
+        sent_head: 0,
         sent: 0,
         silent: false,
     };

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 use ingress_routes::{Answer, Scheme};
 
 use crate::client::link::Link;
@@ -51,6 +52,9 @@ impl Visit {
 /// A page of the proxy's own. Filters have their look at it as at any other answer.
 pub(crate) fn page(visit: &Visit, mut open: Open, answer: &Answer) -> Response<Reply> {
     let mut parts = answer.head();
+    if let Some(reason) = pages::reason(answer.status) {
+        parts.extensions.insert(ReasonPhrase::from_static(reason.as_bytes()));
+    }
     let body = match answer.status.as_u16() {
         204 | 304 => Bytes::new(),
         200 => Bytes::new(),
@@ -73,9 +77,9 @@ pub(crate) fn page(visit: &Visit, mut open: Open, answer: &Answer) -> Response<R
     let is_head = open.exchange.as_ref().is_some_and(|exchange| exchange.request.method == Method::HEAD);
     if is_head && !body.is_empty() {
         parts.headers.insert(http::header::CONTENT_LENGTH, body.len().into());
-        return Response::from_parts(parts, Reply::nothing(open));
+        return Reply::nothing(open).under(parts);
     }
-    Response::from_parts(parts, Reply::page(body, open))
+    Reply::page(body, open).under(parts)
 }
 
 /// Says so when this response is the last on its connection: `keep-alive-requests`, the proxy stops, or it has been made

@@ -25,9 +25,11 @@ pub(crate) enum Framing {
 }
 
 /// The head of a response; its headers are put into the map that the caller lends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
+    /// The endpoint's words for the status, where they are not the standard's.
+    pub(crate) reason: Option<Bytes>,
     pub(crate) framing: Framing,
     /// Another request may follow on the connection.
     pub(crate) keep_alive: bool,
@@ -48,7 +50,7 @@ pub(crate) fn parse(
         }
         lines => lines,
     };
-    let Lines { length, status, version, places } = match lines {
+    let Lines { length, status, version, reason, places } = match lines {
         Ok(Some(lines)) if lines.length <= MAX_HEAD => lines,
         Ok(None) if inbox.len() < MAX_HEAD => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => {
@@ -58,6 +60,8 @@ pub(crate) fn parse(
     };
     let status = StatusCode::from_u16(status).map_err(|_| CallError::Invalid("no such status"))?;
     let head = inbox.split_to(length).freeze();
+    let reason = head.slice(usize::from(reason.0)..usize::from(reason.1));
+    let usual = status.canonical_reason().is_some_and(|usual| usual.as_bytes() == reason);
     let mut facts = Facts::default();
     for Place { name, name_end, value, value_end } in places {
         let name = &head[usize::from(name)..usize::from(name_end)];
@@ -69,7 +73,8 @@ pub(crate) fn parse(
     // Some endpoints send the body that they announce with 204 all the same. It must not be read as the next response.
     let strays = status == StatusCode::NO_CONTENT && (facts.chunked || facts.length > Some(0));
     let keep_alive = !facts.close && !strays && (version == Version::HTTP_11 || facts.keep_alive);
-    Ok(Some(Head { status, framing, keep_alive: keep_alive && framing != Framing::UntilClose }))
+    let reason = (!usual).then_some(reason);
+    Ok(Some(Head { status, reason, framing, keep_alive: keep_alive && framing != Framing::UntilClose }))
 }
 
 /// A head that was parsed, as places in the bytes, so that these can be taken.
@@ -77,6 +82,8 @@ struct Lines {
     length: usize,
     status: u16,
     version: Version,
+    /// Where the words for the status stand.
+    reason: (u16, u16),
     places: SmallVec<[Place; USUAL]>,
 }
 
@@ -109,11 +116,16 @@ impl Lines {
             let [name, name_end, value, value_end] = [name, name_end, value, value_end].map(|at| at as u16);
             Place { name, name_end, value, value_end }
         });
+        let reason = response.reason.filter(|reason| !reason.is_empty()).map_or((0, 0), |reason| {
+            let at = reason.as_ptr() as usize - base;
+            (at as u16, (at + reason.len()) as u16)
+        });
         let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
         Ok(Some(Self {
             length,
             status: response.code.unwrap_or_default(),
             version,
+            reason,
             places: places.collect(),
         }))
     }
@@ -151,6 +163,8 @@ impl Facts {
             }
             header::DATE | header::SERVER => return Ok(()),
             _ if name == "keep-alive" || name == "proxy-connection" => return Ok(()),
+            // What an endpoint tells nginx only.
+            _ if name.as_str().starts_with("x-accel-") => return Ok(()),
             _ => {}
         }
         let value = HeaderValue::from_maybe_shared(value)

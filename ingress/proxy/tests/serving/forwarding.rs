@@ -61,12 +61,17 @@ fn a_rewritten_target_is_sent_instead_of_the_client_s() {
 fn responses_pass_but_for_what_concerns_the_connection() {
     let script = Script::always(
         "HTTP/1.1 418 Teapot\nServer: apache\nDate: today\nConnection: X-Hop\nX-Hop: 1\nKeep-Alive: 5\n\
-         Set-Cookie: a=1\nSet-Cookie: b=2\nContent-Length: 2\n\nno",
+         X-Accel-Buffering: no\nSet-Cookie: a=1\nSet-Cookie: b=2\nContent-Length: 2\n\nno",
     );
     let world = World::serving(&[script.address]);
     let response = world.ask(GET);
     assert_eq!((response.status, response.body.as_str()), (418, "no"));
-    for name in ["server", "connection", "x-hop", "keep-alive"] {
+    assert!(
+        response.head.starts_with("HTTP/1.1 418 Teapot\n"),
+        "the endpoint's own words: {}",
+        response.head
+    );
+    for name in ["server", "connection", "x-hop", "keep-alive", "x-accel-buffering"] {
         assert_eq!(response.header(name), None, "{name}");
     }
     assert!(response.header("date").unwrap().ends_with(" GMT"), "the proxy's own");
@@ -160,6 +165,13 @@ fn pages_of_the_proxy_are_those_of_nginx() {
         let response = world.ask(request);
         assert_eq!(response.status, status, "{request}");
         assert!(response.body.contains(text), "{request}: {}", response.body);
+        assert!(response.header("date").is_some(), "{request}");
+        let words = match status {
+            405 => "405 Not Allowed",
+            503 => "503 Service Temporarily Unavailable",
+            _ => continue,
+        };
+        assert!(response.head.starts_with(&format!("HTTP/1.1 {words}\n")), "{request}: {}", response.head);
     }
     let head = world.ask("HEAD / HTTP/1.1\nHost: other.example\n\n");
     let get = world.ask("GET / HTTP/1.1\nHost: other.example\n\n");

@@ -51,9 +51,11 @@ fn requests_are_counted_under_the_names_of_ingress_nginx() {
     let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
     let world = World::serving(&[script.address]);
     let mut client = world.client();
+    let mut sent = 0;
     for _ in 0..3 {
         client.send("GET /a HTTP/1.1\nHost: shop.example\n\n");
-        client.response();
+        let response = client.response();
+        sent += response.head.replace('\n', "\r\n").len() + response.body.len();
     }
     client.send("BREW /a HTTP/1.1\nHost: shop.example\n\n");
     client.response();
@@ -74,8 +76,8 @@ fn requests_are_counted_under_the_names_of_ingress_nginx() {
         format!("nginx_ingress_controller_header_duration_seconds_count{{{}}} 3", labels("GET")),
         format!("nginx_ingress_controller_connect_duration_seconds_count{{{}}} 3", labels("GET")),
         format!("nginx_ingress_controller_request_size_count{{{}}} 3", labels("GET")),
-        format!("nginx_ingress_controller_response_size_sum{{{}}} 15", labels("GET")),
-        format!("nginx_ingress_controller_bytes_sent_sum{{{}}} 15", labels("GET")),
+        format!("nginx_ingress_controller_response_size_sum{{{}}} {sent}", labels("GET")),
+        format!("nginx_ingress_controller_bytes_sent_sum{{{}}} {sent}", labels("GET")),
     ] {
         assert!(text.contains(&line), "{line}\n{text}");
     }
@@ -86,6 +88,37 @@ fn requests_are_counted_under_the_names_of_ingress_nginx() {
         format!("nginx_ingress_controller_nginx_process_connections{{{own},state=\"active\"}} 1"),
     ] {
         assert!(text.contains(&line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn what_a_client_is_sent_is_counted_with_its_head_and_chunks() {
+    for (told, request, body) in [
+        (
+            "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n",
+            GET,
+            "5\r\nhello\r\n0\r\n\r\n".len(),
+        ),
+        ("HTTP/1.1 404 Not Here\nContent-Length: 5\n\nhello", GET, 5),
+        ("HTTP/1.1 204 No Content\n\n", GET, 0),
+        ("HTTP/1.1 200 OK\nContent-Length: 5\n\n", "HEAD /a HTTP/1.1\nHost: shop.example\n\n", 0),
+        ("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "TRACE /a HTTP/1.1\nHost: shop.example\n\n", 150),
+        ("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "GET /\0 HTTP/1.1\nHost: shop.example\n\n", 150),
+        ("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "GET /%00 HTTP/1.1\nHost: shop.example\n\n", 150),
+    ] {
+        let script = Script::always(told);
+        let world = World::serving(&[script.address]);
+        let response = world.ask(request);
+        let status = response.status;
+        let line = world.log(1).remove(0);
+        assert!(line.contains(&format!("\" {status} {body} \"")), "{told:?} {request:?}: {line}");
+        let sent = response.head.replace('\n', "\r\n").len() + body;
+        let text = world.registry.text();
+        let sum = text.lines().find(|line| line.starts_with("nginx_ingress_controller_bytes_sent_sum"));
+        let sum = sum.and_then(|line| line.rsplit_once(' ')).map(|(_, sum)| sum.to_owned());
+        // A head that is refused belongs to no rule.
+        let wanted = (!matches!(status, 400 | 405)).then(|| sent.to_string());
+        assert_eq!(sum, wanted, "{told:?} {request:?}: {}", response.head);
     }
 }
 
