@@ -6,7 +6,7 @@ use telemetry::Answer as Page;
 use telemetry::metrics::exponential;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
 
@@ -61,6 +61,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
             let route = pages.route("/health", |_| Page::ok("OK"));
             let watcher = tokio::spawn(async move {
                 let mut tick = interval(EVERY);
+                // After a page that took its time there is one question, not all those that were missed.
+                tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     tick.tick().await;
                     let start = Instant::now();
