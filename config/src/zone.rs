@@ -183,12 +183,7 @@ pub(crate) fn qualified(name: &str) -> Option<String> {
             }
             b'\\' => {
                 label += 1;
-                let code = bytes.get(index + 1..index + 4);
-                let decimal = code.is_some_and(|code| code.iter().all(u8::is_ascii_digit));
-                if index + 1 == bytes.len() {
-                    return None;
-                }
-                index += if decimal { 3 } else { 1 };
+                index += escape(&bytes[index + 1..])?;
             }
             _ => label += 1,
         }
@@ -208,6 +203,18 @@ pub(crate) fn qualified(name: &str) -> Option<String> {
     Some(zone)
 }
 
+/// How many bytes of what follows a backslash belong to it: a number below 256 of three digits, or what is no digit.
+fn escape(rest: &[u8]) -> Option<usize> {
+    match rest {
+        [] => None,
+        [b'0'..=b'9', ..] => {
+            let code = std::str::from_utf8(rest.get(..3)?).ok()?;
+            code.parse::<u8>().ok().map(|_| 3)
+        }
+        _ => Some(1),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +229,10 @@ mod tests {
             ("example.org.", Ok(vec!["example.org."])),
             ("dns://example.org:5300", Ok(vec!["example.org."])),
             (r"a\.b", Ok(vec![r"a\.b."])),
+            (r"a\046b.c", Ok(vec![r"a\046b.c."])),
+            (r"a\999.b", Err(r"zone is not a valid domain name: a\999.b")),
+            (r"a\2.b", Err(r"zone is not a valid domain name: a\2.b")),
+            (r"a\", Err(r"zone is not a valid domain name: a\")),
             ("10.0.0.0/24", Ok(vec!["0.0.10.in-addr.arpa."])),
             ("10.0.0.0/15", Ok(vec!["0.10.in-addr.arpa.", "1.10.in-addr.arpa."])),
             ("192.168.1.1/23", Ok(vec!["0.168.192.in-addr.arpa.", "1.168.192.in-addr.arpa."])),

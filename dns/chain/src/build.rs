@@ -71,13 +71,15 @@ pub fn build(corefile: &Corefile, context: &Context) -> Result<Servers, Errors> 
         mistakes.extend(block.directives.iter().filter_map(not_built));
         for key in &block.keys {
             mistakes.extend(unserved(key));
-            match chain(&block, block_index, key, context, &mut life) {
-                Ok(chain) => {
-                    // The parser has read the zone as a name.
-                    let zone = key.zone.parse().unwrap_or(Name::ROOT).lower();
-                    ports.entry(key.port).or_default().push((zone, Arc::new(chain)));
+            let zone = key.zone.parse::<Name>().map_err(|error| Error::new(&key.at, error.to_string(), ""));
+            match (zone, chain(&block, block_index, key, context, &mut life)) {
+                (Ok(zone), Ok(chain)) => {
+                    ports.entry(key.port).or_default().push((zone.lower(), Arc::new(chain)));
                 }
-                Err(found) => mistakes.extend(found),
+                (zone, chain) => {
+                    mistakes.extend(zone.err());
+                    mistakes.extend(chain.err().unwrap_or_default());
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use dns_wire::codes::rcode;
-use dns_wire::{Name, Reply, Section};
+use dns_wire::{BadName, Name, Reply, Section};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Counter;
 
@@ -235,6 +235,7 @@ fn one(
         );
         setup.warn(directive, what);
     }
+    let zone: Name = from[0].parse().map_err(|error: BadName| lone(args[0].error(error.to_string(), "")))?;
     let options = Options::read(directive, setup.context)?;
     let targets = target::read(&args[1..], &options)?;
     let metrics = &setup.context.metrics;
@@ -247,7 +248,7 @@ fn one(
             vec![directive.property(name).error(format!("forward: {what}"), wanted)]
         })?;
     let forward = Arc::new(Forward {
-        from: from[0].parse().map(|from: Name| from.lower()).unwrap_or(Name::ROOT),
+        from: zone.lower(),
         except: options.except.clone(),
         policy: Policy::new(options.policy),
         cached: super::cache::zones(setup.block),
