@@ -23,6 +23,8 @@ fuzz_target!(|data: &[u8]| {
     match read(&text) {
         Ok(corefile) => {
             assert!(corefile.blocks.iter().all(|block| !block.keys.is_empty()), "a block without a key");
+            let keys = corefile.blocks.iter().flat_map(|block| &block.keys);
+            keys.for_each(|key| assert_name(&key.zone));
             corefile.blocks.iter().flat_map(|block| &block.directives).for_each(ask);
             let again = read(&text).expect("what loads once loads again");
             assert!(again.fingerprint == corefile.fingerprint, "reading again changed the fingerprint");
@@ -53,6 +55,12 @@ fn ask(directive: &Directive) {
 }
 
 fn ask_word(word: &Word) {
-    let _ = (word.duration(), word.integer::<u16>(..), word.zones(), word.cidr(), word.ip());
+    let _ = (word.duration(), word.integer::<u16>(..), word.cidr(), word.ip());
+    word.zones().into_iter().flatten().for_each(|zone| assert_name(&zone));
     let _ = (word.host_port(None), word.host_port(Some(53)), word.socket_addr(53));
+}
+
+/// What is taken for a zone is a name to those who answer for it.
+fn assert_name(zone: &str) {
+    assert!(zone.parse::<dns_wire::Name>().is_ok(), "{zone:?} is no name");
 }
