@@ -1,7 +1,7 @@
 //! A packet from an upstream becomes a reply.
 
 use super::{Owner, Record, Reply, Section, Span};
-use crate::codes::rtype;
+use crate::codes::{class, rtype};
 use crate::layout::layout;
 use crate::name;
 use crate::query::{AA, AD, HEADER, QR, Query, RA, TC, whole_options};
@@ -84,12 +84,21 @@ impl Reply {
             self.options = self.keep(whole_options(data)?)?;
             return Some(end);
         }
+        // An address of another length is none: better no reply than one that breaks the client.
+        let wanted = match rtype {
+            rtype::A => 4,
+            rtype::AAAA => 16,
+            _ => data.len(),
+        };
+        let class = u16::from_be_bytes([c0, c1]);
+        if class == class::IN && data.len() != wanted {
+            return None;
+        }
         let owner = match self.records.last() {
             Some(last) if self.stored(last.owner as usize) == Some(owner.wire()) => last.owner,
             _ => self.place(Owner::Name(owner.wire())),
         };
         let rdata = self.take_rdata(packet, start, end, rtype)?;
-        let class = u16::from_be_bytes([c0, c1]);
         let ttl = u32::from_be_bytes([s0, s1, s2, s3]);
         self.records.push(Record { section, rtype, class, ttl, owner, rdata });
         Some(end)

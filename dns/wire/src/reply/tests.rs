@@ -261,6 +261,22 @@ fn a_response_matches_its_question_only() {
     }
     assert_eq!(reply.parse(&[0; 11], &asked), Err(BadPacket { at: 0 }));
     assert_eq!(reply.parse(&packet(0x80, b"\x01a"), &asked), Err(BadPacket { at: 12 }));
+    for (rtype, class, length, sound) in [
+        (1, 1, 4, true),
+        (1, 1, 3, false),
+        (28, 1, 16, true),
+        (28, 1, 4, false),
+        (28, 1, 0, false),
+        (1, 3, 9, true),
+    ] {
+        let record = [&[0, 0, rtype, 0, class, 0, 0, 0, 1, 0, length][..], &vec![7; length.into()]].concat();
+        let packet = [&[0, 9, 0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0], &record[..]].concat();
+        assert_eq!(
+            reply.parse(&packet, &asked).is_ok(),
+            sound,
+            "type {rtype}, class {class}, {length} bytes"
+        );
+    }
 }
 
 fn hickory_name() -> impl Strategy<Value = HickoryName> {
