@@ -261,6 +261,14 @@ impl Cache {
         let served = self.options.stale.map_or(Duration::ZERO, |stale| stale.up_to);
         let over = |entry: &Entry| entry.age(now) >= entry.life + served;
         let entry = Entry::new(question, reply.clone(), life, now);
+        if asked.purpose == Purpose::Refresh {
+            // It is as busy as the one that it replaces, and so wants to be refreshed as well.
+            for table in [&self.success, &self.denial] {
+                if let Some(last) = table.find(hash, same).as_deref().and_then(Option::as_deref) {
+                    entry.take_hits(last);
+                }
+            }
+        }
         if table.store(hash, Arc::new(entry), same, over) == Stored::Evicted {
             metrics.evictions.inc();
         }

@@ -129,6 +129,11 @@ impl Entry {
         hits >= prefetch.amount && u64::from(self.left(now)) <= threshold
     }
 
+    /// Counts as its own how often another was asked for.
+    pub(super) fn take_hits(&self, other: &Self) {
+        self.hits.fetch_max(other.hits.load(Relaxed), Relaxed);
+    }
+
     /// Whether the caller is the one to refresh it: one at a time, and none soon after one that failed.
     // Hot: 0 allocations.
     pub(super) fn begin_refresh(&self, now: Instant) -> bool {

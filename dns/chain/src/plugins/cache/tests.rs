@@ -276,6 +276,18 @@ fn a_busy_answer_is_refreshed_once_before_its_end() {
 }
 
 #[test]
+fn a_refreshed_answer_is_as_busy_as_before() {
+    let (cache, start) = (cache("prefetch 2 20s 90%"), Instant::now());
+    cache.reply(&asked("www.example.org.", start, 0), &mut address(100));
+    let at = |seconds| ask(&cache, &asked("www.example.org.", start, seconds)).0;
+    assert_eq!([at(19), at(20)], [Flow::Done, Flow::Refresh]);
+    let refresh = Asked { purpose: Purpose::Refresh, ..asked("www.example.org.", start, 20) };
+    cache.reply(&refresh, &mut address(100));
+    // It was stored at about the start here.
+    assert_eq!(at(11), Flow::Refresh, "once more is enough");
+}
+
+#[test]
 fn an_old_answer_is_served_while_it_is_refreshed() {
     let old = || (Flow::Done, 0, Some(3));
     let wait = || (Flow::Wait, 0, None);
