@@ -5,6 +5,12 @@ use crate::query::{HEADER, Query};
 
 /// Pointers reach no further (14 bits).
 const REACH: usize = 0x4000;
+/// So many suffixes are looked at one after the other, which costs less than a table.
+const FEW: usize = 64;
+/// Chains of the table beyond that. There are at most 8,192 suffixes within reach.
+const CHAINS: usize = 4096;
+/// How far is looked for a name that comes again.
+const NEAR: usize = 64;
 
 /// Knows every suffix of every name in the packet. As Go's library it tells upper from lower case, so that a pointer
 /// never changes a letter, and it learns also from names that must not be compressed themselves.
@@ -20,6 +26,10 @@ pub(crate) struct Compressor {
     next: usize,
     hashes: Vec<u32>,
     places: Vec<u16>,
+    /// The last suffix of each chain, counted from 1; empty while there are few.
+    chains: Vec<u16>,
+    /// The suffix before each in its chain, likewise; 0 for none.
+    before: Vec<u16>,
 }
 
 /// Scratch only: a clone starts empty.
@@ -51,6 +61,8 @@ impl Compressor {
         (self.learned, self.next) = (0, 0);
         self.hashes.clear();
         self.places.clear();
+        self.chains.clear();
+        self.before.clear();
     }
 
     /// Writes the whole name stored at `stored..end` of the reply at `at` of the packet, as short as it may be. Returns
@@ -84,13 +96,13 @@ impl Compressor {
         Some(at + offset + 2)
     }
 
-    /// The place of this very name, if it was written already.
+    /// The place of this very name, if it was written already and is found near where it should be.
     fn again(&mut self, stored: usize) -> Option<u16> {
         let (before, after) = self.written.split_at(self.next);
         let is = |written: &Written| written.stored as usize == stored;
-        let at = match after.iter().position(is) {
+        let at = match after.iter().take(NEAR).position(is) {
             Some(at) => before.len() + at,
-            None => before.iter().position(is)?,
+            None => before.iter().take(NEAR).position(is)?,
         };
         self.next = at + 1;
         Some(self.written[at].place)
@@ -122,15 +134,39 @@ impl Compressor {
             }
             self.hashes.push(hash);
             self.places.push(at as u16);
+            self.chain();
+        }
+    }
+
+    /// Puts those into the table that are not yet there. Who answers can make up a thousand names of many labels, and
+    /// who asks can have them sent again and again: looking through all of them takes the square of their number.
+    fn chain(&mut self) {
+        if self.hashes.len() <= FEW {
+            return;
+        }
+        self.chains.resize(CHAINS, 0);
+        for at in self.before.len()..self.hashes.len() {
+            let chain = &mut self.chains[self.hashes[at] as usize % CHAINS];
+            self.before.push(*chain);
+            *chain = at as u16 + 1;
         }
     }
 
     fn find_suffix(&self, packet: &Packet<'_>, suffix: &[u8], hash: u32) -> Option<u16> {
-        // A packet has few names: looking at all of them costs less than keeping a better table.
-        let fits = |(known, place): (&u32, &u16)| {
-            (*known == hash && is_at(packet.out, usize::from(*place), suffix)).then_some(*place)
+        let fits = |at: usize| {
+            let place = self.places[at];
+            (self.hashes[at] == hash && is_at(packet.out, usize::from(place), suffix)).then_some(place)
         };
-        asked(packet, suffix).or_else(|| self.hashes.iter().zip(&self.places).find_map(fits))
+        asked(packet, suffix).or_else(|| match self.chains.is_empty() {
+            true => (0..self.hashes.len()).find_map(fits),
+            false => self.chained(hash).find_map(fits),
+        })
+    }
+
+    /// The suffixes of a hash's chain.
+    fn chained(&self, hash: u32) -> impl Iterator<Item = usize> {
+        let last = usize::from(self.chains[hash as usize % CHAINS]).checked_sub(1);
+        std::iter::successors(last, |at| usize::from(self.before[*at]).checked_sub(1))
     }
 }
 
@@ -142,7 +178,7 @@ fn asked(packet: &Packet<'_>, name: &[u8]) -> Option<u16> {
     // The last letters differ more often than the first.
     let ends = |name: &[u8]| name.len().checked_sub(3).map(|from| [name[from], name[from + 1]]);
     (ends(question) == ends(name)
-        && starts.iter().any(|start| usize::from(*start) == offset)
+        && starts.binary_search_by_key(&offset, |start| usize::from(*start)).is_ok()
         && question[offset..] == *name)
         .then_some((HEADER + offset) as u16)
 }
@@ -209,15 +245,34 @@ impl Suffixes {
     }
 }
 
-/// Folds a label into the hash of what stands right of it, eight bytes at a time.
-fn mix(mut hash: u64, label: &[u8]) -> u64 {
-    let mut fold = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    let (words, rest) = label.as_chunks::<8>();
-    for word in words {
-        fold(u64::from_le_bytes(*word));
+/// Folds a label into the hash of what stands right of it. Keyed, since strangers choose the names.
+fn mix(hash: u64, label: &[u8]) -> u64 {
+    (hash.rotate_left(5) ^ crate::hash(label)).wrapping_mul(0x517c_c1b7_2722_0a95)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Name;
+    use crate::codes::rtype;
+
+    #[test]
+    fn a_thousand_names_of_many_labels_are_found_in_few_steps() {
+        let query = Query::new(7, &"example.org".parse().unwrap(), rtype::MX);
+        let label = |i: usize, k: usize| format!("{}.", (i * 7 + k * (1 + i / 26)) % 36);
+        let text = |i| (0..16).map(|k| label(i, k)).collect::<String>() + "example";
+        let names: Vec<Name> = (0..1000).map(|i| text(i).parse().unwrap()).collect();
+        let bytes: Vec<u8> = names.iter().flat_map(|name| name.wire()).copied().collect();
+        let mut packet = Packet { bytes: &bytes, query: &query, out: &mut vec![0; 65_535] };
+        let (mut known, mut stored, mut at) = (Compressor::default(), 0, 100);
+        for name in &names {
+            let (start, end) = (stored, stored + name.wire().len());
+            let next = known.write(&mut packet, (start, end), true, at).expect("there is room");
+            assert!(is_at(packet.out, at, name.wire()), "{name} at {at}");
+            (stored, at) = (end, next);
+        }
+        assert!(known.hashes.len() > 1000, "{} suffixes", known.hashes.len());
+        let longest = known.hashes.iter().map(|hash| known.chained(*hash).count()).max();
+        assert!(longest < Some(32), "{longest:?} steps");
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    fold(u64::from_le_bytes(last));
-    hash
 }
