@@ -39,7 +39,7 @@ impl Routes {
     /// The chain of the longest zone that holds the name, or nothing where the query is refused.
     // Hot: 0 allocations.
     pub fn find(&self, query: &Query) -> Option<&Arc<Chain>> {
-        // A notification is for zones that are copies (RFC 1996); there are none.
+        // A notification is for zones that are copies (RFC 1996); there are none. CoreDNS answers it like a query.
         if query.opcode() != opcode::QUERY || (query.qclass != class::IN && !self.any_class) {
             return None;
         }

@@ -105,7 +105,8 @@ pub(crate) fn pod_address(label: &[u8]) -> Option<IpAddr> {
     text.replace(b'-', b':').as_str().parse().ok().map(IpAddr::V6)
 }
 
-/// Whether the label is the address as text writes it, dashes for dots and colons: what `pods verified` compares.
+/// Whether the label is the address as text writes it, dashes for dots and colons: what `pods verified` compares. CoreDNS
+/// compares the text of the API, which has another spelling only if the Pod's network wrote one (the API server warns).
 pub(crate) fn is_exact(label: &[u8], address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => dashed_v4(address).as_bytes() == label,

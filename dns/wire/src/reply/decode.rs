@@ -33,7 +33,8 @@ impl std::error::Error for BadPacket {}
 impl Reply {
     /// Takes a response to `query` in, replacing what was there. Names are decompressed, also in the data of the types
     /// of RFC 3597 §4. The OPT record is no record here: its options go out again with [`Reply::encode`], its high bits
-    /// of the response code are in `rcode`. After an error the reply is empty.
+    /// of the response code are in `rcode`. After an error the reply is empty; a message that ends before its last record is
+    /// one, which Go's library lets pass as an answer without records.
     pub fn parse(&mut self, packet: &[u8], query: &Query) -> Result<Heard, BadPacket> {
         self.clear();
         let heard = self.try_parse(packet, query);
