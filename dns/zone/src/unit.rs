@@ -170,6 +170,17 @@ impl Unit {
         })
     }
 
+    /// The endpoints of the same name and address before this one. Fewer than its namesakes: these may be thousands, of
+    /// as many addresses.
+    pub(crate) fn twins<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+    ) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
+        let before = self.endpoints_at(endpoint.address);
+        let before = before.take_while(move |(_, other)| !std::ptr::eq(*other, endpoint));
+        before.filter(move |(_, other)| other.name == endpoint.name)
+    }
+
     fn endpoint(&self, place: u32) -> Option<(&Group, &Endpoint)> {
         let mut place = place as usize;
         for group in &self.groups {

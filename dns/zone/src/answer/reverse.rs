@@ -17,7 +17,7 @@ impl Zone {
         }
         for unit in self.pointed(address) {
             for (_, endpoint) in unit.endpoints_at(address) {
-                if !unit.namesakes(endpoint).any(|(_, other)| other.address == address) {
+                if unit.twins(endpoint).next().is_none() {
                     self.push_pointer(unit.name(endpoint, &mut None), unit, reply);
                 }
             }

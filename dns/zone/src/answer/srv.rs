@@ -82,10 +82,10 @@ impl Zone {
             }
             let own = new_ports(unit, group, endpoint, filter).count();
             let known = |(group, other): (&Group, &Endpoint)| {
-                other.address == endpoint.address && numbers(&group.ports, filter).next().is_some()
+                filter.is_in_zone(unit, other) && numbers(&group.ports, filter).next().is_some()
             };
             let numbered = numbers(&group.ports, filter).next().is_some();
-            if numbered && !namesakes(unit, endpoint, filter).any(known) {
+            if numbered && !unit.twins(endpoint).any(known) {
                 let whole;
                 let owner = if own > 0 {
                     Owner::Target(record)
