@@ -99,8 +99,8 @@ impl Cache {
 
     fn forget(&mut self, kind: Kind, changes: &mut Changes) {
         changes.synced = changes.synced.union(Kinds::of(&[kind]));
-        for key in self.snapshot.forget(kind) {
-            changes.extend(self.snapshot.remove(kind, &key));
+        for touched in self.snapshot.forget(kind) {
+            changes.extend(Some(touched));
         }
     }
 }

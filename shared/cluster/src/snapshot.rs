@@ -154,9 +154,11 @@ impl Snapshot {
         self.stores.of_mut(kind).sweep()
     }
 
-    /// Makes a kind one that has not been listed. Returns the keys of its objects.
-    pub(crate) fn forget(&mut self, kind: Kind) -> Vec<Key> {
-        self.stores.of_mut(kind).forget()
+    /// Makes a kind one that has not been listed. Returns what changed with its objects gone.
+    pub(crate) fn forget(&mut self, kind: Kind) -> Vec<Touched> {
+        let gone = self.stores.of_mut(kind).forget();
+        gone.iter().for_each(|touched| self.reindex(touched));
+        gone
     }
 
     /// Remembers when an object of a kind changed, in Unix seconds.
@@ -230,7 +232,7 @@ trait Lists {
     fn remove(&mut self, key: &Key) -> Option<Touched>;
     fn restart(&mut self);
     fn sweep(&mut self) -> (Vec<Key>, bool);
-    fn forget(&mut self) -> Vec<Key>;
+    fn forget(&mut self) -> Vec<Touched>;
     fn changed(&mut self, now: u64);
 }
 
@@ -281,9 +283,11 @@ impl<T: Resource> Lists for Store<T> {
         (self.objects.iter().filter_map(unseen).collect(), first)
     }
 
-    fn forget(&mut self) -> Vec<Key> {
+    fn forget(&mut self) -> Vec<Touched> {
         self.synced = false;
-        self.objects.keys().cloned().collect()
+        // The table goes with them: of Pods it can be the larger part.
+        let objects = std::mem::take(&mut self.objects).into_values();
+        objects.map(|held| T::touched(Change { before: Some(held.object), after: None })).collect()
     }
 
     fn changed(&mut self, now: u64) {
