@@ -227,7 +227,7 @@ async fn serve(stream: Box<dyn Stream>, routes: Arc<ArcSwap<Routes>>, entrance: 
                 Some(door) => door.admit(&asked).await,
                 None => Admission::default(),
             };
-            Ok::<_, Infallible>(respond(&routes, &asked, admission))
+            Ok::<_, Infallible>(respond(routes, asked, admission).await)
         }
     });
     let connection = http1::Builder::new()
@@ -246,8 +246,14 @@ async fn serve(stream: Box<dyn Stream>, routes: Arc<ArcSwap<Routes>>, entrance: 
     }
 }
 
-fn respond(routes: &Routes, asked: &Asked, admission: Admission) -> Response<Full<Bytes>> {
-    let answer = admission.instead.unwrap_or_else(|| answer(routes, asked));
+async fn respond(routes: Arc<Routes>, asked: Asked, admission: Admission) -> Response<Full<Bytes>> {
+    let answer = match admission.instead {
+        Some(answer) => answer,
+        // The metrics of thousands of Ingresses take a while to write, and other tasks need the threads of the runtime.
+        None => tokio::task::spawn_blocking(move || answer(&routes, &asked)).await.unwrap_or_else(|_| {
+            Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "500 the page cannot be made\n")
+        }),
+    };
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;
     *response.headers_mut() = admission.headers;
