@@ -74,6 +74,7 @@ pub fn command() -> Command {
                         .required(true)
                         .value_name("SHELL")
                         .value_parser(clap::value_parser!(clap_complete::Shell))
+                        .hide_possible_values(true)
                         .help("bash, zsh, fish, elvish or powershell"),
                 ),
         )
@@ -83,6 +84,7 @@ pub fn command() -> Command {
                     .required(true)
                     .value_name("PAGE")
                     .value_parser(["plugins", "annotations", "ingress-flags"])
+                    .hide_possible_values(true)
                     .help("plugins, annotations or ingress-flags"),
             ),
         )

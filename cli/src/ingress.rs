@@ -149,7 +149,7 @@ impl Pages {
         let address = format!("{}:{port}", host.as_deref().unwrap_or_default());
         let pages = ground.admin.pages(&address).await.map_err(|error| {
             Failure::outside(format!(
-                "cannot listen on {address}: {error}; move it with --healthz-host and --healthz-port"
+                "cannot listen on {address} for health: {error}; move it with --healthz-host and --healthz-port"
             ))
         })?;
         let starting =

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("portolan: {}", failure.message);
+                output::tell(format!("portolan: {}", failure.message));
             }
             ExitCode::from(failure.code)
         }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use dns_server::{Dns, Options, StartError};
 use ingress_proxy::ProxyOptions;
+use net::BindError;
 use sources::kube::{Access, Pace, Selection};
 use telemetry::log::{Format, Output};
 use telemetry::{Answer, Pages};
@@ -18,7 +19,7 @@ use crate::clusters::{self, Clusters, Origin};
 use crate::failure::Failure;
 use crate::ground::{Fatal, Ground};
 use crate::signals::{Said, Signals};
-use crate::{demo, dns, edge};
+use crate::{demo, dns, edge, output};
 use sample::Sample;
 
 /// Serves until it is told to stop.
@@ -62,7 +63,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     })?;
 
     if matches!(origin, Origin::Server(_)) {
-        eprintln!("waiting for the API server's lists …");
+        output::tell("waiting for the API server's lists …");
     }
     tokio::select! {
         () = clusters::listed(&cluster) => {}
@@ -87,7 +88,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
         let sample = Sample::of(snapshot, &views, zone.as_deref().unwrap_or("cluster.local"));
         show::greeting(args, &origin, snapshot, &sample, begun.elapsed());
     });
-    show::changes(&cluster, ground);
+    let shown = show::changes(&cluster, ground);
     let ended = loop {
         tokio::select! {
             said = signals.next() => match said {
@@ -97,6 +98,8 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
             Some(reason) = fatal.recv() => break Err(Failure::outside(reason)),
         }
     };
+    // What is no longer read now goes, which is no change of the cluster.
+    shown.abort();
     tokio::select! {
         _ = async { tokio::join!(proxy.stop(std::time::Duration::ZERO), dns.stop()) } => {}
         // Told a second time: at once.
@@ -118,7 +121,6 @@ fn origin(args: &UpArgs) -> Origin {
 
 async fn pages(address: SocketAddr, ground: &Ground) -> Result<Pages, Failure> {
     let opened = ground.admin.pages(&address.to_string()).await;
-    opened.map_err(|error| {
-        Failure::outside(format!("cannot listen on {address}: {error}; move it with --admin"))
-    })
+    opened
+        .map_err(|cause| Failure::outside(format!("{}; move it with --admin", BindError { address, cause })))
 }

@@ -24,7 +24,10 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} - Error during parsing: {}", self.at, self.what)?;
+        match self.at.line() {
+            0 => write!(f, "{}: {}", self.at.file(), self.what)?,
+            _ => write!(f, "{} - Error during parsing: {}", self.at, self.what)?,
+        }
         if self.wanted.is_empty() { Ok(()) } else { write!(f, "; wanted {}", self.wanted) }
     }
 }
@@ -76,5 +79,18 @@ impl Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} - {}", self.at, self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_has_no_line() {
+        let error =
+            Error::new(&Place::unread("/etc/Corefile"), "cannot be read: it is not there", "a Corefile");
+        let wanted = "/etc/Corefile: cannot be read: it is not there; wanted a Corefile";
+        assert_eq!(Errors::from(error).to_string(), wanted);
     }
 }

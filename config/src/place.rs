@@ -22,9 +22,9 @@ impl Place {
         Self { source: source.clone(), line }
     }
 
-    /// The first line of a file of which nothing could be read.
+    /// A file of which nothing could be read.
     pub fn unread(name: &str) -> Self {
-        Self::new(&Arc::new(Source { name: name.to_owned(), text: String::new() }), 1)
+        Self::new(&Arc::new(Source { name: name.to_owned(), text: String::new() }), 0)
     }
 
     /// The name of the file as it was given or imported.
@@ -32,7 +32,7 @@ impl Place {
         &self.source.name
     }
 
-    /// The line's number, counted from 1.
+    /// The line's number, counted from 1; 0 where the file could not be read.
     pub fn line(&self) -> u32 {
         self.line
     }

@@ -61,12 +61,7 @@ impl UpArgs {
 pub fn command() -> Command {
     let path = || clap::value_parser!(PathBuf);
     let address = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("ADDR")
-            .default_value(default)
-            .value_parser(clap::value_parser!(SocketAddr))
-            .help(help)
+        Arg::new(name).long(name).value_name("ADDR").default_value(default).value_parser(socket).help(help)
     };
     Command::new("up")
         .about("Serve DNS, HTTP and HTTPS for a demo cluster, your manifests or a real cluster")
@@ -93,4 +88,9 @@ pub fn command() -> Command {
             address("admin", "127.0.0.1:10254", "Address for health and metrics"),
             Arg::new("verbose").long("verbose").short('v').action(ArgAction::SetTrue).help("Show debug lines"),
         ])
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "wanted an IP address and a port, such as 127.0.0.1:1053 or [::]:1053".to_owned())
 }

@@ -6,6 +6,7 @@ use cluster::touched::What;
 use cluster::{Kind, Snapshot, Touched};
 use sources::Cluster;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::args::UpArgs;
 use crate::clusters::Origin;
@@ -29,14 +30,17 @@ pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, sample: &Sam
     let [plain, tls] = [(&sample.plain, false), (&sample.tls, true)].map(|(url, tls)| match (url, tls) {
         (None, false) => format!("curl http://{http}/                # 404: no Ingress is served yet"),
         (None, true) => format!("curl -k https://{https}/            # 404: no Ingress is served yet"),
-        (Some(Url { host, path }), false) => format!("curl -H 'Host: {host}' http://{http}{path}"),
+        (Some(Url { host, path }), false) => {
+            format!("curl -H 'Host: {host}' {}", word(format!("http://{http}{path}")))
+        }
         (Some(Url { host, path }), true) => {
             let (ip, port) = (https.ip(), https.port());
-            format!("curl -k --resolve {host}:{port}:{ip} https://{host}:{port}{path}")
+            let url = word(format!("https://{host}:{port}{path}"));
+            format!("curl -k --resolve {host}:{port}:{ip} {url}")
         }
     });
     output::print(format!(
-        "Portolan {version}: {of}, {namespaces} namespaces, {services} Services, {ingresses} Ingresses, ready in {took:.2} s
+        "Portolan {version}: {of}, {namespaces}, {services}, {ingresses}, ready in {took:.2} s
 
   DNS    {dns} (UDP and TCP)
   HTTP   {http}
@@ -51,9 +55,9 @@ Try:
 Requests and changes, as they are seen (Ctrl-C ends):
 ",
         version = env!("CARGO_PKG_VERSION"),
-        namespaces = cluster.count(Kind::Namespace),
-        services = cluster.count(Kind::Service),
-        ingresses = cluster.count(Kind::Ingress),
+        namespaces = counted(cluster.count(Kind::Namespace), "namespace", "s"),
+        services = counted(cluster.count(Kind::Service), "Service", "s"),
+        ingresses = counted(cluster.count(Kind::Ingress), "Ingress", "es"),
         took = took.as_secs_f64(),
         dns_ip = dns.ip(),
         dns_port = dns.port(),
@@ -61,18 +65,29 @@ Requests and changes, as they are seen (Ctrl-C ends):
     ));
 }
 
-/// Prints a line for each change from now on.
-pub fn changes(cluster: &Cluster, ground: &Ground) {
+fn counted(count: usize, noun: &str, plural: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { plural })
+}
+
+/// A URL as a word of a shell: the path is whatever an Ingress says.
+fn word(url: String) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/.-_~%".contains(&byte);
+    if url.bytes().all(plain) { url } else { format!("'{}'", url.replace('\'', r"'\''")) }
+}
+
+/// Prints a line for each change from now on, until what it returns is aborted.
+pub fn changes(cluster: &Cluster, ground: &Ground) -> AbortHandle {
     let (lines, mut shown) = mpsc::unbounded_channel();
     cluster.observe(move |_, touched| {
         // The receiver lives as long as the runtime; after it nobody reads.
         let _ = lines.send(summary(touched));
     });
-    ground.runtime.spawn(async move {
+    let printing = ground.runtime.spawn(async move {
         while let Some(text) = shown.recv().await {
             output::print(text);
         }
     });
+    printing.abort_handle()
 }
 
 fn summary(touched: &[Touched]) -> String {
@@ -95,4 +110,21 @@ fn summary(touched: &[Touched]) -> String {
         lines.push(format!("  … and {more} more\n"));
     }
     lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_one_word_of_a_shell() {
+        for (url, shown) in [
+            ("http://127.0.0.1:8080/a/b", "http://127.0.0.1:8080/a/b"),
+            ("http://[::1]:8080/", "'http://[::1]:8080/'"),
+            ("http://127.0.0.1:8080/(a|b)", "'http://127.0.0.1:8080/(a|b)'"),
+            ("http://127.0.0.1:8080/it's", r"'http://127.0.0.1:8080/it'\''s'"),
+        ] {
+            assert_eq!(word(url.to_owned()), shown);
+        }
+    }
 }

@@ -87,11 +87,17 @@ pub(crate) fn the_demo_runs_beside_another_and_where_nobody_reads_its_output(sta
     for words in [
         "up --dns=127.0.0.1:3053 --http=127.0.0.1:3080 --https=127.0.0.1:3443 --admin=127.0.0.1:30254",
         "reference annotations",
+        "dns --help",
     ] {
         let (reader, writer) = std::io::pipe().expect("pipes are to be had");
         drop(reader);
         let mut command = Command::new(programs::portolan().expect("it runs already"));
-        let mut deaf = command.args(words.split(' ')).stdout(writer).spawn().expect("it runs already");
+        let mut deaf = command
+            .args(words.split(' '))
+            .stdout(writer.try_clone().expect("descriptors are to be had"))
+            .stderr(writer)
+            .spawn()
+            .expect("it runs already");
         if words.starts_with("up") {
             first.wait_for_page(30254, "/healthz");
             kill(Pid::from_raw(deaf.id().cast_signed()), Signal::SIGTERM).expect("it runs");

@@ -128,8 +128,9 @@ async fn config(access: &Access) -> Result<Config, AccessError> {
             let bad = |error: KubeconfigError| AccessError::Kubeconfig {
                 file: file.clone(),
                 error: match &error {
-                    // It names the file once more, in quotes of its own.
-                    KubeconfigError::ReadConfig(error, _) => error.to_string(),
+                    // It names the file in quotes of its own, which one that was given is already.
+                    KubeconfigError::ReadConfig(error, _) if file.is_some() => error.to_string(),
+                    KubeconfigError::ReadConfig(error, file) => format!("{}: {error}", file.display()),
                     error => causes(error),
                 },
             };
