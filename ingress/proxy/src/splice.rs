@@ -79,6 +79,8 @@ impl Way {
             self.passed += taken as u64;
             self.left.advance(taken);
             ready!(written)?;
+            // Even of no length it would hold the buffer that it was cut from.
+            self.left = Bytes::new();
             if self.ended {
                 ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
                 self.done = true;
