@@ -2,10 +2,13 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{COOKIE, HOST};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::client::head::{Head, TOKEN};
 use crate::text::number;
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// How the body is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +79,8 @@ impl Forward<'_> {
             ],
         );
         for (name, line) in [
-            ("x-forwarded-for", &b"\r\nX-Original-Forwarded-For: "[..]),
-            ("x-forwarded-host", b"\r\nX-Original-Forwarded-Host: "),
+            (&X_FORWARDED_FOR, &b"\r\nX-Original-Forwarded-For: "[..]),
+            (&X_FORWARDED_HOST, b"\r\nX-Original-Forwarded-Host: "),
         ] {
             // Several are one list (RFC 9110 §5.3): the client's own address may stand in any of them.
             let values = given.get_all(name).iter().filter(|value| !value.is_empty());
@@ -125,7 +128,7 @@ impl Forward<'_> {
 }
 
 fn has(headers: &HeaderMap, name: &[u8]) -> bool {
-    http::HeaderName::from_bytes(name).is_ok_and(|name| headers.contains_key(name))
+    HeaderName::from_bytes(name).is_ok_and(|name| headers.contains_key(name))
 }
 
 /// HTTP/2 may split cookies over several headers; HTTP/1.1 wants one (RFC 9113 §8.2.3).

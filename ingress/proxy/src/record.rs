@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use ingress_routes::{DEFAULT_UPSTREAM, Exchange, Route, Target};
 use smallvec::SmallVec;
 
@@ -52,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) silent: bool,
 }
 
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// `X-Request-ID`: the client's, or 32 hex digits.
 #[derive(Clone, Debug)]
 pub(crate) enum RequestId {
@@ -69,7 +71,7 @@ impl RequestId {
 
     /// The client's, if it sent one that is not empty.
     pub(crate) fn of(headers: &HeaderMap, random: impl FnOnce() -> u128) -> Self {
-        if let Some(value) = headers.get("x-request-id").filter(|value| !value.is_empty()) {
+        if let Some(value) = headers.get(&X_REQUEST_ID).filter(|value| !value.is_empty()) {
             return Self::Client(value.clone());
         }
         let mut digits = [0; 32];
@@ -87,7 +89,7 @@ impl Record {
         Some((at, &upstream.canaries.get(at)?.target))
     }
 
-    fn header(&self, name: http::HeaderName) -> Option<&[u8]> {
+    fn header(&self, name: HeaderName) -> Option<&[u8]> {
         Some(self.exchange.as_ref()?.request.headers.get(name)?.as_bytes())
     }
 

@@ -189,7 +189,7 @@ impl Target {
 
     fn choice(&self, exchange: &Exchange, canary: bool) -> Choice<'_> {
         let session = self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.bond.affinity.name));
-        let agent = exchange.header(&http::header::USER_AGENT).unwrap_or_default();
+        let agent = || exchange.header(&http::header::USER_AGENT).unwrap_or_default();
         let careful = self.affinity().is_some_and(|affinity| affinity.conditional_same_site_none);
         Choice {
             target: self,
@@ -197,7 +197,7 @@ impl Target {
             key: session.map(|(key, _)| key.into()),
             client: Client {
                 secure: exchange.scheme == Scheme::Https,
-                rejects_same_site_none: careful && rejects_same_site_none(agent),
+                rejects_same_site_none: careful && rejects_same_site_none(agent()),
             },
         }
     }

@@ -69,6 +69,12 @@ fn heads_that_can_be_read_in_two_ways_are_refused() {
         (&["GET / HTTP/1.1", "Host: a", "X y: z"], Malformed),
         (&["GET / HTTP/1.1", "Host: a", "X: a\0b"], Malformed),
         (&["GET / HTTP/1.1", "Host: a", "X: a\rY: b"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "X: a\r"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "\rX: a"], Malformed),
+        (&["GET / HTTP/1.1", "Host: a", "\r"], Malformed),
+        (&["GET / HTTP/1.1", "\rHost: a", "Host: a"], Malformed),
+        (&["GET / HTTP/1.1\r", "Host: a"], Malformed),
+        (&["GET /\r HTTP/1.1", "Host: a"], Malformed),
         (&["GET /\u{1} HTTP/1.1", "Host: a"], Malformed),
     ];
     for (lines, refusal) in cases {
