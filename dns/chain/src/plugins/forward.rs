@@ -197,7 +197,14 @@ impl Forward {
                 read: self.options.read_timeout,
             };
             let packet = upstream.exchange(&request).await?;
-            let heard = reply.parse(&packet, &asked.query).map_err(io::Error::other)?;
+            let heard = match reply.parse(&packet, &asked.query) {
+                // A datagram that cannot be read may have lost its end: over TCP it would be whole.
+                Err(_) if !tcp && upstream.is_plain() => {
+                    reply.parse(&link::truncated(request.message, &packet), &asked.query)
+                }
+                heard => heard,
+            }
+            .map_err(io::Error::other)?;
             if reply.truncated && !tcp && self.options.prefer_udp {
                 tcp = true;
                 continue;

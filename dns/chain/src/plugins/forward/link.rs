@@ -226,7 +226,7 @@ pub(super) fn connector(config: &Arc<rustls::ClientConfig>) -> TlsConnector {
 }
 
 /// The header of a reply and the question of its query, with TC set and nothing else.
-fn truncated(query: &[u8], reply: &[u8]) -> Vec<u8> {
+pub(super) fn truncated(query: &[u8], reply: &[u8]) -> Vec<u8> {
     let mut end = 12;
     while let Some(&length) = query.get(end).filter(|length| **length > 0) {
         end += 1 + usize::from(length);

@@ -127,6 +127,11 @@ impl Upstream {
         &self.to
     }
 
+    /// Whether it is asked over UDP where a query does not say TCP.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.link, Link::Plain { .. })
+    }
+
     /// Whether so many checks failed that it is not asked.
     pub(super) fn is_down(&self) -> bool {
         self.max_fails > 0 && self.fails.load(Relaxed) > self.max_fails
