@@ -5,6 +5,7 @@
 
 mod chunked;
 mod clock;
+mod gather;
 mod scratch;
 mod text;
 

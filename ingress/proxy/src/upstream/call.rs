@@ -14,12 +14,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use ingress_routes::PoolKey;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::chunked::{Chunked, Piece};
 use crate::client::link::Link;
 use crate::clock::{Clock, Timer};
+use crate::gather;
 use crate::upstream::error::{CallError, Wait};
 use crate::upstream::response::{self, Framing, Head};
 use crate::upstream::upload::{Outbox, Upload};
@@ -334,12 +335,7 @@ impl Call {
             }
             let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
             let count = self.outbox.slices(&mut slices);
-            let stream = Pin::new(&mut self.connection.stream);
-            let written = match count {
-                1 => stream.poll_write(cx, &slices[0]),
-                _ => stream.poll_write_vectored(cx, &slices[..count]),
-            };
-            match written {
+            match gather::poll_write(&mut self.connection.stream, cx, &slices[..count]) {
                 Poll::Pending => return Ok(Wait::Send),
                 Poll::Ready(Ok(0)) => return Err(CallError::Closed),
                 Poll::Ready(Ok(length)) => {
