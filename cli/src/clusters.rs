@@ -175,19 +175,19 @@ impl dns_chain::Cluster for Clusters {
 
     /// Of several blocks on one connection the last one's hold: they are one client here.
     fn limit(&self, connection: &Connection) {
-        let clusters = self.lock();
-        let open = clusters.iter().filter(|open| open.connection.leads_where(connection));
-        open.for_each(|open| open.pace.limit(limits(connection)));
+        if let Some(open) = self.lock().iter().find(|open| open.connection.leads_where(connection)) {
+            open.pace.limit(limits(connection));
+        }
     }
 
     fn refused(&self, connection: &Connection) -> Kinds {
         let clusters = self.lock();
-        let open = clusters.iter().find(|open| open.connection.leads_where(connection));
-        let statuses = open.map(|open| open.cluster.statuses());
-        let is_refused = |kind: &Kind| {
-            let statuses = statuses.as_ref().map(|statuses| statuses.borrow());
-            statuses.is_some_and(|statuses| matches!(statuses.get(*kind), Status::Forbidden { .. }))
+        let Some(open) = clusters.iter().find(|open| open.connection.leads_where(connection)) else {
+            return Kinds::default();
         };
+        let statuses = open.cluster.statuses();
+        let statuses = statuses.borrow();
+        let is_refused = |kind: &Kind| matches!(statuses.get(*kind), Status::Forbidden { .. });
         Kinds::of(&Kind::ALL.into_iter().filter(is_refused).collect::<Vec<_>>())
     }
 }
