@@ -222,9 +222,14 @@ impl Cache {
         }
         // What is still there was refreshed in vain, or for an answer of the other kind: this may be tried again.
         let pause = self.options.stale.map_or(Duration::ZERO, |stale| stale.recheck);
+        self.each_kept(hash, same, |entry| entry.end_refresh(now, pause));
+    }
+
+    /// Shows what is kept of a question, of either kind.
+    fn each_kept(&self, hash: u64, same: impl Fn(&Entry) -> bool, show: impl Fn(&Entry)) {
         for table in [&self.success, &self.denial] {
-            if let Some(entry) = table.find(hash, same).as_deref().and_then(Option::as_deref) {
-                entry.end_refresh(now, pause);
+            if let Some(entry) = table.find(hash, &same).as_deref().and_then(Option::as_deref) {
+                show(entry);
             }
         }
     }
@@ -263,11 +268,7 @@ impl Cache {
         let entry = Entry::new(question, reply.clone(), life, now);
         if asked.purpose == Purpose::Refresh {
             // It is as busy as the one that it replaces, and so wants to be refreshed as well.
-            for table in [&self.success, &self.denial] {
-                if let Some(last) = table.find(hash, same).as_deref().and_then(Option::as_deref) {
-                    entry.take_hits(last);
-                }
-            }
+            self.each_kept(hash, same, |last| entry.take_hits(last));
         }
         if table.store(hash, Arc::new(entry), same, over) == Stored::Evicted {
             metrics.evictions.inc();

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, header};
@@ -51,10 +51,6 @@ impl Https {
         let mut reply = exchange.await?;
         reply[..2].copy_from_slice(&message[..2]);
         Ok(reply)
-    }
-
-    pub(super) fn tidy(&self, now: Instant) {
-        self.shared.tidy(now);
     }
 
     async fn dial(&self, to: SocketAddr) -> io::Result<Sender> {

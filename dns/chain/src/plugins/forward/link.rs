@@ -120,8 +120,8 @@ impl Link {
                 tcp.idle.tidy(now);
             }
             Self::Tls { streams, .. } => streams.idle.tidy(now),
-            Self::Https(https) => https.tidy(now),
-            Self::Quic(quic) => quic.tidy(now),
+            Self::Https(https) => https.shared.tidy(now),
+            Self::Quic(quic) => quic.shared.tidy(now),
         }
     }
 }

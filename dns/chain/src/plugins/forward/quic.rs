@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, Message};
@@ -28,10 +28,6 @@ impl Quic {
         patience: Duration,
     ) -> io::Result<Vec<u8>> {
         self.shared.exchange(patience, || self.dial(to), |stream| send(stream, message)).await
-    }
-
-    pub(super) fn tidy(&self, now: Instant) {
-        self.shared.tidy(now);
     }
 
     async fn dial(&self, to: SocketAddr) -> io::Result<QuicClientStream> {
