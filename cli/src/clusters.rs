@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster::{Current, Kind, Kinds};
-use dns_chain::Connection;
+use dns_chain::ApiConnection;
 use dns_zone::{Zone, ZoneIndex};
 use sources::kube::{Access, ClientTls, Kube, Limits, Pace, Selection};
 use sources::manifests::Manifests;
@@ -108,7 +108,7 @@ pub struct Clusters {
 
 /// A cluster that is open.
 struct Open {
-    connection: Connection,
+    connection: ApiConnection,
     cluster: Cluster,
     pace: Pace,
 }
@@ -123,7 +123,7 @@ impl Clusters {
     pub fn with(cluster: Cluster, pace: Pace, flags: Origin, ground: &Ground) -> Self {
         cluster.measure_programming(&ground.metrics);
         let clusters = Self::new(Some(flags), ground);
-        clusters.lock().push(Open { connection: Connection::default(), cluster, pace });
+        clusters.lock().push(Open { connection: ApiConnection::default(), cluster, pace });
         clusters
     }
 
@@ -131,7 +131,7 @@ impl Clusters {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn origin(&self, connection: &Connection) -> Origin {
+    fn origin(&self, connection: &ApiConnection) -> Origin {
         if let Some(manifests @ (Origin::Demo(_) | Origin::Manifests(_))) = &self.flags {
             return manifests.clone();
         }
@@ -149,10 +149,10 @@ impl Clusters {
     }
 }
 
-impl dns_chain::Cluster for Clusters {
-    fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String> {
+impl dns_chain::ClusterSource for Clusters {
+    fn project(&self, zone: ZoneIndex, connection: &ApiConnection) -> Result<Current<Zone>, String> {
         let mut clusters = self.lock();
-        if let Some(open) = clusters.iter().find(|open| open.connection.leads_where(connection)) {
+        if let Some(open) = clusters.iter().find(|open| open.connection.same_source(connection)) {
             return Ok(open.cluster.project(zone));
         }
         let pace = Pace::default();
@@ -174,15 +174,15 @@ impl dns_chain::Cluster for Clusters {
     }
 
     /// Of several blocks on one connection the last one's hold: they are one client here.
-    fn limit(&self, connection: &Connection) {
-        if let Some(open) = self.lock().iter().find(|open| open.connection.leads_where(connection)) {
+    fn limit(&self, connection: &ApiConnection) {
+        if let Some(open) = self.lock().iter().find(|open| open.connection.same_source(connection)) {
             open.pace.limit(limits(connection));
         }
     }
 
-    fn refused(&self, connection: &Connection) -> Kinds {
+    fn refused(&self, connection: &ApiConnection) -> Kinds {
         let clusters = self.lock();
-        let Some(open) = clusters.iter().find(|open| open.connection.leads_where(connection)) else {
+        let Some(open) = clusters.iter().find(|open| open.connection.same_source(connection)) else {
             return Kinds::default();
         };
         let statuses = open.cluster.statuses();
@@ -192,7 +192,7 @@ impl dns_chain::Cluster for Clusters {
     }
 }
 
-fn limits(connection: &Connection) -> Limits {
-    let dns_chain::Limits { qps, burst, in_flight } = connection.limits;
+fn limits(connection: &ApiConnection) -> Limits {
+    let dns_chain::ApiLimits { qps, burst, in_flight } = connection.limits;
     Limits { qps, burst, in_flight }
 }

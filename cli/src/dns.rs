@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::{Corefile, Disk, Errors};
-use dns_chain::Context;
+use dns_chain::PluginContext;
 use dns_server::{Dns, Load, Options, StartError};
 use telemetry::Lines;
 use telemetry::log::{Format, Output};
@@ -82,12 +82,12 @@ async fn serve(args: DnsArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
 }
 
 /// What the chain is given.
-pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> Context {
+pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> PluginContext {
     let dropped = ground
         .metrics
         .counter("portolan_query_log_dropped_total", "Lines of the query log that were not written.");
     let ending = ground.clone();
-    Context {
+    PluginContext {
         cluster: Arc::new(clusters),
         views: Default::default(),
         metrics: ground.metrics.clone(),

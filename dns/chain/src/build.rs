@@ -9,9 +9,12 @@ use dns_wire::Name;
 
 use crate::chain::{Chain, Link};
 use crate::plugins::{NOT_BUILT, PLUGINS};
+use crate::query_metrics::QueryMetrics;
 use crate::routes::Routes;
-use crate::setup::{Context, Kept, Life, Mistakes, Reload, Serving, Setup, Start, server_label};
-use crate::traffic::Traffic;
+use crate::setup::{
+    Lifecycle, PluginContext, PluginGuard, ReloadOptions, ServingHook, Setup, SetupErrors, StartHook,
+    server_label,
+};
 
 /// Everything that a Corefile asks to be served, ready to be started.
 pub struct Servers {
@@ -22,15 +25,15 @@ pub struct Servers {
     /// How long queries are served after the end has been announced (`health`).
     pub lameduck: Duration,
     /// How often the Corefile is read again (`reload`).
-    pub reload: Option<Reload>,
-    starts: Vec<Start>,
-    servings: Vec<(u16, Serving)>,
+    pub reload: Option<ReloadOptions>,
+    starts: Vec<StartHook>,
+    servings: Vec<(u16, ServingHook)>,
 }
 
 impl Servers {
     /// Does what has to be done before the first query: opens pages, waits for the cluster. Keep what is returned for
     /// as long as this configuration is served. Must run within the runtime of the context.
-    pub async fn begin(&mut self) -> Result<Vec<Kept>, String> {
+    pub async fn begin(&mut self) -> Result<Vec<PluginGuard>, String> {
         let mut kept = Vec::new();
         for start in self.starts.drain(..) {
             kept.push(start().await?);
@@ -39,7 +42,7 @@ impl Servers {
     }
 
     /// What wants to know where a port is served, once it is.
-    pub fn servings(&mut self) -> Vec<(u16, Serving)> {
+    pub fn servings(&mut self) -> Vec<(u16, ServingHook)> {
         std::mem::take(&mut self.servings)
     }
 }
@@ -61,18 +64,18 @@ fn names() -> &'static [&'static str] {
 }
 
 /// Makes the chains of a Corefile. All mistakes are found in one go.
-pub fn build(corefile: &Corefile, context: &Context) -> Result<Servers, Errors> {
-    let mut life = Life::default();
-    life.warnings.clone_from(&corefile.warnings);
-    let mut mistakes = Mistakes::new();
+pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Errors> {
+    let mut lifecycle = Lifecycle::default();
+    lifecycle.warnings.clone_from(&corefile.warnings);
+    let mut mistakes = SetupErrors::new();
     let mut ports: BTreeMap<u16, Vec<(Name, Arc<Chain>)>> = BTreeMap::new();
     for (block_index, block) in corefile.blocks.iter().enumerate() {
-        let block = with_old_names(block, &mut life);
+        let block = with_old_names(block, &mut lifecycle);
         mistakes.extend(block.directives.iter().filter_map(not_built));
         for key in &block.keys {
             mistakes.extend(unserved(key));
             let zone = key.zone.parse::<Name>().map_err(|error| Error::new(&key.at, error.to_string(), ""));
-            match (zone, chain(&block, block_index, key, context, &mut life)) {
+            match (zone, chain(&block, block_index, key, context, &mut lifecycle)) {
                 (Ok(zone), Ok(chain)) => {
                     ports.entry(key.port).or_default().push((zone.lower(), Arc::new(chain)));
                 }
@@ -84,7 +87,7 @@ pub fn build(corefile: &Corefile, context: &Context) -> Result<Servers, Errors> 
         }
     }
     // Every key of a block finds the same mistakes.
-    let mut known = Mistakes::new();
+    let mut known = SetupErrors::new();
     mistakes.retain(|mistake| {
         !known.contains(mistake) && {
             known.push(mistake.clone());
@@ -96,11 +99,11 @@ pub fn build(corefile: &Corefile, context: &Context) -> Result<Servers, Errors> 
     }
     let ports = ports.into_iter().map(|(port, zones)| {
         let server = format!("dns://:{port}");
-        let dropped = Traffic::new(&context.metrics, &server, "dropped", names());
+        let dropped = QueryMetrics::new(&context.metrics, &server, "dropped", names());
         (port, Arc::new(Routes::new(zones, dropped, context.runtime.clone())))
     });
     let ports = ports.collect();
-    let Life { starts, servings, warnings, lameduck, reload, .. } = life;
+    let Lifecycle { starts, servings, warnings, lameduck, reload, .. } = lifecycle;
     Ok(Servers { ports, warnings, lameduck, reload, starts, servings })
 }
 
@@ -109,10 +112,10 @@ fn chain(
     block: &ServerBlock,
     block_index: usize,
     key: &ServerKey,
-    context: &Context,
-    life: &mut Life,
-) -> Result<Chain, Mistakes> {
-    let (mut links, mut mistakes) = (Vec::new(), Mistakes::new());
+    context: &PluginContext,
+    lifecycle: &mut Lifecycle,
+) -> Result<Chain, SetupErrors> {
+    let (mut links, mut mistakes) = (Vec::new(), SetupErrors::new());
     let (linked, mut names_linked) = (Arc::default(), Vec::new());
     for entry in PLUGINS {
         let directives: Vec<&Directive> = block.all(entry.name).collect();
@@ -120,7 +123,8 @@ fn chain(
             continue;
         }
         let linked = Arc::clone(&linked);
-        let mut setup = Setup { block, block_index, key, names: names(), directives, context, linked, life };
+        let mut setup =
+            Setup { block, block_index, key, names: names(), directives, context, linked, lifecycle };
         match (entry.setup)(&mut setup) {
             Ok(plugins) => {
                 if !plugins.is_empty() {
@@ -136,10 +140,11 @@ fn chain(
 }
 
 /// `proxy` was the name of what became `forward`.
-fn with_old_names(block: &ServerBlock, life: &mut Life) -> ServerBlock {
+fn with_old_names(block: &ServerBlock, lifecycle: &mut Lifecycle) -> ServerBlock {
     let mut block = block.clone();
     for directive in block.directives.iter_mut().filter(|directive| directive.name.text == "proxy") {
-        life.warnings
+        lifecycle
+            .warnings
             .push(Warning::new(&directive.name.at, "proxy is the old name of forward; taken as forward"));
         directive.name.text = "forward".to_owned();
     }

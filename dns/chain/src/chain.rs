@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dns_wire::codes::rcode;
 
-use crate::asked::Asked;
-use crate::plugin::{Answer, Failure, Flow, Plugin};
+use crate::plugin::{Answer, Flow, Plugin, QueryFailure};
+use crate::request::Request;
 
 /// Asks in order until someone answers, then tells those asked, in reverse.
 #[derive(Default)]
@@ -55,27 +55,30 @@ impl Chain {
 
     /// Asks the links from `from` on.
     // Hot: 0 allocations.
-    pub(crate) fn ask(&self, asked: &Asked, answer: &mut Answer, from: usize) -> Step {
+    pub(crate) fn ask(&self, request: &Request, answer: &mut Answer, from: usize) -> Step {
         for (at, link) in self.links.iter().enumerate().skip(from) {
-            match link.plugin.query(asked, &mut answer.reply) {
+            match link.plugin.query(request, &mut answer.reply) {
                 Flow::Next => {}
-                flow => return self.settle(asked, answer, at, flow),
+                flow => return self.settle(request, answer, at, flow),
             }
         }
         let Some(last) = self.links.last() else {
             // A zone without plugins serves nothing (coredns, core/dnsserver/server.go).
-            fail(answer, Failure { rcode: rcode::REFUSED, why: "".into() });
+            fail(answer, QueryFailure { rcode: rcode::REFUSED, why: "".into() });
             return Step::Done(0);
         };
-        fail(answer, Failure::new(rcode::SERVFAIL, format!("plugin/{}: no next plugin found", last.name)));
+        fail(
+            answer,
+            QueryFailure::new(rcode::SERVFAIL, format!("plugin/{}: no next plugin found", last.name)),
+        );
         Step::Done(self.links.len())
     }
 
     /// Goes on after link `at` has looked at the query.
-    pub(crate) fn settle(&self, asked: &Asked, answer: &mut Answer, at: usize, flow: Flow) -> Step {
+    pub(crate) fn settle(&self, request: &Request, answer: &mut Answer, at: usize, flow: Flow) -> Step {
         let link = &self.links[at];
         let step = match flow {
-            Flow::Next => return self.ask(asked, answer, at + 1),
+            Flow::Next => return self.ask(request, answer, at + 1),
             Flow::Wait => return Step::Wait(at),
             Flow::Done => Step::Done(at),
             Flow::Refresh => Step::Refresh(at),
@@ -91,23 +94,23 @@ impl Chain {
 
     /// Says to the first `to` links that the reply is on its way.
     // Hot: 0 allocations.
-    pub(crate) fn sent(&self, asked: &Asked, answer: &Answer, to: usize, size: usize) {
+    pub(crate) fn sent(&self, request: &Request, answer: &Answer, to: usize, size: usize) {
         for link in self.links[..to].iter().rev() {
-            link.plugin.sent(asked, answer, size);
+            link.plugin.sent(request, answer, size);
         }
     }
 
     /// Tells the links from `from` up to and without `to`, the last one first.
     // Hot: 0 allocations.
-    pub(crate) fn tell(&self, asked: &Asked, answer: &mut Answer, from: usize, to: usize) {
+    pub(crate) fn tell(&self, request: &Request, answer: &mut Answer, from: usize, to: usize) {
         for link in self.links[from..to].iter().rev() {
-            link.plugin.reply(asked, answer);
+            link.plugin.reply(request, answer);
         }
     }
 }
 
 /// Makes the answer an error reply.
-pub(crate) fn fail(answer: &mut Answer, failure: Failure) {
+pub(crate) fn fail(answer: &mut Answer, failure: QueryFailure) {
     answer.reply.clear();
     answer.reply.rcode = failure.rcode;
     answer.failure = Some(failure);

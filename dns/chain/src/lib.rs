@@ -1,17 +1,17 @@
 //! The chain of plugins that answers a query: query, reply, runner, registry, and one file per plugin.
 //!
-//! A front (see `dns-server`) reads a message into an [`Asked`], hands it to [`run::answer`] with the [`Routes`] of the
+//! A front (see `dns-server`) reads a message into an [`Request`], hands it to [`run::answer`] with the [`Routes`] of the
 //! address it came to, and sends what comes back. What can be answered from memory is answered on the thread that
 //! read the packet; only what has to wait moves to the async runtime. No plugin knows the next one.
 
-pub mod asked;
+pub mod request;
 mod authorities;
 pub mod codes;
 pub mod plugin;
 mod random;
 
 mod chain;
-mod traffic;
+mod query_metrics;
 
 mod routes;
 
@@ -25,11 +25,14 @@ pub mod plugins;
 
 mod build;
 
-pub use asked::{Asked, Purpose, Transport};
 pub use build::{Servers, build, directives};
 pub use chain::{Chain, Link};
 pub use names::Zones;
-pub use plugin::{Answer, Failure, Flow, Plugin};
+pub use plugin::{Answer, Flow, Plugin, QueryFailure};
+pub use query_metrics::QueryMetrics;
+pub use request::{Purpose, Request, Transport};
 pub use routes::Routes;
-pub use setup::{Cluster, Connection, Context, Entry, Kept, Limits, Links, Reload, Views};
-pub use traffic::Traffic;
+pub use setup::{
+    ApiConnection, ApiLimits, ClusterSource, PluginContext, PluginEntry, PluginGuard, PluginInstances,
+    ReloadOptions, ZoneViews,
+};

@@ -3,7 +3,7 @@
 use config::Word;
 use dns_wire::{Name, Query};
 
-use crate::setup::Mistakes;
+use crate::setup::SetupErrors;
 
 /// Names of zones in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Zones {
     }
 
     /// The zones that words name, or those of the server block.
-    pub fn read_or_keys(words: &[Word], block: &config::ServerBlock) -> Result<Self, Mistakes> {
+    pub fn read_or_keys(words: &[Word], block: &config::ServerBlock) -> Result<Self, SetupErrors> {
         let zones = config::zones_or_keys(words, block).map_err(|error| vec![error])?;
         Ok(Self::new(zones.iter().map(String::as_str)))
     }

@@ -13,10 +13,10 @@ mod ready;
 mod reload;
 mod whoami;
 
-use crate::setup::Entry;
+use crate::setup::PluginEntry;
 
 /// The plugins there are, in the order of CoreDNS's plugin.cfg.
-pub const PLUGINS: &[Entry] = &[
+pub const PLUGINS: &[PluginEntry] = &[
     reload::ENTRY,
     ready::ENTRY,
     health::ENTRY,

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use tokio::runtime::Handle;
 
 use crate::chain::Chain;
-use crate::traffic::Traffic;
+use crate::query_metrics::QueryMetrics;
 
 /// The zones of one listening address and their chains.
 pub struct Routes {
@@ -20,14 +20,14 @@ pub struct Routes {
     /// Other classes than IN pass to the chain (CoreDNS does so where a zone has `chaos` or `forward`).
     any_class: bool,
     /// What is counted of queries that no zone takes.
-    pub(crate) dropped: Traffic,
+    pub(crate) dropped: QueryMetrics,
     /// Where queries wait.
     pub(crate) runtime: Handle,
 }
 
 impl Routes {
     /// Routes to these zones, their names in lower case.
-    pub fn new(zones: Vec<(Name, Arc<Chain>)>, dropped: Traffic, runtime: Handle) -> Self {
+    pub fn new(zones: Vec<(Name, Arc<Chain>)>, dropped: QueryMetrics, runtime: Handle) -> Self {
         let any_class =
             zones.iter().any(|(_, chain)| chain.links().iter().any(|link| link.name == "forward"));
         let mut zones: HashMap<Box<[u8]>, _, _> =

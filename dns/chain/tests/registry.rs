@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use cluster::{Cache, Current};
 use config::{Corefile, Errors};
 use dns_chain::plugins::{NOT_BUILT, PLUGINS};
-use dns_chain::{Cluster, Connection, Context, Limits, Servers};
+use dns_chain::{ApiConnection, ApiLimits, ClusterSource, PluginContext, Servers};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{Admin, Gates, Lines};
@@ -20,11 +20,11 @@ const ORDER: &str = "root metadata geoip cancel proxyproto quic grpc_server http
 #[derive(Default)]
 struct Nothing {
     cache: Mutex<Cache>,
-    connections: Mutex<Vec<Connection>>,
+    connections: Mutex<Vec<ApiConnection>>,
 }
 
-impl Cluster for Nothing {
-    fn project(&self, zone: ZoneIndex, connection: &Connection) -> Result<Current<Zone>, String> {
+impl ClusterSource for Nothing {
+    fn project(&self, zone: ZoneIndex, connection: &ApiConnection) -> Result<Current<Zone>, String> {
         if let Some((file, _)) = connection.kubeconfig.as_ref().filter(|(file, _)| file == "/none") {
             return Err(format!("kubeconfig {file}: it cannot be read"));
         }
@@ -38,10 +38,10 @@ fn parse(text: &str) -> Result<Corefile, Errors> {
     Corefile::parse("Corefile", text, &config::Disk, &options)
 }
 
-fn built(text: &str) -> Result<(Servers, Vec<Connection>), String> {
+fn built(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let cluster = Arc::new(Nothing::default());
-    let context = Context {
+    let context = PluginContext {
         cluster: cluster.clone(),
         views: Default::default(),
         metrics: Registry::new(),
@@ -314,12 +314,12 @@ fn the_way_to_the_api_server_is_handed_on() {
     }
 }";
     let (_, connections) = built(text).unwrap();
-    let wanted = Connection {
+    let wanted = ApiConnection {
         endpoint: Some("https://10.0.0.1:6443".to_owned()),
         tls: Some(["cert", "key", "ca"].map(str::to_owned)),
         kubeconfig: None,
         labels: Some("environment in (a, b),app=x".to_owned()),
-        limits: Limits { qps: 2.5, burst: 100, in_flight: 20 },
+        limits: ApiLimits { qps: 2.5, burst: 100, in_flight: 20 },
     };
     assert_eq!(connections, [wanted]);
 }

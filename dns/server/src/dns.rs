@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Corefile, Errors, Fingerprint};
-use dns_chain::{Context, Reload, Servers};
+use dns_chain::{PluginContext, ReloadOptions, Servers};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
@@ -26,7 +26,7 @@ pub struct Reloader(Arc<Notify>);
 
 struct Service {
     load: Load,
-    context: Context,
+    context: PluginContext,
     state: Mutex<State>,
     wake: Arc<Notify>,
 }
@@ -37,7 +37,7 @@ struct State {
     current: Fingerprint,
     /// What failed last: it is not tried again before it changes.
     failed: Option<Failed>,
-    reload: Option<Reload>,
+    reload: Option<ReloadOptions>,
 }
 
 #[derive(PartialEq)]
@@ -50,7 +50,7 @@ enum Failed {
 
 impl Dns {
     /// Reads the Corefile and serves it. Must be called within the runtime of the context.
-    pub async fn start(load: Load, context: Context, options: Options) -> Result<Self, StartError> {
+    pub async fn start(load: Load, context: PluginContext, options: Options) -> Result<Self, StartError> {
         let (servers, fingerprint) = built(&load, &context).await?;
         let reload = servers.reload;
         let mut server = Server::new(options, context.clone());
@@ -177,7 +177,7 @@ impl Service {
 }
 
 /// Shows what is served.
-fn tell(context: &Context, fingerprint: &Fingerprint) {
+fn tell(context: &PluginContext, fingerprint: &Fingerprint) {
     tracing::info!(target: "plugin/reload", "Running configuration SHA512 = {fingerprint}");
     let help = "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
     let family = context.metrics.gauges("coredns_reload_version_info", help, ["hash", "value"]);
@@ -190,7 +190,7 @@ fn tell(context: &Context, fingerprint: &Fingerprint) {
         .counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts.");
 }
 
-async fn built(load: &Load, context: &Context) -> Result<(Servers, Fingerprint), StartError> {
+async fn built(load: &Load, context: &PluginContext) -> Result<(Servers, Fingerprint), StartError> {
     let corefile = loaded(load).await?;
     let fingerprint = corefile.fingerprint;
     Ok((chains(corefile, context).await?, fingerprint))
@@ -203,7 +203,7 @@ async fn loaded(load: &Load) -> Result<Corefile, StartError> {
     loaded.map_err(|error| StartError::Begin(error.to_string()))?.map_err(StartError::Config)
 }
 
-async fn chains(corefile: Corefile, context: &Context) -> Result<Servers, StartError> {
+async fn chains(corefile: Corefile, context: &PluginContext) -> Result<Servers, StartError> {
     let building = context.clone();
     let built = tokio::task::spawn_blocking(move || dns_chain::build(&corefile, &building)).await;
     let servers = built.map_err(|error| StartError::Begin(error.to_string()))?.map_err(StartError::Config)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use dns_chain::{Context, Kept, Servers};
+use dns_chain::{PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 
 use crate::shared::{ANY, Shared};
@@ -38,10 +38,10 @@ pub enum StartError {
 pub(crate) struct Server {
     listeners: BTreeMap<(u16, IpAddr), Listener>,
     /// Pages, watches and tasks of the configuration that is served.
-    kept: Vec<Kept>,
+    kept: Vec<PluginGuard>,
     pub lameduck: Duration,
     options: Options,
-    context: Context,
+    context: PluginContext,
 }
 
 struct Listener {
@@ -62,7 +62,7 @@ struct Bound {
 const TRIES: usize = 16;
 
 impl Server {
-    pub(crate) fn new(options: Options, context: Context) -> Self {
+    pub(crate) fn new(options: Options, context: PluginContext) -> Self {
         Self { listeners: BTreeMap::new(), kept: Vec::new(), lameduck: Duration::ZERO, options, context }
     }
 
@@ -84,7 +84,7 @@ impl Server {
         let mut opened = Vec::new();
         for bound in bound {
             let Some(routes) = routes.get(&bound.key) else { continue };
-            let Context { metrics, runtime, .. } = &self.context;
+            let PluginContext { metrics, runtime, .. } = &self.context;
             let panics =
                 metrics.counter("coredns_panics_total", "A metrics that counts the number of panics.");
             let shared = Arc::new(Shared::new(routes.clone(), panics, runtime.clone()));
@@ -123,7 +123,7 @@ impl Server {
     }
 
     fn addresses_of(&self, port: u16) -> Vec<SocketAddr> {
-        let of_port = self.listeners.iter().filter(|((asked, _), _)| *asked == port);
+        let of_port = self.listeners.iter().filter(|((request, _), _)| *request == port);
         of_port.map(|(_, listener)| listener.address).collect()
     }
 
@@ -196,7 +196,7 @@ impl std::error::Error for StartError {}
 
 #[cfg(test)]
 mod tests {
-    use dns_chain::{Routes, Traffic};
+    use dns_chain::{QueryMetrics, Routes};
     use telemetry::metrics::{Counter, Registry};
 
     use super::*;
@@ -204,7 +204,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_listener_that_goes_leaves_nobody_behind() {
         let runtime = tokio::runtime::Handle::current();
-        let dropped = Traffic::new(&Registry::new(), "dns://:0", "dropped", &[]);
+        let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
         let routes = Arc::new(Routes::new(Vec::new(), dropped, runtime.clone()));
         let shared = Arc::new(Shared::new(routes, Counter::default(), runtime));
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));

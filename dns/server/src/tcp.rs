@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use dns_chain::run;
-use dns_chain::{Answer, Asked, Transport};
+use dns_chain::{Answer, Request, Transport};
 use dns_wire::codes::rcode;
 use dns_wire::{Query, Refusal, Reply};
 use futures_util::future::BoxFuture;
@@ -114,13 +114,13 @@ async fn converse(
     drain: Drain,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut asked = Asked::new(Transport::Tcp, canonical(stream.local_addr()?));
-    asked.client = canonical(client);
+    let mut request = Request::new(Transport::Tcp, canonical(stream.local_addr()?));
+    request.client = canonical(client);
     let (read, write) = stream.into_split();
     let stream = tokio::io::join(BufReader::new(UntilStop::new(read, drain)), write);
     let (messages, replies) = Messages::from_stream(AsyncIoTokioAsStd(stream), client);
     let mut messages = TimeoutStream::new(messages, IDLE);
-    let mut connection = Connection { asked, answer: Answer::default(), shared, replies };
+    let mut connection = Connection { request, answer: Answer::default(), shared, replies };
     let mut waiting = FuturesUnordered::new();
     let mut reading = true;
     loop {
@@ -143,7 +143,7 @@ async fn converse(
 
 struct Connection {
     /// Who asks where, and the query that is answered now.
-    asked: Asked,
+    request: Request,
     answer: Answer,
     shared: Arc<Shared>,
     replies: BufDnsStreamHandle,
@@ -155,9 +155,9 @@ type Waiting = BoxFuture<'static, Option<Vec<u8>>>;
 impl Connection {
     /// Answers at once where that can be.
     fn answer(&mut self, message: &[u8]) -> Option<Waiting> {
-        self.asked.size = message.len();
-        self.asked.received = Instant::now();
-        match self.asked.query.parse(message) {
+        self.request.size = message.len();
+        self.request.received = Instant::now();
+        match self.request.query.parse(message) {
             Ok(()) => self.ask(),
             Err(Refusal::Ignore) => None,
             Err(Refusal::Reply(code)) => {
@@ -168,14 +168,14 @@ impl Connection {
     }
 
     fn ask(&mut self) -> Option<Waiting> {
-        let Self { asked, answer, shared, .. } = self;
+        let Self { request, answer, shared, .. } = self;
         let routes = shared.routes.load_full();
         let mut packet = None;
         let answered = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            run::answer(&routes, asked, answer, |reply| encoded(reply, &asked.query, &mut packet))
+            run::answer(&routes, request, answer, |reply| encoded(reply, &request.query, &mut packet))
         }));
-        let unfinished = match answered {
-            Ok(Some(unfinished)) => unfinished,
+        let pending = match answered {
+            Ok(Some(pending)) => pending,
             Ok(None) => {
                 self.send(packet);
                 return None;
@@ -186,21 +186,21 @@ impl Connection {
                 return None;
             }
         };
-        let (asked, shared) = (asked.clone(), shared.clone());
+        let (request, shared) = (request.clone(), shared.clone());
         Some(Box::pin(async move {
             let (mut answer, mut packet) = (Answer::default(), None);
-            let write = |reply: &mut Reply| encoded(reply, &asked.query, &mut packet);
-            let finish = unfinished.finish(&asked, &mut answer, write);
+            let write = |reply: &mut Reply| encoded(reply, &request.query, &mut packet);
+            let finish = pending.finish(&request, &mut answer, write);
             if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                 shared.panics.inc();
-                packet = written(MESSAGE, |out| asked.query.refuse(rcode::SERVFAIL, out));
+                packet = written(MESSAGE, |out| request.query.refuse(rcode::SERVFAIL, out));
             }
             packet
         }))
     }
 
     fn refuse(&self, code: u16) {
-        let packet = written(MESSAGE, |out| self.asked.query.refuse(code, out));
+        let packet = written(MESSAGE, |out| self.request.query.refuse(code, out));
         self.send(packet);
     }
 
@@ -208,7 +208,7 @@ impl Connection {
     fn send(&self, packet: Option<Vec<u8>>) {
         if let Some(packet) = packet {
             // The queue lives as long as the connection.
-            let _ = self.replies.clone().send(SerialMessage::new(packet, self.asked.client));
+            let _ = self.replies.clone().send(SerialMessage::new(packet, self.request.client));
         }
     }
 }

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use dns_chain::run::{self, Unfinished};
-use dns_chain::{Answer, Asked, Routes, Transport};
+use dns_chain::run::{self, PendingQuery};
+use dns_chain::{Answer, Request, Routes, Transport};
 use dns_wire::Refusal;
 use dns_wire::codes::rcode;
 use futures_util::FutureExt;
@@ -105,7 +105,7 @@ struct Thread {
     shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
     batch: Batch,
-    asked: Asked,
+    request: Request,
     answer: Answer,
     wildcard: bool,
 }
@@ -118,7 +118,7 @@ impl Thread {
             shared,
             stop,
             batch: Batch::new(),
-            asked: Asked::new(Transport::Udp, address),
+            request: Request::new(Transport::Udp, address),
             answer: Answer::default(),
             wildcard: address.ip().is_unspecified(),
         }
@@ -138,7 +138,7 @@ impl Thread {
                     }
                     // Out of kernel memory, most likely: trying on at once would burn a processor.
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(target: "dns-server", "cannot read from {}: {error}", self.asked.server);
+                        tracing::warn!(target: "dns-server", "cannot read from {}: {error}", self.request.server);
                     }
                     std::thread::sleep(std::time::Duration::from_millis(10));
                     continue;
@@ -163,7 +163,7 @@ impl Thread {
         // Loaded once: the whole batch sees the same configuration.
         let shared = self.shared.clone();
         let routes = shared.routes.load();
-        self.asked.received = Instant::now();
+        self.request.received = Instant::now();
         let mut at = 0;
         while at < count {
             let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -174,7 +174,7 @@ impl Thread {
             }));
             if panicked.is_err() {
                 shared.panics.inc();
-                let query = &self.asked.query;
+                let query = &self.request.query;
                 self.batch.reply(at, |out| query.refuse(rcode::SERVFAIL, out));
                 at += 1;
             }
@@ -183,48 +183,48 @@ impl Thread {
 
     // Hot: 0 allocations, unless the query has to wait.
     fn answer_one(&mut self, at: usize, routes: &Arc<Routes>) {
-        let Self { batch, asked, answer, .. } = self;
+        let Self { batch, request, answer, .. } = self;
         let packet = batch.packet(at);
-        asked.size = packet.len();
-        match asked.query.parse(packet) {
+        request.size = packet.len();
+        match request.query.parse(packet) {
             Ok(()) => {}
             Err(Refusal::Ignore) => return,
             Err(Refusal::Reply(code)) => {
-                batch.reply(at, |out| asked.query.refuse(code, out));
+                batch.reply(at, |out| request.query.refuse(code, out));
                 return;
             }
         }
         let way = batch.way(at);
         // Nobody listens at port 0.
         let Some(client) = way.client().filter(|client| client.port() != 0) else { return };
-        asked.client = client;
+        request.client = client;
         if self.wildcard
             && let Some(ip) = way.destination()
         {
-            asked.server.set_ip(ip.to_canonical());
+            request.server.set_ip(ip.to_canonical());
         }
-        let limit = limit(asked);
+        let limit = limit(request);
         let write =
-            |reply: &mut dns_wire::Reply| batch.reply(at, |out| reply.encode(&asked.query, limit, out));
-        if let Some(unfinished) = run::answer(routes, asked, answer, write) {
-            self.finish_later(unfinished, *self.batch.way(at));
+            |reply: &mut dns_wire::Reply| batch.reply(at, |out| reply.encode(&request.query, limit, out));
+        if let Some(pending) = run::answer(routes, request, answer, write) {
+            self.finish_later(pending, *self.batch.way(at));
         }
     }
 
     /// The query leaves the fast path.
-    fn finish_later(&self, unfinished: Unfinished, mut way: Way) {
-        let (asked, socket, shared) = (self.asked.clone(), self.socket.clone(), self.shared.clone());
+    fn finish_later(&self, pending: PendingQuery, mut way: Way) {
+        let (request, socket, shared) = (self.request.clone(), self.socket.clone(), self.shared.clone());
         self.shared.tasks.spawn_on(
             async move {
-                let limit = limit(&asked);
+                let limit = limit(&request);
                 let (mut answer, mut packet) = (Answer::default(), None);
-                let finish = unfinished.finish(&asked, &mut answer, |reply| {
-                    packet = written(limit, |out| reply.encode(&asked.query, limit, out));
+                let finish = pending.finish(&request, &mut answer, |reply| {
+                    packet = written(limit, |out| reply.encode(&request.query, limit, out));
                     packet.as_ref().map_or(0, Vec::len)
                 });
                 if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                     shared.panics.inc();
-                    packet = written(limit, |out| asked.query.refuse(rcode::SERVFAIL, out));
+                    packet = written(limit, |out| request.query.refuse(rcode::SERVFAIL, out));
                 }
                 if let Some(packet) = packet {
                     // A full send queue drops the reply, as the network might have.
@@ -237,8 +237,8 @@ impl Thread {
 }
 
 /// What the client takes, as far as a datagram can carry it.
-fn limit(asked: &Asked) -> usize {
-    asked.limit().min(DATAGRAM)
+fn limit(request: &Request) -> usize {
+    request.limit().min(DATAGRAM)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dns_chain::{Answer, Asked, Routes, Transport, run};
+use dns_chain::{Answer, Request, Routes, Transport, run};
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Query, Reply, Section};
 use support::{Client, Service, Upstream, address, answers, denial, read_framed};
@@ -342,7 +342,7 @@ async fn who_guesses_ids_is_not_listened_to_for_long() {
 
 /// Asks a chain at a time of the test's choice.
 async fn asked_at(received: Instant, routes: &Arc<Routes>) -> (Query, Reply) {
-    let mut asked = Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+    let mut asked = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
     asked.query = Query::new(1, &"www.example.org.".parse().expect("it is a name"), rtype::A);
     asked.received = received;
     let (mut answer, mut reply) = (Answer::default(), Reply::default());
@@ -350,8 +350,8 @@ async fn asked_at(received: Instant, routes: &Arc<Routes>) -> (Query, Reply) {
         reply.clone_from(made);
         0
     };
-    if let Some(unfinished) = run::answer(routes, &asked, &mut answer, |made| copy(made, &mut reply)) {
-        unfinished.finish(&asked, &mut answer, |made| copy(made, &mut reply)).await;
+    if let Some(pending) = run::answer(routes, &asked, &mut answer, |made| copy(made, &mut reply)) {
+        pending.finish(&asked, &mut answer, |made| copy(made, &mut reply)).await;
     }
     (asked.query, reply)
 }

@@ -253,7 +253,7 @@ async fn a_reload_swaps_the_chain_without_losing_a_query() {
     let ask = |client: Client| {
         let mut last = 0;
         loop {
-            // Asked once more after the last reload, however the two clients took turns.
+            // Request once more after the last reload, however the two clients took turns.
             let stopping = stop.load(SeqCst);
             let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
             let ttl = reply.records()[0].ttl;

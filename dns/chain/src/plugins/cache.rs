@@ -26,17 +26,17 @@ use dns_wire::{Reply, Section};
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use crate::asked::{Asked, Purpose};
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, Runner};
-use crate::setup::{Entry as ListEntry, Links, Mistakes, Setup};
-use entry::{Entry, Kind, Question};
-use metrics::{KindMetrics, Metrics};
-use options::{Mode, Options, Share, Stale};
-use table::{Held, Stored, Table};
+use crate::request::{Purpose, Request};
+use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
+use entry::{AnswerKind, CacheKey, CachedAnswer};
+use metrics::{CacheMetrics, TableMetrics};
+use options::{CacheOptions, StaleMode, StaleOptions, TableOptions};
+use table::{CacheTable, Stored, TableGuard};
 
 /// See the module.
-pub(super) const ENTRY: ListEntry = ListEntry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "cache",
     about: "keeps answers that came from elsewhere",
     syntax: &[
@@ -50,20 +50,20 @@ pub(super) const ENTRY: ListEntry = ListEntry {
 };
 
 struct Cache {
-    options: Options,
-    success: Table<Entry>,
-    denial: Table<Entry>,
-    metrics: Metrics,
+    options: CacheOptions,
+    success: CacheTable<CachedAnswer>,
+    denial: CacheTable<CachedAnswer>,
+    metrics: CacheMetrics,
 }
 
 /// An entry that was found, and the kind it is kept as.
-struct Found {
-    held: Held<Entry>,
+struct CacheHit {
+    held: TableGuard<CachedAnswer>,
     denial: bool,
 }
 
-impl Found {
-    fn entry(&self) -> Option<&Entry> {
+impl CacheHit {
+    fn entry(&self) -> Option<&CachedAnswer> {
         self.held.as_deref()
     }
 
@@ -74,23 +74,23 @@ impl Found {
 
 impl Plugin for Cache {
     // Hot: 0 allocations, unless a refresh is due.
-    fn query(&self, asked: &Asked, reply: &mut Reply) -> Flow {
-        if !self.options.zones.hold(&asked.query) {
+    fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
+        if !self.options.zones.hold(&request.query) {
             return Flow::Next;
         }
         self.metrics.requests.inc();
-        let now = asked.received;
-        let found = self.find(asked, now);
+        let now = request.received;
+        let found = self.find(request, now);
         let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
             self.metrics.misses.inc();
             return Flow::Next;
         };
         let left = entry.left(now);
         if left == 0 {
-            return self.serve_stale(found, entry, asked, reply);
+            return self.serve_stale(found, entry, request, reply);
         }
         self.kind_metrics(found.denial).hits.inc();
-        serve(entry, asked, reply, if self.options.keep_ttl { whole(entry) } else { left });
+        serve(entry, request, reply, if self.options.keep_ttl { whole(entry) } else { left });
         let prefetch = self.options.prefetch.filter(|prefetch| prefetch.amount > 0);
         if prefetch.is_some_and(|prefetch| entry.wants_refresh(&prefetch, now)) && entry.begin_refresh(now) {
             self.metrics.prefetches.inc();
@@ -102,44 +102,45 @@ impl Plugin for Cache {
     /// `serve_stale verify`: a fresh answer if one comes in time, else the old one.
     fn wait<'a>(
         &'a self,
-        asked: &'a Asked,
+        request: &'a Request,
         reply: &'a mut Reply,
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
-            let Some(stale @ Stale { mode: Mode::Verify(patience), .. }) = self.options.stale else {
+            let Some(stale @ StaleOptions { mode: StaleMode::Verify(patience), .. }) = self.options.stale
+            else {
                 return Flow::Next;
             };
             let mut fresh = Answer::default();
-            let in_time = timeout(patience, runner.ask_below(asked, &mut fresh)).await.is_ok();
+            let in_time = timeout(patience, runner.ask_below(request, &mut fresh)).await.is_ok();
             if in_time {
-                let better = self.is_better(asked, &fresh);
-                self.refreshed(asked, &mut fresh);
+                let better = self.is_better(request, &fresh);
+                self.refreshed(request, &mut fresh);
                 if better {
                     reply.clone_from(&fresh.reply);
                     return Flow::Done;
                 }
             }
-            let found = self.find(asked, asked.received);
+            let found = self.find(request, request.received);
             let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
                 return Flow::Next;
             };
-            self.serve_old(found, entry, asked, reply);
+            self.serve_old(found, entry, request, reply);
             // An answer that takes longer than this client waits is good for the next one.
             if in_time || !stale.one_at_a_time() { Flow::Done } else { Flow::Refresh }
         })
     }
 
-    fn reply(&self, asked: &Asked, answer: &mut Answer) {
-        if !self.options.zones.hold(&asked.query) {
+    fn reply(&self, request: &Request, answer: &mut Answer) {
+        if !self.options.zones.hold(&request.query) {
             return;
         }
-        if asked.purpose == Purpose::Refresh {
-            self.refreshed(asked, answer);
+        if request.purpose == Purpose::Refresh {
+            self.refreshed(request, answer);
         } else if answer.from_memory {
             self.cap(&mut answer.reply);
         } else {
-            self.keep(asked, answer, asked.received);
+            self.keep(request, answer, request.received);
         }
     }
 }
@@ -147,10 +148,10 @@ impl Plugin for Cache {
 impl Cache {
     /// What is kept for a query and may still be served; fresh before stale, denials first, as in CoreDNS.
     // Hot: 0 allocations.
-    fn find(&self, asked: &Asked, now: Instant) -> Option<Found> {
-        let question = Question::of(&asked.query);
+    fn find(&self, request: &Request, now: Instant) -> Option<CacheHit> {
+        let question = CacheKey::of(&request.query);
         let hash = question.hash();
-        let mut stale: Option<Found> = None;
+        let mut stale: Option<CacheHit> = None;
         for (table, denial) in [(&self.denial, true), (&self.success, false)] {
             let Some(held) = table.find(hash, |entry| entry.answers(&question)) else { continue };
             let Some(entry) = held.as_deref() else { continue };
@@ -161,31 +162,37 @@ impl Cache {
             // With `prefer_positive` an old success is better than any denial or failure.
             let preferred = self.options.prefer_positive && !denial && servable;
             if fresh && !(denial && (kept_back || self.options.prefer_positive)) {
-                return Some(Found { held, denial });
+                return Some(CacheHit { held, denial });
             }
             let over_failure = stale.as_ref().is_some_and(|stale| stale.is_failure()) && servable;
             if fresh || preferred || over_failure || (servable && stale.is_none()) {
-                stale = Some(Found { held, denial });
+                stale = Some(CacheHit { held, denial });
             }
         }
         stale
     }
 
     /// An answer whose time is over.
-    fn serve_stale(&self, found: &Found, entry: &Entry, asked: &Asked, reply: &mut Reply) -> Flow {
+    fn serve_stale(
+        &self,
+        found: &CacheHit,
+        entry: &CachedAnswer,
+        request: &Request,
+        reply: &mut Reply,
+    ) -> Flow {
         let Some(stale) = self.options.stale else {
             self.metrics.misses.inc();
             return Flow::Next;
         };
-        let refresh = !stale.one_at_a_time() || entry.begin_refresh(asked.received);
-        if refresh && matches!(stale.mode, Mode::Verify(_)) {
+        let refresh = !stale.one_at_a_time() || entry.begin_refresh(request.received);
+        if refresh && matches!(stale.mode, StaleMode::Verify(_)) {
             return Flow::Wait;
         }
-        self.serve_old(found, entry, asked, reply);
+        self.serve_old(found, entry, request, reply);
         if refresh { Flow::Refresh } else { Flow::Done }
     }
 
-    fn serve_old(&self, found: &Found, entry: &Entry, asked: &Asked, reply: &mut Reply) {
+    fn serve_old(&self, found: &CacheHit, entry: &CachedAnswer, request: &Request, reply: &mut Reply) {
         self.kind_metrics(found.denial).hits.inc();
         self.metrics.stale.inc();
         // A TTL that is not set leaves the entry's own where `keepttl` says so, as in CoreDNS.
@@ -193,23 +200,23 @@ impl Cache {
             0 if self.options.keep_ttl => whole(entry),
             ttl => ttl,
         };
-        serve(entry, asked, reply, ttl);
+        serve(entry, request, reply, ttl);
     }
 
     /// Whether a fresh answer is given instead of an old one (RFC 8767 §4).
-    fn is_better(&self, asked: &Asked, fresh: &Answer) -> bool {
-        let good = match entry::kind(&asked.query, &fresh.reply, unix()) {
-            Kind::Success => true,
-            Kind::Other | Kind::Failure => false,
+    fn is_better(&self, request: &Request, fresh: &Answer) -> bool {
+        let good = match entry::kind(&request.query, &fresh.reply, unix()) {
+            AnswerKind::Success => true,
+            AnswerKind::Other | AnswerKind::Failure => false,
             _ => !self.options.prefer_positive,
         };
         good && fresh.failure.is_none() && !fresh.reply.truncated
     }
 
     /// Takes in the answer of a refresh.
-    fn refreshed(&self, asked: &Asked, answer: &mut Answer) {
-        let (question, now) = (Question::of(&asked.query), Instant::now());
-        let (hash, same) = (question.hash(), |entry: &Entry| entry.answers(&question));
+    fn refreshed(&self, request: &Request, answer: &mut Answer) {
+        let (question, now) = (CacheKey::of(&request.query), Instant::now());
+        let (hash, same) = (question.hash(), |entry: &CachedAnswer| entry.answers(&question));
         if answer.from_memory {
             // The name is served here by now, and what was kept of it would only hide that.
             self.cap(&mut answer.reply);
@@ -217,8 +224,8 @@ impl Cache {
             self.denial.remove(hash, same);
             return self.count_entries();
         }
-        if let Kind::Success | Kind::Denial = entry::kind(&asked.query, &answer.reply, unix()) {
-            self.keep(asked, answer, now);
+        if let AnswerKind::Success | AnswerKind::Denial = entry::kind(&request.query, &answer.reply, unix()) {
+            self.keep(request, answer, now);
         }
         // What is still there was refreshed in vain, or for an answer of the other kind: this may be tried again.
         let pause = self.options.stale.map_or(Duration::ZERO, |stale| stale.recheck);
@@ -226,7 +233,7 @@ impl Cache {
     }
 
     /// Shows what is kept of a question, of either kind.
-    fn each_kept(&self, hash: u64, same: impl Fn(&Entry) -> bool, show: impl Fn(&Entry)) {
+    fn each_kept(&self, hash: u64, same: impl Fn(&CachedAnswer) -> bool, show: impl Fn(&CachedAnswer)) {
         for table in [&self.success, &self.denial] {
             if let Some(entry) = table.find(hash, &same).as_deref().and_then(Option::as_deref) {
                 show(entry);
@@ -235,38 +242,38 @@ impl Cache {
     }
 
     /// Keeps an answer if it can be kept, and gives all of its records the one life that it has here.
-    fn keep(&self, asked: &Asked, answer: &mut Answer, now: Instant) {
+    fn keep(&self, request: &Request, answer: &mut Answer, now: Instant) {
         let Answer { reply, .. } = answer;
-        let kind = entry::kind(&asked.query, reply, unix());
+        let kind = entry::kind(&request.query, reply, unix());
         // What an upstream says on EDNS is for the one who asked it (RFC 6891 §6.1.1).
         reply.clear_options();
         let life = match kind {
-            Kind::Failure => self.options.servfail,
+            AnswerKind::Failure => self.options.servfail,
             kind => self.share(kind).life(entry::shortest_ttl(kind, reply)),
         };
         if life.as_secs() > 0 && kind.is_kept() {
-            self.store(asked, kind, reply, life, now);
+            self.store(request, kind, reply, life, now);
         }
         let ttl = life.as_secs() as u32;
         reply.records_mut().iter_mut().for_each(|record| record.ttl = ttl);
-        if !asked.query.dnssec_ok() && !asked.query.authentic_data() {
+        if !request.query.dnssec_ok() && !request.query.authentic_data() {
             reply.authentic_data = false;
         }
     }
 
-    fn store(&self, asked: &Asked, kind: Kind, reply: &Reply, life: Duration, now: Instant) {
-        let question = Question::of(&asked.query);
-        if self.share(kind).except.hold(&asked.query) {
+    fn store(&self, request: &Request, kind: AnswerKind, reply: &Reply, life: Duration, now: Instant) {
+        let question = CacheKey::of(&request.query);
+        if self.share(kind).except.hold(&request.query) {
             return;
         }
         let hash = question.hash();
         let denial = kind.is_denial();
         let (table, metrics) = (if denial { &self.denial } else { &self.success }, self.kind_metrics(denial));
-        let same = |entry: &Entry| entry.answers(&question);
+        let same = |entry: &CachedAnswer| entry.answers(&question);
         let served = self.options.stale.map_or(Duration::ZERO, |stale| stale.up_to);
-        let over = |entry: &Entry| entry.age(now) >= entry.life + served;
-        let entry = Entry::new(question, reply.clone(), life, now);
-        if asked.purpose == Purpose::Refresh {
+        let over = |entry: &CachedAnswer| entry.age(now) >= entry.life + served;
+        let entry = CachedAnswer::new(question, reply.clone(), life, now);
+        if request.purpose == Purpose::Refresh {
             // It is as busy as the one that it replaces, and so wants to be refreshed as well.
             self.each_kept(hash, same, |last| entry.take_hits(last));
         }
@@ -297,11 +304,11 @@ impl Cache {
         reply.records_mut().iter_mut().for_each(|record| record.ttl = record.ttl.min(most));
     }
 
-    fn share(&self, kind: Kind) -> &Share {
+    fn share(&self, kind: AnswerKind) -> &TableOptions {
         if kind.is_denial() { &self.options.denial } else { &self.options.success }
     }
 
-    fn kind_metrics(&self, denial: bool) -> &KindMetrics {
+    fn kind_metrics(&self, denial: bool) -> &TableMetrics {
         if denial { &self.metrics.denial } else { &self.metrics.success }
     }
 }
@@ -313,7 +320,7 @@ pub(super) fn zones(block: &config::ServerBlock) -> Zones {
 }
 
 /// The TTL that an entry began with.
-fn whole(entry: &Entry) -> u32 {
+fn whole(entry: &CachedAnswer) -> u32 {
     entry.life.as_secs().try_into().unwrap_or(u32::MAX)
 }
 
@@ -324,17 +331,18 @@ fn unix() -> u64 {
 
 /// Puts a kept answer into the reply. It is as authoritative as it came (CoreDNS 1.15).
 // Hot: 0 allocations once the reply's buffers have grown.
-fn serve(entry: &Entry, asked: &Asked, reply: &mut Reply, ttl: u32) {
+fn serve(entry: &CachedAnswer, request: &Request, reply: &mut Reply, ttl: u32) {
     reply.clone_from(&entry.reply);
-    reply.authentic_data &= asked.query.dnssec_ok() || asked.query.authentic_data();
+    reply.authentic_data &= request.query.dnssec_ok() || request.query.authentic_data();
     reply.records_mut().iter_mut().for_each(|record| record.ttl = ttl);
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
-    let options = Options::read(directive, setup.block)?;
-    let metrics = Metrics::new(&setup.context.metrics, &setup.server(), &options.label);
-    let (success, denial) = (Table::new(options.success.capacity), Table::new(options.denial.capacity));
+    let options = CacheOptions::read(directive, setup.block)?;
+    let metrics = CacheMetrics::new(&setup.context.metrics, &setup.server(), &options.label);
+    let (success, denial) =
+        (CacheTable::new(options.success.capacity), CacheTable::new(options.denial.capacity));
     Ok(vec![Arc::new(Cache { options, success, denial, metrics })])
 }
 

@@ -8,13 +8,13 @@ use config::{Directive, Error};
 use regex::Regex;
 use tokio::runtime::Handle;
 
-use crate::asked::Asked;
 use crate::codes::Type;
 use crate::plugin::{Answer, Plugin};
-use crate::setup::{Entry, Links, Mistakes, Setup, each_line};
+use crate::request::Request;
+use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors, each_line};
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "errors",
     about: "logs why queries could not be answered",
     syntax: &[
@@ -50,10 +50,10 @@ enum Level {
 }
 
 impl Plugin for Errors {
-    fn reply(&self, asked: &Asked, answer: &mut Answer) {
+    fn reply(&self, request: &Request, answer: &mut Answer) {
         let Some(failure) = answer.failure.as_ref().filter(|failure| !failure.why.is_empty()) else { return };
         let line = || {
-            let (name, qtype) = (asked.query.to_name().lower(), Type(asked.query.qtype));
+            let (name, qtype) = (request.query.to_name().lower(), Type(request.query.qtype));
             format!("{} {name} {qtype}: {}", failure.rcode, failure.why)
         };
         match self.patterns.iter().find(|pattern| pattern.regex.is_match(&failure.why)) {
@@ -96,7 +96,7 @@ impl Level {
     }
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     if let Some(file) = directive.optional_arg("[stdout]").map_err(|error| vec![error])?
         && **file != *"stdout"
@@ -106,7 +106,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
     Ok(vec![Arc::new(Errors { patterns: patterns(directive)?, runtime: setup.context.runtime.clone() })])
 }
 
-fn patterns(directive: &Directive) -> Result<Vec<Arc<Pattern>>, Mistakes> {
+fn patterns(directive: &Directive) -> Result<Vec<Arc<Pattern>>, SetupErrors> {
     let mut patterns = Vec::new();
     each_line(directive, |line| match line.name.text.as_str() {
         // Go's stack traces have no like here: a panic says where it happened in any case.
@@ -153,8 +153,8 @@ mod tests {
     use tracing_subscriber::fmt;
 
     use super::*;
-    use crate::asked::Transport;
-    use crate::plugin::Failure;
+    use crate::plugin::QueryFailure;
+    use crate::request::Transport;
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -208,11 +208,11 @@ mod tests {
         ] {
             let plugin = errors(lines);
             let fail = |why: &'static str| {
-                let mut asked = Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
-                asked.query = Query::new(1, &"WWW.example.org.".parse::<Name>().unwrap(), rtype::A);
+                let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+                request.query = Query::new(1, &"WWW.example.org.".parse::<Name>().unwrap(), rtype::A);
                 let mut answer =
-                    Answer { failure: Some(Failure::new(rcode::SERVFAIL, why)), ..Answer::default() };
-                plugin.reply(&asked, &mut answer);
+                    Answer { failure: Some(QueryFailure::new(rcode::SERVFAIL, why)), ..Answer::default() };
+                plugin.reply(&request, &mut answer);
             };
             (0..count).for_each(|_| fail("read: i/o timeout"));
             assert_eq!(log.taken(), now, "{lines:?}: at once");
@@ -246,9 +246,9 @@ mod tests {
             let plugin = errors(lines);
             for _ in 0..2 {
                 for _ in 0..2 {
-                    let failure = Some(Failure::new(rcode::SERVFAIL, "x"));
+                    let failure = Some(QueryFailure::new(rcode::SERVFAIL, "x"));
                     let mut answer = Answer { failure, ..Answer::default() };
-                    plugin.reply(&Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into()), &mut answer);
+                    plugin.reply(&Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into()), &mut answer);
                 }
                 tokio::time::sleep(Duration::from_secs(61)).await;
                 assert_eq!(log.taken(), [wanted], "{lines}");

@@ -2,14 +2,14 @@
 
 mod connect;
 mod https;
-mod idle;
-mod link;
+mod pool;
+mod transport;
 mod options;
 mod policy;
 mod quic;
 mod resolv;
-mod shared;
-mod target;
+mod shared_connection;
+mod address;
 mod tls;
 mod upstream;
 
@@ -23,17 +23,17 @@ use dns_wire::{BadName, Name, Reply, Section};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Counter;
 
-use crate::asked::{Asked, Transport};
 use crate::names::{Zones, holds};
-use crate::plugin::{Failure, Flow, Plugin, Runner};
-use crate::setup::{Entry, Kept, Links, Mistakes, Setup};
-use link::Request;
-use options::Options;
-use policy::Policy;
-use upstream::Upstream;
+use crate::plugin::{Flow, Plugin, QueryFailure, Runner};
+use crate::request::{Request, Transport};
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
+use options::ForwardOptions;
+use policy::SelectionPolicy;
+use transport::UpstreamQuery;
+use upstream::ForwardUpstream;
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "forward",
     about: "asks other servers",
     syntax: &[
@@ -55,9 +55,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 struct Forward {
     from: Name,
     except: Zones,
-    upstreams: Vec<Arc<Upstream>>,
-    policy: Policy,
-    options: Options,
+    upstreams: Vec<Arc<ForwardUpstream>>,
+    policy: SelectionPolicy,
+    options: ForwardOptions,
     /// What is kept for others, too: it is asked for with AD, since some of them may want to know (RFC 6840 §5.7).
     cached: Zones,
     /// Another `forward` of the server block stands behind this one.
@@ -68,49 +68,54 @@ struct Forward {
 }
 
 impl Plugin for Forward {
-    fn query(&self, asked: &Asked, _: &mut Reply) -> Flow {
-        let query = &asked.query;
+    fn query(&self, request: &Request, _: &mut Reply) -> Flow {
+        let query = &request.query;
         let mine =
             holds(&self.from, query) && (query.lower() == self.from.wire() || !self.except.hold(query));
         if mine { Flow::Wait } else { Flow::Next }
     }
 
-    fn wait<'a>(&'a self, asked: &'a Asked, reply: &'a mut Reply, _: &'a dyn Runner) -> BoxFuture<'a, Flow> {
-        Box::pin(self.ask(asked, reply))
+    fn wait<'a>(
+        &'a self,
+        request: &'a Request,
+        reply: &'a mut Reply,
+        _: &'a dyn Runner,
+    ) -> BoxFuture<'a, Flow> {
+        Box::pin(self.ask(request, reply))
     }
 }
 
 /// A place among the queries in flight.
-struct Place<'f>(&'f AtomicUsize);
+struct InFlight<'f>(&'f AtomicUsize);
 
-impl Drop for Place<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
 }
 
 impl Forward {
-    async fn ask(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+    async fn ask(&self, request: &Request, reply: &mut Reply) -> Flow {
         let busy = self.busy.fetch_add(1, Relaxed) + 1;
-        let _place = Place(&self.busy);
+        let _in_flight = InFlight(&self.busy);
         if let Some(most) = self.options.max_concurrent.filter(|most| busy > *most) {
             self.rejected.inc();
-            return Flow::Fail(Failure::new(
+            return Flow::Fail(QueryFailure::new(
                 rcode::REFUSED,
                 format!("concurrent queries exceeded maximum {most}"),
             ));
         }
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        match tokio::time::timeout_at(deadline, self.try_upstreams(asked, reply)).await {
+        match tokio::time::timeout_at(deadline, self.try_upstreams(request, reply)).await {
             Ok(flow) => flow,
             Err(_elapsed) => {
-                Flow::Fail(Failure::new(rcode::SERVFAIL, "i/o timeout: no upstream answered in 5s"))
+                Flow::Fail(QueryFailure::new(rcode::SERVFAIL, "i/o timeout: no upstream answered in 5s"))
             }
         }
     }
 
     /// Asks one upstream after the other until one gives an answer that is to be given on.
-    async fn try_upstreams(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+    async fn try_upstreams(&self, request: &Request, reply: &mut Reply) -> Flow {
         let start = self.policy.start(self.upstreams.len());
         let order = |step: usize| &self.upstreams[self.policy.nth(start, step, self.upstreams.len())];
         let (mut attempts, mut down, mut step, mut failed_over) = (0, 0, 0, 0);
@@ -137,7 +142,7 @@ impl Forward {
                 upstream = &self.upstreams[crate::random::below(self.upstreams.len())];
             }
             attempts += 1;
-            match self.exchange(upstream, asked, reply).await {
+            match self.exchange(upstream, request, reply).await {
                 Err(error) => {
                     upstream.check();
                     why = Some(format!("{}: {error}", upstream.to()));
@@ -160,7 +165,7 @@ impl Forward {
                 }
             }
         }
-        Flow::Fail(Failure::new(rcode::SERVFAIL, why.unwrap_or_else(|| "no healthy proxies".to_owned())))
+        Flow::Fail(QueryFailure::new(rcode::SERVFAIL, why.unwrap_or_else(|| "no healthy proxies".to_owned())))
     }
 
     /// Passes the answer to the client, or the query to the next `forward`.
@@ -176,31 +181,36 @@ impl Forward {
 
     /// One exchange, over TCP again if the reply over UDP is cut and that is wanted. False if the reply is to
     /// another question.
-    async fn exchange(&self, upstream: &Upstream, asked: &Asked, reply: &mut Reply) -> io::Result<bool> {
+    async fn exchange(
+        &self,
+        upstream: &ForwardUpstream,
+        request: &Request,
+        reply: &mut Reply,
+    ) -> io::Result<bool> {
         let start = Instant::now();
         // Header, name, type and class, and the OPT record.
-        let mut message = vec![0; 12 + 255 + 4 + 11 + asked.query.options().len()];
+        let mut message = vec![0; 12 + 255 + 4 + 11 + request.query.options().len()];
         let mut tcp =
-            self.options.force_tcp || (!self.options.prefer_udp && asked.transport == Transport::Tcp);
+            self.options.force_tcp || (!self.options.prefer_udp && request.transport == Transport::Tcp);
         loop {
             // A number that nobody can guess, for each try (RFC 5452 §9.2).
             let id: u16 = rand::random();
-            let length = asked.query.encode(id, &mut message);
-            if self.cached.hold(&asked.query) {
+            let length = request.query.encode(id, &mut message);
+            if self.cached.hold(&request.query) {
                 // AD is the sixth bit of the fourth byte (RFC 4035 §3.1.6).
                 message[3] |= 0x20;
             }
-            let request = Request {
+            let outgoing = UpstreamQuery {
                 message: &message[..length],
                 tcp,
-                size: asked.query.udp_limit(),
+                size: request.query.udp_limit(),
                 read: self.options.read_timeout,
             };
-            let packet = upstream.exchange(&request).await?;
-            let heard = match reply.parse(&packet, &asked.query) {
+            let packet = upstream.exchange(&outgoing).await?;
+            let heard = match reply.parse(&packet, &request.query) {
                 // A datagram that cannot be read may have lost its end: over TCP it would be whole.
                 Err(_) if !tcp && upstream.is_plain() => {
-                    reply.parse(&link::truncated(request.message, &packet), &asked.query)
+                    reply.parse(&transport::truncated(outgoing.message, &packet), &request.query)
                 }
                 heard => heard,
             }
@@ -215,8 +225,8 @@ impl Forward {
     }
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
-    let (mut links, mut mistakes): (Links, _) = (Vec::new(), Mistakes::new());
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
+    let (mut links, mut mistakes): (PluginInstances, _) = (Vec::new(), SetupErrors::new());
     let count = setup.directives.len();
     for (index, directive) in setup.directives.clone().into_iter().enumerate() {
         match one(setup, directive, index + 1 < count) {
@@ -231,7 +241,7 @@ fn one(
     setup: &mut Setup<'_>,
     directive: &config::Directive,
     has_next: bool,
-) -> Result<Arc<Forward>, Mistakes> {
+) -> Result<Arc<Forward>, SetupErrors> {
     let lone = |error| vec![error];
     let args = directive.args_from(2, "FROM TO…").map_err(lone)?;
     let from = args[0].zones().map_err(lone)?;
@@ -243,12 +253,12 @@ fn one(
         setup.warn(directive, what);
     }
     let zone: Name = from[0].parse().map_err(|error: BadName| lone(args[0].error(error.to_string(), "")))?;
-    let options = Options::read(directive, setup.context)?;
-    let targets = target::read(&args[1..], &options)?;
+    let options = ForwardOptions::read(directive, setup.context)?;
+    let targets = address::read(&args[1..], &options)?;
     let metrics = &setup.context.metrics;
     let upstreams: Vec<_> = targets
         .into_iter()
-        .map(|target| Upstream::new(target, &options, metrics).map(Arc::new))
+        .map(|target| ForwardUpstream::new(target, &options, metrics).map(Arc::new))
         .collect::<Result<_, _>>()
         .map_err(|(name, what)| {
             let wanted = "TLS settings that can be used";
@@ -257,7 +267,7 @@ fn one(
     let forward = Arc::new(Forward {
         from: zone.lower(),
         except: options.except.clone(),
-        policy: Policy::new(options.policy),
+        policy: SelectionPolicy::new(options.policy),
         cached: super::cache::zones(setup.block),
         has_next,
         busy: AtomicUsize::new(0),
@@ -269,7 +279,7 @@ fn one(
             "coredns_forward_healthcheck_broken_total",
             "Counter of the number of complete failures of the healthchecks.",
         ),
-        options: Options { max_connect_attempts: options.attempts(upstreams.len()), ..options },
+        options: ForwardOptions { max_connect_attempts: options.attempts(upstreams.len()), ..options },
         upstreams: upstreams.clone(),
     });
     let every = forward.options.limits.expire.max(Duration::from_millis(100));
@@ -280,7 +290,7 @@ fn one(
                 upstreams.iter().for_each(|upstream| upstream.tidy());
             }
         });
-        Ok(Box::new(super::Task(task)) as Kept)
+        Ok(Box::new(super::Task(task)) as PluginGuard)
     });
     Ok(forward)
 }

@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "health",
     about: "a page that says the process lives",
     syntax: &["health", "health :8080 {\n    lameduck 5s\n}"],
@@ -22,7 +22,7 @@ pub(super) const ENTRY: Entry = Entry {
 const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut address, mut lameduck) = (":8080".to_owned(), Duration::ZERO);
     // It may stand several times, as in CoreDNS: there is one page, and what is said last counts.
     for (index, directive) in setup.directives.clone().into_iter().enumerate() {
@@ -72,7 +72,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
                     }
                 }
             });
-            Ok(Box::new((route, super::Task(watcher))) as Kept)
+            Ok(Box::new((route, super::Task(watcher))) as PluginGuard)
         });
         Ok(())
     })?;

@@ -14,14 +14,17 @@ use dns_wire::{Reply, Section};
 use dns_zone::Verdict;
 use futures_util::future::BoxFuture;
 
-use crate::asked::Asked;
 use crate::names::Zones;
-use crate::plugin::{Answer, Failure, Flow, Plugin, Runner};
-use crate::setup::{Cluster, Connection, Context, Entry, Kept, Links, Mistakes, Setup, View};
-use options::Options;
+use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
+use crate::request::Request;
+use crate::setup::{
+    ApiConnection, ClusterSource, PluginContext, PluginEntry, PluginGuard, PluginInstances, Setup,
+    SetupErrors, ZoneView,
+};
+use options::KubernetesOptions;
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "kubernetes",
     about: "answers for the names of a cluster",
     syntax: &[
@@ -39,7 +42,7 @@ pub(super) const ENTRY: Entry = Entry {
 const LOOK: Duration = Duration::from_millis(100);
 
 struct Kubernetes {
-    view: Arc<View>,
+    view: Arc<ZoneView>,
     /// The addresses of this host, for the name servers of the zone.
     own: Arc<[IpAddr]>,
     fallthrough: Option<Zones>,
@@ -47,16 +50,16 @@ struct Kubernetes {
 
 impl Plugin for Kubernetes {
     // Hot: 0 allocations.
-    fn query(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+    fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
         // CoreDNS does not look at the class and answers with records of class IN.
-        if asked.query.qclass != class::IN {
+        if request.query.qclass != class::IN {
             return Flow::Next;
         }
-        match self.view.current.load().answer(&asked.query, &self.own, reply) {
+        match self.view.current.load().answer(&request.query, &self.own, reply) {
             Verdict::NotMine => Flow::Next,
             Verdict::Answered => Flow::Done,
             Verdict::NameError | Verdict::NotSynced => {
-                let through = self.fallthrough.as_ref().is_some_and(|zones| zones.hold(&asked.query));
+                let through = self.fallthrough.as_ref().is_some_and(|zones| zones.hold(&request.query));
                 if through {
                     reply.clear();
                     return Flow::Next;
@@ -64,27 +67,27 @@ impl Plugin for Kubernetes {
                 Flow::Done
             }
             Verdict::Chase => Flow::Wait,
-            Verdict::Refused => Flow::Fail(Failure::new(rcode::REFUSED, "")),
+            Verdict::Refused => Flow::Fail(QueryFailure::new(rcode::REFUSED, "")),
         }
     }
 
     /// An ExternalName: its target lies outside, and is resolved through the whole server.
     fn wait<'a>(
         &'a self,
-        asked: &'a Asked,
+        request: &'a Request,
         reply: &'a mut Reply,
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
             let zone = self.view.current.load_full();
-            if zone.answer(&asked.query, &self.own, reply) != Verdict::Chase {
+            if zone.answer(&request.query, &self.own, reply) != Verdict::Chase {
                 return Flow::Done;
             }
             let cname = reply.section(Section::Answer).filter(|record| record.rtype == rtype::CNAME).last();
-            let target = cname.and_then(|record| reply.target(record, &asked.query));
+            let target = cname.and_then(|record| reply.target(record, &request.query));
             let mut found = Answer::default();
             let resolved = match &target {
-                Some(target) => runner.resolve(asked, target, &mut found).await,
+                Some(target) => runner.resolve(request, target, &mut found).await,
                 None => None,
             };
             match resolved {
@@ -94,7 +97,7 @@ impl Plugin for Kubernetes {
                 }
                 None => {
                     reply.clear();
-                    zone.nodata(&asked.query, reply);
+                    zone.nodata(&request.query, reply);
                 }
             }
             Flow::Done
@@ -106,17 +109,18 @@ impl Plugin for Kubernetes {
     }
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     setup.once()?;
     // One view and one gate for all keys of the block.
     let link = setup.shared("kubernetes", make)?;
     Ok(vec![link])
 }
 
-fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
+fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, SetupErrors> {
     let directive = setup.once()?;
-    let Options { zone, connection, fallthrough, startup_timeout } = options::read(setup, directive)?;
-    let Context { cluster, views, .. } = setup.context;
+    let KubernetesOptions { zone, connection, fallthrough, startup_timeout } =
+        options::read(setup, directive)?;
+    let PluginContext { cluster, views, .. } = setup.context;
     let view = views.of(&**cluster, zone, connection.clone());
     let view = view.map_err(|why| {
         // What is wrong begins with the name of the property that leads to it: `kubeconfig FILE: …`.
@@ -124,7 +128,7 @@ fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
         vec![directive.property(name).error(format!("kubernetes: {why}"), "")]
     })?;
     let (gates, cluster, current) = (setup.context.gates.clone(), cluster.clone(), view.current.clone());
-    let complete = move |cluster: &dyn Cluster, connection: &Connection| {
+    let complete = move |cluster: &dyn ClusterSource, connection: &ApiConnection| {
         let zone = current.load();
         // Names of ServiceImports that nobody may read are SERVFAIL; all others need not wait for them.
         zone.synced() || zone.synced_locally() && cluster.refused(connection).contains(Kind::ServiceImport)
@@ -157,7 +161,7 @@ fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, Mistakes> {
             }
             opened.open();
         });
-        Ok(Box::new((gate, super::Task(task))) as Kept)
+        Ok(Box::new((gate, super::Task(task))) as PluginGuard)
     });
     Ok(Kubernetes { view, own: own_addresses(), fallthrough })
 }

@@ -14,14 +14,14 @@ use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Record, Reply, Section};
 use ipnet::IpNet;
 
-use crate::asked::Asked;
 use crate::plugin::{Answer, Plugin};
 use crate::random;
-use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
+use crate::request::Request;
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
 use weights::Weights;
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "loadbalance",
     about: "brings the addresses of an answer into another order each time",
     syntax: &[
@@ -40,15 +40,15 @@ struct LoadBalance {
 
 impl Plugin for LoadBalance {
     // Hot: 0 allocations for answers that have their CNAMEs first.
-    fn reply(&self, asked: &Asked, answer: &mut Answer) {
+    fn reply(&self, request: &Request, answer: &mut Answer) {
         let Answer { reply, .. } = answer;
-        let transfer = matches!(asked.query.qtype, rtype::AXFR | rtype::IXFR);
+        let transfer = matches!(request.query.qtype, rtype::AXFR | rtype::IXFR);
         if reply.rcode != rcode::NOERROR || reply.records().len() < 2 || transfer {
             return;
         }
         match &self.weights {
             None => round_robin(reply.records_mut()),
-            Some(weights) => weigh(reply, asked, &weights.load()),
+            Some(weights) => weigh(reply, request, &weights.load()),
         }
         if !self.prefer.is_empty() {
             self.prefer(reply);
@@ -81,8 +81,8 @@ fn round_robin(records: &mut [Record]) {
 
 /// Brings one address of the answers and one of the additional records to the front, each as often as it weighs. What
 /// the file does not list weighs 1, be it an address or a whole name (coredns, plugin/loadbalance/weighted.go).
-fn weigh(reply: &mut Reply, asked: &Asked, weights: &Weights) {
-    if !matches!(asked.query.qtype, rtype::A | rtype::AAAA | rtype::SRV) {
+fn weigh(reply: &mut Reply, request: &Request, weights: &Weights) {
+    if !matches!(request.query.qtype, rtype::A | rtype::AAAA | rtype::SRV) {
         return;
     }
     sort(reply.records_mut());
@@ -92,7 +92,7 @@ fn weigh(reply: &mut Reply, asked: &Asked, weights: &Weights) {
         let count = reply.records()[first..].iter().take_while(|record| here(record)).count();
         let weight = |at: usize| {
             let record = &reply.records()[at];
-            let owner = reply.owner(record, &asked.query).lower();
+            let owner = reply.owner(record, &request.query).lower();
             let known = weights.of(owner.wire()).zip(address(reply, record));
             let found = known.and_then(|(known, ip)| known.iter().find(|(known, _)| *known == ip));
             found.map_or(1, |(_, weight)| usize::from(*weight))
@@ -156,7 +156,7 @@ struct Read<'a> {
     prefer: Vec<IpNet>,
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut weighted, mut prefer) = (None, Vec::new());
     for (index, directive) in setup.directives.clone().into_iter().enumerate() {
         if index > 0 {
@@ -177,7 +177,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
 }
 
 impl<'a> Read<'a> {
-    fn new(directive: &'a Directive) -> Result<Self, Mistakes> {
+    fn new(directive: &'a Directive) -> Result<Self, SetupErrors> {
         let wanted = "round_robin, or weighted FILE";
         let wrong = |word: &Word, what: String| Err(vec![word.error(what, wanted)]);
         let file = match directive.args.as_slice() {
@@ -217,7 +217,7 @@ fn read_weights(
     directive: &Directive,
     file: &Word,
     every: Duration,
-) -> Result<Arc<ArcSwap<Weights>>, Mistakes> {
+) -> Result<Arc<ArcSwap<Weights>>, SetupErrors> {
     let path = PathBuf::from(&file.text);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -251,7 +251,7 @@ fn read_weights(
                 last = reread(&path, last, &current);
             }
         });
-        Ok(Box::new(super::Task(task)) as Kept)
+        Ok(Box::new(super::Task(task)) as PluginGuard)
     });
     Ok(shown)
 }
@@ -284,13 +284,13 @@ mod tests {
     use dns_wire::{Owner, Query};
 
     use super::*;
-    use crate::asked::Transport;
+    use crate::request::Transport;
 
-    fn asked() -> Asked {
-        let mut asked = Asked::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
-        asked.query = Query::new(1, &"www.example.org.".parse().unwrap(), rtype::A);
-        asked.received = Instant::now();
-        asked
+    fn request() -> Request {
+        let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+        request.query = Query::new(1, &"www.example.org.".parse().unwrap(), rtype::A);
+        request.received = Instant::now();
+        request
     }
 
     fn answer() -> Answer {
@@ -314,7 +314,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..1000 {
             let mut answer = answer();
-            plugin.reply(&asked(), &mut answer);
+            plugin.reply(&request(), &mut answer);
             assert_eq!(answer.reply.records()[0].rtype, rtype::CNAME);
             seen.insert(lasts(&answer));
         }
@@ -326,20 +326,20 @@ mod tests {
         let plugin = LoadBalance { weights: None, prefer: vec!["10.0.0.3/32".parse().unwrap()] };
         for _ in 0..50 {
             let mut answer = answer();
-            plugin.reply(&asked(), &mut answer);
+            plugin.reply(&request(), &mut answer);
             assert_eq!(lasts(&answer)[0], 3);
         }
     }
 
     #[test]
     fn addresses_come_first_as_often_as_they_weigh() {
-        let weights = Weights::read("# traffic\nWEB.example.org\n10.0.0.1 8\n10.0.0.2 1\n").unwrap();
+        let weights = Weights::read("# query_metrics\nWEB.example.org\n10.0.0.1 8\n10.0.0.2 1\n").unwrap();
         let plugin =
             LoadBalance { weights: Some(Arc::new(ArcSwap::from_pointee(weights))), prefer: Vec::new() };
         let mut first = [0; 4];
         for _ in 0..10_000 {
             let mut answer = answer();
-            plugin.reply(&asked(), &mut answer);
+            plugin.reply(&request(), &mut answer);
             first[usize::from(lasts(&answer)[0])] += 1;
         }
         assert!((7_700..8_300).contains(&first[1]), "8 of 10: {first:?}");
@@ -354,7 +354,7 @@ mod tests {
             let mut first = [0; 4];
             for _ in 0..9_000 {
                 let mut answer = answer();
-                plugin.reply(&asked(), &mut answer);
+                plugin.reply(&request(), &mut answer);
                 assert_eq!(answer.reply.records()[0].rtype, rtype::CNAME);
                 first[usize::from(lasts(&answer)[0])] += 1;
             }
@@ -370,11 +370,11 @@ mod tests {
         let first_of = |qtype| {
             let mut counts = [0; 4];
             for _ in 0..1_000 {
-                let (mut asked, mut answer) = (asked(), answer());
-                asked.query.qtype = qtype;
+                let (mut request, mut answer) = (request(), answer());
+                request.query.qtype = qtype;
                 answer.reply.records_mut().pop();
                 answer.reply.records_mut().iter_mut().for_each(|record| record.section = Section::Additional);
-                plugin.reply(&asked, &mut answer);
+                plugin.reply(&request, &mut answer);
                 counts[usize::from(answer.reply.rdata(&answer.reply.records()[0])[3])] += 1;
             }
             counts

@@ -9,14 +9,14 @@ use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Reply, Section};
 use telemetry::Lines;
 
-use crate::asked::Asked;
 use crate::names::Zones;
 use crate::plugin::{Answer, Plugin};
-use crate::setup::{Entry, Links, Mistakes, Setup};
-use format::{Format, Sent};
+use crate::request::Request;
+use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
+use format::{QueryLogFormat, SentReply};
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "log",
     about: "a line for each query",
     syntax: &[
@@ -38,7 +38,7 @@ struct Log {
 /// One `log` line of the Corefile.
 struct Rule {
     zones: Zones,
-    format: Format,
+    format: QueryLogFormat,
     classes: u8,
 }
 
@@ -54,15 +54,15 @@ const ALL: u8 = Class::Success as u8 | Class::Denial as u8 | Class::Error as u8;
 
 impl Plugin for Log {
     // Hot: 0 allocations once the line buffers have grown.
-    fn sent(&self, asked: &Asked, answer: &Answer, size: usize) {
+    fn sent(&self, request: &Request, answer: &Answer, size: usize) {
         let class = class(&answer.reply) as u8;
         let rule = self
             .rules
             .iter()
-            .filter(|rule| rule.zones.hold(&asked.query))
+            .filter(|rule| rule.zones.hold(&request.query))
             .find(|rule| rule.classes & class != 0);
         let Some(rule) = rule else { return };
-        let sent = Sent { asked, reply: &answer.reply, size, took: asked.received.elapsed() };
+        let sent = SentReply { request, reply: &answer.reply, size, took: request.received.elapsed() };
         self.lines
             .line(|out| if self.json { rule.format.json(&sent, out) } else { rule.format.text(&sent, out) });
     }
@@ -80,7 +80,7 @@ fn class(reply: &Reply) -> Class {
     }
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let mut rules = Vec::new();
     let mut mistakes = Vec::new();
     for directive in &setup.directives {
@@ -98,8 +98,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
 
 fn rule(directive: &config::Directive) -> Result<Rule, Error> {
     let (names, format) = match directive.args.as_slice() {
-        [names @ .., format] if format.contains('{') => (names, Format::read(format)),
-        names => (names, Format::read(format::COMMON)),
+        [names @ .., format] if format.contains('{') => (names, QueryLogFormat::read(format)),
+        names => (names, QueryLogFormat::read(format::COMMON)),
     };
     let zones = if names.is_empty() { Zones::new(["."]) } else { Zones::read(names)? };
     let mut classes = 0;

@@ -13,13 +13,13 @@ use dns_wire::{Name, Query, Reply};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::asked::Asked;
 use crate::names::holds;
 use crate::plugin::{Flow, Plugin};
-use crate::setup::{Entry, Links, Mistakes, Setup};
+use crate::request::Request;
+use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "loop",
     about: "finds out at the start whether forwarded queries come back",
     syntax: &["loop"],
@@ -43,8 +43,8 @@ struct Loop {
 }
 
 impl Plugin for Loop {
-    fn query(&self, asked: &Asked, _: &mut Reply) -> Flow {
-        let query = &asked.query;
+    fn query(&self, request: &Request, _: &mut Reply) -> Flow {
+        let query = &request.query;
         if query.qtype != rtype::HINFO || self.over.load(Relaxed) || !holds(&self.zone, query) {
             return Flow::Next;
         }
@@ -56,7 +56,7 @@ impl Plugin for Loop {
                  Most often /etc/resolv.conf names this very server or a local stub such as 127.0.0.53; give forward \
                  the real upstream servers. See https://coredns.io/plugins/loop#troubleshooting. \
                  Query: \"HINFO {probe}\"",
-                asked.client,
+                request.client,
             ));
         }
         Flow::Next
@@ -93,7 +93,7 @@ async fn exchange(to: SocketAddr, probe: &Name) -> std::io::Result<()> {
     Ok(())
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     directive.no_args().and_then(|()| directive.no_block()).map_err(|error| vec![error])?;
     let bad_name =

@@ -16,14 +16,14 @@ use http::StatusCode;
 use telemetry::Answer as Page;
 use telemetry::metrics::{Family, Gauge};
 
-use crate::asked::Asked;
 use crate::plugin::{Answer, Plugin};
-use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
-use crate::traffic::Traffic;
+use crate::query_metrics::QueryMetrics;
+use crate::request::Request;
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
 use door::WebDoor;
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "prometheus",
     about: "counts queries, and shows all that is counted on a page",
     syntax: &["prometheus", "prometheus :9153 {\n    runtime_metrics\n    tls web.yml\n}"],
@@ -31,7 +31,7 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 struct Prometheus {
-    traffic: Traffic,
+    query_metrics: QueryMetrics,
 }
 
 /// The plugins of a key, shown for as long as its configuration is served.
@@ -59,12 +59,12 @@ impl Drop for Enabled {
 
 impl Plugin for Prometheus {
     // Hot: 0 allocations.
-    fn sent(&self, asked: &Asked, answer: &Answer, size: usize) {
-        self.traffic.count(asked, answer, size);
+    fn sent(&self, request: &Request, answer: &Answer, size: usize) {
+        self.query_metrics.count(request, answer, size);
     }
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let address = match directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
         Some(word) => word.host_port(None).map_err(|error| vec![error])?.to_string(),
@@ -93,7 +93,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
         rows: Mutex::default(),
     });
     let (shown, linked) = (enabled.clone(), setup.linked.clone());
-    setup.on_start(move || async move { Ok(Box::new(enabled) as Kept) });
+    setup.on_start(move || async move { Ok(Box::new(enabled) as PluginGuard) });
     // Only now: a configuration that fails to start leaves what is shown of the one before it.
     let labels = [server.clone(), zone.clone()];
     setup.on_serving(move |_| async move { shown.show(labels, linked.get().map_or(&[], Vec::as_slice)) });
@@ -104,7 +104,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
     );
     build.with([setup.context.version, "", ""]).set(1.0);
 
-    let traffic = Traffic::new(&metrics, &server, &zone, setup.names);
+    let query_metrics = QueryMetrics::new(&metrics, &server, &zone, setup.names);
     let admin = setup.context.admin.clone();
     let file = file.map(|file| file.text.clone());
     setup.shared("prometheus", |setup| {
@@ -122,11 +122,11 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
                 body: metrics.text().into(),
             });
-            Ok(Box::new((route, door)) as Kept)
+            Ok(Box::new((route, door)) as PluginGuard)
         });
         Ok(())
     })?;
-    Ok(vec![Arc::new(Prometheus { traffic })])
+    Ok(vec![Arc::new(Prometheus { query_metrics })])
 }
 
 /// The door that a file describes, read off the runtime's threads.

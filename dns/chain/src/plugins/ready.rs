@@ -3,17 +3,17 @@
 use http::StatusCode;
 use telemetry::{Answer as Page, Monitor};
 
-use crate::setup::{Entry, Kept, Links, Mistakes, Setup, each_line};
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "ready",
     about: "a page that says whether every plugin can answer",
     syntax: &["ready", "ready :8181 {\n    monitor continuously\n}"],
     setup,
 };
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let address = match directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
         Some(word) => word.host_port(None).map_err(|error| vec![error])?.to_string(),
@@ -41,7 +41,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
                     Page::text(StatusCode::SERVICE_UNAVAILABLE, shut.join(","))
                 }
             });
-            Ok(Box::new(route) as Kept)
+            Ok(Box::new(route) as PluginGuard)
         });
         Ok(())
     })?;

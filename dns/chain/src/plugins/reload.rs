@@ -4,17 +4,17 @@
 
 use std::time::Duration;
 
-use crate::setup::{Entry, Links, Mistakes, Reload, Setup};
+use crate::setup::{PluginEntry, PluginInstances, ReloadOptions, Setup, SetupErrors};
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "reload",
     about: "serves the Corefile anew when it has changed",
     syntax: &["reload", "reload 10s", "reload 30s 15s"],
     setup,
 };
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directives = setup.directives.clone();
     let directive = directives[0];
     for again in &directives[1..] {
@@ -23,7 +23,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
     if let Some(line) = directive.block.first() {
         setup.warn(line, "reload takes no block: this is ignored");
     }
-    let read = || -> Result<Reload, config::Error> {
+    let read = || -> Result<ReloadOptions, config::Error> {
         let args = directive.args_between(0, 2, "[INTERVAL] [JITTER]")?;
         let second = Duration::from_secs(1);
         let interval = match args.first() {
@@ -35,7 +35,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
             Some(word) => word.duration_in(second.., "0, or at least 1s")?,
             None => 15 * second,
         };
-        Ok(Reload { interval, jitter: jitter.min(interval / 2) })
+        Ok(ReloadOptions { interval, jitter: jitter.min(interval / 2) })
     };
     setup.reload(read().map_err(|error| vec![error])?);
     Ok(Vec::new())

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Reply, Section};
 
-use crate::asked::{Asked, Transport};
 use crate::plugin::{Flow, Plugin};
-use crate::setup::{Entry, Links, Mistakes, Setup};
+use crate::request::{Request, Transport};
+use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
 
 /// See the module.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "whoami",
     about: "answers with the client's own address, port and protocol",
     syntax: &["whoami"],
@@ -21,18 +21,18 @@ pub(super) const ENTRY: Entry = Entry {
 struct Whoami;
 
 impl Plugin for Whoami {
-    fn query(&self, asked: &Asked, reply: &mut Reply) -> Flow {
+    fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
         reply.authoritative = true;
-        match asked.client.ip() {
+        match request.client.ip() {
             IpAddr::V4(ip) => reply.push(Section::Additional, Owner::Question, rtype::A, 0, &ip.octets()),
             IpAddr::V6(ip) => reply.push(Section::Additional, Owner::Question, rtype::AAAA, 0, &ip.octets()),
         }
         // `_udp.` before the name asked for, and the port in an SRV record whose target is the root.
-        let label = match asked.transport {
+        let label = match request.transport {
             Transport::Udp => b"\x04_udp",
             Transport::Tcp => b"\x04_tcp",
         };
-        let [high, low] = asked.client.port().to_be_bytes();
+        let [high, low] = request.client.port().to_be_bytes();
         let mut owner = [0; 7];
         owner[..5].copy_from_slice(label);
         owner[5..].copy_from_slice(&Reply::parent(0));
@@ -46,7 +46,7 @@ impl Plugin for Whoami {
     }
 }
 
-fn setup(setup: &mut Setup<'_>) -> Result<Links, Mistakes> {
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     // One more says nothing new, and CoreDNS does not look at it.
     let directive = setup.directives[0];
     directive.no_args().and_then(|()| directive.no_block()).map_err(|error| vec![error])?;

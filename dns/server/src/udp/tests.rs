@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use dns_chain::{Chain, Flow, Link, Plugin, Traffic};
+use dns_chain::{Chain, Flow, Link, Plugin, QueryMetrics};
 use dns_wire::codes::rtype;
 use dns_wire::{Name, Query, Reply};
 use telemetry::metrics::{Counter, Registry};
@@ -14,8 +14,8 @@ use super::*;
 struct Panics;
 
 impl Plugin for Panics {
-    fn query(&self, asked: &Asked, _: &mut Reply) -> Flow {
-        match asked.query.name()[1] {
+    fn query(&self, request: &Request, _: &mut Reply) -> Flow {
+        match request.query.name()[1] {
             b'p' => panic!("as the test wants it"),
             b'w' => Flow::Wait,
             _ => Flow::Done,
@@ -24,7 +24,7 @@ impl Plugin for Panics {
 
     fn wait<'a>(
         &'a self,
-        _: &'a Asked,
+        _: &'a Request,
         _: &'a mut Reply,
         _: &'a dyn dns_chain::plugin::Runner,
     ) -> futures_util::future::BoxFuture<'a, Flow> {
@@ -36,7 +36,7 @@ impl Plugin for Panics {
 async fn a_panic_costs_one_query_and_is_counted() {
     let runtime = tokio::runtime::Handle::current();
     let chain = Arc::new(Chain::new(vec![Link::new("whoami", Arc::new(Panics))]));
-    let dropped = Traffic::new(&Registry::new(), "dns://:0", "dropped", &[]);
+    let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
     let routes = Routes::new(vec![(Name::ROOT, chain)], dropped, runtime.clone());
     let shared = Arc::new(Shared::new(Arc::new(routes), Counter::default(), runtime));
     let udp = Udp::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();

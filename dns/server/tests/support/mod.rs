@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use cluster::{Cache, Current, Event, Key, Kind, Namespace, Object, Protocol, ServiceKind, ServicePort};
 use config::{Corefile, Errors};
-use dns_chain::{Cluster, Connection, Context};
+use dns_chain::{ApiConnection, ClusterSource, PluginContext};
 use dns_server::{Dns, Options, StartError};
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Reply, Section};
@@ -25,8 +25,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 #[derive(Default)]
 pub struct Fake(pub Mutex<Cache>);
 
-impl Cluster for Fake {
-    fn project(&self, zone: ZoneIndex, _: &Connection) -> Result<Current<Zone>, String> {
+impl ClusterSource for Fake {
+    fn project(&self, zone: ZoneIndex, _: &ApiConnection) -> Result<Current<Zone>, String> {
         Ok(self.0.lock().unwrap().project(zone))
     }
 }
@@ -94,17 +94,17 @@ impl Service {
 
     pub async fn try_start(
         corefile: &str,
-        cluster: Arc<dyn Cluster>,
+        cluster: Arc<dyn ClusterSource>,
         addresses: &[IpAddr],
     ) -> Result<Self, StartError> {
         let (log, fatal) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
         let reasons = fatal.clone();
-        let context = Context {
+        let context = PluginContext {
             queries: Lines::new(log.clone(), Counter::default()),
             fatal: Arc::new(move |reason| reasons.lock().unwrap().push(reason)),
             ..context(cluster)
         };
-        let Context { metrics, gates, admin, .. } = context.clone();
+        let PluginContext { metrics, gates, admin, .. } = context.clone();
         let text = Arc::new(Mutex::new(corefile.to_owned()));
         let current = text.clone();
         let load = Arc::new(move || parse(&current.lock().unwrap()));
@@ -138,8 +138,8 @@ impl Service {
 }
 
 /// What a service needs around it, for one that is never told to log or to end.
-pub fn context(cluster: Arc<dyn Cluster>) -> Context {
-    Context {
+pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
+    PluginContext {
         cluster,
         views: Default::default(),
         metrics: Registry::new(),

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use dns_wire::codes::{class, rcode, rtype};
 use dns_wire::{Name, Query, Record, Reply, Section};
 
-use super::options::Prefetch;
+use super::options::PrefetchOptions;
 
 /// The life of what names none.
 const NO_TTL: Duration = Duration::from_secs(5);
 
 /// What a reply is, as far as keeping it goes (coredns, plugin/pkg/response/typify.go and plugin/cache/cache.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum AnswerKind {
     /// Records that answer the question.
     Success,
     /// Where to ask instead. It is kept as a success, and shortly.
@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl AnswerKind {
     pub(super) fn is_denial(self) -> bool {
         matches!(self, Self::Denial | Self::Failure)
     }
@@ -40,7 +40,7 @@ impl Kind {
 
 /// What an answer is an answer to. DO and CD make other answers of the same question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Question<'a> {
+pub(super) struct CacheKey<'a> {
     pub name: &'a [u8],
     qtype: u16,
     class: u16,
@@ -48,7 +48,7 @@ pub(super) struct Question<'a> {
 }
 
 /// An answer, and how it has been asked for since.
-pub(super) struct Entry {
+pub(super) struct CachedAnswer {
     name: Box<[u8]>,
     qtype: u16,
     class: u16,
@@ -63,7 +63,7 @@ pub(super) struct Entry {
     refreshing: AtomicBool,
 }
 
-impl<'a> Question<'a> {
+impl<'a> CacheKey<'a> {
     // Hot: 0 allocations.
     pub(super) fn of(query: &'a Query) -> Self {
         let bits = u8::from(query.dnssec_ok()) | u8::from(query.checking_disabled()) << 1;
@@ -78,8 +78,8 @@ impl<'a> Question<'a> {
     }
 }
 
-impl Entry {
-    pub(super) fn new(question: Question<'_>, reply: Reply, life: Duration, now: Instant) -> Self {
+impl CachedAnswer {
+    pub(super) fn new(question: CacheKey<'_>, reply: Reply, life: Duration, now: Instant) -> Self {
         Self {
             name: question.name.into(),
             qtype: question.qtype,
@@ -96,7 +96,7 @@ impl Entry {
     }
 
     // Hot: 0 allocations.
-    pub(super) fn answers(&self, question: &Question<'_>) -> bool {
+    pub(super) fn answers(&self, question: &CacheKey<'_>) -> bool {
         self.qtype == question.qtype
             && self.class == question.class
             && self.bits == question.bits
@@ -116,7 +116,7 @@ impl Entry {
 
     /// Counts that it is asked for, and says whether that is often enough to be asked for anew before its end.
     // Hot: 0 allocations.
-    pub(super) fn wants_refresh(&self, prefetch: &Prefetch, now: Instant) -> bool {
+    pub(super) fn wants_refresh(&self, prefetch: &PrefetchOptions, now: Instant) -> bool {
         let at = self.age(now).as_millis() as u64;
         let gap = at.saturating_sub(self.last_hit.swap(at, Relaxed));
         let hits = if u128::from(gap) > prefetch.gap.as_millis() {
@@ -149,39 +149,39 @@ impl Entry {
 }
 
 /// What a reply is. `unix` is the time, for the signatures in it.
-pub(super) fn kind(query: &Query, reply: &Reply, unix: u64) -> Kind {
+pub(super) fn kind(query: &Query, reply: &Reply, unix: u64) -> AnswerKind {
     let has = |section, rtype| reply.section(section).any(|record| record.rtype == rtype);
     let denied = has(Section::Authority, rtype::SOA);
     let mut answers = reply.section(Section::Answer).peekable();
     let answered = answers.peek().is_some();
     let kind = match reply.rcode {
-        _ if matches!(query.qtype, rtype::AXFR | rtype::IXFR) => Kind::Other,
+        _ if matches!(query.qtype, rtype::AXFR | rtype::IXFR) => AnswerKind::Other,
         _ if query.dnssec_ok() && reply.records().iter().any(|record| is_over(record, reply, unix)) => {
-            Kind::Other
+            AnswerKind::Other
         }
         rcode::NOERROR if answered => match (answers_question(query, reply), denied) {
-            (true, _) => Kind::Success,
-            (false, true) => Kind::Denial,
-            (false, false) => Kind::Partial,
+            (true, _) => AnswerKind::Success,
+            (false, true) => AnswerKind::Denial,
+            (false, false) => AnswerKind::Partial,
         },
-        rcode::NXDOMAIN if answered && !denied => Kind::Other,
-        rcode::NXDOMAIN if answers.any(|record| record.rtype != rtype::CNAME) => Kind::Other,
-        rcode::NOERROR | rcode::NXDOMAIN if denied => Kind::Denial,
-        rcode::NOERROR if has(Section::Authority, rtype::NS) => Kind::Delegation,
-        rcode::NOERROR | rcode::NXDOMAIN => Kind::Partial,
-        rcode::SERVFAIL | rcode::NOTIMP => Kind::Failure,
-        _ => Kind::Other,
+        rcode::NXDOMAIN if answered && !denied => AnswerKind::Other,
+        rcode::NXDOMAIN if answers.any(|record| record.rtype != rtype::CNAME) => AnswerKind::Other,
+        rcode::NOERROR | rcode::NXDOMAIN if denied => AnswerKind::Denial,
+        rcode::NOERROR if has(Section::Authority, rtype::NS) => AnswerKind::Delegation,
+        rcode::NOERROR | rcode::NXDOMAIN => AnswerKind::Partial,
+        rcode::SERVFAIL | rcode::NOTIMP => AnswerKind::Failure,
+        _ => AnswerKind::Other,
     };
-    if reply.truncated && kind.is_kept() { Kind::Partial } else { kind }
+    if reply.truncated && kind.is_kept() { AnswerKind::Partial } else { kind }
 }
 
 /// The shortest life that any of its records has; for a denial also the SOA's minimum (RFC 2308 §5).
-pub(super) fn shortest_ttl(kind: Kind, reply: &Reply) -> Duration {
-    if matches!(kind, Kind::Delegation | Kind::Other) {
+pub(super) fn shortest_ttl(kind: AnswerKind, reply: &Reply) -> Duration {
+    if matches!(kind, AnswerKind::Delegation | AnswerKind::Other) {
         return NO_TTL;
     }
     let ttls = reply.records().iter().map(|record| match record.rtype {
-        rtype::SOA if kind == Kind::Denial => record.ttl.min(minimum(reply.rdata(record))),
+        rtype::SOA if kind == AnswerKind::Denial => record.ttl.min(minimum(reply.rdata(record))),
         _ => record.ttl,
     });
     ttls.min().map_or(NO_TTL, |ttl| Duration::from_secs(ttl.into()))

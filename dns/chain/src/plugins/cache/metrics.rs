@@ -3,23 +3,23 @@
 use telemetry::metrics::{Counter, Gauge, Registry};
 
 /// By server and zones.
-pub(super) struct Metrics {
+pub(super) struct CacheMetrics {
     pub requests: Counter,
     pub misses: Counter,
     pub prefetches: Counter,
     pub stale: Counter,
-    pub success: KindMetrics,
-    pub denial: KindMetrics,
+    pub success: TableMetrics,
+    pub denial: TableMetrics,
 }
 
 /// The same for one kind of answers.
-pub(super) struct KindMetrics {
+pub(super) struct TableMetrics {
     pub entries: Gauge,
     pub hits: Counter,
     pub evictions: Counter,
 }
 
-impl Metrics {
+impl CacheMetrics {
     pub(super) fn new(metrics: &Registry, server: &str, zones: &str) -> Self {
         let counter =
             |name, help| metrics.counters(name, help, ["server", "zones", "view"]).with([server, zones, ""]);
@@ -28,7 +28,7 @@ impl Metrics {
             let values = [server, kind, zones, ""];
             let entries = "The number of elements in the cache.";
             let evictions = "The count of cache evictions.";
-            KindMetrics {
+            TableMetrics {
                 entries: metrics.gauges("coredns_cache_entries", entries, labels).with(values),
                 hits: metrics
                     .counters("coredns_cache_hits_total", "The count of cache hits.", labels)

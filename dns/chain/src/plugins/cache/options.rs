@@ -5,25 +5,25 @@ use std::time::Duration;
 use config::{Directive, Error, ServerBlock, Word};
 
 use crate::names::Zones;
-use crate::setup::{Mistakes, each_line};
+use crate::setup::{SetupErrors, each_line};
 
 /// All of them, with CoreDNS's defaults.
-pub(super) struct Options {
+pub(super) struct CacheOptions {
     pub zones: Zones,
     /// The `zones` label.
     pub label: String,
-    pub success: Share,
-    pub denial: Share,
+    pub success: TableOptions,
+    pub denial: TableOptions,
     /// `servfail`: zero for off.
     pub servfail: Duration,
-    pub prefetch: Option<Prefetch>,
-    pub stale: Option<Stale>,
+    pub prefetch: Option<PrefetchOptions>,
+    pub stale: Option<StaleOptions>,
     pub prefer_positive: bool,
     pub keep_ttl: bool,
 }
 
 /// The part of the cache for one kind of answers.
-pub(super) struct Share {
+pub(super) struct TableOptions {
     pub capacity: usize,
     pub longest: Duration,
     pub shortest: Duration,
@@ -33,7 +33,7 @@ pub(super) struct Share {
 
 /// Entries asked `amount` times with gaps under `gap` are asked again when `percent` of their life is left.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Prefetch {
+pub(super) struct PrefetchOptions {
     pub amount: u32,
     pub gap: Duration,
     pub percent: u32,
@@ -41,25 +41,25 @@ pub(super) struct Prefetch {
 
 /// `serve_stale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Stale {
+pub(super) struct StaleOptions {
     /// How long after its life an entry is still served.
     pub up_to: Duration,
-    pub mode: Mode,
+    pub mode: StaleMode,
     /// The TTL it is served with.
     pub ttl: u32,
     /// How long after a refresh that failed the next one is tried.
     pub recheck: Duration,
 }
 
-impl Stale {
+impl StaleOptions {
     /// Whether one query at a time asks anew. Without any bound on `verify` each of them does, as in CoreDNS.
     pub(super) fn one_at_a_time(&self) -> bool {
-        self.mode != Mode::Verify(REFRESH) || !self.recheck.is_zero()
+        self.mode != StaleMode::Verify(REFRESH) || !self.recheck.is_zero()
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum StaleMode {
     /// The old answer at once, a refresh behind it.
     Immediate,
     /// A refresh first, and the old answer if that fails or takes longer than this.
@@ -72,12 +72,12 @@ const KNOWN: &[&str] =
 /// How long a refresh may take; `forward` gives up after the same time.
 pub(super) const REFRESH: Duration = Duration::from_secs(5);
 
-impl Options {
-    pub(super) fn read(directive: &Directive, block: &ServerBlock) -> Result<Self, Mistakes> {
+impl CacheOptions {
+    pub(super) fn read(directive: &Directive, block: &ServerBlock) -> Result<Self, SetupErrors> {
         let (ttl, zones) = arguments(directive);
         let ttl = ttl.map(seconds).transpose().map_err(|error| vec![error])?;
         let names = config::zones_or_keys(zones, block).map_err(|error| vec![error])?;
-        let share = |longest| Share {
+        let share = |longest| TableOptions {
             capacity: 9984,
             longest: ttl.unwrap_or(longest),
             shortest: Duration::from_secs(5),
@@ -134,7 +134,7 @@ impl Options {
     }
 }
 
-impl Share {
+impl TableOptions {
     fn line(&mut self, line: &Directive) -> Result<(), Error> {
         // CoreDNS reads no further than the third word, and makes the least there can be of a capacity below it.
         let args = line.args_from(1, "CAPACITY [TTL] [MINTTL]")?;
@@ -168,7 +168,7 @@ fn seconds(word: &Word) -> Result<Duration, Error> {
     word.integer(1..=i32::MAX as u64).map(Duration::from_secs)
 }
 
-fn prefetch(line: &Directive) -> Result<Prefetch, Error> {
+fn prefetch(line: &Directive) -> Result<PrefetchOptions, Error> {
     let args = line.args_between(1, 3, "AMOUNT [DURATION [PERCENTAGE%]]")?;
     let gap = args.get(1).map_or(Ok(Duration::from_secs(60)), Word::duration_or_zero)?;
     let percent = match args.get(2) {
@@ -179,17 +179,21 @@ fn prefetch(line: &Directive) -> Result<Prefetch, Error> {
             number.ok_or_else(|| word.error(format!("percentage {word}"), "from 10% to 90%"))?
         }
     };
-    Ok(Prefetch { amount: args[0].integer(0..=i32::MAX as u32)?, gap, percent })
+    Ok(PrefetchOptions { amount: args[0].integer(0..=i32::MAX as u32)?, gap, percent })
 }
 
 /// None where `serve_stale 0` switches it off.
-fn stale(line: &Directive) -> Result<Option<Stale>, Error> {
+fn stale(line: &Directive) -> Result<Option<StaleOptions>, Error> {
     let wanted = "[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]";
     let mut args = line.args_between(0, 5, wanted)?.iter().peekable();
-    let mut stale =
-        Stale { up_to: Duration::from_secs(3600), mode: Mode::Immediate, ttl: 0, recheck: Duration::ZERO };
+    let mut stale = StaleOptions {
+        up_to: Duration::from_secs(3600),
+        mode: StaleMode::Immediate,
+        ttl: 0,
+        recheck: Duration::ZERO,
+    };
     // CoreDNS reads these two words in either case.
-    let modes = [("immediate", Mode::Immediate), ("verify", Mode::Verify(REFRESH))];
+    let modes = [("immediate", StaleMode::Immediate), ("verify", StaleMode::Verify(REFRESH))];
     let mode = |word: &Word| modes.iter().find(|(name, _)| word.text.eq_ignore_ascii_case(name));
     if let Some(word) = args.next_if(|word| mode(word).is_none()) {
         stale.up_to = word.duration()?;
@@ -197,12 +201,12 @@ fn stale(line: &Directive) -> Result<Option<Stale>, Error> {
     if let Some(word) = args.next() {
         stale.mode = mode(word).map_or_else(|| word.choice(&modes), |(_, mode)| Ok(*mode))?;
     }
-    if matches!(stale.mode, Mode::Verify(_))
+    if matches!(stale.mode, StaleMode::Verify(_))
         && let Some(word) = args.next()
     {
         let patience = word.duration()?;
         // 0 is for as long as it takes.
-        stale.mode = Mode::Verify(if patience.is_zero() { REFRESH } else { patience });
+        stale.mode = StaleMode::Verify(if patience.is_zero() { REFRESH } else { patience });
     }
     if let Some(word) = args.next() {
         stale.ttl = word.duration()?.as_secs().try_into().unwrap_or(u32::MAX);

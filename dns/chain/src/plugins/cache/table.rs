@@ -16,7 +16,7 @@ use crate::random;
 const SETS: usize = 256;
 const MOST_WAYS: usize = 64;
 
-pub(super) struct Table<E> {
+pub(super) struct CacheTable<E> {
     /// Swapped for a larger one as a whole: readers see the one or the other.
     sets: ArcSwap<Sets<E>>,
     /// So many sets there are at most.
@@ -35,7 +35,7 @@ struct Sets<E> {
 }
 
 /// An entry held while it is read.
-pub(super) type Held<E> = Guard<Option<Arc<E>>>;
+pub(super) type TableGuard<E> = Guard<Option<Arc<E>>>;
 
 /// What happened to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) enum Stored {
     Evicted,
 }
 
-impl<E> Table<E> {
+impl<E> CacheTable<E> {
     /// A table of about so many entries, rounded down to a multiple of 256 and at least 1024.
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.max(4 * SETS) / SETS * SETS;
@@ -57,7 +57,7 @@ impl<E> Table<E> {
 
     /// The entry of that hash which `is_it` recognises.
     // Hot: 0 allocations, no lock.
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(&E) -> bool) -> Option<Held<E>> {
+    pub(super) fn find(&self, hash: u64, is_it: impl Fn(&E) -> bool) -> Option<TableGuard<E>> {
         let sets = self.sets.load();
         let known = marked(hash);
         for at in sets.set(hash) {
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn capacities_are_those_of_coredns() {
         for (wanted, capacity) in [(0, 1024), (1024, 1024), (9984, 9984), (10_000, 9984), (100_000, 99_840)] {
-            let table = Table::<u32>::new(wanted);
+            let table = CacheTable::<u32>::new(wanted);
             let slots = table.most * table.sets.load().ways;
             assert!(slots <= capacity && slots * 100 >= capacity * 97, "{wanted}: {slots}");
         }
@@ -195,18 +195,18 @@ mod tests {
     #[test]
     fn a_large_table_grows_with_its_entries_and_no_further_than_its_capacity() {
         let hash = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let store = |table: &Table<u64>, number: u64| {
+        let store = |table: &CacheTable<u64>, number: u64| {
             table.store(hash(number), Arc::new(number), |known| *known == number, |_| false)
         };
-        let table = Table::new(2_000_000_000);
-        assert_eq!(table.sets.load().count, SETS, "nothing is asked for before it is needed");
+        let table = CacheTable::new(2_000_000_000);
+        assert_eq!(table.sets.load().count, SETS, "nothing is request for before it is needed");
         for number in 0..40_000 {
             assert_eq!(store(&table, number), Stored::Added);
         }
         assert!((0..40_000).all(|number| table.find(hash(number), |known| *known == number).is_some()));
         assert!(table.sets.load().slots.len() <= 4 * 40_000, "{} sets", table.sets.load().count);
 
-        let table = Table::new(20_000);
+        let table = CacheTable::new(20_000);
         let evicted = (0..40_000).filter(|number| store(&table, *number) == Stored::Evicted).count();
         assert_eq!((table.sets.load().count, table.len()), (512, 40_000 - evicted));
         assert!((19_000..=20_000).contains(&table.len()), "{}", table.len());
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_full_set_gives_up_what_is_over_and_then_anything() {
-        let table = Table::new(1024);
+        let table = CacheTable::new(1024);
         let store =
             |number: u32| table.store(7, Arc::new(number), |known| *known == number, |known| *known == 2);
         for number in 0..4 {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn readers_see_whole_entries_while_writers_replace_them() {
-        let table = Table::new(1024);
+        let table = CacheTable::new(1024);
         std::thread::scope(|scope| {
             for writer in 0..2_u64 {
                 let table = &table;

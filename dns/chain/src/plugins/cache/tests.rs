@@ -7,7 +7,7 @@ use dns_wire::{Owner, Query, Section};
 use telemetry::metrics::Registry;
 
 use super::*;
-use crate::asked::Transport;
+use crate::request::Transport;
 
 const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
 
@@ -16,20 +16,20 @@ fn cache(lines: &str) -> Cache {
     let options = config::Options { dns_port: 53, directives: &[], env: &|_| None };
     let corefile = config::Corefile::parse("Corefile", &text, &config::Disk, &options).unwrap();
     let block = &corefile.blocks[0];
-    let options = Options::read(&block.directives[0], block).unwrap();
+    let options = CacheOptions::read(&block.directives[0], block).unwrap();
     Cache {
-        success: Table::new(options.success.capacity),
-        denial: Table::new(options.denial.capacity),
+        success: CacheTable::new(options.success.capacity),
+        denial: CacheTable::new(options.denial.capacity),
         options,
-        metrics: Metrics::new(&Registry::new(), "dns://:53", "example.org."),
+        metrics: CacheMetrics::new(&Registry::new(), "dns://:53", "example.org."),
     }
 }
 
-fn asked(name: &str, start: Instant, seconds: u64) -> Asked {
-    let mut asked = Asked::new(Transport::Udp, SERVER);
-    asked.query = Query::new(1, &name.parse().unwrap(), rtype::A);
-    asked.received = start + Duration::from_secs(seconds);
-    asked
+fn request(name: &str, start: Instant, seconds: u64) -> Request {
+    let mut request = Request::new(Transport::Udp, SERVER);
+    request.query = Query::new(1, &name.parse().unwrap(), rtype::A);
+    request.received = start + Duration::from_secs(seconds);
+    request
 }
 
 fn address(ttl: u32) -> Answer {
@@ -49,9 +49,9 @@ fn denial(code: u16, ttl: u32) -> Answer {
 }
 
 /// What a query at a second gets: the flow, the code and the TTL of the first record.
-fn ask(cache: &Cache, asked: &Asked) -> (Flow, u16, Option<u32>) {
+fn ask(cache: &Cache, request: &Request) -> (Flow, u16, Option<u32>) {
     let mut reply = Reply::default();
-    let flow = cache.query(asked, &mut reply);
+    let flow = cache.query(request, &mut reply);
     (flow, reply.rcode, reply.records().first().map(|record| record.ttl))
 }
 
@@ -70,9 +70,9 @@ fn an_answer_lives_as_long_as_its_shortest_record_within_bounds() {
     ] {
         let (cache, start) = (cache(lines), Instant::now());
         let mut answer = address(ttl);
-        cache.reply(&asked("www.example.org.", start, 0), &mut answer);
+        cache.reply(&request("www.example.org.", start, 0), &mut answer);
         assert_eq!(answer.reply.records()[0].ttl, life, "{lines:?}: the first client sees it too");
-        let at = |seconds| ask(&cache, &asked("WWW.example.org.", start, seconds));
+        let at = |seconds| ask(&cache, &request("WWW.example.org.", start, seconds));
         assert_eq!(at(1), (Flow::Done, 0, Some(life - 1)), "{lines:?}, {ttl}");
         assert_eq!(at(u64::from(life)), (Flow::Next, 0, None), "{lines:?}, {ttl}: over");
     }
@@ -81,9 +81,9 @@ fn an_answer_lives_as_long_as_its_shortest_record_within_bounds() {
 #[test]
 fn a_ttl_that_is_kept_does_not_count_down() {
     let (cache, start) = (cache("keepttl\nserve_stale 1h"), Instant::now());
-    cache.reply(&asked("www.example.org.", start, 0), &mut address(60));
+    cache.reply(&request("www.example.org.", start, 0), &mut address(60));
     for seconds in [0, 30, 59, 60, 600] {
-        assert_eq!(ask(&cache, &asked("www.example.org.", start, seconds)).2, Some(60), "{seconds}");
+        assert_eq!(ask(&cache, &request("www.example.org.", start, seconds)).2, Some(60), "{seconds}");
     }
 }
 
@@ -92,11 +92,11 @@ fn old_answers_are_not_served_where_stale_is_switched_off() {
     for lines in ["", "serve_stale 0", "serve_stale 0 verify\nserve_stale_policy prefer_positive"] {
         let (cache, start) = (cache(lines), Instant::now());
         let name = "www.example.org.";
-        cache.reply(&asked(name, start, 0), &mut address(10));
-        assert_eq!(ask(&cache, &asked(name, start, 10)).0, Flow::Next, "{lines:?}");
-        cache.reply(&asked(name, start, 11), &mut address(60));
-        cache.reply(&asked(name, start, 15), &mut denial(3, 60));
-        assert_eq!(ask(&cache, &asked(name, start, 20)).1, 3, "{lines:?}: the newer one counts");
+        cache.reply(&request(name, start, 0), &mut address(10));
+        assert_eq!(ask(&cache, &request(name, start, 10)).0, Flow::Next, "{lines:?}");
+        cache.reply(&request(name, start, 11), &mut address(60));
+        cache.reply(&request(name, start, 15), &mut denial(3, 60));
+        assert_eq!(ask(&cache, &request(name, start, 20)).1, 3, "{lines:?}: the newer one counts");
     }
 }
 
@@ -105,21 +105,21 @@ fn the_last_disable_of_a_kind_counts() {
     let lines = "disable success a.example.org\ndisable success b.example.org\ndisable denial";
     let (cache, start) = (cache(lines), Instant::now());
     for (name, flow) in [("a.example.org.", Flow::Done), ("b.example.org.", Flow::Next)] {
-        cache.reply(&asked(name, start, 0), &mut address(60));
-        assert_eq!(ask(&cache, &asked(name, start, 1)).0, flow, "{name}");
+        cache.reply(&request(name, start, 0), &mut address(60));
+        assert_eq!(ask(&cache, &request(name, start, 1)).0, flow, "{name}");
     }
-    cache.reply(&asked("c.example.org.", start, 0), &mut denial(3, 60));
-    assert_eq!(ask(&cache, &asked("c.example.org.", start, 1)).0, Flow::Next);
+    cache.reply(&request("c.example.org.", start, 0), &mut denial(3, 60));
+    assert_eq!(ask(&cache, &request("c.example.org.", start, 1)).0, Flow::Next);
 }
 
 #[test]
 fn a_second_that_has_begun_is_left_in_full() {
     let (cache, start) = (cache(""), Instant::now());
-    cache.reply(&asked("www.example.org.", start, 0), &mut address(30));
+    cache.reply(&request("www.example.org.", start, 0), &mut address(30));
     for (seconds, milliseconds, left) in [(0, 900, 30), (1, 100, 29), (29, 999, 1)] {
-        let mut asked = asked("www.example.org.", start, seconds);
-        asked.received += Duration::from_millis(milliseconds);
-        assert_eq!(ask(&cache, &asked), (Flow::Done, 0, Some(left)), "{seconds}.{milliseconds}");
+        let mut request = request("www.example.org.", start, seconds);
+        request.received += Duration::from_millis(milliseconds);
+        assert_eq!(ask(&cache, &request), (Flow::Done, 0, Some(left)), "{seconds}.{milliseconds}");
     }
 }
 
@@ -129,9 +129,9 @@ fn denials_live_as_their_soa_says_and_failures_shortly() {
     for (name, code, ttl, life) in
         [("a.example.org.", 3, 20, 20), ("b.example.org.", 0, 20, 20), ("c.example.org.", 2, 20, 5)]
     {
-        cache.reply(&asked(name, start, 0), &mut denial(code, ttl));
-        assert_eq!(ask(&cache, &asked(name, start, life - 1)).1, code, "{name}");
-        assert_eq!(ask(&cache, &asked(name, start, life)).0, Flow::Next, "{name}: over");
+        cache.reply(&request(name, start, 0), &mut denial(code, ttl));
+        assert_eq!(ask(&cache, &request(name, start, life - 1)).1, code, "{name}");
+        assert_eq!(ask(&cache, &request(name, start, life)).0, Flow::Next, "{name}: over");
     }
     assert_eq!(cache.metrics.denial.hits.value(), 3);
 }
@@ -154,8 +154,8 @@ fn what_must_not_be_kept_is_not() {
         ("memory.example.org.", &mut from_memory),
     ];
     for (name, answer) in cases {
-        cache.reply(&asked(name, start, 0), answer);
-        assert_eq!(ask(&cache, &asked(name, start, 1)).0, Flow::Next, "{name}");
+        cache.reply(&request(name, start, 0), answer);
+        assert_eq!(ask(&cache, &request(name, start, 1)).0, Flow::Next, "{name}");
     }
     assert_eq!(from_memory.reply.records()[0].ttl, 3600, "the bound holds for answers from memory too");
 }
@@ -222,16 +222,16 @@ fn a_reply_is_kept_for_what_it_says() {
         ("an old signature", 0, "an www.example.org. A 30 ., an www.example.org. RRSIG 30 -9", 5, false),
     ] {
         let (cache, start) = (cache(""), Instant::now());
-        let asked = |seconds| {
-            let mut asked = asked("www.example.org.", start, seconds);
-            asked.query.edns = Some(dns_wire::Edns { udp_size: 1232, version: 0, dnssec_ok: true });
-            asked
+        let request = |seconds| {
+            let mut request = request("www.example.org.", start, seconds);
+            request.query.edns = Some(dns_wire::Edns { udp_size: 1232, version: 0, dnssec_ok: true });
+            request
         };
         let mut answer = reply(code, records);
-        cache.reply(&asked(0), &mut answer);
+        cache.reply(&request(0), &mut answer);
         let ttls: Vec<u32> = answer.reply.records().iter().map(|record| record.ttl).collect();
         assert!(ttls.iter().all(|given| *given == ttl), "{what}: {ttls:?}");
-        assert_eq!(ask(&cache, &asked(1)).0 == Flow::Done, kept, "{what}");
+        assert_eq!(ask(&cache, &request(1)).0 == Flow::Done, kept, "{what}");
     }
 }
 
@@ -240,21 +240,21 @@ fn a_failure_does_not_stand_before_an_answer() {
     for (code, served) in [(2, 0), (3, 3), (4, 4)] {
         let (cache, start) = (cache(""), Instant::now());
         let name = "www.example.org.";
-        cache.reply(&asked(name, start, 0), &mut address(60));
-        cache.reply(&asked(name, start, 1), &mut denial(code, 60));
-        assert_eq!(ask(&cache, &asked(name, start, 2)).1, served);
-        assert_eq!(ask(&cache, &asked(name, start, 4)).0, Flow::Done);
+        cache.reply(&request(name, start, 0), &mut address(60));
+        cache.reply(&request(name, start, 1), &mut denial(code, 60));
+        assert_eq!(ask(&cache, &request(name, start, 2)).1, served);
+        assert_eq!(ask(&cache, &request(name, start, 4)).0, Flow::Done);
     }
 }
 
 #[test]
 fn other_bits_and_types_are_other_questions() {
     let (cache, start) = (cache(""), Instant::now());
-    cache.reply(&asked("www.example.org.", start, 0), &mut address(60));
-    let mut other = asked("www.example.org.", start, 1);
+    cache.reply(&request("www.example.org.", start, 0), &mut address(60));
+    let mut other = request("www.example.org.", start, 1);
     other.query.edns = Some(dns_wire::Edns { udp_size: 1232, version: 0, dnssec_ok: true });
     assert_eq!(ask(&cache, &other).0, Flow::Next, "DO");
-    let mut other = asked("www.example.org.", start, 1);
+    let mut other = request("www.example.org.", start, 1);
     other.query.qtype = rtype::AAAA;
     assert_eq!(ask(&cache, &other).0, Flow::Next, "AAAA");
 }
@@ -262,26 +262,26 @@ fn other_bits_and_types_are_other_questions() {
 #[test]
 fn a_busy_answer_is_refreshed_once_before_its_end() {
     let (cache, start) = (cache("prefetch 2 10s 10%"), Instant::now());
-    cache.reply(&asked("www.example.org.", start, 0), &mut address(100));
-    let at = |seconds| ask(&cache, &asked("www.example.org.", start, seconds)).0;
+    cache.reply(&request("www.example.org.", start, 0), &mut address(100));
+    let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(5), at(6)], [Flow::Done, Flow::Done], "long before");
     assert_eq!(at(91), Flow::Done, "the gap was too long");
     assert_eq!([at(92), at(93)], [Flow::Refresh, Flow::Done], "one at a time");
-    let mut refresh = asked("www.example.org.", start, 93);
+    let mut refresh = request("www.example.org.", start, 93);
     refresh.purpose = Purpose::Refresh;
     cache.reply(&refresh, &mut denial(2, 60));
-    assert_eq!(ask(&cache, &asked("www.example.org.", start, 94)).1, 0, "a failed refresh changes nothing");
+    assert_eq!(ask(&cache, &request("www.example.org.", start, 94)).1, 0, "a failed refresh changes nothing");
     cache.reply(&refresh, &mut address(100));
-    assert!(ask(&cache, &asked("www.example.org.", start, 1)).2 > Some(90), "a good one does");
+    assert!(ask(&cache, &request("www.example.org.", start, 1)).2 > Some(90), "a good one does");
 }
 
 #[test]
 fn a_refreshed_answer_is_as_busy_as_before() {
     let (cache, start) = (cache("prefetch 2 20s 90%"), Instant::now());
-    cache.reply(&asked("www.example.org.", start, 0), &mut address(100));
-    let at = |seconds| ask(&cache, &asked("www.example.org.", start, seconds)).0;
+    cache.reply(&request("www.example.org.", start, 0), &mut address(100));
+    let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(19), at(20)], [Flow::Done, Flow::Refresh]);
-    let refresh = Asked { purpose: Purpose::Refresh, ..asked("www.example.org.", start, 20) };
+    let refresh = Request { purpose: Purpose::Refresh, ..request("www.example.org.", start, 20) };
     cache.reply(&refresh, &mut address(100));
     // It was stored at about the start here.
     assert_eq!(at(11), Flow::Refresh, "once more is enough");
@@ -301,8 +301,8 @@ fn an_old_answer_is_served_while_it_is_refreshed() {
         ("serve_stale 60s verify", wait(), wait()),
     ] {
         let (cache, start) = (cache(lines), Instant::now());
-        cache.reply(&asked("www.example.org.", start, 0), &mut address(10));
-        let at = |seconds| ask(&cache, &asked("www.example.org.", start, seconds));
+        cache.reply(&request("www.example.org.", start, 0), &mut address(10));
+        let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds));
         assert_eq!(at(20), first, "{lines}");
         assert_eq!(at(20), next, "{lines}: only one refreshes, or each");
         assert_eq!(at(70).0, Flow::Next, "{lines}: too old");
@@ -319,10 +319,10 @@ fn an_old_answer_is_refreshed_again_when_the_refresh_did_not_replace_it() {
         ("serve_stale", denial(2, 60)),
     ] {
         let (cache, start) = (cache(lines), Instant::now());
-        cache.reply(&asked(name, start, 0), &mut address(10));
-        let at = |seconds| ask(&cache, &asked(name, start, seconds)).0;
+        cache.reply(&request(name, start, 0), &mut address(10));
+        let at = |seconds| ask(&cache, &request(name, start, seconds)).0;
         assert_eq!([at(20), at(20)], [Flow::Refresh, Flow::Done], "{lines:?}");
-        let refresh = Asked { purpose: Purpose::Refresh, ..asked(name, start, 20) };
+        let refresh = Request { purpose: Purpose::Refresh, ..request(name, start, 20) };
         cache.reply(&refresh, &mut fresh);
         assert_eq!(at(21), Flow::Refresh, "{lines:?}");
     }
@@ -333,11 +333,11 @@ fn a_refresh_from_memory_ends_what_was_kept() {
     let name = "www.example.org.";
     for mut kept in [address(10), denial(3, 10)] {
         let (cache, start) = (cache("serve_stale"), Instant::now());
-        cache.reply(&asked(name, start, 0), &mut kept);
-        assert_eq!(ask(&cache, &asked(name, start, 20)).0, Flow::Refresh);
+        cache.reply(&request(name, start, 0), &mut kept);
+        assert_eq!(ask(&cache, &request(name, start, 20)).0, Flow::Refresh);
         let mut fresh = Answer { from_memory: true, ..address(60) };
-        cache.reply(&Asked { purpose: Purpose::Refresh, ..asked(name, start, 20) }, &mut fresh);
-        assert_eq!(ask(&cache, &asked(name, start, 21)).0, Flow::Next);
+        cache.reply(&Request { purpose: Purpose::Refresh, ..request(name, start, 20) }, &mut fresh);
+        assert_eq!(ask(&cache, &request(name, start, 21)).0, Flow::Next);
     }
 }
 
@@ -346,8 +346,8 @@ fn a_positive_answer_is_preferred_where_that_is_wanted() {
     for (policy, code) in [("", 3), ("serve_stale_policy prefer_positive", 0)] {
         let (cache, start) = (cache(&format!("serve_stale\n{policy}")), Instant::now());
         let name = "www.example.org.";
-        cache.reply(&asked(name, start, 0), &mut address(10));
-        cache.reply(&asked(name, start, 15), &mut denial(3, 60));
-        assert_eq!(ask(&cache, &asked(name, start, 20)).1, code, "{policy:?}");
+        cache.reply(&request(name, start, 0), &mut address(10));
+        cache.reply(&request(name, start, 15), &mut denial(3, 60));
+        assert_eq!(ask(&cache, &request(name, start, 20)).1, code, "{policy:?}");
     }
 }

@@ -13,11 +13,11 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::connect::connect;
-use super::shared::Shared;
+use super::shared_connection::SharedConnection;
 
 /// How a query is put into a request (RFC 8484 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(super) enum DohMethod {
     /// In the `dns` parameter, so that HTTP caches can help.
     Get,
     /// As the body.
@@ -28,16 +28,16 @@ pub(super) enum Verb {
 pub(super) type Sender = http2::SendRequest<Full<Bytes>>;
 
 /// The connection to an upstream.
-pub(super) struct Https {
+pub(super) struct HttpsUpstream {
     pub connector: TlsConnector,
     pub name: ServerName<'static>,
     pub uri: String,
-    pub verb: Verb,
+    pub verb: DohMethod,
     pub source: Option<IpAddr>,
-    pub shared: Shared<Sender>,
+    pub shared: SharedConnection<Sender>,
 }
 
-impl Https {
+impl HttpsUpstream {
     pub(super) async fn exchange(
         &self,
         to: SocketAddr,
@@ -76,12 +76,12 @@ impl Https {
         const TYPE: &str = "application/dns-message";
         let request = Request::builder().header(header::ACCEPT, TYPE);
         let request = match self.verb {
-            Verb::Post => request
+            DohMethod::Post => request
                 .method(Method::POST)
                 .uri(&self.uri)
                 .header(header::CONTENT_TYPE, TYPE)
                 .body(Full::new(Bytes::copy_from_slice(query))),
-            Verb::Get => {
+            DohMethod::Get => {
                 request.uri(format!("{}?dns={}", self.uri, base64url(query))).body(Full::new(Bytes::new()))
             }
         };

@@ -7,21 +7,21 @@ use config::value::shown;
 use config::{Directive, Error, Word};
 use dns_wire::Name;
 
-use super::https::Verb;
-use super::idle::Limits;
-use super::policy::Kind;
+use super::https::DohMethod;
+use super::policy::PolicyKind;
+use super::pool::PoolLimits;
 use crate::codes::Rcode;
 use crate::names::Zones;
-use crate::setup::{Context, Mistakes, each_line};
+use crate::setup::{PluginContext, SetupErrors, each_line};
 
 /// All of them, with CoreDNS's defaults.
 #[derive(Clone)]
-pub(super) struct Options {
+pub(super) struct ForwardOptions {
     pub except: Zones,
-    pub policy: Kind,
-    pub health: Health,
+    pub policy: PolicyKind,
+    pub health: HealthCheck,
     pub max_fails: u32,
-    pub limits: Limits,
+    pub limits: PoolLimits,
     pub read_timeout: Duration,
     /// `None` for no cap; the default depends on the number of upstreams.
     pub max_connect_attempts: Option<usize>,
@@ -33,8 +33,8 @@ pub(super) struct Options {
     pub next_on_nodata: bool,
     pub failover: Vec<u16>,
     pub failfast: bool,
-    pub tls: Tls,
-    pub doh_method: Verb,
+    pub tls: ForwardTls,
+    pub doh_method: DohMethod,
     pub source: Option<IpAddr>,
     pub resolver: Vec<SocketAddr>,
     pub runtime: tokio::runtime::Handle,
@@ -42,7 +42,7 @@ pub(super) struct Options {
 
 /// How an upstream that failed is asked whether it is back.
 #[derive(Clone, Debug)]
-pub(super) struct Health {
+pub(super) struct HealthCheck {
     pub interval: Duration,
     pub recursion: bool,
     pub domain: Name,
@@ -50,7 +50,7 @@ pub(super) struct Health {
 
 /// `tls` and `tls_servername`: file names.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tls {
+pub(super) struct ForwardTls {
     pub identity: Option<(String, String)>,
     pub authority: Option<String>,
     pub server_name: Option<String>,
@@ -95,14 +95,14 @@ const KNOWN: &[&str] = &[
     "resolver",
 ];
 
-impl Options {
-    pub(super) fn read(directive: &Directive, context: &Context) -> Result<Self, Mistakes> {
+impl ForwardOptions {
+    pub(super) fn read(directive: &Directive, context: &PluginContext) -> Result<Self, SetupErrors> {
         let mut options = Self {
             except: Zones::default(),
-            policy: Kind::Random,
-            health: Health { interval: Duration::from_millis(500), recursion: true, domain: Name::ROOT },
+            policy: PolicyKind::Random,
+            health: HealthCheck { interval: Duration::from_millis(500), recursion: true, domain: Name::ROOT },
             max_fails: 2,
-            limits: Limits { expire: Duration::from_secs(10), max_age: None, most: usize::MAX },
+            limits: PoolLimits { expire: Duration::from_secs(10), max_age: None, most: usize::MAX },
             read_timeout: Duration::from_secs(2),
             max_connect_attempts: None,
             attempts_set: false,
@@ -113,8 +113,8 @@ impl Options {
             next_on_nodata: false,
             failover: Vec::new(),
             failfast: false,
-            tls: Tls::default(),
-            doh_method: Verb::Post,
+            tls: ForwardTls::default(),
+            doh_method: DohMethod::Post,
             source: None,
             resolver: Vec::new(),
             runtime: context.runtime.clone(),
@@ -155,9 +155,9 @@ impl Options {
             "except" => self.except.extend(Zones::read(line.args_from(1, "NAMES…")?)?),
             "policy" => {
                 self.policy = line.arg("random|round_robin|sequential")?.choice(&[
-                    ("random", Kind::Random),
-                    ("round_robin", Kind::RoundRobin),
-                    ("sequential", Kind::Sequential),
+                    ("random", PolicyKind::Random),
+                    ("round_robin", PolicyKind::RoundRobin),
+                    ("sequential", PolicyKind::Sequential),
                 ])?;
             }
             "health_check" => self.health = health(line)?,
@@ -212,7 +212,7 @@ impl Options {
             }
             "tls_servername" => self.tls.server_name = Some(line.arg("NAME")?.text.clone()),
             "doh_method" => {
-                let choices = [("GET", Verb::Get), ("POST", Verb::Post)];
+                let choices = [("GET", DohMethod::Get), ("POST", DohMethod::Post)];
                 self.doh_method = line.arg("GET|POST")?.choice(&choices)?;
             }
             "source_address" => self.source = Some(line.arg("IP")?.ip()?),
@@ -226,11 +226,11 @@ impl Options {
     }
 }
 
-fn health(line: &Directive) -> Result<Health, Error> {
+fn health(line: &Directive) -> Result<HealthCheck, Error> {
     let args = line.args_from(1, "DURATION [no_rec] [domain NAME]")?;
     // 0 is at once, and yet not as fast as a refused connection fails.
     let interval = args[0].duration()?.max(Duration::from_millis(1));
-    let mut health = Health { interval, recursion: true, domain: Name::ROOT };
+    let mut health = HealthCheck { interval, recursion: true, domain: Name::ROOT };
     let mut rest = args[1..].iter();
     while let Some(word) = rest.next() {
         match word.text.as_str() {

@@ -6,41 +6,41 @@ use crate::random;
 
 /// The `policy` option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PolicyKind {
     Random,
     RoundRobin,
     Sequential,
 }
 
 /// The option with what it remembers.
-pub(super) struct Policy {
-    kind: Kind,
+pub(super) struct SelectionPolicy {
+    kind: PolicyKind,
     turn: AtomicUsize,
 }
 
 /// Where one query begins, and by how much it goes on.
 #[derive(Clone, Copy)]
-pub(super) struct Start {
+pub(super) struct Selection {
     first: usize,
     stride: usize,
 }
 
-impl Policy {
-    pub(super) fn new(kind: Kind) -> Self {
+impl SelectionPolicy {
+    pub(super) fn new(kind: PolicyKind) -> Self {
         Self { kind, turn: AtomicUsize::new(0) }
     }
 
     /// Draws the order for one query.
-    pub(super) fn start(&self, count: usize) -> Start {
+    pub(super) fn start(&self, count: usize) -> Selection {
         match self.kind {
-            Kind::Sequential => Start { first: 0, stride: 1 },
-            Kind::RoundRobin => Start { first: self.turn.fetch_add(1, Relaxed) % count, stride: 1 },
-            Kind::Random => Start { first: random::below(count), stride: stride(count) },
+            PolicyKind::Sequential => Selection { first: 0, stride: 1 },
+            PolicyKind::RoundRobin => Selection { first: self.turn.fetch_add(1, Relaxed) % count, stride: 1 },
+            PolicyKind::Random => Selection { first: random::below(count), stride: stride(count) },
         }
     }
 
     /// The upstream to be tried after `step` others, each of them once in `count` steps.
-    pub(super) fn nth(&self, start: Start, step: usize, count: usize) -> usize {
+    pub(super) fn nth(&self, start: Selection, step: usize, count: usize) -> usize {
         (start.first + step * start.stride) % count
     }
 }
@@ -67,8 +67,8 @@ mod tests {
 
     #[test]
     fn every_order_holds_every_upstream_once() {
-        for kind in [Kind::Random, Kind::RoundRobin, Kind::Sequential] {
-            let policy = Policy::new(kind);
+        for kind in [PolicyKind::Random, PolicyKind::RoundRobin, PolicyKind::Sequential] {
+            let policy = SelectionPolicy::new(kind);
             for count in 1..=15 {
                 let start = policy.start(count);
                 let mut order: Vec<_> = (0..count).map(|step| policy.nth(start, step, count)).collect();
@@ -76,7 +76,7 @@ mod tests {
                 assert_eq!(order, (0..count).collect::<Vec<_>>(), "{kind:?} of {count}");
             }
         }
-        let policy = Policy::new(Kind::RoundRobin);
+        let policy = SelectionPolicy::new(PolicyKind::RoundRobin);
         let firsts: Vec<_> = (0..4).map(|_| policy.nth(policy.start(3), 0, 3)).collect();
         assert_eq!(firsts, [0, 1, 2, 0]);
     }

@@ -10,17 +10,17 @@ use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, Message};
 use hickory_net::quic::QuicClientStream;
 use hickory_net::xfer::DnsRequestSender;
 
-use super::shared::Shared;
+use super::shared_connection::SharedConnection;
 
 /// The connection to an upstream.
-pub(super) struct Quic {
+pub(super) struct QuicUpstream {
     pub config: Arc<rustls::ClientConfig>,
     pub name: Arc<str>,
     pub source: Option<IpAddr>,
-    pub shared: Shared<QuicClientStream>,
+    pub shared: SharedConnection<QuicClientStream>,
 }
 
-impl Quic {
+impl QuicUpstream {
     pub(super) async fn exchange(
         &self,
         to: SocketAddr,

@@ -6,11 +6,11 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use super::options::Tls;
+use super::options::ForwardTls;
 use crate::authorities;
 
 /// The configuration for upstreams that speak a protocol (RFC 7301).
-pub(super) fn client(tls: &Tls, protocol: &[u8]) -> Result<Arc<ClientConfig>, String> {
+pub(super) fn client(tls: &ForwardTls, protocol: &[u8]) -> Result<Arc<ClientConfig>, String> {
     let roots = match &tls.authority {
         None => authorities::of_system(),
         Some(file) => {

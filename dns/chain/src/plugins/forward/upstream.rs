@@ -12,25 +12,25 @@ use dns_wire::codes::rtype;
 use telemetry::metrics::{Counter, Family, Histogram, Registry, exponential};
 use tokio::runtime::Handle;
 
-use super::https::{Https, Sender};
-use super::link::{Dial, Link, Request, connector};
-use super::options::{Health, Options};
-use super::quic::Quic;
-use super::shared::Shared;
-use super::target::Target;
+use super::address::UpstreamAddress;
+use super::https::{HttpsUpstream, Sender};
+use super::options::{ForwardOptions, HealthCheck};
+use super::quic::QuicUpstream;
+use super::shared_connection::SharedConnection;
 use super::tls;
+use super::transport::{Dialer, UpstreamQuery, UpstreamTransport, connector};
 use crate::codes::Rcode;
 
 /// The value of the `proxy_name` label.
 const PROXY: &str = "forward";
 
 /// An upstream server.
-pub(super) struct Upstream {
+pub(super) struct ForwardUpstream {
     address: SocketAddr,
     /// The `to` label.
     to: String,
-    link: Link,
-    health: Health,
+    link: UpstreamTransport,
+    health: HealthCheck,
     max_fails: u32,
     read_timeout: Duration,
     force_tcp: bool,
@@ -42,11 +42,11 @@ pub(super) struct Upstream {
     runtime: Handle,
 }
 
-impl Upstream {
+impl ForwardUpstream {
     /// What is wrong comes with the name of the property that says it.
     pub(super) fn new(
-        target: Target,
-        options: &Options,
+        target: UpstreamAddress,
+        options: &ForwardOptions,
         metrics: &Registry,
     ) -> Result<Self, (&'static str, String)> {
         let to = target.address.to_string();
@@ -70,29 +70,34 @@ impl Upstream {
         let client = |protocol: &[u8]| tls::client(&options.tls, protocol).map_err(|what| ("tls", what));
         let name = || tls::name(&server_name()).map_err(|what| ("tls_servername", what));
         let link = match target.scheme {
-            Scheme::Tls => Link::Tls {
-                streams: Dial::new(limits, source, of(&hits, "tcp-tls"), of(&misses, "tcp-tls")),
+            Scheme::Tls => UpstreamTransport::Tls {
+                streams: Dialer::new(limits, source, of(&hits, "tcp-tls"), of(&misses, "tcp-tls")),
                 connector: connector(&client(b"")?),
                 name: name()?,
             },
-            Scheme::Https => Link::Https(Https {
+            Scheme::Https => UpstreamTransport::Https(HttpsUpstream {
                 connector: connector(&client(b"h2")?),
                 name: name()?,
                 uri: uri(&server_name(), target.address.port(), &target.path),
                 verb: options.doh_method,
                 source,
-                shared: Shared::new(limits, of(&hits, "https"), of(&misses, "https"), Sender::is_closed),
+                shared: SharedConnection::new(
+                    limits,
+                    of(&hits, "https"),
+                    of(&misses, "https"),
+                    Sender::is_closed,
+                ),
             }),
-            Scheme::Quic => Link::Quic(Quic {
+            Scheme::Quic => UpstreamTransport::Quic(QuicUpstream {
                 config: client(b"doq")?,
                 name: server_name().into(),
                 source,
                 // A stream on one that is closed fails.
-                shared: Shared::new(limits, of(&hits, "quic"), of(&misses, "quic"), |_| false),
+                shared: SharedConnection::new(limits, of(&hits, "quic"), of(&misses, "quic"), |_| false),
             }),
-            Scheme::Dns | Scheme::Grpc | Scheme::Https3 => Link::Plain {
-                udp: Dial::new(limits.of_ports(), source, of(&hits, "udp"), of(&misses, "udp")),
-                tcp: Dial::new(limits, source, of(&hits, "tcp"), of(&misses, "tcp")),
+            Scheme::Dns | Scheme::Grpc | Scheme::Https3 => UpstreamTransport::Plain {
+                udp: Dialer::new(limits.of_ports(), source, of(&hits, "udp"), of(&misses, "udp")),
+                tcp: Dialer::new(limits, source, of(&hits, "tcp"), of(&misses, "tcp")),
             },
         };
         let failures = metrics.counters(
@@ -102,7 +107,7 @@ impl Upstream {
         );
         let durations = metrics.histograms(
             "coredns_proxy_request_duration_seconds",
-            "Histogram of the time each request took.",
+            "Histogram of the time each outgoing took.",
             ["proxy_name", "to", "rcode"],
             &exponential(0.00025, 2.0, 16),
         );
@@ -129,7 +134,7 @@ impl Upstream {
 
     /// Whether it is asked over UDP where a query does not say TCP.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self.link, Link::Plain { .. })
+        matches!(self.link, UpstreamTransport::Plain { .. })
     }
 
     /// Whether so many checks failed that it is not asked.
@@ -138,8 +143,8 @@ impl Upstream {
     }
 
     /// Sends a query and waits for the reply.
-    pub(super) async fn exchange(&self, request: &Request<'_>) -> io::Result<Vec<u8>> {
-        self.link.exchange(self.address, request).await
+    pub(super) async fn exchange(&self, outgoing: &UpstreamQuery<'_>) -> io::Result<Vec<u8>> {
+        self.link.exchange(self.address, outgoing).await
     }
 
     /// Counts an answer and the time it took.
@@ -185,8 +190,8 @@ impl Upstream {
             message[2] &= !1;
         }
         let read = self.read_timeout.min(Duration::from_secs(1));
-        let request = Request { message: &message[..length], tcp: self.force_tcp, size: 4096, read };
-        self.exchange(&request).await.is_ok()
+        let outgoing = UpstreamQuery { message: &message[..length], tcp: self.force_tcp, size: 4096, read };
+        self.exchange(&outgoing).await.is_ok()
     }
 }
 

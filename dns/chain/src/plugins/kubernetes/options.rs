@@ -7,12 +7,12 @@ use dns_wire::Name;
 use dns_zone::{Pods, Selector, ZoneOptions};
 
 use crate::names::Zones;
-use crate::setup::{Connection, Mistakes, Setup, each_line};
+use crate::setup::{ApiConnection, Setup, SetupErrors, each_line};
 
 /// All of them, by who reads them.
-pub(super) struct Options {
+pub(super) struct KubernetesOptions {
     pub zone: ZoneOptions,
-    pub connection: Connection,
+    pub connection: ApiConnection,
     pub fallthrough: Option<Zones>,
     pub startup_timeout: Duration,
 }
@@ -38,13 +38,13 @@ const KNOWN: &[&str] = &[
     "startup_timeout",
 ];
 
-/// Options that older Corefiles carry and CoreDNS has dropped.
+/// KubernetesOptions that older Corefiles carry and CoreDNS has dropped.
 const DROPPED: &[(&str, &str)] = &[
     ("upstream", "external names are resolved by the server itself"),
     ("resyncperiod", "nothing is ever listed again without need"),
 ];
 
-pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Options, Mistakes> {
+pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<KubernetesOptions, SetupErrors> {
     let zones = zones_or_keys(&directive.args, setup.block).map_err(|error| vec![error])?;
     // CoreDNS takes `in-addr.arpa` alone for the zone of the cluster, and names Services under it: nobody means that.
     if zones.iter().all(|zone| is_reverse(zone)) {
@@ -53,9 +53,9 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Optio
         ]);
     }
     let names: Vec<Name> = zones.iter().filter_map(|zone| zone.parse().ok()).collect();
-    let mut options = Options {
+    let mut options = KubernetesOptions {
         zone: ZoneOptions::new(names),
-        connection: Connection::default(),
+        connection: ApiConnection::default(),
         fallthrough: None,
         startup_timeout: Duration::from_secs(5),
     };
@@ -103,7 +103,7 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Optio
     Ok(options)
 }
 
-impl Options {
+impl KubernetesOptions {
     fn line(&mut self, line: &Directive) -> Result<(), Error> {
         let limit = || line.arg("NUMBER")?.integer(0..=i32::MAX as u32);
         match line.name.text.as_str() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use dns_wire::Reply;
 use telemetry::json;
 
-use crate::asked::Asked;
 use crate::codes::{Class, Rcode, Type};
+use crate::request::Request;
 
 /// The default.
 pub(super) const COMMON: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" {rcode} {>rflags} {rsize} {duration}";
@@ -16,7 +16,7 @@ const COMBINED: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} 
 
 /// A format, cut into pieces when the Corefile is read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Format(Vec<Piece>);
+pub(super) struct QueryLogFormat(Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -66,14 +66,14 @@ const FIELDS: &[(&str, Field)] = &[
 ];
 
 /// A query with the reply that has been sent.
-pub(super) struct Sent<'a> {
-    pub asked: &'a Asked,
+pub(super) struct SentReply<'a> {
+    pub request: &'a Request,
     pub reply: &'a Reply,
     pub size: usize,
     pub took: Duration,
 }
 
-impl Format {
+impl QueryLogFormat {
     /// Reads a format. What is in braces and known stands for its value, all else for itself.
     pub(super) fn read(text: &str) -> Self {
         let text = text.replace("{common}", COMMON).replace("{combined}", COMBINED);
@@ -108,22 +108,22 @@ impl Format {
 
     /// Writes the line as CoreDNS's log shows it.
     // Hot: 0 allocations.
-    pub(super) fn text(&self, sent: &Sent<'_>, out: &mut Vec<u8>) {
+    pub(super) fn text(&self, sent: &SentReply<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"[INFO] ");
         self.message(sent, out);
     }
 
     /// Writes the line as a JSON object (CoreDNS 1.15, `-log-format json`).
-    pub(super) fn json(&self, sent: &Sent<'_>, out: &mut Vec<u8>) {
-        let Sent { asked, reply, size, took } = sent;
-        let query = &asked.query;
+    pub(super) fn json(&self, sent: &SentReply<'_>, out: &mut Vec<u8>) {
+        let SentReply { request, reply, size, took } = sent;
+        let query = &request.query;
         let mut message = Vec::new();
         self.message(sent, &mut message);
         // Writing into a Vec cannot fail.
         let _ = write!(out, "{{\"time\":\"{}\",\"level\":\"INFO\",\"msg\":", jiff::Timestamp::now());
         json::push_string(out, &String::from_utf8_lossy(&message));
-        let _ = write!(out, ",\"plugin\":\"log\",\"client_ip\":\"{}\",\"client_port\":", asked.client.ip());
-        let _ = write!(out, "{},\"qname\":", asked.client.port());
+        let _ = write!(out, ",\"plugin\":\"log\",\"client_ip\":\"{}\",\"client_port\":", request.client.ip());
+        let _ = write!(out, "{},\"qname\":", request.client.port());
         json::push_string(out, &query.to_name().lower().to_string());
         let _ = write!(
             out,
@@ -131,18 +131,18 @@ impl Format {
              \"dnssec_ok\":{},\"bufsize\":{},\"rcode\":\"{}\",\"response_size\":{size},\"duration_seconds\":{}}}",
             Type(query.qtype),
             Class(query.qclass),
-            asked.transport.name(),
+            request.transport.name(),
             query.id,
             query.opcode(),
-            asked.size,
+            request.size,
             query.dnssec_ok(),
-            asked.limit(),
+            request.limit(),
             Rcode(reply.rcode),
             took.as_secs_f64(),
         );
     }
 
-    fn message(&self, sent: &Sent<'_>, out: &mut Vec<u8>) {
+    fn message(&self, sent: &SentReply<'_>, out: &mut Vec<u8>) {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
@@ -154,23 +154,23 @@ impl Format {
 }
 
 impl Field {
-    fn write(self, sent: &Sent<'_>, out: &mut Vec<u8>) {
-        let Sent { asked, reply, size, took } = sent;
-        let query = &asked.query;
+    fn write(self, sent: &SentReply<'_>, out: &mut Vec<u8>) {
+        let SentReply { request, reply, size, took } = sent;
+        let query = &request.query;
         // Writing into a Vec cannot fail.
         let _ = match self {
             Self::Type => write!(out, "{}", Type(query.qtype)),
             Self::Name => write!(out, "{}", query.to_name().lower()),
             Self::Class => write!(out, "{}", Class(query.qclass)),
-            Self::Proto => write!(out, "{}", asked.transport.name()),
-            Self::Size => write!(out, "{}", asked.size),
-            Self::Remote => host(out, asked.client),
-            Self::Port => write!(out, "{}", asked.client.port()),
-            Self::Local => host(out, asked.server),
+            Self::Proto => write!(out, "{}", request.transport.name()),
+            Self::Size => write!(out, "{}", request.size),
+            Self::Remote => host(out, request.client),
+            Self::Port => write!(out, "{}", request.client.port()),
+            Self::Local => host(out, request.server),
             Self::Id => write!(out, "{}", query.id),
             Self::Opcode => write!(out, "{}", query.opcode()),
             Self::Do => write!(out, "{}", query.dnssec_ok()),
-            Self::Bufsize => write!(out, "{}", asked.limit()),
+            Self::Bufsize => write!(out, "{}", request.limit()),
             Self::Rcode => write!(out, "{}", Rcode(reply.rcode)),
             Self::Rsize => write!(out, "{size}"),
             Self::Duration => write!(out, "{}s", took.as_secs_f64()),
@@ -191,16 +191,16 @@ fn host(out: &mut Vec<u8>, address: SocketAddr) -> std::io::Result<()> {
 }
 
 /// The flags that are set in the reply.
-fn flags(sent: &Sent<'_>, out: &mut Vec<u8>) {
-    let Sent { asked, reply, .. } = sent;
+fn flags(sent: &SentReply<'_>, out: &mut Vec<u8>) {
+    let SentReply { request, reply, .. } = sent;
     let flags = [
         (true, "qr"),
         (reply.authoritative, "aa"),
         (reply.truncated, "tc"),
-        (asked.query.recursion_desired(), "rd"),
+        (request.query.recursion_desired(), "rd"),
         (reply.recursion_available, "ra"),
         (reply.authentic_data, "ad"),
-        (asked.query.checking_disabled(), "cd"),
+        (request.query.checking_disabled(), "cd"),
     ];
     let set = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name);
     for (index, name) in set.enumerate() {
@@ -216,21 +216,22 @@ mod tests {
     use dns_wire::Query;
 
     use super::*;
-    use crate::asked::Transport;
+    use crate::request::Transport;
 
-    fn asked() -> Asked {
-        let mut asked = Asked::new(Transport::Udp, "[::1]:53".parse().unwrap());
-        asked.query = Query::new(29008, &"Example.org.".parse().unwrap(), 1);
-        asked.client = "10.0.0.1:50759".parse().unwrap();
-        asked.size = 41;
-        asked
+    fn request() -> Request {
+        let mut request = Request::new(Transport::Udp, "[::1]:53".parse().unwrap());
+        request.query = Query::new(29008, &"Example.org.".parse().unwrap(), 1);
+        request.client = "10.0.0.1:50759".parse().unwrap();
+        request.size = 41;
+        request
     }
 
     #[test]
     fn lines_read_as_coredns_writes_them() {
-        let (asked, mut reply) = (asked(), Reply::default());
+        let (request, mut reply) = (request(), Reply::default());
         (reply.rcode, reply.authoritative) = (3, true);
-        let sent = Sent { asked: &asked, reply: &reply, size: 106, took: Duration::from_micros(137) };
+        let sent =
+            SentReply { request: &request, reply: &reply, size: 106, took: Duration::from_micros(137) };
         for (format, wanted) in [
             (
                 COMMON,
@@ -243,17 +244,17 @@ mod tests {
             ("{local} {>opcode} {/meta/label} {unknown} {", "[::1] 0 - {unknown} {"),
         ] {
             let mut line = Vec::new();
-            Format::read(format).text(&sent, &mut line);
+            QueryLogFormat::read(format).text(&sent, &mut line);
             assert_eq!(String::from_utf8(line).unwrap(), format!("[INFO] {wanted}"), "{format}");
         }
     }
 
     #[test]
     fn json_lines_carry_the_same_and_more() {
-        let (asked, reply) = (asked(), Reply::default());
-        let sent = Sent { asked: &asked, reply: &reply, size: 106, took: Duration::from_millis(2) };
+        let (request, reply) = (request(), Reply::default());
+        let sent = SentReply { request: &request, reply: &reply, size: 106, took: Duration::from_millis(2) };
         let mut line = Vec::new();
-        Format::read("{name}").json(&sent, &mut line);
+        QueryLogFormat::read("{name}").json(&sent, &mut line);
         let line = String::from_utf8(line).unwrap();
         let wanted = "\"level\":\"INFO\",\"msg\":\"example.org.\",\"plugin\":\"log\",\"client_ip\":\"10.0.0.1\",\
                       \"client_port\":50759,\"qname\":\"example.org.\",\"qtype\":\"A\",\"qclass\":\"IN\",\

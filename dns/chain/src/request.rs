@@ -37,7 +37,7 @@ pub enum Purpose {
 
 /// A query on its way through a chain. Reused for the next one: nothing in it is allocated per query.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Request {
     /// The question, the flags and EDNS.
     pub query: Query,
     /// Where the reply goes.
@@ -54,7 +54,7 @@ pub struct Asked {
     pub purpose: Purpose,
 }
 
-impl Asked {
+impl Request {
     /// One to be filled by [`Query::parse`].
     pub fn new(transport: Transport, server: SocketAddr) -> Self {
         Self {

@@ -8,16 +8,16 @@ use config::{HostPort, Scheme, Word};
 use dns_wire::codes::rtype;
 use dns_wire::{Name, Query, Reply, Section};
 
-use super::options::Options;
+use super::options::ForwardOptions;
 use super::resolv;
-use crate::setup::Mistakes;
+use crate::setup::SetupErrors;
 
 /// The most upstreams of one `forward`, as in CoreDNS.
 const MOST: usize = 15;
 
 /// One upstream as the Corefile names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct UpstreamAddress {
     pub scheme: Scheme,
     pub address: SocketAddr,
     /// The name its certificate has to bear: what stands after `%`, or the host name.
@@ -27,8 +27,8 @@ pub(super) struct Target {
 }
 
 /// Reads all words, resolving host names once.
-pub(super) fn read(words: &[Word], options: &Options) -> Result<Vec<Target>, Mistakes> {
-    let (mut targets, mut mistakes) = (Vec::new(), Mistakes::new());
+pub(super) fn read(words: &[Word], options: &ForwardOptions) -> Result<Vec<UpstreamAddress>, SetupErrors> {
+    let (mut targets, mut mistakes) = (Vec::new(), SetupErrors::new());
     for word in words {
         match one(word, options) {
             Ok(found) => targets.extend(found),
@@ -42,7 +42,7 @@ pub(super) fn read(words: &[Word], options: &Options) -> Result<Vec<Target>, Mis
     if mistakes.is_empty() { Ok(targets) } else { Err(mistakes) }
 }
 
-fn one(word: &Word, options: &Options) -> Result<Vec<Target>, config::Error> {
+fn one(word: &Word, options: &ForwardOptions) -> Result<Vec<UpstreamAddress>, config::Error> {
     if Path::new(&word.text).is_file() {
         return file(word);
     }
@@ -73,7 +73,8 @@ fn one(word: &Word, options: &Options) -> Result<Vec<Target>, config::Error> {
             found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
         }
     };
-    let target = |address| Target { scheme, address, server_name: server_name.clone(), path: path.clone() };
+    let target =
+        |address| UpstreamAddress { scheme, address, server_name: server_name.clone(), path: path.clone() };
     Ok(addresses.into_iter().map(target).collect())
 }
 
@@ -95,14 +96,15 @@ fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
     (plausible && !host.is_empty()).then_some((host, port, name))
 }
 
-fn file(word: &Word) -> Result<Vec<Target>, config::Error> {
+fn file(word: &Word) -> Result<Vec<UpstreamAddress>, config::Error> {
     let text = std::fs::read_to_string(&word.text)
         .map_err(|error| word.error(format!("{word}: {error}"), "a readable file"))?;
     let servers = resolv::servers(&text);
     if servers.is_empty() {
         return Err(word.error(format!("no nameservers found in {word}"), "nameserver lines with addresses"));
     }
-    let target = |address| Target { scheme: Scheme::Dns, address, server_name: None, path: String::new() };
+    let target =
+        |address| UpstreamAddress { scheme: Scheme::Dns, address, server_name: None, path: String::new() };
     Ok(servers.into_iter().map(target).collect())
 }
 
@@ -114,8 +116,8 @@ fn resolve(host: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, String> 
         addresses.map(|address| address.ip()).collect()
     } else {
         let name: Name = absolute.parse().map_err(|error: dns_wire::BadName| error.to_string())?;
-        let asked = resolvers.iter().map(|resolver| ask(&name, *resolver));
-        asked.reduce(|first, next| first.or(next)).unwrap_or_else(|| Ok(Vec::new()))?
+        let request = resolvers.iter().map(|resolver| ask(&name, *resolver));
+        request.reduce(|first, next| first.or(next)).unwrap_or_else(|| Ok(Vec::new()))?
     };
     found.sort();
     found.dedup();

@@ -8,18 +8,18 @@ use telemetry::metrics::Counter;
 use tokio::time::{timeout, timeout_at};
 
 use super::connect::timed_out;
-use super::idle::Limits;
+use super::pool::PoolLimits;
 
 /// The longest a new connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// A connection, made when first needed.
-pub(super) struct Shared<C> {
+pub(super) struct SharedConnection<C> {
     open: Mutex<Option<Open<C>>>,
     /// Held by the query that makes one; the others wait for it.
     making: tokio::sync::Mutex<()>,
     is_closed: fn(&C) -> bool,
-    limits: Limits,
+    limits: PoolLimits,
     hits: Counter,
     misses: Counter,
 }
@@ -32,8 +32,8 @@ struct Open<C> {
     used: Instant,
 }
 
-impl<C: Clone> Shared<C> {
-    pub(super) fn new(limits: Limits, hits: Counter, misses: Counter, is_closed: fn(&C) -> bool) -> Self {
+impl<C: Clone> SharedConnection<C> {
+    pub(super) fn new(limits: PoolLimits, hits: Counter, misses: Counter, is_closed: fn(&C) -> bool) -> Self {
         Self { open: Mutex::new(None), making: Default::default(), is_closed, limits, hits, misses }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How long and how many connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct PoolLimits {
     /// An unused connection is closed after this.
     pub expire: Duration,
     /// Any connection is closed after this, used or not.
@@ -18,29 +18,29 @@ pub(super) struct Limits {
 /// (RFC 5452 §9.2). CoreDNS draws no new one for as long as queries come.
 const PORT_AGE: Duration = Duration::from_secs(10);
 
-impl Limits {
+impl PoolLimits {
     /// The same for UDP sockets.
     pub(super) fn of_ports(self) -> Self {
         Self { max_age: Some(self.max_age.map_or(PORT_AGE, |age| age.min(PORT_AGE))), ..self }
     }
 }
 
-/// Idle connections to one upstream. The last one used is the first one taken, so that the others can grow old.
+/// UpstreamPool connections to one upstream. The last one used is the first one taken, so that the others can grow old.
 #[derive(Debug)]
-pub(super) struct Idle<C> {
-    kept: Mutex<Vec<Kept<C>>>,
-    limits: Limits,
+pub(super) struct UpstreamPool<C> {
+    kept: Mutex<Vec<PooledConnection<C>>>,
+    limits: PoolLimits,
 }
 
 /// A connection and when it was made.
 #[derive(Debug)]
-pub(super) struct Kept<C> {
+pub(super) struct PooledConnection<C> {
     pub connection: C,
     made: Instant,
     used: Instant,
 }
 
-impl<C> Kept<C> {
+impl<C> PooledConnection<C> {
     /// A connection made just now.
     pub(super) fn new(connection: C) -> Self {
         let now = Instant::now();
@@ -48,13 +48,13 @@ impl<C> Kept<C> {
     }
 }
 
-impl<C> Idle<C> {
-    pub(super) fn new(limits: Limits) -> Self {
+impl<C> UpstreamPool<C> {
+    pub(super) fn new(limits: PoolLimits) -> Self {
         Self { kept: Mutex::default(), limits }
     }
 
     /// A connection that is still young enough.
-    pub(super) fn take(&self, now: Instant) -> Option<Kept<C>> {
+    pub(super) fn take(&self, now: Instant) -> Option<PooledConnection<C>> {
         let mut kept = self.lock();
         while let Some(newest) = kept.pop() {
             if self.is_fresh(&newest, now) {
@@ -65,7 +65,7 @@ impl<C> Idle<C> {
     }
 
     /// Keeps a connection that has done its work.
-    pub(super) fn give(&self, mut connection: Kept<C>, now: Instant) {
+    pub(super) fn give(&self, mut connection: PooledConnection<C>, now: Instant) {
         connection.used = now;
         let mut kept = self.lock();
         if kept.len() < self.limits.most && self.is_fresh(&connection, now) {
@@ -78,12 +78,12 @@ impl<C> Idle<C> {
         self.lock().retain(|kept| self.is_fresh(kept, now));
     }
 
-    fn is_fresh(&self, kept: &Kept<C>, now: Instant) -> bool {
+    fn is_fresh(&self, kept: &PooledConnection<C>, now: Instant) -> bool {
         let young = self.limits.max_age.is_none_or(|most| now.saturating_duration_since(kept.made) < most);
         young && now.saturating_duration_since(kept.used) < self.limits.expire
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Kept<C>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<PooledConnection<C>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,35 +95,35 @@ mod tests {
     #[test]
     fn the_last_one_used_is_taken_first_and_the_old_ones_are_closed() {
         let second = Duration::from_secs(1);
-        let limits = Limits { expire: second * 10, max_age: Some(second * 60), most: 2 };
-        let idle = Idle::new(limits);
+        let limits = PoolLimits { expire: second * 10, max_age: Some(second * 60), most: 2 };
+        let idle = UpstreamPool::new(limits);
         let start = Instant::now();
         for connection in 1..=3 {
-            idle.give(Kept { connection, made: start, used: start }, start);
+            idle.give(PooledConnection { connection, made: start, used: start }, start);
         }
         let taken = idle.take(start + second).map(|kept| kept.connection);
         assert_eq!(taken, Some(2), "two are kept, the later one is taken");
         assert!(idle.take(start + second * 10).is_none(), "expired after ten seconds of idleness");
 
-        idle.give(Kept { connection: 4, made: start, used: start }, start + second * 59);
+        idle.give(PooledConnection { connection: 4, made: start, used: start }, start + second * 59);
         assert!(idle.take(start + second * 60).is_none(), "a minute old");
-        idle.give(Kept { connection: 5, made: start, used: start }, start + second * 61);
+        idle.give(PooledConnection { connection: 5, made: start, used: start }, start + second * 61);
         idle.tidy(start + second * 61);
         assert!(idle.lock().is_empty(), "too old to be kept");
     }
 
     #[test]
     fn a_port_is_left_after_ten_seconds_though_it_is_used_all_the_time() {
-        let limits = Limits { expire: Duration::from_secs(60), max_age: None, most: 2 };
-        let (idle, start) = (Idle::new(limits.of_ports()), Instant::now());
-        idle.give(Kept { connection: 1, made: start, used: start }, start);
+        let limits = PoolLimits { expire: Duration::from_secs(60), max_age: None, most: 2 };
+        let (idle, start) = (UpstreamPool::new(limits.of_ports()), Instant::now());
+        idle.give(PooledConnection { connection: 1, made: start, used: start }, start);
         for second in 1..10 {
             let now = start + Duration::from_secs(second);
             let kept = idle.take(now).expect("it is young enough");
             idle.give(kept, now);
         }
         assert!(idle.take(start + Duration::from_secs(10)).is_none());
-        let short = Limits { max_age: Some(Duration::from_secs(5)), ..limits };
+        let short = PoolLimits { max_age: Some(Duration::from_secs(5)), ..limits };
         assert_eq!(short.of_ports(), short, "what is configured may be less");
     }
 }

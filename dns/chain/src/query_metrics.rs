@@ -4,9 +4,9 @@ use std::sync::OnceLock;
 
 use telemetry::metrics::{Counter, Family, Histogram, Registry, exponential};
 
-use crate::asked::{Asked, Transport};
 use crate::codes::{Rcode, Type};
 use crate::plugin::Answer;
+use crate::request::{Request, Transport};
 
 /// Types with a `type` label of their own, as CoreDNS has them; all others count as `other`.
 const TYPES: [u16; 18] = [1, 28, 5, 48, 43, 15, 47, 50, 2, 12, 46, 6, 33, 16, 65, 64, 251, 252];
@@ -21,7 +21,7 @@ const SIZES: &[f64] =
     &[0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3];
 
 /// The numbers of one zone of one server. Each number appears on the page with its first query, as in CoreDNS.
-pub struct Traffic {
+pub struct QueryMetrics {
     labels: [String; 2],
     names: &'static [&'static str],
     families: Families,
@@ -40,7 +40,7 @@ struct Families {
     response_size: Family<Histogram, 4>,
 }
 
-impl Traffic {
+impl QueryMetrics {
     /// The numbers of a zone, `"dropped"` for queries that no zone takes. `names` are the plugins that may answer.
     pub fn new(metrics: &Registry, server: &str, zone: &str, names: &'static [&'static str]) -> Self {
         let families = Families {
@@ -95,29 +95,29 @@ impl Traffic {
 
     /// Counts a query whose reply of `size` bytes is on its way.
     // Hot: 0 allocations once each number has been used.
-    pub fn count(&self, asked: &Asked, answer: &Answer, size: usize) {
+    pub fn count(&self, request: &Request, answer: &Answer, size: usize) {
         let (server, zone) = (self.labels[0].as_str(), self.labels[1].as_str());
-        let protocol = usize::from(asked.transport == Transport::Tcp);
+        let protocol = usize::from(request.transport == Transport::Tcp);
         let proto = PROTOCOLS[protocol].name();
-        let family = usize::from(asked.client.is_ipv6());
-        let kind = kind(asked.query.qtype);
+        let family = usize::from(request.client.is_ipv6());
+        let kind = kind(request.query.qtype);
         self.requests[(protocol * 2 + family) * KINDS + kind]
             .get_or_init(|| {
                 let kind = kind_name(kind);
                 self.families.requests.with([server, zone, "", proto, FAMILIES[family], &kind])
             })
             .inc();
-        if asked.dnssec_ok() {
+        if request.dnssec_ok() {
             self.dnssec.get_or_init(|| self.families.dnssec.with([server, zone, ""])).inc();
         }
         let [requests, responses] = &self.sizes[protocol];
         requests
             .get_or_init(|| self.families.request_size.with([server, zone, "", proto]))
-            .observe(asked.size as f64);
+            .observe(request.size as f64);
         responses
             .get_or_init(|| self.families.response_size.with([server, zone, "", proto]))
             .observe(size as f64);
-        self.duration.observe(asked.received.elapsed().as_secs_f64());
+        self.duration.observe(request.received.elapsed().as_secs_f64());
         self.count_response(answer);
     }
 
