@@ -7,9 +7,9 @@ use std::time::Duration;
 use cluster::{Current, Kind, Kinds};
 use dns_chain::ApiConnection;
 use dns_zone::{Zone, ZoneIndex};
-use sources::kube::{Access, ClientTls, Kube, Limits, Pace, Selection};
-use sources::manifests::Manifests;
-use sources::{Cluster, Source, Status};
+use sources::kube::{Access, ClientTls, KubeSource, RequestLimiter, RequestLimits, Selection};
+use sources::manifests::ManifestSource;
+use sources::{Cluster, Source, WatchStatus};
 
 use crate::demo;
 use crate::failure::Failure;
@@ -49,27 +49,27 @@ impl Origin {
 pub async fn open(
     origin: &Origin,
     selection: Selection,
-    pace: Pace,
+    limiter: RequestLimiter,
     ground: &Ground,
 ) -> Result<Cluster, Failure> {
     let source: Box<dyn Source> = match origin {
-        Origin::Demo(port) => Box::new(Manifests::embedded(demo::manifests(*port), &ground.reports)),
+        Origin::Demo(port) => Box::new(ManifestSource::embedded(demo::manifests(*port), &ground.reports)),
         Origin::Manifests(paths) => {
-            let manifests = Manifests::new(paths.iter().cloned(), &ground.reports);
+            let manifests = ManifestSource::new(paths.iter().cloned(), &ground.reports);
             Box::new(manifests.map_err(|error| Failure::usage(format!("--cluster: {error}")))?)
         }
         Origin::Server(access) => {
-            let kube = Kube::new(access, selection, &ground.reports).await;
+            let kube = KubeSource::new(access, selection, &ground.reports).await;
             Box::new(
                 kube.map_err(|error| Failure::usage(error.to_string()))?
-                    .counting(&ground.metrics)
-                    .at_pace(pace),
+                    .with_metrics(&ground.metrics)
+                    .with_limiter(limiter),
             )
         }
     };
     let cluster = Cluster::start(&ground.metrics)
         .map_err(|error| Failure::outside(format!("cannot start the writer's thread: {error}")))?;
-    ground.runtime.spawn(source.run(cluster.feed()));
+    ground.runtime.spawn(source.run(cluster.sink()));
     let (watched, ground) = (cluster.clone(), ground.clone());
     ground.clone().runtime.spawn(async move {
         watched.stopped().await;
@@ -82,12 +82,12 @@ pub async fn open(
 pub async fn listed(cluster: &Cluster) {
     let mut statuses = cluster.statuses();
     loop {
-        let wanted = *cluster.feed().wanted().borrow();
+        let wanted = *cluster.sink().wanted().borrow();
         let settled = {
             let statuses = statuses.borrow_and_update();
             wanted.iter().all(|kind| match statuses.get(kind) {
-                Status::Forbidden { .. } | Status::Missing(_) => true,
-                Status::Synced => cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind]))),
+                WatchStatus::Forbidden { .. } | WatchStatus::Missing(_) => true,
+                WatchStatus::Synced => cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind]))),
                 _ => false,
             })
         };
@@ -110,7 +110,7 @@ pub struct Clusters {
 struct Open {
     connection: ApiConnection,
     cluster: Cluster,
-    pace: Pace,
+    limiter: RequestLimiter,
 }
 
 impl Clusters {
@@ -120,10 +120,10 @@ impl Clusters {
     }
 
     /// With the cluster that is there already, for blocks that name no server themselves.
-    pub fn with(cluster: Cluster, pace: Pace, flags: Origin, ground: &Ground) -> Self {
+    pub fn with(cluster: Cluster, limiter: RequestLimiter, flags: Origin, ground: &Ground) -> Self {
         cluster.measure_programming(&ground.metrics);
         let clusters = Self::new(Some(flags), ground);
-        clusters.lock().push(Open { connection: ApiConnection::default(), cluster, pace });
+        clusters.lock().push(Open { connection: ApiConnection::default(), cluster, limiter });
         clusters
     }
 
@@ -155,8 +155,8 @@ impl dns_chain::ClusterSource for Clusters {
         if let Some(open) = clusters.iter().find(|open| open.connection.same_source(connection)) {
             return Ok(open.cluster.project(zone));
         }
-        let pace = Pace::default();
-        pace.limit(limits(connection));
+        let limiter = RequestLimiter::default();
+        limiter.set(limits(connection));
         let origin = self.origin(connection);
         let labels = connection.labels.clone().unwrap_or_default();
         if !labels.is_empty() && !matches!(origin, Origin::Server(_)) {
@@ -165,18 +165,18 @@ impl dns_chain::ClusterSource for Clusters {
             );
         }
         let selection = Selection { labels, ..Selection::default() };
-        let opened = self.ground.runtime.block_on(open(&origin, selection, pace.clone(), &self.ground));
+        let opened = self.ground.runtime.block_on(open(&origin, selection, limiter.clone(), &self.ground));
         let cluster = opened.map_err(|failure| failure.message)?;
         cluster.measure_programming(&self.ground.metrics);
         let current = cluster.project(zone);
-        clusters.push(Open { connection: connection.clone(), cluster, pace });
+        clusters.push(Open { connection: connection.clone(), cluster, limiter });
         Ok(current)
     }
 
     /// Of several blocks on one connection the last one's hold: they are one client here.
     fn limit(&self, connection: &ApiConnection) {
         if let Some(open) = self.lock().iter().find(|open| open.connection.same_source(connection)) {
-            open.pace.limit(limits(connection));
+            open.limiter.set(limits(connection));
         }
     }
 
@@ -187,12 +187,12 @@ impl dns_chain::ClusterSource for Clusters {
         };
         let statuses = open.cluster.statuses();
         let statuses = statuses.borrow();
-        let is_refused = |kind: &Kind| matches!(statuses.get(*kind), Status::Forbidden { .. });
+        let is_refused = |kind: &Kind| matches!(statuses.get(*kind), WatchStatus::Forbidden { .. });
         Kinds::of(&Kind::ALL.into_iter().filter(is_refused).collect::<Vec<_>>())
     }
 }
 
-fn limits(connection: &ApiConnection) -> Limits {
+fn limits(connection: &ApiConnection) -> RequestLimits {
     let dns_chain::ApiLimits { qps, burst, in_flight } = connection.limits;
-    Limits { qps, burst, in_flight }
+    RequestLimits { qps, burst, in_flight }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use cluster::{EndpointSlice, Kind, Snapshot, Text};
+use cluster::{CompactString, EndpointSlice, Kind, Snapshot};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -50,7 +50,7 @@ pub fn free_port(own: &[SocketAddr]) -> u16 {
 }
 
 /// Web Pods by address, each with its name.
-type Pods = BTreeMap<SocketAddr, Text>;
+type Pods = BTreeMap<SocketAddr, CompactString>;
 
 /// Answers for every Pod that an EndpointSlice places in [`NETWORK`], from now on and as slices come and go. Returns when
 /// those that are known now answer; one that cannot is reported.
@@ -76,7 +76,7 @@ fn pods(cluster: &Snapshot) -> Pods {
     let mut pods = Pods::new();
     for slice in cluster.iter::<EndpointSlice>() {
         for endpoint in &slice.endpoints {
-            let name = Text::from(endpoint.pod.as_deref().unwrap_or("pod"));
+            let name = CompactString::from(endpoint.pod.as_deref().unwrap_or("pod"));
             let here = endpoint.addresses.iter().filter(|address| is_ours(**address));
             let sockets = here.flat_map(|ip| slice.ports.iter().map(|port| SocketAddr::new(*ip, port.port)));
             pods.extend(sockets.map(|socket| (socket, name.clone())));
@@ -91,7 +91,7 @@ fn is_ours(address: IpAddr) -> bool {
 
 /// The Pods that answer.
 #[derive(Default)]
-struct Running(HashMap<(SocketAddr, Text), AbortHandle>);
+struct Running(HashMap<(SocketAddr, CompactString), AbortHandle>);
 
 impl Running {
     async fn settle(&mut self, wanted: Pods, reports: &Reports) {
@@ -122,7 +122,7 @@ impl Running {
     }
 }
 
-async fn serve(pod: Text, listener: TcpListener) {
+async fn serve(pod: CompactString, listener: TcpListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let pod = pod.clone();
@@ -175,7 +175,10 @@ mod tests {
             for slice in slices.filter(|slice| slice.endpoints.iter().any(|it| is_ours(it.addresses[0]))) {
                 assert_eq!(slice.ports[0].port, 8123);
                 names.extend(
-                    slice.endpoints.iter().filter_map(|endpoint| endpoint.pod.as_deref().map(Text::from)),
+                    slice
+                        .endpoints
+                        .iter()
+                        .filter_map(|endpoint| endpoint.pod.as_deref().map(CompactString::from)),
                 );
             }
         }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ingress_proxy::{Controller, ProxyOptions};
 use ingress_routes::Options;
-use sources::kube::{Access, ClientTls, Pace, Selection};
+use sources::kube::{Access, ClientTls, RequestLimiter, Selection};
 use telemetry::log::{Format, Output};
 use telemetry::{Answer, Route};
 
@@ -41,7 +41,7 @@ pub fn run(args: IngressArgs) -> Result<(), Failure> {
 async fn serve(args: &IngressArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let selection = Selection { namespace: args.namespace.clone(), ..Selection::default() };
-    let cluster = clusters::open(&origin(args), selection, Pace::default(), ground).await?;
+    let cluster = clusters::open(&origin(args), selection, RequestLimiter::default(), ground).await?;
     let options = proxy_options(args);
     let views = edge::views(&cluster, &table_options(args), &options.controller, ground);
     let pages = Pages::open(args, ground).await?;

@@ -4,9 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cluster::{Ingress, Kind, Touched};
+use cluster::{Ingress, Kind, ObjectChange};
 use ingress_proxy::{Configuration, Views};
-use sources::{Cluster, Status, Statuses};
+use sources::{Cluster, WatchStatus, WatchStatuses};
 use tokio::runtime::Handle;
 
 /// What the edge is configured by.
@@ -42,16 +42,16 @@ pub fn follow(cluster: &Cluster, views: &Views, configuration: Configuration, ru
 }
 
 /// None while nothing is known yet.
-fn takes_changes(statuses: &Statuses) -> Option<bool> {
-    if KINDS.iter().any(|kind| matches!(statuses.get(*kind), Status::Forbidden { .. })) {
+fn takes_changes(statuses: &WatchStatuses) -> Option<bool> {
+    if KINDS.iter().any(|kind| matches!(statuses.get(*kind), WatchStatus::Forbidden { .. })) {
         return Some(false);
     }
-    KINDS.iter().all(|kind| *statuses.get(*kind) == Status::Synced).then_some(true)
+    KINDS.iter().all(|kind| *statuses.get(*kind) == WatchStatus::Synced).then_some(true)
 }
 
 /// What a change does to the hash of all Ingresses. It does not depend on their order, so replicas agree on it.
-fn change(touched: &Touched) -> u64 {
-    let Touched::Ingress(change) = touched else { return 0 };
+fn change(touched: &ObjectChange) -> u64 {
+    let ObjectChange::Ingress(change) = touched else { return 0 };
     let hash = |ingress: &Arc<Ingress>| {
         let mut hasher = DefaultHasher::new();
         ingress.hash(&mut hasher);
@@ -84,7 +84,7 @@ mod tests {
     fn the_hash_is_that_of_what_is_there_however_it_came() {
         let hash = |changes: &[(Side, Side)]| {
             let changes = changes.iter().cloned();
-            let touched = changes.map(|(before, after)| Touched::Ingress(Change { before, after }));
+            let touched = changes.map(|(before, after)| ObjectChange::Ingress(Change { before, after }));
             touched.map(|one| change(&one)).fold(0, |sum, one| sum ^ one)
         };
         let (a, a2, b) = (ingress("a", 1), ingress("a", 2), ingress("b", 1));

@@ -10,7 +10,7 @@ use std::time::Instant;
 use dns_server::{Dns, Options, StartError};
 use ingress_proxy::ProxyOptions;
 use net::BindError;
-use sources::kube::{Access, Pace, Selection};
+use sources::kube::{Access, RequestLimiter, Selection};
 use telemetry::log::{Format, Output};
 use telemetry::{Answer, Pages};
 
@@ -41,8 +41,8 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let begun = Instant::now();
     let mut signals = Signals::listen()?;
     let origin = origin(args);
-    let pace = Pace::default();
-    let cluster = clusters::open(&origin, Selection::default(), pace.clone(), ground).await?;
+    let limiter = RequestLimiter::default();
+    let cluster = clusters::open(&origin, Selection::default(), limiter.clone(), ground).await?;
     let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
     let routes = ingress_routes::Options {
         watch_ingress_without_class: !matches!(origin, Origin::Server(_)),
@@ -53,7 +53,8 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let views = edge::views(&cluster, &routes, &options.controller, ground);
     let pages = pages(args.admin, ground).await?;
 
-    let context = dns::context(Clusters::with(cluster.clone(), pace, origin.clone(), ground), ground, false);
+    let context =
+        dns::context(Clusters::with(cluster.clone(), limiter, origin.clone(), ground), ground, false);
     let fronts = Options { threads: None, addresses: vec![args.dns.ip()] };
     let corefile = corefile::load(args);
     let started = Dns::start(corefile.clone(), context, fronts).await;

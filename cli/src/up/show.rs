@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cluster::touched::What;
-use cluster::{Kind, Snapshot, Touched};
+use cluster::change::ChangeType;
+use cluster::{Kind, ObjectChange, Snapshot};
 use sources::Cluster;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -90,15 +90,15 @@ pub fn changes(cluster: &Cluster, ground: &Ground) -> AbortHandle {
     printing.abort_handle()
 }
 
-fn summary(touched: &[Touched]) -> String {
+fn summary(touched: &[ObjectChange]) -> String {
     let mut lines: Vec<_> = touched
         .iter()
         .map(|touched| {
             let (key, what) = touched.summary();
             let sign = match what {
-                What::Added => '+',
-                What::Changed => '~',
-                What::Removed => '-',
+                ChangeType::Added => '+',
+                ChangeType::Changed => '~',
+                ChangeType::Removed => '-',
             };
             format!("{sign} {} {key}\n", touched.kind())
         })

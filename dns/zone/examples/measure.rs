@@ -92,7 +92,7 @@ fn main() {
 
 /// Every tenth Service is headless.
 fn objects(i: u32, each: u32) -> [Event; 3] {
-    let namespace: Text = format!("ns-{}", i % 100).into();
+    let namespace: CompactString = format!("ns-{}", i % 100).into();
     let key = Key::new(namespace.clone(), format!("svc-{i}"));
     let kind = match i % 10 {
         0 => ServiceKind::Headless,

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cluster::{
-    Change, EndpointSlice, Key, Kind, Kinds, Namespace, Pod, Projection, Service, ServiceImport, Snapshot,
-    Touched,
+    Change, EndpointSlice, Key, Kind, Kinds, Namespace, ObjectChange, Pod, Projection, Service,
+    ServiceImport, Snapshot,
 };
 use foldhash::fast::RandomState;
 
@@ -100,21 +100,21 @@ impl ZoneIndex {
     }
 
     /// The keys of the units that the changes reach.
-    fn reached(&self, of: Of, last: &Spread<Seat>, touched: &[Touched]) -> HashSet<Key, RandomState> {
+    fn reached(&self, of: Of, last: &Spread<Seat>, touched: &[ObjectChange]) -> HashSet<Key, RandomState> {
         let mut keys = HashSet::default();
         let mut shown = Vec::new();
         for touched in touched {
             match touched {
-                Touched::Service(change) if of == Of::Service => {
+                ObjectChange::Service(change) if of == Of::Service => {
                     keys.extend(change.sides().map(|service| service.key.clone()));
                 }
-                Touched::ServiceImport(change) if of == Of::Import => {
+                ObjectChange::ServiceImport(change) if of == Of::Import => {
                     keys.extend(change.sides().map(|import| import.key.clone()));
                 }
-                Touched::EndpointSlice(change) => {
+                ObjectChange::EndpointSlice(change) => {
                     keys.extend(change.sides().filter_map(|slice| owner(of, slice)));
                 }
-                Touched::Namespace(change) if self.flips(change) => {
+                ObjectChange::Namespace(change) if self.flips(change) => {
                     shown.extend(change.sides().next().map(|namespace| namespace.key.name.clone()));
                 }
                 _ => {}
@@ -137,7 +137,7 @@ impl ZoneIndex {
         of: Of,
         last: &Spread<Seat>,
         cluster: &Snapshot,
-        touched: &[Touched],
+        touched: &[ObjectChange],
         namespaces: &Namespaces,
     ) -> Vec<(Option<Seat>, Option<Seat>)> {
         let keys = self.reached(of, last, touched);
@@ -186,7 +186,7 @@ impl Projection for ZoneIndex {
         self.zone(cluster, Parts { units: Spread::new(units), imports, bearers, pods, namespaces })
     }
 
-    fn advance(&self, last: &Zone, cluster: &Snapshot, touched: &[Touched]) -> Zone {
+    fn advance(&self, last: &Zone, cluster: &Snapshot, touched: &[ObjectChange]) -> Zone {
         let of_namespaces = touched.iter().any(|touched| touched.kind() == Kind::Namespace);
         let namespaces =
             if of_namespaces { Arc::new(self.namespaces(cluster)) } else { last.namespaces.clone() };
@@ -207,7 +207,7 @@ impl Projection for ZoneIndex {
         let mut pods = Moves::default();
         if self.options().pods == Pods::Verified {
             for touched in touched {
-                let Touched::Pod(change) = touched else { continue };
+                let ObjectChange::Pod(change) = touched else { continue };
                 let of = |side: &Option<Arc<Pod>>| side.as_deref().map_or_else(Vec::new, pod_addresses);
                 pods.step(of(&change.before), of(&change.after));
             }
@@ -284,7 +284,7 @@ fn pod_addresses(pod: &Pod) -> Vec<PodAddress> {
 
 #[cfg(test)]
 mod tests {
-    use cluster::testing::{histories, hold};
+    use cluster::testing::{check_projection, histories};
     use proptest::prelude::*;
 
     use super::*;
@@ -315,7 +315,7 @@ mod tests {
     proptest! {
         #[test]
         fn advancing_equals_building_anew(options in options(), history in histories()) {
-            hold(|| ZoneIndex::new(options.clone()), history);
+            check_projection(|| ZoneIndex::new(options.clone()), history);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cluster::Text;
+use cluster::CompactString;
 
 /// What labels must look like. All requirements must hold; without any, everything is selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Selector {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Requirement {
-    key: Text,
+    key: CompactString,
     test: Test,
 }
 
@@ -21,9 +21,9 @@ struct Requirement {
 enum Test {
     Exists,
     Missing,
-    In(Vec<Text>),
+    In(Vec<CompactString>),
     /// Holds also where the label is missing.
-    NotIn(Vec<Text>),
+    NotIn(Vec<CompactString>),
 }
 
 /// Why a text is no selector.
@@ -39,7 +39,7 @@ pub struct BadSelector {
 
 impl Selector {
     /// Whether an object with these labels is selected.
-    pub fn selects(&self, labels: &[(Text, Text)]) -> bool {
+    pub fn selects(&self, labels: &[(CompactString, CompactString)]) -> bool {
         self.requirements.iter().all(|requirement| {
             let value = labels.iter().find(|(key, _)| *key == requirement.key).map(|(_, value)| value);
             match &requirement.test {
@@ -103,11 +103,11 @@ fn requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, BadSelector> {
 }
 
 /// A value may be empty.
-fn value(tokens: &mut Tokens<'_>) -> Text {
-    if is_word(tokens.peek()) { tokens.next().into() } else { Text::default() }
+fn value(tokens: &mut Tokens<'_>) -> CompactString {
+    if is_word(tokens.peek()) { tokens.next().into() } else { CompactString::default() }
 }
 
-fn values(tokens: &mut Tokens<'_>) -> Result<Vec<Text>, BadSelector> {
+fn values(tokens: &mut Tokens<'_>) -> Result<Vec<CompactString>, BadSelector> {
     match tokens.next() {
         "(" => {}
         found => return Err(tokens.bad(found, "( and values")),
@@ -123,7 +123,7 @@ fn values(tokens: &mut Tokens<'_>) -> Result<Vec<Text>, BadSelector> {
     }
 }
 
-fn word(tokens: &mut Tokens<'_>, wanted: &'static str) -> Result<Text, BadSelector> {
+fn word(tokens: &mut Tokens<'_>, wanted: &'static str) -> Result<CompactString, BadSelector> {
     match tokens.next() {
         found if is_word(found) => Ok(found.into()),
         found => Err(tokens.bad(found, wanted)),

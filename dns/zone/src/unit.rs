@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use cluster::{Key, Protocol, Text};
+use cluster::{CompactString, Key, Protocol};
 use smallvec::SmallVec;
 
 use crate::address::{Short, dashed};
@@ -75,7 +75,7 @@ pub(crate) struct Alias {
 /// A port. An object without ports has one of these with no name, protocol and number.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Port {
-    name: Text,
+    name: CompactString,
     protocol: Option<Protocol>,
     pub(crate) number: Option<u16>,
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::Text;
+use cluster::CompactString;
 use dns_wire::{Name, Query};
 use foldhash::fast::RandomState;
 
@@ -40,7 +40,7 @@ pub(crate) struct Standing {
 }
 
 /// The namespaces that may be seen.
-pub(crate) type Namespaces = HashSet<Text, RandomState>;
+pub(crate) type Namespaces = HashSet<CompactString, RandomState>;
 
 /// What does not change while the configuration stands.
 #[derive(Debug, PartialEq)]

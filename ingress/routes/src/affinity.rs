@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::Text;
+use cluster::CompactString;
 
 /// How sticky a session is (`affinity-mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,11 +21,11 @@ pub struct Affinity {
     /// `affinity-mode`.
     pub mode: Mode,
     /// `session-cookie-name`.
-    pub name: Text,
+    pub name: CompactString,
     /// `session-cookie-path`; unset, the path of the rule.
-    pub path: Option<Text>,
+    pub path: Option<CompactString>,
     /// `session-cookie-domain`.
-    pub domain: Option<Text>,
+    pub domain: Option<CompactString>,
     /// `session-cookie-expires`, in seconds from now.
     pub expires: Option<i64>,
     /// `session-cookie-max-age`, in seconds.

@@ -5,7 +5,9 @@ mod leaf;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cluster::{Ingress, IngressClass, Key, Kind, Kinds, Projection, Secret, Snapshot, Text, Touched};
+use cluster::{
+    CompactString, Ingress, IngressClass, Key, Kind, Kinds, ObjectChange, Projection, Secret, Snapshot,
+};
 use foldhash::fast::RandomState;
 use rustls::sign::CertifiedKey;
 
@@ -23,7 +25,7 @@ use crate::shards::Shards;
 pub struct Certs {
     classes: Arc<Classes>,
     /// By name, and by suffix with its dot for wildcards.
-    hosts: Shards<Text, Arc<Entry>>,
+    hosts: Shards<CompactString, Arc<Entry>>,
     /// The Secrets that Ingresses name, whether they exist or not, and the hosts that look at them.
     secrets: Shards<Key, Named>,
     /// `--default-ssl-certificate`.
@@ -43,7 +45,7 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq)]
 struct Named {
     leaf: Option<Result<Arc<Leaf>, String>>,
-    hosts: Box<[Text]>,
+    hosts: Box<[CompactString]>,
 }
 
 impl Certs {
@@ -81,7 +83,7 @@ impl Certs {
 
     /// Every certificate in use: host (`_` for the default), Secret, and what is in it. For `ssl_expire_time_seconds`
     /// and `ssl_certificate_info`.
-    pub fn in_use(&self) -> impl Iterator<Item = (Text, &Key, &Facts)> {
+    pub fn in_use(&self) -> impl Iterator<Item = (CompactString, &Key, &Facts)> {
         let default =
             self.default.iter().filter_map(|leaf| Some((host_name(&CATCH_ALL), leaf.as_ref().ok()?)));
         let hosts =
@@ -154,14 +156,15 @@ impl CertIndex {
         &self,
         certs: &mut Certs,
         (cluster, last): (&Snapshot, &Certs),
-        host: &Text,
+        host: &CompactString,
         [old, new]: [Option<&Arc<Ingress>>; 2],
     ) {
         let [old, new] =
             [old, new].map(|ingress| ingress.map(|ingress| secrets(ingress)).unwrap_or_default());
         for key in old.iter().filter(|key| !new.contains(key)) {
             let Some(named) = certs.secrets.get(key) else { continue };
-            let hosts: Box<[Text]> = named.hosts.iter().filter(|known| *known != host).cloned().collect();
+            let hosts: Box<[CompactString]> =
+                named.hosts.iter().filter(|known| *known != host).cloned().collect();
             let left = (!hosts.is_empty()).then(|| Named { leaf: named.leaf.clone(), hosts });
             certs.secrets.set(key.clone(), left);
         }
@@ -184,7 +187,7 @@ struct Touch {
     /// Ingresses that came, changed or went.
     ingresses: HashSet<Key, RandomState>,
     /// Hosts that they name or named, and the new sides.
-    hosts: HashMap<Text, Vec<Arc<Ingress>>, RandomState>,
+    hosts: HashMap<CompactString, Vec<Arc<Ingress>>, RandomState>,
     secrets: HashSet<Key, RandomState>,
 }
 
@@ -203,7 +206,7 @@ impl Touch {
 }
 
 impl Entry {
-    fn new(host: &Text, members: Vec<Arc<Ingress>>, secrets: &Shards<Key, Named>) -> Self {
+    fn new(host: &CompactString, members: Vec<Arc<Ingress>>, secrets: &Shards<Key, Named>) -> Self {
         let (leaf, problem) = match members.first().map(|first| choose(host, first, secrets)) {
             Some(Ok(leaf)) => (leaf, None),
             Some(Err(problem)) => (None, Some(problem)),
@@ -214,10 +217,15 @@ impl Entry {
 }
 
 /// The certificate of a host by its first Ingress with a `tls` section. `Ok(None)` asks for the default one.
-fn choose(key: &Text, ingress: &Ingress, secrets: &Shards<Key, Named>) -> Result<Option<Arc<Leaf>>, Problem> {
+fn choose(
+    key: &CompactString,
+    ingress: &Ingress,
+    secrets: &Shards<Key, Named>,
+) -> Result<Option<Arc<Leaf>>, Problem> {
     let host = host_name(key);
-    let named = |secret: &Text| Key { namespace: ingress.key.namespace.clone(), name: secret.clone() };
-    let leaf = |secret: &Text| secrets.get(&named(secret)).and_then(|named| named.leaf.as_ref());
+    let named =
+        |secret: &CompactString| Key { namespace: ingress.key.namespace.clone(), name: secret.clone() };
+    let leaf = |secret: &CompactString| secrets.get(&named(secret)).and_then(|named| named.leaf.as_ref());
     let listing = ingress
         .tls
         .iter()
@@ -247,8 +255,8 @@ fn choose(key: &Text, ingress: &Ingress, secrets: &Shards<Key, Named>) -> Result
 }
 
 /// Keys of the hosts with rules; the catch-all always has the default certificate.
-fn hosts(ingress: &Ingress) -> Vec<Text> {
-    let mut hosts: Vec<Text> = ingress.rules.iter().map(|rule| host_key(&rule.host)).collect();
+fn hosts(ingress: &Ingress) -> Vec<CompactString> {
+    let mut hosts: Vec<CompactString> = ingress.rules.iter().map(|rule| host_key(&rule.host)).collect();
     hosts.retain(|host| *host != CATCH_ALL);
     hosts.sort_unstable();
     hosts.dedup();
@@ -282,17 +290,17 @@ impl Projection for CertIndex {
         self.apply(&empty, cluster, touch)
     }
 
-    fn advance(&self, last: &Certs, cluster: &Snapshot, touched: &[Touched]) -> Certs {
+    fn advance(&self, last: &Certs, cluster: &Snapshot, touched: &[ObjectChange]) -> Certs {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
         }
         let mut touch = Touch::default();
         for one in touched {
             match one {
-                Touched::Secret(change) => {
+                ObjectChange::Secret(change) => {
                     touch.secrets.extend(change.sides().map(|secret| secret.key.clone()))
                 }
-                Touched::Ingress(change) => {
+                ObjectChange::Ingress(change) => {
                     let mut sides =
                         change.sides().filter(|ingress| self.takes(&last.classes, ingress)).peekable();
                     let Some(first) = sides.peek() else { continue };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::{Ingress, IngressClass, Text, Touched};
+use cluster::{CompactString, Ingress, IngressClass, ObjectChange};
 
 use crate::options::Options;
 
@@ -12,7 +12,7 @@ pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 /// Names of the IngressClasses that are ours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Classes {
-    ours: Vec<Text>,
+    ours: Vec<CompactString>,
     /// One of ours is the default class.
     default: bool,
 }
@@ -45,12 +45,12 @@ impl Classes {
     }
 
     /// Whether a batch changes which Ingresses are ours.
-    pub(crate) fn are_touched(&self, touched: &[Touched], options: &Options) -> bool {
+    pub(crate) fn are_touched(&self, touched: &[ObjectChange], options: &Options) -> bool {
         let seen = |class: Option<&Arc<IngressClass>>| {
             class.filter(|class| is_ours(class, options)).map(|class| (class.key.clone(), class.default))
         };
         touched.iter().any(|touched| {
-            let Touched::IngressClass(change) = touched else { return false };
+            let ObjectChange::IngressClass(change) = touched else { return false };
             seen(change.before.as_ref()) != seen(change.after.as_ref())
         })
     }

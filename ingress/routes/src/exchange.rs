@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use cluster::Text;
+use cluster::CompactString;
 use http::header::{COOKIE, HOST};
 use http::request::Parts;
 
@@ -66,9 +66,9 @@ pub struct Exchange {
     pub target: Option<String>,
     /// The host has a certificate entry (reference §3.4); set when the route is found.
     pub certificate: bool,
-    authority: Text,
+    authority: CompactString,
     host_len: usize,
-    lowered: Option<Text>,
+    lowered: Option<CompactString>,
     normal: Option<Box<str>>,
 }
 
@@ -153,7 +153,7 @@ fn cookies(headers: &http::HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     pairs.filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
 }
 
-fn authority(request: &Parts) -> Result<Text, BadRequest> {
+fn authority(request: &Parts) -> Result<CompactString, BadRequest> {
     if let Some(authority) = request.uri.authority() {
         let host = authority.as_str();
         return Ok(host.rsplit_once('@').map_or(host, |(_, host)| host).into());
@@ -161,7 +161,7 @@ fn authority(request: &Parts) -> Result<Text, BadRequest> {
     let mut hosts = request.headers.get_all(HOST).into_iter();
     let Some(host) = hosts.next() else {
         return if request.version < http::Version::HTTP_11 {
-            Ok(Text::default())
+            Ok(CompactString::default())
         } else {
             Err(BadRequest::NoHost)
         };
@@ -169,7 +169,7 @@ fn authority(request: &Parts) -> Result<Text, BadRequest> {
     if hosts.next().is_some() {
         return Err(BadRequest::ManyHosts);
     }
-    host.to_str().map(Text::from).map_err(|_| BadRequest::BadHost)
+    host.to_str().map(CompactString::from).map_err(|_| BadRequest::BadHost)
 }
 
 /// Length of the host name within `host:port`, without a final dot; `None` where there is no such name.

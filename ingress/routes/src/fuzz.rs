@@ -94,7 +94,7 @@ fn table(ingress: Ingress) -> Table {
     Table::clone(&table)
 }
 
-fn ingress(annotations: Vec<(cluster::Text, String)>, rules: &[(&str, PathType)]) -> Ingress {
+fn ingress(annotations: Vec<(cluster::CompactString, String)>, rules: &[(&str, PathType)]) -> Ingress {
     let backend = Backend::Service(ServiceBackend { name: "web".into(), port: PortRef::Number(80) });
     let path = |(path, kind): &(&str, PathType)| IngressPath {
         path: (*path).into(),

@@ -1,14 +1,14 @@
 //! What the command line decides about routes.
 
-use cluster::{Key, PortRef, Text};
+use cluster::{CompactString, Key, PortRef};
 
 /// Options of the tables, named as ingress-nginx's flags name them (reference §2.2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// `--controller-class`: the `spec.controller` of our IngressClasses.
-    pub controller_class: Text,
+    pub controller_class: CompactString,
     /// `--ingress-class`: value of the annotation `kubernetes.io/ingress.class`, and the class name with by-name.
-    pub ingress_class: Text,
+    pub ingress_class: CompactString,
     /// `--ingress-class-by-name`: an IngressClass of that name is ours whatever its controller.
     pub ingress_class_by_name: bool,
     /// `--watch-ingress-without-class`.
@@ -17,9 +17,9 @@ pub struct Options {
     /// server has written it when they were admitted. With one it is too late: who has no class there is somebody else's.
     pub admit_default_class: bool,
     /// `--watch-namespace`: only Ingresses of this namespace.
-    pub watch_namespace: Option<Text>,
+    pub watch_namespace: Option<CompactString>,
     /// `--annotations-prefix`.
-    pub annotations_prefix: Text,
+    pub annotations_prefix: CompactString,
     /// `--default-backend-service`: answers what no rule answers. Its first port is used.
     pub default_backend_service: Option<Key>,
     /// `--default-ssl-certificate`: a TLS Secret.
@@ -63,7 +63,7 @@ pub struct PoolKey {
 
 impl PoolKey {
     /// `<namespace>-<service>-<port>`: how logs, metrics and cookies name the upstream.
-    pub fn upstream_name(&self) -> Text {
+    pub fn upstream_name(&self) -> CompactString {
         compact_str::format_compact!("{}-{}-{}", self.service.namespace, self.service.name, self.port)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use cluster::Text;
+use cluster::CompactString;
 
 use crate::pcre;
 
@@ -90,7 +90,7 @@ impl std::fmt::Debug for Pattern {
 /// is one compiled pattern for all of them; 20,000 compiled ones would take 450 MiB.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PathPattern {
-    head: Text,
+    head: CompactString,
     rest: Option<Arc<Pattern>>,
 }
 

@@ -7,7 +7,9 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cluster::{Backend, Ingress, IngressClass, Key, Kind, Kinds, PortRef, Projection, Snapshot, Touched};
+use cluster::{
+    Backend, Ingress, IngressClass, Key, Kind, Kinds, ObjectChange, PortRef, Projection, Snapshot,
+};
 use foldhash::fast::RandomState;
 
 pub use self::pool::{Absence, Members, Missing, Pool};
@@ -174,7 +176,7 @@ impl Projection for PoolIndex {
         pools
     }
 
-    fn advance(&self, last: &Pools, cluster: &Snapshot, touched: &[Touched]) -> Pools {
+    fn advance(&self, last: &Pools, cluster: &Snapshot, touched: &[ObjectChange]) -> Pools {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
         }
@@ -184,11 +186,13 @@ impl Projection for PoolIndex {
         let mut changes: HashMap<PoolKey, Sides, RandomState> = HashMap::default();
         for one in touched {
             match one {
-                Touched::Service(change) => churned.extend(change.sides().map(|service| service.key.clone())),
-                Touched::EndpointSlice(change) => {
+                ObjectChange::Service(change) => {
+                    churned.extend(change.sides().map(|service| service.key.clone()))
+                }
+                ObjectChange::EndpointSlice(change) => {
                     churned.extend(change.sides().map(|slice| slice.service_key()))
                 }
-                Touched::Ingress(change) => {
+                ObjectChange::Ingress(change) => {
                     if let Some(before) = &change.before {
                         let gone = |key| changes.entry(key).or_default().gone.push(Mention(before.clone()));
                         upstreams(before).for_each(gone);

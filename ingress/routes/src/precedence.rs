@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use cluster::{Ingress, Text};
+use cluster::{CompactString, Ingress};
 
 /// The oldest first; of the same age, namespace and name descending (§3.1).
 pub(crate) fn precedence(one: &Ingress, other: &Ingress) -> Ordering {
@@ -13,16 +13,16 @@ pub(crate) fn precedence(one: &Ingress, other: &Ingress) -> Ordering {
 }
 
 /// The key of the host of rules without one.
-pub(crate) const CATCH_ALL: Text = Text::const_new("");
+pub(crate) const CATCH_ALL: CompactString = CompactString::const_new("");
 
 /// How a host is keyed: a name in lower case, the suffix with its dot for a wildcard, nothing for the catch-all.
-pub(crate) fn host_key(host: &str) -> Text {
+pub(crate) fn host_key(host: &str) -> CompactString {
     let host = host.strip_prefix('*').unwrap_or(host);
-    Text::from(host.to_ascii_lowercase())
+    CompactString::from(host.to_ascii_lowercase())
 }
 
 /// A host as logs and metrics name it.
-pub(crate) fn host_name(key: &Text) -> Text {
+pub(crate) fn host_name(key: &CompactString) -> CompactString {
     match key.as_str() {
         "" => "_".into(),
         suffix if suffix.starts_with('.') => compact_str::format_compact!("*{suffix}"),

@@ -19,7 +19,7 @@ mod host;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cluster::{Ingress, IngressClass, Key, Kind, Kinds, Projection, Snapshot, Text, Touched};
+use cluster::{CompactString, Ingress, IngressClass, Key, Kind, Kinds, ObjectChange, Projection, Snapshot};
 use foldhash::fast::RandomState;
 use http::StatusCode;
 
@@ -47,7 +47,7 @@ pub struct Table {
     classes: Arc<Classes>,
     taken: Shards<Key, Arc<Taken>>,
     /// By name, and by suffix with its dot for wildcards.
-    hosts: Shards<Text, Arc<Host>>,
+    hosts: Shards<CompactString, Arc<Host>>,
     /// The catch-all, which is always there.
     rest: Arc<Host>,
     users: Shards<PoolKey, Users>,
@@ -201,7 +201,7 @@ impl TableIndex {
     fn host(
         &self,
         last: Option<&Arc<Host>>,
-        key: &Text,
+        key: &CompactString,
         change: HostChange<'_>,
         users: &Shards<PoolKey, Users>,
     ) -> Option<Host> {
@@ -213,7 +213,7 @@ impl TableIndex {
     /// The table after some Ingresses took their turn.
     fn apply(&self, last: &Table, turns: &[Turn]) -> Table {
         let mut table = last.clone();
-        let mut hosts: HashMap<Text, HostChange<'_>, RandomState> = HashMap::default();
+        let mut hosts: HashMap<CompactString, HostChange<'_>, RandomState> = HashMap::default();
         let mut pools: HashMap<PoolKey, Sides<'_>, RandomState> = HashMap::default();
         for Turn { before, after } in turns {
             if let Some(before) = before {
@@ -288,12 +288,12 @@ impl Projection for TableIndex {
         self.apply(&empty, &turns)
     }
 
-    fn advance(&self, last: &Table, cluster: &Snapshot, touched: &[Touched]) -> Table {
+    fn advance(&self, last: &Table, cluster: &Snapshot, touched: &[ObjectChange]) -> Table {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
         }
-        let turn = |one: &Touched| {
-            let Touched::Ingress(change) = one else { return None };
+        let turn = |one: &ObjectChange| {
+            let ObjectChange::Ingress(change) = one else { return None };
             let before = last.taken.get(&change.sides().next()?.key).cloned();
             let ours = change.after.as_ref().filter(|after| last.classes.take(after, &self.options));
             let after = ours.map(|after| Arc::new(Taken::new(after.clone(), &self.options)));

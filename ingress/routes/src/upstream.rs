@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Key, Text};
+use cluster::{CompactString, Key};
 use http::HeaderValue;
 
 use crate::affinity::{Affinity, Bond, Client, Mode, rejects_same_site_none};
@@ -47,7 +47,7 @@ pub struct Canary {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// `<namespace>-<service>-<port>`, for logs, metrics and cookies.
-    pub name: Text,
+    pub name: CompactString,
     /// Its endpoints.
     pub pool: PoolKey,
     sticky: Option<Box<Sticky>>,
@@ -60,7 +60,7 @@ struct Sticky {
     /// The name of the backend in cookies: `md5(md5hex(name) + name)`, written in hexadecimal digits.
     backend_key: [u8; 16],
     /// The Path of the cookie, where the affinity has none of its own.
-    rule_path: Text,
+    rule_path: CompactString,
 }
 
 /// Chance, turns and time for one request, from the worker that serves it.
@@ -84,7 +84,7 @@ pub struct Choice<'t> {
     /// It is a canary's.
     pub canary: bool,
     /// The key of the affinity cookie.
-    key: Option<Text>,
+    key: Option<CompactString>,
     client: Client,
 }
 
@@ -105,7 +105,7 @@ pub enum Endpoint {
     /// A host to be resolved (ExternalName).
     Name {
         /// Host name.
-        host: Text,
+        host: CompactString,
         /// Port.
         port: u16,
     },
@@ -166,7 +166,7 @@ fn by_weight<'t>(canaries: &[&'t Canary], draw: &mut impl Draw) -> Option<&'t Ca
 
 impl Target {
     /// A backend as a rule with this path uses it.
-    pub fn new(pool: PoolKey, bond: Option<Bond>, rule_path: &Text) -> Self {
+    pub fn new(pool: PoolKey, bond: Option<Bond>, rule_path: &CompactString) -> Self {
         let name = pool.upstream_name();
         let sticky = bond.map(|bond| {
             let backend_key = md5(&[&hex(&md5(&[&name])), &name]);

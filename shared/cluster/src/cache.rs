@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use crate::change::ObjectChange;
 use crate::current::{Current, Unread, WritingEnd};
 use crate::event::Event;
 use crate::key::Key;
 use crate::kind::{Kind, Kinds};
 use crate::projection::Projection;
 use crate::snapshot::Snapshot;
-use crate::touched::Touched;
 
 /// Holds the snapshot and keeps every projection's view current.
 ///
@@ -56,7 +56,7 @@ impl Cache {
     }
 
     /// Takes a batch in and publishes the next views. `now` is Unix seconds. Returns what changed.
-    pub fn apply(&mut self, batch: impl IntoIterator<Item = Event>, now: u64) -> Vec<Touched> {
+    pub fn apply(&mut self, batch: impl IntoIterator<Item = Event>, now: u64) -> Vec<ObjectChange> {
         let mut changes = Changes::default();
         for event in batch {
             match event {
@@ -68,7 +68,7 @@ impl Cache {
             }
         }
         let Changes { touched, synced, .. } = changes;
-        let touched: Vec<Touched> = touched.into_iter().flatten().collect();
+        let touched: Vec<ObjectChange> = touched.into_iter().flatten().collect();
         let changed =
             touched.iter().map(|touched| Kinds::of(&[touched.kind()])).fold(Kinds::default(), Kinds::union);
         for kind in changed.iter() {
@@ -78,7 +78,7 @@ impl Cache {
         touched
     }
 
-    fn publish(&mut self, kinds: Kinds, touched: &[Touched]) {
+    fn publish(&mut self, kinds: Kinds, touched: &[ObjectChange]) {
         self.release();
         for publisher in &mut self.publishers {
             if kinds.iter().any(|kind| publisher.kinds().contains(kind)) {
@@ -109,14 +109,14 @@ impl Cache {
 #[derive(Default)]
 struct Changes {
     /// `None` where an object came back to how it was.
-    touched: Vec<Option<Touched>>,
+    touched: Vec<Option<ObjectChange>>,
     at: HashMap<(Kind, Key), usize, RandomState>,
     /// Kinds that have been listed now, or are no longer.
     synced: Kinds,
 }
 
 impl Changes {
-    fn extend(&mut self, change: Option<Touched>) {
+    fn extend(&mut self, change: Option<ObjectChange>) {
         let Some(change) = change else { return };
         let (key, _) = change.summary();
         match self.at.entry((change.kind(), key)) {
@@ -139,7 +139,7 @@ impl Changes {
 trait Publish: Send {
     fn kinds(&self) -> Kinds;
     fn is_read(&self) -> bool;
-    fn publish(&mut self, cluster: &Snapshot, touched: &[Touched]);
+    fn publish(&mut self, cluster: &Snapshot, touched: &[ObjectChange]);
 }
 
 struct Publisher<P: Projection> {
@@ -156,7 +156,7 @@ impl<P: Projection> Publish for Publisher<P> {
         self.cell.is_read()
     }
 
-    fn publish(&mut self, cluster: &Snapshot, touched: &[Touched]) {
+    fn publish(&mut self, cluster: &Snapshot, touched: &[ObjectChange]) {
         let Some(current) = self.cell.open() else { return };
         let last = current.load_full();
         current.store(Arc::new(self.projection.advance(&last, cluster, touched)));

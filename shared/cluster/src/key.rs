@@ -1,26 +1,26 @@
 //! How an object is named within its kind: by namespace and name.
 
-/// Short text, kept inline up to 24 bytes: most names in a cluster fit.
-pub type Text = compact_str::CompactString;
+/// A string that is stored inline up to 24 bytes. Most names in a cluster fit.
+pub use compact_str::CompactString;
 
 /// Namespace and name of an object. The namespace of a cluster-scoped object is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// `metadata.namespace`.
-    pub namespace: Text,
+    pub namespace: CompactString,
     /// `metadata.name`.
-    pub name: Text,
+    pub name: CompactString,
 }
 
 impl Key {
     /// The key of a namespaced object.
-    pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
+    pub fn new(namespace: impl Into<CompactString>, name: impl Into<CompactString>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
     /// The key of a cluster-scoped object (Namespace, IngressClass).
-    pub fn cluster(name: impl Into<Text>) -> Self {
-        Self { namespace: Text::default(), name: name.into() }
+    pub fn cluster(name: impl Into<CompactString>) -> Self {
+        Self { namespace: CompactString::default(), name: name.into() }
     }
 }
 

@@ -5,7 +5,7 @@ mod ingress;
 mod service;
 mod store;
 
-pub use endpoints::{Alias, Endpoint, EndpointPort, EndpointSlice, Import, Pod};
+pub use endpoints::{Endpoint, EndpointPort, EndpointSlice, FqdnEndpoint, Import, Pod};
 pub use ingress::{
     Backend, Ingress, IngressClass, IngressPath, IngressRule, IngressTls, PathType, PortRef, ServiceBackend,
 };

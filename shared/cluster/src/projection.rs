@@ -1,8 +1,8 @@
 //! How a view is made of a snapshot and kept current.
 
+use crate::change::ObjectChange;
 use crate::kind::Kinds;
 use crate::snapshot::Snapshot;
-use crate::touched::Touched;
 
 /// A view of the cluster, kept current.
 ///
@@ -21,5 +21,5 @@ pub trait Projection: Send {
 
     /// The view of this snapshot, given the view before the batch and what the batch changed. `touched` holds only
     /// kinds that [`Projection::kinds`] names, each object at most once; it may be empty when only sync state changed.
-    fn advance(&self, last: &Self::View, cluster: &Snapshot, touched: &[Touched]) -> Self::View;
+    fn advance(&self, last: &Self::View, cluster: &Snapshot, touched: &[ObjectChange]) -> Self::View;
 }

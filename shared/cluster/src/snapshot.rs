@@ -6,11 +6,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use crate::change::{Change, ObjectChange};
 use crate::event::Object;
-use crate::key::{Key, Text};
+use crate::key::{CompactString, Key};
 use crate::kind::{Kind, Kinds, kinds};
 use crate::objects::*;
-use crate::touched::{Change, Touched};
 
 /// A type of object that the snapshot stores.
 pub trait Resource: PartialEq + Sized + Send + Sync + 'static {
@@ -23,7 +23,7 @@ pub trait Resource: PartialEq + Sized + Send + Sync + 'static {
     /// The object, where it is one of this type.
     fn of(object: Object) -> Option<Arc<Self>>;
     /// As a change of any kind.
-    fn touched(change: Change<Self>) -> Touched;
+    fn touched(change: Change<Self>) -> ObjectChange;
 }
 
 macro_rules! stores {
@@ -63,8 +63,8 @@ macro_rules! stores {
                 if let Object::$kind(object) = object { Some(object) } else { None }
             }
 
-            fn touched(change: Change<Self>) -> Touched {
-                Touched::$kind(change)
+            fn touched(change: Change<Self>) -> ObjectChange {
+                ObjectChange::$kind(change)
             }
         })*
     };
@@ -81,7 +81,7 @@ pub struct Snapshot {
 
 /// The key of an owner to the names of its slices, sorted, so that views come out the same whatever the order of events.
 #[derive(Default)]
-struct Owners(HashMap<Key, SmallVec<[Text; 1]>, RandomState>);
+struct Owners(HashMap<Key, SmallVec<[CompactString; 1]>, RandomState>);
 
 impl Snapshot {
     /// One object.
@@ -131,14 +131,14 @@ impl Snapshot {
     }
 
     /// Takes an object in. Returns what changed; `None` when it looked just like this before.
-    pub(crate) fn apply(&mut self, object: Object) -> Option<Touched> {
+    pub(crate) fn apply(&mut self, object: Object) -> Option<ObjectChange> {
         let touched = self.stores.of_mut(object.kind()).apply(object)?;
         self.reindex(&touched);
         Some(touched)
     }
 
     /// Takes an object out. Returns what changed; `None` when there was no such object.
-    pub(crate) fn remove(&mut self, kind: Kind, key: &Key) -> Option<Touched> {
+    pub(crate) fn remove(&mut self, kind: Kind, key: &Key) -> Option<ObjectChange> {
         let touched = self.stores.of_mut(kind).remove(key)?;
         self.reindex(&touched);
         Some(touched)
@@ -155,7 +155,7 @@ impl Snapshot {
     }
 
     /// Makes a kind one that has not been listed. Returns what changed with its objects gone.
-    pub(crate) fn forget(&mut self, kind: Kind) -> Vec<Touched> {
+    pub(crate) fn forget(&mut self, kind: Kind) -> Vec<ObjectChange> {
         let gone = self.stores.of_mut(kind).forget();
         gone.iter().for_each(|touched| self.reindex(touched));
         gone
@@ -167,8 +167,8 @@ impl Snapshot {
     }
 
     /// Keeps indexes in step with an object that came, changed or went.
-    fn reindex(&mut self, touched: &Touched) {
-        let Touched::EndpointSlice(Change { before, after }) = touched else { return };
+    fn reindex(&mut self, touched: &ObjectChange) {
+        let ObjectChange::EndpointSlice(Change { before, after }) = touched else { return };
         let owner = |slice: &Arc<EndpointSlice>| (!slice.service.is_empty()).then(|| slice.service_key());
         self.slices_of.step(before, after, owner);
         self.imported_by.step(before, after, |slice| slice.import_key());
@@ -228,11 +228,11 @@ trait Lists {
     fn count(&self) -> usize;
     fn synced(&self) -> bool;
     fn changed_at(&self) -> u64;
-    fn apply(&mut self, object: Object) -> Option<Touched>;
-    fn remove(&mut self, key: &Key) -> Option<Touched>;
+    fn apply(&mut self, object: Object) -> Option<ObjectChange>;
+    fn remove(&mut self, key: &Key) -> Option<ObjectChange>;
     fn restart(&mut self);
     fn sweep(&mut self) -> (Vec<Key>, bool);
-    fn forget(&mut self) -> Vec<Touched>;
+    fn forget(&mut self) -> Vec<ObjectChange>;
     fn changed(&mut self, now: u64);
 }
 
@@ -249,7 +249,7 @@ impl<T: Resource> Lists for Store<T> {
         self.changed_at
     }
 
-    fn apply(&mut self, object: Object) -> Option<Touched> {
+    fn apply(&mut self, object: Object) -> Option<ObjectChange> {
         let object = T::of(object)?;
         let before = match self.objects.get_mut(object.key()) {
             Some(held) => {
@@ -268,7 +268,7 @@ impl<T: Resource> Lists for Store<T> {
         Some(T::touched(Change { before, after: Some(object) }))
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Touched> {
+    fn remove(&mut self, key: &Key) -> Option<ObjectChange> {
         let held = self.objects.remove(key)?;
         Some(T::touched(Change { before: Some(held.object), after: None }))
     }
@@ -283,7 +283,7 @@ impl<T: Resource> Lists for Store<T> {
         (self.objects.iter().filter_map(unseen).collect(), first)
     }
 
-    fn forget(&mut self) -> Vec<Touched> {
+    fn forget(&mut self) -> Vec<ObjectChange> {
         self.synced = false;
         // The table goes with them: of Pods it can be the larger part.
         let objects = std::mem::take(&mut self.objects).into_values();

@@ -14,7 +14,7 @@ use proptest::sample::select;
 
 use crate::cache::Cache;
 use crate::event::{Event, Object};
-use crate::key::{Key, Text};
+use crate::key::{CompactString, Key};
 use crate::kind::Kind;
 use crate::objects::*;
 use crate::projection::Projection;
@@ -28,7 +28,7 @@ pub fn histories() -> impl Strategy<Value = Vec<Vec<Event>>> {
 ///
 /// # Panics
 /// When the law is broken.
-pub fn hold<P>(make: impl Fn() -> P, history: Vec<Vec<Event>>)
+pub fn check_projection<P>(make: impl Fn() -> P, history: Vec<Vec<Event>>)
 where
     P: Projection + 'static,
     P::View: PartialEq + Debug,
@@ -71,8 +71,8 @@ fn key() -> impl Strategy<Value = Key> {
         .prop_map(|(namespace, name)| Key { namespace, name })
 }
 
-fn name(names: &'static [&'static str]) -> impl Strategy<Value = Text> {
-    select(names).prop_map(Text::from)
+fn name(names: &'static [&'static str]) -> impl Strategy<Value = CompactString> {
+    select(names).prop_map(CompactString::from)
 }
 
 fn object() -> impl Strategy<Value = Object> {
@@ -168,7 +168,7 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
     let port = (name(&["http", "https", ""]), protocol(), select([8080_u16, 8443].as_slice()))
         .prop_map(|(name, protocol, port)| EndpointPort { name, protocol, port });
     let alias = (name(&["example.org", "web.default.svc.cluster.local"]), option::of(Just("web-0")))
-        .prop_map(|(name, hostname)| Alias { name, hostname: hostname.map(Into::into) });
+        .prop_map(|(name, hostname)| FqdnEndpoint { name, hostname: hostname.map(Into::into) });
     let endpoints = prop_oneof![
         5 => vec(endpoint, 0..4).prop_map(|endpoints| (endpoints.into(), Box::default())),
         1 => vec(alias, 0..3).prop_map(|aliases| (Box::default(), aliases.into())),

@@ -3,7 +3,7 @@
 mod backoff;
 mod calls;
 mod failure;
-mod pace;
+mod limiter;
 mod place;
 mod split;
 
@@ -25,9 +25,9 @@ use telemetry::metrics::Registry;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 pub use access::{Access, AccessError, ClientTls};
-pub use pace::{Limits, Pace};
+pub use limiter::{RequestLimiter, RequestLimits};
 
-use crate::feed::{Feed, Source, Stopped};
+use crate::source::{EventSink, Source, WriterStopped};
 use api::Api;
 use calls::Calls;
 use follow::Follower;
@@ -49,13 +49,13 @@ pub struct Selection {
 /// Kinds are followed side by side, each over a connection of its own, and only while somebody wants them. What fails is
 /// tried again after a pause; what RBAC forbids is reported with verb and resource and asked for again, and no kind
 /// waits for another. Nothing that was read is forgotten because the server is away.
-pub struct Kube {
+pub struct KubeSource {
     api: Api,
     selection: Selection,
     reports: Reports,
 }
 
-impl Kube {
+impl KubeSource {
     /// Prepares access. Reads files and may run a credential plugin, but does not connect: a server that is away is
     /// waited for.
     pub async fn new(access: &Access, selection: Selection, reports: &Reports) -> Result<Self, AccessError> {
@@ -64,15 +64,15 @@ impl Kube {
 
     /// Counts and times the requests to the API server in that registry, under CoreDNS's names.
     #[must_use]
-    pub fn counting(mut self, registry: &Registry) -> Self {
+    pub fn with_metrics(mut self, registry: &Registry) -> Self {
         self.api.calls = Some(Calls::new(registry));
         self
     }
 
     /// Asks the API server at that pace, which may change.
     #[must_use]
-    pub fn at_pace(mut self, pace: Pace) -> Self {
-        self.api.pace = pace;
+    pub fn with_limiter(mut self, limiter: RequestLimiter) -> Self {
+        self.api.limiter = limiter;
         self
     }
 
@@ -81,8 +81,8 @@ impl Kube {
         &self.api.host
     }
 
-    async fn follow(self, feed: Feed) -> Result<(), Stopped> {
-        let mut wanted = feed.wanted();
+    async fn follow(self, sink: EventSink) -> Result<(), WriterStopped> {
+        let mut wanted = sink.wanted();
         let mut followed: BTreeMap<Kind, AbortHandle> = BTreeMap::new();
         let mut followers = JoinSet::new();
         loop {
@@ -98,16 +98,16 @@ impl Kube {
                     ended(one)?;
                 }
                 follow::forget(&self.reports, kind);
-                feed.forget(kind).await?;
+                sink.forget(kind).await?;
             }
             for kind in kinds.iter().filter(|kind| !followed.contains_key(kind)).collect::<Vec<_>>() {
                 let scope = Scope::new(kind, &self.selection);
-                let follower = Follower::new(self.api.clone(), scope, feed.clone(), self.reports.clone());
+                let follower = Follower::new(self.api.clone(), scope, sink.clone(), self.reports.clone());
                 followed.insert(kind, followers.spawn(follower.run()));
             }
             tokio::select! {
-                changed = wanted.changed() => changed.map_err(|_| Stopped)?,
-                () = feed.stopped() => return Err(Stopped),
+                changed = wanted.changed() => changed.map_err(|_| WriterStopped)?,
+                () = sink.stopped() => return Err(WriterStopped),
                 Some(one) = followers.join_next() => ended(one)?,
             }
         }
@@ -115,7 +115,7 @@ impl Kube {
 }
 
 /// A follower ends when nobody reads its kind, with the writer, or by a fault of this program, which must not go unseen.
-fn ended(follower: Result<Stopped, JoinError>) -> Result<(), Stopped> {
+fn ended(follower: Result<WriterStopped, JoinError>) -> Result<(), WriterStopped> {
     match follower {
         Ok(stopped) => Err(stopped),
         Err(error) if error.is_cancelled() => Ok(()),
@@ -123,8 +123,8 @@ fn ended(follower: Result<Stopped, JoinError>) -> Result<(), Stopped> {
     }
 }
 
-impl Source for Kube {
-    fn run(self: Box<Self>, feed: Feed) -> BoxFuture<'static, ()> {
-        self.follow(feed).map(|_stopped| ()).boxed()
+impl Source for KubeSource {
+    fn run(self: Box<Self>, sink: EventSink) -> BoxFuture<'static, ()> {
+        self.follow(sink).map(|_stopped| ()).boxed()
     }
 }

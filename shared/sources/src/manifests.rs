@@ -16,10 +16,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use telemetry::{Problem, Reports};
 
-pub use decode::{Decoded, decode};
+pub use decode::{DecodedFile, decode};
 
-use crate::feed::{Feed, Source, Stopped};
-use crate::status::Status;
+use crate::source::{EventSink, Source, WriterStopped};
+use crate::watch_status::WatchStatus;
 use folder::Folder;
 use holding::Holding;
 
@@ -38,7 +38,7 @@ const SCOPE: &str = "manifests";
 /// file is seen within half a second. A bad document is reported with file and line, and everything else stays served,
 /// the last good version of what the file held included. The defaults of the API server are applied, but no addresses
 /// are made up: a Service without `clusterIP` has none. A namespace exists when it is declared or anything is in it.
-pub struct Manifests {
+pub struct ManifestSource {
     folder: Folder,
     holding: Holding,
     /// Files and folders that could not be read at the last look.
@@ -46,16 +46,16 @@ pub struct Manifests {
     reports: Reports,
 }
 
-impl Manifests {
+impl ManifestSource {
     /// Watches these files and folders. Fails when one of them is not there to begin with; problems with what is in them
     /// are reported as they come and go.
     pub fn new(
         paths: impl IntoIterator<Item = impl Into<PathBuf>>,
         reports: &Reports,
-    ) -> Result<Self, NotThere> {
+    ) -> Result<Self, MissingPath> {
         let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
         for path in &paths {
-            std::fs::metadata(path).map_err(|error| NotThere { path: path.clone(), error })?;
+            std::fs::metadata(path).map_err(|error| MissingPath { path: path.clone(), error })?;
         }
         let (folder, holding) = (Folder::new(paths), Holding::default());
         Ok(Self { folder, holding, unreadable: Vec::new(), reports: reports.clone() })
@@ -102,8 +102,8 @@ impl Manifests {
         }
     }
 
-    async fn follow(mut self, feed: Feed) -> Result<(), Stopped> {
-        let mut wanted = feed.wanted();
+    async fn follow(mut self, sink: EventSink) -> Result<(), WriterStopped> {
+        let mut wanted = sink.wanted();
         loop {
             // Files may lie on a slow disk or a dead mount: not on a thread of the runtime.
             let looked = tokio::task::spawn_blocking(move || {
@@ -111,45 +111,45 @@ impl Manifests {
                 (self, pause)
             });
             let pause;
-            (self, pause) = looked.await.map_err(|_| Stopped)?;
+            (self, pause) = looked.await.map_err(|_| WriterStopped)?;
             let kinds = *wanted.borrow_and_update();
             for event in self.holding.news(kinds) {
-                feed.send(event).await?;
+                sink.send(event).await?;
             }
             for kind in kinds.iter() {
-                feed.report(kind, Status::Synced);
+                sink.report(kind, WatchStatus::Synced);
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = wanted.changed() => {}
-                () = feed.stopped() => return Err(Stopped),
+                () = sink.stopped() => return Err(WriterStopped),
             }
         }
     }
 }
 
-impl Source for Manifests {
-    fn run(self: Box<Self>, feed: Feed) -> BoxFuture<'static, ()> {
-        self.follow(feed).map(|_stopped| ()).boxed()
+impl Source for ManifestSource {
+    fn run(self: Box<Self>, sink: EventSink) -> BoxFuture<'static, ()> {
+        self.follow(sink).map(|_stopped| ()).boxed()
     }
 }
 
 /// A path that cannot be watched because it is not there.
 #[derive(Debug)]
-pub struct NotThere {
+pub struct MissingPath {
     /// The path as it was given.
     pub path: PathBuf,
     /// What the system says.
     pub error: io::Error,
 }
 
-impl std::fmt::Display for NotThere {
+impl std::fmt::Display for MissingPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}; wanted a manifest file or a folder of them", self.path.display(), self.error)
     }
 }
 
-impl std::error::Error for NotThere {
+impl std::error::Error for MissingPath {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }

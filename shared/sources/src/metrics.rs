@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cluster::{Kind, Snapshot, Touched};
+use cluster::{Kind, ObjectChange, Snapshot};
 use telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry, exponential};
 
 /// The numbers of one writer. Names begin with `portolan_cluster_`.
@@ -43,7 +43,7 @@ impl Metrics {
         &self,
         oldest: Option<Instant>,
         snapshot: &Snapshot,
-        touched: &[Touched],
+        touched: &[ObjectChange],
         now: u64,
     ) {
         self.batches.inc();

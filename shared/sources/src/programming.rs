@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use cluster::{EndpointSlice, Event, Key, Kind, Kinds, Object, Service, ServiceKind, Snapshot, Touched};
+use cluster::{EndpointSlice, Event, Key, Kind, Kinds, Object, ObjectChange, Service, ServiceKind, Snapshot};
 use jiff::Timestamp;
 use telemetry::metrics::{Family, Histogram, Registry, exponential};
 
@@ -43,13 +43,13 @@ impl Triggered {
 
     /// Measures the slices that changed what is served. Whether a Service without a cluster address has a selector is
     /// known from the time itself: only the controller that follows selectors writes it.
-    pub(crate) fn measure(self, programming: &Programming, cluster: &Snapshot, touched: &[Touched]) {
+    pub(crate) fn measure(self, programming: &Programming, cluster: &Snapshot, touched: &[ObjectChange]) {
         if self.0.is_empty() {
             return;
         }
         let now = Timestamp::now();
         for touched in touched {
-            let Touched::EndpointSlice(change) = touched else { continue };
+            let ObjectChange::EndpointSlice(change) = touched else { continue };
             let Some(slice) = &change.after else { continue };
             let Some(times) = self.0.get(&slice.key) else { continue };
             let Some(service) = cluster.get::<Service>(&slice.service_key()) else { continue };

@@ -1,6 +1,6 @@
 //! A reader that only wants: for tests of what follows from it.
 
-use cluster::{Kinds, Projection, Snapshot, Touched};
+use cluster::{Kinds, ObjectChange, Projection, Snapshot};
 
 /// Reads kinds and shows nothing of them.
 pub(crate) struct Reads(pub(crate) Kinds);
@@ -14,5 +14,5 @@ impl Projection for Reads {
 
     fn build(&self, _: &Snapshot) {}
 
-    fn advance(&self, (): &(), _: &Snapshot, _: &[Touched]) {}
+    fn advance(&self, (): &(), _: &Snapshot, _: &[ObjectChange]) {}
 }

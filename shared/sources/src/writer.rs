@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cluster::{Cache, Current, Event, Kind, Kinds, Projection, Snapshot, Touched};
+use cluster::{Cache, Current, Event, Kind, Kinds, ObjectChange, Projection, Snapshot};
 use telemetry::metrics::Registry;
 use tokio::sync::{mpsc, watch};
 
-use crate::feed::{Arrival, Feed, Message};
 use crate::metrics::Metrics;
 use crate::programming::{Programming, Triggered};
-use crate::status::Statuses;
+use crate::source::{Arrival, EventSink, Message};
+use crate::watch_status::WatchStatuses;
 
 /// Events that may wait for the writer before sources are held back: what decoded objects may cost in memory.
 const QUEUE: usize = 1024;
@@ -26,7 +26,7 @@ const CHUNK: usize = 8192;
 #[derive(Clone)]
 pub struct Cluster {
     shared: Arc<Shared>,
-    feed: Feed,
+    sink: EventSink,
 }
 
 struct Shared {
@@ -43,7 +43,7 @@ struct Observed {
     programming: Option<Programming>,
 }
 
-type Observer = Box<dyn FnMut(&Snapshot, &[Touched]) + Send>;
+type Observer = Box<dyn FnMut(&Snapshot, &[ObjectChange]) + Send>;
 
 impl Cluster {
     /// Starts the writer, its metrics in that registry. It ends when the last handle and the last feed are dropped.
@@ -56,7 +56,8 @@ impl Cluster {
             // A full queue wakes the writer as well, and without a queue there is none.
             let _ = wake.upgrade().map(|events| events.try_send(Message::Unread));
         });
-        let feed = Feed { events, wanted: wanted_now, statuses: watch::Sender::new(Statuses::default()) };
+        let sink =
+            EventSink { events, wanted: wanted_now, statuses: watch::Sender::new(WatchStatuses::default()) };
         let shared = Arc::new(Shared { cache: Mutex::new(observed), wanted });
         let writer = Writer {
             queue,
@@ -65,7 +66,7 @@ impl Cluster {
             metrics: Metrics::new(registry),
         };
         std::thread::Builder::new().name("cluster".into()).spawn(move || writer.run())?;
-        Ok(Self { shared, feed })
+        Ok(Self { shared, sink })
     }
 
     /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. The kinds it
@@ -79,7 +80,7 @@ impl Cluster {
 
     /// Calls `observer` after each batch that changed something, when its views are out. It runs on the writer's
     /// thread: whatever it does delays the next view, and it must not call this handle, which waits for the writer.
-    pub fn observe(&self, observer: impl FnMut(&Snapshot, &[Touched]) + Send + 'static) {
+    pub fn observe(&self, observer: impl FnMut(&Snapshot, &[ObjectChange]) + Send + 'static) {
         self.shared.lock().observers.push(Box::new(observer));
     }
 
@@ -94,24 +95,24 @@ impl Cluster {
     }
 
     /// Where a source sends its events.
-    pub fn feed(&self) -> Feed {
-        self.feed.clone()
+    pub fn sink(&self) -> EventSink {
+        self.sink.clone()
     }
 
     /// How the source stands with each kind, now and when it changes.
-    pub fn statuses(&self) -> watch::Receiver<Statuses> {
-        self.feed.statuses.subscribe()
+    pub fn statuses(&self) -> watch::Receiver<WatchStatuses> {
+        self.sink.statuses.subscribe()
     }
 
     /// Ends only if the writer does, and while a handle lives that means that it panicked: views stand still.
     pub async fn stopped(&self) {
-        self.feed.stopped().await;
+        self.sink.stopped().await;
     }
 }
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("feed", &self.feed).finish_non_exhaustive()
+        f.debug_struct("Cluster").field("sink", &self.sink).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cluster::{EndpointSlice, Import, Key, Service, ServiceImport, ServiceKind, ServicePort, Snapshot, Text};
+use cluster::{
+    CompactString, EndpointSlice, Import, Key, Service, ServiceImport, ServiceKind, ServicePort, Snapshot,
+};
 use dns_wire::Name;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
@@ -89,7 +91,7 @@ fn external(name: &str) -> Option<Box<[u8]>> {
 fn ports(ports: impl Iterator<Item = Port>) -> Box<[Port]> {
     let mut ports: Vec<Port> = ports.collect();
     if ports.is_empty() {
-        ports.push(Port { name: Text::default(), protocol: None, number: None });
+        ports.push(Port { name: CompactString::default(), protocol: None, number: None });
     }
     ports.into()
 }
@@ -125,7 +127,7 @@ struct Builder {
 #[derive(PartialEq, Eq, Hash)]
 enum Called {
     Dashed(IpAddr),
-    Text(u32),
+    CompactString(u32),
 }
 
 impl Builder {
@@ -169,7 +171,7 @@ impl Builder {
     }
 
     fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> Endpoint {
-        let called = if name == NONE { Called::Dashed(address) } else { Called::Text(name) };
+        let called = if name == NONE { Called::Dashed(address) } else { Called::CompactString(name) };
         let previous = self.last.insert(called, self.count).unwrap_or(NONE);
         self.count += 1;
         Endpoint { address, name, zone, previous }

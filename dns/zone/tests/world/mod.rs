@@ -47,11 +47,11 @@ fn object(line: &str) -> Option<Object> {
                 "->" => ServiceKind::ExternalName(words.next()?.into()),
                 ips => ServiceKind::ClusterIp(ips.split(',').filter_map(|ip| ip.parse().ok()).collect()),
             };
-            let port = |(name, protocol, port): (Text, Protocol, u16)| ServicePort {
+            let port = |(name, protocol, port): (CompactString, Protocol, u16)| ServicePort {
                 name,
                 protocol,
                 port,
-                target: Text::default(),
+                target: CompactString::default(),
             };
             let ports = words.map(|word| port(self::port(word).expect(word))).collect();
             if kind == "service" {
@@ -63,7 +63,7 @@ fn object(line: &str) -> Option<Object> {
         "slice" | "names" => {
             let owner = words.next()?;
             let import = owner.strip_prefix('[').and_then(|owner| owner.strip_suffix(']')?.split_once('@'));
-            let service = if import.is_none() { owner.into() } else { Text::default() };
+            let service = if import.is_none() { owner.into() } else { CompactString::default() };
             let import = import.map(|(service, cluster)| {
                 Box::new(Import { service: service.into(), cluster: cluster.into() })
             });
@@ -80,7 +80,7 @@ fn object(line: &str) -> Option<Object> {
                     _ => {
                         let (name, hostname) =
                             word.split_once('=').map_or((word, None), |(name, host)| (name, Some(host)));
-                        aliases.push(Alias { name: name.into(), hostname: hostname.map(Into::into) });
+                        aliases.push(FqdnEndpoint { name: name.into(), hostname: hostname.map(Into::into) });
                     }
                 }
             }
@@ -102,7 +102,7 @@ fn object(line: &str) -> Option<Object> {
     })
 }
 
-fn port(word: &str) -> Option<(Text, Protocol, u16)> {
+fn port(word: &str) -> Option<(CompactString, Protocol, u16)> {
     let mut parts = word.split('/');
     let (name, protocol, number) = (parts.next()?, parts.next()?, parts.next()?);
     let protocol = match protocol {
@@ -113,7 +113,7 @@ fn port(word: &str) -> Option<(Text, Protocol, u16)> {
     Some((name.into(), protocol, number.parse().ok()?))
 }
 
-fn endpoint(word: &str, zones: &mut Vec<Text>) -> Endpoint {
+fn endpoint(word: &str, zones: &mut Vec<CompactString>) -> Endpoint {
     let (ready, word) = word.strip_prefix('!').map_or((true, word), |word| (false, word));
     let (word, zone) = word.split_once('@').map_or((word, None), |(word, zone)| (word, Some(zone)));
     let (word, pod) = word.split_once('~').map_or((word, None), |(word, pod)| (word, Some(pod)));

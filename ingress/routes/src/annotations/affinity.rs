@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::Text;
+use cluster::CompactString;
 
 use super::canary::cookie_name;
 use super::{Annotation, Family, Reader, Settings, no_filter};
@@ -113,7 +113,7 @@ fn cookie(reader: &mut Reader<'_>) -> Affinity {
     );
     Affinity {
         mode: mode.unwrap_or_default(),
-        name: name.map_or_else(|| "INGRESSCOOKIE".into(), Text::from),
+        name: name.map_or_else(|| "INGRESSCOOKIE".into(), CompactString::from),
         path: reader.value("session-cookie-path", "a path", default, attribute),
         domain: reader.value("session-cookie-domain", "a domain", default, attribute),
         expires: reader.number("session-cookie-expires"),
@@ -128,6 +128,6 @@ fn cookie(reader: &mut Reader<'_>) -> Affinity {
 }
 
 /// Text that can stand in an attribute of a cookie (RFC 6265 §4.1.1).
-fn attribute(value: &str) -> Option<Text> {
+fn attribute(value: &str) -> Option<CompactString> {
     value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';').then(|| value.into())
 }

@@ -1,7 +1,7 @@
 //! Certificates made on the spot, and which host gets which.
 
 use cluster::Object;
-use cluster::testing::{histories, hold};
+use cluster::testing::{check_projection, histories};
 use proptest::prelude::{ProptestConfig, proptest};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
@@ -18,12 +18,12 @@ proptest! {
             default_ssl_certificate: Some(Key::new("shop", "web")),
             ..Options::default()
         };
-        hold(|| CertIndex::new(options.clone()), history);
+        check_projection(|| CertIndex::new(options.clone()), history);
     }
 
     #[test]
     fn advancing_equals_building_by_class(history in histories()) {
-        hold(|| CertIndex::new(Options::default()), history);
+        check_projection(|| CertIndex::new(Options::default()), history);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 
-use cluster::{PortRef, Protocol, Service, ServiceKind, ServicePort, Snapshot, Text};
+use cluster::{CompactString, PortRef, Protocol, Service, ServiceKind, ServicePort, Snapshot};
 
 use super::ring::Ring;
 use crate::digest::md5;
@@ -15,7 +15,7 @@ pub struct Pool {
     members: Members,
     absence: Option<Absence>,
     /// `<namespace>-<service>-<port>`, which salts the cookies of persistent affinity.
-    name: Text,
+    name: CompactString,
     /// Built when the first cookie asks; a pool is made anew whenever its endpoints change.
     ring: OnceLock<Ring>,
     keys: OnceLock<Box<[Keyed]>>,
@@ -32,7 +32,7 @@ pub enum Members {
     /// The host of an ExternalName Service, to be resolved, and the port.
     External {
         /// Host name, without final dot.
-        host: Text,
+        host: CompactString,
         /// Port.
         port: u16,
     },
@@ -85,7 +85,7 @@ impl Pool {
         Self::new(key.upstream_name(), members, absence)
     }
 
-    fn new(name: Text, members: Members, absence: Option<Absence>) -> Self {
+    fn new(name: CompactString, members: Members, absence: Option<Absence>) -> Self {
         Self { members, absence, name, ring: OnceLock::new(), keys: OnceLock::new() }
     }
 
@@ -191,7 +191,12 @@ fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'s ServicePo
 }
 
 /// The target of an ExternalName Service. Its ports are optional: a rule may name any number.
-fn external(service: &Service, host: &Text, wanted: &PortRef, options: &Options) -> Result<Members, Absence> {
+fn external(
+    service: &Service,
+    host: &CompactString,
+    wanted: &PortRef,
+    options: &Options,
+) -> Result<Members, Absence> {
     if options.disable_svc_external_name {
         return Err(Absence::ExternalNameDisabled);
     }

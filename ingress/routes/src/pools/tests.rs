@@ -1,7 +1,7 @@
 //! Services, slices and the pools that come of them.
 
 use cluster::Object;
-use cluster::testing::{histories, hold};
+use cluster::testing::{check_projection, histories};
 use proptest::prelude::{ProptestConfig, proptest};
 
 use super::*;
@@ -13,13 +13,13 @@ proptest! {
     #[test]
     fn advancing_equals_building(history in histories()) {
         let options = Options { watch_ingress_without_class: true, ..Options::default() };
-        hold(|| PoolIndex::new(options.clone()), history);
+        check_projection(|| PoolIndex::new(options.clone()), history);
     }
 
     #[test]
     fn advancing_equals_building_by_class(history in histories()) {
         let options = Options { default_backend_service: Some(Key::new("shop", "db")), ..Options::default() };
-        hold(|| PoolIndex::new(options.clone()), history);
+        check_projection(|| PoolIndex::new(options.clone()), history);
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cluster::{Key, PathType, Text};
+use cluster::{CompactString, Key, PathType};
 use foldhash::fast::RandomState;
 
 use super::location::{Claims, Context, Draft, Location};
@@ -47,14 +47,14 @@ pub(super) struct HostChange<'c> {
     /// What these claim.
     pub(super) claims: Vec<Claim>,
     /// Paths that are made anew: those that either side claims, and those that depend on something else.
-    pub(super) paths: Vec<Text>,
+    pub(super) paths: Vec<CompactString>,
 }
 
 impl Host {
     /// The host under a key after a change; none where no Ingress names it any more.
     pub(super) fn advance(
         last: Option<&Self>,
-        key: &Text,
+        key: &CompactString,
         change: HostChange<'_>,
         context: &Context<'_>,
     ) -> Option<Self> {
@@ -119,7 +119,7 @@ impl Host {
 /// What of a host is made anew.
 struct Touch<'t> {
     /// Sorted.
-    paths: Vec<Text>,
+    paths: Vec<CompactString>,
     /// Ingresses whose old claims hold no more.
     changed: HashSet<&'t Key, RandomState>,
     /// Claims that hold now.
@@ -130,7 +130,7 @@ struct Touch<'t> {
 /// The locations of a host and, where they are patterns, the order in which these are tried.
 fn rebuild(
     last: Option<&Host>,
-    key: &Text,
+    key: &CompactString,
     touch: &Touch<'_>,
     context: &Context<'_>,
 ) -> (Sorted<Location>, Option<Trials>) {
@@ -151,8 +151,9 @@ fn rebuild(
     if !regex {
         return (locations, None);
     }
-    let of = |locations: &Sorted<Location>, paths: &[Text]| -> Vec<Trial> {
-        let both = |path: &Text| [PathType::Exact, PathType::Prefix].map(|kind| at(locations, path, kind));
+    let of = |locations: &Sorted<Location>, paths: &[CompactString]| -> Vec<Trial> {
+        let both =
+            |path: &CompactString| [PathType::Exact, PathType::Prefix].map(|kind| at(locations, path, kind));
         paths
             .iter()
             .map(both)
@@ -162,7 +163,8 @@ fn rebuild(
     let trials = match trials {
         Some(trials) => trials.with(of(known, &touch.paths), of(&locations, &touch.paths)),
         None => {
-            let mut paths: Vec<Text> = locations.iter().map(|location| location.path.clone()).collect();
+            let mut paths: Vec<CompactString> =
+                locations.iter().map(|location| location.path.clone()).collect();
             paths.dedup();
             Trials::default().with(Vec::new(), of(&locations, &paths))
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use cluster::{Backend, PathType, ServiceBackend, Text};
+use cluster::{Backend, CompactString, PathType, ServiceBackend};
 use smallvec::SmallVec;
 
 use super::route::{DEFAULT_UPSTREAM, Route};
@@ -26,7 +26,7 @@ pub(super) type Claims = SmallVec<[Claim; 1]>;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Location {
     /// As written.
-    pub(super) path: Text,
+    pub(super) path: CompactString,
     /// Exact or Prefix.
     pub(super) kind: PathType,
     /// Its own Ingress makes it a regular expression.
@@ -47,7 +47,7 @@ pub(super) struct Context<'c> {
 
 /// A location before its route is made.
 pub(super) struct Draft<'h> {
-    pub(super) path: Text,
+    pub(super) path: CompactString,
     pub(super) kind: PathType,
     pub(super) claims: Claims,
     /// `/` (Prefix), which every host has, whether or not a rule claims it (§3.1).
@@ -89,7 +89,12 @@ impl<'h> Draft<'h> {
         Self::new(location.path.clone(), location.kind, location.claims.clone(), heir)
     }
 
-    pub(super) fn new(path: Text, kind: PathType, claims: Claims, heir: Option<&'h Arc<Taken>>) -> Self {
+    pub(super) fn new(
+        path: CompactString,
+        kind: PathType,
+        claims: Claims,
+        heir: Option<&'h Arc<Taken>>,
+    ) -> Self {
         let root = path == "/" && kind == PathType::Prefix;
         Self { path, kind, claims, root, heir: heir.filter(|_| root) }
     }
@@ -102,7 +107,7 @@ impl<'h> Draft<'h> {
     }
 
     /// The location, on a host of this name.
-    pub(super) fn location(self, host: &Text, regex_host: bool, context: &Context<'_>) -> Location {
+    pub(super) fn location(self, host: &CompactString, regex_host: bool, context: &Context<'_>) -> Location {
         let mut problems: Vec<Problem> = self.claims.iter().filter_map(unserved).collect();
         let route = self.winner().map(|winner| {
             let flaw = regex_host.then(|| flaw(&self.path, context.patterns)).flatten();
@@ -141,7 +146,7 @@ impl<'h> Draft<'h> {
     }
 
     /// What is wrong with the rules that claim the path.
-    fn explain(&self, winner: &Winner<'_>, host: &Text, problems: &mut Vec<Problem>) {
+    fn explain(&self, winner: &Winner<'_>, host: &CompactString, problems: &mut Vec<Problem>) {
         let mut rules = rules(&self.claims);
         rules.next();
         let Some(owner) = winner.owner else { return };
@@ -162,7 +167,7 @@ impl<'h> Draft<'h> {
     fn route(
         &self,
         winner: &Winner<'_>,
-        host: &Text,
+        host: &CompactString,
         flaw: Option<String>,
         problems: &mut Vec<Problem>,
         context: &Context<'_>,
@@ -187,7 +192,7 @@ impl<'h> Draft<'h> {
     fn upstream(
         &self,
         winner: &Winner<'_>,
-        host: &Text,
+        host: &CompactString,
         problems: &mut Vec<Problem>,
         context: &Context<'_>,
     ) -> Option<Upstream> {
@@ -240,7 +245,7 @@ fn unserved(claim: &Claim) -> Option<Problem> {
 /// `--default-backend-service`.
 fn default_upstream(options: &Options) -> Option<Upstream> {
     let service = options.default_backend_service.clone()?;
-    let pool = PoolKey { service, port: cluster::PortRef::Name(Text::default()) };
+    let pool = PoolKey { service, port: cluster::PortRef::Name(CompactString::default()) };
     let mut primary = Target::new(pool, None, &"/".into());
     primary.name = DEFAULT_UPSTREAM.into();
     Some(Upstream { primary, canaries: Box::default() })
@@ -259,7 +264,7 @@ fn service(backend: Option<&Backend>) -> Option<&ServiceBackend> {
     }
 }
 
-fn lonely(claim: &Claim, host: &Text) -> Problem {
+fn lonely(claim: &Claim, host: &CompactString) -> Problem {
     let what = match claim.backend() {
         Some(Backend::Resource(_)) => "a canary leads to a Service, not to a resource".into(),
         _ => format!("no Ingress has this path on host {host} for a canary to double"),

@@ -1,6 +1,6 @@
 //! A route: what happens to the requests of one rule.
 
-use cluster::{Key, PathType, PortRef, Text};
+use cluster::{CompactString, Key, PathType, PortRef};
 use http::{StatusCode, response};
 
 use crate::exchange::Exchange;
@@ -11,15 +11,15 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub struct Route {
     /// The host of the rule: a name, a wildcard, or `_` for every other host.
-    pub host: Text,
+    pub host: CompactString,
     /// The path as written; `/` where it is missing.
-    pub path: Text,
+    pub path: CompactString,
     /// How far the path reaches. In hosts with regular expressions both kinds are prefixes.
     pub kind: PathType,
     /// The Ingress of the rule; none where no Ingress has a say.
     pub ingress: Option<Key>,
     /// Name and port of the Service of the rule; none where the default backend answers.
-    pub service: Option<(Text, PortRef)>,
+    pub service: Option<(CompactString, PortRef)>,
     /// Why every request is answered 503.
     pub denied: Option<String>,
     /// Effects of annotations, in order.

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use cluster::{Backend, Ingress, PathType, ServiceBackend, Text};
+use cluster::{Backend, CompactString, Ingress, PathType, ServiceBackend};
 use smallvec::SmallVec;
 
 use crate::annotations::{self, Settings};
@@ -52,11 +52,11 @@ impl Taken {
     }
 
     /// The keys of the hosts that it has a say in, each once; see [`host_key`].
-    pub(crate) fn hosts(&self) -> SmallVec<[Text; 2]> {
+    pub(crate) fn hosts(&self) -> SmallVec<[CompactString; 2]> {
         if self.left_out {
             return SmallVec::new();
         }
-        let mut hosts: SmallVec<[Text; 2]> =
+        let mut hosts: SmallVec<[CompactString; 2]> =
             self.ingress.rules.iter().map(|rule| host_key(&rule.host)).collect();
         if self.is_rule_less() && self.ingress.default_backend.is_some() {
             hosts.push(CATCH_ALL);
@@ -92,7 +92,7 @@ impl Taken {
     }
 
     /// What it claims: every path of its rules, by host, and `/` of the catch-all for its default backend.
-    pub(crate) fn claims(self: &Arc<Self>) -> impl Iterator<Item = (Text, Claim)> {
+    pub(crate) fn claims(self: &Arc<Self>) -> impl Iterator<Item = (CompactString, Claim)> {
         let rules = self.ingress.rules.iter().filter(|_| !self.left_out).enumerate();
         let paths = rules.flat_map(move |(n, rule)| {
             let (host, rule_number) = (host_key(&rule.host), NonZeroU32::MIN.saturating_add(n as u32));
@@ -106,7 +106,10 @@ impl Taken {
     }
 
     /// Host and path of its rules that lead to an upstream; its default backend answers at the root of its hosts.
-    pub(crate) fn paths_to(self: &Arc<Self>, pool: &PoolKey) -> impl Iterator<Item = (Text, Text)> {
+    pub(crate) fn paths_to(
+        self: &Arc<Self>,
+        pool: &PoolKey,
+    ) -> impl Iterator<Item = (CompactString, CompactString)> {
         let leads = |backend: Option<&Backend>| matches!(backend, Some(Backend::Service(service)) if self.pool(service) == *pool);
         let roots = if leads(self.ingress.default_backend.as_ref()) { self.hosts() } else { SmallVec::new() };
         let roots = roots.into_iter().map(|host| (host, "/".into()));

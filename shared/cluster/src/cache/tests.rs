@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::proptest;
 
 use super::*;
-use crate::testing::{histories, hold};
-use crate::touched::What;
-use crate::{Object, Service, ServiceKind, Text};
+use crate::change::ChangeType;
+use crate::testing::{check_projection, histories};
+use crate::{CompactString, Object, Service, ServiceKind};
 
 /// Counts the ready endpoints of each Service, and remembers how often it was asked to advance.
 struct ReadyEndpoints;
@@ -31,7 +31,7 @@ impl Projection for ReadyEndpoints {
         (cluster.synced(self.kinds()), cluster.changed_at(self.kinds()), counts)
     }
 
-    fn advance(&self, last: &Self::View, cluster: &Snapshot, touched: &[Touched]) -> Self::View {
+    fn advance(&self, last: &Self::View, cluster: &Snapshot, touched: &[ObjectChange]) -> Self::View {
         let mut counts = last.2.clone();
         let mut again = |key: Key| {
             counts.remove(&key);
@@ -43,8 +43,12 @@ impl Projection for ReadyEndpoints {
         };
         for touched in touched {
             match touched {
-                Touched::Service(change) => change.sides().for_each(|service| again(service.key.clone())),
-                Touched::EndpointSlice(change) => change.sides().for_each(|slice| again(slice.service_key())),
+                ObjectChange::Service(change) => {
+                    change.sides().for_each(|service| again(service.key.clone()))
+                }
+                ObjectChange::EndpointSlice(change) => {
+                    change.sides().for_each(|slice| again(slice.service_key()))
+                }
                 _ => {}
             }
         }
@@ -55,7 +59,7 @@ impl Projection for ReadyEndpoints {
 proptest! {
     #[test]
     fn the_indexes_and_touched_lists_of_the_cache_let_a_projection_keep_the_law(history in histories()) {
-        hold(|| ReadyEndpoints, history);
+        check_projection(|| ReadyEndpoints, history);
     }
 }
 
@@ -65,7 +69,7 @@ fn service(name: &str) -> Event {
     Event::Apply(Object::Service(Arc::new(service)))
 }
 
-fn names(cache: &Cache) -> Vec<Text> {
+fn names(cache: &Cache) -> Vec<CompactString> {
     let mut names: Vec<_> =
         cache.snapshot().iter::<Service>().map(|service| service.key.name.clone()).collect();
     names.sort();
@@ -80,8 +84,8 @@ fn a_relist_sweeps_what_it_did_not_name_and_touches_nothing_else() {
     assert_eq!(names(&cache), ["a", "b"], "the old picture stays while the list runs");
     let touched = cache.apply([Event::Synced(Kind::Service)], 3);
     assert_eq!(
-        touched.iter().map(Touched::summary).collect::<Vec<_>>(),
-        [(Key::new("default", "a"), What::Removed)]
+        touched.iter().map(ObjectChange::summary).collect::<Vec<_>>(),
+        [(Key::new("default", "a"), ChangeType::Removed)]
     );
     assert_eq!(names(&cache), ["b"]);
 }

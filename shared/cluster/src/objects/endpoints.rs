@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use smallvec::SmallVec;
 
 use super::Protocol;
-use crate::key::{Key, Text};
+use crate::key::{CompactString, Key};
 
 /// An EndpointSlice (discovery.k8s.io/v1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct EndpointSlice {
     /// `metadata.namespace` and `metadata.name`.
     pub key: Key,
     /// Label `kubernetes.io/service-name`; empty when no Service owns the slice.
-    pub service: Text,
+    pub service: CompactString,
     /// Of which ServiceImport and which cluster its endpoints are; apart, as few slices have it.
     pub import: Option<Box<Import>>,
     /// `ports`; a slice without ports has addresses only.
@@ -21,9 +21,9 @@ pub struct EndpointSlice {
     /// `endpoints`, in the order given; none where `addressType` is FQDN.
     pub endpoints: Box<[Endpoint]>,
     /// The ready `endpoints` where `addressType` is FQDN, one for each of their `addresses`.
-    pub aliases: Box<[Alias]>,
+    pub aliases: Box<[FqdnEndpoint]>,
     /// Topology zones that [`Endpoint::zone`] points into: an endpoint takes a byte for it, not a text of its own.
-    pub zones: Box<[Text]>,
+    pub zones: Box<[CompactString]>,
 }
 
 impl EndpointSlice {
@@ -39,7 +39,7 @@ impl EndpointSlice {
     }
 
     /// The topology zone of one of its endpoints; read by `zonal` of the `kubernetes` plugin.
-    pub fn zone_of(&self, endpoint: &Endpoint) -> Option<&Text> {
+    pub fn zone_of(&self, endpoint: &Endpoint) -> Option<&CompactString> {
         self.zones.get(usize::from(endpoint.zone).checked_sub(1)?)
     }
 }
@@ -48,16 +48,16 @@ impl EndpointSlice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// Label `multicluster.kubernetes.io/service-name`; never empty.
-    pub service: Text,
+    pub service: CompactString,
     /// Label `multicluster.kubernetes.io/source-cluster`; empty where it is missing.
-    pub cluster: Text,
+    pub cluster: CompactString,
 }
 
 /// A port of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPort {
     /// `name`; empty when unnamed.
-    pub name: Text,
+    pub name: CompactString,
     /// `protocol`.
     pub protocol: Protocol,
     /// `port`; a slice entry without a number ("all ports") is kept as 0.
@@ -81,9 +81,9 @@ pub struct Endpoint {
 
 /// An endpoint that is a name: the names of its Service stand for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alias {
+pub struct FqdnEndpoint {
     /// The address: a DNS name without a final dot, as written.
-    pub name: Text,
+    pub name: CompactString,
     /// `hostname`, as in [`Endpoint::hostname`].
     pub hostname: Option<Box<str>>,
 }

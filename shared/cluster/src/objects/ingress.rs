@@ -1,6 +1,6 @@
 //! Ingresses and their classes (networking.k8s.io/v1).
 
-use crate::key::{Key, Text};
+use crate::key::{CompactString, Key};
 
 /// An Ingress.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -10,9 +10,9 @@ pub struct Ingress {
     /// `metadata.creationTimestamp` in Unix seconds; the oldest Ingress wins (reference §3.1). 0 when missing.
     pub created: i64,
     /// `metadata.annotations`, but for kubectl's own copy of the object. Sorted by name.
-    pub annotations: Vec<(Text, String)>,
+    pub annotations: Vec<(CompactString, String)>,
     /// `spec.ingressClassName`.
-    pub class: Option<Text>,
+    pub class: Option<CompactString>,
     /// `spec.defaultBackend`.
     pub default_backend: Option<Backend>,
     /// `spec.rules`.
@@ -33,7 +33,7 @@ impl Ingress {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IngressRule {
     /// `host`, as written; empty for every host.
-    pub host: Text,
+    pub host: CompactString,
     /// `http.paths`.
     pub paths: Vec<IngressPath>,
 }
@@ -42,7 +42,7 @@ pub struct IngressRule {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IngressPath {
     /// `path`, as written; may be empty.
-    pub path: Text,
+    pub path: CompactString,
     /// `pathType`.
     pub kind: PathType,
     /// `backend`.
@@ -64,14 +64,14 @@ pub enum Backend {
     /// `backend.service`.
     Service(ServiceBackend),
     /// `backend.resource`: kind and name, to be named in the refusal.
-    Resource(Text),
+    Resource(CompactString),
 }
 
 /// `backend.service`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceBackend {
     /// `name`, in the namespace of the Ingress.
-    pub name: Text,
+    pub name: CompactString,
     /// `port`.
     pub port: PortRef,
 }
@@ -81,7 +81,7 @@ pub struct ServiceBackend {
 #[allow(missing_docs)]
 pub enum PortRef {
     Number(u16),
-    Name(Text),
+    Name(CompactString),
 }
 
 impl std::fmt::Display for PortRef {
@@ -97,9 +97,9 @@ impl std::fmt::Display for PortRef {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IngressTls {
     /// `hosts`, as written.
-    pub hosts: Vec<Text>,
+    pub hosts: Vec<CompactString>,
     /// `secretName`; empty asks for the default certificate.
-    pub secret: Text,
+    pub secret: CompactString,
 }
 
 /// An IngressClass.
@@ -108,7 +108,7 @@ pub struct IngressClass {
     /// `metadata.name`; the namespace part is empty.
     pub key: Key,
     /// `spec.controller`.
-    pub controller: Text,
+    pub controller: CompactString,
     /// Annotation `ingressclass.kubernetes.io/is-default-class` is "true".
     pub default: bool,
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use crate::key::{Key, Text};
+use crate::key::{CompactString, Key};
 
 /// A Namespace (core/v1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Namespace {
     /// `metadata.name`; the namespace part is empty.
     pub key: Key,
     /// `metadata.labels`; read by `namespace_labels` of the `kubernetes` plugin.
-    pub labels: Vec<(Text, Text)>,
+    pub labels: Vec<(CompactString, CompactString)>,
 }
 
 /// A Service (core/v1).
@@ -34,7 +34,7 @@ pub enum ServiceKind {
     /// `clusterIP: None`: the endpoints are the addresses.
     Headless,
     /// `spec.externalName`, without a final dot, as written.
-    ExternalName(Text),
+    ExternalName(CompactString),
 }
 
 /// A ServiceImport (multicluster.x-k8s.io/v1alpha1): a Service that clusters of a set share; read by `multicluster` of
@@ -53,13 +53,13 @@ pub struct ServiceImport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     /// `name`; empty when unnamed.
-    pub name: Text,
+    pub name: CompactString,
     /// `protocol`.
     pub protocol: Protocol,
     /// `port`.
     pub port: u16,
     /// `targetPort` as text; equal to the port when not given. An Ingress backend may name it (reference §3.1).
-    pub target: Text,
+    pub target: CompactString,
 }
 
 /// Transport protocol of a port.

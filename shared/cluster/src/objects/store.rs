@@ -1,6 +1,6 @@
 //! Objects that store data for others.
 
-use crate::key::{Key, Text};
+use crate::key::{CompactString, Key};
 
 /// A Secret (core/v1) of any type, with the entries that TLS reads.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,5 +26,5 @@ pub struct ConfigMap {
     /// `metadata.namespace` and `metadata.name`.
     pub key: Key,
     /// `data`, sorted by name.
-    pub data: Vec<(Text, String)>,
+    pub data: Vec<(CompactString, String)>,
 }

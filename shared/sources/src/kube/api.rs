@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::access::{self, Access, AccessError};
 use super::calls::Calls;
 use super::failure::Failure;
-use super::pace::Pace;
+use super::limiter::RequestLimiter;
 
 /// How long the server may think before it answers.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub(super) struct Api {
     client: Arc<Mutex<Client>>,
     pub(super) host: String,
     pub(super) calls: Option<Calls>,
-    pub(super) pace: Pace,
+    pub(super) limiter: RequestLimiter,
 }
 
 /// The body of an answer with status 200.
@@ -42,7 +42,7 @@ impl Api {
     pub(super) async fn new(access: &Access) -> Result<Self, AccessError> {
         let (client, host) = access::client(access).await?;
         let (access, client) = (Arc::new(access.clone()), Arc::new(Mutex::new(client)));
-        Ok(Self { access, client, host, calls: None, pace: Pace::default() })
+        Ok(Self { access, client, host, calls: None, limiter: RequestLimiter::default() })
     }
 
     /// Reads the credentials again, since the server no longer takes those that we have. Tokens in files are read again
@@ -65,10 +65,10 @@ impl Api {
             .header(http::header::USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
             .map_err(|error| Failure::Broken(error.to_string()))?;
-        if let (Some(held), Some(calls)) = (self.pace.hold().await, &self.calls) {
+        if let (Some(held), Some(calls)) = (self.limiter.hold().await, &self.calls) {
             calls.held(&self.host, held);
         }
-        let _seat = self.pace.seat().await;
+        let _seat = self.limiter.seat().await;
         let client = self.client().clone();
         let begun = Instant::now();
         let answered = timeout(ANSWER, client.send(request)).await;

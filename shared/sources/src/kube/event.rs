@@ -1,12 +1,12 @@
 //! Watch events and list items to events of the cache.
 
-use cluster::{Event, Kind, Text};
+use cluster::{CompactString, Event, Kind};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
-use crate::slim::{self, Found};
+use crate::decode::{self, DecodedObject};
 
 /// What a line of a watch says.
 #[derive(Debug, PartialEq)]
@@ -14,9 +14,9 @@ pub(super) enum Said {
     /// An object came, changed or went.
     News(News),
     /// Nothing happened up to this version. `synced` ends the list at the beginning of a watch.
-    Bookmark { version: Text, synced: bool },
+    Bookmark { version: CompactString, synced: bool },
     /// An object that could not be read, which has been logged; its last good version stays.
-    Unreadable(Text),
+    Unreadable(CompactString),
 }
 
 /// What is to be told of an object.
@@ -24,8 +24,8 @@ pub(super) enum Said {
 pub(super) struct News {
     pub(super) event: Event,
     /// `metadata.resourceVersion`.
-    pub(super) version: Text,
-    /// See [`Found::triggered`].
+    pub(super) version: CompactString,
+    /// See [`DecodedObject::triggered`].
     pub(super) triggered: Option<Timestamp>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct News {
 #[derive(Debug, PartialEq)]
 pub(super) struct Page {
     /// The version of the whole list.
-    pub(super) version: Text,
+    pub(super) version: CompactString,
     /// How to ask for the next page; empty at the end.
     pub(super) next: String,
 }
@@ -54,7 +54,7 @@ struct Bookmark {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BookmarkMetadata {
-    resource_version: Text,
+    resource_version: CompactString,
     #[serde(default)]
     annotations: Option<Ends>,
 }
@@ -62,7 +62,7 @@ struct BookmarkMetadata {
 #[derive(Deserialize)]
 struct Ends {
     #[serde(default, rename = "k8s.io/initial-events-end")]
-    initial_events: Option<Text>,
+    initial_events: Option<CompactString>,
 }
 
 /// Reads a line of a watch (meta/v1 WatchEvent).
@@ -107,7 +107,7 @@ pub(super) fn read_page(envelope: Option<&[u8]>) -> Result<Page, Failure> {
     #[derive(Deserialize)]
     struct Metadata {
         #[serde(rename = "resourceVersion")]
-        version: Text,
+        version: CompactString,
         #[serde(default, rename = "continue")]
         next: Option<String>,
     }
@@ -119,8 +119,8 @@ pub(super) fn read_page(envelope: Option<&[u8]>) -> Result<Page, Failure> {
 
 /// An object that is there: what the cache makes of it.
 fn applied(kind: Kind, object: &str) -> Option<News> {
-    let refused = match slim::decode(kind, &mut serde_json::Deserializer::from_str(object)) {
-        Ok(Ok(Found { key, version, triggered, object })) => {
+    let refused = match decode::decode(kind, &mut serde_json::Deserializer::from_str(object)) {
+        Ok(Ok(DecodedObject { key, version, triggered, object })) => {
             let event = object.map_or(Event::Remove(kind, key), Event::Apply);
             return Some(News { event, version, triggered });
         }
@@ -132,8 +132,8 @@ fn applied(kind: Kind, object: &str) -> Option<News> {
     None
 }
 
-fn named(kind: Kind, object: &str) -> Result<(cluster::Key, Text), serde_json::Error> {
-    slim::decode_name(kind, &mut serde_json::Deserializer::from_str(object))
+fn named(kind: Kind, object: &str) -> Result<(cluster::Key, CompactString), serde_json::Error> {
+    decode::decode_name(kind, &mut serde_json::Deserializer::from_str(object))
 }
 
 fn not_json(error: serde_json::Error) -> Failure {

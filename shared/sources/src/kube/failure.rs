@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The writer is gone.
-    Stopped,
+    WriterStopped,
     /// The version asked for is too old, or a page of a list came too late (410 Gone).
     Expired,
     /// The API server says no.
@@ -91,7 +91,7 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Stopped => f.write_str("stopped"),
+            Self::WriterStopped => f.write_str("stopped"),
             Self::Expired => f.write_str("410 Gone: the server no longer has that version"),
             Self::Refused { code, message, .. } => write!(f, "{code}: {message}"),
             Self::Broken(error) => f.write_str(error),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::{Event, Kind, Text};
+use cluster::{CompactString, Event, Kind};
 use telemetry::{Problem, Reports};
 
 use super::api::Api;
@@ -13,8 +13,8 @@ use super::failure::Failure;
 use super::place::{Place, Way};
 use super::scope::Scope;
 use super::split::{Items, Lines};
-use crate::feed::{Feed, Stopped};
-use crate::status::Status;
+use crate::source::{EventSink, WriterStopped};
+use crate::watch_status::WatchStatus;
 
 /// The server ends a watch by itself after so long, give or take; it makes replicas change connections now and then, and
 /// with them the server that they talk to.
@@ -41,7 +41,7 @@ const REPORTS: &str = "kube";
 pub(super) struct Follower {
     api: Api,
     scope: Scope,
-    feed: Feed,
+    sink: EventSink,
     reports: Reports,
     backoff: Backoff,
     /// When the last list ended.
@@ -49,12 +49,12 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(api: Api, scope: Scope, feed: Feed, reports: Reports) -> Self {
-        Self { api, scope, feed, reports, backoff: Backoff::default(), listed: None }
+    pub(super) fn new(api: Api, scope: Scope, sink: EventSink, reports: Reports) -> Self {
+        Self { api, scope, sink, reports, backoff: Backoff::default(), listed: None }
     }
 
     /// Ends when the writer does.
-    pub(super) async fn run(mut self) -> Stopped {
+    pub(super) async fn run(mut self) -> WriterStopped {
         let mut place = Place::List(Way::Stream);
         loop {
             let done = match &place {
@@ -63,15 +63,15 @@ impl Follower {
                 Place::Watch { .. } => self.watch(&mut place).await,
             };
             let Err(failure) = done else { continue };
-            if failure == Failure::Stopped {
-                return Stopped;
+            if failure == Failure::WriterStopped {
+                return WriterStopped;
             }
             let (next, at_once) = place.after(&failure);
             place = next;
             if failure.is_missing() && self.scope.kind.custom() {
                 place = Place::List(Way::Stream);
                 if self.missing(&failure).await.is_err() {
-                    return Stopped;
+                    return WriterStopped;
                 }
             }
             if at_once {
@@ -86,7 +86,7 @@ impl Follower {
             self.tell(&failure, &place);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.feed.stopped() => return Stopped,
+                () = self.sink.stopped() => return WriterStopped,
             }
             if failure.is_unauthorized() {
                 self.api.renew().await;
@@ -112,7 +112,7 @@ impl Follower {
     async fn events(
         &mut self,
         path: &str,
-        since: Option<Text>,
+        since: Option<CompactString>,
         again: Way,
         place: &mut Place,
     ) -> Result<(), Failure> {
@@ -197,40 +197,40 @@ impl Follower {
     }
 
     async fn send(&self, event: Event) -> Result<(), Failure> {
-        self.feed.send(event).await.map_err(|Stopped| Failure::Stopped)
+        self.sink.send(event).await.map_err(|WriterStopped| Failure::WriterStopped)
     }
 
     /// Tells of an object. Returns its version.
-    async fn pass(&self, News { event, version, triggered }: News) -> Result<Text, Failure> {
-        let sent = self.feed.send_triggered(event, triggered).await;
-        sent.map(|()| version).map_err(|Stopped| Failure::Stopped)
+    async fn pass(&self, News { event, version, triggered }: News) -> Result<CompactString, Failure> {
+        let sent = self.sink.send_triggered(event, triggered).await;
+        sent.map(|()| version).map_err(|WriterStopped| Failure::WriterStopped)
     }
 
     /// A list is asked for. While it fails, the failure is the status.
     fn begin(&self) {
         if !self.fails() {
-            self.report(Status::Listing);
+            self.report(WatchStatus::Listing);
         }
     }
 
     /// The server has begun to answer with a list.
     async fn restart(&self) -> Result<(), Failure> {
-        self.report(Status::Listing);
+        self.report(WatchStatus::Listing);
         self.send(Event::Restart(self.scope.kind)).await
     }
 
     fn fails(&self) -> bool {
-        let status = self.feed.status(self.scope.kind);
-        matches!(status, Status::Retrying(_) | Status::Forbidden { .. } | Status::Missing(_))
+        let status = self.sink.status(self.scope.kind);
+        matches!(status, WatchStatus::Retrying(_) | WatchStatus::Forbidden { .. } | WatchStatus::Missing(_))
     }
 
-    fn report(&self, status: Status) -> bool {
-        self.feed.report(self.scope.kind, status)
+    fn report(&self, status: WatchStatus) -> bool {
+        self.sink.report(self.scope.kind, status)
     }
 
     /// The kind is complete and followed.
     fn well(&self, how: &str) {
-        if self.report(Status::Synced) {
+        if self.report(WatchStatus::Synced) {
             tracing::info!(kind = %self.scope.kind, server = self.api.host, "{how}");
         }
         self.problem(None);
@@ -240,7 +240,7 @@ impl Follower {
     /// starts it says 503 of what it may know later, so this is not said too soon.
     async fn missing(&self, failure: &Failure) -> Result<(), Failure> {
         let resource = self.scope.resource();
-        if !self.report(Status::Missing(resource.as_str().into())) {
+        if !self.report(WatchStatus::Missing(resource.as_str().into())) {
             return Ok(());
         }
         self.problem(Some(Problem {
@@ -275,18 +275,18 @@ impl Follower {
                 wanted: format!("a role that may list and watch {resource}{}", self.place_of_role()),
             }));
             let (resource, namespace) = (resource.into(), self.scope.namespace.as_str().into());
-            self.report(Status::Forbidden { verb, resource, namespace });
+            self.report(WatchStatus::Forbidden { verb, resource, namespace });
             return;
         }
         if *failure == Failure::Expired {
             tracing::info!(%kind, server, "listing anew: {failure}");
             return;
         }
-        if matches!(self.feed.status(kind), Status::Missing(_)) && failure.is_missing() {
+        if matches!(self.sink.status(kind), WatchStatus::Missing(_)) && failure.is_missing() {
             return;
         }
         let went_on = self.fails();
-        if !self.report(Status::Retrying(Arc::from(failure.to_string()))) {
+        if !self.report(WatchStatus::Retrying(Arc::from(failure.to_string()))) {
             return;
         }
         if went_on {

@@ -1,6 +1,6 @@
 //! Where the following of a kind stands, and where it goes after a failure.
 
-use cluster::Text;
+use cluster::CompactString;
 
 use super::failure::Failure;
 
@@ -25,7 +25,7 @@ pub(super) enum Place {
     /// What has happened since a version.
     Watch {
         /// `metadata.resourceVersion` of the list or of the last event.
-        since: Text,
+        since: CompactString,
         /// How to list should the version have expired.
         again: Way,
     },

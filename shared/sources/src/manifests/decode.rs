@@ -7,11 +7,11 @@ use telemetry::Problem;
 
 use super::documents::documents;
 use super::node::{Node, Tree};
-use crate::slim;
+use crate::decode;
 
 /// What a file holds.
 #[derive(Debug, Default)]
-pub struct Decoded {
+pub struct DecodedFile {
     /// The good objects, in the order of the file.
     pub objects: Vec<Object>,
     /// The bad documents and items, each with file and line and what was wanted.
@@ -22,8 +22,8 @@ pub struct Decoded {
 
 /// Reads YAML (several documents) or JSON (several values), `List`s unfolded. A bad document hides no other. Never
 /// panics, whatever the text.
-pub fn decode(name: &str, text: &str) -> Decoded {
-    let mut decoded = Decoded::default();
+pub fn decode(name: &str, text: &str) -> DecodedFile {
+    let mut decoded = DecodedFile::default();
     for document in documents(name, text) {
         match document {
             Ok(node) => decoded.take(name, &node, ""),
@@ -35,7 +35,7 @@ pub fn decode(name: &str, text: &str) -> Decoded {
     decoded
 }
 
-impl Decoded {
+impl DecodedFile {
     /// Takes an object, or the items of a list; `list` is the kind of the list that it stands in.
     fn take(&mut self, file: &str, node: &Node, list: &str) {
         if !matches!(node.tree, Tree::Map(_)) {
@@ -73,7 +73,7 @@ impl Decoded {
     }
 
     fn read(&mut self, file: &str, node: &Node, kind: Kind) {
-        match slim::decode(kind, node) {
+        match decode::decode(kind, node) {
             Ok(Ok(found)) => self.objects.extend(found.object),
             Ok(Err(wrong)) => {
                 let what =

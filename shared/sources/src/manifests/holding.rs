@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cluster::{Event, Key, Kind, Kinds, Namespace, Object, Text};
+use cluster::{CompactString, Event, Key, Kind, Kinds, Namespace, Object};
 use telemetry::Problem;
 
-use super::decode::Decoded;
+use super::decode::DecodedFile;
 
 type Objects = BTreeMap<(Kind, Key), Object>;
 
@@ -33,8 +33,8 @@ impl Holding {
     /// Takes the new text of a file in. What a file held before stays while it has a problem, unless it says
     /// otherwise: who cannot be understood has not asked for a removal. Returns kinds that are not read and have not
     /// been mentioned before.
-    pub(super) fn put(&mut self, name: &str, decoded: Decoded) -> Vec<String> {
-        let Decoded { objects, problems, ignored } = decoded;
+    pub(super) fn put(&mut self, name: &str, decoded: DecodedFile) -> Vec<String> {
+        let DecodedFile { objects, problems, ignored } = decoded;
         let mut objects: Objects =
             objects.into_iter().map(|object| ((object.kind(), object.key().clone()), object)).collect();
         let file = self.files.entry(name.to_owned()).or_default();
@@ -115,7 +115,7 @@ impl Holding {
         for file in self.files.values() {
             objects.extend(file.objects.iter().map(|(key, object)| (key.clone(), object.clone())));
         }
-        let named: BTreeSet<Text> = objects.keys().map(|(_, key)| key.namespace.clone()).collect();
+        let named: BTreeSet<CompactString> = objects.keys().map(|(_, key)| key.namespace.clone()).collect();
         for name in named.into_iter().filter(|name| !name.is_empty()) {
             let key = Key::cluster(name);
             objects

@@ -154,7 +154,7 @@ pub(super) struct Misread {
 }
 
 impl Misread {
-    /// The path as [`crate::slim::Wrong`] writes it.
+    /// The path as [`crate::decode::InvalidField`] writes it.
     pub(super) fn path(&self) -> String {
         let mut path = String::new();
         for step in self.steps.iter().rev() {

@@ -16,7 +16,7 @@ const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, name
 type Said = mpsc::Receiver<(Vec<String>, usize)>;
 
 /// A cluster whose Services and Namespaces are read from this source.
-fn started(manifests: Manifests) -> (tokio::runtime::Runtime, Cluster, Current<()>, Said) {
+fn started(manifests: ManifestSource) -> (tokio::runtime::Runtime, Cluster, Current<()>, Said) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cluster = Cluster::start(&Registry::new()).unwrap();
     let (say, said) = mpsc::channel();
@@ -26,7 +26,7 @@ fn started(manifests: Manifests) -> (tokio::runtime::Runtime, Cluster, Current<(
         let _ended = say.send((names, snapshot.count(Kind::Namespace)));
     });
     let reads = cluster.project(Reads(Kinds::of(&[Kind::Service, Kind::Namespace])));
-    runtime.spawn(Box::new(manifests).run(cluster.feed()));
+    runtime.spawn(Box::new(manifests).run(cluster.sink()));
     (runtime, cluster, reads, said)
 }
 
@@ -40,7 +40,7 @@ fn a_folder_is_followed_and_its_problems_are_reported() {
     let path = home.path().join("web.yaml");
     fs::write(&path, SERVICE).unwrap();
     let reports = Reports::new(&Registry::new());
-    let (_runtime, _cluster, _reads, said) = started(Manifests::new([home.path()], &reports).unwrap());
+    let (_runtime, _cluster, _reads, said) = started(ManifestSource::new([home.path()], &reports).unwrap());
     wait_for(&said, &["shop/web"], 1);
     fs::write(&path, format!("{SERVICE}---\n{}", SERVICE.replace("web", "Bad"))).unwrap();
     fs::write(home.path().join("db.yaml"), SERVICE.replace("web", "db").replace("shop", "store")).unwrap();
@@ -54,20 +54,20 @@ fn a_folder_is_followed_and_its_problems_are_reported() {
 #[test]
 fn built_in_text_is_served_and_later_wanted_kinds_come_too() {
     let reports = Reports::new(&Registry::new());
-    let manifests = Manifests::embedded([("web.yaml", SERVICE)], &reports);
+    let manifests = ManifestSource::embedded([("web.yaml", SERVICE)], &reports);
     let (runtime, cluster, _reads, said) = started(manifests);
     wait_for(&said, &["shop/web"], 1);
     let mut statuses = cluster.statuses();
-    assert_eq!(*statuses.borrow().get(Kind::Secret), Status::Waiting);
+    assert_eq!(*statuses.borrow().get(Kind::Secret), WatchStatus::Waiting);
     let _secrets = cluster.project(Reads(Kinds::of(&[Kind::Secret])));
-    let synced = statuses.wait_for(|statuses| *statuses.get(Kind::Secret) == Status::Synced);
+    let synced = statuses.wait_for(|statuses| *statuses.get(Kind::Secret) == WatchStatus::Synced);
     runtime.block_on(async { tokio::time::timeout(LONG, synced).await }).unwrap().unwrap();
 }
 
 #[test]
 fn a_path_that_is_not_there_is_an_error_at_once() {
     let reports = Reports::new(&Registry::new());
-    let error = Manifests::new(["/nowhere/at/all"], &reports).err().unwrap();
+    let error = ManifestSource::new(["/nowhere/at/all"], &reports).err().unwrap();
     assert_eq!(
         error.to_string(),
         "/nowhere/at/all: No such file or directory (os error 2); wanted a manifest file or a folder of them"

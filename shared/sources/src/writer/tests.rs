@@ -27,7 +27,7 @@ impl Projection for Names {
         (1, names)
     }
 
-    fn advance(&self, last: &Self::View, cluster: &Snapshot, _: &[Touched]) -> Self::View {
+    fn advance(&self, last: &Self::View, cluster: &Snapshot, _: &[ObjectChange]) -> Self::View {
         (last.0 + 1, self.build(cluster).1)
     }
 }
@@ -47,7 +47,7 @@ fn started() -> (Cluster, Current<<Names as Projection>::View>, signal::Receiver
 
 fn send(cluster: &Cluster, events: impl IntoIterator<Item = Event>) {
     for event in events {
-        futures_util::FutureExt::now_or_never(cluster.feed().send(event))
+        futures_util::FutureExt::now_or_never(cluster.sink().send(event))
             .expect("the queue has room")
             .unwrap();
     }
@@ -118,7 +118,7 @@ fn an_endless_first_list_is_published_in_chunks() {
 #[test]
 fn a_projection_added_later_widens_what_is_wanted() {
     let cluster = Cluster::start(&Registry::new()).unwrap();
-    let wanted = cluster.feed().wanted();
+    let wanted = cluster.sink().wanted();
     assert_eq!(*wanted.borrow(), Kinds::default());
     let _names = cluster.project(Names);
     let _secrets = cluster.project(Reads(Kinds::of(&[Kind::Secret])));
@@ -128,7 +128,7 @@ fn a_projection_added_later_widens_what_is_wanted() {
 #[test]
 fn what_nobody_reads_any_more_is_given_back_at_once() {
     let (cluster, names, batches) = started();
-    let mut wanted = cluster.feed().wanted();
+    let mut wanted = cluster.sink().wanted();
     let _secrets = cluster.project(Reads(Kinds::of(&[Kind::Secret])));
     send(&cluster, [Event::Restart(Kind::Namespace), namespace("shop"), Event::Synced(Kind::Namespace)]);
     assert_eq!(batches.recv_timeout(LONG), Ok(1));
@@ -175,7 +175,7 @@ fn a_change_of_endpoints_is_timed_once_it_can_be_seen() {
             batches.recv_timeout(LONG).unwrap();
         }
     };
-    let feed = cluster.feed();
+    let sink = cluster.sink();
     let slice = |service: &str, zone: &str, since: Option<i64>| {
         let slice = cluster::EndpointSlice {
             key: Key::new("shop", format!("{service}-1")),
@@ -188,7 +188,7 @@ fn a_change_of_endpoints_is_timed_once_it_can_be_seen() {
         };
         let event = Event::Apply(Object::EndpointSlice(Arc::new(slice)));
         let since = since.map(|seconds| Timestamp::now() - SignedDuration::from_secs(seconds));
-        let sent = feed.send_triggered(event, since);
+        let sent = sink.send_triggered(event, since);
         futures_util::FutureExt::now_or_never(sent).expect("the queue has room").unwrap();
     };
     let service = |name: &str, kind: ServiceKind| {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cluster::testing::{histories, hold};
+use cluster::testing::{check_projection, histories};
 use cluster::{
     Backend, Cache, Event, Ingress, IngressPath, IngressRule, Object, PathType, PortRef, ServiceBackend,
 };
@@ -22,18 +22,18 @@ proptest! {
     #[test]
     fn advancing_equals_building(history in histories()) {
         let options = Options { watch_ingress_without_class: true, ..Options::default() };
-        hold(|| TableIndex::new(options.clone()), history);
+        check_projection(|| TableIndex::new(options.clone()), history);
     }
 
     #[test]
     fn advancing_equals_building_by_class(history in histories()) {
-        hold(|| TableIndex::new(Options::default()), history);
+        check_projection(|| TableIndex::new(Options::default()), history);
     }
 
     #[test]
     fn advancing_equals_building_on_a_crowded_host(history in crowds()) {
         let options = Options { watch_ingress_without_class: true, ..Options::default() };
-        hold(|| TableIndex::new(options.clone()), history);
+        check_projection(|| TableIndex::new(options.clone()), history);
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn a_line_of_a_watch_is_an_event_a_bookmark_or_a_failure() {
             "@12 synced",
         ),
         (
-            r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","message":"too old resource version: 7 (90)","reason":"Expired","code":410}}"#,
+            r#"{"type":"ERROR","object":{"kind":"WatchStatus","status":"Failure","message":"too old resource version: 7 (90)","reason":"Expired","code":410}}"#,
             "410 Gone: the server no longer has that version",
         ),
         (r#"{"type":"DANCED","object":{}}"#, "a watch event of type \"DANCED\""),

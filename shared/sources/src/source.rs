@@ -7,25 +7,25 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use crate::status::{Status, Statuses};
+use crate::watch_status::{WatchStatus, WatchStatuses};
 
-/// Where the picture of the cluster comes from. Never fails: it retries and reports through [`Feed::report`].
+/// Where the picture of the cluster comes from. Never fails: it retries and reports through [`EventSink::report`].
 ///
 /// It sends `Restart(kind)`, the objects, `Synced(kind)` for each list, and `Apply` or `Remove` for what happens
-/// later; never `Synced` for a list that it did not see to its end. It ends when the feed says [`Stopped`].
+/// later; never `Synced` for a list that it did not see to its end. It ends when the feed says [`WriterStopped`].
 pub trait Source: Send + 'static {
     /// Feeds the cluster until the writer stops.
-    fn run(self: Box<Self>, feed: Feed) -> BoxFuture<'static, ()>;
+    fn run(self: Box<Self>, sink: EventSink) -> BoxFuture<'static, ()>;
 }
 
 /// The sending end of the writer's queue. A full queue holds the source back, so memory stays bounded.
 ///
 /// One kind has one source: a list sweeps what it did not name, whoever named it before.
 #[derive(Clone, Debug)]
-pub struct Feed {
+pub struct EventSink {
     pub(crate) events: mpsc::Sender<Message>,
     pub(crate) wanted: watch::Receiver<Kinds>,
-    pub(crate) statuses: watch::Sender<Statuses>,
+    pub(crate) statuses: watch::Sender<WatchStatuses>,
 }
 
 /// What the writer is told.
@@ -47,18 +47,22 @@ pub(crate) struct Arrival {
 
 /// The writer is gone; a source that meets this ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
+pub struct WriterStopped;
 
-impl Feed {
+impl EventSink {
     /// Queues an event for the writer, waiting while the queue is full.
-    pub async fn send(&self, event: Event) -> Result<(), Stopped> {
+    pub async fn send(&self, event: Event) -> Result<(), WriterStopped> {
         self.send_triggered(event, None).await
     }
 
     /// The same, for an event that says when the change happened which it follows.
-    pub async fn send_triggered(&self, event: Event, triggered: Option<Timestamp>) -> Result<(), Stopped> {
+    pub async fn send_triggered(
+        &self,
+        event: Event,
+        triggered: Option<Timestamp>,
+    ) -> Result<(), WriterStopped> {
         let arrival = Arrival { event, at: Instant::now(), triggered };
-        self.events.send(Message::Came(arrival)).await.map_err(|_| Stopped)
+        self.events.send(Message::Came(arrival)).await.map_err(|_| WriterStopped)
     }
 
     /// The kinds that somebody reads, as projections come and go. Of one that is no longer among them the source sends
@@ -73,18 +77,18 @@ impl Feed {
     }
 
     /// Has everything about a kind forgotten.
-    pub async fn forget(&self, kind: Kind) -> Result<(), Stopped> {
-        self.report(kind, Status::Waiting);
+    pub async fn forget(&self, kind: Kind) -> Result<(), WriterStopped> {
+        self.report(kind, WatchStatus::Waiting);
         self.send(Event::Forget(kind)).await
     }
 
     /// How the source stands with a kind, as last reported.
-    pub fn status(&self, kind: Kind) -> Status {
+    pub fn status(&self, kind: Kind) -> WatchStatus {
         self.statuses.borrow().get(kind).clone()
     }
 
     /// Says how the source stands with a kind. True when that is news, and so worth a line in the log.
-    pub fn report(&self, kind: Kind, status: Status) -> bool {
+    pub fn report(&self, kind: Kind, status: WatchStatus) -> bool {
         self.statuses.send_if_modified(|statuses| statuses.set(kind, status))
     }
 }

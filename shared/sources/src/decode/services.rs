@@ -3,26 +3,26 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::{Key, Kind, Namespace, Object, Service, ServiceKind, ServicePort, Text};
+use cluster::{CompactString, Key, Kind, Namespace, Object, Service, ServiceKind, ServicePort};
 use serde::Deserialize;
 
 use super::fields::{Entries, Metadata, NumberOrName, Port, Transport, check_label, nullable};
-use super::{Slim, Wrong};
+use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
 pub(super) struct SlimNamespace {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata<Entries<Text>>,
+    metadata: Metadata<Entries<CompactString>>,
 }
 
 impl Slim for SlimNamespace {
     const KIND: Kind = Kind::Namespace;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
         Ok(Some(Object::Namespace(Arc::new(Namespace { key, labels: self.metadata.labels.sorted() }))))
     }
 }
@@ -40,11 +40,11 @@ struct Spec {
     #[serde(default, deserialize_with = "nullable", rename = "type")]
     reach: Reach,
     #[serde(default, deserialize_with = "nullable", rename = "clusterIP")]
-    cluster_ip: Text,
+    cluster_ip: CompactString,
     #[serde(default, deserialize_with = "nullable", rename = "clusterIPs")]
-    cluster_ips: Vec<Text>,
+    cluster_ips: Vec<CompactString>,
     #[serde(default, deserialize_with = "nullable", rename = "externalName")]
-    external_name: Text,
+    external_name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     ports: Vec<SlimPort>,
 }
@@ -62,7 +62,7 @@ enum Reach {
 #[serde(rename_all = "camelCase")]
 struct SlimPort {
     #[serde(default, deserialize_with = "nullable")]
-    name: Text,
+    name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     protocol: Transport,
     port: Port,
@@ -73,11 +73,11 @@ struct SlimPort {
 impl Slim for SlimService {
     const KIND: Kind = Kind::Service;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
         let kind = self.spec.kind()?;
         let ports = self.spec.ports.into_iter().enumerate();
         let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
@@ -86,13 +86,13 @@ impl Slim for SlimService {
 }
 
 impl Spec {
-    fn kind(&self) -> Result<ServiceKind, Wrong> {
+    fn kind(&self) -> Result<ServiceKind, InvalidField> {
         if self.reach == Reach::ExternalName {
             // The dot says that a name is whole, and that `10.1.2.3.` is a name.
             let bare = self.external_name.strip_suffix('.');
             let name = bare.filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or(&self.external_name);
             if name.is_empty() {
-                return Err(Wrong::new(
+                return Err(InvalidField::new(
                     "spec.externalName",
                     "",
                     "a DNS name, as type ExternalName needs one",
@@ -109,8 +109,9 @@ impl Spec {
         if ips.iter().any(|ip| ip == "None") {
             return Ok(ServiceKind::Headless);
         }
-        let parse = |ip: &Text| {
-            ip.parse::<IpAddr>().map_err(|_| Wrong::new(path, ip.as_str(), "an IP address or \"None\""))
+        let parse = |ip: &CompactString| {
+            ip.parse::<IpAddr>()
+                .map_err(|_| InvalidField::new(path, ip.as_str(), "an IP address or \"None\""))
         };
         let ips = ips.iter().filter(|ip| !ip.is_empty()).map(parse).collect::<Result<_, _>>()?;
         Ok(ServiceKind::ClusterIp(ips))
@@ -118,7 +119,7 @@ impl Spec {
 }
 
 impl SlimPort {
-    fn port(self, at: usize) -> Result<ServicePort, Wrong> {
+    fn port(self, at: usize) -> Result<ServicePort, InvalidField> {
         if !self.name.is_empty() {
             check_label(format!("spec.ports[{at}].name"), &self.name)?;
         }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cluster::{ConfigMap, Key, Kind, Object, Secret, Text};
+use cluster::{CompactString, ConfigMap, Key, Kind, Object, Secret};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Expected, IgnoredAny, MapAccess, Visitor};
 
 use super::fields::{Entries, Metadata, nullable};
-use super::{Slim, Wrong};
+use super::{InvalidField, Slim};
 
 /// Of the data only what TLS reads is kept, whatever the type says: in old clusters TLS Secrets are often `Opaque`.
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pair<V> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut data: M) -> Result<Pair<V>, M::Error> {
                 let mut pair = Pair::default();
-                while let Some(name) = data.next_key::<Text>()? {
+                while let Some(name) = data.next_key::<CompactString>()? {
                     match name.as_str() {
                         "tls.crt" => pair.certificate = data.next_value()?,
                         "tls.key" => pair.private_key = data.next_value()?,
@@ -97,11 +97,11 @@ impl<'de> Deserialize<'de> for Encoded {
 impl Slim for SlimSecret {
     const KIND: Kind = Kind::Secret;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
         let certificate = entry(self.string_data.certificate, self.data.certificate);
         let private_key = entry(self.string_data.private_key, self.data.private_key);
         Ok(Some(Object::Secret(Arc::new(Secret { key, certificate, private_key }))))
@@ -127,11 +127,11 @@ pub(super) struct SlimConfigMap {
 impl Slim for SlimConfigMap {
     const KIND: Kind = Kind::ConfigMap;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
         Ok(Some(Object::ConfigMap(Arc::new(ConfigMap { key, data: self.data.sorted() }))))
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use cluster::{
-    Backend, Ingress, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Object, PathType,
-    PortRef, ServiceBackend, Text,
+    Backend, CompactString, Ingress, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Object,
+    PathType, PortRef, ServiceBackend,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::fields::{Entries, Metadata, Port, nullable};
-use super::{Slim, Wrong};
+use super::{InvalidField, Slim};
 
 /// `kubectl apply` keeps the whole object in here once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -28,7 +28,7 @@ pub(super) struct SlimIngress {
 #[serde(rename_all = "camelCase")]
 struct Spec {
     #[serde(default)]
-    ingress_class_name: Option<Text>,
+    ingress_class_name: Option<CompactString>,
     #[serde(default)]
     default_backend: Option<SlimBackend>,
     #[serde(default, deserialize_with = "nullable")]
@@ -40,7 +40,7 @@ struct Spec {
 #[derive(Deserialize)]
 struct Rule {
     #[serde(default, deserialize_with = "nullable")]
-    host: Text,
+    host: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     http: Http,
 }
@@ -55,7 +55,7 @@ struct Http {
 #[serde(rename_all = "camelCase")]
 struct SlimPath {
     #[serde(default, deserialize_with = "nullable")]
-    path: Text,
+    path: CompactString,
     path_type: SlimPathType,
     backend: SlimBackend,
 }
@@ -77,7 +77,7 @@ struct SlimBackend {
 
 #[derive(Deserialize)]
 struct SlimServiceBackend {
-    name: Text,
+    name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     port: SlimPort,
 }
@@ -85,7 +85,7 @@ struct SlimServiceBackend {
 #[derive(Deserialize, Default)]
 struct SlimPort {
     #[serde(default, deserialize_with = "nullable")]
-    name: Text,
+    name: CompactString,
     #[serde(default)]
     number: Option<Port>,
 }
@@ -93,28 +93,28 @@ struct SlimPort {
 #[derive(Deserialize)]
 struct Resource {
     #[serde(default, deserialize_with = "nullable")]
-    kind: Text,
+    kind: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    name: Text,
+    name: CompactString,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Tls {
     #[serde(default, deserialize_with = "nullable")]
-    hosts: Vec<Text>,
+    hosts: Vec<CompactString>,
     #[serde(default, deserialize_with = "nullable")]
-    secret_name: Text,
+    secret_name: CompactString,
 }
 
 impl Slim for SlimIngress {
     const KIND: Kind = Kind::Ingress;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
         let created = created(&self.metadata.creation_timestamp)?;
         let mut annotations = self.metadata.annotations.sorted();
         annotations.retain(|(name, _)| name != LAST_APPLIED);
@@ -130,18 +130,22 @@ impl Slim for SlimIngress {
     }
 }
 
-fn created(text: &str) -> Result<i64, Wrong> {
+fn created(text: &str) -> Result<i64, InvalidField> {
     if text.is_empty() {
         return Ok(0);
     }
     let time: Result<Timestamp, _> = text.parse();
     time.map(Timestamp::as_second).map_err(|_| {
-        Wrong::new("metadata.creationTimestamp", text, "a time as RFC 3339 writes it, 2026-01-31T12:00:00Z")
+        InvalidField::new(
+            "metadata.creationTimestamp",
+            text,
+            "a time as RFC 3339 writes it, 2026-01-31T12:00:00Z",
+        )
     })
 }
 
 impl Rule {
-    fn rule(self, at: usize) -> Result<IngressRule, Wrong> {
+    fn rule(self, at: usize) -> Result<IngressRule, InvalidField> {
         let paths = self.http.paths.into_iter().enumerate();
         let paths = paths.map(|(nth, path)| path.path(&format!("spec.rules[{at}].http.paths[{nth}]")));
         Ok(IngressRule { host: self.host, paths: paths.collect::<Result<_, _>>()? })
@@ -149,9 +153,13 @@ impl Rule {
 }
 
 impl SlimPath {
-    fn path(self, at: &str) -> Result<IngressPath, Wrong> {
+    fn path(self, at: &str) -> Result<IngressPath, InvalidField> {
         if !self.path.is_empty() && !self.path.starts_with('/') {
-            return Err(Wrong::new(format!("{at}.path"), self.path, "a path that begins with a slash"));
+            return Err(InvalidField::new(
+                format!("{at}.path"),
+                self.path,
+                "a path that begins with a slash",
+            ));
         }
         let kind = match self.path_type {
             SlimPathType::Exact => PathType::Exact,
@@ -163,24 +171,30 @@ impl SlimPath {
 }
 
 impl SlimBackend {
-    fn backend(self, at: &str) -> Result<Backend, Wrong> {
+    fn backend(self, at: &str) -> Result<Backend, InvalidField> {
         match (self.service, self.resource) {
             (Some(service), None) => Ok(Backend::Service(service.backend(at)?)),
             (None, Some(Resource { kind, name })) => Ok(Backend::Resource(format!("{kind}/{name}").into())),
-            (Some(_), Some(_)) => Err(Wrong::new(at, "service and resource", "one of the two")),
-            (None, None) => Err(Wrong::new(format!("{at}.service"), "", "a name and a port")),
+            (Some(_), Some(_)) => Err(InvalidField::new(at, "service and resource", "one of the two")),
+            (None, None) => Err(InvalidField::new(format!("{at}.service"), "", "a name and a port")),
         }
     }
 }
 
 impl SlimServiceBackend {
-    fn backend(self, at: &str) -> Result<ServiceBackend, Wrong> {
+    fn backend(self, at: &str) -> Result<ServiceBackend, InvalidField> {
         let port = match (self.port.number, self.port.name) {
             (Some(Port(number)), name) if name.is_empty() => PortRef::Number(number),
             (None, name) if !name.is_empty() => PortRef::Name(name),
-            (None, _) => return Err(Wrong::new(format!("{at}.service.port"), "", "a number or a name")),
+            (None, _) => {
+                return Err(InvalidField::new(format!("{at}.service.port"), "", "a number or a name"));
+            }
             (Some(_), _) => {
-                return Err(Wrong::new(format!("{at}.service.port"), "number and name", "one of the two"));
+                return Err(InvalidField::new(
+                    format!("{at}.service.port"),
+                    "number and name",
+                    "one of the two",
+                ));
             }
         };
         Ok(ServiceBackend { name: self.name, port })
@@ -198,18 +212,18 @@ pub(super) struct SlimClass {
 #[derive(Deserialize, Default)]
 struct ClassSpec {
     #[serde(default, deserialize_with = "nullable")]
-    controller: Text,
+    controller: CompactString,
 }
 
 impl Slim for SlimClass {
     const KIND: Kind = Kind::IngressClass;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
-        let default = |(name, value): &(Text, String)| {
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+        let default = |(name, value): &(CompactString, String)| {
             name == "ingressclass.kubernetes.io/is-default-class" && value == "true"
         };
         let default = self.metadata.annotations.0.iter().any(default);

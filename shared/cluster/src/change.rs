@@ -33,7 +33,7 @@ impl<T: PartialEq> Change<T> {
 /// What happened to an object in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum What {
+pub enum ChangeType {
     Added,
     Changed,
     Removed,
@@ -44,11 +44,11 @@ macro_rules! touched {
         /// A change of an object of any kind.
         #[derive(Clone, Debug, PartialEq)]
         #[allow(missing_docs)]
-        pub enum Touched {
+        pub enum ObjectChange {
             $($kind(Change<$kind>),)*
         }
 
-        impl Touched {
+        impl ObjectChange {
             /// The kind of the object.
             pub fn kind(&self) -> Kind {
                 match self {
@@ -57,7 +57,7 @@ macro_rules! touched {
             }
 
             /// The key of the object, and what happened to it.
-            pub fn summary(&self) -> (Key, What) {
+            pub fn summary(&self) -> (Key, ChangeType) {
                 match self {
                     $(Self::$kind(change) => summary(change, |object| &object.key),)*
                 }
@@ -75,11 +75,11 @@ macro_rules! touched {
 }
 kinds!(touched);
 
-fn summary<T>(change: &Change<T>, key: fn(&T) -> &Key) -> (Key, What) {
+fn summary<T>(change: &Change<T>, key: fn(&T) -> &Key) -> (Key, ChangeType) {
     let what = match (&change.before, &change.after) {
-        (None, _) => What::Added,
-        (_, None) => What::Removed,
-        _ => What::Changed,
+        (None, _) => ChangeType::Added,
+        (_, None) => ChangeType::Removed,
+        _ => ChangeType::Changed,
     };
     (change.sides().next().map(|object| key(object).clone()).unwrap_or_default(), what)
 }

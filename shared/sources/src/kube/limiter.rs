@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Limits that a client sets itself; 0 for none.
+/// RequestLimits that a client sets itself; 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
+pub struct RequestLimits {
     /// Requests a second.
     pub qps: f32,
     /// Requests that may come at once before `qps` holds them back.
@@ -23,11 +23,11 @@ const USUAL_BURST: u32 = 10;
 
 /// Holds the requests of a client back. Copies are the same pace.
 #[derive(Clone, Debug, Default)]
-pub struct Pace(Arc<Mutex<Arc<Held>>>);
+pub struct RequestLimiter(Arc<Mutex<Arc<Held>>>);
 
 #[derive(Debug, Default)]
 struct Held {
-    limits: Limits,
+    limits: RequestLimits,
     rate: Option<Rate>,
     seats: Option<Arc<Semaphore>>,
 }
@@ -41,10 +41,10 @@ struct Rate {
     due: Mutex<Option<Instant>>,
 }
 
-impl Pace {
+impl RequestLimiter {
     /// Has limits hold for requests that come from now on. The same again change nothing: what a burst has used up stays
     /// used up.
-    pub fn limit(&self, limits: Limits) {
+    pub fn set(&self, limits: RequestLimits) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if held.limits != limits {
             *held = Arc::new(Held::new(limits));
@@ -70,8 +70,8 @@ impl Pace {
 }
 
 impl Held {
-    fn new(limits: Limits) -> Self {
-        let Limits { qps, burst, in_flight } = limits;
+    fn new(limits: RequestLimits) -> Self {
+        let RequestLimits { qps, burst, in_flight } = limits;
         let limited = qps > 0.0 || burst > 0;
         let interval = Duration::from_secs_f32(1.0 / if qps > 0.0 { qps.max(1e-3) } else { USUAL_QPS });
         let burst = if burst > 0 { burst } else { USUAL_BURST };
@@ -106,7 +106,7 @@ mod tests {
             (0.0, 1, &[0, 200, 400]),
         ];
         for (qps, burst, waits) in rows {
-            let held = Held::new(Limits { qps: *qps, burst: *burst, in_flight: 0 });
+            let held = Held::new(RequestLimits { qps: *qps, burst: *burst, in_flight: 0 });
             let (rate, now) = (held.rate.expect("it is limited"), Instant::now());
             let seen: Vec<_> = waits.iter().map(|_| rate.wait(now).as_millis() as u64).collect();
             assert_eq!(seen, *waits, "{qps} {burst}");
@@ -116,33 +116,33 @@ mod tests {
                 "what was saved up is there again"
             );
         }
-        assert!(Held::new(Limits::default()).rate.is_none());
+        assert!(Held::new(RequestLimits::default()).rate.is_none());
     }
 
     #[tokio::test]
     async fn no_more_are_in_flight_than_may_be() {
-        let pace = Pace::default();
-        pace.limit(Limits { in_flight: 1, ..Limits::default() });
-        assert_eq!(pace.hold().await, None);
-        let first = pace.seat().await;
+        let limiter = RequestLimiter::default();
+        limiter.set(RequestLimits { in_flight: 1, ..RequestLimits::default() });
+        assert_eq!(limiter.hold().await, None);
+        let first = limiter.seat().await;
         assert!(first.is_some());
-        assert!(futures_util::FutureExt::now_or_never(pace.seat()).is_none());
+        assert!(futures_util::FutureExt::now_or_never(limiter.seat()).is_none());
         drop(first);
-        assert!(futures_util::FutureExt::now_or_never(pace.seat()).is_some());
+        assert!(futures_util::FutureExt::now_or_never(limiter.seat()).is_some());
     }
 
     #[test]
     fn limits_change_at_once_and_the_same_again_change_nothing() {
-        let (pace, now) = (Pace::default(), Instant::now());
-        let wait = || pace.held().rate.as_ref().map(|rate| rate.wait(now).as_secs());
-        let slow = Limits { qps: 0.01, burst: 1, in_flight: 0 };
-        pace.limit(slow);
+        let (limiter, now) = (RequestLimiter::default(), Instant::now());
+        let wait = || limiter.held().rate.as_ref().map(|rate| rate.wait(now).as_secs());
+        let slow = RequestLimits { qps: 0.01, burst: 1, in_flight: 0 };
+        limiter.set(slow);
         assert_eq!((wait(), wait()), (Some(0), Some(100)));
-        pace.limit(slow);
+        limiter.set(slow);
         assert_eq!(wait(), Some(200), "the same again");
-        pace.limit(Limits { burst: 2, ..slow });
+        limiter.set(RequestLimits { burst: 2, ..slow });
         assert_eq!((wait(), wait(), wait()), (Some(0), Some(0), Some(100)), "a new burst");
-        pace.limit(Limits::default());
+        limiter.set(RequestLimits::default());
         assert_eq!(wait(), None, "no limit");
     }
 }

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::{Key, Kind, Object, Protocol, ServiceImport, ServiceKind, ServicePort, Text};
+use cluster::{CompactString, Key, Kind, Object, Protocol, ServiceImport, ServiceKind, ServicePort};
 use serde::Deserialize;
 
 use super::fields::{Metadata, Port, check_label, nullable};
-use super::{Slim, Wrong};
+use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
 pub(super) struct SlimImport {
@@ -22,7 +22,7 @@ struct Spec {
     #[serde(default, deserialize_with = "nullable", rename = "type")]
     reach: Reach,
     #[serde(default, deserialize_with = "nullable")]
-    ips: Vec<Text>,
+    ips: Vec<CompactString>,
     #[serde(default, deserialize_with = "nullable")]
     ports: Vec<SlimPort>,
 }
@@ -37,22 +37,22 @@ enum Reach {
 #[derive(Deserialize)]
 struct SlimPort {
     #[serde(default, deserialize_with = "nullable")]
-    name: Text,
+    name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    protocol: Text,
+    protocol: CompactString,
     port: Port,
 }
 
 impl Slim for SlimImport {
     const KIND: Kind = Kind::ServiceImport;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
-        let parse = |(at, ip): (usize, &Text)| {
-            let wrong = |_| Wrong::new(format!("spec.ips[{at}]"), ip.as_str(), "an IP address");
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+        let parse = |(at, ip): (usize, &CompactString)| {
+            let wrong = |_| InvalidField::new(format!("spec.ips[{at}]"), ip.as_str(), "an IP address");
             ip.parse::<IpAddr>().map_err(wrong)
         };
         let kind = match self.spec.reach {
@@ -69,7 +69,7 @@ impl Slim for SlimImport {
 }
 
 impl SlimPort {
-    fn port(self, at: usize) -> Result<ServicePort, Wrong> {
+    fn port(self, at: usize) -> Result<ServicePort, InvalidField> {
         if !self.name.is_empty() {
             check_label(format!("spec.ports[{at}].name"), &self.name)?;
         }
@@ -80,10 +80,10 @@ impl SlimPort {
             "SCTP" => Protocol::Sctp,
             _ => {
                 let path = format!("spec.ports[{at}].protocol");
-                return Err(Wrong::new(path, self.protocol, "TCP, UDP or SCTP"));
+                return Err(InvalidField::new(path, self.protocol, "TCP, UDP or SCTP"));
             }
         };
         let Port(port) = self.port;
-        Ok(ServicePort { name: self.name, protocol, port, target: Text::default() })
+        Ok(ServicePort { name: self.name, protocol, port, target: CompactString::default() })
     }
 }

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::{Alias, Endpoint, EndpointPort, EndpointSlice, Import, Key, Kind, Object, Pod, Text};
+use cluster::{
+    CompactString, Endpoint, EndpointPort, EndpointSlice, FqdnEndpoint, Import, Key, Kind, Object, Pod,
+};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::Deserializer;
 use smallvec::SmallVec;
 
 use super::fields::{Metadata, Port, Transport, check_label, check_subdomain, nullable, pick};
-use super::{Slim, Wrong};
+use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,15 +38,15 @@ enum AddressType {
 #[serde(rename_all = "camelCase")]
 struct SlimEndpoint {
     #[serde(default, deserialize_with = "nullable")]
-    addresses: Vec<Text>,
+    addresses: Vec<CompactString>,
     #[serde(default, deserialize_with = "nullable")]
     conditions: Conditions,
     #[serde(default, deserialize_with = "nullable")]
-    hostname: Text,
+    hostname: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     target_ref: Target,
     #[serde(default, deserialize_with = "nullable")]
-    zone: Text,
+    zone: CompactString,
 }
 
 #[derive(Deserialize, Default)]
@@ -56,15 +58,15 @@ struct Conditions {
 #[derive(Deserialize, Default)]
 struct Target {
     #[serde(default, deserialize_with = "nullable")]
-    kind: Text,
+    kind: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    name: Text,
+    name: CompactString,
 }
 
 #[derive(Deserialize)]
 struct SlimPort {
     #[serde(default, deserialize_with = "nullable")]
-    name: Text,
+    name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     protocol: Transport,
     #[serde(default)]
@@ -74,9 +76,9 @@ struct SlimPort {
 /// The labels that say whose a slice is; other labels are skipped unread.
 #[derive(Default)]
 pub(super) struct Owner {
-    service: Text,
-    import: Text,
-    cluster: Text,
+    service: CompactString,
+    import: CompactString,
+    cluster: CompactString,
 }
 
 impl<'de> Deserialize<'de> for Owner {
@@ -95,7 +97,7 @@ impl<'de> Deserialize<'de> for Owner {
 
 /// The annotation that says when the change happened which the slice follows; other annotations are skipped unread.
 #[derive(Default)]
-pub(super) struct Trigger(Text);
+pub(super) struct Trigger(CompactString);
 
 impl<'de> Deserialize<'de> for Trigger {
     fn deserialize<D: Deserializer<'de>>(annotations: D) -> Result<Self, D::Error> {
@@ -107,7 +109,7 @@ impl<'de> Deserialize<'de> for Trigger {
 impl Slim for SlimSlice {
     const KIND: Kind = Kind::EndpointSlice;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
@@ -116,7 +118,7 @@ impl Slim for SlimSlice {
         self.metadata.annotations.0.parse().ok()
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
         let Owner { service, import, cluster } = self.metadata.labels;
         let import = (!import.is_empty()).then(|| Box::new(Import { service: import, cluster }));
         let ports = self.ports.into_iter().enumerate();
@@ -145,7 +147,7 @@ impl Slim for SlimSlice {
 }
 
 impl SlimPort {
-    fn port(self, at: usize) -> Result<EndpointPort, Wrong> {
+    fn port(self, at: usize) -> Result<EndpointPort, InvalidField> {
         if !self.name.is_empty() {
             check_label(format!("ports[{at}].name"), &self.name)?;
         }
@@ -155,7 +157,7 @@ impl SlimPort {
 }
 
 impl SlimEndpoint {
-    fn hostname(&self, at: usize) -> Result<Option<Box<str>>, Wrong> {
+    fn hostname(&self, at: usize) -> Result<Option<Box<str>>, InvalidField> {
         if self.hostname.is_empty() {
             return Ok(None);
         }
@@ -164,19 +166,19 @@ impl SlimEndpoint {
     }
 
     /// Adds the names, if the endpoint is ready.
-    fn aliases(self, at: usize, aliases: &mut Vec<Alias>) -> Result<(), Wrong> {
+    fn aliases(self, at: usize, aliases: &mut Vec<FqdnEndpoint>) -> Result<(), InvalidField> {
         let hostname = self.hostname(at)?;
         for (nth, name) in self.addresses.iter().enumerate() {
             let name = name.strip_suffix('.').unwrap_or(name);
             check_subdomain(format!("endpoints[{at}].addresses[{nth}]"), name)?;
             if self.conditions.ready.unwrap_or(true) {
-                aliases.push(Alias { name: name.into(), hostname: hostname.clone() });
+                aliases.push(FqdnEndpoint { name: name.into(), hostname: hostname.clone() });
             }
         }
         Ok(())
     }
 
-    fn endpoint(self, at: usize, zones: &mut Vec<Text>) -> Result<Endpoint, Wrong> {
+    fn endpoint(self, at: usize, zones: &mut Vec<CompactString>) -> Result<Endpoint, InvalidField> {
         let hostname = self.hostname(at)?;
         let addresses = self.addresses.iter().enumerate();
         let addresses = addresses
@@ -194,7 +196,7 @@ impl SlimEndpoint {
 
 /// The place of a topology zone in the slice's list, from 1 on, which it joins if it is new; 0 for none, and for a
 /// 256th zone, which no slice of at most 1,000 endpoints has in practice.
-fn place_of(zone: Text, zones: &mut Vec<Text>) -> u8 {
+fn place_of(zone: CompactString, zones: &mut Vec<CompactString>) -> u8 {
     if zone.is_empty() {
         return 0;
     }
@@ -205,8 +207,8 @@ fn place_of(zone: Text, zones: &mut Vec<Text>) -> u8 {
     u8::try_from(at + 1).unwrap_or(0)
 }
 
-fn address(text: &str, path: impl Fn() -> String) -> Result<IpAddr, Wrong> {
-    text.parse().map_err(|_| Wrong::new(path(), text, "an IP address"))
+fn address(text: &str, path: impl Fn() -> String) -> Result<IpAddr, InvalidField> {
+    text.parse().map_err(|_| InvalidField::new(path(), text, "an IP address"))
 }
 
 #[derive(Deserialize)]
@@ -220,9 +222,9 @@ pub(super) struct SlimPod {
 #[derive(Deserialize, Default)]
 struct PodStatus {
     #[serde(default, deserialize_with = "nullable")]
-    phase: Text,
+    phase: CompactString,
     #[serde(default, deserialize_with = "nullable", rename = "podIP")]
-    pod_ip: Text,
+    pod_ip: CompactString,
     #[serde(default, deserialize_with = "nullable", rename = "podIPs")]
     pod_ips: Vec<PodIp>,
 }
@@ -230,17 +232,17 @@ struct PodStatus {
 #[derive(Deserialize)]
 struct PodIp {
     #[serde(default, deserialize_with = "nullable")]
-    ip: Text,
+    ip: CompactString,
 }
 
 impl Slim for SlimPod {
     const KIND: Kind = Kind::Pod;
 
-    fn named(&self) -> (Key, Text) {
+    fn named(&self) -> (Key, CompactString) {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong> {
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
         let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed" | "Unknown");
         if ended || !self.metadata.deletion_timestamp.is_empty() {
             return Ok(None);

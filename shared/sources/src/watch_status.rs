@@ -6,10 +6,10 @@ use cluster::Kind;
 
 /// How a source stands with one kind.
 ///
-/// This is about the source only. What is served may be older: a kind that is [`Status::Retrying`] after its first
+/// This is about the source only. What is served may be older: a kind that is [`WatchStatus::Retrying`] after its first
 /// list keeps its last picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Status {
+pub enum WatchStatus {
     /// Nobody has asked for the kind, or its source has not come to it yet.
     #[default]
     Waiting,
@@ -33,7 +33,7 @@ pub enum Status {
     Retrying(Arc<str>),
 }
 
-impl std::fmt::Display for Status {
+impl std::fmt::Display for WatchStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Waiting => f.write_str("waiting"),
@@ -53,21 +53,21 @@ impl std::fmt::Display for Status {
 
 /// The status of every kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Statuses([Status; Kind::ALL.len()]);
+pub struct WatchStatuses([WatchStatus; Kind::ALL.len()]);
 
-impl Statuses {
+impl WatchStatuses {
     /// How the source stands with a kind.
-    pub fn get(&self, kind: Kind) -> &Status {
+    pub fn get(&self, kind: Kind) -> &WatchStatus {
         &self.0[kind as usize]
     }
 
     /// Every kind with its status, in the order of [`Kind::ALL`].
-    pub fn iter(&self) -> impl Iterator<Item = (Kind, &Status)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Kind, &WatchStatus)> {
         Kind::ALL.into_iter().map(|kind| (kind, self.get(kind)))
     }
 
     /// Notes a status. False when it was so already.
-    pub(crate) fn set(&mut self, kind: Kind, status: Status) -> bool {
+    pub(crate) fn set(&mut self, kind: Kind, status: WatchStatus) -> bool {
         let changed = self.0[kind as usize] != status;
         self.0[kind as usize] = status;
         changed

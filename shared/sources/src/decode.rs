@@ -11,7 +11,7 @@ mod ingresses;
 mod services;
 mod stores;
 
-use cluster::{Key, Kind, Object, Text};
+use cluster::{CompactString, Key, Kind, Object};
 use jiff::Timestamp;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
@@ -19,11 +19,11 @@ use fields::{Metadata, check_label, check_subdomain};
 
 /// An object as it was decoded.
 #[derive(Debug, PartialEq)]
-pub struct Found {
+pub struct DecodedObject {
     /// `metadata.namespace` and `metadata.name`.
     pub key: Key,
     /// `metadata.resourceVersion`; empty in manifests.
-    pub version: Text,
+    pub version: CompactString,
     /// When the change happened that the object follows (`endpoints.kubernetes.io/last-change-trigger-time` of
     /// EndpointSlices), where it says so. It is of interest once, so it is not part of the object.
     pub triggered: Option<Timestamp>,
@@ -33,7 +33,7 @@ pub struct Found {
 
 /// A value that Kubernetes would not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct InvalidField {
     /// Where it stands in the object: `spec.ports[0].port`.
     pub path: String,
     /// The value; empty when there is none.
@@ -42,13 +42,13 @@ pub struct Wrong {
     pub wanted: &'static str,
 }
 
-impl Wrong {
+impl InvalidField {
     fn new(path: impl Into<String>, value: impl Into<String>, wanted: &'static str) -> Self {
         Self { path: path.into(), value: value.into(), wanted }
     }
 }
 
-impl std::fmt::Display for Wrong {
+impl std::fmt::Display for InvalidField {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { path, value, wanted } = self;
         if value.is_empty() {
@@ -61,7 +61,10 @@ impl std::fmt::Display for Wrong {
 
 /// Reads an object of a kind. The outer error is the text's (syntax, a text where a number should be), the inner one
 /// the object's.
-pub fn decode<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<Result<Found, Wrong>, D::Error> {
+pub fn decode<'de, D: Deserializer<'de>>(
+    kind: Kind,
+    text: D,
+) -> Result<Result<DecodedObject, InvalidField>, D::Error> {
     match kind {
         Kind::Namespace => read::<services::SlimNamespace, D>(text),
         Kind::Service => read::<services::SlimService, D>(text),
@@ -76,7 +79,7 @@ pub fn decode<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<Result<F
 }
 
 /// Reads only what an object is called and its `metadata.resourceVersion`: all that is needed of one that is gone.
-pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Key, Text), D::Error> {
+pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Key, CompactString), D::Error> {
     #[derive(serde::Deserialize)]
     struct Named {
         #[serde(default)]
@@ -90,26 +93,28 @@ pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Ke
 trait Slim: DeserializeOwned {
     const KIND: Kind;
     /// Its key and `metadata.resourceVersion`.
-    fn named(&self) -> (Key, Text);
-    /// See [`Found::triggered`].
+    fn named(&self) -> (Key, CompactString);
+    /// See [`DecodedObject::triggered`].
     fn triggered(&self) -> Option<Timestamp> {
         None
     }
-    fn object(self, key: Key) -> Result<Option<Object>, Wrong>;
+    fn object(self, key: Key) -> Result<Option<Object>, InvalidField>;
 }
 
-fn read<'de, S: Slim, D: Deserializer<'de>>(text: D) -> Result<Result<Found, Wrong>, D::Error> {
+fn read<'de, S: Slim, D: Deserializer<'de>>(
+    text: D,
+) -> Result<Result<DecodedObject, InvalidField>, D::Error> {
     let slim = S::deserialize(text)?;
     let (key, version) = slim.named();
     Ok(check_name(S::KIND, &key).and_then(|()| {
         let triggered = slim.triggered();
         let object = slim.object(key.clone())?;
-        Ok(Found { key, version, triggered, object })
+        Ok(DecodedObject { key, version, triggered, object })
     }))
 }
 
 /// Names become DNS labels and parts of paths further in, so they are checked at the door.
-fn check_name(kind: Kind, key: &Key) -> Result<(), Wrong> {
+fn check_name(kind: Kind, key: &Key) -> Result<(), InvalidField> {
     if matches!(kind, Kind::Namespace | Kind::Service | Kind::ServiceImport) {
         check_label("metadata.name", &key.name)?;
     } else {

@@ -1,10 +1,10 @@
 //! Fields that several kinds share, with the defaults of the API server.
 
-use cluster::{Key, Kind, Protocol, Text};
+use cluster::{CompactString, Key, Kind, Protocol};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 
-use super::Wrong;
+use super::InvalidField;
 
 /// `metadata`, with labels and annotations only where a kind reads them.
 #[derive(Deserialize, Default)]
@@ -12,15 +12,15 @@ use super::Wrong;
 #[serde(bound = "L: Deserialize<'de> + Default, A: Deserialize<'de> + Default")]
 pub(super) struct Metadata<L = IgnoredAny, A = IgnoredAny> {
     #[serde(default, deserialize_with = "nullable")]
-    pub(super) name: Text,
+    pub(super) name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    pub(super) namespace: Text,
+    pub(super) namespace: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    pub(super) resource_version: Text,
+    pub(super) resource_version: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    pub(super) creation_timestamp: Text,
+    pub(super) creation_timestamp: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    pub(super) deletion_timestamp: Text,
+    pub(super) deletion_timestamp: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) labels: L,
     #[serde(default, deserialize_with = "nullable")]
@@ -29,9 +29,9 @@ pub(super) struct Metadata<L = IgnoredAny, A = IgnoredAny> {
 
 impl<L, A> Metadata<L, A> {
     /// Key and version; a namespaced object without a namespace lives in `default`, as `kubectl` puts it there.
-    pub(super) fn named(&self, kind: Kind) -> (Key, Text) {
+    pub(super) fn named(&self, kind: Kind) -> (Key, CompactString) {
         let namespace = match self.namespace.as_str() {
-            _ if !kind.namespaced() => Text::default(),
+            _ if !kind.namespaced() => CompactString::default(),
             "" => "default".into(),
             _ => self.namespace.clone(),
         };
@@ -48,7 +48,7 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>
 
 /// A map of text to text, in the order given.
 #[derive(Default)]
-pub(super) struct Entries<V>(pub(super) Vec<(Text, V)>);
+pub(super) struct Entries<V>(pub(super) Vec<(CompactString, V)>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
@@ -76,18 +76,18 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
 pub(super) fn pick<'de, D: Deserializer<'de>, const N: usize>(
     map: D,
     names: [&'static str; N],
-) -> Result<[Text; N], D::Error> {
+) -> Result<[CompactString; N], D::Error> {
     struct Reader<const N: usize>([&'static str; N]);
     impl<'de, const N: usize> Visitor<'de> for Reader<N> {
-        type Value = [Text; N];
+        type Value = [CompactString; N];
 
         fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
             f.write_str("a map of text to text (quote numbers and true or false)")
         }
 
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<[Text; N], M::Error> {
-            let mut values = [const { Text::const_new("") }; N];
-            while let Some(name) = map.next_key::<Text>()? {
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<[CompactString; N], M::Error> {
+            let mut values = [const { CompactString::const_new("") }; N];
+            while let Some(name) = map.next_key::<CompactString>()? {
                 match self.0.iter().position(|known| *known == name) {
                     Some(at) => values[at] = map.next_value()?,
                     None => {
@@ -103,7 +103,7 @@ pub(super) fn pick<'de, D: Deserializer<'de>, const N: usize>(
 
 impl<V> Entries<V> {
     /// In the order of the names.
-    pub(super) fn sorted(self) -> Vec<(Text, V)> {
+    pub(super) fn sorted(self) -> Vec<(CompactString, V)> {
         let mut entries = self.0;
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         entries
@@ -165,7 +165,7 @@ impl<'de> Deserialize<'de> for Port {
 }
 
 /// A number or a name (Kubernetes' IntOrString), as text.
-pub(super) struct NumberOrName(pub(super) Text);
+pub(super) struct NumberOrName(pub(super) CompactString);
 
 impl<'de> Deserialize<'de> for NumberOrName {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
@@ -194,19 +194,19 @@ impl<'de> Deserialize<'de> for NumberOrName {
 }
 
 /// A DNS label (RFC 1123): what names of Services, namespaces, ports and hosts are.
-pub(super) fn check_label(path: impl Into<String>, label: &str) -> Result<(), Wrong> {
+pub(super) fn check_label(path: impl Into<String>, label: &str) -> Result<(), InvalidField> {
     if label.len() <= 63 && is_label(label) {
         return Ok(());
     }
-    Err(Wrong::new(path, label, "1 to 63 lower-case letters, digits and inner hyphens"))
+    Err(InvalidField::new(path, label, "1 to 63 lower-case letters, digits and inner hyphens"))
 }
 
 /// DNS labels with dots between them: what names of other objects are.
-pub(super) fn check_subdomain(path: impl Into<String>, name: &str) -> Result<(), Wrong> {
+pub(super) fn check_subdomain(path: impl Into<String>, name: &str) -> Result<(), InvalidField> {
     if name.len() <= 253 && name.split('.').all(is_label) {
         return Ok(());
     }
-    Err(Wrong::new(path, name, "1 to 253 lower-case letters, digits, inner hyphens and inner dots"))
+    Err(InvalidField::new(path, name, "1 to 253 lower-case letters, digits, inner hyphens and inner dots"))
 }
 
 fn is_label(label: &str) -> bool {

@@ -1,4 +1,4 @@
-use cluster::{Endpoint, ServiceKind, ServicePort, Text};
+use cluster::{CompactString, Endpoint, ServiceKind, ServicePort};
 
 use super::*;
 
@@ -9,8 +9,8 @@ fn shown(kind: Kind, rest: &str) -> String {
         None => format!("{{{rest}}}"),
     };
     match decode(kind, &mut serde_json::Deserializer::from_str(&text)) {
-        Ok(Ok(Found { object: Some(object), .. })) => show(&object),
-        Ok(Ok(Found { object: None, .. })) => "nothing".into(),
+        Ok(Ok(DecodedObject { object: Some(object), .. })) => show(&object),
+        Ok(Ok(DecodedObject { object: None, .. })) => "nothing".into(),
         Ok(Err(wrong)) => wrong.to_string(),
         Err(error) => error.to_string().split(" at line").next().unwrap().to_owned(),
     }
@@ -356,5 +356,5 @@ fn an_object_without_a_namespace_lives_in_default() {
 fn the_version_of_an_object_comes_with_its_name() {
     let text = r#"{"metadata":{"name":"web","resourceVersion":"42","annotations":{"x":"y"}}}"#;
     let (_, version) = decode_name(Kind::Service, &mut serde_json::Deserializer::from_str(text)).unwrap();
-    assert_eq!(version, Text::from("42"));
+    assert_eq!(version, CompactString::from("42"));
 }
