@@ -1,7 +1,7 @@
 //! The ingress side, wired: views of a cluster, the proxy over them, and its health page.
 
 use ingress_proxy::{Configuration, Controller, Proxy, ProxyOptions, StartError, Telling, Views};
-use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use sources::Cluster;
 use telemetry::Lines;
 
@@ -12,11 +12,11 @@ use crate::{reporting, taking};
 /// Makes the views, and tells from now on what is wrong with the objects behind them.
 ///
 /// The order is that of publishing: what a route needs is there before the route.
-pub fn views(cluster: &Cluster, options: &Options, controller: &Controller, ground: &Ground) -> Views {
+pub fn views(cluster: &Cluster, options: &RouteOptions, controller: &Controller, ground: &Ground) -> Views {
     let views = Views {
         certs: cluster.project(CertIndex::new(options.clone())),
         pools: cluster.project(PoolIndex::new(options.clone())),
-        table: cluster.project(TableIndex::new(options.clone())),
+        table: cluster.project(RouteIndex::new(options.clone())),
     };
     reporting::follow(cluster, &views, options, ground);
     taking::follow(cluster, &views, Configuration::new(&ground.metrics, controller), &ground.runtime);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ingress_proxy::{Controller, ProxyOptions};
-use ingress_routes::Options;
+use ingress_routes::RouteOptions;
 use sources::kube::{Access, ClientTls, RequestLimiter, Selection};
 use telemetry::log::{Format, Output};
 use telemetry::{Answer, Route};
@@ -86,8 +86,8 @@ fn origin(args: &IngressArgs) -> Origin {
     flags.unwrap_or(Origin::Server(Access::InCluster))
 }
 
-fn table_options(args: &IngressArgs) -> Options {
-    Options {
+fn table_options(args: &IngressArgs) -> RouteOptions {
+    RouteOptions {
         controller_class: args.controller_class.as_str().into(),
         ingress_class: args.ingress_class.as_str().into(),
         ingress_class_by_name: args.class_by_name,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster::{Key, Kind, Kinds, Service};
 use ingress_proxy::Views;
-use ingress_routes::{Options, Problem};
+use ingress_routes::{IngressProblem, RouteOptions};
 use sources::Cluster;
 use tokio::sync::Notify;
 
@@ -15,7 +15,7 @@ use crate::ground::Ground;
 const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Tells from now on what is wrong with the objects behind the views, as it comes and goes.
-pub fn follow(cluster: &Cluster, views: &Views, options: &Options, ground: &Ground) {
+pub fn follow(cluster: &Cluster, views: &Views, options: &RouteOptions, ground: &Ground) {
     let changed = Arc::new(Notify::new());
     let (ground, views, news) = (ground.clone(), views.clone(), changed.clone());
     cluster.observe(move |_, _| news.notify_one());
@@ -38,7 +38,7 @@ fn tell(views: &Views, ground: &Ground) {
 }
 
 /// Objects that flags name and that are not there: told once their kind has been listed.
-fn of_flags(cluster: &Cluster, views: &Views, options: &Options) -> Vec<telemetry::Problem> {
+fn of_flags(cluster: &Cluster, views: &Views, options: &RouteOptions) -> Vec<telemetry::Problem> {
     let listed = |kind| cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind])));
     let problem = |flag: &str, named: &Key, what: String| telemetry::Problem {
         kind: "flag".to_owned(),
@@ -65,7 +65,7 @@ fn of_flags(cluster: &Cluster, views: &Views, options: &Options) -> Vec<telemetr
     problems
 }
 
-fn problem(problem: Problem) -> telemetry::Problem {
+fn problem(problem: IngressProblem) -> telemetry::Problem {
     telemetry::Problem {
         kind: "Ingress".to_owned(),
         key: problem.ingress.to_string(),

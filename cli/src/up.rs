@@ -44,7 +44,7 @@ async fn serve(args: &UpArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let limiter = RequestLimiter::default();
     let cluster = clusters::open(&origin, Selection::default(), limiter.clone(), ground).await?;
     let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
-    let routes = ingress_routes::Options {
+    let routes = ingress_routes::RouteOptions {
         watch_ingress_without_class: !matches!(origin, Origin::Server(_)),
         // A browser that follows a redirect has to come back to this process.
         port_in_redirects: Some(args.https.port()).filter(|port| ![0, 443].contains(port)),

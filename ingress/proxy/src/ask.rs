@@ -10,7 +10,9 @@ use http::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use ingress_routes::upstream::round_robin;
-use ingress_routes::{Answer, Choice, DEFAULT_UPSTREAM, Draw, Endpoint, Pick, Route};
+use ingress_routes::{
+    BalancerState, DEFAULT_UPSTREAM, DirectResponse, Route, SelectedEndpoint, SelectedTarget, UpstreamAddress,
+};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
@@ -39,7 +41,7 @@ impl Ask<'_> {
     pub(crate) async fn run(mut self) -> Response<Reply> {
         let worker = &self.visit.worker;
         let Some(upstream) = &self.route.upstream else {
-            return page(self.visit, self.open, &Answer::status(StatusCode::NOT_FOUND));
+            return page(self.visit, self.open, &DirectResponse::status(StatusCode::NOT_FOUND));
         };
         let choice = {
             let pools = worker.views.pools.load();
@@ -105,7 +107,7 @@ impl Ask<'_> {
                 }
             }
         }
-        page(self.visit, self.open, &Answer::status(status))
+        page(self.visit, self.open, &DirectResponse::status(status))
     }
 
     fn method(&self) -> &Method {
@@ -118,15 +120,19 @@ impl Ask<'_> {
     }
 
     /// The endpoint of the next try.
-    async fn pick(&self, choice: &Choice<'_>, tried: &[SocketAddr]) -> Option<(SocketAddr, Pick)> {
+    async fn pick(
+        &self,
+        choice: &SelectedTarget<'_>,
+        tried: &[SocketAddr],
+    ) -> Option<(SocketAddr, SelectedEndpoint)> {
         let worker = &self.visit.worker;
         // Loaded for each try: an endpoint that has left in the meantime is not asked.
-        let pick = choice.endpoint(&worker.views.pools.load(), tried, &mut worker.draws())?;
-        match &pick.endpoint {
-            Endpoint::Address(address) => Some((*address, pick)),
-            Endpoint::Name { host, port } => {
+        let pick = choice.next_endpoint(&worker.views.pools.load(), tried, &mut worker.draws())?;
+        match &pick.address {
+            UpstreamAddress::Socket(address) => Some((*address, pick)),
+            UpstreamAddress::Host { host, port } => {
                 let addresses = worker.resolver.addresses(host, *port).await;
-                let turn = worker.draws().turn(choice.target);
+                let turn = worker.draws().round_robin_position(choice.target);
                 round_robin(&addresses, tried, turn).map(|address| (address, pick))
             }
         }
@@ -136,8 +142,8 @@ impl Ask<'_> {
     async fn connect(
         &mut self,
         address: SocketAddr,
-        choice: &Choice<'_>,
-        pick: &Pick,
+        choice: &SelectedTarget<'_>,
+        pick: &SelectedEndpoint,
     ) -> Result<Connection, StatusCode> {
         let worker = &self.visit.worker;
         let first = self.open.tries.is_empty();
@@ -169,7 +175,8 @@ impl Ask<'_> {
                 one.connected = Some(elapsed);
                 // Without it a request in two pieces waits for the endpoint's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
-                let pool = matches!(pick.endpoint, Endpoint::Address(_)).then(|| choice.target.pool.clone());
+                let pool =
+                    matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
                 Ok(Connection::new(stream, address, pool, one.name.clone(), worker.clock.now()))
             }
             Ok(Err(error)) => {
@@ -201,7 +208,7 @@ impl Ask<'_> {
             HeaderMap::new()
         } else {
             let mut set = Request::new(()).into_parts().0;
-            route.upstream(exchange, &mut set);
+            route.apply_upstream_filters(exchange, &mut set);
             set.headers
         };
         let raw = head.map(Head::target);
@@ -234,12 +241,18 @@ impl Ask<'_> {
     }
 
     /// The endpoint's response on its way to the client.
-    fn answer(mut self, call: Call, head: response::Head, headers: HeaderMap, pick: Pick) -> Response<Reply> {
+    fn answer(
+        mut self,
+        call: Call,
+        head: response::Head,
+        headers: HeaderMap,
+        pick: SelectedEndpoint,
+    ) -> Response<Reply> {
         let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let exchange = self.open.exchange.as_ref().expect("set before endpoints are asked");
         if switching && (self.visit.link.is_none() || forward::upgrade(&exchange.request.headers).is_none()) {
             tracing::debug!(endpoint = %call.name(), "an endpoint changed the protocol unasked");
-            return page(self.visit, self.open, &Answer::status(StatusCode::BAD_GATEWAY));
+            return page(self.visit, self.open, &DirectResponse::status(StatusCode::BAD_GATEWAY));
         }
         let mut parts = Response::new(()).into_parts().0;
         parts.status = head.status;
@@ -250,7 +263,7 @@ impl Ask<'_> {
         if let Some(cookie) = pick.cookie {
             parts.headers.append(SET_COOKIE, cookie);
         }
-        self.route.response(exchange, &mut parts);
+        self.route.apply_response_filters(exchange, &mut parts);
         self.open.status = head.status.as_u16();
         if switching {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

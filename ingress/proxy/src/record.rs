@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, StatusCode};
-use ingress_routes::{DEFAULT_UPSTREAM, Exchange, Route, Target};
+use ingress_routes::{DEFAULT_UPSTREAM, Exchange, Route, UpstreamTarget};
 use smallvec::SmallVec;
 
 use crate::metrics::{Of, Sample};
@@ -84,7 +84,7 @@ impl RequestId {
 }
 
 impl Record {
-    fn canary_target(&self) -> Option<(usize, &Target)> {
+    fn canary_target(&self) -> Option<(usize, &UpstreamTarget)> {
         let (at, upstream) = (self.canary?, self.route.as_ref()?.upstream.as_ref()?);
         Some((at, &upstream.canaries.get(at)?.target))
     }

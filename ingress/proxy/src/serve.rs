@@ -9,7 +9,7 @@ use cluster::PathType;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use ingress_routes::{Answer, Exchange, Flow, Scheme};
+use ingress_routes::{DirectResponse, Exchange, FilterOutcome, Scheme};
 use smallvec::SmallVec;
 
 use crate::ask::Ask;
@@ -53,13 +53,13 @@ pub(crate) async fn serve(
     // The head of an HTTP/1 request was checked before hyper saw it.
     let checked = if visit.link.is_none() { check_h2(&parts) } else { Ok(()) };
     if let Err(refusal) = checked {
-        return Ok(page(&visit, open, &Answer::status(pages::status_of(refusal))));
+        return Ok(page(&visit, open, &DirectResponse::status(pages::status_of(refusal))));
     }
     let mut exchange = match Exchange::new(parts, visit.peer, visit.scheme) {
         Ok(exchange) => exchange,
         Err(error) => {
             tracing::debug!(%error, client = %visit.client, "a request was refused");
-            return Ok(page(&visit, open, &Answer::status(StatusCode::BAD_REQUEST)));
+            return Ok(page(&visit, open, &DirectResponse::status(StatusCode::BAD_REQUEST)));
         }
     };
     let (route, flow) = {
@@ -72,17 +72,17 @@ pub(crate) async fn serve(
         let catch_all = route.host == "_" && !exact;
         if catch_all && visit.scheme == Scheme::Http && exchange.path() == worker.options.health_check_path {
             open.silent = true;
-            (route, Flow::Answer(Answer::status(StatusCode::OK)))
+            (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
         } else if too_large(&body, worker.options.proxy_body_size) {
-            (route, Flow::Answer(Answer::status(StatusCode::PAYLOAD_TOO_LARGE)))
+            (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::PAYLOAD_TOO_LARGE)))
         } else {
-            let flow = found.admit(&mut exchange);
+            let flow = found.apply_request_filters(&mut exchange);
             (route, flow)
         }
     };
     open.route = Some(route.clone());
     open.exchange = Some(exchange);
-    if let Flow::Answer(answer) = flow {
+    if let FilterOutcome::Respond(answer) = flow {
         return Ok(page(&visit, open, &answer));
     }
     let (upload, length) = upload(body, head.as_ref(), worker.options.proxy_body_size);

@@ -1,13 +1,13 @@
 //! The views that requests are answered from.
 
 use cluster::Current;
-use ingress_routes::{Certs, Pools, Table};
+use ingress_routes::{Certs, Pools, RouteTable};
 
 /// The current views of a cluster.
 #[derive(Clone)]
 pub struct Views {
     /// Hosts and paths to routes.
-    pub table: Current<Table>,
+    pub table: Current<RouteTable>,
     /// Endpoints of the upstreams.
     pub pools: Current<Pools>,
     /// Certificates by name.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
-use ingress_routes::{Answer, Scheme};
+use ingress_routes::{DirectResponse, Scheme};
 
 use crate::client::link::Link;
 use crate::pages;
@@ -50,7 +50,7 @@ impl Visit {
 }
 
 /// A page of the proxy's own. Filters have their look at it as at any other answer.
-pub(crate) fn page(visit: &Visit, mut open: Open, answer: &Answer) -> Response<Reply> {
+pub(crate) fn page(visit: &Visit, mut open: Open, answer: &DirectResponse) -> Response<Reply> {
     let mut parts = answer.head();
     if let Some(reason) = pages::reason(answer.status) {
         parts.extensions.insert(ReasonPhrase::from_static(reason.as_bytes()));
@@ -65,7 +65,7 @@ pub(crate) fn page(visit: &Visit, mut open: Open, answer: &Answer) -> Response<R
     }
     open.status = answer.status.as_u16();
     if let (Some(route), Some(exchange)) = (&open.route, &open.exchange) {
-        route.response(exchange, &mut parts);
+        route.apply_response_filters(exchange, &mut parts);
     }
     if visit.link.is_some() && answer.status == StatusCode::BAD_REQUEST {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use http::HeaderMap;
-use ingress_routes::{Draw, Pool, PoolKey, Target};
+use ingress_routes::{BalancerState, Pool, PoolKey, UpstreamTarget};
 use net::Drain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -163,13 +163,13 @@ impl Worker {
 /// Chance, turns and time for choosing an endpoint.
 pub(crate) struct Chance<'w>(&'w Worker);
 
-impl Draw for Chance<'_> {
-    fn below(&mut self, bound: u32) -> u32 {
+impl BalancerState for Chance<'_> {
+    fn random_below(&mut self, bound: u32) -> u32 {
         self.0.random.borrow_mut().random_range(0..bound.max(1))
     }
 
     /// Each worker starts anywhere, or all would start with the same endpoint.
-    fn turn(&mut self, upstream: &Target) -> usize {
+    fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize {
         let mut turns = self.0.turns.borrow_mut();
         if let Some(turn) = turns.get_mut(&upstream.pool) {
             *turn = turn.wrapping_add(1);
@@ -180,11 +180,11 @@ impl Draw for Chance<'_> {
         first
     }
 
-    fn now(&self) -> Duration {
+    fn unix_time(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    fn worker(&self) -> u32 {
+    fn worker_id(&self) -> u32 {
         self.0.number
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cluster::{
     Backend, Cache, Event, Ingress, IngressPath, IngressRule, Key, Object, PathType, PortRef, ServiceBackend,
 };
-use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 
 const HOSTS: usize = 20_000;
 
@@ -34,9 +34,9 @@ fn run(name: &str, shape: fn(usize) -> Ingress) {
     let mut cache = Cache::default();
     cache.apply((0..HOSTS).map(|n| apply(shape(n))), 1);
     let objects = resident();
-    let options = Options { watch_ingress_without_class: true, ..Options::default() };
+    let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
     let start = Instant::now();
-    let table = cache.project(TableIndex::new(options.clone()));
+    let table = cache.project(RouteIndex::new(options.clone()));
     let built = start.elapsed();
     let _pools = cache.project(PoolIndex::new(options.clone()));
     let _certs = cache.project(CertIndex::new(options));

@@ -7,7 +7,7 @@ use cluster::CompactString;
 
 /// How sticky a session is (`affinity-mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum AffinityMode {
     /// The cookie is a key on a hash ring: some sessions move when endpoints come or go.
     #[default]
     Balanced,
@@ -19,7 +19,7 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Affinity {
     /// `affinity-mode`.
-    pub mode: Mode,
+    pub mode: AffinityMode,
     /// `session-cookie-name`.
     pub name: CompactString,
     /// `session-cookie-path`; unset, the path of the rule.
@@ -42,7 +42,7 @@ pub struct Affinity {
 
 /// The affinity that holds for a rule.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bond {
+pub struct RuleAffinity {
     /// The cookie.
     pub affinity: Arc<Affinity>,
     /// The Ingress of the rule asks for it. Else the rule follows a cookie that another rule of the same Service has
@@ -52,7 +52,7 @@ pub struct Bond {
 
 /// What a request says about the client that gets a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
+pub(crate) struct CookieContext {
     /// It came over HTTPS.
     pub(crate) secure: bool,
     /// It is a browser that takes `SameSite=None` for `Strict`.
@@ -61,7 +61,13 @@ pub(crate) struct Client {
 
 impl Affinity {
     /// The value of Set-Cookie, attributes in the order in which ingress-nginx's Lua writes them.
-    pub(crate) fn set_cookie(&self, value: &str, rule_path: &str, client: Client, now: Duration) -> String {
+    pub(crate) fn set_cookie(
+        &self,
+        value: &str,
+        rule_path: &str,
+        client: CookieContext,
+        now: Duration,
+    ) -> String {
         let mut cookie = format!("{}={value}", self.name);
         if let Some(seconds) = self.expires {
             let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_add(seconds);
@@ -134,7 +140,7 @@ mod tests {
 
     fn plain() -> Affinity {
         Affinity {
-            mode: Mode::Balanced,
+            mode: AffinityMode::Balanced,
             name: "route".into(),
             path: None,
             domain: None,
@@ -150,9 +156,9 @@ mod tests {
     #[test]
     fn cookies_are_written_as_ingress_nginx_writes_them() {
         let now = Duration::from_secs(1_290_000_000);
-        let http = Client { secure: false, rejects_same_site_none: false };
-        let https = Client { secure: true, ..http };
-        let old = Client { rejects_same_site_none: true, ..http };
+        let http = CookieContext { secure: false, rejects_same_site_none: false };
+        let https = CookieContext { secure: true, ..http };
+        let old = CookieContext { rejects_same_site_none: true, ..http };
         let none = Affinity { same_site: Some("None"), ..plain() };
         let careful = Affinity { conditional_same_site_none: true, ..none.clone() };
         let full = Affinity {
@@ -192,7 +198,7 @@ mod tests {
             secure: true,
             ..plain()
         };
-        let client = Client { secure: false, rejects_same_site_none: false };
+        let client = CookieContext { secure: false, rejects_same_site_none: false };
         let now = Duration::from_secs(1_795_250_702);
         let written = affinity.set_cookie("1.2|b", "/x", client, now);
         let read = cookie::Cookie::parse(written).unwrap();

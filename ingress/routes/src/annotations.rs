@@ -15,16 +15,16 @@ use std::sync::Arc;
 use cluster::{Ingress, PathType};
 
 pub use self::known::{Fate, Known, LATER, OBSOLETE};
-pub use self::reader::Reader;
+pub use self::reader::AnnotationReader;
 pub use self::rewrite::Rewrite;
 use crate::affinity::Affinity;
-use crate::canary::Policy;
+use crate::canary::CanaryPolicy;
 use crate::filter::Filter;
-use crate::pattern::Patterns;
-use crate::problem::Problem;
+use crate::pattern::PatternCache;
+use crate::problem::IngressProblem;
 
 /// Annotations that belong together: how they are read and what they do to a request.
-pub struct Family {
+pub struct AnnotationFamily {
     /// One word for the reference docs.
     pub name: &'static str,
     /// What the family is for.
@@ -34,7 +34,7 @@ pub struct Family {
     /// An example that uses each of them, `name: value` lines as they stand in a manifest, without the prefix.
     pub syntax: &'static str,
     /// Reads them.
-    pub read: fn(&mut Reader<'_>, &mut Settings),
+    pub read: fn(&mut AnnotationReader<'_>, &mut Settings),
     /// The filter that a rule of such an Ingress gets.
     pub filter: fn(&Settings, &Rule<'_>) -> Option<Box<dyn Filter>>,
 }
@@ -59,15 +59,15 @@ pub struct Settings {
     /// `permanent-redirect` or `temporal-redirect`.
     pub redirect: Option<redirect::Redirect>,
     /// `rewrite-target`.
-    pub rewrite: Option<Arc<rewrite::Template>>,
+    pub rewrite: Option<Arc<rewrite::RewriteTemplate>>,
     /// `use-regex`.
     pub use_regex: bool,
     /// `ssl-redirect` and `force-ssl-redirect`.
-    pub https: https::Https,
+    pub https: https::HttpsRedirect,
     /// `backend-protocol`.
-    pub protocol: protocol::Protocol,
+    pub protocol: protocol::BackendProtocol,
     /// `canary` and its conditions.
-    pub canary: Option<Arc<Policy>>,
+    pub canary: Option<Arc<CanaryPolicy>>,
     /// `affinity` and its cookie.
     pub affinity: Option<Arc<Affinity>>,
     /// `affinity-canary-behavior: legacy`.
@@ -82,7 +82,7 @@ impl Settings {
             redirect: None,
             rewrite: None,
             use_regex: false,
-            https: https::Https::OFF,
+            https: https::HttpsRedirect::OFF,
             ..self.clone()
         }
     }
@@ -95,13 +95,13 @@ pub struct Rule<'r> {
     /// How far it reaches.
     pub kind: PathType,
     /// Compiles its pattern.
-    pub patterns: &'r Patterns,
+    pub patterns: &'r PatternCache,
     /// The port that a redirect to https names.
     pub port_in_redirects: Option<u16>,
 }
 
 /// Order is behaviour (reference §3.3): the filters of a route run from top to bottom.
-pub const FAMILIES: &[Family] = &[
+pub const FAMILIES: &[AnnotationFamily] = &[
     app_root::FAMILY,
     redirect::FAMILY,
     rewrite::FAMILY,
@@ -112,8 +112,8 @@ pub const FAMILIES: &[Family] = &[
 ];
 
 /// Reads the annotations of an Ingress that begin with a prefix.
-pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<Problem>) {
-    let mut reader = Reader::new(ingress, prefix);
+pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<IngressProblem>) {
+    let mut reader = AnnotationReader::new(ingress, prefix);
     let mut settings = Settings::default();
     for family in FAMILIES {
         (family.read)(&mut reader, &mut settings);
@@ -126,7 +126,9 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<Problem>) {
 
 /// Whether an Ingress is a canary, by the one annotation that says so.
 pub(crate) fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
-    Reader::new(ingress, prefix).text("canary").is_some_and(|value| reader::parse_bool(value) != Some(false))
+    AnnotationReader::new(ingress, prefix)
+        .text("canary")
+        .is_some_and(|value| reader::parse_bool(value) != Some(false))
 }
 
 /// The filters of a rule, in order. That of `app-root` belongs to the host.

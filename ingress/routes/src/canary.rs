@@ -9,11 +9,11 @@ use crate::pattern::Pattern;
 
 /// What the `canary-*` annotations of an Ingress ask for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
+pub struct CanaryPolicy {
     /// `canary-by-header`.
     pub header: Option<HeaderName>,
     /// `canary-by-header-value`, or else `canary-by-header-pattern`.
-    pub value: HeaderRule,
+    pub value: CanaryHeader,
     /// `canary-by-cookie`.
     pub cookie: Option<String>,
     /// `canary-weight`.
@@ -24,62 +24,62 @@ pub struct Policy {
 
 /// Which values of the header choose the canary.
 #[derive(Clone, Debug, PartialEq)]
-pub enum HeaderRule {
+pub enum CanaryHeader {
     /// `always` chooses it, `never` rules it out.
-    Word,
+    Keyword,
     /// Exactly this value.
     Equals(String),
     /// A value in which this is found.
     Matches(Arc<Pattern>),
     /// A pattern that does not compile: where the header is there, the canary is ruled out.
-    Broken,
+    Invalid,
 }
 
 /// What a header or cookie of the request says about a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum CanaryDecision {
     Canary,
-    Never,
-    GoOn,
+    Primary,
+    Undecided,
 }
 
-impl Policy {
+impl CanaryPolicy {
     /// What the header says.
-    pub(crate) fn by_header(&self, exchange: &Exchange) -> Verdict {
-        let Some(header) = &self.header else { return Verdict::GoOn };
+    pub(crate) fn by_header(&self, exchange: &Exchange) -> CanaryDecision {
+        let Some(header) = &self.header else { return CanaryDecision::Undecided };
         let mut values = exchange.request.headers.get_all(header).into_iter().map(|value| value.to_str());
-        let Some(first) = values.next() else { return Verdict::GoOn };
-        let Ok(value) = first else { return Verdict::GoOn };
+        let Some(first) = values.next() else { return CanaryDecision::Undecided };
+        let Ok(value) = first else { return CanaryDecision::Undecided };
         // nginx joins repeated headers; a list is no single word, but a pattern may look into it.
         let joined = values.try_fold(None::<String>, |all, next| {
             next.map(|next| Some(format!("{}, {next}", all.as_deref().unwrap_or(value))))
         });
-        let Ok(joined) = joined else { return Verdict::GoOn };
+        let Ok(joined) = joined else { return CanaryDecision::Undecided };
         let value = joined.as_deref().unwrap_or(value);
         match &self.value {
-            HeaderRule::Word => word(value),
-            HeaderRule::Equals(wanted) if value == wanted => Verdict::Canary,
-            HeaderRule::Equals(_) => Verdict::GoOn,
-            HeaderRule::Matches(pattern) => match pattern.is_match(value) {
-                Ok(true) => Verdict::Canary,
-                Ok(false) => Verdict::GoOn,
-                Err(_) => Verdict::Never,
+            CanaryHeader::Keyword => word(value),
+            CanaryHeader::Equals(wanted) if value == wanted => CanaryDecision::Canary,
+            CanaryHeader::Equals(_) => CanaryDecision::Undecided,
+            CanaryHeader::Matches(pattern) => match pattern.is_match(value) {
+                Ok(true) => CanaryDecision::Canary,
+                Ok(false) => CanaryDecision::Undecided,
+                Err(_) => CanaryDecision::Primary,
             },
-            HeaderRule::Broken => Verdict::Never,
+            CanaryHeader::Invalid => CanaryDecision::Primary,
         }
     }
 
     /// What the cookie says. nginx's `$cookie_name` ignores the case of the name.
-    pub(crate) fn by_cookie(&self, exchange: &Exchange) -> Verdict {
-        let Some(name) = &self.cookie else { return Verdict::GoOn };
-        exchange.cookie_ignoring_case(name).map_or(Verdict::GoOn, word)
+    pub(crate) fn by_cookie(&self, exchange: &Exchange) -> CanaryDecision {
+        let Some(name) = &self.cookie else { return CanaryDecision::Undecided };
+        exchange.cookie_ignoring_case(name).map_or(CanaryDecision::Undecided, word)
     }
 }
 
-fn word(value: &str) -> Verdict {
+fn word(value: &str) -> CanaryDecision {
     match value {
-        "always" => Verdict::Canary,
-        "never" => Verdict::Never,
-        _ => Verdict::GoOn,
+        "always" => CanaryDecision::Canary,
+        "never" => CanaryDecision::Primary,
+        _ => CanaryDecision::Undecided,
     }
 }

@@ -11,13 +11,13 @@ use cluster::{
 use foldhash::fast::RandomState;
 use rustls::sign::CertifiedKey;
 
-pub use self::leaf::Facts;
+pub use self::leaf::CertificateInfo;
 use self::leaf::Leaf;
 use crate::annotations;
 use crate::class::Classes;
-use crate::options::Options;
+use crate::options::RouteOptions;
 use crate::precedence::{CATCH_ALL, host_key, host_name, precedence};
-use crate::problem::{Outcome, Problem};
+use crate::problem::{IngressProblem, Outcome};
 use crate::shards::Shards;
 
 /// The certificate of every host with a `tls` section, and the default one.
@@ -39,7 +39,7 @@ struct Entry {
     members: Box<[Arc<Ingress>]>,
     /// Its certificate; none asks for the default one.
     leaf: Option<Arc<Leaf>>,
-    problem: Option<Problem>,
+    problem: Option<IngressProblem>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -64,12 +64,12 @@ impl Certs {
     }
 
     /// What is wrong with the certificates that Ingresses name.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub fn problems(&self) -> impl Iterator<Item = &IngressProblem> {
         self.hosts.iter().filter_map(|(_, entry)| entry.problem.as_ref())
     }
 
     /// Problems that an earlier view did not have.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a Problem> {
+    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a IngressProblem> {
         self.hosts.changed(&last.hosts).filter_map(|(key, entry)| {
             let then = last.hosts.get(key).and_then(|entry| entry.problem.as_ref());
             entry.problem.as_ref().filter(|problem| then != Some(*problem))
@@ -83,7 +83,7 @@ impl Certs {
 
     /// Every certificate in use: host (`_` for the default), Secret, and what is in it. For `ssl_expire_time_seconds`
     /// and `ssl_certificate_info`.
-    pub fn in_use(&self) -> impl Iterator<Item = (CompactString, &Key, &Facts)> {
+    pub fn in_use(&self) -> impl Iterator<Item = (CompactString, &Key, &CertificateInfo)> {
         let default =
             self.default.iter().filter_map(|leaf| Some((host_name(&CATCH_ALL), leaf.as_ref().ok()?)));
         let hosts =
@@ -95,12 +95,12 @@ impl Certs {
 /// Makes [`Certs`].
 #[derive(Debug)]
 pub struct CertIndex {
-    options: Options,
+    options: RouteOptions,
 }
 
 impl CertIndex {
     /// Certificates as the command line wants them.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: RouteOptions) -> Self {
         Self { options }
     }
 
@@ -221,7 +221,7 @@ fn choose(
     key: &CompactString,
     ingress: &Ingress,
     secrets: &Shards<Key, Named>,
-) -> Result<Option<Arc<Leaf>>, Problem> {
+) -> Result<Option<Arc<Leaf>>, IngressProblem> {
     let host = host_name(key);
     let named =
         |secret: &CompactString| Key { namespace: ingress.key.namespace.clone(), name: secret.clone() };
@@ -251,7 +251,7 @@ fn choose(
         None => format!("Secret {} does not exist", named(&tls.secret)),
     };
     let place = format!("spec.tls[{at}]");
-    Err(Problem { ingress: ingress.key.clone(), place, what, outcome: Outcome::Default })
+    Err(IngressProblem { ingress: ingress.key.clone(), place, what, outcome: Outcome::Default })
 }
 
 /// Keys of the hosts with rules; the catch-all always has the default certificate.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cluster::{CompactString, Ingress, IngressClass, ObjectChange};
 
-use crate::options::Options;
+use crate::options::RouteOptions;
 
 /// The class annotation from before `spec.ingressClassName`; no prefix changes it.
 pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
@@ -18,7 +18,10 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    pub(crate) fn of<'a>(classes: impl Iterator<Item = &'a Arc<IngressClass>>, options: &Options) -> Self {
+    pub(crate) fn of<'a>(
+        classes: impl Iterator<Item = &'a Arc<IngressClass>>,
+        options: &RouteOptions,
+    ) -> Self {
         let mut picked = Self::default();
         for class in classes.filter(|class| is_ours(class, options)) {
             picked.ours.push(class.key.name.clone());
@@ -31,7 +34,7 @@ impl Classes {
     /// Whether an Ingress is ours.
     ///
     /// A class in the spec wins over the annotation, and a foreign class is never taken.
-    pub(crate) fn take(&self, ingress: &Ingress, options: &Options) -> bool {
+    pub(crate) fn take(&self, ingress: &Ingress, options: &RouteOptions) -> bool {
         if options.watch_namespace.as_ref().is_some_and(|namespace| *namespace != ingress.key.namespace) {
             return false;
         }
@@ -45,7 +48,7 @@ impl Classes {
     }
 
     /// Whether a batch changes which Ingresses are ours.
-    pub(crate) fn are_touched(&self, touched: &[ObjectChange], options: &Options) -> bool {
+    pub(crate) fn are_touched(&self, touched: &[ObjectChange], options: &RouteOptions) -> bool {
         let seen = |class: Option<&Arc<IngressClass>>| {
             class.filter(|class| is_ours(class, options)).map(|class| (class.key.clone(), class.default))
         };
@@ -56,7 +59,7 @@ impl Classes {
     }
 }
 
-fn is_ours(class: &IngressClass, options: &Options) -> bool {
+fn is_ours(class: &IngressClass, options: &RouteOptions) -> bool {
     class.controller == options.controller_class
         || options.ingress_class_by_name && class.key.name == options.ingress_class
 }
@@ -89,12 +92,12 @@ mod tests {
     #[test]
     fn an_ingress_is_taken_by_its_class() {
         let ours = "k8s.io/ingress-nginx";
-        let base = Options::default();
-        let by_name = Options { ingress_class_by_name: true, ..base.clone() };
-        let admitting = Options { admit_default_class: true, ..base.clone() };
-        let without = Options { watch_ingress_without_class: true, ..base.clone() };
-        let elsewhere = Options { watch_namespace: Some("shop".into()), ..base.clone() };
-        let own = Options {
+        let base = RouteOptions::default();
+        let by_name = RouteOptions { ingress_class_by_name: true, ..base.clone() };
+        let admitting = RouteOptions { admit_default_class: true, ..base.clone() };
+        let without = RouteOptions { watch_ingress_without_class: true, ..base.clone() };
+        let elsewhere = RouteOptions { watch_namespace: Some("shop".into()), ..base.clone() };
+        let own = RouteOptions {
             controller_class: "example.com/own".into(),
             ingress_class: "own".into(),
             ..base.clone()

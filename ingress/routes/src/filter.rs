@@ -8,8 +8,8 @@ use crate::exchange::Exchange;
 /// One effect of an annotation on the requests of a route. Filters run in the order of the route's list.
 pub trait Filter: Send + Sync + std::fmt::Debug {
     /// A look at the request before an upstream is asked.
-    fn request(&self, _: &mut Exchange) -> Flow {
-        Flow::Next
+    fn request(&self, _: &mut Exchange) -> FilterOutcome {
+        FilterOutcome::Continue
     }
 
     /// A look at the head that goes to the upstream.
@@ -21,23 +21,23 @@ pub trait Filter: Send + Sync + std::fmt::Debug {
 
 /// What follows after a filter.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Flow {
+pub enum FilterOutcome {
     /// The next filter, then the upstream.
-    Next,
+    Continue,
     /// This answer; no upstream is asked.
-    Answer(Answer),
+    Respond(DirectResponse),
 }
 
 /// An answer that the proxy makes itself; its body is nginx's page for the status.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct DirectResponse {
     /// The status.
     pub status: StatusCode,
     /// `Location`, for redirects.
     pub location: Option<HeaderValue>,
 }
 
-impl Answer {
+impl DirectResponse {
     /// Only a status.
     pub const fn status(status: StatusCode) -> Self {
         Self { status, location: None }

@@ -9,10 +9,10 @@ use cluster::{
 };
 
 use crate::exchange::{Exchange, Scheme};
-use crate::filter::Flow;
-use crate::options::Options;
+use crate::filter::FilterOutcome;
+use crate::options::RouteOptions;
 use crate::path::{encode, normalise};
-use crate::table::{Table, TableIndex};
+use crate::table::{RouteIndex, RouteTable};
 
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
 
@@ -39,7 +39,7 @@ pub fn annotation_values(data: &str) {
     // A canary makes no route; everything else that is denied answers 503, but for what holds for the whole host.
     if settings.denied.is_some() && settings.canary.is_none() {
         assert!(
-            matches!(answer, Some(Flow::Answer(answer)) if answer.status.as_u16() == 503),
+            matches!(answer, Some(FilterOutcome::Respond(answer)) if answer.status.as_u16() == 503),
             "{settings:?}"
         );
     }
@@ -74,24 +74,24 @@ pub fn path_matching(data: &str) {
     serve(&table(ingress(annotations, &rules)), target);
 }
 
-fn serve(table: &Table, target: &str) -> Option<Flow> {
+fn serve(table: &RouteTable, target: &str) -> Option<FilterOutcome> {
     let request = http::Request::builder().uri(target).header("host", "a.example").body(()).ok()?;
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
     let mut exchange = Exchange::new(request.into_parts().0, peer, Scheme::Http).ok()?;
     let found = table.find(exchange.host(), exchange.path());
-    let flow = found.admit(&mut exchange);
+    let flow = found.apply_request_filters(&mut exchange);
     if let Some(target) = &exchange.target {
         assert!(target.starts_with('/'), "{target:?}");
     }
     Some(flow)
 }
 
-fn table(ingress: Ingress) -> Table {
+fn table(ingress: Ingress) -> RouteTable {
     let mut cache = Cache::default();
     cache.apply([Event::Apply(Object::Ingress(Arc::new(ingress)))], 1);
-    let options = Options { watch_ingress_without_class: true, ..Options::default() };
-    let table = cache.project(TableIndex::new(options)).load_full();
-    Table::clone(&table)
+    let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
+    let table = cache.project(RouteIndex::new(options)).load_full();
+    RouteTable::clone(&table)
 }
 
 fn ingress(annotations: Vec<(cluster::CompactString, String)>, rules: &[(&str, PathType)]) -> Ingress {

@@ -38,12 +38,14 @@ pub mod fuzz;
 #[cfg(test)]
 mod testing;
 
-pub use certs::{CertIndex, Certs, Facts};
+pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use exchange::{BadRequest, Exchange, Scheme};
-pub use filter::{Answer, Filter, Flow};
-pub use options::{Options, PoolKey};
-pub use pools::{Missing, Pool, PoolIndex, Pools};
-pub use problem::{BadValue, Outcome, Problem};
-pub use table::{DEFAULT_UPSTREAM, Found, Host, Route, Table, TableIndex};
-pub use upstream::{Choice, Draw, Endpoint, Pick, Target, Upstream};
+pub use filter::{DirectResponse, Filter, FilterOutcome};
+pub use options::{PoolKey, RouteOptions};
+pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
+pub use problem::{BadValue, IngressProblem, Outcome};
+pub use table::{DEFAULT_UPSTREAM, Host, Route, RouteIndex, RouteMatch, RouteTable};
+pub use upstream::{
+    BalancerState, SelectedEndpoint, SelectedTarget, Upstream, UpstreamAddress, UpstreamTarget,
+};

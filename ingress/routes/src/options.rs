@@ -2,9 +2,9 @@
 
 use cluster::{CompactString, Key, PortRef};
 
-/// Options of the tables, named as ingress-nginx's flags name them (reference §2.2).
+/// RouteOptions of the tables, named as ingress-nginx's flags name them (reference §2.2).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct RouteOptions {
     /// `--controller-class`: the `spec.controller` of our IngressClasses.
     pub controller_class: CompactString,
     /// `--ingress-class`: value of the annotation `kubernetes.io/ingress.class`, and the class name with by-name.
@@ -33,7 +33,7 @@ pub struct Options {
     pub port_in_redirects: Option<u16>,
 }
 
-impl Default for Options {
+impl Default for RouteOptions {
     fn default() -> Self {
         Self {
             controller_class: "k8s.io/ingress-nginx".into(),

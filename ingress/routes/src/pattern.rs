@@ -26,7 +26,7 @@ enum Engine {
 
 /// The pattern ran into the limit of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfSteps;
+pub struct StepLimitExceeded;
 
 impl Pattern {
     /// Compiles a pattern as PCRE reads it, unanchored. The error says what is wrong with it.
@@ -50,22 +50,22 @@ impl Pattern {
     }
 
     /// Whether the pattern is found in the text.
-    pub fn is_match(&self, text: &str) -> Result<bool, OutOfSteps> {
+    pub fn is_match(&self, text: &str) -> Result<bool, StepLimitExceeded> {
         match &self.engine {
             Engine::Linear(regex) => Ok(regex.is_match(text)),
-            Engine::Backtracking(regex) => regex.is_match(text).map_err(|_| OutOfSteps),
+            Engine::Backtracking(regex) => regex.is_match(text).map_err(|_| StepLimitExceeded),
         }
     }
 
     /// Groups 1 to 9 of the leftmost match, absent ones empty; `None` where the pattern is not found.
-    pub fn groups<'t>(&self, text: &'t str) -> Result<Option<[&'t str; 9]>, OutOfSteps> {
+    pub fn groups<'t>(&self, text: &'t str) -> Result<Option<[&'t str; 9]>, StepLimitExceeded> {
         match &self.engine {
             Engine::Linear(regex) => Ok(regex
                 .captures(text)
                 .map(|found| std::array::from_fn(|n| found.get(n + 1).map_or("", |group| group.as_str())))),
             Engine::Backtracking(regex) => Ok(regex
                 .captures(text)
-                .map_err(|_| OutOfSteps)?
+                .map_err(|_| StepLimitExceeded)?
                 .map(|found| std::array::from_fn(|n| found.get(n + 1).map_or("", |group| group.as_str())))),
         }
     }
@@ -96,12 +96,12 @@ pub struct PathPattern {
 
 impl PathPattern {
     /// The pattern of a rule's path from the start of a path, ignoring case. The error says what is wrong with it.
-    pub fn anchored(text: &str, patterns: &Patterns) -> Result<Self, String> {
+    pub fn anchored(text: &str, patterns: &PatternCache) -> Result<Self, String> {
         Self::new(text, "^", patterns)
     }
 
     /// The same anywhere in a path, for its groups: nginx's `rewrite` does not anchor it.
-    pub fn anywhere(text: &str, patterns: &Patterns) -> Result<Self, String> {
+    pub fn anywhere(text: &str, patterns: &PatternCache) -> Result<Self, String> {
         Self::new(text, "", patterns)
     }
 
@@ -115,7 +115,7 @@ impl PathPattern {
         &self.head
     }
 
-    fn new(text: &str, anchor: &str, patterns: &Patterns) -> Result<Self, String> {
+    fn new(text: &str, anchor: &str, patterns: &PatternCache) -> Result<Self, String> {
         let head = head(text);
         let rest = &text[head.len()..];
         let rest = match (head, rest) {
@@ -135,7 +135,7 @@ impl PathPattern {
     }
 
     /// Whether a path matches.
-    pub fn is_match(&self, path: &str) -> Result<bool, OutOfSteps> {
+    pub fn is_match(&self, path: &str) -> Result<bool, StepLimitExceeded> {
         match (self.after(path), &self.rest) {
             (None, _) => Ok(false),
             (Some(_), None) => Ok(true),
@@ -144,7 +144,7 @@ impl PathPattern {
     }
 
     /// Groups 1 to 9, absent ones empty; `None` where the path does not match.
-    pub fn groups<'t>(&self, path: &'t str) -> Result<Option<[&'t str; 9]>, OutOfSteps> {
+    pub fn groups<'t>(&self, path: &'t str) -> Result<Option<[&'t str; 9]>, StepLimitExceeded> {
         match (self.after(path), &self.rest) {
             (None, _) => Ok(None),
             (Some(_), None) => Ok(Some([""; 9])),
@@ -211,11 +211,11 @@ fn skip_class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
-/// Patterns in use. Twenty thousand Ingresses that say `/(.*)` share one compiled pattern.
+/// PatternCache in use. Twenty thousand Ingresses that say `/(.*)` share one compiled pattern.
 #[derive(Debug, Default)]
-pub struct Patterns(Mutex<HashMap<String, Weak<Pattern>>>);
+pub struct PatternCache(Mutex<HashMap<String, Weak<Pattern>>>);
 
-impl Patterns {
+impl PatternCache {
     /// The pattern of this text, ignoring case as rule paths do.
     pub fn get(&self, text: &str) -> Result<Arc<Pattern>, String> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_path_pattern_means_what_the_whole_pattern_means() {
-        let patterns = Patterns::default();
+        let patterns = PatternCache::default();
         for (text, cut) in [
             ("/shop-17(/|$)(.*)", "/shop-17"),
             ("/plain", "/plain"),
@@ -329,12 +329,12 @@ mod tests {
     #[test]
     fn backtracking_ends() {
         let pattern = Pattern::new(r"^(?:(?=a)a+)+$", true).expect("it compiles");
-        assert_eq!(pattern.is_match(&("a".repeat(64) + "b")), Err(OutOfSteps));
+        assert_eq!(pattern.is_match(&("a".repeat(64) + "b")), Err(StepLimitExceeded));
     }
 
     #[test]
     fn equal_texts_share_one_pattern() {
-        let patterns = Patterns::default();
+        let patterns = PatternCache::default();
         let (one, two) = (patterns.get("/(.*)"), patterns.get("/(.*)"));
         assert!(Arc::ptr_eq(&one.expect("it compiles"), &two.expect("it compiles")));
     }

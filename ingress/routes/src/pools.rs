@@ -12,10 +12,10 @@ use cluster::{
 };
 use foldhash::fast::RandomState;
 
-pub use self::pool::{Absence, Members, Missing, Pool};
+pub use self::pool::{OrphanReason, Pool, PoolError, PoolMembers};
 use crate::class::Classes;
-use crate::options::{Options, PoolKey};
-use crate::problem::{Outcome, Problem};
+use crate::options::{PoolKey, RouteOptions};
+use crate::problem::{IngressProblem, Outcome};
 use crate::shards::Shards;
 use crate::sorted::{Ranked, Sorted};
 
@@ -56,14 +56,14 @@ impl Pools {
     }
 
     /// What is wrong with the backends that Ingresses name.
-    pub fn problems(&self) -> impl Iterator<Item = Problem> {
+    pub fn problems(&self) -> impl Iterator<Item = IngressProblem> {
         let services = self.services.iter().filter(|_| self.synced);
         let ports = services.flat_map(|(service, ports)| ports.iter().map(move |port| (service, port)));
         ports.flat_map(|(service, port)| problems(service, port, port.ingresses.iter()))
     }
 
     /// Every Ingress with each backend that it names, and what is missing there. For `orphan_ingress`.
-    pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<Missing>)> {
+    pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<OrphanReason>)> {
         self.services.iter().flat_map(|(_, ports)| ports.iter()).flat_map(|port| {
             let missing = port.pool.missing();
             port.ingresses.iter().map(move |Mention(ingress)| (&ingress.key, missing))
@@ -71,7 +71,7 @@ impl Pools {
     }
 
     /// Problems that an earlier view did not have. Costs what has changed.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = Problem> + 'a {
+    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = IngressProblem> + 'a {
         let services: Vec<_> = match (self.synced, last.synced) {
             (false, _) => Vec::new(),
             (true, false) => self.services.iter().collect(),
@@ -82,7 +82,7 @@ impl Pools {
         ports.flat_map(move |(service, port)| {
             let then = last.services.get(service).filter(|_| last.synced);
             let then = then.and_then(|ports| ports.iter().find(|then| then.name == port.name));
-            let then = then.filter(|then| then.pool.absence() == port.pool.absence());
+            let then = then.filter(|then| then.pool.error() == port.pool.error());
             let then = then.map(|then| &then.ingresses);
             let is_known =
                 move |one: &&Mention| then.is_some_and(|then| then.get(|known| known.rank(one)).is_some());
@@ -97,13 +97,13 @@ fn problems<'a>(
     service: &'a Key,
     port: &'a Port,
     ingresses: impl Iterator<Item = &'a Mention> + 'a,
-) -> impl Iterator<Item = Problem> + 'a {
-    let absence = port.pool.absence();
+) -> impl Iterator<Item = IngressProblem> + 'a {
+    let error = port.pool.error();
     ingresses.map_while(move |Mention(ingress)| {
-        Some(Problem {
+        Some(IngressProblem {
             ingress: ingress.key.clone(),
             place: format!("backend.service {}:{}", service.name, port.name),
-            what: format!("Service {service} {}", absence?.text()),
+            what: format!("Service {service} {}", error?.text()),
             outcome: Outcome::Denied,
         })
     })
@@ -112,12 +112,12 @@ fn problems<'a>(
 /// Makes [`Pools`].
 #[derive(Debug)]
 pub struct PoolIndex {
-    options: Options,
+    options: RouteOptions,
 }
 
 impl PoolIndex {
     /// Pools as the command line wants them.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: RouteOptions) -> Self {
         Self { options }
     }
 

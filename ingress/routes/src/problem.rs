@@ -4,7 +4,7 @@ use cluster::Key;
 
 /// Something in an Ingress that cannot be served as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Problem {
+pub struct IngressProblem {
     /// The Ingress.
     pub ingress: Key,
     /// Annotation or field, as in `nginx.ingress.kubernetes.io/canary-weight` or `spec.rules[0].http.paths[1]`.
@@ -50,7 +50,7 @@ impl Outcome {
     }
 }
 
-impl std::fmt::Display for Problem {
+impl std::fmt::Display for IngressProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { ingress, place, what, outcome } = self;
         write!(f, "Ingress {ingress}: {place}: {what}{}", outcome.effect())

@@ -25,27 +25,27 @@ use http::StatusCode;
 
 pub use self::host::Host;
 use self::host::HostChange;
-use self::location::Context;
-use self::members::Members;
-use self::paths::Hit;
+use self::location::BuildContext;
+use self::members::IngressList;
+use self::paths::PathMatch;
 pub use self::route::{DEFAULT_UPSTREAM, Route};
-use self::taken::Taken;
+use self::taken::ParsedIngress;
 use crate::affinity::Affinity;
 use crate::class::Classes;
 use crate::exchange::Exchange;
-use crate::filter::{Answer, Flow};
-use crate::options::{Options, PoolKey};
+use crate::filter::{DirectResponse, FilterOutcome};
+use crate::options::{PoolKey, RouteOptions};
 use crate::path::encode;
-use crate::pattern::Patterns;
+use crate::pattern::PatternCache;
 use crate::precedence::CATCH_ALL;
-use crate::problem::Problem;
+use crate::problem::IngressProblem;
 use crate::shards::Shards;
 
 /// Every host with its routes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Table {
+pub struct RouteTable {
     classes: Arc<Classes>,
-    taken: Shards<Key, Arc<Taken>>,
+    taken: Shards<Key, Arc<ParsedIngress>>,
     /// By name, and by suffix with its dot for wildcards.
     hosts: Shards<CompactString, Arc<Host>>,
     /// The catch-all, which is always there.
@@ -56,25 +56,25 @@ pub struct Table {
 /// The Ingresses that use an upstream.
 #[derive(Clone, Debug, PartialEq)]
 struct Users {
-    all: Members,
+    all: IngressList,
     /// The affinity of the first one that has any, for rules that have none: they follow its cookie and set none.
     followed: Option<Arc<Affinity>>,
 }
 
 /// Where a request belongs.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'t> {
+pub struct RouteMatch<'t> {
     host: &'t Host,
-    hit: Hit<'t>,
+    hit: PathMatch<'t>,
     certificate: bool,
 }
 
-impl Table {
+impl RouteTable {
     /// The route of a host (lower case, without port) and a normalised path. There is always one: that of the
     /// default backend at last.
     ///
     /// A known host never falls back to a wildcard or to rules without a host (§3.2). Hot: no allocation.
-    pub fn find(&self, host: &str, path: &str) -> Found<'_> {
+    pub fn find(&self, host: &str, path: &str) -> RouteMatch<'_> {
         let exact =
             self.hosts.get(host).filter(|found| found.alive && !host.starts_with('.') && !host.is_empty());
         let wildcard =
@@ -84,17 +84,17 @@ impl Table {
             Some(found) => (found, found.tls || wildcard().is_some_and(|wildcard| wildcard.tls)),
             None => wildcard().map_or((&self.rest, false), |found| (found, found.tls)),
         };
-        Found { host, hit: host.find(path), certificate }
+        RouteMatch { host, hit: host.find(path), certificate }
     }
 
     /// What is wrong with the Ingresses of ours.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub fn problems(&self) -> impl Iterator<Item = &IngressProblem> {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.rest]);
         self.taken.iter().flat_map(|(_, taken)| &taken.problems).chain(hosts.flat_map(|host| host.problems()))
     }
 
     /// Problems that an earlier view did not have. Costs what has changed, not what there is.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a Problem> {
+    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a IngressProblem> {
         let taken = self.taken.changed(&last.taken).flat_map(|(key, taken)| {
             let then = last.taken.get(key).map(|then| &then.problems);
             taken.problems.iter().filter(move |problem| !then.is_some_and(|then| then.contains(problem)))
@@ -127,69 +127,71 @@ fn wildcard(host: &str) -> Option<&str> {
     host[..dot].bytes().all(word).then(|| &host[dot..])
 }
 
-impl<'t> Found<'t> {
+impl<'t> RouteMatch<'t> {
     /// The route.
     pub fn route(&self) -> &'t Arc<Route> {
         match self.hit {
-            Hit::Route(route) | Hit::Slash(route) | Hit::OutOfSteps(route) => route,
+            PathMatch::Route(route) | PathMatch::MissingSlash(route) | PathMatch::StepLimit(route) => route,
         }
     }
 
     /// Lets the request in, in the order of §3.3: what holds for the whole host, the missing slash, the
-    /// closed route, and the filters of the route. [`Flow::Next`] is for an upstream.
-    pub fn admit(&self, exchange: &mut Exchange) -> Flow {
+    /// closed route, and the filters of the route. [`FilterOutcome::Continue`] is for an upstream.
+    pub fn apply_request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
         use crate::filter::Filter;
         exchange.certificate = self.certificate;
         if let Some(app_root) = &self.host.app_root
-            && let answer @ Flow::Answer(_) = app_root.request(exchange)
+            && let answer @ FilterOutcome::Respond(_) = app_root.request(exchange)
         {
             return answer;
         }
         match self.hit {
-            Hit::Route(route) => route.admit(exchange),
-            Hit::Slash(_) => Flow::Answer(with_slash(exchange)),
-            Hit::OutOfSteps(_) => Flow::Answer(Answer::status(StatusCode::INTERNAL_SERVER_ERROR)),
+            PathMatch::Route(route) => route.apply_request_filters(exchange),
+            PathMatch::MissingSlash(_) => FilterOutcome::Respond(with_slash(exchange)),
+            PathMatch::StepLimit(_) => {
+                FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
+            }
         }
     }
 }
 
 /// nginx's redirect to the same path with a slash: scheme, and host without its port.
-fn with_slash(exchange: &Exchange) -> Answer {
+fn with_slash(exchange: &Exchange) -> DirectResponse {
     let (scheme, host, path) = (exchange.scheme.as_str(), exchange.host(), encode(exchange.path()));
     let query = exchange.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Answer::redirect(StatusCode::MOVED_PERMANENTLY, format!("{scheme}://{host}{path}/{query}"))
+    DirectResponse::redirect(StatusCode::MOVED_PERMANENTLY, format!("{scheme}://{host}{path}/{query}"))
 }
 
-/// Makes the [`Table`].
+/// Makes the [`RouteTable`].
 #[derive(Debug)]
-pub struct TableIndex {
-    options: Options,
-    patterns: Patterns,
+pub struct RouteIndex {
+    options: RouteOptions,
+    patterns: PatternCache,
 }
 
 /// An Ingress that came, changed or went.
 struct Turn {
-    before: Option<Arc<Taken>>,
-    after: Option<Arc<Taken>>,
+    before: Option<Arc<ParsedIngress>>,
+    after: Option<Arc<ParsedIngress>>,
 }
 
 /// The old and new sides of the Ingresses that share something.
 #[derive(Default)]
 struct Sides<'t> {
-    gone: Vec<&'t Arc<Taken>>,
-    came: Vec<&'t Arc<Taken>>,
+    gone: Vec<&'t Arc<ParsedIngress>>,
+    came: Vec<&'t Arc<ParsedIngress>>,
 }
 
-impl TableIndex {
+impl RouteIndex {
     /// A table as the command line wants it.
-    pub fn new(options: Options) -> Self {
-        Self { options, patterns: Patterns::default() }
+    pub fn new(options: RouteOptions) -> Self {
+        Self { options, patterns: PatternCache::default() }
     }
 
-    fn empty(&self, classes: Classes) -> Table {
+    fn empty(&self, classes: Classes) -> RouteTable {
         let users = Shards::default();
         let rest = self.host(None, &CATCH_ALL, HostChange::default(), &users);
-        Table {
+        RouteTable {
             classes: Arc::new(classes),
             taken: Shards::default(),
             hosts: Shards::default(),
@@ -206,12 +208,12 @@ impl TableIndex {
         users: &Shards<PoolKey, Users>,
     ) -> Option<Host> {
         let followed = |pool: &PoolKey| users.get(pool)?.followed.clone();
-        let context = Context { options: &self.options, patterns: &self.patterns, followed: &followed };
+        let context = BuildContext { options: &self.options, patterns: &self.patterns, followed: &followed };
         Host::advance(last.map(|last| &**last), key, change, &context)
     }
 
     /// The table after some Ingresses took their turn.
-    fn apply(&self, last: &Table, turns: &[Turn]) -> Table {
+    fn apply(&self, last: &RouteTable, turns: &[Turn]) -> RouteTable {
         let mut table = last.clone();
         let mut hosts: HashMap<CompactString, HostChange<'_>, RandomState> = HashMap::default();
         let mut pools: HashMap<PoolKey, Sides<'_>, RandomState> = HashMap::default();
@@ -262,7 +264,7 @@ impl TableIndex {
 impl Users {
     /// The users of an upstream after a change; none where nobody uses it any more.
     fn advance(last: Option<&Self>, sides: &Sides<'_>) -> Option<Self> {
-        let nobody = Members::default();
+        let nobody = IngressList::default();
         let all = last.map_or(&nobody, |last| &last.all);
         let all = all.with(sides.gone.iter().copied(), sides.came.iter().copied());
         if all.is_empty() {
@@ -273,22 +275,22 @@ impl Users {
     }
 }
 
-impl Projection for TableIndex {
-    type View = Table;
+impl Projection for RouteIndex {
+    type View = RouteTable;
 
     fn kinds(&self) -> Kinds {
         Kinds::of(&[Kind::Ingress, Kind::IngressClass])
     }
 
-    fn build(&self, cluster: &Snapshot) -> Table {
+    fn build(&self, cluster: &Snapshot) -> RouteTable {
         let empty = self.empty(Classes::of(cluster.iter::<IngressClass>(), &self.options));
         let ours = cluster.iter::<Ingress>().filter(|ingress| empty.classes.take(ingress, &self.options));
-        let taken = ours.map(|ingress| Arc::new(Taken::new(ingress.clone(), &self.options)));
+        let taken = ours.map(|ingress| Arc::new(ParsedIngress::new(ingress.clone(), &self.options)));
         let turns: Vec<_> = taken.map(|taken| Turn { before: None, after: Some(taken) }).collect();
         self.apply(&empty, &turns)
     }
 
-    fn advance(&self, last: &Table, cluster: &Snapshot, touched: &[ObjectChange]) -> Table {
+    fn advance(&self, last: &RouteTable, cluster: &Snapshot, touched: &[ObjectChange]) -> RouteTable {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
         }
@@ -296,7 +298,7 @@ impl Projection for TableIndex {
             let ObjectChange::Ingress(change) = one else { return None };
             let before = last.taken.get(&change.sides().next()?.key).cloned();
             let ours = change.after.as_ref().filter(|after| last.classes.take(after, &self.options));
-            let after = ours.map(|after| Arc::new(Taken::new(after.clone(), &self.options)));
+            let after = ours.map(|after| Arc::new(ParsedIngress::new(after.clone(), &self.options)));
             (before.is_some() || after.is_some()).then_some(Turn { before, after })
         };
         let turns: Vec<_> = touched.iter().filter_map(turn).collect();

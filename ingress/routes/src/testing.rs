@@ -13,30 +13,30 @@ use cluster::{
 use serde::Deserialize;
 
 use crate::exchange::tests::get;
-use crate::filter::Flow;
-use crate::upstream::{Choice, Draw, Endpoint, Pick, Target};
-use crate::{CertIndex, Certs, Exchange, Options, PoolIndex, Pools, Table, TableIndex};
+use crate::filter::FilterOutcome;
+use crate::upstream::{BalancerState, SelectedEndpoint, SelectedTarget, UpstreamAddress, UpstreamTarget};
+use crate::{CertIndex, Certs, Exchange, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable};
 
 pub(crate) const PREFIX: &str = "nginx.ingress.kubernetes.io";
 
 /// A cluster with its three views.
-pub(crate) struct World {
+pub(crate) struct TestCluster {
     cache: Cache,
-    pub(crate) table: Current<Table>,
+    pub(crate) table: Current<RouteTable>,
     pub(crate) pools: Current<Pools>,
     pub(crate) certs: Current<Certs>,
 }
 
-impl World {
+impl TestCluster {
     /// A world in which Ingresses without class are ours.
     pub(crate) fn new(ingresses: &str) -> Self {
-        let options = Options { watch_ingress_without_class: true, ..Options::default() };
+        let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
         Self::with(options, ingresses)
     }
 
-    pub(crate) fn with(options: Options, ingresses: &str) -> Self {
+    pub(crate) fn with(options: RouteOptions, ingresses: &str) -> Self {
         let mut cache = Cache::default();
-        let table = cache.project(TableIndex::new(options.clone()));
+        let table = cache.project(RouteIndex::new(options.clone()));
         let pools = cache.project(PoolIndex::new(options.clone()));
         let certs = cache.project(CertIndex::new(options));
         let mut world = Self { cache, table, pools, certs };
@@ -71,14 +71,15 @@ impl World {
         let mut exchange = get(url, headers);
         let table = self.table.load();
         let found = table.find(exchange.host(), exchange.path());
-        match found.admit(&mut exchange) {
-            Flow::Answer(answer) => {
+        match found.apply_request_filters(&mut exchange) {
+            FilterOutcome::Respond(answer) => {
                 let location = answer.location.as_ref().map(|location| location.to_str().expect(url));
                 [Some(answer.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
             }
-            Flow::Next => {
+            FilterOutcome::Continue => {
                 let upstream = found.route().upstream.as_ref().expect("a route without one answers");
-                let choice = upstream.choose(&exchange, &self.pools.load(), &mut Fixed::number(number));
+                let choice =
+                    upstream.choose(&exchange, &self.pools.load(), &mut FixedBalancer::number(number));
                 let name = choice.target.pool.service.name.to_string();
                 exchange.target.iter().fold(name, |name, target| format!("{name} {target}"))
             }
@@ -86,7 +87,12 @@ impl World {
     }
 
     /// One try of a request: the endpoint, and the cookie set.
-    pub(crate) fn pick(&self, exchange: &Exchange, tried: &[&str], draw: &mut Fixed) -> (String, String) {
+    pub(crate) fn pick(
+        &self,
+        exchange: &Exchange,
+        tried: &[&str],
+        draw: &mut FixedBalancer,
+    ) -> (String, String) {
         let table = self.table.load();
         let upstream =
             table.find(exchange.host(), exchange.path()).route().upstream.as_ref().expect("an upstream");
@@ -102,45 +108,50 @@ impl World {
     }
 }
 
-fn picked(choice: &Choice<'_>, pools: &Pools, tried: &[&str], draw: &mut Fixed) -> (String, String) {
+fn picked(
+    choice: &SelectedTarget<'_>,
+    pools: &Pools,
+    tried: &[&str],
+    draw: &mut FixedBalancer,
+) -> (String, String) {
     let tried: Vec<SocketAddr> = tried.iter().map(|tried| tried.parse().expect("an address")).collect();
-    let Some(Pick { endpoint, cookie }) = choice.endpoint(pools, &tried, draw) else {
+    let Some(SelectedEndpoint { address, cookie }) = choice.next_endpoint(pools, &tried, draw) else {
         return ("none".into(), String::new());
     };
-    let endpoint = match endpoint {
-        Endpoint::Address(address) => address.to_string(),
-        Endpoint::Name { host, port } => format!("{host}:{port}"),
+    let endpoint = match address {
+        UpstreamAddress::Socket(address) => address.to_string(),
+        UpstreamAddress::Host { host, port } => format!("{host}:{port}"),
     };
     (endpoint, cookie.map(|cookie| cookie.to_str().expect("text").to_owned()).unwrap_or_default())
 }
 
 /// Chance that always says the same number, turns that count up, a clock that stands.
-pub(crate) struct Fixed {
+pub(crate) struct FixedBalancer {
     number: u32,
     turn: usize,
 }
 
-impl Fixed {
+impl FixedBalancer {
     pub(crate) fn number(number: u32) -> Self {
         Self { number, turn: 0 }
     }
 }
 
-impl Draw for Fixed {
-    fn below(&mut self, bound: u32) -> u32 {
+impl BalancerState for FixedBalancer {
+    fn random_below(&mut self, bound: u32) -> u32 {
         self.number % bound
     }
 
-    fn turn(&mut self, _: &Target) -> usize {
+    fn round_robin_position(&mut self, _: &UpstreamTarget) -> usize {
         self.turn += 1;
         self.turn - 1
     }
 
-    fn now(&self) -> Duration {
+    fn unix_time(&self) -> Duration {
         Duration::from_millis(1_594_287_612_345)
     }
 
-    fn worker(&self) -> u32 {
+    fn worker_id(&self) -> u32 {
         7
     }
 }

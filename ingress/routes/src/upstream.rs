@@ -16,18 +16,18 @@ use std::time::Duration;
 use cluster::{CompactString, Key};
 use http::HeaderValue;
 
-use crate::affinity::{Affinity, Bond, Client, Mode, rejects_same_site_none};
-use crate::canary::{Policy, Verdict};
+use crate::affinity::{Affinity, AffinityMode, CookieContext, RuleAffinity, rejects_same_site_none};
+use crate::canary::{CanaryDecision, CanaryPolicy};
 use crate::digest::{hex, md5, unhex};
 use crate::exchange::{Exchange, Scheme};
 use crate::options::PoolKey;
-use crate::pools::{Members, Pool, Pools};
+use crate::pools::{Pool, PoolMembers, Pools};
 
 /// Where the requests of a route go: a backend, and canaries that take a part of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// The backend of the rule.
-    pub primary: Target,
+    pub primary: UpstreamTarget,
     /// Canaries in order of precedence, the oldest first.
     pub canaries: Box<[Canary]>,
 }
@@ -38,14 +38,14 @@ pub struct Canary {
     /// The Ingress that is marked as canary.
     pub ingress: Key,
     /// Which requests it takes.
-    pub policy: Arc<Policy>,
+    pub policy: Arc<CanaryPolicy>,
     /// Where they go.
-    pub target: Target,
+    pub target: UpstreamTarget,
 }
 
 /// A backend as one rule uses it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub struct UpstreamTarget {
     /// `<namespace>-<service>-<port>`, for logs, metrics and cookies.
     pub name: CompactString,
     /// Its endpoints.
@@ -56,7 +56,7 @@ pub struct Target {
 /// Cookie affinity of a rule.
 #[derive(Clone, Debug, PartialEq)]
 struct Sticky {
-    bond: Bond,
+    bond: RuleAffinity,
     /// The name of the backend in cookies: `md5(md5hex(name) + name)`, written in hexadecimal digits.
     backend_key: [u8; 16],
     /// The Path of the cookie, where the affinity has none of its own.
@@ -64,46 +64,46 @@ struct Sticky {
 }
 
 /// Chance, turns and time for one request, from the worker that serves it.
-pub trait Draw {
+pub trait BalancerState {
     /// A random number below the bound, which is at least 1.
-    fn below(&mut self, bound: u32) -> u32;
+    fn random_below(&mut self, bound: u32) -> u32;
     /// Counts up with each call for the same upstream: the position of its round robin.
-    fn turn(&mut self, upstream: &Target) -> usize;
+    fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize;
     /// Time since the Unix epoch.
-    fn now(&self) -> Duration;
+    fn unix_time(&self) -> Duration;
     /// A number of the worker, which nginx puts into cookies as its process id.
-    fn worker(&self) -> u32;
+    fn worker_id(&self) -> u32;
 }
 
 /// The target that was chosen for a request, and what the request says about its session. Ask it for an endpoint,
 /// and again for each further try.
 #[derive(Clone, Debug)]
-pub struct Choice<'t> {
+pub struct SelectedTarget<'t> {
     /// The target.
-    pub target: &'t Target,
+    pub target: &'t UpstreamTarget,
     /// It is a canary's.
     pub canary: bool,
     /// The key of the affinity cookie.
     key: Option<CompactString>,
-    client: Client,
+    client: CookieContext,
 }
 
 /// One try.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pick {
+pub struct SelectedEndpoint {
     /// Where to go.
-    pub endpoint: Endpoint,
+    pub address: UpstreamAddress,
     /// `Set-Cookie` for the answer. That of the last try counts, also where it has none.
     pub cookie: Option<HeaderValue>,
 }
 
 /// Where a try goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum UpstreamAddress {
     /// An address.
-    Address(SocketAddr),
+    Socket(SocketAddr),
     /// A host to be resolved (ExternalName).
-    Name {
+    Host {
         /// Host name.
         host: CompactString,
         /// Port.
@@ -113,18 +113,24 @@ pub enum Endpoint {
 
 impl Upstream {
     /// The target of a request, decided once however many tries follow. The order is that of reference §3.6.
-    pub fn choose<'t>(&'t self, exchange: &Exchange, pools: &Pools, draw: &mut impl Draw) -> Choice<'t> {
+    pub fn choose<'t>(
+        &'t self,
+        exchange: &Exchange,
+        pools: &Pools,
+        draw: &mut impl BalancerState,
+    ) -> SelectedTarget<'t> {
         match self.canary(exchange, pools, draw) {
             Some(canary) => canary.target.choice(exchange, true),
             None => self.primary.choice(exchange, false),
         }
     }
 
-    fn canary(&self, exchange: &Exchange, pools: &Pools, draw: &mut impl Draw) -> Option<&Canary> {
+    fn canary(&self, exchange: &Exchange, pools: &Pools, draw: &mut impl BalancerState) -> Option<&Canary> {
         if self.canaries.is_empty() || self.primary.is_bound(exchange) {
             return None;
         }
-        let has_endpoints = |target: &Target| pools.get(&target.pool).is_some_and(|pool| !pool.is_empty());
+        let has_endpoints =
+            |target: &UpstreamTarget| pools.get(&target.pool).is_some_and(|pool| !pool.is_empty());
         // Without the primary there is no canary either: 503, whatever the header says.
         if !has_endpoints(&self.primary) {
             return None;
@@ -134,13 +140,13 @@ impl Upstream {
         if let Some(bound) = left.iter().find(|canary| canary.target.is_bound(exchange)) {
             return Some(bound);
         }
-        for verdict in [Policy::by_header, Policy::by_cookie] {
+        for verdict in [CanaryPolicy::by_header, CanaryPolicy::by_cookie] {
             let mut ruled_out = smallvec::SmallVec::<[&Key; 2]>::new();
             for canary in &left {
                 match verdict(&canary.policy, exchange) {
-                    Verdict::Canary => return Some(canary),
-                    Verdict::Never => ruled_out.push(&canary.ingress),
-                    Verdict::GoOn => {}
+                    CanaryDecision::Canary => return Some(canary),
+                    CanaryDecision::Primary => ruled_out.push(&canary.ingress),
+                    CanaryDecision::Undecided => {}
                 }
             }
             left.retain(|canary| !ruled_out.contains(&&canary.ingress));
@@ -150,23 +156,23 @@ impl Upstream {
 }
 
 /// One draw for all: the shares of the canaries lie side by side on the largest scale.
-fn by_weight<'t>(canaries: &[&'t Canary], draw: &mut impl Draw) -> Option<&'t Canary> {
+fn by_weight<'t>(canaries: &[&'t Canary], draw: &mut impl BalancerState) -> Option<&'t Canary> {
     let scale = canaries.iter().map(|canary| canary.policy.total).max()?;
     if canaries.iter().all(|canary| canary.policy.weight == 0) {
         return None;
     }
-    let drawn = u64::from(draw.below(scale));
+    let drawn = u64::from(draw.random_below(scale));
     let mut share = 0;
     canaries.iter().copied().find(|canary| {
-        let Policy { weight, total, .. } = &*canary.policy;
+        let CanaryPolicy { weight, total, .. } = &*canary.policy;
         share += u64::from(*weight) * u64::from(scale) / u64::from(*total);
         drawn < share
     })
 }
 
-impl Target {
+impl UpstreamTarget {
     /// A backend as a rule with this path uses it.
-    pub fn new(pool: PoolKey, bond: Option<Bond>, rule_path: &CompactString) -> Self {
+    pub fn new(pool: PoolKey, bond: Option<RuleAffinity>, rule_path: &CompactString) -> Self {
         let name = pool.upstream_name();
         let sticky = bond.map(|bond| {
             let backend_key = md5(&[&hex(&md5(&[&name])), &name]);
@@ -187,15 +193,15 @@ impl Target {
             .is_some_and(|(_, backend)| backend.and_then(unhex) == Some(sticky.backend_key))
     }
 
-    fn choice(&self, exchange: &Exchange, canary: bool) -> Choice<'_> {
+    fn choice(&self, exchange: &Exchange, canary: bool) -> SelectedTarget<'_> {
         let session = self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.bond.affinity.name));
         let agent = || exchange.header(&http::header::USER_AGENT).unwrap_or_default();
         let careful = self.affinity().is_some_and(|affinity| affinity.conditional_same_site_none);
-        Choice {
+        SelectedTarget {
             target: self,
             canary,
             key: session.map(|(key, _)| key.into()),
-            client: Client {
+            client: CookieContext {
                 secure: exchange.scheme == Scheme::Https,
                 rejects_same_site_none: careful && rejects_same_site_none(agent()),
             },
@@ -209,41 +215,50 @@ fn session<'e>(exchange: &'e Exchange, name: &str) -> Option<(&'e str, Option<&'
     Some((parts.next()?, parts.next()))
 }
 
-impl Choice<'_> {
+impl SelectedTarget<'_> {
     /// The endpoint of the next try, given those tried before; `None` where the target has no endpoint.
-    pub fn endpoint(&self, pools: &Pools, tried: &[SocketAddr], draw: &mut impl Draw) -> Option<Pick> {
+    pub fn next_endpoint(
+        &self,
+        pools: &Pools,
+        tried: &[SocketAddr],
+        draw: &mut impl BalancerState,
+    ) -> Option<SelectedEndpoint> {
         let pool = pools.get(&self.target.pool)?;
-        if let Members::External { host, port } = pool.members() {
-            return Some(Pick { endpoint: Endpoint::Name { host: host.clone(), port: *port }, cookie: None });
+        if let PoolMembers::External { host, port } = pool.members() {
+            return Some(SelectedEndpoint {
+                address: UpstreamAddress::Host { host: host.clone(), port: *port },
+                cookie: None,
+            });
         }
         if pool.is_empty() {
             return None;
         }
         let Some(Sticky { bond, backend_key, rule_path }) = self.target.sticky.as_deref() else {
-            return round_robin(pool.endpoints(), tried, draw.turn(self.target)).map(Pick::plain);
+            return round_robin(pool.endpoints(), tried, draw.round_robin_position(self.target))
+                .map(SelectedEndpoint::plain);
         };
         let affinity = &bond.affinity;
         let bound = self.key.as_deref().and_then(|key| match affinity.mode {
-            Mode::Balanced => pool.on_ring(key),
-            Mode::Persistent => pool.of_key(unhex(key)?),
+            AffinityMode::Balanced => pool.on_ring(key),
+            AffinityMode::Persistent => pool.of_key(unhex(key)?),
         });
         if let Some(bound) = bound.filter(|_| tried.is_empty() || !affinity.change_on_failure) {
-            return Some(Pick::plain(bound));
+            return Some(SelectedEndpoint::plain(bound));
         }
         let (endpoint, key) = match affinity.mode {
-            Mode::Balanced => balanced(pool, tried, draw)?,
-            Mode::Persistent => persistent(pool, tried, draw),
+            AffinityMode::Balanced => balanced(pool, tried, draw)?,
+            AffinityMode::Persistent => persistent(pool, tried, draw),
         };
         let value = || format!("{key}|{}", hex(backend_key));
-        let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, draw.now());
+        let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, draw.unix_time());
         let cookie = bond.own.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
-        Some(Pick { endpoint: Endpoint::Address(endpoint), cookie })
+        Some(SelectedEndpoint { address: UpstreamAddress::Socket(endpoint), cookie })
     }
 }
 
-impl Pick {
+impl SelectedEndpoint {
     fn plain(endpoint: SocketAddr) -> Self {
-        Self { endpoint: Endpoint::Address(endpoint), cookie: None }
+        Self { address: UpstreamAddress::Socket(endpoint), cookie: None }
     }
 }
 
@@ -255,12 +270,16 @@ pub fn round_robin(endpoints: &[SocketAddr], tried: &[SocketAddr], turn: usize) 
 }
 
 /// Draws keys until one leads to an endpoint that was not tried, up to 20 times as the reference does.
-fn balanced(pool: &Pool, tried: &[SocketAddr], draw: &mut impl Draw) -> Option<(SocketAddr, String)> {
-    let (now, worker) = (draw.now(), draw.worker());
+fn balanced(
+    pool: &Pool,
+    tried: &[SocketAddr],
+    draw: &mut impl BalancerState,
+) -> Option<(SocketAddr, String)> {
+    let (now, worker) = (draw.unix_time(), draw.worker_id());
     let mut drawn = None;
     for n in 1..=20 {
         let (seconds, millis) = (now.as_secs() + n, now.subsec_millis());
-        let key = format!("{seconds}.{millis:03}.{worker}.{}", draw.below(999_999) + 1);
+        let key = format!("{seconds}.{millis:03}.{worker}.{}", draw.random_below(999_999) + 1);
         let endpoint = pool.on_ring(&key)?;
         drawn = Some((endpoint, key));
         if !tried.contains(&endpoint) {
@@ -271,13 +290,13 @@ fn balanced(pool: &Pool, tried: &[SocketAddr], draw: &mut impl Draw) -> Option<(
 }
 
 /// A random endpoint, one that was not tried where there is one, and the key that names it.
-fn persistent(pool: &Pool, tried: &[SocketAddr], draw: &mut impl Draw) -> (SocketAddr, String) {
+fn persistent(pool: &Pool, tried: &[SocketAddr], draw: &mut impl BalancerState) -> (SocketAddr, String) {
     let endpoints = pool.endpoints();
     let untried = endpoints.iter().filter(|endpoint| !tried.contains(endpoint)).count();
     let endpoint = if untried == 0 {
-        endpoints[draw.below(endpoints.len() as u32) as usize]
+        endpoints[draw.random_below(endpoints.len() as u32) as usize]
     } else {
-        let nth = draw.below(untried as u32) as usize;
+        let nth = draw.random_below(untried as u32) as usize;
         let mut untried = endpoints.iter().filter(|endpoint| !tried.contains(endpoint));
         *untried.nth(nth).unwrap_or(&endpoints[0])
     };

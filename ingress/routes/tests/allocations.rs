@@ -11,7 +11,7 @@ use cluster::{
     Object, PathType, PortRef, Protocol, Service, ServiceBackend, ServiceKind, ServicePort,
 };
 use ingress_routes::path::normalise;
-use ingress_routes::{CertIndex, Exchange, Flow, Options, PoolIndex, Scheme, TableIndex};
+use ingress_routes::{CertIndex, Exchange, FilterOutcome, PoolIndex, RouteIndex, RouteOptions, Scheme};
 
 struct Counting;
 
@@ -85,8 +85,8 @@ fn service() -> [Event; 2] {
 #[test]
 fn a_plain_request_finds_its_endpoint_without_an_allocation() {
     let mut cache = Cache::default();
-    let options = Options { watch_ingress_without_class: true, ..Options::default() };
-    let table = cache.project(TableIndex::new(options.clone()));
+    let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
+    let table = cache.project(RouteIndex::new(options.clone()));
     let pools = cache.project(PoolIndex::new(options.clone()));
     let certs = cache.project(CertIndex::new(options));
     cache.apply(service(), 1);
@@ -119,11 +119,15 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
     assert_eq!(allocations(|| exchange = Exchange::new(parts, peer, Scheme::Http).ok()), 0, "an exchange");
     let mut exchange = exchange.expect("a good request");
     let found = table.find(exchange.host(), exchange.path());
-    assert_eq!(allocations(|| assert_eq!(found.admit(&mut exchange), Flow::Next)), 0, "filters");
+    assert_eq!(
+        allocations(|| assert_eq!(found.apply_request_filters(&mut exchange), FilterOutcome::Continue)),
+        0,
+        "filters"
+    );
     let upstream = found.route().upstream.as_ref().expect("an upstream");
     let picked = || {
         let choice = upstream.choose(&exchange, &pools, &mut First);
-        choice.endpoint(&pools, &[], &mut First).expect("an endpoint").endpoint
+        choice.next_endpoint(&pools, &[], &mut First).expect("an endpoint").address
     };
     assert_eq!(allocations(picked), 0, "a choice");
 }
@@ -131,20 +135,20 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
 /// The first of everything.
 struct First;
 
-impl ingress_routes::Draw for First {
-    fn below(&mut self, _: u32) -> u32 {
+impl ingress_routes::BalancerState for First {
+    fn random_below(&mut self, _: u32) -> u32 {
         0
     }
 
-    fn turn(&mut self, _: &ingress_routes::Target) -> usize {
+    fn round_robin_position(&mut self, _: &ingress_routes::UpstreamTarget) -> usize {
         0
     }
 
-    fn now(&self) -> std::time::Duration {
+    fn unix_time(&self) -> std::time::Duration {
         std::time::Duration::ZERO
     }
 
-    fn worker(&self) -> u32 {
+    fn worker_id(&self) -> u32 {
         1
     }
 }

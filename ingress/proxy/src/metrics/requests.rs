@@ -7,7 +7,7 @@ use std::time::Duration;
 use cluster::Key;
 use foldhash::fast::RandomState;
 use http::{Method, StatusCode};
-use ingress_routes::{Route, Target};
+use ingress_routes::{Route, UpstreamTarget};
 use telemetry::metrics::{Counter, Family, Histogram, Labels, Registry};
 
 use super::names::{name, own};
@@ -97,7 +97,7 @@ const HISTOGRAMS: [Row; 7] = [
 pub(crate) struct Of<'a> {
     pub(crate) route: &'a Arc<Route>,
     /// Its number among the route's canaries, and the canary itself.
-    pub(crate) canary: Option<(usize, &'a Target)>,
+    pub(crate) canary: Option<(usize, &'a UpstreamTarget)>,
     pub(crate) status: StatusCode,
     pub(crate) method: &'a Method,
     /// The host that was asked for.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
-use ingress_routes::{Route, Table};
+use ingress_routes::{Route, RouteTable};
 
 use super::Metrics;
 use super::requests::{Cells, Of, Requests, Sample, method_label};
@@ -96,7 +96,7 @@ impl Series {
     ///
     /// Every worker that has counted for an Ingress does this, so whoever lets go last leaves nothing behind. What a
     /// request brings back that was still on its way goes with a later sweep.
-    pub(crate) fn sweep(&self, table: &Arc<Table>) {
+    pub(crate) fn sweep(&self, table: &Arc<RouteTable>) {
         let (at, (last, ago)) = (Arc::as_ptr(table) as usize, self.swept.get());
         if at == last && ago < SWEEPS {
             return self.swept.set((last, ago + 1));

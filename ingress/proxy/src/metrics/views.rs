@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cluster::Key;
-use ingress_routes::{Facts, Missing};
+use ingress_routes::{CertificateInfo, OrphanReason};
 use telemetry::metrics::Registry;
 
 use super::names::{OWN, name, own};
@@ -27,8 +27,8 @@ fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<
         let mut ingresses = BTreeMap::<&Key, [bool; 2]>::new();
         for (ingress, missing) in pools.backends() {
             let [service, endpoint] = ingresses.entry(ingress).or_default();
-            *service |= missing == Some(Missing::Service);
-            *endpoint |= missing == Some(Missing::Endpoint);
+            *service |= missing == Some(OrphanReason::NoService);
+            *endpoint |= missing == Some(OrphanReason::NoEndpoint);
         }
         for (ingress, missing) in ingresses {
             for (what, is) in ["no-service", "no-endpoint"].into_iter().zip(missing) {
@@ -57,8 +57,12 @@ fn certificates(registry: &Registry, class: &str, views: &Views) {
     let help = "Hold all labels associated to a certificate";
     registry.read_gauges(&name("ssl_certificate_info"), help, labels, move |tell| {
         for (host, Key { namespace, name }, facts) in shown.load().in_use() {
-            let Facts {
-                issuer_organization, issuer_common_name, serial_number, public_key_algorithm, ..
+            let CertificateInfo {
+                issuer_organization,
+                issuer_common_name,
+                serial_number,
+                public_key_algorithm,
+                ..
             } = facts;
             let identifier = identifier(facts);
             let whose = [namespace, own.as_str(), &host, name, &identifier];
@@ -83,6 +87,6 @@ fn certificates(registry: &Registry, class: &str, views: &Views) {
 
 /// As ingress-nginx puts it together: the issuer's serial number, which is nearly always missing, and the
 /// certificate's.
-fn identifier(facts: &Facts) -> String {
+fn identifier(facts: &CertificateInfo) -> String {
     format!("{}-{}", facts.issuer_serial_number, facts.serial_number)
 }

@@ -11,7 +11,7 @@ use cluster::{
     ServiceKind, ServicePort,
 };
 use ingress_proxy::{Proxy, ProxyOptions, Telling, Views};
-use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use telemetry::Lines;
 use telemetry::metrics::{Counter, Registry};
 
@@ -57,13 +57,13 @@ impl World {
     }
 
     pub fn with(options: ProxyOptions) -> Self {
-        Self::routed(options, Options::default())
+        Self::routed(options, RouteOptions::default())
     }
 
-    pub fn routed(options: ProxyOptions, routes: Options) -> Self {
+    pub fn routed(options: ProxyOptions, routes: RouteOptions) -> Self {
         let mut cache = Cache::default();
         let views = Views {
-            table: cache.project(TableIndex::new(routes.clone())),
+            table: cache.project(RouteIndex::new(routes.clone())),
             pools: cache.project(PoolIndex::new(routes.clone())),
             certs: cache.project(CertIndex::new(routes)),
         };

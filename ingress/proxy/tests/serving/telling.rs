@@ -47,9 +47,9 @@ fn requests_without_a_route_are_logged_with_the_default_backend() {
 fn a_default_backend_that_cannot_answer_is_the_built_in_page() {
     // [controller.go getDefaultUpstream: the endpoint of the built-in page where the Service has none]
     let fallback = cluster::Key::new("default", "fallback");
-    let routes = ingress_routes::Options {
+    let routes = ingress_routes::RouteOptions {
         default_backend_service: Some(fallback),
-        ..ingress_routes::Options::default()
+        ..ingress_routes::RouteOptions::default()
     };
     let mut world = World::routed(options(), routes);
     let ask = |world: &World| world.ask("GET / HTTP/1.1\nHost: other.example\n\n").status;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use cluster::CompactString;
 
 use super::canary::cookie_name;
-use super::{Annotation, Family, Reader, Settings, no_filter};
-use crate::affinity::{Affinity, Mode};
+use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
+use crate::affinity::{Affinity, AffinityMode};
 use crate::problem::Outcome;
 
-pub(super) const FAMILY: Family = Family {
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "affinity",
     doc: "Keeps a client at one endpoint by a cookie. Cookies that ingress-nginx has handed out stay good.",
     annotations: &[
@@ -74,7 +74,7 @@ pub(super) const FAMILY: Family = Family {
     filter: no_filter,
 };
 
-fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     let default = Outcome::Default;
     let behavior =
         reader.value("affinity-canary-behavior", "sticky or legacy", default, |value| match value {
@@ -92,11 +92,11 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
     }
 }
 
-fn cookie(reader: &mut Reader<'_>) -> Affinity {
+fn cookie(reader: &mut AnnotationReader<'_>) -> Affinity {
     let default = Outcome::Default;
     let mode = reader.value("affinity-mode", "balanced or persistent", default, |value| match value {
-        "balanced" => Some(Mode::Balanced),
-        "persistent" => Some(Mode::Persistent),
+        "balanced" => Some(AffinityMode::Balanced),
+        "persistent" => Some(AffinityMode::Persistent),
         _ => None,
     });
     let name = reader.value("session-cookie-name", "a cookie name", default, cookie_name);

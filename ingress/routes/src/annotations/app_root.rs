@@ -2,12 +2,12 @@
 
 use http::StatusCode;
 
-use super::{Annotation, Family, Reader, Settings, no_filter};
+use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
 use crate::exchange::Exchange;
-use crate::filter::{Answer, Filter, Flow};
+use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::problem::Outcome;
 
-pub(super) const FAMILY: Family = Family {
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "app-root",
     doc: "Sends visitors of `/` to the root of the application. Holds for the whole host, before any rule.",
     annotations: &[Annotation {
@@ -20,7 +20,7 @@ pub(super) const FAMILY: Family = Family {
     filter: no_filter,
 };
 
-fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     let path =
         |value: &str| (value.starts_with('/') && value.bytes().all(|byte| byte > b' ')).then(|| value.into());
     settings.app_root = reader.value("app-root", "a path that begins with a slash", Outcome::Default, path);
@@ -31,11 +31,11 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
 pub(crate) struct AppRoot(pub(crate) String);
 
 impl Filter for AppRoot {
-    fn request(&self, exchange: &mut Exchange) -> Flow {
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         if exchange.path() != "/" {
-            return Flow::Next;
+            return FilterOutcome::Continue;
         }
         let location = format!("{}://{}{}", exchange.scheme.as_str(), exchange.authority(), self.0);
-        Flow::Answer(Answer::redirect(StatusCode::FOUND, location))
+        FilterOutcome::Respond(DirectResponse::redirect(StatusCode::FOUND, location))
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{Annotation, Family, Reader, Settings, no_filter};
-use crate::canary::{HeaderRule, Policy};
+use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
+use crate::canary::{CanaryHeader, CanaryPolicy};
 use crate::pattern::Pattern;
 use crate::problem::Outcome;
 
-pub(super) const FAMILY: Family = Family {
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "canary",
     doc: "Marks an Ingress as canary: it makes no host and no route of its own. Each of its paths doubles the rule of \
           another Ingress with the same host, path and path type, and takes requests from it: header before cookie \
@@ -58,7 +58,7 @@ pub(super) const FAMILY: Family = Family {
     filter: no_filter,
 };
 
-fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     // A canary by mistake takes too little, an Ingress that should have been one takes all: so a bad word means yes,
     // without conditions of its own.
     let is_canary = reader.value(
@@ -70,7 +70,7 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
     let bad = is_canary.is_none() && reader.text("canary").is_some();
     let policy = policy(reader);
     if bad {
-        settings.canary = Some(Arc::new(Policy { header: None, cookie: None, weight: 0, ..policy }));
+        settings.canary = Some(Arc::new(CanaryPolicy { header: None, cookie: None, weight: 0, ..policy }));
     } else if is_canary == Some(true) {
         settings.canary = Some(Arc::new(policy));
     } else if policy != NOTHING {
@@ -82,9 +82,10 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
     }
 }
 
-const NOTHING: Policy = Policy { header: None, value: HeaderRule::Word, cookie: None, weight: 0, total: 100 };
+const NOTHING: CanaryPolicy =
+    CanaryPolicy { header: None, value: CanaryHeader::Keyword, cookie: None, weight: 0, total: 100 };
 
-fn policy(reader: &mut Reader<'_>) -> Policy {
+fn policy(reader: &mut AnnotationReader<'_>) -> CanaryPolicy {
     let header = reader.value("canary-by-header", "a header name", Outcome::Default, |value| {
         // nginx sees `-` and `_` in header names as one.
         HeaderName::try_from(value.replace('_', "-")).ok()
@@ -93,25 +94,25 @@ fn policy(reader: &mut Reader<'_>) -> Policy {
         reader.value("canary-by-header-value", "text", Outcome::Default, |value| Some(value.to_owned()));
     let weight = reader.number("canary-weight").unwrap_or(0);
     let total = reader.number("canary-weight-total").unwrap_or(100);
-    Policy {
+    CanaryPolicy {
         header,
-        value: equals.map_or_else(|| pattern(reader), HeaderRule::Equals),
+        value: equals.map_or_else(|| pattern(reader), CanaryHeader::Equals),
         cookie: reader.value("canary-by-cookie", "a cookie name", Outcome::Default, cookie_name),
         weight: u32::try_from(weight.max(0)).unwrap_or(u32::MAX),
         total: u32::try_from(total.max(100)).unwrap_or(u32::MAX),
     }
 }
 
-fn pattern(reader: &mut Reader<'_>) -> HeaderRule {
-    let Some(text) = reader.text("canary-by-header-pattern") else { return HeaderRule::Word };
+fn pattern(reader: &mut AnnotationReader<'_>) -> CanaryHeader {
+    let Some(text) = reader.text("canary-by-header-pattern") else { return CanaryHeader::Keyword };
     match Pattern::new(text, false) {
-        Ok(pattern) => HeaderRule::Matches(Arc::new(pattern)),
+        Ok(pattern) => CanaryHeader::Matches(Arc::new(pattern)),
         Err(error) => {
             let what = format!(
                 "{text:?} is no regular expression ({error}); where the header is sent, the primary answers"
             );
             reader.problem("canary-by-header-pattern", what, Outcome::Noted);
-            HeaderRule::Broken
+            CanaryHeader::Invalid
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use http::StatusCode;
 
-use super::{Annotation, Family, Reader, Rule, Settings};
+use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
 use crate::exchange::{Exchange, Scheme};
-use crate::filter::{Answer, Filter, Flow};
+use crate::filter::{DirectResponse, Filter, FilterOutcome};
 
-pub(super) const FAMILY: Family = Family {
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "https",
     doc: "Sends plain http requests to https with 308, below the redirects of other annotations. Rules below \
           /.well-known/acme-challenge are left alone, so that certificates can be obtained.",
@@ -33,32 +33,32 @@ const EXEMPT: &str = "/.well-known/acme-challenge";
 
 /// When plain requests are sent to https.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Https {
+pub struct HttpsRedirect {
     redirect: bool,
     force: bool,
 }
 
-impl Https {
+impl HttpsRedirect {
     /// No redirect at all.
     pub(crate) const OFF: Self = Self { redirect: false, force: false };
 }
 
-impl Default for Https {
+impl Default for HttpsRedirect {
     fn default() -> Self {
         Self { redirect: true, force: false }
     }
 }
 
-fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
-    let default = Https::default();
-    settings.https = Https {
+fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
+    let default = HttpsRedirect::default();
+    settings.https = HttpsRedirect {
         redirect: reader.flag("ssl-redirect").unwrap_or(default.redirect),
         force: reader.flag("force-ssl-redirect").unwrap_or(default.force),
     };
 }
 
 fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
-    let Https { redirect, force } = settings.https;
+    let HttpsRedirect { redirect, force } = settings.https;
     let wanted = (redirect || force) && !rule.path.starts_with(EXEMPT);
     wanted.then(|| Box::new(ToHttps { force, port: rule.port_in_redirects }) as Box<dyn Filter>)
 }
@@ -73,9 +73,9 @@ struct ToHttps {
 
 impl Filter for ToHttps {
     /// The host is named as the client named it, without its port; one final slash of the target is dropped.
-    fn request(&self, exchange: &mut Exchange) -> Flow {
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         if exchange.scheme != Scheme::Http || !(self.force || exchange.certificate) {
-            return Flow::Next;
+            return FilterOutcome::Continue;
         }
         let target = exchange.request_target();
         let target = target.strip_suffix('/').unwrap_or(target);
@@ -84,6 +84,6 @@ impl Filter for ToHttps {
             Some(port) => format!("https://{host}:{port}{target}"),
             None => format!("https://{host}{target}"),
         };
-        Flow::Answer(Answer::redirect(StatusCode::PERMANENT_REDIRECT, location))
+        FilterOutcome::Respond(DirectResponse::redirect(StatusCode::PERMANENT_REDIRECT, location))
     }
 }

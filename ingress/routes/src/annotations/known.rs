@@ -1,6 +1,6 @@
 //! Annotations that are known by name and not honoured yet, each with its fate, and names nobody knows.
 
-use super::reader::{Reader, parse_bool};
+use super::reader::{AnnotationReader, parse_bool};
 use super::{FAMILIES, Settings};
 use crate::problem::Outcome;
 
@@ -199,7 +199,7 @@ pub const OBSOLETE: &[&str] = &[
 ];
 
 /// Looks at the annotations that no family reads.
-pub(super) fn check(reader: &mut Reader<'_>, settings: &Settings) {
+pub(super) fn check(reader: &mut AnnotationReader<'_>, settings: &Settings) {
     let mut decorations = Vec::new();
     for (name, value) in reader.values() {
         if FAMILIES.iter().any(|family| family.annotations.iter().any(|known| known.name == name)) {

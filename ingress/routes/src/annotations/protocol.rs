@@ -2,12 +2,12 @@
 
 use http::StatusCode;
 
-use super::{Annotation, Family, Reader, Rule, Settings};
+use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
 use crate::exchange::{Exchange, Scheme};
-use crate::filter::{Answer, Filter, Flow};
+use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::problem::Outcome;
 
-pub(super) const FAMILY: Family = Family {
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "protocol",
     doc: "What the Pods speak. Only plain HTTP is spoken to them yet. Where something else is wanted the request is \
           answered 503: sent in plain HTTP it would at best be misread, and at worst show on the wire what was to be \
@@ -25,7 +25,7 @@ pub(super) const FAMILY: Family = Family {
 
 /// What is spoken to the Pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
+pub enum BackendProtocol {
     /// Plain HTTP.
     #[default]
     Http,
@@ -33,7 +33,7 @@ pub enum Protocol {
     AsClient,
 }
 
-fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     const NAME: &str = "backend-protocol";
     let value = reader.text(NAME).map(str::to_ascii_uppercase);
     match value.as_deref() {
@@ -46,8 +46,8 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
         _ => {
             let wanted = "HTTP, AUTO_HTTP, HTTPS, GRPC, GRPCS or FCGI";
             let protocol = reader.value(NAME, wanted, Outcome::Default, |_| match value.as_deref() {
-                Some("HTTP") => Some(Protocol::Http),
-                Some("AUTO_HTTP") => Some(Protocol::AsClient),
+                Some("HTTP") => Some(BackendProtocol::Http),
+                Some("AUTO_HTTP") => Some(BackendProtocol::AsClient),
                 _ => None,
             });
             settings.protocol = protocol.unwrap_or_default();
@@ -56,14 +56,16 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
 }
 
 fn filter(settings: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
-    (settings.protocol != Protocol::Http).then(|| Box::new(settings.protocol) as Box<dyn Filter>)
+    (settings.protocol != BackendProtocol::Http).then(|| Box::new(settings.protocol) as Box<dyn Filter>)
 }
 
-impl Filter for Protocol {
-    fn request(&self, exchange: &mut Exchange) -> Flow {
+impl Filter for BackendProtocol {
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         match (self, exchange.scheme) {
-            (Self::AsClient, Scheme::Https) => Flow::Answer(Answer::status(StatusCode::SERVICE_UNAVAILABLE)),
-            _ => Flow::Next,
+            (Self::AsClient, Scheme::Https) => {
+                FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE))
+            }
+            _ => FilterOutcome::Continue,
         }
     }
 }

@@ -2,21 +2,21 @@
 
 use cluster::Ingress;
 
-use crate::problem::{BadValue, Outcome, Problem};
+use crate::problem::{BadValue, IngressProblem, Outcome};
 
 /// The annotations of one Ingress under the prefix.
 ///
 /// An empty value counts as unset, as in the reference (§1).
-pub struct Reader<'i> {
+pub struct AnnotationReader<'i> {
     ingress: &'i Ingress,
     prefix: &'i str,
     /// Names without the prefix, and values.
     values: Vec<(&'i str, &'i str)>,
     denied: Option<String>,
-    problems: Vec<Problem>,
+    problems: Vec<IngressProblem>,
 }
 
-impl<'i> Reader<'i> {
+impl<'i> AnnotationReader<'i> {
     pub(super) fn new(ingress: &'i Ingress, prefix: &'i str) -> Self {
         let short = |name: &'i str| name.strip_prefix(prefix)?.strip_prefix('/');
         let values = ingress.annotations.iter();
@@ -70,12 +70,12 @@ impl<'i> Reader<'i> {
         if outcome == Outcome::Denied && self.denied.is_none() {
             self.denied = Some(format!("{place}: {what}"));
         }
-        self.problems.push(Problem { ingress: self.ingress.key.clone(), place, what, outcome });
+        self.problems.push(IngressProblem { ingress: self.ingress.key.clone(), place, what, outcome });
     }
 
     /// Notes a problem with the annotations as a whole.
     pub(super) fn note(&mut self, what: String) {
-        self.problems.push(Problem {
+        self.problems.push(IngressProblem {
             ingress: self.ingress.key.clone(),
             place: "metadata.annotations".into(),
             what,
@@ -83,7 +83,7 @@ impl<'i> Reader<'i> {
         });
     }
 
-    pub(super) fn done(self) -> (Option<String>, Vec<Problem>) {
+    pub(super) fn done(self) -> (Option<String>, Vec<IngressProblem>) {
         (self.denied, self.problems)
     }
 }

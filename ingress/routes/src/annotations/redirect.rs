@@ -2,12 +2,12 @@
 
 use http::StatusCode;
 
-use super::{Annotation, Family, Reader, Rule, Settings};
+use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
 use crate::exchange::Exchange;
-use crate::filter::{Answer, Filter, Flow};
+use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::problem::Outcome;
 
-pub(super) const FAMILY: Family = Family {
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "redirect",
     doc: "Answers every request of the routes with a redirect. Wins over the redirect to https. \
           With both, the temporal one counts. A target that is no URL closes the routes (503): they must not \
@@ -50,7 +50,7 @@ pub struct Redirect {
     to: String,
 }
 
-fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     const URL: &str = "an http or https URL; variables are not expanded in it";
     const URL_OR_PATH: &str = "an http or https URL or a path; variables are not expanded in it";
     let temporal_code = code(reader, "temporal-redirect-code", "a status from 300 to 307", 300..=307);
@@ -66,7 +66,7 @@ fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
 }
 
 fn code(
-    reader: &mut Reader<'_>,
+    reader: &mut AnnotationReader<'_>,
     key: &'static str,
     wanted: &'static str,
     range: std::ops::RangeInclusive<u16>,
@@ -92,12 +92,12 @@ fn filter(settings: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
 
 impl Filter for Redirect {
     /// nginx makes a path absolute: scheme, and host without its port.
-    fn request(&self, exchange: &mut Exchange) -> Flow {
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         let location = if self.to.starts_with('/') {
             format!("{}://{}{}", exchange.scheme.as_str(), exchange.host(), self.to)
         } else {
             self.to.clone()
         };
-        Flow::Answer(Answer::redirect(self.status, location))
+        FilterOutcome::Respond(DirectResponse::redirect(self.status, location))
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use cluster::PathType;
 use http::StatusCode;
 
-use super::{Annotation, Family, Reader, Rule, Settings};
+use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
 use crate::exchange::Exchange;
-use crate::filter::{Answer, Filter, Flow};
+use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::path::encode;
 use crate::pattern::PathPattern;
 use crate::problem::Outcome;
 
-pub(super) const FAMILY: Family = Family {
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "rewrite",
     doc: "Changes the path on its way to the upstream. Either annotation (a target other than the path itself) makes \
           every path of the host, from every Ingress, a case-insensitive regular expression from the start of the \
@@ -34,27 +34,27 @@ pub(super) const FAMILY: Family = Family {
 
 /// `rewrite-target`, parsed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Template {
+pub struct RewriteTemplate {
     text: String,
-    path: Vec<Piece>,
-    query: Option<Query>,
+    path: Vec<TemplatePart>,
+    query: Option<TemplateQuery>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Query {
-    pieces: Vec<Piece>,
+struct TemplateQuery {
+    pieces: Vec<TemplatePart>,
     /// A final `?` drops the query of the request.
     only: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Piece {
+enum TemplatePart {
     Text(String),
     /// 0 for `$1`.
     Group(usize),
 }
 
-impl Template {
+impl RewriteTemplate {
     /// Parses a target; `None` where it is neither path nor URL, or where `$` is not followed by 1 to 9.
     pub fn parse(text: &str) -> Option<Self> {
         let begins = text.starts_with('/') || text.starts_with('$') || is_url(text);
@@ -69,7 +69,7 @@ impl Template {
             Some(query) => {
                 let kept = query.strip_suffix('?');
                 let only = kept.is_some() || query.is_empty();
-                Some(Query { pieces: pieces(kept.unwrap_or(query))?, only })
+                Some(TemplateQuery { pieces: pieces(kept.unwrap_or(query))?, only })
             }
             None => None,
         };
@@ -86,29 +86,30 @@ fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-fn pieces(text: &str) -> Option<Vec<Piece>> {
+fn pieces(text: &str) -> Option<Vec<TemplatePart>> {
     let mut parts = text.split('$');
     let mut pieces = Vec::new();
     let mut push = |text: &str| {
         if !text.is_empty() {
-            pieces.push(Piece::Text(text.into()));
+            pieces.push(TemplatePart::Text(text.into()));
         }
     };
     push(parts.next()?);
     for part in parts {
         let digit = part.bytes().next().filter(|byte| (b'1'..=b'9').contains(byte))?;
-        pieces.push(Piece::Group(usize::from(digit - b'1')));
+        pieces.push(TemplatePart::Group(usize::from(digit - b'1')));
         if part.len() > 1 {
-            pieces.push(Piece::Text(part[1..].into()));
+            pieces.push(TemplatePart::Text(part[1..].into()));
         }
     }
     Some(pieces)
 }
 
-fn read(reader: &mut Reader<'_>, settings: &mut Settings) {
+fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     const WANTED: &str = "a path, in which $1 to $9 stand for groups of the rule's path";
-    settings.rewrite =
-        reader.value("rewrite-target", WANTED, Outcome::Denied, |value| Template::parse(value).map(Arc::new));
+    settings.rewrite = reader.value("rewrite-target", WANTED, Outcome::Denied, |value| {
+        RewriteTemplate::parse(value).map(Arc::new)
+    });
     settings.use_regex = reader.flag("use-regex").unwrap_or_default();
 }
 
@@ -131,22 +132,22 @@ fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
 #[derive(Debug)]
 pub struct Rewrite {
     pattern: PathPattern,
-    template: Arc<Template>,
+    template: Arc<RewriteTemplate>,
 }
 
 impl Filter for Rewrite {
     /// nginx runs the path of the rule once more, this time unanchored, for its groups.
-    fn request(&self, exchange: &mut Exchange) -> Flow {
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         let Ok(groups) = self.pattern.groups(exchange.path()) else {
-            return Flow::Answer(Answer::status(StatusCode::INTERNAL_SERVER_ERROR));
+            return FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR));
         };
-        let Some(groups) = groups else { return Flow::Next };
-        let fill = |pieces: &[Piece]| -> String {
+        let Some(groups) = groups else { return FilterOutcome::Continue };
+        let fill = |pieces: &[TemplatePart]| -> String {
             pieces
                 .iter()
                 .map(|piece| match piece {
-                    Piece::Text(text) => Cow::Borrowed(text.as_str()),
-                    Piece::Group(number) => encode(groups[*number]),
+                    TemplatePart::Text(text) => Cow::Borrowed(text.as_str()),
+                    TemplatePart::Group(number) => encode(groups[*number]),
                 })
                 .collect()
         };
@@ -163,9 +164,9 @@ impl Filter for Rewrite {
             target.extend(query.iter().flat_map(|query| [mark, *query]));
         }
         if elsewhere {
-            return Flow::Answer(Answer::redirect(StatusCode::FOUND, target));
+            return FilterOutcome::Respond(DirectResponse::redirect(StatusCode::FOUND, target));
         }
         exchange.target = Some(target);
-        Flow::Next
+        FilterOutcome::Continue
     }
 }

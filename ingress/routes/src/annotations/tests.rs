@@ -1,12 +1,12 @@
 //! Every family loads its own example, and the lists are whole.
 
 use super::*;
-use crate::affinity::Mode;
-use crate::canary::HeaderRule;
+use crate::affinity::AffinityMode;
+use crate::canary::CanaryHeader;
 use crate::problem::Outcome;
 use crate::testing::{PREFIX, manifests};
 
-fn read_lines(lines: &str) -> (Settings, Vec<Problem>) {
+fn read_lines(lines: &str) -> (Settings, Vec<IngressProblem>) {
     let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     let text = format!("metadata:\n  name: x\n  annotations:\n{indented}");
     let ingress = manifests(&text).pop().expect("one manifest");
@@ -39,12 +39,12 @@ fn values_become_settings() {
     let canary = |lines: &str| read_lines(&format!("canary: 'true'\n{lines}")).0.canary.expect("a canary");
     assert_eq!(canary("canary-weight: '30'").weight, 30);
     assert_eq!(canary("canary-weight-total: '50'").total, 100);
-    assert_eq!(canary("canary-by-header-value: x").value, HeaderRule::Equals("x".into()));
-    assert_eq!(canary("canary-by-header-pattern: '['").value, HeaderRule::Broken);
+    assert_eq!(canary("canary-by-header-value: x").value, CanaryHeader::Equals("x".into()));
+    assert_eq!(canary("canary-by-header-pattern: '['").value, CanaryHeader::Invalid);
     let affinity =
         |lines: &str| read_lines(&format!("affinity: cookie\n{lines}")).0.affinity.expect("affinity");
-    assert_eq!(affinity("affinity-mode: persistent").mode, Mode::Persistent);
-    assert_eq!(affinity("affinity-mode: odd").mode, Mode::Balanced);
+    assert_eq!(affinity("affinity-mode: persistent").mode, AffinityMode::Persistent);
+    assert_eq!(affinity("affinity-mode: odd").mode, AffinityMode::Balanced);
     assert_eq!(affinity("").name, "INGRESSCOOKIE");
     assert_eq!(affinity("session-cookie-name: 'a b'").name, "INGRESSCOOKIE");
     assert_eq!(affinity("session-cookie-samesite: lax").same_site, None);

@@ -20,12 +20,12 @@ pub(super) struct Leaf {
     pub(super) key: Arc<CertifiedKey>,
     /// DNS names of the certificate, or its common name where it has none. In lower case.
     names: Vec<String>,
-    pub(super) facts: Facts,
+    pub(super) facts: CertificateInfo,
 }
 
 /// What an operator watches of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct CertificateInfo {
     /// `notAfter` in Unix seconds. Expired certificates are served.
     pub expires: i64,
     /// `serialNumber`, in decimal.
@@ -76,7 +76,7 @@ impl Leaf {
     }
 }
 
-fn read(der: &[u8]) -> Result<(Vec<String>, Facts), String> {
+fn read(der: &[u8]) -> Result<(Vec<String>, CertificateInfo), String> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
     let mut names = Vec::new();
     if let Ok(Some(extension)) = certificate.subject_alternative_name() {
@@ -93,7 +93,7 @@ fn read(der: &[u8]) -> Result<(Vec<String>, Facts), String> {
         let first = certificate.issuer().iter_by_oid(oid).next();
         first.and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()
     };
-    let facts = Facts {
+    let facts = CertificateInfo {
         expires: certificate.validity().not_after.timestamp(),
         serial_number: certificate.serial.to_string(),
         issuer_organization: issuer(&oid_registry::OID_X509_ORGANIZATION_NAME),

@@ -6,24 +6,24 @@ use proptest::prelude::{ProptestConfig, proptest};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
 use super::*;
-use crate::testing::{World, manifests};
+use crate::testing::{TestCluster, manifests};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn advancing_equals_building(history in histories()) {
-        let options = Options {
+        let options = RouteOptions {
             watch_ingress_without_class: true,
             default_ssl_certificate: Some(Key::new("shop", "web")),
-            ..Options::default()
+            ..RouteOptions::default()
         };
         check_projection(|| CertIndex::new(options.clone()), history);
     }
 
     #[test]
     fn advancing_equals_building_by_class(history in histories()) {
-        check_projection(|| CertIndex::new(Options::default()), history);
+        check_projection(|| CertIndex::new(RouteOptions::default()), history);
     }
 }
 
@@ -45,12 +45,12 @@ fn secret(name: &str, names: &[&str], common: &str) -> Secret {
     }
 }
 
-fn apply(world: &mut World, secrets: &[&Secret]) {
+fn apply(world: &mut TestCluster, secrets: &[&Secret]) {
     world.apply(secrets.iter().map(|secret| Object::Secret(Arc::new((*secret).clone()))));
 }
 
 /// Common name of the certificate for a server name; `self-made` where the proxy has to make one.
-fn served(world: &World, name: Option<&str>) -> String {
+fn served(world: &TestCluster, name: Option<&str>) -> String {
     let certs = world.certs.load();
     let Some(key) = certs.find(name) else { return "self-made".into() };
     let (_, certificate) = x509_parser::parse_x509_certificate(&key.cert[0]).expect("a certificate");
@@ -80,12 +80,12 @@ spec: {rules: [{}], tls: [{hosts: [rest.example], secret: d}]}
 #[test]
 fn a_host_gets_the_certificate_of_its_first_ingress() {
     // [tls.go, dynamic_certificates.go, default_ssl_certificate.go, secret_update.go]
-    let options = Options {
+    let options = RouteOptions {
         watch_ingress_without_class: true,
         default_ssl_certificate: Some(Key::new("default", "fallback")),
-        ..Options::default()
+        ..RouteOptions::default()
     };
-    let mut world = World::with(options, INGRESSES);
+    let mut world = TestCluster::with(options, INGRESSES);
     assert_eq!(served(&world, Some("a.example")), "self-made");
     assert_eq!(world.certs.load().default_problem(), Some("Secret default/fallback does not exist"));
     let secrets = [
@@ -184,7 +184,7 @@ fn broken_secrets_say_what_is_wrong() {
 
 #[test]
 fn an_ingress_that_goes_takes_its_certificate_along() {
-    let mut world = World::new(INGRESSES);
+    let mut world = TestCluster::new(INGRESSES);
     apply(&mut world, &[&secret("a", &["a.example"], "cert-a"), &secret("d", &["a.example"], "cert-d")]);
     assert_eq!(served(&world, Some("a.example")), "cert-a");
     let without = "metadata: {name: exact, created: 1}\nspec: {rules: [{host: a.example}]}\n";

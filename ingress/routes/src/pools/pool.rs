@@ -7,13 +7,13 @@ use cluster::{CompactString, PortRef, Protocol, Service, ServiceKind, ServicePor
 
 use super::ring::Ring;
 use crate::digest::md5;
-use crate::options::{Options, PoolKey};
+use crate::options::{PoolKey, RouteOptions};
 
 /// Where the requests of an upstream can go.
 #[derive(Debug)]
 pub struct Pool {
-    members: Members,
-    absence: Option<Absence>,
+    members: PoolMembers,
+    error: Option<PoolError>,
     /// `<namespace>-<service>-<port>`, which salts the cookies of persistent affinity.
     name: CompactString,
     /// Built when the first cookie asks; a pool is made anew whenever its endpoints change.
@@ -26,7 +26,7 @@ type Keyed = ([u8; 16], u32);
 
 /// What a pool consists of.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Members {
+pub enum PoolMembers {
     /// Addresses of ready endpoints, sorted.
     Endpoints(Box<[SocketAddr]>),
     /// The host of an ExternalName Service, to be resolved, and the port.
@@ -40,7 +40,7 @@ pub enum Members {
 
 /// Why a pool cannot have endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence {
+pub enum PoolError {
     /// There is no such Service.
     NoService,
     /// The Service has no such TCP port, by number, name or targetPort.
@@ -55,14 +55,14 @@ pub enum Absence {
 
 /// What leaves an Ingress without a backend, in the words of ingress-nginx's metric (reference §3.17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub enum OrphanReason {
     /// The Service.
-    Service,
+    NoService,
     /// Its endpoints.
-    Endpoint,
+    NoEndpoint,
 }
 
-impl Absence {
+impl PoolError {
     /// What is wrong, as the end of a sentence about the Service.
     pub const fn text(self) -> &'static str {
         match self {
@@ -77,46 +77,46 @@ impl Absence {
 
 impl Pool {
     /// The pool of a port of a Service.
-    pub(super) fn build(cluster: &Snapshot, key: &PoolKey, options: &Options) -> Self {
-        let (members, absence) = match members(cluster, key, options) {
+    pub(super) fn build(cluster: &Snapshot, key: &PoolKey, options: &RouteOptions) -> Self {
+        let (members, error) = match members(cluster, key, options) {
             Ok(members) => (members, None),
-            Err(absence) => (Members::Endpoints(Box::default()), Some(absence)),
+            Err(error) => (PoolMembers::Endpoints(Box::default()), Some(error)),
         };
-        Self::new(key.upstream_name(), members, absence)
+        Self::new(key.upstream_name(), members, error)
     }
 
-    fn new(name: CompactString, members: Members, absence: Option<Absence>) -> Self {
-        Self { members, absence, name, ring: OnceLock::new(), keys: OnceLock::new() }
+    fn new(name: CompactString, members: PoolMembers, error: Option<PoolError>) -> Self {
+        Self { members, error, name, ring: OnceLock::new(), keys: OnceLock::new() }
     }
 
     /// What it consists of.
-    pub fn members(&self) -> &Members {
+    pub fn members(&self) -> &PoolMembers {
         &self.members
     }
 
     /// Addresses of ready endpoints; empty for an ExternalName.
     pub fn endpoints(&self) -> &[SocketAddr] {
         match &self.members {
-            Members::Endpoints(endpoints) => endpoints,
-            Members::External { .. } => &[],
+            PoolMembers::Endpoints(endpoints) => endpoints,
+            PoolMembers::External { .. } => &[],
         }
     }
 
     /// True where no request can go anywhere.
     pub fn is_empty(&self) -> bool {
-        matches!(&self.members, Members::Endpoints(endpoints) if endpoints.is_empty())
+        matches!(&self.members, PoolMembers::Endpoints(endpoints) if endpoints.is_empty())
     }
 
     /// Why it cannot have endpoints; `None` also for a Service that just has none.
-    pub fn absence(&self) -> Option<Absence> {
-        self.absence
+    pub fn error(&self) -> Option<PoolError> {
+        self.error
     }
 
     /// What is missing for requests to go somewhere.
-    pub(super) fn missing(&self) -> Option<Missing> {
-        match self.absence {
-            Some(Absence::NoService) => Some(Missing::Service),
-            _ => self.is_empty().then_some(Missing::Endpoint),
+    pub(super) fn missing(&self) -> Option<OrphanReason> {
+        match self.error {
+            Some(PoolError::NoService) => Some(OrphanReason::NoService),
+            _ => self.is_empty().then_some(OrphanReason::NoEndpoint),
         }
     }
 
@@ -147,16 +147,16 @@ impl Pool {
 /// Pools are the same when their members are; ring and keys follow from these.
 impl PartialEq for Pool {
     fn eq(&self, other: &Self) -> bool {
-        self.members == other.members && self.absence == other.absence && self.name == other.name
+        self.members == other.members && self.error == other.error && self.name == other.name
     }
 }
 
-fn members(cluster: &Snapshot, key: &PoolKey, options: &Options) -> Result<Members, Absence> {
-    let service = cluster.get::<Service>(&key.service).ok_or(Absence::NoService)?;
+fn members(cluster: &Snapshot, key: &PoolKey, options: &RouteOptions) -> Result<PoolMembers, PoolError> {
+    let service = cluster.get::<Service>(&key.service).ok_or(PoolError::NoService)?;
     if let ServiceKind::ExternalName(host) = &service.kind {
         return external(service, host, &key.port, options);
     }
-    let port = find_port(service, &key.port).ok_or(Absence::NoPort)?;
+    let port = find_port(service, &key.port).ok_or(PoolError::NoPort)?;
     let mut endpoints: Vec<SocketAddr> = Vec::new();
     for slice in cluster.slices_of(&key.service) {
         let fits = |slice_port: &&cluster::EndpointPort| {
@@ -174,7 +174,7 @@ fn members(cluster: &Snapshot, key: &PoolKey, options: &Options) -> Result<Membe
     }
     endpoints.sort_unstable();
     endpoints.dedup();
-    Ok(Members::Endpoints(endpoints.into()))
+    Ok(PoolMembers::Endpoints(endpoints.into()))
 }
 
 /// A port of a Service by number, name or targetPort text; the empty name is the first port. TCP only.
@@ -195,23 +195,23 @@ fn external(
     service: &Service,
     host: &CompactString,
     wanted: &PortRef,
-    options: &Options,
-) -> Result<Members, Absence> {
+    options: &RouteOptions,
+) -> Result<PoolMembers, PoolError> {
     if options.disable_svc_external_name {
-        return Err(Absence::ExternalNameDisabled);
+        return Err(PoolError::ExternalNameDisabled);
     }
     let port = match (find_port(service, wanted), wanted) {
         (Some(port), _) => port.target.parse().unwrap_or(port.port),
         (None, PortRef::Number(number)) => *number,
-        (None, PortRef::Name(_)) => return Err(Absence::NoPort),
+        (None, PortRef::Name(_)) => return Err(PoolError::NoPort),
     };
     let host = host.strip_suffix('.').unwrap_or(host);
     match host.parse::<IpAddr>() {
-        Ok(ip) if ip.to_canonical().is_loopback() => Err(Absence::Loopback),
-        Ok(ip) => Ok(Members::Endpoints([SocketAddr::new(ip, port)].into())),
-        Err(_) if host.eq_ignore_ascii_case("localhost") => Err(Absence::Loopback),
-        Err(_) if !is_host_name(host) => Err(Absence::BadName),
-        Err(_) => Ok(Members::External { host: host.into(), port }),
+        Ok(ip) if ip.to_canonical().is_loopback() => Err(PoolError::Loopback),
+        Ok(ip) => Ok(PoolMembers::Endpoints([SocketAddr::new(ip, port)].into())),
+        Err(_) if host.eq_ignore_ascii_case("localhost") => Err(PoolError::Loopback),
+        Err(_) if !is_host_name(host) => Err(PoolError::BadName),
+        Err(_) => Ok(PoolMembers::External { host: host.into(), port }),
     }
 }
 

@@ -5,20 +5,20 @@ use cluster::testing::{check_projection, histories};
 use proptest::prelude::{ProptestConfig, proptest};
 
 use super::*;
-use crate::testing::{World, manifests, service};
+use crate::testing::{TestCluster, manifests, service};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn advancing_equals_building(history in histories()) {
-        let options = Options { watch_ingress_without_class: true, ..Options::default() };
+        let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
         check_projection(|| PoolIndex::new(options.clone()), history);
     }
 
     #[test]
     fn advancing_equals_building_by_class(history in histories()) {
-        let options = Options { default_backend_service: Some(Key::new("shop", "db")), ..Options::default() };
+        let options = RouteOptions { default_backend_service: Some(Key::new("shop", "db")), ..RouteOptions::default() };
         check_projection(|| PoolIndex::new(options.clone()), history);
     }
 }
@@ -29,14 +29,14 @@ fn ingress(backend: &str) -> String {
     )
 }
 
-fn members(world: &World, service: &str, port: &str) -> String {
+fn members(world: &TestCluster, service: &str, port: &str) -> String {
     let port = port.parse().map_or_else(|_| PortRef::Name(port.into()), PortRef::Number);
     let key = PoolKey { service: Key::new("default", service), port };
-    match world.pools.load().get(&key).map(|pool| (pool.members().clone(), pool.absence())) {
+    match world.pools.load().get(&key).map(|pool| (pool.members().clone(), pool.error())) {
         None => "no pool".into(),
-        Some((_, Some(absence))) => absence.text().into(),
-        Some((Members::External { host, port }, None)) => format!("{host} {port}"),
-        Some((Members::Endpoints(endpoints), None)) => {
+        Some((_, Some(error))) => error.text().into(),
+        Some((PoolMembers::External { host, port }, None)) => format!("{host} {port}"),
+        Some((PoolMembers::Endpoints(endpoints), None)) => {
             endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         }
     }
@@ -64,14 +64,14 @@ fn a_backend_names_its_port_in_three_ways() {
         ("web external=no_host/x", "80", "has an externalName that is not a host name"),
         ("other 80 10.0.0.1", "80", "does not exist"),
     ] {
-        let world = World::new(&ingress(&format!("web:{port}"))).services(line);
+        let world = TestCluster::new(&ingress(&format!("web:{port}"))).services(line);
         assert_eq!(members(&world, "web", port), pool, "{line} by {port}");
     }
 }
 
 #[test]
 fn pools_are_those_of_services_that_ingresses_mention() {
-    let mut world = World::new(&ingress("web:80")).services("web 80 10.0.0.1\nother 80 10.0.0.2");
+    let mut world = TestCluster::new(&ingress("web:80")).services("web 80 10.0.0.1\nother 80 10.0.0.2");
     assert_eq!(
         (members(&world, "web", "80"), members(&world, "other", "80")),
         ("10.0.0.1:8080".into(), "no pool".into())
@@ -90,11 +90,11 @@ fn pools_are_those_of_services_that_ingresses_mention() {
 fn what_an_ingress_lacks_is_its_service_or_its_endpoints() {
     for (services, missing) in [
         ("web 80 10.0.0.1", None),
-        ("web 80", Some(Missing::Endpoint)),
-        ("web 81 10.0.0.1", Some(Missing::Endpoint)),
-        ("other 80 10.0.0.1", Some(Missing::Service)),
+        ("web 80", Some(OrphanReason::NoEndpoint)),
+        ("web 81 10.0.0.1", Some(OrphanReason::NoEndpoint)),
+        ("other 80 10.0.0.1", Some(OrphanReason::NoService)),
     ] {
-        let world = World::new(&ingress("web:80")).services(services);
+        let world = TestCluster::new(&ingress("web:80")).services(services);
         let pools = world.pools.load();
         let seen: Vec<_> = pools.backends().map(|(key, missing)| (key.to_string(), missing)).collect();
         assert_eq!(seen, [("default/x".to_owned(), missing)], "{services}");
@@ -103,7 +103,7 @@ fn what_an_ingress_lacks_is_its_service_or_its_endpoints() {
 
 #[test]
 fn churn_of_endpoints_leaves_the_table_alone() {
-    let mut world = World::new(&ingress("web:80")).services("web 80 10.0.0.1");
+    let mut world = TestCluster::new(&ingress("web:80")).services("web 80 10.0.0.1");
     let (table, pools) = (world.table.load_full(), world.pools.load_full());
     let (_, slice) = service("web 80 10.0.0.1 10.0.0.2");
     world.apply([Object::EndpointSlice(Arc::new(slice))]);
@@ -115,17 +115,20 @@ fn churn_of_endpoints_leaves_the_table_alone() {
 #[test]
 fn external_names_can_be_switched_off() {
     // [disable_service_external_name.go]
-    let options =
-        Options { watch_ingress_without_class: true, disable_svc_external_name: true, ..Options::default() };
-    let world = World::with(options, &ingress("web:80")).services("web external=example.org");
+    let options = RouteOptions {
+        watch_ingress_without_class: true,
+        disable_svc_external_name: true,
+        ..RouteOptions::default()
+    };
+    let world = TestCluster::with(options, &ingress("web:80")).services("web external=example.org");
     assert_eq!(members(&world, "web", "80"), "is of type ExternalName, which is disabled");
 }
 
 #[test]
 fn a_change_tells_only_the_problems_that_are_new() {
     let one = |n: usize, backend: &str| ingress(backend).replace("{name: x}", &format!("{{name: x{n}}}"));
-    let mut world = World::new("");
-    let apply = |world: &mut World, texts: &[String]| {
+    let mut world = TestCluster::new("");
+    let apply = |world: &mut TestCluster, texts: &[String]| {
         let before = world.pools.load_full();
         world.apply(
             manifests(&texts.join("---\n")).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))),

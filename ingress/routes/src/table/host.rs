@@ -10,21 +10,21 @@ use std::sync::Arc;
 use cluster::{CompactString, Key, PathType};
 use foldhash::fast::RandomState;
 
-use super::location::{Claims, Context, Draft, Location};
-use super::members::Members;
-use super::paths::{self, Hit};
+use super::location::{BuildContext, Location, LocationBuilder, RulePaths};
+use super::members::IngressList;
+use super::paths::{self, PathMatch};
 use super::route::Route;
-use super::taken::{Claim, Taken};
-use super::trials::{Trial, Trials};
+use super::taken::{ParsedIngress, RulePath};
+use super::trials::{RegexLocation, RegexLocations};
 use crate::annotations::AppRoot;
 use crate::precedence::{CATCH_ALL, host_name};
-use crate::problem::Problem;
+use crate::problem::IngressProblem;
 use crate::sorted::Sorted;
 
 /// The routes of one host.
 #[derive(Debug, PartialEq)]
 pub struct Host {
-    members: Members,
+    members: IngressList,
     /// Canaries alone make no host.
     pub(super) alive: bool,
     /// Some Ingress of the host has a `tls` section (§3.4).
@@ -34,18 +34,18 @@ pub struct Host {
     pub(super) root: Arc<Route>,
     locations: Sorted<Location>,
     /// Some location makes all paths of the host patterns.
-    trials: Option<Trials>,
+    trials: Option<RegexLocations>,
 }
 
 /// What a change of Ingresses means to a host.
 #[derive(Default)]
 pub(super) struct HostChange<'c> {
     /// Ingresses as they named the host before.
-    pub(super) gone: Vec<&'c Arc<Taken>>,
+    pub(super) gone: Vec<&'c Arc<ParsedIngress>>,
     /// Ingresses as they name it now.
-    pub(super) came: Vec<&'c Arc<Taken>>,
+    pub(super) came: Vec<&'c Arc<ParsedIngress>>,
     /// What these claim.
-    pub(super) claims: Vec<Claim>,
+    pub(super) claims: Vec<RulePath>,
     /// Paths that are made anew: those that either side claims, and those that depend on something else.
     pub(super) paths: Vec<CompactString>,
 }
@@ -56,9 +56,9 @@ impl Host {
         last: Option<&Self>,
         key: &CompactString,
         change: HostChange<'_>,
-        context: &Context<'_>,
+        context: &BuildContext<'_>,
     ) -> Option<Self> {
-        let nobody = Members::default();
+        let nobody = IngressList::default();
         let members = last.map_or(&nobody, |last| &last.members);
         let first = members.first(|traits| traits.makes_hosts);
         let HostChange { gone, came, claims, paths: mut touched } = change;
@@ -91,26 +91,30 @@ impl Host {
     }
 
     /// What a normalised path leads to. Hot: no allocation.
-    pub(super) fn find(&self, path: &str) -> Hit<'_> {
+    pub(super) fn find(&self, path: &str) -> PathMatch<'_> {
         let hit = match &self.trials {
             None => paths::find(&self.locations, path),
             Some(trials) => trials.find(path),
         };
-        hit.unwrap_or(Hit::Route(&self.root))
+        hit.unwrap_or(PathMatch::Route(&self.root))
     }
 
     /// What is wrong with the rules of the host.
-    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub(super) fn problems(&self) -> impl Iterator<Item = &IngressProblem> {
         self.locations.iter().flat_map(|location| &location.problems)
     }
 
     /// Problems that an earlier version did not have. Costs what has changed.
-    pub(super) fn problems_since<'a>(&'a self, last: Option<&'a Self>) -> impl Iterator<Item = &'a Problem> {
+    pub(super) fn problems_since<'a>(
+        &'a self,
+        last: Option<&'a Self>,
+    ) -> impl Iterator<Item = &'a IngressProblem> {
         let last = last.map(|last| &last.locations);
         let changed = self.locations.changed(last);
         changed.filter(|location| !location.problems.is_empty()).flat_map(move |location| {
             let then = last.and_then(|last| at(last, &location.path, location.kind));
-            let is_known = move |problem: &&Problem| then.is_some_and(|then| then.problems.contains(problem));
+            let is_known =
+                move |problem: &&IngressProblem| then.is_some_and(|then| then.problems.contains(problem));
             location.problems.iter().filter(move |problem| !is_known(problem))
         })
     }
@@ -122,9 +126,9 @@ struct Touch<'t> {
     paths: Vec<CompactString>,
     /// Ingresses whose old claims hold no more.
     changed: HashSet<&'t Key, RandomState>,
-    /// Claims that hold now.
-    claims: Vec<Claim>,
-    heir: Option<&'t Arc<Taken>>,
+    /// Rule paths that hold now.
+    claims: Vec<RulePath>,
+    heir: Option<&'t Arc<ParsedIngress>>,
 }
 
 /// The locations of a host and, where they are patterns, the order in which these are tried.
@@ -132,18 +136,18 @@ fn rebuild(
     last: Option<&Host>,
     key: &CompactString,
     touch: &Touch<'_>,
-    context: &Context<'_>,
-) -> (Sorted<Location>, Option<Trials>) {
+    context: &BuildContext<'_>,
+) -> (Sorted<Location>, Option<RegexLocations>) {
     let nothing = Sorted::default();
     let known = last.map_or(&nothing, |last| &last.locations);
     let trials = last.and_then(|last| last.trials.as_ref());
     let (gone, mut drafts) = drafts(known, touch);
     let is_touched = |location: &&Location| touch.paths.binary_search(&location.path).is_ok();
     let untouched = || known.iter().filter(|location| !is_touched(location));
-    let regex =
-        drafts.iter().any(Draft::is_regex) || trials.is_some() && untouched().any(|location| location.regex);
+    let regex = drafts.iter().any(LocationBuilder::is_regex)
+        || trials.is_some() && untouched().any(|location| location.regex);
     if regex != trials.is_some() {
-        drafts.extend(untouched().map(|location| Draft::again(location, touch.heir)));
+        drafts.extend(untouched().map(|location| LocationBuilder::again(location, touch.heir)));
     }
     let name = host_name(key);
     let came: Vec<_> = drafts.into_iter().map(|draft| draft.location(&name, regex, context)).collect();
@@ -151,13 +155,13 @@ fn rebuild(
     if !regex {
         return (locations, None);
     }
-    let of = |locations: &Sorted<Location>, paths: &[CompactString]| -> Vec<Trial> {
+    let of = |locations: &Sorted<Location>, paths: &[CompactString]| -> Vec<RegexLocation> {
         let both =
             |path: &CompactString| [PathType::Exact, PathType::Prefix].map(|kind| at(locations, path, kind));
         paths
             .iter()
             .map(both)
-            .flat_map(|[exact, prefix]| Trial::of(exact, prefix, context.patterns))
+            .flat_map(|[exact, prefix]| RegexLocation::of(exact, prefix, context.patterns))
             .collect()
     };
     let trials = match trials {
@@ -166,15 +170,15 @@ fn rebuild(
             let mut paths: Vec<CompactString> =
                 locations.iter().map(|location| location.path.clone()).collect();
             paths.dedup();
-            Trials::default().with(Vec::new(), of(&locations, &paths))
+            RegexLocations::default().with(Vec::new(), of(&locations, &paths))
         }
     };
     (locations, Some(trials))
 }
 
 /// Locations that nobody claims any more, and those to be made, of all touched paths.
-fn drafts<'t>(known: &Sorted<Location>, touch: &Touch<'t>) -> (Vec<Location>, Vec<Draft<'t>>) {
-    let mut came: HashMap<(&str, PathType), Claims, RandomState> = HashMap::default();
+fn drafts<'t>(known: &Sorted<Location>, touch: &Touch<'t>) -> (Vec<Location>, Vec<LocationBuilder<'t>>) {
+    let mut came: HashMap<(&str, PathType), RulePaths, RandomState> = HashMap::default();
     for claim in &touch.claims {
         came.entry(claim.path()).or_default().push(claim.clone());
     }
@@ -184,10 +188,10 @@ fn drafts<'t>(known: &Sorted<Location>, touch: &Touch<'t>) -> (Vec<Location>, Ve
             let known = at(known, path, kind);
             let stay = known.into_iter().flat_map(|known| &known.claims);
             let stay = stay.filter(|claim| !touch.changed.contains(&claim.taken.ingress.key)).cloned();
-            let mut claims: Claims = came.remove(&(path.as_str(), kind)).unwrap_or_default();
+            let mut claims: RulePaths = came.remove(&(path.as_str(), kind)).unwrap_or_default();
             claims.extend(stay);
-            claims.sort_by(Claim::precedence);
-            let draft = Draft::new(path.clone(), kind, claims, touch.heir);
+            claims.sort_by(RulePath::precedence);
+            let draft = LocationBuilder::new(path.clone(), kind, claims, touch.heir);
             if draft.root || !draft.claims.is_empty() {
                 drafts.push(draft);
             } else {

@@ -8,19 +8,19 @@ use cluster::{Backend, CompactString, PathType, ServiceBackend};
 use smallvec::SmallVec;
 
 use super::route::{DEFAULT_UPSTREAM, Route};
-use super::taken::{Claim, Taken};
-use crate::affinity::{Affinity, Bond};
+use super::taken::{ParsedIngress, RulePath};
+use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
 use crate::hsts::Hsts;
-use crate::options::{Options, PoolKey};
+use crate::options::{PoolKey, RouteOptions};
 use crate::path::by_segment;
-use crate::pattern::{PathPattern, Patterns};
-use crate::problem::{Outcome, Problem};
+use crate::pattern::{PathPattern, PatternCache};
+use crate::problem::{IngressProblem, Outcome};
 use crate::sorted::Ranked;
-use crate::upstream::{Canary, Target, Upstream};
+use crate::upstream::{Canary, Upstream, UpstreamTarget};
 
-/// Claims of one path, by precedence.
-pub(super) type Claims = SmallVec<[Claim; 1]>;
+/// Rule paths of one location, by precedence.
+pub(super) type RulePaths = SmallVec<[RulePath; 1]>;
 
 /// A path of a host, by text and kind: the rule that has it, the canaries that double it, the rules that are too late.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,34 +31,34 @@ pub(super) struct Location {
     pub(super) kind: PathType,
     /// Its own Ingress makes it a regular expression.
     pub(super) regex: bool,
-    pub(super) claims: Claims,
+    pub(super) claims: RulePaths,
     /// None where only canaries, or rules that lead to a resource, claim the path.
     pub(super) route: Option<Arc<Route>>,
-    pub(super) problems: Box<[Problem]>,
+    pub(super) problems: Box<[IngressProblem]>,
 }
 
 /// What routes are made with.
-pub(super) struct Context<'c> {
-    pub(super) options: &'c Options,
-    pub(super) patterns: &'c Patterns,
+pub(super) struct BuildContext<'c> {
+    pub(super) options: &'c RouteOptions,
+    pub(super) patterns: &'c PatternCache,
     /// The affinity that rules without their own follow, by upstream.
     pub(super) followed: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
 }
 
 /// A location before its route is made.
-pub(super) struct Draft<'h> {
+pub(super) struct LocationBuilder<'h> {
     pub(super) path: CompactString,
     pub(super) kind: PathType,
-    pub(super) claims: Claims,
+    pub(super) claims: RulePaths,
     /// `/` (Prefix), which every host has, whether or not a rule claims it (§3.1).
     pub(super) root: bool,
     /// Whose annotations and default backend hold for a root that no rule claims.
-    pub(super) heir: Option<&'h Arc<Taken>>,
+    pub(super) heir: Option<&'h Arc<ParsedIngress>>,
 }
 
 /// Who has a location.
-struct Winner<'d> {
-    owner: Option<&'d Arc<Taken>>,
+struct LocationOwner<'d> {
+    owner: Option<&'d Arc<ParsedIngress>>,
     settings: Cow<'d, Settings>,
     backend: Option<&'d ServiceBackend>,
     /// No rule claims the path.
@@ -72,7 +72,7 @@ impl Location {
     }
 
     /// The rule that has it.
-    pub(super) fn rule(&self) -> Option<&Claim> {
+    pub(super) fn rule(&self) -> Option<&RulePath> {
         rules(&self.claims).next()
     }
 }
@@ -83,17 +83,17 @@ impl Ranked for Location {
     }
 }
 
-impl<'h> Draft<'h> {
+impl<'h> LocationBuilder<'h> {
     /// The location again, as it is claimed now.
-    pub(super) fn again(location: &Location, heir: Option<&'h Arc<Taken>>) -> Self {
+    pub(super) fn again(location: &Location, heir: Option<&'h Arc<ParsedIngress>>) -> Self {
         Self::new(location.path.clone(), location.kind, location.claims.clone(), heir)
     }
 
     pub(super) fn new(
         path: CompactString,
         kind: PathType,
-        claims: Claims,
-        heir: Option<&'h Arc<Taken>>,
+        claims: RulePaths,
+        heir: Option<&'h Arc<ParsedIngress>>,
     ) -> Self {
         let root = path == "/" && kind == PathType::Prefix;
         Self { path, kind, claims, root, heir: heir.filter(|_| root) }
@@ -101,14 +101,19 @@ impl<'h> Draft<'h> {
 
     /// Whether the one who has it makes its host one of regular expressions.
     pub(super) fn is_regex(&self) -> bool {
-        let Some(Winner { settings, .. }) = self.winner() else { return false };
+        let Some(LocationOwner { settings, .. }) = self.winner() else { return false };
         let rewrite = settings.rewrite.as_ref();
         settings.use_regex || rewrite.is_some_and(|rewrite| rewrite.changes(&self.path))
     }
 
     /// The location, on a host of this name.
-    pub(super) fn location(self, host: &CompactString, regex_host: bool, context: &Context<'_>) -> Location {
-        let mut problems: Vec<Problem> = self.claims.iter().filter_map(unserved).collect();
+    pub(super) fn location(
+        self,
+        host: &CompactString,
+        regex_host: bool,
+        context: &BuildContext<'_>,
+    ) -> Location {
+        let mut problems: Vec<IngressProblem> = self.claims.iter().filter_map(unserved).collect();
         let route = self.winner().map(|winner| {
             let flaw = regex_host.then(|| flaw(&self.path, context.patterns)).flatten();
             if let (Some(owner), Some(what)) = (winner.owner, &flaw) {
@@ -127,17 +132,17 @@ impl<'h> Draft<'h> {
     }
 
     /// The first rule that claims the path; for the root, when there is none, the first Ingress of the host.
-    fn winner(&self) -> Option<Winner<'_>> {
+    fn winner(&self) -> Option<LocationOwner<'_>> {
         if let Some(claim) = rules(&self.claims).next() {
             let backend = service(claim.backend());
-            return Some(Winner {
+            return Some(LocationOwner {
                 owner: Some(&claim.taken),
                 settings: claim.settings(),
                 backend,
                 implicit: false,
             });
         }
-        self.root.then(|| Winner {
+        self.root.then(|| LocationOwner {
             owner: self.heir,
             settings: self.heir.map(|heir| Cow::Borrowed(&heir.settings)).unwrap_or_default(),
             backend: self.heir.and_then(|heir| service(heir.ingress.default_backend.as_ref())),
@@ -146,7 +151,7 @@ impl<'h> Draft<'h> {
     }
 
     /// What is wrong with the rules that claim the path.
-    fn explain(&self, winner: &Winner<'_>, host: &CompactString, problems: &mut Vec<Problem>) {
+    fn explain(&self, winner: &LocationOwner<'_>, host: &CompactString, problems: &mut Vec<IngressProblem>) {
         let mut rules = rules(&self.claims);
         rules.next();
         let Some(owner) = winner.owner else { return };
@@ -166,13 +171,13 @@ impl<'h> Draft<'h> {
 
     fn route(
         &self,
-        winner: &Winner<'_>,
+        winner: &LocationOwner<'_>,
         host: &CompactString,
         flaw: Option<String>,
-        problems: &mut Vec<Problem>,
-        context: &Context<'_>,
+        problems: &mut Vec<IngressProblem>,
+        context: &BuildContext<'_>,
     ) -> Route {
-        let Winner { owner, settings, backend, .. } = winner;
+        let LocationOwner { owner, settings, backend, .. } = winner;
         let port_in_redirects = context.options.port_in_redirects;
         let rule = Rule { path: &self.path, kind: self.kind, patterns: context.patterns, port_in_redirects };
         let mut filters = annotations::filters(settings, &rule);
@@ -191,10 +196,10 @@ impl<'h> Draft<'h> {
 
     fn upstream(
         &self,
-        winner: &Winner<'_>,
+        winner: &LocationOwner<'_>,
         host: &CompactString,
-        problems: &mut Vec<Problem>,
-        context: &Context<'_>,
+        problems: &mut Vec<IngressProblem>,
+        context: &BuildContext<'_>,
     ) -> Option<Upstream> {
         let canaries = self.claims.iter().filter(|claim| claim.taken.is_canary());
         let (Some(owner), Some(backend)) = (winner.owner, winner.backend) else {
@@ -202,8 +207,8 @@ impl<'h> Draft<'h> {
             return default_upstream(context.options).filter(|_| winner.implicit);
         };
         let pool = owner.pool(backend);
-        let own = winner.settings.affinity.clone().map(|affinity| Bond { affinity, own: true });
-        let followed = || Some(Bond { affinity: (context.followed)(&pool)?, own: false });
+        let own = winner.settings.affinity.clone().map(|affinity| RuleAffinity { affinity, own: true });
+        let followed = || Some(RuleAffinity { affinity: (context.followed)(&pool)?, own: false });
         let bond = own.or_else(followed);
         let mut doubles: Vec<Canary> = Vec::new();
         for claim in canaries {
@@ -221,38 +226,38 @@ impl<'h> Draft<'h> {
                 problems.push(problem(taken, claim.place(), what, Outcome::LeftOut));
             } else if !doubles.iter().any(|known| known.target.pool == own) {
                 let bond = bond.clone().filter(|_| !taken.settings.legacy_canary_affinity);
-                let target = Target::new(own, bond, &self.path);
+                let target = UpstreamTarget::new(own, bond, &self.path);
                 doubles.push(Canary { ingress: taken.ingress.key.clone(), policy: policy.clone(), target });
             }
         }
-        Some(Upstream { primary: Target::new(pool, bond, &self.path), canaries: doubles.into() })
+        Some(Upstream { primary: UpstreamTarget::new(pool, bond, &self.path), canaries: doubles.into() })
     }
 }
 
-/// Claims that are no canaries. One that leads to a resource is none either: another path of the host may cover it.
-fn rules(claims: &Claims) -> impl Iterator<Item = &Claim> {
-    let leads = |claim: &Claim| !matches!(claim.backend(), Some(Backend::Resource(_)));
+/// Rule paths that are no canaries. One that leads to a resource is none either: another path of the host may cover it.
+fn rules(claims: &RulePaths) -> impl Iterator<Item = &RulePath> {
+    let leads = |claim: &RulePath| !matches!(claim.backend(), Some(Backend::Resource(_)));
     claims.iter().filter(move |claim| !claim.taken.is_canary() && leads(claim))
 }
 
 /// What is wrong with a rule that leads to a resource.
-fn unserved(claim: &Claim) -> Option<Problem> {
+fn unserved(claim: &RulePath) -> Option<IngressProblem> {
     let Some(Backend::Resource(resource)) = claim.backend() else { return None };
     let what = format!("a resource backend ({resource}) cannot be served, only Services can");
     (!claim.taken.is_canary()).then(|| problem(&claim.taken, claim.place(), what, Outcome::LeftOut))
 }
 
 /// `--default-backend-service`.
-fn default_upstream(options: &Options) -> Option<Upstream> {
+fn default_upstream(options: &RouteOptions) -> Option<Upstream> {
     let service = options.default_backend_service.clone()?;
     let pool = PoolKey { service, port: cluster::PortRef::Name(CompactString::default()) };
-    let mut primary = Target::new(pool, None, &"/".into());
+    let mut primary = UpstreamTarget::new(pool, None, &"/".into());
     primary.name = DEFAULT_UPSTREAM.into();
     Some(Upstream { primary, canaries: Box::default() })
 }
 
 /// What is wrong with a path as a regular expression.
-fn flaw(path: &str, patterns: &Patterns) -> Option<String> {
+fn flaw(path: &str, patterns: &PatternCache) -> Option<String> {
     let error = PathPattern::anchored(path, patterns).err()?;
     Some(format!("{path:?} is no regular expression ({error})"))
 }
@@ -264,7 +269,7 @@ fn service(backend: Option<&Backend>) -> Option<&ServiceBackend> {
     }
 }
 
-fn lonely(claim: &Claim, host: &CompactString) -> Problem {
+fn lonely(claim: &RulePath, host: &CompactString) -> IngressProblem {
     let what = match claim.backend() {
         Some(Backend::Resource(_)) => "a canary leads to a Service, not to a resource".into(),
         _ => format!("no Ingress has this path on host {host} for a canary to double"),
@@ -272,6 +277,6 @@ fn lonely(claim: &Claim, host: &CompactString) -> Problem {
     problem(&claim.taken, claim.place(), what, Outcome::LeftOut)
 }
 
-fn problem(taken: &Taken, place: String, what: String, outcome: Outcome) -> Problem {
-    Problem { ingress: taken.ingress.key.clone(), place, what, outcome }
+fn problem(taken: &ParsedIngress, place: String, what: String, outcome: Outcome) -> IngressProblem {
+    IngressProblem { ingress: taken.ingress.key.clone(), place, what, outcome }
 }

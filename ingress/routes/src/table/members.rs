@@ -3,17 +3,17 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::taken::Taken;
+use super::taken::ParsedIngress;
 use crate::precedence::precedence;
 use crate::sorted::{Ranked, Sorted};
 
 /// Some Ingresses, the first in precedence first.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Members(Sorted<Member>);
+pub(super) struct IngressList(Sorted<Member>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Member {
-    taken: Arc<Taken>,
+    taken: Arc<ParsedIngress>,
     traits: Traits,
 }
 
@@ -31,12 +31,12 @@ pub(super) struct Traits {
     pub(super) affinity: bool,
 }
 
-impl Members {
+impl IngressList {
     /// Those without some and with others.
     pub(super) fn with<'t>(
         &self,
-        gone: impl IntoIterator<Item = &'t Arc<Taken>>,
-        came: impl IntoIterator<Item = &'t Arc<Taken>>,
+        gone: impl IntoIterator<Item = &'t Arc<ParsedIngress>>,
+        came: impl IntoIterator<Item = &'t Arc<ParsedIngress>>,
     ) -> Self {
         Self(
             self.0.with(
@@ -50,18 +50,18 @@ impl Members {
         self.0.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Taken>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<ParsedIngress>> {
         self.0.iter().map(|member| &member.taken)
     }
 
     /// The first that has a trait.
-    pub(super) fn first(&self, of: impl Fn(&Traits) -> bool) -> Option<&Arc<Taken>> {
+    pub(super) fn first(&self, of: impl Fn(&Traits) -> bool) -> Option<&Arc<ParsedIngress>> {
         self.0.iter().find(|member| of(&member.traits)).map(|member| &member.taken)
     }
 }
 
 impl Member {
-    fn new(taken: &Arc<Taken>) -> Self {
+    fn new(taken: &Arc<ParsedIngress>) -> Self {
         let primary = !taken.is_canary();
         let makes_hosts = primary && !taken.ingress.rules.is_empty();
         let traits = Traits {

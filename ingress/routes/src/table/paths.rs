@@ -11,29 +11,29 @@ use crate::sorted::Sorted;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Hit<'t> {
+pub(super) enum PathMatch<'t> {
     /// A route.
     Route(&'t Arc<Route>),
     /// The same path with a slash at its end has a route: 301.
-    Slash(&'t Arc<Route>),
+    MissingSlash(&'t Arc<Route>),
     /// A pattern gave up: 500.
-    OutOfSteps(&'t Arc<Route>),
+    StepLimit(&'t Arc<Route>),
 }
 
 /// What a normalised path leads to; none but for the root. Hot: no allocation.
-pub(super) fn find<'t>(locations: &'t Sorted<Location>, path: &str) -> Option<Hit<'t>> {
+pub(super) fn find<'t>(locations: &'t Sorted<Location>, path: &str) -> Option<PathMatch<'t>> {
     let up_to = |path: &str| locations.place(|known| by_segment(&known.path, path).is_le());
     let mut here = up_to(path);
     let mut next = here.clone();
     while let Some(known) = here.before().filter(|known| known.path == path) {
         if let Some(route) = &known.route {
-            return Some(Hit::Route(route));
+            return Some(PathMatch::Route(route));
         }
         here.back();
     }
     while let Some(known) = next.after().filter(|known| known.path.strip_suffix('/') == Some(path)) {
         if let Some(route) = &known.route {
-            return Some(Hit::Slash(route));
+            return Some(PathMatch::MissingSlash(route));
         }
         next.forth();
     }
@@ -44,7 +44,7 @@ pub(super) fn find<'t>(locations: &'t Sorted<Location>, path: &str) -> Option<Hi
         let common = common(&known.path, path);
         if common == known.path.len() && ends_segment(path, common) {
             match &known.route {
-                Some(route) if known.kind == PathType::Prefix => return Some(Hit::Route(route)),
+                Some(route) if known.kind == PathType::Prefix => return Some(PathMatch::Route(route)),
                 _ => here.back(),
             }
         } else {

@@ -4,7 +4,7 @@ use cluster::{CompactString, Key, PathType, PortRef};
 use http::{StatusCode, response};
 
 use crate::exchange::Exchange;
-use crate::filter::{Answer, Filter, Flow};
+use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::upstream::Upstream;
 
 /// What happens to requests that a rule covers. Names are ready for logs and metrics.
@@ -33,30 +33,30 @@ pub const DEFAULT_UPSTREAM: &str = "upstream-default-backend";
 
 impl Route {
     /// Lets a request in: the closed route, then each filter in turn (§3.3).
-    pub(super) fn admit(&self, exchange: &mut Exchange) -> Flow {
+    pub(super) fn apply_request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
         if self.denied.is_some() {
-            return Flow::Answer(Answer::status(StatusCode::SERVICE_UNAVAILABLE));
+            return FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
         }
         for filter in &self.filters {
-            if let answer @ Flow::Answer(_) = filter.request(exchange) {
+            if let answer @ FilterOutcome::Respond(_) = filter.request(exchange) {
                 return answer;
             }
         }
         if self.upstream.is_none() {
-            return Flow::Answer(Answer::status(StatusCode::NOT_FOUND));
+            return FilterOutcome::Respond(DirectResponse::status(StatusCode::NOT_FOUND));
         }
-        Flow::Next
+        FilterOutcome::Continue
     }
 
     /// The last look at the head of a request before it goes to the upstream.
-    pub fn upstream(&self, exchange: &Exchange, head: &mut http::request::Parts) {
+    pub fn apply_upstream_filters(&self, exchange: &Exchange, head: &mut http::request::Parts) {
         for filter in &self.filters {
             filter.upstream(exchange, head);
         }
     }
 
     /// The last look at the head of an answer before it goes to the client, whoever made it. In reverse order.
-    pub fn response(&self, exchange: &Exchange, head: &mut response::Parts) {
+    pub fn apply_response_filters(&self, exchange: &Exchange, head: &mut response::Parts) {
         for filter in self.filters.iter().rev() {
             filter.response(exchange, head);
         }

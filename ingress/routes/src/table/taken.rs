@@ -9,25 +9,25 @@ use cluster::{Backend, CompactString, Ingress, PathType, ServiceBackend};
 use smallvec::SmallVec;
 
 use crate::annotations::{self, Settings};
-use crate::options::{Options, PoolKey};
+use crate::options::{PoolKey, RouteOptions};
 use crate::precedence::{CATCH_ALL, host_key, precedence};
-use crate::problem::{Outcome, Problem};
+use crate::problem::{IngressProblem, Outcome};
 
 /// An Ingress whose class is ours, with what its annotations ask for. Made once for each version of the object.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Taken {
+pub(crate) struct ParsedIngress {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) settings: Settings,
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Vec<IngressProblem>,
     /// `--disable-catch-all` leaves the whole Ingress out.
     left_out: bool,
 }
 
-impl Taken {
-    pub(crate) fn new(ingress: Arc<Ingress>, options: &Options) -> Self {
+impl ParsedIngress {
+    pub(crate) fn new(ingress: Arc<Ingress>, options: &RouteOptions) -> Self {
         let (settings, mut problems) = annotations::read(&ingress, &options.annotations_prefix);
         if let Some(Backend::Resource(resource)) = &ingress.default_backend {
-            problems.push(Problem {
+            problems.push(IngressProblem {
                 ingress: ingress.key.clone(),
                 place: "spec.defaultBackend".into(),
                 what: format!("a resource backend ({resource}) cannot be served, only Services can"),
@@ -36,7 +36,7 @@ impl Taken {
         }
         let left_out = options.disable_catch_all && ingress.default_backend.is_some();
         if left_out {
-            problems.push(Problem {
+            problems.push(IngressProblem {
                 ingress: ingress.key.clone(),
                 place: "spec.defaultBackend".into(),
                 what: "default backends are disabled (--disable-catch-all), and with them the whole Ingress"
@@ -92,16 +92,17 @@ impl Taken {
     }
 
     /// What it claims: every path of its rules, by host, and `/` of the catch-all for its default backend.
-    pub(crate) fn claims(self: &Arc<Self>) -> impl Iterator<Item = (CompactString, Claim)> {
+    pub(crate) fn claims(self: &Arc<Self>) -> impl Iterator<Item = (CompactString, RulePath)> {
         let rules = self.ingress.rules.iter().filter(|_| !self.left_out).enumerate();
         let paths = rules.flat_map(move |(n, rule)| {
             let (host, rule_number) = (host_key(&rule.host), NonZeroU32::MIN.saturating_add(n as u32));
-            let claim = move |path| Claim { taken: self.clone(), rule: Some(rule_number), path: path as u32 };
+            let claim =
+                move |path| RulePath { taken: self.clone(), rule: Some(rule_number), path: path as u32 };
             (0..rule.paths.len()).map(move |path| (host.clone(), claim(path)))
         });
         let default = (self.is_rule_less()
             && matches!(self.ingress.default_backend, Some(Backend::Service(_))))
-        .then(|| (CATCH_ALL, Claim { taken: self.clone(), rule: None, path: 0 }));
+        .then(|| (CATCH_ALL, RulePath { taken: self.clone(), rule: None, path: 0 }));
         paths.chain(default)
     }
 
@@ -125,15 +126,15 @@ impl Taken {
 
 /// A path of a host, as an Ingress claims it. A path may have several; the first has it, and canaries double that.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Claim {
-    pub(crate) taken: Arc<Taken>,
+pub(crate) struct RulePath {
+    pub(crate) taken: Arc<ParsedIngress>,
     /// The number of the rule, from 1; none is `spec.defaultBackend`.
     rule: Option<NonZeroU32>,
     /// The number of the path in it, from 0.
     path: u32,
 }
 
-impl Claim {
+impl RulePath {
     /// The path, and whether it is exact.
     pub(crate) fn path(&self) -> (&str, PathType) {
         let Some(rule) = self.rule else { return ("/", PathType::Prefix) };

@@ -3,13 +3,13 @@
 use cluster::Object;
 
 use super::*;
-use crate::testing::{World, class, manifests};
+use crate::testing::{TestCluster, class, manifests};
 
 mod law;
 mod matching;
 mod patterns;
 
-fn check(world: &World, rows: &[(&str, &str)]) {
+fn check(world: &TestCluster, rows: &[(&str, &str)]) {
     for (url, outcome) in rows {
         assert_eq!(world.get(url), *outcome, "{url}");
     }
@@ -18,7 +18,7 @@ fn check(world: &World, rows: &[(&str, &str)]) {
 #[test]
 fn redirects_win_in_their_order() {
     // [redirect.go, approot.go, forcesslredirect.go, http_redirect.go, relativeredirects.go]
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: permanent, annotations: {permanent-redirect: 'http://redirect.example/p?q=1'}}
 spec: {rules: [{host: p.example, paths: [[/, Prefix, web]]}], tls: [{hosts: [p.example]}]}
@@ -79,7 +79,7 @@ spec: {rules: [{paths: [[/, Prefix, rest]]}], tls: [{secret: some}]}
 
 #[test]
 fn guards_that_are_not_honoured_yet_close_their_routes() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: guarded, annotations: {auth-url: 'http://auth.example/', proxy-body-size: 8m, enable-cors: 'true', permanent-redirect: /x}}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
@@ -120,8 +120,9 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
 
 #[test]
 fn https_answers_carry_hsts() {
-    let world =
-        World::new("metadata: {name: x}\nspec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}\n");
+    let world = TestCluster::new(
+        "metadata: {name: x}\nspec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}\n",
+    );
     let table = world.table.load();
     for (url, value) in [
         ("https://a.example/", Some("max-age=31536000; includeSubDomains")),
@@ -129,8 +130,8 @@ fn https_answers_carry_hsts() {
         ("http://a.example/", None),
     ] {
         let exchange = crate::exchange::tests::get(url, &[]);
-        let mut head = Answer::status(StatusCode::OK).head();
-        table.find(exchange.host(), exchange.path()).route().response(&exchange, &mut head);
+        let mut head = DirectResponse::status(StatusCode::OK).head();
+        table.find(exchange.host(), exchange.path()).route().apply_response_filters(&exchange, &mut head);
         let header = head.headers.get("strict-transport-security").map(|value| value.to_str().expect("text"));
         assert_eq!(header, value, "{url}");
     }
@@ -152,7 +153,8 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, web]]}]}
 metadata: {name: none}
 spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
 ";
-    let mut world = World::with(Options { admit_default_class: true, ..Options::default() }, text);
+    let mut world =
+        TestCluster::with(RouteOptions { admit_default_class: true, ..RouteOptions::default() }, text);
     check(
         &world,
         &[("a.example/", "404"), ("b.example/", "404"), ("c.example/", "web"), ("d.example/", "404")],
@@ -170,12 +172,12 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
 
 #[test]
 fn another_prefix_is_another_set_of_annotations() {
-    let options = Options {
+    let options = RouteOptions {
         watch_ingress_without_class: true,
         annotations_prefix: "edge.example".into(),
-        ..Options::default()
+        ..RouteOptions::default()
     };
-    let world = World::with(
+    let world = TestCluster::with(
         options,
         "
 metadata: {name: x, annotations: {edge.example/permanent-redirect: /y, permanent-redirect: /z}}
@@ -189,7 +191,7 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
 fn a_change_tells_only_what_is_new() {
     let bad =
         "metadata: {name: bad, annotations: {ssl-redirect: maybe}}\nspec: {rules: [{host: a.example}]}\n";
-    let mut world = World::new(bad);
+    let mut world = TestCluster::new(bad);
     let before = world.table.load_full();
     assert_eq!(before.problems().count(), 1);
     let worse = bad.replace("bad", "worse").replace("maybe", "perhaps");
@@ -202,7 +204,7 @@ fn a_change_tells_only_what_is_new() {
 #[test]
 fn pods_are_not_sent_what_they_do_not_speak() {
     // [backendprotocol.go, grpc.go]
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: sealed, annotations: {backend-protocol: HTTPS}}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}

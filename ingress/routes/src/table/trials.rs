@@ -7,34 +7,34 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::location::Location;
-use super::paths::Hit;
+use super::paths::PathMatch;
 use super::route::Route;
-use crate::pattern::{OutOfSteps, PathPattern, Patterns, plain_head};
+use crate::pattern::{PathPattern, PatternCache, StepLimitExceeded, plain_head};
 use crate::sorted::{Ranked, Sorted};
 
 /// The patterns of a host. They are tried longest text first, but only those whose plain head begins the path.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Trials(Sorted<Trial>);
+pub(super) struct RegexLocations(Sorted<RegexLocation>);
 
 /// A pattern that may be tried on a path.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Trial {
+pub(super) struct RegexLocation {
     pattern: PathPattern,
     /// Bytes of its text: what decides most comparisons, beside the pattern rather than behind the route.
     length: usize,
     route: Arc<Route>,
 }
 
-impl Trials {
+impl RegexLocations {
     /// Those without some and with others.
-    pub(super) fn with(&self, gone: Vec<Trial>, came: Vec<Trial>) -> Self {
+    pub(super) fn with(&self, gone: Vec<RegexLocation>, came: Vec<RegexLocation>) -> Self {
         Self(self.0.with(gone, came))
     }
 
     /// What a normalised path leads to; none but for the root. Hot: no allocation.
-    pub(super) fn find(&self, path: &str) -> Option<Hit<'_>> {
+    pub(super) fn find(&self, path: &str) -> Option<PathMatch<'_>> {
         let path_bytes = path.as_bytes();
-        let mut best: Option<(&Trial, Hit<'_>)> = None;
+        let mut best: Option<(&RegexLocation, PathMatch<'_>)> = None;
         let mut end = path.len();
         loop {
             let path_head = &path_bytes[..end];
@@ -50,9 +50,9 @@ impl Trials {
                     break;
                 }
                 match trial.pattern.is_match(path) {
-                    Ok(true) => best = Some((trial, Hit::Route(&trial.route))),
+                    Ok(true) => best = Some((trial, PathMatch::Route(&trial.route))),
                     Ok(false) => {}
-                    Err(OutOfSteps) => best = Some((trial, Hit::OutOfSteps(&trial.route))),
+                    Err(StepLimitExceeded) => best = Some((trial, PathMatch::StepLimit(&trial.route))),
                 }
                 here.back();
             }
@@ -63,12 +63,12 @@ impl Trials {
     }
 }
 
-impl Trial {
+impl RegexLocation {
     /// The patterns of one path, from its Exact and its Prefix location.
     pub(super) fn of(
         exact: Option<&Location>,
         prefix: Option<&Location>,
-        patterns: &Patterns,
+        patterns: &PatternCache,
     ) -> SmallVec<[Self; 2]> {
         let with_route = |location: &&Location| location.route.is_some();
         let (exact, prefix) = (exact.filter(with_route), prefix.filter(with_route));
@@ -94,7 +94,7 @@ impl Trial {
             .collect()
     }
 
-    fn new(location: &Location, slash: &str, patterns: &Patterns) -> Option<Self> {
+    fn new(location: &Location, slash: &str, patterns: &PatternCache) -> Option<Self> {
         let path = &location.path;
         let pattern = PathPattern::anchored(&format!("{path}{slash}"), patterns).unwrap_or_else(|_| {
             // The route is closed, for whatever begins as its text does; but a host is not lost for it, so where that
@@ -119,7 +119,7 @@ impl Trial {
     }
 }
 
-impl Ranked for Trial {
+impl Ranked for RegexLocation {
     /// By head; of the same head, what is tried first stands last.
     fn rank(&self, other: &Self) -> Ordering {
         ignoring_case(self.head(), other.head()).then_with(|| other.order(self))

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::exchange::tests::get;
-use crate::testing::{Fixed, World};
+use crate::testing::{FixedBalancer, TestCluster};
 
 /// A primary and a canary with these annotations.
-fn canary(annotations: &str) -> World {
+fn canary(annotations: &str) -> TestCluster {
     let text = format!(
         "
 metadata: {{name: main, created: 1}}
@@ -17,7 +17,7 @@ metadata: {{name: canary, created: 2, annotations: {{canary: 'true', {annotation
 spec: {{rules: [{{host: a.example, paths: [[/, Prefix, canary]]}}]}}
 "
     );
-    World::new(&text).services("main 80 10.0.0.1 10.0.0.2\ncanary 80 10.0.1.1")
+    TestCluster::new(&text).services("main 80 10.0.0.1 10.0.0.2\ncanary 80 10.0.1.1")
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_canary_needs_endpoints_and_a_rule_to_double() {
     let world = canary("canary-by-header: x-canary").services("main 80 !10.0.0.1 !10.0.0.2");
     assert_eq!(world.ask("a.example/", &[("x-canary", "always")], 0), "main", "the primary has none: 503");
 
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: main, created: 2}
 spec: {rules: [{host: a.example, paths: [[/x, Prefix, main], [/y, Exact, main]]}]}
@@ -177,7 +177,7 @@ spec: {rules: [{host: a.example, paths: [[/z, Prefix, zed]]}]}
 
 #[test]
 fn a_canary_belongs_to_its_rule_and_not_to_the_service() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: main, created: 1}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, main]]}, {host: b.example, paths: [[/, Prefix, main]]}]}
@@ -212,7 +212,7 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, second]]}]}
 
 #[test]
 fn a_canary_of_the_catch_all() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: main, created: 1}
 spec: {defaultBackend: main}
@@ -226,7 +226,7 @@ spec: {defaultBackend: canary}
 }
 
 /// One rule `/shop` with these annotations, and one without on another Ingress.
-fn sticky(annotations: &str) -> World {
+fn sticky(annotations: &str) -> TestCluster {
     let text = format!(
         "
 metadata: {{name: main, created: 1, annotations: {{affinity: cookie, session-cookie-name: route, {annotations}}}}}
@@ -236,7 +236,7 @@ metadata: {{name: other, created: 2}}
 spec: {{rules: [{{host: a.example, paths: [[/ws, Prefix, main]]}}]}}
 "
     );
-    World::new(&text).services("main 80 10.0.0.1 10.0.0.2 10.0.0.3")
+    TestCluster::new(&text).services("main 80 10.0.0.1 10.0.0.2 10.0.0.3")
 }
 
 fn backend_key(name: &str) -> String {
@@ -253,7 +253,7 @@ fn keys_are_those_of_ingress_nginx() {
 #[test]
 fn a_balanced_cookie_is_a_key_on_the_ring() {
     let world = sticky("session-cookie-path: /");
-    let mut draw = Fixed::number(41);
+    let mut draw = FixedBalancer::number(41);
     let (endpoint, cookie) = world.pick(&get("a.example/shop/x", &[]), &[], &mut draw);
     let key = "1594287613.345.7.42";
     let value = format!("{key}|{}", backend_key("default-main-80"));
@@ -271,7 +271,7 @@ fn a_balanced_cookie_is_a_key_on_the_ring() {
     assert_eq!(world.pick(&with(&value), &[&endpoint], &mut draw), (endpoint.clone(), String::new()));
     let moving = sticky("session-cookie-change-on-failure: 'true'");
     let numbers: HashSet<_> = (0..50)
-        .map(|number| moving.pick(&with(&value), &[&endpoint], &mut Fixed::number(number)))
+        .map(|number| moving.pick(&with(&value), &[&endpoint], &mut FixedBalancer::number(number)))
         .map(|(next, cookie)| (next != endpoint, cookie.starts_with("route=15942876")))
         .collect();
     assert_eq!(numbers, HashSet::from([(true, true)]));
@@ -280,7 +280,7 @@ fn a_balanced_cookie_is_a_key_on_the_ring() {
 #[test]
 fn a_persistent_cookie_names_its_endpoint() {
     let world = sticky("affinity-mode: persistent");
-    let mut draw = Fixed::number(1);
+    let mut draw = FixedBalancer::number(1);
     let (endpoint, cookie) = world.pick(&get("https://a.example/shop", &[]), &[], &mut draw);
     assert_eq!(endpoint, "10.0.0.2:8080");
     let key = hex(&md5(&["default-main-80", "10.0.0.2:8080"]));
@@ -325,27 +325,28 @@ spec: {{rules: [{{host: a.example, paths: [[/, Prefix, canary]]}}]}}
         (", affinity-canary-behavior: legacy", "default-canary-80", "none", 0, "canary"),
         (", affinity: cookie, affinity-canary-behavior: legacy", "default-canary-80", "never", 99, "main"),
     ] {
-        let world = World::new(&text(behavior)).services(services);
+        let world = TestCluster::new(&text(behavior)).services(services);
         let headers = [("cookie", &*cookie(bound)), ("x-canary", header)];
         assert_eq!(world.ask("a.example/", &headers, number), service, "{behavior} {bound} {header}");
     }
     let always = get("a.example/", &[("x-canary", "always")]);
-    let sets = |world: World| world.pick(&always, &[], &mut Fixed::number(0)).1;
-    assert!(sets(World::new(&text("")).services(services)).contains(&backend_key("default-canary-80")));
+    let sets = |world: TestCluster| world.pick(&always, &[], &mut FixedBalancer::number(0)).1;
+    assert!(sets(TestCluster::new(&text("")).services(services)).contains(&backend_key("default-canary-80")));
     for legacy in
         [", affinity-canary-behavior: legacy", ", affinity: cookie, affinity-canary-behavior: legacy"]
     {
-        assert_eq!(sets(World::new(&text(legacy)).services(services)), "", "{legacy}");
+        assert_eq!(sets(TestCluster::new(&text(legacy)).services(services)), "", "{legacy}");
     }
 }
 
 #[test]
 fn endpoints_take_turns_and_failed_ones_are_passed_over() {
-    let world =
-        World::new("metadata: {name: x}\nspec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}\n")
-            .services("web 80 10.0.0.2 10.0.0.1 !10.0.0.3 fd00::1 10.0.0.1");
+    let world = TestCluster::new(
+        "metadata: {name: x}\nspec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}\n",
+    )
+    .services("web 80 10.0.0.2 10.0.0.1 !10.0.0.3 fd00::1 10.0.0.1");
     let exchange = get("a.example/", &[]);
-    let mut draw = Fixed::number(0);
+    let mut draw = FixedBalancer::number(0);
     let mut next = |tried: &[&str]| world.pick(&exchange, tried, &mut draw).0;
     assert_eq!(
         [next(&[]), next(&[]), next(&[]), next(&[])],

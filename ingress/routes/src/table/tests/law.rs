@@ -21,26 +21,26 @@ proptest! {
 
     #[test]
     fn advancing_equals_building(history in histories()) {
-        let options = Options { watch_ingress_without_class: true, ..Options::default() };
-        check_projection(|| TableIndex::new(options.clone()), history);
+        let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
+        check_projection(|| RouteIndex::new(options.clone()), history);
     }
 
     #[test]
     fn advancing_equals_building_by_class(history in histories()) {
-        check_projection(|| TableIndex::new(Options::default()), history);
+        check_projection(|| RouteIndex::new(RouteOptions::default()), history);
     }
 
     #[test]
     fn advancing_equals_building_on_a_crowded_host(history in crowds()) {
-        let options = Options { watch_ingress_without_class: true, ..Options::default() };
-        check_projection(|| TableIndex::new(options.clone()), history);
+        let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
+        check_projection(|| RouteIndex::new(options.clone()), history);
     }
 
     #[test]
     fn a_crowded_host_is_matched_in_the_order_of_nginx(history in crowds(), asked in vec(asked(), 24)) {
         let mut cache = Cache::default();
-        let options = Options { watch_ingress_without_class: true, ..Options::default() };
-        let table = cache.project(TableIndex::new(options));
+        let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
+        let table = cache.project(RouteIndex::new(options));
         (1..).zip(history).for_each(|(now, batch)| drop(cache.apply(batch, now)));
         let host = plain_host(cache.snapshot().iter::<Ingress>().cloned().collect());
         let table = table.load();
@@ -48,10 +48,10 @@ proptest! {
             let found = table.find(HOST, path);
             let route = found.route();
             let found = match found.hit {
-                Hit::Route(_) => (route.path.as_str(), route.kind),
+                PathMatch::Route(_) => (route.path.as_str(), route.kind),
                 // Whose of two is the missing slash tells nobody.
-                Hit::Slash(_) => ("slash", PathType::Prefix),
-                Hit::OutOfSteps(_) => unreachable!("no pattern of these is slow"),
+                PathMatch::MissingSlash(_) => ("slash", PathType::Prefix),
+                PathMatch::StepLimit(_) => unreachable!("no pattern of these is slow"),
             };
             let wanted = host.find(path).unwrap_or(("/", PathType::Prefix));
             assert_eq!(found, wanted, "{path} among {:?}", host.rules);

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn exact_wins_then_the_longest_prefix() {
     // [pathtype_exact, pathtype_prefix, pathtype_mixed]
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: exact}
 spec:
@@ -49,7 +49,7 @@ spec:
 
 #[test]
 fn a_rule_that_ends_in_a_slash_redirects_to_it() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: slash}
 spec:
@@ -85,7 +85,7 @@ spec:
 #[test]
 fn hosts_do_not_fall_back() {
     // [without_host, multiple_rules, conformance host rules]
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: hosts}
 spec:
@@ -119,13 +119,13 @@ spec:
   rules:
   - {host: foo.example, paths: [[/x, Prefix, foo]]}
 ";
-    check(&World::new(rule), &[("foo.example/", "404"), ("other.example/", "404")]);
-    let options = Options {
+    check(&TestCluster::new(rule), &[("foo.example/", "404"), ("other.example/", "404")]);
+    let options = RouteOptions {
         watch_ingress_without_class: true,
         default_backend_service: Some(Key::new("default", "fallback")),
-        ..Options::default()
+        ..RouteOptions::default()
     };
-    let world = World::with(options, rule);
+    let world = TestCluster::with(options, rule);
     check(&world, &[("foo.example/", "fallback"), ("other.example/", "fallback"), ("foo.example/x", "foo")]);
     let table = world.table.load();
     assert_eq!(table.find("other.example", "/").route().upstream_name(), DEFAULT_UPSTREAM);
@@ -133,7 +133,7 @@ spec:
 
 #[test]
 fn a_default_backend_of_an_ingress_covers_its_hosts_or_the_rest() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: own, created: 1}
 spec:
@@ -172,10 +172,13 @@ spec:
             ("other.example/z", "zed"),
         ],
     );
-    let options =
-        Options { watch_ingress_without_class: true, disable_catch_all: true, ..Options::default() };
+    let options = RouteOptions {
+        watch_ingress_without_class: true,
+        disable_catch_all: true,
+        ..RouteOptions::default()
+    };
     // [disable_catch_all]
-    let world = World::with(
+    let world = TestCluster::with(
         options,
         "
 metadata: {name: with-rules}
@@ -196,7 +199,7 @@ spec:
 
 #[test]
 fn the_oldest_ingress_has_the_path() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: young, created: 9}
 spec:
@@ -221,7 +224,7 @@ spec:
 
 #[test]
 fn a_rule_that_is_left_out_says_for_whom() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: b, created: 5}
 spec: {rules: [{host: foo.example, paths: [[/x, Prefix, one], [/x, ImplementationSpecific, two]]}]}
@@ -257,7 +260,7 @@ spec: {defaultBackend: six}
 
 #[test]
 fn the_implicit_root_carries_the_annotations_of_the_first_ingress() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: first, created: 1, annotations: {permanent-redirect: 'https://example.org/'}}
 spec:
@@ -288,9 +291,12 @@ spec:
 
 #[test]
 fn a_redirect_to_https_names_the_port_where_it_is_not_443() {
-    let options =
-        Options { watch_ingress_without_class: true, port_in_redirects: Some(8443), ..Options::default() };
-    let world = World::with(
+    let options = RouteOptions {
+        watch_ingress_without_class: true,
+        port_in_redirects: Some(8443),
+        ..RouteOptions::default()
+    };
+    let world = TestCluster::with(
         options,
         "
 metadata: {name: shop, annotations: {force-ssl-redirect: 'true'}}
@@ -308,7 +314,7 @@ spec:
 #[test]
 fn a_resource_backend_is_refused_aloud_and_other_paths_cover_it() {
     // [service_nil_backend, and asked of ingress-nginx 1.15.1]
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: bucket}
 spec:
@@ -364,7 +370,7 @@ fn a_change_of_one_path_shares_the_routes_of_the_others() {
                  spec: {{rules: [{{host: a.example, paths: [['/shop-{n}/(.*)', Prefix, {service}]]}}]}}\n"
             )
         };
-        let mut world = World::new(&(0..40).map(|n| shop(n, "web")).collect::<Vec<_>>().join("---\n"));
+        let mut world = TestCluster::new(&(0..40).map(|n| shop(n, "web")).collect::<Vec<_>>().join("---\n"));
         let before = world.table.load_full();
         world.apply(
             manifests(&shop(17, "other")).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))),
@@ -389,7 +395,7 @@ fn a_change_of_one_path_shares_the_routes_of_the_others() {
 
 #[test]
 fn a_canary_that_doubles_nothing_hides_nothing() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: main}
 spec: {rules: [{host: a.example, paths: [[/b/, Exact, exact], [/c, Prefix, prefix], [/d, Prefix, below]]}]}

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn one_regular_expression_makes_all_paths_of_a_host_such() {
     // [rewrite.go and the documented surprises]
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: plain, created: 1}
 spec:
@@ -54,7 +54,7 @@ spec:
 #[test]
 fn targets_are_rewritten() {
     // [rewrite.go]
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: groups, annotations: {rewrite-target: /$2}}
 spec:
@@ -126,7 +126,7 @@ spec:
 
 #[test]
 fn a_bad_regular_expression_closes_its_route_only() {
-    let world = World::new(
+    let world = TestCluster::new(
         "
 metadata: {name: bad, annotations: {use-regex: 'true'}}
 spec:
