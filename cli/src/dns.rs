@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::{Corefile, Disk, Errors};
+use config::{ConfigErrors, Corefile, Disk};
 use dns_chain::PluginContext;
 use dns_server::{Dns, Load, Options, StartError};
 use telemetry::Lines;
@@ -19,7 +19,7 @@ use crate::signals::{Said, Signals};
 
 /// Serves until it is told to stop.
 ///
-/// # Errors
+/// # ConfigErrors
 /// When the Corefile is wrong (2) or an address cannot be had (1).
 pub fn run(args: DnsArgs) -> Result<(), Failure> {
     if args.version {
@@ -124,7 +124,7 @@ pub enum Conf {
 impl Conf {
     /// The file of `-conf`, else `Corefile` in the working folder, else nothing (CoreDNS's default).
     ///
-    /// # Errors
+    /// # ConfigErrors
     /// When standard input is asked for and cannot be read.
     fn new(conf: Option<&Path>) -> Result<Self, Failure> {
         match conf {
@@ -161,19 +161,19 @@ pub fn load(conf: Conf, port: u16) -> Load {
     })
 }
 
-fn parse(name: &str, text: &str, port: u16) -> Result<Corefile, Errors> {
+fn parse(name: &str, text: &str, port: u16) -> Result<Corefile, ConfigErrors> {
     let env = |name: &str| std::env::var(name).ok();
     Corefile::parse(
         name,
         text,
         &Disk,
-        &config::Options { dns_port: port, directives: dns_chain::directives(), env: &env },
+        &config::ParseOptions { dns_port: port, directives: dns_chain::directives(), env: &env },
     )
 }
 
-fn unreadable(name: &str, error: &std::io::Error) -> Errors {
-    let at = config::Place::unread(name);
-    Errors(vec![config::Error::new(&at, format!("cannot be read: {error}"), "a Corefile")])
+fn unreadable(name: &str, error: &std::io::Error) -> ConfigErrors {
+    let at = config::SourceLocation::unread(name);
+    ConfigErrors(vec![config::ConfigError::new(&at, format!("cannot be read: {error}"), "a Corefile")])
 }
 
 /// As CoreDNS greets: the keys it serves, then who it is. Lines of the log where all lines are JSON.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, Warning};
+use crate::error::{ConfigError, ConfigWarning};
 use crate::fingerprint::Fingerprint;
 use crate::word::Word;
 use crate::zone::ServerKey;
@@ -16,7 +16,7 @@ pub struct Corefile {
     /// Changes whenever a word or the line it stands on does; the `reload` plugin compares it.
     pub fingerprint: Fingerprint,
     /// What loads and is yet odd.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<ConfigWarning>,
 }
 
 /// What CoreDNS serves without a Corefile and from an empty one.
@@ -40,7 +40,7 @@ impl ServerBlock {
     }
 
     /// The directive of that name, which may stand once.
-    pub fn once<'a>(&'a self, name: &'a str) -> Result<Option<&'a Directive>, Error> {
+    pub fn once<'a>(&'a self, name: &'a str) -> Result<Option<&'a Directive>, ConfigError> {
         let mut found = self.all(name);
         let first = found.next();
         match (first, found.next()) {
@@ -71,7 +71,7 @@ pub struct Directive {
 
 impl Directive {
     /// A mistake on this line.
-    pub fn error(&self, what: impl Into<String>, wanted: impl Into<String>) -> Error {
+    pub fn error(&self, what: impl Into<String>, wanted: impl Into<String>) -> ConfigError {
         self.name.error(what, wanted)
     }
 
@@ -82,7 +82,7 @@ impl Directive {
     }
 
     /// Wrong words on this line.
-    fn wrong_count(&self, wanted: impl fmt::Display) -> Error {
+    fn wrong_count(&self, wanted: impl fmt::Display) -> ConfigError {
         let last = self.args.last().unwrap_or(&self.name);
         self.error(
             format!("Wrong argument count or unexpected line ending after '{last}'"),
@@ -91,37 +91,37 @@ impl Directive {
     }
 
     /// That it stands alone on its line.
-    pub fn no_args(&self) -> Result<(), Error> {
+    pub fn no_args(&self) -> Result<(), ConfigError> {
         if self.args.is_empty() { Ok(()) } else { Err(self.wrong_count("without arguments")) }
     }
 
     /// Exactly so many arguments; `wanted` names them.
-    pub fn args<const N: usize>(&self, wanted: &str) -> Result<&[Word; N], Error> {
+    pub fn args<const N: usize>(&self, wanted: &str) -> Result<&[Word; N], ConfigError> {
         self.args.as_slice().try_into().map_err(|_| self.wrong_count(wanted))
     }
 
     /// The one argument.
-    pub fn arg(&self, wanted: &str) -> Result<&Word, Error> {
+    pub fn arg(&self, wanted: &str) -> Result<&Word, ConfigError> {
         self.args::<1>(wanted).map(|[arg]| arg)
     }
 
     /// One argument or none.
-    pub fn optional_arg(&self, wanted: &str) -> Result<Option<&Word>, Error> {
+    pub fn optional_arg(&self, wanted: &str) -> Result<Option<&Word>, ConfigError> {
         if self.args.len() > 1 { Err(self.wrong_count(wanted)) } else { Ok(self.args.first()) }
     }
 
     /// At least `least` arguments.
-    pub fn args_from(&self, least: usize, wanted: &str) -> Result<&[Word], Error> {
+    pub fn args_from(&self, least: usize, wanted: &str) -> Result<&[Word], ConfigError> {
         if self.args.len() < least { Err(self.wrong_count(wanted)) } else { Ok(&self.args) }
     }
 
     /// Between `least` and `most` arguments.
-    pub fn args_between(&self, least: usize, most: usize, wanted: &str) -> Result<&[Word], Error> {
+    pub fn args_between(&self, least: usize, most: usize, wanted: &str) -> Result<&[Word], ConfigError> {
         if self.args.len() > most { Err(self.wrong_count(wanted)) } else { self.args_from(least, wanted) }
     }
 
     /// That no braces follow.
-    pub fn no_block(&self) -> Result<(), Error> {
+    pub fn no_block(&self) -> Result<(), ConfigError> {
         match self.block.first() {
             None => Ok(()),
             Some(line) => Err(line.error(format!("unexpected block of '{}'", self.name), "no braces there")),
@@ -129,7 +129,7 @@ impl Directive {
     }
 
     /// That this property is not known; `known` lists those that are.
-    pub fn unknown(&self, known: &[&str]) -> Error {
+    pub fn unknown(&self, known: &[&str]) -> ConfigError {
         let mut wanted = format!("one of {}", known.join(", "));
         if let Some(near) = crate::near::nearest(&self.name, known) {
             wanted = format!("{near}? ({wanted})");
@@ -139,7 +139,7 @@ impl Directive {
 }
 
 /// The zones that a plugin serves: those among its arguments, or else the server block's.
-pub fn zones_or_keys(args: &[Word], block: &ServerBlock) -> Result<Vec<String>, Error> {
+pub fn zones_or_keys(args: &[Word], block: &ServerBlock) -> Result<Vec<String>, ConfigError> {
     if args.is_empty() {
         return Ok(block.zones());
     }

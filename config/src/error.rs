@@ -2,27 +2,27 @@
 
 use std::fmt;
 
-use crate::place::Place;
+use crate::location::SourceLocation;
 
 /// One mistake. Its first line reads as CoreDNS prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct ConfigError {
     /// The line that has to change.
-    pub at: Place,
+    pub at: SourceLocation,
     /// What is wrong, with the value that is.
     pub what: String,
     /// What would be right there; empty where `what` says it all.
     pub wanted: String,
 }
 
-impl Error {
+impl ConfigError {
     /// A mistake at a place.
-    pub fn new(at: &Place, what: impl Into<String>, wanted: impl Into<String>) -> Self {
+    pub fn new(at: &SourceLocation, what: impl Into<String>, wanted: impl Into<String>) -> Self {
         Self { at: at.clone(), what: what.into(), wanted: wanted.into() }
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at.line() {
             0 => write!(f, "{}: {}", self.at.file(), self.what)?,
@@ -32,19 +32,19 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for ConfigError {}
 
 /// Every mistake that was found, in the order of the text; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors(pub Vec<Error>);
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
-impl From<Error> for Errors {
-    fn from(error: Error) -> Self {
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
         Self(vec![error])
     }
 }
 
-impl fmt::Display for Errors {
+impl fmt::Display for ConfigErrors {
     /// A line for each mistake, and under it the line of the text that it is about.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
@@ -58,25 +58,25 @@ impl fmt::Display for Errors {
     }
 }
 
-impl std::error::Error for Errors {}
+impl std::error::Error for ConfigErrors {}
 
 /// Something that loads and yet is hardly what its author meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
+pub struct ConfigWarning {
     /// The line it is about.
-    pub at: Place,
+    pub at: SourceLocation,
     /// What is odd about it, and what it is taken for.
     pub what: String,
 }
 
-impl Warning {
+impl ConfigWarning {
     /// A warning about a place.
-    pub fn new(at: &Place, what: impl Into<String>) -> Self {
+    pub fn new(at: &SourceLocation, what: impl Into<String>) -> Self {
         Self { at: at.clone(), what: what.into() }
     }
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for ConfigWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} - {}", self.at, self.what)
     }
@@ -88,9 +88,12 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_has_no_line() {
-        let error =
-            Error::new(&Place::unread("/etc/Corefile"), "cannot be read: it is not there", "a Corefile");
+        let error = ConfigError::new(
+            &SourceLocation::unread("/etc/Corefile"),
+            "cannot be read: it is not there",
+            "a Corefile",
+        );
         let wanted = "/etc/Corefile: cannot be read: it is not there; wanted a Corefile";
-        assert_eq!(Errors::from(error).to_string(), wanted);
+        assert_eq!(ConfigErrors::from(error).to_string(), wanted);
     }
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Error, Warning};
+use crate::error::{ConfigError, ConfigWarning};
 use crate::lexer::{self, Token};
 use crate::loader::Loader;
-use crate::place::{Place, Source};
+use crate::location::{SourceLocation, SourceText};
 
 const MAX_SNIPPETS: u32 = 10_000;
 const MAX_FILES: u32 = 100_000;
@@ -24,38 +24,38 @@ pub(crate) struct Input<'a> {
     words: u32,
     /// The last token handed out; mistakes at the end of the text stand there.
     last: Option<Token>,
-    start: Place,
+    start: SourceLocation,
     stopped: bool,
-    pub(crate) errors: Vec<Error>,
-    pub(crate) warnings: Vec<Warning>,
+    pub(crate) errors: Vec<ConfigError>,
+    pub(crate) warnings: Vec<ConfigWarning>,
 }
 
 struct Frame {
-    origin: Origin,
+    origin: FrameOrigin,
     tokens: Arc<[Token]>,
     next: usize,
 }
 
 #[derive(PartialEq)]
-enum Origin {
+enum FrameOrigin {
     Snippet(String),
     File(String),
 }
 
 impl<'a> Input<'a> {
     pub(crate) fn new(name: &str, text: &str, loader: &'a dyn Loader) -> Self {
-        let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
+        let source = Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() });
         let mut warnings = Vec::new();
         let tokens = lexer::tokens(&source, &mut warnings).into();
         Self {
             loader,
-            frames: vec![Frame { origin: Origin::File(name.to_owned()), tokens, next: 0 }],
+            frames: vec![Frame { origin: FrameOrigin::File(name.to_owned()), tokens, next: 0 }],
             snippets: HashMap::new(),
             snippets_expanded: 0,
             files_expanded: 0,
             words: 0,
             last: None,
-            start: Place::new(&source, 1),
+            start: SourceLocation::new(&source, 1),
             stopped: false,
             errors: Vec::new(),
             warnings,
@@ -92,7 +92,7 @@ impl<'a> Input<'a> {
     }
 
     /// Where the reading is.
-    pub(crate) fn here(&self) -> Place {
+    pub(crate) fn here(&self) -> SourceLocation {
         self.last.as_ref().map_or(&self.start, |token| &token.at).clone()
     }
 
@@ -107,16 +107,16 @@ impl<'a> Input<'a> {
         self.stopped
     }
 
-    pub(crate) fn error(&mut self, at: &Place, what: impl Into<String>, wanted: impl Into<String>) {
-        self.errors.push(Error::new(at, what, wanted));
+    pub(crate) fn error(&mut self, at: &SourceLocation, what: impl Into<String>, wanted: impl Into<String>) {
+        self.errors.push(ConfigError::new(at, what, wanted));
     }
 
-    pub(crate) fn warn(&mut self, at: &Place, what: impl Into<String>) {
-        self.warnings.push(Warning::new(at, what));
+    pub(crate) fn warn(&mut self, at: &SourceLocation, what: impl Into<String>) {
+        self.warnings.push(ConfigWarning::new(at, what));
     }
 
     /// Keeps the tokens of `(name) { … }` for later imports.
-    pub(crate) fn define_snippet(&mut self, name: &str, at: &Place, tokens: Vec<Token>) {
+    pub(crate) fn define_snippet(&mut self, name: &str, at: &SourceLocation, tokens: Vec<Token>) {
         if self.snippets.contains_key(name) {
             self.error(at, format!("redeclaration of previously declared snippet {name}"), "another name");
             return;
@@ -134,7 +134,7 @@ impl<'a> Input<'a> {
     }
 
     fn import_snippet(&mut self, word: &Token, name: &str, tokens: Arc<[Token]>) {
-        let origin = Origin::Snippet(name.to_owned());
+        let origin = FrameOrigin::Snippet(name.to_owned());
         self.snippets_expanded += 1;
         if self.snippets_expanded > MAX_SNIPPETS || self.frames.iter().any(|frame| frame.origin == origin) {
             self.snippet_circle(&word.at, name);
@@ -143,7 +143,7 @@ impl<'a> Input<'a> {
         self.frames.push(Frame { origin, tokens, next: 0 });
     }
 
-    pub(crate) fn snippet_circle(&mut self, at: &Place, name: &str) {
+    pub(crate) fn snippet_circle(&mut self, at: &SourceLocation, name: &str) {
         let what = format!("maximum snippet import depth ({MAX_SNIPPETS}) exceeded: {name}");
         self.error(at, what, "snippets that do not import themselves");
     }
@@ -175,14 +175,14 @@ impl<'a> Input<'a> {
     }
 
     fn import_file(&mut self, word: &Token, pattern: &str, path: String) {
-        let origin = Origin::File(path.clone());
+        let origin = FrameOrigin::File(path.clone());
         // A frame not begun yet is only a neighbour from the same pattern.
         if self.frames.iter().any(|frame| frame.next > 0 && frame.origin == origin) {
             return self.file_circle(&word.at, &path);
         }
         match self.loader.read(&path) {
             Ok(text) => {
-                let source = Arc::new(Source { name: path, text });
+                let source = Arc::new(SourceText { name: path, text });
                 let tokens = lexer::tokens(&source, &mut self.warnings).into();
                 self.frames.push(Frame { origin, tokens, next: 0 });
             }
@@ -199,7 +199,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn file_circle(&mut self, at: &Place, path: &str) {
+    fn file_circle(&mut self, at: &SourceLocation, path: &str) {
         let what = format!("maximum file import depth ({MAX_FILES}) exceeded: {path}");
         self.error(at, what, "files that do not import themselves");
         self.stop();

@@ -2,32 +2,32 @@
 
 use std::sync::Arc;
 
-use crate::error::Warning;
-use crate::place::{Place, Source};
+use crate::error::ConfigWarning;
+use crate::location::{SourceLocation, SourceText};
 
 /// A word before its environment variables are filled in.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub(crate) text: Arc<str>,
-    pub(crate) at: Place,
+    pub(crate) at: SourceLocation,
     /// Whether a line begins here. Lines inside a quoted word do not count.
     pub(crate) starts_line: bool,
 }
 
 /// Cuts a text into tokens. Whatever the text is, it has some: there are no lexical errors.
-pub(crate) fn tokens(source: &Arc<Source>, warnings: &mut Vec<Warning>) -> Vec<Token> {
+pub(crate) fn tokens(source: &Arc<SourceText>, warnings: &mut Vec<ConfigWarning>) -> Vec<Token> {
     let mut lexer = Lexer { source, line: 1, last_line: 0, tokens: Vec::new(), warnings };
     lexer.run();
     lexer.tokens
 }
 
 struct Lexer<'a> {
-    source: &'a Arc<Source>,
+    source: &'a Arc<SourceText>,
     line: u32,
     /// The line on which the last token ended; 0 before the first.
     last_line: u32,
     tokens: Vec<Token>,
-    warnings: &'a mut Vec<Warning>,
+    warnings: &'a mut Vec<ConfigWarning>,
 }
 
 impl Lexer<'_> {
@@ -84,7 +84,8 @@ impl Lexer<'_> {
             word.push(ch);
             escaped = false;
         }
-        self.warnings.push(Warning::new(&Place::new(self.source, first), "this quote is never closed"));
+        self.warnings
+            .push(ConfigWarning::new(&SourceLocation::new(self.source, first), "this quote is never closed"));
         if !word.is_empty() {
             self.push_quoted(word, first);
         }
@@ -97,13 +98,13 @@ impl Lexer<'_> {
     }
 
     fn push_quoted(&mut self, word: String, first: u32) {
-        let at = Place::new(self.source, first);
+        let at = SourceLocation::new(self.source, first);
         self.tokens.push(Token { text: word.into(), at, starts_line: first != self.last_line });
         self.last_line = self.line;
     }
 
     fn warn(&mut self, what: &str) {
-        self.warnings.push(Warning::new(&Place::new(self.source, self.line), what));
+        self.warnings.push(ConfigWarning::new(&SourceLocation::new(self.source, self.line), what));
     }
 }
 
@@ -111,8 +112,8 @@ impl Lexer<'_> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (String, Vec<Warning>) {
-        let source = Arc::new(Source { name: "Corefile".into(), text: text.into() });
+    fn read(text: &str) -> (String, Vec<ConfigWarning>) {
+        let source = Arc::new(SourceText { name: "Corefile".into(), text: text.into() });
         let mut warnings = Vec::new();
         let mut shown = String::new();
         for token in tokens(&source, &mut warnings) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::corefile::ServerBlock;
-use crate::error::Error;
+use crate::error::ConfigError;
 use crate::zone::{Scheme, ServerKey};
 
 /// Where a block with and without `bind` listens: a zone at an address.
@@ -11,7 +11,7 @@ type Bound<'a> = (Scheme, &'a str, u16, &'a str);
 
 /// Reports each zone that is defined twice at one address, or with and without `bind`. A block with a `view`
 /// picks its queries by other means; it may stand beside a block without.
-pub(crate) fn check(blocks: &[ServerBlock]) -> Vec<Error> {
+pub(crate) fn check(blocks: &[ServerBlock]) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     let mut exact: HashMap<Bound<'_>, &ServerKey> = HashMap::new();
     let mut anywhere: HashMap<Bound<'_>, (&ServerKey, &str)> = HashMap::new();
@@ -29,7 +29,7 @@ pub(crate) fn check(blocks: &[ServerBlock]) -> Vec<Error> {
                 let on = if host.is_empty() { String::new() } else { format!(" on {host}") };
                 // Port 0 is a new port each time, and yet CoreDNS counts it as one.
                 if let Some(first) = exact.get(&bound) {
-                    errors.push(Error::new(
+                    errors.push(ConfigError::new(
                         &key.at,
                         format!("cannot serve {key}{on} - it is already defined"),
                         format!("each zone once per port, as at {}", first.at),
@@ -38,7 +38,7 @@ pub(crate) fn check(blocks: &[ServerBlock]) -> Vec<Error> {
                     && (host.is_empty() || exact.contains_key(&unbound))
                 {
                     let address = if host.is_empty() { format!(" on {address}") } else { String::new() };
-                    errors.push(Error::new(
+                    errors.push(ConfigError::new(
                         &key.at,
                         format!(
                             "cannot serve {key}{on} - zone overlap listener capacity with {first}{address}"

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::corefile::{Corefile, Directive, ServerBlock};
 use crate::env;
-use crate::error::Errors;
+use crate::error::ConfigErrors;
 use crate::fingerprint::{self, RawBlock};
 use crate::input::Input;
 use crate::lexer::Token;
 use crate::loader::Loader;
+use crate::location::SourceLocation;
 use crate::near::nearest;
 use crate::overlap;
-use crate::place::Place;
 use crate::word::Word;
 use crate::zone;
 
@@ -21,7 +21,7 @@ use crate::zone;
 const MAX_DEPTH: u32 = 16;
 
 /// What a Corefile is read against.
-pub struct Options<'a> {
+pub struct ParseOptions<'a> {
     /// The port of keys that name none: `-dns.port`.
     pub dns_port: u16,
     /// The directives there are; empty to accept any.
@@ -30,7 +30,7 @@ pub struct Options<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-impl Default for Options<'_> {
+impl Default for ParseOptions<'_> {
     /// Port 53, any directive, no environment.
     fn default() -> Self {
         Self { dns_port: 53, directives: &[], env: &|_| None }
@@ -39,7 +39,12 @@ impl Default for Options<'_> {
 
 impl Corefile {
     /// Reads a Corefile. `name` is what its mistakes are reported under, and relative imports start from its folder.
-    pub fn parse(name: &str, text: &str, loader: &dyn Loader, options: &Options<'_>) -> Result<Self, Errors> {
+    pub fn parse(
+        name: &str,
+        text: &str,
+        loader: &dyn Loader,
+        options: &ParseOptions<'_>,
+    ) -> Result<Self, ConfigErrors> {
         let mut parser = Parser { input: Input::new(name, text, loader), options, raw: RawBlock::default() };
         let (mut blocks, mut raw) = (Vec::new(), Vec::new());
         while parser.input.peek().is_some() {
@@ -53,20 +58,20 @@ impl Corefile {
         if errors.is_empty() {
             Ok(Self { blocks, fingerprint: fingerprint::of(&raw, name), warnings })
         } else {
-            Err(Errors(errors))
+            Err(ConfigErrors(errors))
         }
     }
 }
 
 struct Parser<'a> {
     input: Input<'a>,
-    options: &'a Options<'a>,
+    options: &'a ParseOptions<'a>,
     raw: RawBlock,
 }
 
 /// Whether the server block goes on after a directive.
 #[derive(PartialEq)]
-enum Then {
+enum DirectiveEnd {
     More,
     Closed,
 }
@@ -147,7 +152,7 @@ impl Parser<'_> {
     }
 
     /// Keeps what stands between the braces, as it is.
-    fn snippet(&mut self, name: &str, at: &Place) {
+    fn snippet(&mut self, name: &str, at: &SourceLocation) {
         if self.input.peek().is_none_or(|token| &*token.text != "{") {
             self.input.next();
             return self.syntax_error("{");
@@ -170,7 +175,7 @@ impl Parser<'_> {
     }
 
     /// A snippet that imports itself is a mistake even where nobody imports it.
-    fn define_snippet(&mut self, name: &str, at: &Place, tokens: Vec<Token>) {
+    fn define_snippet(&mut self, name: &str, at: &SourceLocation, tokens: Vec<Token>) {
         let mut pairs = tokens.windows(2);
         let itself = pairs
             .find(|pair| &*pair[0].text == "import" && pair[0].starts_line && self.fill(&pair[1]) == name);
@@ -192,7 +197,7 @@ impl Parser<'_> {
                 _ => {
                     let (directive, then) = self.server_directive(token);
                     directives.extend(directive);
-                    if then == Then::Closed {
+                    if then == DirectiveEnd::Closed {
                         return directives;
                     }
                 }
@@ -209,13 +214,13 @@ impl Parser<'_> {
         directives
     }
 
-    fn server_directive(&mut self, token: Token) -> (Option<Directive>, Then) {
+    fn server_directive(&mut self, token: Token) -> (Option<Directive>, DirectiveEnd) {
         let known = self.options.directives;
         let name = self.fill(&token);
         if &*token.text == "{" {
             self.input.error(&token.at, "Unexpected '{'", "a directive before it, on the same line");
             self.block(1, &mut Vec::new());
-            return (None, Then::More);
+            return (None, DirectiveEnd::More);
         }
         if !known.is_empty() && !known.contains(&name.as_str()) {
             let list = format!("one of {}", known.join(", "));
@@ -229,7 +234,12 @@ impl Parser<'_> {
     }
 
     /// The rest of a line and the block that it may open.
-    fn line(&mut self, name: Word, depth: u32, raw: &mut Vec<(Token, Arc<str>)>) -> (Directive, Then) {
+    fn line(
+        &mut self,
+        name: Word,
+        depth: u32,
+        raw: &mut Vec<(Token, Arc<str>)>,
+    ) -> (Directive, DirectiveEnd) {
         let mut directive = Directive { name, args: Vec::new(), block: Vec::new() };
         while let Some(token) = self.input.peek().cloned() {
             if &*token.text == "{" {
@@ -255,22 +265,22 @@ impl Parser<'_> {
                     self.input.warn(&token.at, what);
                     raw.push((token.clone(), token.text));
                 }
-                return (directive, Then::Closed);
+                return (directive, DirectiveEnd::Closed);
             }
             let text = self.fill(&token);
             raw.push((token.clone(), text.as_str().into()));
             directive.args.push(Word::filled(text, &token));
         }
-        (directive, Then::More)
+        (directive, DirectiveEnd::More)
     }
 
     /// Nothing may follow a closing brace on its line.
-    fn line_end(&mut self, raw: &mut Vec<(Token, Arc<str>)>) -> Then {
+    fn line_end(&mut self, raw: &mut Vec<(Token, Arc<str>)>) -> DirectiveEnd {
         while let Some(token) = self.input.next_on_line() {
             match &*token.text {
                 "}" => {
                     self.unexpected_brace(&token.at);
-                    return Then::Closed;
+                    return DirectiveEnd::Closed;
                 }
                 "{" => {
                     self.input.error(&token.at, "Unexpected '{' after '}'", "a new line after '}'");
@@ -282,7 +292,7 @@ impl Parser<'_> {
                 }
             }
         }
-        Then::More
+        DirectiveEnd::More
     }
 
     /// The lines up to the closing brace.
@@ -310,7 +320,7 @@ impl Parser<'_> {
                     raw.push((token.clone(), text.as_str().into()));
                     let (line, then) = self.line(Word::filled(text, &token), depth, raw);
                     lines.push(line);
-                    if then == Then::Closed {
+                    if then == DirectiveEnd::Closed {
                         return lines;
                     }
                 }
@@ -344,7 +354,7 @@ impl Parser<'_> {
         env::fill(&token.text, self.options.env).into_owned()
     }
 
-    fn unexpected_brace(&mut self, at: &Place) {
+    fn unexpected_brace(&mut self, at: &SourceLocation) {
         let what = "Unexpected '}' because no matching opening brace";
         self.input.error(at, what, "each directive, each property and each '}' on a line of its own");
     }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address::HostPort;
-use crate::error::Error;
+use crate::error::ConfigError;
 use crate::lexer::Token;
-use crate::place::Place;
+use crate::location::SourceLocation;
 use crate::value;
 use crate::zone;
 
@@ -24,14 +24,14 @@ pub struct Word {
     /// What it says.
     pub text: String,
     /// The line on which it begins.
-    pub at: Place,
+    pub at: SourceLocation,
     /// As it stands in the text, where a variable has been filled in.
     written: Option<Arc<str>>,
 }
 
 impl Word {
     /// A word that says `text` at a place.
-    pub fn new(text: impl Into<String>, at: &Place) -> Self {
+    pub fn new(text: impl Into<String>, at: &SourceLocation) -> Self {
         Self { text: text.into(), at: at.clone(), written: None }
     }
 
@@ -42,36 +42,40 @@ impl Word {
     }
 
     /// The mistake of saying this word here. Where a variable says it, that is named: it may be unset.
-    pub fn error(&self, what: impl Into<String>, wanted: impl Into<String>) -> Error {
+    pub fn error(&self, what: impl Into<String>, wanted: impl Into<String>) -> ConfigError {
         let mut what = what.into();
         if let Some(written) = &self.written {
             what.push_str(&format!(" (written {written})"));
         }
-        Error::new(&self.at, what, wanted)
+        ConfigError::new(&self.at, what, wanted)
     }
 
-    fn wrong(&self, kind: &str, wanted: impl Into<String>) -> Error {
+    fn wrong(&self, kind: &str, wanted: impl Into<String>) -> ConfigError {
         self.error(format!("{kind} {:?}", self.text), wanted)
     }
 
     /// A duration in Go's form: `5s`, `1m30s`, `500ms`, `0`. Not negative.
-    pub fn duration(&self) -> Result<Duration, Error> {
+    pub fn duration(&self) -> Result<Duration, ConfigError> {
         value::duration(&self.text).map_err(|what| self.error(what, DURATION))
     }
 
     /// A duration; what is negative is none at all.
-    pub fn duration_or_zero(&self) -> Result<Duration, Error> {
+    pub fn duration_or_zero(&self) -> Result<Duration, ConfigError> {
         value::duration_or_zero(&self.text).map_err(|what| self.error(what, DURATION))
     }
 
     /// A duration within bounds, which are told as `wanted` says when it is outside.
-    pub fn duration_in(&self, range: impl RangeBounds<Duration>, wanted: &str) -> Result<Duration, Error> {
+    pub fn duration_in(
+        &self,
+        range: impl RangeBounds<Duration>,
+        wanted: &str,
+    ) -> Result<Duration, ConfigError> {
         let value = self.duration()?;
         if range.contains(&value) { Ok(value) } else { Err(self.wrong("duration out of range", wanted)) }
     }
 
     /// A whole number within bounds.
-    pub fn integer<N>(&self, range: impl RangeBounds<N> + fmt::Debug) -> Result<N, Error>
+    pub fn integer<N>(&self, range: impl RangeBounds<N> + fmt::Debug) -> Result<N, ConfigError>
     where
         N: FromStr + PartialOrd,
     {
@@ -80,7 +84,7 @@ impl Word {
     }
 
     /// Any type that reads itself from text, such as a regular expression.
-    pub fn parse<T: FromStr>(&self, wanted: &str) -> Result<T, Error>
+    pub fn parse<T: FromStr>(&self, wanted: &str) -> Result<T, ConfigError>
     where
         T::Err: fmt::Display,
     {
@@ -88,7 +92,7 @@ impl Word {
     }
 
     /// One of a few words.
-    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Error> {
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, ConfigError> {
         let chosen = choices.iter().find(|(name, _)| *name == self.text);
         chosen.map(|(_, value)| *value).ok_or_else(|| {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
@@ -97,7 +101,7 @@ impl Word {
     }
 
     /// An address to listen on or connect to: `host:port`, `:port`, `[v6]:port`; without a port where there is a default.
-    pub fn host_port(&self, default_port: Option<u16>) -> Result<HostPort, Error> {
+    pub fn host_port(&self, default_port: Option<u16>) -> Result<HostPort, ConfigError> {
         HostPort::read(&self.text, default_port).ok_or_else(|| {
             let port = if default_port.is_some() { "host or host:port" } else { "host:port or :port" };
             self.wrong("invalid address", port)
@@ -105,25 +109,25 @@ impl Word {
     }
 
     /// The address of a server: an IP address with or without a port.
-    pub fn socket_addr(&self, default_port: u16) -> Result<SocketAddr, Error> {
+    pub fn socket_addr(&self, default_port: u16) -> Result<SocketAddr, ConfigError> {
         let parts = HostPort::read(&self.text, Some(default_port));
         let addr = parts.and_then(|parts| parts.socket_addr());
         addr.ok_or_else(|| self.wrong("must specify an IP address:", "an IP address, or one with a port"))
     }
 
     /// An IP address.
-    pub fn ip(&self) -> Result<IpAddr, Error> {
+    pub fn ip(&self) -> Result<IpAddr, ConfigError> {
         self.text.parse().map_err(|_| self.wrong("not an IP address:", "an IP address"))
     }
 
     /// An address range; a lone address is a range of one.
-    pub fn cidr(&self) -> Result<IpNet, Error> {
+    pub fn cidr(&self) -> Result<IpNet, ConfigError> {
         let net = zone::cidr(&self.text).or_else(|| self.text.parse::<IpAddr>().ok().map(IpNet::from));
         net.ok_or_else(|| self.wrong("invalid CIDR", "an address range such as 10.0.0.0/8"))
     }
 
     /// The zones it names, as the `[ZONES…]` of plugins: several for an address range that ends inside an octet.
-    pub fn zones(&self) -> Result<Vec<String>, Error> {
+    pub fn zones(&self) -> Result<Vec<String>, ConfigError> {
         zone::zones(&self.text)
             .map_err(|what| self.error(what, "a zone, or an address range for a reverse zone"))
     }
@@ -154,11 +158,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::place::Source;
+    use crate::location::SourceText;
 
     fn word(text: &str) -> Word {
-        let source = Arc::new(Source { name: "Corefile".into(), text: "\n option value".into() });
-        Word::new(text, &Place::new(&source, 2))
+        let source = Arc::new(SourceText { name: "Corefile".into(), text: "\n option value".into() });
+        Word::new(text, &SourceLocation::new(&source, 2))
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::place::Place;
+use crate::location::SourceLocation;
 
 /// How a server block is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ pub struct ServerKey {
     /// The port to listen on; 0 lets the system choose.
     pub port: u16,
     /// Where the key is written.
-    pub at: Place,
+    pub at: SourceLocation,
 }
 
 impl fmt::Display for ServerKey {
@@ -86,7 +86,7 @@ impl fmt::Display for ServerKey {
 }
 
 /// Reads a key. An address range may stand for several zones.
-pub(crate) fn keys(text: &str, at: &Place, dns_port: u16) -> Result<Vec<ServerKey>, String> {
+pub(crate) fn keys(text: &str, at: &SourceLocation, dns_port: u16) -> Result<Vec<ServerKey>, String> {
     let (scheme, rest) = Scheme::split(text);
     if text.starts_with("unix://") {
         return Err(format!("cannot serve {text:?}"));

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use config::{Corefile, Options, ServerBlock, Word, default_text, zones_or_keys};
+use config::{Corefile, ParseOptions, ServerBlock, Word, default_text, zones_or_keys};
 
 fn block(text: &str) -> ServerBlock {
     let files = BTreeMap::<String, String>::new();
     let text = format!("a.org b.org {{\n{text}\n}}");
-    Corefile::parse("Corefile", &text, &files, &Options::default())
+    Corefile::parse("Corefile", &text, &files, &ParseOptions::default())
         .expect("the block parses")
         .blocks
         .remove(0)
@@ -78,7 +78,8 @@ fn zones_come_from_the_arguments_or_the_keys() {
 #[test]
 fn the_default_is_coredns_own() {
     let files = BTreeMap::<String, String>::new();
-    let corefile = Corefile::parse("Corefile", &default_text(1053), &files, &Options::default()).unwrap();
+    let corefile =
+        Corefile::parse("Corefile", &default_text(1053), &files, &ParseOptions::default()).unwrap();
     assert_eq!(corefile.blocks[0].keys[0].to_string(), "dns://.:1053");
     assert_eq!(corefile.blocks[0].directives.len(), 2);
 }

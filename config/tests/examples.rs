@@ -1,6 +1,6 @@
 //! The examples are complete configurations: each loads, and says what its file says.
 
-use config::{Corefile, Disk, Options};
+use config::{Corefile, Disk, ParseOptions};
 
 fn example(name: &str) -> Corefile {
     let path = format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -15,7 +15,7 @@ fn example(name: &str) -> Corefile {
         };
         Some(value.to_owned())
     };
-    let options = Options { env: &env, ..Options::default() };
+    let options = ParseOptions { env: &env, ..ParseOptions::default() };
     let corefile = Corefile::parse(&path, &text, &Disk, &options).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(corefile.warnings.is_empty(), "{name}: {:?}", corefile.warnings);
     corefile

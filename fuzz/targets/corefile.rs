@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use config::{Corefile, Directive, Errors, Options, Word};
+use config::{ConfigErrors, Corefile, Directive, ParseOptions, Word};
 use libfuzzer_sys::fuzz_target;
 
 /// What `import` can find: a fragment, one that imports itself, and one that does not parse.
@@ -39,13 +39,13 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn read(text: &str) -> Result<Corefile, Errors> {
+fn read(text: &str) -> Result<Corefile, ConfigErrors> {
     let env = |name: &str| match name {
         "ZONE" => Some("cluster.local".to_owned()),
         "SELF" => Some("{$SELF}".to_owned()),
         _ => None,
     };
-    Corefile::parse("Corefile", text, &*FILES, &Options { env: &env, ..Options::default() })
+    Corefile::parse("Corefile", text, &*FILES, &ParseOptions { env: &env, ..ParseOptions::default() })
 }
 
 /// Asks every word for everything a plugin could want it to be.

@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn ports_and_pages_move_and_the_rest_stays() {
         let text = ".:53 a.example:5353 {\n health :8080\n ready\n cache 30\n}\n";
-        let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::Options::default())
+        let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::ParseOptions::default())
             .expect("it is sound");
         let corefile = moved(corefile, 1053, "127.0.0.1:10254");
         let block = &corefile.blocks[0];

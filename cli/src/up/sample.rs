@@ -92,7 +92,7 @@ mod tests {
             ("example.org {\n}\nk8s.example:53 10.0.0.0/8 {\n kubernetes\n}", Some("k8s.example")),
             (".:53 {\n whoami\n}", None),
         ] {
-            let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::Options::default())
+            let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::ParseOptions::default())
                 .expect("it is sound");
             assert_eq!(zone(&corefile).as_deref(), zone_of, "{text}");
         }

@@ -36,8 +36,8 @@ fn environment(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn parse(text: &str, directives: &[&str]) -> Result<Corefile, Errors> {
-    let options = Options { dns_port: 53, directives, env: &environment };
+fn parse(text: &str, directives: &[&str]) -> Result<Corefile, ConfigErrors> {
+    let options = ParseOptions { dns_port: 53, directives, env: &environment };
     Corefile::parse("/etc/coredns/Corefile", text, &files(), &options)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Corefile, Directive, Error, Errors, Scheme, ServerBlock, ServerKey, Warning};
+use config::{ConfigError, ConfigErrors, ConfigWarning, Corefile, Directive, Scheme, ServerBlock, ServerKey};
 use dns_wire::Name;
 
 use crate::chain::{Chain, Link};
@@ -21,7 +21,7 @@ pub struct Servers {
     /// By port, in order. Each is served over UDP and TCP.
     pub ports: Vec<(u16, Arc<Routes>)>,
     /// What loads and is yet odd, for the log.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<ConfigWarning>,
     /// How long queries are served after the end has been announced (`health`).
     pub lameduck: Duration,
     /// How often the Corefile is read again (`reload`).
@@ -64,7 +64,7 @@ fn names() -> &'static [&'static str] {
 }
 
 /// Makes the chains of a Corefile. All mistakes are found in one go.
-pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Errors> {
+pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, ConfigErrors> {
     let mut lifecycle = Lifecycle::default();
     lifecycle.warnings.clone_from(&corefile.warnings);
     let mut mistakes = SetupErrors::new();
@@ -74,7 +74,8 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Er
         mistakes.extend(block.directives.iter().filter_map(not_built));
         for key in &block.keys {
             mistakes.extend(unserved(key));
-            let zone = key.zone.parse::<Name>().map_err(|error| Error::new(&key.at, error.to_string(), ""));
+            let zone =
+                key.zone.parse::<Name>().map_err(|error| ConfigError::new(&key.at, error.to_string(), ""));
             match (zone, chain(&block, block_index, key, context, &mut lifecycle)) {
                 (Ok(zone), Ok(chain)) => {
                     ports.entry(key.port).or_default().push((zone.lower(), Arc::new(chain)));
@@ -95,7 +96,7 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Er
         }
     });
     if !mistakes.is_empty() {
-        return Err(Errors(mistakes));
+        return Err(ConfigErrors(mistakes));
     }
     let ports = ports.into_iter().map(|(port, zones)| {
         let server = format!("dns://:{port}");
@@ -143,15 +144,16 @@ fn chain(
 fn with_old_names(block: &ServerBlock, lifecycle: &mut Lifecycle) -> ServerBlock {
     let mut block = block.clone();
     for directive in block.directives.iter_mut().filter(|directive| directive.name.text == "proxy") {
-        lifecycle
-            .warnings
-            .push(Warning::new(&directive.name.at, "proxy is the old name of forward; taken as forward"));
+        lifecycle.warnings.push(ConfigWarning::new(
+            &directive.name.at,
+            "proxy is the old name of forward; taken as forward",
+        ));
         directive.name.text = "forward".to_owned();
     }
     block
 }
 
-fn not_built(directive: &Directive) -> Option<Error> {
+fn not_built(directive: &Directive) -> Option<ConfigError> {
     let name = directive.name.text.as_str();
     if PLUGINS.iter().any(|entry| entry.name == name) {
         return None;
@@ -163,7 +165,7 @@ fn not_built(directive: &Directive) -> Option<Error> {
     })
 }
 
-fn unserved(key: &ServerKey) -> Option<Error> {
+fn unserved(key: &ServerKey) -> Option<ConfigError> {
     let what = format!("{}: serving {}:// is not built yet", server_label(key), key.scheme);
-    (key.scheme != Scheme::Dns).then(|| Error::new(&key.at, what, "a zone served by plain DNS"))
+    (key.scheme != Scheme::Dns).then(|| ConfigError::new(&key.at, what, "a zone served by plain DNS"))
 }

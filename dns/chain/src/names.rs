@@ -16,7 +16,7 @@ impl Zones {
     }
 
     /// The zones that words name.
-    pub fn read(words: &[Word]) -> Result<Self, config::Error> {
+    pub fn read(words: &[Word]) -> Result<Self, config::ConfigError> {
         let mut zones = Vec::new();
         for word in words {
             zones.extend(word.zones()?);

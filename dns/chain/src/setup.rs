@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use cluster::{Current, Kinds};
-use config::{Directive, Error, ServerBlock, ServerKey, Warning};
+use config::{ConfigError, ConfigWarning, Directive, ServerBlock, ServerKey};
 use dns_zone::{Zone, ZoneIndex, ZoneOptions};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
@@ -32,7 +32,7 @@ pub struct PluginEntry {
 pub type PluginInstances = Vec<Arc<dyn Plugin>>;
 
 /// Everything that is wrong with the directives of one plugin.
-pub type SetupErrors = Vec<Error>;
+pub type SetupErrors = Vec<ConfigError>;
 
 /// Where the kubernetes plugin's picture of the cluster comes from.
 pub trait ClusterSource: Send + Sync {
@@ -157,7 +157,7 @@ pub type ServingHook = Box<dyn FnOnce(Vec<SocketAddr>) -> BoxFuture<'static, ()>
 pub struct Lifecycle {
     pub(crate) starts: Vec<StartHook>,
     pub(crate) servings: Vec<(u16, ServingHook)>,
-    pub(crate) warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<ConfigWarning>,
     pub(crate) lameduck: std::time::Duration,
     pub(crate) reload: Option<ReloadOptions>,
     shared: HashMap<(usize, &'static str), Arc<dyn Any + Send + Sync>>,
@@ -208,7 +208,7 @@ impl<'a> Setup<'a> {
 
     /// Something that loads and is yet odd.
     pub fn warn(&mut self, at: &Directive, what: impl Into<String>) {
-        let warning = Warning::new(&at.name.at, what);
+        let warning = ConfigWarning::new(&at.name.at, what);
         // A block is set up once for each of its keys.
         if !self.lifecycle.warnings.contains(&warning) {
             self.lifecycle.warnings.push(warning);
@@ -267,7 +267,7 @@ pub(crate) fn server_label(key: &ServerKey) -> String {
 /// Reads each line of a block of options, collecting what is wrong with each.
 pub(crate) fn each_line<'d>(
     directive: &'d Directive,
-    mut read: impl FnMut(&'d Directive) -> Result<(), Error>,
+    mut read: impl FnMut(&'d Directive) -> Result<(), ConfigError>,
 ) -> Result<(), SetupErrors> {
     let mistakes: SetupErrors = directive.block.iter().filter_map(|line| read(line).err()).collect();
     if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use cluster::{Cache, Current};
-use config::{Corefile, Errors};
+use config::{ConfigErrors, Corefile};
 use dns_chain::plugins::{NOT_BUILT, PLUGINS};
 use dns_chain::{ApiConnection, ApiLimits, ClusterSource, PluginContext, Servers};
 use dns_zone::{Zone, ZoneIndex};
@@ -33,8 +33,8 @@ impl ClusterSource for Nothing {
     }
 }
 
-fn parse(text: &str) -> Result<Corefile, Errors> {
-    let options = config::Options { dns_port: 53, directives: dns_chain::directives(), env: &|_| None };
+fn parse(text: &str) -> Result<Corefile, ConfigErrors> {
+    let options = config::ParseOptions { dns_port: 53, directives: dns_chain::directives(), env: &|_| None };
     Corefile::parse("Corefile", text, &config::Disk, &options)
 }
 

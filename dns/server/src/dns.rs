@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Corefile, Errors, Fingerprint};
+use config::{ConfigErrors, Corefile, Fingerprint};
 use dns_chain::{PluginContext, ReloadOptions, Servers};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use crate::server::{GRACE, Options, Server, StartError};
 
 /// Reads the Corefile: at the start and at every reload.
-pub type Load = Arc<dyn Fn() -> Result<Corefile, Errors> + Send + Sync>;
+pub type Load = Arc<dyn Fn() -> Result<Corefile, ConfigErrors> + Send + Sync>;
 
 /// A DNS service that runs until it is stopped.
 pub struct Dns {

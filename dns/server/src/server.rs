@@ -27,7 +27,7 @@ pub struct Options {
 #[derive(Debug)]
 pub enum StartError {
     /// The Corefile is wrong.
-    Config(config::Errors),
+    Config(config::ConfigErrors),
     /// An address cannot be listened on.
     Bind(BindError),
     /// A plugin could not begin, or a thread not be started.

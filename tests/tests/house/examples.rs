@@ -1,6 +1,6 @@
 //! Examples: complete configurations that load.
 
-use config::{Corefile, Disk, Options};
+use config::{Corefile, Disk, ParseOptions};
 
 use crate::none;
 use crate::workspace::{root, short};
@@ -23,8 +23,11 @@ fn every_example_corefile_loads() {
                 found += 1;
                 let text = std::fs::read_to_string(&path).expect("an example reads");
                 let name = path.to_string_lossy();
-                let options =
-                    Options { directives: dns_chain::directives(), env: &env, ..Options::default() };
+                let options = ParseOptions {
+                    directives: dns_chain::directives(),
+                    env: &env,
+                    ..ParseOptions::default()
+                };
                 if let Err(errors) = Corefile::parse(&name, &text, &Disk, &options) {
                     breaches.push(format!("{}: {errors}", short(&path)));
                 }

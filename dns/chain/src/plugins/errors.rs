@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use config::{Directive, Error};
+use config::{ConfigError, Directive};
 use regex::Regex;
 use tokio::runtime::Handle;
 
@@ -120,7 +120,7 @@ fn patterns(directive: &Directive) -> Result<Vec<Arc<Pattern>>, SetupErrors> {
     Ok(patterns)
 }
 
-fn pattern(line: &Directive) -> Result<Pattern, Error> {
+fn pattern(line: &Directive) -> Result<Pattern, ConfigError> {
     let args = line.args_between(2, 4, "DURATION REGEXP [LEVEL] [show_first]")?;
     let period = args[0].duration_or_zero()?;
     if args[1].len() > LONGEST_PATTERN {
@@ -180,7 +180,8 @@ mod tests {
     fn errors(lines: &str) -> Errors {
         let text = format!(". {{\nerrors {{\n{lines}\n}}\n}}");
         let corefile =
-            config::Corefile::parse("Corefile", &text, &config::Disk, &config::Options::default()).unwrap();
+            config::Corefile::parse("Corefile", &text, &config::Disk, &config::ParseOptions::default())
+                .unwrap();
         let patterns = patterns(&corefile.blocks[0].directives[0]).unwrap();
         Errors { patterns, runtime: Handle::current() }
     }

@@ -4,7 +4,7 @@ mod format;
 
 use std::sync::Arc;
 
-use config::Error;
+use config::ConfigError;
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Reply, Section};
 use telemetry::Lines;
@@ -96,7 +96,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     Ok(vec![Arc::new(Log { rules, lines, json })])
 }
 
-fn rule(directive: &config::Directive) -> Result<Rule, Error> {
+fn rule(directive: &config::Directive) -> Result<Rule, ConfigError> {
     let (names, format) = match directive.args.as_slice() {
         [names @ .., format] if format.contains('{') => (names, QueryLogFormat::read(format)),
         names => (names, QueryLogFormat::read(format::COMMON)),

@@ -23,7 +23,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     if let Some(line) = directive.block.first() {
         setup.warn(line, "reload takes no block: this is ignored");
     }
-    let read = || -> Result<ReloadOptions, config::Error> {
+    let read = || -> Result<ReloadOptions, config::ConfigError> {
         let args = directive.args_between(0, 2, "[INTERVAL] [JITTER]")?;
         let second = Duration::from_secs(1);
         let interval = match args.first() {

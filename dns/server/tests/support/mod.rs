@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::{Cache, Current, Event, Key, Kind, Namespace, Object, Protocol, ServiceKind, ServicePort};
-use config::{Corefile, Errors};
+use config::{ConfigErrors, Corefile};
 use dns_chain::{ApiConnection, ClusterSource, PluginContext};
 use dns_server::{Dns, Options, StartError};
 use dns_wire::codes::rtype;
@@ -153,8 +153,8 @@ pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
     }
 }
 
-pub fn parse(text: &str) -> Result<Corefile, Errors> {
-    let options = config::Options { dns_port: 53, directives: dns_chain::directives(), env: &|_| None };
+pub fn parse(text: &str) -> Result<Corefile, ConfigErrors> {
+    let options = config::ParseOptions { dns_port: 53, directives: dns_chain::directives(), env: &|_| None };
     Corefile::parse("Corefile", text, &config::Disk, &options)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::{Directive, Error, ServerBlock, Word};
+use config::{ConfigError, Directive, ServerBlock, Word};
 
 use crate::names::Zones;
 use crate::setup::{SetupErrors, each_line};
@@ -99,7 +99,7 @@ impl CacheOptions {
         Ok(options)
     }
 
-    fn line(&mut self, line: &Directive, names: &[String]) -> Result<(), Error> {
+    fn line(&mut self, line: &Directive, names: &[String]) -> Result<(), ConfigError> {
         match line.name.text.as_str() {
             "success" => self.success.line(line)?,
             "denial" => self.denial.line(line)?,
@@ -135,7 +135,7 @@ impl CacheOptions {
 }
 
 impl TableOptions {
-    fn line(&mut self, line: &Directive) -> Result<(), Error> {
+    fn line(&mut self, line: &Directive) -> Result<(), ConfigError> {
         // CoreDNS reads no further than the third word, and makes the least there can be of a capacity below it.
         let args = line.args_from(1, "CAPACITY [TTL] [MINTTL]")?;
         self.capacity = args[0].integer(..=i64::from(i32::MAX))?.try_into().unwrap_or(0);
@@ -164,11 +164,11 @@ pub(super) fn arguments(directive: &Directive) -> (Option<&Word>, &[Word]) {
 }
 
 /// A TTL of at least a second.
-fn seconds(word: &Word) -> Result<Duration, Error> {
+fn seconds(word: &Word) -> Result<Duration, ConfigError> {
     word.integer(1..=i32::MAX as u64).map(Duration::from_secs)
 }
 
-fn prefetch(line: &Directive) -> Result<PrefetchOptions, Error> {
+fn prefetch(line: &Directive) -> Result<PrefetchOptions, ConfigError> {
     let args = line.args_between(1, 3, "AMOUNT [DURATION [PERCENTAGE%]]")?;
     let gap = args.get(1).map_or(Ok(Duration::from_secs(60)), Word::duration_or_zero)?;
     let percent = match args.get(2) {
@@ -183,7 +183,7 @@ fn prefetch(line: &Directive) -> Result<PrefetchOptions, Error> {
 }
 
 /// None where `serve_stale 0` switches it off.
-fn stale(line: &Directive) -> Result<Option<StaleOptions>, Error> {
+fn stale(line: &Directive) -> Result<Option<StaleOptions>, ConfigError> {
     let wanted = "[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]";
     let mut args = line.args_between(0, 5, wanted)?.iter().peekable();
     let mut stale = StaleOptions {

@@ -13,7 +13,7 @@ const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 
 fn cache(lines: &str) -> Cache {
     let text = format!("example.org {{\ncache 3600 {{\n{lines}\n}}\n}}");
-    let options = config::Options { dns_port: 53, directives: &[], env: &|_| None };
+    let options = config::ParseOptions { dns_port: 53, directives: &[], env: &|_| None };
     let corefile = config::Corefile::parse("Corefile", &text, &config::Disk, &options).unwrap();
     let block = &corefile.blocks[0];
     let options = CacheOptions::read(&block.directives[0], block).unwrap();

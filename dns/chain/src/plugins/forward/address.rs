@@ -42,7 +42,7 @@ pub(super) fn read(words: &[Word], options: &ForwardOptions) -> Result<Vec<Upstr
     if mistakes.is_empty() { Ok(targets) } else { Err(mistakes) }
 }
 
-fn one(word: &Word, options: &ForwardOptions) -> Result<Vec<UpstreamAddress>, config::Error> {
+fn one(word: &Word, options: &ForwardOptions) -> Result<Vec<UpstreamAddress>, config::ConfigError> {
     if Path::new(&word.text).is_file() {
         return file(word);
     }
@@ -96,7 +96,7 @@ fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
     (plausible && !host.is_empty()).then_some((host, port, name))
 }
 
-fn file(word: &Word) -> Result<Vec<UpstreamAddress>, config::Error> {
+fn file(word: &Word) -> Result<Vec<UpstreamAddress>, config::ConfigError> {
     let text = std::fs::read_to_string(&word.text)
         .map_err(|error| word.error(format!("{word}: {error}"), "a readable file"))?;
     let servers = resolv::servers(&text);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::value::shown;
-use config::{Directive, Error, Word};
+use config::{ConfigError, Directive, Word};
 use dns_wire::Name;
 
 use super::https::DohMethod;
@@ -133,7 +133,7 @@ impl ForwardOptions {
         if self.attempts_set { self.max_connect_attempts } else { Some(2 * upstreams) }
     }
 
-    fn line(&mut self, line: &Directive) -> Result<(), Error> {
+    fn line(&mut self, line: &Directive) -> Result<(), ConfigError> {
         match line.args.split_at_checked(1) {
             Some((word, [name, rest @ ..])) if OF_ONE_WORD.contains(&line.name.text.as_str()) => {
                 let part = |name: &Word, args: &[Word]| Directive {
@@ -148,7 +148,7 @@ impl ForwardOptions {
         }
     }
 
-    fn property(&mut self, line: &Directive) -> Result<(), Error> {
+    fn property(&mut self, line: &Directive) -> Result<(), ConfigError> {
         let number = |wanted| line.arg(wanted)?.integer(0..=i32::MAX as usize);
         let limit = |number: usize| if number == 0 { None } else { Some(number) };
         match line.name.text.as_str() {
@@ -226,7 +226,7 @@ impl ForwardOptions {
     }
 }
 
-fn health(line: &Directive) -> Result<HealthCheck, Error> {
+fn health(line: &Directive) -> Result<HealthCheck, ConfigError> {
     let args = line.args_from(1, "DURATION [no_rec] [domain NAME]")?;
     // 0 is at once, and yet not as fast as a refused connection fails.
     let interval = args[0].duration()?.max(Duration::from_millis(1));
@@ -249,7 +249,7 @@ fn health(line: &Directive) -> Result<HealthCheck, Error> {
     Ok(health)
 }
 
-fn rcodes(words: &[Word]) -> Result<Vec<u16>, Error> {
+fn rcodes(words: &[Word]) -> Result<Vec<u16>, ConfigError> {
     let read = |word: &Word| {
         let code = Rcode::named(word)
             .ok_or_else(|| word.error(format!("{word} is not a valid rcode"), "such as NXDOMAIN"));

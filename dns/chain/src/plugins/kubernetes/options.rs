@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::{Directive, Error, zones_or_keys};
+use config::{ConfigError, Directive, zones_or_keys};
 use dns_wire::Name;
 use dns_zone::{Pods, Selector, ZoneOptions};
 
@@ -104,7 +104,7 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Kuber
 }
 
 impl KubernetesOptions {
-    fn line(&mut self, line: &Directive) -> Result<(), Error> {
+    fn line(&mut self, line: &Directive) -> Result<(), ConfigError> {
         let limit = || line.arg("NUMBER")?.integer(0..=i32::MAX as u32);
         match line.name.text.as_str() {
             "endpoint" => {
@@ -177,7 +177,7 @@ fn joined(line: &Directive) -> String {
     line.args.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn selector(line: &Directive) -> Result<Selector, Error> {
+fn selector(line: &Directive) -> Result<Selector, ConfigError> {
     line.args_from(1, "SELECTOR")?;
     let text = joined(line);
     text.parse().map_err(|error: dns_zone::BadSelector| {

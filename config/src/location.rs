@@ -5,26 +5,26 @@ use std::sync::Arc;
 
 /// One text that was read: its name and its contents.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct SourceText {
     pub(crate) name: String,
     pub(crate) text: String,
 }
 
 /// A line of a file. Cheap to copy, and able to show the line itself.
 #[derive(Clone)]
-pub struct Place {
-    source: Arc<Source>,
+pub struct SourceLocation {
+    source: Arc<SourceText>,
     line: u32,
 }
 
-impl Place {
-    pub(crate) fn new(source: &Arc<Source>, line: u32) -> Self {
+impl SourceLocation {
+    pub(crate) fn new(source: &Arc<SourceText>, line: u32) -> Self {
         Self { source: source.clone(), line }
     }
 
     /// A file of which nothing could be read.
     pub fn unread(name: &str) -> Self {
-        Self::new(&Arc::new(Source { name: name.to_owned(), text: String::new() }), 0)
+        Self::new(&Arc::new(SourceText { name: name.to_owned(), text: String::new() }), 0)
     }
 
     /// The name of the file as it was given or imported.
@@ -44,21 +44,21 @@ impl Place {
     }
 }
 
-impl PartialEq for Place {
+impl PartialEq for SourceLocation {
     fn eq(&self, other: &Self) -> bool {
         self.line == other.line && self.file() == other.file()
     }
 }
 
-impl Eq for Place {}
+impl Eq for SourceLocation {}
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file(), self.line)
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
