@@ -15,10 +15,10 @@ pub use flag::Effect;
 pub use ingress::{FLAGS as INGRESS_FLAGS, IngressArgs};
 pub use up::UpArgs;
 
-use crate::failure::Failure;
+use crate::command_error::CommandError;
 
 /// What the user asked for.
-pub enum Asked {
+pub enum ParsedCommand {
     /// `portolan up`.
     Up(UpArgs),
     /// `portolan dns`.
@@ -35,19 +35,19 @@ pub enum Asked {
 ///
 /// # Errors
 /// Help and version with exit code 0; a flag that is unknown, lacks its value or has a bad one with exit code 2.
-pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
-    let matches = command().try_get_matches_from(go_style::rewrite(args)).map_err(Failure::from)?;
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, CommandError> {
+    let matches = command().try_get_matches_from(go_style::rewrite(args)).map_err(CommandError::from)?;
     let Some((name, matches)) = matches.subcommand() else {
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "which command? `portolan up`, `portolan dns` or `portolan ingress`; `portolan --help` tells more",
         ));
     };
     Ok(match name {
-        "dns" => Asked::Dns(DnsArgs::read(matches)?),
-        "ingress" => Asked::Ingress(Box::new(IngressArgs::read(matches)?)),
-        "completions" => Asked::Completions(*required(matches, "shell")),
-        "reference" => Asked::Reference(required::<String>(matches, "page").clone()),
-        _ => Asked::Up(UpArgs::read(matches)?),
+        "dns" => ParsedCommand::Dns(DnsArgs::read(matches)?),
+        "ingress" => ParsedCommand::Ingress(Box::new(IngressArgs::read(matches)?)),
+        "completions" => ParsedCommand::Completions(*required(matches, "shell")),
+        "reference" => ParsedCommand::Reference(required::<String>(matches, "page").clone()),
+        _ => ParsedCommand::Up(UpArgs::read(matches)?),
     })
 }
 

@@ -11,13 +11,13 @@ use sources::kube::{Access, ClientTls, KubeSource, RequestLimiter, RequestLimits
 use sources::manifests::ManifestSource;
 use sources::{Cluster, Source, WatchStatus};
 
+use crate::command_error::CommandError;
 use crate::demo;
-use crate::failure::Failure;
-use crate::ground::Ground;
+use crate::runtime::Runtime;
 
 /// Where objects come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ClusterOrigin {
     /// The demo cluster, its web Pods on this port.
     Demo(u16),
     /// Manifests in these folders and files.
@@ -26,7 +26,7 @@ pub enum Origin {
     Server(Access),
 }
 
-impl Origin {
+impl ClusterOrigin {
     /// What the command line says; `None` when it says nothing.
     pub fn of_flags(
         manifests: &[PathBuf],
@@ -47,33 +47,35 @@ impl Origin {
 /// # Errors
 /// When a path of manifests is not there or a kubeconfig cannot be used. A server that does not answer is waited for.
 pub async fn open(
-    origin: &Origin,
+    origin: &ClusterOrigin,
     selection: Selection,
     limiter: RequestLimiter,
-    ground: &Ground,
-) -> Result<Cluster, Failure> {
+    runtime: &Runtime,
+) -> Result<Cluster, CommandError> {
     let source: Box<dyn Source> = match origin {
-        Origin::Demo(port) => Box::new(ManifestSource::embedded(demo::manifests(*port), &ground.reports)),
-        Origin::Manifests(paths) => {
-            let manifests = ManifestSource::new(paths.iter().cloned(), &ground.reports);
-            Box::new(manifests.map_err(|error| Failure::usage(format!("--cluster: {error}")))?)
+        ClusterOrigin::Demo(port) => {
+            Box::new(ManifestSource::embedded(demo::manifests(*port), &runtime.reports))
         }
-        Origin::Server(access) => {
-            let kube = KubeSource::new(access, selection, &ground.reports).await;
+        ClusterOrigin::Manifests(paths) => {
+            let manifests = ManifestSource::new(paths.iter().cloned(), &runtime.reports);
+            Box::new(manifests.map_err(|error| CommandError::usage(format!("--cluster: {error}")))?)
+        }
+        ClusterOrigin::Server(access) => {
+            let kube = KubeSource::new(access, selection, &runtime.reports).await;
             Box::new(
-                kube.map_err(|error| Failure::usage(error.to_string()))?
-                    .with_metrics(&ground.metrics)
+                kube.map_err(|error| CommandError::usage(error.to_string()))?
+                    .with_metrics(&runtime.metrics)
                     .with_limiter(limiter),
             )
         }
     };
-    let cluster = Cluster::start(&ground.metrics)
-        .map_err(|error| Failure::outside(format!("cannot start the writer's thread: {error}")))?;
-    ground.runtime.spawn(source.run(cluster.sink()));
-    let (watched, ground) = (cluster.clone(), ground.clone());
-    ground.clone().runtime.spawn(async move {
+    let cluster = Cluster::start(&runtime.metrics)
+        .map_err(|error| CommandError::outside(format!("cannot start the writer's thread: {error}")))?;
+    runtime.handle.spawn(source.run(cluster.sink()));
+    let (watched, runtime) = (cluster.clone(), runtime.clone());
+    runtime.clone().handle.spawn(async move {
         watched.stopped().await;
-        ground.end("the writer of the watch cache has died, and what is served would grow old");
+        runtime.request_shutdown("the writer of the watch cache has died, and what is served would grow old");
     });
     Ok(cluster)
 }
@@ -101,13 +103,13 @@ pub async fn listed(cluster: &Cluster) {
 
 /// The clusters of a Corefile's `kubernetes` blocks: one for each way of connecting, kept over reloads.
 pub struct Clusters {
-    flags: Option<Origin>,
-    ground: Ground,
-    open: Mutex<Vec<Open>>,
+    flags: Option<ClusterOrigin>,
+    runtime: Runtime,
+    open: Mutex<Vec<OpenCluster>>,
 }
 
 /// A cluster that is open.
-struct Open {
+struct OpenCluster {
     connection: ApiConnection,
     cluster: Cluster,
     limiter: RequestLimiter,
@@ -115,37 +117,43 @@ struct Open {
 
 impl Clusters {
     /// None open yet. `flags` is where blocks look that name no server themselves; manifests stand in for every server.
-    pub fn new(flags: Option<Origin>, ground: &Ground) -> Self {
-        Self { flags, ground: ground.clone(), open: Mutex::default() }
+    pub fn new(flags: Option<ClusterOrigin>, runtime: &Runtime) -> Self {
+        Self { flags, runtime: runtime.clone(), open: Mutex::default() }
     }
 
     /// With the cluster that is there already, for blocks that name no server themselves.
-    pub fn with(cluster: Cluster, limiter: RequestLimiter, flags: Origin, ground: &Ground) -> Self {
-        cluster.measure_programming(&ground.metrics);
-        let clusters = Self::new(Some(flags), ground);
-        clusters.lock().push(Open { connection: ApiConnection::default(), cluster, limiter });
+    pub fn with(cluster: Cluster, limiter: RequestLimiter, flags: ClusterOrigin, runtime: &Runtime) -> Self {
+        cluster.measure_programming(&runtime.metrics);
+        let clusters = Self::new(Some(flags), runtime);
+        clusters.lock().push(OpenCluster { connection: ApiConnection::default(), cluster, limiter });
         clusters
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Open>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<OpenCluster>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn origin(&self, connection: &ApiConnection) -> Origin {
-        if let Some(manifests @ (Origin::Demo(_) | Origin::Manifests(_))) = &self.flags {
+    fn origin(&self, connection: &ApiConnection) -> ClusterOrigin {
+        if let Some(manifests @ (ClusterOrigin::Demo(_) | ClusterOrigin::Manifests(_))) = &self.flags {
             return manifests.clone();
         }
         if let Some((file, context)) = &connection.kubeconfig {
-            return Origin::Server(Access::Kubeconfig { file: Some(file.into()), context: context.clone() });
+            return ClusterOrigin::Server(Access::Kubeconfig {
+                file: Some(file.into()),
+                context: context.clone(),
+            });
         }
         if let Some(url) = &connection.endpoint {
             let tls = connection.tls.as_ref().map(|[certificate, key, authority]| ClientTls {
                 identity: Some((certificate.into(), key.into())),
                 authority: Some(authority.into()),
             });
-            return Origin::Server(Access::Endpoint { url: url.clone(), tls: tls.unwrap_or_default() });
+            return ClusterOrigin::Server(Access::Endpoint {
+                url: url.clone(),
+                tls: tls.unwrap_or_default(),
+            });
         }
-        self.flags.clone().unwrap_or(Origin::Server(Access::InCluster))
+        self.flags.clone().unwrap_or(ClusterOrigin::Server(Access::InCluster))
     }
 }
 
@@ -159,17 +167,17 @@ impl dns_chain::ClusterSource for Clusters {
         limiter.set(limits(connection));
         let origin = self.origin(connection);
         let labels = connection.labels.clone().unwrap_or_default();
-        if !labels.is_empty() && !matches!(origin, Origin::Server(_)) {
+        if !labels.is_empty() && !matches!(origin, ClusterOrigin::Server(_)) {
             return Err(
                 "labels: objects are chosen by the API server, and there is none with --cluster".to_owned()
             );
         }
         let selection = Selection { labels, ..Selection::default() };
-        let opened = self.ground.runtime.block_on(open(&origin, selection, limiter.clone(), &self.ground));
+        let opened = self.runtime.handle.block_on(open(&origin, selection, limiter.clone(), &self.runtime));
         let cluster = opened.map_err(|failure| failure.message)?;
-        cluster.measure_programming(&self.ground.metrics);
+        cluster.measure_programming(&self.runtime.metrics);
         let current = cluster.project(zone);
-        clusters.push(Open { connection: connection.clone(), cluster, limiter });
+        clusters.push(OpenCluster { connection: connection.clone(), cluster, limiter });
         Ok(current)
     }
 

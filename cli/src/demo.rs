@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::ground::Ground;
+use crate::runtime::Runtime;
 
 /// The manifests of the demo cluster: file name and text.
 const MANIFESTS: &[(&str, &str)] = &[
@@ -54,7 +54,7 @@ type Pods = BTreeMap<SocketAddr, CompactString>;
 
 /// Answers for every Pod that an EndpointSlice places in [`NETWORK`], from now on and as slices come and go. Returns when
 /// those that are known now answer; one that cannot is reported.
-pub async fn follow(cluster: &Cluster, ground: &Ground) {
+pub async fn follow(cluster: &Cluster, runtime: &Runtime) {
     let (wanted, mut news) = watch::channel(cluster.read(pods));
     cluster.observe(move |snapshot, touched| {
         if touched.iter().any(|touched| touched.kind() == Kind::EndpointSlice) {
@@ -62,12 +62,12 @@ pub async fn follow(cluster: &Cluster, ground: &Ground) {
         }
     });
     let mut running = Running::default();
-    running.settle(news.borrow_and_update().clone(), &ground.reports).await;
-    let ground = ground.clone();
-    ground.runtime.clone().spawn(async move {
+    running.settle(news.borrow_and_update().clone(), &runtime.reports).await;
+    let runtime = runtime.clone();
+    runtime.handle.clone().spawn(async move {
         while news.changed().await.is_ok() {
             let wanted = news.borrow_and_update().clone();
-            running.settle(wanted, &ground.reports).await;
+            running.settle(wanted, &runtime.reports).await;
         }
     });
 }

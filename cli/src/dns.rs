@@ -7,21 +7,21 @@ use std::sync::Arc;
 use config::{ConfigErrors, Corefile, Disk};
 use dns_chain::PluginContext;
 use dns_server::{Dns, Load, Options, StartError};
-use telemetry::Lines;
-use telemetry::log::{Format, Output};
+use telemetry::LogWriter;
+use telemetry::log::{LogFormat, LogOutput};
 
 use crate::args::DnsArgs;
-use crate::clusters::{Clusters, Origin};
-use crate::failure::Failure;
-use crate::ground::{Fatal, Ground};
+use crate::clusters::{ClusterOrigin, Clusters};
+use crate::command_error::CommandError;
 use crate::output;
-use crate::signals::{Said, Signals};
+use crate::runtime::{FatalErrors, Runtime};
+use crate::signals::{SignalAction, Signals};
 
 /// Serves until it is told to stop.
 ///
 /// # ConfigErrors
 /// When the Corefile is wrong (2) or an address cannot be had (1).
-pub fn run(args: DnsArgs) -> Result<(), Failure> {
+pub fn run(args: DnsArgs) -> Result<(), CommandError> {
     if args.version {
         output::print(concat!("Portolan-", env!("CARGO_PKG_VERSION"), "\n"));
         return Ok(());
@@ -32,22 +32,22 @@ pub fn run(args: DnsArgs) -> Result<(), Failure> {
         output::print(names.join("\n") + "\n");
         return Ok(());
     }
-    let format = if args.json { Format::Json } else { Format::CoreDns };
-    telemetry::log::init(format, Output::Stdout, "info")
-        .map_err(|error| Failure::outside(error.to_string()))?;
-    let (ground, runtime, fatal) = Ground::lay()?;
-    let served = runtime.block_on(serve(args, &ground, fatal));
+    let format = if args.json { LogFormat::Json } else { LogFormat::CoreDns };
+    telemetry::log::init(format, LogOutput::Stdout, "info")
+        .map_err(|error| CommandError::outside(error.to_string()))?;
+    let (runtime, executor, fatal) = Runtime::start()?;
+    let served = executor.block_on(serve(args, &runtime, fatal));
     // Whatever still waits has been told; nothing more is owed to it.
-    runtime.shutdown_background();
+    executor.shutdown_background();
     served
 }
 
-async fn serve(args: DnsArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), Failure> {
+async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
-    let flags = Origin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
-    let context = context(Clusters::new(flags, ground), ground, args.json);
+    let flags = ClusterOrigin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
+    let context = context(Clusters::new(flags, runtime), runtime, args.json);
     let queries = context.queries.clone();
-    let load = load(Conf::new(args.conf.as_deref())?, args.port);
+    let load = load(CorefileSource::new(args.conf.as_deref())?, args.port);
     let options = Options { threads: args.workers, addresses: Vec::new() };
     let dns = tokio::select! {
         started = Dns::start(load.clone(), context, options) => started.map_err(failure)?,
@@ -55,7 +55,7 @@ async fn serve(args: DnsArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     };
     if let Some(pidfile) = &args.pidfile {
         let written = std::fs::write(pidfile, format!("{}\n", std::process::id()));
-        written.map_err(|error| Failure::outside(format!("-pidfile {}: {error}", pidfile.display())))?;
+        written.map_err(|error| CommandError::outside(format!("-pidfile {}: {error}", pidfile.display())))?;
     }
     if !args.quiet {
         greet(&load, args.json);
@@ -63,13 +63,13 @@ async fn serve(args: DnsArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
     let ended = loop {
         tokio::select! {
             said = signals.next() => match said {
-                Said::Stop(signal) => {
+                SignalAction::Stop(signal) => {
                     tracing::info!("{signal}: Shutting down servers then terminating");
                     break Ok(());
                 }
-                Said::Reload => dns.reloader().reload(),
+                SignalAction::Reload => dns.reloader().reload(),
             },
-            Some(reason) = fatal.recv() => break Err(Failure::outside(reason)),
+            Some(reason) = fatal.recv() => break Err(CommandError::outside(reason)),
         }
     };
     tokio::select! {
@@ -82,56 +82,56 @@ async fn serve(args: DnsArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), F
 }
 
 /// What the chain is given.
-pub fn context(clusters: Clusters, ground: &Ground, json: bool) -> PluginContext {
-    let dropped = ground
+pub fn context(clusters: Clusters, runtime: &Runtime, json: bool) -> PluginContext {
+    let dropped = runtime
         .metrics
         .counter("portolan_query_log_dropped_total", "Lines of the query log that were not written.");
-    let ending = ground.clone();
+    let ending = runtime.clone();
     PluginContext {
         cluster: Arc::new(clusters),
         views: Default::default(),
-        metrics: ground.metrics.clone(),
-        gates: ground.gates.clone(),
-        admin: ground.admin.clone(),
-        queries: Lines::new(std::io::stdout(), dropped),
+        metrics: runtime.metrics.clone(),
+        gates: runtime.gates.clone(),
+        admin: runtime.admin.clone(),
+        queries: LogWriter::new(std::io::stdout(), dropped),
         json,
-        runtime: ground.runtime.clone(),
-        fatal: Arc::new(move |reason| ending.end(reason)),
+        runtime: runtime.handle.clone(),
+        fatal: Arc::new(move |reason| ending.request_shutdown(reason)),
         version: env!("CARGO_PKG_VERSION"),
     }
 }
 
 /// A start that failed, with its exit code.
-pub fn failure(error: StartError) -> Failure {
+pub fn failure(error: StartError) -> CommandError {
     match error {
-        StartError::Config(_) => Failure::usage(error.to_string()),
+        StartError::Config(_) => CommandError::usage(error.to_string()),
         StartError::Bind(_) => {
-            Failure::outside(format!("{error}; -dns.port moves server blocks that name no port"))
+            CommandError::outside(format!("{error}; -dns.port moves server blocks that name no port"))
         }
-        StartError::Begin(_) => Failure::outside(error.to_string()),
+        StartError::Begin(_) => CommandError::outside(error.to_string()),
     }
 }
 
 /// Where the Corefile is.
 #[derive(Clone)]
-pub enum Conf {
+pub enum CorefileSource {
     /// A file, read at every reload.
     File(PathBuf),
     /// Text that does not change: standard input, or what is built in.
     Text(&'static str, Arc<str>),
 }
 
-impl Conf {
+impl CorefileSource {
     /// The file of `-conf`, else `Corefile` in the working folder, else nothing (CoreDNS's default).
     ///
     /// # ConfigErrors
     /// When standard input is asked for and cannot be read.
-    fn new(conf: Option<&Path>) -> Result<Self, Failure> {
+    fn new(conf: Option<&Path>) -> Result<Self, CommandError> {
         match conf {
             Some(path) if path.as_os_str() == "stdin" => {
                 let mut text = String::new();
                 let read = std::io::stdin().read_to_string(&mut text);
-                read.map_err(|error| Failure::outside(format!("-conf stdin: {error}")))?;
+                read.map_err(|error| CommandError::outside(format!("-conf stdin: {error}")))?;
                 Ok(Self::Text("stdin", text.into()))
             }
             Some(path) => Ok(Self::File(path.to_owned())),
@@ -142,11 +142,11 @@ impl Conf {
 }
 
 /// Reads the Corefile each time it is called.
-pub fn load(conf: Conf, port: u16) -> Load {
+pub fn load(conf: CorefileSource, port: u16) -> Load {
     Arc::new(move || {
         let (name, text) = match &conf {
-            Conf::Text(name, text) => ((*name).to_owned(), text.to_string()),
-            Conf::File(path) => {
+            CorefileSource::Text(name, text) => ((*name).to_owned(), text.to_string()),
+            CorefileSource::File(path) => {
                 let name = path.display().to_string();
                 let text = std::fs::read_to_string(path).map_err(|error| unreadable(&name, &error))?;
                 (name, text)

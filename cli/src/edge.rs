@@ -3,23 +3,28 @@
 use ingress_proxy::{Configuration, Controller, Proxy, ProxyOptions, StartError, Telling, Views};
 use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use sources::Cluster;
-use telemetry::Lines;
+use telemetry::LogWriter;
 
-use crate::failure::Failure;
-use crate::ground::Ground;
-use crate::{reporting, taking};
+use crate::command_error::CommandError;
+use crate::runtime::Runtime;
+use crate::{config_metrics, reporting};
 
 /// Makes the views, and tells from now on what is wrong with the objects behind them.
 ///
 /// The order is that of publishing: what a route needs is there before the route.
-pub fn views(cluster: &Cluster, options: &RouteOptions, controller: &Controller, ground: &Ground) -> Views {
+pub fn views(cluster: &Cluster, options: &RouteOptions, controller: &Controller, runtime: &Runtime) -> Views {
     let views = Views {
         certs: cluster.project(CertIndex::new(options.clone())),
         pools: cluster.project(PoolIndex::new(options.clone())),
         table: cluster.project(RouteIndex::new(options.clone())),
     };
-    reporting::follow(cluster, &views, options, ground);
-    taking::follow(cluster, &views, Configuration::new(&ground.metrics, controller), &ground.runtime);
+    reporting::follow(cluster, &views, options, runtime);
+    config_metrics::follow(
+        cluster,
+        &views,
+        Configuration::new(&runtime.metrics, controller),
+        &runtime.handle,
+    );
     views
 }
 
@@ -30,23 +35,23 @@ pub fn views(cluster: &Cluster, options: &RouteOptions, controller: &Controller,
 pub fn start(
     options: ProxyOptions,
     views: Views,
-    access: Option<Lines>,
-    ground: &Ground,
+    access: Option<LogWriter>,
+    runtime: &Runtime,
     flags: (&str, &str),
-) -> Result<Proxy, Failure> {
+) -> Result<Proxy, CommandError> {
     let https = options.https.clone();
-    let telling = Telling { registry: ground.metrics.clone(), access };
+    let telling = Telling { registry: runtime.metrics.clone(), access };
     Proxy::start(options, views, &telling).map_err(|error| match &error {
         StartError::Bind(bind) => {
             let flag = if https.contains(&bind.address) { flags.1 } else { flags.0 };
-            Failure::outside(format!("{error}; move it with {flag}"))
+            CommandError::outside(format!("{error}; move it with {flag}"))
         }
-        _ => Failure::outside(error.to_string()),
+        _ => CommandError::outside(error.to_string()),
     })
 }
 
 /// The access log, on standard output.
-pub fn access_log(ground: &Ground) -> Lines {
+pub fn access_log(runtime: &Runtime) -> LogWriter {
     let help = "Lines of the access log that were not written.";
-    Lines::new(std::io::stdout(), ground.metrics.counter("portolan_access_log_dropped_total", help))
+    LogWriter::new(std::io::stdout(), runtime.metrics.counter("portolan_access_log_dropped_total", help))
 }

@@ -5,53 +5,53 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ingress_proxy::{Controller, ProxyOptions};
 use ingress_routes::RouteOptions;
 use sources::kube::{Access, ClientTls, RequestLimiter, Selection};
-use telemetry::log::{Format, Output};
-use telemetry::{Answer, Route};
+use telemetry::log::{LogFormat, LogOutput};
+use telemetry::{AdminResponse, AdminRoute};
 
 use crate::args::IngressArgs;
-use crate::clusters::{self, Origin};
+use crate::clusters::{self, ClusterOrigin};
+use crate::command_error::CommandError;
 use crate::edge;
-use crate::failure::Failure;
-use crate::ground::{Fatal, Ground};
 use crate::output;
+use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::Signals;
 
 /// Serves until it is told to stop.
 ///
 /// # Errors
 /// When an argument is wrong (2) or an address cannot be had (1).
-pub fn run(args: IngressArgs) -> Result<(), Failure> {
+pub fn run(args: IngressArgs) -> Result<(), CommandError> {
     if args.version {
         output::print(concat!("Portolan ", env!("CARGO_PKG_VERSION"), "\n"));
         return Ok(());
     }
     let level = if args.verbosity >= 5 { "debug,hyper=info,h2=info,rustls=info" } else { "info" };
-    telemetry::log::init(Format::Klog, Output::Stderr, level)
-        .map_err(|error| Failure::outside(error.to_string()))?;
+    telemetry::log::init(LogFormat::Klog, LogOutput::Stderr, level)
+        .map_err(|error| CommandError::outside(error.to_string()))?;
     if !args.ineffective.is_empty() {
         let names: Vec<_> = args.ineffective.iter().map(|name| format!("--{name}")).collect();
         tracing::warn!("accepted, but without effect yet: {}", names.join(", "));
     }
-    let (ground, runtime, fatal) = Ground::lay()?;
-    let served = runtime.block_on(serve(&args, &ground, fatal));
-    runtime.shutdown_background();
+    let (runtime, executor, fatal) = Runtime::start()?;
+    let served = executor.block_on(serve(&args, &runtime, fatal));
+    executor.shutdown_background();
     served
 }
 
-async fn serve(args: &IngressArgs, ground: &Ground, mut fatal: Fatal) -> Result<(), Failure> {
+async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let selection = Selection { namespace: args.namespace.clone(), ..Selection::default() };
-    let cluster = clusters::open(&origin(args), selection, RequestLimiter::default(), ground).await?;
+    let cluster = clusters::open(&origin(args), selection, RequestLimiter::default(), runtime).await?;
     let options = proxy_options(args);
-    let views = edge::views(&cluster, &table_options(args), &options.controller, ground);
-    let pages = Pages::open(args, ground).await?;
+    let views = edge::views(&cluster, &table_options(args), &options.controller, runtime);
+    let pages = AdminPages::open(args, runtime).await?;
     tokio::select! {
         () = clusters::listed(&cluster) => {}
         () = signals.stop() => return Ok(()),
     }
-    let access = edge::access_log(ground);
+    let access = edge::access_log(runtime);
     let flags = ("--http-port", "--https-port");
-    let proxy = edge::start(options, views, Some(access.clone()), ground, flags)?;
+    let proxy = edge::start(options, views, Some(access.clone()), runtime, flags)?;
     let _health = pages.healthy(args, proxy.health());
     for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
         addresses.iter().for_each(|address| tracing::info!("serving {what} on {address}"));
@@ -59,7 +59,7 @@ async fn serve(args: &IngressArgs, ground: &Ground, mut fatal: Fatal) -> Result<
     // Nothing to read again at SIGUSR1: every change of the cluster is in force a moment later.
     let ended = tokio::select! {
         () = signals.stop() => Ok(()),
-        Some(reason) = fatal.recv() => Err(Failure::outside(reason)),
+        Some(reason) = fatal.recv() => Err(CommandError::outside(reason)),
     };
     tracing::info!("shutting down");
     tokio::select! {
@@ -74,16 +74,16 @@ async fn serve(args: &IngressArgs, ground: &Ground, mut fatal: Fatal) -> Result<
     ended
 }
 
-fn origin(args: &IngressArgs) -> Origin {
+fn origin(args: &IngressArgs) -> ClusterOrigin {
     if let Some(url) = &args.apiserver
         && args.kubeconfig.is_none()
         && args.manifests.is_empty()
     {
         let tls = ClientTls { identity: None, authority: args.certificate_authority.clone() };
-        return Origin::Server(Access::Endpoint { url: url.clone(), tls });
+        return ClusterOrigin::Server(Access::Endpoint { url: url.clone(), tls });
     }
-    let flags = Origin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
-    flags.unwrap_or(Origin::Server(Access::InCluster))
+    let flags = ClusterOrigin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
+    flags.unwrap_or(ClusterOrigin::Server(Access::InCluster))
 }
 
 fn table_options(args: &IngressArgs) -> RouteOptions {
@@ -92,7 +92,7 @@ fn table_options(args: &IngressArgs) -> RouteOptions {
         ingress_class: args.ingress_class.as_str().into(),
         ingress_class_by_name: args.class_by_name,
         watch_ingress_without_class: args.without_class,
-        admit_default_class: !matches!(origin(args), Origin::Server(_)),
+        admit_default_class: !matches!(origin(args), ClusterOrigin::Server(_)),
         watch_namespace: args.namespace.as_deref().map(Into::into),
         annotations_prefix: args.annotations_prefix.as_str().into(),
         default_backend_service: args.default_backend.clone(),
@@ -137,36 +137,36 @@ fn has_ipv6() -> bool {
 }
 
 /// The pages for probes and scrapers.
-struct Pages {
-    pages: telemetry::Pages,
-    _routes: Vec<Route>,
+struct AdminPages {
+    pages: telemetry::AdminListener,
+    _routes: Vec<AdminRoute>,
 }
 
-impl Pages {
+impl AdminPages {
     /// Opens them; health answers 500 until the proxy serves.
-    async fn open(args: &IngressArgs, ground: &Ground) -> Result<Self, Failure> {
+    async fn open(args: &IngressArgs, runtime: &Runtime) -> Result<Self, CommandError> {
         let (host, port) = &args.healthz;
         let address = format!("{}:{port}", host.as_deref().unwrap_or_default());
-        let pages = ground.admin.pages(&address).await.map_err(|error| {
-            Failure::outside(format!(
+        let pages = runtime.admin.listen(&address).await.map_err(|error| {
+            CommandError::outside(format!(
                 "cannot listen on {address} for health: {error}; move it with --healthz-host and --healthz-port"
             ))
         })?;
         let starting =
-            |_: &_| Answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, "waiting for the cluster");
+            |_: &_| AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "waiting for the cluster");
         let mut routes =
-            vec![pages.route(&args.health_path, starting), pages.route("/problems", ground.reports.page())];
+            vec![pages.route(&args.health_path, starting), pages.route("/problems", runtime.reports.page())];
         if args.metrics {
-            routes.push(pages.route("/metrics", ground.metrics.page()));
+            routes.push(pages.route("/metrics", runtime.metrics.page()));
         }
         Ok(Self { pages, _routes: routes })
     }
 
     /// Health as the proxy sees it, from now on.
-    fn healthy(&self, args: &IngressArgs, health: impl Fn() -> bool + Send + Sync + 'static) -> Route {
+    fn healthy(&self, args: &IngressArgs, health: impl Fn() -> bool + Send + Sync + 'static) -> AdminRoute {
         self.pages.route(&args.health_path, move |_| match health() {
-            true => Answer::ok("ok"),
-            false => Answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, "shutting down"),
+            true => AdminResponse::ok("ok"),
+            false => AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "shutting down"),
         })
     }
 }

@@ -3,19 +3,19 @@
 // A binary has no API: `pub` says that a thing is used outside its module.
 #![allow(unreachable_pub)]
 
-mod failure;
+mod command_error;
 mod output;
 
 mod args;
 
 mod descriptors;
-mod ground;
+mod runtime;
 
 mod demo;
 
 mod clusters;
 mod reporting;
-mod taking;
+mod config_metrics;
 
 mod signals;
 
@@ -29,8 +29,8 @@ mod reference;
 
 use std::process::ExitCode;
 
-use crate::args::Asked;
-use crate::failure::Failure;
+use crate::args::ParsedCommand;
+use crate::command_error::CommandError;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -61,13 +61,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn run() -> Result<(), CommandError> {
     match args::read(std::env::args_os())? {
-        Asked::Up(args) => up::run(args),
-        Asked::Dns(args) => dns::run(args),
-        Asked::Ingress(args) => ingress::run(*args),
-        Asked::Reference(page) => reference::print(&page),
-        Asked::Completions(shell) => {
+        ParsedCommand::Up(args) => up::run(args),
+        ParsedCommand::Dns(args) => dns::run(args),
+        ParsedCommand::Ingress(args) => ingress::run(*args),
+        ParsedCommand::Reference(page) => reference::print(&page),
+        ParsedCommand::Completions(shell) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::command(), "portolan", &mut script);
             output::print(String::from_utf8_lossy(&script));

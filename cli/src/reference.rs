@@ -3,20 +3,20 @@
 use ingress_routes::annotations::{FAMILIES, Fate, LATER};
 
 use crate::args::{Effect, INGRESS_FLAGS};
-use crate::failure::Failure;
+use crate::command_error::CommandError;
 use crate::output;
 
 /// Prints a page as Markdown.
 ///
 /// # Errors
 /// When there is no such page.
-pub fn print(page: &str) -> Result<(), Failure> {
+pub fn print(page: &str) -> Result<(), CommandError> {
     let text = match page {
         "plugins" => plugins(),
         "annotations" => annotations(),
         "ingress-flags" => ingress_flags(),
         _ => {
-            return Err(Failure::usage(format!(
+            return Err(CommandError::usage(format!(
                 "no page {page:?}; wanted plugins, annotations or ingress-flags"
             )));
         }

@@ -9,32 +9,32 @@ use ingress_routes::{IngressProblem, RouteOptions};
 use sources::Cluster;
 use tokio::sync::Notify;
 
-use crate::ground::Ground;
+use crate::runtime::Runtime;
 
 /// Changes that come within this time are told together.
 const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Tells from now on what is wrong with the objects behind the views, as it comes and goes.
-pub fn follow(cluster: &Cluster, views: &Views, options: &RouteOptions, ground: &Ground) {
+pub fn follow(cluster: &Cluster, views: &Views, options: &RouteOptions, runtime: &Runtime) {
     let changed = Arc::new(Notify::new());
-    let (ground, views, news) = (ground.clone(), views.clone(), changed.clone());
+    let (runtime, views, news) = (runtime.clone(), views.clone(), changed.clone());
     cluster.observe(move |_, _| news.notify_one());
     let (cluster, options) = (cluster.clone(), options.clone());
-    let runtime = ground.runtime.clone();
-    runtime.spawn(async move {
+    let handle = runtime.handle.clone();
+    handle.spawn(async move {
         loop {
-            tell(&views, &ground);
-            ground.reports.replace("flags", of_flags(&cluster, &views, &options));
+            tell(&views, &runtime);
+            runtime.reports.replace("flags", of_flags(&cluster, &views, &options));
             changed.notified().await;
             tokio::time::sleep(TOGETHER).await;
         }
     });
 }
 
-fn tell(views: &Views, ground: &Ground) {
+fn tell(views: &Views, runtime: &Runtime) {
     let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
     let problems = table.problems().cloned().chain(pools.problems()).chain(certs.problems().cloned());
-    ground.reports.replace("ingress", problems.map(problem));
+    runtime.reports.replace("ingress", problems.map(problem));
 }
 
 /// Objects that flags name and that are not there: told once their kind has been listed.

@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::failure::Failure;
+use crate::command_error::CommandError;
 
 /// The signals that are listened to.
 pub struct Signals {
@@ -13,7 +13,7 @@ pub struct Signals {
 
 /// What was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum SignalAction {
     /// SIGTERM, SIGINT, by name: finish and end.
     Stop(&'static str),
     /// SIGUSR1: read the configuration again.
@@ -25,9 +25,9 @@ impl Signals {
     ///
     /// # Errors
     /// When the system does not let it.
-    pub fn listen() -> Result<Self, Failure> {
+    pub fn listen() -> Result<Self, CommandError> {
         let listen = |kind| {
-            signal(kind).map_err(|error| Failure::outside(format!("cannot listen to signals: {error}")))
+            signal(kind).map_err(|error| CommandError::outside(format!("cannot listen to signals: {error}")))
         };
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -38,15 +38,15 @@ impl Signals {
 
     /// Waits for the word to stop; until something is served there is nothing to read again.
     pub async fn stop(&mut self) {
-        while self.next().await == Said::Reload {}
+        while self.next().await == SignalAction::Reload {}
     }
 
     /// The next one.
-    pub async fn next(&mut self) -> Said {
+    pub async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.terminate.recv() => Said::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Said::Stop("SIGINT"),
-            _ = self.reload.recv() => Said::Reload,
+            _ = self.terminate.recv() => SignalAction::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => SignalAction::Stop("SIGINT"),
+            _ = self.reload.recv() => SignalAction::Reload,
         }
     }
 }

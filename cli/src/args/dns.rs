@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::flag::{Given, switch};
-use crate::failure::Failure;
+use super::flag::{FlagValues, switch};
+use crate::command_error::CommandError;
 
 /// Arguments of `portolan dns`.
 #[derive(Clone, Debug)]
@@ -39,14 +39,14 @@ impl DnsArgs {
     ///
     /// # Errors
     /// None now; a bad value is refused by clap.
-    pub fn read(matches: &ArgMatches) -> Result<Self, Failure> {
+    pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
         Ok(Self {
             conf: matches.get_one("conf").cloned(),
             port: matches.get_one("dns.port").copied().unwrap_or(53),
             pidfile: matches.get_one("pidfile").cloned(),
-            plugins: Given(matches).on("plugins", false),
-            quiet: Given(matches).on("quiet", false),
-            version: Given(matches).on("version", false),
+            plugins: FlagValues(matches).on("plugins", false),
+            quiet: FlagValues(matches).on("quiet", false),
+            version: FlagValues(matches).on("version", false),
             json: matches.get_one::<String>("log-format").is_some_and(|format| format == "json"),
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
             kubeconfig: matches.get_one("kubeconfig").cloned(),

@@ -8,7 +8,7 @@ pub struct Flag {
     /// Long name without dashes.
     pub name: &'static str,
     /// What stands behind it.
-    pub takes: Takes,
+    pub takes: ValueKind,
     /// Default, as the help shows it; empty when there is none.
     pub default: &'static str,
     /// What it is for.
@@ -19,7 +19,7 @@ pub struct Flag {
 
 /// What a flag takes as its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
+pub enum ValueKind {
     /// `--flag`, `--flag=true` or `--flag=false`.
     Bool,
     /// Any text.
@@ -46,12 +46,12 @@ impl Flag {
     pub fn arg(&self) -> Arg {
         let mut arg = Arg::new(self.name).long(self.name).help(self.text()).action(ArgAction::Set);
         arg = match self.takes {
-            Takes::Bool => switch(arg),
-            Takes::Text => arg.value_name("TEXT"),
-            Takes::Number => {
+            ValueKind::Bool => switch(arg),
+            ValueKind::Text => arg.value_name("TEXT"),
+            ValueKind::Number => {
                 arg.value_name("NUMBER").value_parser(clap::value_parser!(i64)).allow_negative_numbers(true)
             }
-            Takes::Duration => arg.value_name("DURATION").value_parser(duration),
+            ValueKind::Duration => arg.value_name("DURATION").value_parser(duration),
         };
         arg
     }
@@ -79,9 +79,9 @@ pub fn switch(arg: Arg) -> Arg {
 }
 
 /// What was given, read by name.
-pub struct Given<'a>(pub &'a ArgMatches);
+pub struct FlagValues<'a>(pub &'a ArgMatches);
 
-impl Given<'_> {
+impl FlagValues<'_> {
     /// The text of a flag.
     pub fn text(&self, name: &str) -> Option<String> {
         self.0.get_one::<String>(name).filter(|text| !text.is_empty()).cloned()

@@ -7,9 +7,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingress_proxy::MetricsOptions;
 
 use super::flag::Effect::{Honoured, Needless, NotYet};
-use super::flag::Takes::{Bool, Duration as Time, Number, Text};
-use super::flag::{Effect, Flag, Given, Takes};
-use crate::failure::Failure;
+use super::flag::ValueKind::{Bool, Duration as Time, Number, Text};
+use super::flag::{Effect, Flag, FlagValues, ValueKind};
+use crate::command_error::CommandError;
 
 /// Arguments of `portolan ingress`.
 #[derive(Clone, Debug)]
@@ -75,14 +75,16 @@ impl IngressArgs {
     ///
     /// # Errors
     /// A value that is not what the flag takes, and flags that exclude each other.
-    pub fn read(matches: &ArgMatches) -> Result<Self, Failure> {
-        let given = Given(matches);
+    pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
+        let given = FlagValues(matches);
         for (one, other) in EXCLUDING {
             if given.has(one) && given.has(other) {
-                return Err(Failure::usage(format!("flags --{one} and --{other} are mutually exclusive")));
+                return Err(CommandError::usage(format!(
+                    "flags --{one} and --{other} are mutually exclusive"
+                )));
             }
         }
-        let port = |name, default| given.port(name, default).map_err(Failure::usage);
+        let port = |name, default| given.port(name, default).map_err(CommandError::usage);
         let key = |name| given.text(name).map(|text| key(name, &text)).transpose();
         let text = |name, default: &str| given.text(name).unwrap_or_else(|| default.to_owned());
         // A flag that switches off what is not there has its effect.
@@ -127,7 +129,7 @@ const EXCLUDING: &[(&str, &str)] =
     &[("publish-service", "publish-status-address"), ("watch-namespace", "watch-namespace-selector")];
 
 /// The flags of what is counted of requests.
-fn counting(given: &Given<'_>) -> Result<MetricsOptions, Failure> {
+fn counting(given: &FlagValues<'_>) -> Result<MetricsOptions, CommandError> {
     let default = MetricsOptions::default();
     let list = |name| given.text(name).map(|text| text.split(',').map(|one| one.trim().to_owned()).collect());
     let buckets = |name, default| match given.text(name) {
@@ -144,7 +146,7 @@ fn counting(given: &Given<'_>) -> Result<MetricsOptions, Failure> {
         exclude: list("exclude-socket-metrics").unwrap_or_default(),
     };
     if options.per_undefined_host && !options.per_host {
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "--metrics-per-undefined-host=true must be passed with --metrics-per-host=true",
         ));
     }
@@ -152,22 +154,22 @@ fn counting(given: &Given<'_>) -> Result<MetricsOptions, Failure> {
 }
 
 /// Upper bounds as `0.1,1,10`, in ascending order.
-fn buckets(flag: &str, text: &str) -> Result<Vec<f64>, Failure> {
+fn buckets(flag: &str, text: &str) -> Result<Vec<f64>, CommandError> {
     let bounds: Option<Vec<f64>> = text.split(',').map(|bound| bound.trim().parse().ok()).collect();
     let ascending = |bounds: &Vec<f64>| {
         bounds.iter().all(|bound| bound.is_finite()) && bounds.windows(2).all(|pair| pair[0] < pair[1])
     };
-    bounds
-        .filter(ascending)
-        .ok_or_else(|| Failure::usage(format!("--{flag} {text}: wanted ascending numbers, such as 0.1,1,10")))
+    bounds.filter(ascending).ok_or_else(|| {
+        CommandError::usage(format!("--{flag} {text}: wanted ascending numbers, such as 0.1,1,10"))
+    })
 }
 
-fn key(flag: &str, text: &str) -> Result<cluster::Key, Failure> {
+fn key(flag: &str, text: &str) -> Result<cluster::Key, CommandError> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
             Ok(cluster::Key::new(namespace, name))
         }
-        _ => Err(Failure::usage(format!("--{flag} {text}: wanted namespace/name"))),
+        _ => Err(CommandError::usage(format!("--{flag} {text}: wanted namespace/name"))),
     }
 }
 
@@ -224,7 +226,7 @@ const KLOG: &[&str] = &[
 
 const KLOG_FLAG: Flag = Flag { name: "", takes: Text, default: "", help: "klog", effect: Effect::Needless };
 
-fn takes_of_klog(name: &str) -> Takes {
+fn takes_of_klog(name: &str) -> ValueKind {
     if matches!(
         name,
         "log_backtrace_at" | "log_dir" | "log_file" | "log_file_max_size" | "stderrthreshold" | "vmodule"
@@ -237,7 +239,7 @@ fn takes_of_klog(name: &str) -> Takes {
 
 const fn flag(
     name: &'static str,
-    takes: Takes,
+    takes: ValueKind,
     default: &'static str,
     help: &'static str,
     effect: Effect,

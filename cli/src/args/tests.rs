@@ -1,6 +1,6 @@
 use super::*;
 
-fn asked(line: &str) -> Result<Asked, Failure> {
+fn asked(line: &str) -> Result<ParsedCommand, CommandError> {
     read(line.split_whitespace().map(OsString::from))
 }
 
@@ -16,7 +16,7 @@ fn coredns_flags_stand_behind_one_dash_or_two() {
         "portolan dns --conf=/etc/coredns/Corefile -p 1053 --quiet",
         "portolan dns -conf=/etc/coredns/Corefile -dns.port=1053 -quiet",
     ] {
-        let Ok(Asked::Dns(args)) = asked(line) else { panic!("{line}") };
+        let Ok(ParsedCommand::Dns(args)) = asked(line) else { panic!("{line}") };
         assert_eq!(args.conf.as_deref(), Some(std::path::Path::new("/etc/coredns/Corefile")), "{line}");
         assert_eq!((args.port, args.quiet), (1053, true), "{line}");
     }
@@ -25,11 +25,11 @@ fn coredns_flags_stand_behind_one_dash_or_two() {
 #[test]
 fn the_last_of_a_repeated_flag_counts_as_in_go() {
     let line = "portolan dns -dns.port 1 -p 2 -quiet -quiet=false --cluster a --cluster b";
-    let Ok(Asked::Dns(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Dns(args)) = asked(line) else { panic!("{line}") };
     assert_eq!((args.port, args.quiet, args.manifests.len()), (2, false, 2));
     let line =
         "portolan ingress --v=2 --http-port=80 --v=3 --http-port=81 --enable-metrics --enable-metrics=false";
-    let Ok(Asked::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Ingress(args)) = asked(line) else { panic!("{line}") };
     assert_eq!((args.http_port, args.metrics), (81, false));
 }
 
@@ -37,7 +37,7 @@ fn the_last_of_a_repeated_flag_counts_as_in_go() {
 fn a_flag_that_switches_off_what_is_not_there_has_its_effect() {
     let line =
         "portolan ingress --update-status=false --disable-leader-election --profiling --publish-service=a/b";
-    let Ok(Asked::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Ingress(args)) = asked(line) else { panic!("{line}") };
     assert_eq!(args.ineffective, ["profiling", "publish-service"]);
 }
 
@@ -53,7 +53,7 @@ fn the_chart_of_ingress_nginx_starts_it_unchanged() {
                 --controller-class=k8s.io/ingress-nginx --ingress-class=nginx --configmap=ns/ctl \
                 --validating-webhook=:8443 --validating-webhook-certificate=/c --validating-webhook-key=/k \
                 --enable-metrics=true --http-port=8080 --shutdown-grace-period=5 -v=2 --logtostderr";
-    let Ok(Asked::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Ingress(args)) = asked(line) else { panic!("{line}") };
     assert_eq!(args.http_port, 8080);
     assert!(args.metrics);
     assert_eq!(args.shutdown_grace, std::time::Duration::from_secs(5));
@@ -69,7 +69,7 @@ fn the_chart_of_ingress_nginx_starts_it_unchanged() {
 fn what_is_counted_is_said_as_to_ingress_nginx() {
     let line = "portolan ingress --metrics-per-host=false --report-status-classes --time-buckets=0.1,1 \
                 --size-buckets 10 --exclude-socket-metrics=bytes_sent,nginx_ingress_controller_request_size";
-    let Ok(Asked::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Ingress(args)) = asked(line) else { panic!("{line}") };
     let wanted = ingress_proxy::MetricsOptions {
         per_host: false,
         status_classes: true,

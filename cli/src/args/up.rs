@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::failure::Failure;
+use crate::command_error::CommandError;
 
 /// Arguments of `portolan up`.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl UpArgs {
     ///
     /// # Errors
     /// `--cluster` together with `--kubeconfig`.
-    pub fn read(matches: &ArgMatches) -> Result<Self, Failure> {
+    pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
         let address = |name| *super::required(matches, name);
         let args = Self {
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
@@ -49,7 +49,7 @@ impl UpArgs {
             verbose: matches.get_flag("verbose"),
         };
         if !args.manifests.is_empty() && args.kubeconfig.is_some() {
-            return Err(Failure::usage(
+            return Err(CommandError::usage(
                 "--cluster and --kubeconfig exclude each other: the cluster comes from manifests or from an API server",
             ));
         }

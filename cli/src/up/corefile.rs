@@ -6,7 +6,7 @@ use config::Corefile;
 use dns_server::Load;
 
 use crate::args::UpArgs;
-use crate::dns::{self, Conf};
+use crate::dns::{self, CorefileSource};
 
 /// What is served without `--conf`.
 const BUILT_IN: &str = "\
@@ -30,8 +30,8 @@ const BUILT_IN: &str = "\
 /// the address of `--admin`, where the rest of the pages is.
 pub fn load(args: &UpArgs) -> Load {
     let conf = match &args.conf {
-        Some(path) => Conf::File(path.clone()),
-        None => Conf::Text("built-in Corefile", built_in().into()),
+        Some(path) => CorefileSource::File(path.clone()),
+        None => CorefileSource::Text("built-in Corefile", built_in().into()),
     };
     let (load, port, admin) = (dns::load(conf, args.dns.port()), args.dns.port(), args.admin.to_string());
     Arc::new(move || load().map(|corefile| moved(corefile, port, &admin)))

@@ -9,25 +9,31 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::args::UpArgs;
-use crate::clusters::Origin;
-use crate::ground::Ground;
+use crate::clusters::ClusterOrigin;
 use crate::output;
-use crate::up::sample::{Sample, Url};
+use crate::runtime::Runtime;
+use crate::up::examples::{Examples, Url};
 
 /// Lines of one batch that are shown; a burst is summed up.
 const MOST: usize = 12;
 
 /// What is served, and three commands to try.
-pub fn greeting(args: &UpArgs, origin: &Origin, cluster: &Snapshot, sample: &Sample, took: Duration) {
+pub fn greeting(
+    args: &UpArgs,
+    origin: &ClusterOrigin,
+    cluster: &Snapshot,
+    examples: &Examples,
+    took: Duration,
+) {
     let of = match origin {
-        Origin::Demo(_) => "the demo cluster".to_owned(),
-        Origin::Manifests(paths) => {
+        ClusterOrigin::Demo(_) => "the demo cluster".to_owned(),
+        ClusterOrigin::Manifests(paths) => {
             paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
         }
-        Origin::Server(_) => "a cluster behind its API server".to_owned(),
+        ClusterOrigin::Server(_) => "a cluster behind its API server".to_owned(),
     };
     let UpArgs { dns, http, https, admin, .. } = args;
-    let [plain, tls] = [(&sample.plain, false), (&sample.tls, true)].map(|(url, tls)| match (url, tls) {
+    let [plain, tls] = [(&examples.plain, false), (&examples.tls, true)].map(|(url, tls)| match (url, tls) {
         (None, false) => format!("curl http://{http}/                # 404: no Ingress is served yet"),
         (None, true) => format!("curl -k https://{https}/            # 404: no Ingress is served yet"),
         (Some(Url { host, path }), false) => {
@@ -61,7 +67,7 @@ Requests and changes, as they are seen (Ctrl-C ends):
         took = took.as_secs_f64(),
         dns_ip = dns.ip(),
         dns_port = dns.port(),
-        name = sample.name,
+        name = examples.name,
     ));
 }
 
@@ -76,13 +82,13 @@ fn word(url: String) -> String {
 }
 
 /// Prints a line for each change from now on, until what it returns is aborted.
-pub fn changes(cluster: &Cluster, ground: &Ground) -> AbortHandle {
+pub fn changes(cluster: &Cluster, runtime: &Runtime) -> AbortHandle {
     let (lines, mut shown) = mpsc::unbounded_channel();
     cluster.observe(move |_, touched| {
         // The receiver lives as long as the runtime; after it nobody reads.
         let _ = lines.send(summary(touched));
     });
-    let printing = ground.runtime.spawn(async move {
+    let printing = runtime.handle.spawn(async move {
         while let Some(text) = shown.recv().await {
             output::print(text);
         }

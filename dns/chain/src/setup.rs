@@ -10,7 +10,7 @@ use config::{ConfigError, ConfigWarning, Directive, ServerBlock, ServerKey};
 use dns_zone::{Zone, ZoneIndex, ZoneOptions};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
-use telemetry::{Admin, Gates, Lines};
+use telemetry::{AdminServer, LogWriter, ReadinessGates};
 use tokio::runtime::Handle;
 
 use crate::plugin::Plugin;
@@ -128,11 +128,11 @@ pub struct PluginContext {
     /// Where metrics are counted.
     pub metrics: Registry,
     /// What `ready` waits for.
-    pub gates: Gates,
+    pub gates: ReadinessGates,
     /// The pages of `health`, `ready` and `prometheus`.
-    pub admin: Admin,
+    pub admin: AdminServer,
     /// Where `log` writes a line for each query.
-    pub queries: Lines,
+    pub queries: LogWriter,
     /// Lines of `log` are JSON objects (`-log-format json`).
     pub json: bool,
     /// Where queries wait and tasks live.

@@ -9,7 +9,7 @@ use dns_chain::plugins::{NOT_BUILT, PLUGINS};
 use dns_chain::{ApiConnection, ApiLimits, ClusterSource, PluginContext, Servers};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
-use telemetry::{Admin, Gates, Lines};
+use telemetry::{AdminServer, LogWriter, ReadinessGates};
 
 /// CoreDNS 1.15's plugin.cfg, as far as there are plugins here.
 const ORDER: &str = "root metadata geoip cancel proxyproto quic grpc_server https https3 timeouts multisocket reload \
@@ -45,9 +45,9 @@ fn built(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
         cluster: cluster.clone(),
         views: Default::default(),
         metrics: Registry::new(),
-        gates: Gates::new(),
-        admin: Admin::new(),
-        queries: Lines::new(std::io::sink(), Counter::default()),
+        gates: ReadinessGates::new(),
+        admin: AdminServer::new(),
+        queries: LogWriter::new(std::io::sink(), Counter::default()),
         json: false,
         runtime: runtime.handle().clone(),
         fatal: Arc::new(|_| {}),

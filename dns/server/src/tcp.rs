@@ -83,7 +83,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, drain: Drain) {
         };
         match accepted {
             Ok((stream, client)) => {
-                let (shared, drain, open) = (shared.clone(), drain.clone(), drain.open());
+                let (shared, drain, open) = (shared.clone(), drain.clone(), drain.track());
                 tokio::spawn(async move {
                     tokio::select! {
                         // A client that breaks off is no event.

@@ -22,7 +22,7 @@ use dns_wire::codes::rcode;
 use futures_util::FutureExt;
 use net::BindError;
 use socket2::Socket;
-use telemetry::Seat;
+use telemetry::ThreadSlot;
 
 use crate::shared::{Shared, written};
 use batch::{Batch, Way};
@@ -125,7 +125,7 @@ impl Thread {
     }
 
     fn run(mut self) {
-        let _seat = Seat::take();
+        let _seat = ThreadSlot::claim();
         let socket = self.socket.as_raw_fd();
         let (mut left, mut failing) = (LAST, false);
         while left > 0 {

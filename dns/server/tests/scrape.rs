@@ -141,7 +141,7 @@ impl Scraper<'_> {
 }
 
 async fn page_of(service: &Service) -> SocketAddr {
-    service.admin.pages("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    service.admin.listen("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 const TLS: &str = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n";

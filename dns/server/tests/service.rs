@@ -389,13 +389,13 @@ async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
         "SERVFAIL with SOA"
     );
     fake.0.lock().unwrap().apply(Kind::ALL.map(Event::Synced), 1);
-    service.gates.opened().await;
+    service.gates.all_open().await;
     assert_eq!(service.page("/ready").await, (200, "OK".to_owned()));
     assert_eq!(client.ask("web.default.svc.cluster.local.", rtype::A).1.rcode, rcode::NXDOMAIN);
 
     let (admin, gates) = (service.admin.clone(), service.gates.clone());
     let ending = tokio::spawn(service.dns.stop());
-    while gates.shut(telemetry::Monitor::UntilReady) != ["shutdown"] {
+    while gates.closed(telemetry::Monitor::UntilReady) != ["shutdown"] {
         tokio::task::yield_now().await;
     }
     assert_eq!(
@@ -403,7 +403,7 @@ async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
         rcode::NXDOMAIN,
         "a lame duck answers"
     );
-    assert!(admin.pages("127.0.0.1:0").await.is_ok());
+    assert!(admin.listen("127.0.0.1:0").await.is_ok());
     ending.await.unwrap();
 }
 

@@ -17,7 +17,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::TokioTimer;
 use ingress_routes::Scheme;
-use net::Open;
+use net::DrainToken;
 use rustls::ServerConfig;
 use telemetry::causes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -56,10 +56,10 @@ pub(crate) async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     door: Door,
-    _open: Open,
+    _open: DrainToken,
 ) {
     worker.connections.handled.inc();
-    worker.connections.active.up();
+    worker.connections.active.inc();
     // Responses leave at once, however small.
     let _ = stream.set_nodelay(true);
     let scheme = if door.tls.is_some() { Scheme::Https } else { Scheme::Http };
@@ -88,7 +88,7 @@ pub(crate) async fn connection(
             None => tracing::debug!(client = %visit.client, "a TLS handshake took too long"),
         },
     }
-    worker.connections.active.down();
+    worker.connections.active.dec();
 }
 
 /// A handshake that has the time of a head; after the word to stop, that of some last words.

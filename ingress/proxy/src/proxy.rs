@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use net::{BindError, Drain, Drained, Open, TlsError};
+use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
 use rustls::ServerConfig;
 use telemetry::metrics::Registry;
-use telemetry::{Lines, Seat};
+use telemetry::{LogWriter, ThreadSlot};
 
 use crate::connection::{Door, connection};
 use crate::metrics::Metrics;
@@ -48,7 +48,7 @@ pub struct Telling {
     /// Its metrics.
     pub registry: Registry,
     /// The access log; none for `disable-access-log`.
-    pub access: Option<Lines>,
+    pub access: Option<LogWriter>,
 }
 
 /// A proxy that serves.
@@ -87,9 +87,9 @@ impl Proxy {
             let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
             let (lines, drain) = (telling.access.clone(), proxy.drain.clone());
             // A worker that still accepts is open: what it accepts at last is waited for.
-            let accepting = drain.open();
+            let accepting = drain.track();
             let run = move || {
-                let _seat = Seat::take();
+                let _seat = ThreadSlot::claim();
                 work(doors, accepting, || Worker::new(number as u32, options, views, metrics, lines, drain));
             };
             let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(run);
@@ -120,7 +120,7 @@ impl Proxy {
     /// Stops as ingress-nginx does (reference §3.18): unhealthy at once; after `grace`
     /// (`--shutdown-grace-period`) nothing new is accepted, idle connections close, requests in flight and changed
     /// protocols go on for `worker-shutdown-timeout` at most.
-    pub async fn stop(mut self, grace: Duration) -> Drained {
+    pub async fn stop(mut self, grace: Duration) -> DrainOutcome {
         self.healthy.store(false, SeqCst);
         tokio::time::sleep(grace).await;
         let drained = self.drain.finish(self.shutdown_timeout).await;
@@ -164,7 +164,7 @@ fn listen(
 }
 
 fn tls_config(options: &ProxyOptions, views: &Views) -> Result<Arc<ServerConfig>, TlsError> {
-    let own = net::certificate::self_made(std::time::SystemTime::now())?;
+    let own = net::certificate::self_signed(std::time::SystemTime::now())?;
     let alpn: &[&[u8]] = if options.http2 { &[net::tls::H2, net::tls::HTTP1] } else { &[net::tls::HTTP1] };
     let tls = net::tls::TlsOptions {
         alpn: alpn.iter().map(|name| name.to_vec()).collect(),
@@ -177,7 +177,7 @@ fn tls_config(options: &ProxyOptions, views: &Views) -> Result<Arc<ServerConfig>
 }
 
 /// A worker's thread from start to end.
-fn work(doors: Doors, open: Open, worker: impl FnOnce() -> Rc<Worker>) {
+fn work(doors: Doors, open: DrainToken, worker: impl FnOnce() -> Rc<Worker>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "a worker cannot start"),
@@ -220,7 +220,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
     };
     let serve = |stream, peer| {
         worker.connections.accepted.inc();
-        let open = worker.drain.open();
+        let open = worker.drain.track();
         tokio::task::spawn_local(connection(worker.clone(), stream, peer, door.clone(), open));
     };
     loop {

@@ -35,7 +35,7 @@ impl Open {
         count: Rc<Cell<u32>>,
     ) -> Self {
         if count.replace(count.get() + 1) == 0 {
-            worker.connections.writing.up();
+            worker.connections.writing.inc();
         }
         Self { record: Some(Box::new(record)), worker, link, count }
     }
@@ -59,7 +59,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
         if self.count.replace(self.count.get() - 1) == 1 {
-            self.worker.connections.writing.down();
+            self.worker.connections.writing.dec();
         }
         if let Some(link) = &self.link {
             record.body_bytes = link.body_bytes();

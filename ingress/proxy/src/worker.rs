@@ -12,7 +12,7 @@ use ingress_routes::{BalancerState, Pool, PoolKey, UpstreamTarget};
 use net::Drain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use telemetry::Lines;
+use telemetry::LogWriter;
 
 use crate::clock::Clock;
 use crate::metrics::{Connections, Metrics, Series};
@@ -34,7 +34,7 @@ pub(crate) struct Worker {
     pub(crate) drain: Drain,
     pub(crate) connections: Connections,
     series: Series,
-    lines: Option<Lines>,
+    lines: Option<LogWriter>,
     random: RefCell<SmallRng>,
     turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
     /// Where heads for endpoints are written.
@@ -56,7 +56,7 @@ impl Worker {
         options: Arc<ProxyOptions>,
         views: Views,
         metrics: Metrics,
-        lines: Option<Lines>,
+        lines: Option<LogWriter>,
         drain: Drain,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -139,7 +139,7 @@ impl Worker {
                 self.series.count(&of, &record.sample(elapsed));
             }
             if let Some(lines) = &self.lines {
-                lines.line(|out| record.write(out, |out| self.clock.write_local_time(out), elapsed));
+                lines.write_line(|out| record.write(out, |out| self.clock.write_local_time(out), elapsed));
             }
         }
         if let Some(exchange) = &mut record.exchange {

@@ -20,9 +20,9 @@ const LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Makes a new self-signed certificate, valid for 365 days from now. ingress-nginx makes an RSA key; this one is
 /// on P-256, which every client that speaks TLS 1.2 accepts and which signs ten times faster.
-pub fn self_made(now: SystemTime) -> Result<Arc<CertifiedKey>, TlsError> {
-    let key = KeyPair::generate().map_err(TlsError::Make)?;
-    let mut params = CertificateParams::new([ALTERNATIVE_NAME.to_owned()]).map_err(TlsError::Make)?;
+pub fn self_signed(now: SystemTime) -> Result<Arc<CertifiedKey>, TlsError> {
+    let key = KeyPair::generate().map_err(TlsError::SelfSigned)?;
+    let mut params = CertificateParams::new([ALTERNATIVE_NAME.to_owned()]).map_err(TlsError::SelfSigned)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, ORGANIZATION);
     params.distinguished_name.push(DnType::CommonName, COMMON_NAME);
@@ -30,7 +30,7 @@ pub fn self_made(now: SystemTime) -> Result<Arc<CertifiedKey>, TlsError> {
     params.not_after = (now + LIFE).into();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let certificate = params.self_signed(&key).map_err(TlsError::Make)?;
+    let certificate = params.self_signed(&key).map_err(TlsError::SelfSigned)?;
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let certified = CertifiedKey::from_der(vec![certificate.into()], key, provider())?;
     Ok(Arc::new(certified))
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn it_is_named_as_ingress_nginx_names_its_own() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
-        let made = self_made(now).unwrap();
+        let made = self_signed(now).unwrap();
         let (_, certificate) = X509Certificate::from_der(&made.cert[0]).unwrap();
         assert_eq!(
             certificate.subject().to_string(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 /// Something that is open, until it is dropped.
-pub use tokio_util::task::task_tracker::TaskTrackerToken as Open;
+pub use tokio_util::task::task_tracker::TaskTrackerToken as DrainToken;
 
 /// Shared by a server and all its connections. Cheap to clone.
 ///
@@ -20,7 +20,7 @@ pub struct Drain {
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drained {
+pub enum DrainOutcome {
     /// Everything finished by itself.
     Finished,
     /// So many were still open at the last moment and were told to close.
@@ -34,7 +34,7 @@ impl Drain {
     }
 
     /// Counts something as open until the token is dropped.
-    pub fn open(&self) -> Open {
+    pub fn track(&self) -> DrainToken {
         self.open.token()
     }
 
@@ -65,12 +65,12 @@ impl Drain {
     }
 
     /// Says stop, waits until nothing is open or the time is up, and then forces what is left.
-    pub async fn finish(&self, within: Duration) -> Drained {
+    pub async fn finish(&self, within: Duration) -> DrainOutcome {
         self.stop();
         let finished = tokio::time::timeout(within, self.open.wait()).await.is_ok();
         let left = self.open.len();
         self.force.cancel();
-        if finished || left == 0 { Drained::Finished } else { Drained::Forced(left) }
+        if finished || left == 0 { DrainOutcome::Finished } else { DrainOutcome::Forced(left) }
     }
 
     /// Waits until nothing is open, after [`Drain::finish`] has forced it.
@@ -86,27 +86,27 @@ mod tests {
     #[tokio::test]
     async fn what_is_open_may_finish() {
         let drain = Drain::new();
-        let (token, mine) = (drain.open(), drain.clone());
+        let (token, mine) = (drain.track(), drain.clone());
         assert_eq!(drain.count(), 1);
         let task = tokio::spawn(async move {
             mine.stopping().await;
             drop(token);
             mine.forced().await;
         });
-        assert_eq!(drain.finish(Duration::from_secs(240)).await, Drained::Finished);
+        assert_eq!(drain.finish(Duration::from_secs(240)).await, DrainOutcome::Finished);
         task.await.unwrap();
     }
 
     #[tokio::test]
     async fn what_stays_open_is_forced_at_the_last_moment() {
         let drain = Drain::new();
-        let (token, mine) = (drain.open(), drain.clone());
+        let (token, mine) = (drain.track(), drain.clone());
         let task = tokio::spawn(async move {
             mine.forced().await;
             assert!(mine.is_stopping());
             drop(token);
         });
-        assert_eq!(drain.finish(Duration::from_millis(10)).await, Drained::Forced(1));
+        assert_eq!(drain.finish(Duration::from_millis(10)).await, DrainOutcome::Forced(1));
         task.await.unwrap();
         drain.closed().await;
         assert_eq!(drain.count(), 0);

@@ -5,7 +5,7 @@
 pub mod drain;
 pub mod listen;
 
-pub mod sessions;
+pub mod session_cache;
 pub mod tls;
 
 #[cfg(any(test, feature = "testing"))]
@@ -13,6 +13,6 @@ pub mod testing;
 
 pub mod certificate;
 
-pub use drain::{Drain, Drained, Open};
+pub use drain::{Drain, DrainOutcome, DrainToken};
 pub use listen::BindError;
 pub use tls::TlsError;

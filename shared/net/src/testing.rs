@@ -10,7 +10,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme, Suppor
 use crate::tls::provider;
 
 /// A certificate with its key, as a Secret has them and as it is shown.
-pub struct Made {
+pub struct TestCertificate {
     /// `tls.crt`.
     pub certificate: String,
     /// `tls.key`.
@@ -20,9 +20,13 @@ pub struct Made {
 }
 
 /// A new certificate for a name, signed by itself.
-pub fn certificate(name: &str) -> Made {
+pub fn certificate(name: &str) -> TestCertificate {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("tests name well-formed hosts");
-    Made { certificate: made.cert.pem(), key: made.signing_key.serialize_pem(), der: made.cert.der().clone() }
+    TestCertificate {
+        certificate: made.cert.pem(),
+        key: made.signing_key.serialize_pem(),
+        der: made.cert.der().clone(),
+    }
 }
 
 /// A client that takes any certificate, for tests that look at which one is shown. It keeps sessions.
@@ -31,7 +35,7 @@ pub fn client(versions: &[&'static SupportedProtocolVersion], alpn: &[&[u8]]) ->
         .with_protocol_versions(versions)
         .expect("the provider has suites for every version")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.resumption = Resumption::in_memory_sessions(8);
@@ -39,9 +43,9 @@ pub fn client(versions: &[&'static SupportedProtocolVersion], alpn: &[&[u8]]) ->
 }
 
 #[derive(Debug)]
-struct Anyone;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -7,7 +7,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::sessions::Sessions;
+use crate::session_cache::SessionCache;
 
 /// HTTP/2 over TLS (RFC 9113 §3.2).
 pub const H2: &[u8] = b"h2";
@@ -20,14 +20,14 @@ pub enum TlsError {
     /// rustls refused a certificate, a key or a setting.
     Rustls(rustls::Error),
     /// The self-made certificate could not be made.
-    Make(rcgen::Error),
+    SelfSigned(rcgen::Error),
 }
 
 impl std::fmt::Display for TlsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Rustls(error) => write!(f, "TLS: {error}"),
-            Self::Make(error) => write!(f, "making the default certificate: {error}"),
+            Self::SelfSigned(error) => write!(f, "making the default certificate: {error}"),
         }
     }
 }
@@ -64,7 +64,7 @@ pub fn provider() -> &'static Arc<CryptoProvider> {
 
 /// A server's configuration whose certificates are looked up by name at each handshake.
 ///
-/// TLS 1.2 and 1.3, the server's cipher order, no stateless tickets: resumption goes through [`Sessions`]
+/// TLS 1.2 and 1.3, the server's cipher order, no stateless tickets: resumption goes through [`SessionCache`]
 /// (ingress-nginx: `ssl_session_tickets off`, `ssl_session_cache shared:SSL:10m`, 10 minutes). `by_name` gets the
 /// name lower-cased and without a final dot, or `None` where the client sent none; without a certificate the
 /// handshake is refused.
@@ -80,7 +80,7 @@ where
     config.ignore_client_order = true;
     config.send_tls13_tickets = if options.session_cache { 2 } else { 0 };
     config.session_storage = if options.session_cache {
-        Arc::new(Sessions::default())
+        Arc::new(SessionCache::default())
     } else {
         Arc::new(NoServerSessionStorage {})
     };

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
-use crate::seat;
+use crate::thread_slot;
 
 const ROWS_OF_A_LINE: usize = 8;
 const ROWS_OF_A_BLOCK: usize = 64;
@@ -32,7 +32,8 @@ type Shelf = [OnceLock<Box<Block>>];
 
 struct Column([OnceLock<Box<Shelf>>; SHELVES]);
 
-static COLUMNS: [Column; seat::MOST] = [const { Column([const { OnceLock::new() }; SHELVES]) }; seat::MOST];
+static COLUMNS: [Column; thread_slot::MOST] =
+    [const { Column([const { OnceLock::new() }; SHELVES]) }; thread_slot::MOST];
 
 impl Column {
     fn shelf(&self, shelf: usize) -> &Shelf {
@@ -49,7 +50,7 @@ fn cell(block: &Block, row: usize) -> &AtomicU64 {
 
 /// The columns that threads of this machine may write into.
 fn columns() -> &'static [Column] {
-    &COLUMNS[..seat::columns()]
+    &COLUMNS[..thread_slot::columns()]
 }
 
 /// Some rows in a row, on one shelf. Given back when dropped, for the next that wants as many.
@@ -69,9 +70,9 @@ impl Rows {
     /// These rows in the column of the calling thread.
     // Hot: no allocation but for the first of a shelf.
     pub(crate) fn own(&self) -> Own {
-        let column = seat::column();
+        let column = thread_slot::column();
         let shelf = COLUMNS[column].shelf(self.shelf);
-        Own { shelf, first: self.first, shared: column == seat::SHARED }
+        Own { shelf, first: self.first, shared: column == thread_slot::SHARED }
     }
 
     pub(crate) fn total(&self, row: usize) -> u64 {
@@ -163,7 +164,7 @@ fn store() -> &'static Mutex<Store> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seat::Seat;
+    use crate::thread_slot::ThreadSlot;
     use std::sync::Arc;
 
     #[test]
@@ -173,7 +174,7 @@ mod tests {
             .map(|thread| {
                 let rows = rows.clone();
                 std::thread::spawn(move || {
-                    let _seat = (thread % 3 != 0).then(Seat::take);
+                    let _seat = (thread % 3 != 0).then(ThreadSlot::claim);
                     for _ in 0..5_000 {
                         rows.own().add(0, 1);
                         rows.own().add_float(1, 0.5);
@@ -212,10 +213,10 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Another test may have all seats for a while.
-                let mut seat = Seat::take();
-                while seat::column() == seat::SHARED {
+                let mut seat = ThreadSlot::claim();
+                while thread_slot::column() == thread_slot::SHARED {
                     std::thread::yield_now();
-                    seat = Seat::take();
+                    seat = ThreadSlot::claim();
                 }
                 (0..2).for_each(|_| rows.own().add(one, 1));
                 drop(seat);

@@ -1,30 +1,28 @@
-//! Metrics, logs, readiness gates, the admin pages and the reports of what is wrong.
+//! Metrics, logs, readiness gates, the admin listeners and the reports of what is wrong.
 //!
 //! Holds what every service tells about itself. Knows nothing of DNS, HTTP proxying or Kubernetes. A number or a
-//! line of a hot path costs its caller a write to memory of its own thread; see [`Seat`].
+//! line of a hot path costs its caller a write to memory of its own thread; see [`ThreadSlot`].
 
-mod answer;
 mod causes;
 pub mod json;
-mod seat;
+mod thread_slot;
 
-mod door;
-mod page;
+mod admin;
 
 mod cells;
-mod gates;
 pub mod log;
+mod readiness;
 
 pub mod metrics;
 
-mod lines;
+mod log_writer;
 mod report;
 
-pub use answer::{Answer, Asked};
+pub use admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
+pub use admin::message::{AdminRequest, AdminResponse};
+pub use admin::{AdminListener, AdminRoute, AdminServer, PolicyGuard, listen};
 pub use causes::causes;
-pub use door::{Admission, Door, Later, Stream};
-pub use gates::{Gate, Gates, Monitor};
-pub use lines::Lines;
-pub use page::{Admin, Doorway, Pages, Route, listen};
+pub use log_writer::LogWriter;
+pub use readiness::{Monitor, ReadinessGate, ReadinessGates};
 pub use report::{Problem, Reports};
-pub use seat::Seat;
+pub use thread_slot::ThreadSlot;

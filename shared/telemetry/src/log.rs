@@ -1,4 +1,4 @@
-//! The program's own log: what happens to the process, not each query or request (those are [`crate::Lines`]).
+//! The program's own log: what happens to the process, not each query or request (those are [`crate::LogWriter`]).
 //!
 //! An event's target says who speaks: `plugin/reload` for a DNS plugin, the crate's name otherwise.
 
@@ -18,7 +18,7 @@ use crate::json;
 
 /// How a line of the log reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// CoreDNS: `[INFO] plugin/reload: Running configuration …`.
     CoreDns,
     /// klog, as ingress-nginx: `I1121 07:33:45.123456       7 table.rs:42] …`.
@@ -29,7 +29,7 @@ pub enum Format {
 
 /// Where the log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum LogOutput {
     /// Standard output, as CoreDNS.
     Stdout,
     /// Standard error, as ingress-nginx.
@@ -60,15 +60,19 @@ impl std::error::Error for LogError {}
 
 /// Sets the log up for the whole process. `filter` is a level, and after it, if wanted, levels for single
 /// targets: `info,hyper=warn`.
-pub fn init(format: Format, output: Output, filter: &str) -> Result<(), LogError> {
+pub fn init(format: LogFormat, output: LogOutput, filter: &str) -> Result<(), LogError> {
     let done = match output {
-        Output::Stdout => subscriber(format, filter, std::io::stdout)?.try_init(),
-        Output::Stderr => subscriber(format, filter, std::io::stderr)?.try_init(),
+        LogOutput::Stdout => subscriber(format, filter, std::io::stdout)?.try_init(),
+        LogOutput::Stderr => subscriber(format, filter, std::io::stderr)?.try_init(),
     };
     done.map_err(|_| LogError::Second)
 }
 
-fn subscriber<W>(format: Format, filter: &str, writer: W) -> Result<impl Subscriber + Send + Sync, LogError>
+fn subscriber<W>(
+    format: LogFormat,
+    filter: &str,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync, LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -80,7 +84,7 @@ where
     Ok(tracing_subscriber::registry().with(targets).with(layer))
 }
 
-impl<S, N> FormatEvent<S, N> for Format
+impl<S, N> FormatEvent<S, N> for LogFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -228,7 +232,7 @@ mod tests {
         }
     }
 
-    fn logged(format: Format, filter: &str) -> String {
+    fn logged(format: LogFormat, filter: &str) -> String {
         let page = Page::default();
         let writer = page.clone();
         let subscriber = subscriber(format, filter, move || writer.clone()).unwrap();
@@ -244,18 +248,18 @@ mod tests {
     fn the_dns_log_reads_as_coredns_prints_it() {
         let wanted = "[INFO] plugin/reload: Running configuration\n\
                       [WARNING] cannot \"list\" kind=\"Secret\" tries=3\n";
-        assert_eq!(logged(Format::CoreDns, "info"), wanted);
+        assert_eq!(logged(LogFormat::CoreDns, "info"), wanted);
     }
 
     #[test]
     fn a_filter_names_levels_by_target() {
-        assert_eq!(logged(Format::CoreDns, "off,sources=warn").lines().count(), 1);
-        assert!(matches!(init(Format::Json, Output::Stderr, "loud"), Err(LogError::Filter(_))));
+        assert_eq!(logged(LogFormat::CoreDns, "off,sources=warn").lines().count(), 1);
+        assert!(matches!(init(LogFormat::Json, LogOutput::Stderr, "loud"), Err(LogError::Filter(_))));
     }
 
     #[test]
     fn the_ingress_log_reads_as_klog() {
-        let log = logged(Format::Klog, "info");
+        let log = logged(LogFormat::Klog, "info");
         let line = log.lines().nth(1).unwrap();
         let (head, message) = line.split_once("] ").unwrap();
         assert_eq!(message, "cannot \"list\" kind=\"Secret\" tries=3");
@@ -266,7 +270,7 @@ mod tests {
 
     #[test]
     fn json_lines_have_coredns_keys() {
-        let log = logged(Format::Json, "info");
+        let log = logged(LogFormat::Json, "info");
         let (time, rest) = log.lines().nth(1).unwrap().split_once(",\"level\"").unwrap();
         assert!(time.starts_with("{\"time\":\"20") && time.ends_with("Z\""), "{time}");
         let wanted = ":\"WARN\",\"msg\":\"cannot \\\"list\\\"\",\"target\":\"sources\",\"kind\":\"Secret\",\"tries\":3}";

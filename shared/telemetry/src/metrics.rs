@@ -8,12 +8,12 @@ mod process;
 mod value;
 
 mod family;
-mod reading;
+mod callback;
 
 mod registry;
 
+pub use callback::SampleSink;
 pub use family::{Family, Labels};
 pub use process::Process;
-pub use reading::Tell;
 pub use registry::Registry;
-pub use value::{Counter, Gauge, Histogram, Level, Metric, exponential};
+pub use value::{Counter, Gauge, Histogram, Metric, UpDownCounter, exponential};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::answer::{Answer, Asked};
+use crate::admin::message::{AdminRequest, AdminResponse};
 use crate::metrics::{Family, Gauge, Registry};
 
 /// One thing that is wrong with one object.
@@ -81,7 +81,7 @@ impl Reports {
     }
 
     /// The page that lists them, one a line.
-    pub fn page(&self) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+    pub fn page(&self) -> impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static {
         let reports = self.clone();
         move |_| {
             let mut body = String::new();
@@ -89,7 +89,7 @@ impl Reports {
                 // Writing into a String cannot fail.
                 let _ = writeln!(body, "{scope}: {problem}");
             }
-            Answer::ok(body)
+            AdminResponse::ok(body)
         }
     }
 

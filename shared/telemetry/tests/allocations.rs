@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::mpsc;
 
 use telemetry::metrics::{Counter, Registry};
-use telemetry::{Lines, Seat};
+use telemetry::{LogWriter, ThreadSlot};
 
 /// The system's allocator, counting what each thread asks of it.
 struct Counting;
@@ -65,7 +65,7 @@ fn counting_and_observing_allocate_nothing_once_a_thread_has_its_numbers() {
     // The numbers lie in one block, or in two.
     assert!(allocations(work) <= 3, "the first of a thread");
     assert_eq!(allocations(work), 0, "without a seat");
-    let seat = Seat::take();
+    let seat = ThreadSlot::claim();
     assert!(allocations(work) <= 3, "the first of a seat");
     assert_eq!(allocations(work), 0, "with a seat");
     drop(seat);
@@ -89,10 +89,10 @@ impl Write for Told {
 #[test]
 fn a_line_allocates_nothing_once_the_buffers_have_grown() {
     let (told, batches) = mpsc::channel();
-    let lines = Lines::new(Told(told), Counter::default());
+    let lines = LogWriter::new(Told(told), Counter::default());
     let line =
         b"10.244.0.7:40210 - 1 \"A IN kubernetes.default.svc.cluster.local. udp 54 false 512\" NOERROR";
-    let some = || (0..50).for_each(|_| lines.line(|out| out.extend_from_slice(line)));
+    let some = || (0..50).for_each(|_| lines.write_line(|out| out.extend_from_slice(line)));
     // This thread's buffer and the spare one take turns; both have grown after a few batches.
     for _ in 0..6 {
         some();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use telemetry::Answer as Page;
+use telemetry::AdminResponse as Page;
 use telemetry::metrics::exponential;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,7 +56,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     // One page and one watcher for all keys of the block.
     setup.shared("health", |setup| {
         setup.on_start(move || async move {
-            let pages = admin.pages(&address).await.map_err(|error| format!("health: {address}: {error}"))?;
+            let pages =
+                admin.listen(&address).await.map_err(|error| format!("health: {address}: {error}"))?;
             let local = pages.local_addr().map_err(|error| format!("health: {address}: {error}"))?;
             let route = pages.route("/health", |_| Page::ok("OK"));
             let watcher = tokio::spawn(async move {

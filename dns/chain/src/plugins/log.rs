@@ -7,7 +7,7 @@ use std::sync::Arc;
 use config::ConfigError;
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Reply, Section};
-use telemetry::Lines;
+use telemetry::LogWriter;
 
 use crate::names::Zones;
 use crate::plugin::{Answer, Plugin};
@@ -31,7 +31,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 
 struct Log {
     rules: Vec<Rule>,
-    lines: Lines,
+    lines: LogWriter,
     json: bool,
 }
 
@@ -63,8 +63,9 @@ impl Plugin for Log {
             .find(|rule| rule.classes & class != 0);
         let Some(rule) = rule else { return };
         let sent = SentReply { request, reply: &answer.reply, size, took: request.received.elapsed() };
-        self.lines
-            .line(|out| if self.json { rule.format.json(&sent, out) } else { rule.format.text(&sent, out) });
+        self.lines.write_line(|out| {
+            if self.json { rule.format.json(&sent, out) } else { rule.format.text(&sent, out) }
+        });
     }
 }
 

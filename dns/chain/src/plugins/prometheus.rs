@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::Word;
 use http::StatusCode;
-use telemetry::Answer as Page;
+use telemetry::AdminResponse as Page;
 use telemetry::metrics::{Family, Gauge};
 
 use crate::plugin::{Answer, Plugin};
@@ -114,9 +114,9 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
                 Some(file) => Some(opened(file).await.map_err(|error| format!("prometheus: tls: {error}"))?),
             };
             let pages =
-                admin.pages(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
+                admin.listen(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
             // The door first: what is shown behind it is never open.
-            let door = door.map(|door| pages.behind(door));
+            let door = door.map(|door| pages.require(door));
             let route = pages.route("/metrics", move |_| Page {
                 status: StatusCode::OK,
                 content_type: "text/plain; version=0.0.4; charset=utf-8",

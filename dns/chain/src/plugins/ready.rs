@@ -1,7 +1,7 @@
 //! `ready`: a page that says whether every plugin has what it needs to answer rightly.
 
 use http::StatusCode;
-use telemetry::{Answer as Page, Monitor};
+use telemetry::{AdminResponse as Page, Monitor};
 
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
 
@@ -32,9 +32,9 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (admin, gates) = (setup.context.admin.clone(), setup.context.gates.clone());
     setup.shared("ready", |setup| {
         setup.on_start(move || async move {
-            let pages = admin.pages(&address).await.map_err(|error| format!("ready: {address}: {error}"))?;
+            let pages = admin.listen(&address).await.map_err(|error| format!("ready: {address}: {error}"))?;
             let route = pages.route("/ready", move |_| {
-                let shut = gates.shut(monitor);
+                let shut = gates.closed(monitor);
                 if shut.is_empty() {
                     Page::ok("OK")
                 } else {

@@ -18,7 +18,7 @@ use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Reply, Section};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
-use telemetry::{Admin, Gates, Lines};
+use telemetry::{AdminServer, LogWriter, ReadinessGates};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A cluster in memory.
@@ -63,8 +63,8 @@ pub struct Service {
     pub dns: Dns,
     pub address: SocketAddr,
     pub metrics: Registry,
-    pub gates: Gates,
-    pub admin: Admin,
+    pub gates: ReadinessGates,
+    pub admin: AdminServer,
     pub corefile: Arc<Mutex<String>>,
     pub log: Log,
     pub fatal: Arc<Mutex<Vec<String>>>,
@@ -100,7 +100,7 @@ impl Service {
         let (log, fatal) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
         let reasons = fatal.clone();
         let context = PluginContext {
-            queries: Lines::new(log.clone(), Counter::default()),
+            queries: LogWriter::new(log.clone(), Counter::default()),
             fatal: Arc::new(move |reason| reasons.lock().unwrap().push(reason)),
             ..context(cluster)
         };
@@ -126,7 +126,7 @@ impl Service {
 
     /// Status and body of a page at `127.0.0.1:0`, an address that all pages of a test share.
     pub async fn page(&self, path: &str) -> (u16, String) {
-        let address = self.admin.pages("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let address = self.admin.listen("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -143,9 +143,9 @@ pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
         cluster,
         views: Default::default(),
         metrics: Registry::new(),
-        gates: Gates::new(),
-        admin: Admin::new(),
-        queries: Lines::new(std::io::sink(), Counter::default()),
+        gates: ReadinessGates::new(),
+        admin: AdminServer::new(),
+        queries: LogWriter::new(std::io::sink(), Counter::default()),
         json: false,
         runtime: tokio::runtime::Handle::current(),
         fatal: Arc::new(|reason| panic!("{reason}")),

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
-use telemetry::metrics::Level;
+use telemetry::metrics::UpDownCounter;
 
 use crate::client::head::{Head, Refusal};
 use crate::clock::{Clock, Timer};
@@ -39,7 +39,7 @@ pub(crate) struct Link {
     stopping: Cell<bool>,
     /// A head has begun and is not complete; counted among all connections.
     reading: Cell<bool>,
-    all_reading: Level,
+    all_reading: UpDownCounter,
 }
 
 /// How long an idle connection is kept after the word to stop, for a request that is on its way already: it is answered
@@ -62,7 +62,7 @@ impl Link {
         clock: Rc<Clock>,
         head_timeout: Duration,
         send_timeout: Duration,
-        all_reading: Level,
+        all_reading: UpDownCounter,
     ) -> Rc<Self> {
         let timer = clock.timer();
         clock.arm(&timer, head_timeout);
@@ -88,7 +88,11 @@ impl Link {
     }
 
     /// For a stream of HTTP/2, whose head hyper has read.
-    pub(crate) fn of_stream(clock: Rc<Clock>, send_timeout: Duration, all_reading: Level) -> Rc<Self> {
+    pub(crate) fn of_stream(
+        clock: Rc<Clock>,
+        send_timeout: Duration,
+        all_reading: UpDownCounter,
+    ) -> Rc<Self> {
         let link = Self::new(clock, Duration::ZERO, send_timeout, all_reading);
         link.waiting.set(Waiting::Upstream);
         link.timer.disarm();
@@ -161,8 +165,8 @@ impl Link {
     /// Whether a head has begun and is not complete.
     pub(super) fn reads(&self, reading: bool) {
         match (self.reading.replace(reading), reading) {
-            (false, true) => self.all_reading.up(),
-            (true, false) => self.all_reading.down(),
+            (false, true) => self.all_reading.inc(),
+            (true, false) => self.all_reading.dec(),
             _ => {}
         }
     }

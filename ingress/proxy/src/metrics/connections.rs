@@ -1,6 +1,6 @@
 //! Clients' connections, as nginx's status module counts them.
 
-use telemetry::metrics::{Counter, Level, Registry};
+use telemetry::metrics::{Counter, Registry, UpDownCounter};
 
 use super::names::{OWN, name, own};
 use crate::options::Controller;
@@ -11,11 +11,11 @@ pub(crate) struct Connections {
     pub(crate) accepted: Counter,
     pub(crate) handled: Counter,
     pub(crate) requests: Counter,
-    pub(crate) active: Level,
+    pub(crate) active: UpDownCounter,
     /// A part of a request's head has come, and not all of it.
-    pub(crate) reading: Level,
+    pub(crate) reading: UpDownCounter,
     /// A request is being worked on. Those that do neither wait for one.
-    pub(crate) writing: Level,
+    pub(crate) writing: UpDownCounter,
 }
 
 impl Connections {
@@ -29,9 +29,9 @@ impl Connections {
         );
         let requests =
             registry.counters(&name("nginx_process_requests_total"), "total number of client requests", OWN);
-        let (active, reading, writing) = <(Level, Level, Level)>::default();
+        let (active, reading, writing) = <(UpDownCounter, UpDownCounter, UpDownCounter)>::default();
         let shown = (controller.clone(), active.clone(), reading.clone(), writing.clone());
-        registry.read_gauges(
+        registry.callback_gauges(
             &name("nginx_process_connections"),
             "current number of client connections with state {active, reading, writing, waiting}",
             labels,

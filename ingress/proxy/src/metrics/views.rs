@@ -20,7 +20,7 @@ fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<
     let help = "Gauge reporting status of ingress orphanity, 1 indicates orphaned ingress.\n\t\t\t'namespace' is the \
                 string used to identify namespace of ingress, 'ingress' for ingress name and 'type' for 'no-service' \
                 or 'no-endpoint' of orphanity";
-    registry.read_gauges(&name("orphan_ingress"), help, labels, move |tell| {
+    registry.callback_gauges(&name("orphan_ingress"), help, labels, move |tell| {
         let [class, namespace, pod] = own(&controller);
         let pools = pools.load();
         // One backend that lacks something makes an orphan of its Ingress.
@@ -45,7 +45,7 @@ fn certificates(registry: &Registry, class: &str, views: &Views) {
                 (10 * 24 * 3600))\"";
     let labels = ["namespace", "class", "host", "secret_name", "identifier"];
     let (shown, own) = (views.certs.clone(), class.to_owned());
-    registry.read_gauges(&name("ssl_expire_time_seconds"), help, labels, move |tell| {
+    registry.callback_gauges(&name("ssl_expire_time_seconds"), help, labels, move |tell| {
         for (host, Key { namespace, name }, facts) in shown.load().in_use() {
             tell([namespace, &own, &host, name, &identifier(facts)], facts.expires as f64);
         }
@@ -55,7 +55,7 @@ fn certificates(registry: &Registry, class: &str, views: &Views) {
         std::array::from_fn::<_, 9, _>(|at| labels.iter().chain(&more).nth(at).copied().unwrap_or_default());
     let (shown, own) = (views.certs.clone(), class.to_owned());
     let help = "Hold all labels associated to a certificate";
-    registry.read_gauges(&name("ssl_certificate_info"), help, labels, move |tell| {
+    registry.callback_gauges(&name("ssl_certificate_info"), help, labels, move |tell| {
         for (host, Key { namespace, name }, facts) in shown.load().in_use() {
             let CertificateInfo {
                 issuer_organization,

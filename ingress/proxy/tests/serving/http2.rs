@@ -107,7 +107,7 @@ fn a_stop_lets_open_streams_finish() {
         let stopping = tokio::spawn(proxy.stop(std::time::Duration::ZERO));
         go.send(()).unwrap();
         assert_eq!(response.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes(), "hello");
-        assert_eq!(stopping.await.unwrap(), net::Drained::Finished);
+        assert_eq!(stopping.await.unwrap(), net::DrainOutcome::Finished);
     });
 }
 

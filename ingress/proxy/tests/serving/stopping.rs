@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
-use net::Drained;
+use net::DrainOutcome;
 
 use crate::support::{Client, Script, World, options, read_head};
 
@@ -34,11 +34,11 @@ fn requests_in_flight_finish_and_idle_connections_close() {
     let response = busy.response();
     assert_eq!((response.status, response.body.as_str()), (200, "ok"));
     assert_eq!(response.header("connection"), Some("close"));
-    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+    assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
 }
 
 /// Stops in the background and returns when nobody listens any more.
-fn stop_now(world: World) -> std::thread::JoinHandle<Drained> {
+fn stop_now(world: World) -> std::thread::JoinHandle<DrainOutcome> {
     let address = world.http;
     let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
     while TcpStream::connect(address).is_ok() {
@@ -65,7 +65,7 @@ fn a_request_that_meets_the_stop_is_answered_and_told_that_it_was_the_last() {
         assert_eq!((response.status, response.header("connection")), (200, Some("close")));
         assert!(client.is_closed());
     }
-    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+    assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
 }
 
 /// Responses of many lengths, so that of some the last piece cannot be written at once. Each client has stopped reading
@@ -123,7 +123,7 @@ fn a_stop_waits_for_clients_to_take_the_rest_of_a_response() {
     let stopping = world.runtime.spawn(proxy.stop(Duration::ZERO));
     assert!(idle.is_closed(), "and with it the time of idle connections is over");
     slow.get_the_rest();
-    assert_eq!(world.runtime.block_on(stopping).unwrap(), Drained::Finished);
+    assert_eq!(world.runtime.block_on(stopping).unwrap(), DrainOutcome::Finished);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_stop_does_not_wait_for_a_client_that_never_begins_its_handshake() {
     let mut silent = Client::connect(world.https);
     let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
     assert!(silent.is_closed());
-    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+    assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn connections_that_the_system_has_accepted_are_served() {
         for client in &mut clients {
             assert_eq!(client.response().status, 200);
         }
-        assert_eq!(stopping.join().unwrap(), Drained::Finished);
+        assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
     }
 }
 
@@ -189,7 +189,7 @@ fn a_stop_says_goaway_twice() {
     // `:status: 200` is number 8 of the static table.
     assert_eq!(await_frame(&mut client, HEADERS)[0], 0x88);
     assert_eq!(await_frame(&mut client, DATA), b"ok");
-    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+    assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
 }
 
 const DATA: u8 = 0;

@@ -12,7 +12,7 @@ use cluster::{
 };
 use ingress_proxy::{Proxy, ProxyOptions, Telling, Views};
 use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
-use telemetry::Lines;
+use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
 
 /// How long a test waits for bytes that must come.
@@ -27,7 +27,7 @@ pub struct World {
     pub https: SocketAddr,
     pub runtime: tokio::runtime::Runtime,
     views: Views,
-    lines: Lines,
+    lines: LogWriter,
     log: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -76,7 +76,7 @@ impl World {
         batch.extend(Kind::ALL.into_iter().map(Event::Synced));
         cache.apply(batch, 1);
         let (registry, log) = (Registry::new(), Arc::default());
-        let lines = Lines::new(Sink(Arc::clone(&log)), Counter::default());
+        let lines = LogWriter::new(Sink(Arc::clone(&log)), Counter::default());
         let telling = Telling { registry: registry.clone(), access: Some(lines.clone()) };
         let proxy = Proxy::start(options, views.clone(), &telling).unwrap();
         let (http, https) = (proxy.http()[0], proxy.https()[0]);
@@ -245,7 +245,7 @@ impl World {
         }
     }
 
-    pub fn stop(mut self, grace: Duration) -> net::Drained {
+    pub fn stop(mut self, grace: Duration) -> net::DrainOutcome {
         let proxy = self.proxy.take().unwrap();
         self.runtime.block_on(proxy.stop(grace))
     }

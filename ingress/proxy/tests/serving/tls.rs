@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use net::testing::{Made, certificate};
+use net::testing::{TestCertificate, certificate};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -39,7 +39,7 @@ fn certificates_are_found_by_name_and_follow_their_secrets() {
     let own = shown(&world, "shop.example");
     assert_eq!(shown(&world, "other.example"), own, "one self-made certificate for all");
     for _ in 0..2 {
-        let Made { certificate, key, der } = certificate("shop.example");
+        let TestCertificate { certificate, key, der } = certificate("shop.example");
         world.secret("cert", &certificate, &key);
         assert_eq!(shown(&world, "shop.example"), der);
         assert_eq!(shown(&world, "other.example"), own);

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
-use net::Drained;
+use net::DrainOutcome;
 
 use crate::support::{Client, Far, Script, World, options};
 
@@ -96,7 +96,7 @@ fn a_stop_waits_for_streams_and_then_cuts_them() {
     );
     let mut client = upgraded(&world);
     let proxy = world.proxy.take().unwrap();
-    assert_eq!(world.runtime.block_on(proxy.stop(Duration::ZERO)), Drained::Forced(1));
+    assert_eq!(world.runtime.block_on(proxy.stop(Duration::ZERO)), DrainOutcome::Forced(1));
     assert!(client.is_closed());
     let log = world.log(1);
     assert!(log[0].contains("\"GET /ws HTTP/1.1\" 101 3 "), "what has passed is told: {log:?}");
@@ -111,5 +111,5 @@ fn a_stop_ends_when_the_last_stream_does() {
     client.raw(b"still");
     assert_eq!(read(&mut client, 5), "still");
     drop(client);
-    assert_eq!(stopping.join().unwrap(), Drained::Finished);
+    assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
 }

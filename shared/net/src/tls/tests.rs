@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
 
 use super::*;
-use crate::certificate::self_made;
+use crate::certificate::self_signed;
 use crate::testing::client;
 
 /// Both ends in memory until neither has more to say.
@@ -43,7 +43,7 @@ fn handshake(
 #[test]
 fn the_certificate_is_looked_up_by_name() {
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let (shop, rest) = (self_made(SystemTime::now()).unwrap(), self_made(SystemTime::now()).unwrap());
+    let (shop, rest) = (self_signed(SystemTime::now()).unwrap(), self_signed(SystemTime::now()).unwrap());
     let (note, by_name) = (asked.clone(), (shop.clone(), rest.clone()));
     let config = server_config(&TlsOptions::default(), move |name| {
         note.lock().unwrap().push(name.map(str::to_owned));
@@ -68,7 +68,7 @@ fn a_name_without_certificate_is_refused() {
 
 #[test]
 fn versions_protocols_and_resumption_are_those_of_ingress_nginx() {
-    let shown = self_made(SystemTime::now()).unwrap();
+    let shown = self_signed(SystemTime::now()).unwrap();
     let config = server_config(&TlsOptions::default(), move |_| Some(shown.clone())).unwrap();
     assert!(!config.ticketer.enabled());
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -88,7 +88,7 @@ fn versions_protocols_and_resumption_are_those_of_ingress_nginx() {
 
 #[test]
 fn without_a_session_cache_every_handshake_is_full() {
-    let shown = self_made(SystemTime::now()).unwrap();
+    let shown = self_signed(SystemTime::now()).unwrap();
     let options = TlsOptions { session_cache: false, ..TlsOptions::default() };
     let config = server_config(&options, move |_| Some(shown.clone())).unwrap();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {

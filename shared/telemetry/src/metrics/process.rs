@@ -48,15 +48,15 @@ impl Process {
 
 /// `process_*` as every Prometheus client shows them; the library's own has whole seconds of processor time only, of which
 /// no rate can be made.
-pub(super) struct Shown(ProcessCollector);
+pub(super) struct ProcessMetrics(ProcessCollector);
 
-impl Shown {
+impl ProcessMetrics {
     pub(super) fn new() -> Self {
         Self(ProcessCollector::for_self())
     }
 }
 
-impl Collector for Shown {
+impl Collector for ProcessMetrics {
     fn desc(&self) -> Vec<&Desc> {
         self.0.desc()
     }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn processor_time_is_shown_in_parts_of_a_second() {
         let shown = || {
-            let families = Shown::new().collect();
+            let families = ProcessMetrics::new().collect();
             let cpu = families.iter().find(|family| family.name() == "process_cpu_seconds_total").unwrap();
             cpu.get_metric()[0].get_counter().get_value()
         };

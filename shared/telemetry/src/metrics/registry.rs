@@ -8,10 +8,10 @@ use http::StatusCode;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricType;
 
-use crate::answer::{Answer, Asked};
+use crate::admin::message::{AdminRequest, AdminResponse};
+use crate::metrics::callback::{CallbackFamily, SampleSink};
 use crate::metrics::family::Family;
-use crate::metrics::process::Shown;
-use crate::metrics::reading::{Reading, Tell};
+use crate::metrics::process::ProcessMetrics;
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
 
 /// The metrics of a process or of one of its services. Copies are the same registry.
@@ -33,7 +33,7 @@ impl Registry {
     /// One that also shows `process_*`: CPU, memory, file descriptors, start time.
     pub fn with_process() -> Self {
         let registry = Self::default();
-        registry.register(Shown::new());
+        registry.register(ProcessMetrics::new());
         registry
     }
 
@@ -74,27 +74,27 @@ impl Registry {
     }
 
     /// Gauges whose values are read each time the page is made. A second reader of the same name is left out.
-    pub fn read_gauges<const N: usize>(
+    pub fn callback_gauges<const N: usize>(
         &self,
         name: &str,
         help: &str,
         labels: [&str; N],
-        read: impl Fn(&mut Tell<'_, N>) + Send + Sync + 'static,
+        read: impl Fn(&mut SampleSink<'_, N>) + Send + Sync + 'static,
     ) {
         let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
-        self.register(Reading { desc, labels, kind: MetricType::GAUGE, read });
+        self.register(CallbackFamily { desc, labels, kind: MetricType::GAUGE, read });
     }
 
     /// Counters that are read likewise.
-    pub fn read_counters<const N: usize>(
+    pub fn callback_counters<const N: usize>(
         &self,
         name: &str,
         help: &str,
         labels: [&str; N],
-        read: impl Fn(&mut Tell<'_, N>) + Send + Sync + 'static,
+        read: impl Fn(&mut SampleSink<'_, N>) + Send + Sync + 'static,
     ) {
         let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
-        self.register(Reading { desc, labels, kind: MetricType::COUNTER, read });
+        self.register(CallbackFamily { desc, labels, kind: MetricType::COUNTER, read });
     }
 
     /// Adds metrics that keep themselves. A second collector of the same names is left out.
@@ -117,11 +117,11 @@ impl Registry {
     }
 
     /// The page that shows them.
-    pub fn page(&self) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+    pub fn page(&self) -> impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static {
         let registry = self.clone();
         move |_| {
             let content_type = prometheus::TEXT_FORMAT;
-            Answer { status: StatusCode::OK, content_type, body: registry.text().into() }
+            AdminResponse { status: StatusCode::OK, content_type, body: registry.text().into() }
         }
     }
 
@@ -190,23 +190,23 @@ up 1.5
     #[test]
     fn what_is_read_is_shown_as_it_stands() {
         let registry = Registry::new();
-        let level = crate::metrics::Level::default();
+        let level = crate::metrics::UpDownCounter::default();
         let seen = level.clone();
-        registry.read_gauges("open", "What is open.", ["state"], move |tell| {
+        registry.callback_gauges("open", "What is open.", ["state"], move |tell| {
             if seen.value() > 0 {
                 tell(["now"], seen.value() as f64);
             }
         });
         assert_eq!(registry.text(), "", "nothing to tell");
-        level.up();
+        level.inc();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let _seat = crate::Seat::take();
-                level.up();
-                level.up();
+                let _seat = crate::ThreadSlot::claim();
+                level.inc();
+                level.inc();
             });
         });
-        level.down();
+        level.dec();
         assert!(registry.text().ends_with("open{state=\"now\"} 2\n"), "{}", registry.text());
     }
 

@@ -106,16 +106,16 @@ impl Metric for Gauge {
 /// How many there are of something that threads begin and end all the time, even on each other's behalf. Copies are
 /// the same number. Costs what a counter costs, where a [`Gauge`] costs a locked instruction.
 #[derive(Clone)]
-pub struct Level(Arc<Rows>);
+pub struct UpDownCounter(Arc<Rows>);
 
-impl Level {
+impl UpDownCounter {
     /// One more. Hot: no allocation.
-    pub fn up(&self) {
+    pub fn inc(&self) {
         self.0.own().add(0, 1);
     }
 
     /// One less. Hot: no allocation.
-    pub fn down(&self) {
+    pub fn dec(&self) {
         self.0.own().add(0, u64::MAX);
     }
 
@@ -125,7 +125,7 @@ impl Level {
     }
 }
 
-impl Default for Level {
+impl Default for UpDownCounter {
     /// A level that no registry shows.
     fn default() -> Self {
         Self(Arc::new(Rows::new(1)))

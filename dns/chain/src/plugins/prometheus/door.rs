@@ -15,7 +15,7 @@ use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
-use telemetry::{Admission, Answer, Asked, Door, Later, Stream};
+use telemetry::{AccessDecision, AccessPolicy, AdminRequest, AdminResponse, AdminStream, BoxFuture};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -112,19 +112,19 @@ impl WebDoor {
     }
 }
 
-impl Door for WebDoor {
-    fn enter(&self, stream: TcpStream) -> Later<'_, io::Result<Box<dyn Stream>>> {
+impl AccessPolicy for WebDoor {
+    fn accept(&self, stream: TcpStream) -> BoxFuture<'_, io::Result<Box<dyn AdminStream>>> {
         Box::pin(async move {
             if !self.0.has_tls {
-                return Ok(Box::new(stream) as Box<dyn Stream>);
+                return Ok(Box::new(stream) as Box<dyn AdminStream>);
             }
             let config = self.aside(|inside| inside.make(&Web::read(&inside.file)?.tls)).await;
             let acceptor = TlsAcceptor::from(config.map_err(io::Error::other)?);
-            Ok(Box::new(acceptor.accept(stream).await?) as Box<dyn Stream>)
+            Ok(Box::new(acceptor.accept(stream).await?) as Box<dyn AdminStream>)
         })
     }
 
-    fn admit<'a>(&'a self, asked: &'a Asked) -> Later<'a, Admission> {
+    fn authorize<'a>(&'a self, asked: &'a AdminRequest) -> BoxFuture<'a, AccessDecision> {
         Box::pin(async move {
             let read = self.aside(|inside| {
                 let web = Web::read(&inside.file)?;
@@ -137,12 +137,12 @@ impl Door for WebDoor {
                 return instead(HeaderMap::new(), StatusCode::TOO_MANY_REQUESTS);
             }
             if web.users.is_empty() {
-                return Admission { headers, instead: None };
+                return AccessDecision { headers, response: None };
             }
             if let Some((user, password)) = credentials(&asked.headers)
                 && self.knows(&web, &user, password).await
             {
-                return Admission { headers, instead: None };
+                return AccessDecision { headers, response: None };
             }
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
             instead(headers, StatusCode::UNAUTHORIZED)
@@ -193,9 +193,9 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8(pair[..colon].to_vec()).ok()?, pair[colon + 1..].to_vec()))
 }
 
-fn instead(headers: HeaderMap, status: StatusCode) -> Admission {
+fn instead(headers: HeaderMap, status: StatusCode) -> AccessDecision {
     let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
-    Admission { headers, instead: Some(Answer::text(status, text)) }
+    AccessDecision { headers, response: Some(AdminResponse::text(status, text)) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

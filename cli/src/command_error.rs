@@ -2,14 +2,14 @@
 
 /// Why a command ended.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CommandError {
     /// What to tell; empty when everything has been said.
     pub message: String,
     /// 0 after help, 1 when something outside failed, 2 when the command line or a configuration file is wrong.
     pub code: u8,
 }
 
-impl Failure {
+impl CommandError {
     /// The command line or a configuration file is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
@@ -21,7 +21,7 @@ impl Failure {
     }
 }
 
-impl From<clap::Error> for Failure {
+impl From<clap::Error> for CommandError {
     /// clap prints help and errors itself, in colour where there is a terminal.
     fn from(error: clap::Error) -> Self {
         let code = if error.use_stderr() { 2 } else { 0 };

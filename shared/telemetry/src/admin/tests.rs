@@ -3,14 +3,14 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::door::Later;
+use crate::admin::access::BoxFuture;
 
-async fn pages() -> Pages {
-    Pages::serve(TcpListener::bind("127.0.0.1:0").await.unwrap())
+async fn pages() -> AdminListener {
+    AdminListener::serve(TcpListener::bind("127.0.0.1:0").await.unwrap())
 }
 
 /// Sends bytes, and gives the status line and the last line.
-async fn ask(pages: &Pages, request: &str) -> (String, String) {
+async fn ask(pages: &AdminListener, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -20,14 +20,15 @@ async fn ask(pages: &Pages, request: &str) -> (String, String) {
     (head.lines().next().unwrap_or_default().to_owned(), body.trim_end().to_owned())
 }
 
-async fn get(pages: &Pages, path: &str) -> (String, String) {
+async fn get(pages: &AdminListener, path: &str) -> (String, String) {
     ask(pages, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
 }
 
 #[tokio::test]
 async fn requests_are_answered_as_they_deserve() {
     let pages = pages().await;
-    let _health = pages.route("/health", |asked| Answer::ok(asked.uri.query().unwrap_or("OK").to_owned()));
+    let _health =
+        pages.route("/health", |asked| AdminResponse::ok(asked.uri.query().unwrap_or("OK").to_owned()));
     for (request, status, body) in [
         ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK", "OK"),
         ("GET /health?verbose HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK", "verbose"),
@@ -44,39 +45,39 @@ async fn requests_are_answered_as_they_deserve() {
 #[tokio::test]
 async fn the_later_owner_answers_until_it_goes() {
     let pages = pages().await;
-    let old = pages.route("/ready", |_| Answer::ok("old"));
-    let failed = pages.route("/ready", |_| Answer::ok("failed"));
+    let old = pages.route("/ready", |_| AdminResponse::ok("old"));
+    let failed = pages.route("/ready", |_| AdminResponse::ok("failed"));
     assert_eq!(get(&pages, "/ready").await.1, "failed");
     drop(failed);
     assert_eq!(get(&pages, "/ready").await.1, "old");
-    let _new = pages.route("/ready", |_| Answer::ok("new"));
+    let _new = pages.route("/ready", |_| AdminResponse::ok("new"));
     drop(old);
     assert_eq!(get(&pages, "/ready").await.1, "new");
 }
 
 #[tokio::test]
 async fn one_address_has_several_owners_and_closes_after_the_last() {
-    let admin = Admin::new();
+    let admin = AdminServer::new();
     let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = probe.local_addr().unwrap().to_string();
-    let taken = admin.pages(&address).await.err().map(|error| error.kind());
+    let taken = admin.listen(&address).await.err().map(|error| error.kind());
     assert_eq!(taken, Some(io::ErrorKind::AddrInUse));
     drop(probe);
-    let health = admin.pages(&address).await.unwrap().route("/health", |_| Answer::ok("OK"));
-    let pages = admin.pages(&address).await.unwrap();
-    let ready = pages.route("/ready", |_| Answer::text(StatusCode::SERVICE_UNAVAILABLE, "kubernetes"));
+    let health = admin.listen(&address).await.unwrap().route("/health", |_| AdminResponse::ok("OK"));
+    let pages = admin.listen(&address).await.unwrap();
+    let ready = pages.route("/ready", |_| AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "kubernetes"));
     drop(health);
     assert_eq!(get(&pages, "/health").await.0, "HTTP/1.1 404 Not Found");
     assert_eq!(get(&pages, "/ready").await, ("HTTP/1.1 503 Service Unavailable".into(), "kubernetes".into()));
     drop((pages, ready));
-    let again = admin.pages(&address).await.unwrap();
+    let again = admin.listen(&address).await.unwrap();
     assert_eq!(get(&again, "/ready").await.0, "HTTP/1.1 404 Not Found", "opened anew");
 }
 
 #[tokio::test]
 async fn ready_names_what_it_waits_for() {
     let pages = pages().await;
-    let gates = crate::Gates::new();
+    let gates = crate::ReadinessGates::new();
     let _ready = pages.route("/ready", gates.page(crate::Monitor::UntilReady));
     let (zone, etcd) = (gates.gate("kubernetes"), gates.gate("etcd"));
     let unready = |names: &str| ("HTTP/1.1 503 Service Unavailable".to_owned(), names.to_owned());
@@ -90,31 +91,31 @@ async fn ready_names_what_it_waits_for() {
 /// Refuses the first connection; lets only those in who say the word, and tells everybody its name.
 struct Named(&'static str, std::sync::atomic::AtomicBool);
 
-impl Door for Named {
-    fn enter(&self, stream: TcpStream) -> Later<'_, io::Result<Box<dyn Stream>>> {
+impl AccessPolicy for Named {
+    fn accept(&self, stream: TcpStream) -> BoxFuture<'_, io::Result<Box<dyn AdminStream>>> {
         let refused = self.1.swap(false, Relaxed);
         Box::pin(async move {
             if refused { Err(io::ErrorKind::InvalidData.into()) } else { Ok(Box::new(stream) as _) }
         })
     }
 
-    fn admit<'a>(&'a self, asked: &'a Asked) -> Later<'a, Admission> {
-        let instead =
-            (asked.uri.query() != Some("sesame")).then(|| Answer::text(StatusCode::FORBIDDEN, self.0));
+    fn authorize<'a>(&'a self, asked: &'a AdminRequest) -> BoxFuture<'a, AccessDecision> {
+        let response =
+            (asked.uri.query() != Some("sesame")).then(|| AdminResponse::text(StatusCode::FORBIDDEN, self.0));
         let headers = [(http::header::SERVER, HeaderValue::from_static(self.0))].into_iter().collect();
-        Box::pin(std::future::ready(Admission { headers, instead }))
+        Box::pin(std::future::ready(AccessDecision { headers, response }))
     }
 }
 
-fn named(name: &'static str, refuses: bool) -> Arc<dyn Door> {
+fn named(name: &'static str, refuses: bool) -> Arc<dyn AccessPolicy> {
     Arc::new(Named(name, refuses.into()))
 }
 
 #[tokio::test]
 async fn a_connection_that_cannot_enter_harms_no_other() {
     let pages = pages().await;
-    let _route = pages.route("/", |_| Answer::ok("here"));
-    let _door = pages.behind(named("oak", true));
+    let _route = pages.route("/", |_| AdminResponse::ok("here"));
+    let _door = pages.require(named("oak", true));
     let mut refused = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
     assert!(matches!(refused.read(&mut [0]).await, Ok(0) | Err(_)));
     assert_eq!(get(&pages, "/?sesame").await.1, "here");
@@ -123,14 +124,14 @@ async fn a_connection_that_cannot_enter_harms_no_other() {
 #[tokio::test]
 async fn the_later_door_stands_until_it_goes() {
     let pages = pages().await;
-    let _route = pages.route("/", |_| Answer::ok("here"));
+    let _route = pages.route("/", |_| AdminResponse::ok("here"));
     assert_eq!(get(&pages, "/").await.1, "here");
-    let oak = pages.behind(named("oak", false));
-    let failed = pages.behind(named("iron", false));
+    let oak = pages.require(named("oak", false));
+    let failed = pages.require(named("iron", false));
     assert_eq!(get(&pages, "/").await, ("HTTP/1.1 403 Forbidden".into(), "iron".into()));
     drop(failed);
     assert_eq!(get(&pages, "/").await.1, "oak");
-    let _iron = pages.behind(named("iron", false));
+    let _iron = pages.require(named("iron", false));
     drop(oak);
     assert_eq!(get(&pages, "/").await.1, "iron");
     assert_eq!(get(&pages, "/?sesame").await.1, "here");
@@ -140,21 +141,21 @@ async fn the_later_door_stands_until_it_goes() {
 #[tokio::test]
 async fn whoever_came_in_before_the_door_was_shut_leaves() {
     let pages = pages().await;
-    let _route = pages.route("/", |_| Answer::ok("here"));
+    let _route = pages.route("/", |_| AdminResponse::ok("here"));
     let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut response = Vec::new();
     while !response.ends_with(b"here") {
         assert_ne!(stream.read_buf(&mut response).await.unwrap(), 0, "kept alive");
     }
-    let _door = pages.behind(named("oak", false));
+    let _door = pages.require(named("oak", false));
     assert_eq!(stream.read_buf(&mut response).await.unwrap(), 0, "and closed");
 }
 
 #[tokio::test]
 async fn a_port_alone_means_every_address() {
-    let pages = Admin::new().pages(":0").await.unwrap();
-    let _route = pages.route("/", |_| Answer::ok("here"));
+    let pages = AdminServer::new().listen(":0").await.unwrap();
+    let _route = pages.route("/", |_| AdminResponse::ok("here"));
     let port = pages.local_addr().unwrap().port();
     for host in ["127.0.0.1", "localhost"] {
         TcpStream::connect((host, port)).await.unwrap();

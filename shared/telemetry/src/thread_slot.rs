@@ -20,16 +20,16 @@ thread_local! {
 
 /// A thread's own column, for as long as this lives. Taken once at the start of a worker thread.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ThreadSlot {
     column: usize,
     /// A seat belongs to the thread that took it.
     _thread: PhantomData<*const ()>,
 }
 
-impl Seat {
+impl ThreadSlot {
     /// Takes a free seat for this thread. Without one (all taken, or this thread has one) it writes where it
     /// wrote before, which is slower and as correct.
-    pub fn take() -> Self {
+    pub fn claim() -> Self {
         let mut seats = seats().lock().unwrap_or_else(PoisonError::into_inner);
         let free = if column() == SHARED { seats.pop() } else { None };
         let column = free.unwrap_or(SHARED);
@@ -40,7 +40,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ThreadSlot {
     fn drop(&mut self) {
         if self.column != SHARED {
             COLUMN.set(SHARED);

@@ -5,7 +5,7 @@ use http::StatusCode;
 
 /// What a page answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct AdminResponse {
     /// The status code.
     pub status: StatusCode,
     /// The media type of the body.
@@ -14,7 +14,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-impl Answer {
+impl AdminResponse {
     /// Plain text.
     pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
@@ -27,4 +27,4 @@ impl Answer {
 }
 
 /// The request as a page sees it: method, URI, headers.
-pub type Asked = http::request::Parts;
+pub type AdminRequest = http::request::Parts;

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::metrics::Counter;
-use crate::seat;
+use crate::thread_slot;
 
 /// A line is at most this late.
 const LATE: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Collects lines in a buffer for each worker thread and writes them in batches on a thread of its own. Lines of
 /// different threads may change places within a batch. Copies are the same log; the last one closes it.
 #[derive(Clone)]
-pub struct Lines(Arc<Open>);
+pub struct LogWriter(Arc<Open>);
 
 struct Open {
     shared: Arc<Shared>,
@@ -51,10 +51,10 @@ struct State {
     closed: bool,
 }
 
-impl Lines {
+impl LogWriter {
     /// Writes to a sink. `dropped` counts the lines that it did not take.
     pub fn new(sink: impl Write + Send + 'static, dropped: Counter) -> Self {
-        let pages = (0..seat::columns()).map(|_| Page::default()).collect();
+        let pages = (0..thread_slot::columns()).map(|_| Page::default()).collect();
         let (state, changed, closed) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
         let shared = Arc::new(Shared { pages, state, changed, closed, dropped });
         let writing = shared.clone();
@@ -68,9 +68,9 @@ impl Lines {
 
     /// Adds a line: what `write` puts into the buffer, and a newline. Hot: no allocation once the buffers have
     /// grown, no system call but to wake the writer for the first line of a batch.
-    pub fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn write_line(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let shared = &*self.0.shared;
-        let mut page = shared.page(seat::column());
+        let mut page = shared.page(thread_slot::column());
         if page.len() > MOST || shared.closed.load(Relaxed) {
             return shared.dropped.inc();
         }
@@ -86,7 +86,7 @@ impl Lines {
         }
     }
 
-    /// Writes what is left and ends. Later lines are dropped. Waits a second for a sink that blocks.
+    /// Writes what is left and ends. BoxFuture lines are dropped. Waits a second for a sink that blocks.
     pub fn close(&self) {
         self.0.close();
     }
@@ -193,7 +193,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::seat::Seat;
+    use crate::thread_slot::ThreadSlot;
 
     const MANY: usize = 100_000;
 
@@ -212,16 +212,16 @@ mod tests {
     }
 
     /// A log, what it writes, and what it drops; its sink blocks when so many writes wait.
-    fn told(waiting: usize) -> (Lines, mpsc::Receiver<Vec<u8>>, Counter) {
+    fn told(waiting: usize) -> (LogWriter, mpsc::Receiver<Vec<u8>>, Counter) {
         let (told, batches) = mpsc::sync_channel(waiting);
         let dropped = Counter::default();
-        (Lines::new(Told(told), dropped.clone()), batches, dropped)
+        (LogWriter::new(Told(told), dropped.clone()), batches, dropped)
     }
 
     #[test]
     fn a_lone_line_comes_by_itself() {
         let (lines, batches, _) = told(MANY);
-        lines.line(|out| out.extend_from_slice(b"one"));
+        lines.write_line(|out| out.extend_from_slice(b"one"));
         assert_eq!(batches.recv_timeout(Duration::from_secs(10)).unwrap(), b"one\n");
     }
 
@@ -229,13 +229,13 @@ mod tests {
     fn a_panic_amid_a_line_costs_that_line_only() {
         let (lines, batches, _) = told(MANY);
         let broken = || {
-            lines.line(|out| {
+            lines.write_line(|out| {
                 out.extend_from_slice(b"half a ");
                 panic!("amid the line");
             });
         };
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(broken)).is_err());
-        lines.line(|out| out.extend_from_slice(b"whole"));
+        lines.write_line(|out| out.extend_from_slice(b"whole"));
         assert_eq!(batches.recv_timeout(Duration::from_secs(10)).unwrap(), b"whole\n");
     }
 
@@ -246,9 +246,9 @@ mod tests {
             .map(|thread| {
                 let lines = lines.clone();
                 std::thread::spawn(move || {
-                    let _seat = (thread > 3).then(Seat::take);
+                    let _seat = (thread > 3).then(ThreadSlot::claim);
                     for number in 0..2_000 {
-                        lines.line(|out| write!(out, "{thread} {number}").unwrap());
+                        lines.write_line(|out| write!(out, "{thread} {number}").unwrap());
                     }
                 })
             })
@@ -269,10 +269,10 @@ mod tests {
     fn lines_that_the_sink_fails_to_take_and_lines_after_the_end_are_counted() {
         let (lines, batches, dropped) = told(MANY);
         drop(batches);
-        (0..3).for_each(|_| lines.line(|out| out.extend_from_slice(b"lost")));
+        (0..3).for_each(|_| lines.write_line(|out| out.extend_from_slice(b"lost")));
         lines.close();
         assert_eq!(dropped.value(), 3);
-        lines.line(|out| out.extend_from_slice(b"late"));
+        lines.write_line(|out| out.extend_from_slice(b"late"));
         assert_eq!(dropped.value(), 4);
     }
 
@@ -280,7 +280,7 @@ mod tests {
     fn a_sink_that_blocks_costs_bounded_memory_and_the_rest_is_counted() {
         let (lines, batches, dropped) = told(0);
         let long = vec![b'x'; 64 << 10];
-        (0..100).for_each(|_| lines.line(|out| out.extend_from_slice(&long)));
+        (0..100).for_each(|_| lines.write_line(|out| out.extend_from_slice(&long)));
         let lost = dropped.value();
         // What the writer holds and what waits behind it: each at most the bound and a line.
         assert!(lost >= 100 - 2 * (MOST / long.len() + 2) as u64, "{lost} dropped");

@@ -5,7 +5,7 @@ use config::Corefile;
 use ingress_proxy::Views;
 
 /// What to ask for.
-pub struct Sample {
+pub struct Examples {
     /// A Service, by its whole name.
     pub name: String,
     /// A rule in the clear and one with TLS; none where no Ingress is served.
@@ -20,7 +20,7 @@ pub struct Url {
     pub path: String,
 }
 
-impl Sample {
+impl Examples {
     /// Chooses from what is served now.
     pub fn of(cluster: &Snapshot, views: &Views, zone: &str) -> Self {
         let mut services: Vec<_> = cluster.iter::<Service>().collect();

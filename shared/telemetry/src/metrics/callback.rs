@@ -6,19 +6,19 @@ use prometheus::proto;
 use crate::metrics::label::pair;
 
 /// Takes the labels and the value of each metric of a family.
-pub type Tell<'a, const N: usize> = dyn FnMut([&str; N], f64) + 'a;
+pub type SampleSink<'a, const N: usize> = dyn FnMut([&str; N], f64) + 'a;
 
 /// A family that asks a function for its metrics.
-pub(super) struct Reading<F, const N: usize> {
+pub(super) struct CallbackFamily<F, const N: usize> {
     pub(super) desc: Desc,
     pub(super) labels: [String; N],
     pub(super) kind: proto::MetricType,
     pub(super) read: F,
 }
 
-impl<F, const N: usize> Collector for Reading<F, N>
+impl<F, const N: usize> Collector for CallbackFamily<F, N>
 where
-    F: Fn(&mut Tell<'_, N>) + Send + Sync,
+    F: Fn(&mut SampleSink<'_, N>) + Send + Sync,
 {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.desc]

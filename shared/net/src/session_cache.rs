@@ -15,7 +15,7 @@ pub const CAPACITY: usize = 40_000;
 /// all workers, or a client would resume only when it hits the same worker again; it is touched once or twice per
 /// handshake, which costs a hundred times as much.
 #[derive(Debug)]
-pub struct Sessions {
+pub struct SessionCache {
     kept: Mutex<Kept>,
     capacity: usize,
     life: Duration,
@@ -34,7 +34,7 @@ struct Session {
     secret: Vec<u8>,
 }
 
-impl Sessions {
+impl SessionCache {
     /// An empty store.
     pub fn new(capacity: usize, life: Duration) -> Self {
         Self { kept: Mutex::default(), capacity, life }
@@ -69,13 +69,13 @@ impl Sessions {
     }
 }
 
-impl Default for Sessions {
+impl Default for SessionCache {
     fn default() -> Self {
         Self::new(CAPACITY, LIFE)
     }
 }
 
-impl StoresServerSessions for Sessions {
+impl StoresServerSessions for SessionCache {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
         self.put_at(key, value, Instant::now());
         true
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_session_lives_as_long_as_agreed_and_is_taken_once() {
-        let (sessions, start) = (Sessions::new(8, LIFE), Instant::now());
+        let (sessions, start) = (SessionCache::new(8, LIFE), Instant::now());
         sessions.put_at(b"a".to_vec(), b"secret".to_vec(), start);
         let almost = start + LIFE - Duration::from_millis(1);
         assert_eq!(sessions.get_at(b"a", almost), Some(b"secret".to_vec()));
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_full_store_forgets_the_oldest() {
-        let (sessions, start) = (Sessions::new(2, LIFE), Instant::now());
+        let (sessions, start) = (SessionCache::new(2, LIFE), Instant::now());
         for (second, key) in ["a", "b", "c"].iter().enumerate() {
             sessions.put_at(key.as_bytes().to_vec(), vec![1], start + Duration::from_secs(second as u64));
         }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_key_put_again_outlives_its_first_age() {
-        let (sessions, start) = (Sessions::new(8, LIFE), Instant::now());
+        let (sessions, start) = (SessionCache::new(8, LIFE), Instant::now());
         sessions.put_at(b"a".to_vec(), vec![1], start);
         sessions.put_at(b"a".to_vec(), vec![2], start + LIFE / 2);
         sessions.put_at(b"b".to_vec(), vec![3], start + LIFE);

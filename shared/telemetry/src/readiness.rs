@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use http::StatusCode;
 use tokio::sync::watch;
 
-use crate::answer::{Answer, Asked};
+use crate::admin::message::{AdminRequest, AdminResponse};
 
 /// The conditions of one service. Without any it is ready. Copies are the same gates.
 #[derive(Clone, Default)]
-pub struct Gates(Arc<Inner>);
+pub struct ReadinessGates(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -37,16 +37,16 @@ pub enum Monitor {
 
 /// One condition, shut until it is opened. It is gone when its last copy is.
 #[derive(Clone)]
-pub struct Gate(Arc<State>);
+pub struct ReadinessGate(Arc<State>);
 
-impl Gates {
+impl ReadinessGates {
     /// A service that waits for nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A new condition, shut. Several may have the same name.
-    pub fn gate(&self, name: impl Into<String>) -> Gate {
+    pub fn gate(&self, name: impl Into<String>) -> ReadinessGate {
         let (open, was_open) = (AtomicBool::new(false), AtomicBool::new(false));
         let changed = self.0.changed.clone();
         let state = Arc::new(State { name: name.into(), open, was_open, changed });
@@ -54,11 +54,11 @@ impl Gates {
         gates.retain(|gate| gate.strong_count() > 0);
         gates.push(Arc::downgrade(&state));
         drop(gates);
-        Gate(state)
+        ReadinessGate(state)
     }
 
     /// The names of the gates that are shut, in order and each once; none when all is ready.
-    pub fn shut(&self, monitor: Monitor) -> Vec<String> {
+    pub fn closed(&self, monitor: Monitor) -> Vec<String> {
         let states = self.states();
         let shut = states.iter().filter_map(Weak::upgrade).filter(|state| {
             let once = monitor == Monitor::UntilReady && state.was_open.load(SeqCst);
@@ -71,18 +71,18 @@ impl Gates {
     }
 
     /// CoreDNS's `/ready`: `OK`, or 503 with the names of the gates that are shut.
-    pub fn page(&self, monitor: Monitor) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+    pub fn page(&self, monitor: Monitor) -> impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static {
         let gates = self.clone();
-        move |_| match gates.shut(monitor).join(",") {
-            names if names.is_empty() => Answer::ok("OK"),
-            names => Answer::text(StatusCode::SERVICE_UNAVAILABLE, names),
+        move |_| match gates.closed(monitor).join(",") {
+            names if names.is_empty() => AdminResponse::ok("OK"),
+            names => AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, names),
         }
     }
 
     /// Waits until every gate is open.
-    pub async fn opened(&self) {
+    pub async fn all_open(&self) {
         let mut changed = self.0.changed.subscribe();
-        while !self.shut(Monitor::Continuously).is_empty() {
+        while !self.closed(Monitor::Continuously).is_empty() {
             changed.changed().await.expect("the sender lives as long as these gates");
         }
     }
@@ -92,7 +92,7 @@ impl Gates {
     }
 }
 
-impl Gate {
+impl ReadinessGate {
     /// The condition holds.
     pub fn open(&self) {
         self.0.was_open.store(true, SeqCst);
@@ -129,28 +129,28 @@ mod tests {
 
     #[test]
     fn shut_gates_are_named_in_order() {
-        let gates = Gates::new();
-        assert!(gates.shut(Monitor::UntilReady).is_empty());
+        let gates = ReadinessGates::new();
+        assert!(gates.closed(Monitor::UntilReady).is_empty());
         let (zone, zone_again, other) =
             (gates.gate("kubernetes"), gates.gate("kubernetes"), gates.gate("etcd"));
-        assert_eq!(gates.shut(Monitor::UntilReady), ["etcd", "kubernetes"]);
+        assert_eq!(gates.closed(Monitor::UntilReady), ["etcd", "kubernetes"]);
         zone.open();
         other.open();
-        assert_eq!(gates.shut(Monitor::UntilReady), ["kubernetes"], "the other of that name is shut");
+        assert_eq!(gates.closed(Monitor::UntilReady), ["kubernetes"], "the other of that name is shut");
         drop(zone_again);
-        assert!(gates.shut(Monitor::UntilReady).is_empty(), "a gate that is gone holds nothing up");
+        assert!(gates.closed(Monitor::UntilReady).is_empty(), "a gate that is gone holds nothing up");
         zone.close();
-        assert!(gates.shut(Monitor::UntilReady).is_empty());
-        assert_eq!(gates.shut(Monitor::Continuously), ["kubernetes"]);
+        assert!(gates.closed(Monitor::UntilReady).is_empty());
+        assert_eq!(gates.closed(Monitor::Continuously), ["kubernetes"]);
     }
 
     #[tokio::test]
     async fn waiting_ends_when_the_last_gate_opens_or_goes() {
-        let gates = Gates::new();
+        let gates = ReadinessGates::new();
         let (opens, goes) = (gates.gate("opens"), gates.gate("goes"));
         let waiting = tokio::spawn({
             let gates = gates.clone();
-            async move { gates.opened().await }
+            async move { gates.all_open().await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
