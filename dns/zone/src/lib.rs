@@ -3,7 +3,6 @@
 //! Follows the Kubernetes DNS-Based Service Discovery specification 1.1.0 and, where that leaves room, the `kubernetes`
 //! plugin of CoreDNS. Quiet: no socket, task, clock or log; objects and queries in, answers out.
 
-mod selector;
 mod options;
 mod address;
 mod spread;
@@ -15,5 +14,4 @@ mod index;
 pub use answer::Verdict;
 pub use index::ZoneIndex;
 pub use options::{Pods, ZoneOptions};
-pub use selector::{BadSelector, Selector};
 pub use zone::Zone;

@@ -2,7 +2,7 @@
 
 use dns_wire::Name;
 
-use crate::selector::Selector;
+use cluster::LabelSelector;
 
 /// The options that shape answers. Those about reaching the API server are the source's.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct ZoneOptions {
     /// `namespaces`: only these exist; empty for all.
     pub namespaces: Vec<String>,
     /// `namespace_labels`: only namespaces with such labels exist.
-    pub namespace_labels: Selector,
+    pub namespace_labels: LabelSelector,
     /// Off with `noendpoints`: EndpointSlices are not read.
     pub endpoints: bool,
     /// `ignore empty_service`: a ClusterIP Service without ready endpoints does not exist.
@@ -50,7 +50,7 @@ impl ZoneOptions {
             endpoint_pod_names: false,
             ttl: 5,
             namespaces: Vec::new(),
-            namespace_labels: Selector::default(),
+            namespace_labels: LabelSelector::default(),
             endpoints: true,
             ignore_empty_service: false,
             zonal: false,

@@ -3,6 +3,7 @@
 //! Quiet: no socket, task, clock or log. Events and the time go in, views come out by pointer swap.
 
 pub mod key;
+pub mod selector;
 pub mod kind;
 pub mod objects;
 pub mod event;
@@ -22,4 +23,5 @@ pub use key::{CompactString, Key};
 pub use kind::{Kind, Kinds};
 pub use objects::*;
 pub use projection::Projection;
+pub use selector::{BadLabelSelector, LabelSelector};
 pub use snapshot::{Snapshot, Store};

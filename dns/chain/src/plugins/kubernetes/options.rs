@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use cluster::LabelSelector;
 use config::{ConfigError, Directive, zones_or_keys};
 use dns_wire::Name;
-use dns_zone::{Pods, Selector, ZoneOptions};
+use dns_zone::{Pods, ZoneOptions};
 
 use crate::names::Zones;
 use crate::setup::{ApiConnection, Setup, SetupErrors, each_line};
@@ -177,10 +178,10 @@ fn joined(line: &Directive) -> String {
     line.args.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn selector(line: &Directive) -> Result<Selector, ConfigError> {
+fn selector(line: &Directive) -> Result<LabelSelector, ConfigError> {
     line.args_from(1, "SELECTOR")?;
     let text = joined(line);
-    text.parse().map_err(|error: dns_zone::BadSelector| {
+    text.parse().map_err(|error: cluster::BadLabelSelector| {
         line.error(format!("unable to parse label selector value: '{text}': {}", error.found), error.wanted)
     })
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cluster::CompactString;
+use crate::key::CompactString;
 
 /// What labels must look like. All requirements must hold; without any, everything is selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
+pub struct LabelSelector {
     requirements: Vec<Requirement>,
 }
 
@@ -28,7 +28,7 @@ enum Test {
 
 /// Why a text is no selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadSelector {
+pub struct BadLabelSelector {
     /// The text.
     pub selector: String,
     /// What stood in the way; empty when the text ended too early.
@@ -37,7 +37,7 @@ pub struct BadSelector {
     pub wanted: &'static str,
 }
 
-impl Selector {
+impl LabelSelector {
     /// Whether an object with these labels is selected.
     pub fn selects(&self, labels: &[(CompactString, CompactString)]) -> bool {
         self.requirements.iter().all(|requirement| {
@@ -53,10 +53,10 @@ impl Selector {
 }
 
 /// `key`, `!key`, `key=value`, `key==value`, `key!=value`, `key in (a, b)`, `key notin (a, b)`, joined by commas.
-impl FromStr for Selector {
-    type Err = BadSelector;
+impl FromStr for LabelSelector {
+    type Err = BadLabelSelector;
 
-    fn from_str(text: &str) -> Result<Self, BadSelector> {
+    fn from_str(text: &str) -> Result<Self, BadLabelSelector> {
         let mut tokens = Tokens { text, rest: text };
         let mut requirements = Vec::new();
         if tokens.peek().is_empty() {
@@ -73,7 +73,7 @@ impl FromStr for Selector {
     }
 }
 
-fn requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, BadSelector> {
+fn requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, BadLabelSelector> {
     if tokens.peek() == "!" {
         tokens.next();
         return Ok(Requirement { key: word(tokens, "a label after !")?, test: Test::Missing });
@@ -107,7 +107,7 @@ fn value(tokens: &mut Tokens<'_>) -> CompactString {
     if is_word(tokens.peek()) { tokens.next().into() } else { CompactString::default() }
 }
 
-fn values(tokens: &mut Tokens<'_>) -> Result<Vec<CompactString>, BadSelector> {
+fn values(tokens: &mut Tokens<'_>) -> Result<Vec<CompactString>, BadLabelSelector> {
     match tokens.next() {
         "(" => {}
         found => return Err(tokens.bad(found, "( and values")),
@@ -123,7 +123,7 @@ fn values(tokens: &mut Tokens<'_>) -> Result<Vec<CompactString>, BadSelector> {
     }
 }
 
-fn word(tokens: &mut Tokens<'_>, wanted: &'static str) -> Result<CompactString, BadSelector> {
+fn word(tokens: &mut Tokens<'_>, wanted: &'static str) -> Result<CompactString, BadLabelSelector> {
     match tokens.next() {
         found if is_word(found) => Ok(found.into()),
         found => Err(tokens.bad(found, wanted)),
@@ -163,12 +163,12 @@ impl<'a> Tokens<'a> {
         token
     }
 
-    fn bad(&self, found: &str, wanted: &'static str) -> BadSelector {
-        BadSelector { selector: self.text.to_owned(), found: found.to_owned(), wanted }
+    fn bad(&self, found: &str, wanted: &'static str) -> BadLabelSelector {
+        BadLabelSelector { selector: self.text.to_owned(), found: found.to_owned(), wanted }
     }
 }
 
-impl fmt::Display for BadSelector {
+impl fmt::Display for BadLabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { selector, found, wanted } = self;
         match found.as_str() {
@@ -178,7 +178,7 @@ impl fmt::Display for BadSelector {
     }
 }
 
-impl std::error::Error for BadSelector {}
+impl std::error::Error for BadLabelSelector {}
 
 #[cfg(test)]
 mod tests {
@@ -210,7 +210,7 @@ mod tests {
             ("env=prod, example.com/tier in (db)", false),
             ("env,!other,env!=test", true),
         ] {
-            let selector: Selector = text.parse().expect(text);
+            let selector: LabelSelector = text.parse().expect(text);
             assert_eq!(selector.selects(&labels), selected, "{text:?}");
         }
     }
@@ -226,7 +226,7 @@ mod tests {
             ("a,", r#""a," ends where a label should be"#),
             ("!", r#""!" ends where a label after ! should be"#),
         ] {
-            assert_eq!(text.parse::<Selector>().unwrap_err().to_string(), said, "{text:?}");
+            assert_eq!(text.parse::<LabelSelector>().unwrap_err().to_string(), said, "{text:?}");
         }
     }
 }
