@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Command};
 
 pub use dns::DnsArgs;
-pub use flag::Effect;
+pub use flag::FlagSupport;
 pub use ingress::{FLAGS as INGRESS_FLAGS, IngressArgs};
 pub use up::UpArgs;
 

@@ -1,8 +1,8 @@
 //! Reference pages, made from the registries: what is listed is what is built.
 
-use ingress_routes::annotations::{FAMILIES, Fate, LATER};
+use ingress_routes::annotations::{FAMILIES, Fate, UNSUPPORTED};
 
-use crate::args::{Effect, INGRESS_FLAGS};
+use crate::args::{FlagSupport, INGRESS_FLAGS};
 use crate::command_error::CommandError;
 use crate::output;
 
@@ -52,7 +52,7 @@ fn annotations() -> String {
     }
     text += "\n## Not honoured yet\n\nKnown by name. Those that guard something close their routes with 503 rather than leave them open; the rest are \
              named in one warning for each Ingress.\n\n| annotation | what happens to routes with it |\n|---|---|\n";
-    for known in LATER {
+    for known in UNSUPPORTED {
         let fate = match known.fate {
             Fate::Decorates => "served without it".to_owned(),
             Fate::Guards => "503".to_owned(),
@@ -70,10 +70,10 @@ fn ingress_flags() -> String {
         "# Flags of `portolan ingress`\n\n| flag | default | meaning | effect |\n|---|---|---|---|\n"
             .to_owned();
     for flag in INGRESS_FLAGS {
-        let effect = match flag.effect {
-            Effect::Honoured => "yes",
-            Effect::Needless => "nothing to steer",
-            Effect::NotYet => "not yet",
+        let effect = match flag.support {
+            FlagSupport::Honoured => "yes",
+            FlagSupport::Needless => "nothing to steer",
+            FlagSupport::NotYet => "not yet",
         };
         text += &format!("| `--{}` | {} | {} | {effect} |\n", flag.name, flag.default, flag.help);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster::{Key, Kind, Kinds, Service};
 use ingress_proxy::Views;
-use ingress_routes::{IngressProblem, RouteOptions};
+use ingress_routes::{RouteOptions, RoutingProblem};
 use sources::Cluster;
 use tokio::sync::Notify;
 
@@ -65,12 +65,12 @@ fn of_flags(cluster: &Cluster, views: &Views, options: &RouteOptions) -> Vec<tel
     problems
 }
 
-fn problem(problem: IngressProblem) -> telemetry::Problem {
+fn problem(problem: RoutingProblem) -> telemetry::Problem {
     telemetry::Problem {
         kind: "Ingress".to_owned(),
         key: problem.ingress.to_string(),
-        field: problem.place,
-        what: problem.what + problem.outcome.effect(),
+        field: problem.field,
+        what: problem.what + problem.effect.suffix(),
         wanted: String::new(),
     }
 }

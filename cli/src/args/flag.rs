@@ -14,7 +14,7 @@ pub struct Flag {
     /// What it is for.
     pub help: &'static str,
     /// Whether Portolan acts on it.
-    pub effect: Effect,
+    pub support: FlagSupport,
 }
 
 /// What a flag takes as its value.
@@ -32,7 +32,7 @@ pub enum ValueKind {
 
 /// Whether a flag does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum FlagSupport {
     /// It does what the help says.
     Honoured,
     /// It steers a part of ingress-nginx that Portolan does not have (nginx itself, its Lua, its reloads): nothing is lost.
@@ -59,10 +59,10 @@ impl Flag {
     fn text(&self) -> String {
         let default =
             if self.default.is_empty() { String::new() } else { format!(" [default: {}]", self.default) };
-        let effect = match self.effect {
-            Effect::Honoured => "",
-            Effect::Needless => " (accepted; nothing to steer here)",
-            Effect::NotYet => " (accepted; not effective yet)",
+        let effect = match self.support {
+            FlagSupport::Honoured => "",
+            FlagSupport::Needless => " (accepted; nothing to steer here)",
+            FlagSupport::NotYet => " (accepted; not effective yet)",
         };
         format!("{}{default}{effect}", self.help)
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingress_proxy::MetricsOptions;
 
-use super::flag::Effect::{Honoured, Needless, NotYet};
+use super::flag::FlagSupport::{Honoured, Needless, NotYet};
 use super::flag::ValueKind::{Bool, Duration as Time, Number, Text};
-use super::flag::{Effect, Flag, FlagValues, ValueKind};
+use super::flag::{Flag, FlagSupport, FlagValues, ValueKind};
 use crate::command_error::CommandError;
 
 /// Arguments of `portolan ingress`.
@@ -91,7 +91,8 @@ impl IngressArgs {
         let off = |flag: &Flag| {
             flag.takes == Bool && given.on(flag.name, false) == flag.name.starts_with("disable-")
         };
-        let not_yet = FLAGS.iter().filter(|flag| flag.effect == NotYet && given.has(flag.name) && !off(flag));
+        let not_yet =
+            FLAGS.iter().filter(|flag| flag.support == NotYet && given.has(flag.name) && !off(flag));
         Ok(Self {
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
             kubeconfig: given.text("kubeconfig").map(PathBuf::from),
@@ -224,7 +225,8 @@ const KLOG: &[&str] = &[
     "vmodule",
 ];
 
-const KLOG_FLAG: Flag = Flag { name: "", takes: Text, default: "", help: "klog", effect: Effect::Needless };
+const KLOG_FLAG: Flag =
+    Flag { name: "", takes: Text, default: "", help: "klog", support: FlagSupport::Needless };
 
 fn takes_of_klog(name: &str) -> ValueKind {
     if matches!(
@@ -242,9 +244,9 @@ const fn flag(
     takes: ValueKind,
     default: &'static str,
     help: &'static str,
-    effect: Effect,
+    support: FlagSupport,
 ) -> Flag {
-    Flag { name, takes, default, help, effect }
+    Flag { name, takes, default, help, support }
 }
 
 /// ingress-nginx's flags. The order is that of its documentation, by theme.

@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use cluster::{Ingress, PathType};
 
-pub use self::known::{Fate, Known, LATER, OBSOLETE};
+pub use self::known::{Fate, OBSOLETE, UNSUPPORTED, UnsupportedAnnotation};
 pub use self::reader::AnnotationReader;
 pub use self::rewrite::Rewrite;
 use crate::affinity::Affinity;
 use crate::canary::CanaryPolicy;
 use crate::filter::Filter;
 use crate::pattern::PatternCache;
-use crate::problem::IngressProblem;
+use crate::problem::RoutingProblem;
 
 /// Annotations that belong together: how they are read and what they do to a request.
 pub struct AnnotationFamily {
@@ -112,7 +112,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
 ];
 
 /// Reads the annotations of an Ingress that begin with a prefix.
-pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<IngressProblem>) {
+pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) {
     let mut reader = AnnotationReader::new(ingress, prefix);
     let mut settings = Settings::default();
     for family in FAMILIES {

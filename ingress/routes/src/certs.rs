@@ -17,7 +17,7 @@ use crate::annotations;
 use crate::class::Classes;
 use crate::options::RouteOptions;
 use crate::precedence::{CATCH_ALL, host_key, host_name, precedence};
-use crate::problem::{IngressProblem, Outcome};
+use crate::problem::{Effect, RoutingProblem};
 use crate::shards::Shards;
 
 /// The certificate of every host with a `tls` section, and the default one.
@@ -39,7 +39,7 @@ struct Entry {
     members: Box<[Arc<Ingress>]>,
     /// Its certificate; none asks for the default one.
     leaf: Option<Arc<Leaf>>,
-    problem: Option<IngressProblem>,
+    problem: Option<RoutingProblem>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -64,12 +64,12 @@ impl Certs {
     }
 
     /// What is wrong with the certificates that Ingresses name.
-    pub fn problems(&self) -> impl Iterator<Item = &IngressProblem> {
+    pub fn problems(&self) -> impl Iterator<Item = &RoutingProblem> {
         self.hosts.iter().filter_map(|(_, entry)| entry.problem.as_ref())
     }
 
     /// Problems that an earlier view did not have.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a IngressProblem> {
+    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a RoutingProblem> {
         self.hosts.changed(&last.hosts).filter_map(|(key, entry)| {
             let then = last.hosts.get(key).and_then(|entry| entry.problem.as_ref());
             entry.problem.as_ref().filter(|problem| then != Some(*problem))
@@ -221,7 +221,7 @@ fn choose(
     key: &CompactString,
     ingress: &Ingress,
     secrets: &Shards<Key, Named>,
-) -> Result<Option<Arc<Leaf>>, IngressProblem> {
+) -> Result<Option<Arc<Leaf>>, RoutingProblem> {
     let host = host_name(key);
     let named =
         |secret: &CompactString| Key { namespace: ingress.key.namespace.clone(), name: secret.clone() };
@@ -250,8 +250,8 @@ fn choose(
         Some(Err(error)) => error.clone(),
         None => format!("Secret {} does not exist", named(&tls.secret)),
     };
-    let place = format!("spec.tls[{at}]");
-    Err(IngressProblem { ingress: ingress.key.clone(), place, what, outcome: Outcome::Default })
+    let field = format!("spec.tls[{at}]");
+    Err(RoutingProblem { ingress: ingress.key.clone(), field, what, effect: Effect::DefaultUsed })
 }
 
 /// Keys of the hosts with rules; the catch-all always has the default certificate.

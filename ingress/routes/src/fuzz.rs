@@ -32,7 +32,7 @@ pub fn annotation_values(data: &str) {
     let ingress = ingress(annotations, &[("/a(/|$)(.*)", PathType::ImplementationSpecific)]);
     let (settings, problems) = crate::annotations::read(&ingress, PREFIX);
     for problem in &problems {
-        assert!(problem.place.starts_with(PREFIX) || problem.place == "metadata.annotations", "{problem}");
+        assert!(problem.field.starts_with(PREFIX) || problem.field == "metadata.annotations", "{problem}");
     }
     let table = table(ingress);
     let answer = serve(&table, "/a/b?c=d");

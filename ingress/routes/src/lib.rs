@@ -44,7 +44,7 @@ pub use exchange::{BadRequest, Exchange, Scheme};
 pub use filter::{DirectResponse, Filter, FilterOutcome};
 pub use options::{PoolKey, RouteOptions};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
-pub use problem::{BadValue, IngressProblem, Outcome};
+pub use problem::{BadValue, Effect, RoutingProblem};
 pub use table::{DEFAULT_UPSTREAM, Host, Route, RouteIndex, RouteMatch, RouteTable};
 pub use upstream::{
     BalancerState, SelectedEndpoint, SelectedTarget, Upstream, UpstreamAddress, UpstreamTarget,

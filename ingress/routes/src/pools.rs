@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 pub use self::pool::{OrphanReason, Pool, PoolError, PoolMembers};
 use crate::class::Classes;
 use crate::options::{PoolKey, RouteOptions};
-use crate::problem::{IngressProblem, Outcome};
+use crate::problem::{Effect, RoutingProblem};
 use crate::shards::Shards;
 use crate::sorted::{Ranked, Sorted};
 
@@ -56,7 +56,7 @@ impl Pools {
     }
 
     /// What is wrong with the backends that Ingresses name.
-    pub fn problems(&self) -> impl Iterator<Item = IngressProblem> {
+    pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
         let services = self.services.iter().filter(|_| self.synced);
         let ports = services.flat_map(|(service, ports)| ports.iter().map(move |port| (service, port)));
         ports.flat_map(|(service, port)| problems(service, port, port.ingresses.iter()))
@@ -71,7 +71,7 @@ impl Pools {
     }
 
     /// Problems that an earlier view did not have. Costs what has changed.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = IngressProblem> + 'a {
+    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = RoutingProblem> + 'a {
         let services: Vec<_> = match (self.synced, last.synced) {
             (false, _) => Vec::new(),
             (true, false) => self.services.iter().collect(),
@@ -97,14 +97,14 @@ fn problems<'a>(
     service: &'a Key,
     port: &'a Port,
     ingresses: impl Iterator<Item = &'a Mention> + 'a,
-) -> impl Iterator<Item = IngressProblem> + 'a {
+) -> impl Iterator<Item = RoutingProblem> + 'a {
     let error = port.pool.error();
     ingresses.map_while(move |Mention(ingress)| {
-        Some(IngressProblem {
+        Some(RoutingProblem {
             ingress: ingress.key.clone(),
-            place: format!("backend.service {}:{}", service.name, port.name),
+            field: format!("backend.service {}:{}", service.name, port.name),
             what: format!("Service {service} {}", error?.text()),
-            outcome: Outcome::Denied,
+            effect: Effect::Closed,
         })
     })
 }

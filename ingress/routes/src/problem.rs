@@ -4,56 +4,56 @@ use cluster::Key;
 
 /// Something in an Ingress that cannot be served as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct IngressProblem {
+pub struct RoutingProblem {
     /// The Ingress.
     pub ingress: Key,
     /// Annotation or field, as in `nginx.ingress.kubernetes.io/canary-weight` or `spec.rules[0].http.paths[1]`.
-    pub place: String,
+    pub field: String,
     /// What is wrong there, with the value, and what was wanted.
     pub what: String,
     /// What happens instead.
-    pub outcome: Outcome,
+    pub effect: Effect,
 }
 
 /// What happens to a part of an Ingress that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum Effect {
     /// Nothing: it is only told.
-    Noted,
+    Differs,
     /// The default of the annotation is used.
-    Default,
+    DefaultUsed,
     /// This part is left out, everything else is served.
     LeftOut,
     /// The routes answer 503.
-    Denied,
+    Closed,
 }
 
-impl Outcome {
+impl Effect {
     /// One word, for the label of a metric.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Noted => "noted",
-            Self::Default => "default",
+            Self::Differs => "noted",
+            Self::DefaultUsed => "default",
             Self::LeftOut => "left-out",
-            Self::Denied => "denied",
+            Self::Closed => "denied",
         }
     }
 
     /// The end of a sentence that tells the problem; empty where nothing happens.
-    pub const fn effect(self) -> &'static str {
+    pub const fn suffix(self) -> &'static str {
         match self {
-            Self::Noted => "",
-            Self::Default => "; its default is used",
+            Self::Differs => "",
+            Self::DefaultUsed => "; its default is used",
             Self::LeftOut => "; it is left out",
-            Self::Denied => "; the routes answer 503",
+            Self::Closed => "; the routes answer 503",
         }
     }
 }
 
-impl std::fmt::Display for IngressProblem {
+impl std::fmt::Display for RoutingProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { ingress, place, what, outcome } = self;
-        write!(f, "Ingress {ingress}: {place}: {what}{}", outcome.effect())
+        let Self { ingress, field, what, effect } = self;
+        write!(f, "Ingress {ingress}: {field}: {what}{}", effect.suffix())
     }
 }
 

@@ -38,7 +38,7 @@ use crate::options::{PoolKey, RouteOptions};
 use crate::path::encode;
 use crate::pattern::PatternCache;
 use crate::precedence::CATCH_ALL;
-use crate::problem::IngressProblem;
+use crate::problem::RoutingProblem;
 use crate::shards::Shards;
 
 /// Every host with its routes.
@@ -88,13 +88,13 @@ impl RouteTable {
     }
 
     /// What is wrong with the Ingresses of ours.
-    pub fn problems(&self) -> impl Iterator<Item = &IngressProblem> {
+    pub fn problems(&self) -> impl Iterator<Item = &RoutingProblem> {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.rest]);
         self.taken.iter().flat_map(|(_, taken)| &taken.problems).chain(hosts.flat_map(|host| host.problems()))
     }
 
     /// Problems that an earlier view did not have. Costs what has changed, not what there is.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a IngressProblem> {
+    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a RoutingProblem> {
         let taken = self.taken.changed(&last.taken).flat_map(|(key, taken)| {
             let then = last.taken.get(key).map(|then| &then.problems);
             taken.problems.iter().filter(move |problem| !then.is_some_and(|then| then.contains(problem)))

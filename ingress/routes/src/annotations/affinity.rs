@@ -7,7 +7,7 @@ use cluster::CompactString;
 use super::canary::cookie_name;
 use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
 use crate::affinity::{Affinity, AffinityMode};
-use crate::problem::Outcome;
+use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "affinity",
@@ -75,7 +75,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 };
 
 fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
-    let default = Outcome::Default;
+    let default = Effect::DefaultUsed;
     let behavior =
         reader.value("affinity-canary-behavior", "sticky or legacy", default, |value| match value {
             "sticky" => Some(false),
@@ -88,12 +88,12 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     settings.affinity = on.map(|()| Arc::new(cookie));
     if settings.affinity.as_ref().is_some_and(|affinity| affinity.path.is_none()) && settings.use_regex {
         let what = "should be set next to use-regex: the path of the rule is a pattern".into();
-        reader.problem("session-cookie-path", what, Outcome::Noted);
+        reader.problem("session-cookie-path", what, Effect::Differs);
     }
 }
 
 fn cookie(reader: &mut AnnotationReader<'_>) -> Affinity {
-    let default = Outcome::Default;
+    let default = Effect::DefaultUsed;
     let mode = reader.value("affinity-mode", "balanced or persistent", default, |value| match value {
         "balanced" => Some(AffinityMode::Balanced),
         "persistent" => Some(AffinityMode::Persistent),

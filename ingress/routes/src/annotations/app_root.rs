@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
 use crate::exchange::Exchange;
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
-use crate::problem::Outcome;
+use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "app-root",
@@ -23,7 +23,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     let path =
         |value: &str| (value.starts_with('/') && value.bytes().all(|byte| byte > b' ')).then(|| value.into());
-    settings.app_root = reader.value("app-root", "a path that begins with a slash", Outcome::Default, path);
+    settings.app_root =
+        reader.value("app-root", "a path that begins with a slash", Effect::DefaultUsed, path);
 }
 
 /// The redirect of a host's `/`.

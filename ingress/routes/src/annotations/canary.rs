@@ -7,7 +7,7 @@ use http::HeaderName;
 use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
 use crate::canary::{CanaryHeader, CanaryPolicy};
 use crate::pattern::Pattern;
-use crate::problem::Outcome;
+use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "canary",
@@ -64,7 +64,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     let is_canary = reader.value(
         "canary",
         "true or false; the Ingress makes no routes meanwhile",
-        Outcome::LeftOut,
+        Effect::LeftOut,
         super::reader::parse_bool,
     );
     let bad = is_canary.is_none() && reader.text("canary").is_some();
@@ -77,7 +77,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
         reader.problem(
             "canary",
             "is not true, so the other canary annotations do nothing".into(),
-            Outcome::Noted,
+            Effect::Differs,
         );
     }
 }
@@ -86,18 +86,18 @@ const NOTHING: CanaryPolicy =
     CanaryPolicy { header: None, value: CanaryHeader::Keyword, cookie: None, weight: 0, total: 100 };
 
 fn policy(reader: &mut AnnotationReader<'_>) -> CanaryPolicy {
-    let header = reader.value("canary-by-header", "a header name", Outcome::Default, |value| {
+    let header = reader.value("canary-by-header", "a header name", Effect::DefaultUsed, |value| {
         // nginx sees `-` and `_` in header names as one.
         HeaderName::try_from(value.replace('_', "-")).ok()
     });
     let equals =
-        reader.value("canary-by-header-value", "text", Outcome::Default, |value| Some(value.to_owned()));
+        reader.value("canary-by-header-value", "text", Effect::DefaultUsed, |value| Some(value.to_owned()));
     let weight = reader.number("canary-weight").unwrap_or(0);
     let total = reader.number("canary-weight-total").unwrap_or(100);
     CanaryPolicy {
         header,
         value: equals.map_or_else(|| pattern(reader), CanaryHeader::Equals),
-        cookie: reader.value("canary-by-cookie", "a cookie name", Outcome::Default, cookie_name),
+        cookie: reader.value("canary-by-cookie", "a cookie name", Effect::DefaultUsed, cookie_name),
         weight: u32::try_from(weight.max(0)).unwrap_or(u32::MAX),
         total: u32::try_from(total.max(100)).unwrap_or(u32::MAX),
     }
@@ -111,7 +111,7 @@ fn pattern(reader: &mut AnnotationReader<'_>) -> CanaryHeader {
             let what = format!(
                 "{text:?} is no regular expression ({error}); where the header is sent, the primary answers"
             );
-            reader.problem("canary-by-header-pattern", what, Outcome::Noted);
+            reader.problem("canary-by-header-pattern", what, Effect::Differs);
             CanaryHeader::Invalid
         }
     }

@@ -2,10 +2,10 @@
 
 use super::reader::{AnnotationReader, parse_bool};
 use super::{FAMILIES, Settings};
-use crate::problem::Outcome;
+use crate::problem::Effect;
 
 /// An annotation that is known and not honoured yet.
-pub struct Known {
+pub struct UnsupportedAnnotation {
     /// Its name, without the prefix.
     pub name: &'static str,
     /// What happens to routes of an Ingress that has it.
@@ -40,20 +40,20 @@ impl Fate {
     }
 }
 
-const fn decorates(name: &'static str) -> Known {
-    Known { name, fate: Fate::Decorates }
+const fn decorates(name: &'static str) -> UnsupportedAnnotation {
+    UnsupportedAnnotation { name, fate: Fate::Decorates }
 }
 
-const fn guards(name: &'static str) -> Known {
-    Known { name, fate: Fate::Guards }
+const fn guards(name: &'static str) -> UnsupportedAnnotation {
+    UnsupportedAnnotation { name, fate: Fate::Guards }
 }
 
-const fn guards_if_true(name: &'static str) -> Known {
-    Known { name, fate: Fate::GuardsIfTrue }
+const fn guards_if_true(name: &'static str) -> UnsupportedAnnotation {
+    UnsupportedAnnotation { name, fate: Fate::GuardsIfTrue }
 }
 
 /// The annotations of reference §1 that are not honoured yet.
-pub const LATER: &[Known] = &[
+pub const UNSUPPORTED: &[UnsupportedAnnotation] = &[
     // Load balancing and upstream.
     decorates("load-balance"),
     decorates("upstream-hash-by"),
@@ -83,7 +83,7 @@ pub const LATER: &[Known] = &[
     decorates("ssl-ciphers"),
     decorates("ssl-prefer-server-ciphers"),
     guards("auth-tls-secret"),
-    Known { name: "auth-tls-verify-client", fate: Fate::GuardsUnless("off") },
+    UnsupportedAnnotation { name: "auth-tls-verify-client", fate: Fate::GuardsUnless("off") },
     guards("auth-tls-verify-depth"),
     guards("auth-tls-error-page"),
     guards_if_true("auth-tls-pass-certificate-to-upstream"),
@@ -101,7 +101,7 @@ pub const LATER: &[Known] = &[
     guards("auth-secret"),
     guards("auth-secret-type"),
     guards("auth-realm"),
-    Known { name: "satisfy", fate: Fate::GuardsUnless("all") },
+    UnsupportedAnnotation { name: "satisfy", fate: Fate::GuardsUnless("all") },
     guards("auth-url"),
     guards("auth-method"),
     guards("auth-signin"),
@@ -122,9 +122,9 @@ pub const LATER: &[Known] = &[
     guards("allowlist-source-range"),
     guards("whitelist-source-range"),
     guards("denylist-source-range"),
-    Known { name: "limit-connections", fate: Fate::GuardsIfPositive },
-    Known { name: "limit-rps", fate: Fate::GuardsIfPositive },
-    Known { name: "limit-rpm", fate: Fate::GuardsIfPositive },
+    UnsupportedAnnotation { name: "limit-connections", fate: Fate::GuardsIfPositive },
+    UnsupportedAnnotation { name: "limit-rps", fate: Fate::GuardsIfPositive },
+    UnsupportedAnnotation { name: "limit-rpm", fate: Fate::GuardsIfPositive },
     // These four only shape limits or speed; without a limit they close nothing.
     decorates("limit-burst-multiplier"),
     decorates("limit-allowlist"),
@@ -205,15 +205,15 @@ pub(super) fn check(reader: &mut AnnotationReader<'_>, settings: &Settings) {
         if FAMILIES.iter().any(|family| family.annotations.iter().any(|known| known.name == name)) {
             continue;
         }
-        match LATER.iter().find(|known| known.name == name) {
+        match UNSUPPORTED.iter().find(|known| known.name == name) {
             // A canary takes its guards from the rule it doubles.
             Some(known) if known.fate.guards(value) && settings.canary.is_none() => {
-                reader.problem(name, "is not honoured yet, and it guards something".into(), Outcome::Denied);
+                reader.problem(name, "is not honoured yet, and it guards something".into(), Effect::Closed);
             }
             Some(known) if known.fate == Fate::Decorates => decorations.push(name),
             Some(_) => {}
             None if OBSOLETE.contains(&name) => {}
-            None => reader.problem(name, unknown(name), Outcome::Noted),
+            None => reader.problem(name, unknown(name), Effect::Differs),
         }
     }
     if !decorations.is_empty() {
@@ -223,7 +223,7 @@ pub(super) fn check(reader: &mut AnnotationReader<'_>, settings: &Settings) {
 
 fn unknown(name: &str) -> String {
     let honoured = FAMILIES.iter().flat_map(|family| family.annotations).map(|known| known.name);
-    let names = honoured.chain(LATER.iter().map(|known| known.name));
+    let names = honoured.chain(UNSUPPORTED.iter().map(|known| known.name));
     let closest = names.map(|known| (distance(name, known), known)).min();
     match closest {
         Some((0..=3, known)) => format!("is not known; did you mean {known}?"),
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn no_name_stands_twice() {
         let honoured = FAMILIES.iter().flat_map(|family| family.annotations).map(|known| known.name);
-        let later = LATER.iter().map(|known| known.name);
+        let later = UNSUPPORTED.iter().map(|known| known.name);
         let mut names: Vec<_> = honoured.chain(later).chain(OBSOLETE.iter().copied()).collect();
         names.sort_unstable();
         let all = names.len();

@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
 use crate::exchange::{Exchange, Scheme};
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
-use crate::problem::Outcome;
+use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "protocol",
@@ -41,11 +41,11 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
         _ if settings.canary.is_some() => {}
         Some(other @ ("HTTPS" | "GRPC" | "GRPCS" | "FCGI")) => {
             let what = format!("{other} is not spoken to Services yet, and plain HTTP is not what they want");
-            reader.problem(NAME, what, Outcome::Denied);
+            reader.problem(NAME, what, Effect::Closed);
         }
         _ => {
             let wanted = "HTTP, AUTO_HTTP, HTTPS, GRPC, GRPCS or FCGI";
-            let protocol = reader.value(NAME, wanted, Outcome::Default, |_| match value.as_deref() {
+            let protocol = reader.value(NAME, wanted, Effect::DefaultUsed, |_| match value.as_deref() {
                 Some("HTTP") => Some(BackendProtocol::Http),
                 Some("AUTO_HTTP") => Some(BackendProtocol::AsClient),
                 _ => None,

@@ -2,7 +2,7 @@
 
 use cluster::Ingress;
 
-use crate::problem::{BadValue, IngressProblem, Outcome};
+use crate::problem::{BadValue, Effect, RoutingProblem};
 
 /// The annotations of one Ingress under the prefix.
 ///
@@ -13,7 +13,7 @@ pub struct AnnotationReader<'i> {
     /// Names without the prefix, and values.
     values: Vec<(&'i str, &'i str)>,
     denied: Option<String>,
-    problems: Vec<IngressProblem>,
+    problems: Vec<RoutingProblem>,
 }
 
 impl<'i> AnnotationReader<'i> {
@@ -36,12 +36,12 @@ impl<'i> AnnotationReader<'i> {
     }
 
     /// The value of an annotation, where `parse` takes it. Otherwise a problem that says what was wanted, and either
-    /// the default or, with [`Outcome::Denied`], routes that answer 503.
+    /// the default or, with [`Effect::Closed`], routes that answer 503.
     pub fn value<T>(
         &mut self,
         key: &'static str,
         wanted: &'static str,
-        outcome: Outcome,
+        effect: Effect,
         parse: impl FnOnce(&'i str) -> Option<T>,
     ) -> Option<T> {
         let value = self.text(key)?;
@@ -49,41 +49,41 @@ impl<'i> AnnotationReader<'i> {
         let parsed = (!value.contains(['\r', '\n'])).then(|| parse(value)).flatten();
         if parsed.is_none() {
             let bad = BadValue { key, value: value.into(), wanted };
-            self.problem(key, bad.to_string(), outcome);
+            self.problem(key, bad.to_string(), effect);
         }
         parsed
     }
 
     /// A boolean, as Go's `strconv.ParseBool` reads it; the default where it is none.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
-        self.value(key, "true or false", Outcome::Default, parse_bool)
+        self.value(key, "true or false", Effect::DefaultUsed, parse_bool)
     }
 
     /// An integer; the default where it is none.
     pub fn number(&mut self, key: &'static str) -> Option<i64> {
-        self.value(key, "a whole number", Outcome::Default, |value| value.parse().ok())
+        self.value(key, "a whole number", Effect::DefaultUsed, |value| value.parse().ok())
     }
 
     /// Notes a problem with an annotation.
-    pub fn problem(&mut self, name: &str, what: String, outcome: Outcome) {
-        let place = format!("{}/{name}", self.prefix);
-        if outcome == Outcome::Denied && self.denied.is_none() {
-            self.denied = Some(format!("{place}: {what}"));
+    pub fn problem(&mut self, name: &str, what: String, effect: Effect) {
+        let field = format!("{}/{name}", self.prefix);
+        if effect == Effect::Closed && self.denied.is_none() {
+            self.denied = Some(format!("{field}: {what}"));
         }
-        self.problems.push(IngressProblem { ingress: self.ingress.key.clone(), place, what, outcome });
+        self.problems.push(RoutingProblem { ingress: self.ingress.key.clone(), field, what, effect });
     }
 
     /// Notes a problem with the annotations as a whole.
     pub(super) fn note(&mut self, what: String) {
-        self.problems.push(IngressProblem {
+        self.problems.push(RoutingProblem {
             ingress: self.ingress.key.clone(),
-            place: "metadata.annotations".into(),
+            field: "metadata.annotations".into(),
             what,
-            outcome: Outcome::Noted,
+            effect: Effect::Differs,
         });
     }
 
-    pub(super) fn done(self) -> (Option<String>, Vec<IngressProblem>) {
+    pub(super) fn done(self) -> (Option<String>, Vec<RoutingProblem>) {
         (self.denied, self.problems)
     }
 }

@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
 use crate::exchange::Exchange;
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
-use crate::problem::Outcome;
+use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "redirect",
@@ -56,8 +56,8 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     let temporal_code = code(reader, "temporal-redirect-code", "a status from 300 to 307", 300..=307);
     let permanent_code = code(reader, "permanent-redirect-code", "a status from 300 to 308", 300..=308);
     let temporal =
-        reader.value("temporal-redirect", URL, Outcome::Denied, |value| url(value).then_some(value));
-    let permanent = reader.value("permanent-redirect", URL_OR_PATH, Outcome::Denied, |value| {
+        reader.value("temporal-redirect", URL, Effect::Closed, |value| url(value).then_some(value));
+    let permanent = reader.value("permanent-redirect", URL_OR_PATH, Effect::Closed, |value| {
         (url(value) || value.starts_with('/') && plain(value)).then_some(value)
     });
     let temporal = temporal.map(|to| (to, temporal_code.unwrap_or(StatusCode::FOUND)));
@@ -71,7 +71,7 @@ fn code(
     wanted: &'static str,
     range: std::ops::RangeInclusive<u16>,
 ) -> Option<StatusCode> {
-    reader.value(key, wanted, Outcome::Default, |value| {
+    reader.value(key, wanted, Effect::DefaultUsed, |value| {
         let code = value.parse().ok().filter(|code| range.contains(code))?;
         StatusCode::from_u16(code).ok()
     })

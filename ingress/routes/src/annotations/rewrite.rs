@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::path::encode;
 use crate::pattern::PathPattern;
-use crate::problem::Outcome;
+use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "rewrite",
@@ -107,9 +107,8 @@ fn pieces(text: &str) -> Option<Vec<TemplatePart>> {
 
 fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     const WANTED: &str = "a path, in which $1 to $9 stand for groups of the rule's path";
-    settings.rewrite = reader.value("rewrite-target", WANTED, Outcome::Denied, |value| {
-        RewriteTemplate::parse(value).map(Arc::new)
-    });
+    settings.rewrite = reader
+        .value("rewrite-target", WANTED, Effect::Closed, |value| RewriteTemplate::parse(value).map(Arc::new));
     settings.use_regex = reader.flag("use-regex").unwrap_or_default();
 }
 

@@ -18,7 +18,7 @@ use super::taken::{ParsedIngress, RulePath};
 use super::trials::{RegexLocation, RegexLocations};
 use crate::annotations::AppRoot;
 use crate::precedence::{CATCH_ALL, host_name};
-use crate::problem::IngressProblem;
+use crate::problem::RoutingProblem;
 use crate::sorted::Sorted;
 
 /// The routes of one host.
@@ -100,7 +100,7 @@ impl Host {
     }
 
     /// What is wrong with the rules of the host.
-    pub(super) fn problems(&self) -> impl Iterator<Item = &IngressProblem> {
+    pub(super) fn problems(&self) -> impl Iterator<Item = &RoutingProblem> {
         self.locations.iter().flat_map(|location| &location.problems)
     }
 
@@ -108,13 +108,13 @@ impl Host {
     pub(super) fn problems_since<'a>(
         &'a self,
         last: Option<&'a Self>,
-    ) -> impl Iterator<Item = &'a IngressProblem> {
+    ) -> impl Iterator<Item = &'a RoutingProblem> {
         let last = last.map(|last| &last.locations);
         let changed = self.locations.changed(last);
         changed.filter(|location| !location.problems.is_empty()).flat_map(move |location| {
             let then = last.and_then(|last| at(last, &location.path, location.kind));
             let is_known =
-                move |problem: &&IngressProblem| then.is_some_and(|then| then.problems.contains(problem));
+                move |problem: &&RoutingProblem| then.is_some_and(|then| then.problems.contains(problem));
             location.problems.iter().filter(move |problem| !is_known(problem))
         })
     }

@@ -15,7 +15,7 @@ use crate::hsts::Hsts;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::by_segment;
 use crate::pattern::{PathPattern, PatternCache};
-use crate::problem::{IngressProblem, Outcome};
+use crate::problem::{Effect, RoutingProblem};
 use crate::sorted::Ranked;
 use crate::upstream::{Canary, Upstream, UpstreamTarget};
 
@@ -34,7 +34,7 @@ pub(super) struct Location {
     pub(super) claims: RulePaths,
     /// None where only canaries, or rules that lead to a resource, claim the path.
     pub(super) route: Option<Arc<Route>>,
-    pub(super) problems: Box<[IngressProblem]>,
+    pub(super) problems: Box<[RoutingProblem]>,
 }
 
 /// What routes are made with.
@@ -113,11 +113,11 @@ impl<'h> LocationBuilder<'h> {
         regex_host: bool,
         context: &BuildContext<'_>,
     ) -> Location {
-        let mut problems: Vec<IngressProblem> = self.claims.iter().filter_map(unserved).collect();
+        let mut problems: Vec<RoutingProblem> = self.claims.iter().filter_map(unserved).collect();
         let route = self.winner().map(|winner| {
             let flaw = regex_host.then(|| flaw(&self.path, context.patterns)).flatten();
             if let (Some(owner), Some(what)) = (winner.owner, &flaw) {
-                problems.push(problem(owner, format!("path of host {host}"), what.clone(), Outcome::Denied));
+                problems.push(problem(owner, format!("path of host {host}"), what.clone(), Effect::Closed));
             }
             self.explain(&winner, host, &mut problems);
             Arc::new(self.route(&winner, host, flaw, &mut problems, context))
@@ -151,7 +151,7 @@ impl<'h> LocationBuilder<'h> {
     }
 
     /// What is wrong with the rules that claim the path.
-    fn explain(&self, winner: &LocationOwner<'_>, host: &CompactString, problems: &mut Vec<IngressProblem>) {
+    fn explain(&self, winner: &LocationOwner<'_>, host: &CompactString, problems: &mut Vec<RoutingProblem>) {
         let mut rules = rules(&self.claims);
         rules.next();
         let Some(owner) = winner.owner else { return };
@@ -165,7 +165,7 @@ impl<'h> LocationBuilder<'h> {
                 let why = if older { "is older" } else { "comes first" };
                 format!("host {host} and path {path} belong to {}, which {why}", owner.ingress.key)
             };
-            problems.push(problem(&claim.taken, claim.place(), what, Outcome::LeftOut));
+            problems.push(problem(&claim.taken, claim.field(), what, Effect::LeftOut));
         }
     }
 
@@ -174,7 +174,7 @@ impl<'h> LocationBuilder<'h> {
         winner: &LocationOwner<'_>,
         host: &CompactString,
         flaw: Option<String>,
-        problems: &mut Vec<IngressProblem>,
+        problems: &mut Vec<RoutingProblem>,
         context: &BuildContext<'_>,
     ) -> Route {
         let LocationOwner { owner, settings, backend, .. } = winner;
@@ -198,7 +198,7 @@ impl<'h> LocationBuilder<'h> {
         &self,
         winner: &LocationOwner<'_>,
         host: &CompactString,
-        problems: &mut Vec<IngressProblem>,
+        problems: &mut Vec<RoutingProblem>,
         context: &BuildContext<'_>,
     ) -> Option<Upstream> {
         let canaries = self.claims.iter().filter(|claim| claim.taken.is_canary());
@@ -216,14 +216,14 @@ impl<'h> LocationBuilder<'h> {
             let (Some(policy), Some(Backend::Service(backend))) = (&taken.settings.canary, claim.backend())
             else {
                 let what = "a canary leads to a Service, not to a resource".into();
-                problems.push(problem(taken, claim.place(), what, Outcome::LeftOut));
+                problems.push(problem(taken, claim.field(), what, Effect::LeftOut));
                 continue;
             };
             let own = taken.pool(backend);
             if own == pool {
                 let what =
                     format!("leads to the same Service as the rule of {} that it doubles", owner.ingress.key);
-                problems.push(problem(taken, claim.place(), what, Outcome::LeftOut));
+                problems.push(problem(taken, claim.field(), what, Effect::LeftOut));
             } else if !doubles.iter().any(|known| known.target.pool == own) {
                 let bond = bond.clone().filter(|_| !taken.settings.legacy_canary_affinity);
                 let target = UpstreamTarget::new(own, bond, &self.path);
@@ -241,10 +241,10 @@ fn rules(claims: &RulePaths) -> impl Iterator<Item = &RulePath> {
 }
 
 /// What is wrong with a rule that leads to a resource.
-fn unserved(claim: &RulePath) -> Option<IngressProblem> {
+fn unserved(claim: &RulePath) -> Option<RoutingProblem> {
     let Some(Backend::Resource(resource)) = claim.backend() else { return None };
     let what = format!("a resource backend ({resource}) cannot be served, only Services can");
-    (!claim.taken.is_canary()).then(|| problem(&claim.taken, claim.place(), what, Outcome::LeftOut))
+    (!claim.taken.is_canary()).then(|| problem(&claim.taken, claim.field(), what, Effect::LeftOut))
 }
 
 /// `--default-backend-service`.
@@ -269,14 +269,14 @@ fn service(backend: Option<&Backend>) -> Option<&ServiceBackend> {
     }
 }
 
-fn lonely(claim: &RulePath, host: &CompactString) -> IngressProblem {
+fn lonely(claim: &RulePath, host: &CompactString) -> RoutingProblem {
     let what = match claim.backend() {
         Some(Backend::Resource(_)) => "a canary leads to a Service, not to a resource".into(),
         _ => format!("no Ingress has this path on host {host} for a canary to double"),
     };
-    problem(&claim.taken, claim.place(), what, Outcome::LeftOut)
+    problem(&claim.taken, claim.field(), what, Effect::LeftOut)
 }
 
-fn problem(taken: &ParsedIngress, place: String, what: String, outcome: Outcome) -> IngressProblem {
-    IngressProblem { ingress: taken.ingress.key.clone(), place, what, outcome }
+fn problem(taken: &ParsedIngress, field: String, what: String, effect: Effect) -> RoutingProblem {
+    RoutingProblem { ingress: taken.ingress.key.clone(), field, what, effect }
 }

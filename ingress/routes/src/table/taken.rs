@@ -11,14 +11,14 @@ use smallvec::SmallVec;
 use crate::annotations::{self, Settings};
 use crate::options::{PoolKey, RouteOptions};
 use crate::precedence::{CATCH_ALL, host_key, precedence};
-use crate::problem::{IngressProblem, Outcome};
+use crate::problem::{Effect, RoutingProblem};
 
 /// An Ingress whose class is ours, with what its annotations ask for. Made once for each version of the object.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ParsedIngress {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) settings: Settings,
-    pub(crate) problems: Vec<IngressProblem>,
+    pub(crate) problems: Vec<RoutingProblem>,
     /// `--disable-catch-all` leaves the whole Ingress out.
     left_out: bool,
 }
@@ -27,21 +27,21 @@ impl ParsedIngress {
     pub(crate) fn new(ingress: Arc<Ingress>, options: &RouteOptions) -> Self {
         let (settings, mut problems) = annotations::read(&ingress, &options.annotations_prefix);
         if let Some(Backend::Resource(resource)) = &ingress.default_backend {
-            problems.push(IngressProblem {
+            problems.push(RoutingProblem {
                 ingress: ingress.key.clone(),
-                place: "spec.defaultBackend".into(),
+                field: "spec.defaultBackend".into(),
                 what: format!("a resource backend ({resource}) cannot be served, only Services can"),
-                outcome: Outcome::LeftOut,
+                effect: Effect::LeftOut,
             });
         }
         let left_out = options.disable_catch_all && ingress.default_backend.is_some();
         if left_out {
-            problems.push(IngressProblem {
+            problems.push(RoutingProblem {
                 ingress: ingress.key.clone(),
-                place: "spec.defaultBackend".into(),
+                field: "spec.defaultBackend".into(),
                 what: "default backends are disabled (--disable-catch-all), and with them the whole Ingress"
                     .into(),
-                outcome: Outcome::LeftOut,
+                effect: Effect::LeftOut,
             });
         }
         Self { ingress, settings, problems, left_out }
@@ -162,7 +162,7 @@ impl RulePath {
     }
 
     /// The field that says so.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn field(&self) -> String {
         match self.rule {
             Some(rule) => format!("spec.rules[{}].http.paths[{}]", rule.get() - 1, self.path),
             None => "spec.defaultBackend".into(),
