@@ -8,7 +8,6 @@ mod output;
 
 mod args;
 
-mod descriptors;
 mod runtime;
 
 mod demo;

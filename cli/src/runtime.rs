@@ -6,7 +6,6 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 use crate::command_error::CommandError;
-use crate::descriptors;
 
 /// Shared by everything in the process. Cheap to clone.
 #[derive(Clone)]
@@ -33,7 +32,9 @@ impl Runtime {
     /// # Errors
     /// When the runtime cannot be started.
     pub fn start() -> Result<(Self, tokio::runtime::Runtime, FatalErrors), CommandError> {
-        descriptors::raise();
+        if let Err(error) = net::descriptors::raise_limit() {
+            tracing::warn!("cannot raise the limit of open files: {error}");
+        }
         // Already installed by another test in this process: not an error.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let executor = Builder::new_multi_thread()

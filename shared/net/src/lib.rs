@@ -2,6 +2,7 @@
 //!
 //! It knows no protocol above TLS and nothing of the cluster; names are looked up through a closure.
 
+pub mod descriptors;
 pub mod drain;
 pub mod listen;
 
@@ -13,6 +14,7 @@ pub mod testing;
 
 pub mod certificate;
 
+pub use descriptors::DescriptorShares;
 pub use drain::{Drain, DrainOutcome, DrainToken};
 pub use listen::BindError;
 pub use tls::TlsError;
