@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::change::ObjectChange;
-use crate::current::{Current, Unread, WritingEnd};
+use crate::current::{Current, OnUnused, WeakCurrent};
 use crate::event::Event;
 use crate::key::Key;
 use crate::kind::{Kind, Kinds};
@@ -22,27 +22,27 @@ use crate::snapshot::Snapshot;
 pub struct Cache {
     snapshot: Snapshot,
     publishers: Vec<Box<dyn Publish>>,
-    unread: Option<Unread>,
+    on_unused: Option<OnUnused>,
 }
 
 impl Cache {
     /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. Views are
     /// published in the order in which their projections were added.
     pub fn project<P: Projection + 'static>(&mut self, projection: P) -> Current<P::View> {
-        let current = Current::telling(projection.build(&self.snapshot), self.unread.clone());
-        self.publishers.push(Box::new(Publisher { projection, cell: current.writing_end() }));
+        let current = Current::with_callback(projection.build(&self.snapshot), self.on_unused.clone());
+        self.publishers.push(Box::new(Publisher { projection, cell: current.downgrade() }));
         current
     }
 
     /// Has `told` called whenever the last clone of a cell is dropped that is made from now on, on the thread that drops
     /// it: time for [`Cache::release`].
-    pub fn on_unread(&mut self, told: impl Fn() + Send + Sync + 'static) {
-        self.unread = Some(Arc::new(told));
+    pub fn on_unused(&mut self, told: impl Fn() + Send + Sync + 'static) {
+        self.on_unused = Some(Arc::new(told));
     }
 
     /// Forgets the projections whose views nobody reads any more.
     pub fn release(&mut self) {
-        self.publishers.retain(|publisher| publisher.is_read());
+        self.publishers.retain(|publisher| publisher.has_readers());
     }
 
     /// The kinds that some projection reads.
@@ -60,9 +60,9 @@ impl Cache {
         let mut changes = Changes::default();
         for event in batch {
             match event {
-                Event::Apply(object) => changes.extend(self.snapshot.apply(object)),
-                Event::Remove(kind, key) => changes.extend(self.snapshot.remove(kind, &key)),
-                Event::Restart(kind) => self.snapshot.restart(kind),
+                Event::Apply(object) => changes.record(self.snapshot.apply(object)),
+                Event::Remove(kind, key) => changes.record(self.snapshot.remove(kind, &key)),
+                Event::Restart(kind) => self.snapshot.begin_list(kind),
                 Event::Synced(kind) => self.sweep(kind, &mut changes),
                 Event::Forget(kind) => self.forget(kind, &mut changes),
             }
@@ -72,7 +72,7 @@ impl Cache {
         let changed =
             touched.iter().map(|touched| Kinds::of(&[touched.kind()])).fold(Kinds::default(), Kinds::union);
         for kind in changed.iter() {
-            self.snapshot.changed(kind, now);
+            self.snapshot.set_changed_at(kind, now);
         }
         self.publish(changed.union(synced), &touched);
         touched
@@ -88,19 +88,19 @@ impl Cache {
     }
 
     fn sweep(&mut self, kind: Kind, changes: &mut Changes) {
-        let (unseen, first) = self.snapshot.sweep(kind);
+        let (unseen, first) = self.snapshot.end_list(kind);
         if first {
             changes.synced = changes.synced.union(Kinds::of(&[kind]));
         }
         for key in unseen {
-            changes.extend(self.snapshot.remove(kind, &key));
+            changes.record(self.snapshot.remove(kind, &key));
         }
     }
 
     fn forget(&mut self, kind: Kind, changes: &mut Changes) {
         changes.synced = changes.synced.union(Kinds::of(&[kind]));
         for touched in self.snapshot.forget(kind) {
-            changes.extend(Some(touched));
+            changes.record(Some(touched));
         }
     }
 }
@@ -110,16 +110,16 @@ impl Cache {
 struct Changes {
     /// `None` where an object came back to how it was.
     touched: Vec<Option<ObjectChange>>,
-    at: HashMap<(Kind, Key), usize, RandomState>,
+    index: HashMap<(Kind, Key), usize, RandomState>,
     /// Kinds that have been listed now, or are no longer.
     synced: Kinds,
 }
 
 impl Changes {
-    fn extend(&mut self, change: Option<ObjectChange>) {
+    fn record(&mut self, change: Option<ObjectChange>) {
         let Some(change) = change else { return };
         let (key, _) = change.summary();
-        match self.at.entry((change.kind(), key)) {
+        match self.index.entry((change.kind(), key)) {
             Entry::Vacant(place) => {
                 place.insert(self.touched.len());
                 self.touched.push(Some(change));
@@ -138,13 +138,13 @@ impl Changes {
 /// A projection with its cell, whatever its view is.
 trait Publish: Send {
     fn kinds(&self) -> Kinds;
-    fn is_read(&self) -> bool;
+    fn has_readers(&self) -> bool;
     fn publish(&mut self, cluster: &Snapshot, touched: &[ObjectChange]);
 }
 
 struct Publisher<P: Projection> {
     projection: P,
-    cell: WritingEnd<P::View>,
+    cell: WeakCurrent<P::View>,
 }
 
 impl<P: Projection> Publish for Publisher<P> {
@@ -152,12 +152,12 @@ impl<P: Projection> Publish for Publisher<P> {
         self.projection.kinds()
     }
 
-    fn is_read(&self) -> bool {
-        self.cell.is_read()
+    fn has_readers(&self) -> bool {
+        self.cell.has_readers()
     }
 
     fn publish(&mut self, cluster: &Snapshot, touched: &[ObjectChange]) {
-        let Some(current) = self.cell.open() else { return };
+        let Some(current) = self.cell.upgrade() else { return };
         let last = current.load_full();
         current.store(Arc::new(self.projection.advance(&last, cluster, touched)));
     }

@@ -8,21 +8,21 @@ use arc_swap::{ArcSwap, Guard};
 pub struct Current<V>(Arc<Cell<V>>);
 
 /// Called when the last reader of a cell has let go of it.
-pub(crate) type Unread = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type OnUnused = Arc<dyn Fn() + Send + Sync>;
 
 struct Cell<V> {
     view: ArcSwap<V>,
-    unread: Option<Unread>,
+    on_unused: Option<OnUnused>,
 }
 
 impl<V> Current<V> {
     /// A cell that shows `view`.
     pub fn new(view: V) -> Self {
-        Self(Arc::new(Cell { view: ArcSwap::from_pointee(view), unread: None }))
+        Self(Arc::new(Cell { view: ArcSwap::from_pointee(view), on_unused: None }))
     }
 
-    pub(crate) fn telling(view: V, unread: Option<Unread>) -> Self {
-        Self(Arc::new(Cell { view: ArcSwap::from_pointee(view), unread }))
+    pub(crate) fn with_callback(view: V, on_unused: Option<OnUnused>) -> Self {
+        Self(Arc::new(Cell { view: ArcSwap::from_pointee(view), on_unused }))
     }
 
     /// The view now. Hold the guard only as long as the answer takes.
@@ -41,8 +41,8 @@ impl<V> Current<V> {
     }
 
     /// The cell as its writer holds it, who is no reader.
-    pub(crate) fn writing_end(&self) -> WritingEnd<V> {
-        WritingEnd(Arc::downgrade(&self.0))
+    pub(crate) fn downgrade(&self) -> WeakCurrent<V> {
+        WeakCurrent(Arc::downgrade(&self.0))
     }
 }
 
@@ -60,23 +60,23 @@ impl<V: std::fmt::Debug> std::fmt::Debug for Current<V> {
 
 impl<V> Drop for Cell<V> {
     fn drop(&mut self) {
-        if let Some(unread) = &self.unread {
-            unread();
+        if let Some(on_unused) = &self.on_unused {
+            on_unused();
         }
     }
 }
 
 /// A cell that lives only as long as its readers.
-pub(crate) struct WritingEnd<V>(Weak<Cell<V>>);
+pub(crate) struct WeakCurrent<V>(Weak<Cell<V>>);
 
-impl<V> WritingEnd<V> {
+impl<V> WeakCurrent<V> {
     /// True while somebody reads the cell.
-    pub(crate) fn is_read(&self) -> bool {
+    pub(crate) fn has_readers(&self) -> bool {
         self.0.strong_count() > 0
     }
 
     /// The cell, if somebody reads it.
-    pub(crate) fn open(&self) -> Option<Current<V>> {
+    pub(crate) fn upgrade(&self) -> Option<Current<V>> {
         self.0.upgrade().map(Current)
     }
 }

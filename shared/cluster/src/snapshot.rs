@@ -23,7 +23,7 @@ pub trait Resource: PartialEq + Sized + Send + Sync + 'static {
     /// The object, where it is one of this type.
     fn of(object: Object) -> Option<Arc<Self>>;
     /// As a change of any kind.
-    fn touched(change: Change<Self>) -> ObjectChange;
+    fn change(change: Change<Self>) -> ObjectChange;
 }
 
 macro_rules! stores {
@@ -35,13 +35,13 @@ macro_rules! stores {
         }
 
         impl Stores {
-            fn of(&self, kind: Kind) -> &dyn Lists {
+            fn of(&self, kind: Kind) -> &dyn AnyStore {
                 match kind {
                     $(Kind::$kind => &self.$store,)*
                 }
             }
 
-            fn of_mut(&mut self, kind: Kind) -> &mut dyn Lists {
+            fn of_mut(&mut self, kind: Kind) -> &mut dyn AnyStore {
                 match kind {
                     $(Kind::$kind => &mut self.$store,)*
                 }
@@ -63,7 +63,7 @@ macro_rules! stores {
                 if let Object::$kind(object) = object { Some(object) } else { None }
             }
 
-            fn touched(change: Change<Self>) -> ObjectChange {
+            fn change(change: Change<Self>) -> ObjectChange {
                 ObjectChange::$kind(change)
             }
         })*
@@ -75,23 +75,23 @@ kinds!(stores);
 #[derive(Default)]
 pub struct Snapshot {
     stores: Stores,
-    slices_of: Owners,
-    imported_by: Owners,
+    slices_of: SliceIndex,
+    imported_by: SliceIndex,
 }
 
 /// The key of an owner to the names of its slices, sorted, so that views come out the same whatever the order of events.
 #[derive(Default)]
-struct Owners(HashMap<Key, SmallVec<[CompactString; 1]>, RandomState>);
+struct SliceIndex(HashMap<Key, SmallVec<[CompactString; 1]>, RandomState>);
 
 impl Snapshot {
     /// One object.
     pub fn get<T: Resource>(&self, key: &Key) -> Option<&Arc<T>> {
-        T::store(self).objects.get(key).map(|held| &held.object)
+        T::store(self).objects.get(key).map(|stored| &stored.object)
     }
 
     /// All objects of a type, in no particular order.
     pub fn iter<T: Resource>(&self) -> impl Iterator<Item = &Arc<T>> {
-        T::store(self).objects.values().map(|held| &held.object)
+        T::store(self).objects.values().map(|stored| &stored.object)
     }
 
     /// How many objects of a kind there are.
@@ -111,7 +111,7 @@ impl Snapshot {
 
     fn owned<'a>(
         &'a self,
-        owners: &'a Owners,
+        owners: &'a SliceIndex,
         owner: &'a Key,
     ) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
         let names = owners.0.get(owner).map(SmallVec::as_slice).unwrap_or_default();
@@ -145,13 +145,13 @@ impl Snapshot {
     }
 
     /// Begins a list of a kind.
-    pub(crate) fn restart(&mut self, kind: Kind) {
-        self.stores.of_mut(kind).restart();
+    pub(crate) fn begin_list(&mut self, kind: Kind) {
+        self.stores.of_mut(kind).begin_list();
     }
 
     /// Ends a list of a kind. Returns the keys that it did not name, and whether this is the first list to end.
-    pub(crate) fn sweep(&mut self, kind: Kind) -> (Vec<Key>, bool) {
-        self.stores.of_mut(kind).sweep()
+    pub(crate) fn end_list(&mut self, kind: Kind) -> (Vec<Key>, bool) {
+        self.stores.of_mut(kind).end_list()
     }
 
     /// Makes a kind one that has not been listed. Returns what changed with its objects gone.
@@ -162,22 +162,22 @@ impl Snapshot {
     }
 
     /// Remembers when an object of a kind changed, in Unix seconds.
-    pub(crate) fn changed(&mut self, kind: Kind, now: u64) {
-        self.stores.of_mut(kind).changed(now);
+    pub(crate) fn set_changed_at(&mut self, kind: Kind, now: u64) {
+        self.stores.of_mut(kind).set_changed_at(now);
     }
 
     /// Keeps indexes in step with an object that came, changed or went.
     fn reindex(&mut self, touched: &ObjectChange) {
         let ObjectChange::EndpointSlice(Change { before, after }) = touched else { return };
         let owner = |slice: &Arc<EndpointSlice>| (!slice.service.is_empty()).then(|| slice.service_key());
-        self.slices_of.step(before, after, owner);
-        self.imported_by.step(before, after, |slice| slice.import_key());
+        self.slices_of.update(before, after, owner);
+        self.imported_by.update(before, after, |slice| slice.import_key());
     }
 }
 
-impl Owners {
+impl SliceIndex {
     /// A slice changes; `owner` says whose it is.
-    fn step(
+    fn update(
         &mut self,
         before: &Option<Arc<EndpointSlice>>,
         after: &Option<Arc<EndpointSlice>>,
@@ -205,14 +205,14 @@ impl Owners {
 
 /// The objects of one kind.
 pub struct Store<T> {
-    objects: HashMap<Key, Held<T>, RandomState>,
+    objects: HashMap<Key, StoredObject<T>, RandomState>,
     /// Counts the lists of this kind; an object not seen in the current one is swept when it ends.
     list: u32,
     synced: bool,
     changed_at: u64,
 }
 
-struct Held<T> {
+struct StoredObject<T> {
     object: Arc<T>,
     seen: u32,
 }
@@ -224,19 +224,19 @@ impl<T> Default for Store<T> {
 }
 
 /// What can be done to a store without knowing its type.
-trait Lists {
+trait AnyStore {
     fn count(&self) -> usize;
     fn synced(&self) -> bool;
     fn changed_at(&self) -> u64;
     fn apply(&mut self, object: Object) -> Option<ObjectChange>;
     fn remove(&mut self, key: &Key) -> Option<ObjectChange>;
-    fn restart(&mut self);
-    fn sweep(&mut self) -> (Vec<Key>, bool);
+    fn begin_list(&mut self);
+    fn end_list(&mut self) -> (Vec<Key>, bool);
     fn forget(&mut self) -> Vec<ObjectChange>;
-    fn changed(&mut self, now: u64);
+    fn set_changed_at(&mut self, now: u64);
 }
 
-impl<T: Resource> Lists for Store<T> {
+impl<T: Resource> AnyStore for Store<T> {
     fn count(&self) -> usize {
         self.objects.len()
     }
@@ -252,34 +252,35 @@ impl<T: Resource> Lists for Store<T> {
     fn apply(&mut self, object: Object) -> Option<ObjectChange> {
         let object = T::of(object)?;
         let before = match self.objects.get_mut(object.key()) {
-            Some(held) => {
-                held.seen = self.list;
-                if held.object == object {
+            Some(stored) => {
+                stored.seen = self.list;
+                if stored.object == object {
                     return None;
                 }
-                Some(std::mem::replace(&mut held.object, object.clone()))
+                Some(std::mem::replace(&mut stored.object, object.clone()))
             }
             None => {
-                let held = Held { object: object.clone(), seen: self.list };
-                self.objects.insert(object.key().clone(), held);
+                let stored = StoredObject { object: object.clone(), seen: self.list };
+                self.objects.insert(object.key().clone(), stored);
                 None
             }
         };
-        Some(T::touched(Change { before, after: Some(object) }))
+        Some(T::change(Change { before, after: Some(object) }))
     }
 
     fn remove(&mut self, key: &Key) -> Option<ObjectChange> {
-        let held = self.objects.remove(key)?;
-        Some(T::touched(Change { before: Some(held.object), after: None }))
+        let stored = self.objects.remove(key)?;
+        Some(T::change(Change { before: Some(stored.object), after: None }))
     }
 
-    fn restart(&mut self) {
+    fn begin_list(&mut self) {
         self.list = self.list.wrapping_add(1);
     }
 
-    fn sweep(&mut self) -> (Vec<Key>, bool) {
+    fn end_list(&mut self) -> (Vec<Key>, bool) {
         let first = !std::mem::replace(&mut self.synced, true);
-        let unseen = |(key, held): (&Key, &Held<T>)| (held.seen != self.list).then(|| key.clone());
+        let unseen =
+            |(key, stored): (&Key, &StoredObject<T>)| (stored.seen != self.list).then(|| key.clone());
         (self.objects.iter().filter_map(unseen).collect(), first)
     }
 
@@ -287,10 +288,10 @@ impl<T: Resource> Lists for Store<T> {
         self.synced = false;
         // The table goes with them: of Pods it can be the larger part.
         let objects = std::mem::take(&mut self.objects).into_values();
-        objects.map(|held| T::touched(Change { before: Some(held.object), after: None })).collect()
+        objects.map(|stored| T::change(Change { before: Some(stored.object), after: None })).collect()
     }
 
-    fn changed(&mut self, now: u64) {
+    fn set_changed_at(&mut self, now: u64) {
         self.changed_at = now;
     }
 }

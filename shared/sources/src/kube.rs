@@ -1,10 +1,10 @@
 //! Objects from a Kubernetes API server: each kind that is wanted is listed, then watched, for as long as it takes.
 
 mod backoff;
-mod calls;
-mod failure;
+mod api_metrics;
+mod error;
 mod limiter;
-mod place;
+mod next_request;
 mod split;
 
 mod access;
@@ -13,7 +13,7 @@ mod scope;
 
 mod api;
 
-mod follow;
+mod reflector;
 
 use std::collections::BTreeMap;
 
@@ -28,10 +28,10 @@ pub use access::{Access, AccessError, ClientTls};
 pub use limiter::{RequestLimiter, RequestLimits};
 
 use crate::source::{EventSink, Source, WriterStopped};
-use api::Api;
-use calls::Calls;
-use follow::Follower;
-use scope::Scope;
+use api::ApiClient;
+use api_metrics::ApiMetrics;
+use reflector::Reflector;
+use scope::ResourceScope;
 
 /// Which objects are of interest.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,7 @@ pub struct Selection {
 /// tried again after a pause; what RBAC forbids is reported with verb and resource and asked for again, and no kind
 /// waits for another. Nothing that was read is forgotten because the server is away.
 pub struct KubeSource {
-    api: Api,
+    api: ApiClient,
     selection: Selection,
     reports: Reports,
 }
@@ -59,13 +59,13 @@ impl KubeSource {
     /// Prepares access. Reads files and may run a credential plugin, but does not connect: a server that is away is
     /// waited for.
     pub async fn new(access: &Access, selection: Selection, reports: &Reports) -> Result<Self, AccessError> {
-        Ok(Self { api: Api::new(access).await?, selection, reports: reports.clone() })
+        Ok(Self { api: ApiClient::new(access).await?, selection, reports: reports.clone() })
     }
 
     /// Counts and times the requests to the API server in that registry, under CoreDNS's names.
     #[must_use]
     pub fn with_metrics(mut self, registry: &Registry) -> Self {
-        self.api.calls = Some(Calls::new(registry));
+        self.api.metrics = Some(ApiMetrics::new(registry));
         self
     }
 
@@ -89,21 +89,21 @@ impl KubeSource {
             let kinds = *wanted.borrow_and_update();
             let unread: Vec<_> = followed.keys().copied().filter(|kind| !kinds.contains(*kind)).collect();
             for kind in unread {
-                let Some(follower) = followed.remove(&kind) else { continue };
-                follower.abort();
+                let Some(reflector) = followed.remove(&kind) else { continue };
+                reflector.abort();
                 // What it has sent until now must come before what follows.
-                while !follower.is_finished()
+                while !reflector.is_finished()
                     && let Some(one) = followers.join_next().await
                 {
                     ended(one)?;
                 }
-                follow::forget(&self.reports, kind);
+                reflector::forget(&self.reports, kind);
                 sink.forget(kind).await?;
             }
             for kind in kinds.iter().filter(|kind| !followed.contains_key(kind)).collect::<Vec<_>>() {
-                let scope = Scope::new(kind, &self.selection);
-                let follower = Follower::new(self.api.clone(), scope, sink.clone(), self.reports.clone());
-                followed.insert(kind, followers.spawn(follower.run()));
+                let scope = ResourceScope::new(kind, &self.selection);
+                let reflector = Reflector::new(self.api.clone(), scope, sink.clone(), self.reports.clone());
+                followed.insert(kind, followers.spawn(reflector.run()));
             }
             tokio::select! {
                 changed = wanted.changed() => changed.map_err(|_| WriterStopped)?,
@@ -115,8 +115,8 @@ impl KubeSource {
 }
 
 /// A follower ends when nobody reads its kind, with the writer, or by a fault of this program, which must not go unseen.
-fn ended(follower: Result<WriterStopped, JoinError>) -> Result<(), WriterStopped> {
-    match follower {
+fn ended(reflector: Result<WriterStopped, JoinError>) -> Result<(), WriterStopped> {
+    match reflector {
         Ok(stopped) => Err(stopped),
         Err(error) if error.is_cancelled() => Ok(()),
         Err(error) => std::panic::resume_unwind(error.into_panic()),

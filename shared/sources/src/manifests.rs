@@ -4,9 +4,9 @@ mod documents;
 mod node;
 
 mod decode;
-mod folder;
+mod scanner;
 
-mod holding;
+mod inventory;
 
 use std::io;
 use std::path::PathBuf;
@@ -20,8 +20,8 @@ pub use decode::{DecodedFile, decode};
 
 use crate::source::{EventSink, Source, WriterStopped};
 use crate::watch_status::WatchStatus;
-use folder::Folder;
-use holding::Holding;
+use inventory::Inventory;
+use scanner::FileScanner;
 
 /// Between two looks at the files.
 const PERIOD: Duration = Duration::from_millis(300);
@@ -39,8 +39,8 @@ const SCOPE: &str = "manifests";
 /// the last good version of what the file held included. The defaults of the API server are applied, but no addresses
 /// are made up: a Service without `clusterIP` has none. A namespace exists when it is declared or anything is in it.
 pub struct ManifestSource {
-    folder: Folder,
-    holding: Holding,
+    scanner: FileScanner,
+    inventory: Inventory,
     /// Files and folders that could not be read at the last look.
     unreadable: Vec<Problem>,
     reports: Reports,
@@ -57,8 +57,8 @@ impl ManifestSource {
         for path in &paths {
             std::fs::metadata(path).map_err(|error| MissingPath { path: path.clone(), error })?;
         }
-        let (folder, holding) = (Folder::new(paths), Holding::default());
-        Ok(Self { folder, holding, unreadable: Vec::new(), reports: reports.clone() })
+        let (scanner, inventory) = (FileScanner::new(paths), Inventory::default());
+        Ok(Self { scanner, inventory, unreadable: Vec::new(), reports: reports.clone() })
     }
 
     /// Text that is built in, by names that stand for files. It never changes.
@@ -66,8 +66,8 @@ impl ManifestSource {
         files: impl IntoIterator<Item = (&'static str, T)>,
         reports: &Reports,
     ) -> Self {
-        let (folder, holding) = (Folder::new(Vec::new()), Holding::default());
-        let mut manifests = Self { folder, holding, unreadable: Vec::new(), reports: reports.clone() };
+        let (scanner, inventory) = (FileScanner::new(Vec::new()), Inventory::default());
+        let mut manifests = Self { scanner, inventory, unreadable: Vec::new(), reports: reports.clone() };
         for (name, text) in files {
             manifests.put(name, text.as_ref());
         }
@@ -75,29 +75,29 @@ impl ManifestSource {
     }
 
     /// Looks once and takes in what has changed. Returns how long to wait before the next look.
-    fn look(&mut self) -> Duration {
-        let look = self.folder.look(SystemTime::now());
+    fn scan(&mut self) -> Duration {
+        let look = self.scanner.scan(SystemTime::now());
         for (path, text) in look.changed {
             let name = path.display().to_string();
             match text {
                 Some(text) => self.put(&name, &text),
-                None => self.holding.remove(&name),
+                None => self.inventory.remove(&name),
             }
         }
         // Most looks see nothing new, and must cost no more than that.
-        if self.holding.changed() || self.unreadable != look.problems {
+        if self.inventory.changed() || self.unreadable != look.problems {
             self.unreadable = look.problems;
-            self.reports.replace(SCOPE, self.unreadable.iter().cloned().chain(self.holding.problems()));
+            self.reports.replace(SCOPE, self.unreadable.iter().cloned().chain(self.inventory.problems()));
         }
         match look.in_doubt {
-            _ if self.folder.is_empty() => Duration::MAX,
+            _ if self.scanner.is_empty() => Duration::MAX,
             true => SOON,
             false => PERIOD,
         }
     }
 
     fn put(&mut self, name: &str, text: &str) {
-        for kind in self.holding.put(name, decode(name, text)) {
+        for kind in self.inventory.put(name, decode(name, text)) {
             tracing::info!(file = name, "not read here, left out: {kind}");
         }
     }
@@ -107,13 +107,13 @@ impl ManifestSource {
         loop {
             // Files may lie on a slow disk or a dead mount: not on a thread of the runtime.
             let looked = tokio::task::spawn_blocking(move || {
-                let pause = self.look();
+                let pause = self.scan();
                 (self, pause)
             });
             let pause;
             (self, pause) = looked.await.map_err(|_| WriterStopped)?;
             let kinds = *wanted.borrow_and_update();
-            for event in self.holding.news(kinds) {
+            for event in self.inventory.news(kinds) {
                 sink.send(event).await?;
             }
             for kind in kinds.iter() {

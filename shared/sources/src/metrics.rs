@@ -6,7 +6,7 @@ use cluster::{Kind, ObjectChange, Snapshot};
 use telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry, exponential};
 
 /// The numbers of one writer. Names begin with `portolan_cluster_`.
-pub(crate) struct Metrics {
+pub(crate) struct WriterMetrics {
     batches: Counter,
     events: Counter,
     publish: Histogram,
@@ -14,7 +14,7 @@ pub(crate) struct Metrics {
     changed: Family<Gauge, 1>,
 }
 
-impl Metrics {
+impl WriterMetrics {
     pub(crate) fn new(registry: &Registry) -> Self {
         Self {
             batches: registry.counter("portolan_cluster_batches_total", "Batches of events applied."),

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use telemetry::metrics::{Family, Histogram, Registry, exponential};
 
 /// The histograms, by kind of Service.
-pub(crate) struct Programming(Family<Histogram, 1>);
+pub(crate) struct ProgrammingLatency(Family<Histogram, 1>);
 
-impl Programming {
+impl ProgrammingLatency {
     pub(crate) fn new(registry: &Registry) -> Self {
         Self(registry.histograms(
             "coredns_kubernetes_dns_programming_duration_seconds",
@@ -24,9 +24,9 @@ impl Programming {
 
 /// The slices of a batch that say when the change happened which they follow: each such time once.
 #[derive(Default)]
-pub(crate) struct Triggered(HashMap<Key, Vec<Timestamp>>);
+pub(crate) struct TriggerTimes(HashMap<Key, Vec<Timestamp>>);
 
-impl Triggered {
+impl TriggerTimes {
     /// Notes what is not there yet. A relist repeats old times with old slices, and what the first list brings happened
     /// before there was anybody to see it.
     pub(crate) fn add(&mut self, event: &Event, since: Timestamp, cluster: &Snapshot) {
@@ -43,7 +43,12 @@ impl Triggered {
 
     /// Measures the slices that changed what is served. Whether a Service without a cluster address has a selector is
     /// known from the time itself: only the controller that follows selectors writes it.
-    pub(crate) fn measure(self, programming: &Programming, cluster: &Snapshot, touched: &[ObjectChange]) {
+    pub(crate) fn measure(
+        self,
+        programming: &ProgrammingLatency,
+        cluster: &Snapshot,
+        touched: &[ObjectChange],
+    ) {
         if self.0.is_empty() {
             return;
         }

@@ -31,14 +31,14 @@ pub struct EventSink {
 /// What the writer is told.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Came(Arrival),
+    Event(QueuedEvent),
     /// A view has no reader any more.
-    Unread,
+    ViewDropped,
 }
 
 /// An event with the moment at which it came.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct QueuedEvent {
     pub(crate) event: Event,
     pub(crate) at: Instant,
     /// When what it tells happened in the cluster, where that is known.
@@ -61,8 +61,8 @@ impl EventSink {
         event: Event,
         triggered: Option<Timestamp>,
     ) -> Result<(), WriterStopped> {
-        let arrival = Arrival { event, at: Instant::now(), triggered };
-        self.events.send(Message::Came(arrival)).await.map_err(|_| WriterStopped)
+        let arrival = QueuedEvent { event, at: Instant::now(), triggered };
+        self.events.send(Message::Event(arrival)).await.map_err(|_| WriterStopped)
     }
 
     /// The kinds that somebody reads, as projections come and go. Of one that is no longer among them the source sends

@@ -8,9 +8,9 @@ use cluster::{Cache, Current, Event, Kind, Kinds, ObjectChange, Projection, Snap
 use telemetry::metrics::Registry;
 use tokio::sync::{mpsc, watch};
 
-use crate::metrics::Metrics;
-use crate::programming::{Programming, Triggered};
-use crate::source::{Arrival, EventSink, Message};
+use crate::metrics::WriterMetrics;
+use crate::programming::{ProgrammingLatency, TriggerTimes};
+use crate::source::{EventSink, Message, QueuedEvent};
 use crate::watch_status::WatchStatuses;
 
 /// Events that may wait for the writer before sources are held back: what decoded objects may cost in memory.
@@ -32,15 +32,15 @@ pub struct Cluster {
 struct Shared {
     /// Locked by the writer for each batch, and by whoever adds a projection: that one builds its first view on its
     /// own thread, and no command has to travel.
-    cache: Mutex<Observed>,
+    cache: Mutex<State>,
     wanted: watch::Sender<Kinds>,
 }
 
 #[derive(Default)]
-struct Observed {
+struct State {
     cache: Cache,
     observers: Vec<Observer>,
-    programming: Option<Programming>,
+    programming: Option<ProgrammingLatency>,
 }
 
 type Observer = Box<dyn FnMut(&Snapshot, &[ObjectChange]) + Send>;
@@ -50,20 +50,20 @@ impl Cluster {
     pub fn start(registry: &Registry) -> std::io::Result<Self> {
         let (events, queue) = mpsc::channel(QUEUE);
         let (wanted, wanted_now) = watch::channel(Kinds::default());
-        let mut observed = Observed::default();
+        let mut state = State::default();
         let wake = events.downgrade();
-        observed.cache.on_unread(move || {
+        state.cache.on_unused(move || {
             // A full queue wakes the writer as well, and without a queue there is none.
-            let _ = wake.upgrade().map(|events| events.try_send(Message::Unread));
+            let _ = wake.upgrade().map(|events| events.try_send(Message::ViewDropped));
         });
         let sink =
             EventSink { events, wanted: wanted_now, statuses: watch::Sender::new(WatchStatuses::default()) };
-        let shared = Arc::new(Shared { cache: Mutex::new(observed), wanted });
+        let shared = Arc::new(Shared { cache: Mutex::new(state), wanted });
         let writer = Writer {
             queue,
             shared: shared.clone(),
-            first_lists: FirstLists::default(),
-            metrics: Metrics::new(registry),
+            initial_lists: InitialLists::default(),
+            metrics: WriterMetrics::new(registry),
         };
         std::thread::Builder::new().name("cluster".into()).spawn(move || writer.run())?;
         Ok(Self { shared, sink })
@@ -72,9 +72,9 @@ impl Cluster {
     /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. The kinds it
     /// reads are watched for as long. Builds the first view on the calling thread.
     pub fn project<P: Projection + 'static>(&self, projection: P) -> Current<P::View> {
-        let mut observed = self.shared.lock();
-        let current = observed.cache.project(projection);
-        self.shared.want(observed.cache.kinds());
+        let mut state = self.shared.lock();
+        let current = state.cache.project(projection);
+        self.shared.want(state.cache.kinds());
         current
     }
 
@@ -86,7 +86,7 @@ impl Cluster {
 
     /// Measures from now on how long it takes until a change of endpoints is seen in the views, in that registry.
     pub fn measure_programming(&self, registry: &Registry) {
-        self.shared.lock().programming = Some(Programming::new(registry));
+        self.shared.lock().programming = Some(ProgrammingLatency::new(registry));
     }
 
     /// Reads the snapshot as of the last batch. The writer waits meanwhile, so be brief.
@@ -117,7 +117,7 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Observed> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,8 +130,8 @@ impl Shared {
 struct Writer {
     queue: mpsc::Receiver<Message>,
     shared: Arc<Shared>,
-    first_lists: FirstLists,
-    metrics: Metrics,
+    initial_lists: InitialLists,
+    metrics: WriterMetrics,
 }
 
 impl Writer {
@@ -144,19 +144,19 @@ impl Writer {
 
     fn take(&mut self, messages: &mut Vec<Message>) {
         let shared = self.shared.clone();
-        let mut observed = shared.lock();
-        let Observed { cache, observers, programming } = &mut *observed;
+        let mut state = shared.lock();
+        let State { cache, observers, programming } = &mut *state;
         let mut batch = Vec::with_capacity(messages.len());
-        let mut triggered = Triggered::default();
+        let mut triggered = TriggerTimes::default();
         let mut oldest = None;
         for message in messages.drain(..) {
-            let Message::Came(Arrival { event, at, triggered: since }) = message else { continue };
+            let Message::Event(QueuedEvent { event, at, triggered: since }) = message else { continue };
             self.metrics.came();
             oldest.get_or_insert(at);
             if let (Some(since), Some(_)) = (since, &programming) {
                 triggered.add(&event, since, cache.snapshot());
             }
-            self.first_lists.pass(event, cache.snapshot(), &mut batch);
+            self.initial_lists.pass(event, cache.snapshot(), &mut batch);
         }
         if !batch.is_empty() {
             let now = unix_now();
@@ -179,9 +179,9 @@ impl Writer {
 /// view for every page of a long list would be made for nothing. Later lists pass, since what they repeat touches
 /// nothing and what they change should be seen at once.
 #[derive(Default)]
-struct FirstLists(BTreeMap<Kind, Vec<Event>>);
+struct InitialLists(BTreeMap<Kind, Vec<Event>>);
 
-impl FirstLists {
+impl InitialLists {
     /// Adds to `batch` what may be applied now that `event` has come.
     fn pass(&mut self, event: Event, snapshot: &Snapshot, batch: &mut Vec<Event>) {
         let kind = event.kind();

@@ -124,7 +124,7 @@ fn a_projection_nobody_reads_is_dropped_and_the_drop_is_told() {
     let mut cache = Cache::default();
     let told = Arc::new(AtomicUsize::new(0));
     let count = told.clone();
-    cache.on_unread(move || _ = count.fetch_add(1, Ordering::Relaxed));
+    cache.on_unused(move || _ = count.fetch_add(1, Ordering::Relaxed));
     let current = cache.project(ReadyEndpoints);
     drop(current.clone());
     cache.release();

@@ -11,14 +11,14 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 use smallvec::SmallVec;
 
-use super::fields::{Metadata, Port, Transport, check_label, check_subdomain, nullable, pick};
+use super::fields::{Metadata, PortNumber, ProtocolName, check_label, check_subdomain, nullable, pick};
 use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SlimSlice {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata<Owner, Trigger>,
+    metadata: Metadata<OwnerLabels, TriggerTime>,
     address_type: AddressType,
     #[serde(default, deserialize_with = "nullable")]
     endpoints: Vec<SlimEndpoint>,
@@ -68,20 +68,20 @@ struct SlimPort {
     #[serde(default, deserialize_with = "nullable")]
     name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    protocol: Transport,
+    protocol: ProtocolName,
     #[serde(default)]
-    port: Option<Port>,
+    port: Option<PortNumber>,
 }
 
 /// The labels that say whose a slice is; other labels are skipped unread.
 #[derive(Default)]
-pub(super) struct Owner {
+pub(super) struct OwnerLabels {
     service: CompactString,
     import: CompactString,
     cluster: CompactString,
 }
 
-impl<'de> Deserialize<'de> for Owner {
+impl<'de> Deserialize<'de> for OwnerLabels {
     fn deserialize<D: Deserializer<'de>>(labels: D) -> Result<Self, D::Error> {
         let [service, import, cluster] = pick(
             labels,
@@ -97,9 +97,9 @@ impl<'de> Deserialize<'de> for Owner {
 
 /// The annotation that says when the change happened which the slice follows; other annotations are skipped unread.
 #[derive(Default)]
-pub(super) struct Trigger(CompactString);
+pub(super) struct TriggerTime(CompactString);
 
-impl<'de> Deserialize<'de> for Trigger {
+impl<'de> Deserialize<'de> for TriggerTime {
     fn deserialize<D: Deserializer<'de>>(annotations: D) -> Result<Self, D::Error> {
         let [trigger] = pick(annotations, ["endpoints.kubernetes.io/last-change-trigger-time"])?;
         Ok(Self(trigger))
@@ -119,7 +119,7 @@ impl Slim for SlimSlice {
     }
 
     fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
-        let Owner { service, import, cluster } = self.metadata.labels;
+        let OwnerLabels { service, import, cluster } = self.metadata.labels;
         let import = (!import.is_empty()).then(|| Box::new(Import { service: import, cluster }));
         let ports = self.ports.into_iter().enumerate();
         let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
@@ -151,7 +151,7 @@ impl SlimPort {
         if !self.name.is_empty() {
             check_label(format!("ports[{at}].name"), &self.name)?;
         }
-        let port = self.port.map_or(0, |Port(port)| port);
+        let port = self.port.map_or(0, |PortNumber(port)| port);
         Ok(EndpointPort { name: self.name, protocol: self.protocol.into(), port })
     }
 }

@@ -48,13 +48,13 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>
 
 /// A map of text to text, in the order given.
 #[derive(Default)]
-pub(super) struct Entries<V>(pub(super) Vec<(CompactString, V)>);
+pub(super) struct StringMap<V>(pub(super) Vec<(CompactString, V)>);
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for StringMap<V> {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         struct Reader<V>(std::marker::PhantomData<V>);
         impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
-            type Value = Entries<V>;
+            type Value = StringMap<V>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                 f.write_str("a map of text to text (quote numbers and true or false)")
@@ -65,7 +65,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(Entries(entries))
+                Ok(StringMap(entries))
             }
         }
         value.deserialize_map(Reader(std::marker::PhantomData))
@@ -101,7 +101,7 @@ pub(super) fn pick<'de, D: Deserializer<'de>, const N: usize>(
     map.deserialize_map(Reader(names))
 }
 
-impl<V> Entries<V> {
+impl<V> StringMap<V> {
     /// In the order of the names.
     pub(super) fn sorted(self) -> Vec<(CompactString, V)> {
         let mut entries = self.0;
@@ -112,7 +112,7 @@ impl<V> Entries<V> {
 
 /// `protocol`; TCP when missing.
 #[derive(Deserialize, Clone, Copy, Default)]
-pub(super) enum Transport {
+pub(super) enum ProtocolName {
     #[default]
     #[serde(rename = "TCP")]
     Tcp,
@@ -122,38 +122,38 @@ pub(super) enum Transport {
     Sctp,
 }
 
-impl From<Transport> for Protocol {
-    fn from(transport: Transport) -> Self {
+impl From<ProtocolName> for Protocol {
+    fn from(transport: ProtocolName) -> Self {
         match transport {
-            Transport::Tcp => Self::Tcp,
-            Transport::Udp => Self::Udp,
-            Transport::Sctp => Self::Sctp,
+            ProtocolName::Tcp => Self::Tcp,
+            ProtocolName::Udp => Self::Udp,
+            ProtocolName::Sctp => Self::Sctp,
         }
     }
 }
 
 /// A port number, 1 to 65535.
 #[derive(Clone, Copy)]
-pub(super) struct Port(pub(super) u16);
+pub(super) struct PortNumber(pub(super) u16);
 
-impl<'de> Deserialize<'de> for Port {
+impl<'de> Deserialize<'de> for PortNumber {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         struct Reader;
         impl Visitor<'_> for Reader {
-            type Value = Port;
+            type Value = PortNumber;
 
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                 f.write_str("a port number from 1 to 65535")
             }
 
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Port, E> {
+            fn visit_u64<E: Error>(self, value: u64) -> Result<PortNumber, E> {
                 match u16::try_from(value) {
-                    Ok(port) if port > 0 => Ok(Port(port)),
+                    Ok(port) if port > 0 => Ok(PortNumber(port)),
                     _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
                 }
             }
 
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Port, E> {
+            fn visit_i64<E: Error>(self, value: i64) -> Result<PortNumber, E> {
                 match u64::try_from(value) {
                     Ok(value) => self.visit_u64(value),
                     Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),

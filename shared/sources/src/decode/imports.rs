@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cluster::{CompactString, Key, Kind, Object, Protocol, ServiceImport, ServiceKind, ServicePort};
 use serde::Deserialize;
 
-use super::fields::{Metadata, Port, check_label, nullable};
+use super::fields::{Metadata, PortNumber, check_label, nullable};
 use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ struct SlimPort {
     name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     protocol: CompactString,
-    port: Port,
+    port: PortNumber,
 }
 
 impl Slim for SlimImport {
@@ -83,7 +83,7 @@ impl SlimPort {
                 return Err(InvalidField::new(path, self.protocol, "TCP, UDP or SCTP"));
             }
         };
-        let Port(port) = self.port;
+        let PortNumber(port) = self.port;
         Ok(ServicePort { name: self.name, protocol, port, target: CompactString::default() })
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::fields::{Entries, Metadata, Port, nullable};
+use super::fields::{Metadata, PortNumber, StringMap, nullable};
 use super::{InvalidField, Slim};
 
 /// `kubectl apply` keeps the whole object in here once more.
@@ -19,7 +19,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 #[derive(Deserialize)]
 pub(super) struct SlimIngress {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata<IgnoredAny, Entries<String>>,
+    metadata: Metadata<IgnoredAny, StringMap<String>>,
     #[serde(default, deserialize_with = "nullable")]
     spec: Spec,
 }
@@ -87,7 +87,7 @@ struct SlimPort {
     #[serde(default, deserialize_with = "nullable")]
     name: CompactString,
     #[serde(default)]
-    number: Option<Port>,
+    number: Option<PortNumber>,
 }
 
 #[derive(Deserialize)]
@@ -184,7 +184,7 @@ impl SlimBackend {
 impl SlimServiceBackend {
     fn backend(self, at: &str) -> Result<ServiceBackend, InvalidField> {
         let port = match (self.port.number, self.port.name) {
-            (Some(Port(number)), name) if name.is_empty() => PortRef::Number(number),
+            (Some(PortNumber(number)), name) if name.is_empty() => PortRef::Number(number),
             (None, name) if !name.is_empty() => PortRef::Name(name),
             (None, _) => {
                 return Err(InvalidField::new(format!("{at}.service.port"), "", "a number or a name"));
@@ -204,7 +204,7 @@ impl SlimServiceBackend {
 #[derive(Deserialize)]
 pub(super) struct SlimClass {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata<IgnoredAny, Entries<String>>,
+    metadata: Metadata<IgnoredAny, StringMap<String>>,
     #[serde(default, deserialize_with = "nullable")]
     spec: ClassSpec,
 }

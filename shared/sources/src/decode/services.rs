@@ -6,13 +6,13 @@ use std::sync::Arc;
 use cluster::{CompactString, Key, Kind, Namespace, Object, Service, ServiceKind, ServicePort};
 use serde::Deserialize;
 
-use super::fields::{Entries, Metadata, NumberOrName, Port, Transport, check_label, nullable};
+use super::fields::{Metadata, NumberOrName, PortNumber, ProtocolName, StringMap, check_label, nullable};
 use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
 pub(super) struct SlimNamespace {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata<Entries<CompactString>>,
+    metadata: Metadata<StringMap<CompactString>>,
 }
 
 impl Slim for SlimNamespace {
@@ -64,8 +64,8 @@ struct SlimPort {
     #[serde(default, deserialize_with = "nullable")]
     name: CompactString,
     #[serde(default, deserialize_with = "nullable")]
-    protocol: Transport,
-    port: Port,
+    protocol: ProtocolName,
+    port: PortNumber,
     #[serde(default)]
     target_port: Option<NumberOrName>,
 }
@@ -123,7 +123,7 @@ impl SlimPort {
         if !self.name.is_empty() {
             check_label(format!("spec.ports[{at}].name"), &self.name)?;
         }
-        let Port(port) = self.port;
+        let PortNumber(port) = self.port;
         let target = match self.target_port {
             Some(NumberOrName(target)) if !target.is_empty() && target != "0" => target,
             _ => port.to_string().into(),

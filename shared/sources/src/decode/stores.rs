@@ -8,7 +8,7 @@ use cluster::{CompactString, ConfigMap, Key, Kind, Object, Secret};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Expected, IgnoredAny, MapAccess, Visitor};
 
-use super::fields::{Entries, Metadata, nullable};
+use super::fields::{Metadata, StringMap, nullable};
 use super::{InvalidField, Slim};
 
 /// Of the data only what TLS reads is kept, whatever the type says: in old clusters TLS Secrets are often `Opaque`.
@@ -121,7 +121,7 @@ pub(super) struct SlimConfigMap {
     #[serde(default, deserialize_with = "nullable")]
     metadata: Metadata,
     #[serde(default, deserialize_with = "nullable")]
-    data: Entries<String>,
+    data: StringMap<String>,
 }
 
 impl Slim for SlimConfigMap {

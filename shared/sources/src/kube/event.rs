@@ -5,23 +5,23 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::failure::Failure;
+use super::error::ApiError;
 use crate::decode::{self, DecodedObject};
 
 /// What a line of a watch says.
 #[derive(Debug, PartialEq)]
-pub(super) enum Said {
+pub(super) enum WatchMessage {
     /// An object came, changed or went.
-    News(News),
+    Object(ObjectEvent),
     /// Nothing happened up to this version. `synced` ends the list at the beginning of a watch.
     Bookmark { version: CompactString, synced: bool },
     /// An object that could not be read, which has been logged; its last good version stays.
-    Unreadable(CompactString),
+    Undecodable(CompactString),
 }
 
 /// What is to be told of an object.
 #[derive(Debug, PartialEq)]
-pub(super) struct News {
+pub(super) struct ObjectEvent {
     pub(super) event: Event,
     /// `metadata.resourceVersion`.
     pub(super) version: CompactString,
@@ -66,40 +66,44 @@ struct Ends {
 }
 
 /// Reads a line of a watch (meta/v1 WatchEvent).
-pub(super) fn read(kind: Kind, line: &[u8]) -> Result<Said, Failure> {
+pub(super) fn read(kind: Kind, line: &[u8]) -> Result<WatchMessage, ApiError> {
     let Line { what, object } = serde_json::from_slice(line).map_err(not_json)?;
     match what {
         "ADDED" | "MODIFIED" => Ok(match applied(kind, object.get()) {
-            Some(news) => Said::News(news),
-            None => {
-                Said::Unreadable(named(kind, object.get()).map(|(_, version)| version).unwrap_or_default())
-            }
+            Some(news) => WatchMessage::Object(news),
+            None => WatchMessage::Undecodable(
+                named(kind, object.get()).map(|(_, version)| version).unwrap_or_default(),
+            ),
         }),
         "DELETED" => {
             let (key, version) = named(kind, object.get()).map_err(not_json)?;
-            Ok(Said::News(News { event: Event::Remove(kind, key), version, triggered: None }))
+            Ok(WatchMessage::Object(ObjectEvent {
+                event: Event::Remove(kind, key),
+                version,
+                triggered: None,
+            }))
         }
         "BOOKMARK" => {
             let Bookmark { metadata } = serde_json::from_str(object.get()).map_err(not_json)?;
             let ends = metadata.annotations.and_then(|annotations| annotations.initial_events);
-            Ok(Said::Bookmark {
+            Ok(WatchMessage::Bookmark {
                 version: metadata.resource_version,
                 synced: ends.is_some_and(|end| end == "true"),
             })
         }
-        "ERROR" => Err(Failure::of_event(object.get())),
-        _ => Err(Failure::Broken(format!("a watch event of type {what:?}"))),
+        "ERROR" => Err(ApiError::of_event(object.get())),
+        _ => Err(ApiError::Broken(format!("a watch event of type {what:?}"))),
     }
 }
 
 /// Reads an item of a list; `None` if it is of no use, or cannot be read, which is logged.
-pub(super) fn read_item(kind: Kind, item: &[u8]) -> Option<News> {
+pub(super) fn read_item(kind: Kind, item: &[u8]) -> Option<ObjectEvent> {
     let news = applied(kind, std::str::from_utf8(item).ok()?)?;
     matches!(news.event, Event::Apply(_)).then_some(news)
 }
 
 /// Reads what is left of a page when its items are taken out; fails unless it was complete.
-pub(super) fn read_page(envelope: Option<&[u8]>) -> Result<Page, Failure> {
+pub(super) fn read_page(envelope: Option<&[u8]>) -> Result<Page, ApiError> {
     #[derive(Deserialize)]
     struct Envelope {
         metadata: Metadata,
@@ -112,17 +116,17 @@ pub(super) fn read_page(envelope: Option<&[u8]>) -> Result<Page, Failure> {
         next: Option<String>,
     }
     let envelope =
-        envelope.ok_or_else(|| Failure::Broken("the server ended a list before its end".into()))?;
+        envelope.ok_or_else(|| ApiError::Broken("the server ended a list before its end".into()))?;
     let Envelope { metadata } = serde_json::from_slice(envelope).map_err(not_json)?;
     Ok(Page { version: metadata.version, next: metadata.next.unwrap_or_default() })
 }
 
 /// An object that is there: what the cache makes of it.
-fn applied(kind: Kind, object: &str) -> Option<News> {
+fn applied(kind: Kind, object: &str) -> Option<ObjectEvent> {
     let refused = match decode::decode(kind, &mut serde_json::Deserializer::from_str(object)) {
         Ok(Ok(DecodedObject { key, version, triggered, object })) => {
             let event = object.map_or(Event::Remove(kind, key), Event::Apply);
-            return Some(News { event, version, triggered });
+            return Some(ObjectEvent { event, version, triggered });
         }
         Ok(Err(wrong)) => wrong.to_string(),
         Err(error) => error.to_string(),
@@ -136,8 +140,8 @@ fn named(kind: Kind, object: &str) -> Result<(cluster::Key, CompactString), serd
     decode::decode_name(kind, &mut serde_json::Deserializer::from_str(object))
 }
 
-fn not_json(error: serde_json::Error) -> Failure {
-    Failure::Broken(format!("not what the API promises: {error}"))
+fn not_json(error: serde_json::Error) -> ApiError {
+    ApiError::Broken(format!("not what the API promises: {error}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use cluster::{Key, Kind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Selection;
-use super::place::Way;
+use super::next_request::ListMethod;
 
 /// Objects on a page of a list.
 const PAGE: u32 = 500;
@@ -14,7 +14,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 
 /// All objects of a kind that are of interest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Scope {
+pub(super) struct ResourceScope {
     pub(super) kind: Kind,
     /// Empty for the whole cluster.
     pub(super) namespace: String,
@@ -22,7 +22,7 @@ pub(super) struct Scope {
     fields: String,
 }
 
-impl Scope {
+impl ResourceScope {
     pub(super) fn new(kind: Kind, selection: &Selection) -> Self {
         let labels = match kind {
             Kind::Service | Kind::EndpointSlice | Kind::Pod => selection.labels.clone(),
@@ -58,9 +58,9 @@ impl Scope {
     }
 
     /// One page of a list, or all of it.
-    pub(super) fn list(&self, way: Way, next: &str) -> String {
+    pub(super) fn list(&self, way: ListMethod, next: &str) -> String {
         let mut query = self.begin();
-        if way == Way::Pages {
+        if way == ListMethod::Paged {
             query.add("limit", &PAGE.to_string());
         }
         query.add("continue", next);
@@ -149,16 +149,16 @@ mod tests {
             ),
         ];
         for (kind, selection, path) in rows {
-            assert_eq!(Scope::new(kind, selection).list(Way::Whole, ""), path);
+            assert_eq!(ResourceScope::new(kind, selection).list(ListMethod::Unpaged, ""), path);
         }
     }
 
     #[test]
     fn lists_and_watches_ask_as_the_api_wants_it() {
-        let scope = Scope::new(Kind::Service, &Selection::default());
+        let scope = ResourceScope::new(Kind::Service, &Selection::default());
         let rows = [
-            (scope.list(Way::Pages, ""), "?limit=500"),
-            (scope.list(Way::Pages, "a+b="), "?limit=500&continue=a%2Bb%3D"),
+            (scope.list(ListMethod::Paged, ""), "?limit=500"),
+            (scope.list(ListMethod::Paged, "a+b="), "?limit=500&continue=a%2Bb%3D"),
             (
                 scope.watch(Some("7"), 300),
                 "?watch=true&allowWatchBookmarks=true&timeoutSeconds=300&resourceVersion=7",

@@ -1,6 +1,6 @@
 //! Cuts JSON objects out of a body as it comes, so that never more than one of them is in memory.
 
-use super::failure::Failure;
+use super::error::ApiError;
 
 /// More than etcd stores of one object, even with its JSON written out.
 const MOST: usize = 16 << 20;
@@ -9,7 +9,7 @@ const MOST: usize = 16 << 20;
 ///
 /// Lists of Kubernetes have one array at their top level, `items`, and its elements are objects.
 #[derive(Debug, Default)]
-pub(super) struct Items {
+pub(super) struct ListSplitter {
     depth: usize,
     in_text: bool,
     escaped: bool,
@@ -20,9 +20,9 @@ pub(super) struct Items {
     envelope: Vec<u8>,
 }
 
-impl Items {
+impl ListSplitter {
     /// Reads on and gives each item that is complete.
-    pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Failure> {
+    pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), ApiError> {
         let mut from = 0;
         for (at, byte) in bytes.iter().enumerate() {
             if self.in_text {
@@ -77,13 +77,13 @@ impl Items {
 
 /// Cuts a watch into its lines, each of which is an event.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct LineSplitter {
     line: Vec<u8>,
 }
 
-impl Lines {
+impl LineSplitter {
     /// Reads on and gives each line that is complete. A last line without an end is a broken one.
-    pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Failure> {
+    pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), ApiError> {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             self.line.extend_from_slice(&rest[..end]);
@@ -99,9 +99,9 @@ impl Lines {
 }
 
 /// Fails on what is too long, and gives back what one large object took once it is through.
-fn bounded(kept: &mut Vec<u8>) -> Result<(), Failure> {
+fn bounded(kept: &mut Vec<u8>) -> Result<(), ApiError> {
     if kept.len() > MOST {
-        return Err(Failure::Broken(format!("an object of more than {MOST} bytes")));
+        return Err(ApiError::Broken(format!("an object of more than {MOST} bytes")));
     }
     if kept.is_empty() {
         kept.shrink_to(1 << 16);

@@ -6,7 +6,7 @@ use cluster::{Kind, Object};
 use telemetry::Problem;
 
 use super::documents::documents;
-use super::node::{Node, Tree};
+use super::node::{Node, Value};
 use crate::decode;
 
 /// What a file holds.
@@ -38,7 +38,7 @@ pub fn decode(name: &str, text: &str) -> DecodedFile {
 impl DecodedFile {
     /// Takes an object, or the items of a list; `list` is the kind of the list that it stands in.
     fn take(&mut self, file: &str, node: &Node, list: &str) {
-        if !matches!(node.tree, Tree::Map(_)) {
+        if !matches!(node.value, Value::Map(_)) {
             let wanted = "an object with apiVersion, kind and metadata";
             self.problems.push(problem(file, node.line, "", "not an object", wanted));
             return;
@@ -48,7 +48,7 @@ impl DecodedFile {
             self.problems.push(problem(file, node.line, "kind", "missing", "the kind of object, as Service"));
             return;
         };
-        if let Some(Node { tree: Tree::List(items), .. }) = node.get("items")
+        if let Some(Node { value: Value::List(items), .. }) = node.get("items")
             && kind.ends_with("List")
         {
             items.iter().for_each(|item| self.take(file, item, kind));
@@ -56,17 +56,17 @@ impl DecodedFile {
         }
         let version = node.text("apiVersion").unwrap_or_default();
         match known(kind, version) {
-            Known::Read(kind) => self.read(file, node, kind),
+            KnownKind::Read(kind) => self.read(file, node, kind),
             // Items of a typed list need not repeat it.
-            Known::Other(Some(kind)) if version.is_empty() && implied.is_some() => {
+            KnownKind::Other(Some(kind)) if version.is_empty() && implied.is_some() => {
                 self.read(file, node, kind)
             }
-            Known::Other(Some(kind)) => {
+            KnownKind::Other(Some(kind)) => {
                 let what = if version.is_empty() { "missing".into() } else { format!("{version:?}") };
                 let line = node.line_of("apiVersion");
                 self.problems.push(problem(file, line, "apiVersion", &what, kind.api_version()));
             }
-            Known::Other(None) => {
+            KnownKind::Other(None) => {
                 self.ignored.insert(format!("{version} {kind}").trim_start().to_owned());
             }
         }
@@ -90,7 +90,7 @@ impl DecodedFile {
     }
 }
 
-enum Known {
+enum KnownKind {
     /// A kind that is read, in its version.
     Read(Kind),
     /// Anything else; with the kind if it is a version of one that is not read.
@@ -99,16 +99,16 @@ enum Known {
 
 /// Which kind is meant. Other groups have kinds of the same name (Knative's `Service`), so the group counts; the group
 /// `extensions` is where Ingress once was.
-fn known(kind: &str, version: &str) -> Known {
+fn known(kind: &str, version: &str) -> KnownKind {
     let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) else {
-        return Known::Other(None);
+        return KnownKind::Other(None);
     };
     if version == kind.api_version() {
-        return Known::Read(kind);
+        return KnownKind::Read(kind);
     }
     let group = version.split_once('/').map_or("", |(group, _)| group);
     let was = kind == Kind::Ingress && group == "extensions";
-    Known::Other((group == kind.group() || was || version.is_empty()).then_some(kind))
+    KnownKind::Other((group == kind.group() || was || version.is_empty()).then_some(kind))
 }
 
 fn problem(file: &str, line: u32, field: &str, what: &str, wanted: &str) -> Problem {

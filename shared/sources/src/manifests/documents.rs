@@ -12,14 +12,14 @@ const STACK: usize = 16 << 20;
 
 /// A document that could not be read.
 #[derive(Debug)]
-pub(super) struct Unreadable {
+pub(super) struct DocumentError {
     pub(super) line: u32,
     pub(super) message: String,
 }
 
 /// The documents of a file, each read or refused for itself: one that is broken hides no other.
-pub(super) fn documents(name: &str, text: &str) -> Vec<Result<Node, Unreadable>> {
-    let failed = |message: String| vec![Err(Unreadable { line: 1, message })];
+pub(super) fn documents(name: &str, text: &str) -> Vec<Result<Node, DocumentError>> {
+    let failed = |message: String| vec![Err(DocumentError { line: 1, message })];
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(STACK);
         match reader.spawn_scoped(scope, || read(name, text)) {
@@ -29,7 +29,7 @@ pub(super) fn documents(name: &str, text: &str) -> Vec<Result<Node, Unreadable>>
     })
 }
 
-fn read(name: &str, text: &str) -> Vec<Result<Node, Unreadable>> {
+fn read(name: &str, text: &str) -> Vec<Result<Node, DocumentError>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('{') {
         let documents = json(text);
@@ -66,7 +66,7 @@ fn is_marker(line: &str, marker: &str) -> bool {
 }
 
 /// Reads one document; `None` where there is nothing but comments and directives.
-fn yaml(lines_before: u32, text: &str) -> Option<Result<Node, Unreadable>> {
+fn yaml(lines_before: u32, text: &str) -> Option<Result<Node, DocumentError>> {
     let empty = |line: &str| {
         let line = line.strip_prefix("---").unwrap_or(line).trim();
         line.is_empty() || line.starts_with(['#', '%'])
@@ -83,7 +83,7 @@ fn yaml(lines_before: u32, text: &str) -> Option<Result<Node, Unreadable>> {
         Err(error) => {
             let line = error.location().map_or(1, |at| u32::try_from(at.line()).unwrap_or(u32::MAX));
             let message = UserMessageFormatter.format_message(error.without_snippet()).into_owned();
-            Err(Unreadable { line: lines_before.saturating_add(line), message })
+            Err(DocumentError { line: lines_before.saturating_add(line), message })
         }
     })
 }
@@ -95,7 +95,7 @@ fn options() -> Options {
     }
 }
 
-fn json(text: &str) -> Vec<Result<Node, Unreadable>> {
+fn json(text: &str) -> Vec<Result<Node, DocumentError>> {
     let mut documents = Vec::new();
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Node>();
     let mut start = 0;
@@ -105,7 +105,7 @@ fn json(text: &str) -> Vec<Result<Node, Unreadable>> {
             Ok(node) => documents.push(Ok(with_lines(text, start, end, node))),
             Err(error) => {
                 let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
-                documents.push(Err(Unreadable { line, message: error.to_string() }));
+                documents.push(Err(DocumentError { line, message: error.to_string() }));
                 break;
             }
         }

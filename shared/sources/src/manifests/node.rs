@@ -14,13 +14,13 @@ use serde_saphyr::Spanned;
 pub(super) struct Node {
     /// Counted from 1 within the document; 0 where the reader could not say.
     pub(super) line: u32,
-    pub(super) tree: Tree,
+    pub(super) value: Value,
 }
 
 /// A value. What YAML writes without quotes is what it looks like, so that `"true"` and `true` differ here as they do
 /// for the API server.
 #[derive(Clone, Debug)]
-pub(super) enum Tree {
+pub(super) enum Value {
     Null,
     Flag(bool),
     Whole(i64),
@@ -34,14 +34,14 @@ pub(super) enum Tree {
 impl Node {
     /// The value of a field of a map.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
-        let Tree::Map(fields) = &self.tree else { return None };
+        let Value::Map(fields) = &self.value else { return None };
         fields.iter().find(|(field, _)| field == name).map(|(_, node)| node)
     }
 
     /// The text of a field of a map.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        match &self.get(name)?.tree {
-            Tree::Text(text) => Some(text),
+        match &self.get(name)?.value {
+            Value::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -50,8 +50,8 @@ impl Node {
     pub(super) fn line_of(&self, path: &str) -> u32 {
         let mut here = self;
         for step in path.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
-            let next = match (&here.tree, step.parse::<usize>()) {
-                (Tree::List(items), Ok(at)) => items.get(at),
+            let next = match (&here.value, step.parse::<usize>()) {
+                (Value::List(items), Ok(at)) => items.get(at),
                 _ => here.get(step),
             };
             let Some(next) = next else { break };
@@ -63,9 +63,9 @@ impl Node {
     /// Moves the document down by so many lines.
     pub(super) fn shift(&mut self, lines: u32) {
         self.line += lines;
-        match &mut self.tree {
-            Tree::List(items) => items.iter_mut().for_each(|item| item.shift(lines)),
-            Tree::Map(fields) => fields.iter_mut().for_each(|(_, node)| node.shift(lines)),
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.shift(lines)),
+            Value::Map(fields) => fields.iter_mut().for_each(|(_, node)| node.shift(lines)),
             _ => {}
         }
     }
@@ -73,71 +73,71 @@ impl Node {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        let Spanned { value: tree, referenced, .. } = Spanned::<Tree>::deserialize(value)?;
-        Ok(Self { line: u32::try_from(referenced.line()).unwrap_or(u32::MAX), tree })
+        let Spanned { value, referenced, .. } = Spanned::<Value>::deserialize(value)?;
+        Ok(Self { line: u32::try_from(referenced.line()).unwrap_or(u32::MAX), value })
     }
 }
 
-impl<'de> Deserialize<'de> for Tree {
+impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
-            type Value = Tree;
+            type Value = Value;
 
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                 f.write_str("a value")
             }
 
-            fn visit_unit<E>(self) -> Result<Tree, E> {
-                Ok(Tree::Null)
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
             }
 
-            fn visit_none<E>(self) -> Result<Tree, E> {
-                Ok(Tree::Null)
+            fn visit_none<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
             }
 
-            fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Tree, D::Error> {
+            fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Value, D::Error> {
                 value.deserialize_any(self)
             }
 
-            fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
-                Ok(Tree::Flag(value))
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(Value::Flag(value))
             }
 
-            fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
-                Ok(Tree::Whole(value))
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(Value::Whole(value))
             }
 
-            fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-                Ok(i64::try_from(value).map_or(Tree::Large(value), Tree::Whole))
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(i64::try_from(value).map_or(Value::Large(value), Value::Whole))
             }
 
-            fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
-                Ok(Tree::Real(value))
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(Value::Real(value))
             }
 
-            fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-                Ok(Tree::Text(value.to_owned()))
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(Value::Text(value.to_owned()))
             }
 
-            fn visit_string<E>(self, value: String) -> Result<Tree, E> {
-                Ok(Tree::Text(value))
+            fn visit_string<E>(self, value: String) -> Result<Value, E> {
+                Ok(Value::Text(value))
             }
 
-            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Tree, S::Error> {
+            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Value, S::Error> {
                 let mut items = Vec::new();
                 while let Some(item) = list.next_element()? {
                     items.push(item);
                 }
-                Ok(Tree::List(items))
+                Ok(Value::List(items))
             }
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Tree, M::Error> {
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Value, M::Error> {
                 let mut fields = Vec::new();
                 while let Some(field) = map.next_entry()? {
                     fields.push(field);
                 }
-                Ok(Tree::Map(fields))
+                Ok(Value::Map(fields))
             }
         }
         value.deserialize_any(Reader)
@@ -146,14 +146,14 @@ impl<'de> Deserialize<'de> for Tree {
 
 /// Why a tree could not be read as an object, and where.
 #[derive(Debug)]
-pub(super) struct Misread {
+pub(super) struct NodeError {
     pub(super) line: Option<u32>,
     /// Steps from the inside out.
     steps: Vec<String>,
     pub(super) message: String,
 }
 
-impl Misread {
+impl NodeError {
     /// The path as [`crate::decode::InvalidField`] writes it.
     pub(super) fn path(&self) -> String {
         let mut path = String::new();
@@ -177,40 +177,40 @@ impl Misread {
     }
 }
 
-impl Display for Misread {
+impl Display for NodeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Misread {}
+impl std::error::Error for NodeError {}
 
-impl de::Error for Misread {
+impl de::Error for NodeError {
     fn custom<T: Display>(message: T) -> Self {
         Self { line: None, steps: Vec::new(), message: message.to_string() }
     }
 }
 
 impl<'de> Deserializer<'de> for &'de Node {
-    type Error = Misread;
+    type Error = NodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misread> {
-        let read = match &self.tree {
-            Tree::Null => visitor.visit_unit(),
-            Tree::Flag(value) => visitor.visit_bool(*value),
-            Tree::Whole(value) => visitor.visit_i64(*value),
-            Tree::Large(value) => visitor.visit_u64(*value),
-            Tree::Real(value) => visitor.visit_f64(*value),
-            Tree::Text(text) => visitor.visit_borrowed_str(text),
-            Tree::List(items) => visitor.visit_seq(Items(items.iter().enumerate())),
-            Tree::Map(fields) => visitor.visit_map(Fields { left: fields.iter(), value: None }),
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
+        let read = match &self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Flag(value) => visitor.visit_bool(*value),
+            Value::Whole(value) => visitor.visit_i64(*value),
+            Value::Large(value) => visitor.visit_u64(*value),
+            Value::Real(value) => visitor.visit_f64(*value),
+            Value::Text(text) => visitor.visit_borrowed_str(text),
+            Value::List(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            Value::Map(fields) => visitor.visit_map(Fields { left: fields.iter(), value: None }),
         };
         read.map_err(|error| error.at(self.line))
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misread> {
-        match &self.tree {
-            Tree::Null => visitor.visit_none(),
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
+        match &self.value {
+            Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -219,7 +219,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Misread> {
+    ) -> Result<V::Value, NodeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -228,11 +228,11 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misread> {
+    ) -> Result<V::Value, NodeError> {
         visitor.visit_enum(self).map_err(|error| error.at(self.line))
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misread> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
         visitor.visit_unit()
     }
 
@@ -244,10 +244,10 @@ impl<'de> Deserializer<'de> for &'de Node {
 
 /// A word of a fixed choice, `pathType: Exact`.
 impl<'de> EnumAccess<'de> for &'de Node {
-    type Error = Misread;
+    type Error = NodeError;
     type Variant = UnitOnly;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, UnitOnly), Misread> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, UnitOnly), NodeError> {
         seed.deserialize(self).map(|variant| (variant, UnitOnly))
     }
 }
@@ -256,21 +256,25 @@ impl<'de> EnumAccess<'de> for &'de Node {
 pub(super) struct UnitOnly;
 
 impl<'de> de::VariantAccess<'de> for UnitOnly {
-    type Error = Misread;
+    type Error = NodeError;
 
-    fn unit_variant(self) -> Result<(), Misread> {
+    fn unit_variant(self) -> Result<(), NodeError> {
         Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Misread> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, NodeError> {
         Err(de::Error::custom("a word stands where data should"))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Misread> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, NodeError> {
         Err(de::Error::custom("a word stands where data should"))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Misread> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, NodeError> {
         Err(de::Error::custom("a word stands where data should"))
     }
 }
@@ -278,9 +282,9 @@ impl<'de> de::VariantAccess<'de> for UnitOnly {
 struct Items<'a>(std::iter::Enumerate<std::slice::Iter<'a, Node>>);
 
 impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = Misread;
+    type Error = NodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Misread> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, NodeError> {
         let Some((at, node)) = self.0.next() else { return Ok(None) };
         seed.deserialize(node).map(Some).map_err(|error| error.within(format!("[{at}]")))
     }
@@ -292,16 +296,16 @@ struct Fields<'a> {
 }
 
 impl<'de> MapAccess<'de> for Fields<'de> {
-    type Error = Misread;
+    type Error = NodeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Misread> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, NodeError> {
         let Some((name, node)) = self.left.next() else { return Ok(None) };
         self.value = Some((name, node));
-        let name: StrDeserializer<'_, Misread> = name.as_str().into_deserializer();
+        let name: StrDeserializer<'_, NodeError> = name.as_str().into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Misread> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, NodeError> {
         let Some((name, node)) = self.value.take() else {
             return Err(de::Error::custom("a value was asked for before its name"));
         };

@@ -103,7 +103,7 @@ fn what_a_later_list_brings_is_published_before_it_ends() {
 
 #[test]
 fn an_endless_first_list_is_published_in_chunks() {
-    let mut lists = FirstLists::default();
+    let mut lists = InitialLists::default();
     let snapshot = Snapshot::default();
     let mut batch = Vec::new();
     lists.pass(Event::Restart(Kind::Namespace), &snapshot, &mut batch);

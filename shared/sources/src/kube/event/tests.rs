@@ -5,7 +5,7 @@ use super::*;
 /// In short what a line says.
 fn said(kind: Kind, line: &str) -> String {
     match read(kind, line.as_bytes()) {
-        Ok(Said::News(News { event, version, triggered })) => {
+        Ok(WatchMessage::Object(ObjectEvent { event, version, triggered })) => {
             let since = triggered.map(|time| format!(" since {time}")).unwrap_or_default();
             match event {
                 Event::Apply(object) => format!("+{} @{version}{since}", object.key()),
@@ -13,10 +13,10 @@ fn said(kind: Kind, line: &str) -> String {
                 event => format!("{event:?}"),
             }
         }
-        Ok(Said::Bookmark { version, synced }) => {
+        Ok(WatchMessage::Bookmark { version, synced }) => {
             format!("@{version}{}", if synced { " synced" } else { "" })
         }
-        Ok(Said::Unreadable(version)) => format!("? @{version}"),
+        Ok(WatchMessage::Undecodable(version)) => format!("? @{version}"),
         Err(failure) => failure.to_string(),
     }
 }
@@ -49,7 +49,7 @@ fn a_line_of_a_watch_is_an_event_a_bookmark_or_a_failure() {
             "@12 synced",
         ),
         (
-            r#"{"type":"ERROR","object":{"kind":"WatchStatus","status":"Failure","message":"too old resource version: 7 (90)","reason":"Expired","code":410}}"#,
+            r#"{"type":"ERROR","object":{"kind":"WatchStatus","status":"ApiError","message":"too old resource version: 7 (90)","reason":"Expired","code":410}}"#,
             "410 Gone: the server no longer has that version",
         ),
         (r#"{"type":"DANCED","object":{}}"#, "a watch event of type \"DANCED\""),

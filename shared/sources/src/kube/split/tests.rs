@@ -4,7 +4,7 @@ use super::*;
 
 /// Feeds a body in pieces of a size.
 fn items(body: &str, size: usize) -> (Vec<String>, Option<String>) {
-    let mut cut = Items::default();
+    let mut cut = ListSplitter::default();
     let mut items = Vec::new();
     for piece in body.as_bytes().chunks(size) {
         cut.push(piece, |item| items.push(String::from_utf8(item.to_vec()).unwrap())).unwrap();
@@ -47,7 +47,7 @@ fn an_empty_list_may_be_null() {
 fn a_watch_is_cut_into_lines_wherever_it_is_torn() {
     let body = b"{\"a\":1}\n\n{\"b\":2}\r\n{\"c\"";
     for size in 1..=body.len() {
-        let mut cut = Lines::default();
+        let mut cut = LineSplitter::default();
         let mut lines = Vec::new();
         for piece in body.chunks(size) {
             cut.push(piece, |line| lines.push(line.to_vec())).unwrap();
@@ -59,8 +59,8 @@ fn a_watch_is_cut_into_lines_wherever_it_is_torn() {
 #[test]
 fn what_never_ends_is_refused() {
     let long = vec![b'x'; MOST + 1];
-    assert!(Lines::default().push(&long, |_| {}).is_err());
-    let mut items = Items::default();
+    assert!(LineSplitter::default().push(&long, |_| {}).is_err());
+    let mut items = ListSplitter::default();
     items.push(b"{\"items\":[{", |_| {}).unwrap();
     assert!(items.push(&long, |_| {}).is_err());
 }
@@ -68,7 +68,7 @@ fn what_never_ends_is_refused() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>, size in 1..20_usize) {
-        let (mut items, mut lines) = (Items::default(), Lines::default());
+        let (mut items, mut lines) = (ListSplitter::default(), LineSplitter::default());
         for piece in bytes.chunks(size) {
             items.push(piece, |_| {}).unwrap();
             lines.push(piece, |_| {}).unwrap();

@@ -4,8 +4,8 @@ use std::os::unix::fs::symlink;
 use super::*;
 
 /// A look long enough after everything was written for it to be settled.
-fn look(folder: &mut Folder) -> (Vec<String>, bool) {
-    let Look { changed, problems, in_doubt } = folder.look(SystemTime::now() + Duration::from_secs(1));
+fn scan(folder: &mut FileScanner) -> (Vec<String>, bool) {
+    let Scan { changed, problems, in_doubt } = folder.scan(SystemTime::now() + Duration::from_secs(1));
     let name = |path: PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
     let changed = changed.into_iter().map(|(path, text)| match text {
         Some(text) => format!("{} {text}", name(path)),
@@ -15,8 +15,8 @@ fn look(folder: &mut Folder) -> (Vec<String>, bool) {
     (changed.chain(problems).collect(), in_doubt)
 }
 
-fn news(folder: &mut Folder) -> Vec<String> {
-    look(folder).0
+fn news(folder: &mut FileScanner) -> Vec<String> {
+    scan(folder).0
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn manifests_are_found_in_folders_below_and_nothing_else_is() {
     for name in ["z.yaml", "a.json", "b/c/d.yml", "notes.txt", ".hidden.yaml", ".git/x.yaml", "named"] {
         fs::write(home.path().join(name), name).unwrap();
     }
-    let mut folder = Folder::new(vec![home.path().to_owned(), home.path().join("named")]);
+    let mut folder = FileScanner::new(vec![home.path().to_owned(), home.path().join("named")]);
     assert_eq!(news(&mut folder), ["a.json a.json", "d.yml b/c/d.yml", "named named", "z.yaml z.yaml"]);
     assert_eq!(news(&mut folder), [""; 0]);
 }
@@ -37,7 +37,7 @@ fn a_change_is_seen_even_when_size_and_time_stay() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.yaml");
     fs::write(&path, "one").unwrap();
-    let mut folder = Folder::new(vec![home.path().to_owned()]);
+    let mut folder = FileScanner::new(vec![home.path().to_owned()]);
     assert_eq!(news(&mut folder), ["a.yaml one"]);
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     fs::write(&path, "two").unwrap();
@@ -50,14 +50,14 @@ fn a_file_being_written_is_read_when_it_has_settled() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.yaml");
     fs::write(&path, "whole").unwrap();
-    let mut folder = Folder::new(vec![home.path().to_owned()]);
+    let mut folder = FileScanner::new(vec![home.path().to_owned()]);
     assert_eq!(news(&mut folder), ["a.yaml whole"]);
     fs::write(&path, "").unwrap();
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
-    let early = folder.look(modified + Duration::from_millis(1));
+    let early = folder.scan(modified + Duration::from_millis(1));
     assert!(early.changed.is_empty() && early.in_doubt, "{early:?}");
     fs::write(&path, "whole again").unwrap();
-    assert_eq!(look(&mut folder), (vec!["a.yaml whole again".to_owned()], false));
+    assert_eq!(scan(&mut folder), (vec!["a.yaml whole again".to_owned()], false));
 }
 
 #[test]
@@ -65,15 +65,15 @@ fn a_file_is_gone_when_two_looks_say_so() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.yaml");
     fs::write(&path, "one").unwrap();
-    let mut folder = Folder::new(vec![home.path().to_owned()]);
+    let mut folder = FileScanner::new(vec![home.path().to_owned()]);
     news(&mut folder);
     fs::remove_file(&path).unwrap();
-    assert_eq!(look(&mut folder), (vec![], true), "an editor may be about to put it back");
+    assert_eq!(scan(&mut folder), (vec![], true), "an editor may be about to put it back");
     fs::write(&path, "one").unwrap();
-    assert_eq!(look(&mut folder), (vec![], false));
+    assert_eq!(scan(&mut folder), (vec![], false));
     fs::remove_file(&path).unwrap();
-    assert_eq!(look(&mut folder), (vec![], true));
-    assert_eq!(look(&mut folder), (vec!["a.yaml gone".to_owned()], false));
+    assert_eq!(scan(&mut folder), (vec![], true));
+    assert_eq!(scan(&mut folder), (vec!["a.yaml gone".to_owned()], false));
 }
 
 /// As the kubelet does it: files in a folder named after the time, `..data` pointing at it, links through `..data`.
@@ -90,7 +90,7 @@ fn the_swap_of_a_mounted_config_map_is_one_change_of_each_file() {
     write("..2026_01", &[("web.yaml", "one"), ("db.yaml", "db")]);
     symlink("..data/web.yaml", at("web.yaml")).unwrap();
     symlink("..data/db.yaml", at("db.yaml")).unwrap();
-    let mut folder = Folder::new(vec![mount.path().to_owned()]);
+    let mut folder = FileScanner::new(vec![mount.path().to_owned()]);
     assert_eq!(news(&mut folder), ["db.yaml db", "web.yaml one"]);
 
     write("..2026_02", &[("web.yaml", "two")]);
@@ -106,7 +106,7 @@ fn links_in_a_circle_end() {
     fs::write(home.path().join("a.yaml"), "one").unwrap();
     symlink(home.path(), home.path().join("again")).unwrap();
     symlink("nowhere", home.path().join("dangling.yaml")).unwrap();
-    assert_eq!(news(&mut Folder::new(vec![home.path().to_owned()])), ["a.yaml one"]);
+    assert_eq!(news(&mut FileScanner::new(vec![home.path().to_owned()])), ["a.yaml one"]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_path_that_goes_away_keeps_what_it_held_and_is_reported() {
     let path = home.path().join("manifests");
     fs::create_dir(&path).unwrap();
     fs::write(path.join("a.yaml"), "one").unwrap();
-    let mut folder = Folder::new(vec![path.clone()]);
+    let mut folder = FileScanner::new(vec![path.clone()]);
     news(&mut folder);
     fs::rename(&path, home.path().join("moved")).unwrap();
     for _ in 0..3 {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Why a list or a watch did not go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum ApiError {
     /// The writer is gone.
     WriterStopped,
     /// The version asked for is too old, or a page of a list came too late (410 Gone).
@@ -35,7 +35,7 @@ struct Status {
     message: Option<String>,
 }
 
-impl Failure {
+impl ApiError {
     /// What a response other than 200 says. Something in between may have written the body.
     pub(super) fn of_response(code: u16, retry_after: Option<&str>, body: &[u8]) -> Self {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
@@ -88,7 +88,7 @@ impl Failure {
     }
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::WriterStopped => f.write_str("stopped"),
@@ -104,7 +104,7 @@ impl std::fmt::Display for Failure {
 mod tests {
     use super::*;
 
-    const FORBIDDEN: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"secrets is forbidden: User \"dns\" cannot list resource \"secrets\" in API group \"\" at the cluster scope","reason":"Forbidden","details":{"kind":"secrets"},"code":403}"#;
+    const FORBIDDEN: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"ApiError","message":"secrets is forbidden: User \"dns\" cannot list resource \"secrets\" in API group \"\" at the cluster scope","reason":"Forbidden","details":{"kind":"secrets"},"code":403}"#;
 
     #[test]
     fn a_failure_says_what_the_server_says() {
@@ -131,22 +131,22 @@ mod tests {
             (500, None, "", "500: "),
         ];
         for (code, retry_after, body, said) in rows {
-            assert_eq!(Failure::of_response(code, retry_after, body.as_bytes()).to_string(), said);
+            assert_eq!(ApiError::of_response(code, retry_after, body.as_bytes()).to_string(), said);
         }
-        assert_eq!(Failure::of_response(429, Some(" 3"), b"").wait(), Some(Duration::from_secs(3)));
-        assert_eq!(Failure::of_response(503, Some("soon"), b"").wait(), None);
+        assert_eq!(ApiError::of_response(429, Some(" 3"), b"").wait(), Some(Duration::from_secs(3)));
+        assert_eq!(ApiError::of_response(503, Some("soon"), b"").wait(), None);
     }
 
     #[test]
     fn an_error_in_a_watch_is_a_failure() {
         let expired =
             r#"{"kind":"Status","message":"too old resource version: 5 (9)","reason":"Expired","code":410}"#;
-        assert_eq!(Failure::of_event(expired), Failure::Expired);
+        assert_eq!(ApiError::of_event(expired), ApiError::Expired);
         assert_eq!(
-            Failure::of_event(r#"{"message":"etcd is gone","code":500}"#).to_string(),
+            ApiError::of_event(r#"{"message":"etcd is gone","code":500}"#).to_string(),
             "500: etcd is gone"
         );
-        assert_eq!(Failure::of_event("{}").to_string(), "500: {}");
+        assert_eq!(ApiError::of_event("{}").to_string(), "500: {}");
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
             (503, ""),
         ];
         for (code, expected) in rows {
-            let failure = Failure::of_response(code, None, b"");
+            let failure = ApiError::of_response(code, None, b"");
             let marks = [
                 (failure.is_unsupported(), "unsupported"),
                 (failure.is_lasting(), "lasting"),

@@ -13,7 +13,7 @@ type Objects = BTreeMap<(Kind, Key), Object>;
 /// The objects of all files. Files count in the order of their names; where two hold the same object the later wins,
 /// as with `kubectl apply`.
 #[derive(Debug, Default)]
-pub(super) struct Holding {
+pub(super) struct Inventory {
     files: BTreeMap<String, File>,
     told: Objects,
     kinds: Kinds,
@@ -29,7 +29,7 @@ struct File {
     problems: Vec<Problem>,
 }
 
-impl Holding {
+impl Inventory {
     /// Takes the new text of a file in. What a file held before stays while it has a problem, unless it says
     /// otherwise: who cannot be understood has not asked for a removal. Returns kinds that are not read and have not
     /// been mentioned before.

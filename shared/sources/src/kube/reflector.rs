@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use cluster::{CompactString, Event, Kind};
 use telemetry::{Problem, Reports};
 
-use super::api::Api;
+use super::api::ApiClient;
 use super::backoff::Backoff;
-use super::event::{self, News, Said};
-use super::failure::Failure;
-use super::place::{Place, Way};
-use super::scope::Scope;
-use super::split::{Items, Lines};
+use super::error::ApiError;
+use super::event::{self, ObjectEvent, WatchMessage};
+use super::next_request::{ListMethod, NextRequest};
+use super::scope::ResourceScope;
+use super::split::{LineSplitter, ListSplitter};
 use crate::source::{EventSink, WriterStopped};
 use crate::watch_status::WatchStatus;
 
@@ -38,9 +38,9 @@ const FRESH: Duration = Duration::from_secs(30);
 const REPORTS: &str = "kube";
 
 /// Follows one kind for as long as the writer runs.
-pub(super) struct Follower {
-    api: Api,
-    scope: Scope,
+pub(super) struct Reflector {
+    api: ApiClient,
+    scope: ResourceScope,
     sink: EventSink,
     reports: Reports,
     backoff: Backoff,
@@ -48,28 +48,28 @@ pub(super) struct Follower {
     listed: Option<Instant>,
 }
 
-impl Follower {
-    pub(super) fn new(api: Api, scope: Scope, sink: EventSink, reports: Reports) -> Self {
+impl Reflector {
+    pub(super) fn new(api: ApiClient, scope: ResourceScope, sink: EventSink, reports: Reports) -> Self {
         Self { api, scope, sink, reports, backoff: Backoff::default(), listed: None }
     }
 
     /// Ends when the writer does.
     pub(super) async fn run(mut self) -> WriterStopped {
-        let mut place = Place::List(Way::Stream);
+        let mut place = NextRequest::List(ListMethod::Streaming);
         loop {
             let done = match &place {
-                Place::List(Way::Stream) => self.stream(&mut place).await,
-                Place::List(way) => self.list(*way, &mut place).await,
-                Place::Watch { .. } => self.watch(&mut place).await,
+                NextRequest::List(ListMethod::Streaming) => self.stream(&mut place).await,
+                NextRequest::List(way) => self.list(*way, &mut place).await,
+                NextRequest::Watch { .. } => self.watch(&mut place).await,
             };
             let Err(failure) = done else { continue };
-            if failure == Failure::WriterStopped {
+            if failure == ApiError::WriterStopped {
                 return WriterStopped;
             }
             let (next, at_once) = place.after(&failure);
             place = next;
             if failure.is_missing() && self.scope.kind.custom() {
-                place = Place::List(Way::Stream);
+                place = NextRequest::List(ListMethod::Streaming);
                 if self.missing(&failure).await.is_err() {
                     return WriterStopped;
                 }
@@ -79,7 +79,7 @@ impl Follower {
                 continue;
             }
             // A version expires while a server restarts; a list that expires as soon as it is there is another matter.
-            if failure == Failure::Expired && self.listed.is_some_and(|listed| listed.elapsed() > FRESH) {
+            if failure == ApiError::Expired && self.listed.is_some_and(|listed| listed.elapsed() > FRESH) {
                 self.backoff.reset();
             }
             let pause = self.backoff.pause(failure.is_lasting(), failure.wait(), rand::random());
@@ -95,14 +95,14 @@ impl Follower {
     }
 
     /// A streaming list, which goes on as a watch.
-    async fn stream(&mut self, place: &mut Place) -> Result<(), Failure> {
+    async fn stream(&mut self, place: &mut NextRequest) -> Result<(), ApiError> {
         self.begin();
         let path = self.scope.watch(None, term());
-        self.events(&path, None, Way::Stream, place).await
+        self.events(&path, None, ListMethod::Streaming, place).await
     }
 
-    async fn watch(&mut self, place: &mut Place) -> Result<(), Failure> {
-        let Place::Watch { since, again } = place.clone() else { return Ok(()) };
+    async fn watch(&mut self, place: &mut NextRequest) -> Result<(), ApiError> {
+        let NextRequest::Watch { since, again } = place.clone() else { return Ok(()) };
         let path = self.scope.watch(Some(&since), term());
         self.events(&path, Some(since), again, place).await
     }
@@ -113,9 +113,9 @@ impl Follower {
         &mut self,
         path: &str,
         since: Option<CompactString>,
-        again: Way,
-        place: &mut Place,
-    ) -> Result<(), Failure> {
+        again: ListMethod,
+        place: &mut NextRequest,
+    ) -> Result<(), ApiError> {
         let kind = self.scope.kind;
         let begun = Instant::now();
         let mut answer = self.api.get(path, SILENCE.mul_f64(0.8 + 0.4 * rand::random::<f64>())).await?;
@@ -125,22 +125,22 @@ impl Follower {
         } else {
             self.restart().await?;
         }
-        let (mut lines, mut said, mut any) = (Lines::default(), Vec::new(), false);
+        let (mut lines, mut said, mut any) = (LineSplitter::default(), Vec::new(), false);
         loop {
             let piece = match answer.piece().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
                 // A quiet kind or a dead connection: asking again tells.
-                Err(Failure::Silent(_)) if listed => return Ok(()),
+                Err(ApiError::Silent(_)) if listed => return Ok(()),
                 Err(failure) => return Err(failure),
             };
             lines.push(&piece, |line| said.push(event::read(kind, line)))?;
             for said in said.drain(..) {
                 any = true;
                 let (version, synced) = match said? {
-                    Said::News(news) => (self.pass(news).await?, false),
-                    Said::Bookmark { version, synced } => (version, synced),
-                    Said::Unreadable(version) => (version, false),
+                    WatchMessage::Object(news) => (self.pass(news).await?, false),
+                    WatchMessage::Bookmark { version, synced } => (version, synced),
+                    WatchMessage::Undecodable(version) => (version, false),
                 };
                 if synced && !listed {
                     self.send(Event::Synced(kind)).await?;
@@ -149,23 +149,23 @@ impl Follower {
                 }
                 // Before the list is complete its versions are those of single objects, in no order.
                 if listed && !version.is_empty() {
-                    *place = Place::Watch { since: version, again };
+                    *place = NextRequest::Watch { since: version, again };
                     self.backoff.reset();
                 }
             }
         }
         if !listed {
-            return Err(Failure::Broken("the server ended a list before its end".into()));
+            return Err(ApiError::Broken("the server ended a list before its end".into()));
         }
         if any || begun.elapsed() > SHORT {
             Ok(())
         } else {
-            Err(Failure::Broken("the server ends watches at once".into()))
+            Err(ApiError::Broken("the server ends watches at once".into()))
         }
     }
 
     /// A list in pages, or in one. Its version is that of its first page.
-    async fn list(&mut self, way: Way, place: &mut Place) -> Result<(), Failure> {
+    async fn list(&mut self, way: ListMethod, place: &mut NextRequest) -> Result<(), ApiError> {
         let kind = self.scope.kind;
         self.begin();
         let mut next = String::new();
@@ -175,7 +175,7 @@ impl Follower {
             if !std::mem::replace(&mut restarted, true) {
                 self.restart().await?;
             }
-            let (mut items, mut found) = (Items::default(), Vec::new());
+            let (mut items, mut found) = (ListSplitter::default(), Vec::new());
             while let Some(piece) = answer.piece().await? {
                 items.push(&piece, |item| found.extend(event::read_item(kind, item)))?;
                 for news in found.drain(..) {
@@ -189,21 +189,24 @@ impl Follower {
                 self.backoff.reset();
                 self.listed = Some(Instant::now());
                 // From here on pages will do again, should this have been a list in one piece.
-                *place = Place::Watch { since: page.version, again: Way::Pages };
+                *place = NextRequest::Watch { since: page.version, again: ListMethod::Paged };
                 return Ok(());
             }
             next = page.next;
         }
     }
 
-    async fn send(&self, event: Event) -> Result<(), Failure> {
-        self.sink.send(event).await.map_err(|WriterStopped| Failure::WriterStopped)
+    async fn send(&self, event: Event) -> Result<(), ApiError> {
+        self.sink.send(event).await.map_err(|WriterStopped| ApiError::WriterStopped)
     }
 
     /// Tells of an object. Returns its version.
-    async fn pass(&self, News { event, version, triggered }: News) -> Result<CompactString, Failure> {
+    async fn pass(
+        &self,
+        ObjectEvent { event, version, triggered }: ObjectEvent,
+    ) -> Result<CompactString, ApiError> {
         let sent = self.sink.send_triggered(event, triggered).await;
-        sent.map(|()| version).map_err(|WriterStopped| Failure::WriterStopped)
+        sent.map(|()| version).map_err(|WriterStopped| ApiError::WriterStopped)
     }
 
     /// A list is asked for. While it fails, the failure is the status.
@@ -214,7 +217,7 @@ impl Follower {
     }
 
     /// The server has begun to answer with a list.
-    async fn restart(&self) -> Result<(), Failure> {
+    async fn restart(&self) -> Result<(), ApiError> {
         self.report(WatchStatus::Listing);
         self.send(Event::Restart(self.scope.kind)).await
     }
@@ -238,7 +241,7 @@ impl Follower {
 
     /// The resource is not installed, or no longer: its list is empty, and who waits for it can go on. While a server
     /// starts it says 503 of what it may know later, so this is not said too soon.
-    async fn missing(&self, failure: &Failure) -> Result<(), Failure> {
+    async fn missing(&self, failure: &ApiError) -> Result<(), ApiError> {
         let resource = self.scope.resource();
         if !self.report(WatchStatus::Missing(resource.as_str().into())) {
             return Ok(());
@@ -257,11 +260,11 @@ impl Follower {
     }
 
     /// Says what is wrong: once, while it goes on.
-    fn tell(&self, failure: &Failure, place: &Place) {
+    fn tell(&self, failure: &ApiError, place: &NextRequest) {
         let (kind, server) = (self.scope.kind, &self.api.host);
         let verb = match place {
-            Place::List(Way::Pages | Way::Whole) => "list",
-            Place::List(Way::Stream) | Place::Watch { .. } => "watch",
+            NextRequest::List(ListMethod::Paged | ListMethod::Unpaged) => "list",
+            NextRequest::List(ListMethod::Streaming) | NextRequest::Watch { .. } => "watch",
         };
         // What could be read before is most likely forbidden because the server has just started: it is given a second
         // chance before anybody is told to change roles.
@@ -278,7 +281,7 @@ impl Follower {
             self.report(WatchStatus::Forbidden { verb, resource, namespace });
             return;
         }
-        if *failure == Failure::Expired {
+        if *failure == ApiError::Expired {
             tracing::info!(%kind, server, "listing anew: {failure}");
             return;
         }

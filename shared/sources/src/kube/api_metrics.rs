@@ -12,13 +12,13 @@ const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 /// The numbers of one client.
 #[derive(Clone)]
-pub(super) struct Calls {
+pub(super) struct ApiMetrics {
     requests: Family<Counter, 3>,
     durations: Family<Histogram, 2>,
     holds: Family<Histogram, 2>,
 }
 
-impl Calls {
+impl ApiMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         Self {
             requests: registry.counters(
@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn requests_are_counted_and_timed_under_the_names_of_coredns() {
         let registry = Registry::new();
-        let calls = Calls::new(&registry);
-        calls.done("200", "10.96.0.1:443", Duration::from_millis(30));
-        calls.done("<error>", "10.96.0.1:443", Duration::from_secs(30));
-        calls.held("10.96.0.2:443", Duration::from_millis(200));
+        let metrics = ApiMetrics::new(&registry);
+        metrics.done("200", "10.96.0.1:443", Duration::from_millis(30));
+        metrics.done("<error>", "10.96.0.1:443", Duration::from_secs(30));
+        metrics.held("10.96.0.2:443", Duration::from_millis(200));
         let text = registry.text();
         let lines: Vec<&str> =
             text.lines().filter(|line| !line.contains("_bucket") && !line.contains("_sum")).collect();

@@ -1,4 +1,4 @@
-//! Which manifest files there are, and which of them have changed since the last look.
+//! Which manifest files there are, and which of them have changed since the last scan.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use telemetry::Problem;
 
-/// A file touched less than this ago may be in the middle of being written: it is read at the next look.
+/// A file touched less than this ago may be in the middle of being written: it is read at the next scan.
 const SETTLED: Duration = Duration::from_millis(50);
 
 /// A file touched less than this ago may change once more without its time showing it (ext4 keeps some milliseconds,
@@ -27,21 +27,21 @@ const DEPTH: usize = 16;
 /// out, and links are followed: so of a mounted ConfigMap the links at the top are read and `..data`, through which
 /// the kubelet swaps all of them at once, is not read a second time.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct FileScanner {
     paths: Vec<PathBuf>,
-    known: BTreeMap<PathBuf, Known>,
+    known: BTreeMap<PathBuf, KnownFile>,
 }
 
 #[derive(Debug)]
-struct Known {
-    signature: Signature,
+struct KnownFile {
+    signature: FileSignature,
     text: Option<u64>,
     /// Whether the last look saw that it was gone, or half-written.
     in_doubt: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Signature {
+struct FileSignature {
     device: u64,
     inode: u64,
     size: u64,
@@ -51,7 +51,7 @@ struct Signature {
 
 /// What a look found.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct Scan {
     /// Files with new text, `None` for those that are gone.
     pub(super) changed: Vec<(PathBuf, Option<String>)>,
     /// Files and folders that could not be read.
@@ -60,7 +60,7 @@ pub(super) struct Look {
     pub(super) in_doubt: bool,
 }
 
-impl Folder {
+impl FileScanner {
     pub(super) fn new(paths: Vec<PathBuf>) -> Self {
         Self { paths, known: BTreeMap::new() }
     }
@@ -71,14 +71,14 @@ impl Folder {
     }
 
     /// Looks at every file. What cannot be read keeps its last text.
-    pub(super) fn look(&mut self, now: SystemTime) -> Look {
-        let mut look = Look::default();
-        let mut found = Found::default();
+    pub(super) fn scan(&mut self, now: SystemTime) -> Scan {
+        let mut scan = Scan::default();
+        let mut found = Walk::default();
         for path in &self.paths {
             found.visit(path, true, 0);
         }
         for (path, signature) in &found.files {
-            self.look_at(path, *signature, now, &mut look);
+            self.look_at(path, *signature, now, &mut scan);
         }
         let unreadable = |path: &Path| found.problems.iter().any(|(bad, _)| path.starts_with(bad));
         let gone: Vec<_> = self
@@ -88,13 +88,13 @@ impl Folder {
             .cloned()
             .collect();
         for path in gone {
-            self.miss(path, &mut look);
+            self.miss(path, &mut scan);
         }
-        look.problems.extend(found.problems.into_iter().map(|(path, error)| problem(&path, &error)));
-        look
+        scan.problems.extend(found.problems.into_iter().map(|(path, error)| problem(&path, &error)));
+        scan
     }
 
-    fn look_at(&mut self, path: &Path, signature: Signature, now: SystemTime, look: &mut Look) {
+    fn look_at(&mut self, path: &Path, signature: FileSignature, now: SystemTime, scan: &mut Scan) {
         let known = self.known.get_mut(path);
         let age = now.duration_since(signature.modified()).ok();
         let looks_the_same =
@@ -108,35 +108,35 @@ impl Folder {
             && age.is_some_and(|age| age < SETTLED)
         {
             known.in_doubt = true;
-            look.in_doubt = true;
+            scan.in_doubt = true;
             return;
         }
         let text = match std::fs::read(path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) => return look.problems.push(problem(path, &error)),
+            Err(error) => return scan.problems.push(problem(path, &error)),
         };
         let print = Some(fingerprint(&text));
-        let known = Known { signature, text: print, in_doubt: false };
+        let known = KnownFile { signature, text: print, in_doubt: false };
         let before = self.known.insert(path.to_owned(), known);
         if before.and_then(|known| known.text) != print {
-            look.changed.push((path.to_owned(), Some(text)));
+            scan.changed.push((path.to_owned(), Some(text)));
         }
     }
 
     /// Editors and `mv` leave a name empty for a moment: a file is gone when two looks say so.
-    fn miss(&mut self, path: PathBuf, look: &mut Look) {
+    fn miss(&mut self, path: PathBuf, scan: &mut Scan) {
         let Some(known) = self.known.get_mut(&path) else { return };
         if known.in_doubt {
             self.known.remove(&path);
-            look.changed.push((path, None));
+            scan.changed.push((path, None));
         } else {
             known.in_doubt = true;
-            look.in_doubt = true;
+            scan.in_doubt = true;
         }
     }
 }
 
-impl Signature {
+impl FileSignature {
     fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -156,14 +156,14 @@ impl Signature {
 
 /// The files and failures of one walk.
 #[derive(Default)]
-struct Found {
-    files: BTreeMap<PathBuf, Signature>,
+struct Walk {
+    files: BTreeMap<PathBuf, FileSignature>,
     problems: Vec<(PathBuf, std::io::Error)>,
     /// Folders already seen: links may lead in a circle.
     folders: HashSet<(u64, u64)>,
 }
 
-impl Found {
+impl Walk {
     fn visit(&mut self, path: &Path, named: bool, depth: usize) {
         let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
@@ -176,7 +176,7 @@ impl Found {
                 self.enter(path, depth + 1);
             }
         } else if named || is_manifest(path) {
-            self.files.insert(path.to_owned(), Signature::of(&metadata));
+            self.files.insert(path.to_owned(), FileSignature::of(&metadata));
         }
     }
 

@@ -1,0 +1,96 @@
+use super::super::decode::decode;
+use super::*;
+
+fn services(names: &[&str]) -> String {
+    let document = |name: &&str| format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n");
+    names.iter().map(document).collect()
+}
+
+const SERVICES: Kinds = Kinds::of(&[Kind::Service]);
+
+/// The news in short: `+web`, `-web`, `[Service`, `Service]`.
+fn news(inventory: &mut Inventory, wanted: Kinds) -> Vec<String> {
+    let short = |event| match event {
+        Event::Apply(object) => format!("+{}", object.key().name),
+        Event::Remove(_, key) => format!("-{}", key.name),
+        Event::Restart(kind) => format!("[{kind}"),
+        Event::Synced(kind) => format!("{kind}]"),
+        Event::Forget(kind) => format!("no {kind}"),
+    };
+    inventory.news(wanted).into_iter().map(short).collect()
+}
+
+#[test]
+fn a_kind_comes_as_a_list_when_it_is_wanted_and_then_change_by_change() {
+    let mut inventory = Inventory::default();
+    inventory.put("a", decode("a", &services(&["web", "db"])));
+    assert_eq!(news(&mut inventory, Kinds::default()), [""; 0]);
+    assert_eq!(news(&mut inventory, SERVICES), ["[Service", "+db", "+web", "Service]"]);
+    inventory.put("a", decode("a", &services(&["web", "api"])));
+    let more = SERVICES.union(Kinds::of(&[Kind::Namespace]));
+    assert_eq!(news(&mut inventory, more), ["[Namespace", "+default", "Namespace]", "+api", "-db"]);
+    assert!(!inventory.changed(), "all has been told");
+    assert_eq!(news(&mut inventory, more), [""; 0]);
+    inventory.remove("none");
+    assert!(!inventory.changed());
+    inventory.remove("a");
+    assert!(inventory.changed());
+    assert_eq!(news(&mut inventory, more), ["-default", "-api", "-web"]);
+}
+
+#[test]
+fn a_kind_that_nobody_reads_is_forgotten_and_comes_as_a_list_again() {
+    let mut inventory = Inventory::default();
+    inventory.put("a", decode("a", &services(&["web"])));
+    news(&mut inventory, SERVICES);
+    assert_eq!(news(&mut inventory, Kinds::default()), ["no Service"]);
+    assert_eq!(news(&mut inventory, Kinds::default()), [""; 0]);
+    assert_eq!(news(&mut inventory, SERVICES), ["[Service", "+web", "Service]"]);
+}
+
+#[test]
+fn the_last_good_version_stays_while_its_file_is_bad() {
+    let mut inventory = Inventory::default();
+    inventory.put("a", decode("a", &services(&["web", "db", "api"])));
+    inventory.put("b", decode("b", &services(&["other"])));
+    news(&mut inventory, SERVICES);
+    let bad = "apiVersion: v1\nkind: Service\nmetadata: {name: [}\n".to_owned() + &services(&["db", "new"]);
+    inventory.put("a", decode("a", &bad));
+    assert_eq!(news(&mut inventory, SERVICES), ["+new"], "web and api may be what the broken document was");
+    assert_eq!(inventory.problems().len(), 1);
+    inventory.put("a", decode("a", &services(&["db"])));
+    assert_eq!(news(&mut inventory, SERVICES), ["-api", "-new", "-web"]);
+    assert!(inventory.problems().is_empty());
+}
+
+#[test]
+fn of_two_files_with_the_same_object_the_later_counts_and_that_is_said() {
+    let with_port = |port: u16| {
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{ports: [{{port: {port}}}]}}")
+    };
+    let port = |events: Vec<Event>| match &*events {
+        [Event::Apply(Object::Service(service))] => service.ports[0].port,
+        other => panic!("{other:?}"),
+    };
+    let mut inventory = Inventory::default();
+    news(&mut inventory, SERVICES);
+    inventory.put("b", decode("b", &with_port(2)));
+    assert_eq!(port(inventory.news(SERVICES)), 2);
+    inventory.put("a", decode("a", &with_port(1)));
+    assert_eq!(inventory.news(SERVICES), []);
+    let said: Vec<_> = inventory.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        ["manifest b: Service default/web is also in a, and this one counts; wanted each object in one file"]
+    );
+    inventory.remove("b");
+    assert_eq!(port(inventory.news(SERVICES)), 1);
+}
+
+#[test]
+fn a_kind_that_is_not_read_is_mentioned_once() {
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}";
+    let mut inventory = Inventory::default();
+    assert_eq!(inventory.put("a", decode("a", deployment)), ["apps/v1 Deployment"]);
+    assert_eq!(inventory.put("b", decode("b", deployment)), [""; 0]);
+}
