@@ -47,7 +47,7 @@ pub struct RuleAffinity {
     pub affinity: Arc<Affinity>,
     /// The Ingress of the rule asks for it. Else the rule follows a cookie that another rule of the same Service has
     /// set, and sets none.
-    pub own: bool,
+    pub sets_cookie: bool,
 }
 
 /// What a request says about the client that gets a cookie.

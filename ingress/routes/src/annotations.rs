@@ -3,9 +3,9 @@
 mod affinity;
 mod app_root;
 mod canary;
-mod https;
+mod https_redirect;
 mod known;
-mod protocol;
+mod backend_protocol;
 mod reader;
 mod redirect;
 mod rewrite;
@@ -63,9 +63,9 @@ pub struct Settings {
     /// `use-regex`.
     pub use_regex: bool,
     /// `ssl-redirect` and `force-ssl-redirect`.
-    pub https: https::HttpsRedirect,
+    pub https_redirect: https_redirect::HttpsRedirect,
     /// `backend-protocol`.
-    pub protocol: protocol::BackendProtocol,
+    pub backend_protocol: backend_protocol::BackendProtocol,
     /// `canary` and its conditions.
     pub canary: Option<Arc<CanaryPolicy>>,
     /// `affinity` and its cookie.
@@ -82,7 +82,7 @@ impl Settings {
             redirect: None,
             rewrite: None,
             use_regex: false,
-            https: https::HttpsRedirect::OFF,
+            https_redirect: https_redirect::HttpsRedirect::OFF,
             ..self.clone()
         }
     }
@@ -105,9 +105,9 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     app_root::FAMILY,
     redirect::FAMILY,
     rewrite::FAMILY,
-    https::FAMILY,
+    https_redirect::FAMILY,
     canary::FAMILY,
-    protocol::FAMILY,
+    backend_protocol::FAMILY,
     affinity::FAMILY,
 ];
 

@@ -1,6 +1,6 @@
 //! Certificates by server name (reference §3.5).
 
-mod leaf;
+mod certificate;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,40 +11,40 @@ use cluster::{
 use foldhash::fast::RandomState;
 use rustls::sign::CertifiedKey;
 
-pub use self::leaf::CertificateInfo;
-use self::leaf::Leaf;
+pub use self::certificate::CertificateInfo;
+use self::certificate::LoadedCertificate;
 use crate::annotations;
 use crate::class::Classes;
 use crate::options::RouteOptions;
 use crate::precedence::{CATCH_ALL, host_key, host_name, precedence};
 use crate::problem::{Effect, RoutingProblem};
-use crate::shards::Shards;
+use crate::sharded_map::ShardedMap;
 
 /// The certificate of every host with a `tls` section, and the default one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Certs {
     classes: Arc<Classes>,
     /// By name, and by suffix with its dot for wildcards.
-    hosts: Shards<CompactString, Arc<Entry>>,
+    hosts: ShardedMap<CompactString, Arc<HostCertificate>>,
     /// The Secrets that Ingresses name, whether they exist or not, and the hosts that look at them.
-    secrets: Shards<Key, Named>,
+    secrets: ShardedMap<Key, SecretUsers>,
     /// `--default-ssl-certificate`.
-    default: Option<Result<Arc<Leaf>, String>>,
+    default: Option<Result<Arc<LoadedCertificate>, String>>,
 }
 
 /// A host with its certificate.
 #[derive(Clone, Debug, PartialEq)]
-struct Entry {
+struct HostCertificate {
     /// Ingresses with a rule for the host and a `tls` section, by precedence. The first one decides.
     members: Box<[Arc<Ingress>]>,
     /// Its certificate; none asks for the default one.
-    leaf: Option<Arc<Leaf>>,
+    certificate: Option<Arc<LoadedCertificate>>,
     problem: Option<RoutingProblem>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Named {
-    leaf: Option<Result<Arc<Leaf>, String>>,
+struct SecretUsers {
+    certificate: Option<Result<Arc<LoadedCertificate>, String>>,
     hosts: Box<[CompactString]>,
 }
 
@@ -57,8 +57,8 @@ impl Certs {
             let wildcard = || self.hosts.get(&name[name.find('.')?..]);
             self.hosts.get(name).or_else(wildcard)
         });
-        match entry.and_then(|entry| entry.leaf.as_ref()) {
-            Some(leaf) => Some(&leaf.key),
+        match entry.and_then(|entry| entry.certificate.as_ref()) {
+            Some(certificate) => Some(&certificate.key),
             None => Some(&self.default.as_ref()?.as_ref().ok()?.key),
         }
     }
@@ -84,11 +84,15 @@ impl Certs {
     /// Every certificate in use: host (`_` for the default), Secret, and what is in it. For `ssl_expire_time_seconds`
     /// and `ssl_certificate_info`.
     pub fn in_use(&self) -> impl Iterator<Item = (CompactString, &Key, &CertificateInfo)> {
-        let default =
-            self.default.iter().filter_map(|leaf| Some((host_name(&CATCH_ALL), leaf.as_ref().ok()?)));
-        let hosts =
-            self.hosts.iter().filter_map(|(host, entry)| Some((host_name(host), entry.leaf.as_ref()?)));
-        default.chain(hosts).map(|(host, leaf)| (host, &leaf.secret.key, &leaf.facts))
+        let default = self
+            .default
+            .iter()
+            .filter_map(|certificate| Some((host_name(&CATCH_ALL), certificate.as_ref().ok()?)));
+        let hosts = self
+            .hosts
+            .iter()
+            .filter_map(|(host, entry)| Some((host_name(host), entry.certificate.as_ref()?)));
+        default.chain(hosts).map(|(host, certificate)| (host, &certificate.secret.key, &certificate.facts))
     }
 }
 
@@ -113,41 +117,48 @@ impl CertIndex {
     }
 
     /// The certificates after some Ingresses and Secrets changed.
-    fn apply(&self, last: &Certs, cluster: &Snapshot, touch: Touch) -> Certs {
+    fn apply(&self, last: &Certs, cluster: &Snapshot, changes: CertChanges) -> Certs {
         let mut certs = last.clone();
-        let mut hosts = touch.hosts;
-        for key in &touch.secrets {
+        let mut hosts = changes.hosts;
+        for key in &changes.secrets {
             let Some(named) = certs.secrets.get(key) else { continue };
             for host in &named.hosts {
                 hosts.entry(host.clone()).or_default();
             }
-            let named = Named { leaf: self.read(cluster, key, last), hosts: named.hosts.clone() };
+            let named =
+                SecretUsers { certificate: self.read(cluster, key, last), hosts: named.hosts.clone() };
             certs.secrets.insert(key.clone(), named);
         }
         if let Some(key) = &self.options.default_ssl_certificate
-            && (certs.default.is_none() || touch.secrets.contains(key))
+            && (certs.default.is_none() || changes.secrets.contains(key))
         {
             let missing = || Err(format!("Secret {key} does not exist"));
             certs.default = Some(self.read(cluster, key, last).unwrap_or_else(missing));
         }
-        for (host, came) in hosts {
+        for (host, added) in hosts {
             let known = last.hosts.get(&host).map(|entry| &*entry.members).unwrap_or_default();
-            let stay = known.iter().filter(|known| !touch.ingresses.contains(&known.key));
-            let mut members: Vec<_> = stay.cloned().chain(came).collect();
+            let stay = known.iter().filter(|known| !changes.ingresses.contains(&known.key));
+            let mut members: Vec<_> = stay.cloned().chain(added).collect();
             members.sort_by(|one, other| precedence(one, other));
             self.watch(&mut certs, (cluster, last), &host, [known.first(), members.first()]);
-            let entry = (!members.is_empty()).then(|| Arc::new(Entry::new(&host, members, &certs.secrets)));
+            let entry =
+                (!members.is_empty()).then(|| Arc::new(HostCertificate::new(&host, members, &certs.secrets)));
             certs.hosts.set(host, entry);
         }
         certs
     }
 
     /// Reads a Secret, once for each version of it.
-    fn read(&self, cluster: &Snapshot, key: &Key, last: &Certs) -> Option<Result<Arc<Leaf>, String>> {
+    fn read(
+        &self,
+        cluster: &Snapshot,
+        key: &Key,
+        last: &Certs,
+    ) -> Option<Result<Arc<LoadedCertificate>, String>> {
         let secret = cluster.get::<Secret>(key)?;
-        match last.secrets.get(key).and_then(|named| named.leaf.as_ref()) {
-            Some(Ok(leaf)) if leaf.secret == *secret => Some(Ok(leaf.clone())),
-            _ => Some(Leaf::new(secret).map(Arc::new)),
+        match last.secrets.get(key).and_then(|named| named.certificate.as_ref()) {
+            Some(Ok(certificate)) if certificate.secret == *secret => Some(Ok(certificate.clone())),
+            _ => Some(LoadedCertificate::new(secret).map(Arc::new)),
         }
     }
 
@@ -165,17 +176,18 @@ impl CertIndex {
             let Some(named) = certs.secrets.get(key) else { continue };
             let hosts: Box<[CompactString]> =
                 named.hosts.iter().filter(|known| *known != host).cloned().collect();
-            let left = (!hosts.is_empty()).then(|| Named { leaf: named.leaf.clone(), hosts });
+            let left =
+                (!hosts.is_empty()).then(|| SecretUsers { certificate: named.certificate.clone(), hosts });
             certs.secrets.set(key.clone(), left);
         }
         for key in new {
-            let (leaf, mut hosts) = match certs.secrets.get(&key) {
-                Some(named) => (named.leaf.clone(), named.hosts.to_vec()),
+            let (certificate, mut hosts) = match certs.secrets.get(&key) {
+                Some(named) => (named.certificate.clone(), named.hosts.to_vec()),
                 None => (self.read(cluster, &key, last), Vec::new()),
             };
             if let Err(at) = hosts.binary_search(host) {
                 hosts.insert(at, host.clone());
-                certs.secrets.insert(key, Named { leaf, hosts: hosts.into() });
+                certs.secrets.insert(key, SecretUsers { certificate, hosts: hosts.into() });
             }
         }
     }
@@ -183,36 +195,36 @@ impl CertIndex {
 
 /// What a batch touches.
 #[derive(Default)]
-struct Touch {
-    /// Ingresses that came, changed or went.
+struct CertChanges {
+    /// Ingresses that were added, changed or removed.
     ingresses: HashSet<Key, RandomState>,
     /// Hosts that they name or named, and the new sides.
     hosts: HashMap<CompactString, Vec<Arc<Ingress>>, RandomState>,
     secrets: HashSet<Key, RandomState>,
 }
 
-impl Touch {
-    fn comes(&mut self, ingress: &Arc<Ingress>) {
+impl CertChanges {
+    fn add(&mut self, ingress: &Arc<Ingress>) {
         for host in hosts(ingress) {
             self.hosts.entry(host).or_default().push(ingress.clone());
         }
     }
 
-    fn goes(&mut self, ingress: &Arc<Ingress>) {
+    fn remove(&mut self, ingress: &Arc<Ingress>) {
         for host in hosts(ingress) {
             self.hosts.entry(host).or_default();
         }
     }
 }
 
-impl Entry {
-    fn new(host: &CompactString, members: Vec<Arc<Ingress>>, secrets: &Shards<Key, Named>) -> Self {
-        let (leaf, problem) = match members.first().map(|first| choose(host, first, secrets)) {
-            Some(Ok(leaf)) => (leaf, None),
+impl HostCertificate {
+    fn new(host: &CompactString, members: Vec<Arc<Ingress>>, secrets: &ShardedMap<Key, SecretUsers>) -> Self {
+        let (certificate, problem) = match members.first().map(|first| choose(host, first, secrets)) {
+            Some(Ok(certificate)) => (certificate, None),
             Some(Err(problem)) => (None, Some(problem)),
             None => (None, None),
         };
-        Self { members: members.into(), leaf, problem }
+        Self { members: members.into(), certificate, problem }
     }
 }
 
@@ -220,31 +232,32 @@ impl Entry {
 fn choose(
     key: &CompactString,
     ingress: &Ingress,
-    secrets: &Shards<Key, Named>,
-) -> Result<Option<Arc<Leaf>>, RoutingProblem> {
+    secrets: &ShardedMap<Key, SecretUsers>,
+) -> Result<Option<Arc<LoadedCertificate>>, RoutingProblem> {
     let host = host_name(key);
     let named =
         |secret: &CompactString| Key { namespace: ingress.key.namespace.clone(), name: secret.clone() };
-    let leaf = |secret: &CompactString| secrets.get(&named(secret)).and_then(|named| named.leaf.as_ref());
+    let certificate =
+        |secret: &CompactString| secrets.get(&named(secret)).and_then(|named| named.certificate.as_ref());
     let listing = ingress
         .tls
         .iter()
         .enumerate()
         .find(|(_, tls)| tls.hosts.iter().any(|listed| listed.eq_ignore_ascii_case(&host)));
     let Some((at, tls)) = listing else {
-        let mut all = ingress.tls.iter().filter_map(|tls| leaf(&tls.secret)?.as_ref().ok());
-        return Ok(all.find(|leaf| leaf.covers(&host)).cloned());
+        let mut all = ingress.tls.iter().filter_map(|tls| certificate(&tls.secret)?.as_ref().ok());
+        return Ok(all.find(|certificate| certificate.covers(&host)).cloned());
     };
     if tls.secret.is_empty() {
         return Ok(None);
     }
-    let what = match leaf(&tls.secret) {
-        Some(Ok(leaf)) if leaf.covers(&host) => return Ok(Some(leaf.clone())),
-        Some(Ok(leaf)) => {
+    let what = match certificate(&tls.secret) {
+        Some(Ok(certificate)) if certificate.covers(&host) => return Ok(Some(certificate.clone())),
+        Some(Ok(certificate)) => {
             format!(
                 "the certificate of Secret {} is for {}, not for {host}",
                 named(&tls.secret),
-                leaf.names()
+                certificate.names()
             )
         }
         Some(Err(error)) => error.clone(),
@@ -280,39 +293,39 @@ impl Projection for CertIndex {
     fn build(&self, cluster: &Snapshot) -> Certs {
         let empty = Certs {
             classes: Arc::new(Classes::of(cluster.iter::<IngressClass>(), &self.options)),
-            hosts: Shards::default(),
-            secrets: Shards::default(),
+            hosts: ShardedMap::default(),
+            secrets: ShardedMap::default(),
             default: None,
         };
-        let mut touch = Touch::default();
+        let mut changes = CertChanges::default();
         let ours = cluster.iter::<Ingress>().filter(|ingress| self.takes(&empty.classes, ingress));
-        ours.for_each(|ingress| touch.comes(ingress));
-        self.apply(&empty, cluster, touch)
+        ours.for_each(|ingress| changes.add(ingress));
+        self.apply(&empty, cluster, changes)
     }
 
     fn advance(&self, last: &Certs, cluster: &Snapshot, touched: &[ObjectChange]) -> Certs {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
         }
-        let mut touch = Touch::default();
+        let mut changes = CertChanges::default();
         for one in touched {
             match one {
                 ObjectChange::Secret(change) => {
-                    touch.secrets.extend(change.sides().map(|secret| secret.key.clone()))
+                    changes.secrets.extend(change.sides().map(|secret| secret.key.clone()))
                 }
                 ObjectChange::Ingress(change) => {
                     let mut sides =
                         change.sides().filter(|ingress| self.takes(&last.classes, ingress)).peekable();
                     let Some(first) = sides.peek() else { continue };
-                    touch.ingresses.insert(first.key.clone());
-                    sides.for_each(|ingress| touch.goes(ingress));
+                    changes.ingresses.insert(first.key.clone());
+                    sides.for_each(|ingress| changes.remove(ingress));
                     let after = change.after.as_ref().filter(|ingress| self.takes(&last.classes, ingress));
-                    after.into_iter().for_each(|ingress| touch.comes(ingress));
+                    after.into_iter().for_each(|ingress| changes.add(ingress));
                 }
                 _ => {}
             }
         }
-        self.apply(last, cluster, touch)
+        self.apply(last, cluster, changes)
     }
 }
 

@@ -7,11 +7,10 @@
 
 mod digest;
 pub mod path;
-mod pcre;
 
 pub mod pattern;
-mod shards;
-mod sorted;
+mod sharded_map;
+mod sorted_list;
 
 pub mod options;
 pub mod problem;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use cluster::CompactString;
 
-use crate::pcre;
+mod pcre;
 
 /// Bound on the compiled size of a pattern, so that an Ingress cannot eat the memory of all.
 const SIZE_LIMIT: usize = 1 << 20;

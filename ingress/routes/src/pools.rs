@@ -16,34 +16,34 @@ pub use self::pool::{OrphanReason, Pool, PoolError, PoolMembers};
 use crate::class::Classes;
 use crate::options::{PoolKey, RouteOptions};
 use crate::problem::{Effect, RoutingProblem};
-use crate::shards::Shards;
-use crate::sorted::{Ranked, Sorted};
+use crate::sharded_map::ShardedMap;
+use crate::sorted_list::{Ordered, SortedList};
 
 /// The pools of every Service that an Ingress of ours mentions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pools {
     classes: Arc<Classes>,
     /// The ports that Ingresses name, of each Service.
-    services: Shards<Key, Arc<[Port]>>,
+    services: ShardedMap<Key, Arc<[ReferencedPort]>>,
     /// Before the first lists are complete a missing Service is no problem.
     synced: bool,
 }
 
 /// A port of a Service, as backends name it.
 #[derive(Clone, Debug, PartialEq)]
-struct Port {
+struct ReferencedPort {
     name: PortRef,
     pool: Arc<Pool>,
     /// Those that name it.
-    ingresses: Sorted<Mention>,
+    ingresses: SortedList<Referrer>,
 }
 
 /// An Ingress that names a port, by key.
 #[derive(Clone, Debug, PartialEq)]
-struct Mention(Arc<Ingress>);
+struct Referrer(Arc<Ingress>);
 
-impl Ranked for Mention {
-    fn rank(&self, other: &Self) -> Ordering {
+impl Ordered for Referrer {
+    fn compare(&self, other: &Self) -> Ordering {
         self.0.key.cmp(&other.0.key)
     }
 }
@@ -66,7 +66,7 @@ impl Pools {
     pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<OrphanReason>)> {
         self.services.iter().flat_map(|(_, ports)| ports.iter()).flat_map(|port| {
             let missing = port.pool.missing();
-            port.ingresses.iter().map(move |Mention(ingress)| (&ingress.key, missing))
+            port.ingresses.iter().map(move |Referrer(ingress)| (&ingress.key, missing))
         })
     }
 
@@ -84,10 +84,11 @@ impl Pools {
             let then = then.and_then(|ports| ports.iter().find(|then| then.name == port.name));
             let then = then.filter(|then| then.pool.error() == port.pool.error());
             let then = then.map(|then| &then.ingresses);
-            let is_known =
-                move |one: &&Mention| then.is_some_and(|then| then.get(|known| known.rank(one)).is_some());
-            let came = port.ingresses.changed(then).filter(move |one| !is_known(one));
-            problems(service, port, came)
+            let is_known = move |one: &&Referrer| {
+                then.is_some_and(|then| then.get(|known| known.compare(one)).is_some())
+            };
+            let added = port.ingresses.changed(then).filter(move |one| !is_known(one));
+            problems(service, port, added)
         })
     }
 }
@@ -95,11 +96,11 @@ impl Pools {
 /// What is wrong with a port, for each of some Ingresses that name it.
 fn problems<'a>(
     service: &'a Key,
-    port: &'a Port,
-    ingresses: impl Iterator<Item = &'a Mention> + 'a,
+    port: &'a ReferencedPort,
+    ingresses: impl Iterator<Item = &'a Referrer> + 'a,
 ) -> impl Iterator<Item = RoutingProblem> + 'a {
     let error = port.pool.error();
-    ingresses.map_while(move |Mention(ingress)| {
+    ingresses.map_while(move |Referrer(ingress)| {
         Some(RoutingProblem {
             ingress: ingress.key.clone(),
             field: format!("backend.service {}:{}", service.name, port.name),
@@ -122,18 +123,23 @@ impl PoolIndex {
     }
 
     /// Takes the changes of who names which port into the view.
-    fn apply(&self, pools: &mut Pools, cluster: &Snapshot, changes: HashMap<PoolKey, Sides, RandomState>) {
-        for (key, Sides { gone, came }) in changes {
+    fn apply(
+        &self,
+        pools: &mut Pools,
+        cluster: &Snapshot,
+        changes: HashMap<PoolKey, ReferrerChange, RandomState>,
+    ) {
+        for (key, ReferrerChange { removed, added }) in changes {
             let mut ports = pools.services.get(&key.service).map(|ports| ports.to_vec()).unwrap_or_default();
             let at = ports.binary_search_by(|port| rank(&port.name).cmp(&rank(&key.port)));
-            let nobody = Sorted::default();
-            let ingresses = at.map_or(&nobody, |at| &ports[at].ingresses).with(gone, came);
+            let nobody = SortedList::default();
+            let ingresses = at.map_or(&nobody, |at| &ports[at].ingresses).with(removed, added);
             match (at, !ingresses.is_empty() || self.default_backend().as_ref() == Some(&key)) {
                 (Ok(at), true) => ports[at].ingresses = ingresses,
                 (Ok(at), false) => drop(ports.remove(at)),
                 (Err(at), true) => {
                     let pool = Arc::new(Pool::build(cluster, &key, &self.options));
-                    ports.insert(at, Port { name: key.port, pool, ingresses });
+                    ports.insert(at, ReferencedPort { name: key.port, pool, ingresses });
                 }
                 (Err(_), false) => continue,
             }
@@ -161,17 +167,17 @@ impl Projection for PoolIndex {
 
     fn build(&self, cluster: &Snapshot) -> Pools {
         let classes = Classes::of(cluster.iter::<IngressClass>(), &self.options);
-        let mut changes: HashMap<PoolKey, Sides, RandomState> = HashMap::default();
+        let mut changes: HashMap<PoolKey, ReferrerChange, RandomState> = HashMap::default();
         for ingress in cluster.iter::<Ingress>().filter(|ingress| self.is_ours(&classes, ingress)) {
             for key in upstreams(ingress) {
-                changes.entry(key).or_default().came.push(Mention(ingress.clone()));
+                changes.entry(key).or_default().added.push(Referrer(ingress.clone()));
             }
         }
         if let Some(key) = self.default_backend() {
             changes.entry(key).or_default();
         }
         let (classes, synced) = (Arc::new(classes), cluster.synced(self.kinds()));
-        let mut pools = Pools { classes, services: Shards::default(), synced };
+        let mut pools = Pools { classes, services: ShardedMap::default(), synced };
         self.apply(&mut pools, cluster, changes);
         pools
     }
@@ -183,7 +189,7 @@ impl Projection for PoolIndex {
         let mut pools = last.clone();
         pools.synced = cluster.synced(self.kinds());
         let mut churned: Vec<Key> = Vec::new();
-        let mut changes: HashMap<PoolKey, Sides, RandomState> = HashMap::default();
+        let mut changes: HashMap<PoolKey, ReferrerChange, RandomState> = HashMap::default();
         for one in touched {
             match one {
                 ObjectChange::Service(change) => {
@@ -194,12 +200,13 @@ impl Projection for PoolIndex {
                 }
                 ObjectChange::Ingress(change) => {
                     if let Some(before) = &change.before {
-                        let gone = |key| changes.entry(key).or_default().gone.push(Mention(before.clone()));
-                        upstreams(before).for_each(gone);
+                        let removed =
+                            |key| changes.entry(key).or_default().removed.push(Referrer(before.clone()));
+                        upstreams(before).for_each(removed);
                     }
                     for after in change.after.iter().filter(|after| self.is_ours(&last.classes, after)) {
-                        let came = |key| changes.entry(key).or_default().came.push(Mention(after.clone()));
-                        upstreams(after).for_each(came);
+                        let added = |key| changes.entry(key).or_default().added.push(Referrer(after.clone()));
+                        upstreams(after).for_each(added);
                     }
                 }
                 _ => {}
@@ -210,11 +217,11 @@ impl Projection for PoolIndex {
         churned.dedup();
         for service in churned {
             let Some(ports) = pools.services.get(&service) else { continue };
-            let next = |port: &Port| {
+            let next = |port: &ReferencedPort| {
                 let key = PoolKey { service: service.clone(), port: port.name.clone() };
-                Port { pool: Arc::new(Pool::build(cluster, &key, &self.options)), ..port.clone() }
+                ReferencedPort { pool: Arc::new(Pool::build(cluster, &key, &self.options)), ..port.clone() }
             };
-            let next: Arc<[Port]> = ports.iter().map(next).collect();
+            let next: Arc<[ReferencedPort]> = ports.iter().map(next).collect();
             if next.iter().zip(&**ports).any(|(next, port)| next.pool != port.pool) {
                 pools.services.insert(service, next);
             }
@@ -225,9 +232,9 @@ impl Projection for PoolIndex {
 
 /// Who named a port before and who names it now.
 #[derive(Default)]
-struct Sides {
-    gone: Vec<Mention>,
-    came: Vec<Mention>,
+struct ReferrerChange {
+    removed: Vec<Referrer>,
+    added: Vec<Referrer>,
 }
 
 /// Ports by number, then those by name.

@@ -1,18 +1,18 @@
 //! The table: from host and path to a route.
 //!
-//! How it stays current: an Ingress is read once per version (`taken`); indexes say which paths it claims and which
+//! How it stays current: an Ingress is read once per version (`parsed`); indexes say which paths it claims and which
 //! upstreams it uses. A change of an Ingress rebuilds the locations that it claimed before or claims now, and those
 //! that follow its affinity through a shared Service; the rest of a host is shared with the view before. A change of the
-//! classes that are ours rebuilds all. Endpoints, Services and Secrets do not touch the table.
+//! classes that are ours rebuilds all. Endpoints, Services and Secrets do not update the table.
 
 mod route;
-mod taken;
+mod parsed_ingress;
 
 mod location;
-mod members;
+mod ingress_list;
 
-mod paths;
-mod trials;
+mod path_match;
+mod regex_locations;
 
 mod host;
 
@@ -25,11 +25,11 @@ use http::StatusCode;
 
 pub use self::host::Host;
 use self::host::HostChange;
+use self::ingress_list::IngressList;
 use self::location::BuildContext;
-use self::members::IngressList;
-use self::paths::PathMatch;
+use self::parsed_ingress::ParsedIngress;
+use self::path_match::PathMatch;
 pub use self::route::{DEFAULT_UPSTREAM, Route};
-use self::taken::ParsedIngress;
 use crate::affinity::Affinity;
 use crate::class::Classes;
 use crate::exchange::Exchange;
@@ -39,33 +39,33 @@ use crate::path::encode;
 use crate::pattern::PatternCache;
 use crate::precedence::CATCH_ALL;
 use crate::problem::RoutingProblem;
-use crate::shards::Shards;
+use crate::sharded_map::ShardedMap;
 
 /// Every host with its routes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteTable {
     classes: Arc<Classes>,
-    taken: Shards<Key, Arc<ParsedIngress>>,
+    ingresses: ShardedMap<Key, Arc<ParsedIngress>>,
     /// By name, and by suffix with its dot for wildcards.
-    hosts: Shards<CompactString, Arc<Host>>,
+    hosts: ShardedMap<CompactString, Arc<Host>>,
     /// The catch-all, which is always there.
-    rest: Arc<Host>,
-    users: Shards<PoolKey, Users>,
+    catch_all: Arc<Host>,
+    users: ShardedMap<PoolKey, UpstreamUsers>,
 }
 
 /// The Ingresses that use an upstream.
 #[derive(Clone, Debug, PartialEq)]
-struct Users {
+struct UpstreamUsers {
     all: IngressList,
     /// The affinity of the first one that has any, for rules that have none: they follow its cookie and set none.
-    followed: Option<Arc<Affinity>>,
+    shared_affinity: Option<Arc<Affinity>>,
 }
 
 /// Where a request belongs.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteMatch<'t> {
     host: &'t Host,
-    hit: PathMatch<'t>,
+    path_match: PathMatch<'t>,
     certificate: bool,
 }
 
@@ -75,48 +75,53 @@ impl RouteTable {
     ///
     /// A known host never falls back to a wildcard or to rules without a host (§3.2). Hot: no allocation.
     pub fn find(&self, host: &str, path: &str) -> RouteMatch<'_> {
-        let exact =
-            self.hosts.get(host).filter(|found| found.alive && !host.starts_with('.') && !host.is_empty());
+        let exact = self
+            .hosts
+            .get(host)
+            .filter(|found| found.has_rules && !host.starts_with('.') && !host.is_empty());
         let wildcard =
-            || wildcard(host).and_then(|suffix| self.hosts.get(suffix)).filter(|found| found.alive);
+            || wildcard(host).and_then(|suffix| self.hosts.get(suffix)).filter(|found| found.has_rules);
         // A certificate of the wildcard also counts for a host of its own without one.
         let (host, certificate) = match exact {
             Some(found) => (found, found.tls || wildcard().is_some_and(|wildcard| wildcard.tls)),
-            None => wildcard().map_or((&self.rest, false), |found| (found, found.tls)),
+            None => wildcard().map_or((&self.catch_all, false), |found| (found, found.tls)),
         };
-        RouteMatch { host, hit: host.find(path), certificate }
+        RouteMatch { host, path_match: host.find(path), certificate }
     }
 
     /// What is wrong with the Ingresses of ours.
     pub fn problems(&self) -> impl Iterator<Item = &RoutingProblem> {
-        let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.rest]);
-        self.taken.iter().flat_map(|(_, taken)| &taken.problems).chain(hosts.flat_map(|host| host.problems()))
+        let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.catch_all]);
+        self.ingresses
+            .iter()
+            .flat_map(|(_, parsed)| &parsed.problems)
+            .chain(hosts.flat_map(|host| host.problems()))
     }
 
     /// Problems that an earlier view did not have. Costs what has changed, not what there is.
     pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a RoutingProblem> {
-        let taken = self.taken.changed(&last.taken).flat_map(|(key, taken)| {
-            let then = last.taken.get(key).map(|then| &then.problems);
-            taken.problems.iter().filter(move |problem| !then.is_some_and(|then| then.contains(problem)))
+        let parsed = self.ingresses.changed(&last.ingresses).flat_map(|(key, parsed)| {
+            let then = last.ingresses.get(key).map(|then| &then.problems);
+            parsed.problems.iter().filter(move |problem| !then.is_some_and(|then| then.contains(problem)))
         });
         let hosts = self.hosts.changed(&last.hosts).map(|(key, host)| (host, last.hosts.get(key)));
-        let hosts = hosts.chain([(&self.rest, Some(&last.rest))]);
-        taken.chain(hosts.flat_map(|(host, then)| host.problems_since(then.map(|then| &**then))))
+        let hosts = hosts.chain([(&self.catch_all, Some(&last.catch_all))]);
+        parsed.chain(hosts.flat_map(|(host, then)| host.problems_since(then.map(|then| &**then))))
     }
 
     /// How many Ingresses are ours.
     pub fn ingresses(&self) -> usize {
-        self.taken.len()
+        self.ingresses.len()
     }
 
     /// Whether an Ingress of ours has this key.
     pub fn has(&self, ingress: &Key) -> bool {
-        self.taken.get(ingress).is_some()
+        self.ingresses.get(ingress).is_some()
     }
 
     /// Names of the hosts that have rules.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.hosts.iter().filter(|(_, host)| host.alive).map(|(_, host)| host.root.host.as_str())
+        self.hosts.iter().filter(|(_, host)| host.has_rules).map(|(_, host)| host.root.host.as_str())
     }
 }
 
@@ -130,7 +135,7 @@ fn wildcard(host: &str) -> Option<&str> {
 impl<'t> RouteMatch<'t> {
     /// The route.
     pub fn route(&self) -> &'t Arc<Route> {
-        match self.hit {
+        match self.path_match {
             PathMatch::Route(route) | PathMatch::MissingSlash(route) | PathMatch::StepLimit(route) => route,
         }
     }
@@ -145,7 +150,7 @@ impl<'t> RouteMatch<'t> {
         {
             return answer;
         }
-        match self.hit {
+        match self.path_match {
             PathMatch::Route(route) => route.apply_request_filters(exchange),
             PathMatch::MissingSlash(_) => FilterOutcome::Respond(with_slash(exchange)),
             PathMatch::StepLimit(_) => {
@@ -169,17 +174,17 @@ pub struct RouteIndex {
     patterns: PatternCache,
 }
 
-/// An Ingress that came, changed or went.
-struct Turn {
+/// An Ingress that were added, changed or removed.
+struct IngressChange {
     before: Option<Arc<ParsedIngress>>,
     after: Option<Arc<ParsedIngress>>,
 }
 
 /// The old and new sides of the Ingresses that share something.
 #[derive(Default)]
-struct Sides<'t> {
-    gone: Vec<&'t Arc<ParsedIngress>>,
-    came: Vec<&'t Arc<ParsedIngress>>,
+struct UpstreamChange<'t> {
+    removed: Vec<&'t Arc<ParsedIngress>>,
+    added: Vec<&'t Arc<ParsedIngress>>,
 }
 
 impl RouteIndex {
@@ -189,13 +194,13 @@ impl RouteIndex {
     }
 
     fn empty(&self, classes: Classes) -> RouteTable {
-        let users = Shards::default();
-        let rest = self.host(None, &CATCH_ALL, HostChange::default(), &users);
+        let users = ShardedMap::default();
+        let catch_all = self.host(None, &CATCH_ALL, HostChange::default(), &users);
         RouteTable {
             classes: Arc::new(classes),
-            taken: Shards::default(),
-            hosts: Shards::default(),
-            rest: Arc::new(rest.expect("the catch-all is there without an Ingress")),
+            ingresses: ShardedMap::default(),
+            hosts: ShardedMap::default(),
+            catch_all: Arc::new(catch_all.expect("the catch-all is there without an Ingress")),
             users,
         }
     }
@@ -205,44 +210,55 @@ impl RouteIndex {
         last: Option<&Arc<Host>>,
         key: &CompactString,
         change: HostChange<'_>,
-        users: &Shards<PoolKey, Users>,
+        users: &ShardedMap<PoolKey, UpstreamUsers>,
     ) -> Option<Host> {
-        let followed = |pool: &PoolKey| users.get(pool)?.followed.clone();
-        let context = BuildContext { options: &self.options, patterns: &self.patterns, followed: &followed };
+        let shared_affinity = |pool: &PoolKey| users.get(pool)?.shared_affinity.clone();
+        let context = BuildContext {
+            options: &self.options,
+            patterns: &self.patterns,
+            shared_affinity: &shared_affinity,
+        };
         Host::advance(last.map(|last| &**last), key, change, &context)
     }
 
-    /// The table after some Ingresses took their turn.
-    fn apply(&self, last: &RouteTable, turns: &[Turn]) -> RouteTable {
+    /// The table after some Ingresses changed.
+    fn apply(&self, last: &RouteTable, changes: &[IngressChange]) -> RouteTable {
         let mut table = last.clone();
         let mut hosts: HashMap<CompactString, HostChange<'_>, RandomState> = HashMap::default();
-        let mut pools: HashMap<PoolKey, Sides<'_>, RandomState> = HashMap::default();
-        for Turn { before, after } in turns {
+        let mut pools: HashMap<PoolKey, UpstreamChange<'_>, RandomState> = HashMap::default();
+        for IngressChange { before, after } in changes {
             if let Some(before) = before {
-                before.hosts().into_iter().for_each(|host| hosts.entry(host).or_default().gone.push(before));
-                before.pools().into_iter().for_each(|pool| pools.entry(pool).or_default().gone.push(before));
-                for (host, claim) in before.claims() {
-                    hosts.entry(host).or_default().paths.push(claim.path().0.into());
+                before
+                    .hosts()
+                    .into_iter()
+                    .for_each(|host| hosts.entry(host).or_default().removed.push(before));
+                before
+                    .pools()
+                    .into_iter()
+                    .for_each(|pool| pools.entry(pool).or_default().removed.push(before));
+                for (host, rule_path) in before.rule_paths() {
+                    hosts.entry(host).or_default().paths.push(rule_path.path().0.into());
                 }
-                table.taken.remove(&before.ingress.key);
+                table.ingresses.remove(&before.ingress.key);
             }
             if let Some(after) = after {
-                after.hosts().into_iter().for_each(|host| hosts.entry(host).or_default().came.push(after));
-                after.pools().into_iter().for_each(|pool| pools.entry(pool).or_default().came.push(after));
-                for (host, claim) in after.claims() {
+                after.hosts().into_iter().for_each(|host| hosts.entry(host).or_default().added.push(after));
+                after.pools().into_iter().for_each(|pool| pools.entry(pool).or_default().added.push(after));
+                for (host, rule_path) in after.rule_paths() {
                     let change = hosts.entry(host).or_default();
-                    change.paths.push(claim.path().0.into());
-                    change.claims.push(claim);
+                    change.paths.push(rule_path.path().0.into());
+                    change.rule_paths.push(rule_path);
                 }
-                table.taken.insert(after.ingress.key.clone(), after.clone());
+                table.ingresses.insert(after.ingress.key.clone(), after.clone());
             }
         }
         for (pool, sides) in pools {
             let known = last.users.get(&pool);
-            let users = Users::advance(known, &sides);
-            if users.as_ref().map(|users| &users.followed) != known.map(|known| &known.followed) {
+            let users = UpstreamUsers::advance(known, &sides);
+            if users.as_ref().map(|users| &users.shared_affinity) != known.map(|known| &known.shared_affinity)
+            {
                 let followers = users.iter().flat_map(|users| users.all.iter());
-                for (host, path) in followers.flat_map(|taken| taken.paths_to(&pool)) {
+                for (host, path) in followers.flat_map(|parsed| parsed.paths_to(&pool)) {
                     hosts.entry(host).or_default().paths.push(path);
                 }
             }
@@ -250,8 +266,8 @@ impl RouteIndex {
         }
         for (key, change) in hosts {
             if key == CATCH_ALL {
-                let rest = self.host(Some(&last.rest), &key, change, &table.users);
-                table.rest = Arc::new(rest.expect("the catch-all is there without an Ingress"));
+                let catch_all = self.host(Some(&last.catch_all), &key, change, &table.users);
+                table.catch_all = Arc::new(catch_all.expect("the catch-all is there without an Ingress"));
             } else {
                 let host = self.host(last.hosts.get(&key), &key, change, &table.users);
                 table.hosts.set(key, host.map(Arc::new));
@@ -261,17 +277,18 @@ impl RouteIndex {
     }
 }
 
-impl Users {
+impl UpstreamUsers {
     /// The users of an upstream after a change; none where nobody uses it any more.
-    fn advance(last: Option<&Self>, sides: &Sides<'_>) -> Option<Self> {
+    fn advance(last: Option<&Self>, sides: &UpstreamChange<'_>) -> Option<Self> {
         let nobody = IngressList::default();
         let all = last.map_or(&nobody, |last| &last.all);
-        let all = all.with(sides.gone.iter().copied(), sides.came.iter().copied());
+        let all = all.with(sides.removed.iter().copied(), sides.added.iter().copied());
         if all.is_empty() {
             return None;
         }
-        let followed = all.first(|traits| traits.affinity).and_then(|taken| taken.settings.affinity.clone());
-        Some(Self { all, followed })
+        let shared_affinity =
+            all.first(|traits| traits.affinity).and_then(|parsed| parsed.settings.affinity.clone());
+        Some(Self { all, shared_affinity })
     }
 }
 
@@ -285,24 +302,25 @@ impl Projection for RouteIndex {
     fn build(&self, cluster: &Snapshot) -> RouteTable {
         let empty = self.empty(Classes::of(cluster.iter::<IngressClass>(), &self.options));
         let ours = cluster.iter::<Ingress>().filter(|ingress| empty.classes.take(ingress, &self.options));
-        let taken = ours.map(|ingress| Arc::new(ParsedIngress::new(ingress.clone(), &self.options)));
-        let turns: Vec<_> = taken.map(|taken| Turn { before: None, after: Some(taken) }).collect();
-        self.apply(&empty, &turns)
+        let parsed = ours.map(|ingress| Arc::new(ParsedIngress::new(ingress.clone(), &self.options)));
+        let changes: Vec<_> =
+            parsed.map(|parsed| IngressChange { before: None, after: Some(parsed) }).collect();
+        self.apply(&empty, &changes)
     }
 
     fn advance(&self, last: &RouteTable, cluster: &Snapshot, touched: &[ObjectChange]) -> RouteTable {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
         }
-        let turn = |one: &ObjectChange| {
+        let change = |one: &ObjectChange| {
             let ObjectChange::Ingress(change) = one else { return None };
-            let before = last.taken.get(&change.sides().next()?.key).cloned();
+            let before = last.ingresses.get(&change.sides().next()?.key).cloned();
             let ours = change.after.as_ref().filter(|after| last.classes.take(after, &self.options));
             let after = ours.map(|after| Arc::new(ParsedIngress::new(after.clone(), &self.options)));
-            (before.is_some() || after.is_some()).then_some(Turn { before, after })
+            (before.is_some() || after.is_some()).then_some(IngressChange { before, after })
         };
-        let turns: Vec<_> = touched.iter().filter_map(turn).collect();
-        if turns.is_empty() { last.clone() } else { self.apply(last, &turns) }
+        let changes: Vec<_> = touched.iter().filter_map(change).collect();
+        if changes.is_empty() { last.clone() } else { self.apply(last, &changes) }
     }
 }
 

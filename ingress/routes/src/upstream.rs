@@ -50,13 +50,13 @@ pub struct UpstreamTarget {
     pub name: CompactString,
     /// Its endpoints.
     pub pool: PoolKey,
-    sticky: Option<Box<Sticky>>,
+    sticky: Option<Box<StickySession>>,
 }
 
 /// Cookie affinity of a rule.
 #[derive(Clone, Debug, PartialEq)]
-struct Sticky {
-    bond: RuleAffinity,
+struct StickySession {
+    affinity_rule: RuleAffinity,
     /// The name of the backend in cookies: `md5(md5hex(name) + name)`, written in hexadecimal digits.
     backend_key: [u8; 16],
     /// The Path of the cookie, where the affinity has none of its own.
@@ -172,29 +172,30 @@ fn by_weight<'t>(canaries: &[&'t Canary], draw: &mut impl BalancerState) -> Opti
 
 impl UpstreamTarget {
     /// A backend as a rule with this path uses it.
-    pub fn new(pool: PoolKey, bond: Option<RuleAffinity>, rule_path: &CompactString) -> Self {
+    pub fn new(pool: PoolKey, affinity_rule: Option<RuleAffinity>, rule_path: &CompactString) -> Self {
         let name = pool.upstream_name();
-        let sticky = bond.map(|bond| {
+        let sticky = affinity_rule.map(|affinity_rule| {
             let backend_key = md5(&[&hex(&md5(&[&name])), &name]);
-            Box::new(Sticky { bond, backend_key, rule_path: rule_path.clone() })
+            Box::new(StickySession { affinity_rule, backend_key, rule_path: rule_path.clone() })
         });
         Self { name, pool, sticky }
     }
 
     /// Its cookie affinity.
     pub fn affinity(&self) -> Option<&Arc<Affinity>> {
-        self.sticky.as_ref().map(|sticky| &sticky.bond.affinity)
+        self.sticky.as_ref().map(|sticky| &sticky.affinity_rule.affinity)
     }
 
     /// Whether the request carries a cookie that this target has handed out.
     fn is_bound(&self, exchange: &Exchange) -> bool {
         let Some(sticky) = &self.sticky else { return false };
-        session(exchange, &sticky.bond.affinity.name)
+        session(exchange, &sticky.affinity_rule.affinity.name)
             .is_some_and(|(_, backend)| backend.and_then(unhex) == Some(sticky.backend_key))
     }
 
     fn choice(&self, exchange: &Exchange, canary: bool) -> SelectedTarget<'_> {
-        let session = self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.bond.affinity.name));
+        let session =
+            self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.affinity_rule.affinity.name));
         let agent = || exchange.header(&http::header::USER_AGENT).unwrap_or_default();
         let careful = self.affinity().is_some_and(|affinity| affinity.conditional_same_site_none);
         SelectedTarget {
@@ -233,11 +234,12 @@ impl SelectedTarget<'_> {
         if pool.is_empty() {
             return None;
         }
-        let Some(Sticky { bond, backend_key, rule_path }) = self.target.sticky.as_deref() else {
+        let Some(StickySession { affinity_rule, backend_key, rule_path }) = self.target.sticky.as_deref()
+        else {
             return round_robin(pool.endpoints(), tried, draw.round_robin_position(self.target))
                 .map(SelectedEndpoint::plain);
         };
-        let affinity = &bond.affinity;
+        let affinity = &affinity_rule.affinity;
         let bound = self.key.as_deref().and_then(|key| match affinity.mode {
             AffinityMode::Balanced => pool.on_ring(key),
             AffinityMode::Persistent => pool.of_key(unhex(key)?),
@@ -251,7 +253,7 @@ impl SelectedTarget<'_> {
         };
         let value = || format!("{key}|{}", hex(backend_key));
         let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, draw.unix_time());
-        let cookie = bond.own.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
+        let cookie = affinity_rule.sets_cookie.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
         Some(SelectedEndpoint { address: UpstreamAddress::Socket(endpoint), cookie })
     }
 }

@@ -177,7 +177,7 @@ fn broken_secrets_say_what_is_wrong() {
             certificate: certificate.into(),
             private_key: private_key.into(),
         };
-        let error = Leaf::new(&Arc::new(secret)).map(|_| ()).expect_err(what);
+        let error = LoadedCertificate::new(&Arc::new(secret)).map(|_| ()).expect_err(what);
         assert!(error.contains(what), "{error}");
     }
 }
@@ -194,18 +194,19 @@ fn an_ingress_that_goes_takes_its_certificate_along() {
 
 #[test]
 fn certificates_cover_names_and_one_label_below_wildcards() {
-    let leaf =
-        |names: &[&str], common: &str| Leaf::new(&Arc::new(secret("a", names, common))).expect("a leaf");
-    for (leaf, host, covers) in [
-        (&leaf(&["A.example"], "x"), "a.Example", true),
-        (&leaf(&["a.example"], "b.example"), "b.example", false),
-        (&leaf(&["*.a.example"], "x"), "b.a.example", true),
-        (&leaf(&["*.a.example"], "x"), "c.b.a.example", false),
-        (&leaf(&["*.a.example"], "x"), "a.example", false),
-        (&leaf(&["*.a.example"], "x"), "*.a.example", true),
-        (&leaf(&["*.example"], "x"), "*.a.example", false),
-        (&leaf(&[], "b.example"), "b.example", true),
+    let certificate = |names: &[&str], common: &str| {
+        LoadedCertificate::new(&Arc::new(secret("a", names, common))).expect("a certificate")
+    };
+    for (certificate, host, covers) in [
+        (&certificate(&["A.example"], "x"), "a.Example", true),
+        (&certificate(&["a.example"], "b.example"), "b.example", false),
+        (&certificate(&["*.a.example"], "x"), "b.a.example", true),
+        (&certificate(&["*.a.example"], "x"), "c.b.a.example", false),
+        (&certificate(&["*.a.example"], "x"), "a.example", false),
+        (&certificate(&["*.a.example"], "x"), "*.a.example", true),
+        (&certificate(&["*.example"], "x"), "*.a.example", false),
+        (&certificate(&[], "b.example"), "b.example", true),
     ] {
-        assert_eq!(leaf.covers(host), covers, "{leaf:?} {host}");
+        assert_eq!(certificate.covers(host), covers, "{certificate:?} {host}");
     }
 }

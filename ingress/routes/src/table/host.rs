@@ -10,42 +10,42 @@ use std::sync::Arc;
 use cluster::{CompactString, Key, PathType};
 use foldhash::fast::RandomState;
 
+use super::ingress_list::IngressList;
 use super::location::{BuildContext, Location, LocationBuilder, RulePaths};
-use super::members::IngressList;
-use super::paths::{self, PathMatch};
+use super::parsed_ingress::{ParsedIngress, RulePath};
+use super::path_match::{self, PathMatch};
+use super::regex_locations::{RegexLocation, RegexLocations};
 use super::route::Route;
-use super::taken::{ParsedIngress, RulePath};
-use super::trials::{RegexLocation, RegexLocations};
 use crate::annotations::AppRoot;
 use crate::precedence::{CATCH_ALL, host_name};
 use crate::problem::RoutingProblem;
-use crate::sorted::Sorted;
+use crate::sorted_list::SortedList;
 
 /// The routes of one host.
 #[derive(Debug, PartialEq)]
 pub struct Host {
     members: IngressList,
     /// Canaries alone make no host.
-    pub(super) alive: bool,
+    pub(super) has_rules: bool,
     /// Some Ingress of the host has a `tls` section (§3.4).
     pub(super) tls: bool,
     pub(super) app_root: Option<AppRoot>,
     /// The route of `/` (Prefix), which every host has.
     pub(super) root: Arc<Route>,
-    locations: Sorted<Location>,
+    locations: SortedList<Location>,
     /// Some location makes all paths of the host patterns.
-    trials: Option<RegexLocations>,
+    regex_locations: Option<RegexLocations>,
 }
 
 /// What a change of Ingresses means to a host.
 #[derive(Default)]
 pub(super) struct HostChange<'c> {
     /// Ingresses as they named the host before.
-    pub(super) gone: Vec<&'c Arc<ParsedIngress>>,
+    pub(super) removed: Vec<&'c Arc<ParsedIngress>>,
     /// Ingresses as they name it now.
-    pub(super) came: Vec<&'c Arc<ParsedIngress>>,
+    pub(super) added: Vec<&'c Arc<ParsedIngress>>,
     /// What these claim.
-    pub(super) claims: Vec<RulePath>,
+    pub(super) rule_paths: Vec<RulePath>,
     /// Paths that are made anew: those that either side claims, and those that depend on something else.
     pub(super) paths: Vec<CompactString>,
 }
@@ -61,42 +61,46 @@ impl Host {
         let nobody = IngressList::default();
         let members = last.map_or(&nobody, |last| &last.members);
         let first = members.first(|traits| traits.makes_hosts);
-        let HostChange { gone, came, claims, paths: mut touched } = change;
-        let members = members.with(gone.iter().copied(), came.iter().copied());
+        let HostChange { removed, added, rule_paths, paths: mut touched } = change;
+        let members = members.with(removed.iter().copied(), added.iter().copied());
         if members.is_empty() && *key != CATCH_ALL {
             return None;
         }
-        let heir = members.first(|traits| traits.makes_hosts);
-        if last.is_none() || first.map(Arc::as_ptr) != heir.map(Arc::as_ptr) {
+        let first_ingress = members.first(|traits| traits.makes_hosts);
+        if last.is_none() || first.map(Arc::as_ptr) != first_ingress.map(Arc::as_ptr) {
             touched.push("/".into());
         }
         touched.sort_unstable();
         touched.dedup();
-        let changed = gone.iter().chain(&came).map(|taken| &taken.ingress.key).collect();
-        let heir = heir.filter(|_| *key != CATCH_ALL);
-        let (locations, trials) =
-            rebuild(last, key, &Touch { paths: touched, changed, claims, heir }, context);
+        let changed = removed.iter().chain(&added).map(|parsed| &parsed.ingress.key).collect();
+        let first_ingress = first_ingress.filter(|_| *key != CATCH_ALL);
+        let (locations, regex_locations) = rebuild(
+            last,
+            key,
+            &LocationUpdate { paths: touched, changed, rule_paths, first_ingress },
+            context,
+        );
         let app_root = members.first(|traits| traits.app_root);
         Some(Self {
-            alive: members.first(|traits| traits.makes_hosts).is_some(),
+            has_rules: members.first(|traits| traits.makes_hosts).is_some(),
             tls: *key != CATCH_ALL && members.first(|traits| traits.tls).is_some(),
-            app_root: app_root.and_then(|taken| taken.settings.app_root.clone()).map(AppRoot),
+            app_root: app_root.and_then(|parsed| parsed.settings.app_root.clone()).map(AppRoot),
             root: at(&locations, "/", PathType::Prefix)
                 .and_then(|root| root.route.clone())
-                .expect("the root of a host has a route whoever claims it"),
+                .expect("the root of a host has a route whoever rule_paths it"),
             locations,
-            trials,
+            regex_locations,
             members,
         })
     }
 
     /// What a normalised path leads to. Hot: no allocation.
     pub(super) fn find(&self, path: &str) -> PathMatch<'_> {
-        let hit = match &self.trials {
-            None => paths::find(&self.locations, path),
-            Some(trials) => trials.find(path),
+        let path_match = match &self.regex_locations {
+            None => path_match::find(&self.locations, path),
+            Some(regex_locations) => regex_locations.find(path),
         };
-        hit.unwrap_or(PathMatch::Route(&self.root))
+        path_match.unwrap_or(PathMatch::Route(&self.root))
     }
 
     /// What is wrong with the rules of the host.
@@ -121,41 +125,41 @@ impl Host {
 }
 
 /// What of a host is made anew.
-struct Touch<'t> {
+struct LocationUpdate<'t> {
     /// Sorted.
     paths: Vec<CompactString>,
     /// Ingresses whose old claims hold no more.
     changed: HashSet<&'t Key, RandomState>,
     /// Rule paths that hold now.
-    claims: Vec<RulePath>,
-    heir: Option<&'t Arc<ParsedIngress>>,
+    rule_paths: Vec<RulePath>,
+    first_ingress: Option<&'t Arc<ParsedIngress>>,
 }
 
 /// The locations of a host and, where they are patterns, the order in which these are tried.
 fn rebuild(
     last: Option<&Host>,
     key: &CompactString,
-    touch: &Touch<'_>,
+    update: &LocationUpdate<'_>,
     context: &BuildContext<'_>,
-) -> (Sorted<Location>, Option<RegexLocations>) {
-    let nothing = Sorted::default();
+) -> (SortedList<Location>, Option<RegexLocations>) {
+    let nothing = SortedList::default();
     let known = last.map_or(&nothing, |last| &last.locations);
-    let trials = last.and_then(|last| last.trials.as_ref());
-    let (gone, mut drafts) = drafts(known, touch);
-    let is_touched = |location: &&Location| touch.paths.binary_search(&location.path).is_ok();
+    let regex_locations = last.and_then(|last| last.regex_locations.as_ref());
+    let (removed, mut builders) = builders(known, update);
+    let is_touched = |location: &&Location| update.paths.binary_search(&location.path).is_ok();
     let untouched = || known.iter().filter(|location| !is_touched(location));
-    let regex = drafts.iter().any(LocationBuilder::is_regex)
-        || trials.is_some() && untouched().any(|location| location.regex);
-    if regex != trials.is_some() {
-        drafts.extend(untouched().map(|location| LocationBuilder::again(location, touch.heir)));
+    let regex = builders.iter().any(LocationBuilder::is_regex)
+        || regex_locations.is_some() && untouched().any(|location| location.regex);
+    if regex != regex_locations.is_some() {
+        builders.extend(untouched().map(|location| LocationBuilder::again(location, update.first_ingress)));
     }
     let name = host_name(key);
-    let came: Vec<_> = drafts.into_iter().map(|draft| draft.location(&name, regex, context)).collect();
-    let locations = known.with(gone, came);
+    let added: Vec<_> = builders.into_iter().map(|builder| builder.location(&name, regex, context)).collect();
+    let locations = known.with(removed, added);
     if !regex {
         return (locations, None);
     }
-    let of = |locations: &Sorted<Location>, paths: &[CompactString]| -> Vec<RegexLocation> {
+    let of = |locations: &SortedList<Location>, paths: &[CompactString]| -> Vec<RegexLocation> {
         let both =
             |path: &CompactString| [PathType::Exact, PathType::Prefix].map(|kind| at(locations, path, kind));
         paths
@@ -164,8 +168,10 @@ fn rebuild(
             .flat_map(|[exact, prefix]| RegexLocation::of(exact, prefix, context.patterns))
             .collect()
     };
-    let trials = match trials {
-        Some(trials) => trials.with(of(known, &touch.paths), of(&locations, &touch.paths)),
+    let regex_locations = match regex_locations {
+        Some(regex_locations) => {
+            regex_locations.with(of(known, &update.paths), of(&locations, &update.paths))
+        }
         None => {
             let mut paths: Vec<CompactString> =
                 locations.iter().map(|location| location.path.clone()).collect();
@@ -173,35 +179,39 @@ fn rebuild(
             RegexLocations::default().with(Vec::new(), of(&locations, &paths))
         }
     };
-    (locations, Some(trials))
+    (locations, Some(regex_locations))
 }
 
 /// Locations that nobody claims any more, and those to be made, of all touched paths.
-fn drafts<'t>(known: &Sorted<Location>, touch: &Touch<'t>) -> (Vec<Location>, Vec<LocationBuilder<'t>>) {
-    let mut came: HashMap<(&str, PathType), RulePaths, RandomState> = HashMap::default();
-    for claim in &touch.claims {
-        came.entry(claim.path()).or_default().push(claim.clone());
+fn builders<'t>(
+    known: &SortedList<Location>,
+    update: &LocationUpdate<'t>,
+) -> (Vec<Location>, Vec<LocationBuilder<'t>>) {
+    let mut added: HashMap<(&str, PathType), RulePaths, RandomState> = HashMap::default();
+    for rule_path in &update.rule_paths {
+        added.entry(rule_path.path()).or_default().push(rule_path.clone());
     }
-    let (mut gone, mut drafts) = (Vec::new(), Vec::with_capacity(touch.paths.len()));
-    for path in &touch.paths {
+    let (mut removed, mut builders) = (Vec::new(), Vec::with_capacity(update.paths.len()));
+    for path in &update.paths {
         for kind in [PathType::Exact, PathType::Prefix] {
             let known = at(known, path, kind);
-            let stay = known.into_iter().flat_map(|known| &known.claims);
-            let stay = stay.filter(|claim| !touch.changed.contains(&claim.taken.ingress.key)).cloned();
-            let mut claims: RulePaths = came.remove(&(path.as_str(), kind)).unwrap_or_default();
-            claims.extend(stay);
-            claims.sort_by(RulePath::precedence);
-            let draft = LocationBuilder::new(path.clone(), kind, claims, touch.heir);
-            if draft.root || !draft.claims.is_empty() {
-                drafts.push(draft);
+            let stay = known.into_iter().flat_map(|known| &known.rule_paths);
+            let stay =
+                stay.filter(|rule_path| !update.changed.contains(&rule_path.parsed.ingress.key)).cloned();
+            let mut rule_paths: RulePaths = added.remove(&(path.as_str(), kind)).unwrap_or_default();
+            rule_paths.extend(stay);
+            rule_paths.sort_by(RulePath::precedence);
+            let builder = LocationBuilder::new(path.clone(), kind, rule_paths, update.first_ingress);
+            if builder.root || !builder.rule_paths.is_empty() {
+                builders.push(builder);
             } else {
-                gone.extend(known.cloned());
+                removed.extend(known.cloned());
             }
         }
     }
-    (gone, drafts)
+    (removed, builders)
 }
 
-fn at<'l>(locations: &'l Sorted<Location>, path: &str, kind: PathType) -> Option<&'l Location> {
-    locations.get(|location| location.stands(path, kind))
+fn at<'l>(locations: &'l SortedList<Location>, path: &str, kind: PathType) -> Option<&'l Location> {
+    locations.get(|location| location.compare_to(path, kind))
 }

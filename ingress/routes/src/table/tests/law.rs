@@ -47,7 +47,7 @@ proptest! {
         for path in &asked {
             let found = table.find(HOST, path);
             let route = found.route();
-            let found = match found.hit {
+            let found = match found.path_match {
                 PathMatch::Route(_) => (route.path.as_str(), route.kind),
                 // Whose of two is the missing slash tells nobody.
                 PathMatch::MissingSlash(_) => ("slash", PathType::Prefix),
@@ -189,7 +189,7 @@ impl PlainHost {
         let mut rules = self.rules.clone();
         rules.sort_by(|one, other| other.path.cmp(&one.path));
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.path.len()));
-        let hit = if self.regex {
+        let path_match = if self.regex {
             rules.iter().find(|rule| {
                 let exact = |other: &PlainRule| other.path == rule.path && other.kind == PathType::Exact;
                 let below = !rule.regex
@@ -217,6 +217,6 @@ impl PlainHost {
             }
             exact.or_else(|| rules.iter().find(covers))
         };
-        hit.and_then(found).map(|rule| (rule.path.as_str(), rule.kind))
+        path_match.and_then(found).map(|rule| (rule.path.as_str(), rule.kind))
     }
 }

@@ -400,7 +400,7 @@ fn a_canary_that_doubles_nothing_hides_nothing() {
 metadata: {name: main}
 spec: {rules: [{host: a.example, paths: [[/b/, Exact, exact], [/c, Prefix, prefix], [/d, Prefix, below]]}]}
 ---
-metadata: {name: lonely, annotations: {canary: 'true'}}
+metadata: {name: unmatched_canary, annotations: {canary: 'true'}}
 spec: {rules: [{host: a.example, paths: [[/b/, Prefix, x], [/c, Exact, x], [/d/, Prefix, x], [/d/e, Prefix, x]]}]}
 ",
     );

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::location::Location;
-use super::paths::PathMatch;
+use super::path_match::PathMatch;
 use super::route::Route;
 use crate::pattern::{PathPattern, PatternCache, StepLimitExceeded, plain_head};
-use crate::sorted::{Ranked, Sorted};
+use crate::sorted_list::{Ordered, SortedList};
 
 /// The patterns of a host. They are tried longest text first, but only those whose plain head begins the path.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct RegexLocations(Sorted<RegexLocation>);
+pub(super) struct RegexLocations(SortedList<RegexLocation>);
 
 /// A pattern that may be tried on a path.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +27,8 @@ pub(super) struct RegexLocation {
 
 impl RegexLocations {
     /// Those without some and with others.
-    pub(super) fn with(&self, gone: Vec<RegexLocation>, came: Vec<RegexLocation>) -> Self {
-        Self(self.0.with(gone, came))
+    pub(super) fn with(&self, removed: Vec<RegexLocation>, added: Vec<RegexLocation>) -> Self {
+        Self(self.0.with(removed, added))
     }
 
     /// What a normalised path leads to; none but for the root. Hot: no allocation.
@@ -38,28 +38,32 @@ impl RegexLocations {
         let mut end = path.len();
         loop {
             let path_head = &path_bytes[..end];
-            let mut here = self.0.place(|known| ignoring_case(known.head(), path_head).is_le());
-            let Some(known) = here.before() else { break };
+            let mut here = self.0.seek(|known| ignoring_case(known.head(), path_head).is_le());
+            let Some(known) = here.previous() else { break };
             let (head, common) = (known.head(), common(known.head(), path_head));
             if common < head.len() {
                 end = common;
                 continue;
             }
-            while let Some(trial) = here.before().filter(|trial| trial.head().eq_ignore_ascii_case(head)) {
-                if best.is_some_and(|(best, _)| best.order(trial).is_le()) {
+            while let Some(regex_location) =
+                here.previous().filter(|regex_location| regex_location.head().eq_ignore_ascii_case(head))
+            {
+                if best.is_some_and(|(best, _)| best.order(regex_location).is_le()) {
                     break;
                 }
-                match trial.pattern.is_match(path) {
-                    Ok(true) => best = Some((trial, PathMatch::Route(&trial.route))),
+                match regex_location.pattern.is_match(path) {
+                    Ok(true) => best = Some((regex_location, PathMatch::Route(&regex_location.route))),
                     Ok(false) => {}
-                    Err(StepLimitExceeded) => best = Some((trial, PathMatch::StepLimit(&trial.route))),
+                    Err(StepLimitExceeded) => {
+                        best = Some((regex_location, PathMatch::StepLimit(&regex_location.route)))
+                    }
                 }
-                here.back();
+                here.retreat();
             }
             let Some(shorter) = head.len().checked_sub(1) else { break };
             end = shorter;
         }
-        best.map(|(_, hit)| hit)
+        best.map(|(_, path_match)| path_match)
     }
 }
 
@@ -119,9 +123,9 @@ impl RegexLocation {
     }
 }
 
-impl Ranked for RegexLocation {
+impl Ordered for RegexLocation {
     /// By head; of the same head, what is tried first stands last.
-    fn rank(&self, other: &Self) -> Ordering {
+    fn compare(&self, other: &Self) -> Ordering {
         ignoring_case(self.head(), other.head()).then_with(|| other.order(self))
     }
 }

@@ -18,12 +18,12 @@ type Shard<K, V> = HashMap<K, V, RandomState>;
 type Branch<K, V> = [Arc<Shard<K, V>>; WIDTH];
 
 /// A hash map whose clone costs one count and whose change costs a shard (a thousandth of it) and two branches.
-pub(crate) struct Shards<K, V> {
+pub(crate) struct ShardedMap<K, V> {
     seed: RandomState,
     root: Arc<[Arc<Branch<K, V>>; WIDTH]>,
 }
 
-impl<K, V> Default for Shards<K, V> {
+impl<K, V> Default for ShardedMap<K, V> {
     fn default() -> Self {
         let seed = SEED.clone();
         let shard = Arc::new(HashMap::with_hasher(seed.clone()));
@@ -32,19 +32,19 @@ impl<K, V> Default for Shards<K, V> {
     }
 }
 
-impl<K, V> Clone for Shards<K, V> {
+impl<K, V> Clone for ShardedMap<K, V> {
     fn clone(&self) -> Self {
         Self { seed: self.seed.clone(), root: self.root.clone() }
     }
 }
 
-impl<K: Hash + Eq, V> Shards<K, V> {
+impl<K: Hash + Eq, V> ShardedMap<K, V> {
     /// The value under a key. Hot: no allocation.
     pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
-        let (branch, shard) = self.place(key);
+        let (branch, shard) = self.shard_of(key);
         self.root[branch][shard].get(key)
     }
 
@@ -72,16 +72,16 @@ impl<K: Hash + Eq, V> Shards<K, V> {
     }
 
     /// The shard of a key, by bits of the hash that the shard itself does not choose its buckets by.
-    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> (usize, usize) {
+    fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> (usize, usize) {
         let hash = self.seed.hash_one(key) as usize;
         ((hash >> 32) % WIDTH, (hash >> 40) % WIDTH)
     }
 }
 
-impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
+impl<K: Hash + Eq + Clone, V: Clone> ShardedMap<K, V> {
     /// Sets a value.
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        self.shard(&key).insert(key, value);
+        self.shard_mut(&key).insert(key, value);
     }
 
     /// Removes a value.
@@ -90,7 +90,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         K: Borrow<Q>,
     {
         if self.get(key).is_some() {
-            self.shard(key).remove(key);
+            self.shard_mut(key).remove(key);
         }
     }
 
@@ -102,19 +102,19 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         }
     }
 
-    fn shard<Q: Hash + ?Sized>(&mut self, key: &Q) -> &mut Shard<K, V> {
-        let (branch, shard) = self.place(key);
+    fn shard_mut<Q: Hash + ?Sized>(&mut self, key: &Q) -> &mut Shard<K, V> {
+        let (branch, shard) = self.shard_of(key);
         Arc::make_mut(&mut Arc::make_mut(&mut Arc::make_mut(&mut self.root)[branch])[shard])
     }
 }
 
-impl<K: Hash + Eq, V: PartialEq> PartialEq for Shards<K, V> {
+impl<K: Hash + Eq, V: PartialEq> PartialEq for ShardedMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.iter().all(|(key, value)| other.get(key) == Some(value))
     }
 }
 
-impl<K: Hash + Eq + Debug, V: Debug> Debug for Shards<K, V> {
+impl<K: Hash + Eq + Debug, V: Debug> Debug for ShardedMap<K, V> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_change_leaves_the_map_before_it_alone() {
-        let mut before = Shards::default();
+        let mut before = ShardedMap::default();
         for n in 0..5000 {
             before.insert(n, n);
         }

@@ -20,7 +20,7 @@ pub(crate) struct ParsedIngress {
     pub(crate) settings: Settings,
     pub(crate) problems: Vec<RoutingProblem>,
     /// `--disable-catch-all` leaves the whole Ingress out.
-    left_out: bool,
+    excluded: bool,
 }
 
 impl ParsedIngress {
@@ -34,8 +34,8 @@ impl ParsedIngress {
                 effect: Effect::LeftOut,
             });
         }
-        let left_out = options.disable_catch_all && ingress.default_backend.is_some();
-        if left_out {
+        let excluded = options.disable_catch_all && ingress.default_backend.is_some();
+        if excluded {
             problems.push(RoutingProblem {
                 ingress: ingress.key.clone(),
                 field: "spec.defaultBackend".into(),
@@ -44,7 +44,7 @@ impl ParsedIngress {
                 effect: Effect::LeftOut,
             });
         }
-        Self { ingress, settings, problems, left_out }
+        Self { ingress, settings, problems, excluded }
     }
 
     pub(crate) fn is_canary(&self) -> bool {
@@ -53,12 +53,12 @@ impl ParsedIngress {
 
     /// The keys of the hosts that it has a say in, each once; see [`host_key`].
     pub(crate) fn hosts(&self) -> SmallVec<[CompactString; 2]> {
-        if self.left_out {
+        if self.excluded {
             return SmallVec::new();
         }
         let mut hosts: SmallVec<[CompactString; 2]> =
             self.ingress.rules.iter().map(|rule| host_key(&rule.host)).collect();
-        if self.is_rule_less() && self.ingress.default_backend.is_some() {
+        if self.serves_catch_all() && self.ingress.default_backend.is_some() {
             hosts.push(CATCH_ALL);
         }
         hosts.sort_unstable();
@@ -69,7 +69,7 @@ impl ParsedIngress {
     /// The upstreams that its rules lead to, each once.
     pub(crate) fn pools(&self) -> SmallVec<[PoolKey; 2]> {
         let mut pools = SmallVec::<[PoolKey; 2]>::new();
-        if self.left_out {
+        if self.excluded {
             return pools;
         }
         let backends = self.ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| &path.backend);
@@ -92,17 +92,17 @@ impl ParsedIngress {
     }
 
     /// What it claims: every path of its rules, by host, and `/` of the catch-all for its default backend.
-    pub(crate) fn claims(self: &Arc<Self>) -> impl Iterator<Item = (CompactString, RulePath)> {
-        let rules = self.ingress.rules.iter().filter(|_| !self.left_out).enumerate();
+    pub(crate) fn rule_paths(self: &Arc<Self>) -> impl Iterator<Item = (CompactString, RulePath)> {
+        let rules = self.ingress.rules.iter().filter(|_| !self.excluded).enumerate();
         let paths = rules.flat_map(move |(n, rule)| {
             let (host, rule_number) = (host_key(&rule.host), NonZeroU32::MIN.saturating_add(n as u32));
-            let claim =
-                move |path| RulePath { taken: self.clone(), rule: Some(rule_number), path: path as u32 };
-            (0..rule.paths.len()).map(move |path| (host.clone(), claim(path)))
+            let rule_path =
+                move |path| RulePath { parsed: self.clone(), rule: Some(rule_number), path: path as u32 };
+            (0..rule.paths.len()).map(move |path| (host.clone(), rule_path(path)))
         });
-        let default = (self.is_rule_less()
+        let default = (self.serves_catch_all()
             && matches!(self.ingress.default_backend, Some(Backend::Service(_))))
-        .then(|| (CATCH_ALL, RulePath { taken: self.clone(), rule: None, path: 0 }));
+        .then(|| (CATCH_ALL, RulePath { parsed: self.clone(), rule: None, path: 0 }));
         paths.chain(default)
     }
 
@@ -114,20 +114,20 @@ impl ParsedIngress {
         let leads = |backend: Option<&Backend>| matches!(backend, Some(Backend::Service(service)) if self.pool(service) == *pool);
         let roots = if leads(self.ingress.default_backend.as_ref()) { self.hosts() } else { SmallVec::new() };
         let roots = roots.into_iter().map(|host| (host, "/".into()));
-        let claims = self.claims().filter(move |(_, claim)| leads(claim.backend()));
-        roots.chain(claims.map(|(host, claim)| (host, claim.path().0.into())))
+        let rule_paths = self.rule_paths().filter(move |(_, rule_path)| leads(rule_path.backend()));
+        roots.chain(rule_paths.map(|(host, rule_path)| (host, rule_path.path().0.into())))
     }
 
     /// Its default backend has a say in the catch-all (§3.1, and for canaries §3.6).
-    fn is_rule_less(&self) -> bool {
-        !self.left_out && (self.ingress.rules.is_empty() || self.is_canary())
+    fn serves_catch_all(&self) -> bool {
+        !self.excluded && (self.ingress.rules.is_empty() || self.is_canary())
     }
 }
 
 /// A path of a host, as an Ingress claims it. A path may have several; the first has it, and canaries double that.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RulePath {
-    pub(crate) taken: Arc<ParsedIngress>,
+    pub(crate) parsed: Arc<ParsedIngress>,
     /// The number of the rule, from 1; none is `spec.defaultBackend`.
     rule: Option<NonZeroU32>,
     /// The number of the path in it, from 0.
@@ -138,7 +138,7 @@ impl RulePath {
     /// The path, and whether it is exact.
     pub(crate) fn path(&self) -> (&str, PathType) {
         let Some(rule) = self.rule else { return ("/", PathType::Prefix) };
-        let path = &self.taken.ingress.rules[rule.get() as usize - 1].paths[self.path as usize];
+        let path = &self.parsed.ingress.rules[rule.get() as usize - 1].paths[self.path as usize];
         let kind = match path.kind {
             PathType::Exact => PathType::Exact,
             PathType::Prefix | PathType::ImplementationSpecific => PathType::Prefix,
@@ -148,7 +148,7 @@ impl RulePath {
 
     /// Where its requests are to go.
     pub(crate) fn backend(&self) -> Option<&Backend> {
-        let ingress = &self.taken.ingress;
+        let ingress = &self.parsed.ingress;
         let Some(rule) = self.rule else { return ingress.default_backend.as_ref() };
         Some(&ingress.rules[rule.get() as usize - 1].paths[self.path as usize].backend)
     }
@@ -156,8 +156,8 @@ impl RulePath {
     /// What holds for them.
     pub(crate) fn settings(&self) -> Cow<'_, Settings> {
         match self.rule {
-            Some(_) => Cow::Borrowed(&self.taken.settings),
-            None => Cow::Owned(self.taken.settings.of_default_backend()),
+            Some(_) => Cow::Borrowed(&self.parsed.settings),
+            None => Cow::Owned(self.parsed.settings.of_default_backend()),
         }
     }
 
@@ -172,10 +172,10 @@ impl RulePath {
     /// Who comes first: the default backend of an Ingress without rules, then by precedence of the Ingresses, then as
     /// they stand in one.
     pub(crate) fn precedence(&self, other: &Self) -> Ordering {
-        let leads = |claim: &Self| claim.rule.is_none() && !claim.taken.is_canary();
+        let leads = |rule_path: &Self| rule_path.rule.is_none() && !rule_path.parsed.is_canary();
         leads(other)
             .cmp(&leads(self))
-            .then_with(|| precedence(&self.taken.ingress, &other.taken.ingress))
+            .then_with(|| precedence(&self.parsed.ingress, &other.parsed.ingress))
             .then_with(|| (self.rule, self.path).cmp(&(other.rule, other.path)))
     }
 }

@@ -50,13 +50,14 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
                 Some("AUTO_HTTP") => Some(BackendProtocol::AsClient),
                 _ => None,
             });
-            settings.protocol = protocol.unwrap_or_default();
+            settings.backend_protocol = protocol.unwrap_or_default();
         }
     }
 }
 
 fn filter(settings: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
-    (settings.protocol != BackendProtocol::Http).then(|| Box::new(settings.protocol) as Box<dyn Filter>)
+    (settings.backend_protocol != BackendProtocol::Http)
+        .then(|| Box::new(settings.backend_protocol) as Box<dyn Filter>)
 }
 
 impl Filter for BackendProtocol {

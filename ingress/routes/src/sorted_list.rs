@@ -10,14 +10,14 @@ use smallvec::SmallVec;
 const CHUNK: usize = if cfg!(test) { 4 } else { 128 };
 
 /// What stands in a sorted list.
-pub(crate) trait Ranked: Clone {
+pub(crate) trait Ordered: Clone {
     /// Where it stands beside another. Equals are one: the later replaces the earlier.
-    fn rank(&self, other: &Self) -> Ordering;
+    fn compare(&self, other: &Self) -> Ordering;
 }
 
 /// A list in order of rank. A clone costs a count for each chunk; a change copies a chunk and these counts.
 #[derive(Clone)]
-pub(crate) struct Sorted<T> {
+pub(crate) struct SortedList<T> {
     /// None is empty.
     chunks: SmallVec<[Arc<[T]>; 1]>,
 }
@@ -30,13 +30,13 @@ pub(crate) struct Cursor<'l, T> {
     at: (usize, usize),
 }
 
-impl<T> Default for Sorted<T> {
+impl<T> Default for SortedList<T> {
     fn default() -> Self {
         Self { chunks: SmallVec::new() }
     }
 }
 
-impl<T> Sorted<T> {
+impl<T> SortedList<T> {
     /// Whether it has no items.
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
@@ -49,7 +49,7 @@ impl<T> Sorted<T> {
 
     /// The place before which `before` holds; it must hold for the first items and for none after these. Hot: no
     /// allocation.
-    pub(crate) fn place(&self, before: impl Fn(&T) -> bool) -> Cursor<'_, T> {
+    pub(crate) fn seek(&self, before: impl Fn(&T) -> bool) -> Cursor<'_, T> {
         let chunk = self.chunks.partition_point(|chunk| before(&chunk[0])).saturating_sub(1);
         let items = self.chunks.get(chunk).map_or(0, |chunk| chunk.partition_point(before));
         Cursor { chunks: &self.chunks, at: (chunk, items) }
@@ -57,53 +57,53 @@ impl<T> Sorted<T> {
 
     /// The item that `rank` finds equal, as it stands beside what is looked for.
     pub(crate) fn get(&self, rank: impl Fn(&T) -> Ordering) -> Option<&T> {
-        self.place(|item| rank(item).is_lt()).after().filter(|item| rank(item).is_eq())
+        self.seek(|item| rank(item).is_lt()).next().filter(|item| rank(item).is_eq())
     }
 }
 
-impl<T: Ranked> Sorted<T> {
+impl<T: Ordered> SortedList<T> {
     /// The list without some items and with others. What is in both is there.
-    pub(crate) fn with(&self, mut gone: Vec<T>, mut came: Vec<T>) -> Self {
-        gone.sort_by(T::rank);
-        came.sort_by(T::rank);
-        came.dedup_by(|later, earlier| {
-            let same = later.rank(earlier).is_eq();
+    pub(crate) fn with(&self, mut removed: Vec<T>, mut added: Vec<T>) -> Self {
+        removed.sort_by(T::compare);
+        added.sort_by(T::compare);
+        added.dedup_by(|later, earlier| {
+            let same = later.compare(earlier).is_eq();
             if same {
                 std::mem::swap(later, earlier);
             }
             same
         });
-        let (mut gone, mut came) = (gone.into_iter().peekable(), came.into_iter().peekable());
+        let (mut removed, mut added) = (removed.into_iter().peekable(), added.into_iter().peekable());
         let mut next = Self::default();
         let mut open: Vec<T> = Vec::new();
         for (n, chunk) in self.chunks.iter().enumerate() {
             let end = self.chunks.get(n + 1).map(|chunk| &chunk[0]);
-            let here = |item: &T| end.is_none_or(|end| item.rank(end).is_lt());
-            if open.is_empty() && !came.peek().is_some_and(here) && !gone.peek().is_some_and(here) {
+            let here = |item: &T| end.is_none_or(|end| item.compare(end).is_lt());
+            if open.is_empty() && !added.peek().is_some_and(here) && !removed.peek().is_some_and(here) {
                 next.chunks.push(chunk.clone());
                 continue;
             }
             for item in chunk.iter() {
-                while let Some(new) = came.next_if(|new| new.rank(item).is_lt()) {
+                while let Some(new) = added.next_if(|new| new.compare(item).is_lt()) {
                     open.push(new);
                 }
-                while gone.next_if(|old| old.rank(item).is_lt()).is_some() {}
-                let replaced = came.peek().is_some_and(|new| new.rank(item).is_eq());
-                let removed = gone.peek().is_some_and(|old| old.rank(item).is_eq());
+                while removed.next_if(|old| old.compare(item).is_lt()).is_some() {}
+                let replaced = added.peek().is_some_and(|new| new.compare(item).is_eq());
+                let removed = removed.peek().is_some_and(|old| old.compare(item).is_eq());
                 if !replaced && !removed {
                     open.push(item.clone());
                 }
             }
-            while let Some(new) = came.next_if(here) {
+            while let Some(new) = added.next_if(here) {
                 open.push(new);
             }
-            while gone.next_if(here).is_some() {}
+            while removed.next_if(here).is_some() {}
             // What is left of a chunk is too little for one: the next joins it.
             if open.len() >= CHUNK / 2 {
                 next.close(&mut open);
             }
         }
-        open.extend(came);
+        open.extend(added);
         next.close(&mut open);
         next
     }
@@ -112,7 +112,7 @@ impl<T: Ranked> Sorted<T> {
     pub(crate) fn changed<'a>(&'a self, last: Option<&'a Self>) -> impl Iterator<Item = &'a T> {
         let last = last.map(|last| &*last.chunks).unwrap_or_default();
         let is_known = |chunk: &Arc<[T]>| {
-            let at = last.partition_point(|known| known[0].rank(&chunk[0]).is_lt());
+            let at = last.partition_point(|known| known[0].compare(&chunk[0]).is_lt());
             last.get(at).is_some_and(|known| Arc::ptr_eq(known, chunk))
         };
         self.chunks.iter().filter(move |chunk| !is_known(chunk)).flat_map(|chunk| chunk.iter())
@@ -129,7 +129,7 @@ impl<T: Ranked> Sorted<T> {
 
 impl<'l, T> Cursor<'l, T> {
     /// The item before this place.
-    pub(crate) fn before(&self) -> Option<&'l T> {
+    pub(crate) fn previous(&self) -> Option<&'l T> {
         let (chunk, items) = self.at;
         match items.checked_sub(1) {
             Some(item) => self.chunks.get(chunk)?.get(item),
@@ -138,13 +138,13 @@ impl<'l, T> Cursor<'l, T> {
     }
 
     /// The item after this place.
-    pub(crate) fn after(&self) -> Option<&'l T> {
+    pub(crate) fn next(&self) -> Option<&'l T> {
         let (chunk, items) = self.at;
         self.chunks.get(chunk)?.get(items).or_else(|| self.chunks.get(chunk + 1)?.first())
     }
 
     /// Goes to the place after the item after this one.
-    pub(crate) fn forth(&mut self) {
+    pub(crate) fn advance(&mut self) {
         let (chunk, items) = self.at;
         match self.chunks.get(chunk) {
             Some(known) if items < known.len() => self.at = (chunk, items + 1),
@@ -154,7 +154,7 @@ impl<'l, T> Cursor<'l, T> {
     }
 
     /// Goes to the place before the item before this one.
-    pub(crate) fn back(&mut self) {
+    pub(crate) fn retreat(&mut self) {
         self.at = match self.at {
             (0, 0) => return,
             (chunk, 0) => (chunk - 1, self.chunks[chunk - 1].len() - 1),
@@ -164,13 +164,13 @@ impl<'l, T> Cursor<'l, T> {
 }
 
 /// However the items are cut into chunks.
-impl<T: PartialEq> PartialEq for Sorted<T> {
+impl<T: PartialEq> PartialEq for SortedList<T> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl<T: Debug> Debug for Sorted<T> {
+impl<T: Debug> Debug for SortedList<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
@@ -187,8 +187,8 @@ mod tests {
     /// A number and what is said of it.
     type Item = (u8, bool);
 
-    impl Ranked for Item {
-        fn rank(&self, other: &Self) -> Ordering {
+    impl Ordered for Item {
+        fn compare(&self, other: &Self) -> Ordering {
             self.0.cmp(&other.0)
         }
     }
@@ -198,14 +198,14 @@ mod tests {
         fn a_list_is_what_a_map_would_be(
             batches in proptest::collection::vec(proptest::collection::vec((any::<u8>(), 0..3_u8), 0..40), 0..12),
         ) {
-            let (mut list, mut map) = (Sorted::<Item>::default(), BTreeMap::new());
+            let (mut list, mut map) = (SortedList::<Item>::default(), BTreeMap::new());
             for batch in batches {
                 let item = |(n, what): &(u8, u8)| (n % 64, *what == 1);
-                let gone: Vec<Item> = batch.iter().filter(|(_, what)| *what == 2).map(item).collect();
-                let came: Vec<Item> = batch.iter().filter(|(_, what)| *what < 2).map(item).collect();
-                map.retain(|n, _| !gone.iter().any(|(gone, _)| gone == n));
-                map.extend(came.iter().copied());
-                let next = list.with(gone, came);
+                let removed: Vec<Item> = batch.iter().filter(|(_, what)| *what == 2).map(item).collect();
+                let added: Vec<Item> = batch.iter().filter(|(_, what)| *what < 2).map(item).collect();
+                map.retain(|n, _| !removed.iter().any(|(removed, _)| removed == n));
+                map.extend(added.iter().copied());
+                let next = list.with(removed, added);
                 assert!(next.iter().copied().eq(map.iter().map(|(n, what)| (*n, *what))), "{next:?} is not {map:?}");
                 assert!(next.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())), "{next:?}");
                 let slim = next.chunks.iter().rev().skip(1).filter(|chunk| chunk.len() < CHUNK / 2);
@@ -216,21 +216,21 @@ mod tests {
                 }
                 list = next;
                 for n in 0..64 {
-                    let cursor = list.place(|item| item.0 < n);
-                    assert_eq!(cursor.before().map(|item| item.0), map.range(..n).next_back().map(|(n, _)| *n));
-                    assert_eq!(cursor.after().map(|item| item.0), map.range(n..).next().map(|(n, _)| *n));
+                    let cursor = list.seek(|item| item.0 < n);
+                    assert_eq!(cursor.previous().map(|item| item.0), map.range(..n).next_back().map(|(n, _)| *n));
+                    assert_eq!(cursor.next().map(|item| item.0), map.range(n..).next().map(|(n, _)| *n));
                     assert_eq!(list.get(|item| item.0.cmp(&n)).map(|item| item.1), map.get(&n).copied());
                 }
-                let mut cursor = list.place(|_| true);
+                let mut cursor = list.seek(|_| true);
                 let mut back = Vec::new();
-                while let Some(item) = cursor.before() {
+                while let Some(item) = cursor.previous() {
                     back.push(*item);
-                    cursor.back();
+                    cursor.retreat();
                 }
                 assert!(list.iter().copied().eq(back.into_iter().rev()), "backwards");
                 let forth = std::iter::from_fn(|| {
-                    let item = cursor.after().copied();
-                    cursor.forth();
+                    let item = cursor.next().copied();
+                    cursor.advance();
                     item
                 });
                 assert!(list.iter().copied().eq(forth.take(1000)), "forwards");
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_change_copies_one_chunk() {
-        let list = Sorted::default().with(vec![], (0..64).map(|n| (n, false)).collect());
+        let list = SortedList::default().with(vec![], (0..64).map(|n| (n, false)).collect());
         let next = list.with(vec![], vec![(20, true)]);
         assert_eq!(next.changed(Some(&list)).count(), CHUNK);
         assert_eq!(

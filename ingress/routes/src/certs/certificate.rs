@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_provider);
 
 /// A certificate chain with its key, ready to be served. Made once for each version of a Secret.
-pub(super) struct Leaf {
+pub(super) struct LoadedCertificate {
     pub(super) secret: Arc<Secret>,
     pub(super) key: Arc<CertifiedKey>,
     /// DNS names of the certificate, or its common name where it has none. In lower case.
@@ -40,7 +40,7 @@ pub struct CertificateInfo {
     pub public_key_algorithm: &'static str,
 }
 
-impl Leaf {
+impl LoadedCertificate {
     pub(super) fn new(secret: &Arc<Secret>) -> Result<Self, String> {
         let name = &secret.key;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&secret.certificate).collect();
@@ -114,17 +114,17 @@ fn algorithm(oid: &Oid<'_>) -> &'static str {
     known.iter().find(|(known, _)| known == oid).map_or("", |(_, name)| *name)
 }
 
-/// All of a leaf follows from its Secret.
-impl PartialEq for Leaf {
+/// All of a certificate follows from its Secret.
+impl PartialEq for LoadedCertificate {
     fn eq(&self, other: &Self) -> bool {
         self.secret == other.secret
     }
 }
 
 /// Never prints the key.
-impl std::fmt::Debug for Leaf {
+impl std::fmt::Debug for LoadedCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Leaf")
+        f.debug_struct("LoadedCertificate")
             .field("secret", &self.secret.key)
             .field("names", &self.names)
             .finish_non_exhaustive()

@@ -7,7 +7,7 @@ use cluster::PathType;
 use super::location::Location;
 use super::route::Route;
 use crate::path::{by_segment, common};
-use crate::sorted::Sorted;
+use crate::sorted_list::SortedList;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug)]
@@ -21,31 +21,31 @@ pub(super) enum PathMatch<'t> {
 }
 
 /// What a normalised path leads to; none but for the root. Hot: no allocation.
-pub(super) fn find<'t>(locations: &'t Sorted<Location>, path: &str) -> Option<PathMatch<'t>> {
-    let up_to = |path: &str| locations.place(|known| by_segment(&known.path, path).is_le());
+pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Option<PathMatch<'t>> {
+    let up_to = |path: &str| locations.seek(|known| by_segment(&known.path, path).is_le());
     let mut here = up_to(path);
     let mut next = here.clone();
-    while let Some(known) = here.before().filter(|known| known.path == path) {
+    while let Some(known) = here.previous().filter(|known| known.path == path) {
         if let Some(route) = &known.route {
             return Some(PathMatch::Route(route));
         }
-        here.back();
+        here.retreat();
     }
-    while let Some(known) = next.after().filter(|known| known.path.strip_suffix('/') == Some(path)) {
+    while let Some(known) = next.next().filter(|known| known.path.strip_suffix('/') == Some(path)) {
         if let Some(route) = &known.route {
             return Some(PathMatch::MissingSlash(route));
         }
-        next.forth();
+        next.advance();
     }
     // Whatever covers the path stands before it, and begins all that stands between them. So the location before it
     // covers it, or has at most its start in common with what does.
     loop {
-        let known = here.before()?;
+        let known = here.previous()?;
         let common = common(&known.path, path);
         if common == known.path.len() && ends_segment(path, common) {
             match &known.route {
                 Some(route) if known.kind == PathType::Prefix => return Some(PathMatch::Route(route)),
-                _ => here.back(),
+                _ => here.retreat(),
             }
         } else {
             let end = (1..=common).rev().find(|end| ends_segment(path, *end))?;

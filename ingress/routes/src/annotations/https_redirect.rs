@@ -51,14 +51,14 @@ impl Default for HttpsRedirect {
 
 fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     let default = HttpsRedirect::default();
-    settings.https = HttpsRedirect {
+    settings.https_redirect = HttpsRedirect {
         redirect: reader.flag("ssl-redirect").unwrap_or(default.redirect),
         force: reader.flag("force-ssl-redirect").unwrap_or(default.force),
     };
 }
 
 fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
-    let HttpsRedirect { redirect, force } = settings.https;
+    let HttpsRedirect { redirect, force } = settings.https_redirect;
     let wanted = (redirect || force) && !rule.path.starts_with(EXEMPT);
     wanted.then(|| Box::new(ToHttps { force, port: rule.port_in_redirects }) as Box<dyn Filter>)
 }

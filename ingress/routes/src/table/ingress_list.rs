@@ -1,0 +1,79 @@
+//! Ingresses by precedence, where something holds for all that they share: a host, a Service.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::parsed_ingress::ParsedIngress;
+use crate::precedence::precedence;
+use crate::sorted_list::{Ordered, SortedList};
+
+/// Some Ingresses, the first in precedence first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct IngressList(SortedList<Member>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Member {
+    parsed: Arc<ParsedIngress>,
+    traits: IngressTraits,
+}
+
+/// What an Ingress says for all, kept beside the pointer to it so that a look at all Ingresses of a host stays
+/// within the list.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct IngressTraits {
+    /// It is no canary and has rules, so it makes its hosts.
+    pub(super) makes_hosts: bool,
+    /// It makes its hosts, and has a `tls` section.
+    pub(super) tls: bool,
+    /// It makes its hosts, and has an `app-root`.
+    pub(super) app_root: bool,
+    /// It is no canary, and has an affinity.
+    pub(super) affinity: bool,
+}
+
+impl IngressList {
+    /// Those without some and with others.
+    pub(super) fn with<'t>(
+        &self,
+        removed: impl IntoIterator<Item = &'t Arc<ParsedIngress>>,
+        added: impl IntoIterator<Item = &'t Arc<ParsedIngress>>,
+    ) -> Self {
+        Self(self.0.with(
+            removed.into_iter().map(Member::new).collect(),
+            added.into_iter().map(Member::new).collect(),
+        ))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<ParsedIngress>> {
+        self.0.iter().map(|member| &member.parsed)
+    }
+
+    /// The first that has a trait.
+    pub(super) fn first(&self, of: impl Fn(&IngressTraits) -> bool) -> Option<&Arc<ParsedIngress>> {
+        self.0.iter().find(|member| of(&member.traits)).map(|member| &member.parsed)
+    }
+}
+
+impl Member {
+    fn new(parsed: &Arc<ParsedIngress>) -> Self {
+        let primary = !parsed.is_canary();
+        let makes_hosts = primary && !parsed.ingress.rules.is_empty();
+        let traits = IngressTraits {
+            makes_hosts,
+            tls: makes_hosts && !parsed.ingress.tls.is_empty(),
+            app_root: makes_hosts && parsed.settings.app_root.is_some(),
+            affinity: primary && parsed.settings.affinity.is_some(),
+        };
+        Self { parsed: parsed.clone(), traits }
+    }
+}
+
+impl Ordered for Member {
+    fn compare(&self, other: &Self) -> Ordering {
+        precedence(&self.parsed.ingress, &other.parsed.ingress)
+    }
+}
