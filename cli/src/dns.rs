@@ -98,6 +98,7 @@ pub fn context(clusters: Clusters, runtime: &Runtime, json: bool) -> PluginConte
         runtime: runtime.handle.clone(),
         fatal: Arc::new(move |reason| ending.request_shutdown(reason)),
         version: env!("CARGO_PKG_VERSION"),
+        limits: dns_chain::ChainLimits::new(&runtime.metrics),
     }
 }
 

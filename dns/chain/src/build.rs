@@ -1,28 +1,34 @@
-//! A Corefile becomes chains, by listening port.
+//! Builds the chains of a Corefile, one for each server block.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{ConfigError, ConfigErrors, ConfigWarning, Corefile, Directive, Scheme, ServerBlock, ServerKey};
+use config::{
+    ConfigError, ConfigErrors, ConfigWarning, Corefile, Directive, Scheme, ServerBlock, ServerKey,
+    SourceLocation,
+};
 use dns_wire::Name;
 
 use crate::chain::{Chain, Link};
 use crate::plugins::{NOT_BUILT, PLUGINS};
 use crate::query_metrics::QueryMetrics;
-use crate::routes::Routes;
+use crate::routes::{Routes, ZoneRoute};
 use crate::setup::{
     Lifecycle, PluginContext, PluginGuard, ReloadOptions, ServingHook, Setup, SetupErrors, StartHook,
     server_label,
 };
 
-/// Everything that a Corefile asks to be served, ready to be started.
+/// Queries that may wait in addition to those that `max_concurrent` allows: nested resolutions and refreshes.
+const WAITING_RESERVE: usize = 1024;
+
+/// Everything that a Corefile configures, ready to be started.
 pub struct Servers {
-    /// By port, in order. Each is served over UDP and TCP.
-    pub ports: Vec<(u16, Arc<Routes>)>,
-    /// What loads and is yet odd, for the log.
+    /// The listeners in the order of their ports. Each is served over UDP and TCP.
+    pub listeners: Vec<Listener>,
+    /// Warnings about the Corefile.
     pub warnings: Vec<ConfigWarning>,
-    /// How long queries are served after the end has been announced (`health`).
+    /// How long queries are served after shutdown was requested (`health`).
     pub lameduck: Duration,
     /// How often the Corefile is read again (`reload`).
     pub reload: Option<ReloadOptions>,
@@ -30,24 +36,34 @@ pub struct Servers {
     servings: Vec<(u16, ServingHook)>,
 }
 
+/// A port to listen on.
+pub struct Listener {
+    /// 0 lets the system choose.
+    pub port: u16,
+    /// The first key that names the port, for errors.
+    pub at: SourceLocation,
+    /// The zones that are served there.
+    pub routes: Arc<Routes>,
+}
+
 impl Servers {
-    /// Does what has to be done before the first query: opens pages, waits for the cluster. Keep what is returned for
-    /// as long as this configuration is served. Must run within the runtime of the context.
+    /// Runs the start hooks: opens pages, waits for the cluster. The guards must be held while the configuration is
+    /// served. Must be called within the runtime of the context.
     pub async fn begin(&mut self) -> Result<Vec<PluginGuard>, String> {
-        let mut kept = Vec::new();
+        let mut guards = Vec::new();
         for start in self.starts.drain(..) {
-            kept.push(start().await?);
+            guards.push(start().await?);
         }
-        Ok(kept)
+        Ok(guards)
     }
 
-    /// What wants to know where a port is served, once it is.
+    /// Hooks to be called once a port is served.
     pub fn servings(&mut self) -> Vec<(u16, ServingHook)> {
         std::mem::take(&mut self.servings)
     }
 }
 
-/// The names of all directives there are, for the parser of the Corefile.
+/// The names of all directives that CoreDNS knows, built here or not.
 pub fn directives() -> &'static [&'static str] {
     static NAMES: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(|| {
         let built = PLUGINS.iter().map(|entry| entry.name);
@@ -63,60 +79,55 @@ fn names() -> &'static [&'static str] {
     &NAMES
 }
 
-/// Makes the chains of a Corefile. All mistakes are found in one go.
+/// Builds the chains of a Corefile. Returns all errors at once.
 pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, ConfigErrors> {
     let mut lifecycle = Lifecycle::default();
     lifecycle.warnings.clone_from(&corefile.warnings);
-    let mut mistakes = SetupErrors::new();
-    let mut ports: BTreeMap<u16, Vec<(Name, Arc<Chain>)>> = BTreeMap::new();
-    for (block_index, block) in corefile.blocks.iter().enumerate() {
+    let mut errors = SetupErrors::new();
+    let mut ports: BTreeMap<u16, (SourceLocation, Vec<(Name, ZoneRoute)>)> = BTreeMap::new();
+    for block in &corefile.blocks {
         let block = with_old_names(block, &mut lifecycle);
-        mistakes.extend(block.directives.iter().filter_map(not_built));
-        for key in &block.keys {
-            mistakes.extend(unserved(key));
-            let zone =
-                key.zone.parse::<Name>().map_err(|error| ConfigError::new(&key.at, error.to_string(), ""));
-            match (zone, chain(&block, block_index, key, context, &mut lifecycle)) {
-                (Ok(zone), Ok(chain)) => {
-                    ports.entry(key.port).or_default().push((zone.lower(), Arc::new(chain)));
+        errors.extend(block.directives.iter().filter_map(not_built));
+        errors.extend(block.keys.iter().filter_map(unserved));
+        let chain = match chain(&block, context, &mut lifecycle) {
+            Ok(chain) => Arc::new(chain),
+            Err(found) => {
+                errors.extend(found);
+                continue;
+            }
+        };
+        for (key, of_key) in block.keys.iter().enumerate() {
+            match of_key.zone.parse::<Name>() {
+                Ok(zone) => {
+                    let (_, zones) =
+                        ports.entry(of_key.port).or_insert_with(|| (of_key.at.clone(), Vec::new()));
+                    zones.push((zone.lower(), ZoneRoute { chain: chain.clone(), key }));
                 }
-                (zone, chain) => {
-                    mistakes.extend(zone.err());
-                    mistakes.extend(chain.err().unwrap_or_default());
-                }
+                Err(error) => errors.push(ConfigError::new(&of_key.at, error.to_string(), "")),
             }
         }
     }
-    // Every key of a block finds the same mistakes.
-    let mut known = SetupErrors::new();
-    mistakes.retain(|mistake| {
-        !known.contains(mistake) && {
-            known.push(mistake.clone());
-            true
-        }
-    });
-    if !mistakes.is_empty() {
-        return Err(ConfigErrors(mistakes));
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors));
     }
-    let ports = ports.into_iter().map(|(port, zones)| {
-        let server = format!("dns://:{port}");
-        let dropped = QueryMetrics::new(&context.metrics, &server, "dropped", names());
-        (port, Arc::new(Routes::new(zones, dropped, context.runtime.clone())))
+    let Lifecycle { starts, servings, warnings, lameduck, reload, waiting } = lifecycle;
+    context.limits.waiting.raise(waiting.saturating_add(WAITING_RESERVE));
+    let listeners = ports.into_iter().map(|(port, (at, zones))| {
+        let dropped = QueryMetrics::new(&context.metrics, &format!("dns://:{port}"), "dropped", names());
+        let routes = Routes::new(zones, dropped, context.runtime.clone(), context.limits.clone());
+        Listener { port, at, routes: Arc::new(routes) }
     });
-    let ports = ports.collect();
-    let Lifecycle { starts, servings, warnings, lameduck, reload, .. } = lifecycle;
-    Ok(Servers { ports, warnings, lameduck, reload, starts, servings })
+    Ok(Servers { listeners: listeners.collect(), warnings, lameduck, reload, starts, servings })
 }
 
-/// The chain of one key of a server block.
+/// The chain of a server block. CoreDNS likewise shares the plugins of the first key with all other keys of the block
+/// (core/dnsserver/register.go, MakeServers).
 fn chain(
     block: &ServerBlock,
-    block_index: usize,
-    key: &ServerKey,
     context: &PluginContext,
     lifecycle: &mut Lifecycle,
 ) -> Result<Chain, SetupErrors> {
-    let (mut links, mut mistakes) = (Vec::new(), SetupErrors::new());
+    let (mut links, mut errors) = (Vec::new(), SetupErrors::new());
     let (linked, mut names_linked) = (Arc::default(), Vec::new());
     for entry in PLUGINS {
         let directives: Vec<&Directive> = block.all(entry.name).collect();
@@ -124,8 +135,7 @@ fn chain(
             continue;
         }
         let linked = Arc::clone(&linked);
-        let mut setup =
-            Setup { block, block_index, key, names: names(), directives, context, linked, lifecycle };
+        let mut setup = Setup { block, names: names(), directives, context, linked, lifecycle };
         match (entry.setup)(&mut setup) {
             Ok(plugins) => {
                 if !plugins.is_empty() {
@@ -133,21 +143,19 @@ fn chain(
                 }
                 links.extend(plugins.into_iter().map(|plugin| Link::new(entry.name, plugin)));
             }
-            Err(found) => mistakes.extend(found),
+            Err(found) => errors.extend(found),
         }
     }
     let _: Result<(), _> = linked.set(names_linked);
-    if mistakes.is_empty() { Ok(Chain::new(links)) } else { Err(mistakes) }
+    if errors.is_empty() { Ok(Chain::new(links)) } else { Err(errors) }
 }
 
-/// `proxy` was the name of what became `forward`.
+/// Renames `proxy`, the old name of `forward`.
 fn with_old_names(block: &ServerBlock, lifecycle: &mut Lifecycle) -> ServerBlock {
     let mut block = block.clone();
     for directive in block.directives.iter_mut().filter(|directive| directive.name.text == "proxy") {
-        lifecycle.warnings.push(ConfigWarning::new(
-            &directive.name.at,
-            "proxy is the old name of forward; taken as forward",
-        ));
+        let what = "proxy is the old name of forward; taken as forward";
+        lifecycle.warnings.push(ConfigWarning::new(&directive.name.at, what));
         directive.name.text = "forward".to_owned();
     }
     block

@@ -1,4 +1,4 @@
-//! The plugins of one zone of a server block, in order, and the loop that asks and tells them.
+//! The plugins of one server block in order, and the loops over them.
 
 use std::sync::Arc;
 
@@ -7,30 +7,31 @@ use dns_wire::codes::rcode;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure};
 use crate::request::Request;
 
-/// Asks in order until someone answers, then tells those asked, in reverse.
+/// The plugins of a server block. A query passes them from first to last until one answers; the answer passes those
+/// before it in reverse.
 #[derive(Default)]
 pub struct Chain {
     links: Box<[Link]>,
 }
 
-/// A plugin in its place.
+/// A plugin and its name.
 pub struct Link {
     /// The name of the directive.
     pub name: &'static str,
-    /// What it does with a query.
+    /// The plugin.
     pub plugin: Arc<dyn Plugin>,
     /// See [`Answer::from_memory`].
     in_memory: bool,
 }
 
-/// How far the asking has come. The number is the link it stopped at; those before it were asked and are told.
+/// Where a query stopped. The number is the index of the link; the links before it were asked and see the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// There is an answer.
+    /// The answer is complete.
     Done(usize),
-    /// There is an answer, and those below want to be asked again later.
+    /// The answer is complete, and the links below are to be asked again in the background.
     Refresh(usize),
-    /// The link takes its time.
+    /// The link needs time.
     Wait(usize),
 }
 
@@ -53,37 +54,35 @@ impl Chain {
         &self.links
     }
 
-    /// Asks the links from `from` on.
+    /// Asks the links from index `from` on.
     // Hot: 0 allocations.
-    pub(crate) fn ask(&self, request: &Request, answer: &mut Answer, from: usize) -> Step {
+    pub(crate) fn query(&self, request: &Request, answer: &mut Answer, from: usize) -> Step {
         for (at, link) in self.links.iter().enumerate().skip(from) {
             match link.plugin.query(request, &mut answer.reply) {
                 Flow::Next => {}
-                flow => return self.settle(request, answer, at, flow),
+                flow => return self.proceed(request, answer, at, flow),
             }
         }
         let Some(last) = self.links.last() else {
             // A zone without plugins serves nothing (coredns, core/dnsserver/server.go).
-            fail(answer, QueryFailure { rcode: rcode::REFUSED, why: "".into() });
+            answer.fail(QueryFailure::silent(rcode::REFUSED));
             return Step::Done(0);
         };
-        fail(
-            answer,
-            QueryFailure::new(rcode::SERVFAIL, format!("plugin/{}: no next plugin found", last.name)),
-        );
+        let why = format!("plugin/{}: no next plugin found", last.name);
+        answer.fail(QueryFailure::new(rcode::SERVFAIL, why));
         Step::Done(self.links.len())
     }
 
-    /// Goes on after link `at` has looked at the query.
-    pub(crate) fn settle(&self, request: &Request, answer: &mut Answer, at: usize, flow: Flow) -> Step {
+    /// Continues with what link `at` decided.
+    pub(crate) fn proceed(&self, request: &Request, answer: &mut Answer, at: usize, flow: Flow) -> Step {
         let link = &self.links[at];
         let step = match flow {
-            Flow::Next => return self.ask(request, answer, at + 1),
+            Flow::Next => return self.query(request, answer, at + 1),
             Flow::Wait => return Step::Wait(at),
             Flow::Done => Step::Done(at),
             Flow::Refresh => Step::Refresh(at),
             Flow::Fail(failure) => {
-                fail(answer, failure);
+                answer.fail(failure);
                 return Step::Done(at);
             }
         };
@@ -92,26 +91,19 @@ impl Chain {
         step
     }
 
-    /// Says to the first `to` links that the reply is on its way.
+    /// Passes the answer to the links `from..to`, the last one first.
+    // Hot: 0 allocations.
+    pub(crate) fn reply(&self, request: &Request, answer: &mut Answer, from: usize, to: usize) {
+        for link in self.links[from..to].iter().rev() {
+            link.plugin.reply(request, answer);
+        }
+    }
+
+    /// Tells the first `to` links that the reply has been encoded.
     // Hot: 0 allocations.
     pub(crate) fn sent(&self, request: &Request, answer: &Answer, to: usize, size: usize) {
         for link in self.links[..to].iter().rev() {
             link.plugin.sent(request, answer, size);
         }
     }
-
-    /// Tells the links from `from` up to and without `to`, the last one first.
-    // Hot: 0 allocations.
-    pub(crate) fn tell(&self, request: &Request, answer: &mut Answer, from: usize, to: usize) {
-        for link in self.links[from..to].iter().rev() {
-            link.plugin.reply(request, answer);
-        }
-    }
-}
-
-/// Makes the answer an error reply.
-pub(crate) fn fail(answer: &mut Answer, failure: QueryFailure) {
-    answer.reply.clear();
-    answer.reply.rcode = failure.rcode;
-    answer.failure = Some(failure);
 }

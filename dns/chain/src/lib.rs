@@ -1,14 +1,16 @@
-//! The chain of plugins that answers a query: query, reply, runner, registry, and one file per plugin.
+//! The DNS plugin chain: request, answer, chain, runner, plugin registry, and one file per plugin.
 //!
-//! A front (see `dns-server`) reads a message into an [`Request`], hands it to [`run::answer`] with the [`Routes`] of the
-//! address it came to, and sends what comes back. What can be answered from memory is answered on the thread that
-//! read the packet; only what has to wait moves to the async runtime. No plugin knows the next one.
+//! A listener (see `dns-server`) parses a message into a [`Request`], passes it to [`run::answer`] with the [`Routes`] of
+//! its address, and sends the encoded reply. Queries that can be answered from memory are answered on the thread that read
+//! the packet. The others move to the async runtime, where [`limits`] bounds how many wait and for how long. Plugins do not
+//! know each other: they are asked in the order of [`plugins::PLUGINS`].
 
-pub mod request;
 mod authorities;
 pub mod codes;
+pub mod limits;
 pub mod plugin;
 mod random;
+pub mod request;
 
 mod chain;
 mod query_metrics;
@@ -25,14 +27,15 @@ pub mod plugins;
 
 mod build;
 
-pub use build::{Servers, build, directives};
+pub use build::{Listener, Servers, build, directives};
 pub use chain::{Chain, Link};
+pub use limits::ChainLimits;
 pub use names::Zones;
 pub use plugin::{Answer, Flow, Plugin, QueryFailure};
 pub use query_metrics::QueryMetrics;
 pub use request::{Purpose, Request, Transport};
-pub use routes::Routes;
+pub use routes::{Routes, ZoneRoute};
 pub use setup::{
-    ApiConnection, ApiLimits, ClusterSource, PluginContext, PluginEntry, PluginGuard, PluginInstances,
-    ReloadOptions, ZoneViews,
+    ApiConnection, ApiLimits, ClusterSource, Lifecycle, PluginContext, PluginEntry, PluginGuard,
 };
+pub use setup::{PluginInstances, ReloadOptions, ZoneViews};

@@ -1,4 +1,4 @@
-//! What a plugin is: a look at the query on its way in, a look at the answer on its way out.
+//! The plugin interface: each plugin sees the query on its way in and the answer on its way out.
 
 use std::borrow::Cow;
 
@@ -7,69 +7,81 @@ use futures_util::future::BoxFuture;
 
 use crate::request::Request;
 
-/// What becomes of a query after a plugin has looked at it.
+/// What a plugin decides about a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Not mine: ask the next one. `fallthrough` is this too.
+    /// The plugin does not answer: the next one is asked. `fallthrough` is this too.
     Next,
     /// The reply is complete.
     Done,
-    /// As `Done`, and afterwards those below are asked again, off the fast path; this plugin's
-    /// [`Plugin::reply`] sees what they say.
+    /// The reply is complete. The plugins below are asked once more in the background, and their answer is passed to
+    /// this plugin's [`Plugin::reply`].
     Refresh,
-    /// This takes time: go on with [`Plugin::wait`] on the async runtime.
+    /// The plugin needs time: the query continues with [`Plugin::wait`] on the async runtime.
     Wait,
-    /// No answer; the runner makes an error reply of it.
+    /// The plugin cannot answer: the client gets an error reply.
     Fail(QueryFailure),
 }
 
-/// Why there is no answer.
+/// Why a query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryFailure {
     /// The response code of the error reply (RFC 1035 §4.1.1).
     pub rcode: u16,
-    /// What the `errors` plugin logs; empty where the code says it all.
+    /// The text that the `errors` plugin logs. Empty if the response code is explanation enough.
     pub why: Cow<'static, str>,
 }
 
 impl QueryFailure {
-    /// An error reply that the log has something to say about.
+    /// A failure with a text for the log.
     pub fn new(rcode: u16, why: impl Into<Cow<'static, str>>) -> Self {
         Self { rcode, why: why.into() }
     }
+
+    /// A failure that is not logged.
+    pub fn silent(rcode: u16) -> Self {
+        Self { rcode, why: Cow::Borrowed("") }
+    }
 }
 
-/// What the chain has said so far. Reused for the next query.
+/// The DNS answer that a chain builds. Reused for the next query.
 #[derive(Default)]
 pub struct Answer {
-    /// The reply as it stands.
+    /// The reply as built so far.
     pub reply: Reply,
-    /// The plugin that answered; `""` where none did (the `plugin` label).
+    /// The plugin that answered, for the `plugin` label; `""` if none did.
     pub by: &'static str,
-    /// Why it is an error reply, if a plugin could not answer.
+    /// Why the reply is an error reply, if a plugin could not answer.
     pub failure: Option<QueryFailure>,
-    /// It came out of a plugin's own memory, where it is as quick to find and more current than in any cache.
+    /// The answering plugin holds its records in memory: finding them there is as fast as in a cache, and never stale.
     pub from_memory: bool,
 }
 
 impl Answer {
-    /// Forgets everything but the memory it holds.
+    /// Resets the answer and keeps its buffers.
     pub fn clear(&mut self) {
         self.reply.clear();
         self.by = "";
         self.failure = None;
         self.from_memory = false;
     }
+
+    /// Turns the answer into an error reply.
+    pub(crate) fn fail(&mut self, failure: QueryFailure) {
+        self.reply.clear();
+        self.reply.rcode = failure.rcode;
+        self.failure = Some(failure);
+    }
 }
 
-/// What a plugin may ask of the runner while it waits.
+/// What a waiting plugin can ask of the chain runner.
 pub trait Runner: Send + Sync {
-    /// Asks those below the plugin, and tells them.
+    /// Asks the plugins below the waiting one, and passes the answer back up to it.
     fn ask_below<'a>(&'a self, request: &'a Request, answer: &'a mut Answer) -> BoxFuture<'a, ()>;
 
-    /// Asks the whole server, from the routing on, for the same type at another name, such as the target of a CNAME.
-    /// The query that this was is returned, also where no zone takes it (the answer is REFUSED then); nothing where
-    /// too many led here already.
+    /// Resolves another name, such as the target of a CNAME, with the same type, starting at the routing of the server.
+    /// Returns the query that was asked. If no zone takes it, the answer is REFUSED. Returns `None` if resolutions are
+    /// nested too deeply.
     fn resolve<'a>(
         &'a self,
         request: &'a Request,
@@ -78,7 +90,7 @@ pub trait Runner: Send + Sync {
     ) -> BoxFuture<'a, Option<Query>>;
 }
 
-/// One link of a chain. It never holds the next one: whatever concerns those below it is asked of the runner.
+/// A plugin of a chain. It does not know the next plugin: whatever concerns the plugins below goes through the runner.
 pub trait Plugin: Send + Sync {
     /// The query on its way in. Hot: runs on the thread that read the packet, so it must not block, lock or allocate.
     fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
@@ -86,7 +98,7 @@ pub trait Plugin: Send + Sync {
         Flow::Next
     }
 
-    /// Goes on with a query for which `query` said [`Flow::Wait`]; saying so again is [`Flow::Next`].
+    /// Continues a query for which `query` returned [`Flow::Wait`]. Returning that again counts as [`Flow::Next`].
     fn wait<'a>(
         &'a self,
         request: &'a Request,
@@ -97,19 +109,32 @@ pub trait Plugin: Send + Sync {
         Box::pin(std::future::ready(Flow::Next))
     }
 
-    /// The answer on its way out, told to every plugin that was asked and did not answer itself, the last one first.
-    /// Hot as `query` is.
+    /// Called instead of `wait` if too many queries wait already. Returns whether the plugin put an answer into the reply;
+    /// otherwise the client gets SERVFAIL.
+    fn overloaded(&self, request: &Request, reply: &mut Reply) -> bool {
+        let (_, _) = (request, reply);
+        false
+    }
+
+    /// The answer on its way out. Called for every plugin that was asked and did not answer, the last one first.
+    /// Hot, as `query` is.
     fn reply(&self, request: &Request, answer: &mut Answer) {
         let (_, _) = (request, answer);
     }
 
-    /// The reply has been written as a message of so many bytes. For plugins that count and log.
+    /// The reply has been encoded as a message of `size` bytes. For plugins that count and log.
     fn sent(&self, request: &Request, answer: &Answer, size: usize) {
         let (_, _, _) = (request, answer, size);
     }
 
-    /// Whether it answers out of its own memory (see [`Answer::from_memory`]).
+    /// Whether the plugin answers from its own memory (see [`Answer::from_memory`]).
     fn in_memory(&self) -> bool {
+        false
+    }
+
+    /// Whether the plugin accepts queries of classes other than IN. Queries of other classes are refused on an address
+    /// where no plugin does.
+    fn any_class(&self) -> bool {
         false
     }
 }

@@ -1,11 +1,11 @@
-//! Who asked what, how, and when.
+//! The query that a chain answers: the question and how it arrived.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use dns_wire::Query;
 
-/// How a query came in.
+/// The protocol that a query arrived by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// One datagram each way (RFC 1035 §4.2.1).
@@ -29,33 +29,36 @@ impl Transport {
 pub enum Purpose {
     /// A client waits for the reply.
     Client,
-    /// A plugin wants it resolved for an answer of its own; so many re-entries led here.
+    /// A plugin resolves another name for its own answer. The number counts the nested resolutions so far.
     Resolve(u8),
-    /// A plugin wants a fresh answer of those below it; the client has been answered.
+    /// A plugin refreshes an answer that the client has already received.
     Refresh,
 }
 
-/// A query on its way through a chain. Reused for the next one: nothing in it is allocated per query.
+/// A query on its way through a chain. The fronts reuse one for the next query, so nothing in it is allocated per query.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The question, the flags and EDNS.
     pub query: Query,
-    /// Where the reply goes.
+    /// The address that the reply goes to.
     pub client: SocketAddr,
-    /// The address the query was sent to; unspecified where a wildcard socket did not say.
+    /// The address that the query was sent to; unspecified if a wildcard socket does not report it.
     pub server: SocketAddr,
-    /// How it came.
+    /// The protocol that it arrived by.
     pub transport: Transport,
-    /// The length of the message it came in.
+    /// Length of the message in bytes.
     pub size: usize,
-    /// When it came; the one reading of the clock on its way in.
+    /// When it was received. Read once per batch; plugins use it as the current time.
     pub received: Instant,
     /// Why it is asked.
     pub purpose: Purpose,
+    /// The key of the server block whose zone the query matched, as an index into the block's keys. Set by routing.
+    /// Plugins are shared by all keys of a block; what differs by key, such as metric labels, is found by this.
+    pub key: usize,
 }
 
 impl Request {
-    /// One to be filled by [`Query::parse`].
+    /// An empty request, to be filled by [`Query::parse`].
     pub fn new(transport: Transport, server: SocketAddr) -> Self {
         Self {
             query: Query::default(),
@@ -65,10 +68,11 @@ impl Request {
             size: 0,
             received: Instant::now(),
             purpose: Purpose::Client,
+            key: 0,
         }
     }
 
-    /// The longest reply the client takes: 64 KiB over TCP, over UDP what EDNS says and at least 512
+    /// The longest reply that the client accepts: 64 KiB over TCP, the EDNS size over UDP, and at least 512 bytes
     /// (RFC 1035 §4.2.1, RFC 6891 §6.2.3).
     pub fn limit(&self) -> usize {
         match self.transport {

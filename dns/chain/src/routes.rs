@@ -1,4 +1,4 @@
-//! Which chain a query belongs to: the longest zone of the listening address.
+//! Routing of a query to a chain: the longest matching zone of the listening address.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,37 +9,54 @@ use foldhash::fast::RandomState;
 use tokio::runtime::Handle;
 
 use crate::chain::Chain;
+use crate::limits::ChainLimits;
 use crate::query_metrics::QueryMetrics;
 
 /// The zones of one listening address and their chains.
 pub struct Routes {
-    /// By lower-case name in wire form, without the root's.
-    zones: HashMap<Box<[u8]>, Arc<Chain>, RandomState>,
-    /// The root's, which most servers have and many have alone.
-    root: Option<Arc<Chain>>,
-    /// Other classes than IN pass to the chain (CoreDNS does so where a zone has `chaos` or `forward`).
+    /// By lower-case name in wire form, without the root.
+    zones: HashMap<Box<[u8]>, ZoneRoute, RandomState>,
+    /// The root zone. Kept apart because most servers have it, and many have nothing else.
+    root: Option<ZoneRoute>,
+    /// Queries of classes other than IN pass to the chains.
     any_class: bool,
-    /// What is counted of queries that no zone takes.
+    /// Metrics of the queries that no zone takes.
     pub(crate) dropped: QueryMetrics,
-    /// Where queries wait.
+    /// The runtime that waiting queries move to.
     pub(crate) runtime: Handle,
+    /// Limits of the queries that wait.
+    pub(crate) limits: ChainLimits,
+}
+
+/// The chain that serves a zone.
+#[derive(Clone)]
+pub struct ZoneRoute {
+    /// The chain of the server block, shared by all of the block's zones.
+    pub chain: Arc<Chain>,
+    /// See [`Request::key`](crate::Request::key).
+    pub key: usize,
 }
 
 impl Routes {
-    /// Routes to these zones, their names in lower case.
-    pub fn new(zones: Vec<(Name, Arc<Chain>)>, dropped: QueryMetrics, runtime: Handle) -> Self {
+    /// Routes to these zones. Zone names are in lower case.
+    pub fn new(
+        zones: Vec<(Name, ZoneRoute)>,
+        dropped: QueryMetrics,
+        runtime: Handle,
+        limits: ChainLimits,
+    ) -> Self {
         let any_class =
-            zones.iter().any(|(_, chain)| chain.links().iter().any(|link| link.name == "forward"));
+            zones.iter().any(|(_, route)| route.chain.links().iter().any(|link| link.plugin.any_class()));
         let mut zones: HashMap<Box<[u8]>, _, _> =
-            zones.into_iter().map(|(name, chain)| (name.wire().into(), chain)).collect();
+            zones.into_iter().map(|(name, route)| (name.wire().into(), route)).collect();
         let root = zones.remove(Name::ROOT.wire());
-        Self { zones, root, any_class, dropped, runtime }
+        Self { zones, root, any_class, dropped, runtime, limits }
     }
 
-    /// The chain of the longest zone that holds the name, or nothing where the query is refused.
+    /// The route of the longest zone that contains the name; `None` if the query is refused.
     // Hot: 0 allocations.
-    pub fn find(&self, query: &Query) -> Option<&Arc<Chain>> {
-        // A notification is for zones that are copies (RFC 1996); there are none. CoreDNS answers it like a query.
+    pub fn find(&self, query: &Query) -> Option<&ZoneRoute> {
+        // NOTIFY (RFC 1996) is for secondary zones, which are not built yet. CoreDNS answers it like a query.
         if query.opcode() != opcode::QUERY || (query.qclass != class::IN && !self.any_class) {
             return None;
         }
@@ -47,10 +64,10 @@ impl Routes {
         if !self.zones.is_empty() {
             let name = query.lower();
             for offset in query.offsets() {
-                let Some(chain) = self.zones.get(&name[usize::from(*offset)..]) else { continue };
-                found = Some(chain);
-                // As CoreDNS: a DS record lives in the parent's zone (RFC 4034 §5), so the search goes on for the
-                // highest of our zones above the name; the root does not count.
+                let Some(route) = self.zones.get(&name[usize::from(*offset)..]) else { continue };
+                found = Some(route);
+                // A DS record belongs to the parent zone (RFC 4034 §5). As in CoreDNS, the search goes on to the highest
+                // served zone above the name, not counting the root.
                 if query.qtype != rtype::DS {
                     break;
                 }

@@ -1,86 +1,115 @@
-//! The way of one query through the server: routed, asked, told, and where it takes time, finished later.
+//! Runs a query: routing, the chain, and the part that is finished later on the async runtime.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dns_wire::codes::rcode;
 use dns_wire::{Name, Query, Reply};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::time::timeout;
 
-use crate::chain::{Chain, Step, fail};
+use crate::chain::{Chain, Step};
+use crate::limits::WaitingPermit;
 use crate::plugin::{Answer, Flow, QueryFailure, Runner};
 use crate::request::{Purpose, Request};
-use crate::routes::Routes;
+use crate::routes::{Routes, ZoneRoute};
 
-/// Re-entries that may lead from one to the next for one query: a chain of CNAMEs across the zones of this server.
+/// Nested resolutions for one query: a chain of CNAMEs across the zones of this server.
 const MAX_DEPTH: u8 = 10;
 
-/// A query that could not be answered at once.
+/// How long a query may wait in all. `forward` gives up after 5 s, and the next one may follow it.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A query that could not be answered at once. It counts as waiting until it is dropped.
 pub struct PendingQuery {
-    running: Running,
+    run: ChainRun,
     step: Step,
+    _permit: WaitingPermit,
 }
 
-/// Asks the chain that the query belongs to. When the answer is complete, `write` makes a message of it and says how
-/// long that is. Otherwise what is left is returned, to be finished on the async runtime.
+/// Answers a query from memory if that is possible: `write` encodes the reply and returns its length. Otherwise returns
+/// the rest of the work, to be finished on the async runtime. If too many queries wait already, the answer is SERVFAIL.
 // Hot: 0 allocations, unless the query has to wait.
 pub fn answer(
     routes: &Arc<Routes>,
-    request: &Request,
+    request: &mut Request,
     answer: &mut Answer,
-    write: impl FnOnce(&mut Reply) -> usize,
+    write: impl FnOnce(&Request, &mut Reply) -> usize,
 ) -> Option<PendingQuery> {
     answer.clear();
-    let Some(chain) = routes.find(&request.query) else {
-        refuse(routes, request, answer, write);
+    let Some(ZoneRoute { chain, key }) = routes.find(&request.query) else {
+        refuse(routes, request, answer, |reply| write(request, reply));
         return None;
     };
-    let (step, at) = match chain.ask(request, answer, 0) {
+    request.key = *key;
+    let (step, at) = match chain.query(request, answer, 0) {
         step @ (Step::Done(at) | Step::Refresh(at)) => (step, at),
-        step => {
-            let running = Running { routes: routes.clone(), chain: chain.clone() };
-            return Some(PendingQuery { running, step });
+        step @ Step::Wait(at) => {
+            if let Some(permit) = routes.limits.waiting.enter() {
+                let run = ChainRun { routes: routes.clone(), chain: chain.clone() };
+                return Some(PendingQuery { run, step, _permit: permit });
+            }
+            if chain.links()[at].plugin.overloaded(request, &mut answer.reply) {
+                (chain.proceed(request, answer, at, Flow::Done), at)
+            } else {
+                // Not passed to the plugins above: a cache would keep it, and the log of errors would grow with the load.
+                answer.fail(QueryFailure::silent(rcode::SERVFAIL));
+                let size = write(request, &mut answer.reply);
+                chain.sent(request, answer, at, size);
+                return None;
+            }
         }
     };
-    chain.tell(request, answer, 0, at);
-    let size = write(&mut answer.reply);
+    chain.reply(request, answer, 0, at);
+    let size = write(request, &mut answer.reply);
     chain.sent(request, answer, at, size);
     if let Step::Refresh(at) = step {
-        Running { routes: routes.clone(), chain: chain.clone() }.refresh_later(at, request);
+        ChainRun { routes: routes.clone(), chain: chain.clone() }.refresh_later(at, request);
     }
     None
 }
 
 impl PendingQuery {
-    /// Completes the answer; `write` makes a message of it and says how long that is.
+    /// Completes the answer within [`DEADLINE`]; `write` encodes the reply and returns its length.
     pub async fn finish(
         self,
         request: &Request,
         answer: &mut Answer,
         write: impl FnOnce(&mut Reply) -> usize,
     ) {
-        let at = self.running.drive(request, answer, 0, self.step).await;
+        let Self { run, step, _permit } = &self;
+        let driven = timeout(DEADLINE, run.drive(request, answer, 0, *step)).await;
+        let at = driven.unwrap_or_else(|_elapsed| {
+            let (Step::Done(at) | Step::Refresh(at) | Step::Wait(at)) = *step;
+            answer.by = "";
+            answer.fail(QueryFailure::new(rcode::SERVFAIL, "no answer within 10s"));
+            run.chain.reply(request, answer, 0, at);
+            at
+        });
         let size = write(&mut answer.reply);
-        self.running.chain.sent(request, answer, at, size);
+        run.chain.sent(request, answer, at, size);
     }
 }
 
 /// No zone takes the query (coredns, core/dnsserver/server.go).
 fn refuse(routes: &Routes, request: &Request, answer: &mut Answer, write: impl FnOnce(&mut Reply) -> usize) {
-    fail(answer, QueryFailure { rcode: rcode::REFUSED, why: "".into() });
+    answer.fail(QueryFailure::silent(rcode::REFUSED));
     let size = write(&mut answer.reply);
     routes.dropped.count(request, answer, size);
 }
 
-/// A query that has left the fast path.
+/// The chain that a query runs through, and the routes it was found by.
 #[derive(Clone)]
-struct Running {
+struct ChainRun {
     routes: Arc<Routes>,
     chain: Arc<Chain>,
 }
 
-impl Running {
-    /// Goes on from `step` until there is an answer, then tells the links from `first` on that were asked. Returns
-    /// where the asking ended.
+impl ChainRun {
+    /// Continues from `step` until there is an answer, and passes it to the links from `first` on that were asked.
+    /// Returns where the query stopped.
     fn drive<'a>(
         &'a self,
         request: &'a Request,
@@ -97,49 +126,64 @@ impl Running {
                         break at;
                     }
                     Step::Wait(at) => {
-                        let runner = Lower { running: self, at };
-                        let flow =
-                            self.chain.links()[at].plugin.wait(request, &mut answer.reply, &runner).await;
-                        // Waiting twice for the same plugin would be for ever.
+                        let runner = BelowRunner { run: self, at };
+                        let plugin = &self.chain.links()[at].plugin;
+                        let flow = plugin.wait(request, &mut answer.reply, &runner).await;
+                        // A second wait for the same plugin would never end.
                         let flow = if flow == Flow::Wait { Flow::Next } else { flow };
-                        step = self.chain.settle(request, answer, at, flow);
+                        step = self.chain.proceed(request, answer, at, flow);
                     }
                 }
             };
-            self.chain.tell(request, answer, first, end);
+            self.chain.reply(request, answer, first, end);
             end
         })
     }
 
-    /// Asks the links from `first` on, and tells them. Returns where the asking ended.
+    /// Asks the links from `first` on, and passes the answer to them. Returns where the query stopped.
     async fn ask_from(&self, first: usize, request: &Request, answer: &mut Answer) -> usize {
-        let step = self.chain.ask(request, answer, first);
+        let step = self.chain.query(request, answer, first);
         self.drive(request, answer, first, step).await
     }
 
-    /// Asks those below `at` once more for its own sake.
+    /// Asks the links below `at` once more in the background, and passes the answer to link `at`. A refresh counts as a
+    /// waiting query; if too many wait, it is left out. A panic counts as SERVFAIL.
     fn refresh_later(&self, at: usize, request: &Request) {
+        let Some(permit) = self.routes.limits.waiting.enter() else { return };
         let mut request = request.clone();
         request.purpose = Purpose::Refresh;
-        let running = self.clone();
+        let run = self.clone();
         self.routes.runtime.spawn(async move {
+            let _permit = permit;
             let mut answer = Answer::default();
-            running.ask_from(at + 1, &request, &mut answer).await;
-            running.chain.links()[at].plugin.reply(&request, &mut answer);
+            let asked = AssertUnwindSafe(run.ask_from(at + 1, &request, &mut answer)).catch_unwind();
+            match timeout(DEADLINE, asked).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_panic)) => {
+                    run.routes.limits.panics.inc();
+                    answer.clear();
+                    answer.fail(QueryFailure::silent(rcode::SERVFAIL));
+                }
+                Err(_elapsed) => {
+                    answer.clear();
+                    answer.fail(QueryFailure::silent(rcode::SERVFAIL));
+                }
+            }
+            run.chain.links()[at].plugin.reply(&request, &mut answer);
         });
     }
 }
 
-/// Those below a link that waits.
-struct Lower<'r> {
-    running: &'r Running,
+/// The runner of a waiting link.
+struct BelowRunner<'r> {
+    run: &'r ChainRun,
     at: usize,
 }
 
-impl Runner for Lower<'_> {
+impl Runner for BelowRunner<'_> {
     fn ask_below<'a>(&'a self, request: &'a Request, answer: &'a mut Answer) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            self.running.ask_from(self.at + 1, request, answer).await;
+            self.run.ask_from(self.at + 1, request, answer).await;
         })
     }
 
@@ -157,23 +201,24 @@ impl Runner for Lower<'_> {
             if depth >= MAX_DEPTH {
                 return None;
             }
-            let mut further = request.clone();
-            further.query.ask(name, request.query.qtype);
-            further.purpose = Purpose::Resolve(depth + 1);
-            let Running { routes, .. } = self.running;
-            let Some(chain) = routes.find(&further.query).cloned() else {
-                // As in CoreDNS that is an answer, too: the CNAME stands, and the client may ask elsewhere.
-                refuse(routes, &further, answer, |reply| {
-                    reply.encode(&further.query, further.limit(), &mut vec![0; further.limit()])
+            let mut nested = request.clone();
+            nested.query.ask(name, request.query.qtype);
+            nested.purpose = Purpose::Resolve(depth + 1);
+            let routes = &self.run.routes;
+            let Some(ZoneRoute { chain, key }) = routes.find(&nested.query).cloned() else {
+                // As in CoreDNS REFUSED is an answer: the CNAME is returned, and the client may ask elsewhere.
+                refuse(routes, &nested, answer, |reply| {
+                    reply.encode(&nested.query, nested.limit(), &mut vec![0; nested.limit()])
                 });
-                return Some(further.query);
+                return Some(nested.query);
             };
-            let running = Running { routes: routes.clone(), chain };
-            let end = running.ask_from(0, &further, answer).await;
-            // It is counted and logged as a query of its own, as in CoreDNS.
-            let size = answer.reply.encode(&further.query, further.limit(), &mut vec![0; further.limit()]);
-            running.chain.sent(&further, answer, end, size);
-            Some(further.query)
+            nested.key = key;
+            let run = ChainRun { routes: routes.clone(), chain };
+            let end = run.ask_from(0, &nested, answer).await;
+            // Counted and logged as a query of its own, as in CoreDNS.
+            let size = answer.reply.encode(&nested.query, nested.limit(), &mut vec![0; nested.limit()]);
+            run.chain.sent(&nested, answer, end, size);
+            Some(nested.query)
         })
     }
 }

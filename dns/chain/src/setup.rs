@@ -1,9 +1,9 @@
-//! What the set-up of a plugin is given, and what it leaves behind.
+//! The setup of a plugin: what it is given, and what it registers.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use cluster::{Current, Kinds};
 use config::{ConfigError, ConfigWarning, Directive, ServerBlock, ServerKey};
@@ -13,42 +13,43 @@ use telemetry::metrics::Registry;
 use telemetry::{AdminServer, LogWriter, ReadinessGates};
 use tokio::runtime::Handle;
 
+use crate::limits::ChainLimits;
 use crate::plugin::Plugin;
 
-/// A plugin in the list: its name, its documentation and how it is set up.
+/// A plugin in the registry: its name, its documentation and its setup.
 pub struct PluginEntry {
     /// The directive.
     pub name: &'static str,
     /// One sentence for the list of plugins.
     pub about: &'static str,
-    /// Directives as they may stand in a server block. A test loads each.
+    /// Example directives. A test loads each of them.
     pub syntax: &'static [&'static str],
-    /// Reads the directives of that name and makes the links they stand for, in order; none for a plugin that
-    /// never sees a query.
+    /// Reads the directives of that name and creates the plugin instances they describe, in order. Empty for a plugin
+    /// that never sees a query.
     pub setup: fn(&mut Setup<'_>) -> Result<PluginInstances, SetupErrors>,
 }
 
-/// The links that the directives of one plugin stand for, in order.
+/// The instances of one plugin in a server block, in the order in which they are asked.
 pub type PluginInstances = Vec<Arc<dyn Plugin>>;
 
-/// Everything that is wrong with the directives of one plugin.
+/// All errors in the directives of one plugin.
 pub type SetupErrors = Vec<ConfigError>;
 
-/// Where the kubernetes plugin's picture of the cluster comes from.
+/// Provides the `kubernetes` plugin with views of the cluster.
 pub trait ClusterSource: Send + Sync {
-    /// The view of a zone, kept current for as long as somebody holds it.
+    /// The view of a zone. It is kept current for as long as it is held.
     fn project(&self, zone: ZoneIndex, connection: &ApiConnection) -> Result<Current<Zone>, String>;
 
-    /// Has the limits of a connection hold from now on, in place of those with which it was opened.
+    /// Replaces the request limits of an open connection.
     fn limit(&self, _connection: &ApiConnection) {}
 
-    /// The kinds of a connection that the API server refuses to tell of (RBAC). They may be listed later.
+    /// The kinds that the API server refuses to list (RBAC). That may change later.
     fn refused(&self, _connection: &ApiConnection) -> Kinds {
         Kinds::default()
     }
 }
 
-/// How the Corefile says that the API server is reached; all empty for the service account of the Pod.
+/// How the API server is reached according to the Corefile. Empty for the service account of the Pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ApiConnection {
     /// `endpoint`: the first of the URLs.
@@ -59,35 +60,35 @@ pub struct ApiConnection {
     pub kubeconfig: Option<(String, Option<String>)>,
     /// `labels`: the selector that is sent with the watches of Services, EndpointSlices and Pods.
     pub labels: Option<String>,
-    /// What may be asked of the API server.
+    /// Limits on requests to the API server.
     pub limits: ApiLimits,
 }
 
 impl ApiConnection {
-    /// Whether both mean the same objects of the same server, however often it may be asked.
+    /// Whether both see the same objects of the same API server, whatever their request limits.
     pub fn same_source(&self, other: &Self) -> bool {
         let without_limits = |connection: &Self| Self { limits: ApiLimits::default(), ..connection.clone() };
         without_limits(self) == without_limits(other)
     }
 }
 
-/// `apiserver_qps`, `apiserver_burst` and `apiserver_max_inflight`; 0 where not set.
+/// `apiserver_qps`, `apiserver_burst` and `apiserver_max_inflight`; 0 if not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ApiLimits {
-    /// Requests a second.
+    /// Requests per second.
     pub qps: f32,
-    /// Requests that may come at once.
+    /// Requests in a burst.
     pub burst: u32,
-    /// Requests that wait for their answer.
+    /// Requests in flight.
     pub in_flight: u32,
 }
 
-/// The views that are held at the moment. A reload that asks for the same names in the same way finds the view of the
-/// configuration before it, instead of a second one of the whole cluster beside it.
+/// The views in use. A reload that asks for the same zones with the same options gets the view of the configuration that
+/// it replaces, instead of building a second one of the whole cluster.
 #[derive(Clone, Default)]
 pub struct ZoneViews(Arc<Mutex<Vec<Weak<ZoneView>>>>);
 
-/// A view and what it shows.
+/// A view and the options that it was built with.
 pub(crate) struct ZoneView {
     options: ZoneOptions,
     connection: ApiConnection,
@@ -95,7 +96,7 @@ pub(crate) struct ZoneView {
 }
 
 impl ZoneViews {
-    /// The view of a zone: the one that is held, or a new one.
+    /// The view with these options: the one in use, or a new one.
     pub(crate) fn of(
         &self,
         cluster: &dyn ClusterSource,
@@ -121,78 +122,77 @@ impl ZoneViews {
 /// What plugins share with the rest of the process.
 #[derive(Clone)]
 pub struct PluginContext {
-    /// The cluster of the kubernetes plugin.
+    /// The source of the `kubernetes` plugin's views.
     pub cluster: Arc<dyn ClusterSource>,
-    /// What is held of it.
+    /// The views in use.
     pub views: ZoneViews,
-    /// Where metrics are counted.
+    /// The registry of all metrics.
     pub metrics: Registry,
-    /// What `ready` waits for.
+    /// The gates that `ready` reports.
     pub gates: ReadinessGates,
     /// The pages of `health`, `ready` and `prometheus`.
     pub admin: AdminServer,
-    /// Where `log` writes a line for each query.
+    /// The query log, which `log` writes to.
     pub queries: LogWriter,
-    /// Lines of `log` are JSON objects (`-log-format json`).
+    /// Whether the query log is written as JSON (`-log-format json`).
     pub json: bool,
-    /// Where queries wait and tasks live.
+    /// The runtime of waiting queries and background tasks.
     pub runtime: Handle,
-    /// Called with the reason when the process had better end: a forwarding loop.
+    /// Requests shutdown of the process with a reason, such as a forwarding loop.
     pub fatal: Arc<dyn Fn(String) + Send + Sync>,
-    /// What `coredns_build_info` says.
+    /// The version in `coredns_build_info`.
     pub version: &'static str,
+    /// Limits of the queries that wait. One for the whole process: a reload does not start counting anew.
+    pub limits: ChainLimits,
 }
 
-/// PluginGuard while a configuration is served, and dropped after it: pages, tasks, watches.
+/// Held while a configuration is served and dropped afterwards: pages, tasks, watches.
 pub type PluginGuard = Box<dyn Any + Send>;
 
-/// To be done before the first query: what fails here keeps a configuration from being served.
+/// Runs before the first query. If it fails, the configuration is not served.
 pub type StartHook = Box<dyn FnOnce() -> BoxFuture<'static, Result<PluginGuard, String>> + Send>;
 
-/// To be done once a port is served, with the addresses it is served at.
+/// Runs once a port is served, with the addresses that it is served at.
 pub type ServingHook = Box<dyn FnOnce(Vec<SocketAddr>) -> BoxFuture<'static, ()> + Send>;
 
-/// What a configuration wants beyond answering queries.
+/// What a configuration needs beyond answering queries, collected while its plugins are set up.
 #[derive(Default)]
 pub struct Lifecycle {
     pub(crate) starts: Vec<StartHook>,
     pub(crate) servings: Vec<(u16, ServingHook)>,
     pub(crate) warnings: Vec<ConfigWarning>,
-    pub(crate) lameduck: std::time::Duration,
+    pub(crate) lameduck: Duration,
     pub(crate) reload: Option<ReloadOptions>,
-    shared: HashMap<(usize, &'static str), Arc<dyn Any + Send + Sync>>,
+    /// Sum of the queries that plugins are configured to let wait (`max_concurrent`).
+    pub(crate) waiting: usize,
 }
 
-/// The `reload` plugin's settings.
+/// The settings of the `reload` plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReloadOptions {
     /// How often the Corefile is read.
-    pub interval: std::time::Duration,
-    /// By how much at most that is varied, so that the replicas do not read it together.
-    pub jitter: std::time::Duration,
+    pub interval: Duration,
+    /// The largest random addition to the interval, so that replicas do not read at the same time.
+    pub jitter: Duration,
 }
 
-/// The set-up of one plugin for one key of a server block.
+/// The setup of one plugin for a server block. The plugin serves all keys of the block.
 pub struct Setup<'a> {
-    /// The whole block.
+    /// The server block.
     pub block: &'a ServerBlock,
-    /// Its place in the file, counted from 0.
-    pub block_index: usize,
-    /// The key this is for.
-    pub key: &'a ServerKey,
     /// The names of all plugins.
     pub names: &'static [&'static str],
     /// The directives of the plugin's name, at least one.
     pub directives: Vec<&'a Directive>,
     /// What plugins share with the rest of the process.
     pub context: &'a PluginContext,
-    /// The plugins that see the queries of the key, in order; known once all have been set up.
+    /// Names of the plugins that see queries of the block, in order. Set once all of them have been set up.
     pub linked: Arc<OnceLock<Vec<&'static str>>>,
     pub(crate) lifecycle: &'a mut Lifecycle,
 }
 
 impl<'a> Setup<'a> {
-    /// The directive, if the plugin may be used once per server block only.
+    /// The directive of a plugin that may be used only once per server block.
     pub fn once(&self) -> Result<&'a Directive, SetupErrors> {
         let first = self.directives[0];
         match self.block.once(&first.name) {
@@ -201,21 +201,22 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// The name of the listening address in labels: `dns://:53`.
-    pub fn server(&self) -> String {
-        server_label(self.key)
+    /// The zone and port that the block names first.
+    pub fn first_key(&self) -> Result<&'a ServerKey, SetupErrors> {
+        self.block.keys.first().ok_or_else(Vec::new)
     }
 
-    /// Something that loads and is yet odd.
+    /// The `server` label of each key, in the order of [`Request::key`](crate::Request::key).
+    pub fn servers(&self) -> Vec<String> {
+        self.block.keys.iter().map(server_label).collect()
+    }
+
+    /// Reports something that is accepted but probably not meant.
     pub fn warn(&mut self, at: &Directive, what: impl Into<String>) {
-        let warning = ConfigWarning::new(&at.name.at, what);
-        // A block is set up once for each of its keys.
-        if !self.lifecycle.warnings.contains(&warning) {
-            self.lifecycle.warnings.push(warning);
-        }
+        self.lifecycle.warnings.push(ConfigWarning::new(&at.name.at, what));
     }
 
-    /// To be done before the first query.
+    /// Adds work to be done before the first query.
     pub fn on_start<F>(&mut self, start: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = Result<PluginGuard, String>> + Send + 'static,
@@ -223,39 +224,27 @@ impl<'a> Setup<'a> {
         self.lifecycle.starts.push(Box::new(move || Box::pin(start())));
     }
 
-    /// To be done once the key's port is served.
-    pub fn on_serving<F>(&mut self, serving: impl FnOnce(Vec<SocketAddr>) -> F + Send + 'static)
+    /// Adds work to be done once a port of the block is served.
+    pub fn on_serving<F>(&mut self, port: u16, serving: impl FnOnce(Vec<SocketAddr>) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.lifecycle.servings.push((self.key.port, Box::new(move |at| Box::pin(serving(at)))));
+        self.lifecycle.servings.push((port, Box::new(move |addresses| Box::pin(serving(addresses)))));
     }
 
-    /// What the keys of a block share of a plugin: made for the first of them.
-    pub fn shared<T: Send + Sync + 'static>(
-        &mut self,
-        name: &'static str,
-        make: impl FnOnce(&mut Self) -> Result<T, SetupErrors>,
-    ) -> Result<Arc<T>, SetupErrors> {
-        let place = (self.block_index, name);
-        if let Some(known) =
-            self.lifecycle.shared.get(&place).cloned().and_then(|known| known.downcast().ok())
-        {
-            return Ok(known);
-        }
-        let made = Arc::new(make(self)?);
-        self.lifecycle.shared.insert(place, made.clone());
-        Ok(made)
-    }
-
-    /// How long queries are still served after the end has been announced; the longest of those asked for.
-    pub fn lameduck(&mut self, lameduck: std::time::Duration) {
+    /// Asks that queries are served for this long after shutdown was requested. The longest request counts.
+    pub fn lameduck(&mut self, lameduck: Duration) {
         self.lifecycle.lameduck = self.lifecycle.lameduck.max(lameduck);
     }
 
-    /// That the Corefile is to be read again and again.
+    /// Asks that the Corefile is read again and again.
     pub fn reload(&mut self, reload: ReloadOptions) {
         self.lifecycle.reload = Some(reload);
+    }
+
+    /// Asks that this many queries may wait for the plugin.
+    pub fn waiting(&mut self, queries: usize) {
+        self.lifecycle.waiting = self.lifecycle.waiting.saturating_add(queries);
     }
 }
 
@@ -264,11 +253,11 @@ pub(crate) fn server_label(key: &ServerKey) -> String {
     format!("{}://:{}", key.scheme, key.port)
 }
 
-/// Reads each line of a block of options, collecting what is wrong with each.
+/// Reads each line of a block of options, and collects the errors of all lines.
 pub(crate) fn each_line<'d>(
     directive: &'d Directive,
     mut read: impl FnMut(&'d Directive) -> Result<(), ConfigError>,
 ) -> Result<(), SetupErrors> {
-    let mistakes: SetupErrors = directive.block.iter().filter_map(|line| read(line).err()).collect();
-    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    let errors: SetupErrors = directive.block.iter().filter_map(|line| read(line).err()).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use cluster::{Cache, Current};
 use config::{ConfigErrors, Corefile};
 use dns_chain::plugins::{NOT_BUILT, PLUGINS};
-use dns_chain::{ApiConnection, ApiLimits, ClusterSource, PluginContext, Servers};
+use dns_chain::{ApiConnection, ApiLimits, ChainLimits, ClusterSource, PluginContext, Servers};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates};
@@ -52,6 +52,7 @@ fn built(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
         runtime: runtime.handle().clone(),
         fatal: Arc::new(|_| {}),
         version: "test",
+        limits: ChainLimits::new(&Registry::new()),
     };
     let corefile = parse(text).map_err(|errors| errors.to_string())?;
     let servers = dns_chain::build(&corefile, &context).map_err(|errors| errors.to_string())?;
@@ -139,7 +140,7 @@ fn the_classic_corefile_loads_with_warnings() {
     {
         assert!(warning.contains(part), "{warning}");
     }
-    assert_eq!(servers.ports.len(), 1);
+    assert_eq!(servers.listeners.len(), 1);
     assert_eq!(servers.reload.map(|reload| reload.interval.as_secs()), Some(30));
 }
 
@@ -328,5 +329,5 @@ fn the_way_to_the_api_server_is_handed_on() {
 fn the_keys_of_a_block_share_one_view_of_the_cluster() {
     let text = "cluster.local example.org:1053 {\nkubernetes cluster.local\n}";
     let (servers, connections) = built(text).unwrap();
-    assert_eq!((servers.ports.len(), connections.len()), (2, 1));
+    assert_eq!((servers.listeners.len(), connections.len()), (2, 1));
 }

@@ -75,7 +75,7 @@ impl Server {
             addresses => addresses.to_vec(),
         };
         let mut routes = BTreeMap::new();
-        for (port, served) in &servers.ports {
+        for dns_chain::Listener { port, routes: served, .. } in &servers.listeners {
             routes.extend(addresses.iter().map(|ip| ((*port, *ip), served.clone())));
         }
         let new = routes.keys().filter(|key| !self.listeners.contains_key(key));
@@ -196,7 +196,7 @@ impl std::error::Error for StartError {}
 
 #[cfg(test)]
 mod tests {
-    use dns_chain::{QueryMetrics, Routes};
+    use dns_chain::{ChainLimits, QueryMetrics, Routes};
     use telemetry::metrics::{Counter, Registry};
 
     use super::*;
@@ -205,7 +205,8 @@ mod tests {
     async fn a_listener_that_goes_leaves_nobody_behind() {
         let runtime = tokio::runtime::Handle::current();
         let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
-        let routes = Arc::new(Routes::new(Vec::new(), dropped, runtime.clone()));
+        let routes =
+            Arc::new(Routes::new(Vec::new(), dropped, runtime.clone(), ChainLimits::new(&Registry::new())));
         let shared = Arc::new(Shared::new(routes, Counter::default(), runtime));
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let (udp, tcp) = (Udp::bind(loopback, 1).unwrap(), Tcp::bind(loopback).unwrap());

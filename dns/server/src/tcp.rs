@@ -172,7 +172,9 @@ impl Connection {
         let routes = shared.routes.load_full();
         let mut packet = None;
         let answered = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            run::answer(&routes, request, answer, |reply| encoded(reply, &request.query, &mut packet))
+            run::answer(&routes, request, answer, |request, reply| {
+                encoded(reply, &request.query, &mut packet)
+            })
         }));
         let pending = match answered {
             Ok(Some(pending)) => pending,

@@ -204,8 +204,9 @@ impl Thread {
             request.server.set_ip(ip.to_canonical());
         }
         let limit = limit(request);
-        let write =
-            |reply: &mut dns_wire::Reply| batch.reply(at, |out| reply.encode(&request.query, limit, out));
+        let write = |request: &Request, reply: &mut dns_wire::Reply| {
+            batch.reply(at, |out| reply.encode(&request.query, limit, out))
+        };
         if let Some(pending) = run::answer(routes, request, answer, write) {
             self.finish_later(pending, *self.batch.way(at));
         }

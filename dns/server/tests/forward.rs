@@ -97,6 +97,36 @@ async fn what_is_kept_is_asked_for_with_ad_and_given_to_who_understands_it() {
     assert_eq!(upstream.asked(), 1 + 4, "one entry for both, and each query where nothing is kept");
 }
 
+/// CoreDNS shares the plugins of a server block among all of its zones and ports.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_zones_of_a_block_share_one_cache_and_one_limit() {
+    let (upstream, reached, go) = Upstream::held();
+    let lines =
+        format!("cache\nprometheus 127.0.0.1:0\nforward . {} {{\nmax_concurrent 1\n}}", upstream.address);
+    let service = Service::start(&format!("example.org:0 example.net:0 {{\n{lines}\n}}")).await;
+    let client = Client::udp(service.address);
+    let first = std::thread::spawn(move || client.ask("www.example.org.", rtype::A).1.rcode);
+    reached.recv().unwrap();
+    assert_eq!(
+        client.ask("www.example.net.", rtype::A).1.rcode,
+        rcode::REFUSED,
+        "one query at a time in all"
+    );
+    go.send(()).unwrap();
+    assert_eq!(first.join().unwrap(), rcode::NOERROR);
+    assert_eq!(client.ask("www.example.org.", rtype::A).1.rcode, rcode::NOERROR);
+    let text = service.metrics.text();
+    for line in [
+        "coredns_cache_entries{server=\"dns://:0\",type=\"success\",zones=\"example.org.,example.net.\",view=\"\"} 1",
+        "coredns_dns_responses_total{server=\"dns://:0\",zone=\"example.org.\",view=\"\",rcode=\"NOERROR\",plugin=\"cache\"} 1",
+        "coredns_dns_responses_total{server=\"dns://:0\",zone=\"example.net.\",view=\"\",rcode=\"REFUSED\",plugin=\"\"} 1",
+        "coredns_plugin_enabled{server=\"dns://:0\",zone=\"example.net.\",view=\"\",name=\"cache\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_the_cluster_are_not_kept() {
     let service = serving("cache 30\nkubernetes cluster.local {\n ttl 3600\n}").await;
@@ -350,7 +380,7 @@ async fn asked_at(received: Instant, routes: &Arc<Routes>) -> (Query, Reply) {
         reply.clone_from(made);
         0
     };
-    if let Some(pending) = run::answer(routes, &asked, &mut answer, |made| copy(made, &mut reply)) {
+    if let Some(pending) = run::answer(routes, &mut asked, &mut answer, |_, made| copy(made, &mut reply)) {
         pending.finish(&asked, &mut answer, |made| copy(made, &mut reply)).await;
     }
     (asked.query, reply)
@@ -372,7 +402,7 @@ async fn an_old_answer_is_better_than_none() {
         );
         let context = support::context(support::Fake::listed());
         let servers = dns_chain::build(&support::parse(&corefile).unwrap(), &context).unwrap();
-        let (routes, start) = (&servers.ports[0].1, Instant::now());
+        let (routes, start) = (&servers.listeners[0].routes, Instant::now());
         for (seconds, is_up, code, ttl) in [
             (0, true, rcode::NOERROR, 60),
             (59, false, rcode::NOERROR, 1),
@@ -412,7 +442,7 @@ async fn an_answer_that_comes_too_late_for_its_client_is_there_for_the_next() {
     );
     let context = support::context(support::Fake::listed());
     let servers = dns_chain::build(&support::parse(&corefile).unwrap(), &context).unwrap();
-    let (routes, start) = (&servers.ports[0].1, Instant::now());
+    let (routes, start) = (&servers.listeners[0].routes, Instant::now());
     let at = async |seconds| {
         let (query, reply) = asked_at(start + Duration::from_secs(seconds), routes).await;
         answers(&reply, &query)

@@ -53,7 +53,8 @@ struct Cache {
     options: CacheOptions,
     success: CacheTable<CachedAnswer>,
     denial: CacheTable<CachedAnswer>,
-    metrics: CacheMetrics,
+    /// By key of the server block.
+    metrics: Vec<Arc<CacheMetrics>>,
 }
 
 /// An entry that was found, and the kind it is kept as.
@@ -78,22 +79,22 @@ impl Plugin for Cache {
         if !self.options.zones.hold(&request.query) {
             return Flow::Next;
         }
-        self.metrics.requests.inc();
+        self.metrics(request).requests.inc();
         let now = request.received;
         let found = self.find(request, now);
         let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
-            self.metrics.misses.inc();
+            self.metrics(request).misses.inc();
             return Flow::Next;
         };
         let left = entry.left(now);
         if left == 0 {
             return self.serve_stale(found, entry, request, reply);
         }
-        self.kind_metrics(found.denial).hits.inc();
+        self.kind_metrics(request, found.denial).hits.inc();
         serve(entry, request, reply, if self.options.keep_ttl { whole(entry) } else { left });
         let prefetch = self.options.prefetch.filter(|prefetch| prefetch.amount > 0);
         if prefetch.is_some_and(|prefetch| entry.wants_refresh(&prefetch, now)) && entry.begin_refresh(now) {
-            self.metrics.prefetches.inc();
+            self.metrics(request).prefetches.inc();
             return Flow::Refresh;
         }
         Flow::Done
@@ -181,7 +182,7 @@ impl Cache {
         reply: &mut Reply,
     ) -> Flow {
         let Some(stale) = self.options.stale else {
-            self.metrics.misses.inc();
+            self.metrics(request).misses.inc();
             return Flow::Next;
         };
         let refresh = !stale.one_at_a_time() || entry.begin_refresh(request.received);
@@ -193,8 +194,8 @@ impl Cache {
     }
 
     fn serve_old(&self, found: &CacheHit, entry: &CachedAnswer, request: &Request, reply: &mut Reply) {
-        self.kind_metrics(found.denial).hits.inc();
-        self.metrics.stale.inc();
+        self.kind_metrics(request, found.denial).hits.inc();
+        self.metrics(request).stale.inc();
         // A TTL that is not set leaves the entry's own where `keepttl` says so, as in CoreDNS.
         let ttl = match self.options.stale.map_or(0, |stale| stale.ttl) {
             0 if self.options.keep_ttl => whole(entry),
@@ -222,7 +223,7 @@ impl Cache {
             self.cap(&mut answer.reply);
             self.success.remove(hash, same);
             self.denial.remove(hash, same);
-            return self.count_entries();
+            return self.count_entries(request);
         }
         if let AnswerKind::Success | AnswerKind::Denial = entry::kind(&request.query, &answer.reply, unix()) {
             self.keep(request, answer, now);
@@ -268,7 +269,8 @@ impl Cache {
         }
         let hash = question.hash();
         let denial = kind.is_denial();
-        let (table, metrics) = (if denial { &self.denial } else { &self.success }, self.kind_metrics(denial));
+        let (table, metrics) =
+            (if denial { &self.denial } else { &self.success }, self.kind_metrics(request, denial));
         let same = |entry: &CachedAnswer| entry.answers(&question);
         let served = self.options.stale.map_or(Duration::ZERO, |stale| stale.up_to);
         let over = |entry: &CachedAnswer| entry.age(now) >= entry.life + served;
@@ -284,14 +286,13 @@ impl Cache {
             // What was denied is there now.
             self.denial.remove(hash, same);
         }
-        self.count_entries();
+        self.count_entries(request);
     }
 
-    fn count_entries(&self) {
-        for (table, metrics) in [(&self.success, &self.metrics.success), (&self.denial, &self.metrics.denial)]
-        {
-            metrics.entries.set(table.len() as f64);
-        }
+    fn count_entries(&self, request: &Request) {
+        let CacheMetrics { success, denial, .. } = self.metrics(request);
+        success.entries.set(self.success.len() as f64);
+        denial.entries.set(self.denial.len() as f64);
     }
 
     /// An answer from memory keeps its own life, up to the bound.
@@ -308,8 +309,14 @@ impl Cache {
         if kind.is_denial() { &self.options.denial } else { &self.options.success }
     }
 
-    fn kind_metrics(&self, denial: bool) -> &TableMetrics {
-        if denial { &self.metrics.denial } else { &self.metrics.success }
+    /// The metrics of the server that the query came to.
+    fn metrics(&self, request: &Request) -> &CacheMetrics {
+        &self.metrics[request.key.min(self.metrics.len() - 1)]
+    }
+
+    fn kind_metrics(&self, request: &Request, denial: bool) -> &TableMetrics {
+        let metrics = self.metrics(request);
+        if denial { &metrics.denial } else { &metrics.success }
     }
 }
 
@@ -340,7 +347,10 @@ fn serve(entry: &CachedAnswer, request: &Request, reply: &mut Reply, ttl: u32) {
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let options = CacheOptions::read(directive, setup.block)?;
-    let metrics = CacheMetrics::new(&setup.context.metrics, &setup.server(), &options.label);
+    let registry = &setup.context.metrics;
+    let servers = setup.servers();
+    let metrics = |server: &String| Arc::new(CacheMetrics::new(registry, server, &options.label));
+    let metrics = servers.iter().map(metrics).collect();
     let (success, denial) =
         (CacheTable::new(options.success.capacity), CacheTable::new(options.denial.capacity));
     Ok(vec![Arc::new(Cache { options, success, denial, metrics })])

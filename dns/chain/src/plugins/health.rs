@@ -53,30 +53,25 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         .metrics
         .counter("coredns_health_request_failures_total", "The number of times the health check failed.");
     let admin = setup.context.admin.clone();
-    // One page and one watcher for all keys of the block.
-    setup.shared("health", |setup| {
-        setup.on_start(move || async move {
-            let pages =
-                admin.listen(&address).await.map_err(|error| format!("health: {address}: {error}"))?;
-            let local = pages.local_addr().map_err(|error| format!("health: {address}: {error}"))?;
-            let route = pages.route("/health", |_| Page::ok("OK"));
-            let watcher = tokio::spawn(async move {
-                let mut tick = interval(EVERY);
-                // After a page that took its time there is one question, not all those that were missed.
-                tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                loop {
-                    tick.tick().await;
-                    let start = Instant::now();
-                    match timeout(PATIENCE, ask(local)).await {
-                        Ok(Ok(())) => duration.observe(start.elapsed().as_secs_f64()),
-                        _ => failures.inc(),
-                    }
+    setup.on_start(move || async move {
+        let pages = admin.listen(&address).await.map_err(|error| format!("health: {address}: {error}"))?;
+        let local = pages.local_addr().map_err(|error| format!("health: {address}: {error}"))?;
+        let route = pages.route("/health", |_| Page::ok("OK"));
+        let watcher = tokio::spawn(async move {
+            let mut tick = interval(EVERY);
+            // After a page that took its time there is one question, not all those that were missed.
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                let start = Instant::now();
+                match timeout(PATIENCE, ask(local)).await {
+                    Ok(Ok(())) => duration.observe(start.elapsed().as_secs_f64()),
+                    _ => failures.inc(),
                 }
-            });
-            Ok(Box::new((route, super::Task(watcher))) as PluginGuard)
+            }
         });
-        Ok(())
-    })?;
+        Ok(Box::new((route, super::Task(watcher))) as PluginGuard)
+    });
     Ok(Vec::new())
 }
 

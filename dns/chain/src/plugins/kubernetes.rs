@@ -110,13 +110,6 @@ impl Plugin for Kubernetes {
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    setup.once()?;
-    // One view and one gate for all keys of the block.
-    let link = setup.shared("kubernetes", make)?;
-    Ok(vec![link])
-}
-
-fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, SetupErrors> {
     let directive = setup.once()?;
     let KubernetesOptions { zone, connection, fallthrough, startup_timeout } =
         options::read(setup, directive)?;
@@ -163,7 +156,7 @@ fn make(setup: &mut Setup<'_>) -> Result<Kubernetes, SetupErrors> {
         });
         Ok(Box::new((gate, super::Task(task))) as PluginGuard)
     });
-    Ok(Kubernetes { view, own: own_addresses(), fallthrough })
+    Ok(vec![Arc::new(Kubernetes { view, own: own_addresses(), fallthrough })])
 }
 
 /// The addresses of this host's interfaces, without loopback.

@@ -96,20 +96,22 @@ async fn exchange(to: SocketAddr, probe: &Name) -> std::io::Result<()> {
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     directive.no_args().and_then(|()| directive.no_block()).map_err(|error| vec![error])?;
+    // As in CoreDNS only the first zone of the block is probed.
+    let key = setup.first_key()?;
     let bad_name =
-        |_| vec![directive.error(format!("loop: zone {:?} is too long", setup.key.zone), "a shorter zone")];
-    let zone = setup.key.zone.trim_end_matches('.');
+        |_| vec![directive.error(format!("loop: zone {:?} is too long", key.zone), "a shorter zone")];
+    let zone = key.zone.trim_end_matches('.');
     let probe = format!("{}.{}.{zone}", rand::random::<u64>(), rand::random::<u64>());
     let link = Arc::new(Loop {
-        zone: setup.key.zone.parse().map(|zone: Name| zone.lower()).map_err(bad_name)?,
+        zone: key.zone.parse().map(|zone: Name| zone.lower()).map_err(bad_name)?,
         probe: probe.parse().map(|probe: Name| probe.lower()).map_err(bad_name)?,
         seen: AtomicU32::new(0),
         over: AtomicBool::new(false),
         fatal: setup.context.fatal.clone(),
-        label: format!(":{}", setup.key.port),
+        label: format!(":{}", key.port),
     });
     let watching = Arc::downgrade(&link);
-    setup.on_serving(move |addresses| async move {
+    setup.on_serving(key.port, move |addresses| async move {
         let (Some(link), Some(mut address)) = (watching.upgrade(), addresses.first().copied()) else {
             return;
         };

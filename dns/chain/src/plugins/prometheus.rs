@@ -31,7 +31,8 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 };
 
 struct Prometheus {
-    query_metrics: QueryMetrics,
+    /// By key of the server block.
+    query_metrics: Vec<QueryMetrics>,
 }
 
 /// The plugins of a key, shown for as long as its configuration is served.
@@ -60,7 +61,9 @@ impl Drop for Enabled {
 impl Plugin for Prometheus {
     // Hot: 0 allocations.
     fn sent(&self, request: &Request, answer: &Answer, size: usize) {
-        self.query_metrics.count(request, answer, size);
+        if let Some(metrics) = self.query_metrics.get(request.key) {
+            metrics.count(request, answer, size);
+        }
     }
 }
 
@@ -82,7 +85,6 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         _ => Err(line.unknown(&["runtime_metrics", "tls"])),
     })?;
 
-    let (server, zone) = (setup.server(), setup.key.zone.clone());
     let metrics = setup.context.metrics.clone();
     let enabled = Arc::new(Enabled {
         family: metrics.gauges(
@@ -94,9 +96,12 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     });
     let (shown, linked) = (enabled.clone(), setup.linked.clone());
     setup.on_start(move || async move { Ok(Box::new(enabled) as PluginGuard) });
-    // Only now: a configuration that fails to start leaves what is shown of the one before it.
-    let labels = [server.clone(), zone.clone()];
-    setup.on_serving(move |_| async move { shown.show(labels, linked.get().map_or(&[], Vec::as_slice)) });
+    // Shown only now, so that a configuration that fails to start leaves the rows of the one before it.
+    for (key, server) in setup.block.keys.iter().zip(setup.servers()) {
+        let (labels, shown, linked) = ([server, key.zone.clone()], shown.clone(), linked.clone());
+        let show = move |_| async move { shown.show(labels, linked.get().map_or(&[], Vec::as_slice)) };
+        setup.on_serving(key.port, show);
+    }
     let build = metrics.gauges(
         "coredns_build_info",
         "A metric with a constant '1' value labeled by version, revision, and goversion from which CoreDNS was built.",
@@ -104,28 +109,28 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     );
     build.with([setup.context.version, "", ""]).set(1.0);
 
-    let query_metrics = QueryMetrics::new(&metrics, &server, &zone, setup.names);
+    let of_key = |(key, server): (&config::ServerKey, String)| {
+        QueryMetrics::new(&metrics, &server, &key.zone, setup.names)
+    };
+    let query_metrics = setup.block.keys.iter().zip(setup.servers()).map(of_key).collect();
     let admin = setup.context.admin.clone();
     let file = file.map(|file| file.text.clone());
-    setup.shared("prometheus", |setup| {
-        setup.on_start(move || async move {
-            let door = match file {
-                None => None,
-                Some(file) => Some(opened(file).await.map_err(|error| format!("prometheus: tls: {error}"))?),
-            };
-            let pages =
-                admin.listen(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
-            // The door first: what is shown behind it is never open.
-            let door = door.map(|door| pages.require(door));
-            let route = pages.route("/metrics", move |_| Page {
-                status: StatusCode::OK,
-                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                body: metrics.text().into(),
-            });
-            Ok(Box::new((route, door)) as PluginGuard)
+    setup.on_start(move || async move {
+        let door = match file {
+            None => None,
+            Some(file) => Some(opened(file).await.map_err(|error| format!("prometheus: tls: {error}"))?),
+        };
+        let pages =
+            admin.listen(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
+        // The door first: what is shown behind it is never open.
+        let door = door.map(|door| pages.require(door));
+        let route = pages.route("/metrics", move |_| Page {
+            status: StatusCode::OK,
+            content_type: "text/plain; version=0.0.4; charset=utf-8",
+            body: metrics.text().into(),
         });
-        Ok(())
-    })?;
+        Ok(Box::new((route, door)) as PluginGuard)
+    });
     Ok(vec![Arc::new(Prometheus { query_metrics })])
 }
 

@@ -30,20 +30,17 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     })?;
 
     let (admin, gates) = (setup.context.admin.clone(), setup.context.gates.clone());
-    setup.shared("ready", |setup| {
-        setup.on_start(move || async move {
-            let pages = admin.listen(&address).await.map_err(|error| format!("ready: {address}: {error}"))?;
-            let route = pages.route("/ready", move |_| {
-                let shut = gates.closed(monitor);
-                if shut.is_empty() {
-                    Page::ok("OK")
-                } else {
-                    Page::text(StatusCode::SERVICE_UNAVAILABLE, shut.join(","))
-                }
-            });
-            Ok(Box::new(route) as PluginGuard)
+    setup.on_start(move || async move {
+        let pages = admin.listen(&address).await.map_err(|error| format!("ready: {address}: {error}"))?;
+        let route = pages.route("/ready", move |_| {
+            let shut = gates.closed(monitor);
+            if shut.is_empty() {
+                Page::ok("OK")
+            } else {
+                Page::text(StatusCode::SERVICE_UNAVAILABLE, shut.join(","))
+            }
         });
-        Ok(())
-    })?;
+        Ok(Box::new(route) as PluginGuard)
+    });
     Ok(Vec::new())
 }

@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use dns_chain::{Chain, Flow, Link, Plugin, QueryMetrics};
+use dns_chain::{Chain, ChainLimits, Flow, Link, Plugin, QueryMetrics, ZoneRoute};
 use dns_wire::codes::rtype;
 use dns_wire::{Name, Query, Reply};
 use telemetry::metrics::{Counter, Registry};
@@ -37,7 +37,9 @@ async fn a_panic_costs_one_query_and_is_counted() {
     let runtime = tokio::runtime::Handle::current();
     let chain = Arc::new(Chain::new(vec![Link::new("whoami", Arc::new(Panics))]));
     let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
-    let routes = Routes::new(vec![(Name::ROOT, chain)], dropped, runtime.clone());
+    let limits = ChainLimits::new(&Registry::new());
+    let route = ZoneRoute { chain, key: 0 };
+    let routes = Routes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
     let shared = Arc::new(Shared::new(Arc::new(routes), Counter::default(), runtime));
     let udp = Udp::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use cluster::{Cache, Current, Event, Key, Kind, Namespace, Object, Protocol, ServiceKind, ServicePort};
 use config::{ConfigErrors, Corefile};
-use dns_chain::{ApiConnection, ClusterSource, PluginContext};
+use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
 use dns_server::{Dns, Options, StartError};
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Reply, Section};
@@ -139,10 +139,12 @@ impl Service {
 
 /// What a service needs around it, for one that is never told to log or to end.
 pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
+    let metrics = Registry::new();
     PluginContext {
         cluster,
         views: Default::default(),
-        metrics: Registry::new(),
+        limits: ChainLimits::new(&metrics),
+        metrics,
         gates: ReadinessGates::new(),
         admin: AdminServer::new(),
         queries: LogWriter::new(std::io::sink(), Counter::default()),

@@ -1,0 +1,262 @@
+//! Bounds on what queries may hold while they wait: how many wait, and how many sockets they open to upstreams.
+//!
+//! The limits are those of the process: all configurations that are served, and the one that a reload replaces, share
+//! them. A query that is answered from memory never meets them.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+use telemetry::metrics::{Counter, Gauge, Registry};
+
+/// Queries that may wait at once, unless `max_concurrent` of the `forward` plugins allows more. A waiting query holds up to
+/// 12 KiB (a test counts them), so that all of them hold less than 48 MiB.
+const WAITING: usize = 4096;
+
+/// The most sockets to upstreams, however many descriptors the process may open.
+const SOCKETS: usize = 16_384;
+
+/// A warning about a reached limit is logged once in this time.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The limits of all chains of the process. Copies share the same counts.
+#[derive(Clone)]
+pub struct ChainLimits {
+    /// Queries that wait for an upstream or another plugin.
+    pub waiting: WaitingQueries,
+    /// Sockets that `forward` opens.
+    pub sockets: UpstreamSockets,
+    /// `coredns_panics_total`.
+    pub panics: Counter,
+}
+
+impl ChainLimits {
+    /// The default limits. Half of the descriptors that the process may open are left to clients, pages and files.
+    pub fn new(metrics: &Registry) -> Self {
+        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+        let sockets = usize::try_from(descriptors / 2).unwrap_or(SOCKETS).min(SOCKETS);
+        Self::with(metrics, WAITING, sockets)
+    }
+
+    /// Limits of this many waiting queries and sockets.
+    pub fn with(metrics: &Registry, waiting: usize, sockets: usize) -> Self {
+        Self {
+            waiting: WaitingQueries::new(metrics, waiting),
+            sockets: UpstreamSockets::new(metrics, sockets),
+            panics: metrics.counter("coredns_panics_total", "A metrics that counts the number of panics."),
+        }
+    }
+}
+
+/// Counts the queries that wait. Copies share the count.
+#[derive(Clone)]
+pub struct WaitingQueries(Arc<Waiting>);
+
+struct Waiting {
+    count: AtomicUsize,
+    limit: AtomicUsize,
+    gauge: Gauge,
+    rejected: Counter,
+    warning: Throttle,
+}
+
+/// The place of one waiting query. Dropping it makes room for another.
+pub struct WaitingPermit(Arc<Waiting>);
+
+impl WaitingQueries {
+    fn new(metrics: &Registry, limit: usize) -> Self {
+        Self(Arc::new(Waiting {
+            count: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            gauge: metrics
+                .gauge("portolan_dns_waiting_queries", "Queries that wait for an upstream or a plugin."),
+            rejected: metrics.counter(
+                "portolan_dns_waiting_queries_rejected_total",
+                "Queries answered with SERVFAIL because too many queries were waiting.",
+            ),
+            warning: Throttle::new(WARNING_INTERVAL),
+        }))
+    }
+
+    /// How many queries may wait.
+    pub fn limit(&self) -> usize {
+        self.0.limit.load(Relaxed)
+    }
+
+    /// How many queries wait.
+    pub fn count(&self) -> usize {
+        self.0.count.load(Relaxed)
+    }
+
+    /// Lets at least `limit` queries wait from now on.
+    pub(crate) fn raise(&self, limit: usize) {
+        self.0.limit.fetch_max(limit, Relaxed);
+    }
+
+    /// A place for one more query, or `None` if too many wait already.
+    pub(crate) fn enter(&self) -> Option<WaitingPermit> {
+        let Waiting { count, gauge, rejected, warning, .. } = &*self.0;
+        let limit = self.limit();
+        let entered = count.fetch_update(Relaxed, Relaxed, |count| (count < limit).then_some(count + 1));
+        if let Ok(before) = entered {
+            gauge.set((before + 1) as f64);
+            return Some(WaitingPermit(self.0.clone()));
+        }
+        rejected.inc();
+        if let Some(missed) = warning.due(Instant::now()) {
+            let more =
+                if missed > 0 { format!("; {missed} more since the last warning") } else { String::new() };
+            tracing::warn!(
+                target: "dns",
+                "{limit} queries are waiting for upstreams: further ones that have to wait get SERVFAIL{more}"
+            );
+        }
+        None
+    }
+}
+
+impl Drop for WaitingPermit {
+    fn drop(&mut self) {
+        let before = self.0.count.fetch_sub(1, Relaxed);
+        self.0.gauge.set(before.saturating_sub(1) as f64);
+    }
+}
+
+/// Counts the sockets to upstreams. Copies share the count.
+#[derive(Clone)]
+pub struct UpstreamSockets(Arc<Sockets>);
+
+struct Sockets {
+    open: AtomicUsize,
+    limit: usize,
+    gauge: Gauge,
+    rejected: Counter,
+}
+
+/// One open socket. Dropping it makes room for another.
+pub struct SocketPermit(Arc<Sockets>);
+
+/// No further socket may be opened.
+#[derive(Debug)]
+pub struct TooManySockets {
+    limit: usize,
+}
+
+impl UpstreamSockets {
+    fn new(metrics: &Registry, limit: usize) -> Self {
+        Self(Arc::new(Sockets {
+            open: AtomicUsize::new(0),
+            limit,
+            gauge: metrics.gauge("portolan_forward_sockets", "Open sockets to upstreams."),
+            rejected: metrics.counter(
+                "portolan_forward_sockets_rejected_total",
+                "Exchanges with upstreams that failed because too many sockets were open.",
+            ),
+        }))
+    }
+
+    /// Room for one more socket.
+    pub fn open(&self) -> io::Result<SocketPermit> {
+        let Sockets { open, limit, gauge, rejected } = &*self.0;
+        match open.fetch_update(Relaxed, Relaxed, |open| (open < *limit).then_some(open + 1)) {
+            Ok(before) => {
+                gauge.set((before + 1) as f64);
+                Ok(SocketPermit(self.0.clone()))
+            }
+            Err(_) => {
+                rejected.inc();
+                Err(io::Error::other(TooManySockets { limit: *limit }))
+            }
+        }
+    }
+
+    /// Whether so many are open that a socket which has done its work is closed rather than kept for the next query.
+    pub fn are_scarce(&self) -> bool {
+        self.0.open.load(Relaxed) > self.0.limit / 2
+    }
+}
+
+impl Drop for SocketPermit {
+    fn drop(&mut self) {
+        let before = self.0.open.fetch_sub(1, Relaxed);
+        self.0.gauge.set(before.saturating_sub(1) as f64);
+    }
+}
+
+impl fmt::Display for TooManySockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sockets to upstreams are open, which is the limit", self.limit)
+    }
+}
+
+impl std::error::Error for TooManySockets {}
+
+/// Lets an event be logged once per interval and counts the others.
+struct Throttle {
+    interval: Duration,
+    start: Instant,
+    /// Milliseconds after `start` from which on the event may be logged again.
+    next: AtomicU64,
+    missed: AtomicU64,
+}
+
+impl Throttle {
+    fn new(interval: Duration) -> Self {
+        Self { interval, start: Instant::now(), next: AtomicU64::new(0), missed: AtomicU64::new(0) }
+    }
+
+    /// The number of events since the last one that was logged, if this one is to be logged.
+    fn due(&self, now: Instant) -> Option<u64> {
+        let now = now.saturating_duration_since(self.start).as_millis() as u64;
+        let next = self.next.load(Relaxed);
+        let after = now + self.interval.as_millis() as u64;
+        if now < next || self.next.compare_exchange(next, after, Relaxed, Relaxed).is_err() {
+            self.missed.fetch_add(1, Relaxed);
+            return None;
+        }
+        Some(self.missed.swap(0, Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_queries_wait_and_no_more_sockets_are_open_than_allowed() {
+        let metrics = Registry::new();
+        let limits = ChainLimits::with(&metrics, 2, 1);
+        let first = limits.waiting.enter();
+        let second = limits.waiting.enter();
+        assert!(first.is_some() && second.is_some());
+        assert!((0..3).all(|_| limits.waiting.enter().is_none()));
+        assert_eq!(limits.waiting.0.rejected.value(), 3);
+        assert!(metrics.text().contains("portolan_dns_waiting_queries 2\n"), "{}", metrics.text());
+        drop(first);
+        assert!(limits.waiting.enter().is_some(), "there is room again");
+        limits.waiting.raise(3);
+        let _third = limits.waiting.enter().expect("more may wait now");
+        assert_eq!(limits.waiting.count(), 2);
+
+        let socket = limits.sockets.open().unwrap();
+        assert!(limits.sockets.are_scarce());
+        let error = limits.sockets.open().err().expect("one is the limit");
+        assert!(error.get_ref().is_some_and(|inner| inner.is::<TooManySockets>()), "{error}");
+        drop(socket);
+        assert!(!limits.sockets.are_scarce() && limits.sockets.open().is_ok());
+        assert!(metrics.text().contains("portolan_forward_sockets_rejected_total 1\n"));
+    }
+
+    #[test]
+    fn an_event_is_logged_once_per_interval_with_the_number_of_those_that_were_not() {
+        let throttle = Throttle::new(Duration::from_secs(10));
+        let at = |seconds| throttle.due(throttle.start + Duration::from_secs(seconds));
+        assert_eq!(
+            [at(0), at(1), at(9), at(10), at(11), at(30)],
+            [Some(0), None, None, Some(2), None, Some(1)]
+        );
+    }
+}
