@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use config::{ConfigErrors, Corefile, Disk};
 use dns_chain::PluginContext;
-use dns_server::{Dns, Load, Options, StartError};
+use dns_server::{CorefileLoader, DnsService, DnsStartError, ServerOptions};
 use telemetry::LogWriter;
 use telemetry::log::{LogFormat, LogOutput};
 
@@ -48,9 +48,9 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let context = context(Clusters::new(flags, runtime), runtime, args.json);
     let queries = context.queries.clone();
     let load = load(CorefileSource::new(args.conf.as_deref())?, args.port);
-    let options = Options { threads: args.workers, addresses: Vec::new() };
+    let options = ServerOptions { threads: args.workers, addresses: Vec::new() };
     let dns = tokio::select! {
-        started = Dns::start(load.clone(), context, options) => started.map_err(failure)?,
+        started = DnsService::start(load.clone(), context, options) => started.map_err(failure)?,
         () = signals.stop() => return Ok(()),
     };
     if let Some(pidfile) = &args.pidfile {
@@ -103,13 +103,13 @@ pub fn context(clusters: Clusters, runtime: &Runtime, json: bool) -> PluginConte
 }
 
 /// A start that failed, with its exit code.
-pub fn failure(error: StartError) -> CommandError {
+pub fn failure(error: DnsStartError) -> CommandError {
     match error {
-        StartError::Config(_) => CommandError::usage(error.to_string()),
-        StartError::Bind(_) => {
+        DnsStartError::Config(_) => CommandError::usage(error.to_string()),
+        DnsStartError::Bind(_) => {
             CommandError::outside(format!("{error}; -dns.port moves server blocks that name no port"))
         }
-        StartError::Begin(_) => CommandError::outside(error.to_string()),
+        DnsStartError::Begin(_) => CommandError::outside(error.to_string()),
     }
 }
 
@@ -143,7 +143,7 @@ impl CorefileSource {
 }
 
 /// Reads the Corefile each time it is called.
-pub fn load(conf: CorefileSource, port: u16) -> Load {
+pub fn load(conf: CorefileSource, port: u16) -> CorefileLoader {
     Arc::new(move || {
         let (name, text) = match &conf {
             CorefileSource::Text(name, text) => ((*name).to_owned(), text.to_string()),
@@ -178,7 +178,7 @@ fn unreadable(name: &str, error: &std::io::Error) -> ConfigErrors {
 }
 
 /// As CoreDNS greets: the keys it serves, then who it is. Lines of the log where all lines are JSON.
-fn greet(load: &Load, json: bool) {
+fn greet(load: &CorefileLoader, json: bool) {
     let corefile = load().ok();
     let keys = corefile.iter().flat_map(|corefile| &corefile.blocks).flat_map(|block| &block.keys);
     let mut lines: Vec<_> = keys.map(|key| format!("{}:{}", key.zone, key.port)).collect();

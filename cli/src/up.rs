@@ -7,7 +7,7 @@ mod show;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use dns_server::{Dns, Options, StartError};
+use dns_server::{DnsService, DnsStartError, ServerOptions};
 use ingress_proxy::ProxyOptions;
 use net::BindError;
 use sources::kube::{Access, RequestLimiter, Selection};
@@ -55,11 +55,11 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
 
     let context =
         dns::context(Clusters::with(cluster.clone(), limiter, origin.clone(), runtime), runtime, false);
-    let fronts = Options { threads: None, addresses: vec![args.dns.ip()] };
+    let fronts = ServerOptions { threads: None, addresses: vec![args.dns.ip()] };
     let corefile = corefile::load(args);
-    let started = Dns::start(corefile.clone(), context, fronts).await;
+    let started = DnsService::start(corefile.clone(), context, fronts).await;
     let dns = started.map_err(|error| match &error {
-        StartError::Bind(_) => CommandError::outside(format!("{error}; move it with --dns")),
+        DnsStartError::Bind(_) => CommandError::outside(format!("{error}; move it with --dns")),
         _ => dns::failure(error),
     })?;
 

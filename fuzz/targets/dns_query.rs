@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use dns_wire::{Query, Refusal, Reply};
+use dns_wire::{Query, Rejection, Reply};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
@@ -15,9 +15,9 @@ fuzz_target!(|packet: &[u8]| {
     QUERY.with_borrow_mut(|query| {
         let mut out = [0; 4096];
         match query.parse(packet) {
-            Err(Refusal::Ignore) => {}
-            Err(Refusal::Reply(code)) => {
-                let length = query.refuse(code, &mut out);
+            Err(Rejection::Drop) => {}
+            Err(Rejection::Reply(code)) => {
+                let length = query.encode_error(code, &mut out);
                 assert!((12..=512).contains(&length), "{length} bytes refuse a packet");
                 assert_eq!(out[..2], packet[..2], "the refusal has another id");
                 assert!(out[2] & 0x80 != 0, "a refusal is a response");

@@ -31,7 +31,7 @@ fuzz_target!(|packet: &[u8]| {
     }
     // The same records for another question: names relative to the first one are made whole.
     let asked = query.clone();
-    query.ask(&"alias.example.com".parse().expect("a name"), A);
+    query.set_question(&"alias.example.com".parse().expect("a name"), A);
     let mut joined = Reply::default();
     joined.append(&reply, &asked);
     let mut out = vec![0; 65535];

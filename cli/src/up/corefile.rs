@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use config::Corefile;
-use dns_server::Load;
+use dns_server::CorefileLoader;
 
 use crate::args::UpArgs;
 use crate::dns::{self, CorefileSource};
@@ -28,7 +28,7 @@ const BUILT_IN: &str = "\
 
 /// Reads the Corefile and moves it: port 53 to the port of `--dns`, the pages of `health`, `ready` and `prometheus` to
 /// the address of `--admin`, where the rest of the pages is.
-pub fn load(args: &UpArgs) -> Load {
+pub fn load(args: &UpArgs) -> CorefileLoader {
     let conf = match &args.conf {
         Some(path) => CorefileSource::File(path.clone()),
         None => CorefileSource::Text("built-in Corefile", built_in().into()),

@@ -202,7 +202,7 @@ impl Runner for BelowRunner<'_> {
                 return None;
             }
             let mut nested = request.clone();
-            nested.query.ask(name, request.query.qtype);
+            nested.query.set_question(name, request.query.qtype);
             nested.purpose = Purpose::Resolve(depth + 1);
             let routes = &self.run.routes;
             let Some(ZoneRoute { chain, key }) = routes.find(&nested.query).cloned() else {

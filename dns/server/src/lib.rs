@@ -3,14 +3,14 @@
 //! Knows sockets and framing, not what is answered. A query is read into [`dns_chain::Request`], answered by
 //! [`dns_chain::run::answer`], and its reply leaves the way it came.
 
-mod shared;
+mod listener_state;
 
 mod tcp;
 mod udp;
 
-mod server;
+mod listeners;
 
-mod dns;
+mod service;
 
-pub use dns::{Dns, Load, Reloader};
-pub use server::{Options, StartError};
+pub use listeners::{DnsStartError, ServerOptions};
+pub use service::{CorefileLoader, DnsService, ReloadHandle};

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use dns_chain::run;
 use dns_chain::{Answer, Request, Transport};
 use dns_wire::codes::rcode;
-use dns_wire::{Query, Refusal, Reply};
+use dns_wire::{Query, Rejection, Reply};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, BufReader, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::shared::{ANY, MESSAGE, Shared, written};
+use crate::listener_state::{ANY, ListenerState, MAX_MESSAGE, encode_message};
 
 /// How long a client may take from one message to the next, reading replies included; CoreDNS's idle time-out.
 const IDLE: Duration = Duration::from_secs(10);
@@ -43,11 +43,11 @@ const PAUSE: Duration = Duration::from_millis(30);
 const IN_FLIGHT: usize = 128;
 
 /// Listeners of one address, bound and not yet accepting.
-pub(crate) struct Tcp {
+pub(crate) struct TcpListeners {
     listeners: Vec<std::net::TcpListener>,
 }
 
-impl Tcp {
+impl TcpListeners {
     /// Binds to an address; the unspecified IPv6 address stands for both families.
     pub(crate) fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
@@ -65,7 +65,7 @@ impl Tcp {
     }
 
     /// Begins to accept. Must be called within the runtime that is to do it.
-    pub(crate) fn serve(self, shared: &Arc<Shared>, drain: &Drain) -> io::Result<()> {
+    pub(crate) fn serve(self, shared: &Arc<ListenerState>, drain: &Drain) -> io::Result<()> {
         for listener in self.listeners {
             let listener = TcpListener::from_std(listener)?;
             tokio::spawn(accept(listener, shared.clone(), drain.clone()));
@@ -74,7 +74,7 @@ impl Tcp {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, drain: Drain) {
+async fn accept(listener: TcpListener, shared: Arc<ListenerState>, drain: Drain) {
     let mut failing = false;
     loop {
         let accepted = tokio::select! {
@@ -110,7 +110,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, drain: Drain) {
 async fn converse(
     stream: TcpStream,
     client: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     drain: Drain,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -145,7 +145,7 @@ struct Connection {
     /// Who asks where, and the query that is answered now.
     request: Request,
     answer: Answer,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     replies: BufDnsStreamHandle,
 }
 
@@ -159,8 +159,8 @@ impl Connection {
         self.request.received = Instant::now();
         match self.request.query.parse(message) {
             Ok(()) => self.ask(),
-            Err(Refusal::Ignore) => None,
-            Err(Refusal::Reply(code)) => {
+            Err(Rejection::Drop) => None,
+            Err(Rejection::Reply(code)) => {
                 self.refuse(code);
                 None
             }
@@ -195,14 +195,14 @@ impl Connection {
             let finish = pending.finish(&request, &mut answer, write);
             if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                 shared.panics.inc();
-                packet = written(MESSAGE, |out| request.query.refuse(rcode::SERVFAIL, out));
+                packet = encode_message(MAX_MESSAGE, |out| request.query.encode_error(rcode::SERVFAIL, out));
             }
             packet
         }))
     }
 
     fn refuse(&self, code: u16) {
-        let packet = written(MESSAGE, |out| self.request.query.refuse(code, out));
+        let packet = encode_message(MAX_MESSAGE, |out| self.request.query.encode_error(code, out));
         self.send(packet);
     }
 
@@ -217,7 +217,7 @@ impl Connection {
 
 /// Makes a message of a reply. Returns its length.
 fn encoded(reply: &mut Reply, query: &Query, packet: &mut Option<Vec<u8>>) -> usize {
-    *packet = written(MESSAGE, |out| reply.encode(query, MESSAGE, out));
+    *packet = encode_message(MAX_MESSAGE, |out| reply.encode(query, MAX_MESSAGE, out));
     packet.as_ref().map_or(0, Vec::len)
 }
 

@@ -17,31 +17,31 @@ use std::time::Instant;
 
 use dns_chain::run::{self, PendingQuery};
 use dns_chain::{Answer, Request, Routes, Transport};
-use dns_wire::Refusal;
+use dns_wire::Rejection;
 use dns_wire::codes::rcode;
 use futures_util::FutureExt;
 use net::BindError;
 use socket2::Socket;
 use telemetry::ThreadSlot;
 
-use crate::shared::{Shared, written};
-use batch::{Batch, Way};
+use crate::listener_state::{ListenerState, encode_message};
+use batch::{Batch, ReplyPath};
 
 /// The sockets of one address, bound and not yet read.
-pub(crate) struct Udp {
+pub(crate) struct UdpSockets {
     sockets: Vec<Socket>,
     address: SocketAddr,
 }
 
 /// The threads that read them.
 #[derive(Default)]
-pub(crate) struct Threads {
+pub(crate) struct UdpThreads {
     sockets: Vec<Arc<Socket>>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
-impl Udp {
+impl UdpSockets {
     /// Binds as many sockets as there are to be threads.
     pub(crate) fn bind(address: SocketAddr, threads: usize) -> Result<Self, BindError> {
         let sockets = socket::open(address, threads.max(1))?;
@@ -56,22 +56,22 @@ impl Udp {
     }
 
     /// Begins to answer.
-    pub(crate) fn serve(self, shared: &Arc<Shared>) -> io::Result<Threads> {
+    pub(crate) fn serve(self, shared: &Arc<ListenerState>) -> io::Result<UdpThreads> {
         let stop = Arc::new(AtomicBool::new(false));
         let sockets: Vec<_> = self.sockets.into_iter().map(Arc::new).collect();
-        let mut served = Threads { sockets, threads: Vec::new(), stop };
+        let mut served = UdpThreads { sockets, threads: Vec::new(), stop };
         for (number, socket) in served.sockets.iter().enumerate() {
             let (socket, shared, stop) = (socket.clone(), shared.clone(), served.stop.clone());
             let address = self.address;
             let name = format!("dns-udp-{number}");
-            let thread = move || Thread::new(socket, shared, stop, address).run();
+            let thread = move || UdpWorker::new(socket, shared, stop, address).run();
             served.threads.push(std::thread::Builder::new().name(name).spawn(thread)?);
         }
         Ok(served)
     }
 }
 
-impl Threads {
+impl UdpThreads {
     /// Answers what has come in and ends. Blocks until the threads are done, which takes no longer than that.
     pub(crate) fn stop(&mut self) {
         self.stop.store(true, Relaxed);
@@ -87,7 +87,7 @@ impl Threads {
     }
 }
 
-impl Drop for Threads {
+impl Drop for UdpThreads {
     fn drop(&mut self) {
         self.stop();
     }
@@ -100,9 +100,9 @@ const DATAGRAM: usize = 65_535 - 20 - 8;
 /// Batches that are still answered after the word to stop: what was queued, but not a flood without end.
 const LAST: usize = 256;
 
-struct Thread {
+struct UdpWorker {
     socket: Arc<Socket>,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     stop: Arc<AtomicBool>,
     batch: Batch,
     request: Request,
@@ -110,9 +110,14 @@ struct Thread {
     wildcard: bool,
 }
 
-impl Thread {
+impl UdpWorker {
     /// Its buffers belong to the thread that is to use them.
-    fn new(socket: Arc<Socket>, shared: Arc<Shared>, stop: Arc<AtomicBool>, address: SocketAddr) -> Self {
+    fn new(
+        socket: Arc<Socket>,
+        shared: Arc<ListenerState>,
+        stop: Arc<AtomicBool>,
+        address: SocketAddr,
+    ) -> Self {
         Self {
             socket,
             shared,
@@ -147,7 +152,7 @@ impl Thread {
             failing = false;
             // A socket that is shut for reading gives what is queued and then packets of no bytes without a sender.
             if self.stop.load(Relaxed) {
-                if self.batch.way(0).client().is_none() {
+                if self.batch.reply_path(0).client().is_none() {
                     return;
                 }
                 left -= 1;
@@ -175,7 +180,7 @@ impl Thread {
             if panicked.is_err() {
                 shared.panics.inc();
                 let query = &self.request.query;
-                self.batch.reply(at, |out| query.refuse(rcode::SERVFAIL, out));
+                self.batch.reply(at, |out| query.encode_error(rcode::SERVFAIL, out));
                 at += 1;
             }
         }
@@ -188,18 +193,18 @@ impl Thread {
         request.size = packet.len();
         match request.query.parse(packet) {
             Ok(()) => {}
-            Err(Refusal::Ignore) => return,
-            Err(Refusal::Reply(code)) => {
-                batch.reply(at, |out| request.query.refuse(code, out));
+            Err(Rejection::Drop) => return,
+            Err(Rejection::Reply(code)) => {
+                batch.reply(at, |out| request.query.encode_error(code, out));
                 return;
             }
         }
-        let way = batch.way(at);
+        let reply_path = batch.reply_path(at);
         // Nobody listens at port 0.
-        let Some(client) = way.client().filter(|client| client.port() != 0) else { return };
+        let Some(client) = reply_path.client().filter(|client| client.port() != 0) else { return };
         request.client = client;
         if self.wildcard
-            && let Some(ip) = way.destination()
+            && let Some(ip) = reply_path.destination()
         {
             request.server.set_ip(ip.to_canonical());
         }
@@ -208,28 +213,28 @@ impl Thread {
             batch.reply(at, |out| reply.encode(&request.query, limit, out))
         };
         if let Some(pending) = run::answer(routes, request, answer, write) {
-            self.finish_later(pending, *self.batch.way(at));
+            self.finish_later(pending, *self.batch.reply_path(at));
         }
     }
 
     /// The query leaves the fast path.
-    fn finish_later(&self, pending: PendingQuery, mut way: Way) {
+    fn finish_later(&self, pending: PendingQuery, mut reply_path: ReplyPath) {
         let (request, socket, shared) = (self.request.clone(), self.socket.clone(), self.shared.clone());
         self.shared.tasks.spawn_on(
             async move {
                 let limit = limit(&request);
                 let (mut answer, mut packet) = (Answer::default(), None);
                 let finish = pending.finish(&request, &mut answer, |reply| {
-                    packet = written(limit, |out| reply.encode(&request.query, limit, out));
+                    packet = encode_message(limit, |out| reply.encode(&request.query, limit, out));
                     packet.as_ref().map_or(0, Vec::len)
                 });
                 if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                     shared.panics.inc();
-                    packet = written(limit, |out| request.query.refuse(rcode::SERVFAIL, out));
+                    packet = encode_message(limit, |out| request.query.encode_error(rcode::SERVFAIL, out));
                 }
                 if let Some(packet) = packet {
                     // A full send queue drops the reply, as the network might have.
-                    let _ = way.send(socket.as_raw_fd(), &packet);
+                    let _ = reply_path.send(socket.as_raw_fd(), &packet);
                 }
             },
             &self.shared.runtime,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dns_wire::Query;
 use dns_wire::codes::rtype;
-use support::{Service, Upstream};
+use support::{FakeUpstream, TestService};
 
 struct Counting;
 
@@ -37,8 +37,8 @@ static ALLOCATOR: Counting = Counting;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_from_memory_allocates_nothing() {
-    let upstream = Upstream::start(|query, _| Some(support::address(query, [192, 0, 2, 1], 3600)));
-    let service = Service::start(&format!(
+    let upstream = FakeUpstream::start(|query, _| Some(support::address(query, [192, 0, 2, 1], 3600)));
+    let service = TestService::start(&format!(
         ".:0 {{
             errors
             log . {{

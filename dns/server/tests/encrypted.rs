@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
-use support::{Client, Service, address, answers};
+use support::{TestClient, TestService, address, answers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -205,8 +205,8 @@ async fn upstreams_are_asked_over_tls_https_and_quic() {
         (format!("quic://127.0.0.1%dns.example:{}", quic.port()), ""),
     ] {
         let corefile = format!(".:0 {{\nforward . {to} {{\ntls {}\n{lines}\n}}\n}}", identity.ca);
-        let service = Service::start(&corefile).await;
-        let client = Client::udp(service.address);
+        let service = TestService::start(&corefile).await;
+        let client = TestClient::udp(service.address);
         for round in 0..3 {
             let (query, reply) = client.ask("WWW.example.org.", rtype::A);
             assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{to}, {lines:?}, round {round}");
@@ -231,9 +231,9 @@ async fn a_connection_on_which_nothing_comes_any_more_is_left() {
     for (to, seen) in [(format!("https://{https}"), by_https), (format!("quic://{quic}"), by_quic)] {
         let options = "tls_servername dns.example\nread_timeout 300ms\nmax_fails 0\nmax_connect_attempts 2";
         let corefile = format!(".:0 {{\nforward . {to} {{\ntls {}\n{options}\n}}\n}}", identity.ca);
-        let service = Service::start(&corefile).await;
+        let service = TestService::start(&corefile).await;
         for round in 0..3 {
-            let (query, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+            let (query, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
             assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{to}, round {round}");
         }
         assert_eq!(seen.connections.load(SeqCst), 2, "{to}");
@@ -247,8 +247,9 @@ async fn queries_that_lose_their_connection_share_the_next_one() {
     let identity = Identity::new();
     let (https, seen) = over_https(&identity, Fate::Cut(IN_FLIGHT)).await;
     let options = format!("tls {}\ntls_servername dns.example\nread_timeout 10s", identity.ca);
-    let service = Service::start(&format!(".:0 {{\nforward . https://{https} {{\n{options}\n}}\n}}")).await;
-    let client = Client::udp(service.address);
+    let service =
+        TestService::start(&format!(".:0 {{\nforward . https://{https} {{\n{options}\n}}\n}}")).await;
+    let client = TestClient::udp(service.address);
     client.ask("www.example.org.", rtype::A);
     let asking: Vec<_> = (0..IN_FLIGHT)
         .map(|_| tokio::task::spawn_blocking(move || client.ask("www.example.org.", rtype::A)))
@@ -269,8 +270,8 @@ async fn an_upstream_with_another_name_is_not_believed() {
         ".:0 {{\nforward . tls://{at} {{\ntls {}\ntls_servername other.example\nmax_fails 0\nmax_connect_attempts 1\n}}\n}}",
         identity.ca
     );
-    let service = Service::start(&corefile).await;
-    let (_, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+    let service = TestService::start(&corefile).await;
+    let (_, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
     assert_eq!(reply.rcode, dns_wire::codes::rcode::SERVFAIL);
     service.stop().await;
 }

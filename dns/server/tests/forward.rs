@@ -12,22 +12,22 @@ use std::time::{Duration, Instant};
 use dns_chain::{Answer, Request, Routes, Transport, run};
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Query, Reply, Section};
-use support::{Client, Service, Upstream, address, answers, denial, read_framed};
+use support::{FakeUpstream, TestClient, TestService, address, answers, denial, read_framed};
 
-async fn serving(lines: &str) -> Service {
-    Service::start(&format!(".:0 {{\n{lines}\n}}")).await
+async fn serving(lines: &str) -> TestService {
+    TestService::start(&format!(".:0 {{\n{lines}\n}}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_is_forwarded_over_the_protocol_it_came_by() {
     let protocols = Arc::new(Mutex::new(Vec::new()));
     let seen = protocols.clone();
-    let upstream = Upstream::start(move |query, tcp| {
+    let upstream = FakeUpstream::start(move |query, tcp| {
         seen.lock().unwrap().push((query.id, tcp));
         Some(address(query, [192, 0, 2, 1], 60))
     });
     let service = serving(&format!("forward . {}", upstream.address)).await;
-    for client in [Client::udp(service.address), Client::tcp(service.address)] {
+    for client in [TestClient::udp(service.address), TestClient::tcp(service.address)] {
         let (query, reply) = client.ask("WWW.example.org.", rtype::A);
         assert_eq!(answers(&reply, &query), "A 192.0.2.1");
         assert!(reply.recursion_available);
@@ -40,7 +40,7 @@ async fn a_query_is_forwarded_over_the_protocol_it_came_by() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kept_answers_are_given_without_asking_again() {
-    let upstream = Upstream::start(|query, _| {
+    let upstream = FakeUpstream::start(|query, _| {
         Some(match query.name()[1] {
             b'n' => denial(rcode::NXDOMAIN, 300),
             b'f' => denial(rcode::SERVFAIL, 300),
@@ -48,7 +48,7 @@ async fn kept_answers_are_given_without_asking_again() {
         })
     });
     let service = serving(&format!("cache 30\nforward . {}", upstream.address)).await;
-    let client = Client::udp(service.address);
+    let client = TestClient::udp(service.address);
     for (asked, (name, code)) in (1..).zip([
         ("www.example.org.", rcode::NOERROR),
         ("none.example.org.", rcode::NXDOMAIN),
@@ -73,13 +73,13 @@ async fn kept_answers_are_given_without_asking_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_kept_is_asked_for_with_ad_and_given_to_who_understands_it() {
-    let upstream = Upstream::start(|query, _| {
+    let upstream = FakeUpstream::start(|query, _| {
         let mut reply = address(query, [192, 0, 2, 1], 600);
         (reply.authentic_data, reply.authoritative) = (query.authentic_data(), true);
         Some(reply)
     });
     // The sixth bit of the fourth byte says that AD is understood, and in a reply that it is so (RFC 6840 §5.7).
-    let ad = |client: &Client, sent: u8| {
+    let ad = |client: &TestClient, sent: u8| {
         let question = b"\x03www\x07example\x03org\0\0\x01\0\x01";
         let message = [&[0, 7, 1, sent, 0, 1, 0, 0, 0, 0, 0, 0], &question[..]].concat();
         let reply = client.exchange(&message).unwrap();
@@ -88,7 +88,7 @@ async fn what_is_kept_is_asked_for_with_ad_and_given_to_who_understands_it() {
     };
     for (lines, sent) in [("cache", [0, 0x20, 0, 0x20]), ("cache example.net", [0, 0x20, 0, 0x20])] {
         let service = serving(&format!("{lines}\nforward . {}", upstream.address)).await;
-        let client = Client::udp(service.address);
+        let client = TestClient::udp(service.address);
         for sent in sent {
             assert_eq!(ad(&client, sent), sent, "{lines}");
         }
@@ -100,11 +100,11 @@ async fn what_is_kept_is_asked_for_with_ad_and_given_to_who_understands_it() {
 /// CoreDNS shares the plugins of a server block among all of its zones and ports.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_zones_of_a_block_share_one_cache_and_one_limit() {
-    let (upstream, reached, go) = Upstream::held();
+    let (upstream, reached, go) = FakeUpstream::held();
     let lines =
         format!("cache\nprometheus 127.0.0.1:0\nforward . {} {{\nmax_concurrent 1\n}}", upstream.address);
-    let service = Service::start(&format!("example.org:0 example.net:0 {{\n{lines}\n}}")).await;
-    let client = Client::udp(service.address);
+    let service = TestService::start(&format!("example.org:0 example.net:0 {{\n{lines}\n}}")).await;
+    let client = TestClient::udp(service.address);
     let first = std::thread::spawn(move || client.ask("www.example.org.", rtype::A).1.rcode);
     reached.recv().unwrap();
     assert_eq!(
@@ -130,7 +130,7 @@ async fn the_zones_of_a_block_share_one_cache_and_one_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_the_cluster_are_not_kept() {
     let service = serving("cache 30\nkubernetes cluster.local {\n ttl 3600\n}").await;
-    let client = Client::udp(service.address);
+    let client = TestClient::udp(service.address);
     for _ in 0..2 {
         let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
         let record = reply.records()[0];
@@ -146,24 +146,24 @@ async fn names_of_the_cluster_are_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_target_of_an_external_name_is_resolved_by_the_server_itself() {
-    let upstream = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 7], 60)));
+    let upstream = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 7], 60)));
     let kubernetes = format!("kubernetes cluster.local\ncache\nforward . {}", upstream.address);
     let service = serving(&kubernetes).await;
-    for client in [Client::udp(service.address), Client::tcp(service.address)] {
+    for client in [TestClient::udp(service.address), TestClient::tcp(service.address)] {
         let (query, reply) = client.ask("ext.default.svc.cluster.local.", rtype::A);
         assert_eq!(answers(&reply, &query), "CNAME www.example.org., A 192.0.2.7");
     }
     assert_eq!(upstream.asked(), 1, "the target was kept");
-    let (query, reply) = Client::udp(service.address).ask("ext.default.svc.cluster.local.", rtype::CNAME);
+    let (query, reply) = TestClient::udp(service.address).ask("ext.default.svc.cluster.local.", rtype::CNAME);
     assert_eq!(answers(&reply, &query), "CNAME www.example.org.");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_external_name_that_no_zone_resolves_is_its_cname_alone() {
-    let service = Service::start("cluster.local:0 {\nkubernetes\n}").await;
+    let service = TestService::start("cluster.local:0 {\nkubernetes\n}").await;
     for qtype in [rtype::A, rtype::AAAA] {
-        let (query, reply) = Client::udp(service.address).ask("ext.default.svc.cluster.local.", qtype);
+        let (query, reply) = TestClient::udp(service.address).ask("ext.default.svc.cluster.local.", qtype);
         assert_eq!(reply.rcode, rcode::NOERROR);
         assert_eq!(answers(&reply, &query), "CNAME www.example.org.");
         assert_eq!(reply.section(Section::Authority).count(), 0, "no SOA: it is not NODATA");
@@ -173,16 +173,16 @@ async fn an_external_name_that_no_zone_resolves_is_its_cname_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_upstream_answers_for_one_that_is_silent_or_refuses() {
-    let good = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
-    let silent = Upstream::start(|_, _| None);
-    let failing = Upstream::start(|_, _| Some(denial(rcode::SERVFAIL, 60)));
+    let good = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
+    let silent = FakeUpstream::start(|_, _| None);
+    let failing = FakeUpstream::start(|_, _| Some(denial(rcode::SERVFAIL, 60)));
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (first, lines) in
         [(silent.address, "read_timeout 100ms"), (closed, ""), (failing.address, "failover SERVFAIL")]
     {
         let lines = format!("forward . {first} {} {{\npolicy sequential\n{lines}\n}}", good.address);
         let service = serving(&lines).await;
-        let (query, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+        let (query, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
         assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{lines}");
         service.stop().await;
     }
@@ -192,14 +192,15 @@ async fn another_upstream_answers_for_one_that_is_silent_or_refuses() {
 async fn an_upstream_that_is_down_is_left_alone_until_it_answers_again() {
     let up = Arc::new(AtomicBool::new(false));
     let answering = up.clone();
-    let flaky =
-        Upstream::start(move |query, _| answering.load(SeqCst).then(|| address(query, [192, 0, 2, 9], 60)));
+    let flaky = FakeUpstream::start(move |query, _| {
+        answering.load(SeqCst).then(|| address(query, [192, 0, 2, 9], 60))
+    });
     let lines = format!(
         "errors\nforward . {} {{\nmax_fails 1\nhealth_check 20ms\nread_timeout 50ms\nmax_connect_attempts 1\nfailfast_all_unhealthy_upstreams\n}}",
         flaky.address
     );
     let service = serving(&lines).await;
-    let client = Client::udp(service.address);
+    let client = TestClient::udp(service.address);
     let (_, reply) = client.ask("www.example.org.", rtype::A);
     assert_eq!(reply.rcode, rcode::SERVFAIL);
     // Down after more than one failed check; then nothing but checks goes there.
@@ -220,7 +221,7 @@ async fn an_upstream_that_is_down_is_left_alone_until_it_answers_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_reply_is_passed_on_or_asked_for_again_over_tcp() {
-    let upstream = Upstream::start(|query, tcp| {
+    let upstream = FakeUpstream::start(|query, tcp| {
         let mut reply = address(query, [192, 0, 2, 1], 60);
         if !tcp {
             reply.records_mut().clear();
@@ -237,7 +238,7 @@ async fn a_cut_reply_is_passed_on_or_asked_for_again_over_tcp() {
     {
         let service = serving(&format!("forward . {} {{\n{option}\n}}", upstream.address)).await;
         for name in ["www.example.org.", "bad.example.org."] {
-            let (query, reply) = Client::udp(service.address).ask(name, rtype::A);
+            let (query, reply) = TestClient::udp(service.address).ask(name, rtype::A);
             assert_eq!((reply.truncated, answers(&reply, &query).as_str()), wanted, "{name} {option:?}");
         }
         service.stop().await;
@@ -246,14 +247,14 @@ async fn a_cut_reply_is_passed_on_or_asked_for_again_over_tcp() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_codes_choose_between_forward_blocks() {
-    let first = Upstream::start(|query, _| {
+    let first = FakeUpstream::start(|query, _| {
         Some(match query.name()[1] {
             b'n' => denial(rcode::NXDOMAIN, 60),
             b'e' => denial(rcode::NOERROR, 60),
             _ => address(query, [192, 0, 2, 1], 60),
         })
     });
-    let second = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 2], 60)));
+    let second = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 2], 60)));
     let service = serving(&format!(
         "forward example.org {} {{\nexcept internal.example.org\nnext NXDOMAIN\nnext_on_nodata\n}}\nforward . {}",
         first.address, second.address
@@ -266,7 +267,7 @@ async fn names_and_codes_choose_between_forward_blocks() {
         ("empty.example.org.", "A 192.0.2.2"),
         ("www.example.net.", "A 192.0.2.2"),
     ] {
-        let (query, reply) = Client::udp(service.address).ask(name, rtype::A);
+        let (query, reply) = TestClient::udp(service.address).ask(name, rtype::A);
         assert_eq!(answers(&reply, &query), wanted, "{name}");
     }
     service.stop().await;
@@ -274,7 +275,7 @@ async fn names_and_codes_choose_between_forward_blocks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_to_another_question_is_a_format_error() {
-    let upstream = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
+    let upstream = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
     // A liar between: same ID, other name.
     let liar = UdpSocket::bind("127.0.0.1:0").unwrap();
     let at = liar.local_addr().unwrap();
@@ -292,16 +293,16 @@ async fn a_reply_to_another_question_is_a_format_error() {
     });
     drop(upstream);
     let service = serving(&format!("forward . {at}")).await;
-    let (_, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+    let (_, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
     assert_eq!((reply.rcode, reply.records().len()), (rcode::FORMERR, 0));
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_queries_than_allowed_are_refused() {
-    let (upstream, reached, go) = Upstream::held();
+    let (upstream, reached, go) = FakeUpstream::held();
     let service = serving(&format!("forward . {} {{\nmax_concurrent 1\n}}", upstream.address)).await;
-    let client = Client::udp(service.address);
+    let client = TestClient::udp(service.address);
     let ask = move || client.ask("www.example.org.", rtype::A).1.rcode;
     let first = std::thread::spawn(ask);
     reached.recv().unwrap();
@@ -318,7 +319,7 @@ async fn upstreams_that_cannot_be_reached_are_given_up_however_often_they_may_be
     let service =
         serving("forward . 127.0.0.1:9 {\nsource_address 192.0.2.1\nmax_fails 0\nmax_connect_attempts 0\n}")
             .await;
-    let client = Client::udp(service.address);
+    let client = TestClient::udp(service.address);
     let asking = std::thread::spawn(move || client.ask("www.example.org.", rtype::A));
     while !asking.is_finished() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -365,7 +366,7 @@ async fn who_guesses_ids_is_not_listened_to_for_long() {
         }
     });
     let service = serving(&format!("forward . {at}")).await;
-    let (query, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+    let (query, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
     assert_eq!(answers(&reply, &query), "A 192.0.2.1");
     service.stop().await;
 }
@@ -390,7 +391,7 @@ async fn asked_at(received: Instant, routes: &Arc<Routes>) -> (Query, Reply) {
 async fn an_old_answer_is_better_than_none() {
     let up = Arc::new(AtomicBool::new(true));
     let answering = up.clone();
-    let upstream = Upstream::start(move |query, _| {
+    let upstream = FakeUpstream::start(move |query, _| {
         let good: Reply = address(query, [192, 0, 2, 1], 60);
         Some(if answering.load(SeqCst) { good } else { denial(rcode::SERVFAIL, 60) })
     });
@@ -400,7 +401,7 @@ async fn an_old_answer_is_better_than_none() {
             ".:0 {{\ncache {{\nserve_stale 1h {mode} 7s\nservfail 0\n}}\nforward . {}\n}}",
             upstream.address
         );
-        let context = support::context(support::Fake::listed());
+        let context = support::context(support::FakeCluster::listed());
         let servers = dns_chain::build(&support::parse(&corefile).unwrap(), &context).unwrap();
         let (routes, start) = (&servers.listeners[0].routes, Instant::now());
         for (seconds, is_up, code, ttl) in [
@@ -429,7 +430,7 @@ async fn an_old_answer_is_better_than_none() {
 async fn an_answer_that_comes_too_late_for_its_client_is_there_for_the_next() {
     let (go, going) = channel::<()>();
     let (going, first) = (Mutex::new(going), AtomicBool::new(true));
-    let upstream = Upstream::start(move |query, _| {
+    let upstream = FakeUpstream::start(move |query, _| {
         if first.swap(false, SeqCst) {
             return Some(address(query, [192, 0, 2, 1], 60));
         }
@@ -440,7 +441,7 @@ async fn an_answer_that_comes_too_late_for_its_client_is_there_for_the_next() {
         ".:0 {{\ncache {{\nserve_stale 1h verify 50ms\n}}\nforward . {} {{\nread_timeout 4s\n}}\n}}",
         upstream.address
     );
-    let context = support::context(support::Fake::listed());
+    let context = support::context(support::FakeCluster::listed());
     let servers = dns_chain::build(&support::parse(&corefile).unwrap(), &context).unwrap();
     let (routes, start) = (&servers.listeners[0].routes, Instant::now());
     let at = async |seconds| {

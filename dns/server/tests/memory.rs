@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use dns_wire::codes::rtype;
 use dns_wire::{Edns, Query};
-use support::{Client, Service, Upstream, read_framed};
+use support::{FakeUpstream, TestClient, TestService, read_framed};
 use tokio::sync::Mutex;
 
 /// Counts what is held.
@@ -42,7 +42,7 @@ static TURN: Mutex<()> = Mutex::const_new(());
 async fn a_connection_that_is_open_takes_a_few_kilobytes() {
     const OPEN: usize = 200;
     let _turn = TURN.lock().await;
-    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let service = TestService::start(".:0 {\nwhoami\n}").await;
     let mut packet = [0; 512];
     let length = Query::new(0, &"me.".parse().unwrap(), rtype::A).encode(0, &mut packet);
     let message = [&(length as u16).to_be_bytes(), &packet[..length]].concat();
@@ -65,11 +65,11 @@ async fn a_connection_that_is_open_takes_a_few_kilobytes() {
 async fn a_query_that_waits_takes_a_few_kilobytes_whatever_reply_it_allows() {
     const WAITING: usize = 500;
     let _turn = TURN.lock().await;
-    let upstream = Upstream::start(|_, _| None);
+    let upstream = FakeUpstream::start(|_, _| None);
     let forward = format!("forward . {} {{\nread_timeout 1m\n}}", upstream.address);
-    let service = Service::start(&format!(".:0 {{\n{forward}\n}}\nme:0 {{\nwhoami\n}}")).await;
+    let service = TestService::start(&format!(".:0 {{\n{forward}\n}}\nme:0 {{\nwhoami\n}}")).await;
     // Enough clients to meet every thread: each has its own buffers from the start.
-    (0..20).for_each(|_| drop(Client::udp(service.address).ask("me.", rtype::A)));
+    (0..20).for_each(|_| drop(TestClient::udp(service.address).ask("me.", rtype::A)));
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut query = Query::new(0, &"www.example.org.".parse().unwrap(), rtype::A);
     query.edns = Some(Edns { udp_size: u16::MAX, version: 0, dnssec_ok: false });

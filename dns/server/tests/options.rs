@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Query, Section};
-use support::{Client, Service, Upstream, address, read_framed};
+use support::{FakeUpstream, TestClient, TestService, address, read_framed};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn serving(lines: &str) -> Service {
-    Service::start(&format!(".:0 {{\n{lines}\n}}")).await
+async fn serving(lines: &str) -> TestService {
+    TestService::start(&format!(".:0 {{\n{lines}\n}}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,7 @@ async fn addresses_come_first_as_often_as_they_weigh_and_equally_where_nothing_i
     let folder = tempfile::tempdir().unwrap();
     let (file, none) = (folder.path().join("weights.txt"), folder.path().join("none.txt"));
     std::fs::write(&file, "listed.example.org\n192.0.2.1 9\n192.0.2.2 1\n").unwrap();
-    let upstream = Upstream::start(|query, _| {
+    let upstream = FakeUpstream::start(|query, _| {
         let mut reply = address(query, [192, 0, 2, 1], 60);
         reply.push(Section::Answer, Owner::Question, rtype::A, 60, &[192, 0, 2, 2]);
         Some(reply)
@@ -36,7 +36,7 @@ async fn addresses_come_first_as_often_as_they_weigh_and_equally_where_nothing_i
         let service =
             serving(&format!("loadbalance weighted {}\nforward . {}", file.display(), upstream.address))
                 .await;
-        let client = Client::udp(service.address);
+        let client = TestClient::udp(service.address);
         let first = (0..400).filter(|_| {
             let (_, reply) = client.ask(name, rtype::A);
             assert_eq!(reply.records().len(), 2);
@@ -74,7 +74,7 @@ async fn upstreams_are_asked_from_the_source_address() {
         let lines = "max_connect_attempts 1\nread_timeout 100ms";
         let service =
             serving(&format!("forward . {at} {{\nsource_address {source}\n{option}\n{lines}\n}}")).await;
-        let (_, reply) = Client::udp(service.address).ask("www.example.org.", rtype::A);
+        let (_, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
         assert_eq!(reply.rcode, rcode::SERVFAIL);
         assert_eq!(asked_from.recv_timeout(PATIENCE), Ok(source), "{option:?}");
         service.stop().await;
@@ -86,13 +86,13 @@ async fn so_many_connections_wait_for_their_next_query() {
     for (option, made) in [("", 2), ("max_idle_conns 0", 2), ("max_idle_conns 1", 3)] {
         // Both queries of a round are in flight before either is answered.
         let both = Barrier::new(2);
-        let upstream = Upstream::start(move |query, _| {
+        let upstream = FakeUpstream::start(move |query, _| {
             both.wait();
             Some(address(query, [192, 0, 2, 1], 60))
         });
         let lines = format!("forward . {} {{\nforce_tcp\nread_timeout 5s\n{option}\n}}", upstream.address);
         let service = serving(&lines).await;
-        let client = Client::udp(service.address);
+        let client = TestClient::udp(service.address);
         for _ in 0..2 {
             std::thread::scope(|scope| {
                 let ask = || assert_eq!(client.ask("www.example.org.", rtype::A).1.rcode, rcode::NOERROR);
@@ -119,7 +119,7 @@ async fn a_check_asks_as_the_options_say() {
         ("health_check 10ms no_rec domain example.org", ("example.org.", false)),
     ] {
         let (seen, checks) = channel();
-        let upstream = Upstream::start(move |query: &Query, _| {
+        let upstream = FakeUpstream::start(move |query: &Query, _| {
             if query.qtype != rtype::NS {
                 return None;
             }
@@ -128,7 +128,7 @@ async fn a_check_asks_as_the_options_say() {
         });
         let lines = "read_timeout 50ms\nmax_connect_attempts 1";
         let service = serving(&format!("forward . {} {{\n{option}\n{lines}\n}}", upstream.address)).await;
-        Client::udp(service.address).ask("www.example.org.", rtype::A);
+        TestClient::udp(service.address).ask("www.example.org.", rtype::A);
         let (name, recursion) = checks.recv_timeout(PATIENCE).unwrap();
         assert_eq!((name.as_str(), recursion), wanted, "{option}");
         service.stop().await;
@@ -156,13 +156,13 @@ async fn what_was_ready_once_is_watched_on_only_where_that_is_wanted() {
 async fn exceptions_and_codes_add_up_over_lines() {
     let codes: BTreeMap<u8, u16> =
         [(b'n', rcode::NXDOMAIN), (b'f', rcode::SERVFAIL), (b'r', rcode::REFUSED)].into();
-    let first = Arc::new(Upstream::start(move |query, _| {
+    let first = Arc::new(FakeUpstream::start(move |query, _| {
         Some(match codes.get(&query.name()[1]) {
             Some(code) => support::denial(*code, 60),
             None => address(query, [192, 0, 2, 1], 60),
         })
     }));
-    let second = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 2], 60)));
+    let second = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 2], 60)));
     let service = serving(&format!(
         "forward . {} {{\nexcept a.example\nexcept b.example\nnext NXDOMAIN\nnext SERVFAIL\n}}\nforward . {}",
         first.address, second.address
@@ -176,7 +176,7 @@ async fn exceptions_and_codes_add_up_over_lines() {
         ("fails.example.", "A 192.0.2.2"),
         ("refused.example.", ""),
     ] {
-        let (query, reply) = Client::udp(service.address).ask(name, rtype::A);
+        let (query, reply) = TestClient::udp(service.address).ask(name, rtype::A);
         assert_eq!(support::answers(&reply, &query), wanted, "{name}");
     }
     service.stop().await;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
-use support::Service;
+use support::TestService;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -140,7 +140,7 @@ impl Scraper<'_> {
     }
 }
 
-async fn page_of(service: &Service) -> SocketAddr {
+async fn page_of(service: &TestService) -> SocketAddr {
     service.admin.listen("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
@@ -149,7 +149,7 @@ const TLS: &str = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pe
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_show_what_the_file_asks_of_them() {
     let files = Files::new();
-    let service = Service::start(&files.corefile(TLS)).await;
+    let service = TestService::start(&files.corefile(TLS)).await;
     let address = page_of(&service).await;
     assert!(files.scraper("metrics.example").scrape_plainly(address).await.is_err(), "without TLS");
     assert!(files.scraper("other.example").scrape(address).await.is_err(), "the certificate is checked");
@@ -195,7 +195,7 @@ async fn clients_show_what_the_file_asks_of_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_and_cipher_suites_are_those_of_the_file() {
     let files = Files::new();
-    let service = Service::start(&files.corefile(TLS)).await;
+    let service = TestService::start(&files.corefile(TLS)).await;
     let address = page_of(&service).await;
     let (v12, v13) = (Some(ProtocolVersion::TLSv1_2), Some(ProtocolVersion::TLSv1_3));
     for (options, wanted, suite) in [
@@ -226,7 +226,7 @@ async fn users_headers_and_rates_are_those_of_the_file() {
     let web = format!(
         "basic_auth_users:\n  alice: {hash}\nhttp_server_config:\n  http2: false\n  headers:\n    X-Frame-Options: deny\nrate_limit:\n  interval: 1h\n  burst: 6\n"
     );
-    let service = Service::start(&files.corefile(&web)).await;
+    let service = TestService::start(&files.corefile(&web)).await;
     let address = page_of(&service).await;
     // Without tls_server_config it is plain HTTP.
     for (authorization, status) in [
@@ -253,7 +253,7 @@ async fn users_headers_and_rates_are_those_of_the_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_counts_from_the_next_connection_on() {
     let files = Files::new();
-    let service = Service::start(&files.corefile(TLS)).await;
+    let service = TestService::start(&files.corefile(TLS)).await;
     let address = page_of(&service).await;
     let (old, new) = (files.scraper("metrics.example"), files.scraper("renewed.example"));
     assert!(old.scrape(address).await.is_ok() && new.scrape(address).await.is_err());
@@ -270,7 +270,7 @@ async fn a_renewed_certificate_counts_from_the_next_connection_on() {
 async fn a_reload_puts_tls_before_the_page_and_takes_it_away_at_the_same_address() {
     let files = Files::new();
     let scraper = files.scraper("metrics.example");
-    let service = Service::start(&corefile("")).await;
+    let service = TestService::start(&corefile("")).await;
     let address = page_of(&service).await;
     assert!(scraper.scrape_plainly(address).await.is_ok() && scraper.scrape(address).await.is_err());
     let mut kept = TcpStream::connect(address).await.unwrap();
@@ -330,14 +330,17 @@ async fn a_bad_file_is_told_and_nothing_is_served() {
         ("rate_limit: {interval: soon}".to_owned(), "invalid duration \"soon\"".to_owned()),
         (":".repeat(3), format!("{web}:1: ")),
     ] {
-        let started =
-            Service::try_start(&files.corefile(&text), support::Fake::listed(), &[[127, 0, 0, 1].into()])
-                .await;
+        let started = TestService::try_start(
+            &files.corefile(&text),
+            support::FakeCluster::listed(),
+            &[[127, 0, 0, 1].into()],
+        )
+        .await;
         let error = started.err().unwrap_or_else(|| panic!("served: {text}")).to_string();
         assert!(error.starts_with(&format!("prometheus: tls: {web}")), "{text}: {error}");
         assert!(error.contains(&wanted), "{text}: {error}");
     }
     for text in ["", "# nothing\n", "tls_server_config:\nhttp_server_config:\n"] {
-        Service::start(&files.corefile(text)).await.stop().await;
+        TestService::start(&files.corefile(text)).await.stop().await;
     }
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 use cluster::{Event, Kind};
 use dns_wire::codes::{class, rcode, rtype};
 use dns_wire::{Edns, Owner, Query, Reply, Section};
-use support::{Client, Fake, Service, Upstream, address, answers, denial, read_framed};
+use support::{FakeCluster, FakeUpstream, TestClient, TestService, address, answers, denial, read_framed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_names_are_answered_over_udp_and_tcp() {
-    let service = Service::start(
+    let service = TestService::start(
         ".:0 {
     errors
     kubernetes cluster.local in-addr.arpa ip6.arpa {
@@ -29,7 +29,7 @@ async fn cluster_names_are_answered_over_udp_and_tcp() {
 }",
     )
     .await;
-    for client in [Client::udp(service.address), Client::tcp(service.address)] {
+    for client in [TestClient::udp(service.address), TestClient::tcp(service.address)] {
         for (name, qtype, code, wanted) in [
             ("web.default.svc.cluster.local.", rtype::A, rcode::NOERROR, "A 10.96.0.10"),
             ("WEB.default.svc.cluster.local.", rtype::A, rcode::NOERROR, "A 10.96.0.10"),
@@ -67,7 +67,7 @@ async fn cluster_names_are_answered_over_udp_and_tcp() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_packets_get_what_coredns_gives_them() {
-    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let service = TestService::start(".:0 {\nwhoami\n}").await;
     let question = b"\x01a\x00\x00\x01\x00\x01";
     let header = |flags: [u8; 2], counts: [u8; 4]| {
         let counts = counts.iter().flat_map(|count| [0, *count]);
@@ -117,7 +117,7 @@ async fn malformed_packets_get_what_coredns_gives_them() {
 async fn the_longest_zone_answers_and_what_no_zone_takes_is_refused() {
     let upstreams = ["192.0.2.1", "192.0.2.2"].map(|ip| {
         let ip = ip.parse::<std::net::Ipv4Addr>().unwrap().octets();
-        Upstream::start(move |query, _| {
+        FakeUpstream::start(move |query, _| {
             let mut reply = address(query, ip, 60);
             if query.qtype == rtype::DS {
                 reply.records_mut().clear();
@@ -126,12 +126,12 @@ async fn the_longest_zone_answers_and_what_no_zone_takes_is_refused() {
             Some(reply)
         })
     });
-    let service = Service::start(&format!(
+    let service = TestService::start(&format!(
         "example.org:0 {{\nforward . {}\n}}\nsub.example.org:0 {{\nforward . {}\n}}\nempty.example.org:0 {{\n}}",
         upstreams[0].address, upstreams[1].address
     ))
     .await;
-    let client = Client::udp(service.address);
+    let client = TestClient::udp(service.address);
     for (name, qtype, code, wanted) in [
         ("www.example.org.", rtype::A, rcode::NOERROR, "A 192.0.2.1"),
         ("www.SUB.example.org.", rtype::A, rcode::NOERROR, "A 192.0.2.2"),
@@ -149,16 +149,16 @@ async fn the_longest_zone_answers_and_what_no_zone_takes_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_class_of_the_internet_is_answered() {
-    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let service = TestService::start(".:0 {\nwhoami\n}").await;
     let mut query = Query::new(1, &"version.bind.".parse().unwrap(), rtype::TXT);
     query.qclass = class::CH;
-    assert_eq!(Client::udp(service.address).ask_query(query).1.rcode, rcode::REFUSED);
+    assert_eq!(TestClient::udp(service.address).ask_query(query).1.rcode, rcode::REFUSED);
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_is_cut_to_what_the_client_takes() {
-    let upstream = Upstream::start(|query, _| {
+    let upstream = FakeUpstream::start(|query, _| {
         let mut reply = address(query, [192, 0, 2, 0], 60);
         for last in 1..100 {
             reply.push(Section::Answer, Owner::Question, rtype::A, 60, &[192, 0, 2, last]);
@@ -166,13 +166,14 @@ async fn a_reply_is_cut_to_what_the_client_takes() {
         Some(reply)
     });
     let service =
-        Service::start(&format!(".:0 {{\ncache\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address)).await;
+        TestService::start(&format!(".:0 {{\ncache\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address))
+            .await;
     let name = "many.example.org.".parse().unwrap();
     for (client, size, whole) in [
-        (Client::udp(service.address), None, false),
-        (Client::udp(service.address), Some(1232), false),
-        (Client::udp(service.address), Some(4096), true),
-        (Client::tcp(service.address), None, true),
+        (TestClient::udp(service.address), None, false),
+        (TestClient::udp(service.address), Some(1232), false),
+        (TestClient::udp(service.address), Some(4096), true),
+        (TestClient::tcp(service.address), None, true),
     ] {
         let mut query = Query::new(7, &name, rtype::A);
         query.edns = size.map(|udp_size| dns_wire::Edns { udp_size, version: 0, dnssec_ok: false });
@@ -186,27 +187,30 @@ async fn a_reply_is_cut_to_what_the_client_takes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_no_datagram_can_carry_is_cut() {
     // 65,520 bytes: no more than the client takes, and more than IPv4 does.
-    let upstream = Upstream::start(|_, _| {
+    let upstream = FakeUpstream::start(|_, _| {
         let mut reply = Reply::default();
         reply.push(Section::Answer, Owner::Question, rtype::TXT, 60, &[0; 65_464]);
         Some(reply)
     });
     let service =
-        Service::start(&format!(".:0 {{\ncache\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address)).await;
+        TestService::start(&format!(".:0 {{\ncache\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address))
+            .await;
     let mut query = Query::new(7, &"www.example.org.".parse().unwrap(), rtype::TXT);
     query.edns = Some(Edns { udp_size: 65_535, version: 0, dnssec_ok: false });
     for what in ["forwarded", "kept"] {
-        let (_, reply) = Client::udp(service.address).ask_query(query.clone());
+        let (_, reply) = TestClient::udp(service.address).ask_query(query.clone());
         assert!(reply.truncated, "{what}");
     }
-    let (_, reply) = Client::tcp(service.address).ask_query(query);
+    let (_, reply) = TestClient::tcp(service.address).ask_query(query);
     assert_eq!((reply.truncated, reply.section(Section::Answer).count()), (false, 1));
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_leave_from_the_address_that_was_asked() {
-    let any = Service::try_start(".:0 {\nlog . \"{local}\"\nwhoami\n}", Fake::listed(), &[]).await.unwrap();
+    let any = TestService::try_start(".:0 {\nlog . \"{local}\"\nwhoami\n}", FakeCluster::listed(), &[])
+        .await
+        .unwrap();
     let port = any.address.port();
     for ip in ["127.0.0.1", "127.0.0.2", "::1"] {
         let ip: IpAddr = ip.parse().unwrap();
@@ -228,9 +232,12 @@ async fn replies_leave_from_the_address_that_was_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_in_use_is_named() {
-    let first = Service::start(".:0 {\nwhoami\n}").await;
+    let first = TestService::start(".:0 {\nwhoami\n}").await;
     let corefile = format!(".:{} {{\nwhoami\n}}", first.address.port());
-    let error = Service::try_start(&corefile, Fake::listed(), &[[127, 0, 0, 1].into()]).await.err().unwrap();
+    let error = TestService::try_start(&corefile, FakeCluster::listed(), &[[127, 0, 0, 1].into()])
+        .await
+        .err()
+        .unwrap();
     assert_eq!(error.to_string(), format!("cannot listen on {}: the address is in use", first.address));
     first.stop().await;
 }
@@ -238,7 +245,7 @@ async fn an_address_in_use_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_swaps_the_chain_without_losing_a_query() {
     let zone = |ttl: u32| format!(".:0 {{\nkubernetes cluster.local {{\nttl {ttl}\n}}\n}}");
-    let service = Service::start(&zone(1)).await;
+    let service = TestService::start(&zone(1)).await;
     let (stop, count, address) = (AtomicBool::new(false), AtomicUsize::new(0), service.address);
     let reload = async {
         for ttl in 2..20 {
@@ -250,7 +257,7 @@ async fn a_reload_swaps_the_chain_without_losing_a_query() {
         }
         stop.store(true, SeqCst);
     };
-    let ask = |client: Client| {
+    let ask = |client: TestClient| {
         let mut last = 0;
         loop {
             // Request once more after the last reload, however the two clients took turns.
@@ -266,8 +273,8 @@ async fn a_reload_swaps_the_chain_without_losing_a_query() {
         }
     };
     let last = std::thread::scope(|scope| {
-        let clients =
-            [Client::udp(address), Client::tcp(address)].map(|client| scope.spawn(move || ask(client)));
+        let clients = [TestClient::udp(address), TestClient::tcp(address)]
+            .map(|client| scope.spawn(move || ask(client)));
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(reload));
         clients.map(|client| client.join().unwrap())
     });
@@ -278,7 +285,7 @@ async fn a_reload_swaps_the_chain_without_losing_a_query() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
-    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let service = TestService::start(".:0 {\nwhoami\n}").await;
     for (corefile, part) in [
         (".:0 {\nwhoamI\n}", "Corefile:2"),
         (".:0 {\nrewrite name a b\n}", "plugin rewrite is not built yet"),
@@ -286,7 +293,7 @@ async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
     ] {
         let error = service.reload(corefile).await.unwrap_err().to_string();
         assert!(error.contains(part), "{part} in {error}");
-        let (_, reply) = Client::udp(service.address).ask("a.example.", rtype::A);
+        let (_, reply) = TestClient::udp(service.address).ask("a.example.", rtype::A);
         assert_eq!(
             (reply.rcode, reply.section(Section::Additional).count()),
             (rcode::NOERROR, 2),
@@ -300,7 +307,7 @@ async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn plugins_are_shown_as_enabled_while_they_are() {
     let corefile = |lines: &str| format!(".:0 {{\nprometheus 127.0.0.1:0\n{lines}\n}}");
-    let service = Service::start(&corefile("health 127.0.0.1:0\nerrors\nwhoami")).await;
+    let service = TestService::start(&corefile("health 127.0.0.1:0\nerrors\nwhoami")).await;
     let enabled = || {
         let text = service.metrics.text();
         let rows = text.lines().filter_map(|line| line.strip_prefix("coredns_plugin_enabled{"));
@@ -324,8 +331,8 @@ async fn a_changed_corefile_is_found_and_a_port_can_move() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let other = taken.local_addr().unwrap();
     drop(taken);
-    let service = Service::start(".:0 {\nwhoami\nreload 2s 0s\n}").await;
-    let hash = |service: &Service| {
+    let service = TestService::start(".:0 {\nwhoami\nreload 2s 0s\n}").await;
+    let hash = |service: &TestService| {
         let text = service.metrics.text();
         text.lines().find(|line| line.starts_with("coredns_reload_version_info")).unwrap().to_owned()
     };
@@ -337,7 +344,7 @@ async fn a_changed_corefile_is_found_and_a_port_can_move() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(service.dns.addresses().await, [other]);
-    assert_eq!(Client::udp(other).ask("a.", rtype::A).1.rcode, rcode::NOERROR);
+    assert_eq!(TestClient::udp(other).ask("a.", rtype::A).1.rcode, rcode::NOERROR);
     service.stop().await;
 }
 
@@ -345,7 +352,7 @@ async fn a_changed_corefile_is_found_and_a_port_can_move() {
 #[tokio::test(start_paused = true)]
 async fn a_mistake_that_was_mended_and_comes_back_is_told_again() {
     let corefile = |line: &str| format!(".:0 {{\nwhoami\nreload 2s 0s\n{line}\n}}");
-    let service = Service::start(&corefile("")).await;
+    let service = TestService::start(&corefile("")).await;
     let mut told = 0;
     for mistake in ["whoamI", "health 192.0.2.1:0"] {
         for _ in 0..2 {
@@ -363,8 +370,8 @@ async fn a_mistake_that_was_mended_and_comes_back_is_told_again() {
 
 #[tokio::test(start_paused = true)]
 async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
-    let fake = Arc::new(Fake::default());
-    let service = Service::try_start(
+    let fake = Arc::new(FakeCluster::default());
+    let service = TestService::try_start(
         ".:0 {
     health 127.0.0.1:0 {
         lameduck 1s
@@ -379,7 +386,7 @@ async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
     )
     .await
     .unwrap();
-    let client = Client::udp(service.address);
+    let client = TestClient::udp(service.address);
     assert_eq!(service.page("/ready").await, (503, "kubernetes".to_owned()));
     assert_eq!(service.page("/health").await, (200, "OK".to_owned()));
     let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
@@ -409,7 +416,7 @@ async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_a_line_for_each_query_of_its_classes() {
-    let service = Service::start(
+    let service = TestService::start(
         ".:0 {
     log example.org {
         class denial error
@@ -420,7 +427,7 @@ async fn the_log_has_a_line_for_each_query_of_its_classes() {
 }",
     )
     .await;
-    let client = Client::udp(service.address);
+    let client = TestClient::udp(service.address);
     client.ask("www.example.org.", rtype::A);
     client.ask("None.default.svc.cluster.local.", rtype::AAAA);
     let log = service.log.clone();
@@ -443,12 +450,12 @@ async fn the_log_has_a_line_for_each_query_of_its_classes() {
 async fn a_slow_query_holds_up_nobody_on_its_connection_and_gets_its_reply() {
     let (go, going) = std::sync::mpsc::channel::<()>();
     let going = Mutex::new(going);
-    let upstream = Upstream::start(move |query, _| {
+    let upstream = FakeUpstream::start(move |query, _| {
         going.lock().unwrap().recv().unwrap();
         Some(address(query, [192, 0, 2, 1], 60))
     });
     let service =
-        Service::start(&format!(".:0 {{\nkubernetes cluster.local\nforward . {}\n}}", upstream.address))
+        TestService::start(&format!(".:0 {{\nkubernetes cluster.local\nforward . {}\n}}", upstream.address))
             .await;
     let mut stream = TcpStream::connect(service.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -471,7 +478,7 @@ async fn a_slow_query_holds_up_nobody_on_its_connection_and_gets_its_reply() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_addresses_as_fit_into_a_message_come_over_tcp() {
-    let upstream = Upstream::start(|query, _| {
+    let upstream = FakeUpstream::start(|query, _| {
         let mut reply = address(query, [10, 0, 0, 0], 60);
         for last in 1..4000_u32 {
             reply.push(Section::Answer, Owner::Question, rtype::A, 60, &(0x0a00_0000 + last).to_be_bytes());
@@ -479,15 +486,15 @@ async fn as_many_addresses_as_fit_into_a_message_come_over_tcp() {
         Some(reply)
     });
     let service =
-        Service::start(&format!(".:0 {{\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address)).await;
-    let (_, reply) = Client::tcp(service.address).ask("n4000.payments.example.org.", rtype::A);
+        TestService::start(&format!(".:0 {{\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address)).await;
+    let (_, reply) = TestClient::tcp(service.address).ask("n4000.payments.example.org.", rtype::A);
     assert_eq!((reply.section(Section::Answer).count(), reply.truncated), (4000, false));
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_question_has_the_same_reply_over_udp_and_tcp() {
-    let upstream = Upstream::start(|query, _| {
+    let upstream = FakeUpstream::start(|query, _| {
         Some(match query.name()[1] {
             b'n' => denial(rcode::NXDOMAIN, 300),
             b'f' => denial(rcode::SERVFAIL, 300),
@@ -503,7 +510,7 @@ async fn the_same_question_has_the_same_reply_over_udp_and_tcp() {
             _ => address(query, [192, 0, 2, 1], 60),
         })
     });
-    let service = Service::start(&format!(
+    let service = TestService::start(&format!(
         ".:0 {{
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
         pods insecure
@@ -537,7 +544,7 @@ async fn the_same_question_has_the_same_reply_over_udp_and_tcp() {
             query.edns = edns;
             let mut packet = [0; 512];
             let length = query.encode(query.id, &mut packet);
-            let [udp, tcp] = [Client::udp(service.address), Client::tcp(service.address)]
+            let [udp, tcp] = [TestClient::udp(service.address), TestClient::tcp(service.address)]
                 .map(|client| client.exchange(&packet[..length]).expect("a reply"));
             assert_eq!(tcp, udp, "{name} {qtype} {edns:?}");
             let mut reply = Reply::default();
@@ -554,8 +561,8 @@ async fn the_same_question_has_the_same_reply_over_udp_and_tcp() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_queries_than_may_wait_are_all_answered() {
-    let upstream = Upstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
-    let service = Service::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
+    let upstream = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
+    let service = TestService::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
     let mut stream = TcpStream::connect(service.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     for id in 0..1000 {
@@ -572,9 +579,9 @@ async fn more_queries_than_may_wait_are_all_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_in_flight_is_answered_though_the_server_ends() {
-    let (upstream, reached, go) = Upstream::held();
-    let service = Service::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
-    let client = Client::tcp(service.address);
+    let (upstream, reached, go) = FakeUpstream::held();
+    let service = TestService::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
+    let client = TestClient::tcp(service.address);
     let asking = std::thread::spawn(move || client.ask("www.example.org.", rtype::A));
     reached.recv().unwrap();
     // Nothing is answered before the end has begun: by then nobody is listened to any more.
@@ -591,7 +598,7 @@ async fn a_query_in_flight_is_answered_though_the_server_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_more_is_left() {
-    let service = Service::start(".:0 {\nwhoami\n}").await;
+    let service = TestService::start(".:0 {\nwhoami\n}").await;
     let mut packet = [0; 512];
     let length = Query::new(1, &"a.".parse().unwrap(), rtype::A).encode(1, &mut packet);
     let whole = [&(length as u16).to_be_bytes(), &packet[..length]].concat();
@@ -613,13 +620,13 @@ async fn a_forwarding_loop_is_told() {
     // The upstream asks the very server that asks it.
     let back: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
     let to = back.clone();
-    let upstream = Upstream::start(move |query, _| {
+    let upstream = FakeUpstream::start(move |query, _| {
         let to = (*to.lock().unwrap())?;
-        let (query, reply) = Client::udp(to).ask(&query.to_name().to_string(), query.qtype);
+        let (query, reply) = TestClient::udp(to).ask(&query.to_name().to_string(), query.qtype);
         drop(query);
         Some(reply)
     });
-    let service = Service::start(&format!(
+    let service = TestService::start(&format!(
         ".:0 {{\nloop\nforward . {} {{\nread_timeout 50ms\nmax_fails 0\n}}\n}}",
         upstream.address
     ))

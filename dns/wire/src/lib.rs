@@ -12,6 +12,6 @@ mod compress;
 pub mod reply;
 
 pub use hash::hash;
-pub use name::{BadName, Name};
-pub use query::{Edns, Query, Refusal};
-pub use reply::{BadPacket, Heard, Owner, Record, Reply, Section};
+pub use name::{InvalidName, Name};
+pub use query::{Edns, Query, Rejection};
+pub use reply::{InvalidMessage, Owner, Record, Reply, ResponseHeader, Section};

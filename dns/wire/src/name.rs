@@ -19,7 +19,7 @@ pub struct Name {
 
 /// Why a text is no domain name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadName {
+pub struct InvalidName {
     /// The text.
     pub name: String,
     /// What it should have been.
@@ -137,10 +137,10 @@ pub(crate) fn read(packet: &[u8], at: usize) -> Option<(Name, usize)> {
 
 /// As text reads a name (RFC 1035 §5.1): `\.` and `\DDD` are escapes, the final dot may be left out.
 impl FromStr for Name {
-    type Err = BadName;
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        let bad = |wanted| BadName { name: text.to_owned(), wanted };
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let bad = |wanted| InvalidName { name: text.to_owned(), wanted };
         let mut name = Self::ROOT;
         name.len = 0;
         if text == "." {
@@ -224,13 +224,13 @@ impl std::hash::Hash for Name {
     }
 }
 
-impl fmt::Display for BadName {
+impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} is no domain name: wanted {}", self.name, self.wanted)
     }
 }
 
-impl std::error::Error for BadName {}
+impl std::error::Error for InvalidName {}
 
 #[cfg(test)]
 mod tests {

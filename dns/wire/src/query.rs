@@ -58,10 +58,10 @@ pub struct Edns {
 
 /// Why a packet is not answered by the chain (reference §3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// Nothing is sent: shorter than a header, or a response.
-    Ignore,
-    /// [`Query::refuse`] writes a reply with this code.
+    Drop,
+    /// [`Query::encode_error`] writes a reply with this code.
     Reply(u16),
 }
 
@@ -89,49 +89,49 @@ impl Query {
     pub fn new(id: u16, name: &Name, qtype: u16) -> Self {
         let mut query = Self { id, ..Self::default() };
         query.flags = RD;
-        query.ask(name, qtype);
+        query.set_question(name, qtype);
         query
     }
 
     /// Asks another question; all else stays.
-    pub fn ask(&mut self, name: &Name, qtype: u16) {
+    pub fn set_question(&mut self, name: &Name, qtype: u16) {
         let taken = self.take_name(name.wire());
         debug_assert!(taken.is_some(), "a Name is a whole name");
         self.qtype = qtype;
         self.asked = true;
     }
 
-    /// Takes a packet in (reference §3.3). After an `Err` only [`Query::refuse`] is of use.
-    pub fn parse(&mut self, packet: &[u8]) -> Result<(), Refusal> {
+    /// Takes a packet in (reference §3.3). After an `Err` only [`Query::encode_error`] is of use.
+    pub fn parse(&mut self, packet: &[u8]) -> Result<(), Rejection> {
         // Hot: no allocation, but for EDNS options larger than any before.
         self.asked = false;
         self.edns = None;
         self.options.clear();
         let Some((header, body)) = packet.split_first_chunk::<HEADER>() else {
-            return Err(Refusal::Ignore);
+            return Err(Rejection::Drop);
         };
         let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         (self.id, self.flags) = (word(0), word(2));
         if self.flags & QR != 0 {
-            return Err(Refusal::Ignore);
+            return Err(Rejection::Drop);
         }
         if !matches!(self.opcode(), opcode::QUERY | opcode::NOTIFY) {
-            return Err(Refusal::Reply(rcode::NOTIMP));
+            return Err(Rejection::Reply(rcode::NOTIMP));
         }
         let [questions, answers, authorities, additionals] = [word(4), word(6), word(8), word(10)];
         if questions != 1 || answers > 1 || authorities > 1 || additionals > 2 {
-            return Err(Refusal::Reply(rcode::FORMERR));
+            return Err(Rejection::Reply(rcode::FORMERR));
         }
         if body.is_empty() {
             // The question was promised and is not there: Go's library lets it pass, CoreDNS then answers SERVFAIL.
-            return Err(Refusal::Reply(rcode::SERVFAIL));
+            return Err(Rejection::Reply(rcode::SERVFAIL));
         }
-        let at = self.take_question(body).ok_or(Refusal::Reply(rcode::FORMERR))?;
+        let at = self.take_question(body).ok_or(Rejection::Reply(rcode::FORMERR))?;
         self.asked = true;
         self.take_records(packet, HEADER + at, answers + authorities, additionals)
-            .ok_or(Refusal::Reply(rcode::FORMERR))?;
+            .ok_or(Rejection::Reply(rcode::FORMERR))?;
         match self.edns {
-            Some(edns) if edns.version != 0 => Err(Refusal::Reply(rcode::BADVERS)),
+            Some(edns) if edns.version != 0 => Err(Rejection::Reply(rcode::BADVERS)),
             _ => Ok(()),
         }
     }
@@ -204,7 +204,7 @@ impl Query {
     ///
     /// Flags are what CoreDNS echoes: all but AA and Z, the operation only with NOTIMP; the question where there
     /// was one; an OPT record with BADVERS only (RFC 6891 §6.1.3).
-    pub fn refuse(&self, code: u16, out: &mut [u8]) -> usize {
+    pub fn encode_error(&self, code: u16, out: &mut [u8]) -> usize {
         let kept = match code {
             rcode::FORMERR => TC | RD | RA | AD | CD,
             rcode::NOTIMP => OPCODE | TC | RD | RA | AD | CD,

@@ -3,7 +3,7 @@
 mod decode;
 mod encode;
 
-pub use decode::{BadPacket, Heard};
+pub use decode::{InvalidMessage, ResponseHeader};
 
 use crate::codes::{class, rcode};
 use crate::compress::Compressor;

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use dns_wire::codes::rcode;
-use dns_wire::{BadName, Name, Reply, Section};
+use dns_wire::{InvalidName, Name, Reply, Section};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Counter;
 
@@ -252,7 +252,8 @@ fn one(
         );
         setup.warn(directive, what);
     }
-    let zone: Name = from[0].parse().map_err(|error: BadName| lone(args[0].error(error.to_string(), "")))?;
+    let zone: Name =
+        from[0].parse().map_err(|error: InvalidName| lone(args[0].error(error.to_string(), "")))?;
     let options = ForwardOptions::read(directive, setup.context)?;
     let targets = address::read(&args[1..], &options)?;
     let metrics = &setup.context.metrics;

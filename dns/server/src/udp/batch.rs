@@ -19,7 +19,7 @@ const REPLY: usize = u16::MAX as usize;
 /// Where a packet came from and where it was sent to, as the kernel gives and takes it.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(crate) struct Way {
+pub(crate) struct ReplyPath {
     name: libc::sockaddr_storage,
     name_len: libc::socklen_t,
     control: [u8; CONTROL],
@@ -31,7 +31,7 @@ pub(crate) struct Batch {
     received: Box<[libc::mmsghdr]>,
     /// The vectors that `received` points to.
     _vectors: Box<[libc::iovec]>,
-    ways: Box<[Way]>,
+    reply_paths: Box<[ReplyPath]>,
     queries: Box<[[u8; QUERY]]>,
     /// How many entries of `received` the last call has changed.
     used: usize,
@@ -46,7 +46,7 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new() -> Self {
         // SAFETY: all of these are plain data for which zero is a value.
-        let mut ways: Box<[Way]> = unsafe { zeros(BATCH) };
+        let mut reply_paths: Box<[ReplyPath]> = unsafe { zeros(BATCH) };
         // SAFETY: as above.
         let mut vectors: Box<[libc::iovec]> = unsafe { zeros(BATCH) };
         // SAFETY: as above.
@@ -57,8 +57,8 @@ impl Batch {
             let header = &mut received[at].msg_hdr;
             header.msg_iov = &raw mut vectors[at];
             header.msg_iovlen = 1;
-            header.msg_name = (&raw mut ways[at].name).cast();
-            header.msg_control = ways[at].control.as_mut_ptr().cast();
+            header.msg_name = (&raw mut reply_paths[at].name).cast();
+            header.msg_control = reply_paths[at].control.as_mut_ptr().cast();
         }
         // SAFETY: as above.
         let (sends, send_vectors) = unsafe { (zeros(BATCH), zeros(BATCH)) };
@@ -66,7 +66,7 @@ impl Batch {
         Self {
             received,
             _vectors: vectors,
-            ways,
+            reply_paths,
             queries,
             used: BATCH,
             replies,
@@ -100,9 +100,9 @@ impl Batch {
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         self.used = count;
-        for (way, message) in self.ways.iter_mut().zip(&self.received[..count]) {
-            way.name_len = message.msg_hdr.msg_namelen;
-            way.control_len = message.msg_hdr.msg_controllen;
+        for (reply_path, message) in self.reply_paths.iter_mut().zip(&self.received[..count]) {
+            reply_path.name_len = message.msg_hdr.msg_namelen;
+            reply_path.control_len = message.msg_hdr.msg_controllen;
         }
         Ok(count)
     }
@@ -113,8 +113,8 @@ impl Batch {
     }
 
     /// Whom the reply to a packet goes to.
-    pub(crate) fn way(&self, at: usize) -> &Way {
-        &self.ways[at]
+    pub(crate) fn reply_path(&self, at: usize) -> &ReplyPath {
+        &self.reply_paths[at]
     }
 
     /// Queues the reply to a packet; `write` says how much of the room it has filled, 0 for no reply.
@@ -130,7 +130,7 @@ impl Batch {
         let header = &mut self.sends[self.queued].msg_hdr;
         header.msg_iov = vector;
         header.msg_iovlen = 1;
-        self.ways[at].put(header);
+        self.reply_paths[at].put(header);
         self.end += length;
         self.queued += 1;
         length
@@ -165,8 +165,8 @@ unsafe fn zeros<T>(count: usize) -> Box<[T]> {
     (0..count).map(|_| unsafe { zeroed() }).collect()
 }
 
-impl Way {
-    /// Points a header of a reply back along this way.
+impl ReplyPath {
+    /// Points a header of a reply back along this reply_path.
     fn put(&mut self, header: &mut libc::msghdr) {
         self.turn();
         header.msg_name = (&raw mut self.name).cast();

@@ -40,8 +40,8 @@ async fn a_panic_costs_one_query_and_is_counted() {
     let limits = ChainLimits::new(&Registry::new());
     let route = ZoneRoute { chain, key: 0 };
     let routes = Routes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
-    let shared = Arc::new(Shared::new(Arc::new(routes), Counter::default(), runtime));
-    let udp = Udp::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let shared = Arc::new(ListenerState::new(Arc::new(routes), Counter::default(), runtime));
+    let udp = UdpSockets::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     client.connect(udp.address()).unwrap();

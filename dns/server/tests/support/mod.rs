@@ -13,7 +13,7 @@ use std::time::Duration;
 use cluster::{Cache, Current, Event, Key, Kind, Namespace, Object, Protocol, ServiceKind, ServicePort};
 use config::{ConfigErrors, Corefile};
 use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
-use dns_server::{Dns, Options, StartError};
+use dns_server::{DnsService, DnsStartError, ServerOptions};
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Reply, Section};
 use dns_zone::{Zone, ZoneIndex};
@@ -23,15 +23,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A cluster in memory.
 #[derive(Default)]
-pub struct Fake(pub Mutex<Cache>);
+pub struct FakeCluster(pub Mutex<Cache>);
 
-impl ClusterSource for Fake {
+impl ClusterSource for FakeCluster {
     fn project(&self, zone: ZoneIndex, _: &ApiConnection) -> Result<Current<Zone>, String> {
         Ok(self.0.lock().unwrap().project(zone))
     }
 }
 
-impl Fake {
+impl FakeCluster {
     /// With a namespace, a Service `web`, a dual-stack `many` and an ExternalName `ext`, all listed.
     pub fn listed() -> Arc<Self> {
         let fake = Self::default();
@@ -59,8 +59,8 @@ impl Fake {
 }
 
 /// A running service.
-pub struct Service {
-    pub dns: Dns,
+pub struct TestService {
+    pub dns: DnsService,
     pub address: SocketAddr,
     pub metrics: Registry,
     pub gates: ReadinessGates,
@@ -85,9 +85,9 @@ impl Write for Log {
     }
 }
 
-impl Service {
+impl TestService {
     pub async fn start(corefile: &str) -> Self {
-        Self::try_start(corefile, Fake::listed(), &[[127, 0, 0, 1].into()])
+        Self::try_start(corefile, FakeCluster::listed(), &[[127, 0, 0, 1].into()])
             .await
             .unwrap_or_else(|error| panic!("{error}"))
     }
@@ -96,7 +96,7 @@ impl Service {
         corefile: &str,
         cluster: Arc<dyn ClusterSource>,
         addresses: &[IpAddr],
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, DnsStartError> {
         let (log, fatal) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
         let reasons = fatal.clone();
         let context = PluginContext {
@@ -108,8 +108,8 @@ impl Service {
         let text = Arc::new(Mutex::new(corefile.to_owned()));
         let current = text.clone();
         let load = Arc::new(move || parse(&current.lock().unwrap()));
-        let options = Options { threads: Some(2), addresses: addresses.to_vec() };
-        let dns = Dns::start(load, context, options).await?;
+        let options = ServerOptions { threads: Some(2), addresses: addresses.to_vec() };
+        let dns = DnsService::start(load, context, options).await?;
         let address = dns.addresses().await[0];
         Ok(Self { dns, address, metrics, gates, admin, corefile: text, log, fatal })
     }
@@ -119,7 +119,7 @@ impl Service {
     }
 
     /// Serves another Corefile.
-    pub async fn reload(&self, corefile: &str) -> Result<(), StartError> {
+    pub async fn reload(&self, corefile: &str) -> Result<(), DnsStartError> {
         corefile.clone_into(&mut self.corefile.lock().unwrap());
         self.dns.reload().await
     }
@@ -162,12 +162,12 @@ pub fn parse(text: &str) -> Result<Corefile, ConfigErrors> {
 
 /// A client of one protocol.
 #[derive(Clone, Copy, Debug)]
-pub enum Client {
+pub enum TestClient {
     Udp(SocketAddr),
     Tcp(SocketAddr),
 }
 
-impl Client {
+impl TestClient {
     pub fn udp(address: SocketAddr) -> Self {
         Self::Udp(address)
     }
@@ -238,7 +238,7 @@ pub fn answers(reply: &Reply, query: &Query) -> String {
 }
 
 /// An upstream that answers as a test wants, over UDP and TCP on one port, until the test process ends.
-pub struct Upstream {
+pub struct FakeUpstream {
     pub address: SocketAddr,
     asked: Arc<AtomicUsize>,
 }
@@ -246,7 +246,7 @@ pub struct Upstream {
 /// The reply to a query, nothing for silence; the flag says that it came over TCP.
 type Answering = dyn Fn(&Query, bool) -> Option<Reply> + Send + Sync;
 
-impl Upstream {
+impl FakeUpstream {
     pub fn start(answer: impl Fn(&Query, bool) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -25,14 +25,14 @@ fn opt(version: u8, flags: u8, options: &[u8]) -> Vec<u8> {
 
 #[test]
 fn packets_are_taken_or_refused_as_go_and_coredns_do() {
-    use Refusal::{Ignore, Reply};
+    use Rejection::{Drop, Reply};
     let plain = |flags, counts| packet(flags, counts, b"");
     let a = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x05\x00\x04\x0a\x00\x00\x01";
     for (what, packet, taken) in [
-        ("empty", vec![], Err(Ignore)),
-        ("shorter than a header", vec![0; 11], Err(Ignore)),
-        ("a response", plain(QR, [1, 0, 0, 0]), Err(Ignore)),
-        ("a response, malformed", plain(QR, [9, 9, 9, 9]), Err(Ignore)),
+        ("empty", vec![], Err(Drop)),
+        ("shorter than a header", vec![0; 11], Err(Drop)),
+        ("a response", plain(QR, [1, 0, 0, 0]), Err(Drop)),
+        ("a response, malformed", plain(QR, [9, 9, 9, 9]), Err(Drop)),
         ("a query", plain(RD, [1, 0, 0, 0]), Ok(())),
         ("NOTIFY", plain(4 << 11, [1, 0, 0, 0]), Ok(())),
         ("NOTIFY with its SOA", packet(4 << 11, [1, 1, 0, 0], a), Ok(())),
@@ -105,7 +105,7 @@ fn a_client_subnet_of_no_family_or_too_long_a_prefix_is_a_format_error() {
         // Behind a cookie: all options are looked at.
         let options = [&b"\x00\x0a\x00\x01x\x00\x08\x00"[..], &[subnet.len() as u8], subnet].concat();
         let taken = Query::default().parse(&packet(0, [1, 0, 0, 1], &opt(0, 0, &options)));
-        let wanted = if sound { Ok(()) } else { Err(Refusal::Reply(1)) };
+        let wanted = if sound { Ok(()) } else { Err(Rejection::Reply(1)) };
         assert_eq!(taken, wanted, "{what}");
     }
 }
@@ -172,9 +172,9 @@ fn a_small_edns_size_counts_as_512() {
 fn refusals_echo_what_coredns_echoes() {
     let refuse = |packet: &[u8], code| {
         let mut query = Query::default();
-        assert_eq!(query.parse(packet), Err(Refusal::Reply(code)));
+        assert_eq!(query.parse(packet), Err(Rejection::Reply(code)));
         let mut out = [0xff; 512];
-        let length = query.refuse(code, &mut out);
+        let length = query.encode_error(code, &mut out);
         out[..length].to_vec()
     };
     let question = b"\x03Web\x04shop\x00\x00\x01\x00\x01";
@@ -214,8 +214,8 @@ proptest! {
         let mut query = Query::default();
         let taken = query.parse(&packet);
         let mut out = [0; 600];
-        if let Err(Refusal::Reply(code)) = taken {
-            let length = query.refuse(code, &mut out);
+        if let Err(Rejection::Reply(code)) = taken {
+            let length = query.encode_error(code, &mut out);
             prop_assert!(length >= HEADER);
             prop_assert!(Message::from_vec(&out[..length]).is_ok());
         }
@@ -242,6 +242,6 @@ proptest! {
         query.parse(&sent).unwrap();
         let mut out = vec![0; cut];
         prop_assert!(query.encode(1, &mut out) <= cut);
-        prop_assert!(query.refuse(rcode::FORMERR, &mut out) <= cut);
+        prop_assert!(query.encode_error(rcode::FORMERR, &mut out) <= cut);
     }
 }

@@ -8,7 +8,7 @@ use crate::query::{AA, AD, HEADER, QR, Query, RA, TC, whole_options};
 
 /// What a packet from an upstream says besides its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct ResponseHeader {
     /// The number of the query it belongs to.
     pub id: u16,
     /// Whether it is a response with exactly the question of the query, whatever the case.
@@ -17,25 +17,25 @@ pub struct Heard {
 
 /// The packet is no DNS message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadPacket {
+pub struct InvalidMessage {
     /// Offset of the field that could not be read.
     pub at: usize,
 }
 
-impl std::fmt::Display for BadPacket {
+impl std::fmt::Display for InvalidMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "no DNS message: the field at byte {} could not be read", self.at)
     }
 }
 
-impl std::error::Error for BadPacket {}
+impl std::error::Error for InvalidMessage {}
 
 impl Reply {
     /// Takes a response to `query` in, replacing what was there. Names are decompressed, also in the data of the types
     /// of RFC 3597 §4. The OPT record is no record here: its options go out again with [`Reply::encode`], its high bits
     /// of the response code are in `rcode`. After an error the reply is empty; a message that ends before its last record is
     /// one, which Go's library lets pass as an answer without records.
-    pub fn parse(&mut self, packet: &[u8], query: &Query) -> Result<Heard, BadPacket> {
+    pub fn parse(&mut self, packet: &[u8], query: &Query) -> Result<ResponseHeader, InvalidMessage> {
         self.clear();
         let heard = self.try_parse(packet, query);
         if heard.is_err() {
@@ -44,8 +44,8 @@ impl Reply {
         heard
     }
 
-    fn try_parse(&mut self, packet: &[u8], query: &Query) -> Result<Heard, BadPacket> {
-        let header = packet.first_chunk::<HEADER>().ok_or(BadPacket { at: 0 })?;
+    fn try_parse(&mut self, packet: &[u8], query: &Query) -> Result<ResponseHeader, InvalidMessage> {
+        let header = packet.first_chunk::<HEADER>().ok_or(InvalidMessage { at: 0 })?;
         let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let flags = word(2);
         self.rcode = flags & 15;
@@ -55,7 +55,7 @@ impl Reply {
         self.authentic_data = flags & AD != 0;
         let (mut at, mut same) = (HEADER, true);
         for _ in 0..word(4) {
-            let bad = BadPacket { at };
+            let bad = InvalidMessage { at };
             let (name, next) = name::read(packet, at).ok_or(bad)?;
             let [t0, t1, c0, c1] = *packet.get(next..).and_then(|rest| rest.first_chunk::<4>()).ok_or(bad)?;
             same &= name.wire().eq_ignore_ascii_case(query.name())
@@ -66,10 +66,10 @@ impl Reply {
         let sections = [(Section::Answer, 6), (Section::Authority, 8), (Section::Additional, 10)];
         for (section, count) in sections {
             for _ in 0..word(count) {
-                at = self.take_record(packet, at, section).ok_or(BadPacket { at })?;
+                at = self.take_record(packet, at, section).ok_or(InvalidMessage { at })?;
             }
         }
-        Ok(Heard { id: word(0), matches: same && word(4) == 1 && flags & QR != 0 })
+        Ok(ResponseHeader { id: word(0), matches: same && word(4) == 1 && flags & QR != 0 })
     }
 
     /// Reads one record. Returns where the next begins.

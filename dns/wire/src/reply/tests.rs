@@ -221,13 +221,13 @@ fn the_opt_record_answers_the_clients() {
 
     // Options come from an upstream only; ours are never echoed.
     let upstream = b"\0\x07\x80\0\0\x01\0\0\0\0\0\x01\x01a\x07example\0\0\x01\0\x01\0\0\x29\x02\0\0\0\0\0\0\x05\0\x0f\0\x01!";
-    assert_eq!(reply.parse(upstream, &asked), Ok(Heard { id: 7, matches: true }));
+    assert_eq!(reply.parse(upstream, &asked), Ok(ResponseHeader { id: 7, matches: true }));
     let packet = packed(&mut reply, &asked, 512);
     assert_eq!(&packet[packet.len() - 16..], b"\0\0\x29\x10\0\0\0\x80\0\0\x05\0\x0f\0\x01!");
 
     // A reply that is filled up to 600 bytes, for a client that takes 512.
     let padded = [&upstream[..upstream.len() - 7], b"\x02\x40\0\x0c\x02\x3c", &[0; 572]].concat();
-    assert_eq!(reply.parse(&padded, &asked), Ok(Heard { id: 7, matches: true }));
+    assert_eq!(reply.parse(&padded, &asked), Ok(ResponseHeader { id: 7, matches: true }));
     reply.push(Section::Answer, Owner::Question, rtype::A, 5, &[192, 0, 2, 1]);
     let packet = packed(&mut reply, &asked, 512);
     assert_eq!(
@@ -257,10 +257,10 @@ fn a_response_matches_its_question_only() {
         ("another class", packet(0x80, b"\x01a\x07example\0\0\x01\0\x03"), false),
         ("no response", packet(0, b"\x01a\x07example\0\0\x01\0\x01"), false),
     ] {
-        assert_eq!(reply.parse(&packet, &asked), Ok(Heard { id: 9, matches }), "{what}");
+        assert_eq!(reply.parse(&packet, &asked), Ok(ResponseHeader { id: 9, matches }), "{what}");
     }
-    assert_eq!(reply.parse(&[0; 11], &asked), Err(BadPacket { at: 0 }));
-    assert_eq!(reply.parse(&packet(0x80, b"\x01a"), &asked), Err(BadPacket { at: 12 }));
+    assert_eq!(reply.parse(&[0; 11], &asked), Err(InvalidMessage { at: 0 }));
+    assert_eq!(reply.parse(&packet(0x80, b"\x01a"), &asked), Err(InvalidMessage { at: 12 }));
     for (rtype, class, length, sound) in [
         (1, 1, 4, true),
         (1, 1, 3, false),
@@ -329,7 +329,7 @@ proptest! {
         let sent = message.to_vec().unwrap();
 
         let mut reply = Reply::default();
-        prop_assert_eq!(reply.parse(&sent, &query), Ok(Heard { id: 7, matches: true }));
+        prop_assert_eq!(reply.parse(&sent, &query), Ok(ResponseHeader { id: 7, matches: true }));
         let ours = packed(&mut reply, &query, 65535);
         let read = Message::from_vec(&ours).unwrap();
         prop_assert_eq!(&read, &message);

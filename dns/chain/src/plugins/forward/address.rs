@@ -115,7 +115,7 @@ fn resolve(host: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, String> 
         let addresses = (absolute.as_str(), 0).to_socket_addrs().map_err(|error| error.to_string())?;
         addresses.map(|address| address.ip()).collect()
     } else {
-        let name: Name = absolute.parse().map_err(|error: dns_wire::BadName| error.to_string())?;
+        let name: Name = absolute.parse().map_err(|error: dns_wire::InvalidName| error.to_string())?;
         let request = resolvers.iter().map(|resolver| ask(&name, *resolver));
         request.reduce(|first, next| first.or(next)).unwrap_or_else(|| Ok(Vec::new()))?
     };

@@ -10,13 +10,13 @@ use std::time::Duration;
 use dns_chain::{PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 
-use crate::shared::{ANY, Shared};
-use crate::tcp::Tcp;
-use crate::udp::{Threads, Udp};
+use crate::listener_state::{ANY, ListenerState};
+use crate::tcp::TcpListeners;
+use crate::udp::{UdpSockets, UdpThreads};
 
 /// How a server is run; what the Corefile does not say.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct ServerOptions {
     /// UDP threads of each address; one per processor if not given.
     pub threads: Option<usize>,
     /// The addresses to listen on; all of this host's if there are none.
@@ -25,7 +25,7 @@ pub struct Options {
 
 /// Why a configuration cannot be served.
 #[derive(Debug)]
-pub enum StartError {
+pub enum DnsStartError {
     /// The Corefile is wrong.
     Config(config::ConfigErrors),
     /// An address cannot be listened on.
@@ -35,41 +35,41 @@ pub enum StartError {
 }
 
 /// The listeners of every port, by the port and address they were asked for.
-pub(crate) struct Server {
+pub(crate) struct Listeners {
     listeners: BTreeMap<(u16, IpAddr), Listener>,
     /// Pages, watches and tasks of the configuration that is served.
     kept: Vec<PluginGuard>,
     pub lameduck: Duration,
-    options: Options,
+    options: ServerOptions,
     context: PluginContext,
 }
 
 struct Listener {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     drain: Drain,
-    threads: Threads,
+    threads: UdpThreads,
 }
 
 /// An address that is bound and not yet served.
 struct Bound {
     key: (u16, IpAddr),
-    udp: Udp,
-    tcp: Tcp,
+    udp: UdpSockets,
+    tcp: TcpListeners,
 }
 
 /// How often a port that the system chooses is tried to be had for both protocols.
 const TRIES: usize = 16;
 
-impl Server {
-    pub(crate) fn new(options: Options, context: PluginContext) -> Self {
+impl Listeners {
+    pub(crate) fn new(options: ServerOptions, context: PluginContext) -> Self {
         Self { listeners: BTreeMap::new(), kept: Vec::new(), lameduck: Duration::ZERO, options, context }
     }
 
     /// Serves these servers from now on, in place of those before. Sockets of addresses that stay are kept, new ones
     /// are bound before old ones are closed, and after an error everything is as it was.
-    pub(crate) async fn serve(&mut self, mut servers: Servers) -> Result<(), StartError> {
-        let kept = servers.begin().await.map_err(StartError::Begin)?;
+    pub(crate) async fn serve(&mut self, mut servers: Servers) -> Result<(), DnsStartError> {
+        let kept = servers.begin().await.map_err(DnsStartError::Begin)?;
         let addresses = match self.options.addresses.as_slice() {
             [] => vec![ANY],
             addresses => addresses.to_vec(),
@@ -80,17 +80,17 @@ impl Server {
         }
         let new = routes.keys().filter(|key| !self.listeners.contains_key(key));
         let bound: Vec<Bound> =
-            new.map(|key| self.bind(*key)).collect::<Result<_, _>>().map_err(StartError::Bind)?;
+            new.map(|key| self.bind(*key)).collect::<Result<_, _>>().map_err(DnsStartError::Bind)?;
         let mut opened = Vec::new();
         for bound in bound {
             let Some(routes) = routes.get(&bound.key) else { continue };
             let PluginContext { metrics, runtime, .. } = &self.context;
             let panics =
                 metrics.counter("coredns_panics_total", "A metrics that counts the number of panics.");
-            let shared = Arc::new(Shared::new(routes.clone(), panics, runtime.clone()));
+            let shared = Arc::new(ListenerState::new(routes.clone(), panics, runtime.clone()));
             let Bound { key, udp, tcp } = bound;
             let listener = Listener::serve(udp, tcp, shared);
-            let begin = |(address, error)| StartError::Begin(format!("cannot serve {address}: {error}"));
+            let begin = |(address, error)| DnsStartError::Begin(format!("cannot serve {address}: {error}"));
             opened.push((key, listener.map_err(begin)?));
         }
         // Nothing can fail any more.
@@ -133,9 +133,9 @@ impl Server {
         let wanted = SocketAddr::new(key.1, key.0);
         let mut tries = TRIES;
         loop {
-            let udp = Udp::bind(wanted, threads)?;
+            let udp = UdpSockets::bind(wanted, threads)?;
             tries -= 1;
-            match Tcp::bind(SocketAddr::new(key.1, udp.address().port())) {
+            match TcpListeners::bind(SocketAddr::new(key.1, udp.address().port())) {
                 Ok(tcp) => return Ok(Bound { key, udp, tcp }),
                 // The system chose a port that is free for UDP and not for TCP.
                 Err(_) if key.0 == 0 && tries > 0 => {}
@@ -150,9 +150,13 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 impl Listener {
     /// Begins to answer. After an error nothing is left of it.
-    fn serve(udp: Udp, tcp: Tcp, shared: Arc<Shared>) -> Result<Self, (SocketAddr, std::io::Error)> {
+    fn serve(
+        udp: UdpSockets,
+        tcp: TcpListeners,
+        shared: Arc<ListenerState>,
+    ) -> Result<Self, (SocketAddr, std::io::Error)> {
         let address = udp.address();
-        let mut listener = Self { address, shared, drain: Drain::new(), threads: Threads::default() };
+        let mut listener = Self { address, shared, drain: Drain::new(), threads: UdpThreads::default() };
         let Self { shared, drain, threads, .. } = &mut listener;
         tcp.serve(shared, drain).map_err(|error| (address, error))?;
         *threads = udp.serve(shared).map_err(|error| (address, error))?;
@@ -182,7 +186,7 @@ impl Drop for Listener {
     }
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for DnsStartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(errors) => errors.fmt(f),
@@ -192,7 +196,7 @@ impl fmt::Display for StartError {
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for DnsStartError {}
 
 #[cfg(test)]
 mod tests {
@@ -207,9 +211,9 @@ mod tests {
         let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
         let routes =
             Arc::new(Routes::new(Vec::new(), dropped, runtime.clone(), ChainLimits::new(&Registry::new())));
-        let shared = Arc::new(Shared::new(routes, Counter::default(), runtime));
+        let shared = Arc::new(ListenerState::new(routes, Counter::default(), runtime));
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (udp, tcp) = (Udp::bind(loopback, 1).unwrap(), Tcp::bind(loopback).unwrap());
+        let (udp, tcp) = (UdpSockets::bind(loopback, 1).unwrap(), TcpListeners::bind(loopback).unwrap());
         drop(Listener::serve(udp, tcp, shared.clone()).unwrap());
         let gone = async {
             while Arc::strong_count(&shared) > 1 {

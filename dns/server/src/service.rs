@@ -9,30 +9,30 @@ use dns_chain::{PluginContext, ReloadOptions, Servers};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
-use crate::server::{GRACE, Options, Server, StartError};
+use crate::listeners::{DnsStartError, GRACE, Listeners, ServerOptions};
 
 /// Reads the Corefile: at the start and at every reload.
-pub type Load = Arc<dyn Fn() -> Result<Corefile, ConfigErrors> + Send + Sync>;
+pub type CorefileLoader = Arc<dyn Fn() -> Result<Corefile, ConfigErrors> + Send + Sync>;
 
 /// A DNS service that runs until it is stopped.
-pub struct Dns {
-    service: Arc<Service>,
+pub struct DnsService {
+    service: Arc<Inner>,
     reloading: AbortHandle,
 }
 
 /// Makes a service read its Corefile at once, as at SIGUSR1. Cheap to clone.
 #[derive(Clone)]
-pub struct Reloader(Arc<Notify>);
+pub struct ReloadHandle(Arc<Notify>);
 
-struct Service {
-    load: Load,
+struct Inner {
+    load: CorefileLoader,
     context: PluginContext,
     state: Mutex<State>,
     wake: Arc<Notify>,
 }
 
 struct State {
-    server: Server,
+    server: Listeners,
     /// What is served.
     current: Fingerprint,
     /// What failed last: it is not tried again before it changes.
@@ -48,17 +48,21 @@ enum Failed {
     Read(String),
 }
 
-impl Dns {
+impl DnsService {
     /// Reads the Corefile and serves it. Must be called within the runtime of the context.
-    pub async fn start(load: Load, context: PluginContext, options: Options) -> Result<Self, StartError> {
+    pub async fn start(
+        load: CorefileLoader,
+        context: PluginContext,
+        options: ServerOptions,
+    ) -> Result<Self, DnsStartError> {
         let (servers, fingerprint) = built(&load, &context).await?;
         let reload = servers.reload;
-        let mut server = Server::new(options, context.clone());
+        let mut server = Listeners::new(options, context.clone());
         server.serve(servers).await?;
         tell(&context, &fingerprint);
         let state = State { server, current: fingerprint, failed: None, reload };
         let wake = Arc::new(Notify::new());
-        let service = Arc::new(Service { load, context, state: Mutex::new(state), wake });
+        let service = Arc::new(Inner { load, context, state: Mutex::new(state), wake });
         let reloading = tokio::spawn(service.clone().watch()).abort_handle();
         Ok(Self { service, reloading })
     }
@@ -69,12 +73,12 @@ impl Dns {
     }
 
     /// A handle that makes it read its Corefile.
-    pub fn reloader(&self) -> Reloader {
-        Reloader(self.service.wake.clone())
+    pub fn reloader(&self) -> ReloadHandle {
+        ReloadHandle(self.service.wake.clone())
     }
 
     /// Reads the Corefile now, and serves it even if it is the same. After an error everything is as it was.
-    pub async fn reload(&self) -> Result<(), StartError> {
+    pub async fn reload(&self) -> Result<(), DnsStartError> {
         self.service.reload(true).await
     }
 
@@ -82,24 +86,24 @@ impl Dns {
     /// in flight get their answers.
     pub async fn stop(self) {
         self.reloading.abort();
-        let Service { context, state, .. } = &*self.service;
+        let Inner { context, state, .. } = &*self.service;
         // A gate that has never been open and will never be.
         let _ending = context.gates.gate("shutdown");
         let mut state = state.lock().await;
         tokio::time::sleep(state.server.lameduck).await;
-        let empty = Server::new(Options::default(), context.clone());
+        let empty = Listeners::new(ServerOptions::default(), context.clone());
         std::mem::replace(&mut state.server, empty).close(GRACE).await;
     }
 }
 
-impl Reloader {
+impl ReloadHandle {
     /// Reads the Corefile as soon as the service comes to it.
     pub fn reload(&self) {
         self.0.notify_one();
     }
 }
 
-impl Service {
+impl Inner {
     /// Reads the Corefile every now and then, and when it is told to.
     async fn watch(self: Arc<Self>) {
         let mut jitter = None;
@@ -124,7 +128,7 @@ impl Service {
         }
     }
 
-    async fn reload(&self, forced: bool) -> Result<(), StartError> {
+    async fn reload(&self, forced: bool) -> Result<(), DnsStartError> {
         let mut state = self.state.lock().await;
         let corefile = match loaded(&self.load).await {
             Ok(corefile) => corefile,
@@ -169,7 +173,7 @@ impl Service {
         }
     }
 
-    fn complain(&self, error: &StartError) {
+    fn complain(&self, error: &DnsStartError) {
         tracing::error!(target: "plugin/reload", "Corefile changed but reload failed, the old one stays: {error}");
         let help = "Counter of the number of failed reload attempts.";
         self.context.metrics.counter("coredns_reload_failed_total", help).inc();
@@ -190,23 +194,27 @@ fn tell(context: &PluginContext, fingerprint: &Fingerprint) {
         .counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts.");
 }
 
-async fn built(load: &Load, context: &PluginContext) -> Result<(Servers, Fingerprint), StartError> {
+async fn built(
+    load: &CorefileLoader,
+    context: &PluginContext,
+) -> Result<(Servers, Fingerprint), DnsStartError> {
     let corefile = loaded(load).await?;
     let fingerprint = corefile.fingerprint;
     Ok((chains(corefile, context).await?, fingerprint))
 }
 
 /// Reads the Corefile, off the runtime's threads since files and the names in them may take their time.
-async fn loaded(load: &Load) -> Result<Corefile, StartError> {
+async fn loaded(load: &CorefileLoader) -> Result<Corefile, DnsStartError> {
     let load = load.clone();
     let loaded = tokio::task::spawn_blocking(move || load()).await;
-    loaded.map_err(|error| StartError::Begin(error.to_string()))?.map_err(StartError::Config)
+    loaded.map_err(|error| DnsStartError::Begin(error.to_string()))?.map_err(DnsStartError::Config)
 }
 
-async fn chains(corefile: Corefile, context: &PluginContext) -> Result<Servers, StartError> {
+async fn chains(corefile: Corefile, context: &PluginContext) -> Result<Servers, DnsStartError> {
     let building = context.clone();
     let built = tokio::task::spawn_blocking(move || dns_chain::build(&corefile, &building)).await;
-    let servers = built.map_err(|error| StartError::Begin(error.to_string()))?.map_err(StartError::Config)?;
+    let servers =
+        built.map_err(|error| DnsStartError::Begin(error.to_string()))?.map_err(DnsStartError::Config)?;
     for warning in &servers.warnings {
         tracing::warn!(target: "config", "{warning}");
     }
