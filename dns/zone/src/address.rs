@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dns_wire::Query;
 
 /// A short text on the stack: a label, or an address.
-pub(crate) struct Short {
+pub(crate) struct ShortText {
     len: usize,
     bytes: [u8; 64],
 }
 
-impl Short {
+impl ShortText {
     const EMPTY: Self = Self { len: 0, bytes: [0; 64] };
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -39,7 +39,7 @@ impl Short {
     }
 }
 
-impl Write for Short {
+impl Write for ShortText {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let end = self.len + text.len();
         self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
@@ -50,7 +50,7 @@ impl Write for Short {
 
 /// The name of an endpoint without a better one: `172-0-0-2`, `5678-abcd--1`; one that would end in a dash gets a `0`,
 /// as a label may not (reference §2.4).
-pub(crate) fn dashed(address: IpAddr) -> Short {
+pub(crate) fn dashed(address: IpAddr) -> ShortText {
     match address {
         IpAddr::V4(address) => dashed_v4(address),
         IpAddr::V6(address) => {
@@ -64,8 +64,8 @@ pub(crate) fn dashed(address: IpAddr) -> Short {
 }
 
 /// By hand: formatting costs five times as much, and SRV answers do it for every endpoint.
-fn dashed_v4(address: Ipv4Addr) -> Short {
-    let mut text = Short::EMPTY;
+fn dashed_v4(address: Ipv4Addr) -> ShortText {
+    let mut text = ShortText::EMPTY;
     for (i, octet) in address.octets().into_iter().enumerate() {
         let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
         let skip = if octet > 99 { 0 } else { 1 + usize::from(octet < 10) };
@@ -80,8 +80,8 @@ fn dashed_v4(address: Ipv4Addr) -> Short {
     text
 }
 
-fn write(address: Ipv6Addr) -> Short {
-    let mut text = Short::EMPTY;
+fn write(address: Ipv6Addr) -> ShortText {
+    let mut text = ShortText::EMPTY;
     // An address takes at most 45 bytes.
     let _ = write!(text, "{address}");
     text
@@ -96,7 +96,7 @@ pub(crate) fn endpoint_address(label: &[u8]) -> Option<IpAddr> {
 /// The address that the label of a Pod's name means: three dashes, none of them doubled, are an IPv4 address, all else
 /// is an IPv6 address (reference §2.5).
 pub(crate) fn pod_address(label: &[u8]) -> Option<IpAddr> {
-    let mut text = Short::EMPTY;
+    let mut text = ShortText::EMPTY;
     text.write_str(std::str::from_utf8(label).ok()?).ok()?;
     let dashes = label.iter().filter(|byte| **byte == b'-').count();
     if dashes == 3 && !label.windows(2).any(|pair| pair == b"--") {

@@ -1,6 +1,6 @@
 //! What a query gets (reference §2.2 to §2.5).
 
-mod place;
+mod resolved;
 mod apex;
 mod chase;
 mod reverse;
@@ -12,13 +12,13 @@ use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Query, Reply, Section};
 
 use crate::address::reversed;
-use crate::unit::{Endpoint, Face, Unit};
-use crate::zone::{Origin, Zone};
-use place::{Asked, Place};
+use crate::records::{EndpointRecord, ServiceRecords, ServiceShape};
+use crate::zone::{ServedZone, Zone};
+use resolved::{QuestionName, ResolvedName};
 
-/// How a query was answered. All but [`Verdict::NotMine`] and [`Verdict::Refused`] leave a complete reply.
+/// How a query was answered. All but [`ZoneVerdict::NotMine`] and [`ZoneVerdict::Refused`] leave a complete reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ZoneVerdict {
     /// The name is in none of the zones; the reply is empty.
     NotMine,
     /// Records, or none of this type (NODATA, with the SOA).
@@ -28,7 +28,7 @@ pub enum Verdict {
     /// There is no such name so far, but the cluster has not been listed in full: SERVFAIL with the SOA. `fallthrough`
     /// applies.
     NotSynced,
-    /// The reply holds CNAMEs; the target of the last one lies outside of the zone. Whoever asked resolves it and
+    /// The reply holds CNAMEs; the target of the last one lies outside of the zone. Whoever question resolves it and
     /// [appends](Reply::append) its answers; if that fails, [`Zone::nodata`].
     Chase,
     /// A zone transfer: not answered here. The reply has the code and nothing else.
@@ -43,46 +43,46 @@ const VERSION: &[u8] = b"\x051.1.0";
 impl Zone {
     /// Answers a query of class IN into `reply`. `own` are the addresses that this server is bound to, for the name
     /// servers of the zone; loopback does not count.
-    pub fn answer(&self, query: &Query, own: &[IpAddr], reply: &mut Reply) -> Verdict {
+    pub fn answer(&self, query: &Query, own: &[IpAddr], reply: &mut Reply) -> ZoneVerdict {
         // Hot: no allocation, but for a reply larger than any before.
         reply.clear();
-        let Some(origin) = self.plan.origin(query) else { return Verdict::NotMine };
+        let Some(origin) = self.plan.origin(query) else { return ZoneVerdict::NotMine };
         if matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
             reply.rcode = rcode::REFUSED;
-            return Verdict::Refused;
+            return ZoneVerdict::Refused;
         }
         reply.authoritative = true;
-        let asked = Asked::new(query, origin);
+        let question = QuestionName::new(query, origin);
         if query.qtype == rtype::SOA {
-            let section = if asked.left == 0 { Section::Answer } else { Section::Authority };
-            self.push_soa(&asked, section, reply);
-            return Verdict::Answered;
+            let section = if question.left == 0 { Section::Answer } else { Section::Authority };
+            self.push_soa(&question, section, reply);
+            return ZoneVerdict::Answered;
         }
         if query.qtype == rtype::PTR
             && let Some(address) = reversed(query)
         {
             self.push_pointers(address, reply);
             return if reply.records().is_empty() {
-                self.name_error(&asked, reply)
+                self.name_error(&question, reply)
             } else {
-                Verdict::Answered
+                ZoneVerdict::Answered
             };
         }
-        let verdict = match self.place(&asked) {
-            Place::Nothing => return self.name_error(&asked, reply),
-            Place::Version if query.qtype != rtype::TXT => return self.name_error(&asked, reply),
-            Place::Version => {
+        let verdict = match self.resolve(&question) {
+            ResolvedName::Nothing => return self.name_error(&question, reply),
+            ResolvedName::Version if query.qtype != rtype::TXT => return self.name_error(&question, reply),
+            ResolvedName::Version => {
                 reply.push(Section::Answer, Owner::Question, rtype::TXT, VERSION_TTL, VERSION);
-                Verdict::Answered
+                ZoneVerdict::Answered
             }
-            Place::External(target) => self.push_external(&asked, target, own, reply),
-            place => {
-                self.push_records(&asked, &place, own, reply);
-                Verdict::Answered
+            ResolvedName::External(target) => self.push_external(&question, target, own, reply),
+            target => {
+                self.push_records(&question, &target, own, reply);
+                ZoneVerdict::Answered
             }
         };
         if reply.records().is_empty() {
-            self.push_soa(&asked, Section::Authority, reply);
+            self.push_soa(&question, Section::Authority, reply);
         }
         verdict
     }
@@ -92,62 +92,68 @@ impl Zone {
         reply.clear();
         reply.authoritative = true;
         if let Some(origin) = self.plan.origin(query) {
-            self.push_soa(&Asked::new(query, origin), Section::Authority, reply);
+            self.push_soa(&QuestionName::new(query, origin), Section::Authority, reply);
         }
     }
 
-    fn push_records(&self, asked: &Asked<'_>, place: &Place<'_>, own: &[IpAddr], reply: &mut Reply) {
-        match (asked.query.qtype, place) {
-            (rtype::A | rtype::AAAA, place) => {
-                self.push_addresses(place, asked.query.qtype, own, Owner::Question, reply);
+    fn push_records(
+        &self,
+        question: &QuestionName<'_>,
+        target: &ResolvedName<'_>,
+        own: &[IpAddr],
+        reply: &mut Reply,
+    ) {
+        match (question.query.qtype, target) {
+            (rtype::A | rtype::AAAA, target) => {
+                self.push_addresses(target, question.query.qtype, own, Owner::Question, reply);
             }
-            (rtype::NS, Place::Apex) => self.push_servers(asked, own, reply),
-            (rtype::SRV, Place::Service(unit, filter)) => match &unit.face {
-                Face::Cluster(ports, listed) => {
-                    self.push_cluster_srv(asked, unit, ports, *listed, filter, reply)
+            (rtype::NS, ResolvedName::Apex) => self.push_servers(question, own, reply),
+            (rtype::SRV, ResolvedName::Service(service, filter)) => match &service.shape {
+                ServiceShape::Cluster(ports, listed) => {
+                    self.push_cluster_srv(question, service, ports, *listed, filter, reply)
                 }
-                _ => self.push_endpoint_srv(asked, unit, filter, reply),
+                _ => self.push_endpoint_srv(question, service, filter, reply),
             },
-            (rtype::SRV, Place::Endpoints(unit, filter)) => {
-                self.push_endpoint_srv(asked, unit, filter, reply)
+            (rtype::SRV, ResolvedName::Endpoints(service, filter)) => {
+                self.push_endpoint_srv(question, service, filter, reply)
             }
-            (rtype::SRV, Place::Pod(address)) => self.push_pod_srv(asked, *address, reply),
+            (rtype::SRV, ResolvedName::Pod(address)) => self.push_pod_srv(question, *address, reply),
             _ => {}
         }
     }
 
-    /// Adds the addresses of a place, of the family that the type asks for.
+    /// Adds the addresses of a target, of the family that the type asks for.
     fn push_addresses(
         &self,
-        place: &Place<'_>,
+        target: &ResolvedName<'_>,
         qtype: u16,
         own: &[IpAddr],
         owner: Owner<'_>,
         reply: &mut Reply,
     ) {
         let ttl = self.plan.options.ttl;
-        match place {
-            Place::Service(unit, _) if qtype == rtype::A => {
-                for address in &unit.v4 {
+        match target {
+            ResolvedName::Service(service, _) if qtype == rtype::A => {
+                for address in &service.v4 {
                     reply.push(Section::Answer, owner, rtype::A, ttl, &address.octets());
                 }
             }
-            Place::Service(unit, _) => {
-                for address in &unit.v6 {
+            ResolvedName::Service(service, _) => {
+                for address in &service.v6 {
                     reply.push(Section::Answer, owner, rtype::AAAA, ttl, &address.octets());
                 }
             }
-            Place::Endpoints(unit, filter) => {
-                let of_family = |endpoint: &Endpoint| endpoint.address.is_ipv4() == (qtype == rtype::A);
-                for (_, endpoint) in filter.candidates(unit) {
-                    if of_family(endpoint) && filter.is_first(unit, endpoint) {
+            ResolvedName::Endpoints(service, filter) => {
+                let of_family = |endpoint: &EndpointRecord| endpoint.address.is_ipv4() == (qtype == rtype::A);
+                for (_, endpoint) in filter.candidates(service) {
+                    if of_family(endpoint) && filter.is_first(service, endpoint) {
                         let (rtype, octets) = octets(&endpoint.address);
                         reply.push(Section::Answer, owner, rtype, ttl, octets.get());
                     }
                 }
             }
-            Place::Pod(address) => push_once(reply, owner, qtype, ttl, *address),
-            Place::Servers => {
+            ResolvedName::Pod(address) => push_once(reply, owner, qtype, ttl, *address),
+            ResolvedName::Servers => {
                 for server in self.servers(own) {
                     push_once(reply, owner, qtype, ttl, server.address);
                 }
@@ -156,18 +162,18 @@ impl Zone {
         }
     }
 
-    fn name_error(&self, asked: &Asked<'_>, reply: &mut Reply) -> Verdict {
-        self.push_soa(asked, Section::Authority, reply);
-        if self.standing(asked.origin).synced {
+    fn name_error(&self, question: &QuestionName<'_>, reply: &mut Reply) -> ZoneVerdict {
+        self.push_soa(question, Section::Authority, reply);
+        if self.sync_state(question.origin).synced {
             reply.rcode = rcode::NXDOMAIN;
-            return Verdict::NameError;
+            return ZoneVerdict::NameError;
         }
         reply.rcode = rcode::SERVFAIL;
-        Verdict::NotSynced
+        ZoneVerdict::NotSynced
     }
 }
 
-/// Adds an address as an answer if it is of the family asked for and not there yet.
+/// Adds an address as an answer if it is of the family question for and not there yet.
 fn push_once(reply: &mut Reply, owner: Owner<'_>, qtype: u16, ttl: u32, address: IpAddr) {
     let (rtype, octets) = octets(&address);
     let known =
@@ -224,18 +230,18 @@ impl Tail<'_> {
 }
 
 /// Appends `<name>.<key>.svc.<tail>`, where the name is in wire form and may be empty.
-fn put_name(bytes: &mut Vec<u8>, name: &[u8], unit: &Unit, tail: &[u8]) {
-    for part in [name, &unit.key, b"\x03svc", tail] {
+fn put_name(bytes: &mut Vec<u8>, name: &[u8], service: &ServiceRecords, tail: &[u8]) {
+    for part in [name, &service.key, b"\x03svc", tail] {
         bytes.extend_from_slice(part);
     }
 }
 
 /// Whether `<name>.<key>.svc.<zone>` is a name: a zone with a long name can make it too long.
-fn fits(name: &[u8], unit: &Unit, zone_length: usize) -> bool {
-    name.len() + unit.key.len() + 4 + zone_length <= dns_wire::name::MAX_NAME
+fn fits(name: &[u8], service: &ServiceRecords, zone_length: usize) -> bool {
+    name.len() + service.key.len() + 4 + zone_length <= dns_wire::name::MAX_NAME
 }
 
-impl Origin {
+impl ServedZone {
     fn length(&self) -> usize {
         self.name.wire().len()
     }

@@ -9,14 +9,14 @@ use cluster::{
 };
 use foldhash::fast::RandomState;
 
-use crate::options::{Pods, ZoneOptions};
-use crate::spread::{Placed, Spread};
-use crate::unit::{Bearer, Seat, Unit, unit_hash, wire_key};
-use crate::zone::{Namespaces, Plan, PodAddress, Standing, Zone, pod_hash};
+use crate::options::{PodMode, ZoneOptions};
+use crate::records::{PtrEntry, RecordsEntry, ServiceRecords, service_hash, wire_key};
+use crate::sharded::{ShardedTable, TableEntry};
+use crate::zone::{Namespaces, PodAddress, SyncState, Zone, ZonePlan, pod_hash};
 
-/// What a unit is made of.
+/// What a service is made of.
 #[derive(Clone, Copy, PartialEq)]
-enum Of {
+enum RecordsSource {
     Service,
     Import,
 }
@@ -24,13 +24,13 @@ enum Of {
 /// Cluster objects to a [`Zone`].
 #[derive(Debug)]
 pub struct ZoneIndex {
-    plan: Arc<Plan>,
+    plan: Arc<ZonePlan>,
 }
 
 impl ZoneIndex {
     /// An index for these options.
     pub fn new(options: ZoneOptions) -> Self {
-        Self { plan: Arc::new(Plan::new(options)) }
+        Self { plan: Arc::new(ZonePlan::new(options)) }
     }
 
     fn options(&self) -> &ZoneOptions {
@@ -57,15 +57,15 @@ impl ZoneIndex {
     }
 
     fn pods(&self) -> Kinds {
-        let verified = self.options().pods == Pods::Verified;
+        let verified = self.options().pods == PodMode::Verified;
         if verified { Kinds::of(&[Kind::Pod]) } else { Kinds::default() }
     }
 
     /// How a zone stands that depends on these kinds, and on namespaces.
-    fn standing(cluster: &Snapshot, kinds: Kinds) -> Standing {
+    fn sync_state(cluster: &Snapshot, kinds: Kinds) -> SyncState {
         // A serial is 32 bits wide and wraps (RFC 1982).
         let serial = cluster.changed_at(kinds) as u32;
-        Standing { serial, synced: cluster.synced(kinds.union(Kinds::of(&[Kind::Namespace]))) }
+        SyncState { serial, synced: cluster.synced(kinds.union(Kinds::of(&[Kind::Namespace]))) }
     }
 
     fn exposes(&self, namespace: &Namespace) -> bool {
@@ -79,36 +79,48 @@ impl ZoneIndex {
         exposed.map(|namespace| namespace.key.name.clone()).collect()
     }
 
-    fn unit(&self, of: Of, cluster: &Snapshot, key: &Key, namespaces: &Namespaces) -> Option<Seat> {
-        let build = if of == Of::Service { Unit::of_service } else { Unit::of_import };
-        let unit = build(self.options(), cluster, key, namespaces.contains(&key.namespace))?;
-        Some(Seat { hash: unit.hash, unit: Arc::new(unit) })
+    fn service(
+        &self,
+        of: RecordsSource,
+        cluster: &Snapshot,
+        key: &Key,
+        namespaces: &Namespaces,
+    ) -> Option<RecordsEntry> {
+        let build =
+            if of == RecordsSource::Service { ServiceRecords::of_service } else { ServiceRecords::of_import };
+        let service = build(self.options(), cluster, key, namespaces.contains(&key.namespace))?;
+        Some(RecordsEntry { hash: service.hash, service: Arc::new(service) })
     }
 
-    fn zone(&self, cluster: &Snapshot, parts: Parts) -> Zone {
-        let Parts { units, imports, bearers, pods, namespaces } = parts;
+    fn zone(&self, cluster: &Snapshot, parts: ZoneParts) -> Zone {
+        let ZoneParts { services, imports, ptr_entries, pods, namespaces } = parts;
         Zone {
             plan: self.plan.clone(),
-            units,
+            services,
             imports,
-            bearers,
+            ptr_entries,
             pods,
             namespaces,
-            local: Self::standing(cluster, self.dated()),
-            imported: Self::standing(cluster, self.imported()),
+            local: Self::sync_state(cluster, self.dated()),
+            imported: Self::sync_state(cluster, self.imported()),
         }
     }
 
-    /// The keys of the units that the changes reach.
-    fn reached(&self, of: Of, last: &Spread<Seat>, touched: &[ObjectChange]) -> HashSet<Key, RandomState> {
+    /// The keys of the services that the changes reach.
+    fn reached(
+        &self,
+        of: RecordsSource,
+        last: &ShardedTable<RecordsEntry>,
+        touched: &[ObjectChange],
+    ) -> HashSet<Key, RandomState> {
         let mut keys = HashSet::default();
         let mut shown = Vec::new();
         for touched in touched {
             match touched {
-                ObjectChange::Service(change) if of == Of::Service => {
+                ObjectChange::Service(change) if of == RecordsSource::Service => {
                     keys.extend(change.sides().map(|service| service.key.clone()));
                 }
-                ObjectChange::ServiceImport(change) if of == Of::Import => {
+                ObjectChange::ServiceImport(change) if of == RecordsSource::Import => {
                     keys.extend(change.sides().map(|import| import.key.clone()));
                 }
                 ObjectChange::EndpointSlice(change) => {
@@ -121,27 +133,27 @@ impl ZoneIndex {
             }
         }
         if !shown.is_empty() {
-            // A namespace that comes into sight is rare: looking at every unit then costs less than an index of them.
-            let of_shown = |unit: &Unit| {
-                let namespace = std::str::from_utf8(unit.namespace().get(1..)?).ok()?;
-                shown.iter().any(|name| *name == namespace).then(|| unit_key(unit))
+            // A namespace that comes into sight is rare: looking at every service then costs less than an index of them.
+            let of_shown = |service: &ServiceRecords| {
+                let namespace = std::str::from_utf8(service.namespace().get(1..)?).ok()?;
+                shown.iter().any(|name| *name == namespace).then(|| service_key(service))
             };
-            keys.extend(last.iter().filter_map(|seat| of_shown(&seat.unit)));
+            keys.extend(last.iter().filter_map(|entry| of_shown(&entry.service)));
         }
         keys
     }
 
-    /// The units that change, each as it was and as it is.
+    /// The services that change, each as it was and as it is.
     fn steps(
         &self,
-        of: Of,
-        last: &Spread<Seat>,
+        of: RecordsSource,
+        last: &ShardedTable<RecordsEntry>,
         cluster: &Snapshot,
         touched: &[ObjectChange],
         namespaces: &Namespaces,
-    ) -> Vec<(Option<Seat>, Option<Seat>)> {
+    ) -> Vec<(Option<RecordsEntry>, Option<RecordsEntry>)> {
         let keys = self.reached(of, last, touched);
-        let step = |key: &Key| (seat(last, key), self.unit(of, cluster, key, namespaces));
+        let step = |key: &Key| (entry(last, key), self.service(of, cluster, key, namespaces));
         keys.iter().map(step).filter(|(before, after)| before != after).collect()
     }
 
@@ -153,11 +165,11 @@ impl ZoneIndex {
 }
 
 /// What a [`Zone`] is put together from.
-struct Parts {
-    units: Spread<Seat>,
-    imports: Spread<Seat>,
-    bearers: Spread<Bearer>,
-    pods: Spread<PodAddress>,
+struct ZoneParts {
+    services: ShardedTable<RecordsEntry>,
+    imports: ShardedTable<RecordsEntry>,
+    ptr_entries: ShardedTable<PtrEntry>,
+    pods: ShardedTable<PodAddress>,
     namespaces: Arc<Namespaces>,
 }
 
@@ -173,49 +185,61 @@ impl Projection for ZoneIndex {
         let services = cluster.iter::<Service>().map(|service| service.key.clone());
         let mut keys: HashSet<Key, RandomState> = services.collect();
         if self.options().endpoints {
-            keys.extend(cluster.iter::<EndpointSlice>().filter_map(|slice| owner(Of::Service, slice)));
+            keys.extend(
+                cluster.iter::<EndpointSlice>().filter_map(|slice| owner(RecordsSource::Service, slice)),
+            );
         }
-        let unit = |key: &Key| self.unit(Of::Service, cluster, key, &namespaces);
-        let units: Vec<Seat> = keys.iter().filter_map(unit).collect();
-        let bearers = Spread::new(units.iter().flat_map(|seat| seat.unit.bearers()));
+        let service = |key: &Key| self.service(RecordsSource::Service, cluster, key, &namespaces);
+        let services: Vec<RecordsEntry> = keys.iter().filter_map(service).collect();
+        let ptr_entries = ShardedTable::new(services.iter().flat_map(|entry| entry.service.ptr_entries()));
         let imports = cluster.iter::<ServiceImport>().filter(|_| self.imports());
-        let imports = imports.filter_map(|import| self.unit(Of::Import, cluster, &import.key, &namespaces));
-        let verified = self.options().pods == Pods::Verified;
+        let imports = imports
+            .filter_map(|import| self.service(RecordsSource::Import, cluster, &import.key, &namespaces));
+        let verified = self.options().pods == PodMode::Verified;
         let pods = cluster.iter::<Pod>().filter(|_| verified).flat_map(|pod| pod_addresses(pod));
-        let (imports, pods) = (Spread::new(imports), Spread::new(pods));
-        self.zone(cluster, Parts { units: Spread::new(units), imports, bearers, pods, namespaces })
+        let (imports, pods) = (ShardedTable::new(imports), ShardedTable::new(pods));
+        self.zone(
+            cluster,
+            ZoneParts { services: ShardedTable::new(services), imports, ptr_entries, pods, namespaces },
+        )
     }
 
     fn advance(&self, last: &Zone, cluster: &Snapshot, touched: &[ObjectChange]) -> Zone {
         let of_namespaces = touched.iter().any(|touched| touched.kind() == Kind::Namespace);
         let namespaces =
             if of_namespaces { Arc::new(self.namespaces(cluster)) } else { last.namespaces.clone() };
-        let (mut units, mut bearers) = (Moves::default(), Moves::default());
-        for (before, after) in self.steps(Of::Service, &last.units, cluster, touched, &namespaces) {
-            let borne = |seat: &Option<Seat>| seat.as_ref().map_or_else(Vec::new, |seat| seat.unit.bearers());
-            bearers.step(borne(&before), borne(&after));
-            units.gone.extend(before);
-            units.came.extend(after);
+        let (mut services, mut ptr_entries) = (TableChanges::default(), TableChanges::default());
+        for (before, after) in
+            self.steps(RecordsSource::Service, &last.services, cluster, touched, &namespaces)
+        {
+            let borne = |entry: &Option<RecordsEntry>| {
+                entry.as_ref().map_or_else(Vec::new, |entry| entry.service.ptr_entries())
+            };
+            ptr_entries.step(borne(&before), borne(&after));
+            services.gone.extend(before);
+            services.came.extend(after);
         }
-        let mut imports = Moves::default();
+        let mut imports = TableChanges::default();
         if self.imports() {
-            for (before, after) in self.steps(Of::Import, &last.imports, cluster, touched, &namespaces) {
+            for (before, after) in
+                self.steps(RecordsSource::Import, &last.imports, cluster, touched, &namespaces)
+            {
                 imports.gone.extend(before);
                 imports.came.extend(after);
             }
         }
-        let mut pods = Moves::default();
-        if self.options().pods == Pods::Verified {
+        let mut pods = TableChanges::default();
+        if self.options().pods == PodMode::Verified {
             for touched in touched {
                 let ObjectChange::Pod(change) = touched else { continue };
                 let of = |side: &Option<Arc<Pod>>| side.as_deref().map_or_else(Vec::new, pod_addresses);
                 pods.step(of(&change.before), of(&change.after));
             }
         }
-        let parts = Parts {
-            units: units.make(&last.units),
+        let parts = ZoneParts {
+            services: services.make(&last.services),
             imports: imports.make(&last.imports),
-            bearers: bearers.make(&last.bearers),
+            ptr_entries: ptr_entries.make(&last.ptr_entries),
             pods: pods.make(&last.pods),
             namespaces,
         };
@@ -223,19 +247,19 @@ impl Projection for ZoneIndex {
     }
 }
 
-/// What leaves a spread and what comes.
-struct Moves<T> {
+/// What leaves a sharded and what comes.
+struct TableChanges<T> {
     gone: Vec<T>,
     came: Vec<T>,
 }
 
-impl<T> Default for Moves<T> {
+impl<T> Default for TableChanges<T> {
     fn default() -> Self {
         Self { gone: Vec::new(), came: Vec::new() }
     }
 }
 
-impl<T: Placed + PartialEq> Moves<T> {
+impl<T: TableEntry + PartialEq> TableChanges<T> {
     /// From these entries to those, both sorted; what is on both sides stays.
     fn step(&mut self, before: Vec<T>, after: Vec<T>) {
         let has = |side: &[T], entry: &T| side.binary_search_by(|other| other.order(entry)).is_ok();
@@ -243,7 +267,7 @@ impl<T: Placed + PartialEq> Moves<T> {
         self.came.extend(after.iter().filter(|entry| !has(&before, entry)).cloned());
     }
 
-    fn make(self, last: &Spread<T>) -> Spread<T> {
+    fn make(self, last: &ShardedTable<T>) -> ShardedTable<T> {
         if self.gone.is_empty() && self.came.is_empty() {
             return last.clone();
         }
@@ -251,23 +275,23 @@ impl<T: Placed + PartialEq> Moves<T> {
     }
 }
 
-/// The key of the unit that the endpoints of a slice belong to.
-fn owner(of: Of, slice: &EndpointSlice) -> Option<Key> {
+/// The key of the service that the endpoints of a slice belong to.
+fn owner(of: RecordsSource, slice: &EndpointSlice) -> Option<Key> {
     match of {
-        Of::Service => (!slice.service.is_empty()).then(|| slice.service_key()),
-        Of::Import => slice.import_key(),
+        RecordsSource::Service => (!slice.service.is_empty()).then(|| slice.service_key()),
+        RecordsSource::Import => slice.import_key(),
     }
 }
 
-fn seat(units: &Spread<Seat>, key: &Key) -> Option<Seat> {
+fn entry(services: &ShardedTable<RecordsEntry>, key: &Key) -> Option<RecordsEntry> {
     let wire = wire_key(key)?;
-    let hash = unit_hash(&wire);
-    units.at(hash).find(|seat| seat.unit.key == wire).cloned()
+    let hash = service_hash(&wire);
+    services.at(hash).find(|entry| entry.service.key == wire).cloned()
 }
 
-fn unit_key(unit: &Unit) -> Key {
+fn service_key(service: &ServiceRecords) -> Key {
     let mut labels =
-        dns_wire::name::labels(&unit.key).map(|label| String::from_utf8_lossy(label).into_owned());
+        dns_wire::name::labels(&service.key).map(|label| String::from_utf8_lossy(label).into_owned());
     let (name, namespace) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
     Key::new(namespace, name)
 }
@@ -290,7 +314,7 @@ mod tests {
     use super::*;
 
     fn options() -> impl Strategy<Value = ZoneOptions> {
-        let pods = prop_oneof![Just(Pods::Disabled), Just(Pods::Insecure), Just(Pods::Verified)];
+        let pods = prop_oneof![Just(PodMode::Disabled), Just(PodMode::Insecure), Just(PodMode::Verified)];
         let namespaces = prop_oneof![Just(vec![]), Just(vec!["shop".to_owned()])];
         let labels = prop_oneof![Just(""), Just("stage=prod"), Just("!stage")];
         (pods, any::<[bool; 5]>(), namespaces, labels).prop_map(|(pods, flags, namespaces, labels)| {

@@ -5,13 +5,13 @@
 
 mod options;
 mod address;
-mod spread;
-mod unit;
+mod sharded;
+mod records;
 mod zone;
 mod answer;
 mod index;
 
-pub use answer::Verdict;
+pub use answer::ZoneVerdict;
 pub use index::ZoneIndex;
-pub use options::{Pods, ZoneOptions};
+pub use options::{PodMode, ZoneOptions};
 pub use zone::Zone;

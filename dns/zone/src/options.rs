@@ -10,7 +10,7 @@ pub struct ZoneOptions {
     /// The zones answered for; reverse zones (`in-addr.arpa`, `ip6.arpa` and below) answer PTR.
     pub zones: Vec<Name>,
     /// `pods`.
-    pub pods: Pods,
+    pub pods: PodMode,
     /// `endpoint_pod_names`: endpoints without a hostname are named after their Pod.
     pub endpoint_pod_names: bool,
     /// `ttl`: of every record but the version and the SOA.
@@ -31,7 +31,7 @@ pub struct ZoneOptions {
 
 /// Which names under `pod.<zone>` answer (reference §2.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pods {
+pub enum PodMode {
     /// None.
     #[default]
     Disabled,
@@ -46,7 +46,7 @@ impl ZoneOptions {
     pub fn new(zones: Vec<Name>) -> Self {
         Self {
             zones,
-            pods: Pods::default(),
+            pods: PodMode::default(),
             endpoint_pod_names: false,
             ttl: 5,
             namespaces: Vec::new(),

@@ -10,29 +10,29 @@ use foldhash::fast::RandomState;
 
 use crate::address::is_exact;
 use crate::options::ZoneOptions;
-use crate::spread::Spread;
-use crate::unit::{Bearer, Seat, Unit, address_hash, unit_hash};
+use crate::records::{PtrEntry, RecordsEntry, ServiceRecords, address_hash, service_hash};
+use crate::sharded::ShardedTable;
 
 /// The names of a cluster at one moment. Made by [`ZoneIndex`](crate::ZoneIndex); answers are given by
 /// [`Zone::answer`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) units: Spread<Seat>,
-    /// What the zones of `multicluster` have in place of `units`; empty without them.
-    pub(crate) imports: Spread<Seat>,
-    pub(crate) bearers: Spread<Bearer>,
+    pub(crate) plan: Arc<ZonePlan>,
+    pub(crate) services: ShardedTable<RecordsEntry>,
+    /// What the zones of `multicluster` have in place of `services`; empty without them.
+    pub(crate) imports: ShardedTable<RecordsEntry>,
+    pub(crate) ptr_entries: ShardedTable<PtrEntry>,
     /// Empty unless `pods verified`.
-    pub(crate) pods: Spread<PodAddress>,
+    pub(crate) pods: ShardedTable<PodAddress>,
     pub(crate) namespaces: Arc<Namespaces>,
-    pub(crate) local: Standing,
+    pub(crate) local: SyncState,
     /// The same for the zones of `multicluster`.
-    pub(crate) imported: Standing,
+    pub(crate) imported: SyncState,
 }
 
 /// How far what a zone depends on has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Standing {
+pub(crate) struct SyncState {
     /// Unix time of the last change.
     pub(crate) serial: u32,
     /// All of it has been listed once.
@@ -44,17 +44,17 @@ pub(crate) type Namespaces = HashSet<CompactString, RandomState>;
 
 /// What does not change while the configuration stands.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Plan {
+pub(crate) struct ZonePlan {
     pub(crate) options: ZoneOptions,
     /// Most labels first, so that the first that matches is the longest.
-    pub(crate) origins: Vec<Origin>,
+    pub(crate) origins: Vec<ServedZone>,
     /// The first zone that is no reverse zone: PTR records point into it.
     pub(crate) primary: Name,
 }
 
 /// A zone that is answered for.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Origin {
+pub(crate) struct ServedZone {
     /// In lower case.
     pub(crate) name: Name,
     pub(crate) labels: usize,
@@ -63,16 +63,16 @@ pub(crate) struct Origin {
     pub(crate) multicluster: bool,
 }
 
-impl Plan {
+impl ZonePlan {
     pub(crate) fn new(options: ZoneOptions) -> Self {
-        let origin = |name: &Name| Origin {
+        let origin = |name: &Name| ServedZone {
             name: name.lower(),
             labels: name.labels().count(),
             reverse: name.labels().last().is_some_and(|last| last.eq_ignore_ascii_case(b"arpa"))
                 && is_reverse(name),
             multicluster: options.multicluster.iter().any(|zone| name.is_within(zone)),
         };
-        let mut origins: Vec<Origin> = options.zones.iter().map(origin).collect();
+        let mut origins: Vec<ServedZone> = options.zones.iter().map(origin).collect();
         let forward = origins.iter().find(|origin| !origin.reverse);
         let primary = forward.or(origins.first()).map_or(Name::ROOT, |origin| origin.name);
         origins.sort_by_key(|origin| std::cmp::Reverse(origin.labels));
@@ -80,7 +80,7 @@ impl Plan {
     }
 
     /// The longest zone that the name is in.
-    pub(crate) fn origin(&self, query: &Query) -> Option<&Origin> {
+    pub(crate) fn origin(&self, query: &Query) -> Option<&ServedZone> {
         let (name, offsets) = (query.lower(), query.offsets());
         self.origins.iter().find(|origin| {
             let zone = origin.name.wire();
@@ -101,7 +101,7 @@ fn is_reverse(name: &Name) -> bool {
 
 impl Zone {
     /// Whether everything that answers depend on has been listed once. Until then names that are not found are
-    /// [`Verdict::NotSynced`](crate::Verdict::NotSynced).
+    /// [`ZoneVerdict::NotSynced`](crate::ZoneVerdict::NotSynced).
     pub fn synced(&self) -> bool {
         self.local.synced && (self.plan.options.multicluster.is_empty() || self.imported.synced)
     }
@@ -116,19 +116,19 @@ impl Zone {
         self.local.serial
     }
 
-    pub(crate) fn standing(&self, origin: &Origin) -> Standing {
+    pub(crate) fn sync_state(&self, origin: &ServedZone) -> SyncState {
         if origin.multicluster { self.imported } else { self.local }
     }
 
-    /// The units that could hold the address.
-    pub(crate) fn holders(&self, address: IpAddr) -> impl Iterator<Item = &Unit> {
+    /// The services that could hold the address.
+    pub(crate) fn candidates_by_address(&self, address: IpAddr) -> impl Iterator<Item = &ServiceRecords> {
         let mut last = None;
-        // Two units whose keys have the same hash leave two equal entries.
-        let bearers = self
-            .bearers
+        // Two services whose keys have the same hash leave two equal entries.
+        let ptr_entries = self
+            .ptr_entries
             .at(address_hash(address))
-            .filter(move |bearer| last.replace(bearer.unit) != Some(bearer.unit));
-        bearers.flat_map(|bearer| self.units.at(bearer.unit)).map(|seat| &*seat.unit)
+            .filter(move |ptr_entry| last.replace(ptr_entry.service) != Some(ptr_entry.service));
+        ptr_entries.flat_map(|ptr_entry| self.services.at(ptr_entry.service)).map(|entry| &*entry.service)
     }
 
     /// Whether a Pod of the namespace has the address, written as in the label.
@@ -142,14 +142,17 @@ impl Zone {
     }
 }
 
-/// The unit with this key, which is in lower case.
-pub(crate) fn unit<'a>(units: &'a Spread<Seat>, key: &[u8]) -> Option<&'a Unit> {
-    let hash = unit_hash(key);
-    let shard = units.shard(hash);
-    shard.iter().find(|seat| seat.hash == hash && *seat.unit.key == *key).map(|seat| &*seat.unit)
+/// The service with this key, which is in lower case.
+pub(crate) fn service<'a>(
+    services: &'a ShardedTable<RecordsEntry>,
+    key: &[u8],
+) -> Option<&'a ServiceRecords> {
+    let hash = service_hash(key);
+    let shard = services.shard(hash);
+    shard.iter().find(|entry| entry.hash == hash && *entry.service.key == *key).map(|entry| &*entry.service)
 }
 
-/// Says that some Pod has an address in a namespace: a keyed hash of both. `pod` tells Pods with the same address
+/// Says that some Pod has an address in a namespace: a keyed hash of both. `pod` tells PodMode with the same address
 /// apart, so that the last of them takes the entry with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PodAddress {
@@ -157,7 +160,7 @@ pub(crate) struct PodAddress {
     pub(crate) pod: u64,
 }
 
-impl crate::spread::Placed for PodAddress {
+impl crate::sharded::TableEntry for PodAddress {
     fn hash(&self) -> u32 {
         (self.hash >> 32) as u32
     }

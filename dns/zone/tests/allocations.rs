@@ -7,7 +7,7 @@ use std::cell::Cell;
 mod world;
 
 use dns_wire::{Name, Query, Reply};
-use dns_zone::{Pods, Verdict, ZoneOptions};
+use dns_zone::{PodMode, ZoneOptions, ZoneVerdict};
 use world::{options, zone};
 
 /// Counts what this thread allocates.
@@ -43,7 +43,7 @@ static COUNTING: Counting = Counting;
 #[test]
 fn an_answer_allocates_nothing() {
     let zone = zone(
-        ZoneOptions { pods: Pods::Insecure, zonal: true, ..options() },
+        ZoneOptions { pods: PodMode::Insecure, zonal: true, ..options() },
         "
         namespace n
         service n/web 10.96.0.1,fd00::1 http/tcp/80
@@ -54,30 +54,30 @@ fn an_answer_allocates_nothing() {
         service n/ext -> example.org
         ",
     );
-    let packets: Vec<(&str, u16, Vec<u8>, Verdict)> = [
-        ("web.n.svc.cluster.local", 1, Verdict::Answered),
-        ("WEB.N.svc.cluster.local", 28, Verdict::Answered),
-        ("inside.n.svc.cluster.local", 28, Verdict::Answered),
-        ("web.n.svc.cluster.local", 16, Verdict::Answered),
-        ("nope.n.svc.cluster.local", 1, Verdict::NameError),
-        ("web.n.svc.cluster.local.n.svc.cluster.local", 28, Verdict::NameError),
-        ("heads.n.svc.cluster.local", 1, Verdict::Answered),
-        ("web-0.heads.n.svc.cluster.local", 1, Verdict::Answered),
-        ("10-0-0-3.heads.n.svc.cluster.local", 1, Verdict::Answered),
-        ("fd00--b.heads.n.svc.cluster.local", 28, Verdict::Answered),
-        ("_http._tcp.web.n.svc.cluster.local", 33, Verdict::Answered),
-        ("_http._tcp.heads.n.svc.cluster.local", 33, Verdict::Answered),
-        ("_http._tcp.HEADS.n.svc.cluster.local", 33, Verdict::Answered),
-        ("east.pin._zone.heads.n.svc.cluster.local", 1, Verdict::Answered),
-        ("1.0.96.10.in-addr.arpa", 12, Verdict::Answered),
-        ("1.0.0.10.in-addr.arpa", 12, Verdict::Answered),
-        ("9.9.9.9.in-addr.arpa", 12, Verdict::NameError),
-        ("1-2-3-4.n.pod.cluster.local", 1, Verdict::Answered),
-        ("inside.n.svc.cluster.local", 1, Verdict::Answered),
-        ("ext.n.svc.cluster.local", 1, Verdict::Chase),
-        ("cluster.local", 6, Verdict::Answered),
-        ("dns-version.cluster.local", 16, Verdict::Answered),
-        ("example.org", 1, Verdict::NotMine),
+    let packets: Vec<(&str, u16, Vec<u8>, ZoneVerdict)> = [
+        ("web.n.svc.cluster.local", 1, ZoneVerdict::Answered),
+        ("WEB.N.svc.cluster.local", 28, ZoneVerdict::Answered),
+        ("inside.n.svc.cluster.local", 28, ZoneVerdict::Answered),
+        ("web.n.svc.cluster.local", 16, ZoneVerdict::Answered),
+        ("nope.n.svc.cluster.local", 1, ZoneVerdict::NameError),
+        ("web.n.svc.cluster.local.n.svc.cluster.local", 28, ZoneVerdict::NameError),
+        ("heads.n.svc.cluster.local", 1, ZoneVerdict::Answered),
+        ("web-0.heads.n.svc.cluster.local", 1, ZoneVerdict::Answered),
+        ("10-0-0-3.heads.n.svc.cluster.local", 1, ZoneVerdict::Answered),
+        ("fd00--b.heads.n.svc.cluster.local", 28, ZoneVerdict::Answered),
+        ("_http._tcp.web.n.svc.cluster.local", 33, ZoneVerdict::Answered),
+        ("_http._tcp.heads.n.svc.cluster.local", 33, ZoneVerdict::Answered),
+        ("_http._tcp.HEADS.n.svc.cluster.local", 33, ZoneVerdict::Answered),
+        ("east.pin._zone.heads.n.svc.cluster.local", 1, ZoneVerdict::Answered),
+        ("1.0.96.10.in-addr.arpa", 12, ZoneVerdict::Answered),
+        ("1.0.0.10.in-addr.arpa", 12, ZoneVerdict::Answered),
+        ("9.9.9.9.in-addr.arpa", 12, ZoneVerdict::NameError),
+        ("1-2-3-4.n.pod.cluster.local", 1, ZoneVerdict::Answered),
+        ("inside.n.svc.cluster.local", 1, ZoneVerdict::Answered),
+        ("ext.n.svc.cluster.local", 1, ZoneVerdict::Chase),
+        ("cluster.local", 6, ZoneVerdict::Answered),
+        ("dns-version.cluster.local", 16, ZoneVerdict::Answered),
+        ("example.org", 1, ZoneVerdict::NotMine),
     ]
     .into_iter()
     .map(|(name, qtype, verdict)| (name, qtype, packet(name, qtype), verdict))

@@ -6,7 +6,7 @@ mod world;
 
 use cluster::{Event, Kind};
 use dns_wire::{Name, Query, Reply, Section};
-use dns_zone::{Pods, Verdict, ZoneOptions};
+use dns_zone::{PodMode, ZoneOptions, ZoneVerdict};
 use hickory_proto::op::Message;
 use proptest::prelude::*;
 use world::{ask, check, events, options, unsynced, zone};
@@ -292,7 +292,7 @@ _peer._udp.state.shop.svc.cluster.local SRV NXDomain
 
 #[test]
 fn external_names_are_aliases() {
-    let zone = zone(ZoneOptions { pods: Pods::Insecure, ..options() }, CLUSTER);
+    let zone = zone(ZoneOptions { pods: PodMode::Insecure, ..options() }, CLUSTER);
     check(
         &zone,
         &[],
@@ -343,13 +343,13 @@ noname.shop.svc.cluster.local CNAME NXDomain
 ",
     );
     for (name, rtype, verdict) in [
-        ("ext.shop.svc.cluster.local", "A", Verdict::Chase),
-        ("ext.shop.svc.cluster.local", "AAAA", Verdict::Chase),
-        ("ext.shop.svc.cluster.local", "CNAME", Verdict::Answered),
-        ("ext.shop.svc.cluster.local", "HTTPS", Verdict::Answered),
-        ("outside.shop.svc.cluster.local", "A", Verdict::Chase),
-        ("inside.shop.svc.cluster.local", "A", Verdict::Answered),
-        ("ping.shop.svc.cluster.local", "A", Verdict::Answered),
+        ("ext.shop.svc.cluster.local", "A", ZoneVerdict::Chase),
+        ("ext.shop.svc.cluster.local", "AAAA", ZoneVerdict::Chase),
+        ("ext.shop.svc.cluster.local", "CNAME", ZoneVerdict::Answered),
+        ("ext.shop.svc.cluster.local", "HTTPS", ZoneVerdict::Answered),
+        ("outside.shop.svc.cluster.local", "A", ZoneVerdict::Chase),
+        ("inside.shop.svc.cluster.local", "A", ZoneVerdict::Answered),
+        ("ping.shop.svc.cluster.local", "A", ZoneVerdict::Answered),
     ] {
         assert_eq!(ask(&zone, &[], name, rtype).0, verdict, "{name} {rtype}");
     }
@@ -411,11 +411,11 @@ lone.shop.svc.cluster.local A NXDomain
     ! SOA
 ",
     );
-    assert_eq!(ask(&zone, &[], "db.shop.svc.cluster.local", "A").0, Verdict::Chase);
+    assert_eq!(ask(&zone, &[], "db.shop.svc.cluster.local", "A").0, ZoneVerdict::Chase);
     let ignoring = ZoneOptions { ignore_empty_service: true, ..options() };
     assert_eq!(
         ask(&self::zone(ignoring, cluster), &[], "web.shop.svc.cluster.local", "A").0,
-        Verdict::Answered
+        ZoneVerdict::Answered
     );
 }
 
@@ -547,13 +547,13 @@ a.dns-version.cluster.local TXT NXDomain
 fn what_is_not_here_is_said_so() {
     let zone = zone(options(), CLUSTER);
     for (name, rtype, verdict, rcode) in [
-        ("example.org", "A", Verdict::NotMine, "NoError"),
-        ("mycluster.local", "A", Verdict::NotMine, "NoError"),
-        (".", "A", Verdict::NotMine, "NoError"),
-        ("cluster.local", "AXFR", Verdict::Refused, "Refused"),
-        ("web.shop.svc.cluster.local", "TYPE251", Verdict::Refused, "Refused"),
-        ("nope.shop.svc.cluster.local", "A", Verdict::NameError, "NXDomain"),
-        ("web.shop.svc.cluster.local", "AAAA", Verdict::Answered, "NoError"),
+        ("example.org", "A", ZoneVerdict::NotMine, "NoError"),
+        ("mycluster.local", "A", ZoneVerdict::NotMine, "NoError"),
+        (".", "A", ZoneVerdict::NotMine, "NoError"),
+        ("cluster.local", "AXFR", ZoneVerdict::Refused, "Refused"),
+        ("web.shop.svc.cluster.local", "TYPE251", ZoneVerdict::Refused, "Refused"),
+        ("nope.shop.svc.cluster.local", "A", ZoneVerdict::NameError, "NXDomain"),
+        ("web.shop.svc.cluster.local", "AAAA", ZoneVerdict::Answered, "NoError"),
     ] {
         let (got, lines) = ask(&zone, &[], name, rtype);
         assert_eq!((got, lines[0].as_str()), (verdict, rcode), "{name} {rtype}");
@@ -660,7 +660,7 @@ shop.pod.cluster.local A NXDomain
 ",
     );
     check(
-        &zone(ZoneOptions { pods: Pods::Insecure, ..options() }, CLUSTER),
+        &zone(ZoneOptions { pods: PodMode::Insecure, ..options() }, CLUSTER),
         &[],
         "
 pod.cluster.local A NoError
@@ -695,7 +695,7 @@ blah.shop.pod.cluster.local A NXDomain
 ",
     );
     check(
-        &zone(ZoneOptions { pods: Pods::Verified, ..options() }, CLUSTER),
+        &zone(ZoneOptions { pods: PodMode::Verified, ..options() }, CLUSTER),
         &[],
         "
 shop.pod.cluster.local A NoError
@@ -923,29 +923,29 @@ us-west-2a.pin._zone.heads.n.svc.cluster.local A NXDomain
 #[test]
 fn before_the_lists_are_complete_no_name_is_denied() {
     let lists = |kinds: &[Kind]| kinds.iter().copied().map(Event::Synced).collect::<Vec<_>>();
-    let verified = ZoneOptions { pods: Pods::Verified, ..options() };
+    let verified = ZoneOptions { pods: PodMode::Verified, ..options() };
     let without_endpoints = ZoneOptions { endpoints: false, ..options() };
     use Kind::{EndpointSlice, Namespace, Pod, Service};
     for (what, options, complete, verdict) in [
-        ("nothing", options(), &[][..], Verdict::NotSynced),
-        ("no namespaces", options(), &[Service, EndpointSlice], Verdict::NotSynced),
-        ("no slices", options(), &[Service, Namespace], Verdict::NotSynced),
-        ("all", options(), &[Service, EndpointSlice, Namespace], Verdict::NameError),
-        ("no pods", verified.clone(), &[Service, EndpointSlice, Namespace], Verdict::NotSynced),
-        ("pods, too", verified, &[Service, EndpointSlice, Namespace, Pod], Verdict::NameError),
-        ("no slices needed", without_endpoints, &[Service, Namespace], Verdict::NameError),
+        ("nothing", options(), &[][..], ZoneVerdict::NotSynced),
+        ("no namespaces", options(), &[Service, EndpointSlice], ZoneVerdict::NotSynced),
+        ("no slices", options(), &[Service, Namespace], ZoneVerdict::NotSynced),
+        ("all", options(), &[Service, EndpointSlice, Namespace], ZoneVerdict::NameError),
+        ("no pods", verified.clone(), &[Service, EndpointSlice, Namespace], ZoneVerdict::NotSynced),
+        ("pods, too", verified, &[Service, EndpointSlice, Namespace, Pod], ZoneVerdict::NameError),
+        ("no slices needed", without_endpoints, &[Service, Namespace], ZoneVerdict::NameError),
     ] {
         let zone = unsynced(options, events(CLUSTER).into_iter().chain(lists(complete)));
-        assert_eq!(zone.synced(), verdict == Verdict::NameError, "{what}");
+        assert_eq!(zone.synced(), verdict == ZoneVerdict::NameError, "{what}");
         let (got, lines) = ask(&zone, &[], "nope.shop.svc.cluster.local", "A");
-        let rcode = if verdict == Verdict::NameError { "NXDomain" } else { "ServFail" };
+        let rcode = if verdict == ZoneVerdict::NameError { "NXDomain" } else { "ServFail" };
         assert_eq!((got, lines[0].as_str(), lines.len()), (verdict, rcode, 2), "{what}: with the SOA");
         let (got, _) = ask(&zone, &[], "9.9.9.9.in-addr.arpa", "PTR");
         assert_eq!(got, verdict, "{what}: PTR");
         let (got, lines) = ask(&zone, &[], "web.shop.svc.cluster.local", "A");
-        assert_eq!((got, lines.len()), (Verdict::Answered, 2), "{what}: what is known is answered");
+        assert_eq!((got, lines.len()), (ZoneVerdict::Answered, 2), "{what}: what is known is answered");
         let (got, _) = ask(&zone, &[], "web.shop.svc.cluster.local", "AAAA");
-        assert_eq!(got, Verdict::Answered, "{what}: NODATA is not a name error");
+        assert_eq!(got, ZoneVerdict::Answered, "{what}: NODATA is not a name error");
     }
 }
 
@@ -1003,7 +1003,7 @@ fn names_that_would_be_too_long_are_left_out() {
     let (_, lines) = ask(&zone, &[], &format!("{long}.n.svc.{origin}"), "SRV");
     assert!(lines.len() == 2 && lines[1].starts_with("! "), "the name of the endpoint does not: {lines:?}");
     let (verdict, _) = ask(&zone, &[], "1.0.0.10.in-addr.arpa", "PTR");
-    assert_eq!(verdict, Verdict::NameError);
+    assert_eq!(verdict, ZoneVerdict::NameError);
 }
 
 #[test]
@@ -1051,7 +1051,7 @@ fn large_services_answer_as_small_ones_do() {
             }
         }
         let (verdict, _) = ask(&zone, &[], "10-1-0-0.web.n.svc.cluster.local", "A");
-        assert_eq!(verdict, Verdict::NameError, "it has a better name");
+        assert_eq!(verdict, ZoneVerdict::NameError, "it has a better name");
     }
 }
 
@@ -1092,7 +1092,7 @@ proptest! {
         zonal in any::<bool>(),
         root in any::<bool>(),
     ) {
-        let mut options = ZoneOptions { pods: Pods::Insecure, zonal, ..options() };
+        let mut options = ZoneOptions { pods: PodMode::Insecure, zonal, ..options() };
         options.zones.extend(root.then_some(Name::ROOT));
         let (zone, query) = (zone(options, CLUSTER), Query::new(7, &name, qtype));
         let mut reply = Reply::default();
@@ -1100,12 +1100,12 @@ proptest! {
         let count = |section| reply.section(section).count();
         let (answers, soa) = (count(Section::Answer), count(Section::Authority));
         let held = match verdict {
-            Verdict::NotMine => reply.rcode == 0 && reply.records().is_empty(),
-            Verdict::Refused => reply.rcode == 5 && reply.records().is_empty(),
-            Verdict::NameError => reply.rcode == 3 && (answers, soa) == (0, 1),
-            Verdict::Answered => reply.rcode == 0 && (answers > 0) != (soa > 0),
-            Verdict::Chase => reply.rcode == 0 && answers > 0 && soa == 0,
-            Verdict::NotSynced => false,
+            ZoneVerdict::NotMine => reply.rcode == 0 && reply.records().is_empty(),
+            ZoneVerdict::Refused => reply.rcode == 5 && reply.records().is_empty(),
+            ZoneVerdict::NameError => reply.rcode == 3 && (answers, soa) == (0, 1),
+            ZoneVerdict::Answered => reply.rcode == 0 && (answers > 0) != (soa > 0),
+            ZoneVerdict::Chase => reply.rcode == 0 && answers > 0 && soa == 0,
+            ZoneVerdict::NotSynced => false,
         };
         prop_assert!(held, "{name} {qtype}: {verdict:?}, {answers} answers, {soa} SOA");
         let mut packet = vec![0; 65535];

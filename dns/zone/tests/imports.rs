@@ -4,7 +4,7 @@
 mod world;
 
 use cluster::{Event, Kind};
-use dns_zone::{Verdict, ZoneOptions};
+use dns_zone::{ZoneOptions, ZoneVerdict};
 use world::{ask, check, events, unsynced, zone};
 
 /// Names of the set of clusters beside those of the cluster. `shop/web` is a Service here and an import there.
@@ -212,13 +212,13 @@ fn a_zone_of_imports_waits_for_them_and_no_other_zone_does() {
     let before = unsynced(clusterset(), events(IMPORTS).into_iter().chain(listed.clone()));
     assert!(!before.synced());
     let verdict = |zone, name| ask(zone, &[], name, "A").0;
-    assert_eq!(verdict(&before, "none.shop.svc.clusterset.local"), Verdict::NotSynced);
-    assert_eq!(verdict(&before, "none.shop.svc.cluster.local"), Verdict::NameError);
-    assert_eq!(verdict(&before, "web.shop.svc.clusterset.local"), Verdict::Answered);
+    assert_eq!(verdict(&before, "none.shop.svc.clusterset.local"), ZoneVerdict::NotSynced);
+    assert_eq!(verdict(&before, "none.shop.svc.cluster.local"), ZoneVerdict::NameError);
+    assert_eq!(verdict(&before, "web.shop.svc.clusterset.local"), ZoneVerdict::Answered);
     let after = unsynced(
         clusterset(),
         events(IMPORTS).into_iter().chain(listed).chain([Event::Synced(Kind::ServiceImport)]),
     );
     assert!(after.synced());
-    assert_eq!(verdict(&after, "none.shop.svc.clusterset.local"), Verdict::NameError);
+    assert_eq!(verdict(&after, "none.shop.svc.clusterset.local"), ZoneVerdict::NameError);
 }

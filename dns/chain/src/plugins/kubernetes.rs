@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cluster::Kind;
 use dns_wire::codes::{class, rcode, rtype};
 use dns_wire::{Reply, Section};
-use dns_zone::Verdict;
+use dns_zone::ZoneVerdict;
 use futures_util::future::BoxFuture;
 
 use crate::names::Zones;
@@ -56,9 +56,9 @@ impl Plugin for Kubernetes {
             return Flow::Next;
         }
         match self.view.current.load().answer(&request.query, &self.own, reply) {
-            Verdict::NotMine => Flow::Next,
-            Verdict::Answered => Flow::Done,
-            Verdict::NameError | Verdict::NotSynced => {
+            ZoneVerdict::NotMine => Flow::Next,
+            ZoneVerdict::Answered => Flow::Done,
+            ZoneVerdict::NameError | ZoneVerdict::NotSynced => {
                 let through = self.fallthrough.as_ref().is_some_and(|zones| zones.hold(&request.query));
                 if through {
                     reply.clear();
@@ -66,8 +66,8 @@ impl Plugin for Kubernetes {
                 }
                 Flow::Done
             }
-            Verdict::Chase => Flow::Wait,
-            Verdict::Refused => Flow::Fail(QueryFailure::new(rcode::REFUSED, "")),
+            ZoneVerdict::Chase => Flow::Wait,
+            ZoneVerdict::Refused => Flow::Fail(QueryFailure::new(rcode::REFUSED, "")),
         }
     }
 
@@ -80,7 +80,7 @@ impl Plugin for Kubernetes {
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
             let zone = self.view.current.load_full();
-            if zone.answer(&request.query, &self.own, reply) != Verdict::Chase {
+            if zone.answer(&request.query, &self.own, reply) != ZoneVerdict::Chase {
                 return Flow::Done;
             }
             let cname = reply.section(Section::Answer).filter(|record| record.rtype == rtype::CNAME).last();

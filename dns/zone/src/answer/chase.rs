@@ -6,8 +6,8 @@ use dns_wire::codes::rtype;
 use dns_wire::{Name, Owner, Query, Reply, Section};
 use smallvec::SmallVec;
 
-use super::Verdict;
-use super::place::{Asked, Place};
+use super::ZoneVerdict;
+use super::resolved::{QuestionName, ResolvedName};
 use crate::zone::Zone;
 
 /// Most CNAMEs in a row.
@@ -17,52 +17,58 @@ impl Zone {
     /// Answers for a name that stands for another one.
     pub(super) fn push_external(
         &self,
-        asked: &Asked<'_>,
+        question: &QuestionName<'_>,
         target: &[u8],
         own: &[IpAddr],
         reply: &mut Reply,
-    ) -> Verdict {
-        match asked.query.qtype {
+    ) -> ZoneVerdict {
+        match question.query.qtype {
             rtype::CNAME => {
                 reply.push(Section::Answer, Owner::Question, rtype::CNAME, self.plan.options.ttl, target);
-                Verdict::Answered
+                ZoneVerdict::Answered
             }
-            rtype::A | rtype::AAAA => self.follow(asked, target, own, reply).unwrap_or_else(|| {
+            rtype::A | rtype::AAAA => self.follow(question, target, own, reply).unwrap_or_else(|| {
                 // A CNAME that leads nowhere is left out.
                 reply.records_mut().clear();
-                Verdict::Answered
+                ZoneVerdict::Answered
             }),
-            _ => Verdict::Answered,
+            _ => ZoneVerdict::Answered,
         }
     }
 
     /// Adds CNAMEs until there are addresses or the zone ends. `None` when it leads nowhere.
-    fn follow(&self, asked: &Asked<'_>, target: &[u8], own: &[IpAddr], reply: &mut Reply) -> Option<Verdict> {
-        let (ttl, qtype) = (self.plan.options.ttl, asked.query.qtype);
+    fn follow(
+        &self,
+        question: &QuestionName<'_>,
+        target: &[u8],
+        own: &[IpAddr],
+        reply: &mut Reply,
+    ) -> Option<ZoneVerdict> {
+        let (ttl, qtype) = (self.plan.options.ttl, question.query.qtype);
         let mut target = Name::from_wire(target)?;
-        let mut name = asked.query.to_name();
+        let mut name = question.query.to_name();
         let mut seen = SmallVec::<[Name; 2]>::new();
         reply.push(Section::Answer, Owner::Question, rtype::CNAME, ttl, target.wire());
         loop {
             if target.is_within(&name) || seen.len() > LONGEST || seen.contains(&target) {
                 return None;
             }
-            if !target.is_within(&asked.origin.name) {
-                return Some(Verdict::Chase);
+            if !target.is_within(&question.origin.name) {
+                return Some(ZoneVerdict::Chase);
             }
             seen.push(target);
             let step = Query::new(0, &target, qtype);
-            let asked = Asked::new(&step, asked.origin);
-            let place = self.place(&asked);
+            let question = QuestionName::new(&step, question.origin);
+            let resolved = self.resolve(&question);
             let owner = Owner::Name(target.wire());
-            if let Place::External(next) = place {
+            if let ResolvedName::External(next) = resolved {
                 reply.push(Section::Answer, owner, rtype::CNAME, ttl, next);
                 (name, target) = (target, Name::from_wire(next)?);
                 continue;
             }
             let before = reply.records().len();
-            self.push_addresses(&place, qtype, own, owner, reply);
-            return (reply.records().len() > before).then_some(Verdict::Answered);
+            self.push_addresses(&resolved, qtype, own, owner, reply);
+            return (reply.records().len() > before).then_some(ZoneVerdict::Answered);
         }
     }
 }

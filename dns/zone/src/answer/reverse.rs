@@ -6,48 +6,48 @@ use dns_wire::codes::rtype;
 use dns_wire::{Owner, Reply, Section};
 
 use super::{fits, put_name};
-use crate::unit::{Face, Unit};
+use crate::records::{ServiceRecords, ServiceShape};
 use crate::zone::Zone;
 
 impl Zone {
     /// Adds the names of an address: the Service whose cluster IP it is, else every endpoint that has it.
     pub(super) fn push_pointers(&self, address: IpAddr, reply: &mut Reply) {
-        if let Some(unit) = self.cluster_ip(address) {
-            return self.push_pointer(&[], unit, reply);
+        if let Some(service) = self.cluster_ip(address) {
+            return self.push_pointer(&[], service, reply);
         }
-        for unit in self.pointed(address) {
-            for (_, endpoint) in unit.endpoints_at(address) {
-                if unit.twins(endpoint).next().is_none() {
-                    self.push_pointer(unit.name(endpoint, &mut None), unit, reply);
+        for service in self.pointed(address) {
+            for (_, endpoint) in service.endpoints_at(address) {
+                if service.same_name_and_address(endpoint).next().is_none() {
+                    self.push_pointer(service.name(endpoint, &mut None), service, reply);
                 }
             }
         }
     }
 
     /// The Service with this cluster IP; of several, the first by name.
-    fn cluster_ip(&self, address: IpAddr) -> Option<&Unit> {
-        let has = |unit: &&Unit| {
-            matches!(unit.face, Face::Cluster(..))
+    fn cluster_ip(&self, address: IpAddr) -> Option<&ServiceRecords> {
+        let has = |service: &&ServiceRecords| {
+            matches!(service.shape, ServiceShape::Cluster(..))
                 && match address {
-                    IpAddr::V4(address) => unit.v4.contains(&address),
-                    IpAddr::V6(address) => unit.v6.contains(&address),
+                    IpAddr::V4(address) => service.v4.contains(&address),
+                    IpAddr::V6(address) => service.v6.contains(&address),
                 }
         };
         self.pointed(address).filter(has).min_by(|a, b| a.key.cmp(&b.key))
     }
 
-    /// The units that could hold the address. Namespaces that `namespaces` does not name are hidden; those that
+    /// The services that could hold the address. Namespaces that `namespaces` does not name are hidden; those that
     /// `namespace_labels` leaves out are not, as in CoreDNS.
-    fn pointed(&self, address: IpAddr) -> impl Iterator<Item = &Unit> {
+    fn pointed(&self, address: IpAddr) -> impl Iterator<Item = &ServiceRecords> {
         let all = self.plan.options.namespaces.is_empty();
-        self.holders(address).filter(move |unit| all || unit.exposed)
+        self.candidates_by_address(address).filter(move |service| all || service.exposed)
     }
 
-    fn push_pointer(&self, name: &[u8], unit: &Unit, reply: &mut Reply) {
+    fn push_pointer(&self, name: &[u8], service: &ServiceRecords, reply: &mut Reply) {
         let zone = self.plan.primary.wire();
-        if fits(name, unit, zone.len()) {
+        if fits(name, service, zone.len()) {
             reply.push_with(Section::Answer, Owner::Question, rtype::PTR, self.plan.options.ttl, |bytes| {
-                put_name(bytes, name, unit, zone);
+                put_name(bytes, name, service, zone);
             });
         }
     }

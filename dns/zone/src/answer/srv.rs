@@ -5,24 +5,24 @@ use std::net::IpAddr;
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Reply, Section};
 
-use super::place::{Asked, Filter};
+use super::resolved::{EndpointFilter, QuestionName};
 use super::{fits, push_extra, put_name};
-use crate::unit::{Endpoint, Group, Port, Unit};
+use crate::records::{EndpointRecord, PortRecord, ServiceRecords, SliceRecords};
 use crate::zone::Zone;
 
 impl Zone {
     /// Adds a record for each port of a Service with cluster IPs; all point to the service name.
     pub(super) fn push_cluster_srv(
         &self,
-        asked: &Asked<'_>,
-        unit: &Unit,
-        ports: &[Port],
+        question: &QuestionName<'_>,
+        service: &ServiceRecords,
+        ports: &[PortRecord],
         listed: usize,
-        filter: &Filter<'_>,
+        filter: &EndpointFilter<'_>,
         reply: &mut Reply,
     ) {
-        let none = unit.v4.is_empty() && unit.v6.is_empty();
-        if none || !fits(&[], unit, asked.origin.length()) {
+        let none = service.v4.is_empty() && service.v6.is_empty();
+        if none || !fits(&[], service, question.origin.length()) {
             return;
         }
         let ttl = self.plan.options.ttl;
@@ -33,17 +33,17 @@ impl Zone {
             }
             reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
                 put_numbers(bytes, weight, number);
-                put_name(bytes, &[], unit, asked.zone());
+                put_name(bytes, &[], service, question.zone());
             });
         }
         if reply.records().is_empty() {
             return;
         }
         let owner = Owner::Target(0);
-        for address in &unit.v4 {
+        for address in &service.v4 {
             push_extra(reply, owner, ttl, IpAddr::V4(*address));
         }
-        for address in &unit.v6 {
+        for address in &service.v6 {
             push_extra(reply, owner, ttl, IpAddr::V6(*address));
         }
     }
@@ -51,24 +51,24 @@ impl Zone {
     /// Adds a record for each endpoint and port that are meant; each points to the name of the endpoint.
     pub(super) fn push_endpoint_srv(
         &self,
-        asked: &Asked<'_>,
-        unit: &Unit,
-        filter: &Filter<'_>,
+        question: &QuestionName<'_>,
+        service: &ServiceRecords,
+        filter: &EndpointFilter<'_>,
         reply: &mut Reply,
     ) {
         let ttl = self.plan.options.ttl;
-        let candidates = || filter.candidates(unit);
+        let candidates = || filter.candidates(service);
         let weight = weight(candidates().map(|(group, _)| filter.ports(&group.ports).count()).sum());
         for (group, endpoint) in candidates() {
             let mut space = None;
-            let name = unit.name(endpoint, &mut space);
-            if !fits(name, unit, asked.origin.length()) {
+            let name = service.name(endpoint, &mut space);
+            if !fits(name, service, question.origin.length()) {
                 continue;
             }
-            for number in new_ports(unit, group, endpoint, filter) {
+            for number in new_ports(service, group, endpoint, filter) {
                 reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
                     put_numbers(bytes, weight, number);
-                    put_name(bytes, name, unit, asked.zone());
+                    put_name(bytes, name, service, question.zone());
                 });
             }
         }
@@ -76,22 +76,22 @@ impl Zone {
         let mut record = 0;
         for (group, endpoint) in candidates() {
             let mut space = None;
-            let name = unit.name(endpoint, &mut space);
-            if !fits(name, unit, asked.origin.length()) {
+            let name = service.name(endpoint, &mut space);
+            if !fits(name, service, question.origin.length()) {
                 continue;
             }
-            let own = new_ports(unit, group, endpoint, filter).count();
-            let known = |(group, other): (&Group, &Endpoint)| {
-                filter.is_in_zone(unit, other) && numbers(&group.ports, filter).next().is_some()
+            let own = new_ports(service, group, endpoint, filter).count();
+            let known = |(group, other): (&SliceRecords, &EndpointRecord)| {
+                filter.is_in_zone(service, other) && numbers(&group.ports, filter).next().is_some()
             };
             let numbered = numbers(&group.ports, filter).next().is_some();
-            if numbered && !unit.twins(endpoint).any(known) {
+            if numbered && !service.same_name_and_address(endpoint).any(known) {
                 let whole;
                 let owner = if own > 0 {
                     Owner::Target(record)
                 } else {
                     // Another endpoint of this name has brought the records.
-                    whole = target(name, unit, asked.zone());
+                    whole = target(name, service, question.zone());
                     Owner::Name(whole.wire())
                 };
                 push_extra(reply, owner, ttl, endpoint.address);
@@ -101,33 +101,34 @@ impl Zone {
     }
 
     /// Adds the record of a Pod's name: port 0, as CoreDNS has it (reference §2.4).
-    pub(super) fn push_pod_srv(&self, asked: &Asked<'_>, address: IpAddr, reply: &mut Reply) {
+    pub(super) fn push_pod_srv(&self, question: &QuestionName<'_>, address: IpAddr, reply: &mut Reply) {
         let ttl = self.plan.options.ttl;
-        let (from, to) = (asked.start(asked.left - 3), asked.start(asked.left));
-        let pod = &asked.query.lower()[from..to];
+        let (from, to) = (question.start(question.left - 3), question.start(question.left));
+        let pod = &question.query.lower()[from..to];
         reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
             put_numbers(bytes, weight(1), 0);
             bytes.extend_from_slice(pod);
-            bytes.extend_from_slice(asked.zone());
+            bytes.extend_from_slice(question.zone());
         });
         push_extra(reply, Owner::Target(0), ttl, address);
     }
 }
 
 /// The numbers of the ports that are meant and have one.
-fn numbers<'a>(ports: &'a [Port], filter: &'a Filter<'_>) -> impl Iterator<Item = u16> + 'a {
+fn numbers<'a>(ports: &'a [PortRecord], filter: &'a EndpointFilter<'_>) -> impl Iterator<Item = u16> + 'a {
     filter.ports(ports).filter_map(|port| port.number)
 }
 
 /// The numbers of the ports of an endpoint, each once, without those that an earlier endpoint of the same name brought.
 fn new_ports<'a>(
-    unit: &'a Unit,
-    group: &'a Group,
-    endpoint: &'a Endpoint,
-    filter: &'a Filter<'_>,
+    service: &'a ServiceRecords,
+    group: &'a SliceRecords,
+    endpoint: &'a EndpointRecord,
+    filter: &'a EndpointFilter<'_>,
 ) -> impl Iterator<Item = u16> + 'a {
-    let has = |ports: &[Port], number| numbers(ports, filter).any(|other| other == number);
-    let brought = move |number| namesakes(unit, endpoint, filter).any(|(group, _)| has(&group.ports, number));
+    let has = |ports: &[PortRecord], number| numbers(ports, filter).any(|other| other == number);
+    let brought =
+        move |number| same_name(service, endpoint, filter).any(|(group, _)| has(&group.ports, number));
     numbers(&group.ports, filter)
         .enumerate()
         .filter(move |(i, number)| !numbers(&group.ports, filter).take(*i).any(|other| other == *number))
@@ -136,12 +137,12 @@ fn new_ports<'a>(
 }
 
 /// Earlier endpoints of the same name that are meant, too.
-fn namesakes<'a>(
-    unit: &'a Unit,
-    endpoint: &'a Endpoint,
-    filter: &'a Filter<'_>,
-) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
-    unit.namesakes(endpoint).filter(|(_, endpoint)| filter.is_in_zone(unit, endpoint))
+fn same_name<'a>(
+    service: &'a ServiceRecords,
+    endpoint: &'a EndpointRecord,
+    filter: &'a EndpointFilter<'_>,
+) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
+    service.same_name(endpoint).filter(|(_, endpoint)| filter.is_in_zone(service, endpoint))
 }
 
 /// The weight of each of `count` records, at least 1 (reference §2.4). Divides as CoreDNS does, in floating point.
@@ -158,10 +159,10 @@ fn put_numbers(bytes: &mut Vec<u8>, weight: u16, port: u16) {
 }
 
 /// The target as a name of its own.
-fn target(name: &[u8], unit: &Unit, zone: &[u8]) -> dns_wire::Name {
+fn target(name: &[u8], service: &ServiceRecords, zone: &[u8]) -> dns_wire::Name {
     let mut wire = [0; dns_wire::name::MAX_NAME + 1];
     let mut len = 0;
-    for part in [name, &unit.key, b"\x03svc", zone] {
+    for part in [name, &service.key, b"\x03svc", zone] {
         let end = (len + part.len()).min(wire.len());
         wire[len..end].copy_from_slice(&part[..end - len]);
         len = end;

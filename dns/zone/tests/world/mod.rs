@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cluster::*;
 use dns_wire::{Name, Query, Reply};
-use dns_zone::{Verdict, Zone, ZoneIndex, ZoneOptions};
+use dns_zone::{Zone, ZoneIndex, ZoneOptions, ZoneVerdict};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 
@@ -146,7 +146,7 @@ pub(crate) fn unsynced(options: ZoneOptions, events: impl IntoIterator<Item = Ev
 }
 
 /// Answers a query and reads the packet with somebody else's eyes.
-pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (Verdict, Vec<String>) {
+pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (ZoneVerdict, Vec<String>) {
     let name: Name = name.parse().expect(name);
     let number = match rtype.strip_prefix("TYPE") {
         Some(number) => number.parse().expect(rtype),
@@ -158,7 +158,7 @@ pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (Verd
     let mut packet = vec![0; 65535];
     let length = reply.encode(&query, 65535, &mut packet);
     let message = Message::from_vec(&packet[..length]).expect("others read it");
-    let expected = !matches!(verdict, Verdict::NotMine | Verdict::Refused);
+    let expected = !matches!(verdict, ZoneVerdict::NotMine | ZoneVerdict::Refused);
     assert_eq!(message.metadata.authoritative, expected, "AA of {name} {rtype}");
     let mut lines = vec![format!("{:?}", message.metadata.response_code)];
     lines.extend(message.answers.iter().map(ToString::to_string));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cluster::LabelSelector;
 use config::{ConfigError, Directive, zones_or_keys};
 use dns_wire::Name;
-use dns_zone::{Pods, ZoneOptions};
+use dns_zone::{PodMode, ZoneOptions};
 
 use crate::names::Zones;
 use crate::setup::{ApiConnection, Setup, SetupErrors, each_line};
@@ -141,9 +141,9 @@ impl KubernetesOptions {
             }
             "pods" => {
                 self.zone.pods = line.arg("disabled|insecure|verified")?.choice(&[
-                    ("disabled", Pods::Disabled),
-                    ("insecure", Pods::Insecure),
-                    ("verified", Pods::Verified),
+                    ("disabled", PodMode::Disabled),
+                    ("insecure", PodMode::Insecure),
+                    ("verified", PodMode::Verified),
                 ])?;
             }
             "endpoint_pod_names" => {

@@ -9,47 +9,47 @@ use std::sync::Arc;
 use cluster::{CompactString, Key, Protocol};
 use smallvec::SmallVec;
 
-use crate::address::{Short, dashed};
-use crate::spread::Placed;
+use crate::address::{ShortText, dashed};
+use crate::sharded::TableEntry;
 
 /// One service name with its addresses, ports and endpoints: a Service, or a ServiceImport. Slices without a Service make
 /// one, too: their endpoints have PTR records.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Unit {
+pub(crate) struct ServiceRecords {
     /// `<service>.<namespace>` in wire form without the root: what stands left of `svc.<zone>` in a query.
-    pub(crate) key: UnitKey,
+    pub(crate) key: ServiceRecordsKey,
     pub(crate) hash: u32,
     /// The namespace exists and may be seen.
     pub(crate) exposed: bool,
-    /// Names of the unit answer; PTR records do not ask this.
+    /// Names of the service answer; PTR records do not ask this.
     pub(crate) served: bool,
-    pub(crate) face: Face,
+    pub(crate) shape: ServiceShape,
     /// What the service name answers: cluster IPs, or the addresses of all endpoints. No duplicates.
     pub(crate) v4: SmallVec<[Ipv4Addr; 4]>,
     pub(crate) v6: Box<[Ipv6Addr]>,
     /// One for each EndpointSlice, by name of the slice.
-    pub(crate) groups: Box<[Group]>,
+    pub(crate) groups: Box<[SliceRecords]>,
     /// Names of the endpoints in wire form, up to the key, and their topology zones, all in lower case, each with its
     /// length before it.
     texts: Box<[u8]>,
-    /// Hashes of names and addresses, each with the place of its endpoint, sorted. Empty for a unit of few endpoints:
+    /// Hashes of names and addresses, each with the place of its endpoint, sorted. Empty for a service of few endpoints:
     /// there looking at all of them is as fast.
     index: Box<[(u32, u32)]>,
 }
 
-/// From so many endpoints on a unit has an index.
+/// From so many endpoints on a service has an index.
 const MANY: usize = 32;
 
 /// Most keys are kept in place: each pointer less to follow is a cache miss less when 10,000 names are asked in turn.
-pub(crate) type UnitKey = SmallVec<[u8; 48]>;
+pub(crate) type ServiceRecordsKey = SmallVec<[u8; 48]>;
 
-/// What kind of Service the unit is.
+/// What kind of Service the service is.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Face {
+pub(crate) enum ServiceShape {
     /// Slices only.
     Missing,
     /// With cluster IPs: the ports, and the number of addresses as listed.
-    Cluster(Box<[Port]>, usize),
+    Cluster(Box<[PortRecord]>, usize),
     Headless,
     /// The name it stands for, as written; `None` if it is no name (reference §2.4).
     External(Option<Box<[u8]>>),
@@ -57,15 +57,15 @@ pub(crate) enum Face {
 
 /// The ready endpoints of a slice, with the ports that all of them have.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Group {
-    pub(crate) ports: Box<[Port]>,
-    pub(crate) endpoints: Box<[Endpoint]>,
-    pub(crate) aliases: Box<[Alias]>,
+pub(crate) struct SliceRecords {
+    pub(crate) ports: Box<[PortRecord]>,
+    pub(crate) endpoints: Box<[EndpointRecord]>,
+    pub(crate) aliases: Box<[EndpointAlias]>,
 }
 
 /// An endpoint that is a name.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Alias {
+pub(crate) struct EndpointAlias {
     /// What it is called, in wire form up to the key and in lower case; empty if that would be no label.
     pub(crate) name: Box<[u8]>,
     /// What that stands for, as written, in wire form.
@@ -74,7 +74,7 @@ pub(crate) struct Alias {
 
 /// A port. An object without ports has one of these with no name, protocol and number.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Port {
+pub(crate) struct PortRecord {
     name: CompactString,
     protocol: Option<Protocol>,
     pub(crate) number: Option<u16>,
@@ -82,7 +82,7 @@ pub(crate) struct Port {
 
 /// One address of an endpoint.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Endpoint {
+pub(crate) struct EndpointRecord {
     pub(crate) address: IpAddr,
     /// Where in `texts` its name begins; [`NONE`] for the address with dashes.
     name: u32,
@@ -94,12 +94,12 @@ pub(crate) struct Endpoint {
 
 const NONE: u32 = u32::MAX;
 
-impl Unit {
+impl ServiceRecords {
     fn index(&self) -> Box<[(u32, u32)]> {
         if self.endpoints().count() < MANY {
             return Box::default();
         }
-        let entries = |(place, endpoint): (usize, &Endpoint)| {
+        let entries = |(place, endpoint): (usize, &EndpointRecord)| {
             let name = self.text(endpoint.name).map(|name| (name_hash(name), place as u32));
             name.into_iter().chain([(address_hash(endpoint.address), place as u32)])
         };
@@ -114,17 +114,20 @@ impl Unit {
     }
 
     /// All endpoints, in order.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &EndpointRecord> {
         self.groups.iter().flat_map(|group| group.endpoints.iter())
     }
 
     /// The endpoints that have the address, in order, each with its group.
-    pub(crate) fn endpoints_at(&self, address: IpAddr) -> impl Iterator<Item = (&Group, &Endpoint)> {
+    pub(crate) fn endpoints_at(
+        &self,
+        address: IpAddr,
+    ) -> impl Iterator<Item = (&SliceRecords, &EndpointRecord)> {
         self.probable(address_hash(address)).filter(move |(_, endpoint)| endpoint.address == address)
     }
 
-    /// Whether an endpoint has this name; see [`Unit::endpoints_called`].
-    pub(crate) fn is_called(&self, endpoint: &Endpoint, name: &[u8], address: Option<IpAddr>) -> bool {
+    /// Whether an endpoint has this name; see [`ServiceRecords::endpoints_called`].
+    pub(crate) fn is_called(&self, endpoint: &EndpointRecord, name: &[u8], address: Option<IpAddr>) -> bool {
         match self.text(endpoint.name) {
             Some(known) => known == name,
             None => Some(endpoint.address) == address,
@@ -137,18 +140,18 @@ impl Unit {
         &'a self,
         name: &'a [u8],
         address: Option<IpAddr>,
-    ) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
+    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
         let named =
             self.probable(name_hash(name)).filter(|(_, endpoint)| self.text(endpoint.name) == Some(name));
         let dashed = address.into_iter().flat_map(|address| {
-            let is = move |endpoint: &Endpoint| endpoint.name == NONE && endpoint.address == address;
+            let is = move |endpoint: &EndpointRecord| endpoint.name == NONE && endpoint.address == address;
             self.probable(address_hash(address)).filter(move |(_, endpoint)| is(endpoint))
         });
         named.chain(dashed)
     }
 
     /// The endpoints that the index has for a hash; all of them without an index.
-    fn probable(&self, hash: u32) -> impl Iterator<Item = (&Group, &Endpoint)> {
+    fn probable(&self, hash: u32) -> impl Iterator<Item = (&SliceRecords, &EndpointRecord)> {
         let all = self.index.is_empty().then(|| {
             self.groups.iter().flat_map(|group| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
         });
@@ -158,10 +161,10 @@ impl Unit {
     }
 
     /// The endpoints of the same name before this one, the nearest first, each with its group.
-    pub(crate) fn namesakes<'a>(
+    pub(crate) fn same_name<'a>(
         &'a self,
-        endpoint: &'a Endpoint,
-    ) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
+        endpoint: &'a EndpointRecord,
+    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
         let mut next = endpoint.previous;
         std::iter::from_fn(move || {
             let (group, endpoint) = self.endpoint(next)?;
@@ -170,18 +173,18 @@ impl Unit {
         })
     }
 
-    /// The endpoints of the same name and address before this one. Fewer than its namesakes: these may be thousands, of
+    /// The endpoints of the same name and address before this one. Fewer than its same_name: these may be thousands, of
     /// as many addresses.
-    pub(crate) fn twins<'a>(
+    pub(crate) fn same_name_and_address<'a>(
         &'a self,
-        endpoint: &'a Endpoint,
-    ) -> impl Iterator<Item = (&'a Group, &'a Endpoint)> {
+        endpoint: &'a EndpointRecord,
+    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
         let before = self.endpoints_at(endpoint.address);
         let before = before.take_while(move |(_, other)| !std::ptr::eq(*other, endpoint));
         before.filter(move |(_, other)| other.name == endpoint.name)
     }
 
-    fn endpoint(&self, place: u32) -> Option<(&Group, &Endpoint)> {
+    fn endpoint(&self, place: u32) -> Option<(&SliceRecords, &EndpointRecord)> {
         let mut place = place as usize;
         for group in &self.groups {
             if let Some(endpoint) = group.endpoints.get(place) {
@@ -193,7 +196,11 @@ impl Unit {
     }
 
     /// The name of an endpoint in wire form, up to the key.
-    pub(crate) fn name<'a>(&'a self, endpoint: &Endpoint, space: &'a mut Option<Short>) -> &'a [u8] {
+    pub(crate) fn name<'a>(
+        &'a self,
+        endpoint: &EndpointRecord,
+        space: &'a mut Option<ShortText>,
+    ) -> &'a [u8] {
         match self.text(endpoint.name) {
             Some(name) => name,
             None => space.insert(dashed(endpoint.address).into_wire()).as_bytes(),
@@ -201,7 +208,7 @@ impl Unit {
     }
 
     /// The topology zone of an endpoint.
-    pub(crate) fn zone(&self, endpoint: &Endpoint) -> Option<&[u8]> {
+    pub(crate) fn zone(&self, endpoint: &EndpointRecord) -> Option<&[u8]> {
         self.text(endpoint.zone)
     }
 
@@ -210,21 +217,21 @@ impl Unit {
         rest.get(..usize::from(len))
     }
 
-    /// Every address that has PTR records because of this unit.
-    pub(crate) fn bearers(&self) -> Vec<Bearer> {
-        let cluster = matches!(self.face, Face::Cluster(..));
+    /// Every address that has PTR records because of this service.
+    pub(crate) fn ptr_entries(&self) -> Vec<PtrEntry> {
+        let cluster = matches!(self.shape, ServiceShape::Cluster(..));
         let v4 = self.v4.iter().map(|address| IpAddr::V4(*address)).filter(|_| cluster);
         let v6 = self.v6.iter().map(|address| IpAddr::V6(*address)).filter(|_| cluster);
         let endpoints = self.endpoints().map(|endpoint| endpoint.address);
-        let bearer = |address| Bearer { address: address_hash(address), unit: self.hash };
-        let mut bearers: Vec<Bearer> = v4.chain(v6).chain(endpoints).map(bearer).collect();
-        bearers.sort_by(Bearer::order);
-        bearers.dedup();
-        bearers
+        let ptr_entry = |address| PtrEntry { address: address_hash(address), service: self.hash };
+        let mut ptr_entries: Vec<PtrEntry> = v4.chain(v6).chain(endpoints).map(ptr_entry).collect();
+        ptr_entries.sort_by(PtrEntry::order);
+        ptr_entries.dedup();
+        ptr_entries
     }
 }
 
-impl Port {
+impl PortRecord {
     /// Whether a query for this port name and protocol means it; empty ones mean all.
     pub(crate) fn matches(&self, name: &[u8], protocol: &[u8]) -> bool {
         let label = self.protocol.map_or("", Protocol::label);
@@ -233,32 +240,32 @@ impl Port {
     }
 }
 
-/// A unit at its place in the table.
+/// A service at its place in the table.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Seat {
+pub(crate) struct RecordsEntry {
     pub(crate) hash: u32,
-    pub(crate) unit: Arc<Unit>,
+    pub(crate) service: Arc<ServiceRecords>,
 }
 
-impl Placed for Seat {
+impl TableEntry for RecordsEntry {
     fn hash(&self) -> u32 {
         self.hash
     }
 
     fn order(&self, other: &Self) -> Ordering {
-        (self.hash, &self.unit.key).cmp(&(other.hash, &other.unit.key))
+        (self.hash, &self.service.key).cmp(&(other.hash, &other.service.key))
     }
 }
 
-/// Says that an address has a PTR record because of a unit. Both are hashes: who asks looks into the unit, so that a
+/// Says that an address has a PTR record because of a service. Both are hashes: who asks looks into the service, so that a
 /// hundred thousand endpoints take eight bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Bearer {
+pub(crate) struct PtrEntry {
     pub(crate) address: u32,
-    pub(crate) unit: u32,
+    pub(crate) service: u32,
 }
 
-impl Placed for Bearer {
+impl TableEntry for PtrEntry {
     fn hash(&self) -> u32 {
         self.address
     }
@@ -268,8 +275,8 @@ impl Placed for Bearer {
     }
 }
 
-/// The hash of a unit's key.
-pub(crate) fn unit_hash(key: &[u8]) -> u32 {
+/// The hash of a service's key.
+pub(crate) fn service_hash(key: &[u8]) -> u32 {
     dns_wire::hash(key) as u32
 }
 
@@ -286,9 +293,9 @@ pub(crate) fn address_hash(address: IpAddr) -> u32 {
     }
 }
 
-/// The key of a unit in wire form. Names that no query can mean have none: they are compared in lower case.
-pub(crate) fn wire_key(key: &Key) -> Option<UnitKey> {
-    let mut wire = UnitKey::with_capacity(key.name.len() + key.namespace.len() + 2);
+/// The key of a service in wire form. Names that no query can mean have none: they are compared in lower case.
+pub(crate) fn wire_key(key: &Key) -> Option<ServiceRecordsKey> {
+    let mut wire = ServiceRecordsKey::with_capacity(key.name.len() + key.namespace.len() + 2);
     for part in [&key.name, &key.namespace] {
         let label = label(part)?;
         if label.iter().any(u8::is_ascii_uppercase) {

@@ -1,4 +1,4 @@
-//! A table spread over small shards, so that its next version shares all but a few of them with the one before.
+//! A table sharded over small shards, so that its next version shares all but a few of them with the one before.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 /// pointers: some microseconds.
 const SHARDS: usize = 1024;
 
-/// Something that stands in a spread at the place of its hash.
-pub(crate) trait Placed: Clone {
+/// Something that stands in a sharded at the place of its hash.
+pub(crate) trait TableEntry: Clone {
     /// Its hash; need not be unique.
     fn hash(&self) -> u32;
     /// A total order whose first part is the hash.
@@ -17,12 +17,12 @@ pub(crate) trait Placed: Clone {
 }
 
 /// A sorted bag of entries. Cloning it and changing a few shards is cheap.
-pub(crate) struct Spread<T> {
+pub(crate) struct ShardedTable<T> {
     /// `None` is an empty shard.
     shards: Box<[Option<Arc<[T]>>]>,
 }
 
-impl<T: Placed> Spread<T> {
+impl<T: TableEntry> ShardedTable<T> {
     /// The bag with these entries.
     pub(crate) fn new(entries: impl IntoIterator<Item = T>) -> Self {
         Self { shards: vec![None; SHARDS].into() }.change(Vec::new(), entries.into_iter().collect())
@@ -68,11 +68,11 @@ fn place(hash: u32) -> usize {
 }
 
 /// Those at the front that belong into a shard, and the rest.
-fn split<T: Placed>(entries: &[T], shard: usize) -> (&[T], &[T]) {
+fn split<T: TableEntry>(entries: &[T], shard: usize) -> (&[T], &[T]) {
     entries.split_at(entries.partition_point(|entry| place(entry.hash()) <= shard))
 }
 
-fn merge<T: Placed>(old: &[T], mut gone: &[T], came: &[T]) -> Option<Arc<[T]>> {
+fn merge<T: TableEntry>(old: &[T], mut gone: &[T], came: &[T]) -> Option<Arc<[T]>> {
     let mut entries = Vec::with_capacity((old.len() + came.len()).saturating_sub(gone.len()));
     for entry in old {
         while gone.first().is_some_and(|first| first.order(entry) == Ordering::Less) {
@@ -88,19 +88,19 @@ fn merge<T: Placed>(old: &[T], mut gone: &[T], came: &[T]) -> Option<Arc<[T]>> {
     (!entries.is_empty()).then(|| entries.into())
 }
 
-impl<T: PartialEq> PartialEq for Spread<T> {
+impl<T: PartialEq> PartialEq for ShardedTable<T> {
     fn eq(&self, other: &Self) -> bool {
         self.shards == other.shards
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Spread<T> {
+impl<T: fmt::Debug> fmt::Debug for ShardedTable<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.shards.iter().flatten().flat_map(|shard| shard.iter())).finish()
     }
 }
 
-impl<T> Clone for Spread<T> {
+impl<T> Clone for ShardedTable<T> {
     fn clone(&self) -> Self {
         Self { shards: self.shards.clone() }
     }
@@ -115,7 +115,7 @@ mod tests {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     struct Entry(u32);
 
-    impl Placed for Entry {
+    impl TableEntry for Entry {
         fn hash(&self) -> u32 {
             self.0
         }
@@ -134,15 +134,15 @@ mod tests {
         fn changing_equals_building_anew(
             steps in proptest::collection::vec((proptest::collection::vec(entry(), 0..6), 0..6_usize), 0..6),
         ) {
-            let (mut spread, mut bag) = (Spread::new([]), Vec::new());
+            let (mut sharded, mut bag) = (ShardedTable::new([]), Vec::new());
             for (came, leave) in steps {
                 let gone: Vec<Entry> = bag.drain(..leave.min(bag.len())).collect();
                 bag.extend_from_slice(&came);
-                spread = spread.change(gone, came);
-                prop_assert_eq!(&spread, &Spread::new(bag.iter().copied()));
+                sharded = sharded.change(gone, came);
+                prop_assert_eq!(&sharded, &ShardedTable::new(bag.iter().copied()));
                 for hash in &bag {
                     let count = bag.iter().filter(|entry| *entry == hash).count();
-                    prop_assert_eq!(spread.at(hash.0).count(), count);
+                    prop_assert_eq!(sharded.at(hash.0).count(), count);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! How a unit is made from the snapshot.
+//! How a service is made from the snapshot.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,12 +10,15 @@ use dns_wire::Name;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
-use super::{Alias, Endpoint, Face, Group, NONE, Port, Unit, label, unit_hash, wire_key};
+use super::{
+    EndpointAlias, EndpointRecord, NONE, PortRecord, ServiceRecords, ServiceShape, SliceRecords, label,
+    service_hash, wire_key,
+};
 use crate::address::dashed;
 use crate::options::ZoneOptions;
 
-impl Unit {
-    /// The unit of a service name, if there is anything to answer. `exposed`: whether its namespace may be seen.
+impl ServiceRecords {
+    /// The service of a service name, if there is anything to answer. `exposed`: whether its namespace may be seen.
     pub(crate) fn of_service(
         options: &ZoneOptions,
         cluster: &Snapshot,
@@ -24,11 +27,11 @@ impl Unit {
     ) -> Option<Self> {
         let service = cluster.get::<Service>(key).map(|service| (&service.kind, &*service.ports));
         let slices = cluster.slices_of(key).filter(|_| options.endpoints);
-        let unit = Self::build(options, service, slices.map(|slice| (&**slice, &[][..])), key, exposed)?;
-        (unit.face != Face::Missing || unit.endpoints().next().is_some()).then_some(unit)
+        let service = Self::build(options, service, slices.map(|slice| (&**slice, &[][..])), key, exposed)?;
+        (service.shape != ServiceShape::Missing || service.endpoints().next().is_some()).then_some(service)
     }
 
-    /// The unit of an imported name. Its endpoints are there whatever `noendpoints` says: that is about Services.
+    /// The service of an imported name. Its endpoints are there whatever `noendpoints` says: that is about Services.
     pub(crate) fn of_import(
         options: &ZoneOptions,
         cluster: &Snapshot,
@@ -54,30 +57,33 @@ impl Unit {
     ) -> Option<Self> {
         let wire = wire_key(key)?;
         let (groups, texts) = Builder::default().build(options, slices);
-        let ready =
-            groups.iter().any(|group: &Group| !(group.endpoints.is_empty() && group.aliases.is_empty()));
+        let ready = groups
+            .iter()
+            .any(|group: &SliceRecords| !(group.endpoints.is_empty() && group.aliases.is_empty()));
         let endpoints = || groups.iter().flat_map(|group| &group.endpoints).map(|endpoint| endpoint.address);
-        let (face, addresses): (Face, Vec<IpAddr>) = match service {
-            None => (Face::Missing, Vec::new()),
+        let (shape, addresses): (ServiceShape, Vec<IpAddr>) = match service {
+            None => (ServiceShape::Missing, Vec::new()),
             Some((ServiceKind::ClusterIp(addresses), listed)) => {
-                let ports = ports(listed.iter().map(|port| Port {
+                let ports = ports(listed.iter().map(|port| PortRecord {
                     name: port.name.clone(),
                     protocol: Some(port.protocol),
                     number: Some(port.port),
                 }));
-                (Face::Cluster(ports, addresses.len()), addresses.to_vec())
+                (ServiceShape::Cluster(ports, addresses.len()), addresses.to_vec())
             }
-            Some((ServiceKind::Headless, _)) => (Face::Headless, endpoints().collect()),
-            Some((ServiceKind::ExternalName(name), _)) => (Face::External(external(name)), Vec::new()),
+            Some((ServiceKind::Headless, _)) => (ServiceShape::Headless, endpoints().collect()),
+            Some((ServiceKind::ExternalName(name), _)) => {
+                (ServiceShape::External(external(name)), Vec::new())
+            }
         };
         let (v4, v6) = families(&addresses);
-        let ignored = options.ignore_empty_service && matches!(face, Face::Cluster(..)) && !ready;
+        let ignored = options.ignore_empty_service && matches!(shape, ServiceShape::Cluster(..)) && !ready;
         let served = exposed && !ignored;
-        let hash = unit_hash(&wire);
-        let mut unit =
-            Self { key: wire, hash, exposed, served, face, v4, v6, groups, texts, index: Box::default() };
-        unit.index = unit.index();
-        Some(unit)
+        let hash = service_hash(&wire);
+        let mut service =
+            Self { key: wire, hash, exposed, served, shape, v4, v6, groups, texts, index: Box::default() };
+        service.index = service.index();
+        Some(service)
     }
 }
 
@@ -88,10 +94,10 @@ fn external(name: &str) -> Option<Box<[u8]>> {
     (!address && name != Name::ROOT).then(|| name.wire().into())
 }
 
-fn ports(ports: impl Iterator<Item = Port>) -> Box<[Port]> {
-    let mut ports: Vec<Port> = ports.collect();
+fn ports(ports: impl Iterator<Item = PortRecord>) -> Box<[PortRecord]> {
+    let mut ports: Vec<PortRecord> = ports.collect();
     if ports.is_empty() {
-        ports.push(Port { name: CompactString::default(), protocol: None, number: None });
+        ports.push(PortRecord { name: CompactString::default(), protocol: None, number: None });
     }
     ports.into()
 }
@@ -112,7 +118,7 @@ fn families(addresses: &[IpAddr]) -> (SmallVec<[Ipv4Addr; 4]>, Box<[Ipv6Addr]>) 
     (v4, v6.into())
 }
 
-/// Makes the groups of a unit and links the endpoints that share a name.
+/// Makes the groups of a service and links the endpoints that share a name.
 #[derive(Default)]
 struct Builder {
     texts: Vec<u8>,
@@ -135,7 +141,7 @@ impl Builder {
         mut self,
         options: &ZoneOptions,
         slices: impl Iterator<Item = (&'a EndpointSlice, &'a [u8])>,
-    ) -> (Box<[Group]>, Box<[u8]>) {
+    ) -> (Box<[SliceRecords]>, Box<[u8]>) {
         let mut groups = Vec::new();
         for (slice, source) in slices {
             let mut endpoints = Vec::new();
@@ -155,7 +161,7 @@ impl Builder {
                     endpoints.push(self.endpoint(*address, name, zone));
                 }
             }
-            let ports = ports(slice.ports.iter().map(|port| Port {
+            let ports = ports(slice.ports.iter().map(|port| PortRecord {
                 name: port.name.clone(),
                 protocol: Some(port.protocol),
                 number: (port.port != 0).then_some(port.port),
@@ -163,18 +169,18 @@ impl Builder {
             let aliases = slice.aliases.iter().filter_map(|alias| {
                 let name = alias.hostname.as_deref().map_or_else(|| alias.name.replace('.', "-"), Into::into);
                 let name = label(&name).map(|host| wire(host, source)).unwrap_or_default();
-                Some(Alias { name: name.to_ascii_lowercase().into(), target: external(&alias.name)? })
+                Some(EndpointAlias { name: name.to_ascii_lowercase().into(), target: external(&alias.name)? })
             });
-            groups.push(Group { ports, endpoints: endpoints.into(), aliases: aliases.collect() });
+            groups.push(SliceRecords { ports, endpoints: endpoints.into(), aliases: aliases.collect() });
         }
         (groups.into(), self.texts.into())
     }
 
-    fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> Endpoint {
+    fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> EndpointRecord {
         let called = if name == NONE { Called::Dashed(address) } else { Called::CompactString(name) };
         let previous = self.last.insert(called, self.count).unwrap_or(NONE);
         self.count += 1;
-        Endpoint { address, name, zone, previous }
+        EndpointRecord { address, name, zone, previous }
     }
 
     fn place_name(&mut self, host: &[u8], source: &[u8]) -> u32 {

@@ -1,0 +1,267 @@
+//! Where a name leads: read from right to left (reference §2.2).
+
+use std::net::IpAddr;
+
+use dns_wire::{Query, Reply};
+
+use super::Tail;
+use crate::address::{endpoint_address, pod_address};
+use crate::options::PodMode;
+use crate::records::{EndpointAlias, EndpointRecord, PortRecord, ServiceRecords, ServiceShape, SliceRecords};
+use crate::zone::{ServedZone, Zone, service};
+
+/// A query with the zone it falls into.
+pub(super) struct QuestionName<'a> {
+    pub(super) query: &'a Query,
+    pub(super) origin: &'a ServedZone,
+    /// Labels to the left of the zone.
+    pub(super) left: usize,
+}
+
+/// What a name in a zone stands for.
+pub(super) enum ResolvedName<'a> {
+    /// No such name.
+    Nothing,
+    /// The zone itself.
+    Apex,
+    /// A name without records of its own: there are names below it.
+    Empty,
+    /// `ns.dns.<zone>`.
+    Servers,
+    /// `dns-version.<zone>`.
+    Version,
+    /// A service name, perhaps with a port: the prepared addresses of the service.
+    Service(&'a ServiceRecords, EndpointFilter<'a>),
+    /// Some endpoints of a service.
+    Endpoints(&'a ServiceRecords, EndpointFilter<'a>),
+    /// The target of an ExternalName.
+    External(&'a [u8]),
+    Pod(IpAddr),
+}
+
+/// Which endpoints and ports of a service are meant. Empty fields mean all.
+#[derive(Clone, Copy, Default)]
+pub(super) struct EndpointFilter<'a> {
+    /// The name of an endpoint in wire form, up to the key of the service.
+    endpoint: &'a [u8],
+    address: Option<IpAddr>,
+    port: &'a [u8],
+    protocol: &'a [u8],
+    /// Labels of a topology zone in wire form, without the root.
+    zone: &'a [u8],
+}
+
+impl<'a> QuestionName<'a> {
+    pub(super) fn new(query: &'a Query, origin: &'a ServedZone) -> Self {
+        Self { query, origin, left: query.offsets().len().saturating_sub(origin.labels) }
+    }
+
+    /// The i-th label from the left in lower case; empty past the end.
+    fn label(&self, i: usize) -> &'a [u8] {
+        let (name, Some(&at)) = (self.query.lower(), self.query.offsets().get(i)) else { return &[] };
+        let at = usize::from(at);
+        name.get(at + 1..at + 1 + usize::from(name[at])).unwrap_or_default()
+    }
+
+    /// Where the i-th label from the left begins; past the last one, where the root is.
+    pub(super) fn start(&self, i: usize) -> usize {
+        self.query.offsets().get(i).map_or(self.query.lower().len() - 1, |offset| usize::from(*offset))
+    }
+
+    /// The zone as the query writes it, root included.
+    pub(super) fn zone(&self) -> &'a [u8] {
+        &self.query.name()[self.start(self.left)..]
+    }
+
+    /// The zone as the end of a name in a packet that has the query as its question.
+    pub(super) fn tail(&self) -> Tail<'a> {
+        match self.query.offsets().get(self.left) {
+            Some(offset) => Tail::Short(Reply::parent(*offset)),
+            None => Tail::Whole(&[0]),
+        }
+    }
+}
+
+impl Zone {
+    /// Where the name leads.
+    pub(super) fn resolve<'a>(&'a self, question: &QuestionName<'a>) -> ResolvedName<'a> {
+        let left = question.left;
+        if left == 0 {
+            return ResolvedName::Apex;
+        }
+        if left == 2 && question.label(0) == b"ns" && question.label(1) == b"dns" {
+            return ResolvedName::Servers;
+        }
+        if question.origin.reverse {
+            return ResolvedName::Nothing;
+        }
+        match (question.label(left - 1), left) {
+            (b"svc" | b"pod", 1) => ResolvedName::Empty,
+            (b"dns-version", 1) => ResolvedName::Version,
+            (b"svc", 2) => self.level(question.label(0)),
+            (b"pod", 2) if self.plan.options.pods != PodMode::Disabled => self.level(question.label(0)),
+            (b"svc", _) => self.resolve_service(question),
+            (b"pod", 3..=5) => self.resolve_pod(question.label(left - 3), question.label(left - 2)),
+            _ => ResolvedName::Nothing,
+        }
+    }
+
+    fn level<'a>(&self, namespace: &[u8]) -> ResolvedName<'a> {
+        if self.has_namespace(namespace) { ResolvedName::Empty } else { ResolvedName::Nothing }
+    }
+
+    fn resolve_pod<'a>(&self, label: &[u8], namespace: &[u8]) -> ResolvedName<'a> {
+        let Some(address) = pod_address(label) else { return ResolvedName::Nothing };
+        let there = match self.plan.options.pods {
+            PodMode::Disabled => false,
+            PodMode::Insecure => self.has_namespace(namespace),
+            PodMode::Verified => self.has_namespace(namespace) && self.has_pod(namespace, label, address),
+        };
+        if there { ResolvedName::Pod(address.to_canonical()) } else { ResolvedName::Nothing }
+    }
+
+    fn resolve_service<'a>(&'a self, question: &QuestionName<'a>) -> ResolvedName<'a> {
+        let left = question.left;
+        let key = &question.query.lower()[question.start(left - 3)..question.start(left - 1)];
+        let services = if question.origin.multicluster { &self.imports } else { &self.services };
+        let Some(service) = service(services, key).filter(|service| service.served) else {
+            return ResolvedName::Nothing;
+        };
+        let endpoint = &question.query.lower()[..question.start(left - 3)];
+        match left - 3 {
+            0 => Self::found(service, EndpointFilter::default()),
+            1 => {
+                let address = endpoint_address(question.label(0));
+                Self::found(service, EndpointFilter { endpoint, address, ..EndpointFilter::default() })
+            }
+            // `<hostname>.<cluster>`: ports and protocols of SRV names begin with an underscore (RFC 2782).
+            2 if question.origin.multicluster && !(0..2).any(|i| question.label(i).starts_with(b"_")) => {
+                Self::found(service, EndpointFilter { endpoint, ..EndpointFilter::default() })
+            }
+            2 => {
+                let [port, protocol] = [question.label(0), question.label(1)].map(without_underscore);
+                Self::found(service, EndpointFilter { port, protocol, ..EndpointFilter::default() })
+            }
+            _ if self.plan.options.zonal && !question.origin.multicluster => Self::zonal(question, service),
+            _ => ResolvedName::Nothing,
+        }
+    }
+
+    fn found<'a>(service: &'a ServiceRecords, filter: EndpointFilter<'a>) -> ResolvedName<'a> {
+        match &service.shape {
+            ServiceShape::Missing => ResolvedName::Nothing,
+            ServiceShape::External(target) => match target {
+                Some(target) if filter.is_empty() => ResolvedName::External(target),
+                _ => ResolvedName::Nothing,
+            },
+            ServiceShape::Cluster(ports, _) if filter.endpoint.is_empty() => {
+                if filter.ports(ports).next().is_some() {
+                    ResolvedName::Service(service, filter)
+                } else {
+                    ResolvedName::Nothing
+                }
+            }
+            // The prepared addresses are those of all endpoints.
+            ServiceShape::Headless
+                if filter.is_empty() && !(service.v4.is_empty() && service.v6.is_empty()) =>
+            {
+                ResolvedName::Service(service, filter)
+            }
+            _ if filter.candidates(service).next().is_some() => ResolvedName::Endpoints(service, filter),
+            // A name that is an alias has no other records (RFC 1034 §3.6.2): addresses come first, then the first alias.
+            _ => filter
+                .aliases(service)
+                .next()
+                .map_or(ResolvedName::Nothing, |alias| ResolvedName::External(&alias.target)),
+        }
+    }
+
+    /// `<topology zone>.pin._zone.<service>…` has the endpoints in that zone, `….prefer._zone.…` all of them where that
+    /// zone has none. The topology zone may have several labels.
+    fn zonal<'a>(question: &QuestionName<'a>, service: &'a ServiceRecords) -> ResolvedName<'a> {
+        let (anchor, directive) = (question.left - 4, question.left - 5);
+        if question.label(anchor) != b"_zone" || service.shape != ServiceShape::Headless {
+            return ResolvedName::Nothing;
+        }
+        let zone = &question.query.lower()[..question.start(directive)];
+        let pinned = EndpointFilter { zone, ..EndpointFilter::default() };
+        match question.label(directive) {
+            b"pin" => ResolvedName::Endpoints(service, pinned),
+            b"prefer" if pinned.candidates(service).next().is_some() => {
+                ResolvedName::Endpoints(service, pinned)
+            }
+            b"prefer" => ResolvedName::Endpoints(service, EndpointFilter::default()),
+            _ => ResolvedName::Nothing,
+        }
+    }
+}
+
+impl<'a> EndpointFilter<'a> {
+    fn is_empty(&self) -> bool {
+        self.endpoint.is_empty() && self.port.is_empty() && self.protocol.is_empty() && self.zone.is_empty()
+    }
+
+    /// The endpoints that are meant, with their group: at least one of its ports is meant, too.
+    pub(super) fn candidates(
+        self,
+        service: &'a ServiceRecords,
+    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
+        let by_name =
+            (!self.endpoint.is_empty()).then(|| service.endpoints_called(self.endpoint, self.address));
+        let has_port = move |group: &SliceRecords| self.ports(&group.ports).next().is_some();
+        let all = self.endpoint.is_empty().then(|| {
+            let groups = service.groups.iter().filter(move |group| has_port(group));
+            groups.flat_map(|group| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
+        });
+        let named = by_name.into_iter().flatten().filter(move |(group, _)| has_port(group));
+        let meant =
+            move |(_, endpoint): &(&SliceRecords, &EndpointRecord)| self.is_in_zone(service, endpoint);
+        named.chain(all.into_iter().flatten()).filter(meant)
+    }
+
+    /// Whether an endpoint that is meant is the first of those with its address: that is how each address is answered
+    /// once. Looking through the answers so far would take the square of their number, with thousands of endpoints
+    /// longer than a client waits.
+    pub(super) fn is_first(self, service: &ServiceRecords, endpoint: &EndpointRecord) -> bool {
+        let meant = |(group, other): &(&SliceRecords, &EndpointRecord)| {
+            (self.endpoint.is_empty() || service.is_called(other, self.endpoint, self.address))
+                && self.ports(&group.ports).next().is_some()
+                && self.is_in_zone(service, other)
+        };
+        let first = service.endpoints_at(endpoint.address).find(meant);
+        first.is_some_and(|(_, first)| std::ptr::eq(first, endpoint))
+    }
+
+    /// The endpoints that are names, likewise.
+    fn aliases(self, service: &'a ServiceRecords) -> impl Iterator<Item = &'a EndpointAlias> {
+        let groups = service.groups.iter().filter(move |group| self.ports(&group.ports).next().is_some());
+        let meant = move |alias: &&EndpointAlias| self.endpoint.is_empty() || *alias.name == *self.endpoint;
+        groups.flat_map(|group| group.aliases.iter()).filter(meant)
+    }
+
+    /// The ports that are meant.
+    pub(super) fn ports<'p>(
+        self,
+        ports: &'p [PortRecord],
+    ) -> impl Iterator<Item = &'p PortRecord> + use<'a, 'p> {
+        ports.iter().filter(move |port| port.matches(self.port, self.protocol))
+    }
+
+    /// Whether the endpoint is in the topology zone that is meant.
+    pub(super) fn is_in_zone(self, service: &ServiceRecords, endpoint: &EndpointRecord) -> bool {
+        if self.zone.is_empty() {
+            return true;
+        }
+        let Some(mut rest) = service.zone(endpoint) else { return false };
+        for (i, label) in dns_wire::name::labels(self.zone).enumerate() {
+            let dotted = if i == 0 { Some(rest) } else { rest.strip_prefix(b".") };
+            let Some(after) = dotted.and_then(|rest| rest.strip_prefix(label)) else { return false };
+            rest = after;
+        }
+        rest.is_empty()
+    }
+}
+
+fn without_underscore(label: &[u8]) -> &[u8] {
+    label.strip_prefix(b"_").unwrap_or(label)
+}
