@@ -1,7 +1,7 @@
-//! The side of the clients: their heads, checked, and their streams as hyper sees them.
+//! The client side: byte streams, the state of a connection, pages for requests that cannot be parsed.
 
-pub(crate) mod head;
+pub(crate) mod pages;
 
-pub(crate) mod link;
+pub(crate) mod connection_state;
 
-pub(crate) mod io;
+pub(crate) mod stream;

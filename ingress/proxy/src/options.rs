@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::upstream::idle::KeepAlive;
-
 /// Options of the proxy, named as ingress-nginx's flags and ConfigMap keys (reference §2).
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
@@ -52,6 +50,30 @@ pub struct ProxyOptions {
     pub controller: Controller,
     /// What is counted of requests, and how finely.
     pub metrics: MetricsOptions,
+}
+
+/// How connections to endpoints are kept, named as ingress-nginx's ConfigMap names it.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepAlive {
+    /// `upstream-keepalive-connections`: idle ones per worker; 0 keeps none.
+    pub connections: usize,
+    /// `upstream-keepalive-timeout`: how long one may be idle.
+    pub timeout: Duration,
+    /// `upstream-keepalive-time`: how old one may get.
+    pub time: Duration,
+    /// `upstream-keepalive-requests`: how many requests one may serve.
+    pub requests: u32,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self {
+            connections: 320,
+            timeout: Duration::from_secs(60),
+            time: Duration::from_secs(3600),
+            requests: 10_000,
+        }
+    }
 }
 
 /// How requests are counted.

@@ -13,11 +13,11 @@ use rustls::ServerConfig;
 use telemetry::metrics::Registry;
 use telemetry::{LogWriter, ThreadSlot};
 
-use crate::connection::{Door, connection};
-use crate::metrics::Metrics;
+use crate::listener::connection::{Door, connection};
+use crate::observe::metrics::Metrics;
 use crate::options::ProxyOptions;
+use crate::state::worker::Worker;
 use crate::views::Views;
-use crate::worker::Worker;
 
 /// Why the proxy cannot start.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
-//! The side of the endpoints: connections, requests on them, responses from them.
+//! The upstream side: connections to endpoints, requests on them, responses from them.
 
 pub(crate) mod error;
-pub(crate) mod response;
+pub(crate) mod request_head;
+pub(crate) mod response_head;
 
-pub(crate) mod upload;
+pub(crate) mod request_body;
 
-pub(crate) mod call;
-pub(crate) mod idle;
+pub(crate) mod pool;
+pub(crate) mod request;
 
 pub(crate) mod resolve;

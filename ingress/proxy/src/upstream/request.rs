@@ -17,13 +17,13 @@ use ingress_routes::PoolKey;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::chunked::{Chunked, Piece};
-use crate::client::link::Link;
-use crate::clock::{Clock, Timer};
-use crate::gather;
+use crate::client::connection_state::Link;
+use crate::io::clock::{Clock, Timer};
+use crate::io::vectored;
 use crate::upstream::error::{CallError, Wait};
-use crate::upstream::response::{self, Framing, Head};
-use crate::upstream::upload::{Outbox, Upload};
+use crate::upstream::request_body::{Outbox, Upload};
+use crate::upstream::response_head::{self, Framing, Head};
+use crate::wire::chunked::{Chunked, Piece};
 
 /// How much is read at once, at first and at most.
 const READ: usize = 16 * 1024;
@@ -167,7 +167,7 @@ impl Call {
         let uploaded = self.poll_upload(cx);
         loop {
             if !self.connection.inbox.is_empty()
-                && let Some(head) = response::parse(&mut self.connection.inbox, self.is_head, headers)?
+                && let Some(head) = response_head::parse(&mut self.connection.inbox, self.is_head, headers)?
             {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS || !head.status.is_informational() {
                     return Poll::Ready(Ok(self.begin(head)));
@@ -293,7 +293,7 @@ impl Call {
                         if trailers.is_empty() {
                             return Ok(None);
                         }
-                        response::trailers(&trailers).map(|trailers| Some(Frame::trailers(trailers)))
+                        response_head::trailers(&trailers).map(|trailers| Some(Frame::trailers(trailers)))
                     }
                 }
             }
@@ -335,7 +335,7 @@ impl Call {
             }
             let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
             let count = self.outbox.slices(&mut slices);
-            match gather::poll_write(&mut self.connection.stream, cx, &slices[..count]) {
+            match vectored::poll_write(&mut self.connection.stream, cx, &slices[..count]) {
                 Poll::Pending => return Ok(Wait::Send),
                 Poll::Ready(Ok(0)) => return Err(CallError::Closed),
                 Poll::Ready(Ok(length)) => {

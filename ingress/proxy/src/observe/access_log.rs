@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use ingress_routes::{DEFAULT_UPSTREAM, Exchange, Route, UpstreamTarget};
 use smallvec::SmallVec;
 
-use crate::metrics::{Of, Sample};
-use crate::text;
+use crate::observe::format;
+use crate::observe::metrics::{Of, Sample};
 
 /// One endpoint that was asked.
 #[derive(Clone, Debug)]
@@ -96,28 +96,28 @@ impl Record {
     /// ingress-nginx's default line (reference §3.18). Hot: no allocation but for Basic authorization.
     pub(crate) fn write(&self, out: &mut Vec<u8>, local_time: impl FnOnce(&mut Vec<u8>), elapsed: Duration) {
         let put = |out: &mut Vec<u8>, text: Option<&[u8]>| match text {
-            Some(text) if !text.is_empty() => text::escaped(out, text),
+            Some(text) if !text.is_empty() => format::escaped(out, text),
             _ => out.push(b'-'),
         };
         out.extend_from_slice(self.client.as_bytes());
         out.extend_from_slice(b" - ");
-        put(out, self.header(AUTHORIZATION).and_then(text::basic_user).as_deref());
+        put(out, self.header(AUTHORIZATION).and_then(format::basic_user).as_deref());
         out.extend_from_slice(b" [");
         local_time(out);
         out.extend_from_slice(b"] \"");
-        text::escaped(out, &self.line);
+        format::escaped(out, &self.line);
         out.extend_from_slice(b"\" ");
-        text::number(out, self.status.into());
+        format::number(out, self.status.into());
         out.push(b' ');
-        text::number(out, self.sent);
+        format::number(out, self.sent);
         out.extend_from_slice(b" \"");
         put(out, self.header(REFERER));
         out.extend_from_slice(b"\" \"");
         put(out, self.header(USER_AGENT));
         out.extend_from_slice(b"\" ");
-        text::number(out, self.head_bytes + self.body_bytes);
+        format::number(out, self.head_bytes + self.body_bytes);
         out.push(b' ');
-        text::seconds(out, elapsed);
+        format::seconds(out, elapsed);
         out.extend_from_slice(b" [");
         let name = match (&self.route, &self.exchange) {
             (Some(route), _) => route.upstream_name(),
@@ -130,10 +130,10 @@ impl Record {
         out.extend_from_slice(self.canary_target().map_or("", |(_, target)| &target.name).as_bytes());
         out.extend_from_slice(b"] ");
         self.each(out, |out, one| out.extend_from_slice(one.name.as_bytes()));
-        self.each(out, |out, one| text::number(out, one.received));
-        self.each(out, |out, one| text::seconds(out, one.ended.unwrap_or_default()));
-        self.each(out, |out, one| text::number(out, one.status.as_u16().into()));
-        text::escaped(out, self.request_id.as_bytes());
+        self.each(out, |out, one| format::number(out, one.received));
+        self.each(out, |out, one| format::seconds(out, one.ended.unwrap_or_default()));
+        self.each(out, |out, one| format::number(out, one.status.as_u16().into()));
+        format::escaped(out, self.request_id.as_bytes());
     }
 
     /// One value for each endpoint that was asked, and a space.

@@ -12,11 +12,11 @@ use http::{Method, Response, Version, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
-use crate::client::link::Link;
-use crate::record::Record;
-use crate::upstream::call::Call;
+use crate::client::connection_state::Link;
+use crate::observe::access_log::Record;
+use crate::state::worker::Worker;
 use crate::upstream::error::CallError;
-use crate::worker::Worker;
+use crate::upstream::request::Call;
 
 /// A request that is being worked on. When it is dropped it is over, however that came: it is logged and counted.
 pub(crate) struct Open {

@@ -5,31 +5,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::upstream::call::Connection;
-
-/// How connections to endpoints are kept, named as ingress-nginx's ConfigMap names it.
-#[derive(Clone, Copy, Debug)]
-pub struct KeepAlive {
-    /// `upstream-keepalive-connections`: idle ones per worker; 0 keeps none.
-    pub connections: usize,
-    /// `upstream-keepalive-timeout`: how long one may be idle.
-    pub timeout: Duration,
-    /// `upstream-keepalive-time`: how old one may get.
-    pub time: Duration,
-    /// `upstream-keepalive-requests`: how many requests one may serve.
-    pub requests: u32,
-}
-
-impl Default for KeepAlive {
-    fn default() -> Self {
-        Self {
-            connections: 320,
-            timeout: Duration::from_secs(60),
-            time: Duration::from_secs(3600),
-            requests: 10_000,
-        }
-    }
-}
+use crate::options::KeepAlive;
+use crate::upstream::request::Connection;
 
 /// The idle connections of a worker, the one used last first: what is warm stays warm, the rest ages.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
 
-use crate::forward;
 use crate::upstream::error::CallError;
+use crate::upstream::request_head;
 
 /// How much of a body is kept so that another endpoint can be asked with it.
 const KEPT: usize = 64 * 1024;
@@ -225,7 +225,9 @@ impl Upload {
             return;
         };
         let mut last = b"0\r\n".to_vec();
-        for (name, value) in trailers.iter().filter(|(name, _)| forward::passes(name.as_str().as_bytes())) {
+        for (name, value) in
+            trailers.iter().filter(|(name, _)| request_head::passes(name.as_str().as_bytes()))
+        {
             last.extend_from_slice(name.as_ref());
             last.extend_from_slice(b": ");
             last.extend_from_slice(value.as_bytes());

@@ -4,8 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, Method};
 
-use crate::client::head::{Head, TOKEN};
-use crate::text::number;
+use crate::observe::format::number;
+use crate::wire::request_head::{Head, TOKEN};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

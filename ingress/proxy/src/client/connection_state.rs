@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use telemetry::metrics::UpDownCounter;
 
-use crate::client::head::{Head, Refusal};
-use crate::clock::{Clock, Timer};
+use crate::io::clock::{Clock, Timer};
+use crate::wire::request_head::{Head, Refusal};
 
 /// What the stream and the requests on it know of each other.
 pub(crate) struct Link {

@@ -12,14 +12,14 @@ use hyper::body::Incoming;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, Scheme};
 use smallvec::SmallVec;
 
-use crate::ask::Ask;
-use crate::client::head::{Head, check_h2};
-use crate::forward::BodyLength;
-use crate::pages;
-use crate::record::{Record, RequestId};
-use crate::reply::{Open, Reply};
-use crate::upstream::upload::Upload;
-use crate::visit::{Visit, page};
+use crate::client::pages;
+use crate::exchange::proxy_request::Ask;
+use crate::exchange::response_body::{Open, Reply};
+use crate::exchange::visit::{Visit, page};
+use crate::observe::access_log::{Record, RequestId};
+use crate::upstream::request_body::Upload;
+use crate::upstream::request_head::BodyLength;
+use crate::wire::request_head::{Head, check_h2};
 
 /// Answers a request. Never fails: what goes wrong becomes a page.
 pub(crate) async fn serve(

@@ -10,11 +10,11 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use ingress_routes::{DirectResponse, Scheme};
 
-use crate::client::link::Link;
-use crate::pages;
-use crate::reply::{Open, Reply};
-use crate::upstream::call::Call;
-use crate::worker::Worker;
+use crate::client::connection_state::Link;
+use crate::client::pages;
+use crate::exchange::response_body::{Open, Reply};
+use crate::state::worker::Worker;
+use crate::upstream::request::Call;
 
 /// A client's connection as its requests see it.
 pub(crate) struct Visit {

@@ -14,12 +14,12 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use telemetry::LogWriter;
 
-use crate::clock::Clock;
-use crate::metrics::{Connections, Metrics, Series};
+use crate::io::clock::Clock;
+use crate::observe::access_log::Record;
+use crate::observe::metrics::{Connections, Metrics, Series};
 use crate::options::ProxyOptions;
-use crate::record::Record;
-use crate::upstream::call::{Connection, Times};
-use crate::upstream::idle::Idle;
+use crate::upstream::pool::Idle;
+use crate::upstream::request::{Connection, Times};
 use crate::upstream::resolve::Resolver;
 use crate::views::Views;
 

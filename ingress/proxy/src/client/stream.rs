@@ -10,10 +10,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::chunked::{Chunked, Piece};
-use crate::client::head::{Finder, Framing, Head, MAX_LINE, Refusal};
-use crate::client::link::Link;
-use crate::{gather, scratch};
+use crate::client::connection_state::Link;
+use crate::io::{scratch, vectored};
+use crate::wire::chunked::{Chunked, Piece};
+use crate::wire::request_head::{Finder, Framing, Head, MAX_LINE, Refusal};
 
 /// What hyper reads at once of a body that nobody wants, if it has come with the head.
 const TINY: usize = 4 * 1024;
@@ -301,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for ClientIo<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = gather::poll_write(&mut self.stream, cx, slices);
+        let result = vectored::poll_write(&mut self.stream, cx, slices);
         self.link.writes(result.is_pending());
         result
     }

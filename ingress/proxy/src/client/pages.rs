@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use crate::client::head::Refusal;
+use crate::wire::request_head::Refusal;
 
 /// Codes that nginx logs for requests that got no answer.
 pub(crate) const CLIENT_CLOSED: u16 = 499;

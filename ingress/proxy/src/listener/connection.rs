@@ -24,16 +24,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::client::head::{MAX_HEAD, Refusal};
-use crate::client::io::ClientIo;
-use crate::client::link::{Link, Waiting};
-use crate::pages;
-use crate::record::{Record, RequestId};
-use crate::reply::Reply;
-use crate::serve::serve;
-use crate::splice::splice;
-use crate::visit::{Upgrade, Visit};
-use crate::worker::Worker;
+use crate::client::connection_state::{Link, Waiting};
+use crate::client::pages;
+use crate::client::stream::ClientIo;
+use crate::exchange::response_body::Reply;
+use crate::exchange::serve::serve;
+use crate::exchange::visit::{Upgrade, Visit};
+use crate::io::splice::splice;
+use crate::observe::access_log::{Record, RequestId};
+use crate::state::worker::Worker;
+use crate::wire::request_head::{MAX_HEAD, Refusal};
 
 /// How much of a response waits in a stream of HTTP/2: a client may stall as many streams as it may have.
 const STREAM_BUFFER: usize = 64 * 1024;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::clock::{Clock, Timer};
-use crate::scratch;
+use crate::io::clock::{Clock, Timer};
+use crate::io::scratch;
 
 /// How it ended and how much passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,15 +16,15 @@ use ingress_routes::{
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
-use crate::client::head::Head;
-use crate::forward::{self, BodyLength, Client, Forward};
-use crate::record::Try;
-use crate::reply::{Open, Reply};
-use crate::upstream::call::{Call, Connection, Patience};
+use crate::exchange::response_body::{Open, Reply};
+use crate::exchange::visit::{Upgrade, Visit, close_if_last, page};
+use crate::observe::access_log::Try;
 use crate::upstream::error::{CallError, Wait};
-use crate::upstream::response;
-use crate::upstream::upload::Upload;
-use crate::visit::{Upgrade, Visit, close_if_last, page};
+use crate::upstream::request::{Call, Connection, Patience};
+use crate::upstream::request_body::Upload;
+use crate::upstream::request_head::{self, BodyLength, Client, Forward};
+use crate::upstream::response_head;
+use crate::wire::request_head::Head;
 
 /// Everything that a request needs while endpoints are asked.
 pub(crate) struct Ask<'a> {
@@ -232,25 +232,27 @@ impl Ask<'_> {
             port: visit.port,
             scheme: visit.scheme.as_str(),
             body: *length,
-            upgrade: visit.link.as_ref().and_then(|_| forward::upgrade(given)),
+            upgrade: visit.link.as_ref().and_then(|_| request_head::upgrade(given)),
         };
         let client = head.map_or(Client::Map, Client::Raw);
         let mut outbox = visit.worker.outbox.borrow_mut();
         forward.write(&client, given, &set, &mut outbox);
-        forward::take(&mut outbox)
+        request_head::take(&mut outbox)
     }
 
     /// The endpoint's response on its way to the client.
     fn answer(
         mut self,
         call: Call,
-        head: response::Head,
+        head: response_head::Head,
         headers: HeaderMap,
-        pick: SelectedEndpoint,
+        pick: Pick,
     ) -> Response<Reply> {
         let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let exchange = self.open.exchange.as_ref().expect("set before endpoints are asked");
-        if switching && (self.visit.link.is_none() || forward::upgrade(&exchange.request.headers).is_none()) {
+        if switching
+            && (self.visit.link.is_none() || request_head::upgrade(&exchange.request.headers).is_none())
+        {
             tracing::debug!(endpoint = %call.name(), "an endpoint changed the protocol unasked");
             return page(self.visit, self.open, &DirectResponse::status(StatusCode::BAD_GATEWAY));
         }

@@ -1,0 +1,7 @@
+//! Buffers, time and copying between streams. Nothing here knows HTTP.
+
+pub(crate) mod clock;
+pub(crate) mod scratch;
+pub(crate) mod vectored;
+
+pub(crate) mod splice;

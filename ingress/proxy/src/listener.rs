@@ -1,0 +1,3 @@
+//! Accepted connections: TLS, the protocol, and serving until the connection ends.
+
+pub(crate) mod connection;

@@ -1,0 +1,7 @@
+//! What the proxy reports about requests: the access log and the metrics.
+
+pub(crate) mod format;
+
+pub(crate) mod metrics;
+
+pub(crate) mod access_log;

@@ -1,0 +1,3 @@
+//! What outlives a request and a configuration: the state of a worker thread.
+
+pub(crate) mod worker;
