@@ -4,9 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cluster::{Ingress, Kind, ObjectChange};
-use ingress_proxy::{Configuration, Views};
-use sources::{Cluster, WatchStatus, WatchStatuses};
+use cluster::{Ingress, Kind, Touched};
+use ingress_proxy::{ConfigurationMetrics, ProxyViews};
+use sources::{Cluster, Status, Statuses};
 use tokio::runtime::Handle;
 
 /// What the edge is configured by.
@@ -16,7 +16,7 @@ const KINDS: [Kind; 3] = [Kind::Ingress, Kind::IngressClass, Kind::Secret];
 ///
 /// An API server that goes away is no failure here: what it had is served, and ingress-nginx's alert would call the
 /// wrong people. A kind that may not be read is one.
-pub fn follow(cluster: &Cluster, views: &Views, configuration: Configuration, runtime: &Handle) {
+pub fn follow(cluster: &Cluster, views: &ProxyViews, configuration: ConfigurationMetrics, runtime: &Handle) {
     let configuration = Arc::new(configuration);
     let (table, news) = (views.table.clone(), configuration.clone());
     let (mut last, mut hash) = (Arc::as_ptr(&table.load()) as usize, 0);

@@ -1,7 +1,9 @@
 //! The ingress side, wired: views of a cluster, the proxy over them, and its health page.
 
-use ingress_proxy::{Configuration, Controller, Proxy, ProxyOptions, StartError, Telling, Views};
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+use ingress_proxy::{
+    ConfigurationMetrics, Controller, Proxy, ProxyOptions, ProxyStartError, ProxyViews, Telemetry,
+};
+use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
 use sources::Cluster;
 use telemetry::LogWriter;
 
@@ -12,19 +14,14 @@ use crate::{config_metrics, reporting};
 /// Makes the views, and tells from now on what is wrong with the objects behind them.
 ///
 /// The order is that of publishing: what a route needs is there before the route.
-pub fn views(cluster: &Cluster, options: &RouteOptions, controller: &Controller, runtime: &Runtime) -> Views {
-    let views = Views {
+pub fn views(cluster: &Cluster, options: &Options, controller: &Controller, ground: &Ground) -> ProxyViews {
+    let views = ProxyViews {
         certs: cluster.project(CertIndex::new(options.clone())),
         pools: cluster.project(PoolIndex::new(options.clone())),
         table: cluster.project(RouteIndex::new(options.clone())),
     };
-    reporting::follow(cluster, &views, options, runtime);
-    config_metrics::follow(
-        cluster,
-        &views,
-        Configuration::new(&runtime.metrics, controller),
-        &runtime.handle,
-    );
+    reporting::follow(cluster, &views, options, ground);
+    taking::follow(cluster, &views, ConfigurationMetrics::new(&ground.metrics, controller), &ground.runtime);
     views
 }
 
@@ -34,15 +31,15 @@ pub fn views(cluster: &Cluster, options: &RouteOptions, controller: &Controller,
 /// When an address cannot be had; `flags` names the flags that move HTTP and HTTPS.
 pub fn start(
     options: ProxyOptions,
-    views: Views,
-    access: Option<LogWriter>,
-    runtime: &Runtime,
+    views: ProxyViews,
+    access: Option<Lines>,
+    ground: &Ground,
     flags: (&str, &str),
 ) -> Result<Proxy, CommandError> {
     let https = options.https.clone();
-    let telling = Telling { registry: runtime.metrics.clone(), access };
-    Proxy::start(options, views, &telling).map_err(|error| match &error {
-        StartError::Bind(bind) => {
+    let telemetry = Telemetry { registry: ground.metrics.clone(), access };
+    Proxy::start(options, views, &telemetry).map_err(|error| match &error {
+        ProxyStartError::Bind(bind) => {
             let flag = if https.contains(&bind.address) { flags.1 } else { flags.0 };
             CommandError::outside(format!("{error}; move it with {flag}"))
         }

@@ -2,7 +2,7 @@
 
 use cluster::{Ingress, Key, Service, ServiceKind, Snapshot};
 use config::Corefile;
-use ingress_proxy::Views;
+use ingress_proxy::ProxyViews;
 
 /// What to ask for.
 pub struct Examples {
@@ -22,7 +22,7 @@ pub struct Url {
 
 impl Examples {
     /// Chooses from what is served now.
-    pub fn of(cluster: &Snapshot, views: &Views, zone: &str) -> Self {
+    pub fn of(cluster: &Snapshot, views: &ProxyViews, zone: &str) -> Self {
         let mut services: Vec<_> = cluster.iter::<Service>().collect();
         // Addresses first, and what people made before what every cluster has.
         services.sort_by_key(|service| {
@@ -59,7 +59,7 @@ pub fn zone(corefile: &Corefile) -> Option<String> {
 
 /// The first rule that the route table serves from the Ingress that has it: other classes' are not in it, and a rule may be
 /// covered by an older one. One with endpoints is better than one without.
-fn url(cluster: &Snapshot, views: &Views, tls: bool) -> Option<Url> {
+fn url(cluster: &Snapshot, views: &ProxyViews, tls: bool) -> Option<Url> {
     let (table, pools) = (views.table.load(), views.pools.load());
     let mut ingresses: Vec<_> = cluster.iter::<Ingress>().filter(|it| it.tls.is_empty() != tls).collect();
     ingresses.sort_by_key(|ingress| ingress.key.clone());

@@ -20,7 +20,7 @@ mod listener;
 
 mod proxy;
 
-pub use observe::metrics::Configuration;
+pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, KeepAlive, MetricsOptions, ProxyOptions};
-pub use proxy::{Proxy, StartError, Telling};
-pub use views::Views;
+pub use proxy::{Proxy, ProxyStartError, Telemetry};
+pub use views::ProxyViews;

@@ -13,15 +13,15 @@ use rustls::ServerConfig;
 use telemetry::metrics::Registry;
 use telemetry::{LogWriter, ThreadSlot};
 
-use crate::listener::connection::{Door, connection};
-use crate::observe::metrics::Metrics;
+use crate::listener::connection::{Listener, connection};
+use crate::observe::metrics::ProxyMetrics;
 use crate::options::ProxyOptions;
 use crate::state::worker::Worker;
-use crate::views::Views;
+use crate::views::ProxyViews;
 
 /// Why the proxy cannot start.
 #[derive(Debug)]
-pub enum StartError {
+pub enum ProxyStartError {
     /// An address cannot be listened on.
     Bind(BindError),
     /// TLS cannot be set up.
@@ -30,7 +30,7 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-impl std::fmt::Display for StartError {
+impl std::fmt::Display for ProxyStartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
@@ -40,11 +40,11 @@ impl std::fmt::Display for StartError {
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for ProxyStartError {}
 
 /// Where the proxy tells what it does.
 #[derive(Clone)]
-pub struct Telling {
+pub struct Telemetry {
     /// Its metrics.
     pub registry: Registry,
     /// The access log; none for `disable-access-log`.
@@ -62,19 +62,23 @@ pub struct Proxy {
 }
 
 /// What one worker accepts.
-struct Doors(Vec<(TcpListener, Door)>);
+struct WorkerListeners(Vec<(TcpListener, Listener)>);
 
 impl Proxy {
     /// Opens the listeners and starts the workers; from then on requests are answered from the views. Nothing is
     /// left running when it fails.
-    pub fn start(options: ProxyOptions, views: Views, telling: &Telling) -> Result<Self, StartError> {
+    pub fn start(
+        options: ProxyOptions,
+        views: ProxyViews,
+        telemetry: &Telemetry,
+    ) -> Result<Self, ProxyStartError> {
         let options = Arc::new(options);
         let count = options.workers.max(1);
-        let config = tls_config(&options, &views).map_err(StartError::Tls)?;
-        let mut doors: Vec<Doors> = (0..count).map(|_| Doors(Vec::new())).collect();
-        let http = listen(&options.http, None, &mut doors)?;
-        let https = listen(&options.https, Some(&config), &mut doors)?;
-        let metrics = Metrics::new(&telling.registry, &options.controller, &options.metrics, &views);
+        let config = tls_config(&options, &views).map_err(ProxyStartError::Tls)?;
+        let mut listeners: Vec<WorkerListeners> = (0..count).map(|_| WorkerListeners(Vec::new())).collect();
+        let http = listen(&options.http, None, &mut listeners)?;
+        let https = listen(&options.https, Some(&config), &mut listeners)?;
+        let metrics = ProxyMetrics::new(&telemetry.registry, &options.controller, &options.metrics, &views);
         let mut proxy = Self {
             http,
             https,
@@ -83,19 +87,21 @@ impl Proxy {
             shutdown_timeout: options.worker_shutdown_timeout,
             workers: Vec::new(),
         };
-        for (number, doors) in doors.into_iter().enumerate() {
+        for (number, listeners) in listeners.into_iter().enumerate() {
             let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
-            let (lines, drain) = (telling.access.clone(), proxy.drain.clone());
+            let (lines, drain) = (telemetry.access.clone(), proxy.drain.clone());
             // A worker that still accepts is open: what it accepts at last is waited for.
             let accepting = drain.track();
             let run = move || {
-                let _seat = ThreadSlot::claim();
-                work(doors, accepting, || Worker::new(number as u32, options, views, metrics, lines, drain));
+                let _seat = Seat::take();
+                work(listeners, accepting, || {
+                    Worker::new(number as u32, options, views, metrics, lines, drain)
+                });
             };
             let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(run);
             match thread {
                 Ok(thread) => proxy.workers.push(thread),
-                Err(error) => return Err(StartError::Thread(error)),
+                Err(error) => return Err(ProxyStartError::Thread(error)),
             }
         }
         Ok(proxy)
@@ -145,26 +151,26 @@ impl Drop for Proxy {
 fn listen(
     addresses: &[SocketAddr],
     tls: Option<&Arc<ServerConfig>>,
-    doors: &mut [Doors],
-) -> Result<Vec<SocketAddr>, StartError> {
+    listeners: &mut [WorkerListeners],
+) -> Result<Vec<SocketAddr>, ProxyStartError> {
     let mut bound = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let listeners = net::listen::listen(*address, doors.len()).map_err(StartError::Bind)?;
-        for (at, (listener, doors)) in listeners.into_iter().zip(&mut *doors).enumerate() {
-            let fail = |cause| StartError::Bind(BindError { address: *address, cause });
-            let exact = listener.local_addr().map_err(fail)?;
+        let sockets = net::listen::listen(*address, listeners.len()).map_err(ProxyStartError::Bind)?;
+        for (at, (socket, listeners)) in sockets.into_iter().zip(&mut *listeners).enumerate() {
+            let fail = |cause| ProxyStartError::Bind(BindError { address: *address, cause });
+            let exact = socket.local_addr().map_err(fail)?;
             if at == 0 {
                 bound.push(exact);
             }
             let port = if tls.is_some() { 443 } else { exact.port() };
-            doors.0.push((listener, Door { tls: tls.cloned(), port }));
+            listeners.0.push((socket, Listener { tls: tls.cloned(), port }));
         }
     }
     Ok(bound)
 }
 
-fn tls_config(options: &ProxyOptions, views: &Views) -> Result<Arc<ServerConfig>, TlsError> {
-    let own = net::certificate::self_signed(std::time::SystemTime::now())?;
+fn tls_config(options: &ProxyOptions, views: &ProxyViews) -> Result<Arc<ServerConfig>, TlsError> {
+    let own = net::certificate::self_made(std::time::SystemTime::now())?;
     let alpn: &[&[u8]] = if options.http2 { &[net::tls::H2, net::tls::HTTP1] } else { &[net::tls::HTTP1] };
     let tls = net::tls::TlsOptions {
         alpn: alpn.iter().map(|name| name.to_vec()).collect(),
@@ -177,7 +183,7 @@ fn tls_config(options: &ProxyOptions, views: &Views) -> Result<Arc<ServerConfig>
 }
 
 /// A worker's thread from start to end.
-fn work(doors: Doors, open: DrainToken, worker: impl FnOnce() -> Rc<Worker>) {
+fn work(listeners: WorkerListeners, open: Open, worker: impl FnOnce() -> Rc<Worker>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "a worker cannot start"),
@@ -189,10 +195,10 @@ fn work(doors: Doors, open: DrainToken, worker: impl FnOnce() -> Rc<Worker>) {
             let worker = worker.clone();
             async move { worker.clock.run(|| worker.tick()).await }
         });
-        let accepting: Vec<_> = doors
+        let accepting: Vec<_> = listeners
             .0
             .into_iter()
-            .map(|(listener, door)| tokio::task::spawn_local(accept(worker.clone(), listener, door)))
+            .map(|(socket, listener)| tokio::task::spawn_local(accept(worker.clone(), socket, listener)))
             .collect();
         worker.drain.stopping().await;
         for task in accepting {
@@ -213,19 +219,19 @@ fn work(doors: Doors, open: DrainToken, worker: impl FnOnce() -> Rc<Worker>) {
 
 /// Accepts until the word to stop, and then what the system has accepted already: closing the listener would reset
 /// that.
-async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
+async fn accept(worker: Rc<Worker>, socket: TcpListener, listener: Listener) {
+    let socket = match tokio::net::TcpListener::from_std(socket) {
+        Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "a listener cannot be used"),
     };
     let serve = |stream, peer| {
         worker.connections.accepted.inc();
-        let open = worker.drain.track();
-        tokio::task::spawn_local(connection(worker.clone(), stream, peer, door.clone(), open));
+        let open = worker.drain.open();
+        tokio::task::spawn_local(connection(worker.clone(), stream, peer, listener.clone(), open));
     };
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             () = worker.drain.stopping() => break,
         };
         match accepted {
@@ -238,8 +244,8 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
         }
     }
     // tokio's own accept asks the system only after it has been told of something new.
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, peer)) = listener.accept() {
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, peer)) = socket.accept() {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
         {

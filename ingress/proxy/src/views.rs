@@ -5,7 +5,7 @@ use ingress_routes::{Certs, Pools, RouteTable};
 
 /// The current views of a cluster.
 #[derive(Clone)]
-pub struct Views {
+pub struct ProxyViews {
     /// Hosts and paths to routes.
     pub table: Current<RouteTable>,
     /// Endpoints of the upstreams.

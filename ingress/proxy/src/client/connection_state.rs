@@ -10,20 +10,20 @@ use bytes::Bytes;
 use telemetry::metrics::UpDownCounter;
 
 use crate::io::clock::{Clock, Timer};
-use crate::wire::request_head::{Head, Refusal};
+use crate::wire::request_head::{HeadError, RequestHead};
 
 /// What the stream and the requests on it know of each other.
-pub(crate) struct Link {
+pub(crate) struct ConnectionState {
     pub(crate) timer: Rc<Timer>,
     pub(super) clock: Rc<Clock>,
     pub(super) head_timeout: Duration,
     pub(super) send_timeout: Duration,
     /// Heads that hyper has got and no request has taken yet.
-    pub(super) heads: RefCell<VecDeque<Head>>,
+    pub(super) heads: RefCell<VecDeque<RequestHead>>,
     /// A request is being worked on.
     pub(super) in_flight: Cell<bool>,
     pub(super) waiting: Cell<Waiting>,
-    pub(super) refusal: Cell<Option<Refusal>>,
+    pub(super) refusal: Cell<Option<HeadError>>,
     /// The first line of what was refused, for the log.
     pub(super) refused: RefCell<Bytes>,
     pub(super) waker: RefCell<Option<Waker>>,
@@ -57,7 +57,7 @@ pub(crate) enum Waiting {
     Client,
 }
 
-impl Link {
+impl ConnectionState {
     pub(crate) fn new(
         clock: Rc<Clock>,
         head_timeout: Duration,
@@ -88,19 +88,15 @@ impl Link {
     }
 
     /// For a stream of HTTP/2, whose head hyper has read.
-    pub(crate) fn of_stream(
-        clock: Rc<Clock>,
-        send_timeout: Duration,
-        all_reading: UpDownCounter,
-    ) -> Rc<Self> {
-        let link = Self::new(clock, Duration::ZERO, send_timeout, all_reading);
-        link.waiting.set(Waiting::Upstream);
-        link.timer.disarm();
-        link
+    pub(crate) fn of_stream(clock: Rc<Clock>, send_timeout: Duration, all_reading: Level) -> Rc<Self> {
+        let state = Self::new(clock, Duration::ZERO, send_timeout, all_reading);
+        state.waiting.set(Waiting::Upstream);
+        state.timer.disarm();
+        state
     }
 
     /// The head of the request that hyper has just read.
-    pub(crate) fn begin(&self) -> Option<Head> {
+    pub(crate) fn begin(&self) -> Option<RequestHead> {
         self.in_flight.set(true);
         self.waiting.set(Waiting::Upstream);
         self.timer.disarm();
@@ -176,7 +172,7 @@ impl Link {
     }
 
     /// Why the connection ends, if what the client sent is the reason.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
+    pub(crate) fn refusal(&self) -> Option<HeadError> {
         self.refusal.get()
     }
 
@@ -196,7 +192,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for ConnectionState {
     fn drop(&mut self) {
         self.reads(false);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use crate::wire::request_head::Refusal;
+use crate::wire::request_head::HeadError;
 
 /// Codes that nginx logs for requests that got no answer.
 pub(crate) const CLIENT_CLOSED: u16 = 499;
@@ -23,16 +23,16 @@ pub(crate) fn describe(headers: &mut HeaderMap) {
 }
 
 /// A whole response to a head that was refused; the connection closes after it.
-pub(crate) fn refusal(refusal: Refusal, now: SystemTime) -> (StatusCode, Vec<u8>) {
+pub(crate) fn refusal(refusal: HeadError, now: SystemTime) -> (StatusCode, Vec<u8>) {
     let status = status_of(refusal);
     let body = page(match refusal {
-        Refusal::Malformed => "400 Bad Request",
-        Refusal::HeaderTooLarge => "400 Request Header Or Cookie Too Large",
-        Refusal::PlainHttp => "400 The plain HTTP request was sent to HTTPS port",
-        Refusal::UriTooLong => "414 Request-URI Too Large",
-        Refusal::Method => "405 Not Allowed",
-        Refusal::Coding => "501 Not Implemented",
-        Refusal::Version => "505 HTTP Version Not Supported",
+        HeadError::Malformed => "400 Bad Request",
+        HeadError::HeaderTooLarge => "400 Request Header Or Cookie Too Large",
+        HeadError::PlainHttp => "400 The plain HTTP request was sent to HTTPS port",
+        HeadError::UriTooLong => "414 Request-URI Too Large",
+        HeadError::Method => "405 Not Allowed",
+        HeadError::Coding => "501 Not Implemented",
+        HeadError::Version => "505 HTTP Version Not Supported",
     });
     let line = reason(status).or(status.canonical_reason()).unwrap_or_default();
     let mut response = format!(
@@ -61,13 +61,13 @@ pub(crate) fn reason(status: StatusCode) -> Option<&'static str> {
 }
 
 /// The status of a refusal.
-pub(crate) fn status_of(refusal: Refusal) -> StatusCode {
+pub(crate) fn status_of(refusal: HeadError) -> StatusCode {
     match refusal {
-        Refusal::Malformed | Refusal::HeaderTooLarge | Refusal::PlainHttp => StatusCode::BAD_REQUEST,
-        Refusal::UriTooLong => StatusCode::URI_TOO_LONG,
-        Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
-        Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
-        Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        HeadError::Malformed | HeadError::HeaderTooLarge | HeadError::PlainHttp => StatusCode::BAD_REQUEST,
+        HeadError::UriTooLong => StatusCode::URI_TOO_LONG,
+        HeadError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        HeadError::Coding => StatusCode::NOT_IMPLEMENTED,
+        HeadError::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
              <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
         );
         let now = SystemTime::UNIX_EPOCH;
-        let (status, response) = refusal(Refusal::HeaderTooLarge, now);
+        let (status, response) = refusal(HeadError::HeaderTooLarge, now);
         assert_eq!(status, 400);
         let response = String::from_utf8(response).unwrap();
         assert!(
@@ -139,7 +139,7 @@ mod tests {
         );
         assert!(response.contains("<title>400 Request Header Or Cookie Too Large</title>"));
         assert!(response.contains("<h1>400 Bad Request</h1>"));
-        let (_, response) = refusal(Refusal::UriTooLong, now);
+        let (_, response) = refusal(HeadError::UriTooLong, now);
         assert!(response.starts_with(b"HTTP/1.1 414 Request-URI Too Large\r\n"));
     }
 

@@ -16,42 +16,42 @@ use ingress_routes::{
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
-use crate::exchange::response_body::{Open, Reply};
-use crate::exchange::visit::{Upgrade, Visit, close_if_last, page};
-use crate::observe::access_log::Try;
-use crate::upstream::error::{CallError, Wait};
-use crate::upstream::request::{Call, Connection, Patience};
-use crate::upstream::request_body::Upload;
-use crate::upstream::request_head::{self, BodyLength, Client, Forward};
+use crate::exchange::client_connection::{ClientConnection, Upgrade, close_if_last, page};
+use crate::exchange::response_body::{RequestGuard, ResponseBody};
+use crate::observe::access_log::Attempt;
+use crate::upstream::error::{TimeoutKind, UpstreamError};
+use crate::upstream::request::{UpstreamConnection, UpstreamRequest, UpstreamTimer};
+use crate::upstream::request_body::RequestBody;
+use crate::upstream::request_head::{self, BodyLength, ClientHeaders, UpstreamHead};
 use crate::upstream::response_head;
-use crate::wire::request_head::Head;
+use crate::wire::request_head::RequestHead;
 
 /// Everything that a request needs while endpoints are asked.
-pub(crate) struct Ask<'a> {
-    pub(crate) visit: &'a Rc<Visit>,
+pub(crate) struct ProxyRequest<'a> {
+    pub(crate) client: &'a Rc<ClientConnection>,
     pub(crate) route: &'a Arc<Route>,
-    pub(crate) head: Option<&'a Head>,
-    pub(crate) open: Open,
-    pub(crate) upload: Option<Upload>,
+    pub(crate) head: Option<&'a RequestHead>,
+    pub(crate) guard: RequestGuard,
+    pub(crate) body: Option<RequestBody>,
     pub(crate) length: BodyLength,
 }
 
-impl Ask<'_> {
+impl ProxyRequest<'_> {
     /// Asks one endpoint after another until one has answered (`proxy-next-upstream`).
-    pub(crate) async fn run(mut self) -> Response<Reply> {
-        let worker = &self.visit.worker;
+    pub(crate) async fn run(mut self) -> Response<ResponseBody> {
+        let worker = &self.client.worker;
         let Some(upstream) = &self.route.upstream else {
-            return page(self.visit, self.open, &DirectResponse::status(StatusCode::NOT_FOUND));
+            return page(self.client, self.guard, &Answer::status(StatusCode::NOT_FOUND));
         };
         let choice = {
             let pools = worker.views.pools.load();
-            let exchange = self.open.exchange.as_ref().expect("set before endpoints are asked");
+            let exchange = self.guard.exchange.as_ref().expect("set before endpoints are asked");
             upstream.choose(exchange, &pools, &mut worker.draws())
         };
         if choice.canary {
             let is_chosen =
                 |canary: &ingress_routes::upstream::Canary| std::ptr::eq(&canary.target, choice.target);
-            self.open.canary = upstream.canaries.iter().position(is_chosen);
+            self.guard.canary = upstream.canaries.iter().position(is_chosen);
         }
         let head = self.head();
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
@@ -74,18 +74,18 @@ impl Ask<'_> {
                     break;
                 }
             };
-            let upload = self.upload.take().expect("put back before another endpoint is asked");
-            let patience = self.patience();
+            let body = self.body.take().expect("put back before another endpoint is asked");
+            let timer = self.timer();
             let is_head = self.method() == Method::HEAD;
-            let mut call = Call::new(connection, head.clone(), upload, is_head, patience);
-            let answered = std::future::poll_fn(|cx| call.poll_head(cx, &mut headers)).await;
-            let one = self.open.tries.last_mut().expect("connecting has noted it");
+            let mut request = UpstreamRequest::new(connection, head.clone(), body, is_head, timer);
+            let answered = std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await;
+            let one = self.guard.attempts.last_mut().expect("connecting has noted it");
             let elapsed = one.started.elapsed();
             match answered {
                 Ok(head) => {
                     one.header = Some(elapsed);
                     one.status = head.status;
-                    return self.answer(call, head, headers, pick);
+                    return self.answer(request, head, headers, pick);
                 }
                 Err(error) => {
                     headers.clear();
@@ -93,39 +93,35 @@ impl Ask<'_> {
                     status = status_of(&error);
                     one.status = status;
                     tracing::debug!(endpoint = %address, %error, "an endpoint failed");
-                    let sent = !call.is_unsent();
-                    self.upload = call.upload.again();
+                    let sent = !request.is_unsent();
+                    self.body = request.body.again();
                     let next = match error {
-                        CallError::Closed | CallError::Io(_) => true,
-                        CallError::Timeout(wait) => wait != Wait::Body,
-                        CallError::Invalid(_) | CallError::TooLarge | CallError::Client => false,
+                        UpstreamError::Closed | UpstreamError::Io(_) => true,
+                        UpstreamError::Timeout(wait) => wait != TimeoutKind::Body,
+                        UpstreamError::Invalid(_) | UpstreamError::TooLarge | UpstreamError::Client => false,
                     };
                     let once = matches!(self.method().as_str(), "POST" | "LOCK" | "PATCH");
-                    if !next || sent && once || self.upload.is_none() || !self.may_ask_again() {
+                    if !next || sent && once || self.body.is_none() || !self.may_ask_again() {
                         break;
                     }
                 }
             }
         }
-        page(self.visit, self.open, &DirectResponse::status(status))
+        page(self.client, self.guard, &Answer::status(status))
     }
 
     fn method(&self) -> &Method {
-        self.open.exchange.as_ref().map_or(&Method::GET, |exchange| &exchange.request.method)
+        self.guard.exchange.as_ref().map_or(&Method::GET, |exchange| &exchange.request.method)
     }
 
     fn may_ask_again(&self) -> bool {
-        let most = self.visit.worker.options.proxy_next_upstream_tries as usize;
-        most == 0 || self.open.tries.len() < most
+        let most = self.client.worker.options.proxy_next_upstream_tries as usize;
+        most == 0 || self.guard.attempts.len() < most
     }
 
     /// The endpoint of the next try.
-    async fn pick(
-        &self,
-        choice: &SelectedTarget<'_>,
-        tried: &[SocketAddr],
-    ) -> Option<(SocketAddr, SelectedEndpoint)> {
-        let worker = &self.visit.worker;
+    async fn pick(&self, choice: &Choice<'_>, tried: &[SocketAddr]) -> Option<(SocketAddr, Pick)> {
+        let worker = &self.client.worker;
         // Loaded for each try: an endpoint that has left in the meantime is not asked.
         let pick = choice.next_endpoint(&worker.views.pools.load(), tried, &mut worker.draws())?;
         match &pick.address {
@@ -142,19 +138,19 @@ impl Ask<'_> {
     async fn connect(
         &mut self,
         address: SocketAddr,
-        choice: &SelectedTarget<'_>,
-        pick: &SelectedEndpoint,
-    ) -> Result<Connection, StatusCode> {
-        let worker = &self.visit.worker;
-        let first = self.open.tries.is_empty();
+        choice: &Choice<'_>,
+        pick: &Pick,
+    ) -> Result<UpstreamConnection, StatusCode> {
+        let worker = &self.client.worker;
+        let first = self.guard.attempts.is_empty();
         let idle = worker.idle.take(address);
         // The clock was read when the request began; an idle connection has taken no time since.
-        let started = if first && idle.is_some() { self.open.started } else { Instant::now() };
+        let started = if first && idle.is_some() { self.guard.started } else { Instant::now() };
         let name =
             idle.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name.clone());
         let status = StatusCode::BAD_GATEWAY;
         let connected = idle.is_some().then_some(std::time::Duration::ZERO);
-        self.open.tries.push(Try {
+        self.guard.attempts.push(Attempt {
             name,
             started,
             connected,
@@ -168,16 +164,15 @@ impl Ask<'_> {
         }
         let connecting = TcpStream::connect(address);
         let result = tokio::time::timeout(worker.options.proxy_connect_timeout, connecting).await;
-        let one = self.open.tries.last_mut().expect("pushed above");
+        let one = self.guard.attempts.last_mut().expect("pushed above");
         let elapsed = one.started.elapsed();
         match result {
             Ok(Ok(stream)) => {
                 one.connected = Some(elapsed);
                 // Without it a request in two pieces waits for the endpoint's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
-                let pool =
-                    matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
-                Ok(Connection::new(stream, address, pool, one.name.clone(), worker.clock.now()))
+                let pool = matches!(pick.endpoint, Endpoint::Address(_)).then(|| choice.target.pool.clone());
+                Ok(UpstreamConnection::new(stream, address, pool, one.name.clone(), worker.clock.now()))
             }
             Ok(Err(error)) => {
                 tracing::debug!(endpoint = %address, %error, "an endpoint cannot be reached");
@@ -192,18 +187,18 @@ impl Ask<'_> {
         }
     }
 
-    fn patience(&self) -> Patience {
-        let worker = &self.visit.worker;
-        let link = self.visit.turn();
-        let timer = link.as_ref().map_or_else(|| worker.clock.timer(), |link| link.timer.clone());
-        let stream = self.visit.link.is_none();
-        Patience { clock: worker.clock.clone(), timer, link, times: worker.times(), stream }
+    fn timer(&self) -> UpstreamTimer {
+        let worker = &self.client.worker;
+        let state = self.client.turn();
+        let timer = state.as_ref().map_or_else(|| worker.clock.timer(), |state| state.timer.clone());
+        let stream = self.client.state.is_none();
+        UpstreamTimer { clock: worker.clock.clone(), timer, state, times: worker.times(), stream }
     }
 
     /// The head for the endpoints; the same for each.
     fn head(&mut self) -> Bytes {
-        let Self { visit, route, head, open, length, .. } = self;
-        let exchange = open.exchange.as_ref().expect("set before endpoints are asked");
+        let Self { client, route, head, guard, length, .. } = self;
+        let exchange = guard.exchange.as_ref().expect("set before endpoints are asked");
         let set = if route.filters.is_empty() {
             HeaderMap::new()
         } else {
@@ -211,7 +206,7 @@ impl Ask<'_> {
             route.apply_upstream_filters(exchange, &mut set);
             set.headers
         };
-        let raw = head.map(Head::target);
+        let raw = head.map(RequestHead::target);
         let target = match (&exchange.target, &raw) {
             (Some(rewritten), _) => rewritten.as_bytes(),
             (None, Some(raw)) => raw,
@@ -222,39 +217,39 @@ impl Ask<'_> {
             authority => authority,
         };
         let given = &exchange.request.headers;
-        let forward = Forward {
+        let forward = UpstreamHead {
             method: &exchange.request.method,
             target,
             host: set.get(HOST).map_or(authority.as_bytes(), HeaderValue::as_bytes),
             authority: authority.as_bytes(),
-            request_id: open.request_id.as_bytes(),
-            client: &visit.client,
-            port: visit.port,
-            scheme: visit.scheme.as_str(),
+            request_id: guard.request_id.as_bytes(),
+            client: &client.peer_ip,
+            port: client.port,
+            scheme: client.scheme.as_str(),
             body: *length,
-            upgrade: visit.link.as_ref().and_then(|_| request_head::upgrade(given)),
+            upgrade: client.state.as_ref().and_then(|_| request_head::upgrade(given)),
         };
-        let client = head.map_or(Client::Map, Client::Raw);
-        let mut outbox = visit.worker.outbox.borrow_mut();
-        forward.write(&client, given, &set, &mut outbox);
-        request_head::take(&mut outbox)
+        let headers = head.map_or(ClientHeaders::Map, ClientHeaders::Raw);
+        let mut send_buffer = client.worker.send_buffer.borrow_mut();
+        forward.write(&headers, given, &set, &mut send_buffer);
+        request_head::take(&mut send_buffer)
     }
 
     /// The endpoint's response on its way to the client.
     fn answer(
         mut self,
-        call: Call,
-        head: response_head::Head,
+        request: UpstreamRequest,
+        head: response_head::ResponseHead,
         headers: HeaderMap,
         pick: Pick,
-    ) -> Response<Reply> {
+    ) -> Response<ResponseBody> {
         let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        let exchange = self.open.exchange.as_ref().expect("set before endpoints are asked");
+        let exchange = self.guard.exchange.as_ref().expect("set before endpoints are asked");
         if switching
-            && (self.visit.link.is_none() || request_head::upgrade(&exchange.request.headers).is_none())
+            && (self.client.state.is_none() || request_head::upgrade(&exchange.request.headers).is_none())
         {
-            tracing::debug!(endpoint = %call.name(), "an endpoint changed the protocol unasked");
-            return page(self.visit, self.open, &DirectResponse::status(StatusCode::BAD_GATEWAY));
+            tracing::debug!(endpoint = %request.name(), "an endpoint changed the protocol unasked");
+            return page(self.client, self.guard, &Answer::status(StatusCode::BAD_GATEWAY));
         }
         let mut parts = Response::new(()).into_parts().0;
         parts.status = head.status;
@@ -265,24 +260,24 @@ impl Ask<'_> {
         if let Some(cookie) = pick.cookie {
             parts.headers.append(SET_COOKIE, cookie);
         }
-        self.route.apply_response_filters(exchange, &mut parts);
-        self.open.status = head.status.as_u16();
+        self.route.response(exchange, &mut parts);
+        self.guard.status = head.status.as_u16();
         if switching {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            *self.visit.upgrade.borrow_mut() = Some(Upgrade { call, open: self.open });
-            return Reply::switched().under(parts);
+            *self.client.upgrade.borrow_mut() = Some(Upgrade { request, guard: self.guard });
+            return ResponseBody::switched().under(parts);
         }
-        close_if_last(self.visit, &mut parts.headers);
-        Reply::endpoint(Box::new(call), self.open).under(parts)
+        close_if_last(self.client, &mut parts.headers);
+        ResponseBody::endpoint(Box::new(request), self.guard).under(parts)
     }
 }
 
-fn status_of(error: &CallError) -> StatusCode {
+fn status_of(error: &UpstreamError) -> StatusCode {
     match error {
-        CallError::Closed | CallError::Io(_) | CallError::Invalid(_) => StatusCode::BAD_GATEWAY,
-        CallError::Timeout(Wait::Body) => StatusCode::REQUEST_TIMEOUT,
-        CallError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-        CallError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        CallError::Client => StatusCode::BAD_REQUEST,
+        UpstreamError::Closed | UpstreamError::Io(_) | UpstreamError::Invalid(_) => StatusCode::BAD_GATEWAY,
+        UpstreamError::Timeout(TimeoutKind::Body) => StatusCode::REQUEST_TIMEOUT,
+        UpstreamError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        UpstreamError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        UpstreamError::Client => StatusCode::BAD_REQUEST,
     }
 }

@@ -13,27 +13,27 @@ use ingress_routes::{DirectResponse, Exchange, FilterOutcome, Scheme};
 use smallvec::SmallVec;
 
 use crate::client::pages;
-use crate::exchange::proxy_request::Ask;
-use crate::exchange::response_body::{Open, Reply};
-use crate::exchange::visit::{Visit, page};
-use crate::observe::access_log::{Record, RequestId};
-use crate::upstream::request_body::Upload;
+use crate::exchange::client_connection::{ClientConnection, page};
+use crate::exchange::proxy_request::ProxyRequest;
+use crate::exchange::response_body::{RequestGuard, ResponseBody};
+use crate::observe::access_log::{AccessRecord, RequestId};
+use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::BodyLength;
-use crate::wire::request_head::{Head, check_h2};
+use crate::wire::request_head::{RequestHead, check_h2};
 
 /// Answers a request. Never fails: what goes wrong becomes a page.
 pub(crate) async fn serve(
-    visit: Rc<Visit>,
+    client: Rc<ClientConnection>,
     request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     let started = Instant::now();
-    let worker = &visit.worker;
-    let head = visit.link.as_ref().and_then(|link| link.begin());
-    visit.requests.set(visit.requests.get() + 1);
+    let worker = &client.worker;
+    let head = client.state.as_ref().and_then(|state| state.begin());
+    client.requests.set(client.requests.get() + 1);
     let (parts, body) = request.into_parts();
-    let record = Record {
+    let record = AccessRecord {
         started,
-        client: visit.client.clone(),
+        client: client.peer_ip.clone(),
         line: head
             .as_ref()
             .map_or_else(|| written_line(&parts), |head| head.bytes.slice(..head.line().len())),
@@ -42,24 +42,25 @@ pub(crate) async fn serve(
         exchange: None,
         route: None,
         canary: None,
-        tries: SmallVec::new(),
+        attempts: SmallVec::new(),
         request_id: RequestId::of(&parts.headers, || worker.random()),
         status: pages::CLIENT_CLOSED,
         sent_head: 0,
         sent: 0,
         silent: false,
     };
-    let mut open = Open::new(record, worker.clone(), visit.link.clone(), visit.open.clone());
+    let mut guard =
+        RequestGuard::new(record, worker.clone(), client.state.clone(), client.open_requests.clone());
     // The head of an HTTP/1 request was checked before hyper saw it.
-    let checked = if visit.link.is_none() { check_h2(&parts) } else { Ok(()) };
+    let checked = if client.state.is_none() { check_h2(&parts) } else { Ok(()) };
     if let Err(refusal) = checked {
-        return Ok(page(&visit, open, &DirectResponse::status(pages::status_of(refusal))));
+        return Ok(page(&client, guard, &Answer::status(pages::status_of(refusal))));
     }
-    let mut exchange = match Exchange::new(parts, visit.peer, visit.scheme) {
+    let mut exchange = match Exchange::new(parts, client.peer, client.scheme) {
         Ok(exchange) => exchange,
         Err(error) => {
-            tracing::debug!(%error, client = %visit.client, "a request was refused");
-            return Ok(page(&visit, open, &DirectResponse::status(StatusCode::BAD_REQUEST)));
+            tracing::debug!(%error, client = %client.peer_ip, "a request was refused");
+            return Ok(page(&client, guard, &Answer::status(StatusCode::BAD_REQUEST)));
         }
     };
     let (route, flow) = {
@@ -70,9 +71,9 @@ pub(crate) async fn serve(
         // load balancer's nodes must not depend on a default backend.
         let exact = route.ingress.is_some() && route.kind == PathType::Exact;
         let catch_all = route.host == "_" && !exact;
-        if catch_all && visit.scheme == Scheme::Http && exchange.path() == worker.options.health_check_path {
-            open.silent = true;
-            (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
+        if catch_all && client.scheme == Scheme::Http && exchange.path() == worker.options.health_check_path {
+            guard.silent = true;
+            (route, Flow::Answer(Answer::status(StatusCode::OK)))
         } else if too_large(&body, worker.options.proxy_body_size) {
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::PAYLOAD_TOO_LARGE)))
         } else {
@@ -80,14 +81,15 @@ pub(crate) async fn serve(
             (route, flow)
         }
     };
-    open.route = Some(route.clone());
-    open.exchange = Some(exchange);
-    if let FilterOutcome::Respond(answer) = flow {
-        return Ok(page(&visit, open, &answer));
+    guard.route = Some(route.clone());
+    guard.exchange = Some(exchange);
+    if let Flow::Answer(answer) = flow {
+        return Ok(page(&client, guard, &answer));
     }
-    let (upload, length) = upload(body, head.as_ref(), worker.options.proxy_body_size);
-    let ask = Ask { visit: &visit, route: &route, head: head.as_ref(), open, upload: Some(upload), length };
-    Ok(ask.run().await)
+    let (body, length) = request_body(body, head.as_ref(), worker.options.proxy_body_size);
+    let request =
+        ProxyRequest { client: &client, route: &route, head: head.as_ref(), guard, body: Some(body), length };
+    Ok(request.run().await)
 }
 
 /// By Content-Length, before anything is sent (reference §3.12).
@@ -95,16 +97,16 @@ fn too_large(body: &Incoming, limit: u64) -> bool {
     limit != 0 && body.size_hint().exact().is_some_and(|length| length > limit)
 }
 
-fn upload(body: Incoming, head: Option<&Head>, limit: u64) -> (Upload, BodyLength) {
+fn request_body(body: Incoming, head: Option<&RequestHead>, limit: u64) -> (RequestBody, BodyLength) {
     if body.is_end_stream() {
         // A length of zero that the client has said is passed on.
         let said = head.is_some_and(|head| head.says_length);
-        return (Upload::none(), if said { BodyLength::Known(0) } else { BodyLength::None });
+        return (RequestBody::none(), if said { BodyLength::Known(0) } else { BodyLength::None });
     }
     let length = body.size_hint().exact();
     let limit = if limit == 0 { u64::MAX } else { limit };
-    let upload = Upload::new(body, length.is_none(), limit);
-    (upload, length.map_or(BodyLength::Chunked, BodyLength::Known))
+    let body = RequestBody::new(body, length.is_none(), limit);
+    (body, length.map_or(BodyLength::Chunked, BodyLength::Known))
 }
 
 /// The request line of a request that came by HTTP/2.

@@ -14,7 +14,7 @@ use crate::io::scratch;
 
 /// How it ended and how much passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Passed {
+pub(crate) struct Transferred {
     pub(crate) from_client: u64,
     pub(crate) to_client: u64,
 }
@@ -25,14 +25,14 @@ pub(crate) async fn splice<C, E>(
     endpoint: (&mut E, Bytes),
     (clock, timer, idle): (&Clock, &Rc<Timer>, Duration),
     is_cut: impl Fn() -> bool,
-) -> Passed
+) -> Transferred
 where
     C: AsyncRead + AsyncWrite + Unpin,
     E: AsyncRead + AsyncWrite + Unpin,
 {
     let (client, early) = client;
     let (endpoint, reply) = endpoint;
-    let (mut up, mut down) = (Way::new(early), Way::new(reply));
+    let (mut up, mut down) = (Direction::new(early), Direction::new(reply));
     clock.arm(timer, idle);
     std::future::poll_fn(|cx| {
         let before = up.passed + down.passed;
@@ -49,11 +49,11 @@ where
         }
     })
     .await;
-    Passed { from_client: up.passed, to_client: down.passed }
+    Transferred { from_client: up.passed, to_client: down.passed }
 }
 
 /// One direction. While neither side speaks it holds no buffer: most streams that stay open are silent most of the time.
-struct Way {
+struct Direction {
     /// What was read and not taken yet; at first what came before the streams were joined.
     left: Bytes,
     ended: bool,
@@ -61,7 +61,7 @@ struct Way {
     passed: u64,
 }
 
-impl Way {
+impl Direction {
     fn new(early: Bytes) -> Self {
         Self { left: early, ended: false, done: false, passed: 0 }
     }
@@ -159,6 +159,6 @@ mod tests {
         let (passed, (seen_by_client, seen_by_endpoint)) = tokio::join!(joined, both);
         assert_eq!(seen_by_client, "hello back");
         assert_eq!(seen_by_endpoint, "early and a longer text than fits");
-        assert_eq!(passed, Passed { from_client: 33, to_client: 10 });
+        assert_eq!(passed, Transferred { from_client: 33, to_client: 10 });
     }
 }

@@ -11,11 +11,11 @@ use ingress_routes::{DEFAULT_UPSTREAM, Exchange, Route, UpstreamTarget};
 use smallvec::SmallVec;
 
 use crate::observe::format;
-use crate::observe::metrics::{Of, Sample};
+use crate::observe::metrics::{RequestLabels, RequestSample};
 
 /// One endpoint that was asked.
 #[derive(Clone, Debug)]
-pub(crate) struct Try {
+pub(crate) struct Attempt {
     /// Its address.
     pub(crate) name: Rc<str>,
     pub(crate) started: Instant,
@@ -28,7 +28,7 @@ pub(crate) struct Try {
 
 /// A request from its head to its last byte.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct AccessRecord {
     pub(crate) started: Instant,
     pub(crate) client: Rc<str>,
     /// `GET / HTTP/1.1`, as the client wrote it.
@@ -40,7 +40,7 @@ pub(crate) struct Record {
     pub(crate) route: Option<Arc<Route>>,
     /// The number of the canary that was chosen.
     pub(crate) canary: Option<usize>,
-    pub(crate) tries: SmallVec<[Try; 1]>,
+    pub(crate) attempts: SmallVec<[Attempt; 1]>,
     pub(crate) request_id: RequestId,
     /// nginx logs codes of its own, such as 499, which no client sees.
     pub(crate) status: u16,
@@ -83,8 +83,8 @@ impl RequestId {
     }
 }
 
-impl Record {
-    fn canary_target(&self) -> Option<(usize, &UpstreamTarget)> {
+impl AccessRecord {
+    fn canary_target(&self) -> Option<(usize, &Target)> {
         let (at, upstream) = (self.canary?, self.route.as_ref()?.upstream.as_ref()?);
         Some((at, &upstream.canaries.get(at)?.target))
     }
@@ -137,20 +137,20 @@ impl Record {
     }
 
     /// One value for each endpoint that was asked, and a space.
-    fn each(&self, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, &Try)) {
-        for (at, one) in self.tries.iter().enumerate() {
+    fn each(&self, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, &Attempt)) {
+        for (at, one) in self.attempts.iter().enumerate() {
             if at > 0 {
                 out.extend_from_slice(b", ");
             }
             write(out, one);
         }
-        out.extend_from_slice(if self.tries.is_empty() { b"- " } else { b" " });
+        out.extend_from_slice(if self.attempts.is_empty() { b"- " } else { b" " });
     }
 
     /// What the counters want of it.
-    pub(crate) fn sample(&self, elapsed: Duration) -> Sample {
-        let last = self.tries.last();
-        Sample {
+    pub(crate) fn sample(&self, elapsed: Duration) -> RequestSample {
+        let last = self.attempts.last();
+        RequestSample {
             request: elapsed,
             response: last.and_then(|one| one.ended),
             header: last.and_then(|one| one.header),
@@ -161,12 +161,12 @@ impl Record {
     }
 
     /// Whose request it was, if a rule covers it.
-    pub(crate) fn of(&self) -> Option<Of<'_>> {
+    pub(crate) fn of(&self) -> Option<RequestLabels<'_>> {
         let route = self.route.as_ref()?;
         let exchange = self.exchange.as_ref()?;
         let (method, host) = (&exchange.request.method, exchange.host());
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Some(Of { route, canary: self.canary_target(), status, method, host })
+        Some(RequestLabels { route, canary: self.canary_target(), status, method, host })
     }
 }
 
@@ -178,14 +178,14 @@ mod tests {
 
     use super::*;
 
-    fn record(headers: &[(&str, &[u8])]) -> Record {
+    fn record(headers: &[(&str, &[u8])]) -> AccessRecord {
         let mut request = http::Request::builder().uri("/a?b").header("host", "shop.example");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let parts = request.body(()).unwrap().into_parts().0;
         let exchange = Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), Scheme::Http).unwrap();
-        Record {
+        AccessRecord {
             started: Instant::now(),
             client: "192.0.2.7".into(),
             line: Bytes::from_static(b"GET /a?b HTTP/1.1"),
@@ -194,7 +194,7 @@ mod tests {
             exchange: Some(exchange),
             route: None,
             canary: None,
-            tries: SmallVec::new(),
+            attempts: SmallVec::new(),
             request_id: RequestId::of(&HeaderMap::new(), || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
             status: 404,
             sent_head: 0,
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    fn line(record: &Record) -> String {
+    fn line(record: &AccessRecord) -> String {
         let mut out = Vec::new();
         let time = |out: &mut Vec<u8>| out.extend_from_slice(b"21/Nov/2026:07:44:42 +0000");
         record.write(&mut out, time, Duration::from_millis(2));
@@ -218,7 +218,7 @@ mod tests {
             "192.0.2.7 - - [21/Nov/2026:07:44:42 +0000] \"GET /a?b HTTP/1.1\" 404 146 \"-\" \"curl/8 \\x22x\\x22\" 82 0.002 \
              [upstream-default-backend] [] - - - - 0fedcba9876543210fedcba987654321"
         );
-        let one = Try {
+        let one = Attempt {
             name: "10.0.0.1:80".into(),
             started: record.started,
             connected: None,
@@ -227,8 +227,9 @@ mod tests {
             received: 0,
             status: StatusCode::BAD_GATEWAY,
         };
-        let other = Try { name: "10.0.0.2:80".into(), received: 5, status: StatusCode::OK, ..one.clone() };
-        record.tries.extend([one, other]);
+        let other =
+            Attempt { name: "10.0.0.2:80".into(), received: 5, status: StatusCode::OK, ..one.clone() };
+        record.attempts.extend([one, other]);
         assert!(
             line(&record).contains("[] 10.0.0.1:80, 10.0.0.2:80 0, 5 0.001, 0.001 502, 200 "),
             "{}",
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_refused_went_nowhere() {
-        let refused = Record { exchange: None, line: Bytes::from_static(b"GARBAGE"), ..record(&[]) };
+        let refused = AccessRecord { exchange: None, line: Bytes::from_static(b"GARBAGE"), ..record(&[]) };
         assert!(
             line(&refused).contains("\"GARBAGE\" 404 146 \"-\" \"-\" 82 0.002 [] [] - - - - "),
             "{}",

@@ -14,32 +14,32 @@ mod series;
 
 use telemetry::metrics::Registry;
 
-pub use self::configuration::Configuration;
-pub(crate) use self::connections::Connections;
-pub(crate) use self::requests::{Of, Sample};
-pub(crate) use self::series::Series;
+pub use self::configuration::ConfigurationMetrics;
+pub(crate) use self::connections::ConnectionMetrics;
+pub(crate) use self::requests::{RequestLabels, RequestSample};
+pub(crate) use self::series::RequestSeries;
 
-use self::requests::Requests;
+use self::requests::RequestMetrics;
 use crate::options::{Controller, MetricsOptions};
-use crate::views::Views;
+use crate::views::ProxyViews;
 
 /// Everything that is counted, shared by all workers.
 #[derive(Clone)]
-pub(crate) struct Metrics {
-    requests: Requests,
-    pub(crate) connections: Connections,
+pub(crate) struct ProxyMetrics {
+    requests: RequestMetrics,
+    pub(crate) connections: ConnectionMetrics,
 }
 
-impl Metrics {
+impl ProxyMetrics {
     pub(crate) fn new(
         registry: &Registry,
         controller: &Controller,
         options: &MetricsOptions,
-        views: &Views,
+        views: &ProxyViews,
     ) -> Self {
         views::show(registry, controller, views);
         process::show(registry, controller);
-        let requests = Requests::new(registry, controller, options);
-        Self { requests, connections: Connections::new(registry, controller) }
+        let requests = RequestMetrics::new(registry, controller, options);
+        Self { requests, connections: ConnectionMetrics::new(registry, controller) }
     }
 }

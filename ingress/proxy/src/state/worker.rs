@@ -15,30 +15,30 @@ use rand::rngs::SmallRng;
 use telemetry::LogWriter;
 
 use crate::io::clock::Clock;
-use crate::observe::access_log::Record;
-use crate::observe::metrics::{Connections, Metrics, Series};
+use crate::observe::access_log::AccessRecord;
+use crate::observe::metrics::{ConnectionMetrics, ProxyMetrics, RequestSeries};
 use crate::options::ProxyOptions;
-use crate::upstream::pool::Idle;
-use crate::upstream::request::{Connection, Times};
+use crate::upstream::pool::ConnectionPool;
+use crate::upstream::request::{Timeouts, UpstreamConnection};
 use crate::upstream::resolve::Resolver;
-use crate::views::Views;
+use crate::views::ProxyViews;
 
 /// A worker's belongings.
 pub(crate) struct Worker {
     pub(crate) number: u32,
     pub(crate) options: Arc<ProxyOptions>,
-    pub(crate) views: Views,
+    pub(crate) views: ProxyViews,
     pub(crate) clock: Rc<Clock>,
-    pub(crate) idle: Idle,
+    pub(crate) idle: ConnectionPool,
     pub(crate) resolver: Resolver,
     pub(crate) drain: Drain,
-    pub(crate) connections: Connections,
-    series: Series,
-    lines: Option<LogWriter>,
+    pub(crate) connections: ConnectionMetrics,
+    series: RequestSeries,
+    lines: Option<Lines>,
     random: RefCell<SmallRng>,
     turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
     /// Where heads for endpoints are written.
-    pub(crate) outbox: RefCell<BytesMut>,
+    pub(crate) send_buffer: RefCell<BytesMut>,
     /// Header maps that go round: a request's becomes that of a response.
     maps: RefCell<Vec<HeaderMap>>,
     stopping: Cell<bool>,
@@ -54,24 +54,24 @@ impl Worker {
     pub(crate) fn new(
         number: u32,
         options: Arc<ProxyOptions>,
-        views: Views,
-        metrics: Metrics,
-        lines: Option<LogWriter>,
+        views: ProxyViews,
+        metrics: ProxyMetrics,
+        lines: Option<Lines>,
         drain: Drain,
     ) -> Rc<Self> {
         Rc::new(Self {
             number,
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
-            idle: Idle::new(options.upstream_keep_alive),
+            idle: ConnectionPool::new(options.upstream_keep_alive),
             resolver: Resolver::new(&options.name_servers),
             drain,
             connections: metrics.connections.clone(),
-            series: Series::new(&metrics),
+            series: RequestSeries::new(&metrics),
             lines,
             random: RefCell::new(rand::make_rng()),
             turns: RefCell::default(),
-            outbox: RefCell::default(),
+            send_buffer: RefCell::default(),
             maps: RefCell::default(),
             stopping: Cell::new(false),
             forced: Cell::new(false),
@@ -81,9 +81,9 @@ impl Worker {
     }
 
     /// How long a call waits for whom.
-    pub(crate) fn times(&self) -> Times {
+    pub(crate) fn times(&self) -> Timeouts {
         let ProxyOptions { proxy_send_timeout, proxy_read_timeout, client_body_timeout, .. } = &*self.options;
-        Times { send: *proxy_send_timeout, read: *proxy_read_timeout, body: *client_body_timeout }
+        Timeouts { send: *proxy_send_timeout, read: *proxy_read_timeout, body: *client_body_timeout }
     }
 
     /// Nothing new is to be started.
@@ -113,7 +113,7 @@ impl Worker {
             return;
         }
         let pools = self.views.pools.load();
-        self.idle.sweep(self.clock.now(), |Connection { pool, address, .. }| {
+        self.idle.sweep(self.clock.now(), |UpstreamConnection { pool, address, .. }| {
             let is_endpoint = |pool: &Arc<Pool>| pool.endpoints().binary_search(address).is_ok();
             pool.as_ref().is_none_or(|key| pools.get(key).is_some_and(is_endpoint))
         });
@@ -131,7 +131,7 @@ impl Worker {
     }
 
     /// Logs and counts a request that is over.
-    pub(crate) fn finish(&self, mut record: Record) {
+    pub(crate) fn finish(&self, mut record: AccessRecord) {
         let elapsed = record.started.elapsed();
         if !record.silent {
             self.connections.requests.inc();
@@ -155,16 +155,16 @@ impl Worker {
         }
     }
 
-    pub(crate) fn draws(&self) -> Chance<'_> {
-        Chance(self)
+    pub(crate) fn draws(&self) -> BalancerContext<'_> {
+        BalancerContext(self)
     }
 }
 
 /// Chance, turns and time for choosing an endpoint.
-pub(crate) struct Chance<'w>(&'w Worker);
+pub(crate) struct BalancerContext<'w>(&'w Worker);
 
-impl BalancerState for Chance<'_> {
-    fn random_below(&mut self, bound: u32) -> u32 {
+impl Draw for BalancerContext<'_> {
+    fn below(&mut self, bound: u32) -> u32 {
         self.0.random.borrow_mut().random_range(0..bound.max(1))
     }
 

@@ -4,7 +4,7 @@ use std::io;
 
 /// Whom a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub(crate) enum TimeoutKind {
     /// The endpoint to take what is sent (`proxy-send-timeout`).
     Send,
     /// The endpoint to answer (`proxy-read-timeout`).
@@ -17,7 +17,7 @@ pub(crate) enum Wait {
 
 /// Why a call failed.
 #[derive(Debug)]
-pub(crate) enum CallError {
+pub(crate) enum UpstreamError {
     /// The endpoint closed the connection before it answered, or in the middle of its answer.
     Closed,
     /// Sending or receiving failed.
@@ -25,21 +25,21 @@ pub(crate) enum CallError {
     /// What came is no HTTP response.
     Invalid(&'static str),
     /// Nothing came or went for too long.
-    Timeout(Wait),
+    Timeout(TimeoutKind),
     /// The client's body is larger than it may be.
     TooLarge,
     /// The client's body broke off or is malformed.
     Client,
 }
 
-impl std::fmt::Display for CallError {
+impl std::fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Closed => f.write_str("the endpoint closed the connection early"),
             Self::Io(error) => write!(f, "{error}"),
             Self::Invalid(what) => write!(f, "the endpoint sent an invalid response: {what}"),
-            Self::Timeout(Wait::Send) => f.write_str("the endpoint did not take the request in time"),
-            Self::Timeout(Wait::Body) => f.write_str("the client did not send its body in time"),
+            Self::Timeout(TimeoutKind::Send) => f.write_str("the endpoint did not take the request in time"),
+            Self::Timeout(TimeoutKind::Body) => f.write_str("the client did not send its body in time"),
             Self::Timeout(_) => f.write_str("the endpoint did not answer in time"),
             Self::TooLarge => f.write_str("the client's body is too large"),
             Self::Client => f.write_str("the client's body broke off"),
@@ -47,4 +47,4 @@ impl std::fmt::Display for CallError {
     }
 }
 
-impl std::error::Error for CallError {}
+impl std::error::Error for UpstreamError {}

@@ -6,23 +6,23 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::options::KeepAlive;
-use crate::upstream::request::Connection;
+use crate::upstream::request::UpstreamConnection;
 
 /// The idle connections of a worker, the one used last first: what is warm stays warm, the rest ages.
 #[derive(Debug)]
-pub(crate) struct Idle {
+pub(crate) struct ConnectionPool {
     rules: KeepAlive,
-    by_address: RefCell<HashMap<SocketAddr, Vec<Connection>, foldhash::fast::RandomState>>,
+    by_address: RefCell<HashMap<SocketAddr, Vec<UpstreamConnection>, foldhash::fast::RandomState>>,
     count: Cell<usize>,
 }
 
-impl Idle {
+impl ConnectionPool {
     pub(crate) fn new(rules: KeepAlive) -> Self {
         Self { rules, by_address: RefCell::default(), count: Cell::new(0) }
     }
 
     /// A connection to the address on which nothing has come since. Hot: one look-up, no system call.
-    pub(crate) fn take(&self, address: SocketAddr) -> Option<Connection> {
+    pub(crate) fn take(&self, address: SocketAddr) -> Option<UpstreamConnection> {
         let mut by_address = self.by_address.borrow_mut();
         let waiting = by_address.get_mut(&address)?;
         while let Some(connection) = waiting.pop() {
@@ -36,7 +36,7 @@ impl Idle {
 
     /// Keeps a connection for later unless it has served its time. When the worker has too many, the one that has
     /// been idle longest at the same address goes, or else this one.
-    pub(crate) fn put(&self, mut connection: Connection, now: u64) {
+    pub(crate) fn put(&self, mut connection: UpstreamConnection, now: u64) {
         let worn =
             connection.served >= self.rules.requests || now - connection.opened > millis(self.rules.time);
         if worn || self.rules.connections == 0 {
@@ -57,7 +57,7 @@ impl Idle {
     }
 
     /// Closes what has been idle too long, was closed from the other side, or goes where no request goes any more.
-    pub(crate) fn sweep(&self, now: u64, belongs: impl Fn(&Connection) -> bool) {
+    pub(crate) fn sweep(&self, now: u64, belongs: impl Fn(&UpstreamConnection) -> bool) {
         let mut count = 0;
         self.by_address.borrow_mut().retain(|_, waiting| {
             waiting.retain(|connection| {
@@ -90,17 +90,17 @@ mod tests {
     use super::*;
 
     /// A connection and its far end.
-    async fn pair() -> (Connection, TcpStream) {
+    async fn pair() -> (UpstreamConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let near = TcpStream::connect(address).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        (Connection::new(near, address, None, "endpoint".into(), 0), far)
+        (UpstreamConnection::new(near, address, None, "endpoint".into(), 0), far)
     }
 
     #[tokio::test]
     async fn a_connection_is_used_again_unless_something_came() {
-        let idle = Idle::new(KeepAlive::default());
+        let idle = ConnectionPool::new(KeepAlive::default());
         let (connection, mut far) = pair().await;
         let address = connection.address;
         idle.put(connection, 1);
@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn connections_that_are_old_worn_or_too_many_are_closed() {
         let rules = KeepAlive { connections: 1, requests: 2, ..KeepAlive::default() };
-        let idle = Idle::new(rules);
+        let idle = ConnectionPool::new(rules);
         let (mut worn, _far) = pair().await;
         worn.served = 2;
         idle.put(worn, 1);
@@ -134,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sweep_closes_what_is_idle_closed_or_no_endpoint_any_more() {
-        let idle = Idle::new(KeepAlive::default());
+        let idle = ConnectionPool::new(KeepAlive::default());
         let ((kept, _far1), (gone, _far2), (closed, far3)) = (pair().await, pair().await, pair().await);
         let (kept_address, gone_address) = (kept.address, gone.address);
         drop(far3);

@@ -17,13 +17,13 @@ use ingress_routes::PoolKey;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::client::connection_state::Link;
+use crate::client::connection_state::ConnectionState;
 use crate::io::clock::{Clock, Timer};
 use crate::io::vectored;
-use crate::upstream::error::{CallError, Wait};
-use crate::upstream::request_body::{Outbox, Upload};
-use crate::upstream::response_head::{self, Framing, Head};
-use crate::wire::chunked::{Chunked, Piece};
+use crate::upstream::error::{TimeoutKind, UpstreamError};
+use crate::upstream::request_body::{RequestBody, SendBuffer};
+use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
+use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 
 /// How much is read at once, at first and at most.
 const READ: usize = 16 * 1024;
@@ -37,7 +37,7 @@ const MAX_INTERIM: u32 = 128;
 
 /// A connection to an endpoint, between two requests or during one.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct UpstreamConnection {
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
     /// The pool that it was opened for: it is kept while its address is one of the pool's. None for an ExternalName,
@@ -49,10 +49,10 @@ pub(crate) struct Connection {
     pub(crate) opened: u64,
     pub(crate) idle_since: u64,
     pub(crate) served: u32,
-    inbox: BytesMut,
+    read_buffer: BytesMut,
 }
 
-impl Connection {
+impl UpstreamConnection {
     pub(crate) fn new(
         stream: TcpStream,
         address: SocketAddr,
@@ -60,7 +60,16 @@ impl Connection {
         name: Rc<str>,
         now: u64,
     ) -> Self {
-        Self { stream, address, pool, name, opened: now, idle_since: now, served: 0, inbox: BytesMut::new() }
+        Self {
+            stream,
+            address,
+            pool,
+            name,
+            opened: now,
+            idle_since: now,
+            served: 0,
+            read_buffer: BytesMut::new(),
+        }
     }
 
     /// Whether nothing has come while it was idle, neither bytes nor an end. No system call unless something has.
@@ -72,7 +81,7 @@ impl Connection {
 
 /// How long a call waits for whom.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct Timeouts {
     pub(crate) send: Duration,
     pub(crate) read: Duration,
     pub(crate) body: Duration,
@@ -80,37 +89,37 @@ pub(crate) struct Times {
 
 /// The timer of a call: that of the client's connection, or one of its own for a stream of HTTP/2.
 #[derive(Clone)]
-pub(crate) struct Patience {
+pub(crate) struct UpstreamTimer {
     pub(crate) clock: Rc<Clock>,
     pub(crate) timer: Rc<Timer>,
-    pub(crate) link: Option<Rc<Link>>,
-    pub(crate) times: Times,
+    pub(crate) state: Option<Rc<ConnectionState>>,
+    pub(crate) times: Timeouts,
     /// For a stream of HTTP/2.
     pub(crate) stream: bool,
 }
 
-impl Patience {
+impl UpstreamTimer {
     fn most(&self) -> usize {
         if self.stream { READ_MOST_OF_STREAM } else { READ_MOST }
     }
 }
 
 /// The response's body so far.
-enum Download {
+enum DownloadState {
     Head,
     Length(u64),
-    Chunked(Box<Chunked>),
+    Chunked(Box<ChunkedDecoder>),
     UntilClose,
     /// All of it has been handed on.
     Over,
 }
 
 /// A request on its way.
-pub(crate) struct Call {
-    connection: Connection,
-    outbox: Outbox,
-    pub(crate) upload: Upload,
-    download: Download,
+pub(crate) struct UpstreamRequest {
+    connection: UpstreamConnection,
+    send_buffer: SendBuffer,
+    pub(crate) body: RequestBody,
+    download: DownloadState,
     reusable: bool,
     is_head: bool,
     read: usize,
@@ -118,32 +127,32 @@ pub(crate) struct Call {
     interim: u32,
     /// Bytes of the request that the system has taken.
     pub(crate) sent: u64,
-    patience: Patience,
-    wait: Wait,
+    timer: UpstreamTimer,
+    wait: TimeoutKind,
     progress: bool,
 }
 
-impl Call {
+impl UpstreamRequest {
     /// A request whose head is encoded. Nothing is sent before it is polled.
     pub(crate) fn new(
-        connection: Connection,
+        connection: UpstreamConnection,
         head: Bytes,
-        upload: Upload,
+        body: RequestBody,
         is_head: bool,
-        patience: Patience,
+        timer: UpstreamTimer,
     ) -> Self {
         Self {
             connection,
-            outbox: Outbox::new(head),
-            upload,
-            download: Download::Head,
+            send_buffer: SendBuffer::new(head),
+            body,
+            download: DownloadState::Head,
             reusable: false,
             is_head,
             read: READ,
             interim: 0,
             sent: 0,
-            patience,
-            wait: Wait::Send,
+            timer,
+            wait: TimeoutKind::Send,
             progress: true,
         }
     }
@@ -163,18 +172,19 @@ impl Call {
         &mut self,
         cx: &mut Context<'_>,
         headers: &mut HeaderMap,
-    ) -> Poll<Result<Head, CallError>> {
+    ) -> Poll<Result<ResponseHead, UpstreamError>> {
         let uploaded = self.poll_upload(cx);
         loop {
-            if !self.connection.inbox.is_empty()
-                && let Some(head) = response_head::parse(&mut self.connection.inbox, self.is_head, headers)?
+            if !self.connection.read_buffer.is_empty()
+                && let Some(head) =
+                    response_head::parse(&mut self.connection.read_buffer, self.is_head, headers)?
             {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS || !head.status.is_informational() {
                     return Poll::Ready(Ok(self.begin(head)));
                 }
                 self.interim += 1;
                 if self.interim > MAX_INTERIM {
-                    return Poll::Ready(Err(CallError::Invalid("too many interim responses")));
+                    return Poll::Ready(Err(UpstreamError::Invalid("too many interim responses")));
                 }
                 headers.clear();
                 continue;
@@ -182,7 +192,9 @@ impl Call {
             match self.poll_fill(cx) {
                 // An endpoint that has answered and closed need not have taken the request.
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(uploaded.err().unwrap_or(error))),
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(uploaded.err().unwrap_or(CallError::Closed))),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(uploaded.err().unwrap_or(UpstreamError::Closed)));
+                }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
                     let wait = uploaded?;
@@ -192,13 +204,13 @@ impl Call {
         }
     }
 
-    fn begin(&mut self, head: Head) -> Head {
+    fn begin(&mut self, head: ResponseHead) -> ResponseHead {
         self.reusable = head.keep_alive;
         self.download = match head.framing {
-            Framing::None => Download::Over,
-            Framing::Length(length) => Download::Length(length),
-            Framing::Chunked => Download::Chunked(Box::default()),
-            Framing::UntilClose => Download::UntilClose,
+            ResponseFraming::None => DownloadState::Over,
+            ResponseFraming::Length(length) => DownloadState::Length(length),
+            ResponseFraming::Chunked => DownloadState::Chunked(Box::default()),
+            ResponseFraming::UntilClose => DownloadState::UntilClose,
         };
         self.wait_for_client();
         head
@@ -207,8 +219,8 @@ impl Call {
     /// How much of the response's body is left, where that is known.
     pub(crate) fn left(&self) -> Option<u64> {
         match self.download {
-            Download::Over => Some(0),
-            Download::Length(left) => Some(left),
+            DownloadState::Over => Some(0),
+            DownloadState::Length(left) => Some(left),
             _ => None,
         }
     }
@@ -217,10 +229,10 @@ impl Call {
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         // An endpoint that answers early may close its side; what it has answered still counts.
-        let uploaded = if self.upload.is_over() && self.outbox.is_empty() {
-            Ok(Wait::Read)
+        let uploaded = if self.body.is_over() && self.send_buffer.is_empty() {
+            Ok(TimeoutKind::Read)
         } else {
             self.poll_upload(cx)
         };
@@ -230,22 +242,22 @@ impl Call {
                     self.wait_for_client();
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Ok(None) if matches!(self.download, Download::Over) => return Poll::Ready(None),
+                Ok(None) if matches!(self.download, DownloadState::Over) => return Poll::Ready(None),
                 Ok(None) => {}
                 Err(error) => return self.fail(error),
             }
             match self.poll_fill(cx) {
-                Poll::Ready(Ok(0)) if matches!(self.download, Download::UntilClose) => {
-                    self.download = Download::Over;
+                Poll::Ready(Ok(0)) if matches!(self.download, DownloadState::UntilClose) => {
+                    self.download = DownloadState::Over;
                     return Poll::Ready(None);
                 }
-                Poll::Ready(Ok(0)) => return self.fail(CallError::Closed),
+                Poll::Ready(Ok(0)) => return self.fail(UpstreamError::Closed),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return self.fail(error),
                 Poll::Pending => {
                     let wait = match uploaded {
                         Ok(wait) => wait,
-                        Err(CallError::Io(_) | CallError::Closed) => Wait::Read,
+                        Err(UpstreamError::Io(_) | UpstreamError::Closed) => TimeoutKind::Read,
                         Err(error) => return self.fail(error),
                     };
                     return match self.poll_patience::<()>(cx, wait) {
@@ -257,39 +269,40 @@ impl Call {
         }
     }
 
-    fn fail(&mut self, error: CallError) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
-        self.download = Download::Over;
+    fn fail(&mut self, error: UpstreamError) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        self.download = DownloadState::Over;
         self.reusable = false;
         Poll::Ready(Some(Err(error)))
     }
 
     /// A piece of the body out of what has been read.
-    fn take(&mut self) -> Result<Option<Frame<Bytes>>, CallError> {
-        let inbox = &mut self.connection.inbox;
-        if inbox.is_empty() {
+    fn take(&mut self) -> Result<Option<Frame<Bytes>>, UpstreamError> {
+        let read_buffer = &mut self.connection.read_buffer;
+        if read_buffer.is_empty() {
             return Ok(None);
         }
         match &mut self.download {
-            Download::Head | Download::Over => Ok(None),
-            Download::UntilClose => Ok(Some(Frame::data(inbox.split().freeze()))),
-            Download::Length(left) => {
-                let length = usize::try_from(*left).map_or(inbox.len(), |left| left.min(inbox.len()));
+            DownloadState::Head | DownloadState::Over => Ok(None),
+            DownloadState::UntilClose => Ok(Some(Frame::data(read_buffer.split().freeze()))),
+            DownloadState::Length(left) => {
+                let length =
+                    usize::try_from(*left).map_or(read_buffer.len(), |left| left.min(read_buffer.len()));
                 *left -= length as u64;
                 if *left == 0 {
-                    self.download = Download::Over;
+                    self.download = DownloadState::Over;
                 }
-                Ok(Some(Frame::data(inbox.split_to(length).freeze())))
+                Ok(Some(Frame::data(read_buffer.split_to(length).freeze())))
             }
-            Download::Chunked(chunked) => {
-                let malformed = |_| CallError::Invalid("malformed chunks");
-                let (passed, piece) = chunked.advance(inbox).map_err(malformed)?;
-                inbox.advance(passed);
+            DownloadState::Chunked(chunked) => {
+                let malformed = |_| UpstreamError::Invalid("malformed chunks");
+                let (passed, piece) = chunked.advance(read_buffer).map_err(malformed)?;
+                read_buffer.advance(passed);
                 match piece {
-                    Piece::More => Ok(None),
-                    Piece::Data(length) => Ok(Some(Frame::data(inbox.split_to(length).freeze()))),
-                    Piece::End => {
+                    ChunkEvent::More => Ok(None),
+                    ChunkEvent::Data(length) => Ok(Some(Frame::data(read_buffer.split_to(length).freeze()))),
+                    ChunkEvent::End => {
                         let trailers = std::mem::take(&mut chunked.trailers);
-                        self.download = Download::Over;
+                        self.download = DownloadState::Over;
                         if trailers.is_empty() {
                             return Ok(None);
                         }
@@ -302,18 +315,18 @@ impl Call {
 
     /// Whether the response has been handed on whole.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.download, Download::Over)
+        matches!(self.download, DownloadState::Over)
     }
 
     /// The connection, if another request may follow on it.
-    pub(crate) fn into_idle(mut self) -> Option<Connection> {
-        let clean = self.is_over() && self.upload.is_over() && self.outbox.is_empty();
-        if !self.reusable || !clean || !self.connection.inbox.is_empty() {
+    pub(crate) fn into_idle(mut self) -> Option<UpstreamConnection> {
+        let clean = self.is_over() && self.body.is_over() && self.send_buffer.is_empty();
+        if !self.reusable || !clean || !self.connection.read_buffer.is_empty() {
             return None;
         }
         // A small buffer is used again for the next response; one that a large body has made grow is not kept.
-        if self.connection.inbox.capacity() > READ {
-            self.connection.inbox = BytesMut::new();
+        if self.connection.read_buffer.capacity() > READ {
+            self.connection.read_buffer = BytesMut::new();
         }
         self.connection.served += 1;
         Some(self.connection)
@@ -321,77 +334,82 @@ impl Call {
 
     /// The stream after 101, and what came after the head.
     pub(crate) fn into_upgraded(self) -> (TcpStream, Bytes) {
-        (self.connection.stream, self.connection.inbox.freeze())
+        (self.connection.stream, self.connection.read_buffer.freeze())
     }
 
     /// Sends what can be sent; says whom to wait for if nothing comes.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<Wait, CallError> {
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<TimeoutKind, UpstreamError> {
         loop {
             // The first piece of a body leaves together with the head.
             let pending =
-                self.outbox.wants_data() && self.upload.poll_fill(cx, &mut self.outbox)?.is_pending();
-            if self.outbox.is_empty() {
-                return Ok(if pending { Wait::Body } else { Wait::Read });
+                self.send_buffer.wants_data() && self.body.poll_fill(cx, &mut self.send_buffer)?.is_pending();
+            if self.send_buffer.is_empty() {
+                return Ok(if pending { TimeoutKind::Body } else { TimeoutKind::Read });
             }
-            let mut slices = [IoSlice::new(&[]); Outbox::SLICES];
-            let count = self.outbox.slices(&mut slices);
+            let mut slices = [IoSlice::new(&[]); SendBuffer::SLICES];
+            let count = self.send_buffer.slices(&mut slices);
             match vectored::poll_write(&mut self.connection.stream, cx, &slices[..count]) {
-                Poll::Pending => return Ok(Wait::Send),
-                Poll::Ready(Ok(0)) => return Err(CallError::Closed),
+                Poll::Pending => return Ok(TimeoutKind::Send),
+                Poll::Ready(Ok(0)) => return Err(UpstreamError::Closed),
                 Poll::Ready(Ok(length)) => {
-                    self.outbox.advance(length);
+                    self.send_buffer.advance(length);
                     self.sent += length as u64;
                     self.progress = true;
                 }
-                Poll::Ready(Err(error)) => return Err(CallError::Io(error)),
+                Poll::Ready(Err(error)) => return Err(UpstreamError::Io(error)),
             }
         }
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, CallError>> {
-        let inbox = &mut self.connection.inbox;
-        inbox.reserve(self.read);
-        let spare = inbox.spare_capacity_mut();
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+        let read_buffer = &mut self.connection.read_buffer;
+        read_buffer.reserve(self.read);
+        let spare = read_buffer.spare_capacity_mut();
         let room = spare.len();
         let mut buffer = ReadBuf::uninit(spare);
-        ready!(Pin::new(&mut self.connection.stream).poll_read(cx, &mut buffer)).map_err(CallError::Io)?;
+        ready!(Pin::new(&mut self.connection.stream).poll_read(cx, &mut buffer))
+            .map_err(UpstreamError::Io)?;
         let length = buffer.filled().len();
         // SAFETY: the stream has initialised the first `length` bytes of the spare capacity.
-        unsafe { inbox.set_len(inbox.len() + length) };
+        unsafe { read_buffer.set_len(read_buffer.len() + length) };
         if length == room {
-            self.read = (self.read * 2).min(self.patience.most());
+            self.read = (self.read * 2).min(self.timer.most());
         }
         self.progress = true;
         Poll::Ready(Ok(length))
     }
 
     fn wait_for_client(&mut self) {
-        self.wait = Wait::Client;
-        if let Some(link) = &self.patience.link {
-            link.wait_for_client();
+        self.wait = TimeoutKind::Client;
+        if let Some(state) = &self.timer.state {
+            state.wait_for_client();
         }
     }
 
-    fn poll_patience<T>(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<Result<T, CallError>> {
-        let Patience { clock, timer, link, times, .. } = &self.patience;
+    fn poll_patience<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wait: TimeoutKind,
+    ) -> Poll<Result<T, UpstreamError>> {
+        let UpstreamTimer { clock, timer, state, times, .. } = &self.timer;
         if self.progress || self.wait != wait {
             self.progress = false;
-            if self.wait == Wait::Client
-                && let Some(link) = link
+            if self.wait == TimeoutKind::Client
+                && let Some(state) = state
             {
-                link.wait_for_upstream();
+                state.wait_for_upstream();
             }
             self.wait = wait;
             clock.arm(
                 timer,
                 match wait {
-                    Wait::Send => times.send,
-                    Wait::Read | Wait::Client => times.read,
-                    Wait::Body => times.body,
+                    TimeoutKind::Send => times.send,
+                    TimeoutKind::Read | TimeoutKind::Client => times.read,
+                    TimeoutKind::Body => times.body,
                 },
             );
         }
-        if timer.poll_expired(cx) { Poll::Ready(Err(CallError::Timeout(wait))) } else { Poll::Pending }
+        if timer.poll_expired(cx) { Poll::Ready(Err(UpstreamError::Timeout(wait))) } else { Poll::Pending }
     }
 }
 

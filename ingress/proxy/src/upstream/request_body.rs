@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
 
-use crate::upstream::error::CallError;
+use crate::upstream::error::UpstreamError;
 use crate::upstream::request_head;
 
 /// How much of a body is kept so that another endpoint can be asked with it.
@@ -20,14 +20,14 @@ const SMALL: usize = 2 * 1024;
 
 /// What waits to be written: a head or a chunk's frame, data, and what ends a chunk.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct SendBuffer {
     head: Bytes,
     data: Bytes,
     tail: &'static [u8],
     frame: Bytes,
 }
 
-impl Outbox {
+impl SendBuffer {
     pub(crate) const SLICES: usize = 4;
 
     pub(crate) fn new(head: Bytes) -> Self {
@@ -65,7 +65,7 @@ impl Outbox {
 
 /// A request's body, with its limit, and its beginning in case another endpoint has to be asked.
 #[derive(Debug)]
-pub(crate) struct Upload {
+pub(crate) struct RequestBody {
     body: Option<Incoming>,
     chunked: bool,
     /// How much may still come; `u64::MAX` for no limit.
@@ -79,27 +79,27 @@ pub(crate) struct Upload {
     /// The end has been put into the outbox.
     over: bool,
     /// Nothing more is sent: what has a hole in it, or no end, must not look whole to an endpoint.
-    fault: Option<Fault>,
+    fault: Option<BodyFault>,
     trailers: Option<HeaderMap>,
 }
 
 /// What is wrong with a body.
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+enum BodyFault {
     TooLarge,
     Broken,
 }
 
-impl From<Fault> for CallError {
-    fn from(fault: Fault) -> Self {
+impl From<BodyFault> for UpstreamError {
+    fn from(fault: BodyFault) -> Self {
         match fault {
-            Fault::TooLarge => Self::TooLarge,
-            Fault::Broken => Self::Client,
+            BodyFault::TooLarge => Self::TooLarge,
+            BodyFault::Broken => Self::Client,
         }
     }
 }
 
-impl Upload {
+impl RequestBody {
     /// No body.
     pub(crate) fn none() -> Self {
         Self {
@@ -145,8 +145,8 @@ impl Upload {
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        outbox: &mut Outbox,
-    ) -> Result<Poll<()>, CallError> {
+        send_buffer: &mut SendBuffer,
+    ) -> Result<Poll<()>, UpstreamError> {
         if self.over {
             return Ok(Poll::Ready(()));
         }
@@ -156,17 +156,17 @@ impl Upload {
         if let Some(data) = self.kept.as_ref().and_then(|kept| kept.get(self.replayed)) {
             self.replayed += 1;
             let data = data.clone();
-            self.put(data, outbox);
+            self.put(data, send_buffer);
             return Ok(Poll::Ready(()));
         }
         loop {
             let Some(body) = &mut self.body else {
-                self.end(outbox);
+                self.end(send_buffer);
                 return Ok(Poll::Ready(()));
             };
             let frame = match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Some(Err(_))) => return Err(self.fail(Fault::Broken)),
+                Poll::Ready(Some(Err(_))) => return Err(self.fail(BodyFault::Broken)),
                 Poll::Ready(None) => {
                     self.body = None;
                     continue;
@@ -178,12 +178,12 @@ impl Upload {
                 Ok(data) => {
                     let length = data.len() as u64;
                     let Some(left) = self.limit.checked_sub(length) else {
-                        return Err(self.fail(Fault::TooLarge));
+                        return Err(self.fail(BodyFault::TooLarge));
                     };
                     self.limit = left;
                     self.taken += length;
                     self.keep(&data);
-                    self.put(data, outbox);
+                    self.put(data, send_buffer);
                     return Ok(Poll::Ready(()));
                 }
                 Err(frame) => self.trailers = frame.into_trailers().ok(),
@@ -191,7 +191,7 @@ impl Upload {
         }
     }
 
-    fn fail(&mut self, fault: Fault) -> CallError {
+    fn fail(&mut self, fault: BodyFault) -> UpstreamError {
         self.body = None;
         self.fault = Some(fault);
         fault.into()
@@ -207,21 +207,21 @@ impl Upload {
         }
     }
 
-    fn put(&mut self, data: Bytes, outbox: &mut Outbox) {
+    fn put(&mut self, data: Bytes, send_buffer: &mut SendBuffer) {
         if self.chunked {
-            outbox.frame = format!("{:x}\r\n", data.len()).into();
-            outbox.tail = b"\r\n";
+            send_buffer.frame = format!("{:x}\r\n", data.len()).into();
+            send_buffer.tail = b"\r\n";
         }
-        outbox.data = data;
+        send_buffer.data = data;
     }
 
-    fn end(&mut self, outbox: &mut Outbox) {
+    fn end(&mut self, send_buffer: &mut SendBuffer) {
         self.over = true;
         if !self.chunked {
             return;
         }
         let Some(trailers) = &self.trailers else {
-            outbox.frame = Bytes::from_static(b"0\r\n\r\n");
+            send_buffer.frame = Bytes::from_static(b"0\r\n\r\n");
             return;
         };
         let mut last = b"0\r\n".to_vec();
@@ -234,7 +234,7 @@ impl Upload {
             last.extend_from_slice(b"\r\n");
         }
         last.extend_from_slice(b"\r\n");
-        outbox.frame = last.into();
+        send_buffer.frame = last.into();
     }
 }
 
@@ -267,39 +267,39 @@ mod tests {
     }
 
     /// What the next fill puts into an outbox.
-    async fn fill(upload: &mut Upload) -> Result<Bytes, CallError> {
-        let mut outbox = Outbox::default();
-        std::future::poll_fn(|cx| match upload.poll_fill(cx, &mut outbox) {
+    async fn fill(body: &mut RequestBody) -> Result<Bytes, UpstreamError> {
+        let mut send_buffer = SendBuffer::default();
+        std::future::poll_fn(|cx| match body.poll_fill(cx, &mut send_buffer) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error)),
         })
         .await?;
-        Ok([&outbox.frame[..], &outbox.data, outbox.tail].concat().into())
+        Ok([&send_buffer.frame[..], &send_buffer.data, send_buffer.tail].concat().into())
     }
 
     #[tokio::test]
     async fn a_body_with_a_fault_never_ends_well() {
-        let mut whole = Upload::new(chunks(b"4\r\nfour\r\n0\r\n\r\n").await, true, 10);
+        let mut whole = RequestBody::new(chunks(b"4\r\nfour\r\n0\r\n\r\n").await, true, 10);
         assert_eq!(fill(&mut whole).await.unwrap(), "4\r\nfour\r\n");
         assert_eq!(fill(&mut whole).await.unwrap(), "0\r\n\r\n");
-        let mut broken = Upload::new(chunks(b"4\r\nfour\r\nx\r\n").await, true, 10);
+        let mut broken = RequestBody::new(chunks(b"4\r\nfour\r\nx\r\n").await, true, 10);
         assert_eq!(fill(&mut broken).await.unwrap(), "4\r\nfour\r\n");
         let mut large =
-            Upload::new(chunks(b"4\r\nfour\r\n7\r\ntoo big\r\n1\r\nx\r\n0\r\n\r\n").await, true, 10);
+            RequestBody::new(chunks(b"4\r\nfour\r\n7\r\ntoo big\r\n1\r\nx\r\n0\r\n\r\n").await, true, 10);
         assert_eq!(fill(&mut large).await.unwrap(), "4\r\nfour\r\n");
         for _ in 0..3 {
-            assert!(matches!(fill(&mut broken).await, Err(CallError::Client)));
-            assert!(matches!(fill(&mut large).await, Err(CallError::TooLarge)));
+            assert!(matches!(fill(&mut broken).await, Err(UpstreamError::Client)));
+            assert!(matches!(fill(&mut large).await, Err(UpstreamError::TooLarge)));
         }
     }
 
     #[tokio::test]
     async fn what_is_kept_of_a_small_piece_holds_no_buffer() {
-        let mut upload = Upload::new(chunks(b"1\r\nx\r\n0\r\n\r\n").await, true, 10);
-        let mut outbox = Outbox::default();
-        std::future::poll_fn(|cx| upload.poll_fill(cx, &mut outbox).unwrap()).await;
-        let kept = upload.kept.as_ref().unwrap();
+        let mut body = RequestBody::new(chunks(b"1\r\nx\r\n0\r\n\r\n").await, true, 10);
+        let mut send_buffer = SendBuffer::default();
+        std::future::poll_fn(|cx| body.poll_fill(cx, &mut send_buffer).unwrap()).await;
+        let kept = body.kept.as_ref().unwrap();
         assert_eq!(kept, &["x"]);
         assert!(kept[0].is_unique(), "the outbox has hyper's slice, this is its own");
     }

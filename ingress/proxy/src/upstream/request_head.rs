@@ -5,7 +5,7 @@ use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::observe::format::number;
-use crate::wire::request_head::{Head, TOKEN};
+use crate::wire::request_head::{RequestHead, TOKEN};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -21,7 +21,7 @@ pub(crate) enum BodyLength {
 
 /// What the head is made of besides the client's headers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Forward<'a> {
+pub(crate) struct UpstreamHead<'a> {
     pub(crate) method: &'a Method,
     /// Path and query, as the client sent them or as a filter rewrote them.
     pub(crate) target: &'a [u8],
@@ -41,21 +41,27 @@ pub(crate) struct Forward<'a> {
 }
 
 /// Where the client's own headers come from.
-pub(crate) enum Client<'a> {
+pub(crate) enum ClientHeaders<'a> {
     /// As they came over the wire: order, case and doubles are kept.
-    Raw(&'a Head),
+    Raw(&'a RequestHead),
     /// As parsed, for HTTP/2.
     Map,
 }
 
-impl Forward<'_> {
+impl UpstreamHead<'_> {
     /// Writes the head. Hot: no allocation once the buffer has grown.
     ///
     /// Headers whose value would be empty are left out, as nginx does.
     ///
     /// `given` are the client's headers as parsed, `set` those that filters want instead or besides; one without a
     /// value takes the client's away.
-    pub(crate) fn write(&self, client: &Client<'_>, given: &HeaderMap, set: &HeaderMap, out: &mut BytesMut) {
+    pub(crate) fn write(
+        &self,
+        client: &ClientHeaders<'_>,
+        given: &HeaderMap,
+        set: &HeaderMap,
+        out: &mut BytesMut,
+    ) {
         out.reserve(1024);
         put(out, &[self.method.as_str().as_bytes(), b" ", self.target, b" HTTP/1.1\r\nHost: ", self.host]);
         if let Some(protocol) = self.upgrade {
@@ -97,17 +103,17 @@ impl Forward<'_> {
             BodyLength::Chunked => put(out, &[b"\r\nTransfer-Encoding: chunked"]),
         }
         out.put_slice(b"\r\n");
-        let named = Named::of(given);
+        let named = ConnectionOptions::of(given);
         let goes = |name: &[u8]| passes(name) && !named.has(name) && (set.is_empty() || !has(set, name));
         match client {
-            Client::Raw(head) => {
+            ClientHeaders::Raw(head) => {
                 for (name, line) in head.lines() {
                     if goes(name) {
                         out.put_slice(line);
                     }
                 }
             }
-            Client::Map => {
+            ClientHeaders::Map => {
                 for (name, value) in given.iter().filter(|(name, _)| **name != COOKIE) {
                     let name = name.as_str().as_bytes();
                     if goes(name) {
@@ -152,9 +158,9 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// The headers that `Connection` names (RFC 9110 §7.6.1). Almost always none.
-struct Named<'a>(Option<&'a HeaderMap>);
+struct ConnectionOptions<'a>(Option<&'a HeaderMap>);
 
-impl<'a> Named<'a> {
+impl<'a> ConnectionOptions<'a> {
     fn of(headers: &'a HeaderMap) -> Self {
         let plain = |value: &[u8]| {
             value.eq_ignore_ascii_case(b"keep-alive")
@@ -217,7 +223,7 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<&[u8]> {
         .then_some(protocol)
 }
 
-impl Head {
+impl RequestHead {
     /// Names and whole lines of the headers, each line with its end.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = &self.bytes[self.line().len() + 2..];

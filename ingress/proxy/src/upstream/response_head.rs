@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use smallvec::SmallVec;
 
-use crate::upstream::error::CallError;
+use crate::upstream::error::UpstreamError;
 
 /// nginx takes `proxy-buffer-size`, 4 KiB by default; that is the setting most often raised, and memory is not
 /// set aside for it here. As with nginx, how many headers there are does not matter.
@@ -17,7 +17,7 @@ const USUAL: usize = 64;
 
 /// How long the body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum ResponseFraming {
     None,
     Length(u64),
     Chunked,
@@ -26,11 +26,11 @@ pub(crate) enum Framing {
 
 /// The head of a response; its headers are put into the map that the caller lends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
     /// The endpoint's words for the status, where they are not the standard's.
     pub(crate) reason: Option<Bytes>,
-    pub(crate) framing: Framing,
+    pub(crate) framing: ResponseFraming,
     /// Another request may follow on the connection.
     pub(crate) keep_alive: bool,
 }
@@ -38,32 +38,33 @@ pub(crate) struct Head {
 /// Takes a head off the front of what was read, once it is all there. Headers that concern the connection only stay
 /// behind (RFC 9110 §7.6.1), and those that nginx hides: `Date` and `Server` are the proxy's own.
 pub(crate) fn parse(
-    inbox: &mut BytesMut,
+    read_buffer: &mut BytesMut,
     is_head: bool,
     headers: &mut HeaderMap,
-) -> Result<Option<Head>, CallError> {
+) -> Result<Option<ResponseHead>, UpstreamError> {
     let mut usual = [const { MaybeUninit::uninit() }; USUAL];
-    let lines = match Lines::of(inbox, &mut usual) {
+    let lines = match HeadLayout::of(read_buffer, &mut usual) {
         // A header takes four bytes at least, so this is room for all.
-        Err(httparse::Error::TooManyHeaders) => {
-            Lines::of(inbox, &mut vec![MaybeUninit::uninit(); inbox.len().min(MAX_HEAD) / 4 + 1])
-        }
+        Err(httparse::Error::TooManyHeaders) => HeadLayout::of(
+            read_buffer,
+            &mut vec![MaybeUninit::uninit(); read_buffer.len().min(MAX_HEAD) / 4 + 1],
+        ),
         lines => lines,
     };
-    let Lines { length, status, version, reason, places } = match lines {
+    let HeadLayout { length, status, version, reason, places } = match lines {
         Ok(Some(lines)) if lines.length <= MAX_HEAD => lines,
-        Ok(None) if inbox.len() < MAX_HEAD => return Ok(None),
+        Ok(None) if read_buffer.len() < MAX_HEAD => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-            return Err(CallError::Invalid("its head is too large"));
+            return Err(UpstreamError::Invalid("its head is too large"));
         }
-        Err(_) => return Err(CallError::Invalid("malformed head")),
+        Err(_) => return Err(UpstreamError::Invalid("malformed head")),
     };
-    let status = StatusCode::from_u16(status).map_err(|_| CallError::Invalid("no such status"))?;
-    let head = inbox.split_to(length).freeze();
+    let status = StatusCode::from_u16(status).map_err(|_| UpstreamError::Invalid("no such status"))?;
+    let head = read_buffer.split_to(length).freeze();
     let reason = head.slice(usize::from(reason.0)..usize::from(reason.1));
     let usual = status.canonical_reason().is_some_and(|usual| usual.as_bytes() == reason);
-    let mut facts = Facts::default();
-    for Place { name, name_end, value, value_end } in places {
+    let mut facts = ResponseFields::default();
+    for HeaderSpan { name, name_end, value, value_end } in places {
         let name = &head[usize::from(name)..usize::from(name_end)];
         let value = head.slice(usize::from(value)..usize::from(value_end));
         facts.header(name, value, headers)?;
@@ -74,47 +75,52 @@ pub(crate) fn parse(
     let strays = status == StatusCode::NO_CONTENT && (facts.chunked || facts.length > Some(0));
     let keep_alive = !facts.close && !strays && (version == Version::HTTP_11 || facts.keep_alive);
     let reason = (!usual).then_some(reason);
-    Ok(Some(Head { status, reason, framing, keep_alive: keep_alive && framing != Framing::UntilClose }))
+    Ok(Some(ResponseHead {
+        status,
+        reason,
+        framing,
+        keep_alive: keep_alive && framing != ResponseFraming::UntilClose,
+    }))
 }
 
 /// A head that was parsed, as places in the bytes, so that these can be taken.
-struct Lines {
+struct HeadLayout {
     length: usize,
     status: u16,
     version: Version,
     /// Where the words for the status stand.
     reason: (u16, u16),
-    places: SmallVec<[Place; USUAL]>,
+    places: SmallVec<[HeaderSpan; USUAL]>,
 }
 
 /// Where a header stands; a head is at most 64 KiB long.
-struct Place {
+struct HeaderSpan {
     name: u16,
     name_end: u16,
     value: u16,
     value_end: u16,
 }
 
-impl Lines {
+impl HeadLayout {
     /// None until the head is complete.
     fn of<'a>(
-        inbox: &'a [u8],
+        read_buffer: &'a [u8],
         room: &mut [MaybeUninit<httparse::Header<'a>>],
     ) -> Result<Option<Self>, httparse::Error> {
         let mut response = httparse::Response::new(&mut []);
         let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
             &mut response,
-            inbox,
+            read_buffer,
             room,
         )?;
         let httparse::Status::Complete(length) = parsed else { return Ok(None) };
-        let base = inbox.as_ptr() as usize;
+        let base = read_buffer.as_ptr() as usize;
         let places = response.headers.iter().map(|line| {
             let name = line.name.as_ptr() as usize - base;
             let value = if line.value.is_empty() { 0 } else { line.value.as_ptr() as usize - base };
             let (name_end, value_end) = (name + line.name.len(), value + line.value.len());
             let [name, name_end, value, value_end] = [name, name_end, value, value_end].map(|at| at as u16);
-            Place { name, name_end, value, value_end }
+            HeaderSpan { name, name_end, value, value_end }
         });
         let reason = response.reason.filter(|reason| !reason.is_empty()).map_or((0, 0), |reason| {
             let at = reason.as_ptr() as usize - base;
@@ -132,7 +138,7 @@ impl Lines {
 }
 
 #[derive(Default)]
-struct Facts {
+struct ResponseFields {
     length: Option<u64>,
     chunked: bool,
     close: bool,
@@ -141,14 +147,15 @@ struct Facts {
     named: Vec<HeaderName>,
 }
 
-impl Facts {
-    fn header(&mut self, name: &[u8], value: Bytes, headers: &mut HeaderMap) -> Result<(), CallError> {
-        let name = HeaderName::from_bytes(name).map_err(|_| CallError::Invalid("malformed header name"))?;
+impl ResponseFields {
+    fn header(&mut self, name: &[u8], value: Bytes, headers: &mut HeaderMap) -> Result<(), UpstreamError> {
+        let name =
+            HeaderName::from_bytes(name).map_err(|_| UpstreamError::Invalid("malformed header name"))?;
         match name {
             header::CONNECTION => return self.connection(&value),
             header::TRANSFER_ENCODING => {
                 if self.chunked || !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    return Err(CallError::Invalid("unknown Transfer-Encoding"));
+                    return Err(UpstreamError::Invalid("unknown Transfer-Encoding"));
                 }
                 self.chunked = true;
                 return Ok(());
@@ -157,7 +164,7 @@ impl Facts {
                 let digits = value.trim_ascii();
                 let plain = !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit);
                 if self.length.is_some() || !plain {
-                    return Err(CallError::Invalid("malformed or repeated Content-Length"));
+                    return Err(UpstreamError::Invalid("malformed or repeated Content-Length"));
                 }
                 self.length = Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
             }
@@ -168,12 +175,12 @@ impl Facts {
             _ => {}
         }
         let value = HeaderValue::from_maybe_shared(value)
-            .map_err(|_| CallError::Invalid("malformed header value"))?;
+            .map_err(|_| UpstreamError::Invalid("malformed header value"))?;
         headers.append(name, value);
         Ok(())
     }
 
-    fn connection(&mut self, value: &[u8]) -> Result<(), CallError> {
+    fn connection(&mut self, value: &[u8]) -> Result<(), UpstreamError> {
         for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             if token.eq_ignore_ascii_case(b"close") {
                 self.close = true;
@@ -199,32 +206,37 @@ impl Facts {
         }
     }
 
-    fn framing(&self, status: StatusCode, version: Version, is_head: bool) -> Result<Framing, CallError> {
+    fn framing(
+        &self,
+        status: StatusCode,
+        version: Version,
+        is_head: bool,
+    ) -> Result<ResponseFraming, UpstreamError> {
         if self.chunked && (self.length.is_some() || version == Version::HTTP_10) {
-            return Err(CallError::Invalid("Transfer-Encoding beside Content-Length or in HTTP/1.0"));
+            return Err(UpstreamError::Invalid("Transfer-Encoding beside Content-Length or in HTTP/1.0"));
         }
         if is_head || status.is_informational() || matches!(status.as_u16(), 204 | 304) {
-            return Ok(Framing::None);
+            return Ok(ResponseFraming::None);
         }
         Ok(match self.length {
-            _ if self.chunked => Framing::Chunked,
-            Some(0) => Framing::None,
-            Some(length) => Framing::Length(length),
-            None => Framing::UntilClose,
+            _ if self.chunked => ResponseFraming::Chunked,
+            Some(0) => ResponseFraming::None,
+            Some(length) => ResponseFraming::Length(length),
+            None => ResponseFraming::UntilClose,
         })
     }
 }
 
 /// The trailer section after the last chunk (RFC 9110 §6.5). Fields that would change how the message is read are
 /// left out.
-pub(crate) fn trailers(text: &[u8]) -> Result<HeaderMap, CallError> {
+pub(crate) fn trailers(text: &[u8]) -> Result<HeaderMap, UpstreamError> {
     let mut trailers = HeaderMap::new();
     for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-        let colon = memchr::memchr(b':', line).ok_or(CallError::Invalid("malformed trailer"))?;
-        let name =
-            HeaderName::from_bytes(&line[..colon]).map_err(|_| CallError::Invalid("malformed trailer"))?;
+        let colon = memchr::memchr(b':', line).ok_or(UpstreamError::Invalid("malformed trailer"))?;
+        let name = HeaderName::from_bytes(&line[..colon])
+            .map_err(|_| UpstreamError::Invalid("malformed trailer"))?;
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii())
-            .map_err(|_| CallError::Invalid("malformed trailer"))?;
+            .map_err(|_| UpstreamError::Invalid("malformed trailer"))?;
         if !matches!(
             name,
             header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::HOST
@@ -239,45 +251,45 @@ pub(crate) fn trailers(text: &[u8]) -> Result<HeaderMap, CallError> {
 mod tests {
     use super::*;
 
-    fn read(lines: &[&str], is_head: bool) -> Result<(Head, HeaderMap), CallError> {
+    fn read(lines: &[&str], is_head: bool) -> Result<(ResponseHead, HeaderMap), UpstreamError> {
         let mut text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         text.push_str("\r\nrest");
-        let (mut inbox, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
-        let head = parse(&mut inbox, is_head, &mut headers)?.expect("the case is a whole head");
-        assert_eq!(&inbox[..], b"rest");
+        let (mut read_buffer, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
+        let head = parse(&mut read_buffer, is_head, &mut headers)?.expect("the case is a whole head");
+        assert_eq!(&read_buffer[..], b"rest");
         Ok((head, headers))
     }
 
     #[test]
     fn the_body_is_as_long_as_the_standard_says() {
-        let cases: &[(&[&str], bool, Framing, bool)] = &[
-            (&["HTTP/1.1 200 OK", "Content-Length: 5"], false, Framing::Length(5), true),
-            (&["HTTP/1.1 200 OK", "Content-Length: 5"], true, Framing::None, true),
-            (&["HTTP/1.1 200 OK", "Content-Length: 0"], false, Framing::None, true),
-            (&["HTTP/1.1 200 OK", "Transfer-Encoding: chunked"], false, Framing::Chunked, true),
-            (&["HTTP/1.1 200 OK"], false, Framing::UntilClose, false),
-            (&["HTTP/1.1 204 No Content"], false, Framing::None, true),
-            (&["HTTP/1.1 204 No Content", "Content-Length: 0"], false, Framing::None, true),
-            (&["HTTP/1.1 204 No Content", "Content-Length: 5"], false, Framing::None, false),
-            (&["HTTP/1.1 204 No Content", "Transfer-Encoding: chunked"], false, Framing::None, false),
-            (&["HTTP/1.1 304 Not Modified", "Content-Length: 9"], false, Framing::None, true),
+        let cases: &[(&[&str], bool, ResponseFraming, bool)] = &[
+            (&["HTTP/1.1 200 OK", "Content-Length: 5"], false, ResponseFraming::Length(5), true),
+            (&["HTTP/1.1 200 OK", "Content-Length: 5"], true, ResponseFraming::None, true),
+            (&["HTTP/1.1 200 OK", "Content-Length: 0"], false, ResponseFraming::None, true),
+            (&["HTTP/1.1 200 OK", "Transfer-Encoding: chunked"], false, ResponseFraming::Chunked, true),
+            (&["HTTP/1.1 200 OK"], false, ResponseFraming::UntilClose, false),
+            (&["HTTP/1.1 204 No Content"], false, ResponseFraming::None, true),
+            (&["HTTP/1.1 204 No Content", "Content-Length: 0"], false, ResponseFraming::None, true),
+            (&["HTTP/1.1 204 No Content", "Content-Length: 5"], false, ResponseFraming::None, false),
+            (&["HTTP/1.1 204 No Content", "Transfer-Encoding: chunked"], false, ResponseFraming::None, false),
+            (&["HTTP/1.1 304 Not Modified", "Content-Length: 9"], false, ResponseFraming::None, true),
             (
                 &["HTTP/1.1 200 OK", "Content-Length: 5", "Connection: x, Close"],
                 false,
-                Framing::Length(5),
+                ResponseFraming::Length(5),
                 false,
             ),
-            (&["HTTP/1.0 200 OK", "Content-Length: 5"], false, Framing::Length(5), false),
+            (&["HTTP/1.0 200 OK", "Content-Length: 5"], false, ResponseFraming::Length(5), false),
             (
                 &["HTTP/1.0 200 OK", "Content-Length: 5", "Connection: Keep-Alive"],
                 false,
-                Framing::Length(5),
+                ResponseFraming::Length(5),
                 true,
             ),
             (
                 &["HTTP/1.1 101 Switching Protocols", "Upgrade: x", "Connection: upgrade"],
                 false,
-                Framing::None,
+                ResponseFraming::None,
                 true,
             ),
         ];
@@ -303,7 +315,7 @@ mod tests {
             &["ICY 200 OK"],
         ];
         for lines in cases {
-            assert!(matches!(read(lines, false), Err(CallError::Invalid(_))), "{lines:?}");
+            assert!(matches!(read(lines, false), Err(UpstreamError::Invalid(_))), "{lines:?}");
         }
     }
 
@@ -341,10 +353,10 @@ mod tests {
     #[test]
     fn a_head_is_awaited_and_a_huge_one_refused() {
         let mut headers = HeaderMap::new();
-        let mut inbox = BytesMut::from("HTTP/1.1 200 OK\r\nX: ");
-        assert_eq!(parse(&mut inbox, false, &mut headers).unwrap(), None);
-        inbox.extend_from_slice(&vec![b'x'; MAX_HEAD]);
-        assert!(parse(&mut inbox, false, &mut headers).is_err());
+        let mut read_buffer = BytesMut::from("HTTP/1.1 200 OK\r\nX: ");
+        assert_eq!(parse(&mut read_buffer, false, &mut headers).unwrap(), None);
+        read_buffer.extend_from_slice(&vec![b'x'; MAX_HEAD]);
+        assert!(parse(&mut read_buffer, false, &mut headers).is_err());
     }
 
     #[test]
@@ -352,10 +364,10 @@ mod tests {
         for count in [USUAL, USUAL + 1, 1000, 16_000] {
             let mut text = "HTTP/1.1 200 OK\r\n".to_owned() + &"a:\r\n".repeat(count);
             text.push_str("\r\n");
-            let (mut inbox, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
-            let head =
-                parse(&mut inbox, true, &mut headers).unwrap_or_else(|error| panic!("{count}: {error}"));
-            assert!(head.is_some() && inbox.is_empty(), "{count}");
+            let (mut read_buffer, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
+            let head = parse(&mut read_buffer, true, &mut headers)
+                .unwrap_or_else(|error| panic!("{count}: {error}"));
+            assert!(head.is_some() && read_buffer.is_empty(), "{count}");
             assert_eq!(headers.get_all("a").iter().count(), count);
         }
         let mut many = BytesMut::from(("HTTP/1.1 200 OK\r\n".to_owned() + &"a:\r\n".repeat(40_000)).as_str());

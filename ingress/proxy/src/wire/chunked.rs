@@ -6,11 +6,11 @@ const MAX_TRAILERS: usize = 16 * 1024;
 
 /// The coding was not kept to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) struct MalformedChunk;
 
 /// What comes next in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub(crate) enum ChunkEvent {
     /// Nothing before more input.
     More,
     /// So many bytes of data, at the place that `advance` came to.
@@ -20,7 +20,7 @@ pub(crate) enum Piece {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum ChunkState {
     Size { digits: u8 },
     AfterSize,
     Extension,
@@ -35,74 +35,78 @@ enum At {
 
 /// Reads the coding piece by piece, however the input is cut.
 #[derive(Clone, Debug)]
-pub(crate) struct Chunked {
-    at: At,
+pub(crate) struct ChunkedDecoder {
+    at: ChunkState,
     left: u64,
     extension: usize,
     /// The trailer section as it came, without its last empty line.
     pub(crate) trailers: Vec<u8>,
 }
 
-impl Default for Chunked {
+impl Default for ChunkedDecoder {
     fn default() -> Self {
-        Self { at: At::Size { digits: 0 }, left: 0, extension: 0, trailers: Vec::new() }
+        Self { at: ChunkState::Size { digits: 0 }, left: 0, extension: 0, trailers: Vec::new() }
     }
 }
 
-impl Chunked {
+impl ChunkedDecoder {
     /// Passes over framing; returns how far it came and what is there. Data that it names counts as taken.
-    pub(crate) fn advance(&mut self, input: &[u8]) -> Result<(usize, Piece), Malformed> {
+    pub(crate) fn advance(&mut self, input: &[u8]) -> Result<(usize, ChunkEvent), MalformedChunk> {
         let mut at = 0;
         loop {
             match self.at {
-                At::End => return Ok((at, Piece::End)),
-                At::Data if at < input.len() => {
+                ChunkState::End => return Ok((at, ChunkEvent::End)),
+                ChunkState::Data if at < input.len() => {
                     let length = usize::try_from(self.left)
                         .map_or(input.len() - at, |left| left.min(input.len() - at));
                     self.left -= length as u64;
                     if self.left == 0 {
-                        self.at = At::DataReturn;
+                        self.at = ChunkState::DataReturn;
                     }
-                    return Ok((at, Piece::Data(length)));
+                    return Ok((at, ChunkEvent::Data(length)));
                 }
                 _ => {}
             }
-            let Some(byte) = input.get(at) else { return Ok((at, Piece::More)) };
+            let Some(byte) = input.get(at) else { return Ok((at, ChunkEvent::More)) };
             self.framing(*byte)?;
             at += 1;
         }
     }
 
-    fn framing(&mut self, byte: u8) -> Result<(), Malformed> {
+    fn framing(&mut self, byte: u8) -> Result<(), MalformedChunk> {
         self.at = match (self.at, byte) {
-            (At::Size { digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < 15 => {
-                let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
+            (ChunkState::Size { digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < 15 => {
+                let digit = (byte as char).to_digit(16).ok_or(MalformedChunk)?;
                 self.left = self.left << 4 | u64::from(digit);
-                At::Size { digits: digits + 1 }
+                ChunkState::Size { digits: digits + 1 }
             }
-            (At::Size { digits: 1.. } | At::AfterSize | At::Extension, b'\r') => At::SizeEnd,
-            (At::Size { digits: 1.. } | At::AfterSize, b' ' | b'\t') => At::AfterSize,
-            (At::Size { digits: 1.. } | At::AfterSize, b';') => At::Extension,
-            (At::Extension, b'\t' | b' '..=b'~' | 0x80..) if self.extension < MAX_EXTENSION => {
+            (ChunkState::Size { digits: 1.. } | ChunkState::AfterSize | ChunkState::Extension, b'\r') => {
+                ChunkState::SizeEnd
+            }
+            (ChunkState::Size { digits: 1.. } | ChunkState::AfterSize, b' ' | b'\t') => ChunkState::AfterSize,
+            (ChunkState::Size { digits: 1.. } | ChunkState::AfterSize, b';') => ChunkState::Extension,
+            (ChunkState::Extension, b'\t' | b' '..=b'~' | 0x80..) if self.extension < MAX_EXTENSION => {
                 self.extension += 1;
-                At::Extension
+                ChunkState::Extension
             }
-            (At::SizeEnd, b'\n') if self.left == 0 => At::Trailer { empty: true },
-            (At::SizeEnd, b'\n') => At::Data,
-            (At::DataReturn, b'\r') => At::DataFeed,
-            (At::DataFeed, b'\n') => At::Size { digits: 0 },
-            (At::Trailer { empty }, b'\r') => At::TrailerFeed { last: empty },
-            (At::Trailer { empty: true }, b' ' | b'\t') => return Err(Malformed),
-            (At::Trailer { .. }, b'\t' | b' '..=b'~' | 0x80..) if self.trailers.len() < MAX_TRAILERS => {
+            (ChunkState::SizeEnd, b'\n') if self.left == 0 => ChunkState::Trailer { empty: true },
+            (ChunkState::SizeEnd, b'\n') => ChunkState::Data,
+            (ChunkState::DataReturn, b'\r') => ChunkState::DataFeed,
+            (ChunkState::DataFeed, b'\n') => ChunkState::Size { digits: 0 },
+            (ChunkState::Trailer { empty }, b'\r') => ChunkState::TrailerFeed { last: empty },
+            (ChunkState::Trailer { empty: true }, b' ' | b'\t') => return Err(MalformedChunk),
+            (ChunkState::Trailer { .. }, b'\t' | b' '..=b'~' | 0x80..)
+                if self.trailers.len() < MAX_TRAILERS =>
+            {
                 self.trailers.push(byte);
-                At::Trailer { empty: false }
+                ChunkState::Trailer { empty: false }
             }
-            (At::TrailerFeed { last: true }, b'\n') => At::End,
-            (At::TrailerFeed { last: false }, b'\n') => {
+            (ChunkState::TrailerFeed { last: true }, b'\n') => ChunkState::End,
+            (ChunkState::TrailerFeed { last: false }, b'\n') => {
                 self.trailers.extend_from_slice(b"\r\n");
-                At::Trailer { empty: true }
+                ChunkState::Trailer { empty: true }
             }
-            _ => return Err(Malformed),
+            _ => return Err(MalformedChunk),
         };
         Ok(())
     }
@@ -113,8 +117,8 @@ mod tests {
     use super::*;
 
     /// The data, the trailers and how much of the input the body was, with the input cut into steps.
-    fn decode(input: &[u8], step: usize) -> Result<Option<(Vec<u8>, String, usize)>, Malformed> {
-        let (mut chunked, mut data, mut from) = (Chunked::default(), Vec::new(), 0);
+    fn decode(input: &[u8], step: usize) -> Result<Option<(Vec<u8>, String, usize)>, MalformedChunk> {
+        let (mut chunked, mut data, mut from) = (ChunkedDecoder::default(), Vec::new(), 0);
         let mut until = 0;
         while until < input.len() {
             until = (until + step).min(input.len());
@@ -122,12 +126,12 @@ mod tests {
                 let (passed, piece) = chunked.advance(&input[from..until])?;
                 from += passed;
                 match piece {
-                    Piece::More => {}
-                    Piece::Data(length) => {
+                    ChunkEvent::More => {}
+                    ChunkEvent::Data(length) => {
                         data.extend_from_slice(&input[from..from + length]);
                         from += length;
                     }
-                    Piece::End => {
+                    ChunkEvent::End => {
                         let trailers = String::from_utf8(chunked.trailers).unwrap();
                         return Ok(Some((data, trailers, from)));
                     }
@@ -137,7 +141,7 @@ mod tests {
         // The last byte of a body may have been the last of the input.
         let (_, piece) = chunked.advance(&[])?;
         let trailers = String::from_utf8(chunked.trailers).unwrap();
-        Ok((piece == Piece::End).then_some((data, trailers, from)))
+        Ok((piece == ChunkEvent::End).then_some((data, trailers, from)))
     }
 
     #[test]
@@ -189,7 +193,7 @@ mod tests {
         ];
         for wire in cases {
             for step in [1, wire.len()] {
-                assert_eq!(decode(wire.as_bytes(), step), Err(Malformed), "{wire:?} by {step}");
+                assert_eq!(decode(wire.as_bytes(), step), Err(MalformedChunk), "{wire:?} by {step}");
             }
         }
     }

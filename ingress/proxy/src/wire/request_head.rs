@@ -20,7 +20,7 @@ pub(crate) const MAX_HEADERS: usize = 100;
 
 /// Why a head is refused. Each is a page (`pages`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum HeadError {
     /// 400: it is malformed or can be read in two ways.
     Malformed,
     /// 400 with a title of its own: a header line or all of them are too long.
@@ -39,25 +39,25 @@ pub(crate) enum Refusal {
 
 /// How long the body is (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum RequestFraming {
     Length(u64),
     Chunked,
 }
 
 /// Looks for the end of a head, line by line, in a buffer that grows.
 #[derive(Debug, Default)]
-pub(crate) struct Finder {
+pub(crate) struct HeadFinder {
     line: usize,
     lines: usize,
 }
 
-impl Finder {
+impl HeadFinder {
     /// The length of the head at the start of `bytes`, once it is all there. `bytes` may only have grown since.
-    pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
         while let Some(length) = memchr::memchr(b'\n', &bytes[self.line..]) {
             let end = self.line + length;
             if length == 0 || bytes[end - 1] != b'\r' {
-                return Err(Refusal::Malformed);
+                return Err(HeadError::Malformed);
             }
             if length > MAX_LINE {
                 return Err(self.too_long());
@@ -69,26 +69,26 @@ impl Finder {
             self.line = end + 1;
             self.lines += 1;
             if self.lines > MAX_HEADERS + 1 || self.line > MAX_HEAD {
-                return Err(Refusal::HeaderTooLarge);
+                return Err(HeadError::HeaderTooLarge);
             }
         }
         if bytes.len() - self.line > MAX_LINE {
             return Err(self.too_long());
         }
         if bytes.len() > MAX_HEAD {
-            return Err(Refusal::HeaderTooLarge);
+            return Err(HeadError::HeaderTooLarge);
         }
         Ok(None)
     }
 
-    fn too_long(&self) -> Refusal {
-        if self.lines == 0 { Refusal::UriTooLong } else { Refusal::HeaderTooLarge }
+    fn too_long(&self) -> HeadError {
+        if self.lines == 0 { HeadError::UriTooLong } else { HeadError::HeaderTooLarge }
     }
 }
 
 /// A head that is complete and can be read in one way only.
 #[derive(Clone, Debug)]
-pub(crate) struct Head {
+pub(crate) struct RequestHead {
     /// All of it, the empty line included.
     pub(crate) bytes: Bytes,
     /// The request line without its end, for the log.
@@ -96,17 +96,17 @@ pub(crate) struct Head {
     method: u32,
     /// The origin-form part of the target; empty where an absolute-form target had no path.
     target: Range<u32>,
-    pub(crate) framing: Framing,
+    pub(crate) framing: RequestFraming,
     /// `Content-Length` is there, if only as zero.
     pub(crate) says_length: bool,
 }
 
-impl Head {
+impl RequestHead {
     /// Checks a head that [`Finder`] delimited.
-    pub(crate) fn check(bytes: Bytes) -> Result<Self, Refusal> {
+    pub(crate) fn check(bytes: Bytes) -> Result<Self, HeadError> {
         let text = &bytes[..];
         if !plain(text) {
-            return Err(Refusal::Malformed);
+            return Err(HeadError::Malformed);
         }
         let line = line_end(text)?;
         let (method, target, http11) = request_line(&text[..line])?;
@@ -121,17 +121,17 @@ impl Head {
         if !authority.is_empty() {
             let named = &text[authority.clone()];
             if !valid_host(named) || fields.hosts > 0 && !named.eq_ignore_ascii_case(host) {
-                return Err(Refusal::Malformed);
+                return Err(HeadError::Malformed);
             }
         } else if fields.hosts > 0 && !valid_host(host) {
-            return Err(Refusal::Malformed);
+            return Err(HeadError::Malformed);
         }
         if fields.hosts > 1 || http11 && fields.hosts == 0 {
-            return Err(Refusal::Malformed);
+            return Err(HeadError::Malformed);
         }
         let framing = fields.framing(http11)?;
         if matches!(&text[..method], b"CONNECT" | b"TRACE") {
-            return Err(Refusal::Method);
+            return Err(HeadError::Method);
         }
         let narrow = |range: Range<usize>| range.start as u32..range.end as u32;
         let (line, method) = (line as u32, method as u32);
@@ -183,23 +183,23 @@ fn plain(text: &[u8]) -> bool {
 
 /// Where the line at the start of `text` ends: at its first carriage return, which a line feed must follow. [`Finder`]
 /// has seen a carriage return before each line feed.
-fn line_end(text: &[u8]) -> Result<usize, Refusal> {
-    let end = memchr::memchr(b'\r', text).ok_or(Refusal::Malformed)?;
-    if text.get(end + 1) == Some(&b'\n') { Ok(end) } else { Err(Refusal::Malformed) }
+fn line_end(text: &[u8]) -> Result<usize, HeadError> {
+    let end = memchr::memchr(b'\r', text).ok_or(HeadError::Malformed)?;
+    if text.get(end + 1) == Some(&b'\n') { Ok(end) } else { Err(HeadError::Malformed) }
 }
 
-fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), Refusal> {
-    let method = memchr::memchr(b' ', line).ok_or(Refusal::Malformed)?;
+fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), HeadError> {
+    let method = memchr::memchr(b' ', line).ok_or(HeadError::Malformed)?;
     let start = method + 1;
-    let end = start + memchr::memchr(b' ', &line[start..]).ok_or(Refusal::Malformed)?;
+    let end = start + memchr::memchr(b' ', &line[start..]).ok_or(HeadError::Malformed)?;
     if !valid_method(&line[..method]) || end == start || line[start..end].contains(&b'\t') {
-        return Err(Refusal::Malformed);
+        return Err(HeadError::Malformed);
     }
     match &line[end + 1..] {
         b"HTTP/1.1" => Ok((method, start..end, true)),
         b"HTTP/1.0" => Ok((method, start..end, false)),
-        [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9'] => Err(Refusal::Version),
-        _ => Err(Refusal::Malformed),
+        [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9'] => Err(HeadError::Version),
+        _ => Err(HeadError::Malformed),
     }
 }
 
@@ -210,40 +210,40 @@ fn valid_method(method: &[u8]) -> bool {
 
 /// Holds a head of HTTP/2 to what a head of HTTP/1 is held to here. What can only be wrong in HTTP/2 (pseudo-headers,
 /// headers of the connection, RFC 9113 §8.2, §8.3) is refused before it comes here.
-pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), Refusal> {
+pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     if !valid_method(parts.method.as_str().as_bytes()) {
-        return Err(Refusal::Malformed);
+        return Err(HeadError::Malformed);
     }
     if matches!(parts.method, http::Method::CONNECT | http::Method::TRACE) {
-        return Err(Refusal::Method);
+        return Err(HeadError::Method);
     }
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let mut hosts = parts.headers.get_all(http::header::HOST).iter().map(http::HeaderValue::as_bytes);
     let host = hosts.next();
     let host = match (authority, host) {
         (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
-            return Err(Refusal::Malformed);
+            return Err(HeadError::Malformed);
         }
-        (authority, host) => authority.or(host).ok_or(Refusal::Malformed)?,
+        (authority, host) => authority.or(host).ok_or(HeadError::Malformed)?,
     };
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     if hosts.next().is_some() || !valid_host(host) || !target.starts_with('/') {
-        return Err(Refusal::Malformed);
+        return Err(HeadError::Malformed);
     }
     if target.len() > MAX_LINE {
-        return Err(Refusal::UriTooLong);
+        return Err(HeadError::UriTooLong);
     }
     let long =
         |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len() > MAX_LINE;
     if parts.headers.len() > MAX_HEADERS || parts.headers.iter().any(long) {
-        return Err(Refusal::HeaderTooLarge);
+        return Err(HeadError::HeaderTooLarge);
     }
     Ok(())
 }
 
 /// Origin-form and absolute-form (RFC 9112 §3.2) to path and host. A fragment does not belong on the wire and is
 /// cut off. `*` and `host:port` are not for a proxy of this kind; nginx refuses them too.
-fn split_target(text: &[u8], target: Range<usize>) -> Result<(Range<usize>, Range<usize>), Refusal> {
+fn split_target(text: &[u8], target: Range<usize>) -> Result<(Range<usize>, Range<usize>), HeadError> {
     let none = 0..0;
     let bytes = &text[target.clone()];
     let end = memchr::memchr(b'#', bytes).map_or(target.end, |at| target.start + at);
@@ -253,13 +253,13 @@ fn split_target(text: &[u8], target: Range<usize>) -> Result<(Range<usize>, Rang
     let scheme = [&b"http://"[..], b"https://"]
         .into_iter()
         .find(|scheme| bytes.len() > scheme.len() && bytes[..scheme.len()].eq_ignore_ascii_case(scheme))
-        .ok_or(Refusal::Malformed)?;
+        .ok_or(HeadError::Malformed)?;
     let host = target.start + scheme.len();
     let path =
         text[host..end].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(end, |at| host + at);
     // `http://host?query` has no path to pass on; nginx refuses it as well.
     if path < end && text[path] == b'?' || path == host {
-        return Err(Refusal::Malformed);
+        return Err(HeadError::Malformed);
     }
     Ok((path..end, host..path))
 }
@@ -276,11 +276,11 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads one line and returns its length with its end.
-    fn line(&mut self, text: &'a [u8]) -> Result<usize, Refusal> {
+    fn line(&mut self, text: &'a [u8]) -> Result<usize, HeadError> {
         let colon = text.iter().position(|byte| !TOKEN[*byte as usize]).unwrap_or(0);
         // A fold starts with white space, which is no token: refused like an empty name or `Name :`.
         if colon == 0 || text[colon] != b':' {
-            return Err(Refusal::Malformed);
+            return Err(HeadError::Malformed);
         }
         let end = colon + line_end(&text[colon..])?;
         let (name, value) = (&text[..colon], &text[colon + 1..end]);
@@ -302,25 +302,25 @@ impl<'a> Fields<'a> {
         Ok(end + 2)
     }
 
-    fn framing(&self, http11: bool) -> Result<Framing, Refusal> {
+    fn framing(&self, http11: bool) -> Result<RequestFraming, HeadError> {
         if self.lengths + self.codings > 1 {
-            return Err(Refusal::Malformed);
+            return Err(HeadError::Malformed);
         }
         if let Some(coding) = self.coding {
             if !http11 {
-                return Err(Refusal::Malformed);
+                return Err(HeadError::Malformed);
             }
             if !coding.eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::Coding);
+                return Err(HeadError::Coding);
             }
-            return Ok(Framing::Chunked);
+            return Ok(RequestFraming::Chunked);
         }
-        let Some(length) = self.length else { return Ok(Framing::Length(0)) };
+        let Some(length) = self.length else { return Ok(RequestFraming::Length(0)) };
         // 18 digits: nginx's own limit is that of a signed 64-bit number.
         if length.is_empty() || length.len() > 18 || !length.iter().all(u8::is_ascii_digit) {
-            return Err(Refusal::Malformed);
+            return Err(HeadError::Malformed);
         }
-        Ok(Framing::Length(length.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))))
+        Ok(RequestFraming::Length(length.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))))
     }
 }
 

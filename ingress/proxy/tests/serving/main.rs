@@ -4,12 +4,13 @@
 
 mod support;
 
+mod access_log;
 mod bodies;
 mod forwarding;
 mod retries;
 mod smuggling;
 mod stopping;
-mod telling;
+
 mod upgrades;
 mod views;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cluster::{Event, Key, Kind};
-use ingress_proxy::{Configuration, Controller, MetricsOptions, ProxyOptions};
+use ingress_proxy::{ConfigurationMetrics, Controller, MetricsOptions, ProxyOptions};
 
 use crate::support::{Client, Script, World, options};
 
@@ -36,7 +36,7 @@ fn names_labels_and_help_are_those_of_ingress_nginx() {
     let made = net::testing::certificate("shop.example");
     world.secret("cert", &made.certificate, &made.key);
     world.ingress_with("shop", "shop.example", "/", 80, &[], Some("cert"));
-    Configuration::new(&world.registry, &Controller::default());
+    ConfigurationMetrics::new(&world.registry, &Controller::default());
     assert_eq!(world.ask("GET /a HTTP/1.1\nHost: shop.example\n\n").status, 308);
     world.log(1);
     let shape = shape(&world.registry.text());

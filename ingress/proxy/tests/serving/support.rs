@@ -10,9 +10,9 @@ use cluster::{
     IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef, Protocol, Secret, Service, ServiceBackend,
     ServiceKind, ServicePort,
 };
-use ingress_proxy::{Proxy, ProxyOptions, Telling, Views};
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
-use telemetry::LogWriter;
+use ingress_proxy::{Proxy, ProxyOptions, ProxyViews, Telemetry};
+use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
+use telemetry::Lines;
 use telemetry::metrics::{Counter, Registry};
 
 /// How long a test waits for bytes that must come.
@@ -26,8 +26,8 @@ pub struct World {
     pub http: SocketAddr,
     pub https: SocketAddr,
     pub runtime: tokio::runtime::Runtime,
-    views: Views,
-    lines: LogWriter,
+    views: ProxyViews,
+    lines: Lines,
     log: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -62,8 +62,8 @@ impl World {
 
     pub fn routed(options: ProxyOptions, routes: RouteOptions) -> Self {
         let mut cache = Cache::default();
-        let views = Views {
-            table: cache.project(RouteIndex::new(routes.clone())),
+        let views = ProxyViews {
+            table: cache.project(TableIndex::new(routes.clone())),
             pools: cache.project(PoolIndex::new(routes.clone())),
             certs: cache.project(CertIndex::new(routes)),
         };
@@ -76,9 +76,9 @@ impl World {
         batch.extend(Kind::ALL.into_iter().map(Event::Synced));
         cache.apply(batch, 1);
         let (registry, log) = (Registry::new(), Arc::default());
-        let lines = LogWriter::new(Sink(Arc::clone(&log)), Counter::default());
-        let telling = Telling { registry: registry.clone(), access: Some(lines.clone()) };
-        let proxy = Proxy::start(options, views.clone(), &telling).unwrap();
+        let lines = Lines::new(Sink(Arc::clone(&log)), Counter::default());
+        let telemetry = Telemetry { registry: registry.clone(), access: Some(lines.clone()) };
+        let proxy = Proxy::start(options, views.clone(), &telemetry).unwrap();
         let (http, https) = (proxy.http()[0], proxy.https()[0]);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -204,7 +204,7 @@ impl World {
         self.apply(Object::Secret(Arc::new(secret)));
     }
 
-    pub fn views(&self) -> Views {
+    pub fn views(&self) -> ProxyViews {
         self.views.clone()
     }
 

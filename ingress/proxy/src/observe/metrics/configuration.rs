@@ -9,7 +9,7 @@ use crate::options::Controller;
 
 /// What ingress-nginx tells about its reloads. There is no reload here: what counts is that a view was published,
 /// and whether changes can still be taken in.
-pub struct Configuration {
+pub struct ConfigurationMetrics {
     hash: Gauge,
     successful: Gauge,
     since: Gauge,
@@ -17,7 +17,7 @@ pub struct Configuration {
     errors: Counter,
 }
 
-impl Configuration {
+impl ConfigurationMetrics {
     /// Nothing has been published yet.
     pub fn new(registry: &Registry, controller: &Controller) -> Self {
         let own = own(controller);
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_configuration_is_good_while_changes_can_be_taken_in() {
         let registry = Registry::new();
-        let configuration = Configuration::new(&registry, &Controller::default());
+        let configuration = ConfigurationMetrics::new(&registry, &Controller::default());
         let shown = |metric: &str| {
             let text = registry.text();
             let line = text.lines().find(|line| line.starts_with(&format!("{}{{", name(metric))));

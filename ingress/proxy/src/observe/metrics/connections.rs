@@ -7,7 +7,7 @@ use crate::options::Controller;
 
 /// The counters and levels of clients' connections.
 #[derive(Clone)]
-pub(crate) struct Connections {
+pub(crate) struct ConnectionMetrics {
     pub(crate) accepted: Counter,
     pub(crate) handled: Counter,
     pub(crate) requests: Counter,
@@ -18,7 +18,7 @@ pub(crate) struct Connections {
     pub(crate) writing: UpDownCounter,
 }
 
-impl Connections {
+impl ConnectionMetrics {
     pub(super) fn new(registry: &Registry, controller: &Controller) -> Self {
         let labels = [OWN[0], OWN[1], OWN[2], "state"];
         let [class, namespace, pod] = own(controller);

@@ -30,7 +30,7 @@ const LABELS: [&str; 11] = [
 
 /// What happened to one request.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sample {
+pub(crate) struct RequestSample {
     pub(crate) request: Duration,
     /// From asking the endpoint to the end of its answer, to its head, to the connection.
     pub(crate) response: Option<Duration>,
@@ -48,7 +48,7 @@ enum Buckets {
 }
 
 /// A histogram: name, help, buckets, and what it takes of a request.
-type Row = (&'static str, &'static str, Buckets, fn(&Sample) -> Option<f64>);
+type Row = (&'static str, &'static str, Buckets, fn(&RequestSample) -> Option<f64>);
 
 const HISTOGRAMS: [Row; 7] = [
     (
@@ -94,7 +94,7 @@ const HISTOGRAMS: [Row; 7] = [
 ];
 
 /// Whose request it was and how it ended.
-pub(crate) struct Of<'a> {
+pub(crate) struct RequestLabels<'a> {
     pub(crate) route: &'a Arc<Route>,
     /// Its number among the route's canaries, and the canary itself.
     pub(crate) canary: Option<(usize, &'a UpstreamTarget)>,
@@ -106,15 +106,15 @@ pub(crate) struct Of<'a> {
 
 /// The families, each of which may have been left out (`--exclude-socket-metrics`).
 #[derive(Clone)]
-pub(super) struct Requests {
+pub(super) struct RequestMetrics {
     controller: Controller,
     options: MetricsOptions,
     requests: Option<Family<Counter, 11>>,
     histograms: [Option<Family<Histogram, 11>>; HISTOGRAMS.len()],
-    shared: Arc<Mutex<HashMap<Labels<11>, Arc<Cells>, RandomState>>>,
+    shared: Arc<Mutex<HashMap<Labels<11>, Arc<SeriesCells>, RandomState>>>,
 }
 
-impl Requests {
+impl RequestMetrics {
     pub(super) fn new(registry: &Registry, controller: &Controller, options: &MetricsOptions) -> Self {
         let shown = |suffix: &str| {
             let left_out = |given: &String| *given == suffix || *given == name(suffix);
@@ -139,12 +139,12 @@ impl Requests {
     }
 
     /// The series of a request. Workers share them: each of them alone is larger than what a worker counts in it.
-    pub(super) fn cells(&self, of: &Of<'_>, host: &str) -> Arc<Cells> {
+    pub(super) fn cells(&self, of: &RequestLabels<'_>, host: &str) -> Arc<SeriesCells> {
         let labels = self.labels(of, host);
         let of_family =
             |family: &Option<Family<Histogram, 11>>| family.as_ref().map(|family| family.of(&labels));
         let new = || {
-            Arc::new(Cells {
+            Arc::new(SeriesCells {
                 requests: self.requests.as_ref().map(|family| family.of(&labels)),
                 histograms: self.histograms.each_ref().map(of_family),
                 ingress: of.route.ingress.clone(),
@@ -155,21 +155,21 @@ impl Requests {
     }
 
     /// Takes series off the page.
-    pub(super) fn remove(&self, cells: &Cells) {
+    pub(super) fn remove(&self, cells: &SeriesCells) {
         let mut shared = self.shared();
         shared.remove(&cells.labels);
         self.requests.iter().for_each(|family| family.remove(&cells.labels));
         self.histograms.iter().flatten().for_each(|family| family.remove(&cells.labels));
     }
 
-    fn shared(&self) -> MutexGuard<'_, HashMap<Labels<11>, Arc<Cells>, RandomState>> {
+    fn shared(&self) -> MutexGuard<'_, HashMap<Labels<11>, Arc<SeriesCells>, RandomState>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The labels. An empty one is as good as none to Prometheus: that is how `--metrics-per-host=false`
     /// leaves the host out.
-    fn labels(&self, of: &Of<'_>, host: &str) -> Labels<11> {
-        let Of { route, canary, method, .. } = of;
+    fn labels(&self, of: &RequestLabels<'_>, host: &str) -> Labels<11> {
+        let RequestLabels { route, canary, method, .. } = of;
         let [class, namespace, pod] = own(&self.controller);
         let status = match self.options.status_classes {
             true => format!("{}xx", of.status.as_u16() / 100),
@@ -196,16 +196,16 @@ impl Requests {
 }
 
 /// The series of one kind of request.
-pub(super) struct Cells {
+pub(super) struct SeriesCells {
     requests: Option<Counter>,
     histograms: [Option<Histogram>; HISTOGRAMS.len()],
     pub(super) ingress: Option<Key>,
     labels: Labels<11>,
 }
 
-impl Cells {
+impl SeriesCells {
     /// Hot: no lock and no allocation.
-    pub(super) fn count(&self, sample: &Sample) {
+    pub(super) fn count(&self, sample: &RequestSample) {
         if let Some(requests) = &self.requests {
             requests.inc();
         }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 use foldhash::fast::RandomState;
 use ingress_routes::{Route, RouteTable};
 
-use super::Metrics;
-use super::requests::{Cells, Of, Requests, Sample, method_label};
+use super::ProxyMetrics;
+use super::requests::{RequestLabels, RequestMetrics, RequestSample, SeriesCells, method_label};
 
 /// How many hosts that no Ingress names a worker keeps apart (`--metrics-per-undefined-host`); clients choose them.
 const MOST_HOSTS: usize = 1000;
@@ -20,9 +20,9 @@ const LONGEST_HOST: usize = 253;
 const SWEEPS: u32 = 60;
 
 /// What a worker counts requests with.
-pub(crate) struct Series {
-    requests: Requests,
-    known: RefCell<HashMap<Identity, Known, RandomState>>,
+pub(crate) struct RequestSeries {
+    requests: RequestMetrics,
+    known: RefCell<HashMap<Identity, KnownSeries, RandomState>>,
     undefined: RefCell<HashMap<Box<str>, OfHost, RandomState>>,
     /// Where the table was at the last sweep, and how many sweeps ago that was.
     swept: Cell<(usize, u32)>,
@@ -32,15 +32,15 @@ pub(crate) struct Series {
 type Identity = (usize, usize, u16, u8);
 
 /// The series of a host that no Ingress names, by status and method.
-type OfHost = HashMap<(u16, u8), Arc<Cells>, RandomState>;
+type OfHost = HashMap<(u16, u8), Arc<SeriesCells>, RandomState>;
 
-struct Known {
+struct KnownSeries {
     route: Weak<Route>,
-    cells: Arc<Cells>,
+    cells: Arc<SeriesCells>,
 }
 
-impl Series {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
+impl RequestSeries {
+    pub(crate) fn new(metrics: &ProxyMetrics) -> Self {
         Self {
             requests: metrics.requests.clone(),
             known: RefCell::default(),
@@ -52,7 +52,7 @@ impl Series {
     /// Counts a request. Hot: one look-up in a map of this thread, no lock and no allocation once the series is known.
     ///
     /// Hosts that no Ingress names are left out, unless the host makes no difference or is asked for.
-    pub(crate) fn count(&self, of: &Of<'_>, sample: &Sample) {
+    pub(crate) fn count(&self, of: &RequestLabels<'_>, sample: &RequestSample) {
         let options = self.requests.options();
         let undefined = of.route.ingress.is_none();
         if undefined && options.per_host {
@@ -67,17 +67,17 @@ impl Series {
         }
         let cells = self.requests.cells(of, &of.route.host);
         cells.count(sample);
-        self.known.borrow_mut().insert(identity, Known { route: Arc::downgrade(of.route), cells });
+        self.known.borrow_mut().insert(identity, KnownSeries { route: Arc::downgrade(of.route), cells });
     }
 
-    fn identity(&self, of: &Of<'_>) -> Identity {
+    fn identity(&self, of: &RequestLabels<'_>) -> Identity {
         let status = of.status.as_u16();
         let status = if self.requests.options().status_classes { status / 100 } else { status };
         let canary = of.canary.map_or(0, |(at, _)| at + 1);
         (Arc::as_ptr(of.route) as usize, canary, status, method_label(of.method).0)
     }
 
-    fn count_undefined(&self, of: &Of<'_>, sample: &Sample) {
+    fn count_undefined(&self, of: &RequestLabels<'_>, sample: &RequestSample) {
         // The address of the route makes no difference here.
         let (.., status, method) = self.identity(of);
         let mut hosts = self.undefined.borrow_mut();

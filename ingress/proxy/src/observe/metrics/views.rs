@@ -8,9 +8,9 @@ use telemetry::metrics::Registry;
 
 use super::names::{OWN, name, own};
 use crate::options::Controller;
-use crate::views::Views;
+use crate::views::ProxyViews;
 
-pub(super) fn show(registry: &Registry, controller: &Controller, views: &Views) {
+pub(super) fn show(registry: &Registry, controller: &Controller, views: &ProxyViews) {
     orphans(registry, controller.clone(), views.pools.clone());
     certificates(registry, &controller.class, views);
 }
@@ -39,7 +39,7 @@ fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<
     });
 }
 
-fn certificates(registry: &Registry, class: &str, views: &Views) {
+fn certificates(registry: &Registry, class: &str, views: &ProxyViews) {
     let help = "Number of seconds since 1970 to the SSL Certificate expire.\n\t\t\tAn example to check if this \
                 certificate will expire in 10 days is: \"nginx_ingress_controller_ssl_expire_time_seconds < (time() + \
                 (10 * 24 * 3600))\"";

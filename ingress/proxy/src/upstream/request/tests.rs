@@ -20,17 +20,17 @@ async fn largest_piece(stream: bool) -> usize {
     });
     let clock = Rc::new(Clock::new(jiff::tz::TimeZone::UTC));
     let minute = Duration::from_secs(60);
-    let times = Times { send: minute, read: minute, body: minute };
-    let patience = Patience { timer: clock.timer(), clock, link: None, times, stream };
-    let connection = Connection::new(near, address, None, "endpoint".into(), 0);
+    let times = Timeouts { send: minute, read: minute, body: minute };
+    let timer = UpstreamTimer { timer: clock.timer(), clock, state: None, times, stream };
+    let connection = UpstreamConnection::new(near, address, None, "endpoint".into(), 0);
     let request = Bytes::from_static(REQUEST);
-    let mut call = Call::new(connection, request, Upload::none(), false, patience);
+    let mut request = UpstreamRequest::new(connection, request, RequestBody::none(), false, timer);
     let mut headers = HeaderMap::new();
-    std::future::poll_fn(|cx| call.poll_head(cx, &mut headers)).await.unwrap();
+    std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await.unwrap();
     let mut largest = 0;
-    while call.left() != Some(0) {
-        call.connection.stream.readable().await.unwrap();
-        let frame = std::future::poll_fn(|cx| call.poll_frame(cx)).await.unwrap().unwrap();
+    while request.left() != Some(0) {
+        request.connection.stream.readable().await.unwrap();
+        let frame = std::future::poll_fn(|cx| request.poll_frame(cx)).await.unwrap().unwrap();
         largest = largest.max(frame.data_ref().unwrap().len());
         tokio::task::yield_now().await;
     }

@@ -1,10 +1,10 @@
 use super::*;
 
-fn head(text: &str) -> Head {
-    Head::check(text.replace('\n', "\r\n").into()).unwrap()
+fn head(text: &str) -> RequestHead {
+    RequestHead::check(text.replace('\n', "\r\n").into()).unwrap()
 }
 
-fn map(head: &Head) -> HeaderMap {
+fn map(head: &RequestHead) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, line) in head.lines() {
         let value = line[name.len() + 1..].trim_ascii();
@@ -16,9 +16,9 @@ fn map(head: &Head) -> HeaderMap {
     map
 }
 
-fn forward(head: &Head, raw: bool, set: &HeaderMap) -> String {
+fn forward(head: &RequestHead, raw: bool, set: &HeaderMap) -> String {
     let headers = map(head);
-    let forward = Forward {
+    let forward = UpstreamHead {
         method: &Method::POST,
         target: &head.target(),
         host: b"shop.example:8080",
@@ -31,7 +31,7 @@ fn forward(head: &Head, raw: bool, set: &HeaderMap) -> String {
         upgrade: upgrade(&headers),
     };
     let mut out = BytesMut::new();
-    let client = if raw { Client::Raw(head) } else { Client::Map };
+    let client = if raw { ClientHeaders::Raw(head) } else { ClientHeaders::Map };
     forward.write(&client, &headers, set, &mut out);
     String::from_utf8(take(&mut out).to_vec()).unwrap().replace("\r\n", "\n")
 }
@@ -56,7 +56,7 @@ my_header: 1
 X-Odd!: 1
 Accept: a
 aCCept: b
-Content-Length: 12
+BodySource-Length: 12
 
 ";
 
@@ -75,7 +75,7 @@ X-Forwarded-Scheme: https
 X-Scheme: https
 X-Original-Forwarded-For: 10.0.0.1, 10.0.0.2
 X-Original-Forwarded-Host: evil.example
-Content-Length: 12
+BodySource-Length: 12
 ";
     let raw = forward(&head(REQUEST), true, &HeaderMap::new());
     assert_eq!(raw, format!("{own}User-Agent: curl/8\nAccept: a\naCCept: b\nTE: trailers\n\n"));

@@ -1,10 +1,10 @@
 use super::*;
 
-fn read(text: &str) -> Result<Head, Refusal> {
-    let mut finder = Finder::default();
+fn read(text: &str) -> Result<RequestHead, HeadError> {
+    let mut finder = HeadFinder::default();
     let length = finder.find(text.as_bytes())?.expect("the case is a whole head");
     assert_eq!(length, text.len());
-    Head::check(Bytes::copy_from_slice(text.as_bytes()))
+    RequestHead::check(Bytes::copy_from_slice(text.as_bytes()))
 }
 
 /// Cases are written with LF for readability; a `\` at the end of a line stands for "without CR".
@@ -16,8 +16,8 @@ fn wire(lines: &[&str]) -> String {
 
 #[test]
 fn heads_that_can_be_read_in_two_ways_are_refused() {
-    use Refusal::{Coding, Malformed, Method, Version};
-    let cases: &[(&[&str], Refusal)] = &[
+    use HeadError::{Coding, Malformed, Method, Version};
+    let cases: &[(&[&str], HeadError)] = &[
         (&["GET / HTTP/1.1"], Malformed),
         (&["GET / HTTP/1.1", "Host:"], Malformed),
         (&["GET / HTTP/1.1", "Host: a", "Host: a"], Malformed),
@@ -90,7 +90,7 @@ fn a_bare_line_feed_ends_nothing() {
         "GET / HTTP/1.1\r\nHost: a\r\n\n",
         "\n",
     ] {
-        assert_eq!(Finder::default().find(text.as_bytes()), Err(Refusal::Malformed), "{text:?}");
+        assert_eq!(HeadFinder::default().find(text.as_bytes()), Err(HeadError::Malformed), "{text:?}");
     }
 }
 
@@ -98,7 +98,7 @@ fn a_bare_line_feed_ends_nothing() {
 fn a_head_is_found_however_it_is_cut() {
     let text = wire(&["GET / HTTP/1.1", "Host: a", "X: y"]);
     for cut in 1..text.len() {
-        let mut finder = Finder::default();
+        let mut finder = HeadFinder::default();
         assert_eq!(finder.find(&text.as_bytes()[..cut]), Ok(None), "{cut}");
         assert_eq!(finder.find(text.as_bytes()), Ok(Some(text.len())), "{cut}");
     }
@@ -112,28 +112,28 @@ fn long_lines_are_refused_as_nginx_refuses_them() {
     let mut many = vec!["GET / HTTP/1.1".to_owned(), "Host: a".to_owned()];
     many.extend((0..MAX_HEADERS).map(|at| format!("X-{at}: y")));
     let cases = [
-        (format!("GET /{long} HTTP/1.1\r\n"), Refusal::UriTooLong),
-        (format!("GET /{long}"), Refusal::UriTooLong),
-        (format!("GET / HTTP/1.1\r\nX: {long}"), Refusal::HeaderTooLarge),
-        (all.join("\r\n"), Refusal::HeaderTooLarge),
-        (many.join("\r\n") + "\r\n", Refusal::HeaderTooLarge),
+        (format!("GET /{long} HTTP/1.1\r\n"), HeadError::UriTooLong),
+        (format!("GET /{long}"), HeadError::UriTooLong),
+        (format!("GET / HTTP/1.1\r\nX: {long}"), HeadError::HeaderTooLarge),
+        (all.join("\r\n"), HeadError::HeaderTooLarge),
+        (many.join("\r\n") + "\r\n", HeadError::HeaderTooLarge),
     ];
     for (text, refusal) in cases {
-        assert_eq!(Finder::default().find(text.as_bytes()), Err(refusal), "{}", &text[..20]);
+        assert_eq!(HeadFinder::default().find(text.as_bytes()), Err(refusal), "{}", &text[..20]);
     }
 }
 
 #[test]
 fn good_heads_keep_their_target_byte_for_byte() {
-    let cases: &[(&[&str], &str, Framing)] = &[
-        (&["GET / HTTP/1.1", "Host: a"], "/", Framing::Length(0)),
-        (&["GET /a%2fb?c=%20&<d>#e HTTP/1.1", "Host: a:8080"], "/a%2fb?c=%20&<d>", Framing::Length(0)),
-        (&["GET //a/../b HTTP/1.0"], "//a/../b", Framing::Length(0)),
-        (&["GET http://A.b/c?d HTTP/1.1", "Host: a.B"], "/c?d", Framing::Length(0)),
-        (&["GET HTTP://a HTTP/1.0"], "/", Framing::Length(0)),
-        (&["PUT / HTTP/1.1", "Host: [::1]:80", "content-length: 12"], "/", Framing::Length(12)),
-        (&["PUT / HTTP/1.1", "Host: a", "transfer-encoding:\tChunked "], "/", Framing::Chunked),
-        (&["M-SEARCH / HTTP/1.1", "Host: a", "Upgrade: x"], "/", Framing::Length(0)),
+    let cases: &[(&[&str], &str, RequestFraming)] = &[
+        (&["GET / HTTP/1.1", "Host: a"], "/", RequestFraming::Length(0)),
+        (&["GET /a%2fb?c=%20&<d>#e HTTP/1.1", "Host: a:8080"], "/a%2fb?c=%20&<d>", RequestFraming::Length(0)),
+        (&["GET //a/../b HTTP/1.0"], "//a/../b", RequestFraming::Length(0)),
+        (&["GET http://A.b/c?d HTTP/1.1", "Host: a.B"], "/c?d", RequestFraming::Length(0)),
+        (&["GET HTTP://a HTTP/1.0"], "/", RequestFraming::Length(0)),
+        (&["PUT / HTTP/1.1", "Host: [::1]:80", "content-length: 12"], "/", RequestFraming::Length(12)),
+        (&["PUT / HTTP/1.1", "Host: a", "transfer-encoding:\tChunked "], "/", RequestFraming::Chunked),
+        (&["M-SEARCH / HTTP/1.1", "Host: a", "Upgrade: x"], "/", RequestFraming::Length(0)),
     ];
     for (lines, target, framing) in cases {
         let head = read(&wire(lines)).unwrap_or_else(|refusal| panic!("{lines:?}: {refusal:?}"));
@@ -149,7 +149,7 @@ fn hyper_gets_a_target_that_it_takes() {
         let mut text = b"GET /".to_vec();
         text.extend([byte, b'?', byte]);
         text.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\n\r\n");
-        let head = Head::check(text.into()).unwrap();
+        let head = RequestHead::check(text.into()).unwrap();
         let mut headers = [httparse::EMPTY_HEADER; 4];
         let mut request = httparse::Request::new(&mut headers);
         let given = head.for_hyper();
