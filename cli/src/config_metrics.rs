@@ -4,9 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cluster::{Ingress, Kind, Touched};
+use cluster::{Ingress, Kind, ObjectChange};
 use ingress_proxy::{ConfigurationMetrics, ProxyViews};
-use sources::{Cluster, Status, Statuses};
+use sources::{Cluster, WatchStatus, WatchStatuses};
 use tokio::runtime::Handle;
 
 /// What the edge is configured by.

@@ -3,7 +3,7 @@
 use ingress_proxy::{
     ConfigurationMetrics, Controller, Proxy, ProxyOptions, ProxyStartError, ProxyViews, Telemetry,
 };
-use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use sources::Cluster;
 use telemetry::LogWriter;
 
@@ -14,14 +14,24 @@ use crate::{config_metrics, reporting};
 /// Makes the views, and tells from now on what is wrong with the objects behind them.
 ///
 /// The order is that of publishing: what a route needs is there before the route.
-pub fn views(cluster: &Cluster, options: &Options, controller: &Controller, ground: &Ground) -> ProxyViews {
+pub fn views(
+    cluster: &Cluster,
+    options: &RouteOptions,
+    controller: &Controller,
+    runtime: &Runtime,
+) -> ProxyViews {
     let views = ProxyViews {
         certs: cluster.project(CertIndex::new(options.clone())),
         pools: cluster.project(PoolIndex::new(options.clone())),
         table: cluster.project(RouteIndex::new(options.clone())),
     };
-    reporting::follow(cluster, &views, options, ground);
-    taking::follow(cluster, &views, ConfigurationMetrics::new(&ground.metrics, controller), &ground.runtime);
+    reporting::follow(cluster, &views, options, runtime);
+    config_metrics::follow(
+        cluster,
+        &views,
+        ConfigurationMetrics::new(&runtime.metrics, controller),
+        &runtime.handle,
+    );
     views
 }
 
@@ -32,12 +42,12 @@ pub fn views(cluster: &Cluster, options: &Options, controller: &Controller, grou
 pub fn start(
     options: ProxyOptions,
     views: ProxyViews,
-    access: Option<Lines>,
-    ground: &Ground,
+    access: Option<LogWriter>,
+    runtime: &Runtime,
     flags: (&str, &str),
 ) -> Result<Proxy, CommandError> {
     let https = options.https.clone();
-    let telemetry = Telemetry { registry: ground.metrics.clone(), access };
+    let telemetry = Telemetry { registry: runtime.metrics.clone(), access };
     Proxy::start(options, views, &telemetry).map_err(|error| match &error {
         ProxyStartError::Bind(bind) => {
             let flag = if https.contains(&bind.address) { flags.1 } else { flags.0 };

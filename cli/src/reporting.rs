@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster::{Key, Kind, Kinds, Service};
 use ingress_proxy::ProxyViews;
-use ingress_routes::{Options, Problem};
+use ingress_routes::{RouteOptions, RoutingProblem};
 use sources::Cluster;
 use tokio::sync::Notify;
 
@@ -15,7 +15,7 @@ use crate::runtime::Runtime;
 const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Tells from now on what is wrong with the objects behind the views, as it comes and goes.
-pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &Options, ground: &Ground) {
+pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, runtime: &Runtime) {
     let changed = Arc::new(Notify::new());
     let (runtime, views, news) = (runtime.clone(), views.clone(), changed.clone());
     cluster.observe(move |_, _| news.notify_one());
@@ -31,14 +31,14 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &Options, ground: 
     });
 }
 
-fn tell(views: &ProxyViews, ground: &Ground) {
+fn tell(views: &ProxyViews, runtime: &Runtime) {
     let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
     let problems = table.problems().cloned().chain(pools.problems()).chain(certs.problems().cloned());
     runtime.reports.replace("ingress", problems.map(problem));
 }
 
 /// Objects that flags name and that are not there: told once their kind has been listed.
-fn of_flags(cluster: &Cluster, views: &ProxyViews, options: &Options) -> Vec<telemetry::Problem> {
+fn of_flags(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions) -> Vec<telemetry::Problem> {
     let listed = |kind| cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind])));
     let problem = |flag: &str, named: &Key, what: String| telemetry::Problem {
         kind: "flag".to_owned(),

@@ -1,7 +1,21 @@
-//! The client side: byte streams, the state of a connection, pages for requests that cannot be parsed.
+//! The client side: connections, their byte streams, HTTP/1 and HTTP/2 on them.
+//!
+//! It serves requests with the handler that the listener passes in, and knows nothing of routes.
 
 pub(crate) mod pages;
 
 pub(crate) mod connection_state;
 
+pub(crate) mod closing;
 pub(crate) mod stream;
+
+pub(crate) mod request_guard;
+
+pub(crate) mod connection;
+
+mod http1;
+mod http2;
+
+mod serve;
+
+pub(crate) use serve::serve;

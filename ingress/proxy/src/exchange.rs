@@ -1,7 +1,9 @@
-//! One request and its response: route, attempts, response body.
+//! One request and its response: route, attempts at endpoints, response body.
 
-pub(crate) mod response_body;
-pub(crate) mod client_connection;
+mod response_body;
+
+mod direct_response;
 
 mod proxy_request;
-pub(crate) mod serve;
+
+pub(crate) mod handler;

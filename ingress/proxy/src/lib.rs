@@ -9,12 +9,12 @@ mod wire;
 pub mod options;
 mod views;
 
-mod client;
 mod observe;
 mod upstream;
 
 mod state;
 
+mod client;
 mod exchange;
 mod listener;
 

@@ -1,7 +1,7 @@
 //! The running proxy: listeners, workers, and the stop.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -9,11 +9,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
-use rustls::ServerConfig;
 use telemetry::metrics::Registry;
 use telemetry::{LogWriter, ThreadSlot};
 
-use crate::listener::connection::{Listener, connection};
+use crate::listener::accept::accept;
+use crate::listener::{self, Listener, tls};
 use crate::observe::metrics::ProxyMetrics;
 use crate::options::ProxyOptions;
 use crate::state::worker::Worker;
@@ -61,9 +61,6 @@ pub struct Proxy {
     workers: Vec<JoinHandle<()>>,
 }
 
-/// What one worker accepts.
-struct WorkerListeners(Vec<(TcpListener, Listener)>);
-
 impl Proxy {
     /// Opens the listeners and starts the workers; from then on requests are answered from the views. Nothing is
     /// left running when it fails.
@@ -74,10 +71,11 @@ impl Proxy {
     ) -> Result<Self, ProxyStartError> {
         let options = Arc::new(options);
         let count = options.workers.max(1);
-        let config = tls_config(&options, &views).map_err(ProxyStartError::Tls)?;
-        let mut listeners: Vec<WorkerListeners> = (0..count).map(|_| WorkerListeners(Vec::new())).collect();
-        let http = listen(&options.http, None, &mut listeners)?;
-        let https = listen(&options.https, Some(&config), &mut listeners)?;
+        let config = tls::server_config(&options, &views).map_err(ProxyStartError::Tls)?;
+        let mut listeners: Vec<Vec<Listener>> = (0..count).map(|_| Vec::new()).collect();
+        let http = listener::open(&options.http, None, &mut listeners).map_err(ProxyStartError::Bind)?;
+        let https =
+            listener::open(&options.https, Some(&config), &mut listeners).map_err(ProxyStartError::Bind)?;
         let metrics = ProxyMetrics::new(&telemetry.registry, &options.controller, &options.metrics, &views);
         let mut proxy = Self {
             http,
@@ -93,7 +91,7 @@ impl Proxy {
             // A worker that still accepts is open: what it accepts at last is waited for.
             let accepting = drain.track();
             let run = move || {
-                let _seat = Seat::take();
+                let _seat = ThreadSlot::claim();
                 work(listeners, accepting, || {
                     Worker::new(number as u32, options, views, metrics, lines, drain)
                 });
@@ -148,42 +146,8 @@ impl Drop for Proxy {
     }
 }
 
-fn listen(
-    addresses: &[SocketAddr],
-    tls: Option<&Arc<ServerConfig>>,
-    listeners: &mut [WorkerListeners],
-) -> Result<Vec<SocketAddr>, ProxyStartError> {
-    let mut bound = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let sockets = net::listen::listen(*address, listeners.len()).map_err(ProxyStartError::Bind)?;
-        for (at, (socket, listeners)) in sockets.into_iter().zip(&mut *listeners).enumerate() {
-            let fail = |cause| ProxyStartError::Bind(BindError { address: *address, cause });
-            let exact = socket.local_addr().map_err(fail)?;
-            if at == 0 {
-                bound.push(exact);
-            }
-            let port = if tls.is_some() { 443 } else { exact.port() };
-            listeners.0.push((socket, Listener { tls: tls.cloned(), port }));
-        }
-    }
-    Ok(bound)
-}
-
-fn tls_config(options: &ProxyOptions, views: &ProxyViews) -> Result<Arc<ServerConfig>, TlsError> {
-    let own = net::certificate::self_made(std::time::SystemTime::now())?;
-    let alpn: &[&[u8]] = if options.http2 { &[net::tls::H2, net::tls::HTTP1] } else { &[net::tls::HTTP1] };
-    let tls = net::tls::TlsOptions {
-        alpn: alpn.iter().map(|name| name.to_vec()).collect(),
-        session_cache: options.ssl_session_cache,
-    };
-    let certs = views.certs.clone();
-    net::tls::server_config(&tls, move |name| {
-        Some(certs.load().find(name).cloned().unwrap_or_else(|| own.clone()))
-    })
-}
-
 /// A worker's thread from start to end.
-fn work(listeners: WorkerListeners, open: Open, worker: impl FnOnce() -> Rc<Worker>) {
+fn work(listeners: Vec<Listener>, open: DrainToken, worker: impl FnOnce() -> Rc<Worker>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "a worker cannot start"),
@@ -196,9 +160,8 @@ fn work(listeners: WorkerListeners, open: Open, worker: impl FnOnce() -> Rc<Work
             async move { worker.clock.run(|| worker.tick()).await }
         });
         let accepting: Vec<_> = listeners
-            .0
             .into_iter()
-            .map(|(socket, listener)| tokio::task::spawn_local(accept(worker.clone(), socket, listener)))
+            .map(|listener| tokio::task::spawn_local(accept(worker.clone(), listener)))
             .collect();
         worker.drain.stopping().await;
         for task in accepting {
@@ -215,41 +178,4 @@ fn work(listeners: WorkerListeners, open: Open, worker: impl FnOnce() -> Rc<Work
         let _ = tokio::time::timeout(Duration::from_secs(1), worker.drain.closed()).await;
         clock.abort();
     });
-}
-
-/// Accepts until the word to stop, and then what the system has accepted already: closing the listener would reset
-/// that.
-async fn accept(worker: Rc<Worker>, socket: TcpListener, listener: Listener) {
-    let socket = match tokio::net::TcpListener::from_std(socket) {
-        Ok(socket) => socket,
-        Err(error) => return tracing::error!(%error, "a listener cannot be used"),
-    };
-    let serve = |stream, peer| {
-        worker.connections.accepted.inc();
-        let open = worker.drain.open();
-        tokio::task::spawn_local(connection(worker.clone(), stream, peer, listener.clone(), open));
-    };
-    loop {
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            () = worker.drain.stopping() => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => serve(stream, peer),
-            Err(error) => {
-                // Out of file descriptors, mostly: trying again at once would only burn the processor.
-                tracing::warn!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-    // tokio's own accept asks the system only after it has been told of something new.
-    let Ok(socket) = socket.into_std() else { return };
-    while let Ok((stream, peer)) = socket.accept() {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
-        {
-            serve(stream, peer);
-        }
-    }
 }

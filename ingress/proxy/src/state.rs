@@ -1,3 +1,5 @@
 //! What outlives a request and a configuration: the state of a worker thread.
 
 pub(crate) mod worker;
+
+mod balancer;

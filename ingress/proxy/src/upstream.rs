@@ -1,5 +1,6 @@
 //! The upstream side: connections to endpoints, requests on them, responses from them.
 
+pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod request_head;
 pub(crate) mod response_head;

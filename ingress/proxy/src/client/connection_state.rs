@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use telemetry::metrics::UpDownCounter;
 
-use crate::io::clock::{Clock, Timer};
+use crate::io::clock::{Clock, Timer, WaitingFor};
 use crate::wire::request_head::{HeadError, RequestHead};
 
 /// What the stream and the requests on it know of each other.
@@ -22,7 +22,6 @@ pub(crate) struct ConnectionState {
     pub(super) heads: RefCell<VecDeque<RequestHead>>,
     /// A request is being worked on.
     pub(super) in_flight: Cell<bool>,
-    pub(super) waiting: Cell<Waiting>,
     pub(super) refusal: Cell<Option<HeadError>>,
     /// The first line of what was refused, for the log.
     pub(super) refused: RefCell<Bytes>,
@@ -46,17 +45,6 @@ pub(crate) struct ConnectionState {
 /// and told that it was the last (RFC 9112 §9.6). nginx has `keepalive_min_timeout` for this.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// Whom the connection waits for; decides what an expired timer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    /// For the next request, or its head to be complete: the connection just closes.
-    Request,
-    /// For something that the request itself looks after.
-    Upstream,
-    /// For the client to take what was written: the connection is cut.
-    Client,
-}
-
 impl ConnectionState {
     pub(crate) fn new(
         clock: Rc<Clock>,
@@ -73,7 +61,6 @@ impl ConnectionState {
             send_timeout,
             heads: RefCell::default(),
             in_flight: Cell::new(false),
-            waiting: Cell::new(Waiting::Request),
             refusal: Cell::new(None),
             refused: RefCell::default(),
             waker: RefCell::default(),
@@ -87,18 +74,10 @@ impl ConnectionState {
         })
     }
 
-    /// For a stream of HTTP/2, whose head hyper has read.
-    pub(crate) fn of_stream(clock: Rc<Clock>, send_timeout: Duration, all_reading: Level) -> Rc<Self> {
-        let state = Self::new(clock, Duration::ZERO, send_timeout, all_reading);
-        state.waiting.set(Waiting::Upstream);
-        state.timer.disarm();
-        state
-    }
-
     /// The head of the request that hyper has just read.
     pub(crate) fn begin(&self) -> Option<RequestHead> {
         self.in_flight.set(true);
-        self.waiting.set(Waiting::Upstream);
+        self.timer.set_waiting_for(WaitingFor::Upstream);
         self.timer.disarm();
         self.heads.borrow_mut().pop_front()
     }
@@ -107,7 +86,7 @@ impl ConnectionState {
     pub(crate) fn end(&self, keep_alive: Duration) {
         self.in_flight.set(false);
         self.body_bytes.set(0);
-        self.waiting.set(Waiting::Request);
+        self.timer.set_waiting_for(WaitingFor::Request);
         self.rest(if self.stopping.get() { LAST_CALL } else { keep_alive });
         self.wake();
     }
@@ -126,9 +105,9 @@ impl ConnectionState {
             // Somebody may wait for the response to be gone.
             self.wake();
         }
-        match self.waiting.get() {
-            Waiting::Client if !blocked => self.clock.arm(&self.timer, self.send_timeout),
-            Waiting::Request if was_blocked != blocked => self.rest(self.idle.get()),
+        match self.timer.waiting_for() {
+            WaitingFor::Client if !blocked => self.clock.arm(&self.timer, self.send_timeout),
+            WaitingFor::Request if was_blocked != blocked => self.rest(self.idle.get()),
             _ => {}
         }
     }
@@ -141,21 +120,10 @@ impl ConnectionState {
 
     /// The proxy stops: a connection that is idle waits a moment longer, and one that is not goes on.
     pub(crate) fn stop(&self) {
-        let idle = self.waiting.get() == Waiting::Request && !self.reading.get();
+        let idle = self.timer.waiting_for() == WaitingFor::Request && !self.reading.get();
         if !self.stopping.replace(true) && idle {
             self.rest(LAST_CALL);
         }
-    }
-
-    /// From now on the client is expected to take what it is sent.
-    pub(crate) fn wait_for_client(&self) {
-        self.waiting.set(Waiting::Client);
-        self.clock.arm(&self.timer, self.send_timeout);
-    }
-
-    /// From now on the request looks after the timer.
-    pub(crate) fn wait_for_upstream(&self) {
-        self.waiting.set(Waiting::Upstream);
     }
 
     /// Whether a head has begun and is not complete.
@@ -165,10 +133,6 @@ impl ConnectionState {
             (true, false) => self.all_reading.dec(),
             _ => {}
         }
-    }
-
-    pub(crate) fn waiting(&self) -> Waiting {
-        self.waiting.get()
     }
 
     /// Why the connection ends, if what the client sent is the reason.

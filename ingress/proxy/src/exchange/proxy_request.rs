@@ -16,11 +16,14 @@ use ingress_routes::{
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
-use crate::exchange::client_connection::{ClientConnection, Upgrade, close_if_last, page};
-use crate::exchange::response_body::{RequestGuard, ResponseBody};
+use crate::client::connection::{ClientConnection, Upgrade};
+use crate::client::request_guard::RequestGuard;
+use crate::exchange::direct_response::{close_if_last, page};
+use crate::exchange::response_body::ResponseBody;
 use crate::observe::access_log::Attempt;
+use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
-use crate::upstream::request::{UpstreamConnection, UpstreamRequest, UpstreamTimer};
+use crate::upstream::request::{UpstreamRequest, UpstreamTimer};
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::{self, BodyLength, ClientHeaders, UpstreamHead};
 use crate::upstream::response_head;
@@ -41,12 +44,12 @@ impl ProxyRequest<'_> {
     pub(crate) async fn run(mut self) -> Response<ResponseBody> {
         let worker = &self.client.worker;
         let Some(upstream) = &self.route.upstream else {
-            return page(self.client, self.guard, &Answer::status(StatusCode::NOT_FOUND));
+            return page(self.client, self.guard, &DirectResponse::status(StatusCode::NOT_FOUND));
         };
         let choice = {
             let pools = worker.views.pools.load();
             let exchange = self.guard.exchange.as_ref().expect("set before endpoints are asked");
-            upstream.choose(exchange, &pools, &mut worker.draws())
+            upstream.choose(exchange, &pools, &mut worker.balancer())
         };
         if choice.canary {
             let is_chosen =
@@ -107,7 +110,7 @@ impl ProxyRequest<'_> {
                 }
             }
         }
-        page(self.client, self.guard, &Answer::status(status))
+        page(self.client, self.guard, &DirectResponse::status(status))
     }
 
     fn method(&self) -> &Method {
@@ -120,15 +123,19 @@ impl ProxyRequest<'_> {
     }
 
     /// The endpoint of the next try.
-    async fn pick(&self, choice: &Choice<'_>, tried: &[SocketAddr]) -> Option<(SocketAddr, Pick)> {
+    async fn pick(
+        &self,
+        choice: &SelectedTarget<'_>,
+        tried: &[SocketAddr],
+    ) -> Option<(SocketAddr, SelectedEndpoint)> {
         let worker = &self.client.worker;
         // Loaded for each try: an endpoint that has left in the meantime is not asked.
-        let pick = choice.next_endpoint(&worker.views.pools.load(), tried, &mut worker.draws())?;
+        let pick = choice.next_endpoint(&worker.views.pools.load(), tried, &mut worker.balancer())?;
         match &pick.address {
             UpstreamAddress::Socket(address) => Some((*address, pick)),
             UpstreamAddress::Host { host, port } => {
                 let addresses = worker.resolver.addresses(host, *port).await;
-                let turn = worker.draws().round_robin_position(choice.target);
+                let turn = worker.balancer().round_robin_position(choice.target);
                 round_robin(&addresses, tried, turn).map(|address| (address, pick))
             }
         }
@@ -138,12 +145,12 @@ impl ProxyRequest<'_> {
     async fn connect(
         &mut self,
         address: SocketAddr,
-        choice: &Choice<'_>,
-        pick: &Pick,
+        choice: &SelectedTarget<'_>,
+        pick: &SelectedEndpoint,
     ) -> Result<UpstreamConnection, StatusCode> {
         let worker = &self.client.worker;
         let first = self.guard.attempts.is_empty();
-        let idle = worker.idle.take(address);
+        let idle = worker.connection_pool.take(address);
         // The clock was read when the request began; an idle connection has taken no time since.
         let started = if first && idle.is_some() { self.guard.started } else { Instant::now() };
         let name =
@@ -171,7 +178,8 @@ impl ProxyRequest<'_> {
                 one.connected = Some(elapsed);
                 // Without it a request in two pieces waits for the endpoint's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
-                let pool = matches!(pick.endpoint, Endpoint::Address(_)).then(|| choice.target.pool.clone());
+                let pool =
+                    matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
                 Ok(UpstreamConnection::new(stream, address, pool, one.name.clone(), worker.clock.now()))
             }
             Ok(Err(error)) => {
@@ -189,10 +197,9 @@ impl ProxyRequest<'_> {
 
     fn timer(&self) -> UpstreamTimer {
         let worker = &self.client.worker;
-        let state = self.client.turn();
-        let timer = state.as_ref().map_or_else(|| worker.clock.timer(), |state| state.timer.clone());
-        let stream = self.client.state.is_none();
-        UpstreamTimer { clock: worker.clock.clone(), timer, state, times: worker.times(), stream }
+        let (clock, timer) = (worker.clock.clone(), self.client.timer());
+        let is_stream = self.client.state.is_none();
+        UpstreamTimer { clock, timer, timeouts: worker.timeouts(), is_stream }
     }
 
     /// The head for the endpoints; the same for each.
@@ -241,7 +248,7 @@ impl ProxyRequest<'_> {
         request: UpstreamRequest,
         head: response_head::ResponseHead,
         headers: HeaderMap,
-        pick: Pick,
+        pick: SelectedEndpoint,
     ) -> Response<ResponseBody> {
         let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let exchange = self.guard.exchange.as_ref().expect("set before endpoints are asked");
@@ -249,7 +256,7 @@ impl ProxyRequest<'_> {
             && (self.client.state.is_none() || request_head::upgrade(&exchange.request.headers).is_none())
         {
             tracing::debug!(endpoint = %request.name(), "an endpoint changed the protocol unasked");
-            return page(self.client, self.guard, &Answer::status(StatusCode::BAD_GATEWAY));
+            return page(self.client, self.guard, &DirectResponse::status(StatusCode::BAD_GATEWAY));
         }
         let mut parts = Response::new(()).into_parts().0;
         parts.status = head.status;
@@ -260,7 +267,7 @@ impl ProxyRequest<'_> {
         if let Some(cookie) = pick.cookie {
             parts.headers.append(SET_COOKIE, cookie);
         }
-        self.route.response(exchange, &mut parts);
+        self.route.apply_response_filters(exchange, &mut parts);
         self.guard.status = head.status.as_u16();
         if switching {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -1,9 +1,6 @@
-//! The body of a response on its way to the client, and the end of the request when it is over.
+//! The body of a response on its way to the client.
 
-use std::cell::Cell;
-use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,62 +9,9 @@ use http::{Method, Response, Version, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
-use crate::client::connection_state::ConnectionState;
-use crate::observe::access_log::AccessRecord;
-use crate::state::worker::Worker;
+use crate::client::request_guard::RequestGuard;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request::UpstreamRequest;
-
-/// A request that is being worked on. When it is dropped it is over, however that came: it is logged and counted.
-pub(crate) struct RequestGuard {
-    record: Option<Box<AccessRecord>>,
-    worker: Rc<Worker>,
-    state: Option<Rc<ConnectionState>>,
-    /// How many of the connection's requests are being worked on.
-    count: Rc<Cell<u32>>,
-}
-
-impl RequestGuard {
-    pub(crate) fn new(
-        record: AccessRecord,
-        worker: Rc<Worker>,
-        state: Option<Rc<ConnectionState>>,
-        count: Rc<Cell<u32>>,
-    ) -> Self {
-        if count.replace(count.get() + 1) == 0 {
-            worker.connections.writing.inc();
-        }
-        Self { record: Some(Box::new(record)), worker, state, count }
-    }
-}
-
-impl Deref for RequestGuard {
-    type Target = AccessRecord;
-
-    fn deref(&self) -> &AccessRecord {
-        self.record.as_ref().expect("only dropping takes it")
-    }
-}
-
-impl DerefMut for RequestGuard {
-    fn deref_mut(&mut self) -> &mut AccessRecord {
-        self.record.as_mut().expect("only dropping takes it")
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        let Some(mut record) = self.record.take() else { return };
-        if self.count.replace(self.count.get() - 1) == 1 {
-            self.worker.connections.writing.dec();
-        }
-        if let Some(state) = &self.state {
-            record.body_bytes = state.body_bytes();
-            state.end(self.worker.options.keep_alive);
-        }
-        self.worker.finish(*record);
-    }
-}
 
 /// Where a body comes from.
 enum BodySource {
@@ -115,7 +59,7 @@ impl ResponseBody {
     /// The response of this head and body. What hyper adds to the head is counted here: it knows best, but tells nobody.
     pub(crate) fn under(mut self, parts: response::Parts) -> Response<Self> {
         let length = self.size_hint().exact();
-        let Some(guard) = self.guard.as_mut().filter(|guard| guard.state.is_some()) else {
+        let Some(guard) = self.guard.as_mut().filter(|guard| guard.is_http1()) else {
             return Response::from_parts(parts, self);
         };
         let bodiless = matches!(parts.status.as_u16(), 101 | 204 | 304);
@@ -149,11 +93,11 @@ impl ResponseBody {
         if let Some(one) = guard.attempts.last_mut() {
             one.ended = Some(one.started.elapsed());
         }
-        if guard.state.is_none() {
+        if !guard.is_http1() {
             guard.body_bytes = request.body.taken();
         }
         if let Some(connection) = request.into_idle() {
-            guard.worker.idle.put(connection, guard.worker.clock.now());
+            guard.worker().connection_pool.put(connection, guard.worker().clock.now());
         }
     }
 }

@@ -26,9 +26,22 @@ struct LocalTime {
     text: String,
 }
 
-/// One thing that waits. Only one deadline at a time: who waits next sets it anew.
+/// Whom a request or connection waits for; decides what an expired timer means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum WaitingFor {
+    /// The next request, or the rest of its head: the connection is closed.
+    #[default]
+    Request,
+    /// An endpoint, or the client's body: the request handles the timeout.
+    Upstream,
+    /// The client to take what was written: the connection is cut.
+    Client,
+}
+
+/// The one deadline of a request or connection; setting it again replaces it.
 #[derive(Default)]
 pub(crate) struct Timer {
+    waiting_for: Cell<WaitingFor>,
     /// Milliseconds of the clock; 0 for none.
     deadline: Cell<u64>,
     expired: Cell<bool>,
@@ -62,6 +75,12 @@ impl Clock {
     pub(crate) fn arm(&self, timer: &Timer, after: Duration) {
         timer.expired.set(false);
         timer.deadline.set(self.now() + (after.as_millis() as u64).max(1));
+    }
+
+    /// The client has `timeout` to take what it is sent.
+    pub(crate) fn wait_for_client(&self, timer: &Timer, timeout: Duration) {
+        timer.set_waiting_for(WaitingFor::Client);
+        self.arm(timer, timeout);
     }
 
     /// Runs on the worker's own task until it is dropped.
@@ -113,6 +132,14 @@ impl Clock {
 }
 
 impl Timer {
+    pub(crate) fn waiting_for(&self) -> WaitingFor {
+        self.waiting_for.get()
+    }
+
+    pub(crate) fn set_waiting_for(&self, waiting_for: WaitingFor) {
+        self.waiting_for.set(waiting_for);
+    }
+
     /// No deadline from now on.
     pub(crate) fn disarm(&self) {
         self.deadline.set(0);

@@ -84,7 +84,7 @@ impl RequestId {
 }
 
 impl AccessRecord {
-    fn canary_target(&self) -> Option<(usize, &Target)> {
+    fn canary_target(&self) -> Option<(usize, &UpstreamTarget)> {
         let (at, upstream) = (self.canary?, self.route.as_ref()?.upstream.as_ref()?);
         Some((at, &upstream.canaries.get(at)?.target))
     }

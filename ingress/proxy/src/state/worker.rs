@@ -4,11 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use http::HeaderMap;
-use ingress_routes::{BalancerState, Pool, PoolKey, UpstreamTarget};
+use ingress_routes::{Pool, PoolKey};
 use net::Drain;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -18,8 +17,9 @@ use crate::io::clock::Clock;
 use crate::observe::access_log::AccessRecord;
 use crate::observe::metrics::{ConnectionMetrics, ProxyMetrics, RequestSeries};
 use crate::options::ProxyOptions;
+use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::pool::ConnectionPool;
-use crate::upstream::request::{Timeouts, UpstreamConnection};
+use crate::upstream::request::Timeouts;
 use crate::upstream::resolve::Resolver;
 use crate::views::ProxyViews;
 
@@ -29,14 +29,15 @@ pub(crate) struct Worker {
     pub(crate) options: Arc<ProxyOptions>,
     pub(crate) views: ProxyViews,
     pub(crate) clock: Rc<Clock>,
-    pub(crate) idle: ConnectionPool,
+    pub(crate) connection_pool: ConnectionPool,
     pub(crate) resolver: Resolver,
     pub(crate) drain: Drain,
     pub(crate) connections: ConnectionMetrics,
     series: RequestSeries,
-    lines: Option<Lines>,
-    random: RefCell<SmallRng>,
-    turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
+    lines: Option<LogWriter>,
+    pub(super) random: RefCell<SmallRng>,
+    /// Where each round robin is.
+    pub(super) turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
     /// Where heads for endpoints are written.
     pub(crate) send_buffer: RefCell<BytesMut>,
     /// Header maps that go round: a request's becomes that of a response.
@@ -56,14 +57,14 @@ impl Worker {
         options: Arc<ProxyOptions>,
         views: ProxyViews,
         metrics: ProxyMetrics,
-        lines: Option<Lines>,
+        lines: Option<LogWriter>,
         drain: Drain,
     ) -> Rc<Self> {
         Rc::new(Self {
             number,
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
-            idle: ConnectionPool::new(options.upstream_keep_alive),
+            connection_pool: ConnectionPool::new(options.upstream_keep_alive),
             resolver: Resolver::new(&options.name_servers),
             drain,
             connections: metrics.connections.clone(),
@@ -80,10 +81,15 @@ impl Worker {
         })
     }
 
-    /// How long a call waits for whom.
-    pub(crate) fn times(&self) -> Timeouts {
-        let ProxyOptions { proxy_send_timeout, proxy_read_timeout, client_body_timeout, .. } = &*self.options;
-        Timeouts { send: *proxy_send_timeout, read: *proxy_read_timeout, body: *client_body_timeout }
+    /// The timeouts of a request to an endpoint.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        let options = &self.options;
+        Timeouts {
+            send: options.proxy_send_timeout,
+            read: options.proxy_read_timeout,
+            body: options.client_body_timeout,
+            client_send: options.client_send_timeout,
+        }
     }
 
     /// Nothing new is to be started.
@@ -113,7 +119,7 @@ impl Worker {
             return;
         }
         let pools = self.views.pools.load();
-        self.idle.sweep(self.clock.now(), |UpstreamConnection { pool, address, .. }| {
+        self.connection_pool.sweep(self.clock.now(), |UpstreamConnection { pool, address, .. }| {
             let is_endpoint = |pool: &Arc<Pool>| pool.endpoints().binary_search(address).is_ok();
             pool.as_ref().is_none_or(|key| pools.get(key).is_some_and(is_endpoint))
         });
@@ -153,38 +159,5 @@ impl Worker {
             map.clear();
             maps.push(map);
         }
-    }
-
-    pub(crate) fn draws(&self) -> BalancerContext<'_> {
-        BalancerContext(self)
-    }
-}
-
-/// Chance, turns and time for choosing an endpoint.
-pub(crate) struct BalancerContext<'w>(&'w Worker);
-
-impl Draw for BalancerContext<'_> {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0.random.borrow_mut().random_range(0..bound.max(1))
-    }
-
-    /// Each worker starts anywhere, or all would start with the same endpoint.
-    fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize {
-        let mut turns = self.0.turns.borrow_mut();
-        if let Some(turn) = turns.get_mut(&upstream.pool) {
-            *turn = turn.wrapping_add(1);
-            return *turn;
-        }
-        let first = self.0.random.borrow_mut().random::<u32>() as usize;
-        turns.insert(upstream.pool.clone(), first);
-        first
-    }
-
-    fn unix_time(&self) -> Duration {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-    }
-
-    fn worker_id(&self) -> u32 {
-        self.0.number
     }
 }

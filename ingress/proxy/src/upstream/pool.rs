@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::options::KeepAlive;
-use crate::upstream::request::UpstreamConnection;
+use crate::upstream::connection::UpstreamConnection;
 
 /// The idle connections of a worker, the one used last first: what is warm stays warm, the rest ages.
 #[derive(Debug)]

@@ -3,8 +3,7 @@
 //! It is polled by the task of the client's connection: no task, channel or wake-up of its own. Request and response
 //! bodies flow at the same time, so an endpoint may answer before it has read everything.
 
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -13,13 +12,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
-use ingress_routes::PoolKey;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::client::connection_state::ConnectionState;
-use crate::io::clock::{Clock, Timer};
+use crate::io::clock::{Clock, Timer, WaitingFor};
 use crate::io::vectored;
+use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::request_body::{RequestBody, SendBuffer};
 use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
@@ -35,72 +33,32 @@ const READ_MOST_OF_STREAM: usize = READ;
 /// sends nothing else would keep a request, and its worker, busy for ever.
 const MAX_INTERIM: u32 = 128;
 
-/// A connection to an endpoint, between two requests or during one.
-#[derive(Debug)]
-pub(crate) struct UpstreamConnection {
-    pub(crate) stream: TcpStream,
-    pub(crate) address: SocketAddr,
-    /// The pool that it was opened for: it is kept while its address is one of the pool's. None for an ExternalName,
-    /// whose addresses come and go with its name server's answers.
-    pub(crate) pool: Option<PoolKey>,
-    /// The address as text, for the log.
-    pub(crate) name: Rc<str>,
-    /// The clock's time when it was opened and when it became idle.
-    pub(crate) opened: u64,
-    pub(crate) idle_since: u64,
-    pub(crate) served: u32,
-    read_buffer: BytesMut,
-}
-
-impl UpstreamConnection {
-    pub(crate) fn new(
-        stream: TcpStream,
-        address: SocketAddr,
-        pool: Option<PoolKey>,
-        name: Rc<str>,
-        now: u64,
-    ) -> Self {
-        Self {
-            stream,
-            address,
-            pool,
-            name,
-            opened: now,
-            idle_since: now,
-            served: 0,
-            read_buffer: BytesMut::new(),
-        }
-    }
-
-    /// Whether nothing has come while it was idle, neither bytes nor an end. No system call unless something has.
-    pub(crate) fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-}
-
-/// How long a call waits for whom.
+/// How long a request waits for endpoint and client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
+    /// For the endpoint to take what is sent (`proxy-send-timeout`).
     pub(crate) send: Duration,
+    /// For the endpoint to answer (`proxy-read-timeout`).
     pub(crate) read: Duration,
+    /// For the client to send its body (`client-body-timeout`).
     pub(crate) body: Duration,
+    /// For the client to take the response (nginx's `send_timeout`).
+    pub(crate) client_send: Duration,
 }
 
-/// The timer of a call: that of the client's connection, or one of its own for a stream of HTTP/2.
+/// The timer of a request, which is that of the client's connection or of its HTTP/2 stream, and the timeouts.
 #[derive(Clone)]
 pub(crate) struct UpstreamTimer {
     pub(crate) clock: Rc<Clock>,
     pub(crate) timer: Rc<Timer>,
-    pub(crate) state: Option<Rc<ConnectionState>>,
-    pub(crate) times: Timeouts,
-    /// For a stream of HTTP/2.
-    pub(crate) stream: bool,
+    pub(crate) timeouts: Timeouts,
+    /// The client speaks HTTP/2.
+    pub(crate) is_stream: bool,
 }
 
 impl UpstreamTimer {
-    fn most(&self) -> usize {
-        if self.stream { READ_MOST_OF_STREAM } else { READ_MOST }
+    fn read_most(&self) -> usize {
+        if self.is_stream { READ_MOST_OF_STREAM } else { READ_MOST }
     }
 }
 
@@ -198,7 +156,7 @@ impl UpstreamRequest {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
                     let wait = uploaded?;
-                    return self.poll_patience(cx, wait);
+                    return self.poll_timeout(cx, wait);
                 }
             }
         }
@@ -260,7 +218,7 @@ impl UpstreamRequest {
                         Err(UpstreamError::Io(_) | UpstreamError::Closed) => TimeoutKind::Read,
                         Err(error) => return self.fail(error),
                     };
-                    return match self.poll_patience::<()>(cx, wait) {
+                    return match self.poll_timeout::<()>(cx, wait) {
                         Poll::Ready(Err(error)) => self.fail(error),
                         _ => Poll::Pending,
                     };
@@ -373,7 +331,7 @@ impl UpstreamRequest {
         // SAFETY: the stream has initialised the first `length` bytes of the spare capacity.
         unsafe { read_buffer.set_len(read_buffer.len() + length) };
         if length == room {
-            self.read = (self.read * 2).min(self.timer.most());
+            self.read = (self.read * 2).min(self.timer.read_most());
         }
         self.progress = true;
         Poll::Ready(Ok(length))
@@ -381,31 +339,23 @@ impl UpstreamRequest {
 
     fn wait_for_client(&mut self) {
         self.wait = TimeoutKind::Client;
-        if let Some(state) = &self.timer.state {
-            state.wait_for_client();
-        }
+        self.timer.clock.wait_for_client(&self.timer.timer, self.timer.timeouts.client_send);
     }
 
-    fn poll_patience<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        wait: TimeoutKind,
-    ) -> Poll<Result<T, UpstreamError>> {
-        let UpstreamTimer { clock, timer, state, times, .. } = &self.timer;
+    fn poll_timeout<T>(&mut self, cx: &mut Context<'_>, wait: TimeoutKind) -> Poll<Result<T, UpstreamError>> {
+        let UpstreamTimer { clock, timer, timeouts, .. } = &self.timer;
         if self.progress || self.wait != wait {
             self.progress = false;
-            if self.wait == TimeoutKind::Client
-                && let Some(state) = state
-            {
-                state.wait_for_upstream();
+            if self.wait == TimeoutKind::Client {
+                timer.set_waiting_for(WaitingFor::Upstream);
             }
             self.wait = wait;
             clock.arm(
                 timer,
                 match wait {
-                    TimeoutKind::Send => times.send,
-                    TimeoutKind::Read | TimeoutKind::Client => times.read,
-                    TimeoutKind::Body => times.body,
+                    TimeoutKind::Send => timeouts.send,
+                    TimeoutKind::Read | TimeoutKind::Client => timeouts.read,
+                    TimeoutKind::Body => timeouts.body,
                 },
             );
         }

@@ -10,7 +10,6 @@ mod forwarding;
 mod retries;
 mod smuggling;
 mod stopping;
-
 mod upgrades;
 mod views;
 

@@ -11,8 +11,8 @@ use cluster::{
     ServiceKind, ServicePort,
 };
 use ingress_proxy::{Proxy, ProxyOptions, ProxyViews, Telemetry};
-use ingress_routes::{CertIndex, Options, PoolIndex, TableIndex};
-use telemetry::Lines;
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
 
 /// How long a test waits for bytes that must come.
@@ -27,7 +27,7 @@ pub struct World {
     pub https: SocketAddr,
     pub runtime: tokio::runtime::Runtime,
     views: ProxyViews,
-    lines: Lines,
+    lines: LogWriter,
     log: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -63,7 +63,7 @@ impl World {
     pub fn routed(options: ProxyOptions, routes: RouteOptions) -> Self {
         let mut cache = Cache::default();
         let views = ProxyViews {
-            table: cache.project(TableIndex::new(routes.clone())),
+            table: cache.project(RouteIndex::new(routes.clone())),
             pools: cache.project(PoolIndex::new(routes.clone())),
             certs: cache.project(CertIndex::new(routes)),
         };
@@ -76,7 +76,7 @@ impl World {
         batch.extend(Kind::ALL.into_iter().map(Event::Synced));
         cache.apply(batch, 1);
         let (registry, log) = (Registry::new(), Arc::default());
-        let lines = Lines::new(Sink(Arc::clone(&log)), Counter::default());
+        let lines = LogWriter::new(Sink(Arc::clone(&log)), Counter::default());
         let telemetry = Telemetry { registry: registry.clone(), access: Some(lines.clone()) };
         let proxy = Proxy::start(options, views.clone(), &telemetry).unwrap();
         let (http, https) = (proxy.http()[0], proxy.https()[0]);

@@ -20,8 +20,8 @@ async fn largest_piece(stream: bool) -> usize {
     });
     let clock = Rc::new(Clock::new(jiff::tz::TimeZone::UTC));
     let minute = Duration::from_secs(60);
-    let times = Timeouts { send: minute, read: minute, body: minute };
-    let timer = UpstreamTimer { timer: clock.timer(), clock, state: None, times, stream };
+    let timeouts = Timeouts { send: minute, read: minute, body: minute, client_send: minute };
+    let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream: stream };
     let connection = UpstreamConnection::new(near, address, None, "endpoint".into(), 0);
     let request = Bytes::from_static(REQUEST);
     let mut request = UpstreamRequest::new(connection, request, RequestBody::none(), false, timer);

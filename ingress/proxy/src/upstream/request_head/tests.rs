@@ -56,7 +56,7 @@ my_header: 1
 X-Odd!: 1
 Accept: a
 aCCept: b
-BodySource-Length: 12
+Content-Length: 12
 
 ";
 
@@ -75,7 +75,7 @@ X-Forwarded-Scheme: https
 X-Scheme: https
 X-Original-Forwarded-For: 10.0.0.1, 10.0.0.2
 X-Original-Forwarded-Host: evil.example
-BodySource-Length: 12
+Content-Length: 12
 ";
     let raw = forward(&head(REQUEST), true, &HeaderMap::new());
     assert_eq!(raw, format!("{own}User-Agent: curl/8\nAccept: a\naCCept: b\nTE: trailers\n\n"));

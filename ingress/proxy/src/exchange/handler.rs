@@ -1,6 +1,7 @@
-//! The way of one request: from its head to a route, and on to the endpoints.
+//! The handler of every request: from its head to a route, and on to the endpoints.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -9,20 +10,36 @@ use cluster::PathType;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::service::Service;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, Scheme};
 use smallvec::SmallVec;
 
+use crate::client::connection::ClientConnection;
 use crate::client::pages;
-use crate::exchange::client_connection::{ClientConnection, page};
+use crate::client::request_guard::RequestGuard;
+use crate::exchange::direct_response::page;
 use crate::exchange::proxy_request::ProxyRequest;
-use crate::exchange::response_body::{RequestGuard, ResponseBody};
+use crate::exchange::response_body::ResponseBody;
 use crate::observe::access_log::{AccessRecord, RequestId};
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::BodyLength;
 use crate::wire::request_head::{RequestHead, check_h2};
 
+/// The service that hyper calls for each request of a connection.
+pub(crate) struct Handler(pub(crate) Rc<ClientConnection>);
+
+impl Service<Request<Incoming>> for Handler {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Box::pin(handle(self.0.clone(), request))
+    }
+}
+
 /// Answers a request. Never fails: what goes wrong becomes a page.
-pub(crate) async fn serve(
+async fn handle(
     client: Rc<ClientConnection>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
@@ -54,13 +71,13 @@ pub(crate) async fn serve(
     // The head of an HTTP/1 request was checked before hyper saw it.
     let checked = if client.state.is_none() { check_h2(&parts) } else { Ok(()) };
     if let Err(refusal) = checked {
-        return Ok(page(&client, guard, &Answer::status(pages::status_of(refusal))));
+        return Ok(page(&client, guard, &DirectResponse::status(pages::status_of(refusal))));
     }
     let mut exchange = match Exchange::new(parts, client.peer, client.scheme) {
         Ok(exchange) => exchange,
         Err(error) => {
             tracing::debug!(%error, client = %client.peer_ip, "a request was refused");
-            return Ok(page(&client, guard, &Answer::status(StatusCode::BAD_REQUEST)));
+            return Ok(page(&client, guard, &DirectResponse::status(StatusCode::BAD_REQUEST)));
         }
     };
     let (route, flow) = {
@@ -73,7 +90,7 @@ pub(crate) async fn serve(
         let catch_all = route.host == "_" && !exact;
         if catch_all && client.scheme == Scheme::Http && exchange.path() == worker.options.health_check_path {
             guard.silent = true;
-            (route, Flow::Answer(Answer::status(StatusCode::OK)))
+            (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
         } else if too_large(&body, worker.options.proxy_body_size) {
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::PAYLOAD_TOO_LARGE)))
         } else {
@@ -83,7 +100,7 @@ pub(crate) async fn serve(
     };
     guard.route = Some(route.clone());
     guard.exchange = Some(exchange);
-    if let Flow::Answer(answer) = flow {
+    if let FilterOutcome::Respond(answer) = flow {
         return Ok(page(&client, guard, &answer));
     }
     let (body, length) = request_body(body, head.as_ref(), worker.options.proxy_body_size);

@@ -1,0 +1,127 @@
+//! HTTP/1 connections: hyper's server, refused heads, and protocols that the client switched to.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use telemetry::causes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::client::closing::{CLOSING_TIMEOUT, linger, write_last};
+use crate::client::connection::{ClientConnection, Upgrade};
+use crate::client::connection_state::ConnectionState;
+use crate::client::pages;
+use crate::client::stream::ClientStream;
+use crate::io::clock::WaitingFor;
+use crate::io::splice::splice;
+use crate::observe::access_log::{AccessRecord, RequestId};
+use crate::wire::request_head::MAX_HEAD;
+
+/// Serves a connection until it ends.
+pub(super) async fn serve<S, H, B>(
+    client: Rc<ClientConnection>,
+    io: ClientStream<S>,
+    state: &Rc<ConnectionState>,
+    handler: H,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let worker = &client.worker;
+    // A client that closes its side while it waits has gone, as with nginx: no half-closed connections.
+    let mut connection = http1::Builder::new()
+        .half_close(false)
+        .title_case_headers(true)
+        .max_buf_size(2 * MAX_HEAD)
+        .serve_connection(io, handler);
+    let ended = std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        // hyper's own graceful shutdown would close at once what is idle, with a request on its way perhaps.
+        if worker.is_stopping() {
+            state.stop();
+        }
+        let expired = state.timer.poll_expired(cx) && state.timer.waiting_for() != WaitingFor::Upstream;
+        if expired || worker.is_forced() { Poll::Ready(None) } else { Poll::Pending }
+    });
+    let Some(result) = ended.await else { return };
+    if let Err(error) = &result {
+        tracing::debug!(client = %client.peer_ip, error = causes(error), "a connection ended early");
+    }
+    let parts = connection.into_parts();
+    let upgrade = client.upgrade.borrow_mut().take();
+    if let Some(upgrade) = upgrade {
+        return switched(&client, parts.io, parts.read_buf, upgrade).await;
+    }
+    let mid_body = parts.io.is_mid_body();
+    let (mut stream, ..) = parts.io.into_parts();
+    if let Some(refusal) = state.refusal() {
+        let (status, page) = pages::refusal(refusal, SystemTime::now());
+        let body =
+            page.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| page.len() - end - 4);
+        let (head, body) = ((page.len() - body) as u64, body as u64);
+        worker.finish(refused(&client, state.refused(), status, (head, body)));
+        let _ = tokio::time::timeout(CLOSING_TIMEOUT, write_last(&mut stream, &page)).await;
+    } else if mid_body && result.is_ok() {
+        let _ = tokio::time::timeout(CLOSING_TIMEOUT, linger(&mut stream)).await;
+    }
+}
+
+/// A request that was refused before it was understood, as nginx logs it.
+fn refused(
+    client: &ClientConnection,
+    line: Bytes,
+    status: http::StatusCode,
+    (sent_head, sent): (u64, u64),
+) -> AccessRecord {
+    let random = || client.worker.random();
+    AccessRecord {
+        started: Instant::now(),
+        client: client.peer_ip.clone(),
+        head_bytes: line.len() as u64,
+        line,
+        body_bytes: 0,
+        exchange: None,
+        route: None,
+        canary: None,
+        attempts: Default::default(),
+        request_id: RequestId::of(&http::HeaderMap::new(), random),
+        status: status.as_u16(),
+        sent_head,
+        sent,
+        silent: false,
+    }
+}
+
+/// Passes bytes between client and endpoint after 101, until both are done, or the last moment of a stop.
+async fn switched<S>(client: &ClientConnection, io: ClientStream<S>, read: Bytes, upgrade: Upgrade)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let worker = &client.worker;
+    let Upgrade { request, mut guard } = upgrade;
+    let (mut client, cleared, read_buffer) = io.into_parts();
+    let (mut endpoint, reply) = request.into_upgraded();
+    let early = [read, cleared, read_buffer].concat().into();
+    let timer = worker.clock.timer();
+    let idle = worker.options.proxy_read_timeout.max(worker.options.proxy_send_timeout);
+    let time = (&*worker.clock, &timer, idle);
+    let is_cut = || worker.is_forced();
+    let passed = splice((&mut client, early), (&mut endpoint, reply), time, is_cut).await;
+    guard.sent = passed.to_client;
+    if let Some(one) = guard.attempts.last_mut() {
+        one.received = passed.to_client;
+        one.ended = Some(one.started.elapsed());
+    }
+}

@@ -1,0 +1,105 @@
+//! HTTP/2 connections: hyper's server, its streams as tasks of the worker, idle time and shutdown.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::Service;
+use hyper_util::rt::TokioTimer;
+use telemetry::causes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::client::closing::CLOSING_TIMEOUT;
+use crate::client::connection::ClientConnection;
+use crate::client::connection_state::ConnectionState;
+use crate::client::stream::ClientStream;
+use crate::io::clock::WaitingFor;
+use crate::wire::request_head::MAX_HEAD;
+
+/// How much of a response waits in a stream: a client may stall as many streams as it may have.
+const STREAM_BUFFER: usize = 64 * 1024;
+
+/// Serves a connection until it ends.
+pub(super) async fn serve<S, H, B>(
+    client: Rc<ClientConnection>,
+    io: ClientStream<S>,
+    state: &Rc<ConnectionState>,
+    handler: H,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    H::Future: 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let worker = &client.worker;
+    let options = &worker.options;
+    let connection = http2::Builder::new(StreamExecutor(client.clone()))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.http2_max_concurrent_streams)
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_send_buf_size(STREAM_BUFFER)
+        // A peer that has gone without a word would keep its streams for ever.
+        .keep_alive_interval(options.client_send_timeout)
+        .serve_connection(io, handler);
+    let mut connection = std::pin::pin!(connection);
+    let (mut told, mut seen) = (false, 0);
+    state.rest(options.keep_alive);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            if let Err(error) = result {
+                tracing::debug!(client = %client.peer_ip, error = causes(&error), "a connection ended early");
+            }
+            return Poll::Ready(());
+        }
+        let requests = client.requests.get();
+        let mut idle = state.timer.poll_expired(cx);
+        if idle && (client.open_requests.get() > 0 || seen != requests) {
+            // It was busy in between: it may be idle for up to twice the time, which nobody minds.
+            (idle, seen) = (false, requests);
+            state.rest(if told { CLOSING_TIMEOUT } else { options.keep_alive });
+            state.timer.poll_expired(cx);
+        }
+        if worker.is_forced() || idle && told {
+            return Poll::Ready(());
+        }
+        if !told && (idle || requests >= options.keep_alive_requests || worker.is_stopping()) {
+            (told, seen) = (true, requests);
+            connection.as_mut().graceful_shutdown();
+            state.rest(CLOSING_TIMEOUT);
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Runs each stream as a task of this thread, with a timer of its own.
+#[derive(Clone)]
+struct StreamExecutor(Rc<ClientConnection>);
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
+    fn execute(&self, future: F) {
+        let client = self.0.clone();
+        let timer = client.worker.clock.timer();
+        timer.set_waiting_for(WaitingFor::Upstream);
+        tokio::task::spawn_local(async move {
+            let mut future = std::pin::pin!(future);
+            std::future::poll_fn(|cx| {
+                client.stream_timer.replace(Some(timer.clone()));
+                let polled = future.as_mut().poll(cx);
+                client.stream_timer.replace(None);
+                // A client that reads its other streams but not this one must not keep the endpoint busy for ever.
+                let stalled = timer.waiting_for() == WaitingFor::Client && timer.poll_expired(cx);
+                if polled.is_ready() || stalled { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! Responses that the proxy makes itself: error pages, redirects, the health check.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
+use ingress_routes::DirectResponse;
+
+use crate::client::connection::ClientConnection;
+use crate::client::pages;
+use crate::client::request_guard::RequestGuard;
+use crate::exchange::response_body::ResponseBody;
+
+/// A response made by the proxy itself. Response filters see it like any other.
+pub(crate) fn page(
+    client: &ClientConnection,
+    mut guard: RequestGuard,
+    answer: &DirectResponse,
+) -> Response<ResponseBody> {
+    let mut parts = answer.head();
+    if let Some(reason) = pages::reason(answer.status) {
+        parts.extensions.insert(ReasonPhrase::from_static(reason.as_bytes()));
+    }
+    let body = match answer.status.as_u16() {
+        204 | 304 => Bytes::new(),
+        200 => Bytes::new(),
+        _ => pages::body(answer.status),
+    };
+    if !body.is_empty() {
+        pages::describe(&mut parts.headers);
+    }
+    guard.status = answer.status.as_u16();
+    if let (Some(route), Some(exchange)) = (&guard.route, &guard.exchange) {
+        route.apply_response_filters(exchange, &mut parts);
+    }
+    if client.state.is_some() && answer.status == StatusCode::BAD_REQUEST {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    close_if_last(client, &mut parts.headers);
+    if let Some(timer) = &*client.stream_timer.borrow() {
+        let worker = &client.worker;
+        worker.clock.wait_for_client(timer, worker.options.client_send_timeout);
+    }
+    let is_head = guard.exchange.as_ref().is_some_and(|exchange| exchange.request.method == Method::HEAD);
+    if is_head && !body.is_empty() {
+        parts.headers.insert(http::header::CONTENT_LENGTH, body.len().into());
+        return ResponseBody::nothing(guard).under(parts);
+    }
+    ResponseBody::page(body, guard).under(parts)
+}
+
+/// Says so when this response is the last on its connection: `keep-alive-requests`, the proxy stops, or it has been made
+/// before the request was there.
+pub(crate) fn close_if_last(client: &ClientConnection, headers: &mut HeaderMap) {
+    let Some(state) = &client.state else { return };
+    let worker = &client.worker;
+    let worn = client.requests.get() >= worker.options.keep_alive_requests;
+    if worn || worker.is_stopping() || worker.options.keep_alive.is_zero() || state.is_body_due() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}

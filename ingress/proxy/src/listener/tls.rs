@@ -1,0 +1,70 @@
+//! TLS on accepted connections.
+
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use net::TlsError;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::client::closing::{CLOSING_TIMEOUT, write_last};
+use crate::client::pages;
+use crate::options::ProxyOptions;
+use crate::state::worker::Worker;
+use crate::views::ProxyViews;
+use crate::wire::request_head::HeadError;
+
+/// The configuration of every HTTPS listener: certificates by name from the current view.
+pub(crate) fn server_config(
+    options: &ProxyOptions,
+    views: &ProxyViews,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let own = net::certificate::self_signed(std::time::SystemTime::now())?;
+    let alpn: &[&[u8]] = if options.http2 { &[net::tls::H2, net::tls::HTTP1] } else { &[net::tls::HTTP1] };
+    let tls = net::tls::TlsOptions {
+        alpn: alpn.iter().map(|name| name.to_vec()).collect(),
+        session_cache: options.ssl_session_cache,
+    };
+    let certs = views.certs.clone();
+    net::tls::server_config(&tls, move |name| {
+        Some(certs.load().find(name).cloned().unwrap_or_else(|| own.clone()))
+    })
+}
+
+/// Completes the handshake within `client-header-timeout`, or within a few seconds once the proxy stops. `None` after a
+/// timeout.
+pub(crate) async fn handshake(
+    worker: &Worker,
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+) -> Option<io::Result<TlsStream<TcpStream>>> {
+    let handshake = accept(stream, config);
+    let (mut handshake, mut told) = (std::pin::pin!(handshake), false);
+    let timer = worker.clock.timer();
+    worker.clock.arm(&timer, worker.options.client_header_timeout);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if worker.is_stopping() && !std::mem::replace(&mut told, true) {
+            worker.clock.arm(&timer, CLOSING_TIMEOUT);
+        }
+        if timer.poll_expired(cx) || worker.is_forced() { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
+}
+
+async fn accept(mut stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    // A request without TLS starts with the letter of a method, a handshake with record type 22.
+    if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+        let (_, page) = pages::refusal(HeadError::PlainHttp, SystemTime::now());
+        write_last(&mut stream, &page).await;
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    TlsAcceptor::from(config).accept(stream).await
+}

@@ -1,0 +1,43 @@
+//! Randomness, round robin and time for choosing an endpoint.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ingress_routes::{BalancerState, UpstreamTarget};
+use rand::RngExt;
+
+use crate::state::worker::Worker;
+
+/// What choosing an endpoint needs of the worker.
+pub(crate) struct BalancerContext<'w>(&'w Worker);
+
+impl Worker {
+    pub(crate) fn balancer(&self) -> BalancerContext<'_> {
+        BalancerContext(self)
+    }
+}
+
+impl BalancerState for BalancerContext<'_> {
+    fn random_below(&mut self, bound: u32) -> u32 {
+        self.0.random.borrow_mut().random_range(0..bound.max(1))
+    }
+
+    /// Each worker starts anywhere, or all would start with the same endpoint.
+    fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize {
+        let mut turns = self.0.turns.borrow_mut();
+        if let Some(turn) = turns.get_mut(&upstream.pool) {
+            *turn = turn.wrapping_add(1);
+            return *turn;
+        }
+        let first = self.0.random.borrow_mut().random::<u32>() as usize;
+        turns.insert(upstream.pool.clone(), first);
+        first
+    }
+
+    fn unix_time(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn worker_id(&self) -> u32 {
+        self.0.number
+    }
+}

@@ -1,0 +1,53 @@
+//! A connection to an endpoint.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use ingress_routes::PoolKey;
+use tokio::net::TcpStream;
+
+/// A connection to an endpoint, between two requests or during one.
+#[derive(Debug)]
+pub(crate) struct UpstreamConnection {
+    pub(crate) stream: TcpStream,
+    pub(crate) address: SocketAddr,
+    /// The pool that it was opened for: it is kept while its address is one of the pool's. None for an ExternalName,
+    /// whose addresses come and go with its name server's answers.
+    pub(crate) pool: Option<PoolKey>,
+    /// The address as text, for the log.
+    pub(crate) name: Rc<str>,
+    /// The clock's time when it was opened and when it became idle.
+    pub(crate) opened: u64,
+    pub(crate) idle_since: u64,
+    pub(crate) served: u32,
+    pub(super) read_buffer: BytesMut,
+}
+
+impl UpstreamConnection {
+    pub(crate) fn new(
+        stream: TcpStream,
+        address: SocketAddr,
+        pool: Option<PoolKey>,
+        name: Rc<str>,
+        now: u64,
+    ) -> Self {
+        Self {
+            stream,
+            address,
+            pool,
+            name,
+            opened: now,
+            idle_since: now,
+            served: 0,
+            read_buffer: BytesMut::new(),
+        }
+    }
+
+    /// Whether nothing has come while it was idle, neither bytes nor an end. No system call unless something has.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
