@@ -1,11 +1,11 @@
-//! Addresses as names write them: with dashes, and backwards.
+//! Conversion between IP addresses and the labels that encode them: dashed (`10-0-0-1`) and reversed (`in-addr.arpa`).
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dns_wire::Query;
 
-/// A short text on the stack: a label, or an address.
+/// A text of up to 64 bytes on the stack: a label or an address.
 pub(crate) struct ShortText {
     len: usize,
     bytes: [u8; 64],
@@ -18,7 +18,7 @@ impl ShortText {
         &self.bytes[..self.len]
     }
 
-    /// As a label in wire form: its length before it. An address leaves room for that.
+    /// Converts to a label in wire form, with its length byte first. The longest address leaves room for that byte.
     pub(crate) fn into_wire(mut self) -> Self {
         self.bytes.copy_within(..self.len, 1);
         self.bytes[0] = self.len as u8;
@@ -48,8 +48,8 @@ impl Write for ShortText {
     }
 }
 
-/// The name of an endpoint without a better one: `172-0-0-2`, `5678-abcd--1`; one that would end in a dash gets a `0`,
-/// as a label may not (reference §2.4).
+/// The label of an endpoint that has neither hostname nor Pod name: `172-0-0-2`, `5678-abcd--1`. A label must not end in a
+/// dash, so `fd00::` becomes `fd00--0`, as in CoreDNS.
 pub(crate) fn dashed(address: IpAddr) -> ShortText {
     match address {
         IpAddr::V4(address) => dashed_v4(address),
@@ -63,7 +63,7 @@ pub(crate) fn dashed(address: IpAddr) -> ShortText {
     }
 }
 
-/// By hand: formatting costs five times as much, and SRV answers do it for every endpoint.
+/// Formats by hand: `write!` costs five times as much, and SRV answers need one label for each endpoint.
 fn dashed_v4(address: Ipv4Addr) -> ShortText {
     let mut text = ShortText::EMPTY;
     for (i, octet) in address.octets().into_iter().enumerate() {
@@ -82,19 +82,19 @@ fn dashed_v4(address: Ipv4Addr) -> ShortText {
 
 fn write(address: Ipv6Addr) -> ShortText {
     let mut text = ShortText::EMPTY;
-    // An address takes at most 45 bytes.
+    // The text form of an address has at most 45 bytes.
     let _ = write!(text, "{address}");
     text
 }
 
-/// The address whose endpoint is called so: the inverse of [`dashed`], exactly.
+/// Parses the label of an endpoint: the exact inverse of [`dashed`].
 pub(crate) fn endpoint_address(label: &[u8]) -> Option<IpAddr> {
     let address = pod_address(label)?;
     (dashed(address).as_bytes() == label).then_some(address)
 }
 
-/// The address that the label of a Pod's name means: three dashes, none of them doubled, are an IPv4 address, all else
-/// is an IPv6 address (reference §2.5).
+/// Parses the first label of `<label>.<namespace>.pod.<zone>`. As in CoreDNS, a label with exactly three dashes and no `--`
+/// is an IPv4 address, every other label an IPv6 address.
 pub(crate) fn pod_address(label: &[u8]) -> Option<IpAddr> {
     let mut text = ShortText::EMPTY;
     text.write_str(std::str::from_utf8(label).ok()?).ok()?;
@@ -105,8 +105,8 @@ pub(crate) fn pod_address(label: &[u8]) -> Option<IpAddr> {
     text.replace(b'-', b':').as_str().parse().ok().map(IpAddr::V6)
 }
 
-/// Whether the label is the address as text writes it, dashes for dots and colons: what `pods verified` compares. CoreDNS
-/// compares the text of the API, which has another spelling only if the Pod's network wrote one (the API server warns).
+/// Whether the label is the canonical text of the address with dashes for dots and colons, as `pods verified` requires. CoreDNS
+/// compares with the text in `status.podIPs`; it is canonical unless the network plugin wrote another form.
 pub(crate) fn is_exact(label: &[u8], address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => dashed_v4(address).as_bytes() == label,
@@ -114,7 +114,7 @@ pub(crate) fn is_exact(label: &[u8], address: IpAddr) -> bool {
     }
 }
 
-/// The address that a name under `in-addr.arpa` (RFC 1035 §3.5) or `ip6.arpa` (RFC 3596 §2.5) stands for.
+/// The address that a name under `in-addr.arpa` (RFC 1035 §3.5) or `ip6.arpa` (RFC 3596 §2.5) encodes.
 pub(crate) fn reversed(query: &Query) -> Option<IpAddr> {
     match query.offsets().len() {
         6 => reversed_v4(query.lower()).map(IpAddr::V4),

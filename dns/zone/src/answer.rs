@@ -1,4 +1,4 @@
-//! What a query gets (reference §2.2 to §2.5).
+//! Answers a query from a [`Zone`] as CoreDNS's `kubernetes` plugin does.
 
 mod resolved;
 mod apex;
@@ -16,35 +16,35 @@ use crate::records::{EndpointRecord, ServiceRecords, ServiceShape};
 use crate::zone::{ServedZone, Zone};
 use resolved::{QuestionName, ResolvedName};
 
-/// How a query was answered. All but [`ZoneVerdict::NotMine`] and [`ZoneVerdict::Refused`] leave a complete reply.
+/// Outcome of a query. All variants but [`ZoneVerdict::NotMine`] and [`ZoneVerdict::Refused`] leave a complete reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZoneVerdict {
     /// The name is in none of the zones; the reply is empty.
     NotMine,
-    /// Records, or none of this type (NODATA, with the SOA).
+    /// The name exists: the reply has records, or only the SOA record (NODATA).
     Answered,
-    /// There is no such name: NXDOMAIN with the SOA. `fallthrough` applies.
+    /// The name does not exist: NXDOMAIN with the SOA record. `fallthrough` applies.
     NameError,
-    /// There is no such name so far, but the cluster has not been listed in full: SERVFAIL with the SOA. `fallthrough`
+    /// The name is unknown and the cluster has not been listed completely: SERVFAIL with the SOA record. `fallthrough`
     /// applies.
     NotSynced,
-    /// The reply holds CNAMEs; the target of the last one lies outside of the zone. Whoever question resolves it and
-    /// [appends](Reply::append) its answers; if that fails, [`Zone::nodata`].
+    /// The reply holds CNAME records and the target of the last one is outside the zone. The caller resolves the target and
+    /// [appends](Reply::append) its answers, or calls [`Zone::nodata`] if that fails.
     Chase,
-    /// A zone transfer: not answered here. The reply has the code and nothing else.
+    /// AXFR and IXFR are not supported: the reply holds REFUSED and no records.
     Refused,
 }
 
-/// TTL of the version record, fixed (reference §1).
+/// TTL of the `dns-version` record in seconds; fixed, as in CoreDNS.
 const VERSION_TTL: u32 = 28_800;
-/// Version of the specification (§2.2 there), as a character string.
+/// Version of the DNS-based service discovery specification (its §2.2), as a character string.
 const VERSION: &[u8] = b"\x051.1.0";
 
 impl Zone {
-    /// Answers a query of class IN into `reply`. `own` are the addresses that this server is bound to, for the name
-    /// servers of the zone; loopback does not count.
+    /// Answers a query of class IN into `reply`. `own` holds the addresses that this server listens on, from
+    /// which the zone's name servers are derived; loopback addresses are ignored.
     pub fn answer(&self, query: &Query, own: &[IpAddr], reply: &mut Reply) -> ZoneVerdict {
-        // Hot: no allocation, but for a reply larger than any before.
+        // Hot: 0 allocations, except when a reply is larger than all before it.
         reply.clear();
         let Some(origin) = self.plan.origin(query) else { return ZoneVerdict::NotMine };
         if matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
@@ -87,7 +87,7 @@ impl Zone {
         verdict
     }
 
-    /// Makes the reply NODATA (RFC 2308 §2.2): what is left when a target could not be resolved.
+    /// Replaces the reply by NODATA (RFC 2308 §2.2), for an ExternalName whose target could not be resolved.
     pub fn nodata(&self, query: &Query, reply: &mut Reply) {
         reply.clear();
         reply.authoritative = true;
@@ -122,7 +122,7 @@ impl Zone {
         }
     }
 
-    /// Adds the addresses of a target, of the family that the type asks for.
+    /// Adds the addresses of a resolved name that match the query type.
     fn push_addresses(
         &self,
         target: &ResolvedName<'_>,
@@ -173,7 +173,7 @@ impl Zone {
     }
 }
 
-/// Adds an address as an answer if it is of the family question for and not there yet.
+/// Adds an address to the answer section if it matches the query type and is not there yet.
 fn push_once(reply: &mut Reply, owner: Owner<'_>, qtype: u16, ttl: u32, address: IpAddr) {
     let (rtype, octets) = octets(&address);
     let known =
@@ -211,12 +211,12 @@ impl Octets {
     }
 }
 
-/// The end of a name: the zone as the query writes it.
+/// The zone at the end of a name, in the query's letter case.
 #[derive(Clone, Copy)]
 enum Tail<'a> {
-    /// By pointer into the question.
+    /// A compression pointer into the question.
     Short([u8; 2]),
-    /// In full.
+    /// The zone in wire form.
     Whole(&'a [u8]),
 }
 
@@ -229,14 +229,14 @@ impl Tail<'_> {
     }
 }
 
-/// Appends `<name>.<key>.svc.<tail>`, where the name is in wire form and may be empty.
+/// Appends `<name>.<service>.<namespace>.svc.<tail>`; `name` is in wire form and may be empty.
 fn put_name(bytes: &mut Vec<u8>, name: &[u8], service: &ServiceRecords, tail: &[u8]) {
     for part in [name, &service.key, b"\x03svc", tail] {
         bytes.extend_from_slice(part);
     }
 }
 
-/// Whether `<name>.<key>.svc.<zone>` is a name: a zone with a long name can make it too long.
+/// Whether `<name>.<service>.<namespace>.svc.<zone>` fits into 255 bytes (RFC 1035 §2.3.4).
 fn fits(name: &[u8], service: &ServiceRecords, zone_length: usize) -> bool {
     name.len() + service.key.len() + 4 + zone_length <= dns_wire::name::MAX_NAME
 }

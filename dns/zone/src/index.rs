@@ -1,4 +1,4 @@
-//! Keeps the view current: the smallest piece that a change touches is built anew from the snapshot.
+//! The projection from cluster objects to the [`Zone`]: rebuilds only the services that a change affects.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::records::{PtrEntry, RecordsEntry, ServiceRecords, service_hash, wire_
 use crate::sharded::{ShardedTable, TableEntry};
 use crate::zone::{Namespaces, PodAddress, SyncState, Zone, ZonePlan, pod_hash};
 
-/// What a service is made of.
+/// Which objects the records of a service name come from.
 #[derive(Clone, Copy, PartialEq)]
 enum RecordsSource {
     Service,
     Import,
 }
 
-/// Cluster objects to a [`Zone`].
+/// Projects cluster objects to a [`Zone`].
 #[derive(Debug)]
 pub struct ZoneIndex {
     plan: Arc<ZonePlan>,
 }
 
 impl ZoneIndex {
-    /// An index for these options.
+    /// Creates the projection for these options.
     pub fn new(options: ZoneOptions) -> Self {
         Self { plan: Arc::new(ZonePlan::new(options)) }
     }
@@ -37,14 +37,14 @@ impl ZoneIndex {
         &self.plan.options
     }
 
-    /// The kinds whose changes move the serial: as in CoreDNS, namespaces do not.
+    /// Object kinds whose changes increase the SOA serial. As in CoreDNS, namespaces are not among them.
     fn dated(&self) -> Kinds {
         let slices =
             if self.options().endpoints { Kinds::of(&[Kind::EndpointSlice]) } else { Kinds::default() };
         Kinds::of(&[Kind::Service]).union(slices).union(self.pods())
     }
 
-    /// The same for the zones of `multicluster`.
+    /// The same kinds for the zones of `multicluster`.
     fn imported(&self) -> Kinds {
         if !self.imports() {
             return Kinds::default();
@@ -61,9 +61,9 @@ impl ZoneIndex {
         if verified { Kinds::of(&[Kind::Pod]) } else { Kinds::default() }
     }
 
-    /// How a zone stands that depends on these kinds, and on namespaces.
+    /// Synchronisation state of a zone that depends on these kinds and on namespaces.
     fn sync_state(cluster: &Snapshot, kinds: Kinds) -> SyncState {
-        // A serial is 32 bits wide and wraps (RFC 1982).
+        // SOA serials have 32 bits and wrap (RFC 1982).
         let serial = cluster.changed_at(kinds) as u32;
         SyncState { serial, synced: cluster.synced(kinds.union(Kinds::of(&[Kind::Namespace]))) }
     }
@@ -106,7 +106,7 @@ impl ZoneIndex {
         }
     }
 
-    /// The keys of the services that the changes reach.
+    /// Keys of the services that the changes affect.
     fn reached(
         &self,
         of: RecordsSource,
@@ -133,7 +133,7 @@ impl ZoneIndex {
             }
         }
         if !shown.is_empty() {
-            // A namespace that comes into sight is rare: looking at every service then costs less than an index of them.
+            // A namespace rarely becomes visible or hidden; a scan over all services is cheaper than keeping an index by namespace.
             let of_shown = |service: &ServiceRecords| {
                 let namespace = std::str::from_utf8(service.namespace().get(1..)?).ok()?;
                 shown.iter().any(|name| *name == namespace).then(|| service_key(service))
@@ -143,7 +143,7 @@ impl ZoneIndex {
         keys
     }
 
-    /// The services that change, each as it was and as it is.
+    /// The services that differ, each as (before, after).
     fn steps(
         &self,
         of: RecordsSource,
@@ -157,14 +157,14 @@ impl ZoneIndex {
         keys.iter().map(step).filter(|(before, after)| before != after).collect()
     }
 
-    /// Whether the change makes a namespace visible or hides it.
+    /// Whether the change makes the namespace visible or hides it.
     fn flips(&self, change: &Change<Namespace>) -> bool {
         let exposed = |side: &Option<Arc<Namespace>>| side.as_ref().is_some_and(|side| self.exposes(side));
         exposed(&change.before) != exposed(&change.after)
     }
 }
 
-/// What a [`Zone`] is put together from.
+/// The tables of a [`Zone`].
 struct ZoneParts {
     services: ShardedTable<RecordsEntry>,
     imports: ShardedTable<RecordsEntry>,
@@ -247,7 +247,7 @@ impl Projection for ZoneIndex {
     }
 }
 
-/// What leaves a sharded and what comes.
+/// Entries to remove from and to add to a [`ShardedTable`].
 struct TableChanges<T> {
     gone: Vec<T>,
     came: Vec<T>,
@@ -260,7 +260,7 @@ impl<T> Default for TableChanges<T> {
 }
 
 impl<T: TableEntry + PartialEq> TableChanges<T> {
-    /// From these entries to those, both sorted; what is on both sides stays.
+    /// Records the difference between two sorted lists of entries.
     fn step(&mut self, before: Vec<T>, after: Vec<T>) {
         let has = |side: &[T], entry: &T| side.binary_search_by(|other| other.order(entry)).is_ok();
         self.gone.extend(before.iter().filter(|entry| !has(&after, entry)).cloned());
@@ -275,7 +275,7 @@ impl<T: TableEntry + PartialEq> TableChanges<T> {
     }
 }
 
-/// The key of the service that the endpoints of a slice belong to.
+/// Key of the service that owns the endpoints of a slice.
 fn owner(of: RecordsSource, slice: &EndpointSlice) -> Option<Key> {
     match of {
         RecordsSource::Service => (!slice.service.is_empty()).then(|| slice.service_key()),

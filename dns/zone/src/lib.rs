@@ -1,7 +1,7 @@
-//! The names of a cluster and what they answer: a pure projection of the snapshot.
+//! The DNS zone of a cluster: a pure projection of the cluster snapshot, and the answers from it.
 //!
-//! Follows the Kubernetes DNS-Based Service Discovery specification 1.1.0 and, where that leaves room, the `kubernetes`
-//! plugin of CoreDNS. Quiet: no socket, task, clock or log; objects and queries in, answers out.
+//! Follows the Kubernetes DNS-Based Service Discovery specification 1.1.0 and, where the specification is silent, the
+//! `kubernetes` plugin of CoreDNS. Opens no socket, starts no task, reads no clock and writes no log.
 
 mod options;
 mod address;

@@ -1,43 +1,43 @@
-//! What the `kubernetes` plugin can be told (reference §2.1), as plain values.
+//! The options of the `kubernetes` plugin that affect answers.
 
 use dns_wire::Name;
 
 use cluster::LabelSelector;
 
-/// The options that shape answers. Those about reaching the API server are the source's.
+/// Options that affect answers. Those about the connection to the API server belong to the `sources` crate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ZoneOptions {
-    /// The zones answered for; reverse zones (`in-addr.arpa`, `ip6.arpa` and below) answer PTR.
+    /// Zones that are answered; reverse zones (at or below `in-addr.arpa` and `ip6.arpa`) answer PTR queries.
     pub zones: Vec<Name>,
-    /// `pods`.
+    /// `pods`: which Pod names exist.
     pub pods: PodMode,
     /// `endpoint_pod_names`: endpoints without a hostname are named after their Pod.
     pub endpoint_pod_names: bool,
-    /// `ttl`: of every record but the version and the SOA.
+    /// `ttl` in seconds: for all records except `dns-version` and SOA.
     pub ttl: u32,
-    /// `namespaces`: only these exist; empty for all.
+    /// `namespaces`: the visible namespaces; empty for all.
     pub namespaces: Vec<String>,
-    /// `namespace_labels`: only namespaces with such labels exist.
+    /// `namespace_labels`: only namespaces that the selector matches are visible.
     pub namespace_labels: LabelSelector,
-    /// Off with `noendpoints`: EndpointSlices are not read.
+    /// False with `noendpoints`: EndpointSlices are not read.
     pub endpoints: bool,
     /// `ignore empty_service`: a ClusterIP Service without ready endpoints does not exist.
     pub ignore_empty_service: bool,
-    /// `zonal`: names of the endpoints of one topology zone.
+    /// `zonal`: names that select the endpoints of one topology zone exist.
     pub zonal: bool,
-    /// `multicluster`: those of the zones that have what ServiceImports say, in place of Services.
+    /// `multicluster`: the zones that are built from ServiceImports instead of Services.
     pub multicluster: Vec<Name>,
 }
 
-/// Which names under `pod.<zone>` answer (reference §2.5).
+/// Which names under `pod.<zone>` exist (`pods` option).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PodMode {
-    /// None.
+    /// `disabled`: none.
     #[default]
     Disabled,
-    /// Every address, in a namespace that exists.
+    /// `insecure`: every IP address in a visible namespace.
     Insecure,
-    /// Addresses that a Pod of the namespace has.
+    /// `verified`: the addresses of the Pods in the namespace.
     Verified,
 }
 

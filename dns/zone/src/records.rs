@@ -1,4 +1,4 @@
-//! The smallest piece that a change rebuilds: everything under one service name, ready to be answered.
+//! The records of one service name, prepared for answering: the smallest unit that a change rebuilds.
 
 mod build;
 
@@ -12,46 +12,46 @@ use smallvec::SmallVec;
 use crate::address::{ShortText, dashed};
 use crate::sharded::TableEntry;
 
-/// One service name with its addresses, ports and endpoints: a Service, or a ServiceImport. Slices without a Service make
-/// one, too: their endpoints have PTR records.
+/// Addresses, ports and endpoints of one service name. It comes from a Service or a ServiceImport; EndpointSlices without a
+/// Service have one as well, because their endpoints have PTR records.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ServiceRecords {
-    /// `<service>.<namespace>` in wire form without the root: what stands left of `svc.<zone>` in a query.
+    /// `<service>.<namespace>` in lower-case wire form without the root: the labels before `svc.<zone>` in a query.
     pub(crate) key: ServiceRecordsKey,
     pub(crate) hash: u32,
-    /// The namespace exists and may be seen.
+    /// The namespace exists and the options make it visible.
     pub(crate) exposed: bool,
-    /// Names of the service answer; PTR records do not ask this.
+    /// The service's names are answered. PTR queries ignore this.
     pub(crate) served: bool,
     pub(crate) shape: ServiceShape,
-    /// What the service name answers: cluster IPs, or the addresses of all endpoints. No duplicates.
+    /// Addresses of the service name: cluster IPs, or those of all endpoints. Without duplicates.
     pub(crate) v4: SmallVec<[Ipv4Addr; 4]>,
     pub(crate) v6: Box<[Ipv6Addr]>,
-    /// One for each EndpointSlice, by name of the slice.
+    /// One entry per EndpointSlice, ordered by slice name.
     pub(crate) groups: Box<[SliceRecords]>,
-    /// Names of the endpoints in wire form, up to the key, and their topology zones, all in lower case, each with its
-    /// length before it.
+    /// Endpoint names in wire form (the labels before the key) and topology zones, in lower case, each preceded by its
+    /// length.
     texts: Box<[u8]>,
-    /// Hashes of names and addresses, each with the place of its endpoint, sorted. Empty for a service of few endpoints:
-    /// there looking at all of them is as fast.
+    /// Sorted pairs of a name's or address's hash and the position of its endpoint. Empty for services with few endpoints,
+    /// where a linear scan is as fast.
     index: Box<[(u32, u32)]>,
 }
 
-/// From so many endpoints on a service has an index.
+/// Number of endpoints from which a service has an index.
 const MANY: usize = 32;
 
-/// Most keys are kept in place: each pointer less to follow is a cache miss less when 10,000 names are asked in turn.
+/// Stored inline for most names: one cache miss less per lookup when 10,000 names are queried in turn.
 pub(crate) type ServiceRecordsKey = SmallVec<[u8; 48]>;
 
-/// What kind of Service the service is.
+/// The type of a Service, with what only that type has.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ServiceShape {
-    /// Slices only.
+    /// There is no Service, only EndpointSlices.
     Missing,
-    /// With cluster IPs: the ports, and the number of addresses as listed.
+    /// With cluster IPs: the ports, and the number of entries in `spec.clusterIPs`.
     Cluster(Box<[PortRecord]>, usize),
     Headless,
-    /// The name it stands for, as written; `None` if it is no name (reference §2.4).
+    /// The wire form of `spec.externalName` as written; `None` if it is not a valid name.
     External(Option<Box<[u8]>>),
 }
 
@@ -63,16 +63,16 @@ pub(crate) struct SliceRecords {
     pub(crate) aliases: Box<[EndpointAlias]>,
 }
 
-/// An endpoint that is a name.
+/// An endpoint of an EndpointSlice with `addressType: FQDN`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct EndpointAlias {
-    /// What it is called, in wire form up to the key and in lower case; empty if that would be no label.
+    /// Name of the endpoint before the key, in lower-case wire form; empty if it has no valid name.
     pub(crate) name: Box<[u8]>,
-    /// What that stands for, as written, in wire form.
+    /// CNAME target in wire form, as written.
     pub(crate) target: Box<[u8]>,
 }
 
-/// A port. An object without ports has one of these with no name, protocol and number.
+/// A port. An object without ports has one entry without name, protocol and number.
 #[derive(Debug, PartialEq)]
 pub(crate) struct PortRecord {
     name: CompactString,
@@ -84,11 +84,11 @@ pub(crate) struct PortRecord {
 #[derive(Debug, PartialEq)]
 pub(crate) struct EndpointRecord {
     pub(crate) address: IpAddr,
-    /// Where in `texts` its name begins; [`NONE`] for the address with dashes.
+    /// Offset of its name in `texts`; [`NONE`] if the name is the dashed address.
     name: u32,
-    /// Where in `texts` its topology zone begins; [`NONE`] without one.
+    /// Offset of its topology zone in `texts`; [`NONE`] without one.
     zone: u32,
-    /// The endpoint of the same name before this one, counted through all groups; [`NONE`] for the first.
+    /// Position of the previous endpoint with the same name, counted over all slices; [`NONE`] for the first.
     previous: u32,
 }
 
@@ -108,7 +108,7 @@ impl ServiceRecords {
         index.into()
     }
 
-    /// The label of the namespace, its length before it.
+    /// The namespace label in wire form.
     pub(crate) fn namespace(&self) -> &[u8] {
         self.key.get(1 + usize::from(self.key[0])..).unwrap_or_default()
     }
@@ -118,7 +118,7 @@ impl ServiceRecords {
         self.groups.iter().flat_map(|group| group.endpoints.iter())
     }
 
-    /// The endpoints that have the address, in order, each with its group.
+    /// Endpoints with the address, in order, each with its slice.
     pub(crate) fn endpoints_at(
         &self,
         address: IpAddr,
@@ -126,7 +126,7 @@ impl ServiceRecords {
         self.probable(address_hash(address)).filter(move |(_, endpoint)| endpoint.address == address)
     }
 
-    /// Whether an endpoint has this name; see [`ServiceRecords::endpoints_called`].
+    /// Whether the endpoint has this name; see [`ServiceRecords::endpoints_called`].
     pub(crate) fn is_called(&self, endpoint: &EndpointRecord, name: &[u8], address: Option<IpAddr>) -> bool {
         match self.text(endpoint.name) {
             Some(known) => known == name,
@@ -134,8 +134,8 @@ impl ServiceRecords {
         }
     }
 
-    /// The endpoints that have this name, in wire form up to the key and in lower case. `address` is what it means as an
-    /// address with dashes.
+    /// Endpoints with the name (lower-case wire form before the key). `address` is the address that the name encodes, if it
+    /// is a dashed address.
     pub(crate) fn endpoints_called<'a>(
         &'a self,
         name: &'a [u8],
@@ -150,7 +150,7 @@ impl ServiceRecords {
         named.chain(dashed)
     }
 
-    /// The endpoints that the index has for a hash; all of them without an index.
+    /// Endpoints that the index lists for a hash; all endpoints if there is no index.
     fn probable(&self, hash: u32) -> impl Iterator<Item = (&SliceRecords, &EndpointRecord)> {
         let all = self.index.is_empty().then(|| {
             self.groups.iter().flat_map(|group| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
@@ -160,7 +160,7 @@ impl ServiceRecords {
         all.into_iter().flatten().chain(indexed.filter_map(|(_, place)| self.endpoint(*place)))
     }
 
-    /// The endpoints of the same name before this one, the nearest first, each with its group.
+    /// Earlier endpoints with the same name, nearest first, each with its slice.
     pub(crate) fn same_name<'a>(
         &'a self,
         endpoint: &'a EndpointRecord,
@@ -173,8 +173,8 @@ impl ServiceRecords {
         })
     }
 
-    /// The endpoints of the same name and address before this one. Fewer than its same_name: these may be thousands, of
-    /// as many addresses.
+    /// Earlier endpoints with the same name and the same address. Looked up by address: a name may have thousands of
+    /// endpoints, an address few.
     pub(crate) fn same_name_and_address<'a>(
         &'a self,
         endpoint: &'a EndpointRecord,
@@ -195,7 +195,7 @@ impl ServiceRecords {
         None
     }
 
-    /// The name of an endpoint in wire form, up to the key.
+    /// Name of an endpoint in wire form, before the key. `space` holds a name that is derived from the address.
     pub(crate) fn name<'a>(
         &'a self,
         endpoint: &EndpointRecord,
@@ -217,7 +217,7 @@ impl ServiceRecords {
         rest.get(..usize::from(len))
     }
 
-    /// Every address that has PTR records because of this service.
+    /// Entries for every address whose PTR query this service answers, sorted.
     pub(crate) fn ptr_entries(&self) -> Vec<PtrEntry> {
         let cluster = matches!(self.shape, ServiceShape::Cluster(..));
         let v4 = self.v4.iter().map(|address| IpAddr::V4(*address)).filter(|_| cluster);
@@ -232,7 +232,7 @@ impl ServiceRecords {
 }
 
 impl PortRecord {
-    /// Whether a query for this port name and protocol means it; empty ones mean all.
+    /// Whether the port matches the names in an SRV query; an empty name matches every port.
     pub(crate) fn matches(&self, name: &[u8], protocol: &[u8]) -> bool {
         let label = self.protocol.map_or("", Protocol::label);
         (name.is_empty() || self.name.as_bytes().eq_ignore_ascii_case(name))
@@ -240,7 +240,7 @@ impl PortRecord {
     }
 }
 
-/// A service at its place in the table.
+/// An entry of the table of services.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RecordsEntry {
     pub(crate) hash: u32,
@@ -257,8 +257,8 @@ impl TableEntry for RecordsEntry {
     }
 }
 
-/// Says that an address has a PTR record because of a service. Both are hashes: who asks looks into the service, so that a
-/// hundred thousand endpoints take eight bytes each.
+/// Records that a service answers PTR queries for an address. Holds hashes only, 8 bytes per endpoint; a lookup verifies
+/// the match in the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PtrEntry {
     pub(crate) address: u32,
@@ -280,7 +280,7 @@ pub(crate) fn service_hash(key: &[u8]) -> u32 {
     dns_wire::hash(key) as u32
 }
 
-/// The hash of an endpoint's name, which is in lower case.
+/// The hash of an endpoint's lower-case name.
 fn name_hash(name: &[u8]) -> u32 {
     dns_wire::hash(name) as u32
 }
@@ -293,7 +293,8 @@ pub(crate) fn address_hash(address: IpAddr) -> u32 {
     }
 }
 
-/// The key of a service in wire form. Names that no query can mean have none: they are compared in lower case.
+/// The key of a service in wire form; `None` if it is no valid pair of labels or has upper-case letters, since queries are
+/// compared in lower case.
 pub(crate) fn wire_key(key: &Key) -> Option<ServiceRecordsKey> {
     let mut wire = ServiceRecordsKey::with_capacity(key.name.len() + key.namespace.len() + 2);
     for part in [&key.name, &key.namespace] {
@@ -307,7 +308,7 @@ pub(crate) fn wire_key(key: &Key) -> Option<ServiceRecordsKey> {
     Some(wire)
 }
 
-/// The text as one label.
+/// The text as one label: 1 to 63 bytes without dots.
 pub(crate) fn label(text: &str) -> Option<&[u8]> {
     let fits = (1..=dns_wire::name::MAX_LABEL).contains(&text.len()) && !text.contains('.');
     fits.then_some(text.as_bytes())

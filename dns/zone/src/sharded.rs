@@ -1,34 +1,34 @@
-//! A table sharded over small shards, so that its next version shares all but a few of them with the one before.
+//! A persistent table made of small shards: a new version shares all unchanged shards with the previous one.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// How many shards there are. At 10,000 services a shard holds ten, and a change copies ten entries and this many
-/// pointers: some microseconds.
+/// Number of shards. With 10,000 services a shard holds ten entries; a change copies those and 1,024 pointers, which takes
+/// a few microseconds.
 const SHARDS: usize = 1024;
 
-/// Something that stands in a sharded at the place of its hash.
+/// An entry of a [`ShardedTable`].
 pub(crate) trait TableEntry: Clone {
-    /// Its hash; need not be unique.
+    /// The hash that selects the shard; not necessarily unique.
     fn hash(&self) -> u32;
-    /// A total order whose first part is the hash.
+    /// A total order that compares the hash first.
     fn order(&self, other: &Self) -> Ordering;
 }
 
-/// A sorted bag of entries. Cloning it and changing a few shards is cheap.
+/// A sorted multiset of entries that is cheap to clone and to change in a few shards.
 pub(crate) struct ShardedTable<T> {
-    /// `None` is an empty shard.
+    /// `None` for an empty shard.
     shards: Box<[Option<Arc<[T]>>]>,
 }
 
 impl<T: TableEntry> ShardedTable<T> {
-    /// The bag with these entries.
+    /// Creates a table with these entries.
     pub(crate) fn new(entries: impl IntoIterator<Item = T>) -> Self {
         Self { shards: vec![None; SHARDS].into() }.change(Vec::new(), entries.into_iter().collect())
     }
 
-    /// All entries of a shard that could hold this hash, sorted.
+    /// The sorted entries of the shard for this hash.
     pub(crate) fn shard(&self, hash: u32) -> &[T] {
         self.shards[place(hash)].as_deref().unwrap_or_default()
     }
@@ -45,7 +45,7 @@ impl<T: TableEntry> ShardedTable<T> {
         self.shards.iter().flatten().flat_map(|shard| shard.iter())
     }
 
-    /// The next version: without those gone (each takes one equal entry with it), with those that came.
+    /// The next version: each entry of `gone` removes one equal entry, then those of `came` are added.
     pub(crate) fn change(&self, mut gone: Vec<T>, mut came: Vec<T>) -> Self {
         gone.sort_by(T::order);
         came.sort_by(T::order);
@@ -67,7 +67,7 @@ fn place(hash: u32) -> usize {
     (hash >> (u32::BITS - SHARDS.trailing_zeros())) as usize
 }
 
-/// Those at the front that belong into a shard, and the rest.
+/// Splits sorted entries into those that belong to shards up to `shard`, and the rest.
 fn split<T: TableEntry>(entries: &[T], shard: usize) -> (&[T], &[T]) {
     entries.split_at(entries.partition_point(|entry| place(entry.hash()) <= shard))
 }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn entry() -> impl Strategy<Value = Entry> {
-        // Few shards and few values, so that entries meet.
+        // Few shards and few values, so that equal entries occur.
         (0..3_u32, 0..4_u32).prop_map(|(shard, low)| Entry(shard << 22 | low))
     }
 

@@ -1,4 +1,4 @@
-//! The view: what every name under the zones answers right now.
+//! The view: all names of the zones at one moment.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -13,53 +13,53 @@ use crate::options::ZoneOptions;
 use crate::records::{PtrEntry, RecordsEntry, ServiceRecords, address_hash, service_hash};
 use crate::sharded::ShardedTable;
 
-/// The names of a cluster at one moment. Made by [`ZoneIndex`](crate::ZoneIndex); answers are given by
+/// All names of the zones at one moment. Built by [`ZoneIndex`](crate::ZoneIndex); queries are answered by
 /// [`Zone::answer`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone {
     pub(crate) plan: Arc<ZonePlan>,
     pub(crate) services: ShardedTable<RecordsEntry>,
-    /// What the zones of `multicluster` have in place of `services`; empty without them.
+    /// The table that the zones of `multicluster` use instead of `services`; empty without such zones.
     pub(crate) imports: ShardedTable<RecordsEntry>,
     pub(crate) ptr_entries: ShardedTable<PtrEntry>,
     /// Empty unless `pods verified`.
     pub(crate) pods: ShardedTable<PodAddress>,
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) local: SyncState,
-    /// The same for the zones of `multicluster`.
+    /// State of the zones of `multicluster`.
     pub(crate) imported: SyncState,
 }
 
-/// How far what a zone depends on has come.
+/// Synchronisation state of the objects that a zone depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SyncState {
     /// Unix time of the last change.
     pub(crate) serial: u32,
-    /// All of it has been listed once.
+    /// All kinds have been listed completely at least once.
     pub(crate) synced: bool,
 }
 
-/// The namespaces that may be seen.
+/// Names of the visible namespaces.
 pub(crate) type Namespaces = HashSet<CompactString, RandomState>;
 
-/// What does not change while the configuration stands.
+/// The part of a zone that depends on the configuration only.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ZonePlan {
     pub(crate) options: ZoneOptions,
-    /// Most labels first, so that the first that matches is the longest.
+    /// Sorted by number of labels, most first, so that the first match is the longest.
     pub(crate) origins: Vec<ServedZone>,
-    /// The first zone that is no reverse zone: PTR records point into it.
+    /// The first zone that is not a reverse zone; PTR records point into it.
     pub(crate) primary: Name,
 }
 
-/// A zone that is answered for.
+/// A zone from the configuration.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ServedZone {
     /// In lower case.
     pub(crate) name: Name,
     pub(crate) labels: usize,
     pub(crate) reverse: bool,
-    /// Has imports in place of Services.
+    /// Built from ServiceImports instead of Services.
     pub(crate) multicluster: bool,
 }
 
@@ -79,7 +79,7 @@ impl ZonePlan {
         Self { options, origins, primary }
     }
 
-    /// The longest zone that the name is in.
+    /// The longest zone that contains the name.
     pub(crate) fn origin(&self, query: &Query) -> Option<&ServedZone> {
         let (name, offsets) = (query.lower(), query.offsets());
         self.origins.iter().find(|origin| {
@@ -100,18 +100,18 @@ fn is_reverse(name: &Name) -> bool {
 }
 
 impl Zone {
-    /// Whether everything that answers depend on has been listed once. Until then names that are not found are
+    /// Whether all kinds that answers depend on have been listed once. Until then unknown names are
     /// [`ZoneVerdict::NotSynced`](crate::ZoneVerdict::NotSynced).
     pub fn synced(&self) -> bool {
         self.local.synced && (self.plan.options.multicluster.is_empty() || self.imported.synced)
     }
 
-    /// The same, but for the zones of `multicluster`.
+    /// Like [`Zone::synced`], ignoring the zones of `multicluster`.
     pub fn synced_locally(&self) -> bool {
         self.local.synced
     }
 
-    /// The serial number of the SOA record: Unix time of the last change. Zones of `multicluster` have another.
+    /// SOA serial: Unix time of the last change. Zones of `multicluster` have a serial of their own.
     pub fn serial(&self) -> u32 {
         self.local.serial
     }
@@ -120,10 +120,10 @@ impl Zone {
         if origin.multicluster { self.imported } else { self.local }
     }
 
-    /// The services that could hold the address.
+    /// Services that may have the address; the caller verifies.
     pub(crate) fn candidates_by_address(&self, address: IpAddr) -> impl Iterator<Item = &ServiceRecords> {
         let mut last = None;
-        // Two services whose keys have the same hash leave two equal entries.
+        // Two services whose keys have the same hash produce two equal entries.
         let ptr_entries = self
             .ptr_entries
             .at(address_hash(address))
@@ -131,7 +131,7 @@ impl Zone {
         ptr_entries.flat_map(|ptr_entry| self.services.at(ptr_entry.service)).map(|entry| &*entry.service)
     }
 
-    /// Whether a Pod of the namespace has the address, written as in the label.
+    /// Whether a Pod of the namespace has the address and the label is its canonical form.
     pub(crate) fn has_pod(&self, namespace: &[u8], label: &[u8], address: IpAddr) -> bool {
         let hash = pod_hash(namespace, address);
         is_exact(label, address) && self.pods.at((hash >> 32) as u32).any(|pod| pod.hash == hash)
@@ -142,7 +142,7 @@ impl Zone {
     }
 }
 
-/// The service with this key, which is in lower case.
+/// Finds the service with this lower-case key.
 pub(crate) fn service<'a>(
     services: &'a ShardedTable<RecordsEntry>,
     key: &[u8],
@@ -152,8 +152,8 @@ pub(crate) fn service<'a>(
     shard.iter().find(|entry| entry.hash == hash && *entry.service.key == *key).map(|entry| &*entry.service)
 }
 
-/// Says that some Pod has an address in a namespace: a keyed hash of both. `pod` tells PodMode with the same address
-/// apart, so that the last of them takes the entry with it.
+/// Records that a Pod has an address in a namespace, as a keyed hash of both. `pod` is a hash of the Pod's name: Pods that
+/// share an address have separate entries, so that removing one keeps the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PodAddress {
     pub(crate) hash: u64,

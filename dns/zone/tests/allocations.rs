@@ -1,4 +1,4 @@
-//! A query on the fast path allocates nothing: packet in, answer, packet out.
+//! A query on the fast path, from packet to packet, makes no allocation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,29 +10,29 @@ use dns_wire::{Name, Query, Reply};
 use dns_zone::{PodMode, ZoneOptions, ZoneVerdict};
 use world::{options, zone};
 
-/// Counts what this thread allocates.
+/// Counts the allocations of the current thread.
 struct Counting;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: everything is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `realloc`.
+        // SAFETY: the caller upholds the contract of `realloc`.
         unsafe { System.realloc(at, layout, size) }
     }
 }
@@ -92,13 +92,13 @@ fn an_answer_allocates_nothing() {
             let count = COUNT.get() - before;
             assert_eq!((taken, got), (Ok(()), *verdict), "{name} {qtype}");
             assert!(length > 12, "{name} {qtype}");
-            // The first rounds let the buffers grow.
+            // The first rounds grow the buffers.
             assert!(round < 2 || count == 0, "{name} {qtype}: {count} allocations");
         }
     }
 }
 
-/// The query as a client sends it, with EDNS and a cookie.
+/// A query as clients send it, with EDNS and a cookie.
 fn packet(name: &str, qtype: u16) -> Vec<u8> {
     let name: Name = name.parse().expect(name);
     let mut packet = vec![0; 512];

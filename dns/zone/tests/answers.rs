@@ -1,5 +1,5 @@
-//! Names and what they answer, in the words of zone files: the rows of the Kubernetes DNS specification 1.1.0 and what
-//! CoreDNS's `kubernetes` plugin does beyond it (reference §1, §2.2 to §2.5).
+//! Queries and their answers as tables in zone file syntax: the Kubernetes DNS specification 1.1.0 and what CoreDNS's
+//! `kubernetes` plugin does beyond it.
 
 #[allow(dead_code)]
 mod world;
@@ -435,7 +435,7 @@ fn chains_of_external_names_end() {
 }
 
 #[test]
-fn addresses_have_names() {
+fn reverse_queries_answer_with_service_and_endpoint_names() {
     check(&zone(options(), CLUSTER), &[], "
 1.0.96.10.in-addr.arpa PTR NoError
     1.0.96.10.in-addr.arpa. 5 IN PTR web.shop.svc.cluster.local.
@@ -480,7 +480,7 @@ nope.shop.svc.cluster.local PTR NXDomain
 }
 
 #[test]
-fn names_exist_by_levels() {
+fn empty_non_terminals_exist() {
     check(
         &zone(options(), CLUSTER),
         &[],
@@ -544,7 +544,7 @@ a.dns-version.cluster.local TXT NXDomain
 }
 
 #[test]
-fn what_is_not_here_is_said_so() {
+fn names_outside_the_zones_and_transfers_are_not_answered() {
     let zone = zone(options(), CLUSTER);
     for (name, rtype, verdict, rcode) in [
         ("example.org", "A", ZoneVerdict::NotMine, "NoError"),
@@ -561,7 +561,7 @@ fn what_is_not_here_is_said_so() {
 }
 
 #[test]
-fn the_zone_repeats_the_letters_of_the_query() {
+fn the_zone_repeats_the_letter_case_of_the_query() {
     check(
         &zone(options(), CLUSTER),
         &["10.244.5.1".parse().unwrap()],
@@ -583,7 +583,7 @@ Cluster.LOCAL NS NoError
 }
 
 #[test]
-fn the_apex_knows_its_servers() {
+fn the_apex_has_name_servers() {
     let own =
         |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<std::net::IpAddr>>();
     let found = zone(options(), CLUSTER);
@@ -721,7 +721,7 @@ fd00-244-0--a.shop.pod.cluster.local AAAA NXDomain
 }
 
 #[test]
-fn endpoints_may_be_called_like_their_pods() {
+fn endpoint_pod_names_names_endpoints_after_their_pods() {
     let cluster = format!(
         "
         namespace n
@@ -753,7 +753,7 @@ web-b.web.n.svc.cluster.local A NXDomain
 }
 
 #[test]
-fn only_some_namespaces_may_exist() {
+fn namespace_options_hide_namespaces() {
     let named = ZoneOptions { namespaces: vec!["shop".into()], ..options() };
     check(
         &zone(named, CLUSTER),
@@ -787,7 +787,7 @@ kube-dns.kube-system.svc.cluster.local A NXDomain
 }
 
 #[test]
-fn services_without_endpoints_may_be_ignored() {
+fn ignore_empty_service_hides_services_without_endpoints() {
     let cluster = "
         namespace n
         service n/full 10.96.0.1 http/tcp/80
@@ -822,7 +822,7 @@ unready.n.svc.cluster.local A NoError
 }
 
 #[test]
-fn endpoints_may_be_left_out() {
+fn noendpoints_ignores_endpoint_slices() {
     check(
         &zone(ZoneOptions { endpoints: false, ..options() }, CLUSTER),
         &[],
@@ -840,7 +840,7 @@ heads.shop.svc.cluster.local A NXDomain
 }
 
 #[test]
-fn the_ttl_is_what_was_asked_for() {
+fn the_ttl_option_sets_the_ttl() {
     for (ttl, of_soa) in [(0, 0), (30, 30), (3600, 300)] {
         check(&zone(ZoneOptions { ttl, ..options() }, CLUSTER), &[], &format!("
 web.shop.svc.cluster.local A NoError
@@ -856,7 +856,7 @@ dns-version.cluster.local TXT NoError
 }
 
 #[test]
-fn endpoints_may_be_asked_for_by_topology_zone() {
+fn zonal_names_select_endpoints_by_topology_zone() {
     let cluster = "
         namespace n
         service n/heads None
@@ -1055,7 +1055,7 @@ fn large_services_answer_as_small_ones_do() {
     }
 }
 
-/// A name of words that mean something and of bytes that do not.
+/// A name made of labels that the zone uses and of random bytes.
 fn any_name() -> impl Strategy<Value = Name> {
     let words = "web heads state ext twice shop kube-system svc pod cluster local dns-version ns dns _http _tcp _zone pin \
                  prefer state-0 dup-name 172-0-0-2 fd00-244--1 10-1-2-3 -- in-addr ip6 arpa 0 10 96 1 f"
@@ -1112,7 +1112,7 @@ proptest! {
         for limit in [512, 65535] {
             let length = reply.encode(&query, limit, &mut packet);
             let message = Message::from_vec(&packet[..length]).expect("others read it");
-            // No record stands there twice (RFC 2181 §5).
+            // A record set has no duplicates (RFC 2181 §5).
             for (i, record) in message.answers.iter().enumerate() {
                 prop_assert!(!message.answers[..i].contains(record), "{name} {qtype}: {record} twice");
             }

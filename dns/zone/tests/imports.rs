@@ -1,4 +1,4 @@
-//! Names of a set of clusters: what `multicluster` answers from ServiceImports and their slices, as CoreDNS does.
+//! Zones of `multicluster`: answers from ServiceImports and their EndpointSlices, as in CoreDNS.
 
 #[allow(dead_code)]
 mod world;
@@ -7,7 +7,7 @@ use cluster::{Event, Kind};
 use dns_zone::{ZoneOptions, ZoneVerdict};
 use world::{ask, check, events, unsynced, zone};
 
-/// Names of the set of clusters beside those of the cluster. `shop/web` is a Service here and an import there.
+/// A zone of ServiceImports beside the cluster's own zone. `shop/web` is a Service in one and an import in the other.
 fn clusterset() -> ZoneOptions {
     let zones = ["cluster.local", "clusterset.local", "in-addr.arpa", "ip6.arpa"];
     let zones: Vec<_> = zones.iter().map(|zone| zone.parse().expect("a name")).collect();
@@ -87,7 +87,7 @@ dns-version.clusterset.local TXT NoError
 }
 
 #[test]
-fn endpoints_of_imports_are_called_after_their_cluster() {
+fn endpoints_of_imports_are_named_after_their_cluster() {
     check(
         &zone(clusterset(), IMPORTS),
         &[],
@@ -181,7 +181,7 @@ dual.shop.svc.clusterset.local A NXDomain
 }
 
 #[test]
-fn imports_have_no_pointers_and_no_servers_of_their_own() {
+fn imports_have_no_ptr_records_and_no_name_servers() {
     let zone = zone(clusterset(), IMPORTS);
     let own = ["10.244.0.1".parse().expect("an address")];
     check(
@@ -207,7 +207,7 @@ ns.dns.clusterset.local A NoError
 }
 
 #[test]
-fn a_zone_of_imports_waits_for_them_and_no_other_zone_does() {
+fn only_zones_of_imports_wait_for_imports() {
     let listed = [Kind::Namespace, Kind::Service, Kind::EndpointSlice].map(Event::Synced);
     let before = unsynced(clusterset(), events(IMPORTS).into_iter().chain(listed.clone()));
     assert!(!before.synced());

@@ -11,23 +11,23 @@ use super::{push_extra, put_name};
 use crate::records::{EndpointRecord, ServiceRecords, ServiceShape};
 use crate::zone::Zone;
 
-/// Most seconds that a SOA record may be kept (reference §2.3).
+/// Upper bound of the SOA record's TTL in seconds, as in CoreDNS.
 const SOA_TTL: u32 = 300;
-/// Refresh, retry and expire of the SOA record (reference §2.3).
+/// Refresh, retry and expire of the SOA record in seconds, as in CoreDNS.
 const TIMES: [u32; 3] = [7200, 1800, 86_400];
 
 /// A name server of the zone.
 #[derive(Clone, Copy)]
 pub(super) struct NameServer<'a> {
-    /// The Service that leads to it; `None`: called `ns.dns.<zone>`.
+    /// The Service whose name it has; `None` for `ns.dns.<zone>`.
     service: Option<&'a ServiceRecords>,
-    /// The endpoint, where that Service is headless.
+    /// The endpoint, if that Service is headless.
     endpoint: Option<&'a EndpointRecord>,
     pub(super) address: IpAddr,
 }
 
 impl Zone {
-    /// Adds the SOA record (RFC 1035 §3.3.13, reference §2.3); its names repeat the zone as the query writes it.
+    /// Adds the SOA record (RFC 1035 §3.3.13). Its names repeat the zone in the query's letter case.
     pub(super) fn push_soa(&self, question: &QuestionName<'_>, section: Section, reply: &mut Reply) {
         let ttl = self.plan.options.ttl;
         let tail = question.tail();
@@ -53,7 +53,7 @@ impl Zone {
         for server in self.servers(own) {
             let mut name = Vec::new();
             let mut space = None;
-            // A Service has no name in a zone of imports.
+            // Services have no names in a zone of ServiceImports.
             match (server.service.filter(|_| !question.origin.multicluster), server.endpoint) {
                 (Some(service), Some(endpoint)) => {
                     put_name(&mut name, service.name(endpoint, &mut space), service, tail.bytes());
@@ -68,8 +68,8 @@ impl Zone {
         }
     }
 
-    /// Who serves the zone: the Services with an endpoint at one of our own addresses; if there is none, these
-    /// addresses themselves (reference §2.4).
+    /// The zone's name servers: Services with an endpoint at one of this server's own addresses or, without any, these
+    /// addresses under `ns.dns.<zone>`, as in CoreDNS.
     pub(super) fn servers<'a>(&'a self, own: &[IpAddr]) -> SmallVec<[NameServer<'a>; 4]> {
         let mut servers = SmallVec::<[NameServer<'a>; 4]>::new();
         let mut found = false;
@@ -119,7 +119,7 @@ impl Zone {
 }
 
 impl NameServer<'_> {
-    /// Two slices, or two of our addresses, may lead to the same server.
+    /// Removes duplicates: two slices or two own addresses may give the same name server.
     fn is(&self, other: &Self) -> bool {
         let service = |server: &Self| server.service.map(std::ptr::from_ref);
         self.address == other.address && service(self) == service(other) && {

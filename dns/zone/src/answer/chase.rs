@@ -1,4 +1,4 @@
-//! ExternalName: the CNAME, and its target as far as the zone knows it (reference §2.4).
+//! ExternalName Services: the CNAME record, and its target where it is in the zone.
 
 use std::net::IpAddr;
 
@@ -10,11 +10,11 @@ use super::ZoneVerdict;
 use super::resolved::{QuestionName, ResolvedName};
 use crate::zone::Zone;
 
-/// Most CNAMEs in a row.
+/// Maximum length of a CNAME chain within the zone.
 const LONGEST: usize = 10;
 
 impl Zone {
-    /// Answers for a name that stands for another one.
+    /// Answers a query for the name of an ExternalName Service.
     pub(super) fn push_external(
         &self,
         question: &QuestionName<'_>,
@@ -28,7 +28,7 @@ impl Zone {
                 ZoneVerdict::Answered
             }
             rtype::A | rtype::AAAA => self.follow(question, target, own, reply).unwrap_or_else(|| {
-                // A CNAME that leads nowhere is left out.
+                // As in CoreDNS, a CNAME whose target does not exist in the zone is left out.
                 reply.records_mut().clear();
                 ZoneVerdict::Answered
             }),
@@ -36,7 +36,7 @@ impl Zone {
         }
     }
 
-    /// Adds CNAMEs until there are addresses or the zone ends. `None` when it leads nowhere.
+    /// Follows CNAMEs until there are addresses or the target is outside the zone. `None` for a loop or a missing target.
     fn follow(
         &self,
         question: &QuestionName<'_>,

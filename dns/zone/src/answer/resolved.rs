@@ -1,4 +1,4 @@
-//! Where a name leads: read from right to left (reference §2.2).
+//! Resolves a query name, label by label from the zone to the left, to the object that it names.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::options::PodMode;
 use crate::records::{EndpointAlias, EndpointRecord, PortRecord, ServiceRecords, ServiceShape, SliceRecords};
 use crate::zone::{ServedZone, Zone, service};
 
-/// A query with the zone it falls into.
+/// A query with the zone that contains its name.
 pub(super) struct QuestionName<'a> {
     pub(super) query: &'a Query,
     pub(super) origin: &'a ServedZone,
@@ -18,36 +18,37 @@ pub(super) struct QuestionName<'a> {
     pub(super) left: usize,
 }
 
-/// What a name in a zone stands for.
+/// What a name in a zone refers to.
 pub(super) enum ResolvedName<'a> {
-    /// No such name.
+    /// The name does not exist.
     Nothing,
-    /// The zone itself.
+    /// The zone apex.
     Apex,
-    /// A name without records of its own: there are names below it.
+    /// An empty non-terminal: it exists because names exist below it.
     Empty,
     /// `ns.dns.<zone>`.
     Servers,
     /// `dns-version.<zone>`.
     Version,
-    /// A service name, perhaps with a port: the prepared addresses of the service.
+    /// A service name, with optional port and protocol labels.
     Service(&'a ServiceRecords, EndpointFilter<'a>),
-    /// Some endpoints of a service.
+    /// The endpoints of a service that the filter selects.
     Endpoints(&'a ServiceRecords, EndpointFilter<'a>),
-    /// The target of an ExternalName.
+    /// The CNAME target of an ExternalName Service, in wire form.
     External(&'a [u8]),
+    /// A Pod name and the address that it encodes.
     Pod(IpAddr),
 }
 
-/// Which endpoints and ports of a service are meant. Empty fields mean all.
+/// Selects endpoints and ports of a service. An empty field selects all.
 #[derive(Clone, Copy, Default)]
 pub(super) struct EndpointFilter<'a> {
-    /// The name of an endpoint in wire form, up to the key of the service.
+    /// The name of an endpoint in wire form, before the key of the service.
     endpoint: &'a [u8],
     address: Option<IpAddr>,
     port: &'a [u8],
     protocol: &'a [u8],
-    /// Labels of a topology zone in wire form, without the root.
+    /// Topology zone in wire form, without the root.
     zone: &'a [u8],
 }
 
@@ -63,17 +64,17 @@ impl<'a> QuestionName<'a> {
         name.get(at + 1..at + 1 + usize::from(name[at])).unwrap_or_default()
     }
 
-    /// Where the i-th label from the left begins; past the last one, where the root is.
+    /// Offset of the i-th label from the left; the offset of the root label past the last one.
     pub(super) fn start(&self, i: usize) -> usize {
         self.query.offsets().get(i).map_or(self.query.lower().len() - 1, |offset| usize::from(*offset))
     }
 
-    /// The zone as the query writes it, root included.
+    /// The zone in the query's letter case, root included.
     pub(super) fn zone(&self) -> &'a [u8] {
         &self.query.name()[self.start(self.left)..]
     }
 
-    /// The zone as the end of a name in a packet that has the query as its question.
+    /// The zone as the end of a name in a reply to the query.
     pub(super) fn tail(&self) -> Tail<'a> {
         match self.query.offsets().get(self.left) {
             Some(offset) => Tail::Short(Reply::parent(*offset)),
@@ -83,7 +84,7 @@ impl<'a> QuestionName<'a> {
 }
 
 impl Zone {
-    /// Where the name leads.
+    /// Resolves the name.
     pub(super) fn resolve<'a>(&'a self, question: &QuestionName<'a>) -> ResolvedName<'a> {
         let left = question.left;
         if left == 0 {
@@ -134,7 +135,7 @@ impl Zone {
                 let address = endpoint_address(question.label(0));
                 Self::found(service, EndpointFilter { endpoint, address, ..EndpointFilter::default() })
             }
-            // `<hostname>.<cluster>`: ports and protocols of SRV names begin with an underscore (RFC 2782).
+            // `<hostname>.<cluster>`; port and protocol labels begin with an underscore (RFC 2782).
             2 if question.origin.multicluster && !(0..2).any(|i| question.label(i).starts_with(b"_")) => {
                 Self::found(service, EndpointFilter { endpoint, ..EndpointFilter::default() })
             }
@@ -161,14 +162,14 @@ impl Zone {
                     ResolvedName::Nothing
                 }
             }
-            // The prepared addresses are those of all endpoints.
+            // `v4` and `v6` hold the addresses of all endpoints.
             ServiceShape::Headless
                 if filter.is_empty() && !(service.v4.is_empty() && service.v6.is_empty()) =>
             {
                 ResolvedName::Service(service, filter)
             }
             _ if filter.candidates(service).next().is_some() => ResolvedName::Endpoints(service, filter),
-            // A name that is an alias has no other records (RFC 1034 §3.6.2): addresses come first, then the first alias.
+            // A name with a CNAME has no other records (RFC 1034 §3.6.2): addresses win over aliases, and one alias is used.
             _ => filter
                 .aliases(service)
                 .next()
@@ -176,8 +177,8 @@ impl Zone {
         }
     }
 
-    /// `<topology zone>.pin._zone.<service>…` has the endpoints in that zone, `….prefer._zone.…` all of them where that
-    /// zone has none. The topology zone may have several labels.
+    /// Resolves `<topology zone>.pin._zone.<service>…` to the endpoints in that topology zone, and `….prefer._zone.…` to the
+    /// same or, if there are none, to all endpoints. The topology zone may have several labels.
     fn zonal<'a>(question: &QuestionName<'a>, service: &'a ServiceRecords) -> ResolvedName<'a> {
         let (anchor, directive) = (question.left - 4, question.left - 5);
         if question.label(anchor) != b"_zone" || service.shape != ServiceShape::Headless {
@@ -201,7 +202,7 @@ impl<'a> EndpointFilter<'a> {
         self.endpoint.is_empty() && self.port.is_empty() && self.protocol.is_empty() && self.zone.is_empty()
     }
 
-    /// The endpoints that are meant, with their group: at least one of its ports is meant, too.
+    /// The selected endpoints, each with its slice. At least one port of the slice is selected, too.
     pub(super) fn candidates(
         self,
         service: &'a ServiceRecords,
@@ -219,9 +220,8 @@ impl<'a> EndpointFilter<'a> {
         named.chain(all.into_iter().flatten()).filter(meant)
     }
 
-    /// Whether an endpoint that is meant is the first of those with its address: that is how each address is answered
-    /// once. Looking through the answers so far would take the square of their number, with thousands of endpoints
-    /// longer than a client waits.
+    /// Whether a selected endpoint is the first with its address, so that each address is answered once. Searching the
+    /// answers so far instead would be quadratic: too slow for thousands of endpoints.
     pub(super) fn is_first(self, service: &ServiceRecords, endpoint: &EndpointRecord) -> bool {
         let meant = |(group, other): &(&SliceRecords, &EndpointRecord)| {
             (self.endpoint.is_empty() || service.is_called(other, self.endpoint, self.address))
@@ -232,14 +232,14 @@ impl<'a> EndpointFilter<'a> {
         first.is_some_and(|(_, first)| std::ptr::eq(first, endpoint))
     }
 
-    /// The endpoints that are names, likewise.
+    /// The selected endpoints of type FQDN.
     fn aliases(self, service: &'a ServiceRecords) -> impl Iterator<Item = &'a EndpointAlias> {
         let groups = service.groups.iter().filter(move |group| self.ports(&group.ports).next().is_some());
         let meant = move |alias: &&EndpointAlias| self.endpoint.is_empty() || *alias.name == *self.endpoint;
         groups.flat_map(|group| group.aliases.iter()).filter(meant)
     }
 
-    /// The ports that are meant.
+    /// The selected ports.
     pub(super) fn ports<'p>(
         self,
         ports: &'p [PortRecord],
@@ -247,7 +247,7 @@ impl<'a> EndpointFilter<'a> {
         ports.iter().filter(move |port| port.matches(self.port, self.protocol))
     }
 
-    /// Whether the endpoint is in the topology zone that is meant.
+    /// Whether the endpoint is in the selected topology zone.
     pub(super) fn is_in_zone(self, service: &ServiceRecords, endpoint: &EndpointRecord) -> bool {
         if self.zone.is_empty() {
             return true;

@@ -1,4 +1,4 @@
-//! PTR records (specification §2.3.3 and §2.4.3, reference §2.4).
+//! PTR records (DNS specification §2.3.3 and §2.4.3).
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::records::{ServiceRecords, ServiceShape};
 use crate::zone::Zone;
 
 impl Zone {
-    /// Adds the names of an address: the Service whose cluster IP it is, else every endpoint that has it.
+    /// Adds the names of an address: the Service that has it as cluster IP, else every endpoint that has it.
     pub(super) fn push_pointers(&self, address: IpAddr, reply: &mut Reply) {
         if let Some(service) = self.cluster_ip(address) {
             return self.push_pointer(&[], service, reply);
@@ -36,8 +36,7 @@ impl Zone {
         self.pointed(address).filter(has).min_by(|a, b| a.key.cmp(&b.key))
     }
 
-    /// The services that could hold the address. Namespaces that `namespaces` does not name are hidden; those that
-    /// `namespace_labels` leaves out are not, as in CoreDNS.
+    /// Services that may have the address. As in CoreDNS, `namespaces` hides PTR records and `namespace_labels` does not.
     fn pointed(&self, address: IpAddr) -> impl Iterator<Item = &ServiceRecords> {
         let all = self.plan.options.namespaces.is_empty();
         self.candidates_by_address(address).filter(move |service| all || service.exposed)

@@ -1,4 +1,4 @@
-//! SRV records (RFC 2782, specification §2.3.2 and §2.4.2).
+//! SRV records (RFC 2782; DNS specification §2.3.2 and §2.4.2).
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::records::{EndpointRecord, PortRecord, ServiceRecords, SliceRecords};
 use crate::zone::Zone;
 
 impl Zone {
-    /// Adds a record for each port of a Service with cluster IPs; all point to the service name.
+    /// Adds a record for each selected port of a Service with cluster IPs; the target is the service name.
     pub(super) fn push_cluster_srv(
         &self,
         question: &QuestionName<'_>,
@@ -48,7 +48,7 @@ impl Zone {
         }
     }
 
-    /// Adds a record for each endpoint and port that are meant; each points to the name of the endpoint.
+    /// Adds a record for each selected endpoint and port; the target is the name of the endpoint.
     pub(super) fn push_endpoint_srv(
         &self,
         question: &QuestionName<'_>,
@@ -72,7 +72,7 @@ impl Zone {
                 });
             }
         }
-        // The same walk again, for the addresses of the targets.
+        // A second pass adds the addresses of the targets to the additional section.
         let mut record = 0;
         for (group, endpoint) in candidates() {
             let mut space = None;
@@ -90,7 +90,7 @@ impl Zone {
                 let owner = if own > 0 {
                     Owner::Target(record)
                 } else {
-                    // Another endpoint of this name has brought the records.
+                    // An earlier endpoint with the same name has added the SRV records.
                     whole = target(name, service, question.zone());
                     Owner::Name(whole.wire())
                 };
@@ -100,7 +100,7 @@ impl Zone {
         }
     }
 
-    /// Adds the record of a Pod's name: port 0, as CoreDNS has it (reference §2.4).
+    /// Adds the record of a Pod name, with port 0 as in CoreDNS.
     pub(super) fn push_pod_srv(&self, question: &QuestionName<'_>, address: IpAddr, reply: &mut Reply) {
         let ttl = self.plan.options.ttl;
         let (from, to) = (question.start(question.left - 3), question.start(question.left));
@@ -114,12 +114,12 @@ impl Zone {
     }
 }
 
-/// The numbers of the ports that are meant and have one.
+/// Numbers of the selected ports.
 fn numbers<'a>(ports: &'a [PortRecord], filter: &'a EndpointFilter<'_>) -> impl Iterator<Item = u16> + 'a {
     filter.ports(ports).filter_map(|port| port.number)
 }
 
-/// The numbers of the ports of an endpoint, each once, without those that an earlier endpoint of the same name brought.
+/// Port numbers of an endpoint, each once, without those that an earlier endpoint with the same name has added.
 fn new_ports<'a>(
     service: &'a ServiceRecords,
     group: &'a SliceRecords,
@@ -136,7 +136,7 @@ fn new_ports<'a>(
         .filter(move |number| !brought(*number))
 }
 
-/// Earlier endpoints of the same name that are meant, too.
+/// Earlier selected endpoints with the same name.
 fn same_name<'a>(
     service: &'a ServiceRecords,
     endpoint: &'a EndpointRecord,
@@ -145,20 +145,21 @@ fn same_name<'a>(
     service.same_name(endpoint).filter(|(_, endpoint)| filter.is_in_zone(service, endpoint))
 }
 
-/// The weight of each of `count` records, at least 1 (reference §2.4). Divides as CoreDNS does, in floating point.
+/// The weight of each of `count` records: their even share of 100, at least 1. Computed in floating point as in CoreDNS,
+/// since rounding differs otherwise.
 fn weight(count: usize) -> u16 {
     let share = 100.0 / (100 * count.max(1)) as f64 * 100.0;
     (share.floor() as u16).max(1)
 }
 
-/// Priority, weight and port.
+/// Appends priority 0, weight and port.
 fn put_numbers(bytes: &mut Vec<u8>, weight: u16, port: u16) {
     for number in [0, weight, port] {
         bytes.extend_from_slice(&number.to_be_bytes());
     }
 }
 
-/// The target as a name of its own.
+/// The target as an uncompressed name.
 fn target(name: &[u8], service: &ServiceRecords, zone: &[u8]) -> dns_wire::Name {
     let mut wire = [0; dns_wire::name::MAX_NAME + 1];
     let mut len = 0;

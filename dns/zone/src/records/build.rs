@@ -1,4 +1,4 @@
-//! How a service is made from the snapshot.
+//! Builds the records of a service name from the snapshot.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,7 +18,7 @@ use crate::address::dashed;
 use crate::options::ZoneOptions;
 
 impl ServiceRecords {
-    /// The service of a service name, if there is anything to answer. `exposed`: whether its namespace may be seen.
+    /// Builds the records of a Service; `None` if there is nothing to answer. `exposed`: whether its namespace is visible.
     pub(crate) fn of_service(
         options: &ZoneOptions,
         cluster: &Snapshot,
@@ -31,7 +31,7 @@ impl ServiceRecords {
         (service.shape != ServiceShape::Missing || service.endpoints().next().is_some()).then_some(service)
     }
 
-    /// The service of an imported name. Its endpoints are there whatever `noendpoints` says: that is about Services.
+    /// Builds the records of a ServiceImport. `noendpoints` does not apply: it is about Services.
     pub(crate) fn of_import(
         options: &ZoneOptions,
         cluster: &Snapshot,
@@ -40,14 +40,14 @@ impl ServiceRecords {
     ) -> Option<Self> {
         let import = cluster.get::<ServiceImport>(key)?;
         let slices = cluster.imported_by(key).map(|slice| {
-            // What is no label cannot be asked for.
+            // A cluster id that is not a valid label cannot be queried.
             let source = slice.import.as_deref().and_then(|Import { cluster, .. }| label(cluster));
             (&**slice, source.unwrap_or_default())
         });
         Self::build(options, Some((&import.kind, &import.ports)), slices, key, exposed)
     }
 
-    /// `slices` come with the label that stands between the names of their endpoints and the key, if there is one.
+    /// Each slice comes with the label between its endpoints' names and the key: the cluster id for imports, else empty.
     fn build<'a>(
         options: &ZoneOptions,
         service: Option<(&ServiceKind, &[ServicePort])>,
@@ -87,7 +87,7 @@ impl ServiceRecords {
     }
 }
 
-/// The target of an ExternalName: not an address, not what is no name.
+/// The CNAME target of an ExternalName; `None` for addresses and invalid names.
 fn external(name: &str) -> Option<Box<[u8]>> {
     let address = name.parse::<IpAddr>().is_ok();
     let name: Name = name.parse().ok()?;
@@ -102,7 +102,7 @@ fn ports(ports: impl Iterator<Item = PortRecord>) -> Box<[PortRecord]> {
     ports.into()
 }
 
-/// The addresses by family, each once, in the order given.
+/// Splits addresses by family, each once, in the given order.
 fn families(addresses: &[IpAddr]) -> (SmallVec<[Ipv4Addr; 4]>, Box<[Ipv6Addr]>) {
     let mut seen = HashMap::with_capacity_and_hasher(addresses.len(), FxBuildHasher);
     let (mut v4, mut v6) = (SmallVec::new(), Vec::new());
@@ -118,18 +118,18 @@ fn families(addresses: &[IpAddr]) -> (SmallVec<[Ipv4Addr; 4]>, Box<[Ipv6Addr]>) 
     (v4, v6.into())
 }
 
-/// Makes the groups of a service and links the endpoints that share a name.
+/// Builds the slices of a service and links endpoints that share a name.
 #[derive(Default)]
 struct Builder {
     texts: Vec<u8>,
-    /// Where a text was put.
+    /// Offset of each text in `texts`.
     places: HashMap<Box<[u8]>, u32, FxBuildHasher>,
-    /// The last endpoint of a name.
+    /// Position of the latest endpoint with a name.
     last: HashMap<Called, u32, FxBuildHasher>,
     count: u32,
 }
 
-/// What an endpoint is called: by its address, or by a text.
+/// The name of an endpoint: derived from its address, or a text.
 #[derive(PartialEq, Eq, Hash)]
 enum Called {
     Dashed(IpAddr),
@@ -154,7 +154,7 @@ impl Builder {
                 let zone = zone.map_or(NONE, |zone| self.place(zone.as_bytes().into()));
                 for address in &endpoint.addresses {
                     let name = name.unwrap_or_else(|| match source {
-                        // Most names are like this, and cost nothing.
+                        // The common case: no text is stored.
                         [] => NONE,
                         source => self.place_name(dashed(*address).as_bytes(), source),
                     });
@@ -187,9 +187,9 @@ impl Builder {
         self.place(wire(host, source))
     }
 
-    /// Keeps a text once, in lower case; one too long for a length byte is not kept.
+    /// Stores a text once, in lower case; a text over 255 bytes is dropped.
     fn place(&mut self, mut text: Vec<u8>) -> u32 {
-        // The lengths of labels are below the letters.
+        // Lower-casing leaves length bytes (at most 63) unchanged.
         text.make_ascii_lowercase();
         if let Some(at) = self.places.get(&*text) {
             return *at;

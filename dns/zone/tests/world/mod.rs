@@ -1,4 +1,4 @@
-//! A cluster written in a few lines, and answers as text.
+//! Test support: a cluster from a few lines of text, and answers as text.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use dns_zone::{Zone, ZoneIndex, ZoneOptions, ZoneVerdict};
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 
-/// Reads a cluster, one object a line:
+/// Parses a cluster, one object per line:
 ///
 /// ```text
 /// namespace shop stage=prod
@@ -23,8 +23,8 @@ use hickory_proto::rr::RecordType;
 /// names     shop/web-3 web http/tcp/8080 : example.org example.net=hostname
 /// ```
 ///
-/// `!` marks an endpoint that is not ready. An import has what a service has; `[import@cluster]` instead of the name of
-/// the service makes a slice of the import.
+/// `!` marks an endpoint that is not ready. An import has the same fields as a service; `[import@cluster]` instead of a
+/// service name makes a slice of that import.
 pub(crate) fn events(text: &str) -> Vec<Event> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| Event::Apply(object(line).unwrap_or_else(|| panic!("{line:?}")))).collect()
@@ -132,12 +132,12 @@ pub(crate) fn options() -> ZoneOptions {
     ZoneOptions::new(zones.iter().map(|zone| zone.parse().expect("a name")).collect())
 }
 
-/// The view of a cluster whose lists are complete. It last changed at 1499347823.
+/// The zone of a completely listed cluster. Its last change was at 1499347823.
 pub(crate) fn zone(options: ZoneOptions, text: &str) -> Arc<Zone> {
     unsynced(options, events(text).into_iter().chain(Kind::ALL.map(Event::Synced)))
 }
 
-/// The view after some events.
+/// The zone after these events.
 pub(crate) fn unsynced(options: ZoneOptions, events: impl IntoIterator<Item = Event>) -> Arc<Zone> {
     let mut cache = Cache::default();
     let current = cache.project(ZoneIndex::new(options));
@@ -145,7 +145,7 @@ pub(crate) fn unsynced(options: ZoneOptions, events: impl IntoIterator<Item = Ev
     current.load_full()
 }
 
-/// Answers a query and reads the packet with somebody else's eyes.
+/// Answers a query and decodes the packet with hickory-proto.
 pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (ZoneVerdict, Vec<String>) {
     let name: Name = name.parse().expect(name);
     let number = match rtype.strip_prefix("TYPE") {
@@ -167,7 +167,7 @@ pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (Zone
     (verdict, lines)
 }
 
-/// Holds a zone to a table: a line `name TYPE RCODE` and below it, indented, the records in zone file form, those of
+/// Compares a zone's answers with a table: a line `name TYPE RCODE` and below it, indented, the records in zone file form, those of
 /// the authority section after `!` and of the additional section after `+`; `! SOA` is the SOA of `cluster.local`, `! SET`
 /// that of `clusterset.local`.
 pub(crate) fn check(zone: &Zone, own: &[IpAddr], table: &str) {
