@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::{ConfigErrors, Corefile, Disk};
+use config::{ConfigErrors, Corefile, Disk, Loader};
 use dns_chain::PluginContext;
 use dns_server::{CorefileLoader, DnsService, DnsStartError, ServerOptions};
 use telemetry::LogWriter;
@@ -19,7 +19,7 @@ use crate::signals::{SignalAction, Signals};
 
 /// Serves until it is told to stop.
 ///
-/// # ConfigErrors
+/// # Errors
 /// When the Corefile is wrong (2) or an address cannot be had (1).
 pub fn run(args: DnsArgs) -> Result<(), CommandError> {
     if args.version {
@@ -125,7 +125,7 @@ pub enum CorefileSource {
 impl CorefileSource {
     /// The file of `-conf`, else `Corefile` in the working folder, else nothing (CoreDNS's default).
     ///
-    /// # ConfigErrors
+    /// # Errors
     /// When standard input is asked for and cannot be read.
     fn new(conf: Option<&Path>) -> Result<Self, CommandError> {
         match conf {
@@ -149,7 +149,7 @@ pub fn load(conf: CorefileSource, port: u16) -> CorefileLoader {
             CorefileSource::Text(name, text) => ((*name).to_owned(), text.to_string()),
             CorefileSource::File(path) => {
                 let name = path.display().to_string();
-                let text = std::fs::read_to_string(path).map_err(|error| unreadable(&name, &error))?;
+                let text = Disk.read(&path.to_string_lossy()).map_err(|error| unreadable(&name, &error))?;
                 (name, text)
             }
         };

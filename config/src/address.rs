@@ -1,9 +1,9 @@
-//! `host:port` as Go's `net.SplitHostPort` reads it.
+//! Parses `host:port` like Go's `net.SplitHostPort`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// A host and a port. An empty host stands for every address.
+/// A host and a port. An empty host means all addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPort {
     /// A name or an IP address, without brackets.
@@ -13,7 +13,7 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// Reads `host:port`, `:port` or `[v6]:port`, and with a default port also `host`, `v6` and `[v6]`.
+    /// Parses `host:port`, `:port` or `[v6]:port`, and with a default port also `host`, `v6` and `[v6]`.
     pub fn read(text: &str, default_port: Option<u16>) -> Option<Self> {
         if let Some(port) = default_port {
             let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -36,7 +36,7 @@ impl HostPort {
         Some(Self { host: host.to_owned(), port: port.parse().ok()? })
     }
 
-    /// The IP address, if the host is one. A scope (`%eth0`) is left out.
+    /// The IP address, if the host is one. A zone id (`%eth0`) is ignored.
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.split('%').next()?.parse().ok()
     }

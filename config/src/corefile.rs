@@ -1,4 +1,4 @@
-//! The tree of a Corefile, and what the set-up of a plugin asks of it.
+//! The syntax tree of a Corefile, with the checks that plugin set-up needs.
 
 use std::fmt;
 
@@ -7,19 +7,18 @@ use crate::fingerprint::Fingerprint;
 use crate::word::Word;
 use crate::zone::ServerKey;
 
-/// A whole configuration, its imports and variables resolved.
+/// A configuration with all imports and variables resolved.
 #[derive(Clone, Debug)]
 pub struct Corefile {
-    /// The server blocks in the order of the text. None when the text holds no block: then CoreDNS takes
-    /// [`default_text`] instead.
+    /// The server blocks in text order. Empty if the text has no block; CoreDNS then uses [`default_text`].
     pub blocks: Vec<ServerBlock>,
-    /// Changes whenever a word or the line it stands on does; the `reload` plugin compares it.
+    /// Changes when a word or its line number changes; the `reload` plugin compares it.
     pub fingerprint: Fingerprint,
-    /// What loads and is yet odd.
+    /// Statements that load but are probably not what the author meant.
     pub warnings: Vec<ConfigWarning>,
 }
 
-/// What CoreDNS serves without a Corefile and from an empty one.
+/// The configuration that CoreDNS uses without a Corefile or with an empty one.
 pub fn default_text(dns_port: u16) -> String {
     format!(".:{dns_port} {{\nwhoami\nlog\n}}\n")
 }
@@ -27,19 +26,19 @@ pub fn default_text(dns_port: u16) -> String {
 /// Zones and the directives that serve them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerBlock {
-    /// At least one; a reverse range may have become several.
+    /// At least one. A CIDR key may expand to several reverse zones.
     pub keys: Vec<ServerKey>,
-    /// In the order of the text, which for CoreDNS is not the order of plugins.
+    /// In text order. The order of plugins is fixed by the program, as in CoreDNS.
     pub directives: Vec<Directive>,
 }
 
 impl ServerBlock {
-    /// Every directive of that name.
+    /// All directives with that name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Directive> {
         self.directives.iter().filter(move |directive| *directive.name == *name)
     }
 
-    /// The directive of that name, which may stand once.
+    /// The directive with that name; an error if there are several.
     pub fn once<'a>(&'a self, name: &'a str) -> Result<Option<&'a Directive>, ConfigError> {
         let mut found = self.all(name);
         let first = found.next();
@@ -61,7 +60,7 @@ impl ServerBlock {
 /// A line: a directive of a server block or, inside its braces, one of its properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directive {
-    /// The first word; its place is the directive's.
+    /// The first word; its location is the directive's.
     pub name: Word,
     /// The other words of the line.
     pub args: Vec<Word>,
@@ -70,18 +69,18 @@ pub struct Directive {
 }
 
 impl Directive {
-    /// A mistake on this line.
+    /// An error at this line.
     pub fn error(&self, what: impl Into<String>, wanted: impl Into<String>) -> ConfigError {
         self.name.error(what, wanted)
     }
 
-    /// The last property of that name, or this line without one: where a mistake that shows between several properties
-    /// is told.
+    /// The last property with that name, or this line without one: the location for errors that concern several
+    /// properties.
     pub fn property(&self, name: &str) -> &Self {
         self.block.iter().rfind(|line| *line.name == *name).unwrap_or(self)
     }
 
-    /// Wrong words on this line.
+    /// The error for a wrong number of arguments.
     fn wrong_count(&self, wanted: impl fmt::Display) -> ConfigError {
         let last = self.args.last().unwrap_or(&self.name);
         self.error(
@@ -90,17 +89,17 @@ impl Directive {
         )
     }
 
-    /// That it stands alone on its line.
+    /// Checks that there are no arguments.
     pub fn no_args(&self) -> Result<(), ConfigError> {
         if self.args.is_empty() { Ok(()) } else { Err(self.wrong_count("without arguments")) }
     }
 
-    /// Exactly so many arguments; `wanted` names them.
+    /// Exactly `N` arguments; `wanted` names them in the error.
     pub fn args<const N: usize>(&self, wanted: &str) -> Result<&[Word; N], ConfigError> {
         self.args.as_slice().try_into().map_err(|_| self.wrong_count(wanted))
     }
 
-    /// The one argument.
+    /// Exactly one argument.
     pub fn arg(&self, wanted: &str) -> Result<&Word, ConfigError> {
         self.args::<1>(wanted).map(|[arg]| arg)
     }
@@ -120,7 +119,7 @@ impl Directive {
         if self.args.len() > most { Err(self.wrong_count(wanted)) } else { self.args_from(least, wanted) }
     }
 
-    /// That no braces follow.
+    /// Checks that there is no block in braces.
     pub fn no_block(&self) -> Result<(), ConfigError> {
         match self.block.first() {
             None => Ok(()),
@@ -128,7 +127,7 @@ impl Directive {
         }
     }
 
-    /// That this property is not known; `known` lists those that are.
+    /// The error for an unknown property; `known` lists the valid ones.
     pub fn unknown(&self, known: &[&str]) -> ConfigError {
         let mut wanted = format!("one of {}", known.join(", "));
         if let Some(near) = crate::near::nearest(&self.name, known) {
@@ -138,7 +137,7 @@ impl Directive {
     }
 }
 
-/// The zones that a plugin serves: those among its arguments, or else the server block's.
+/// The zones of a plugin: its arguments or, without any, those of the server block.
 pub fn zones_or_keys(args: &[Word], block: &ServerBlock) -> Result<Vec<String>, ConfigError> {
     if args.is_empty() {
         return Ok(block.zones());

@@ -1,14 +1,14 @@
-//! Imported files from the file system: the one module of this crate that reads anything.
+//! Reads imported files from the file system: the only module of this crate with I/O.
 
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use crate::loader::{Loader, fits};
 
-/// A configuration above this size is a mistake (a device, an archive).
+/// Maximum size of a configuration file in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
-/// The file system, relative paths from the working directory.
+/// The file system; relative paths start at the working directory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
 
@@ -37,7 +37,7 @@ impl Loader for Disk {
     }
 }
 
-/// The entries of each folder that fit one part of a pattern. A folder that cannot be listed has none, as in Go.
+/// Directory entries that match one component of a pattern. As in Go, an unreadable directory has none.
 fn expand(folders: &[String], part: &str) -> Vec<String> {
     let mut found = Vec::new();
     for folder in folders {

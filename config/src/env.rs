@@ -1,8 +1,8 @@
-//! `{$NAME}` and `{%NAME%}` inside a word.
+//! Substitutes environment variables: `{$NAME}` and `{%NAME%}`.
 
 use std::borrow::Cow;
 
-/// Fills in the variables of a word, the Windows form first, as CoreDNS does. What is unset is empty.
+/// Substitutes the variables of a word, the Windows form first, as CoreDNS does. An unset variable is empty.
 pub(crate) fn fill<'a>(word: &'a str, lookup: &dyn Fn(&str) -> Option<String>) -> Cow<'a, str> {
     if !word.contains("{%") && !word.contains("{$") {
         return Cow::Borrowed(word);
@@ -11,7 +11,7 @@ pub(crate) fn fill<'a>(word: &'a str, lookup: &dyn Fn(&str) -> Option<String>) -
     Cow::Owned(fill_form(word, ("{$", "}"), lookup))
 }
 
-/// A value may hold further references: they are filled in as well, but not without end.
+/// Substitutes one form. References inside values are substituted too, up to [`MAX_REFERENCES`].
 fn fill_form(mut word: String, form: (&str, &str), lookup: &dyn Fn(&str) -> Option<String>) -> String {
     let (open, close) = form;
     for _ in 0..MAX_REFERENCES {
@@ -30,7 +30,7 @@ fn fill_form(mut word: String, form: (&str, &str), lookup: &dyn Fn(&str) -> Opti
     word
 }
 
-/// A variable that names itself would otherwise be filled in for ever (CoreDNS hangs there).
+/// Bounds a variable that refers to itself; CoreDNS does not terminate there.
 const MAX_REFERENCES: usize = 100;
 const MAX_LENGTH: usize = 1 << 20;
 

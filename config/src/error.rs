@@ -1,22 +1,22 @@
-//! What is wrong with a configuration, and where.
+//! Errors and warnings of a configuration, with their locations.
 
 use std::fmt;
 
 use crate::location::SourceLocation;
 
-/// One mistake. Its first line reads as CoreDNS prints it.
+/// One error. Its message has CoreDNS's wording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The line that has to change.
+    /// The line that has to be corrected.
     pub at: SourceLocation,
-    /// What is wrong, with the value that is.
+    /// The message, with the invalid value.
     pub what: String,
-    /// What would be right there; empty where `what` says it all.
+    /// What was expected instead; may be empty.
     pub wanted: String,
 }
 
 impl ConfigError {
-    /// A mistake at a place.
+    /// Creates an error at a location.
     pub fn new(at: &SourceLocation, what: impl Into<String>, wanted: impl Into<String>) -> Self {
         Self { at: at.clone(), what: what.into(), wanted: wanted.into() }
     }
@@ -34,7 +34,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Every mistake that was found, in the order of the text; never empty.
+/// All errors of a configuration in text order; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -45,7 +45,7 @@ impl From<ConfigError> for ConfigErrors {
 }
 
 impl fmt::Display for ConfigErrors {
-    /// A line for each mistake, and under it the line of the text that it is about.
+    /// Writes a line for each error, followed by the line of the text that it refers to.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
@@ -60,17 +60,17 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Something that loads and yet is hardly what its author meant.
+/// A statement that loads but is probably not what the author meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigWarning {
-    /// The line it is about.
+    /// The line that it refers to.
     pub at: SourceLocation,
-    /// What is odd about it, and what it is taken for.
+    /// The message: what is suspicious, and how it is interpreted.
     pub what: String,
 }
 
 impl ConfigWarning {
-    /// A warning about a place.
+    /// Creates a warning at a location.
     pub fn new(at: &SourceLocation, what: impl Into<String>) -> Self {
         Self { at: at.clone(), what: what.into() }
     }

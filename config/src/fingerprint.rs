@@ -1,4 +1,4 @@
-//! The number that tells one configuration from another.
+//! The hash that identifies a configuration.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +8,8 @@ use sha2::{Digest, Sha512};
 
 use crate::lexer::Token;
 
-/// SHA-512 over the parsed words, imports included: the same value that CoreDNS computes for the same text,
-/// so that `coredns_reload_version_info` agrees between the two.
+/// SHA-512 over the parsed words, imports included. Equal to the value that CoreDNS computes for the same text, which it
+/// exports in `coredns_reload_version_info`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 64]);
 
@@ -25,14 +25,14 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A server block as CoreDNS keeps it: its keys as written and, by directive, all words including braces.
+/// A server block as CoreDNS represents it: keys as written and, by directive, all words including braces.
 #[derive(Default)]
 pub(crate) struct RawBlock {
     pub(crate) keys: Vec<String>,
     pub(crate) directives: BTreeMap<String, Vec<(Token, Arc<str>)>>,
 }
 
-/// Hashes the blocks in Go's JSON form of `[]caddyfile.ServerBlock`. Words of the main file have no file name.
+/// Hashes the blocks in Go's JSON form of `[]caddyfile.ServerBlock`. Words of the main file have an empty file name.
 pub(crate) fn of(blocks: &[RawBlock], main: &str) -> Fingerprint {
     let mut json = String::new();
     if blocks.is_empty() {
@@ -78,7 +78,7 @@ fn list<T>(
     json.push(close);
 }
 
-/// A string as Go's encoding/json writes it: `<`, `>`, `&` and the two line separators are escaped too.
+/// Writes a string like Go's encoding/json, which also escapes `<`, `>`, `&` and the two Unicode line separators.
 fn string(json: &mut String, text: &str) {
     json.push('"');
     for ch in text.chars() {

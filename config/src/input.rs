@@ -1,4 +1,4 @@
-//! The stream of tokens: the main text with its imports spliced in.
+//! The token stream: the main text with imported tokens inserted.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,10 +11,15 @@ use crate::location::{SourceLocation, SourceText};
 
 const MAX_SNIPPETS: u32 = 10_000;
 const MAX_FILES: u32 = 100_000;
-/// CoreDNS has no such limit; without one a few lines of snippets grow to gigabytes.
+/// Words of the main file and of one path of imports, and words after expansion. CoreDNS has no such limit: a few nested
+/// snippets expand to gigabytes there.
 const MAX_WORDS: u32 = 1_000_000;
+/// Total size of all files in bytes.
+const MAX_BYTES: usize = 64 << 20;
+/// Errors and warnings after which the rest of the text is discarded.
+const MAX_REPORTS: usize = 100;
 
-/// Hands out tokens and splices imports in. Whoever imports is on the stack, so a circle is seen at once.
+/// Returns tokens and inserts imports. The stack of open imports reveals import cycles.
 pub(crate) struct Input<'a> {
     loader: &'a dyn Loader,
     frames: Vec<Frame>,
@@ -22,7 +27,9 @@ pub(crate) struct Input<'a> {
     snippets_expanded: u32,
     files_expanded: u32,
     words: u32,
-    /// The last token handed out; mistakes at the end of the text stand there.
+    words_loaded: usize,
+    bytes_loaded: usize,
+    /// The token returned last; errors at the end of the text are located there.
     last: Option<Token>,
     start: SourceLocation,
     stopped: bool,
@@ -45,21 +52,40 @@ enum FrameOrigin {
 impl<'a> Input<'a> {
     pub(crate) fn new(name: &str, text: &str, loader: &'a dyn Loader) -> Self {
         let source = Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() });
-        let mut warnings = Vec::new();
-        let tokens = lexer::tokens(&source, &mut warnings).into();
-        Self {
+        let mut input = Self {
             loader,
-            frames: vec![Frame { origin: FrameOrigin::File(name.to_owned()), tokens, next: 0 }],
+            frames: Vec::new(),
             snippets: HashMap::new(),
             snippets_expanded: 0,
             files_expanded: 0,
             words: 0,
+            words_loaded: 0,
+            bytes_loaded: 0,
             last: None,
             start: SourceLocation::new(&source, 1),
             stopped: false,
             errors: Vec::new(),
-            warnings,
+            warnings: Vec::new(),
+        };
+        let start = input.start.clone();
+        input.load(&source, FrameOrigin::File(name.to_owned()), &start);
+        input
+    }
+
+    /// Splits a file into tokens and puts it on the stack. `at` is the location of the import, or the file's start.
+    fn load(&mut self, source: &Arc<SourceText>, origin: FrameOrigin, at: &SourceLocation) {
+        self.bytes_loaded += source.text.len();
+        if self.bytes_loaded > MAX_BYTES {
+            self.error(at, format!("more than {} MiB of configuration", MAX_BYTES >> 20), "smaller files");
+            return self.stop();
         }
+        let tokens = lexer::tokens(source, MAX_WORDS as usize + 1, &mut self.warnings);
+        self.words_loaded += tokens.len();
+        if self.words_loaded > MAX_WORDS as usize {
+            self.error(at, format!("more than {MAX_WORDS} words"), "a smaller configuration");
+            return self.stop();
+        }
+        self.frames.push(Frame { origin, tokens: tokens.into(), next: 0 });
     }
 
     pub(crate) fn peek(&self) -> Option<&Token> {
@@ -82,7 +108,7 @@ impl<'a> Input<'a> {
         Some(token)
     }
 
-    /// The next token, if it stands on the same line.
+    /// The next token, if it is on the same line.
     pub(crate) fn next_on_line(&mut self) -> Option<Token> {
         if self.peek()?.starts_line { None } else { self.next() }
     }
@@ -91,31 +117,38 @@ impl<'a> Input<'a> {
         self.last.as_ref().map_or("", |token| &token.text)
     }
 
-    /// Where the reading is.
+    /// The current location.
     pub(crate) fn here(&self) -> SourceLocation {
         self.last.as_ref().map_or(&self.start, |token| &token.at).clone()
     }
 
-    /// Ends the text here: what follows cannot be understood any more.
+    /// Discards the rest of the text, which cannot be parsed reliably after this error.
     pub(crate) fn stop(&mut self) {
         self.frames.clear();
         self.stopped = true;
     }
 
-    /// Whether the end of the text has been reported already.
+    /// Whether the rest of the text was discarded after an error.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped
     }
 
     pub(crate) fn error(&mut self, at: &SourceLocation, what: impl Into<String>, wanted: impl Into<String>) {
         self.errors.push(ConfigError::new(at, what, wanted));
+        if self.errors.len() == MAX_REPORTS {
+            self.errors.push(ConfigError::new(at, "too many errors; the rest of the text was not read", ""));
+            self.stop();
+        }
+        self.errors.truncate(MAX_REPORTS + 1);
     }
 
     pub(crate) fn warn(&mut self, at: &SourceLocation, what: impl Into<String>) {
-        self.warnings.push(ConfigWarning::new(at, what));
+        if self.warnings.len() < MAX_REPORTS {
+            self.warnings.push(ConfigWarning::new(at, what));
+        }
     }
 
-    /// Keeps the tokens of `(name) { … }` for later imports.
+    /// Stores the tokens of the snippet `(name) { … }`.
     pub(crate) fn define_snippet(&mut self, name: &str, at: &SourceLocation, tokens: Vec<Token>) {
         if self.snippets.contains_key(name) {
             self.error(at, format!("redeclaration of previously declared snippet {name}"), "another name");
@@ -124,7 +157,7 @@ impl<'a> Input<'a> {
         self.snippets.insert(name.to_owned(), tokens.into());
     }
 
-    /// Splices in what an `import` names; `word` is its argument, or what it says with variables filled in.
+    /// Inserts an import. `pattern` is the argument of `import` with its variables substituted.
     pub(crate) fn import(&mut self, word: &Token, pattern: &str) {
         if let Some(tokens) = self.snippets.get(pattern).cloned() {
             self.import_snippet(word, pattern, tokens);
@@ -137,13 +170,13 @@ impl<'a> Input<'a> {
         let origin = FrameOrigin::Snippet(name.to_owned());
         self.snippets_expanded += 1;
         if self.snippets_expanded > MAX_SNIPPETS || self.frames.iter().any(|frame| frame.origin == origin) {
-            self.snippet_circle(&word.at, name);
+            self.snippet_cycle(&word.at, name);
             return self.stop();
         }
         self.frames.push(Frame { origin, tokens, next: 0 });
     }
 
-    pub(crate) fn snippet_circle(&mut self, at: &SourceLocation, name: &str) {
+    pub(crate) fn snippet_cycle(&mut self, at: &SourceLocation, name: &str) {
         let what = format!("maximum snippet import depth ({MAX_SNIPPETS}) exceeded: {name}");
         self.error(at, what, "snippets that do not import themselves");
     }
@@ -151,7 +184,7 @@ impl<'a> Input<'a> {
     fn import_files(&mut self, word: &Token, pattern: &str) {
         self.files_expanded += 1;
         if self.files_expanded > MAX_FILES {
-            return self.file_circle(&word.at, pattern);
+            return self.file_cycle(&word.at, pattern);
         }
         let folder = Path::new(word.at.file()).parent().unwrap_or(Path::new(""));
         let path = folder.join(pattern).to_string_lossy().into_owned();
@@ -165,8 +198,15 @@ impl<'a> Input<'a> {
             Ok(paths) if paths.is_empty() => {
                 self.warn(&word.at, format!("No files matching import glob pattern: {pattern}"));
             }
-            // Pushed backwards, so that the first is read first.
-            Ok(paths) => paths.into_iter().rev().for_each(|path| self.import_file(word, pattern, path)),
+            // Pushed in reverse order, so that the first file is read first.
+            Ok(paths) => {
+                for path in paths.into_iter().rev() {
+                    if self.stopped {
+                        break;
+                    }
+                    self.import_file(word, pattern, path);
+                }
+            }
             Err(error) => {
                 let what = format!("Failed to use import pattern {pattern}: {error}");
                 self.error(&word.at, what, "a readable folder");
@@ -176,15 +216,14 @@ impl<'a> Input<'a> {
 
     fn import_file(&mut self, word: &Token, pattern: &str, path: String) {
         let origin = FrameOrigin::File(path.clone());
-        // A frame not begun yet is only a neighbour from the same pattern.
+        // A frame without consumed tokens is another match of the same pattern, not an enclosing import.
         if self.frames.iter().any(|frame| frame.next > 0 && frame.origin == origin) {
-            return self.file_circle(&word.at, &path);
+            return self.file_cycle(&word.at, &path);
         }
         match self.loader.read(&path) {
             Ok(text) => {
                 let source = Arc::new(SourceText { name: path, text });
-                let tokens = lexer::tokens(&source, &mut self.warnings).into();
-                self.frames.push(Frame { origin, tokens, next: 0 });
+                self.load(&source, origin, &word.at);
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 self.error(
@@ -199,7 +238,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn file_circle(&mut self, at: &SourceLocation, path: &str) {
+    fn file_cycle(&mut self, at: &SourceLocation, path: &str) {
         let what = format!("maximum file import depth ({MAX_FILES}) exceeded: {path}");
         self.error(at, what, "files that do not import themselves");
         self.stop();

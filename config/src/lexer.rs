@@ -1,28 +1,33 @@
-//! Text to words, as the Caddyfile lexer inside CoreDNS cuts it (coredns/caddy, caddyfile/lexer.go).
+//! Splits text into words like the Caddyfile lexer of CoreDNS (coredns/caddy, caddyfile/lexer.go).
 
 use std::sync::Arc;
 
 use crate::error::ConfigWarning;
 use crate::location::{SourceLocation, SourceText};
 
-/// A word before its environment variables are filled in.
+/// A word before substitution of environment variables.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub(crate) text: Arc<str>,
     pub(crate) at: SourceLocation,
-    /// Whether a line begins here. Lines inside a quoted word do not count.
+    /// Whether it is the first token of a line. Line breaks inside a quoted word do not count.
     pub(crate) starts_line: bool,
 }
 
-/// Cuts a text into tokens. Whatever the text is, it has some: there are no lexical errors.
-pub(crate) fn tokens(source: &Arc<SourceText>, warnings: &mut Vec<ConfigWarning>) -> Vec<Token> {
-    let mut lexer = Lexer { source, line: 1, last_line: 0, tokens: Vec::new(), warnings };
+/// Splits a text into tokens, at most `limit` of them. Every text is valid: there are no lexical errors.
+pub(crate) fn tokens(
+    source: &Arc<SourceText>,
+    limit: usize,
+    warnings: &mut Vec<ConfigWarning>,
+) -> Vec<Token> {
+    let mut lexer = Lexer { source, limit, line: 1, last_line: 0, tokens: Vec::new(), warnings };
     lexer.run();
     lexer.tokens
 }
 
 struct Lexer<'a> {
     source: &'a Arc<SourceText>,
+    limit: usize,
     line: u32,
     /// The line on which the last token ended; 0 before the first.
     last_line: u32,
@@ -37,12 +42,14 @@ impl Lexer<'_> {
         let mut chars = text.chars();
         let mut word = String::new();
         let mut comment = false;
-        while let Some(ch) = chars.next() {
+        while self.tokens.len() < self.limit
+            && let Some(ch) = chars.next()
+        {
             if ch.is_whitespace() {
                 match ch {
                     '\r' => continue,
                     '\n' => comment = false,
-                    // CoreDNS takes a comment glued to a word as ended by the first blank: the rest of the line is words.
+                    // In CoreDNS a comment that directly follows a word ends at the first blank; the rest of the line is words.
                     _ if comment && !word.is_empty() => {
                         comment = false;
                         self.warn(
@@ -61,10 +68,12 @@ impl Lexer<'_> {
                 word.push(ch);
             }
         }
-        self.push(&mut word, self.line);
+        if self.tokens.len() < self.limit {
+            self.push(&mut word, self.line);
+        }
     }
 
-    /// Reads on to the closing quote. Only `\"` is an escape.
+    /// Reads up to the closing quote. The only escape is `\"`.
     fn quoted(&mut self, chars: &mut std::str::Chars<'_>) {
         let first = self.line;
         let mut word = String::new();
@@ -84,8 +93,8 @@ impl Lexer<'_> {
             word.push(ch);
             escaped = false;
         }
-        self.warnings
-            .push(ConfigWarning::new(&SourceLocation::new(self.source, first), "this quote is never closed"));
+        let at = SourceLocation::new(self.source, first);
+        self.warnings.push(ConfigWarning::new(&at, "this quote is never closed"));
         if !word.is_empty() {
             self.push_quoted(word, first);
         }
@@ -116,7 +125,7 @@ mod tests {
         let source = Arc::new(SourceText { name: "Corefile".into(), text: text.into() });
         let mut warnings = Vec::new();
         let mut shown = String::new();
-        for token in tokens(&source, &mut warnings) {
+        for token in tokens(&source, usize::MAX, &mut warnings) {
             let new = if token.starts_line { format!("|{}:", token.at.line()) } else { " ".into() };
             shown = format!("{shown}{new}{}", token.text);
         }

@@ -1,8 +1,7 @@
-//! Configuration text to a tree in which every word knows its file and line.
+//! Parses Corefiles into a tree in which every word has its file and line.
 //!
-//! Holds the grammar of the Corefile and the values its words stand for. Knows no plugin. Must never open a
-//! socket, start a task, read a clock or write a log; files are read through [`Loader`] only, whose one
-//! implementation over the file system is [`Disk`].
+//! Contains the Corefile grammar and the types of values; it has no knowledge of plugins. Opens no socket, starts no task,
+//! reads no clock and writes no log. Files are read through [`Loader`], implemented for the file system by [`Disk`].
 
 mod address;
 mod env;

@@ -1,18 +1,18 @@
-//! Where imported files come from.
+//! Access to imported files.
 
 use std::collections::BTreeMap;
 use std::io;
 
-/// Reads what `import` names. The parser itself touches no file.
+/// Reads imported files for the parser, which does no I/O itself.
 pub trait Loader {
-    /// The text of a file. Bytes that are not UTF-8 come as U+FFFD.
+    /// Reads a file. Bytes that are not UTF-8 become U+FFFD.
     fn read(&self, path: &str) -> io::Result<String>;
 
-    /// The files that fit a pattern with `*` and `?`, in the order of their names.
+    /// Paths that match a pattern with `*` and `?`, sorted by name.
     fn glob(&self, pattern: &str) -> io::Result<Vec<String>>;
 }
 
-/// Texts by path, for embedded configurations and tests.
+/// In-memory files by path, for embedded configurations and tests.
 impl Loader for BTreeMap<String, String> {
     fn read(&self, path: &str) -> io::Result<String> {
         self.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -23,8 +23,8 @@ impl Loader for BTreeMap<String, String> {
     }
 }
 
-/// Whether a name fits a pattern, by the rules of Go's `filepath.Match` without classes and escapes: `*` is
-/// any run of characters and `?` any single one, neither of them a slash.
+/// Whether a name matches a pattern, by the rules of Go's `filepath.Match` without classes and escapes: `*` is any sequence of
+/// characters and `?` any single character, except slashes.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return after(pattern, name) == Some("") };
     let Some(rest) = after(head, name) else { return false };
@@ -32,7 +32,7 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     (0..=run).any(|end| rest.is_char_boundary(end) && fits(tail, &rest[end..]))
 }
 
-/// What follows the characters of a starless pattern, if the name begins with them.
+/// Removes the prefix that matches a pattern without `*`.
 fn after<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     let mut rest = name.chars();
     for wanted in pattern.chars() {

@@ -1,16 +1,16 @@
-//! Where a word stands.
+//! Locations in configuration files.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// One text that was read: its name and its contents.
+/// A text with its file name.
 #[derive(Debug)]
 pub(crate) struct SourceText {
     pub(crate) name: String,
     pub(crate) text: String,
 }
 
-/// A line of a file. Cheap to copy, and able to show the line itself.
+/// A line of a file. Cheap to clone; gives access to the text of the line.
 #[derive(Clone)]
 pub struct SourceLocation {
     source: Arc<SourceText>,
@@ -22,22 +22,22 @@ impl SourceLocation {
         Self { source: source.clone(), line }
     }
 
-    /// A file of which nothing could be read.
+    /// The location of a file that could not be read.
     pub fn unread(name: &str) -> Self {
         Self::new(&Arc::new(SourceText { name: name.to_owned(), text: String::new() }), 0)
     }
 
-    /// The name of the file as it was given or imported.
+    /// File name as given or imported.
     pub fn file(&self) -> &str {
         &self.source.name
     }
 
-    /// The line's number, counted from 1; 0 where the file could not be read.
+    /// Line number from 1; 0 if the file could not be read.
     pub fn line(&self) -> u32 {
         self.line
     }
 
-    /// The line itself without the blanks around it; empty when the text ended before it.
+    /// Trimmed text of the line; empty past the end of the file.
     pub fn text(&self) -> &str {
         let index = (self.line as usize).saturating_sub(1);
         self.source.text.lines().nth(index).unwrap_or_default().trim()

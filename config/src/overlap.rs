@@ -1,4 +1,4 @@
-//! No zone may be served twice at one place (coredns, core/dnsserver/register.go).
+//! Detects zones that are served twice at one address (coredns, core/dnsserver/register.go).
 
 use std::collections::HashMap;
 
@@ -6,11 +6,11 @@ use crate::corefile::ServerBlock;
 use crate::error::ConfigError;
 use crate::zone::{Scheme, ServerKey};
 
-/// Where a block with and without `bind` listens: a zone at an address.
+/// A zone at an address: scheme, zone, port, host (empty without `bind`).
 type Bound<'a> = (Scheme, &'a str, u16, &'a str);
 
 /// Reports each zone that is defined twice at one address, or with and without `bind`. A block with a `view`
-/// picks its queries by other means; it may stand beside a block without.
+/// selects its queries by an expression and may overlap with a block without.
 pub(crate) fn check(blocks: &[ServerBlock]) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     let mut exact: HashMap<Bound<'_>, &ServerKey> = HashMap::new();
@@ -27,7 +27,7 @@ pub(crate) fn check(blocks: &[ServerBlock]) -> Vec<ConfigError> {
                 let bound = (key.scheme, key.zone.as_str(), key.port, *host);
                 let unbound = (key.scheme, key.zone.as_str(), key.port, "");
                 let on = if host.is_empty() { String::new() } else { format!(" on {host}") };
-                // Port 0 is a new port each time, and yet CoreDNS counts it as one.
+                // Port 0 selects a new port each time, but CoreDNS compares it like any other port.
                 if let Some(first) = exact.get(&bound) {
                     errors.push(ConfigError::new(
                         &key.at,

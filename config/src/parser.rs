@@ -1,6 +1,6 @@
-//! Tokens to the tree, by the grammar of coredns/caddy (caddyfile/parse.go).
+//! Parses tokens into a tree by the grammar of coredns/caddy (caddyfile/parse.go).
 //!
-//! Where CoreDNS stops at the first mistake this goes on as long as the braces still tell where it is.
+//! CoreDNS stops at the first error. This parser continues as long as the braces are balanced, to report all errors at once.
 
 use std::sync::Arc;
 
@@ -17,28 +17,28 @@ use crate::overlap;
 use crate::word::Word;
 use crate::zone;
 
-/// No plugin nests deeper than two.
+/// Maximum nesting of braces; no plugin nests deeper than two.
 const MAX_DEPTH: u32 = 16;
 
-/// What a Corefile is read against.
+/// Inputs of the parser besides the text.
 pub struct ParseOptions<'a> {
-    /// The port of keys that name none: `-dns.port`.
+    /// Default port of server keys (`-dns.port`).
     pub dns_port: u16,
-    /// The directives there are; empty to accept any.
+    /// Valid directive names; empty accepts all.
     pub directives: &'a [&'a str],
-    /// The value of an environment variable.
+    /// Looks up an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Default for ParseOptions<'_> {
-    /// Port 53, any directive, no environment.
+    /// Port 53, all directives, no environment variables.
     fn default() -> Self {
         Self { dns_port: 53, directives: &[], env: &|_| None }
     }
 }
 
 impl Corefile {
-    /// Reads a Corefile. `name` is what its mistakes are reported under, and relative imports start from its folder.
+    /// Parses a Corefile. `name` is the file name in errors; relative imports start at its directory.
     pub fn parse(
         name: &str,
         text: &str,
@@ -69,7 +69,7 @@ struct Parser<'a> {
     raw: RawBlock,
 }
 
-/// Whether the server block goes on after a directive.
+/// What follows a directive: more of the server block, or its end.
 #[derive(PartialEq)]
 enum DirectiveEnd {
     More,
@@ -77,7 +77,7 @@ enum DirectiveEnd {
 }
 
 impl Parser<'_> {
-    /// Reads `KEYS { … }`, or defines a snippet.
+    /// Parses `KEYS { … }`, or stores a snippet.
     fn server_block(&mut self) -> Option<ServerBlock> {
         self.raw = RawBlock::default();
         let start = self.input.peek()?.at.clone();
@@ -101,7 +101,7 @@ impl Parser<'_> {
         Some(ServerBlock { keys: server_keys, directives })
     }
 
-    /// The words before the brace. Only a comma lets them go on in the next line.
+    /// Parses the keys before the brace. They continue on the next line only after a comma.
     fn key_words(&mut self) -> Vec<Word> {
         let mut keys = Vec::new();
         let mut comma = false;
@@ -151,7 +151,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Keeps what stands between the braces, as it is.
+    /// Stores the tokens between the braces.
     fn snippet(&mut self, name: &str, at: &SourceLocation) {
         if self.input.peek().is_none_or(|token| &*token.text != "{") {
             self.input.next();
@@ -174,18 +174,18 @@ impl Parser<'_> {
         self.syntax_error("}");
     }
 
-    /// A snippet that imports itself is a mistake even where nobody imports it.
+    /// Stores a snippet. A snippet that imports itself is an error even if it is never imported.
     fn define_snippet(&mut self, name: &str, at: &SourceLocation, tokens: Vec<Token>) {
         let mut pairs = tokens.windows(2);
         let itself = pairs
             .find(|pair| &*pair[0].text == "import" && pair[0].starts_line && self.fill(&pair[1]) == name);
         match itself {
-            Some(pair) => self.input.snippet_circle(&pair[1].at.clone(), name),
+            Some(pair) => self.input.snippet_cycle(&pair[1].at.clone(), name),
             None => self.input.define_snippet(name, at, tokens),
         }
     }
 
-    /// The directives up to the closing brace, or to the end of the text where no brace was opened.
+    /// Parses directives up to the closing brace or, if there was no opening brace, to the end of the text.
     fn directives(&mut self) -> Vec<Directive> {
         let mut directives = Vec::new();
         let braces = self.input.peek().is_some_and(|token| &*token.text == "{");
@@ -205,7 +205,7 @@ impl Parser<'_> {
         }
         if let Some(opened) = opened {
             if self.input.last_text() == "}" {
-                // CoreDNS takes the brace of the last directive for it.
+                // CoreDNS accepts the last directive's brace as the end of the server block.
                 self.input.warn(&opened.at, "this server block is never closed");
             } else {
                 self.syntax_error("}");
@@ -233,7 +233,7 @@ impl Parser<'_> {
         (Some(directive), then)
     }
 
-    /// The rest of a line and the block that it may open.
+    /// Parses the rest of a line and its block, if any.
     fn line(
         &mut self,
         name: Word,
@@ -260,7 +260,7 @@ impl Parser<'_> {
                 if depth == 0 {
                     self.unexpected_brace(&token.at);
                 } else {
-                    // CoreDNS lets it pass behind a property that does not count its words, such as `stacktrace`.
+                    // CoreDNS accepts it after properties that do not check their arguments, such as `stacktrace`.
                     let what = "'}' at the end of a property closes the block; CoreDNS refuses that for most properties";
                     self.input.warn(&token.at, what);
                     raw.push((token.clone(), token.text));
@@ -274,7 +274,7 @@ impl Parser<'_> {
         (directive, DirectiveEnd::More)
     }
 
-    /// Nothing may follow a closing brace on its line.
+    /// Checks that nothing follows a closing brace on its line.
     fn line_end(&mut self, raw: &mut Vec<(Token, Arc<str>)>) -> DirectiveEnd {
         while let Some(token) = self.input.next_on_line() {
             match &*token.text {
@@ -295,7 +295,7 @@ impl Parser<'_> {
         DirectiveEnd::More
     }
 
-    /// The lines up to the closing brace.
+    /// Parses lines up to the closing brace.
     fn block(&mut self, depth: u32, raw: &mut Vec<(Token, Arc<str>)>) -> Vec<Directive> {
         let mut lines = Vec::new();
         if depth > MAX_DEPTH {
@@ -330,7 +330,7 @@ impl Parser<'_> {
         lines
     }
 
-    /// The rest of an `import` line.
+    /// Parses the rest of an `import` line.
     fn import(&mut self) {
         let Some(token) = self.input.next_on_line() else {
             let here = self.input.here();
@@ -368,7 +368,7 @@ impl Parser<'_> {
         self.input.stop();
     }
 
-    /// That the last word is the wrong one.
+    /// Reports the last token as unexpected and discards the rest.
     fn syntax_error(&mut self, wanted: &str) {
         if self.input.is_stopped() {
             return;

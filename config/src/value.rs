@@ -1,4 +1,4 @@
-//! Values in Go's syntax, which flags share with the Corefile.
+//! Values in Go's syntax, used in the Corefile and in flags.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// A duration as `time.ParseDuration` reads it, and not negative. The error is what Go says.
+/// Parses a non-negative duration like `time.ParseDuration`. Errors have Go's wording.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match signed(text)? {
         (true, duration) if !duration.is_zero() => Err(format!("negative duration {text:?}")),
@@ -21,12 +21,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The same where less than nothing is nothing.
+/// Like [`duration`], but negative durations become zero.
 pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
     signed(text).map(|(negative, duration)| if negative { Duration::ZERO } else { duration })
 }
 
-/// A duration as Go writes it: `1h0m0s`, `5m0s`, `1.5s`, `500ms`, `0s`.
+/// Formats a duration like Go: `1h0m0s`, `5m0s`, `1.5s`, `500ms`, `0s`.
 pub fn shown(duration: Duration) -> String {
     let minutes = duration.as_secs() / 60;
     if duration.is_zero() {
@@ -42,7 +42,7 @@ pub fn shown(duration: Duration) -> String {
     }
 }
 
-/// Whether there is a minus before it, and the duration without that.
+/// Splits off the sign: whether it is negative, and the absolute value.
 fn signed(text: &str) -> Result<(bool, Duration), String> {
     let invalid = || format!("time: invalid duration {text:?}");
     let negated = text.strip_prefix('-');
@@ -79,7 +79,7 @@ fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|ch| !belongs(ch)).unwrap_or(text.len()))
 }
 
-/// The nanoseconds of the digits after the point; digits too small to matter are dropped.
+/// Nanoseconds of the digits after the point; digits beyond nanoseconds are dropped.
 fn fraction_of(digits: &str, scale: u64) -> u64 {
     let digits = &digits[..digits.len().min(15)];
     let value: u64 = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(0) };

@@ -1,4 +1,4 @@
-//! A word of a configuration and what it can stand for.
+//! Words of a configuration and their conversion to values.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -18,30 +18,30 @@ use crate::zone;
 
 const DURATION: &str = "a duration such as 30s, 1m30s or 500ms";
 
-/// A word, its quotes removed and its variables filled in. Reads as a `str`.
+/// A word without quotes and with variables substituted. Dereferences to `str`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Word {
-    /// What it says.
+    /// The text.
     pub text: String,
     /// The line on which it begins.
     pub at: SourceLocation,
-    /// As it stands in the text, where a variable has been filled in.
+    /// The text before substitution, if it contained a variable.
     written: Option<Arc<str>>,
 }
 
 impl Word {
-    /// A word that says `text` at a place.
+    /// Creates a word at a location.
     pub fn new(text: impl Into<String>, at: &SourceLocation) -> Self {
         Self { text: text.into(), at: at.clone(), written: None }
     }
 
-    /// What a token says with its variables filled in.
+    /// Creates a word from a token and its text after substitution.
     pub(crate) fn filled(text: String, token: &Token) -> Self {
         let written = (token.text.contains("{$") || token.text.contains("{%")) && *token.text != *text;
         Self { text, at: token.at.clone(), written: written.then(|| token.text.clone()) }
     }
 
-    /// The mistake of saying this word here. Where a variable says it, that is named: it may be unset.
+    /// An error about this word. If it came from a variable, the variable is named, since it may be unset.
     pub fn error(&self, what: impl Into<String>, wanted: impl Into<String>) -> ConfigError {
         let mut what = what.into();
         if let Some(written) = &self.written {
@@ -59,12 +59,12 @@ impl Word {
         value::duration(&self.text).map_err(|what| self.error(what, DURATION))
     }
 
-    /// A duration; what is negative is none at all.
+    /// A duration; negative values become zero.
     pub fn duration_or_zero(&self) -> Result<Duration, ConfigError> {
         value::duration_or_zero(&self.text).map_err(|what| self.error(what, DURATION))
     }
 
-    /// A duration within bounds, which are told as `wanted` says when it is outside.
+    /// A duration within bounds; `wanted` describes them in the error.
     pub fn duration_in(
         &self,
         range: impl RangeBounds<Duration>,
@@ -83,7 +83,7 @@ impl Word {
         value.ok_or_else(|| self.wrong("invalid number", format!("a whole number in {range:?}")))
     }
 
-    /// Any type that reads itself from text, such as a regular expression.
+    /// Any type that implements `FromStr`, such as a regular expression.
     pub fn parse<T: FromStr>(&self, wanted: &str) -> Result<T, ConfigError>
     where
         T::Err: fmt::Display,
@@ -91,7 +91,7 @@ impl Word {
         self.text.parse().map_err(|error| self.error(format!("{:?}: {error}", self.text), wanted))
     }
 
-    /// One of a few words.
+    /// One of the given words.
     pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, ConfigError> {
         let chosen = choices.iter().find(|(name, _)| *name == self.text);
         chosen.map(|(_, value)| *value).ok_or_else(|| {
@@ -100,7 +100,7 @@ impl Word {
         })
     }
 
-    /// An address to listen on or connect to: `host:port`, `:port`, `[v6]:port`; without a port where there is a default.
+    /// An address to listen on or connect to: `host:port`, `:port`, `[v6]:port`; the port is optional if there is a default.
     pub fn host_port(&self, default_port: Option<u16>) -> Result<HostPort, ConfigError> {
         HostPort::read(&self.text, default_port).ok_or_else(|| {
             let port = if default_port.is_some() { "host or host:port" } else { "host:port or :port" };
@@ -120,13 +120,13 @@ impl Word {
         self.text.parse().map_err(|_| self.wrong("not an IP address:", "an IP address"))
     }
 
-    /// An address range; a lone address is a range of one.
+    /// A CIDR range; a single address is a range of one.
     pub fn cidr(&self) -> Result<IpNet, ConfigError> {
         let net = zone::cidr(&self.text).or_else(|| self.text.parse::<IpAddr>().ok().map(IpNet::from));
         net.ok_or_else(|| self.wrong("invalid CIDR", "an address range such as 10.0.0.0/8"))
     }
 
-    /// The zones it names, as the `[ZONES…]` of plugins: several for an address range that ends inside an octet.
+    /// The zones it names in the `[ZONES…]` arguments of plugins. A CIDR range that ends inside an octet names several.
     pub fn zones(&self) -> Result<Vec<String>, ConfigError> {
         zone::zones(&self.text)
             .map_err(|what| self.error(what, "a zone, or an address range for a reverse zone"))

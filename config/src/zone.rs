@@ -1,4 +1,4 @@
-//! Zones and the keys of server blocks, as CoreDNS normalises them (coredns, plugin/normalize.go).
+//! Zones and server block keys, normalised like CoreDNS (coredns, plugin/normalize.go).
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::location::SourceLocation;
 
-/// How a server block is reached.
+/// Transport protocol of a server block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scheme {
     /// Plain DNS over UDP and TCP (RFC 1035).
@@ -20,12 +20,12 @@ pub enum Scheme {
     Https3,
     /// DNS over QUIC (RFC 9250).
     Quic,
-    /// CoreDNS's own protobuf service.
+    /// CoreDNS's DNS over gRPC.
     Grpc,
 }
 
 impl Scheme {
-    /// All of them, by name.
+    /// All schemes with their names.
     pub const ALL: [(&'static str, Self); 6] = [
         ("dns", Self::Dns),
         ("tls", Self::Tls),
@@ -40,7 +40,7 @@ impl Scheme {
         Self::ALL[self as usize].0
     }
 
-    /// The port where none is written; plain DNS takes it from `-dns.port` instead.
+    /// The default port; for plain DNS `-dns.port` takes precedence.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Dns => 53,
@@ -49,7 +49,7 @@ impl Scheme {
         }
     }
 
-    /// Takes the scheme off an address; without one it is plain DNS.
+    /// Splits off the scheme of an address; plain DNS without one.
     pub fn split(text: &str) -> (Self, &str) {
         let known = text.split_once("://").and_then(|(name, rest)| {
             let (_, scheme) = Self::ALL.into_iter().find(|(known, _)| *known == name)?;
@@ -68,7 +68,7 @@ impl fmt::Display for Scheme {
 /// One zone that a server block serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerKey {
-    /// How it is reached.
+    /// Transport protocol.
     pub scheme: Scheme,
     /// Lower-case and fully qualified; `.` is the root.
     pub zone: String,
@@ -85,7 +85,7 @@ impl fmt::Display for ServerKey {
     }
 }
 
-/// Reads a key. An address range may stand for several zones.
+/// Parses a key. A CIDR range may expand to several zones.
 pub(crate) fn keys(text: &str, at: &SourceLocation, dns_port: u16) -> Result<Vec<ServerKey>, String> {
     let (scheme, rest) = Scheme::split(text);
     if text.starts_with("unix://") {
@@ -100,7 +100,7 @@ pub(crate) fn keys(text: &str, at: &SourceLocation, dns_port: u16) -> Result<Vec
     Ok(zones.into_iter().map(|zone| ServerKey { scheme, zone, port, at: at.clone() }).collect())
 }
 
-/// The zones that a plugin's argument names; scheme and port are allowed and mean nothing there.
+/// The zones of a plugin's argument. Scheme and port are accepted and ignored.
 pub(crate) fn zones(text: &str) -> Result<Vec<String>, String> {
     Ok(zones_and_port(Scheme::split(text).1)?.0)
 }
@@ -109,7 +109,7 @@ fn zones_and_port(text: &str) -> Result<(Vec<String>, Option<i64>), String> {
     if text.is_empty() || text.ends_with(':') {
         return Err(format!("expecting data after last colon: {text:?}"));
     }
-    // What follows a colon and is no number belongs to the name, as in CoreDNS.
+    // As in CoreDNS, a suffix after a colon that is not a number belongs to the name.
     let port = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse::<i64>().ok()?)));
     let (name, port) = port.map_or((text, None), |(name, port)| (name, Some(port)));
     if name.len() > 255 {
@@ -125,15 +125,15 @@ fn zones_and_port(text: &str) -> Result<(Vec<String>, Option<i64>), String> {
     Ok((vec![zone], port))
 }
 
-/// An address with a mask; without a mask it is an ordinary name. As in Go, octets have no leading zeros.
+/// Parses a CIDR range; an address without a mask is an ordinary name. As in Go, octets have no leading zeros.
 pub(crate) fn cidr(text: &str) -> Option<IpNet> {
     let (ip, length) = text.split_once('/')?;
     let length = length.bytes().all(|byte| byte.is_ascii_digit()).then(|| length.parse().ok())??;
     Some(IpNet::new(ip.parse().ok()?, length).ok()?.trunc())
 }
 
-/// The reverse zones that together cover a range: as many as it takes for each to end at a label
-/// (an octet in IPv4, RFC 1035 §3.5; a nibble in IPv6, RFC 3596 §2.5). At most 128.
+/// The reverse zones that cover a range, each ending at a label boundary (an octet in IPv4, RFC 1035 §3.5; a nibble in IPv6,
+/// RFC 3596 §2.5). At most 128.
 fn reverse_zones(net: IpNet) -> Vec<String> {
     match net {
         IpNet::V4(net) => {
@@ -164,8 +164,8 @@ fn reverse_v6(ip: Ipv6Addr, labels: usize) -> String {
     zone
 }
 
-/// Lower-cases a name and gives it its final dot. `None` if it is no domain name: an empty label, one above
-/// 63 bytes, or more than 255 bytes on the wire (RFC 1035 §2.3.4). `\.` and `\DDD` are escapes.
+/// Lower-cases a name and appends the final dot. `None` if it is not a domain name: an empty label, a label over 63 bytes, or
+/// more than 255 bytes on the wire (RFC 1035 §2.3.4). `\.` and `\DDD` are escapes.
 pub(crate) fn qualified(name: &str) -> Option<String> {
     if name == "." {
         return Some(name.to_owned());
@@ -203,7 +203,7 @@ pub(crate) fn qualified(name: &str) -> Option<String> {
     Some(zone)
 }
 
-/// How many bytes of what follows a backslash belong to it: a number below 256 of three digits, or what is no digit.
+/// Length of the escape after a backslash: three digits below 256, or one byte that is not a digit.
 fn escape(rest: &[u8]) -> Option<usize> {
     match rest {
         [] => None,

@@ -1,4 +1,4 @@
-//! What the set-up of a plugin asks of its directive.
+//! Checks of directives that plugin set-up uses.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ fn block(text: &str) -> ServerBlock {
 }
 
 #[test]
-fn arguments_are_counted_where_they_stand() {
+fn argument_counts_are_checked_with_their_line() {
     let block = block("none\none 1\ntwo 1 2");
     let line = |name| block.once(name).unwrap().unwrap();
     assert_eq!(line("none").no_args(), Ok(()));
@@ -51,7 +51,7 @@ fn arguments_are_counted_where_they_stand() {
 }
 
 #[test]
-fn a_directive_that_stands_twice_and_a_block_too_many_are_mistakes() {
+fn repeated_directives_and_unexpected_blocks_are_errors() {
     let block = block("cache\ncache\nlog {\n klass all\n}");
     let error = block.once("cache").unwrap_err();
     let what = "plugin/cache: this plugin can only be used once per Server Block";
@@ -76,7 +76,7 @@ fn zones_come_from_the_arguments_or_the_keys() {
 }
 
 #[test]
-fn the_default_is_coredns_own() {
+fn the_default_configuration_is_that_of_coredns() {
     let files = BTreeMap::<String, String>::new();
     let corefile =
         Corefile::parse("Corefile", &default_text(1053), &files, &ParseOptions::default()).unwrap();

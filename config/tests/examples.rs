@@ -1,4 +1,4 @@
-//! The examples are complete configurations: each loads, and says what its file says.
+//! The example Corefiles load, and their trees match their text.
 
 use config::{Corefile, Disk, ParseOptions};
 
@@ -26,7 +26,7 @@ fn keys(corefile: &Corefile) -> Vec<String> {
 }
 
 #[test]
-fn the_default_of_kubeadm() {
+fn kubeadm() {
     let corefile = example("kubeadm.Corefile");
     let block = &corefile.blocks[0];
     let names: Vec<_> = block.directives.iter().map(|directive| directive.name.to_string()).collect();
@@ -40,7 +40,7 @@ fn the_default_of_kubeadm() {
 }
 
 #[test]
-fn the_one_with_options_of_the_past() {
+fn obsolete_options() {
     let corefile = example("classic.Corefile");
     let kubernetes = corefile.blocks[0].once("kubernetes").unwrap().unwrap();
     assert_eq!(config::zones_or_keys(&kubernetes.args, &corefile.blocks[0]).unwrap().len(), 3);
@@ -49,7 +49,7 @@ fn the_one_with_options_of_the_past() {
 }
 
 #[test]
-fn a_cache_on_each_node() {
+fn node_local_cache() {
     let corefile = example("node-local.Corefile");
     assert_eq!(
         keys(&corefile),
@@ -63,7 +63,7 @@ fn a_cache_on_each_node() {
 }
 
 #[test]
-fn one_split_over_files() {
+fn imported_files() {
     let corefile = example("split/Corefile");
     let keys = keys(&corefile);
     // 10.96.0.0/12 ends inside an octet and fd00:10:96::/46 inside a nibble.

@@ -1,4 +1,4 @@
-//! The grammar in tables: a text, and the tree or the mistakes it becomes.
+//! Tables of texts and the tree or the errors that they produce.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The files that the tables import.
+/// Files that the tables import.
 fn files() -> BTreeMap<String, String> {
     [
         ("errors.inc", "errors\nlog . {\n class denial\n}\n"),
@@ -41,7 +41,7 @@ fn parse(text: &str, directives: &[&str]) -> Result<Corefile, ConfigErrors> {
     Corefile::parse("/etc/coredns/Corefile", text, &files(), &options)
 }
 
-/// The tree on one line: `keys: name args [ lines ]; name`.
+/// Formats a tree on one line: `keys: name args [ lines ]; name`.
 fn shown(corefile: &Corefile) -> String {
     let blocks = corefile.blocks.iter().map(|block| {
         let keys: Vec<_> = block.keys.iter().map(ToString::to_string).collect();
@@ -63,7 +63,7 @@ fn lines(lines: &[Directive]) -> String {
 }
 
 #[test]
-fn texts_become_trees() {
+fn texts_parse_to_trees() {
     for (text, tree) in [
         ("", ""),
         ("# only a comment", ""),
@@ -98,7 +98,7 @@ fn texts_become_trees() {
         (". {\n log \"a b\" \"c \\\"d\\\"\" \"\" \"x\ny\" z\n}", "dns://.:53: log a b c \"d\"  x\ny z"),
         (". {\n log#glued\n errors # far\n}", "dns://.:53: log; errors"),
         ("\u{feff}. {\r\n log\r\n}\r\n", "dns://.:53: log"),
-        // Variables, also where they become several words: those stay one.
+        // Variables; a value with blanks stays one word.
         ("{$ZONE}:{%PORT%} {\n log {$WORDS} x{$NONE}y\n}", "dns://env.example.:5353: log a b xy"),
         (". {\n {$ZONE} x\n}", "dns://.:53: env.example x"),
         // Snippets.
@@ -128,7 +128,7 @@ fn texts_become_trees() {
         ("(common) {\n log\n}\nimport uses.inc", "dns://uses.org.:53: log"),
         ("import empty.inc\n. {\n import empty.inc\n log\n}", "dns://.:53: log"),
         (". {\n basic / import password\n}", "dns://.:53: basic / import password"),
-        // The same zone again, where something tells the blocks apart.
+        // The same zone in several blocks that differ in scheme, port, address or view.
         (". {\n bind 127.0.0.1\n}\n. {\n bind ::1\n}", "dns://.:53: bind 127.0.0.1 | dns://.:53: bind ::1"),
         (". {\n view x\n}\n. {\n log\n}", "dns://.:53: view x | dns://.:53: log"),
         (". {\n}\ntls://. {\n}\n.:54 {\n}", "dns://.:53:  | tls://.:853:  | dns://.:54: "),
@@ -141,7 +141,7 @@ fn texts_become_trees() {
 }
 
 #[test]
-fn mistakes_are_named_as_coredns_names_them_and_all_at_once() {
+fn all_errors_are_reported_at_once_in_coredns_wording() {
     let unexpected = "Unexpected '}' because no matching opening brace";
     for (text, wanted) in [
         (". { whoami }", vec![format!("1 {unexpected}")]),
@@ -214,7 +214,7 @@ fn mistakes_are_named_as_coredns_names_them_and_all_at_once() {
 }
 
 #[test]
-fn a_mistake_shows_file_line_and_text() {
+fn an_error_shows_file_line_and_text() {
     let errors =
         parse(". {\n  import errors.inc\n  forwrad . 1.1.1.1\n}", &["errors", "forward"]).unwrap_err();
     let wanted = "\
@@ -226,7 +226,7 @@ fn a_mistake_shows_file_line_and_text() {
 }
 
 #[test]
-fn a_mistake_in_a_word_names_the_variable_it_came_from() {
+fn an_error_names_the_variable_that_the_word_came_from() {
     let corefile = parse(". {\n cache {$NONE} {$NONE}x plain\n}", &[]).unwrap();
     let said: Vec<_> = corefile.blocks[0].directives[0]
         .args
@@ -244,7 +244,7 @@ fn a_mistake_in_a_word_names_the_variable_it_came_from() {
 }
 
 #[test]
-fn what_is_odd_and_loads_is_a_warning() {
+fn suspicious_statements_are_warnings() {
     for (text, wanted) in [
         ("import none*.inc", "1 No files matching import glob pattern: none*.inc"),
         ("{\n log\n}", "1 a server block without a key is ignored"),
@@ -266,7 +266,7 @@ fn what_is_odd_and_loads_is_a_warning() {
 }
 
 #[test]
-fn snippets_that_double_end_in_an_error_and_not_in_memory() {
+fn exponential_snippets_reach_the_word_limit() {
     let mut text = "(s0) {\n log a b c d e f g h\n}\n".to_owned();
     for level in 1..40 {
         let below = level - 1;
@@ -281,14 +281,32 @@ fn snippets_that_double_end_in_an_error_and_not_in_memory() {
 }
 
 #[test]
-fn deep_braces_end_in_an_error_and_not_on_the_stack() {
+fn the_number_of_words_and_of_errors_and_the_size_of_all_files_are_bounded() {
+    let errors = parse(&"{ ".repeat(2_000_000), &[]).unwrap_err();
+    assert_eq!(errors.0.len(), 1, "{errors}");
+    assert!(errors.0[0].what.contains("more than 1000000 words"), "{errors}");
+
+    let errors = parse(&format!(". {{\n{}}}", " log { } x\n".repeat(1_000)), &[]).unwrap_err();
+    assert!(errors.0.len() <= 101, "{} errors", errors.0.len());
+    assert!(errors.0.iter().any(|error| error.what.contains("too many errors")), "{errors}");
+
+    let large = format!("\"{}\"", "x".repeat(15 << 20));
+    let files = ["a", "b", "c", "d", "e"].map(|name| (format!("{name}.inc"), large.clone()));
+    let loader: BTreeMap<String, String> = files.into();
+    let text = ". {\n log\n import a.inc\n import b.inc\n import c.inc\n import d.inc\n import e.inc\n}";
+    let errors = Corefile::parse("Corefile", text, &loader, &ParseOptions::default()).unwrap_err();
+    assert!(errors.0.iter().any(|error| error.what.contains("64 MiB")), "{}", errors.0.len());
+}
+
+#[test]
+fn nested_braces_reach_the_depth_limit() {
     let text = format!(". {{\n{}", "a {\n".repeat(100_000));
     assert!(parse(&text, &[]).unwrap_err().0[0].what.contains("nested deeper"));
 }
 
-/// The values come from coredns/caddy's own parser over the same texts and files.
+/// Values computed by coredns/caddy's parser from the same texts and files.
 #[test]
-fn the_fingerprint_is_the_one_coredns_computes() {
+fn the_fingerprint_equals_that_of_coredns() {
     for (text, wanted) in [
         ("", "04f8ff2682604862"),
         (".:53 10.0.0.0/15 {\n errors \"a<b\"\n log\n}", "40d189f5897c89cf"),
@@ -305,7 +323,7 @@ fn the_fingerprint_is_the_one_coredns_computes() {
 }
 
 #[test]
-fn the_fingerprint_changes_with_words_and_lines_and_not_with_comments() {
+fn the_fingerprint_depends_on_words_and_lines_but_not_on_comments() {
     let print = |text: &str| parse(text, &[]).unwrap().fingerprint;
     let base = print(". {\n cache 30\n}");
     assert_eq!(base, print(".   {\n\tcache   30 # half a minute\n}"));
@@ -330,7 +348,7 @@ proptest! {
     }
 }
 
-/// The pieces of which Corefiles and their mistakes are made.
+/// Fragments that random Corefiles are assembled from.
 fn word() -> impl Strategy<Value = String> {
     let pieces = [
         " ",
