@@ -1,26 +1,14 @@
-//! Which known word a mistyped one was meant to be.
+//! Suggestions for mistyped words.
 
-/// The known word that is at most two slips away, or a third of its length if that is less.
+/// The known word with the smallest edit distance, if that is at most two and at most a third of the word's length.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let close = |name: &&str| slips(word, name) <= (name.len() / 3).min(2);
-    known.iter().copied().filter(close).min_by_key(|name| slips(word, name))
+    let close = |name: &&str| distance(word, name) <= (name.len() / 3).min(2);
+    known.iter().copied().filter(close).min_by_key(|name| distance(word, name))
 }
 
-/// Levenshtein's distance, of words so short that the work is bounded by what a human types.
-fn slips(one: &str, other: &str) -> usize {
-    if one.len().abs_diff(other.len()) > 2 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.bytes().enumerate() {
-            let kept = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = kept.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
+/// Edit distance; words that differ much in length are not compared, so that a long word costs nothing.
+fn distance(word: &str, known: &str) -> usize {
+    if word.len().abs_diff(known.len()) > 2 { usize::MAX } else { strsim::levenshtein(word, known) }
 }
 
 #[cfg(test)]
@@ -28,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_is_understood() {
+    fn mistyped_words_are_recognised() {
         let known = ["errors", "forward", "log", "ready", "reload"];
         for (word, wanted) in [
             ("error", Some("errors")),
