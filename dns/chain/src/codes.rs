@@ -135,6 +135,11 @@ impl Rcode {
         RCODES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(code, _)| Self(*code))
     }
 
+    /// The name as the value of a metric label: codes without a name, which an upstream may choose freely, share one.
+    pub fn label(self) -> &'static str {
+        self.name().unwrap_or("other")
+    }
+
     /// The name, if it has one.
     pub fn name(self) -> Option<&'static str> {
         find(RCODES, self.0)

@@ -7,6 +7,7 @@
 
 mod authorities;
 pub mod codes;
+mod host;
 pub mod limits;
 pub mod plugin;
 mod random;

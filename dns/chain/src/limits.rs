@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit};
+use net::descriptors::DescriptorShares;
 use telemetry::metrics::{Counter, Gauge, Registry};
 
 /// Queries that may wait at once, unless `max_concurrent` of the `forward` plugins allows more. A waiting query holds up to
@@ -34,11 +34,9 @@ pub struct ChainLimits {
 }
 
 impl ChainLimits {
-    /// The default limits. Half of the descriptors that the process may open are left to clients, pages and files.
+    /// The default limits. Sockets get no more than their share of the descriptors that the process may open.
     pub fn new(metrics: &Registry) -> Self {
-        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-        let sockets = usize::try_from(descriptors / 2).unwrap_or(SOCKETS).min(SOCKETS);
-        Self::with(metrics, WAITING, sockets)
+        Self::with(metrics, WAITING, DescriptorShares::of_process().upstreams.min(SOCKETS))
     }
 
     /// Limits of this many waiting queries and sockets.
@@ -139,10 +137,20 @@ struct Sockets {
 /// One open socket. Dropping it makes room for another.
 pub struct SocketPermit(Arc<Sockets>);
 
-/// No further socket may be opened.
+/// A limit of this process, not the upstream, is why an exchange failed.
 #[derive(Debug)]
-pub struct TooManySockets {
-    limit: usize,
+pub(crate) struct LimitReached(String);
+
+impl LimitReached {
+    /// The error for an exchange, with a text such as `512 sockets to upstreams are open`.
+    pub(crate) fn error(what: String) -> io::Error {
+        io::Error::other(Self(what))
+    }
+
+    /// Whether this is the cause of an error.
+    pub(crate) fn caused(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
 }
 
 impl UpstreamSockets {
@@ -159,7 +167,7 @@ impl UpstreamSockets {
     }
 
     /// Room for one more socket.
-    pub fn open(&self) -> io::Result<SocketPermit> {
+    pub(crate) fn open(&self) -> io::Result<SocketPermit> {
         let Sockets { open, limit, gauge, rejected } = &*self.0;
         match open.fetch_update(Relaxed, Relaxed, |open| (open < *limit).then_some(open + 1)) {
             Ok(before) => {
@@ -168,13 +176,13 @@ impl UpstreamSockets {
             }
             Err(_) => {
                 rejected.inc();
-                Err(io::Error::other(TooManySockets { limit: *limit }))
+                Err(LimitReached::error(format!("{limit} sockets to upstreams are open, which is the limit")))
             }
         }
     }
 
     /// Whether so many are open that a socket which has done its work is closed rather than kept for the next query.
-    pub fn are_scarce(&self) -> bool {
+    pub(crate) fn are_scarce(&self) -> bool {
         self.0.open.load(Relaxed) > self.0.limit / 2
     }
 }
@@ -186,13 +194,13 @@ impl Drop for SocketPermit {
     }
 }
 
-impl fmt::Display for TooManySockets {
+impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} sockets to upstreams are open, which is the limit", self.limit)
+        f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for TooManySockets {}
+impl std::error::Error for LimitReached {}
 
 /// Lets an event be logged once per interval and counts the others.
 struct Throttle {
@@ -244,7 +252,7 @@ mod tests {
         let socket = limits.sockets.open().unwrap();
         assert!(limits.sockets.are_scarce());
         let error = limits.sockets.open().err().expect("one is the limit");
-        assert!(error.get_ref().is_some_and(|inner| inner.is::<TooManySockets>()), "{error}");
+        assert!(LimitReached::caused(&error), "{error}");
         drop(socket);
         assert!(!limits.sockets.are_scarce() && limits.sockets.open().is_ok());
         assert!(metrics.text().contains("portolan_forward_sockets_rejected_total 1\n"));

@@ -12,6 +12,7 @@ use crate::request::{Request, Transport};
 const TYPES: [u16; 18] = [1, 28, 5, 48, 43, 15, 47, 50, 2, 12, 46, 6, 33, 16, 65, 64, 251, 252];
 const ANY: u16 = 255;
 const KINDS: usize = TYPES.len() + 2;
+/// Response codes with a counter of their own. Higher ones, which an upstream may choose freely, share one.
 const RCODES: usize = 24;
 const FAMILIES: [&str; 2] = ["1", "2"];
 const PROTOCOLS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
@@ -87,7 +88,7 @@ impl QueryMetrics {
             families,
             duration,
             requests: cells(PROTOCOLS.len() * FAMILIES.len() * KINDS),
-            responses: cells(RCODES * (names.len() + 1)),
+            responses: cells((RCODES + 1) * (names.len() + 1)),
             dnssec: OnceLock::new(),
             sizes: Default::default(),
         }
@@ -124,11 +125,9 @@ impl QueryMetrics {
     fn count_response(&self, answer: &Answer) {
         let by = self.names.iter().position(|name| *name == answer.by).map_or(0, |at| at + 1);
         let (server, zone, rcode) = (self.labels[0].as_str(), self.labels[1].as_str(), answer.reply.rcode);
-        let new = || self.families.responses.with([server, zone, "", &Rcode(rcode).to_string(), answer.by]);
-        match self.responses.get(by * RCODES + usize::from(rcode)).filter(|_| usize::from(rcode) < RCODES) {
-            Some(cell) => cell.get_or_init(new).inc(),
-            None => new().inc(),
-        }
+        let new = || self.families.responses.with([server, zone, "", Rcode(rcode).label(), answer.by]);
+        let cell = &self.responses[by * (RCODES + 1) + usize::from(rcode).min(RCODES)];
+        cell.get_or_init(new).inc();
     }
 }
 

@@ -222,3 +222,6 @@ impl Runner for BelowRunner<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

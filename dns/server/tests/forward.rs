@@ -127,6 +127,25 @@ async fn the_zones_of_a_block_share_one_cache_and_one_limit() {
     service.stop().await;
 }
 
+/// Without the `loop` plugin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_forwards_to_itself_answers_and_can_be_reloaded() {
+    let service = serving("whoami").await;
+    let itself = service.address;
+    service.reload(&format!(".:0 {{\nforward . {itself}\n}}")).await.unwrap();
+    let (_, reply) = TestClient::udp(itself).ask("www.example.org.", rtype::A);
+    assert_eq!(reply.rcode, rcode::SERVFAIL);
+    let text = service.metrics.text();
+    let busy = format!("portolan_forward_upstream_busy_total{{to=\"{itself}\"}}");
+    let busy = text.lines().find_map(|line| line.strip_prefix(&busy)).expect(&text);
+    assert_ne!(busy, " 0", "it ended because few queries may wait for the server itself");
+    let upstream = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
+    service.reload(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await.unwrap();
+    let (query, reply) = TestClient::udp(itself).ask("www.example.org.", rtype::A);
+    assert_eq!(answers(&reply, &query), "A 192.0.2.1");
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_the_cluster_are_not_kept() {
     let service = serving("cache 30\nkubernetes cluster.local {\n ttl 3600\n}").await;

@@ -1,4 +1,9 @@
 //! `errors`: logs why queries could not be answered.
+//!
+//! A failure that repeats gets ten lines in ten seconds; the others are counted and reported together. `consolidate`
+//! patterns come first.
+
+mod repeats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -12,6 +17,7 @@ use crate::codes::Type;
 use crate::plugin::{Answer, Plugin};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors, each_line};
+use repeats::Repeats;
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -29,10 +35,11 @@ const LONGEST_PATTERN: usize = 10_000;
 
 struct Errors {
     patterns: Vec<Arc<Pattern>>,
+    repeats: Repeats,
     runtime: Handle,
 }
 
-/// Failures that are counted instead of logged one by one.
+/// `consolidate`: failures that are counted and reported together.
 struct Pattern {
     regex: Regex,
     period: Duration,
@@ -57,7 +64,11 @@ impl Plugin for Errors {
             format!("{} {name} {qtype}: {}", failure.rcode, failure.why)
         };
         match self.patterns.iter().find(|pattern| pattern.regex.is_match(&failure.why)) {
-            None => Level::Error.log(&line()),
+            None => {
+                if self.repeats.admit(&failure.why) {
+                    Level::Error.log(&line());
+                }
+            }
             Some(pattern) => {
                 let first = pattern.count.fetch_add(1, Relaxed) == 0;
                 if first && pattern.show_first {
@@ -72,7 +83,7 @@ impl Plugin for Errors {
 }
 
 impl Pattern {
-    /// The first failure of a kind starts the period at whose end all of them are reported together.
+    /// Reports the failures of a period at its end. The first failure starts it.
     fn report_later(self: Arc<Self>, runtime: &Handle) {
         runtime.spawn(async move {
             tokio::time::sleep(self.period).await;
@@ -103,13 +114,19 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     {
         return Err(vec![file.error(format!("invalid log file: {file}"), "stdout, or nothing")]);
     }
-    Ok(vec![Arc::new(Errors { patterns: patterns(directive)?, runtime: setup.context.runtime.clone() })])
+    let runtime = setup.context.runtime.clone();
+    let suppressed = setup.context.metrics.counter(
+        "portolan_error_log_suppressed_total",
+        "Lines that the errors plugin did not log because the same failure was logged often enough.",
+    );
+    let repeats = Repeats::new(suppressed, runtime.clone(), |line| Level::Error.log(line));
+    Ok(vec![Arc::new(Errors { patterns: patterns(directive)?, repeats, runtime })])
 }
 
 fn patterns(directive: &Directive) -> Result<Vec<Arc<Pattern>>, SetupErrors> {
     let mut patterns = Vec::new();
     each_line(directive, |line| match line.name.text.as_str() {
-        // Go's stack traces have no like here: a panic says where it happened in any case.
+        // A panic always logs where it happened, so there is nothing to switch on.
         "stacktrace" => line.no_args(),
         "consolidate" => {
             patterns.push(Arc::new(pattern(line)?));
@@ -150,6 +167,7 @@ mod tests {
 
     use dns_wire::codes::{rcode, rtype};
     use dns_wire::{Name, Query};
+    use telemetry::metrics::Counter;
     use tracing_subscriber::fmt;
 
     use super::*;
@@ -183,7 +201,8 @@ mod tests {
             config::Corefile::parse("Corefile", &text, &config::Disk, &config::ParseOptions::default())
                 .unwrap();
         let patterns = patterns(&corefile.blocks[0].directives[0]).unwrap();
-        Errors { patterns, runtime: Handle::current() }
+        let repeats = Repeats::new(Counter::default(), Handle::current(), |line| Level::Error.log(line));
+        Errors { patterns, repeats, runtime: Handle::current() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -196,6 +215,12 @@ mod tests {
         let _logging = tracing::subscriber::set_default(layer.with_writer(move || writer.clone()).finish());
         for (lines, count, now, later) in [
             ("", 2, vec![format!("ERROR {first}"), format!("ERROR {first}")], None),
+            (
+                "",
+                25,
+                vec![format!("ERROR {first}"); 10],
+                Some("ERROR plugin/errors: 15 more errors like 'read: i/o timeout' in the last 10s"),
+            ),
             ("consolidate 5m timeout$", 3, vec![], Some("ERROR plugin/errors: 3 errors like 'timeout$' ")),
             ("consolidate 5m timeout$", 1, vec![], Some("ERROR plugin/errors: 1 errors like 'timeout$' ")),
             (
@@ -217,8 +242,12 @@ mod tests {
             };
             (0..count).for_each(|_| fail("read: i/o timeout"));
             assert_eq!(log.taken(), now, "{lines:?}: at once");
-            tokio::time::sleep(Duration::from_secs(299)).await;
-            assert_eq!(log.taken(), Vec::<String>::new(), "{lines:?}: not yet");
+            if !lines.is_empty() {
+                tokio::time::sleep(Duration::from_secs(299)).await;
+                assert_eq!(log.taken(), Vec::<String>::new(), "{lines:?}: not yet");
+            } else {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+            }
             tokio::time::sleep(Duration::from_secs(2)).await;
             let reported = log.taken();
             assert_eq!(reported.len(), usize::from(later.is_some()), "{lines:?}: {reported:?}");

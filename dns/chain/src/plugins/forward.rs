@@ -23,6 +23,8 @@ use dns_wire::{InvalidName, Name, Reply, Section};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Counter;
 
+use crate::host;
+use crate::limits::LimitReached;
 use crate::names::{Zones, holds};
 use crate::plugin::{Flow, Plugin, QueryFailure, Runner};
 use crate::request::{Request, Transport};
@@ -46,10 +48,10 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     setup,
 };
 
-/// How long a client waits at most.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest that a query is forwarded for.
+const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long is waited before all upstreams are tried again.
+/// The pause before all upstreams are tried again.
 const PAUSE: Duration = Duration::from_millis(10);
 
 struct Forward {
@@ -58,9 +60,10 @@ struct Forward {
     upstreams: Vec<Arc<ForwardUpstream>>,
     policy: SelectionPolicy,
     options: ForwardOptions,
-    /// What is kept for others, too: it is asked for with AD, since some of them may want to know (RFC 6840 §5.7).
+    /// Zones whose answers are cached for all clients. They are asked for with AD, since some of the clients may want it
+    /// (RFC 6840 §5.7).
     cached: Zones,
-    /// Another `forward` of the server block stands behind this one.
+    /// Whether another `forward` of the server block follows.
     has_next: bool,
     busy: AtomicUsize,
     rejected: Counter,
@@ -85,7 +88,7 @@ impl Plugin for Forward {
     }
 }
 
-/// A place among the queries in flight.
+/// Counts a query in flight until it is dropped.
 struct InFlight<'f>(&'f AtomicUsize);
 
 impl Drop for InFlight<'_> {
@@ -105,7 +108,7 @@ impl Forward {
                 format!("concurrent queries exceeded maximum {most}"),
             ));
         }
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + DEADLINE;
         match tokio::time::timeout_at(deadline, self.try_upstreams(request, reply)).await {
             Ok(flow) => flow,
             Err(_elapsed) => {
@@ -114,17 +117,17 @@ impl Forward {
         }
     }
 
-    /// Asks one upstream after the other until one gives an answer that is to be given on.
+    /// Asks one upstream after the other until one gives an answer that is passed on.
     async fn try_upstreams(&self, request: &Request, reply: &mut Reply) -> Flow {
         let start = self.policy.start(self.upstreams.len());
         let order = |step: usize| &self.upstreams[self.policy.nth(start, step, self.upstreams.len())];
-        let (mut attempts, mut down, mut step, mut failed_over) = (0, 0, 0, 0);
+        let (mut attempts, mut down, mut step, mut failed_over, mut busy) = (0, 0, 0, 0, 0);
         let mut why = None;
         while self.options.max_connect_attempts.is_none_or(|most| attempts < most) {
             if step == self.upstreams.len() {
                 (step, down) = (0, 0);
-                // What fails at once fails a moment later, too; and without a pause nothing else would run here, not
-                // even the clock that ends this.
+                // An upstream that fails at once will fail a moment later, too. Without a pause this loop would never
+                // yield, and the deadline would not be noticed.
                 tokio::time::sleep(PAUSE).await;
             }
             let mut upstream = order(step);
@@ -138,11 +141,19 @@ impl Forward {
                 if self.options.failfast {
                     break;
                 }
-                // More likely the checks are broken than all of them: take any.
+                // It is more likely that the health checks are broken than all upstreams: take any.
                 upstream = &self.upstreams[crate::random::below(self.upstreams.len())];
             }
             attempts += 1;
             match self.exchange(upstream, request, reply).await {
+                Err(error) if LimitReached::caused(&error) => {
+                    // Says nothing about the upstream's health. Another one may have room.
+                    busy += 1;
+                    why = Some(format!("{}: {error}", upstream.to()));
+                    if busy >= self.upstreams.len() {
+                        break;
+                    }
+                }
                 Err(error) => {
                     upstream.check();
                     why = Some(format!("{}: {error}", upstream.to()));
@@ -156,12 +167,12 @@ impl Forward {
                     return Flow::Done;
                 }
                 Ok(true) => {
-                    // The last upstream's answer is given on whatever it says.
+                    // The last upstream's answer is passed on whatever it says.
                     failed_over += 1;
                     if self.options.failover.contains(&reply.rcode) && failed_over < self.upstreams.len() {
                         continue;
                     }
-                    return self.give_on(reply);
+                    return self.pass_on(reply);
                 }
             }
         }
@@ -169,7 +180,7 @@ impl Forward {
     }
 
     /// Passes the answer to the client, or the query to the next `forward`.
-    fn give_on(&self, reply: &mut Reply) -> Flow {
+    fn pass_on(&self, reply: &mut Reply) -> Flow {
         let no_data = reply.rcode == rcode::NOERROR && reply.section(Section::Answer).next().is_none();
         let next = self.options.next.contains(&reply.rcode) || (self.options.next_on_nodata && no_data);
         if next && self.has_next {
@@ -179,8 +190,8 @@ impl Forward {
         Flow::Done
     }
 
-    /// One exchange, over TCP again if the reply over UDP is cut and that is wanted. False if the reply is to
-    /// another question.
+    /// One exchange with an upstream. With `prefer_udp` a truncated reply is asked for again over TCP. Returns false if
+    /// the reply is to another question.
     async fn exchange(
         &self,
         upstream: &ForwardUpstream,
@@ -193,7 +204,7 @@ impl Forward {
         let mut tcp =
             self.options.force_tcp || (!self.options.prefer_udp && request.transport == Transport::Tcp);
         loop {
-            // A number that nobody can guess, for each try (RFC 5452 §9.2).
+            // A new unpredictable ID for each attempt (RFC 5452 §9.2).
             let id: u16 = rand::random();
             let length = request.query.encode(id, &mut message);
             if self.cached.hold(&request.query) {
@@ -205,6 +216,7 @@ impl Forward {
                 tcp,
                 size: request.query.udp_limit(),
                 read: self.options.read_timeout,
+                health_check: false,
             };
             let packet = upstream.exchange(&outgoing).await?;
             let heard = match reply.parse(&packet, &request.query) {
@@ -283,6 +295,10 @@ fn one(
         options: ForwardOptions { max_connect_attempts: options.attempts(upstreams.len()), ..options },
         upstreams: upstreams.clone(),
     });
+    if let Some(most) = forward.options.max_concurrent {
+        setup.waiting(most);
+    }
+    warn_of_self(setup, directive, &forward.upstreams);
     let every = forward.options.limits.expire.max(Duration::from_millis(100));
     setup.on_start(move || async move {
         let task = tokio::spawn(async move {
@@ -294,4 +310,26 @@ fn one(
         Ok(Box::new(super::Task(task)) as PluginGuard)
     });
     Ok(forward)
+}
+
+/// Warns once the server listens and one of the upstreams turns out to be the server block itself.
+fn warn_of_self(setup: &mut Setup<'_>, directive: &config::Directive, upstreams: &[Arc<ForwardUpstream>]) {
+    let mut ports: Vec<u16> = setup.block.keys.iter().map(|key| key.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    for port in ports {
+        let (at, upstreams) = (directive.name.at.clone(), upstreams.to_vec());
+        setup.on_serving(port, move |listening| async move {
+            for upstream in upstreams.iter().filter(|upstream| {
+                upstream.mark_if_self(|address| listening.iter().any(|own| host::is_reached_at(*own, address)))
+            }) {
+                tracing::warn!(
+                    target: "plugin/forward",
+                    "{at} - {} is this server block itself: queries that are forwarded there come back; only a few of \
+                     them may wait. Most often /etc/resolv.conf names this very server: give forward the real upstreams",
+                    upstream.to(),
+                );
+            }
+        });
+    }
 }

@@ -14,6 +14,7 @@ use dns_wire::{Reply, Section};
 use dns_zone::ZoneVerdict;
 use futures_util::future::BoxFuture;
 
+use crate::host;
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::Request;
@@ -55,20 +56,8 @@ impl Plugin for Kubernetes {
         if request.query.qclass != class::IN {
             return Flow::Next;
         }
-        match self.view.current.load().answer(&request.query, &self.own, reply) {
-            ZoneVerdict::NotMine => Flow::Next,
-            ZoneVerdict::Answered => Flow::Done,
-            ZoneVerdict::NameError | ZoneVerdict::NotSynced => {
-                let through = self.fallthrough.as_ref().is_some_and(|zones| zones.hold(&request.query));
-                if through {
-                    reply.clear();
-                    return Flow::Next;
-                }
-                Flow::Done
-            }
-            ZoneVerdict::Chase => Flow::Wait,
-            ZoneVerdict::Refused => Flow::Fail(QueryFailure::new(rcode::REFUSED, "")),
-        }
+        let verdict = self.view.current.load().answer(&request.query, &self.own, reply);
+        self.flow(verdict, request, reply)
     }
 
     /// An ExternalName: its target lies outside, and is resolved through the whole server.
@@ -80,8 +69,10 @@ impl Plugin for Kubernetes {
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
             let zone = self.view.current.load_full();
-            if zone.answer(&request.query, &self.own, reply) != ZoneVerdict::Chase {
-                return Flow::Done;
+            let verdict = zone.answer(&request.query, &self.own, reply);
+            if verdict != ZoneVerdict::Chase {
+                // The zone has changed since `query`.
+                return self.flow(verdict, request, reply);
             }
             let cname = reply.section(Section::Answer).filter(|record| record.rtype == rtype::CNAME).last();
             let target = cname.and_then(|record| reply.target(record, &request.query));
@@ -106,6 +97,27 @@ impl Plugin for Kubernetes {
 
     fn in_memory(&self) -> bool {
         true
+    }
+}
+
+impl Kubernetes {
+    /// What follows from the answer of the zone.
+    // Hot: 0 allocations.
+    fn flow(&self, verdict: ZoneVerdict, request: &Request, reply: &mut Reply) -> Flow {
+        match verdict {
+            ZoneVerdict::NotMine => Flow::Next,
+            ZoneVerdict::Answered => Flow::Done,
+            ZoneVerdict::NameError | ZoneVerdict::NotSynced => {
+                let falls_through = self.fallthrough.as_ref().is_some_and(|zones| zones.hold(&request.query));
+                if falls_through {
+                    reply.clear();
+                    return Flow::Next;
+                }
+                Flow::Done
+            }
+            ZoneVerdict::Chase => Flow::Wait,
+            ZoneVerdict::Refused => Flow::Fail(QueryFailure::silent(rcode::REFUSED)),
+        }
     }
 }
 
@@ -156,17 +168,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         });
         Ok(Box::new((gate, super::Task(task))) as PluginGuard)
     });
-    Ok(vec![Arc::new(Kubernetes { view, own: own_addresses(), fallthrough })])
+    Ok(vec![Arc::new(Kubernetes { view, own: host::own_addresses().into(), fallthrough })])
 }
 
-/// The addresses of this host's interfaces, without loopback.
-fn own_addresses() -> Arc<[IpAddr]> {
-    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let addresses = interfaces.filter_map(|interface| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
-    });
-    let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    addresses.filter(|ip| !ip.is_loopback() && !link_local(ip)).collect()
-}
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use super::https::DohMethod;
 use super::policy::PolicyKind;
 use super::pool::PoolLimits;
 use crate::codes::Rcode;
+use crate::limits::ChainLimits;
 use crate::names::Zones;
 use crate::setup::{PluginContext, SetupErrors, each_line};
 
@@ -38,6 +39,7 @@ pub(super) struct ForwardOptions {
     pub source: Option<IpAddr>,
     pub resolver: Vec<SocketAddr>,
     pub runtime: tokio::runtime::Handle,
+    pub chain_limits: ChainLimits,
 }
 
 /// How an upstream that failed is asked whether it is back.
@@ -118,6 +120,7 @@ impl ForwardOptions {
             source: None,
             resolver: Vec::new(),
             runtime: context.runtime.clone(),
+            chain_limits: context.limits.clone(),
         };
         each_line(directive, |line| options.line(line))?;
         let expire = options.limits.expire;

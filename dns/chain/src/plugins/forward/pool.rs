@@ -1,21 +1,23 @@
-//! Connections that wait for their next query.
+//! Idle connections to an upstream.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long and how many connections are kept.
+use crate::limits::SocketPermit;
+
+/// How many connections are kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PoolLimits {
     /// An unused connection is closed after this.
     pub expire: Duration,
     /// Any connection is closed after this, used or not.
     pub max_age: Option<Duration>,
-    /// So many wait at most.
+    /// The most idle connections.
     pub most: usize,
 }
 
-/// The longest that a UDP socket is used, and so its port: who forges replies must not have the time to find it
-/// (RFC 5452 §9.2). CoreDNS draws no new one for as long as queries come.
+/// The longest use of a UDP socket, and thereby of its port: an attacker who forges replies must not have the time to find
+/// the port (RFC 5452 §9.2). CoreDNS keeps a port for as long as queries come.
 const PORT_AGE: Duration = Duration::from_secs(10);
 
 impl PoolLimits {
@@ -26,25 +28,24 @@ impl PoolLimits {
 }
 
 /// UpstreamPool connections to one upstream. The last one used is the first one taken, so that the others can grow old.
-#[derive(Debug)]
 pub(super) struct UpstreamPool<C> {
     kept: Mutex<Vec<PooledConnection<C>>>,
     limits: PoolLimits,
 }
 
-/// A connection and when it was made.
-#[derive(Debug)]
+/// A connection, its place among the open sockets, and its age.
 pub(super) struct PooledConnection<C> {
     pub connection: C,
     made: Instant,
     used: Instant,
+    _permit: Option<SocketPermit>,
 }
 
 impl<C> PooledConnection<C> {
-    /// A connection made just now.
-    pub(super) fn new(connection: C) -> Self {
+    /// A new connection.
+    pub(super) fn new(connection: C, permit: Option<SocketPermit>) -> Self {
         let now = Instant::now();
-        Self { connection, made: now, used: now }
+        Self { connection, made: now, used: now, _permit: permit }
     }
 }
 
@@ -53,7 +54,7 @@ impl<C> UpstreamPool<C> {
         Self { kept: Mutex::default(), limits }
     }
 
-    /// A connection that is still young enough.
+    /// A connection that has not expired.
     pub(super) fn take(&self, now: Instant) -> Option<PooledConnection<C>> {
         let mut kept = self.lock();
         while let Some(newest) = kept.pop() {
@@ -64,7 +65,7 @@ impl<C> UpstreamPool<C> {
         None
     }
 
-    /// Keeps a connection that has done its work.
+    /// Keeps a connection for the next query.
     pub(super) fn give(&self, mut connection: PooledConnection<C>, now: Instant) {
         connection.used = now;
         let mut kept = self.lock();
@@ -73,7 +74,7 @@ impl<C> UpstreamPool<C> {
         }
     }
 
-    /// Closes what has grown too old.
+    /// Closes expired connections.
     pub(super) fn tidy(&self, now: Instant) {
         self.lock().retain(|kept| self.is_fresh(kept, now));
     }
@@ -92,6 +93,10 @@ impl<C> UpstreamPool<C> {
 mod tests {
     use super::*;
 
+    fn pooled(connection: i32, start: Instant) -> PooledConnection<i32> {
+        PooledConnection { connection, made: start, used: start, _permit: None }
+    }
+
     #[test]
     fn the_last_one_used_is_taken_first_and_the_old_ones_are_closed() {
         let second = Duration::from_secs(1);
@@ -99,15 +104,15 @@ mod tests {
         let idle = UpstreamPool::new(limits);
         let start = Instant::now();
         for connection in 1..=3 {
-            idle.give(PooledConnection { connection, made: start, used: start }, start);
+            idle.give(pooled(connection, start), start);
         }
         let taken = idle.take(start + second).map(|kept| kept.connection);
         assert_eq!(taken, Some(2), "two are kept, the later one is taken");
         assert!(idle.take(start + second * 10).is_none(), "expired after ten seconds of idleness");
 
-        idle.give(PooledConnection { connection: 4, made: start, used: start }, start + second * 59);
+        idle.give(pooled(4, start), start + second * 59);
         assert!(idle.take(start + second * 60).is_none(), "a minute old");
-        idle.give(PooledConnection { connection: 5, made: start, used: start }, start + second * 61);
+        idle.give(pooled(5, start), start + second * 61);
         idle.tidy(start + second * 61);
         assert!(idle.lock().is_empty(), "too old to be kept");
     }
@@ -116,7 +121,7 @@ mod tests {
     fn a_port_is_left_after_ten_seconds_though_it_is_used_all_the_time() {
         let limits = PoolLimits { expire: Duration::from_secs(60), max_age: None, most: 2 };
         let (idle, start) = (UpstreamPool::new(limits.of_ports()), Instant::now());
-        idle.give(PooledConnection { connection: 1, made: start, used: start }, start);
+        idle.give(pooled(1, start), start);
         for second in 1..10 {
             let now = start + Duration::from_secs(second);
             let kept = idle.take(now).expect("it is young enough");

@@ -1,4 +1,4 @@
-//! One exchange with an upstream over each of the protocols it may speak.
+//! One exchange with an upstream, over each of the protocols that it may speak.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,17 +18,22 @@ use super::connect::{connect, timed_out};
 use super::https::HttpsUpstream;
 use super::pool::{PoolLimits, PooledConnection, UpstreamPool};
 use super::quic::QuicUpstream;
+use crate::limits::{SocketPermit, UpstreamSockets};
 
-/// The longest a connection may take to be made, and the shortest time one is given.
+/// The shortest and the longest time that a connection is given to be established.
 const DIAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Replies over UDP with another ID that are overlooked: the network may bring one twice. More of them, and the query
-/// goes over TCP, where nobody can forge what they cannot see (RFC 5452 §9).
+/// Replies over UDP with another ID that are ignored: the network may deliver one twice. After more of them the query goes
+/// over TCP, where an attacker cannot forge what it cannot see (RFC 5452 §9).
 const STRANGERS: u32 = 3;
+
+/// The first buffer for a reply over a stream. It grows as the reply arrives, so that an upstream which announces a long
+/// reply and sends nothing costs no more than this.
+const STREAM_BUFFER: usize = 2048;
 
 /// The connections to one upstream.
 pub(super) enum UpstreamTransport {
-    /// Plain DNS; which of the two is used is decided query by query.
+    /// Plain DNS. The query decides which of the two is used.
     Plain { udp: Dialer<UdpSocket>, tcp: Dialer<TcpStream> },
     /// DNS over TLS (RFC 7858).
     Tls { streams: Dialer<TlsStream<TcpStream>>, connector: TlsConnector, name: ServerName<'static> },
@@ -38,10 +43,11 @@ pub(super) enum UpstreamTransport {
     Quic(QuicUpstream),
 }
 
-/// UpstreamPool connections of one protocol, and what making a new one takes.
+/// Idle connections of one protocol, and what is needed to make new ones.
 pub(super) struct Dialer<C> {
-    idle: UpstreamPool<C>,
+    pool: UpstreamPool<C>,
     source: Option<IpAddr>,
+    sockets: UpstreamSockets,
     /// The running mean of the time to connect, in nanoseconds.
     mean: AtomicU64,
     hits: Counter,
@@ -49,65 +55,84 @@ pub(super) struct Dialer<C> {
 }
 
 impl<C> Dialer<C> {
-    pub(super) fn new(limits: PoolLimits, source: Option<IpAddr>, hits: Counter, misses: Counter) -> Self {
+    pub(super) fn new(
+        limits: PoolLimits,
+        source: Option<IpAddr>,
+        sockets: UpstreamSockets,
+        [hits, misses]: [Counter; 2],
+    ) -> Self {
         let mean = AtomicU64::new(DIAL.1.as_nanos() as u64 / 2);
-        Self { idle: UpstreamPool::new(limits), source, mean, hits, misses }
+        Self { pool: UpstreamPool::new(limits), source, sockets, mean, hits, misses }
     }
 
     fn take(&self) -> Option<PooledConnection<C>> {
-        let kept = self.idle.take(Instant::now());
+        let kept = self.pool.take(Instant::now());
         if kept.is_some() { &self.hits } else { &self.misses }.inc();
         kept
     }
 
     fn give(&self, connection: PooledConnection<C>) {
-        self.idle.give(connection, Instant::now());
+        if !self.sockets.are_scarce() {
+            self.pool.give(connection, Instant::now());
+        }
     }
 
-    /// Makes a connection within twice the time it usually takes.
-    async fn make(&self, dial: impl Future<Output = io::Result<C>>) -> io::Result<PooledConnection<C>> {
+    /// Room for one more socket. A health check needs none: there is one at a time, and a full table of sockets says
+    /// nothing about the upstream.
+    fn permit(&self, query: &UpstreamQuery<'_>) -> io::Result<Option<SocketPermit>> {
+        if query.health_check { Ok(None) } else { self.sockets.open().map(Some) }
+    }
+
+    /// Makes a connection within twice the time that it usually takes.
+    async fn make(
+        &self,
+        permit: Option<SocketPermit>,
+        dial: impl Future<Output = io::Result<C>>,
+    ) -> io::Result<PooledConnection<C>> {
         let mean = Duration::from_nanos(self.mean.load(Relaxed));
         let limit = if mean < DIAL.1 / 2 { (mean * 2).max(DIAL.0) } else { DIAL.1 };
         let start = Instant::now();
         let made = timeout(limit, dial).await.unwrap_or_else(|_| Err(timed_out("dial")));
         let (took, mean) = (start.elapsed().as_nanos() as i64, mean.as_nanos() as i64);
         self.mean.store((mean + (took - mean) / 4).max(0) as u64, Relaxed);
-        made.map(PooledConnection::new)
+        made.map(|connection| PooledConnection::new(connection, permit))
     }
 }
 
-/// What a query asks of the exchange.
+/// A query as it is sent to an upstream.
 pub(super) struct UpstreamQuery<'a> {
-    /// The query; its ID is ours and random.
+    /// The message. Its ID is our own and random.
     pub message: &'a [u8],
-    /// Over TCP rather than UDP, where there is the choice.
+    /// Whether it goes over TCP rather than UDP, if the upstream speaks both.
     pub tcp: bool,
-    /// The longest reply over UDP that we take.
+    /// The longest reply over UDP that is accepted.
     pub size: usize,
     /// How long a reply may take.
     pub read: Duration,
+    /// Whether it only checks that the upstream answers.
+    pub health_check: bool,
 }
 
 impl UpstreamTransport {
     /// Sends the query and waits for the reply to it.
-    pub(super) async fn exchange(&self, to: SocketAddr, outgoing: &UpstreamQuery<'_>) -> io::Result<Vec<u8>> {
+    pub(super) async fn exchange(&self, to: SocketAddr, query: &UpstreamQuery<'_>) -> io::Result<Vec<u8>> {
         match self {
             Self::Plain { udp, tcp } => {
-                if !outgoing.tcp
-                    && let Some(reply) = udp.exchange(to, outgoing).await?
+                if !query.tcp
+                    && let Some(reply) = udp.exchange(to, query).await?
                 {
                     return Ok(reply);
                 }
-                tcp.stream(outgoing, || connect(to, tcp.source)).await
+                tcp.stream(query, || connect(to, tcp.source)).await
             }
-            // Boxed: every query that waits would else carry the room for the largest of their handshakes.
+            // Boxed: otherwise each waiting query would reserve the memory of the largest of these handshakes.
             Self::Tls { streams, connector, name } => {
                 let dial =
                     || async { connector.connect(name.clone(), connect(to, streams.source).await?).await };
-                Box::pin(streams.stream(outgoing, dial)).await
+                Box::pin(streams.stream(query, dial)).await
             }
-            Self::Https(https) => Box::pin(https.exchange(to, outgoing.message, outgoing.read)).await,
-            Self::Quic(quic) => Box::pin(quic.exchange(to, outgoing.message, outgoing.read)).await,
+            Self::Https(https) => Box::pin(https.exchange(to, query.message, query.read)).await,
+            Self::Quic(quic) => Box::pin(quic.exchange(to, query.message, query.read)).await,
         }
     }
 
@@ -116,10 +141,10 @@ impl UpstreamTransport {
         let now = Instant::now();
         match self {
             Self::Plain { udp, tcp } => {
-                udp.idle.tidy(now);
-                tcp.idle.tidy(now);
+                udp.pool.tidy(now);
+                tcp.pool.tidy(now);
             }
-            Self::Tls { streams, .. } => streams.idle.tidy(now),
+            Self::Tls { streams, .. } => streams.pool.tidy(now),
             Self::Https(https) => https.shared.tidy(now),
             Self::Quic(quic) => quic.shared.tidy(now),
         }
@@ -127,41 +152,42 @@ impl UpstreamTransport {
 }
 
 impl Dialer<UdpSocket> {
-    /// A connected socket of its own for each query in flight: only the upstream can write to it, or who forges its
-    /// address, and an unreachable port shows at once. Nothing when somebody seems to forge replies.
-    async fn exchange(&self, to: SocketAddr, outgoing: &UpstreamQuery<'_>) -> io::Result<Option<Vec<u8>>> {
+    /// Uses a connected socket of its own for each query in flight: only the upstream, or an attacker who forges its
+    /// address, can write to it, and an unreachable port is reported at once. Returns `None` if replies seem to be forged.
+    async fn exchange(&self, to: SocketAddr, query: &UpstreamQuery<'_>) -> io::Result<Option<Vec<u8>>> {
         let socket = match self.take() {
             Some(socket) => socket,
             None => {
+                let permit = self.permit(query)?;
                 let any = if to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
                 let socket = UdpSocket::bind((self.source.unwrap_or(any), 0)).await?;
                 socket.connect(to).await?;
-                PooledConnection::new(socket)
+                PooledConnection::new(socket, permit)
             }
         };
-        socket.connection.send(outgoing.message).await?;
-        let read = receive(&socket.connection, outgoing);
-        let read = timeout(outgoing.read, read).await.map_err(|_| timed_out("read"))??;
+        socket.connection.send(query.message).await?;
+        let read = receive(&socket.connection, query);
+        let read = timeout(query.read, read).await.map_err(|_| timed_out("read"))??;
         let Some(mut reply) = read else { return Ok(None) };
         self.give(socket);
-        if reply.len() > outgoing.size {
-            // What is left of it cannot be trusted: header and question, with TC (RFC 1035 §4.1.1).
-            reply = truncated(outgoing.message, &reply);
+        if reply.len() > query.size {
+            // The rest cannot be trusted: only header and question are passed on, with TC (RFC 1035 §4.1.1).
+            reply = truncated(query.message, &reply);
         }
         Ok(Some(reply))
     }
 }
 
-/// The reply with the ID of the query, or its beginning: one byte more than fits, to see what does not. Others are
-/// dropped, and after a few of them there is nothing: who tries all IDs needs 65,536 replies.
-async fn receive(socket: &UdpSocket, outgoing: &UpstreamQuery<'_>) -> io::Result<Option<Vec<u8>>> {
+/// Receives the reply with the ID of the query, up to one byte more than accepted, which shows that it is too long. Other
+/// datagrams are dropped; after a few of them returns `None`: to try all IDs takes 65,536 replies.
+async fn receive(socket: &UdpSocket, query: &UpstreamQuery<'_>) -> io::Result<Option<Vec<u8>>> {
     let mut strangers = 0;
     while strangers <= STRANGERS {
-        // There is no room yet for who waits: thousands may, and each would take the most that its client allows.
+        // The buffer is allocated only now: thousands of queries may wait, each for the longest reply of its client.
         socket.readable().await?;
-        let mut reply = vec![0; outgoing.size + 1];
+        let mut reply = vec![0; query.size + 1];
         match socket.try_recv(&mut reply) {
-            Ok(length) if length >= 12 && reply[..2] == outgoing.message[..2] => {
+            Ok(length) if length >= 12 && reply[..2] == query.message[..2] => {
                 reply.truncate(length);
                 return Ok(Some(reply));
             }
@@ -174,14 +200,14 @@ async fn receive(socket: &UdpSocket, outgoing: &UpstreamQuery<'_>) -> io::Result
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Dialer<S> {
-    /// One query at a time on a stream. A kept one may have been closed at the other end meanwhile, and then the
-    /// query goes over a new one.
-    async fn stream<F>(&self, outgoing: &UpstreamQuery<'_>, dial: impl Fn() -> F) -> io::Result<Vec<u8>>
+    /// Sends one query at a time on a stream. The upstream may have closed an idle stream; then the query goes over a new
+    /// one.
+    async fn stream<F>(&self, query: &UpstreamQuery<'_>, dial: impl Fn() -> F) -> io::Result<Vec<u8>>
     where
         F: Future<Output = io::Result<S>>,
     {
         if let Some(mut kept) = self.take() {
-            match framed(&mut kept.connection, outgoing).await {
+            match framed(&mut kept.connection, query).await {
                 Ok(reply) => {
                     self.give(kept);
                     return Ok(reply);
@@ -190,34 +216,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialer<S> {
                 Err(_closed) => {}
             }
         }
-        let mut made = self.make(dial()).await?;
-        let reply = framed(&mut made.connection, outgoing).await?;
+        let mut made = self.make(self.permit(query)?, dial()).await?;
+        let reply = framed(&mut made.connection, query).await?;
         self.give(made);
         Ok(reply)
     }
 }
 
-/// Writes and reads one message with its length before it (RFC 1035 §4.2.2).
+/// Writes and reads one message, each preceded by its length (RFC 1035 §4.2.2).
 async fn framed(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    outgoing: &UpstreamQuery<'_>,
+    query: &UpstreamQuery<'_>,
 ) -> io::Result<Vec<u8>> {
     let exchange = async {
-        let mut out = Vec::with_capacity(outgoing.message.len() + 2);
-        out.extend_from_slice(&(outgoing.message.len() as u16).to_be_bytes());
-        out.extend_from_slice(outgoing.message);
+        let mut out = Vec::with_capacity(query.message.len() + 2);
+        out.extend_from_slice(&(query.message.len() as u16).to_be_bytes());
+        out.extend_from_slice(query.message);
         stream.write_all(&out).await?;
         stream.flush().await?;
         loop {
-            let length = stream.read_u16().await?;
-            let mut reply = vec![0; usize::from(length)];
-            stream.read_exact(&mut reply).await?;
-            if reply.len() >= 12 && reply[..2] == outgoing.message[..2] {
+            let length = usize::from(stream.read_u16().await?);
+            let mut reply = Vec::new();
+            read_message(stream, length, &mut reply).await?;
+            if reply.len() >= 12 && reply[..2] == query.message[..2] {
                 return Ok(reply);
             }
         }
     };
-    timeout(outgoing.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
+    timeout(query.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
+}
+
+/// Reads `length` bytes. The buffer grows as they arrive.
+async fn read_message(
+    stream: &mut (impl AsyncRead + Unpin),
+    length: usize,
+    into: &mut Vec<u8>,
+) -> io::Result<()> {
+    into.reserve(length.min(STREAM_BUFFER));
+    let mut rest = stream.take(length as u64);
+    while into.len() < length {
+        if rest.read_buf(into).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 /// The connector for TLS upstreams.
@@ -236,4 +278,25 @@ pub(super) fn truncated(query: &[u8], reply: &[u8]) -> Vec<u8> {
     message[2] |= 0x82;
     message[4..12].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_reply_that_is_announced_and_not_sent_takes_no_memory() {
+        let (mut ours, mut theirs) = duplex(64);
+        theirs.write_all(&[7; 50]).await.unwrap();
+        let mut reply = Vec::new();
+        let read = read_message(&mut ours, 65_535, &mut reply);
+        assert!(timeout(Duration::from_secs(2), read).await.is_err(), "it waits for more");
+        assert_eq!((reply.len(), reply.capacity()), (50, STREAM_BUFFER));
+
+        drop(theirs);
+        let error = read_message(&mut ours, 65_535, &mut reply).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

@@ -1,9 +1,9 @@
-//! One upstream: its connections, its health, its numbers.
+//! One upstream: its connections, its health, its metrics.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use config::Scheme;
@@ -20,30 +20,58 @@ use super::shared_connection::SharedConnection;
 use super::tls;
 use super::transport::{Dialer, UpstreamQuery, UpstreamTransport, connector};
 use crate::codes::Rcode;
+use crate::limits::{LimitReached, WaitingQueries};
 
 /// The value of the `proxy_name` label.
 const PROXY: &str = "forward";
+
+/// Response codes with a histogram of their own. Higher ones, which an upstream may choose freely, share one.
+const RCODES: usize = 24;
+
+/// Queries that may wait for an upstream that is this server itself. Such queries come back as new ones.
+const MAX_FOR_SELF: usize = 16;
 
 /// An upstream server.
 pub(super) struct ForwardUpstream {
     address: SocketAddr,
     /// The `to` label.
     to: String,
-    link: UpstreamTransport,
+    /// The protocol and its connections.
+    transport: UpstreamTransport,
+    is_plain_dns: bool,
     health: HealthCheck,
     max_fails: u32,
     read_timeout: Duration,
     force_tcp: bool,
-    /// Checks in a row that failed.
+    /// Consecutive health checks that failed.
     fails: AtomicU32,
     checking: AtomicBool,
     failures: Counter,
     durations: Family<Histogram, 3>,
+    /// By response code.
+    duration: [OnceLock<Histogram>; RCODES + 1],
+    /// Queries in flight.
+    in_flight: AtomicUsize,
+    /// The most queries in flight; 0 for half of all queries that may wait, so that one silent upstream leaves room for
+    /// the others.
+    max_in_flight: AtomicUsize,
+    waiting: WaitingQueries,
+    /// Queries that were not sent because too many were in flight.
+    busy: Counter,
     runtime: Handle,
 }
 
+/// Counts a query in flight until it is dropped.
+struct InFlight<'u>(&'u AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 impl ForwardUpstream {
-    /// What is wrong comes with the name of the property that says it.
+    /// Creates an upstream. An error comes with the name of the property that causes it.
     pub(super) fn new(
         target: UpstreamAddress,
         options: &ForwardOptions,
@@ -62,16 +90,17 @@ impl ForwardUpstream {
             labels,
         );
         let of = |family: &Family<Counter, 3>, proto| family.with([PROXY, &to, proto]);
-        let (limits, source) = (options.limits, options.source);
+        let (limits, source, sockets) = (options.limits, options.source, &options.chain_limits.sockets);
+        let pool_metrics = |proto| [of(&hits, proto), of(&misses, proto)];
         let server_name = || {
             let named = options.tls.server_name.as_ref().or(target.server_name.as_ref());
             named.cloned().unwrap_or_else(|| target.address.ip().to_string())
         };
         let client = |protocol: &[u8]| tls::client(&options.tls, protocol).map_err(|what| ("tls", what));
         let name = || tls::name(&server_name()).map_err(|what| ("tls_servername", what));
-        let link = match target.scheme {
+        let transport = match target.scheme {
             Scheme::Tls => UpstreamTransport::Tls {
-                streams: Dialer::new(limits, source, of(&hits, "tcp-tls"), of(&misses, "tcp-tls")),
+                streams: Dialer::new(limits, source, sockets.clone(), pool_metrics("tcp-tls")),
                 connector: connector(&client(b"")?),
                 name: name()?,
             },
@@ -92,18 +121,23 @@ impl ForwardUpstream {
                 config: client(b"doq")?,
                 name: server_name().into(),
                 source,
-                // A stream on one that is closed fails.
+                // Opening a stream on a closed connection fails, so there is no need to ask.
                 shared: SharedConnection::new(limits, of(&hits, "quic"), of(&misses, "quic"), |_| false),
             }),
             Scheme::Dns | Scheme::Grpc | Scheme::Https3 => UpstreamTransport::Plain {
-                udp: Dialer::new(limits.of_ports(), source, of(&hits, "udp"), of(&misses, "udp")),
-                tcp: Dialer::new(limits, source, of(&hits, "tcp"), of(&misses, "tcp")),
+                udp: Dialer::new(limits.of_ports(), source, sockets.clone(), pool_metrics("udp")),
+                tcp: Dialer::new(limits, source, sockets.clone(), pool_metrics("tcp")),
             },
         };
         let failures = metrics.counters(
             "coredns_proxy_healthcheck_failures_total",
             "Counter of the number of failed healthchecks.",
             ["proxy_name", "to"],
+        );
+        let busy = metrics.counters(
+            "portolan_forward_upstream_busy_total",
+            "Queries not sent to an upstream because too many were in flight to it.",
+            ["to"],
         );
         let durations = metrics.histograms(
             "coredns_proxy_request_duration_seconds",
@@ -114,8 +148,10 @@ impl ForwardUpstream {
         Ok(Self {
             address: target.address,
             failures: failures.with([PROXY, &to]),
+            busy: busy.with([&to]),
             to,
-            link,
+            is_plain_dns: matches!(transport, UpstreamTransport::Plain { .. }),
+            transport,
             health: options.health.clone(),
             max_fails: options.max_fails,
             read_timeout: options.read_timeout,
@@ -123,48 +159,75 @@ impl ForwardUpstream {
             fails: AtomicU32::new(0),
             checking: AtomicBool::new(false),
             durations,
+            duration: Default::default(),
+            in_flight: AtomicUsize::new(0),
+            // `max_concurrent` is the limit where it is set.
+            max_in_flight: AtomicUsize::new(options.max_concurrent.unwrap_or(0)),
+            waiting: options.chain_limits.waiting.clone(),
             runtime: options.runtime.clone(),
         })
     }
 
-    /// Its address, as in labels and messages.
+    /// The address, as in labels and messages.
     pub(super) fn to(&self) -> &str {
         &self.to
     }
 
-    /// Whether it is asked over UDP where a query does not say TCP.
+    /// Whether it speaks plain DNS: over UDP unless a query wants TCP.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self.link, UpstreamTransport::Plain { .. })
+        self.is_plain_dns
     }
 
-    /// Whether so many checks failed that it is not asked.
+    /// Marks the upstream as this server itself if it is one of the addresses that the server listens on. Returns whether
+    /// it is. Queries to it come back as new queries, and so only a few of them may wait.
+    pub(super) fn mark_if_self(&self, is_own: impl Fn(SocketAddr) -> bool) -> bool {
+        let own = self.is_plain_dns && is_own(self.address);
+        if own {
+            self.max_in_flight.store(MAX_FOR_SELF, Relaxed);
+        }
+        own
+    }
+
+    /// Whether so many health checks failed that it is not asked.
     pub(super) fn is_down(&self) -> bool {
         self.max_fails > 0 && self.fails.load(Relaxed) > self.max_fails
     }
 
     /// Sends a query and waits for the reply.
-    pub(super) async fn exchange(&self, outgoing: &UpstreamQuery<'_>) -> io::Result<Vec<u8>> {
-        self.link.exchange(self.address, outgoing).await
+    pub(super) async fn exchange(&self, query: &UpstreamQuery<'_>) -> io::Result<Vec<u8>> {
+        let before = self.in_flight.fetch_add(1, Relaxed);
+        let _in_flight = InFlight(&self.in_flight);
+        let limit = match self.max_in_flight.load(Relaxed) {
+            0 => self.waiting.limit() / 2,
+            limit => limit,
+        };
+        if before >= limit && !query.health_check {
+            self.busy.inc();
+            return Err(LimitReached::error(format!("{limit} queries wait for it already")));
+        }
+        self.transport.exchange(self.address, query).await
     }
 
     /// Counts an answer and the time it took.
     pub(super) fn took(&self, rcode: u16, time: Duration) {
-        self.durations.with([PROXY, &self.to, &Rcode(rcode).to_string()]).observe(time.as_secs_f64());
+        let cell = &self.duration[usize::from(rcode).min(RCODES)];
+        let new = || self.durations.with([PROXY, &self.to, Rcode(rcode).label()]);
+        cell.get_or_init(new).observe(time.as_secs_f64());
     }
 
     /// Closes connections that have been idle for too long.
     pub(super) fn tidy(&self) {
-        self.link.tidy();
+        self.transport.tidy();
     }
 
-    /// After a failure: asks again and again until a reply of any kind comes, one check at a time.
+    /// Starts health checks after a failure, one at a time, until there is a reply of any kind.
     pub(super) fn check(self: &Arc<Self>) {
         if self.max_fails == 0 || self.checking.swap(true, Relaxed) {
             return;
         }
         let weak = Arc::downgrade(self);
         self.runtime.spawn(async move {
-            // Ends with the configuration that wanted it.
+            // Ends with the configuration of the upstream.
             while let Some(upstream) = weak.upgrade() {
                 if upstream.answers().await {
                     upstream.fails.store(0, Relaxed);
@@ -190,8 +253,9 @@ impl ForwardUpstream {
             message[2] &= !1;
         }
         let read = self.read_timeout.min(Duration::from_secs(1));
-        let outgoing = UpstreamQuery { message: &message[..length], tcp: self.force_tcp, size: 4096, read };
-        self.exchange(&outgoing).await.is_ok()
+        let message = &message[..length];
+        let query = UpstreamQuery { message, tcp: self.force_tcp, size: 4096, read, health_check: true };
+        self.exchange(&query).await.is_ok()
     }
 }
 

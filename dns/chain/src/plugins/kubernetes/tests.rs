@@ -1,0 +1,60 @@
+use std::sync::{Mutex, PoisonError};
+
+use cluster::{Cache, Current, Event, Key, Namespace, Object, ServiceKind};
+use dns_wire::{Name, Query};
+use dns_zone::{Zone, ZoneIndex, ZoneOptions};
+use futures_util::FutureExt;
+
+use super::*;
+use crate::request::Transport;
+use crate::setup::ZoneViews;
+
+#[derive(Default)]
+struct FakeCluster(Mutex<Cache>);
+
+impl ClusterSource for FakeCluster {
+    fn project(&self, zone: ZoneIndex, _: &ApiConnection) -> Result<Current<Zone>, String> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(zone))
+    }
+}
+
+/// Resolves nothing.
+struct NoRunner;
+
+impl Runner for NoRunner {
+    fn ask_below<'a>(&'a self, _: &'a Request, _: &'a mut Answer) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn resolve<'a>(&'a self, _: &'a Request, _: &'a Name, _: &'a mut Answer) -> BoxFuture<'a, Option<Query>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+#[test]
+fn a_name_that_disappears_while_its_query_waits_falls_through_as_any_other() {
+    for (fallthrough, flow, code) in
+        [(Some(Zones::new(["."])), Flow::Next, rcode::NOERROR), (None, Flow::Done, rcode::NXDOMAIN)]
+    {
+        let cluster = FakeCluster::default();
+        let key = Key::new("default", "ext");
+        let kind = ServiceKind::ExternalName("www.example.org".into());
+        let service = Arc::new(cluster::Service { key: key.clone(), kind, ports: Default::default() });
+        let namespace = Arc::new(Namespace { key: Key::cluster("default"), labels: Default::default() });
+        let mut events =
+            vec![Event::Apply(Object::Namespace(namespace)), Event::Apply(Object::Service(service))];
+        events.extend(Kind::ALL.map(Event::Synced));
+        cluster.0.lock().unwrap().apply(events, 1);
+        let zone = ZoneOptions::new(vec!["cluster.local.".parse().unwrap()]);
+        let view = ZoneViews::default().of(&cluster, zone, ApiConnection::default()).unwrap();
+        let plugin = Kubernetes { view, own: Arc::default(), fallthrough };
+
+        let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+        request.query = Query::new(1, &"ext.default.svc.cluster.local.".parse().unwrap(), rtype::A);
+        let mut reply = Reply::default();
+        assert_eq!(plugin.query(&request, &mut reply), Flow::Wait);
+        cluster.0.lock().unwrap().apply(vec![Event::Remove(Kind::Service, key)], 2);
+        let waited = plugin.wait(&request, &mut reply, &NoRunner).now_or_never();
+        assert_eq!((waited, reply.rcode), (Some(flow), code));
+    }
+}

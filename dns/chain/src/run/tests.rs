@@ -1,0 +1,128 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use dns_wire::codes::rtype;
+use telemetry::metrics::Registry;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::chain::Link;
+use crate::limits::ChainLimits;
+use crate::plugin::Plugin;
+use crate::query_metrics::QueryMetrics;
+use crate::request::Transport;
+
+/// Never answers.
+struct Silent;
+
+impl Plugin for Silent {
+    fn query(&self, _: &Request, _: &mut Reply) -> Flow {
+        Flow::Wait
+    }
+
+    fn wait<'a>(&'a self, _: &'a Request, _: &'a mut Reply, _: &'a dyn Runner) -> BoxFuture<'a, Flow> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Panics when it is asked in the background.
+struct PanicsInRefresh;
+
+impl Plugin for PanicsInRefresh {
+    fn query(&self, request: &Request, _: &mut Reply) -> Flow {
+        assert_ne!(request.purpose, Purpose::Refresh, "as the test wants it");
+        Flow::Done
+    }
+}
+
+/// Answers, refreshes, and records what it hears of that.
+#[derive(Default)]
+struct Refreshing {
+    heard: Mutex<Vec<u16>>,
+    changed: Notify,
+    has_old_answer: AtomicBool,
+}
+
+impl Plugin for Refreshing {
+    fn query(&self, _: &Request, _: &mut Reply) -> Flow {
+        if self.has_old_answer.load(SeqCst) { Flow::Wait } else { Flow::Refresh }
+    }
+
+    fn overloaded(&self, _: &Request, reply: &mut Reply) -> bool {
+        reply.authoritative = true;
+        true
+    }
+
+    fn reply(&self, _: &Request, answer: &mut Answer) {
+        self.heard.lock().unwrap().push(answer.reply.rcode);
+        self.changed.notify_one();
+    }
+}
+
+fn routes(waiting: usize, plugins: Vec<Arc<dyn Plugin>>) -> Arc<Routes> {
+    let metrics = Registry::new();
+    let chain = Arc::new(Chain::new(plugins.into_iter().map(|plugin| Link::new("test", plugin)).collect()));
+    let dropped = QueryMetrics::new(&metrics, "dns://:53", "dropped", &[]);
+    let limits = ChainLimits::with(&metrics, waiting, 0);
+    let zones = vec![(Name::ROOT, ZoneRoute { chain, key: 0 })];
+    Arc::new(Routes::new(zones, dropped, Handle::current(), limits))
+}
+
+fn request() -> Request {
+    let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+    request.query = Query::new(1, &"www.example.org.".parse().unwrap(), rtype::A);
+    request
+}
+
+fn ask(routes: &Arc<Routes>) -> (Option<PendingQuery>, Answer) {
+    let mut made = Answer::default();
+    let pending = answer(routes, &mut request(), &mut made, |_, _| 0);
+    (pending, made)
+}
+
+#[tokio::test]
+async fn queries_beyond_the_limit_get_servfail_until_another_is_done() {
+    let routes = routes(2, vec![Arc::new(Silent)]);
+    let (first, _) = ask(&routes);
+    let (second, _) = ask(&routes);
+    assert!(first.is_some() && second.is_some());
+    for _ in 0..3 {
+        let (third, made) = ask(&routes);
+        assert!(third.is_none());
+        assert_eq!(made.reply.rcode, rcode::SERVFAIL);
+        assert_eq!(made.failure.map(|failure| failure.why), Some("".into()), "not for the log");
+    }
+    drop(first);
+    assert!(ask(&routes).0.is_some(), "there is room again");
+    assert_eq!(routes.limits.waiting.count(), 1);
+}
+
+#[tokio::test]
+async fn a_plugin_with_an_old_answer_gives_it_where_nothing_may_wait() {
+    let plugin = Arc::new(Refreshing { has_old_answer: true.into(), ..Refreshing::default() });
+    let (pending, made) = ask(&routes(0, vec![plugin]));
+    assert!(pending.is_none());
+    assert_eq!((made.reply.rcode, made.reply.authoritative), (rcode::NOERROR, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_waits_is_given_up_at_its_deadline() {
+    let routes = routes(2, vec![Arc::new(Silent)]);
+    let pending = ask(&routes).0.unwrap();
+    let (mut made, start) = (Answer::default(), tokio::time::Instant::now());
+    pending.finish(&request(), &mut made, |_| 0).await;
+    assert_eq!(made.reply.rcode, rcode::SERVFAIL);
+    assert_eq!(made.failure.map(|failure| failure.why), Some("no answer within 10s".into()));
+    assert_eq!((start.elapsed(), routes.limits.waiting.count()), (DEADLINE, 0));
+}
+
+#[tokio::test]
+async fn a_panic_in_a_refresh_is_told_to_the_plugin_that_wanted_it() {
+    let refreshing = Arc::new(Refreshing::default());
+    let routes = routes(2, vec![refreshing.clone(), Arc::new(PanicsInRefresh)]);
+    assert!(ask(&routes).0.is_none());
+    refreshing.changed.notified().await;
+    assert_eq!(*refreshing.heard.lock().unwrap(), [rcode::SERVFAIL]);
+    assert_eq!(routes.limits.panics.value(), 1);
+}
