@@ -2,7 +2,9 @@
 //!
 //! It serves requests with the handler that the listener passes in, and knows nothing of routes.
 
+pub(crate) mod frame_budget;
 pub(crate) mod pages;
+pub(crate) mod table;
 
 pub(crate) mod connection_state;
 

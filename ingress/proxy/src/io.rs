@@ -1,5 +1,6 @@
 //! Buffers, time and copying between streams. Nothing here knows HTTP.
 
+pub(crate) mod buffers;
 pub(crate) mod clock;
 pub(crate) mod scratch;
 pub(crate) mod vectored;

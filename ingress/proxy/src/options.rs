@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use net::DescriptorShares;
+
 /// Options of the proxy, named as ingress-nginx's flags and ConfigMap keys (reference §2).
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
@@ -12,6 +14,13 @@ pub struct ProxyOptions {
     pub https: Vec<SocketAddr>,
     /// `worker-processes`: threads that serve.
     pub workers: usize,
+    /// `max-worker-connections`: connections of clients that a worker may have, and connections to endpoints, each. Fewer
+    /// where `descriptors` allows fewer.
+    pub max_worker_connections: usize,
+    /// How many connections all workers may have together.
+    pub descriptors: DescriptorShares,
+    /// How many bytes of bodies may wait in buffers of all workers for slow clients and endpoints.
+    pub max_buffered_bytes: usize,
     /// `--health-check-path`, answered on hosts that no Ingress names.
     pub health_check_path: String,
     /// `use-http2`: HTTP/2 by ALPN and, on the HTTP port, with prior knowledge.
@@ -113,6 +122,9 @@ impl Default for ProxyOptions {
             http: vec![SocketAddr::from(([0, 0, 0, 0], 80)), SocketAddr::from(([0_u16; 8], 80))],
             https: vec![SocketAddr::from(([0, 0, 0, 0], 443)), SocketAddr::from(([0_u16; 8], 443))],
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            max_worker_connections: 16_384,
+            descriptors: DescriptorShares::of_process(),
+            max_buffered_bytes: 64 << 20,
             health_check_path: "/healthz".to_owned(),
             http2: true,
             http2_max_concurrent_streams: 128,

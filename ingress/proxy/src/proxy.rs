@@ -159,6 +159,10 @@ fn work(listeners: Vec<Listener>, open: DrainToken, worker: impl FnOnce() -> Rc<
             let worker = worker.clone();
             async move { worker.clock.run(|| worker.tick()).await }
         });
+        let shedding = tokio::task::spawn_local({
+            let clients = worker.clients.clone();
+            async move { clients.keep_within_budget().await }
+        });
         let accepting: Vec<_> = listeners
             .into_iter()
             .map(|listener| tokio::task::spawn_local(accept(worker.clone(), listener)))
@@ -177,5 +181,6 @@ fn work(listeners: Vec<Listener>, open: DrainToken, worker: impl FnOnce() -> Rc<
         // Those who were told to close now need a turn to do it.
         let _ = tokio::time::timeout(Duration::from_secs(1), worker.drain.closed()).await;
         clock.abort();
+        shedding.abort();
     });
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use crate::io::scratch;
 
 /// How long a connection that is about to close may take to write and read what is left.
 pub(crate) const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,12 +22,12 @@ pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S
 /// Reads and discards what the client still sends: closing a socket with unread input resets the connection, and the
 /// client may lose the response.
 pub(crate) async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
-    let mut sink = [0; 4096];
     let mut left = LINGER;
-    while let Ok(length) = stream.read(&mut sink).await {
-        left = left.saturating_sub(length);
-        if length == 0 || left == 0 {
-            return;
+    while left > 0 {
+        let read = std::future::poll_fn(|cx| scratch::poll_read(stream, cx, |_, bytes| bytes.len())).await;
+        match read {
+            Ok(0) | Err(_) => return,
+            Ok(length) => left = left.saturating_sub(length),
         }
     }
 }

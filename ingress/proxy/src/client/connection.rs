@@ -8,6 +8,7 @@ use ingress_routes::Scheme;
 
 use crate::client::connection_state::ConnectionState;
 use crate::client::request_guard::RequestGuard;
+use crate::client::table::ClientEntry;
 use crate::io::clock::Timer;
 use crate::state::worker::Worker;
 use crate::upstream::request::UpstreamRequest;
@@ -27,8 +28,8 @@ pub(crate) struct ClientConnection {
     pub(crate) stream_timer: RefCell<Option<Rc<Timer>>>,
     /// How many requests have come.
     pub(crate) requests: Cell<u32>,
-    /// How many of them are open: at most one for HTTP/1.
-    pub(crate) open_requests: Rc<Cell<u32>>,
+    /// The connection in the worker's table.
+    pub(crate) entry: Rc<ClientEntry>,
     /// Set by a response with 101: what the connection becomes after it.
     pub(crate) upgrade: RefCell<Option<Upgrade>>,
 }

@@ -9,11 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use telemetry::metrics::UpDownCounter;
 
+use crate::client::table::ClientEntry;
 use crate::io::clock::{Clock, Timer, WaitingFor};
 use crate::wire::request_head::{HeadError, RequestHead};
 
 /// What the stream and the requests on it know of each other.
 pub(crate) struct ConnectionState {
+    /// The connection in the worker's table.
+    pub(crate) entry: Rc<ClientEntry>,
     pub(crate) timer: Rc<Timer>,
     pub(super) clock: Rc<Clock>,
     pub(super) head_timeout: Duration,
@@ -30,10 +33,16 @@ pub(crate) struct ConnectionState {
     pub(super) write_blocked: Cell<bool>,
     /// How long there may be nothing between two requests.
     idle: Cell<Duration>,
+    /// The buffers of an idle connection are released after [`BUFFERS_KEPT`].
+    releases_buffers: Cell<bool>,
+    /// The timer is set for that; how long the connection may be idle afterwards.
+    idle_afterwards: Cell<Option<Duration>>,
     /// The client has more to send of its body than has come.
     pub(super) body_due: Cell<bool>,
     /// Bytes of bodies read from the client since the last request was over.
     pub(super) body_bytes: Cell<u64>,
+    /// The client has sent too many HTTP/2 frames that carry nothing.
+    pub(super) flooded: Cell<bool>,
     /// The proxy stops.
     stopping: Cell<bool>,
     /// A head has begun and is not complete; counted among all connections.
@@ -45,8 +54,12 @@ pub(crate) struct ConnectionState {
 /// and told that it was the last (RFC 9112 §9.6). nginx has `keepalive_min_timeout` for this.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// How long an idle connection keeps hyper's buffers, 16 KiB, for the next request.
+const BUFFERS_KEPT: Duration = Duration::from_secs(1);
+
 impl ConnectionState {
     pub(crate) fn new(
+        entry: Rc<ClientEntry>,
         clock: Rc<Clock>,
         head_timeout: Duration,
         send_timeout: Duration,
@@ -55,6 +68,7 @@ impl ConnectionState {
         let timer = clock.timer();
         clock.arm(&timer, head_timeout);
         Rc::new(Self {
+            entry,
             timer,
             clock,
             head_timeout,
@@ -66,8 +80,11 @@ impl ConnectionState {
             waker: RefCell::default(),
             write_blocked: Cell::new(false),
             idle: Cell::new(head_timeout),
+            releases_buffers: Cell::new(false),
+            idle_afterwards: Cell::new(None),
             body_due: Cell::new(false),
             body_bytes: Cell::new(0),
+            flooded: Cell::new(false),
             stopping: Cell::new(false),
             reading: Cell::new(false),
             all_reading,
@@ -77,6 +94,7 @@ impl ConnectionState {
     /// The head of the request that hyper has just read.
     pub(crate) fn begin(&self) -> Option<RequestHead> {
         self.in_flight.set(true);
+        self.idle_afterwards.set(None);
         self.timer.set_waiting_for(WaitingFor::Upstream);
         self.timer.disarm();
         self.heads.borrow_mut().pop_front()
@@ -95,7 +113,35 @@ impl ConnectionState {
     /// has the usual time to take what is left of it.
     pub(crate) fn rest(&self, idle: Duration) {
         self.idle.set(idle);
-        self.clock.arm(&self.timer, if self.write_blocked.get() { self.send_timeout } else { idle });
+        self.idle_afterwards.set(None);
+        if self.write_blocked.get() {
+            return self.clock.arm(&self.timer, self.send_timeout);
+        }
+        if self.releases_buffers.get() && idle > BUFFERS_KEPT {
+            self.idle_afterwards.set(Some(idle - BUFFERS_KEPT));
+            return self.clock.arm(&self.timer, BUFFERS_KEPT);
+        }
+        self.clock.arm(&self.timer, idle);
+    }
+
+    /// From now on [`Self::rest`] first waits until the buffers may be released.
+    pub(super) fn release_buffers_when_idle(&self) {
+        self.releases_buffers.set(true);
+    }
+
+    /// Whether the timer has expired only for the buffers to be released. It goes on with the rest of the idle time.
+    pub(super) fn wait_without_buffers(&self) -> bool {
+        let Some(idle) = self.idle_afterwards.take() else { return false };
+        self.clock.arm(&self.timer, idle);
+        true
+    }
+
+    /// The first byte of a request has come: the rest of its head has the usual time.
+    pub(super) fn begin_head(&self) {
+        if !self.in_flight.get() {
+            self.idle_afterwards.set(None);
+            self.clock.arm(&self.timer, self.head_timeout);
+        }
     }
 
     /// What came of writing to the client.
@@ -128,16 +174,21 @@ impl ConnectionState {
 
     /// Whether a head has begun and is not complete.
     pub(super) fn reads(&self, reading: bool) {
-        match (self.reading.replace(reading), reading) {
-            (false, true) => self.all_reading.inc(),
-            (true, false) => self.all_reading.dec(),
-            _ => {}
+        if self.reading.replace(reading) == reading {
+            return;
         }
+        self.entry.set_reading(reading);
+        if reading { self.all_reading.inc() } else { self.all_reading.dec() }
     }
 
     /// Why the connection ends, if what the client sent is the reason.
     pub(crate) fn refusal(&self) -> Option<HeadError> {
         self.refusal.get()
+    }
+
+    /// Whether the connection ends because of a flood of HTTP/2 frames.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.flooded.get()
     }
 
     /// The first line of what was refused, as far as it came; empty where it was no head.

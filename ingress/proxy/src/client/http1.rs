@@ -20,21 +20,73 @@ use crate::client::connection::{ClientConnection, Upgrade};
 use crate::client::connection_state::ConnectionState;
 use crate::client::pages;
 use crate::client::stream::ClientStream;
+use crate::io::buffers::ChargedBytes;
 use crate::io::clock::WaitingFor;
 use crate::io::splice::splice;
 use crate::observe::access_log::{AccessRecord, RequestId};
 use crate::wire::request_head::MAX_HEAD;
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. While no request comes it waits without hyper's buffers.
 pub(super) async fn serve<S, H, B>(
     client: Rc<ClientConnection>,
-    io: ClientStream<S>,
+    mut io: ClientStream<S>,
     state: &Rc<ConnectionState>,
     handler: H,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
+    B: Body<Data = ChargedBytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    state.release_buffers_when_idle();
+    while first_byte(&client, &mut io, state).await {
+        match Box::pin(requests(&client, io, state, handler.clone())).await {
+            Some(idle) => io = idle,
+            None => return,
+        }
+    }
+}
+
+/// Waits for the first byte of a request; false if none comes.
+async fn first_byte<S>(client: &ClientConnection, io: &mut ClientStream<S>, state: &ConnectionState) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let worker = &client.worker;
+    std::future::poll_fn(|cx| match io.poll_first_byte(cx) {
+        Poll::Ready(result) => Poll::Ready(result.unwrap_or(false)),
+        Poll::Pending => {
+            if worker.is_stopping() {
+                state.stop();
+            }
+            let expired = state.timer.poll_expired(cx);
+            if expired || worker.is_forced() { Poll::Ready(false) } else { Poll::Pending }
+        }
+    })
+    .await
+}
+
+/// How hyper's part of a connection ends.
+enum Served {
+    /// By itself.
+    Ended(hyper::Result<()>),
+    /// No request has come for a moment.
+    Idle,
+    /// A timeout, or the end of the proxy.
+    Cut,
+}
+
+/// Serves requests. Returns the stream when no more come for a moment.
+async fn requests<S, H, B>(
+    client: &Rc<ClientConnection>,
+    io: ClientStream<S>,
+    state: &Rc<ConnectionState>,
+    handler: H,
+) -> Option<ClientStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = ChargedBytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let worker = &client.worker;
@@ -44,34 +96,58 @@ pub(super) async fn serve<S, H, B>(
         .title_case_headers(true)
         .max_buf_size(2 * MAX_HEAD)
         .serve_connection(io, handler);
-    let ended = std::future::poll_fn(|cx| {
+    let served = std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-            return Poll::Ready(Some(result));
+            return Poll::Ready(Served::Ended(result));
         }
         // hyper's own graceful shutdown would close at once what is idle, with a request on its way perhaps.
         if worker.is_stopping() {
             state.stop();
         }
-        let expired = state.timer.poll_expired(cx) && state.timer.waiting_for() != WaitingFor::Upstream;
-        if expired || worker.is_forced() { Poll::Ready(None) } else { Poll::Pending }
+        if worker.is_forced() {
+            return Poll::Ready(Served::Cut);
+        }
+        if !state.timer.poll_expired(cx) || state.timer.waiting_for() == WaitingFor::Upstream {
+            return Poll::Pending;
+        }
+        Poll::Ready(if state.wait_without_buffers() { Served::Idle } else { Served::Cut })
     });
-    let Some(result) = ended.await else { return };
+    let served = served.await;
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    match served {
+        Served::Ended(result) => end(client, io, read_buf, result, state).await,
+        Served::Idle => return io.into_idle(&read_buf),
+        Served::Cut => {}
+    }
+    None
+}
+
+/// Ends a connection that hyper has done with: a refused head is answered, and a connection that has switched to another
+/// protocol goes on.
+async fn end<S>(
+    client: &ClientConnection,
+    io: ClientStream<S>,
+    read_buf: Bytes,
+    result: hyper::Result<()>,
+    state: &ConnectionState,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     if let Err(error) = &result {
         tracing::debug!(client = %client.peer_ip, error = causes(error), "a connection ended early");
     }
-    let parts = connection.into_parts();
     let upgrade = client.upgrade.borrow_mut().take();
     if let Some(upgrade) = upgrade {
-        return switched(&client, parts.io, parts.read_buf, upgrade).await;
+        return Box::pin(switched(client, io, read_buf, upgrade)).await;
     }
-    let mid_body = parts.io.is_mid_body();
-    let (mut stream, ..) = parts.io.into_parts();
+    let mid_body = io.is_mid_body();
+    let (mut stream, ..) = io.into_parts();
     if let Some(refusal) = state.refusal() {
         let (status, page) = pages::refusal(refusal, SystemTime::now());
         let body =
             page.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| page.len() - end - 4);
         let (head, body) = ((page.len() - body) as u64, body as u64);
-        worker.finish(refused(&client, state.refused(), status, (head, body)));
+        client.worker.finish(refused(client, state.refused(), status, (head, body)));
         let _ = tokio::time::timeout(CLOSING_TIMEOUT, write_last(&mut stream, &page)).await;
     } else if mid_body && result.is_ok() {
         let _ = tokio::time::timeout(CLOSING_TIMEOUT, linger(&mut stream)).await;
@@ -112,7 +188,7 @@ where
     let worker = &client.worker;
     let Upgrade { request, mut guard } = upgrade;
     let (mut client, cleared, read_buffer) = io.into_parts();
-    let (mut endpoint, reply) = request.into_upgraded();
+    let (mut endpoint, _slot, reply) = request.into_upgraded();
     let early = [read, cleared, read_buffer].concat().into();
     let timer = worker.clock.timer();
     let idle = worker.options.proxy_read_timeout.max(worker.options.proxy_send_timeout);

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -19,11 +19,29 @@ use crate::client::closing::CLOSING_TIMEOUT;
 use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
 use crate::client::stream::ClientStream;
+use crate::io::buffers::ChargedBytes;
 use crate::io::clock::WaitingFor;
 use crate::wire::request_head::MAX_HEAD;
 
 /// How much of a response waits in a stream: a client may stall as many streams as it may have.
 const STREAM_BUFFER: usize = 64 * 1024;
+
+/// How much of request bodies a connection may send that no endpoint has taken.
+const UPLOAD_WINDOW: u32 = 512 * 1024;
+/// How long after GOAWAY a client may begin requests: it need not have read it yet.
+const GOAWAY_GRACE: Duration = Duration::from_secs(1);
+
+/// How far the announced end of a connection has come (RFC 9113 §6.8).
+///
+/// hyper first allows every stream and asks for an answer by PING; a client that does not answer could open streams
+/// for ever. Requests that begin within [`GOAWAY_GRACE`] are answered whatever time they take. Later ones do not keep the
+/// connection open, and too many of them end it at once.
+enum Goaway {
+    NotSent,
+    Sent,
+    /// Requests that begin now are late.
+    LastCall,
+}
 
 /// Serves a connection until it ends.
 pub(super) async fn serve<S, H, B>(
@@ -35,7 +53,7 @@ pub(super) async fn serve<S, H, B>(
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     H::Future: 'static,
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = ChargedBytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let worker = &client.worker;
@@ -45,35 +63,66 @@ pub(super) async fn serve<S, H, B>(
         .max_concurrent_streams(options.http2_max_concurrent_streams)
         .max_header_list_size(MAX_HEAD as u32)
         .max_send_buf_size(STREAM_BUFFER)
+        .initial_stream_window_size(UPLOAD_WINDOW)
+        .initial_connection_window_size(UPLOAD_WINDOW)
         // A peer that has gone without a word would keep its streams for ever.
         .keep_alive_interval(options.client_send_timeout)
         .serve_connection(io, handler);
     let mut connection = std::pin::pin!(connection);
-    let (mut told, mut seen) = (false, 0);
+    let (mut goaway, mut seen) = (Goaway::NotSent, 0);
     state.rest(options.keep_alive);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-            if let Err(error) = result {
+            if state.is_flooded() {
+                worker.limits.flood.inc();
+                tracing::debug!(client = %client.peer_ip, "a flood of frames");
+            } else if let Err(error) = result {
                 tracing::debug!(client = %client.peer_ip, error = causes(&error), "a connection ended early");
             }
             return Poll::Ready(());
         }
-        let requests = client.requests.get();
-        let mut idle = state.timer.poll_expired(cx);
-        if idle && (client.open_requests.get() > 0 || seen != requests) {
-            // It was busy in between: it may be idle for up to twice the time, which nobody minds.
-            (idle, seen) = (false, requests);
-            state.rest(if told { CLOSING_TIMEOUT } else { options.keep_alive });
-            state.timer.poll_expired(cx);
-        }
-        if worker.is_forced() || idle && told {
+        if worker.is_forced() {
             return Poll::Ready(());
         }
-        if !told && (idle || requests >= options.keep_alive_requests || worker.is_stopping()) {
-            (told, seen) = (true, requests);
-            connection.as_mut().graceful_shutdown();
-            state.rest(CLOSING_TIMEOUT);
-            cx.waker().wake_by_ref();
+        let requests = client.requests.get();
+        let expired = state.timer.poll_expired(cx);
+        match goaway {
+            Goaway::NotSent => {
+                let mut idle = expired;
+                if idle && (client.entry.open_requests() > 0 || seen != requests) {
+                    // It was busy in between, and may be idle for up to twice the time.
+                    (idle, seen) = (false, requests);
+                    state.rest(options.keep_alive);
+                    state.timer.poll_expired(cx);
+                }
+                if idle || requests >= options.keep_alive_requests || worker.is_stopping() {
+                    goaway = Goaway::Sent;
+                    connection.as_mut().graceful_shutdown();
+                    state.rest(GOAWAY_GRACE);
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Goaway::Sent if expired => {
+                goaway = Goaway::LastCall;
+                client.entry.set_last_call();
+                state.rest(CLOSING_TIMEOUT);
+                state.timer.poll_expired(cx);
+            }
+            Goaway::LastCall if expired => {
+                if client.entry.open_timely_requests() == 0 {
+                    if client.entry.late_requests() > 0 {
+                        worker.limits.goaway.inc();
+                    }
+                    return Poll::Ready(());
+                }
+                state.rest(CLOSING_TIMEOUT);
+                state.timer.poll_expired(cx);
+            }
+            Goaway::Sent | Goaway::LastCall => {}
+        }
+        if client.entry.late_requests() > options.http2_max_concurrent_streams {
+            worker.limits.goaway.inc();
+            return Poll::Ready(());
         }
         Poll::Pending
     })

@@ -1,10 +1,10 @@
 //! The end of a request: whatever ends it, it is logged and counted once.
 
-use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use crate::client::connection_state::ConnectionState;
+use crate::client::table::ClientEntry;
 use crate::observe::access_log::AccessRecord;
 use crate::state::worker::Worker;
 
@@ -14,8 +14,9 @@ pub(crate) struct RequestGuard {
     worker: Rc<Worker>,
     /// The connection's state for HTTP/1; `None` for HTTP/2.
     state: Option<Rc<ConnectionState>>,
-    /// How many requests of the connection are open.
-    count: Rc<Cell<u32>>,
+    entry: Rc<ClientEntry>,
+    /// It has begun long after the client was told to send no more.
+    late: bool,
 }
 
 impl RequestGuard {
@@ -23,16 +24,22 @@ impl RequestGuard {
         record: AccessRecord,
         worker: Rc<Worker>,
         state: Option<Rc<ConnectionState>>,
-        count: Rc<Cell<u32>>,
+        entry: Rc<ClientEntry>,
     ) -> Self {
-        if count.replace(count.get() + 1) == 0 {
+        if entry.open_requests() == 0 {
             worker.connections.writing.inc();
         }
-        Self { record: Some(Box::new(record)), worker, state, count }
+        let late = entry.begin_request();
+        Self { record: Some(Box::new(record)), worker, state, entry, late }
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
         &self.worker
+    }
+
+    /// The connection in the worker's table.
+    pub(crate) fn entry(&self) -> &ClientEntry {
+        &self.entry
     }
 
     /// Whether the client speaks HTTP/1.
@@ -58,7 +65,8 @@ impl DerefMut for RequestGuard {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
-        if self.count.replace(self.count.get() - 1) == 1 {
+        self.entry.end_request(self.late, self.worker.clock.now());
+        if self.entry.open_requests() == 0 {
             self.worker.connections.writing.dec();
         }
         if let Some(state) = &self.state {

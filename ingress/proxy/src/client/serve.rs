@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::Poll;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -15,6 +14,7 @@ use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
 use crate::client::stream::ClientStream;
 use crate::client::{http1, http2};
+use crate::io::buffers::ChargedBytes;
 
 /// Serves a connection until it ends. `h2` is what ALPN agreed on; without TLS the first bytes decide.
 pub(crate) async fn serve<S, H, B>(
@@ -24,15 +24,16 @@ pub(crate) async fn serve<S, H, B>(
     handler: impl FnOnce(Rc<ClientConnection>) -> H,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
-    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
     H::Future: 'static,
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = ChargedBytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let worker = client.worker.clone();
     let options = &worker.options;
     let reading = worker.connections.reading.clone();
     let state = ConnectionState::new(
+        client.entry.clone(),
         worker.clock.clone(),
         options.client_header_timeout,
         options.client_send_timeout,
@@ -59,9 +60,9 @@ pub(crate) async fn serve<S, H, B>(
     if h2 {
         io.pass_all();
         let client = Rc::new(client);
-        return http2::serve(client.clone(), io, &state, handler(client)).await;
+        return Box::pin(http2::serve(client.clone(), io, &state, handler(client))).await;
     }
     client.state = Some(state.clone());
     let client = Rc::new(client);
-    http1::serve(client.clone(), io, &state, handler(client)).await;
+    Box::pin(http1::serve(client.clone(), io, &state, handler(client))).await;
 }

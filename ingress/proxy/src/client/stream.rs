@@ -11,6 +11,7 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::connection_state::ConnectionState;
+use crate::client::frame_budget::{Flood, FrameBudget};
 use crate::io::{scratch, vectored};
 use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 use crate::wire::request_head::{HeadError, HeadFinder, MAX_LINE, RequestFraming, RequestHead};
@@ -18,13 +19,16 @@ use crate::wire::request_head::{HeadError, HeadFinder, MAX_LINE, RequestFraming,
 /// What hyper reads at once of a body that nobody wants, if it has come with the head.
 const TINY: usize = 4 * 1024;
 
+/// How much of a body is read at once. hyper keeps up to two such pieces for an endpoint that takes none.
+const BODY_READ: usize = 32 * 1024;
+
 /// Where the stream is within what the client sends.
 enum ReadState {
     Head(HeadFinder),
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
-    /// HTTP/2: everything passes.
-    Raw,
+    /// HTTP/2: everything passes, but for a flood of frames that carry nothing.
+    Raw(Box<FrameBudget>),
     /// After a head that was refused. The stream acts as if the client had closed.
     Refused,
     /// After a body that was refused: reading fails.
@@ -66,9 +70,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         }
     }
 
+    /// Waits for the first byte of a request; false at the end of the stream.
+    pub(super) fn poll_first_byte(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if !self.read_buffer.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let length = std::task::ready!(self.poll_fill(cx))?;
+        if length > 0 {
+            self.state.begin_head();
+        }
+        Poll::Ready(Ok(length > 0))
+    }
+
+    /// The stream without any buffer, if it is between two requests. `ahead` is what hyper has read and not used.
+    pub(super) fn into_idle(mut self, ahead: &[u8]) -> Option<Self> {
+        let between = matches!(self.at, ReadState::Head(_)) && self.state.heads.borrow().is_empty();
+        if !between || !ahead.is_empty() || !self.cleared.is_empty() || !self.read_buffer.is_empty() {
+            return None;
+        }
+        // Empty as they are, they may hold the buffers that the last head was cut from.
+        self.cleared = Bytes::new();
+        self.read_buffer = BytesMut::new();
+        Some(self)
+    }
+
     /// Lets everything through: HTTP/2 has heads of another kind.
     pub(crate) fn pass_all(&mut self) {
-        self.at = ReadState::Raw;
+        self.at = ReadState::Raw(Box::new(FrameBudget::new(self.state.clock.now())));
     }
 
     /// Whether the client has more to send of a body that nobody wants.
@@ -105,13 +133,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
                 self.took(length);
                 true
             }
-            ReadState::Raw => {
-                self.cleared = self.read_buffer.split().freeze();
+            ReadState::Raw(_) => {
+                let bytes = self.read_buffer.split().freeze();
+                self.count_frames(&bytes);
+                self.cleared = bytes;
                 true
             }
             ReadState::Refused | ReadState::Broken => {
                 self.read_buffer.clear();
                 false
+            }
+        }
+    }
+
+    /// Counts what HTTP/2 is handed; a flood ends the connection at the next read.
+    fn count_frames(&mut self, bytes: &[u8]) {
+        let ReadState::Raw(frames) = &mut self.at else { return };
+        let entry = &self.state.entry;
+        match frames.read(bytes, self.state.clock.now(), &entry.frames) {
+            Ok(data) => entry.buffers.receive(data),
+            Err(Flood) => {
+                self.state.flooded.set(true);
+                self.at = ReadState::Broken;
             }
         }
     }
@@ -206,13 +249,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         self.state.refusal.set(Some(refusal));
     }
 
-    /// The time for the head runs from its first byte, or from the start of the connection.
-    fn head_begins(&self) {
-        if !self.state.in_flight.get() {
-            self.state.clock.arm(&self.state.timer, self.state.head_timeout);
-        }
-    }
-
     /// What follows something refused must wait for the response before it.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let heads = !self.state.heads.borrow().is_empty();
@@ -252,14 +288,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for ClientStream<S> {
                 ReadState::Refused => return this.poll_end(cx),
                 ReadState::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
                 // Bodies of known length and HTTP/2 go straight into hyper's buffer.
-                ReadState::Length(_) | ReadState::Raw => return this.poll_read_through(cx, cursor),
+                ReadState::Length(_) | ReadState::Raw(_) => return this.poll_read_through(cx, cursor),
                 ReadState::Head(_) | ReadState::Chunked(_) => {
                     let first = this.read_buffer.is_empty();
                     if std::task::ready!(this.poll_fill(cx))? == 0 {
                         return Poll::Ready(Ok(()));
                     }
                     if first && matches!(this.at, ReadState::Head(_)) {
-                        this.head_begins();
+                        this.state.begin_head();
                     }
                 }
             }
@@ -277,13 +313,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         let spare = unsafe { cursor.as_mut() };
         let limit = match self.at {
             ReadState::Length(left) => {
-                usize::try_from(left).map_or(spare.len(), |left| left.min(spare.len()))
+                usize::try_from(left).map_or(spare.len(), |left| left.min(spare.len())).min(BODY_READ)
             }
             _ => spare.len(),
         };
         let mut buffer = ReadBuf::uninit(&mut spare[..limit]);
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         let length = buffer.filled().len();
+        self.count_frames(buffer.filled());
         // SAFETY: the stream has initialised the first `length` bytes.
         unsafe { cursor.advance(length) };
         self.took(length);

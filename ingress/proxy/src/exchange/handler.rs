@@ -20,12 +20,14 @@ use crate::client::request_guard::RequestGuard;
 use crate::exchange::direct_response::page;
 use crate::exchange::proxy_request::ProxyRequest;
 use crate::exchange::response_body::ResponseBody;
+use crate::io::buffers::{BufferHold, BufferUse};
 use crate::observe::access_log::{AccessRecord, RequestId};
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::BodyLength;
 use crate::wire::request_head::{RequestHead, check_h2};
 
 /// The service that hyper calls for each request of a connection.
+#[derive(Clone)]
 pub(crate) struct Handler(pub(crate) Rc<ClientConnection>);
 
 impl Service<Request<Incoming>> for Handler {
@@ -66,8 +68,7 @@ async fn handle(
         sent: 0,
         silent: false,
     };
-    let mut guard =
-        RequestGuard::new(record, worker.clone(), client.state.clone(), client.open_requests.clone());
+    let mut guard = RequestGuard::new(record, worker.clone(), client.state.clone(), client.entry.clone());
     // The head of an HTTP/1 request was checked before hyper saw it.
     let checked = if client.state.is_none() { check_h2(&parts) } else { Ok(()) };
     if let Err(refusal) = checked {
@@ -103,7 +104,8 @@ async fn handle(
     if let FilterOutcome::Respond(answer) = flow {
         return Ok(page(&client, guard, &answer));
     }
-    let (body, length) = request_body(body, head.as_ref(), worker.options.proxy_body_size);
+    let (body, length) =
+        request_body(body, head.as_ref(), worker.options.proxy_body_size, &client.entry.buffers);
     let request =
         ProxyRequest { client: &client, route: &route, head: head.as_ref(), guard, body: Some(body), length };
     Ok(request.run().await)
@@ -114,7 +116,12 @@ fn too_large(body: &Incoming, limit: u64) -> bool {
     limit != 0 && body.size_hint().exact().is_some_and(|length| length > limit)
 }
 
-fn request_body(body: Incoming, head: Option<&RequestHead>, limit: u64) -> (RequestBody, BodyLength) {
+fn request_body(
+    body: Incoming,
+    head: Option<&RequestHead>,
+    limit: u64,
+    buffers: &Rc<BufferUse>,
+) -> (RequestBody, BodyLength) {
     if body.is_end_stream() {
         // A length of zero that the client has said is passed on.
         let said = head.is_some_and(|head| head.says_length);
@@ -122,7 +129,7 @@ fn request_body(body: Incoming, head: Option<&RequestHead>, limit: u64) -> (Requ
     }
     let length = body.size_hint().exact();
     let limit = if limit == 0 { u64::MAX } else { limit };
-    let body = RequestBody::new(body, length.is_none(), limit);
+    let body = RequestBody::new(body, length.is_none(), limit, Some(BufferHold::new(buffers.clone())));
     (body, length.map_or(BodyLength::Chunked, BodyLength::Known))
 }
 

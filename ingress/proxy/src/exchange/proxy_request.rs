@@ -169,8 +169,16 @@ impl ProxyRequest<'_> {
         if let Some(connection) = idle {
             return Ok(connection);
         }
+        let timeout = worker.options.proxy_connect_timeout;
+        let slot = worker.upstreams.acquire(address, &worker.connection_pool, timeout, &worker.limits).await;
+        if slot.is_none() {
+            tracing::debug!(endpoint = %address, "no more connections to endpoints may be opened");
+            let one = self.guard.attempts.last_mut().expect("pushed above");
+            one.ended = Some(one.started.elapsed());
+            return Err(status);
+        }
         let connecting = TcpStream::connect(address);
-        let result = tokio::time::timeout(worker.options.proxy_connect_timeout, connecting).await;
+        let result = tokio::time::timeout(timeout, connecting).await;
         let one = self.guard.attempts.last_mut().expect("pushed above");
         let elapsed = one.started.elapsed();
         match result {
@@ -180,7 +188,10 @@ impl ProxyRequest<'_> {
                 let _ = stream.set_nodelay(true);
                 let pool =
                     matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
-                Ok(UpstreamConnection::new(stream, address, pool, one.name.clone(), worker.clock.now()))
+                let (name, now) = (one.name.clone(), worker.clock.now());
+                let mut connection = UpstreamConnection::new(stream, address, pool, name, now);
+                connection.slot = slot;
+                Ok(connection)
             }
             Ok(Err(error)) => {
                 tracing::debug!(endpoint = %address, %error, "an endpoint cannot be reached");

@@ -1,6 +1,7 @@
 //! The body of a response on its way to the client.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
 use crate::client::request_guard::RequestGuard;
+use crate::io::buffers::{BufferCharge, ChargedBytes};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request::UpstreamRequest;
 
@@ -17,7 +19,7 @@ use crate::upstream::request::UpstreamRequest;
 enum BodySource {
     Nothing,
     Page(Bytes),
-    Endpoint(Box<UpstreamRequest>),
+    Endpoint(Box<UpstreamRequest>, Rc<BufferCharge>),
 }
 
 /// The body of a response.
@@ -49,7 +51,8 @@ impl ResponseBody {
 
     /// What the endpoint sends.
     pub(crate) fn endpoint(request: Box<UpstreamRequest>, guard: RequestGuard) -> Self {
-        Self::of(BodySource::Endpoint(request), Some(guard))
+        let charge = BufferCharge::new(guard.entry().buffers.clone());
+        Self::of(BodySource::Endpoint(request, charge), Some(guard))
     }
 
     fn of(content: BodySource, guard: Option<RequestGuard>) -> Self {
@@ -86,7 +89,8 @@ impl ResponseBody {
 
     /// Lets go of the call; its connection is kept if another request may follow on it.
     fn hang_up(&mut self) {
-        let BodySource::Endpoint(request) = std::mem::replace(&mut self.content, BodySource::Nothing) else {
+        let BodySource::Endpoint(request, _) = std::mem::replace(&mut self.content, BodySource::Nothing)
+        else {
             return;
         };
         let Some(guard) = &mut self.guard else { return };
@@ -103,13 +107,13 @@ impl ResponseBody {
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = ChargedBytes;
     type Error = UpstreamError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+    ) -> Poll<Option<Result<Frame<ChargedBytes>, UpstreamError>>> {
         let this = &mut *self;
         match &mut this.content {
             BodySource::Nothing => Poll::Ready(None),
@@ -119,18 +123,24 @@ impl Body for ResponseBody {
                 if let Some(guard) = &mut this.guard {
                     guard.sent += page.len() as u64;
                 }
-                Poll::Ready(Some(Ok(Frame::data(page))))
+                Poll::Ready(Some(Ok(Frame::data(page.into()))))
             }
-            BodySource::Endpoint(request) => {
+            BodySource::Endpoint(request, charge) => {
                 if let Some(error) = this.broken.take() {
                     return Poll::Ready(Some(Err(error)));
                 }
-                let frame = std::task::ready!(request.poll_frame(cx));
+                let Poll::Ready(allowed) = charge.poll_allowance(cx, usize::MAX) else {
+                    // The endpoint may want the rest of the request before the client wants more of the response.
+                    request.poll_send(cx);
+                    return Poll::Pending;
+                };
+                let frame = std::task::ready!(request.poll_frame(cx, allowed));
                 if let Some(Ok(frame)) = &frame
                     && let (Some(data), Some(guard)) = (frame.data_ref(), &mut this.guard)
                 {
                     let length = data.len() as u64;
                     guard.sent += length;
+                    guard.entry().frames.earn(data.len());
                     if this.chunked {
                         guard.sent += u64::from(length.checked_ilog2().unwrap_or_default() / 4 + 1) + 4;
                     }
@@ -151,7 +161,7 @@ impl Body for ResponseBody {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| charge.charge(data)))))
             }
         }
     }
@@ -160,7 +170,7 @@ impl Body for ResponseBody {
         match &self.content {
             BodySource::Nothing => true,
             BodySource::Page(page) => page.is_empty(),
-            BodySource::Endpoint(request) => request.is_over() && self.broken.is_none(),
+            BodySource::Endpoint(request, _) => request.is_over() && self.broken.is_none(),
         }
     }
 
@@ -168,7 +178,7 @@ impl Body for ResponseBody {
         match &self.content {
             BodySource::Nothing => SizeHint::with_exact(0),
             BodySource::Page(page) => SizeHint::with_exact(page.len() as u64),
-            BodySource::Endpoint(request) => {
+            BodySource::Endpoint(request, _) => {
                 request.left().map_or_else(SizeHint::default, SizeHint::with_exact)
             }
         }

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-const SIZE: usize = 16 * 1024;
+/// How much is read at most.
+pub(crate) const SIZE: usize = 16 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into());
@@ -22,8 +23,22 @@ pub(crate) fn poll_read<R, T>(
 where
     R: AsyncRead + Unpin,
 {
+    poll_read_some(reader, cx, SIZE, show)
+}
+
+/// The same, of at most so many bytes.
+pub(crate) fn poll_read_some<R, T>(
+    reader: &mut R,
+    cx: &mut Context<'_>,
+    most: usize,
+    show: impl FnOnce(&mut Context<'_>, &[u8]) -> T,
+) -> Poll<io::Result<T>>
+where
+    R: AsyncRead + Unpin,
+{
     BUFFER.with_borrow_mut(|buffer| {
-        let mut buffer = ReadBuf::new(buffer);
+        let most = most.min(buffer.len());
+        let mut buffer = ReadBuf::new(&mut buffer[..most]);
         ready!(Pin::new(reader).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(show(cx, buffer.filled())))
     })

@@ -6,15 +6,22 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ingress_routes::Scheme;
+use net::descriptors;
 use telemetry::causes;
 use tokio::net::TcpStream;
 
 use crate::client;
 use crate::client::connection::ClientConnection;
+use crate::client::table::{ClientEntry, CloseReason};
 use crate::exchange::handler::Handler;
 use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};
 use crate::state::worker::Worker;
+
+/// How long accepting pauses when the system has no descriptor left: trying again at once would only burn the processor.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How much a TLS session keeps that the client has not taken: two records.
+const TLS_BUFFER: usize = 32 * 1024;
 
 /// Accepts until the proxy stops, and then takes the connections that the system has completed already: closing the
 /// socket would reset them.
@@ -24,22 +31,28 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "a listener cannot be used"),
     };
-    let spawn = |stream, peer| {
-        worker.connections.accepted.inc();
-        let open = worker.drain.track();
-        tokio::task::spawn_local(serve(worker.clone(), stream, peer, properties.clone(), open));
-    };
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             () = worker.drain.stopping() => break,
         };
         match accepted {
-            Ok((stream, peer)) => spawn(stream, peer),
+            Ok((stream, peer)) => {
+                if worker.clients.is_crowded() && worker.clients.drain(worker.clock.now()) > 0 {
+                    // They are closed when their tasks have run.
+                    tokio::task::yield_now().await;
+                }
+                admit(&worker, stream, peer, &properties);
+            }
             Err(error) => {
-                // Out of file descriptors, mostly: trying again at once would only burn the processor.
-                tracing::warn!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                if worker.clients.should_warn(worker.clock.now()) {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                }
+                if descriptors::is_exhausted(&error) {
+                    worker.limits.no_descriptor.inc();
+                    worker.clients.drain(worker.clock.now());
+                }
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -49,9 +62,40 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
         {
-            spawn(stream, peer);
+            admit(&worker, stream, peer, &properties);
         }
     }
+}
+
+/// Serves a connection in a task of its own, or closes it if the worker has as many as it may have.
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: &ListenerProperties) {
+    worker.connections.accepted.inc();
+    let now = worker.clock.now();
+    let Some(place) = worker.clients.admit(now) else {
+        worker.limits.refused.inc();
+        if worker.clients.should_warn(now) {
+            tracing::warn!(
+                client = %peer,
+                limit = worker.clients.limit(),
+                "a client is refused: all connections that a worker may have are in use (max-worker-connections)"
+            );
+        }
+        return;
+    };
+    let open = worker.drain.track();
+    let serving = serve(worker.clone(), stream, peer, listener.clone(), place.entry.clone());
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        worker.connections.active.inc();
+        let closed = place.entry.run(Box::pin(serving)).await;
+        worker.connections.active.dec();
+        match closed {
+            Some(CloseReason::Drained) => worker.limits.drained.inc(),
+            Some(CloseReason::Buffers) => worker.limits.buffers.inc(),
+            None => {}
+        }
+        drop((place, open));
+    });
 }
 
 /// Serves a connection until it ends.
@@ -60,10 +104,9 @@ async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     listener: ListenerProperties,
-    _open: net::DrainToken,
+    entry: Rc<ClientEntry>,
 ) {
     worker.connections.handled.inc();
-    worker.connections.active.inc();
     // Responses leave at once, however small.
     let _ = stream.set_nodelay(true);
     let scheme = if listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
@@ -76,13 +119,14 @@ async fn serve(
         state: None,
         stream_timer: None.into(),
         requests: Cell::default(),
-        open_requests: Rc::default(),
+        entry,
         upgrade: None.into(),
     };
     match listener.tls {
         None => client::serve(client, stream, None, Handler).await,
-        Some(config) => match handshake(&worker, stream, config).await {
-            Some(Ok(stream)) => {
+        Some(config) => match Box::pin(handshake(&worker, stream, config)).await {
+            Some(Ok(mut stream)) => {
+                stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
                 client::serve(client, stream, Some(h2), Handler).await;
             }
@@ -92,5 +136,4 @@ async fn serve(
             None => tracing::debug!(client = %client.peer_ip, "a TLS handshake took too long"),
         },
     }
-    worker.connections.active.dec();
 }

@@ -6,6 +6,7 @@ mod names;
 
 mod configuration;
 mod connections;
+mod limits;
 mod process;
 mod requests;
 mod views;
@@ -16,6 +17,7 @@ use telemetry::metrics::Registry;
 
 pub use self::configuration::ConfigurationMetrics;
 pub(crate) use self::connections::ConnectionMetrics;
+pub(crate) use self::limits::LimitMetrics;
 pub(crate) use self::requests::{RequestLabels, RequestSample};
 pub(crate) use self::series::RequestSeries;
 
@@ -28,6 +30,7 @@ use crate::views::ProxyViews;
 pub(crate) struct ProxyMetrics {
     requests: RequestMetrics,
     pub(crate) connections: ConnectionMetrics,
+    pub(crate) limits: LimitMetrics,
 }
 
 impl ProxyMetrics {
@@ -40,6 +43,7 @@ impl ProxyMetrics {
         views::show(registry, controller, views);
         process::show(registry, controller);
         let requests = RequestMetrics::new(registry, controller, options);
-        Self { requests, connections: ConnectionMetrics::new(registry, controller) }
+        let connections = ConnectionMetrics::new(registry, controller);
+        Self { requests, connections, limits: LimitMetrics::new(registry) }
     }
 }

@@ -13,11 +13,14 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use telemetry::LogWriter;
 
+use crate::client::table::ClientTable;
+use crate::io::buffers::BufferBudget;
 use crate::io::clock::Clock;
 use crate::observe::access_log::AccessRecord;
-use crate::observe::metrics::{ConnectionMetrics, ProxyMetrics, RequestSeries};
+use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, RequestSeries};
 use crate::options::ProxyOptions;
 use crate::upstream::connection::UpstreamConnection;
+use crate::upstream::limit::UpstreamLimit;
 use crate::upstream::pool::ConnectionPool;
 use crate::upstream::request::Timeouts;
 use crate::upstream::resolve::Resolver;
@@ -33,6 +36,10 @@ pub(crate) struct Worker {
     pub(crate) resolver: Resolver,
     pub(crate) drain: Drain,
     pub(crate) connections: ConnectionMetrics,
+    pub(crate) limits: LimitMetrics,
+    pub(crate) clients: Rc<ClientTable>,
+    pub(crate) upstreams: Rc<UpstreamLimit>,
+    buffers: Rc<BufferBudget>,
     series: RequestSeries,
     lines: Option<LogWriter>,
     pub(super) random: RefCell<SmallRng>,
@@ -60,7 +67,15 @@ impl Worker {
         lines: Option<LogWriter>,
         drain: Drain,
     ) -> Rc<Self> {
+        let limits = metrics.limits.clone();
+        let buffers = BufferBudget::new(options.max_buffered_bytes, options.workers, limits.buffered.clone());
+        let share =
+            |connections: usize| (connections / options.workers.max(1)).min(options.max_worker_connections);
         Rc::new(Self {
+            clients: ClientTable::new(share(options.descriptors.clients), buffers.clone()),
+            upstreams: UpstreamLimit::new(share(options.descriptors.upstreams)),
+            buffers,
+            limits,
             number,
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
@@ -114,6 +129,7 @@ impl Worker {
 
     /// Housekeeping, once per tick of the clock.
     pub(crate) fn tick(&self) {
+        self.buffers.show();
         self.ticks.set(self.ticks.get().wrapping_add(1));
         if !self.ticks.get().is_multiple_of(TICKS_PER_SWEEP) {
             return;

@@ -8,6 +8,8 @@ use bytes::BytesMut;
 use ingress_routes::PoolKey;
 use tokio::net::TcpStream;
 
+use crate::upstream::limit::UpstreamSlot;
+
 /// A connection to an endpoint, between two requests or during one.
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
@@ -22,6 +24,8 @@ pub(crate) struct UpstreamConnection {
     pub(crate) opened: u64,
     pub(crate) idle_since: u64,
     pub(crate) served: u32,
+    /// Its place among the connections that there may be.
+    pub(crate) slot: Option<UpstreamSlot>,
     pub(super) read_buffer: BytesMut,
 }
 
@@ -41,6 +45,7 @@ impl UpstreamConnection {
             opened: now,
             idle_since: now,
             served: 0,
+            slot: None,
             read_buffer: BytesMut::new(),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::options::KeepAlive;
 use crate::upstream::connection::UpstreamConnection;
+use crate::upstream::limit::UpstreamSlot;
 
 /// The idle connections of a worker, the one used last first: what is warm stays warm, the rest ages.
 #[derive(Debug)]
@@ -37,6 +38,9 @@ impl ConnectionPool {
     /// Keeps a connection for later unless it has served its time. When the worker has too many, the one that has
     /// been idle longest at the same address goes, or else this one.
     pub(crate) fn put(&self, mut connection: UpstreamConnection, now: u64) {
+        if connection.slot.as_ref().is_some_and(UpstreamSlot::is_wanted) {
+            return;
+        }
         let worn =
             connection.served >= self.rules.requests || now - connection.opened > millis(self.rules.time);
         if worn || self.rules.connections == 0 {
@@ -54,6 +58,19 @@ impl ConnectionPool {
         }
         waiting.push(connection);
         self.count.set(self.count.get() + 1);
+    }
+
+    /// Closes the connection that has been idle longest, whichever endpoint it goes to; false if none is idle.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let mut by_address = self.by_address.borrow_mut();
+        let oldest = by_address
+            .values_mut()
+            .filter(|waiting| !waiting.is_empty())
+            .min_by_key(|waiting| waiting[0].idle_since);
+        let Some(waiting) = oldest else { return false };
+        waiting.remove(0);
+        self.count.set(self.count.get() - 1);
+        true
     }
 
     /// Closes what has been idle too long, was closed from the other side, or goes where no request goes any more.
@@ -130,6 +147,18 @@ mod tests {
         idle.put(two, 1);
         assert!(idle.take(second).is_none(), "there is one already");
         assert!(idle.take(first).is_some());
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_is_idle_longest_makes_way() {
+        let idle = ConnectionPool::new(KeepAlive::default());
+        assert!(!idle.close_oldest());
+        let ((older, _far1), (newer, _far2)) = (pair().await, pair().await);
+        let (first, second) = (older.address, newer.address);
+        idle.put(newer, 2);
+        idle.put(older, 1);
+        assert!(idle.close_oldest());
+        assert_eq!((idle.count(), idle.take(first).is_none(), idle.take(second).is_some()), (1, true, true));
     }
 
     #[tokio::test]

@@ -16,16 +16,18 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::io::clock::{Clock, Timer, WaitingFor};
-use crate::io::vectored;
+use crate::io::{scratch, vectored};
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
+use crate::upstream::limit::UpstreamSlot;
 use crate::upstream::request_body::{RequestBody, SendBuffer};
 use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
 use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 
-/// How much is read at once, at first and at most.
-const READ: usize = 16 * 1024;
-const READ_MOST: usize = 256 * 1024;
+/// How much is read at once, at first and at most. At first the thread's buffer is used, so that a request which waits
+/// for its response has none.
+const READ: usize = scratch::SIZE;
+const READ_MOST: usize = 64 * 1024;
 /// At most for a stream of HTTP/2, where the time that a client has runs for each piece: nothing tells how much of it is
 /// on its way. A frame is no larger either.
 const READ_MOST_OF_STREAM: usize = READ;
@@ -147,7 +149,7 @@ impl UpstreamRequest {
                 headers.clear();
                 continue;
             }
-            match self.poll_fill(cx) {
+            match self.poll_fill(cx, READ) {
                 // An endpoint that has answered and closed need not have taken the request.
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(uploaded.err().unwrap_or(error))),
                 Poll::Ready(Ok(0)) => {
@@ -183,10 +185,18 @@ impl UpstreamRequest {
         }
     }
 
-    /// The next piece of the response's body.
+    /// Sends what can be sent of the request while nothing more of the response is wanted. An error shows when it is.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) {
+        if !(self.body.is_over() && self.send_buffer.is_empty()) {
+            let _ = self.poll_upload(cx);
+        }
+    }
+
+    /// The next piece of the response's body. At most `most` bytes are read for it.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
+        most: usize,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         // An endpoint that answers early may close its side; what it has answered still counts.
         let uploaded = if self.body.is_over() && self.send_buffer.is_empty() {
@@ -204,7 +214,7 @@ impl UpstreamRequest {
                 Ok(None) => {}
                 Err(error) => return self.fail(error),
             }
-            match self.poll_fill(cx) {
+            match self.poll_fill(cx, most) {
                 Poll::Ready(Ok(0)) if matches!(self.download, DownloadState::UntilClose) => {
                     self.download = DownloadState::Over;
                     return Poll::Ready(None);
@@ -290,9 +300,9 @@ impl UpstreamRequest {
         Some(self.connection)
     }
 
-    /// The stream after 101, and what came after the head.
-    pub(crate) fn into_upgraded(self) -> (TcpStream, Bytes) {
-        (self.connection.stream, self.connection.read_buffer.freeze())
+    /// The stream after 101 with its slot, and what came after the head.
+    pub(crate) fn into_upgraded(self) -> (TcpStream, Option<UpstreamSlot>, Bytes) {
+        (self.connection.stream, self.connection.slot, self.connection.read_buffer.freeze())
     }
 
     /// Sends what can be sent; says whom to wait for if nothing comes.
@@ -319,8 +329,21 @@ impl UpstreamRequest {
         }
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<usize, UpstreamError>> {
         let read_buffer = &mut self.connection.read_buffer;
+        if self.read.min(most) <= READ {
+            let length =
+                ready!(scratch::poll_read_some(&mut self.connection.stream, cx, most, |_, bytes| {
+                    read_buffer.extend_from_slice(bytes);
+                    bytes.len()
+                }))
+                .map_err(UpstreamError::Io)?;
+            if length == READ {
+                self.read = (READ * 2).min(self.timer.read_most());
+            }
+            self.progress = true;
+            return Poll::Ready(Ok(length));
+        }
         read_buffer.reserve(self.read);
         let spare = read_buffer.spare_capacity_mut();
         let room = spare.len();
@@ -332,6 +355,9 @@ impl UpstreamRequest {
         unsafe { read_buffer.set_len(read_buffer.len() + length) };
         if length == room {
             self.read = (self.read * 2).min(self.timer.read_most());
+        } else if length < room / 2 {
+            // Small pieces would each hold a large buffer.
+            self.read = READ;
         }
         self.progress = true;
         Poll::Ready(Ok(length))

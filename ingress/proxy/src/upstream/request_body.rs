@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
 
+use crate::io::buffers::BufferHold;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request_head;
 
@@ -81,6 +82,8 @@ pub(crate) struct RequestBody {
     /// Nothing more is sent: what has a hole in it, or no end, must not look whole to an endpoint.
     fault: Option<BodyFault>,
     trailers: Option<HeaderMap>,
+    /// What of it counts as buffered.
+    hold: Option<BufferHold>,
 }
 
 /// What is wrong with a body.
@@ -113,12 +116,13 @@ impl RequestBody {
             over: true,
             fault: None,
             trailers: None,
+            hold: None,
         }
     }
 
     /// A body of at most `limit` bytes, sent in chunks where its length is not known.
-    pub(crate) fn new(body: Incoming, chunked: bool, limit: u64) -> Self {
-        Self { body: Some(body), chunked, limit, over: false, ..Self::none() }
+    pub(crate) fn new(body: Incoming, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
+        Self { body: Some(body), chunked, limit, over: false, hold, ..Self::none() }
     }
 
     /// Bytes of the body that have come from the client.
@@ -182,6 +186,9 @@ impl RequestBody {
                     };
                     self.limit = left;
                     self.taken += length;
+                    if let Some(hold) = &self.hold {
+                        hold.take(data.len());
+                    }
                     self.keep(&data);
                     self.put(data, send_buffer);
                     return Ok(Poll::Ready(()));
@@ -199,8 +206,15 @@ impl RequestBody {
 
     fn keep(&mut self, data: &Bytes) {
         self.kept_bytes += data.len();
-        if self.kept_bytes > KEPT {
+        if self.kept.is_none() {
+            return;
+        }
+        let fits = self.kept_bytes <= KEPT;
+        if !fits || self.hold.as_mut().is_some_and(|hold| !hold.add(data.len())) {
             self.kept = None;
+            if let Some(hold) = &mut self.hold {
+                hold.clear();
+            }
         } else if let Some(kept) = &mut self.kept {
             kept.push(if data.len() < SMALL { Bytes::copy_from_slice(data) } else { data.clone() });
             self.replayed = kept.len();
@@ -280,13 +294,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_with_a_fault_never_ends_well() {
-        let mut whole = RequestBody::new(chunks(b"4\r\nfour\r\n0\r\n\r\n").await, true, 10);
+        let mut whole = RequestBody::new(chunks(b"4\r\nfour\r\n0\r\n\r\n").await, true, 10, None);
         assert_eq!(fill(&mut whole).await.unwrap(), "4\r\nfour\r\n");
         assert_eq!(fill(&mut whole).await.unwrap(), "0\r\n\r\n");
-        let mut broken = RequestBody::new(chunks(b"4\r\nfour\r\nx\r\n").await, true, 10);
+        let mut broken = RequestBody::new(chunks(b"4\r\nfour\r\nx\r\n").await, true, 10, None);
         assert_eq!(fill(&mut broken).await.unwrap(), "4\r\nfour\r\n");
-        let mut large =
-            RequestBody::new(chunks(b"4\r\nfour\r\n7\r\ntoo big\r\n1\r\nx\r\n0\r\n\r\n").await, true, 10);
+        let mut large = RequestBody::new(
+            chunks(b"4\r\nfour\r\n7\r\ntoo big\r\n1\r\nx\r\n0\r\n\r\n").await,
+            true,
+            10,
+            None,
+        );
         assert_eq!(fill(&mut large).await.unwrap(), "4\r\nfour\r\n");
         for _ in 0..3 {
             assert!(matches!(fill(&mut broken).await, Err(UpstreamError::Client)));
@@ -296,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_of_a_small_piece_holds_no_buffer() {
-        let mut body = RequestBody::new(chunks(b"1\r\nx\r\n0\r\n\r\n").await, true, 10);
+        let mut body = RequestBody::new(chunks(b"1\r\nx\r\n0\r\n\r\n").await, true, 10, None);
         let mut send_buffer = SendBuffer::default();
         std::future::poll_fn(|cx| body.poll_fill(cx, &mut send_buffer).unwrap()).await;
         let kept = body.kept.as_ref().unwrap();

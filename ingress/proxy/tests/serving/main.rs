@@ -10,6 +10,7 @@ mod forwarding;
 mod retries;
 mod smuggling;
 mod stopping;
+mod limits;
 mod upgrades;
 mod views;
 

@@ -30,7 +30,7 @@ async fn largest_piece(stream: bool) -> usize {
     let mut largest = 0;
     while request.left() != Some(0) {
         request.connection.stream.readable().await.unwrap();
-        let frame = std::future::poll_fn(|cx| request.poll_frame(cx)).await.unwrap().unwrap();
+        let frame = std::future::poll_fn(|cx| request.poll_frame(cx, usize::MAX)).await.unwrap().unwrap();
         largest = largest.max(frame.data_ref().unwrap().len());
         tokio::task::yield_now().await;
     }

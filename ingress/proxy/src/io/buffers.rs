@@ -1,0 +1,414 @@
+//! Bytes that wait for a slow client or a slow endpoint: counted per connection and per worker, and bounded.
+//!
+//! A response is read from its endpoint only as fast as its client takes it. A connection may have [`CONNECTION`] bytes
+//! waiting; beyond that each stream of HTTP/2 may have one small piece, so that a stream whose client has closed its
+//! window cannot stop the others. When half of the worker's budget is used, that rule applies to every response. When all
+//! of it is used, the connections that hold most are closed.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use tokio::sync::Notify;
+
+/// How many bytes of responses may wait for one client.
+const CONNECTION: usize = 128 * 1024;
+/// How large a piece is that is read when the connection or the worker has little left.
+const SMALL_PIECE: usize = 4 * 1024;
+/// What a worker may buffer at least, however many workers share the budget.
+const WORKER_LEAST: usize = 16 << 20;
+
+/// How many bytes a worker may have in buffers for its clients.
+#[derive(Debug)]
+pub(crate) struct BufferBudget {
+    limit: usize,
+    used: Cell<usize>,
+    exceeded: Notify,
+    /// What the metrics show: the bytes used, of all workers.
+    shown: Arc<AtomicU64>,
+    last_shown: Cell<u64>,
+}
+
+/// The bytes that one client's connection has in buffers.
+#[derive(Debug)]
+pub(crate) struct BufferUse {
+    budget: Rc<BufferBudget>,
+    bytes: Cell<usize>,
+    /// Of these, request bodies that HTTP/2 has received and no request has taken.
+    received: Cell<usize>,
+    /// Responses that are read on when the client has taken some of what waits.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// The bytes of one response that wait for its client.
+#[derive(Debug)]
+pub(crate) struct BufferCharge {
+    connection: Rc<BufferUse>,
+    bytes: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// A piece of a body that counts as buffered until it is written or dropped.
+#[derive(Debug)]
+pub(crate) struct ChargedBytes {
+    bytes: Bytes,
+    charge: Option<Rc<BufferCharge>>,
+}
+
+impl BufferBudget {
+    /// A worker's share of the budget of all workers.
+    pub(crate) fn new(total: usize, workers: usize, shown: Arc<AtomicU64>) -> Rc<Self> {
+        let limit = (total / workers.max(1)).max(WORKER_LEAST.min(total));
+        Rc::new(Self { limit, used: Cell::new(0), exceeded: Notify::new(), shown, last_shown: Cell::new(0) })
+    }
+
+    /// Waits until more is buffered than may be: connections have to be closed.
+    pub(crate) async fn exceeded(&self) {
+        self.exceeded.notified().await;
+    }
+
+    /// By how much the budget is exceeded.
+    pub(crate) fn excess(&self) -> usize {
+        self.used.get().saturating_sub(self.limit)
+    }
+
+    /// Adds to the metrics what has changed since the last time.
+    pub(crate) fn show(&self) {
+        let (now, before) = (self.used.get() as u64, self.last_shown.get());
+        self.shown.fetch_add(now.wrapping_sub(before), Relaxed);
+        self.last_shown.set(now);
+    }
+
+    /// Whether half of the budget is used.
+    fn is_tight(&self) -> bool {
+        self.used.get() > self.limit / 2
+    }
+}
+
+impl Drop for BufferBudget {
+    fn drop(&mut self) {
+        self.used.set(0);
+        self.show();
+    }
+}
+
+impl BufferUse {
+    /// Nothing yet.
+    pub(crate) fn new(budget: Rc<BufferBudget>) -> Rc<Self> {
+        Rc::new(Self { budget, bytes: Cell::new(0), received: Cell::new(0), waiting: RefCell::default() })
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// HTTP/2 has received a part of a request's body.
+    pub(crate) fn receive(&self, bytes: usize) {
+        self.add(bytes);
+        self.received.set(self.received.get() + bytes);
+    }
+
+    /// A request has taken a part of its body.
+    fn take(&self, bytes: usize) {
+        let taken = bytes.min(self.received.get());
+        self.received.set(self.received.get() - taken);
+        self.remove(taken);
+    }
+
+    /// No request is open any more: what nobody took is gone.
+    pub(crate) fn forget_received(&self) {
+        self.take(usize::MAX);
+    }
+
+    /// Whether memory is short, so that nothing is kept that could be done without.
+    fn is_tight(&self) -> bool {
+        self.budget.is_tight()
+    }
+
+    fn add(&self, bytes: usize) {
+        let budget = &self.budget;
+        budget.used.set(budget.used.get() + bytes);
+        self.bytes.set(self.bytes.get() + bytes);
+        if budget.used.get() > budget.limit {
+            budget.exceeded.notify_one();
+        }
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.budget.used.set(self.budget.used.get() - bytes);
+        let before = self.bytes.get();
+        self.bytes.set(before - bytes);
+        if before > CONNECTION / 2 && before - bytes <= CONNECTION / 2 {
+            self.waiting.take().into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Drop for BufferUse {
+    fn drop(&mut self) {
+        self.remove(self.bytes.get());
+    }
+}
+
+impl BufferCharge {
+    /// For a response on a connection.
+    pub(crate) fn new(connection: Rc<BufferUse>) -> Rc<Self> {
+        Rc::new(Self { connection, bytes: Cell::new(0), waker: RefCell::default() })
+    }
+
+    /// How many bytes may be read at once, when some may be; `large` if there is no shortage. Hot: a few cells.
+    pub(crate) fn poll_allowance(&self, cx: &mut Context<'_>, large: usize) -> Poll<usize> {
+        let connection = &self.connection;
+        let tight = connection.is_tight();
+        if self.bytes.get() > 0 && (tight || connection.bytes() >= CONNECTION) {
+            if !tight {
+                connection.waiting.borrow_mut().push(cx.waker().clone());
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let short = tight || connection.bytes() > CONNECTION / 2;
+        Poll::Ready(if short { SMALL_PIECE.min(large) } else { large })
+    }
+
+    /// Counts a piece as buffered until it is written.
+    pub(crate) fn charge(self: &Rc<Self>, bytes: Bytes) -> ChargedBytes {
+        self.bytes.set(self.bytes.get() + bytes.len());
+        self.connection.add(bytes.len());
+        ChargedBytes { bytes, charge: Some(self.clone()) }
+    }
+
+    fn release(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() - bytes);
+        self.connection.remove(bytes);
+        if self.bytes.get() == 0
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// Bytes that are kept for later, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct BufferHold {
+    connection: Rc<BufferUse>,
+    bytes: usize,
+}
+
+impl BufferHold {
+    /// Nothing yet.
+    pub(crate) fn new(connection: Rc<BufferUse>) -> Self {
+        Self { connection, bytes: 0 }
+    }
+
+    /// Keeps more, unless memory is short.
+    pub(crate) fn add(&mut self, bytes: usize) -> bool {
+        if self.connection.is_tight() {
+            return false;
+        }
+        self.bytes += bytes;
+        self.connection.add(bytes);
+        true
+    }
+
+    /// A request has taken a part of its body.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.connection.take(bytes);
+    }
+
+    /// Nothing is kept any more.
+    pub(crate) fn clear(&mut self) {
+        self.connection.remove(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for BufferHold {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl From<Bytes> for ChargedBytes {
+    /// A piece that is not counted: a page of the proxy's own.
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, charge: None }
+    }
+}
+
+impl Buf for ChargedBytes {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        if let Some(charge) = &self.charge {
+            charge.release(count);
+        }
+    }
+}
+
+impl Drop for ChargedBytes {
+    fn drop(&mut self) {
+        if let Some(charge) = &self.charge
+            && !self.bytes.is_empty()
+        {
+            charge.release(self.bytes.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    const LARGE: usize = 64 * 1024;
+
+    fn budget(limit: usize) -> Rc<BufferBudget> {
+        BufferBudget::new(limit, 1, Arc::default())
+    }
+
+    fn piece(length: usize) -> Bytes {
+        vec![0; length].into()
+    }
+
+    fn allowance(charge: &BufferCharge) -> Poll<usize> {
+        charge.poll_allowance(&mut Context::from_waker(Waker::noop()), LARGE)
+    }
+
+    #[test]
+    fn a_slow_client_has_a_bounded_number_of_bytes_waiting() {
+        let budget = budget(64 << 20);
+        let connection = BufferUse::new(budget.clone());
+        let charge = BufferCharge::new(connection.clone());
+        let mut pieces = Vec::new();
+        while let Poll::Ready(allowed) = allowance(&charge) {
+            pieces.push(charge.charge(piece(allowed)));
+        }
+        assert_eq!((connection.bytes(), budget.used.get()), (CONNECTION, CONNECTION));
+        // Another stream of the connection has one small piece, and no more.
+        let other = BufferCharge::new(connection.clone());
+        assert_eq!(allowance(&other), Poll::Ready(SMALL_PIECE));
+        pieces.push(other.charge(piece(SMALL_PIECE)));
+        assert_eq!(allowance(&other), Poll::Pending);
+        pieces.clear();
+        assert_eq!((connection.bytes(), budget.used.get()), (0, 0));
+        assert_eq!(allowance(&other), Poll::Ready(LARGE));
+    }
+
+    #[test]
+    fn a_response_that_waits_goes_on_when_the_client_has_taken_half() {
+        let connection = BufferUse::new(budget(64 << 20));
+        let (charge, other) = (BufferCharge::new(connection.clone()), BufferCharge::new(connection));
+        let _rest = charge.charge(piece(CONNECTION / 2));
+        let mut first = charge.charge(piece(CONNECTION / 2));
+        let _small = other.charge(piece(1));
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        assert_eq!(other.poll_allowance(&mut Context::from_waker(&waker), LARGE), Poll::Pending);
+        first.advance(CONNECTION / 2);
+        assert!(!woken.0.load(Relaxed), "a byte more than half is left");
+        drop(_rest);
+        assert!(woken.0.load(Relaxed));
+    }
+
+    #[test]
+    fn in_a_tight_budget_each_response_has_one_small_piece() {
+        let budget = budget(16 << 20);
+        let (first, second) = (BufferUse::new(budget.clone()), BufferUse::new(budget.clone()));
+        let hoard = BufferCharge::new(first).charge(piece((8 << 20) + 1));
+        assert!(budget.is_tight() && budget.excess() == 0);
+        let charge = BufferCharge::new(second);
+        assert_eq!(allowance(&charge), Poll::Ready(SMALL_PIECE));
+        let mut small = charge.charge(piece(SMALL_PIECE));
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        assert_eq!(charge.poll_allowance(&mut Context::from_waker(&waker), LARGE), Poll::Pending);
+        small.advance(SMALL_PIECE);
+        assert!(woken.0.load(Relaxed), "its own piece is gone");
+        drop(hoard);
+        assert_eq!(allowance(&charge), Poll::Ready(LARGE));
+    }
+
+    #[tokio::test]
+    async fn an_exceeded_budget_is_told() {
+        let budget = budget(16 << 20);
+        let connection = BufferUse::new(budget.clone());
+        let _most = BufferCharge::new(connection.clone()).charge(piece(16 << 20));
+        let exceeding = async {
+            tokio::task::yield_now().await;
+            BufferCharge::new(connection).charge(piece(1))
+        };
+        let ((), _last) = tokio::join!(budget.exceeded(), exceeding);
+        assert_eq!(budget.excess(), 1);
+    }
+
+    #[test]
+    fn bodies_that_nobody_takes_count_until_no_request_is_open() {
+        let budget = budget(16 << 20);
+        let connection = BufferUse::new(budget.clone());
+        connection.receive(1000);
+        connection.take(600);
+        assert_eq!((connection.bytes(), budget.used.get()), (400, 400));
+        connection.take(600);
+        assert_eq!(connection.bytes(), 0, "no more than has come");
+        connection.receive(17 << 20);
+        assert_eq!(budget.excess(), 1 << 20);
+        connection.forget_received();
+        assert_eq!((connection.bytes(), budget.used.get()), (0, 0));
+        connection.receive(5);
+        drop(connection);
+        assert_eq!(budget.used.get(), 0, "a connection that is gone buffers nothing");
+    }
+
+    #[test]
+    fn what_is_kept_counts_and_nothing_is_kept_when_memory_is_short() {
+        let budget = budget(1000);
+        let connection = BufferUse::new(budget.clone());
+        let mut hold = BufferHold::new(connection.clone());
+        assert!(hold.add(501));
+        assert!(!hold.add(1));
+        assert_eq!(connection.bytes(), 501);
+        hold.clear();
+        assert!(hold.add(1));
+        drop(hold);
+        assert_eq!((connection.bytes(), budget.used.get()), (0, 0));
+    }
+
+    #[test]
+    fn the_metrics_show_the_bytes_of_all_workers() {
+        let shown = Arc::new(AtomicU64::new(0));
+        let workers = [(); 2].map(|()| BufferUse::new(BufferBudget::new(64 << 20, 2, shown.clone())));
+        for worker in &workers {
+            worker.receive(5);
+            worker.budget.show();
+        }
+        assert_eq!(shown.load(Relaxed), 10);
+        let [one, two] = workers;
+        drop(one);
+        assert_eq!(shown.load(Relaxed), 5);
+        drop(two);
+        assert_eq!(shown.load(Relaxed), 0);
+    }
+}

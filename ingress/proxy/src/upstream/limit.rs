@@ -1,0 +1,177 @@
+//! How many connections to endpoints a worker may have, in all and to one endpoint.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::observe::metrics::LimitMetrics;
+use crate::upstream::pool::ConnectionPool;
+
+/// The limits of a worker, and what is used of them.
+#[derive(Debug)]
+pub(crate) struct UpstreamLimit {
+    total: usize,
+    /// Three quarters of all: an endpoint that never answers leaves room for the others.
+    per_endpoint: usize,
+    open: Cell<usize>,
+    by_endpoint: RefCell<HashMap<SocketAddr, usize, foldhash::fast::RandomState>>,
+    /// Requests that wait for a connection to be closed.
+    waiting: Cell<usize>,
+    closed: Notify,
+}
+
+/// One connection to an endpoint, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct UpstreamSlot {
+    limit: Rc<UpstreamLimit>,
+    address: SocketAddr,
+}
+
+/// Which limit stands in the way of a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LimitReached {
+    /// The endpoint has as many as one may have.
+    Endpoint,
+    /// The worker has as many as it may have.
+    Total,
+}
+
+impl UpstreamLimit {
+    /// At most `total` connections.
+    pub(crate) fn new(total: usize) -> Rc<Self> {
+        let total = total.max(1);
+        Rc::new(Self {
+            total,
+            per_endpoint: total - total / 4,
+            open: Cell::new(0),
+            by_endpoint: RefCell::default(),
+            waiting: Cell::new(0),
+            closed: Notify::new(),
+        })
+    }
+
+    /// A slot for a new connection to an endpoint.
+    fn take(self: &Rc<Self>, address: SocketAddr) -> Result<UpstreamSlot, LimitReached> {
+        if self.open.get() >= self.total {
+            return Err(LimitReached::Total);
+        }
+        let mut by_endpoint = self.by_endpoint.borrow_mut();
+        if by_endpoint.get(&address).is_some_and(|open| *open >= self.per_endpoint) {
+            return Err(LimitReached::Endpoint);
+        }
+        *by_endpoint.entry(address).or_default() += 1;
+        self.open.set(self.open.get() + 1);
+        Ok(UpstreamSlot { limit: self.clone(), address })
+    }
+
+    /// Waits until a connection is closed. Those that wait longest come first.
+    async fn closed(&self) {
+        struct Waiting<'a>(&'a Cell<usize>);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() - 1);
+            }
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        let _waiting = Waiting(&self.waiting);
+        self.closed.notified().await;
+    }
+
+    /// A slot for a new connection to an endpoint. When there are as many as there may be, an idle connection is closed
+    /// for it; if none is idle it waits for one to be closed, for `within` at most. None if the endpoint has all that it may
+    /// have, or the time is up.
+    pub(crate) async fn acquire(
+        self: &Rc<Self>,
+        address: SocketAddr,
+        pool: &ConnectionPool,
+        within: Duration,
+        metrics: &LimitMetrics,
+    ) -> Option<UpstreamSlot> {
+        let slot = match self.take(address) {
+            Ok(slot) => Some(slot),
+            Err(LimitReached::Endpoint) => None,
+            Err(LimitReached::Total) => {
+                if !pool.close_oldest() {
+                    metrics.upstream_waits.inc();
+                    let _ = tokio::time::timeout(within, self.closed()).await;
+                }
+                self.take(address).ok()
+            }
+        };
+        if slot.is_none() {
+            metrics.upstream_refused.inc();
+        }
+        slot
+    }
+
+    /// Whether a request waits for a slot.
+    fn is_wanted(&self) -> bool {
+        self.waiting.get() > 0
+    }
+}
+
+impl UpstreamSlot {
+    /// Whether a request waits for a slot, so that the connection is not kept idle.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.limit.is_wanted()
+    }
+}
+
+impl Drop for UpstreamSlot {
+    fn drop(&mut self) {
+        let limit = &self.limit;
+        limit.open.set(limit.open.get() - 1);
+        let mut by_endpoint = limit.by_endpoint.borrow_mut();
+        if let Some(open) = by_endpoint.get_mut(&self.address) {
+            *open -= 1;
+            if *open == 0 {
+                by_endpoint.remove(&self.address);
+            }
+        }
+        if limit.is_wanted() {
+            limit.closed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 80))
+    }
+
+    #[test]
+    fn one_endpoint_leaves_a_quarter_for_the_others() {
+        let limit = UpstreamLimit::new(8);
+        let mut slots: Vec<_> = (0..6).map(|_| limit.take(address(1)).unwrap()).collect();
+        assert_eq!(limit.take(address(1)).unwrap_err(), LimitReached::Endpoint);
+        slots.extend([limit.take(address(2)).unwrap(), limit.take(address(3)).unwrap()]);
+        assert_eq!(limit.take(address(2)).unwrap_err(), LimitReached::Total);
+        drop(slots);
+        assert!(limit.take(address(1)).is_ok());
+        assert!(limit.by_endpoint.borrow().is_empty(), "endpoints that have gone are forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_gets_the_slot_of_a_connection_that_is_closed() {
+        let limit = UpstreamLimit::new(1);
+        let slot = limit.take(address(1)).unwrap();
+        let waiting = async {
+            limit.closed().await;
+            limit.take(address(2)).unwrap()
+        };
+        let closing = async {
+            tokio::task::yield_now().await;
+            assert!(slot.is_wanted());
+            drop(slot);
+        };
+        let (slot, ()) = tokio::join!(waiting, closing);
+        assert!(!slot.is_wanted());
+    }
+}

@@ -1,0 +1,312 @@
+//! Everything that clients and endpoints can make grow, at its limit.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use ingress_proxy::ProxyOptions;
+use net::DescriptorShares;
+
+use crate::support::{Client, PATIENCE, Script, World, options};
+
+const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello";
+const REQUEST: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
+
+/// The value of a series on the metrics page.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+fn closed(text: &str, reason: &str) -> f64 {
+    value(text, &format!("portolan_client_connections_closed_total{{reason=\"{reason}\"}}"))
+}
+
+/// Options with so many places for clients.
+fn places(clients: usize) -> ProxyOptions {
+    ProxyOptions { max_worker_connections: clients, ..options() }
+}
+
+#[test]
+fn idle_connections_make_room_for_new_clients() {
+    let script = Script::always(OK);
+    let world = World::serving_with(places(16), &[script.address]);
+    let idle: Vec<_> = (0..40).map(|_| Client::connect(world.http)).collect();
+    let mut kept = world.client();
+    for _ in 0..20 {
+        assert_eq!(world.ask(REQUEST).status, 200);
+        kept.send(REQUEST);
+        assert_eq!(kept.response().status, 200, "a connection in use is not the one that is closed");
+    }
+    let text = world.metrics("idle connections are closed", |text| closed(text, "drained") >= 25.0);
+    assert_eq!(closed(&text, "refused"), 0.0);
+    drop(idle);
+}
+
+#[test]
+fn clients_are_refused_when_every_connection_is_in_use() {
+    let (script, go) = Script::held(|far, hold| {
+        while far.request().is_some() {
+            hold();
+            let _ = far.send(OK);
+        }
+    });
+    let world = World::serving_with(places(2), &[script.address]);
+    let mut busy: Vec<_> = (0..2).map(|_| world.client()).collect();
+    for client in &mut busy {
+        client.send(REQUEST);
+        script.seen();
+    }
+    assert!(world.client().is_closed());
+    world.metrics("the third is refused", |text| closed(text, "refused") == 1.0);
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    for client in &mut busy {
+        assert_eq!(client.response().status, 200);
+    }
+    drop(busy);
+}
+
+#[test]
+fn an_idle_connection_answers_after_it_has_given_up_its_buffers() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    let mut client = world.client();
+    for pause in [1200, 0, 1200] {
+        client.send(REQUEST);
+        assert_eq!(client.response().status, 200);
+        // Longer than a connection keeps them. Nothing can be awaited here: it is memory that goes.
+        std::thread::sleep(Duration::from_millis(pause));
+    }
+    client.raw(b"GET / HTTP/1.1\r\nHo");
+    client.raw(b"st: shop.example\r\n\r\nGET / HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert_eq!((client.response().status, client.response().status), (200, 200));
+    assert_eq!(script.connections(), 1);
+}
+
+#[test]
+fn a_connection_without_buffers_is_closed_when_its_time_is_over() {
+    let script = Script::always(OK);
+    let keep_alive = Duration::from_secs(2);
+    let world = World::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
+    let mut client = world.client();
+    client.send(REQUEST);
+    assert_eq!(client.response().status, 200);
+    let start = Instant::now();
+    assert!(client.is_closed());
+    assert!(start.elapsed() >= keep_alive - Duration::from_millis(200), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_request_waits_for_a_connection_to_its_endpoint() {
+    let (held, go) = Script::held(|far, hold| {
+        while far.request().is_some() {
+            hold();
+            let _ = far.send(OK);
+        }
+    });
+    let other = Script::always(OK);
+    let descriptors = DescriptorShares { upstreams: 1, ..options().descriptors };
+    let mut world = World::serving_with(ProxyOptions { descriptors, ..options() }, &[held.address]);
+    world.service("other", &[other.address]);
+    world.ingress("other", "other.example", &[]);
+    let (mut first, mut second) = (world.client(), world.client());
+    first.send(REQUEST);
+    held.seen();
+    second.send("GET / HTTP/1.1\nHost: other.example\n\n");
+    let outcome = |text: &str, outcome: &str| {
+        value(text, &format!("portolan_upstream_connection_limit_total{{outcome=\"{outcome}\"}}"))
+    };
+    world.metrics("the second waits", |text| outcome(text, "waited") == 1.0);
+    assert!(other.is_unasked());
+    go.send(()).unwrap();
+    assert_eq!((first.response().status, second.response().status), (200, 200));
+    // The connection is idle now and makes way at once.
+    let mut third = world.client();
+    third.send(REQUEST);
+    held.seen();
+    go.send(()).unwrap();
+    assert_eq!(third.response().status, 200);
+    assert_eq!(outcome(&world.registry.text(), "refused"), 0.0);
+}
+
+#[test]
+fn a_request_that_gets_no_connection_to_its_endpoint_is_502() {
+    let (held, _go) = Script::held(|far, hold| {
+        far.request();
+        hold();
+    });
+    let descriptors = DescriptorShares { upstreams: 1, ..options().descriptors };
+    let proxy_connect_timeout = Duration::from_millis(100);
+    let world = World::serving_with(
+        ProxyOptions { descriptors, proxy_connect_timeout, ..options() },
+        &[held.address],
+    );
+    let mut first = world.client();
+    first.send(REQUEST);
+    held.seen();
+    assert_eq!(world.ask(REQUEST).status, 502);
+    let refused = "portolan_upstream_connection_limit_total{outcome=\"refused\"}";
+    world.metrics("it is counted", |text| value(text, refused) >= 1.0);
+}
+
+/// A client of HTTP/2 that sends frames as it likes.
+struct Frames(TcpStream);
+
+/// Types of frames (RFC 9113 §6).
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+
+const END_STREAM_AND_HEADERS: u8 = 0x5;
+/// `SETTINGS_INITIAL_WINDOW_SIZE` of 2³¹-1.
+const WIDE_WINDOWS: &[u8] = &[0, 4, 0x7f, 0xff, 0xff, 0xff];
+
+impl Frames {
+    fn connect(address: SocketAddr, settings: &[u8]) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Self(stream);
+        client.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        client.send(SETTINGS, 0, 0, settings).unwrap();
+        client
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(&Self::frame(kind, flags, stream, payload))
+    }
+
+    /// A GET of `/` on a stream (RFC 7541: three fields of the static table and a literal `:authority`).
+    fn request(&mut self, stream: u32) -> std::io::Result<()> {
+        let mut head = vec![0x82, 0x86, 0x84, 0x01, 12];
+        head.extend(b"shop.example");
+        self.send(HEADERS, END_STREAM_AND_HEADERS, stream, &head)
+    }
+
+    /// The next frame: its type, its stream and its payload.
+    fn read(&mut self) -> std::io::Result<(u8, u32, Vec<u8>)> {
+        let mut header = [0; 9];
+        self.0.read_exact(&mut header)?;
+        let [a, b, c, kind, _, stream @ ..] = header;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        self.0.read_exact(&mut payload)?;
+        Ok((kind, u32::from_be_bytes(stream), payload))
+    }
+
+    /// Reads until the proxy closes the connection.
+    fn is_closed(&mut self) -> bool {
+        loop {
+            match self.read() {
+                Ok(_) => {}
+                Err(error) => {
+                    return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_frames_ends_the_connection() {
+    let world = World::serving(&[]);
+    for (kind, flags, payload) in [(PING, 0, &[0; 8][..]), (SETTINGS, 0, &[]), (2, 0, &[0, 0, 0, 1, 1])] {
+        let before = closed(&world.registry.text(), "h2_flood");
+        let mut client = Frames::connect(world.http, &[]);
+        let stream = if kind == 2 { 3 } else { 0 };
+        let frames = Frames::frame(kind, flags, stream, payload).repeat(1000);
+        // The proxy answers some of these, and the client has to read that.
+        let mut reader = Frames(client.0.try_clone().unwrap());
+        let reading = std::thread::spawn(move || reader.is_closed());
+        let ended = (0..10_000).any(|_| client.0.write_all(&frames).is_err());
+        assert!(ended, "ten million frames of type {kind} were taken");
+        assert!(reading.join().unwrap());
+        world.metrics("the flood is counted", |text| closed(text, "h2_flood") == before + 1.0);
+    }
+}
+
+#[test]
+fn a_client_that_goes_on_after_goaway_is_closed() {
+    let script = Script::always(OK);
+    let world = World::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
+    let mut client = Frames::connect(world.http, &[]);
+    client.request(1).unwrap();
+    client.request(3).unwrap();
+    // It answers no PING and sends one request after the other.
+    let (start, mut told) = (Instant::now(), false);
+    'requests: for stream in (5..).step_by(2) {
+        if client.request(stream).is_err() {
+            break;
+        }
+        loop {
+            match client.read() {
+                Ok((DATA, of, _)) if of == stream => break,
+                Ok((kind, ..)) => told |= kind == GOAWAY,
+                Err(_) => break 'requests,
+            }
+        }
+        assert!(start.elapsed() < PATIENCE, "{stream} streams, and no end");
+    }
+    assert!(told);
+    world.metrics("it is counted", |text| closed(text, "goaway_ignored") == 1.0);
+}
+
+/// An endpoint whose responses have no end.
+fn endless() -> Script {
+    Script::new(|far| {
+        far.request();
+        let piece = "x".repeat(64 * 1024);
+        let _ = far.send("HTTP/1.1 200 OK\n\n");
+        while far.send(&piece).is_ok() {}
+    })
+}
+
+#[test]
+fn clients_that_never_read_buffer_no_more_than_the_budget() {
+    const BUDGET: usize = 1 << 20;
+    let script = endless();
+    let world =
+        World::serving_with(ProxyOptions { max_buffered_bytes: BUDGET, ..options() }, &[script.address]);
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        let mut client = Frames::connect(world.http, WIDE_WINDOWS);
+        client.send(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0, 0]).unwrap();
+        for stream in 0..30 {
+            client.request(2 * stream + 1).unwrap();
+        }
+        clients.push(client);
+    }
+    let text = world.metrics("the worst are closed", |text| closed(text, "buffers") > 0.0);
+    let buffered = value(&text, "portolan_buffered_bytes");
+    // What is read before the worst are closed comes on top; without a budget it would be 24 MiB.
+    assert!(buffered <= (2 * BUDGET) as f64, "{buffered}");
+    // Others are served meanwhile.
+    let mut client = world.client();
+    client.send("GET /healthz HTTP/1.1\nHost: none.example\n\n");
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn a_slow_reader_has_a_bounded_number_of_bytes_waiting() {
+    let script = endless();
+    let world = World::serving(&[script.address]);
+    let mut clients: Vec<_> = (0..4).map(|_| world.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(REQUEST));
+    let mut h2 = Frames::connect(world.http, WIDE_WINDOWS);
+    h2.send(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0, 0]).unwrap();
+    (0..20).for_each(|stream| h2.request(2 * stream + 1).unwrap());
+    let text = world.metrics("something waits", |text| value(text, "portolan_buffered_bytes") > 0.0);
+    // 128 KiB for each connection, a piece of 16 KiB more for one that was below, and 4 KiB for each stream.
+    let most = 5.0 * (128.0 + 64.0) * 1024.0 + 20.0 * 4096.0;
+    assert!(value(&text, "portolan_buffered_bytes") <= most, "{text}");
+}
