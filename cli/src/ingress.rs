@@ -157,7 +157,7 @@ impl AdminPages {
         let mut routes =
             vec![pages.route(&args.health_path, starting), pages.route("/problems", runtime.reports.page())];
         if args.metrics {
-            routes.push(pages.route("/metrics", runtime.metrics.page()));
+            routes.push(pages.route_large("/metrics", runtime.metrics.page()));
         }
         Ok(Self { pages, _routes: routes })
     }

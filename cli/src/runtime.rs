@@ -47,7 +47,7 @@ impl Runtime {
         let (fatal, errors) = mpsc::channel(1);
         let runtime = Self {
             gates: ReadinessGates::new(),
-            admin: AdminServer::new(),
+            admin: AdminServer::new(&metrics),
             reports: Reports::new(&metrics),
             handle: executor.handle().clone(),
             metrics,

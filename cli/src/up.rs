@@ -81,7 +81,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
             true => AdminResponse::ok("ok"),
             false => AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "shutting down"),
         }),
-        pages.route("/metrics", runtime.metrics.page()),
+        pages.route_large("/metrics", runtime.metrics.page()),
         pages.route("/problems", runtime.reports.page()),
     ];
     let zone = corefile().ok().and_then(|corefile| examples::zone(&corefile));

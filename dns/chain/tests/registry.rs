@@ -46,7 +46,7 @@ fn built(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
         views: Default::default(),
         metrics: Registry::new(),
         gates: ReadinessGates::new(),
-        admin: AdminServer::new(),
+        admin: AdminServer::new(&Registry::new()),
         queries: LogWriter::new(std::io::sink(), Counter::default()),
         json: false,
         runtime: runtime.handle().clone(),

@@ -1,4 +1,4 @@
-//! Small pages for probes, scrapers and operators, over HTTP/1.1.
+//! HTTP/1.1 listeners for probes, scrapers and operators.
 //!
 //! Routes come and go while an address is served. A later owner of a path covers an earlier one until it
 //! goes, so a reload that fails leaves what was there.
@@ -6,67 +6,108 @@
 pub(crate) mod message;
 
 pub(crate) mod access;
+mod connection_table;
+mod spare_descriptors;
 
-use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
+mod routes;
+mod serve;
+
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
 
-use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::admin::access::{AccessDecision, AccessPolicy, ActivePolicy, AdminStream, PolicyStack};
+use crate::admin::access::{AccessPolicy, PolicyStack};
+use crate::admin::connection_table::ConnectionTable;
 use crate::admin::message::{AdminRequest, AdminResponse};
+use crate::admin::routes::{CommonPages, Handler, Routes};
+use crate::admin::serve::Timeouts;
+use crate::admin::spare_descriptors::SpareDescriptors;
+use crate::metrics::{Counter, Registry};
 
+/// Open connections of one listener. The oldest idle one is closed for a new one.
 const MAX_CONNECTIONS: usize = 128;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an open request may go on when its address closes.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Responses of large pages that may exist at once in the process, being made or being sent.
+const MAX_LARGE_RESPONSES: usize = 8;
+/// Descriptors kept for admin connections of the process.
+const SPARE_DESCRIPTORS: usize = 8;
 
-type Handler = Arc<dyn Fn(&AdminRequest) -> AdminResponse + Send + Sync>;
+/// The admin listeners of the process by address, each opened when it is first asked for.
+#[derive(Clone)]
+pub struct AdminServer(Arc<Inner>);
 
-/// The addresses at which pages are served, each opened when it is first asked for.
-#[derive(Clone, Default)]
-pub struct AdminServer(Arc<tokio::sync::Mutex<HashMap<String, OpenAddress>>>);
+struct Inner {
+    listeners: tokio::sync::Mutex<HashMap<String, OpenListener>>,
+    shared: Arc<Shared>,
+}
 
-struct OpenAddress {
-    site: Weak<ListenerState>,
+/// State that all listeners have in common.
+struct Shared {
+    common: CommonPages,
+    large_responses: Arc<Semaphore>,
+    evicted: Counter,
+    spare: SpareDescriptors,
+    timeouts: Timeouts,
+}
+
+struct OpenListener {
+    state: Weak<ListenerState>,
     closed: CancellationToken,
 }
 
 impl AdminServer {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// No listeners yet; `portolan_admin_connections_evicted_total` is counted in the registry.
+    pub fn new(registry: &Registry) -> Self {
+        Self::with_timeouts(registry, Timeouts::default())
     }
 
-    /// The pages of an address such as `:8080`, `localhost:9153` or `[::1]:8181`. It stays open while somebody
-    /// holds them or one of their routes. Must be called within a tokio runtime, which then serves them.
+    fn with_timeouts(registry: &Registry, timeouts: Timeouts) -> Self {
+        let help = "Connections to admin listeners that were closed to make room for newer ones.";
+        let evicted = registry.counter("portolan_admin_connections_evicted_total", help);
+        let large_responses = Arc::new(Semaphore::new(MAX_LARGE_RESPONSES));
+        let (common, spare) = (CommonPages::default(), SpareDescriptors::new(SPARE_DESCRIPTORS));
+        let shared = Arc::new(Shared { common, large_responses, evicted, spare, timeouts });
+        Self(Arc::new(Inner { listeners: Default::default(), shared }))
+    }
+
+    /// Serves a page on every listener, open now or later, where nothing else has its path.
+    pub fn add_common_page(
+        &self,
+        path: &'static str,
+        page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static,
+    ) {
+        self.0.shared.common.add(path, Handler::large(page));
+    }
+
+    /// The listener on an address such as `:8080`, `localhost:9153` or `[::1]:8181`. It stays open while it, one of its
+    /// routes or its policies are held, and accepts connections from its first route on. Must be called within a tokio runtime, which then serves it.
     pub async fn listen(&self, address: &str) -> io::Result<AdminListener> {
-        let mut addresses = self.0.lock().await;
-        if let Some(known) = addresses.get(address) {
-            if let Some(site) = known.site.upgrade() {
-                return Ok(AdminListener(site));
+        let mut listeners = self.0.listeners.lock().await;
+        if let Some(known) = listeners.get(address) {
+            if let Some(state) = known.state.upgrade() {
+                return Ok(AdminListener(state));
             }
-            // Its last owner has gone, and its listener is about to.
+            // Its last owner has gone, and its socket is about to be closed.
             known.closed.cancelled().await;
         }
-        let pages = AdminListener::serve(listen(address).await?);
-        let opened = OpenAddress { site: Arc::downgrade(&pages.0), closed: pages.0.closed.clone() };
-        addresses.insert(address.to_owned(), opened);
-        Ok(pages)
+        let listener = AdminListener::new(listen(address).await?, self.0.shared.clone());
+        if let Ok(local) = listener.local_addr() {
+            tracing::info!("admin listener on http://{local}/");
+        }
+        let opened = OpenListener { state: Arc::downgrade(&listener.0), closed: listener.0.closed.clone() };
+        listeners.insert(address.to_owned(), opened);
+        Ok(listener)
+    }
+
+    /// The addresses of the listeners that are open.
+    pub async fn local_addrs(&self) -> Vec<SocketAddr> {
+        let listeners = self.0.listeners.lock().await;
+        let open = listeners.values().filter_map(|listener| listener.state.upgrade());
+        open.filter_map(|state| state.local.as_ref().ok().copied()).collect()
     }
 }
 
@@ -81,208 +122,115 @@ pub async fn listen(address: &str) -> io::Result<TcpListener> {
     }
 }
 
-/// The pages of one address.
+/// An open admin address with its pages.
 #[derive(Clone)]
 pub struct AdminListener(Arc<ListenerState>);
 
 struct ListenerState {
-    routes: Arc<ArcSwap<Routes>>,
+    routes: Arc<Routes>,
     policies: Arc<PolicyStack>,
-    /// Writers take turns; readers never wait.
-    writing: Mutex<()>,
-    next_id: AtomicU64,
+    /// Cancelled when the first route is added. Until then nothing is accepted, so that a policy can be set first.
+    has_route: CancellationToken,
     local: io::Result<SocketAddr>,
     closed: CancellationToken,
     _close: DropGuard,
 }
 
-/// The handlers of each path, the one that answers last.
-type Routes = BTreeMap<String, Vec<(u64, Handler)>>;
-
-/// A page that is shown while this lives.
+/// Serves a page until it is dropped.
 #[must_use = "the page is gone when this is dropped"]
 pub struct AdminRoute {
-    site: Arc<ListenerState>,
+    state: Arc<ListenerState>,
     path: String,
     id: u64,
 }
 
-/// A policy that stands while this lives.
+/// Keeps an access policy in force until it is dropped.
 #[must_use = "the policy is gone when this is dropped"]
 pub struct PolicyGuard {
-    site: Arc<ListenerState>,
+    state: Arc<ListenerState>,
     policy: Arc<dyn AccessPolicy>,
 }
 
 impl AdminListener {
-    /// Serves a listener that somebody else opened.
-    pub fn serve(listener: TcpListener) -> Self {
-        let routes = Arc::new(ArcSwap::from_pointee(Routes::new()));
+    fn new(listener: TcpListener, shared: Arc<Shared>) -> Self {
         let local = listener.local_addr();
         let (close, closed) = (CancellationToken::new(), CancellationToken::new());
-        let policies = Arc::new(PolicyStack::none(&close));
-        let serving = (routes.clone(), policies.clone(), close.clone(), closed.clone().drop_guard());
+        let routes = Arc::new(Routes::default());
+        let policies = Arc::new(PolicyStack::new(&close));
+        let server = serve::Server {
+            routes: routes.clone(),
+            policies: policies.clone(),
+            connections: ConnectionTable::new(MAX_CONNECTIONS, shared.evicted.clone()),
+            shared,
+        };
+        let (stop, stopped) = (close.clone(), closed.clone().drop_guard());
+        let has_route = CancellationToken::new();
+        let first_route = has_route.clone();
         tokio::spawn(async move {
-            let (routes, policies, close, _closed) = serving;
-            accept(listener, policies, routes, close).await;
+            let serving = async {
+                first_route.cancelled().await;
+                Arc::new(server).accept(listener).await;
+            };
+            stop.run_until_cancelled(serving).await;
+            drop(stopped);
         });
         Self(Arc::new(ListenerState {
             routes,
             policies,
-            writing: Mutex::default(),
-            next_id: AtomicU64::new(0),
+            has_route,
             local,
             closed,
             _close: close.drop_guard(),
         }))
     }
 
-    /// Where it listens, which matters when the system chose the port.
+    /// The address with the port that the system has chosen.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local.as_ref().copied().map_err(|error| error.kind().into())
     }
 
-    /// Shows a page at a path, above one that is there already.
+    /// Serves a page that is small and quickly made, such as a probe's. It runs on the connection's task and must not
+    /// block. It covers a page that has the path already.
     pub fn route(
         &self,
         path: &str,
-        answer: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static,
+        page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static,
     ) -> AdminRoute {
-        let id = self.0.next_id.fetch_add(1, Relaxed);
-        let handler: Handler = Arc::new(answer);
-        self.0.change(|routes| routes.entry(path.to_owned()).or_default().push((id, handler)));
-        AdminRoute { site: self.0.clone(), path: path.to_owned(), id }
+        self.add(path, Handler::quick(page))
     }
 
-    /// Puts a policy before all pages of the address, in front of one that stands there already.
+    /// Serves a page that may be large or slow to make, such as metrics. It runs on a thread that may block, and only a
+    /// few of them at once: further requests wait, and get 503 after ten seconds.
+    pub fn route_large(
+        &self,
+        path: &str,
+        page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static,
+    ) -> AdminRoute {
+        self.add(path, Handler::large(page))
+    }
+
+    fn add(&self, path: &str, handler: Handler) -> AdminRoute {
+        let id = self.0.routes.add(path, handler);
+        self.0.has_route.cancel();
+        AdminRoute { state: self.0.clone(), path: path.to_owned(), id }
+    }
+
+    /// Applies a policy to all pages of the address, in place of one that is in force already.
     pub fn require(&self, policy: Arc<dyn AccessPolicy>) -> PolicyGuard {
         self.0.policies.add(policy.clone());
-        PolicyGuard { site: self.0.clone(), policy }
-    }
-}
-
-impl ListenerState {
-    fn change(&self, change: impl FnOnce(&mut Routes)) {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut routes = Routes::clone(&self.routes.load());
-        change(&mut routes);
-        self.routes.store(Arc::new(routes));
+        PolicyGuard { state: self.0.clone(), policy }
     }
 }
 
 impl Drop for AdminRoute {
     fn drop(&mut self) {
-        self.site.change(|routes| {
-            if let Some(handlers) = routes.get_mut(&self.path) {
-                handlers.retain(|(id, _)| *id != self.id);
-                if handlers.is_empty() {
-                    routes.remove(&self.path);
-                }
-            }
-        });
+        self.state.routes.remove(&self.path, self.id);
     }
 }
 
 impl Drop for PolicyGuard {
     fn drop(&mut self) {
-        self.site.policies.remove(&self.policy);
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    policies: Arc<PolicyStack>,
-    routes: Arc<ArcSwap<Routes>>,
-    close: CancellationToken,
-) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some((stream, place)) = close.run_until_cancelled(next(&listener, &room)).await {
-        let (active, routes) = (policies.now(), routes.clone());
-        tokio::spawn(async move {
-            let entered: Option<Box<dyn AdminStream>> = match &active.policy {
-                None => Some(Box::new(stream)),
-                Some(policy) => {
-                    let entering = tokio::time::timeout(HEADER_TIMEOUT, policy.accept(stream));
-                    entering.await.ok().and_then(Result::ok)
-                }
-            };
-            if let Some(stream) = entered {
-                serve(stream, routes, active).await;
-            }
-            drop(place);
-        });
-    }
-}
-
-/// The next connection, once there is room for it.
-async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = room.clone().acquire_owned().await.expect("nobody closes the semaphore");
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
-            // Out of file descriptors, most likely: trying on at once would burn a processor.
-            Err(_) => tokio::time::sleep(HEADER_TIMEOUT / 100).await,
-        }
-    }
-}
-
-async fn serve(stream: Box<dyn AdminStream>, routes: Arc<ArcSwap<Routes>>, active: Arc<ActivePolicy>) {
-    let policy = &active.policy;
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let (asked, routes) = (request.into_parts().0, routes.load_full());
-        async move {
-            let decision = match policy {
-                Some(policy) => policy.authorize(&asked).await,
-                None => AccessDecision::default(),
-            };
-            Ok::<_, Infallible>(respond(routes, asked, decision).await)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // A client that breaks off or breaks the protocol has had its 400 from hyper; there is nothing to tell.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = active.shut.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(LAST_WORDS, connection).await;
-        }
-    }
-}
-
-async fn respond(
-    routes: Arc<Routes>,
-    asked: AdminRequest,
-    decision: AccessDecision,
-) -> Response<Full<Bytes>> {
-    let answer = match decision.response {
-        Some(answer) => answer,
-        // The metrics of thousands of Ingresses take a while to write, and other tasks need the threads of the runtime.
-        None => tokio::task::spawn_blocking(move || answer(&routes, &asked)).await.unwrap_or_else(|_| {
-            AdminResponse::text(StatusCode::INTERNAL_SERVER_ERROR, "500 the page cannot be made\n")
-        }),
-    };
-    let mut response = Response::new(Full::new(answer.body));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = decision.headers;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    if answer.status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
-    response
-}
-
-fn answer(routes: &Routes, asked: &AdminRequest) -> AdminResponse {
-    let handler = routes.get(asked.uri.path()).and_then(|handlers| handlers.last());
-    let readable = asked.method == Method::GET || asked.method == Method::HEAD;
-    match handler {
-        None => AdminResponse::text(StatusCode::NOT_FOUND, "404 page not found\n"),
-        Some(_) if !readable => AdminResponse::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"),
-        Some((_, handler)) => handler(asked),
+        self.state.policies.remove(&self.policy);
     }
 }
 

@@ -124,7 +124,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
             admin.listen(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
         // The door first: what is shown behind it is never open.
         let door = door.map(|door| pages.require(door));
-        let route = pages.route("/metrics", move |_| Page {
+        let route = pages.route_large("/metrics", move |_| Page {
             status: StatusCode::OK,
             content_type: "text/plain; version=0.0.4; charset=utf-8",
             body: metrics.text().into(),

@@ -146,7 +146,7 @@ pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
         limits: ChainLimits::new(&metrics),
         metrics,
         gates: ReadinessGates::new(),
-        admin: AdminServer::new(),
+        admin: AdminServer::new(&Registry::new()),
         queries: LogWriter::new(std::io::sink(), Counter::default()),
         json: false,
         runtime: tokio::runtime::Handle::current(),

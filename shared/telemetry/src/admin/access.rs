@@ -1,7 +1,7 @@
-//! What stands before the pages of an address: TLS, passwords, headers that every response gets.
+//! Access control of an admin listener: TLS, passwords, headers that every response gets.
 //!
-//! Doors come and go as pages do: a later one covers an earlier one until it goes. Connections that came in by a policy
-//! that is covered or gone finish what they are at and close, so that nobody stays in by a way that is shut.
+//! Policies come and go as pages do: a later one replaces an earlier one until it goes. Connections that were accepted
+//! under a policy that is no longer in force finish the request in flight and close, so that none outlives its policy.
 
 use std::io;
 use std::pin::Pin;
@@ -15,81 +15,81 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::message::{AdminRequest, AdminResponse};
 
-/// A boxed future, as a [`AccessPolicy`] gives it.
+/// A boxed future, as an [`AccessPolicy`] returns it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A connection that has come in.
+/// An accepted connection.
 pub trait AdminStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> AdminStream for S {}
 
-/// What stands before the pages of an address.
+/// Decides which connections and requests of an admin listener are served.
 pub trait AccessPolicy: Send + Sync {
-    /// Takes a connection in, by a TLS handshake for one. After an error it is closed, and nobody else is harmed.
+    /// Prepares a connection, for example by a TLS handshake. After an error it is closed; others are not affected.
     fn accept(&self, stream: TcpStream) -> BoxFuture<'_, io::Result<Box<dyn AdminStream>>>;
 
-    /// Looks at a request before a page does.
-    fn authorize<'a>(&'a self, asked: &'a AdminRequest) -> BoxFuture<'a, AccessDecision>;
+    /// Checks a request before its page is made.
+    fn authorize<'a>(&'a self, request: &'a AdminRequest) -> BoxFuture<'a, AccessDecision>;
 }
 
-/// What a [`AccessPolicy`] says to a request.
+/// What an [`AccessPolicy`] decides about a request.
 #[derive(Clone, Debug, Default)]
 pub struct AccessDecision {
-    /// Headers of the response, whoever answers.
+    /// Headers of the response, whether or not the page makes it.
     pub headers: HeaderMap,
-    /// The answer in place of the page's.
+    /// The response in place of the page's; `None` lets the page answer.
     pub response: Option<AdminResponse>,
 }
 
-/// The policies of one address.
-pub(crate) struct PolicyStack {
-    now: ArcSwap<ActivePolicy>,
-    /// All that stand, the one in use last.
-    stack: Mutex<Vec<Arc<dyn AccessPolicy>>>,
+/// The policies of one listener.
+pub(super) struct PolicyStack {
+    active: ArcSwap<ActivePolicy>,
+    /// All policies, the one in force last.
+    policies: Mutex<Vec<Arc<dyn AccessPolicy>>>,
     closing: CancellationToken,
 }
 
-/// The way in at the moment.
-pub(crate) struct ActivePolicy {
-    /// None where everybody may come in.
-    pub(crate) policy: Option<Arc<dyn AccessPolicy>>,
-    /// Cancelled when those who came in this way are to leave.
-    pub(crate) shut: CancellationToken,
+/// The policy that new connections get.
+pub(super) struct ActivePolicy {
+    /// `None` where every connection is served.
+    pub(super) policy: Option<Arc<dyn AccessPolicy>>,
+    /// Cancelled when connections that were accepted under this policy have to close.
+    pub(super) superseded: CancellationToken,
 }
 
 impl PolicyStack {
-    /// None; whoever comes in leaves when `closing` is cancelled.
-    pub(crate) fn none(closing: &CancellationToken) -> Self {
-        let open = ActivePolicy { policy: None, shut: closing.child_token() };
-        Self { now: ArcSwap::from_pointee(open), stack: Mutex::default(), closing: closing.clone() }
+    /// No policy. All connections close when `closing` is cancelled.
+    pub(super) fn new(closing: &CancellationToken) -> Self {
+        let open = ActivePolicy { policy: None, superseded: closing.child_token() };
+        Self { active: ArcSwap::from_pointee(open), policies: Mutex::default(), closing: closing.clone() }
     }
 
-    /// The way in now.
-    pub(crate) fn now(&self) -> Arc<ActivePolicy> {
-        self.now.load_full()
+    pub(super) fn now(&self) -> Arc<ActivePolicy> {
+        self.active.load_full()
     }
 
-    pub(crate) fn add(&self, policy: Arc<dyn AccessPolicy>) {
-        self.change(|stack| stack.push(policy));
+    pub(super) fn add(&self, policy: Arc<dyn AccessPolicy>) {
+        self.change(|policies| policies.push(policy));
     }
 
-    pub(crate) fn remove(&self, policy: &Arc<dyn AccessPolicy>) {
-        self.change(|stack| stack.retain(|known| !Arc::ptr_eq(known, policy)));
+    pub(super) fn remove(&self, policy: &Arc<dyn AccessPolicy>) {
+        self.change(|policies| policies.retain(|known| !Arc::ptr_eq(known, policy)));
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<dyn AccessPolicy>>)) {
-        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut stack);
-        let now = self.now.load();
-        let same = match (stack.last(), &now.policy) {
+        let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut policies);
+        let active = self.active.load();
+        let same = match (policies.last(), &active.policy) {
             (Some(last), Some(policy)) => Arc::ptr_eq(last, policy),
             (None, None) => true,
             _ => false,
         };
         if !same {
-            let shut = self.closing.child_token();
-            let before = self.now.swap(Arc::new(ActivePolicy { policy: stack.last().cloned(), shut }));
-            before.shut.cancel();
+            let superseded = self.closing.child_token();
+            let before =
+                self.active.swap(Arc::new(ActivePolicy { policy: policies.last().cloned(), superseded }));
+            before.superseded.cancel();
         }
     }
 }

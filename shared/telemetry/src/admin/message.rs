@@ -1,9 +1,9 @@
-//! What a page is asked and what it answers.
+//! Requests and responses of admin pages.
 
 use bytes::Bytes;
 use http::StatusCode;
 
-/// What a page answers.
+/// The response of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminResponse {
     /// The status code.

@@ -2,11 +2,23 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::HeaderValue;
+use tokio::net::TcpStream;
+
 use super::*;
-use crate::admin::access::BoxFuture;
+use crate::admin::access::{AccessDecision, AdminStream, BoxFuture};
+use crate::metrics::Registry;
+
+fn admin() -> AdminServer {
+    AdminServer::new(&Registry::new())
+}
 
 async fn pages() -> AdminListener {
-    AdminListener::serve(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    admin().listen("127.0.0.1:0").await.unwrap()
 }
 
 /// Sends bytes, and gives the status line and the last line.
@@ -25,7 +37,7 @@ async fn get(pages: &AdminListener, path: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn requests_are_answered_as_they_deserve() {
+async fn requests_get_their_status_and_body() {
     let pages = pages().await;
     let _health =
         pages.route("/health", |asked| AdminResponse::ok(asked.uri.query().unwrap_or("OK").to_owned()));
@@ -43,7 +55,7 @@ async fn requests_are_answered_as_they_deserve() {
 }
 
 #[tokio::test]
-async fn the_later_owner_answers_until_it_goes() {
+async fn the_latest_route_of_a_path_answers_until_it_is_dropped() {
     let pages = pages().await;
     let old = pages.route("/ready", |_| AdminResponse::ok("old"));
     let failed = pages.route("/ready", |_| AdminResponse::ok("failed"));
@@ -57,7 +69,7 @@ async fn the_later_owner_answers_until_it_goes() {
 
 #[tokio::test]
 async fn one_address_has_several_owners_and_closes_after_the_last() {
-    let admin = AdminServer::new();
+    let admin = admin();
     let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = probe.local_addr().unwrap().to_string();
     let taken = admin.listen(&address).await.err().map(|error| error.kind());
@@ -71,6 +83,7 @@ async fn one_address_has_several_owners_and_closes_after_the_last() {
     assert_eq!(get(&pages, "/ready").await, ("HTTP/1.1 503 Service Unavailable".into(), "kubernetes".into()));
     drop((pages, ready));
     let again = admin.listen(&address).await.unwrap();
+    let _health = again.route("/health", |_| AdminResponse::ok("OK"));
     assert_eq!(get(&again, "/ready").await.0, "HTTP/1.1 404 Not Found", "opened anew");
 }
 
@@ -88,7 +101,7 @@ async fn ready_names_what_it_waits_for() {
     assert_eq!(get(&pages, "/ready").await, ("HTTP/1.1 200 OK".into(), "OK".into()));
 }
 
-/// Refuses the first connection; lets only those in who say the word, and tells everybody its name.
+/// Refuses the first connection if it is told to, requires a password in the query, and sends its name as a header.
 struct Named(&'static str, std::sync::atomic::AtomicBool);
 
 impl AccessPolicy for Named {
@@ -112,17 +125,17 @@ fn named(name: &'static str, refuses: bool) -> Arc<dyn AccessPolicy> {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_enter_harms_no_other() {
+async fn a_connection_that_the_policy_refuses_affects_no_other() {
     let pages = pages().await;
     let _route = pages.route("/", |_| AdminResponse::ok("here"));
-    let _door = pages.require(named("oak", true));
+    let _policy = pages.require(named("oak", true));
     let mut refused = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
     assert!(matches!(refused.read(&mut [0]).await, Ok(0) | Err(_)));
     assert_eq!(get(&pages, "/?sesame").await.1, "here");
 }
 
 #[tokio::test]
-async fn the_later_door_stands_until_it_goes() {
+async fn the_latest_policy_is_in_force_until_it_is_dropped() {
     let pages = pages().await;
     let _route = pages.route("/", |_| AdminResponse::ok("here"));
     assert_eq!(get(&pages, "/").await.1, "here");
@@ -139,7 +152,7 @@ async fn the_later_door_stands_until_it_goes() {
 }
 
 #[tokio::test]
-async fn whoever_came_in_before_the_door_was_shut_leaves() {
+async fn a_connection_from_before_a_policy_is_closed() {
     let pages = pages().await;
     let _route = pages.route("/", |_| AdminResponse::ok("here"));
     let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
@@ -148,16 +161,97 @@ async fn whoever_came_in_before_the_door_was_shut_leaves() {
     while !response.ends_with(b"here") {
         assert_ne!(stream.read_buf(&mut response).await.unwrap(), 0, "kept alive");
     }
-    let _door = pages.require(named("oak", false));
+    let _policy = pages.require(named("oak", false));
     assert_eq!(stream.read_buf(&mut response).await.unwrap(), 0, "and closed");
 }
 
 #[tokio::test]
 async fn a_port_alone_means_every_address() {
-    let pages = AdminServer::new().listen(":0").await.unwrap();
+    let pages = admin().listen(":0").await.unwrap();
     let _route = pages.route("/", |_| AdminResponse::ok("here"));
     let port = pages.local_addr().unwrap().port();
     for host in ["127.0.0.1", "localhost"] {
         TcpStream::connect((host, port)).await.unwrap();
     }
+}
+
+/// Opens `count` connections that send nothing, and waits until each is accepted or has been closed again.
+async fn silent(pages: &AdminListener, count: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        streams.push(TcpStream::connect(pages.local_addr().unwrap()).await.unwrap());
+    }
+    streams
+}
+
+#[tokio::test]
+async fn silent_connections_do_not_keep_a_probe_out() {
+    let registry = Registry::new();
+    let pages = AdminServer::new(&registry).listen("127.0.0.1:0").await.unwrap();
+    let _health = pages.route("/healthz", |_| AdminResponse::ok("ok"));
+    let mut silent = silent(&pages, MAX_CONNECTIONS + 10).await;
+    assert_eq!(get(&pages, "/healthz").await.1, "ok");
+    // The oldest have been closed for the newest and the probe.
+    assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
+    assert!(registry.text().contains("portolan_admin_connections_evicted_total 11\n"), "{}", registry.text());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_response_is_disconnected() {
+    let timeouts = Timeouts { response: Duration::from_millis(200), ..Timeouts::default() };
+    let admin = AdminServer::with_timeouts(&Registry::new(), timeouts);
+    let pages = admin.listen("127.0.0.1:0").await.unwrap();
+    let _large = pages.route_large("/metrics", |_| AdminResponse::ok(vec![b'x'; 64 << 20]));
+    let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    // The permit of a large response is given back when its connection is closed.
+    let permits = admin.0.shared.large_responses.clone();
+    while permits.available_permits() == MAX_LARGE_RESPONSES {
+        tokio::task::yield_now().await;
+    }
+    let _all = permits.acquire_many(MAX_LARGE_RESPONSES as u32).await.unwrap();
+    let mut response = Vec::new();
+    let read = stream.read_to_end(&mut response).await;
+    assert!(read.is_err() || response.len() < 64 << 20, "{} bytes", response.len());
+}
+
+#[tokio::test]
+async fn a_silent_client_is_disconnected() {
+    let timeouts = Timeouts { header: Duration::from_millis(10), ..Timeouts::default() };
+    let admin = AdminServer::with_timeouts(&Registry::new(), timeouts);
+    let pages = admin.listen("127.0.0.1:0").await.unwrap();
+    let _health = pages.route("/healthz", |_| AdminResponse::ok("ok"));
+    let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn requests_for_large_pages_wait_for_their_turn() {
+    let timeouts = Timeouts { large_response_wait: Duration::from_millis(10), ..Timeouts::default() };
+    let admin = AdminServer::with_timeouts(&Registry::new(), timeouts);
+    let pages = admin.listen("127.0.0.1:0").await.unwrap();
+    let _routes = [
+        pages.route_large("/metrics", |_| AdminResponse::ok("all")),
+        pages.route("/ready", |_| AdminResponse::ok("OK")),
+    ];
+    let all =
+        admin.0.shared.large_responses.clone().acquire_many_owned(MAX_LARGE_RESPONSES as u32).await.unwrap();
+    assert_eq!(get(&pages, "/metrics").await.0, "HTTP/1.1 503 Service Unavailable");
+    assert_eq!(get(&pages, "/ready").await.1, "OK", "probes do not wait");
+    drop(all);
+    assert_eq!(get(&pages, "/metrics").await.1, "all");
+}
+
+#[tokio::test]
+async fn every_listener_has_an_index_and_the_common_pages() {
+    let admin = admin();
+    let pages = admin.listen("127.0.0.1:0").await.unwrap();
+    admin.add_common_page("/problems", |_| AdminResponse::ok("none"));
+    let _ready = pages.route("/ready", |_| AdminResponse::ok("OK"));
+    assert_eq!(get(&pages, "/problems").await.1, "none");
+    let index = ask(&pages, "GET / HTTP/1.0\r\n\r\n").await.1;
+    let paths: Vec<_> = index.lines().skip(2).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(paths, ["/problems", "/ready"], "{index}");
+    let _own = pages.route("/problems", |_| AdminResponse::ok("mine"));
+    assert_eq!(get(&pages, "/problems").await.1, "mine");
 }

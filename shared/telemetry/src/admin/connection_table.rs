@@ -1,0 +1,178 @@
+//! The open connections of one listener, and which of them is closed when there are too many.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Counter;
+
+/// Admits every new connection and closes an old one when the table is full, so that connections that send nothing
+/// cannot keep probes out. The one to close is the oldest idle one of the client that has the most connections: a single
+/// client evicts only itself.
+pub(super) struct ConnectionTable {
+    /// Oldest first.
+    open: Mutex<Vec<Arc<Entry>>>,
+    limit: usize,
+    evicted: Counter,
+}
+
+struct Entry {
+    client: Client,
+    /// A request has been read whole and its response is being made.
+    in_request: AtomicBool,
+    evict: CancellationToken,
+    current: Mutex<CurrentRequest>,
+}
+
+struct CurrentRequest {
+    /// When the connection was accepted or its last request arrived.
+    since: Instant,
+    /// Held by the response to a request for a large page until the next request or the end of the connection.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// An IPv4 address, or the first 64 bits of an IPv6 address: a host may have all addresses behind them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Client(u64);
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// A connection's place in the table, until it is dropped.
+pub(super) struct AdminConnection {
+    table: Arc<ConnectionTable>,
+    entry: Arc<Entry>,
+}
+
+impl ConnectionTable {
+    pub(super) fn new(limit: usize, evicted: Counter) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default(), limit, evicted })
+    }
+
+    /// Adds a connection, and evicts one if the table is full.
+    pub(super) fn insert(self: &Arc<Self>, peer: IpAddr) -> AdminConnection {
+        let entry = Arc::new(Entry {
+            client: peer.into(),
+            in_request: AtomicBool::new(false),
+            evict: CancellationToken::new(),
+            current: Mutex::new(CurrentRequest { since: Instant::now(), permit: None }),
+        });
+        let mut open = self.open();
+        if open.len() >= self.limit {
+            let index = victim(&open);
+            open.remove(index).evict.cancel();
+            self.evicted.inc();
+        }
+        open.push(entry.clone());
+        drop(open);
+        AdminConnection { table: self.clone(), entry }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The index of the entry to evict. The table is not empty.
+fn victim(open: &[Arc<Entry>]) -> usize {
+    let mut counts: HashMap<Client, usize> = HashMap::new();
+    open.iter().for_each(|entry| *counts.entry(entry.client).or_default() += 1);
+    let most = counts.values().copied().max().unwrap_or_default();
+    let candidates = open.iter().enumerate().filter(|(_, entry)| counts[&entry.client] == most);
+    let idle_first = candidates.min_by_key(|(index, entry)| (entry.in_request.load(Relaxed), *index));
+    idle_first.map_or(0, |(index, _)| index)
+}
+
+impl AdminConnection {
+    /// A request has arrived: its time begins, and its predecessor's response has been sent.
+    pub(super) fn begin_request(&self) {
+        *self.current() = CurrentRequest { since: Instant::now(), permit: None };
+        self.entry.in_request.store(true, Relaxed);
+    }
+
+    /// The response has been made and is to be sent.
+    pub(super) fn end_request(&self, permit: Option<OwnedSemaphorePermit>) {
+        self.current().permit = permit;
+        self.entry.in_request.store(false, Relaxed);
+    }
+
+    /// When the connection was accepted or its last request arrived.
+    pub(super) fn since(&self) -> Instant {
+        self.current().since
+    }
+
+    /// Waits until the connection has to make room.
+    pub(super) async fn evicted(&self) {
+        self.entry.evict.cancelled().await;
+    }
+
+    fn current(&self) -> MutexGuard<'_, CurrentRequest> {
+        self.entry.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AdminConnection {
+    fn drop(&mut self) {
+        self.current().permit = None;
+        self.table.open().retain(|entry| !Arc::ptr_eq(entry, &self.entry));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GREEDY: [u8; 4] = [10, 0, 0, 1];
+    const PROBE: [u8; 4] = [10, 0, 0, 2];
+
+    #[test]
+    fn the_oldest_idle_connection_of_the_greediest_client_is_evicted() {
+        let evicted = Counter::default();
+        let table = ConnectionTable::new(4, evicted.clone());
+        let probe = table.insert(PROBE.into());
+        let busy = table.insert(GREEDY.into());
+        busy.begin_request();
+        let [oldest, second] = [(); 2].map(|()| table.insert(GREEDY.into()));
+        let newest = table.insert(GREEDY.into());
+        let gone = |connection: &AdminConnection| connection.entry.evict.is_cancelled();
+        assert_eq!([&probe, &busy, &oldest, &second, &newest].map(gone), [false, false, true, false, false]);
+        let _more = [(); 2].map(|()| table.insert(GREEDY.into()));
+        assert!(gone(&second) && gone(&newest) && !gone(&busy), "those that are idle go first");
+        assert_eq!((evicted.value(), table.open().len()), (3, 4));
+    }
+
+    #[test]
+    fn when_all_are_busy_the_oldest_is_evicted() {
+        let table = ConnectionTable::new(2, Counter::default());
+        let busy = [(); 2].map(|()| table.insert(GREEDY.into()));
+        busy.iter().for_each(AdminConnection::begin_request);
+        let _probe = table.insert(PROBE.into());
+        assert!(busy[0].entry.evict.is_cancelled() && !busy[1].entry.evict.is_cancelled());
+    }
+
+    #[test]
+    fn a_connection_that_ends_leaves_its_place() {
+        let table = ConnectionTable::new(2, Counter::default());
+        drop(table.insert(GREEDY.into()));
+        assert!(table.open().is_empty());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_client() {
+        let client = |text: &str| Client::from(text.parse::<IpAddr>().unwrap());
+        assert!(client("2001:db8::1") == client("2001:db8::ffff:2"));
+        assert!(client("2001:db8::1") != client("2001:db8:0:1::1"));
+        assert!(client("::ffff:10.0.0.1") == client("10.0.0.1"));
+    }
+}

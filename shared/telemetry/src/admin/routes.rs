@@ -1,0 +1,117 @@
+//! Pages by path, and the index of a listener.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::admin::message::{AdminRequest, AdminResponse};
+
+/// Makes the response of a page.
+#[derive(Clone)]
+pub(super) struct Handler {
+    page: Arc<dyn Fn(&AdminRequest) -> AdminResponse + Send + Sync>,
+    /// See [`crate::AdminListener::route_large`].
+    pub(super) is_large: bool,
+}
+
+impl Handler {
+    pub(super) fn quick(page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static) -> Self {
+        Self { page: Arc::new(page), is_large: false }
+    }
+
+    pub(super) fn large(page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static) -> Self {
+        Self { page: Arc::new(page), is_large: true }
+    }
+
+    pub(super) fn respond(&self, request: &AdminRequest) -> AdminResponse {
+        (self.page)(request)
+    }
+}
+
+/// The handlers of each path with their ids; the last one answers.
+type ByPath = BTreeMap<String, Vec<(u64, Handler)>>;
+
+/// The pages of one listener.
+#[derive(Default)]
+pub(super) struct Routes {
+    by_path: ArcSwap<ByPath>,
+    /// Held while the routes change. Readers take no lock.
+    changing: Mutex<()>,
+    next_id: AtomicU64,
+}
+
+impl Routes {
+    pub(super) fn add(&self, path: &str, handler: Handler) -> u64 {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        self.change(|routes| routes.entry(path.to_owned()).or_default().push((id, handler)));
+        id
+    }
+
+    pub(super) fn remove(&self, path: &str, id: u64) {
+        self.change(|routes| {
+            if let Some(handlers) = routes.get_mut(path) {
+                handlers.retain(|(known, _)| *known != id);
+                if handlers.is_empty() {
+                    routes.remove(path);
+                }
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ByPath)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = ByPath::clone(&self.by_path.load());
+        change(&mut routes);
+        self.by_path.store(Arc::new(routes));
+    }
+
+    /// The page at a path: a route, else a common page, else at `/` the index.
+    pub(super) fn find(&self, path: &str, common: &CommonPages) -> Option<Handler> {
+        let routes = self.by_path.load();
+        let own = routes.get(path).and_then(|handlers| handlers.last()).map(|(_, handler)| handler.clone());
+        own.or_else(|| common.get(path)).or_else(|| (path == "/").then(|| index(&routes, common)))
+    }
+}
+
+/// Pages that every listener has.
+#[derive(Default)]
+pub(super) struct CommonPages(Mutex<BTreeMap<&'static str, Handler>>);
+
+impl CommonPages {
+    pub(super) fn add(&self, path: &'static str, handler: Handler) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path, handler);
+    }
+
+    fn get(&self, path: &str) -> Option<Handler> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    fn paths(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+}
+
+/// What the pages of well-known paths are for.
+const ABOUT: &[(&str, &str)] = &[
+    ("/health", "200 while the process is alive"),
+    ("/healthz", "200 while requests are served"),
+    ("/metrics", "metrics in Prometheus's text format"),
+    ("/problems", "objects and settings that do not work, one a line"),
+    ("/ready", "200 once the service is ready, else what it waits for"),
+];
+
+/// A page that lists the others.
+fn index(routes: &ByPath, common: &CommonPages) -> Handler {
+    let mut paths: Vec<&str> = routes.keys().map(String::as_str).chain(common.paths()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let mut text = "Portolan: pages of this address\n\n".to_owned();
+    for path in paths {
+        let about = ABOUT.iter().find(|(known, _)| *known == path).map_or("", |(_, about)| about);
+        text.push_str(format!("{path:<12} {about}").trim_end());
+        text.push('\n');
+    }
+    Handler::quick(move |_| AdminResponse::ok(text.clone()))
+}

@@ -1,0 +1,169 @@
+//! Accepting connections of an admin listener, and answering their requests.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::admin::Shared;
+use crate::admin::access::{AccessDecision, ActivePolicy, AdminStream, PolicyStack};
+use crate::admin::connection_table::{AdminConnection, ConnectionTable};
+use crate::admin::message::{AdminRequest, AdminResponse};
+use crate::admin::routes::Routes;
+
+/// How long a request in flight may go on when its address closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long accepting pauses when the system has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long things may take.
+#[derive(Clone, Copy)]
+pub(super) struct Timeouts {
+    /// A TLS handshake, a request's head, and the time between two requests.
+    pub(super) header: Duration,
+    /// A response, from the end of the request's head until its last byte is sent.
+    pub(super) response: Duration,
+    /// How long a request for a large page waits for its turn.
+    pub(super) large_response_wait: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let [header, response, large_response_wait] = [5, 30, 10].map(Duration::from_secs);
+        Self { header, response, large_response_wait }
+    }
+}
+
+/// Serves one listener.
+pub(super) struct Server {
+    pub(super) routes: Arc<Routes>,
+    pub(super) policies: Arc<PolicyStack>,
+    pub(super) connections: Arc<ConnectionTable>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Accepts connections until it is cancelled.
+    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.clone().spawn(stream, peer),
+                // Most likely the process has no descriptor left. Without a spare one, trying again at once would only
+                // burn a processor.
+                Err(_) if self.shared.spare.release() => {}
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    fn spawn(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let connection = self.connections.insert(peer.ip());
+        tokio::spawn(async move {
+            let active = self.policies.now();
+            tokio::select! {
+                () = self.serve(stream, &active, &connection) => {}
+                () = connection.evicted() => {}
+                () = response_overdue(&connection, self.shared.timeouts.response) => {}
+            }
+            drop(connection);
+            self.shared.spare.refill();
+        });
+    }
+
+    async fn serve(&self, stream: TcpStream, active: &ActivePolicy, connection: &AdminConnection) {
+        let stream: Box<dyn AdminStream> = match &active.policy {
+            None => Box::new(stream),
+            Some(policy) => {
+                match tokio::time::timeout(self.shared.timeouts.header, policy.accept(stream)).await {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(_)) | Err(_) => return,
+                }
+            }
+        };
+        let service = service_fn(async |request: Request<hyper::body::Incoming>| {
+            connection.begin_request();
+            let request = request.into_parts().0;
+            let decision = match &active.policy {
+                Some(policy) => policy.authorize(&request).await,
+                None => AccessDecision::default(),
+            };
+            let (response, permit) = match decision.response {
+                Some(response) => (response, None),
+                None => self.respond(request).await,
+            };
+            connection.end_request(permit);
+            Ok::<_, Infallible>(with_headers(response, decision.headers))
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.shared.timeouts.header)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(serving);
+        // hyper has answered a malformed request with 400, and a client that disconnects needs no answer.
+        tokio::select! {
+            _ = serving.as_mut() => {}
+            () = active.superseded.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, serving).await;
+            }
+        }
+    }
+
+    /// The response of a page; with it the permit that a large page needs while it is sent.
+    async fn respond(&self, request: AdminRequest) -> (AdminResponse, Option<OwnedSemaphorePermit>) {
+        let Some(handler) = self.routes.find(request.uri.path(), &self.shared.common) else {
+            return (AdminResponse::text(StatusCode::NOT_FOUND, "404 page not found\n"), None);
+        };
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return (AdminResponse::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"), None);
+        }
+        if !handler.is_large {
+            return (handler.respond(&request), None);
+        }
+        let permit = self.shared.large_responses.clone().acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(self.shared.timeouts.large_response_wait, permit).await
+        else {
+            let busy = "503 too many requests for large pages\n";
+            return (AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, busy), None);
+        };
+        // The metrics of thousands of Ingresses take a while to write, and other tasks need the threads of the runtime.
+        let response = tokio::task::spawn_blocking(move || handler.respond(&request)).await;
+        let response = response.unwrap_or_else(|_| {
+            AdminResponse::text(StatusCode::INTERNAL_SERVER_ERROR, "500 the page cannot be made\n")
+        });
+        (response, Some(permit))
+    }
+}
+
+/// Waits until the last request, or without one the connection, is too old.
+async fn response_overdue(connection: &AdminConnection, timeout: Duration) {
+    loop {
+        let deadline = connection.since() + timeout;
+        tokio::time::sleep_until(deadline).await;
+        if connection.since() + timeout == deadline {
+            return;
+        }
+    }
+}
+
+fn with_headers(response: AdminResponse, headers: http::HeaderMap) -> Response<Full<Bytes>> {
+    let mut message = Response::new(Full::new(response.body));
+    *message.status_mut() = response.status;
+    *message.headers_mut() = headers;
+    message.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
+    if response.status == StatusCode::METHOD_NOT_ALLOWED {
+        message.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    message
+}
