@@ -33,7 +33,7 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, run
 
 fn tell(views: &ProxyViews, runtime: &Runtime) {
     let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
-    let problems = table.problems().cloned().chain(pools.problems()).chain(certs.problems().cloned());
+    let problems = table.problems().chain(pools.problems()).chain(certs.problems().cloned());
     runtime.reports.replace("ingress", problems.map(problem));
 }
 

@@ -12,7 +12,7 @@ mod rewrite;
 
 use std::sync::Arc;
 
-use cluster::{Ingress, PathType};
+use cluster::{Ingress, Key, PathType, ServiceBackend};
 
 pub use self::known::{Fate, OBSOLETE, UNSUPPORTED, UnsupportedAnnotation};
 pub use self::reader::AnnotationReader;
@@ -90,6 +90,12 @@ impl Settings {
 
 /// A rule for which filters are made.
 pub struct Rule<'r> {
+    /// The host as logs name it.
+    pub host: &'r str,
+    /// The Ingress.
+    pub ingress: Option<&'r Key>,
+    /// The Service that requests go to.
+    pub service: Option<&'r ServiceBackend>,
     /// The path as written.
     pub path: &'r str,
     /// How far it reaches.

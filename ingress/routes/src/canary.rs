@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::exchange::Exchange;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, StepLimitExceeded};
+use crate::upstream::BalancerState;
 
 /// What the `canary-*` annotations of an Ingress ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub struct CanaryPolicy {
     pub weight: u32,
     /// `canary-weight-total`, at least 100.
     pub total: u32,
+    /// The value of `canary` is not a boolean: the Ingress makes no routes of its own, and takes no requests either.
+    pub disabled: bool,
 }
 
 /// Which values of the header choose the canary.
@@ -37,15 +40,27 @@ pub enum CanaryHeader {
 
 /// What a header or cookie of the request says about a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CanaryDecision {
+enum CanaryDecision {
     Canary,
     Primary,
     Undecided,
 }
 
 impl CanaryPolicy {
-    /// What the header says.
-    pub(crate) fn by_header(&self, exchange: &Exchange) -> CanaryDecision {
+    /// Whether a request goes to the canary: header before cookie before weight.
+    pub(crate) fn chooses(&self, exchange: &Exchange, balancer: &mut impl BalancerState) -> bool {
+        let decision = match self.by_header(exchange) {
+            CanaryDecision::Undecided => self.by_cookie(exchange),
+            decided => decided,
+        };
+        match decision {
+            CanaryDecision::Canary => true,
+            CanaryDecision::Primary => false,
+            CanaryDecision::Undecided => self.weight > 0 && balancer.random_below(self.total) < self.weight,
+        }
+    }
+
+    fn by_header(&self, exchange: &Exchange) -> CanaryDecision {
         let Some(header) = &self.header else { return CanaryDecision::Undecided };
         let mut values = exchange.request.headers.get_all(header).into_iter().map(|value| value.to_str());
         let Some(first) = values.next() else { return CanaryDecision::Undecided };
@@ -60,7 +75,7 @@ impl CanaryPolicy {
             CanaryHeader::Keyword => word(value),
             CanaryHeader::Equals(wanted) if value == wanted => CanaryDecision::Canary,
             CanaryHeader::Equals(_) => CanaryDecision::Undecided,
-            CanaryHeader::Matches(pattern) => match pattern.is_match(value) {
+            CanaryHeader::Matches(pattern) => match is_match(pattern, value, exchange) {
                 Ok(true) => CanaryDecision::Canary,
                 Ok(false) => CanaryDecision::Undecided,
                 Err(_) => CanaryDecision::Primary,
@@ -69,11 +84,18 @@ impl CanaryPolicy {
         }
     }
 
-    /// What the cookie says. nginx's `$cookie_name` ignores the case of the name.
-    pub(crate) fn by_cookie(&self, exchange: &Exchange) -> CanaryDecision {
+    /// nginx's `$cookie_name` ignores the case of the name.
+    fn by_cookie(&self, exchange: &Exchange) -> CanaryDecision {
         let Some(name) = &self.cookie else { return CanaryDecision::Undecided };
         exchange.cookie_ignoring_case(name).map_or(CanaryDecision::Undecided, word)
     }
+}
+
+fn is_match(pattern: &Pattern, value: &str, exchange: &Exchange) -> Result<bool, StepLimitExceeded> {
+    let mut budget = exchange.step_budget.get();
+    let found = pattern.is_match(value, &mut budget);
+    exchange.step_budget.set(budget);
+    found
 }
 
 fn word(value: &str) -> CanaryDecision {

@@ -1,5 +1,6 @@
 //! One request on its way through: what filters see of it.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 
 use cluster::CompactString;
@@ -7,6 +8,7 @@ use http::header::{COOKIE, HOST};
 use http::request::Parts;
 
 use crate::path::{BadPath, normalise};
+use crate::pattern::StepBudget;
 
 /// How the client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct Exchange {
     pub target: Option<String>,
     /// The host has a certificate entry (reference §3.4); set when the route is found.
     pub certificate: bool,
+    /// What regular expressions may still cost this request.
+    pub step_budget: Cell<StepBudget>,
     authority: CompactString,
     host_len: usize,
     lowered: Option<CompactString>,
@@ -91,6 +95,7 @@ impl Exchange {
             scheme,
             target: None,
             certificate: false,
+            step_budget: Cell::default(),
             authority,
             host_len,
             lowered,

@@ -20,6 +20,7 @@ pub mod filter;
 
 mod class;
 mod precedence;
+mod variables;
 pub mod pools;
 
 pub mod affinity;

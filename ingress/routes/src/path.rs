@@ -80,6 +80,24 @@ pub fn encode(path: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Escapes only what must not occur in a request line or a header: control characters, spaces, quotes and text that is
+/// not ASCII. Percent codes and delimiters stay as they are.
+pub fn encode_unsafe(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |c: char| !c.is_ascii() || must_escape(c) && !matches!(c, '%' | '?');
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            out.push_str(&encode(c.encode_utf8(&mut [0; 4])));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 fn push_code(out: &mut String, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     out.extend(['%', HEX[usize::from(byte >> 4)] as char, HEX[usize::from(byte & 15)] as char]);

@@ -18,6 +18,7 @@ mod host;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cluster::{CompactString, Ingress, IngressClass, Key, Kind, Kinds, ObjectChange, Projection, Snapshot};
 use foldhash::fast::RandomState;
@@ -36,7 +37,7 @@ use crate::exchange::Exchange;
 use crate::filter::{DirectResponse, FilterOutcome};
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::encode;
-use crate::pattern::PatternCache;
+use crate::pattern::{PatternCache, StepBudget};
 use crate::precedence::CATCH_ALL;
 use crate::problem::RoutingProblem;
 use crate::sharded_map::ShardedMap;
@@ -51,6 +52,18 @@ pub struct RouteTable {
     /// The catch-all, which is always there.
     catch_all: Arc<Host>,
     users: ShardedMap<PoolKey, UpstreamUsers>,
+    step_limit_hits: StepLimitHits,
+}
+
+/// A count that goes on from view to view.
+#[derive(Clone, Debug, Default)]
+struct StepLimitHits(Arc<AtomicU64>);
+
+/// The count says nothing about the routes.
+impl PartialEq for StepLimitHits {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// The Ingresses that use an upstream.
@@ -67,6 +80,8 @@ pub struct RouteMatch<'t> {
     host: &'t Host,
     path_match: PathMatch<'t>,
     certificate: bool,
+    step_budget: StepBudget,
+    step_limit_hits: &'t StepLimitHits,
 }
 
 impl RouteTable {
@@ -86,27 +101,21 @@ impl RouteTable {
             Some(found) => (found, found.tls || wildcard().is_some_and(|wildcard| wildcard.tls)),
             None => wildcard().map_or((&self.catch_all, false), |found| (found, found.tls)),
         };
-        RouteMatch { host, path_match: host.find(path), certificate }
+        let mut step_budget = StepBudget::default();
+        let path_match = host.find(path, &mut step_budget);
+        RouteMatch { host, path_match, certificate, step_budget, step_limit_hits: &self.step_limit_hits }
+    }
+
+    /// How many requests were answered 500 because their patterns needed more than [`StepBudget::STEPS_PER_REQUEST`].
+    pub fn step_limit_hits(&self) -> u64 {
+        self.step_limit_hits.0.load(Ordering::Relaxed)
     }
 
     /// What is wrong with the Ingresses of ours.
-    pub fn problems(&self) -> impl Iterator<Item = &RoutingProblem> {
+    pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.catch_all]);
-        self.ingresses
-            .iter()
-            .flat_map(|(_, parsed)| &parsed.problems)
-            .chain(hosts.flat_map(|host| host.problems()))
-    }
-
-    /// Problems that an earlier view did not have. Costs what has changed, not what there is.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a RoutingProblem> {
-        let parsed = self.ingresses.changed(&last.ingresses).flat_map(|(key, parsed)| {
-            let then = last.ingresses.get(key).map(|then| &then.problems);
-            parsed.problems.iter().filter(move |problem| !then.is_some_and(|then| then.contains(problem)))
-        });
-        let hosts = self.hosts.changed(&last.hosts).map(|(key, host)| (host, last.hosts.get(key)));
-        let hosts = hosts.chain([(&self.catch_all, Some(&last.catch_all))]);
-        parsed.chain(hosts.flat_map(|(host, then)| host.problems_since(then.map(|then| &**then))))
+        let of_ingresses = self.ingresses.iter().flat_map(|(_, parsed)| &parsed.problems);
+        of_ingresses.cloned().chain(hosts.flat_map(|host| host.problems()))
     }
 
     /// How many Ingresses are ours.
@@ -143,8 +152,18 @@ impl<'t> RouteMatch<'t> {
     /// Lets the request in, in the order of §3.3: what holds for the whole host, the missing slash, the
     /// closed route, and the filters of the route. [`FilterOutcome::Continue`] is for an upstream.
     pub fn apply_request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
-        use crate::filter::Filter;
         exchange.certificate = self.certificate;
+        exchange.step_budget.set(self.step_budget);
+        let outcome = self.request_filters(exchange);
+        if exchange.step_budget.get().is_exceeded() {
+            self.step_limit_hits.0.fetch_add(1, Ordering::Relaxed);
+            self.route().step_limit_reached.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
+        use crate::filter::Filter;
         if let Some(app_root) = &self.host.app_root
             && let answer @ FilterOutcome::Respond(_) = app_root.request(exchange)
         {
@@ -172,6 +191,7 @@ fn with_slash(exchange: &Exchange) -> DirectResponse {
 pub struct RouteIndex {
     options: RouteOptions,
     patterns: PatternCache,
+    step_limit_hits: StepLimitHits,
 }
 
 /// An Ingress that were added, changed or removed.
@@ -190,7 +210,7 @@ struct UpstreamChange<'t> {
 impl RouteIndex {
     /// A table as the command line wants it.
     pub fn new(options: RouteOptions) -> Self {
-        Self { options, patterns: PatternCache::default() }
+        Self { options, patterns: PatternCache::default(), step_limit_hits: StepLimitHits::default() }
     }
 
     fn empty(&self, classes: Classes) -> RouteTable {
@@ -202,6 +222,7 @@ impl RouteIndex {
             hosts: ShardedMap::default(),
             catch_all: Arc::new(catch_all.expect("the catch-all is there without an Ingress")),
             users,
+            step_limit_hits: self.step_limit_hits.clone(),
         }
     }
 

@@ -102,7 +102,7 @@ impl TestCluster {
     }
 
     pub(crate) fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<_> = self.table.load().problems().map(ToString::to_string).collect();
+        let mut problems: Vec<_> = self.table.load().problems().map(|problem| problem.to_string()).collect();
         problems.sort_unstable();
         problems
     }

@@ -17,19 +17,19 @@ use cluster::{CompactString, Key};
 use http::HeaderValue;
 
 use crate::affinity::{Affinity, AffinityMode, CookieContext, RuleAffinity, rejects_same_site_none};
-use crate::canary::{CanaryDecision, CanaryPolicy};
+use crate::canary::CanaryPolicy;
 use crate::digest::{hex, md5, unhex};
 use crate::exchange::{Exchange, Scheme};
 use crate::options::PoolKey;
 use crate::pools::{Pool, PoolMembers, Pools};
 
-/// Where the requests of a route go: a backend, and canaries that take a part of them.
+/// Where the requests of a route go: a backend, and a canary that takes a part of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// The backend of the rule.
     pub primary: UpstreamTarget,
-    /// Canaries in order of precedence, the oldest first.
-    pub canaries: Box<[Canary]>,
+    /// The first Ingress in precedence that doubles the rule as a canary; as in ingress-nginx, others take no part.
+    pub canary: Option<Canary>,
 }
 
 /// A canary of a rule.
@@ -117,57 +117,36 @@ impl Upstream {
         &'t self,
         exchange: &Exchange,
         pools: &Pools,
-        draw: &mut impl BalancerState,
+        balancer: &mut impl BalancerState,
     ) -> SelectedTarget<'t> {
-        match self.canary(exchange, pools, draw) {
+        match self.canary(exchange, pools, balancer) {
             Some(canary) => canary.target.choice(exchange, true),
             None => self.primary.choice(exchange, false),
         }
     }
 
-    fn canary(&self, exchange: &Exchange, pools: &Pools, draw: &mut impl BalancerState) -> Option<&Canary> {
-        if self.canaries.is_empty() || self.primary.is_bound(exchange) {
+    fn canary(
+        &self,
+        exchange: &Exchange,
+        pools: &Pools,
+        balancer: &mut impl BalancerState,
+    ) -> Option<&Canary> {
+        let canary = self.canary.as_ref()?;
+        if self.primary.is_bound(exchange) {
             return None;
         }
         let has_endpoints =
             |target: &UpstreamTarget| pools.get(&target.pool).is_some_and(|pool| !pool.is_empty());
-        // Without the primary there is no canary either: 503, whatever the header says.
-        if !has_endpoints(&self.primary) {
+        // Without endpoints of the primary the answer is 503, whatever the header says.
+        if !has_endpoints(&self.primary) || !has_endpoints(&canary.target) {
             return None;
         }
-        let live = |canary: &&Canary| has_endpoints(&canary.target);
-        let mut left: smallvec::SmallVec<[&Canary; 2]> = self.canaries.iter().filter(live).collect();
-        if let Some(bound) = left.iter().find(|canary| canary.target.is_bound(exchange)) {
-            return Some(bound);
+        if canary.target.is_bound(exchange) || canary.policy.chooses(exchange, balancer) {
+            Some(canary)
+        } else {
+            None
         }
-        for verdict in [CanaryPolicy::by_header, CanaryPolicy::by_cookie] {
-            let mut ruled_out = smallvec::SmallVec::<[&Key; 2]>::new();
-            for canary in &left {
-                match verdict(&canary.policy, exchange) {
-                    CanaryDecision::Canary => return Some(canary),
-                    CanaryDecision::Primary => ruled_out.push(&canary.ingress),
-                    CanaryDecision::Undecided => {}
-                }
-            }
-            left.retain(|canary| !ruled_out.contains(&&canary.ingress));
-        }
-        by_weight(&left, draw)
     }
-}
-
-/// One draw for all: the shares of the canaries lie side by side on the largest scale.
-fn by_weight<'t>(canaries: &[&'t Canary], draw: &mut impl BalancerState) -> Option<&'t Canary> {
-    let scale = canaries.iter().map(|canary| canary.policy.total).max()?;
-    if canaries.iter().all(|canary| canary.policy.weight == 0) {
-        return None;
-    }
-    let drawn = u64::from(draw.random_below(scale));
-    let mut share = 0;
-    canaries.iter().copied().find(|canary| {
-        let CanaryPolicy { weight, total, .. } = &*canary.policy;
-        share += u64::from(*weight) * u64::from(scale) / u64::from(*total);
-        drawn < share
-    })
 }
 
 impl UpstreamTarget {
@@ -222,7 +201,7 @@ impl SelectedTarget<'_> {
         &self,
         pools: &Pools,
         tried: &[SocketAddr],
-        draw: &mut impl BalancerState,
+        balancer: &mut impl BalancerState,
     ) -> Option<SelectedEndpoint> {
         let pool = pools.get(&self.target.pool)?;
         if let PoolMembers::External { host, port } = pool.members() {
@@ -236,7 +215,7 @@ impl SelectedTarget<'_> {
         }
         let Some(StickySession { affinity_rule, backend_key, rule_path }) = self.target.sticky.as_deref()
         else {
-            return round_robin(pool.endpoints(), tried, draw.round_robin_position(self.target))
+            return round_robin(pool.endpoints(), tried, balancer.round_robin_position(self.target))
                 .map(SelectedEndpoint::plain);
         };
         let affinity = &affinity_rule.affinity;
@@ -248,11 +227,11 @@ impl SelectedTarget<'_> {
             return Some(SelectedEndpoint::plain(bound));
         }
         let (endpoint, key) = match affinity.mode {
-            AffinityMode::Balanced => balanced(pool, tried, draw)?,
-            AffinityMode::Persistent => persistent(pool, tried, draw),
+            AffinityMode::Balanced => balanced(pool, tried, balancer)?,
+            AffinityMode::Persistent => persistent(pool, tried, balancer),
         };
         let value = || format!("{key}|{}", hex(backend_key));
-        let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, draw.unix_time());
+        let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, balancer.unix_time());
         let cookie = affinity_rule.sets_cookie.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
         Some(SelectedEndpoint { address: UpstreamAddress::Socket(endpoint), cookie })
     }
@@ -275,13 +254,13 @@ pub fn round_robin(endpoints: &[SocketAddr], tried: &[SocketAddr], turn: usize) 
 fn balanced(
     pool: &Pool,
     tried: &[SocketAddr],
-    draw: &mut impl BalancerState,
+    balancer: &mut impl BalancerState,
 ) -> Option<(SocketAddr, String)> {
-    let (now, worker) = (draw.unix_time(), draw.worker_id());
+    let (now, worker) = (balancer.unix_time(), balancer.worker_id());
     let mut drawn = None;
     for n in 1..=20 {
         let (seconds, millis) = (now.as_secs() + n, now.subsec_millis());
-        let key = format!("{seconds}.{millis:03}.{worker}.{}", draw.random_below(999_999) + 1);
+        let key = format!("{seconds}.{millis:03}.{worker}.{}", balancer.random_below(999_999) + 1);
         let endpoint = pool.on_ring(&key)?;
         drawn = Some((endpoint, key));
         if !tried.contains(&endpoint) {
@@ -292,13 +271,13 @@ fn balanced(
 }
 
 /// A random endpoint, one that was not tried where there is one, and the key that names it.
-fn persistent(pool: &Pool, tried: &[SocketAddr], draw: &mut impl BalancerState) -> (SocketAddr, String) {
+fn persistent(pool: &Pool, tried: &[SocketAddr], balancer: &mut impl BalancerState) -> (SocketAddr, String) {
     let endpoints = pool.endpoints();
     let untried = endpoints.iter().filter(|endpoint| !tried.contains(endpoint)).count();
     let endpoint = if untried == 0 {
-        endpoints[draw.random_below(endpoints.len() as u32) as usize]
+        endpoints[balancer.random_below(endpoints.len() as u32) as usize]
     } else {
-        let nth = draw.random_below(untried as u32) as usize;
+        let nth = balancer.random_below(untried as u32) as usize;
         let mut untried = endpoints.iter().filter(|endpoint| !tried.contains(endpoint));
         *untried.nth(nth).unwrap_or(&endpoints[0])
     };

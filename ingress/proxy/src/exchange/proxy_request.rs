@@ -51,11 +51,7 @@ impl ProxyRequest<'_> {
             let exchange = self.guard.exchange.as_ref().expect("set before endpoints are asked");
             upstream.choose(exchange, &pools, &mut worker.balancer())
         };
-        if choice.canary {
-            let is_chosen =
-                |canary: &ingress_routes::upstream::Canary| std::ptr::eq(&canary.target, choice.target);
-            self.guard.canary = upstream.canaries.iter().position(is_chosen);
-        }
+        self.guard.canary = choice.canary.then_some(0);
         let head = self.head();
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
         // What is said when there is no endpoint. A default backend without any is replaced by the built-in page.

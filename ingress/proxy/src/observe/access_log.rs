@@ -86,7 +86,7 @@ impl RequestId {
 impl AccessRecord {
     fn canary_target(&self) -> Option<(usize, &UpstreamTarget)> {
         let (at, upstream) = (self.canary?, self.route.as_ref()?.upstream.as_ref()?);
-        Some((at, &upstream.canaries.get(at)?.target))
+        Some((at, &upstream.canary.as_ref()?.target))
     }
 
     fn header(&self, name: HeaderName) -> Option<&[u8]> {

@@ -13,7 +13,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "canary",
     doc: "Marks an Ingress as canary: it makes no host and no route of its own. Each of its paths doubles the rule of \
           another Ingress with the same host, path and path type, and takes requests from it: header before cookie \
-          before weight. Everything but affinity comes from the other Ingress. Several canaries may double one rule.",
+          before weight. Everything but affinity comes from the other Ingress. Of several canaries of one rule only the first takes part: that of the oldest Ingress.",
     annotations: &[
         Annotation { name: "canary", values: "true, false", doc: "Makes the Ingress a canary." },
         Annotation {
@@ -59,8 +59,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 };
 
 fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
-    // A canary by mistake takes too little, an Ingress that should have been one takes all: so a bad word means yes,
-    // without conditions of its own.
+    // A canary by mistake takes too little, while an Ingress that should have been a canary takes all requests. So a
+    // value that is not a boolean makes a canary that takes none.
     let is_canary = reader.value(
         "canary",
         "true or false; the Ingress makes no routes meanwhile",
@@ -70,7 +70,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     let bad = is_canary.is_none() && reader.text("canary").is_some();
     let policy = policy(reader);
     if bad {
-        settings.canary = Some(Arc::new(CanaryPolicy { header: None, cookie: None, weight: 0, ..policy }));
+        settings.canary = Some(Arc::new(CanaryPolicy { disabled: true, ..policy }));
     } else if is_canary == Some(true) {
         settings.canary = Some(Arc::new(policy));
     } else if policy != NOTHING {
@@ -82,8 +82,14 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     }
 }
 
-const NOTHING: CanaryPolicy =
-    CanaryPolicy { header: None, value: CanaryHeader::Keyword, cookie: None, weight: 0, total: 100 };
+const NOTHING: CanaryPolicy = CanaryPolicy {
+    header: None,
+    value: CanaryHeader::Keyword,
+    cookie: None,
+    weight: 0,
+    total: 100,
+    disabled: false,
+};
 
 fn policy(reader: &mut AnnotationReader<'_>) -> CanaryPolicy {
     let header = reader.value("canary-by-header", "a header name", Effect::DefaultUsed, |value| {
@@ -100,6 +106,7 @@ fn policy(reader: &mut AnnotationReader<'_>) -> CanaryPolicy {
         cookie: reader.value("canary-by-cookie", "a cookie name", Effect::DefaultUsed, cookie_name),
         weight: u32::try_from(weight.max(0)).unwrap_or(u32::MAX),
         total: u32::try_from(total.max(100)).unwrap_or(u32::MAX),
+        disabled: false,
     }
 }
 

@@ -30,6 +30,12 @@ impl<'i> AnnotationReader<'i> {
         self.values.clone().into_iter()
     }
 
+    /// The paths of all rules.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &'i str> + use<'i> {
+        let ingress = self.ingress;
+        ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| path.path.as_str())
+    }
+
     /// The text of an annotation.
     pub fn text(&self, name: &str) -> Option<&'i str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)

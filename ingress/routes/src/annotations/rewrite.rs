@@ -1,4 +1,4 @@
-//! `rewrite-target` and `use-regex`: the path that the upstream sees, and rules that are patterns.
+//! `rewrite-target` and `use-regex`: the path that the upstream gets, and rules that are patterns.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use http::StatusCode;
 use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
 use crate::exchange::Exchange;
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
-use crate::path::encode;
-use crate::pattern::PathPattern;
+use crate::path::{encode, encode_unsafe};
+use crate::pattern::{Captures, PathPattern, StepLimitExceeded};
 use crate::problem::Effect;
+use crate::variables::RequestVariable;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "rewrite",
@@ -21,8 +22,10 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     annotations: &[
         Annotation {
             name: "rewrite-target",
-            values: "a path with $1 to $9 for the groups of the rule's path, or a URL to redirect to",
-            doc: "Replaces the whole path; the query stays. A value that is no path closes the routes (503).",
+            values: "a path with $1 to $9 and $name for the groups of the rule's path and $host, $uri, $arg_name and \
+                     other variables of nginx, or a URL to redirect to",
+            doc: "Replaces the whole path; the query stays. A value that is no path, or a variable that is not known, \
+                  closes the routes (503).",
         },
         Annotation { name: "use-regex", values: "true, false", doc: "The paths are regular expressions." },
     ],
@@ -32,32 +35,45 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     filter,
 };
 
-/// `rewrite-target`, parsed.
+/// `rewrite-target`, parsed. What its names stand for depends on the path of the rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RewriteTemplate {
     text: String,
     path: Vec<TemplatePart>,
-    query: Option<TemplateQuery>,
+    query: Option<TemplateQuery<TemplatePart>>,
+    /// Named groups of all paths of the Ingress. In nginx they are variables everywhere, empty where their path does not
+    /// match.
+    group_names: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct TemplateQuery {
-    pieces: Vec<TemplatePart>,
+struct TemplateQuery<P> {
+    parts: Vec<P>,
     /// A final `?` drops the query of the request.
-    only: bool,
+    replaces: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum TemplatePart {
     Text(String),
-    /// 0 for `$1`.
+    /// `$1` to `$9`.
     Group(usize),
+    /// `$name` or `${name}`.
+    Name(String),
+}
+
+/// A part of a template whose names are resolved.
+#[derive(Debug)]
+enum RewritePart {
+    Text(String),
+    Group(usize),
+    Variable(RequestVariable),
 }
 
 impl RewriteTemplate {
-    /// Parses a target; `None` where it is neither path nor URL, or where `$` is not followed by 1 to 9.
-    pub fn parse(text: &str) -> Option<Self> {
-        let begins = text.starts_with('/') || text.starts_with('$') || is_url(text);
+    /// Parses a target for rules with these paths; `None` where it is neither path nor URL, or where `$` begins no name.
+    pub fn parse<'p>(text: &str, paths: impl Iterator<Item = &'p str>) -> Option<Self> {
+        let begins = text.starts_with('/') || text.starts_with('$') || is_redirect(text);
         if !begins || text.bytes().any(|byte| byte <= b' ' || byte == 127) {
             return None;
         }
@@ -68,53 +84,137 @@ impl RewriteTemplate {
         let query = match query {
             Some(query) => {
                 let kept = query.strip_suffix('?');
-                let only = kept.is_some() || query.is_empty();
-                Some(TemplateQuery { pieces: pieces(kept.unwrap_or(query))?, only })
+                let replaces = kept.is_some() || query.is_empty();
+                Some(TemplateQuery { parts: parts(kept.unwrap_or(query))?, replaces })
             }
             None => None,
         };
-        Some(Self { text: text.into(), path: pieces(path)?, query })
+        let group_names = paths.flat_map(group_names).map(String::from).collect();
+        Some(Self { text: text.into(), path: parts(path)?, query, group_names })
     }
 
     /// Whether a rule with this path is rewritten at all: a target equal to the path leaves the path itself alone.
     pub fn changes(&self, rule_path: &str) -> bool {
         self.text != rule_path
     }
-}
 
-fn is_url(text: &str) -> bool {
-    text.starts_with("http://") || text.starts_with("https://")
-}
+    /// What is wrong with the template on a rule: a name that is neither a variable nor a group of the path.
+    pub(crate) fn error(&self, rule: &Rule<'_>) -> Option<String> {
+        let pattern = pattern(self, rule)?;
+        let names = self.path.iter().chain(self.query.iter().flat_map(|query| &query.parts));
+        let unknown = names.into_iter().find_map(|part| match part {
+            TemplatePart::Name(name) if self.resolve(name, &pattern, rule).is_none() => Some(name),
+            _ => None,
+        })?;
+        Some(format!(
+            "${unknown} is neither a variable that is known nor a named group of the path {:?}",
+            rule.path
+        ))
+    }
 
-fn pieces(text: &str) -> Option<Vec<TemplatePart>> {
-    let mut parts = text.split('$');
-    let mut pieces = Vec::new();
-    let mut push = |text: &str| {
-        if !text.is_empty() {
-            pieces.push(TemplatePart::Text(text.into()));
+    /// What a name stands for. A named group hides the variable of its name, as in nginx.
+    fn resolve(&self, name: &str, pattern: &PathPattern, rule: &Rule<'_>) -> Option<RewritePart> {
+        if let Some(number) = pattern.group_number(name) {
+            return Some(RewritePart::Group(number));
         }
-    };
-    push(parts.next()?);
-    for part in parts {
-        let digit = part.bytes().next().filter(|byte| (b'1'..=b'9').contains(byte))?;
-        pieces.push(TemplatePart::Group(usize::from(digit - b'1')));
-        if part.len() > 1 {
-            pieces.push(TemplatePart::Text(part[1..].into()));
+        let text = |text: &str| Some(RewritePart::Text(text.into()));
+        match name {
+            "server_name" => text(rule.host),
+            "location_path" => text(rule.path),
+            "namespace" => text(rule.ingress.map_or("", |ingress| &ingress.namespace)),
+            "ingress_name" => text(rule.ingress.map_or("", |ingress| &ingress.name)),
+            "service_name" => text(rule.service.map_or("", |service| &service.name)),
+            "service_port" => Some(RewritePart::Text(
+                rule.service.map(|service| service.port.to_string()).unwrap_or_default(),
+            )),
+            _ if self.group_names.iter().any(|known| known == name) => text(""),
+            _ => RequestVariable::parse(name).map(RewritePart::Variable),
         }
     }
-    Some(pieces)
+}
+
+/// Names of the groups `(?<name>…)` and `(?P<name>…)` of a pattern.
+fn group_names(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split("(?").skip(1).filter_map(|group| {
+        let (name, _) = group.strip_prefix('P').unwrap_or(group).strip_prefix('<')?.split_once('>')?;
+        (!name.is_empty() && name.chars().all(is_name_character)).then_some(name)
+    })
+}
+
+/// nginx redirects where the replacement begins like this.
+fn is_redirect(text: &str) -> bool {
+    ["http://", "https://", "$scheme"].iter().any(|start| text.starts_with(start))
+}
+
+fn parts(text: &str) -> Option<Vec<TemplatePart>> {
+    let mut rest = text;
+    let mut parts = Vec::new();
+    while let Some((before, after)) = rest.split_once('$') {
+        if !before.is_empty() {
+            parts.push(TemplatePart::Text(before.into()));
+        }
+        let part;
+        (part, rest) = if let Some(digit) = after.bytes().next().filter(|byte| (b'1'..=b'9').contains(byte)) {
+            (TemplatePart::Group(usize::from(digit - b'0')), &after[1..])
+        } else if let Some(braced) = after.strip_prefix('{') {
+            let (name, rest) = braced.split_once('}')?;
+            (TemplatePart::Name(name.into()), rest)
+        } else {
+            let end = after.find(|c: char| !is_name_character(c)).unwrap_or(after.len());
+            (TemplatePart::Name(after[..end].into()), &after[end..])
+        };
+        if let TemplatePart::Name(name) = &part
+            && (name.is_empty()
+                || name.starts_with(|c: char| c.is_ascii_digit())
+                || !name.chars().all(is_name_character))
+        {
+            return None;
+        }
+        parts.push(part);
+    }
+    if !rest.is_empty() {
+        parts.push(TemplatePart::Text(rest.into()));
+    }
+    Some(parts)
+}
+
+fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
-    const WANTED: &str = "a path, in which $1 to $9 stand for groups of the rule's path";
-    settings.rewrite = reader
-        .value("rewrite-target", WANTED, Effect::Closed, |value| RewriteTemplate::parse(value).map(Arc::new));
+    const WANTED: &str =
+        "a path, in which $1 to $9 and $name stand for groups of the rule's path and variables of nginx";
+    let paths = reader.paths();
+    settings.rewrite = reader.value("rewrite-target", WANTED, Effect::Closed, |value| {
+        RewriteTemplate::parse(value, paths).map(Arc::new)
+    });
     settings.use_regex = reader.flag("use-regex").unwrap_or_default();
 }
 
 fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
     let template = settings.rewrite.as_ref()?;
-    // A path that is no pattern has closed its route already; without the pattern nothing is rewritten.
+    let pattern = pattern(template, rule)?;
+    let resolve_all = |parts: &[TemplatePart]| -> Option<Vec<RewritePart>> {
+        let resolve = |part: &TemplatePart| match part {
+            TemplatePart::Text(text) => Some(RewritePart::Text(text.clone())),
+            TemplatePart::Group(number) => Some(RewritePart::Group(*number)),
+            TemplatePart::Name(name) => template.resolve(name, &pattern, rule),
+        };
+        parts.iter().map(resolve).collect()
+    };
+    // A name that cannot be resolved has closed the route already.
+    let path = resolve_all(&template.path)?;
+    let query = match &template.query {
+        Some(query) => Some(TemplateQuery { parts: resolve_all(&query.parts)?, replaces: query.replaces }),
+        None => None,
+    };
+    Some(Box::new(Rewrite { pattern, path, query, redirects: is_redirect(&template.text) }))
+}
+
+/// The pattern that a request path has to match to be rewritten; `None` where nothing is rewritten. A path that is not a
+/// pattern has closed its route already.
+fn pattern(template: &RewriteTemplate, rule: &Rule<'_>) -> Option<PathPattern> {
     let pattern = if template.changes(rule.path) {
         PathPattern::anywhere(rule.path, rule.patterns)
     } else if rule.kind == PathType::Prefix && !rule.path.ends_with('/') {
@@ -123,49 +223,75 @@ fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
     } else {
         return None;
     };
-    let pattern = pattern.ok()?;
-    Some(Box::new(Rewrite { pattern, template: template.clone() }))
+    pattern.ok()
 }
 
 /// Rewrites the requests of one rule.
 #[derive(Debug)]
 pub struct Rewrite {
     pattern: PathPattern,
-    template: Arc<RewriteTemplate>,
+    path: Vec<RewritePart>,
+    query: Option<TemplateQuery<RewritePart>>,
+    redirects: bool,
+}
+
+impl Rewrite {
+    /// The new path and query, or the URL to redirect to; `None` where the path does not match.
+    fn target(&self, exchange: &Exchange) -> Result<Option<String>, StepLimitExceeded> {
+        let mut budget = exchange.step_budget.get();
+        let captures = self.pattern.captures(exchange.path(), &mut budget);
+        exchange.step_budget.set(budget);
+        let Some(captures) = captures? else { return Ok(None) };
+        let mut target = fill(&self.path, &captures, exchange, !self.redirects);
+        if !self.redirects && !target.starts_with('/') {
+            target.insert(0, '/');
+        }
+        let own = self.query.as_ref();
+        // An empty query goes without its mark.
+        let sent = exchange.query().filter(|query| !query.is_empty() && own.is_none_or(|own| !own.replaces));
+        let own = own.map(|query| fill(&query.parts, &captures, exchange, false));
+        let own = own.filter(|query| !query.is_empty());
+        for (mark, query) in ["?", if own.is_some() { "&" } else { "?" }].iter().zip([own.as_deref(), sent]) {
+            target.extend(query.iter().flat_map(|query| [mark, *query]));
+        }
+        Ok(Some(target))
+    }
 }
 
 impl Filter for Rewrite {
     /// nginx runs the path of the rule once more, this time unanchored, for its groups.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
-        let Ok(groups) = self.pattern.groups(exchange.path()) else {
-            return FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR));
-        };
-        let Some(groups) = groups else { return FilterOutcome::Continue };
-        let fill = |pieces: &[TemplatePart]| -> String {
-            pieces
-                .iter()
-                .map(|piece| match piece {
-                    TemplatePart::Text(text) => Cow::Borrowed(text.as_str()),
-                    TemplatePart::Group(number) => encode(groups[*number]),
-                })
-                .collect()
-        };
-        let mut target = fill(&self.template.path);
-        let elsewhere = is_url(&target);
-        if !elsewhere && !target.starts_with('/') {
-            target.insert(0, '/');
+        match self.target(exchange) {
+            Ok(None) => FilterOutcome::Continue,
+            Ok(Some(target)) if self.redirects => {
+                FilterOutcome::Respond(DirectResponse::redirect(StatusCode::FOUND, target))
+            }
+            Ok(target) => {
+                exchange.target = target;
+                FilterOutcome::Continue
+            }
+            Err(StepLimitExceeded) => {
+                FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
+            }
         }
-        let own = self.template.query.as_ref();
-        // An empty query goes without its mark.
-        let sent = exchange.query().filter(|query| !query.is_empty() && own.is_none_or(|own| !own.only));
-        let own = own.map(|query| fill(&query.pieces)).filter(|query| !query.is_empty());
-        for (mark, query) in ["?", if own.is_some() { "&" } else { "?" }].iter().zip([own.as_deref(), sent]) {
-            target.extend(query.iter().flat_map(|query| [mark, *query]));
-        }
-        if elsewhere {
-            return FilterOutcome::Respond(DirectResponse::redirect(StatusCode::FOUND, target));
-        }
-        exchange.target = Some(target);
-        FilterOutcome::Continue
     }
+}
+
+/// Puts a template together. In the path of a request the value of a variable is path text, whatever it contains;
+/// elsewhere it is taken as it is, but for what would break the request line or the header.
+fn fill(parts: &[RewritePart], captures: &Captures<'_>, exchange: &Exchange, is_path: bool) -> String {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            RewritePart::Text(part) => text.push_str(part),
+            RewritePart::Group(number) => {
+                text.push_str(&encode(captures.get(*number).copied().unwrap_or_default()))
+            }
+            RewritePart::Variable(variable) => {
+                let value: Cow<'_, str> = variable.value(exchange);
+                text.push_str(&if is_path { encode(&value) } else { encode_unsafe(&value) });
+            }
+        }
+    }
+    text
 }

@@ -1,26 +1,73 @@
-//! What PCRE, as nginx runs it, reads otherwise than the engines here. It knows bytes, so its `\d`, `\w` and `\s` are
-//! ASCII; a brace that counts nothing and a bracket within a class stand for themselves.
+//! Translates the syntax of PCRE, as nginx runs it, to that of the `regex` crate.
+//!
+//! PCRE matches bytes here, so its `\d`, `\w` and `\s` are ASCII; a brace that is not a count and a bracket within a
+//! class are literal.
 
-use std::iter::Peekable;
-use std::str::Chars;
+/// The same pattern in the syntax of the `regex` crate.
+pub(super) fn translate(pattern: &str) -> String {
+    translate_tokens(pattern, |_, _| {})
+}
 
-/// The same pattern in the engines' words.
-pub(crate) fn translate(pattern: &str) -> String {
+/// How many characters of a pattern come before a byte position of its translation.
+pub(super) fn source_characters(pattern: &str, position: usize) -> usize {
+    let mut source = 0;
+    translate_tokens(pattern, |out, read| {
+        if out <= position {
+            source = read;
+        }
+    });
+    pattern[..source].chars().count()
+}
+
+/// Calls `token` before each token with the bytes written and the bytes read so far.
+fn translate_tokens(pattern: &str, mut token: impl FnMut(usize, usize)) -> String {
     let mut out = String::with_capacity(pattern.len() + 16);
-    let mut rest = pattern.chars().peekable();
-    while let Some(c) = rest.next() {
+    let mut rest = Cursor(pattern);
+    loop {
+        token(out.len(), pattern.len() - rest.0.len());
+        let Some(c) = rest.next() else { break };
         match c {
             '\\' => escape(&mut rest, &mut out, false),
             '[' => class(&mut rest, &mut out),
-            '{' if !counts(rest.clone()) => out.push_str(r"\{"),
+            '{' if !is_count(rest) => out.push_str(r"\{"),
             c => out.push(c),
         }
     }
     out
 }
 
+/// The rest of a pattern.
+#[derive(Clone, Copy)]
+struct Cursor<'p>(&'p str);
+
+impl Cursor<'_> {
+    fn peek(&self) -> Option<char> {
+        self.0.chars().next()
+    }
+
+    fn next_if(&mut self, accept: impl Fn(char) -> bool) -> Option<char> {
+        self.peek().filter(|c| accept(*c))?;
+        self.next()
+    }
+
+    fn next_if_eq(&mut self, wanted: char) -> Option<char> {
+        self.next_if(|c| c == wanted)
+    }
+}
+
+impl Iterator for Cursor<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        let mut chars = self.0.chars();
+        let next = chars.next();
+        self.0 = chars.as_str();
+        next
+    }
+}
+
 /// After a backslash.
-fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String, in_class: bool) {
+fn escape(rest: &mut Cursor<'_>, out: &mut String, in_class: bool) {
     let Some(c) = rest.next() else { return out.push('\\') };
     let members = match c.to_ascii_lowercase() {
         'd' => "0-9",
@@ -34,8 +81,8 @@ fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String, in_class: bool) {
                 '<' | '>' => out.push(c),
                 _ => {
                     out.extend(['\\', c]);
-                    if matches!(c, 'x' | 'p' | 'P' | 'k' | 'g' | 'o' | 'N') && rest.peek() == Some(&'{') {
-                        while let Some(c) = rest.next_if(|c| *c != '}') {
+                    if matches!(c, 'x' | 'p' | 'P' | 'k' | 'g' | 'o' | 'N') && rest.peek() == Some('{') {
+                        while let Some(c) = rest.next_if(|c| c != '}') {
                             out.push(c);
                         }
                     }
@@ -52,9 +99,9 @@ fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String, in_class: bool) {
 }
 
 /// After `\Q`: every character stands for itself until `\E`.
-fn quoted(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+fn quoted(rest: &mut Cursor<'_>, out: &mut String) {
     while let Some(c) = rest.next() {
-        if c == '\\' && rest.next_if_eq(&'E').is_some() {
+        if c == '\\' && rest.next_if_eq('E').is_some() {
             return;
         }
         if c.is_ascii_punctuation() && c != '<' && c != '>' {
@@ -65,16 +112,16 @@ fn quoted(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
 }
 
 /// After the bracket that opens a class. Here they may be nested, subtracted and cut; in PCRE they may not.
-fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+fn class(rest: &mut Cursor<'_>, out: &mut String) {
     out.push('[');
-    out.extend(rest.next_if_eq(&'^'));
-    if rest.next_if_eq(&']').is_some() {
+    out.extend(rest.next_if_eq('^'));
+    if rest.next_if_eq(']').is_some() {
         out.push_str(r"\]");
     }
     while let Some(c) = rest.next() {
         match c {
             '\\' => escape(rest, out, true),
-            '[' if rest.peek() == Some(&':') => {
+            '[' if rest.peek() == Some(':') => {
                 let mut last = ' ';
                 out.push(c);
                 for c in rest.by_ref() {
@@ -93,7 +140,7 @@ fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
 }
 
 /// Whether what follows an opening brace is a count: `n}`, `n,}` or `n,m}`.
-fn counts(rest: Peekable<Chars<'_>>) -> bool {
+fn is_count(rest: Cursor<'_>) -> bool {
     // PCRE counts to 65535.
     let most: String = rest.take("65535,65535}".len()).collect();
     let Some((inside, _)) = most.split_once('}') else { return false };

@@ -17,6 +17,7 @@ use super::path_match::{self, PathMatch};
 use super::regex_locations::{RegexLocation, RegexLocations};
 use super::route::Route;
 use crate::annotations::AppRoot;
+use crate::pattern::StepBudget;
 use crate::precedence::{CATCH_ALL, host_name};
 use crate::problem::RoutingProblem;
 use crate::sorted_list::SortedList;
@@ -95,31 +96,19 @@ impl Host {
     }
 
     /// What a normalised path leads to. Hot: no allocation.
-    pub(super) fn find(&self, path: &str) -> PathMatch<'_> {
+    pub(super) fn find(&self, path: &str, budget: &mut StepBudget) -> PathMatch<'_> {
         let path_match = match &self.regex_locations {
             None => path_match::find(&self.locations, path),
-            Some(regex_locations) => regex_locations.find(path),
+            Some(regex_locations) => regex_locations.find(path, budget),
         };
         path_match.unwrap_or(PathMatch::Route(&self.root))
     }
 
     /// What is wrong with the rules of the host.
-    pub(super) fn problems(&self) -> impl Iterator<Item = &RoutingProblem> {
-        self.locations.iter().flat_map(|location| &location.problems)
-    }
-
-    /// Problems that an earlier version did not have. Costs what has changed.
-    pub(super) fn problems_since<'a>(
-        &'a self,
-        last: Option<&'a Self>,
-    ) -> impl Iterator<Item = &'a RoutingProblem> {
-        let last = last.map(|last| &last.locations);
-        let changed = self.locations.changed(last);
-        changed.filter(|location| !location.problems.is_empty()).flat_map(move |location| {
-            let then = last.and_then(|last| at(last, &location.path, location.kind));
-            let is_known =
-                move |problem: &&RoutingProblem| then.is_some_and(|then| then.problems.contains(problem));
-            location.problems.iter().filter(move |problem| !is_known(problem))
+    pub(super) fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
+        self.locations.iter().flat_map(|location| {
+            let step_limit = location.route.as_ref().and_then(|route| route.step_limit_problem());
+            location.problems.iter().cloned().chain(step_limit)
         })
     }
 }

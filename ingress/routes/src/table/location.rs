@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use cluster::{Backend, CompactString, PathType, ServiceBackend};
 use smallvec::SmallVec;
@@ -115,12 +116,8 @@ impl<'h> LocationBuilder<'h> {
     ) -> Location {
         let mut problems: Vec<RoutingProblem> = self.rule_paths.iter().filter_map(resource_backend).collect();
         let route = self.location_owner().map(|location_owner| {
-            let pattern_error = regex_host.then(|| pattern_error(&self.path, context.patterns)).flatten();
-            if let (Some(owner), Some(what)) = (location_owner.owner, &pattern_error) {
-                problems.push(problem(owner, format!("path of host {host}"), what.clone(), Effect::Closed));
-            }
             self.report_conflicts(&location_owner, host, &mut problems);
-            Arc::new(self.route(&location_owner, host, pattern_error, &mut problems, context))
+            Arc::new(self.route(&location_owner, host, regex_host, &mut problems, context))
         });
         if route.is_none() {
             let canaries = self.rule_paths.iter().filter(|rule_path| rule_path.parsed.is_canary());
@@ -183,13 +180,25 @@ impl<'h> LocationBuilder<'h> {
         &self,
         location_owner: &LocationOwner<'_>,
         host: &CompactString,
-        pattern_error: Option<String>,
+        regex_host: bool,
         problems: &mut Vec<RoutingProblem>,
         context: &BuildContext<'_>,
     ) -> Route {
-        let LocationOwner { owner, settings, backend, .. } = location_owner;
-        let port_in_redirects = context.options.port_in_redirects;
-        let rule = Rule { path: &self.path, kind: self.kind, patterns: context.patterns, port_in_redirects };
+        let LocationOwner { owner, settings, backend, implicit } = location_owner;
+        let rule = Rule {
+            host,
+            ingress: owner.map(|owner| &owner.ingress.key),
+            service: *backend,
+            path: &self.path,
+            kind: self.kind,
+            patterns: context.patterns,
+            port_in_redirects: context.options.port_in_redirects,
+        };
+        let error = regex_host.then(|| self.pattern_error(&rule, settings, context)).flatten();
+        // The implicit root has the template of other paths, where the problem is reported.
+        if let (Some(owner), Some((field, what)), false) = (owner, &error, implicit) {
+            problems.push(problem(owner, field.clone(), what.clone(), Effect::Closed));
+        }
         let mut filters = annotations::filters(settings, &rule);
         filters.push(Box::new(Hsts));
         Route {
@@ -198,10 +207,26 @@ impl<'h> LocationBuilder<'h> {
             kind: self.kind,
             ingress: owner.map(|owner| owner.ingress.key.clone()),
             service: backend.map(|backend| (backend.name.clone(), backend.port.clone())),
-            denied: settings.denied.clone().or(pattern_error),
+            denied: settings.denied.clone().or(error.map(|(_, what)| what)),
             filters: filters.into(),
+            step_limit_reached: AtomicBool::new(false),
             upstream: self.upstream(location_owner, host, problems, context),
         }
+    }
+
+    /// The field and the reason if the path is not a regular expression, or does not fit the rewrite target.
+    fn pattern_error(
+        &self,
+        rule: &Rule<'_>,
+        settings: &Settings,
+        context: &BuildContext<'_>,
+    ) -> Option<(String, String)> {
+        if let Err(error) = PathPattern::anchored(&self.path, context.patterns) {
+            let what = format!("{:?} is not a regular expression ({error})", self.path);
+            return Some((format!("path of host {}", rule.host), what));
+        }
+        let what = settings.rewrite.as_ref()?.error(rule)?;
+        Some((format!("{}/rewrite-target", context.options.annotations_prefix), what))
     }
 
     fn upstream(
@@ -225,35 +250,34 @@ impl<'h> LocationBuilder<'h> {
         let shared_affinity =
             || Some(RuleAffinity { affinity: (context.shared_affinity)(&pool)?, sets_cookie: false });
         let affinity_rule = own.or_else(shared_affinity);
-        let mut canary_list: Vec<Canary> = Vec::new();
+        let mut canary: Option<Canary> = None;
         for rule_path in canaries {
             let parsed = &rule_path.parsed;
+            let mut leave_out =
+                |what| problems.push(problem(parsed, rule_path.field(), what, Effect::LeftOut));
             let (Some(policy), Some(Backend::Service(backend))) =
                 (&parsed.settings.canary, rule_path.backend())
             else {
-                let what = "a canary leads to a Service, not to a resource".into();
-                problems.push(problem(parsed, rule_path.field(), what, Effect::LeftOut));
+                leave_out("a canary leads to a Service, not to a resource".into());
                 continue;
             };
             let own = parsed.pool(backend);
             if own == pool {
-                let what =
-                    format!("leads to the same Service as the rule of {} that it doubles", owner.ingress.key);
-                problems.push(problem(parsed, rule_path.field(), what, Effect::LeftOut));
-            } else if !canary_list.iter().any(|known| known.target.pool == own) {
+                let of = &owner.ingress.key;
+                leave_out(format!("leads to the same Service as the rule of {of} that it doubles"));
+            } else if policy.disabled {
+                // Reported with the annotation.
+            } else if let Some(first) = &canary {
+                let first = &first.ingress;
+                leave_out(format!("only the first canary of a path takes requests, and that is {first}"));
+            } else {
                 let affinity_rule = affinity_rule.clone().filter(|_| !parsed.settings.legacy_canary_affinity);
                 let target = UpstreamTarget::new(own, affinity_rule, &self.path);
-                canary_list.push(Canary {
-                    ingress: parsed.ingress.key.clone(),
-                    policy: policy.clone(),
-                    target,
-                });
+                let ingress = parsed.ingress.key.clone();
+                canary = Some(Canary { ingress, policy: policy.clone(), target });
             }
         }
-        Some(Upstream {
-            primary: UpstreamTarget::new(pool, affinity_rule, &self.path),
-            canaries: canary_list.into(),
-        })
+        Some(Upstream { primary: UpstreamTarget::new(pool, affinity_rule, &self.path), canary })
     }
 }
 
@@ -277,13 +301,7 @@ fn default_upstream(options: &RouteOptions) -> Option<Upstream> {
     let pool = PoolKey { service, port: cluster::PortRef::Name(CompactString::default()) };
     let mut primary = UpstreamTarget::new(pool, None, &"/".into());
     primary.name = DEFAULT_UPSTREAM.into();
-    Some(Upstream { primary, canaries: Box::default() })
-}
-
-/// What is wrong with a path as a regular expression.
-fn pattern_error(path: &str, patterns: &PatternCache) -> Option<String> {
-    let error = PathPattern::anchored(path, patterns).err()?;
-    Some(format!("{path:?} is no regular expression ({error})"))
+    Some(Upstream { primary, canary: None })
 }
 
 fn service(backend: Option<&Backend>) -> Option<&ServiceBackend> {

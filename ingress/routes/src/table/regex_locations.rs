@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::location::Location;
 use super::path_match::PathMatch;
 use super::route::Route;
-use crate::pattern::{PathPattern, PatternCache, StepLimitExceeded, plain_head};
+use crate::pattern::{PathPattern, PatternCache, StepBudget, StepLimitExceeded, literal_prefix};
 use crate::sorted_list::{Ordered, SortedList};
 
 /// The patterns of a host. They are tried longest text first, but only those whose plain head begins the path.
@@ -31,10 +31,10 @@ impl RegexLocations {
         Self(self.0.with(removed, added))
     }
 
-    /// What a normalised path leads to; none but for the root. Hot: no allocation.
-    pub(super) fn find(&self, path: &str) -> Option<PathMatch<'_>> {
+    /// The location of a normalised path; `None` leaves it to the root of the host. Hot: no allocation.
+    pub(super) fn find(&self, path: &str, budget: &mut StepBudget) -> Option<PathMatch<'_>> {
         let path_bytes = path.as_bytes();
-        let mut best: Option<(&RegexLocation, PathMatch<'_>)> = None;
+        let mut best: Option<&RegexLocation> = None;
         let mut end = path.len();
         loop {
             let path_head = &path_bytes[..end];
@@ -48,22 +48,20 @@ impl RegexLocations {
             while let Some(regex_location) =
                 here.previous().filter(|regex_location| regex_location.head().eq_ignore_ascii_case(head))
             {
-                if best.is_some_and(|(best, _)| best.order(regex_location).is_le()) {
+                if best.is_some_and(|best| best.order(regex_location).is_le()) {
                     break;
                 }
-                match regex_location.pattern.is_match(path) {
-                    Ok(true) => best = Some((regex_location, PathMatch::Route(&regex_location.route))),
+                match regex_location.pattern.is_match(path, budget) {
+                    Ok(true) => best = Some(regex_location),
                     Ok(false) => {}
-                    Err(StepLimitExceeded) => {
-                        best = Some((regex_location, PathMatch::StepLimit(&regex_location.route)))
-                    }
+                    Err(StepLimitExceeded) => return Some(PathMatch::StepLimit(&regex_location.route)),
                 }
                 here.retreat();
             }
             let Some(shorter) = head.len().checked_sub(1) else { break };
             end = shorter;
         }
-        best.map(|(_, path_match)| path_match)
+        best.map(|best| PathMatch::Route(&best.route))
     }
 }
 
@@ -103,14 +101,14 @@ impl RegexLocation {
         let pattern = PathPattern::anchored(&format!("{path}{slash}"), patterns).unwrap_or_else(|_| {
             // The route is closed, for whatever begins as its text does; but a host is not lost for it, so where that
             // is every path, only for the very text.
-            let head = plain_head(path);
-            PathPattern::text(if head.len() > 1 { head } else { path })
+            let head = literal_prefix(path);
+            PathPattern::literal(if head.len() > 1 { head } else { path })
         });
         Some(Self { pattern, length: path.len(), route: location.route.clone()? })
     }
 
     fn head(&self) -> &[u8] {
-        self.pattern.head().as_bytes()
+        self.pattern.prefix().as_bytes()
     }
 
     /// Which is tried first: the longest text, then the last of the alphabet. Of the same text Prefix, since where

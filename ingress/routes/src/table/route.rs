@@ -1,10 +1,14 @@
 //! A route: what happens to the requests of one rule.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cluster::{CompactString, Key, PathType, PortRef};
 use http::{StatusCode, response};
 
 use crate::exchange::Exchange;
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
+use crate::pattern::StepBudget;
+use crate::problem::{Effect, RoutingProblem};
 use crate::upstream::Upstream;
 
 /// What happens to requests that a rule covers. Names are ready for logs and metrics.
@@ -26,6 +30,8 @@ pub struct Route {
     pub filters: Box<[Box<dyn Filter>]>,
     /// Where requests go; none answers 404.
     pub upstream: Option<Upstream>,
+    /// Some request was answered 500 because the patterns of the host needed too many steps.
+    pub(super) step_limit_reached: AtomicBool,
 }
 
 /// The name of the default backend in logs.
@@ -62,6 +68,22 @@ impl Route {
         }
     }
 
+    /// Names the Ingress whose pattern ran when a request had used up its steps.
+    pub(super) fn step_limit_problem(&self) -> Option<RoutingProblem> {
+        self.step_limit_reached.load(Ordering::Relaxed).then_some(())?;
+        Some(RoutingProblem {
+            ingress: self.ingress.clone()?,
+            field: format!("path of host {}", self.host),
+            what: format!(
+                "the regular expressions that were tried up to {:?} took more than the {} steps of a request; such \
+                 requests get 500",
+                self.path,
+                StepBudget::STEPS_PER_REQUEST
+            ),
+            effect: Effect::Differs,
+        })
+    }
+
     /// `$proxy_upstream_name` of the access log.
     pub fn upstream_name(&self) -> &str {
         match &self.upstream {
@@ -74,7 +96,8 @@ impl Route {
 /// Filters are the same when they print the same: they are plain values of settings.
 impl PartialEq for Route {
     fn eq(&self, other: &Self) -> bool {
-        let Self { host, path, kind, ingress, service, denied, filters, upstream } = self;
+        let Self { host, path, kind, ingress, service, denied, filters, upstream, step_limit_reached: _ } =
+            self;
         (host, path, kind, ingress, service, denied, upstream)
             == (
                 &other.host,

@@ -193,21 +193,45 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, second]]}]}
 ",
     )
     .services("main 80 10.0.0.1\ncanary 80 10.0.1.1\nsecond 80 10.0.2.1");
-    let shares = |headers: &[(&str, &str)]| {
-        let mut counts = std::collections::BTreeMap::<String, u32>::new();
-        for number in 0..500 {
-            *counts.entry(world.ask("a.example/", headers, number)).or_default() += 1;
-        }
-        counts.into_iter().collect::<Vec<_>>()
-    };
-    let text = |shares: Vec<(String, u32)>| {
-        shares.iter().map(|(name, share)| format!("{name} {share}")).collect::<Vec<_>>().join(", ")
-    };
-    assert_eq!(text(shares(&[])), "canary 150, main 250, second 100");
-    assert_eq!(text(shares(&[("x-two", "always")])), "second 500");
-    assert_eq!(text(shares(&[("x-two", "never")])), "canary 150, main 350");
+    // Only the first canary takes part: that of the oldest Ingress.
+    for (headers, number, service) in [
+        (vec![], 29, "canary"),
+        (vec![], 30, "main"),
+        (vec![("x-two", "always")], 30, "main"),
+        (vec![("x-two", "never")], 29, "canary"),
+    ] {
+        assert_eq!(world.ask("a.example/", &headers, number), service, "{headers:?} {number}");
+    }
+    let left_out = "Ingress default/two: spec.rules[0].http.paths[0]: only the first canary of a path takes requests, \
+                    and that is default/one; it is left out";
+    assert_eq!(world.problems(), [left_out]);
     assert_eq!(world.ask("b.example/", &[], 0), "main");
     assert_eq!(world.ask("c.example/", &[], 0), "canary");
+}
+
+#[test]
+fn the_first_canary_is_the_oldest_or_the_last_by_name() {
+    let text = |canaries: &[(&str, u32, &str)]| {
+        let canary = |(name, created, service): &(&str, u32, &str)| {
+            format!(
+                "---\nmetadata: {{name: {name}, created: {created}, annotations: {{canary: 'true', canary-weight: '100'}}}}\n\
+                 spec: {{rules: [{{host: a.example, paths: [[/, Prefix, {service}]]}}]}}\n"
+            )
+        };
+        let main = "metadata: {name: main, created: 9}\nspec: {rules: [{host: a.example, paths: [[/, Prefix, main]]}]}\n";
+        canaries.iter().map(canary).fold(main.to_owned(), |text, canary| text + &canary)
+    };
+    let services = "main 80 10.0.0.1\none 80 10.0.1.1\ntwo 80 10.0.2.1\nnone 80 !10.0.3.1";
+    for (canaries, service) in [
+        (&[("a", 2, "one"), ("b", 1, "two")][..], "two"),
+        (&[("a", 1, "one"), ("b", 1, "two")], "two"),
+        // A canary of the Service itself is none; one without endpoints is, and takes nothing.
+        (&[("a", 1, "main"), ("b", 2, "two")], "two"),
+        (&[("a", 1, "none"), ("b", 2, "two")], "main"),
+    ] {
+        let world = TestCluster::new(&text(canaries)).services(services);
+        assert_eq!(world.get("a.example/"), service, "{canaries:?}");
+    }
 }
 
 #[test]

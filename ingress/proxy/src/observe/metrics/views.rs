@@ -13,6 +13,11 @@ use crate::views::ProxyViews;
 pub(super) fn show(registry: &Registry, controller: &Controller, views: &ProxyViews) {
     orphans(registry, controller.clone(), views.pools.clone());
     certificates(registry, &controller.class, views);
+    let table = views.table.clone();
+    let help = "Requests answered 500 because the regular expressions of their host needed too many steps.";
+    registry.callback_counters("portolan_regex_step_limit_total", help, [], move |tell| {
+        tell([], table.load().step_limit_hits() as f64);
+    });
 }
 
 fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<ingress_routes::Pools>) {

@@ -12,7 +12,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use proptest::sample::{select, subsequence};
 
 use super::*;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, StepBudget};
 use crate::precedence::precedence;
 use crate::testing::PREFIX;
 
@@ -198,10 +198,10 @@ impl PlainHost {
                     && rules.iter().any(exact);
                 let slash = if below && !rule.path.ends_with('/') { "/" } else { "" };
                 // A path that is no pattern stands for all that begins with its text.
-                let bad = || format!("^{}", crate::pattern::plain_head(&rule.path));
+                let bad = || format!("^{}", crate::pattern::literal_prefix(&rule.path));
                 let pattern = Pattern::new(&format!("^{}{slash}", rule.path), true);
                 let pattern = pattern.or_else(|_| Pattern::new(&bad(), true)).expect("plain text");
-                pattern.is_match(path) == Ok(true)
+                pattern.is_match(path, &mut StepBudget::default()) == Ok(true)
             })
         } else {
             let slashed = format!("{path}/");

@@ -150,5 +150,83 @@ spec:
     );
     let problems = world.problems();
     assert_eq!(problems.len(), 2, "{problems:?}");
-    assert!(problems[0].contains("is no regular expression"), "{problems:?}");
+    assert!(problems[0].contains("is not a regular expression"), "{problems:?}");
+}
+
+#[test]
+fn targets_take_variables_and_named_groups() {
+    let world = TestCluster::new(
+        "
+metadata: {name: named, annotations: {rewrite-target: '/$lang/${page}x'}}
+spec:
+  rules:
+  - host: named.example
+    paths:
+    - ['/(?<lang>[a-z]{2})/(?P<page>.*)', ImplementationSpecific, web]
+    - [/plain, ImplementationSpecific, web]
+---
+metadata: {name: variables, annotations: {rewrite-target: '/$host/$scheme$uri?h=$http_x_user&u=$uri&n=$namespace'}}
+spec: {rules: [{host: variables.example, paths: [['/(.*)', ImplementationSpecific, web]]}]}
+---
+metadata: {name: whole, annotations: {rewrite-target: /x$request_uri}}
+spec: {rules: [{host: whole.example, paths: [['/(.*)', ImplementationSpecific, web]]}]}
+---
+metadata: {name: away, annotations: {rewrite-target: '$scheme://new.example$request_uri?'}}
+spec: {rules: [{host: away.example, paths: [['/(.*)', ImplementationSpecific, web]]}]}
+---
+metadata: {name: lookahead, annotations: {rewrite-target: /$rest}}
+spec: {rules: [{host: look.example, paths: [['/(?!private)(?<rest>.*)', ImplementationSpecific, web]]}]}
+---
+metadata: {name: unknown, annotations: {rewrite-target: /$nothing}}
+spec: {rules: [{host: unknown.example, paths: [['/(?<x>.*)', ImplementationSpecific, web]]}]}
+",
+    );
+    let user = [("x-user", "ann b\"")];
+    for (url, outcome) in [
+        ("named.example/de/news", "web /de/newsx"),
+        ("named.example/plain", "web //x"),
+        ("Variables.example:80/a%20b", "web /variables.example/http/a%20b?h=ann%20b%22&u=/a%20b&n=default"),
+        (
+            "variables.example/a%0d%0ab?q=1",
+            "web /variables.example/http/a%0D%0Ab?h=ann%20b%22&u=/a%0D%0Ab&n=default&q=1",
+        ),
+        ("whole.example/a%20b?c", "web /x/a%2520b%3Fc?c"),
+        ("https://away.example/a%20b?c", "302 https://new.example/a%20b?c"),
+        ("look.example/public/x", "web /public/x"),
+        ("look.example/private/x", "404"),
+        ("unknown.example/a", "503"),
+    ] {
+        assert_eq!(world.ask(url, &user, 0), outcome, "{url}");
+    }
+    let problems = world.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let what = "rewrite-target: $nothing is neither a variable that is known nor a named group of the path \"/(?<x>.*)\"";
+    assert!(problems[0].contains(what), "{problems:?}");
+}
+
+#[test]
+fn a_request_that_takes_too_many_steps_gets_500_and_is_counted() {
+    let paths = |n: usize| format!("    - ['/(.*)(.*)(.*)\\1z{n}', ImplementationSpecific, web]\n");
+    let paths: String = (0..500).map(paths).collect();
+    let world = TestCluster::new(&format!(
+        "
+metadata: {{name: slow, annotations: {{use-regex: 'true'}}}}
+spec:
+  rules:
+  - host: slow.example
+    paths:
+{paths}---
+metadata: {{name: fast}}
+spec: {{rules: [{{host: fast.example, paths: [[/, Prefix, web]]}}]}}
+"
+    ));
+    let heavy = format!("slow.example/{}z0123456789", "ab".repeat(100));
+    check(&world, &[("slow.example/usual", "404"), ("slow.example/a/b", "404")]);
+    assert_eq!((world.table.load().step_limit_hits(), world.problems()), (0, vec![]));
+    check(&world, &[(&heavy, "500"), ("fast.example/", "web"), (&heavy, "500")]);
+    assert_eq!(world.table.load().step_limit_hits(), 2);
+    let problems = world.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("Ingress default/slow: path of host slow.example: "), "{problems:?}");
+    assert!(problems[0].contains("such requests get 500"), "{problems:?}");
 }

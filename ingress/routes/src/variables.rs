@@ -1,0 +1,131 @@
+//! Variables of nginx that stand for something in the request, as `$name` or `${name}` in annotation values.
+
+use std::borrow::Cow;
+
+use http::HeaderName;
+
+use crate::exchange::Exchange;
+
+/// A variable that is known here.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum RequestVariable {
+    /// `$host`: without port, in lower case.
+    Host,
+    /// `$http_host`, `$best_http_host`: as the client sent it.
+    HttpHost,
+    /// `$uri`, `$document_uri`: the normalised path, decoded.
+    Uri,
+    /// `$request_uri`: path and query as the client sent them.
+    RequestUri,
+    /// `$args`, `$query_string`.
+    Args,
+    /// `$is_args`: a question mark if there is a query.
+    IsArgs,
+    /// `$scheme`, `$pass_access_scheme`.
+    Scheme,
+    /// `$request_method`.
+    Method,
+    /// `$remote_addr`.
+    RemoteAddress,
+    /// `$remote_port`.
+    RemotePort,
+    /// `$arg_name`: the first argument of this name, as sent.
+    Argument(String),
+    /// `$http_name`: a request header.
+    Header(HeaderName),
+    /// `$cookie_name`.
+    Cookie(String),
+}
+
+impl RequestVariable {
+    /// The variable of a name without its dollar sign.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "host" => Self::Host,
+            "http_host" | "best_http_host" => Self::HttpHost,
+            "uri" | "document_uri" => Self::Uri,
+            "request_uri" => Self::RequestUri,
+            "args" | "query_string" => Self::Args,
+            "is_args" => Self::IsArgs,
+            "scheme" | "pass_access_scheme" => Self::Scheme,
+            "request_method" => Self::Method,
+            "remote_addr" => Self::RemoteAddress,
+            "remote_port" => Self::RemotePort,
+            _ => {
+                let (kind, name) = name.split_once('_').filter(|(_, name)| !name.is_empty())?;
+                match kind {
+                    "arg" => Self::Argument(name.into()),
+                    "cookie" => Self::Cookie(name.into()),
+                    "http" => Self::Header(HeaderName::try_from(name.replace('_', "-")).ok()?),
+                    _ => return None,
+                }
+            }
+        })
+    }
+
+    /// Its value in a request; empty where the request has none.
+    pub(crate) fn value<'e>(&self, exchange: &'e Exchange) -> Cow<'e, str> {
+        let text = match self {
+            Self::Host => Some(exchange.host()),
+            Self::HttpHost => Some(exchange.authority()),
+            Self::Uri => Some(exchange.path()),
+            Self::RequestUri => Some(exchange.request_target()),
+            Self::Args => exchange.query(),
+            Self::IsArgs => exchange.query().filter(|query| !query.is_empty()).map(|_| "?"),
+            Self::Scheme => Some(exchange.scheme.as_str()),
+            Self::Method => Some(exchange.request.method.as_str()),
+            Self::RemoteAddress => return exchange.peer.ip().to_canonical().to_string().into(),
+            Self::RemotePort => return exchange.peer.port().to_string().into(),
+            Self::Argument(name) => argument(exchange.query().unwrap_or_default(), name),
+            Self::Header(name) => exchange.header(name),
+            Self::Cookie(name) => exchange.cookie_ignoring_case(name),
+        };
+        Cow::Borrowed(text.unwrap_or_default())
+    }
+}
+
+fn argument<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::tests::get;
+
+    #[test]
+    fn variables_have_the_values_of_nginx() {
+        let headers = [("x-user", "ann"), ("cookie", "Session=s1; other=2")];
+        let exchange = get("https://Shop.example:8443/a//b%20c?x=1&Y=2%20&x=3", &headers);
+        for (name, value) in [
+            ("host", "shop.example"),
+            ("http_host", "Shop.example:8443"),
+            ("best_http_host", "Shop.example:8443"),
+            ("uri", "/a/b c"),
+            ("document_uri", "/a/b c"),
+            ("request_uri", "/a//b%20c?x=1&Y=2%20&x=3"),
+            ("args", "x=1&Y=2%20&x=3"),
+            ("query_string", "x=1&Y=2%20&x=3"),
+            ("is_args", "?"),
+            ("scheme", "https"),
+            ("pass_access_scheme", "https"),
+            ("request_method", "GET"),
+            ("remote_addr", "192.0.2.7"),
+            ("remote_port", "4711"),
+            ("arg_x", "1"),
+            ("arg_y", "2%20"),
+            ("arg_z", ""),
+            ("http_x_user", "ann"),
+            ("http_none", ""),
+            ("cookie_session", "s1"),
+            ("cookie_none", ""),
+        ] {
+            let variable = RequestVariable::parse(name).expect(name);
+            assert_eq!(variable.value(&exchange), value, "{name}");
+        }
+        for unknown in ["", "x", "arg_", "http_", "cookie_", "server_port", "request_id", "1"] {
+            assert_eq!(RequestVariable::parse(unknown), None, "{unknown}");
+        }
+    }
+}
