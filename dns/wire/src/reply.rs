@@ -95,6 +95,11 @@ impl Reply {
         self.bytes.clear();
     }
 
+    /// The bytes of memory that the records take.
+    pub fn memory(&self) -> usize {
+        self.records.capacity() * size_of::<Record>() + self.bytes.capacity()
+    }
+
     /// Drops the EDNS options of an upstream.
     pub fn clear_options(&mut self) {
         self.options = Span::default();

@@ -49,6 +49,12 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     setup,
 };
 
+/// Memory of a table per entry of its capacity. Most answers take a few hundred bytes, but an upstream can make one take
+/// more than a megabyte: names are stored uncompressed.
+const BYTES_PER_ENTRY: usize = 2048;
+/// The least memory that a table may take.
+const MIN_BYTES: usize = 8 << 20;
+
 struct Cache {
     options: CacheOptions,
     success: CacheTable<CachedAnswer>,
@@ -130,6 +136,17 @@ impl Plugin for Cache {
             // An answer that takes longer than this client waits is good for the next one.
             if in_time || !stale.one_at_a_time() { Flow::Done } else { Flow::Refresh }
         })
+    }
+
+    /// Serves the old answer if no fresh one can be waited for.
+    fn overloaded(&self, request: &Request, reply: &mut Reply) -> bool {
+        let found = self.find(request, request.received);
+        let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
+            return false;
+        };
+        entry.end_refresh(request.received, Duration::ZERO);
+        self.serve_old(found, entry, request, reply);
+        true
     }
 
     fn reply(&self, request: &Request, answer: &mut Answer) {
@@ -279,8 +296,11 @@ impl Cache {
             // It is as busy as the one that it replaces, and so wants to be refreshed as well.
             self.each_kept(hash, same, |last| entry.take_hits(last));
         }
-        if table.store(hash, Arc::new(entry), same, over) == Stored::Evicted {
-            metrics.evictions.inc();
+        match table.store(hash, Arc::new(entry), same, over) {
+            Stored::Added => {}
+            Stored::Evicted => metrics.evictions.inc(),
+            Stored::EvictedForBytes(count) => metrics.evictions_for_bytes.add(count),
+            Stored::TooLarge => metrics.evictions_for_bytes.inc(),
         }
         if !denial {
             // What was denied is there now.
@@ -291,8 +311,10 @@ impl Cache {
 
     fn count_entries(&self, request: &Request) {
         let CacheMetrics { success, denial, .. } = self.metrics(request);
-        success.entries.set(self.success.len() as f64);
-        denial.entries.set(self.denial.len() as f64);
+        for (table, metrics) in [(&self.success, success), (&self.denial, denial)] {
+            metrics.entries.set(table.len() as f64);
+            metrics.bytes.set(table.bytes() as f64);
+        }
     }
 
     /// An answer from memory keeps its own life, up to the bound.
@@ -344,6 +366,12 @@ fn serve(entry: &CachedAnswer, request: &Request, reply: &mut Reply, ttl: u32) {
     reply.records_mut().iter_mut().for_each(|record| record.ttl = ttl);
 }
 
+/// The table for one kind of answers.
+fn table(options: &TableOptions) -> CacheTable<CachedAnswer> {
+    let max_bytes = options.capacity.saturating_mul(BYTES_PER_ENTRY).max(MIN_BYTES);
+    CacheTable::new(options.capacity, max_bytes, CachedAnswer::weight)
+}
+
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let options = CacheOptions::read(directive, setup.block)?;
@@ -351,8 +379,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let servers = setup.servers();
     let metrics = |server: &String| Arc::new(CacheMetrics::new(registry, server, &options.label));
     let metrics = servers.iter().map(metrics).collect();
-    let (success, denial) =
-        (CacheTable::new(options.success.capacity), CacheTable::new(options.denial.capacity));
+    let (success, denial) = (table(&options.success), table(&options.denial));
     Ok(vec![Arc::new(Cache { options, success, denial, metrics })])
 }
 

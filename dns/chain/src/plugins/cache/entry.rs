@@ -1,6 +1,6 @@
-//! One answer that is kept, and the rules for what is kept how long.
+//! A cached answer, and the rules for what is cached and for how long.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use dns_wire::codes::{class, rcode, rtype};
@@ -8,23 +8,30 @@ use dns_wire::{Name, Query, Record, Reply, Section};
 
 use super::options::PrefetchOptions;
 
-/// The life of what names none.
+/// The lifetime of an answer without records.
 const NO_TTL: Duration = Duration::from_secs(5);
 
-/// What a reply is, as far as keeping it goes (coredns, plugin/pkg/response/typify.go and plugin/cache/cache.go).
+/// CNAMEs that an answer may lead over and still be cached. Resolvers follow 8 to 16 of them.
+const MAX_CNAMES: usize = 16;
+
+/// A refresh that has not ended after this time is taken for lost: its task panicked, was dropped, or never began. It is
+/// longer than a query may wait.
+const REFRESH_LEASE: Duration = Duration::from_secs(11);
+
+/// What kind of answer a reply is to a cache (coredns, plugin/pkg/response/typify.go and plugin/cache/cache.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerKind {
     /// Records that answer the question.
     Success,
-    /// Where to ask instead. It is kept as a success, and shortly.
+    /// A referral to other servers. Cached like a success, for a short time.
     Delegation,
-    /// NXDOMAIN or NODATA, with the SOA that says for how long (RFC 2308).
+    /// NXDOMAIN or NODATA with a SOA, which limits the lifetime (RFC 2308).
     Denial,
-    /// The server could not.
+    /// The server failed.
     Failure,
-    /// Part of an answer: cut, or without what would say for how long there is no more. Not kept.
+    /// An incomplete answer: truncated, or a denial without a SOA. Not cached.
     Partial,
-    /// Nothing that could be kept.
+    /// Not cached.
     Other,
 }
 
@@ -38,7 +45,7 @@ impl AnswerKind {
     }
 }
 
-/// What an answer is an answer to. DO and CD make other answers of the same question.
+/// What an answer is cached under. Answers to the same question differ by DO and CD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CacheKey<'a> {
     pub name: &'a [u8],
@@ -47,7 +54,7 @@ pub(super) struct CacheKey<'a> {
     bits: u8,
 }
 
-/// An answer, and how it has been asked for since.
+/// A cached answer, and how often it was asked for.
 pub(super) struct CachedAnswer {
     name: Box<[u8]>,
     qtype: u16,
@@ -57,10 +64,10 @@ pub(super) struct CachedAnswer {
     stored: Instant,
     pub life: Duration,
     hits: AtomicU32,
-    /// When it was asked for last, in milliseconds of its life; and before when no refresh is tried.
+    /// When it was last asked for, in milliseconds since it was stored.
     last_hit: AtomicU64,
-    not_before: AtomicU64,
-    refreshing: AtomicBool,
+    /// When the next refresh may begin, likewise. While a refresh is running, the end of its lease.
+    next_refresh: AtomicU64,
 }
 
 impl<'a> CacheKey<'a> {
@@ -90,8 +97,7 @@ impl CachedAnswer {
             life,
             hits: AtomicU32::new(0),
             last_hit: AtomicU64::new(0),
-            not_before: AtomicU64::new(0),
-            refreshing: AtomicBool::new(false),
+            next_refresh: AtomicU64::new(0),
         }
     }
 
@@ -103,18 +109,23 @@ impl CachedAnswer {
             && *self.name == *question.name
     }
 
-    /// How long it has been kept.
+    /// The bytes of memory that it takes.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + self.name.len() + self.reply.memory()
+    }
+
+    /// The time since it was stored.
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.stored)
     }
 
-    /// The seconds that are left of its life; one that has begun counts in full, as in CoreDNS.
+    /// The remaining lifetime in seconds. A second that has begun counts in full, as in CoreDNS.
     pub(super) fn left(&self, now: Instant) -> u32 {
         let left = self.life.as_secs().saturating_sub(self.age(now).as_secs());
         left.try_into().unwrap_or(u32::MAX)
     }
 
-    /// Counts that it is asked for, and says whether that is often enough to be asked for anew before its end.
+    /// Counts a hit. Returns whether the entry is popular enough to be refreshed before it expires.
     // Hot: 0 allocations.
     pub(super) fn wants_refresh(&self, prefetch: &PrefetchOptions, now: Instant) -> bool {
         let at = self.age(now).as_millis() as u64;
@@ -129,26 +140,27 @@ impl CachedAnswer {
         hits >= prefetch.amount && u64::from(self.left(now)) <= threshold
     }
 
-    /// Counts as its own how often another was asked for.
+    /// Takes over the hits of the entry that this one replaces.
     pub(super) fn take_hits(&self, other: &Self) {
         self.hits.fetch_max(other.hits.load(Relaxed), Relaxed);
     }
 
-    /// Whether the caller is the one to refresh it: one at a time, and none soon after one that failed.
+    /// Whether the caller is to refresh the entry: one does at a time, and none soon after a refresh that failed.
     // Hot: 0 allocations.
     pub(super) fn begin_refresh(&self, now: Instant) -> bool {
-        let due = self.age(now).as_millis() as u64 >= self.not_before.load(Relaxed);
-        due && !self.refreshing.swap(true, Relaxed)
+        let (age, next) = (self.age(now), self.next_refresh.load(Relaxed));
+        let lease = (age + REFRESH_LEASE).as_millis() as u64;
+        age.as_millis() as u64 >= next
+            && self.next_refresh.compare_exchange(next, lease, Relaxed, Relaxed).is_ok()
     }
 
-    /// A refresh is over, and this is what there is: the next may be tried after a pause.
+    /// A refresh has ended and not replaced the entry: the next one may begin after a pause.
     pub(super) fn end_refresh(&self, now: Instant, pause: Duration) {
-        self.not_before.store((self.age(now) + pause).as_millis() as u64, Relaxed);
-        self.refreshing.store(false, Relaxed);
+        self.next_refresh.store((self.age(now) + pause).as_millis() as u64, Relaxed);
     }
 }
 
-/// What a reply is. `unix` is the time, for the signatures in it.
+/// The kind of a reply. `unix` is the current time, for signatures.
 pub(super) fn kind(query: &Query, reply: &Reply, unix: u64) -> AnswerKind {
     let has = |section, rtype| reply.section(section).any(|record| record.rtype == rtype);
     let denied = has(Section::Authority, rtype::SOA);
@@ -175,7 +187,7 @@ pub(super) fn kind(query: &Query, reply: &Reply, unix: u64) -> AnswerKind {
     if reply.truncated && kind.is_kept() { AnswerKind::Partial } else { kind }
 }
 
-/// The shortest life that any of its records has; for a denial also the SOA's minimum (RFC 2308 §5).
+/// The shortest TTL of the records; for a denial also the SOA's minimum (RFC 2308 §5).
 pub(super) fn shortest_ttl(kind: AnswerKind, reply: &Reply) -> Duration {
     if matches!(kind, AnswerKind::Delegation | AnswerKind::Other) {
         return NO_TTL;
@@ -187,30 +199,48 @@ pub(super) fn shortest_ttl(kind: AnswerKind, reply: &Reply) -> Duration {
     ttls.min().map_or(NO_TTL, |ttl| Duration::from_secs(ttl.into()))
 }
 
-/// Whether the answers lead from the question over CNAMEs to a record of its type (RFC 1034 §3.6.2). A name with two
-/// CNAMEs, or in a ring of them, leads nowhere.
+/// Whether the answers lead from the question over CNAMEs to a record of its type (RFC 1034 §3.6.2). Not so if a name has
+/// two different CNAMEs, if the chain is a ring, or if it is longer than [`MAX_CNAMES`].
+///
+/// Each record is looked at a fixed number of times, whatever an upstream puts into 64 KiB.
 pub(super) fn answers_question(query: &Query, reply: &Reply) -> bool {
-    let mut name = query.to_name().lower();
     let is_ours = |record: &&Record| record.class == query.qclass || query.qclass == class::ANY;
-    let records = || reply.section(Section::Answer).filter(is_ours);
-    for _ in records().map(Some).chain([None]) {
-        let own = || records().filter(|record| reply.owner(record, query).lower() == name);
-        let is_asked = |rtype| rtype == query.qtype || query.qtype == rtype::ANY;
-        let mut targets = own().filter(|record| record.rtype == rtype::CNAME);
-        let target = |record: &Record| reply.target(record, query).map(Name::lower);
+    let hash = |name: &Name| dns_wire::hash(name.wire());
+    let owner = |record: &Record| reply.owner(record, query).lower();
+    let records: Vec<&Record> = reply.section(Section::Answer).filter(is_ours).collect();
+    let mut by_owner: Vec<(u64, &Record)> =
+        records.into_iter().map(|record| (hash(&owner(record)), record)).collect();
+    by_owner.sort_by_key(|(hash, _)| *hash);
+
+    let is_asked = |rtype| rtype == query.qtype || query.qtype == rtype::ANY;
+    let mut name = query.to_name().lower();
+    let mut seen = Vec::new();
+    while seen.len() <= MAX_CNAMES {
+        let known = hash(&name);
+        let first = by_owner.partition_point(|(hash, _)| *hash < known);
+        let same_hash = by_owner[first..].iter().take_while(|(hash, _)| *hash == known);
+        let own: Vec<&Record> =
+            same_hash.map(|(_, record)| *record).filter(|record| owner(record) == name).collect();
+        let mut targets = own.iter().filter(|record| record.rtype == rtype::CNAME);
+        let target = |record: &&Record| reply.target(record, query).map(Name::lower);
         let first = targets.next().and_then(target);
         if targets.any(|record| target(record) != first) {
             return false;
         }
         match first {
-            Some(target) if !is_asked(rtype::CNAME) => name = target,
-            _ => return own().any(|record| is_asked(record.rtype)),
+            Some(target) if !is_asked(rtype::CNAME) => {
+                if seen.contains(&target) || target == name {
+                    return false;
+                }
+                seen.push(std::mem::replace(&mut name, target));
+            }
+            _ => return own.iter().any(|record| is_asked(record.rtype)),
         }
     }
     false
 }
 
-/// Whether this is a signature that does not hold any more, or not yet (RFC 4034 §3.1.5: both times are serial numbers).
+/// Whether this is a signature that has expired or is not valid yet (RFC 4034 §3.1.5: both times are serial numbers).
 fn is_over(record: &Record, reply: &Reply, unix: u64) -> bool {
     let time = |at: usize| {
         let data = reply.rdata(record).get(at..at + 4)?;

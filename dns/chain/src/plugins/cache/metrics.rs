@@ -1,4 +1,4 @@
-//! What the cache counts.
+//! The metrics of a cache.
 
 use telemetry::metrics::{Counter, Gauge, Registry};
 
@@ -12,11 +12,13 @@ pub(super) struct CacheMetrics {
     pub denial: TableMetrics,
 }
 
-/// The same for one kind of answers.
+/// The metrics of one kind of answers.
 pub(super) struct TableMetrics {
     pub entries: Gauge,
     pub hits: Counter,
     pub evictions: Counter,
+    pub bytes: Gauge,
+    pub evictions_for_bytes: Counter,
 }
 
 impl CacheMetrics {
@@ -28,12 +30,18 @@ impl CacheMetrics {
             let values = [server, kind, zones, ""];
             let entries = "The number of elements in the cache.";
             let evictions = "The count of cache evictions.";
+            let bytes = "Bytes of memory that the cached answers take.";
+            let for_bytes = "Answers evicted, or not cached, because cached answers took too many bytes.";
             TableMetrics {
                 entries: metrics.gauges("coredns_cache_entries", entries, labels).with(values),
                 hits: metrics
                     .counters("coredns_cache_hits_total", "The count of cache hits.", labels)
                     .with(values),
                 evictions: metrics.counters("coredns_cache_evictions_total", evictions, labels).with(values),
+                bytes: metrics.gauges("portolan_cache_bytes", bytes, labels).with(values),
+                evictions_for_bytes: metrics
+                    .counters("portolan_cache_evictions_for_bytes_total", for_bytes, labels)
+                    .with(values),
             }
         };
         Self {

@@ -1,8 +1,8 @@
-//! A table that many threads read without a lock: sets of slots, more of them as entries come.
+//! A set-associative table that many threads read without a lock.
 //!
-//! A set is searched by hashes that lie together, so a miss touches a few cache lines and no entry. CoreDNS's default,
-//! 256 shards of 39 entries, is 256 sets of 39 slots here, with the same random eviction in a full one. A larger table
-//! begins as small and doubles its sets when one is full, until it has its capacity: what is never used costs nothing.
+//! The hashes of a set lie together, so a miss touches a few cache lines and no entry. CoreDNS's default, 256 shards of 39
+//! entries, is 256 sets of 39 slots here, with the same random eviction in a full set. A larger table begins as small and
+//! doubles its sets when one is full, until it has its capacity. The entries' weights are bounded as well as their number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -12,50 +12,70 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::random;
 
-/// Sets of a table of CoreDNS's default size, and the most slots of a set before there are more sets.
+/// The number of sets in a table of CoreDNS's default size.
 const SETS: usize = 256;
-const MOST_WAYS: usize = 64;
+/// The most slots of a set; a larger table has more sets.
+const MAX_WAYS: usize = 64;
+/// The largest weight of an entry, as a share of all.
+const MAX_SHARE: usize = 16;
 
+/// See the module.
 pub(super) struct CacheTable<E> {
-    /// Swapped for a larger one as a whole: readers see the one or the other.
+    /// Swapped for a larger one as a whole: readers see the old or the new one.
     sets: ArcSwap<Sets<E>>,
-    /// So many sets there are at most.
-    most: usize,
+    max_sets: usize,
     used: AtomicUsize,
-    /// Writers take turns. They come with answers from the network, so they are few.
-    writing: Mutex<()>,
+    /// Sum of the entries' weights, in bytes.
+    bytes: AtomicUsize,
+    max_bytes: usize,
+    weight: fn(&E) -> usize,
+    /// Held by a writer, with the slot where the search for an entry to evict continues. Writers bring answers from the
+    /// network, so they are few.
+    writing: Mutex<usize>,
 }
 
 struct Sets<E> {
     count: usize,
     ways: usize,
-    /// The hash of what is in a slot; 0 for an empty one.
+    /// The hash of the entry in each slot; 0 for an empty slot.
     hashes: Box<[AtomicU64]>,
     slots: Box<[ArcSwapOption<E>]>,
 }
 
-/// An entry held while it is read.
+/// An entry while it is read.
 pub(super) type TableGuard<E> = Guard<Option<Arc<E>>>;
 
-/// What happened to make room.
+/// What was evicted to store an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// Nothing had to go.
+    /// Nothing.
     Added,
-    /// Another entry, picked at random, had to go.
+    /// An entry of the same set, picked at random: there were too many entries.
     Evicted,
+    /// This many entries: together they weighed too much.
+    EvictedForBytes(u64),
+    /// The entry is too large to be stored.
+    TooLarge,
 }
 
 impl<E> CacheTable<E> {
-    /// A table of about so many entries, rounded down to a multiple of 256 and at least 1024.
-    pub(super) fn new(capacity: usize) -> Self {
+    /// A table of about `capacity` entries, rounded down to a multiple of 256 and at least 1024, whose weights add up to
+    /// `max_bytes` at most.
+    pub(super) fn new(capacity: usize, max_bytes: usize, weight: fn(&E) -> usize) -> Self {
         let capacity = capacity.max(4 * SETS) / SETS * SETS;
-        let most = SETS * capacity.div_ceil(SETS * MOST_WAYS);
-        let sets = ArcSwap::from_pointee(Sets::new(SETS, capacity / most));
-        Self { sets, most, used: AtomicUsize::new(0), writing: Mutex::default() }
+        let max_sets = SETS * capacity.div_ceil(SETS * MAX_WAYS);
+        Self {
+            sets: ArcSwap::from_pointee(Sets::new(SETS, capacity / max_sets)),
+            max_sets,
+            used: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            max_bytes,
+            weight,
+            writing: Mutex::default(),
+        }
     }
 
-    /// The entry of that hash which `is_it` recognises.
+    /// The entry with this hash for which `is_it` holds.
     // Hot: 0 allocations, no lock.
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(&E) -> bool) -> Option<TableGuard<E>> {
         let sets = self.sets.load();
@@ -64,7 +84,6 @@ impl<E> CacheTable<E> {
             if sets.hashes[at].load(Ordering::Relaxed) != known {
                 continue;
             }
-            // The hash is a hint: what counts is the entry.
             let held = sets.slots[at].load();
             if held.as_ref().is_some_and(|entry| is_it(entry)) {
                 return Some(held);
@@ -73,8 +92,9 @@ impl<E> CacheTable<E> {
         None
     }
 
-    /// Puts an entry in: in place of the one `is_it` recognises, else in an empty slot, else in that of one that
-    /// `is_over`, else the table grows, and where it must not, in that of any.
+    /// Stores an entry: in the slot of the one for which `is_it` holds, else in an empty slot, else in that of an expired
+    /// one (`is_over`), else the table grows, and if it must not, in any slot of the set. Then evicts others until the
+    /// weights fit.
     pub(super) fn store(
         &self,
         hash: u64,
@@ -82,44 +102,76 @@ impl<E> CacheTable<E> {
         is_it: impl Fn(&E) -> bool,
         is_over: impl Fn(&E) -> bool,
     ) -> Stored {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
+        let weight = (self.weight)(&entry);
+        if weight > self.max_bytes / MAX_SHARE {
+            self.remove(hash, is_it);
+            return Stored::TooLarge;
+        }
+        let mut next = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sets, at, stored) = loop {
             let sets = self.sets.load();
             let (at, stored) = match sets.place(hash, &is_it, &is_over) {
                 Some(at) => (at, Stored::Added),
-                None if sets.count < self.most => {
-                    let (grown, used) = sets.grown((2 * sets.count).min(self.most));
-                    self.sets.store(Arc::new(grown));
+                None if sets.count < self.max_sets => {
+                    let (grown, used) = sets.grown((2 * sets.count).min(self.max_sets));
+                    let weights =
+                        grown.slots.iter().filter_map(|slot| slot.load().as_deref().map(self.weight));
+                    self.bytes.store(weights.sum(), Ordering::Relaxed);
                     self.used.store(used, Ordering::Relaxed);
+                    self.sets.store(Arc::new(grown));
                     continue;
                 }
                 None => (sets.set(hash).start + random::below(sets.ways), Stored::Evicted),
             };
-            if sets.slots[at].swap(Some(entry)).is_none() {
-                self.used.fetch_add(1, Ordering::Relaxed);
+            break (sets, at, stored);
+        };
+        self.put(&sets, at, Some(entry), marked(hash));
+        let mut evicted = 0;
+        while self.bytes() > self.max_bytes {
+            *next = (*next + 1) % sets.slots.len();
+            if *next != at && sets.hashes[*next].load(Ordering::Relaxed) != 0 {
+                self.put(&sets, *next, None, 0);
+                evicted += 1;
             }
-            sets.hashes[at].store(marked(hash), Ordering::Relaxed);
-            return stored;
         }
+        if evicted > 0 { Stored::EvictedForBytes(evicted) } else { stored }
     }
 
-    /// Takes out the entry that `is_it` recognises.
+    /// Fills or empties a slot and keeps count. Called by the writer only.
+    fn put(&self, sets: &Sets<E>, at: usize, entry: Option<Arc<E>>, hash: u64) {
+        let weigh =
+            |entry: &Option<Arc<E>>| entry.as_deref().map_or((0, 0), |entry| (1, (self.weight)(entry)));
+        let (added, weight) = weigh(&entry);
+        if entry.is_none() {
+            sets.hashes[at].store(hash, Ordering::Relaxed);
+        }
+        let before = sets.slots[at].swap(entry);
+        sets.hashes[at].store(hash, Ordering::Relaxed);
+        let (removed, lighter) = weigh(&before);
+        self.used.store(self.len() + added - removed, Ordering::Relaxed);
+        self.bytes.store(self.bytes() + weight - lighter, Ordering::Relaxed);
+    }
+
+    /// Removes the entry for which `is_it` holds.
     pub(super) fn remove(&self, hash: u64, is_it: impl Fn(&E) -> bool) {
         if self.find(hash, &is_it).is_none() {
             return;
         }
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let sets = self.sets.load();
         for at in sets.set(hash) {
             if sets.slots[at].load().as_ref().is_some_and(|known| is_it(known)) {
-                sets.hashes[at].store(0, Ordering::Relaxed);
-                sets.slots[at].store(None);
-                self.used.fetch_sub(1, Ordering::Relaxed);
+                self.put(&sets, at, None, 0);
             }
         }
     }
 
-    /// How many entries there are, those that are over included.
+    /// The sum of the entries' weights.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many entries there are, including expired ones.
     pub(super) fn len(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -137,7 +189,7 @@ impl<E> Sets<E> {
         first..first + self.ways
     }
 
-    /// The slot for an entry, if its set has one to give.
+    /// The slot for an entry, if its set has one without an eviction.
     fn place(&self, hash: u64, is_it: impl Fn(&E) -> bool, is_over: impl Fn(&E) -> bool) -> Option<usize> {
         let (mut empty, mut over) = (None, None);
         for at in self.set(hash) {
@@ -155,8 +207,8 @@ impl<E> Sets<E> {
         empty.or(over)
     }
 
-    /// The same entries in more sets, and how many they are: where sets are not just halved, the last step before the
-    /// capacity may leave some out.
+    /// The same entries in more sets, and their number. In the last step before the capacity a set may not be split
+    /// evenly, and then some entries are left out.
     fn grown(&self, count: usize) -> (Self, usize) {
         let grown = Self::new(count, self.ways);
         let mut filled = vec![0; count];
@@ -174,7 +226,7 @@ impl<E> Sets<E> {
     }
 }
 
-/// The hash as it is kept: never 0. The lowest bit does not tell sets apart.
+/// The hash as stored: never 0. The lowest bit does not tell sets apart.
 fn marked(hash: u64) -> u64 {
     hash | 1
 }
@@ -186,8 +238,8 @@ mod tests {
     #[test]
     fn capacities_are_those_of_coredns() {
         for (wanted, capacity) in [(0, 1024), (1024, 1024), (9984, 9984), (10_000, 9984), (100_000, 99_840)] {
-            let table = CacheTable::<u32>::new(wanted);
-            let slots = table.most * table.sets.load().ways;
+            let table = CacheTable::<u32>::new(wanted, usize::MAX, |_| 1);
+            let slots = table.max_sets * table.sets.load().ways;
             assert!(slots <= capacity && slots * 100 >= capacity * 97, "{wanted}: {slots}");
         }
     }
@@ -198,15 +250,15 @@ mod tests {
         let store = |table: &CacheTable<u64>, number: u64| {
             table.store(hash(number), Arc::new(number), |known| *known == number, |_| false)
         };
-        let table = CacheTable::new(2_000_000_000);
-        assert_eq!(table.sets.load().count, SETS, "nothing is request for before it is needed");
+        let table = CacheTable::new(2_000_000_000, usize::MAX, |_| 1);
+        assert_eq!(table.sets.load().count, SETS, "nothing is allocated before it is needed");
         for number in 0..40_000 {
             assert_eq!(store(&table, number), Stored::Added);
         }
         assert!((0..40_000).all(|number| table.find(hash(number), |known| *known == number).is_some()));
         assert!(table.sets.load().slots.len() <= 4 * 40_000, "{} sets", table.sets.load().count);
 
-        let table = CacheTable::new(20_000);
+        let table = CacheTable::new(20_000, usize::MAX, |_| 1);
         let evicted = (0..40_000).filter(|number| store(&table, *number) == Stored::Evicted).count();
         assert_eq!((table.sets.load().count, table.len()), (512, 40_000 - evicted));
         assert!((19_000..=20_000).contains(&table.len()), "{}", table.len());
@@ -214,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_full_set_gives_up_what_is_over_and_then_anything() {
-        let table = CacheTable::new(1024);
+        let table = CacheTable::new(1024, usize::MAX, |_| 1);
         let store =
             |number: u32| table.store(7, Arc::new(number), |known| *known == number, |known| *known == 2);
         for number in 0..4 {
@@ -230,7 +282,7 @@ mod tests {
 
     #[test]
     fn readers_see_whole_entries_while_writers_replace_them() {
-        let table = CacheTable::new(1024);
+        let table = CacheTable::new(1024, usize::MAX, |_| 1);
         std::thread::scope(|scope| {
             for writer in 0..2_u64 {
                 let table = &table;
@@ -251,5 +303,25 @@ mod tests {
             });
         });
         assert!(table.len() <= 1024);
+    }
+
+    #[test]
+    fn entries_weigh_no_more_in_all_than_allowed() {
+        let table = CacheTable::new(9984, 1600, |weight: &usize| *weight);
+        let hash = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let store = |number, weight: usize| table.store(hash(number), Arc::new(weight), |_| false, |_| false);
+        assert_eq!(store(0, 101), Stored::TooLarge);
+        assert!((0..32).all(|number| store(number, 50) == Stored::Added));
+        assert_eq!((table.len(), table.bytes()), (32, 1600));
+        assert_eq!((store(32, 90), table.len(), table.bytes()), (Stored::EvictedForBytes(2), 31, 1590));
+        assert!(table.find(hash(32), |weight| *weight == 90).is_some(), "the new one stays");
+        for number in 33..1000 {
+            store(number, number % 100);
+            assert!(table.bytes() <= 1600);
+        }
+        table.remove(hash(999), |weight| *weight == 99);
+        let slots = table.sets.load();
+        let left = slots.slots.iter().filter_map(|slot| slot.load().as_deref().copied());
+        assert_eq!((table.bytes(), table.len()), (left.clone().sum(), left.count()));
     }
 }

@@ -18,8 +18,8 @@ fn cache(lines: &str) -> Cache {
     let block = &corefile.blocks[0];
     let options = CacheOptions::read(&block.directives[0], block).unwrap();
     Cache {
-        success: CacheTable::new(options.success.capacity),
-        denial: CacheTable::new(options.denial.capacity),
+        success: table(&options.success),
+        denial: table(&options.denial),
         options,
         metrics: vec![Arc::new(CacheMetrics::new(&Registry::new(), "dns://:53", "example.org."))],
     }
@@ -350,4 +350,82 @@ fn a_positive_answer_is_preferred_where_that_is_wanted() {
         cache.reply(&request(name, start, 15), &mut denial(3, 60));
         assert_eq!(ask(&cache, &request(name, start, 20)).1, code, "{policy:?}");
     }
+}
+
+/// 2,900 CNAMEs fit into a message of 64 KiB. Following them all cost half a second.
+#[test]
+fn a_long_chain_of_cnames_is_passed_on_and_not_cached() {
+    let name = |number: usize| format!("n{number}.example.org.").parse::<dns_wire::Name>().unwrap();
+    let chain = |length: usize| {
+        let mut answer = Answer::default();
+        for number in (0..length).rev() {
+            let target = name(number + 1);
+            answer.reply.push(
+                Section::Answer,
+                Owner::Name(name(number).wire()),
+                rtype::CNAME,
+                60,
+                target.wire(),
+            );
+        }
+        let owner = name(length);
+        answer.reply.push(Section::Answer, Owner::Name(owner.wire()), rtype::A, 60, &[192, 0, 2, 1]);
+        answer
+    };
+    for (length, kept) in [(1, true), (16, true), (17, false), (2_900, false)] {
+        let (cache, start) = (cache(""), Instant::now());
+        cache.reply(&request("n0.example.org.", start, 0), &mut chain(length));
+        assert_eq!(ask(&cache, &request("n0.example.org.", start, 1)).0 == Flow::Done, kept, "{length}");
+    }
+}
+
+#[test]
+fn a_refresh_that_is_lost_can_be_begun_again() {
+    let (cache, start) = (cache("serve_stale 1h"), Instant::now());
+    cache.reply(&request("www.example.org.", start, 0), &mut address(10));
+    let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds)).0;
+    assert_eq!([at(20), at(21), at(30), at(32)], [Flow::Refresh, Flow::Done, Flow::Done, Flow::Refresh]);
+}
+
+#[test]
+fn an_old_answer_is_served_where_a_fresh_one_cannot_be_waited_for() {
+    let (cache, start) = (cache("serve_stale 1h verify 1s 3s 2s"), Instant::now());
+    cache.reply(&request("www.example.org.", start, 0), &mut address(10));
+    let mut reply = Reply::default();
+    assert_eq!(ask(&cache, &request("www.example.org.", start, 20)).0, Flow::Wait);
+    assert!(cache.overloaded(&request("www.example.org.", start, 20), &mut reply));
+    assert_eq!(reply.records()[0].ttl, 3);
+    assert_eq!(
+        ask(&cache, &request("www.example.org.", start, 20)).0,
+        Flow::Wait,
+        "the next one tries again"
+    );
+    assert!(!cache.overloaded(&request("other.example.org.", start, 20), &mut reply));
+}
+
+#[test]
+fn answers_take_no_more_memory_than_allowed() {
+    let (cache, start) = (cache("success 0"), Instant::now());
+    let large = || {
+        let mut answer = Answer::default();
+        answer.reply.push(Section::Answer, Owner::Question, rtype::A, 60, &[192, 0, 2, 1]);
+        for _ in 0..7 {
+            answer.reply.push(Section::Additional, Owner::Question, rtype::TXT, 60, &[b'x'; 60_000]);
+        }
+        answer
+    };
+    for number in 0..100 {
+        cache.reply(&request(&format!("n{number}.example.org."), start, 0), &mut large());
+        assert!(cache.success.bytes() <= MIN_BYTES, "{}", cache.success.bytes());
+    }
+    assert_eq!(cache.success.len(), MIN_BYTES / (420_000 + 1024));
+    let mut huge = large();
+    huge.reply.append(&large().reply, &request("n0.example.org.", start, 0).query);
+    for _ in 0..4 {
+        huge.reply.push(Section::Additional, Owner::Question, rtype::TXT, 60, &[b'x'; 60_000]);
+    }
+    cache.reply(&request("huge.example.org.", start, 0), &mut huge);
+    assert_eq!(ask(&cache, &request("huge.example.org.", start, 1)).0, Flow::Next, "too large to be cached");
+    let metrics = &cache.metrics[0].success;
+    assert_eq!(metrics.evictions_for_bytes.value(), 100 - cache.success.len() as u64 + 1);
 }
