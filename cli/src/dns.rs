@@ -106,7 +106,7 @@ pub fn context(clusters: Clusters, runtime: &Runtime, json: bool) -> PluginConte
 pub fn failure(error: DnsStartError) -> CommandError {
     match error {
         DnsStartError::Config(_) => CommandError::usage(error.to_string()),
-        DnsStartError::Bind(_) => {
+        DnsStartError::Bind(..) => {
             CommandError::outside(format!("{error}; -dns.port moves server blocks that name no port"))
         }
         DnsStartError::Begin(_) => CommandError::outside(error.to_string()),
@@ -164,12 +164,7 @@ pub fn load(conf: CorefileSource, port: u16) -> CorefileLoader {
 
 fn parse(name: &str, text: &str, port: u16) -> Result<Corefile, ConfigErrors> {
     let env = |name: &str| std::env::var(name).ok();
-    Corefile::parse(
-        name,
-        text,
-        &Disk,
-        &config::ParseOptions { dns_port: port, directives: dns_chain::directives(), env: &env },
-    )
+    Corefile::parse(name, text, &Disk, &config::ParseOptions { dns_port: port, directives: &[], env: &env })
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> ConfigErrors {

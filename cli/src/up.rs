@@ -59,7 +59,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let corefile = corefile::load(args);
     let started = DnsService::start(corefile.clone(), context, fronts).await;
     let dns = started.map_err(|error| match &error {
-        DnsStartError::Bind(_) => CommandError::outside(format!("{error}; move it with --dns")),
+        DnsStartError::Bind(..) => CommandError::outside(format!("{error}; move it with --dns")),
         _ => dns::failure(error),
     })?;
 

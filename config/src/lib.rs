@@ -32,6 +32,7 @@ pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use fingerprint::Fingerprint;
 pub use loader::Loader;
 pub use location::SourceLocation;
+pub use near::nearest;
 pub use parser::ParseOptions;
 pub use word::Word;
 pub use zone::{Scheme, ServerKey};

@@ -1,7 +1,7 @@
 //! Suggestions for mistyped words.
 
 /// The known word with the smallest edit distance, if that is at most two and at most a third of the word's length.
-pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let close = |name: &&str| distance(word, name) <= (name.len() / 3).min(2);
     known.iter().copied().filter(close).min_by_key(|name| distance(word, name))
 }

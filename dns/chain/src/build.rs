@@ -166,11 +166,15 @@ fn not_built(directive: &Directive) -> Option<ConfigError> {
     if PLUGINS.iter().any(|entry| entry.name == name) {
         return None;
     }
-    let wanted = format!("one of {}", names().join(", "));
-    Some(match NOT_BUILT.contains(&name) {
-        true => directive.error(format!("plugin {name} is not built yet"), wanted),
-        false => directive.error(format!("Unknown directive '{name}'"), wanted),
-    })
+    let list = format!("one of {}", names().join(", "));
+    if NOT_BUILT.contains(&name) {
+        return Some(directive.error(format!("plugin {name} is not built yet"), list));
+    }
+    let wanted = match config::nearest(name, names()) {
+        Some(near) => format!("{near}? ({list})"),
+        None => list,
+    };
+    Some(directive.error(format!("Unknown directive '{name}'"), wanted))
 }
 
 fn unserved(key: &ServerKey) -> Option<ConfigError> {

@@ -34,7 +34,7 @@ impl ClusterSource for Nothing {
 }
 
 fn parse(text: &str) -> Result<Corefile, ConfigErrors> {
-    let options = config::ParseOptions { dns_port: 53, directives: dns_chain::directives(), env: &|_| None };
+    let options = config::ParseOptions { dns_port: 53, directives: &[], env: &|_| None };
     Corefile::parse("Corefile", text, &config::Disk, &options)
 }
 
@@ -160,6 +160,8 @@ fn all_mistakes_are_told_at_once_with_their_lines() {
         lameduck soon
     }
     reload 1s
+    forwrad . 10.0.0.1
+    rewritten
 }
 tls://example.org {
     whoami
@@ -193,15 +195,17 @@ example.net {
         "Corefile:10 - Error during parsing: unknown policy: fancy",
         "Corefile:12 - Error during parsing: time: invalid duration \"soon\"",
         "Corefile:14 - Error during parsing: duration out of range \"1s\"",
-        "Corefile:16 - Error during parsing: tls://:853: serving tls:// is not built yet",
-        "Corefile:21 - Error during parsing: unknown value \"sometimes\"",
-        "Corefile:22 - Error during parsing: invalid number \"4000\"",
-        "Corefile:23 - Error during parsing: is not authoritative for the multicluster zone set.local",
-        "Corefile:24 - Error during parsing: unable to parse label selector value: 'a in'",
-        "Corefile:27 - Error during parsing: unknown property 'wibble'",
-        "Corefile:30 - Error during parsing: unknown value \"best\"",
-        "Corefile:31 - Error during parsing: NOERROR is not allowed in failover",
-        "Corefile:35 - Error during parsing: unknown value \"some\"",
+        "Corefile:15 - Error during parsing: Unknown directive 'forwrad'; wanted forward? (one of reload, ready,",
+        "Corefile:16 - Error during parsing: Unknown directive 'rewritten'; wanted one of reload, ready,",
+        "Corefile:18 - Error during parsing: tls://:853: serving tls:// is not built yet",
+        "Corefile:23 - Error during parsing: unknown value \"sometimes\"",
+        "Corefile:24 - Error during parsing: invalid number \"4000\"",
+        "Corefile:25 - Error during parsing: is not authoritative for the multicluster zone set.local",
+        "Corefile:26 - Error during parsing: unable to parse label selector value: 'a in'",
+        "Corefile:29 - Error during parsing: unknown property 'wibble'",
+        "Corefile:32 - Error during parsing: unknown value \"best\"",
+        "Corefile:33 - Error during parsing: NOERROR is not allowed in failover",
+        "Corefile:37 - Error during parsing: unknown value \"some\"",
     ] {
         assert!(errors.contains(part), "{part}\nin\n{errors}");
     }

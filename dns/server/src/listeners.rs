@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use config::SourceLocation;
 use dns_chain::{PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 
@@ -28,8 +29,8 @@ pub struct ServerOptions {
 pub enum DnsStartError {
     /// The Corefile is wrong.
     Config(config::ConfigErrors),
-    /// An address cannot be listened on.
-    Bind(BindError),
+    /// An address cannot be listened on. The location is the first key of the Corefile that names the port.
+    Bind(SourceLocation, BindError),
     /// A plugin could not begin, or a thread not be started.
     Begin(String),
 }
@@ -74,13 +75,16 @@ impl Listeners {
             [] => vec![ANY],
             addresses => addresses.to_vec(),
         };
-        let mut routes = BTreeMap::new();
-        for dns_chain::Listener { port, routes: served, .. } in &servers.listeners {
-            routes.extend(addresses.iter().map(|ip| ((*port, *ip), served.clone())));
+        let (mut routes, mut bound) = (BTreeMap::new(), Vec::new());
+        for dns_chain::Listener { port, at, routes: served } in &servers.listeners {
+            for ip in &addresses {
+                let key = (*port, *ip);
+                routes.insert(key, served.clone());
+                if !self.listeners.contains_key(&key) {
+                    bound.push(self.bind(key).map_err(|error| DnsStartError::Bind(at.clone(), error))?);
+                }
+            }
         }
-        let new = routes.keys().filter(|key| !self.listeners.contains_key(key));
-        let bound: Vec<Bound> =
-            new.map(|key| self.bind(*key)).collect::<Result<_, _>>().map_err(DnsStartError::Bind)?;
         let mut opened = Vec::new();
         for bound in bound {
             let Some(routes) = routes.get(&bound.key) else { continue };
@@ -190,7 +194,7 @@ impl fmt::Display for DnsStartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(errors) => errors.fmt(f),
-            Self::Bind(error) => error.fmt(f),
+            Self::Bind(at, error) => write!(f, "{at} - {error}"),
             Self::Begin(what) => f.write_str(what),
         }
     }

@@ -238,7 +238,10 @@ async fn an_address_in_use_is_named() {
         .await
         .err()
         .unwrap();
-    assert_eq!(error.to_string(), format!("cannot listen on {}: the address is in use", first.address));
+    assert_eq!(
+        error.to_string(),
+        format!("Corefile:1 - cannot listen on {}: the address is in use", first.address)
+    );
     first.stop().await;
 }
 
