@@ -16,6 +16,7 @@ mod readiness;
 pub mod metrics;
 
 mod log_writer;
+mod web_config;
 mod report;
 
 pub use admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
@@ -26,3 +27,4 @@ pub use log_writer::LogWriter;
 pub use readiness::{Monitor, ReadinessGate, ReadinessGates};
 pub use report::{Problem, Reports};
 pub use thread_slot::ThreadSlot;
+pub use web_config::WebConfigPolicy;

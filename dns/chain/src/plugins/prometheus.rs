@@ -1,31 +1,24 @@
-//! `prometheus`: counts queries, and shows all that is counted on a page.
+//! `prometheus`: counts queries and serves all metrics on a page.
 //!
-//! `tls` names a web configuration file of Prometheus's exporters, which also holds users, headers and a rate limit. It
-//! is all honoured but for HTTP/2, CBC cipher suites, P-521 and TLS before 1.2.
-
-mod web;
-
-mod tls;
-
-mod door;
+//! `tls` names a web configuration file of Prometheus's exporters; see [`telemetry::WebConfigPolicy`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::Word;
 use http::StatusCode;
 use telemetry::AdminResponse as Page;
+use telemetry::WebConfigPolicy;
 use telemetry::metrics::{Family, Gauge};
 
 use crate::plugin::{Answer, Plugin};
 use crate::query_metrics::QueryMetrics;
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
-use door::WebDoor;
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "prometheus",
-    about: "counts queries, and shows all that is counted on a page",
+    about: "counts queries and serves all metrics on a page",
     syntax: &["prometheus", "prometheus :9153 {\n    runtime_metrics\n    tls web.yml\n}"],
     setup,
 };
@@ -116,26 +109,28 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let admin = setup.context.admin.clone();
     let file = file.map(|file| file.text.clone());
     setup.on_start(move || async move {
-        let door = match file {
+        let policy = match file {
             None => None,
-            Some(file) => Some(opened(file).await.map_err(|error| format!("prometheus: tls: {error}"))?),
+            Some(file) => {
+                Some(access_policy(file).await.map_err(|error| format!("prometheus: tls: {error}"))?)
+            }
         };
         let pages =
             admin.listen(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
-        // The door first: what is shown behind it is never open.
-        let door = door.map(|door| pages.require(door));
+        // The policy comes before the page, so that the page is never served without it.
+        let policy = policy.map(|policy| pages.require(policy));
         let route = pages.route_large("/metrics", move |_| Page {
             status: StatusCode::OK,
             content_type: "text/plain; version=0.0.4; charset=utf-8",
             body: metrics.text().into(),
         });
-        Ok(Box::new((route, door)) as PluginGuard)
+        Ok(Box::new((route, policy)) as PluginGuard)
     });
     Ok(vec![Arc::new(Prometheus { query_metrics })])
 }
 
-/// The door that a file describes, read off the runtime's threads.
-async fn opened(file: String) -> Result<Arc<WebDoor>, String> {
-    let read = tokio::task::spawn_blocking(move || WebDoor::new(&file)).await;
+/// Reads a web configuration file on a thread that may block.
+async fn access_policy(file: String) -> Result<Arc<WebConfigPolicy>, String> {
+    let read = tokio::task::spawn_blocking(move || WebConfigPolicy::new(&file)).await;
     read.map_err(|error| error.to_string())?.map(Arc::new)
 }

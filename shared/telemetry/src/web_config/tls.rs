@@ -1,10 +1,10 @@
-//! The TLS of a page, as its web configuration file wants it.
+//! The TLS configuration of a page.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -12,12 +12,11 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
-use rustls::{ProtocolVersion, SupportedCipherSuite};
+use rustls::{ProtocolVersion, RootCertStore, SupportedCipherSuite};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::web::{ClientAuth, Curve, Material, Tls, Version};
-use crate::authorities;
+use super::file::{ClientAuth, Curve, PemFiles, TlsServerConfig, TlsVersion};
 
 /// Cipher suites that Go knows and rustls does not have: CBC.
 const NOT_SERVED: [&str; 4] = [
@@ -27,17 +26,17 @@ const NOT_SERVED: [&str; 4] = [
     "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
 ];
 
-/// Those of TLS 1.3, which are always served, as in Go.
+/// The cipher suites of TLS 1.3, which are always offered, as in Go.
 const ALWAYS_SERVED: [&str; 3] =
     ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
-/// Makes the configuration of a server.
-pub(super) fn server(tls: &Tls, material: &Material) -> Result<ServerConfig, String> {
+/// Builds the TLS configuration.
+pub(super) fn server(tls: &TlsServerConfig, pem: &PemFiles) -> Result<ServerConfig, String> {
     let provider = Arc::new(provider(tls)?);
-    let oldest = tls.min_version.unwrap_or(Version::Tls12);
-    let newest = tls.max_version.unwrap_or(Version::Tls13);
+    let oldest = tls.min_version.unwrap_or(TlsVersion::Tls12);
+    let newest = tls.max_version.unwrap_or(TlsVersion::Tls13);
     let has_suites = |version| provider.cipher_suites.iter().any(|suite| suite.version() == version);
-    let versions: Vec<_> = [(Version::Tls13, &TLS13), (Version::Tls12, &TLS12)]
+    let versions: Vec<_> = [(TlsVersion::Tls13, &TLS13), (TlsVersion::Tls12, &TLS12)]
         .into_iter()
         .filter(|(version, served)| (oldest..=newest).contains(version) && has_suites(*served))
         .map(|(_, served)| served)
@@ -45,16 +44,16 @@ pub(super) fn server(tls: &Tls, material: &Material) -> Result<ServerConfig, Str
     if versions.is_empty() {
         return Err("min_version, max_version and cipher_suites leave no version from TLS12 to TLS13".into());
     }
-    let chain = CertificateDer::pem_slice_iter(&material.certificate).collect::<Result<Vec<_>, _>>();
+    let chain = CertificateDer::pem_slice_iter(&pem.certificate).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| format!("the certificate: {error}"))?;
     if chain.is_empty() {
         return Err("the certificate: there is none in PEM".into());
     }
-    let key = PrivateKeyDer::from_pem_slice(&material.key).map_err(|error| format!("the key: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(|error| format!("the key: {error}"))?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions)
         .map_err(|error| error.to_string())?;
-    let builder = match clients(tls, material, &provider)? {
+    let builder = match clients(tls, pem, &provider)? {
         None => builder.with_no_client_auth(),
         Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
     };
@@ -62,26 +61,26 @@ pub(super) fn server(tls: &Tls, material: &Material) -> Result<ServerConfig, Str
         .with_single_cert(chain, key)
         .map_err(|error| format!("the certificate and its key: {error}"))?;
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
-    config.alpn_protocols = vec![net::tls::HTTP1.to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// What of the wishes is not served, in words.
-pub(super) fn unserved(tls: &Tls) -> Vec<String> {
+/// Settings that are not supported, for a warning.
+pub(super) fn unserved(tls: &TlsServerConfig) -> Vec<String> {
     let suites = tls.cipher_suites.iter().filter(|name| NOT_SERVED.contains(&name.as_str()));
     let mut unserved: Vec<String> = suites.map(|name| format!("cipher suite {name}")).collect();
     if tls.curve_preferences.contains(&Curve::P521) {
         unserved.push("CurveP521".into());
     }
-    if tls.min_version.is_some_and(|oldest| oldest < Version::Tls12) {
+    if tls.min_version.is_some_and(|oldest| oldest < TlsVersion::Tls12) {
         unserved.push("TLS before 1.2".into());
     }
     unserved
 }
 
-/// The cipher suites and groups that are wanted, of those there are.
-fn provider(tls: &Tls) -> Result<CryptoProvider, String> {
-    let mut provider = CryptoProvider::clone(net::tls::provider());
+/// The configured cipher suites and groups, as far as they are supported.
+fn provider(tls: &TlsServerConfig) -> Result<CryptoProvider, String> {
+    let mut provider = default_provider();
     if !tls.cipher_suites.is_empty() {
         let is_new = |suite: &SupportedCipherSuite| suite.version().version == ProtocolVersion::TLSv1_3;
         let (mut suites, old): (Vec<_>, Vec<_>) = provider.cipher_suites.into_iter().partition(is_new);
@@ -111,14 +110,14 @@ fn provider(tls: &Tls) -> Result<CryptoProvider, String> {
 }
 
 fn clients(
-    tls: &Tls,
-    material: &Material,
+    tls: &TlsServerConfig,
+    pem: &PemFiles,
     provider: &Arc<CryptoProvider>,
-) -> Result<Option<Clients>, String> {
+) -> Result<Option<ClientCertPolicy>, String> {
     let wanted = tls.client_auth_type.unwrap_or(ClientAuth::NoClientCert);
     if wanted == ClientAuth::NoClientCert {
-        // Go's library overlooks names that are allowed and never asked for; that would leave the page open.
-        return match (&material.authorities, &tls.client_allowed_sans) {
+        // Go's library ignores these without a client_auth_type, which would leave the page open.
+        return match (&pem.authorities, &tls.client_allowed_sans) {
             (None, None) => Ok(None),
             _ => Err("client_ca and client_allowed_sans need a client_auth_type".into()),
         };
@@ -126,17 +125,17 @@ fn clients(
     let checked =
         matches!(wanted, ClientAuth::VerifyClientCertIfGiven | ClientAuth::RequireAndVerifyClientCert);
     let chain = checked.then(|| {
-        let roots = match &material.authorities {
-            Some(pem) => authorities::of_pem(pem),
-            None => authorities::of_system(),
+        let roots = match &pem.authorities {
+            Some(pem) => authorities(CertificateDer::pem_slice_iter(pem).flatten()),
+            None => authorities(rustls_native_certs::load_native_certs().certs),
         };
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
         builder.build().map_err(|error| format!("client_ca: {error}"))
     });
     let required =
         matches!(wanted, ClientAuth::RequireAnyClientCert | ClientAuth::RequireAndVerifyClientCert);
-    Ok(Some(Clients {
-        // A client without a certificate has no name that is allowed.
+    Ok(Some(ClientCertPolicy {
+        // A client without a certificate has none of the allowed names.
         required: required || tls.client_allowed_sans.is_some(),
         chain: chain.transpose()?,
         names: tls.client_allowed_sans.clone(),
@@ -144,17 +143,17 @@ fn clients(
     }))
 }
 
-/// Looks at the certificates of clients.
+/// Verifies the certificates of clients.
 #[derive(Debug)]
-struct Clients {
+struct ClientCertPolicy {
     required: bool,
-    /// Who checks the chain; nobody where any certificate will do.
+    /// Verifies the chain; `None` if any certificate is accepted.
     chain: Option<Arc<dyn ClientCertVerifier>>,
     names: Option<Vec<String>>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ClientCertVerifier for Clients {
+impl ClientCertVerifier for ClientCertPolicy {
     fn client_auth_mandatory(&self) -> bool {
         self.required
     }
@@ -222,4 +221,11 @@ fn names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
         _ => None,
     };
     Some(names.value.general_names.iter().filter_map(text).collect())
+}
+
+/// Entries that are not certificates are ignored, as Go does.
+fn authorities(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates);
+    roots
 }

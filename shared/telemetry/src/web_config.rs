@@ -1,7 +1,13 @@
-//! The door before a page that has a web configuration file.
+//! The web configuration file of Prometheus's exporters as an access policy: TLS, client certificates, users, headers and a
+//! rate limit (github.com/prometheus/exporter-toolkit, docs/web-configuration.md). All of it is honoured except HTTP/2, CBC
+//! cipher suites, P-521 and TLS before 1.2.
 //!
-//! As with CoreDNS the file is read for each connection and each request, so that a renewed certificate or a new
-//! password counts at once. Whether there is TLS at all, and how often may be asked, is decided at the start.
+//! The file is read again for each connection and each request, so that a renewed certificate or a new password takes effect
+//! at once. Whether the page uses TLS and the rate limit are fixed when the policy is created.
+
+mod file;
+
+mod tls;
 
 use std::collections::HashMap;
 use std::io;
@@ -15,75 +21,78 @@ use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
-use telemetry::{AccessDecision, AccessPolicy, AdminRequest, AdminResponse, AdminStream, BoxFuture};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::tls;
-use super::web::{Material, Rate, Tls, Web};
+use crate::admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
+use crate::admin::message::{AdminRequest, AdminResponse};
+use file::{PemFiles, RateLimit, TlsServerConfig, WebConfig};
 
-/// Passwords whose check is remembered.
+/// Password checks that are remembered.
 const KNOWN: usize = 100;
 
 /// See the module.
-pub(super) struct WebDoor(Arc<Inside>);
+pub struct WebConfigPolicy(Arc<PolicyState>);
 
-struct Inside {
+struct PolicyState {
     file: PathBuf,
     has_tls: bool,
-    /// What TLS was last made of, and what was made: sessions can be resumed for as long as that is the same.
-    made: Mutex<Option<(Tls, Material, Arc<ServerConfig>)>>,
-    bucket: Option<Mutex<Bucket>>,
-    /// Checks of passwords, by a digest that means nothing outside of this process. A check takes long on purpose.
+    /// The last TLS configuration and what it was made from. Clients can resume sessions as long as it stays the same.
+    made: Mutex<Option<(TlsServerConfig, PemFiles, Arc<ServerConfig>)>>,
+    bucket: Option<Mutex<TokenBucket>>,
+    /// Results of password checks, by a keyed digest of hash and password. A check is slow on purpose.
     known: Mutex<HashMap<[u8; 32], bool>>,
     secret: [u8; 32],
     checking: tokio::sync::Mutex<()>,
-    /// The complaint that has been logged last, so that it is not with every request.
-    complaint: Mutex<String>,
+    /// The error that was logged last, so that it is not logged with every request.
+    logged_error: Mutex<String>,
 }
 
-impl WebDoor {
-    /// Reads the file and everything that it names.
-    pub(super) fn new(file: &str) -> Result<Self, String> {
+impl WebConfigPolicy {
+    /// Reads the file and all files that it names.
+    ///
+    /// # Errors
+    /// A text that names the file, and the line or property where that is known.
+    pub fn new(file: &str) -> Result<Self, String> {
         let file = PathBuf::from(file);
-        let web = Web::read(&file)?;
-        let inside = Inside {
+        let web = WebConfig::read(&file)?;
+        let state = PolicyState {
             has_tls: web.tls.is_wanted(),
             made: Mutex::default(),
-            bucket: Bucket::full(web.rate).map(Mutex::new),
+            bucket: TokenBucket::full(web.rate).map(Mutex::new),
             known: Mutex::default(),
             secret: rand::random(),
             checking: tokio::sync::Mutex::default(),
-            complaint: Mutex::default(),
+            logged_error: Mutex::default(),
             file,
         };
-        if inside.has_tls {
-            inside.make(&web.tls)?;
+        if state.has_tls {
+            state.tls_config(&web.tls)?;
             for what in tls::unserved(&web.tls) {
-                tracing::warn!(target: "plugin/prometheus", "{}: {what} is not served", inside.file.display());
+                tracing::warn!(target: "web-config", "{}: {what} is not supported", state.file.display());
             }
         }
-        Ok(Self(Arc::new(inside)))
+        Ok(Self(Arc::new(state)))
     }
 
-    /// Reads files where that holds up nobody.
-    async fn aside<T: Send + 'static>(
+    /// Reads files on a thread that may block.
+    async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inside) -> Result<T, String> + Send + 'static,
+        work: impl FnOnce(&PolicyState) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
-        let inside = self.0.clone();
+        let state = self.0.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let done = work(&inside);
-            inside.complain(done.as_ref().err());
+            let done = work(&state);
+            state.log_once(done.as_ref().err());
             done
         });
         done.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    /// Whether these credentials are good. One check at a time: each takes a processor for a while.
-    async fn knows(&self, web: &Web, user: &str, password: Vec<u8>) -> bool {
-        // Somebody unknown waits as long as somebody known, so that names cannot be guessed.
+    /// Whether the credentials are valid. One check at a time, since each of them occupies a processor for a while.
+    async fn knows(&self, web: &WebConfig, user: &str, password: Vec<u8>) -> bool {
+        // An unknown user takes as long as a known one, so that user names cannot be found out.
         let hash = web.users.get(user).or_else(|| web.users.values().next());
         let Some(hash) = hash.cloned() else { return false };
         let is_user = web.users.contains_key(user);
@@ -112,13 +121,13 @@ impl WebDoor {
     }
 }
 
-impl AccessPolicy for WebDoor {
+impl AccessPolicy for WebConfigPolicy {
     fn accept(&self, stream: TcpStream) -> BoxFuture<'_, io::Result<Box<dyn AdminStream>>> {
         Box::pin(async move {
             if !self.0.has_tls {
                 return Ok(Box::new(stream) as Box<dyn AdminStream>);
             }
-            let config = self.aside(|inside| inside.make(&Web::read(&inside.file)?.tls)).await;
+            let config = self.read(|state| state.tls_config(&WebConfig::read(&state.file)?.tls)).await;
             let acceptor = TlsAcceptor::from(config.map_err(io::Error::other)?);
             Ok(Box::new(acceptor.accept(stream).await?) as Box<dyn AdminStream>)
         })
@@ -126,8 +135,8 @@ impl AccessPolicy for WebDoor {
 
     fn authorize<'a>(&'a self, asked: &'a AdminRequest) -> BoxFuture<'a, AccessDecision> {
         Box::pin(async move {
-            let read = self.aside(|inside| {
-                let web = Web::read(&inside.file)?;
+            let read = self.read(|state| {
+                let web = WebConfig::read(&state.file)?;
                 Ok((web.headers()?, web))
             });
             let Ok((mut headers, web)) = read.await else {
@@ -150,38 +159,38 @@ impl AccessPolicy for WebDoor {
     }
 }
 
-impl Inside {
-    fn make(&self, wanted: &Tls) -> Result<Arc<ServerConfig>, String> {
+impl PolicyState {
+    fn tls_config(&self, wanted: &TlsServerConfig) -> Result<Arc<ServerConfig>, String> {
         let say = |error: String| format!("{}: {error}", self.file.display());
         if !wanted.is_wanted() {
             return Err(say("tls_server_config is gone, and this page has TLS".into()));
         }
-        let material = wanted.material(&self.file).map_err(say)?;
+        let pem = wanted.pem_files(&self.file).map_err(say)?;
         let mut made = lock(&self.made);
         match &*made {
-            Some((tls, of, config)) if tls == wanted && *of == material => Ok(config.clone()),
+            Some((tls, of, config)) if tls == wanted && *of == pem => Ok(config.clone()),
             _ => {
-                let config = Arc::new(tls::server(wanted, &material).map_err(say)?);
-                *made = Some((wanted.clone(), material, config.clone()));
+                let config = Arc::new(tls::server(wanted, &pem).map_err(say)?);
+                *made = Some((wanted.clone(), pem, config.clone()));
                 Ok(config)
             }
         }
     }
 
-    fn complain(&self, error: Option<&String>) {
-        let mut complaint = lock(&self.complaint);
+    fn log_once(&self, error: Option<&String>) {
+        let mut logged = lock(&self.logged_error);
         match error {
-            None => complaint.clear(),
-            Some(error) if *error == *complaint => {}
+            None => logged.clear(),
+            Some(error) if *error == *logged => {}
             Some(error) => {
-                tracing::error!(target: "plugin/prometheus", "{error}");
-                complaint.clone_from(error);
+                tracing::error!(target: "web-config", "{error}");
+                logged.clone_from(error);
             }
         }
     }
 }
 
-/// The name and the password that a client gives (RFC 7617 §2).
+/// The user name and password of a request (RFC 7617 §2).
 fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, rest) = value.split_at_checked("Basic ".len())?;
@@ -202,16 +211,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A bucket of tokens, one for each request, that gets a new one every now and then.
-struct Bucket {
+/// A token bucket: each request takes a token, and one is added per interval.
+struct TokenBucket {
     every: Duration,
     most: f64,
     tokens: f64,
     last: Instant,
 }
 
-impl Bucket {
-    fn full(rate: Rate) -> Option<Self> {
+impl TokenBucket {
+    fn full(rate: RateLimit) -> Option<Self> {
         let most = rate.burst.max(0) as f64;
         let (every, last) = (rate.interval, Instant::now());
         (!every.is_zero()).then_some(Self { every, most, tokens: most, last })

@@ -1,5 +1,4 @@
-//! The web configuration file of Prometheus's exporters: TLS, headers, users and a rate limit for a page
-//! (github.com/prometheus/exporter-toolkit, docs/web-configuration.md).
+//! The contents of a web configuration file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,31 +6,32 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::SignedDuration;
 use serde::de::{Error as _, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
-/// The whole file. All of it may be left out.
+/// The whole file. Every part is optional.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Web {
-    /// How connections are taken in; plain where nothing is said.
+pub(super) struct WebConfig {
+    /// TLS; plain connections if not given.
     #[serde(rename = "tls_server_config", deserialize_with = "or_default")]
-    pub tls: Tls,
+    pub tls: TlsServerConfig,
     #[serde(rename = "http_server_config", deserialize_with = "or_default")]
-    http: Http,
-    /// How often the page may be asked.
+    http: HttpServerConfig,
+    /// The rate limit of requests.
     #[serde(rename = "rate_limit", deserialize_with = "or_default")]
-    pub rate: Rate,
-    /// The users that may ask, and the bcrypt hashes of their passwords; everybody if there are none.
+    pub rate: RateLimit,
+    /// Users and the bcrypt hashes of their passwords. Without any, no password is needed.
     #[serde(rename = "basic_auth_users", deserialize_with = "or_default")]
     pub users: BTreeMap<String, String>,
 }
 
-/// `tls_server_config`. Files are named from where the configuration file is.
+/// `tls_server_config`. File names are relative to the folder of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Tls {
+pub(super) struct TlsServerConfig {
     #[serde(deserialize_with = "or_default")]
     cert: String,
     #[serde(deserialize_with = "or_default")]
@@ -44,22 +44,22 @@ pub(super) struct Tls {
     key_file: String,
     #[serde(deserialize_with = "or_default")]
     client_ca_file: String,
-    /// Whether a client has to show a certificate.
+    /// Whether a client must present a certificate.
     #[serde(deserialize_with = "unless_empty")]
     pub client_auth_type: Option<ClientAuth>,
-    /// The certificate of a client has to bear one of these names.
+    /// A client's certificate must contain one of these names.
     pub client_allowed_sans: Option<Vec<String>>,
-    /// Cipher suites of TLS 1.2, by Go's names; all if there are none.
+    /// Cipher suites of TLS 1.2 by Go's names; all if empty.
     #[serde(deserialize_with = "or_default")]
     pub cipher_suites: Vec<String>,
-    /// Groups of the key exchange in order; the library's if there are none.
+    /// Key exchange groups in order of preference; the library's default if empty.
     #[serde(deserialize_with = "or_default")]
     pub curve_preferences: Vec<Curve>,
     /// TLS 1.2 if not given.
-    pub min_version: Option<Version>,
+    pub min_version: Option<TlsVersion>,
     /// TLS 1.3 if not given.
-    pub max_version: Option<Version>,
-    /// Whether the server's order of cipher suites counts; true if not given.
+    pub max_version: Option<TlsVersion>,
+    /// Whether the server's order of cipher suites decides; true if not given.
     pub prefer_server_cipher_suites: Option<bool>,
 }
 
@@ -77,7 +77,7 @@ pub(super) enum ClientAuth {
 
 /// Versions of TLS as the file names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub(super) enum Version {
+pub(super) enum TlsVersion {
     #[serde(rename = "TLS10")]
     Tls10,
     #[serde(rename = "TLS11")]
@@ -102,34 +102,34 @@ pub(super) enum Curve {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Http {
-    /// The pages speak HTTP/1.1, which every scraper does, so this is taken and changes nothing.
+struct HttpServerConfig {
+    /// Accepted without effect: the pages speak HTTP/1.1, which every scraper does.
     #[serde(rename = "http2")]
     _http2: Option<bool>,
     #[serde(deserialize_with = "or_default")]
     headers: BTreeMap<String, String>,
 }
 
-/// `rate_limit`: a bucket of `burst` tokens that gets one each `interval`.
+/// `rate_limit`: a bucket of `burst` tokens to which one is added each `interval`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Rate {
-    /// No limit if zero.
+pub(super) struct RateLimit {
+    /// Zero for no limit.
     #[serde(deserialize_with = "go_duration")]
     pub interval: Duration,
-    /// Requests that may come at once; none get through if it is zero.
+    /// Requests in a burst; zero refuses all.
     pub burst: i64,
 }
 
-/// What a page's TLS is made of, in PEM.
+/// Certificate, key and client authorities in PEM.
 #[derive(Debug, PartialEq)]
-pub(super) struct Material {
+pub(super) struct PemFiles {
     pub certificate: Vec<u8>,
     pub key: Vec<u8>,
     pub authorities: Option<Vec<u8>>,
 }
 
-/// Headers that may be set, and their values where not every one is good.
+/// Headers that may be set, and their allowed values if not all are.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
     ("X-Content-Type-Options", &["nosniff"]),
@@ -138,8 +138,8 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
 ];
 
-impl Web {
-    /// Reads a file. The error names it, and the line where that is known.
+impl WebConfig {
+    /// Reads a file. The error names the file, and the line if it is known.
     pub(super) fn read(file: &Path) -> Result<Self, String> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
@@ -158,7 +158,7 @@ impl Web {
         Ok(web)
     }
 
-    /// The headers that every response gets.
+    /// The headers of every response.
     pub(super) fn headers(&self) -> Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.http.headers {
@@ -177,16 +177,16 @@ impl Web {
     }
 }
 
-impl Tls {
-    /// Whether there is to be TLS at all.
+impl TlsServerConfig {
+    /// Whether the page uses TLS.
     pub(super) fn is_wanted(&self) -> bool {
         let texts =
             [&self.cert, &self.key, &self.client_ca, &self.cert_file, &self.key_file, &self.client_ca_file];
         texts.iter().any(|text| !text.is_empty()) || self.client_auth_type.is_some()
     }
 
-    /// Reads what it names. `file` is the configuration file.
-    pub(super) fn material(&self, file: &Path) -> Result<Material, String> {
+    /// Reads the files that it names. `file` is the configuration file.
+    pub(super) fn pem_files(&self, file: &Path) -> Result<PemFiles, String> {
         let folder = file.parent().unwrap_or(Path::new(""));
         let read = |path: &str, text: &str, option: &str| match (path, text) {
             ("", "") => Ok(None),
@@ -197,7 +197,7 @@ impl Tls {
                 read.map(Some).map_err(|error| format!("{option}: {}: {error}", path.display()))
             }
         };
-        Ok(Material {
+        Ok(PemFiles {
             certificate: read(&self.cert_file, &self.cert, "cert_file")?
                 .ok_or("tls_server_config needs cert or cert_file")?,
             key: read(&self.key_file, &self.key, "key_file")?
@@ -207,7 +207,7 @@ impl Tls {
     }
 }
 
-/// As in Go a value that is null is one that is not given.
+/// Treats null as not given, as Go does.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
@@ -219,11 +219,13 @@ fn unless_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ClientAuth>
     }
 }
 
-/// A duration as Go writes it, or nanoseconds.
+/// A duration such as `1m30s`, or a number of nanoseconds.
 fn go_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     if let Ok(nanoseconds) = text.parse() {
         return Ok(Duration::from_nanos(nanoseconds));
     }
-    config::value::duration(&text).map_err(D::Error::custom)
+    let bad = |error| D::Error::custom(format!("time: invalid duration {text:?}: {error}"));
+    let duration: SignedDuration = text.parse().map_err(bad)?;
+    duration.try_into().map_err(D::Error::custom)
 }
