@@ -10,7 +10,6 @@ pub mod codes;
 mod host;
 pub mod limits;
 pub mod plugin;
-mod random;
 pub mod request;
 
 mod chain;

@@ -142,7 +142,7 @@ impl Forward {
                     break;
                 }
                 // It is more likely that the health checks are broken than all upstreams: take any.
-                upstream = &self.upstreams[crate::random::below(self.upstreams.len())];
+                upstream = &self.upstreams[fastrand::usize(..self.upstreams.len())];
             }
             attempts += 1;
             match self.exchange(upstream, request, reply).await {

@@ -15,7 +15,6 @@ use dns_wire::{Record, Reply, Section};
 use ipnet::IpNet;
 
 use crate::plugin::{Answer, Plugin};
-use crate::random;
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
 use weights::Weights;
@@ -74,7 +73,7 @@ fn round_robin(records: &mut [Record]) {
     sort(records);
     for run in records.chunk_by_mut(|a, b| place(a) == place(b)) {
         if rank(&run[0]) >= rank_of(rtype::A) {
-            random::shuffle(run);
+            fastrand::shuffle(run);
         }
     }
 }
@@ -98,7 +97,8 @@ fn weigh(reply: &mut Reply, request: &Request, weights: &Weights) {
             found.map_or(1, |(_, weight)| usize::from(*weight))
         };
         let run = first..first + count;
-        let mut left = random::below(run.clone().map(weight).sum());
+        let total: usize = run.clone().map(weight).sum();
+        let mut left = fastrand::usize(..total);
         let chosen = run.clone().find(|at| {
             let weight = weight(*at);
             let here = left < weight;

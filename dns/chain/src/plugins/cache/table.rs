@@ -10,8 +10,6 @@ use std::sync::{Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
-use crate::random;
-
 /// The number of sets in a table of CoreDNS's default size.
 const SETS: usize = 256;
 /// The most slots of a set; a larger table has more sets.
@@ -121,7 +119,7 @@ impl<E> CacheTable<E> {
                     self.sets.store(Arc::new(grown));
                     continue;
                 }
-                None => (sets.set(hash).start + random::below(sets.ways), Stored::Evicted),
+                None => (sets.set(hash).start + fastrand::usize(..sets.ways), Stored::Evicted),
             };
             break (sets, at, stored);
         };

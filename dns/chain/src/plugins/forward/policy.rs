@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::random;
-
 /// The `policy` option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PolicyKind {
@@ -35,7 +33,7 @@ impl SelectionPolicy {
         match self.kind {
             PolicyKind::Sequential => Selection { first: 0, stride: 1 },
             PolicyKind::RoundRobin => Selection { first: self.turn.fetch_add(1, Relaxed) % count, stride: 1 },
-            PolicyKind::Random => Selection { first: random::below(count), stride: stride(count) },
+            PolicyKind::Random => Selection { first: fastrand::usize(..count), stride: stride(count) },
         }
     }
 
@@ -54,7 +52,7 @@ fn stride(count: usize) -> usize {
         a
     };
     loop {
-        let stride = 1 + random::below(count);
+        let stride = 1 + fastrand::usize(..count);
         if divisor(stride, count) == 1 {
             return stride;
         }
