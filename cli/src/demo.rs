@@ -115,6 +115,7 @@ impl Running {
                     field: pod.0.to_string(),
                     what: format!("cannot listen: {error}"),
                     wanted: "an address that nobody else listens on".to_owned(),
+                    severity: None,
                 }),
             }
         }

@@ -25,6 +25,6 @@ pub use admin::{AdminListener, AdminRoute, AdminServer, PolicyGuard, listen};
 pub use causes::causes;
 pub use log_writer::LogWriter;
 pub use readiness::{Monitor, ReadinessGate, ReadinessGates};
-pub use report::{Problem, Reports};
+pub use report::{Problem, Reports, Severity};
 pub use thread_slot::ThreadSlot;
 pub use web_config::WebConfigPolicy;

@@ -20,17 +20,71 @@ pub struct Problem {
     pub what: String,
     /// What would be right; may be empty.
     pub wanted: String,
+    /// How much it matters, where that is known. The last field, so that the problems of one object are neighbours.
+    pub severity: Option<Severity>,
 }
 
+/// How much a problem changes what clients see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// What it concerns is refused: a route answers 503.
+    Closed,
+    /// What it concerns is served, but not as asked.
+    Differs,
+    /// Only logs, speed or the like differ.
+    Cosmetic,
+}
+
+impl Severity {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Differs => "differs",
+            Self::Cosmetic => "cosmetic",
+        }
+    }
+}
+
+/// Bytes of a problem's line, and of each of its parts: what an object's author wrote may be long.
+const MAX_LINE: usize = 1024;
+
+/// Lines of the page.
+const MAX_LINES: usize = 1000;
+
 impl fmt::Display for Problem {
-    /// One line, whatever the object's author wrote: a value with line ends must not look like another line.
+    /// One line of at most a KiB, whatever the object's author wrote: a value with line ends must not look like another
+    /// line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, key, field, what, wanted } = self;
+        let Self { kind, key, field, what, wanted, severity } = self;
         let subject = if key.is_empty() { kind.clone() } else { format!("{kind} {key}") };
         let wanted = if wanted.is_empty() { String::new() } else { format!("; wanted {wanted}") };
         let parts = [&subject, field, what].into_iter().filter(|part| !part.is_empty());
-        let line = parts.map(String::as_str).collect::<Vec<_>>().join(": ") + &wanted;
-        line.chars().try_for_each(|ch| f.write_char(if ch.is_control() { ' ' } else { ch }))
+        let mut line = parts.map(String::as_str).collect::<Vec<_>>().join(": ") + &wanted;
+        cut(&mut line);
+        line.chars().try_for_each(|ch| f.write_char(if ch.is_control() { ' ' } else { ch }))?;
+        match severity {
+            Some(severity) => write!(f, " ({})", severity.name()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Problem {
+    /// With its parts cut to what a line shows: they are kept for as long as the problem is there.
+    fn cut(mut self) -> Self {
+        [&mut self.kind, &mut self.key, &mut self.field, &mut self.what, &mut self.wanted]
+            .into_iter()
+            .for_each(cut);
+        self
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > MAX_LINE {
+        let is_boundary = |at: &usize| text.is_char_boundary(*at);
+        text.truncate((0..=MAX_LINE - '…'.len_utf8()).rev().find(is_boundary).unwrap_or_default());
+        text.push('…');
+        text.shrink_to_fit();
     }
 }
 
@@ -55,7 +109,8 @@ impl Reports {
     /// All that is wrong in a scope, such as a source or a projection. What was wrong there before and is not
     /// named any more is solved.
     pub fn replace(&self, scope: &'static str, problems: impl IntoIterator<Item = Problem>) {
-        self.change(scope, &Problem::default(), |_| true, problems.into_iter().collect());
+        let problems = problems.into_iter().map(Problem::cut).collect();
+        self.change(scope, &Problem::default(), |_| true, problems);
     }
 
     /// All that is wrong with one object of a scope.
@@ -68,7 +123,7 @@ impl Reports {
     ) {
         let first = Problem { kind: kind.to_owned(), key: key.to_owned(), ..Problem::default() };
         let same = |known: &Problem| known.kind == kind && known.key == key;
-        self.change(scope, &first, same, problems.into_iter().collect());
+        self.change(scope, &first, same, problems.into_iter().map(Problem::cut).collect());
     }
 
     /// All problems with their scopes, in order.
@@ -80,17 +135,25 @@ impl Reports {
             .collect()
     }
 
-    /// The page that lists them, one a line.
+    /// The page that lists them, one a line: first those that close something, at most a thousand.
     pub fn page(&self) -> impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static {
         let reports = self.clone();
-        move |_| {
-            let mut body = String::new();
-            for (scope, problem) in reports.current() {
-                // Writing into a String cannot fail.
-                let _ = writeln!(body, "{scope}: {problem}");
-            }
-            AdminResponse::ok(body)
+        move |_| AdminResponse::ok(reports.page_text())
+    }
+
+    fn page_text(&self) -> String {
+        let mut problems = self.current();
+        // One whose severity is not known may be as bad as any.
+        problems.sort_by_key(|(_, problem)| problem.severity.unwrap_or(Severity::Closed));
+        let mut text = String::new();
+        for (scope, problem) in problems.iter().take(MAX_LINES) {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "{scope}: {problem}");
         }
+        if let Some(more @ 1..) = problems.len().checked_sub(MAX_LINES) {
+            let _ = writeln!(text, "… and {more} more");
+        }
+        text
     }
 
     /// Puts problems in the place of those that fit, which in order are one run from `first` on.
@@ -120,7 +183,10 @@ impl Reports {
             self.0.count.with([scope, &problem.kind]).add(1.0);
         }
         drop(current);
-        log_some(&new, |problem| tracing::warn!(target: "report", "{problem}"));
+        let (cosmetic, severe): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|problem| problem.severity == Some(Severity::Cosmetic));
+        log_some(&severe, |problem| tracing::warn!(target: "report", "{problem}"));
+        log_some(&cosmetic, |problem| tracing::info!(target: "report", "{problem}"));
         log_some(&solved, |problem| tracing::info!(target: "report", "solved: {problem}"));
     }
 }
@@ -144,7 +210,7 @@ mod tests {
     fn problem(key: &str, what: &str) -> Problem {
         let (kind, field, wanted) =
             ("Ingress".to_owned(), "spec.rules[0]".to_owned(), "a Service".to_owned());
-        Problem { kind, key: key.to_owned(), field, what: what.to_owned(), wanted }
+        Problem { kind, key: key.to_owned(), field, what: what.to_owned(), wanted, severity: None }
     }
 
     #[test]
@@ -177,6 +243,27 @@ mod tests {
         problem.field.clear();
         problem.wanted.clear();
         assert_eq!(problem.to_string(), "Ingress default/a: bad regex \"( ERROR all is lost\"");
+    }
+
+    #[test]
+    fn a_line_and_the_page_are_bounded() {
+        let reports = Reports::new(&Registry::new());
+        let with = |key: &str, what: &str, severity| Problem { severity, ..problem(key, what) };
+        let long = with("default/long", &"ü".repeat(1 << 20), Some(Severity::Differs));
+        reports.replace("routes", [long]);
+        assert!(reports.current()[0].1.what.len() <= MAX_LINE);
+        let line = reports.current()[0].1.to_string();
+        assert!(line.len() <= MAX_LINE + 16 && line.ends_with("… (differs)"), "{line}");
+        let many =
+            (0..1500).map(|number| with(&format!("default/{number:04}"), "x", Some(Severity::Cosmetic)));
+        let closed = with("default/z", "is not honoured", Some(Severity::Closed));
+        reports.replace("routes", many.chain([closed, with("default/y", "unreadable", None)]));
+        let lines = reports.page_text();
+        let lines: Vec<_> = lines.lines().collect();
+        assert_eq!(lines.len(), MAX_LINES + 1);
+        assert!(lines[0].contains("default/y") && lines[1].contains("default/z"), "{lines:?}");
+        assert!(lines[1].ends_with("(closed)"), "{}", lines[1]);
+        assert_eq!(lines[MAX_LINES], "… and 502 more");
     }
 
     #[test]

@@ -254,6 +254,7 @@ impl Reflector {
             wanted: format!(
                 "the CustomResourceDefinition {resource}; as long as there is none, nor are objects of it"
             ),
+            severity: None,
         }));
         self.send(Event::Restart(self.scope.kind)).await?;
         self.send(Event::Synced(self.scope.kind)).await
@@ -276,6 +277,7 @@ impl Reflector {
                 field: verb.into(),
                 what: failure.to_string(),
                 wanted: format!("a role that may list and watch {resource}{}", self.place_of_role()),
+                severity: None,
             }));
             let (resource, namespace) = (resource.into(), self.scope.namespace.as_str().into());
             self.report(WatchStatus::Forbidden { verb, resource, namespace });

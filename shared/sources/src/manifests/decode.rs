@@ -118,6 +118,7 @@ fn problem(file: &str, line: u32, field: &str, what: &str, wanted: &str) -> Prob
         field: field.into(),
         what: what.into(),
         wanted: wanted.into(),
+        severity: None,
     }
 }
 

@@ -101,6 +101,7 @@ impl Inventory {
                         field: String::new(),
                         what: format!("{} {} is also in {other}, and this one counts", key.0, key.1),
                         wanted: "each object in one file".into(),
+                        severity: None,
                     });
                 }
             }

@@ -214,6 +214,7 @@ fn problem(path: &Path, error: &std::io::Error) -> Problem {
         field: String::new(),
         what: error.to_string(),
         wanted: "a file or folder that can be read".into(),
+        severity: None,
     }
 }
 
