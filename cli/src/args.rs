@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Command};
 
 pub use dns::DnsArgs;
-pub use flag::FlagSupport;
+pub use flag::{FlagSupport, UnsupportedFlag};
 pub use ingress::{FLAGS as INGRESS_FLAGS, IngressArgs};
 pub use up::UpArgs;
 
@@ -83,9 +83,9 @@ pub fn command() -> Command {
                 clap::Arg::new("page")
                     .required(true)
                     .value_name("PAGE")
-                    .value_parser(["plugins", "annotations", "ingress-flags"])
+                    .value_parser(["plugins", "annotations", "configmap", "ingress-flags"])
                     .hide_possible_values(true)
-                    .help("plugins, annotations or ingress-flags"),
+                    .help("plugins, annotations, configmap or ingress-flags"),
             ),
         )
 }

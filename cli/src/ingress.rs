@@ -13,6 +13,7 @@ use crate::clusters::{self, ClusterOrigin};
 use crate::command_error::CommandError;
 use crate::edge;
 use crate::output;
+use crate::reporting;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::Signals;
 
@@ -28,11 +29,8 @@ pub fn run(args: IngressArgs) -> Result<(), CommandError> {
     let level = if args.verbosity >= 5 { "debug,hyper=info,h2=info,rustls=info" } else { "info" };
     telemetry::log::init(LogFormat::Klog, LogOutput::Stderr, level)
         .map_err(|error| CommandError::outside(error.to_string()))?;
-    if !args.ineffective.is_empty() {
-        let names: Vec<_> = args.ineffective.iter().map(|name| format!("--{name}")).collect();
-        tracing::warn!("accepted, but without effect yet: {}", names.join(", "));
-    }
     let (runtime, executor, fatal) = Runtime::start()?;
+    reporting::flags(&args.unsupported, &runtime);
     let served = executor.block_on(serve(&args, &runtime, fatal));
     executor.shutdown_background();
     served
@@ -40,7 +38,11 @@ pub fn run(args: IngressArgs) -> Result<(), CommandError> {
 
 async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
-    let selection = Selection { namespace: args.namespace.clone(), ..Selection::default() };
+    let selection = Selection {
+        namespace: args.namespace.clone(),
+        config_map: args.config_map.clone(),
+        ..Selection::default()
+    };
     let cluster = clusters::open(&origin(args), selection, RequestLimiter::default(), runtime).await?;
     let options = proxy_options(args);
     let views = edge::views(&cluster, &table_options(args), &options.controller, runtime);
@@ -94,6 +96,8 @@ fn table_options(args: &IngressArgs) -> RouteOptions {
         watch_ingress_without_class: args.without_class,
         admit_default_class: !matches!(origin(args), ClusterOrigin::Server(_)),
         watch_namespace: args.namespace.as_deref().map(Into::into),
+        namespace_selector: args.namespace_selector.clone(),
+        config_map: args.config_map.clone(),
         annotations_prefix: args.annotations_prefix.as_str().into(),
         default_backend_service: args.default_backend.clone(),
         default_ssl_certificate: args.default_certificate.clone(),

@@ -1,6 +1,8 @@
 //! Reference pages, made from the registries: what is listed is what is built.
 
-use ingress_routes::annotations::{FAMILIES, Fate, UNSUPPORTED};
+use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
+use ingress_routes::globals::KeySupport;
+use ingress_routes::{CONFIG_MAP_KEYS, UnsupportedSetting};
 
 use crate::args::{FlagSupport, INGRESS_FLAGS};
 use crate::command_error::CommandError;
@@ -14,10 +16,11 @@ pub fn print(page: &str) -> Result<(), CommandError> {
     let text = match page {
         "plugins" => plugins(),
         "annotations" => annotations(),
+        "configmap" => config_map(),
         "ingress-flags" => ingress_flags(),
         _ => {
             return Err(CommandError::usage(format!(
-                "no page {page:?}; wanted plugins, annotations or ingress-flags"
+                "no page {page:?}; wanted plugins, annotations, configmap or ingress-flags"
             )));
         }
     };
@@ -50,32 +53,56 @@ fn annotations() -> String {
         }
         text += &format!("\n```yaml\n{}\n```\n", family.syntax.trim_end());
     }
-    text += "\n## Not honoured yet\n\nKnown by name. Those that guard something close their routes with 503 rather than leave them open; the rest are \
-             named in one warning for each Ingress.\n\n| annotation | what happens to routes with it |\n|---|---|\n";
-    for known in UNSUPPORTED {
-        let fate = match known.fate {
-            Fate::Decorates => "served without it".to_owned(),
-            Fate::Guards => "503".to_owned(),
-            Fate::GuardsIfTrue => "503, unless it is false".to_owned(),
-            Fate::GuardsIfPositive => "503, unless it is 0".to_owned(),
-            Fate::GuardsUnless(word) => format!("503, unless it is `{word}`"),
-        };
-        text += &format!("| `{}` | {fate} |\n", known.name);
+    text += "\n## Not honoured yet\n\nKnown by name. Those that protect something (closed) close the routes of their Ingress with 503; each is \
+             reported with its consequence.\n\n| annotation | level | what follows |\n|---|---|---|\n";
+    for setting in UNSUPPORTED {
+        text += &format!("| `{}` | {} | {} |\n", setting.name, level(setting), setting.consequence);
     }
     text
 }
 
+fn config_map() -> String {
+    let mut text = "# Keys of the ConfigMap\n\nThe ConfigMap that `--configmap` names is followed live. A key that protects something and is not honoured \
+                    yet (closed) closes what it would have guarded with 503.\n\n| key | honoured | what follows |\n|---|---|---|\n"
+        .to_owned();
+    for key in CONFIG_MAP_KEYS {
+        let (honoured, follows) = match key.support {
+            KeySupport::Honoured(doc) => ("yes".to_owned(), doc.to_owned()),
+            KeySupport::NotNeeded(why) => ("nothing to steer".to_owned(), why.to_owned()),
+            KeySupport::Unsupported { setting, otherwise, guard } => {
+                let guard = guard.map(|guard| format!("; {}", guard.describe())).unwrap_or_default();
+                let otherwise =
+                    otherwise.map(|other| format!("; else {}", other.consequence)).unwrap_or_default();
+                (
+                    format!("not yet: {}", level(&setting)),
+                    format!("{}{guard}{otherwise}", setting.consequence),
+                )
+            }
+        };
+        text += &format!("| `{}` | {honoured} | {follows} |\n", key.name);
+    }
+    text
+}
+
+/// The level of a setting with its condition: `closed, unless 0`.
+fn level(setting: &UnsupportedSetting) -> String {
+    let neutral = setting.neutral.to_string();
+    if neutral.is_empty() { setting.level.to_string() } else { format!("{}, {neutral}", setting.level) }
+}
+
 fn ingress_flags() -> String {
     let mut text =
-        "# Flags of `portolan ingress`\n\n| flag | default | meaning | effect |\n|---|---|---|---|\n"
+        "# Flags of `portolan ingress`\n\n| flag | default | meaning | honoured |\n|---|---|---|---|\n"
             .to_owned();
     for flag in INGRESS_FLAGS {
-        let effect = match flag.support {
-            FlagSupport::Honoured => "yes",
-            FlagSupport::Needless => "nothing to steer",
-            FlagSupport::NotYet => "not yet",
+        let honoured = match flag.support {
+            FlagSupport::Honoured => "yes".to_owned(),
+            FlagSupport::NotNeeded => "nothing to steer".to_owned(),
+            FlagSupport::Unsupported { level, consequence, .. } => {
+                format!("not yet ({level}): {consequence}")
+            }
         };
-        text += &format!("| `--{}` | {} | {} | {effect} |\n", flag.name, flag.default, flag.help);
+        text += &format!("| `--{}` | {} | {} | {honoured} |\n", flag.name, flag.default, flag.help);
     }
     text
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use cluster::{Key, Kind, Kinds, Service};
 use ingress_proxy::ProxyViews;
-use ingress_routes::{RouteOptions, RoutingProblem};
+use ingress_routes::{Level, RouteOptions, RoutingProblem};
 use sources::Cluster;
+use telemetry::Severity;
 use tokio::sync::Notify;
 
+use crate::args::UnsupportedFlag;
 use crate::runtime::Runtime;
 
 /// Changes that come within this time are told together.
@@ -46,6 +48,7 @@ fn of_flags(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions) -> Ve
         field: named.to_string(),
         what,
         wanted: String::new(),
+        severity: Some(Severity::Differs),
     };
     let mut problems = Vec::new();
     if let (Some(named), Some(what)) =
@@ -65,10 +68,32 @@ fn of_flags(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions) -> Ve
     problems
 }
 
+/// Reports the flags of the command line that are not honoured.
+pub fn flags(flags: &[UnsupportedFlag], runtime: &Runtime) {
+    let problems = flags.iter().map(|flag| telemetry::Problem {
+        kind: "flag".to_owned(),
+        key: format!("--{}", flag.name),
+        field: String::new(),
+        what: format!("{:?} is not honoured: {}", flag.value, flag.consequence),
+        wanted: String::new(),
+        severity: Some(severity(flag.level)),
+    });
+    runtime.reports.replace("arguments", problems);
+}
+
+const fn severity(level: Level) -> Severity {
+    match level {
+        Level::Closed => Severity::Closed,
+        Level::Differs => Severity::Differs,
+        Level::Cosmetic => Severity::Cosmetic,
+    }
+}
+
 fn problem(problem: RoutingProblem) -> telemetry::Problem {
     telemetry::Problem {
-        kind: "Ingress".to_owned(),
-        key: problem.ingress.to_string(),
+        severity: Some(severity(problem.effect.level())),
+        kind: problem.kind.name().to_owned(),
+        key: problem.key.to_string(),
         field: problem.field,
         what: problem.what + problem.effect.suffix(),
         wanted: String::new(),

@@ -1,6 +1,7 @@
 //! A flag as a line of a table: name, what it takes, default, meaning, and whether it has its effect yet.
 
 use clap::{Arg, ArgAction, ArgMatches};
+use ingress_routes::{Level, NeutralValues};
 
 /// One flag.
 #[derive(Clone, Copy, Debug)]
@@ -30,15 +31,43 @@ pub enum ValueKind {
     Duration,
 }
 
-/// Whether a flag does something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a flag is honoured.
+#[derive(Clone, Copy, Debug)]
 pub enum FlagSupport {
     /// It does what the help says.
     Honoured,
     /// It steers a part of ingress-nginx that Portolan does not have (nginx itself, its Lua, its reloads): nothing is lost.
-    Needless,
-    /// It is accepted and named in a warning.
-    NotYet,
+    NotNeeded,
+    /// It is accepted and reported.
+    Unsupported {
+        /// How much it matters.
+        level: Level,
+        /// Values with which it does not matter.
+        neutral: NeutralValues,
+        /// What follows where it is set, as one clause.
+        consequence: &'static str,
+    },
+}
+
+/// A flag of the command line that is not honoured, with a value that asks for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsupportedFlag {
+    /// Its name without dashes.
+    pub name: &'static str,
+    /// Its value as typed.
+    pub value: String,
+    /// How much it matters.
+    pub level: Level,
+    /// What follows, as one clause.
+    pub consequence: &'static str,
+}
+
+impl UnsupportedFlag {
+    /// The flag, where it is not honoured and the value asks for something.
+    pub fn of(flag: &Flag, value: String) -> Option<Self> {
+        let FlagSupport::Unsupported { level, neutral, consequence } = flag.support else { return None };
+        (!neutral.contain(&value)).then_some(Self { name: flag.name, value, level, consequence })
+    }
 }
 
 impl Flag {
@@ -61,8 +90,8 @@ impl Flag {
             if self.default.is_empty() { String::new() } else { format!(" [default: {}]", self.default) };
         let effect = match self.support {
             FlagSupport::Honoured => "",
-            FlagSupport::Needless => " (accepted; nothing to steer here)",
-            FlagSupport::NotYet => " (accepted; not effective yet)",
+            FlagSupport::NotNeeded => " (accepted; nothing to steer here)",
+            FlagSupport::Unsupported { .. } => " (accepted; not honoured yet)",
         };
         format!("{}{default}{effect}", self.help)
     }
@@ -110,6 +139,12 @@ impl FlagValues<'_> {
                 u16::try_from(number).map_err(|_| format!("--{name} {number}: a port is 0 to 65535"))
             }
         }
+    }
+
+    /// The value of a flag as typed, for reports.
+    pub fn raw(&self, name: &str) -> String {
+        let values = self.0.get_raw(name).into_iter().flatten();
+        values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether the flag stood on the command line.

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use cluster::{Key, LabelSelector};
 use ingress_proxy::MetricsOptions;
+use ingress_routes::Level;
+use ingress_routes::NeutralValues::{self, False, OnlyEmpty, True, Words};
 
-use super::flag::FlagSupport::{Honoured, Needless, NotYet};
+use super::flag::FlagSupport::{Honoured, NotNeeded};
 use super::flag::ValueKind::{Bool, Duration as Time, Number, Text};
-use super::flag::{Flag, FlagSupport, FlagValues, ValueKind};
+use super::flag::{Flag, FlagSupport, FlagValues, UnsupportedFlag, ValueKind};
 use crate::command_error::CommandError;
 
 /// Arguments of `portolan ingress`.
@@ -42,12 +45,16 @@ pub struct IngressArgs {
     pub without_class: bool,
     /// `--watch-namespace`.
     pub namespace: Option<String>,
+    /// `--watch-namespace-selector`.
+    pub namespace_selector: Option<LabelSelector>,
+    /// `--configmap`, as `namespace/name`.
+    pub config_map: Option<Key>,
     /// `--annotations-prefix`.
     pub annotations_prefix: String,
     /// `--default-backend-service`, as `namespace/name`.
-    pub default_backend: Option<cluster::Key>,
+    pub default_backend: Option<Key>,
     /// `--default-ssl-certificate`, as `namespace/name`.
-    pub default_certificate: Option<cluster::Key>,
+    pub default_certificate: Option<Key>,
     /// `--disable-catch-all`.
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`.
@@ -64,8 +71,8 @@ pub struct IngressArgs {
     pub workers: Option<usize>,
     /// `-v`: verbosity; 5 and more shows debug lines.
     pub verbosity: i64,
-    /// Flags on the command line that are accepted but not effective yet.
-    pub ineffective: Vec<&'static str>,
+    /// Flags on the command line that are accepted but not honoured yet.
+    pub unsupported: Vec<UnsupportedFlag>,
     /// `--version`: print the version and end.
     pub version: bool,
 }
@@ -87,12 +94,9 @@ impl IngressArgs {
         let port = |name, default| given.port(name, default).map_err(CommandError::usage);
         let key = |name| given.text(name).map(|text| key(name, &text)).transpose();
         let text = |name, default: &str| given.text(name).unwrap_or_else(|| default.to_owned());
-        // A flag that switches off what is not there has its effect.
-        let off = |flag: &Flag| {
-            flag.takes == Bool && given.on(flag.name, false) == flag.name.starts_with("disable-")
-        };
-        let not_yet =
-            FLAGS.iter().filter(|flag| flag.support == NotYet && given.has(flag.name) && !off(flag));
+        let given_flags = FLAGS.iter().filter(|flag| given.has(flag.name));
+        let unsupported = given_flags.filter_map(|flag| UnsupportedFlag::of(flag, given.raw(flag.name)));
+        let unsupported = unsupported.collect();
         Ok(Self {
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
             kubeconfig: given.text("kubeconfig").map(PathBuf::from),
@@ -108,6 +112,8 @@ impl IngressArgs {
             class_by_name: given.on("ingress-class-by-name", false),
             without_class: given.on("watch-ingress-without-class", false),
             namespace: given.text("watch-namespace"),
+            namespace_selector: given.text("watch-namespace-selector").map(selector).transpose()?,
+            config_map: key("configmap")?,
             annotations_prefix: text("annotations-prefix", "nginx.ingress.kubernetes.io"),
             default_backend: key("default-backend-service")?,
             default_certificate: key("default-ssl-certificate")?,
@@ -119,10 +125,16 @@ impl IngressArgs {
             post_shutdown_grace: given.duration("post-shutdown-grace-period", Duration::from_secs(10)),
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
             verbosity: matches.get_one("v").copied().unwrap_or(2),
-            ineffective: not_yet.map(|flag| flag.name).collect(),
+            unsupported,
             version: given.on("version", false),
         })
     }
+}
+
+fn selector(text: String) -> Result<LabelSelector, CommandError> {
+    text.parse().map_err(|error: cluster::BadLabelSelector| {
+        CommandError::usage(format!("--watch-namespace-selector {text:?}: {error}"))
+    })
 }
 
 /// Pairs of flags that exclude each other.
@@ -165,10 +177,10 @@ fn buckets(flag: &str, text: &str) -> Result<Vec<f64>, CommandError> {
     })
 }
 
-fn key(flag: &str, text: &str) -> Result<cluster::Key, CommandError> {
+fn key(flag: &str, text: &str) -> Result<Key, CommandError> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(cluster::Key::new(namespace, name))
+            Ok(Key::new(namespace, name))
         }
         _ => Err(CommandError::usage(format!("--{flag} {text}: wanted namespace/name"))),
     }
@@ -226,7 +238,7 @@ const KLOG: &[&str] = &[
 ];
 
 const KLOG_FLAG: Flag =
-    Flag { name: "", takes: Text, default: "", help: "klog", support: FlagSupport::Needless };
+    Flag { name: "", takes: Text, default: "", help: "klog", support: FlagSupport::NotNeeded };
 
 fn takes_of_klog(name: &str) -> ValueKind {
     if matches!(
@@ -249,65 +261,73 @@ const fn flag(
     Flag { name, takes, default, help, support }
 }
 
-/// ingress-nginx's flags. The order is that of its documentation, by theme.
+const fn differs(neutral: NeutralValues, consequence: &'static str) -> FlagSupport {
+    FlagSupport::Unsupported { level: Level::Differs, neutral, consequence }
+}
+
+const fn cosmetic(neutral: NeutralValues, consequence: &'static str) -> FlagSupport {
+    FlagSupport::Unsupported { level: Level::Cosmetic, neutral, consequence }
+}
+
+/// ingress-nginx's flags. The order is that of its documentation, by theme. None that protects something is unsupported.
 #[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
     flag("apiserver-host", Text, "in-cluster", "Address of the API server", Honoured),
     flag("certificate-authority", Text, "", "CA file for --apiserver-host", Honoured),
     flag("kubeconfig", Text, "", "Kubeconfig file", Honoured),
-    flag("configmap", Text, "", "namespace/name of the ConfigMap with global settings", NotYet),
+    flag("configmap", Text, "", "namespace/name of the ConfigMap with global settings", Honoured),
     flag("version", Bool, "false", "Print the version and end", Honoured),
     flag("watch-namespace", Text, "all", "Watch this namespace only", Honoured),
-    flag("watch-namespace-selector", Text, "", "Watch namespaces with these labels only", NotYet),
+    flag("watch-namespace-selector", Text, "", "Watch namespaces with these labels only", Honoured),
     flag("ingress-class", Text, "nginx", "Value of the annotation kubernetes.io/ingress.class; the class name with --ingress-class-by-name", Honoured),
     flag("controller-class", Text, "k8s.io/ingress-nginx", "spec.controller that an IngressClass must have", Honoured),
     flag("watch-ingress-without-class", Bool, "false", "Take Ingresses without any class", Honoured),
     flag("ingress-class-by-name", Bool, "false", "Take a class with the name of --ingress-class, whatever its controller", Honoured),
     flag("annotations-prefix", Text, "nginx.ingress.kubernetes.io", "Prefix of all other annotations", Honoured),
-    flag("enable-annotation-validation", Bool, "true", "Check annotation values; Portolan always does", Needless),
-    flag("deep-inspect", Bool, "true", "Refuse injection text; Portolan has no template to inject into", Needless),
+    flag("enable-annotation-validation", Bool, "true", "Check annotation values; Portolan always does", NotNeeded),
+    flag("deep-inspect", Bool, "true", "Refuse injection text; Portolan has no template to inject into", NotNeeded),
     flag("disable-catch-all", Bool, "false", "Ignore Ingresses with spec.defaultBackend", Honoured),
     flag("disable-svc-external-name", Bool, "false", "Do not serve Services of type ExternalName", Honoured),
-    flag("sync-period", Time, "0s", "Full resync; every change is seen without one", Needless),
-    flag("sync-rate-limit", Text, "0.3", "Pace of rebuilds; changes are applied at once", Needless),
-    flag("dynamic-configuration-retries", Number, "15", "Retries of the Lua update", Needless),
-    flag("enable-topology-aware-routing", Bool, "false", "Honour zone hints", NotYet),
+    flag("sync-period", Time, "0s", "Full resync; every change is seen without one", NotNeeded),
+    flag("sync-rate-limit", Text, "0.3", "Pace of rebuilds; changes are applied at once", NotNeeded),
+    flag("dynamic-configuration-retries", Number, "15", "Retries of the Lua update", NotNeeded),
+    flag("enable-topology-aware-routing", Bool, "false", "Honour zone hints", differs(False, "endpoints of all zones take turns")),
     flag("default-backend-service", Text, "built-in 404", "namespace/name of the Service behind unknown hosts", Honoured),
-    flag("tcp-services-configmap", Text, "", "namespace/name of the TCP services", NotYet),
-    flag("udp-services-configmap", Text, "", "namespace/name of the UDP services", NotYet),
+    flag("tcp-services-configmap", Text, "", "namespace/name of the TCP services", differs(OnlyEmpty, "the ports of that ConfigMap are not opened")),
+    flag("udp-services-configmap", Text, "", "namespace/name of the UDP services", differs(OnlyEmpty, "the ports of that ConfigMap are not opened")),
     flag("http-port", Number, "80", "Port for HTTP", Honoured),
     flag("https-port", Number, "443", "Port for HTTPS", Honoured),
-    flag("default-server-port", Number, "8181", "Port of the built-in 404 server", Needless),
-    flag("ssl-passthrough-proxy-port", Number, "442", "Inner port of TLS passthrough", Needless),
-    flag("enable-ssl-passthrough", Bool, "false", "TLS passthrough by SNI", NotYet),
+    flag("default-server-port", Number, "8181", "Port of the built-in 404 server", NotNeeded),
+    flag("ssl-passthrough-proxy-port", Number, "442", "Inner port of TLS passthrough", NotNeeded),
+    flag("enable-ssl-passthrough", Bool, "false", "TLS passthrough by SNI", differs(False, "TLS ends at the proxy, whatever ssl-passthrough says")),
     flag("default-ssl-certificate", Text, "self-made", "namespace/name of the Secret with the default certificate", Honoured),
-    flag("enable-ssl-chain-completion", Bool, "false", "Fetch missing intermediate certificates", NotYet),
-    flag("status-port", Number, "10246", "Inner status port of nginx", Needless),
-    flag("stream-port", Number, "10247", "Inner stream port of nginx", Needless),
-    flag("internal-logger-address", Text, "127.0.0.1:11514", "Inner syslog", Needless),
+    flag("enable-ssl-chain-completion", Bool, "false", "Fetch missing intermediate certificates", differs(False, "certificates are served without the intermediates that their Secrets lack")),
+    flag("status-port", Number, "10246", "Inner status port of nginx", NotNeeded),
+    flag("stream-port", Number, "10247", "Inner stream port of nginx", NotNeeded),
+    flag("internal-logger-address", Text, "127.0.0.1:11514", "Inner syslog", NotNeeded),
     flag("healthz-port", Number, "10254", "Port for health and metrics", Honoured),
     flag("healthz-host", Text, "all", "Address for health and metrics", Honoured),
     flag("health-check-path", Text, "/healthz", "Path of the health page", Honoured),
-    flag("health-check-timeout", Number, "10", "Time limit of the health check, seconds", Needless),
+    flag("health-check-timeout", Number, "10", "Time limit of the health check, seconds", NotNeeded),
     flag("shutdown-grace-period", Time, "0s", "Time between SIGTERM and the end of listening; health answers 500 in it", Honoured),
     flag("post-shutdown-grace-period", Time, "10s", "Time to wait after the last connection before the process ends", Honoured),
-    flag("profiling", Bool, "true", "Profiles over HTTP", NotYet),
-    flag("profiler-port", Number, "10245", "Port of the profiler", NotYet),
-    flag("profiler-address", Text, "127.0.0.1", "Address of the profiler", NotYet),
-    flag("update-status", Bool, "true", "Write addresses to the status of Ingresses", NotYet),
-    flag("update-status-on-shutdown", Bool, "true", "Take them back when the last replica stops", NotYet),
-    flag("status-update-interval", Number, "60", "Seconds between two writes", NotYet),
-    flag("publish-service", Text, "", "namespace/name of the Service whose addresses are written", NotYet),
-    flag("publish-status-address", Text, "", "Addresses to write, comma separated", NotYet),
-    flag("report-node-internal-ip-address", Bool, "false", "Write internal addresses of nodes", NotYet),
-    flag("election-id", Text, "ingress-controller-leader", "Name of the Lease", NotYet),
-    flag("election-ttl", Time, "30s", "Life of the Lease", NotYet),
-    flag("disable-leader-election", Bool, "false", "Every replica writes", NotYet),
-    flag("disable-sync-events", Bool, "false", "No Sync Events", NotYet),
-    flag("validating-webhook", Text, "", "Address of the admission webhook", NotYet),
-    flag("validating-webhook-certificate", Text, "", "Its certificate file", NotYet),
-    flag("validating-webhook-key", Text, "", "Its key file", NotYet),
-    flag("disable-full-test", Bool, "false", "Test only the new Ingress", Needless),
+    flag("profiling", Bool, "true", "Profiles over HTTP", cosmetic(False, "there are no profiles over HTTP")),
+    flag("profiler-port", Number, "10245", "Port of the profiler", cosmetic(OnlyEmpty, "there are no profiles over HTTP")),
+    flag("profiler-address", Text, "127.0.0.1", "Address of the profiler", cosmetic(OnlyEmpty, "there are no profiles over HTTP")),
+    flag("update-status", Bool, "true", "Write addresses to the status of Ingresses", differs(False, "the status of Ingresses stays as it is")),
+    flag("update-status-on-shutdown", Bool, "true", "Take them back when the last replica stops", cosmetic(False, "no status is written that could be taken back")),
+    flag("status-update-interval", Number, "60", "Seconds between two writes", cosmetic(OnlyEmpty, "the status of Ingresses stays as it is")),
+    flag("publish-service", Text, "", "namespace/name of the Service whose addresses are written", differs(OnlyEmpty, "the status of Ingresses has no address, and what reads it (external-dns, kubectl get ingress) finds none")),
+    flag("publish-status-address", Text, "", "Addresses to write, comma separated", differs(OnlyEmpty, "the status of Ingresses has no address, and what reads it (external-dns, kubectl get ingress) finds none")),
+    flag("report-node-internal-ip-address", Bool, "false", "Write internal addresses of nodes", cosmetic(False, "the status of Ingresses stays as it is")),
+    flag("election-id", Text, "ingress-controller-leader", "Name of the Lease", cosmetic(OnlyEmpty, "no Lease is held, since nothing is written that needs a leader")),
+    flag("election-ttl", Time, "30s", "Life of the Lease", cosmetic(OnlyEmpty, "no Lease is held, since nothing is written that needs a leader")),
+    flag("disable-leader-election", Bool, "false", "Every replica writes", cosmetic(True, "no Lease is held, since nothing is written that needs a leader")),
+    flag("disable-sync-events", Bool, "false", "No Sync Events", cosmetic(True, "no Events are written")),
+    flag("validating-webhook", Text, "", "Address of the admission webhook", differs(OnlyEmpty, "the admission webhook does not answer: no Ingress is checked, and with failurePolicy Fail none can be changed")),
+    flag("validating-webhook-certificate", Text, "", "Its certificate file", cosmetic(OnlyEmpty, "the admission webhook does not answer")),
+    flag("validating-webhook-key", Text, "", "Its key file", cosmetic(OnlyEmpty, "the admission webhook does not answer")),
+    flag("disable-full-test", Bool, "false", "Test only the new Ingress", NotNeeded),
     flag("enable-metrics", Bool, "false", "Serve /metrics", Honoured),
     flag("metrics-per-host", Bool, "true", "Label host on request metrics", Honoured),
     flag("metrics-per-undefined-host", Bool, "false", "Count hosts that no Ingress names", Honoured),
@@ -315,13 +335,13 @@ pub const FLAGS: &[Flag] = &[
     flag("time-buckets", Text, "Prometheus default", "Buckets of times", Honoured),
     flag("length-buckets", Text, "10 to 100", "Buckets of lengths", Honoured),
     flag("size-buckets", Text, "10 to 10^7", "Buckets of sizes", Honoured),
-    flag("bucket-factor", Text, "0", "Native histograms", NotYet),
-    flag("max-buckets", Number, "100", "Native histograms", NotYet),
+    flag("bucket-factor", Text, "0", "Native histograms", cosmetic(Words(&["0"]), "there are no native histograms")),
+    flag("max-buckets", Number, "100", "Native histograms", cosmetic(OnlyEmpty, "there are no native histograms")),
     flag("exclude-socket-metrics", Text, "", "Metrics to leave out", Honoured),
-    flag("monitor-max-batch-size", Number, "10000", "Inner queue", Needless),
-    flag("maxmind-license-key", Text, "", "GeoIP", NotYet),
-    flag("maxmind-mirror", Text, "", "GeoIP", NotYet),
-    flag("maxmind-edition-ids", Text, "GeoLite2-City,GeoLite2-ASN", "GeoIP", NotYet),
-    flag("maxmind-retries-count", Number, "1", "GeoIP", NotYet),
-    flag("maxmind-retries-timeout", Time, "0s", "GeoIP", NotYet),
+    flag("monitor-max-batch-size", Number, "10000", "Inner queue", NotNeeded),
+    flag("maxmind-license-key", Text, "", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
+    flag("maxmind-mirror", Text, "", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
+    flag("maxmind-edition-ids", Text, "GeoLite2-City,GeoLite2-ASN", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
+    flag("maxmind-retries-count", Number, "1", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
+    flag("maxmind-retries-timeout", Time, "0s", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
 ];

@@ -3,25 +3,27 @@
 mod affinity;
 mod app_root;
 mod canary;
+mod global_auth;
 mod https_redirect;
-mod known;
 mod backend_protocol;
 mod reader;
 mod redirect;
 mod rewrite;
+mod unsupported;
 
 use std::sync::Arc;
 
 use cluster::{Ingress, Key, PathType, ServiceBackend};
 
-pub use self::known::{Fate, OBSOLETE, UNSUPPORTED, UnsupportedAnnotation};
 pub use self::reader::AnnotationReader;
 pub use self::rewrite::Rewrite;
+pub use self::unsupported::{OBSOLETE, UNSUPPORTED};
 use crate::affinity::Affinity;
 use crate::canary::CanaryPolicy;
 use crate::filter::Filter;
 use crate::pattern::PatternCache;
 use crate::problem::RoutingProblem;
+use crate::unsupported::parse_bool;
 
 /// Annotations that belong together: how they are read and what they do to a request.
 pub struct AnnotationFamily {
@@ -54,6 +56,9 @@ pub struct Annotation {
 pub struct Settings {
     /// Why all of its routes answer 503: a guard that cannot be built.
     pub denied: Option<String>,
+    /// Annotations that exempt the Ingress from a global setting (see [`Guard`](crate::globals::Guard)): those of
+    /// `OPT_OUTS` that are false.
+    pub opted_out: Vec<&'static str>,
     /// `app-root`.
     pub app_root: Option<String>,
     /// `permanent-redirect` or `temporal-redirect`.
@@ -115,16 +120,22 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     canary::FAMILY,
     backend_protocol::FAMILY,
     affinity::FAMILY,
+    global_auth::FAMILY,
 ];
+
+/// Annotations with which an Ingress opts out of a global setting.
+const OPT_OUTS: &[&str] = &["enable-global-auth", "enable-modsecurity", "force-ssl-redirect"];
 
 /// Reads the annotations of an Ingress that begin with a prefix.
 pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) {
     let mut reader = AnnotationReader::new(ingress, prefix);
-    let mut settings = Settings::default();
+    let is_off = |name: &&str| reader.text(name).and_then(parse_bool) == Some(false);
+    let opted_out = OPT_OUTS.iter().copied().filter(is_off).collect();
+    let mut settings = Settings { opted_out, ..Settings::default() };
     for family in FAMILIES {
         (family.read)(&mut reader, &mut settings);
     }
-    known::check(&mut reader, &settings);
+    unsupported::check(&mut reader, &settings);
     let (denied, problems) = reader.done();
     settings.denied = denied;
     (settings, problems)
@@ -134,7 +145,7 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) 
 pub(crate) fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
     AnnotationReader::new(ingress, prefix)
         .text("canary")
-        .is_some_and(|value| reader::parse_bool(value) != Some(false))
+        .is_some_and(|value| parse_bool(value) != Some(false))
 }
 
 /// The filters of a rule, in order. That of `app-root` belongs to the host.

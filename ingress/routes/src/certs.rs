@@ -5,9 +5,7 @@ mod certificate;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cluster::{
-    CompactString, Ingress, IngressClass, Key, Kind, Kinds, ObjectChange, Projection, Secret, Snapshot,
-};
+use cluster::{CompactString, Ingress, Key, Kind, Kinds, ObjectChange, Projection, Secret, Snapshot};
 use foldhash::fast::RandomState;
 use rustls::sign::CertifiedKey;
 
@@ -264,7 +262,7 @@ fn choose(
         None => format!("Secret {} does not exist", named(&tls.secret)),
     };
     let field = format!("spec.tls[{at}]");
-    Err(RoutingProblem { ingress: ingress.key.clone(), field, what, effect: Effect::DefaultUsed })
+    Err(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::DefaultUsed))
 }
 
 /// Keys of the hosts with rules; the catch-all always has the default certificate.
@@ -287,12 +285,12 @@ impl Projection for CertIndex {
     type View = Certs;
 
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[Kind::Ingress, Kind::IngressClass, Kind::Secret])
+        Kinds::of(&[Kind::Ingress, Kind::Secret]).union(Classes::kinds(&self.options))
     }
 
     fn build(&self, cluster: &Snapshot) -> Certs {
         let empty = Certs {
-            classes: Arc::new(Classes::of(cluster.iter::<IngressClass>(), &self.options)),
+            classes: Arc::new(Classes::of(cluster, &self.options)),
             hosts: ShardedMap::default(),
             secrets: ShardedMap::default(),
             default: None,

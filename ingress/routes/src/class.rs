@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::{CompactString, Ingress, IngressClass, ObjectChange};
+use cluster::{CompactString, Ingress, IngressClass, Kind, Kinds, Namespace, ObjectChange, Snapshot};
 
 use crate::options::RouteOptions;
 
@@ -15,14 +15,35 @@ pub(crate) struct Classes {
     ours: Vec<CompactString>,
     /// One of ours is the default class.
     default: bool,
+    /// The namespaces that `--watch-namespace-selector` selects, sorted; none where all are.
+    namespaces: Option<Vec<CompactString>>,
 }
 
 impl Classes {
-    pub(crate) fn of<'a>(
+    /// The kinds that [`Classes::of`] reads.
+    pub(crate) fn kinds(options: &RouteOptions) -> Kinds {
+        let kinds = Kinds::of(&[Kind::IngressClass]);
+        let selects = options.namespace_selector.is_some();
+        if selects { kinds.union(Kinds::of(&[Kind::Namespace])) } else { kinds }
+    }
+
+    /// The classes and namespaces of a snapshot.
+    pub(crate) fn of(cluster: &Snapshot, options: &RouteOptions) -> Self {
+        Self::among(cluster.iter::<IngressClass>(), cluster.iter::<Namespace>(), options)
+    }
+
+    fn among<'a>(
         classes: impl Iterator<Item = &'a Arc<IngressClass>>,
+        namespaces: impl Iterator<Item = &'a Arc<Namespace>>,
         options: &RouteOptions,
     ) -> Self {
-        let mut picked = Self::default();
+        let namespaces = options.namespace_selector.as_ref().map(|selector| {
+            let selected = namespaces.filter(|namespace| selector.selects(&namespace.labels));
+            let mut names: Vec<_> = selected.map(|namespace| namespace.key.name.clone()).collect();
+            names.sort_unstable();
+            names
+        });
+        let mut picked = Self { namespaces, ..Self::default() };
         for class in classes.filter(|class| is_ours(class, options)) {
             picked.ours.push(class.key.name.clone());
             picked.default |= class.default;
@@ -36,6 +57,11 @@ impl Classes {
     /// A class in the spec wins over the annotation, and a foreign class is never taken.
     pub(crate) fn take(&self, ingress: &Ingress, options: &RouteOptions) -> bool {
         if options.watch_namespace.as_ref().is_some_and(|namespace| *namespace != ingress.key.namespace) {
+            return false;
+        }
+        // A namespace that has not been seen yet is not selected.
+        if self.namespaces.as_ref().is_some_and(|names| names.binary_search(&ingress.key.namespace).is_err())
+        {
             return false;
         }
         if let Some(class) = &ingress.class {
@@ -52,9 +78,16 @@ impl Classes {
         let seen = |class: Option<&Arc<IngressClass>>| {
             class.filter(|class| is_ours(class, options)).map(|class| (class.key.clone(), class.default))
         };
-        touched.iter().any(|touched| {
-            let ObjectChange::IngressClass(change) = touched else { return false };
-            seen(change.before.as_ref()) != seen(change.after.as_ref())
+        let selected = |namespace: Option<&Arc<Namespace>>| {
+            let (selector, namespace) = options.namespace_selector.as_ref().zip(namespace)?;
+            selector.selects(&namespace.labels).then(|| namespace.key.clone())
+        };
+        touched.iter().any(|touched| match touched {
+            ObjectChange::IngressClass(change) => seen(change.before.as_ref()) != seen(change.after.as_ref()),
+            ObjectChange::Namespace(change) => {
+                selected(change.before.as_ref()) != selected(change.after.as_ref())
+            }
+            _ => false,
         })
     }
 }
@@ -134,7 +167,8 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let found = Classes::of(classes.iter(), options).take(&ingress(spec, annotation), options);
+            let found = Classes::among(classes.iter(), std::iter::empty(), options)
+                .take(&ingress(spec, annotation), options);
             assert_eq!(found, taken, "row {n}: class {spec:?}, annotation {annotation:?}");
         }
     }

@@ -13,6 +13,7 @@ mod sharded_map;
 mod sorted_list;
 
 pub mod options;
+mod unsupported;
 pub mod problem;
 
 pub mod exchange;
@@ -28,6 +29,7 @@ pub mod canary;
 pub mod upstream;
 
 pub mod annotations;
+pub mod globals;
 mod hsts;
 pub mod table;
 
@@ -42,10 +44,12 @@ pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use exchange::{BadRequest, Exchange, Scheme};
 pub use filter::{DirectResponse, Filter, FilterOutcome};
+pub use globals::KEYS as CONFIG_MAP_KEYS;
 pub use options::{PoolKey, RouteOptions};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use table::{DEFAULT_UPSTREAM, Host, Route, RouteIndex, RouteMatch, RouteTable};
+pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{
     BalancerState, SelectedEndpoint, SelectedTarget, Upstream, UpstreamAddress, UpstreamTarget,
 };

@@ -1,6 +1,6 @@
 //! What the command line decides about routes.
 
-use cluster::{CompactString, Key, PortRef};
+use cluster::{CompactString, Key, LabelSelector, PortRef};
 
 /// RouteOptions of the tables, named as ingress-nginx's flags name them (reference §2.2).
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,10 @@ pub struct RouteOptions {
     pub admit_default_class: bool,
     /// `--watch-namespace`: only Ingresses of this namespace.
     pub watch_namespace: Option<CompactString>,
+    /// `--watch-namespace-selector`: only Ingresses of namespaces with such labels.
+    pub namespace_selector: Option<LabelSelector>,
+    /// `--configmap`: the ConfigMap with global settings.
+    pub config_map: Option<Key>,
     /// `--annotations-prefix`.
     pub annotations_prefix: CompactString,
     /// `--default-backend-service`: answers what no rule answers. Its first port is used.
@@ -42,6 +46,8 @@ impl Default for RouteOptions {
             watch_ingress_without_class: false,
             admit_default_class: false,
             watch_namespace: None,
+            namespace_selector: None,
+            config_map: None,
             annotations_prefix: "nginx.ingress.kubernetes.io".into(),
             default_backend_service: None,
             default_ssl_certificate: None,

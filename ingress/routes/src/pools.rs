@@ -7,9 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cluster::{
-    Backend, Ingress, IngressClass, Key, Kind, Kinds, ObjectChange, PortRef, Projection, Snapshot,
-};
+use cluster::{Backend, Ingress, Key, Kind, Kinds, ObjectChange, PortRef, Projection, Snapshot};
 use foldhash::fast::RandomState;
 
 pub use self::pool::{OrphanReason, Pool, PoolError, PoolMembers};
@@ -101,12 +99,9 @@ fn problems<'a>(
 ) -> impl Iterator<Item = RoutingProblem> + 'a {
     let error = port.pool.error();
     ingresses.map_while(move |Referrer(ingress)| {
-        Some(RoutingProblem {
-            ingress: ingress.key.clone(),
-            field: format!("backend.service {}:{}", service.name, port.name),
-            what: format!("Service {service} {}", error?.text()),
-            effect: Effect::Closed,
-        })
+        let field = format!("backend.service {}:{}", service.name, port.name);
+        let what = format!("Service {service} {}", error?.text());
+        Some(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Closed))
     })
 }
 
@@ -162,11 +157,11 @@ impl Projection for PoolIndex {
     type View = Pools;
 
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[Kind::Ingress, Kind::IngressClass, Kind::Service, Kind::EndpointSlice])
+        Kinds::of(&[Kind::Ingress, Kind::Service, Kind::EndpointSlice]).union(Classes::kinds(&self.options))
     }
 
     fn build(&self, cluster: &Snapshot) -> Pools {
-        let classes = Classes::of(cluster.iter::<IngressClass>(), &self.options);
+        let classes = Classes::of(cluster, &self.options);
         let mut changes: HashMap<PoolKey, ReferrerChange, RandomState> = HashMap::default();
         for ingress in cluster.iter::<Ingress>().filter(|ingress| self.is_ours(&classes, ingress)) {
             for key in upstreams(ingress) {

@@ -1,13 +1,18 @@
 //! What is wrong with an object, in words for a log line, a metric and an Event.
 
-use cluster::Key;
+use cluster::{Key, Kind};
 
-/// Something in an Ingress that cannot be served as written.
+use crate::unsupported::Level;
+
+/// Something in an Ingress or in the ConfigMap that cannot be served as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoutingProblem {
-    /// The Ingress.
-    pub ingress: Key,
-    /// Annotation or field, as in `nginx.ingress.kubernetes.io/canary-weight` or `spec.rules[0].http.paths[1]`.
+    /// What kind of object it is: an Ingress or a ConfigMap.
+    pub kind: Kind,
+    /// The object.
+    pub key: Key,
+    /// Annotation or field, as in `nginx.ingress.kubernetes.io/canary-weight` or `spec.rules[0].http.paths[1]`; empty
+    /// where `what` names it.
     pub field: String,
     /// What is wrong there, with the value, and what was wanted.
     pub what: String,
@@ -15,45 +20,56 @@ pub struct RoutingProblem {
     pub effect: Effect,
 }
 
-/// What happens to a part of an Ingress that is wrong.
+/// What happens because something is wrong or not honoured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effect {
-    /// Nothing: it is only told.
-    Differs,
-    /// The default of the annotation is used.
-    DefaultUsed,
+    /// The routes of the Ingress answer 503.
+    Closed,
+    /// Routes of other objects answer 503; the problem says which.
+    ClosesOthers,
     /// This part is left out, everything else is served.
     LeftOut,
-    /// The routes answer 503.
-    Closed,
+    /// The default of the annotation is used.
+    DefaultUsed,
+    /// Requests are served, but not as asked.
+    Differs,
+    /// Requests are served as asked.
+    Cosmetic,
 }
 
 impl Effect {
-    /// One word, for the label of a metric.
-    pub const fn label(self) -> &'static str {
+    /// The end of a sentence that tells the problem; empty where the problem itself says what happens.
+    pub const fn suffix(self) -> &'static str {
         match self {
-            Self::Differs => "noted",
-            Self::DefaultUsed => "default",
-            Self::LeftOut => "left-out",
-            Self::Closed => "denied",
+            Self::Closed => "; the routes answer 503",
+            Self::LeftOut => "; it is left out",
+            Self::DefaultUsed => "; its default is used",
+            Self::ClosesOthers | Self::Differs | Self::Cosmetic => "",
         }
     }
 
-    /// The end of a sentence that tells the problem; empty where nothing happens.
-    pub const fn suffix(self) -> &'static str {
+    /// How much it matters.
+    pub const fn level(self) -> Level {
         match self {
-            Self::Differs => "",
-            Self::DefaultUsed => "; its default is used",
-            Self::LeftOut => "; it is left out",
-            Self::Closed => "; the routes answer 503",
+            Self::Closed | Self::ClosesOthers => Level::Closed,
+            Self::LeftOut | Self::DefaultUsed | Self::Differs => Level::Differs,
+            Self::Cosmetic => Level::Cosmetic,
         }
+    }
+}
+
+impl RoutingProblem {
+    /// A problem of an Ingress.
+    pub fn of_ingress(key: &Key, field: impl Into<String>, what: impl Into<String>, effect: Effect) -> Self {
+        Self { kind: Kind::Ingress, key: key.clone(), field: field.into(), what: what.into(), effect }
     }
 }
 
 impl std::fmt::Display for RoutingProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { ingress, field, what, effect } = self;
-        write!(f, "Ingress {ingress}: {field}: {what}{}", effect.suffix())
+        let Self { kind, key, field, what, effect } = self;
+        let colon = if field.is_empty() { "" } else { ": " };
+        write!(f, "{kind} {key}: {field}{colon}{what}{}", effect.suffix())
     }
 }
 

@@ -3,7 +3,7 @@
 //! How it stays current: an Ingress is read once per version (`parsed`); indexes say which paths it claims and which
 //! upstreams it uses. A change of an Ingress rebuilds the locations that it claimed before or claims now, and those
 //! that follow its affinity through a shared Service; the rest of a host is shared with the view before. A change of the
-//! classes that are ours rebuilds all. Endpoints, Services and Secrets do not update the table.
+//! classes or namespaces that are ours, or of what the ConfigMap closes, rebuilds all. Endpoints, Services and Secrets do not update the table.
 
 mod route;
 mod parsed_ingress;
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cluster::{CompactString, Ingress, IngressClass, Key, Kind, Kinds, ObjectChange, Projection, Snapshot};
+use cluster::{CompactString, Ingress, Key, Kind, Kinds, ObjectChange, Projection, Snapshot};
 use foldhash::fast::RandomState;
 use http::StatusCode;
 
@@ -35,6 +35,7 @@ use crate::affinity::Affinity;
 use crate::class::Classes;
 use crate::exchange::Exchange;
 use crate::filter::{DirectResponse, FilterOutcome};
+use crate::globals::Globals;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::encode;
 use crate::pattern::{PatternCache, StepBudget};
@@ -46,6 +47,7 @@ use crate::sharded_map::ShardedMap;
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteTable {
     classes: Arc<Classes>,
+    globals: Arc<Globals>,
     ingresses: ShardedMap<Key, Arc<ParsedIngress>>,
     /// By name, and by suffix with its dot for wildcards.
     hosts: ShardedMap<CompactString, Arc<Host>>,
@@ -111,11 +113,12 @@ impl RouteTable {
         self.step_limit_hits.0.load(Ordering::Relaxed)
     }
 
-    /// What is wrong with the Ingresses of ours.
+    /// What is wrong with the ConfigMap and the Ingresses of ours.
     pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.catch_all]);
         let of_ingresses = self.ingresses.iter().flat_map(|(_, parsed)| &parsed.problems);
-        of_ingresses.cloned().chain(hosts.flat_map(|host| host.problems()))
+        let of_globals = self.globals.problems();
+        of_globals.iter().chain(of_ingresses).cloned().chain(hosts.flat_map(|host| host.problems()))
     }
 
     /// How many Ingresses are ours.
@@ -213,11 +216,12 @@ impl RouteIndex {
         Self { options, patterns: PatternCache::default(), step_limit_hits: StepLimitHits::default() }
     }
 
-    fn empty(&self, classes: Classes) -> RouteTable {
+    fn empty(&self, classes: Classes, globals: Globals) -> RouteTable {
         let users = ShardedMap::default();
-        let catch_all = self.host(None, &CATCH_ALL, HostChange::default(), &users);
+        let catch_all = self.host(None, &CATCH_ALL, HostChange::default(), &users, &globals);
         RouteTable {
             classes: Arc::new(classes),
+            globals: Arc::new(globals),
             ingresses: ShardedMap::default(),
             hosts: ShardedMap::default(),
             catch_all: Arc::new(catch_all.expect("the catch-all is there without an Ingress")),
@@ -232,10 +236,12 @@ impl RouteIndex {
         key: &CompactString,
         change: HostChange<'_>,
         users: &ShardedMap<PoolKey, UpstreamUsers>,
+        globals: &Globals,
     ) -> Option<Host> {
         let shared_affinity = |pool: &PoolKey| users.get(pool)?.shared_affinity.clone();
         let context = BuildContext {
             options: &self.options,
+            globals,
             patterns: &self.patterns,
             shared_affinity: &shared_affinity,
         };
@@ -287,10 +293,10 @@ impl RouteIndex {
         }
         for (key, change) in hosts {
             if key == CATCH_ALL {
-                let catch_all = self.host(Some(&last.catch_all), &key, change, &table.users);
+                let catch_all = self.host(Some(&last.catch_all), &key, change, &table.users, &table.globals);
                 table.catch_all = Arc::new(catch_all.expect("the catch-all is there without an Ingress"));
             } else {
-                let host = self.host(last.hosts.get(&key), &key, change, &table.users);
+                let host = self.host(last.hosts.get(&key), &key, change, &table.users, &table.globals);
                 table.hosts.set(key, host.map(Arc::new));
             }
         }
@@ -317,11 +323,12 @@ impl Projection for RouteIndex {
     type View = RouteTable;
 
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[Kind::Ingress, Kind::IngressClass])
+        Kinds::of(&[Kind::Ingress]).union(Classes::kinds(&self.options)).union(Globals::kinds(&self.options))
     }
 
     fn build(&self, cluster: &Snapshot) -> RouteTable {
-        let empty = self.empty(Classes::of(cluster.iter::<IngressClass>(), &self.options));
+        let classes = Classes::of(cluster, &self.options);
+        let empty = self.empty(classes, Globals::of(cluster, &self.options));
         let ours = cluster.iter::<Ingress>().filter(|ingress| empty.classes.take(ingress, &self.options));
         let parsed = ours.map(|ingress| Arc::new(ParsedIngress::new(ingress.clone(), &self.options)));
         let changes: Vec<_> =
@@ -332,6 +339,16 @@ impl Projection for RouteIndex {
     fn advance(&self, last: &RouteTable, cluster: &Snapshot, touched: &[ObjectChange]) -> RouteTable {
         if last.classes.are_touched(touched, &self.options) {
             return self.build(cluster);
+        }
+        let mut last = last;
+        let renewed;
+        if last.globals.are_touched(cluster, touched, &self.options) {
+            let globals = Globals::of(cluster, &self.options);
+            if !globals.close_the_same(&last.globals) {
+                return self.build(cluster);
+            }
+            renewed = RouteTable { globals: Arc::new(globals), ..last.clone() };
+            last = &renewed;
         }
         let change = |one: &ObjectChange| {
             let ObjectChange::Ingress(change) = one else { return None };

@@ -65,7 +65,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
         "canary",
         "true or false; the Ingress makes no routes meanwhile",
         Effect::LeftOut,
-        super::reader::parse_bool,
+        crate::unsupported::parse_bool,
     );
     let bad = is_canary.is_none() && reader.text("canary").is_some();
     let policy = policy(reader);

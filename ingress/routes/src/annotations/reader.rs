@@ -3,6 +3,7 @@
 use cluster::Ingress;
 
 use crate::problem::{BadValue, Effect, RoutingProblem};
+use crate::unsupported::parse_bool;
 
 /// The annotations of one Ingress under the prefix.
 ///
@@ -76,29 +77,18 @@ impl<'i> AnnotationReader<'i> {
         if effect == Effect::Closed && self.denied.is_none() {
             self.denied = Some(format!("{field}: {what}"));
         }
-        self.problems.push(RoutingProblem { ingress: self.ingress.key.clone(), field, what, effect });
+        self.problems.push(RoutingProblem::of_ingress(&self.ingress.key, field, what, effect));
     }
 
-    /// Notes a problem with the annotations as a whole.
-    pub(super) fn note(&mut self, what: String) {
-        self.problems.push(RoutingProblem {
-            ingress: self.ingress.key.clone(),
-            field: "metadata.annotations".into(),
-            what,
-            effect: Effect::Differs,
-        });
+    /// Reports a problem whose text names the annotation itself.
+    pub(super) fn report(&mut self, what: String, effect: Effect) {
+        if effect == Effect::Closed && self.denied.is_none() {
+            self.denied = Some(what.clone());
+        }
+        self.problems.push(RoutingProblem::of_ingress(&self.ingress.key, "", what, effect));
     }
 
     pub(super) fn done(self) -> (Option<String>, Vec<RoutingProblem>) {
         (self.denied, self.problems)
-    }
-}
-
-/// As Go's `strconv.ParseBool`.
-pub(super) fn parse_bool(value: &str) -> Option<bool> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
     }
 }

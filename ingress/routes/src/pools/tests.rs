@@ -137,7 +137,7 @@ fn a_change_tells_only_the_problems_that_are_new() {
             .pools
             .load()
             .problems_since(&before)
-            .map(|problem| format!("{} {}", problem.ingress.name, problem.field))
+            .map(|problem| format!("{} {}", problem.key.name, problem.field))
             .collect();
         news.sort_unstable();
         news.join(", ")

@@ -12,6 +12,8 @@ use super::parsed_ingress::{ParsedIngress, RulePath};
 use super::route::{DEFAULT_UPSTREAM, Route};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
+use crate::filter::Filter;
+use crate::globals::{ClosedScheme, Globals, GuardedRoute};
 use crate::hsts::Hsts;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::by_segment;
@@ -41,6 +43,7 @@ pub(super) struct Location {
 /// What routes are made with.
 pub(super) struct BuildContext<'c> {
     pub(super) options: &'c RouteOptions,
+    pub(super) globals: &'c Globals,
     pub(super) patterns: &'c PatternCache,
     /// The affinity that rules without their own follow, by upstream.
     pub(super) shared_affinity: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
@@ -199,7 +202,12 @@ impl<'h> LocationBuilder<'h> {
         if let (Some(owner), Some((field, what)), false) = (owner, &error, implicit) {
             problems.push(problem(owner, field.clone(), what.clone(), Effect::Closed));
         }
+        let ingress = owner.map(|owner| &*owner.ingress);
+        let guarded = GuardedRoute { ingress, settings, path: &self.path };
+        let closing = context.globals.closing(guarded, &context.options.annotations_prefix);
         let mut filters = annotations::filters(settings, &rule);
+        let closed = |scheme| Box::new(ClosedScheme(scheme)) as Box<dyn Filter>;
+        filters.extend(closing.schemes.into_iter().map(closed));
         filters.push(Box::new(Hsts));
         Route {
             host: host.clone(),
@@ -207,7 +215,7 @@ impl<'h> LocationBuilder<'h> {
             kind: self.kind,
             ingress: owner.map(|owner| owner.ingress.key.clone()),
             service: backend.map(|backend| (backend.name.clone(), backend.port.clone())),
-            denied: settings.denied.clone().or(error.map(|(_, what)| what)),
+            denied: settings.denied.clone().or(error.map(|(_, what)| what)).or(closing.all),
             filters: filters.into(),
             step_limit_reached: AtomicBool::new(false),
             upstream: self.upstream(location_owner, host, problems, context),
@@ -320,5 +328,5 @@ fn unmatched_canary(rule_path: &RulePath, host: &CompactString) -> RoutingProble
 }
 
 fn problem(parsed: &ParsedIngress, field: String, what: String, effect: Effect) -> RoutingProblem {
-    RoutingProblem { ingress: parsed.ingress.key.clone(), field, what, effect }
+    RoutingProblem::of_ingress(&parsed.ingress.key, field, what, effect)
 }

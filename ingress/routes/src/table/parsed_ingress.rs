@@ -27,22 +27,13 @@ impl ParsedIngress {
     pub(crate) fn new(ingress: Arc<Ingress>, options: &RouteOptions) -> Self {
         let (settings, mut problems) = annotations::read(&ingress, &options.annotations_prefix);
         if let Some(Backend::Resource(resource)) = &ingress.default_backend {
-            problems.push(RoutingProblem {
-                ingress: ingress.key.clone(),
-                field: "spec.defaultBackend".into(),
-                what: format!("a resource backend ({resource}) cannot be served, only Services can"),
-                effect: Effect::LeftOut,
-            });
+            let what = format!("a resource backend ({resource}) cannot be served, only Services can");
+            problems.push(default_backend_problem(&ingress, what));
         }
         let excluded = options.disable_catch_all && ingress.default_backend.is_some();
         if excluded {
-            problems.push(RoutingProblem {
-                ingress: ingress.key.clone(),
-                field: "spec.defaultBackend".into(),
-                what: "default backends are disabled (--disable-catch-all), and with them the whole Ingress"
-                    .into(),
-                effect: Effect::LeftOut,
-            });
+            let what = "default backends are disabled (--disable-catch-all), and with them the whole Ingress";
+            problems.push(default_backend_problem(&ingress, what));
         }
         Self { ingress, settings, problems, excluded }
     }
@@ -122,6 +113,10 @@ impl ParsedIngress {
     fn serves_catch_all(&self) -> bool {
         !self.excluded && (self.ingress.rules.is_empty() || self.is_canary())
     }
+}
+
+fn default_backend_problem(ingress: &Ingress, what: impl Into<String>) -> RoutingProblem {
+    RoutingProblem::of_ingress(&ingress.key, "spec.defaultBackend", what, Effect::LeftOut)
 }
 
 /// A path of a host, as an Ingress claims it. A path may have several; the first has it, and canaries double that.

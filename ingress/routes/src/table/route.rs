@@ -71,17 +71,14 @@ impl Route {
     /// Names the Ingress whose pattern ran when a request had used up its steps.
     pub(super) fn step_limit_problem(&self) -> Option<RoutingProblem> {
         self.step_limit_reached.load(Ordering::Relaxed).then_some(())?;
-        Some(RoutingProblem {
-            ingress: self.ingress.clone()?,
-            field: format!("path of host {}", self.host),
-            what: format!(
-                "the regular expressions that were tried up to {:?} took more than the {} steps of a request; such \
-                 requests get 500",
-                self.path,
-                StepBudget::STEPS_PER_REQUEST
-            ),
-            effect: Effect::Differs,
-        })
+        let field = format!("path of host {}", self.host);
+        let what = format!(
+            "the regular expressions that were tried up to {:?} took more than the {} steps of a request; such requests \
+             get 500",
+            self.path,
+            StepBudget::STEPS_PER_REQUEST
+        );
+        Some(RoutingProblem::of_ingress(self.ingress.as_ref()?, field, what, Effect::Differs))
     }
 
     /// `$proxy_upstream_name` of the access log.

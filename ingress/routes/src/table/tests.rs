@@ -109,9 +109,11 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
              from 300 to 308; its default is used",
             "Ingress default/cosmetic: nginx.ingress.kubernetes.io/ssl-redirect: \"maybe\" should be true or false; its \
              default is used",
-            "Ingress default/guarded: metadata.annotations: not honoured yet: enable-cors, proxy-body-size",
-            "Ingress default/guarded: nginx.ingress.kubernetes.io/auth-url: is not honoured yet, and it guards \
-             something; the routes answer 503",
+            "Ingress default/guarded: auth-url \"http://auth.example/\" is not honoured: requests would not be \
+             authenticated; the routes answer 503",
+            "Ingress default/guarded: enable-cors \"true\" is not honoured: no CORS headers are added, and preflight \
+             requests go to the endpoint",
+            "Ingress default/guarded: proxy-body-size \"8m\" is not honoured: bodies over 1 MiB get 413",
             "Ingress default/open: nginx.ingress.kubernetes.io/proxy-body-sise: is not known; did you mean \
              proxy-body-size?",
         ]

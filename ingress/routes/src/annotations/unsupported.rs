@@ -1,0 +1,258 @@
+//! Annotations that are known by name and not honoured yet, each with its consequence, and names nobody knows.
+
+use super::reader::AnnotationReader;
+use super::{FAMILIES, Settings};
+use crate::problem::Effect;
+use crate::unsupported::NeutralValues::{False, NotPositive, OnlyEmpty, True, Words};
+use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, unknown_name};
+
+const NOT_AUTHENTICATED: &str = "requests would not be authenticated";
+const NO_CERTIFICATE: &str = "clients would need no certificate";
+const NOT_LIMITED: &str = "requests would not be limited";
+const NOT_FILTERED: &str = "addresses that it shuts out would get in";
+const RAW_TEXT: &str = "an access rule in it would not hold";
+const NO_FIREWALL: &str = "the web application firewall would not look at requests";
+const NO_HASH: &str = "endpoints take turns, whatever the request";
+const NO_MIRROR: &str = "no copy of the request is sent";
+const NO_CORS: &str = "no CORS headers are added, and preflight requests go to the endpoint";
+const PLAIN_UPSTREAM: &str =
+    "endpoints are asked in plain HTTP; with backend-protocol HTTPS the routes answer 503";
+const STREAMED: &str = "responses are passed on as they come, whatever the buffers";
+const NO_TRACES: &str = "no traces are sent";
+
+/// The annotations of ingress-nginx 1.15 that are not honoured yet, in the order of its documentation.
+///
+/// What decides who gets in (authentication, client certificates, address lists, limits, the firewall, and raw nginx
+/// text, which may hold any of these) closes the routes of its Ingress. Everything else is served without it.
+#[rustfmt::skip]
+pub const UNSUPPORTED: &[UnsupportedSetting] = &[
+    // Load balancing and upstream.
+    differs("load-balance", Words(&["round_robin"]), "endpoints take turns (round_robin)"),
+    differs("upstream-hash-by", OnlyEmpty, NO_HASH),
+    differs("upstream-hash-by-subset", False, NO_HASH),
+    differs("upstream-hash-by-subset-size", OnlyEmpty, NO_HASH),
+    differs("service-upstream", False, "endpoints are chosen here and not by the cluster IP of the Service"),
+    differs("upstream-vhost", OnlyEmpty, "endpoints get the client's Host header"),
+    differs("default-backend", OnlyEmpty, "without endpoints the answer is the built-in 503 page"),
+    differs("custom-http-errors", OnlyEmpty, "clients see the endpoint's own error pages"),
+    cosmetic("disable-proxy-intercept-errors", False, "no error page is replaced anyway"),
+    differs("fastcgi-index", OnlyEmpty, "FastCGI is not spoken"),
+    differs("fastcgi-params-configmap", OnlyEmpty, "FastCGI is not spoken"),
+    differs("mirror-target", OnlyEmpty, NO_MIRROR),
+    cosmetic("mirror-host", OnlyEmpty, NO_MIRROR),
+    cosmetic("mirror-request-body", OnlyEmpty, NO_MIRROR),
+    differs("connection-proxy-header", OnlyEmpty, "endpoints get no Connection header but that of an upgrade"),
+    differs("x-forwarded-prefix", OnlyEmpty, "endpoints get no X-Forwarded-Prefix header"),
+    // Rewrite and redirect.
+    differs("preserve-trailing-slash", False, "the redirect to https drops one slash at the end of the path"),
+    differs("use-port-in-redirects", False, "the redirect to https names no port"),
+    differs("relative-redirects", False, "the Location of redirects is an absolute URL"),
+    differs("from-to-www-redirect", False, "the counterpart host (with or without www.) answers 404"),
+    differs("proxy-redirect-from", Words(&["off"]), "the Location of the endpoint is passed on unchanged"),
+    differs("proxy-redirect-to", Words(&["off"]), "the Location of the endpoint is passed on unchanged"),
+    // TLS on the client side.
+    differs("ssl-passthrough", False, "TLS ends at the proxy and not at the endpoint"),
+    differs("ssl-ciphers", OnlyEmpty, "TLS 1.2 has the ciphers built in: ECDHE with AES-GCM or ChaCha20-Poly1305"),
+    differs("ssl-prefer-server-ciphers", Words(&["on", "true"]), "the order of the server's ciphers decides"),
+    closed("auth-tls-secret", OnlyEmpty, NO_CERTIFICATE),
+    closed("auth-tls-verify-client", Words(&["off"]), NO_CERTIFICATE),
+    closed("auth-tls-verify-depth", OnlyEmpty, NO_CERTIFICATE),
+    closed("auth-tls-error-page", OnlyEmpty, NO_CERTIFICATE),
+    closed("auth-tls-pass-certificate-to-upstream", False, "endpoints would get no client certificate, or a forged one"),
+    closed("auth-tls-match-cn", OnlyEmpty, "any client certificate would do"),
+    // TLS to the upstream: without effect on plain HTTP, which is all that is spoken yet (`backend-protocol`).
+    differs("proxy-ssl-secret", OnlyEmpty, PLAIN_UPSTREAM),
+    differs("proxy-ssl-verify", Words(&["off"]), PLAIN_UPSTREAM),
+    differs("proxy-ssl-verify-depth", OnlyEmpty, PLAIN_UPSTREAM),
+    differs("proxy-ssl-name", OnlyEmpty, PLAIN_UPSTREAM),
+    differs("proxy-ssl-server-name", Words(&["off"]), PLAIN_UPSTREAM),
+    differs("proxy-ssl-ciphers", OnlyEmpty, PLAIN_UPSTREAM),
+    differs("proxy-ssl-protocols", OnlyEmpty, PLAIN_UPSTREAM),
+    // Basic and external authentication.
+    closed("auth-type", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-secret", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-secret-type", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-realm", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("satisfy", Words(&["all"]), NOT_AUTHENTICATED),
+    closed("auth-url", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-method", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-signin", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-signin-redirect-param", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-response-headers", OnlyEmpty, "endpoints would get no headers of the authentication service, or forged ones"),
+    closed("auth-request-redirect", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-proxy-set-headers", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-always-set-cookie", False, NOT_AUTHENTICATED),
+    closed("auth-cache-key", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-cache-duration", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-keepalive", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-keepalive-requests", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-keepalive-timeout", OnlyEmpty, NOT_AUTHENTICATED),
+    closed("auth-keepalive-share-vars", False, NOT_AUTHENTICATED),
+    closed("auth-snippet", OnlyEmpty, NOT_AUTHENTICATED),
+    // Access and limits.
+    closed("allowlist-source-range", OnlyEmpty, NOT_FILTERED),
+    closed("whitelist-source-range", OnlyEmpty, NOT_FILTERED),
+    closed("denylist-source-range", OnlyEmpty, NOT_FILTERED),
+    closed("limit-connections", NotPositive, NOT_LIMITED),
+    closed("limit-rps", NotPositive, NOT_LIMITED),
+    closed("limit-rpm", NotPositive, NOT_LIMITED),
+    // These only shape limits or speed; without a limit they close nothing.
+    cosmetic("limit-burst-multiplier", OnlyEmpty, "no limits are counted, and those that are set close the routes"),
+    cosmetic("limit-allowlist", OnlyEmpty, "no limits are counted, and those that are set close the routes"),
+    cosmetic("limit-whitelist", OnlyEmpty, "no limits are counted, and those that are set close the routes"),
+    differs("limit-rate", NotPositive, "responses are sent as fast as the client takes them"),
+    differs("limit-rate-after", NotPositive, "responses are sent as fast as the client takes them"),
+    // Headers and CORS.
+    differs("custom-headers", OnlyEmpty, "responses lack the headers of that ConfigMap"),
+    differs("enable-cors", False, NO_CORS),
+    cosmetic("cors-allow-origin", OnlyEmpty, NO_CORS),
+    cosmetic("cors-allow-methods", OnlyEmpty, NO_CORS),
+    cosmetic("cors-allow-headers", OnlyEmpty, NO_CORS),
+    cosmetic("cors-allow-credentials", OnlyEmpty, NO_CORS),
+    cosmetic("cors-expose-headers", OnlyEmpty, NO_CORS),
+    cosmetic("cors-max-age", OnlyEmpty, NO_CORS),
+    differs("server-alias", OnlyEmpty, "these hosts answer 404"),
+    // Proxy behaviour.
+    differs("proxy-body-size", Words(&["1m"]), "bodies over 1 MiB get 413"),
+    cosmetic("client-body-buffer-size", OnlyEmpty, "request bodies are streamed, whatever the buffer"),
+    differs("proxy-connect-timeout", Words(&["5"]), "an endpoint has 5 s to accept a connection"),
+    differs("proxy-send-timeout", Words(&["60"]), "an endpoint may take nothing of a request for 60 s, then 504"),
+    differs("proxy-read-timeout", Words(&["60"]), "an endpoint may be silent for 60 s, then 504 or the connection ends"),
+    differs("proxy-next-upstream", Words(&["error timeout"]), "another endpoint is tried on errors and timeouts only"),
+    differs("proxy-next-upstream-timeout", NotPositive, "there is no limit of time for all tries together"),
+    differs("proxy-next-upstream-tries", Words(&["3"]), "3 endpoints are tried at most"),
+    differs("proxy-request-buffering", Words(&["off"]), "request bodies reach the endpoint as they come, in chunks where no length is known"),
+    cosmetic("proxy-buffering", Words(&["off"]), STREAMED),
+    cosmetic("proxy-buffers-number", OnlyEmpty, STREAMED),
+    differs("proxy-buffer-size", OnlyEmpty, "a response may have 64 KiB of headers"),
+    cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED),
+    cosmetic("proxy-max-temp-file-size", OnlyEmpty, STREAMED),
+    differs("proxy-http-version", Words(&["1.1"]), "endpoints are asked in HTTP/1.1"),
+    differs("proxy-cookie-domain", Words(&["off"]), "the Domain of cookies is passed on unchanged"),
+    differs("proxy-cookie-path", Words(&["off"]), "the Path of cookies is passed on unchanged"),
+    // Logs, tracing, rest.
+    cosmetic("enable-access-log", True, "requests are logged"),
+    cosmetic("enable-rewrite-log", False, "rewrites are not logged"),
+    cosmetic("enable-opentelemetry", False, NO_TRACES),
+    cosmetic("opentelemetry-trust-incoming-span", OnlyEmpty, NO_TRACES),
+    cosmetic("opentelemetry-operation-name", OnlyEmpty, NO_TRACES),
+    cosmetic("http2-push-preload", False, "nothing is pushed; browsers no longer take it"),
+    closed("enable-modsecurity", False, NO_FIREWALL),
+    closed("enable-owasp-core-rules", False, NO_FIREWALL),
+    cosmetic("modsecurity-transaction-id", OnlyEmpty, "there is no firewall whose log would name it"),
+    closed("modsecurity-snippet", OnlyEmpty, NO_FIREWALL),
+    closed("configuration-snippet", OnlyEmpty, RAW_TEXT),
+    closed("server-snippet", OnlyEmpty, RAW_TEXT),
+    differs("stream-snippet", OnlyEmpty, "TCP and UDP services are not served"),
+];
+
+/// Names that ingress-nginx itself does not read any more, or that nothing comes of: passed over in silence.
+pub const OBSOLETE: &[&str] = &[
+    "session-cookie-hash",
+    "enable-influxdb",
+    "influxdb-host",
+    "influxdb-measurement",
+    "influxdb-port",
+    "influxdb-server-name",
+    "secure-verify-ca-secret",
+    "enable-opentracing",
+    "opentracing-trust-incoming-span",
+    "global-rate-limit",
+    "global-rate-limit-header-based",
+    "global-rate-limit-ignored-cidrs",
+    "global-rate-limit-key",
+    "global-rate-limit-window",
+    "secure-backends",
+    "grpc-backend",
+    "add-base-url",
+    "base-url-scheme",
+];
+
+/// Reports the annotations that no family reads, and closes the routes where one of them protects something.
+pub(super) fn check(reader: &mut AnnotationReader<'_>, settings: &Settings) {
+    for (name, value) in reader.values() {
+        if FAMILIES.iter().any(|family| family.annotations.iter().any(|known| known.name == name)) {
+            continue;
+        }
+        if let Some(known) = UNSUPPORTED.iter().find(|known| known.name == name) {
+            let Some(what) = known.explain(value) else { continue };
+            match known.level {
+                // A canary takes its guards from the rule whose traffic it shares.
+                Level::Closed if settings.canary.is_some() => {}
+                Level::Closed => reader.report(what, Effect::Closed),
+                Level::Differs => reader.report(what, Effect::Differs),
+                Level::Cosmetic => reader.report(what, Effect::Cosmetic),
+            }
+        } else if !OBSOLETE.contains(&name) {
+            reader.problem(name, unknown_name(name, names()), Effect::Differs);
+        }
+    }
+}
+
+/// The names of all annotations that are honoured or known.
+fn names() -> impl Iterator<Item = &'static str> {
+    let honoured = FAMILIES.iter().flat_map(|family| family.annotations).map(|known| known.name);
+    honoured.chain(UNSUPPORTED.iter().map(|known| known.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_gets_the_closest_known_one() {
+        for (name, answer) in [
+            ("rewrite-traget", "is not known; did you mean rewrite-target?"),
+            ("canary-wieght", "is not known; did you mean canary-weight?"),
+            ("proxy-body-sizes", "is not known; did you mean proxy-body-size?"),
+            ("something-else-entirely", "is not known"),
+        ] {
+            assert_eq!(unknown_name(name, names()), answer);
+        }
+    }
+
+    #[test]
+    fn every_annotation_of_ingress_nginx_is_listed_once_and_has_a_consequence() {
+        let mut listed: Vec<_> = names().collect();
+        let mut wanted: Vec<_> = NAMES.split_whitespace().collect();
+        listed.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(listed, wanted);
+        for known in UNSUPPORTED {
+            assert!(!known.consequence.is_empty(), "{}", known.name);
+        }
+        assert!(OBSOLETE.iter().all(|name| !listed.contains(name)));
+    }
+
+    /// The 138 annotations of ingress-nginx 1.15.1.
+    const NAMES: &str = "
+        canary canary-by-header canary-by-header-value canary-by-header-pattern canary-by-cookie canary-weight
+        canary-weight-total affinity-canary-behavior affinity affinity-mode session-cookie-name
+        session-cookie-path session-cookie-domain session-cookie-expires session-cookie-max-age
+        session-cookie-samesite session-cookie-conditional-samesite-none session-cookie-secure
+        session-cookie-change-on-failure load-balance upstream-hash-by upstream-hash-by-subset
+        upstream-hash-by-subset-size service-upstream upstream-vhost backend-protocol default-backend
+        custom-http-errors disable-proxy-intercept-errors fastcgi-index fastcgi-params-configmap mirror-target
+        mirror-host mirror-request-body connection-proxy-header x-forwarded-prefix rewrite-target use-regex
+        app-root ssl-redirect force-ssl-redirect preserve-trailing-slash use-port-in-redirects
+        permanent-redirect permanent-redirect-code temporal-redirect temporal-redirect-code relative-redirects
+        from-to-www-redirect proxy-redirect-from proxy-redirect-to ssl-passthrough ssl-ciphers
+        ssl-prefer-server-ciphers auth-tls-secret auth-tls-verify-client auth-tls-verify-depth
+        auth-tls-error-page auth-tls-pass-certificate-to-upstream auth-tls-match-cn proxy-ssl-secret
+        proxy-ssl-verify proxy-ssl-verify-depth proxy-ssl-name proxy-ssl-server-name proxy-ssl-ciphers
+        proxy-ssl-protocols auth-type auth-secret auth-secret-type auth-realm satisfy auth-url auth-method
+        auth-signin auth-signin-redirect-param auth-response-headers auth-request-redirect
+        auth-proxy-set-headers auth-always-set-cookie auth-cache-key auth-cache-duration auth-keepalive
+        auth-keepalive-requests auth-keepalive-timeout auth-keepalive-share-vars auth-snippet
+        enable-global-auth allowlist-source-range whitelist-source-range denylist-source-range
+        limit-connections limit-rps limit-rpm limit-burst-multiplier limit-allowlist limit-whitelist
+        limit-rate limit-rate-after custom-headers enable-cors cors-allow-origin cors-allow-methods
+        cors-allow-headers cors-allow-credentials cors-expose-headers cors-max-age server-alias
+        proxy-body-size client-body-buffer-size proxy-connect-timeout proxy-send-timeout proxy-read-timeout
+        proxy-next-upstream proxy-next-upstream-timeout proxy-next-upstream-tries proxy-request-buffering
+        proxy-buffering proxy-buffers-number proxy-buffer-size proxy-busy-buffers-size
+        proxy-max-temp-file-size proxy-http-version proxy-cookie-domain proxy-cookie-path enable-access-log
+        enable-rewrite-log enable-opentelemetry opentelemetry-trust-incoming-span opentelemetry-operation-name
+        http2-push-preload enable-modsecurity enable-owasp-core-rules modsecurity-transaction-id
+        modsecurity-snippet configuration-snippet server-snippet stream-snippet";
+}

@@ -1,0 +1,198 @@
+//! Global settings: the ConfigMap of `--configmap`, and what it closes.
+//!
+//! No key is honoured in full yet. A key that protects something closes what it would have guarded, so that a setting
+//! that is not built never leaves a route open; all others are reported with their consequence.
+
+mod keys;
+
+use cluster::{ConfigMap, Ingress, Key, Kind, Kinds, ObjectChange, Snapshot};
+use smallvec::SmallVec;
+
+pub use self::keys::{ConfigMapKey, Guard, GuardReach, GuardTraffic, KEYS, KeySupport};
+use crate::annotations::Settings;
+use crate::exchange::{Exchange, Scheme};
+use crate::filter::{DirectResponse, Filter, FilterOutcome};
+use crate::options::RouteOptions;
+use crate::problem::{Effect, RoutingProblem};
+use crate::unsupported::{Level, UnsupportedSetting, unknown_name};
+
+/// What the ConfigMap decides for the routes of all Ingresses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Globals {
+    /// Why everything is closed: what protects is not known.
+    unread: Option<String>,
+    guards: Vec<ActiveGuard>,
+    problems: Vec<RoutingProblem>,
+}
+
+/// A key that protects something and has a value that asks for it.
+#[derive(Clone, Debug)]
+struct ActiveGuard {
+    key: &'static str,
+    guard: &'static Guard,
+    value: String,
+    /// Rule paths that begin so stay open.
+    exempt: Vec<String>,
+}
+
+impl PartialEq for ActiveGuard {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { key, guard: _, value, exempt } = self;
+        (key, value, exempt) == (&other.key, &other.value, &other.exempt)
+    }
+}
+
+/// What is closed of one route.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Closing {
+    /// Why every request is answered 503.
+    pub(crate) all: Option<String>,
+    /// The schemes whose requests are answered 503.
+    pub(crate) schemes: SmallVec<[Scheme; 2]>,
+}
+
+/// A route as guards see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GuardedRoute<'r> {
+    /// The Ingress that owns it; none for the catch-all without an Ingress.
+    pub(crate) ingress: Option<&'r Ingress>,
+    pub(crate) settings: &'r Settings,
+    /// The path of the rule, as written.
+    pub(crate) path: &'r str,
+}
+
+impl Globals {
+    /// The kinds that [`Globals::of`] reads.
+    pub(crate) fn kinds(options: &RouteOptions) -> Kinds {
+        let kind = options.config_map.as_ref().map(|_| Kinds::of(&[Kind::ConfigMap]));
+        kind.unwrap_or_default()
+    }
+
+    /// The settings as the snapshot has them.
+    ///
+    /// Without `--configmap`, and where the ConfigMap does not exist, the defaults hold, as in ingress-nginx. Before
+    /// ConfigMaps have been listed nobody knows what it protects, so everything is closed.
+    pub(crate) fn of(cluster: &Snapshot, options: &RouteOptions) -> Self {
+        let Some(key) = &options.config_map else { return Self::default() };
+        if !cluster.synced(Kinds::of(&[Kind::ConfigMap])) {
+            let unread = Some(format!("ConfigMap {key} has not been read"));
+            return Self { unread, ..Self::default() };
+        }
+        cluster.get::<ConfigMap>(key).map(|config_map| Self::read(config_map)).unwrap_or_default()
+    }
+
+    /// Whether a batch may have changed them.
+    pub(crate) fn are_touched(
+        &self,
+        cluster: &Snapshot,
+        touched: &[ObjectChange],
+        options: &RouteOptions,
+    ) -> bool {
+        let Some(key) = &options.config_map else { return false };
+        let is_read = cluster.synced(Kinds::of(&[Kind::ConfigMap]));
+        is_read != self.unread.is_none()
+            || touched.iter().any(|one| matches!(one, ObjectChange::ConfigMap(_)) && one.summary().0 == *key)
+    }
+
+    /// Whether both close the same routes.
+    pub(crate) fn close_the_same(&self, other: &Self) -> bool {
+        (&self.unread, &self.guards) == (&other.unread, &other.guards)
+    }
+
+    fn read(config_map: &ConfigMap) -> Self {
+        let mut globals = Self::default();
+        for (name, value) in &config_map.data {
+            let Some(key) = KEYS.iter().find(|known| known.name == name.as_str()) else {
+                if !keys::is_obsolete(name) {
+                    let what = unknown_name(name, KEYS.iter().map(|known| known.name));
+                    globals.report(&config_map.key, name, what, Effect::Differs);
+                }
+                continue;
+            };
+            let KeySupport::Unsupported { setting, otherwise, guard } = key.support else { continue };
+            let explain = |setting: &UnsupportedSetting| Some((setting.level, setting.explain(value)?));
+            let Some((level, what)) = [Some(&setting), otherwise].into_iter().flatten().find_map(explain)
+            else {
+                continue;
+            };
+            match (level, guard) {
+                (Level::Closed, Some(guard)) => {
+                    let what = format!("{what}; {}", guard.describe());
+                    globals.report(&config_map.key, "", what, Effect::ClosesOthers);
+                    globals.guards.push(ActiveGuard::new(key.name, guard, value, config_map));
+                }
+                (Level::Cosmetic, _) => globals.report(&config_map.key, "", what, Effect::Cosmetic),
+                _ => globals.report(&config_map.key, "", what, Effect::Differs),
+            }
+        }
+        globals
+    }
+
+    fn report(&mut self, key: &Key, field: &str, what: String, effect: Effect) {
+        let (kind, key, field) = (Kind::ConfigMap, key.clone(), field.to_owned());
+        self.problems.push(RoutingProblem { kind, key, field, what, effect });
+    }
+
+    /// What is wrong with the ConfigMap.
+    pub(crate) fn problems(&self) -> &[RoutingProblem] {
+        &self.problems
+    }
+
+    /// What is closed of a route.
+    pub(crate) fn closing(&self, route: GuardedRoute<'_>, prefix: &str) -> Closing {
+        let mut closing = Closing { all: self.unread.clone(), schemes: SmallVec::new() };
+        for active in &self.guards {
+            if !active.covers(route, prefix) {
+                continue;
+            }
+            match active.guard.traffic {
+                GuardTraffic::All => {
+                    let why = || format!("{} of the ConfigMap is not honoured", active.key);
+                    closing.all.get_or_insert_with(why);
+                }
+                GuardTraffic::Http => closing.schemes.push(Scheme::Http),
+                GuardTraffic::Https => closing.schemes.push(Scheme::Https),
+            }
+        }
+        closing
+    }
+}
+
+impl ActiveGuard {
+    fn new(key: &'static str, guard: &'static Guard, value: &str, config_map: &ConfigMap) -> Self {
+        let entry = |name: &str| config_map.data.iter().find(|(known, _)| known == name);
+        let exempt = guard.exempt.map(|(key, default)| entry(key).map_or(default, |(_, value)| value));
+        let items = exempt.into_iter().flat_map(|list| list.split(','));
+        let exempt = items.map(|item| item.trim_matches(' ').to_owned()).filter(|item| !item.is_empty());
+        Self { key, guard, value: value.trim().to_owned(), exempt: exempt.collect() }
+    }
+
+    fn covers(&self, route: GuardedRoute<'_>, prefix: &str) -> bool {
+        let Guard { reach, opt_out, .. } = self.guard;
+        let reached = match (reach, route.ingress) {
+            (GuardReach::Everything, _) | (GuardReach::Ingresses, Some(_)) => true,
+            (GuardReach::IngressesWith(_, has), Some(ingress)) => has(ingress, prefix, &self.value),
+            (_, None) => false,
+        };
+        reached
+            && !opt_out.is_some_and(|name| route.settings.opted_out.contains(&name))
+            && !self.exempt.iter().any(|path| route.path.starts_with(path))
+    }
+}
+
+/// Answers requests of one scheme 503. It runs after redirects, which may lead to the other scheme.
+#[derive(Debug)]
+pub(crate) struct ClosedScheme(pub(crate) Scheme);
+
+impl Filter for ClosedScheme {
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
+        if exchange.scheme == self.0 {
+            let status = http::StatusCode::SERVICE_UNAVAILABLE;
+            return FilterOutcome::Respond(DirectResponse::status(status));
+        }
+        FilterOutcome::Continue
+    }
+}
+
+#[cfg(test)]
+mod tests;

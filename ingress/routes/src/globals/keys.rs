@@ -1,0 +1,487 @@
+//! The keys of ingress-nginx's ConfigMap, each with what becomes of it.
+//!
+//! What counts as protection, and so closes what it would have guarded: whatever decides who gets in (authentication,
+//! address lists, blocked agents, the firewall, raw nginx text that may hold any of these), which Ingresses are
+//! trusted (risk level, blocked words), which headers endpoints may believe (`proxy-set-headers`), over which transport
+//! requests come (`force-ssl-redirect`, `ssl-protocols`) and on which addresses (`bind-address`). Limits of size, time
+//! and speed, headers for browsers and hidden headers do not decide about access: they are reported.
+
+use cluster::Ingress;
+
+use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, That, True, Words};
+use crate::unsupported::{UnsupportedSetting, closed, cosmetic, differs};
+
+/// A key of the ConfigMap.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigMapKey {
+    /// Its name.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub support: KeySupport,
+}
+
+/// Whether a key is honoured.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySupport {
+    /// It is; what it does here.
+    Honoured(&'static str),
+    /// It steers a part of nginx that Portolan does not have: nothing is lost. Why, as one clause.
+    NotNeeded(&'static str),
+    /// It is not honoured yet.
+    Unsupported {
+        /// What follows from it.
+        setting: UnsupportedSetting,
+        /// What follows from values that are neutral to `setting`.
+        otherwise: Option<&'static UnsupportedSetting>,
+        /// What it closes, where it protects something.
+        guard: Option<&'static Guard>,
+    },
+}
+
+/// What a key closes that protects something.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    /// Whose routes.
+    pub reach: GuardReach,
+    /// Which of their requests.
+    pub traffic: GuardTraffic,
+    /// An annotation that exempts an Ingress when it is false.
+    pub opt_out: Option<&'static str>,
+    /// A key whose value lists beginnings of rule paths that stay open, and its default.
+    pub exempt: Option<(&'static str, &'static str)>,
+}
+
+/// Whose routes a guard closes.
+#[derive(Clone, Copy, Debug)]
+pub enum GuardReach {
+    /// All, the page for unknown hosts included.
+    Everything,
+    /// Those of every Ingress.
+    Ingresses,
+    /// Those of Ingresses that a test finds, given the annotation prefix and the value of the key. The text says which.
+    IngressesWith(&'static str, fn(&Ingress, &str, &str) -> bool),
+}
+
+/// Which requests a guard closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardTraffic {
+    /// All.
+    All,
+    /// Those over plain http.
+    Http,
+    /// Those over https.
+    Https,
+}
+
+impl Guard {
+    const fn of(reach: GuardReach) -> Self {
+        Self { reach, traffic: GuardTraffic::All, opt_out: None, exempt: None }
+    }
+
+    /// What is closed, as a clause.
+    pub fn describe(&self) -> String {
+        let over = match self.traffic {
+            GuardTraffic::All => "",
+            GuardTraffic::Http => " over http",
+            GuardTraffic::Https => " over https",
+        };
+        let whose = match self.reach {
+            GuardReach::Everything => "every request",
+            GuardReach::Ingresses => "every request to a route of an Ingress",
+            GuardReach::IngressesWith(text, _) => text,
+        };
+        let unless = self.opt_out.map(|name| format!(" unless its Ingress has {name}: \"false\""));
+        format!("{whose}{over} gets 503{}", unless.unwrap_or_default())
+    }
+}
+
+const EVERYTHING: Guard = Guard::of(GuardReach::Everything);
+const INGRESSES: Guard = Guard::of(GuardReach::Ingresses);
+const GLOBAL_AUTH: Guard =
+    Guard { opt_out: Some("enable-global-auth"), exempt: Some(("no-auth-locations", ACME)), ..INGRESSES };
+const FIREWALL: Guard = Guard { opt_out: Some("enable-modsecurity"), ..EVERYTHING };
+const PLAIN_HTTP: Guard = Guard {
+    traffic: GuardTraffic::Http,
+    opt_out: Some("force-ssl-redirect"),
+    exempt: Some(("no-tls-redirect-locations", ACME)),
+    ..INGRESSES
+};
+const TLS: Guard = Guard { traffic: GuardTraffic::Https, ..EVERYTHING };
+const RISKY: Guard = Guard::of(GuardReach::IngressesWith(
+    "every request to a route of an Ingress with a riskier annotation",
+    has_riskier_annotation,
+));
+const BLOCKED_WORDS: Guard = Guard::of(GuardReach::IngressesWith(
+    "every request to a route of an Ingress with such an annotation",
+    has_blocked_word,
+));
+
+/// Values of `ssl-protocols` that close nothing, but are not what is offered.
+const OTHER_PROTOCOLS: UnsupportedSetting = differs(
+    "ssl-protocols",
+    Words(&["TLSv1.2 TLSv1.3", "TLSv1.3 TLSv1.2"]),
+    "TLS 1.2 and TLS 1.3 are offered",
+);
+
+/// Where certificates are obtained: the default of `no-auth-locations` and `no-tls-redirect-locations`.
+const ACME: &str = "/.well-known/acme-challenge";
+
+const fn honoured(name: &'static str, doc: &'static str) -> ConfigMapKey {
+    ConfigMapKey { name, support: KeySupport::Honoured(doc) }
+}
+
+const fn not_needed(name: &'static str, why: &'static str) -> ConfigMapKey {
+    ConfigMapKey { name, support: KeySupport::NotNeeded(why) }
+}
+
+const fn served(setting: UnsupportedSetting) -> ConfigMapKey {
+    let support = KeySupport::Unsupported { setting, otherwise: None, guard: None };
+    ConfigMapKey { name: setting.name, support }
+}
+
+const fn guarded(
+    name: &'static str,
+    neutral: NeutralValues,
+    consequence: &'static str,
+    guard: &'static Guard,
+) -> ConfigMapKey {
+    let setting = closed(name, neutral, consequence);
+    ConfigMapKey { name, support: KeySupport::Unsupported { setting, otherwise: None, guard: Some(guard) } }
+}
+
+const NOT_READ: &str = "ingress-nginx reads it without effect";
+const NGINX_TABLE: &str = "it sizes a table of nginx";
+const NO_TEXT: &str = "there is no nginx configuration text";
+const NOT_FILTERED: &str = "addresses that it shuts out would get in";
+const RAW_TEXT: &str = "an access rule in it would not hold";
+const WITH_GLOBAL_AUTH: &str = "without global-auth-url it has no effect, and with it routes are closed";
+const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
+const NO_LIMITS: &str = "no limits are counted, and annotations that set them close their routes";
+const NO_COMPRESSION: &str = "responses are passed on as endpoints compress them";
+const NO_STREAMS: &str = "TCP and UDP services are not served";
+const NO_TRACES: &str = "no traces are sent";
+const LOGGED: &str = "the access log goes to standard output";
+const LOG_FORMAT: &str = "the access log has the default format of ingress-nginx";
+const STREAMED: &str = "bodies are passed on as they come, whatever the buffers";
+const NO_FORWARDED: &str = "no peer is trusted with the client's address";
+const REDIRECT_PASSED: &str = "the Location of endpoints is passed on unchanged";
+const TICKETS: &str = "TLS sessions are resumed by the replica that began them only";
+
+/// The 194 keys of ingress-nginx 1.15, in the order of its documentation, by theme.
+#[rustfmt::skip]
+pub const KEYS: &[ConfigMapKey] = &[
+    // Security and governance.
+    served(differs("allow-snippet-annotations", False, "an Ingress with a snippet annotation is closed all the same")),
+    guarded("annotations-risk-level", Words(&["High", "Critical"]), "an Ingress with a riskier annotation would be served", &RISKY),
+    guarded("annotation-value-word-blocklist", OnlyEmpty, "an Ingress with one of these words in an annotation would be served", &BLOCKED_WORDS),
+    served(differs("allow-cross-namespace-resources", False, "Secrets and ConfigMaps of other namespaces are not read")),
+    not_needed("strict-validate-path-type", "there is no nginx configuration text that a path could break out of"),
+    served(cosmetic("global-allowed-response-headers", OnlyEmpty, "the annotation custom-headers adds no headers")),
+    guarded("whitelist-source-range", Words(&["0.0.0.0/0,::/0", "0.0.0.0/0, ::/0"]), NOT_FILTERED, &INGRESSES),
+    guarded("denylist-source-range", OnlyEmpty, NOT_FILTERED, &INGRESSES),
+    guarded("block-cidrs", OnlyEmpty, NOT_FILTERED, &EVERYTHING),
+    guarded("block-user-agents", OnlyEmpty, "user agents that it shuts out would get in", &EVERYTHING),
+    guarded("block-referers", OnlyEmpty, "requests that it shuts out by Referer would get in", &EVERYTHING),
+    honoured("no-auth-locations", "rule paths that begin with one of these stay open under global-auth-url"),
+    served(differs("no-tls-redirect-locations", Words(&[ACME]), "only /.well-known/acme-challenge is exempt from the redirect to https")),
+    // Headers and client address.
+    served(differs("use-forwarded-headers", False, "the client's address seen by the endpoint is that of the load balancer, and a request whose TLS ended there counts as http")),
+    served(differs("enable-real-ip", False, "the client's address seen by the endpoint is that of the load balancer")),
+    served(differs("compute-full-forwarded-for", False, "X-Forwarded-For has the address of the peer only")),
+    served(differs("forwarded-for-header", Words(&["X-Forwarded-For"]), NO_FORWARDED)),
+    served(differs("forwarded-host-header", Words(&["X-Forwarded-Host"]), "X-Original-Forwarded-Host is taken from X-Forwarded-Host")),
+    not_needed("forwarded-for-proxy-protocol-header", "it names a header that only nginx itself reads"),
+    served(cosmetic("proxy-real-ip-cidr", Words(&["0.0.0.0/0"]), NO_FORWARDED)),
+    served(differs("use-proxy-protocol", False, "a connection that begins with a PROXY line gets 400")),
+    served(cosmetic("proxy-protocol-header-timeout", Words(&["5s"]), "the PROXY protocol is not read")),
+    served(differs("proxy-add-original-uri-header", False, "endpoints get no X-Original-URI header")),
+    served(differs("generate-request-id", True, "a request without X-Request-ID gets one")),
+    guarded("proxy-set-headers", OnlyEmpty, "a header that it sets or removes would reach endpoints as the client wrote it", &EVERYTHING),
+    served(differs("add-headers", OnlyEmpty, "responses lack the headers of that ConfigMap")),
+    served(differs("hide-headers", OnlyEmpty, "these response headers reach the client")),
+    served(differs("allow-backend-server-header", False, "the Server header of endpoints is dropped")),
+    served(cosmetic("server-tokens", False, "the Server header does not name the proxy")),
+    served(differs("enable-underscores-in-headers", False, "request headers with an underscore in their name are dropped")),
+    served(differs("ignore-invalid-headers", True, "request headers with an invalid name are dropped")),
+    // Redirects, paths, defaults of annotations.
+    served(differs("ssl-redirect", True, "http is redirected to https where the host has a certificate")),
+    guarded("force-ssl-redirect", False, "requests over plain http would be served", &PLAIN_HTTP),
+    served(differs("http-redirect-code", Words(&["308"]), "the redirect to https has status 308")),
+    served(differs("preserve-trailing-slash", False, "the redirect to https drops one slash at the end of the path")),
+    served(differs("use-port-in-redirects", False, "the redirect to https names no port")),
+    served(differs("relative-redirects", False, "the Location of redirects is an absolute URL")),
+    not_needed("app-root", NOT_READ),
+    served(differs("custom-http-errors", OnlyEmpty, "clients see the error pages of endpoints")),
+    served(cosmetic("disable-proxy-intercept-errors", False, "no error page is replaced anyway")),
+    served(cosmetic("default-type", Words(&["text/html"]), "pages of the proxy itself are text/html")),
+    served(differs("service-upstream", False, "endpoints are chosen here and not by the cluster IP of the Service")),
+    served(differs("load-balance", Words(&["round_robin"]), "endpoints take turns (round_robin)")),
+    not_needed("upstream-hash-by", NOT_READ),
+    not_needed("upstream-hash-by-subset", NOT_READ),
+    not_needed("upstream-hash-by-subset-size", NOT_READ),
+    served(differs("proxy-body-size", Words(&["1m"]), "bodies over 1 MiB get 413")),
+    served(cosmetic("client-body-buffer-size", Words(&["8k"]), STREAMED)),
+    served(differs("proxy-connect-timeout", Words(&["5"]), "an endpoint has 5 s to accept a connection")),
+    served(differs("proxy-send-timeout", Words(&["60"]), "an endpoint may take nothing of a request for 60 s, then 504")),
+    served(differs("proxy-read-timeout", Words(&["60"]), "an endpoint may be silent for 60 s, then 504 or the connection ends")),
+    served(differs("proxy-next-upstream", Words(&["error timeout"]), "another endpoint is tried on errors and timeouts only")),
+    served(differs("proxy-next-upstream-timeout", NotPositive, "there is no limit of time for all tries together")),
+    served(differs("proxy-next-upstream-tries", Words(&["3"]), "3 endpoints are tried at most")),
+    served(differs("retry-non-idempotent", False, "POST, LOCK and PATCH are not tried again")),
+    served(differs("proxy-request-buffering", Words(&["off"]), "request bodies reach the endpoint as they come, in chunks where no length is known")),
+    served(cosmetic("proxy-buffering", Words(&["off"]), STREAMED)),
+    served(cosmetic("proxy-buffers-number", Words(&["4"]), STREAMED)),
+    served(differs("proxy-buffer-size", Words(&["4k"]), "a response may have 64 KiB of headers")),
+    served(cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED)),
+    served(cosmetic("proxy-max-temp-file-size", Words(&["1024m"]), STREAMED)),
+    served(differs("proxy-http-version", Words(&["1.1"]), "endpoints are asked in HTTP/1.1")),
+    served(differs("proxy-cookie-domain", Words(&["off"]), "the Domain of cookies is passed on unchanged")),
+    served(differs("proxy-cookie-path", Words(&["off"]), "the Path of cookies is passed on unchanged")),
+    served(differs("proxy-redirect-from", Words(&["off"]), REDIRECT_PASSED)),
+    served(differs("proxy-redirect-to", Words(&["off"]), REDIRECT_PASSED)),
+    not_needed("proxy-ssl-location-only", "it moves directives within the configuration of nginx"),
+    served(differs("limit-rate", NotPositive, "responses are sent as fast as the client takes them")),
+    served(differs("limit-rate-after", NotPositive, "responses are sent as fast as the client takes them")),
+    served(cosmetic("limit-req-status-code", Words(&["503"]), NO_LIMITS)),
+    served(cosmetic("limit-conn-status-code", Words(&["503"]), NO_LIMITS)),
+    served(cosmetic("limit-conn-zone-variable", Words(&["$binary_remote_addr"]), NO_LIMITS)),
+    served(cosmetic("grpc-buffer-size-kb", NotPositive, "endpoints are not asked in gRPC")),
+    // External authentication for all.
+    guarded("global-auth-url", OnlyEmpty, "requests would not be authenticated", &GLOBAL_AUTH),
+    served(cosmetic("global-auth-method", OnlyEmpty, WITH_GLOBAL_AUTH)),
+    served(cosmetic("global-auth-signin", OnlyEmpty, WITH_GLOBAL_AUTH)),
+    served(cosmetic("global-auth-signin-redirect-param", Words(&["rd"]), WITH_GLOBAL_AUTH)),
+    served(cosmetic("global-auth-response-headers", OnlyEmpty, WITH_GLOBAL_AUTH)),
+    served(cosmetic("global-auth-request-redirect", OnlyEmpty, WITH_GLOBAL_AUTH)),
+    served(cosmetic("global-auth-always-set-cookie", False, WITH_GLOBAL_AUTH)),
+    served(cosmetic("global-auth-cache-key", OnlyEmpty, WITH_GLOBAL_AUTH)),
+    served(cosmetic("global-auth-cache-duration", Words(&["200 202 401 5m"]), WITH_GLOBAL_AUTH)),
+    served(cosmetic("global-auth-snippet", OnlyEmpty, WITH_GLOBAL_AUTH)),
+    // Client connections and protocol limits.
+    served(differs("keep-alive", Words(&["75"]), "a connection of a client may be idle for 75 s")),
+    served(differs("keep-alive-requests", Words(&["1000"]), "a connection of a client carries 1,000 requests")),
+    served(differs("client-header-timeout", Words(&["60"]), "a client has 60 s for the head of a request")),
+    served(differs("client-body-timeout", Words(&["60"]), "a client may send nothing of a body for 60 s")),
+    served(cosmetic("client-header-buffer-size", Words(&["1k"]), "heads of requests take the memory that they need")),
+    served(differs("large-client-header-buffers", Words(&["4 8k"]), "a line of a head may have 8 KiB, a head 32 KiB")),
+    served(differs("use-http2", True, "HTTP/2 is offered")),
+    served(differs("http2-max-concurrent-streams", Words(&["128"]), "a connection has 128 streams at most")),
+    not_needed("http2-max-field-size", NOT_READ),
+    not_needed("http2-max-header-size", NOT_READ),
+    not_needed("http2-max-requests", NOT_READ),
+    served(cosmetic("upstream-keepalive-connections", Words(&["320"]), "a worker keeps 320 idle connections to endpoints")),
+    served(cosmetic("upstream-keepalive-time", Words(&["1h"]), "a connection to an endpoint is used for an hour")),
+    served(cosmetic("upstream-keepalive-timeout", Words(&["60"]), "a connection to an endpoint may be idle for 60 s")),
+    served(cosmetic("upstream-keepalive-requests", Words(&["10000"]), "a connection to an endpoint carries 10,000 requests")),
+    guarded("bind-address", OnlyEmpty, "the proxy listens on all addresses", &EVERYTHING),
+    served(differs("disable-ipv6", False, "the proxy listens on IPv6, too")),
+    served(differs("disable-ipv6-dns", False, "IPv6 addresses of ExternalName Services are used, too")),
+    // TLS.
+    ConfigMapKey {
+        name: "ssl-protocols",
+        support: KeySupport::Unsupported {
+            setting: closed("ssl-protocols", That("names TLSv1.2", |value| names_protocol(value, "TLSv1.2")), "clients could use TLS 1.2"),
+            otherwise: Some(&OTHER_PROTOCOLS),
+            guard: Some(&TLS),
+        },
+    },
+    served(differs("ssl-ciphers", OnlyEmpty, "TLS 1.2 has the ciphers built in: ECDHE with AES-GCM or ChaCha20-Poly1305")),
+    served(cosmetic("ssl-ecdh-curve", Words(&["auto"]), "the key exchange groups are those built in")),
+    not_needed("ssl-dh-param", "no cipher with finite-field DHE is offered"),
+    served(cosmetic("ssl-early-data", False, "early data of TLS 1.3 is not accepted, and clients send it again")),
+    served(cosmetic("ssl-session-cache", True, "TLS sessions are resumed")),
+    not_needed("ssl-session-cache-size", "it sizes a table of nginx"),
+    served(cosmetic("ssl-session-tickets", False, TICKETS)),
+    served(cosmetic("ssl-session-ticket-key", OnlyEmpty, TICKETS)),
+    served(cosmetic("ssl-session-timeout", Words(&["10m"]), "TLS sessions are resumed for 10 minutes")),
+    not_needed("ssl-buffer-size", "it sizes a buffer of nginx"),
+    served(differs("ssl-reject-handshake", False, "a server name that no Ingress has gets the default certificate")),
+    served(differs("enable-ocsp", False, "no OCSP response is stapled to certificates")),
+    served(differs("hsts", True, "responses over https have Strict-Transport-Security")),
+    served(differs("hsts-include-subdomains", True, "Strict-Transport-Security covers subdomains")),
+    served(differs("hsts-max-age", Words(&["31536000"]), "Strict-Transport-Security lasts a year")),
+    served(differs("hsts-preload", False, "Strict-Transport-Security does not say preload")),
+    // Compression.
+    served(differs("use-gzip", False, NO_COMPRESSION)),
+    served(cosmetic("gzip-level", OnlyEmpty, NO_COMPRESSION)),
+    served(cosmetic("gzip-min-length", OnlyEmpty, NO_COMPRESSION)),
+    served(cosmetic("gzip-types", OnlyEmpty, NO_COMPRESSION)),
+    served(cosmetic("gzip-disable", OnlyEmpty, NO_COMPRESSION)),
+    served(differs("enable-brotli", False, NO_COMPRESSION)),
+    served(cosmetic("brotli-level", OnlyEmpty, NO_COMPRESSION)),
+    served(cosmetic("brotli-min-length", OnlyEmpty, NO_COMPRESSION)),
+    served(cosmetic("brotli-types", OnlyEmpty, NO_COMPRESSION)),
+    // TCP and UDP services.
+    served(cosmetic("proxy-stream-timeout", Words(&["600s"]), NO_STREAMS)),
+    served(cosmetic("proxy-stream-next-upstream", True, NO_STREAMS)),
+    served(cosmetic("proxy-stream-next-upstream-timeout", Words(&["600s"]), NO_STREAMS)),
+    served(cosmetic("proxy-stream-next-upstream-tries", Words(&["3"]), NO_STREAMS)),
+    served(cosmetic("proxy-stream-responses", Words(&["1"]), NO_STREAMS)),
+    // Logs.
+    served(cosmetic("access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
+    served(cosmetic("http-access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
+    served(cosmetic("stream-access-log-path", OnlyEmpty, NO_STREAMS)),
+    not_needed("access-log-params", "they are options of nginx for a log file"),
+    served(cosmetic("enable-access-log-for-default-backend", False, "requests to unknown hosts are not logged")),
+    served(cosmetic("enable-auth-access-log", False, "there are no authentication requests to log")),
+    served(cosmetic("disable-access-log", False, "requests are logged")),
+    served(cosmetic("disable-http-access-log", False, "requests are logged")),
+    served(cosmetic("disable-stream-access-log", False, NO_STREAMS)),
+    served(cosmetic("skip-access-log-urls", OnlyEmpty, "requests to these URLs are logged")),
+    served(cosmetic("log-format-upstream", OnlyEmpty, LOG_FORMAT)),
+    served(cosmetic("log-format-escape-json", False, LOG_FORMAT)),
+    served(cosmetic("log-format-escape-none", False, LOG_FORMAT)),
+    served(cosmetic("log-format-stream", OnlyEmpty, NO_STREAMS)),
+    not_needed("error-log-path", "the error log goes to standard error"),
+    served(cosmetic("error-log-level", Words(&["notice"]), "the flag -v sets the level of the error log")),
+    served(cosmetic("enable-syslog", False, "logs do not go to syslog")),
+    served(cosmetic("syslog-host", OnlyEmpty, "logs do not go to syslog")),
+    served(cosmetic("syslog-port", Words(&["514"]), "logs do not go to syslog")),
+    // Tracing.
+    served(cosmetic("enable-opentelemetry", False, NO_TRACES)),
+    served(cosmetic("opentelemetry-trust-incoming-span", True, NO_TRACES)),
+    served(cosmetic("opentelemetry-operation-name", OnlyEmpty, NO_TRACES)),
+    not_needed("opentelemetry-config", "it is a file of an nginx module"),
+    served(cosmetic("otlp-collector-host", OnlyEmpty, NO_TRACES)),
+    served(cosmetic("otlp-collector-port", Words(&["4317"]), NO_TRACES)),
+    served(cosmetic("otel-service-name", Words(&["nginx"]), NO_TRACES)),
+    served(cosmetic("otel-sampler", Words(&["AlwaysOn"]), NO_TRACES)),
+    served(cosmetic("otel-sampler-ratio", Words(&["0.01"]), NO_TRACES)),
+    served(cosmetic("otel-sampler-parent-based", True, NO_TRACES)),
+    served(cosmetic("otel-schedule-delay-millis", Words(&["5000"]), NO_TRACES)),
+    served(cosmetic("otel-max-export-batch-size", Words(&["512"]), NO_TRACES)),
+    served(cosmetic("otel-max-queuesize", Words(&["2048"]), NO_TRACES)),
+    // The process, what is inside nginx, and what is refused.
+    served(cosmetic("worker-processes", Words(&["auto"]), "there is a worker for each core, or what --workers says")),
+    served(differs("worker-shutdown-timeout", Words(&["240s"]), "open requests have 240 s to end after SIGTERM")),
+    served(differs("max-worker-connections", Words(&["16384"]), "the limit of open files limits connections")),
+    not_needed("max-worker-open-files", "the limit of open files is raised as far as it goes"),
+    not_needed("worker-cpu-affinity", "the kernel places the workers"),
+    not_needed("enable-serial-reloads", "nothing is reloaded"),
+    not_needed("reuse-port", "each worker has a socket of its own"),
+    not_needed("enable-multi-accept", "each worker accepts what is there"),
+    not_needed("enable-aio-write", "no bodies are written to files"),
+    not_needed("map-hash-bucket-size", NGINX_TABLE),
+    not_needed("server-name-hash-max-size", NGINX_TABLE),
+    not_needed("server-name-hash-bucket-size", NGINX_TABLE),
+    not_needed("proxy-headers-hash-max-size", NGINX_TABLE),
+    not_needed("proxy-headers-hash-bucket-size", NGINX_TABLE),
+    not_needed("variables-hash-max-size", NGINX_TABLE),
+    not_needed("variables-hash-bucket-size", NGINX_TABLE),
+    not_needed("lua-shared-dicts", "there is no Lua"),
+    not_needed("debug-connections", "it is a debug log of nginx"),
+    not_needed("nginx-status-ipv4-whitelist", "there is no status page of nginx"),
+    not_needed("nginx-status-ipv6-whitelist", "there is no status page of nginx"),
+    served(cosmetic("use-geoip2", False, "there are no variables of GeoIP")),
+    served(cosmetic("geoip2-autoreload-in-minutes", NotPositive, "there are no variables of GeoIP")),
+    guarded("enable-modsecurity", False, "the web application firewall would not look at requests", &FIREWALL),
+    served(cosmetic("enable-owasp-modsecurity-crs", False, WITH_FIREWALL)),
+    served(cosmetic("modsecurity-snippet", OnlyEmpty, WITH_FIREWALL)),
+    served(differs("main-snippet", OnlyEmpty, NO_TEXT)),
+    guarded("http-snippet", OnlyEmpty, RAW_TEXT, &EVERYTHING),
+    guarded("server-snippet", OnlyEmpty, RAW_TEXT, &EVERYTHING),
+    served(differs("stream-snippet", OnlyEmpty, NO_STREAMS)),
+    guarded("location-snippet", OnlyEmpty, RAW_TEXT, &EVERYTHING),
+];
+
+/// Whether ingress-nginx itself does not read a key any more, though manifests still have it.
+pub(super) fn is_obsolete(name: &str) -> bool {
+    const PREFIXES: &[&str] = &["jaeger-", "zipkin-", "datadog-", "opentracing-"];
+    matches!(name, "use-geoip" | "enable-opentracing")
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn names_protocol(value: &str, protocol: &str) -> bool {
+    value.split_whitespace().any(|word| word.eq_ignore_ascii_case(protocol))
+}
+
+/// Whether an annotation of the Ingress is riskier than `annotations-risk-level` allows. As in ingress-nginx, a word that
+/// is no level counts as Low.
+fn has_riskier_annotation(ingress: &Ingress, prefix: &str, level: &str) -> bool {
+    let medium_allowed = level.eq_ignore_ascii_case("Medium");
+    names_and_values(ingress, prefix)
+        .any(|(name, _)| HIGH_RISK.contains(&name) || !medium_allowed && MEDIUM_RISK.contains(&name))
+}
+
+/// Whether a value of an annotation contains one of the words of `annotation-value-word-blocklist`. Words are compared
+/// as they stand between the commas, spaces included.
+fn has_blocked_word(ingress: &Ingress, prefix: &str, words: &str) -> bool {
+    let words: Vec<_> = words.trim().split(',').filter(|word| !word.is_empty()).collect();
+    names_and_values(ingress, prefix).any(|(_, value)| words.iter().any(|word| value.contains(word)))
+}
+
+fn names_and_values<'i>(ingress: &'i Ingress, prefix: &'i str) -> impl Iterator<Item = (&'i str, &'i str)> {
+    let annotations = ingress.annotations.iter();
+    annotations.filter_map(move |(name, value)| {
+        Some((name.strip_prefix(prefix)?.strip_prefix('/')?, value.as_str()))
+    })
+}
+
+/// Annotations that ingress-nginx rates Medium.
+pub(super) const MEDIUM_RISK: &[&str] = &[
+    "canary-by-header",
+    "canary-by-header-value",
+    "canary-by-header-pattern",
+    "canary-by-cookie",
+    "affinity-mode",
+    "session-cookie-name",
+    "session-cookie-path",
+    "session-cookie-domain",
+    "session-cookie-expires",
+    "session-cookie-max-age",
+    "fastcgi-index",
+    "fastcgi-params-configmap",
+    "x-forwarded-prefix",
+    "rewrite-target",
+    "app-root",
+    "force-ssl-redirect",
+    "preserve-trailing-slash",
+    "permanent-redirect",
+    "temporal-redirect",
+    "proxy-redirect-from",
+    "proxy-redirect-to",
+    "auth-tls-secret",
+    "auth-tls-verify-client",
+    "proxy-ssl-secret",
+    "proxy-ssl-ciphers",
+    "auth-secret",
+    "auth-realm",
+    "auth-signin-redirect-param",
+    "auth-response-headers",
+    "auth-request-redirect",
+    "auth-proxy-set-headers",
+    "auth-cache-key",
+    "auth-cache-duration",
+    "allowlist-source-range",
+    "whitelist-source-range",
+    "denylist-source-range",
+    "custom-headers",
+    "cors-allow-origin",
+    "cors-allow-methods",
+    "cors-allow-headers",
+    "cors-expose-headers",
+    "proxy-body-size",
+    "proxy-next-upstream",
+    "proxy-cookie-domain",
+    "proxy-cookie-path",
+    "opentelemetry-operation-name",
+];
+
+/// Annotations that ingress-nginx rates High or Critical.
+pub(super) const HIGH_RISK: &[&str] = &[
+    "upstream-hash-by",
+    "mirror-target",
+    "mirror-host",
+    "auth-tls-error-page",
+    "auth-tls-match-cn",
+    "proxy-ssl-name",
+    "auth-url",
+    "auth-signin",
+    "auth-snippet",
+    "server-alias",
+    "modsecurity-transaction-id",
+    "modsecurity-snippet",
+    "configuration-snippet",
+    "server-snippet",
+    "stream-snippet",
+];

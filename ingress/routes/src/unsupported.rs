@@ -1,0 +1,200 @@
+//! Settings of ingress-nginx that are not honoured yet: which of their values matter, how much, and what follows.
+
+/// How much a setting that is not honoured changes what clients and endpoints see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// It protects something: what it would have guarded answers 503.
+    Closed,
+    /// Requests are served, but not as asked.
+    Differs,
+    /// Requests are served as asked; logs, speed or pages of the proxy's own differ.
+    Cosmetic,
+}
+
+impl Level {
+    /// One word for log lines, pages and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Differs => "differs",
+            Self::Cosmetic => "cosmetic",
+        }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The values of a setting that ask for nothing but what Portolan does anyway. The empty value always does: it counts
+/// as unset.
+#[derive(Clone, Copy, Debug)]
+pub enum NeutralValues {
+    /// Only the empty one.
+    OnlyEmpty,
+    /// A boolean that is false.
+    False,
+    /// A boolean that is true.
+    True,
+    /// Numbers that are not positive.
+    NotPositive,
+    /// These words, in any case.
+    Words(&'static [&'static str]),
+    /// Those that pass a test, which the text describes.
+    That(&'static str, fn(&str) -> bool),
+}
+
+impl NeutralValues {
+    /// Whether a value is one of them.
+    pub fn contain(self, value: &str) -> bool {
+        let value = value.trim();
+        value.is_empty()
+            || match self {
+                Self::OnlyEmpty => false,
+                Self::False => parse_bool(value) == Some(false),
+                Self::True => parse_bool(value) == Some(true),
+                Self::NotPositive => value.parse::<i64>().is_ok_and(|number| number <= 0),
+                Self::Words(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
+                Self::That(_, test) => test(value),
+            }
+    }
+}
+
+impl std::fmt::Display for NeutralValues {
+    /// As a condition for a table: `unless false`; empty where every value matters.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OnlyEmpty => Ok(()),
+            Self::False => f.write_str("unless `false`"),
+            Self::True => f.write_str("unless `true`"),
+            Self::NotPositive => f.write_str("unless 0"),
+            Self::That(text, _) => write!(f, "unless it {text}"),
+            Self::Words(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+                write!(f, "unless {}", words.join(" or "))
+            }
+        }
+    }
+}
+
+/// A setting that is known by name and not honoured yet: an annotation or a key of the ConfigMap.
+#[derive(Clone, Copy, Debug)]
+pub struct UnsupportedSetting {
+    /// Its name; of an annotation without the prefix.
+    pub name: &'static str,
+    /// How much it matters that it is not honoured.
+    pub level: Level,
+    /// Values with which it does not matter.
+    pub neutral: NeutralValues,
+    /// What follows where it is set, as one clause.
+    pub consequence: &'static str,
+}
+
+impl UnsupportedSetting {
+    /// What follows from a value, for a report; none where the value is neutral.
+    pub fn explain(&self, value: &str) -> Option<String> {
+        let Self { name, neutral, consequence, .. } = self;
+        (!neutral.contain(value)).then(|| format!("{name} {} is not honoured: {consequence}", quoted(value)))
+    }
+}
+
+/// Protects something; what it would have guarded is closed.
+pub(crate) const fn closed(
+    name: &'static str,
+    neutral: NeutralValues,
+    consequence: &'static str,
+) -> UnsupportedSetting {
+    UnsupportedSetting { name, level: Level::Closed, neutral, consequence }
+}
+
+/// Changes what clients or endpoints see.
+pub(crate) const fn differs(
+    name: &'static str,
+    neutral: NeutralValues,
+    consequence: &'static str,
+) -> UnsupportedSetting {
+    UnsupportedSetting { name, level: Level::Differs, neutral, consequence }
+}
+
+/// Changes logs, speed or the proxy's own pages.
+pub(crate) const fn cosmetic(
+    name: &'static str,
+    neutral: NeutralValues,
+    consequence: &'static str,
+) -> UnsupportedSetting {
+    UnsupportedSetting { name, level: Level::Cosmetic, neutral, consequence }
+}
+
+/// Bytes of a value that a report shows.
+const SHOWN: usize = 80;
+
+/// A value in quotes, cut where it is long: a snippet may have pages.
+fn quoted(value: &str) -> String {
+    let value = value.trim();
+    if value.len() <= SHOWN {
+        return format!("{value:?}");
+    }
+    let end = (0..=SHOWN).rev().find(|at| value.is_char_boundary(*at)).unwrap_or_default();
+    format!("{:?}", format!("{}…", &value[..end]))
+}
+
+/// "is not known", with the name that was probably meant.
+pub(crate) fn unknown_name<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    // A name that is nothing like the known ones is not worth the comparison: annotations may have 63 bytes, keys 253.
+    let closest = known
+        .filter(|known| known.len().abs_diff(name.len()) <= 3)
+        .map(|known| (strsim::levenshtein(name, known), known))
+        .min();
+    match closest {
+        Some((0..=3, known)) => format!("is not known; did you mean {known}?"),
+        _ => "is not known".into(),
+    }
+}
+
+/// As Go's `strconv.ParseBool`.
+pub fn parse_bool(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neutral_values_ask_for_nothing() {
+        use NeutralValues::{False, NotPositive, OnlyEmpty, True, Words};
+        for (neutral, value, contained) in [
+            (OnlyEmpty, "", true),
+            (OnlyEmpty, "  ", true),
+            (OnlyEmpty, "0", false),
+            (False, "false", true),
+            (False, "F", true),
+            (False, "no", false),
+            (False, "true", false),
+            (True, "1", true),
+            (True, "false", false),
+            (NotPositive, "0", true),
+            (NotPositive, "-1", true),
+            (NotPositive, "5", false),
+            (NotPositive, "many", false),
+            (Words(&["off", "on"]), " OFF ", true),
+            (Words(&["off", "on"]), "of", false),
+        ] {
+            assert_eq!(neutral.contain(value), contained, "{neutral:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let setting = closed("server-snippet", NeutralValues::OnlyEmpty, "a rule in it would not hold");
+        let said = setting.explain(&"ä".repeat(500)).expect("it is not neutral");
+        assert!(said.len() < 200 && said.contains('…'), "{said}");
+        assert_eq!(setting.explain(" "), None);
+    }
+}
