@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use dns_server::{DnsService, DnsStartError, ServerOptions};
 use ingress_proxy::ProxyOptions;
-use net::BindError;
+use net::{BindError, DescriptorShares, descriptors};
 use sources::kube::{Access, RequestLimiter, Selection};
 use telemetry::log::{LogFormat, LogOutput};
 use telemetry::{AdminListener, AdminResponse};
@@ -43,7 +43,13 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let origin = origin(args);
     let limiter = RequestLimiter::default();
     let cluster = clusters::open(&origin, Selection::default(), limiter.clone(), runtime).await?;
-    let options = ProxyOptions { http: vec![args.http], https: vec![args.https], ..ProxyOptions::default() };
+    let options = ProxyOptions {
+        http: vec![args.http],
+        https: vec![args.https],
+        // The DNS server of this process needs the other half.
+        descriptors: DescriptorShares::of(descriptors::limit() / 2),
+        ..ProxyOptions::default()
+    };
     let routes = ingress_routes::RouteOptions {
         watch_ingress_without_class: !matches!(origin, ClusterOrigin::Server(_)),
         // A browser that follows a redirect has to come back to this process.
