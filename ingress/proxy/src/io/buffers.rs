@@ -6,7 +6,7 @@
 //! of it is used, the connections that hold most are closed.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
@@ -40,7 +40,7 @@ pub(crate) struct BufferUse {
     /// Of these, request bodies that HTTP/2 has received and no request has taken.
     received: Cell<usize>,
     /// Responses that are read on when the client has taken some of what waits.
-    waiting: RefCell<Vec<Waker>>,
+    waiting: RefCell<Vec<Weak<BufferCharge>>>,
 }
 
 /// The bytes of one response that wait for its client.
@@ -49,6 +49,8 @@ pub(crate) struct BufferCharge {
     connection: Rc<BufferUse>,
     bytes: Cell<usize>,
     waker: RefCell<Option<Waker>>,
+    /// It is among those that wait for the connection's buffers.
+    is_queued: Cell<bool>,
 }
 
 /// A piece of a body that counts as buffered until it is written or dropped.
@@ -143,7 +145,10 @@ impl BufferUse {
         let before = self.bytes.get();
         self.bytes.set(before - bytes);
         if before > CONNECTION / 2 && before - bytes <= CONNECTION / 2 {
-            self.waiting.take().into_iter().for_each(Waker::wake);
+            for charge in self.waiting.take().iter().filter_map(Weak::upgrade) {
+                charge.is_queued.set(false);
+                charge.wake();
+            }
         }
     }
 }
@@ -157,16 +162,17 @@ impl Drop for BufferUse {
 impl BufferCharge {
     /// For a response on a connection.
     pub(crate) fn new(connection: Rc<BufferUse>) -> Rc<Self> {
-        Rc::new(Self { connection, bytes: Cell::new(0), waker: RefCell::default() })
+        let (bytes, is_queued) = (Cell::new(0), Cell::new(false));
+        Rc::new(Self { connection, bytes, waker: RefCell::default(), is_queued })
     }
 
     /// How many bytes may be read at once, when some may be; `large` if there is no shortage. Hot: a few cells.
-    pub(crate) fn poll_allowance(&self, cx: &mut Context<'_>, large: usize) -> Poll<usize> {
+    pub(crate) fn poll_allowance(self: &Rc<Self>, cx: &mut Context<'_>, large: usize) -> Poll<usize> {
         let connection = &self.connection;
         let tight = connection.is_tight();
         if self.bytes.get() > 0 && (tight || connection.bytes() >= CONNECTION) {
-            if !tight {
-                connection.waiting.borrow_mut().push(cx.waker().clone());
+            if !tight && !self.is_queued.replace(true) {
+                connection.waiting.borrow_mut().push(Rc::downgrade(self));
             }
             *self.waker.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
@@ -185,9 +191,13 @@ impl BufferCharge {
     fn release(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() - bytes);
         self.connection.remove(bytes);
-        if self.bytes.get() == 0
-            && let Some(waker) = self.waker.take()
-        {
+        if self.bytes.get() == 0 {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -293,7 +303,7 @@ mod tests {
         vec![0; length].into()
     }
 
-    fn allowance(charge: &BufferCharge) -> Poll<usize> {
+    fn allowance(charge: &Rc<BufferCharge>) -> Poll<usize> {
         charge.poll_allowance(&mut Context::from_waker(Waker::noop()), LARGE)
     }
 
