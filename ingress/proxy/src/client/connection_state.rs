@@ -35,6 +35,8 @@ pub(crate) struct ConnectionState {
     idle: Cell<Duration>,
     /// The buffers of an idle connection are released after [`BUFFERS_KEPT`].
     releases_buffers: Cell<bool>,
+    /// The first byte of the next head has come, if only of empty lines before it.
+    head_begun: Cell<bool>,
     /// The timer is set for that; how long the connection may be idle afterwards.
     idle_afterwards: Cell<Option<Duration>>,
     /// The client has more to send of its body than has come.
@@ -82,6 +84,7 @@ impl ConnectionState {
             idle: Cell::new(head_timeout),
             releases_buffers: Cell::new(false),
             idle_afterwards: Cell::new(None),
+            head_begun: Cell::new(false),
             body_due: Cell::new(false),
             body_bytes: Cell::new(0),
             flooded: Cell::new(false),
@@ -103,6 +106,7 @@ impl ConnectionState {
     /// The request is over: its response has been handed to hyper whole, or was given up.
     pub(crate) fn end(&self, keep_alive: Duration) {
         self.in_flight.set(false);
+        self.head_begun.set(false);
         self.body_bytes.set(0);
         self.timer.set_waiting_for(WaitingFor::Request);
         self.rest(if self.stopping.get() { LAST_CALL } else { keep_alive });
@@ -136,9 +140,9 @@ impl ConnectionState {
         true
     }
 
-    /// The first byte of a request has come: the rest of its head has the usual time.
+    /// The first byte of a request has come: the rest of its head has the usual time, however many empty lines precede it.
     pub(super) fn begin_head(&self) {
-        if !self.in_flight.get() {
+        if !self.in_flight.get() && !self.head_begun.replace(true) {
             self.idle_afterwards.set(None);
             self.clock.arm(&self.timer, self.head_timeout);
         }

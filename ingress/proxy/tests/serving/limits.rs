@@ -204,6 +204,17 @@ impl Frames {
         Ok((kind, u32::from_be_bytes(stream), payload))
     }
 
+    /// Reads until data of a stream; true if there was a GOAWAY before.
+    fn read_response(&mut self, stream: u32) -> std::io::Result<bool> {
+        let mut told = false;
+        loop {
+            match self.read()? {
+                (DATA, of, _) if of == stream => return Ok(told),
+                (kind, ..) => told |= kind == GOAWAY,
+            }
+        }
+    }
+
     /// Reads until the proxy closes the connection.
     fn is_closed(&mut self) -> bool {
         loop {
@@ -244,21 +255,50 @@ fn a_client_that_goes_on_after_goaway_is_closed() {
     client.request(3).unwrap();
     // It answers no PING and sends one request after the other.
     let (start, mut told) = (Instant::now(), false);
-    'requests: for stream in (5..).step_by(2) {
+    for stream in (5..).step_by(2) {
         if client.request(stream).is_err() {
             break;
         }
-        loop {
-            match client.read() {
-                Ok((DATA, of, _)) if of == stream => break,
-                Ok((kind, ..)) => told |= kind == GOAWAY,
-                Err(_) => break 'requests,
-            }
+        match client.read_response(stream) {
+            Ok(goaway) => told |= goaway,
+            Err(_) => break,
         }
         assert!(start.elapsed() < PATIENCE, "{stream} streams, and no end");
     }
     assert!(told);
     world.metrics("it is counted", |text| closed(text, "goaway_ignored") == 1.0);
+}
+
+#[test]
+fn a_client_that_goes_on_does_not_hold_up_a_stop() {
+    let script = Script::always(OK);
+    let mut world = World::serving(&[script.address]);
+    let mut client = Frames::connect(world.http, &[]);
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let going_on = std::thread::spawn(move || {
+        (1..).step_by(2).find(|stream| {
+            let _ = begun.send(());
+            client.request(*stream).is_err() || client.read_response(*stream).is_err()
+        })
+    });
+    has_begun.recv().unwrap();
+    let (proxy, start) = (world.proxy.take().unwrap(), Instant::now());
+    let outcome = world.runtime.block_on(proxy.stop(Duration::ZERO));
+    assert_eq!(outcome, net::DrainOutcome::Finished);
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    going_on.join().unwrap();
+}
+
+#[test]
+fn empty_lines_do_not_extend_the_time_for_a_head() {
+    let client_header_timeout = Duration::from_secs(1);
+    let world = World::with(ProxyOptions { client_header_timeout, ..options() });
+    let mut stream = TcpStream::connect(world.http).unwrap();
+    let start = Instant::now();
+    while stream.write_all(b"\r\n").is_ok() {
+        assert!(start.elapsed() < PATIENCE, "empty lines without end");
+        std::thread::yield_now();
+    }
 }
 
 /// An endpoint whose responses have no end.
