@@ -20,6 +20,9 @@ mod listener;
 
 mod proxy;
 
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, KeepAlive, MetricsOptions, ProxyOptions};
 pub use proxy::{Proxy, ProxyStartError, Telemetry};
