@@ -12,25 +12,45 @@ use sha2::{Digest, Sha256};
 const KUBERNETES: &str = "1.35.4";
 
 /// The control plane's binary, built from `tests/cluster` where the cache has none of these sources yet.
-///
-/// The cache is `$XDG_CACHE_HOME/portolan` (else `~/.cache/portolan`), outside the checkout, because the build takes
-/// minutes and `cargo clean` should not throw it away. A file lock makes test runs side by side build it once.
 pub fn cluster() -> Result<PathBuf, String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
-    let folder = cache()?.join(format!("cluster-{}", fingerprint(&sources)?));
-    let binary = folder.join("cluster");
+    cached("cluster", &sources, |binary| build_cluster(&sources, binary))
+}
+
+/// A program made by `build` from a folder of Go sources, kept under a hash of them.
+///
+/// The cache is `$XDG_CACHE_HOME/portolan` (else `~/.cache/portolan`), outside the checkout, because a build takes
+/// minutes and `cargo clean` should not throw it away. A file lock makes test runs side by side build it once.
+fn cached(
+    name: &str,
+    sources: &Path,
+    build: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let folder = cache()?.join(format!("{name}-{}", fingerprint(sources)?));
+    let binary = folder.join(name);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let lock = File::create(folder.join("lock")).map_err(|error| format!("{}: {error}", folder.display()))?;
     if lock.try_lock().is_err() {
-        eprintln!("waiting for another run that builds the control plane");
+        eprintln!("waiting for another run that builds {name}");
         lock.lock().map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     if !binary.exists() {
-        build_cluster(&sources, &folder.join("building"))?;
+        build(&folder.join("building"))?;
         let moved = fs::rename(folder.join("building"), &binary);
         moved.map_err(|error| format!("{}: {error}", binary.display()))?;
     }
     Ok(binary)
+}
+
+/// h2spec, built from `tests/h2spec` where the cache does not have it yet.
+pub fn h2spec() -> Result<PathBuf, String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("h2spec");
+    let build = |binary: &Path| {
+        let mut go = Command::new("go");
+        go.args(["build", "-trimpath", "-o"]).arg(binary).arg("github.com/summerwind/h2spec/cmd/h2spec");
+        run_go(go.current_dir(&sources))
+    };
+    cached("h2spec", &sources, build)
 }
 
 /// The `portolan` binary of the same profile and target folder as this test, brought up to date by cargo.
@@ -70,20 +90,21 @@ fn build_cluster(sources: &Path, binary: &Path) -> Result<(), String> {
     let stamp = format!(
         "-s -w -X {version}.gitVersion=v{KUBERNETES} -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
     );
-    let status = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", &stamp, "-o"])
-        .arg(binary)
-        .arg(".")
+    let mut go = Command::new("go");
+    go.args(["build", "-trimpath", "-ldflags", &stamp, "-o"]).arg(binary).arg(".");
+    run_go(go.current_dir(sources))?;
+    eprintln!("built in {:.0?}", start.elapsed());
+    Ok(())
+}
+
+/// Runs the Go toolchain without cgo, so that its programs depend on no library of the machine.
+fn run_go(go: &mut Command) -> Result<(), String> {
+    let status = go
         .env("CGO_ENABLED", "0")
-        .current_dir(sources)
         .stdout(Stdio::null())
         .status()
         .map_err(|error| format!("the Go toolchain (`go`, 1.25 or newer, https://go.dev/dl): {error}"))?;
-    if !status.success() {
-        return Err(format!("go build in {}: {status}", sources.display()));
-    }
-    eprintln!("built in {:.0?}", start.elapsed());
-    Ok(())
+    if status.success() { Ok(()) } else { Err(format!("{go:?}: {status}")) }
 }
 
 fn cache() -> Result<PathBuf, String> {
@@ -96,6 +117,10 @@ fn fingerprint(sources: &Path) -> Result<String, String> {
     let mut digest = Sha256::new();
     for name in ["go.mod", "go.sum", "main.go"] {
         let path = sources.join(name);
+        if name == "main.go" && !path.exists() {
+            // A tool that is named in go.mod only.
+            continue;
+        }
         let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         digest.update((bytes.len() as u64).to_be_bytes());
         digest.update(bytes);

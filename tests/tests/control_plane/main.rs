@@ -10,6 +10,7 @@ mod dns_changes;
 mod dns_records;
 mod ingress_traffic;
 mod histories;
+mod http2;
 mod itself;
 mod resolvers;
 mod scale;
@@ -57,6 +58,7 @@ const CASES: &[Case<Stage>] = cases![
     ingress_tls::certificates_follow_their_secrets,
     ingress_traffic::only_ingresses_of_its_class_are_served,
     ingress_traffic::annotations_hold_from_the_moment_they_are_set,
+    http2::h2spec_passes_every_case_on_a_proxied_route,
     up::both_services_follow_kubectl_and_each_change_is_shown,
     up::the_demo_runs_beside_another_and_where_nobody_reads_its_output,
     access::without_secrets_everything_else_is_served,
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
 fn open() -> Result<Stage, String> {
     let cluster = programs::cluster()?;
     let portolan = programs::portolan()?;
+    programs::h2spec()?;
     namespace::enter()?;
     Ok(Stage::open(&cluster, &portolan))
 }
