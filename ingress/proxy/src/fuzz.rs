@@ -147,10 +147,12 @@ pub fn response_head(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    type Target = fn(&[u8]);
+
     #[test]
     fn the_kept_inputs_pass() {
         let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-        let targets: [(&str, fn(&[u8])); 3] = [
+        let targets: [(&str, Target); 3] = [
             ("http_request_head", super::request_head),
             ("http_chunked_body", super::chunked_body),
             ("http_response_head", super::response_head),
