@@ -13,7 +13,7 @@ use dns_wire::Name;
 use crate::chain::{Chain, Link};
 use crate::plugins::{NOT_BUILT, PLUGINS};
 use crate::query_metrics::QueryMetrics;
-use crate::routes::{Routes, ZoneRoute};
+use crate::routes::{ZoneRoute, ZoneRoutes};
 use crate::setup::{
     Lifecycle, PluginContext, PluginGuard, ReloadOptions, ServingHook, Setup, SetupErrors, StartHook,
     server_label,
@@ -25,7 +25,7 @@ const WAITING_RESERVE: usize = 1024;
 /// Everything that a Corefile configures, ready to be started.
 pub struct Servers {
     /// The listeners in the order of their ports. Each is served over UDP and TCP.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<DnsListener>,
     /// Warnings about the Corefile.
     pub warnings: Vec<ConfigWarning>,
     /// How long queries are served after shutdown was requested (`health`).
@@ -37,13 +37,13 @@ pub struct Servers {
 }
 
 /// A port to listen on.
-pub struct Listener {
+pub struct DnsListener {
     /// 0 lets the system choose.
     pub port: u16,
     /// The first key that names the port, for errors.
     pub at: SourceLocation,
     /// The zones that are served there.
-    pub routes: Arc<Routes>,
+    pub routes: Arc<ZoneRoutes>,
 }
 
 impl Servers {
@@ -114,8 +114,8 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
     context.limits.waiting.raise(waiting.saturating_add(WAITING_RESERVE));
     let listeners = ports.into_iter().map(|(port, (at, zones))| {
         let dropped = QueryMetrics::new(&context.metrics, &format!("dns://:{port}"), "dropped", names());
-        let routes = Routes::new(zones, dropped, context.runtime.clone(), context.limits.clone());
-        Listener { port, at, routes: Arc::new(routes) }
+        let routes = ZoneRoutes::new(zones, dropped, context.runtime.clone(), context.limits.clone());
+        DnsListener { port, at, routes: Arc::new(routes) }
     });
     Ok(Servers { listeners: listeners.collect(), warnings, lameduck, reload, starts, servings })
 }

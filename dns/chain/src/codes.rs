@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-/// A record type by name (RFC 3597 §5 for those without).
+/// A record type, displayed by name (RFC 3597 §5 if it has none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Type(pub u16);
 
-/// A response code by name.
+/// A response code, displayed by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rcode(pub u16);
 
-/// A class by name.
+/// A class, displayed by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Class(pub u16);
 
@@ -130,7 +130,7 @@ const RCODES: &[(u16, &str)] = &[
 const CLASSES: &[(u16, &str)] = &[(1, "IN"), (2, "CS"), (3, "CH"), (4, "HS"), (254, "NONE"), (255, "ANY")];
 
 impl Rcode {
-    /// The code of that name, in any case.
+    /// The code with this name, in any letter case.
     pub fn named(name: &str) -> Option<Self> {
         RCODES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(code, _)| Self(*code))
     }

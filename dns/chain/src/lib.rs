@@ -1,6 +1,6 @@
 //! The DNS plugin chain: request, answer, chain, runner, plugin registry, and one file per plugin.
 //!
-//! A listener (see `dns-server`) parses a message into a [`Request`], passes it to [`run::answer`] with the [`Routes`] of
+//! A listener (see `dns-server`) parses a message into a [`Request`], passes it to [`run::answer`] with the [`ZoneRoutes`] of
 //! its address, and sends the encoded reply. Queries that can be answered from memory are answered on the thread that read
 //! the packet. The others move to the async runtime, where [`limits`] bounds how many wait and for how long. Plugins do not
 //! know each other: they are asked in the order of [`plugins::PLUGINS`].
@@ -27,14 +27,14 @@ pub mod plugins;
 
 mod build;
 
-pub use build::{Listener, Servers, build, directives};
+pub use build::{DnsListener, Servers, build, directives};
 pub use chain::{Chain, Link};
 pub use limits::ChainLimits;
 pub use names::Zones;
 pub use plugin::{Answer, Flow, Plugin, QueryFailure};
 pub use query_metrics::QueryMetrics;
 pub use request::{Purpose, Request, Transport};
-pub use routes::{Routes, ZoneRoute};
+pub use routes::{ZoneRoute, ZoneRoutes};
 pub use setup::{
     ApiConnection, ApiLimits, ClusterSource, Lifecycle, PluginContext, PluginEntry, PluginGuard,
 };

@@ -15,7 +15,7 @@ mod whoami;
 
 use crate::setup::PluginEntry;
 
-/// The plugins there are, in the order of CoreDNS's plugin.cfg.
+/// The registry of plugins, in the order of CoreDNS's plugin.cfg.
 pub const PLUGINS: &[PluginEntry] = &[
     reload::ENTRY,
     ready::ENTRY,
@@ -31,7 +31,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     whoami::ENTRY,
 ];
 
-/// Directives of CoreDNS 1.15 that are known by name and not built yet.
+/// Directives of CoreDNS 1.15 that are not built yet.
 pub const NOT_BUILT: &[&str] = &[
     "root",
     "metadata",
@@ -85,7 +85,7 @@ pub const NOT_BUILT: &[&str] = &[
     "nomad",
 ];
 
-/// A task that ends with its owner.
+/// A task that is aborted when this is dropped.
 struct Task(tokio::task::JoinHandle<()>);
 
 impl Drop for Task {

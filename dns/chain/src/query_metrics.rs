@@ -1,4 +1,4 @@
-//! What is counted of every query: the `coredns_dns_*` metrics.
+//! The `coredns_dns_*` metrics, counted for every query.
 
 use std::sync::OnceLock;
 
@@ -17,11 +17,11 @@ const RCODES: usize = 24;
 const FAMILIES: [&str; 2] = ["1", "2"];
 const PROTOCOLS: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 
-/// The bounds of sizes in bytes (coredns, plugin/metrics/vars/vars.go).
+/// Histogram buckets for sizes in bytes (coredns, plugin/metrics/vars/vars.go).
 const SIZES: &[f64] =
     &[0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3];
 
-/// The numbers of one zone of one server. Each number appears on the page with its first query, as in CoreDNS.
+/// The metrics of one zone of one server. Each series appears on the page with its first query, as in CoreDNS.
 pub struct QueryMetrics {
     labels: [String; 2],
     names: &'static [&'static str],
@@ -42,7 +42,7 @@ struct Families {
 }
 
 impl QueryMetrics {
-    /// The numbers of a zone, `"dropped"` for queries that no zone takes. `names` are the plugins that may answer.
+    /// The metrics of a zone; `"dropped"` for queries that no zone takes. `names` are the plugins that may answer.
     pub fn new(metrics: &Registry, server: &str, zone: &str, names: &'static [&'static str]) -> Self {
         let families = Families {
             requests: metrics.counters(
@@ -94,8 +94,8 @@ impl QueryMetrics {
         }
     }
 
-    /// Counts a query whose reply of `size` bytes is on its way.
-    // Hot: 0 allocations once each number has been used.
+    /// Counts a query whose reply has `size` bytes.
+    // Hot: 0 allocations once each series exists.
     pub fn count(&self, request: &Request, answer: &Answer, size: usize) {
         let (server, zone) = (self.labels[0].as_str(), self.labels[1].as_str());
         let protocol = usize::from(request.transport == Transport::Tcp);
@@ -131,7 +131,7 @@ impl QueryMetrics {
     }
 }
 
-// Hot: a walk over eighteen numbers; the common ones stand first.
+// Hot: a linear search in eighteen numbers, the most common ones first.
 fn kind(qtype: u16) -> usize {
     match TYPES.iter().position(|known| *known == qtype) {
         Some(kind) => kind,
@@ -144,5 +144,31 @@ fn kind_name(kind: usize) -> String {
         Some(known) => Type(*known).to_string(),
         None if kind == TYPES.len() => "ANY".to_owned(),
         None => "other".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dns_wire::Query;
+
+    use super::*;
+
+    #[test]
+    fn unknown_types_and_codes_share_a_label() {
+        let registry = Registry::new();
+        let metrics = QueryMetrics::new(&registry, "dns://:53", ".", &["forward"]);
+        let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+        let mut answer = Answer { by: "forward", ..Answer::default() };
+        for number in 0..4096 {
+            request.query = Query::new(1, &dns_wire::Name::ROOT, 10_000 + number);
+            answer.reply.rcode = number;
+            metrics.count(&request, &answer, 100);
+        }
+        let text = registry.text();
+        let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(series("coredns_dns_requests_total{"), 1);
+        // All codes that have a name, and one for the others.
+        assert_eq!(series("coredns_dns_responses_total{"), 20 + 1, "{text}");
+        assert!(text.contains("type=\"other\"} 4096"), "{text}");
     }
 }

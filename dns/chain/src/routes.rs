@@ -13,7 +13,7 @@ use crate::limits::ChainLimits;
 use crate::query_metrics::QueryMetrics;
 
 /// The zones of one listening address and their chains.
-pub struct Routes {
+pub struct ZoneRoutes {
     /// By lower-case name in wire form, without the root.
     zones: HashMap<Box<[u8]>, ZoneRoute, RandomState>,
     /// The root zone. Kept apart because most servers have it, and many have nothing else.
@@ -37,8 +37,8 @@ pub struct ZoneRoute {
     pub key: usize,
 }
 
-impl Routes {
-    /// Routes to these zones. Zone names are in lower case.
+impl ZoneRoutes {
+    /// ZoneRoutes to these zones. Zone names are in lower case.
     pub fn new(
         zones: Vec<(Name, ZoneRoute)>,
         dropped: QueryMetrics,

@@ -14,7 +14,7 @@ use crate::chain::{Chain, Step};
 use crate::limits::WaitingPermit;
 use crate::plugin::{Answer, Flow, QueryFailure, Runner};
 use crate::request::{Purpose, Request};
-use crate::routes::{Routes, ZoneRoute};
+use crate::routes::{ZoneRoute, ZoneRoutes};
 
 /// Nested resolutions for one query: a chain of CNAMEs across the zones of this server.
 const MAX_DEPTH: u8 = 10;
@@ -33,7 +33,7 @@ pub struct PendingQuery {
 /// the rest of the work, to be finished on the async runtime. If too many queries wait already, the answer is SERVFAIL.
 // Hot: 0 allocations, unless the query has to wait.
 pub fn answer(
-    routes: &Arc<Routes>,
+    routes: &Arc<ZoneRoutes>,
     request: &mut Request,
     answer: &mut Answer,
     write: impl FnOnce(&Request, &mut Reply) -> usize,
@@ -94,7 +94,12 @@ impl PendingQuery {
 }
 
 /// No zone takes the query (coredns, core/dnsserver/server.go).
-fn refuse(routes: &Routes, request: &Request, answer: &mut Answer, write: impl FnOnce(&mut Reply) -> usize) {
+fn refuse(
+    routes: &ZoneRoutes,
+    request: &Request,
+    answer: &mut Answer,
+    write: impl FnOnce(&mut Reply) -> usize,
+) {
     answer.fail(QueryFailure::silent(rcode::REFUSED));
     let size = write(&mut answer.reply);
     routes.dropped.count(request, answer, size);
@@ -103,7 +108,7 @@ fn refuse(routes: &Routes, request: &Request, answer: &mut Answer, write: impl F
 /// The chain that a query runs through, and the routes it was found by.
 #[derive(Clone)]
 struct ChainRun {
-    routes: Arc<Routes>,
+    routes: Arc<ZoneRoutes>,
     chain: Arc<Chain>,
 }
 

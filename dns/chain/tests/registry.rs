@@ -1,4 +1,4 @@
-//! The list of plugins, and what a Corefile becomes.
+//! The plugin registry, and building chains from a Corefile.
 #![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
 
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates};
 
-/// CoreDNS 1.15's plugin.cfg, as far as there are plugins here.
+/// CoreDNS 1.15's plugin.cfg.
 const ORDER: &str = "root metadata geoip cancel proxyproto quic grpc_server https https3 timeouts multisocket reload \
     nsid bufsize bind debug trace ready health pprof shed prometheus errors log dnstap local dns64 siit any chaos \
     loadbalance tsig rewrite autopath acl cache header dnssec tls minimal template transfer dynupdate hosts route53 \
@@ -61,7 +61,7 @@ fn built(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
 }
 
 #[test]
-fn plugins_stand_in_the_order_of_coredns_and_every_directive_is_known() {
+fn plugins_are_in_the_order_of_coredns_and_every_directive_is_known() {
     let order: Vec<&str> = ORDER.split_whitespace().collect();
     let places: Vec<_> =
         PLUGINS.iter().map(|entry| order.iter().position(|name| *name == entry.name)).collect();
@@ -92,7 +92,7 @@ fn every_syntax_example_loads() {
 }
 
 #[test]
-fn weights_may_come_later_unless_they_are_read_but_once() {
+fn a_weight_file_may_be_created_later_unless_it_is_read_only_once() {
     let missing = tempfile::tempdir().unwrap().path().join("weights.txt").display().to_string();
     assert!(built(&format!("example.org {{\nloadbalance weighted {missing}\n}}\n")).is_ok());
     let Err(errors) =
@@ -145,7 +145,7 @@ fn the_classic_corefile_loads_with_warnings() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_with_their_lines() {
+fn all_errors_are_reported_at_once_with_their_lines() {
     let text = ".:53 {
     errors {
         consolidate 5m
@@ -211,9 +211,9 @@ example.net {
     }
 }
 
-/// A refused Corefile is a cluster without DNS: what CoreDNS takes is taken, be it odd.
+/// A rejected Corefile means a cluster without DNS: whatever CoreDNS accepts is accepted.
 #[test]
-fn what_coredns_loads_is_loaded() {
+fn corefiles_that_coredns_accepts_are_accepted() {
     for lines in [
         "cache {\nserve_stale 0\n}",
         "cache {\nserve_stale 1h verify 0s 0s 0s\n}",
@@ -239,7 +239,7 @@ fn what_coredns_loads_is_loaded() {
 }
 
 #[test]
-fn what_stands_twice_is_told_and_counts_as_in_coredns() {
+fn a_repeated_directive_is_reported_and_takes_effect_as_in_coredns() {
     let text = ".:53 {
     reload 10s
     reload 20s
@@ -260,7 +260,7 @@ fn what_stands_twice_is_told_and_counts_as_in_coredns() {
 }
 
 #[test]
-fn a_mistake_between_properties_stands_at_one_of_them() {
+fn a_conflict_between_properties_is_reported_at_one_of_them() {
     for (lines, wanted) in [
         (
             "kubernetes cluster.local {\nttl 5\nnamespaces a\nnamespace_labels b=c\n}",
@@ -307,7 +307,7 @@ fn a_mistake_between_properties_stands_at_one_of_them() {
 }
 
 #[test]
-fn the_way_to_the_api_server_is_handed_on() {
+fn the_options_of_the_api_server_are_passed_on() {
     let text = "cluster.local {
     kubernetes {
         endpoint https://10.0.0.1:6443 https://10.0.0.2:6443

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use dns_chain::Routes;
+use dns_chain::ZoneRoutes;
 use telemetry::metrics::Counter;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 /// The routes that are served now, and what is counted and waited for.
 pub(crate) struct ListenerState {
     /// Swapped at a reload: a query sees the old ones or the new ones, whole.
-    pub routes: ArcSwap<Routes>,
+    pub routes: ArcSwap<ZoneRoutes>,
     /// `coredns_panics_total`.
     pub panics: Counter,
     /// Queries that wait for somebody else.
@@ -23,7 +23,7 @@ pub(crate) struct ListenerState {
 }
 
 impl ListenerState {
-    pub(crate) fn new(routes: Arc<Routes>, panics: Counter, runtime: Handle) -> Self {
+    pub(crate) fn new(routes: Arc<ZoneRoutes>, panics: Counter, runtime: Handle) -> Self {
         Self { routes: ArcSwap::new(routes), panics, tasks: TaskTracker::new(), runtime }
     }
 }

@@ -76,7 +76,7 @@ impl Listeners {
             addresses => addresses.to_vec(),
         };
         let (mut routes, mut bound) = (BTreeMap::new(), Vec::new());
-        for dns_chain::Listener { port, at, routes: served } in &servers.listeners {
+        for dns_chain::DnsListener { port, at, routes: served } in &servers.listeners {
             for ip in &addresses {
                 let key = (*port, *ip);
                 routes.insert(key, served.clone());
@@ -204,7 +204,7 @@ impl std::error::Error for DnsStartError {}
 
 #[cfg(test)]
 mod tests {
-    use dns_chain::{ChainLimits, QueryMetrics, Routes};
+    use dns_chain::{ChainLimits, QueryMetrics, ZoneRoutes};
     use telemetry::metrics::{Counter, Registry};
 
     use super::*;
@@ -213,8 +213,12 @@ mod tests {
     async fn a_listener_that_goes_leaves_nobody_behind() {
         let runtime = tokio::runtime::Handle::current();
         let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
-        let routes =
-            Arc::new(Routes::new(Vec::new(), dropped, runtime.clone(), ChainLimits::new(&Registry::new())));
+        let routes = Arc::new(ZoneRoutes::new(
+            Vec::new(),
+            dropped,
+            runtime.clone(),
+            ChainLimits::new(&Registry::new()),
+        ));
         let shared = Arc::new(ListenerState::new(routes, Counter::default(), runtime));
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let (udp, tcp) = (UdpSockets::bind(loopback, 1).unwrap(), TcpListeners::bind(loopback).unwrap());

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use dns_chain::run::{self, PendingQuery};
-use dns_chain::{Answer, Request, Routes, Transport};
+use dns_chain::{Answer, Request, Transport, ZoneRoutes};
 use dns_wire::Rejection;
 use dns_wire::codes::rcode;
 use futures_util::FutureExt;
@@ -187,7 +187,7 @@ impl UdpWorker {
     }
 
     // Hot: 0 allocations, unless the query has to wait.
-    fn answer_one(&mut self, at: usize, routes: &Arc<Routes>) {
+    fn answer_one(&mut self, at: usize, routes: &Arc<ZoneRoutes>) {
         let Self { batch, request, answer, .. } = self;
         let packet = batch.packet(at);
         request.size = packet.len();

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dns_chain::{Answer, Request, Routes, Transport, run};
+use dns_chain::{Answer, Request, Transport, ZoneRoutes, run};
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Query, Reply, Section};
 use support::{FakeUpstream, TestClient, TestService, address, answers, denial, read_framed};
@@ -391,7 +391,7 @@ async fn who_guesses_ids_is_not_listened_to_for_long() {
 }
 
 /// Asks a chain at a time of the test's choice.
-async fn asked_at(received: Instant, routes: &Arc<Routes>) -> (Query, Reply) {
+async fn asked_at(received: Instant, routes: &Arc<ZoneRoutes>) -> (Query, Reply) {
     let mut asked = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
     asked.query = Query::new(1, &"www.example.org.".parse().expect("it is a name"), rtype::A);
     asked.received = received;

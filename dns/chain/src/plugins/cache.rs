@@ -1,17 +1,17 @@
-//! `cache`: keeps answers that came from elsewhere.
+//! `cache`: caches answers that come from upstreams.
 //!
-//! Answers of plugins that hold their names in memory (`kubernetes`) pass by and are not kept: they are found as fast
-//! where they come from, and here they would only grow old. What a client can see of that, against CoreDNS: changes of
-//! the cluster show at once instead of after up to `ttl` (or 5 s); such answers repeat the letter case of each client,
-//! where CoreDNS repeats that of the first; and their TTL does not count down. The upper bound on TTLs holds for them
-//! too; the lower bound, which spares upstreams, does not, so that `ttl 0` means 0. They count as misses.
+//! Answers of plugins that hold their records in memory (`kubernetes`) are not cached: the plugin finds them as fast, and a
+//! cached copy would only become stale. Compared with CoreDNS a client sees three differences: changes of the cluster are
+//! visible at once instead of after up to `ttl` (or 5 s); such answers repeat the letter case of each client's query instead
+//! of the first one's; and their TTL does not count down. The upper bound on TTLs applies to them, the lower bound, which
+//! protects upstreams, does not, so that `ttl 0` means 0. They count as misses.
 //!
-//! Of other answers these are kept differently, for the sake of RFC 2308: a denial lives no longer than the SOA's minimum
-//! (§5); a CNAME to a name that is denied is a denial, too (§2.1), where CoreDNS gives it 5 s and does not keep it; and
-//! what says neither yes nor no (no answer and no SOA) is not kept, where CoreDNS keeps it for 5 s.
+//! Three more differences follow RFC 2308: a denial is cached no longer than the SOA's minimum (§5); a CNAME to a denied name
+//! is a denial (§2.1), where CoreDNS gives it 5 s and does not cache it; and a reply without answer and SOA is not cached,
+//! where CoreDNS caches it for 5 s.
 //!
-//! CoreDNS's `coredns_cache_drops_total` counts replies to another question than was asked. Here as there `forward`
-//! turns these into FORMERR, so that none gets here and the counter, which CoreDNS shows once it has counted, is not.
+//! CoreDNS's `coredns_cache_drops_total` counts replies to another question than was asked. In both servers `forward` turns
+//! such replies into FORMERR before they reach the cache, so the counter would always be zero and is left out.
 
 mod entry;
 mod metrics;
@@ -38,7 +38,7 @@ use table::{CacheTable, Stored, TableGuard};
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "cache",
-    about: "keeps answers that came from elsewhere",
+    about: "caches answers that come from upstreams",
     syntax: &[
         "cache",
         "cache 30",
@@ -63,7 +63,7 @@ struct Cache {
     metrics: Vec<Arc<CacheMetrics>>,
 }
 
-/// An entry that was found, and the kind it is kept as.
+/// An entry that was found, and the table that it was found in.
 struct CacheHit {
     held: TableGuard<CachedAnswer>,
     denial: bool,
@@ -82,7 +82,7 @@ impl CacheHit {
 impl Plugin for Cache {
     // Hot: 0 allocations, unless a refresh is due.
     fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
-        if !self.options.zones.hold(&request.query) {
+        if !self.options.zones.contain(&request.query) {
             return Flow::Next;
         }
         self.metrics(request).requests.inc();
@@ -96,8 +96,8 @@ impl Plugin for Cache {
         if left == 0 {
             return self.serve_stale(found, entry, request, reply);
         }
-        self.kind_metrics(request, found.denial).hits.inc();
-        serve(entry, request, reply, if self.options.keep_ttl { whole(entry) } else { left });
+        self.table_metrics(request, found.denial).hits.inc();
+        serve(entry, request, reply, if self.options.keep_ttl { full_ttl(entry) } else { left });
         let prefetch = self.options.prefetch.filter(|prefetch| prefetch.amount > 0);
         if prefetch.is_some_and(|prefetch| entry.wants_refresh(&prefetch, now)) && entry.begin_refresh(now) {
             self.metrics(request).prefetches.inc();
@@ -106,7 +106,7 @@ impl Plugin for Cache {
         Flow::Done
     }
 
-    /// `serve_stale verify`: a fresh answer if one comes in time, else the old one.
+    /// `serve_stale verify`: gives a fresh answer if one arrives in time, otherwise the stale one.
     fn wait<'a>(
         &'a self,
         request: &'a Request,
@@ -114,12 +114,11 @@ impl Plugin for Cache {
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
-            let Some(stale @ StaleOptions { mode: StaleMode::Verify(patience), .. }) = self.options.stale
-            else {
+            let Some(stale @ StaleOptions { mode: StaleMode::Verify(limit), .. }) = self.options.stale else {
                 return Flow::Next;
             };
             let mut fresh = Answer::default();
-            let in_time = timeout(patience, runner.ask_below(request, &mut fresh)).await.is_ok();
+            let in_time = timeout(limit, runner.ask_below(request, &mut fresh)).await.is_ok();
             if in_time {
                 let better = self.is_better(request, &fresh);
                 self.refreshed(request, &mut fresh);
@@ -132,39 +131,39 @@ impl Plugin for Cache {
             let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
                 return Flow::Next;
             };
-            self.serve_old(found, entry, request, reply);
-            // An answer that takes longer than this client waits is good for the next one.
+            self.serve_expired(found, entry, request, reply);
+            // A fresh answer that takes longer than this client waits will serve the next one.
             if in_time || !stale.one_at_a_time() { Flow::Done } else { Flow::Refresh }
         })
     }
 
-    /// Serves the old answer if no fresh one can be waited for.
+    /// Serves the stale answer if the query cannot wait for a fresh one.
     fn overloaded(&self, request: &Request, reply: &mut Reply) -> bool {
         let found = self.find(request, request.received);
         let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
             return false;
         };
         entry.end_refresh(request.received, Duration::ZERO);
-        self.serve_old(found, entry, request, reply);
+        self.serve_expired(found, entry, request, reply);
         true
     }
 
     fn reply(&self, request: &Request, answer: &mut Answer) {
-        if !self.options.zones.hold(&request.query) {
+        if !self.options.zones.contain(&request.query) {
             return;
         }
         if request.purpose == Purpose::Refresh {
             self.refreshed(request, answer);
         } else if answer.from_memory {
-            self.cap(&mut answer.reply);
+            self.cap_ttls(&mut answer.reply);
         } else {
-            self.keep(request, answer, request.received);
+            self.cache_answer(request, answer, request.received);
         }
     }
 }
 
 impl Cache {
-    /// What is kept for a query and may still be served; fresh before stale, denials first, as in CoreDNS.
+    /// The entry that may be served for a query: fresh entries before stale ones, denials first, as in CoreDNS.
     // Hot: 0 allocations.
     fn find(&self, request: &Request, now: Instant) -> Option<CacheHit> {
         let question = CacheKey::of(&request.query);
@@ -174,12 +173,12 @@ impl Cache {
             let Some(held) = table.find(hash, |entry| entry.answers(&question)) else { continue };
             let Some(entry) = held.as_deref() else { continue };
             let fresh = entry.left(now) > 0;
-            // That the server could not is worth less than an answer which may still be given.
-            let kept_back = fresh && entry.reply.rcode == rcode::SERVFAIL;
+            // A cached failure gives way to an answer that may still be served.
+            let is_failure = fresh && entry.reply.rcode == rcode::SERVFAIL;
             let servable = self.options.stale.is_some_and(|stale| entry.age(now) < entry.life + stale.up_to);
-            // With `prefer_positive` an old success is better than any denial or failure.
+            // With `prefer_positive` a stale success comes before any denial or failure.
             let preferred = self.options.prefer_positive && !denial && servable;
-            if fresh && !(denial && (kept_back || self.options.prefer_positive)) {
+            if fresh && !(denial && (is_failure || self.options.prefer_positive)) {
                 return Some(CacheHit { held, denial });
             }
             let over_failure = stale.as_ref().is_some_and(|stale| stale.is_failure()) && servable;
@@ -190,7 +189,7 @@ impl Cache {
         stale
     }
 
-    /// An answer whose time is over.
+    /// Serves an expired entry if the options allow that.
     fn serve_stale(
         &self,
         found: &CacheHit,
@@ -206,24 +205,24 @@ impl Cache {
         if refresh && matches!(stale.mode, StaleMode::Verify(_)) {
             return Flow::Wait;
         }
-        self.serve_old(found, entry, request, reply);
+        self.serve_expired(found, entry, request, reply);
         if refresh { Flow::Refresh } else { Flow::Done }
     }
 
-    fn serve_old(&self, found: &CacheHit, entry: &CachedAnswer, request: &Request, reply: &mut Reply) {
-        self.kind_metrics(request, found.denial).hits.inc();
+    fn serve_expired(&self, found: &CacheHit, entry: &CachedAnswer, request: &Request, reply: &mut Reply) {
+        self.table_metrics(request, found.denial).hits.inc();
         self.metrics(request).stale.inc();
-        // A TTL that is not set leaves the entry's own where `keepttl` says so, as in CoreDNS.
+        // Without a configured TTL, `keepttl` keeps the entry's own, as in CoreDNS.
         let ttl = match self.options.stale.map_or(0, |stale| stale.ttl) {
-            0 if self.options.keep_ttl => whole(entry),
+            0 if self.options.keep_ttl => full_ttl(entry),
             ttl => ttl,
         };
         serve(entry, request, reply, ttl);
     }
 
-    /// Whether a fresh answer is given instead of an old one (RFC 8767 §4).
+    /// Whether a fresh answer replaces a stale one (RFC 8767 §4).
     fn is_better(&self, request: &Request, fresh: &Answer) -> bool {
-        let good = match entry::kind(&request.query, &fresh.reply, unix()) {
+        let good = match entry::kind(&request.query, &fresh.reply, unix_seconds()) {
             AnswerKind::Success => true,
             AnswerKind::Other | AnswerKind::Failure => false,
             _ => !self.options.prefer_positive,
@@ -231,27 +230,29 @@ impl Cache {
         good && fresh.failure.is_none() && !fresh.reply.truncated
     }
 
-    /// Takes in the answer of a refresh.
+    /// Handles the answer of a refresh.
     fn refreshed(&self, request: &Request, answer: &mut Answer) {
         let (question, now) = (CacheKey::of(&request.query), Instant::now());
         let (hash, same) = (question.hash(), |entry: &CachedAnswer| entry.answers(&question));
         if answer.from_memory {
-            // The name is served here by now, and what was kept of it would only hide that.
-            self.cap(&mut answer.reply);
+            // A plugin now holds the name in memory, and the cached entry would hide that.
+            self.cap_ttls(&mut answer.reply);
             self.success.remove(hash, same);
             self.denial.remove(hash, same);
             return self.count_entries(request);
         }
-        if let AnswerKind::Success | AnswerKind::Denial = entry::kind(&request.query, &answer.reply, unix()) {
-            self.keep(request, answer, now);
+        if let AnswerKind::Success | AnswerKind::Denial =
+            entry::kind(&request.query, &answer.reply, unix_seconds())
+        {
+            self.cache_answer(request, answer, now);
         }
-        // What is still there was refreshed in vain, or for an answer of the other kind: this may be tried again.
+        // An entry that is still there was not replaced by the refresh, so another one may begin.
         let pause = self.options.stale.map_or(Duration::ZERO, |stale| stale.recheck);
-        self.each_kept(hash, same, |entry| entry.end_refresh(now, pause));
+        self.each_entry(hash, same, |entry| entry.end_refresh(now, pause));
     }
 
-    /// Shows what is kept of a question, of either kind.
-    fn each_kept(&self, hash: u64, same: impl Fn(&CachedAnswer) -> bool, show: impl Fn(&CachedAnswer)) {
+    /// Calls `show` with the entries of a question in both tables.
+    fn each_entry(&self, hash: u64, same: impl Fn(&CachedAnswer) -> bool, show: impl Fn(&CachedAnswer)) {
         for table in [&self.success, &self.denial] {
             if let Some(entry) = table.find(hash, &same).as_deref().and_then(Option::as_deref) {
                 show(entry);
@@ -259,15 +260,15 @@ impl Cache {
         }
     }
 
-    /// Keeps an answer if it can be kept, and gives all of its records the one life that it has here.
-    fn keep(&self, request: &Request, answer: &mut Answer, now: Instant) {
+    /// Caches an answer if it can be cached, and sets the TTL of all its records to its lifetime.
+    fn cache_answer(&self, request: &Request, answer: &mut Answer, now: Instant) {
         let Answer { reply, .. } = answer;
-        let kind = entry::kind(&request.query, reply, unix());
-        // What an upstream says on EDNS is for the one who asked it (RFC 6891 §6.1.1).
+        let kind = entry::kind(&request.query, reply, unix_seconds());
+        // EDNS options of an upstream are for the resolver that asked it (RFC 6891 §6.1.1).
         reply.clear_options();
         let life = match kind {
             AnswerKind::Failure => self.options.servfail,
-            kind => self.share(kind).life(entry::shortest_ttl(kind, reply)),
+            kind => self.table_options(kind).life(entry::shortest_ttl(kind, reply)),
         };
         if life.as_secs() > 0 && kind.is_kept() {
             self.store(request, kind, reply, life, now);
@@ -281,20 +282,20 @@ impl Cache {
 
     fn store(&self, request: &Request, kind: AnswerKind, reply: &Reply, life: Duration, now: Instant) {
         let question = CacheKey::of(&request.query);
-        if self.share(kind).except.hold(&request.query) {
+        if self.table_options(kind).except.contain(&request.query) {
             return;
         }
         let hash = question.hash();
         let denial = kind.is_denial();
         let (table, metrics) =
-            (if denial { &self.denial } else { &self.success }, self.kind_metrics(request, denial));
+            (if denial { &self.denial } else { &self.success }, self.table_metrics(request, denial));
         let same = |entry: &CachedAnswer| entry.answers(&question);
         let served = self.options.stale.map_or(Duration::ZERO, |stale| stale.up_to);
         let over = |entry: &CachedAnswer| entry.age(now) >= entry.life + served;
         let entry = CachedAnswer::new(question, reply.clone(), life, now);
         if request.purpose == Purpose::Refresh {
-            // It is as busy as the one that it replaces, and so wants to be refreshed as well.
-            self.each_kept(hash, same, |last| entry.take_hits(last));
+            // It is as popular as the entry that it replaces, and is to be refreshed as well.
+            self.each_entry(hash, same, |last| entry.take_hits(last));
         }
         match table.store(hash, Arc::new(entry), same, over) {
             Stored::Added => {}
@@ -303,7 +304,7 @@ impl Cache {
             Stored::TooLarge => metrics.evictions_for_bytes.inc(),
         }
         if !denial {
-            // What was denied is there now.
+            // The denied name exists now.
             self.denial.remove(hash, same);
         }
         self.count_entries(request);
@@ -317,48 +318,48 @@ impl Cache {
         }
     }
 
-    /// An answer from memory keeps its own life, up to the bound.
+    /// Applies the upper bound on TTLs to an answer from memory.
     // Hot: 0 allocations.
-    fn cap(&self, reply: &mut Reply) {
-        // From memory come answers, and denials with their SOA.
+    fn cap_ttls(&self, reply: &mut Reply) {
+        // An answer from memory with a SOA is a denial.
         let denied = reply.section(Section::Authority).any(|record| record.rtype == rtype::SOA);
         let share = if denied { &self.options.denial } else { &self.options.success };
         let most = share.longest.as_secs() as u32;
         reply.records_mut().iter_mut().for_each(|record| record.ttl = record.ttl.min(most));
     }
 
-    fn share(&self, kind: AnswerKind) -> &TableOptions {
+    fn table_options(&self, kind: AnswerKind) -> &TableOptions {
         if kind.is_denial() { &self.options.denial } else { &self.options.success }
     }
 
-    /// The metrics of the server that the query came to.
+    /// The metrics of the server that received the query.
     fn metrics(&self, request: &Request) -> &CacheMetrics {
         &self.metrics[request.key.min(self.metrics.len() - 1)]
     }
 
-    fn kind_metrics(&self, request: &Request, denial: bool) -> &TableMetrics {
+    fn table_metrics(&self, request: &Request, denial: bool) -> &TableMetrics {
         let metrics = self.metrics(request);
         if denial { &metrics.denial } else { &metrics.success }
     }
 }
 
-/// The zones of a server block's cache; none without one.
+/// The zones of a server block's cache; empty without a cache.
 pub(super) fn zones(block: &config::ServerBlock) -> Zones {
     let words = block.all("cache").next().map(|directive| options::arguments(directive).1);
     words.and_then(|words| Zones::read_or_keys(words, block).ok()).unwrap_or_default()
 }
 
-/// The TTL that an entry began with.
-fn whole(entry: &CachedAnswer) -> u32 {
+/// The lifetime of an entry as a TTL.
+fn full_ttl(entry: &CachedAnswer) -> u32 {
     entry.life.as_secs().try_into().unwrap_or(u32::MAX)
 }
 
-/// Seconds since 1970, for what is signed until then.
-fn unix() -> u64 {
+/// Seconds since 1970, to check signatures.
+fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Puts a kept answer into the reply. It is as authoritative as it came (CoreDNS 1.15).
+/// Copies a cached answer into the reply. AA stays as received (CoreDNS 1.15).
 // Hot: 0 allocations once the reply's buffers have grown.
 fn serve(entry: &CachedAnswer, request: &Request, reply: &mut Reply, ttl: u32) {
     reply.clone_from(&entry.reply);

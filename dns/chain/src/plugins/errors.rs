@@ -30,7 +30,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     setup,
 };
 
-/// The longest pattern, as in CoreDNS.
+/// The maximum length of a pattern, as in CoreDNS.
 const LONGEST_PATTERN: usize = 10_000;
 
 struct Errors {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_period_is_counted_anew_and_none_is_no_time() {
+    async fn each_period_counts_from_zero_and_may_have_no_length() {
         let log = Log::default();
         let writer = log.clone();
         let layer = fmt().with_ansi(false).without_time().with_target(false);

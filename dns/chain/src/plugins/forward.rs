@@ -1,4 +1,4 @@
-//! `forward`: asks other servers.
+//! `forward`: asks upstream servers.
 
 mod connect;
 mod https;
@@ -25,7 +25,7 @@ use telemetry::metrics::Counter;
 
 use crate::host;
 use crate::limits::LimitReached;
-use crate::names::{Zones, holds};
+use crate::names::{Zones, contains};
 use crate::plugin::{Flow, Plugin, QueryFailure, Runner};
 use crate::request::{Request, Transport};
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
@@ -37,7 +37,7 @@ use upstream::ForwardUpstream;
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "forward",
-    about: "asks other servers",
+    about: "asks upstream servers",
     syntax: &[
         "forward . /etc/resolv.conf",
         "forward example.org 10.0.0.10:5353 10.0.0.11 {\n    except internal.example.org\n    policy sequential\n    health_check 2s no_rec domain example.org\n    max_fails 3\n    expire 10s\n    max_age 5m\n    max_idle_conns 100\n    read_timeout 1s\n    max_connect_attempts 4\n    prefer_udp\n    max_concurrent 1000\n    next NXDOMAIN\n    next_on_nodata\n    failover SERVFAIL REFUSED\n    failfast_all_unhealthy_upstreams\n    source_address 10.0.0.1\n}",
@@ -74,7 +74,7 @@ impl Plugin for Forward {
     fn query(&self, request: &Request, _: &mut Reply) -> Flow {
         let query = &request.query;
         let mine =
-            holds(&self.from, query) && (query.lower() == self.from.wire() || !self.except.hold(query));
+            contains(&self.from, query) && (query.lower() == self.from.wire() || !self.except.contain(query));
         if mine { Flow::Wait } else { Flow::Next }
     }
 
@@ -199,7 +199,7 @@ impl Forward {
         reply: &mut Reply,
     ) -> io::Result<bool> {
         let start = Instant::now();
-        // Header, name, type and class, and the OPT record.
+        // Header, question and OPT record.
         let mut message = vec![0; 12 + 255 + 4 + 11 + request.query.options().len()];
         let mut tcp =
             self.options.force_tcp || (!self.options.prefer_udp && request.transport == Transport::Tcp);
@@ -207,7 +207,7 @@ impl Forward {
             // A new unpredictable ID for each attempt (RFC 5452 §9.2).
             let id: u16 = rand::random();
             let length = request.query.encode(id, &mut message);
-            if self.cached.hold(&request.query) {
+            if self.cached.contain(&request.query) {
                 // AD is the sixth bit of the fourth byte (RFC 4035 §3.1.6).
                 message[3] |= 0x20;
             }
@@ -220,7 +220,7 @@ impl Forward {
             };
             let packet = upstream.exchange(&outgoing).await?;
             let heard = match reply.parse(&packet, &request.query) {
-                // A datagram that cannot be read may have lost its end: over TCP it would be whole.
+                // A datagram that cannot be parsed may be truncated. The client asks again over TCP.
                 Err(_) if !tcp && upstream.is_plain() => {
                     reply.parse(&transport::truncated(outgoing.message, &packet), &request.query)
                 }
@@ -312,7 +312,7 @@ fn one(
     Ok(forward)
 }
 
-/// Warns once the server listens and one of the upstreams turns out to be the server block itself.
+/// Warns if an upstream turns out to be the server block itself, once the server listens.
 fn warn_of_self(setup: &mut Setup<'_>, directive: &config::Directive, upstreams: &[Arc<ForwardUpstream>]) {
     let mut ports: Vec<u16> = setup.block.keys.iter().map(|key| key.port).collect();
     ports.sort_unstable();

@@ -1,4 +1,4 @@
-//! `health`: a page that says the process lives, and how long it goes on living once it is told to end.
+//! `health`: a page for liveness probes, and the time between the request to shut down and the shutdown (`lameduck`).
 
 use std::time::{Duration, Instant};
 
@@ -13,22 +13,24 @@ use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "health",
-    about: "a page that says the process lives",
+    about: "a page for liveness probes",
     syntax: &["health", "health :8080 {\n    lameduck 5s\n}"],
     setup,
 };
 
-/// How often the page is asked by the process itself, and how long that may take: a slow page is a loaded process.
+/// How often the process requests its own page, and the time limit. A slow page is a sign of overload.
 const EVERY: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIME_LIMIT: Duration = Duration::from_secs(3);
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut address, mut lameduck) = (":8080".to_owned(), Duration::ZERO);
-    // It may stand several times, as in CoreDNS: there is one page, and what is said last counts.
+    // As in CoreDNS it may be given several times. There is one page, and the last directive takes effect.
     for (index, directive) in setup.directives.clone().into_iter().enumerate() {
         if index > 0 {
-            setup
-                .warn(directive, "health stands here again: there is one page, and what is said last counts");
+            setup.warn(
+                directive,
+                "health is given again: there is one page, and the last directive takes effect",
+            );
         }
         if let Some(word) = directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
             address = word.host_port(None).map_err(|error| vec![error])?.to_string();
@@ -59,12 +61,12 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         let route = pages.route("/health", |_| Page::ok("OK"));
         let watcher = tokio::spawn(async move {
             let mut tick = interval(EVERY);
-            // After a page that took its time there is one question, not all those that were missed.
+            // After a slow request the missed ones are not made up for.
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
                 let start = Instant::now();
-                match timeout(PATIENCE, ask(local)).await {
+                match timeout(TIME_LIMIT, ask(local)).await {
                     Ok(Ok(())) => duration.observe(start.elapsed().as_secs_f64()),
                     _ => failures.inc(),
                 }
@@ -75,7 +77,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     Ok(Vec::new())
 }
 
-/// Asks our own page as a probe would.
+/// Requests the page as a probe would.
 async fn ask(mut address: std::net::SocketAddr) -> std::io::Result<()> {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {

@@ -1,6 +1,6 @@
 //! `kubernetes`: answers for the names of a cluster.
 //!
-//! The thinking is in `dns-zone`; here are the options, the fallthrough and the chase of ExternalNames.
+//! The lookup is in `dns-zone`. Here are the options, `fallthrough` and the resolution of ExternalNames.
 
 mod options;
 
@@ -39,8 +39,8 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     setup,
 };
 
-/// How often is looked whether the cluster has been listed.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the start checks whether the cluster has been listed.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 struct Kubernetes {
     view: Arc<ZoneView>,
@@ -60,7 +60,7 @@ impl Plugin for Kubernetes {
         self.flow(verdict, request, reply)
     }
 
-    /// An ExternalName: its target lies outside, and is resolved through the whole server.
+    /// Resolves the target of an ExternalName through the whole server.
     fn wait<'a>(
         &'a self,
         request: &'a Request,
@@ -101,14 +101,15 @@ impl Plugin for Kubernetes {
 }
 
 impl Kubernetes {
-    /// What follows from the answer of the zone.
+    /// The flow that follows from the verdict of the zone.
     // Hot: 0 allocations.
     fn flow(&self, verdict: ZoneVerdict, request: &Request, reply: &mut Reply) -> Flow {
         match verdict {
             ZoneVerdict::NotMine => Flow::Next,
             ZoneVerdict::Answered => Flow::Done,
             ZoneVerdict::NameError | ZoneVerdict::NotSynced => {
-                let falls_through = self.fallthrough.as_ref().is_some_and(|zones| zones.hold(&request.query));
+                let falls_through =
+                    self.fallthrough.as_ref().is_some_and(|zones| zones.contain(&request.query));
                 if falls_through {
                     reply.clear();
                     return Flow::Next;
@@ -128,21 +129,21 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let PluginContext { cluster, views, .. } = setup.context;
     let view = views.of(&**cluster, zone, connection.clone());
     let view = view.map_err(|why| {
-        // What is wrong begins with the name of the property that leads to it: `kubeconfig FILE: …`.
+        // The error begins with the name of the property that causes it: `kubeconfig FILE: …`.
         let name = why.split([' ', ':']).next().unwrap_or_default();
         vec![directive.property(name).error(format!("kubernetes: {why}"), "")]
     })?;
     let (gates, cluster, current) = (setup.context.gates.clone(), cluster.clone(), view.current.clone());
     let complete = move |cluster: &dyn ClusterSource, connection: &ApiConnection| {
         let zone = current.load();
-        // Names of ServiceImports that nobody may read are SERVFAIL; all others need not wait for them.
+        // If RBAC forbids ServiceImports, their names are SERVFAIL. All other names need not wait for them.
         zone.synced() || zone.synced_locally() && cluster.refused(connection).contains(Kind::ServiceImport)
     };
     setup.on_start(move || async move {
         cluster.limit(&connection);
         let gate = gates.gate("kubernetes");
         let started = Instant::now();
-        let (mut told, opened) = (started, gate.clone());
+        let (mut logged, opened) = (started, gate.clone());
         while !complete(&*cluster, &connection) {
             if started.elapsed() >= startup_timeout {
                 tracing::warn!(
@@ -151,18 +152,18 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
                 );
                 break;
             }
-            if told.elapsed() >= LOOK * 5 {
+            if logged.elapsed() >= POLL_INTERVAL * 5 {
                 tracing::info!(target: "plugin/kubernetes", "waiting for Kubernetes API before starting server");
-                told = Instant::now();
+                logged = Instant::now();
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         if complete(&*cluster, &connection) {
             gate.open();
         }
         let task = tokio::spawn(async move {
             while !complete(&*cluster, &connection) {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             opened.open();
         });

@@ -1,4 +1,4 @@
-//! `loadbalance`: brings the addresses of an answer into another order each time.
+//! `loadbalance`: changes the order of the addresses in each answer.
 
 mod weights;
 
@@ -22,7 +22,7 @@ use weights::Weights;
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "loadbalance",
-    about: "brings the addresses of an answer into another order each time",
+    about: "changes the order of the addresses in each answer",
     syntax: &[
         "loadbalance",
         "loadbalance round_robin",
@@ -38,7 +38,7 @@ struct LoadBalance {
 }
 
 impl Plugin for LoadBalance {
-    // Hot: 0 allocations for answers that have their CNAMEs first.
+    // Hot: 0 allocations if the CNAMEs come first.
     fn reply(&self, request: &Request, answer: &mut Answer) {
         let Answer { reply, .. } = answer;
         let transfer = matches!(request.query.qtype, rtype::AXFR | rtype::IXFR);
@@ -56,7 +56,7 @@ impl Plugin for LoadBalance {
 }
 
 impl LoadBalance {
-    /// Brings addresses in preferred nets to the front of each run of addresses; all else stays in order.
+    /// Moves addresses in preferred networks to the front of each run of addresses. The order is otherwise kept.
     fn prefer(&self, reply: &mut Reply) {
         let mut records = std::mem::take(reply.records_mut());
         for run in records.chunk_by_mut(|a, b| a.section == b.section && is_address(a) && is_address(b)) {
@@ -68,7 +68,7 @@ impl LoadBalance {
     }
 }
 
-/// Addresses and mail exchangers in random order (coredns, plugin/loadbalance/loadbalance.go).
+/// Shuffles addresses and mail exchangers (coredns, plugin/loadbalance/loadbalance.go).
 fn round_robin(records: &mut [Record]) {
     sort(records);
     for run in records.chunk_by_mut(|a, b| place(a) == place(b)) {
@@ -78,8 +78,8 @@ fn round_robin(records: &mut [Record]) {
     }
 }
 
-/// Brings one address of the answers and one of the additional records to the front, each as often as it weighs. What
-/// the file does not list weighs 1, be it an address or a whole name (coredns, plugin/loadbalance/weighted.go).
+/// Moves one address of the answers and one of the additional records to the front, chosen at random by weight. Addresses
+/// and names that the file does not list have weight 1 (coredns, plugin/loadbalance/weighted.go).
 fn weigh(reply: &mut Reply, request: &Request, weights: &Weights) {
     if !matches!(request.query.qtype, rtype::A | rtype::AAAA | rtype::SRV) {
         return;
@@ -111,7 +111,7 @@ fn weigh(reply: &mut Reply, request: &Request, weights: &Weights) {
     }
 }
 
-/// CNAMEs first, then all else, then addresses, then mail exchangers.
+/// Sorts CNAMEs first, then other types, addresses, and mail exchangers.
 fn sort(records: &mut [Record]) {
     if !records.is_sorted_by_key(place) {
         records.sort_by_key(place);
@@ -148,10 +148,10 @@ fn address(reply: &Reply, record: &Record) -> Option<IpAddr> {
     }
 }
 
-/// One directive. It may stand several times, as in CoreDNS: the policy of the last one counts.
+/// One directive. As in CoreDNS it may be given several times, and the last policy takes effect.
 struct Read<'a> {
     directive: &'a Directive,
-    /// `weighted`: the file and how often it is read.
+    /// `weighted`: the file and the interval at which it is read again.
     weighted: Option<(&'a Word, Duration)>,
     prefer: Vec<IpNet>,
 }
@@ -160,7 +160,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut weighted, mut prefer) = (None, Vec::new());
     for (index, directive) in setup.directives.clone().into_iter().enumerate() {
         if index > 0 {
-            setup.warn(directive, "loadbalance stands here again: the last policy counts");
+            setup.warn(directive, "loadbalance is given again: the last policy takes effect");
         }
         let read = Read::new(directive)?;
         if read.weighted.is_some() {
@@ -211,7 +211,7 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Reads the file of weights now, and again when it has changed.
+/// Reads the weight file now and again when it has changed.
 fn read_weights(
     setup: &mut Setup<'_>,
     directive: &Directive,
@@ -221,13 +221,13 @@ fn read_weights(
     let path = PathBuf::from(&file.text);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        // It may come yet, as in CoreDNS.
+        // The file may be created later, as in CoreDNS.
         Err(error)
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
                 && !every.is_zero() =>
         {
             let file = path.display();
-            tracing::warn!(target: "plugin/loadbalance", "{file}: {error}; all weigh the same until it can be read");
+            tracing::warn!(target: "plugin/loadbalance", "{file}: {error}; all addresses have weight 1 until it can be read");
             String::new()
         }
         Err(error) => {
@@ -256,13 +256,13 @@ fn read_weights(
     Ok(shown)
 }
 
-/// Takes the file in if it has changed. Returns its text. The file is small: reading it holds nobody up.
+/// Reads the file again and uses it if it has changed. Returns its text. The file is small enough to be read here.
 fn reread(path: &Path, last: String, current: &ArcSwap<Weights>) -> String {
     let file = path.display();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
-            tracing::warn!(target: "plugin/loadbalance", "{file}: {error}; the old weights stay");
+            tracing::warn!(target: "plugin/loadbalance", "{file}: {error}; the old weights stay in effect");
             return last;
         }
     };
@@ -270,7 +270,7 @@ fn reread(path: &Path, last: String, current: &ArcSwap<Weights>) -> String {
         match Weights::read(&text) {
             Ok(weights) => current.store(Arc::new(weights)),
             Err((line, what)) => {
-                tracing::warn!(target: "plugin/loadbalance", "{file}:{line}: {what}; the old weights stay");
+                tracing::warn!(target: "plugin/loadbalance", "{file}:{line}: {what}; the old weights stay in effect");
             }
         }
     }
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_comes_later_is_read_and_one_that_goes_leaves_its_weights() {
+    fn a_file_created_later_is_read_and_a_removed_one_keeps_its_weights() {
         let folder = tempfile::tempdir().unwrap();
         let (path, current) = (folder.path().join("weights.txt"), ArcSwap::from_pointee(Weights::default()));
         let nothing = reread(&path, String::new(), &current);

@@ -1,4 +1,4 @@
-//! `log`: a line for each query, as CoreDNS writes it.
+//! `log`: logs each query, in CoreDNS's format.
 
 mod format;
 
@@ -18,7 +18,7 @@ use format::{QueryLogFormat, SentReply};
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "log",
-    about: "a line for each query",
+    about: "logs each query",
     syntax: &[
         "log",
         "log example.org example.net",
@@ -42,7 +42,7 @@ struct Rule {
     classes: u8,
 }
 
-/// What kind of reply it is (coredns, plugin/pkg/response/classify.go).
+/// The class of a reply (coredns, plugin/pkg/response/classify.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Success = 1,
@@ -59,7 +59,7 @@ impl Plugin for Log {
         let rule = self
             .rules
             .iter()
-            .filter(|rule| rule.zones.hold(&request.query))
+            .filter(|rule| rule.zones.contain(&request.query))
             .find(|rule| rule.classes & class != 0);
         let Some(rule) = rule else { return };
         let sent = SentReply { request, reply: &answer.reply, size, took: request.received.elapsed() };

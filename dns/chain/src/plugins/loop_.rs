@@ -1,7 +1,7 @@
-//! `loop`: finds out at the start whether queries that are forwarded come back.
+//! `loop`: detects at the start whether forwarded queries come back.
 //!
-//! It asks itself for a name that nobody can guess (CVE-2026-26018). A forwarder that leads back here makes the same
-//! query come in again and again; at the third time the process is told to end.
+//! The plugin sends a query for an unpredictable name to its own server (CVE-2026-26018). If an upstream leads back to this
+//! server, the same query arrives again; at the third time the process is asked to shut down.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use dns_wire::{Name, Query, Reply};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::names::holds;
+use crate::names::contains;
 use crate::plugin::{Flow, Plugin};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
@@ -21,16 +21,16 @@ use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "loop",
-    about: "finds out at the start whether forwarded queries come back",
+    about: "detects at the start whether forwarded queries come back",
     syntax: &["loop"],
     setup,
 };
 
-/// How often the probe may be seen: once from here, once more when a retry crosses the first.
+/// How often the probe may arrive: once as sent, and once more if a retry overlaps with it.
 const MOST: u32 = 2;
-/// How long a probe is tried to be sent.
+/// How long sending the probe is tried.
 const TRYING: Duration = Duration::from_secs(30);
-/// How long is watched after the probe has been answered.
+/// How long the plugin watches after the probe has been answered.
 const WATCHING: Duration = Duration::from_secs(2);
 
 struct Loop {
@@ -45,7 +45,7 @@ struct Loop {
 impl Plugin for Loop {
     fn query(&self, request: &Request, _: &mut Reply) -> Flow {
         let query = &request.query;
-        if query.qtype != rtype::HINFO || self.over.load(Relaxed) || !holds(&self.zone, query) {
+        if query.qtype != rtype::HINFO || self.over.load(Relaxed) || !contains(&self.zone, query) {
             return Flow::Next;
         }
         if query.lower() == self.probe.wire() && self.seen.fetch_add(1, Relaxed) + 1 > MOST {
@@ -64,7 +64,7 @@ impl Plugin for Loop {
 }
 
 impl Loop {
-    /// Sends the probe until there is any reply, and then watches a little longer.
+    /// Sends the probe until there is a reply, and then watches a little longer.
     async fn probe(&self, to: SocketAddr) {
         let end = Instant::now() + TRYING;
         let mut pause = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl Loop {
                 sleep(WATCHING).await;
                 break;
             }
-            // Nobody answered: what has been seen was this probe and no loop.
+            // No reply: what arrived was this probe and not a loop.
             self.seen.store(0, Relaxed);
             sleep(pause.min(end - Instant::now())).await;
             pause *= 2;

@@ -28,7 +28,7 @@ struct Prometheus {
     query_metrics: Vec<QueryMetrics>,
 }
 
-/// The plugins of a key, shown for as long as its configuration is served.
+/// The rows of `coredns_plugin_enabled`, shown while the configuration is served.
 struct Enabled {
     family: Family<Gauge, 4>,
     rows: Mutex<Vec<[String; 4]>>,
@@ -68,9 +68,9 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     };
     let mut file: Option<&Word> = None;
     each_line(directive, |line| match line.name.text.as_str() {
-        // It chooses which of the Go runtime's metrics are shown; there is no Go runtime here.
+        // Selects metrics of the Go runtime, which this process does not have.
         "runtime_metrics" => line.no_args(),
-        "tls" if file.is_some() => Err(line.error("prometheus: tls stands here twice", "one file")),
+        "tls" if file.is_some() => Err(line.error("prometheus: tls is given twice", "one file")),
         "tls" => {
             file = Some(line.arg("CONFIGFILE")?);
             Ok(())

@@ -1,4 +1,4 @@
-//! `ready`: a page that says whether every plugin has what it needs to answer rightly.
+//! `ready`: a page for readiness probes: whether every plugin has the data to answer.
 
 use http::StatusCode;
 use telemetry::{AdminResponse as Page, Monitor};
@@ -8,7 +8,7 @@ use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "ready",
-    about: "a page that says whether every plugin can answer",
+    about: "a page for readiness probes",
     syntax: &["ready", "ready :8181 {\n    monitor continuously\n}"],
     setup,
 };

@@ -1,6 +1,6 @@
-//! `reload`: reads the Corefile again and again, and serves it when it has changed.
+//! `reload`: reads the Corefile periodically and serves it when it has changed.
 //!
-//! The plugin only says how often; the server, which owns the sockets, does it.
+//! The plugin sets the interval. The server, which owns the sockets, does the reload.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::setup::{PluginEntry, PluginInstances, ReloadOptions, Setup, SetupErro
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "reload",
-    about: "serves the Corefile anew when it has changed",
+    about: "reads the Corefile periodically and serves it when it has changed",
     syntax: &["reload", "reload 10s", "reload 30s 15s"],
     setup,
 };
@@ -18,7 +18,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directives = setup.directives.clone();
     let directive = directives[0];
     for again in &directives[1..] {
-        setup.warn(again, "reload stands here again: the first one counts");
+        setup.warn(again, "reload is given again: the first one takes effect");
     }
     if let Some(line) = directive.block.first() {
         setup.warn(line, "reload takes no block: this is ignored");

@@ -27,7 +27,7 @@ impl Plugin for Whoami {
             IpAddr::V4(ip) => reply.push(Section::Additional, Owner::Question, rtype::A, 0, &ip.octets()),
             IpAddr::V6(ip) => reply.push(Section::Additional, Owner::Question, rtype::AAAA, 0, &ip.octets()),
         }
-        // `_udp.` before the name asked for, and the port in an SRV record whose target is the root.
+        // An SRV record of `_udp.` and the queried name, with the client's port and the root as target.
         let label = match request.transport {
             Transport::Udp => b"\x04_udp",
             Transport::Tcp => b"\x04_tcp",
@@ -47,7 +47,7 @@ impl Plugin for Whoami {
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    // One more says nothing new, and CoreDNS does not look at it.
+    // Further directives are ignored, as in CoreDNS.
     let directive = setup.directives[0];
     directive.no_args().and_then(|()| directive.no_block()).map_err(|error| vec![error])?;
     Ok(vec![Arc::new(Whoami)])

@@ -60,13 +60,13 @@ impl Plugin for Refreshing {
     }
 }
 
-fn routes(waiting: usize, plugins: Vec<Arc<dyn Plugin>>) -> Arc<Routes> {
+fn routes(waiting: usize, plugins: Vec<Arc<dyn Plugin>>) -> Arc<ZoneRoutes> {
     let metrics = Registry::new();
     let chain = Arc::new(Chain::new(plugins.into_iter().map(|plugin| Link::new("test", plugin)).collect()));
     let dropped = QueryMetrics::new(&metrics, "dns://:53", "dropped", &[]);
     let limits = ChainLimits::with(&metrics, waiting, 0);
     let zones = vec![(Name::ROOT, ZoneRoute { chain, key: 0 })];
-    Arc::new(Routes::new(zones, dropped, Handle::current(), limits))
+    Arc::new(ZoneRoutes::new(zones, dropped, Handle::current(), limits))
 }
 
 fn request() -> Request {
@@ -75,7 +75,7 @@ fn request() -> Request {
     request
 }
 
-fn ask(routes: &Arc<Routes>) -> (Option<PendingQuery>, Answer) {
+fn ask(routes: &Arc<ZoneRoutes>) -> (Option<PendingQuery>, Answer) {
     let mut made = Answer::default();
     let pending = answer(routes, &mut request(), &mut made, |_, _| 0);
     (pending, made)

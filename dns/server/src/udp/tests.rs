@@ -39,7 +39,7 @@ async fn a_panic_costs_one_query_and_is_counted() {
     let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
     let limits = ChainLimits::new(&Registry::new());
     let route = ZoneRoute { chain, key: 0 };
-    let routes = Routes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
+    let routes = ZoneRoutes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
     let shared = Arc::new(ListenerState::new(Arc::new(routes), Counter::default(), runtime));
     let udp = UdpSockets::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -7,14 +7,14 @@ use config::{ConfigError, Directive, ServerBlock, Word};
 use crate::names::Zones;
 use crate::setup::{SetupErrors, each_line};
 
-/// All of them, with CoreDNS's defaults.
+/// The options of a cache. Defaults are those of CoreDNS.
 pub(super) struct CacheOptions {
     pub zones: Zones,
     /// The `zones` label.
     pub label: String,
     pub success: TableOptions,
     pub denial: TableOptions,
-    /// `servfail`: zero for off.
+    /// `servfail`: how long failures are cached; zero for not at all.
     pub servfail: Duration,
     pub prefetch: Option<PrefetchOptions>,
     pub stale: Option<StaleOptions>,
@@ -22,16 +22,17 @@ pub(super) struct CacheOptions {
     pub keep_ttl: bool,
 }
 
-/// The part of the cache for one kind of answers.
+/// `success` and `denial`: the options of one kind of answers.
 pub(super) struct TableOptions {
     pub capacity: usize,
     pub longest: Duration,
     pub shortest: Duration,
-    /// Names that are not kept (`disable`).
+    /// Zones that are not cached (`disable`).
     pub except: Zones,
 }
 
-/// Entries asked `amount` times with gaps under `gap` are asked again when `percent` of their life is left.
+/// `prefetch`: an entry with `amount` hits, none of them more than `gap` apart, is refreshed when `percent` of its lifetime
+/// is left.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct PrefetchOptions {
     pub amount: u32,
@@ -42,17 +43,17 @@ pub(super) struct PrefetchOptions {
 /// `serve_stale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct StaleOptions {
-    /// How long after its life an entry is still served.
+    /// How long an expired entry is served.
     pub up_to: Duration,
     pub mode: StaleMode,
-    /// The TTL it is served with.
+    /// The TTL of an expired entry.
     pub ttl: u32,
-    /// How long after a refresh that failed the next one is tried.
+    /// The pause after a refresh that failed.
     pub recheck: Duration,
 }
 
 impl StaleOptions {
-    /// Whether one query at a time asks anew. Without any bound on `verify` each of them does, as in CoreDNS.
+    /// Whether one query at a time refreshes. With an unbounded `verify` each query does, as in CoreDNS.
     pub(super) fn one_at_a_time(&self) -> bool {
         self.mode != StaleMode::Verify(REFRESH) || !self.recheck.is_zero()
     }
@@ -60,16 +61,16 @@ impl StaleOptions {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StaleMode {
-    /// The old answer at once, a refresh behind it.
+    /// Serve the stale answer at once and refresh in the background.
     Immediate,
-    /// A refresh first, and the old answer if that fails or takes longer than this.
+    /// Refresh first, and serve the stale answer if that fails or takes longer than this.
     Verify(Duration),
 }
 
 const KNOWN: &[&str] =
     &["success", "denial", "prefetch", "serve_stale", "serve_stale_policy", "servfail", "disable", "keepttl"];
 
-/// How long a refresh may take; `forward` gives up after the same time.
+/// The default time limit of `verify`. `forward` gives up after the same time.
 pub(super) const REFRESH: Duration = Duration::from_secs(5);
 
 impl CacheOptions {
@@ -136,7 +137,7 @@ impl CacheOptions {
 
 impl TableOptions {
     fn line(&mut self, line: &Directive) -> Result<(), ConfigError> {
-        // CoreDNS reads no further than the third word, and makes the least there can be of a capacity below it.
+        // CoreDNS ignores further words, and raises a capacity below the smallest possible one to it.
         let args = line.args_from(1, "CAPACITY [TTL] [MINTTL]")?;
         self.capacity = args[0].integer(..=i64::from(i32::MAX))?.try_into().unwrap_or(0);
         if let Some(ttl) = args.get(1) {
@@ -148,14 +149,14 @@ impl TableOptions {
         Ok(())
     }
 
-    /// How long an answer is kept whose records live so long. The upper bound is the stronger one: `cache 3` is below
-    /// the lower bound's default.
+    /// The lifetime of an answer with this shortest TTL. The upper bound wins: `cache 3` is below the default of the lower
+    /// bound.
     pub(super) fn life(&self, shortest_ttl: Duration) -> Duration {
         shortest_ttl.max(self.shortest).min(self.longest)
     }
 }
 
-/// The TTL, if there is one, and the zones.
+/// The TTL, if given, and the zones.
 pub(super) fn arguments(directive: &Directive) -> (Option<&Word>, &[Word]) {
     match directive.args.split_first() {
         Some((word, rest)) if word.parse::<i64>("").is_ok() => (Some(word), rest),
@@ -182,7 +183,7 @@ fn prefetch(line: &Directive) -> Result<PrefetchOptions, ConfigError> {
     Ok(PrefetchOptions { amount: args[0].integer(0..=i32::MAX as u32)?, gap, percent })
 }
 
-/// None where `serve_stale 0` switches it off.
+/// `None` if `serve_stale 0` switches it off.
 fn stale(line: &Directive) -> Result<Option<StaleOptions>, ConfigError> {
     let wanted = "[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]";
     let mut args = line.args_between(0, 5, wanted)?.iter().peekable();
@@ -192,7 +193,7 @@ fn stale(line: &Directive) -> Result<Option<StaleOptions>, ConfigError> {
         ttl: 0,
         recheck: Duration::ZERO,
     };
-    // CoreDNS reads these two words in either case.
+    // CoreDNS ignores the case of these two words.
     let modes = [("immediate", StaleMode::Immediate), ("verify", StaleMode::Verify(REFRESH))];
     let mode = |word: &Word| modes.iter().find(|(name, _)| word.text.eq_ignore_ascii_case(name));
     if let Some(word) = args.next_if(|word| mode(word).is_none()) {
@@ -204,9 +205,9 @@ fn stale(line: &Directive) -> Result<Option<StaleOptions>, ConfigError> {
     if matches!(stale.mode, StaleMode::Verify(_))
         && let Some(word) = args.next()
     {
-        let patience = word.duration()?;
-        // 0 is for as long as it takes.
-        stale.mode = StaleMode::Verify(if patience.is_zero() { REFRESH } else { patience });
+        let limit = word.duration()?;
+        // 0 means no time limit.
+        stale.mode = StaleMode::Verify(if limit.is_zero() { REFRESH } else { limit });
     }
     if let Some(word) = args.next() {
         stale.ttl = word.duration()?.as_secs().try_into().unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! Time is passed in: every query says when it came.
+//! Time is passed in with each query.
 
 use std::net::SocketAddr;
 
@@ -48,7 +48,7 @@ fn denial(code: u16, ttl: u32) -> Answer {
     answer
 }
 
-/// What a query at a second gets: the flow, the code and the TTL of the first record.
+/// Asks the cache: the flow, the response code and the TTL of the first record.
 fn ask(cache: &Cache, request: &Request) -> (Flow, u16, Option<u32>) {
     let mut reply = Reply::default();
     let flow = cache.query(request, &mut reply);
@@ -56,7 +56,7 @@ fn ask(cache: &Cache, request: &Request) -> (Flow, u16, Option<u32>) {
 }
 
 #[test]
-fn an_answer_lives_as_long_as_its_shortest_record_within_bounds() {
+fn an_answer_is_cached_for_its_shortest_ttl_within_bounds() {
     for (lines, ttl, life) in [
         ("", 60, 60),
         ("", 1, 5),
@@ -79,7 +79,7 @@ fn an_answer_lives_as_long_as_its_shortest_record_within_bounds() {
 }
 
 #[test]
-fn a_ttl_that_is_kept_does_not_count_down() {
+fn with_keepttl_the_ttl_does_not_count_down() {
     let (cache, start) = (cache("keepttl\nserve_stale 1h"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(60));
     for seconds in [0, 30, 59, 60, 600] {
@@ -88,7 +88,7 @@ fn a_ttl_that_is_kept_does_not_count_down() {
 }
 
 #[test]
-fn old_answers_are_not_served_where_stale_is_switched_off() {
+fn stale_answers_are_not_served_if_that_is_switched_off() {
     for lines in ["", "serve_stale 0", "serve_stale 0 verify\nserve_stale_policy prefer_positive"] {
         let (cache, start) = (cache(lines), Instant::now());
         let name = "www.example.org.";
@@ -101,7 +101,7 @@ fn old_answers_are_not_served_where_stale_is_switched_off() {
 }
 
 #[test]
-fn the_last_disable_of_a_kind_counts() {
+fn the_last_disable_of_a_kind_takes_effect() {
     let lines = "disable success a.example.org\ndisable success b.example.org\ndisable denial";
     let (cache, start) = (cache(lines), Instant::now());
     for (name, flow) in [("a.example.org.", Flow::Done), ("b.example.org.", Flow::Next)] {
@@ -113,7 +113,7 @@ fn the_last_disable_of_a_kind_counts() {
 }
 
 #[test]
-fn a_second_that_has_begun_is_left_in_full() {
+fn a_second_that_has_begun_counts_in_full() {
     let (cache, start) = (cache(""), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(30));
     for (seconds, milliseconds, left) in [(0, 900, 30), (1, 100, 29), (29, 999, 1)] {
@@ -124,7 +124,7 @@ fn a_second_that_has_begun_is_left_in_full() {
 }
 
 #[test]
-fn denials_live_as_their_soa_says_and_failures_shortly() {
+fn denials_are_cached_as_their_soa_says_and_failures_briefly() {
     let (cache, start) = (cache(""), Instant::now());
     for (name, code, ttl, life) in
         [("a.example.org.", 3, 20, 20), ("b.example.org.", 0, 20, 20), ("c.example.org.", 2, 20, 5)]
@@ -137,7 +137,7 @@ fn denials_live_as_their_soa_says_and_failures_shortly() {
 }
 
 #[test]
-fn what_must_not_be_kept_is_not() {
+fn answers_that_must_not_be_cached_are_not() {
     let (cache, start) = (cache("disable success www.example.org\nservfail 0"), Instant::now());
     let mut truncated = address(60);
     truncated.reply.truncated = true;
@@ -160,7 +160,7 @@ fn what_must_not_be_kept_is_not() {
     assert_eq!(from_memory.reply.records()[0].ttl, 3600, "the bound holds for answers from memory too");
 }
 
-/// Replies to `www.example.org A`: records as section, owner, type, TTL and data, which for most is a name.
+/// A reply to `www.example.org A` from records written as section, owner, type, TTL and data, which is mostly a name.
 fn reply(code: u16, records: &str) -> Answer {
     let mut answer = Answer::default();
     answer.reply.rcode = code;
@@ -183,8 +183,8 @@ fn reply(code: u16, records: &str) -> Answer {
                 [wire("ns."), wire("m."), vec![0; 16], vec![0, 0, 0, data.parse().unwrap()]].concat(),
             ),
             "RRSIG" => {
-                let until = (unix() as i64 + data.parse::<i64>().unwrap()) as u32;
-                let (until, since) = (until.to_be_bytes(), (unix() as u32 - 900).to_be_bytes());
+                let until = (unix_seconds() as i64 + data.parse::<i64>().unwrap()) as u32;
+                let (until, since) = (until.to_be_bytes(), (unix_seconds() as u32 - 900).to_be_bytes());
                 (rtype::RRSIG, [&[0; 8][..], &until, &since, &[0; 3]].concat())
             }
             _ => panic!("{line}"),
@@ -195,10 +195,10 @@ fn reply(code: u16, records: &str) -> Answer {
 }
 
 #[test]
-fn a_reply_is_kept_for_what_it_says() {
+fn a_reply_is_cached_according_to_its_kind() {
     let soa = "ns example.org. SOA 60 50";
     let alias = "an WWW.example.org. CNAME 40 a.Example.org.";
-    // The TTL that all its records get, and whether it is kept.
+    // The TTL that all records get, and whether the reply is cached.
     for (what, code, records, ttl, kept) in [
         ("an address", 0, "an www.example.org. A 30 .", 30, true),
         ("an alias of it", 0, &format!("{alias}, an A.example.org. A 30 ."), 30, true),
@@ -236,7 +236,7 @@ fn a_reply_is_kept_for_what_it_says() {
 }
 
 #[test]
-fn a_failure_does_not_stand_before_an_answer() {
+fn a_cached_failure_does_not_hide_an_answer() {
     for (code, served) in [(2, 0), (3, 3), (4, 4)] {
         let (cache, start) = (cache(""), Instant::now());
         let name = "www.example.org.";
@@ -260,7 +260,7 @@ fn other_bits_and_types_are_other_questions() {
 }
 
 #[test]
-fn a_busy_answer_is_refreshed_once_before_its_end() {
+fn a_popular_answer_is_refreshed_once_before_its_end() {
     let (cache, start) = (cache("prefetch 2 10s 10%"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(100));
     let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds)).0;
@@ -276,19 +276,19 @@ fn a_busy_answer_is_refreshed_once_before_its_end() {
 }
 
 #[test]
-fn a_refreshed_answer_is_as_busy_as_before() {
+fn a_refreshed_answer_is_as_popular_as_before() {
     let (cache, start) = (cache("prefetch 2 20s 90%"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(100));
     let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(19), at(20)], [Flow::Done, Flow::Refresh]);
     let refresh = Request { purpose: Purpose::Refresh, ..request("www.example.org.", start, 20) };
     cache.reply(&refresh, &mut address(100));
-    // It was stored at about the start here.
+    // A refresh reads the clock itself, so the entry was stored at about `start`.
     assert_eq!(at(11), Flow::Refresh, "once more is enough");
 }
 
 #[test]
-fn an_old_answer_is_served_while_it_is_refreshed() {
+fn a_stale_answer_is_served_while_it_is_refreshed() {
     let old = || (Flow::Done, 0, Some(3));
     let wait = || (Flow::Wait, 0, None);
     for (lines, first, next) in [
@@ -310,7 +310,7 @@ fn an_old_answer_is_served_while_it_is_refreshed() {
 }
 
 #[test]
-fn an_old_answer_is_refreshed_again_when_the_refresh_did_not_replace_it() {
+fn a_stale_answer_is_refreshed_again_if_the_refresh_did_not_replace_it() {
     let name = "www.example.org.";
     for (lines, mut fresh) in [
         ("serve_stale\nsuccess 2048 3600 0", address(0)),
@@ -329,7 +329,7 @@ fn an_old_answer_is_refreshed_again_when_the_refresh_did_not_replace_it() {
 }
 
 #[test]
-fn a_refresh_from_memory_ends_what_was_kept() {
+fn a_refresh_from_memory_removes_the_entry() {
     let name = "www.example.org.";
     for mut kept in [address(10), denial(3, 10)] {
         let (cache, start) = (cache("serve_stale"), Instant::now());
@@ -342,7 +342,7 @@ fn a_refresh_from_memory_ends_what_was_kept() {
 }
 
 #[test]
-fn a_positive_answer_is_preferred_where_that_is_wanted() {
+fn with_prefer_positive_a_stale_answer_comes_before_a_denial() {
     for (policy, code) in [("", 3), ("serve_stale_policy prefer_positive", 0)] {
         let (cache, start) = (cache(&format!("serve_stale\n{policy}")), Instant::now());
         let name = "www.example.org.";
@@ -388,7 +388,7 @@ fn a_refresh_that_is_lost_can_be_begun_again() {
 }
 
 #[test]
-fn an_old_answer_is_served_where_a_fresh_one_cannot_be_waited_for() {
+fn a_stale_answer_is_served_if_the_query_cannot_wait() {
     let (cache, start) = (cache("serve_stale 1h verify 1s 3s 2s"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(10));
     let mut reply = Reply::default();

@@ -1,4 +1,4 @@
-//! The TO of `forward`: addresses, URLs, host names and files in resolv.conf form.
+//! The TO arguments of `forward`: addresses, URLs, host names and files in resolv.conf format.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::Path;
@@ -12,22 +12,22 @@ use super::options::ForwardOptions;
 use super::resolv;
 use crate::setup::SetupErrors;
 
-/// The most upstreams of one `forward`, as in CoreDNS.
+/// The maximum number of upstreams of one `forward`, as in CoreDNS.
 const MOST: usize = 15;
 
 /// One upstream as the Corefile names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct UpstreamAddress {
+pub(super) struct ForwardTarget {
     pub scheme: Scheme,
     pub address: SocketAddr,
-    /// The name its certificate has to bear: what stands after `%`, or the host name.
+    /// The name in its certificate: the part after `%`, or the host name.
     pub server_name: Option<String>,
     /// The path of an `https://` URL.
     pub path: String,
 }
 
-/// Reads all words, resolving host names once.
-pub(super) fn read(words: &[Word], options: &ForwardOptions) -> Result<Vec<UpstreamAddress>, SetupErrors> {
+/// Parses all arguments. Host names are resolved once, here.
+pub(super) fn read(words: &[Word], options: &ForwardOptions) -> Result<Vec<ForwardTarget>, SetupErrors> {
     let (mut targets, mut mistakes) = (Vec::new(), SetupErrors::new());
     for word in words {
         match one(word, options) {
@@ -42,7 +42,7 @@ pub(super) fn read(words: &[Word], options: &ForwardOptions) -> Result<Vec<Upstr
     if mistakes.is_empty() { Ok(targets) } else { Err(mistakes) }
 }
 
-fn one(word: &Word, options: &ForwardOptions) -> Result<Vec<UpstreamAddress>, config::ConfigError> {
+fn one(word: &Word, options: &ForwardOptions) -> Result<Vec<ForwardTarget>, config::ConfigError> {
     if Path::new(&word.text).is_file() {
         return file(word);
     }
@@ -74,15 +74,15 @@ fn one(word: &Word, options: &ForwardOptions) -> Result<Vec<UpstreamAddress>, co
         }
     };
     let target =
-        |address| UpstreamAddress { scheme, address, server_name: server_name.clone(), path: path.clone() };
+        |address| ForwardTarget { scheme, address, server_name: server_name.clone(), path: path.clone() };
     Ok(addresses.into_iter().map(target).collect())
 }
 
-/// Host, port and the name after `%`. Over plain DNS what follows `%` is the address's scope.
+/// Host, port and the name after `%`. For plain DNS the part after `%` is the scope of the address.
 fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
     let (text, name) = match text.rsplit_once('%') {
         Some((address, name)) if scheme != Scheme::Dns => {
-            // `9.9.9.9%name:853` has its port behind the name.
+            // In `9.9.9.9%name:853` the port follows the name.
             match name.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
                 Some((name, port)) => (format!("{address}:{port}"), Some(name.to_owned())),
                 None => (address.to_owned(), Some(name.to_owned())),
@@ -96,7 +96,7 @@ fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
     (plausible && !host.is_empty()).then_some((host, port, name))
 }
 
-fn file(word: &Word) -> Result<Vec<UpstreamAddress>, config::ConfigError> {
+fn file(word: &Word) -> Result<Vec<ForwardTarget>, config::ConfigError> {
     let text = std::fs::read_to_string(&word.text)
         .map_err(|error| word.error(format!("{word}: {error}"), "a readable file"))?;
     let servers = resolv::servers(&text);
@@ -104,11 +104,11 @@ fn file(word: &Word) -> Result<Vec<UpstreamAddress>, config::ConfigError> {
         return Err(word.error(format!("no nameservers found in {word}"), "nameserver lines with addresses"));
     }
     let target =
-        |address| UpstreamAddress { scheme: Scheme::Dns, address, server_name: None, path: String::new() };
+        |address| ForwardTarget { scheme: Scheme::Dns, address, server_name: None, path: String::new() };
     Ok(servers.into_iter().map(target).collect())
 }
 
-/// The addresses of a host name, absolute: no search list applies (CoreDNS 1.15).
+/// The addresses of a host name. It is absolute: no search list applies (CoreDNS 1.15).
 fn resolve(host: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, String> {
     let absolute = format!("{}.", host.trim_end_matches('.'));
     let mut found: Vec<IpAddr> = if resolvers.is_empty() {
@@ -124,7 +124,7 @@ fn resolve(host: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, String> 
     if found.is_empty() { Err("no addresses".to_owned()) } else { Ok(found) }
 }
 
-/// Both families from one resolver.
+/// Asks one resolver for the addresses of both families.
 fn ask(name: &Name, resolver: SocketAddr) -> Result<Vec<IpAddr>, String> {
     let text = |error: std::io::Error| format!("{resolver}: {error}");
     let any: IpAddr = if resolver.is_ipv4() { [0; 4].into() } else { [0; 16].into() };

@@ -1,4 +1,4 @@
-//! DNS over HTTPS to an upstream (RFC 8484), all queries as streams of one HTTP/2 connection.
+//! DNS over HTTPS (RFC 8484): all queries to an upstream are streams of one HTTP/2 connection.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,13 +20,13 @@ use super::shared_connection::SharedConnection;
 /// How a query is put into a request (RFC 8484 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DohMethod {
-    /// In the `dns` parameter, so that HTTP caches can help.
+    /// In the `dns` parameter, so that HTTP caches can answer.
     Get,
     /// As the body.
     Post,
 }
 
-/// A handle of the connection.
+/// Sends requests on the connection.
 pub(super) type Sender = http2::SendRequest<Full<Bytes>>;
 
 /// The connection to an upstream.
@@ -44,12 +44,12 @@ impl HttpsUpstream {
         &self,
         to: SocketAddr,
         message: &[u8],
-        patience: Duration,
+        limit: Duration,
     ) -> io::Result<Vec<u8>> {
-        // The ID is 0 for the sake of caches (RFC 8484 §4.1) and put back into the reply.
+        // The ID is 0 for HTTP caches (RFC 8484 §4.1). It is restored in the reply.
         let mut query = message.to_vec();
         query[..2].fill(0);
-        let exchange = self.shared.exchange(patience, || self.dial(to), |sender| self.send(sender, &query));
+        let exchange = self.shared.exchange(limit, || self.dial(to), |sender| self.send(sender, &query));
         let mut reply = exchange.await?;
         reply[..2].copy_from_slice(&message[..2]);
         Ok(reply)

@@ -15,7 +15,7 @@ use crate::limits::ChainLimits;
 use crate::names::Zones;
 use crate::setup::{PluginContext, SetupErrors, each_line};
 
-/// All of them, with CoreDNS's defaults.
+/// The options of a `forward`. Defaults are those of CoreDNS.
 #[derive(Clone)]
 pub(super) struct ForwardOptions {
     pub except: Zones,
@@ -24,7 +24,7 @@ pub(super) struct ForwardOptions {
     pub max_fails: u32,
     pub limits: PoolLimits,
     pub read_timeout: Duration,
-    /// `None` for no cap; the default depends on the number of upstreams.
+    /// `None` for no limit. The default depends on the number of upstreams.
     pub max_connect_attempts: Option<usize>,
     pub attempts_set: bool,
     pub force_tcp: bool,
@@ -42,7 +42,7 @@ pub(super) struct ForwardOptions {
     pub chain_limits: ChainLimits,
 }
 
-/// How an upstream that failed is asked whether it is back.
+/// `health_check`: how an upstream that failed is checked.
 #[derive(Clone, Debug)]
 pub(super) struct HealthCheck {
     pub interval: Duration,
@@ -58,7 +58,7 @@ pub(super) struct ForwardTls {
     pub server_name: Option<String>,
 }
 
-/// Properties of which CoreDNS reads one word: what stands behind it on the line is the next property.
+/// Properties with exactly one argument. As in CoreDNS, further words on the line are the next property.
 const OF_ONE_WORD: &[&str] = &[
     "policy",
     "max_fails",
@@ -131,7 +131,7 @@ impl ForwardOptions {
         Ok(options)
     }
 
-    /// The cap on tries for so many upstreams.
+    /// The maximum number of attempts with this many upstreams.
     pub(super) fn attempts(&self, upstreams: usize) -> Option<usize> {
         if self.attempts_set { self.max_connect_attempts } else { Some(2 * upstreams) }
     }
@@ -231,7 +231,7 @@ impl ForwardOptions {
 
 fn health(line: &Directive) -> Result<HealthCheck, ConfigError> {
     let args = line.args_from(1, "DURATION [no_rec] [domain NAME]")?;
-    // 0 is at once, and yet not as fast as a refused connection fails.
+    // 0 means at once, but not in a loop as fast as a refused connection fails.
     let interval = args[0].duration()?.max(Duration::from_millis(1));
     let mut health = HealthCheck { interval, recursion: true, domain: Name::ROOT };
     let mut rest = args[1..].iter();

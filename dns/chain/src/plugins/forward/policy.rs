@@ -1,4 +1,4 @@
-//! In which order upstreams are tried.
+//! The order in which upstreams are tried.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -10,15 +10,15 @@ pub(super) enum PolicyKind {
     Sequential,
 }
 
-/// The option with what it remembers.
+/// The policy and its state.
 pub(super) struct SelectionPolicy {
     kind: PolicyKind,
     turn: AtomicUsize,
 }
 
-/// Where one query begins, and by how much it goes on.
+/// The order for one query: the first upstream and the step to the next.
 #[derive(Clone, Copy)]
-pub(super) struct Selection {
+pub(super) struct UpstreamSelection {
     first: usize,
     stride: usize,
 }
@@ -28,22 +28,26 @@ impl SelectionPolicy {
         Self { kind, turn: AtomicUsize::new(0) }
     }
 
-    /// Draws the order for one query.
-    pub(super) fn start(&self, count: usize) -> Selection {
+    /// Chooses the order for one query.
+    pub(super) fn start(&self, count: usize) -> UpstreamSelection {
         match self.kind {
-            PolicyKind::Sequential => Selection { first: 0, stride: 1 },
-            PolicyKind::RoundRobin => Selection { first: self.turn.fetch_add(1, Relaxed) % count, stride: 1 },
-            PolicyKind::Random => Selection { first: fastrand::usize(..count), stride: stride(count) },
+            PolicyKind::Sequential => UpstreamSelection { first: 0, stride: 1 },
+            PolicyKind::RoundRobin => {
+                UpstreamSelection { first: self.turn.fetch_add(1, Relaxed) % count, stride: 1 }
+            }
+            PolicyKind::Random => {
+                UpstreamSelection { first: fastrand::usize(..count), stride: stride(count) }
+            }
         }
     }
 
-    /// The upstream to be tried after `step` others, each of them once in `count` steps.
-    pub(super) fn nth(&self, start: Selection, step: usize, count: usize) -> usize {
+    /// The upstream to be tried after `step` others. In `count` steps each comes once.
+    pub(super) fn nth(&self, start: UpstreamSelection, step: usize, count: usize) -> usize {
         (start.first + step * start.stride) % count
     }
 }
 
-/// A random step that shares no divisor with the count, so that it leads to all of them; there are 15 at most.
+/// A random step that is coprime to the number of upstreams (15 at most), so that it reaches all of them.
 fn stride(count: usize) -> usize {
     let divisor = |mut a: usize, mut b: usize| {
         while b > 0 {

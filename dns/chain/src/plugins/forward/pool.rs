@@ -27,7 +27,7 @@ impl PoolLimits {
     }
 }
 
-/// UpstreamPool connections to one upstream. The last one used is the first one taken, so that the others can grow old.
+/// Idle connections to one upstream. The one used last is taken first, so that the others expire.
 pub(super) struct UpstreamPool<C> {
     kept: Mutex<Vec<PooledConnection<C>>>,
     limits: PoolLimits,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_used_is_taken_first_and_the_old_ones_are_closed() {
+    fn the_connection_used_last_is_taken_first_and_old_ones_are_closed() {
         let second = Duration::from_secs(1);
         let limits = PoolLimits { expire: second * 10, max_age: Some(second * 60), most: 2 };
         let idle = UpstreamPool::new(limits);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_left_after_ten_seconds_though_it_is_used_all_the_time() {
+    fn a_port_is_not_used_for_longer_than_ten_seconds() {
         let limits = PoolLimits { expire: Duration::from_secs(60), max_age: None, most: 2 };
         let (idle, start) = (UpstreamPool::new(limits.of_ports()), Instant::now());
         idle.give(pooled(1, start), start);

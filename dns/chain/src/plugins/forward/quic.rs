@@ -1,4 +1,4 @@
-//! DNS over QUIC to an upstream (RFC 9250): a stream for each query on one connection.
+//! DNS over QUIC (RFC 9250): each query to an upstream is a stream of one connection.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,9 +25,9 @@ impl QuicUpstream {
         &self,
         to: SocketAddr,
         message: &[u8],
-        patience: Duration,
+        limit: Duration,
     ) -> io::Result<Vec<u8>> {
-        self.shared.exchange(patience, || self.dial(to), |stream| send(stream, message)).await
+        self.shared.exchange(limit, || self.dial(to), |stream| send(stream, message)).await
     }
 
     async fn dial(&self, to: SocketAddr) -> io::Result<QuicClientStream> {
@@ -42,7 +42,7 @@ impl QuicUpstream {
 async fn send(mut stream: QuicClientStream, message: &[u8]) -> io::Result<Vec<u8>> {
     let bad = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let query = Message::from_vec(message).map_err(|error| bad(error.to_string()))?;
-    // The library sets the ID to 0 (RFC 9250 §4.2.1); ours is put back.
+    // The library sets the ID to 0 (RFC 9250 §4.2.1). It is restored in the reply.
     let mut replies = stream.send_message(DnsRequest::new(query, DnsRequestOptions::default()));
     let reply = replies.next().await.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
     let mut reply = reply.into_buffer();

@@ -1,8 +1,8 @@
-//! The servers of a file in resolv.conf form (resolv.conf(5)).
+//! The servers of a file in resolv.conf format (resolv.conf(5)).
 
 use std::net::{SocketAddr, SocketAddrV6};
 
-/// The addresses of its `nameserver` lines, as Go's DNS library reads them: an address, perhaps with a `%scope`.
+/// The addresses of the `nameserver` lines, as Go's DNS library reads them.
 pub(super) fn servers(text: &str) -> Vec<SocketAddr> {
     let lines = text.lines().map(|line| line.split(['#', ';']).next().unwrap_or_default());
     let words = lines.filter_map(|line| {
@@ -12,7 +12,7 @@ pub(super) fn servers(text: &str) -> Vec<SocketAddr> {
     words.filter_map(|word| address(word, 53)).collect()
 }
 
-/// An address, perhaps with a `%scope`: the number or the name of the interface behind which it is (RFC 4007 §11).
+/// An address with an optional `%scope`: the number or the name of its interface (RFC 4007 §11).
 pub(super) fn address(text: &str, port: u16) -> Option<SocketAddr> {
     if let Some((ip, scope)) = text.split_once('%') {
         let scope = scope.parse().ok().or_else(|| interface(scope))?;
@@ -21,7 +21,7 @@ pub(super) fn address(text: &str, port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(text.parse().ok()?, port))
 }
 
-/// The number of a network interface.
+/// The index of a network interface.
 fn interface(name: &str) -> Option<u32> {
     std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok()?.trim().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! One connection that all queries to an upstream share.
+//! A connection that all queries to an upstream share.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,13 @@ use tokio::time::{timeout, timeout_at};
 use super::connect::timed_out;
 use super::pool::PoolLimits;
 
-/// The longest a new connection may take.
+/// The maximum time to establish a connection.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// A connection, made when first needed.
+/// A connection that is established when first needed.
 pub(super) struct SharedConnection<C> {
     open: Mutex<Option<Open<C>>>,
-    /// Held by the query that makes one; the others wait for it.
+    /// Held by the query that establishes the connection. The others wait for it.
     making: tokio::sync::Mutex<()>,
     is_closed: fn(&C) -> bool,
     limits: PoolLimits,
@@ -24,7 +24,7 @@ pub(super) struct SharedConnection<C> {
     misses: Counter,
 }
 
-/// The connection, when it was made (no two at once, so that tells them apart) and when it was last used.
+/// The connection, when it was established (which identifies it) and when it was last used.
 #[derive(Clone)]
 struct Open<C> {
     connection: C,
@@ -37,12 +37,12 @@ impl<C: Clone> SharedConnection<C> {
         Self { open: Mutex::new(None), making: Default::default(), is_closed, limits, hits, misses }
     }
 
-    /// Has `send` send a query and wait for its reply, over a connection that `dial` has made. One that fails, or on
-    /// which nothing comes in time, is not used again; if it was an old one, the other end may have closed it, and the
-    /// query goes over another. An error of invalid data is an answer: the connection works.
+    /// Calls `send`, which sends a query and waits for its reply, with a connection that `dial` has established. After a
+    /// failure or timeout the connection is not used again. If it was an idle one, the upstream may have closed it, and the
+    /// query is sent again over a new one. An error of kind `InvalidData` is an answer: the connection works.
     pub(super) async fn exchange<D, S>(
         &self,
-        patience: Duration,
+        limit: Duration,
         dial: impl Fn() -> D,
         send: impl Fn(C) -> S,
     ) -> io::Result<Vec<u8>>
@@ -50,7 +50,7 @@ impl<C: Clone> SharedConnection<C> {
         D: Future<Output = io::Result<C>>,
         S: Future<Output = io::Result<Vec<u8>>>,
     {
-        let end = tokio::time::Instant::now() + patience;
+        let end = tokio::time::Instant::now() + limit;
         loop {
             let connection = timeout_at(end, self.connection(&dial)).await;
             let (Open { connection, made, .. }, kept) = connection.map_err(|_| timed_out("dial"))??;
@@ -59,7 +59,7 @@ impl<C: Clone> SharedConnection<C> {
                 Err(error) if error.kind() != io::ErrorKind::InvalidData => error,
                 answered => return answered,
             };
-            // That one, and not what another query that failed with it has made meanwhile.
+            // Only this connection: another query may have established a new one meanwhile.
             self.lock().take_if(|open| open.made == made);
             if !kept || error.kind() == io::ErrorKind::TimedOut {
                 return Err(error);
@@ -67,12 +67,12 @@ impl<C: Clone> SharedConnection<C> {
         }
     }
 
-    /// Closes it if it has been idle for too long.
+    /// Closes the connection if it has been idle for too long.
     pub(super) fn tidy(&self, now: Instant) {
         self.lock().take_if(|open| !self.is_fresh(open, now));
     }
 
-    /// The open connection or a new one, and whether it was open already.
+    /// The open connection or a new one, and whether it was open before.
     async fn connection<D>(&self, dial: impl Fn() -> D) -> io::Result<(Open<C>, bool)>
     where
         D: Future<Output = io::Result<C>>,
@@ -80,8 +80,8 @@ impl<C: Clone> SharedConnection<C> {
         if let Some(kept) = self.kept() {
             return Ok((kept, true));
         }
-        let _turn = self.making.lock().await;
-        // Somebody else's turn may have been before.
+        let _making = self.making.lock().await;
+        // Another query may have established it while this one waited for the lock.
         if let Some(kept) = self.kept() {
             return Ok((kept, true));
         }

@@ -1,4 +1,4 @@
-//! The TLS of upstreams: authorities, our certificate, names.
+//! The TLS configuration for upstreams: authorities, client certificate, server names.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use super::options::ForwardTls;
 use crate::authorities;
 
-/// The configuration for upstreams that speak a protocol (RFC 7301).
+/// The configuration for upstreams that speak the ALPN protocol (RFC 7301).
 pub(super) fn client(tls: &ForwardTls, protocol: &[u8]) -> Result<Arc<ClientConfig>, String> {
     let roots = match &tls.authority {
         None => authorities::of_system(),
@@ -42,7 +42,7 @@ pub(super) fn client(tls: &ForwardTls, protocol: &[u8]) -> Result<Arc<ClientConf
     Ok(Arc::new(config))
 }
 
-/// The name that an upstream's certificate has to bear.
+/// The name that an upstream's certificate must contain.
 pub(super) fn name(text: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(text.to_owned()).map_err(|_| format!("tls_servername {text:?} is no host name"))
 }

@@ -12,7 +12,7 @@ use dns_wire::codes::rtype;
 use telemetry::metrics::{Counter, Family, Histogram, Registry, exponential};
 use tokio::runtime::Handle;
 
-use super::address::UpstreamAddress;
+use super::address::ForwardTarget;
 use super::https::{HttpsUpstream, Sender};
 use super::options::{ForwardOptions, HealthCheck};
 use super::quic::QuicUpstream;
@@ -73,7 +73,7 @@ impl Drop for InFlight<'_> {
 impl ForwardUpstream {
     /// Creates an upstream. An error comes with the name of the property that causes it.
     pub(super) fn new(
-        target: UpstreamAddress,
+        target: ForwardTarget,
         options: &ForwardOptions,
         metrics: &Registry,
     ) -> Result<Self, (&'static str, String)> {

@@ -10,7 +10,7 @@ use dns_zone::{PodMode, ZoneOptions};
 use crate::names::Zones;
 use crate::setup::{ApiConnection, Setup, SetupErrors, each_line};
 
-/// All of them, by who reads them.
+/// The options of `kubernetes`, grouped by their readers.
 pub(super) struct KubernetesOptions {
     pub zone: ZoneOptions,
     pub connection: ApiConnection,
@@ -39,7 +39,7 @@ const KNOWN: &[&str] = &[
     "startup_timeout",
 ];
 
-/// KubernetesOptions that older Corefiles carry and CoreDNS has dropped.
+/// Options of older Corefiles that CoreDNS has removed.
 const DROPPED: &[(&str, &str)] = &[
     ("upstream", "external names are resolved by the server itself"),
     ("resyncperiod", "nothing is ever listed again without need"),
@@ -47,7 +47,7 @@ const DROPPED: &[(&str, &str)] = &[
 
 pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<KubernetesOptions, SetupErrors> {
     let zones = zones_or_keys(&directive.args, setup.block).map_err(|error| vec![error])?;
-    // CoreDNS takes `in-addr.arpa` alone for the zone of the cluster, and names Services under it: nobody means that.
+    // CoreDNS accepts `in-addr.arpa` alone as the zone of the cluster and serves Services under it, which is never meant.
     if zones.iter().all(|zone| is_reverse(zone)) {
         return Err(vec![
             directive.error("non-reverse zone name must be used", "a zone such as cluster.local"),
@@ -109,7 +109,7 @@ impl KubernetesOptions {
         let limit = || line.arg("NUMBER")?.integer(0..=i32::MAX as u32);
         match line.name.text.as_str() {
             "endpoint" => {
-                // Several are accepted, as in CoreDNS, and the first is used.
+                // As in CoreDNS several are accepted and the first one is used.
                 self.connection.endpoint = line.args_from(1, "URL…")?.first().map(|url| url.text.clone());
             }
             "tls" => {
@@ -135,7 +135,7 @@ impl KubernetesOptions {
             }
             "namespace_labels" => self.zone.namespace_labels = selector(line)?,
             "labels" => {
-                // Read to be sure that it can be: it is applied where the objects come from.
+                // Parsed only to check it. The selector is applied by the watches.
                 selector(line)?;
                 self.connection.labels = Some(joined(line));
             }
@@ -156,7 +156,7 @@ impl KubernetesOptions {
                 self.zone.endpoints = false;
             }
             "ignore" => {
-                // Alone it says nothing, as in CoreDNS.
+                // Without an argument it has no effect, as in CoreDNS.
                 if let Some(word) = line.optional_arg("empty_service")? {
                     word.choice(&[("empty_service", ())])?;
                     self.zone.ignore_empty_service = true;
@@ -173,7 +173,7 @@ impl KubernetesOptions {
     }
 }
 
-/// A label selector may hold blanks: `environment in (a, b),app=x`.
+/// A label selector may contain spaces: `environment in (a, b),app=x`.
 fn joined(line: &Directive) -> String {
     line.args.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
 }

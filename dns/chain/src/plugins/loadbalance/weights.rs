@@ -1,4 +1,4 @@
-//! The file of weights: a name on a line, and after it lines with an address and how much it weighs.
+//! The weight file: a line with a name, followed by lines with an address and its weight.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use dns_wire::Name;
 use foldhash::fast::RandomState;
 
-/// What a line should be.
+/// The expected form of a line.
 pub(super) const WANTED: &str = "a domain name, or an IP address with a weight from 1 to 255";
 
 /// Weights of addresses by name, in lower case.
@@ -14,7 +14,7 @@ pub(super) const WANTED: &str = "a domain name, or an IP address with a weight f
 pub(super) struct Weights(HashMap<Box<[u8]>, Vec<(IpAddr, u8)>, RandomState>);
 
 impl Weights {
-    /// Reads a file. An error names the line and what is wrong with it.
+    /// Parses the file. An error has the line number and the cause.
     pub(super) fn read(text: &str) -> Result<Self, (usize, String)> {
         let mut weights = Self::default();
         let mut name: Option<Box<[u8]>> = None;
@@ -42,7 +42,7 @@ impl Weights {
         Ok(weights)
     }
 
-    /// The weights of a name's addresses.
+    /// The weights of the addresses of a name.
     pub(super) fn of(&self, name: &[u8]) -> Option<&[(IpAddr, u8)]> {
         self.0.get(name).map(Vec::as_slice)
     }

@@ -1,4 +1,4 @@
-//! The FORMAT of `log` (coredns, plugin/pkg/replacer) and its JSON counterpart.
+//! The FORMAT of `log` (coredns, plugin/pkg/replacer) and the JSON format.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -10,11 +10,11 @@ use telemetry::json;
 use crate::codes::{Class, Rcode, Type};
 use crate::request::Request;
 
-/// The default.
+/// The default format.
 pub(super) const COMMON: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" {rcode} {>rflags} {rsize} {duration}";
 const COMBINED: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" {rcode} {>rflags} {rsize} {duration} \"{>opcode}\"";
 
-/// A format, cut into pieces when the Corefile is read.
+/// A format, compiled when the Corefile is read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct QueryLogFormat(Vec<Piece>);
 
@@ -22,7 +22,7 @@ pub(super) struct QueryLogFormat(Vec<Piece>);
 enum Piece {
     Text(String),
     Field(Field),
-    /// `{/label}`: metadata, which no plugin here publishes yet.
+    /// `{/label}`: metadata, which no plugin publishes yet.
     Nothing,
 }
 
@@ -65,7 +65,7 @@ const FIELDS: &[(&str, Field)] = &[
     ("{>rflags}", Field::Rflags),
 ];
 
-/// A query with the reply that has been sent.
+/// A query and the reply to it.
 pub(super) struct SentReply<'a> {
     pub request: &'a Request,
     pub reply: &'a Reply,
@@ -74,7 +74,7 @@ pub(super) struct SentReply<'a> {
 }
 
 impl QueryLogFormat {
-    /// Reads a format. What is in braces and known stands for its value, all else for itself.
+    /// Parses a format. Known words in braces are replaced, everything else is literal.
     pub(super) fn read(text: &str) -> Self {
         let text = text.replace("{common}", COMMON).replace("{combined}", COMBINED);
         let (mut pieces, mut literal, mut rest) = (Vec::new(), String::new(), text.as_str());
@@ -106,7 +106,7 @@ impl QueryLogFormat {
         Self(pieces)
     }
 
-    /// Writes the line as CoreDNS's log shows it.
+    /// Writes the line in CoreDNS's text format.
     // Hot: 0 allocations.
     pub(super) fn text(&self, sent: &SentReply<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"[INFO] ");
@@ -190,7 +190,7 @@ fn host(out: &mut Vec<u8>, address: SocketAddr) -> std::io::Result<()> {
     }
 }
 
-/// The flags that are set in the reply.
+/// The names of the flags that are set in the reply.
 fn flags(sent: &SentReply<'_>, out: &mut Vec<u8>) {
     let SentReply { request, reply, .. } = sent;
     let flags = [
