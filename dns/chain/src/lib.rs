@@ -9,8 +9,9 @@ mod authorities;
 pub mod codes;
 mod host;
 pub mod limits;
-pub mod plugin;
 pub mod request;
+
+pub mod plugin;
 
 mod chain;
 mod query_metrics;
