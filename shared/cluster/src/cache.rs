@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 
@@ -23,13 +23,45 @@ pub struct Cache {
     snapshot: Snapshot,
     publishers: Vec<Box<dyn Publish>>,
     on_unused: Option<OnUnused>,
+    recordings: Vec<Recording>,
 }
 
 impl Cache {
     /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. Views are
     /// published in the order in which their projections were added.
     pub fn project<P: Projection + 'static>(&mut self, projection: P) -> Current<P::View> {
-        let current = Current::with_callback(projection.build(&self.snapshot), self.on_unused.clone());
+        let built = self.begin_projection(projection).build();
+        self.finish_projection(built)
+    }
+
+    /// Begins to add a projection whose first view takes long to build. [`PendingProjection::build`] needs no access to
+    /// the cache, so that batches can be applied meanwhile.
+    pub fn begin_projection<P: Projection>(&mut self, projection: P) -> PendingProjection<P> {
+        let kinds = projection.kinds();
+        let pending = Arc::new(());
+        self.recordings.push(Recording {
+            pending: Arc::downgrade(&pending),
+            kinds,
+            changes: Changes::default(),
+            is_stale: false,
+        });
+        PendingProjection { projection, snapshot: self.snapshot.copy(kinds), pending }
+    }
+
+    /// Ends what [`Cache::begin_projection`] began: brings the view up to date and keeps it so.
+    pub fn finish_projection<P: Projection + 'static>(
+        &mut self,
+        built: BuiltProjection<P>,
+    ) -> Current<P::View> {
+        let BuiltProjection { projection, mut view, pending } = built;
+        let of = |recording: &mut Recording| recording.pending.as_ptr() == Arc::as_ptr(&pending);
+        if let Some(recording) = self.recordings.extract_if(.., of).next()
+            && recording.is_stale
+        {
+            let touched: Vec<ObjectChange> = recording.changes.touched.into_iter().flatten().collect();
+            view = projection.advance(&view, &self.snapshot, &touched);
+        }
+        let current = Current::with_callback(view, self.on_unused.clone());
         self.publishers.push(Box::new(Publisher { projection, cell: current.downgrade() }));
         current
     }
@@ -62,6 +94,7 @@ impl Cache {
             match event {
                 Event::Apply(object) => changes.record(self.snapshot.apply(object)),
                 Event::Remove(kind, key) => changes.record(self.snapshot.remove(kind, &key)),
+                Event::Keep(kind, key) => self.snapshot.keep(kind, &key),
                 Event::Restart(kind) => self.snapshot.begin_list(kind),
                 Event::Synced(kind) => self.sweep(kind, &mut changes),
                 Event::Forget(kind) => self.forget(kind, &mut changes),
@@ -74,8 +107,20 @@ impl Cache {
         for kind in changed.iter() {
             self.snapshot.set_changed_at(kind, now);
         }
+        self.record(changed.union(synced), &touched);
         self.publish(changed.union(synced), &touched);
         touched
+    }
+
+    /// Notes what changed for projections that are still being built.
+    fn record(&mut self, kinds: Kinds, touched: &[ObjectChange]) {
+        self.recordings.retain(|recording| recording.pending.strong_count() > 0);
+        for recording in &mut self.recordings {
+            recording.is_stale |= kinds.iter().any(|kind| recording.kinds.contains(kind));
+            for change in touched.iter().filter(|change| recording.kinds.contains(change.kind())) {
+                recording.changes.record(Some(change.clone()));
+            }
+        }
     }
 
     fn publish(&mut self, kinds: Kinds, touched: &[ObjectChange]) {
@@ -133,6 +178,39 @@ impl Changes {
             }
         }
     }
+}
+
+/// A projection that is about to be added, with the snapshot of its kinds.
+pub struct PendingProjection<P> {
+    projection: P,
+    snapshot: Snapshot,
+    pending: Arc<()>,
+}
+
+/// A projection with its first view, of the snapshot of a moment ago.
+pub struct BuiltProjection<P: Projection> {
+    projection: P,
+    view: P::View,
+    pending: Arc<()>,
+}
+
+impl<P: Projection> PendingProjection<P> {
+    /// Builds the first view.
+    pub fn build(self) -> BuiltProjection<P> {
+        let Self { projection, snapshot, pending } = self;
+        let view = projection.build(&snapshot);
+        BuiltProjection { projection, view, pending }
+    }
+}
+
+/// What changed since a projection was begun.
+struct Recording {
+    /// Dangling when the projection was given up.
+    pending: Weak<()>,
+    kinds: Kinds,
+    changes: Changes,
+    /// Whether anything changed, be it only that a kind has been listed.
+    is_stale: bool,
 }
 
 /// A projection with its cell, whatever its view is.

@@ -13,6 +13,8 @@ pub enum Event {
     Apply(Object),
     /// The object is gone.
     Remove(Kind, Key),
+    /// The object exists but cannot be read: what is known of it stays, also when the current list ends.
+    Keep(Kind, Key),
     /// A list of this kind begins. The old picture stays until [`Event::Synced`].
     Restart(Kind),
     /// The list of this kind is complete: what it did not name is gone.
@@ -26,7 +28,11 @@ impl Event {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Apply(object) => object.kind(),
-            Self::Remove(kind, _) | Self::Restart(kind) | Self::Synced(kind) | Self::Forget(kind) => *kind,
+            Self::Remove(kind, _)
+            | Self::Keep(kind, _)
+            | Self::Restart(kind)
+            | Self::Synced(kind)
+            | Self::Forget(kind) => *kind,
         }
     }
 }

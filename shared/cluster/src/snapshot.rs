@@ -35,6 +35,13 @@ macro_rules! stores {
         }
 
         impl Stores {
+            /// The stores of these kinds; those of others are empty.
+            fn copy(&self, kinds: Kinds) -> Self {
+                Self {
+                    $($store: if kinds.contains(Kind::$kind) { self.$store.clone() } else { Store::default() },)*
+                }
+            }
+
             fn of(&self, kind: Kind) -> &dyn AnyStore {
                 match kind {
                     $(Kind::$kind => &self.$store,)*
@@ -80,7 +87,7 @@ pub struct Snapshot {
 }
 
 /// The key of an owner to the names of its slices, sorted, so that views come out the same whatever the order of events.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SliceIndex(HashMap<Key, SmallVec<[CompactString; 1]>, RandomState>);
 
 impl Snapshot {
@@ -130,6 +137,18 @@ impl Snapshot {
         kinds.iter().map(|kind| self.stores.of(kind).changed_at()).max().unwrap_or(0)
     }
 
+    /// A copy with the objects of these kinds, which it shares.
+    pub(crate) fn copy(&self, kinds: Kinds) -> Self {
+        let index = |index: &SliceIndex| {
+            if kinds.contains(Kind::EndpointSlice) { index.clone() } else { SliceIndex::default() }
+        };
+        Self {
+            stores: self.stores.copy(kinds),
+            slices_of: index(&self.slices_of),
+            imported_by: index(&self.imported_by),
+        }
+    }
+
     /// Takes an object in. Returns what changed; `None` when it looked just like this before.
     pub(crate) fn apply(&mut self, object: Object) -> Option<ObjectChange> {
         let touched = self.stores.of_mut(object.kind()).apply(object)?;
@@ -142,6 +161,11 @@ impl Snapshot {
         let touched = self.stores.of_mut(kind).remove(key)?;
         self.reindex(&touched);
         Some(touched)
+    }
+
+    /// Counts an object as seen in the current list, as it is.
+    pub(crate) fn keep(&mut self, kind: Kind, key: &Key) {
+        self.stores.of_mut(kind).keep(key);
     }
 
     /// Begins a list of a kind.
@@ -217,6 +241,19 @@ struct StoredObject<T> {
     seen: u32,
 }
 
+impl<T> Clone for StoredObject<T> {
+    fn clone(&self) -> Self {
+        Self { object: self.object.clone(), seen: self.seen }
+    }
+}
+
+impl<T> Clone for Store<T> {
+    fn clone(&self) -> Self {
+        let Self { objects, list, synced, changed_at } = self;
+        Self { objects: objects.clone(), list: *list, synced: *synced, changed_at: *changed_at }
+    }
+}
+
 impl<T> Default for Store<T> {
     fn default() -> Self {
         Self { objects: HashMap::default(), list: 0, synced: false, changed_at: 0 }
@@ -230,6 +267,7 @@ trait AnyStore {
     fn changed_at(&self) -> u64;
     fn apply(&mut self, object: Object) -> Option<ObjectChange>;
     fn remove(&mut self, key: &Key) -> Option<ObjectChange>;
+    fn keep(&mut self, key: &Key);
     fn begin_list(&mut self);
     fn end_list(&mut self) -> (Vec<Key>, bool);
     fn forget(&mut self) -> Vec<ObjectChange>;
@@ -271,6 +309,12 @@ impl<T: Resource> AnyStore for Store<T> {
     fn remove(&mut self, key: &Key) -> Option<ObjectChange> {
         let stored = self.objects.remove(key)?;
         Some(T::change(Change { before: Some(stored.object), after: None }))
+    }
+
+    fn keep(&mut self, key: &Key) {
+        if let Some(stored) = self.objects.get_mut(key) {
+            stored.seen = self.list;
+        }
     }
 
     fn begin_list(&mut self) {

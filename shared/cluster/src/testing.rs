@@ -52,6 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         12 => object().prop_map(Event::Apply),
         4 => (kind(), key()).prop_map(|(kind, key)| Event::Remove(kind, scoped(kind, key))),
+        1 => (kind(), key()).prop_map(|(kind, key)| Event::Keep(kind, scoped(kind, key))),
         1 => kind().prop_map(Event::Restart),
         2 => kind().prop_map(Event::Synced),
         1 => kind().prop_map(Event::Forget),

@@ -63,6 +63,42 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_projection_that_is_built_while_batches_are_applied_is_up_to_date(
+        history in histories(),
+        begin in 0..12_usize,
+        length in 0..4_usize,
+    ) {
+        let mut cache = Cache::default();
+        let (mut pending, mut built, mut current) = (None, None, None);
+        for (at, batch) in history.into_iter().enumerate() {
+            if at == begin {
+                pending = Some(cache.begin_projection(ReadyEndpoints));
+            }
+            cache.apply(batch, at as u64 + 1);
+            if at == begin + length / 2 {
+                built = pending.take().map(super::PendingProjection::build);
+            }
+            if at == begin + length && let Some(built) = built.take() {
+                current = Some(cache.finish_projection(built));
+            }
+            if let Some(current) = &current {
+                let current: &Current<_> = current;
+                assert_eq!(**current.load(), ReadyEndpoints.build(cache.snapshot()), "batch {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_projection_that_is_given_up_leaves_nothing_behind() {
+    let mut cache = Cache::default();
+    drop(cache.begin_projection(ReadyEndpoints));
+    cache.apply([service("a")], 1);
+    assert!(cache.recordings.is_empty());
+}
+
 fn service(name: &str) -> Event {
     let service =
         Service { key: Key::new("default", name), kind: ServiceKind::Headless, ports: Default::default() };
@@ -98,6 +134,20 @@ fn a_relist_keeps_the_objects_it_has() {
     cache.apply([Event::Restart(Kind::Service), service("a"), Event::Synced(Kind::Service)], 2);
     let after = cache.snapshot().get::<Service>(&Key::new("default", "a")).expect("it was applied again");
     assert!(Arc::ptr_eq(&before, after), "an equal object must not take the place of the one that is there");
+}
+
+#[test]
+fn an_object_that_a_relist_cannot_read_stays_until_it_is_gone() {
+    let mut cache = Cache::default();
+    cache.apply([service("a"), service("b"), Event::Synced(Kind::Service)], 1);
+    let keep = || Event::Keep(Kind::Service, Key::new("default", "a"));
+    let relist = || [Event::Restart(Kind::Service), keep(), Event::Synced(Kind::Service)];
+    cache.apply(relist(), 2);
+    assert_eq!(names(&cache), ["a"], "b was neither listed nor kept");
+    assert_eq!(cache.apply(relist(), 3), [], "what is kept has not changed");
+    cache.apply([Event::Restart(Kind::Service), Event::Synced(Kind::Service)], 4);
+    assert_eq!(names(&cache), [""; 0]);
+    assert_eq!(cache.apply([keep()], 5), [], "an object that was never read is not there");
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn news(inventory: &mut Inventory, wanted: Kinds) -> Vec<String> {
     let short = |event| match event {
         Event::Apply(object) => format!("+{}", object.key().name),
         Event::Remove(_, key) => format!("-{}", key.name),
+        Event::Keep(_, key) => format!("={}", key.name),
         Event::Restart(kind) => format!("[{kind}"),
         Event::Synced(kind) => format!("{kind}]"),
         Event::Forget(kind) => format!("no {kind}"),
