@@ -11,13 +11,16 @@ mod ingresses;
 mod services;
 mod stores;
 
+use std::borrow::Cow;
+
 use cluster::{CompactString, Key, Kind, Object};
 use jiff::Timestamp;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use telemetry::Problem;
 
 use fields::{Metadata, check_label, check_subdomain};
 
-/// An object as it was decoded.
+/// A decoded object.
 #[derive(Debug, PartialEq)]
 pub struct DecodedObject {
     /// `metadata.namespace` and `metadata.name`.
@@ -29,35 +32,72 @@ pub struct DecodedObject {
     pub triggered: Option<Timestamp>,
     /// The object; `None` when it exists but is of no use: a Pod that ends or has no address yet.
     pub object: Option<Object>,
+    /// Invalid parts that do not make the rest unusable. An invalid address or port of an EndpointSlice is left out;
+    /// ports without the names that the API server would require are kept.
+    pub defects: Vec<InvalidField>,
 }
 
-/// A value that Kubernetes would not accept.
+/// A field with a value that Kubernetes would not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidField {
-    /// Where it stands in the object: `spec.ports[0].port`.
+    /// Its path within the object, `spec.ports[0].port`; empty where the reader cannot tell.
     pub path: String,
-    /// The value; empty when there is none.
-    pub value: String,
-    /// What should stand there.
-    pub wanted: &'static str,
+    /// What is wrong: `missing`, the value in quotes, or the message of the reader. Of bounded length.
+    pub what: String,
+    /// What is expected there; may be empty.
+    pub wanted: Cow<'static, str>,
 }
 
 impl InvalidField {
-    fn new(path: impl Into<String>, value: impl Into<String>, wanted: &'static str) -> Self {
-        Self { path: path.into(), value: value.into(), wanted }
+    /// A field whose value is wrong, or missing where `value` is empty.
+    pub fn new(path: impl Into<String>, value: impl AsRef<str>, wanted: &'static str) -> Self {
+        let what = match value.as_ref() {
+            "" => "missing".to_owned(),
+            value => format!("{:?}", shorten(value)),
+        };
+        Self { path: path.into(), what, wanted: wanted.into() }
+    }
+
+    /// The message of a serde error, which may say what it expected.
+    pub fn of_error(message: &str) -> Self {
+        let (what, wanted) = message.split_once(", expected ").unwrap_or((message, ""));
+        let (what, wanted) = (shorten(what).into_owned(), shorten(wanted).into_owned());
+        Self { path: String::new(), what, wanted: wanted.into() }
+    }
+
+    /// As a problem of an object.
+    pub(crate) fn problem(self, kind: &str, key: impl Into<String>) -> Problem {
+        let Self { path, what, wanted } = self;
+        Problem {
+            kind: kind.to_owned(),
+            key: key.into(),
+            field: path,
+            what,
+            wanted: wanted.into_owned(),
+            severity: None,
+        }
     }
 }
 
 impl std::fmt::Display for InvalidField {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { path, value, wanted } = self;
-        if value.is_empty() {
-            write!(f, "{path}: missing, should be {wanted}")
-        } else {
-            write!(f, "{path}: {value:?} should be {wanted}")
-        }
+        let Self { path, what, wanted } = self;
+        let colon = if path.is_empty() { "" } else { ": " };
+        write!(f, "{path}{colon}{what}")?;
+        if wanted.is_empty() { Ok(()) } else { write!(f, "; wanted {wanted}") }
     }
 }
+
+/// Text of an object or a server as a message quotes it: no more than its first 200 characters.
+pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(QUOTED) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len())),
+    }
+}
+
+/// Characters of a value that a message quotes.
+const QUOTED: usize = 200;
 
 /// Reads an object of a kind. The outer error is the text's (syntax, a text where a number should be), the inner one
 /// the object's.
@@ -98,7 +138,8 @@ trait Slim: DeserializeOwned {
     fn triggered(&self) -> Option<Timestamp> {
         None
     }
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField>;
+    /// The object. Invalid parts that it can do without are added to `defects`.
+    fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField>;
 }
 
 fn read<'de, S: Slim, D: Deserializer<'de>>(
@@ -108,8 +149,9 @@ fn read<'de, S: Slim, D: Deserializer<'de>>(
     let (key, version) = slim.named();
     Ok(check_name(S::KIND, &key).and_then(|()| {
         let triggered = slim.triggered();
-        let object = slim.object(key.clone())?;
-        Ok(DecodedObject { key, version, triggered, object })
+        let mut defects = Vec::new();
+        let object = slim.object(key.clone(), &mut defects)?;
+        Ok(DecodedObject { key, version, triggered, object, defects })
     }))
 }
 

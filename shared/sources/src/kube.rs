@@ -1,17 +1,17 @@
 //! Objects from a Kubernetes API server: each kind that is wanted is listed, then watched, for as long as it takes.
 
-mod backoff;
 mod api_metrics;
-mod error;
+mod backoff;
+mod connection_error;
 mod limiter;
 mod next_request;
-mod split;
+mod object_problems;
 
 mod access;
-mod event;
 mod scope;
 
 mod api;
+mod server_state;
 
 mod reflector;
 
@@ -28,10 +28,12 @@ pub use access::{Access, AccessError, ClientTls};
 pub use limiter::{RequestLimiter, RequestLimits};
 
 use crate::source::{EventSink, Source, WriterStopped};
+use access::Remedy;
 use api::ApiClient;
 use api_metrics::ApiMetrics;
 use reflector::Reflector;
 use scope::ResourceScope;
+use server_state::ServerState;
 
 /// Which objects are of interest.
 #[derive(Clone, Debug, Default)]
@@ -44,13 +46,17 @@ pub struct Selection {
     pub config_map: Option<Key>,
 }
 
+/// The scope of everything that is reported here.
+const SCOPE: &str = "kube";
+
 /// A cluster behind an API server.
 ///
-/// Kinds are followed side by side, each over a connection of its own, and only while somebody wants them. What fails is
-/// tried again after a pause; what RBAC forbids is reported with verb and resource and asked for again, and no kind
-/// waits for another. Nothing that was read is forgotten because the server is away.
+/// Each kind is read over its own connection, and only while a projection reads it. A request that fails is repeated
+/// after a pause; what RBAC forbids is reported with verb and resource and requested again, and no kind waits for
+/// another. While the server is away, what was read is kept.
 pub struct KubeSource {
     api: ApiClient,
+    server: ServerState,
     selection: Selection,
     reports: Reports,
 }
@@ -59,7 +65,9 @@ impl KubeSource {
     /// Prepares access. Reads files and may run a credential plugin, but does not connect: a server that is away is
     /// waited for.
     pub async fn new(access: &Access, selection: Selection, reports: &Reports) -> Result<Self, AccessError> {
-        Ok(Self { api: ApiClient::new(access).await?, selection, reports: reports.clone() })
+        let api = ApiClient::new(access).await?;
+        let server = ServerState::new(api.url.clone(), Remedy::new(access), reports.clone());
+        Ok(Self { api, server, selection, reports: reports.clone() })
     }
 
     /// Counts and times the requests to the API server in that registry, under CoreDNS's names.
@@ -69,52 +77,51 @@ impl KubeSource {
         self
     }
 
-    /// Asks the API server at that pace, which may change.
+    /// Limits the requests to the API server. The limits may change later.
     #[must_use]
     pub fn with_limiter(mut self, limiter: RequestLimiter) -> Self {
         self.api.limiter = limiter;
         self
     }
 
-    /// Where the API server is.
-    pub fn server(&self) -> &str {
-        &self.api.host
-    }
-
     async fn follow(self, sink: EventSink) -> Result<(), WriterStopped> {
         let mut wanted = sink.wanted();
-        let mut followed: BTreeMap<Kind, AbortHandle> = BTreeMap::new();
-        let mut followers = JoinSet::new();
+        let mut running: BTreeMap<Kind, AbortHandle> = BTreeMap::new();
+        let mut reflectors = JoinSet::new();
         loop {
             let kinds = *wanted.borrow_and_update();
-            let unread: Vec<_> = followed.keys().copied().filter(|kind| !kinds.contains(*kind)).collect();
+            let unread: Vec<_> = running.keys().copied().filter(|kind| !kinds.contains(*kind)).collect();
             for kind in unread {
-                let Some(reflector) = followed.remove(&kind) else { continue };
+                let Some(reflector) = running.remove(&kind) else { continue };
                 reflector.abort();
                 // What it has sent until now must come before what follows.
                 while !reflector.is_finished()
-                    && let Some(one) = followers.join_next().await
+                    && let Some(one) = reflectors.join_next().await
                 {
                     ended(one)?;
                 }
-                reflector::forget(&self.reports, kind);
+                reflector::forget(&self.reports, &self.server, kind);
                 sink.forget(kind).await?;
             }
-            for kind in kinds.iter().filter(|kind| !followed.contains_key(kind)).collect::<Vec<_>>() {
-                let scope = ResourceScope::new(kind, &self.selection);
-                let reflector = Reflector::new(self.api.clone(), scope, sink.clone(), self.reports.clone());
-                followed.insert(kind, followers.spawn(reflector.run()));
+            for kind in kinds.iter().filter(|kind| !running.contains_key(kind)).collect::<Vec<_>>() {
+                running.insert(kind, reflectors.spawn(self.reflector(kind, &sink).run()));
             }
             tokio::select! {
                 changed = wanted.changed() => changed.map_err(|_| WriterStopped)?,
                 () = sink.stopped() => return Err(WriterStopped),
-                Some(one) = followers.join_next() => ended(one)?,
+                Some(one) = reflectors.join_next() => ended(one)?,
             }
         }
     }
+
+    fn reflector(&self, kind: Kind, sink: &EventSink) -> Reflector {
+        sink.set_connected(kind, false);
+        let scope = ResourceScope::new(kind, &self.selection);
+        Reflector::new(self.api.clone(), self.server.clone(), scope, sink.clone(), self.reports.clone())
+    }
 }
 
-/// A follower ends when nobody reads its kind, with the writer, or by a fault of this program, which must not go unseen.
+/// A reflector ends when its kind is no longer read, with the writer, or by a bug, which must not go unseen.
 fn ended(reflector: Result<WriterStopped, JoinError>) -> Result<(), WriterStopped> {
     match reflector {
         Ok(stopped) => Err(stopped),

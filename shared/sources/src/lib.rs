@@ -7,14 +7,17 @@ pub mod watch_status;
 #[cfg(test)]
 mod testing;
 
-pub mod source;
 mod metrics;
+pub mod source;
 mod programming;
 pub mod writer;
 
 pub mod decode;
 
 pub mod manifests;
+
+mod watch_stream;
+pub mod fuzz;
 
 #[cfg(feature = "kube")]
 pub mod kube;

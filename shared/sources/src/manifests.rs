@@ -12,6 +12,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use cluster::Event;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use telemetry::{Problem, Reports};
@@ -114,10 +115,18 @@ impl ManifestSource {
             (self, pause) = looked.await.map_err(|_| WriterStopped)?;
             let kinds = *wanted.borrow_and_update();
             for event in self.inventory.news(kinds) {
-                sink.send(event).await?;
+                let kind = event.kind();
+                if matches!(event, Event::Forget(_)) {
+                    sink.forget(kind).await?;
+                } else {
+                    sink.received(kind);
+                    sink.send(event).await?;
+                }
             }
             for kind in kinds.iter() {
-                sink.report(kind, WatchStatus::Synced);
+                if sink.report(kind, WatchStatus::Synced) {
+                    sink.set_connected(kind, true);
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -1,9 +1,59 @@
-//! What the writer tells about itself.
+//! Metrics of the sources and of the writer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cluster::{Kind, ObjectChange, Snapshot};
 use telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry, exponential};
+
+/// Whether sources are connected. Where several clusters are read, the one that changed last counts.
+#[derive(Clone)]
+pub(crate) struct SourceMetrics {
+    connected: Family<Gauge, 1>,
+    last_event: Family<Gauge, 1>,
+}
+
+impl SourceMetrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self {
+            connected: registry.gauges(
+                "portolan_source_connected",
+                "1 while changes of the kind arrive, 0 while its source cannot be reached or refuses.",
+                ["kind"],
+            ),
+            last_event: registry.gauges(
+                "portolan_source_last_event_timestamp_seconds",
+                "When the source last sent anything about the kind, in Unix time.",
+                ["kind"],
+            ),
+        }
+    }
+
+    pub(crate) fn set_connected(&self, kind: Kind, connected: bool) {
+        self.connected.with([kind.name()]).set(if connected { 1.0 } else { 0.0 });
+    }
+
+    pub(crate) fn received(&self, kind: Kind) {
+        self.last_event.with([kind.name()]).set(unix_now().as_secs_f64());
+    }
+
+    /// The kind is no longer read.
+    pub(crate) fn forget(&self, kind: Kind) {
+        let labels = [kind.name().to_owned()];
+        self.connected.remove(&labels);
+        self.last_event.remove(&labels);
+    }
+}
+
+impl std::fmt::Debug for SourceMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceMetrics").finish_non_exhaustive()
+    }
+}
+
+/// Time since the Unix epoch.
+pub(crate) fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
 
 /// The numbers of one writer. Names begin with `portolan_cluster_`.
 pub(crate) struct WriterMetrics {

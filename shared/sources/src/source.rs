@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
+use crate::metrics::SourceMetrics;
 use crate::watch_status::{WatchStatus, WatchStatuses};
 
 /// Where the picture of the cluster comes from. Never fails: it retries and reports through [`EventSink::report`].
@@ -26,6 +27,7 @@ pub struct EventSink {
     pub(crate) events: mpsc::Sender<Message>,
     pub(crate) wanted: watch::Receiver<Kinds>,
     pub(crate) statuses: watch::Sender<WatchStatuses>,
+    pub(crate) metrics: SourceMetrics,
 }
 
 /// What the writer is told.
@@ -79,6 +81,7 @@ impl EventSink {
     /// Has everything about a kind forgotten.
     pub async fn forget(&self, kind: Kind) -> Result<(), WriterStopped> {
         self.report(kind, WatchStatus::Waiting);
+        self.metrics.forget(kind);
         self.send(Event::Forget(kind)).await
     }
 
@@ -90,5 +93,15 @@ impl EventSink {
     /// Says how the source stands with a kind. True when that is news, and so worth a line in the log.
     pub fn report(&self, kind: Kind, status: WatchStatus) -> bool {
         self.statuses.send_if_modified(|statuses| statuses.set(kind, status))
+    }
+
+    /// Shows in the metrics whether the source is connected for a kind: changes arrive, or would.
+    pub fn set_connected(&self, kind: Kind, connected: bool) {
+        self.metrics.set_connected(kind, connected);
+    }
+
+    /// Shows in the metrics that the source received something about a kind just now, if only that nothing changed.
+    pub fn received(&self, kind: Kind) {
+        self.metrics.received(kind);
     }
 }

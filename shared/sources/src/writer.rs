@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use cluster::{Cache, Current, Event, Kind, Kinds, ObjectChange, Projection, Snapshot};
 use telemetry::metrics::Registry;
 use tokio::sync::{mpsc, watch};
 
-use crate::metrics::WriterMetrics;
+use crate::metrics::{SourceMetrics, WriterMetrics, unix_now};
 use crate::programming::{ProgrammingLatency, TriggerTimes};
 use crate::source::{EventSink, Message, QueuedEvent};
 use crate::watch_status::WatchStatuses;
@@ -56,8 +55,12 @@ impl Cluster {
             // A full queue wakes the writer as well, and without a queue there is none.
             let _ = wake.upgrade().map(|events| events.try_send(Message::ViewDropped));
         });
-        let sink =
-            EventSink { events, wanted: wanted_now, statuses: watch::Sender::new(WatchStatuses::default()) };
+        let sink = EventSink {
+            events,
+            wanted: wanted_now,
+            statuses: watch::Sender::new(WatchStatuses::default()),
+            metrics: SourceMetrics::new(registry),
+        };
         let shared = Arc::new(Shared { cache: Mutex::new(state), wanted });
         let writer = Writer {
             queue,
@@ -70,10 +73,12 @@ impl Cluster {
     }
 
     /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. The kinds it
-    /// reads are watched for as long. Builds the first view on the calling thread.
+    /// reads are watched for as long. Builds the first view on the calling thread; the writer goes on meanwhile.
     pub fn project<P: Projection + 'static>(&self, projection: P) -> Current<P::View> {
+        let pending = self.shared.lock().cache.begin_projection(projection);
+        let built = pending.build();
         let mut state = self.shared.lock();
-        let current = state.cache.project(projection);
+        let current = state.cache.finish_projection(built);
         self.shared.want(state.cache.kinds());
         current
     }
@@ -159,7 +164,7 @@ impl Writer {
             self.initial_lists.pass(event, cache.snapshot(), &mut batch);
         }
         if !batch.is_empty() {
-            let now = unix_now();
+            let now = unix_now().as_secs();
             let touched = cache.apply(batch, now);
             self.metrics.published(oldest, cache.snapshot(), &touched, now);
             if let Some(programming) = programming {
@@ -204,10 +209,6 @@ impl InitialLists {
             self.0.remove(&kind);
         }
     }
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

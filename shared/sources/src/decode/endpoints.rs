@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 use smallvec::SmallVec;
 
-use super::fields::{Metadata, PortNumber, ProtocolName, check_label, check_subdomain, nullable, pick};
+use super::fields::{
+    Metadata, PortNumber, ProtocolName, check_label, check_port_names, check_subdomain, nullable, pick,
+};
 use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
@@ -118,21 +120,19 @@ impl Slim for SlimSlice {
         self.metadata.annotations.0.parse().ok()
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let OwnerLabels { service, import, cluster } = self.metadata.labels;
         let import = (!import.is_empty()).then(|| Box::new(Import { service: import, cluster }));
+        check_port_names("ports", self.ports.iter().map(|port| &*port.name), defects);
         let ports = self.ports.into_iter().enumerate();
-        let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
+        let ports = ports.filter_map(|(at, port)| valid(port.port(at), defects)).collect();
         let mut zones = Vec::new();
-        let mut found = self.endpoints.into_iter().enumerate();
-        let (mut endpoints, mut aliases) = (Vec::with_capacity(found.len()), Vec::new());
-        if self.address_type == AddressType::Fqdn {
-            found.try_for_each(|(at, endpoint)| endpoint.aliases(at, &mut aliases))?;
-        } else {
-            found.try_for_each(|(at, endpoint)| {
-                endpoints.push(endpoint.endpoint(at, &mut zones)?);
-                Ok(())
-            })?;
+        let (mut endpoints, mut aliases) = (Vec::new(), Vec::new());
+        for (at, endpoint) in self.endpoints.into_iter().enumerate() {
+            match &self.address_type {
+                AddressType::Fqdn => endpoint.aliases(at, &mut aliases, defects),
+                family => endpoints.extend(endpoint.endpoint(at, family, &mut zones, defects)),
+            }
         }
         Ok(Some(Object::EndpointSlice(Arc::new(EndpointSlice {
             key,
@@ -143,6 +143,21 @@ impl Slim for SlimSlice {
             aliases: aliases.into(),
             zones: zones.into(),
         }))))
+    }
+}
+
+/// A valid part of an object. Notes the defect of an invalid one, which is left out.
+fn valid<T>(part: Result<T, InvalidField>, defects: &mut Vec<InvalidField>) -> Option<T> {
+    part.map_err(|invalid| defects.push(invalid)).ok()
+}
+
+impl AddressType {
+    fn check(&self, address: IpAddr) -> Result<IpAddr, &'static str> {
+        match self {
+            Self::IPv4 if address.is_ipv6() => Err("an IPv4 address, as addressType says"),
+            Self::IPv6 if address.is_ipv4() => Err("an IPv6 address, as addressType says"),
+            _ => Ok(address),
+        }
     }
 }
 
@@ -157,34 +172,46 @@ impl SlimPort {
 }
 
 impl SlimEndpoint {
-    fn hostname(&self, at: usize) -> Result<Option<Box<str>>, InvalidField> {
+    /// The hostname. Without an invalid one the addresses are still good.
+    fn hostname(&self, at: usize, defects: &mut Vec<InvalidField>) -> Option<Box<str>> {
         if self.hostname.is_empty() {
-            return Ok(None);
+            return None;
         }
-        check_label(format!("endpoints[{at}].hostname"), &self.hostname)?;
-        Ok(Some(self.hostname.as_str().into()))
+        let checked = check_label(format!("endpoints[{at}].hostname"), &self.hostname);
+        valid(checked, defects).map(|()| self.hostname.as_str().into())
     }
 
     /// Adds the names, if the endpoint is ready.
-    fn aliases(self, at: usize, aliases: &mut Vec<FqdnEndpoint>) -> Result<(), InvalidField> {
-        let hostname = self.hostname(at)?;
+    fn aliases(self, at: usize, aliases: &mut Vec<FqdnEndpoint>, defects: &mut Vec<InvalidField>) {
+        let hostname = self.hostname(at, defects);
         for (nth, name) in self.addresses.iter().enumerate() {
             let name = name.strip_suffix('.').unwrap_or(name);
-            check_subdomain(format!("endpoints[{at}].addresses[{nth}]"), name)?;
-            if self.conditions.ready.unwrap_or(true) {
+            let checked = check_subdomain(format!("endpoints[{at}].addresses[{nth}]"), name);
+            if valid(checked, defects).is_some() && self.conditions.ready.unwrap_or(true) {
                 aliases.push(FqdnEndpoint { name: name.into(), hostname: hostname.clone() });
             }
         }
-        Ok(())
     }
 
-    fn endpoint(self, at: usize, zones: &mut Vec<CompactString>) -> Result<Endpoint, InvalidField> {
-        let hostname = self.hostname(at)?;
-        let addresses = self.addresses.iter().enumerate();
-        let addresses = addresses
-            .map(|(nth, text)| address(text, || format!("endpoints[{at}].addresses[{nth}]")))
-            .collect::<Result<_, _>>()?;
-        Ok(Endpoint {
+    /// The endpoint with its valid addresses; `None` when it has addresses and none of them is valid.
+    fn endpoint(
+        self,
+        at: usize,
+        family: &AddressType,
+        zones: &mut Vec<CompactString>,
+        defects: &mut Vec<InvalidField>,
+    ) -> Option<Endpoint> {
+        let hostname = self.hostname(at, defects);
+        let parse = |(nth, text): (usize, &CompactString)| {
+            let path = || format!("endpoints[{at}].addresses[{nth}]");
+            family.check(address(text, path)?).map_err(|wanted| InvalidField::new(path(), text, wanted))
+        };
+        let addresses: SmallVec<[IpAddr; 1]> =
+            self.addresses.iter().enumerate().filter_map(|one| valid(parse(one), defects)).collect();
+        if addresses.is_empty() && !self.addresses.is_empty() {
+            return None;
+        }
+        Some(Endpoint {
             addresses,
             ready: self.conditions.ready.unwrap_or(true),
             hostname,
@@ -242,7 +269,7 @@ impl Slim for SlimPod {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed" | "Unknown");
         if ended || !self.metadata.deletion_timestamp.is_empty() {
             return Ok(None);

@@ -1,5 +1,7 @@
 //! Fields that several kinds share, with the defaults of the API server.
 
+use std::collections::HashSet;
+
 use cluster::{CompactString, Key, Kind, Protocol};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
@@ -199,6 +201,24 @@ pub(super) fn check_label(path: impl Into<String>, label: &str) -> Result<(), In
         return Ok(());
     }
     Err(InvalidField::new(path, label, "1 to 63 lower-case letters, digits and inner hyphens"))
+}
+
+/// Notes ports that share a name, or have none beside others: the API server would refuse the object.
+pub(super) fn check_port_names<'a>(
+    path: &str,
+    names: impl Iterator<Item = &'a str> + Clone,
+    defects: &mut Vec<InvalidField>,
+) {
+    let mut seen = HashSet::new();
+    let several = names.clone().nth(1).is_some();
+    for (at, name) in names.enumerate() {
+        let wanted = match seen.insert(name) {
+            _ if name.is_empty() && several => "a name, as there are several ports",
+            false => "a name that no other port has",
+            true => continue,
+        };
+        defects.push(InvalidField::new(format!("{path}[{at}].name"), name, wanted));
+    }
 }
 
 /// DNS labels with dots between them: what names of other objects are.

@@ -50,7 +50,7 @@ impl Slim for SlimImport {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let parse = |(at, ip): (usize, &CompactString)| {
             let wrong = |_| InvalidField::new(format!("spec.ips[{at}]"), ip.as_str(), "an IP address");
             ip.parse::<IpAddr>().map_err(wrong)

@@ -114,7 +114,7 @@ impl Slim for SlimIngress {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let created = created(&self.metadata.creation_timestamp)?;
         let mut annotations = self.metadata.annotations.sorted();
         annotations.retain(|(name, _)| name != LAST_APPLIED);
@@ -222,7 +222,7 @@ impl Slim for SlimClass {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let default = |(name, value): &(CompactString, String)| {
             name == "ingressclass.kubernetes.io/is-default-class" && value == "true"
         };

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use cluster::{CompactString, Key, Kind, Namespace, Object, Service, ServiceKind, ServicePort};
 use serde::Deserialize;
 
-use super::fields::{Metadata, NumberOrName, PortNumber, ProtocolName, StringMap, check_label, nullable};
+use super::fields::{
+    Metadata, NumberOrName, PortNumber, ProtocolName, StringMap, check_label, check_port_names, nullable,
+};
 use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
@@ -22,7 +24,7 @@ impl Slim for SlimNamespace {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         Ok(Some(Object::Namespace(Arc::new(Namespace { key, labels: self.metadata.labels.sorted() }))))
     }
 }
@@ -77,8 +79,9 @@ impl Slim for SlimService {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let kind = self.spec.kind()?;
+        check_port_names("spec.ports", self.spec.ports.iter().map(|port| &*port.name), defects);
         let ports = self.spec.ports.into_iter().enumerate();
         let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
         Ok(Some(Object::Service(Arc::new(Service { key, kind, ports }))))

@@ -101,7 +101,7 @@ impl Slim for SlimSecret {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let certificate = entry(self.string_data.certificate, self.data.certificate);
         let private_key = entry(self.string_data.private_key, self.data.private_key);
         Ok(Some(Object::Secret(Arc::new(Secret { key, certificate, private_key }))))
@@ -131,7 +131,7 @@ impl Slim for SlimConfigMap {
         self.metadata.named(Self::KIND)
     }
 
-    fn object(self, key: Key) -> Result<Option<Object>, InvalidField> {
+    fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         Ok(Some(Object::ConfigMap(Arc::new(ConfigMap { key, data: self.data.sorted() }))))
     }
 }

@@ -9,7 +9,9 @@ fn shown(kind: Kind, rest: &str) -> String {
         None => format!("{{{rest}}}"),
     };
     match decode(kind, &mut serde_json::Deserializer::from_str(&text)) {
-        Ok(Ok(DecodedObject { object: Some(object), .. })) => show(&object),
+        Ok(Ok(DecodedObject { object: Some(object), defects, .. })) => {
+            show(&object) + &defects.iter().map(|defect| format!(" | {defect}")).collect::<String>()
+        }
         Ok(Ok(DecodedObject { object: None, .. })) => "nothing".into(),
         Ok(Err(wrong)) => wrong.to_string(),
         Err(error) => error.to_string().split(" at line").next().unwrap().to_owned(),
@@ -107,10 +109,10 @@ fn imports_have_addresses_or_the_endpoints_of_other_clusters() {
                 r#"{},"spec":{"type":"External"}"#,
                 "unknown variant `External`, expected `ClusterSetIP` or `Headless`",
             ),
-            (r#"{},"spec":{"ips":["10.97.0.1","x"]}"#, r#"spec.ips[1]: "x" should be an IP address"#),
+            (r#"{},"spec":{"ips":["10.97.0.1","x"]}"#, r#"spec.ips[1]: "x"; wanted an IP address"#),
             (
                 r#"{},"spec":{"ports":[{"port":80,"protocol":"ICMP"}]}"#,
-                r#"spec.ports[0].protocol: "ICMP" should be TCP, UDP or SCTP"#,
+                r#"spec.ports[0].protocol: "ICMP"; wanted TCP, UDP or SCTP"#,
             ),
         ],
     );
@@ -137,7 +139,7 @@ fn services_have_the_addresses_and_ports_the_api_server_would_show() {
             (r#"{},"spec":{"type":"ExternalName","externalName":"10.1.2.3."}"#, "10.1.2.3."),
             (
                 r#"{},"spec":{"type":"ExternalName"}"#,
-                "spec.externalName: missing, should be a DNS name, as type ExternalName needs one",
+                "spec.externalName: missing; wanted a DNS name, as type ExternalName needs one",
             ),
             (
                 r#"{},"spec":{"type":"Cluster"}"#,
@@ -145,11 +147,15 @@ fn services_have_the_addresses_and_ports_the_api_server_would_show() {
             ),
             (
                 r#"{},"spec":{"clusterIP":"10.96.0.300"}"#,
-                r#"spec.clusterIP: "10.96.0.300" should be an IP address or "None""#,
+                r#"spec.clusterIP: "10.96.0.300"; wanted an IP address or "None""#,
             ),
             (
                 r#"{},"spec":{"clusterIP":"None","ports":[{"name":"dns","protocol":"UDP","port":53,"targetPort":"dns-udp"},{"name":"m","port":9153,"targetPort":9154}]}"#,
                 "headless dns:53/udp->dns-udp m:9153/tcp->9154",
+            ),
+            (
+                r#"{},"spec":{"clusterIP":"None","ports":[{"name":"dns","port":53},{"port":54}]}"#,
+                "headless dns:53/tcp->53 :54/tcp->54 | spec.ports[1].name: missing; wanted a name, as there are several ports",
             ),
             (
                 r#"{},"spec":{"ports":[{"port":0}]}"#,
@@ -162,7 +168,7 @@ fn services_have_the_addresses_and_ports_the_api_server_would_show() {
             (r#"{},"spec":{"ports":[{}]}"#, "missing field `port`"),
             (
                 r#"{},"spec":{"ports":[{"port":80},{"name":"Web","port":80}]}"#,
-                r#"spec.ports[1].name: "Web" should be 1 to 63 lower-case letters, digits and inner hyphens"#,
+                r#"spec.ports[1].name: "Web"; wanted 1 to 63 lower-case letters, digits and inner hyphens"#,
             ),
             (
                 r#"{},"spec":{"ports":[{"port":80,"protocol":"tcp"}]}"#,
@@ -170,15 +176,15 @@ fn services_have_the_addresses_and_ports_the_api_server_would_show() {
             ),
             (
                 r#""metadata":{"name":"Web"}"#,
-                r#"metadata.name: "Web" should be 1 to 63 lower-case letters, digits and inner hyphens"#,
+                r#"metadata.name: "Web"; wanted 1 to 63 lower-case letters, digits and inner hyphens"#,
             ),
             (
                 r#""metadata":{"generateName":"web-"}"#,
-                "metadata.name: missing, should be 1 to 63 lower-case letters, digits and inner hyphens",
+                "metadata.name: missing; wanted 1 to 63 lower-case letters, digits and inner hyphens",
             ),
             (
                 r#""metadata":{"name":"web","namespace":"a.b"}"#,
-                r#"metadata.namespace: "a.b" should be 1 to 63 lower-case letters, digits and inner hyphens"#,
+                r#"metadata.namespace: "a.b"; wanted 1 to 63 lower-case letters, digits and inner hyphens"#,
             ),
         ],
     );
@@ -216,11 +222,27 @@ fn slices_know_their_service_and_take_missing_conditions_as_ready() {
         ),
         (
             r#""addressType":"FQDN","endpoints":[{"addresses":["10.0.0.1","-"]}]"#,
-            r#"endpoints[0].addresses[1]: "-" should be 1 to 253 lower-case letters, digits, inner hyphens and inner dots"#,
+            r#"web 10.0.0.1=- | endpoints[0].addresses[1]: "-"; wanted 1 to 253 lower-case letters, digits, inner hyphens and inner dots"#,
         ),
         (
             r#""addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"]},{"addresses":["web"]}]"#,
-            r#"endpoints[1].addresses[0]: "web" should be an IP address"#,
+            r#"web [10.0.0.1] ready=true host=- pod=- | endpoints[1].addresses[0]: "web"; wanted an IP address"#,
+        ),
+        (
+            r#""addressType":"IPv4","endpoints":[{"addresses":["fd00::1","10.0.0.1"],"hostname":"Web"}]"#,
+            r#"web [10.0.0.1] ready=true host=- pod=- | endpoints[0].hostname: "Web"; wanted 1 to 63 lower-case letters, digits and inner hyphens | endpoints[0].addresses[0]: "fd00::1"; wanted an IPv4 address, as addressType says"#,
+        ),
+        (
+            r#""addressType":"IPv6","endpoints":[{"addresses":["10.0.0.1"]},{"addresses":["fd00::1"]}]"#,
+            r#"web [fd00::1] ready=true host=- pod=- | endpoints[0].addresses[0]: "10.0.0.1"; wanted an IPv6 address, as addressType says"#,
+        ),
+        (
+            r#""addressType":"IPv4","ports":[{"name":"HTTP","port":80},{"name":"web","port":8080}]"#,
+            r#"web web:8080/tcp | ports[0].name: "HTTP"; wanted 1 to 63 lower-case letters, digits and inner hyphens"#,
+        ),
+        (
+            r#""addressType":"IPv4","ports":[{"port":80},{"port":81},{"name":"a","port":82},{"name":"a","port":83}]"#,
+            r#"web :80/tcp :81/tcp a:82/tcp a:83/tcp | ports[0].name: missing; wanted a name, as there are several ports | ports[1].name: missing; wanted a name, as there are several ports | ports[3].name: "a"; wanted a name that no other port has"#,
         ),
         (r#""endpoints":[]"#, "missing field `addressType`"),
     ];
@@ -284,15 +306,15 @@ fn ingresses_keep_what_routes_are_made_of() {
             ),
             (
                 r#"{},"spec":{"rules":[{"http":{"paths":[{"path":"x","pathType":"Exact","backend":{}}]}}]}"#,
-                r#"spec.rules[0].http.paths[0].path: "x" should be a path that begins with a slash"#,
+                r#"spec.rules[0].http.paths[0].path: "x"; wanted a path that begins with a slash"#,
             ),
             (
                 r#"{},"spec":{"rules":[{"http":{"paths":[{"path":"/x","pathType":"Exact","backend":{"serviceName":"web","servicePort":80}}]}}]}"#,
-                "spec.rules[0].http.paths[0].backend.service: missing, should be a name and a port",
+                "spec.rules[0].http.paths[0].backend.service: missing; wanted a name and a port",
             ),
             (
                 r#"{},"spec":{"defaultBackend":{"service":{"name":"web","port":{}}}}"#,
-                "spec.defaultBackend.service.port: missing, should be a number or a name",
+                "spec.defaultBackend.service.port: missing; wanted a number or a name",
             ),
             (
                 r#""metadata":{"name":"web","namespace":"shop","annotations":{"a":true}}"#,
@@ -357,4 +379,16 @@ fn the_version_of_an_object_comes_with_its_name() {
     let text = r#"{"metadata":{"name":"web","resourceVersion":"42","annotations":{"x":"y"}}}"#;
     let (_, version) = decode_name(Kind::Service, &mut serde_json::Deserializer::from_str(text)).unwrap();
     assert_eq!(version, CompactString::from("42"));
+}
+
+#[test]
+fn what_a_message_quotes_is_of_bounded_length() {
+    let long = "ä".repeat(1_000_000);
+    let cut = format!("{}… (2000000 bytes)", "ä".repeat(200));
+    assert_eq!(shorten(&long), cut);
+    assert_eq!(shorten("short"), "short");
+    assert_eq!(InvalidField::new("a", &long, "b").to_string(), format!("a: {cut:?}; wanted b"));
+    let message = format!("invalid type: string {long:?}, expected {long}");
+    let field = InvalidField::of_error(&message);
+    assert!(field.what.chars().count() < 250 && field.wanted.chars().count() < 250, "{field:?}");
 }

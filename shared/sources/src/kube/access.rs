@@ -11,6 +11,7 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use telemetry::causes;
 use tower::{BoxError, ServiceBuilder};
+use tracing::subscriber::{NoSubscriber, with_default};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -97,10 +98,23 @@ impl std::fmt::Display for AccessError {
 
 impl std::error::Error for AccessError {}
 
-/// A client that retries nothing by itself, and the host it talks to.
-pub(super) async fn client(access: &Access) -> Result<(Client, String), AccessError> {
+/// A client of the API server, and where that is.
+pub(super) struct Connection {
+    /// Retries nothing by itself.
+    pub(super) client: Client,
+    /// Scheme, host and port.
+    pub(super) url: String,
+    /// Host and port.
+    pub(super) host: String,
+    /// True when the server's certificate is not checked (`insecure-skip-tls-verify`).
+    pub(super) unverified: bool,
+}
+
+/// Prepares a client. Does not connect.
+pub(super) async fn connection(access: &Access) -> Result<Connection, AccessError> {
     let config = config(access).await?;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    let url = format!("{}://{host}", config.cluster_url.scheme_str().unwrap_or("https"));
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
@@ -109,16 +123,60 @@ pub(super) async fn client(access: &Access) -> Result<(Client, String), AccessEr
     connector.set_keepalive_interval(Some(PROBE));
     connector.set_keepalive_retries(Some(4));
     let unusable = |error: kube::Error| AccessError::Credentials(causes(&error));
-    let connector = config.rustls_https_connector_with_connector(connector).map_err(unusable)?;
-    // Our own stack rather than `Client::try_from`: that one has no keep-alive to set, and it retries refused requests
-    // up to fifteen times before anybody hears of them.
+    // The library warns of an unverified certificate each time, with words that only its authors understand; who starts
+    // with `unverified` says it once.
+    let connector = with_default(NoSubscriber::default(), || {
+        config.rustls_https_connector_with_connector(connector).map_err(unusable)
+    })?;
+    // Our own stack rather than `Client::try_from`, which has no keep-alive to set, and which retries a refused request
+    // up to fifteen times before it returns an error.
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(unusable)?)
         .layer(config.extra_headers_layer().map_err(unusable)?)
         .map_err(BoxError::from)
         .service(legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector));
-    Ok((Client::new(service, config.default_namespace), host))
+    let client = Client::new(service, config.default_namespace);
+    Ok(Connection { client, url, host, unverified: config.accept_invalid_certs })
+}
+
+/// What to fix when the API server and we do not accept each other, for reports.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Remedy {
+    /// When it does not accept our credentials.
+    pub(super) credentials: String,
+    /// When its certificate is not accepted.
+    pub(super) server_certificate: String,
+}
+
+impl Remedy {
+    pub(super) fn new(access: &Access) -> Self {
+        let (credentials, authority) = match access {
+            Access::Kubeconfig { file, context } => {
+                let file = file.as_ref().map_or("the kubeconfig".into(), |file| file.display().to_string());
+                let of = context.as_ref().map(|context| format!(" for context {context}")).unwrap_or_default();
+                (
+                    format!("a token or client certificate in {file}{of} that is valid and not expired"),
+                    format!("the certificate-authority in {file}"),
+                )
+            }
+            Access::InCluster => (
+                "a service account that exists, and its token under /var/run/secrets/kubernetes.io/serviceaccount"
+                    .into(),
+                "ca.crt of the service account".into(),
+            ),
+            Access::Endpoint { tls: ClientTls { identity, authority }, .. } => (
+                identity.as_ref().map_or_else(
+                    || "a kubeconfig with credentials: an endpoint alone has none".into(),
+                    |(certificate, _)| format!("a valid client certificate in {}", certificate.display()),
+                ),
+                authority.as_ref().map_or("an authority of the system".into(), |file| file.display().to_string()),
+            ),
+        };
+        let server_certificate =
+            format!("a certificate for this host, signed by {authority} and not expired");
+        Self { credentials, server_certificate }
+    }
 }
 
 async fn config(access: &Access) -> Result<Config, AccessError> {

@@ -1,37 +1,43 @@
 //! Requests to the API server, their answers in pieces as they come.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
-use telemetry::causes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::access::{self, Access, AccessError};
+use super::access::{self, Access, AccessError, Connection};
 use super::api_metrics::ApiMetrics;
-use super::error::ApiError;
+use super::connection_error::connection_error;
 use super::limiter::RequestLimiter;
+use crate::watch_stream::ApiError;
 
-/// How long the server may think before it answers.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long the head of a response may take.
+const HEAD: Duration = Duration::from_secs(30);
 
-/// Of the explanation of a refusal no more is read.
-const EXPLANATION: usize = 64 << 10;
+/// No more is read of the body of a refusal.
+const REFUSAL: usize = 64 << 10;
 
-/// A client, and what is counted of it.
+/// Credentials are read again at most this often.
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// A client of the API server. Copies share connections, credentials, limits and metrics.
 #[derive(Clone)]
 pub(super) struct ApiClient {
     access: Arc<Access>,
     client: Arc<Mutex<Client>>,
-    pub(super) host: String,
+    /// When the credentials were last read again.
+    renewed: Arc<Mutex<Option<Instant>>>,
+    pub(super) url: String,
+    host: String,
     pub(super) metrics: Option<ApiMetrics>,
     pub(super) limiter: RequestLimiter,
 }
 
-/// The body of an answer with status 200.
+/// The body of a response with status 200.
 pub(super) struct ApiResponse {
     body: Body,
     /// The longest pause between two pieces.
@@ -40,16 +46,41 @@ pub(super) struct ApiResponse {
 
 impl ApiClient {
     pub(super) async fn new(access: &Access) -> Result<Self, AccessError> {
-        let (client, host) = access::client(access).await?;
-        let (access, client) = (Arc::new(access.clone()), Arc::new(Mutex::new(client)));
-        Ok(Self { access, client, host, metrics: None, limiter: RequestLimiter::default() })
+        let Connection { client, url, host, unverified } = access::connection(access).await?;
+        if unverified {
+            tracing::warn!("API server {url}: its certificate is not verified (insecure-skip-tls-verify)");
+        }
+        Ok(Self::of(access.clone(), client, url, host))
     }
 
-    /// Reads the credentials again, since the server no longer takes those that we have. Tokens in files are read again
-    /// once a minute anyway; certificates, kubeconfigs and authorities of an endpoint are not, and nobody should wait.
+    /// A client that sends its requests by `client`.
+    pub(super) fn of(access: Access, client: Client, url: String, host: String) -> Self {
+        let (access, client) = (Arc::new(access), Arc::new(Mutex::new(client)));
+        Self {
+            access,
+            client,
+            renewed: Arc::default(),
+            url,
+            host,
+            metrics: None,
+            limiter: RequestLimiter::default(),
+        }
+    }
+
+    /// Reads the credentials again, since the server no longer accepts those that we have. The library reads token files
+    /// again once a minute anyway, but not certificates, kubeconfigs and authorities of an endpoint.
     pub(super) async fn renew(&self) {
-        match access::client(&self.access).await {
-            Ok((client, _)) => *self.client() = client,
+        let now = Instant::now();
+        {
+            let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            // Every kind asks for it, and a credential plugin may be a program.
+            if renewed.is_some_and(|renewed| now - renewed < RENEWAL) {
+                return;
+            }
+            *renewed = Some(now);
+        }
+        match access::connection(&self.access).await {
+            Ok(connection) => *self.client() = connection.client,
             Err(error) => tracing::debug!("the old credentials stay: {error}"),
         }
     }
@@ -64,22 +95,22 @@ impl ApiClient {
             .header(http::header::ACCEPT, "application/json")
             .header(http::header::USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
-            .map_err(|error| ApiError::Broken(error.to_string()))?;
+            .map_err(|error| ApiError::Malformed(error.to_string()))?;
         if let (Some(held), Some(metrics)) = (self.limiter.hold().await, &self.metrics) {
             metrics.held(&self.host, held);
         }
         let _seat = self.limiter.seat().await;
         let client = self.client().clone();
         let begun = Instant::now();
-        let answered = timeout(ANSWER, client.send(request)).await;
+        let answered = timeout(HEAD, client.send(request)).await;
         if let Some(metrics) = &self.metrics {
             let status = answered.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|head| head.status());
             let code = status.as_ref().map_or("<error>", |status| status.as_str());
             metrics.done(code, &self.host, begun.elapsed());
         }
         let response = match answered {
-            Ok(sent) => sent.map_err(|error| broken(&error))?,
-            Err(_) => return Err(ApiError::Silent(ANSWER)),
+            Ok(sent) => sent.map_err(|error| connection_error(&error))?,
+            Err(_) => return Err(ApiError::Silent(HEAD)),
         };
         let code = response.status();
         if code.is_success() {
@@ -87,9 +118,9 @@ impl ApiClient {
         }
         let retry_after = response.headers().get(http::header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let mut answer = ApiResponse { body: response.into_body(), silence: ANSWER };
+        let mut answer = ApiResponse { body: response.into_body(), silence: HEAD };
         let mut explanation = Vec::new();
-        while explanation.len() < EXPLANATION
+        while explanation.len() < REFUSAL
             && let Ok(Some(piece)) = answer.piece().await
         {
             explanation.extend_from_slice(&piece);
@@ -105,7 +136,7 @@ impl ApiResponse {
             match timeout(self.silence, self.body.frame()).await {
                 Err(_) => return Err(ApiError::Silent(self.silence)),
                 Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => return Err(broken(&error)),
+                Ok(Some(Err(error))) => return Err(connection_error(&error)),
                 // Trailers carry nothing of ours.
                 Ok(Some(Ok(frame))) => {
                     if let Ok(piece) = frame.into_data() {
@@ -117,10 +148,54 @@ impl ApiResponse {
     }
 }
 
-fn broken(error: &kube::Error) -> ApiError {
-    ApiError::Broken(match error {
-        // Most of what can happen to a connection comes wrapped in this, whose own text adds nothing.
-        kube::Error::Service(error) => causes(&**error),
-        error => causes(error),
-    })
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    /// The server has sent a head and keeps the connection, but no data comes.
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_falls_silent_is_an_error() {
+        let silent = StreamBody::new(stream::pending::<Result<http_body::Frame<bytes::Bytes>, Infallible>>());
+        let service = tower::service_fn(move |_request| {
+            let response = http::Response::new(silent.clone());
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let client = Client::new(service, "default");
+        let api = ApiClient::of(Access::InCluster, client, String::new(), String::new());
+        let mut response = api.get("/api/v1/services", Duration::from_secs(100)).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        assert_eq!(response.piece().await, Err(ApiError::Silent(Duration::from_secs(100))));
+        assert_eq!(begun.elapsed().as_secs(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_a_response_is_an_error() {
+        let service =
+            tower::service_fn(|_request| std::future::pending::<Result<http::Response<Body>, Infallible>>());
+        let client = Client::new(service, "default");
+        let api = ApiClient::of(Access::InCluster, client, String::new(), String::new());
+        let error = api.get("/api/v1/services", Duration::from_secs(100)).await.err();
+        assert_eq!(error, Some(ApiError::Silent(HEAD)));
+    }
+
+    /// The certificate of a bare endpoint is read again when it is refused, but not for every kind that meets this.
+    #[tokio::test(start_paused = true)]
+    async fn credentials_are_read_again_once_for_all_kinds() {
+        let missing = Access::Kubeconfig { file: Some("/nowhere/kubeconfig".into()), context: None };
+        let service =
+            tower::service_fn(|_request| async { Ok::<_, Infallible>(http::Response::new(Body::empty())) });
+        let api = ApiClient::of(missing, Client::new(service, "default"), String::new(), String::new());
+        api.renew().await;
+        let first = *api.renewed.lock().unwrap();
+        api.clone().renew().await;
+        assert_eq!(*api.renewed.lock().unwrap(), first);
+        tokio::time::advance(RENEWAL).await;
+        api.renew().await;
+        assert_ne!(*api.renewed.lock().unwrap(), first);
+    }
 }

@@ -2,7 +2,7 @@
 
 use cluster::CompactString;
 
-use super::error::ApiError;
+use crate::watch_stream::ApiError;
 
 /// How a list is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_failure_leads_where_it_can_be_mended() {
         let refused = |code| ApiError::of_response(code, None, b"");
-        let broken = || ApiError::Broken("reset".into());
+        let broken = || ApiError::unreachable("reset");
         let watch = || NextRequest::Watch { since: "7".into(), again: ListMethod::Streaming };
         let (stream, pages, whole) = (
             NextRequest::List(ListMethod::Streaming),

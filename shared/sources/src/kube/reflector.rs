@@ -1,228 +1,303 @@
-//! One kind: its list, then its changes, over and over.
+//! Lists one kind and then watches it, over and over.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cluster::{CompactString, Event, Kind};
 use telemetry::{Problem, Reports};
+use tokio::time::Instant;
 
+use super::SCOPE;
 use super::api::ApiClient;
 use super::backoff::Backoff;
-use super::error::ApiError;
-use super::event::{self, ObjectEvent, WatchMessage};
 use super::next_request::{ListMethod, NextRequest};
+use super::object_problems::ObjectProblems;
 use super::scope::ResourceScope;
-use super::split::{LineSplitter, ListSplitter};
+use super::server_state::ServerState;
 use crate::source::{EventSink, WriterStopped};
 use crate::watch_status::WatchStatus;
+use crate::watch_stream::{
+    ApiError, LineSplitter, ListSplitter, ObjectEvent, Undecodable, WatchMessage, read_item, read_message,
+    read_page,
+};
 
-/// The server ends a watch by itself after so long, give or take; it makes replicas change connections now and then, and
-/// with them the server that they talk to.
-const TERM: (u64, u64) = (300, 600);
+/// Seconds after which the server ends a watch by itself, chosen at random from this range. It makes replicas reconnect
+/// now and then, and so spread over the API servers.
+const WATCH_SECONDS: std::ops::Range<u64> = 300..600;
 
-/// A watch on which nothing came for so long is asked for again, give or take a fifth. A connection whose other end is
-/// gone is noticed sooner, by TCP's keep-alive; this is for what lies between and keeps it up. Mostly bookmarks come
-/// every minute, but a server may not send any for a kind that has not changed since it started.
+/// A watch on which nothing arrives for so long is requested again, give or take a fifth. TCP's keep-alive notices sooner
+/// that a machine is gone; this is for load balancers in between that keep a dead connection up. Bookmarks usually
+/// arrive every minute, but a server may send none for a kind that has not changed since it started.
 const SILENCE: Duration = Duration::from_secs(100);
 
 /// The same for the pages of a list.
 const PAGE_SILENCE: Duration = Duration::from_secs(30);
 
-/// A watch that ended sooner than this and brought nothing counts as a failure, or it would be asked for in a circle.
+/// A watch that ends sooner than this is a failure if it brought no news, or if so many did in a row: a server that ends
+/// watches at once is not asked in a tight loop.
 const SHORT: Duration = Duration::from_secs(1);
+const SHORT_WATCHES: u32 = 3;
 
-/// A list is fresh for so long.
+/// A version that expires sooner than this after its list counts as a failure in a row.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// The scope of its reports.
-const REPORTS: &str = "kube";
-
-/// Follows one kind for as long as the writer runs.
+/// Keeps one kind current for as long as the writer runs.
 pub(super) struct Reflector {
     api: ApiClient,
+    server: ServerState,
     scope: ResourceScope,
     sink: EventSink,
     reports: Reports,
+    problems: ObjectProblems,
     backoff: Backoff,
+    /// Failed requests in a row.
+    failures: u32,
+    /// Watches in a row that ended too soon.
+    short_watches: u32,
     /// When the last list ended.
     listed: Option<Instant>,
 }
 
 impl Reflector {
-    pub(super) fn new(api: ApiClient, scope: ResourceScope, sink: EventSink, reports: Reports) -> Self {
-        Self { api, scope, sink, reports, backoff: Backoff::default(), listed: None }
+    pub(super) fn new(
+        api: ApiClient,
+        server: ServerState,
+        scope: ResourceScope,
+        sink: EventSink,
+        reports: Reports,
+    ) -> Self {
+        let problems = ObjectProblems::new(scope.kind, reports.clone());
+        let backoff = Backoff::default();
+        let (failures, short_watches, listed) = (0, 0, None);
+        Self { api, server, scope, sink, reports, problems, backoff, failures, short_watches, listed }
     }
 
     /// Ends when the writer does.
     pub(super) async fn run(mut self) -> WriterStopped {
-        let mut place = NextRequest::List(ListMethod::Streaming);
+        let mut next = NextRequest::List(ListMethod::Streaming);
         loop {
-            let done = match &place {
-                NextRequest::List(ListMethod::Streaming) => self.stream(&mut place).await,
-                NextRequest::List(way) => self.list(*way, &mut place).await,
-                NextRequest::Watch { .. } => self.watch(&mut place).await,
+            let done = match &next {
+                NextRequest::List(ListMethod::Streaming) => self.streaming_list(&mut next).await,
+                NextRequest::List(method) => self.list(*method, &mut next).await,
+                NextRequest::Watch { .. } => self.watch(&mut next).await,
             };
-            let Err(failure) = done else { continue };
-            if failure == ApiError::WriterStopped {
+            let Err(error) = done else { continue };
+            if error == ApiError::Stopped {
                 return WriterStopped;
             }
-            let (next, at_once) = place.after(&failure);
-            place = next;
-            if failure.is_missing() && self.scope.kind.custom() {
-                place = NextRequest::List(ListMethod::Streaming);
-                if self.missing(&failure).await.is_err() {
+            let at_once;
+            (next, at_once) = next.after(&error);
+            if error.is_missing() && self.scope.kind.custom() {
+                next = NextRequest::List(ListMethod::Streaming);
+                if self.missing(&error).await.is_err() {
                     return WriterStopped;
                 }
             }
             if at_once {
-                tracing::debug!(kind = %self.scope.kind, "{failure}; trying {place:?}");
+                tracing::debug!(kind = %self.scope.kind, "{error}; trying {next:?}");
                 continue;
             }
-            // A version expires while a server restarts; a list that expires as soon as it is there is another matter.
-            if failure == ApiError::Expired && self.listed.is_some_and(|listed| listed.elapsed() > FRESH) {
+            // A version expires while a server restarts; a list that expires as soon as it is complete is another matter.
+            if error == ApiError::Expired && self.listed.is_some_and(|listed| listed.elapsed() > FRESH) {
                 self.backoff.reset();
             }
-            let pause = self.backoff.pause(failure.is_lasting(), failure.wait(), rand::random());
-            self.tell(&failure, &place);
+            let pause = self.backoff.pause(error.is_lasting(), error.retry_after(), fastrand::f64());
+            self.failed(&error, &next);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.sink.stopped() => return WriterStopped,
             }
-            if failure.is_unauthorized() {
+            if error.is_unauthorized() {
                 self.api.renew().await;
             }
         }
     }
 
     /// A streaming list, which goes on as a watch.
-    async fn stream(&mut self, place: &mut NextRequest) -> Result<(), ApiError> {
+    async fn streaming_list(&mut self, next: &mut NextRequest) -> Result<(), ApiError> {
         self.begin();
-        let path = self.scope.watch(None, term());
-        self.events(&path, None, ListMethod::Streaming, place).await
+        let path = self.scope.watch(None, fastrand::u64(WATCH_SECONDS));
+        self.events(&path, None, ListMethod::Streaming, next).await
     }
 
-    async fn watch(&mut self, place: &mut NextRequest) -> Result<(), ApiError> {
-        let NextRequest::Watch { since, again } = place.clone() else { return Ok(()) };
-        let path = self.scope.watch(Some(&since), term());
-        self.events(&path, Some(since), again, place).await
+    async fn watch(&mut self, next: &mut NextRequest) -> Result<(), ApiError> {
+        let NextRequest::Watch { since, again } = next.clone() else { return Ok(()) };
+        let path = self.scope.watch(Some(&since), fastrand::u64(WATCH_SECONDS));
+        self.events(&path, Some(since), again, next).await
     }
 
-    /// Reads a watch to its end. `since` is the version that is known; without one the watch begins with a list. `place`
-    /// follows along, so that the next watch begins where this one ends, however it ends.
+    /// Reads a watch to its end. `since` is the version that is known; without one the watch begins with a list. `next`
+    /// is kept up to date, so that the next watch begins where this one ends, however it ends.
     async fn events(
         &mut self,
         path: &str,
         since: Option<CompactString>,
         again: ListMethod,
-        place: &mut NextRequest,
+        next: &mut NextRequest,
     ) -> Result<(), ApiError> {
         let kind = self.scope.kind;
         let begun = Instant::now();
-        let mut answer = self.api.get(path, SILENCE.mul_f64(0.8 + 0.4 * rand::random::<f64>())).await?;
+        let mut response = self.api.get(path, SILENCE.mul_f64(0.8 + 0.4 * fastrand::f64())).await?;
+        self.answered();
         let mut listed = since.is_some();
-        if listed {
-            self.well("following again");
-        } else {
+        if !listed {
             self.restart().await?;
+        } else if self.short_watches == 0 {
+            self.synced();
         }
-        let (mut lines, mut said, mut any) = (LineSplitter::default(), Vec::new(), false);
+        let mut reached = since.unwrap_or_default();
+        let (mut lines, mut messages, mut any) = (LineSplitter::default(), Vec::new(), false);
         loop {
-            let piece = match answer.piece().await {
+            let piece = match response.piece().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
-                // A quiet kind or a dead connection: asking again tells.
+                // A quiet kind or a dead connection: the next request shows which.
                 Err(ApiError::Silent(_)) if listed => return Ok(()),
-                Err(failure) => return Err(failure),
+                Err(error) => return Err(error),
             };
-            lines.push(&piece, |line| said.push(event::read(kind, line)))?;
-            for said in said.drain(..) {
-                any = true;
-                let (version, synced) = match said? {
-                    WatchMessage::Object(news) => (self.pass(news).await?, false),
+            self.sink.received(kind);
+            if listed && self.short_watches > 0 && begun.elapsed() > SHORT {
+                self.short_watches = 0;
+                self.synced();
+            }
+            lines.push(&piece, |line| messages.push(read_message(kind, line)));
+            for message in messages.drain(..) {
+                let (version, synced) = match message? {
+                    WatchMessage::Object(event) => (self.pass(event).await?, false),
                     WatchMessage::Bookmark { version, synced } => (version, synced),
-                    WatchMessage::Undecodable(version) => (version, false),
+                    WatchMessage::Undecodable(undecodable) => (self.keep(undecodable).await?, false),
                 };
                 if synced && !listed {
-                    self.send(Event::Synced(kind)).await?;
-                    self.well("listed");
-                    (listed, self.listed) = (true, Some(Instant::now()));
+                    self.end_list().await?;
+                    (listed, any) = (true, true);
                 }
                 // Before the list is complete its versions are those of single objects, in no order.
                 if listed && !version.is_empty() {
-                    *place = NextRequest::Watch { since: version, again };
+                    any |= version != reached;
+                    reached = version.clone();
+                    *next = NextRequest::Watch { since: version, again };
                     self.backoff.reset();
                 }
             }
         }
         if !listed {
-            return Err(ApiError::Broken("the server ended a list before its end".into()));
+            return Err(ApiError::Malformed("the server ended a list before its end".into()));
         }
-        if any || begun.elapsed() > SHORT {
-            Ok(())
-        } else {
-            Err(ApiError::Broken("the server ends watches at once".into()))
+        self.short_watches = if begun.elapsed() > SHORT { 0 } else { self.short_watches + 1 };
+        match self.short_watches {
+            0 => Ok(()),
+            1..=SHORT_WATCHES if any => Ok(()),
+            _ => Err(ApiError::Malformed("the server ends watches at once".into())),
         }
     }
 
     /// A list in pages, or in one. Its version is that of its first page.
-    async fn list(&mut self, way: ListMethod, place: &mut NextRequest) -> Result<(), ApiError> {
+    async fn list(&mut self, method: ListMethod, next: &mut NextRequest) -> Result<(), ApiError> {
         let kind = self.scope.kind;
         self.begin();
-        let mut next = String::new();
+        let mut token = String::new();
         let mut restarted = false;
         loop {
-            let mut answer = self.api.get(&self.scope.list(way, &next), PAGE_SILENCE).await?;
+            let mut response = self.api.get(&self.scope.list(method, &token), PAGE_SILENCE).await?;
+            self.answered();
             if !std::mem::replace(&mut restarted, true) {
                 self.restart().await?;
             }
             let (mut items, mut found) = (ListSplitter::default(), Vec::new());
-            while let Some(piece) = answer.piece().await? {
-                items.push(&piece, |item| found.extend(event::read_item(kind, item)))?;
-                for news in found.drain(..) {
-                    self.pass(news).await?;
+            while let Some(piece) = response.piece().await? {
+                self.sink.received(kind);
+                items.push(&piece, |item| found.push(read_item(kind, item)))?;
+                for item in found.drain(..) {
+                    match item {
+                        Ok(Some(event)) => _ = self.pass(event).await?,
+                        Ok(None) => {}
+                        Err(undecodable) => _ = self.keep(undecodable).await?,
+                    }
                 }
             }
-            let page = event::read_page(items.envelope())?;
+            let page = read_page(items.envelope())?;
             if page.next.is_empty() {
-                self.send(Event::Synced(kind)).await?;
-                self.well("listed");
+                self.end_list().await?;
                 self.backoff.reset();
-                self.listed = Some(Instant::now());
                 // From here on pages will do again, should this have been a list in one piece.
-                *place = NextRequest::Watch { since: page.version, again: ListMethod::Paged };
+                *next = NextRequest::Watch { since: page.version, again: ListMethod::Paged };
                 return Ok(());
             }
-            next = page.next;
+            if page.next == token {
+                return Err(ApiError::Malformed("a page of a list that names itself as the next".into()));
+            }
+            token = page.next;
         }
     }
 
     async fn send(&self, event: Event) -> Result<(), ApiError> {
-        self.sink.send(event).await.map_err(|WriterStopped| ApiError::WriterStopped)
+        self.sink.send(event).await.map_err(|WriterStopped| ApiError::Stopped)
     }
 
-    /// Tells of an object. Returns its version.
-    async fn pass(
-        &self,
-        ObjectEvent { event, version, triggered }: ObjectEvent,
-    ) -> Result<CompactString, ApiError> {
+    /// Passes a change of an object on. Returns its version.
+    async fn pass(&mut self, event: ObjectEvent) -> Result<CompactString, ApiError> {
+        let ObjectEvent { event, version, triggered, defects } = event;
+        match &event {
+            Event::Apply(object) => self.problems.set(Some(object.key()), defects),
+            Event::Remove(_, key) => self.problems.clear(key),
+            _ => {}
+        }
         let sent = self.sink.send_triggered(event, triggered).await;
-        sent.map(|()| version).map_err(|WriterStopped| ApiError::WriterStopped)
+        sent.map(|()| version).map_err(|WriterStopped| ApiError::Stopped)
     }
 
-    /// A list is asked for. While it fails, the failure is the status.
+    /// Keeps the last good version of an object. Returns the version that it has now.
+    async fn keep(&mut self, undecodable: Box<Undecodable>) -> Result<CompactString, ApiError> {
+        let Undecodable { key, version, reason } = *undecodable;
+        self.problems.set(key.as_ref(), vec![reason]);
+        if let Some(key) = key {
+            self.send(Event::Keep(self.scope.kind, key)).await?;
+        }
+        Ok(version)
+    }
+
+    /// A list is about to be requested. While requests fail, the failure is the status.
     fn begin(&self) {
-        if !self.fails() {
+        if !self.is_failing() {
             self.report(WatchStatus::Listing);
         }
     }
 
+    /// The head of a response with status 200 is there.
+    fn answered(&self) {
+        self.server.answered(self.scope.kind);
+        self.sink.set_connected(self.scope.kind, true);
+    }
+
     /// The server has begun to answer with a list.
-    async fn restart(&self) -> Result<(), ApiError> {
+    async fn restart(&mut self) -> Result<(), ApiError> {
+        self.problems.begin_list();
         self.report(WatchStatus::Listing);
         self.send(Event::Restart(self.scope.kind)).await
     }
 
-    fn fails(&self) -> bool {
+    /// The list is complete.
+    async fn end_list(&mut self) -> Result<(), ApiError> {
+        self.send(Event::Synced(self.scope.kind)).await?;
+        self.problems.end_list();
+        self.server.listed();
+        if self.listed.replace(Instant::now()).is_none() {
+            tracing::info!(kind = %self.scope.kind, server = self.api.url, "listed");
+        }
+        self.synced();
+        Ok(())
+    }
+
+    /// The kind is complete and watched.
+    fn synced(&mut self) {
+        if self.report(WatchStatus::Synced) {
+            tracing::debug!(kind = %self.scope.kind, server = self.api.url, "synced");
+        }
+        self.failures = 0;
+        self.problem(None);
+    }
+
+    fn is_failing(&self) -> bool {
         let status = self.sink.status(self.scope.kind);
         matches!(status, WatchStatus::Retrying(_) | WatchStatus::Forbidden { .. } | WatchStatus::Missing(_))
     }
@@ -231,17 +306,9 @@ impl Reflector {
         self.sink.report(self.scope.kind, status)
     }
 
-    /// The kind is complete and followed.
-    fn well(&self, how: &str) {
-        if self.report(WatchStatus::Synced) {
-            tracing::info!(kind = %self.scope.kind, server = self.api.host, "{how}");
-        }
-        self.problem(None);
-    }
-
-    /// The resource is not installed, or no longer: its list is empty, and who waits for it can go on. While a server
-    /// starts it says 503 of what it may know later, so this is not said too soon.
-    async fn missing(&self, failure: &ApiError) -> Result<(), ApiError> {
+    /// The resource is not installed, or no longer: its list is empty, and whatever waits for it can go on. While a
+    /// server starts, it answers 503 for what it may know later, so this is not reported too soon.
+    async fn missing(&self, error: &ApiError) -> Result<(), ApiError> {
         let resource = self.scope.resource();
         if !self.report(WatchStatus::Missing(resource.as_str().into())) {
             return Ok(());
@@ -250,9 +317,9 @@ impl Reflector {
             kind: self.scope.kind.name().into(),
             key: String::new(),
             field: "list".into(),
-            what: failure.to_string(),
+            what: error.to_string(),
             wanted: format!(
-                "the CustomResourceDefinition {resource}; as long as there is none, nor are objects of it"
+                "the CustomResourceDefinition {resource}; without it there are no objects of this kind"
             ),
             severity: None,
         }));
@@ -260,64 +327,70 @@ impl Reflector {
         self.send(Event::Synced(self.scope.kind)).await
     }
 
-    /// Says what is wrong: once, while it goes on.
-    fn tell(&self, failure: &ApiError, place: &NextRequest) {
-        let (kind, server) = (self.scope.kind, &self.api.host);
-        let verb = match place {
+    /// A request has failed: reports why, for as long as it is so.
+    fn failed(&mut self, error: &ApiError, next: &NextRequest) {
+        let (kind, server) = (self.scope.kind, &self.api.url);
+        self.failures += 1;
+        self.sink.set_connected(kind, false);
+        let is_outage = self.server.failed(kind, error);
+        let verb = match next {
             NextRequest::List(ListMethod::Paged | ListMethod::Unpaged) => "list",
             NextRequest::List(ListMethod::Streaming) | NextRequest::Watch { .. } => "watch",
         };
-        // What could be read before is most likely forbidden because the server has just started: it is given a second
-        // chance before anybody is told to change roles.
-        if failure.is_forbidden() && (self.listed.is_none() || self.backoff.lasts()) {
+        // A server that has just started forbids everything until it has read its roles. So what could be read before is
+        // requested once more before anybody is told to change roles.
+        if error.is_forbidden() && (self.listed.is_none() || self.backoff.lasts()) {
             let resource = self.scope.resource();
-            self.problem(Some(Problem {
-                kind: kind.name().into(),
-                key: String::new(),
-                field: verb.into(),
-                what: failure.to_string(),
-                wanted: format!("a role that may list and watch {resource}{}", self.place_of_role()),
-                severity: None,
-            }));
+            let wanted = format!("a role that may list and watch {resource}{}", self.where_needed());
+            self.problem(Some(self.kind_problem(verb, error, wanted)));
             let (resource, namespace) = (resource.into(), self.scope.namespace.as_str().into());
             self.report(WatchStatus::Forbidden { verb, resource, namespace });
             return;
         }
-        if *failure == ApiError::Expired {
-            tracing::info!(%kind, server, "listing anew: {failure}");
+        if *error == ApiError::Expired {
+            tracing::info!(%kind, server, "listing again: {error}");
             return;
         }
-        if matches!(self.sink.status(kind), WatchStatus::Missing(_)) && failure.is_missing() {
+        if matches!(self.sink.status(kind), WatchStatus::Missing(_)) && error.is_missing() {
             return;
         }
-        let went_on = self.fails();
-        if !self.report(WatchStatus::Retrying(Arc::from(failure.to_string()))) {
-            return;
+        let had_failed = self.is_failing();
+        if self.report(WatchStatus::Retrying(Arc::from(error.to_string()))) {
+            // An outage concerns all kinds, and is reported once for all of them.
+            if had_failed || is_outage {
+                tracing::debug!(%kind, server, "{verb} failed: {error}");
+            } else {
+                tracing::warn!(%kind, server, "{verb} failed, trying again: {error}");
+            }
         }
-        if went_on {
-            tracing::debug!(%kind, server, "{verb} still fails: {failure}");
-        } else {
-            tracing::warn!(%kind, server, "{verb} failed, trying again: {failure}");
+        if self.failures > 1 && !is_outage {
+            self.problem(Some(self.kind_problem(verb, error, String::new())));
         }
     }
 
-    fn place_of_role(&self) -> String {
+    fn kind_problem(&self, verb: &str, error: &ApiError, wanted: String) -> Problem {
+        let (kind, key) = (self.scope.kind.name().to_owned(), String::new());
+        Problem { kind, key, field: verb.to_owned(), what: error.to_string(), wanted, severity: None }
+    }
+
+    fn where_needed(&self) -> String {
         match self.scope.namespace.as_str() {
             "" => " in the whole cluster".into(),
             namespace => format!(" in namespace {namespace}"),
         }
     }
 
+    /// Replaces what is reported of the kind as a whole.
     fn problem(&self, problem: Option<Problem>) {
-        self.reports.replace_object(REPORTS, self.scope.kind.name(), "", problem);
+        self.reports.replace_object(SCOPE, self.scope.kind.name(), "", problem);
     }
 }
 
-/// Takes back what was wrong with a kind: nobody follows it any more.
-pub(super) fn forget(reports: &Reports, kind: Kind) {
-    reports.replace_object(REPORTS, kind.name(), "", None);
+/// Takes back what is reported of a kind that is not read any more.
+pub(super) fn forget(reports: &Reports, server: &ServerState, kind: Kind) {
+    reports.replace_object(SCOPE, kind.name(), "", None);
+    server.forget(kind);
 }
 
-fn term() -> u64 {
-    rand::random_range(TERM.0..TERM.1)
-}
+#[cfg(test)]
+mod tests;

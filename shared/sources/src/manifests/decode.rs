@@ -1,92 +1,146 @@
 //! The text of a manifest file to objects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use cluster::{Kind, Object};
+use cluster::{Key, Kind, Object};
 use telemetry::Problem;
 
-use super::documents::documents;
+use super::documents::{DocumentError, for_each_document, with_large_stack};
 use super::node::{Node, Value};
-use crate::decode;
+use crate::decode::{self, InvalidField, shorten};
 
-/// What a file holds.
+/// Problems that are reported of one file; a file that is no manifest at all may have thousands.
+const MAX_PROBLEMS: usize = 100;
+
+/// Kinds that are named as not read of one file.
+const MAX_IGNORED: usize = 100;
+
+/// The objects of a file, and what is wrong with it.
 #[derive(Debug, Default)]
 pub struct DecodedFile {
     /// The good objects, in the order of the file.
     pub objects: Vec<Object>,
-    /// The bad documents and items, each with file and line and what was wanted.
+    /// Bad documents, items and fields, each with file, line and what was expected. At most 100, and one more that says
+    /// so.
     pub problems: Vec<Problem>,
-    /// Kinds that Portolan does not read, as `apiVersion kind`.
+    /// True when an object could not be decoded, so that one that is missing may be the one.
+    pub incomplete: bool,
+    /// Kinds that Portolan does not read, as `apiVersion kind`; at most 100.
     pub ignored: BTreeSet<String>,
 }
 
-/// Reads YAML (several documents) or JSON (several values), `List`s unfolded. A bad document hides no other. Never
+/// Decodes YAML (several documents) or JSON (several values), `List`s unfolded. A bad document hides no other. Never
 /// panics, whatever the text.
 pub fn decode(name: &str, text: &str) -> DecodedFile {
-    let mut decoded = DecodedFile::default();
-    for document in documents(name, text) {
-        match document {
-            Ok(node) => decoded.take(name, &node, ""),
-            Err(error) => {
-                decoded.problems.push(problem(name, error.line, "", &error.message, "YAML or JSON"));
-            }
-        }
-    }
-    decoded
+    with_large_stack(|| {
+        let mut reader = Reader { file: name, decoded: DecodedFile::default(), lines: HashMap::new() };
+        for_each_document(name, text, |document| match document {
+            Ok(node) => reader.take(&node, ""),
+            Err(DocumentError { line, message }) => reader.refuse(line, "", &message, "YAML or JSON"),
+        });
+        reader.decoded
+    })
+    .unwrap_or_else(|message| {
+        let problems = vec![problem(name, 1, "", &message, "")];
+        DecodedFile { problems, incomplete: true, ..DecodedFile::default() }
+    })
 }
 
-impl DecodedFile {
-    /// Takes an object, or the items of a list; `list` is the kind of the list that it stands in.
-    fn take(&mut self, file: &str, node: &Node, list: &str) {
+/// Decodes the documents of one file.
+struct Reader<'a> {
+    file: &'a str,
+    decoded: DecodedFile,
+    /// The line of each object.
+    lines: HashMap<(Kind, Key), u32>,
+}
+
+impl Reader<'_> {
+    /// Takes an object, or the items of a list. `list` is the kind of the list that it is an item of.
+    fn take(&mut self, node: &Node, list: &str) {
         if !matches!(node.value, Value::Map(_)) {
-            let wanted = "an object with apiVersion, kind and metadata";
-            self.problems.push(problem(file, node.line, "", "not an object", wanted));
-            return;
+            return self.refuse(
+                node.line,
+                "",
+                "not an object",
+                "an object with apiVersion, kind and metadata",
+            );
         }
         let implied = list.strip_suffix("List").filter(|kind| !kind.is_empty());
         let Some(kind) = node.text("kind").or(implied) else {
-            self.problems.push(problem(file, node.line, "kind", "missing", "the kind of object, as Service"));
-            return;
+            return self.refuse(node.line, "kind", "missing", "the kind of object, such as Service");
         };
-        if let Some(Node { value: Value::List(items), .. }) = node.get("items")
-            && kind.ends_with("List")
+        if let Some(items) = node.get("items")
+            && let Some(of) = kind.strip_suffix("List")
         {
-            items.iter().for_each(|item| self.take(file, item, kind));
-            return;
+            match &items.value {
+                Value::List(items) => return items.iter().for_each(|item| self.take(item, kind)),
+                Value::Null => return,
+                _ if of.is_empty() || known_name(of).is_some() => {
+                    return self.refuse(items.line, "items", "not a list", "a list of objects");
+                }
+                _ => {}
+            }
         }
         let version = node.text("apiVersion").unwrap_or_default();
         match known(kind, version) {
-            KnownKind::Read(kind) => self.read(file, node, kind),
+            KnownKind::Read(kind) => self.read(node, kind),
             // Items of a typed list need not repeat it.
-            KnownKind::Other(Some(kind)) if version.is_empty() && implied.is_some() => {
-                self.read(file, node, kind)
-            }
+            KnownKind::Other(Some(kind)) if version.is_empty() && implied.is_some() => self.read(node, kind),
             KnownKind::Other(Some(kind)) => {
-                let what = if version.is_empty() { "missing".into() } else { format!("{version:?}") };
-                let line = node.line_of("apiVersion");
-                self.problems.push(problem(file, line, "apiVersion", &what, kind.api_version()));
+                let what =
+                    if version.is_empty() { "missing".into() } else { format!("{:?}", shorten(version)) };
+                self.refuse(node.line_of("apiVersion"), "apiVersion", &what, kind.api_version());
             }
-            KnownKind::Other(None) => {
-                self.ignored.insert(format!("{version} {kind}").trim_start().to_owned());
+            KnownKind::Other(None) if self.decoded.ignored.len() < MAX_IGNORED => {
+                let name = format!("{version} {kind}");
+                self.decoded.ignored.insert(shorten(name.trim_start()).into_owned());
             }
+            KnownKind::Other(None) => {}
         }
     }
 
-    fn read(&mut self, file: &str, node: &Node, kind: Kind) {
-        match decode::decode(kind, node) {
-            Ok(Ok(found)) => self.objects.extend(found.object),
-            Ok(Err(wrong)) => {
-                let what =
-                    if wrong.value.is_empty() { "missing".into() } else { format!("{:?}", wrong.value) };
-                let line = node.line_of(&wrong.path);
-                self.problems.push(problem(file, line, &wrong.path, &what, wrong.wanted));
+    fn read(&mut self, node: &Node, kind: Kind) {
+        let (invalid, line) = match decode::decode(kind, node) {
+            Ok(Ok(found)) => {
+                for InvalidField { path, what, wanted } in found.defects {
+                    self.report(node.line_of(&path), &path, &what, &wanted);
+                }
+                let line = node.line.max(1);
+                if let Some(first) = self.lines.insert((kind, found.key.clone()), line)
+                    && found.object.is_some()
+                {
+                    let what =
+                        format!("{kind} {} is in this file twice; line {first} does not count", found.key);
+                    self.report(line, "", &what, "each object once");
+                }
+                return self.decoded.objects.extend(found.object);
+            }
+            Ok(Err(invalid)) => {
+                let line = node.line_of(&invalid.path);
+                (invalid, line)
             }
             Err(error) => {
-                let (what, wanted) = error.message.split_once(", expected ").unwrap_or((&error.message, ""));
+                let path = shorten(&error.path()).into_owned();
                 let line = error.line.unwrap_or(node.line);
-                self.problems.push(problem(file, line, &error.path(), what, wanted));
+                (InvalidField { path, ..InvalidField::of_error(&error.message) }, line)
             }
-        }
+        };
+        self.refuse(line, &invalid.path, &invalid.what, &invalid.wanted);
+    }
+
+    /// Reports an object that is left out.
+    fn refuse(&mut self, line: u32, field: &str, what: &str, wanted: &str) {
+        self.decoded.incomplete = true;
+        self.report(line, field, what, wanted);
+    }
+
+    fn report(&mut self, line: u32, field: &str, what: &str, wanted: &str) {
+        let problem = match self.decoded.problems.len() {
+            0..MAX_PROBLEMS => problem(self.file, line, field, &shorten(what), wanted),
+            MAX_PROBLEMS => problem(self.file, line, "", "more problems from here on are not listed", ""),
+            _ => return,
+        };
+        self.decoded.problems.push(problem);
     }
 }
 
@@ -100,15 +154,17 @@ enum KnownKind {
 /// Which kind is meant. Other groups have kinds of the same name (Knative's `Service`), so the group counts; the group
 /// `extensions` is where Ingress once was.
 fn known(kind: &str, version: &str) -> KnownKind {
-    let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) else {
-        return KnownKind::Other(None);
-    };
+    let Some(kind) = known_name(kind) else { return KnownKind::Other(None) };
     if version == kind.api_version() {
         return KnownKind::Read(kind);
     }
     let group = version.split_once('/').map_or("", |(group, _)| group);
     let was = kind == Kind::Ingress && group == "extensions";
     KnownKind::Other((group == kind.group() || was || version.is_empty()).then_some(kind))
+}
+
+fn known_name(name: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.name() == name)
 }
 
 fn problem(file: &str, line: u32, field: &str, what: &str, wanted: &str) -> Problem {

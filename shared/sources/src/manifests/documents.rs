@@ -1,5 +1,6 @@
 //! A file to its documents: YAML between `---` lines, or JSON objects one after the other.
 
+use serde::de::IgnoredAny;
 use serde_saphyr::{MessageFormatter, Options, UserMessageFormatter};
 
 use super::node::Node;
@@ -10,6 +11,10 @@ const DEPTH: usize = 64;
 /// The YAML reader takes some 50 KiB of stack a level in a debug build, too much for threads of a runtime.
 const STACK: usize = 16 << 20;
 
+/// Values in a JSON file, since [`serde_json`] has no bound of its own. The YAML reader has one of 250,000 a document, and
+/// bounds what aliases expand to.
+const MAX_JSON_VALUES: usize = 1_000_000;
+
 /// A document that could not be read.
 #[derive(Debug)]
 pub(super) struct DocumentError {
@@ -17,28 +22,31 @@ pub(super) struct DocumentError {
     pub(super) message: String,
 }
 
-/// The documents of a file, each read or refused for itself: one that is broken hides no other.
-pub(super) fn documents(name: &str, text: &str) -> Vec<Result<Node, DocumentError>> {
-    let failed = |message: String| vec![Err(DocumentError { line: 1, message })];
+/// Runs a reader on a thread with enough stack for the deepest document. Fails when there is no thread to be had, or
+/// when the reader panics.
+pub(super) fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(STACK);
-        match reader.spawn_scoped(scope, || read(name, text)) {
-            Ok(reader) => reader.join().unwrap_or_else(|_| failed("the YAML reader failed".into())),
-            Err(error) => failed(format!("no thread to read it with: {error}")),
+        match reader.spawn_scoped(scope, read) {
+            Ok(reader) => reader.join().map_err(|_| "the YAML reader failed".to_owned()),
+            Err(error) => Err(format!("no thread to read it with: {error}")),
         }
     })
 }
 
-fn read(name: &str, text: &str) -> Vec<Result<Node, DocumentError>> {
+/// Passes the documents of a file on, one at a time, each read or refused on its own: a broken one hides no other.
+pub(super) fn for_each_document(name: &str, text: &str, mut each: impl FnMut(Result<Node, DocumentError>)) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('{') {
-        let documents = json(text);
-        // YAML may begin with a brace too.
-        if name.ends_with(".json") || documents.iter().all(Result::is_ok) {
-            return documents;
+        // YAML may begin with a brace, too.
+        if name.ends_with(".json") || is_json(text) {
+            return json(text, each);
         }
     }
-    yaml_parts(text).into_iter().filter_map(|(lines_before, part)| yaml(lines_before, part)).collect()
+    yaml_parts(text)
+        .into_iter()
+        .filter_map(|(lines_before, part)| yaml(lines_before, part))
+        .for_each(&mut each);
 }
 
 /// Where the documents of a YAML stream begin and end (YAML 1.2.2 §9.2): the markers stand at the start of a line and
@@ -95,23 +103,43 @@ fn options() -> Options {
     }
 }
 
-fn json(text: &str) -> Vec<Result<Node, DocumentError>> {
-    let mut documents = Vec::new();
+fn is_json(text: &str) -> bool {
+    serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().all(|value| value.is_ok())
+}
+
+/// Passes the values of a JSON stream on, up to the first that is broken.
+fn json(text: &str, mut each: impl FnMut(Result<Node, DocumentError>)) {
+    if json_values(text) > MAX_JSON_VALUES {
+        return each(Err(DocumentError { line: 1, message: format!("more than {MAX_JSON_VALUES} values") }));
+    }
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Node>();
     let mut start = 0;
     while let Some(read) = stream.next() {
         let end = stream.byte_offset();
         match read {
-            Ok(node) => documents.push(Ok(with_lines(text, start, end, node))),
+            Ok(node) => each(Ok(with_lines(text, start, end, node))),
             Err(error) => {
                 let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
-                documents.push(Err(DocumentError { line, message: error.to_string() }));
-                break;
+                return each(Err(DocumentError { line, message: error.to_string() }));
             }
         }
         start = end;
     }
-    documents
+}
+
+/// About how many values there are: a comma, a colon or a bracket outside of strings comes before each.
+fn json_values(text: &str) -> usize {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b':' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// serde_json does not say where a value stood, the YAML reader does and reads nearly all JSON (tabs aside, which stand

@@ -8,6 +8,9 @@ use telemetry::Problem;
 
 use super::decode::DecodedFile;
 
+/// Kinds that are remembered as mentioned; beyond it one may be mentioned again.
+const MAX_IGNORED: usize = 1000;
+
 type Objects = BTreeMap<(Kind, Key), Object>;
 
 /// The objects of all files. Files count in the order of their names; where two hold the same object the later wins,
@@ -34,17 +37,20 @@ impl Inventory {
     /// otherwise: who cannot be understood has not asked for a removal. Returns kinds that are not read and have not
     /// been mentioned before.
     pub(super) fn put(&mut self, name: &str, decoded: DecodedFile) -> Vec<String> {
-        let DecodedFile { objects, problems, ignored } = decoded;
+        let DecodedFile { objects, problems, incomplete, ignored } = decoded;
         let mut objects: Objects =
             objects.into_iter().map(|object| ((object.kind(), object.key().clone()), object)).collect();
         let file = self.files.entry(name.to_owned()).or_default();
-        if !problems.is_empty() {
+        if incomplete {
             for (key, object) in std::mem::take(&mut file.objects) {
                 objects.entry(key).or_insert(object);
             }
         }
         *file = File { objects, problems };
         self.changed = true;
+        if self.ignored.len() > MAX_IGNORED {
+            self.ignored.clear();
+        }
         ignored.into_iter().filter(|kind| self.ignored.insert(kind.clone())).collect()
     }
 

@@ -232,13 +232,29 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor.visit_enum(self).map_err(|error| error.at(self.line))
     }
 
+    /// serde would also take the fields of a struct from a list, one after the other.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, NodeError> {
+        match &self.value {
+            Value::List(_) => {
+                let error: NodeError = de::Error::invalid_type(de::Unexpected::Seq, &"an object");
+                Err(error.at(self.line))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
         visitor.visit_unit()
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
-        tuple tuple_struct map struct identifier
+        tuple tuple_struct map identifier
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use telemetry::Problem;
+
+use crate::decode::shorten;
 
 /// A file touched less than this ago may be in the middle of being written: it is read at the next scan.
 const SETTLED: Duration = Duration::from_millis(50);
@@ -17,8 +19,23 @@ const SETTLED: Duration = Duration::from_millis(50);
 /// other file systems two seconds), so it is read again whether it looks changed or not.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// Folders in folders beyond this are not entered.
-const DEPTH: usize = 16;
+/// The deepest nesting of folders.
+const MAX_DEPTH: usize = 16;
+
+/// Manifest files that are read.
+const MAX_FILES: usize = 10_000;
+
+/// Entries of folders that one scan looks at.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The size of one file.
+const MAX_SIZE: u64 = 16 << 20;
+
+/// The size of all files together.
+const MAX_TOTAL_SIZE: u64 = 256 << 20;
+
+/// Problems with files and folders that are reported.
+const MAX_PROBLEMS: usize = 100;
 
 /// The files under some paths, polled: every file system and every mount can be, and a look costs a `stat` a file.
 ///
@@ -90,7 +107,13 @@ impl FileScanner {
         for path in gone {
             self.miss(path, &mut scan);
         }
-        scan.problems.extend(found.problems.into_iter().map(|(path, error)| problem(&path, &error)));
+        scan.problems.extend(found.problems.iter().map(|(path, error)| error.problem(path)));
+        if scan.problems.len() > MAX_PROBLEMS {
+            let more = scan.problems.len() - MAX_PROBLEMS;
+            scan.problems.truncate(MAX_PROBLEMS);
+            let what = format!("{more} more files and folders cannot be read");
+            scan.problems.push(Problem { kind: "manifest".into(), what, ..Problem::default() });
+        }
         scan
     }
 
@@ -111,9 +134,9 @@ impl FileScanner {
             scan.in_doubt = true;
             return;
         }
-        let text = match std::fs::read(path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) => return scan.problems.push(problem(path, &error)),
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(error) => return scan.problems.push(error.problem(path)),
         };
         let print = Some(fingerprint(&text));
         let known = KnownFile { signature, text: print, in_doubt: false };
@@ -154,45 +177,134 @@ impl FileSignature {
     }
 }
 
-/// The files and failures of one walk.
+/// Why a file or folder is not read.
+#[derive(Debug)]
+enum FileError {
+    Io(std::io::Error),
+    /// A FIFO, a socket or a device: reading it could block or never end.
+    NotAFile,
+    TooLarge,
+    TooDeep,
+    TooManyFiles,
+    TooLargeTogether,
+    TooManyEntries,
+}
+
+impl FileError {
+    fn problem(&self, path: &Path) -> Problem {
+        let (what, wanted) = match self {
+            Self::Io(error) => (error.to_string(), "a file or folder that can be read".to_owned()),
+            Self::NotAFile => ("neither a file nor a folder".into(), "a regular file".into()),
+            Self::TooLarge => ("too large, not read".into(), format!("at most {} MiB", MAX_SIZE >> 20)),
+            Self::TooDeep => ("nested too deeply, not read".into(), format!("at most {MAX_DEPTH} levels")),
+            Self::TooManyFiles => {
+                ("one file too many, not read".into(), format!("at most {MAX_FILES} manifests"))
+            }
+            Self::TooLargeTogether => (
+                "too large together with the files before it, not read".into(),
+                format!("at most {} MiB in all files together", MAX_TOTAL_SIZE >> 20),
+            ),
+            Self::TooManyEntries => (
+                "too many entries, not read".into(),
+                format!("at most {MAX_ENTRIES} in all folders together"),
+            ),
+        };
+        let key = shorten(&path.display().to_string()).into_owned();
+        Problem { kind: "manifest".into(), key, field: String::new(), what, wanted, severity: None }
+    }
+}
+
+impl From<std::io::Error> for FileError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The text of a regular file. What `path` names may have changed since it was looked at, so the open file is checked
+/// once more, and opening it does not wait for the other end of a FIFO.
+fn read(path: &Path) -> Result<String, FileError> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(FileError::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(FileError::TooLarge);
+    }
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The files and failures of one walk over the paths.
 #[derive(Default)]
 struct Walk {
     files: BTreeMap<PathBuf, FileSignature>,
-    problems: Vec<(PathBuf, std::io::Error)>,
-    /// Folders already seen: links may lead in a circle.
+    problems: Vec<(PathBuf, FileError)>,
+    /// Folders already visited, by device and inode: links may form a loop.
     folders: HashSet<(u64, u64)>,
+    entries: usize,
+    /// Bytes of all files.
+    size: u64,
 }
 
 impl Walk {
+    /// Visits a path; `named` when the command line names it.
     fn visit(&mut self, path: &Path, named: bool, depth: usize) {
         let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
-            // Gone since its folder was read, or a link that leads nowhere: as good as not there.
+            // Deleted since its folder was read, or a dangling link: the same as absent.
             Err(error) if !named && error.kind() == ErrorKind::NotFound => return,
-            Err(error) => return self.problems.push((path.to_owned(), error)),
+            Err(error) => return self.refuse(path, error.into()),
         };
         if metadata.is_dir() {
-            if depth < DEPTH && self.folders.insert((metadata.dev(), metadata.ino())) {
-                self.enter(path, depth + 1);
+            if self.folders.insert((metadata.dev(), metadata.ino())) {
+                self.enter(path, depth);
             }
         } else if named || is_manifest(path) {
-            self.files.insert(path.to_owned(), FileSignature::of(&metadata));
+            match () {
+                () if !metadata.is_file() => self.refuse(path, FileError::NotAFile),
+                () if metadata.len() > MAX_SIZE => self.refuse(path, FileError::TooLarge),
+                () if self.files.len() >= MAX_FILES => self.refuse(path, FileError::TooManyFiles),
+                () if self.size + metadata.len() > MAX_TOTAL_SIZE => {
+                    self.refuse(path, FileError::TooLargeTogether);
+                }
+                () => {
+                    self.size += metadata.len();
+                    self.files.insert(path.to_owned(), FileSignature::of(&metadata));
+                }
+            }
         }
     }
 
     fn enter(&mut self, folder: &Path, depth: usize) {
-        let entries = std::fs::read_dir(folder).and_then(|entries| {
-            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<BTreeSet<_>>>()
-        });
-        match entries {
-            Ok(entries) => entries
-                .iter()
-                .filter(|path| {
-                    path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
-                })
-                .for_each(|path| self.visit(path, false, depth)),
-            Err(error) => self.problems.push((folder.to_owned(), error)),
+        if depth >= MAX_DEPTH {
+            return self.refuse(folder, FileError::TooDeep);
         }
+        match self.entries_of(folder) {
+            Ok(entries) => entries.iter().for_each(|path| self.visit(path, false, depth + 1)),
+            Err(error) => self.refuse(folder, error),
+        }
+    }
+
+    /// What a folder holds, in the order of names, without hidden names.
+    fn entries_of(&mut self, folder: &Path) -> Result<BTreeSet<PathBuf>, FileError> {
+        let mut paths = BTreeSet::new();
+        for entry in std::fs::read_dir(folder)? {
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return Err(FileError::TooManyEntries);
+            }
+            let entry = entry?;
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                paths.insert(entry.path());
+            }
+        }
+        Ok(paths)
+    }
+
+    fn refuse(&mut self, path: &Path, error: FileError) {
+        self.problems.push((path.to_owned(), error));
     }
 }
 
@@ -205,17 +317,6 @@ fn fingerprint(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
-}
-
-fn problem(path: &Path, error: &std::io::Error) -> Problem {
-    Problem {
-        kind: "manifest".into(),
-        key: path.display().to_string(),
-        field: String::new(),
-        what: error.to_string(),
-        wanted: "a file or folder that can be read".into(),
-        severity: None,
-    }
 }
 
 #[cfg(test)]

@@ -251,3 +251,66 @@ fn the_metrics_tell_what_was_done() {
         assert!(text.contains(line), "{line} in {text}");
     }
 }
+
+#[test]
+fn the_metrics_show_whether_a_source_is_connected_and_when_it_last_sent_anything() {
+    let registry = Registry::new();
+    let cluster = Cluster::start(&registry).unwrap();
+    let sink = cluster.sink();
+    sink.set_connected(Kind::Service, false);
+    sink.set_connected(Kind::Pod, true);
+    let before = unix_now().as_secs_f64();
+    sink.received(Kind::Pod);
+    let text = registry.text();
+    assert!(text.contains("portolan_source_connected{kind=\"Service\"} 0"), "{text}");
+    assert!(text.contains("portolan_source_connected{kind=\"Pod\"} 1"), "{text}");
+    let name = "portolan_source_last_event_timestamp_seconds{kind=\"Pod\"} ";
+    let time = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<f64>().unwrap();
+    assert!(time >= before, "{time} < {before}");
+    futures_util::FutureExt::now_or_never(sink.forget(Kind::Pod)).unwrap().unwrap();
+    assert!(!registry.text().contains("kind=\"Pod\"}"), "nobody reads the kind any more");
+}
+
+/// Builds its view only when it is told to.
+struct Slow {
+    building: signal::Sender<()>,
+    go_on: std::sync::Mutex<signal::Receiver<()>>,
+}
+
+impl Projection for Slow {
+    type View = usize;
+
+    fn kinds(&self) -> Kinds {
+        Names.kinds()
+    }
+
+    fn build(&self, cluster: &Snapshot) -> usize {
+        self.building.send(()).unwrap();
+        self.go_on.lock().unwrap().recv_timeout(LONG).expect("the test goes on");
+        cluster.count(Kind::Namespace)
+    }
+
+    fn advance(&self, _: &usize, cluster: &Snapshot, _: &[ObjectChange]) -> usize {
+        cluster.count(Kind::Namespace)
+    }
+}
+
+#[test]
+fn a_view_that_takes_long_to_build_does_not_hold_the_writer_up() {
+    let (cluster, names, batches) = started();
+    send(&cluster, [namespace("a")]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1));
+    let (building, begun) = signal::channel();
+    let (go, go_on) = signal::channel();
+    let slow = Slow { building, go_on: std::sync::Mutex::new(go_on) };
+    let adding = std::thread::spawn({
+        let cluster = cluster.clone();
+        move || cluster.project(slow)
+    });
+    begun.recv_timeout(LONG).unwrap();
+    send(&cluster, [namespace("b")]);
+    assert_eq!(batches.recv_timeout(LONG), Ok(1), "the writer works while the view is built");
+    assert_eq!(names.load().1, ["a", "b"]);
+    go.send(()).unwrap();
+    assert_eq!(**adding.join().unwrap().load(), 2, "what came meanwhile is in the view");
+}

@@ -2,8 +2,8 @@ use super::*;
 
 fn said(access: &Access) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    match runtime.block_on(client(access)) {
-        Ok((_, host)) => host,
+    match runtime.block_on(connection(access)) {
+        Ok(Connection { host, .. }) => host,
         Err(error) => error.to_string(),
     }
 }
@@ -66,4 +66,40 @@ fn an_endpoint_is_an_address_with_certificates_that_can_be_read() {
 fn outside_of_a_pod_there_is_no_service_account() {
     let error = AccessError::InCluster("x".into()).to_string();
     assert_eq!(error, "no service account, as a Pod has one: x; elsewhere name a kubeconfig or an endpoint");
+}
+
+#[test]
+fn a_remedy_names_the_file_that_has_to_be_mended() {
+    let kubeconfig = Access::Kubeconfig { file: Some("/etc/kube".into()), context: Some("test".into()) };
+    let bare = |identity: Option<&str>| Access::Endpoint {
+        url: String::new(),
+        tls: ClientTls {
+            identity: identity.map(|file| (file.into(), "key".into())),
+            authority: identity.map(|_| "/etc/ca.crt".into()),
+        },
+    };
+    let rows = [
+        (
+            kubeconfig,
+            "a token or client certificate in /etc/kube for context test that is valid and not expired",
+            "the certificate-authority in /etc/kube",
+        ),
+        (
+            Access::InCluster,
+            "a service account that exists, and its token under /var/run/secrets/kubernetes.io/serviceaccount",
+            "ca.crt of the service account",
+        ),
+        (bare(Some("/etc/tls.crt")), "a valid client certificate in /etc/tls.crt", "/etc/ca.crt"),
+        (
+            bare(None),
+            "a kubeconfig with credentials: an endpoint alone has none",
+            "an authority of the system",
+        ),
+    ];
+    for (access, credentials, authority) in rows {
+        let remedy = Remedy::new(&access);
+        assert_eq!(remedy.credentials, credentials);
+        let certificate = format!("a certificate for this host, signed by {authority} and not expired");
+        assert_eq!(remedy.server_certificate, certificate);
+    }
 }

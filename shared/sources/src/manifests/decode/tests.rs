@@ -110,7 +110,7 @@ fn a_bad_document_is_named_with_its_line_and_what_was_wanted() {
         ),
         (
             "apiVersion: v1\nmetadata: {name: web}",
-            "manifest f.yaml:1: kind: missing; wanted the kind of object, as Service",
+            "manifest f.yaml:1: kind: missing; wanted the kind of object, such as Service",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports:\n  - name: http\n    port: many",
@@ -132,6 +132,23 @@ fn a_bad_document_is_named_with_its_line_and_what_was_wanted() {
             "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\nspec:\n  rules:\n  - http:\n      paths:\n      - path: /\n        backend: {}",
             "manifest f.yaml:8: spec.rules[0].http.paths[0]: missing field `pathType`",
         ),
+        (
+            "apiVersion: v1\nkind: List\nitems: 3",
+            "manifest f.yaml:3: items: not a list; wanted a list of objects",
+        ),
+        (
+            "apiVersion: v1\nkind: ServiceList\nitems: {}",
+            "manifest f.yaml:3: items: not a list; wanted a list of objects",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: []",
+            "manifest f.yaml:4: spec: invalid type: sequence; wanted an object",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata:\n- web",
+            "manifest f.yaml:4: metadata: invalid type: sequence; wanted an object",
+        ),
+        ("apiVersion: example.org/v1\nkind: ShoppingList\nitems: 3", "ignored example.org/v1 ShoppingList"),
     ];
     for (text, said) in rows {
         assert_eq!(shown("f.yaml", text), [said], "{text}");
@@ -198,6 +215,86 @@ items:
     let shown = shown("f.yaml", &bomb);
     assert_eq!(shown.len(), 1, "{shown:?}");
     assert!(shown[0].contains("wanted YAML or JSON"), "{shown:?}");
+}
+
+#[test]
+fn a_list_without_items_is_empty() {
+    assert_eq!(shown("f.yaml", "apiVersion: v1\nkind: ServiceList\nitems: null"), [""; 0]);
+}
+
+#[test]
+fn an_object_that_a_file_names_twice_is_reported_and_the_last_one_counts() {
+    let text = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+";
+    let decoded = decode("f.yaml", text);
+    assert_eq!(decoded.objects.len(), 2);
+    assert!(!decoded.incomplete);
+    let problems: Vec<_> = decoded.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "manifest f.yaml:5: Service default/web is in this file twice; line 1 does not count; wanted each object once"
+        ]
+    );
+}
+
+#[test]
+fn a_part_of_an_object_that_is_left_out_is_named_with_its_line() {
+    let text = "\
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints:
+- addresses: [10.0.0.1]
+- addresses:
+  - fd00::1
+";
+    assert_eq!(
+        shown("f.yaml", text),
+        [
+            "EndpointSlice default/web-1",
+            "manifest f.yaml:8: endpoints[1].addresses[0]: \"fd00::1\"; wanted an IPv4 address, as addressType says",
+        ]
+    );
+}
+
+#[test]
+fn the_problems_of_a_file_are_bounded_in_number_and_length() {
+    let decoded = decode("f.yaml", &"---\nnothing\n".repeat(10_000));
+    assert_eq!(decoded.problems.len(), MAX_PROBLEMS + 1);
+    assert_eq!(decoded.problems[MAX_PROBLEMS].what, "more problems from here on are not listed");
+    let long = "x".repeat(1_000_000);
+    for text in [
+        format!("apiVersion: {long}\nkind: Service"),
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {long}}}"),
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{ports: {long}}}"),
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: a, annotations: {{{long}: 1}}}}"
+        ),
+        format!("apiVersion: v1\nkind: {long}"),
+        format!("{long}: {long}: ["),
+    ] {
+        let decoded = decode("f.yaml", &text);
+        let said = decoded.problems.iter().map(ToString::to_string).chain(decoded.ignored);
+        let longest = said.map(|line| line.len()).max();
+        assert!(longest.is_some_and(|longest| longest < 1000), "{longest:?} bytes: {}", &text[..60]);
+    }
+}
+
+#[test]
+fn the_values_of_a_json_file_are_bounded() {
+    let text = format!(r#"{{"apiVersion":"v1","kind":"List","items":[{}0]}}"#, "0,".repeat(1_000_000));
+    assert_eq!(shown("f.json", &text), ["manifest f.json:1: more than 1000000 values; wanted YAML or JSON"]);
+    let text = format!(r#"{{"apiVersion":"v1","kind":"List","more":"{}"}}"#, ",".repeat(1_000_000));
+    assert_eq!(shown("f.json", &text), ["ignored v1 List"], "text is one value");
 }
 
 #[test]

@@ -95,3 +95,15 @@ fn a_kind_that_is_not_read_is_mentioned_once() {
     assert_eq!(inventory.put("a", decode("a", deployment)), ["apps/v1 Deployment"]);
     assert_eq!(inventory.put("b", decode("b", deployment)), [""; 0]);
 }
+
+#[test]
+fn an_object_that_is_gone_goes_though_another_has_a_defect() {
+    let mut inventory = Inventory::default();
+    inventory.put("a", decode("a", &services(&["web", "db"])));
+    news(&mut inventory, SERVICES);
+    let defect =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 1}, {port: 2}]}\n";
+    inventory.put("a", decode("a", defect));
+    assert_eq!(news(&mut inventory, SERVICES), ["+web", "-db"]);
+    assert_eq!(inventory.problems().len(), 2, "both ports lack a name");
+}

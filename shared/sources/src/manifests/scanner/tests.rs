@@ -124,3 +124,97 @@ fn a_path_that_goes_away_keeps_what_it_held_and_is_reported() {
     fs::rename(home.path().join("moved"), &path).unwrap();
     assert_eq!(news(&mut folder), [""; 0]);
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    fs::write(at("a.yaml"), "one").unwrap();
+    let made = std::process::Command::new("mkfifo").arg(at("fifo.yaml")).status().unwrap();
+    assert!(made.success());
+    symlink("/dev/zero", at("zero.yaml")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket.yaml")).unwrap();
+    let refused = "neither a file nor a folder";
+    assert_eq!(
+        news(&mut FileScanner::new(vec![home.path().to_owned()])),
+        ["a.yaml one", refused, refused, refused]
+    );
+    assert!(matches!(read(&at("fifo.yaml")), Err(FileError::NotAFile)), "it took the place of a file");
+    assert!(matches!(read(&at("zero.yaml")), Err(FileError::NotAFile)));
+}
+
+#[test]
+fn a_file_that_becomes_a_fifo_keeps_what_it_held() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("a.yaml");
+    fs::write(&path, "one").unwrap();
+    let mut scanner = FileScanner::new(vec![home.path().to_owned()]);
+    news(&mut scanner);
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    for _ in 0..3 {
+        assert_eq!(news(&mut scanner), ["neither a file nor a folder"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("a.yaml");
+    fs::File::create(&path).unwrap().set_len(MAX_SIZE + 1).unwrap();
+    assert_eq!(news(&mut FileScanner::new(vec![home.path().to_owned()])), ["too large, not read"]);
+    assert!(matches!(read(&path), Err(FileError::TooLarge)), "it grew after it was looked at");
+    fs::File::create(&path).unwrap().set_len(MAX_SIZE).unwrap();
+    assert_eq!(read(&path).unwrap().len() as u64, MAX_SIZE);
+}
+
+#[test]
+fn folders_that_are_nested_too_deeply_are_not_entered() {
+    let home = tempfile::tempdir().unwrap();
+    let deepest = (1..MAX_DEPTH).fold(home.path().to_owned(), |path, _| path.join("d"));
+    fs::create_dir_all(deepest.join("d")).unwrap();
+    fs::write(deepest.join("in.yaml"), "one").unwrap();
+    fs::write(deepest.join("d/out.yaml"), "two").unwrap();
+    assert_eq!(
+        news(&mut FileScanner::new(vec![home.path().to_owned()])),
+        ["in.yaml one", "nested too deeply, not read"]
+    );
+}
+
+#[test]
+fn files_beyond_the_limit_are_reported() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("00000.yaml");
+    fs::write(&file, "").unwrap();
+    // Links are entries of their own and cost no block each.
+    (1..MAX_FILES + 2 * MAX_PROBLEMS).for_each(|number| {
+        fs::hard_link(&file, home.path().join(format!("{number:05}.yaml"))).unwrap();
+    });
+    let scan =
+        FileScanner::new(vec![home.path().to_owned()]).scan(SystemTime::now() + Duration::from_secs(1));
+    assert_eq!((scan.changed.len(), scan.problems.len()), (MAX_FILES, MAX_PROBLEMS + 1));
+    assert_eq!(scan.problems[0].wanted, "at most 10000 manifests");
+    assert_eq!(scan.problems[MAX_PROBLEMS].what, "100 more files and folders cannot be read");
+}
+
+#[test]
+fn files_that_are_too_large_together_are_reported() {
+    let home = tempfile::tempdir().unwrap();
+    for name in ["a.yaml", "b.yaml", "c.yaml"] {
+        fs::File::create(home.path().join(name)).unwrap().set_len(10).unwrap();
+    }
+    let mut walk = Walk { size: MAX_TOTAL_SIZE - 20, ..Walk::default() };
+    walk.visit(home.path(), true, 0);
+    assert_eq!(walk.files.len(), 2);
+    assert!(matches!(&walk.problems[..], [(_, FileError::TooLargeTogether)]), "{:?}", walk.problems);
+}
+
+#[test]
+fn a_folder_with_too_many_entries_is_reported() {
+    let mut walk = Walk { entries: MAX_ENTRIES, ..Walk::default() };
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("a.yaml"), "one").unwrap();
+    walk.visit(home.path(), true, 0);
+    assert!(walk.files.is_empty());
+    assert!(matches!(&walk.problems[..], [(_, FileError::TooManyEntries)]), "{:?}", walk.problems);
+}

@@ -4,11 +4,12 @@ use super::*;
 
 /// In short what a line says.
 fn said(kind: Kind, line: &str) -> String {
-    match read(kind, line.as_bytes()) {
-        Ok(WatchMessage::Object(ObjectEvent { event, version, triggered })) => {
+    match read_message(kind, Part::Whole(line.as_bytes())) {
+        Ok(WatchMessage::Object(ObjectEvent { event, version, triggered, defects })) => {
+            let defects: String = defects.iter().map(|field| format!(" without {field}")).collect();
             let since = triggered.map(|time| format!(" since {time}")).unwrap_or_default();
             match event {
-                Event::Apply(object) => format!("+{} @{version}{since}", object.key()),
+                Event::Apply(object) => format!("+{} @{version}{since}{defects}", object.key()),
                 Event::Remove(_, key) => format!("-{key} @{version}{since}"),
                 event => format!("{event:?}"),
             }
@@ -16,8 +17,11 @@ fn said(kind: Kind, line: &str) -> String {
         Ok(WatchMessage::Bookmark { version, synced }) => {
             format!("@{version}{}", if synced { " synced" } else { "" })
         }
-        Ok(WatchMessage::Undecodable(version)) => format!("? @{version}"),
-        Err(failure) => failure.to_string(),
+        Ok(WatchMessage::Undecodable(undecodable)) => {
+            let Undecodable { key, version, reason } = *undecodable;
+            format!("?{} @{version} {reason}", key.unwrap_or_default())
+        }
+        Err(error) => error.to_string(),
     }
 }
 
@@ -38,7 +42,7 @@ fn a_line_of_a_watch_is_an_event_a_bookmark_or_a_failure() {
         ),
         (
             r#"{"type":"MODIFIED","object":{"metadata":{"name":"web","namespace":"shop","resourceVersion":"10"},"spec":{"ports":[{"port":0}]}}}"#,
-            "? @10",
+            "?shop/web @10 invalid value: integer `0`; wanted a port number from 1 to 65535",
         ),
         (
             r#"{"type":"BOOKMARK","object":{"kind":"Service","metadata":{"resourceVersion":"11","creationTimestamp":null}}}"#,
@@ -90,12 +94,51 @@ fn an_object_that_became_useless_goes() {
 }
 
 #[test]
-fn an_item_of_a_list_comes_or_is_left_out() {
-    let item = |text: &str| read_item(Kind::Pod, text.as_bytes()).is_some();
-    assert!(item(r#"{"metadata":{"name":"web","namespace":"shop"},"status":{"podIP":"10.0.0.1"}}"#));
-    assert!(!item(r#"{"metadata":{"name":"web","namespace":"shop"}}"#), "no address");
-    assert!(!item(r#"{"metadata":{"name":"WEB","namespace":"shop"},"status":{"podIP":"10.0.0.1"}}"#));
-    assert_eq!(read_item(Kind::Pod, b"{\"\xff\":1}"), None);
+fn an_item_of_a_list_is_an_object_of_no_use_or_undecodable() {
+    let read = |text: &[u8]| match read_item(Kind::Pod, Part::Whole(text)) {
+        Ok(Some(ObjectEvent { event, .. })) => format!("{:?}", event.kind()),
+        Ok(None) => "of no use".into(),
+        Err(undecodable) => format!("{:?}", undecodable.key.map(|key| key.to_string())),
+    };
+    let item = |text: &str| read(text.as_bytes());
+    assert_eq!(
+        item(r#"{"metadata":{"name":"web","namespace":"shop"},"status":{"podIP":"10.0.0.1"}}"#),
+        "Pod"
+    );
+    assert_eq!(item(r#"{"metadata":{"name":"web","namespace":"shop"}}"#), "of no use", "it has no address");
+    assert_eq!(
+        item(r#"{"metadata":{"name":"web","namespace":"shop"},"status":{"podIP":"ten"}}"#),
+        r#"Some("shop/web")"#
+    );
+    assert_eq!(read(b"{\"\xff\":1}"), "None", "it is not UTF-8");
+}
+
+#[test]
+fn an_object_that_is_too_long_is_undecodable() {
+    let start = br#"{"type":"MODIFIED","object":{"metadata":{"name":"big""#;
+    let undecodable = read_item(Kind::Secret, Part::TooLong(start)).unwrap_err();
+    assert!(undecodable.reason.to_string().ends_with("; wanted an object of at most 16 MiB"));
+    assert!(matches!(
+        read_message(Kind::Secret, Part::TooLong(start)),
+        Ok(WatchMessage::Undecodable(undecodable)) if undecodable.key.is_none()
+    ));
+}
+
+#[test]
+fn a_message_about_an_object_is_of_bounded_length() {
+    let value = "x".repeat(50_000_000);
+    let line = format!(
+        r#"{{"type":"ADDED","object":{{"metadata":{{"name":"web","namespace":"shop"}},"status":{{"podIP":"{value}"}}}}}}"#
+    );
+    let Ok(WatchMessage::Undecodable(undecodable)) = read_message(Kind::Pod, Part::Whole(line.as_bytes()))
+    else {
+        panic!("it cannot be decoded")
+    };
+    let said = undecodable.reason.to_string();
+    assert!(said.len() < 400 && said.contains("… (50000000 bytes)"), "{said}");
+    let line = format!(r#"{{"type":"{value}","object":{{}}}}"#);
+    let said = read_message(Kind::Pod, Part::Whole(line.as_bytes())).unwrap_err().to_string();
+    assert!(said.len() < 400, "{}", said.len());
 }
 
 #[test]
@@ -115,8 +158,8 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
         for kind in Kind::ALL {
-            let _ = read(kind, &bytes);
-            read_item(kind, &bytes);
+            let _ = read_message(kind, Part::Whole(&bytes));
+            let _ = read_item(kind, Part::Whole(&bytes));
         }
         let _ = read_page(Some(&bytes));
     }

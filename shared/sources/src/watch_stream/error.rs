@@ -4,26 +4,48 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Why a list or a watch did not go on.
+use crate::decode::shorten;
+
+/// Why a list or a watch ended before its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     /// The writer is gone.
-    WriterStopped,
-    /// The version asked for is too old, or a page of a list came too late (410 Gone).
+    Stopped,
+    /// The resource version is too old, or a page of a list was asked for too late (410 Gone).
     Expired,
-    /// The API server says no.
+    /// The API server refuses the request.
     Refused {
         /// The HTTP status code.
         code: u16,
-        /// What the server says.
+        /// The message of the Status object, or the beginning of the body.
         message: String,
         /// `Retry-After`.
-        wait: Option<Duration>,
+        retry_after: Option<Duration>,
     },
-    /// No connection, or one that broke, or that carries something else than Kubernetes' JSON.
-    Broken(String),
-    /// Nothing came for so long, not even a bookmark.
+    /// No connection, or one that broke.
+    Connection {
+        /// What has to be fixed.
+        problem: ConnectionProblem,
+        /// The cause in the words of the system or of the TLS library.
+        cause: String,
+    },
+    /// The server sends nothing, not even the head of a response or a bookmark.
     Silent(Duration),
+    /// The server sends something other than Kubernetes' JSON, or ends a list or watch where none ends.
+    Malformed(String),
+}
+
+/// What is wrong with the connection to the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectionProblem {
+    /// There is no connection: the server or the network is away.
+    Unreachable,
+    /// The certificate of the API server is not accepted.
+    ServerCertificate,
+    /// The API server does not accept our client certificate.
+    ClientCertificate,
+    /// Our credentials cannot be read or obtained: a token file is missing, a credential plugin fails.
+    Credentials,
 }
 
 /// The API server's own account of a failure (meta/v1 Status).
@@ -36,53 +58,62 @@ struct Status {
 }
 
 impl ApiError {
-    /// What a response other than 200 says. Something in between may have written the body.
-    pub(super) fn of_response(code: u16, retry_after: Option<&str>, body: &[u8]) -> Self {
+    /// A connection that could not be made, or that broke.
+    pub(crate) fn unreachable(cause: impl Into<String>) -> Self {
+        Self::Connection { problem: ConnectionProblem::Unreachable, cause: cause.into() }
+    }
+
+    /// The meaning of a response other than 200. A proxy in between may have written the body.
+    pub(crate) fn of_response(code: u16, retry_after: Option<&str>, body: &[u8]) -> Self {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
         let text = || String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         let wait = retry_after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
         Self::refused(code, status.message.unwrap_or_else(text), wait)
     }
 
-    /// What an event of type ERROR in a watch says.
+    /// The meaning of an event of type ERROR in a watch.
     pub(super) fn of_event(object: &str) -> Self {
         let status: Status = serde_json::from_str(object).unwrap_or_default();
         Self::refused(status.code.unwrap_or(500), status.message.unwrap_or_else(|| object.to_owned()), None)
     }
 
-    fn refused(code: u16, message: String, wait: Option<Duration>) -> Self {
-        if code == 410 { Self::Expired } else { Self::Refused { code, message, wait } }
+    fn refused(code: u16, message: String, retry_after: Option<Duration>) -> Self {
+        if code == 410 {
+            Self::Expired
+        } else {
+            Self::Refused { code, message: shorten(&message).into_owned(), retry_after }
+        }
     }
 
     /// The server does not know how to do this (streaming lists came with Kubernetes 1.27 to 1.34).
-    pub(super) fn is_unsupported(&self) -> bool {
+    pub(crate) fn is_unsupported(&self) -> bool {
         matches!(self, Self::Refused { code: 400 | 405 | 422, .. })
     }
 
-    /// Asking again soon is of no use: somebody has to change roles, or install something, first.
-    pub(super) fn is_lasting(&self) -> bool {
+    /// Asking again soon is of no use: a role has to be changed or a resource installed first.
+    pub(crate) fn is_lasting(&self) -> bool {
         matches!(self, Self::Refused { code: 403..=405, .. })
     }
 
     /// The server does not know who we are.
-    pub(super) fn is_unauthorized(&self) -> bool {
+    pub(crate) fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Refused { code: 401, .. })
     }
 
-    /// RBAC says no.
-    pub(super) fn is_forbidden(&self) -> bool {
+    /// RBAC forbids it.
+    pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Refused { code: 403, .. })
     }
 
     /// There is no such resource.
-    pub(super) fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
     }
 
     /// How long the server wants to be left alone.
-    pub(super) fn wait(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused { wait, .. } => *wait,
+            Self::Refused { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -91,11 +122,12 @@ impl ApiError {
 impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::WriterStopped => f.write_str("stopped"),
+            Self::Stopped => f.write_str("stopped"),
             Self::Expired => f.write_str("410 Gone: the server no longer has that version"),
             Self::Refused { code, message, .. } => write!(f, "{code}: {message}"),
-            Self::Broken(error) => f.write_str(error),
-            Self::Silent(time) => write!(f, "nothing came for {} s", time.as_secs()),
+            Self::Connection { cause, .. } => f.write_str(cause),
+            Self::Silent(time) => write!(f, "no data for {} s", time.as_secs()),
+            Self::Malformed(error) => f.write_str(error),
         }
     }
 }
@@ -104,10 +136,10 @@ impl std::fmt::Display for ApiError {
 mod tests {
     use super::*;
 
-    const FORBIDDEN: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"ApiError","message":"secrets is forbidden: User \"dns\" cannot list resource \"secrets\" in API group \"\" at the cluster scope","reason":"Forbidden","details":{"kind":"secrets"},"code":403}"#;
+    const FORBIDDEN: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"secrets is forbidden: User \"dns\" cannot list resource \"secrets\" in API group \"\" at the cluster scope","reason":"Forbidden","details":{"kind":"secrets"},"code":403}"#;
 
     #[test]
-    fn a_failure_says_what_the_server_says() {
+    fn a_refusal_carries_the_words_of_the_server() {
         let rows = [
             (
                 403,
@@ -133,12 +165,13 @@ mod tests {
         for (code, retry_after, body, said) in rows {
             assert_eq!(ApiError::of_response(code, retry_after, body.as_bytes()).to_string(), said);
         }
-        assert_eq!(ApiError::of_response(429, Some(" 3"), b"").wait(), Some(Duration::from_secs(3)));
-        assert_eq!(ApiError::of_response(503, Some("soon"), b"").wait(), None);
+        let wait = |value| ApiError::of_response(429, Some(value), b"").retry_after();
+        assert_eq!(wait(" 3"), Some(Duration::from_secs(3)));
+        assert_eq!(wait("soon"), None);
     }
 
     #[test]
-    fn an_error_in_a_watch_is_a_failure() {
+    fn an_error_event_of_a_watch_is_an_error() {
         let expired =
             r#"{"kind":"Status","message":"too old resource version: 5 (9)","reason":"Expired","code":410}"#;
         assert_eq!(ApiError::of_event(expired), ApiError::Expired);
@@ -150,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_apart_by_what_helps_against_them() {
+    fn status_codes_are_classified_by_their_remedy() {
         let rows = [
             (400, "unsupported"),
             (401, "unauthorized"),
@@ -163,13 +196,13 @@ mod tests {
             (503, ""),
         ];
         for (code, expected) in rows {
-            let failure = ApiError::of_response(code, None, b"");
+            let error = ApiError::of_response(code, None, b"");
             let marks = [
-                (failure.is_unsupported(), "unsupported"),
-                (failure.is_lasting(), "lasting"),
-                (failure.is_unauthorized(), "unauthorized"),
-                (failure.is_forbidden(), "forbidden"),
-                (failure.is_missing(), "missing"),
+                (error.is_unsupported(), "unsupported"),
+                (error.is_lasting(), "lasting"),
+                (error.is_unauthorized(), "unauthorized"),
+                (error.is_forbidden(), "forbidden"),
+                (error.is_missing(), "missing"),
             ];
             let marks: Vec<_> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
             assert_eq!(marks.join(" "), expected, "{code}");

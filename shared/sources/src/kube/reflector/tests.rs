@@ -1,0 +1,303 @@
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use cluster::Kinds;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use kube::Client;
+use telemetry::metrics::Registry;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::super::access::{Access, Remedy};
+use super::super::{Selection, ServerState};
+use super::*;
+use crate::metrics::SourceMetrics;
+use crate::source::Message;
+use crate::watch_status::WatchStatuses;
+
+/// What the API server does with a request.
+enum Reply {
+    /// No connection.
+    Refuse,
+    /// A status and a body.
+    Status(u16, String),
+    /// 200, these pieces, and the end of the body.
+    End(Vec<String>),
+    /// 200, these pieces, and then silence.
+    Silence(Vec<String>),
+}
+
+type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
+
+impl Reply {
+    fn response(self) -> io::Result<http::Response<Body>> {
+        let (status, pieces, silent) = match self {
+            Self::Refuse => return Err(io::ErrorKind::ConnectionRefused.into()),
+            Self::Status(status, body) => (status, vec![body], false),
+            Self::End(pieces) => (200, pieces, false),
+            Self::Silence(pieces) => (200, pieces, true),
+        };
+        let pieces = stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece.into()))));
+        let body = if silent { pieces.chain(stream::pending()).boxed() } else { pieces.boxed() };
+        Ok(http::Response::builder().status(status).body(StreamBody::new(body)).expect("a valid response"))
+    }
+}
+
+/// A request, and what was visible when it came.
+#[derive(Debug)]
+struct Request {
+    path: String,
+    problems: Vec<String>,
+    connected: bool,
+    status: WatchStatus,
+    at: Duration,
+}
+
+struct Outcome {
+    /// One for each reply, and the one after the last.
+    requests: Vec<Request>,
+    /// The events, in short.
+    events: Vec<String>,
+}
+
+/// Reads Services from an API server that makes these replies, until it is asked once more.
+async fn reflect(replies: Vec<Reply>) -> Outcome {
+    let kind = Kind::Service;
+    let registry = Registry::new();
+    let reports = Reports::new(&registry);
+    let (events, mut queue) = mpsc::channel(1024);
+    let (_writer, wanted) = watch::channel(Kinds::of(&[kind]));
+    let statuses = watch::Sender::new(WatchStatuses::default());
+    let sink = EventSink { events, wanted, statuses, metrics: SourceMetrics::new(&registry) };
+    let (replies, requests) =
+        (Arc::new(Mutex::new(VecDeque::from(replies))), Arc::new(Mutex::new(Vec::new())));
+    let done = Arc::new(Notify::new());
+    let begun = Instant::now();
+    let service = {
+        let (sink, reports, requests, done) = (sink.clone(), reports.clone(), requests.clone(), done.clone());
+        tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let said = reports.current().into_iter().map(|(_, problem)| problem.to_string()).collect();
+            requests.lock().unwrap().push(Request {
+                path: request.uri().to_string(),
+                problems: said,
+                connected: registry.text().contains("portolan_source_connected{kind=\"Service\"} 1"),
+                status: sink.status(kind),
+                at: begun.elapsed(),
+            });
+            let reply = replies.lock().unwrap().pop_front();
+            let done = done.clone();
+            async move {
+                match reply {
+                    Some(reply) => reply.response(),
+                    None => {
+                        done.notify_one();
+                        pending().await
+                    }
+                }
+            }
+        })
+    };
+    let client = Client::new(service, "default");
+    let api = ApiClient::of(Access::InCluster, client, "https://server".into(), "server".into());
+    let server = ServerState::new("https://server".into(), Remedy::default(), reports.clone());
+    let scope = ResourceScope::new(kind, &Selection::default());
+    let reflector = tokio::spawn(Reflector::new(api, server, scope, sink, reports.clone()).run());
+    done.notified().await;
+    reflector.abort();
+    let _aborted = reflector.await;
+    let mut events = Vec::new();
+    while let Ok(Message::Event(queued)) = queue.try_recv() {
+        events.push(match queued.event {
+            Event::Apply(object) => format!("+{}", object.key().name),
+            Event::Remove(_, key) => format!("-{}", key.name),
+            Event::Keep(_, key) => format!("={}", key.name),
+            Event::Restart(_) => "[".into(),
+            Event::Synced(_) => "]".into(),
+            Event::Forget(_) => "forget".into(),
+        });
+    }
+    let requests = std::mem::take(&mut *requests.lock().unwrap());
+    Outcome { requests, events }
+}
+
+fn object(name: &str, version: u32, spec: &str) -> String {
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"shop","resourceVersion":"{version}"}},"spec":{spec}}}"#
+    )
+}
+
+fn added(name: &str, version: u32) -> String {
+    line("ADDED", &object(name, version, "{}"))
+}
+
+fn line(what: &str, object: &str) -> String {
+    format!("{{\"type\":\"{what}\",\"object\":{object}}}\n")
+}
+
+/// The bookmark that ends a streaming list.
+fn synced(version: u32) -> String {
+    let annotations = r#"{"k8s.io/initial-events-end":"true"}"#;
+    line(
+        "BOOKMARK",
+        &format!(r#"{{"metadata":{{"resourceVersion":"{version}","annotations":{annotations}}}}}"#),
+    )
+}
+
+fn bookmark(version: u32) -> String {
+    line("BOOKMARK", &format!(r#"{{"metadata":{{"resourceVersion":"{version}"}}}}"#))
+}
+
+fn since(request: &Request) -> &str {
+    request.path.split_once("resourceVersion=").map_or("", |(_, version)| version)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_falls_silent_goes_on_where_it_was() {
+    let Outcome { requests, events } = reflect(vec![
+        Reply::Silence(vec![added("a", 5), synced(7)]),
+        Reply::Silence(vec![added("b", 9)]),
+        Reply::Silence(vec![]),
+    ])
+    .await;
+    assert_eq!(events, ["[", "+a", "]", "+b"]);
+    assert_eq!(requests.iter().map(since).collect::<Vec<_>>(), ["", "7", "9", "9"]);
+    for request in &requests[1..] {
+        assert_eq!((request.connected, &request.status), (true, &WatchStatus::Synced), "{request:?}");
+        assert!(request.problems.is_empty(), "{request:?}");
+    }
+    for pair in requests.windows(2) {
+        let silence = pair[1].at - pair[0].at;
+        assert!(silence >= SILENCE.mul_f64(0.8) && silence <= SILENCE.mul_f64(1.2), "{silence:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_visible_until_the_server_is_back() {
+    let Outcome { requests, events } = reflect(vec![
+        Reply::Refuse,
+        Reply::Refuse,
+        Reply::End(vec![added("a", 5), synced(7), bookmark(8)]),
+        Reply::Refuse,
+        Reply::Refuse,
+        Reply::Silence(vec![]),
+    ])
+    .await;
+    assert_eq!(events, ["[", "+a", "]"]);
+    let seen: Vec<_> = requests.iter().map(|request| (request.connected, request.problems.len())).collect();
+    assert_eq!(
+        seen,
+        [(false, 0), (false, 0), (false, 1), (true, 0), (false, 0), (false, 1), (true, 0)],
+        "{requests:#?}"
+    );
+    let (first, second) = (&requests[2].problems[0], &requests[5].problems[0]);
+    assert!(first.starts_with("API server https://server: unreachable since "), "{first}");
+    assert!(first.ends_with(" (connection refused); nothing has been read yet"), "{first}");
+    assert!(second.ends_with(" (connection refused); serving the last known state"), "{second}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_are_said_in_those_words() {
+    let refused = || Reply::Status(401, r#"{"message":"Unauthorized","code":401}"#.into());
+    let Outcome { requests, .. } = reflect(vec![refused(), refused(), Reply::Silence(vec![synced(7)])]).await;
+    let said = &requests[2].problems[0];
+    assert!(said.contains("our credentials are refused since "), "{said}");
+    assert!(said.contains("(401: Unauthorized)"), "{said}");
+    assert!(requests[3].problems.is_empty(), "{requests:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rbac_forbids_is_reported_with_verb_and_resource_and_requested_again() {
+    let forbidden = || Reply::Status(403, r#"{"message":"services is forbidden","code":403}"#.into());
+    let Outcome { requests, events } =
+        reflect(vec![forbidden(), Reply::Silence(vec![added("a", 5), synced(7)])]).await;
+    assert_eq!(
+        requests[1].problems,
+        [
+            "Service: watch: 403: services is forbidden; wanted a role that may list and watch services in the whole cluster"
+        ]
+    );
+    assert!(!requests[1].connected);
+    assert!(matches!(requests[1].status, WatchStatus::Forbidden { verb: "watch", .. }));
+    assert!(requests[2].problems.is_empty() && requests[2].connected, "{requests:#?}");
+    assert_eq!(events, ["[", "+a", "]"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_decoded_is_kept_and_reported_until_it_can() {
+    let bad = object("bad", 6, r#"{"clusterIP":"ten"}"#);
+    let expired = line("ERROR", r#"{"code":410,"message":"too old"}"#);
+    let list = |items: &[String]| {
+        format!(r#"{{"metadata":{{"resourceVersion":"20"}},"items":[{}]}}"#, items.join(","))
+    };
+    let Outcome { requests, events } = reflect(vec![
+        Reply::Silence(vec![added("a", 4), added("bad", 5), synced(7)]),
+        Reply::End(vec![line("MODIFIED", &bad), expired]),
+        // A streaming list, then the same by pages.
+        Reply::Silence(vec![added("a", 4), line("ADDED", &bad), synced(9)]),
+        Reply::Status(400, "the watch is refused".into()),
+        Reply::Status(400, "streaming lists are unknown".into()),
+        Reply::End(vec![list(&[object("a", 4, "{}"), bad])]),
+        Reply::Silence(vec![line("MODIFIED", &object("bad", 30, "{}"))]),
+    ])
+    .await;
+    assert_eq!(
+        events,
+        ["[", "+a", "+bad", "]", "=bad", "[", "+a", "=bad", "]", "[", "+a", "=bad", "]", "+bad"],
+        "{requests:#?}"
+    );
+    let said: Vec<_> = requests.iter().map(|request| request.problems.join("|")).collect();
+    let problem = r#"Service shop/bad: spec.clusterIP: "ten"; wanted an IP address or "None""#;
+    assert_eq!(said, ["", "", problem, problem, problem, problem, problem, ""]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_watches_at_once_is_not_asked_in_a_tight_loop() {
+    for with_news in [true, false] {
+        let mut replies = vec![Reply::End(vec![synced(7)])];
+        replies.extend(
+            (8..40).map(|version| {
+                Reply::End(if with_news { vec![bookmark(version)] } else { vec![bookmark(7)] })
+            }),
+        );
+        let Outcome { requests, .. } = reflect(replies).await;
+        let (last, first) = (&requests[requests.len() - 1], &requests[0]);
+        assert!((last.at - first.at) > Duration::from_secs(2), "{with_news}: {last:?}");
+        assert_eq!(last.problems, ["Service: watch: the server ends watches at once"], "{with_news}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_names_itself_as_the_next_ends_the_list() {
+    let page = r#"{"metadata":{"resourceVersion":"20","continue":"again"},"items":[]}"#;
+    let page = || Reply::End(vec![page.to_owned()]);
+    let Outcome { requests, events } = reflect(vec![
+        Reply::Status(400, "streaming lists are unknown".into()),
+        page(),
+        page(),
+        Reply::Silence(vec![]),
+    ])
+    .await;
+    assert_eq!(events, ["[", "["], "the list never ends");
+    assert!(
+        matches!(&requests[3].status, WatchStatus::Retrying(error) if error.contains("names itself")),
+        "{requests:#?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_fifty_megabytes_is_left_out_and_reported() {
+    let padding = "x".repeat(1 << 20);
+    let mut pieces = vec![added("a", 4), r#"{"type":"ADDED","object":{"metadata":{"name":""#.to_owned()];
+    pieces.extend(std::iter::repeat_n(padding, 50));
+    pieces.extend(["\"}}}\n".to_owned(), added("b", 5), synced(7)]);
+    let Outcome { requests, events } = reflect(vec![Reply::Silence(pieces)]).await;
+    assert_eq!(events, ["[", "+a", "+b", "]"]);
+    let said = &requests[1].problems[0];
+    assert!(said.starts_with("Service (name unknown): "), "{said}");
+    assert!(said.ends_with("; wanted an object of at most 16 MiB") && said.len() < 500, "{said}");
+}

@@ -1,0 +1,13 @@
+//! The JSON that the API server sends for lists and watches, cut into objects and decoded one at a time.
+//!
+//! Quiet: bytes in, messages or an [`ApiError`] out. It builds without the feature `kube`, so that it can be fuzzed
+//! without the Kubernetes client.
+
+mod error;
+mod splitter;
+
+mod message;
+
+pub(crate) use error::{ApiError, ConnectionProblem};
+pub(crate) use message::{ObjectEvent, Undecodable, WatchMessage, read_item, read_message, read_page};
+pub(crate) use splitter::{LineSplitter, ListSplitter, Part};

@@ -1,0 +1,146 @@
+//! Cuts JSON objects out of a response body as it arrives, so that only one of them is in memory at a time.
+
+use super::error::ApiError;
+
+/// The longest object that is read, and the longest line of a watch: ten times what etcd stores of one object by
+/// default (1.5 MiB).
+pub(super) const LONGEST: usize = 16 << 20;
+
+/// Memory that a splitter keeps after an object.
+const KEPT: usize = 1 << 16;
+
+/// A part of a list or of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    /// The JSON of an object, or a line of a watch.
+    Whole(&'a [u8]),
+    /// It is longer than 16 MiB and is skipped. These are its first bytes.
+    TooLong(&'a [u8]),
+}
+
+/// Cuts the items out of a list, whatever the list is called and however it is formatted.
+///
+/// Lists of Kubernetes have one array at their top level, `items`, and its elements are objects.
+#[derive(Debug, Default)]
+pub(crate) struct ListSplitter {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    in_items: bool,
+    /// The beginning of an item that has not ended.
+    item: Buffer,
+    /// The list without its items.
+    envelope: Buffer,
+}
+
+impl ListSplitter {
+    /// Reads on and passes each item that is complete to `each`. Fails when the list without its items is too long.
+    pub(crate) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Part<'_>)) -> Result<(), ApiError> {
+        let mut from = 0;
+        for (at, byte) in bytes.iter().enumerate() {
+            if self.in_string {
+                self.string(*byte);
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'[' if self.depth == 1 => {
+                    self.envelope.push(&bytes[from..=at]);
+                    (self.depth, self.in_items) = (2, true);
+                }
+                b'{' | b'[' => {
+                    if self.in_items && self.depth == 2 {
+                        from = at;
+                    }
+                    self.depth += 1;
+                }
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.in_items && self.depth == 2 {
+                        self.item.push(&bytes[from..=at]);
+                        self.item.take(&mut each);
+                    } else if self.in_items && self.depth == 1 {
+                        (self.in_items, from) = (false, at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let rest = if self.in_items && self.depth == 2 { &[] } else { &bytes[from..] };
+        let kept = if self.in_items { &mut self.item } else { &mut self.envelope };
+        kept.push(rest);
+        if self.envelope.too_long {
+            return Err(ApiError::Malformed(format!(
+                "a list whose own fields take more than {LONGEST} bytes"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The list without its items, once it is complete.
+    pub(crate) fn envelope(&self) -> Option<&[u8]> {
+        (self.depth == 0 && !self.envelope.bytes.is_empty()).then_some(&self.envelope.bytes)
+    }
+
+    fn string(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => self.in_string = false,
+            _ => {}
+        }
+    }
+}
+
+/// Cuts a watch into its lines, each of which is an event.
+#[derive(Debug, Default)]
+pub(crate) struct LineSplitter {
+    line: Buffer,
+}
+
+impl LineSplitter {
+    /// Reads on and passes each line that is complete to `each`. A last line without a line end is an incomplete one.
+    pub(crate) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Part<'_>)) {
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.line.push(&rest[..end]);
+            self.line.take(|line| match line {
+                Part::Whole(line) if line.trim_ascii().is_empty() => {}
+                line => each(line),
+            });
+            rest = &rest[end + 1..];
+        }
+        self.line.push(rest);
+    }
+}
+
+/// Collects the bytes of one object, up to [`LONGEST`]; of a longer one only the beginning is kept.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    too_long: bool,
+}
+
+impl Buffer {
+    fn push(&mut self, bytes: &[u8]) {
+        if !self.too_long && self.bytes.len() + bytes.len() > LONGEST {
+            self.too_long = true;
+            self.bytes.truncate(KEPT);
+            self.bytes.shrink_to(KEPT);
+        }
+        if !self.too_long {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Passes what was collected on, and begins anew.
+    fn take(&mut self, mut each: impl FnMut(Part<'_>)) {
+        each(if self.too_long { Part::TooLong(&self.bytes) } else { Part::Whole(&self.bytes) });
+        self.too_long = false;
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+    }
+}
+
+#[cfg(test)]
+mod tests;
