@@ -80,25 +80,32 @@ pub async fn open(
     Ok(cluster)
 }
 
-/// Waits until everything that is wanted has been listed or been refused, and its views are out.
-pub async fn listed(cluster: &Cluster) {
+/// Waits until every kind that is read has been listed once, and its views are out. A kind that RBAC forbids is not
+/// waited for, unless it is one of `required`.
+pub async fn listed(cluster: &Cluster, required: Kinds) {
     let mut statuses = cluster.statuses();
     loop {
-        let wanted = *cluster.sink().wanted().borrow();
-        let settled = {
-            let statuses = statuses.borrow_and_update();
-            wanted.iter().all(|kind| match statuses.get(kind) {
-                WatchStatus::Forbidden { .. } | WatchStatus::Missing(_) => true,
-                WatchStatus::Synced => cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind]))),
-                _ => false,
-            })
-        };
-        if settled {
+        statuses.borrow_and_update();
+        if unlisted(cluster, required).is_empty() {
             return;
         }
         // The source has sent the end of a list a moment before the writer has taken it in.
         let _ = tokio::time::timeout(Duration::from_millis(20), statuses.changed()).await;
     }
+}
+
+/// What [`listed`] waits for: a line for each kind, with what keeps it.
+pub fn unlisted(cluster: &Cluster, required: Kinds) -> Vec<String> {
+    let wanted = *cluster.sink().wanted().borrow();
+    let statuses = cluster.statuses().borrow().clone();
+    let is_listed = |kind: Kind| cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind])));
+    let waits = |kind: Kind| match statuses.get(kind) {
+        WatchStatus::Forbidden { .. } => required.contains(kind) && !is_listed(kind),
+        WatchStatus::Missing(_) => false,
+        _ => !is_listed(kind),
+    };
+    let waiting = wanted.iter().filter(|kind| waits(*kind));
+    waiting.map(|kind| format!("{kind}: {}", statuses.get(kind))).collect()
 }
 
 /// The clusters of a Corefile's `kubernetes` blocks: one for each way of connecting, kept over reloads.

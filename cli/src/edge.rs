@@ -1,5 +1,6 @@
 //! The ingress side, wired: views of a cluster, the proxy over them, and its health page.
 
+use cluster::{Kind, Kinds};
 use ingress_proxy::{
     ConfigurationMetrics, Controller, Proxy, ProxyOptions, ProxyStartError, ProxyViews, Telemetry,
 };
@@ -10,6 +11,10 @@ use telemetry::LogWriter;
 use crate::command_error::CommandError;
 use crate::runtime::Runtime;
 use crate::{config_metrics, reporting};
+
+/// Kinds without which there is nothing to serve. Without the right to list IngressClasses ingress-nginx goes by the class
+/// annotation alone, and without that to list Secrets it shows its default certificate.
+pub const REQUIRED: Kinds = Kinds::of(&[Kind::Ingress, Kind::Service, Kind::EndpointSlice]);
 
 /// Makes the views, and tells from now on what is wrong with the objects behind them.
 ///

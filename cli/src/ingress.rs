@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ingress_proxy::{Controller, ProxyOptions};
 use ingress_routes::RouteOptions;
+use sources::Cluster;
 use sources::kube::{Access, ClientTls, RequestLimiter, Selection};
 use telemetry::log::{LogFormat, LogOutput};
 use telemetry::{AdminResponse, AdminRoute};
@@ -46,9 +47,9 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     let cluster = clusters::open(&origin(args), selection, RequestLimiter::default(), runtime).await?;
     let options = proxy_options(args);
     let views = edge::views(&cluster, &table_options(args), &options.controller, runtime);
-    let pages = AdminPages::open(args, runtime).await?;
+    let pages = AdminPages::open(args, &cluster, runtime).await?;
     tokio::select! {
-        () = clusters::listed(&cluster) => {}
+        () = clusters::listed(&cluster, edge::REQUIRED) => {}
         () = signals.stop() => return Ok(()),
     }
     let access = edge::access_log(runtime);
@@ -148,7 +149,7 @@ struct AdminPages {
 
 impl AdminPages {
     /// Opens them; health answers 500 until the proxy serves.
-    async fn open(args: &IngressArgs, runtime: &Runtime) -> Result<Self, CommandError> {
+    async fn open(args: &IngressArgs, cluster: &Cluster, runtime: &Runtime) -> Result<Self, CommandError> {
         let (host, port) = &args.healthz;
         let address = format!("{}:{port}", host.as_deref().unwrap_or_default());
         let pages = runtime.admin.listen(&address).await.map_err(|error| {
@@ -156,8 +157,12 @@ impl AdminPages {
                 "cannot listen on {address} for health: {error}; move it with --healthz-host and --healthz-port"
             ))
         })?;
-        let starting =
-            |_: &_| AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "waiting for the cluster");
+        let cluster = cluster.clone();
+        let starting = move |_: &_| {
+            let waiting = clusters::unlisted(&cluster, edge::REQUIRED).join("\n");
+            let text = format!("waiting for the cluster\n{waiting}\n");
+            AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, text)
+        };
         let mut routes =
             vec![pages.route(&args.health_path, starting), pages.route("/problems", runtime.reports.page())];
         if args.metrics {

@@ -7,6 +7,7 @@ mod show;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use cluster::Kinds;
 use dns_server::{DnsService, DnsStartError, ServerOptions};
 use ingress_proxy::ProxyOptions;
 use net::{BindError, DescriptorShares, descriptors};
@@ -73,7 +74,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         output::tell("waiting for the API server's lists …");
     }
     tokio::select! {
-        () = clusters::listed(&cluster) => {}
+        () = clusters::listed(&cluster, Kinds::default()) => {}
         () = signals.stop() => return Ok(()),
     }
     if !matches!(origin, ClusterOrigin::Server(_)) {

@@ -159,6 +159,17 @@ impl Portolan {
         page(READY, "/ready").map(|(status, _)| status)
     }
 
+    /// Status and text of the ingress side's health page.
+    pub fn health(&self) -> Result<(u16, String), String> {
+        page(HEALTHZ, "/healthz")
+    }
+
+    /// The ingress side's page of problems.
+    #[track_caller]
+    pub fn problems(&self) -> String {
+        page(HEALTHZ, "/problems").expect("problems are served").1
+    }
+
     /// The page of the `prometheus` plugin.
     #[track_caller]
     pub fn dns_metrics(&self) -> String {

@@ -1,5 +1,7 @@
 //! As whom Portolan comes to the API server, and what it asks there.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use tests::backend::Backend;
 use tests::credentials::Authority;
@@ -96,6 +98,69 @@ web.access-slices.svc.cluster.local  A = 10.96.0.71
 none.access-slices.svc.cluster.local A = SERVFAIL
 ",
     );
+}
+
+/// Started without the right to list Ingresses it would answer 404 to everything, so it must not become ready.
+pub(crate) fn without_ingresses_the_edge_is_not_ready_until_it_may_list_them(stage: &mut Stage) {
+    prepare(stage, "access-ingresses", "10.96.0.90", "10.244.3.11");
+    let _pod = Backend::start("a", "10.244.3.11:8080");
+    let rest = [
+        ("", "namespaces, services, secrets, configmaps"),
+        ("discovery.k8s.io", "endpointslices"),
+        ("networking.k8s.io", "ingressclasses"),
+    ];
+    let allowed = [&rest[..], &[("networking.k8s.io", "ingresses")]].concat();
+    permit_guest(stage, &allowed);
+    stage.ingress("guest", &[]).stop();
+
+    permit_guest(stage, &rest);
+    let kubeconfig = stage.plane.kubeconfig("guest", 6443);
+    let mut ingress = stage.ingress_unready(&["--kubeconfig", &kubeconfig.to_string_lossy()]);
+    let refused = |(status, text): (u16, String)| {
+        let named = text.contains("watch") && text.contains("ingresses.networking.k8s.io");
+        if status == 500 && named { Ok(()) } else { Err(format!("{status} {text}")) }
+    };
+    wait::until("the missing verb and resource", SOON, || ingress.health().and_then(refused));
+    wait::throughout("a refused start", Duration::from_secs(3), || ingress.health().and_then(refused));
+
+    permit_guest(stage, &allowed);
+    // The API server is asked again after at most half a minute.
+    wait::until("a healthy edge", SOON * 3, || match ingress.health()? {
+        (200, _) => Ok(()),
+        (status, text) => Err(format!("{status} {text}")),
+    });
+    EDGE.expect(SOON, "http://access-ingresses.test/ = 200 a");
+    ingress.wait_for_page(10254, "/problems");
+}
+
+pub(crate) fn refused_credentials_and_certificates_are_said_in_those_words(stage: &mut Stage) {
+    let right = std::fs::read_to_string(stage.plane.kubeconfig("portolan", 6443)).expect("it is there");
+    let other = stage.folder().join("other-ca.crt");
+    std::fs::write(&other, Authority::new("another").pem()).expect("the folder is ours");
+    let authority = stage.plane.authority();
+    let rows = [
+        (
+            right.replace("portolan-token", "wrong-token"),
+            "our credentials are refused since",
+            "(401: Unauthorized)",
+        ),
+        (
+            right.replace(&*authority.to_string_lossy(), &other.to_string_lossy()),
+            "its certificate is not accepted since",
+            "UnknownIssuer",
+        ),
+    ];
+    for (text, what, cause) in rows {
+        let kubeconfig = stage.folder().join("refused.kubeconfig");
+        std::fs::write(&kubeconfig, text).expect("the folder is ours");
+        let kubeconfig = kubeconfig.to_string_lossy();
+        let ingress = stage.ingress_unready(&["--kubeconfig", &kubeconfig]);
+        let line = ingress.wait_for_log(&["API server https://127.0.0.1:6443", what, cause]);
+        assert!(line.contains(&*kubeconfig), "it does not say what to fix: {line}");
+        assert!(ingress.problems().contains(what), "{}", ingress.problems());
+        let lines = ingress.log().lines().filter(|line| line.contains(what)).count();
+        assert_eq!(lines, 1, "{}", ingress.log());
+    }
 }
 
 /// With `--watch-namespace` a Role in that namespace will do, but for the cluster's classes.

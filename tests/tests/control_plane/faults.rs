@@ -204,3 +204,39 @@ pub(crate) fn a_reload_without_an_api_server_keeps_every_answer(stage: &mut Stag
     });
     assert_eq!(dns.ready(), Ok(200));
 }
+
+/// What has been read is served on, and everyone can see that it may be old.
+pub(crate) fn an_api_server_that_is_away_is_a_problem_until_it_is_back(stage: &mut Stage) {
+    prepare(stage);
+    let ingress = stage.ingress("portolan", &[]);
+    let connected = |value: u8| {
+        let line = format!("portolan_source_connected{{kind=\"Ingress\"}} {value}");
+        let metrics = ingress.metrics();
+        let named = ["portolan_source_last_event_timestamp_seconds{kind=\"Ingress\"}", &line];
+        if named.iter().all(|name| metrics.contains(name)) { Ok(()) } else { Err(metrics) }
+    };
+    wait::until("a connected source", SOON, || connected(1));
+    stage.plane.server.kill();
+    wait::until("the problem", SOON, || match ingress.problems() {
+        text if text.contains("API server https://127.0.0.1:6443: unreachable since ")
+            && text.contains("(connection refused); serving the last known state") =>
+        {
+            Ok(())
+        }
+        text => Err(text),
+    });
+    connected(0).expect("no kind is connected");
+    wait::throughout("a quiet log", WHILE, || {
+        let log = ingress.log();
+        let lines =
+            log.lines().filter(|line| line.contains("unreachable") || line.contains("failed")).count();
+        if lines == 1 { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(ingress.health().map(|(status, _)| status), Ok(200));
+    stage.plane.server.start(&[]);
+    wait::until("the end of the problem", SOON, || match ingress.problems() {
+        text if text.contains("unreachable") => Err(text),
+        _ => connected(1),
+    });
+    ingress.wait_for_log(&["solved: API server https://127.0.0.1:6443: unreachable since"]);
+}
