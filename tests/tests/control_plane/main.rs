@@ -18,6 +18,7 @@ mod up;
 
 mod faults;
 mod in_a_pod;
+mod ingress_globals;
 mod ingress_tls;
 mod multicluster;
 mod refusals;
@@ -59,6 +60,8 @@ const CASES: &[Case<Stage>] = cases![
     ingress_traffic::only_ingresses_of_its_class_are_served,
     ingress_traffic::annotations_hold_from_the_moment_they_are_set,
     http2::h2spec_passes_every_case_on_a_proxied_route,
+    ingress_globals::a_guard_in_the_config_map_closes_and_opens_routes_live,
+    ingress_globals::only_ingresses_of_selected_namespaces_are_served,
     up::both_services_follow_kubectl_and_each_change_is_shown,
     up::the_demo_runs_beside_another_and_where_nobody_reads_its_output,
     access::without_secrets_everything_else_is_served,

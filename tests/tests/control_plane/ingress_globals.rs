@@ -1,0 +1,103 @@
+//! Settings for all Ingresses: the ConfigMap of `--configmap` and the selector of namespaces, as they change.
+
+use tests::backend::Backend;
+use tests::stage::{SOON, Stage};
+use tests::web::EDGE;
+
+use crate::access::permit_guest;
+use crate::ingress_traffic::prepare;
+use crate::manifests::{annotated, ingress, workload};
+
+fn config_map(namespace: &str, data: &str) -> String {
+    format!(
+        "\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: controller, namespace: {namespace}}}, data: {data}}}\n"
+    )
+}
+
+/// A Role that may read the one ConfigMap and no other.
+fn permit_config_map(namespace: &str) -> String {
+    format!(
+        "
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{ name: guest, namespace: {namespace} }}
+rules: [{{ apiGroups: [''], resources: [configmaps], resourceNames: [controller], verbs: [list, watch] }}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{ name: guest, namespace: {namespace} }}
+roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: Role, name: guest }}
+subjects: [{{ apiGroup: rbac.authorization.k8s.io, kind: User, name: guest }}]
+"
+    )
+}
+
+fn permit_all_but_config_maps(stage: &Stage) {
+    let allowed = [
+        ("", "services, secrets"),
+        ("discovery.k8s.io", "endpointslices"),
+        ("networking.k8s.io", "ingresses, ingressclasses"),
+    ];
+    permit_guest(stage, &allowed);
+}
+
+/// What is not honoured yet must not leave open what it protects, and only that.
+pub(crate) fn a_guard_in_the_config_map_closes_and_opens_routes_live(stage: &mut Stage) {
+    prepare(stage, "globals");
+    let _pod = Backend::start("a", "10.244.1.91:8080");
+    let api = &stage.plane.api;
+    api.apply(&workload("globals", "web", &["10.244.1.91"]));
+    api.apply(&ingress("globals", "shop", "globals.test", "/", "web"));
+    let free = ingress("globals", "free", "free.test", "/", "web");
+    api.apply(&annotated(&free, "nginx.ingress.kubernetes.io/enable-global-auth: 'false'"));
+    permit_all_but_config_maps(stage);
+    api.apply(&permit_config_map("globals"));
+    // There is no such ConfigMap yet: the defaults hold.
+    let portolan = stage.ingress("guest", &["--configmap", "globals/controller"]);
+    EDGE.expect(SOON, "http://globals.test/ = 200 a\n http://free.test/ = 200 a");
+
+    api.apply(&config_map("globals", "{denylist-source-range: 192.0.2.0/24, proxy-body-size: '0'}"));
+    EDGE.expect(SOON, "http://globals.test/ = 503\n http://free.test/ = 503\n http://other.test/ = 404");
+    portolan.wait_for_log(&["ConfigMap globals/controller", "denylist-source-range", "503", "(closed)"]);
+    portolan.wait_for_log(&["ConfigMap globals/controller", "bodies over 1 MiB get 413 (differs)"]);
+
+    api.apply(&config_map("globals", "{global-auth-url: 'http://auth.test/'}"));
+    EDGE.expect(SOON, "http://globals.test/ = 503\n http://free.test/ = 200 a");
+
+    api.apply(&config_map("globals", "{block-cidrs: 192.0.2.0/24}"));
+    EDGE.expect(SOON, "http://globals.test/ = 503\n http://other.test/ = 503");
+
+    api.apply(&config_map("globals", "{block-cidrs: ''}"));
+    EDGE.expect(SOON, "http://globals.test/ = 200 a\n http://other.test/ = 404");
+
+    api.apply(&config_map("globals", "{block-user-agents: curl}"));
+    EDGE.expect(SOON, "http://globals.test/ = 503");
+    api.delete("ConfigMap", "globals", "controller");
+    EDGE.expect(SOON, "http://globals.test/ = 200 a");
+    let log = portolan.log();
+    assert!(!log.contains("forbidden"), "a Role for the one ConfigMap is enough, but:\n{log}");
+}
+
+pub(crate) fn only_ingresses_of_selected_namespaces_are_served(stage: &mut Stage) {
+    prepare(stage, "globals-in");
+    prepare(stage, "globals-out");
+    let _pod = Backend::start("a", "10.244.1.93:8080");
+    let api = &stage.plane.api;
+    for (namespace, host) in [("globals-in", "in.test"), ("globals-out", "out.test")] {
+        api.apply(&workload(namespace, "web", &["10.244.1.93"]));
+        api.apply(&ingress(namespace, "shop", host, "/", "web"));
+    }
+    let label = |namespace: &str, stage: &str| {
+        let labels = format!("{{\"metadata\": {{\"labels\": {{\"stage\": {stage}}}}}}}");
+        api.merge("Namespace", "", namespace, &labels);
+    };
+    label("globals-in", "\"prod\"");
+    label("globals-out", "\"test\"");
+    let _portolan = stage.ingress("portolan", &["--watch-namespace-selector", "stage in (prod)"]);
+    EDGE.expect(SOON, "http://in.test/ = 200 a\n http://out.test/ = 404");
+    label("globals-out", "\"prod\"");
+    EDGE.expect(SOON, "http://in.test/ = 200 a\n http://out.test/ = 200 a");
+    label("globals-in", "null");
+    EDGE.expect(SOON, "http://in.test/ = 404\n http://out.test/ = 200 a");
+}
