@@ -1,4 +1,4 @@
-//! Reference pages, made from the registries: what is listed is what is built.
+//! Reference pages as Markdown, made from the registries of plugins, annotations, ConfigMap keys and flags.
 
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
@@ -68,7 +68,7 @@ fn config_map() -> String {
     for key in CONFIG_MAP_KEYS {
         let (honoured, follows) = match key.support {
             KeySupport::Honoured(doc) => ("yes".to_owned(), doc.to_owned()),
-            KeySupport::NotNeeded(why) => ("nothing to steer".to_owned(), why.to_owned()),
+            KeySupport::NotNeeded(why) => ("not needed".to_owned(), why.to_owned()),
             KeySupport::Unsupported { setting, otherwise, guard } => {
                 let guard = guard.map(|guard| format!("; {}", guard.describe())).unwrap_or_default();
                 let otherwise =
@@ -97,7 +97,7 @@ fn ingress_flags() -> String {
     for flag in INGRESS_FLAGS {
         let honoured = match flag.support {
             FlagSupport::Honoured => "yes".to_owned(),
-            FlagSupport::NotNeeded => "nothing to steer".to_owned(),
+            FlagSupport::NotNeeded => "not needed".to_owned(),
             FlagSupport::Unsupported { level, consequence, .. } => {
                 format!("not yet ({level}): {consequence}")
             }

@@ -1,4 +1,4 @@
-//! What is wrong with Ingresses, and with what flags name, becomes log lines, a metric and a page.
+//! Reports problems with Ingresses, the ConfigMap and flags: in the log, in a metric and on `/problems`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use crate::args::UnsupportedFlag;
 use crate::runtime::Runtime;
 
-/// Changes that come within this time are told together.
-const TOGETHER: Duration = Duration::from_millis(500);
+/// Changes within this time are reported together.
+const DELAY: Duration = Duration::from_millis(500);
 
-/// Tells from now on what is wrong with the objects behind the views, as it comes and goes.
+/// Keeps the reports current with the problems of the views, from now on.
 pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, runtime: &Runtime) {
     let changed = Arc::new(Notify::new());
     let (runtime, views, news) = (runtime.clone(), views.clone(), changed.clone());
@@ -25,21 +25,21 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, run
     let handle = runtime.handle.clone();
     handle.spawn(async move {
         loop {
-            tell(&views, &runtime);
+            report_views(&views, &runtime);
             runtime.reports.replace("flags", of_flags(&cluster, &views, &options));
             changed.notified().await;
-            tokio::time::sleep(TOGETHER).await;
+            tokio::time::sleep(DELAY).await;
         }
     });
 }
 
-fn tell(views: &ProxyViews, runtime: &Runtime) {
+fn report_views(views: &ProxyViews, runtime: &Runtime) {
     let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
     let problems = table.problems().chain(pools.problems()).chain(certs.problems().cloned());
     runtime.reports.replace("ingress", problems.map(problem));
 }
 
-/// Objects that flags name and that are not there: told once their kind has been listed.
+/// Objects that flags name and that do not exist. Reported only after their kind has been listed.
 fn of_flags(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions) -> Vec<telemetry::Problem> {
     let listed = |kind| cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind])));
     let problem = |flag: &str, named: &Key, what: String| telemetry::Problem {

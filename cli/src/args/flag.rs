@@ -1,4 +1,4 @@
-//! A flag as a line of a table: name, what it takes, default, meaning, and whether it has its effect yet.
+//! A command-line flag as a row of a table: name, kind of value, default, help and whether it is honoured.
 
 use clap::{Arg, ArgAction, ArgMatches};
 use ingress_routes::{Level, NeutralValues};
@@ -8,17 +8,17 @@ use ingress_routes::{Level, NeutralValues};
 pub struct Flag {
     /// Long name without dashes.
     pub name: &'static str,
-    /// What stands behind it.
+    /// The kind of its value.
     pub takes: ValueKind,
     /// Default, as the help shows it; empty when there is none.
     pub default: &'static str,
-    /// What it is for.
+    /// What it does.
     pub help: &'static str,
-    /// Whether Portolan acts on it.
+    /// Whether it is honoured.
     pub support: FlagSupport,
 }
 
-/// What a flag takes as its value.
+/// The kind of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     /// `--flag`, `--flag=true` or `--flag=false`.
@@ -36,7 +36,7 @@ pub enum ValueKind {
 pub enum FlagSupport {
     /// It does what the help says.
     Honoured,
-    /// It steers a part of ingress-nginx that Portolan does not have (nginx itself, its Lua, its reloads): nothing is lost.
+    /// It configures a part of ingress-nginx that Portolan does not have (nginx, its Lua, its reloads): nothing is lost.
     NotNeeded,
     /// It is accepted and reported.
     Unsupported {
@@ -71,7 +71,7 @@ impl UnsupportedFlag {
 }
 
 impl Flag {
-    /// As clap takes it.
+    /// The flag as an argument of clap.
     pub fn arg(&self) -> Arg {
         let mut arg = Arg::new(self.name).long(self.name).help(self.text()).action(ArgAction::Set);
         arg = match self.takes {
@@ -90,14 +90,14 @@ impl Flag {
             if self.default.is_empty() { String::new() } else { format!(" [default: {}]", self.default) };
         let effect = match self.support {
             FlagSupport::Honoured => "",
-            FlagSupport::NotNeeded => " (accepted; nothing to steer here)",
+            FlagSupport::NotNeeded => " (accepted; not needed)",
             FlagSupport::Unsupported { .. } => " (accepted; not honoured yet)",
         };
         format!("{}{default}{effect}", self.help)
     }
 }
 
-/// Makes a flag one that is on without a value, and takes one as Go's flags do: `--flag=false`.
+/// Makes a flag a boolean as Go's flags are: true without a value, or `--flag=false`.
 pub fn switch(arg: Arg) -> Arg {
     arg.num_args(0..=1)
         .require_equals(true)
@@ -107,7 +107,7 @@ pub fn switch(arg: Arg) -> Arg {
         .hide_possible_values(true)
 }
 
-/// What was given, read by name.
+/// The parsed flags, read by name.
 pub struct FlagValues<'a>(pub &'a ArgMatches);
 
 impl FlagValues<'_> {
@@ -147,7 +147,7 @@ impl FlagValues<'_> {
         values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether the flag stood on the command line.
+    /// Whether the command line has the flag.
     pub fn has(&self, name: &str) -> bool {
         self.0.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
     }

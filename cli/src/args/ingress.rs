@@ -1,4 +1,4 @@
-//! `portolan ingress`: ingress-nginx's flags (controller 1.15), and where the cluster comes from.
+//! The command line of `portolan ingress`: the flags of ingress-nginx (controller 1.15) and where the cluster is read from.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,10 +78,10 @@ pub struct IngressArgs {
 }
 
 impl IngressArgs {
-    /// Takes the arguments out of what clap read.
+    /// Reads the arguments from clap's matches.
     ///
     /// # Errors
-    /// A value that is not what the flag takes, and flags that exclude each other.
+    /// When a value is not of the kind that its flag takes, or two flags exclude each other.
     pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
         let given = FlagValues(matches);
         for (one, other) in EXCLUDING {
@@ -221,7 +221,7 @@ pub fn command() -> Command {
         .args(KLOG.iter().map(|name| Flag { name, takes: takes_of_klog(name), ..KLOG_FLAG }.arg().hide(true)))
 }
 
-/// klog's own flags, which every Kubernetes program takes.
+/// Flags of klog, which Kubernetes programs accept.
 const KLOG: &[&str] = &[
     "add_dir_header",
     "alsologtostderr",
@@ -269,7 +269,7 @@ const fn cosmetic(neutral: NeutralValues, consequence: &'static str) -> FlagSupp
     FlagSupport::Unsupported { level: Level::Cosmetic, neutral, consequence }
 }
 
-/// ingress-nginx's flags. The order is that of its documentation, by theme. None that protects something is unsupported.
+/// The flags of ingress-nginx, by theme, in the order of its documentation. All that protect something are honoured.
 #[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
     flag("apiserver-host", Text, "in-cluster", "Address of the API server", Honoured),

@@ -1,4 +1,4 @@
-//! What is wrong with an object, in words for a log line, a metric and an Event.
+//! Problems with the objects that configure routing, as text for log lines, pages and Events.
 
 use cluster::{Key, Kind};
 
@@ -20,7 +20,7 @@ pub struct RoutingProblem {
     pub effect: Effect,
 }
 
-/// What happens because something is wrong or not honoured.
+/// What happens because of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effect {
     /// The routes of the Ingress answer 503.
@@ -38,7 +38,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The end of a sentence that tells the problem; empty where the problem itself says what happens.
+    /// The end of the sentence that reports the problem; empty if the problem itself says what happens.
     pub const fn suffix(self) -> &'static str {
         match self {
             Self::Closed => "; the routes answer 503",
@@ -48,7 +48,7 @@ impl Effect {
         }
     }
 
-    /// How much it matters.
+    /// How much it changes for clients.
     pub const fn level(self) -> Level {
         match self {
             Self::Closed | Self::ClosesOthers => Level::Closed,

@@ -28,8 +28,8 @@ impl std::fmt::Display for Level {
     }
 }
 
-/// The values of a setting that ask for nothing but what Portolan does anyway. The empty value always does: it counts
-/// as unset.
+/// The values of a setting that ask for nothing but what Portolan does anyway. The empty value always counts as one:
+/// ingress-nginx takes it for unset.
 #[derive(Clone, Copy, Debug)]
 pub enum NeutralValues {
     /// Only the empty one.

@@ -1,18 +1,17 @@
-//! Reads annotation values and remembers what was wrong with them.
+//! Reads the annotations of one Ingress and collects the problems found in them.
 
 use cluster::Ingress;
 
 use crate::problem::{BadValue, Effect, RoutingProblem};
 use crate::unsupported::parse_bool;
 
-/// The annotations of one Ingress under the prefix.
-///
-/// An empty value counts as unset, as in the reference (§1).
+/// The annotations of one Ingress under the prefix. An empty value counts as unset, as in ingress-nginx.
 pub struct AnnotationReader<'i> {
     ingress: &'i Ingress,
     prefix: &'i str,
     /// Names without the prefix, and values.
     values: Vec<(&'i str, &'i str)>,
+    /// Why the routes of the Ingress answer 503.
     denied: Option<String>,
     problems: Vec<RoutingProblem>,
 }
@@ -26,7 +25,7 @@ impl<'i> AnnotationReader<'i> {
         Self { ingress, prefix, values, denied: None, problems: Vec::new() }
     }
 
-    /// Every name and value.
+    /// Names and values of all annotations.
     pub(super) fn values(&self) -> impl Iterator<Item = (&'i str, &'i str)> + use<'i> {
         self.values.clone().into_iter()
     }
@@ -37,13 +36,13 @@ impl<'i> AnnotationReader<'i> {
         ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| path.path.as_str())
     }
 
-    /// The text of an annotation.
+    /// The value of an annotation as text.
     pub fn text(&self, name: &str) -> Option<&'i str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    /// The value of an annotation, where `parse` takes it. Otherwise a problem that says what was wanted, and either
-    /// the default or, with [`Effect::Closed`], routes that answer 503.
+    /// The value of an annotation, if `parse` accepts it. Otherwise reports what was wanted, with `effect` as the
+    /// consequence; [`Effect::Closed`] closes the routes of the Ingress.
     pub fn value<T>(
         &mut self,
         key: &'static str,
@@ -52,7 +51,7 @@ impl<'i> AnnotationReader<'i> {
         parse: impl FnOnce(&'i str) -> Option<T>,
     ) -> Option<T> {
         let value = self.text(key)?;
-        // A line break has no place in any value; the reference was broken into through them (§4.2).
+        // No value may have a line break: CVE-2021-25748 and CVE-2024-7646 of ingress-nginx came in through one.
         let parsed = (!value.contains(['\r', '\n'])).then(|| parse(value)).flatten();
         if parsed.is_none() {
             let bad = BadValue { key, value: value.into(), wanted };
@@ -61,17 +60,17 @@ impl<'i> AnnotationReader<'i> {
         parsed
     }
 
-    /// A boolean, as Go's `strconv.ParseBool` reads it; the default where it is none.
+    /// A boolean as Go's `strconv.ParseBool` reads it. Reports any other value and returns none.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
         self.value(key, "true or false", Effect::DefaultUsed, parse_bool)
     }
 
-    /// An integer; the default where it is none.
+    /// An integer. Reports any other value and returns none.
     pub fn number(&mut self, key: &'static str) -> Option<i64> {
         self.value(key, "a whole number", Effect::DefaultUsed, |value| value.parse().ok())
     }
 
-    /// Notes a problem with an annotation.
+    /// Reports a problem with an annotation.
     pub fn problem(&mut self, name: &str, what: String, effect: Effect) {
         let field = format!("{}/{name}", self.prefix);
         if effect == Effect::Closed && self.denied.is_none() {

@@ -1,4 +1,4 @@
-//! Annotations that are known by name and not honoured yet, each with its consequence, and names nobody knows.
+//! Annotations that are not honoured yet, each with its consequence, and names that ingress-nginx does not have.
 
 use super::reader::AnnotationReader;
 use super::{FAMILIES, Settings};
@@ -60,7 +60,7 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     closed("auth-tls-error-page", OnlyEmpty, NO_CERTIFICATE),
     closed("auth-tls-pass-certificate-to-upstream", False, "endpoints would get no client certificate, or a forged one"),
     closed("auth-tls-match-cn", OnlyEmpty, "any client certificate would do"),
-    // TLS to the upstream: without effect on plain HTTP, which is all that is spoken yet (`backend-protocol`).
+    // TLS to the upstream: endpoints are asked in plain HTTP only (`backend-protocol`), so these change nothing.
     differs("proxy-ssl-secret", OnlyEmpty, PLAIN_UPSTREAM),
     differs("proxy-ssl-verify", Words(&["off"]), PLAIN_UPSTREAM),
     differs("proxy-ssl-verify-depth", OnlyEmpty, PLAIN_UPSTREAM),
@@ -146,7 +146,7 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("stream-snippet", OnlyEmpty, "TCP and UDP services are not served"),
 ];
 
-/// Names that ingress-nginx itself does not read any more, or that nothing comes of: passed over in silence.
+/// Annotations that ingress-nginx 1.15 no longer reads, but manifests still have. They are not reported.
 pub const OBSOLETE: &[&str] = &[
     "session-cookie-hash",
     "enable-influxdb",
