@@ -48,7 +48,7 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let context = context(Clusters::new(flags, runtime), runtime, args.json);
     let queries = context.queries.clone();
     let load = load(CorefileSource::new(args.conf.as_deref())?, args.port);
-    let options = ServerOptions { threads: args.workers, addresses: Vec::new() };
+    let options = ServerOptions { threads: args.workers, ..Default::default() };
     let dns = tokio::select! {
         started = DnsService::start(load.clone(), context, options) => started.map_err(failure)?,
         () = signals.stop() => return Ok(()),

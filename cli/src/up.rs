@@ -62,7 +62,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
 
     let context =
         dns::context(Clusters::with(cluster.clone(), limiter, origin.clone(), runtime), runtime, false);
-    let fronts = ServerOptions { threads: None, addresses: vec![args.dns.ip()] };
+    let fronts = ServerOptions { threads: None, addresses: vec![args.dns.ip()], ..Default::default() };
     let corefile = corefile::load(args);
     let started = DnsService::start(corefile.clone(), context, fronts).await;
     let dns = started.map_err(|error| match &error {

@@ -53,6 +53,12 @@ impl ZoneRoutes {
         Self { zones, root, any_class, dropped, runtime, limits }
     }
 
+    /// Whether the query is answered with BADVERS instead of being routed (RFC 6891 §6.1.3). CoreDNS looks at the class
+    /// first: a query of a class that is not served is refused, whatever its EDNS version.
+    pub fn is_bad_version(&self, query: &Query) -> bool {
+        query.edns.is_some_and(|edns| edns.version != 0) && (query.qclass == class::IN || self.any_class)
+    }
+
     /// The route of the longest zone that contains the name; `None` if the query is refused.
     // Hot: 0 allocations.
     pub fn find(&self, query: &Query) -> Option<&ZoneRoute> {

@@ -3,8 +3,9 @@
 //! Knows sockets and framing, not what is answered. A query is read into [`dns_chain::Request`], answered by
 //! [`dns_chain::run::answer`], and its reply leaves the way it came.
 
-mod listener_state;
+mod supervise;
 
+mod listener_state;
 mod tcp;
 mod udp;
 
@@ -14,3 +15,4 @@ mod service;
 
 pub use listeners::{DnsStartError, ServerOptions};
 pub use service::{CorefileLoader, DnsService, ReloadHandle};
+pub use tcp::TcpLimits;

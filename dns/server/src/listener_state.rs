@@ -1,4 +1,4 @@
-//! What the fronts of one address share.
+//! What the UDP and TCP listeners of one address share.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,31 +10,40 @@ use telemetry::metrics::Counter;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// The routes that are served now, and what is counted and waited for.
+use crate::tcp::ConnectionTable;
+
+/// State that the UDP threads and the TCP connections of one address share.
 pub(crate) struct ListenerState {
-    /// Swapped at a reload: a query sees the old ones or the new ones, whole.
+    /// Replaced as a whole by a reload: each query sees either the old routes or the new ones.
     pub routes: ArcSwap<ZoneRoutes>,
     /// `coredns_panics_total`.
     pub panics: Counter,
-    /// Queries that wait for somebody else.
+    /// UDP queries that wait for an upstream or another plugin.
     pub tasks: TaskTracker,
-    /// Where they wait.
+    /// The runtime that waiting queries move to.
     pub runtime: Handle,
+    /// The TCP connections of all listeners.
+    pub connections: Arc<ConnectionTable>,
 }
 
 impl ListenerState {
-    pub(crate) fn new(routes: Arc<ZoneRoutes>, panics: Counter, runtime: Handle) -> Self {
-        Self { routes: ArcSwap::new(routes), panics, tasks: TaskTracker::new(), runtime }
+    pub(crate) fn new(
+        routes: Arc<ZoneRoutes>,
+        panics: Counter,
+        runtime: Handle,
+        connections: Arc<ConnectionTable>,
+    ) -> Self {
+        Self { routes: ArcSwap::new(routes), panics, tasks: TaskTracker::new(), runtime, connections }
     }
 }
 
 thread_local! {
-    /// Where messages are written. They leave in buffers of their own size, so that neither a connection that is open
-    /// nor a query that waits takes the room of the longest reply there could be.
+    /// Where messages are encoded. They are then copied into buffers of their own size, so that neither an open connection
+    /// nor a waiting query holds a buffer for the longest possible reply.
     static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE].into());
 }
 
-/// The message that `write` makes in so many bytes; nothing if there is none.
+/// The message that `write` encodes in at most `limit` bytes; `None` if its length is 0.
 pub(crate) fn encode_message(limit: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
     ROOM.with_borrow_mut(|room| {
         let room = &mut room[..limit.min(MAX_MESSAGE)];
@@ -43,8 +52,21 @@ pub(crate) fn encode_message(limit: usize, write: impl FnOnce(&mut [u8]) -> usiz
     })
 }
 
-/// The longest message there is (RFC 1035 §4.2.2).
+/// Appends the message that `write` encodes with its length before it (RFC 1035 §4.2.2); nothing if its length is 0.
+/// Returns the length of the message.
+pub(crate) fn append_message(buffer: &mut Vec<u8>, write: impl FnOnce(&mut [u8]) -> usize) -> usize {
+    ROOM.with_borrow_mut(|room| {
+        let length = write(room);
+        if length > 0 {
+            buffer.extend_from_slice(&(length as u16).to_be_bytes());
+            buffer.extend_from_slice(&room[..length]);
+        }
+        length
+    })
+}
+
+/// The longest DNS message (RFC 1035 §4.2.2).
 pub(crate) const MAX_MESSAGE: usize = u16::MAX as usize;
 
-/// The address that stands for all of this host's: one UDP socket takes both families.
+/// The wildcard address: a UDP socket bound to it receives IPv4 and IPv6.
 pub(crate) const ANY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

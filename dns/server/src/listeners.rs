@@ -12,8 +12,8 @@ use dns_chain::{PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 
 use crate::listener_state::{ANY, ListenerState};
-use crate::tcp::TcpListeners;
-use crate::udp::{UdpSockets, UdpThreads};
+use crate::tcp::{ConnectionTable, TcpLimits, TcpListeners};
+use crate::udp::{DropCounts, UdpSockets, UdpThreads};
 
 /// How a server is run; what the Corefile does not say.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct ServerOptions {
     pub threads: Option<usize>,
     /// The addresses to listen on; all of this host's if there are none.
     pub addresses: Vec<IpAddr>,
+    /// Limits on TCP connections.
+    pub tcp: TcpLimits,
 }
 
 /// Why a configuration cannot be served.
@@ -43,6 +45,8 @@ pub(crate) struct Listeners {
     pub lameduck: Duration,
     options: ServerOptions,
     context: PluginContext,
+    connections: Arc<ConnectionTable>,
+    drops: DropCounts,
 }
 
 struct Listener {
@@ -64,7 +68,15 @@ const TRIES: usize = 16;
 
 impl Listeners {
     pub(crate) fn new(options: ServerOptions, context: PluginContext) -> Self {
-        Self { listeners: BTreeMap::new(), kept: Vec::new(), lameduck: Duration::ZERO, options, context }
+        Self {
+            listeners: BTreeMap::new(),
+            kept: Vec::new(),
+            lameduck: Duration::ZERO,
+            connections: Arc::new(ConnectionTable::new(options.tcp, &context.metrics)),
+            drops: DropCounts::new(&context.metrics),
+            options,
+            context,
+        }
     }
 
     /// Serves these servers from now on, in place of those before. Sockets of addresses that stay are kept, new ones
@@ -91,7 +103,8 @@ impl Listeners {
             let PluginContext { metrics, runtime, .. } = &self.context;
             let panics =
                 metrics.counter("coredns_panics_total", "A metrics that counts the number of panics.");
-            let shared = Arc::new(ListenerState::new(routes.clone(), panics, runtime.clone()));
+            let connections = self.connections.clone();
+            let shared = Arc::new(ListenerState::new(routes.clone(), panics, runtime.clone(), connections));
             let Bound { key, udp, tcp } = bound;
             let listener = Listener::serve(udp, tcp, shared);
             let begin = |(address, error)| DnsStartError::Begin(format!("cannot serve {address}: {error}"));
@@ -102,6 +115,9 @@ impl Listeners {
             if let Some(listener) = self.listeners.get(key) {
                 listener.shared.routes.store(routes.clone());
             }
+        }
+        for (_, listener) in &opened {
+            self.drops.add(listener.address, listener.threads.sockets());
         }
         self.listeners.extend(opened);
         let gone: Vec<_> = self.listeners.keys().filter(|key| !routes.contains_key(key)).copied().collect();
@@ -219,7 +235,8 @@ mod tests {
             runtime.clone(),
             ChainLimits::new(&Registry::new()),
         ));
-        let shared = Arc::new(ListenerState::new(routes, Counter::default(), runtime));
+        let connections = Arc::new(ConnectionTable::new(TcpLimits::default(), &Registry::new()));
+        let shared = Arc::new(ListenerState::new(routes, Counter::default(), runtime, connections));
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let (udp, tcp) = (UdpSockets::bind(loopback, 1).unwrap(), TcpListeners::bind(loopback).unwrap());
         drop(Listener::serve(udp, tcp, shared.clone()).unwrap());

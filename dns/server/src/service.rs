@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
 use crate::listeners::{DnsStartError, GRACE, Listeners, ServerOptions};
+use crate::supervise::restart_on_panic;
 
 /// Reads the Corefile: at the start and at every reload.
 pub type CorefileLoader = Arc<dyn Fn() -> Result<Corefile, ConfigErrors> + Send + Sync>;
@@ -63,7 +64,15 @@ impl DnsService {
         let state = State { server, current: fingerprint, failed: None, reload };
         let wake = Arc::new(Notify::new());
         let service = Arc::new(Inner { load, context, state: Mutex::new(state), wake });
-        let reloading = tokio::spawn(service.clone().watch()).abort_handle();
+        let watched = service.clone();
+        let panics = watched
+            .context
+            .metrics
+            .counter("coredns_panics_total", "A metrics that counts the number of panics.");
+        let watching = async move {
+            restart_on_panic("the reload loop", &panics, || watched.clone().watch()).await;
+        };
+        let reloading = tokio::spawn(watching).abort_handle();
         Ok(Self { service, reloading })
     }
 

@@ -4,6 +4,7 @@
 //! runtime with the way back to its client.
 
 mod batch;
+mod drops;
 mod socket;
 
 use std::io;
@@ -25,7 +26,10 @@ use socket2::Socket;
 use telemetry::ThreadSlot;
 
 use crate::listener_state::{ListenerState, encode_message};
+use crate::supervise::restart_thread_on_panic;
 use batch::{Batch, ReplyPath};
+
+pub(crate) use drops::DropCounts;
 
 /// The sockets of one address, bound and not yet read.
 pub(crate) struct UdpSockets {
@@ -64,7 +68,10 @@ impl UdpSockets {
             let (socket, shared, stop) = (socket.clone(), shared.clone(), served.stop.clone());
             let address = self.address;
             let name = format!("dns-udp-{number}");
-            let thread = move || UdpWorker::new(socket, shared, stop, address).run();
+            let thread = move || {
+                let work = || UdpWorker::new(socket.clone(), shared.clone(), stop.clone(), address).run();
+                restart_thread_on_panic("a UDP thread", &shared.panics, work);
+            };
             served.threads.push(std::thread::Builder::new().name(name).spawn(thread)?);
         }
         Ok(served)
@@ -72,6 +79,11 @@ impl UdpSockets {
 }
 
 impl UdpThreads {
+    /// The sockets that the threads read.
+    pub(crate) fn sockets(&self) -> &[Arc<Socket>] {
+        &self.sockets
+    }
+
     /// Answers what has come in and ends. Blocks until the threads are done, which takes no longer than that.
     pub(crate) fn stop(&mut self) {
         self.stop.store(true, Relaxed);
@@ -198,6 +210,10 @@ impl UdpWorker {
                 batch.reply(at, |out| request.query.encode_error(code, out));
                 return;
             }
+        }
+        if routes.is_bad_version(&request.query) {
+            batch.reply(at, |out| request.query.encode_error(rcode::BADVERS, out));
+            return;
         }
         let reply_path = batch.reply_path(at);
         // Nobody listens at port 0.

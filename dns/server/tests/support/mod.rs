@@ -13,7 +13,7 @@ use std::time::Duration;
 use cluster::{Cache, Current, Event, Key, Kind, Namespace, Object, Protocol, ServiceKind, ServicePort};
 use config::{ConfigErrors, Corefile};
 use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
-use dns_server::{DnsService, DnsStartError, ServerOptions};
+use dns_server::{DnsService, DnsStartError, ServerOptions, TcpLimits};
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Reply, Section};
 use dns_zone::{Zone, ZoneIndex};
@@ -97,6 +97,15 @@ impl TestService {
         cluster: Arc<dyn ClusterSource>,
         addresses: &[IpAddr],
     ) -> Result<Self, DnsStartError> {
+        Self::with_limits(corefile, cluster, addresses, TcpLimits::default()).await
+    }
+
+    pub async fn with_limits(
+        corefile: &str,
+        cluster: Arc<dyn ClusterSource>,
+        addresses: &[IpAddr],
+        tcp: TcpLimits,
+    ) -> Result<Self, DnsStartError> {
         let (log, fatal) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
         let reasons = fatal.clone();
         let context = PluginContext {
@@ -108,7 +117,7 @@ impl TestService {
         let text = Arc::new(Mutex::new(corefile.to_owned()));
         let current = text.clone();
         let load = Arc::new(move || parse(&current.lock().unwrap()));
-        let options = ServerOptions { threads: Some(2), addresses: addresses.to_vec() };
+        let options = ServerOptions { threads: Some(2), addresses: addresses.to_vec(), tcp };
         let dns = DnsService::start(load, context, options).await?;
         let address = dns.addresses().await[0];
         Ok(Self { dns, address, metrics, gates, admin, corefile: text, log, fatal })

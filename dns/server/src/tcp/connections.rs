@@ -1,0 +1,368 @@
+//! The open TCP connections of all listeners: how many there may be, and which one is closed to make room for another.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use net::descriptors::DescriptorShares;
+use telemetry::metrics::{Counter, Family, Gauge, Registry};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Limits on DNS over TCP. They apply to all listeners together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpLimits {
+    /// Open connections. At the limit the connection that has been idle for the longest time is closed; if none is idle,
+    /// the new one is rejected.
+    pub connections: usize,
+    /// Open connections of one client, which is an IPv4 address or an IPv6 /64 network. At the limit one of the client's own
+    /// connections is closed, or the new one is rejected.
+    pub connections_per_client: usize,
+    /// Bytes held for connections: parts of queries, and replies that clients have not read. A connection that would
+    /// exceed the limit is closed.
+    pub buffered_bytes: usize,
+}
+
+/// The most connections, however many descriptors the process may open.
+const MAX_CONNECTIONS: usize = 4096;
+
+impl Default for TcpLimits {
+    /// Connections take at most half of the client connections' share of the process's descriptors, because the
+    /// ingress proxy may run in the same process.
+    fn default() -> Self {
+        let connections = (DescriptorShares::of_process().clients / 2).clamp(1, MAX_CONNECTIONS);
+        Self { connections, connections_per_client: (connections / 4).max(1), buffered_bytes: 32 << 20 }
+    }
+}
+
+/// Why a connection was closed by the server before the client closed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseReason {
+    /// No complete query arrived in time.
+    Idle,
+    /// It was idle and made room for a new connection.
+    Evicted,
+    /// The client did not read its replies in time.
+    Unread,
+    /// [`TcpLimits::buffered_bytes`] was exceeded.
+    Memory,
+}
+
+impl CloseReason {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Evicted => "evicted",
+            Self::Unread => "unread",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// The open connections of all listeners.
+pub(crate) struct ConnectionTable {
+    limits: TcpLimits,
+    open: Mutex<OpenConnections>,
+    buffered: AtomicUsize,
+    start: Instant,
+    metrics: TcpMetrics,
+}
+
+struct TcpMetrics {
+    open: Gauge,
+    rejected: Family<Counter, 1>,
+    closed: Family<Counter, 1>,
+}
+
+#[derive(Default)]
+struct OpenConnections {
+    count: usize,
+    by_client: HashMap<IpAddr, Vec<Arc<Entry>>>,
+    /// Connections that were idle at the last search and since when, the longest idle one last. They may be in use or
+    /// closed by now.
+    candidates: Vec<(u64, Arc<Entry>)>,
+}
+
+/// A search for idle connections looks at all of them, so it keeps a few more than are needed at once.
+const CANDIDATES: usize = 32;
+
+/// One open connection.
+struct Entry {
+    client: IpAddr,
+    /// Milliseconds after the table's start, or [`IN_USE`].
+    idle_since: AtomicU64,
+    evict: Notify,
+}
+
+/// A connection with queries in flight or unread replies.
+const IN_USE: u64 = u64::MAX;
+
+/// The place of a connection in the table. Dropping it makes room for another.
+pub(super) struct ConnectionSlot {
+    table: Arc<ConnectionTable>,
+    entry: Arc<Entry>,
+    buffered: usize,
+}
+
+impl ConnectionTable {
+    pub(crate) fn new(limits: TcpLimits, metrics: &Registry) -> Self {
+        let metrics = TcpMetrics {
+            open: metrics.gauge("portolan_dns_tcp_connections", "Open TCP connections of DNS clients."),
+            rejected: metrics.counters(
+                "portolan_dns_tcp_connections_rejected_total",
+                "TCP connections of DNS clients closed at once because of a limit while none was idle.",
+                ["limit"],
+            ),
+            closed: metrics.counters(
+                "portolan_dns_tcp_connections_closed_total",
+                "TCP connections of DNS clients that the server closed.",
+                ["reason"],
+            ),
+        };
+        Self { limits, open: Mutex::default(), buffered: AtomicUsize::new(0), start: Instant::now(), metrics }
+    }
+
+    /// Adds a connection, or returns `None` if a limit is reached and no connection is idle.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionSlot> {
+        let client = client_network(address);
+        let mut open = self.lock();
+        let of_client = open.by_client.get(&client).map_or(0, Vec::len);
+        let (limit, has_room) = if of_client >= self.limits.connections_per_client {
+            ("connections_per_client", self.evicted(open.evict_of(client)))
+        } else if open.count >= self.limits.connections {
+            ("connections", self.evicted(open.evict_longest_idle()))
+        } else {
+            ("", true)
+        };
+        if !has_room {
+            self.metrics.rejected.with([limit]).inc();
+            return None;
+        }
+        let idle_since = AtomicU64::new(self.milliseconds(Instant::now()));
+        let entry = Arc::new(Entry { client, idle_since, evict: Notify::new() });
+        open.by_client.entry(client).or_default().push(entry.clone());
+        open.count += 1;
+        self.metrics.open.set(open.count as f64);
+        Some(ConnectionSlot { table: self.clone(), entry, buffered: 0 })
+    }
+
+    /// Closes the connection that has been idle for the longest time, because the process has no descriptor left.
+    pub(super) fn evict_one(&self) -> bool {
+        let mut open = self.lock();
+        self.evicted(open.evict_longest_idle())
+    }
+
+    fn evicted(&self, found: bool) -> bool {
+        if found {
+            self.metrics.closed.with([CloseReason::Evicted.label()]).inc();
+        }
+        found
+    }
+
+    fn milliseconds(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_millis() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenConnections {
+    /// Evicts the longest idle connection of a client.
+    fn evict_of(&mut self, client: IpAddr) -> bool {
+        let of_client = self.by_client.get(&client).into_iter().flatten();
+        let idle = of_client.map(|entry| (entry.idle_since.load(Relaxed), entry));
+        let longest = idle.filter(|(since, _)| *since != IN_USE).min_by_key(|(since, _)| *since);
+        let Some((since, entry)) = longest.map(|(since, entry)| (since, entry.clone())) else { return false };
+        self.evict(since, &entry)
+    }
+
+    fn evict_longest_idle(&mut self) -> bool {
+        self.evict_candidate() || {
+            self.find_candidates();
+            self.evict_candidate()
+        }
+    }
+
+    fn evict_candidate(&mut self) -> bool {
+        while let Some((since, entry)) = self.candidates.pop() {
+            if self.evict(since, &entry) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn find_candidates(&mut self) {
+        let all = self.by_client.values().flatten();
+        let mut idle: Vec<_> = all
+            .map(|entry| (entry.idle_since.load(Relaxed), entry))
+            .filter(|(since, _)| *since != IN_USE)
+            .collect();
+        if idle.len() > CANDIDATES {
+            idle.select_nth_unstable_by_key(CANDIDATES, |(since, _)| *since);
+            idle.truncate(CANDIDATES);
+        }
+        idle.sort_unstable_by_key(|(since, _)| Reverse(*since));
+        self.candidates = idle.into_iter().map(|(since, entry)| (since, entry.clone())).collect();
+    }
+
+    /// Evicts a connection if it is still open and idle since then.
+    fn evict(&mut self, since: u64, entry: &Arc<Entry>) -> bool {
+        let evicted = entry.idle_since.load(Relaxed) == since && self.remove(entry);
+        if evicted {
+            entry.evict.notify_one();
+        }
+        evicted
+    }
+
+    fn remove(&mut self, entry: &Arc<Entry>) -> bool {
+        let Some(of_client) = self.by_client.get_mut(&entry.client) else { return false };
+        let Some(at) = of_client.iter().position(|other| Arc::ptr_eq(other, entry)) else { return false };
+        of_client.swap_remove(at);
+        if of_client.is_empty() {
+            self.by_client.remove(&entry.client);
+        }
+        self.count -= 1;
+        true
+    }
+}
+
+impl ConnectionSlot {
+    /// Records that the connection is idle since its last activity.
+    pub(super) fn set_idle(&self, last_activity: Instant) {
+        self.entry.idle_since.store(self.table.milliseconds(last_activity), Relaxed);
+    }
+
+    /// Records that the connection has queries in flight or unread replies, so that it is not evicted.
+    pub(super) fn set_in_use(&self) {
+        self.entry.idle_since.store(IN_USE, Relaxed);
+    }
+
+    /// Waits until the connection has to make room for another.
+    pub(super) async fn evicted(&self) {
+        self.entry.evict.notified().await;
+    }
+
+    /// Records how many bytes are held for the connection. Returns whether it may grow to that size.
+    #[must_use]
+    pub(super) fn set_buffered(&mut self, bytes: usize) -> bool {
+        let before = std::mem::replace(&mut self.buffered, bytes);
+        if bytes <= before {
+            self.table.buffered.fetch_sub(before - bytes, Relaxed);
+            return true;
+        }
+        let more = bytes - before;
+        self.table.buffered.fetch_add(more, Relaxed) + more <= self.table.limits.buffered_bytes
+    }
+
+    /// Counts why the server closes the connection.
+    pub(super) fn count_closed(&self, reason: CloseReason) {
+        self.table.metrics.closed.with([reason.label()]).inc();
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.table.buffered.fetch_sub(self.buffered, Relaxed);
+        let mut open = self.table.lock();
+        open.remove(&self.entry);
+        self.table.metrics.open.set(open.count as f64);
+    }
+}
+
+/// Connections from one IPv6 /64 network count as one client: a host may use all of its addresses.
+fn client_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        ipv4 => ipv4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn table(
+        connections: usize,
+        connections_per_client: usize,
+        buffered_bytes: usize,
+    ) -> Arc<ConnectionTable> {
+        let limits = TcpLimits { connections, connections_per_client, buffered_bytes };
+        Arc::new(ConnectionTable::new(limits, &Registry::new()))
+    }
+
+    fn is_evicted(slot: &ConnectionSlot) -> bool {
+        slot.evicted().now_or_never().is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_connection_makes_room_and_those_in_use_stay() {
+        let table = table(3, 3, 0);
+        let client = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let slots: Vec<_> = (1..=3).map(|last| table.admit(client(last)).unwrap()).collect();
+        for (slot, idle) in slots.iter().zip([2, 1, 3]) {
+            slot.set_idle(Instant::now() + Duration::from_secs(idle));
+        }
+        slots[1].set_in_use();
+        let fourth = table.admit(client(4)).expect("the first one makes room");
+        assert!(is_evicted(&slots[0]) && !is_evicted(&slots[2]));
+        fourth.set_in_use();
+        let fifth = table.admit(client(5)).expect("the third one makes room");
+        assert!(is_evicted(&slots[2]));
+        fifth.set_in_use();
+        assert!(table.admit(client(6)).is_none(), "all are in use");
+        drop(slots);
+        assert!(table.admit(client(6)).is_some(), "a closed connection makes room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_that_was_used_since_is_not_evicted() {
+        let table = table(2, 2, 0);
+        let client = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let [first, second] = [1, 2].map(|last| table.admit(client(last)).unwrap());
+        first.set_idle(Instant::now());
+        second.set_idle(Instant::now() + Duration::from_secs(1));
+        table.lock().find_candidates();
+        first.set_idle(Instant::now() + Duration::from_secs(2));
+        let _third = table.admit(client(3)).expect("the second one makes room");
+        assert!(!is_evicted(&first) && is_evicted(&second));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_makes_room_for_itself() {
+        let table = table(8, 1, 0);
+        let other = table.admit("10.0.0.9".parse().unwrap()).unwrap();
+        for same in [["10.0.0.1", "::ffff:10.0.0.1"], ["2001:db8::1", "2001:db8::ffff:1"]] {
+            let [first, second] = same.map(|address| table.admit(address.parse().unwrap()).unwrap());
+            assert!(is_evicted(&first) && !is_evicted(&second), "{same:?}");
+            second.set_in_use();
+            assert!(table.admit(same[0].parse().unwrap()).is_none(), "{same:?}");
+        }
+        assert!(!is_evicted(&other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn buffered_bytes_are_counted_over_all_connections() {
+        let table = table(8, 8, 100);
+        let [mut first, mut second] = [1, 2].map(|last| table.admit([10, 0, 0, last].into()).unwrap());
+        assert!(first.set_buffered(60) && !second.set_buffered(41));
+        assert!(second.set_buffered(40) && first.set_buffered(50) && second.set_buffered(50));
+        drop((first, second));
+        assert_eq!(table.buffered.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn the_default_limits_leave_descriptors_to_others() {
+        let limits = TcpLimits::default();
+        assert!(limits.connections <= DescriptorShares::of_process().clients.max(1));
+        assert!((1..=limits.connections).contains(&limits.connections_per_client));
+    }
+}
