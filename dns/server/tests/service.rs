@@ -75,6 +75,7 @@ async fn malformed_packets_get_what_coredns_gives_them() {
     };
     let message = |flags, counts, rest: &[u8]| [header(flags, counts), rest.to_vec()].concat();
     let bad_version = b"\x00\x00\x29\x04\xd0\x00\x01\x00\x00\x00\x00";
+    let no_options = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
     for (what, packet, code) in [
         ("shorter than a header", vec![0x12, 0x34], None),
         ("a response", message([0x80, 0], [1, 0, 0, 0], question), None),
@@ -88,6 +89,27 @@ async fn malformed_packets_get_what_coredns_gives_them() {
         ("a question that is gone", message([0, 0], [1, 0, 0, 0], b""), Some(rcode::SERVFAIL)),
         ("a label that is cut", message([0, 0], [1, 0, 0, 0], b"\x05ab"), Some(rcode::FORMERR)),
         ("EDNS version 1", message([0, 0], [1, 0, 0, 1], &[&question[..], bad_version].concat()), Some(0)),
+        (
+            "EDNS version 1 and class CH",
+            message([0, 0], [1, 0, 0, 1], &[&b"\x01a\x00\x00\x01\x00\x03"[..], bad_version].concat()),
+            Some(rcode::REFUSED),
+        ),
+        ("the end after the name", message([0, 0], [1, 0, 0, 0], b"\x01a\x00"), Some(rcode::REFUSED)),
+        ("the end after the type", message([0, 0], [1, 0, 0, 0], b"\x01a\x00\x00\x01"), Some(rcode::REFUSED)),
+        (
+            "an additional record of bad data",
+            message(
+                [0, 0],
+                [1, 0, 0, 1],
+                &[&question[..], b"\x00\x00\x01\x00\x01\0\0\0\0\x00\x01x"].concat(),
+            ),
+            Some(rcode::FORMERR),
+        ),
+        (
+            "two OPT records",
+            message([0, 0], [1, 0, 0, 2], &[&question[..], no_options, no_options].concat()),
+            Some(rcode::FORMERR),
+        ),
         ("a notification", message([0x20, 0], [1, 0, 0, 0], question), Some(rcode::REFUSED)),
         ("well formed", message([1, 0], [1, 0, 0, 0], question), Some(rcode::NOERROR)),
     ] {
@@ -606,14 +628,16 @@ async fn a_client_that_says_nothing_more_is_left() {
     let length = Query::new(1, &"a.".parse().unwrap(), rtype::A).encode(1, &mut packet);
     let whole = [&(length as u16).to_be_bytes(), &packet[..length]].concat();
     // Nothing at all, half a message, a message and half of the next; the clock is the test's.
-    for (sent, replies) in [(Vec::new(), 0), (whole[..7].to_vec(), 0), ([&whole, &whole[..7]].concat(), 1)] {
+    for (sent, replies, seconds) in
+        [(Vec::new(), 0, 3), (whole[..7].to_vec(), 0, 3), ([&whole, &whole[..7]].concat(), 1, 10)]
+    {
         let start = tokio::time::Instant::now();
         let mut stream = tokio::net::TcpStream::connect(service.address).await.unwrap();
         stream.write_all(&sent).await.unwrap();
         let mut heard = Vec::new();
         stream.read_to_end(&mut heard).await.unwrap();
         assert_eq!(!heard.is_empty(), replies > 0, "{heard:?}");
-        assert_eq!(start.elapsed().as_secs(), 10, "{} bytes", sent.len());
+        assert_eq!(start.elapsed().as_secs(), seconds, "{} bytes", sent.len());
     }
     service.stop().await;
 }

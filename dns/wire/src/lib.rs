@@ -8,6 +8,7 @@ pub mod hash;
 pub mod name;
 pub mod query;
 mod layout;
+mod rdata;
 mod compress;
 pub mod reply;
 

@@ -2,6 +2,7 @@
 
 use crate::codes::{class, opcode, rcode, rtype};
 use crate::name::{self, MAX_LABELS, MAX_NAME, Name};
+use crate::rdata::is_well_formed;
 
 /// Bytes before the question (RFC 1035 §4.1.1).
 pub(crate) const HEADER: usize = 12;
@@ -101,7 +102,11 @@ impl Query {
         self.asked = true;
     }
 
-    /// Takes a packet in (reference §3.3). After an `Err` only [`Query::encode_error`] is of use.
+    /// Parses a packet. It is accepted or rejected as Go's DNS library does it for CoreDNS: a response is dropped, an
+    /// operation other than QUERY and NOTIFY is NOTIMP; not exactly one question, more than one answer or authority record,
+    /// more than two additional records, and a record that is malformed are FORMERR. So are two OPT records, which that
+    /// library accepts though RFC 6891 §6.1.1 forbids it. The EDNS version is not checked. After an `Err` only
+    /// [`Query::encode_error`] is of use.
     pub fn parse(&mut self, packet: &[u8]) -> Result<(), Rejection> {
         // Hot: no allocation, but for EDNS options larger than any before.
         self.asked = false;
@@ -129,11 +134,7 @@ impl Query {
         let at = self.take_question(body).ok_or(Rejection::Reply(rcode::FORMERR))?;
         self.asked = true;
         self.take_records(packet, HEADER + at, answers + authorities, additionals)
-            .ok_or(Rejection::Reply(rcode::FORMERR))?;
-        match self.edns {
-            Some(edns) if edns.version != 0 => Err(Rejection::Reply(rcode::BADVERS)),
-            _ => Ok(()),
-        }
+            .ok_or(Rejection::Reply(rcode::FORMERR))
     }
 
     /// The name asked for, in wire form and the client's case.
@@ -257,12 +258,18 @@ impl Query {
         }
     }
 
-    /// Reads the question. Returns its length. A pointer there could only point into the header: refused.
+    /// Reads the question. Returns its length. A pointer in it could only point into the header, so it is refused. As in
+    /// Go's library the packet may end after the name or after the type; what is missing is 0.
     fn take_question(&mut self, body: &[u8]) -> Option<usize> {
         let at = self.take_name(body)?;
-        let fixed = body.get(at..at + 4)?;
-        self.qtype = u16::from_be_bytes([fixed[0], fixed[1]]);
-        self.qclass = u16::from_be_bytes([fixed[2], fixed[3]]);
+        let word = |at: usize| body.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+        (self.qtype, self.qclass) = (0, 0);
+        for (at, field) in [(at, &mut self.qtype), (at + 2, &mut self.qclass)] {
+            if at == body.len() {
+                return Some(at);
+            }
+            *field = word(at)?;
+        }
         Some(at + 4)
     }
 
@@ -299,14 +306,18 @@ impl Query {
                 break;
             }
             let fixed = if packet[at] == 0 { at + 1 } else { name::read(packet, at)?.1 };
-            let [t0, t1, c0, c1, extended, version, z0, _, l0, l1] =
-                *packet.get(fixed..)?.first_chunk::<10>()?;
+            let [t0, t1, c0, c1, _, version, z0, _, l0, l1] = *packet.get(fixed..)?.first_chunk::<10>()?;
             let start = fixed + 10;
             let data = packet.get(start..start + usize::from(u16::from_be_bytes([l0, l1])))?;
-            if i >= others && u16::from_be_bytes([t0, t1]) == rtype::OPT {
-                let _ = extended;
-                self.options.clear();
-                self.options.extend_from_slice(whole_options(data).filter(|data| are_sound(data))?);
+            let rtype = u16::from_be_bytes([t0, t1]);
+            if !is_well_formed(&packet[..start + data.len()], start, rtype) {
+                return None;
+            }
+            if i >= others && rtype == rtype::OPT {
+                if self.edns.is_some() {
+                    return None;
+                }
+                self.options.extend_from_slice(data);
                 let udp_size = u16::from_be_bytes([c0, c1]);
                 self.edns = Some(Edns { udp_size, version, dnssec_ok: z0 & 0x80 != 0 });
             }
@@ -328,7 +339,7 @@ pub(crate) fn whole_options(data: &[u8]) -> Option<&[u8]> {
 
 /// Whether each of these options has a form it can have; FORMERR otherwise. As in CoreDNS the number of address octets of
 /// a client subnet is not looked at.
-fn are_sound(options: &[u8]) -> bool {
+pub(crate) fn are_sound_options(options: &[u8]) -> bool {
     let mut rest = options;
     while let Some(([c0, c1, l0, l1], data)) = rest.split_first_chunk::<4>() {
         let Some((data, after)) = data.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1]))) else {
@@ -349,7 +360,7 @@ fn are_sound(options: &[u8]) -> bool {
         }
         rest = after;
     }
-    true
+    rest.is_empty()
 }
 
 /// Whether the family exists and the prefixes fit it (RFC 7871 §6 and §7.1.2).

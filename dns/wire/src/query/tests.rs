@@ -23,6 +23,12 @@ fn opt(version: u8, flags: u8, options: &[u8]) -> Vec<u8> {
     record
 }
 
+/// A record of the root.
+fn record(rtype: u16, data: &[u8]) -> Vec<u8> {
+    let [t0, t1] = rtype.to_be_bytes();
+    [&[0, t0, t1, 0, 1, 0, 0, 0, 9, 0, data.len() as u8][..], data].concat()
+}
+
 #[test]
 fn packets_are_taken_or_refused_as_go_and_coredns_do() {
     use Rejection::{Drop, Reply};
@@ -45,7 +51,10 @@ fn packets_are_taken_or_refused_as_go_and_coredns_do() {
         ("three additionals", plain(0, [1, 0, 0, 3]), Err(Reply(1))),
         ("header only, question promised", plain(0, [1, 0, 0, 0])[..HEADER].to_vec(), Err(Reply(2))),
         ("cut in the name", plain(0, [1, 0, 0, 0])[..HEADER + 6].to_vec(), Err(Reply(1))),
+        ("the end after the name", plain(0, [1, 0, 0, 0])[..HEADER + 10].to_vec(), Ok(())),
         ("cut in the type", plain(0, [1, 0, 0, 0])[..HEADER + 11].to_vec(), Err(Reply(1))),
+        ("the end after the type", plain(0, [1, 0, 0, 0])[..HEADER + 12].to_vec(), Ok(())),
+        ("cut in the class", plain(0, [1, 0, 0, 0])[..HEADER + 13].to_vec(), Err(Reply(1))),
         ("records promised, none there", plain(0, [1, 1, 1, 2]), Ok(())),
         ("bytes after the end", packet(0, [1, 0, 0, 0], b"xyz"), Ok(())),
         ("cut in a record", packet(0, [1, 0, 0, 1], &opt(0, 0, b"")[..9]), Err(Reply(1))),
@@ -54,10 +63,33 @@ fn packets_are_taken_or_refused_as_go_and_coredns_do() {
         ("OPT", packet(0, [1, 0, 0, 1], &opt(0, 0, b"")), Ok(())),
         ("OPT with a cookie", packet(0, [1, 0, 0, 1], &opt(0, 0, b"\x00\x0a\x00\x01x")), Ok(())),
         ("OPT with half an option", packet(0, [1, 0, 0, 1], &opt(0, 0, b"\x00\x0a\x00\x02x")), Err(Reply(1))),
-        ("EDNS version 1", packet(0, [1, 0, 0, 1], &opt(1, 0, b"")), Err(Reply(16))),
+        ("an address of three bytes", packet(0, [1, 0, 0, 1], &record(rtype::A, b"abc")), Err(Reply(1))),
+        ("an address of five bytes", packet(0, [1, 1, 0, 0], &record(rtype::A, b"abcde")), Err(Reply(1))),
+        ("an address without data", packet(0, [1, 0, 1, 0], &record(rtype::A, b"")), Ok(())),
+        ("a name that leaves its data", packet(0, [1, 0, 0, 1], &record(rtype::NS, b"\x05a")), Err(Reply(1))),
+        ("a pointer to the question", packet(0, [1, 0, 0, 1], &record(rtype::NS, b"\xc0\x0c")), Ok(())),
+        ("data of a type that is unknown", packet(0, [1, 0, 0, 1], &record(65_280, b"abc")), Ok(())),
+        (
+            "OPT and one more record",
+            packet(0, [1, 0, 0, 2], &[opt(0, 0, b""), record(rtype::A, b"abcd")].concat()),
+            Ok(()),
+        ),
+        // RFC 6891 §6.1.1; Go's library takes the last one.
+        ("two OPT", packet(0, [1, 0, 0, 2], &[opt(0, 0, b""), opt(0, 0, b"")].concat()), Err(Reply(1))),
+        ("EDNS version 1", packet(0, [1, 0, 0, 1], &opt(1, 0, b"")), Ok(())),
     ] {
         let mut query = Query::default();
         assert_eq!(query.parse(&packet), taken, "{what}");
+    }
+}
+
+#[test]
+fn what_is_missing_of_a_question_is_zero() {
+    let whole = packet(RD, [1, 0, 0, 0], b"");
+    let mut query = Query::default();
+    for (length, qtype, qclass) in [(HEADER + 14, 1, 1), (HEADER + 12, 1, 0), (HEADER + 10, 0, 0)] {
+        query.parse(&whole[..length]).unwrap();
+        assert_eq!((query.qtype, query.qclass), (qtype, qclass), "{length} bytes");
     }
 }
 
@@ -80,7 +112,7 @@ fn an_option_of_a_length_it_cannot_have_is_a_format_error() {
         for length in lengths {
             let option =
                 [&[(code >> 8) as u8, code as u8, 0, *length][..], &vec![0; *length as usize]].concat();
-            assert_eq!(super::are_sound(&option), sound, "option {code} of {length} bytes");
+            assert_eq!(super::are_sound_options(&option), sound, "option {code} of {length} bytes");
         }
     }
 }
@@ -191,9 +223,13 @@ fn refusals_echo_what_coredns_echoes() {
     let expected = [&b"\x12\x34\x81\x01\0\x01\0\0\0\0\0\0"[..], question].concat();
     assert_eq!(refuse(&cut, rcode::FORMERR), expected, "the question was read");
     let version = packet(RD | AD, [1, 0, 0, 1], &opt(1, 0x80, b""));
+    let mut query = Query::default();
+    query.parse(&version).unwrap();
+    let mut out = [0xff; 512];
+    let length = query.encode_error(rcode::BADVERS, &mut out);
     let expected =
         [&b"\x12\x34\x81\x00\0\x01\0\0\0\0\0\x01"[..], question, b"\0\0\x29\0\0\x01\0\0\0\0\0"].concat();
-    assert_eq!(refuse(&version, rcode::BADVERS), expected, "an OPT of size 0");
+    assert_eq!(out[..length], expected, "an OPT of size 0");
 }
 
 #[test]
