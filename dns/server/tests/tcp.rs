@@ -1,4 +1,5 @@
 //! Limits on DNS over TCP: what clients that hold connections, or do not read, can take from the others.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

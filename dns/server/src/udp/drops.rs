@@ -10,11 +10,17 @@ use socket2::Socket;
 use telemetry::metrics::Registry;
 
 /// Shows `portolan_dns_udp_dropped_total`, which is read from the sockets each time.
-pub(crate) struct DropCounts(Arc<Mutex<Vec<(String, Weak<Socket>)>>>);
+pub(crate) struct DropCounts(Arc<Mutex<Vec<Counted>>>);
+
+/// A socket and the address it is bound to.
+struct Counted {
+    address: String,
+    socket: Weak<Socket>,
+}
 
 impl DropCounts {
     pub(crate) fn new(metrics: &Registry) -> Self {
-        let sockets = Arc::new(Mutex::new(Vec::<(String, Weak<Socket>)>::new()));
+        let sockets = Arc::new(Mutex::new(Vec::<Counted>::new()));
         let read = sockets.clone();
         metrics.callback_counters(
             "portolan_dns_udp_dropped_total",
@@ -22,7 +28,8 @@ impl DropCounts {
             ["address"],
             move |sink| {
                 let mut sums = BTreeMap::new();
-                for (address, socket) in read.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                for Counted { address, socket } in read.lock().unwrap_or_else(PoisonError::into_inner).iter()
+                {
                     let Some(socket) = socket.upgrade() else { continue };
                     *sums.entry(address.clone()).or_insert(0) += u64::from(dropped(&socket).unwrap_or(0));
                 }
@@ -37,8 +44,11 @@ impl DropCounts {
     /// Adds the sockets of an address. They are left out once they are closed.
     pub(crate) fn add(&self, address: SocketAddr, sockets: &[Arc<Socket>]) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(_, socket)| socket.strong_count() > 0);
-        known.extend(sockets.iter().map(|socket| (address.to_string(), Arc::downgrade(socket))));
+        known.retain(|counted| counted.socket.strong_count() > 0);
+        let address = address.to_string();
+        known.extend(
+            sockets.iter().map(|socket| Counted { address: address.clone(), socket: Arc::downgrade(socket) }),
+        );
     }
 }
 
