@@ -373,9 +373,9 @@ mod tests {
             let count = receive(&mut batch, packets);
             assert_eq!(count, packets.len());
             let mut wanted = Vec::new();
-            for at in 0..count {
+            for (at, sent) in packets.iter().enumerate() {
                 let packet = batch.packet(at).to_vec();
-                assert_eq!(packet, packets[at]);
+                assert_eq!(packet, *sent);
                 let port = batch.reply_path(at).client().unwrap().port();
                 assert_eq!(port, 1000 + at as u16);
                 // The second one gets no reply.
