@@ -13,6 +13,8 @@ mod coredns;
 mod knot;
 mod portolan;
 
+pub(crate) mod silent;
+
 use std::time::Duration;
 
 use crate::place::Place;

@@ -1,6 +1,6 @@
 //! Benchmarks: Portolan and its peers side by side in one run, as a Markdown table of CPU time per answer.
 //!
-//! `cargo run --release -p tests --bin bench -- [dns] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]`
+//! `cargo run --release -p tests --bin bench -- [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]`
 //!
 //! A program and not `cargo bench`: engines are servers in processes of their own, and the figure is not time on the
 //! clock. Each server is pinned to one core and everything that loads it to another; engines take turns in short rounds and
@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use place::Place;
 
-const USAGE: &str = "bench [dns] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]";
+const USAGE: &str =
+    "bench [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]";
 
 /// What to run and for how long.
 struct Options {
@@ -61,6 +62,9 @@ fn run(options: &Options) -> Result<(), String> {
     if wanted("dns") {
         println!("{}", dns::compare(&place, options.rounds, options.length)?);
     }
+    if wanted("dns-silent") {
+        println!("{}", dns::silent::measure(&place)?);
+    }
     if wanted("http") {
         println!("{}", http::compare(&place, options.rounds, options.length)?);
     }
@@ -90,7 +94,9 @@ fn options(args: &[String]) -> Result<Options, String> {
         match arg.as_str() {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
             "--seconds" => options.length = Duration::from_secs_f64(number()?.max(0.1)),
-            "dns" | "http" | "https" | "memory" | "ingresses" | "changes" => options.parts.push(arg.clone()),
+            "dns" | "dns-silent" | "http" | "https" | "memory" | "ingresses" | "changes" => {
+                options.parts.push(arg.clone())
+            }
             _ => return Err(format!("{arg}: unknown\n{USAGE}")),
         }
     }

@@ -1,5 +1,6 @@
 //! Portolan as a cluster would run it: kubeadm's Corefile, with metrics, cache and the cluster's objects.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use crate::dns::names::Names;
@@ -9,11 +10,16 @@ use crate::server::Server;
 
 /// Starts `portolan dns` on a folder of manifests.
 pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
+    start_with(place, names, (Ipv4Addr::LOCALHOST, 1).into())
+}
+
+/// The same with an upstream for names outside of the cluster.
+pub(crate) fn start_with(place: &Place, names: &Names, upstream: SocketAddr) -> Result<Server, String> {
     let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
     let (folder, port) = (place.folder("portolan-dns")?, free_port()?);
     let manifests = place.folder("portolan-dns/cluster")?;
     names.manifests(&manifests)?;
-    write(&folder.join("Corefile"), &corefile([port, free_port()?, free_port()?, free_port()?]))?;
+    write(&folder.join("Corefile"), &corefile([port, free_port()?, free_port()?, free_port()?], upstream))?;
     let mut command = Command::new(program);
     command.arg("dns").arg("-conf").arg(folder.join("Corefile")).arg("--cluster").arg(manifests);
     let process = Process::start(&mut command, place.server, &folder)?;
@@ -21,7 +27,7 @@ pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
 }
 
 /// kubeadm's Corefile, but for `loop`, which would ask the machine's own resolver, and on ports of our own.
-fn corefile([dns, health, ready, metrics]: [u16; 4]) -> String {
+fn corefile([dns, health, ready, metrics]: [u16; 4], upstream: SocketAddr) -> String {
     format!(
         ".:{dns} {{
     errors
@@ -35,7 +41,7 @@ fn corefile([dns, health, ready, metrics]: [u16; 4]) -> String {
         ttl 30
     }}
     prometheus 127.0.0.1:{metrics}
-    forward . 127.0.0.1:1
+    forward . {upstream}
     cache 30
     reload
     loadbalance
