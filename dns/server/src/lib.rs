@@ -1,7 +1,7 @@
-//! The fronts of the DNS chain: UDP on threads of its own, TCP on the async runtime, and the service around them.
+//! Serves the DNS chain over UDP (on threads of its own) and TCP (on the async runtime), and reloads its Corefile.
 //!
-//! Knows sockets and framing, not what is answered. A query is read into [`dns_chain::Request`], answered by
-//! [`dns_chain::run::answer`], and its reply leaves the way it came.
+//! This crate handles sockets and framing. A message is parsed into a [`dns_chain::Request`], [`dns_chain::run::answer`]
+//! produces the reply, and the reply is sent back over the same transport.
 
 mod supervise;
 

@@ -10,7 +10,7 @@ use telemetry::metrics::Counter;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::tcp::ConnectionTable;
+use crate::tcp::TcpConnectionTable;
 
 /// State that the UDP threads and the TCP connections of one address share.
 pub(crate) struct ListenerState {
@@ -23,7 +23,7 @@ pub(crate) struct ListenerState {
     /// The runtime that waiting queries move to.
     pub runtime: Handle,
     /// The TCP connections of all listeners.
-    pub connections: Arc<ConnectionTable>,
+    pub connections: Arc<TcpConnectionTable>,
 }
 
 impl ListenerState {
@@ -31,7 +31,7 @@ impl ListenerState {
         routes: Arc<ZoneRoutes>,
         panics: Counter,
         runtime: Handle,
-        connections: Arc<ConnectionTable>,
+        connections: Arc<TcpConnectionTable>,
     ) -> Self {
         Self { routes: ArcSwap::new(routes), panics, tasks: TaskTracker::new(), runtime, connections }
     }

@@ -1,4 +1,4 @@
-//! The addresses that are served, and the routes behind them.
+//! The sockets of all served addresses, and the routes behind them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,15 +12,15 @@ use dns_chain::{PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 
 use crate::listener_state::{ANY, ListenerState};
-use crate::tcp::{ConnectionTable, TcpLimits, TcpListeners};
+use crate::tcp::{TcpConnectionTable, TcpLimits, TcpListeners};
 use crate::udp::{DropCounts, UdpSockets, UdpThreads};
 
-/// How a server is run; what the Corefile does not say.
+/// Options of the server that are not in the Corefile.
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
-    /// UDP threads of each address; one per processor if not given.
+    /// UDP threads per address; one per processor by default.
     pub threads: Option<usize>,
-    /// The addresses to listen on; all of this host's if there are none.
+    /// The addresses to listen on; if empty, the wildcard address.
     pub addresses: Vec<IpAddr>,
     /// Limits on TCP connections.
     pub tcp: TcpLimits,
@@ -29,7 +29,7 @@ pub struct ServerOptions {
 /// Why a configuration cannot be served.
 #[derive(Debug)]
 pub enum DnsStartError {
-    /// The Corefile is wrong.
+    /// The Corefile has errors.
     Config(config::ConfigErrors),
     /// An address cannot be listened on. The location is the first key of the Corefile that names the port.
     Bind(SourceLocation, BindError),
@@ -37,15 +37,15 @@ pub enum DnsStartError {
     Begin(String),
 }
 
-/// The listeners of every port, by the port and address they were asked for.
+/// The listeners by the port and address in the configuration.
 pub(crate) struct Listeners {
     listeners: BTreeMap<(u16, IpAddr), Listener>,
-    /// Pages, watches and tasks of the configuration that is served.
+    /// Pages, watches and tasks of the current configuration.
     kept: Vec<PluginGuard>,
     pub lameduck: Duration,
     options: ServerOptions,
     context: PluginContext,
-    connections: Arc<ConnectionTable>,
+    connections: Arc<TcpConnectionTable>,
     drops: DropCounts,
 }
 
@@ -56,14 +56,14 @@ struct Listener {
     threads: UdpThreads,
 }
 
-/// An address that is bound and not yet served.
+/// Sockets that are bound and not yet served.
 struct Bound {
     key: (u16, IpAddr),
     udp: UdpSockets,
     tcp: TcpListeners,
 }
 
-/// How often a port that the system chooses is tried to be had for both protocols.
+/// Attempts to find a port that is free for both protocols if the system chooses it.
 const TRIES: usize = 16;
 
 impl Listeners {
@@ -72,15 +72,15 @@ impl Listeners {
             listeners: BTreeMap::new(),
             kept: Vec::new(),
             lameduck: Duration::ZERO,
-            connections: Arc::new(ConnectionTable::new(options.tcp, &context.metrics)),
+            connections: Arc::new(TcpConnectionTable::new(options.tcp, &context.metrics)),
             drops: DropCounts::new(&context.metrics),
             options,
             context,
         }
     }
 
-    /// Serves these servers from now on, in place of those before. Sockets of addresses that stay are kept, new ones
-    /// are bound before old ones are closed, and after an error everything is as it was.
+    /// Serves a configuration in place of the current one. Sockets of addresses in both stay open, and new ones are bound
+    /// before old ones are closed. After an error the current configuration is still served.
     pub(crate) async fn serve(&mut self, mut servers: Servers) -> Result<(), DnsStartError> {
         let kept = servers.begin().await.map_err(DnsStartError::Begin)?;
         let addresses = match self.options.addresses.as_slice() {
@@ -110,7 +110,7 @@ impl Listeners {
             let begin = |(address, error)| DnsStartError::Begin(format!("cannot serve {address}: {error}"));
             opened.push((key, listener.map_err(begin)?));
         }
-        // Nothing can fail any more.
+        // From here on nothing can fail.
         for (key, routes) in &routes {
             if let Some(listener) = self.listeners.get(key) {
                 listener.shared.routes.store(routes.clone());
@@ -131,12 +131,12 @@ impl Listeners {
         Ok(())
     }
 
-    /// Where is listened, in order.
+    /// The addresses that are listened on, in the order of ports.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.values().map(|listener| listener.address).collect()
     }
 
-    /// Closes everything: what waits for an answer has that long to get it.
+    /// Closes all listeners. Queries in flight get `grace` to be answered.
     pub(crate) async fn close(mut self, grace: Duration) {
         let closing = std::mem::take(&mut self.listeners).into_values().map(|listener| listener.close(grace));
         futures_util::future::join_all(closing).await;
@@ -165,11 +165,11 @@ impl Listeners {
     }
 }
 
-/// How long queries in flight may go on at a listener that is closed (coredns, core/dnsserver/server.go).
+/// How long a closed listener waits for queries in flight (coredns, core/dnsserver/server.go).
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 impl Listener {
-    /// Begins to answer. After an error nothing is left of it.
+    /// Starts to answer queries. An error leaves nothing running.
     fn serve(
         udp: UdpSockets,
         tcp: TcpListeners,
@@ -183,11 +183,11 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Stops to read, answers what has been read, and closes.
+    /// Stops receiving, answers what was received, and closes.
     async fn close(mut self, grace: Duration) {
         self.drain.stop();
         let tasks = self.shared.tasks.clone();
-        // The threads end as soon as they have answered what is queued.
+        // The threads end after they have answered the queued packets.
         let stopped = tokio::task::spawn_blocking(move || {
             self.threads.stop();
             self
@@ -199,7 +199,7 @@ impl Listener {
     }
 }
 
-/// One that goes because another could not begin must not go on accepting.
+/// A listener that is dropped because another failed to start must stop accepting.
 impl Drop for Listener {
     fn drop(&mut self) {
         self.drain.stop();
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_listener_that_goes_leaves_nobody_behind() {
+    async fn a_dropped_listener_ends_its_tasks() {
         let runtime = tokio::runtime::Handle::current();
         let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
         let routes = Arc::new(ZoneRoutes::new(
@@ -235,7 +235,7 @@ mod tests {
             runtime.clone(),
             ChainLimits::new(&Registry::new()),
         ));
-        let connections = Arc::new(ConnectionTable::new(TcpLimits::default(), &Registry::new()));
+        let connections = Arc::new(TcpConnectionTable::new(TcpLimits::default(), &Registry::new()));
         let shared = Arc::new(ListenerState::new(routes, Counter::default(), runtime, connections));
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let (udp, tcp) = (UdpSockets::bind(loopback, 1).unwrap(), TcpListeners::bind(loopback).unwrap());

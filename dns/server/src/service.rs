@@ -1,4 +1,4 @@
-//! A DNS service: its Corefile read, served, read again and stopped.
+//! The DNS service: reads a Corefile, serves it, reloads it and stops.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use crate::listeners::{DnsStartError, GRACE, Listeners, ServerOptions};
 use crate::supervise::restart_on_panic;
 
-/// Reads the Corefile: at the start and at every reload.
+/// Reads the Corefile. Called at the start and for each reload.
 pub type CorefileLoader = Arc<dyn Fn() -> Result<Corefile, ConfigErrors> + Send + Sync>;
 
 /// A DNS service that runs until it is stopped.
@@ -21,7 +21,7 @@ pub struct DnsService {
     reloading: AbortHandle,
 }
 
-/// Makes a service read its Corefile at once, as at SIGUSR1. Cheap to clone.
+/// Makes a service reload its Corefile at once, as SIGUSR1 does. Cheap to clone.
 #[derive(Clone)]
 pub struct ReloadHandle(Arc<Notify>);
 
@@ -34,18 +34,18 @@ struct Inner {
 
 struct State {
     server: Listeners,
-    /// What is served.
+    /// The configuration that is served.
     current: Fingerprint,
-    /// What failed last: it is not tried again before it changes.
+    /// The last failure. The same Corefile is not tried again.
     failed: Option<Failed>,
     reload: Option<ReloadOptions>,
 }
 
 #[derive(PartialEq)]
 enum Failed {
-    /// It was read and could not be served.
+    /// The Corefile was read but could not be served.
     Served(Fingerprint),
-    /// It could not even be read.
+    /// The Corefile could not be read or parsed.
     Read(String),
 }
 
@@ -76,27 +76,26 @@ impl DnsService {
         Ok(Self { service, reloading })
     }
 
-    /// Where it listens, in order of ports.
+    /// The addresses it listens on, in the order of ports.
     pub async fn addresses(&self) -> Vec<SocketAddr> {
         self.service.state.lock().await.server.addresses()
     }
 
-    /// A handle that makes it read its Corefile.
+    /// A handle to request reloads.
     pub fn reloader(&self) -> ReloadHandle {
         ReloadHandle(self.service.wake.clone())
     }
 
-    /// Reads the Corefile now, and serves it even if it is the same. After an error everything is as it was.
+    /// Reloads the Corefile now, even if it is unchanged. After an error the current one is still served.
     pub async fn reload(&self) -> Result<(), DnsStartError> {
         self.service.reload(true).await
     }
 
-    /// Ends: readiness goes first, then queries are answered for as long as `health` wants it (`lameduck`), then those
-    /// in flight get their answers.
+    /// Stops: becomes unready, goes on answering for the `lameduck` time of `health`, then waits for queries in flight.
     pub async fn stop(self) {
         self.reloading.abort();
         let Inner { context, state, .. } = &*self.service;
-        // A gate that has never been open and will never be.
+        // A gate that is never opened.
         let _ending = context.gates.gate("shutdown");
         let mut state = state.lock().await;
         tokio::time::sleep(state.server.lameduck).await;
@@ -106,14 +105,14 @@ impl DnsService {
 }
 
 impl ReloadHandle {
-    /// Reads the Corefile as soon as the service comes to it.
+    /// Requests a reload.
     pub fn reload(&self) {
         self.0.notify_one();
     }
 }
 
 impl Inner {
-    /// Reads the Corefile every now and then, and when it is told to.
+    /// Reloads at the interval of the `reload` plugin and on request.
     async fn watch(self: Arc<Self>) {
         let mut jitter = None;
         loop {
@@ -124,7 +123,7 @@ impl Inner {
                     true
                 }
                 Some(reload) => {
-                    // Drawn once: replicas that started together read at different times from then on.
+                    // Drawn once, so that replicas that started together reload at different times.
                     let jitter = *jitter.get_or_insert_with(|| random_up_to(reload.jitter));
                     tokio::select! {
                         () = self.wake.notified() => true,
@@ -132,7 +131,7 @@ impl Inner {
                     }
                 }
             };
-            // What went wrong has been logged.
+            // Errors were logged.
             let _ = self.reload(forced).await;
         }
     }
@@ -152,7 +151,7 @@ impl Inner {
         };
         let fingerprint = corefile.fingerprint;
         if fingerprint == state.current {
-            // What was wrong is mended: if it comes back, it is news.
+            // The failure is over; if it recurs, it is reported again.
             state.failed = None;
         }
         let tried = state.failed.as_ref() == Some(&Failed::Served(fingerprint));
@@ -189,7 +188,7 @@ impl Inner {
     }
 }
 
-/// Shows what is served.
+/// Logs and exports the fingerprint of the served configuration.
 fn tell(context: &PluginContext, fingerprint: &Fingerprint) {
     tracing::info!(target: "plugin/reload", "Running configuration SHA512 = {fingerprint}");
     let help = "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
@@ -197,7 +196,7 @@ fn tell(context: &PluginContext, fingerprint: &Fingerprint) {
     let value = fingerprint.to_string();
     family.with(["sha512", &value]).set(1.0);
     family.retain(|[_, known]| *known == value);
-    // The failures are shown from the start on.
+    // So that the counter is exported before the first failure.
     context
         .metrics
         .counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts.");
@@ -212,7 +211,7 @@ async fn built(
     Ok((chains(corefile, context).await?, fingerprint))
 }
 
-/// Reads the Corefile, off the runtime's threads since files and the names in them may take their time.
+/// Reads the Corefile on a blocking thread: reading files and resolving names in them may block.
 async fn loaded(load: &CorefileLoader) -> Result<Corefile, DnsStartError> {
     let load = load.clone();
     let loaded = tokio::task::spawn_blocking(move || load()).await;

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub use connections::TcpLimits;
 
-pub(crate) use connections::ConnectionTable;
+pub(crate) use connections::TcpConnectionTable;
 
 use crate::listener_state::{ANY, ListenerState};
 use crate::supervise::restart_on_panic;
@@ -78,7 +78,7 @@ async fn accept(listener: Arc<TcpListener>, state: Arc<ListenerState>, drain: Dr
                 failing = false;
                 serve(stream, client, &state, &drain);
             }
-            // The client was faster.
+            // The client has already closed the connection.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
@@ -106,7 +106,7 @@ fn serve(stream: TcpStream, client: SocketAddr, state: &Arc<ListenerState>, drai
         let panics = state.panics.clone();
         let served = AssertUnwindSafe(connection::serve(stream, client, state, slot, &drain)).catch_unwind();
         tokio::select! {
-            // A client that breaks off is no event.
+            // A connection error concerns the client only.
             served = served => if served.is_err() {
                 panics.inc();
             },

@@ -1,7 +1,7 @@
-//! DNS over UDP: a thread and a socket for each processor.
+//! DNS over UDP: one thread and one socket per processor.
 //!
-//! What can be answered from memory is answered here, a batch at a time. A query that has to wait moves to the async
-//! runtime with the way back to its client.
+//! Queries that can be answered from memory are answered here, a batch at a time. A query that has to wait moves to the
+//! async runtime together with its reply path.
 
 mod batch;
 mod drops;
@@ -31,13 +31,13 @@ use batch::{Batch, ReplyPath};
 
 pub(crate) use drops::DropCounts;
 
-/// The sockets of one address, bound and not yet read.
+/// The sockets of one address, bound and not yet served.
 pub(crate) struct UdpSockets {
     sockets: Vec<Socket>,
     address: SocketAddr,
 }
 
-/// The threads that read them.
+/// The threads that serve the sockets of one address.
 #[derive(Default)]
 pub(crate) struct UdpThreads {
     sockets: Vec<Arc<Socket>>,
@@ -46,7 +46,7 @@ pub(crate) struct UdpThreads {
 }
 
 impl UdpSockets {
-    /// Binds as many sockets as there are to be threads.
+    /// Binds one socket per thread.
     pub(crate) fn bind(address: SocketAddr, threads: usize) -> Result<Self, BindError> {
         let sockets = socket::open(address, threads.max(1))?;
         let local = sockets.first().map_or(Ok(address), socket::local);
@@ -54,12 +54,12 @@ impl UdpSockets {
         Ok(Self { sockets, address })
     }
 
-    /// Where they are bound.
+    /// The bound address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Begins to answer.
+    /// Starts the threads.
     pub(crate) fn serve(self, shared: &Arc<ListenerState>) -> io::Result<UdpThreads> {
         let stop = Arc::new(AtomicBool::new(false));
         let sockets: Vec<_> = self.sockets.into_iter().map(Arc::new).collect();
@@ -84,16 +84,16 @@ impl UdpThreads {
         &self.sockets
     }
 
-    /// Answers what has come in and ends. Blocks until the threads are done, which takes no longer than that.
+    /// Answers the queued packets and ends the threads. Blocks until they have ended.
     pub(crate) fn stop(&mut self) {
         self.stop.store(true, Relaxed);
         for socket in &self.sockets {
-            // Wakes whoever waits for a packet; the call says "not connected" and does it all the same.
+            // Wakes the thread. The call returns ENOTCONN but takes effect.
             let _ = socket.shutdown(std::net::Shutdown::Read);
         }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!(target: "dns-server", "a UDP thread ended before its time");
+                tracing::error!(target: "dns-server", "a UDP thread panicked while stopping");
             }
         }
     }
@@ -105,11 +105,11 @@ impl Drop for UdpThreads {
     }
 }
 
-/// The longest message in a datagram over IPv4 (RFC 768, RFC 791 §3.1). A longer one would not be sent at all; cut, it
-/// brings the client to TCP.
+/// The longest message in a datagram over IPv4 (RFC 768, RFC 791 §3.1). A longer one could not be sent; truncated, it makes
+/// the client ask again over TCP.
 const DATAGRAM: usize = 65_535 - 20 - 8;
 
-/// Batches that are still answered after the word to stop: what was queued, but not a flood without end.
+/// Batches that are still answered after [`UdpThreads::stop`]: enough for the queue, but bounded under a flood.
 const LAST: usize = 256;
 
 struct UdpWorker {
@@ -123,7 +123,7 @@ struct UdpWorker {
 }
 
 impl UdpWorker {
-    /// Its buffers belong to the thread that is to use them.
+    /// Called on the thread that uses the buffers.
     fn new(
         socket: Arc<Socket>,
         shared: Arc<ListenerState>,
@@ -153,7 +153,7 @@ impl UdpWorker {
                     if self.stop.load(Relaxed) {
                         return;
                     }
-                    // Out of kernel memory, most likely: trying on at once would burn a processor.
+                    // Most likely the kernel is out of memory. Trying again at once would burn a processor.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(target: "dns-server", "cannot read from {}: {error}", self.request.server);
                     }
@@ -162,7 +162,7 @@ impl UdpWorker {
                 }
             };
             failing = false;
-            // A socket that is shut for reading gives what is queued and then packets of no bytes without a sender.
+            // After shutdown a socket returns the queued packets, and then empty ones without a sender.
             if self.stop.load(Relaxed) {
                 if self.batch.reply_path(0).client().is_none() {
                     return;
@@ -174,7 +174,7 @@ impl UdpWorker {
         }
     }
 
-    /// Answers a batch. A panic costs the query that caused it, and nothing where there is none.
+    /// Answers a batch. A panic affects only the query that caused it.
     // Hot: 0 allocations, unless a query has to wait.
     fn answer_all(&mut self, count: usize) {
         // Loaded once: the whole batch sees the same configuration.
@@ -216,7 +216,7 @@ impl UdpWorker {
             return;
         }
         let reply_path = batch.reply_path(at);
-        // Nobody listens at port 0.
+        // Nothing can be sent to port 0.
         let Some(client) = reply_path.client().filter(|client| client.port() != 0) else { return };
         request.client = client;
         if self.wildcard
@@ -233,7 +233,7 @@ impl UdpWorker {
         }
     }
 
-    /// The query leaves the fast path.
+    /// Completes the query on the async runtime.
     fn finish_later(&self, pending: PendingQuery, mut reply_path: ReplyPath) {
         let (request, socket, shared) = (self.request.clone(), self.socket.clone(), self.shared.clone());
         self.shared.tasks.spawn_on(
@@ -249,7 +249,7 @@ impl UdpWorker {
                     packet = encode_message(limit, |out| request.query.encode_error(rcode::SERVFAIL, out));
                 }
                 if let Some(packet) = packet {
-                    // A full send queue drops the reply, as the network might have.
+                    // If the send queue is full, the reply is dropped, as the network might drop it.
                     let _ = reply_path.send(socket.as_raw_fd(), &packet);
                 }
             },
@@ -258,7 +258,7 @@ impl UdpWorker {
     }
 }
 
-/// What the client takes, as far as a datagram can carry it.
+/// The longest reply that the client accepts and a datagram can carry.
 fn limit(request: &Request) -> usize {
     request.limit().min(DATAGRAM)
 }

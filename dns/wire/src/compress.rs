@@ -1,21 +1,21 @@
-//! Names written so far in a packet, for pointers to them (RFC 1035 §4.1.4).
+//! Name compression: remembers the names of a packet for pointers to them (RFC 1035 §4.1.4).
 
 use crate::name::MAX_LABELS;
 use crate::query::{HEADER, Query};
 
-/// Pointers reach no further (14 bits).
+/// Pointers have 14 bits.
 const REACH: usize = 0x4000;
-/// So many suffixes are looked at one after the other, which costs less than a table.
+/// Up to this many suffixes are compared one by one, which costs less than a table.
 const FEW: usize = 64;
 /// Chains of the table beyond that. There are at most 8,192 suffixes within reach.
 const CHAINS: usize = 4096;
-/// How far is looked for a name that comes again.
+/// How many names are compared to find one that occurs again.
 const NEAR: usize = 64;
 
-/// Knows every suffix of every name in the packet. As Go's library it tells upper from lower case, so that a pointer
-/// never changes a letter, and it learns also from names that must not be compressed themselves.
+/// Knows every suffix of every name in the packet. Like Go's library it is case-sensitive, so that a pointer never changes
+/// the case of a letter, and it also learns names that must not be compressed themselves.
 ///
-/// Most replies have no name but the question's and one more: suffixes are hashed only when a third one comes.
+/// Most replies have only the question's name and one more, so suffixes are hashed only from the third name on.
 #[derive(Default)]
 pub(crate) struct Compressor {
     /// Names other than the question's, in the order written.
@@ -32,14 +32,14 @@ pub(crate) struct Compressor {
     before: Vec<u16>,
 }
 
-/// Scratch only: a clone starts empty.
+/// Holds no state between packets, so a clone starts empty.
 impl Clone for Compressor {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-/// Where a name is stored in the reply and where it stands in the packet.
+/// The position of a name in the reply's storage and in the packet.
 struct Written {
     stored: u32,
     len: u8,
@@ -55,7 +55,7 @@ pub(crate) struct Packet<'a> {
 }
 
 impl Compressor {
-    /// Begins a packet.
+    /// Prepares for a new packet.
     pub(crate) fn clear(&mut self) {
         self.written.clear();
         (self.learned, self.next) = (0, 0);
@@ -138,8 +138,8 @@ impl Compressor {
         }
     }
 
-    /// Puts those into the table that are not yet there. Who answers can make up a thousand names of many labels, and
-    /// who asks can have them sent again and again: looking through all of them takes the square of their number.
+    /// Adds new suffixes to the table. An upstream can send a thousand names of many labels, and a client can have them
+    /// sent again and again; comparing them one by one would take quadratic time.
     fn chain(&mut self) {
         if self.hashes.len() <= FEW {
             return;
@@ -245,7 +245,7 @@ impl Suffixes {
     }
 }
 
-/// Folds a label into the hash of what stands right of it. Keyed, since strangers choose the names.
+/// Combines the hash of a label with that of the labels to its right. Keyed, because names come from the network.
 fn mix(hash: u64, label: &[u8]) -> u64 {
     (hash.rotate_left(5) ^ crate::hash(label)).wrapping_mul(0x517c_c1b7_2722_0a95)
 }

@@ -1,4 +1,4 @@
-//! Hashing of names that strangers choose.
+//! Keyed hashing of names from the network.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -8,8 +8,8 @@ use foldhash::quality::SeedableRandomState;
 
 /// Hash of a lower-cased wire name, or of part of one.
 ///
-/// Keyed with a secret of this process, because queries come from the network: without it, somebody could choose
-/// names that all collide. Equal in all threads, different after a restart.
+/// Keyed with a secret of this process. Without it an attacker could choose names whose hashes collide. The same in all
+/// threads, different after a restart.
 pub fn hash(name: &[u8]) -> u64 {
     // Hot: no allocation.
     let mut hasher = seed().build_hasher();

@@ -1,8 +1,8 @@
-//! Where names stand in record data (RFC 1035 §3.3, RFC 3597 §4).
+//! The positions of names in record data (RFC 1035 §3.3, RFC 3597 §4).
 
 use crate::codes::rtype;
 
-/// The shape of record data that holds names: some bytes, some names, the rest as it is.
+/// Record data that contains names: some bytes, some names, then opaque bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) before: usize,
@@ -11,7 +11,7 @@ pub(crate) struct Layout {
     pub(crate) compress: bool,
 }
 
-/// The layout of a type's data; `None` where no name is in it that a pointer could stand for. `data` begins with
+/// The layout of a type's data; `None` if it contains no name that could be compressed. `data` begins with
 /// the record data, which may be empty whatever the type (RFC 2136 §2.4).
 pub(crate) fn layout(kind: u16, data: &[u8]) -> Option<Layout> {
     if data.is_empty() {
@@ -34,7 +34,7 @@ pub(crate) fn layout(kind: u16, data: &[u8]) -> Option<Layout> {
     Some(Layout { before, names, compress })
 }
 
-/// Where `count` character strings (RFC 1035 §3.3) that begin at `at` end.
+/// The end of `count` character strings (RFC 1035 §3.3) that begin at `at`.
 fn strings(data: &[u8], mut at: usize, count: usize) -> Option<usize> {
     for _ in 0..count {
         at += 1 + usize::from(*data.get(at)?);

@@ -1,7 +1,7 @@
-//! The DNS fast path's codec: a packet to a [`Query`], a filled [`Reply`] to a packet.
+//! The DNS codec of the fast path: parses a packet into a [`Query`] and encodes a [`Reply`] as a packet.
 //!
-//! Quiet: no socket, task, clock or log. Both values are reused from packet to packet, so that nothing is allocated
-//! once their buffers have grown. No input makes it panic.
+//! Has no socket, task, clock or log. Both values are reused for many packets, so nothing is allocated once their buffers
+//! have grown. No input makes this crate panic.
 
 pub mod codes;
 pub mod hash;

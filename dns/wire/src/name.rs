@@ -3,26 +3,26 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Most bytes a name may have, lengths and root included (RFC 1035 §2.3.4).
+/// The longest name in bytes, with length bytes and root (RFC 1035 §2.3.4).
 pub const MAX_NAME: usize = 255;
-/// Most bytes a label may have (RFC 1035 §2.3.4).
+/// The longest label in bytes (RFC 1035 §2.3.4).
 pub const MAX_LABEL: usize = 63;
-/// Most labels a name of [`MAX_NAME`] bytes can have.
+/// The most labels in a name of [`MAX_NAME`] bytes.
 pub const MAX_LABELS: usize = 127;
 
-/// A whole name in wire form, on the stack. Keeps the case it was given.
+/// A complete name in wire form, stored inline. Keeps its letter case.
 #[derive(Clone, Copy)]
 pub struct Name {
     len: u8,
     bytes: [u8; MAX_NAME],
 }
 
-/// Why a text is no domain name.
+/// A text that is not a domain name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidName {
     /// The text.
     pub name: String,
-    /// What it should have been.
+    /// What was expected.
     pub wanted: &'static str,
 }
 
@@ -30,7 +30,7 @@ impl Name {
     /// The root.
     pub const ROOT: Self = Self { len: 1, bytes: [0; MAX_NAME] };
 
-    /// The name at the start of `wire`, which must be whole: no pointer, ended by the root. `None` otherwise.
+    /// The name at the start of `wire`. `None` unless it is complete: without a pointer, and ended by the root.
     pub fn from_wire(wire: &[u8]) -> Option<Self> {
         let mut name = Self::ROOT;
         name.len = 0;
@@ -66,7 +66,7 @@ impl Name {
         self
     }
 
-    /// Whether this name is `zone` or below it, whatever the case.
+    /// Whether this name is `zone` or below it, ignoring case.
     pub fn is_within(&self, zone: &Self) -> bool {
         let (name, zone) = (self.wire(), zone.wire());
         let mut at = 0;
@@ -90,7 +90,7 @@ impl Name {
     }
 }
 
-/// The labels of a whole wire name from left to right, without the root.
+/// The labels of a complete name in wire form from left to right, without the root.
 pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = wire;
     std::iter::from_fn(move || {
@@ -101,8 +101,8 @@ pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Most pointers in a name: one for each label and one for the root make sense. Go's library stops there, too. Without
-/// an end a packet of pointers to pointers costs thousands of steps for each of its names.
+/// The most pointers that are followed in a name: no more than one per label are useful. Go's library has the same limit.
+/// Without a limit a packet of pointers to pointers costs thousands of steps for each of its names.
 const MAX_POINTERS: usize = MAX_LABELS - 1;
 
 /// Reads the name at `at` of a packet, following pointers (RFC 1035 §4.1.4). Returns it and where the next field
@@ -135,7 +135,7 @@ pub(crate) fn read(packet: &[u8], at: usize) -> Option<(Name, usize)> {
     }
 }
 
-/// As text reads a name (RFC 1035 §5.1): `\.` and `\DDD` are escapes, the final dot may be left out.
+/// Parses the text form of a name (RFC 1035 §5.1): `\.` and `\DDD` are escapes, the final dot may be left out.
 impl FromStr for Name {
     type Err = InvalidName;
 
@@ -182,7 +182,7 @@ fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// As text writes a name, with the final dot. What has a meaning in a zone file is escaped.
+/// Writes the text form of a name with the final dot. Characters that have a meaning in a zone file are escaped.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.len <= 1 {
@@ -226,7 +226,7 @@ impl std::hash::Hash for Name {
 
 impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no domain name: wanted {}", self.name, self.wanted)
+        write!(f, "{:?} is not a domain name: expected {}", self.name, self.wanted)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The question a packet asks.
+//! A DNS query: its question, flags and EDNS record.
 
 use crate::codes::{class, opcode, rcode, rtype};
 use crate::name::{self, MAX_LABELS, MAX_NAME, Name};
@@ -16,7 +16,7 @@ pub(crate) const AD: u16 = 0x0020;
 pub(crate) const CD: u16 = 0x0010;
 const OPCODE: u16 = 0x7800;
 
-/// EDNS options of a certain length: RFC 8764 §3.2, RFC 9664 §4, RFC 7871 §6, RFC 7314 §2, RFC 7828 §3.1, RFC 8914 §2.
+/// EDNS options whose length is checked: RFC 8764 §3.2, RFC 9664 §4, RFC 7871 §6, RFC 7314 §2, RFC 7828 §3.1, RFC 8914 §2.
 const LONG_LIVED: u16 = 1;
 const UPDATE_LEASE: u16 = 2;
 const CLIENT_SUBNET: u16 = 8;
@@ -24,16 +24,16 @@ const EXPIRE: u16 = 9;
 const KEEPALIVE: u16 = 11;
 const EXTENDED_ERROR: u16 = 15;
 
-/// A query as it came: parsed once, then only read. Reuse one per thread; a clone lives on its own.
+/// A parsed query. One value is reused for many packets.
 #[derive(Clone)]
 pub struct Query {
-    /// The client's number for it.
+    /// The message ID.
     pub id: u16,
     /// The type asked for.
     pub qtype: u16,
     /// The class asked for.
     pub qclass: u16,
-    /// What the client says about itself (RFC 6891); `None` without an OPT record.
+    /// The client's OPT record (RFC 6891).
     pub edns: Option<Edns>,
     flags: u16,
     asked: bool,
@@ -45,24 +45,24 @@ pub struct Query {
     options: Vec<u8>,
 }
 
-/// The client's OPT record (RFC 6891 §6.1). Of its flags DO is the only one here; the others are zero in what we send
-/// (§6.1.4), where CoreDNS repeats them.
+/// The fixed fields of the client's OPT record (RFC 6891 §6.1). Of its flags only DO is kept. The others are sent as zero
+/// (§6.1.4); CoreDNS repeats them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edns {
-    /// Largest packet that the client takes over UDP, as it says.
+    /// The largest UDP message that the client accepts.
     pub udp_size: u16,
-    /// Version of EDNS; other than 0 is refused.
+    /// The EDNS version. Only 0 is supported.
     pub version: u8,
     /// DO: DNSSEC records are wanted (RFC 3225).
     pub dnssec_ok: bool,
 }
 
-/// Why a packet is not answered by the chain (reference §3.3).
+/// Why a packet is not passed to the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// Nothing is sent: shorter than a header, or a response.
+    /// No reply is sent: the packet is shorter than a header or is a response.
     Drop,
-    /// [`Query::encode_error`] writes a reply with this code.
+    /// The reply has this response code; see [`Query::encode_error`].
     Reply(u16),
 }
 
@@ -86,7 +86,7 @@ impl Default for Query {
 }
 
 impl Query {
-    /// A query of our own, recursion desired, class IN, without EDNS.
+    /// A new query: recursion desired, class IN, no EDNS.
     pub fn new(id: u16, name: &Name, qtype: u16) -> Self {
         let mut query = Self { id, ..Self::default() };
         query.flags = RD;
@@ -94,7 +94,7 @@ impl Query {
         query
     }
 
-    /// Asks another question; all else stays.
+    /// Replaces name and type of the question. Nothing else changes.
     pub fn set_question(&mut self, name: &Name, qtype: u16) {
         let taken = self.take_name(name.wire());
         debug_assert!(taken.is_some(), "a Name is a whole name");
@@ -128,7 +128,7 @@ impl Query {
             return Err(Rejection::Reply(rcode::FORMERR));
         }
         if body.is_empty() {
-            // The question was promised and is not there: Go's library lets it pass, CoreDNS then answers SERVFAIL.
+            // The question is missing. Go's library accepts that, and CoreDNS then answers SERVFAIL.
             return Err(Rejection::Reply(rcode::SERVFAIL));
         }
         let at = self.take_question(body).ok_or(Rejection::Reply(rcode::FORMERR))?;
@@ -137,22 +137,22 @@ impl Query {
             .ok_or(Rejection::Reply(rcode::FORMERR))
     }
 
-    /// The name asked for, in wire form and the client's case.
+    /// The name in wire form, in the client's letter case.
     pub fn name(&self) -> &[u8] {
         &self.name[..usize::from(self.len)]
     }
 
-    /// The same in lower case.
+    /// The name in wire form, in lower case.
     pub fn lower(&self) -> &[u8] {
         &self.lower[..usize::from(self.len)]
     }
 
-    /// Where the labels of the name begin, from left to right, without the root.
+    /// Offsets of the labels in the name, from left to right, without the root.
     pub fn offsets(&self) -> &[u8] {
         &self.offsets[..usize::from(self.labels)]
     }
 
-    /// The name as a value of its own.
+    /// A copy of the name.
     pub fn to_name(&self) -> Name {
         Name::from_wire(self.name()).unwrap_or(Name::ROOT)
     }
@@ -187,13 +187,13 @@ impl Query {
         &self.options
     }
 
-    /// How large a reply over UDP may be: 512 without EDNS, else what the client says, but never below 512
+    /// The largest reply over UDP: the client's EDNS size, and at least 512 bytes
     /// (RFC 6891 §6.2.3).
     pub fn udp_limit(&self) -> usize {
         self.edns.map_or(512, |edns| usize::from(edns.udp_size).max(512))
     }
 
-    /// Writes the query under another number, for an upstream; EDNS goes along as the client sent it. Returns the
+    /// Encodes the query with another ID for an upstream, with the client's EDNS record. Returns the
     /// length, 0 if `out` is too small.
     pub fn encode(&self, id: u16, out: &mut [u8]) -> usize {
         let flags = self.flags & (OPCODE | RD | AD | CD);
@@ -201,10 +201,10 @@ impl Query {
         length.unwrap_or(0)
     }
 
-    /// Writes the reply to a packet that [`Query::parse`] refused. Returns the length, 0 if `out` is too small.
+    /// Encodes an error reply to a packet that [`Query::parse`] rejected. Returns the length, 0 if `out` is too small.
     ///
-    /// Flags are what CoreDNS echoes: all but AA and Z, the operation only with NOTIMP; the question where there
-    /// was one; an OPT record with BADVERS only (RFC 6891 §6.1.3).
+    /// It repeats what CoreDNS repeats: all flags but AA and Z, the operation only with NOTIMP, and the question if there was
+    /// one. Only BADVERS has an OPT record (RFC 6891 §6.1.3).
     pub fn encode_error(&self, code: u16, out: &mut [u8]) -> usize {
         let kept = match code {
             rcode::FORMERR => TC | RD | RA | AD | CD,
@@ -236,12 +236,12 @@ impl Query {
         Some(at)
     }
 
-    /// Whether there is a question at all.
+    /// Whether the packet had a question.
     pub(crate) fn asked(&self) -> bool {
         self.asked
     }
 
-    /// Writes the question at its place. Returns where the records begin.
+    /// Writes the question behind the header. Returns where the records begin.
     pub(crate) fn write_question(&self, out: &mut [u8]) -> Option<usize> {
         let end = HEADER + usize::from(self.len);
         out.get_mut(HEADER..end)?.copy_from_slice(self.name());
@@ -250,7 +250,7 @@ impl Query {
         Some(end + 4)
     }
 
-    /// The bits that a reply repeats: the operation, and for a QUERY also RD and CD.
+    /// The flags that a reply repeats: the operation, and for QUERY also RD and CD.
     pub(crate) fn echoed(&self) -> u16 {
         match self.opcode() {
             opcode::QUERY => self.flags & (OPCODE | RD | CD),
@@ -273,7 +273,7 @@ impl Query {
         Some(at + 4)
     }
 
-    /// Copies the name at the start of `wire`, notes its labels, folds its case. Returns its length.
+    /// Copies the name at the start of `wire` with its label offsets and its lower-case form. Returns its length.
     fn take_name(&mut self, wire: &[u8]) -> Option<usize> {
         let (mut at, mut labels) = (0, 0);
         loop {
@@ -298,8 +298,8 @@ impl Query {
         Some(end)
     }
 
-    /// Walks the records after the question for the OPT record. Counts that promise more records than there are
-    /// are let pass at the end of the packet, as Go's library does.
+    /// Checks the records after the question and reads the OPT record. If the packet ends between two records, the counts may
+    /// be too high, as in Go's library.
     fn take_records(&mut self, packet: &[u8], mut at: usize, others: u16, additionals: u16) -> Option<()> {
         for i in 0..others + additionals {
             if at == packet.len() {
@@ -337,8 +337,8 @@ pub(crate) fn whole_options(data: &[u8]) -> Option<&[u8]> {
     Some(data)
 }
 
-/// Whether each of these options has a form it can have; FORMERR otherwise. As in CoreDNS the number of address octets of
-/// a client subnet is not looked at.
+/// Whether each of the options is well-formed. As in CoreDNS the number of address octets of
+/// a client subnet is not checked.
 pub(crate) fn are_sound_options(options: &[u8]) -> bool {
     let mut rest = options;
     while let Some(([c0, c1, l0, l1], data)) = rest.split_first_chunk::<4>() {
@@ -363,7 +363,7 @@ pub(crate) fn are_sound_options(options: &[u8]) -> bool {
     rest.is_empty()
 }
 
-/// Whether the family exists and the prefixes fit it (RFC 7871 §6 and §7.1.2).
+/// Whether a client subnet has a known family and prefixes that fit it (RFC 7871 §6 and §7.1.2).
 fn is_subnet(data: &[u8]) -> bool {
     match data {
         [0, 0, source, _, ..] => *source == 0,

@@ -1,4 +1,4 @@
-//! What is answered: header bits and records, before they become a packet.
+//! A DNS reply: header bits and records, decoded from or encoded to a packet.
 
 mod decode;
 mod encode;
@@ -11,14 +11,14 @@ use crate::layout::layout;
 use crate::name::Name;
 use crate::query::{HEADER, Query};
 
-/// Header bits and records on their way out. Reuse one per thread; [`Reply::clear`] keeps the buffers.
+/// A reply. One value is reused for many replies; [`Reply::clear`] keeps the buffers.
 ///
-/// Names may be given relative to the question ([`Owner::Question`], [`Owner::Parent`]): these are written without
-/// looking at them, and repeat the client's case. So a reply belongs to the name it was made for; to hand records of
-/// one question to the reply of another, use [`Reply::append`].
+/// Names may be relative to the question ([`Owner::Question`], [`Owner::Parent`]). These are encoded as pointers without
+/// any lookup, and repeat the client's letter case. So a reply belongs to one question; [`Reply::append`] copies records to
+/// the reply of another.
 #[derive(Default)]
 pub struct Reply {
-    /// Response code, the extended part included (RFC 6891 §6.1.3).
+    /// Response code with its extended part (RFC 6891 §6.1.3).
     pub rcode: u16,
     /// AA (RFC 1035 §4.1.1).
     pub authoritative: bool,
@@ -34,7 +34,7 @@ pub struct Reply {
     names: Compressor,
 }
 
-/// Where in a reply a record stands (RFC 1035 §4.1).
+/// The section of a record (RFC 1035 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Section {
@@ -43,27 +43,27 @@ pub enum Section {
     Additional,
 }
 
-/// One record. Its owner and data are read through the reply.
+/// A record. Its owner and data are stored in the reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
-    /// Where it stands.
+    /// Its section.
     pub section: Section,
     /// Its type.
     pub rtype: u16,
     /// Its class.
     pub class: u16,
-    /// Seconds it may be kept.
+    /// Seconds that it may be cached.
     pub ttl: u32,
     owner: u32,
     rdata: Span,
 }
 
-/// Whose record it is.
+/// The owner name of a record.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner<'a> {
-    /// The name asked for.
+    /// The name in the question.
     Question,
-    /// The name asked for, from this offset on: one of [`Query::offsets`].
+    /// The name in the question from this offset on, which is one of [`Query::offsets`].
     Parent(u8),
     /// The (first) name in the data of an earlier record, by its place in [`Reply::records`]. The root where there is
     /// none.
@@ -72,18 +72,18 @@ pub enum Owner<'a> {
     Name(&'a [u8]),
 }
 
-/// A stretch of `bytes`.
+/// A range of `bytes`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     at: u32,
     len: u16,
 }
 
-/// Owners from here on are offsets into the question.
+/// Owners from this value on are offsets into the question.
 const RELATIVE: u32 = 0xffff_ff00;
 
 impl Reply {
-    /// Begins anew: NOERROR, no bit set, no records. The buffers stay.
+    /// Resets to NOERROR without flags and records. The buffers are kept.
     pub fn clear(&mut self) {
         self.rcode = rcode::NOERROR;
         self.authoritative = false;
@@ -100,7 +100,7 @@ impl Reply {
         self.records.capacity() * size_of::<Record>() + self.bytes.capacity()
     }
 
-    /// Drops the EDNS options of an upstream.
+    /// Removes the EDNS options of an upstream.
     pub fn clear_options(&mut self) {
         self.options = Span::default();
     }
@@ -267,7 +267,7 @@ impl Clone for Reply {
         clone
     }
 
-    /// Keeps the buffers, for a cache that hands the same reply out again and again.
+    /// Reuses the buffers, for a cache that copies the same reply many times.
     fn clone_from(&mut self, source: &Self) {
         // Hot: no allocation once the buffers have grown.
         self.rcode = source.rcode;

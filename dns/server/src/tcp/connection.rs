@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
-use super::connections::{CloseReason, ConnectionSlot};
+use super::connections::{ConnectionSlot, TcpCloseReason};
 use crate::listener_state::{ListenerState, MAX_MESSAGE, append_message, encode_message};
 
 /// How long the first query may take. This and the next two times are CoreDNS's defaults (core/dnsserver/server.go).
@@ -69,7 +69,7 @@ pub(super) async fn serve(
         Err(Ended::Failed(error)) => Err(error),
         Err(Ended::Closed(reason)) => {
             connection.slot.count_closed(reason);
-            if matches!(reason, CloseReason::Unread | CloseReason::Memory) {
+            if matches!(reason, TcpCloseReason::Unread | TcpCloseReason::Memory) {
                 // The kernel must not go on sending what it has buffered.
                 SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO))?;
             }
@@ -110,7 +110,7 @@ enum Ended {
     /// The client is gone.
     Failed(io::Error),
     /// The server closes the connection.
-    Closed(CloseReason),
+    Closed(TcpCloseReason),
 }
 
 impl From<io::Error> for Ended {
@@ -142,8 +142,8 @@ impl Connection {
             }
             // Queries that wait have deadlines of their own.
             let due = match self.unsent.due {
-                Some(due) => Some((due, CloseReason::Unread)),
-                None => is_idle.then_some((self.query_due, CloseReason::Idle)),
+                Some(due) => Some((due, TcpCloseReason::Unread)),
+                None => is_idle.then_some((self.query_due, TcpCloseReason::Idle)),
             };
             if let Some((due, _)) = due
                 && due < timer.deadline()
@@ -297,7 +297,7 @@ impl Connection {
         let bytes = self.received.len() + self.unsent.buffer.len() + self.waiting_bytes;
         match self.slot.set_buffered(bytes) {
             true => Ok(()),
-            false => Err(Ended::Closed(CloseReason::Memory)),
+            false => Err(Ended::Closed(TcpCloseReason::Memory)),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Default for TcpLimits {
 
 /// Why a connection was closed by the server before the client closed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CloseReason {
+pub(super) enum TcpCloseReason {
     /// No complete query arrived in time.
     Idle,
     /// It was idle and made room for a new connection.
@@ -50,7 +50,7 @@ pub(super) enum CloseReason {
     Memory,
 }
 
-impl CloseReason {
+impl TcpCloseReason {
     fn label(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -62,7 +62,7 @@ impl CloseReason {
 }
 
 /// The open connections of all listeners.
-pub(crate) struct ConnectionTable {
+pub(crate) struct TcpConnectionTable {
     limits: TcpLimits,
     open: Mutex<OpenConnections>,
     buffered: AtomicUsize,
@@ -101,12 +101,12 @@ const IN_USE: u64 = u64::MAX;
 
 /// The place of a connection in the table. Dropping it makes room for another.
 pub(super) struct ConnectionSlot {
-    table: Arc<ConnectionTable>,
+    table: Arc<TcpConnectionTable>,
     entry: Arc<Entry>,
     buffered: usize,
 }
 
-impl ConnectionTable {
+impl TcpConnectionTable {
     pub(crate) fn new(limits: TcpLimits, metrics: &Registry) -> Self {
         let metrics = TcpMetrics {
             open: metrics.gauge("portolan_dns_tcp_connections", "Open TCP connections of DNS clients."),
@@ -156,7 +156,7 @@ impl ConnectionTable {
 
     fn evicted(&self, found: bool) -> bool {
         if found {
-            self.metrics.closed.with([CloseReason::Evicted.label()]).inc();
+            self.metrics.closed.with([TcpCloseReason::Evicted.label()]).inc();
         }
         found
     }
@@ -260,7 +260,7 @@ impl ConnectionSlot {
     }
 
     /// Counts why the server closes the connection.
-    pub(super) fn count_closed(&self, reason: CloseReason) {
+    pub(super) fn count_closed(&self, reason: TcpCloseReason) {
         self.table.metrics.closed.with([reason.label()]).inc();
     }
 }
@@ -294,9 +294,9 @@ mod tests {
         connections: usize,
         connections_per_client: usize,
         buffered_bytes: usize,
-    ) -> Arc<ConnectionTable> {
+    ) -> Arc<TcpConnectionTable> {
         let limits = TcpLimits { connections, connections_per_client, buffered_bytes };
-        Arc::new(ConnectionTable::new(limits, &Registry::new()))
+        Arc::new(TcpConnectionTable::new(limits, &Registry::new()))
     }
 
     fn is_evicted(slot: &ConnectionSlot) -> bool {

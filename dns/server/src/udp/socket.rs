@@ -1,4 +1,4 @@
-//! UDP sockets that share a port, one for each thread.
+//! UDP sockets that share a port, one per thread.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,12 +7,12 @@ use std::os::fd::AsRawFd;
 use net::BindError;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// What the kernel may queue for one socket while its thread is busy; it caps this at `net.core.rmem_max`.
+/// Bytes that the kernel may queue for a socket while its thread is busy. Capped at `net.core.rmem_max`.
 const QUEUE: usize = 4 << 20;
 
-/// `count` sockets on one address, all with the same port where the system was to choose it (port 0).
+/// Opens `count` sockets on one address. With port 0 the system chooses one port for all of them.
 ///
-/// An unspecified IPv6 address takes IPv4 too; where the system has no IPv6 it stands for all of IPv4.
+/// The unspecified IPv6 address receives IPv4 too; on a system without IPv6 the unspecified IPv4 address is used.
 pub(crate) fn open(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
     match shared(address, count) {
         Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED && !has_ipv6() => {
@@ -31,8 +31,8 @@ fn has_ipv6() -> bool {
 fn shared(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
     let fail = |cause| BindError { address, cause };
     if address.port() != 0 {
-        // With SO_REUSEPORT a second process of the same user would join silently and take half of the queries. A
-        // first socket without it asks whether the port is free.
+        // With SO_REUSEPORT a second process of the same user would silently receive half of the queries. A first
+        // socket without the option checks that the port is free.
         bound(address, false).map_err(fail)?;
     }
     let mut exact = address;
@@ -54,13 +54,13 @@ fn bound(address: SocketAddr, reuse: bool) -> io::Result<Socket> {
     if address.ip().is_unspecified() {
         tell_destination(&socket, address.is_ipv6())?;
     }
-    // A smaller queue than wished for is no reason not to serve.
+    // A smaller queue is no reason not to serve.
     let _ = socket.set_recv_buffer_size(QUEUE);
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Each packet says which of our addresses it was sent to, so that the reply can leave from there.
+/// Asks the kernel for the destination address of each packet, so that the reply can be sent from it.
 fn tell_destination(socket: &Socket, ipv6: bool) -> io::Result<()> {
     let (level, option) = if ipv6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
@@ -81,7 +81,7 @@ fn tell_destination(socket: &Socket, ipv6: bool) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Where a socket is bound.
+/// The address that a socket is bound to.
 pub(crate) fn local(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -1,4 +1,4 @@
-//! What no Corefile can bring about.
+//! Panics, which no Corefile can cause.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use dns_wire::{Name, Query, Reply};
 use telemetry::metrics::{Counter, Registry};
 
 use super::*;
-use crate::tcp::{ConnectionTable, TcpLimits};
+use crate::tcp::{TcpConnectionTable, TcpLimits};
 
 /// Panics at every other query, at once or after waiting.
 struct Panics;
@@ -41,7 +41,7 @@ async fn a_panic_costs_one_query_and_is_counted() {
     let limits = ChainLimits::new(&Registry::new());
     let route = ZoneRoute { chain, key: 0 };
     let routes = ZoneRoutes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
-    let connections = Arc::new(ConnectionTable::new(TcpLimits::default(), &Registry::new()));
+    let connections = Arc::new(TcpConnectionTable::new(TcpLimits::default(), &Registry::new()));
     let shared = Arc::new(ListenerState::new(Arc::new(routes), Counter::default(), runtime, connections));
     let udp = UdpSockets::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();

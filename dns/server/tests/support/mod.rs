@@ -66,15 +66,15 @@ pub struct TestService {
     pub gates: ReadinessGates,
     pub admin: AdminServer,
     pub corefile: Arc<Mutex<String>>,
-    pub log: Log,
+    pub log: CapturedLog,
     pub fatal: Arc<Mutex<Vec<String>>>,
 }
 
 /// What the query log has written.
 #[derive(Clone, Default)]
-pub struct Log(pub Arc<Mutex<Vec<u8>>>);
+pub struct CapturedLog(pub Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
+impl Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -106,7 +106,7 @@ impl TestService {
         addresses: &[IpAddr],
         tcp: TcpLimits,
     ) -> Result<Self, DnsStartError> {
-        let (log, fatal) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
+        let (log, fatal) = (CapturedLog::default(), Arc::new(Mutex::new(Vec::new())));
         let reasons = fatal.clone();
         let context = PluginContext {
             queries: LogWriter::new(log.clone(), Counter::default()),

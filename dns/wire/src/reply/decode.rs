@@ -1,4 +1,4 @@
-//! A packet from an upstream becomes a reply.
+//! Decodes a packet from an upstream.
 
 use super::{Owner, Record, Reply, Section, Span};
 use crate::codes::{class, rtype};
@@ -6,16 +6,16 @@ use crate::layout::layout;
 use crate::name;
 use crate::query::{AA, AD, HEADER, QR, Query, RA, TC, whole_options};
 
-/// What a packet from an upstream says besides its records.
+/// The header of a packet from an upstream, as far as it is not part of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHeader {
-    /// The number of the query it belongs to.
+    /// The message ID.
     pub id: u16,
-    /// Whether it is a response with exactly the question of the query, whatever the case.
+    /// Whether it is a response to exactly the question of the query, ignoring case.
     pub matches: bool,
 }
 
-/// The packet is no DNS message.
+/// A packet that is not a DNS message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidMessage {
     /// Offset of the field that could not be read.
@@ -24,7 +24,7 @@ pub struct InvalidMessage {
 
 impl std::fmt::Display for InvalidMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no DNS message: the field at byte {} could not be read", self.at)
+        write!(f, "not a DNS message: the field at byte {} cannot be read", self.at)
     }
 }
 
@@ -85,7 +85,7 @@ impl Reply {
             self.options = self.keep(whole_options(data)?)?;
             return Some(end);
         }
-        // An address of another length is none: better no reply than one that breaks the client.
+        // An address of another length is malformed and must not reach the client.
         let wanted = match rtype {
             rtype::A => 4,
             rtype::AAAA => 16,
@@ -117,7 +117,7 @@ impl Reply {
             self.bytes.extend_from_slice(name.wire());
             from = next;
         }
-        // A name that runs out of the data is bad, too.
+        // A name that extends beyond the data makes this range invalid.
         self.bytes.extend_from_slice(packet.get(from..end)?);
         Some(Span { at: at as u32, len: u16::try_from(self.bytes.len() - at).ok()? })
     }

@@ -1,4 +1,4 @@
-//! A reply becomes a packet.
+//! Encodes a reply as a packet.
 
 use super::{RELATIVE, Record, Reply, Section, Span};
 use crate::codes::rcode;
@@ -21,7 +21,7 @@ impl Reply {
     fn try_encode(&mut self, query: &Query, limit: usize, out: &mut [u8]) -> Option<usize> {
         let limit = limit.min(out.len()).min(usize::from(u16::MAX));
         let question = HEADER + query.name().len() + 4;
-        // An upstream over TLS may fill its reply up with hundreds of bytes (RFC 7830), which nobody needs here.
+        // The options of an upstream may be hundreds of bytes of padding (RFC 7830), so they are left out if they do not fit.
         let fit = question + Edns::LEN + usize::from(self.options.len) <= limit;
         let options = if fit { self.options } else { Span::default() };
         let reserved = query.edns.map_or(0, |_| Edns::LEN + usize::from(options.len));
@@ -59,7 +59,7 @@ impl Reply {
 
     fn flags(&self, query: &Query, truncated: bool) -> u16 {
         let bit = |set: bool, bit: u16| if set { bit } else { 0 };
-        // A code that takes EDNS cannot be said to who has none: what is left of it would mean something else.
+        // An extended code needs EDNS. Without it the lower bits would mean another code.
         let code = if query.edns.is_none() && self.rcode > 15 { rcode::SERVFAIL } else { self.rcode };
         QR | query.echoed()
             | bit(self.authoritative, AA)
@@ -70,7 +70,7 @@ impl Reply {
     }
 }
 
-/// The packet so far. Every step returns `None` when there is no more room.
+/// Writes a packet. Every step returns `None` if there is no more room.
 struct Writer<'a> {
     packet: Packet<'a>,
     names: &'a mut Compressor,
@@ -113,7 +113,7 @@ impl Writer<'_> {
             match *self.packet.bytes.get(end)? {
                 0 => break,
                 len @ ..0x40 => end += 1 + usize::from(len),
-                // It ends in a pointer into the question, which stands where the pointer says.
+                // It ends in a pointer into the question, which is at the same place in the packet.
                 _ => {
                     self.put(self.packet.bytes.get(from..end + 2)?)?;
                     return Some(end + 2);
