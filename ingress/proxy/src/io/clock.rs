@@ -38,12 +38,22 @@ pub(crate) enum WaitingFor {
     Client,
 }
 
+/// When a timer expires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Deadline {
+    #[default]
+    Never,
+    /// So many milliseconds after the next tick. The last tick may be a while ago: counting from it would expire early.
+    AfterTick(u64),
+    /// At this time of the clock, in milliseconds.
+    At(u64),
+}
+
 /// The one deadline of a request or connection; setting it again replaces it.
 #[derive(Default)]
 pub(crate) struct Timer {
     waiting_for: Cell<WaitingFor>,
-    /// Milliseconds of the clock; 0 for none.
-    deadline: Cell<u64>,
+    deadline: Cell<Deadline>,
     expired: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -71,10 +81,10 @@ impl Clock {
         self.now.get()
     }
 
-    /// Sets a deadline from now. Hot: two cells.
+    /// Sets a deadline from now; it expires up to two ticks late and never early. Hot: two cells.
     pub(crate) fn arm(&self, timer: &Timer, after: Duration) {
         timer.expired.set(false);
-        timer.deadline.set(self.now() + (after.as_millis() as u64).max(1));
+        timer.deadline.set(Deadline::AfterTick(after.as_millis() as u64));
     }
 
     /// The client has `timeout` to take what it is sent.
@@ -104,16 +114,22 @@ impl Clock {
     }
 
     fn tick(&self) {
-        let now = self.start.elapsed().as_millis() as u64 + 1;
+        self.tick_at(self.start.elapsed().as_millis() as u64 + 1);
+    }
+
+    fn tick_at(&self, now: u64) {
         self.now.set(now);
         self.timers.borrow_mut().retain(|timer| {
-            let deadline = timer.deadline.get();
-            if deadline != 0 && deadline <= now {
-                timer.deadline.set(0);
-                timer.expired.set(true);
-                if let Some(waker) = timer.waker.borrow_mut().take() {
-                    waker.wake();
+            match timer.deadline.get() {
+                Deadline::AfterTick(after) => timer.deadline.set(Deadline::At(now + after)),
+                Deadline::At(deadline) if deadline <= now => {
+                    timer.deadline.set(Deadline::Never);
+                    timer.expired.set(true);
+                    if let Some(waker) = timer.waker.borrow_mut().take() {
+                        waker.wake();
+                    }
                 }
+                Deadline::At(_) | Deadline::Never => {}
             }
             Rc::strong_count(timer) > 1
         });
@@ -142,7 +158,7 @@ impl Timer {
 
     /// No deadline from now on.
     pub(crate) fn disarm(&self) {
-        self.deadline.set(0);
+        self.deadline.set(Deadline::Never);
         self.expired.set(false);
     }
 
@@ -170,11 +186,26 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         clock.arm(&timer, Duration::ZERO);
         assert!(!timer.poll_expired(&mut cx));
-        clock.now.set(clock.now() + 1);
-        std::iter::repeat_with(|| clock.tick()).find(|()| timer.poll_expired(&mut cx));
+        clock.tick_at(100);
+        clock.tick_at(200);
+        assert!(timer.poll_expired(&mut cx));
         clock.arm(&timer, Duration::from_secs(60));
         clock.tick();
         assert!(!timer.poll_expired(&mut cx));
+    }
+
+    #[test]
+    fn a_deadline_never_expires_early_however_late_the_ticks_are() {
+        let clock = Clock::new(jiff::tz::TimeZone::UTC);
+        let timer = clock.timer();
+        let mut cx = Context::from_waker(Waker::noop());
+        clock.tick_at(1_000);
+        // Armed at an unknown time between two ticks, at 4.999 s perhaps.
+        clock.arm(&timer, Duration::from_secs(1));
+        for (now, expired) in [(5_000, false), (5_999, false), (6_000, true)] {
+            clock.tick_at(now);
+            assert_eq!(timer.poll_expired(&mut cx), expired, "at {now} ms");
+        }
     }
 
     #[test]
