@@ -21,7 +21,7 @@ pub(crate) enum ChunkEvent {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
-    Size { digits: u8 },
+    Size { started: bool },
     AfterSize,
     Extension,
     SizeEnd,
@@ -45,7 +45,7 @@ pub(crate) struct ChunkedDecoder {
 
 impl Default for ChunkedDecoder {
     fn default() -> Self {
-        Self { at: ChunkState::Size { digits: 0 }, left: 0, extension: 0, trailers: Vec::new() }
+        Self { at: ChunkState::Size { started: false }, left: 0, extension: 0, trailers: Vec::new() }
     }
 }
 
@@ -75,16 +75,25 @@ impl ChunkedDecoder {
 
     fn framing(&mut self, byte: u8) -> Result<(), MalformedChunk> {
         self.at = match (self.at, byte) {
-            (ChunkState::Size { digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < 15 => {
+            // Leading zeros count as extension: they are allowed (RFC 9112 §7.1) and must not be endless.
+            (ChunkState::Size { started: true }, b'0')
+                if self.left == 0 && self.extension < MAX_EXTENSION =>
+            {
+                self.extension += 1;
+                ChunkState::Size { started: true }
+            }
+            (ChunkState::Size { .. }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.left < 1 << 56 => {
                 let digit = (byte as char).to_digit(16).ok_or(MalformedChunk)?;
                 self.left = self.left << 4 | u64::from(digit);
-                ChunkState::Size { digits: digits + 1 }
+                ChunkState::Size { started: true }
             }
-            (ChunkState::Size { digits: 1.. } | ChunkState::AfterSize | ChunkState::Extension, b'\r') => {
+            (ChunkState::Size { started: true } | ChunkState::AfterSize | ChunkState::Extension, b'\r') => {
                 ChunkState::SizeEnd
             }
-            (ChunkState::Size { digits: 1.. } | ChunkState::AfterSize, b' ' | b'\t') => ChunkState::AfterSize,
-            (ChunkState::Size { digits: 1.. } | ChunkState::AfterSize, b';') => ChunkState::Extension,
+            (ChunkState::Size { started: true } | ChunkState::AfterSize, b' ' | b'\t') => {
+                ChunkState::AfterSize
+            }
+            (ChunkState::Size { started: true } | ChunkState::AfterSize, b';') => ChunkState::Extension,
             (ChunkState::Extension, b'\t' | b' '..=b'~' | 0x80..) if self.extension < MAX_EXTENSION => {
                 self.extension += 1;
                 ChunkState::Extension
@@ -92,7 +101,7 @@ impl ChunkedDecoder {
             (ChunkState::SizeEnd, b'\n') if self.left == 0 => ChunkState::Trailer { empty: true },
             (ChunkState::SizeEnd, b'\n') => ChunkState::Data,
             (ChunkState::DataReturn, b'\r') => ChunkState::DataFeed,
-            (ChunkState::DataFeed, b'\n') => ChunkState::Size { digits: 0 },
+            (ChunkState::DataFeed, b'\n') => ChunkState::Size { started: false },
             (ChunkState::Trailer { empty }, b'\r') => ChunkState::TrailerFeed { last: empty },
             (ChunkState::Trailer { empty: true }, b' ' | b'\t') => return Err(MalformedChunk),
             (ChunkState::Trailer { .. }, b'\t' | b' '..=b'~' | 0x80..)
@@ -149,6 +158,7 @@ mod tests {
         let cases = [
             ("0\r\n\r\n", "", ""),
             ("5\r\nhello\r\n0\r\n\r\n", "hello", ""),
+            ("00000000000000005\r\nhello\r\n0000000000000000000\r\n\r\n", "hello", ""),
             ("5;a=b\r\nhello\r\n00006 ;c\r\n world\r\n0\r\n\r\n", "hello world", ""),
             (
                 "A\r\n0123456789\r\n0\r\ngrpc-status: 0\r\nx: y\r\n\r\n",
@@ -189,6 +199,7 @@ mod tests {
             "0\r\nx: y\n\r\n",
             "0\r\n x: y\r\n\r\n",
             "1000000000000000\r\n",
+            "0001000000000000000\r\n",
             "5;\0\r\nhello\r\n",
         ];
         for wire in cases {
