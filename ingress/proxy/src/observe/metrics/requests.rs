@@ -171,9 +171,9 @@ impl RequestMetrics {
     fn labels(&self, of: &RequestLabels<'_>, host: &str) -> Labels<11> {
         let RequestLabels { route, canary, method, .. } = of;
         let [class, namespace, pod] = own(&self.controller);
-        let status = match self.options.status_classes {
-            true => format!("{}xx", of.status.as_u16() / 100),
-            false => of.status.as_u16().to_string(),
+        let status = match status_label(of.status, self.options.status_classes) {
+            class @ ..10 => format!("{class}xx"),
+            status => status.to_string(),
         };
         let ingress = route.ingress.as_ref();
         Labels::new(
@@ -219,6 +219,14 @@ impl SeriesCells {
     }
 }
 
+/// The status for the label: itself, or its first digit for the whole class. Endpoints choose the status, so one that
+/// neither IANA nor nginx knows counts as its class: at most nine labels more, whatever an endpoint sends.
+pub(super) fn status_label(status: StatusCode, classes: bool) -> u16 {
+    let code = status.as_u16();
+    let is_known = status.canonical_reason().is_some() || matches!(code, 444 | 494..=499);
+    if classes || !is_known { code / 100 } else { code }
+}
+
 /// A method's number and its label. One that is no standard one would let clients make as many series as they like.
 pub(super) fn method_label(method: &Method) -> (u8, &'static str) {
     match method.as_str() {
@@ -230,5 +238,20 @@ pub(super) fn method_label(method: &Method) -> (u8, &'static str) {
         "PATCH" => (5, "PATCH"),
         "OPTIONS" => (6, "OPTIONS"),
         _ => (7, "_"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_statuses_share_the_label_of_their_class() {
+        let all = (100..1000).map(|code| status_label(StatusCode::from_u16(code).unwrap(), false));
+        let labels: std::collections::BTreeSet<_> = all.collect();
+        assert!(labels.len() < 80, "{labels:?}");
+        for (code, label) in [(200, 200), (404, 404), (499, 499), (299, 2), (799, 7), (999, 9)] {
+            assert_eq!(status_label(StatusCode::from_u16(code).unwrap(), false), label, "{code}");
+        }
     }
 }

@@ -8,7 +8,9 @@ use foldhash::fast::RandomState;
 use ingress_routes::{Route, RouteTable};
 
 use super::ProxyMetrics;
-use super::requests::{RequestLabels, RequestMetrics, RequestSample, SeriesCells, method_label};
+use super::requests::{
+    RequestLabels, RequestMetrics, RequestSample, SeriesCells, method_label, status_label,
+};
 
 /// How many hosts that no Ingress names a worker keeps apart (`--metrics-per-undefined-host`); clients choose them.
 const MOST_HOSTS: usize = 1000;
@@ -71,8 +73,7 @@ impl RequestSeries {
     }
 
     fn identity(&self, of: &RequestLabels<'_>) -> Identity {
-        let status = of.status.as_u16();
-        let status = if self.requests.options().status_classes { status / 100 } else { status };
+        let status = status_label(of.status, self.requests.options().status_classes);
         let canary = of.canary.map_or(0, |(at, _)| at + 1);
         (Arc::as_ptr(of.route) as usize, canary, status, method_label(of.method).0)
     }
