@@ -52,7 +52,11 @@ pub fn start(
     flags: (&str, &str),
 ) -> Result<Proxy, CommandError> {
     let https = options.https.clone();
-    let telemetry = Telemetry { registry: runtime.metrics.clone(), access };
+    let shutdown = runtime.clone();
+    let worker_failed = std::sync::Arc::new(move |reason: &str| {
+        shutdown.request_shutdown(format!("a worker of the proxy: {reason}"))
+    });
+    let telemetry = Telemetry { registry: runtime.metrics.clone(), access, worker_failed };
     Proxy::start(options, views, &telemetry).map_err(|error| match &error {
         ProxyStartError::Bind(bind) => {
             let flag = if https.contains(&bind.address) { flags.1 } else { flags.0 };

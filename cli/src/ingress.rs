@@ -70,6 +70,10 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         _ = signals.next() => tracing::warn!("told a second time: ending at once"),
     }
     access.close();
+    if !args.post_shutdown_grace.is_zero() {
+        let grace = args.post_shutdown_grace.as_secs();
+        tracing::info!("ending in {grace}s (--post-shutdown-grace-period), at once on another signal");
+    }
     tokio::select! {
         () = tokio::time::sleep(args.post_shutdown_grace) => {}
         _ = signals.next() => {}

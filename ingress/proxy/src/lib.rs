@@ -25,5 +25,5 @@ pub mod fuzz;
 
 pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, KeepAlive, MetricsOptions, ProxyOptions};
-pub use proxy::{Proxy, ProxyStartError, Telemetry};
+pub use proxy::{Proxy, ProxyStartError, Telemetry, WorkerFailed};
 pub use views::ProxyViews;

@@ -2,6 +2,8 @@
 
 pub(crate) mod format;
 
+pub(crate) mod upstream_log;
+
 pub(crate) mod metrics;
 
 pub(crate) mod access_log;

@@ -43,7 +43,7 @@ pub struct ProxyOptions {
     pub proxy_send_timeout: Duration,
     /// `proxy-read-timeout`.
     pub proxy_read_timeout: Duration,
-    /// `proxy-next-upstream-tries`: how many endpoints are asked at most; 0 for no limit.
+    /// `proxy-next-upstream-tries`: how many attempts a request has; 0 for one at each endpoint.
     pub proxy_next_upstream_tries: u32,
     /// `proxy-body-size` in bytes; 0 for no limit.
     pub proxy_body_size: u64,
@@ -53,6 +53,11 @@ pub struct ProxyOptions {
     pub ssl_session_cache: bool,
     /// Name servers for ExternalName Services; none for those of `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
+    /// Lets ExternalName Services lead to loopback and link-local addresses. ingress-nginx refuses `localhost` and has no
+    /// flag for it; this is for tests.
+    pub allow_local_external_names: bool,
+    /// `enable-access-log-for-default-backend`: requests that no Ingress covers are logged, too.
+    pub log_default_backend: bool,
     /// `worker-shutdown-timeout`: how long what is open may go on after the word to stop.
     pub worker_shutdown_timeout: Duration,
     /// The constant labels `controller_class`, `controller_namespace` and `controller_pod` of every metric.
@@ -141,6 +146,8 @@ impl Default for ProxyOptions {
             upstream_keep_alive: KeepAlive::default(),
             ssl_session_cache: true,
             name_servers: Vec::new(),
+            allow_local_external_names: false,
+            log_default_backend: false,
             worker_shutdown_timeout: Duration::from_secs(240),
             controller: Controller::default(),
             metrics: MetricsOptions::default(),

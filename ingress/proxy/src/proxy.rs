@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
-use telemetry::metrics::Registry;
+use telemetry::metrics::{Registry, UpDownCounter};
 use telemetry::{LogWriter, ThreadSlot};
 
 use crate::listener::accept::accept;
@@ -42,13 +42,19 @@ impl std::fmt::Display for ProxyStartError {
 
 impl std::error::Error for ProxyStartError {}
 
-/// Where the proxy tells what it does.
+/// Takes the reason why a worker has ended.
+pub type WorkerFailed = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Where the proxy reports what it does.
 #[derive(Clone)]
 pub struct Telemetry {
     /// Its metrics.
     pub registry: Registry,
     /// The access log; none for `disable-access-log`.
     pub access: Option<LogWriter>,
+    /// Called with the reason when a worker ends although the proxy has not been stopped. The process should be stopped:
+    /// the other workers go on, but this one's connections are gone.
+    pub worker_failed: WorkerFailed,
 }
 
 /// A proxy that serves.
@@ -58,6 +64,8 @@ pub struct Proxy {
     drain: Drain,
     healthy: Arc<AtomicBool>,
     shutdown_timeout: Duration,
+    /// Clients' connections.
+    active: UpDownCounter,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -83,18 +91,27 @@ impl Proxy {
             drain: Drain::new(),
             healthy: Arc::new(AtomicBool::new(true)),
             shutdown_timeout: options.worker_shutdown_timeout,
+            active: metrics.connections.active.clone(),
             workers: Vec::new(),
         };
+        let listening: Arc<[SocketAddr]> = proxy.http.iter().chain(&proxy.https).copied().collect();
         for (number, listeners) in listeners.into_iter().enumerate() {
             let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
-            let (lines, drain) = (telemetry.access.clone(), proxy.drain.clone());
+            let (lines, drain, listening) =
+                (telemetry.access.clone(), proxy.drain.clone(), listening.clone());
+            let (healthy, failed) = (proxy.healthy.clone(), telemetry.worker_failed.clone());
+            let panics = metrics.connections.panics.clone();
             // A worker that still accepts is open: what it accepts at last is waited for.
             let accepting = drain.track();
             let run = move || {
-                let _seat = ThreadSlot::claim();
-                work(listeners, accepting, || {
-                    Worker::new(number as u32, options, views, metrics, lines, drain)
-                });
+                let _slot = ThreadSlot::claim();
+                let new = || Worker::new(number as u32, options, views, metrics, lines, drain, listening);
+                if let Err(reason) = supervise(|| work(listeners, accepting, new)) {
+                    panics.inc();
+                    healthy.store(false, SeqCst);
+                    tracing::error!("worker {number} of the proxy has ended: {reason}");
+                    failed(&reason);
+                }
             };
             let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(run);
             match thread {
@@ -121,13 +138,20 @@ impl Proxy {
         move || healthy.load(SeqCst)
     }
 
-    /// Stops as ingress-nginx does (reference §3.18): unhealthy at once; after `grace`
-    /// (`--shutdown-grace-period`) nothing new is accepted, idle connections close, requests in flight and changed
-    /// protocols go on for `worker-shutdown-timeout` at most.
+    /// Stops as ingress-nginx does: unhealthy at once; after `grace` (`--shutdown-grace-period`) nothing new is accepted,
+    /// idle connections close, and open requests and switched protocols may go on for `worker-shutdown-timeout`.
     pub async fn stop(mut self, grace: Duration) -> DrainOutcome {
         self.healthy.store(false, SeqCst);
-        tokio::time::sleep(grace).await;
-        let drained = self.drain.finish(self.shutdown_timeout).await;
+        if !grace.is_zero() {
+            tracing::info!(
+                "the health check fails from now on; new connections are accepted until {} \
+                 (--shutdown-grace-period={}s)",
+                time_after(grace),
+                grace.as_secs()
+            );
+            tokio::time::sleep(grace).await;
+        }
+        let drained = self.drain().await;
         let workers = std::mem::take(&mut self.workers);
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok())
@@ -137,50 +161,126 @@ impl Proxy {
         }
         drained
     }
+
+    /// Waits for open connections, and says so.
+    async fn drain(&self) -> DrainOutcome {
+        let until = time_after(self.shutdown_timeout);
+        let waiting =
+            || format!("{} open connections, until {until} at the latest", self.active.value().max(0));
+        tracing::info!(
+            "no new connections; waiting for {} (worker-shutdown-timeout={}s)",
+            waiting(),
+            self.shutdown_timeout.as_secs()
+        );
+        let mut finish = std::pin::pin!(self.drain.finish(self.shutdown_timeout));
+        loop {
+            match tokio::time::timeout(PROGRESS, &mut finish).await {
+                Ok(outcome) => return outcome,
+                Err(_) => tracing::info!("still waiting for {}", waiting()),
+            }
+        }
+    }
 }
 
-/// Whoever lets go of it without a stop does not leave workers behind that nobody can reach.
+/// How often a stop says what it waits for.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// The time of day after so long, for people.
+fn time_after(after: Duration) -> String {
+    let time = jiff::Timestamp::now() + after;
+    time.strftime("%H:%M:%S UTC").to_string()
+}
+
+/// A proxy that is dropped without being stopped leaves no workers behind.
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.drain.stop();
     }
 }
 
+/// Runs a worker; a panic is an error like others.
+fn supervise(work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    ended.unwrap_or_else(|panic| Err(panic_text(&*panic)))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it has panicked: {}", text.unwrap_or("no message"))
+}
+
 /// A worker's thread from start to end.
-fn work(listeners: Vec<Listener>, open: DrainToken, worker: impl FnOnce() -> Rc<Worker>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return tracing::error!(%error, "a worker cannot start"),
-    };
+///
+/// # Errors
+/// When the worker cannot start, or a task ends that must not end before the proxy stops.
+fn work(
+    listeners: Vec<Listener>,
+    open: DrainToken,
+    worker: impl FnOnce() -> Rc<Worker>,
+) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("its runtime cannot be started: {error}"))?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
         let worker = worker();
-        let clock = tokio::task::spawn_local({
+        let mut clock = tokio::task::spawn_local({
             let worker = worker.clone();
             async move { worker.clock.run(|| worker.tick()).await }
         });
-        let shedding = tokio::task::spawn_local({
+        let mut shedding = tokio::task::spawn_local({
             let clients = worker.clients.clone();
             async move { clients.keep_within_budget().await }
         });
-        let accepting: Vec<_> = listeners
-            .into_iter()
-            .map(|listener| tokio::task::spawn_local(accept(worker.clone(), listener)))
-            .collect();
-        worker.drain.stopping().await;
-        for task in accepting {
-            // It ends by itself at the word to stop.
-            let _ = task.await;
+        let mut accepting = tokio::task::JoinSet::new();
+        for listener in listeners {
+            accepting.spawn_local(accept(worker.clone(), listener));
         }
+        tokio::select! {
+            biased;
+            () = worker.drain.stopping() => {}
+            ended = &mut clock => return Err(end_of(ended, "its clock")),
+            ended = &mut shedding => return Err(end_of(ended, "its buffer budget")),
+            Some(ended) = accepting.join_next() => return Err(end_of(ended, "a listener")),
+        }
+        // Accepting ends by itself when the proxy stops.
+        while accepting.join_next().await.is_some() {}
         drop(open);
         worker.stop();
         tokio::select! {
             () = worker.drain.forced() => worker.force(),
             () = worker.drain.closed() => {}
         }
-        // Those who were told to close now need a turn to do it.
+        // Connections that were told to close now need a turn to do it.
         let _ = tokio::time::timeout(Duration::from_secs(1), worker.drain.closed()).await;
         clock.abort();
         shedding.abort();
-    });
+        Ok(())
+    })
+}
+
+fn end_of(ended: Result<(), tokio::task::JoinError>, what: &str) -> String {
+    match ended.map_err(tokio::task::JoinError::try_into_panic) {
+        Err(Ok(panic)) => format!("{what}: {}", panic_text(&*panic)),
+        Ok(()) | Err(Err(_)) => format!("{what} has ended"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_worker_is_an_error_with_its_message() {
+        assert_eq!(supervise(|| Ok(())), Ok(()));
+        assert_eq!(supervise(|| panic!("at {}", 7)), Err("it has panicked: at 7".to_owned()));
+        assert_eq!(supervise(|| panic!("plain")), Err("it has panicked: plain".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_must_not_end_is_named_with_its_panic() {
+        let ended = tokio::spawn(async { panic!("no time") }).await;
+        assert_eq!(end_of(ended, "its clock"), "its clock: it has panicked: no time");
+        assert_eq!(end_of(Ok(()), "a listener"), "a listener has ended");
+    }
 }

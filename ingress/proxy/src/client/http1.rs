@@ -150,7 +150,15 @@ async fn end<S>(
         client.worker.finish(refused(client, state.refused(), status, (head, body)));
         let _ = tokio::time::timeout(CLOSING_TIMEOUT, write_last(&mut stream, &page)).await;
     } else if mid_body && result.is_ok() {
-        let _ = tokio::time::timeout(CLOSING_TIMEOUT, linger(&mut stream)).await;
+        let worker = &client.worker;
+        let closing = async {
+            tokio::select! {
+                () = linger(&mut stream) => {}
+                () = worker.drain.forced() => {}
+            }
+        };
+        // On the heap: nearly every connection ends without it.
+        Box::pin(closing).await;
     }
 }
 

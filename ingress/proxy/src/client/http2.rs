@@ -61,7 +61,8 @@ pub(super) async fn serve<S, H, B>(
     let connection = http2::Builder::new(StreamExecutor(client.clone()))
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.http2_max_concurrent_streams)
-        .max_header_list_size(MAX_HEAD as u32)
+        // h2 adds 32 bytes to each field; the handler counts as nginx does.
+        .max_header_list_size(4 * MAX_HEAD as u32)
         .max_send_buf_size(STREAM_BUFFER)
         .initial_stream_window_size(UPLOAD_WINDOW)
         .initial_connection_window_size(UPLOAD_WINDOW)
@@ -139,6 +140,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
         let timer = client.worker.clock.timer();
         timer.set_waiting_for(WaitingFor::Upstream);
         tokio::task::spawn_local(async move {
+            let _report = PanicReport(&client);
             let mut future = std::pin::pin!(future);
             std::future::poll_fn(|cx| {
                 client.stream_timer.replace(Some(timer.clone()));
@@ -150,5 +152,14 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
             })
             .await;
         });
+    }
+}
+
+/// Reports a panic of a stream.
+struct PanicReport<'a>(&'a ClientConnection);
+
+impl Drop for PanicReport<'_> {
+    fn drop(&mut self) {
+        self.0.worker.report_panic();
     }
 }

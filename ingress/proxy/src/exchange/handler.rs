@@ -49,7 +49,10 @@ async fn handle(
     let worker = &client.worker;
     let head = client.state.as_ref().and_then(|state| state.begin());
     client.requests.set(client.requests.get() + 1);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if let Some(head) = head.as_ref().filter(|head| head.has_more_fields_than_hyper_takes()) {
+        parts.headers = head.header_map();
+    }
     let record = AccessRecord {
         started,
         client: client.peer_ip.clone(),

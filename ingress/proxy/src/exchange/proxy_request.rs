@@ -1,13 +1,13 @@
-//! Asking endpoints, one after another, until one has answered.
+//! Attempts at endpoints, one after another, until one has answered.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use ingress_routes::upstream::round_robin;
 use ingress_routes::{
@@ -29,21 +29,63 @@ use crate::upstream::request_head::{self, BodyLength, ClientHeaders, UpstreamHea
 use crate::upstream::response_head;
 use crate::wire::request_head::RequestHead;
 
-/// Everything that a request needs while endpoints are asked.
+/// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
+const MAX_ATTEMPTS: usize = 100;
+/// How often a request may pass through ExternalName Services of this proxy before it counts as a loop.
+const MAX_PASSES: usize = 8;
+/// The header that counts them, and this proxy's name in it (RFC 8586).
+static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+const LOOP_ID: &[u8] = b"portolan";
+
+/// A request on its way to an endpoint.
 pub(crate) struct ProxyRequest<'a> {
     pub(crate) client: &'a Rc<ClientConnection>,
     pub(crate) route: &'a Arc<Route>,
+    /// The head as it came over the wire; `None` for HTTP/2.
     pub(crate) head: Option<&'a RequestHead>,
     pub(crate) guard: RequestGuard,
+    /// `None` while an endpoint is being sent the body.
     pub(crate) body: Option<RequestBody>,
     pub(crate) length: BodyLength,
 }
 
-impl ProxyRequest<'_> {
-    /// Asks one endpoint after another until one has answered (`proxy-next-upstream`).
+/// Why an endpoint cannot be asked.
+#[derive(Debug)]
+enum ConnectError {
+    Failed(std::io::Error),
+    Timeout,
+    OwnListener,
+    NoConnectionLeft,
+}
+
+impl ConnectError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Failed(_) | Self::NoConnectionLeft => StatusCode::BAD_GATEWAY,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::OwnListener => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl std::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(error) => write!(f, "cannot connect: {error}"),
+            Self::Timeout => f.write_str("cannot connect: timed out"),
+            Self::NoConnectionLeft => f.write_str("no more connections to endpoints may be opened"),
+            Self::OwnListener => {
+                f.write_str("is a listener of this proxy: the request would go round for ever")
+            }
+        }
+    }
+}
+
+impl<'a> ProxyRequest<'a> {
+    /// Sends the request to one endpoint after another until one has answered (`proxy-next-upstream`).
     pub(crate) async fn run(mut self) -> Response<ResponseBody> {
-        let worker = &self.client.worker;
-        let Some(upstream) = &self.route.upstream else {
+        let (worker, route) = (&self.client.worker, self.route);
+        let Some(upstream) = &route.upstream else {
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::NOT_FOUND));
         };
         let choice = {
@@ -52,58 +94,76 @@ impl ProxyRequest<'_> {
             upstream.choose(exchange, &pools, &mut worker.balancer())
         };
         self.guard.canary = choice.canary.then_some(0);
-        let head = self.head();
+        let mut head = None;
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
-        // What is said when there is no endpoint. A default backend without any is replaced by the built-in page.
-        let mut status = match self.route.upstream_name() {
+        // Attempts that did not count because a kept connection turned out to be closed.
+        let mut stale = 0;
+        // The status if there is no endpoint. A default backend without any is replaced by the built-in page.
+        let mut status = match route.upstream_name() {
             DEFAULT_UPSTREAM => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
+        let is_once = matches!(self.method().as_str(), "POST" | "LOCK" | "PATCH");
         let mut headers = worker.map();
         loop {
             let Some((address, pick)) = self.pick(&choice, &tried).await else { break };
+            if worker.options.proxy_next_upstream_tries == 0 && tried.contains(&address) {
+                break;
+            }
             tried.push(address);
+            let is_named = matches!(pick.address, UpstreamAddress::Host { .. });
+            if is_named && self.passes() >= MAX_PASSES {
+                let error = "the request has come back through an ExternalName Service too often";
+                worker.upstream_log.failed(&choice.target.name, &address, &error);
+                status = StatusCode::LOOP_DETECTED;
+                break;
+            }
             let connection = match self.connect(address, &choice, &pick).await {
                 Ok(connection) => connection,
-                Err(failed) => {
-                    status = failed;
-                    if self.may_ask_again() {
+                Err(error) => {
+                    worker.upstream_log.failed(&choice.target.name, &address, &error);
+                    status = error.status();
+                    if self.may_try_again(stale) {
                         continue;
                     }
                     break;
                 }
             };
+            let is_reused = connection.served > 0;
             let body = self.body.take().expect("put back before another endpoint is asked");
             let timer = self.timer();
             let is_head = self.method() == Method::HEAD;
-            let mut request = UpstreamRequest::new(connection, head.clone(), body, is_head, timer);
+            let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_named));
+            let mut request =
+                UpstreamRequest::new(connection, bytes.clone(), body, (is_head, is_once), timer);
             let answered = std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await;
-            let one = self.guard.attempts.last_mut().expect("connecting has noted it");
-            let elapsed = one.started.elapsed();
-            match answered {
+            let attempt = self.guard.attempts.last_mut().expect("connecting has noted it");
+            let elapsed = attempt.started.elapsed();
+            let error = match answered {
                 Ok(head) => {
-                    one.header = Some(elapsed);
-                    one.status = head.status;
+                    attempt.header = Some(elapsed);
+                    attempt.status = head.status;
                     return self.answer(request, head, headers, pick);
                 }
-                Err(error) => {
-                    headers.clear();
-                    one.ended = Some(elapsed);
-                    status = status_of(&error);
-                    one.status = status;
-                    tracing::debug!(endpoint = %address, %error, "an endpoint failed");
-                    let sent = !request.is_unsent();
-                    self.body = request.body.again();
-                    let next = match error {
-                        UpstreamError::Closed | UpstreamError::Io(_) => true,
-                        UpstreamError::Timeout(wait) => wait != TimeoutKind::Body,
-                        UpstreamError::Invalid(_) | UpstreamError::TooLarge | UpstreamError::Client => false,
-                    };
-                    let once = matches!(self.method().as_str(), "POST" | "LOCK" | "PATCH");
-                    if !next || sent && once || self.body.is_none() || !self.may_ask_again() {
-                        break;
-                    }
-                }
+                Err(error) => error,
+            };
+            headers.clear();
+            attempt.ended = Some(elapsed);
+            status = status_of(&error);
+            attempt.status = status;
+            let is_sent = !request.is_unsent();
+            self.body = request.body.again();
+            // The endpoint may have closed a kept connection at the moment when it was used: nginx grants another try, too.
+            let is_stale = is_reused && matches!(error, UpstreamError::Closed | UpstreamError::Io(_));
+            if is_stale {
+                stale += 1;
+                tried.pop();
+            } else if !error.is_of_client() {
+                worker.upstream_log.failed(&choice.target.name, &address, &error);
+            }
+            let is_allowed = error.allows_another_endpoint() && !(is_sent && is_once) && self.body.is_some();
+            if !is_allowed || !self.may_try_again(stale) {
+                break;
             }
         }
         page(self.client, self.guard, &DirectResponse::status(status))
@@ -113,93 +173,101 @@ impl ProxyRequest<'_> {
         self.guard.exchange.as_ref().map_or(&Method::GET, |exchange| &exchange.request.method)
     }
 
-    fn may_ask_again(&self) -> bool {
-        let most = self.client.worker.options.proxy_next_upstream_tries as usize;
-        most == 0 || self.guard.attempts.len() < most
+    fn may_try_again(&self, stale: usize) -> bool {
+        let limit = match self.client.worker.options.proxy_next_upstream_tries as usize {
+            0 => MAX_ATTEMPTS,
+            limit => limit,
+        };
+        self.guard.attempts.len() < limit + stale
     }
 
-    /// The endpoint of the next try.
+    /// How often the request has passed through an ExternalName Service here.
+    fn passes(&self) -> usize {
+        let Some(exchange) = &self.guard.exchange else { return 0 };
+        let values = exchange.request.headers.get_all(&CDN_LOOP).iter();
+        let ids = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        ids.filter(|id| id.trim_ascii().eq_ignore_ascii_case(LOOP_ID)).count()
+    }
+
+    /// The endpoint of the next attempt.
     async fn pick(
         &self,
         choice: &SelectedTarget<'_>,
         tried: &[SocketAddr],
     ) -> Option<(SocketAddr, SelectedEndpoint)> {
         let worker = &self.client.worker;
-        // Loaded for each try: an endpoint that has left in the meantime is not asked.
+        // Loaded for each attempt: an endpoint that has left in the meantime is not asked.
         let pick = choice.next_endpoint(&worker.views.pools.load(), tried, &mut worker.balancer())?;
         match &pick.address {
             UpstreamAddress::Socket(address) => Some((*address, pick)),
             UpstreamAddress::Host { host, port } => {
-                let addresses = worker.resolver.addresses(host, *port).await;
+                let addresses = match worker.resolver.addresses(host, *port).await {
+                    Ok(addresses) => addresses,
+                    Err(error) => {
+                        worker.upstream_log.failed(&choice.target.name, host, &error);
+                        return None;
+                    }
+                };
                 let turn = worker.balancer().round_robin_position(choice.target);
                 round_robin(&addresses, tried, turn).map(|address| (address, pick))
             }
         }
     }
 
-    /// An idle connection, or a new one. The try is noted either way.
+    /// A kept connection, or a new one. The attempt is noted either way.
     async fn connect(
         &mut self,
         address: SocketAddr,
         choice: &SelectedTarget<'_>,
         pick: &SelectedEndpoint,
-    ) -> Result<UpstreamConnection, StatusCode> {
+    ) -> Result<UpstreamConnection, ConnectError> {
         let worker = &self.client.worker;
         let first = self.guard.attempts.is_empty();
-        let idle = worker.connection_pool.take(address);
-        // The clock was read when the request began; an idle connection has taken no time since.
-        let started = if first && idle.is_some() { self.guard.started } else { Instant::now() };
+        let kept = worker.connection_pool.take(address);
+        // The clock was read when the request began; taking a kept connection has taken no time since.
+        let started = if first && kept.is_some() { self.guard.started } else { Instant::now() };
         let name =
-            idle.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name.clone());
-        let status = StatusCode::BAD_GATEWAY;
-        let connected = idle.is_some().then_some(std::time::Duration::ZERO);
+            kept.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name.clone());
         self.guard.attempts.push(Attempt {
             name,
             started,
-            connected,
+            connected: kept.is_some().then_some(Duration::ZERO),
             header: None,
             ended: None,
             received: 0,
-            status,
+            status: StatusCode::BAD_GATEWAY,
         });
-        if let Some(connection) = idle {
+        if let Some(connection) = kept {
             return Ok(connection);
         }
         let timeout = worker.options.proxy_connect_timeout;
         let slot = worker.upstreams.acquire(address, &worker.connection_pool, timeout, &worker.limits).await;
         if slot.is_none() {
-            tracing::debug!(endpoint = %address, "no more connections to endpoints may be opened");
-            let one = self.guard.attempts.last_mut().expect("pushed above");
-            one.ended = Some(one.started.elapsed());
-            return Err(status);
+            let attempt = self.guard.attempts.last_mut().expect("pushed above");
+            attempt.ended = Some(attempt.started.elapsed());
+            return Err(ConnectError::NoConnectionLeft);
         }
         let connecting = TcpStream::connect(address);
-        let result = tokio::time::timeout(timeout, connecting).await;
-        let one = self.guard.attempts.last_mut().expect("pushed above");
-        let elapsed = one.started.elapsed();
-        match result {
-            Ok(Ok(stream)) => {
-                one.connected = Some(elapsed);
-                // Without it a request in two pieces waits for the endpoint's delayed acknowledgement.
-                let _ = stream.set_nodelay(true);
-                let pool =
-                    matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
-                let (name, now) = (one.name.clone(), worker.clock.now());
-                let mut connection = UpstreamConnection::new(stream, address, pool, name, now);
-                connection.slot = slot;
-                Ok(connection)
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(endpoint = %address, %error, "an endpoint cannot be reached");
-                one.ended = Some(elapsed);
-                Err(one.status)
-            }
-            Err(_) => {
-                one.ended = Some(elapsed);
-                one.status = StatusCode::GATEWAY_TIMEOUT;
-                Err(one.status)
-            }
-        }
+        let result = match tokio::time::timeout(timeout, connecting).await {
+            Ok(Ok(stream)) if worker.is_own_listener(&stream, address) => Err(ConnectError::OwnListener),
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(ConnectError::Failed(error)),
+            Err(_) => Err(ConnectError::Timeout),
+        };
+        let attempt = self.guard.attempts.last_mut().expect("pushed above");
+        let elapsed = attempt.started.elapsed();
+        let stream = result.inspect_err(|error| {
+            attempt.ended = Some(elapsed);
+            attempt.status = error.status();
+        })?;
+        attempt.connected = Some(elapsed);
+        // Without it a request in two pieces waits for the endpoint's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let pool = matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
+        let (name, now) = (attempt.name.clone(), worker.clock.now());
+        let mut connection = UpstreamConnection::new(stream, address, pool, name, now);
+        connection.slot = slot;
+        Ok(connection)
     }
 
     fn timer(&self) -> UpstreamTimer {
@@ -209,8 +277,8 @@ impl ProxyRequest<'_> {
         UpstreamTimer { clock, timer, timeouts: worker.timeouts(), is_stream }
     }
 
-    /// The head for the endpoints; the same for each.
-    fn head(&mut self) -> Bytes {
+    /// The head for the endpoints; the same for each. `is_named`: the endpoint is that of an ExternalName Service.
+    fn head(&self, is_named: bool) -> Bytes {
         let Self { client, route, head, guard, length, .. } = self;
         let exchange = guard.exchange.as_ref().expect("set before endpoints are asked");
         let set = if route.filters.is_empty() {
@@ -241,6 +309,7 @@ impl ProxyRequest<'_> {
             port: client.port,
             scheme: client.scheme.as_str(),
             body: *length,
+            loop_id: is_named.then_some(LOOP_ID),
             upgrade: client.state.as_ref().and_then(|_| request_head::upgrade(given)),
         };
         let headers = head.map_or(ClientHeaders::Map, ClientHeaders::Raw);
@@ -262,7 +331,9 @@ impl ProxyRequest<'_> {
         if switching
             && (self.client.state.is_none() || request_head::upgrade(&exchange.request.headers).is_none())
         {
-            tracing::debug!(endpoint = %request.name(), "an endpoint changed the protocol unasked");
+            let error = "switched protocols without being asked to";
+            let upstream = self.route.upstream_name();
+            self.client.worker.upstream_log.failed(upstream, &request.name(), &error);
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::BAD_GATEWAY));
         }
         let mut parts = Response::new(()).into_parts().0;

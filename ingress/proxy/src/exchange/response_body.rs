@@ -155,7 +155,13 @@ impl Body for ResponseBody {
                     guard.sent += "0\r\n\r\n".len() as u64;
                 }
                 if let Some(Err(error)) = frame {
-                    tracing::debug!(%error, "a response broke off");
+                    if let Some(guard) = &this.guard
+                        && !error.is_of_client()
+                    {
+                        let upstream = guard.route.as_ref().map_or("", |route| route.upstream_name());
+                        let error = format_args!("the response broke off: {error}");
+                        guard.worker().upstream_log.failed(upstream, &request.name(), &error);
+                    }
                     // hyper throws away what it has not written when a body fails. It writes while it waits for one.
                     this.broken = Some(error);
                     cx.waker().wake_by_ref();

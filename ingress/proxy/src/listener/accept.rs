@@ -86,9 +86,8 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: &Li
     let serving = serve(worker.clone(), stream, peer, listener.clone(), place.entry.clone());
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
-        worker.connections.active.inc();
+        let _active = ActiveConnection::new(&worker);
         let closed = place.entry.run(Box::pin(serving)).await;
-        worker.connections.active.dec();
         match closed {
             Some(CloseReason::Drained) => worker.limits.drained.inc(),
             Some(CloseReason::Buffers) => worker.limits.buffers.inc(),
@@ -135,5 +134,22 @@ async fn serve(
             }
             None => tracing::debug!(client = %client.peer_ip, "a TLS handshake took too long"),
         },
+    }
+}
+
+/// Counts a connection as active while it is served.
+struct ActiveConnection<'a>(&'a Worker);
+
+impl<'a> ActiveConnection<'a> {
+    fn new(worker: &'a Worker) -> Self {
+        worker.connections.active.inc();
+        Self(worker)
+    }
+}
+
+impl Drop for ActiveConnection<'_> {
+    fn drop(&mut self) {
+        self.0.connections.active.dec();
+        self.0.report_panic();
     }
 }

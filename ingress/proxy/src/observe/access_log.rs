@@ -75,10 +75,7 @@ impl RequestId {
             return Self::Client(value.clone());
         }
         let mut digits = [0; 32];
-        let number = random();
-        for (at, digit) in digits.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
-        }
+        hex::encode_to_slice(random().to_be_bytes(), &mut digits).expect("16 bytes have 32 digits");
         Self::Own(digits)
     }
 }
@@ -145,6 +142,11 @@ impl AccessRecord {
             write(out, one);
         }
         out.extend_from_slice(if self.attempts.is_empty() { b"- " } else { b" " });
+    }
+
+    /// Whether the built-in catch-all answered: no Ingress covers the host.
+    pub(crate) fn is_of_default_backend(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.ingress.is_none() && route.host == "_")
     }
 
     /// What the counters want of it.
@@ -216,7 +218,7 @@ mod tests {
         assert_eq!(
             line(&record),
             "192.0.2.7 - - [21/Nov/2026:07:44:42 +0000] \"GET /a?b HTTP/1.1\" 404 146 \"-\" \"curl/8 \\x22x\\x22\" 82 0.002 \
-             [upstream-default-backend] [] - - - - 0fedcba9876543210fedcba987654321"
+             [upstream-default-backend] [] - - - - 123456789abcdef0123456789abcdef0"
         );
         let one = Attempt {
             name: "10.0.0.1:80".into(),

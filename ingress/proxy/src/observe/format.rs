@@ -2,23 +2,15 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::BufMut;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// A number in decimal.
-pub(crate) fn number(out: &mut impl BufMut, mut number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[at..]);
+pub(crate) fn number(out: &mut impl BufMut, number: u64) {
+    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Seconds with three decimals, cut off as nginx does.
@@ -55,34 +47,19 @@ pub(crate) fn basic_user(authorization: &[u8]) -> Option<Vec<u8>> {
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    let mut pair = base64(code.trim_ascii())?;
+    let mut pair = BASE64.decode(code.trim_ascii()).ok()?;
     let colon = memchr::memchr(b':', &pair)?;
     pair.truncate(colon);
     (!pair.is_empty()).then_some(pair)
 }
 
-fn base64(code: &[u8]) -> Option<Vec<u8>> {
-    let code = code.strip_suffix(b"==").or(code.strip_suffix(b"=")).unwrap_or(code);
-    let mut out = Vec::with_capacity(code.len() / 4 * 3 + 2);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in code {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(six);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
-}
+/// Padding may be missing, as nginx allows it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 #[cfg(test)]
 mod tests {

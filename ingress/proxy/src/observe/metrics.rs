@@ -22,6 +22,7 @@ pub(crate) use self::requests::{RequestLabels, RequestSample};
 pub(crate) use self::series::RequestSeries;
 
 use self::requests::RequestMetrics;
+use crate::observe::upstream_log::UpstreamLog;
 use crate::options::{Controller, MetricsOptions};
 use crate::views::ProxyViews;
 
@@ -31,6 +32,7 @@ pub(crate) struct ProxyMetrics {
     requests: RequestMetrics,
     pub(crate) connections: ConnectionMetrics,
     pub(crate) limits: LimitMetrics,
+    pub(crate) upstream_log: UpstreamLog,
 }
 
 impl ProxyMetrics {
@@ -44,6 +46,7 @@ impl ProxyMetrics {
         process::show(registry, controller);
         let requests = RequestMetrics::new(registry, controller, options);
         let connections = ConnectionMetrics::new(registry, controller);
-        Self { requests, connections, limits: LimitMetrics::new(registry) }
+        let limits = LimitMetrics::new(registry);
+        Self { requests, connections, limits, upstream_log: UpstreamLog::default() }
     }
 }

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ingress_routes::{BalancerState, UpstreamTarget};
-use rand::RngExt;
 
 use crate::state::worker::Worker;
 
@@ -18,7 +17,7 @@ impl Worker {
 
 impl BalancerState for BalancerContext<'_> {
     fn random_below(&mut self, bound: u32) -> u32 {
-        self.0.random.borrow_mut().random_range(0..bound.max(1))
+        self.0.random.borrow_mut().u32(0..bound.max(1))
     }
 
     /// Each worker starts anywhere, or all would start with the same endpoint.
@@ -28,7 +27,7 @@ impl BalancerState for BalancerContext<'_> {
             *turn = turn.wrapping_add(1);
             return *turn;
         }
-        let first = self.0.random.borrow_mut().random::<u32>() as usize;
+        let first = self.0.random.borrow_mut().usize(..);
         turns.insert(upstream.pool.clone(), first);
         first
     }

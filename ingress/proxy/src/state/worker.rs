@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,15 +10,15 @@ use bytes::BytesMut;
 use http::HeaderMap;
 use ingress_routes::{Pool, PoolKey};
 use net::Drain;
-use rand::RngExt;
-use rand::rngs::SmallRng;
 use telemetry::LogWriter;
+use tokio::net::TcpStream;
 
 use crate::client::table::ClientTable;
 use crate::io::buffers::BufferBudget;
 use crate::io::clock::Clock;
 use crate::observe::access_log::AccessRecord;
 use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, RequestSeries};
+use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::limit::UpstreamLimit;
@@ -35,14 +36,17 @@ pub(crate) struct Worker {
     pub(crate) connection_pool: ConnectionPool,
     pub(crate) resolver: Resolver,
     pub(crate) drain: Drain,
+    /// The addresses that the proxy listens on.
+    listening: Arc<[SocketAddr]>,
     pub(crate) connections: ConnectionMetrics,
     pub(crate) limits: LimitMetrics,
     pub(crate) clients: Rc<ClientTable>,
     pub(crate) upstreams: Rc<UpstreamLimit>,
     buffers: Rc<BufferBudget>,
+    pub(crate) upstream_log: UpstreamLog,
     series: RequestSeries,
     lines: Option<LogWriter>,
-    pub(super) random: RefCell<SmallRng>,
+    pub(super) random: RefCell<fastrand::Rng>,
     /// Where each round robin is.
     pub(super) turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
     /// Where heads for endpoints are written.
@@ -66,6 +70,7 @@ impl Worker {
         metrics: ProxyMetrics,
         lines: Option<LogWriter>,
         drain: Drain,
+        listening: Arc<[SocketAddr]>,
     ) -> Rc<Self> {
         let limits = metrics.limits.clone();
         let buffers = BufferBudget::new(options.max_buffered_bytes, options.workers, limits.buffered.clone());
@@ -80,12 +85,14 @@ impl Worker {
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
             connection_pool: ConnectionPool::new(options.upstream_keep_alive),
-            resolver: Resolver::new(&options.name_servers),
+            resolver: Resolver::new(&options.name_servers, options.allow_local_external_names),
             drain,
+            listening,
+            upstream_log: metrics.upstream_log.clone(),
             connections: metrics.connections.clone(),
             series: RequestSeries::new(&metrics),
             lines,
-            random: RefCell::new(rand::make_rng()),
+            random: RefCell::new(fastrand::Rng::new()),
             turns: RefCell::default(),
             send_buffer: RefCell::default(),
             maps: RefCell::default(),
@@ -94,6 +101,14 @@ impl Worker {
             ticks: Cell::new(0),
             options,
         })
+    }
+
+    /// Called when a task ends: tokio catches panics, so without this a connection would vanish in silence.
+    pub(crate) fn report_panic(&self) {
+        if std::thread::panicking() {
+            self.connections.panics.inc();
+            tracing::error!("a task of worker {} has panicked; its connection is closed", self.number);
+        }
     }
 
     /// The timeouts of a request to an endpoint.
@@ -144,7 +159,18 @@ impl Worker {
     }
 
     pub(crate) fn random(&self) -> u128 {
-        self.random.borrow_mut().random()
+        self.random.borrow_mut().u128(..)
+    }
+
+    /// Whether a new connection leads back to a listener of this proxy.
+    pub(crate) fn is_own_listener(&self, stream: &TcpStream, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let is_own = |own: &SocketAddr| {
+            own.port() == address.port() && (own.ip().is_unspecified() || own.ip().to_canonical() == ip)
+        };
+        // A connection to an address of this machine has it at both ends.
+        self.listening.iter().any(is_own)
+            && stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == ip)
     }
 
     /// An empty header map that has its memory already.
@@ -160,7 +186,8 @@ impl Worker {
             if let Some(of) = record.of() {
                 self.series.count(&of, &record.sample(elapsed));
             }
-            if let Some(lines) = &self.lines {
+            let is_logged = self.options.log_default_backend || !record.is_of_default_backend();
+            if let Some(lines) = self.lines.as_ref().filter(|_| is_logged) {
                 lines.write_line(|out| record.write(out, |out| self.clock.write_local_time(out), elapsed));
             }
         }

@@ -23,6 +23,8 @@ pub(crate) struct UpstreamConnection {
     /// The clock's time when it was opened and when it became idle.
     pub(crate) opened: u64,
     pub(crate) idle_since: u64,
+    /// Its place in the order of connections that became idle.
+    pub(crate) idle_sequence: u64,
     pub(crate) served: u32,
     /// Its place among the connections that there may be.
     pub(crate) slot: Option<UpstreamSlot>,
@@ -44,6 +46,7 @@ impl UpstreamConnection {
             name,
             opened: now,
             idle_since: now,
+            idle_sequence: 0,
             served: 0,
             slot: None,
             read_buffer: BytesMut::new(),

@@ -32,6 +32,18 @@ pub(crate) enum UpstreamError {
     Client,
 }
 
+impl UpstreamError {
+    /// The client is the reason, not the endpoint.
+    pub(crate) fn is_of_client(&self) -> bool {
+        matches!(self, Self::TooLarge | Self::Client | Self::Timeout(TimeoutKind::Body | TimeoutKind::Client))
+    }
+
+    /// Another endpoint may do better: "error" and "timeout" of `proxy-next-upstream`.
+    pub(crate) fn allows_another_endpoint(&self) -> bool {
+        matches!(self, Self::Closed | Self::Io(_) | Self::Timeout(TimeoutKind::Send | TimeoutKind::Read))
+    }
+}
+
 impl std::fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

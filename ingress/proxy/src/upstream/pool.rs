@@ -15,11 +15,16 @@ pub(crate) struct ConnectionPool {
     rules: KeepAlive,
     by_address: RefCell<HashMap<SocketAddr, Vec<UpstreamConnection>, foldhash::fast::RandomState>>,
     count: Cell<usize>,
+    /// Counts up with each connection that becomes idle: the order in which they did.
+    sequence: Cell<u64>,
 }
+
+/// One in so many connections is closed when the pool is full, so that the search for the oldest is rare.
+const EVICTED_SHARE: usize = 16;
 
 impl ConnectionPool {
     pub(crate) fn new(rules: KeepAlive) -> Self {
-        Self { rules, by_address: RefCell::default(), count: Cell::new(0) }
+        Self { rules, by_address: RefCell::default(), count: Cell::new(0), sequence: Cell::new(0) }
     }
 
     /// A connection to the address on which nothing has come since. Hot: one look-up, no system call.
@@ -35,8 +40,8 @@ impl ConnectionPool {
         None
     }
 
-    /// Keeps a connection for later unless it has served its time. When the worker has too many, the one that has
-    /// been idle longest at the same address goes, or else this one.
+    /// Keeps a connection for later unless it has served its time. When the pool is full, those that have been idle
+    /// longest are closed, whatever their address, as with nginx's `keepalive`.
     pub(crate) fn put(&self, mut connection: UpstreamConnection, now: u64) {
         if connection.slot.as_ref().is_some_and(UpstreamSlot::is_wanted) {
             return;
@@ -46,17 +51,13 @@ impl ConnectionPool {
         if worn || self.rules.connections == 0 {
             return;
         }
-        connection.idle_since = now;
-        let mut by_address = self.by_address.borrow_mut();
-        let waiting = by_address.entry(connection.address).or_default();
         if self.count.get() >= self.rules.connections {
-            if waiting.is_empty() {
-                return;
-            }
-            waiting.remove(0);
-            self.count.set(self.count.get() - 1);
+            self.evict_oldest();
         }
-        waiting.push(connection);
+        connection.idle_since = now;
+        connection.idle_sequence = self.sequence.get();
+        self.sequence.set(connection.idle_sequence + 1);
+        self.by_address.borrow_mut().entry(connection.address).or_default().push(connection);
         self.count.set(self.count.get() + 1);
     }
 
@@ -66,11 +67,27 @@ impl ConnectionPool {
         let oldest = by_address
             .values_mut()
             .filter(|waiting| !waiting.is_empty())
-            .min_by_key(|waiting| waiting[0].idle_since);
+            .min_by_key(|waiting| waiting[0].idle_sequence);
         let Some(waiting) = oldest else { return false };
         waiting.remove(0);
         self.count.set(self.count.get() - 1);
         true
+    }
+
+    fn evict_oldest(&self) {
+        let mut by_address = self.by_address.borrow_mut();
+        let mut ages: Vec<u64> = by_address.values().flatten().map(|it| it.idle_sequence).collect();
+        if ages.is_empty() {
+            return;
+        }
+        let last = ages.len() / EVICTED_SHARE;
+        let (_, newest_evicted, _) = ages.select_nth_unstable(last);
+        let newest_evicted = *newest_evicted;
+        by_address.retain(|_, waiting| {
+            waiting.retain(|connection| connection.idle_sequence > newest_evicted);
+            !waiting.is_empty()
+        });
+        self.count.set(self.count.get().saturating_sub(last + 1));
     }
 
     /// Closes what has been idle too long, was closed from the other side, or goes where no request goes any more.
@@ -145,8 +162,25 @@ mod tests {
         let (first, second) = (one.address, two.address);
         idle.put(one, 1);
         idle.put(two, 1);
-        assert!(idle.take(second).is_none(), "there is one already");
-        assert!(idle.take(first).is_some());
+        assert!(idle.take(first).is_none(), "the other one came later");
+        assert!(idle.take(second).is_some());
+    }
+
+    #[tokio::test]
+    async fn the_connections_that_have_been_idle_longest_go_first_whatever_their_address() {
+        let pool = ConnectionPool::new(KeepAlive { connections: 32, ..KeepAlive::default() });
+        let mut far = Vec::new();
+        let mut addresses = Vec::new();
+        for _ in 0..33 {
+            let (near, other) = pair().await;
+            addresses.push(near.address);
+            far.push(other);
+            pool.put(near, 1);
+        }
+        assert_eq!(pool.count(), 30, "three of 32 have made room for one");
+        let kept: Vec<bool> = addresses.iter().map(|address| pool.take(*address).is_some()).collect();
+        assert_eq!(kept.iter().position(|kept| *kept), Some(3));
+        assert!(kept[3..].iter().all(|kept| *kept));
     }
 
     #[tokio::test]
@@ -155,8 +189,8 @@ mod tests {
         assert!(!idle.close_oldest());
         let ((older, _far1), (newer, _far2)) = (pair().await, pair().await);
         let (first, second) = (older.address, newer.address);
-        idle.put(newer, 2);
         idle.put(older, 1);
+        idle.put(newer, 1);
         assert!(idle.close_oldest());
         assert_eq!((idle.count(), idle.take(first).is_none(), idle.take(second).is_some()), (1, true, true));
     }

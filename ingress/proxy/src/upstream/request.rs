@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
 
 use crate::io::clock::{Clock, Timer, WaitingFor};
 use crate::io::{scratch, vectored};
@@ -82,6 +82,8 @@ pub(crate) struct UpstreamRequest {
     download: DownloadState,
     reusable: bool,
     is_head: bool,
+    /// It must not be sent a second time once an endpoint may have got some of it.
+    is_once: bool,
     read: usize,
     /// Interim responses so far.
     interim: u32,
@@ -98,7 +100,7 @@ impl UpstreamRequest {
         connection: UpstreamConnection,
         head: Bytes,
         body: RequestBody,
-        is_head: bool,
+        (is_head, is_once): (bool, bool),
         timer: UpstreamTimer,
     ) -> Self {
         Self {
@@ -108,6 +110,7 @@ impl UpstreamRequest {
             download: DownloadState::Head,
             reusable: false,
             is_head,
+            is_once,
             read: READ,
             interim: 0,
             sent: 0,
@@ -322,6 +325,9 @@ impl UpstreamRequest {
                 Poll::Ready(Ok(length)) => {
                     self.send_buffer.advance(length);
                     self.sent += length as u64;
+                    if self.is_once {
+                        self.body.forget();
+                    }
                     self.progress = true;
                 }
                 Poll::Ready(Err(error)) => return Err(UpstreamError::Io(error)),
@@ -345,14 +351,9 @@ impl UpstreamRequest {
             return Poll::Ready(Ok(length));
         }
         read_buffer.reserve(self.read);
-        let spare = read_buffer.spare_capacity_mut();
-        let room = spare.len();
-        let mut buffer = ReadBuf::uninit(spare);
-        ready!(Pin::new(&mut self.connection.stream).poll_read(cx, &mut buffer))
-            .map_err(UpstreamError::Io)?;
-        let length = buffer.filled().len();
-        // SAFETY: the stream has initialised the first `length` bytes of the spare capacity.
-        unsafe { read_buffer.set_len(read_buffer.len() + length) };
+        let room = read_buffer.capacity() - read_buffer.len();
+        let read = poll_read_buf(Pin::new(&mut self.connection.stream), cx, read_buffer);
+        let length = ready!(read).map_err(UpstreamError::Io)?;
         if length == room {
             self.read = (self.read * 2).min(self.timer.read_most());
         } else if length < room / 2 {

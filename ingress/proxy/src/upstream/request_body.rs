@@ -13,11 +13,37 @@ use crate::io::buffers::BufferHold;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request_head;
 
-/// How much of a body is kept so that another endpoint can be asked with it.
-const KEPT: usize = 64 * 1024;
-/// A kept piece that is smaller is copied. hyper reads each into a buffer of 8 KiB or more, which a slice of it holds:
-/// a client that sends byte by byte would keep half a gigabyte.
+/// How much of a body is kept so that it can be sent to another endpoint.
+const KEPT_BYTES: usize = 64 * 1024;
+/// A kept piece that is smaller is copied into one buffer with its neighbours. hyper reads each into a buffer of 8 KiB or
+/// more, which a slice of it holds: a client that sends byte by byte would keep half a gigabyte.
 const SMALL: usize = 2 * 1024;
+
+/// The beginning of a body, kept for another endpoint.
+#[derive(Debug, Default)]
+struct KeptBody {
+    pieces: Vec<Bytes>,
+    /// Small pieces that came last.
+    tail: Vec<u8>,
+    bytes: usize,
+}
+
+impl KeptBody {
+    fn push(&mut self, data: &Bytes) {
+        self.bytes += data.len();
+        if data.len() < SMALL {
+            return self.tail.extend_from_slice(data);
+        }
+        self.close_tail();
+        self.pieces.push(data.clone());
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.tail).into());
+        }
+    }
+}
 
 /// What waits to be written: a head or a chunk's frame, data, and what ends a chunk.
 #[derive(Debug, Default)]
@@ -71,12 +97,11 @@ pub(crate) struct RequestBody {
     chunked: bool,
     /// How much may still come; `u64::MAX` for no limit.
     limit: u64,
-    /// What has been sent to an endpoint; `None` once it was too much to keep.
-    kept: Option<Vec<Bytes>>,
-    kept_bytes: usize,
+    /// What has been sent to an endpoint; `None` once it is too much, or no other endpoint may get it.
+    kept: Option<KeptBody>,
     taken: u64,
-    /// How many of the kept pieces this endpoint has got.
-    replayed: usize,
+    /// Which of the kept pieces comes next; `None` once they have all been sent.
+    replay: Option<usize>,
     /// The end has been put into the outbox.
     over: bool,
     /// Nothing more is sent: what has a hole in it, or no end, must not look whole to an endpoint.
@@ -109,10 +134,9 @@ impl RequestBody {
             body: None,
             chunked: false,
             limit: 0,
-            kept: Some(Vec::new()),
-            kept_bytes: 0,
+            kept: Some(KeptBody::default()),
             taken: 0,
-            replayed: 0,
+            replay: None,
             over: true,
             fault: None,
             trailers: None,
@@ -137,10 +161,11 @@ impl RequestBody {
 
     /// Starts from the beginning for another endpoint; `None` if the beginning is gone.
     pub(crate) fn again(mut self) -> Option<Self> {
-        self.kept.as_ref()?;
-        self.replayed = 0;
+        let kept = self.kept.as_mut()?;
+        kept.close_tail();
+        self.replay = Some(0);
         // A body that never was stays over.
-        self.over = self.body.is_none() && self.kept_bytes == 0 && !self.chunked;
+        self.over = self.body.is_none() && kept.bytes == 0 && !self.chunked;
         Some(self)
     }
 
@@ -157,11 +182,14 @@ impl RequestBody {
         if let Some(fault) = self.fault {
             return Err(fault.into());
         }
-        if let Some(data) = self.kept.as_ref().and_then(|kept| kept.get(self.replayed)) {
-            self.replayed += 1;
-            let data = data.clone();
-            self.put(data, send_buffer);
-            return Ok(Poll::Ready(()));
+        if let Some(at) = self.replay {
+            if let Some(data) = self.kept.as_ref().and_then(|kept| kept.pieces.get(at)) {
+                let data = data.clone();
+                self.replay = Some(at + 1);
+                self.put(data, send_buffer);
+                return Ok(Poll::Ready(()));
+            }
+            self.replay = None;
         }
         loop {
             let Some(body) = &mut self.body else {
@@ -205,19 +233,20 @@ impl RequestBody {
     }
 
     fn keep(&mut self, data: &Bytes) {
-        self.kept_bytes += data.len();
-        if self.kept.is_none() {
-            return;
+        let Some(kept) = &mut self.kept else { return };
+        kept.push(data);
+        let is_held = self.hold.as_mut().is_none_or(|hold| hold.add(data.len()));
+        if kept.bytes > KEPT_BYTES || !is_held {
+            self.forget();
         }
-        let fits = self.kept_bytes <= KEPT;
-        if !fits || self.hold.as_mut().is_some_and(|hold| !hold.add(data.len())) {
-            self.kept = None;
-            if let Some(hold) = &mut self.hold {
-                hold.clear();
-            }
-        } else if let Some(kept) = &mut self.kept {
-            kept.push(if data.len() < SMALL { Bytes::copy_from_slice(data) } else { data.clone() });
-            self.replayed = kept.len();
+    }
+
+    /// Keeps nothing from now on: no other endpoint may get this body.
+    pub(crate) fn forget(&mut self) {
+        if self.kept.take().is_some()
+            && let Some(hold) = &mut self.hold
+        {
+            hold.clear();
         }
     }
 
@@ -313,12 +342,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_kept_of_a_small_piece_holds_no_buffer() {
-        let mut body = RequestBody::new(chunks(b"1\r\nx\r\n0\r\n\r\n").await, true, 10, None);
-        let mut send_buffer = SendBuffer::default();
-        std::future::poll_fn(|cx| body.poll_fill(cx, &mut send_buffer).unwrap()).await;
-        let kept = body.kept.as_ref().unwrap();
-        assert_eq!(kept, &["x"]);
-        assert!(kept[0].is_unique(), "the outbox has hyper's slice, this is its own");
+    async fn small_pieces_are_kept_in_one_buffer_and_sent_again_in_order() {
+        let mut body =
+            RequestBody::new(chunks(b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n").await, true, 10, None);
+        while !body.is_over() {
+            fill(&mut body).await.unwrap();
+        }
+        let mut body = body.again().unwrap();
+        assert_eq!(body.kept.as_ref().unwrap().pieces, ["abc"]);
+        assert_eq!(fill(&mut body).await.unwrap(), "3\r\nabc\r\n");
+        assert_eq!(fill(&mut body).await.unwrap(), "0\r\n\r\n");
+    }
+
+    #[test]
+    fn what_is_kept_of_small_pieces_holds_no_buffer_of_theirs() {
+        let (small, large) = (Bytes::from(vec![b's'; SMALL - 1]), Bytes::from(vec![b'l'; SMALL]));
+        let mut kept = KeptBody::default();
+        for piece in [&small, &small, &large, &small] {
+            kept.push(piece);
+        }
+        kept.close_tail();
+        let lengths: Vec<_> = kept.pieces.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [2 * small.len(), large.len(), small.len()]);
+        assert!(small.is_unique() && !large.is_unique());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_no_other_endpoint_may_get_is_not_kept() {
+        let mut body = RequestBody::new(chunks(b"1\r\na\r\n0\r\n\r\n").await, true, 10, None);
+        body.forget();
+        fill(&mut body).await.unwrap();
+        assert!(body.kept.is_none() && body.again().is_none());
     }
 }

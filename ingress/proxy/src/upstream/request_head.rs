@@ -5,7 +5,7 @@ use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::observe::format::number;
-use crate::wire::request_head::{RequestHead, TOKEN};
+use crate::wire::request_head::RequestHead;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -36,6 +36,8 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) port: u16,
     pub(crate) scheme: &'static str,
     pub(crate) body: BodyLength,
+    /// For `CDN-Loop` (RFC 8586), where the request may come back.
+    pub(crate) loop_id: Option<&'a [u8]>,
     /// The client asks to switch protocols (RFC 9110 §7.8).
     pub(crate) upgrade: Option<&'a [u8]>,
 }
@@ -125,6 +127,9 @@ impl UpstreamHead<'_> {
         }
         for (name, value) in set.iter().filter(|(name, value)| **name != HOST && !value.is_empty()) {
             put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        }
+        if let Some(id) = self.loop_id {
+            put(out, &[b"CDN-Loop: ", id, b"\r\n"]);
         }
         if wants_trailers(given) {
             out.put_slice(b"TE: trailers\r\n");
@@ -221,20 +226,6 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<&[u8]> {
     let mut names = protocol.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     (!protocol.is_empty() && !names.any(|name| name.to_ascii_lowercase().starts_with(b"h2")))
         .then_some(protocol)
-}
-
-impl RequestHead {
-    /// Names and whole lines of the headers, each line with its end.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &self.bytes[self.line().len() + 2..];
-        std::iter::from_fn(move || {
-            let end = memchr::memchr(b'\n', rest)? + 1;
-            let (line, after) = rest.split_at(end);
-            let name = line.iter().position(|byte| !TOKEN[*byte as usize])?;
-            rest = after;
-            (name > 0).then(|| (&line[..name], line))
-        })
-    }
 }
 
 /// A buffer for heads that goes round: what one request wrote is free again when it was sent.

@@ -1,6 +1,6 @@
 //! Hosts of ExternalName Services to addresses.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -8,15 +8,18 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 /// How long a name server may take; ingress-nginx's Lua resolver waits as long.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A worker's resolver. It remembers answers for their TTL, and failures as long as the zone says; a slow name
 /// server delays the requests that ask for the name and nothing else.
-pub(crate) struct Resolver(Option<TokioResolver>);
+pub(crate) struct Resolver {
+    resolver: Option<TokioResolver>,
+    allow_local: bool,
+}
 
 impl Resolver {
     /// A resolver that asks these servers, or those of `/etc/resolv.conf` with its search domains.
-    pub(crate) fn new(servers: &[SocketAddr]) -> Self {
+    pub(crate) fn new(servers: &[SocketAddr], allow_local: bool) -> Self {
         let builder = if servers.is_empty() {
             TokioResolver::builder_tokio().ok()
         } else {
@@ -25,29 +28,73 @@ impl Resolver {
             Some(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
         };
         let resolver = builder.and_then(|mut builder| {
-            builder.options_mut().timeout = PATIENCE;
+            builder.options_mut().timeout = LOOKUP_TIMEOUT;
             builder.options_mut().attempts = 1;
             builder
                 .build()
                 .inspect_err(|error| tracing::error!(%error, "ExternalName Services cannot be resolved"))
                 .ok()
         });
-        Self(resolver)
+        Self { resolver, allow_local }
     }
 
-    /// The addresses of a host; none where it has none or they cannot be found out.
-    pub(crate) async fn addresses(&self, host: &str, port: u16) -> Vec<SocketAddr> {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return vec![SocketAddr::new(address, port)];
+    /// The addresses of a host that may be connected to.
+    pub(crate) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+        let found: Vec<IpAddr> = match host.parse::<IpAddr>() {
+            Ok(address) => vec![address],
+            Err(_) => {
+                let resolver = self.resolver.as_ref().ok_or(ResolveError::NoResolver)?;
+                let found = resolver.lookup_ip(host).await;
+                found.map_err(|error| ResolveError::Failed(error.to_string()))?.iter().collect()
+            }
+        };
+        let is_allowed = |ip: &IpAddr| self.allow_local || local_kind(*ip).is_none();
+        let allowed = found.iter().filter(|ip| is_allowed(ip)).map(|ip| SocketAddr::new(*ip, port));
+        let allowed: Vec<_> = allowed.collect();
+        match found.first() {
+            Some(refused) if allowed.is_empty() => Err(ResolveError::Local(*refused)),
+            _ => Ok(allowed),
         }
-        let Some(resolver) = &self.0 else { return Vec::new() };
-        match resolver.lookup_ip(host).await {
-            Ok(found) => found.iter().map(|address| SocketAddr::new(address, port)).collect(),
-            Err(error) => {
-                tracing::debug!(host, %error, "an ExternalName cannot be resolved");
-                Vec::new()
+    }
+}
+
+/// Why a host has no address to connect to.
+#[derive(Debug)]
+pub(crate) enum ResolveError {
+    /// The resolver could not be set up.
+    NoResolver,
+    /// The lookup failed.
+    Failed(String),
+    /// All addresses lead to this machine or its link; this is the first.
+    Local(IpAddr),
+}
+
+impl std::fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoResolver => f.write_str("no name server is known"),
+            Self::Failed(error) => write!(f, "cannot be resolved: {error}"),
+            Self::Local(ip) => {
+                write!(f, "resolves to {ip}, {}", local_kind(*ip).unwrap_or("which is not allowed"))
             }
         }
+    }
+}
+
+/// Whether an address means this machine or its link, and in which way. The owner of a Service of type ExternalName chooses
+/// where it points; the proxy's own ports and a cloud's metadata service (169.254.169.254) are not for everybody.
+fn local_kind(ip: IpAddr) -> Option<&'static str> {
+    let ip = ip.to_canonical();
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    match ip {
+        _ if ip.is_loopback() => Some("a loopback address"),
+        _ if ip.is_unspecified() => Some("the unspecified address"),
+        _ if is_link_local => Some("a link-local address"),
+        _ if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => Some("no address of a host"),
+        _ => None,
     }
 }
 
@@ -57,4 +104,42 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
         connection.port = address.port();
     }
     server
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_and_its_link_are_refused() {
+        let refused = [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "169.254.169.254",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:0.0.0.0",
+            "::ffff:169.254.169.254",
+        ];
+        for ip in refused {
+            assert!(local_kind(ip.parse().unwrap()).is_some(), "{ip}");
+        }
+        for ip in ["10.0.0.1", "192.168.0.1", "203.0.113.7", "fd00::1", "2001:db8::1", "::ffff:10.0.0.1"] {
+            assert_eq!(local_kind(ip.parse().unwrap()), None, "{ip}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_with_only_local_addresses_has_a_reason() {
+        let resolver = Resolver::new(&["127.0.0.1:53".parse().unwrap()], false);
+        let error = resolver.addresses("169.254.169.254", 80).await.unwrap_err();
+        assert_eq!(error.to_string(), "resolves to 169.254.169.254, a link-local address");
+        assert_eq!(resolver.addresses("203.0.113.7", 80).await.unwrap(), ["203.0.113.7:80".parse().unwrap()]);
+    }
 }

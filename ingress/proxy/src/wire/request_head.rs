@@ -5,18 +5,18 @@
 //! only. The checks are a pass over the bytes and allocate nothing.
 //!
 //! What differs from nginx 1.2x: a bare LF ends no line (nginx takes it), an absolute-form target that names
-//! another host than `Host` is refused (nginx prefers the target's), more than [`MAX_HEADERS`] headers are refused
-//! (nginx counts bytes only), HTTP/0.9 is refused, a header name that is no token is refused (nginx drops some).
+//! another host than `Host` is refused (nginx prefers the target's), HTTP/0.9 is refused, a header name that is no token is refused (nginx drops some).
 
 use std::ops::Range;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 
 /// The longest line and the longest head: `large-client-header-buffers`, by default 4 of 8 KiB.
 pub(crate) const MAX_LINE: usize = 8 * 1024;
 pub(crate) const MAX_HEAD: usize = 4 * MAX_LINE;
-/// What hyper parses without allocating.
-pub(crate) const MAX_HEADERS: usize = 100;
+/// How many header fields hyper parses without allocating. Of a head with more, hyper is shown those that it needs.
+const HYPER_FIELDS: u32 = 100;
 
 /// Why a head is refused. Each is a page (`pages`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub(crate) struct HeadFinder {
 impl HeadFinder {
     /// The length of the head at the start of `bytes`, once it is all there. `bytes` may only have grown since.
     pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+        // A TLS handshake on a plain port has no line end to wait for.
+        if self.line == 0 && bytes.first().is_some_and(|byte| !method_byte(byte) && *byte != b'\r') {
+            return Err(HeadError::Malformed);
+        }
         while let Some(length) = memchr::memchr(b'\n', &bytes[self.line..]) {
             let end = self.line + length;
             if length == 0 || bytes[end - 1] != b'\r' {
@@ -68,7 +72,7 @@ impl HeadFinder {
             }
             self.line = end + 1;
             self.lines += 1;
-            if self.lines > MAX_HEADERS + 1 || self.line > MAX_HEAD {
+            if self.line > MAX_HEAD {
                 return Err(HeadError::HeaderTooLarge);
             }
         }
@@ -99,6 +103,8 @@ pub(crate) struct RequestHead {
     pub(crate) framing: RequestFraming,
     /// `Content-Length` is there, if only as zero.
     pub(crate) says_length: bool,
+    /// How many header fields there are.
+    fields: u32,
 }
 
 impl RequestHead {
@@ -114,8 +120,10 @@ impl RequestHead {
         let mut fields = Fields::default();
         let mut rest = line + 2;
         // Up to the empty line, which is last: a carriage return elsewhere ends nothing.
+        let mut count = 0;
         while rest + 2 < text.len() {
             rest += fields.line(&text[rest..])?;
+            count += 1;
         }
         let host = fields.host.unwrap_or_default();
         if !authority.is_empty() {
@@ -136,7 +144,7 @@ impl RequestHead {
         let narrow = |range: Range<usize>| range.start as u32..range.end as u32;
         let (line, method) = (line as u32, method as u32);
         let says_length = fields.lengths > 0;
-        Ok(Self { line, method, says_length, target: narrow(target), framing, bytes })
+        Ok(Self { line, method, says_length, fields: count, target: narrow(target), framing, bytes })
     }
 
     /// `GET /path HTTP/1.1`.
@@ -155,6 +163,9 @@ impl RequestHead {
     /// The head for hyper, usually the same bytes. nginx takes some targets that the `http` crate does not: a raw
     /// `<` or backtick, bytes that are no UTF-8. hyper gets these percent-coded, which means the same path.
     pub(crate) fn for_hyper(&self) -> Bytes {
+        if self.has_more_fields_than_hyper_takes() {
+            return self.abridged();
+        }
         let (start, end) = (self.method as usize + 1, self.line as usize - " HTTP/1.1".len());
         if self.bytes[start..end].iter().all(|byte| TAME[*byte as usize]) {
             return self.bytes.clone();
@@ -171,6 +182,51 @@ impl RequestHead {
         }
         head.extend_from_slice(&self.bytes[end..]);
         head.into()
+    }
+
+    /// Names and whole lines of the header fields, each line with its end.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.bytes[self.line().len() + 2..];
+        std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\n', rest)? + 1;
+            let (line, after) = rest.split_at(end);
+            let name = line.iter().position(|byte| !TOKEN[*byte as usize])?;
+            rest = after;
+            (name > 0).then(|| (&line[..name], line))
+        })
+    }
+
+    /// Whether hyper has seen only a part of the header fields, so that [`RequestHead::header_map`] is needed.
+    pub(crate) fn has_more_fields_than_hyper_takes(&self) -> bool {
+        self.fields > HYPER_FIELDS
+    }
+
+    /// The head with only those fields that hyper acts on.
+    fn abridged(&self) -> Bytes {
+        const NEEDED: [&[u8]; 6] =
+            [b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"];
+        let lines: Vec<_> = self.lines().collect();
+        let needed = lines.iter().filter(|(name, _)| NEEDED.iter().any(|it| name.eq_ignore_ascii_case(it)));
+        let mut head = self.bytes[..self.line as usize + 2].to_vec();
+        needed.for_each(|(_, line)| head.extend_from_slice(line));
+        head.extend_from_slice(b"\r\n");
+        let short = Self { bytes: head.into(), fields: 0, target: self.target.clone(), ..*self };
+        short.for_hyper()
+    }
+
+    /// All header fields.
+    pub(crate) fn header_map(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, line) in self.lines() {
+            let value = self.bytes.slice_ref(line[name.len() + 1..].trim_ascii());
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), http::HeaderValue::from_maybe_shared(value))
+            {
+                // Fails with more fields than fit into a head.
+                let _ = headers.try_append(name, value);
+            }
+        }
+        headers
     }
 }
 
@@ -205,7 +261,11 @@ fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), HeadError> {
 
 /// As nginx has it: upper case, underscores and hyphens.
 fn valid_method(method: &[u8]) -> bool {
-    !method.is_empty() && method.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'_' | b'-'))
+    !method.is_empty() && method.iter().all(method_byte)
+}
+
+fn method_byte(byte: &u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'_' | b'-')
 }
 
 /// Holds a head of HTTP/2 to what a head of HTTP/1 is held to here. What can only be wrong in HTTP/2 (pseudo-headers,
@@ -233,10 +293,18 @@ pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     if target.len() > MAX_LINE {
         return Err(HeadError::UriTooLong);
     }
-    let long =
-        |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len() > MAX_LINE;
-    if parts.headers.len() > MAX_HEADERS || parts.headers.iter().any(long) {
-        return Err(HeadError::HeaderTooLarge);
+    // The target has a scheme if there is an authority; an empty `:scheme` (RFC 9113 §8.3.1) leaves none.
+    if parts.uri.authority().is_some() && parts.uri.scheme_str().is_none_or(str::is_empty) {
+        return Err(HeadError::Malformed);
+    }
+    // Bytes count, not fields: a client may send each cookie in a field of its own (RFC 9113 §8.2.3).
+    let mut total = target.len();
+    for (name, value) in &parts.headers {
+        let length = name.as_str().len() + value.len();
+        total += length;
+        if length > MAX_LINE || total > MAX_HEAD {
+            return Err(HeadError::HeaderTooLarge);
+        }
     }
     Ok(())
 }

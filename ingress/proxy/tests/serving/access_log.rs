@@ -1,5 +1,7 @@
 //! The access log.
 
+use ingress_proxy::ProxyOptions;
+
 use crate::support::{Script, World, options};
 
 #[test]
@@ -41,6 +43,28 @@ fn requests_without_a_route_are_logged_with_the_default_backend() {
     let line = world.log(1).remove(0);
     assert!(line.contains("\"GET /x HTTP/1.1\" 404 "), "the health page is not logged: {line}");
     assert!(line.ends_with(" [upstream-default-backend] [] - - - - id"), "{line}");
+}
+
+#[test]
+fn requests_that_no_ingress_covers_are_not_logged_by_default() {
+    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    let options = ProxyOptions { log_default_backend: false, ..options() };
+    let world = World::serving_with(options, &[script.address]);
+    world.ask("GET /unknown-host HTTP/1.1\nHost: other.example\n\n");
+    world.ask("nonsense\n\n");
+    world.ask("GET /known-host HTTP/1.1\nHost: shop.example\n\n");
+    let log = world.log(2);
+    assert!(log[0].contains("\"nonsense\" 400 ") && log[1].contains("/known-host"), "{log:?}");
+}
+
+#[test]
+fn a_tls_handshake_on_the_plain_port_is_answered_and_logged() {
+    let world = World::new();
+    let mut client = world.client();
+    client.raw(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03");
+    assert_eq!(client.response().status, 400);
+    let log = world.log(1);
+    assert!(log[0].contains("\"\\x16\\x03\\x01\\x00\\xA5\\x01") && log[0].contains("\" 400 150 "), "{log:?}");
 }
 
 #[test]

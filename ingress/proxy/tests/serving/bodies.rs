@@ -249,6 +249,24 @@ fn bodies_that_are_too_large_are_refused() {
 }
 
 #[test]
+fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answer() {
+    const SIZE: usize = 16 << 20;
+    let script = Script::new(|far| {
+        let _ = std::io::copy(&mut far.stream, &mut std::io::sink());
+    });
+    let world = World::serving(&[script.address]);
+    for framing in
+        [format!("Content-Length: {SIZE}\n\n"), format!("Transfer-Encoding: chunked\n\n{SIZE:x}\n")]
+    {
+        let mut client = world.client();
+        client.send(&format!("POST / HTTP/1.1\nHost: shop.example\n{framing}"));
+        // Like Python's urllib: it reads nothing before everything is sent.
+        client.raw(&vec![b'x'; SIZE]);
+        assert_eq!(client.response().status, 413, "{framing}");
+    }
+}
+
+#[test]
 fn a_client_that_goes_takes_its_request_with_it() {
     let script = Script::new(|far| {
         let request = far.request().unwrap();

@@ -278,6 +278,72 @@ fn the_addresses_of_an_external_name_take_turns() {
 }
 
 #[test]
+fn external_names_that_lead_to_this_machine_are_refused() {
+    let script = Script::always(OK);
+    let options = ProxyOptions {
+        name_servers: vec![name_server(&[script.address.ip()])],
+        allow_local_external_names: false,
+        ..options()
+    };
+    let mut world = World::with(options);
+    world.external("away", "away.example.com", script.address.port());
+    world.ingress_with("away", "away.example", "/", script.address.port(), &[], None);
+    assert_eq!(world.ask("GET / HTTP/1.1\nHost: away.example\n\n").status, 503);
+    assert_eq!(script.connections(), 0);
+}
+
+#[test]
+fn a_request_that_goes_round_through_an_external_name_ends() {
+    let script = Script::always(OK);
+    let port = script.address.port();
+    let mut world =
+        World::with(ProxyOptions { name_servers: vec![name_server(&[script.address.ip()])], ..options() });
+    world.external("away", "away.example.com", port);
+    world.ingress_with("away", "away.example", "/", port, &[], None);
+    let passed = |ids: &str| format!("GET / HTTP/1.1\nHost: away.example\nCDN-Loop: {ids}\n\n");
+    assert_eq!(world.ask(&passed("cdn.example, portolan")).status, 200);
+    let head = script.seen().head;
+    assert!(
+        head.contains("\nCDN-Loop: cdn.example, portolan\n") && head.contains("\nCDN-Loop: portolan\n"),
+        "{head}"
+    );
+    assert_eq!(world.ask(&passed(&["Portolan"; 7].join(","))).status, 200);
+    assert_eq!(world.ask(&passed(&["portolan"; 8].join(", "))).status, 508);
+    world.shop(&[script.address]);
+    script.all_seen();
+    world.ask("GET / HTTP/1.1\nHost: shop.example\n\n");
+    assert!(!script.seen().head.contains("CDN-Loop"), "an endpoint of the cluster gets no header of its own");
+}
+
+#[test]
+fn header_fields_are_limited_by_their_bytes_not_by_their_number() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    let fields: String = (0..500).map(|at| format!("X-Field-{at}: {at}\n")).collect();
+    let mut client = world.client();
+    for _ in 0..2 {
+        client.send(&format!("POST / HTTP/1.1\nHost: shop.example\n{fields}Content-Length: 5\n\nhello"));
+        assert_eq!(client.response().status, 200);
+        let seen = script.seen();
+        assert_eq!(seen.head.matches("\nX-Field-").count(), 500);
+        assert_eq!(seen.body, "hello");
+    }
+    let large: String = (0..5).map(|at| format!("X-{at}: {}\n", "x".repeat(7_000))).collect();
+    assert_eq!(world.ask(&format!("GET / HTTP/1.1\nHost: shop.example\n{large}\n")).status, 400);
+}
+
+#[test]
+fn responses_name_no_server() {
+    // [server-tokens is off by default: ingress-nginx clears `Server`, that of endpoints, too]
+    let script = Script::always("HTTP/1.1 200 OK\nServer: apache\nContent-Length: 2\n\nok");
+    let world = World::serving(&[script.address]);
+    for (host, status) in [("shop.example", 200), ("other.example", 404)] {
+        let response = world.ask(&format!("GET / HTTP/1.1\nHost: {host}\n\n"));
+        assert_eq!((response.status, response.header("server")), (status, None));
+    }
+}
+
+#[test]
 fn interim_responses_without_end_are_a_bad_gateway() {
     for (interim, status) in [(128, 200), (129, 502), (100_000, 502)] {
         let text = format!("{}{OK}", "HTTP/1.1 100 Continue\n\n".repeat(interim));

@@ -51,6 +51,26 @@ fn streams_are_forwarded_with_prior_knowledge() {
 }
 
 #[test]
+fn cookies_in_fields_of_their_own_count_by_their_bytes() {
+    let script = Script::always(OK);
+    let world = World::serving(&[script.address]);
+    world.runtime.block_on(async {
+        let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
+        for (count, size, status) in [(500, 20, StatusCode::OK), (500, 80, StatusCode::BAD_REQUEST)] {
+            let mut request = Request::builder().uri("http://shop.example/");
+            for at in 0..count {
+                request = request.header("cookie", format!("{at:0size$}"));
+            }
+            let response = sender.send_request(request.body(Full::from("")).unwrap()).await.unwrap();
+            assert_eq!(response.status(), status, "{count} cookies of {size} bytes");
+        }
+    });
+    let seen = script.seen().head;
+    assert_eq!(seen.lines().filter(|line| line.starts_with("cookie: ")).count(), 1);
+    assert_eq!(seen.matches("; ").count(), 499);
+}
+
+#[test]
 fn alpn_chooses_http2_and_streams_run_side_by_side() {
     let script = Script::always(OK);
     let world = World::serving(&[script.address]);

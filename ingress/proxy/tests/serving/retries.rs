@@ -72,6 +72,46 @@ fn without_another_endpoint_the_same_is_tried_three_times() {
 }
 
 #[test]
+fn without_a_limit_each_endpoint_is_tried_once() {
+    let (one, other) = (nobody(), nobody());
+    let options = ProxyOptions { proxy_next_upstream_tries: 0, ..options() };
+    let world = World::serving_with(options, &[one, other]);
+    assert_eq!(world.ask(&request("GET")).status, 502);
+    let log = world.log(1).remove(0);
+    assert!(log.contains(" 502, 502 ") && !log.contains("502, 502, 502"), "{log}");
+}
+
+#[test]
+fn a_kept_connection_that_turns_out_to_be_closed_costs_no_try() {
+    let fickle = Script::new(|far| {
+        far.request();
+        let _ = far.send(OK);
+        // Closes at the moment when the connection is used again.
+        far.request();
+    });
+    let options = ProxyOptions { proxy_next_upstream_tries: 1, ..options() };
+    let world = World::serving_with(options, &[fickle.address]);
+    for _ in 0..3 {
+        assert_eq!(world.ask(&request("GET")).status, 200);
+    }
+    assert_eq!(fickle.connections(), 3);
+    assert!(world.log(3)[1].contains(" 502, 200 "), "{:?}", world.log(3));
+    assert_eq!(world.ask(&request("POST")).status, 502, "it may have been carried out");
+}
+
+#[test]
+fn an_endpoint_that_is_a_listener_of_the_proxy_is_refused() {
+    let mut world = World::new();
+    for own in [world.http, world.https] {
+        world.shop(&[own]);
+        assert_eq!(world.ask(&request("GET")).status, 503, "{own}");
+    }
+    let log = world.log(2);
+    assert!(log.iter().all(|line| line.contains(" 503, 503, 503 ")), "the request went round: {log:?}");
+    assert_eq!(log.len(), 2);
+}
+
+#[test]
 fn an_invalid_response_is_not_asked_for_again() {
     for answer in [
         "HTTP/1.1 200 OK\nContent-Length: 1\nContent-Length: 2\n\nok",

@@ -245,7 +245,11 @@ fn an_address_in_use_is_named_and_nothing_is_left_running() {
         https: vec![world.http],
         ..crate::support::options()
     };
-    let telemetry = ingress_proxy::Telemetry { registry: telemetry::metrics::Registry::new(), access: None };
+    let telemetry = ingress_proxy::Telemetry {
+        registry: telemetry::metrics::Registry::new(),
+        access: None,
+        worker_failed: std::sync::Arc::new(|_| {}),
+    };
     let error = ingress_proxy::Proxy::start(options, views, &telemetry).err().unwrap();
     assert_eq!(error.to_string(), format!("cannot listen on {}: the address is in use", world.http));
 }

@@ -48,7 +48,14 @@ impl Write for Sink {
 /// Options for tests: one worker on ports that the system chooses.
 pub fn options() -> ProxyOptions {
     let any = vec!["127.0.0.1:0".parse().unwrap()];
-    ProxyOptions { http: any.clone(), https: any, workers: 1, ..ProxyOptions::default() }
+    ProxyOptions {
+        http: any.clone(),
+        https: any,
+        workers: 1,
+        allow_local_external_names: true,
+        log_default_backend: true,
+        ..ProxyOptions::default()
+    }
 }
 
 impl World {
@@ -77,7 +84,11 @@ impl World {
         cache.apply(batch, 1);
         let (registry, log) = (Registry::new(), Arc::default());
         let lines = LogWriter::new(Sink(Arc::clone(&log)), Counter::default());
-        let telemetry = Telemetry { registry: registry.clone(), access: Some(lines.clone()) };
+        let telemetry = Telemetry {
+            registry: registry.clone(),
+            access: Some(lines.clone()),
+            worker_failed: Arc::new(|_| {}),
+        };
         let proxy = Proxy::start(options, views.clone(), &telemetry).unwrap();
         let (http, https) = (proxy.http()[0], proxy.https()[0]);
         let runtime =

@@ -11,6 +11,8 @@ pub(crate) struct ConnectionMetrics {
     pub(crate) accepted: Counter,
     pub(crate) handled: Counter,
     pub(crate) requests: Counter,
+    /// Panics while a connection was served, which end that connection, or in a worker.
+    pub(crate) panics: Counter,
     pub(crate) active: UpDownCounter,
     /// A part of a request's head has come, and not all of it.
     pub(crate) reading: UpDownCounter,
@@ -50,6 +52,10 @@ impl ConnectionMetrics {
             accepted: total.with([class, namespace, pod, "accepted"]),
             handled: total.with([class, namespace, pod, "handled"]),
             requests: requests.with([class, namespace, pod]),
+            panics: registry.counter(
+                "portolan_ingress_panics_total",
+                "Bugs that ended a connection or a worker of the proxy.",
+            ),
             active,
             reading,
             writing,

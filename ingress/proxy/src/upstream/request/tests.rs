@@ -24,7 +24,7 @@ async fn largest_piece(stream: bool) -> usize {
     let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream: stream };
     let connection = UpstreamConnection::new(near, address, None, "endpoint".into(), 0);
     let request = Bytes::from_static(REQUEST);
-    let mut request = UpstreamRequest::new(connection, request, RequestBody::none(), false, timer);
+    let mut request = UpstreamRequest::new(connection, request, RequestBody::none(), (false, false), timer);
     let mut headers = HeaderMap::new();
     std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await.unwrap();
     let mut largest = 0;

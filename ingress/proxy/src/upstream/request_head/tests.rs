@@ -28,6 +28,7 @@ fn forward(head: &RequestHead, raw: bool, set: &HeaderMap) -> String {
         port: 443,
         scheme: "https",
         body: BodyLength::Known(12),
+        loop_id: None,
         upgrade: upgrade(&headers),
     };
     let mut out = BytesMut::new();
