@@ -1,6 +1,6 @@
 //! The client side: connections, their byte streams, HTTP/1 and HTTP/2 on them.
 //!
-//! It serves requests with the handler that the listener passes in, and knows nothing of routes.
+//! Requests are served by a handler that the listener passes in; routes are not known here.
 
 pub(crate) mod frame_budget;
 pub(crate) mod pages;

@@ -1,4 +1,4 @@
-//! Buffers, time and copying between streams. Nothing here knows HTTP.
+//! Buffers, time and copying between streams, independent of HTTP.
 
 pub(crate) mod buffers;
 pub(crate) mod clock;

@@ -1,18 +1,18 @@
-//! What the command line and later the ConfigMap decide about serving; the defaults are ingress-nginx's.
+//! Options of the proxy; the defaults are ingress-nginx's.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use net::DescriptorShares;
 
-/// Options of the proxy, named as ingress-nginx's flags and ConfigMap keys (reference §2).
+/// Options of the proxy, named as ingress-nginx's flags and ConfigMap keys.
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
     /// Addresses for HTTP: `--http-port` on every `bind-address`. Port 0 lets the system choose.
     pub http: Vec<SocketAddr>,
     /// Addresses for HTTPS: `--https-port`.
     pub https: Vec<SocketAddr>,
-    /// `worker-processes`: threads that serve.
+    /// `worker-processes`: number of worker threads.
     pub workers: usize,
     /// `max-worker-connections`: connections of clients that a worker may have, and connections to endpoints, each. Fewer
     /// where `descriptors` allows fewer.
@@ -21,7 +21,7 @@ pub struct ProxyOptions {
     pub descriptors: DescriptorShares,
     /// How many bytes of bodies may wait in buffers of all workers for slow clients and endpoints.
     pub max_buffered_bytes: usize,
-    /// `--health-check-path`, answered on hosts that no Ingress names.
+    /// `--health-check-path`, answered on hosts without an Ingress.
     pub health_check_path: String,
     /// `use-http2`: HTTP/2 by ALPN and, on the HTTP port, with prior knowledge.
     pub http2: bool,
@@ -31,11 +31,11 @@ pub struct ProxyOptions {
     pub keep_alive: Duration,
     /// `keep-alive-requests`: how many requests it may carry.
     pub keep_alive_requests: u32,
-    /// `client-header-timeout`: how long a request's head may take.
+    /// `client-header-timeout`: how long receiving a request's head may take.
     pub client_header_timeout: Duration,
-    /// `client-body-timeout`: how long there may be nothing between two pieces of a request's body.
+    /// `client-body-timeout`: the longest pause between two pieces of a request's body.
     pub client_body_timeout: Duration,
-    /// nginx's `send_timeout`: how long a client may take nothing of its response.
+    /// nginx's `send_timeout`: the longest pause between two reads of a client from its response.
     pub client_send_timeout: Duration,
     /// `proxy-connect-timeout`.
     pub proxy_connect_timeout: Duration,
@@ -51,31 +51,31 @@ pub struct ProxyOptions {
     pub upstream_keep_alive: KeepAlive,
     /// `ssl-session-cache`.
     pub ssl_session_cache: bool,
-    /// Name servers for ExternalName Services; none for those of `/etc/resolv.conf`.
+    /// Name servers for ExternalName Services; if empty, those of `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
-    /// Lets ExternalName Services lead to loopback and link-local addresses. ingress-nginx refuses `localhost` and has no
+    /// Allows ExternalName Services to resolve to loopback and link-local addresses. ingress-nginx refuses `localhost` and has no
     /// flag for it; this is for tests.
     pub allow_local_external_names: bool,
     /// `enable-access-log-for-default-backend`: requests that no Ingress covers are logged, too.
     pub log_default_backend: bool,
-    /// `worker-shutdown-timeout`: how long what is open may go on after the word to stop.
+    /// `worker-shutdown-timeout`: how long open requests may go on after the proxy was stopped.
     pub worker_shutdown_timeout: Duration,
     /// The constant labels `controller_class`, `controller_namespace` and `controller_pod` of every metric.
     pub controller: Controller,
-    /// What is counted of requests, and how finely.
+    /// Which request metrics there are.
     pub metrics: MetricsOptions,
 }
 
-/// How connections to endpoints are kept, named as ingress-nginx's ConfigMap names it.
+/// Limits of kept connections to endpoints, named as in ingress-nginx's ConfigMap.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepAlive {
-    /// `upstream-keepalive-connections`: idle ones per worker; 0 keeps none.
+    /// `upstream-keepalive-connections`: how many idle connections a worker keeps; 0 for none.
     pub connections: usize,
-    /// `upstream-keepalive-timeout`: how long one may be idle.
+    /// `upstream-keepalive-timeout`: how long a connection may be idle.
     pub timeout: Duration,
-    /// `upstream-keepalive-time`: how old one may get.
+    /// `upstream-keepalive-time`: how old a connection may become.
     pub time: Duration,
-    /// `upstream-keepalive-requests`: how many requests one may serve.
+    /// `upstream-keepalive-requests`: how many requests a connection may serve.
     pub requests: u32,
 }
 
@@ -90,12 +90,12 @@ impl Default for KeepAlive {
     }
 }
 
-/// How requests are counted.
+/// Options of the request metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricsOptions {
-    /// `--metrics-per-host`: the host is a label, and hosts that no Ingress names are not counted.
+    /// `--metrics-per-host`: the host is a label, and requests to hosts without an Ingress are not counted.
     pub per_host: bool,
-    /// `--metrics-per-undefined-host`: they are, each under its own name.
+    /// `--metrics-per-undefined-host`: these requests are counted, each under its host.
     pub per_undefined_host: bool,
     /// `--report-status-classes`: `2xx` instead of `200`.
     pub status_classes: bool,
@@ -109,7 +109,7 @@ pub struct MetricsOptions {
     pub exclude: Vec<String>,
 }
 
-/// Who this controller is, for the labels of its metrics.
+/// The identity of this controller, for the labels of its metrics.
 #[derive(Clone, Debug)]
 pub struct Controller {
     /// `--controller-class`.
@@ -161,7 +161,7 @@ impl Default for MetricsOptions {
             per_host: true,
             per_undefined_host: false,
             status_classes: false,
-            // Those of Prometheus's client for Go.
+            // The defaults of Prometheus's Go client.
             time_buckets: vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
             length_buckets: (1..=10).map(|step| f64::from(step) * 10.0).collect(),
             size_buckets: (1..=7).map(|power| 10_f64.powi(power)).collect(),

@@ -48,7 +48,7 @@ pub type WorkerFailed = Arc<dyn Fn(&str) + Send + Sync>;
 /// Where the proxy reports what it does.
 #[derive(Clone)]
 pub struct Telemetry {
-    /// Its metrics.
+    /// The registry of its metrics.
     pub registry: Registry,
     /// The access log; none for `disable-access-log`.
     pub access: Option<LogWriter>,
@@ -70,8 +70,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Opens the listeners and starts the workers; from then on requests are answered from the views. Nothing is
-    /// left running when it fails.
+    /// Opens the listeners and starts the workers. On an error nothing is left running.
     pub fn start(
         options: ProxyOptions,
         views: ProxyViews,
@@ -101,7 +100,7 @@ impl Proxy {
                 (telemetry.access.clone(), proxy.drain.clone(), listening.clone());
             let (healthy, failed) = (proxy.healthy.clone(), telemetry.worker_failed.clone());
             let panics = metrics.connections.panics.clone();
-            // A worker that still accepts is open: what it accepts at last is waited for.
+            // Counts the worker as open while it accepts, so that the drain waits for its last connections.
             let accepting = drain.track();
             let run = move || {
                 let _slot = ThreadSlot::claim();
@@ -132,7 +131,7 @@ impl Proxy {
         &self.https
     }
 
-    /// True until the stop begins: what `/healthz` of the admin page answers (200, then 500).
+    /// Whether the proxy is healthy: true until it is stopped or a worker fails. `/healthz` answers 200, then 500.
     pub fn health(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let healthy = self.healthy.clone();
         move || healthy.load(SeqCst)
@@ -162,7 +161,7 @@ impl Proxy {
         drained
     }
 
-    /// Waits for open connections, and says so.
+    /// Waits for open connections, and logs what it waits for.
     async fn drain(&self) -> DrainOutcome {
         let until = time_after(self.shutdown_timeout);
         let waiting =
@@ -182,10 +181,10 @@ impl Proxy {
     }
 }
 
-/// How often a stop says what it waits for.
+/// The interval of log lines while the proxy waits for open connections.
 const PROGRESS: Duration = Duration::from_secs(10);
 
-/// The time of day after so long, for people.
+/// The time of day after `after`, for the log.
 fn time_after(after: Duration) -> String {
     let time = jiff::Timestamp::now() + after;
     time.strftime("%H:%M:%S UTC").to_string()

@@ -1,4 +1,4 @@
-//! The views that requests are answered from.
+//! The views of the cluster that requests are served from.
 
 use cluster::Current;
 use ingress_routes::{Certs, Pools, RouteTable};

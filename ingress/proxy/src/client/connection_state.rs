@@ -1,4 +1,4 @@
-//! What a client's stream and the requests on it know of each other, for HTTP/1.
+//! The state of a client's connection, shared by its byte stream and its requests.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use crate::client::table::ClientEntry;
 use crate::io::clock::{Clock, Timer, WaitingFor};
 use crate::wire::request_head::{HeadError, RequestHead};
 
-/// What the stream and the requests on it know of each other.
+/// The state of a connection, shared by its stream and its requests.
 pub(crate) struct ConnectionState {
     /// The connection in the worker's table.
     pub(crate) entry: Rc<ClientEntry>,
@@ -21,17 +21,17 @@ pub(crate) struct ConnectionState {
     pub(super) clock: Rc<Clock>,
     pub(super) head_timeout: Duration,
     pub(super) send_timeout: Duration,
-    /// Heads that hyper has got and no request has taken yet.
+    /// Heads that hyper has been given, of requests that have not begun yet.
     pub(super) heads: RefCell<VecDeque<RequestHead>>,
-    /// A request is being worked on.
+    /// A request is open.
     pub(super) in_flight: Cell<bool>,
     pub(super) refusal: Cell<Option<HeadError>>,
-    /// The first line of what was refused, for the log.
+    /// The first line of a refused head, for the access log.
     pub(super) refused: RefCell<Bytes>,
     pub(super) waker: RefCell<Option<Waker>>,
-    /// The client takes nothing at the moment of what is written.
+    /// The last write had to wait for the client.
     pub(super) write_blocked: Cell<bool>,
-    /// How long there may be nothing between two requests.
+    /// How long the connection may be idle between two requests.
     idle: Cell<Duration>,
     /// The buffers of an idle connection are released after [`BUFFERS_KEPT`].
     releases_buffers: Cell<bool>,
@@ -39,21 +39,21 @@ pub(crate) struct ConnectionState {
     head_begun: Cell<bool>,
     /// The timer is set for that; how long the connection may be idle afterwards.
     idle_afterwards: Cell<Option<Duration>>,
-    /// The client has more to send of its body than has come.
+    /// The client has not sent its whole body yet.
     pub(super) body_due: Cell<bool>,
-    /// Bytes of bodies read from the client since the last request was over.
+    /// Bytes of the body of the current request that have been read, with chunk framing.
     pub(super) body_bytes: Cell<u64>,
     /// The client has sent too many HTTP/2 frames that carry nothing.
     pub(super) flooded: Cell<bool>,
-    /// The proxy stops.
+    /// The proxy is stopping.
     stopping: Cell<bool>,
-    /// A head has begun and is not complete; counted among all connections.
+    /// A head has begun and is not complete. Counted in `all_reading`.
     reading: Cell<bool>,
     all_reading: UpDownCounter,
 }
 
-/// How long an idle connection is kept after the word to stop, for a request that is on its way already: it is answered
-/// and told that it was the last (RFC 9112 §9.6). nginx has `keepalive_min_timeout` for this.
+/// How long an idle connection stays open when the proxy stops, for a request that the client has sent already. Its
+/// response has `Connection: close` (RFC 9112 §9.6). nginx has `keepalive_min_timeout` for this.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long an idle connection keeps hyper's buffers, 16 KiB, for the next request.
@@ -94,7 +94,7 @@ impl ConnectionState {
         })
     }
 
-    /// The head of the request that hyper has just read.
+    /// Begins a request, and returns the head that hyper has just read.
     pub(crate) fn begin(&self) -> Option<RequestHead> {
         self.in_flight.set(true);
         self.idle_afterwards.set(None);
@@ -103,7 +103,7 @@ impl ConnectionState {
         self.heads.borrow_mut().pop_front()
     }
 
-    /// The request is over: its response has been handed to hyper whole, or was given up.
+    /// Ends the request: hyper has the whole response, or the response was given up.
     pub(crate) fn end(&self, keep_alive: Duration) {
         self.in_flight.set(false);
         self.head_begun.set(false);
@@ -113,8 +113,8 @@ impl ConnectionState {
         self.wake();
     }
 
-    /// Nothing need come for so long. A response that was handed to hyper whole may be on its way still: first the client
-    /// has the usual time to take what is left of it.
+    /// Allows the connection to be idle for so long. While the client has not taken the last response, the timeout for
+    /// writing applies first.
     pub(crate) fn rest(&self, idle: Duration) {
         self.idle.set(idle);
         self.idle_afterwards.set(None);
@@ -148,11 +148,11 @@ impl ConnectionState {
         }
     }
 
-    /// What came of writing to the client.
+    /// Notes whether a write had to wait for the client.
     pub(super) fn writes(&self, blocked: bool) {
         let was_blocked = self.write_blocked.replace(blocked);
         if was_blocked && !blocked {
-            // Somebody may wait for the response to be gone.
+            // The error page of a refused head may wait for this response to be written.
             self.wake();
         }
         match self.timer.waiting_for() {
@@ -168,7 +168,7 @@ impl ConnectionState {
         }
     }
 
-    /// The proxy stops: a connection that is idle waits a moment longer, and one that is not goes on.
+    /// Notes that the proxy stops: an idle connection is closed after [`LAST_CALL`], a busy one after its request.
     pub(crate) fn stop(&self) {
         let idle = self.timer.waiting_for() == WaitingFor::Request && !self.reading.get();
         if !self.stopping.replace(true) && idle {
@@ -185,7 +185,7 @@ impl ConnectionState {
         if reading { self.all_reading.inc() } else { self.all_reading.dec() }
     }
 
-    /// Why the connection ends, if what the client sent is the reason.
+    /// Why the head of the last request was refused, if it was.
     pub(crate) fn refusal(&self) -> Option<HeadError> {
         self.refusal.get()
     }
@@ -195,12 +195,12 @@ impl ConnectionState {
         self.flooded.get()
     }
 
-    /// The first line of what was refused, as far as it came; empty where it was no head.
+    /// The first line of a refused head, as far as it was received.
     pub(crate) fn refused(&self) -> Bytes {
         self.refused.take()
     }
 
-    /// Whether a response that ends now ends the connection: hyper does not wait for the rest of a body that nobody wants.
+    /// Whether the connection must end after this response: hyper does not read the rest of an unread body.
     pub(crate) fn is_body_due(&self) -> bool {
         self.body_due.get()
     }

@@ -100,7 +100,7 @@ where
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Served::Ended(result));
         }
-        // hyper's own graceful shutdown would close at once what is idle, with a request on its way perhaps.
+        // hyper's graceful shutdown would close an idle connection at once, although a request may be on its way.
         if worker.is_stopping() {
             state.stop();
         }

@@ -66,7 +66,7 @@ pub(super) async fn serve<S, H, B>(
         .max_send_buf_size(STREAM_BUFFER)
         .initial_stream_window_size(UPLOAD_WINDOW)
         .initial_connection_window_size(UPLOAD_WINDOW)
-        // A peer that has gone without a word would keep its streams for ever.
+        // Detects a client that has disappeared, which would keep its streams for ever.
         .keep_alive_interval(options.client_send_timeout)
         .serve_connection(io, handler);
     let mut connection = std::pin::pin!(connection);

@@ -1,4 +1,4 @@
-//! Pages that the proxy makes itself; they look like nginx's, because tests and people look for these texts.
+//! Error pages. They are nginx's, because tests and people look for these texts.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -9,20 +9,20 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::wire::request_head::HeadError;
 
-/// Codes that nginx logs for requests that got no answer.
+/// The status that nginx logs when the client has closed the connection before the response.
 pub(crate) const CLIENT_CLOSED: u16 = 499;
 
-/// The body of the page of a status.
+/// The error page of a status.
 pub(crate) fn body(status: StatusCode) -> Bytes {
     page(&title(status))
 }
 
-/// Sets what every page has.
+/// Sets the header fields of an error page.
 pub(crate) fn describe(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
 }
 
-/// A whole response to a head that was refused; the connection closes after it.
+/// A complete response to a refused head; the connection is closed after it.
 pub(crate) fn refusal(refusal: HeadError, now: SystemTime) -> (StatusCode, Vec<u8>) {
     let status = status_of(refusal);
     let body = page(match refusal {
@@ -46,7 +46,7 @@ pub(crate) fn refusal(refusal: HeadError, now: SystemTime) -> (StatusCode, Vec<u
     (status, response)
 }
 
-/// nginx's words on the status line, where they are not the standard's. Those of its pages differ once more.
+/// nginx's reason phrase where it differs from the standard's. The titles of its pages differ from both.
 pub(crate) fn reason(status: StatusCode) -> Option<&'static str> {
     Some(match status.as_u16() {
         302 => "Moved Temporarily",
@@ -60,7 +60,7 @@ pub(crate) fn reason(status: StatusCode) -> Option<&'static str> {
     })
 }
 
-/// The status of a refusal.
+/// The status of the response to a refused head.
 pub(crate) fn status_of(refusal: HeadError) -> StatusCode {
     match refusal {
         HeadError::Malformed | HeadError::HeaderTooLarge | HeadError::PlainHttp => StatusCode::BAD_REQUEST,
@@ -88,7 +88,7 @@ fn page(title: &str) -> Bytes {
     .into()
 }
 
-/// nginx's words for a status, where they are not the standard's.
+/// The title of nginx's page for a status.
 fn title(status: StatusCode) -> Cow<'static, str> {
     Cow::Borrowed(match status.as_u16() {
         300 => "300 Multiple Choices",

@@ -1,5 +1,5 @@
-//! The client's stream as hyper sees it: only whole heads that were checked, and never more than one message at a
-//! time beyond what hyper asked for.
+//! The client's byte stream as hyper reads it: complete and checked heads only, and no part of the next request before
+//! the current one has ended.
 
 use std::io;
 use std::pin::Pin;
@@ -16,18 +16,18 @@ use crate::io::{scratch, vectored};
 use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 use crate::wire::request_head::{HeadError, HeadFinder, MAX_LINE, RequestFraming, RequestHead};
 
-/// What hyper reads at once of a body that nobody wants, if it has come with the head.
+/// How much of an unread body hyper discards after a response, if it arrived together with the head.
 const TINY: usize = 4 * 1024;
 
 /// How much of a body is read at once. hyper keeps up to two such pieces for an endpoint that takes none.
 const BODY_READ: usize = 32 * 1024;
 
-/// Where the stream is within what the client sends.
+/// The position in the input.
 enum ReadState {
     Head(HeadFinder),
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
-    /// HTTP/2: everything passes, but for a flood of frames that carry nothing.
+    /// HTTP/2: all input passes unless it is a flood of frames that carry nothing.
     Raw(Box<FrameBudget>),
     /// After a head that was refused. The stream acts as if the client had closed.
     Refused,
@@ -40,9 +40,9 @@ pub(crate) struct ClientStream<S> {
     stream: S,
     state: Rc<ConnectionState>,
     at: ReadState,
-    /// Read and not checked yet.
+    /// Input that has not been checked yet.
     read_buffer: BytesMut,
-    /// Checked and not handed over yet.
+    /// Checked input that hyper has not read yet.
     cleared: Bytes,
 }
 
@@ -94,12 +94,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         Some(self)
     }
 
-    /// Lets everything through: HTTP/2 has heads of another kind.
+    /// Passes all input on from now on: the client speaks HTTP/2.
     pub(crate) fn pass_all(&mut self) {
         self.at = ReadState::Raw(Box::new(FrameBudget::new(self.state.clock.now())));
     }
 
-    /// Whether the client has more to send of a body that nobody wants.
+    /// Whether the client has not sent its whole body.
     pub(crate) fn is_mid_body(&self) -> bool {
         matches!(self.at, ReadState::Length(_) | ReadState::Chunked(_) | ReadState::Broken)
     }
@@ -109,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         (self.stream, self.cleared, self.read_buffer.freeze())
     }
 
-    /// How much has come. What has not keeps no buffer waiting: most connections are idle.
+    /// Reads once into the read buffer and returns the number of bytes. Waiting holds no buffer: most connections are idle.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let read_buffer = &mut self.read_buffer;
         scratch::poll_read(&mut self.stream, cx, |_, bytes| {
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         })
     }
 
-    /// Moves what can be handed over from `inbox` to `cleared`; true if there is something.
+    /// Moves checked input from `read_buffer` to `cleared`; true if there was any.
     fn clear(&mut self) -> bool {
         if self.read_buffer.is_empty() {
             return false;
@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         }
     }
 
-    /// Counts what HTTP/2 is handed; a flood ends the connection at the next read.
+    /// Counts HTTP/2 frames; a flood ends the connection at the next read.
     fn count_frames(&mut self, bytes: &[u8]) {
         let ReadState::Raw(frames) = &mut self.at else { return };
         let entry = &self.state.entry;
@@ -249,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         self.state.refusal.set(Some(refusal));
     }
 
-    /// What follows something refused must wait for the response before it.
+    /// Ends the input after a refused head, once the responses to earlier requests have been written.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let heads = !self.state.heads.borrow().is_empty();
         if heads || self.state.in_flight.get() || self.state.write_blocked.get() {
@@ -260,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
     }
 }
 
-/// The request line of a head that was refused, or what there is of it.
+/// The request line of a refused head, as far as it was received.
 fn first_line(head: &[u8]) -> Bytes {
     let shown = &head[..head.len().min(MAX_LINE)];
     let line = shown.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
@@ -351,15 +351,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for ClientStream<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
-        // TLS takes what it cannot send yet. Whoever flushes in vain is blocked; to flush nothing is no progress.
+        // A TLS stream accepts data that it cannot send yet, so a flush that waits means a blocked client. A flush that had
+        // nothing to do is no progress.
         if result.is_pending() != self.state.write_blocked.get() {
             self.state.writes(result.is_pending());
         }
         result
     }
 
-    /// Whoever has the last word (the page of a refusal, or someone who waits for the client to stop sending) shuts
-    /// the stream down after that.
+    /// Keeps the stream open after a refused head: the error page is written after hyper has ended.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.state.refusal.get().is_some() {
             return Poll::Ready(Ok(()));

@@ -49,8 +49,8 @@ pub(crate) fn page(
     ResponseBody::page(body, guard).under(parts)
 }
 
-/// Says so when this response is the last on its connection: `keep-alive-requests`, the proxy stops, or it has been made
-/// before the request was there.
+/// Adds `Connection: close` to the last response of a connection: `keep-alive-requests` is reached, the proxy stops, or the
+/// response was made before the whole request was read.
 pub(crate) fn close_if_last(client: &ClientConnection, headers: &mut HeaderMap) {
     let Some(state) = &client.state else { return };
     let worker = &client.worker;

@@ -1,4 +1,4 @@
-//! The handler of every request: from its head to a route, and on to the endpoints.
+//! The handler of every request: finds its route, applies the filters and passes it on to an endpoint.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -40,7 +40,7 @@ impl Service<Request<Incoming>> for Handler {
     }
 }
 
-/// Answers a request. Never fails: what goes wrong becomes a page.
+/// Answers a request. Errors become error pages.
 async fn handle(
     client: Rc<ClientConnection>,
     request: Request<Incoming>,
@@ -88,8 +88,8 @@ async fn handle(
         let table = worker.views.table.load();
         let found = table.find(exchange.host(), exchange.path());
         let route = found.route().clone();
-        // A location of the catch-all host that only an exact path of an Ingress stands before: what checks the health of a
-        // load balancer's nodes must not depend on a default backend.
+        // On the catch-all host the health check path is answered here unless an Ingress has it as an exact path: health checks
+        // of a load balancer must not depend on a default backend.
         let exact = route.ingress.is_some() && route.kind == PathType::Exact;
         let catch_all = route.host == "_" && !exact;
         if catch_all && client.scheme == Scheme::Http && exchange.path() == worker.options.health_check_path {
@@ -114,7 +114,7 @@ async fn handle(
     Ok(request.run().await)
 }
 
-/// By Content-Length, before anything is sent (reference §3.12).
+/// Whether the announced length is over the limit: such a request is refused before anything is sent.
 fn too_large(body: &Incoming, limit: u64) -> bool {
     limit != 0 && body.size_hint().exact().is_some_and(|length| length > limit)
 }
@@ -126,7 +126,7 @@ fn request_body(
     buffers: &Rc<BufferUse>,
 ) -> (RequestBody, BodyLength) {
     if body.is_end_stream() {
-        // A length of zero that the client has said is passed on.
+        // An explicit `Content-Length: 0` is forwarded.
         let said = head.is_some_and(|head| head.says_length);
         return (RequestBody::none(), if said { BodyLength::Known(0) } else { BodyLength::None });
     }
@@ -136,14 +136,14 @@ fn request_body(
     (body, length.map_or(BodyLength::Chunked, BodyLength::Known))
 }
 
-/// The request line of a request that came by HTTP/2.
+/// The request line of an HTTP/2 request for the access log.
 fn written_line(parts: &http::request::Parts) -> Bytes {
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let version = if parts.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" };
     format!("{} {target} {version}", parts.method).into()
 }
 
-/// About what a head of HTTP/2 would be in HTTP/1; nginx counts the compressed frames.
+/// The approximate size of an HTTP/2 head in HTTP/1 syntax; nginx counts the compressed frames.
 fn head_bytes(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| name.as_str().len() as u64 + value.len() as u64 + 4).sum()
 }

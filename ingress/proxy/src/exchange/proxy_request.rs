@@ -49,7 +49,7 @@ pub(crate) struct ProxyRequest<'a> {
     pub(crate) length: BodyLength,
 }
 
-/// Why an endpoint cannot be asked.
+/// Why there is no connection to an endpoint.
 #[derive(Debug)]
 enum ConnectError {
     Failed(std::io::Error),
@@ -196,7 +196,7 @@ impl<'a> ProxyRequest<'a> {
         tried: &[SocketAddr],
     ) -> Option<(SocketAddr, SelectedEndpoint)> {
         let worker = &self.client.worker;
-        // Loaded for each attempt: an endpoint that has left in the meantime is not asked.
+        // Loaded for each attempt, so that endpoints that have left in the meantime are not used.
         let pick = choice.next_endpoint(&worker.views.pools.load(), tried, &mut worker.balancer())?;
         match &pick.address {
             UpstreamAddress::Socket(address) => Some((*address, pick)),
@@ -214,7 +214,7 @@ impl<'a> ProxyRequest<'a> {
         }
     }
 
-    /// A kept connection, or a new one. The attempt is noted either way.
+    /// A kept connection or a new one. Records the attempt in both cases.
     async fn connect(
         &mut self,
         address: SocketAddr,
@@ -318,7 +318,7 @@ impl<'a> ProxyRequest<'a> {
         request_head::take(&mut send_buffer)
     }
 
-    /// The endpoint's response on its way to the client.
+    /// Passes the endpoint's response on to the client.
     fn answer(
         mut self,
         request: UpstreamRequest,

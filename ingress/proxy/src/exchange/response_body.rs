@@ -15,7 +15,7 @@ use crate::io::buffers::{BufferCharge, ChargedBytes};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request::UpstreamRequest;
 
-/// Where a body comes from.
+/// The source of a body.
 enum BodySource {
     Nothing,
     Page(Bytes),
@@ -25,9 +25,9 @@ enum BodySource {
 /// The body of a response.
 pub(crate) struct ResponseBody {
     content: BodySource,
-    /// None after a change of protocol: the request is over when the streams are.
+    /// `None` after 101: the request ends with the switched protocol.
     guard: Option<RequestGuard>,
-    /// Why the body breaks off, until what came before is on its way.
+    /// The error that ends the body, kept until what came before it has been written.
     broken: Option<UpstreamError>,
     /// The body is sent in chunks (RFC 9112 §7.1).
     chunked: bool,
@@ -39,7 +39,7 @@ impl ResponseBody {
         Self::of(BodySource::Nothing, Some(guard))
     }
 
-    /// No body, and something else than a request follows.
+    /// No body after 101; another protocol follows.
     pub(crate) fn switched() -> Self {
         Self::of(BodySource::Nothing, None)
     }
@@ -59,7 +59,8 @@ impl ResponseBody {
         Self { content, guard, broken: None, chunked: false }
     }
 
-    /// The response of this head and body. What hyper adds to the head is counted here: it knows best, but tells nobody.
+    /// The response of this head and body. Computes the size of the head with the fields that hyper adds, because hyper does
+    /// not report it.
     pub(crate) fn under(mut self, parts: response::Parts) -> Response<Self> {
         let length = self.size_hint().exact();
         let Some(guard) = self.guard.as_mut().filter(|guard| guard.is_http1()) else {
@@ -87,7 +88,7 @@ impl ResponseBody {
         Response::from_parts(parts, self)
     }
 
-    /// Lets go of the call; its connection is kept if another request may follow on it.
+    /// Drops the request to the endpoint; its connection goes to the pool if another request may follow on it.
     fn hang_up(&mut self) {
         let BodySource::Endpoint(request, _) = std::mem::replace(&mut self.content, BodySource::Nothing)
         else {
@@ -162,7 +163,7 @@ impl Body for ResponseBody {
                         let error = format_args!("the response broke off: {error}");
                         guard.worker().upstream_log.failed(upstream, &request.name(), &error);
                     }
-                    // hyper throws away what it has not written when a body fails. It writes while it waits for one.
+                    // hyper discards unwritten data when a body fails, but writes it while it waits for the body.
                     this.broken = Some(error);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

@@ -1,14 +1,14 @@
-//! Time as a worker sees it: one reading per tick for all time-outs, and the texts of the log.
+//! The time of a worker: one clock reading per tick for all timeouts, and the time text of the access log.
 //!
-//! A timer per request in the runtime's wheel costs more than the request's share of a byte pump. Time-outs here are
-//! seconds, so each waiting thing notes a deadline in a cell, and a tick looks at all of them.
+//! A timer of the runtime for each request is too expensive. Timeouts here are seconds, so a request notes its deadline
+//! in a cell, and a tick checks all of them ten times a second.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How late a time-out may be.
+/// The interval of the ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// A worker's clock.
@@ -69,7 +69,7 @@ impl Clock {
         }
     }
 
-    /// A timer that the tick looks at until its last other owner drops it.
+    /// A new timer. The clock forgets it when its last other owner drops it.
     pub(crate) fn timer(&self) -> Rc<Timer> {
         let timer = Rc::new(Timer::default());
         self.timers.borrow_mut().push(timer.clone());
@@ -93,7 +93,7 @@ impl Clock {
         self.arm(timer, timeout);
     }
 
-    /// Runs on the worker's own task until it is dropped.
+    /// Ticks until the future is dropped, and calls `each` after every tick.
     pub(crate) async fn run(&self, mut each: impl FnMut()) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -104,7 +104,7 @@ impl Clock {
         }
     }
 
-    /// Wakes everything that has a timer, for a look at what has changed.
+    /// Wakes every task that has a timer, so that it notices a stop of the proxy.
     pub(crate) fn wake_all(&self) {
         for timer in self.timers.borrow().iter() {
             if let Some(waker) = timer.waker.borrow_mut().take() {
@@ -135,7 +135,7 @@ impl Clock {
         });
     }
 
-    /// `$time_local`: `21/Nov/2026:07:44:42 +0000`. Written once a second.
+    /// Writes `$time_local`: `21/Nov/2026:07:44:42 +0000`. The text is formatted once a second.
     pub(crate) fn write_local_time(&self, out: &mut Vec<u8>) {
         let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
         let mut local = self.local_time.borrow_mut();
@@ -156,13 +156,13 @@ impl Timer {
         self.waiting_for.set(waiting_for);
     }
 
-    /// No deadline from now on.
+    /// Removes the deadline.
     pub(crate) fn disarm(&self) {
         self.deadline.set(Deadline::Never);
         self.expired.set(false);
     }
 
-    /// Whether the deadline has passed. The task is woken when it does.
+    /// Whether the deadline has passed. If not, the task is woken when it does.
     pub(crate) fn poll_expired(&self, cx: &mut Context<'_>) -> bool {
         if self.expired.get() {
             return true;

@@ -1,4 +1,4 @@
-//! A buffer of the thread, for reading where nothing may come: whoever waits holds no memory for it.
+//! A read buffer shared by all connections of a thread, so that a connection that waits for input holds no memory for it.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,7 +14,7 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into());
 }
 
-/// Reads once, and shows what came; nothing at the end of the stream.
+/// Reads once and passes the bytes to `show`; an empty slice at the end of the stream.
 pub(crate) fn poll_read<R, T>(
     reader: &mut R,
     cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! Two streams joined after a change of protocol: bytes pass both ways until both sides are done or neither speaks.
+//! Copies bytes both ways between client and endpoint after 101 (Switching Protocols).
 
 use std::io;
 use std::pin::Pin;
@@ -12,14 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::io::clock::{Clock, Timer};
 use crate::io::scratch;
 
-/// How it ended and how much passed.
+/// How many bytes were copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Transferred {
     pub(crate) from_client: u64,
     pub(crate) to_client: u64,
 }
 
-/// Passes bytes until both sides have ended, one has failed, nothing has come for `idle`, or it is cut off.
+/// Copies bytes until both sides have ended, one has failed, neither has sent anything for `idle`, or `is_cut`.
 pub(crate) async fn splice<C, E>(
     client: (&mut C, Bytes),
     endpoint: (&mut E, Bytes),
@@ -52,9 +52,9 @@ where
     Transferred { from_client: up.passed, to_client: down.passed }
 }
 
-/// One direction. While neither side speaks it holds no buffer: most streams that stay open are silent most of the time.
+/// One direction. It holds no buffer while nothing comes: most such streams are silent most of the time.
 struct Direction {
-    /// What was read and not taken yet; at first what came before the streams were joined.
+    /// Read and not written yet. At first: what came before the copying began.
     left: Bytes,
     ended: bool,
     done: bool,
@@ -79,7 +79,7 @@ impl Direction {
             self.passed += taken as u64;
             self.left.advance(taken);
             ready!(written)?;
-            // Even of no length it would hold the buffer that it was cut from.
+            // An empty `Bytes` still holds the buffer that it was cut from.
             self.left = Bytes::new();
             if self.ended {
                 ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
@@ -95,7 +95,7 @@ impl Direction {
             });
             match passed {
                 Poll::Pending => {
-                    // TLS may hold back what was written until it is flushed.
+                    // A TLS stream may keep written data until it is flushed.
                     ready!(Pin::new(&mut *writer).poll_flush(cx))?;
                     return Poll::Pending;
                 }
@@ -105,7 +105,7 @@ impl Direction {
     }
 }
 
-/// Writes as much as is taken; how much that was, and whether it was all.
+/// Writes until the writer accepts no more. Returns the number of bytes, and whether all were written.
 fn write<W>(cx: &mut Context<'_>, writer: &mut W, bytes: &[u8]) -> (usize, Poll<io::Result<()>>)
 where
     W: AsyncWrite + Unpin,

@@ -1,4 +1,4 @@
-//! Sending several slices as one.
+//! Writing several slices at once.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncWrite, ReadBuf};
 
-/// Up to so many bytes are copied into one piece: a socket takes 0.2 µs longer for `writev` than for `send`, and the copy of
+/// Up to this many bytes are copied and written with `send`: `writev` takes 0.2 µs longer, and the copy of
 /// a small response costs a tenth of that.
 const PIECE: usize = 2 * 1024;
 
-/// Sends as much of the slices as goes, and says how much that was.
+/// Writes as much of the slices as the writer accepts, and returns how many bytes that was.
 pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
     writer: &mut W,
     cx: &mut Context<'_>,

@@ -56,7 +56,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
             }
         }
     }
-    // tokio's own accept asks the system only after it has been told of something new.
+    // tokio's accept does not call the system again before a new event, so the rest is accepted without it.
     let Ok(socket) = socket.into_std() else { return };
     while let Ok((stream, peer)) = socket.accept() {
         if stream.set_nonblocking(true).is_ok()

@@ -60,7 +60,7 @@ pub(crate) async fn handshake(
 
 async fn accept(mut stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
-    // A request without TLS starts with the letter of a method, a handshake with record type 22.
+    // A plain HTTP request begins with the letter of a method, a TLS handshake with record type 22.
     if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
         let (_, page) = pages::refusal(HeadError::PlainHttp, SystemTime::now());
         write_last(&mut stream, &page).await;

@@ -1,4 +1,4 @@
-//! What is known of a request when it is over: its line in the access log and its counts.
+//! The record of a request: its line in the access log and its metrics.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::observe::format;
 use crate::observe::metrics::{RequestLabels, RequestSample};
 
-/// One endpoint that was asked.
+/// One attempt at an endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     /// Its address.
@@ -35,7 +35,7 @@ pub(crate) struct AccessRecord {
     pub(crate) line: Bytes,
     pub(crate) head_bytes: u64,
     pub(crate) body_bytes: u64,
-    /// None where the head was not understood.
+    /// `None` if the head was refused.
     pub(crate) exchange: Option<Exchange>,
     pub(crate) route: Option<Arc<Route>>,
     /// The number of the canary that was chosen.
@@ -48,7 +48,7 @@ pub(crate) struct AccessRecord {
     pub(crate) sent_head: u64,
     /// Bytes of the body, and of its chunks.
     pub(crate) sent: u64,
-    /// The catch-all's health page is neither logged nor counted.
+    /// The health check of the catch-all host: neither logged nor counted.
     pub(crate) silent: bool,
 }
 
@@ -90,7 +90,7 @@ impl AccessRecord {
         Some(self.exchange.as_ref()?.request.headers.get(name)?.as_bytes())
     }
 
-    /// ingress-nginx's default line (reference §3.18). Hot: no allocation but for Basic authorization.
+    /// Writes ingress-nginx's default `log-format-upstream`. Hot: allocates only for Basic authorization.
     pub(crate) fn write(&self, out: &mut Vec<u8>, local_time: impl FnOnce(&mut Vec<u8>), elapsed: Duration) {
         let put = |out: &mut Vec<u8>, text: Option<&[u8]>| match text {
             Some(text) if !text.is_empty() => format::escaped(out, text),
@@ -119,7 +119,7 @@ impl AccessRecord {
         let name = match (&self.route, &self.exchange) {
             (Some(route), _) => route.upstream_name(),
             (None, Some(_)) => DEFAULT_UPSTREAM,
-            // It was refused before anybody asked where it goes.
+            // A refused head has no route.
             (None, None) => "",
         };
         out.extend_from_slice(name.as_bytes());
@@ -133,7 +133,7 @@ impl AccessRecord {
         format::escaped(out, self.request_id.as_bytes());
     }
 
-    /// One value for each endpoint that was asked, and a space.
+    /// Writes one value for each attempt, and a space.
     fn each(&self, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, &Attempt)) {
         for (at, one) in self.attempts.iter().enumerate() {
             if at > 0 {
@@ -149,7 +149,7 @@ impl AccessRecord {
         self.route.as_ref().is_some_and(|route| route.ingress.is_none() && route.host == "_")
     }
 
-    /// What the counters want of it.
+    /// The values for the metrics.
     pub(crate) fn sample(&self, elapsed: Duration) -> RequestSample {
         let last = self.attempts.last();
         RequestSample {
@@ -162,7 +162,7 @@ impl AccessRecord {
         }
     }
 
-    /// Whose request it was, if a rule covers it.
+    /// The labels for the metrics; `None` if the head was refused.
     pub(crate) fn of(&self) -> Option<RequestLabels<'_>> {
         let route = self.route.as_ref()?;
         let exchange = self.exchange.as_ref()?;

@@ -1,4 +1,4 @@
-//! Small texts of the access log and of heads, written without the formatting machinery.
+//! Fields of the access log and of heads, written without `std::fmt`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the proxy counts and shows, under ingress-nginx's names, labels and help texts (reference §3.17).
+//! The metrics of the proxy, with ingress-nginx's names, labels and help texts.
 //!
 //! The names are a contract: dashboards and alerts read them. A golden test holds the whole page.
 

@@ -20,7 +20,7 @@ impl BalancerState for BalancerContext<'_> {
         self.0.random.borrow_mut().u32(0..bound.max(1))
     }
 
-    /// Each worker starts anywhere, or all would start with the same endpoint.
+    /// Starts at a random endpoint, as in ingress-nginx: otherwise all workers would start with the same one.
     fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize {
         let mut turns = self.0.turns.borrow_mut();
         if let Some(turn) = turns.get_mut(&upstream.pool) {

@@ -1,4 +1,4 @@
-//! What one thread that serves has for itself: nothing of it is shared, so nothing of it is locked.
+//! The state of a worker thread. It is not shared with other threads, so it has no locks.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ use crate::upstream::request::Timeouts;
 use crate::upstream::resolve::Resolver;
 use crate::views::ProxyViews;
 
-/// A worker's belongings.
+/// State owned by one worker thread.
 pub(crate) struct Worker {
     pub(crate) number: u32,
     pub(crate) options: Arc<ProxyOptions>,
@@ -47,18 +47,18 @@ pub(crate) struct Worker {
     series: RequestSeries,
     lines: Option<LogWriter>,
     pub(super) random: RefCell<fastrand::Rng>,
-    /// Where each round robin is.
+    /// The position of each round robin.
     pub(super) turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
-    /// Where heads for endpoints are written.
+    /// The buffer in which heads for endpoints are written.
     pub(crate) send_buffer: RefCell<BytesMut>,
-    /// Header maps that go round: a request's becomes that of a response.
+    /// Header maps for reuse.
     maps: RefCell<Vec<HeaderMap>>,
     stopping: Cell<bool>,
     forced: Cell<bool>,
     ticks: Cell<u32>,
 }
 
-/// Sweeping looks at every idle connection: once a second.
+/// A sweep checks every idle connection, once a second.
 const TICKS_PER_SWEEP: u32 = 10;
 const SPARE_MAPS: usize = 64;
 
@@ -103,11 +103,11 @@ impl Worker {
         })
     }
 
-    /// Called when a task ends: tokio catches panics, so without this a connection would vanish in silence.
+    /// Reports a panic; called when a task is dropped. tokio catches panics, so nothing else would report it.
     pub(crate) fn report_panic(&self) {
         if std::thread::panicking() {
             self.connections.panics.inc();
-            tracing::error!("a task of worker {} has panicked; its connection is closed", self.number);
+            tracing::error!("a connection task of worker {} panicked; its connection is closed", self.number);
         }
     }
 
@@ -122,12 +122,12 @@ impl Worker {
         }
     }
 
-    /// Nothing new is to be started.
+    /// Whether the proxy is stopping: idle connections close.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
     }
 
-    /// What is open is to be closed now.
+    /// Whether open connections must be closed now.
     pub(crate) fn is_forced(&self) -> bool {
         self.forced.get()
     }
@@ -173,12 +173,12 @@ impl Worker {
             && stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == ip)
     }
 
-    /// An empty header map that has its memory already.
+    /// An empty header map, with memory from an earlier request if possible.
     pub(crate) fn map(&self) -> HeaderMap {
         self.maps.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Logs and counts a request that is over.
+    /// Logs and counts a request that has ended.
     pub(crate) fn finish(&self, mut record: AccessRecord) {
         let elapsed = record.started.elapsed();
         if !record.silent {

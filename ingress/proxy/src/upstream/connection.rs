@@ -15,12 +15,12 @@ use crate::upstream::limit::UpstreamSlot;
 pub(crate) struct UpstreamConnection {
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
-    /// The pool that it was opened for: it is kept while its address is one of the pool's. None for an ExternalName,
-    /// whose addresses come and go with its name server's answers.
+    /// The pool of endpoints that it was opened for: it is kept while its address belongs to the pool. `None` for an
+    /// ExternalName, whose addresses change with DNS.
     pub(crate) pool: Option<PoolKey>,
     /// The address as text, for the log.
     pub(crate) name: Rc<str>,
-    /// The clock's time when it was opened and when it became idle.
+    /// When it was opened and when it became idle, in milliseconds of the clock.
     pub(crate) opened: u64,
     pub(crate) idle_since: u64,
     /// Its place in the order of connections that became idle.
@@ -53,7 +53,7 @@ impl UpstreamConnection {
         }
     }
 
-    /// Whether nothing has come while it was idle, neither bytes nor an end. No system call unless something has.
+    /// Whether the endpoint has neither sent anything nor closed the connection while it was idle. No system call if so.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [0];
         matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)

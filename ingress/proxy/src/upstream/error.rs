@@ -1,34 +1,34 @@
-//! Why a call to an endpoint fails.
+//! Errors of requests to endpoints.
 
 use std::io;
 
-/// Whom a call waits for.
+/// Which timeout applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeoutKind {
-    /// The endpoint to take what is sent (`proxy-send-timeout`).
+    /// `proxy-send-timeout`: the endpoint does not read the request.
     Send,
-    /// The endpoint to answer (`proxy-read-timeout`).
+    /// `proxy-read-timeout`: the endpoint sends nothing.
     Read,
-    /// The client to send its body (`client-body-timeout`).
+    /// `client-body-timeout`: the client does not send its body.
     Body,
-    /// The client to take the response; the connection looks after that.
+    /// The client does not read the response; handled by its connection.
     Client,
 }
 
-/// Why a call failed.
+/// Why a request to an endpoint has failed.
 #[derive(Debug)]
 pub(crate) enum UpstreamError {
     /// The endpoint closed the connection before it answered, or in the middle of its answer.
     Closed,
     /// Sending or receiving failed.
     Io(io::Error),
-    /// What came is no HTTP response.
+    /// The response is malformed.
     Invalid(&'static str),
-    /// Nothing came or went for too long.
+    /// A timeout has passed.
     Timeout(TimeoutKind),
     /// The client's body is larger than it may be.
     TooLarge,
-    /// The client's body broke off or is malformed.
+    /// The client's body is incomplete or malformed.
     Client,
 }
 

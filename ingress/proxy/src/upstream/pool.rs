@@ -1,4 +1,4 @@
-//! Connections that wait for their next request: per worker, by the address they go to.
+//! Idle connections of a worker, by endpoint.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use crate::options::KeepAlive;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::limit::UpstreamSlot;
 
-/// The idle connections of a worker, the one used last first: what is warm stays warm, the rest ages.
+/// The idle connections of a worker. The most recently used one is taken first, so that surplus ones age and are closed.
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
     rules: KeepAlive,
@@ -27,7 +27,7 @@ impl ConnectionPool {
         Self { rules, by_address: RefCell::default(), count: Cell::new(0), sequence: Cell::new(0) }
     }
 
-    /// A connection to the address on which nothing has come since. Hot: one look-up, no system call.
+    /// Takes an idle connection to the address on which the endpoint has sent nothing. Hot: one look-up, no system call.
     pub(crate) fn take(&self, address: SocketAddr) -> Option<UpstreamConnection> {
         let mut by_address = self.by_address.borrow_mut();
         let waiting = by_address.get_mut(&address)?;
@@ -40,7 +40,7 @@ impl ConnectionPool {
         None
     }
 
-    /// Keeps a connection for later unless it has served its time. When the pool is full, those that have been idle
+    /// Keeps a connection for reuse unless it has reached one of its limits. When the pool is full, those that have been idle
     /// longest are closed, whatever their address, as with nginx's `keepalive`.
     pub(crate) fn put(&self, mut connection: UpstreamConnection, now: u64) {
         if connection.slot.as_ref().is_some_and(UpstreamSlot::is_wanted) {
@@ -90,7 +90,7 @@ impl ConnectionPool {
         self.count.set(self.count.get().saturating_sub(last + 1));
     }
 
-    /// Closes what has been idle too long, was closed from the other side, or goes where no request goes any more.
+    /// Closes connections that have been idle too long, were closed by the endpoint, or whose endpoint has left (`belongs`).
     pub(crate) fn sweep(&self, now: u64, belongs: impl Fn(&UpstreamConnection) -> bool) {
         let mut count = 0;
         self.by_address.borrow_mut().retain(|_, waiting| {
@@ -105,7 +105,7 @@ impl ConnectionPool {
         self.count.set(count);
     }
 
-    /// How many there are.
+    /// How many connections are idle.
     #[cfg(test)]
     fn count(&self) -> usize {
         self.count.get()

@@ -1,7 +1,7 @@
 //! One request on one connection to an endpoint, HTTP/1.1 (RFC 9112).
 //!
-//! It is polled by the task of the client's connection: no task, channel or wake-up of its own. Request and response
-//! bodies flow at the same time, so an endpoint may answer before it has read everything.
+//! It is polled by the task of the client's connection and has no task or channel of its own. Request and response bodies
+//! are transferred at the same time, so an endpoint may answer before it has read everything.
 
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -31,8 +31,8 @@ const READ_MOST: usize = 64 * 1024;
 /// At most for a stream of HTTP/2, where the time that a client has runs for each piece: nothing tells how much of it is
 /// on its way. A frame is no larger either.
 const READ_MOST_OF_STREAM: usize = READ;
-/// How many interim responses one request may have. Each counts as progress, so without a limit an endpoint that
-/// sends nothing else would keep a request, and its worker, busy for ever.
+/// How many interim responses (1xx) a request may have. Each counts as progress, so without a limit an endpoint that sends
+/// nothing else would keep the request open for ever.
 const MAX_INTERIM: u32 = 128;
 
 /// How long a request waits for endpoint and client.
@@ -70,11 +70,11 @@ enum DownloadState {
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
     UntilClose,
-    /// All of it has been handed on.
+    /// The whole body has been returned.
     Over,
 }
 
-/// A request on its way.
+/// A request to an endpoint, and its response.
 pub(crate) struct UpstreamRequest {
     connection: UpstreamConnection,
     send_buffer: SendBuffer,
@@ -87,7 +87,7 @@ pub(crate) struct UpstreamRequest {
     read: usize,
     /// Interim responses so far.
     interim: u32,
-    /// Bytes of the request that the system has taken.
+    /// Bytes of the request that have been written to the socket.
     pub(crate) sent: u64,
     timer: UpstreamTimer,
     wait: TimeoutKind,
@@ -95,7 +95,7 @@ pub(crate) struct UpstreamRequest {
 }
 
 impl UpstreamRequest {
-    /// A request whose head is encoded. Nothing is sent before it is polled.
+    /// A request with its encoded head. Nothing is sent before it is polled.
     pub(crate) fn new(
         connection: UpstreamConnection,
         head: Bytes,
@@ -125,12 +125,12 @@ impl UpstreamRequest {
         &self.connection.name
     }
 
-    /// Whether the endpoint has got nothing of the request, so that asking another one cannot do it twice.
+    /// Whether nothing has been sent, so that another attempt cannot carry the request out twice.
     pub(crate) fn is_unsent(&self) -> bool {
         self.sent == 0
     }
 
-    /// The response's head, or what prevented it. Interim responses (1xx) are passed over, as nginx does.
+    /// Reads the response's head. Skips interim responses (1xx), as nginx does.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -153,7 +153,7 @@ impl UpstreamRequest {
                 continue;
             }
             match self.poll_fill(cx, READ) {
-                // An endpoint that has answered and closed need not have taken the request.
+                // The endpoint may have closed the connection because of an error in sending the request.
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(uploaded.err().unwrap_or(error))),
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(uploaded.err().unwrap_or(UpstreamError::Closed)));
@@ -179,7 +179,7 @@ impl UpstreamRequest {
         head
     }
 
-    /// How much of the response's body is left, where that is known.
+    /// How many bytes of the response's body are left, if that is known.
     pub(crate) fn left(&self) -> Option<u64> {
         match self.download {
             DownloadState::Over => Some(0),
@@ -201,7 +201,7 @@ impl UpstreamRequest {
         cx: &mut Context<'_>,
         most: usize,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        // An endpoint that answers early may close its side; what it has answered still counts.
+        // An endpoint that answers early may close its side; its response is still valid.
         let uploaded = if self.body.is_over() && self.send_buffer.is_empty() {
             Ok(TimeoutKind::Read)
         } else {
@@ -246,7 +246,7 @@ impl UpstreamRequest {
         Poll::Ready(Some(Err(error)))
     }
 
-    /// A piece of the body out of what has been read.
+    /// The next piece of the body from the read buffer.
     fn take(&mut self) -> Result<Option<Frame<Bytes>>, UpstreamError> {
         let read_buffer = &mut self.connection.read_buffer;
         if read_buffer.is_empty() {
@@ -284,7 +284,7 @@ impl UpstreamRequest {
         }
     }
 
-    /// Whether the response has been handed on whole.
+    /// Whether the whole response has been returned.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.download, DownloadState::Over)
     }
@@ -295,7 +295,7 @@ impl UpstreamRequest {
         if !self.reusable || !clean || !self.connection.read_buffer.is_empty() {
             return None;
         }
-        // A small buffer is used again for the next response; one that a large body has made grow is not kept.
+        // A small buffer is reused for the next response; one that has grown for a large body is released.
         if self.connection.read_buffer.capacity() > READ {
             self.connection.read_buffer = BytesMut::new();
         }
@@ -308,7 +308,7 @@ impl UpstreamRequest {
         (self.connection.stream, self.connection.slot, self.connection.read_buffer.freeze())
     }
 
-    /// Sends what can be sent; says whom to wait for if nothing comes.
+    /// Sends as much of the request as the endpoint accepts. Returns which timeout applies if nothing more happens.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<TimeoutKind, UpstreamError> {
         loop {
             // The first piece of a body leaves together with the head.

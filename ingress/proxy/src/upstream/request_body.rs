@@ -45,7 +45,7 @@ impl KeptBody {
     }
 }
 
-/// What waits to be written: a head or a chunk's frame, data, and what ends a chunk.
+/// What is written next: the head, the size line of a chunk, data, and the end of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct SendBuffer {
     head: Bytes,
@@ -65,7 +65,7 @@ impl SendBuffer {
         self.head.is_empty() && self.wants_data()
     }
 
-    /// Whether a piece of the body has room; the head may still be there.
+    /// Whether the next piece of the body can be put in; the head may still be unwritten.
     pub(crate) fn wants_data(&self) -> bool {
         self.frame.is_empty() && self.data.is_empty() && self.tail.is_empty()
     }
@@ -90,7 +90,7 @@ impl SendBuffer {
     }
 }
 
-/// A request's body, with its limit, and its beginning in case another endpoint has to be asked.
+/// A request's body, with its limit, and its beginning for another attempt.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     body: Option<Incoming>,
@@ -102,9 +102,9 @@ pub(crate) struct RequestBody {
     taken: u64,
     /// Which of the kept pieces comes next; `None` once they have all been sent.
     replay: Option<usize>,
-    /// The end has been put into the outbox.
+    /// The end has been put into the send buffer.
     over: bool,
-    /// Nothing more is sent: what has a hole in it, or no end, must not look whole to an endpoint.
+    /// Why nothing more is sent: an incomplete body must not look complete to an endpoint.
     fault: Option<BodyFault>,
     trailers: Option<HeaderMap>,
     /// What of it counts as buffered.
@@ -149,12 +149,12 @@ impl RequestBody {
         Self { body: Some(body), chunked, limit, over: false, hold, ..Self::none() }
     }
 
-    /// Bytes of the body that have come from the client.
+    /// How many bytes of the body have been received.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Everything has been put into the outbox.
+    /// The whole body has been put into the send buffer.
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
@@ -164,13 +164,13 @@ impl RequestBody {
         let kept = self.kept.as_mut()?;
         kept.close_tail();
         self.replay = Some(0);
-        // A body that never was stays over.
+        // A request without a body has nothing to send again.
         self.over = self.body.is_none() && kept.bytes == 0 && !self.chunked;
         Some(self)
     }
 
-    /// Puts the next piece into the outbox. Ready when there is one, or when there will be none. Once it has failed it
-    /// fails for ever.
+    /// Puts the next piece into the send buffer. Ready when there is one, or when the body has ended. After an error every
+    /// further call fails, too.
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The head of the request that goes to an endpoint (reference §3.10).
+//! The head of the request to an endpoint, with ingress-nginx's `X-Forwarded-*`, `X-Real-IP` and `X-Request-ID` fields.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{COOKIE, HOST};
@@ -19,7 +19,7 @@ pub(crate) enum BodyLength {
     Chunked,
 }
 
-/// What the head is made of besides the client's headers.
+/// What the head consists of besides the client's header fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpstreamHead<'a> {
     pub(crate) method: &'a Method,
@@ -36,15 +36,15 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) port: u16,
     pub(crate) scheme: &'static str,
     pub(crate) body: BodyLength,
-    /// For `CDN-Loop` (RFC 8586), where the request may come back.
+    /// The id in `CDN-Loop` (RFC 8586), for endpoints that may send the request back.
     pub(crate) loop_id: Option<&'a [u8]>,
     /// The client asks to switch protocols (RFC 9110 §7.8).
     pub(crate) upgrade: Option<&'a [u8]>,
 }
 
-/// Where the client's own headers come from.
+/// The client's header fields.
 pub(crate) enum ClientHeaders<'a> {
-    /// As they came over the wire: order, case and doubles are kept.
+    /// As received: order, letter case and duplicates are kept.
     Raw(&'a RequestHead),
     /// As parsed, for HTTP/2.
     Map,
@@ -55,8 +55,8 @@ impl UpstreamHead<'_> {
     ///
     /// Headers whose value would be empty are left out, as nginx does.
     ///
-    /// `given` are the client's headers as parsed, `set` those that filters want instead or besides; one without a
-    /// value takes the client's away.
+    /// `given` are the client's fields as parsed. `set` are those of filters, which replace the client's; one with an empty value
+    /// removes the client's.
     pub(crate) fn write(
         &self,
         client: &ClientHeaders<'_>,
@@ -90,7 +90,7 @@ impl UpstreamHead<'_> {
             (&X_FORWARDED_FOR, &b"\r\nX-Original-Forwarded-For: "[..]),
             (&X_FORWARDED_HOST, b"\r\nX-Original-Forwarded-Host: "),
         ] {
-            // Several are one list (RFC 9110 §5.3): the client's own address may stand in any of them.
+            // Several fields are one list (RFC 9110 §5.3); the client's own address may be in any of them.
             let values = given.get_all(name).iter().filter(|value| !value.is_empty());
             for (at, value) in values.enumerate() {
                 put(out, &[if at == 0 { line } else { b", " }, value.as_bytes()]);
@@ -142,7 +142,7 @@ fn has(headers: &HeaderMap, name: &[u8]) -> bool {
     HeaderName::from_bytes(name).is_ok_and(|name| headers.contains_key(name))
 }
 
-/// HTTP/2 may split cookies over several headers; HTTP/1.1 wants one (RFC 9113 §8.2.3).
+/// HTTP/2 clients may send cookies in several fields; HTTP/1.1 requires one (RFC 9113 §8.2.3).
 fn cookies(headers: &HeaderMap, out: &mut BytesMut) {
     for (at, value) in headers.get_all(COOKIE).iter().enumerate() {
         put(out, &[if at == 0 { b"cookie: " } else { b"; " }, value.as_bytes()]);
@@ -152,7 +152,7 @@ fn cookies(headers: &HeaderMap, out: &mut BytesMut) {
     }
 }
 
-/// gRPC's clients insist on it; everything else that `TE` may say concerns this hop only.
+/// gRPC requires `TE: trailers`; all other values of `TE` concern this hop only.
 fn wants_trailers(headers: &HeaderMap) -> bool {
     headers.get(http::header::TE).is_some_and(|value| {
         value
@@ -162,7 +162,7 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The headers that `Connection` names (RFC 9110 §7.6.1). Almost always none.
+/// The fields that `Connection` names (RFC 9110 §7.6.1). Almost always none.
 struct ConnectionOptions<'a>(Option<&'a HeaderMap>);
 
 impl<'a> ConnectionOptions<'a> {
@@ -184,9 +184,9 @@ impl<'a> ConnectionOptions<'a> {
     }
 }
 
-/// Whether a client's header goes on as it is: not if it concerns this hop only, is one that the proxy writes itself,
-/// or has a name that nginx drops (underscores, marks other than hyphens). The same goes for its trailers, because
-/// some servers merge these into the headers (RFC 9110 §6.5.1).
+/// Whether a client's field is forwarded: not if it concerns this hop only, is written by the proxy itself, or has a name
+/// that nginx drops (underscores, punctuation other than hyphens). The same applies to trailers, because some servers merge
+/// them into the header (RFC 9110 §6.5.1).
 pub(crate) fn passes(name: &[u8]) -> bool {
     if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
         return false;
@@ -219,8 +219,8 @@ fn put(out: &mut BytesMut, parts: &[&[u8]]) {
     }
 }
 
-/// The protocol a client asks to switch to, if it may. h2c is left out: RFC 9113 dropped it, and an endpoint that
-/// takes it would get requests that no rule has seen.
+/// The protocol that a client wants to switch to, unless it is h2c: RFC 9113 has removed it, and its further requests would
+/// bypass the routes.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<&[u8]> {
     let protocol = headers.get(http::header::UPGRADE)?.as_bytes();
     let mut names = protocol.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -228,7 +228,7 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<&[u8]> {
         .then_some(protocol)
 }
 
-/// A buffer for heads that goes round: what one request wrote is free again when it was sent.
+/// Takes the head out of the buffer. The buffer reuses the memory once the head has been sent.
 pub(crate) fn take(buffer: &mut BytesMut) -> Bytes {
     buffer.split().freeze()
 }

@@ -1,4 +1,4 @@
-//! Hosts of ExternalName Services to addresses.
+//! Resolves the hosts of ExternalName Services.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -7,18 +7,18 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-/// How long a name server may take; ingress-nginx's Lua resolver waits as long.
+/// The timeout of a lookup, as in ingress-nginx's Lua resolver.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A worker's resolver. It remembers answers for their TTL, and failures as long as the zone says; a slow name
-/// server delays the requests that ask for the name and nothing else.
+/// The resolver of a worker. Caches answers for their TTL and failures as long as the zone allows. A slow name server delays
+/// only requests to that host.
 pub(crate) struct Resolver {
     resolver: Option<TokioResolver>,
     allow_local: bool,
 }
 
 impl Resolver {
-    /// A resolver that asks these servers, or those of `/etc/resolv.conf` with its search domains.
+    /// A resolver that queries these servers, or those of `/etc/resolv.conf` with its search domains.
     pub(crate) fn new(servers: &[SocketAddr], allow_local: bool) -> Self {
         let builder = if servers.is_empty() {
             TokioResolver::builder_tokio().ok()
@@ -82,7 +82,7 @@ impl std::fmt::Display for ResolveError {
 }
 
 /// Whether an address means this machine or its link, and in which way. The owner of a Service of type ExternalName chooses
-/// where it points; the proxy's own ports and a cloud's metadata service (169.254.169.254) are not for everybody.
+/// where it points, and must not reach the proxy's own ports or a cloud's metadata service (169.254.169.254) with it.
 fn local_kind(ip: IpAddr) -> Option<&'static str> {
     let ip = ip.to_canonical();
     let is_link_local = match ip {

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use crate::upstream::error::UpstreamError;
 
-/// nginx takes `proxy-buffer-size`, 4 KiB by default; that is the setting most often raised, and memory is not
-/// set aside for it here. As with nginx, how many headers there are does not matter.
+/// The limit of a head in bytes; as with nginx, the number of fields does not matter. nginx's limit is `proxy-buffer-size`,
+/// 4 KiB by default and often raised; here no memory is reserved for it.
 const MAX_HEAD: usize = 64 * 1024;
 /// More headers than nearly every response has.
 const USUAL: usize = 64;
@@ -28,15 +28,15 @@ pub(crate) enum ResponseFraming {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
-    /// The endpoint's words for the status, where they are not the standard's.
+    /// The endpoint's reason phrase where it differs from the standard's.
     pub(crate) reason: Option<Bytes>,
     pub(crate) framing: ResponseFraming,
     /// Another request may follow on the connection.
     pub(crate) keep_alive: bool,
 }
 
-/// Takes a head off the front of what was read, once it is all there. Headers that concern the connection only stay
-/// behind (RFC 9110 §7.6.1), and those that nginx hides: `Date` and `Server` are the proxy's own.
+/// Removes a complete head from the front of the read buffer. Drops connection-specific fields (RFC 9110 §7.6.1) and those
+/// that nginx hides: `Date`, which the proxy sets itself, and `Server`.
 pub(crate) fn parse(
     read_buffer: &mut BytesMut,
     is_head: bool,
@@ -44,7 +44,7 @@ pub(crate) fn parse(
 ) -> Result<Option<ResponseHead>, UpstreamError> {
     let mut usual = [const { MaybeUninit::uninit() }; USUAL];
     let lines = match HeadLayout::of(read_buffer, &mut usual) {
-        // A header takes four bytes at least, so this is room for all.
+        // A field has four bytes at least, so this is enough for all.
         Err(httparse::Error::TooManyHeaders) => HeadLayout::of(
             read_buffer,
             &mut vec![MaybeUninit::uninit(); read_buffer.len().min(MAX_HEAD) / 4 + 1],
@@ -71,7 +71,7 @@ pub(crate) fn parse(
     }
     facts.finish(headers, status);
     let framing = facts.framing(status, version, is_head)?;
-    // Some endpoints send the body that they announce with 204 all the same. It must not be read as the next response.
+    // Some endpoints send a body with 204 although there must be none. It must not be read as the next response.
     let strays = status == StatusCode::NO_CONTENT && (facts.chunked || facts.length > Some(0));
     let keep_alive = !facts.close && !strays && (version == Version::HTTP_11 || facts.keep_alive);
     let reason = (!usual).then_some(reason);
@@ -83,17 +83,17 @@ pub(crate) fn parse(
     }))
 }
 
-/// A head that was parsed, as places in the bytes, so that these can be taken.
+/// A parsed head as positions in the buffer, so that the buffer can be split afterwards.
 struct HeadLayout {
     length: usize,
     status: u16,
     version: Version,
-    /// Where the words for the status stand.
+    /// The position of the reason phrase.
     reason: (u16, u16),
     places: SmallVec<[HeaderSpan; USUAL]>,
 }
 
-/// Where a header stands; a head is at most 64 KiB long.
+/// The positions of a field; a head has at most 64 KiB.
 struct HeaderSpan {
     name: u16,
     name_end: u16,
@@ -102,7 +102,7 @@ struct HeaderSpan {
 }
 
 impl HeadLayout {
-    /// None until the head is complete.
+    /// `None` until the head is complete.
     fn of<'a>(
         read_buffer: &'a [u8],
         room: &mut [MaybeUninit<httparse::Header<'a>>],
@@ -170,7 +170,7 @@ impl ResponseFields {
             }
             header::DATE | header::SERVER => return Ok(()),
             _ if name == "keep-alive" || name == "proxy-connection" => return Ok(()),
-            // What an endpoint tells nginx only.
+            // Instructions of an endpoint to nginx.
             _ if name.as_str().starts_with("x-accel-") => return Ok(()),
             _ => {}
         }

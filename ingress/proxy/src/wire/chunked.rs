@@ -1,21 +1,21 @@
-//! The chunked transfer coding (RFC 9112 §7.1), read strictly: CRLF ends a line and nothing else does.
+//! The chunked transfer coding (RFC 9112 §7.1), decoded strictly: only CRLF ends a line.
 
-/// How long all chunk extensions of a body may be together, and how long its trailer section.
+/// The limits of all chunk extensions of a body together, and of its trailer section, in bytes.
 const MAX_EXTENSION: usize = 4 * 1024;
 const MAX_TRAILERS: usize = 16 * 1024;
 
-/// The coding was not kept to.
+/// The input violates the coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MalformedChunk;
 
 /// What comes next in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChunkEvent {
-    /// Nothing before more input.
+    /// More input is needed.
     More,
-    /// So many bytes of data, at the place that `advance` came to.
+    /// So many bytes of data follow the framing.
     Data(usize),
-    /// The body is over.
+    /// The body has ended.
     End,
 }
 
@@ -33,13 +33,13 @@ enum ChunkState {
     End,
 }
 
-/// Reads the coding piece by piece, however the input is cut.
+/// Decodes a body piece by piece, however the input is split.
 #[derive(Clone, Debug)]
 pub(crate) struct ChunkedDecoder {
     at: ChunkState,
     left: u64,
     extension: usize,
-    /// The trailer section as it came, without its last empty line.
+    /// The trailer section as received, without its last empty line.
     pub(crate) trailers: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ impl Default for ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
-    /// Passes over framing; returns how far it came and what is there. Data that it names counts as taken.
+    /// Skips framing, and returns its length and what follows it. Data that is returned counts as consumed.
     pub(crate) fn advance(&mut self, input: &[u8]) -> Result<(usize, ChunkEvent), MalformedChunk> {
         let mut at = 0;
         loop {

@@ -1,10 +1,10 @@
-//! A request's head as it came over the wire, checked before hyper sees it.
+//! Request heads, checked before hyper reads them.
 //!
-//! hyper takes some heads that two servers may read differently, and nginx refuses most of them: a length beside
-//! chunks, two lengths, a bare line feed, a folded line, two Hosts. A head that passes here is read in one way
-//! only. The checks are a pass over the bytes and allocate nothing.
+//! hyper accepts some heads that two servers may interpret differently (request smuggling), and nginx refuses most of
+//! them: a length beside chunks, two lengths, a bare line feed, a folded line, two Hosts. A head that passes here has one
+//! interpretation. The checks are one pass over the bytes and allocate nothing.
 //!
-//! What differs from nginx 1.2x: a bare LF ends no line (nginx takes it), an absolute-form target that names
+//! Differences from nginx 1.2x: a bare LF ends no line (nginx takes it), an absolute-form target that names
 //! another host than `Host` is refused (nginx prefers the target's), HTTP/0.9 is refused, a header name that is no token is refused (nginx drops some).
 
 use std::ops::Range;
@@ -18,10 +18,10 @@ pub(crate) const MAX_HEAD: usize = 4 * MAX_LINE;
 /// How many header fields hyper parses without allocating. Of a head with more, hyper is shown those that it needs.
 const HYPER_FIELDS: u32 = 100;
 
-/// Why a head is refused. Each is a page (`pages`).
+/// Why a head is refused. Each has an error page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadError {
-    /// 400: it is malformed or can be read in two ways.
+    /// 400: it is malformed or ambiguous.
     Malformed,
     /// 400 with a title of its own: a header line or all of them are too long.
     HeaderTooLarge,
@@ -31,9 +31,9 @@ pub(crate) enum HeadError {
     Method,
     /// 501: a transfer coding other than `chunked`.
     Coding,
-    /// 400 with a title of its own: no TLS where TLS is spoken.
+    /// 400 with a title of its own: plain HTTP on the HTTPS port.
     PlainHttp,
-    /// 505: HTTP/2 or later where HTTP/1 is spoken.
+    /// 505: the request line names HTTP/2 or later.
     Version,
 }
 
@@ -44,7 +44,7 @@ pub(crate) enum RequestFraming {
     Chunked,
 }
 
-/// Looks for the end of a head, line by line, in a buffer that grows.
+/// Finds the end of a head, line by line, in a buffer that grows.
 #[derive(Debug, Default)]
 pub(crate) struct HeadFinder {
     line: usize,
@@ -52,7 +52,7 @@ pub(crate) struct HeadFinder {
 }
 
 impl HeadFinder {
-    /// The length of the head at the start of `bytes`, once it is all there. `bytes` may only have grown since.
+    /// The length of the head at the start of `bytes`, once it is complete. Since the last call `bytes` may only have grown.
     pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
         // A TLS handshake on a plain port has no line end to wait for.
         if self.line == 0 && bytes.first().is_some_and(|byte| !method_byte(byte) && *byte != b'\r') {
@@ -90,7 +90,7 @@ impl HeadFinder {
     }
 }
 
-/// A head that is complete and can be read in one way only.
+/// A complete head with one interpretation.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestHead {
     /// All of it, the empty line included.
@@ -108,7 +108,7 @@ pub(crate) struct RequestHead {
 }
 
 impl RequestHead {
-    /// Checks a head that [`Finder`] delimited.
+    /// Checks a head that [`HeadFinder`] has found.
     pub(crate) fn check(bytes: Bytes) -> Result<Self, HeadError> {
         let text = &bytes[..];
         if !plain(text) {
@@ -230,15 +230,15 @@ impl RequestHead {
     }
 }
 
-/// No control characters other than tabs and line ends. Where these stand is for whoever reads the lines to say.
+/// Whether there are no control characters other than tabs and line ends, whose positions are checked later.
 fn plain(text: &[u8]) -> bool {
     // Written so that the compiler makes SIMD of it: no branch, no early return, no sum.
     let odd = |byte: u8| byte < b' ' && byte != b'\t' && byte != b'\r' && byte != b'\n' || byte == 0x7f;
     !text.iter().fold(false, |any, byte| any | odd(*byte))
 }
 
-/// Where the line at the start of `text` ends: at its first carriage return, which a line feed must follow. [`Finder`]
-/// has seen a carriage return before each line feed.
+/// The end of the first line: its first carriage return, which a line feed must follow. [`HeadFinder`] has seen a carriage
+/// return before each line feed.
 fn line_end(text: &[u8]) -> Result<usize, HeadError> {
     let end = memchr::memchr(b'\r', text).ok_or(HeadError::Malformed)?;
     if text.get(end + 1) == Some(&b'\n') { Ok(end) } else { Err(HeadError::Malformed) }
@@ -259,7 +259,7 @@ fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), HeadError> {
     }
 }
 
-/// As nginx has it: upper case, underscores and hyphens.
+/// A method as nginx accepts it: upper case, underscores and hyphens.
 fn valid_method(method: &[u8]) -> bool {
     !method.is_empty() && method.iter().all(method_byte)
 }
@@ -268,8 +268,8 @@ fn method_byte(byte: &u8) -> bool {
     matches!(byte, b'A'..=b'Z' | b'_' | b'-')
 }
 
-/// Holds a head of HTTP/2 to what a head of HTTP/1 is held to here. What can only be wrong in HTTP/2 (pseudo-headers,
-/// headers of the connection, RFC 9113 §8.2, §8.3) is refused before it comes here.
+/// Checks a head of HTTP/2 as strictly as one of HTTP/1. h2 has refused what only HTTP/2 can get wrong (pseudo-header
+/// fields, connection-specific fields, RFC 9113 §8.2, §8.3).
 pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     if !valid_method(parts.method.as_str().as_bytes()) {
         return Err(HeadError::Malformed);
@@ -413,7 +413,7 @@ fn host_byte(byte: &u8) -> bool {
 
 /// RFC 9110 §5.6.2.
 pub(crate) const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
-/// What the `http` crate takes in a target, in path and query alike.
+/// The bytes that the `http` crate accepts in path and query.
 const TAME: [bool; 256] = table(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", true);
 
 const fn table(marks: &[u8], alphanumeric: bool) -> [bool; 256] {

@@ -7,8 +7,8 @@ use telemetry::metrics::{Counter, Gauge, Registry};
 use super::names::{OWN, name, own};
 use crate::options::Controller;
 
-/// What ingress-nginx tells about its reloads. There is no reload here: what counts is that a view was published,
-/// and whether changes can still be taken in.
+/// ingress-nginx's metrics about reloads. There are no reloads here: a published view counts as one, and the state is good
+/// while changes can be applied.
 pub struct ConfigurationMetrics {
     hash: Gauge,
     successful: Gauge,
@@ -50,7 +50,7 @@ impl ConfigurationMetrics {
         self.published.inc();
     }
 
-    /// Changes can be taken in, or cannot (a kind is forbidden, say): what is served is what was published last.
+    /// Notes whether changes can be applied. If not (a kind is forbidden, for example), the last published state is served.
     pub fn takes_changes(&self, can: bool) {
         if !can && self.successful.value() != 0.0 {
             self.errors.inc();

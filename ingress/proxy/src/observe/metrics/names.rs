@@ -1,4 +1,4 @@
-//! What all names and labels begin with.
+//! The prefix of the names, and the constant labels.
 
 use crate::options::Controller;
 
@@ -7,10 +7,10 @@ pub(super) fn name(name: &str) -> String {
     format!("nginx_ingress_controller_{name}")
 }
 
-/// The labels that say whose metric it is.
+/// The labels of the controller, on every metric.
 pub(super) const OWN: [&str; 3] = ["controller_class", "controller_namespace", "controller_pod"];
 
-/// And their values.
+/// The values of these labels.
 pub(super) fn own(controller: &Controller) -> [&str; 3] {
     [&controller.class, &controller.namespace, &controller.pod]
 }

@@ -1,4 +1,4 @@
-//! What the proxy uses, under the names that dashboards have for nginx's processes.
+//! Resources of the process, with ingress-nginx's names for the nginx processes.
 
 use telemetry::metrics::{Process, Registry};
 

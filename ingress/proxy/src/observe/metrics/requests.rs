@@ -32,7 +32,7 @@ const LABELS: [&str; 11] = [
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestSample {
     pub(crate) request: Duration,
-    /// From asking the endpoint to the end of its answer, to its head, to the connection.
+    /// From the start of the attempt to the end of the response, to its head, and to the connection.
     pub(crate) response: Option<Duration>,
     pub(crate) header: Option<Duration>,
     pub(crate) connect: Option<Duration>,
@@ -47,7 +47,7 @@ enum Buckets {
     Size,
 }
 
-/// A histogram: name, help, buckets, and what it takes of a request.
+/// A histogram: name, help, buckets, and the value of a request.
 type Row = (&'static str, &'static str, Buckets, fn(&RequestSample) -> Option<f64>);
 
 const HISTOGRAMS: [Row; 7] = [
@@ -100,7 +100,7 @@ pub(crate) struct RequestLabels<'a> {
     pub(crate) canary: Option<(usize, &'a UpstreamTarget)>,
     pub(crate) status: StatusCode,
     pub(crate) method: &'a Method,
-    /// The host that was asked for.
+    /// The host of the request.
     pub(crate) host: &'a str,
 }
 
@@ -154,7 +154,7 @@ impl RequestMetrics {
         self.shared().entry(labels.clone()).or_insert_with(new).clone()
     }
 
-    /// Takes series off the page.
+    /// Removes series.
     pub(super) fn remove(&self, cells: &SeriesCells) {
         let mut shared = self.shared();
         shared.remove(&cells.labels);
@@ -227,7 +227,7 @@ pub(super) fn status_label(status: StatusCode, classes: bool) -> u16 {
     if classes || !is_known { code / 100 } else { code }
 }
 
-/// A method's number and its label. One that is no standard one would let clients make as many series as they like.
+/// A method's number and its label value. All unknown methods share one: clients choose them.
 pub(super) fn method_label(method: &Method) -> (u8, &'static str) {
     match method.as_str() {
         "GET" => (0, "GET"),

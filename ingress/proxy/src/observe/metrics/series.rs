@@ -1,4 +1,4 @@
-//! A worker's series, found again by the identity of the route.
+//! The request series of a worker, by route.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,21 +12,22 @@ use super::requests::{
     RequestLabels, RequestMetrics, RequestSample, SeriesCells, method_label, status_label,
 };
 
-/// How many hosts that no Ingress names a worker keeps apart (`--metrics-per-undefined-host`); clients choose them.
+/// How many hosts without an Ingress have their own label value in a worker (`--metrics-per-undefined-host`); clients choose
+/// them.
 const MOST_HOSTS: usize = 1000;
-/// The label of all others, and of names that cannot be any.
+/// The label value of all other hosts, and of impossible names.
 const OTHER_HOST: &str = "_";
 /// The longest name in DNS (RFC 1035 §3.1).
 const LONGEST_HOST: usize = 253;
-/// Sweeps between two that look at everything although the table has not changed.
+/// Every so many sweeps all series are checked although the table has not changed.
 const SWEEPS: u32 = 60;
 
-/// What a worker counts requests with.
+/// The series that a worker has used.
 pub(crate) struct RequestSeries {
     requests: RequestMetrics,
     known: RefCell<HashMap<Identity, KnownSeries, RandomState>>,
     undefined: RefCell<HashMap<Box<str>, OfHost, RandomState>>,
-    /// Where the table was at the last sweep, and how many sweeps ago that was.
+    /// The address of the table at the last full sweep, and how many sweeps ago that was.
     swept: Cell<(usize, u32)>,
 }
 
@@ -53,7 +54,7 @@ impl RequestSeries {
 
     /// Counts a request. Hot: one look-up in a map of this thread, no lock and no allocation once the series is known.
     ///
-    /// Hosts that no Ingress names are left out, unless the host makes no difference or is asked for.
+    /// Requests to hosts without an Ingress are not counted unless `--metrics-per-undefined-host` or no host label is set.
     pub(crate) fn count(&self, of: &RequestLabels<'_>, sample: &RequestSample) {
         let options = self.requests.options();
         let undefined = of.route.ingress.is_none();
@@ -92,11 +93,10 @@ impl RequestSeries {
         cells.count(sample);
     }
 
-    /// Lets go of routes that no table has any more, and takes the series of Ingresses that are gone off the page, as
-    /// ingress-nginx does.
+    /// Forgets routes that no table has any more, and removes the series of deleted Ingresses, as ingress-nginx does.
     ///
-    /// Every worker that has counted for an Ingress does this, so whoever lets go last leaves nothing behind. What a
-    /// request brings back that was still on its way goes with a later sweep.
+    /// Every worker that has counted for an Ingress does this. A request that was still open may bring a series back; a later
+    /// sweep removes it.
     pub(crate) fn sweep(&self, table: &Arc<RouteTable>) {
         let (at, (last, ago)) = (Arc::as_ptr(table) as usize, self.swept.get());
         if at == last && ago < SWEEPS {

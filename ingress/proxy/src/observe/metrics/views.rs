@@ -1,4 +1,4 @@
-//! What the views say at the moment: Ingresses without a backend, certificates and when they expire.
+//! Metrics of the current views: Ingresses without endpoints, certificates and their expiry.
 
 use std::collections::BTreeMap;
 
