@@ -20,7 +20,7 @@ const WAITING: usize = 4096;
 const SOCKETS: usize = 16_384;
 
 /// A warning about a reached limit is logged once in this time.
-const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The limits of all chains of the process. Copies share the same counts.
 #[derive(Clone)]
@@ -203,7 +203,7 @@ impl fmt::Display for LimitReached {
 impl std::error::Error for LimitReached {}
 
 /// Lets an event be logged once per interval and counts the others.
-struct Throttle {
+pub(crate) struct Throttle {
     interval: Duration,
     start: Instant,
     /// Milliseconds after `start` from which on the event may be logged again.
@@ -212,12 +212,12 @@ struct Throttle {
 }
 
 impl Throttle {
-    fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration) -> Self {
         Self { interval, start: Instant::now(), next: AtomicU64::new(0), missed: AtomicU64::new(0) }
     }
 
     /// The number of events since the last one that was logged, if this one is to be logged.
-    fn due(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn due(&self, now: Instant) -> Option<u64> {
         let now = now.saturating_duration_since(self.start).as_millis() as u64;
         let next = self.next.load(Relaxed);
         let after = now + self.interval.as_millis() as u64;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use dns_wire::codes::rcode;
 use dns_wire::{Name, Query, Reply};
 use futures_util::future::BoxFuture;
 
@@ -30,17 +31,24 @@ pub struct QueryFailure {
     pub rcode: u16,
     /// The text that the `errors` plugin logs. Empty if the response code is explanation enough.
     pub why: Cow<'static, str>,
+    /// Whether a limit of this process is the cause. Such a failure is not cached.
+    pub overloaded: bool,
 }
 
 impl QueryFailure {
     /// A failure with a text for the log.
     pub fn new(rcode: u16, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { rcode, why: why.into() }
+        Self { rcode, why: why.into(), overloaded: false }
+    }
+
+    /// SERVFAIL because a limit of this process is reached. Not logged, since the log would grow with the load.
+    pub fn overloaded() -> Self {
+        Self { overloaded: true, ..Self::silent(rcode::SERVFAIL) }
     }
 
     /// A failure that is not logged.
     pub fn silent(rcode: u16) -> Self {
-        Self { rcode, why: Cow::Borrowed("") }
+        Self { rcode, why: Cow::Borrowed(""), overloaded: false }
     }
 }
 

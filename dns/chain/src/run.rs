@@ -54,11 +54,8 @@ pub fn answer(
             if chain.links()[at].plugin.overloaded(request, &mut answer.reply) {
                 (chain.proceed(request, answer, at, Flow::Done), at)
             } else {
-                // Not passed to the plugins above: a cache would keep it, and the log of errors would grow with the load.
-                answer.fail(QueryFailure::silent(rcode::SERVFAIL));
-                let size = write(request, &mut answer.reply);
-                chain.sent(request, answer, at, size);
-                return None;
+                answer.fail(QueryFailure::overloaded());
+                (Step::Done(at), at)
             }
         }
     };

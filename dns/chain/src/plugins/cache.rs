@@ -154,6 +154,8 @@ impl Plugin for Cache {
         }
         if request.purpose == Purpose::Refresh {
             self.refreshed(request, answer);
+        } else if answer.failure.as_ref().is_some_and(|failure| failure.overloaded) {
+            // The next query may find room.
         } else if answer.from_memory {
             self.cap_ttls(&mut answer.reply);
         } else {

@@ -24,7 +24,7 @@ use futures_util::future::BoxFuture;
 use telemetry::metrics::Counter;
 
 use crate::host;
-use crate::limits::LimitReached;
+use crate::limits::{LimitReached, Throttle, WARNING_INTERVAL};
 use crate::names::{Zones, contains};
 use crate::plugin::{Flow, Plugin, QueryFailure, Runner};
 use crate::request::{Request, Transport};
@@ -66,6 +66,7 @@ struct Forward {
     /// Whether another `forward` of the server block follows.
     has_next: bool,
     busy: AtomicUsize,
+    warning: Throttle,
     rejected: Counter,
     all_down: Counter,
 }
@@ -75,7 +76,25 @@ impl Plugin for Forward {
         let query = &request.query;
         let mine =
             contains(&self.from, query) && (query.lower() == self.from.wire() || !self.except.contain(query));
-        if mine { Flow::Wait } else { Flow::Next }
+        if !mine {
+            return Flow::Next;
+        }
+        // Checked here as well as in `wait`, so that under overload a query does not leave the fast path in vain.
+        if let Some(limit) = self.options.max_concurrent.filter(|limit| self.busy.load(Relaxed) >= *limit) {
+            return self.reject(limit);
+        }
+        if self.upstreams.iter().all(|upstream| upstream.is_busy()) {
+            if let Some(missed) = self.warning.due(request.received) {
+                let names: Vec<&str> = self.upstreams.iter().map(|upstream| upstream.to()).collect();
+                tracing::warn!(
+                    target: "plugin/forward",
+                    "too many queries wait for {}: further ones get SERVFAIL ({missed} since the last warning)",
+                    names.join(", "),
+                );
+            }
+            return Flow::Fail(QueryFailure::overloaded());
+        }
+        Flow::Wait
     }
 
     fn wait<'a>(
@@ -102,11 +121,7 @@ impl Forward {
         let busy = self.busy.fetch_add(1, Relaxed) + 1;
         let _in_flight = InFlight(&self.busy);
         if let Some(most) = self.options.max_concurrent.filter(|most| busy > *most) {
-            self.rejected.inc();
-            return Flow::Fail(QueryFailure::new(
-                rcode::REFUSED,
-                format!("concurrent queries exceeded maximum {most}"),
-            ));
+            return self.reject(most);
         }
         let deadline = tokio::time::Instant::now() + DEADLINE;
         match tokio::time::timeout_at(deadline, self.try_upstreams(request, reply)).await {
@@ -117,12 +132,19 @@ impl Forward {
         }
     }
 
+    /// More than `max_concurrent` queries.
+    fn reject(&self, limit: usize) -> Flow {
+        self.rejected.inc();
+        let why = format!("concurrent queries exceeded maximum {limit}");
+        Flow::Fail(QueryFailure { overloaded: true, ..QueryFailure::new(rcode::REFUSED, why) })
+    }
+
     /// Asks one upstream after the other until one gives an answer that is passed on.
     async fn try_upstreams(&self, request: &Request, reply: &mut Reply) -> Flow {
         let start = self.policy.start(self.upstreams.len());
         let order = |step: usize| &self.upstreams[self.policy.nth(start, step, self.upstreams.len())];
         let (mut attempts, mut down, mut step, mut failed_over, mut busy) = (0, 0, 0, 0, 0);
-        let mut why = None;
+        let (mut why, mut overloaded) = (None, false);
         while self.options.max_connect_attempts.is_none_or(|most| attempts < most) {
             if step == self.upstreams.len() {
                 (step, down) = (0, 0);
@@ -151,6 +173,7 @@ impl Forward {
                     busy += 1;
                     why = Some(format!("{}: {error}", upstream.to()));
                     if busy >= self.upstreams.len() {
+                        overloaded = true;
                         break;
                     }
                 }
@@ -176,7 +199,8 @@ impl Forward {
                 }
             }
         }
-        Flow::Fail(QueryFailure::new(rcode::SERVFAIL, why.unwrap_or_else(|| "no healthy proxies".to_owned())))
+        let why = why.unwrap_or_else(|| "no healthy proxies".to_owned());
+        Flow::Fail(QueryFailure { overloaded, ..QueryFailure::new(rcode::SERVFAIL, why) })
     }
 
     /// Passes the answer to the client, or the query to the next `forward`.
@@ -284,6 +308,7 @@ fn one(
         cached: super::cache::zones(setup.block),
         has_next,
         busy: AtomicUsize::new(0),
+        warning: Throttle::new(WARNING_INTERVAL),
         rejected: metrics.counter(
             "coredns_forward_max_concurrent_rejects_total",
             "Counter of the number of queries rejected because the concurrent queries were at maximum.",

@@ -7,6 +7,7 @@ use dns_wire::{Owner, Query, Section};
 use telemetry::metrics::Registry;
 
 use super::*;
+use crate::plugin::QueryFailure;
 use crate::request::Transport;
 
 const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
@@ -376,6 +377,20 @@ fn a_long_chain_of_cnames_is_passed_on_and_not_cached() {
         let (cache, start) = (cache(""), Instant::now());
         cache.reply(&request("n0.example.org.", start, 0), &mut chain(length));
         assert_eq!(ask(&cache, &request("n0.example.org.", start, 1)).0 == Flow::Done, kept, "{length}");
+    }
+}
+
+#[test]
+fn a_failure_for_want_of_room_is_not_cached() {
+    let (cache, start) = (cache(""), Instant::now());
+    for (failure, flow) in [
+        (QueryFailure::overloaded(), Flow::Next),
+        (QueryFailure::new(rcode::SERVFAIL, "i/o timeout"), Flow::Done),
+    ] {
+        let mut answer = Answer::default();
+        answer.fail(failure);
+        cache.reply(&request("www.example.org.", start, 0), &mut answer);
+        assert_eq!(ask(&cache, &request("www.example.org.", start, 1)).0, flow);
     }
 }
 

@@ -161,8 +161,8 @@ impl ForwardUpstream {
             durations,
             duration: Default::default(),
             in_flight: AtomicUsize::new(0),
-            // `max_concurrent` is the limit where it is set.
-            max_in_flight: AtomicUsize::new(options.max_concurrent.unwrap_or(0)),
+            // `max_concurrent` replaces this limit.
+            max_in_flight: AtomicUsize::new(options.max_concurrent.map_or(0, |_| usize::MAX)),
             waiting: options.chain_limits.waiting.clone(),
             runtime: options.runtime.clone(),
         })
@@ -197,15 +197,29 @@ impl ForwardUpstream {
     pub(super) async fn exchange(&self, query: &UpstreamQuery<'_>) -> io::Result<Vec<u8>> {
         let before = self.in_flight.fetch_add(1, Relaxed);
         let _in_flight = InFlight(&self.in_flight);
-        let limit = match self.max_in_flight.load(Relaxed) {
-            0 => self.waiting.limit() / 2,
-            limit => limit,
-        };
+        let limit = self.limit();
         if before >= limit && !query.health_check {
             self.busy.inc();
             return Err(LimitReached::error(format!("{limit} queries wait for it already")));
         }
         self.transport.exchange(self.address, query).await
+    }
+
+    /// The most queries in flight.
+    fn limit(&self) -> usize {
+        match self.max_in_flight.load(Relaxed) {
+            0 => (self.waiting.limit() / 2).max(1),
+            limit => limit,
+        }
+    }
+
+    /// Counts a query that is not sent if as many as allowed are in flight. Returns whether that is so.
+    pub(super) fn is_busy(&self) -> bool {
+        let busy = self.in_flight.load(Relaxed) >= self.limit();
+        if busy {
+            self.busy.inc();
+        }
+        busy
     }
 
     /// Counts an answer and the time it took.
