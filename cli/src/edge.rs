@@ -12,9 +12,12 @@ use crate::command_error::CommandError;
 use crate::runtime::Runtime;
 use crate::{config_metrics, reporting};
 
-/// Kinds without which there is nothing to serve. Without the right to list IngressClasses ingress-nginx goes by the class
-/// annotation alone, and without that to list Secrets it shows its default certificate.
-pub const REQUIRED: Kinds = Kinds::of(&[Kind::Ingress, Kind::Service, Kind::EndpointSlice]);
+/// Kinds without which the edge is not ready, if it reads them at all: without the first three there is nothing to serve,
+/// without the ConfigMap of `--configmap` nobody knows what it protects, and without Namespaces which of them
+/// `--watch-namespace-selector` selects. Without the right to list IngressClasses ingress-nginx goes by the class annotation
+/// alone, and without that to list Secrets it shows its default certificate.
+pub const REQUIRED: Kinds =
+    Kinds::of(&[Kind::Ingress, Kind::Service, Kind::EndpointSlice, Kind::ConfigMap, Kind::Namespace]);
 
 /// Makes the views, and tells from now on what is wrong with the objects behind them.
 ///

@@ -8,6 +8,9 @@ use crate::access::permit_guest;
 use crate::ingress_traffic::prepare;
 use crate::manifests::{annotated, ingress, workload};
 
+/// The port of the health page.
+const HEALTHZ: u16 = 10254;
+
 fn config_map(namespace: &str, data: &str) -> String {
     format!(
         "\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: controller, namespace: {namespace}}}, data: {data}}}\n"
@@ -77,6 +80,29 @@ pub(crate) fn a_guard_in_the_config_map_closes_and_opens_routes_live(stage: &mut
     EDGE.expect(SOON, "http://globals.test/ = 200 a");
     let log = portolan.log();
     assert!(!log.contains("forbidden"), "a Role for the one ConfigMap is enough, but:\n{log}");
+}
+
+/// What a ConfigMap protects is unknown while it may not be read.
+pub(crate) fn a_config_map_that_may_not_be_read_keeps_the_edge_from_serving(stage: &mut Stage) {
+    prepare(stage, "globals-forbidden");
+    let _pod = Backend::start("a", "10.244.1.92:8080");
+    let api = &stage.plane.api;
+    api.apply(&workload("globals-forbidden", "web", &["10.244.1.92"]));
+    api.apply(&ingress("globals-forbidden", "shop", "forbidden.test", "/", "web"));
+    permit_all_but_config_maps(stage);
+    let kubeconfig = stage.plane.kubeconfig("guest", stage.plane.server.address().port());
+    let kubeconfig = kubeconfig.to_string_lossy();
+    let flags = ["--kubeconfig", &*kubeconfig, "--configmap", "globals-forbidden/controller"];
+    let mut portolan = stage.ingress_unready(&flags);
+    portolan.wait_for_log(&["configmaps", "globals-forbidden", "list and watch"]);
+    let open = EDGE.matches("http://forbidden.test/ = 200 a");
+    assert!(open.is_err(), "what is protected is not known");
+    let (status, text) = portolan.health().expect("the page is there");
+    assert!(status == 500 && text.contains("configmaps"), "{status} {text}");
+
+    api.apply(&permit_config_map("globals-forbidden"));
+    portolan.wait_for_page(HEALTHZ, "/healthz");
+    EDGE.expect(SOON, "http://forbidden.test/ = 200 a");
 }
 
 pub(crate) fn only_ingresses_of_selected_namespaces_are_served(stage: &mut Stage) {

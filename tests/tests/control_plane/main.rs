@@ -61,6 +61,7 @@ const CASES: &[Case<Stage>] = cases![
     ingress_traffic::annotations_hold_from_the_moment_they_are_set,
     http2::h2spec_passes_every_case_on_a_proxied_route,
     ingress_globals::a_guard_in_the_config_map_closes_and_opens_routes_live,
+    ingress_globals::a_config_map_that_may_not_be_read_keeps_the_edge_from_serving,
     ingress_globals::only_ingresses_of_selected_namespaces_are_served,
     up::both_services_follow_kubectl_and_each_change_is_shown,
     up::the_demo_runs_beside_another_and_where_nobody_reads_its_output,
