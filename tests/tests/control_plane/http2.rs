@@ -1,4 +1,4 @@
-//! HTTP/2 by the letter: h2spec against a route whose endpoint answers.
+//! HTTP/2 conformance: h2spec against a proxied route.
 
 use std::process::Command;
 
@@ -54,20 +54,15 @@ pub(crate) fn h2spec_passes_every_case_on_a_proxied_route(stage: &mut Stage) {
     up.wait_for_page(10254, "/healthz");
     EDGE.expect(SOON, "https://127.0.0.1/ = 200 h2");
 
-    for (scheme, arguments) in [("TLS", &["-t", "-k", "-p", "443"][..]), ("plain", &["-p", "80"])] {
-        let mut h2spec = Command::new(programs::h2spec().expect("built before the first case"));
-        // The default of two seconds is a guess about the machine; a case that has to wait for a close takes that long.
-        let output = h2spec.args(["-h", "127.0.0.1", "--timeout", "5"]).args(arguments).output();
-        let output = output.expect("h2spec starts");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let summary = text.lines().rev().find(|line| line.contains(" tests, ")).unwrap_or("no summary");
-        println!("h2spec over {scheme}: {summary}");
-        assert!(output.status.success() && summary.contains(" 0 failed"), "h2spec over {scheme}:\n{text}");
-        let passed = summary.split(" tests, ").nth(1).and_then(|rest| rest.split(' ').next());
-        assert!(
-            passed.is_some_and(|count| count.parse::<u32>().is_ok_and(|count| count >= 145)),
-            "{summary}"
-        );
-    }
+    // Over TLS: the plain port speaks HTTP/1.1 as well, so that an invalid preface gets a response there instead of the close that
+    // h2spec expects.
+    let mut h2spec = Command::new(programs::h2spec().expect("built before the first case"));
+    // The default of two seconds is too short for a loaded machine.
+    let output = h2spec.args(["-h", "127.0.0.1", "-p", "443", "-t", "-k", "--timeout", "5"]).output();
+    let output = output.expect("h2spec starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let summary = text.lines().rev().find(|line| line.contains(" tests, ")).unwrap_or("no summary");
+    println!("h2spec: {summary}");
+    assert!(output.status.success() && summary.contains("145 passed, 0 skipped, 0 failed"), "{text}");
     assert!(up.stop().success(), "SIGTERM ends it with exit code 0");
 }
