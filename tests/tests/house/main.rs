@@ -11,6 +11,7 @@ mod examples;
 mod files;
 mod floors;
 mod modules;
+mod msrv;
 mod quiet;
 mod registries;
 
