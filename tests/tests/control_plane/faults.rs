@@ -208,7 +208,7 @@ pub(crate) fn a_reload_without_an_api_server_keeps_every_answer(stage: &mut Stag
 /// What has been read is served on, and everyone can see that it may be old.
 pub(crate) fn an_api_server_that_is_away_is_a_problem_until_it_is_back(stage: &mut Stage) {
     prepare(stage);
-    let ingress = stage.ingress("portolan", &[]);
+    let ingress = stage.ingress("portolan", &["--enable-metrics"]);
     let connected = |value: u8| {
         let line = format!("portolan_source_connected{{kind=\"Ingress\"}} {value}");
         let metrics = ingress.metrics();
