@@ -1,4 +1,4 @@
-//! The one writer: batches of events in, views out.
+//! The writer's side of the cache: batches of events in, views out.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,8 +16,8 @@ use crate::snapshot::Snapshot;
 
 /// Holds the snapshot and keeps every projection's view current.
 ///
-/// A batch costs what it touches: only projections that read a touched kind advance, and an object that comes again
-/// as it was (a relist) touches nothing.
+/// A batch costs what it changes: only projections that read a changed kind advance, and an object that a relist repeats
+/// unchanged changes nothing.
 #[derive(Default)]
 pub struct Cache {
     snapshot: Snapshot,
@@ -66,28 +66,28 @@ impl Cache {
         current
     }
 
-    /// Has `told` called whenever the last clone of a cell is dropped that is made from now on, on the thread that drops
-    /// it: time for [`Cache::release`].
-    pub fn on_unused(&mut self, told: impl Fn() + Send + Sync + 'static) {
-        self.on_unused = Some(Arc::new(told));
+    /// Calls `callback` whenever the last clone of a cell that is created from now on is dropped, on the thread that
+    /// drops it. [`Cache::release`] then drops the projection.
+    pub fn on_unused(&mut self, callback: impl Fn() + Send + Sync + 'static) {
+        self.on_unused = Some(Arc::new(callback));
     }
 
-    /// Forgets the projections whose views nobody reads any more.
+    /// Drops the projections whose views have no reader any more.
     pub fn release(&mut self) {
         self.publishers.retain(|publisher| publisher.has_readers());
     }
 
-    /// The kinds that some projection reads.
+    /// The kinds that at least one projection reads.
     pub fn kinds(&self) -> Kinds {
         self.publishers.iter().fold(Kinds::default(), |kinds, publisher| kinds.union(publisher.kinds()))
     }
 
-    /// The picture as of the last batch.
+    /// The snapshot as of the last batch.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Takes a batch in and publishes the next views. `now` is Unix seconds. Returns what changed.
+    /// Applies a batch and publishes the next views. `now` is Unix seconds. Returns what changed.
     pub fn apply(&mut self, batch: impl IntoIterator<Item = Event>, now: u64) -> Vec<ObjectChange> {
         let mut changes = Changes::default();
         for event in batch {
@@ -150,13 +150,13 @@ impl Cache {
     }
 }
 
-/// What a batch has changed so far: one entry an object, however often it changed.
+/// The changes of a batch so far: one entry an object, however often it changed.
 #[derive(Default)]
 struct Changes {
-    /// `None` where an object came back to how it was.
+    /// `None` for an object that is as it was before.
     touched: Vec<Option<ObjectChange>>,
     index: HashMap<(Kind, Key), usize, RandomState>,
-    /// Kinds that have been listed now, or are no longer.
+    /// Kinds whose list ended for the first time, or that were forgotten.
     synced: Kinds,
 }
 
@@ -213,7 +213,7 @@ struct Recording {
     is_stale: bool,
 }
 
-/// A projection with its cell, whatever its view is.
+/// A projection with its cell, independent of the type of its view.
 trait Publish: Send {
     fn kinds(&self) -> Kinds;
     fn has_readers(&self) -> bool;

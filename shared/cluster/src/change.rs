@@ -1,4 +1,4 @@
-//! What a batch changed.
+//! Changes of objects in a batch.
 
 use std::sync::Arc;
 
@@ -6,31 +6,31 @@ use crate::key::Key;
 use crate::kind::{Kind, kinds};
 use crate::objects::*;
 
-/// An object before and after a batch. At least one side is there, and the two differ.
+/// An object before and after a batch. At least one side is present, and the two differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change<T> {
-    /// As it was when the batch began; `None` when it is new.
+    /// Its content when the batch began; `None` when it is new.
     pub before: Option<Arc<T>>,
-    /// As it is now; `None` when it is gone.
+    /// Its content now; `None` when it was removed.
     pub after: Option<Arc<T>>,
 }
 
 impl<T> Change<T> {
-    /// Both sides, the old one first: whatever either of them reaches may look different now.
+    /// Both sides, the old one first: everything that depends on either of them has to be rebuilt.
     pub fn sides(&self) -> impl Iterator<Item = &Arc<T>> {
         self.before.iter().chain(self.after.iter())
     }
 }
 
 impl<T: PartialEq> Change<T> {
-    /// This change and a later one of the same object as one; `None` when it is back to how it was.
+    /// Merges a later change of the same object into this one; `None` when the object is as it was before.
     fn then(self, later: Self) -> Option<Self> {
         let both = Self { before: self.before, after: later.after };
         (both.before != both.after).then_some(both)
     }
 }
 
-/// What happened to an object in a batch.
+/// How an object changed in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum ChangeType {
@@ -56,14 +56,14 @@ macro_rules! touched {
                 }
             }
 
-            /// The key of the object, and what happened to it.
+            /// The key of the object, and how it changed.
             pub fn summary(&self) -> (Key, ChangeType) {
                 match self {
                     $(Self::$kind(change) => summary(change, |object| &object.key),)*
                 }
             }
 
-            /// This change and a later one of the same object as one; `None` when it is back to how it was.
+            /// Merges a later change of the same object into this one; `None` when the object is as it was before.
             pub(crate) fn then(self, later: Self) -> Option<Self> {
                 match (self, later) {
                     $((Self::$kind(change), Self::$kind(later)) => change.then(later).map(Self::$kind),)*

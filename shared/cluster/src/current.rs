@@ -1,4 +1,4 @@
-//! The view that readers see right now.
+//! The cell through which readers see the current view.
 
 use std::sync::{Arc, Weak};
 
@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 /// A shared cell with the current view. Readers load it once per packet or request and never wait.
 pub struct Current<V>(Arc<Cell<V>>);
 
-/// Called when the last reader of a cell has let go of it.
+/// Called when the last reader of a cell has dropped it.
 pub(crate) type OnUnused = Arc<dyn Fn() + Send + Sync>;
 
 struct Cell<V> {
@@ -16,7 +16,7 @@ struct Cell<V> {
 }
 
 impl<V> Current<V> {
-    /// A cell that shows `view`.
+    /// A cell with this view.
     pub fn new(view: V) -> Self {
         Self(Arc::new(Cell { view: ArcSwap::from_pointee(view), on_unused: None }))
     }
@@ -25,22 +25,22 @@ impl<V> Current<V> {
         Self(Arc::new(Cell { view: ArcSwap::from_pointee(view), on_unused }))
     }
 
-    /// The view now. Hold the guard only as long as the answer takes.
+    /// The current view. Hold the guard only while answering one packet or request.
     pub fn load(&self) -> Guard<Arc<V>> {
         self.0.view.load()
     }
 
-    /// The view now, to be kept for longer.
+    /// The current view, to be held for longer.
     pub fn load_full(&self) -> Arc<V> {
         self.0.view.load_full()
     }
 
-    /// Shows another view from now on.
+    /// Replaces the view.
     pub fn store(&self, view: Arc<V>) {
         self.0.view.store(view);
     }
 
-    /// The cell as its writer holds it, who is no reader.
+    /// The cell as its writer holds it, which does not count as a reader.
     pub(crate) fn downgrade(&self) -> WeakCurrent<V> {
         WeakCurrent(Arc::downgrade(&self.0))
     }
@@ -66,16 +66,16 @@ impl<V> Drop for Cell<V> {
     }
 }
 
-/// A cell that lives only as long as its readers.
+/// A cell as its writer holds it: it lives only as long as its readers.
 pub(crate) struct WeakCurrent<V>(Weak<Cell<V>>);
 
 impl<V> WeakCurrent<V> {
-    /// True while somebody reads the cell.
+    /// True while the cell has readers.
     pub(crate) fn has_readers(&self) -> bool {
         self.0.strong_count() > 0
     }
 
-    /// The cell, if somebody reads it.
+    /// The cell, if it has readers.
     pub(crate) fn upgrade(&self) -> Option<Current<V>> {
         self.0.upgrade().map(Current)
     }

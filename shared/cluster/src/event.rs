@@ -1,4 +1,4 @@
-//! What a source tells the cache.
+//! Events that a source sends to the cache.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use crate::key::Key;
 use crate::kind::{Kind, kinds};
 use crate::objects::*;
 
-/// One step in the history of the cluster, as a source saw it.
+/// One change of the cluster, or one step of a list, as a source saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The object exists and looks like this.
+    /// The object exists and has this content.
     Apply(Object),
-    /// The object is gone.
+    /// The object does not exist any more.
     Remove(Kind, Key),
-    /// The object exists but cannot be read: what is known of it stays, also when the current list ends.
+    /// The object exists but could not be decoded: its last content stays, also when the current list ends.
     Keep(Kind, Key),
-    /// A list of this kind begins. The old picture stays until [`Event::Synced`].
+    /// A list of this kind begins. Objects stay until [`Event::Synced`].
     Restart(Kind),
-    /// The list of this kind is complete: what it did not name is gone.
+    /// The list of this kind is complete: objects that it did not name are removed.
     Synced(Kind),
-    /// Nobody reads the kind any more: its objects go, as if it had never been listed.
+    /// The kind is not read any more: its objects are removed, as if it had never been listed.
     Forget(Kind),
 }
 
 impl Event {
-    /// The kind of object it is about.
+    /// The kind of the object or list.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Apply(object) => object.kind(),

@@ -1,4 +1,4 @@
-//! How an object is named within its kind: by namespace and name.
+//! The key of an object within its kind: namespace and name.
 
 /// A string that is stored inline up to 24 bytes. Most names in a cluster fit.
 pub use compact_str::CompactString;

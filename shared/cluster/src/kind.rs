@@ -1,6 +1,6 @@
-//! The kinds of object that Portolan reads: one list, and what follows from it alone.
+//! The kinds of object that Portolan reads: one list, and everything that is generated from it.
 
-/// Calls a macro with the list of kinds. Whatever there is one of for each kind is made from this list: a new kind is a
+/// Calls a macro with the list of kinds, from which everything that exists once per kind is generated. A new kind is a
 /// type in `objects` and a line here.
 macro_rules! kinds {
     ($use:ident) => {
@@ -71,7 +71,7 @@ impl Kind {
         self.api_version().split_once('/').map_or("", |(group, _)| group)
     }
 
-    /// True where a cluster may do without the kind: it comes with a CustomResourceDefinition, perhaps later.
+    /// True for a kind that a cluster may lack, since a CustomResourceDefinition defines it.
     pub const fn custom(self) -> bool {
         matches!(self, Self::ServiceImport)
     }
@@ -104,7 +104,7 @@ impl Kinds {
         self.0 & (1 << kind as u8) != 0
     }
 
-    /// Both sets together.
+    /// The union of both sets.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -1,6 +1,6 @@
-//! What the cluster looks like: compact objects, the snapshot that holds them, and the projections made of it.
+//! The watch cache: compact Kubernetes objects, the snapshot that holds them, and the projections that make views of it.
 //!
-//! Quiet: no socket, task, clock or log. Events and the time go in, views come out by pointer swap.
+//! Quiet: no socket, task, clock or log. Events and the time go in; views come out and are swapped in by pointer.
 
 pub mod key;
 pub mod selector;

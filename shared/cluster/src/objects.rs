@@ -1,4 +1,4 @@
-//! The objects, cut down to the fields that somebody reads. One file per family.
+//! The objects, reduced to the fields that are read. One file per family.
 
 mod endpoints;
 mod ingress;

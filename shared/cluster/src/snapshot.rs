@@ -1,4 +1,4 @@
-//! The picture of the cluster that projections read.
+//! The objects of the cluster, as projections read them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ pub trait Resource: PartialEq + Sized + Send + Sync + 'static {
     const KIND: Kind;
     /// Its key.
     fn key(&self) -> &Key;
-    /// Where the snapshot keeps objects of this type.
+    /// The store of the snapshot for objects of this type.
     fn store(snapshot: &Snapshot) -> &Store<Self>;
-    /// The object, where it is one of this type.
+    /// The object, if it is of this type.
     fn of(object: Object) -> Option<Arc<Self>>;
-    /// As a change of any kind.
+    /// Wraps a change of an object of this type.
     fn change(change: Change<Self>) -> ObjectChange;
 }
 
@@ -78,7 +78,7 @@ macro_rules! stores {
 }
 kinds!(stores);
 
-/// All objects of the kinds that are watched, as of the last batch. The one writer owns it.
+/// All objects of the kinds that are watched, as of the last batch. The writer owns it.
 #[derive(Default)]
 pub struct Snapshot {
     stores: Stores,
@@ -86,7 +86,8 @@ pub struct Snapshot {
     imported_by: SliceIndex,
 }
 
-/// The key of an owner to the names of its slices, sorted, so that views come out the same whatever the order of events.
+/// The key of a Service or ServiceImport to the names of its slices. They are sorted, so that views do not depend on the
+/// order of events.
 #[derive(Clone, Default)]
 struct SliceIndex(HashMap<Key, SmallVec<[CompactString; 1]>, RandomState>);
 
@@ -96,12 +97,12 @@ impl Snapshot {
         T::store(self).objects.get(key).map(|stored| &stored.object)
     }
 
-    /// All objects of a type, in no particular order.
+    /// All objects of a type, in arbitrary order.
     pub fn iter<T: Resource>(&self) -> impl Iterator<Item = &Arc<T>> {
         T::store(self).objects.values().map(|stored| &stored.object)
     }
 
-    /// How many objects of a kind there are.
+    /// The number of objects of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.stores.of(kind).count()
     }
@@ -149,21 +150,21 @@ impl Snapshot {
         }
     }
 
-    /// Takes an object in. Returns what changed; `None` when it looked just like this before.
+    /// Stores an object. Returns what changed; `None` when it is as it was before.
     pub(crate) fn apply(&mut self, object: Object) -> Option<ObjectChange> {
         let touched = self.stores.of_mut(object.kind()).apply(object)?;
         self.reindex(&touched);
         Some(touched)
     }
 
-    /// Takes an object out. Returns what changed; `None` when there was no such object.
+    /// Removes an object. Returns what changed; `None` when there was no such object.
     pub(crate) fn remove(&mut self, kind: Kind, key: &Key) -> Option<ObjectChange> {
         let touched = self.stores.of_mut(kind).remove(key)?;
         self.reindex(&touched);
         Some(touched)
     }
 
-    /// Counts an object as seen in the current list, as it is.
+    /// Counts an object as seen in the current list, without a change.
     pub(crate) fn keep(&mut self, kind: Kind, key: &Key) {
         self.stores.of_mut(kind).keep(key);
     }
@@ -173,24 +174,25 @@ impl Snapshot {
         self.stores.of_mut(kind).begin_list();
     }
 
-    /// Ends a list of a kind. Returns the keys that it did not name, and whether this is the first list to end.
+    /// Ends a list of a kind. Returns the keys that it did not name, and whether it is the first list of this kind that
+    /// ends.
     pub(crate) fn end_list(&mut self, kind: Kind) -> (Vec<Key>, bool) {
         self.stores.of_mut(kind).end_list()
     }
 
-    /// Makes a kind one that has not been listed. Returns what changed with its objects gone.
+    /// Removes all objects of a kind, which then counts as not listed. Returns what changed.
     pub(crate) fn forget(&mut self, kind: Kind) -> Vec<ObjectChange> {
         let gone = self.stores.of_mut(kind).forget();
         gone.iter().for_each(|touched| self.reindex(touched));
         gone
     }
 
-    /// Remembers when an object of a kind changed, in Unix seconds.
+    /// Sets when an object of a kind last changed, in Unix seconds.
     pub(crate) fn set_changed_at(&mut self, kind: Kind, now: u64) {
         self.stores.of_mut(kind).set_changed_at(now);
     }
 
-    /// Keeps indexes in step with an object that came, changed or went.
+    /// Updates the indexes after a change.
     fn reindex(&mut self, touched: &ObjectChange) {
         let ObjectChange::EndpointSlice(Change { before, after }) = touched else { return };
         let owner = |slice: &Arc<EndpointSlice>| (!slice.service.is_empty()).then(|| slice.service_key());
@@ -200,7 +202,7 @@ impl Snapshot {
 }
 
 impl SliceIndex {
-    /// A slice changes; `owner` says whose it is.
+    /// Updates the index after a change of a slice. `owner` returns the key that the slice is indexed by.
     fn update(
         &mut self,
         before: &Option<Arc<EndpointSlice>>,
@@ -230,7 +232,7 @@ impl SliceIndex {
 /// The objects of one kind.
 pub struct Store<T> {
     objects: HashMap<Key, StoredObject<T>, RandomState>,
-    /// Counts the lists of this kind; an object not seen in the current one is swept when it ends.
+    /// The number of the current list; an object that was not seen in it is removed when it ends.
     list: u32,
     synced: bool,
     changed_at: u64,
@@ -260,7 +262,7 @@ impl<T> Default for Store<T> {
     }
 }
 
-/// What can be done to a store without knowing its type.
+/// The operations of a store that do not depend on its type.
 trait AnyStore {
     fn count(&self) -> usize;
     fn synced(&self) -> bool;
@@ -330,7 +332,7 @@ impl<T: Resource> AnyStore for Store<T> {
 
     fn forget(&mut self) -> Vec<ObjectChange> {
         self.synced = false;
-        // The table goes with them: of Pods it can be the larger part.
+        // The table is freed, too: for Pods it can be the larger part.
         let objects = std::mem::take(&mut self.objects).into_values();
         objects.map(|stored| T::change(Change { before: Some(stored.object), after: None })).collect()
     }

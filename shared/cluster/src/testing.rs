@@ -1,7 +1,6 @@
-//! Random histories of a small cluster, and the law that every projection must keep.
+//! Random histories of a small cluster, and the check of the law of projections.
 //!
-//! The world is small on purpose (few names, few addresses), so that objects meet, collide, change hands and come
-//! back.
+//! There are few names and few addresses, so that objects collide, change owners and reappear.
 
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,15 +18,15 @@ use crate::kind::Kind;
 use crate::objects::*;
 use crate::projection::Projection;
 
-/// Batches of events over all kinds: creates, updates, deletes, lists that begin and end, in any order across kinds.
+/// Batches of events of all kinds: additions, updates, removals, lists that begin and end, in any order.
 pub fn histories() -> impl Strategy<Value = Vec<Vec<Event>>> {
     vec(vec(event(), 0..12), 0..12)
 }
 
-/// Plays a history and holds the projection to the law after every batch: advancing equals building anew.
+/// Applies a history and checks the law of projections after every batch: advancing equals building anew.
 ///
 /// # Panics
-/// When the law is broken.
+/// When the law does not hold.
 pub fn check_projection<P>(make: impl Fn() -> P, history: Vec<Vec<Event>>)
 where
     P: Projection + 'static,
@@ -201,7 +200,7 @@ fn backend() -> impl Strategy<Value = Backend> {
     ]
 }
 
-/// Annotations that shape a table: a canary, an affinity, a rewrite, a redirect, a guard, a bad value.
+/// Annotations that change routes: a canary, an affinity, a rewrite, a redirect, an access rule, an invalid value.
 const ANNOTATIONS: &[(&str, &str)] = &[
     ("nginx.ingress.kubernetes.io/affinity", "cookie"),
     ("nginx.ingress.kubernetes.io/canary", "true"),

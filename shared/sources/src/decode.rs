@@ -1,7 +1,7 @@
-//! Kubernetes' JSON and YAML to compact objects: only fields that somebody reads are decoded.
+//! Decodes Kubernetes' JSON and YAML into compact objects, with only the fields that are read.
 //!
-//! Defaults are those that the API server fills in, so that a manifest means the same here as there. `managedFields`
-//! and everything else that is not named is skipped while the text is read, never stored.
+//! Missing fields get the defaults of the API server, so that a manifest has the same meaning as there. All other
+//! fields, such as `managedFields`, are skipped while the text is parsed, and never stored.
 
 mod fields;
 
@@ -27,10 +27,10 @@ pub struct DecodedObject {
     pub key: Key,
     /// `metadata.resourceVersion`; empty in manifests.
     pub version: CompactString,
-    /// When the change happened that the object follows (`endpoints.kubernetes.io/last-change-trigger-time` of
-    /// EndpointSlices), where it says so. It is of interest once, so it is not part of the object.
+    /// When the change happened that caused this version (`endpoints.kubernetes.io/last-change-trigger-time` of
+    /// EndpointSlices), where that is stated. It is used once, so it is not part of the object.
     pub triggered: Option<Timestamp>,
-    /// The object; `None` when it exists but is of no use: a Pod that ends or has no address yet.
+    /// The object; `None` when it exists but is not used: a Pod that is ending or has no address yet.
     pub object: Option<Object>,
     /// Invalid parts that do not make the rest unusable. An invalid address or port of an EndpointSlice is left out;
     /// ports without the names that the API server would require are kept.
@@ -40,9 +40,9 @@ pub struct DecodedObject {
 /// A field with a value that Kubernetes would not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidField {
-    /// Its path within the object, `spec.ports[0].port`; empty where the reader cannot tell.
+    /// Its path within the object, `spec.ports[0].port`; empty where it is unknown.
     pub path: String,
-    /// What is wrong: `missing`, the value in quotes, or the message of the reader. Of bounded length.
+    /// What is wrong: `missing`, the value in quotes, or the message of the parser. Of bounded length.
     pub what: String,
     /// What is expected there; may be empty.
     pub wanted: Cow<'static, str>,
@@ -58,14 +58,14 @@ impl InvalidField {
         Self { path: path.into(), what, wanted: wanted.into() }
     }
 
-    /// The message of a serde error, which may say what it expected.
+    /// The message of a serde error, which may name what was expected.
     pub fn of_error(message: &str) -> Self {
         let (what, wanted) = message.split_once(", expected ").unwrap_or((message, ""));
         let (what, wanted) = (shorten(what).into_owned(), shorten(wanted).into_owned());
         Self { path: String::new(), what, wanted: wanted.into() }
     }
 
-    /// As a problem of an object.
+    /// The problem to report of an object.
     pub(crate) fn problem(self, kind: &str, key: impl Into<String>) -> Problem {
         let Self { path, what, wanted } = self;
         Problem {
@@ -88,7 +88,7 @@ impl std::fmt::Display for InvalidField {
     }
 }
 
-/// Text of an object or a server as a message quotes it: no more than its first 200 characters.
+/// Cuts text of an object or a server to what a message quotes: its first 200 characters.
 pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(QUOTED) {
         None => Cow::Borrowed(text),
@@ -99,8 +99,8 @@ pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
 /// Characters of a value that a message quotes.
 const QUOTED: usize = 200;
 
-/// Reads an object of a kind. The outer error is the text's (syntax, a text where a number should be), the inner one
-/// the object's.
+/// Decodes an object of a kind. The outer error is about the text (syntax, a string instead of a number), the inner one
+/// about a value of the object.
 pub fn decode<'de, D: Deserializer<'de>>(
     kind: Kind,
     text: D,
@@ -118,7 +118,7 @@ pub fn decode<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Reads only what an object is called and its `metadata.resourceVersion`: all that is needed of one that is gone.
+/// Decodes only the key of an object and its `metadata.resourceVersion`: all that is needed of a deleted one.
 pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Key, CompactString), D::Error> {
     #[derive(serde::Deserialize)]
     struct Named {
@@ -129,7 +129,7 @@ pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Ke
     Ok(metadata.named(kind))
 }
 
-/// An object cut down to the fields that somebody reads.
+/// An object reduced to the fields that are read.
 trait Slim: DeserializeOwned {
     const KIND: Kind;
     /// Its key and `metadata.resourceVersion`.
@@ -138,7 +138,7 @@ trait Slim: DeserializeOwned {
     fn triggered(&self) -> Option<Timestamp> {
         None
     }
-    /// The object. Invalid parts that it can do without are added to `defects`.
+    /// Builds the object. Adds invalid parts that it can do without to `defects`.
     fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField>;
 }
 
@@ -155,7 +155,7 @@ fn read<'de, S: Slim, D: Deserializer<'de>>(
     }))
 }
 
-/// Names become DNS labels and parts of paths further in, so they are checked at the door.
+/// Checks the names of an object, which later become DNS labels and parts of paths.
 fn check_name(kind: Kind, key: &Key) -> Result<(), InvalidField> {
     if matches!(kind, Kind::Namespace | Kind::Service | Kind::ServiceImport) {
         check_label("metadata.name", &key.name)?;

@@ -1,4 +1,4 @@
-//! Objects from a Kubernetes API server: each kind that is wanted is listed, then watched, for as long as it takes.
+//! Objects from a Kubernetes API server: each kind that is read is listed and then watched.
 
 mod api_metrics;
 mod backoff;
@@ -35,14 +35,14 @@ use reflector::Reflector;
 use scope::ResourceScope;
 use server_state::ServerState;
 
-/// Which objects are of interest.
+/// Which objects are read.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Only this namespace (`--watch-namespace`); cluster-scoped kinds are still read in whole.
+    /// Only this namespace (`--watch-namespace`); all objects of cluster-scoped kinds are still read.
     pub namespace: Option<String>,
     /// A label selector for Services, EndpointSlices and Pods (`labels` of CoreDNS's `kubernetes`); empty for all.
     pub labels: String,
-    /// The one ConfigMap that is read (`--configmap`), in whichever namespace; all where there is none.
+    /// The only ConfigMap that is read (`--configmap`), in its own namespace; `None` for all ConfigMaps.
     pub config_map: Option<Key>,
 }
 
@@ -94,7 +94,7 @@ impl KubeSource {
             for kind in unread {
                 let Some(reflector) = running.remove(&kind) else { continue };
                 reflector.abort();
-                // What it has sent until now must come before what follows.
+                // Its last events must be queued before what follows.
                 while !reflector.is_finished()
                     && let Some(one) = reflectors.join_next().await
                 {

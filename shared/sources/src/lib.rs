@@ -1,7 +1,7 @@
-//! Where the picture of the cluster comes from: sources feed events to the one writer, which publishes views.
+//! Sources of cluster objects, and the writer: sources send events to the one writer, which publishes views.
 //!
-//! A source never fails. It retries, and says through [`EventSink::report`] how it stands. Bytes are turned into the
-//! compact objects of `cluster` at the door; whole objects are never kept.
+//! A source never fails. It retries, and reports its status through [`EventSink::report`]. It decodes objects into the
+//! compact types of `cluster` as it reads them; whole objects are never kept.
 
 pub mod watch_status;
 #[cfg(test)]

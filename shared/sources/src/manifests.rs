@@ -1,4 +1,4 @@
-//! Objects from YAML and JSON: a folder or files, watched, or text that is built in.
+//! Objects from YAML and JSON: files and folders, which are watched, or built-in text.
 
 mod documents;
 mod node;
@@ -24,32 +24,33 @@ use crate::watch_status::WatchStatus;
 use inventory::Inventory;
 use scanner::FileScanner;
 
-/// Between two looks at the files.
+/// The pause between two scans of the files.
 const PERIOD: Duration = Duration::from_millis(300);
 
-/// Between two looks where the first left a doubt.
+/// The pause after a scan that found a file missing or half written.
 const SOON: Duration = Duration::from_millis(60);
 
-/// The scope of its reports.
+/// The scope of problem reports.
 const SCOPE: &str = "manifests";
 
-/// A cluster written down in manifests.
+/// A cluster that is described by manifests.
 ///
-/// Of folders all `.yaml`, `.yml` and `.json` files are read, in the folders below too (`kubectl apply -R -f`); a changed
-/// file is seen within half a second. A bad document is reported with file and line, and everything else stays served,
-/// the last good version of what the file held included. The defaults of the API server are applied, but no addresses
-/// are made up: a Service without `clusterIP` has none. A namespace exists when it is declared or anything is in it.
+/// Reads all `.yaml`, `.yml` and `.json` files of folders and of the folders below (as `kubectl apply -R -f`), and notices a
+/// changed file within half a second. An invalid document is reported with file and line; everything else stays served,
+/// including the last good version of the objects in that file. The defaults of the API server are applied, but no
+/// addresses are assigned: a Service without `clusterIP` has none. A namespace exists when it is declared or when an
+/// object is in it.
 pub struct ManifestSource {
     scanner: FileScanner,
     inventory: Inventory,
-    /// Files and folders that could not be read at the last look.
+    /// Files and folders that could not be read in the last scan.
     unreadable: Vec<Problem>,
     reports: Reports,
 }
 
 impl ManifestSource {
-    /// Watches these files and folders. Fails when one of them is not there to begin with; problems with what is in them
-    /// are reported as they come and go.
+    /// Watches these files and folders. Fails when one of them does not exist; problems with their content are reported as
+    /// they appear and disappear.
     pub fn new(
         paths: impl IntoIterator<Item = impl Into<PathBuf>>,
         reports: &Reports,
@@ -62,7 +63,7 @@ impl ManifestSource {
         Ok(Self { scanner, inventory, unreadable: Vec::new(), reports: reports.clone() })
     }
 
-    /// Text that is built in, by names that stand for files. It never changes.
+    /// Built-in text that never changes, by file names for reports.
     pub fn embedded<T: AsRef<str>>(
         files: impl IntoIterator<Item = (&'static str, T)>,
         reports: &Reports,
@@ -75,7 +76,7 @@ impl ManifestSource {
         manifests
     }
 
-    /// Looks once and takes in what has changed. Returns how long to wait before the next look.
+    /// Scans once and takes in what changed. Returns the pause before the next scan.
     fn scan(&mut self) -> Duration {
         let look = self.scanner.scan(SystemTime::now());
         for (path, text) in look.changed {
@@ -85,7 +86,7 @@ impl ManifestSource {
                 None => self.inventory.remove(&name),
             }
         }
-        // Most looks see nothing new, and must cost no more than that.
+        // Most scans find nothing new, and must not cost more than that.
         if self.inventory.changed() || self.unreadable != look.problems {
             self.unreadable = look.problems;
             self.reports.replace(SCOPE, self.unreadable.iter().cloned().chain(self.inventory.problems()));
@@ -99,14 +100,14 @@ impl ManifestSource {
 
     fn put(&mut self, name: &str, text: &str) {
         for kind in self.inventory.put(name, decode(name, text)) {
-            tracing::info!(file = name, "not read here, left out: {kind}");
+            tracing::info!(file = name, "this kind is not read: {kind}");
         }
     }
 
     async fn follow(mut self, sink: EventSink) -> Result<(), WriterStopped> {
         let mut wanted = sink.wanted();
         loop {
-            // Files may lie on a slow disk or a dead mount: not on a thread of the runtime.
+            // A slow disk or a dead mount must not block a thread of the runtime.
             let looked = tokio::task::spawn_blocking(move || {
                 let pause = self.scan();
                 (self, pause)
@@ -114,7 +115,7 @@ impl ManifestSource {
             let pause;
             (self, pause) = looked.await.map_err(|_| WriterStopped)?;
             let kinds = *wanted.borrow_and_update();
-            for event in self.inventory.news(kinds) {
+            for event in self.inventory.events(kinds) {
                 let kind = event.kind();
                 if matches!(event, Event::Forget(_)) {
                     sink.forget(kind).await?;
@@ -143,12 +144,12 @@ impl Source for ManifestSource {
     }
 }
 
-/// A path that cannot be watched because it is not there.
+/// A path that cannot be watched because it does not exist.
 #[derive(Debug)]
 pub struct MissingPath {
     /// The path as it was given.
     pub path: PathBuf,
-    /// What the system says.
+    /// The error of the system.
     pub error: io::Error,
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cluster::{Kind, ObjectChange, Snapshot};
 use telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry, exponential};
 
-/// Whether sources are connected. Where several clusters are read, the one that changed last counts.
+/// The state of sources by kind. With several clusters, the values are those of the source that last set them.
 #[derive(Clone)]
 pub(crate) struct SourceMetrics {
     connected: Family<Gauge, 1>,
@@ -55,7 +55,7 @@ pub(crate) fn unix_now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The numbers of one writer. Names begin with `portolan_cluster_`.
+/// Metrics of one writer. Their names begin with `portolan_cluster_`.
 pub(crate) struct WriterMetrics {
     batches: Counter,
     events: Counter,
@@ -83,12 +83,12 @@ impl WriterMetrics {
         }
     }
 
-    /// An event has come.
-    pub(crate) fn came(&self) {
+    /// Counts an event.
+    pub(crate) fn received(&self) {
         self.events.inc();
     }
 
-    /// A batch is out that began with an event which came at `oldest`.
+    /// Counts a batch whose views are published, and whose first event was received at `oldest`.
     pub(crate) fn published(
         &self,
         oldest: Option<Instant>,

@@ -1,5 +1,5 @@
-//! How long it takes from a change of endpoints to its being served: the DNS programming latency of Kubernetes' service
-//! level indicators, under CoreDNS's name.
+//! The time from a change of endpoints until it is served: the DNS programming latency of Kubernetes' service level
+//! indicators, under CoreDNS's metric name.
 
 use std::collections::HashMap;
 
@@ -16,19 +16,19 @@ impl ProgrammingLatency {
             "coredns_kubernetes_dns_programming_duration_seconds",
             "Histogram of the time (in seconds) it took to program a dns instance.",
             ["service_kind"],
-            // From a millisecond to some nine minutes.
+            // From a millisecond to about nine minutes.
             &exponential(0.001, 2.0, 20),
         ))
     }
 }
 
-/// The slices of a batch that say when the change happened which they follow: each such time once.
+/// The trigger times of the EndpointSlices in a batch, each once.
 #[derive(Default)]
 pub(crate) struct TriggerTimes(HashMap<Key, Vec<Timestamp>>);
 
 impl TriggerTimes {
-    /// Notes what is not there yet. A relist repeats old times with old slices, and what the first list brings happened
-    /// before there was anybody to see it.
+    /// Records the trigger time of a new or changed slice. A relist repeats old times with unchanged slices, and the
+    /// changes behind the first list happened before this process started.
     pub(crate) fn add(&mut self, event: &Event, since: Timestamp, cluster: &Snapshot) {
         let Event::Apply(Object::EndpointSlice(slice)) = event else { return };
         let listed = cluster.synced(Kinds::of(&[Kind::EndpointSlice]));
@@ -41,8 +41,8 @@ impl TriggerTimes {
         }
     }
 
-    /// Measures the slices that changed what is served. Whether a Service without a cluster address has a selector is
-    /// known from the time itself: only the controller that follows selectors writes it.
+    /// Measures the slices that changed what is served. That a headless Service has a selector follows from the trigger
+    /// time: only the controller that evaluates selectors writes it.
     pub(crate) fn measure(
         self,
         programming: &ProgrammingLatency,
@@ -63,7 +63,7 @@ impl TriggerTimes {
                 ServiceKind::ClusterIp(_) | ServiceKind::ExternalName(_) => "cluster_ip",
             };
             for since in times {
-                // The clock that wrote the time is another machine's, and may be ahead.
+                // The clock of the machine that wrote the time may be ahead of ours.
                 programming.0.with([kind]).observe(now.duration_since(*since).as_secs_f64().max(0.0));
             }
         }

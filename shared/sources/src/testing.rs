@@ -1,8 +1,8 @@
-//! A reader that only wants: for tests of what follows from it.
+//! Support for tests: a projection without a view, and a log.
 
 use cluster::{Kinds, ObjectChange, Projection, Snapshot};
 
-/// Reads kinds and shows nothing of them.
+/// A projection that reads kinds and has no view.
 pub(crate) struct Reads(pub(crate) Kinds);
 
 impl Projection for Reads {
@@ -29,7 +29,7 @@ impl Log {
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone()).with_ansi(false).finish();
         let guard = tracing::subscriber::set_default(subscriber);
-        // What another test's thread was the first to reach would otherwise stay silent.
+        // A log line that another test reached first, without a subscriber, would otherwise stay disabled.
         tracing::callsite::rebuild_interest_cache();
         guard
     }

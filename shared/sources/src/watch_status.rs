@@ -1,35 +1,35 @@
-//! How far each kind has come, for the admin page, the command line and log lines.
+//! The status of each kind of a source.
 
 use std::sync::Arc;
 
 use cluster::Kind;
 
-/// How a source stands with one kind.
+/// The status of one kind of a source.
 ///
-/// This is about the source only. What is served may be older: a kind that is [`WatchStatus::Retrying`] after its first
-/// list keeps its last picture.
+/// It is about the source only. What was read before stays served: a kind that is [`WatchStatus::Retrying`] after its
+/// first list keeps its objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum WatchStatus {
-    /// Nobody has asked for the kind, or its source has not come to it yet.
+    /// The kind is not read, or its source has not started with it.
     #[default]
     Waiting,
-    /// A list is running.
+    /// A list is requested or being read.
     Listing,
-    /// The list is complete and changes follow as they happen.
+    /// The list is complete and changes arrive as they happen.
     Synced,
-    /// The API server refuses (RBAC). Asked again from time to time.
+    /// RBAC forbids it. It is requested again from time to time.
     Forbidden {
-        /// What may not be done: `list` or `watch`.
+        /// The verb that is forbidden: `list` or `watch`.
         verb: &'static str,
-        /// To what, as RBAC rules and `kubectl auth can-i` name it: `secrets`, `ingresses.networking.k8s.io`.
+        /// The resource as RBAC rules and `kubectl auth can-i` name it: `secrets`, `ingresses.networking.k8s.io`.
         resource: Arc<str>,
-        /// In which namespace; empty where the whole cluster was asked for.
+        /// The namespace; empty for the whole cluster.
         namespace: Arc<str>,
     },
-    /// The API server does not know this resource: its CustomResourceDefinition is not installed. There are no such
-    /// objects then, and nothing waits for them; asked again from time to time.
+    /// The API server does not know this resource: its CustomResourceDefinition is not installed. The kind then counts as
+    /// listed without objects, and is requested again from time to time.
     Missing(Arc<str>),
-    /// The last attempt failed for this reason; the next one follows by itself.
+    /// The last request failed for this reason. It is repeated after a pause.
     Retrying(Arc<str>),
 }
 
@@ -56,7 +56,7 @@ impl std::fmt::Display for WatchStatus {
 pub struct WatchStatuses([WatchStatus; Kind::ALL.len()]);
 
 impl WatchStatuses {
-    /// How the source stands with a kind.
+    /// The status of a kind.
     pub fn get(&self, kind: Kind) -> &WatchStatus {
         &self.0[kind as usize]
     }
@@ -66,7 +66,7 @@ impl WatchStatuses {
         Kind::ALL.into_iter().map(|kind| (kind, self.get(kind)))
     }
 
-    /// Notes a status. False when it was so already.
+    /// Sets a status. Returns whether it changed.
     pub(crate) fn set(&mut self, kind: Kind, status: WatchStatus) -> bool {
         let changed = self.0[kind as usize] != status;
         self.0[kind as usize] = status;

@@ -1,4 +1,4 @@
-//! The one thread that takes events in and publishes views.
+//! The writer: the one thread that applies events and publishes views.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use crate::programming::{ProgrammingLatency, TriggerTimes};
 use crate::source::{EventSink, Message, QueuedEvent};
 use crate::watch_status::WatchStatuses;
 
-/// Events that may wait for the writer before sources are held back: what decoded objects may cost in memory.
+/// Events that may wait for the writer before sources have to wait. It bounds the memory of decoded objects.
 const QUEUE: usize = 1024;
 
-/// Events of a first list that are published together; a bound, so that other kinds never wait for a long list.
+/// Events of a first list that are published together. A bound, so that other kinds never wait for a long list.
 const CHUNK: usize = 8192;
 
-/// A running cache. A cheap handle: clone it freely.
+/// A handle of a running cache, cheap to clone.
 ///
-/// Whatever is queued when the writer looks becomes one batch: a lone event is published at once, a burst makes a
-/// few views. There is no timer in between.
+/// All events that are queued when the writer takes the next batch are applied together: a single event is published at
+/// once, and a burst results in a few views. No timer is involved.
 #[derive(Clone)]
 pub struct Cluster {
     shared: Arc<Shared>,
@@ -29,8 +29,7 @@ pub struct Cluster {
 }
 
 struct Shared {
-    /// Locked by the writer for each batch, and by whoever adds a projection: that one builds its first view on its
-    /// own thread, and no command has to travel.
+    /// Locked by the writer for each batch, and briefly when a projection is added.
     cache: Mutex<State>,
     wanted: watch::Sender<Kinds>,
 }
@@ -45,14 +44,14 @@ struct State {
 type Observer = Box<dyn FnMut(&Snapshot, &[ObjectChange]) + Send>;
 
 impl Cluster {
-    /// Starts the writer, its metrics in that registry. It ends when the last handle and the last feed are dropped.
+    /// Starts the writer, its metrics in that registry. It ends when the last handle and the last sink are dropped.
     pub fn start(registry: &Registry) -> std::io::Result<Self> {
         let (events, queue) = mpsc::channel(QUEUE);
         let (wanted, wanted_now) = watch::channel(Kinds::default());
         let mut state = State::default();
         let wake = events.downgrade();
         state.cache.on_unused(move || {
-            // A full queue wakes the writer as well, and without a queue there is none.
+            // A full queue wakes the writer as well, and without a queue there is no writer.
             let _ = wake.upgrade().map(|events| events.try_send(Message::ViewDropped));
         });
         let sink = EventSink {
@@ -73,7 +72,7 @@ impl Cluster {
     }
 
     /// Keeps the view of a projection current from now on, until the last clone of the cell is dropped. The kinds it
-    /// reads are watched for as long. Builds the first view on the calling thread; the writer goes on meanwhile.
+    /// reads are watched for as long. Builds the first view on the calling thread, while the writer goes on.
     pub fn project<P: Projection + 'static>(&self, projection: P) -> Current<P::View> {
         let pending = self.shared.lock().cache.begin_projection(projection);
         let built = pending.build();
@@ -83,33 +82,33 @@ impl Cluster {
         current
     }
 
-    /// Calls `observer` after each batch that changed something, when its views are out. It runs on the writer's
-    /// thread: whatever it does delays the next view, and it must not call this handle, which waits for the writer.
+    /// Calls `observer` after each batch that changed something, when its views are published. It runs on the writer's
+    /// thread: it delays the next batch, and must not call this handle, which would wait for the writer.
     pub fn observe(&self, observer: impl FnMut(&Snapshot, &[ObjectChange]) + Send + 'static) {
         self.shared.lock().observers.push(Box::new(observer));
     }
 
-    /// Measures from now on how long it takes until a change of endpoints is seen in the views, in that registry.
+    /// Measures from now on how long a change of endpoints takes until it is visible in the views, in that registry.
     pub fn measure_programming(&self, registry: &Registry) {
         self.shared.lock().programming = Some(ProgrammingLatency::new(registry));
     }
 
-    /// Reads the snapshot as of the last batch. The writer waits meanwhile, so be brief.
+    /// Reads the snapshot as of the last batch. The writer waits meanwhile, so `read` must be brief.
     pub fn read<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
         read(self.shared.lock().cache.snapshot())
     }
 
-    /// Where a source sends its events.
+    /// The sink for the source of this cluster.
     pub fn sink(&self) -> EventSink {
         self.sink.clone()
     }
 
-    /// How the source stands with each kind, now and when it changes.
+    /// The status of each kind, now and when it changes.
     pub fn statuses(&self) -> watch::Receiver<WatchStatuses> {
         self.sink.statuses.subscribe()
     }
 
-    /// Ends only if the writer does, and while a handle lives that means that it panicked: views stand still.
+    /// Waits until the writer stops. While a handle exists that means that it panicked, and views no longer change.
     pub async fn stopped(&self) {
         self.sink.stopped().await;
     }
@@ -126,7 +125,7 @@ impl Shared {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the source which kinds somebody reads.
+    /// Tells the source which kinds are read.
     fn want(&self, kinds: Kinds) {
         self.wanted.send_if_modified(|wanted| kinds != std::mem::replace(wanted, kinds));
     }
@@ -156,7 +155,7 @@ impl Writer {
         let mut oldest = None;
         for message in messages.drain(..) {
             let Message::Event(QueuedEvent { event, at, triggered: since }) = message else { continue };
-            self.metrics.came();
+            self.metrics.received();
             oldest.get_or_insert(at);
             if let (Some(since), Some(_)) = (since, &programming) {
                 triggered.add(&event, since, cache.snapshot());
@@ -174,20 +173,20 @@ impl Writer {
                 observers.iter_mut().for_each(|observer| observer(cache.snapshot(), &touched));
             }
         }
-        // With the last reader of a view perhaps the last of a kind has gone.
+        // The last reader of a view may have been the last one of a kind.
         cache.release();
         shared.want(cache.kinds());
     }
 }
 
-/// Holds the objects of a kind back until its first list has ended: nobody may rely on a picture with holes, and a
-/// view for every page of a long list would be made for nothing. Later lists pass, since what they repeat touches
-/// nothing and what they change should be seen at once.
+/// Holds the objects of a kind back until its first list is complete: no view may be built of a part of the objects, and
+/// a view per page of a long list would be wasted work. Later lists pass at once, since unchanged objects cost nothing
+/// and changed ones should be visible immediately.
 #[derive(Default)]
 struct InitialLists(BTreeMap<Kind, Vec<Event>>);
 
 impl InitialLists {
-    /// Adds to `batch` what may be applied now that `event` has come.
+    /// Takes an event, and adds to `batch` what may be applied now.
     fn pass(&mut self, event: Event, snapshot: &Snapshot, batch: &mut Vec<Event>) {
         let kind = event.kind();
         if matches!(event, Event::Forget(_)) {

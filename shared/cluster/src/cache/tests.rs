@@ -117,7 +117,7 @@ fn a_relist_sweeps_what_it_did_not_name_and_touches_nothing_else() {
     let mut cache = Cache::default();
     cache.apply([service("a"), service("b"), Event::Synced(Kind::Service)], 1);
     assert_eq!(cache.apply([Event::Restart(Kind::Service), service("b")], 2), []);
-    assert_eq!(names(&cache), ["a", "b"], "the old picture stays while the list runs");
+    assert_eq!(names(&cache), ["a", "b"], "the objects stay while the list runs");
     let touched = cache.apply([Event::Synced(Kind::Service)], 3);
     assert_eq!(
         touched.iter().map(ObjectChange::summary).collect::<Vec<_>>(),
@@ -166,21 +166,21 @@ fn a_kind_is_synced_from_the_end_of_its_first_list() {
     cache.apply([Event::Synced(Kind::EndpointSlice)], 2);
     assert!(current.load().0);
     cache.apply([Event::Restart(Kind::Service)], 3);
-    assert!(current.load().0, "the old picture holds through a relist");
+    assert!(current.load().0, "a kind stays synced through a relist");
 }
 
 #[test]
-fn a_projection_nobody_reads_is_dropped_and_the_drop_is_told() {
+fn a_projection_without_readers_is_dropped() {
     let mut cache = Cache::default();
-    let told = Arc::new(AtomicUsize::new(0));
-    let count = told.clone();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
     cache.on_unused(move || _ = count.fetch_add(1, Ordering::Relaxed));
     let current = cache.project(ReadyEndpoints);
     drop(current.clone());
     cache.release();
-    assert_eq!((told.load(Ordering::Relaxed), cache.kinds()), (0, ReadyEndpoints.kinds()));
+    assert_eq!((calls.load(Ordering::Relaxed), cache.kinds()), (0, ReadyEndpoints.kinds()));
     drop(current);
-    assert_eq!(told.load(Ordering::Relaxed), 1);
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
     cache.apply([], 1);
     assert_eq!(cache.kinds(), Kinds::default());
 }

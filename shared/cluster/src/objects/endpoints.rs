@@ -1,4 +1,4 @@
-//! Where the Pods behind a Service are.
+//! The addresses behind a Service: EndpointSlices and Pods.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ pub struct EndpointSlice {
     pub key: Key,
     /// Label `kubernetes.io/service-name`; empty when no Service owns the slice.
     pub service: CompactString,
-    /// Of which ServiceImport and which cluster its endpoints are; apart, as few slices have it.
+    /// The ServiceImport and the cluster of its endpoints; boxed, as few slices have it.
     pub import: Option<Box<Import>>,
     /// `ports`; a slice without ports has addresses only.
     pub ports: SmallVec<[EndpointPort; 1]>,
@@ -22,7 +22,7 @@ pub struct EndpointSlice {
     pub endpoints: Box<[Endpoint]>,
     /// The ready `endpoints` where `addressType` is FQDN, one for each of their `addresses`.
     pub aliases: Box<[FqdnEndpoint]>,
-    /// Topology zones that [`Endpoint::zone`] points into: an endpoint takes a byte for it, not a text of its own.
+    /// Topology zones, to which [`Endpoint::zone`] is an index, so that a zone takes one byte per endpoint.
     pub zones: Box<[CompactString]>,
 }
 
@@ -44,7 +44,7 @@ impl EndpointSlice {
     }
 }
 
-/// What the labels of a slice say about clusters (KEP-1645); read by `multicluster` of the `kubernetes` plugin.
+/// The labels of a slice about clusters (KEP-1645); read by `multicluster` of the `kubernetes` plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// Label `multicluster.kubernetes.io/service-name`; never empty.
@@ -67,7 +67,7 @@ pub struct EndpointPort {
 /// One endpoint of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `addresses`, those that parse.
+    /// The valid `addresses`.
     pub addresses: SmallVec<[IpAddr; 1]>,
     /// `conditions.ready`; a missing condition counts as ready.
     pub ready: bool,
@@ -75,11 +75,11 @@ pub struct Endpoint {
     pub hostname: Option<Box<str>>,
     /// `targetRef.name` where the target is a Pod; read by `endpoint_pod_names`.
     pub pod: Option<Box<str>>,
-    /// `zone`: its place in [`EndpointSlice::zones`], from 1 on; 0 when it has none.
+    /// `zone` as an index into [`EndpointSlice::zones`], from 1 on; 0 when it has none.
     pub zone: u8,
 }
 
-/// An endpoint that is a name: the names of its Service stand for it.
+/// An endpoint that is a DNS name, which the names of its Service are aliases of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FqdnEndpoint {
     /// The address: a DNS name without a final dot, as written.

@@ -7,9 +7,10 @@ use crate::key::{CompactString, Key};
 pub struct Ingress {
     /// `metadata.namespace` and `metadata.name`.
     pub key: Key,
-    /// `metadata.creationTimestamp` in Unix seconds; the oldest Ingress wins (reference §3.1). 0 when missing.
+    /// `metadata.creationTimestamp` in Unix seconds; of two Ingresses with the same path of a host the older one wins, as in
+    /// ingress-nginx. 0 when missing.
     pub created: i64,
-    /// `metadata.annotations`, but for kubectl's own copy of the object. Sorted by name.
+    /// `metadata.annotations`, sorted by name, without kubectl's copy of the object.
     pub annotations: Vec<(CompactString, String)>,
     /// `spec.ingressClassName`.
     pub class: Option<CompactString>,
@@ -63,7 +64,7 @@ pub enum PathType {
 pub enum Backend {
     /// `backend.service`.
     Service(ServiceBackend),
-    /// `backend.resource`: kind and name, to be named in the refusal.
+    /// `backend.resource` as `kind/name`, for the report that it cannot be served.
     Resource(CompactString),
 }
 

@@ -1,4 +1,4 @@
-//! Namespaces, Services and what other clusters export.
+//! Namespaces, Services and ServiceImports.
 
 use std::net::IpAddr;
 
@@ -26,10 +26,11 @@ pub struct Service {
     pub ports: SmallVec<[ServicePort; 1]>,
 }
 
-/// How a Service is reached: `spec.type` and `spec.clusterIPs` in one.
+/// How a Service is reached: `spec.type` and `spec.clusterIPs` combined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceKind {
-    /// ClusterIP, NodePort and LoadBalancer: `spec.clusterIPs`, one or two addresses; none while the API server has not given any.
+    /// ClusterIP, NodePort and LoadBalancer: `spec.clusterIPs`, one or two addresses; none while the API server has not
+    /// assigned any.
     ClusterIp(SmallVec<[IpAddr; 2]>),
     /// `clusterIP: None`: the endpoints are the addresses.
     Headless,
@@ -43,7 +44,7 @@ pub enum ServiceKind {
 pub struct ServiceImport {
     /// `metadata.namespace` and `metadata.name`.
     pub key: Key,
-    /// `spec.type` and `spec.ips` in one: [`ServiceKind::ClusterIp`] or [`ServiceKind::Headless`].
+    /// `spec.type` and `spec.ips` combined: [`ServiceKind::ClusterIp`] or [`ServiceKind::Headless`].
     pub kind: ServiceKind,
     /// `spec.ports`; their targets are empty.
     pub ports: SmallVec<[ServicePort; 1]>,
@@ -58,7 +59,8 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// `port`.
     pub port: u16,
-    /// `targetPort` as text; equal to the port when not given. An Ingress backend may name it (reference §3.1).
+    /// `targetPort` as text; equal to the port when not given. ingress-nginx lets a backend of an Ingress name it instead
+    /// of the port's own name.
     pub target: CompactString,
 }
 

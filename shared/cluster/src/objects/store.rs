@@ -1,4 +1,4 @@
-//! Objects that store data for others.
+//! Secrets and ConfigMaps.
 
 use crate::key::{CompactString, Key};
 

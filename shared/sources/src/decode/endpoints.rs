@@ -75,7 +75,7 @@ struct SlimPort {
     port: Option<PortNumber>,
 }
 
-/// The labels that say whose a slice is; other labels are skipped unread.
+/// The labels that name the owner of a slice; other labels are skipped.
 #[derive(Default)]
 pub(super) struct OwnerLabels {
     service: CompactString,
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for OwnerLabels {
     }
 }
 
-/// The annotation that says when the change happened which the slice follows; other annotations are skipped unread.
+/// The annotation with the time of the change that caused this version of a slice; other annotations are skipped.
 #[derive(Default)]
 pub(super) struct TriggerTime(CompactString);
 
@@ -116,7 +116,7 @@ impl Slim for SlimSlice {
     }
 
     fn triggered(&self) -> Option<Timestamp> {
-        // Only a number hangs on it: what cannot be read is no reason to refuse a slice.
+        // Only a metric depends on it, so an invalid time is no reason to refuse the slice.
         self.metadata.annotations.0.parse().ok()
     }
 
@@ -216,14 +216,14 @@ impl SlimEndpoint {
             ready: self.conditions.ready.unwrap_or(true),
             hostname,
             pod: (self.target_ref.kind == "Pod").then(|| self.target_ref.name.into()),
-            zone: place_of(self.zone, zones),
+            zone: zone_index(self.zone, zones),
         })
     }
 }
 
-/// The place of a topology zone in the slice's list, from 1 on, which it joins if it is new; 0 for none, and for a
-/// 256th zone, which no slice of at most 1,000 endpoints has in practice.
-fn place_of(zone: CompactString, zones: &mut Vec<CompactString>) -> u8 {
+/// The index of a topology zone in the slice's list, from 1 on; adds a new zone to the list. 0 for no zone, and for a 256th
+/// zone, which no slice of at most 1,000 endpoints has in practice.
+fn zone_index(zone: CompactString, zones: &mut Vec<CompactString>) -> u8 {
     if zone.is_empty() {
         return 0;
     }

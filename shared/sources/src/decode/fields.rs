@@ -30,7 +30,7 @@ pub(super) struct Metadata<L = IgnoredAny, A = IgnoredAny> {
 }
 
 impl<L, A> Metadata<L, A> {
-    /// Key and version; a namespaced object without a namespace lives in `default`, as `kubectl` puts it there.
+    /// Key and version. A namespaced object without a namespace is in `default`, where `kubectl` puts it.
     pub(super) fn named(&self, kind: Kind) -> (Key, CompactString) {
         let namespace = match self.namespace.as_str() {
             _ if !kind.namespaced() => CompactString::default(),
@@ -41,14 +41,14 @@ impl<L, A> Metadata<L, A> {
     }
 }
 
-/// A missing value, whether absent or `null`: Go reads both as the zero value.
+/// Decodes an absent value and `null` alike, as Go does: both are the zero value.
 pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     value: D,
 ) -> Result<T, D::Error> {
     Option::<T>::deserialize(value).map(Option::unwrap_or_default)
 }
 
-/// A map of text to text, in the order given.
+/// A map of strings to values, in the order given.
 #[derive(Default)]
 pub(super) struct StringMap<V>(pub(super) Vec<(CompactString, V)>);
 
@@ -74,7 +74,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for StringMap<V> {
     }
 }
 
-/// The values of these names in a map of text to text, empty where there are none; other values are skipped unread.
+/// The values of these names in a map of strings, empty where there are none; other values are skipped.
 pub(super) fn pick<'de, D: Deserializer<'de>, const N: usize>(
     map: D,
     names: [&'static str; N],
@@ -104,7 +104,7 @@ pub(super) fn pick<'de, D: Deserializer<'de>, const N: usize>(
 }
 
 impl<V> StringMap<V> {
-    /// In the order of the names.
+    /// The entries, sorted by name.
     pub(super) fn sorted(self) -> Vec<(CompactString, V)> {
         let mut entries = self.0;
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for NumberOrName {
     }
 }
 
-/// A DNS label (RFC 1123): what names of Services, namespaces, ports and hosts are.
+/// Checks a DNS label (RFC 1123): names of Services, namespaces, ports and hosts.
 pub(super) fn check_label(path: impl Into<String>, label: &str) -> Result<(), InvalidField> {
     if label.len() <= 63 && is_label(label) {
         return Ok(());
@@ -203,7 +203,8 @@ pub(super) fn check_label(path: impl Into<String>, label: &str) -> Result<(), In
     Err(InvalidField::new(path, label, "1 to 63 lower-case letters, digits and inner hyphens"))
 }
 
-/// Notes ports that share a name, or have none beside others: the API server would refuse the object.
+/// Adds a defect for each port that shares a name with another, or has none although there are others: the API server
+/// refuses such objects.
 pub(super) fn check_port_names<'a>(
     path: &str,
     names: impl Iterator<Item = &'a str> + Clone,
@@ -221,7 +222,7 @@ pub(super) fn check_port_names<'a>(
     }
 }
 
-/// DNS labels with dots between them: what names of other objects are.
+/// Checks DNS labels separated by dots: names of other objects.
 pub(super) fn check_subdomain(path: impl Into<String>, name: &str) -> Result<(), InvalidField> {
     if name.len() <= 253 && name.split('.').all(is_label) {
         return Ok(());

@@ -73,7 +73,7 @@ impl SlimPort {
         if !self.name.is_empty() {
             check_label(format!("spec.ports[{at}].name"), &self.name)?;
         }
-        // The schema of the resource lets any text through, and some controllers write it small.
+        // The schema of the resource allows any text, and some controllers write it in lower case.
         let protocol = match self.protocol.to_ascii_uppercase().as_str() {
             "" | "TCP" => Protocol::Tcp,
             "UDP" => Protocol::Udp,

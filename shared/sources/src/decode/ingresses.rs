@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::fields::{Metadata, PortNumber, StringMap, nullable};
 use super::{InvalidField, Slim};
 
-/// `kubectl apply` keeps the whole object in here once more.
+/// In this annotation `kubectl apply` stores a copy of the whole object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 #[derive(Deserialize)]

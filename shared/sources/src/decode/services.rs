@@ -91,7 +91,7 @@ impl Slim for SlimService {
 impl Spec {
     fn kind(&self) -> Result<ServiceKind, InvalidField> {
         if self.reach == Reach::ExternalName {
-            // The dot says that a name is whole, and that `10.1.2.3.` is a name.
+            // A final dot marks a fully qualified name. `10.1.2.3.` keeps it, and so stays a name.
             let bare = self.external_name.strip_suffix('.');
             let name = bare.filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or(&self.external_name);
             if name.is_empty() {
@@ -103,7 +103,7 @@ impl Spec {
             }
             return Ok(ServiceKind::ExternalName(name.into()));
         }
-        // The API server fills in both fields; manifests mostly have the first only.
+        // The API server sets both fields; manifests mostly have only the first.
         let single = std::slice::from_ref(&self.cluster_ip);
         let (path, ips) = match &*self.cluster_ips {
             [] => ("spec.clusterIP", single),

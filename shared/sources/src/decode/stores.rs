@@ -11,7 +11,7 @@ use serde::de::{Deserializer, Error, Expected, IgnoredAny, MapAccess, Visitor};
 use super::fields::{Metadata, StringMap, nullable};
 use super::{InvalidField, Slim};
 
-/// Of the data only what TLS reads is kept, whatever the type says: in old clusters TLS Secrets are often `Opaque`.
+/// Of the data only certificate and key are kept, for any `type`: in old clusters TLS Secrets are often `Opaque`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SlimSecret {
@@ -19,12 +19,12 @@ pub(super) struct SlimSecret {
     metadata: Metadata,
     #[serde(default, deserialize_with = "nullable")]
     data: Pair<Encoded>,
-    /// Only in manifests: the API server turns it into `data`, over which it wins.
+    /// Only in manifests: the API server merges it into `data`, over which it takes precedence.
     #[serde(default, deserialize_with = "nullable")]
     string_data: Pair<String>,
 }
 
-/// `tls.crt` and `tls.key` of a map; the rest is skipped unread.
+/// `tls.crt` and `tls.key` of a map; other entries are skipped.
 struct Pair<V> {
     certificate: Option<V>,
     private_key: Option<V>,
@@ -64,7 +64,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pair<V> {
     }
 }
 
-/// Bytes as base64. Line breaks are allowed, as Go allows them: manifests have the text in blocks.
+/// Bytes as base64. Line breaks are allowed, as in Go: manifests often have the text in blocks.
 struct Encoded(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Encoded {
@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Encoded {
                 } else {
                     text
                 };
-                // The value itself stays unsaid: it may be a private key.
+                // The value itself is not quoted: it may be a private key.
                 let wrong = |_| E::custom(format_args!("invalid value, expected {}", &self as &dyn Expected));
                 STANDARD.decode(text).map(Encoded).map_err(wrong)
             }

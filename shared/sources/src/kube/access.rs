@@ -1,4 +1,4 @@
-//! Where the API server is and how to be let in.
+//! The address of the API server and the credentials for it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,11 +13,11 @@ use telemetry::causes;
 use tower::{BoxError, ServiceBuilder};
 use tracing::subscriber::{NoSubscriber, with_default};
 
-/// How long a connection may take to come about.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A connection is probed after so much silence, then every [`PROBE`]; after four probes without an answer it is dead.
-/// With these a server whose machine is gone is noticed after 35 seconds.
+/// TCP keep-alive: a silent connection is probed after this time, then every [`PROBE`], and is closed after four probes
+/// without an answer. So a machine that is gone is noticed after 35 seconds.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -31,14 +31,14 @@ pub enum Access {
         /// The context; its `current-context` where none is named.
         context: Option<String>,
     },
-    /// The service account of the Pod that this runs in. The address comes from the environment, never from DNS,
-    /// which may be us. The token is read again once a minute, the authority likewise.
+    /// The service account of the Pod that this runs in. The address comes from the environment and never from DNS,
+    /// which may be this process. Token and authority are read again once a minute.
     InCluster,
     /// An address, `https://10.0.0.1:6443` (`endpoint` of CoreDNS's `kubernetes`, `--apiserver-host`).
     Endpoint {
         /// The address; `http://` where no scheme is given.
         url: String,
-        /// With which certificates (`tls CERT KEY CACERT`, `--certificate-authority`).
+        /// The certificates (`tls CERT KEY CACERT`, `--certificate-authority`).
         tls: ClientTls,
     },
 }
@@ -123,8 +123,7 @@ pub(super) async fn connection(access: &Access) -> Result<Connection, AccessErro
     connector.set_keepalive_interval(Some(PROBE));
     connector.set_keepalive_retries(Some(4));
     let unusable = |error: kube::Error| AccessError::Credentials(causes(&error));
-    // The library warns of an unverified certificate each time, with words that only its authors understand; who starts
-    // with `unverified` says it once.
+    // The library would log `Server cert bypassed` each time. The caller logs it once, by `unverified`.
     let connector = with_default(NoSubscriber::default(), || {
         config.rustls_https_connector_with_connector(connector).map_err(unusable)
     })?;

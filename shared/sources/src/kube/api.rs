@@ -18,7 +18,7 @@ use crate::watch_stream::ApiError;
 /// How long the head of a response may take.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// No more is read of the body of a refusal.
+/// How much of the body of a refusal is read.
 const REFUSAL: usize = 64 << 10;
 
 /// Credentials are read again at most this often.
@@ -53,7 +53,7 @@ impl ApiClient {
         Ok(Self::of(access.clone(), client, url, host))
     }
 
-    /// A client that sends its requests by `client`.
+    /// A client that sends its requests through `client`.
     pub(super) fn of(access: Access, client: Client, url: String, host: String) -> Self {
         let (access, client) = (Arc::new(access), Arc::new(Mutex::new(client)));
         Self {
@@ -73,7 +73,7 @@ impl ApiClient {
         let now = Instant::now();
         {
             let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-            // Every kind asks for it, and a credential plugin may be a program.
+            // Every kind requests it, and a credential plugin starts a process.
             if renewed.is_some_and(|renewed| now - renewed < RENEWAL) {
                 return;
             }
@@ -89,17 +89,17 @@ impl ApiClient {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks, and waits for the head of the answer.
+    /// Sends a request and waits for the head of the response.
     pub(super) async fn get(&self, path: &str, silence: Duration) -> Result<ApiResponse, ApiError> {
         let request = Request::get(path)
             .header(http::header::ACCEPT, "application/json")
             .header(http::header::USER_AGENT, concat!("portolan/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
             .map_err(|error| ApiError::Malformed(error.to_string()))?;
-        if let (Some(held), Some(metrics)) = (self.limiter.hold().await, &self.metrics) {
+        if let (Some(held), Some(metrics)) = (self.limiter.wait_for_rate().await, &self.metrics) {
             metrics.held(&self.host, held);
         }
-        let _seat = self.limiter.seat().await;
+        let _permit = self.limiter.permit().await;
         let client = self.client().clone();
         let begun = Instant::now();
         let answered = timeout(HEAD, client.send(request)).await;
@@ -137,7 +137,7 @@ impl ApiResponse {
                 Err(_) => return Err(ApiError::Silent(self.silence)),
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(error))) => return Err(connection_error(&error)),
-                // Trailers carry nothing of ours.
+                // Trailers are not used.
                 Ok(Some(Ok(frame))) => {
                     if let Ok(piece) = frame.into_data() {
                         return Ok(Some(piece));

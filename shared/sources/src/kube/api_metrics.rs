@@ -1,16 +1,16 @@
-//! What is counted of the requests to the API server, under CoreDNS's names.
+//! Metrics of the requests to the API server, under CoreDNS's names.
 
 use std::time::Duration;
 
 use telemetry::metrics::{Counter, Family, Histogram, Registry};
 
-/// Every request is a GET: lists and watches are all that is asked for.
+/// Every request is a GET: a list or a watch.
 const METHOD: &str = "GET";
 
-/// The upper bounds of Prometheus' own clients.
+/// The default buckets of Prometheus' client libraries.
 const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The numbers of one client.
+/// The metrics of one client.
 #[derive(Clone)]
 pub(super) struct ApiMetrics {
     requests: Family<Counter, 3>,
@@ -41,13 +41,13 @@ impl ApiMetrics {
         }
     }
 
-    /// A request to `host` was held back for so long by the client's own limit (`apiserver_qps`).
+    /// Counts a request to `host` that was delayed by the client's own limit (`apiserver_qps`).
     pub(super) fn held(&self, host: &str, waited: Duration) {
         self.holds.with([METHOD, host]).observe(waited.as_secs_f64());
     }
 
-    /// A request to `host` was answered, or was given up, after this time; `code` is the status or `<error>`. A watch
-    /// ends when it likes, so the time is that to the head of the answer.
+    /// Counts a request to `host` with the time to the head of its response; `code` is the status or `<error>`. The rest
+    /// of a watch takes as long as the watch is open.
     pub(super) fn done(&self, code: &str, host: &str, took: Duration) {
         self.requests.with([code, METHOD, host]).inc();
         self.durations.with([METHOD, host]).observe(took.as_secs_f64());

@@ -1,19 +1,19 @@
-//! How long to wait before the next try.
+//! The pause before a request is repeated.
 
 use std::time::Duration;
 
 /// The first pause; each failure in a row doubles it.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest pause while the API server is gone: what a restart of it costs at most in freshness.
+/// The longest pause while the API server is away, and so the longest delay of changes after its restart.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The same where somebody has to change something first, such as a role. It begins low, because a server that has just
-/// started forbids everything until it has read its roles.
+/// The first and the longest pause after a lasting failure, such as a missing role. The first is short, because a server
+/// that has just started forbids everything until it has read its roles.
 const LASTING: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// A server may ask for more patience, but not for hours of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause that a server may ask for by `Retry-After`.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
 /// Counts failures in a row.
 #[derive(Debug, Default)]
@@ -23,18 +23,18 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Something worked: the next failure is the first again.
+    /// Begins anew after a success.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether there was a lasting failure before.
+    /// Whether there was a lasting failure before the last one.
     pub(super) fn lasts(&self) -> bool {
         self.lasting > 1
     }
 
-    /// The pause after one more failure. `random` in 0..1 spreads replicas that lost the same server: a pause is
-    /// between half and all of what its turn allows. `asked` is the server's `Retry-After`, never undercut.
+    /// The pause after one more failure: between half and all of what the number of failures allows. `random` in 0..1
+    /// chooses, which spreads replicas that lost the same server. `asked` is the server's `Retry-After`, a lower bound.
     pub(super) fn pause(&mut self, lasting: bool, asked: Option<Duration>, random: f64) -> Duration {
         let (first, longest) = if lasting { LASTING } else { (FIRST, LONGEST) };
         let failures = if lasting { &mut self.lasting } else { &mut self.passing };
@@ -42,7 +42,7 @@ impl Backoff {
         *failures = failures.saturating_add(1);
         let pause = doubled.min(longest).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
         match asked {
-            Some(asked) => pause.max(asked.min(PATIENCE)),
+            Some(asked) => pause.max(asked.min(LONGEST_ASKED)),
             None => pause,
         }
     }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_does_not_count_against_what_it_ends_in() {
+    fn an_outage_does_not_lengthen_the_pauses_of_lasting_failures() {
         let mut backoff = Backoff::default();
         for _ in 0..10 {
             backoff.pause(false, None, 1.0);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn success_begins_anew() {
+    fn a_success_resets_the_pauses() {
         let mut backoff = Backoff::default();
         backoff.pause(false, None, 1.0);
         backoff.pause(false, None, 1.0);

@@ -1,75 +1,73 @@
-//! How much may be asked of the API server at a time (CoreDNS's `apiserver_qps`, `apiserver_burst`,
-//! `apiserver_max_inflight`).
+//! Limits the requests to the API server (CoreDNS's `apiserver_qps`, `apiserver_burst`, `apiserver_max_inflight`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// RequestLimits that a client sets itself; 0 for none.
+/// Limits of a client for its own requests; 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RequestLimits {
     /// Requests a second.
     pub qps: f32,
-    /// Requests that may come at once before `qps` holds them back.
+    /// Requests that may be sent at once before `qps` delays them.
     pub burst: u32,
-    /// Requests that wait for the head of their answer.
+    /// Requests that may wait for the head of their response.
     pub in_flight: u32,
 }
 
-/// Where only one of the two is set, the other is that of Kubernetes' own client library.
+/// The defaults of Kubernetes' client library, for the one of the two that is not set.
 const USUAL_QPS: f32 = 5.0;
 const USUAL_BURST: u32 = 10;
 
-/// Holds the requests of a client back. Copies are the same pace.
+/// Delays the requests of a client. Copies share the limits.
 #[derive(Clone, Debug, Default)]
-pub struct RequestLimiter(Arc<Mutex<Arc<Held>>>);
+pub struct RequestLimiter(Arc<Mutex<Arc<State>>>);
 
 #[derive(Debug, Default)]
-struct Held {
+struct State {
     limits: RequestLimits,
     rate: Option<Rate>,
-    seats: Option<Arc<Semaphore>>,
+    permits: Option<Arc<Semaphore>>,
 }
 
-/// The generic cell rate algorithm: one moment says all that a bucket of tokens would.
+/// The generic cell rate algorithm, which needs one time instead of a token bucket.
 #[derive(Debug)]
 struct Rate {
     interval: Duration,
     tolerance: Duration,
-    /// When the next request would be due if all kept the interval.
+    /// When the next request is due if all keep the interval.
     due: Mutex<Option<Instant>>,
 }
 
 impl RequestLimiter {
-    /// Has limits hold for requests that come from now on. The same again change nothing: what a burst has used up stays
-    /// used up.
+    /// Sets the limits for requests from now on. Setting the same limits again changes nothing: a used burst stays used.
     pub fn set(&self, limits: RequestLimits) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.limits != limits {
-            *held = Arc::new(Held::new(limits));
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.limits != limits {
+            *state = Arc::new(State::new(limits));
         }
     }
 
-    /// Waits until the rate lets a request go. Returns how long that took; nothing without a rate.
-    pub(super) async fn hold(&self) -> Option<Duration> {
-        let wait = self.held().rate.as_ref()?.wait(Instant::now());
+    /// Waits until the rate allows a request. Returns how long that took; `None` without a rate.
+    pub(super) async fn wait_for_rate(&self) -> Option<Duration> {
+        let wait = self.state().rate.as_ref()?.wait(Instant::now());
         tokio::time::sleep(wait).await;
         Some(wait)
     }
 
-    /// Waits until few enough are in flight. What it returns is kept until the request is answered.
-    pub(super) async fn seat(&self) -> Option<OwnedSemaphorePermit> {
-        let seats = self.held().seats.clone()?;
-        seats.acquire_owned().await.ok()
+    /// Waits until few enough requests are in flight. The permit is held until the head of the response arrives.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        let permits = self.state().permits.clone()?;
+        permits.acquire_owned().await.ok()
     }
 
-    fn held(&self) -> Arc<Held> {
+    fn state(&self) -> Arc<State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Held {
+impl State {
     fn new(limits: RequestLimits) -> Self {
         let RequestLimits { qps, burst, in_flight } = limits;
         let limited = qps > 0.0 || burst > 0;
@@ -79,13 +77,13 @@ impl Held {
         Self {
             limits,
             rate: limited.then(|| Rate { interval, tolerance, due: Mutex::default() }),
-            seats: (in_flight > 0).then(|| Arc::new(Semaphore::new(in_flight as usize))),
+            permits: (in_flight > 0).then(|| Arc::new(Semaphore::new(in_flight as usize))),
         }
     }
 }
 
 impl Rate {
-    /// How long a request that comes now has to wait.
+    /// How long a request at `now` has to wait.
     fn wait(&self, now: Instant) -> Duration {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let at = due.map_or(now, |due| due.max(now));
@@ -106,8 +104,8 @@ mod tests {
             (0.0, 1, &[0, 200, 400]),
         ];
         for (qps, burst, waits) in rows {
-            let held = Held::new(RequestLimits { qps: *qps, burst: *burst, in_flight: 0 });
-            let (rate, now) = (held.rate.expect("it is limited"), Instant::now());
+            let state = State::new(RequestLimits { qps: *qps, burst: *burst, in_flight: 0 });
+            let (rate, now) = (state.rate.expect("it is limited"), Instant::now());
             let seen: Vec<_> = waits.iter().map(|_| rate.wait(now).as_millis() as u64).collect();
             assert_eq!(seen, *waits, "{qps} {burst}");
             assert_eq!(
@@ -116,25 +114,25 @@ mod tests {
                 "what was saved up is there again"
             );
         }
-        assert!(Held::new(RequestLimits::default()).rate.is_none());
+        assert!(State::new(RequestLimits::default()).rate.is_none());
     }
 
     #[tokio::test]
-    async fn no_more_are_in_flight_than_may_be() {
+    async fn the_number_of_requests_in_flight_is_limited() {
         let limiter = RequestLimiter::default();
         limiter.set(RequestLimits { in_flight: 1, ..RequestLimits::default() });
-        assert_eq!(limiter.hold().await, None);
-        let first = limiter.seat().await;
+        assert_eq!(limiter.wait_for_rate().await, None);
+        let first = limiter.permit().await;
         assert!(first.is_some());
-        assert!(futures_util::FutureExt::now_or_never(limiter.seat()).is_none());
+        assert!(futures_util::FutureExt::now_or_never(limiter.permit()).is_none());
         drop(first);
-        assert!(futures_util::FutureExt::now_or_never(limiter.seat()).is_some());
+        assert!(futures_util::FutureExt::now_or_never(limiter.permit()).is_some());
     }
 
     #[test]
     fn limits_change_at_once_and_the_same_again_change_nothing() {
         let (limiter, now) = (RequestLimiter::default(), Instant::now());
-        let wait = || limiter.held().rate.as_ref().map(|rate| rate.wait(now).as_secs());
+        let wait = || limiter.state().rate.as_ref().map(|rate| rate.wait(now).as_secs());
         let slow = RequestLimits { qps: 0.01, burst: 1, in_flight: 0 };
         limiter.set(slow);
         assert_eq!((wait(), wait()), (Some(0), Some(100)));

@@ -1,39 +1,39 @@
-//! Where the following of a kind stands, and where it goes after a failure.
+//! What a reflector requests next, in particular after a failure.
 
 use cluster::CompactString;
 
 use crate::watch_stream::ApiError;
 
-/// How a list is asked for.
+/// How a list is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListMethod {
-    /// As a watch that begins with everything there is (`sendInitialEvents`): the API server serves it from its cache,
-    /// object by object.
+    /// As a watch that begins with all existing objects (`sendInitialEvents`), which the API server sends from its cache one
+    /// by one.
     Streaming,
-    /// Page by page, for servers without streaming lists.
+    /// In pages, for servers without streaming lists.
     Paged,
-    /// In one piece, after a page came too late for its list. The body is cut into objects as it comes, so for us it
-    /// costs no more than a page does.
+    /// In one response, after a page was requested too late for its list. The body is split into objects as it arrives, so
+    /// it takes no more memory here than a page.
     Unpaged,
 }
 
-/// What to ask for next.
+/// The next request of a reflector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NextRequest {
-    /// Everything.
+    /// All objects.
     List(ListMethod),
-    /// What has happened since a version.
+    /// Changes since a version.
     Watch {
         /// `metadata.resourceVersion` of the list or of the last event.
         since: CompactString,
-        /// How to list should the version have expired.
+        /// How to list if the version has expired.
         again: ListMethod,
     },
 }
 
 impl NextRequest {
-    /// Where to go on after a failure, and whether at once. A broken connection resumes where it was; only a version
-    /// that the server no longer has makes a new list necessary.
+    /// The next request after a failure, and whether to send it at once. After a broken connection the request is
+    /// repeated; only a version that the server no longer has requires a new list.
     pub(super) fn after(self, failure: &ApiError) -> (Self, bool) {
         match (self, failure) {
             (Self::List(ListMethod::Streaming), failure) if failure.is_unsupported() => {
@@ -42,7 +42,7 @@ impl NextRequest {
             (Self::List(ListMethod::Paged), ApiError::Expired) => (Self::List(ListMethod::Unpaged), true),
             (Self::List(ListMethod::Unpaged), _) => (Self::List(ListMethod::Paged), false),
             (Self::Watch { again, .. }, ApiError::Expired) => (Self::List(again), false),
-            // What the server has taken for a fault of ours once it will not take for right the next time.
+            // The server would refuse the same request again.
             (Self::Watch { again, .. }, failure) if failure.is_unsupported() => (Self::List(again), false),
             (place, _) => (place, false),
         }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_leads_where_it_can_be_mended() {
+    fn each_failure_leads_to_the_right_next_request() {
         let refused = |code| ApiError::of_response(code, None, b"");
         let broken = || ApiError::unreachable("reset");
         let watch = || NextRequest::Watch { since: "7".into(), again: ListMethod::Streaming };

@@ -1,4 +1,4 @@
-//! Which objects are asked for, as paths and queries of the API.
+//! The paths and queries of the requests for a kind.
 
 use cluster::{Key, Kind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -6,13 +6,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::Selection;
 use super::next_request::ListMethod;
 
-/// Objects on a page of a list.
+/// Objects in a page of a list.
 const PAGE: u32 = 500;
 
 /// All but the unreserved characters of RFC 3986 §2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// All objects of a kind that are of interest.
+/// The objects of a kind that are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ResourceScope {
     pub(super) kind: Kind,
@@ -33,9 +33,9 @@ impl ResourceScope {
             _ => String::new(),
         };
         let fields = match kind {
-            // Pods that have ended keep their address, which by then may be another's.
+            // Pods that have ended keep their address, which may belong to another Pod by then.
             Kind::Pod => "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown".to_owned(),
-            // Most Secrets of a cluster are these, and none of them can be a certificate.
+            // Most Secrets of a cluster are of these types, and none of them contains a certificate.
             Kind::Secret => "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token".to_owned(),
             _ => String::new(),
         };
@@ -57,7 +57,7 @@ impl ResourceScope {
         if group.is_empty() { plural.into() } else { format!("{plural}.{group}") }
     }
 
-    /// One page of a list, or all of it.
+    /// The request for a page of a list, or for all of it.
     pub(super) fn list(&self, way: ListMethod, next: &str) -> String {
         let mut query = self.begin();
         if way == ListMethod::Paged {
@@ -67,7 +67,7 @@ impl ResourceScope {
         query.0
     }
 
-    /// A watch from a version on, or, without one, from everything there is. The server ends it after so many seconds.
+    /// The request for a watch since a version, or, without one, for a streaming list. The server ends it after `seconds`.
     pub(super) fn watch(&self, since: Option<&str>, seconds: u64) -> String {
         let mut query = self.begin();
         query.add("watch", "true");
@@ -84,7 +84,7 @@ impl ResourceScope {
     }
 
     fn begin(&self) -> Query {
-        // The core group is older than groups are, and has a root of its own.
+        // The core group has a root of its own.
         let root = if self.kind.group().is_empty() { "/api" } else { "/apis" };
         let mut path = format!("{root}/{}", self.kind.api_version());
         if !self.namespace.is_empty() {
@@ -97,11 +97,11 @@ impl ResourceScope {
     }
 }
 
-/// A path with a query that grows.
+/// A path with a query.
 struct Query(String);
 
 impl Query {
-    /// Adds a parameter that has a value.
+    /// Adds a parameter, unless its value is empty.
     fn add(&mut self, name: &str, value: &str) {
         if value.is_empty() {
             return;
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_asks_for_no_more_than_is_of_interest() {
+    fn a_scope_requests_no_more_than_is_read() {
         let all = Selection::default();
         let shop = Selection {
             namespace: Some("shop".into()),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_watches_ask_as_the_api_wants_it() {
+    fn lists_and_watches_have_the_parameters_of_the_api() {
         let scope = ResourceScope::new(Kind::Service, &Selection::default());
         let rows = [
             (scope.list(ListMethod::Paged, ""), "?limit=500"),

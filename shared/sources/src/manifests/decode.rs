@@ -1,4 +1,4 @@
-//! The text of a manifest file to objects.
+//! Decodes the text of a manifest file into objects.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,10 +9,10 @@ use super::documents::{DocumentError, for_each_document, with_large_stack};
 use super::node::{Node, Value};
 use crate::decode::{self, InvalidField, shorten};
 
-/// Problems that are reported of one file; a file that is no manifest at all may have thousands.
+/// Problems that are reported of one file. A file that is not a manifest at all may have thousands.
 const MAX_PROBLEMS: usize = 100;
 
-/// Kinds that are named as not read of one file.
+/// Kinds of one file that are reported as not read.
 const MAX_IGNORED: usize = 100;
 
 /// The objects of a file, and what is wrong with it.
@@ -20,17 +20,17 @@ const MAX_IGNORED: usize = 100;
 pub struct DecodedFile {
     /// The good objects, in the order of the file.
     pub objects: Vec<Object>,
-    /// Bad documents, items and fields, each with file, line and what was expected. At most 100, and one more that says
-    /// so.
+    /// Invalid documents, items and fields, each with file, line and what was expected. At most 100, and one more that
+    /// there are others.
     pub problems: Vec<Problem>,
-    /// True when an object could not be decoded, so that one that is missing may be the one.
+    /// True when an object could not be decoded. An object that the file held before may then be that one.
     pub incomplete: bool,
     /// Kinds that Portolan does not read, as `apiVersion kind`; at most 100.
     pub ignored: BTreeSet<String>,
 }
 
-/// Decodes YAML (several documents) or JSON (several values), `List`s unfolded. A bad document hides no other. Never
-/// panics, whatever the text.
+/// Decodes YAML (several documents) or JSON (several values), including `List`s. An invalid document does
+/// not affect others. Never panics.
 pub fn decode(name: &str, text: &str) -> DecodedFile {
     with_large_stack(|| {
         let mut reader = Reader { file: name, decoded: DecodedFile::default(), lines: HashMap::new() };
@@ -55,7 +55,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Takes an object, or the items of a list. `list` is the kind of the list that it is an item of.
+    /// Decodes an object, or the items of a list. `list` is the kind of the list that the object is an item of.
     fn take(&mut self, node: &Node, list: &str) {
         if !matches!(node.value, Value::Map(_)) {
             return self.refuse(
@@ -84,7 +84,7 @@ impl Reader<'_> {
         let version = node.text("apiVersion").unwrap_or_default();
         match known(kind, version) {
             KnownKind::Read(kind) => self.read(node, kind),
-            // Items of a typed list need not repeat it.
+            // Items of a typed list may omit it.
             KnownKind::Other(Some(kind)) if version.is_empty() && implied.is_some() => self.read(node, kind),
             KnownKind::Other(Some(kind)) => {
                 let what =
@@ -128,7 +128,7 @@ impl Reader<'_> {
         self.refuse(line, &invalid.path, &invalid.what, &invalid.wanted);
     }
 
-    /// Reports an object that is left out.
+    /// Reports an object that cannot be used.
     fn refuse(&mut self, line: u32, field: &str, what: &str, wanted: &str) {
         self.decoded.incomplete = true;
         self.report(line, field, what, wanted);
@@ -145,14 +145,14 @@ impl Reader<'_> {
 }
 
 enum KnownKind {
-    /// A kind that is read, in its version.
+    /// A kind that is read, in the version that is read.
     Read(Kind),
-    /// Anything else; with the kind if it is a version of one that is not read.
+    /// Anything else; with the kind if it is another version of one that is read.
     Other(Option<Kind>),
 }
 
-/// Which kind is meant. Other groups have kinds of the same name (Knative's `Service`), so the group counts; the group
-/// `extensions` is where Ingress once was.
+/// Finds the kind of an object. Other groups have kinds of the same name (Knative's `Service`), so the group matters.
+/// Ingress was once in the group `extensions`.
 fn known(kind: &str, version: &str) -> KnownKind {
     let Some(kind) = known_name(kind) else { return KnownKind::Other(None) };
     if version == kind.api_version() {

@@ -1,18 +1,18 @@
-//! A file to its documents: YAML between `---` lines, or JSON objects one after the other.
+//! Splits a file into its documents: YAML separated by `---` lines, or consecutive JSON values.
 
 use serde::de::IgnoredAny;
 use serde_saphyr::{MessageFormatter, Options, UserMessageFormatter};
 
 use super::node::Node;
 
-/// Nesting beyond this is no manifest; with [`STACK`] a bound for recursion.
+/// The deepest nesting of a document; with [`STACK`] a bound for recursion.
 const DEPTH: usize = 64;
 
-/// The YAML reader takes some 50 KiB of stack a level in a debug build, too much for threads of a runtime.
+/// The YAML parser takes about 50 KiB of stack per level in a debug build, too much for threads of a runtime.
 const STACK: usize = 16 << 20;
 
-/// Values in a JSON file, since [`serde_json`] has no bound of its own. The YAML reader has one of 250,000 a document, and
-/// bounds what aliases expand to.
+/// The number of values in a JSON file, which [`serde_json`] does not bound. The YAML parser has a limit of 250,000 per
+/// document, and bounds the expansion of aliases.
 const MAX_JSON_VALUES: usize = 1_000_000;
 
 /// A document that could not be read.
@@ -22,23 +22,23 @@ pub(super) struct DocumentError {
     pub(super) message: String,
 }
 
-/// Runs a reader on a thread with enough stack for the deepest document. Fails when there is no thread to be had, or
-/// when the reader panics.
+/// Runs `read` on a thread with enough stack for the deepest document. Fails when no thread can be started, or when
+/// `read` panics.
 pub(super) fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(STACK);
         match reader.spawn_scoped(scope, read) {
-            Ok(reader) => reader.join().map_err(|_| "the YAML reader failed".to_owned()),
+            Ok(reader) => reader.join().map_err(|_| "the YAML parser failed".to_owned()),
             Err(error) => Err(format!("no thread to read it with: {error}")),
         }
     })
 }
 
-/// Passes the documents of a file on, one at a time, each read or refused on its own: a broken one hides no other.
+/// Passes each document of a file to `each`, parsed or refused on its own: a broken one does not affect others.
 pub(super) fn for_each_document(name: &str, text: &str, mut each: impl FnMut(Result<Node, DocumentError>)) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('{') {
-        // YAML may begin with a brace, too.
+        // A YAML document may begin with a brace as well.
         if name.ends_with(".json") || is_json(text) {
             return json(text, each);
         }
@@ -49,8 +49,9 @@ pub(super) fn for_each_document(name: &str, text: &str, mut each: impl FnMut(Res
         .for_each(&mut each);
 }
 
-/// Where the documents of a YAML stream begin and end (YAML 1.2.2 §9.2): the markers stand at the start of a line and
-/// nowhere else, not even in a block of text, so cutting there needs no reading.
+/// Splits a YAML stream into documents (YAML 1.2.2 §9.2), each with the number of lines before it. Document markers are at
+/// the start of a line, and such a line cannot occur within a document, not even in a block scalar, so that no parsing is
+/// needed.
 fn yaml_parts(text: &str) -> Vec<(u32, &str)> {
     let mut parts = Vec::new();
     let (mut start, mut start_line) = (0, 0);
@@ -73,7 +74,7 @@ fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
-/// Reads one document; `None` where there is nothing but comments and directives.
+/// Parses one document; `None` if it consists only of comments and directives.
 fn yaml(lines_before: u32, text: &str) -> Option<Result<Node, DocumentError>> {
     let empty = |line: &str| {
         let line = line.strip_prefix("---").unwrap_or(line).trim();
@@ -107,7 +108,7 @@ fn is_json(text: &str) -> bool {
     serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().all(|value| value.is_ok())
 }
 
-/// Passes the values of a JSON stream on, up to the first that is broken.
+/// Passes each value of a JSON stream to `each`, up to the first that is broken.
 fn json(text: &str, mut each: impl FnMut(Result<Node, DocumentError>)) {
     if json_values(text) > MAX_JSON_VALUES {
         return each(Err(DocumentError { line: 1, message: format!("more than {MAX_JSON_VALUES} values") }));
@@ -127,7 +128,7 @@ fn json(text: &str, mut each: impl FnMut(Result<Node, DocumentError>)) {
     }
 }
 
-/// About how many values there are: a comma, a colon or a bracket outside of strings comes before each.
+/// Roughly the number of values: before each there is a comma, a colon or a bracket outside of strings.
 fn json_values(text: &str) -> usize {
     let (mut count, mut in_string, mut escaped) = (0, false, false);
     for byte in text.bytes() {
@@ -142,8 +143,8 @@ fn json_values(text: &str) -> usize {
     count
 }
 
-/// serde_json does not say where a value stood, the YAML reader does and reads nearly all JSON (tabs aside, which stand
-/// for white space only). Where it does not, the values count and every line is the first.
+/// Adds line numbers, which serde_json does not provide. The YAML parser does, and it parses nearly all JSON, once tabs
+/// are replaced. Where it fails, every line is the first one.
 fn with_lines(text: &str, start: usize, end: usize, plain: Node) -> Node {
     let lines_before = u32::try_from(text[..start].matches('\n').count()).unwrap_or(u32::MAX);
     let document = text[start..end].replace('\t', " ");

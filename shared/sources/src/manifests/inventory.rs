@@ -1,4 +1,4 @@
-//! What the files hold together, and what of it the writer has been told.
+//! The objects of all manifest files together, and which of them were sent to the writer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,21 +8,21 @@ use telemetry::Problem;
 
 use super::decode::DecodedFile;
 
-/// Kinds that are remembered as mentioned; beyond it one may be mentioned again.
+/// Kinds that are remembered as logged. Beyond this number a kind may be logged again.
 const MAX_IGNORED: usize = 1000;
 
 type Objects = BTreeMap<(Kind, Key), Object>;
 
-/// The objects of all files. Files count in the order of their names; where two hold the same object the later wins,
-/// as with `kubectl apply`.
+/// The objects of all files, in the order of file names. If two files contain the same object the later one counts, as
+/// with `kubectl apply`.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     files: BTreeMap<String, File>,
-    told: Objects,
+    sent: Objects,
     kinds: Kinds,
-    /// Whether a file has changed since the writer was told.
+    /// Whether a file has changed since events were last taken.
     changed: bool,
-    /// Kinds already mentioned as not read.
+    /// Kinds already logged as not read.
     ignored: BTreeSet<String>,
 }
 
@@ -33,9 +33,9 @@ struct File {
 }
 
 impl Inventory {
-    /// Takes the new text of a file in. What a file held before stays while it has a problem, unless it says
-    /// otherwise: who cannot be understood has not asked for a removal. Returns kinds that are not read and have not
-    /// been mentioned before.
+    /// Replaces the content of a file. While an object of the file cannot be decoded, objects that the file held before
+    /// stay, unless it has a new version of them: the one that cannot be decoded may be any of them. Returns kinds that
+    /// are not read and have not been logged before.
     pub(super) fn put(&mut self, name: &str, decoded: DecodedFile) -> Vec<String> {
         let DecodedFile { objects, problems, incomplete, ignored } = decoded;
         let mut objects: Objects =
@@ -54,19 +54,19 @@ impl Inventory {
         ignored.into_iter().filter(|kind| self.ignored.insert(kind.clone())).collect()
     }
 
-    /// A file is gone, and what it held.
+    /// Removes a file and its objects.
     pub(super) fn remove(&mut self, name: &str) {
         self.changed |= self.files.remove(name).is_some();
     }
 
-    /// Whether a file has changed since the last news.
+    /// Whether a file has changed since events were last taken.
     pub(super) fn changed(&self) -> bool {
         self.changed
     }
 
-    /// What the writer has not been told yet. A kind comes as a list when it is first wanted, then change by change.
-    /// What comes stands before what goes, so that an object that changes its name is never missing.
-    pub(super) fn news(&mut self, wanted: Kinds) -> Vec<Event> {
+    /// The events that bring the writer up to date. A kind is sent as a list when it is first wanted, then change by
+    /// change. Additions come before removals, so that an object that changes its name is never missing.
+    pub(super) fn events(&mut self, wanted: Kinds) -> Vec<Event> {
         if !std::mem::take(&mut self.changed) && wanted == self.kinds {
             return Vec::new();
         }
@@ -80,21 +80,21 @@ impl Inventory {
                 news.push(Event::Restart(kind));
             }
             let new = objects.iter().filter(|(key, _)| of_kind(key));
-            let new = new.filter(|(key, object)| self.told.get(key) != Some(object));
+            let new = new.filter(|(key, object)| self.sent.get(key) != Some(object));
             news.extend(new.map(|(_, object)| Event::Apply(object.clone())));
             if !listed {
                 news.push(Event::Synced(kind));
             }
         }
-        let gone = self.told.keys().filter(|key| wanted.contains(key.0) && !objects.contains_key(key));
+        let gone = self.sent.keys().filter(|key| wanted.contains(key.0) && !objects.contains_key(key));
         news.extend(gone.map(|(kind, key)| Event::Remove(*kind, key.clone())));
         self.kinds = wanted;
-        self.told = objects;
-        self.told.retain(|(kind, _), _| self.kinds.contains(*kind));
+        self.sent = objects;
+        self.sent.retain(|(kind, _), _| self.kinds.contains(*kind));
         news
     }
 
-    /// All problems, those of objects that two files hold among them.
+    /// All problems, including objects that are in two files.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems: Vec<_> = self.files.values().flat_map(|file| file.problems.clone()).collect();
         let mut first: BTreeMap<&(Kind, Key), &str> = BTreeMap::new();
@@ -115,8 +115,8 @@ impl Inventory {
         problems
     }
 
-    /// Everything together, and the namespaces that are only implied: a folder of manifests rarely declares
-    /// `default`, and `kubectl apply` into a namespace that nobody made would be refused, so naming one is making it.
+    /// All objects, and the namespaces that they are in: manifests rarely declare `default`, and where `kubectl apply` would
+    /// fail for a missing namespace, it is assumed to exist.
     fn objects(&self) -> Objects {
         let mut objects = Objects::new();
         for file in self.files.values() {

@@ -1,4 +1,4 @@
-//! A document as a tree in which every value knows its line.
+//! A parsed document in which every value has its line.
 
 use std::fmt::Display;
 
@@ -9,16 +9,16 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_saphyr::Spanned;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// Counted from 1 within the document; 0 where the reader could not say.
+    /// The line, counted from 1 within the document; 0 where it is unknown.
     pub(super) line: u32,
     pub(super) value: Value,
 }
 
-/// A value. What YAML writes without quotes is what it looks like, so that `"true"` and `true` differ here as they do
-/// for the API server.
+/// A value. Plain YAML scalars have the type that they look like, so that `"true"` and `true` differ, as they do for the
+/// API server.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
@@ -46,7 +46,7 @@ impl Node {
         }
     }
 
-    /// The line of a path such as `spec.ports[0].name`, or of as much of it as is there.
+    /// The line of a path such as `spec.ports[0].name`, or of the longest part of it that exists.
     pub(super) fn line_of(&self, path: &str) -> u32 {
         let mut here = self;
         for step in path.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
@@ -60,7 +60,7 @@ impl Node {
         here.line
     }
 
-    /// Moves the document down by so many lines.
+    /// Adds a number of lines to every position.
     pub(super) fn shift(&mut self, lines: u32) {
         self.line += lines;
         match &mut self.value {
@@ -144,11 +144,11 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Why a tree could not be read as an object, and where.
+/// Why a document could not be decoded as an object, and where.
 #[derive(Debug)]
 pub(super) struct NodeError {
     pub(super) line: Option<u32>,
-    /// Steps from the inside out.
+    /// The path, innermost step first.
     steps: Vec<String>,
     pub(super) message: String,
 }
@@ -232,7 +232,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor.visit_enum(self).map_err(|error| error.at(self.line))
     }
 
-    /// serde would also take the fields of a struct from a list, one after the other.
+    /// Refuses a list, from which serde would otherwise take the fields of a struct in their order.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -258,7 +258,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 }
 
-/// A word of a fixed choice, `pathType: Exact`.
+/// An enum value, `pathType: Exact`.
 impl<'de> EnumAccess<'de> for &'de Node {
     type Error = NodeError;
     type Variant = UnitOnly;
@@ -268,7 +268,7 @@ impl<'de> EnumAccess<'de> for &'de Node {
     }
 }
 
-/// Enums of Kubernetes carry no data.
+/// The content of an enum variant: enums of Kubernetes carry no data.
 pub(super) struct UnitOnly;
 
 impl<'de> de::VariantAccess<'de> for UnitOnly {
@@ -279,11 +279,11 @@ impl<'de> de::VariantAccess<'de> for UnitOnly {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, NodeError> {
-        Err(de::Error::custom("a word stands where data should"))
+        Err(de::Error::custom("a string instead of a map"))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, NodeError> {
-        Err(de::Error::custom("a word stands where data should"))
+        Err(de::Error::custom("a string instead of a map"))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -291,7 +291,7 @@ impl<'de> de::VariantAccess<'de> for UnitOnly {
         _: &'static [&'static str],
         _: V,
     ) -> Result<V::Value, NodeError> {
-        Err(de::Error::custom("a word stands where data should"))
+        Err(de::Error::custom("a string instead of a map"))
     }
 }
 

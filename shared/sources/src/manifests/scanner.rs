@@ -1,4 +1,4 @@
-//! Which manifest files there are, and which of them have changed since the last scan.
+//! Finds manifest files, and which of them changed since the last scan.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -12,11 +12,11 @@ use telemetry::Problem;
 
 use crate::decode::shorten;
 
-/// A file touched less than this ago may be in the middle of being written: it is read at the next scan.
+/// A file that was modified more recently than this may be half written. It is read in the next scan.
 const SETTLED: Duration = Duration::from_millis(50);
 
-/// A file touched less than this ago may change once more without its time showing it (ext4 keeps some milliseconds,
-/// other file systems two seconds), so it is read again whether it looks changed or not.
+/// A file that was modified more recently than this is read again even if it looks unchanged, since the resolution of file
+/// times is some milliseconds on ext4 and two seconds on other file systems.
 const COARSE: Duration = Duration::from_secs(2);
 
 /// The deepest nesting of folders.
@@ -37,12 +37,12 @@ const MAX_TOTAL_SIZE: u64 = 256 << 20;
 /// Problems with files and folders that are reported.
 const MAX_PROBLEMS: usize = 100;
 
-/// The files under some paths, polled: every file system and every mount can be, and a look costs a `stat` a file.
+/// The files under some paths. It polls, since that works on every file system and mount and costs one `stat` per file.
 ///
-/// A path that is a folder stands for all `.yaml`, `.yml` and `.json` files in it and in the folders below, as in
-/// `kubectl apply -R -f`; one that is a file stands for itself, whatever its name. Names that begin with a dot are left
-/// out, and links are followed: so of a mounted ConfigMap the links at the top are read and `..data`, through which
-/// the kubelet swaps all of them at once, is not read a second time.
+/// A folder stands for all `.yaml`, `.yml` and `.json` files in it and in the folders below, as in `kubectl apply -R -f`; a
+/// file stands for itself, whatever its name. Names that begin with a dot are ignored, and links are followed. So of a
+/// mounted ConfigMap the links at the top are read, but not a second time through `..data`, the link by which the kubelet
+/// replaces all files at once.
 #[derive(Debug)]
 pub(super) struct FileScanner {
     paths: Vec<PathBuf>,
@@ -53,7 +53,7 @@ pub(super) struct FileScanner {
 struct KnownFile {
     signature: FileSignature,
     text: Option<u64>,
-    /// Whether the last look saw that it was gone, or half-written.
+    /// Whether the file was missing or half written in the last scan.
     in_doubt: bool,
 }
 
@@ -66,14 +66,14 @@ struct FileSignature {
     changed: (i64, i64),
 }
 
-/// What a look found.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// Files with new text, `None` for those that are gone.
+    /// Files with new text; `None` for those that were deleted.
     pub(super) changed: Vec<(PathBuf, Option<String>)>,
     /// Files and folders that could not be read.
     pub(super) problems: Vec<Problem>,
-    /// Whether to look again soon.
+    /// Whether to scan again soon.
     pub(super) in_doubt: bool,
 }
 
@@ -82,12 +82,12 @@ impl FileScanner {
         Self { paths, known: BTreeMap::new() }
     }
 
-    /// Whether there is nothing to look at.
+    /// Whether there are no paths to scan.
     pub(super) fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
 
-    /// Looks at every file. What cannot be read keeps its last text.
+    /// Scans all files. A file that cannot be read keeps its last text.
     pub(super) fn scan(&mut self, now: SystemTime) -> Scan {
         let mut scan = Scan::default();
         let mut found = Walk::default();
@@ -95,7 +95,7 @@ impl FileScanner {
             found.visit(path, true, 0);
         }
         for (path, signature) in &found.files {
-            self.look_at(path, *signature, now, &mut scan);
+            self.check(path, *signature, now, &mut scan);
         }
         let unreadable = |path: &Path| found.problems.iter().any(|(bad, _)| path.starts_with(bad));
         let gone: Vec<_> = self
@@ -105,7 +105,7 @@ impl FileScanner {
             .cloned()
             .collect();
         for path in gone {
-            self.miss(path, &mut scan);
+            self.missing(path, &mut scan);
         }
         scan.problems.extend(found.problems.iter().map(|(path, error)| error.problem(path)));
         if scan.problems.len() > MAX_PROBLEMS {
@@ -117,7 +117,7 @@ impl FileScanner {
         scan
     }
 
-    fn look_at(&mut self, path: &Path, signature: FileSignature, now: SystemTime, scan: &mut Scan) {
+    fn check(&mut self, path: &Path, signature: FileSignature, now: SystemTime, scan: &mut Scan) {
         let known = self.known.get_mut(path);
         let age = now.duration_since(signature.modified()).ok();
         let looks_the_same =
@@ -125,7 +125,7 @@ impl FileScanner {
         if looks_the_same && age.is_none_or(|age| age > COARSE) {
             return;
         }
-        // Nobody sees the old text of a file that is new, so there is nothing to keep by waiting.
+        // A new file is read at once, since it has no old text that would be served meanwhile.
         if let Some(known) = known
             && known.signature != signature
             && age.is_some_and(|age| age < SETTLED)
@@ -146,8 +146,8 @@ impl FileScanner {
         }
     }
 
-    /// Editors and `mv` leave a name empty for a moment: a file is gone when two looks say so.
-    fn miss(&mut self, path: PathBuf, scan: &mut Scan) {
+    /// A file counts as deleted when two scans miss it, since editors and `mv` remove a name for a moment.
+    fn missing(&mut self, path: PathBuf, scan: &mut Scan) {
         let Some(known) = self.known.get_mut(&path) else { return };
         if known.in_doubt {
             self.known.remove(&path);

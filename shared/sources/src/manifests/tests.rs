@@ -52,7 +52,7 @@ fn a_folder_is_followed_and_its_problems_are_reported() {
 }
 
 #[test]
-fn built_in_text_is_served_and_later_wanted_kinds_come_too() {
+fn built_in_text_is_served_also_for_kinds_that_are_wanted_later() {
     let reports = Reports::new(&Registry::new());
     let manifests = ManifestSource::embedded([("web.yaml", SERVICE)], &reports);
     let (runtime, cluster, _reads, said) = started(manifests);

@@ -126,7 +126,7 @@ fn a_projection_added_later_widens_what_is_wanted() {
 }
 
 #[test]
-fn what_nobody_reads_any_more_is_given_back_at_once() {
+fn a_kind_without_readers_is_dropped_at_once() {
     let (cluster, names, batches) = started();
     let mut wanted = cluster.sink().wanted();
     let _secrets = cluster.project(Reads(Kinds::of(&[Kind::Secret])));
@@ -232,7 +232,7 @@ fn a_change_of_endpoints_is_timed_once_it_can_be_seen() {
 }
 
 #[test]
-fn the_metrics_tell_what_was_done() {
+fn batches_events_and_objects_are_counted() {
     let registry = Registry::new();
     let cluster = Cluster::start(&registry).unwrap();
     let (batch, batches) = signal::channel();

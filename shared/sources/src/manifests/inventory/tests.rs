@@ -18,7 +18,7 @@ fn news(inventory: &mut Inventory, wanted: Kinds) -> Vec<String> {
         Event::Synced(kind) => format!("{kind}]"),
         Event::Forget(kind) => format!("no {kind}"),
     };
-    inventory.news(wanted).into_iter().map(short).collect()
+    inventory.events(wanted).into_iter().map(short).collect()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_kind_comes_as_a_list_when_it_is_wanted_and_then_change_by_change() {
 }
 
 #[test]
-fn a_kind_that_nobody_reads_is_forgotten_and_comes_as_a_list_again() {
+fn a_kind_without_readers_is_forgotten_and_listed_again_later() {
     let mut inventory = Inventory::default();
     inventory.put("a", decode("a", &services(&["web"])));
     news(&mut inventory, SERVICES);
@@ -65,7 +65,7 @@ fn the_last_good_version_stays_while_its_file_is_bad() {
 }
 
 #[test]
-fn of_two_files_with_the_same_object_the_later_counts_and_that_is_said() {
+fn of_two_files_with_the_same_object_the_later_counts_and_it_is_reported() {
     let with_port = |port: u16| {
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{ports: [{{port: {port}}}]}}")
     };
@@ -76,20 +76,20 @@ fn of_two_files_with_the_same_object_the_later_counts_and_that_is_said() {
     let mut inventory = Inventory::default();
     news(&mut inventory, SERVICES);
     inventory.put("b", decode("b", &with_port(2)));
-    assert_eq!(port(inventory.news(SERVICES)), 2);
+    assert_eq!(port(inventory.events(SERVICES)), 2);
     inventory.put("a", decode("a", &with_port(1)));
-    assert_eq!(inventory.news(SERVICES), []);
+    assert_eq!(inventory.events(SERVICES), []);
     let said: Vec<_> = inventory.problems().iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
         ["manifest b: Service default/web is also in a, and this one counts; wanted each object in one file"]
     );
     inventory.remove("b");
-    assert_eq!(port(inventory.news(SERVICES)), 1);
+    assert_eq!(port(inventory.events(SERVICES)), 1);
 }
 
 #[test]
-fn a_kind_that_is_not_read_is_mentioned_once() {
+fn a_kind_that_is_not_read_is_logged_once() {
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}";
     let mut inventory = Inventory::default();
     assert_eq!(inventory.put("a", decode("a", deployment)), ["apps/v1 Deployment"]);

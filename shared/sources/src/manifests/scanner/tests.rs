@@ -61,7 +61,7 @@ fn a_file_being_written_is_read_when_it_has_settled() {
 }
 
 #[test]
-fn a_file_is_gone_when_two_looks_say_so() {
+fn a_file_is_deleted_when_two_scans_miss_it() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.yaml");
     fs::write(&path, "one").unwrap();
@@ -101,7 +101,7 @@ fn the_swap_of_a_mounted_config_map_is_one_change_of_each_file() {
 }
 
 #[test]
-fn links_in_a_circle_end() {
+fn a_loop_of_links_ends() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("a.yaml"), "one").unwrap();
     symlink(home.path(), home.path().join("again")).unwrap();

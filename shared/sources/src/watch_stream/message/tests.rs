@@ -65,7 +65,7 @@ fn a_line_of_a_watch_is_an_event_a_bookmark_or_a_failure() {
 }
 
 #[test]
-fn a_slice_says_since_when_it_should_look_so() {
+fn the_trigger_time_of_a_slice_is_read() {
     let slice = |annotations: &str| {
         let metadata = format!(
             r#"{{"name":"web","namespace":"shop","resourceVersion":"7","annotations":{annotations}}}"#
@@ -88,7 +88,7 @@ fn a_slice_says_since_when_it_should_look_so() {
 }
 
 #[test]
-fn an_object_that_became_useless_goes() {
+fn an_object_that_is_no_longer_used_is_removed() {
     let pod = r#"{"type":"MODIFIED","object":{"metadata":{"name":"web","namespace":"shop","resourceVersion":"7","deletionTimestamp":"2026-01-01T00:00:00Z"},"status":{"podIP":"10.0.0.1"}}}"#;
     assert_eq!(said(Kind::Pod, pod), "-shop/web @7");
 }

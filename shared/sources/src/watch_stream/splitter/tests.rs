@@ -23,7 +23,7 @@ const LIST: &str = r#"{"kind":"ServiceList","metadata":{"resourceVersion":"7","c
 ,{"c":"\\"}],"more":{"x":1}}"#;
 
 #[test]
-fn a_list_is_cut_into_its_items_wherever_it_is_torn() {
+fn a_list_is_split_into_its_items_whatever_the_pieces() {
     for size in 1..=LIST.len() {
         let (items, envelope) = items(LIST, size);
         assert_eq!(items, [r#"{"a":[{"b":"]}"}]}"#, "{}", r#"{"c":"\\"}"#], "pieces of {size}");
@@ -51,7 +51,7 @@ fn an_empty_list_may_be_null() {
 }
 
 #[test]
-fn a_watch_is_cut_into_lines_wherever_it_is_torn() {
+fn a_watch_is_split_into_lines_whatever_the_pieces() {
     let body = b"{\"a\":1}\n\n{\"b\":2}\r\n{\"c\"";
     for size in 1..=body.len() {
         let mut cut = LineSplitter::default();
