@@ -1,7 +1,7 @@
 //! Reports problems with Ingresses, the ConfigMap and flags: in the log, in a metric and on `/problems`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::{Key, Kind, Kinds, Service};
 use ingress_proxy::ProxyViews;
@@ -16,6 +16,9 @@ use crate::runtime::Runtime;
 /// Changes within this time are reported together.
 const DELAY: Duration = Duration::from_millis(500);
 
+/// Reports are renewed this often without a change: certificates expire, and requests reach limits.
+const INTERVAL: Duration = Duration::from_secs(30);
+
 /// Keeps the reports current with the problems of the views, from now on.
 pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, runtime: &Runtime) {
     let changed = Arc::new(Notify::new());
@@ -27,15 +30,16 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, run
         loop {
             report_views(&views, &runtime);
             runtime.reports.replace("flags", of_flags(&cluster, &views, &options));
-            changed.notified().await;
-            tokio::time::sleep(DELAY).await;
+            if tokio::time::timeout(INTERVAL, changed.notified()).await.is_ok() {
+                tokio::time::sleep(DELAY).await;
+            }
         }
     });
 }
 
 fn report_views(views: &ProxyViews, runtime: &Runtime) {
     let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
-    let problems = table.problems().chain(pools.problems()).chain(certs.problems().cloned());
+    let problems = table.problems().chain(pools.problems()).chain(certs.problems(unix_time()));
     runtime.reports.replace("ingress", problems.map(problem));
 }
 
@@ -52,10 +56,9 @@ fn of_flags(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions) -> Ve
     };
     let mut problems = Vec::new();
     if let (Some(named), Some(what)) =
-        (&options.default_ssl_certificate, views.certs.load().default_problem())
+        (&options.default_ssl_certificate, views.certs.load().default_problem(unix_time()))
         && listed(Kind::Secret)
     {
-        let what = format!("{what}; the self-made certificate is shown");
         problems.push(problem("--default-ssl-certificate", named, what));
     }
     if let Some(named) = &options.default_backend_service
@@ -98,4 +101,8 @@ fn problem(problem: RoutingProblem) -> telemetry::Problem {
         what: problem.what + problem.effect.suffix(),
         wanted: String::new(),
     }
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -107,31 +107,11 @@ pub(crate) fn rejects_same_site_none(user_agent: &str) -> bool {
 
 /// As nginx's `ngx_http_cookie_time` writes a time: a year of two digits until 2037, which old clients need.
 fn cookie_time(unix: i64) -> String {
-    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    // Years of four digits are all that the format has room for.
-    let unix = unix.clamp(0, 253_402_300_799);
-    let (days, seconds) = (unix / 86_400, unix % 86_400);
-    let (year, month, day) = civil(days);
-    let weekday = WEEKDAYS[(days % 7) as usize];
-    let month = MONTHS[(month - 1) as usize];
-    let year = if year > 2037 { format!("{year}") } else { format!("{:02}", year % 100) };
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{weekday}, {day:02}-{month}-{year} {hour:02}:{minute:02}:{second:02} GMT")
-}
-
-/// Year, month and day of a count of days since 1970 (Howard Hinnant, `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
+    // Later times than the year 9999 have no form.
+    let since_epoch = jiff::SignedDuration::from_secs(unix.max(0));
+    let time = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0).saturating_add(since_epoch);
+    let year = if time.year() > 2037 { "%Y" } else { "%y" };
+    time.strftime(&format!("%a, %d-%b-{year} %H:%M:%S GMT")).to_string()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod certificate;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::{CompactString, Ingress, Key, Kind, Kinds, ObjectChange, Projection, Secret, Snapshot};
 use foldhash::fast::RandomState;
@@ -61,22 +62,33 @@ impl Certs {
         }
     }
 
-    /// What is wrong with the certificates that Ingresses name.
-    pub fn problems(&self) -> impl Iterator<Item = &RoutingProblem> {
-        self.hosts.iter().filter_map(|(_, entry)| entry.problem.as_ref())
+    /// What is wrong with the certificates that Ingresses name, at a time since the Unix epoch.
+    pub fn problems(&self, now: Duration) -> Vec<RoutingProblem> {
+        let mut invalid = HashSet::new();
+        let mut problems = Vec::new();
+        for (_, entry) in self.hosts.iter() {
+            problems.extend(entry.problem.clone());
+            let (Some(ingress), Some(certificate)) = (entry.members.first(), &entry.certificate) else {
+                continue;
+            };
+            let secret = &certificate.secret.key;
+            if let Some(what) = certificate.invalid_at(now)
+                && invalid.insert((&ingress.key, secret))
+            {
+                let at = ingress.tls.iter().position(|tls| tls.secret == secret.name).unwrap_or_default();
+                let field = format!("spec.tls[{at}]");
+                problems.push(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Differs));
+            }
+        }
+        problems
     }
 
-    /// Problems that an earlier view did not have.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = &'a RoutingProblem> {
-        self.hosts.changed(&last.hosts).filter_map(|(key, entry)| {
-            let then = last.hosts.get(key).and_then(|entry| entry.problem.as_ref());
-            entry.problem.as_ref().filter(|problem| then != Some(*problem))
-        })
-    }
-
-    /// Why the Secret of `--default-ssl-certificate` cannot be used.
-    pub fn default_problem(&self) -> Option<&str> {
-        self.default.as_ref()?.as_ref().err().map(String::as_str)
+    /// What is wrong with the Secret of `--default-ssl-certificate`, and what follows.
+    pub fn default_problem(&self, now: Duration) -> Option<String> {
+        match self.default.as_ref()? {
+            Ok(certificate) => certificate.invalid_at(now),
+            Err(error) => Some(format!("{error}; the self-signed certificate is served")),
+        }
     }
 
     /// Every certificate in use: host (`_` for the default), Secret, and what is in it. For `ssl_expire_time_seconds`
@@ -90,7 +102,7 @@ impl Certs {
             .hosts
             .iter()
             .filter_map(|(host, entry)| Some((host_name(host), entry.certificate.as_ref()?)));
-        default.chain(hosts).map(|(host, certificate)| (host, &certificate.secret.key, &certificate.facts))
+        default.chain(hosts).map(|(host, certificate)| (host, &certificate.secret.key, &certificate.info))
     }
 }
 

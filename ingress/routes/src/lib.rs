@@ -20,6 +20,7 @@ pub mod exchange;
 pub mod filter;
 
 mod class;
+mod external_name;
 mod precedence;
 mod variables;
 pub mod pools;
@@ -43,6 +44,7 @@ mod testing;
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use exchange::{BadRequest, Exchange, Scheme};
+pub use external_name::refused_address;
 pub use filter::{DirectResponse, Filter, FilterOutcome};
 pub use globals::KEYS as CONFIG_MAP_KEYS;
 pub use options::{PoolKey, RouteOptions};

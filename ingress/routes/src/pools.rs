@@ -11,6 +11,7 @@ use cluster::{Backend, Ingress, Key, Kind, Kinds, ObjectChange, PortRef, Project
 use foldhash::fast::RandomState;
 
 pub use self::pool::{OrphanReason, Pool, PoolError, PoolMembers};
+use crate::annotations;
 use crate::class::Classes;
 use crate::options::{PoolKey, RouteOptions};
 use crate::problem::{Effect, RoutingProblem};
@@ -38,11 +39,14 @@ struct ReferencedPort {
 
 /// An Ingress that names a port, by key.
 #[derive(Clone, Debug, PartialEq)]
-struct Referrer(Arc<Ingress>);
+struct Referrer {
+    ingress: Arc<Ingress>,
+    is_canary: bool,
+}
 
 impl Ordered for Referrer {
     fn compare(&self, other: &Self) -> Ordering {
-        self.0.key.cmp(&other.0.key)
+        self.ingress.key.cmp(&other.ingress.key)
     }
 }
 
@@ -57,52 +61,52 @@ impl Pools {
     pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
         let services = self.services.iter().filter(|_| self.synced);
         let ports = services.flat_map(|(service, ports)| ports.iter().map(move |port| (service, port)));
-        ports.flat_map(|(service, port)| problems(service, port, port.ingresses.iter()))
+        ports.flat_map(|(service, port)| {
+            port.ingresses.iter().filter_map(move |referrer| problem(service, port, referrer))
+        })
     }
 
     /// Every Ingress with each backend that it names, and what is missing there. For `orphan_ingress`.
     pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<OrphanReason>)> {
         self.services.iter().flat_map(|(_, ports)| ports.iter()).flat_map(|port| {
             let missing = port.pool.missing();
-            port.ingresses.iter().map(move |Referrer(ingress)| (&ingress.key, missing))
-        })
-    }
-
-    /// Problems that an earlier view did not have. Costs what has changed.
-    pub fn problems_since<'a>(&'a self, last: &'a Self) -> impl Iterator<Item = RoutingProblem> + 'a {
-        let services: Vec<_> = match (self.synced, last.synced) {
-            (false, _) => Vec::new(),
-            (true, false) => self.services.iter().collect(),
-            (true, true) => self.services.changed(&last.services).collect(),
-        };
-        let ports =
-            services.into_iter().flat_map(|(service, ports)| ports.iter().map(move |port| (service, port)));
-        ports.flat_map(move |(service, port)| {
-            let then = last.services.get(service).filter(|_| last.synced);
-            let then = then.and_then(|ports| ports.iter().find(|then| then.name == port.name));
-            let then = then.filter(|then| then.pool.error() == port.pool.error());
-            let then = then.map(|then| &then.ingresses);
-            let is_known = move |one: &&Referrer| {
-                then.is_some_and(|then| then.get(|known| known.compare(one)).is_some())
-            };
-            let added = port.ingresses.changed(then).filter(move |one| !is_known(one));
-            problems(service, port, added)
+            port.ingresses.iter().map(move |referrer| (&referrer.ingress.key, missing))
         })
     }
 }
 
-/// What is wrong with a port, for each of some Ingresses that name it.
-fn problems<'a>(
-    service: &'a Key,
-    port: &'a ReferencedPort,
-    ingresses: impl Iterator<Item = &'a Referrer> + 'a,
-) -> impl Iterator<Item = RoutingProblem> + 'a {
-    let error = port.pool.error();
-    ingresses.map_while(move |Referrer(ingress)| {
-        let field = format!("backend.service {}:{}", service.name, port.name);
-        let what = format!("Service {service} {}", error?.text());
-        Some(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Closed))
-    })
+/// What is wrong with a port, for an Ingress that names it.
+fn problem(service: &Key, port: &ReferencedPort, referrer: &Referrer) -> Option<RoutingProblem> {
+    let Referrer { ingress, is_canary } = referrer;
+    let error = match port.pool.error() {
+        Some(error) => error.to_string(),
+        None if port.pool.is_empty() => "has no ready endpoint".into(),
+        None => return None,
+    };
+    let (consequence, effect) = if *is_canary {
+        (", so the canary takes no requests".into(), Effect::Differs)
+    } else {
+        (format!(", needed for {}", paths_to(ingress, service, &port.name)), Effect::Closed)
+    };
+    let field = format!("backend.service {}:{}", service.name, port.name);
+    let what = format!("Service {service} {error}{consequence}");
+    Some(RoutingProblem::of_ingress(&ingress.key, field, what, effect))
+}
+
+/// The first path of an Ingress that leads to a port of a Service, and how many more there are.
+fn paths_to(ingress: &Ingress, service: &Key, port: &PortRef) -> String {
+    let leads = |backend: &Backend| match backend {
+        Backend::Service(backend) => backend.name == service.name && backend.port == *port,
+        Backend::Resource(_) => false,
+    };
+    let paths = ingress.rules.iter().flat_map(|rule| rule.paths.iter().map(move |path| (&rule.host, path)));
+    let mut paths = paths.filter(|(_, path)| leads(&path.backend));
+    let Some((host, first)) = paths.next() else { return "spec.defaultBackend".into() };
+    let host = if host.is_empty() { "*" } else { host };
+    match paths.count() {
+        0 => format!("{host}{}", first.path),
+        more => format!("{host}{} and {more} more", first.path),
+    }
 }
 
 /// Makes [`Pools`].
@@ -148,6 +152,11 @@ impl PoolIndex {
         Some(PoolKey { service, port: PortRef::Name("".into()) })
     }
 
+    fn referrer(&self, ingress: &Arc<Ingress>) -> Referrer {
+        let is_canary = annotations::is_canary(ingress, &self.options.annotations_prefix);
+        Referrer { ingress: ingress.clone(), is_canary }
+    }
+
     fn is_ours(&self, classes: &Classes, ingress: &Ingress) -> bool {
         classes.take(ingress, &self.options)
     }
@@ -165,7 +174,7 @@ impl Projection for PoolIndex {
         let mut changes: HashMap<PoolKey, ReferrerChange, RandomState> = HashMap::default();
         for ingress in cluster.iter::<Ingress>().filter(|ingress| self.is_ours(&classes, ingress)) {
             for key in upstreams(ingress) {
-                changes.entry(key).or_default().added.push(Referrer(ingress.clone()));
+                changes.entry(key).or_default().added.push(self.referrer(ingress));
             }
         }
         if let Some(key) = self.default_backend() {
@@ -196,11 +205,11 @@ impl Projection for PoolIndex {
                 ObjectChange::Ingress(change) => {
                     if let Some(before) = &change.before {
                         let removed =
-                            |key| changes.entry(key).or_default().removed.push(Referrer(before.clone()));
+                            |key| changes.entry(key).or_default().removed.push(self.referrer(before));
                         upstreams(before).for_each(removed);
                     }
                     for after in change.after.iter().filter(|after| self.is_ours(&last.classes, after)) {
-                        let added = |key| changes.entry(key).or_default().added.push(Referrer(after.clone()));
+                        let added = |key| changes.entry(key).or_default().added.push(self.referrer(after));
                         upstreams(after).for_each(added);
                     }
                 }

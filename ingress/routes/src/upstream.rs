@@ -18,7 +18,7 @@ use http::HeaderValue;
 
 use crate::affinity::{Affinity, AffinityMode, CookieContext, RuleAffinity, rejects_same_site_none};
 use crate::canary::CanaryPolicy;
-use crate::digest::{hex, md5, unhex};
+use crate::digest::{md5, unhex};
 use crate::exchange::{Exchange, Scheme};
 use crate::options::PoolKey;
 use crate::pools::{Pool, PoolMembers, Pools};
@@ -154,7 +154,7 @@ impl UpstreamTarget {
     pub fn new(pool: PoolKey, affinity_rule: Option<RuleAffinity>, rule_path: &CompactString) -> Self {
         let name = pool.upstream_name();
         let sticky = affinity_rule.map(|affinity_rule| {
-            let backend_key = md5(&[&hex(&md5(&[&name])), &name]);
+            let backend_key = md5(&[&hex::encode(md5(&[&name])), &name]);
             Box::new(StickySession { affinity_rule, backend_key, rule_path: rule_path.clone() })
         });
         Self { name, pool, sticky }
@@ -230,7 +230,7 @@ impl SelectedTarget<'_> {
             AffinityMode::Balanced => balanced(pool, tried, balancer)?,
             AffinityMode::Persistent => persistent(pool, tried, balancer),
         };
-        let value = || format!("{key}|{}", hex(backend_key));
+        let value = || format!("{key}|{}", hex::encode(backend_key));
         let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, balancer.unix_time());
         let cookie = affinity_rule.sets_cookie.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
         Some(SelectedEndpoint { address: UpstreamAddress::Socket(endpoint), cookie })
@@ -281,7 +281,7 @@ fn persistent(pool: &Pool, tried: &[SocketAddr], balancer: &mut impl BalancerSta
         let mut untried = endpoints.iter().filter(|endpoint| !tried.contains(endpoint));
         *untried.nth(nth).unwrap_or(&endpoints[0])
     };
-    (endpoint, hex(&pool.key_of(endpoint)))
+    (endpoint, hex::encode(pool.key_of(endpoint)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A certificate with its key, read from a Secret.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use cluster::Secret;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -20,12 +21,14 @@ pub(super) struct LoadedCertificate {
     pub(super) key: Arc<CertifiedKey>,
     /// DNS names of the certificate, or its common name where it has none. In lower case.
     names: Vec<String>,
-    pub(super) facts: CertificateInfo,
+    pub(super) info: CertificateInfo,
 }
 
 /// What an operator watches of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateInfo {
+    /// `notBefore` in Unix seconds.
+    pub valid_from: i64,
     /// `notAfter` in Unix seconds. Expired certificates are served.
     pub expires: i64,
     /// `serialNumber`, in decimal.
@@ -46,7 +49,7 @@ impl LoadedCertificate {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&secret.certificate).collect();
         let chain = chain.map_err(|error| format!("tls.crt of Secret {name} is not PEM: {error}"))?;
         let first = chain.first().ok_or_else(|| format!("Secret {name} has no certificate in tls.crt"))?;
-        let (names, facts) =
+        let (names, info) =
             read(first).map_err(|error| format!("tls.crt of Secret {name} is no certificate: {error}"))?;
         let key = PrivateKeyDer::from_pem_slice(&secret.private_key)
             .map_err(|error| format!("tls.key of Secret {name} is no private key in PEM: {error}"))?;
@@ -57,7 +60,7 @@ impl LoadedCertificate {
         if matches!(key.keys_match(), Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch))) {
             return Err(format!("tls.key of Secret {name} does not belong to its tls.crt"));
         }
-        Ok(Self { secret: secret.clone(), key: Arc::new(key), names, facts })
+        Ok(Self { secret: secret.clone(), key: Arc::new(key), names, info })
     }
 
     /// Whether the certificate is good for a host: its name, or a wildcard for its first label (RFC 6125 §6.4.3).
@@ -69,6 +72,21 @@ impl LoadedCertificate {
             let wildcard = name.strip_prefix("*.");
             *name == host || parent.is_some_and(|(_, parent)| wildcard == Some(parent))
         })
+    }
+
+    /// Why clients reject the certificate at a time since the Unix epoch. It is served all the same, as by nginx.
+    pub(super) fn invalid_at(&self, now: Duration) -> Option<String> {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let CertificateInfo { valid_from, expires, .. } = self.info;
+        let reason = if now > expires {
+            format!("expired at {}", date(expires))
+        } else if now < valid_from {
+            format!("is not valid before {}", date(valid_from))
+        } else {
+            return None;
+        };
+        let secret = &self.secret.key;
+        Some(format!("the certificate of Secret {secret} {reason}; it is served, and clients reject it"))
     }
 
     pub(super) fn names(&self) -> String {
@@ -93,7 +111,8 @@ fn read(der: &[u8]) -> Result<(Vec<String>, CertificateInfo), String> {
         let first = certificate.issuer().iter_by_oid(oid).next();
         first.and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()
     };
-    let facts = CertificateInfo {
+    let info = CertificateInfo {
+        valid_from: certificate.validity().not_before.timestamp(),
         expires: certificate.validity().not_after.timestamp(),
         serial_number: certificate.serial.to_string(),
         issuer_organization: issuer(&oid_registry::OID_X509_ORGANIZATION_NAME),
@@ -101,7 +120,13 @@ fn read(der: &[u8]) -> Result<(Vec<String>, CertificateInfo), String> {
         issuer_serial_number: issuer(&oid_registry::OID_X509_SERIALNUMBER),
         public_key_algorithm: algorithm(&certificate.public_key().algorithm.algorithm),
     };
-    Ok((names, facts))
+    Ok((names, info))
+}
+
+/// A time in Unix seconds as RFC 3339 writes it.
+fn date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| format!("{seconds} s since 1970"), |time| time.to_string())
 }
 
 /// As Go's `x509.PublicKeyAlgorithm` prints it.

@@ -29,14 +29,18 @@ proptest! {
 
 /// A Secret of the namespace `default` with a certificate for these DNS names, or for a common name alone.
 fn secret(name: &str, names: &[&str], common: &str) -> Secret {
+    secret_until(name, names, common, 2001)
+}
+
+/// The same, valid until the first day of a year.
+fn secret_until(name: &str, names: &[&str], common: &str, year: i32) -> Secret {
     let key = KeyPair::generate().expect("a key");
     let mut params =
         CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names");
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common);
-    // Long expired, and served all the same.
     params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
     let certificate = params.self_signed(&key).expect("a certificate");
     Secret {
         key: Key::new("default", name),
@@ -44,6 +48,9 @@ fn secret(name: &str, names: &[&str], common: &str) -> Secret {
         private_key: key.serialize_pem().into_bytes().into(),
     }
 }
+
+/// Within the validity of the certificates of these tests.
+const IN_2000: Duration = Duration::from_secs(960_000_000);
 
 fn apply(world: &mut TestCluster, secrets: &[&Secret]) {
     world.apply(secrets.iter().map(|secret| Object::Secret(Arc::new((*secret).clone()))));
@@ -87,7 +94,10 @@ fn a_host_gets_the_certificate_of_its_first_ingress() {
     };
     let mut world = TestCluster::with(options, INGRESSES);
     assert_eq!(served(&world, Some("a.example")), "self-made");
-    assert_eq!(world.certs.load().default_problem(), Some("Secret default/fallback does not exist"));
+    assert_eq!(
+        world.certs.load().default_problem(IN_2000).as_deref(),
+        Some("Secret default/fallback does not exist; the self-signed certificate is served")
+    );
     let secrets = [
         secret("a", &["a.example"], "cert-a"),
         secret("any", &["x.example", "c.example"], "cert-any"),
@@ -113,8 +123,8 @@ fn a_host_gets_the_certificate_of_its_first_ingress() {
         assert_eq!(served(&world, name), common, "{name:?}");
     }
     let certs = world.certs.load_full();
-    assert_eq!(certs.default_problem(), None);
-    let problems: Vec<_> = certs.problems().map(ToString::to_string).collect();
+    assert_eq!(certs.default_problem(IN_2000), None);
+    let problems: Vec<_> = certs.problems(IN_2000).iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
         [
@@ -128,7 +138,7 @@ fn a_host_gets_the_certificate_of_its_first_ingress() {
         (served(&world, Some("a.example")), served(&world, Some("b.example"))),
         ("cert-a2".into(), "cert-a2".into())
     );
-    assert_eq!(world.certs.load().problems_since(&certs).count(), 0);
+    assert_eq!(world.certs.load().problems(IN_2000).len(), 0);
     assert!(Arc::ptr_eq(
         certs.find(Some("x.wild.example")).expect("a certificate"),
         world.certs.load().find(Some("x.wild.example")).expect("a certificate")
@@ -139,7 +149,10 @@ fn a_host_gets_the_certificate_of_its_first_ingress() {
     assert_eq!(served(&world, Some("a.example")), "cert-fallback");
     let certs = world.certs.load();
     assert!(
-        certs.problems().any(|problem| problem.what.contains("tls.key of Secret default/a does not belong"))
+        certs
+            .problems(IN_2000)
+            .iter()
+            .any(|problem| problem.what.contains("tls.key of Secret default/a does not belong"))
     );
     let mut in_use: Vec<_> = certs.in_use().map(|(host, secret, _)| format!("{host} {secret}")).collect();
     in_use.sort();
@@ -209,4 +222,55 @@ fn certificates_cover_names_and_one_label_below_wildcards() {
     ] {
         assert_eq!(certificate.covers(host), covers, "{certificate:?} {host}");
     }
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_served_and_reported() {
+    let options = RouteOptions {
+        watch_ingress_without_class: true,
+        default_ssl_certificate: Some(Key::new("default", "fallback")),
+        ..RouteOptions::default()
+    };
+    let text = "
+metadata: {name: x}
+spec:
+  rules: [{host: a.example}, {host: b.example}]
+  tls: [{hosts: [other.example], secret: other}, {hosts: [a.example, b.example], secret: a}]
+";
+    let mut world = TestCluster::with(options, text);
+    let names = ["a.example", "b.example"];
+    apply(&mut world, &[&secret("a", &names, "cert-a"), &secret("fallback", &["nobody"], "cert-fallback")]);
+    let problems = |world: &TestCluster, now: Duration| {
+        let certs = world.certs.load();
+        let problems = certs.problems(now).iter().map(ToString::to_string).collect::<Vec<_>>();
+        (problems, certs.default_problem(now).unwrap_or_default())
+    };
+    let day = Duration::from_secs(86_400);
+    let (from, until) = (Duration::from_secs(946_684_800), Duration::from_secs(978_307_200));
+    for (now, reason) in [
+        (Duration::ZERO, "is not valid before 2000-01-01T00:00:00Z"),
+        (from - day, "is not valid before 2000-01-01T00:00:00Z"),
+        (from, ""),
+        (until, ""),
+        (until + day, "expired at 2001-01-01T00:00:00Z"),
+        (Duration::MAX, "expired at 2001-01-01T00:00:00Z"),
+    ] {
+        let text = |secret| {
+            format!(
+                "the certificate of Secret default/{secret} {reason}; it is served, and clients reject it"
+            )
+        };
+        let wanted = if reason.is_empty() {
+            (vec![], String::new())
+        } else {
+            (vec![format!("Ingress default/x: spec.tls[1]: {}", text("a"))], text("fallback"))
+        };
+        assert_eq!(problems(&world, now), wanted, "{now:?}");
+        assert_eq!(served(&world, Some("a.example")), "cert-a", "{now:?}");
+    }
+    // A new certificate solves it.
+    let renewed = secret_until("a", &names, "cert-a", 2002);
+    apply(&mut world, &[&renewed]);
+    assert_eq!(problems(&world, until + day).0, [""; 0]);
+    assert_eq!(problems(&world, until + day * 400).0.len(), 1);
 }

@@ -1,12 +1,13 @@
 //! The endpoints of one upstream.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use cluster::{CompactString, PortRef, Protocol, Service, ServiceKind, ServicePort, Snapshot};
 
 use super::ring::Ring;
 use crate::digest::md5;
+use crate::external_name::ExternalTarget;
 use crate::options::{PoolKey, RouteOptions};
 
 /// Where the requests of an upstream can go.
@@ -39,15 +40,20 @@ pub enum PoolMembers {
 }
 
 /// Why a pool cannot have endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolError {
     /// There is no such Service.
     NoService,
-    /// The Service has no such TCP port, by number, name or targetPort.
-    NoPort,
-    /// An ExternalName that is `localhost` or a loopback address.
-    Loopback,
-    /// An ExternalName that is no host name.
+    /// The Service has no TCP port of this number, name or targetPort.
+    NoPort {
+        /// The port that the Ingress names.
+        wanted: CompactString,
+        /// The TCP ports that it has.
+        known: CompactString,
+    },
+    /// An ExternalName that leads to this machine or its link, and the kind of address.
+    RefusedAddress(&'static str),
+    /// An ExternalName that is neither a host name nor an address.
     BadName,
     /// ExternalName Services are switched off (`--disable-svc-external-name`).
     ExternalNameDisabled,
@@ -63,14 +69,27 @@ pub enum OrphanReason {
 }
 
 impl PoolError {
-    /// What is wrong, as the end of a sentence about the Service.
-    pub const fn text(self) -> &'static str {
+    /// A Service without a port that an Ingress names.
+    fn no_port(service: &Service, wanted: &PortRef) -> Self {
+        let tcp = service.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
+        let known: Vec<_> =
+            tcp.map(|port| format!("{} {}", port.port, port.name).trim().to_owned()).collect();
+        Self::NoPort { wanted: wanted.to_string().into(), known: known.join(", ").into() }
+    }
+}
+
+/// The end of a sentence about the Service.
+impl std::fmt::Display for PoolError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoService => "does not exist",
-            Self::NoPort => "has no such TCP port",
-            Self::Loopback => "points to this machine itself",
-            Self::BadName => "has an externalName that is not a host name",
-            Self::ExternalNameDisabled => "is of type ExternalName, which is disabled",
+            Self::NoService => f.write_str("does not exist"),
+            Self::NoPort { wanted, known } if known.is_empty() => {
+                write!(f, "has no TCP port {wanted}, nor any other")
+            }
+            Self::NoPort { wanted, known } => write!(f, "has no TCP port {wanted}; it has {known}"),
+            Self::RefusedAddress(kind) => write!(f, "has an externalName that is {kind}"),
+            Self::BadName => f.write_str("has an externalName that is neither a host name nor an address"),
+            Self::ExternalNameDisabled => f.write_str("is of type ExternalName, which is disabled"),
         }
     }
 }
@@ -108,13 +127,13 @@ impl Pool {
     }
 
     /// Why it cannot have endpoints; `None` also for a Service that just has none.
-    pub fn error(&self) -> Option<PoolError> {
-        self.error
+    pub fn error(&self) -> Option<&PoolError> {
+        self.error.as_ref()
     }
 
     /// What is missing for requests to go somewhere.
     pub(super) fn missing(&self) -> Option<OrphanReason> {
-        match self.error {
+        match &self.error {
             Some(PoolError::NoService) => Some(OrphanReason::NoService),
             _ => self.is_empty().then_some(OrphanReason::NoEndpoint),
         }
@@ -156,7 +175,7 @@ fn members(cluster: &Snapshot, key: &PoolKey, options: &RouteOptions) -> Result<
     if let ServiceKind::ExternalName(host) = &service.kind {
         return external(service, host, &key.port, options);
     }
-    let port = find_port(service, &key.port).ok_or(PoolError::NoPort)?;
+    let port = find_port(service, &key.port).ok_or_else(|| PoolError::no_port(service, &key.port))?;
     let mut endpoints: Vec<SocketAddr> = Vec::new();
     for slice in cluster.slices_of(&key.service) {
         let fits = |slice_port: &&cluster::EndpointPort| {
@@ -203,22 +222,10 @@ fn external(
     let port = match (find_port(service, wanted), wanted) {
         (Some(port), _) => port.target.parse().unwrap_or(port.port),
         (None, PortRef::Number(number)) => *number,
-        (None, PortRef::Name(_)) => return Err(PoolError::NoPort),
+        (None, PortRef::Name(_)) => return Err(PoolError::no_port(service, wanted)),
     };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    match host.parse::<IpAddr>() {
-        Ok(ip) if ip.to_canonical().is_loopback() => Err(PoolError::Loopback),
-        Ok(ip) => Ok(PoolMembers::Endpoints([SocketAddr::new(ip, port)].into())),
-        Err(_) if host.eq_ignore_ascii_case("localhost") => Err(PoolError::Loopback),
-        Err(_) if !is_host_name(host) => Err(PoolError::BadName),
-        Err(_) => Ok(PoolMembers::External { host: host.into(), port }),
+    match ExternalTarget::parse(host)? {
+        ExternalTarget::Address(ip) => Ok(PoolMembers::Endpoints([SocketAddr::new(ip, port)].into())),
+        ExternalTarget::Host(host) => Ok(PoolMembers::External { host, port }),
     }
-}
-
-fn is_host_name(host: &str) -> bool {
-    host.len() <= 253
-        && host.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        })
 }

@@ -32,9 +32,9 @@ fn ingress(backend: &str) -> String {
 fn members(world: &TestCluster, service: &str, port: &str) -> String {
     let port = port.parse().map_or_else(|_| PortRef::Name(port.into()), PortRef::Number);
     let key = PoolKey { service: Key::new("default", service), port };
-    match world.pools.load().get(&key).map(|pool| (pool.members().clone(), pool.error())) {
+    match world.pools.load().get(&key).map(|pool| (pool.members().clone(), pool.error().cloned())) {
         None => "no pool".into(),
-        Some((_, Some(error))) => error.text().into(),
+        Some((_, Some(error))) => error.to_string(),
         Some((PoolMembers::External { host, port }, None)) => format!("{host} {port}"),
         Some((PoolMembers::Endpoints(endpoints), None)) => {
             endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -50,18 +50,18 @@ fn a_backend_names_its_port_in_three_ways() {
         ("web 80:http 10.0.0.1", "http", "10.0.0.1:8080"),
         ("web 80:http 10.0.0.1", "8080", "10.0.0.1:8080"),
         ("web 80 10.0.0.1", "80", "10.0.0.1:8080"),
-        ("web 80:http 10.0.0.1", "81", "has no such TCP port"),
-        ("web 80:http 10.0.0.1", "https", "has no such TCP port"),
+        ("web 80:http 10.0.0.1", "81", "has no TCP port 81; it has 80 http"),
+        ("web 80:http 10.0.0.1", "https", "has no TCP port https; it has 80 http"),
         ("web 80:http !10.0.0.1", "80", ""),
         ("web 80:http fd00::1", "80", "[fd00::1]:8080"),
         ("web external=example.org", "443", "example.org 443"),
         ("web external=example.org.", "443", "example.org 443"),
-        ("web external=example.org", "https", "has no such TCP port"),
+        ("web external=example.org", "https", "has no TCP port https, nor any other"),
         ("web external=192.0.2.1", "80", "192.0.2.1:80"),
-        ("web external=localhost", "80", "points to this machine itself"),
-        ("web external=127.0.0.9", "80", "points to this machine itself"),
-        ("web external=::ffff:127.0.0.1", "80", "points to this machine itself"),
-        ("web external=no_host/x", "80", "has an externalName that is not a host name"),
+        ("web external=localhost", "80", "has an externalName that is a loopback address"),
+        ("web external=127.0.0.9", "80", "has an externalName that is a loopback address"),
+        ("web external=::ffff:127.0.0.1", "80", "has an externalName that is a loopback address"),
+        ("web external=no_host/x", "80", "has an externalName that is neither a host name nor an address"),
         ("other 80 10.0.0.1", "80", "does not exist"),
     ] {
         let world = TestCluster::new(&ingress(&format!("web:{port}"))).services(line);
@@ -125,33 +125,45 @@ fn external_names_can_be_switched_off() {
 }
 
 #[test]
-fn a_change_tells_only_the_problems_that_are_new() {
-    let one = |n: usize, backend: &str| ingress(backend).replace("{name: x}", &format!("{{name: x{n}}}"));
-    let mut world = TestCluster::new("");
-    let apply = |world: &mut TestCluster, texts: &[String]| {
-        let before = world.pools.load_full();
-        world.apply(
-            manifests(&texts.join("---\n")).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))),
-        );
-        let mut news: Vec<_> = world
-            .pools
-            .load()
-            .problems_since(&before)
-            .map(|problem| format!("{} {}", problem.key.name, problem.field))
-            .collect();
-        news.sort_unstable();
-        news.join(", ")
+fn a_backend_that_nothing_answers_is_a_problem() {
+    let text = "
+metadata: {name: x}
+spec: {rules: [{host: a.example, paths: [[/, Prefix, web], [/b, Prefix, web]]}, {paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: canary, annotations: {canary: 'true', canary-weight: '5'}}
+spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: default}
+spec: {defaultBackend: web}
+";
+    let mut world = TestCluster::new(text).services("web 80 !10.0.0.1");
+    let problems = |world: &TestCluster| {
+        let mut problems: Vec<_> = world.pools.load().problems().map(|problem| problem.to_string()).collect();
+        problems.sort_unstable();
+        problems
     };
-    assert_eq!(apply(&mut world, &[one(0, "web:80")]), "", "not before the first lists are complete");
+    assert_eq!(problems(&world), [""; 0], "not before the first lists are complete");
     world.sync();
-    let all: Vec<_> = (0..9).map(|n| one(n, "web:80")).collect();
-    let told = apply(&mut world, &all);
-    assert_eq!(told.matches("backend.service web:80").count(), 8, "all but the first: {told}");
-    assert_eq!(apply(&mut world, &[one(9, "web:80")]), "x9 backend.service web:80");
-    assert_eq!(apply(&mut world, &[one(9, "web:81")]), "x9 backend.service web:81");
+    let none = "backend.service web:80: Service default/web has no ready endpoint";
     assert_eq!(
-        apply(&mut world, &[one(9, "web:80"), one(3, "other:http")]),
-        "x3 backend.service other:http, x9 backend.service web:80"
+        problems(&world),
+        [
+            format!("Ingress default/canary: {none}, so the canary takes no requests"),
+            format!("Ingress default/default: {none}, needed for spec.defaultBackend; the routes answer 503"),
+            format!("Ingress default/x: {none}, needed for a.example/ and 2 more; the routes answer 503"),
+        ]
     );
-    assert_eq!(world.pools.load().problems().count(), 10);
+    let world = world.services("web 81 10.0.0.1");
+    let port = "backend.service web:80: Service default/web has no TCP port 80; it has 81";
+    assert_eq!(
+        problems(&world)[0],
+        format!("Ingress default/canary: {port}, so the canary takes no requests")
+    );
+    let world = world.services("web external=169.254.169.254");
+    assert!(
+        problems(&world)[2]
+            .contains("has an externalName that is a link-local address, needed for a.example/")
+    );
+    let world = world.services("web 80 10.0.0.1");
+    assert_eq!(problems(&world), [""; 0], "it is solved");
 }

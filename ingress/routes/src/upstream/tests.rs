@@ -264,14 +264,14 @@ spec: {{rules: [{{host: a.example, paths: [[/ws, Prefix, main]]}}]}}
 }
 
 fn backend_key(name: &str) -> String {
-    hex(&md5(&[&hex(&md5(&[name])), name]))
+    hex::encode(md5(&[&hex::encode(md5(&[name])), name]))
 }
 
 /// Computed with Python's hashlib from the formulas of `sticky.lua` and `nodemap.lua`.
 #[test]
 fn keys_are_those_of_ingress_nginx() {
     assert_eq!(backend_key("default-main-80"), "957a06c9a3ef749d325208ab81e62dde");
-    assert_eq!(hex(&md5(&["default-main-80", "10.0.0.2:8080"])), "165644e4ee46ef250f15d00c21a995e9");
+    assert_eq!(hex::encode(md5(&["default-main-80", "10.0.0.2:8080"])), "165644e4ee46ef250f15d00c21a995e9");
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_persistent_cookie_names_its_endpoint() {
     let mut draw = FixedBalancer::number(1);
     let (endpoint, cookie) = world.pick(&get("https://a.example/shop", &[]), &[], &mut draw);
     assert_eq!(endpoint, "10.0.0.2:8080");
-    let key = hex(&md5(&["default-main-80", "10.0.0.2:8080"]));
+    let key = hex::encode(md5(&["default-main-80", "10.0.0.2:8080"]));
     let value = format!("{key}|{}", backend_key("default-main-80"));
     assert_eq!(cookie, format!("route={value}; Path=/shop; Secure; HttpOnly"));
     let with = |value: &str| get("a.example/shop", &[("cookie", &format!("route={value}"))]);
