@@ -1,4 +1,7 @@
-//! Cookie affinity: what the cookie says and how it is written (reference §3.7).
+//! Cookie affinity: the value of the cookie and its attributes.
+//!
+//! The value is `<key>|<backend key>`. In balanced mode the key is looked up on a hash ring, so any value leads to some
+//! endpoint; in persistent mode it names one endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,22 +43,22 @@ pub struct Affinity {
     pub change_on_failure: bool,
 }
 
-/// The affinity that holds for a rule.
+/// The affinity of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleAffinity {
     /// The cookie.
     pub affinity: Arc<Affinity>,
-    /// The Ingress of the rule asks for it. Else the rule follows a cookie that another rule of the same Service has
-    /// set, and sets none.
+    /// The Ingress of the rule has the annotation. Otherwise the rule reads the cookie that another rule of the same
+    /// Service sets, and sets none.
     pub sets_cookie: bool,
 }
 
-/// What a request says about the client that gets a cookie.
+/// What decides about attributes of a cookie in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CookieContext {
-    /// It came over HTTPS.
+    /// The request came over HTTPS.
     pub(crate) secure: bool,
-    /// It is a browser that takes `SameSite=None` for `Strict`.
+    /// The browser reads `SameSite=None` as `Strict`.
     pub(crate) rejects_same_site_none: bool,
 }
 
@@ -97,7 +100,7 @@ impl Affinity {
     }
 }
 
-/// Browsers that reject a cookie with `SameSite=None` or take it for `Strict`
+/// Whether a browser rejects a cookie with `SameSite=None` or reads it as `Strict`
 /// (chromium.org/updates/same-site/incompatible-clients, as ingress-nginx reads it).
 pub(crate) fn rejects_same_site_none(user_agent: &str) -> bool {
     let has = |text: &str| user_agent.contains(text);
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_read_as_they_are_meant() {
+    fn written_cookies_parse_to_what_was_configured() {
         let affinity = Affinity {
             path: Some("/foo".into()),
             domain: Some("foo.bar".into()),
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn old_browsers_are_known() {
+    fn browsers_that_reject_same_site_none_are_recognised() {
         for (agent, rejects) in [
             ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/51.0.2704.103 Safari/537.36", true),
             ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36", false),

@@ -25,9 +25,9 @@ use crate::pattern::PatternCache;
 use crate::problem::RoutingProblem;
 use crate::unsupported::parse_bool;
 
-/// Annotations that belong together: how they are read and what they do to a request.
+/// Annotations that belong together, with their parser and filter.
 pub struct AnnotationFamily {
-    /// One word for the reference docs.
+    /// One word, for the generated reference.
     pub name: &'static str,
     /// What the family is for.
     pub doc: &'static str,
@@ -51,10 +51,10 @@ pub struct Annotation {
     pub doc: &'static str,
 }
 
-/// What the annotations of an Ingress ask for.
+/// The parsed annotations of an Ingress.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// Why all of its routes answer 503: a guard that cannot be built.
+    /// Why all of its routes answer 503: something that protects them cannot be provided.
     pub denied: Option<String>,
     /// Annotations that exempt the Ingress from a global setting (see [`Guard`](crate::globals::Guard)): those of
     /// `OPT_OUTS` that are false.
@@ -80,7 +80,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What is left of them on the catch-all of a default backend: no redirects and no rewrites (§3.1).
+    /// The settings on the catch-all of a default backend: ingress-nginx applies no redirects and rewrites there.
     pub(crate) fn of_default_backend(&self) -> Self {
         Self {
             app_root: None,
@@ -111,7 +111,8 @@ pub struct Rule<'r> {
     pub port_in_redirects: Option<u16>,
 }
 
-/// Order is behaviour (reference §3.3): the filters of a route run from top to bottom.
+/// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx a redirect annotation wins over a
+/// rewrite, and that over the redirect to https.
 pub const FAMILIES: &[AnnotationFamily] = &[
     app_root::FAMILY,
     redirect::FAMILY,

@@ -1,4 +1,7 @@
-//! When a request goes to a canary (reference §3.6).
+//! When a request goes to a canary: header before cookie before weight.
+//!
+//! A header with a configured value chooses the canary on equality, with a pattern on a match; otherwise `always` and
+//! `never` decide. Any other value leaves the decision to the cookie, and then to the weight.
 
 use std::sync::Arc;
 
@@ -8,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::pattern::{Pattern, StepLimitExceeded};
 use crate::upstream::BalancerState;
 
-/// What the `canary-*` annotations of an Ingress ask for.
+/// The `canary-*` annotations of an Ingress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CanaryPolicy {
     /// `canary-by-header`.
@@ -28,17 +31,17 @@ pub struct CanaryPolicy {
 /// Which values of the header choose the canary.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CanaryHeader {
-    /// `always` chooses it, `never` rules it out.
+    /// `always` chooses the canary, `never` the primary.
     Keyword,
     /// Exactly this value.
     Equals(String),
-    /// A value in which this is found.
+    /// A value in which this pattern is found.
     Matches(Arc<Pattern>),
-    /// A pattern that does not compile: where the header is there, the canary is ruled out.
+    /// A pattern that does not compile: a request with the header goes to the primary.
     Invalid,
 }
 
-/// What a header or cookie of the request says about a canary.
+/// What a header or cookie decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CanaryDecision {
     Canary,
@@ -65,7 +68,7 @@ impl CanaryPolicy {
         let mut values = exchange.request.headers.get_all(header).into_iter().map(|value| value.to_str());
         let Some(first) = values.next() else { return CanaryDecision::Undecided };
         let Ok(value) = first else { return CanaryDecision::Undecided };
-        // nginx joins repeated headers; a list is no single word, but a pattern may look into it.
+        // nginx joins repeated headers. A list equals no keyword, but a pattern may match in it.
         let joined = values.try_fold(None::<String>, |all, next| {
             next.map(|next| Some(format!("{}, {next}", all.as_deref().unwrap_or(value))))
         });

@@ -1,4 +1,8 @@
-//! Certificates by server name (reference §3.5).
+//! Certificates by server name.
+//!
+//! A host gets the Secret of the `tls` entry that lists it, in its first Ingress with a `tls` section; without such an
+//! entry, any Secret of that Ingress whose certificate covers the host. A Secret that is missing, broken or does not cover
+//! the host leads to the default certificate. Expired certificates are served, as by nginx.
 
 mod certificate;
 
@@ -15,7 +19,7 @@ use self::certificate::LoadedCertificate;
 use crate::annotations;
 use crate::class::Classes;
 use crate::options::RouteOptions;
-use crate::precedence::{CATCH_ALL, host_key, host_name, precedence};
+use crate::precedence::{CATCH_ALL, host_error, host_key, host_name, precedence};
 use crate::problem::{Effect, RoutingProblem};
 use crate::sharded_map::ShardedMap;
 
@@ -25,7 +29,7 @@ pub struct Certs {
     classes: Arc<Classes>,
     /// By name, and by suffix with its dot for wildcards.
     hosts: ShardedMap<CompactString, Arc<HostCertificate>>,
-    /// The Secrets that Ingresses name, whether they exist or not, and the hosts that look at them.
+    /// The Secrets that Ingresses name, whether they exist or not, and the hosts that use them.
     secrets: ShardedMap<Key, SecretUsers>,
     /// `--default-ssl-certificate`.
     default: Option<Result<Arc<LoadedCertificate>, String>>,
@@ -36,7 +40,7 @@ pub struct Certs {
 struct HostCertificate {
     /// Ingresses with a rule for the host and a `tls` section, by precedence. The first one decides.
     members: Box<[Arc<Ingress>]>,
-    /// Its certificate; none asks for the default one.
+    /// Its certificate; `None` stands for the default one.
     certificate: Option<Arc<LoadedCertificate>>,
     problem: Option<RoutingProblem>,
 }
@@ -49,7 +53,7 @@ struct SecretUsers {
 
 impl Certs {
     /// The certificate for a server name (lower case, without final dot): that of the exact name, of the wildcard
-    /// above it, or the default. `None` asks for the self-made one of the proxy. Hot: no allocation.
+    /// above it, or the default. `None` stands for the self-signed one of the proxy. Hot: no allocation.
     pub fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
         let name = name.filter(|name| !name.starts_with('.') && !name.is_empty());
         let entry = name.and_then(|name| {
@@ -113,7 +117,7 @@ pub struct CertIndex {
 }
 
 impl CertIndex {
-    /// Certificates as the command line wants them.
+    /// A projection with the options of the command line.
     pub fn new(options: RouteOptions) -> Self {
         Self { options }
     }
@@ -172,7 +176,7 @@ impl CertIndex {
         }
     }
 
-    /// Keeps note of the host at the Secrets of its first Ingress, whether these exist or not.
+    /// Records the host as a user of the Secrets of its first Ingress, whether these exist or not.
     fn watch(
         &self,
         certs: &mut Certs,
@@ -203,12 +207,12 @@ impl CertIndex {
     }
 }
 
-/// What a batch touches.
+/// Objects that a batch of changes touches.
 #[derive(Default)]
 struct CertChanges {
     /// Ingresses that were added, changed or removed.
     ingresses: HashSet<Key, RandomState>,
-    /// Hosts that they name or named, and the new sides.
+    /// Hosts that they name or named, with the new versions of the Ingresses.
     hosts: HashMap<CompactString, Vec<Arc<Ingress>>, RandomState>,
     secrets: HashSet<Key, RandomState>,
 }
@@ -238,7 +242,7 @@ impl HostCertificate {
     }
 }
 
-/// The certificate of a host by its first Ingress with a `tls` section. `Ok(None)` asks for the default one.
+/// The certificate of a host by its first Ingress with a `tls` section. `Ok(None)` stands for the default one.
 fn choose(
     key: &CompactString,
     ingress: &Ingress,
@@ -277,9 +281,10 @@ fn choose(
     Err(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::DefaultUsed))
 }
 
-/// Keys of the hosts with rules; the catch-all always has the default certificate.
+/// Keys of the hosts that have rules. The catch-all always has the default certificate.
 fn hosts(ingress: &Ingress) -> Vec<CompactString> {
-    let mut hosts: Vec<CompactString> = ingress.rules.iter().map(|rule| host_key(&rule.host)).collect();
+    let rules = ingress.rules.iter().filter(|rule| host_error(&rule.host).is_none());
+    let mut hosts: Vec<CompactString> = rules.map(|rule| host_key(&rule.host)).collect();
     hosts.retain(|host| *host != CATCH_ALL);
     hosts.sort_unstable();
     hosts.dedup();

@@ -1,15 +1,16 @@
-//! Which Ingresses are ours (reference §3.15).
+//! Which Ingresses are ours: those of an IngressClass with our controller, or with our value of the old annotation.
 
 use std::sync::Arc;
 
-use cluster::{CompactString, Ingress, IngressClass, Kind, Kinds, Namespace, ObjectChange, Snapshot};
+use cluster::{CompactString, Ingress, IngressClass, Key, Kind, Kinds, Namespace, ObjectChange, Snapshot};
 
 use crate::options::RouteOptions;
+use crate::problem::{Effect, RoutingProblem};
 
 /// The class annotation from before `spec.ingressClassName`; no prefix changes it.
 pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
-/// Names of the IngressClasses that are ours.
+/// The IngressClasses that are ours, and the namespaces that are watched.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Classes {
     ours: Vec<CompactString>,
@@ -54,14 +55,9 @@ impl Classes {
 
     /// Whether an Ingress is ours.
     ///
-    /// A class in the spec wins over the annotation, and a foreign class is never taken.
+    /// A class in the spec wins over the annotation, and an Ingress of another class is never taken.
     pub(crate) fn take(&self, ingress: &Ingress, options: &RouteOptions) -> bool {
-        if options.watch_namespace.as_ref().is_some_and(|namespace| *namespace != ingress.key.namespace) {
-            return false;
-        }
-        // A namespace that has not been seen yet is not selected.
-        if self.namespaces.as_ref().is_some_and(|names| names.binary_search(&ingress.key.namespace).is_err())
-        {
+        if !self.watches(ingress, options) {
             return false;
         }
         if let Some(class) = &ingress.class {
@@ -71,6 +67,52 @@ impl Classes {
             Some(class) => class == options.ingress_class,
             None => options.watch_ingress_without_class || options.admit_default_class && self.default,
         }
+    }
+
+    /// What is wrong with an Ingress that is not ours, if no other controller is known to serve it either.
+    pub(crate) fn unserved(
+        &self,
+        ingress: &Ingress,
+        cluster: &Snapshot,
+        options: &RouteOptions,
+    ) -> Option<RoutingProblem> {
+        if !self.watches(ingress, options) {
+            return None;
+        }
+        let problem =
+            |field: &str, what| Some(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::LeftOut));
+        let nearest = |name: &str| {
+            let known = self.ours.iter().chain([&options.ingress_class]);
+            let distances = known.map(|known| (strsim::levenshtein(name, known), known));
+            distances.min().filter(|(distance, _)| *distance <= 2).map(|(_, known)| known)
+        };
+        if let Some(class) = &ingress.class {
+            let key = Key { namespace: CompactString::default(), name: class.clone() };
+            if cluster.get::<IngressClass>(&key).is_some() {
+                return None;
+            }
+            let hint = nearest(class).map(|known| format!(" (did you mean {known}?)")).unwrap_or_default();
+            return problem("spec.ingressClassName", format!("IngressClass {class:?} does not exist{hint}"));
+        }
+        // Controllers that read the annotation need no IngressClass, so a name that is unlike ours is somebody else's.
+        if let Some(class) = ingress.annotation(CLASS_ANNOTATION) {
+            let known = nearest(class).filter(|known| *known != class)?;
+            return problem(
+                CLASS_ANNOTATION,
+                format!("{class:?} is not served here (did you mean {known}?)"),
+            );
+        }
+        let has_default = cluster.iter::<IngressClass>().any(|class| class.default);
+        let what = "is missing, and no IngressClass is the default".to_owned();
+        if has_default { None } else { problem("spec.ingressClassName", what) }
+    }
+
+    /// Whether the namespace of an Ingress is watched.
+    fn watches(&self, ingress: &Ingress, options: &RouteOptions) -> bool {
+        let namespace = &ingress.key.namespace;
+        let is_watched = options.watch_namespace.as_ref().is_none_or(|watched| watched == namespace);
+        // A namespace that has not been seen yet is not selected.
+        is_watched && self.namespaces.as_ref().is_none_or(|names| names.binary_search(namespace).is_ok())
     }
 
     /// Whether a batch changes which Ingresses are ours.
@@ -99,8 +141,6 @@ fn is_ours(class: &IngressClass, options: &RouteOptions) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use cluster::Key;
-
     use super::*;
 
     fn class(name: &str, controller: &str, default: bool) -> Arc<IngressClass> {

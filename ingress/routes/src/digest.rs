@@ -1,8 +1,8 @@
-//! The two digests that ingress-nginx's balancer uses; neither guards anything.
+//! The two digests that ingress-nginx's balancer uses. Neither protects anything.
 
 use md5::{Digest, Md5};
 
-/// MD5 of some texts, one after another.
+/// MD5 of several texts in sequence.
 pub(crate) fn md5(parts: &[&str]) -> [u8; 16] {
     let mut digest = Md5::new();
     for part in parts {
@@ -18,7 +18,7 @@ pub(crate) fn unhex(text: &str) -> Option<[u8; 16]> {
     (is_lower_case && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
-/// CRC-32 (ISO 3309) as nginx computes it, before its last inversion.
+/// CRC-32 (ISO 3309) as nginx computes it, without the final inversion.
 pub(crate) fn crc32_update(crc: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(crc, |crc, byte| CRC32[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
 }

@@ -1,4 +1,4 @@
-//! One request on its way through: what filters see of it.
+//! One request as routing and filters see it.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::path::{BadPath, normalise};
 use crate::pattern::StepBudget;
 
-/// How the client speaks.
+/// Scheme of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Scheme {
@@ -19,7 +19,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// As in a URL.
+    /// The scheme as in a URL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -28,14 +28,14 @@ impl Scheme {
     }
 }
 
-/// Why a request is answered 400 before a route is looked for.
+/// Why a request is answered 400 before routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadRequest {
     /// No Host (RFC 9112 §3.2); HTTP/1.0 may leave it out.
     NoHost,
     /// More than one Host (RFC 9112 §3.2).
     ManyHosts,
-    /// The Host is no host name or address with an optional port.
+    /// The Host is not a host name or address with an optional port.
     BadHost,
     /// The path has no normal form.
     BadPath(BadPath),
@@ -63,12 +63,12 @@ pub struct Exchange {
     pub peer: SocketAddr,
     /// Scheme of the client's connection.
     pub scheme: Scheme,
-    /// Where a filter has rewritten the request: path and query for the upstream. Else the request target is
-    /// passed on byte for byte (reference §3.2).
+    /// Path and query for the upstream, if a filter rewrote them. Otherwise the request target is passed on byte for
+    /// byte, as in nginx.
     pub target: Option<String>,
-    /// The host has a certificate entry (reference §3.4); set when the route is found.
+    /// The host has a certificate entry, which any `tls` section of its Ingresses gives; set when the route is found.
     pub certificate: bool,
-    /// What regular expressions may still cost this request.
+    /// The steps that regular expressions may still take.
     pub step_budget: Cell<StepBudget>,
     authority: CompactString,
     host_len: usize,
@@ -143,15 +143,15 @@ impl Exchange {
         cookies(&self.request.headers).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// The same, whatever the case of its name.
+    /// The same, ignoring the case of the name.
     pub(crate) fn cookie_ignoring_case(&self, name: &str) -> Option<&str> {
         let found = cookies(&self.request.headers).find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value)
     }
 }
 
-/// Names and values of all cookies of a request (RFC 6265 §5.4). HTTP/2 may split them over several headers. What a
-/// script has put into a cookie comes as raw UTF-8 or worse, and must not hide the cookies beside it.
+/// Names and values of all cookies of a request (RFC 6265 §5.4). HTTP/2 may split them over several headers. A cookie
+/// that is not UTF-8 does not hide the others of its header.
 fn cookies(headers: &http::HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let values = headers.get_all(COOKIE).into_iter().map(http::HeaderValue::as_bytes);
     let pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
@@ -247,7 +247,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_no_ascii_hides_no_other() {
+    fn a_cookie_that_is_not_ascii_hides_no_other() {
         let mut exchange = get("a.example/", &[]);
         let header =
             http::HeaderValue::from_bytes(b"name=Jos\xc3\xa9; old=\xe9; route=k|b").expect("a value");

@@ -1,34 +1,34 @@
-//! One effect of an annotation, met in three places.
+//! Filters: what an annotation does to requests and responses.
 
 use http::header::{HeaderValue, LOCATION};
 use http::{StatusCode, request, response};
 
 use crate::exchange::Exchange;
 
-/// One effect of an annotation on the requests of a route. Filters run in the order of the route's list.
+/// The effect of an annotation family on a route. Filters run in the order of the route's list.
 pub trait Filter: Send + Sync + std::fmt::Debug {
-    /// A look at the request before an upstream is asked.
+    /// Called before an upstream is chosen.
     fn request(&self, _: &mut Exchange) -> FilterOutcome {
         FilterOutcome::Continue
     }
 
-    /// A look at the head that goes to the upstream.
+    /// Called on the head of the request to the upstream.
     fn upstream(&self, _: &Exchange, _: &mut request::Parts) {}
 
-    /// A look at the head that goes to the client, whoever made it.
+    /// Called on the head of the response to the client, from an upstream or not.
     fn response(&self, _: &Exchange, _: &mut response::Parts) {}
 }
 
-/// What follows after a filter.
+/// What happens after a filter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FilterOutcome {
-    /// The next filter, then the upstream.
+    /// The next filter runs, then the upstream is asked.
     Continue,
-    /// This answer; no upstream is asked.
+    /// This response is sent; no upstream is asked.
     Respond(DirectResponse),
 }
 
-/// An answer that the proxy makes itself; its body is nginx's page for the status.
+/// A response that the proxy makes itself. Its body is nginx's page for the status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DirectResponse {
     /// The status.
@@ -38,12 +38,12 @@ pub struct DirectResponse {
 }
 
 impl DirectResponse {
-    /// Only a status.
+    /// A response with a status only.
     pub const fn status(status: StatusCode) -> Self {
         Self { status, location: None }
     }
 
-    /// A redirect. A place that cannot stand in a header becomes 500.
+    /// A redirect; 500 if the location is not a valid header value.
     pub fn redirect(status: StatusCode, location: String) -> Self {
         match HeaderValue::try_from(location) {
             Ok(location) => Self { status, location: Some(location) },
@@ -51,7 +51,7 @@ impl DirectResponse {
         }
     }
 
-    /// The head of the answer, without length and type of a body.
+    /// The head of the response, without length and type of the body.
     pub fn head(&self) -> response::Parts {
         let mut head = response::Response::new(()).into_parts().0;
         head.status = self.status;

@@ -1,5 +1,5 @@
-//! What fuzz targets call: anything as annotation values, anything as paths. They hold the outcome to what must
-//! always be true.
+//! Entry points of the fuzz targets: any text as annotation values, any text as paths. They check invariants of the
+//! result.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

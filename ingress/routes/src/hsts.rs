@@ -6,7 +6,7 @@ use http::{HeaderValue, response};
 use crate::exchange::{Exchange, Scheme};
 use crate::filter::Filter;
 
-/// Says on every https answer that the host is to be asked over https only; replaces what the upstream says (§3.4).
+/// Sets Strict-Transport-Security on every response over https and replaces that of the upstream.
 #[derive(Debug)]
 pub(crate) struct Hsts;
 

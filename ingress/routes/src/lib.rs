@@ -1,9 +1,7 @@
-//! Hosts, paths, annotations and filters: what ingress-nginx does with an Ingress, as pure projections.
+//! Hosts, paths, annotations and filters: what ingress-nginx 1.15 does with an Ingress, as pure projections.
 //!
-//! Quiet: no socket, task, clock or log. Objects go in; a table, pools and certificates come out. Requests, chance and
-//! time are passed in; routes, endpoints and answers come back.
-//!
-//! References such as "§3.6" are to the compatibility notes on ingress-nginx 1.15.
+//! The crate has no socket, task, clock or log. Objects of the cluster go in; [`RouteTable`], [`Pools`] and [`Certs`] come
+//! out. Requests, random numbers and time are passed in; routes, endpoints and direct responses come back.
 
 mod digest;
 pub mod path;

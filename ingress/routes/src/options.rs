@@ -1,8 +1,8 @@
-//! What the command line decides about routes.
+//! Options of the command line that decide about routes.
 
 use cluster::{CompactString, Key, LabelSelector, PortRef};
 
-/// RouteOptions of the tables, named as ingress-nginx's flags name them (reference §2.2).
+/// Options of the projections, named after ingress-nginx's flags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteOptions {
     /// `--controller-class`: the `spec.controller` of our IngressClasses.
@@ -13,8 +13,8 @@ pub struct RouteOptions {
     pub ingress_class_by_name: bool,
     /// `--watch-ingress-without-class`.
     pub watch_ingress_without_class: bool,
-    /// Ingresses without a class are ours where one of our IngressClasses is the default: for manifests, to which no API
-    /// server has written it when they were admitted. With one it is too late: who has no class there is somebody else's.
+    /// Ingresses without a class are ours if one of our IngressClasses is the default. For manifests only: an API server
+    /// writes the default class when it admits an Ingress, so one without a class is not ours there.
     pub admit_default_class: bool,
     /// `--watch-namespace`: only Ingresses of this namespace.
     pub watch_namespace: Option<CompactString>,
@@ -32,8 +32,7 @@ pub struct RouteOptions {
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`: Services of type ExternalName have no endpoints.
     pub disable_svc_external_name: bool,
-    /// The port that redirects to https name, where clients do not find us on 443: what `use-port-in-redirects` of the
-    /// ConfigMap makes of `--https-port`.
+    /// The port in redirects to https, if it is not 443: `--https-port` under `use-port-in-redirects` of the ConfigMap.
     pub port_in_redirects: Option<u16>,
 }
 
@@ -58,7 +57,7 @@ impl Default for RouteOptions {
     }
 }
 
-/// Which endpoints an upstream has: those of a port of a Service.
+/// Identifies a pool: a port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PoolKey {
     /// The Service.

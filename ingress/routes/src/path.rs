@@ -1,4 +1,4 @@
-//! The path that rules are matched against: decoded and without detours, as nginx normalises it (reference §3.2).
+//! The path that rules are matched against, normalised as nginx does it: decoded, slashes merged, `.` and `..` resolved.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -24,7 +24,7 @@ impl std::fmt::Display for BadPath {
     }
 }
 
-/// Bytes that are no UTF-8 live here while they are matched, and [`encode`] brings them back as they came.
+/// Bytes that are not UTF-8 are matched as characters from here on; [`encode`] writes them as they came.
 const RAW: u32 = 0x10_FF00;
 
 /// Decodes percent codes, merges slashes and resolves `.` and `..`.
@@ -151,8 +151,8 @@ fn text(bytes: Vec<u8>) -> String {
     })
 }
 
-/// The order of bytes, but that the slash comes before all others. So a path is followed by that path with a slash,
-/// and then by all that lies below it, before any other.
+/// The order of bytes, except that the slash comes before all others. So a path is followed by that path with a slash,
+/// then by all paths below it, and then by others.
 pub(crate) fn by_segment(one: &str, other: &str) -> Ordering {
     let rank = |byte: u8| if byte == b'/' { 0 } else { u16::from(byte) + 1 };
     let at = common(one, other);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_come_back_as_they_were() {
+    fn bytes_that_are_not_utf8_are_encoded_as_they_came() {
         let normal = normalise("/caf%E9/%C3%A9 x").expect("it is a path");
         assert_eq!(encode(&normal), "/caf%E9/%C3%A9%20x");
         assert_eq!(encode("/a?b#c%d\"e"), "/a%3Fb%23c%25d%22e");

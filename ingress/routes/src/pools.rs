@@ -1,4 +1,4 @@
-//! Pools: which endpoints the upstreams have. The projection that endpoint churn touches; routes stay put.
+//! Pools: the endpoints of the upstreams. Only this projection depends on endpoints; routes do not change with them.
 
 mod pool;
 mod ring;
@@ -18,13 +18,13 @@ use crate::problem::{Effect, RoutingProblem};
 use crate::sharded_map::ShardedMap;
 use crate::sorted_list::{Ordered, SortedList};
 
-/// The pools of every Service that an Ingress of ours mentions.
+/// The pools of every Service that an Ingress of ours names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pools {
     classes: Arc<Classes>,
     /// The ports that Ingresses name, of each Service.
     services: ShardedMap<Key, Arc<[ReferencedPort]>>,
-    /// Before the first lists are complete a missing Service is no problem.
+    /// Before the first lists are complete a missing Service is not a problem.
     synced: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Pools {
 struct ReferencedPort {
     name: PortRef,
     pool: Arc<Pool>,
-    /// Those that name it.
+    /// The Ingresses that name it.
     ingresses: SortedList<Referrer>,
 }
 
@@ -66,7 +66,7 @@ impl Pools {
         })
     }
 
-    /// Every Ingress with each backend that it names, and what is missing there. For `orphan_ingress`.
+    /// Every Ingress with each backend that it names, and what is missing there. For the metric `orphan_ingress`.
     pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<OrphanReason>)> {
         self.services.iter().flat_map(|(_, ports)| ports.iter()).flat_map(|port| {
             let missing = port.pool.missing();
@@ -109,19 +109,19 @@ fn paths_to(ingress: &Ingress, service: &Key, port: &PortRef) -> String {
     }
 }
 
-/// Makes [`Pools`].
+/// The projection that makes [`Pools`].
 #[derive(Debug)]
 pub struct PoolIndex {
     options: RouteOptions,
 }
 
 impl PoolIndex {
-    /// Pools as the command line wants them.
+    /// A projection with the options of the command line.
     pub fn new(options: RouteOptions) -> Self {
         Self { options }
     }
 
-    /// Takes the changes of who names which port into the view.
+    /// Applies changes of the Ingresses that name a port.
     fn apply(
         &self,
         pools: &mut Pools,
@@ -146,7 +146,7 @@ impl PoolIndex {
         }
     }
 
-    /// The upstream of `--default-backend-service`, which is there without an Ingress.
+    /// The upstream of `--default-backend-service`, which needs no Ingress.
     fn default_backend(&self) -> Option<PoolKey> {
         let service = self.options.default_backend_service.clone()?;
         Some(PoolKey { service, port: PortRef::Name("".into()) })
@@ -234,7 +234,7 @@ impl Projection for PoolIndex {
     }
 }
 
-/// Who named a port before and who names it now.
+/// Old and new versions of the Ingresses that name a port.
 #[derive(Default)]
 struct ReferrerChange {
     removed: Vec<Referrer>,

@@ -1,10 +1,11 @@
-//! Which Ingress comes first, and how hosts are keyed: the same for routes and certificates.
+//! The precedence of Ingresses and the keys of hosts, for routes and certificates alike.
 
 use std::cmp::Ordering;
+use std::net::IpAddr;
 
 use cluster::{CompactString, Ingress};
 
-/// The oldest first; of the same age, namespace and name descending (§3.1).
+/// The oldest first; of the same age, the last by namespace and name, as in ingress-nginx.
 pub(crate) fn precedence(one: &Ingress, other: &Ingress) -> Ordering {
     fn full(ingress: &Ingress) -> impl Iterator<Item = u8> + '_ {
         ingress.key.namespace.bytes().chain([b'/']).chain(ingress.key.name.bytes())
@@ -12,13 +13,34 @@ pub(crate) fn precedence(one: &Ingress, other: &Ingress) -> Ordering {
     one.created.cmp(&other.created).then_with(|| full(other).cmp(full(one)))
 }
 
-/// The key of the host of rules without one.
+/// The key of the catch-all: rules without a host.
 pub(crate) const CATCH_ALL: CompactString = CompactString::const_new("");
 
-/// How a host is keyed: a name in lower case, the suffix with its dot for a wildcard, nothing for the catch-all.
+/// The key of a host: its name in lower case; the suffix with its dot for a wildcard.
 pub(crate) fn host_key(host: &str) -> CompactString {
     let host = host.strip_prefix('*').unwrap_or(host);
     CompactString::from(host.to_ascii_lowercase())
+}
+
+/// What is wrong with the host of a rule. The API server accepts RFC 1123 names in lower case and wildcards for one
+/// label; manifests that did not pass it may have anything.
+pub(crate) fn host_error(host: &str) -> Option<&'static str> {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if host.is_empty() {
+        None
+    } else if name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        Some("is an address; the host of a rule is a DNS name")
+    } else if name.len() > 253 || !name.split('.').all(is_label) {
+        Some("is not a DNS name, nor a wildcard such as *.example.com")
+    } else {
+        None
+    }
 }
 
 /// A host as logs and metrics name it.
@@ -35,6 +57,49 @@ mod tests {
     use cluster::Key;
 
     use super::*;
+
+    #[test]
+    fn hosts_that_cannot_be_served_are_known() {
+        for host in [
+            "",
+            "a",
+            "a.example",
+            "*.a.example",
+            "Shop.Example",
+            "a-b.c_d.example",
+            "1.example",
+            "*.localhost",
+        ] {
+            assert_eq!(host_error(host), None, "{host}");
+        }
+        let long = "a.".repeat(127) + "a";
+        for host in [
+            "a b",
+            "a.*.b",
+            "*",
+            "*.",
+            "*a.example",
+            "**.example",
+            "*.*.example",
+            "a:80",
+            "a.example.",
+            ".a",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "a/b",
+            "~a.example",
+            "http://a",
+            "caf\u{e9}.example",
+            "192.0.2.1",
+            "::1",
+            "[::1]",
+            "*.192.0.2.1",
+            &long,
+        ] {
+            assert!(host_error(host).is_some(), "{host}");
+        }
+    }
 
     #[test]
     fn the_oldest_ingress_comes_first_and_the_last_name_of_equals() {

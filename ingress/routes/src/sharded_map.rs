@@ -11,13 +11,13 @@ use foldhash::fast::RandomState;
 /// Two levels of this many branches: 1,024 shards.
 const WIDTH: usize = 32;
 
-/// One seed for every map of the process, so that equal keys lie in equal shards and maps compare shard by shard.
+/// One seed for every map of the process, so that a key has the same shard in all of them.
 static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 type Shard<K, V> = HashMap<K, V, RandomState>;
 type Branch<K, V> = [Arc<Shard<K, V>>; WIDTH];
 
-/// A hash map whose clone costs one count and whose change costs a shard (a thousandth of it) and two branches.
+/// A hash map whose clone costs one reference count and whose change copies a shard (a thousandth of it) and two branches.
 pub(crate) struct ShardedMap<K, V> {
     seed: RandomState,
     root: Arc<[Arc<Branch<K, V>>; WIDTH]>,
@@ -62,7 +62,7 @@ impl<K: Hash + Eq, V> ShardedMap<K, V> {
         self.root.iter().flat_map(|branch| branch.iter()).map(|shard| &**shard)
     }
 
-    /// The shard of a key, by bits of the hash that the shard itself does not choose its buckets by.
+    /// The shard of a key, by bits of the hash that do not choose the bucket within the shard.
     fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> (usize, usize) {
         let hash = self.seed.hash_one(key) as usize;
         ((hash >> 32) % WIDTH, (hash >> 40) % WIDTH)

@@ -9,24 +9,24 @@ use smallvec::SmallVec;
 /// Most items of a chunk. Few in tests, so that small worlds have many chunks.
 const CHUNK: usize = if cfg!(test) { 4 } else { 128 };
 
-/// What stands in a sorted list.
+/// An item of a sorted list.
 pub(crate) trait Ordered: Clone {
-    /// Where it stands beside another. Equals are one: the later replaces the earlier.
+    /// Its order beside another. An item replaces one that it is equal to.
     fn compare(&self, other: &Self) -> Ordering;
 }
 
-/// A list in order of rank. A clone costs a count for each chunk; a change copies a chunk and these counts.
+/// A sorted list in chunks. A clone costs a reference count for each chunk; a change copies one chunk.
 #[derive(Clone)]
 pub(crate) struct SortedList<T> {
     /// None is empty.
     chunks: SmallVec<[Arc<[T]>; 1]>,
 }
 
-/// A place between two items of a list.
+/// A position between two items of a list.
 #[derive(Clone)]
 pub(crate) struct Cursor<'l, T> {
     chunks: &'l [Arc<[T]>],
-    /// The chunk that the place is in or at the end of, and how many of its items come before.
+    /// The chunk of the position, and how many of its items come before.
     at: (usize, usize),
 }
 
@@ -47,22 +47,21 @@ impl<T> SortedList<T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
-    /// The place before which `before` holds; it must hold for the first items and for none after these. Hot: no
-    /// allocation.
+    /// The position after all items for which `before` holds; it must hold for none after these. Hot: no allocation.
     pub(crate) fn seek(&self, before: impl Fn(&T) -> bool) -> Cursor<'_, T> {
         let chunk = self.chunks.partition_point(|chunk| before(&chunk[0])).saturating_sub(1);
         let items = self.chunks.get(chunk).map_or(0, |chunk| chunk.partition_point(before));
         Cursor { chunks: &self.chunks, at: (chunk, items) }
     }
 
-    /// The item that `rank` finds equal, as it stands beside what is looked for.
+    /// The item that `rank` finds equal to what is searched.
     pub(crate) fn get(&self, rank: impl Fn(&T) -> Ordering) -> Option<&T> {
         self.seek(|item| rank(item).is_lt()).next().filter(|item| rank(item).is_eq())
     }
 }
 
 impl<T: Ordered> SortedList<T> {
-    /// The list without some items and with others. What is in both is there.
+    /// The list without some items and with others. An item in both is in the result.
     pub(crate) fn with(&self, mut removed: Vec<T>, mut added: Vec<T>) -> Self {
         removed.sort_by(T::compare);
         added.sort_by(T::compare);
@@ -98,7 +97,7 @@ impl<T: Ordered> SortedList<T> {
                 open.push(new);
             }
             while removed.next_if(here).is_some() {}
-            // What is left of a chunk is too little for one: the next joins it.
+            // A chunk that has become small is joined with the next.
             if open.len() >= CHUNK / 2 {
                 next.close(&mut open);
             }
@@ -108,7 +107,7 @@ impl<T: Ordered> SortedList<T> {
         next
     }
 
-    /// Puts items at the end, as few chunks as hold them.
+    /// Appends items in as few chunks as possible.
     fn close(&mut self, open: &mut Vec<T>) {
         for pieces in (1..=open.len().div_ceil(CHUNK)).rev() {
             let rest = open.split_off(open.len().div_ceil(pieces));
@@ -118,7 +117,7 @@ impl<T: Ordered> SortedList<T> {
 }
 
 impl<'l, T> Cursor<'l, T> {
-    /// The item before this place.
+    /// The item before this position.
     pub(crate) fn previous(&self) -> Option<&'l T> {
         let (chunk, items) = self.at;
         match items.checked_sub(1) {
@@ -127,13 +126,13 @@ impl<'l, T> Cursor<'l, T> {
         }
     }
 
-    /// The item after this place.
+    /// The item after this position.
     pub(crate) fn next(&self) -> Option<&'l T> {
         let (chunk, items) = self.at;
         self.chunks.get(chunk)?.get(items).or_else(|| self.chunks.get(chunk + 1)?.first())
     }
 
-    /// Goes to the place after the item after this one.
+    /// Moves one item forwards.
     pub(crate) fn advance(&mut self) {
         let (chunk, items) = self.at;
         match self.chunks.get(chunk) {
@@ -143,7 +142,7 @@ impl<'l, T> Cursor<'l, T> {
         }
     }
 
-    /// Goes to the place before the item before this one.
+    /// Moves one item backwards.
     pub(crate) fn retreat(&mut self) {
         self.at = match self.at {
             (0, 0) => return,
@@ -153,7 +152,7 @@ impl<'l, T> Cursor<'l, T> {
     }
 }
 
-/// However the items are cut into chunks.
+/// Lists are equal whatever their chunks are.
 impl<T: PartialEq> PartialEq for SortedList<T> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
@@ -174,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// A number and what is said of it.
+    /// A key and a value.
     type Item = (u8, bool);
 
     impl Ordered for Item {

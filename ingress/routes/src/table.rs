@@ -1,9 +1,9 @@
-//! The table: from host and path to a route.
+//! The route table: from host and path to a route.
 //!
-//! How it stays current: an Ingress is read once per version (`parsed`); indexes say which paths it claims and which
-//! upstreams it uses. A change of an Ingress rebuilds the locations that it claimed before or claims now, and those
-//! that follow its affinity through a shared Service; the rest of a host is shared with the view before. A change of the
-//! classes or namespaces that are ours, or of what the ConfigMap closes, rebuilds all. Endpoints, Services and Secrets do not update the table.
+//! An Ingress is parsed once for each version. A change of an Ingress rebuilds the locations of its old and new paths, and
+//! those that follow its affinity through a shared Service; all others are shared with the view before. A change of the
+//! classes or namespaces that are ours, or of what the ConfigMap closes, rebuilds everything. Endpoints, Services and
+//! Secrets do not touch the table.
 
 mod route;
 mod parsed_ingress;
@@ -51,9 +51,13 @@ pub struct RouteTable {
     ingresses: ShardedMap<Key, Arc<ParsedIngress>>,
     /// By name, and by suffix with its dot for wildcards.
     hosts: ShardedMap<CompactString, Arc<Host>>,
-    /// The catch-all, which is always there.
+    /// The catch-all, which always exists.
     catch_all: Arc<Host>,
     users: ShardedMap<PoolKey, UpstreamUsers>,
+    /// Ingresses that neither this controller nor, as far as the IngressClasses tell, any other serves.
+    unserved: ShardedMap<Key, Arc<RoutingProblem>>,
+    /// Before the first lists are complete a missing class is no problem.
+    synced: bool,
     step_limit_hits: StepLimitHits,
 }
 
@@ -72,11 +76,11 @@ impl PartialEq for StepLimitHits {
 #[derive(Clone, Debug, PartialEq)]
 struct UpstreamUsers {
     all: IngressList,
-    /// The affinity of the first one that has any, for rules that have none: they follow its cookie and set none.
+    /// The affinity of the first Ingress that has one. Rules without their own read its cookie and set none.
     shared_affinity: Option<Arc<Affinity>>,
 }
 
-/// Where a request belongs.
+/// The location that a request matches.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteMatch<'t> {
     host: &'t Host,
@@ -87,10 +91,10 @@ pub struct RouteMatch<'t> {
 }
 
 impl RouteTable {
-    /// The route of a host (lower case, without port) and a normalised path. There is always one: that of the
-    /// default backend at last.
+    /// The route of a host (lower case, without port) and a normalised path. There always is one, if only that of the
+    /// default backend.
     ///
-    /// A known host never falls back to a wildcard or to rules without a host (§3.2). Hot: no allocation.
+    /// A known host never falls back to a wildcard or to rules without a host. Hot: no allocation.
     pub fn find(&self, host: &str, path: &str) -> RouteMatch<'_> {
         let exact = self
             .hosts
@@ -118,7 +122,13 @@ impl RouteTable {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.catch_all]);
         let of_ingresses = self.ingresses.iter().flat_map(|(_, parsed)| &parsed.problems);
         let of_globals = self.globals.problems();
-        of_globals.iter().chain(of_ingresses).cloned().chain(hosts.flat_map(|host| host.problems()))
+        let unserved = self.unserved.iter().filter(|_| self.synced).map(|(_, problem)| &**problem);
+        of_globals
+            .iter()
+            .chain(of_ingresses)
+            .chain(unserved)
+            .cloned()
+            .chain(hosts.flat_map(|host| host.problems()))
     }
 
     /// How many Ingresses are ours.
@@ -152,8 +162,8 @@ impl<'t> RouteMatch<'t> {
         }
     }
 
-    /// Lets the request in, in the order of §3.3: what holds for the whole host, the missing slash, the
-    /// closed route, and the filters of the route. [`FilterOutcome::Continue`] is for an upstream.
+    /// Runs what comes before the upstream, in nginx's order: `app-root` of the host, the redirect to a missing slash, the
+    /// 503 of a closed route, the filters of the route. [`FilterOutcome::Continue`] leaves the request to the upstream.
     pub fn apply_request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
         exchange.certificate = self.certificate;
         exchange.step_budget.set(self.step_budget);
@@ -189,7 +199,7 @@ fn with_slash(exchange: &Exchange) -> DirectResponse {
     DirectResponse::redirect(StatusCode::MOVED_PERMANENTLY, format!("{scheme}://{host}{path}/{query}"))
 }
 
-/// Makes the [`RouteTable`].
+/// The projection that makes the [`RouteTable`].
 #[derive(Debug)]
 pub struct RouteIndex {
     options: RouteOptions,
@@ -197,13 +207,13 @@ pub struct RouteIndex {
     step_limit_hits: StepLimitHits,
 }
 
-/// An Ingress that were added, changed or removed.
+/// An Ingress that was added, changed or removed.
 struct IngressChange {
     before: Option<Arc<ParsedIngress>>,
     after: Option<Arc<ParsedIngress>>,
 }
 
-/// The old and new sides of the Ingresses that share something.
+/// The old and new versions of Ingresses that share an upstream.
 #[derive(Default)]
 struct UpstreamChange<'t> {
     removed: Vec<&'t Arc<ParsedIngress>>,
@@ -211,7 +221,7 @@ struct UpstreamChange<'t> {
 }
 
 impl RouteIndex {
-    /// A table as the command line wants it.
+    /// A projection with the options of the command line.
     pub fn new(options: RouteOptions) -> Self {
         Self { options, patterns: PatternCache::default(), step_limit_hits: StepLimitHits::default() }
     }
@@ -226,6 +236,8 @@ impl RouteIndex {
             hosts: ShardedMap::default(),
             catch_all: Arc::new(catch_all.expect("the catch-all is there without an Ingress")),
             users,
+            unserved: ShardedMap::default(),
+            synced: false,
             step_limit_hits: self.step_limit_hits.clone(),
         }
     }
@@ -246,6 +258,26 @@ impl RouteIndex {
             shared_affinity: &shared_affinity,
         };
         Host::advance(last.map(|last| &**last), key, change, &context)
+    }
+
+    fn unserved(&self, classes: &Classes, cluster: &Snapshot) -> ShardedMap<Key, Arc<RoutingProblem>> {
+        let mut unserved = ShardedMap::default();
+        for ingress in cluster.iter::<Ingress>() {
+            unserved.set(ingress.key.clone(), self.unserved_problem(classes, cluster, ingress));
+        }
+        unserved
+    }
+
+    fn unserved_problem(
+        &self,
+        classes: &Classes,
+        cluster: &Snapshot,
+        ingress: &Ingress,
+    ) -> Option<Arc<RoutingProblem>> {
+        if classes.take(ingress, &self.options) {
+            return None;
+        }
+        classes.unserved(ingress, cluster, &self.options).map(Arc::new)
     }
 
     /// The table after some Ingresses changed.
@@ -305,7 +337,7 @@ impl RouteIndex {
 }
 
 impl UpstreamUsers {
-    /// The users of an upstream after a change; none where nobody uses it any more.
+    /// The users of an upstream after a change; `None` if there is none left.
     fn advance(last: Option<&Self>, sides: &UpstreamChange<'_>) -> Option<Self> {
         let nobody = IngressList::default();
         let all = last.map_or(&nobody, |last| &last.all);
@@ -333,7 +365,10 @@ impl Projection for RouteIndex {
         let parsed = ours.map(|ingress| Arc::new(ParsedIngress::new(ingress.clone(), &self.options)));
         let changes: Vec<_> =
             parsed.map(|parsed| IngressChange { before: None, after: Some(parsed) }).collect();
-        self.apply(&empty, &changes)
+        let mut table = self.apply(&empty, &changes);
+        table.unserved = self.unserved(&table.classes, cluster);
+        table.synced = cluster.synced(self.kinds());
+        table
     }
 
     fn advance(&self, last: &RouteTable, cluster: &Snapshot, touched: &[ObjectChange]) -> RouteTable {
@@ -358,7 +393,19 @@ impl Projection for RouteIndex {
             (before.is_some() || after.is_some()).then_some(IngressChange { before, after })
         };
         let changes: Vec<_> = touched.iter().filter_map(change).collect();
-        if changes.is_empty() { last.clone() } else { self.apply(last, &changes) }
+        let mut table = if changes.is_empty() { last.clone() } else { self.apply(last, &changes) };
+        if touched.iter().any(|one| matches!(one, ObjectChange::IngressClass(_))) {
+            table.unserved = self.unserved(&table.classes, cluster);
+        }
+        for one in touched {
+            let ObjectChange::Ingress(change) = one else { continue };
+            let Some(ingress) = change.sides().next() else { continue };
+            let problem =
+                change.after.as_ref().and_then(|after| self.unserved_problem(&table.classes, cluster, after));
+            table.unserved.set(ingress.key.clone(), problem);
+        }
+        table.synced = cluster.synced(self.kinds());
+        table
     }
 }
 

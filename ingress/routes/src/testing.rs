@@ -1,4 +1,4 @@
-//! Worlds for tests: Ingresses as manifests, Services as lines, requests as URLs.
+//! Clusters for tests: Ingresses as manifests, Services as lines, requests as URLs.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ pub(crate) struct TestCluster {
 }
 
 impl TestCluster {
-    /// A world in which Ingresses without class are ours.
+    /// A cluster in which Ingresses without class are ours.
     pub(crate) fn new(ingresses: &str) -> Self {
         let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
         Self::with(options, ingresses)
@@ -48,7 +48,7 @@ impl TestCluster {
         self.cache.apply(objects.into_iter().map(Event::Apply), 1);
     }
 
-    /// Ends the first list of every kind.
+    /// Completes the first list of every kind.
     pub(crate) fn sync(&mut self) {
         self.cache.apply(Kind::ALL.into_iter().map(Event::Synced), 1);
     }
@@ -62,7 +62,7 @@ impl TestCluster {
         self
     }
 
-    /// What becomes of a GET: `web` (the Service), `web /target` where rewritten, `301 http://…`, `404`.
+    /// The outcome of a GET: `web` (the Service), `web /target` if rewritten, `301 http://…`, `404`.
     pub(crate) fn get(&self, url: &str) -> String {
         self.ask(url, &[], 99)
     }
@@ -125,7 +125,7 @@ fn picked(
     (endpoint, cookie.map(|cookie| cookie.to_str().expect("text").to_owned()).unwrap_or_default())
 }
 
-/// Chance that always says the same number, turns that count up, a clock that stands.
+/// The same random number always, positions that count up, and a fixed time.
 pub(crate) struct FixedBalancer {
     number: u32,
     turn: usize,

@@ -1,13 +1,12 @@
-//! Which upstream, and which endpoint of it, gets a request: canary, affinity, balancing. Chance and time are
+//! Which upstream, and which endpoint of it, gets a request: canary, affinity, balancing. Random numbers and time are
 //! passed in.
 //!
-//! Where this is better than the reference on purpose (its §4.3): a canary belongs to the rule (host, path and path
-//! type) that it doubles, not to the Service behind it, so other hosts with the same Service keep their traffic; a rule
-//! may have several canaries, whose shares add up; a Service may be a canary in one Ingress and a normal backend in
-//! another. With one canary every decision is the reference's.
+//! Decisions are those of ingress-nginx, with one difference on purpose: a canary belongs to the rule (host, path and path
+//! type) that it doubles, not to the Service behind it. So other hosts with the same Service keep their traffic, and a
+//! Service may be a canary in one Ingress and a normal backend in another.
 //!
-//! Affinity likewise belongs to the rules of the Ingress that asks for it. Rules of other Ingresses with the same
-//! Service follow its cookie and set none, as in the reference.
+//! Affinity belongs to the rules of the Ingress with the annotation. Rules of other Ingresses with the same Service read
+//! its cookie and set none, as in ingress-nginx.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,41 +62,40 @@ struct StickySession {
     rule_path: CompactString,
 }
 
-/// Chance, turns and time for one request, from the worker that serves it.
+/// What balancing needs of the worker that serves a request: random numbers, round-robin positions, time.
 pub trait BalancerState {
     /// A random number below the bound, which is at least 1.
     fn random_below(&mut self, bound: u32) -> u32;
-    /// Counts up with each call for the same upstream: the position of its round robin.
+    /// The position of the upstream's round robin, which advances with each call.
     fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize;
     /// Time since the Unix epoch.
     fn unix_time(&self) -> Duration;
-    /// A number of the worker, which nginx puts into cookies as its process id.
+    /// A number of the worker, in cookies in place of nginx's process id.
     fn worker_id(&self) -> u32;
 }
 
-/// The target that was chosen for a request, and what the request says about its session. Ask it for an endpoint,
-/// and again for each further try.
+/// The target that was chosen for a request, with the session of the request. Gives an endpoint for each try.
 #[derive(Clone, Debug)]
 pub struct SelectedTarget<'t> {
     /// The target.
     pub target: &'t UpstreamTarget,
-    /// It is a canary's.
+    /// It is the canary.
     pub canary: bool,
     /// The key of the affinity cookie.
     key: Option<CompactString>,
     client: CookieContext,
 }
 
-/// One try.
+/// The endpoint of one try.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelectedEndpoint {
-    /// Where to go.
+    /// Its address.
     pub address: UpstreamAddress,
-    /// `Set-Cookie` for the answer. That of the last try counts, also where it has none.
+    /// `Set-Cookie` for the response. The last try decides, even if it has none.
     pub cookie: Option<HeaderValue>,
 }
 
-/// Where a try goes.
+/// The address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamAddress {
     /// An address.
@@ -112,7 +110,8 @@ pub enum UpstreamAddress {
 }
 
 impl Upstream {
-    /// The target of a request, decided once however many tries follow. The order is that of reference §3.6.
+    /// The target of a request, decided once for all tries: a cookie of the primary, a cookie of the canary, then the
+    /// conditions of the canary.
     pub fn choose<'t>(
         &'t self,
         exchange: &Exchange,
@@ -165,7 +164,7 @@ impl UpstreamTarget {
         self.sticky.as_ref().map(|sticky| &sticky.affinity_rule.affinity)
     }
 
-    /// Whether the request carries a cookie that this target has handed out.
+    /// Whether the request has a cookie that this target has set.
     fn is_bound(&self, exchange: &Exchange) -> bool {
         let Some(sticky) = &self.sticky else { return false };
         session(exchange, &sticky.affinity_rule.affinity.name)
@@ -243,14 +242,14 @@ impl SelectedEndpoint {
     }
 }
 
-/// The endpoint whose turn it is, or the next one that was not tried yet; `None` where there is none.
+/// The endpoint at a round-robin position, or the next one that was not tried yet; `None` if there is none.
 pub fn round_robin(endpoints: &[SocketAddr], tried: &[SocketAddr], turn: usize) -> Option<SocketAddr> {
     let at = turn.checked_rem(endpoints.len())?;
     let mut from_here = endpoints[at..].iter().chain(&endpoints[..at]);
     from_here.find(|endpoint| !tried.contains(endpoint)).or(endpoints.get(at)).copied()
 }
 
-/// Draws keys until one leads to an endpoint that was not tried, up to 20 times as the reference does.
+/// Draws keys until one leads to an endpoint that was not tried, up to 20 times as ingress-nginx does.
 fn balanced(
     pool: &Pool,
     tried: &[SocketAddr],

@@ -1,4 +1,4 @@
-//! The way from a request to its endpoint, as far as it must not allocate.
+//! The path from a request to its endpoint does not allocate.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! `affinity` and its cookie: sessions that stay with their endpoint.
+//! `affinity` and its cookie: sessions that stay at one endpoint.
 
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ fn cookie(reader: &mut AnnotationReader<'_>) -> Affinity {
     }
 }
 
-/// Text that can stand in an attribute of a cookie (RFC 6265 §4.1.1).
+/// Text that is valid in an attribute of a cookie (RFC 6265 §4.1.1).
 fn attribute(value: &str) -> Option<CompactString> {
     value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';').then(|| value.into())
 }

@@ -1,4 +1,4 @@
-//! `app-root`: where `/` of a host leads.
+//! `app-root`: the redirect of a host's `/`.
 
 use http::StatusCode;
 

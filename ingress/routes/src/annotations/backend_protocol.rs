@@ -1,4 +1,4 @@
-//! `backend-protocol`: what the Pods speak.
+//! `backend-protocol`: the protocol of the Pods.
 
 use http::StatusCode;
 
@@ -23,7 +23,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     filter,
 };
 
-/// What is spoken to the Pods.
+/// The protocol of connections to Pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendProtocol {
     /// Plain HTTP.
@@ -37,7 +37,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     const NAME: &str = "backend-protocol";
     let value = reader.text(NAME).map(str::to_ascii_uppercase);
     match value.as_deref() {
-        // A canary is spoken to as the rule it doubles says.
+        // A canary uses the protocol of the rule it doubles.
         _ if settings.canary.is_some() => {}
         Some(other @ ("HTTPS" | "GRPC" | "GRPCS" | "FCGI")) => {
             let what = format!("{other} is not spoken to Services yet, and plain HTTP is not what they want");

@@ -1,4 +1,4 @@
-//! `ssl-redirect` and `force-ssl-redirect`: from http to https.
+//! `ssl-redirect` and `force-ssl-redirect`: redirects from http to https.
 
 use http::StatusCode;
 
@@ -66,7 +66,7 @@ fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
 /// Sends plain requests to https.
 #[derive(Debug)]
 struct ToHttps {
-    /// Whether or not the host has a certificate entry.
+    /// Redirects also if the host has no certificate entry.
     force: bool,
     port: Option<u16>,
 }

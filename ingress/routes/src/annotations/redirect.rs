@@ -1,4 +1,4 @@
-//! `permanent-redirect` and `temporal-redirect`: routes that only point elsewhere.
+//! `permanent-redirect` and `temporal-redirect`: routes that answer every request with a redirect.
 
 use http::StatusCode;
 

@@ -24,7 +24,7 @@ pub(super) struct LoadedCertificate {
     pub(super) info: CertificateInfo,
 }
 
-/// What an operator watches of a certificate.
+/// Fields of a certificate that metrics show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateInfo {
     /// `notBefore` in Unix seconds.
@@ -56,15 +56,15 @@ impl LoadedCertificate {
         let key = PROVIDER.key_provider.load_private_key(key);
         let key = key.map_err(|error| format!("tls.key of Secret {name} cannot be used: {error}"))?;
         let key = CertifiedKey::new(chain, key);
-        // Certificates of version 1 cannot be compared, and are served all the same.
+        // Certificates of version 1 cannot be compared with the key. They are served.
         if matches!(key.keys_match(), Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch))) {
             return Err(format!("tls.key of Secret {name} does not belong to its tls.crt"));
         }
         Ok(Self { secret: secret.clone(), key: Arc::new(key), names, info })
     }
 
-    /// Whether the certificate is good for a host: its name, or a wildcard for its first label (RFC 6125 §6.4.3).
-    /// A wildcard host needs that very wildcard.
+    /// Whether the certificate covers a host: by its name, or by a wildcard for its first label (RFC 6125 §6.4.3).
+    /// A wildcard host needs the same wildcard.
     pub(super) fn covers(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let parent = host.split_once('.').filter(|(label, _)| !label.is_empty() && *label != "*");
@@ -139,7 +139,7 @@ fn algorithm(oid: &Oid<'_>) -> &'static str {
     known.iter().find(|(known, _)| known == oid).map_or("", |(_, name)| *name)
 }
 
-/// All of a certificate follows from its Secret.
+/// Certificates of equal Secrets are equal.
 impl PartialEq for LoadedCertificate {
     fn eq(&self, other: &Self) -> bool {
         self.secret == other.secret

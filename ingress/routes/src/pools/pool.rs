@@ -17,7 +17,7 @@ pub struct Pool {
     error: Option<PoolError>,
     /// `<namespace>-<service>-<port>`, which salts the cookies of persistent affinity.
     name: CompactString,
-    /// Built when the first cookie asks; a pool is made anew whenever its endpoints change.
+    /// Built for the first cookie. A pool is built anew whenever its endpoints change.
     ring: OnceLock<Ring>,
     keys: OnceLock<Box<[Keyed]>>,
 }
@@ -59,7 +59,7 @@ pub enum PoolError {
     ExternalNameDisabled,
 }
 
-/// What leaves an Ingress without a backend, in the words of ingress-nginx's metric (reference §3.17).
+/// What leaves an Ingress without a backend, in the terms of ingress-nginx's metric `orphan_ingress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanReason {
     /// The Service.
@@ -121,7 +121,7 @@ impl Pool {
         }
     }
 
-    /// True where no request can go anywhere.
+    /// Whether there is no endpoint.
     pub fn is_empty(&self) -> bool {
         matches!(&self.members, PoolMembers::Endpoints(endpoints) if endpoints.is_empty())
     }
@@ -131,7 +131,7 @@ impl Pool {
         self.error.as_ref()
     }
 
-    /// What is missing for requests to go somewhere.
+    /// What is missing for requests to be served.
     pub(super) fn missing(&self) -> Option<OrphanReason> {
         match &self.error {
             Some(PoolError::NoService) => Some(OrphanReason::NoService),
@@ -157,13 +157,13 @@ impl Pool {
         self.endpoints().get(keys[at].1 as usize).copied()
     }
 
-    /// The key that names an endpoint: MD5 of the upstream's name and `ip:port` (reference §3.7).
+    /// The key that names an endpoint: MD5 of the upstream's name and `ip:port`, as in ingress-nginx.
     pub(crate) fn key_of(&self, endpoint: SocketAddr) -> [u8; 16] {
         md5(&[&self.name, &endpoint.to_string()])
     }
 }
 
-/// Pools are the same when their members are; ring and keys follow from these.
+/// Pools with equal members are equal; ring and keys follow from these.
 impl PartialEq for Pool {
     fn eq(&self, other: &Self) -> bool {
         self.members == other.members && self.error == other.error && self.name == other.name

@@ -1,5 +1,5 @@
-//! The consistent hash ring of lua-resty-balancer (`resty.chash`), so that cookies handed out by ingress-nginx keep
-//! leading to the same endpoints.
+//! The consistent hash ring of lua-resty-balancer (`resty.chash`), so that cookies set by ingress-nginx lead to the same
+//! endpoints.
 
 use crate::digest::{crc32, crc32_update};
 

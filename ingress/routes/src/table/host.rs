@@ -1,8 +1,8 @@
-//! A host: the locations that all its Ingresses make, and what holds for all of them.
+//! A host: the locations of all its Ingresses, and settings that hold for all of them.
 //!
-//! A change rebuilds the locations of the paths it names and shares the others: claims are the index that says who else
-//! has a say in a path. What a path does not decide alone, its host does: whether paths are patterns (§3.2), and whose
-//! annotations `/` has when no rule claims it (§3.1).
+//! A change rebuilds the locations of the paths it names and shares the others. The rule paths of a location are the index
+//! of the Ingresses that have it. Two things depend on the whole host: whether paths are regular expressions, which one
+//! rule decides for all, and whose annotations `/` has if no rule has that path: those of the host's first Ingress.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,33 +26,33 @@ use crate::sorted_list::SortedList;
 #[derive(Debug, PartialEq)]
 pub struct Host {
     members: IngressList,
-    /// Canaries alone make no host.
+    /// Some Ingress that is not a canary has rules for the host.
     pub(super) has_rules: bool,
-    /// Some Ingress of the host has a `tls` section (§3.4).
+    /// Some Ingress of the host has a `tls` section, so requests over http are redirected by default.
     pub(super) tls: bool,
     pub(super) app_root: Option<AppRoot>,
     /// The route of `/` (Prefix), which every host has.
     pub(super) root: Arc<Route>,
     locations: SortedList<Location>,
-    /// Some location makes all paths of the host patterns.
+    /// Set if some location makes all paths of the host regular expressions.
     regex_locations: Option<RegexLocations>,
 }
 
-/// What a change of Ingresses means to a host.
+/// Changes of Ingresses as one host sees them.
 #[derive(Default)]
 pub(super) struct HostChange<'c> {
-    /// Ingresses as they named the host before.
+    /// Old versions of Ingresses that named the host.
     pub(super) removed: Vec<&'c Arc<ParsedIngress>>,
-    /// Ingresses as they name it now.
+    /// New versions of Ingresses that name it.
     pub(super) added: Vec<&'c Arc<ParsedIngress>>,
-    /// What these claim.
+    /// The rule paths of the new versions.
     pub(super) rule_paths: Vec<RulePath>,
-    /// Paths that are made anew: those that either side claims, and those that depend on something else.
+    /// Paths to rebuild: those that either version has, and those that depend on something else that changed.
     pub(super) paths: Vec<CompactString>,
 }
 
 impl Host {
-    /// The host under a key after a change; none where no Ingress names it any more.
+    /// The host after a change; `None` if no Ingress names it any more.
     pub(super) fn advance(
         last: Option<&Self>,
         key: &CompactString,
@@ -95,7 +95,7 @@ impl Host {
         })
     }
 
-    /// What a normalised path leads to. Hot: no allocation.
+    /// The location of a normalised path. Hot: no allocation.
     pub(super) fn find(&self, path: &str, budget: &mut StepBudget) -> PathMatch<'_> {
         let path_match = match &self.regex_locations {
             None => path_match::find(&self.locations, path),
@@ -113,18 +113,18 @@ impl Host {
     }
 }
 
-/// What of a host is made anew.
+/// The part of a host to rebuild.
 struct LocationUpdate<'t> {
     /// Sorted.
     paths: Vec<CompactString>,
-    /// Ingresses whose old claims hold no more.
+    /// Ingresses whose old rule paths are void.
     changed: HashSet<&'t Key, RandomState>,
-    /// Rule paths that hold now.
+    /// The new rule paths.
     rule_paths: Vec<RulePath>,
     first_ingress: Option<&'t Arc<ParsedIngress>>,
 }
 
-/// The locations of a host and, where they are patterns, the order in which these are tried.
+/// The locations of a host and, if they are regular expressions, the order in which these are tried.
 fn rebuild(
     last: Option<&Host>,
     key: &CompactString,
@@ -171,7 +171,7 @@ fn rebuild(
     (locations, Some(regex_locations))
 }
 
-/// Locations that nobody claims any more, and those to be made, of all touched paths.
+/// Locations to remove and locations to build, of all paths that changed.
 fn builders<'t>(
     known: &SortedList<Location>,
     update: &LocationUpdate<'t>,

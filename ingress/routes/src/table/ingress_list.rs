@@ -1,4 +1,4 @@
-//! Ingresses by precedence, where something holds for all that they share: a host, a Service.
+//! Ingresses that share a host or a Service, by precedence.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::parsed_ingress::ParsedIngress;
 use crate::precedence::precedence;
 use crate::sorted_list::{Ordered, SortedList};
 
-/// Some Ingresses, the first in precedence first.
+/// Ingresses in order of precedence.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct IngressList(SortedList<Member>);
 
@@ -17,22 +17,22 @@ struct Member {
     traits: IngressTraits,
 }
 
-/// What an Ingress says for all, kept beside the pointer to it so that a look at all Ingresses of a host stays
-/// within the list.
+/// Settings of an Ingress that matter to others of its host, kept beside the pointer so that a search over all Ingresses of
+/// a host stays within the list.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct IngressTraits {
-    /// It is no canary and has rules, so it makes its hosts.
+    /// It is not a canary and has rules, so its hosts exist.
     pub(super) makes_hosts: bool,
-    /// It makes its hosts, and has a `tls` section.
+    /// The same, and it has a `tls` section.
     pub(super) tls: bool,
-    /// It makes its hosts, and has an `app-root`.
+    /// The same, and it has an `app-root`.
     pub(super) app_root: bool,
-    /// It is no canary, and has an affinity.
+    /// It is not a canary, and has an affinity.
     pub(super) affinity: bool,
 }
 
 impl IngressList {
-    /// Those without some and with others.
+    /// The list without some Ingresses and with others.
     pub(super) fn with<'t>(
         &self,
         removed: impl IntoIterator<Item = &'t Arc<ParsedIngress>>,

@@ -1,4 +1,4 @@
-//! A location: a path of a host, with those who claim it. The smallest unit that a change rebuilds.
+//! A location: a path of a host, with the rules of all Ingresses that have it. The smallest unit that a change rebuilds.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -22,10 +22,10 @@ use crate::problem::{Effect, RoutingProblem};
 use crate::sorted_list::Ordered;
 use crate::upstream::{Canary, Upstream, UpstreamTarget};
 
-/// Rule paths of one location, by precedence.
+/// The rule paths of one location, by precedence.
 pub(super) type RulePaths = SmallVec<[RulePath; 1]>;
 
-/// A path of a host, by text and kind: the rule that has it, the canaries that double it, the rules that are too late.
+/// A path of a host, by text and kind: the rule that owns it, its canaries, and rules that come too late.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Location {
     /// As written.
@@ -35,47 +35,47 @@ pub(super) struct Location {
     /// Its own Ingress makes it a regular expression.
     pub(super) regex: bool,
     pub(super) rule_paths: RulePaths,
-    /// None where only canaries, or rules that lead to a resource, claim the path.
+    /// `None` if only canaries, or rules that lead to a resource, have the path.
     pub(super) route: Option<Arc<Route>>,
     pub(super) problems: Box<[RoutingProblem]>,
 }
 
-/// What routes are made with.
+/// What routes are built with.
 pub(super) struct BuildContext<'c> {
     pub(super) options: &'c RouteOptions,
     pub(super) globals: &'c Globals,
     pub(super) patterns: &'c PatternCache,
-    /// The affinity that rules without their own follow, by upstream.
+    /// The affinity of an upstream that rules without their own follow.
     pub(super) shared_affinity: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
 }
 
-/// A location before its route is made.
+/// A location before its route is built.
 pub(super) struct LocationBuilder<'h> {
     pub(super) path: CompactString,
     pub(super) kind: PathType,
     pub(super) rule_paths: RulePaths,
-    /// `/` (Prefix), which every host has, whether or not a rule claims it (§3.1).
+    /// `/` (Prefix), which every host has, even if no rule has it.
     pub(super) root: bool,
-    /// Whose annotations and default backend hold for a root that no rule claims.
+    /// The first Ingress of the host: its annotations and default backend hold for a root that no rule has.
     pub(super) first_ingress: Option<&'h Arc<ParsedIngress>>,
 }
 
-/// Who has a location.
+/// The Ingress that owns a location.
 struct LocationOwner<'d> {
     owner: Option<&'d Arc<ParsedIngress>>,
     settings: Cow<'d, Settings>,
     backend: Option<&'d ServiceBackend>,
-    /// No rule claims the path.
+    /// No rule has the path.
     implicit: bool,
 }
 
 impl Location {
-    /// How it stands beside a path: Exact last of the same path, so that who goes back from there meets it first.
+    /// Its order beside a path. Exact comes last of the same path, so that a search backwards meets it first.
     pub(super) fn compare_to(&self, path: &str, kind: PathType) -> Ordering {
         by_segment(&self.path, path).then_with(|| kind.cmp(&self.kind))
     }
 
-    /// The rule that has it.
+    /// The rule that owns it.
     pub(super) fn rule(&self) -> Option<&RulePath> {
         rules(&self.rule_paths).next()
     }
@@ -88,7 +88,7 @@ impl Ordered for Location {
 }
 
 impl<'h> LocationBuilder<'h> {
-    /// The location again, as it is claimed now.
+    /// Builds a location again from the same rules.
     pub(super) fn again(location: &Location, first_ingress: Option<&'h Arc<ParsedIngress>>) -> Self {
         Self::new(location.path.clone(), location.kind, location.rule_paths.clone(), first_ingress)
     }
@@ -103,7 +103,7 @@ impl<'h> LocationBuilder<'h> {
         Self { path, kind, rule_paths, root, first_ingress: first_ingress.filter(|_| root) }
     }
 
-    /// Whether the one who has it makes its host one of regular expressions.
+    /// Whether the owner makes all paths of the host regular expressions.
     pub(super) fn is_regex(&self) -> bool {
         let Some(LocationOwner { settings, .. }) = self.location_owner() else { return false };
         let rewrite = settings.rewrite.as_ref();
@@ -131,7 +131,7 @@ impl<'h> LocationBuilder<'h> {
         Location { path, kind, regex, rule_paths, route, problems: problems.into() }
     }
 
-    /// The first rule that claims the path; for the root, when there is none, the first Ingress of the host.
+    /// The first rule that has the path. Without one the root belongs to the first Ingress of the host.
     fn location_owner(&self) -> Option<LocationOwner<'_>> {
         if let Some(rule_path) = rules(&self.rule_paths).next() {
             let backend = service(rule_path.backend());
@@ -155,7 +155,7 @@ impl<'h> LocationBuilder<'h> {
         })
     }
 
-    /// What is wrong with the rules that claim the path.
+    /// Reports the rules that come too late.
     fn report_conflicts(
         &self,
         location_owner: &LocationOwner<'_>,
@@ -168,9 +168,9 @@ impl<'h> LocationBuilder<'h> {
         for rule_path in rules {
             let path = &self.path;
             let what = if Arc::ptr_eq(&rule_path.parsed, owner) {
-                format!("host {host} and path {path} stand in this Ingress before")
+                format!("host {host} and path {path} occur earlier in this Ingress")
             } else {
-                // Not so among equals, and not before the default backend of the catch-all.
+                // Of the same age the name decides, and the default backend of the catch-all comes before all.
                 let older = owner.ingress.created < rule_path.parsed.ingress.created;
                 let why = if older { "is older" } else { "comes first" };
                 format!("host {host} and path {path} belong to {}, which {why}", owner.ingress.key)
@@ -289,13 +289,13 @@ impl<'h> LocationBuilder<'h> {
     }
 }
 
-/// Rule paths that are no canaries. One that leads to a resource is none either: another path of the host may cover it.
+/// Rule paths that are neither canaries nor lead to a resource. Another path of the host may cover such a path.
 fn rules(rule_paths: &RulePaths) -> impl Iterator<Item = &RulePath> {
     let leads = |rule_path: &RulePath| !matches!(rule_path.backend(), Some(Backend::Resource(_)));
     rule_paths.iter().filter(move |rule_path| !rule_path.parsed.is_canary() && leads(rule_path))
 }
 
-/// What is wrong with a rule that leads to a resource.
+/// Reports a rule that leads to a resource.
 fn resource_backend(rule_path: &RulePath) -> Option<RoutingProblem> {
     let Some(Backend::Resource(resource)) = rule_path.backend() else { return None };
     let what = format!("a resource backend ({resource}) cannot be served, only Services can");

@@ -1,25 +1,25 @@
-//! An Ingress of ours, its annotations read, and the paths that it claims.
+//! An Ingress of ours with its annotations parsed, and the paths of its rules.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use cluster::{Backend, CompactString, Ingress, PathType, ServiceBackend};
+use cluster::{Backend, CompactString, Ingress, IngressRule, PathType, ServiceBackend};
 use smallvec::SmallVec;
 
 use crate::annotations::{self, Settings};
 use crate::options::{PoolKey, RouteOptions};
-use crate::precedence::{CATCH_ALL, host_key, precedence};
+use crate::precedence::{CATCH_ALL, host_error, host_key, precedence};
 use crate::problem::{Effect, RoutingProblem};
 
-/// An Ingress whose class is ours, with what its annotations ask for. Made once for each version of the object.
+/// An Ingress of ours with its parsed annotations. Built once for each version of the object.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ParsedIngress {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) settings: Settings,
     pub(crate) problems: Vec<RoutingProblem>,
-    /// `--disable-catch-all` leaves the whole Ingress out.
+    /// The Ingress has a default backend, and `--disable-catch-all` is set: all of it is left out.
     excluded: bool,
 }
 
@@ -35,6 +35,8 @@ impl ParsedIngress {
             let what = "default backends are disabled (--disable-catch-all), and with them the whole Ingress";
             problems.push(default_backend_problem(&ingress, what));
         }
+        problems
+            .extend((0..).zip(&ingress.rules).filter_map(|(n, rule)| host_problem(&ingress, n, &rule.host)));
         Self { ingress, settings, problems, excluded }
     }
 
@@ -42,13 +44,18 @@ impl ParsedIngress {
         self.settings.canary.is_some()
     }
 
-    /// The keys of the hosts that it has a say in, each once; see [`host_key`].
+    /// The rules whose host can be served, with their numbers.
+    fn rules(&self) -> impl Iterator<Item = (usize, &IngressRule)> {
+        self.ingress.rules.iter().enumerate().filter(|(_, rule)| host_error(&rule.host).is_none())
+    }
+
+    /// The keys of its hosts, each once; see [`host_key`].
     pub(crate) fn hosts(&self) -> SmallVec<[CompactString; 2]> {
         if self.excluded {
             return SmallVec::new();
         }
         let mut hosts: SmallVec<[CompactString; 2]> =
-            self.ingress.rules.iter().map(|rule| host_key(&rule.host)).collect();
+            self.rules().map(|(_, rule)| host_key(&rule.host)).collect();
         if self.serves_catch_all() && self.ingress.default_backend.is_some() {
             hosts.push(CATCH_ALL);
         }
@@ -82,9 +89,9 @@ impl ParsedIngress {
         PoolKey { service, port: backend.port.clone() }
     }
 
-    /// What it claims: every path of its rules, by host, and `/` of the catch-all for its default backend.
+    /// Every path of its rules, by host, and `/` of the catch-all for its default backend.
     pub(crate) fn rule_paths(self: &Arc<Self>) -> impl Iterator<Item = (CompactString, RulePath)> {
-        let rules = self.ingress.rules.iter().filter(|_| !self.excluded).enumerate();
+        let rules = self.rules().filter(|_| !self.excluded);
         let paths = rules.flat_map(move |(n, rule)| {
             let (host, rule_number) = (host_key(&rule.host), NonZeroU32::MIN.saturating_add(n as u32));
             let rule_path =
@@ -97,7 +104,7 @@ impl ParsedIngress {
         paths.chain(default)
     }
 
-    /// Host and path of its rules that lead to an upstream; its default backend answers at the root of its hosts.
+    /// Host and path of its rules that lead to an upstream. Its default backend serves the root of its hosts.
     pub(crate) fn paths_to(
         self: &Arc<Self>,
         pool: &PoolKey,
@@ -109,21 +116,38 @@ impl ParsedIngress {
         roots.chain(rule_paths.map(|(host, rule_path)| (host, rule_path.path().0.into())))
     }
 
-    /// Its default backend has a say in the catch-all (§3.1, and for canaries §3.6).
+    /// Its default backend serves the catch-all: it has no rules, or it is a canary.
     fn serves_catch_all(&self) -> bool {
         !self.excluded && (self.ingress.rules.is_empty() || self.is_canary())
     }
+}
+
+/// What is wrong with the host of a rule.
+fn host_problem(ingress: &Ingress, rule: usize, host: &str) -> Option<RoutingProblem> {
+    let field = format!("spec.rules[{rule}].host");
+    if let Some(error) = host_error(host) {
+        return Some(RoutingProblem::of_ingress(
+            &ingress.key,
+            field,
+            format!("{host:?} {error}"),
+            Effect::LeftOut,
+        ));
+    }
+    let lower_case = host.to_ascii_lowercase();
+    let what =
+        format!("{host:?} has capital letters, which the API server refuses; it is served as {lower_case}");
+    (lower_case != host).then(|| RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Cosmetic))
 }
 
 fn default_backend_problem(ingress: &Ingress, what: impl Into<String>) -> RoutingProblem {
     RoutingProblem::of_ingress(&ingress.key, "spec.defaultBackend", what, Effect::LeftOut)
 }
 
-/// A path of a host, as an Ingress claims it. A path may have several; the first has it, and canaries double that.
+/// A path of a rule. Several Ingresses may have the same host and path; the first owns it, and canaries double that.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RulePath {
     pub(crate) parsed: Arc<ParsedIngress>,
-    /// The number of the rule, from 1; none is `spec.defaultBackend`.
+    /// The number of the rule, from 1; `None` stands for `spec.defaultBackend`.
     rule: Option<NonZeroU32>,
     /// The number of the path in it, from 0.
     path: u32,
@@ -141,14 +165,14 @@ impl RulePath {
         (if path.path.is_empty() { "/" } else { &path.path }, kind)
     }
 
-    /// Where its requests are to go.
+    /// Its backend.
     pub(crate) fn backend(&self) -> Option<&Backend> {
         let ingress = &self.parsed.ingress;
         let Some(rule) = self.rule else { return ingress.default_backend.as_ref() };
         Some(&ingress.rules[rule.get() as usize - 1].paths[self.path as usize].backend)
     }
 
-    /// What holds for them.
+    /// The settings that apply to it.
     pub(crate) fn settings(&self) -> Cow<'_, Settings> {
         match self.rule {
             Some(_) => Cow::Borrowed(&self.parsed.settings),
@@ -156,7 +180,7 @@ impl RulePath {
         }
     }
 
-    /// The field that says so.
+    /// Its field in the manifest.
     pub(crate) fn field(&self) -> String {
         match self.rule {
             Some(rule) => format!("spec.rules[{}].http.paths[{}]", rule.get() - 1, self.path),
@@ -164,8 +188,8 @@ impl RulePath {
         }
     }
 
-    /// Who comes first: the default backend of an Ingress without rules, then by precedence of the Ingresses, then as
-    /// they stand in one.
+    /// The default backend of an Ingress without rules comes first, then the precedence of the Ingresses decides, then the
+    /// order within one.
     pub(crate) fn precedence(&self, other: &Self) -> Ordering {
         let leads = |rule_path: &Self| rule_path.rule.is_none() && !rule_path.parsed.is_canary();
         leads(other)

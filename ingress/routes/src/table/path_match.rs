@@ -1,4 +1,4 @@
-//! The plain paths of a host: Exact, then the longest Prefix, by whole segments (§3.2).
+//! Matching on a host without regular expressions: Exact first, then the longest Prefix by whole segments, with case.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use super::route::Route;
 use crate::path::{by_segment, common};
 use crate::sorted_list::SortedList;
 
-/// What a path leads to.
+/// The result of matching a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PathMatch<'t> {
     /// A route.
     Route(&'t Arc<Route>),
-    /// The same path with a slash at its end has a route: 301.
+    /// Only the same path with a slash at its end has a route: 301 to it, as in nginx.
     MissingSlash(&'t Arc<Route>),
-    /// A pattern gave up: 500.
+    /// The patterns of the host took too many steps: 500.
     StepLimit(&'t Arc<Route>),
 }
 
-/// What a normalised path leads to; none but for the root. Hot: no allocation.
+/// The location of a normalised path; `None` leaves it to the root of the host. Hot: no allocation.
 pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Option<PathMatch<'t>> {
     let up_to = |path: &str| locations.seek(|known| by_segment(&known.path, path).is_le());
     let mut here = up_to(path);
@@ -37,8 +37,8 @@ pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Optio
         }
         next.advance();
     }
-    // Whatever covers the path stands before it, and begins all that stands between them. So the location before it
-    // covers it, or has at most its start in common with what does.
+    // A location that covers the path comes before it in the list, and all locations between the two begin with it. So the
+    // location right before the path covers it, or shares at most a part of its start with the one that does.
     loop {
         let known = here.previous()?;
         let common = common(&known.path, path);
@@ -54,7 +54,7 @@ pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Optio
     }
 }
 
-/// Whether a segment of a path ends before this byte, which is not its first: before or after a slash.
+/// Whether a segment of a path ends before this byte, which is not the first: before or after a slash.
 fn ends_segment(path: &str, at: usize) -> bool {
     let path = path.as_bytes();
     path[at - 1] == b'/' || path.get(at) == Some(&b'/')

@@ -1,5 +1,7 @@
-//! The paths of a host of regular expressions: every one from the start of the path, whatever its case, the longest
-//! text first (§3.2).
+//! The locations of a host whose paths are regular expressions.
+//!
+//! As in ingress-nginx one regular expression makes all paths of its host such: each is found at the start of the path,
+//! ignoring case, and the longest text is tried first.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -12,15 +14,15 @@ use super::route::Route;
 use crate::pattern::{PathPattern, PatternCache, StepBudget, StepLimitExceeded, literal_prefix};
 use crate::sorted_list::{Ordered, SortedList};
 
-/// The patterns of a host. They are tried longest text first, but only those whose plain head begins the path.
+/// The patterns of a host, of which only those are tried whose literal prefix begins the path.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RegexLocations(SortedList<RegexLocation>);
 
-/// A pattern that may be tried on a path.
+/// A pattern with its route.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RegexLocation {
     pattern: PathPattern,
-    /// Bytes of its text: what decides most comparisons, beside the pattern rather than behind the route.
+    /// Bytes of its text: what most comparisons need, without following the pointer to the route.
     length: usize,
     route: Arc<Route>,
 }
@@ -85,7 +87,7 @@ impl RegexLocation {
                 .is_some_and(|(prefix, exact)| prefix.precedence(exact).is_lt());
         // A plain Prefix rule beside an Exact one of the same path covers only what lies below.
         let slash = if prefix.regex || prefix.path.ends_with('/') { "" } else { "/" };
-        // The second is never met where the first takes as much.
+        // The second is never reached if the first matches as much.
         let both = [
             prefix_first.then_some((prefix, slash)),
             (!prefix_first || !slash.is_empty()).then_some((exact, "")),
@@ -99,8 +101,8 @@ impl RegexLocation {
     fn new(location: &Location, slash: &str, patterns: &PatternCache) -> Option<Self> {
         let path = &location.path;
         let pattern = PathPattern::anchored(&format!("{path}{slash}"), patterns).unwrap_or_else(|_| {
-            // The route is closed, for whatever begins as its text does; but a host is not lost for it, so where that
-            // is every path, only for the very text.
+            // The route is closed for every path that begins with the literal prefix. If that is every path of the host, it
+            // is closed for its own text only.
             let head = literal_prefix(path);
             PathPattern::literal(if head.len() > 1 { head } else { path })
         });
@@ -111,8 +113,8 @@ impl RegexLocation {
         self.pattern.prefix().as_bytes()
     }
 
-    /// Which is tried first: the longest text, then the last of the alphabet. Of the same text Prefix, since where
-    /// Exact is first there is no second.
+    /// The order of trying: the longest text, then the last in byte order. Of the same text Prefix, since an Exact one that
+    /// comes first is the only one.
     fn order(&self, other: &Self) -> Ordering {
         other.length.cmp(&self.length).then_with(|| {
             let (one, two) = (&*self.route, &*other.route);
@@ -122,7 +124,7 @@ impl RegexLocation {
 }
 
 impl Ordered for RegexLocation {
-    /// By head; of the same head, what is tried first stands last.
+    /// By prefix; of the same prefix, the first to be tried comes last.
     fn compare(&self, other: &Self) -> Ordering {
         ignoring_case(self.head(), other.head()).then_with(|| other.order(self))
     }

@@ -20,15 +20,15 @@ pub struct Route {
     pub path: CompactString,
     /// How far the path reaches. In hosts with regular expressions both kinds are prefixes.
     pub kind: PathType,
-    /// The Ingress of the rule; none where no Ingress has a say.
+    /// The Ingress of the rule; `None` if no Ingress names the host.
     pub ingress: Option<Key>,
-    /// Name and port of the Service of the rule; none where the default backend answers.
+    /// Name and port of the Service of the rule; `None` for the default backend.
     pub service: Option<(CompactString, PortRef)>,
     /// Why every request is answered 503.
     pub denied: Option<String>,
     /// Effects of annotations, in order.
     pub filters: Box<[Box<dyn Filter>]>,
-    /// Where requests go; none answers 404.
+    /// Where requests go; `None` answers 404.
     pub upstream: Option<Upstream>,
     /// Some request was answered 500 because the patterns of the host needed too many steps.
     pub(super) step_limit_reached: AtomicBool,
@@ -38,7 +38,7 @@ pub struct Route {
 pub const DEFAULT_UPSTREAM: &str = "upstream-default-backend";
 
 impl Route {
-    /// Lets a request in: the closed route, then each filter in turn (§3.3).
+    /// The 503 of a closed route, then each filter in turn.
     pub(super) fn apply_request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
         if self.denied.is_some() {
             return FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
@@ -54,14 +54,15 @@ impl Route {
         FilterOutcome::Continue
     }
 
-    /// The last look at the head of a request before it goes to the upstream.
+    /// Applies all filters to the head of the request for the upstream.
     pub fn apply_upstream_filters(&self, exchange: &Exchange, head: &mut http::request::Parts) {
         for filter in &self.filters {
             filter.upstream(exchange, head);
         }
     }
 
-    /// The last look at the head of an answer before it goes to the client, whoever made it. In reverse order.
+    /// Applies all filters, in reverse order, to the head of a response before it goes to the client, from an upstream or
+    /// not.
     pub fn apply_response_filters(&self, exchange: &Exchange, head: &mut response::Parts) {
         for filter in self.filters.iter().rev() {
             filter.response(exchange, head);
@@ -90,7 +91,7 @@ impl Route {
     }
 }
 
-/// Filters are the same when they print the same: they are plain values of settings.
+/// Filters are compared by their `Debug` text: they are plain values of settings.
 impl PartialEq for Route {
     fn eq(&self, other: &Self) -> bool {
         let Self { host, path, kind, ingress, service, denied, filters, upstream, step_limit_reached: _ } =

@@ -173,6 +173,91 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
 }
 
 #[test]
+fn an_ingress_that_no_controller_serves_is_listed() {
+    let text = "
+metadata: {name: a}
+spec: {ingressClassName: ngixn, rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: b}
+spec: {ingressClassName: missing, rules: [{host: b.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: c}
+spec: {ingressClassName: other, rules: [{host: c.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: d}
+spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: e, annotations: {kubernetes.io/ingress.class: nginxx}}
+spec: {rules: [{host: e.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: f, annotations: {kubernetes.io/ingress.class: traefik}}
+spec: {rules: [{host: f.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: g, namespace: elsewhere}
+spec: {ingressClassName: missing, rules: [{host: g.example, paths: [[/, Prefix, web]]}]}
+";
+    let options = RouteOptions { watch_namespace: Some("default".into()), ..RouteOptions::default() };
+    let mut world = TestCluster::with(options, text);
+    world.apply([class("nginx", "k8s.io/ingress-nginx", false), class("other", "example.com/other", false)]);
+    assert_eq!(world.problems(), [""; 0], "not before the first lists are complete");
+    world.sync();
+    let listed = [
+        "Ingress default/a: spec.ingressClassName: IngressClass \"ngixn\" does not exist (did you mean nginx?); it is left out",
+        "Ingress default/b: spec.ingressClassName: IngressClass \"missing\" does not exist; it is left out",
+        "Ingress default/d: spec.ingressClassName: is missing, and no IngressClass is the default; it is left out",
+        "Ingress default/e: kubernetes.io/ingress.class: \"nginxx\" is not served here (did you mean nginx?); it is left out",
+    ];
+    assert_eq!(world.problems(), listed);
+    world.apply([class("missing", "example.com/other", true)]);
+    assert_eq!(world.problems(), [listed[0], listed[3]]);
+    world.apply(
+        manifests(&text.replace("ngixn", "nginx")).into_iter().map(|one| Object::Ingress(Arc::new(one))),
+    );
+    assert_eq!(world.problems(), [listed[3]]);
+    assert_eq!(world.get("a.example/"), "web");
+}
+
+#[test]
+fn a_rule_with_an_odd_host_is_refused_and_nothing_else() {
+    let world = TestCluster::new(
+        "
+metadata: {name: x}
+spec:
+  defaultBackend: rest
+  rules:
+  - {host: a b, paths: [[/, Prefix, one]]}
+  - {host: Shop.Example, paths: [[/x, Prefix, shop]]}
+  - {host: 192.0.2.1, paths: [[/, Prefix, two]]}
+  - {host: 'a:80', paths: [[/, Prefix, three]]}
+  - {host: '*.wild.example', paths: [[/, Prefix, wild]]}
+",
+    );
+    check(
+        &world,
+        &[
+            ("shop.example/x", "shop"),
+            ("shop.example/", "rest"),
+            ("b.wild.example/", "wild"),
+            ("192.0.2.1/", "404"),
+            ("a:80/", "404"),
+        ],
+    );
+    assert_eq!(
+        world.problems(),
+        [
+            "Ingress default/x: spec.rules[0].host: \"a b\" is not a DNS name, nor a wildcard such as *.example.com; it is \
+             left out",
+            "Ingress default/x: spec.rules[1].host: \"Shop.Example\" has capital letters, which the API server refuses; it is \
+             served as shop.example",
+            "Ingress default/x: spec.rules[2].host: \"192.0.2.1\" is an address; the host of a rule is a DNS name; it is left \
+             out",
+            "Ingress default/x: spec.rules[3].host: \"a:80\" is not a DNS name, nor a wildcard such as *.example.com; it is \
+             left out",
+        ]
+    );
+}
+
+#[test]
 fn another_prefix_is_another_set_of_annotations() {
     let options = RouteOptions {
         watch_ingress_without_class: true,

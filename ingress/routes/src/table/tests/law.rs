@@ -49,7 +49,7 @@ proptest! {
             let route = found.route();
             let found = match found.path_match {
                 PathMatch::Route(_) => (route.path.as_str(), route.kind),
-                // Whose of two is the missing slash tells nobody.
+                // Which of two locations wants the slash makes no difference.
                 PathMatch::MissingSlash(_) => ("slash", PathType::Prefix),
                 PathMatch::StepLimit(_) => unreachable!("no pattern of these is slow"),
             };
@@ -139,7 +139,7 @@ fn asked() -> impl Strategy<Value = String> {
     segments()
 }
 
-/// A host as the reference describes it, without a thought for speed.
+/// A host in the plainest code, without regard to speed.
 struct PlainHost {
     /// By precedence, `/` first, each path and kind once.
     rules: Vec<PlainRule>,

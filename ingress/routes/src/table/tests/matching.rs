@@ -209,7 +209,7 @@ spec:
 metadata: {name: old, created: 1}
 spec:
   rules:
-  - {host: Foo.Example, paths: [[/x, ImplementationSpecific, old]]}
+  - {host: foo.example, paths: [[/x, ImplementationSpecific, old]]}
 ",
     );
     check(&world, &[("foo.example/x/y", "old"), ("foo.example/x", "exact")]);
@@ -248,8 +248,8 @@ spec: {defaultBackend: six}
         [
             "Ingress default/a: spec.rules[0].http.paths[0]: host foo.example and path /x belong to default/b, which \
              comes first; it is left out",
-            "Ingress default/b: spec.rules[0].http.paths[1]: host foo.example and path /x stand in this Ingress \
-             before; it is left out",
+            "Ingress default/b: spec.rules[0].http.paths[1]: host foo.example and path /x occur earlier in \
+             this Ingress; it is left out",
             "Ingress default/host-less: spec.rules[0].http.paths[0]: host _ and path / belong to default/rest, which \
              comes first; it is left out",
             "Ingress default/late: spec.defaultBackend: host _ and path / belong to default/rest, which is older; it \
