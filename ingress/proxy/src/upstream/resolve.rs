@@ -1,11 +1,12 @@
 //! Resolves the hosts of ExternalName Services.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use ingress_routes::refused_address;
 
 /// The timeout of a lookup, as in ingress-nginx's Lua resolver.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -48,7 +49,7 @@ impl Resolver {
                 found.map_err(|error| ResolveError::Failed(error.to_string()))?.iter().collect()
             }
         };
-        let is_allowed = |ip: &IpAddr| self.allow_local || local_kind(*ip).is_none();
+        let is_allowed = |ip: &IpAddr| self.allow_local || refused_address(*ip).is_none();
         let allowed = found.iter().filter(|ip| is_allowed(ip)).map(|ip| SocketAddr::new(*ip, port));
         let allowed: Vec<_> = allowed.collect();
         match found.first() {
@@ -75,26 +76,9 @@ impl std::fmt::Display for ResolveError {
             Self::NoResolver => f.write_str("no name server is known"),
             Self::Failed(error) => write!(f, "cannot be resolved: {error}"),
             Self::Local(ip) => {
-                write!(f, "resolves to {ip}, {}", local_kind(*ip).unwrap_or("which is not allowed"))
+                write!(f, "resolves to {ip}, {}", refused_address(*ip).unwrap_or("which is not allowed"))
             }
         }
-    }
-}
-
-/// Whether an address means this machine or its link, and in which way. The owner of a Service of type ExternalName chooses
-/// where it points, and must not reach the proxy's own ports or a cloud's metadata service (169.254.169.254) with it.
-fn local_kind(ip: IpAddr) -> Option<&'static str> {
-    let ip = ip.to_canonical();
-    let is_link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    match ip {
-        _ if ip.is_loopback() => Some("a loopback address"),
-        _ if ip.is_unspecified() => Some("the unspecified address"),
-        _ if is_link_local => Some("a link-local address"),
-        _ if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => Some("no address of a host"),
-        _ => None,
     }
 }
 
@@ -128,10 +112,10 @@ mod tests {
             "::ffff:169.254.169.254",
         ];
         for ip in refused {
-            assert!(local_kind(ip.parse().unwrap()).is_some(), "{ip}");
+            assert!(refused_address(ip.parse().unwrap()).is_some(), "{ip}");
         }
         for ip in ["10.0.0.1", "192.168.0.1", "203.0.113.7", "fd00::1", "2001:db8::1", "::ffff:10.0.0.1"] {
-            assert_eq!(local_kind(ip.parse().unwrap()), None, "{ip}");
+            assert_eq!(refused_address(ip.parse().unwrap()), None, "{ip}");
         }
     }
 
