@@ -28,9 +28,9 @@ use crate::wire::request_head::{RequestHead, check_h2};
 
 /// The service that hyper calls for each request of a connection.
 #[derive(Clone)]
-pub(crate) struct Handler(pub(crate) Rc<ClientConnection>);
+pub(crate) struct RequestHandler(pub(crate) Rc<ClientConnection>);
 
-impl Service<Request<Incoming>> for Handler {
+impl Service<Request<Incoming>> for RequestHandler {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>>>>;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::client;
 use crate::client::connection::ClientConnection;
 use crate::client::table::{ClientEntry, CloseReason};
-use crate::exchange::handler::Handler;
+use crate::exchange::handler::RequestHandler;
 use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};
 use crate::state::worker::Worker;
@@ -122,12 +122,12 @@ async fn serve(
         upgrade: None.into(),
     };
     match listener.tls {
-        None => client::serve(client, stream, None, Handler).await,
+        None => client::serve(client, stream, None, RequestHandler).await,
         Some(config) => match Box::pin(handshake(&worker, stream, config)).await {
             Some(Ok(mut stream)) => {
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-                client::serve(client, stream, Some(h2), Handler).await;
+                client::serve(client, stream, Some(h2), RequestHandler).await;
             }
             Some(Err(error)) => {
                 tracing::debug!(client = %client.peer_ip, error = causes(&error), "a TLS handshake failed");

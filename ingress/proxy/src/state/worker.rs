@@ -23,7 +23,7 @@ use crate::options::ProxyOptions;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::limit::UpstreamLimit;
 use crate::upstream::pool::ConnectionPool;
-use crate::upstream::request::Timeouts;
+use crate::upstream::request::UpstreamTimeouts;
 use crate::upstream::resolve::Resolver;
 use crate::views::ProxyViews;
 
@@ -112,9 +112,9 @@ impl Worker {
     }
 
     /// The timeouts of a request to an endpoint.
-    pub(crate) fn timeouts(&self) -> Timeouts {
+    pub(crate) fn timeouts(&self) -> UpstreamTimeouts {
         let options = &self.options;
-        Timeouts {
+        UpstreamTimeouts {
             send: options.proxy_send_timeout,
             read: options.proxy_read_timeout,
             body: options.client_body_timeout,

@@ -37,7 +37,7 @@ const MAX_INTERIM: u32 = 128;
 
 /// How long a request waits for endpoint and client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
+pub(crate) struct UpstreamTimeouts {
     /// For the endpoint to take what is sent (`proxy-send-timeout`).
     pub(crate) send: Duration,
     /// For the endpoint to answer (`proxy-read-timeout`).
@@ -53,7 +53,7 @@ pub(crate) struct Timeouts {
 pub(crate) struct UpstreamTimer {
     pub(crate) clock: Rc<Clock>,
     pub(crate) timer: Rc<Timer>,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) timeouts: UpstreamTimeouts,
     /// The client speaks HTTP/2.
     pub(crate) is_stream: bool,
 }

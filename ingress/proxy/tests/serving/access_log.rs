@@ -2,12 +2,12 @@
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{Script, World, options};
+use crate::support::{ScriptedEndpoint, TestCluster, options};
 
 #[test]
 fn the_access_log_is_that_of_ingress_nginx() {
-    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
+    let world = TestCluster::serving(&[script.address]);
     let request = "POST /a?b HTTP/1.1\nHost: shop.example\nReferer: \"r\"\nUser-Agent: curl\nX-Request-ID: id\n\
                    Authorization: Basic Zm9vOmJhcg==\nContent-Length: 2\n\nhi";
     world.ask(request);
@@ -37,7 +37,7 @@ fn the_access_log_is_that_of_ingress_nginx() {
 
 #[test]
 fn requests_without_a_route_are_logged_with_the_default_backend() {
-    let world = World::new();
+    let world = TestCluster::new();
     world.ask("GET /healthz HTTP/1.1\nHost: other.example\n\n");
     world.ask("GET /x HTTP/1.1\nHost: other.example\nX-Request-ID: id\n\n");
     let line = world.log(1).remove(0);
@@ -47,9 +47,9 @@ fn requests_without_a_route_are_logged_with_the_default_backend() {
 
 #[test]
 fn requests_that_no_ingress_covers_are_not_logged_by_default() {
-    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
     let options = ProxyOptions { log_default_backend: false, ..options() };
-    let world = World::serving_with(options, &[script.address]);
+    let world = TestCluster::serving_with(options, &[script.address]);
     world.ask("GET /unknown-host HTTP/1.1\nHost: other.example\n\n");
     world.ask("nonsense\n\n");
     world.ask("GET /known-host HTTP/1.1\nHost: shop.example\n\n");
@@ -59,7 +59,7 @@ fn requests_that_no_ingress_covers_are_not_logged_by_default() {
 
 #[test]
 fn a_tls_handshake_on_the_plain_port_is_answered_and_logged() {
-    let world = World::new();
+    let world = TestCluster::new();
     let mut client = world.client();
     client.raw(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03");
     assert_eq!(client.response().status, 400);
@@ -75,19 +75,19 @@ fn a_default_backend_that_cannot_answer_is_the_built_in_page() {
         default_backend_service: Some(fallback),
         ..ingress_routes::RouteOptions::default()
     };
-    let mut world = World::routed(options(), routes);
-    let ask = |world: &World| world.ask("GET / HTTP/1.1\nHost: other.example\n\n").status;
+    let mut world = TestCluster::routed(options(), routes);
+    let ask = |world: &TestCluster| world.ask("GET / HTTP/1.1\nHost: other.example\n\n").status;
     assert_eq!(ask(&world), 404, "no such Service");
     world.service("fallback", &[]);
     assert_eq!(ask(&world), 404, "a Service without endpoints");
-    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
     world.endpoints("fallback", &[script.address]);
     assert_eq!(ask(&world), 200);
 }
 
 #[test]
 fn a_refused_head_leaves_its_first_line_in_the_access_log() {
-    let world = World::new();
+    let world = TestCluster::new();
     let rows = [
         (
             "GET /a HTTP/1.1\nHost: shop.example\nContent-Length: 1\nContent-Length: 1\n\nx",

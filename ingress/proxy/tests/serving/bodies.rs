@@ -1,18 +1,18 @@
-//! Bodies: framing, streaming both ways, limits, and who gives up first.
+//! Bodies: framing, streaming both ways, limits, and aborted transfers.
 
 use std::io::{BufRead, Read, Write};
 use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{Response, Script, World, options, read_body, read_chunk, read_head};
+use crate::support::{Response, ScriptedEndpoint, TestCluster, options, read_body, read_chunk, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
 #[test]
 fn bodies_arrive_with_the_framing_of_the_client() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     let cases = [
         ("PUT", "Content-Length: 5\n\nhello", "Content-Length: 5", "hello"),
@@ -39,7 +39,7 @@ fn bodies_arrive_with_the_framing_of_the_client() {
 
 #[test]
 fn trailers_pass_both_ways_but_for_those_that_would_forge_headers() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         let head = far.head().unwrap();
         while read_chunk_with_trailers(&mut far.stream).is_some_and(|line| !line.is_empty()) {}
         let mut trailer = String::new();
@@ -48,7 +48,7 @@ fn trailers_pass_both_ways_but_for_those_that_would_forge_headers() {
         let _ =
             far.send("HTTP/1.1 200 OK\nTrailer: X-Sum\nTransfer-Encoding: chunked\n\n2\nok\n0\nX-Sum: 2\n\n");
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     client.send(
         "POST / HTTP/1.1\nHost: shop.example\nTE: trailers\nTransfer-Encoding: chunked\n\n2\nab\n0\n\
@@ -82,8 +82,8 @@ fn read_chunk_with_trailers(stream: &mut impl BufRead) -> Option<String> {
 
 #[test]
 fn a_response_streams_while_the_endpoint_still_writes() {
-    let (script, go) = Script::in_two_chunks();
-    let world = World::serving(&[script.address]);
+    let (script, go) = ScriptedEndpoint::in_two_chunks();
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
     read_head(&mut client.stream).unwrap();
@@ -94,14 +94,14 @@ fn a_response_streams_while_the_endpoint_still_writes() {
 
 #[test]
 fn an_upload_streams_while_the_client_still_writes() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         let head = far.head().unwrap();
         while let Some(chunk) = read_chunk(&mut far.stream).filter(|chunk| !chunk.is_empty()) {
             far.tell(Response { body: String::from_utf8(chunk).unwrap(), ..head.clone() });
         }
         let _ = far.send(OK);
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     client.send("POST / HTTP/1.1\nHost: shop.example\nTransfer-Encoding: chunked\n\n5\nfirst\n");
     assert_eq!(script.seen().body, "first");
@@ -112,14 +112,15 @@ fn an_upload_streams_while_the_client_still_writes() {
 
 #[test]
 fn large_bodies_pass_unharmed() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         while let Some(head) = far.head() {
             let body = read_body(&mut far.stream, &head).unwrap();
             let _ = far.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n", body.len()));
             let _ = far.send(&body);
         }
     });
-    let world = World::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
+    let world =
+        TestCluster::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
     let mut client = world.client();
     for size in [1, 65_536, 3_000_000] {
         let body: String = (0..size).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
@@ -139,14 +140,15 @@ fn large_bodies_pass_unharmed() {
 #[test]
 fn a_large_upload_waits_for_its_endpoint_and_not_in_memory() {
     const SIZE: u64 = 100_000_000;
-    let (script, go) = Script::held(|far, hold| {
+    let (script, go) = ScriptedEndpoint::held(|far, hold| {
         let head = far.head().unwrap();
         hold();
         let length = std::io::copy(&mut far.stream.by_ref().take(SIZE), &mut std::io::sink()).unwrap();
         far.tell(Response { body: length.to_string(), ..head });
         let _ = far.send(OK);
     });
-    let world = World::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
+    let world =
+        TestCluster::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
     let mut client = world.client();
     client.send(&format!("PUT / HTTP/1.1\nHost: shop.example\nContent-Length: {SIZE}\n\n"));
     let mut writer = client.stream.get_ref().try_clone().unwrap();
@@ -169,11 +171,11 @@ fn a_large_upload_waits_for_its_endpoint_and_not_in_memory() {
 
 #[test]
 fn an_endpoint_may_answer_before_it_has_read_everything() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         far.head();
         let _ = far.send("HTTP/1.1 403 Forbidden\nContent-Length: 2\nConnection: close\n\nno");
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     client.send("POST / HTTP/1.1\nHost: shop.example\nContent-Length: 100000\n\nstart");
     let response = client.response();
@@ -182,13 +184,13 @@ fn an_endpoint_may_answer_before_it_has_read_everything() {
 
 #[test]
 fn an_answer_before_the_whole_request_is_the_last_and_says_so() {
-    let early = Script::new(|far| {
+    let early = ScriptedEndpoint::new(|far| {
         far.head();
         let _ = far.send(OK);
         // Until the proxy has closed.
         far.head();
     });
-    let mut world = World::serving(&[early.address]);
+    let mut world = TestCluster::serving(&[early.address]);
     world.service("away", &[]);
     world.ingress("away", "away.example", &[("permanent-redirect", "https://shop.example/")]);
     let post = |host: &str, rest: &str| format!("POST / HTTP/1.1\nHost: {host}\n{rest}");
@@ -211,8 +213,8 @@ fn an_answer_before_the_whole_request_is_the_last_and_says_so() {
 
 #[test]
 fn the_client_is_told_to_continue_when_its_body_is_wanted() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     let expect = "POST / HTTP/1.1\nHost: shop.example\nExpect: 100-continue\n";
     client.send(&format!("{expect}Content-Length: 5\n\n"));
@@ -228,8 +230,9 @@ fn the_client_is_told_to_continue_when_its_body_is_wanted() {
 
 #[test]
 fn bodies_that_are_too_large_are_refused() {
-    let script = Script::always(OK);
-    let world = World::serving_with(ProxyOptions { proxy_body_size: 10, ..options() }, &[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world =
+        TestCluster::serving_with(ProxyOptions { proxy_body_size: 10, ..options() }, &[script.address]);
     for (rest, status) in [
         ("Content-Length: 10\n\n0123456789", 200),
         ("Content-Length: 11\n\n01234567890", 413),
@@ -251,10 +254,10 @@ fn bodies_that_are_too_large_are_refused() {
 #[test]
 fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answer() {
     const SIZE: usize = 16 << 20;
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         let _ = std::io::copy(&mut far.stream, &mut std::io::sink());
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     for framing in
         [format!("Content-Length: {SIZE}\n\n"), format!("Transfer-Encoding: chunked\n\n{SIZE:x}\n")]
     {
@@ -268,14 +271,14 @@ fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answer() {
 
 #[test]
 fn a_client_that_goes_takes_its_request_with_it() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         let request = far.request().unwrap();
         let mut rest = Vec::new();
         // Returns when the proxy closes.
         let _ = far.stream.read_to_end(&mut rest);
         far.tell(request);
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     client.send("GET /gone HTTP/1.1\nHost: shop.example\n\n");
     script.seen();
@@ -287,11 +290,11 @@ fn a_client_that_goes_takes_its_request_with_it() {
 
 #[test]
 fn a_response_that_breaks_off_breaks_off_for_the_client_too() {
-    let broken = Script::new(|far| {
+    let broken = ScriptedEndpoint::new(|far| {
         far.request();
         let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 100\n\nhalf");
     });
-    let world = World::serving(&[broken.address]);
+    let world = TestCluster::serving(&[broken.address]);
     let mut client = world.client();
     client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
     read_head(&mut client.stream).unwrap();
@@ -304,7 +307,7 @@ fn a_response_that_breaks_off_breaks_off_for_the_client_too() {
 fn a_client_that_stops_sending_or_reading_is_let_go() {
     let short = Duration::from_millis(200);
     let times = ProxyOptions { client_body_timeout: short, client_send_timeout: short, ..options() };
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         let Some(head) = far.head() else { return };
         if head.head.starts_with("POST") {
             let _ = read_body(&mut far.stream, &head);
@@ -315,7 +318,7 @@ fn a_client_that_stops_sending_or_reading_is_let_go() {
         while far.send(&piece).is_ok() {}
         far.tell(head);
     });
-    let world = World::serving_with(times, &[script.address]);
+    let world = TestCluster::serving_with(times, &[script.address]);
     let mut uploading = world.client();
     uploading.send("POST / HTTP/1.1\nHost: shop.example\nContent-Length: 10\n\nhalf");
     assert_eq!(uploading.response().status, 408);

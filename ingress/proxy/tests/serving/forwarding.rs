@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{Script, World, name_server, nobody, options};
+use crate::support::{ScriptedEndpoint, TestCluster, name_server, nobody, options};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 5\n\nhello";
 const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
 
 #[test]
 fn requests_are_forwarded_on_connections_that_are_kept() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     for _ in 0..3 {
         client.send(GET);
@@ -25,8 +25,8 @@ fn requests_are_forwarded_on_connections_that_are_kept() {
 
 #[test]
 fn an_endpoint_sees_the_headers_of_ingress_nginx() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let port = world.http.port();
     world.ask(&format!(
         "GET /a%2fb/../c?d=<e> HTTP/1.1\nhost: shop.example:{port}\nX-Forwarded-For: 10.0.0.1\nX-Request-ID: mine\n\
@@ -49,8 +49,8 @@ fn an_endpoint_sees_the_headers_of_ingress_nginx() {
 
 #[test]
 fn a_rewritten_target_is_sent_instead_of_the_client_s() {
-    let script = Script::always(OK);
-    let mut world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving(&[script.address]);
     let annotations = [("rewrite-target", "/inner/$1"), ("use-regex", "true")];
     world.ingress_with("shop", "shop.example", "/outer/(.*)", 80, &annotations, None);
     world.ask("GET /outer/a%20b?c HTTP/1.1\nHost: shop.example\n\n");
@@ -59,11 +59,11 @@ fn a_rewritten_target_is_sent_instead_of_the_client_s() {
 
 #[test]
 fn responses_pass_but_for_what_concerns_the_connection() {
-    let script = Script::always(
+    let script = ScriptedEndpoint::always(
         "HTTP/1.1 418 Teapot\nServer: apache\nDate: today\nConnection: X-Hop\nX-Hop: 1\nKeep-Alive: 5\n\
          X-Accel-Buffering: no\nSet-Cookie: a=1\nSet-Cookie: b=2\nContent-Length: 2\n\nno",
     );
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let response = world.ask(GET);
     assert_eq!((response.status, response.body.as_str()), (418, "no"));
     assert!(
@@ -80,12 +80,12 @@ fn responses_pass_but_for_what_concerns_the_connection() {
 
 #[test]
 fn a_response_may_have_as_many_headers_as_it_likes() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         far.request();
         let many: String = (0..1000).map(|number| format!("X-{number}: {number}\n")).collect();
         let _ = far.send(&format!("HTTP/1.1 200 OK\n{many}Content-Length: 2\n\nok"));
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let response = world.ask(GET);
     assert_eq!((response.status, response.header("x-999")), (200, Some("999")));
 }
@@ -93,8 +93,8 @@ fn a_response_may_have_as_many_headers_as_it_likes() {
 #[test]
 fn answers_without_a_body_keep_the_connection() {
     let world_of = |answer| {
-        let script = Script::always(answer);
-        World::serving(&[script.address])
+        let script = ScriptedEndpoint::always(answer);
+        TestCluster::serving(&[script.address])
     };
     let cases = [
         ("HEAD", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", 200, Some("5")),
@@ -123,8 +123,8 @@ fn answers_without_a_body_keep_the_connection() {
 
 #[test]
 fn clients_of_http_1_0_get_no_chunks_and_a_close() {
-    let script = Script::always("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n");
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n");
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     client.send("GET / HTTP/1.0\nHost: shop.example\n\n");
     let response = client.response();
@@ -135,7 +135,7 @@ fn clients_of_http_1_0_get_no_chunks_and_a_close() {
 
 #[test]
 fn the_health_page_stands_before_a_catch_all_ingress() {
-    let mut world = World::new();
+    let mut world = TestCluster::new();
     world.service("all", &[]);
     world.ingress("all", "", &[]);
     for (path, status) in [("/", 503), ("/healthz", 200), ("/healthz/more", 503)] {
@@ -146,7 +146,7 @@ fn the_health_page_stands_before_a_catch_all_ingress() {
 
 #[test]
 fn pages_of_the_proxy_are_those_of_nginx() {
-    let mut world = World::new();
+    let mut world = TestCluster::new();
     world.shop(&[]);
     let cases = [
         (
@@ -181,8 +181,8 @@ fn pages_of_the_proxy_are_those_of_nginx() {
 
 #[test]
 fn redirects_of_filters_are_answered_without_an_endpoint() {
-    let script = Script::always(OK);
-    let mut world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving(&[script.address]);
     world.ingress("shop", "shop.example", &[("permanent-redirect", "https://new.example/x")]);
     let response = world.ask(GET);
     assert_eq!((response.status, response.header("location")), (301, Some("https://new.example/x")));
@@ -191,8 +191,8 @@ fn redirects_of_filters_are_answered_without_an_endpoint() {
 
 #[test]
 fn a_session_keeps_its_endpoint_by_a_cookie() {
-    let scripts = [Script::always(OK), Script::always(OK)];
-    let mut world = World::serving(&[scripts[0].address, scripts[1].address]);
+    let scripts = [ScriptedEndpoint::always(OK), ScriptedEndpoint::always(OK)];
+    let mut world = TestCluster::serving(&[scripts[0].address, scripts[1].address]);
     world.ingress("shop", "shop.example", &[("affinity", "cookie")]);
     let cookie = world.ask(GET).header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     let first = scripts.iter().position(|script| !script.is_unasked()).unwrap();
@@ -205,8 +205,9 @@ fn a_session_keeps_its_endpoint_by_a_cookie() {
 
 #[test]
 fn a_connection_carries_as_many_requests_as_it_may() {
-    let script = Script::always(OK);
-    let world = World::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world =
+        TestCluster::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
     let mut client = world.client();
     client.send(GET);
     assert_eq!(client.response().header("connection"), None);
@@ -217,13 +218,13 @@ fn a_connection_carries_as_many_requests_as_it_may() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         while let Some(request) = far.request() {
             let path = request.head.split(' ').nth(1).unwrap_or_default().to_owned();
             let _ = far.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n{path}", path.len()));
         }
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     let all: String = (0..5).map(|at| format!("GET /{at} HTTP/1.1\nHost: shop.example\n\n")).collect();
     client.send(&all);
@@ -235,7 +236,8 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn idle_and_slow_clients_are_let_go() {
     let short = Duration::from_millis(200);
-    let world = World::with(ProxyOptions { keep_alive: short, client_header_timeout: short, ..options() });
+    let world =
+        TestCluster::with(ProxyOptions { keep_alive: short, client_header_timeout: short, ..options() });
     let mut silent = world.client();
     let mut slow = world.client();
     slow.raw(b"GET / HT");
@@ -247,17 +249,19 @@ fn idle_and_slow_clients_are_let_go() {
 
 #[test]
 fn hosts_of_external_names_are_resolved() {
-    let script = Script::always(OK);
+    let script = ScriptedEndpoint::always(OK);
     let port = script.address.port();
-    let mut world =
-        World::with(ProxyOptions { name_servers: vec![name_server(&[script.address.ip()])], ..options() });
+    let mut world = TestCluster::with(ProxyOptions {
+        name_servers: vec![name_server(&[script.address.ip()])],
+        ..options()
+    });
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
     let request = "GET / HTTP/1.1\nHost: away.example\n\n";
     assert_eq!(world.ask(request).status, 200);
     assert_eq!(world.ask(request).status, 200);
     assert_eq!(script.connections(), 1);
-    let mut world = World::with(ProxyOptions { name_servers: vec![nobody()], ..options() });
+    let mut world = TestCluster::with(ProxyOptions { name_servers: vec![nobody()], ..options() });
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
     assert_eq!(world.ask(request).status, 503);
@@ -265,9 +269,10 @@ fn hosts_of_external_names_are_resolved() {
 
 #[test]
 fn the_addresses_of_an_external_name_take_turns() {
-    let scripts = Script::pair(OK);
+    let scripts = ScriptedEndpoint::pair(OK);
     let addresses = scripts.each_ref().map(|script| script.address.ip());
-    let mut world = World::with(ProxyOptions { name_servers: vec![name_server(&addresses)], ..options() });
+    let mut world =
+        TestCluster::with(ProxyOptions { name_servers: vec![name_server(&addresses)], ..options() });
     let port = scripts[0].address.port();
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
@@ -279,13 +284,13 @@ fn the_addresses_of_an_external_name_take_turns() {
 
 #[test]
 fn external_names_that_lead_to_this_machine_are_refused() {
-    let script = Script::always(OK);
+    let script = ScriptedEndpoint::always(OK);
     let options = ProxyOptions {
         name_servers: vec![name_server(&[script.address.ip()])],
         allow_local_external_names: false,
         ..options()
     };
-    let mut world = World::with(options);
+    let mut world = TestCluster::with(options);
     world.external("away", "away.example.com", script.address.port());
     world.ingress_with("away", "away.example", "/", script.address.port(), &[], None);
     assert_eq!(world.ask("GET / HTTP/1.1\nHost: away.example\n\n").status, 503);
@@ -294,10 +299,12 @@ fn external_names_that_lead_to_this_machine_are_refused() {
 
 #[test]
 fn a_request_that_goes_round_through_an_external_name_ends() {
-    let script = Script::always(OK);
+    let script = ScriptedEndpoint::always(OK);
     let port = script.address.port();
-    let mut world =
-        World::with(ProxyOptions { name_servers: vec![name_server(&[script.address.ip()])], ..options() });
+    let mut world = TestCluster::with(ProxyOptions {
+        name_servers: vec![name_server(&[script.address.ip()])],
+        ..options()
+    });
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
     let passed = |ids: &str| format!("GET / HTTP/1.1\nHost: away.example\nCDN-Loop: {ids}\n\n");
@@ -317,8 +324,8 @@ fn a_request_that_goes_round_through_an_external_name_ends() {
 
 #[test]
 fn header_fields_are_limited_by_their_bytes_not_by_their_number() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let fields: String = (0..500).map(|at| format!("X-Field-{at}: {at}\n")).collect();
     let mut client = world.client();
     for _ in 0..2 {
@@ -335,8 +342,8 @@ fn header_fields_are_limited_by_their_bytes_not_by_their_number() {
 #[test]
 fn responses_name_no_server() {
     // [server-tokens is off by default: ingress-nginx clears `Server`, that of endpoints, too]
-    let script = Script::always("HTTP/1.1 200 OK\nServer: apache\nContent-Length: 2\n\nok");
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nServer: apache\nContent-Length: 2\n\nok");
+    let world = TestCluster::serving(&[script.address]);
     for (host, status) in [("shop.example", 200), ("other.example", 404)] {
         let response = world.ask(&format!("GET / HTTP/1.1\nHost: {host}\n\n"));
         assert_eq!((response.status, response.header("server")), (status, None));
@@ -347,11 +354,11 @@ fn responses_name_no_server() {
 fn interim_responses_without_end_are_a_bad_gateway() {
     for (interim, status) in [(128, 200), (129, 502), (100_000, 502)] {
         let text = format!("{}{OK}", "HTTP/1.1 100 Continue\n\n".repeat(interim));
-        let script = Script::new(move |far| {
+        let script = ScriptedEndpoint::new(move |far| {
             far.request();
             let _ = far.send(&text);
         });
-        let world = World::serving(&[script.address]);
+        let world = TestCluster::serving(&[script.address]);
         let response = world.ask("GET / HTTP/1.1\nHost: shop.example\n\n");
         assert_eq!(response.status, status, "{interim}");
     }

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::support::{Script, World};
+use crate::support::{ScriptedEndpoint, TestCluster};
 use crate::tls::client_config;
 
 const OK: &str = "HTTP/1.1 200 OK\nServer: x\nContent-Length: 5\n\nhello";
@@ -29,8 +29,8 @@ fn request(method: &str, url: &str, body: &'static str) -> Request<Full<Bytes>> 
 
 #[test]
 fn streams_are_forwarded_with_prior_knowledge() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     world.runtime.block_on(async {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
         for (method, body) in [("GET", ""), ("POST", "hi")] {
@@ -52,8 +52,8 @@ fn streams_are_forwarded_with_prior_knowledge() {
 
 #[test]
 fn cookies_in_fields_of_their_own_count_by_their_bytes() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     world.runtime.block_on(async {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
         for (count, size, status) in [(500, 20, StatusCode::OK), (500, 80, StatusCode::BAD_REQUEST)] {
@@ -72,8 +72,8 @@ fn cookies_in_fields_of_their_own_count_by_their_bytes() {
 
 #[test]
 fn alpn_chooses_http2_and_streams_run_side_by_side() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     world.runtime.block_on(async {
         let connector = tokio_rustls::TlsConnector::from(client_config(b"h2"));
         let stream = TcpStream::connect(world.https).await.unwrap();
@@ -99,9 +99,10 @@ fn alpn_chooses_http2_and_streams_run_side_by_side() {
 
 #[test]
 fn trailers_reach_clients_of_http2() {
-    let script =
-        Script::always("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nok\n0\ngrpc-status: 0\n\n");
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(
+        "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nok\n0\ngrpc-status: 0\n\n",
+    );
+    let world = TestCluster::serving(&[script.address]);
     world.runtime.block_on(async {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
         let response = sender.send_request(request("GET", "http://shop.example/", "")).await.unwrap();
@@ -113,12 +114,12 @@ fn trailers_reach_clients_of_http2() {
 
 #[test]
 fn a_stop_lets_open_streams_finish() {
-    let (script, go) = Script::held(|far, hold| {
+    let (script, go) = ScriptedEndpoint::held(|far, hold| {
         far.request();
         hold();
         let _ = far.send(OK);
     });
-    let mut world = World::serving(&[script.address]);
+    let mut world = TestCluster::serving(&[script.address]);
     let proxy = world.proxy.take().unwrap();
     world.runtime.block_on(async {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
@@ -133,14 +134,14 @@ fn a_stop_lets_open_streams_finish() {
 
 #[test]
 fn a_connection_with_open_streams_is_not_idle() {
-    let (script, go) = Script::held(|far, hold| {
+    let (script, go) = ScriptedEndpoint::held(|far, hold| {
         far.request();
         hold();
         let _ = far.send(OK);
     });
     // Time enough for a busy machine to send the request.
     let keep_alive = std::time::Duration::from_secs(1);
-    let world = World::serving_with(
+    let world = TestCluster::serving_with(
         ingress_proxy::ProxyOptions { keep_alive, ..crate::support::options() },
         &[script.address],
     );
@@ -165,13 +166,13 @@ fn a_connection_with_open_streams_is_not_idle() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(crate::support::PATIENCE, closed).await.unwrap();
+        tokio::time::timeout(crate::support::TEST_TIMEOUT, closed).await.unwrap();
     });
 }
 
 #[test]
 fn a_client_that_does_not_take_a_stream_loses_that_stream_only() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         while let Some(head) = far.request() {
             if head.head.starts_with("GET /small") {
                 let _ = far.send(OK);
@@ -185,7 +186,7 @@ fn a_client_that_does_not_take_a_stream_loses_that_stream_only() {
         }
     });
     let client_send_timeout = std::time::Duration::from_millis(300);
-    let world = World::serving_with(
+    let world = TestCluster::serving_with(
         ingress_proxy::ProxyOptions { client_send_timeout, ..crate::support::options() },
         &[script.address],
     );
@@ -204,8 +205,8 @@ fn a_client_that_does_not_take_a_stream_loses_that_stream_only() {
 
 #[test]
 fn heads_are_held_to_what_http1_is_held_to() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let long = format!("http://shop.example/{}", "x".repeat(8200));
     let header = "x".repeat(8200);
     let rows = [

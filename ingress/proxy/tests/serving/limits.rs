@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ingress_proxy::ProxyOptions;
 use net::DescriptorShares;
 
-use crate::support::{Client, PATIENCE, Script, World, options};
+use crate::support::{ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, options};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello";
 const REQUEST: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
@@ -29,9 +29,9 @@ fn places(clients: usize) -> ProxyOptions {
 
 #[test]
 fn idle_connections_make_room_for_new_clients() {
-    let script = Script::always(OK);
-    let world = World::serving_with(places(16), &[script.address]);
-    let idle: Vec<_> = (0..40).map(|_| Client::connect(world.http)).collect();
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving_with(places(16), &[script.address]);
+    let idle: Vec<_> = (0..40).map(|_| TestClient::connect(world.http)).collect();
     let mut kept = world.client();
     for _ in 0..20 {
         assert_eq!(world.ask(REQUEST).status, 200);
@@ -45,13 +45,13 @@ fn idle_connections_make_room_for_new_clients() {
 
 #[test]
 fn clients_are_refused_when_every_connection_is_in_use() {
-    let (script, go) = Script::held(|far, hold| {
+    let (script, go) = ScriptedEndpoint::held(|far, hold| {
         while far.request().is_some() {
             hold();
             let _ = far.send(OK);
         }
     });
-    let world = World::serving_with(places(2), &[script.address]);
+    let world = TestCluster::serving_with(places(2), &[script.address]);
     let mut busy: Vec<_> = (0..2).map(|_| world.client()).collect();
     for client in &mut busy {
         client.send(REQUEST);
@@ -69,8 +69,8 @@ fn clients_are_refused_when_every_connection_is_in_use() {
 
 #[test]
 fn an_idle_connection_answers_after_it_has_given_up_its_buffers() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     for pause in [1200, 0, 1200] {
         client.send(REQUEST);
@@ -86,9 +86,9 @@ fn an_idle_connection_answers_after_it_has_given_up_its_buffers() {
 
 #[test]
 fn a_connection_without_buffers_is_closed_when_its_time_is_over() {
-    let script = Script::always(OK);
+    let script = ScriptedEndpoint::always(OK);
     let keep_alive = Duration::from_secs(2);
-    let world = World::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
+    let world = TestCluster::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
     let mut client = world.client();
     client.send(REQUEST);
     assert_eq!(client.response().status, 200);
@@ -99,15 +99,15 @@ fn a_connection_without_buffers_is_closed_when_its_time_is_over() {
 
 #[test]
 fn a_request_waits_for_a_connection_to_its_endpoint() {
-    let (held, go) = Script::held(|far, hold| {
+    let (held, go) = ScriptedEndpoint::held(|far, hold| {
         while far.request().is_some() {
             hold();
             let _ = far.send(OK);
         }
     });
-    let other = Script::always(OK);
+    let other = ScriptedEndpoint::always(OK);
     let descriptors = DescriptorShares { upstreams: 1, ..options().descriptors };
-    let mut world = World::serving_with(ProxyOptions { descriptors, ..options() }, &[held.address]);
+    let mut world = TestCluster::serving_with(ProxyOptions { descriptors, ..options() }, &[held.address]);
     world.service("other", &[other.address]);
     world.ingress("other", "other.example", &[]);
     let (mut first, mut second) = (world.client(), world.client());
@@ -132,13 +132,13 @@ fn a_request_waits_for_a_connection_to_its_endpoint() {
 
 #[test]
 fn a_request_that_gets_no_connection_to_its_endpoint_is_502() {
-    let (held, _go) = Script::held(|far, hold| {
+    let (held, _go) = ScriptedEndpoint::held(|far, hold| {
         far.request();
         hold();
     });
     let descriptors = DescriptorShares { upstreams: 1, ..options().descriptors };
     let proxy_connect_timeout = Duration::from_millis(100);
-    let world = World::serving_with(
+    let world = TestCluster::serving_with(
         ProxyOptions { descriptors, proxy_connect_timeout, ..options() },
         &[held.address],
     );
@@ -168,7 +168,7 @@ const WIDE_WINDOWS: &[u8] = &[0, 4, 0x7f, 0xff, 0xff, 0xff];
 impl Frames {
     fn connect(address: SocketAddr, settings: &[u8]) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         let mut client = Self(stream);
         client.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         client.send(SETTINGS, 0, 0, settings).unwrap();
@@ -230,7 +230,7 @@ impl Frames {
 
 #[test]
 fn a_flood_of_frames_ends_the_connection() {
-    let world = World::serving(&[]);
+    let world = TestCluster::serving(&[]);
     for (kind, flags, payload) in [(PING, 0, &[0; 8][..]), (SETTINGS, 0, &[]), (2, 0, &[0, 0, 0, 1, 1])] {
         let before = closed(&world.registry.text(), "h2_flood");
         let mut client = Frames::connect(world.http, &[]);
@@ -248,8 +248,9 @@ fn a_flood_of_frames_ends_the_connection() {
 
 #[test]
 fn a_client_that_goes_on_after_goaway_is_closed() {
-    let script = Script::always(OK);
-    let world = World::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world =
+        TestCluster::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
     let mut client = Frames::connect(world.http, &[]);
     client.request(1).unwrap();
     client.request(3).unwrap();
@@ -263,7 +264,7 @@ fn a_client_that_goes_on_after_goaway_is_closed() {
             Ok(goaway) => told |= goaway,
             Err(_) => break,
         }
-        assert!(start.elapsed() < PATIENCE, "{stream} streams, and no end");
+        assert!(start.elapsed() < TEST_TIMEOUT, "{stream} streams, and no end");
     }
     assert!(told);
     world.metrics("it is counted", |text| closed(text, "goaway_ignored") == 1.0);
@@ -271,8 +272,8 @@ fn a_client_that_goes_on_after_goaway_is_closed() {
 
 #[test]
 fn a_client_that_goes_on_does_not_hold_up_a_stop() {
-    let script = Script::always(OK);
-    let mut world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving(&[script.address]);
     let mut client = Frames::connect(world.http, &[]);
     let (begun, has_begun) = std::sync::mpsc::channel();
     let going_on = std::thread::spawn(move || {
@@ -285,25 +286,25 @@ fn a_client_that_goes_on_does_not_hold_up_a_stop() {
     let (proxy, start) = (world.proxy.take().unwrap(), Instant::now());
     let outcome = world.runtime.block_on(proxy.stop(Duration::ZERO));
     assert_eq!(outcome, net::DrainOutcome::Finished);
-    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < TEST_TIMEOUT, "{:?}", start.elapsed());
     going_on.join().unwrap();
 }
 
 #[test]
 fn empty_lines_do_not_extend_the_time_for_a_head() {
     let client_header_timeout = Duration::from_secs(1);
-    let world = World::with(ProxyOptions { client_header_timeout, ..options() });
+    let world = TestCluster::with(ProxyOptions { client_header_timeout, ..options() });
     let mut stream = TcpStream::connect(world.http).unwrap();
     let start = Instant::now();
     while stream.write_all(b"\r\n").is_ok() {
-        assert!(start.elapsed() < PATIENCE, "empty lines without end");
+        assert!(start.elapsed() < TEST_TIMEOUT, "empty lines without end");
         std::thread::yield_now();
     }
 }
 
 /// An endpoint whose responses have no end.
-fn endless() -> Script {
-    Script::new(|far| {
+fn endless() -> ScriptedEndpoint {
+    ScriptedEndpoint::new(|far| {
         far.request();
         let piece = "x".repeat(64 * 1024);
         let _ = far.send("HTTP/1.1 200 OK\n\n");
@@ -315,8 +316,10 @@ fn endless() -> Script {
 fn clients_that_never_read_buffer_no_more_than_the_budget() {
     const BUDGET: usize = 1 << 20;
     let script = endless();
-    let world =
-        World::serving_with(ProxyOptions { max_buffered_bytes: BUDGET, ..options() }, &[script.address]);
+    let world = TestCluster::serving_with(
+        ProxyOptions { max_buffered_bytes: BUDGET, ..options() },
+        &[script.address],
+    );
     let mut clients = Vec::new();
     for _ in 0..12 {
         let mut client = Frames::connect(world.http, WIDE_WINDOWS);
@@ -339,7 +342,7 @@ fn clients_that_never_read_buffer_no_more_than_the_budget() {
 #[test]
 fn a_slow_reader_has_a_bounded_number_of_bytes_waiting() {
     let script = endless();
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let mut clients: Vec<_> = (0..4).map(|_| world.client()).collect();
     clients.iter_mut().for_each(|client| client.send(REQUEST));
     let mut h2 = Frames::connect(world.http, WIDE_WINDOWS);

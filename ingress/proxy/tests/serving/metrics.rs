@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cluster::{Event, Key, Kind};
 use ingress_proxy::{ConfigurationMetrics, Controller, MetricsOptions, ProxyOptions};
 
-use crate::support::{Client, Script, World, options};
+use crate::support::{ScriptedEndpoint, TestClient, TestCluster, options};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 const GET: &str = "GET /a HTTP/1.1\nHost: shop.example\n\n";
@@ -29,11 +29,11 @@ fn shape(text: &str) -> String {
     lines.concat()
 }
 
-/// To be compared with what ingress-nginx 1.15 shows; a line that changes here breaks somebody's dashboard.
+/// To be compared with what ingress-nginx 1.15 shows; a line that changes here breaks dashboards.
 #[test]
 fn names_labels_and_help_are_those_of_ingress_nginx() {
-    let script = Script::always(OK);
-    let mut world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving(&[script.address]);
     let made = net::testing::certificate("shop.example");
     world.secret("cert", &made.certificate, &made.key);
     world.ingress_with("shop", "shop.example", "/", 80, &[], Some("cert"));
@@ -49,8 +49,8 @@ fn names_labels_and_help_are_those_of_ingress_nginx() {
 
 #[test]
 fn requests_are_counted_under_the_names_of_ingress_nginx() {
-    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     let mut sent = 0;
     for _ in 0..3 {
@@ -107,8 +107,8 @@ fn what_a_client_is_sent_is_counted_with_its_head_and_chunks() {
         ("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "GET /\0 HTTP/1.1\nHost: shop.example\n\n", 150),
         ("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "GET /%00 HTTP/1.1\nHost: shop.example\n\n", 150),
     ] {
-        let script = Script::always(told);
-        let world = World::serving(&[script.address]);
+        let script = ScriptedEndpoint::always(told);
+        let world = TestCluster::serving(&[script.address]);
         let response = world.ask(request);
         let status = response.status;
         let line = world.log(1).remove(0);
@@ -132,7 +132,7 @@ fn series(text: &str, ingress: &str) -> usize {
 
 #[test]
 fn series_of_an_ingress_go_when_it_goes() {
-    let (script, go) = Script::held(|far, hold| {
+    let (script, go) = ScriptedEndpoint::held(|far, hold| {
         while let Some(request) = far.request() {
             if request.head.starts_with("GET /slow") {
                 hold();
@@ -140,7 +140,7 @@ fn series_of_an_ingress_go_when_it_goes() {
             let _ = far.send(OK);
         }
     });
-    let mut world = World::serving_with(ProxyOptions { workers: 2, ..options() }, &[script.address]);
+    let mut world = TestCluster::serving_with(ProxyOptions { workers: 2, ..options() }, &[script.address]);
     world.ingress_with("other", "other.example", "/", 80, &[], None);
     let mut slow = world.client();
     slow.send("GET /slow HTTP/1.1\nHost: shop.example\n\n");
@@ -186,9 +186,11 @@ fn flags_say_what_is_counted() {
         (MetricsOptions { size_buckets: vec![777.0], ..defaults() }, "le=\"777\"} 1"),
     ];
     for (metrics, line) in cases {
-        let script = Script::always(OK);
-        let world =
-            World::serving_with(ProxyOptions { metrics: metrics.clone(), ..options() }, &[script.address]);
+        let script = ScriptedEndpoint::always(OK);
+        let world = TestCluster::serving_with(
+            ProxyOptions { metrics: metrics.clone(), ..options() },
+            &[script.address],
+        );
         for host in ["shop.example", "a.example", "b.example"] {
             world.ask(&format!("GET / HTTP/1.1\nHost: {host}\n\n"));
         }
@@ -197,7 +199,7 @@ fn flags_say_what_is_counted() {
         assert!(text.contains(line), "{metrics:?}: {line}: {text}");
     }
     let exclude = vec!["requests".to_owned(), "nginx_ingress_controller_bytes_sent".to_owned()];
-    let world = World::serving_with(
+    let world = TestCluster::serving_with(
         ProxyOptions { metrics: MetricsOptions { exclude, ..defaults() }, ..options() },
         &[],
     );
@@ -211,7 +213,7 @@ fn flags_say_what_is_counted() {
 #[test]
 fn hosts_that_clients_make_up_are_bounded() {
     let metrics = MetricsOptions { per_undefined_host: true, ..MetricsOptions::default() };
-    let world = World::with(ProxyOptions { metrics, keep_alive_requests: 2000, ..options() });
+    let world = TestCluster::with(ProxyOptions { metrics, keep_alive_requests: 2000, ..options() });
     let mut client = world.client();
     for host in 0..1100 {
         client.send(&format!("GET / HTTP/1.1\nHost: h{host}.example\n\n"));
@@ -226,12 +228,12 @@ fn hosts_that_clients_make_up_are_bounded() {
 
 #[test]
 fn connections_are_reading_writing_or_waiting() {
-    let (script, go) = Script::held(|far, hold| {
+    let (script, go) = ScriptedEndpoint::held(|far, hold| {
         far.request();
         hold();
         let _ = far.send(OK);
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let states = |what: &str, wanted: [u32; 4]| {
         let lines = ["active", "reading", "writing", "waiting"].iter().zip(wanted);
         let lines: Vec<_> = lines.map(|(state, count)| format!("state=\"{state}\"}} {count}\n")).collect();
@@ -248,7 +250,7 @@ fn connections_are_reading_writing_or_waiting() {
     states("the response was the last word", [3, 1, 0, 2]);
     drop((idle, half));
     states("those that leave are not counted", [1, 0, 0, 1]);
-    let mut other = Client::connect(world.http);
+    let mut other = TestClient::connect(world.http);
     other.send(GET);
     states("and once more", [2, 0, 1, 1]);
     go.send(()).unwrap();
@@ -257,9 +259,9 @@ fn connections_are_reading_writing_or_waiting() {
 
 #[test]
 fn ingresses_without_a_backend_are_orphans() {
-    let mut world = World::new();
+    let mut world = TestCluster::new();
     world.ingress("shop", "shop.example", &[]);
-    let seen = |world: &World| {
+    let seen = |world: &TestCluster| {
         let text = world.registry.text();
         let line = |what: &str| {
             let labels = format!("namespace=\"default\",ingress=\"shop\",type=\"{what}\"}} ");

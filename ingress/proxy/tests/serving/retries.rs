@@ -1,10 +1,10 @@
-//! Endpoints that fail, and the next one.
+//! Endpoints that fail, and retries at others.
 
 use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{Script, World, nobody, options};
+use crate::support::{ScriptedEndpoint, TestCluster, nobody, options};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
@@ -17,9 +17,9 @@ fn request(method: &str) -> String {
 
 #[test]
 fn an_endpoint_that_refuses_connections_is_passed_over() {
-    let script = Script::always(OK);
+    let script = ScriptedEndpoint::always(OK);
     let gone = nobody();
-    let world = World::serving(&[gone, script.address]);
+    let world = TestCluster::serving(&[gone, script.address]);
     for method in ["GET", "GET", "POST", "POST", "PATCH", "PATCH"] {
         assert_eq!(world.ask(&request(method)).status, 200, "{method}");
     }
@@ -31,11 +31,11 @@ fn an_endpoint_that_refuses_connections_is_passed_over() {
 
 #[test]
 fn an_endpoint_that_closes_without_an_answer_is_passed_over_unless_asking_twice_could_harm() {
-    let silent = Script::new(|far| {
+    let silent = ScriptedEndpoint::new(|far| {
         far.request();
     });
-    let script = Script::always(OK);
-    let world = World::serving(&[silent.address, script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[silent.address, script.address]);
     let mut statuses = Vec::new();
     for method in
         ["GET", "GET", "PUT", "PUT", "DELETE", "DELETE", "POST", "POST", "PATCH", "PATCH", "LOCK", "LOCK"]
@@ -62,7 +62,7 @@ fn an_endpoint_that_closes_without_an_answer_is_passed_over_unless_asking_twice_
 #[test]
 fn without_another_endpoint_the_same_is_tried_three_times() {
     let gone = nobody();
-    let world = World::serving(&[gone]);
+    let world = TestCluster::serving(&[gone]);
     let response = world.ask(&request("GET"));
     assert_eq!(response.status, 502);
     assert!(response.body.contains("<title>502 Bad Gateway</title>"));
@@ -75,7 +75,7 @@ fn without_another_endpoint_the_same_is_tried_three_times() {
 fn without_a_limit_each_endpoint_is_tried_once() {
     let (one, other) = (nobody(), nobody());
     let options = ProxyOptions { proxy_next_upstream_tries: 0, ..options() };
-    let world = World::serving_with(options, &[one, other]);
+    let world = TestCluster::serving_with(options, &[one, other]);
     assert_eq!(world.ask(&request("GET")).status, 502);
     let log = world.log(1).remove(0);
     assert!(log.contains(" 502, 502 ") && !log.contains("502, 502, 502"), "{log}");
@@ -83,14 +83,14 @@ fn without_a_limit_each_endpoint_is_tried_once() {
 
 #[test]
 fn a_kept_connection_that_turns_out_to_be_closed_costs_no_try() {
-    let fickle = Script::new(|far| {
+    let fickle = ScriptedEndpoint::new(|far| {
         far.request();
         let _ = far.send(OK);
         // Closes at the moment when the connection is used again.
         far.request();
     });
     let options = ProxyOptions { proxy_next_upstream_tries: 1, ..options() };
-    let world = World::serving_with(options, &[fickle.address]);
+    let world = TestCluster::serving_with(options, &[fickle.address]);
     for _ in 0..3 {
         assert_eq!(world.ask(&request("GET")).status, 200);
     }
@@ -101,7 +101,7 @@ fn a_kept_connection_that_turns_out_to_be_closed_costs_no_try() {
 
 #[test]
 fn an_endpoint_that_is_a_listener_of_the_proxy_is_refused() {
-    let mut world = World::new();
+    let mut world = TestCluster::new();
     for own in [world.http, world.https] {
         world.shop(&[own]);
         assert_eq!(world.ask(&request("GET")).status, 503, "{own}");
@@ -118,8 +118,8 @@ fn an_invalid_response_is_not_asked_for_again() {
         "HTTP/1.1 200 OK\nContent-Length: 2\nTransfer-Encoding: chunked\n\nok",
         "nonsense\n\n",
     ] {
-        let bad = Script::always(answer);
-        let world = World::serving(&[bad.address]);
+        let bad = ScriptedEndpoint::always(answer);
+        let world = TestCluster::serving(&[bad.address]);
         assert_eq!(world.ask(&request("GET")).status, 502, "{answer}");
         bad.seen();
         assert!(bad.is_unasked(), "{answer}");
@@ -128,12 +128,12 @@ fn an_invalid_response_is_not_asked_for_again() {
 
 #[test]
 fn an_endpoint_that_is_too_slow_is_504() {
-    let slow = Script::new(|far| {
+    let slow = ScriptedEndpoint::new(|far| {
         far.request();
         // Returns when the proxy gives up.
         far.head();
     });
-    let world = World::serving_with(
+    let world = TestCluster::serving_with(
         ProxyOptions {
             proxy_read_timeout: Duration::from_millis(150),
             proxy_next_upstream_tries: 2,
@@ -151,13 +151,13 @@ fn an_endpoint_that_is_too_slow_is_504() {
 
 #[test]
 fn a_kept_connection_that_the_endpoint_has_closed_is_not_used() {
-    let once = Script::new(|far| {
+    let once = ScriptedEndpoint::new(|far| {
         let request = far.request().unwrap();
         let _ = far.send(OK);
         let _ = far.stream.get_ref().shutdown(std::net::Shutdown::Both);
         far.tell(request);
     });
-    let world = World::serving(&[once.address]);
+    let world = TestCluster::serving(&[once.address]);
     for _ in 0..4 {
         assert_eq!(world.ask(&request("POST")).status, 200);
         // Told once when it was asked, and again when it had closed: the end is at the proxy's socket by then.

@@ -1,13 +1,13 @@
-//! Requests that two servers may read differently, as raw bytes.
+//! Requests that two servers may interpret differently, as raw bytes.
 
-use crate::support::{Client, Script, World};
+use crate::support::{ScriptedEndpoint, TestClient, TestCluster};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
 #[test]
 fn shapes_of_smuggling_are_refused_with_a_page_and_a_close() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let host = "Host: shop.example\r\n";
     let cases = [
         (
@@ -65,10 +65,10 @@ fn shapes_of_smuggling_are_refused_with_a_page_and_a_close() {
 
 #[test]
 fn malformed_chunks_are_refused() {
-    let script = Script::new(|far| {
+    let script = ScriptedEndpoint::new(|far| {
         far.request();
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     for chunks in [
         "5\nhello\r\n0\r\n\r\n",
         "5\r\nhello!\r\n0\r\n\r\n",
@@ -86,8 +86,8 @@ fn malformed_chunks_are_refused() {
 
 #[test]
 fn a_request_is_read_the_same_however_it_is_cut() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let text = "POST /x?y HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     for step in [1, 3, 7, 40] {
         let mut client = world.client();
@@ -105,8 +105,8 @@ fn a_request_is_read_the_same_however_it_is_cut() {
 
 #[test]
 fn odd_but_clear_requests_pass() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let cases = [
         ("\r\n\r\nGET / HTTP/1.1\r\nHost: shop.example\r\n\r\n", "GET / HTTP/1.1"),
         ("GET http://shop.example/a?b HTTP/1.1\r\nHost: shop.example\r\n\r\n", "GET /a?b HTTP/1.1"),
@@ -118,7 +118,7 @@ fn odd_but_clear_requests_pass() {
         ("PURGE / HTTP/1.1\r\nHost:shop.example\r\n\r\n", "PURGE / HTTP/1.1"),
     ];
     for (request, line) in cases {
-        let mut client = Client::connect(world.http);
+        let mut client = TestClient::connect(world.http);
         client.raw(request.as_bytes());
         assert_eq!(client.response().status, 200, "{request:?}");
         let head = script.seen().head;

@@ -1,4 +1,4 @@
-//! The stop: what is open finishes, nothing new begins.
+//! Shutdown: open requests finish, and no new ones begin.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use ingress_proxy::ProxyOptions;
 use net::DrainOutcome;
 
-use crate::support::{Client, Script, World, options, read_head};
+use crate::support::{ScriptedEndpoint, TestClient, TestCluster, options, read_head};
 
 #[test]
 fn requests_in_flight_finish_and_idle_connections_close() {
-    let (script, go) = Script::held(|far, hold| {
+    let (script, go) = ScriptedEndpoint::held(|far, hold| {
         far.request();
         hold();
         let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
     });
-    let world = World::serving(&[script.address]);
+    let world = TestCluster::serving(&[script.address]);
     let healthy = world.proxy.as_ref().unwrap().health();
     assert!(healthy());
     let mut idle = world.client();
@@ -37,8 +37,8 @@ fn requests_in_flight_finish_and_idle_connections_close() {
     assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
 }
 
-/// Stops in the background and returns when nobody listens any more.
-fn stop_now(world: World) -> std::thread::JoinHandle<DrainOutcome> {
+/// Stops the proxy in the background, and returns when it has stopped listening.
+fn stop_now(world: TestCluster) -> std::thread::JoinHandle<DrainOutcome> {
     let address = world.http;
     let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
     while TcpStream::connect(address).is_ok() {
@@ -49,8 +49,8 @@ fn stop_now(world: World) -> std::thread::JoinHandle<DrainOutcome> {
 
 #[test]
 fn a_request_that_meets_the_stop_is_answered_and_told_that_it_was_the_last() {
-    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+    let world = TestCluster::serving(&[script.address]);
     let mut clients: Vec<_> = (0..8).map(|_| world.client()).collect();
     let get = "GET / HTTP/1.1\nHost: shop.example\n\n";
     // Half of them are idle after a request, half have sent nothing yet.
@@ -68,16 +68,16 @@ fn a_request_that_meets_the_stop_is_answered_and_told_that_it_was_the_last() {
     assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
 }
 
-/// Responses of many lengths, so that of some the last piece cannot be written at once. Each client has stopped reading
-/// when the proxy has had nothing more to do than to wait for it.
-struct Slow(Vec<(Client, usize)>);
+/// Responses of many lengths, so that for some of them the last piece cannot be written at once. Each client stops reading
+/// until the proxy has nothing left to do but to wait for it.
+struct Slow(Vec<(TestClient, usize)>);
 
 impl Slow {
     const LENGTHS: std::ops::Range<usize> = 60..72;
 
     /// Answers `/N` with N times 100,000 bytes.
-    fn script() -> Script {
-        Script::new(|far| {
+    fn script() -> ScriptedEndpoint {
+        ScriptedEndpoint::new(|far| {
             while let Some(request) = far.request() {
                 let path = request.head.split([' ', '/']).nth(2).unwrap();
                 let length = path.parse::<usize>().unwrap() * 100_000;
@@ -87,7 +87,7 @@ impl Slow {
         })
     }
 
-    fn clients(world: &World) -> Self {
+    fn clients(world: &TestCluster) -> Self {
         let client = |length| {
             let mut client = world.client();
             client.send(&format!("GET /{length} HTTP/1.1\nHost: shop.example\n\n"));
@@ -114,7 +114,7 @@ impl Slow {
 #[test]
 fn a_stop_waits_for_clients_to_take_the_rest_of_a_response() {
     let script = Slow::script();
-    let mut world = World::serving(&[script.address]);
+    let mut world = TestCluster::serving(&[script.address]);
     let slow = Slow::clients(&world);
     let mut idle = world.client();
     idle.send("GET /healthz HTTP/1.1\nHost: x\n\n");
@@ -130,7 +130,7 @@ fn a_stop_waits_for_clients_to_take_the_rest_of_a_response() {
 fn the_time_between_requests_begins_when_the_client_has_taken_the_response() {
     let script = Slow::script();
     let keep_alive = Duration::from_millis(150);
-    let world = World::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
+    let world = TestCluster::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
     let slow = Slow::clients(&world);
     for _ in 0..3 {
         let mut idle = world.client();
@@ -143,8 +143,8 @@ fn the_time_between_requests_begins_when_the_client_has_taken_the_response() {
 
 #[test]
 fn a_stop_does_not_wait_for_a_client_that_never_begins_its_handshake() {
-    let world = World::new();
-    let mut silent = Client::connect(world.https);
+    let world = TestCluster::new();
+    let mut silent = TestClient::connect(world.https);
     let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
     assert!(silent.is_closed());
     assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
@@ -153,8 +153,8 @@ fn a_stop_does_not_wait_for_a_client_that_never_begins_its_handshake() {
 #[test]
 fn connections_that_the_system_has_accepted_are_served() {
     for _ in 0..10 {
-        let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
-        let world = World::serving(&[script.address]);
+        let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+        let world = TestCluster::serving(&[script.address]);
         let mut clients: Vec<_> = (0..50).map(|_| world.client()).collect();
         for client in &mut clients {
             client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
@@ -170,8 +170,8 @@ fn connections_that_the_system_has_accepted_are_served() {
 /// RFC 9113 §6.8: a first GOAWAY that refuses nothing, and the last stream's number after a round trip.
 #[test]
 fn a_stop_says_goaway_twice() {
-    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     client.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.raw(&frame(SETTINGS, 0, 0, &[]));
@@ -208,7 +208,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The payload of the next frame of a kind. Others are passed over.
-fn await_frame(client: &mut Client, wanted: u8) -> Vec<u8> {
+fn await_frame(client: &mut TestClient, wanted: u8) -> Vec<u8> {
     loop {
         let mut head = [0; 9];
         client.stream.read_exact(&mut head).unwrap();
@@ -222,8 +222,8 @@ fn await_frame(client: &mut Client, wanted: u8) -> Vec<u8> {
 
 #[test]
 fn during_the_grace_period_requests_are_still_taken() {
-    let script = Script::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
-    let mut world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+    let mut world = TestCluster::serving(&[script.address]);
     let proxy = world.proxy.take().unwrap();
     let healthy = proxy.health();
     // Longer than the test.
@@ -238,7 +238,7 @@ fn during_the_grace_period_requests_are_still_taken() {
 
 #[test]
 fn an_address_in_use_is_named_and_nothing_is_left_running() {
-    let world = World::new();
+    let world = TestCluster::new();
     let views = world.views();
     let options = ingress_proxy::ProxyOptions {
         http: vec!["127.0.0.1:0".parse().unwrap()],

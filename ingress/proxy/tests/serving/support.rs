@@ -1,4 +1,4 @@
-//! A proxy over a small cluster, endpoints that speak from a script, and a client that sees bytes.
+//! A proxy in front of a small cluster, scripted endpoints, and a client that reads and writes bytes.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -15,11 +15,11 @@ use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
 
-/// How long a test waits for bytes that must come.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a test waits for something that must happen.
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A cluster with one proxy in front of it.
-pub struct World {
+/// A cluster with a proxy in front of it.
+pub struct TestCluster {
     pub cache: Cache,
     pub proxy: Option<Proxy>,
     pub registry: Registry,
@@ -58,7 +58,7 @@ pub fn options() -> ProxyOptions {
     }
 }
 
-impl World {
+impl TestCluster {
     pub fn new() -> Self {
         Self::with(options())
     }
@@ -96,7 +96,7 @@ impl World {
         Self { cache, proxy: Some(proxy), registry, http, https, runtime, views, lines, log }
     }
 
-    /// An Ingress `shop` for `shop.example` and every path, in front of these endpoints.
+    /// A cluster with an Ingress `shop` for `shop.example` and every path, and these endpoints.
     pub fn serving(endpoints: &[SocketAddr]) -> Self {
         Self::serving_with(options(), endpoints)
     }
@@ -169,7 +169,7 @@ impl World {
         self.apply(Object::Service(Arc::new(Service { key, kind, ports: [port].into_iter().collect() })));
     }
 
-    /// An Ingress of one host that leads every path to the Service of the same name.
+    /// An Ingress that routes every path of a host to the Service of the same name.
     pub fn ingress(&mut self, name: &str, host: &str, annotations: &[(&str, &str)]) {
         self.ingress_with(name, host, "/", 80, annotations, None);
     }
@@ -219,18 +219,18 @@ impl World {
         self.views.clone()
     }
 
-    pub fn client(&self) -> Client {
-        Client::connect(self.http)
+    pub fn client(&self) -> TestClient {
+        TestClient::connect(self.http)
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn ask(&self, request: &str) -> Response {
         let mut client = self.client();
         client.send(request);
         client.response()
     }
 
-    /// The access log, once it has so many lines.
+    /// Waits until the access log has so many lines.
     pub fn log(&self, lines: usize) -> Vec<String> {
         let start = std::time::Instant::now();
         loop {
@@ -238,12 +238,12 @@ impl World {
             if text.lines().count() >= lines {
                 return text.lines().map(str::to_owned).collect();
             }
-            assert!(start.elapsed() < PATIENCE, "{lines} lines are wanted, these came: {text}");
+            assert!(start.elapsed() < TEST_TIMEOUT, "{lines} lines are wanted, these came: {text}");
             std::thread::yield_now();
         }
     }
 
-    /// The metrics, once they are as wanted.
+    /// Waits until the metrics satisfy a condition.
     pub fn metrics(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let start = std::time::Instant::now();
         loop {
@@ -251,7 +251,7 @@ impl World {
             if wanted(&text) {
                 return text;
             }
-            assert!(start.elapsed() < PATIENCE, "{what}: {text}");
+            assert!(start.elapsed() < TEST_TIMEOUT, "{what}: {text}");
             std::thread::yield_now();
         }
     }
@@ -262,7 +262,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for TestCluster {
     fn drop(&mut self) {
         if let Some(proxy) = self.proxy.take() {
             self.runtime.block_on(proxy.stop(Duration::ZERO));
@@ -271,16 +271,16 @@ impl Drop for World {
     }
 }
 
-/// A client that sees bytes.
-pub struct Client {
+/// A client that reads and writes bytes.
+pub struct TestClient {
     pub stream: BufReader<TcpStream>,
     head: bool,
 }
 
-impl Client {
+impl TestClient {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream: BufReader::new(stream), head: false }
     }
@@ -299,7 +299,7 @@ impl Client {
         read_response(&mut self.stream, self.head).expect("a response")
     }
 
-    /// True once the proxy has closed the connection and nothing more came.
+    /// Waits until the proxy closes the connection; false if it sends anything before.
     pub fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
@@ -309,7 +309,7 @@ impl Client {
     }
 }
 
-/// A message as it came.
+/// A message as received.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
@@ -358,7 +358,7 @@ fn read_response(stream: &mut impl BufRead, is_head: bool) -> Option<Response> {
     Some(response)
 }
 
-/// A body by its length or its chunks.
+/// Reads a body by its length or its chunks.
 pub fn read_body(stream: &mut impl BufRead, message: &Response) -> Option<String> {
     let mut body = Vec::new();
     if let Some(length) = message.header("content-length") {
@@ -375,7 +375,7 @@ pub fn read_body(stream: &mut impl BufRead, message: &Response) -> Option<String
     String::from_utf8(body).ok()
 }
 
-/// A chunk; the last one is empty and takes the trailers with it.
+/// Reads a chunk; the last one is empty, and the trailers are skipped.
 pub fn read_chunk(stream: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut line = String::new();
     stream.read_line(&mut line).ok()?;
@@ -391,21 +391,21 @@ pub fn read_chunk(stream: &mut impl BufRead) -> Option<Vec<u8>> {
     Some(chunk)
 }
 
-/// An endpoint: each connection is handed to a script on a thread of its own.
-pub struct Script {
+/// An endpoint that runs a script for each connection, in a thread of its own.
+pub struct ScriptedEndpoint {
     pub address: SocketAddr,
     requests: mpsc::Receiver<Response>,
     connections: Arc<Mutex<usize>>,
 }
 
 /// A connection at the endpoint.
-pub struct Far {
+pub struct EndpointConnection {
     pub stream: BufReader<TcpStream>,
     told: mpsc::Sender<Response>,
 }
 
-impl Far {
-    /// The next request with its body, also told to the test.
+impl EndpointConnection {
+    /// Reads the next request with its body, and reports it to the test.
     pub fn request(&mut self) -> Option<Response> {
         let head = self.head()?;
         let body = read_body(&mut self.stream, &head).unwrap_or_default();
@@ -414,7 +414,7 @@ impl Far {
         Some(request)
     }
 
-    /// Only the head of the next request.
+    /// Reads only the head of the next request.
     pub fn head(&mut self) -> Option<Response> {
         let head = read_head(&mut self.stream)?;
         Some(Response { status: 0, head, body: String::new() })
@@ -430,16 +430,19 @@ impl Far {
     }
 }
 
-impl Script {
-    pub fn new(script: impl Fn(&mut Far) + Send + Sync + 'static) -> Self {
+impl ScriptedEndpoint {
+    pub fn new(script: impl Fn(&mut EndpointConnection) + Send + Sync + 'static) -> Self {
         Self::on("127.0.0.1".parse().unwrap(), script)
     }
 
-    pub fn on(ip: IpAddr, script: impl Fn(&mut Far) + Send + Sync + 'static) -> Self {
+    pub fn on(ip: IpAddr, script: impl Fn(&mut EndpointConnection) + Send + Sync + 'static) -> Self {
         Self::over(TcpListener::bind((ip, 0)).unwrap(), script)
     }
 
-    pub fn over(listener: TcpListener, script: impl Fn(&mut Far) + Send + Sync + 'static) -> Self {
+    pub fn over(
+        listener: TcpListener,
+        script: impl Fn(&mut EndpointConnection) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (told, requests) = mpsc::channel();
         let (script, connections) = (Arc::new(script), Arc::new(Mutex::new(0)));
@@ -449,7 +452,9 @@ impl Script {
             for stream in listener.incoming().map_while(Result::ok) {
                 *count.lock().unwrap() += 1;
                 let (script, told) = (script.clone(), told.clone());
-                std::thread::spawn(move || script(&mut Far { stream: BufReader::new(stream), told }));
+                std::thread::spawn(move || {
+                    script(&mut EndpointConnection { stream: BufReader::new(stream), told })
+                });
             }
         });
         Self { address, requests, connections }
@@ -466,12 +471,15 @@ impl Script {
         let Ok(other) = TcpListener::bind(("127.0.0.2", one.local_addr().unwrap().port())) else {
             return Self::pair(text);
         };
-        let always = move |far: &mut Far| while far.request().is_some() && far.send(text).is_ok() {};
+        let always =
+            move |far: &mut EndpointConnection| while far.request().is_some() && far.send(text).is_ok() {};
         [one, other].map(|listener| Self::over(listener, always))
     }
 
-    /// A script that waits where it calls its second argument, until the test says go.
-    pub fn held(script: impl Fn(&mut Far, &dyn Fn()) + Send + Sync + 'static) -> (Self, mpsc::Sender<()>) {
+    /// A script that blocks in its second argument until the test sends a message.
+    pub fn held(
+        script: impl Fn(&mut EndpointConnection, &dyn Fn()) + Send + Sync + 'static,
+    ) -> (Self, mpsc::Sender<()>) {
         let (go, wait) = mpsc::channel();
         let wait = Mutex::new(wait);
         // A test that ends early drops its side.
@@ -481,7 +489,7 @@ impl Script {
         (Self::new(move |far| script(far, &hold)), go)
     }
 
-    /// Answers a request in two chunks, `first` and `last`, the second when the test says go.
+    /// Answers a request in two chunks, `first` and `last`; the second after a message of the test.
     pub fn in_two_chunks() -> (Self, mpsc::Sender<()>) {
         Self::held(|far, hold| {
             far.request();
@@ -491,17 +499,17 @@ impl Script {
         })
     }
 
-    /// The next request that came.
+    /// Waits for the next request.
     pub fn seen(&self) -> Response {
-        self.requests.recv_timeout(PATIENCE).expect("the endpoint is asked")
+        self.requests.recv_timeout(TEST_TIMEOUT).expect("the endpoint is asked")
     }
 
-    /// Every request that has come and was not looked at.
+    /// Every request that has arrived and was not returned yet.
     pub fn all_seen(&self) -> Vec<Response> {
         self.requests.try_iter().collect()
     }
 
-    /// Whether nothing (more) came.
+    /// Whether no (further) request has arrived.
     pub fn is_unasked(&self) -> bool {
         self.requests.try_recv().is_err()
     }
@@ -511,12 +519,12 @@ impl Script {
     }
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 pub fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A name server that has these IPv4 addresses for every name.
+/// A name server that answers every name with these IPv4 addresses.
 pub fn name_server(addresses: &[IpAddr]) -> SocketAddr {
     let addresses = addresses.to_vec();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

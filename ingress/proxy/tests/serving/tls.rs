@@ -7,7 +7,7 @@ use net::testing::{TestCertificate, certificate};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::support::{Client, Script, World};
+use crate::support::{ScriptedEndpoint, TestClient, TestCluster};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
@@ -15,15 +15,15 @@ pub fn client_config(alpn: &[u8]) -> Arc<ClientConfig> {
     net::testing::client(rustls::DEFAULT_VERSIONS, &[alpn])
 }
 
-fn connect(world: &World, name: &str) -> StreamOwned<ClientConnection, std::net::TcpStream> {
+fn connect(world: &TestCluster, name: &str) -> StreamOwned<ClientConnection, std::net::TcpStream> {
     let stream = std::net::TcpStream::connect(world.https).unwrap();
-    stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(crate::support::TEST_TIMEOUT)).unwrap();
     let name = name.to_owned().try_into().unwrap();
     StreamOwned::new(ClientConnection::new(client_config(b"http/1.1"), name).unwrap(), stream)
 }
 
 /// The leaf that is shown for a name.
-fn shown(world: &World, name: &str) -> CertificateDer<'static> {
+fn shown(world: &TestCluster, name: &str) -> CertificateDer<'static> {
     let mut stream = connect(world, name);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = Vec::new();
@@ -33,7 +33,7 @@ fn shown(world: &World, name: &str) -> CertificateDer<'static> {
 
 #[test]
 fn certificates_are_found_by_name_and_follow_their_secrets() {
-    let mut world = World::new();
+    let mut world = TestCluster::new();
     world.service("shop", &[]);
     world.ingress_with("shop", "shop.example", "/", 80, &[], Some("cert"));
     let own = shown(&world, "shop.example");
@@ -56,8 +56,8 @@ fn certificates_are_found_by_name_and_follow_their_secrets() {
 
 #[test]
 fn endpoints_and_clients_are_told_that_it_is_https() {
-    let script = Script::always(OK);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
     let mut stream = connect(&world, "shop.example");
     stream.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
@@ -79,8 +79,8 @@ fn endpoints_and_clients_are_told_that_it_is_https() {
 
 #[test]
 fn a_request_without_tls_is_told_so() {
-    let world = World::new();
-    let mut client = Client::connect(world.https);
+    let world = TestCluster::new();
+    let mut client = TestClient::connect(world.https);
     client.send("GET / HTTP/1.1\nHost: shop.example\n\n");
     let response = client.response();
     assert_eq!(response.status, 400);

@@ -1,4 +1,4 @@
-//! Changes of protocol.
+//! Switching protocols (101).
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use ingress_proxy::ProxyOptions;
 use net::DrainOutcome;
 
-use crate::support::{Client, Far, Script, World, options};
+use crate::support::{EndpointConnection, ScriptedEndpoint, TestClient, TestCluster, options};
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\nHost: shop.example\nConnection: keep-alive, Upgrade\n\
                          Upgrade: websocket\nSec-WebSocket-Key: x\n\n";
 
-/// Takes the handshake and echoes.
-fn echo(far: &mut Far) {
+/// Accepts the handshake, then echoes.
+fn echo(far: &mut EndpointConnection) {
     far.request();
     let _ = far.send("HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: Upgrade\n\nhi ");
     let mut buffer = [0; 1024];
@@ -23,13 +23,13 @@ fn echo(far: &mut Far) {
     }
 }
 
-fn read(client: &mut Client, length: usize) -> String {
+fn read(client: &mut TestClient, length: usize) -> String {
     let mut text = vec![0; length];
     client.stream.read_exact(&mut text).unwrap();
     String::from_utf8(text).unwrap()
 }
 
-fn upgraded(world: &World) -> Client {
+fn upgraded(world: &TestCluster) -> TestClient {
     let mut client = world.client();
     client.send(HANDSHAKE);
     let response = client.response();
@@ -42,8 +42,8 @@ fn upgraded(world: &World) -> Client {
 
 #[test]
 fn bytes_pass_both_ways_after_an_upgrade() {
-    let script = Script::new(echo);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::new(echo);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = upgraded(&world);
     let head = script.seen().head;
     assert!(head.contains("\nUpgrade: websocket\nConnection: upgrade\n"), "{head}");
@@ -60,8 +60,8 @@ fn bytes_pass_both_ways_after_an_upgrade() {
 
 #[test]
 fn an_upgrade_that_is_refused_is_a_plain_response() {
-    let script = Script::always("HTTP/1.1 426 Upgrade Required\nContent-Length: 2\n\nno");
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::always("HTTP/1.1 426 Upgrade Required\nContent-Length: 2\n\nno");
+    let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     for _ in 0..2 {
         client.send(HANDSHAKE);
@@ -71,16 +71,17 @@ fn an_upgrade_that_is_refused_is_a_plain_response() {
 
 #[test]
 fn an_upgrade_nobody_asked_for_is_502() {
-    let script = Script::always("HTTP/1.1 101 Switching Protocols\nUpgrade: x\nConnection: upgrade\n\n");
-    let world = World::serving(&[script.address]);
+    let script =
+        ScriptedEndpoint::always("HTTP/1.1 101 Switching Protocols\nUpgrade: x\nConnection: upgrade\n\n");
+    let world = TestCluster::serving(&[script.address]);
     assert_eq!(world.ask("GET / HTTP/1.1\nHost: shop.example\n\n").status, 502);
 }
 
 #[test]
 fn silent_streams_are_closed() {
-    let script = Script::new(echo);
+    let script = ScriptedEndpoint::new(echo);
     let short = Duration::from_millis(200);
-    let world = World::serving_with(
+    let world = TestCluster::serving_with(
         ProxyOptions { proxy_read_timeout: short, proxy_send_timeout: short, ..options() },
         &[script.address],
     );
@@ -89,8 +90,8 @@ fn silent_streams_are_closed() {
 
 #[test]
 fn a_stop_waits_for_streams_and_then_cuts_them() {
-    let script = Script::new(echo);
-    let mut world = World::serving_with(
+    let script = ScriptedEndpoint::new(echo);
+    let mut world = TestCluster::serving_with(
         ProxyOptions { worker_shutdown_timeout: Duration::from_millis(300), ..options() },
         &[script.address],
     );
@@ -104,8 +105,8 @@ fn a_stop_waits_for_streams_and_then_cuts_them() {
 
 #[test]
 fn a_stop_ends_when_the_last_stream_does() {
-    let script = Script::new(echo);
-    let world = World::serving(&[script.address]);
+    let script = ScriptedEndpoint::new(echo);
+    let world = TestCluster::serving(&[script.address]);
     let mut client = upgraded(&world);
     let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
     client.raw(b"still");

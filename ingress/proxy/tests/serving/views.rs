@@ -2,15 +2,15 @@
 
 use cluster::{Event, Key, Kind};
 
-use crate::support::{Script, World, read_chunk, read_head};
+use crate::support::{ScriptedEndpoint, TestCluster, read_chunk, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
 
 #[test]
 fn an_open_request_lives_on_when_its_route_and_endpoint_go() {
-    let (script, go) = Script::in_two_chunks();
-    let mut world = World::serving(&[script.address]);
+    let (script, go) = ScriptedEndpoint::in_two_chunks();
+    let mut world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     client.send(GET);
     read_head(&mut client.stream).unwrap();
@@ -27,10 +27,10 @@ fn an_open_request_lives_on_when_its_route_and_endpoint_go() {
 
 #[test]
 fn endpoints_take_turns_and_follow_their_service() {
-    let scripts = [Script::always(OK), Script::always(OK), Script::always(OK)];
+    let scripts = [ScriptedEndpoint::always(OK), ScriptedEndpoint::always(OK), ScriptedEndpoint::always(OK)];
     let addresses = scripts.each_ref().map(|script| script.address);
-    let mut world = World::serving(&addresses[..2]);
-    let counts = |scripts: &[Script; 3]| scripts.each_ref().map(|script| script.all_seen().len());
+    let mut world = TestCluster::serving(&addresses[..2]);
+    let counts = |scripts: &[ScriptedEndpoint; 3]| scripts.each_ref().map(|script| script.all_seen().len());
     for _ in 0..6 {
         assert_eq!(world.ask(GET).status, 200);
     }
@@ -45,8 +45,8 @@ fn endpoints_take_turns_and_follow_their_service() {
 }
 
 /// Answers every request, and tells when the proxy has closed the connection.
-fn tells_its_end() -> Script {
-    Script::new(|far| {
+fn tells_its_end() -> ScriptedEndpoint {
+    ScriptedEndpoint::new(|far| {
         while far.request().is_some() {
             let _ = far.send(OK);
         }
@@ -57,7 +57,7 @@ fn tells_its_end() -> Script {
 #[test]
 fn idle_connections_to_endpoints_that_left_are_closed() {
     let script = tells_its_end();
-    let mut world = World::serving(&[script.address]);
+    let mut world = TestCluster::serving(&[script.address]);
     assert_eq!(world.ask(GET).status, 200);
     script.seen();
     world.endpoints("shop", &[]);
@@ -66,14 +66,14 @@ fn idle_connections_to_endpoints_that_left_are_closed() {
 
 #[test]
 fn a_connection_that_was_in_use_while_others_were_closed_is_kept() {
-    let (script, go) = Script::held(|far, hold| {
+    let (script, go) = ScriptedEndpoint::held(|far, hold| {
         while far.request().is_some() {
             hold();
             let _ = far.send(OK);
         }
     });
-    let mut world = World::serving(&[script.address]);
-    let sweep = |world: &mut World, name: &str| {
+    let mut world = TestCluster::serving(&[script.address]);
+    let sweep = |world: &mut TestCluster, name: &str| {
         let other = tells_its_end();
         world.service(name, &[other.address]);
         world.ingress(name, "other.example", &[]);

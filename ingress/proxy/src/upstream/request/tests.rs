@@ -20,7 +20,7 @@ async fn largest_piece(stream: bool) -> usize {
     });
     let clock = Rc::new(Clock::new(jiff::tz::TimeZone::UTC));
     let minute = Duration::from_secs(60);
-    let timeouts = Timeouts { send: minute, read: minute, body: minute, client_send: minute };
+    let timeouts = UpstreamTimeouts { send: minute, read: minute, body: minute, client_send: minute };
     let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream: stream };
     let connection = UpstreamConnection::new(near, address, None, "endpoint".into(), 0);
     let request = Bytes::from_static(REQUEST);
