@@ -5,7 +5,10 @@
 
 mod supervise;
 
+mod tcp_connections;
+
 mod listener_state;
+
 mod tcp;
 mod udp;
 
@@ -15,4 +18,4 @@ mod service;
 
 pub use listeners::{DnsStartError, ServerOptions};
 pub use service::{CorefileLoader, DnsService, ReloadHandle};
-pub use tcp::TcpLimits;
+pub use tcp_connections::TcpLimits;

@@ -10,7 +10,7 @@ use telemetry::metrics::Counter;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::tcp::TcpConnectionTable;
+use crate::tcp_connections::TcpConnectionTable;
 
 /// State that the UDP threads and the TCP connections of one address share.
 pub(crate) struct ListenerState {

@@ -12,7 +12,8 @@ use dns_chain::{PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 
 use crate::listener_state::{ANY, ListenerState};
-use crate::tcp::{TcpConnectionTable, TcpLimits, TcpListeners};
+use crate::tcp::TcpListeners;
+use crate::tcp_connections::{TcpConnectionTable, TcpLimits};
 use crate::udp::{DropCounts, UdpSockets, UdpThreads};
 
 /// Options of the server that are not in the Corefile.

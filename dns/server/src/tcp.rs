@@ -1,7 +1,6 @@
 //! DNS over TCP (RFC 1035 §4.2.2, RFC 7766): listeners, and the limits on their connections.
 
 mod connection;
-mod connections;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +12,6 @@ use futures_util::FutureExt;
 use net::{BindError, Drain};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-
-pub use connections::TcpLimits;
-
-pub(crate) use connections::TcpConnectionTable;
 
 use crate::listener_state::{ANY, ListenerState};
 use crate::supervise::restart_on_panic;

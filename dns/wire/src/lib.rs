@@ -6,9 +6,10 @@
 pub mod codes;
 pub mod hash;
 pub mod name;
+mod options;
+mod rdata;
 pub mod query;
 mod layout;
-mod rdata;
 mod compress;
 pub mod reply;
 

@@ -16,14 +16,6 @@ pub(crate) const AD: u16 = 0x0020;
 pub(crate) const CD: u16 = 0x0010;
 const OPCODE: u16 = 0x7800;
 
-/// EDNS options whose length is checked: RFC 8764 §3.2, RFC 9664 §4, RFC 7871 §6, RFC 7314 §2, RFC 7828 §3.1, RFC 8914 §2.
-const LONG_LIVED: u16 = 1;
-const UPDATE_LEASE: u16 = 2;
-const CLIENT_SUBNET: u16 = 8;
-const EXPIRE: u16 = 9;
-const KEEPALIVE: u16 = 11;
-const EXTENDED_ERROR: u16 = 15;
-
 /// A parsed query. One value is reused for many packets.
 #[derive(Clone)]
 pub struct Query {
@@ -324,52 +316,6 @@ impl Query {
             at = start + data.len();
         }
         Some(())
-    }
-}
-
-/// The options, if they fill the record exactly.
-pub(crate) fn whole_options(data: &[u8]) -> Option<&[u8]> {
-    let mut rest = data;
-    while !rest.is_empty() {
-        let [_, _, l0, l1] = *rest.first_chunk::<4>()?;
-        rest = rest.get(4 + usize::from(u16::from_be_bytes([l0, l1]))..)?;
-    }
-    Some(data)
-}
-
-/// Whether each of the options is well-formed. As in CoreDNS the number of address octets of
-/// a client subnet is not checked.
-pub(crate) fn are_sound_options(options: &[u8]) -> bool {
-    let mut rest = options;
-    while let Some(([c0, c1, l0, l1], data)) = rest.split_first_chunk::<4>() {
-        let Some((data, after)) = data.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1]))) else {
-            return false;
-        };
-        let length = data.len();
-        let sound = match u16::from_be_bytes([*c0, *c1]) {
-            LONG_LIVED => length >= 18,
-            UPDATE_LEASE => matches!(length, 4 | 8),
-            CLIENT_SUBNET => is_subnet(data),
-            EXPIRE => length == 0 || length >= 4,
-            KEEPALIVE => matches!(length, 0 | 2),
-            EXTENDED_ERROR => length >= 2,
-            _ => true,
-        };
-        if !sound {
-            return false;
-        }
-        rest = after;
-    }
-    rest.is_empty()
-}
-
-/// Whether a client subnet has a known family and prefixes that fit it (RFC 7871 §6 and §7.1.2).
-fn is_subnet(data: &[u8]) -> bool {
-    match data {
-        [0, 0, source, _, ..] => *source == 0,
-        [0, 1, source, scope, ..] => *source <= 32 && *scope <= 32,
-        [0, 2, source, scope, ..] => *source <= 128 && *scope <= 128,
-        _ => false,
     }
 }
 

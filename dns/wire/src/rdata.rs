@@ -5,7 +5,7 @@
 
 use crate::codes::rtype;
 use crate::name;
-use crate::query::are_sound_options;
+use crate::options::are_sound_options;
 
 /// A part of record data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
-use super::connections::{ConnectionSlot, TcpCloseReason};
 use crate::listener_state::{ListenerState, MAX_MESSAGE, append_message, encode_message};
+use crate::tcp_connections::{ConnectionSlot, TcpCloseReason};
 
 /// How long the first query may take. This and the next two times are CoreDNS's defaults (core/dnsserver/server.go).
 const FIRST_QUERY: Duration = Duration::from_secs(3);

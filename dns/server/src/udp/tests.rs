@@ -9,7 +9,7 @@ use dns_wire::{Name, Query, Reply};
 use telemetry::metrics::{Counter, Registry};
 
 use super::*;
-use crate::tcp::{TcpConnectionTable, TcpLimits};
+use crate::tcp_connections::{TcpConnectionTable, TcpLimits};
 
 /// Panics at every other query, at once or after waiting.
 struct Panics;

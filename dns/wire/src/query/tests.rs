@@ -112,7 +112,7 @@ fn an_option_of_a_length_it_cannot_have_is_a_format_error() {
         for length in lengths {
             let option =
                 [&[(code >> 8) as u8, code as u8, 0, *length][..], &vec![0; *length as usize]].concat();
-            assert_eq!(super::are_sound_options(&option), sound, "option {code} of {length} bytes");
+            assert_eq!(crate::options::are_sound_options(&option), sound, "option {code} of {length} bytes");
         }
     }
 }

@@ -4,7 +4,8 @@ use super::{Owner, Record, Reply, Section, Span};
 use crate::codes::{class, rtype};
 use crate::layout::layout;
 use crate::name;
-use crate::query::{AA, AD, HEADER, QR, Query, RA, TC, whole_options};
+use crate::options::whole_options;
+use crate::query::{AA, AD, HEADER, QR, Query, RA, TC};
 
 /// The header of a packet from an upstream, as far as it is not part of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,7 +39,7 @@ impl Default for TcpLimits {
 
 /// Why a connection was closed by the server before the client closed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TcpCloseReason {
+pub(crate) enum TcpCloseReason {
     /// No complete query arrived in time.
     Idle,
     /// It was idle and made room for a new connection.
@@ -100,7 +100,7 @@ struct Entry {
 const IN_USE: u64 = u64::MAX;
 
 /// The place of a connection in the table. Dropping it makes room for another.
-pub(super) struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     table: Arc<TcpConnectionTable>,
     entry: Arc<Entry>,
     buffered: usize,
@@ -125,7 +125,7 @@ impl TcpConnectionTable {
     }
 
     /// Adds a connection, or returns `None` if a limit is reached and no connection is idle.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionSlot> {
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionSlot> {
         let client = client_network(address);
         let mut open = self.lock();
         let of_client = open.by_client.get(&client).map_or(0, Vec::len);
@@ -149,7 +149,7 @@ impl TcpConnectionTable {
     }
 
     /// Closes the connection that has been idle for the longest time, because the process has no descriptor left.
-    pub(super) fn evict_one(&self) -> bool {
+    pub(crate) fn evict_one(&self) -> bool {
         let mut open = self.lock();
         self.evicted(open.evict_longest_idle())
     }
@@ -233,23 +233,23 @@ impl OpenConnections {
 
 impl ConnectionSlot {
     /// Records that the connection is idle since its last activity.
-    pub(super) fn set_idle(&self, last_activity: Instant) {
+    pub(crate) fn set_idle(&self, last_activity: Instant) {
         self.entry.idle_since.store(self.table.milliseconds(last_activity), Relaxed);
     }
 
     /// Records that the connection has queries in flight or unread replies, so that it is not evicted.
-    pub(super) fn set_in_use(&self) {
+    pub(crate) fn set_in_use(&self) {
         self.entry.idle_since.store(IN_USE, Relaxed);
     }
 
     /// Waits until the connection has to make room for another.
-    pub(super) async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.entry.evict.notified().await;
     }
 
     /// Records how many bytes are held for the connection. Returns whether it may grow to that size.
     #[must_use]
-    pub(super) fn set_buffered(&mut self, bytes: usize) -> bool {
+    pub(crate) fn set_buffered(&mut self, bytes: usize) -> bool {
         let before = std::mem::replace(&mut self.buffered, bytes);
         if bytes <= before {
             self.table.buffered.fetch_sub(before - bytes, Relaxed);
@@ -260,7 +260,7 @@ impl ConnectionSlot {
     }
 
     /// Counts why the server closes the connection.
-    pub(super) fn count_closed(&self, reason: TcpCloseReason) {
+    pub(crate) fn count_closed(&self, reason: TcpCloseReason) {
         self.table.metrics.closed.with([reason.label()]).inc();
     }
 }
