@@ -10,7 +10,6 @@ mod thread_slot;
 mod admin;
 
 mod cells;
-pub mod log;
 mod readiness;
 
 pub mod metrics;
@@ -18,6 +17,9 @@ pub mod metrics;
 mod log_writer;
 mod web_config;
 mod report;
+
+pub mod log;
+pub mod panics;
 
 pub use admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
 pub use admin::message::{AdminRequest, AdminResponse};

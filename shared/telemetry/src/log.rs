@@ -1,8 +1,11 @@
-//! The program's own log: what happens to the process, not each query or request (those are [`crate::LogWriter`]).
+//! The program log: events of the process. Queries and requests have logs of their own.
 //!
-//! An event's target says who speaks: `plugin/reload` for a DNS plugin, the crate's name otherwise.
+//! An event's target is its source: `plugin/reload` for a DNS plugin, the crate's name otherwise. Lines pass through a
+//! [`LogWriter`], so that an output that blocks delays no one and lines beyond a bound are dropped and counted.
 
 use std::fmt::{self, Write as _};
+use std::io;
+use std::sync::OnceLock;
 
 use jiff::{Timestamp, Zoned};
 use tracing::field::{Field, Visit};
@@ -15,6 +18,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::json;
+use crate::log_writer::LogWriter;
+use crate::metrics::{Counter, Registry};
 
 /// How a line of the log reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +66,51 @@ impl std::error::Error for LogError {}
 /// Sets the log up for the whole process. `filter` is a level, and after it, if wanted, levels for single
 /// targets: `info,hyper=warn`.
 pub fn init(format: LogFormat, output: LogOutput, filter: &str) -> Result<(), LogError> {
-    let done = match output {
-        LogOutput::Stdout => subscriber(format, filter, std::io::stdout)?.try_init(),
-        LogOutput::Stderr => subscriber(format, filter, std::io::stderr)?.try_init(),
+    let dropped = Counter::default();
+    let lines = match output {
+        LogOutput::Stdout => LogWriter::new(io::stdout(), dropped.clone()),
+        LogOutput::Stderr => LogWriter::new(io::stderr(), dropped.clone()),
     };
-    done.map_err(|_| LogError::Second)
+    let queue = lines.clone();
+    subscriber(format, filter, move || Queued(queue.clone()))?.try_init().map_err(|_| LogError::Second)?;
+    PROCESS_LOG.set(ProcessLog { lines, dropped }).map_err(|_| LogError::Second)
+}
+
+/// Writes the lines that wait and ends the program log; later events are dropped. Waits at most a second for an output
+/// that blocks. To be called before the process ends.
+pub fn close() {
+    if let Some(log) = PROCESS_LOG.get() {
+        log.lines.close();
+    }
+}
+
+/// Shows in `portolan_program_log_dropped_total` how many lines were dropped because the output blocked or failed.
+pub fn register(registry: &Registry) {
+    let help = "Lines of the program log that were not written.";
+    registry.callback_counters("portolan_program_log_dropped_total", help, [], |samples| {
+        samples([], PROCESS_LOG.get().map_or(0.0, |log| log.dropped.value() as f64));
+    });
+}
+
+static PROCESS_LOG: OnceLock<ProcessLog> = OnceLock::new();
+
+struct ProcessLog {
+    lines: LogWriter,
+    dropped: Counter,
+}
+
+/// Adds each event, which tracing writes in one piece, to the queue.
+struct Queued(LogWriter);
+
+impl io::Write for Queued {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_line(|out| out.extend_from_slice(event.strip_suffix(b"\n").unwrap_or(event)));
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn subscriber<W>(
@@ -255,6 +300,33 @@ mod tests {
     fn a_filter_names_levels_by_target() {
         assert_eq!(logged(LogFormat::CoreDns, "off,sources=warn").lines().count(), 1);
         assert!(matches!(init(LogFormat::Json, LogOutput::Stderr, "loud"), Err(LogError::Filter(_))));
+    }
+
+    #[test]
+    fn an_output_that_blocks_delays_no_event_and_the_rest_is_counted() {
+        let (gate, opened) = std::sync::mpsc::channel::<()>();
+        struct Blocked(std::sync::mpsc::Receiver<()>);
+        impl io::Write for Blocked {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ends_with_the_test = self.0.recv();
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let dropped = Counter::default();
+        let lines = LogWriter::new(Blocked(opened), dropped.clone());
+        let queue = lines.clone();
+        let subscriber = subscriber(LogFormat::CoreDns, "info", move || Queued(queue.clone())).unwrap();
+        let long = "x".repeat(64 << 10);
+        tracing::subscriber::with_default(subscriber, || {
+            (0..100).for_each(|_| tracing::info!(target: "plugin/errors", "{long}"));
+        });
+        // The writer holds at most one buffer, and one waits behind it; each has a bound of 1 MiB and a line.
+        assert!(dropped.value() >= 64, "{} dropped", dropped.value());
+        drop(gate);
     }
 
     #[test]

@@ -1,13 +1,31 @@
 //! Metrics of one name that differ by their labels.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 
 use crate::metrics::label::pair;
+use crate::metrics::registry::Registry;
 use crate::metrics::value::Metric;
+
+/// Metrics of one name: room for several series of each Ingress of a large cluster.
+pub(super) const MAX_SERIES: usize = 200_000;
+/// Bytes of a label's value, where [`Family::with`] makes it; the rest is cut off.
+const MAX_VALUE: usize = 1024;
+
+/// Metrics that are counted unseen because their family was full.
+static DROPPED_SERIES: AtomicU64 = AtomicU64::new(0);
+
+/// Shows `portolan_metric_series_dropped_total`.
+pub(super) fn register_dropped_series(registry: &Registry) {
+    let help = "Metrics that are not shown because there are too many of their name.";
+    registry.callback_counters("portolan_metric_series_dropped_total", help, [], |samples| {
+        samples([], DROPPED_SERIES.load(Relaxed) as f64);
+    });
+}
 
 /// The values of `N` labels, in the order in which a family names them. Families that count the same thing share them.
 pub type Labels<const N: usize> = Arc<[String; N]>;
@@ -37,13 +55,22 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// The metric with these labels, in the order in which the family names them. Takes a lock: ask when
     /// something is built and keep what you get.
     pub fn with(&self, values: [&str; N]) -> M {
-        self.of(&Arc::new(values.map(str::to_owned)))
+        self.of(&Arc::new(values.map(|value| value[..value.floor_char_boundary(MAX_VALUE)].to_owned())))
     }
 
-    /// The metric with these labels, which it keeps instead of a copy.
+    /// The metric with these labels, which it keeps instead of a copy. Beyond [`MAX_SERIES`] it is one that no page shows.
     pub fn of(&self, values: &Labels<N>) -> M {
-        let new = || M::new(&self.0.shape);
-        self.children().entry(values.clone()).or_insert_with(new).clone()
+        let mut children = self.children();
+        if let Some(known) = children.get(values) {
+            return known.clone();
+        }
+        let new = M::new(&self.0.shape);
+        if children.len() < MAX_SERIES {
+            children.insert(values.clone(), new.clone());
+        } else {
+            DROPPED_SERIES.fetch_add(1, Relaxed);
+        }
+        new
     }
 
     /// Drops the metric whose labels no longer mean anything, such as that of a deleted Ingress. Who still

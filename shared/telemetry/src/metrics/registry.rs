@@ -10,7 +10,7 @@ use prometheus::proto::MetricType;
 
 use crate::admin::message::{AdminRequest, AdminResponse};
 use crate::metrics::callback::{CallbackFamily, SampleSink};
-use crate::metrics::family::Family;
+use crate::metrics::family::{Family, register_dropped_series};
 use crate::metrics::process::ProcessMetrics;
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
 
@@ -34,6 +34,7 @@ impl Registry {
     pub fn with_process() -> Self {
         let registry = Self::default();
         registry.register(ProcessMetrics::new());
+        register_dropped_series(&registry);
         registry
     }
 
@@ -220,6 +221,21 @@ up 1.5
         hosts.with(["gone"]).inc();
         hosts.remove(&["gone".to_owned()]);
         assert!(registry.text().contains("kept") && !registry.text().contains("gone"));
+    }
+
+    #[test]
+    fn a_family_that_is_full_counts_what_it_does_not_show() {
+        let registry = Registry::with_process();
+        let hosts = registry.counters("requests", "Requests.", ["host"]);
+        (0..crate::metrics::family::MAX_SERIES).for_each(|host| drop(hosts.with([&host.to_string()])));
+        hosts.with(["one-too-many"]).inc();
+        hosts.with(["7"]).inc();
+        let text = registry.text();
+        assert!(!text.contains("one-too-many") && text.contains("requests{host=\"7\"} 1\n"));
+        assert!(text.contains("portolan_metric_series_dropped_total 1\n"));
+        let long = registry.counters("paths", "Paths.", ["path"]);
+        long.with([&"ü".repeat(1 << 20)]).inc();
+        assert!(registry.text().lines().all(|line| line.len() < 1100));
     }
 
     #[test]
