@@ -4,6 +4,8 @@ mod dns;
 mod flag;
 mod go_style;
 mod ingress;
+mod logging;
+mod program;
 mod up;
 
 use std::ffi::OsString;
@@ -36,10 +38,12 @@ pub enum ParsedCommand {
 /// # Errors
 /// Help and version with exit code 0; a flag that is unknown, lacks its value or has a bad one with exit code 2.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, CommandError> {
-    let matches = command().try_get_matches_from(go_style::rewrite(args)).map_err(CommandError::from)?;
+    let matches = command()
+        .try_get_matches_from(go_style::rewrite(program::insert_command(args)))
+        .map_err(CommandError::from)?;
     let Some((name, matches)) = matches.subcommand() else {
         return Err(CommandError::usage(
-            "which command? `portolan up`, `portolan dns` or `portolan ingress`; `portolan --help` tells more",
+            "no command given: use `portolan up`, `portolan dns` or `portolan ingress`; see `portolan --help`",
         ));
     };
     Ok(match name {

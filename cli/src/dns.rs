@@ -1,6 +1,6 @@
 //! `portolan dns`: the DNS service as CoreDNS runs it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,12 +32,12 @@ pub fn run(args: DnsArgs) -> Result<(), CommandError> {
         output::print(names.join("\n") + "\n");
         return Ok(());
     }
-    let format = if args.json { LogFormat::Json } else { LogFormat::CoreDns };
-    telemetry::log::init(format, LogOutput::Stdout, "info")
+    let format = if args.log.json { LogFormat::Json } else { LogFormat::CoreDns };
+    telemetry::log::init(format, LogOutput::Stdout, &args.log.filter("info"))
         .map_err(|error| CommandError::outside(error.to_string()))?;
     let (runtime, executor, fatal) = Runtime::start()?;
     let served = executor.block_on(serve(args, &runtime, fatal));
-    // Whatever still waits has been told; nothing more is owed to it.
+    // Tasks that still wait have no one left to answer.
     executor.shutdown_background();
     served
 }
@@ -45,47 +45,65 @@ pub fn run(args: DnsArgs) -> Result<(), CommandError> {
 async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let flags = ClusterOrigin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
-    let context = context(Clusters::new(flags, runtime), runtime, args.json);
-    let queries = context.queries.clone();
+    let queries = query_log(std::io::stdout(), runtime);
+    let context = context(Clusters::new(flags, runtime), queries.clone(), runtime, args.log.json);
     let load = load(CorefileSource::new(args.conf.as_deref())?, args.port);
     let options = ServerOptions { threads: args.workers, ..Default::default() };
     let dns = tokio::select! {
-        started = DnsService::start(load.clone(), context, options) => started.map_err(failure)?,
-        () = signals.stop() => return Ok(()),
+        started = DnsService::start(load.clone(), context, options) => started.map_err(|error| {
+            let is_bind = matches!(error, DnsStartError::Bind(..));
+            let mut error = failure(error, &load);
+            if is_bind {
+                error.message += "; -dns.port moves server blocks that name no port";
+            }
+            error
+        })?,
+        _ = signals.stop() => return Ok(()),
     };
     if let Some(pidfile) = &args.pidfile {
         let written = std::fs::write(pidfile, format!("{}\n", std::process::id()));
         written.map_err(|error| CommandError::outside(format!("-pidfile {}: {error}", pidfile.display())))?;
     }
     if !args.quiet {
-        greet(&load, args.json);
+        greet(&load, args.log.json);
+    }
+    if runtime.admin.local_addrs().await.is_empty() {
+        tracing::info!(
+            "no admin listener: with the plugin health, ready or prometheus its address lists problems under /problems"
+        );
     }
     let ended = loop {
         tokio::select! {
-            said = signals.next() => match said {
+            action = signals.next() => match action {
                 SignalAction::Stop(signal) => {
                     tracing::info!("{signal}: Shutting down servers then terminating");
                     break Ok(());
                 }
-                SignalAction::Reload => dns.reloader().reload(),
+                SignalAction::Reload(signal) => {
+                    tracing::info!("{signal}: reading the Corefile");
+                    dns.reloader().reload();
+                }
             },
             Some(reason) = fatal.recv() => break Err(CommandError::outside(reason)),
         }
     };
     tokio::select! {
         () = dns.stop() => {}
-        // Told a second time: at once.
-        _ = signals.next() => {}
+        // A second signal ends the process at once.
+        _ = signals.stop() => {}
     }
     queries.close();
     ended
 }
 
-/// What the chain is given.
-pub fn context(clusters: Clusters, runtime: &Runtime, json: bool) -> PluginContext {
-    let dropped = runtime
-        .metrics
-        .counter("portolan_query_log_dropped_total", "Lines of the query log that were not written.");
+/// The log of queries.
+pub fn query_log(output: impl Write + Send + 'static, runtime: &Runtime) -> LogWriter {
+    let help = "Lines of the query log that were not written.";
+    LogWriter::new(output, runtime.metrics.counter("portolan_query_log_dropped_total", help))
+}
+
+/// What plugins may use of the process.
+pub fn context(clusters: Clusters, queries: LogWriter, runtime: &Runtime, json: bool) -> PluginContext {
     let ending = runtime.clone();
     PluginContext {
         cluster: Arc::new(clusters),
@@ -93,7 +111,7 @@ pub fn context(clusters: Clusters, runtime: &Runtime, json: bool) -> PluginConte
         metrics: runtime.metrics.clone(),
         gates: runtime.gates.clone(),
         admin: runtime.admin.clone(),
-        queries: LogWriter::new(std::io::stdout(), dropped),
+        queries,
         json,
         runtime: runtime.handle.clone(),
         fatal: Arc::new(move |reason| ending.request_shutdown(reason)),
@@ -102,14 +120,21 @@ pub fn context(clusters: Clusters, runtime: &Runtime, json: bool) -> PluginConte
     }
 }
 
-/// A start that failed, with its exit code.
-pub fn failure(error: DnsStartError) -> CommandError {
-    match error {
+/// A start that failed, with its exit code. A plugin that could not begin is found again in the Corefile.
+pub fn failure(error: DnsStartError, load: &CorefileLoader) -> CommandError {
+    match &error {
         DnsStartError::Config(_) => CommandError::usage(error.to_string()),
-        DnsStartError::Bind(..) => {
-            CommandError::outside(format!("{error}; -dns.port moves server blocks that name no port"))
+        DnsStartError::Bind(..) => CommandError::outside(error.to_string()),
+        DnsStartError::Begin(message) => {
+            let corefile = load().ok();
+            let plugin = message.split(':').next().unwrap_or_default();
+            let blocks = corefile.iter().flat_map(|corefile| &corefile.blocks);
+            let directive = blocks.flat_map(|block| block.all(plugin)).next();
+            CommandError::outside(match directive {
+                Some(directive) => format!("{} - {error}", directive.name.at),
+                None => error.to_string(),
+            })
         }
-        DnsStartError::Begin(_) => CommandError::outside(error.to_string()),
     }
 }
 

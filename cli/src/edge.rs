@@ -7,6 +7,7 @@ use ingress_proxy::{
 use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use sources::Cluster;
 use telemetry::LogWriter;
+use telemetry::log::JsonLines;
 
 use crate::command_error::CommandError;
 use crate::runtime::Runtime;
@@ -69,8 +70,12 @@ pub fn start(
     })
 }
 
-/// The access log, on standard output.
-pub fn access_log(runtime: &Runtime) -> LogWriter {
+/// The access log, on standard output; its lines are JSON objects with the text as `msg` where all lines are to be JSON.
+pub fn access_log(json: bool, runtime: &Runtime) -> LogWriter {
     let help = "Lines of the access log that were not written.";
-    LogWriter::new(std::io::stdout(), runtime.metrics.counter("portolan_access_log_dropped_total", help))
+    let dropped = runtime.metrics.counter("portolan_access_log_dropped_total", help);
+    match json {
+        true => LogWriter::new(JsonLines::new(std::io::stdout(), "access"), dropped),
+        false => LogWriter::new(std::io::stdout(), dropped),
+    }
 }

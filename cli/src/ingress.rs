@@ -27,8 +27,8 @@ pub fn run(args: IngressArgs) -> Result<(), CommandError> {
         output::print(concat!("Portolan ", env!("CARGO_PKG_VERSION"), "\n"));
         return Ok(());
     }
-    let level = if args.verbosity >= 5 { "debug,hyper=info,h2=info,rustls=info" } else { "info" };
-    telemetry::log::init(LogFormat::Klog, LogOutput::Stderr, level)
+    let format = if args.log.json { LogFormat::Json } else { LogFormat::Klog };
+    telemetry::log::init(format, LogOutput::Stderr, &args.log.filter("info"))
         .map_err(|error| CommandError::outside(error.to_string()))?;
     let (runtime, executor, fatal) = Runtime::start()?;
     reporting::flags(&args.unsupported, &runtime);
@@ -50,24 +50,26 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     let pages = AdminPages::open(args, &cluster, runtime).await?;
     tokio::select! {
         () = clusters::listed(&cluster, edge::REQUIRED) => {}
-        () = signals.stop() => return Ok(()),
+        _ = signals.stop() => return Ok(()),
     }
-    let access = edge::access_log(runtime);
+    let access = edge::access_log(args.log.json, runtime);
     let flags = ("--http-port", "--https-port");
     let proxy = edge::start(options, views, Some(access.clone()), runtime, flags)?;
     let _health = pages.healthy(args, proxy.health());
     for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
         addresses.iter().for_each(|address| tracing::info!("serving {what} on {address}"));
     }
-    // Nothing to read again at SIGUSR1: every change of the cluster is in force a moment later.
     let ended = tokio::select! {
-        () = signals.stop() => Ok(()),
+        signal = signals.stop() => {
+            tracing::info!("{signal}: shutting down");
+            Ok(())
+        }
         Some(reason) = fatal.recv() => Err(CommandError::outside(reason)),
     };
-    tracing::info!("shutting down");
     tokio::select! {
+        // The proxy logs what it waits for.
         drained = proxy.stop(args.shutdown_grace) => tracing::info!("connections: {drained:?}"),
-        _ = signals.next() => tracing::warn!("told a second time: ending at once"),
+        signal = signals.stop() => tracing::warn!("{signal} again: ending at once"),
     }
     access.close();
     if !args.post_shutdown_grace.is_zero() {
@@ -76,7 +78,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     }
     tokio::select! {
         () = tokio::time::sleep(args.post_shutdown_grace) => {}
-        _ = signals.next() => {}
+        _ = signals.stop() => {}
     }
     ended
 }
@@ -167,8 +169,7 @@ impl AdminPages {
             let text = format!("waiting for the cluster\n{waiting}\n");
             AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, text)
         };
-        let mut routes =
-            vec![pages.route(&args.health_path, starting), pages.route("/problems", runtime.reports.page())];
+        let mut routes = vec![pages.route(&args.health_path, starting)];
         if args.metrics {
             routes.push(pages.route_large("/metrics", runtime.metrics.page()));
         }

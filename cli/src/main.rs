@@ -49,13 +49,16 @@ static MALLOC_CONF: Option<&'static std::ffi::c_char> = {
 };
 
 fn main() -> ExitCode {
-    match run() {
+    telemetry::panics::log_panics();
+    let ended = run();
+    telemetry::log::close();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if !failure.message.is_empty() {
-                output::tell(format!("portolan: {}", failure.message));
+        Err(error) => {
+            if !error.message.is_empty() {
+                output::tell(format!("portolan: {}", error.message));
             }
-            ExitCode::from(failure.code)
+            ExitCode::from(error.code)
         }
     }
 }

@@ -44,11 +44,15 @@ impl Runtime {
             .build()
             .map_err(|error| CommandError::outside(format!("cannot start the runtime: {error}")))?;
         let metrics = Registry::with_process();
+        telemetry::log::register(&metrics);
+        telemetry::panics::register(&metrics);
+        let (admin, reports) = (AdminServer::new(&metrics), Reports::new(&metrics));
+        admin.add_common_page("/problems", reports.page());
         let (fatal, errors) = mpsc::channel(1);
         let runtime = Self {
             gates: ReadinessGates::new(),
-            admin: AdminServer::new(&metrics),
-            reports: Reports::new(&metrics),
+            admin,
+            reports,
             handle: executor.handle().clone(),
             metrics,
             fatal,

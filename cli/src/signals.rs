@@ -1,30 +1,32 @@
-//! What the world outside may say to a running process.
+//! Signals that the process acts on.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command_error::CommandError;
 
-/// The signals that are listened to.
+/// The signals that the process listens to.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    reload: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
 }
 
-/// What was said.
+/// What a signal asks for; the value is its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalAction {
-    /// SIGTERM, SIGINT, by name: finish and end.
+    /// SIGTERM, SIGINT, SIGQUIT: shut down.
     Stop(&'static str),
-    /// SIGUSR1: read the configuration again.
-    Reload,
+    /// SIGHUP, and SIGUSR1 as CoreDNS takes it: read the configuration again.
+    Reload(&'static str),
 }
 
 impl Signals {
     /// Listens from now on. Must be called within a runtime.
     ///
     /// # Errors
-    /// When the system does not let it.
+    /// When the system refuses.
     pub fn listen() -> Result<Self, CommandError> {
         let listen = |kind| {
             signal(kind).map_err(|error| CommandError::outside(format!("cannot listen to signals: {error}")))
@@ -32,21 +34,56 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
-            reload: listen(SignalKind::user_defined1())?,
+            quit: listen(SignalKind::quit())?,
+            hangup: listen(SignalKind::hangup())?,
+            user1: listen(SignalKind::user_defined1())?,
         })
     }
 
-    /// Waits for the word to stop; until something is served there is nothing to read again.
-    pub async fn stop(&mut self) {
-        while self.next().await == SignalAction::Reload {}
+    /// Waits for a signal to stop, and logs each that asks for a reload: it has no effect.
+    pub async fn stop(&mut self) -> &'static str {
+        loop {
+            match self.next().await {
+                SignalAction::Stop(signal) => return signal,
+                SignalAction::Reload(signal) => {
+                    tracing::info!("{signal} ignored: there is nothing to reload")
+                }
+            }
+        }
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> SignalAction {
         tokio::select! {
             _ = self.terminate.recv() => SignalAction::Stop("SIGTERM"),
             _ = self.interrupt.recv() => SignalAction::Stop("SIGINT"),
-            _ = self.reload.recv() => SignalAction::Reload,
+            _ = self.quit.recv() => SignalAction::Stop("SIGQUIT"),
+            _ = self.hangup.recv() => SignalAction::Reload("SIGHUP"),
+            _ = self.user1.recv() => SignalAction::Reload("SIGUSR1"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::{Signal, raise};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sighup_and_sigusr1_reload_and_the_rest_stops() {
+        let mut signals = Signals::listen().unwrap();
+        for (raised, action) in [
+            (Signal::SIGHUP, SignalAction::Reload("SIGHUP")),
+            (Signal::SIGUSR1, SignalAction::Reload("SIGUSR1")),
+            (Signal::SIGQUIT, SignalAction::Stop("SIGQUIT")),
+            (Signal::SIGINT, SignalAction::Stop("SIGINT")),
+        ] {
+            raise(raised).unwrap();
+            assert_eq!(signals.next().await, action);
+        }
+        raise(Signal::SIGHUP).unwrap();
+        raise(Signal::SIGTERM).unwrap();
+        assert_eq!(signals.stop().await, "SIGTERM");
     }
 }

@@ -2,10 +2,11 @@
 
 mod corefile;
 mod examples;
+mod query_lines;
 mod show;
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cluster::Kinds;
 use dns_server::{DnsService, DnsStartError, ServerOptions};
@@ -22,15 +23,15 @@ use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
 use crate::{demo, dns, edge, output};
 use examples::Examples;
+use query_lines::QueryLines;
 
 /// Serves until it is told to stop.
 ///
 /// # Errors
 /// When an argument or the Corefile is wrong (2) or an address cannot be had (1).
 pub fn run(args: UpArgs) -> Result<(), CommandError> {
-    let level =
-        if args.verbose { "debug,hyper=info,h2=info,rustls=info" } else { "warn,report=info,sources=info" };
-    telemetry::log::init(LogFormat::CoreDns, LogOutput::Stderr, level)
+    let format = if args.log.json { LogFormat::Json } else { LogFormat::CoreDns };
+    telemetry::log::init(format, LogOutput::Stderr, &args.log.filter("warn,report=info,sources=info"))
         .map_err(|error| CommandError::outside(error.to_string()))?;
     let (runtime, executor, fatal) = Runtime::start()?;
     let served = executor.block_on(serve(&args, &runtime, fatal));
@@ -58,16 +59,22 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         ..Default::default()
     };
     let views = edge::views(&cluster, &routes, &options.controller, runtime);
-    let pages = pages(args.admin, runtime).await?;
+    let pages = admin_listener(args.admin, runtime).await?;
+    let waiting =
+        |_: &_| AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "waiting for the cluster");
+    let _routes = [pages.route("/healthz", waiting), pages.route_large("/metrics", runtime.metrics.page())];
 
-    let context =
-        dns::context(Clusters::with(cluster.clone(), limiter, origin.clone(), runtime), runtime, false);
+    // Requests, queries and changes go to one log, in the order in which they are seen.
+    let lines = edge::access_log(args.log.json, runtime);
+    let queries = dns::query_log(QueryLines::new(lines.clone()), runtime);
+    let clusters = Clusters::with(cluster.clone(), limiter, origin.clone(), runtime);
+    let context = dns::context(clusters, queries.clone(), runtime, false);
     let fronts = ServerOptions { threads: None, addresses: vec![args.dns.ip()], ..Default::default() };
     let corefile = corefile::load(args);
     let started = DnsService::start(corefile.clone(), context, fronts).await;
     let dns = started.map_err(|error| match &error {
         DnsStartError::Bind(..) => CommandError::outside(format!("{error}; move it with --dns")),
-        _ => dns::failure(error),
+        _ => dns::failure(error, &corefile),
     })?;
 
     if matches!(origin, ClusterOrigin::Server(_)) {
@@ -75,45 +82,43 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     }
     tokio::select! {
         () = clusters::listed(&cluster, Kinds::default()) => {}
-        () = signals.stop() => return Ok(()),
+        _ = signals.stop() => return Ok(()),
     }
     if !matches!(origin, ClusterOrigin::Server(_)) {
         demo::follow(&cluster, runtime).await;
     }
-    let access = edge::access_log(runtime);
-    let proxy = edge::start(options, views.clone(), Some(access.clone()), runtime, ("--http", "--https"))?;
+    let proxy = edge::start(options, views.clone(), Some(lines.clone()), runtime, ("--http", "--https"))?;
     let health = proxy.health();
-    let _routes = [
-        pages.route("/healthz", move |_| match health() {
-            true => AdminResponse::ok("ok"),
-            false => AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "shutting down"),
-        }),
-        pages.route_large("/metrics", runtime.metrics.page()),
-        pages.route("/problems", runtime.reports.page()),
-    ];
-    let zone = corefile().ok().and_then(|corefile| examples::zone(&corefile));
-    cluster.read(|snapshot| {
-        let examples = Examples::of(snapshot, &views, zone.as_deref().unwrap_or("cluster.local"));
-        show::greeting(args, &origin, snapshot, &examples, begun.elapsed());
+    let _health = pages.route("/healthz", move |_| match health() {
+        true => AdminResponse::ok("ok"),
+        false => AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "shutting down"),
     });
-    let shown = show::changes(&cluster, runtime);
+    let zone = corefile().ok().and_then(|corefile| examples::zone(&corefile));
+    if !args.log.json {
+        cluster.read(|snapshot| {
+            let examples = Examples::of(snapshot, &views, zone.as_deref().unwrap_or("cluster.local"));
+            show::greeting(args, &origin, snapshot, &examples, begun.elapsed());
+        });
+    }
+    show::changes(&cluster, &lines);
     let ended = loop {
         tokio::select! {
-            said = signals.next() => match said {
+            action = signals.next() => match action {
                 SignalAction::Stop(_) => break Ok(()),
-                SignalAction::Reload => dns.reloader().reload(),
+                SignalAction::Reload(_) => dns.reloader().reload(),
             },
             Some(reason) = fatal.recv() => break Err(CommandError::outside(reason)),
         }
     };
-    // What is no longer read now goes, which is no change of the cluster.
-    shown.abort();
+    // Objects that are dropped during shutdown are no changes of the cluster.
+    queries.close();
+    lines.close();
+    let stopping = async { tokio::join!(proxy.stop(Duration::ZERO), dns.stop()) };
     tokio::select! {
-        _ = async { tokio::join!(proxy.stop(std::time::Duration::ZERO), dns.stop()) } => {}
-        // Told a second time: at once.
-        _ = signals.next() => {}
+        _ = stopping => {}
+        // A second signal ends the process at once.
+        _ = signals.stop() => {}
     }
-    access.close();
     ended
 }
 
@@ -127,7 +132,7 @@ fn origin(args: &UpArgs) -> ClusterOrigin {
     }
 }
 
-async fn pages(address: SocketAddr, runtime: &Runtime) -> Result<AdminListener, CommandError> {
+async fn admin_listener(address: SocketAddr, runtime: &Runtime) -> Result<AdminListener, CommandError> {
     let opened = runtime.admin.listen(&address.to_string()).await;
     opened.map_err(|cause| {
         CommandError::outside(format!("{}; move it with --admin", BindError { address, cause }))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::flag::{FlagValues, switch};
+use super::logging::{self, LogArgs};
 use crate::command_error::CommandError;
 
 /// Arguments of `portolan dns`.
@@ -22,8 +23,8 @@ pub struct DnsArgs {
     pub quiet: bool,
     /// `-version`: print the version and end.
     pub version: bool,
-    /// `-log-format json`.
-    pub json: bool,
+    /// `-log-format` and `-v`.
+    pub log: LogArgs,
     /// `--cluster`: manifests in place of an API server.
     pub manifests: Vec<PathBuf>,
     /// `--kubeconfig`: for `kubernetes` blocks that name neither `kubeconfig` nor `endpoint`.
@@ -47,7 +48,7 @@ impl DnsArgs {
             plugins: FlagValues(matches).on("plugins", false),
             quiet: FlagValues(matches).on("quiet", false),
             version: FlagValues(matches).on("version", false),
-            json: matches.get_one::<String>("log-format").is_some_and(|format| format == "json"),
+            log: LogArgs::read(matches),
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
             kubeconfig: matches.get_one("kubeconfig").cloned(),
             context: matches.get_one("context").cloned(),
@@ -82,11 +83,6 @@ pub fn command() -> Command {
             switch(Arg::new("plugins").long("plugins")).help("List the plugins and end"),
             switch(Arg::new("quiet").long("quiet")).help("No greeting"),
             switch(Arg::new("version").long("version")).help("Print the version and end"),
-            Arg::new("log-format")
-                .long("log-format")
-                .value_name("FORMAT")
-                .value_parser(["text", "json"])
-                .help("Form of all log lines [default: text]"),
             Arg::new("cluster")
                 .long("cluster")
                 .value_name("DIR")
@@ -101,4 +97,5 @@ pub fn command() -> Command {
                 .value_parser(clap::value_parser!(u16).range(1..=1024))
                 .help("UDP threads [default: one per core]"),
         ])
+        .args(logging::args())
 }

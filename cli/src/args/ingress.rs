@@ -12,6 +12,7 @@ use ingress_routes::NeutralValues::{self, False, OnlyEmpty, True, Words};
 use super::flag::FlagSupport::{Honoured, NotNeeded};
 use super::flag::ValueKind::{Bool, Duration as Time, Number, Text};
 use super::flag::{Flag, FlagSupport, FlagValues, UnsupportedFlag, ValueKind};
+use super::logging::{self, LogArgs};
 use crate::command_error::CommandError;
 
 /// Arguments of `portolan ingress`.
@@ -69,8 +70,8 @@ pub struct IngressArgs {
     pub post_shutdown_grace: Duration,
     /// `--workers`: threads; one per core when not given.
     pub workers: Option<usize>,
-    /// `-v`: verbosity; 5 and more shows debug lines.
-    pub verbosity: i64,
+    /// `--log-format` and `-v`.
+    pub log: LogArgs,
     /// Flags on the command line that are accepted but not honoured yet.
     pub unsupported: Vec<UnsupportedFlag>,
     /// `--version`: print the version and end.
@@ -124,7 +125,7 @@ impl IngressArgs {
             shutdown_grace: given.duration("shutdown-grace-period", Duration::ZERO),
             post_shutdown_grace: given.duration("post-shutdown-grace-period", Duration::from_secs(10)),
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
-            verbosity: matches.get_one("v").copied().unwrap_or(2),
+            log: LogArgs::read(matches),
             unsupported,
             version: given.on("version", false),
         })
@@ -201,13 +202,6 @@ pub fn command() -> Command {
             .value_name("N")
             .value_parser(clap::value_parser!(u16).range(1..=1024))
             .help("Worker threads [default: one per core]"),
-        Arg::new("v")
-            .short('v')
-            .long("v")
-            .value_name("LEVEL")
-            .allow_negative_numbers(true)
-            .value_parser(clap::value_parser!(i64))
-            .help("Log verbosity; 5 and more shows debug lines [default: 2]"),
     ];
     Command::new("ingress")
         .about("Serve Ingresses; takes ingress-nginx's flags")
@@ -217,6 +211,7 @@ pub fn command() -> Command {
              manifests/ --http-port 8080 --https-port 8443\n\nWithout --kubeconfig, --apiserver-host or --cluster the Pod's service account is used.",
         )
         .args(own)
+        .args(logging::args())
         .args(FLAGS.iter().map(Flag::arg))
         .args(KLOG.iter().map(|name| Flag { name, takes: takes_of_klog(name), ..KLOG_FLAG }.arg().hide(true)))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::logging::{self, LogArgs};
 use crate::command_error::CommandError;
 
 /// Arguments of `portolan up`.
@@ -26,8 +27,8 @@ pub struct UpArgs {
     pub https: SocketAddr,
     /// `--admin`.
     pub admin: SocketAddr,
-    /// `-v`: debug lines.
-    pub verbose: bool,
+    /// `--log-format` and `-v`.
+    pub log: LogArgs,
 }
 
 impl UpArgs {
@@ -46,7 +47,7 @@ impl UpArgs {
             http: address("http"),
             https: address("https"),
             admin: address("admin"),
-            verbose: matches.get_flag("verbose"),
+            log: LogArgs::read(matches),
         };
         if !args.manifests.is_empty() && args.kubeconfig.is_some() {
             return Err(CommandError::usage(
@@ -86,8 +87,8 @@ pub fn command() -> Command {
             address("http", "127.0.0.1:8080", "Address for HTTP"),
             address("https", "127.0.0.1:8443", "Address for HTTPS"),
             address("admin", "127.0.0.1:10254", "Address for health and metrics"),
-            Arg::new("verbose").long("verbose").short('v').action(ArgAction::SetTrue).help("Show debug lines"),
         ])
+        .args(logging::args())
 }
 
 fn socket(text: &str) -> Result<SocketAddr, String> {

@@ -26,8 +26,8 @@ const BUILT_IN: &str = "\
 }
 ";
 
-/// Reads the Corefile and moves it: port 53 to the port of `--dns`, the pages of `health`, `ready` and `prometheus` to
-/// the address of `--admin`, where the rest of the pages is.
+/// Reads the Corefile and adapts it: port 53 becomes the port of `--dns`, the pages of `health`, `ready` and `prometheus` move
+/// to the address of `--admin`, and every server block logs its queries.
 pub fn load(args: &UpArgs) -> CorefileLoader {
     let conf = match &args.conf {
         Some(path) => CorefileSource::File(path.clone()),
@@ -56,6 +56,12 @@ fn moved(mut corefile: Corefile, port: u16, admin: &str) -> Corefile {
             let address = config::Word::new(admin, &directive.name.at);
             directive.args = vec![address];
         }
+        if !block.directives.iter().any(|directive| *directive.name == *"log")
+            && let Some(first) = block.keys.first()
+        {
+            let name = config::Word::new("log", &first.at);
+            block.directives.push(config::Directive { name, args: Vec::new(), block: Vec::new() });
+        }
     }
     corefile
 }
@@ -65,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_and_pages_move_and_the_rest_stays() {
+    fn ports_and_pages_move_and_queries_are_logged() {
         let text = ".:53 a.example:5353 {\n health :8080\n ready\n cache 30\n}\n";
         let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::ParseOptions::default())
             .expect("it is sound");
@@ -77,7 +83,7 @@ mod tests {
         });
         assert_eq!(
             lines.collect::<Vec<_>>(),
-            ["health 127.0.0.1:10254", "ready 127.0.0.1:10254", "cache 30"]
+            ["health 127.0.0.1:10254", "ready 127.0.0.1:10254", "cache 30", "log"]
         );
     }
 }

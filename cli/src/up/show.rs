@@ -5,13 +5,11 @@ use std::time::Duration;
 use cluster::change::ChangeType;
 use cluster::{Kind, ObjectChange, Snapshot};
 use sources::Cluster;
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use telemetry::LogWriter;
 
 use crate::args::UpArgs;
 use crate::clusters::ClusterOrigin;
 use crate::output;
-use crate::runtime::Runtime;
 use crate::up::examples::{Examples, Url};
 
 /// Lines of one batch that are shown; a burst is summed up.
@@ -51,14 +49,14 @@ pub fn greeting(
   DNS    {dns} (UDP and TCP)
   HTTP   {http}
   HTTPS  {https}
-  pages  http://{admin}/healthz  /ready  /metrics  /problems
+  pages  http://{admin}/  (/healthz  /ready  /metrics  /problems)
 
 Try:
   dig @{dns_ip} -p {dns_port} {name}
   {plain}
   {tls}
 
-Requests and changes, as they are seen (Ctrl-C ends):
+Queries, requests and changes, as they are seen (Ctrl-C ends):
 ",
         version = env!("CARGO_PKG_VERSION"),
         namespaces = counted(cluster.count(Kind::Namespace), "namespace", "s"),
@@ -81,19 +79,13 @@ fn word(url: String) -> String {
     if url.bytes().all(plain) { url } else { format!("'{}'", url.replace('\'', r"'\''")) }
 }
 
-/// Prints a line for each change from now on, until what it returns is aborted.
-pub fn changes(cluster: &Cluster, runtime: &Runtime) -> AbortHandle {
-    let (lines, mut shown) = mpsc::unbounded_channel();
+/// Writes a line for each change from now on, until the log is closed.
+pub fn changes(cluster: &Cluster, lines: &LogWriter) {
+    let lines = lines.clone();
     cluster.observe(move |_, touched| {
-        // The receiver lives as long as the runtime; after it nobody reads.
-        let _ = lines.send(summary(touched));
+        let summary = summary(touched);
+        lines.write_line(|out| out.extend_from_slice(summary.trim_end().as_bytes()));
     });
-    let printing = runtime.handle.spawn(async move {
-        while let Some(text) = shown.recv().await {
-            output::print(text);
-        }
-    });
-    printing.abort_handle()
 }
 
 fn summary(touched: &[ObjectChange]) -> String {

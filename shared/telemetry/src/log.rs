@@ -129,6 +129,40 @@ where
     Ok(tracing_subscriber::registry().with(targets).with(layer))
 }
 
+/// Wraps each line of text in a JSON object, with the keys of the program log. A write is some whole lines, as
+/// [`LogWriter`] makes them.
+pub struct JsonLines<W> {
+    output: W,
+    target: &'static str,
+    objects: Vec<u8>,
+}
+
+impl<W: io::Write> JsonLines<W> {
+    /// Writes to `output`; `target` is the log's name.
+    pub fn new(output: W, target: &'static str) -> Self {
+        Self { output, target, objects: Vec::new() }
+    }
+}
+
+impl<W: io::Write> io::Write for JsonLines<W> {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.objects.clear();
+        let now = Timestamp::now();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+            write!(self.objects, "{{\"time\":\"{now}\",\"level\":\"INFO\",\"msg\":")?;
+            json::push_string(&mut self.objects, &text);
+            writeln!(self.objects, ",\"target\":\"{}\"}}", self.target)?;
+        }
+        self.output.write_all(&self.objects)?;
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
 impl<S, N> FormatEvent<S, N> for LogFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -327,6 +361,18 @@ mod tests {
         // The writer holds at most one buffer, and one waits behind it; each has a bound of 1 MiB and a line.
         assert!(dropped.value() >= 64, "{} dropped", dropped.value());
         drop(gate);
+    }
+
+    #[test]
+    fn lines_of_text_become_json_objects() {
+        let mut output = Vec::new();
+        let lines = b"10.0.0.1 - - \"GET /\" 200\nsecond\n";
+        assert_eq!(io::Write::write(&mut JsonLines::new(&mut output, "access"), lines).unwrap(), lines.len());
+        let text = String::from_utf8(output).unwrap();
+        let ends: Vec<_> =
+            text.lines().filter_map(|line| line.split_once(",\"msg\":")).map(|(_, end)| end).collect();
+        let wanted = [r#""10.0.0.1 - - \"GET /\" 200","target":"access"}"#, r#""second","target":"access"}"#];
+        assert_eq!(ends, wanted);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// The metric with these labels, in the order in which the family names them. Takes a lock: ask when
     /// something is built and keep what you get.
     pub fn with(&self, values: [&str; N]) -> M {
-        self.of(&Arc::new(values.map(|value| value[..value.floor_char_boundary(MAX_VALUE)].to_owned())))
+        self.of(&Arc::new(values.map(|value| cut(value).to_owned())))
     }
 
     /// The metric with these labels, which it keeps instead of a copy. Beyond [`MAX_SERIES`] it is one that no page shows.
@@ -91,6 +91,11 @@ impl<M: Metric, const N: usize> Family<M, N> {
     fn children(&self) -> MutexGuard<'_, BTreeMap<Labels<N>, M>> {
         self.0.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn cut(value: &str) -> &str {
+    let end = (0..=value.len().min(MAX_VALUE)).rfind(|end| value.is_char_boundary(*end));
+    &value[..end.unwrap_or_default()]
 }
 
 impl<M: Metric, const N: usize> Collector for Family<M, N> {
