@@ -3,8 +3,6 @@
 //! Routes come and go while an address is served. A later owner of a path covers an earlier one until it
 //! goes, so a reload that fails leaves what was there.
 
-pub(crate) mod message;
-
 pub(crate) mod access;
 mod connection_table;
 mod spare_descriptors;
@@ -23,10 +21,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::access::{AccessPolicy, PolicyStack};
 use crate::admin::connection_table::ConnectionTable;
-use crate::admin::message::{AdminRequest, AdminResponse};
 use crate::admin::routes::{CommonPages, Handler, Routes};
 use crate::admin::serve::Timeouts;
 use crate::admin::spare_descriptors::SpareDescriptors;
+use crate::admin_message::{AdminRequest, AdminResponse};
 use crate::metrics::{Counter, Registry};
 
 /// Open connections of one listener. The oldest idle one is closed for a new one.

@@ -3,27 +3,28 @@
 //! Holds what every service tells about itself. Knows nothing of DNS, HTTP proxying or Kubernetes. A number or a
 //! line of a hot path costs its caller a write to memory of its own thread; see [`ThreadSlot`].
 
+mod admin_message;
 mod causes;
 pub mod json;
 mod thread_slot;
 
-mod admin;
-
 mod cells;
-mod readiness;
-
 pub mod metrics;
 
 mod log_writer;
-mod web_config;
-mod report;
 
 pub mod log;
 pub mod panics;
 
+mod admin;
+mod readiness;
+
+mod report;
+mod web_config;
+
 pub use admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
-pub use admin::message::{AdminRequest, AdminResponse};
 pub use admin::{AdminListener, AdminRoute, AdminServer, PolicyGuard, listen};
+pub use admin_message::{AdminRequest, AdminResponse};
 pub use causes::causes;
 pub use log_writer::LogWriter;
 pub use readiness::{Monitor, ReadinessGate, ReadinessGates};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use http::StatusCode;
 use tokio::sync::watch;
 
-use crate::admin::message::{AdminRequest, AdminResponse};
+use crate::admin_message::{AdminRequest, AdminResponse};
 
 /// The conditions of one service. Without any it is ready. Copies are the same gates.
 #[derive(Clone, Default)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::admin::message::{AdminRequest, AdminResponse};
+use crate::admin_message::{AdminRequest, AdminResponse};
 use crate::metrics::{Family, Gauge, Registry};
 
 /// One thing that is wrong with one object.

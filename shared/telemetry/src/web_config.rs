@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
-use crate::admin::message::{AdminRequest, AdminResponse};
+use crate::admin_message::{AdminRequest, AdminResponse};
 use file::{PemFiles, RateLimit, TlsServerConfig, WebConfig};
 
 /// Password checks that are remembered.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::admin::message::{AdminRequest, AdminResponse};
+use crate::admin_message::{AdminRequest, AdminResponse};
 
 /// Makes the response of a page.
 #[derive(Clone)]

@@ -18,8 +18,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admin::Shared;
 use crate::admin::access::{AccessDecision, ActivePolicy, AdminStream, PolicyStack};
 use crate::admin::connection_table::{AdminConnection, ConnectionTable};
-use crate::admin::message::{AdminRequest, AdminResponse};
 use crate::admin::routes::Routes;
+use crate::admin_message::{AdminRequest, AdminResponse};
 
 /// How long a request in flight may go on when its address closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

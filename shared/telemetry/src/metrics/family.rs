@@ -8,7 +8,6 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 
 use crate::metrics::label::pair;
-use crate::metrics::registry::Registry;
 use crate::metrics::value::Metric;
 
 /// Metrics of one name: room for several series of each Ingress of a large cluster.
@@ -19,12 +18,9 @@ const MAX_VALUE: usize = 1024;
 /// Metrics that are counted unseen because their family was full.
 static DROPPED_SERIES: AtomicU64 = AtomicU64::new(0);
 
-/// Shows `portolan_metric_series_dropped_total`.
-pub(super) fn register_dropped_series(registry: &Registry) {
-    let help = "Metrics that are not shown because there are too many of their name.";
-    registry.callback_counters("portolan_metric_series_dropped_total", help, [], |samples| {
-        samples([], DROPPED_SERIES.load(Relaxed) as f64);
-    });
+/// How many metrics are counted unseen.
+pub(super) fn dropped_series() -> u64 {
+    DROPPED_SERIES.load(Relaxed)
 }
 
 /// The values of `N` labels, in the order in which a family names them. Families that count the same thing share them.

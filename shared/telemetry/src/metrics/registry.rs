@@ -8,9 +8,9 @@ use http::StatusCode;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricType;
 
-use crate::admin::message::{AdminRequest, AdminResponse};
+use crate::admin_message::{AdminRequest, AdminResponse};
 use crate::metrics::callback::{CallbackFamily, SampleSink};
-use crate::metrics::family::{Family, register_dropped_series};
+use crate::metrics::family::{Family, dropped_series};
 use crate::metrics::process::ProcessMetrics;
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
 
@@ -34,7 +34,10 @@ impl Registry {
     pub fn with_process() -> Self {
         let registry = Self::default();
         registry.register(ProcessMetrics::new());
-        register_dropped_series(&registry);
+        let help = "Metrics that are not shown because there are too many of their name.";
+        registry.callback_counters("portolan_metric_series_dropped_total", help, [], |samples| {
+            samples([], dropped_series() as f64);
+        });
         registry
     }
 
