@@ -4,7 +4,7 @@
 //! endpoint; in persistent mode it names one endpoint.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use cluster::CompactString;
 
@@ -110,11 +110,13 @@ pub(crate) fn rejects_same_site_none(user_agent: &str) -> bool {
 
 /// As nginx's `ngx_http_cookie_time` writes a time: a year of two digits until 2037, which old clients need.
 fn cookie_time(unix: i64) -> String {
-    // Later times than the year 9999 have no form.
-    let since_epoch = jiff::SignedDuration::from_secs(unix.max(0));
-    let time = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0).saturating_add(since_epoch);
-    let year = if time.year() > 2037 { "%Y" } else { "%y" };
-    time.strftime(&format!("%a, %d-%b-{year} %H:%M:%S GMT")).to_string()
+    // The form has room for the year 9999.
+    let seconds = unix.clamp(0, 253_402_300_799).unsigned_abs();
+    let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+    // `Thu, 01 Jan 1970 00:00:00 GMT`
+    let (weekday, day, month, time) = (&text[..5], &text[5..7], &text[8..11], &text[17..]);
+    let year = if text[12..16] > *"2037" { &text[12..16] } else { &text[14..16] };
+    format!("{weekday}{day}-{month}-{year} {time}")
 }
 
 #[cfg(test)]

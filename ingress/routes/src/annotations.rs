@@ -142,13 +142,6 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) 
     (settings, problems)
 }
 
-/// Whether an Ingress is a canary, by the one annotation that says so.
-pub(crate) fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
-    AnnotationReader::new(ingress, prefix)
-        .text("canary")
-        .is_some_and(|value| parse_bool(value) != Some(false))
-}
-
 /// The filters of a rule, in order. That of `app-root` belongs to the host.
 pub(crate) fn filters(settings: &Settings, rule: &Rule<'_>) -> Vec<Box<dyn Filter>> {
     FAMILIES.iter().filter_map(|family| (family.filter)(settings, rule)).collect()

@@ -9,7 +9,6 @@ use http::HeaderName;
 
 use crate::exchange::Exchange;
 use crate::pattern::{Pattern, StepLimitExceeded};
-use crate::upstream::BalancerState;
 
 /// The `canary-*` annotations of an Ingress.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +50,7 @@ enum CanaryDecision {
 
 impl CanaryPolicy {
     /// Whether a request goes to the canary: header before cookie before weight.
-    pub(crate) fn chooses(&self, exchange: &Exchange, balancer: &mut impl BalancerState) -> bool {
+    pub(crate) fn chooses(&self, exchange: &Exchange, random_below: impl FnOnce(u32) -> u32) -> bool {
         let decision = match self.by_header(exchange) {
             CanaryDecision::Undecided => self.by_cookie(exchange),
             decided => decided,
@@ -59,7 +58,7 @@ impl CanaryPolicy {
         match decision {
             CanaryDecision::Canary => true,
             CanaryDecision::Primary => false,
-            CanaryDecision::Undecided => self.weight > 0 && balancer.random_below(self.total) < self.weight,
+            CanaryDecision::Undecided => self.weight > 0 && random_below(self.total) < self.weight,
         }
     }
 

@@ -16,8 +16,7 @@ use rustls::sign::CertifiedKey;
 
 pub use self::certificate::CertificateInfo;
 use self::certificate::LoadedCertificate;
-use crate::annotations;
-use crate::class::Classes;
+use crate::class::{Classes, is_canary};
 use crate::options::RouteOptions;
 use crate::precedence::{CATCH_ALL, host_error, host_key, host_name, precedence};
 use crate::problem::{Effect, RoutingProblem};
@@ -127,7 +126,7 @@ impl CertIndex {
         !ingress.tls.is_empty()
             && !left_out
             && classes.take(ingress, &self.options)
-            && !annotations::is_canary(ingress, &self.options.annotations_prefix)
+            && !is_canary(ingress, &self.options.annotations_prefix)
     }
 
     /// The certificates after some Ingresses and Secrets changed.

@@ -6,6 +6,7 @@ use cluster::{CompactString, Ingress, IngressClass, Key, Kind, Kinds, Namespace,
 
 use crate::options::RouteOptions;
 use crate::problem::{Effect, RoutingProblem};
+use crate::unsupported::parse_bool;
 
 /// The class annotation from before `spec.ingressClassName`; no prefix changes it.
 pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
@@ -132,6 +133,12 @@ impl Classes {
             _ => false,
         })
     }
+}
+
+/// Whether an Ingress is a canary, by the one annotation that makes it one. A value that is not a boolean does, too.
+pub(crate) fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
+    let value = ingress.annotation(&format!("{prefix}/canary")).map_or("", str::trim);
+    !value.is_empty() && parse_bool(value) != Some(false)
 }
 
 fn is_ours(class: &IngressClass, options: &RouteOptions) -> bool {

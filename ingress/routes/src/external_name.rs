@@ -7,8 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cluster::CompactString;
 
-use crate::pools::PoolError;
-
 /// The target of an ExternalName.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ExternalTarget {
@@ -17,20 +15,29 @@ pub(crate) enum ExternalTarget {
     Host(CompactString),
 }
 
+/// Why a Service of type ExternalName has no target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExternalNameError {
+    /// The name leads to this machine or its link; the kind of address.
+    RefusedAddress(&'static str),
+    /// It is neither a host name nor an address.
+    BadName,
+}
+
 impl ExternalTarget {
     /// Reads `spec.externalName`.
-    pub(crate) fn parse(name: &str) -> Result<Self, PoolError> {
+    pub(crate) fn parse(name: &str) -> Result<Self, ExternalNameError> {
         let host = name.strip_suffix('.').unwrap_or(name);
         if let Ok(ip) = host.parse::<IpAddr>() {
             return refused_address(ip)
-                .map_or(Ok(Self::Address(ip)), |kind| Err(PoolError::RefusedAddress(kind)));
+                .map_or(Ok(Self::Address(ip)), |kind| Err(ExternalNameError::RefusedAddress(kind)));
         }
         let last = host.rsplit('.').next().unwrap_or_default();
         if last.eq_ignore_ascii_case("localhost") {
-            return Err(PoolError::RefusedAddress("a loopback address"));
+            return Err(ExternalNameError::RefusedAddress("a loopback address"));
         }
         if !is_host_name(host) || is_number(last) {
-            return Err(PoolError::BadName);
+            return Err(ExternalNameError::BadName);
         }
         Ok(Self::Host(host.into()))
     }
@@ -135,7 +142,7 @@ mod tests {
             "2002:7f00:1::",
         ] {
             let refused = ExternalTarget::parse(name);
-            assert!(matches!(refused, Err(PoolError::RefusedAddress(_))), "{name}: {refused:?}");
+            assert!(matches!(refused, Err(ExternalNameError::RefusedAddress(_))), "{name}: {refused:?}");
         }
     }
 
@@ -161,8 +168,8 @@ mod tests {
             "256.1.1.1",
             "a.0x",
         ] {
-            assert_eq!(ExternalTarget::parse(name), Err(PoolError::BadName), "{name}");
+            assert_eq!(ExternalTarget::parse(name), Err(ExternalNameError::BadName), "{name}");
         }
-        assert_eq!(ExternalTarget::parse(&"a.".repeat(130)), Err(PoolError::BadName));
+        assert_eq!(ExternalTarget::parse(&"a.".repeat(130)), Err(ExternalNameError::BadName));
     }
 }

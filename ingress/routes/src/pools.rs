@@ -11,8 +11,7 @@ use cluster::{Backend, Ingress, Key, Kind, Kinds, ObjectChange, PortRef, Project
 use foldhash::fast::RandomState;
 
 pub use self::pool::{OrphanReason, Pool, PoolError, PoolMembers};
-use crate::annotations;
-use crate::class::Classes;
+use crate::class::{Classes, is_canary};
 use crate::options::{PoolKey, RouteOptions};
 use crate::problem::{Effect, RoutingProblem};
 use crate::sharded_map::ShardedMap;
@@ -153,7 +152,7 @@ impl PoolIndex {
     }
 
     fn referrer(&self, ingress: &Arc<Ingress>) -> Referrer {
-        let is_canary = annotations::is_canary(ingress, &self.options.annotations_prefix);
+        let is_canary = is_canary(ingress, &self.options.annotations_prefix);
         Referrer { ingress: ingress.clone(), is_canary }
     }
 

@@ -140,7 +140,9 @@ impl Upstream {
         if !has_endpoints(&self.primary) || !has_endpoints(&canary.target) {
             return None;
         }
-        if canary.target.is_bound(exchange) || canary.policy.chooses(exchange, balancer) {
+        if canary.target.is_bound(exchange)
+            || canary.policy.chooses(exchange, |bound| balancer.random_below(bound))
+        {
             Some(canary)
         } else {
             None

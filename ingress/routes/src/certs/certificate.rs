@@ -1,7 +1,7 @@
 //! A certificate with its key, read from a Secret.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use cluster::Secret;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -123,10 +123,11 @@ fn read(der: &[u8]) -> Result<(Vec<String>, CertificateInfo), String> {
     Ok((names, info))
 }
 
-/// A time in Unix seconds as RFC 3339 writes it.
+/// A time in Unix seconds, as HTTP writes it.
 fn date(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds)
-        .map_or_else(|_| format!("{seconds} s since 1970"), |time| time.to_string())
+    httpdate::fmt_http_date(
+        UNIX_EPOCH + Duration::from_secs(seconds.clamp(0, 253_402_300_799).unsigned_abs()),
+    )
 }
 
 /// As Go's `x509.PublicKeyAlgorithm` prints it.

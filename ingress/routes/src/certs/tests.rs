@@ -248,12 +248,12 @@ spec:
     let day = Duration::from_secs(86_400);
     let (from, until) = (Duration::from_secs(946_684_800), Duration::from_secs(978_307_200));
     for (now, reason) in [
-        (Duration::ZERO, "is not valid before 2000-01-01T00:00:00Z"),
-        (from - day, "is not valid before 2000-01-01T00:00:00Z"),
+        (Duration::ZERO, "is not valid before Sat, 01 Jan 2000 00:00:00 GMT"),
+        (from - day, "is not valid before Sat, 01 Jan 2000 00:00:00 GMT"),
         (from, ""),
         (until, ""),
-        (until + day, "expired at 2001-01-01T00:00:00Z"),
-        (Duration::MAX, "expired at 2001-01-01T00:00:00Z"),
+        (until + day, "expired at Mon, 01 Jan 2001 00:00:00 GMT"),
+        (Duration::MAX, "expired at Mon, 01 Jan 2001 00:00:00 GMT"),
     ] {
         let text = |secret| {
             format!(

@@ -7,7 +7,7 @@ use cluster::{CompactString, PortRef, Protocol, Service, ServiceKind, ServicePor
 
 use super::ring::Ring;
 use crate::digest::md5;
-use crate::external_name::ExternalTarget;
+use crate::external_name::{ExternalNameError, ExternalTarget};
 use crate::options::{PoolKey, RouteOptions};
 
 /// Where the requests of an upstream can go.
@@ -51,10 +51,8 @@ pub enum PoolError {
         /// The TCP ports that it has.
         known: CompactString,
     },
-    /// An ExternalName that leads to this machine or its link, and the kind of address.
-    RefusedAddress(&'static str),
-    /// An ExternalName that is neither a host name nor an address.
-    BadName,
+    /// An ExternalName that cannot be used.
+    ExternalName(ExternalNameError),
     /// ExternalName Services are switched off (`--disable-svc-external-name`).
     ExternalNameDisabled,
 }
@@ -87,8 +85,12 @@ impl std::fmt::Display for PoolError {
                 write!(f, "has no TCP port {wanted}, nor any other")
             }
             Self::NoPort { wanted, known } => write!(f, "has no TCP port {wanted}; it has {known}"),
-            Self::RefusedAddress(kind) => write!(f, "has an externalName that is {kind}"),
-            Self::BadName => f.write_str("has an externalName that is neither a host name nor an address"),
+            Self::ExternalName(ExternalNameError::RefusedAddress(kind)) => {
+                write!(f, "has an externalName that is {kind}")
+            }
+            Self::ExternalName(ExternalNameError::BadName) => {
+                f.write_str("has an externalName that is neither a host name nor an address")
+            }
             Self::ExternalNameDisabled => f.write_str("is of type ExternalName, which is disabled"),
         }
     }
@@ -224,7 +226,7 @@ fn external(
         (None, PortRef::Number(number)) => *number,
         (None, PortRef::Name(_)) => return Err(PoolError::no_port(service, wanted)),
     };
-    match ExternalTarget::parse(host)? {
+    match ExternalTarget::parse(host).map_err(PoolError::ExternalName)? {
         ExternalTarget::Address(ip) => Ok(PoolMembers::Endpoints([SocketAddr::new(ip, port)].into())),
         ExternalTarget::Host(host) => Ok(PoolMembers::External { host, port }),
     }

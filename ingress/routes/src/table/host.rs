@@ -88,7 +88,7 @@ impl Host {
             app_root: app_root.and_then(|parsed| parsed.settings.app_root.clone()).map(AppRoot),
             root: at(&locations, "/", PathType::Prefix)
                 .and_then(|root| root.route.clone())
-                .expect("the root of a host has a route whoever rule_paths it"),
+                .expect("the root of a host always has a route"),
             locations,
             regex_locations,
             members,
