@@ -139,9 +139,10 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
         let client = self.0.clone();
         let timer = client.worker.clock.timer();
         timer.set_waiting_for(WaitingFor::Upstream);
+        // Boxed before the task has it, which would hold it twice otherwise.
+        let mut future = Box::pin(future);
         tokio::task::spawn_local(async move {
             let _report = PanicReport(&client);
-            let mut future = std::pin::pin!(future);
             std::future::poll_fn(|cx| {
                 client.stream_timer.replace(Some(timer.clone()));
                 let polled = future.as_mut().poll(cx);

@@ -83,11 +83,12 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: &Li
         return;
     };
     let open = worker.drain.track();
-    let serving = serve(worker.clone(), stream, peer, listener.clone(), place.entry.clone());
+    // Boxed before the task has it, which would hold it twice otherwise.
+    let serving = Box::pin(serve(worker.clone(), stream, peer, listener.clone(), place.entry.clone()));
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         let _active = ActiveConnection::new(&worker);
-        let closed = place.entry.run(Box::pin(serving)).await;
+        let closed = place.entry.run(serving).await;
         match closed {
             Some(CloseReason::Drained) => worker.limits.drained.inc(),
             Some(CloseReason::Buffers) => worker.limits.buffers.inc(),
@@ -122,12 +123,14 @@ async fn serve(
         upgrade: None.into(),
     };
     match listener.tls {
-        None => client::serve(client, stream, None, RequestHandler).await,
+        None => Box::pin(client::serve(client, stream, None, RequestHandler)).await,
         Some(config) => match Box::pin(handshake(&worker, stream, config)).await {
             Some(Ok(mut stream)) => {
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-                client::serve(client, stream, Some(h2), RequestHandler).await;
+                // A TLS stream is large, and is moved into several futures.
+                let stream = Box::new(stream);
+                Box::pin(client::serve(client, stream, Some(h2), RequestHandler)).await;
             }
             Some(Err(error)) => {
                 tracing::debug!(client = %client.peer_ip, error = causes(&error), "a TLS handshake failed");

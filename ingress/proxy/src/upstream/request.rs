@@ -340,6 +340,12 @@ impl UpstreamRequest {
         if self.read.min(most) <= READ {
             let length =
                 ready!(scratch::poll_read_some(&mut self.connection.stream, cx, most, |_, bytes| {
+                    // A small piece holds its buffer until the client takes it: one as large as an earlier piece is not for it.
+                    let short =
+                        read_buffer.is_empty() && (most < READ || !read_buffer.try_reclaim(bytes.len()));
+                    if short {
+                        *read_buffer = BytesMut::with_capacity(bytes.len());
+                    }
                     read_buffer.extend_from_slice(bytes);
                     bytes.len()
                 }))

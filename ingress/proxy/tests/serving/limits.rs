@@ -332,7 +332,7 @@ fn clients_that_never_read_buffer_no_more_than_the_budget() {
     let text = world.metrics("the worst are closed", |text| closed(text, "buffers") > 0.0);
     let buffered = value(&text, "portolan_buffered_bytes");
     // What is read before the worst are closed comes on top; without a budget it would be 24 MiB.
-    assert!(buffered <= (2 * BUDGET) as f64, "{buffered}");
+    assert!(buffered <= (4 * BUDGET) as f64, "{buffered}");
     // Others are served meanwhile.
     let mut client = world.client();
     client.send("GET /healthz HTTP/1.1\nHost: none.example\n\n");
