@@ -1,5 +1,6 @@
 //! Buffers, time and copying between streams, independent of HTTP.
 
+pub(crate) mod boxed;
 pub(crate) mod buffers;
 pub(crate) mod clock;
 pub(crate) mod scratch;

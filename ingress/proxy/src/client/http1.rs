@@ -20,6 +20,7 @@ use crate::client::connection::{ClientConnection, Upgrade};
 use crate::client::connection_state::ConnectionState;
 use crate::client::pages;
 use crate::client::stream::ClientStream;
+use crate::io::boxed::boxed;
 use crate::io::buffers::ChargedBytes;
 use crate::io::clock::WaitingFor;
 use crate::io::splice::splice;
@@ -40,7 +41,7 @@ pub(super) async fn serve<S, H, B>(
 {
     state.release_buffers_when_idle();
     while first_byte(&client, &mut io, state).await {
-        match Box::pin(requests(&client, io, state, handler.clone())).await {
+        match boxed(|| requests(&client, io, state, handler.clone())).await {
             Some(idle) => io = idle,
             None => return,
         }
@@ -138,7 +139,7 @@ async fn end<S>(
     }
     let upgrade = client.upgrade.borrow_mut().take();
     if let Some(upgrade) = upgrade {
-        return Box::pin(switched(client, io, read_buf, upgrade)).await;
+        return boxed(|| switched(client, io, read_buf, upgrade)).await;
     }
     let mid_body = io.is_mid_body();
     let (mut stream, ..) = io.into_parts();

@@ -14,6 +14,7 @@ use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
 use crate::client::stream::ClientStream;
 use crate::client::{http1, http2};
+use crate::io::boxed::boxed;
 use crate::io::buffers::ChargedBytes;
 
 /// Serves a connection until it ends. `h2` is what ALPN agreed on; without TLS the first bytes decide.
@@ -60,9 +61,9 @@ pub(crate) async fn serve<S, H, B>(
     if h2 {
         io.pass_all();
         let client = Rc::new(client);
-        return Box::pin(http2::serve(client.clone(), io, &state, handler(client))).await;
+        return boxed(|| http2::serve(client.clone(), io, &state, handler(client))).await;
     }
     client.state = Some(state.clone());
     let client = Rc::new(client);
-    Box::pin(http1::serve(client.clone(), io, &state, handler(client))).await;
+    boxed(|| http1::serve(client.clone(), io, &state, handler(client))).await;
 }

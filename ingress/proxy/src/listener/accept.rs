@@ -14,6 +14,7 @@ use crate::client;
 use crate::client::connection::ClientConnection;
 use crate::client::table::{ClientEntry, CloseReason};
 use crate::exchange::handler::RequestHandler;
+use crate::io::boxed::boxed;
 use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};
 use crate::state::worker::Worker;
@@ -123,14 +124,14 @@ async fn serve(
         upgrade: None.into(),
     };
     match listener.tls {
-        None => Box::pin(client::serve(client, stream, None, RequestHandler)).await,
-        Some(config) => match Box::pin(handshake(&worker, stream, config)).await {
+        None => boxed(|| client::serve(client, stream, None, RequestHandler)).await,
+        Some(config) => match boxed(|| handshake(&worker, stream, config)).await {
             Some(Ok(mut stream)) => {
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
                 // A TLS stream is large, and is moved into several futures.
                 let stream = Box::new(stream);
-                Box::pin(client::serve(client, stream, Some(h2), RequestHandler)).await;
+                boxed(|| client::serve(client, stream, Some(h2), RequestHandler)).await;
             }
             Some(Err(error)) => {
                 tracing::debug!(client = %client.peer_ip, error = causes(&error), "a TLS handshake failed");
