@@ -2,29 +2,29 @@
 
 mod service;
 
-mod ask;
+mod query;
 mod batch;
-mod names;
+mod dataset;
 
 mod load;
 
-pub(crate) mod bare;
+pub(crate) mod bare_loop;
 mod coredns;
 mod knot;
 mod portolan;
 
-pub(crate) mod silent;
+pub(crate) mod silent_upstream;
 
 use std::time::Duration;
 
-use crate::place::Place;
-use crate::round::Samples;
+use crate::samples::Samples;
 use crate::server::Server;
 use crate::table::Table;
+use crate::testbed::Testbed;
 
-use ask::{Ask, Question};
+use dataset::Dataset;
 use load::Load;
-use names::Names;
+use query::{QueryKind, TestQuery};
 
 /// As many Services as a mid-sized cluster has.
 const SERVICES: usize = 2000;
@@ -33,11 +33,11 @@ const SERVICES: usize = 2000;
 const LOW_RATE: u32 = 20_000;
 
 /// Starts an engine, or says why it cannot be part of this run.
-type Start = fn(&Place, &Names) -> Result<Server, String>;
+type Start = fn(&Testbed, &Dataset) -> Result<Server, String>;
 
 /// The order of the table.
 const ENGINES: &[(&str, Start)] = &[
-    ("bare recvmmsg loop", bare::start),
+    ("bare recvmmsg loop", bare_loop::start),
     ("Knot DNS", knot::start),
     ("CoreDNS", coredns::start),
     ("Portolan", portolan::start),
@@ -45,23 +45,23 @@ const ENGINES: &[(&str, Start)] = &[
 
 /// How a column loads the servers.
 #[derive(Clone, Copy)]
-enum Pace {
+enum LoadMode {
     /// As fast as answers come.
-    Flood,
+    Saturate,
     /// So many questions a second.
-    Steady(u32),
+    FixedRate(u32),
 }
 
-const COLUMNS: &[(&str, Ask, Pace)] = &[
-    ("A", Ask::Address, Pace::Flood),
-    ("NXDOMAIN", Ask::Missing, Pace::Flood),
-    ("SRV", Ask::Port, Pace::Flood),
-    ("A at 20,000/s", Ask::Address, Pace::Steady(LOW_RATE)),
+const COLUMNS: &[(&str, QueryKind, LoadMode)] = &[
+    ("A", QueryKind::Address, LoadMode::Saturate),
+    ("NXDOMAIN", QueryKind::Missing, LoadMode::Saturate),
+    ("SRV", QueryKind::Port, LoadMode::Saturate),
+    ("A at 20,000/s", QueryKind::Address, LoadMode::FixedRate(LOW_RATE)),
 ];
 
 /// Measures every engine that there is.
-pub(crate) fn compare(place: &Place, rounds: usize, length: Duration) -> Result<Table, String> {
-    let names = Names::new(SERVICES);
+pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
+    let dataset = Dataset::new(SERVICES);
     let mut table = Table::new(
         format!(
             "DNS over UDP, {SERVICES} Services: CPU µs per answer (× bare loop), answers per second of one core"
@@ -70,29 +70,29 @@ pub(crate) fn compare(place: &Place, rounds: usize, length: Duration) -> Result<
     );
     let mut engines = Vec::new();
     for (name, start) in ENGINES {
-        match start(place, &names).and_then(|server| ready(server, &names)) {
+        match start(testbed, &dataset).and_then(|server| ready(server, &dataset)) {
             Ok(server) => engines.push((*name, server, vec![Samples::default(); COLUMNS.len()])),
-            Err(why) => table.note(format!("{name} is not in this run: {why}")),
+            Err(reason) => table.note(format!("{name} is not in this run: {reason}")),
         }
     }
     for _ in 0..rounds {
-        for (column, (_, ask, pace)) in COLUMNS.iter().enumerate() {
-            let questions = names.questions(*ask);
+        for (column, (_, kind, mode)) in COLUMNS.iter().enumerate() {
+            let queries = dataset.queries(*kind);
             for (_, server, samples) in &mut engines {
                 let mut load = Load::new(server.address)?;
-                load.flood(&questions, Duration::from_millis(100));
-                samples[column].measure(&server.process, || match pace {
-                    Pace::Flood => load.flood(&questions, length),
-                    Pace::Steady(rate) => load.steady(&questions, *rate, length),
+                load.saturate(&queries, Duration::from_millis(100));
+                samples[column].measure(&server.process, || match mode {
+                    LoadMode::Saturate => load.saturate(&queries, length),
+                    LoadMode::FixedRate(rate) => load.fixed_rate(&queries, *rate, length),
                 });
             }
         }
     }
-    let floor: Vec<_> = engines.first().map(|(_, _, samples)| samples.clone()).unwrap_or_default();
+    let baseline: Vec<_> = engines.first().map(|(_, _, samples)| samples.clone()).unwrap_or_default();
     for (name, _, samples) in &engines {
         let mut row = vec![(*name).to_owned()];
-        for ((column, ..), (samples, floor)) in COLUMNS.iter().zip(samples.iter().zip(&floor)) {
-            row.push(cost(samples, floor));
+        for ((column, ..), (samples, baseline)) in COLUMNS.iter().zip(samples.iter().zip(&baseline)) {
+            row.push(cost_cell(samples, baseline));
             table.note_failures(name, column, samples);
         }
         row.extend(samples[..2].iter().map(|samples| format!("{:.0}", samples.rate().unwrap_or(0.0))));
@@ -102,20 +102,20 @@ pub(crate) fn compare(place: &Place, rounds: usize, length: Duration) -> Result<
     Ok(table)
 }
 
-fn cost(samples: &Samples, floor: &Samples) -> String {
-    match (samples.micros(), floor.micros()) {
-        (Some(micros), Some(floor)) => format!("{micros:.2} ({:.2}×)", micros / floor),
+fn cost_cell(samples: &Samples, baseline: &Samples) -> String {
+    match (samples.cost(), baseline.cost()) {
+        (Some(micros), Some(baseline)) => format!("{micros:.2} ({:.2}×)", micros / baseline),
         _ => "–".to_owned(),
     }
 }
 
 /// Waits until the engine answers every kind of question rightly.
-fn ready(mut server: Server, names: &Names) -> Result<Server, String> {
-    let questions: Vec<Question> = [Ask::Address, Ask::Missing, Ask::Port]
+fn ready(mut server: Server, dataset: &Dataset) -> Result<Server, String> {
+    let queries: Vec<TestQuery> = [QueryKind::Address, QueryKind::Missing, QueryKind::Port]
         .iter()
-        .flat_map(|ask| names.questions(*ask).into_iter().take(2))
+        .flat_map(|kind| dataset.queries(*kind).into_iter().take(2))
         .collect();
     let mut load = Load::new(server.address)?;
-    server.process.wait(|| questions.iter().all(|question| load.once(question)))?;
+    server.process.wait_until(|| queries.iter().all(|query| load.query_once(query)))?;
     Ok(server)
 }

@@ -7,14 +7,14 @@
 //! the median round counts, so that what else the machine does falls on all of them. CPU per answer does not
 //! depend on how fast the load is, as long as it is correct, so every answer is checked.
 
-mod place;
-mod poll;
+mod testbed;
+mod epoll;
 mod process;
-mod round;
+mod samples;
 mod server;
 mod table;
 
-mod edge;
+mod ingress_proxy;
 
 mod dns;
 mod http;
@@ -26,27 +26,27 @@ mod memory;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use place::Place;
+use testbed::Testbed;
 
 const USAGE: &str =
     "bench [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]";
 
 /// What to run and for how long.
 struct Options {
-    parts: Vec<String>,
+    benchmarks: Vec<String>,
     rounds: usize,
-    length: Duration,
+    duration: Duration,
 }
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let done = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["serve", "dns-loop", port, services] => dns::bare::serve(port, services),
+    let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["serve", "dns-loop", port, services] => dns::bare_loop::serve(port, services),
         ["serve", "pump", port, backend] => http::pump::serve(port, backend),
         ["serve", "backend", address, port] => http::backend::serve(address, port),
-        _ => options(&args).and_then(|options| run(&options)),
+        _ => parse_options(&args).and_then(|options| run(&options)),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -56,46 +56,47 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let place = Place::prepare()?;
-    println!("{}\n", place.describe());
-    let wanted = |part: &str| options.parts.is_empty() || options.parts.iter().any(|it| it == part);
-    if wanted("dns") {
-        println!("{}", dns::compare(&place, options.rounds, options.length)?);
+    let testbed = Testbed::prepare()?;
+    println!("{}\n", testbed.describe());
+    let selected =
+        |name: &str| options.benchmarks.is_empty() || options.benchmarks.iter().any(|it| it == name);
+    if selected("dns") {
+        println!("{}", dns::compare(&testbed, options.rounds, options.duration)?);
     }
-    if wanted("dns-silent") {
-        println!("{}", dns::silent::measure(&place)?);
+    if selected("dns-silent") {
+        println!("{}", dns::silent_upstream::measure(&testbed)?);
     }
-    if wanted("http") {
-        println!("{}", http::compare(&place, options.rounds, options.length)?);
+    if selected("http") {
+        println!("{}", http::compare(&testbed, options.rounds, options.duration)?);
     }
-    if wanted("https") {
-        println!("{}", http::compare_tls(&place, options.rounds, options.length)?);
+    if selected("https") {
+        println!("{}", http::compare_tls(&testbed, options.rounds, options.duration)?);
     }
-    if wanted("memory") {
-        println!("{}", memory::compare(&place)?);
+    if selected("memory") {
+        println!("{}", memory::compare(&testbed)?);
     }
-    if wanted("ingresses") {
-        println!("{}", ingresses::measure(&place)?);
+    if selected("ingresses") {
+        println!("{}", ingresses::measure(&testbed)?);
     }
-    if wanted("changes") {
-        println!("{}", changes::measure(&place, options.rounds, options.length)?);
+    if selected("changes") {
+        println!("{}", changes::measure(&testbed, options.rounds, options.duration)?);
     }
     Ok(())
 }
 
-fn options(args: &[String]) -> Result<Options, String> {
-    let mut options = Options { parts: Vec::new(), rounds: 5, length: Duration::from_secs(2) };
+fn parse_options(args: &[String]) -> Result<Options, String> {
+    let mut options = Options { benchmarks: Vec::new(), rounds: 5, duration: Duration::from_secs(2) };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut number = || {
             let value = args.next().ok_or_else(|| format!("{arg} wants a number"))?;
-            value.parse::<f64>().map_err(|_| format!("{arg} {value}: wanted a number"))
+            value.parse::<f64>().map_err(|_| format!("{arg} {value}: selected a number"))
         };
         match arg.as_str() {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
-            "--seconds" => options.length = Duration::from_secs_f64(number()?.max(0.1)),
+            "--seconds" => options.duration = Duration::from_secs_f64(number()?.max(0.1)),
             "dns" | "dns-silent" | "http" | "https" | "memory" | "ingresses" | "changes" => {
-                options.parts.push(arg.clone())
+                options.benchmarks.push(arg.clone())
             }
             _ => return Err(format!("{arg}: unknown\n{USAGE}")),
         }

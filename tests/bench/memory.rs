@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tests::{namespace, programs};
 
-use crate::place::Place;
 use crate::process::Memory;
 use crate::table::{Table, mebibytes, milliseconds};
+use crate::testbed::Testbed;
 
 use cluster::Cluster;
 use engine::{ENGINES, Engine};
@@ -23,24 +23,24 @@ use watch::Watch;
 const CHANGES: usize = 400;
 
 /// What one engine showed.
-struct Figures {
+struct MemoryResult {
     ready: Duration,
     steady: Memory,
     relist: Memory,
     /// Bytes that came in on the connections opened since the relist began: the proof that there was one.
-    listed: u64,
+    relist_bytes: u64,
     /// From the arrival of the event at a watch of our own to the first answer that shows it, in milliseconds.
-    seen: Vec<f64>,
+    event_latencies: Vec<f64>,
     /// From the write's beginning, the API server's own work included.
-    whole: Vec<f64>,
+    write_latencies: Vec<f64>,
 }
 
 /// Measures every engine that there is, one after the other.
-pub(crate) fn compare(place: &Place) -> Result<Table, String> {
+pub(crate) fn compare(testbed: &Testbed) -> Result<Table, String> {
     let binary = programs::cluster()?;
     // There is no way back out of it, which is why the parts with a control plane come last in a run.
     namespace::enter()?;
-    let folder = place.folder("control-plane")?;
+    let folder = testbed.folder("control-plane")?;
     let cluster = Cluster::start(&binary, &folder);
     let mut table = Table::new(
         format!(
@@ -63,9 +63,9 @@ pub(crate) fn compare(place: &Place) -> Result<Table, String> {
     );
     let mut cluster = cluster;
     for engine in ENGINES {
-        match measure(place, &mut cluster, engine) {
-            Ok(figures) => table.row(row(engine.name, &figures)),
-            Err(why) => table.note(format!("{} is not in this run: {why}", engine.name)),
+        match measure(testbed, &mut cluster, engine) {
+            Ok(result) => table.row(row(engine.name, &result)),
+            Err(reason) => table.note(format!("{} is not in this run: {reason}", engine.name)),
         }
     }
     table.note(format!("{CHANGES} changes of an EndpointSlice of a headless Service, one at a time"));
@@ -73,48 +73,48 @@ pub(crate) fn compare(place: &Place) -> Result<Table, String> {
     Ok(table)
 }
 
-fn measure(place: &Place, cluster: &mut Cluster, engine: &Engine) -> Result<Figures, String> {
+fn measure(testbed: &Testbed, cluster: &mut Cluster, engine: &Engine) -> Result<MemoryResult, String> {
     let start = Instant::now();
-    let mut server = (engine.start)(place, cluster)?;
-    server.process.wait(|| cluster.answers())?;
+    let mut server = (engine.start)(testbed, cluster)?;
+    server.process.wait_until(|| cluster.is_complete())?;
     let ready = start.elapsed();
     // What was freed after the first list goes back to the system within seconds, or not at all.
     std::thread::sleep(Duration::from_secs(10));
     let steady = server.process.memory();
 
     let watch = Watch::open(cluster)?;
-    let (mut seen, mut whole) = (Vec::new(), Vec::new());
+    let (mut event_latencies, mut write_latencies) = (Vec::new(), Vec::new());
     for number in 0..CHANGES {
         let address = cluster::changed_address(number);
         let written = Instant::now();
         cluster.change(&address);
         let answered = cluster.wait_for(&address)?;
         let arrived = watch.arrival(&address)?;
-        seen.push(answered.saturating_duration_since(arrived).as_secs_f64() * 1e3);
-        whole.push((answered - written).as_secs_f64() * 1e3);
+        event_latencies.push(answered.saturating_duration_since(arrived).as_secs_f64() * 1e3);
+        write_latencies.push((answered - written).as_secs_f64() * 1e3);
     }
 
-    server.process.forget_peak()?;
+    server.process.reset_peak()?;
     cluster.force_relist()?;
     std::thread::sleep(Duration::from_secs(10));
     let relist = server.process.memory();
     // The API server went away in between: every connection to it is a new one.
-    let listed = server.process.received()?;
-    Ok(Figures { ready, steady, relist, listed, seen, whole })
+    let relist_bytes = server.process.bytes_received()?;
+    Ok(MemoryResult { ready, steady, relist, relist_bytes, event_latencies, write_latencies })
 }
 
-fn row(name: &str, figures: &Figures) -> Vec<String> {
-    let Figures { ready, steady, relist, listed, seen, whole } = figures;
+fn row(name: &str, result: &MemoryResult) -> Vec<String> {
+    let MemoryResult { ready, steady, relist, relist_bytes, event_latencies, write_latencies } = result;
     vec![
         name.to_owned(),
         format!("{:.1} s", ready.as_secs_f64()),
-        mebibytes(steady.now),
+        mebibytes(steady.rss),
         mebibytes(relist.peak),
-        format!("{:.2}", relist.peak as f64 / steady.now as f64),
-        mebibytes(*listed),
-        milliseconds(seen, 0.5),
-        milliseconds(seen, 0.99),
-        milliseconds(whole, 0.5),
-        milliseconds(whole, 0.99),
+        format!("{:.2}", relist.peak as f64 / steady.rss as f64),
+        mebibytes(*relist_bytes),
+        milliseconds(event_latencies, 0.5),
+        milliseconds(event_latencies, 0.99),
+        milliseconds(write_latencies, 0.5),
+        milliseconds(write_latencies, 0.99),
     ]
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::place::pin;
+use crate::testbed::pin;
 
 /// A process and those it starts.
 pub(crate) struct Process {
@@ -20,7 +20,7 @@ pub(crate) struct Process {
 /// What a process holds, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    pub(crate) now: u64,
+    pub(crate) rss: u64,
     pub(crate) peak: u64,
 }
 
@@ -29,9 +29,9 @@ impl Process {
     pub(crate) fn start(command: &mut Command, core: usize, folder: &Path) -> Result<Self, String> {
         let program = command.get_program().to_string_lossy().into_owned();
         let output = folder.join("output");
-        let wrong = |error: std::io::Error| format!("{program}: {error}");
-        let file = File::create(&output).map_err(wrong)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone().map_err(wrong)?).stderr(file);
+        let failed = |error: std::io::Error| format!("{program}: {error}");
+        let file = File::create(&output).map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
         // SAFETY: between fork and exec only two system calls are made, on values of this frame.
         unsafe {
             command.pre_exec(move || {
@@ -39,18 +39,18 @@ impl Process {
                 pin(core).map_err(std::io::Error::other)
             });
         }
-        Ok(Self { child: command.spawn().map_err(wrong)?, output })
+        Ok(Self { child: command.spawn().map_err(failed)?, output })
     }
 
     /// Asks `ready` until it says yes.
-    pub(crate) fn wait(&mut self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
-        let patience = Instant::now() + Duration::from_secs(30);
+    pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(30);
         while !ready() {
-            let ended = self.child.try_wait().ok().flatten();
-            if ended.is_some() || Instant::now() > patience {
+            let status = self.child.try_wait().ok().flatten();
+            if status.is_some() || Instant::now() > deadline {
                 let text = read_to_string(&self.output).unwrap_or_default();
                 let from = text.char_indices().rev().nth(1500).map_or(0, |(at, _)| at);
-                return Err(format!("not ready ({ended:?}); it printed:\n{}", &text[from..]));
+                return Err(format!("not ready ({status:?}); it printed:\n{}", &text[from..]));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -66,8 +66,8 @@ impl Process {
     ///
     /// The sum over `schedstat` is what `utime + stime` of `stat` show in ticks of 10 ms, to the nanosecond.
     pub(crate) fn cpu(&self) -> Duration {
-        let ids = family(self.id());
-        Duration::from_nanos(ids.iter().flat_map(|id| threads(*id)).map(|path| on_cpu(&path)).sum())
+        let ids = process_tree(self.id());
+        Duration::from_nanos(ids.iter().flat_map(|id| threads(*id)).map(|path| cpu_nanoseconds(&path)).sum())
     }
 
     /// Memory of the first process.
@@ -77,23 +77,23 @@ impl Process {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
         };
-        Memory { now: field("VmRSS:"), peak: field("VmHWM:") }
+        Memory { rss: field("VmRSS:"), peak: field("VmHWM:") }
     }
 
     /// Bytes that the first process has received on the TCP connections it has open.
-    pub(crate) fn received(&self) -> Result<u64, String> {
+    pub(crate) fn bytes_received(&self) -> Result<u64, String> {
         let output = Command::new("ss").args(["-tinpHO"]).output().map_err(|error| format!("ss: {error}"))?;
         let owner = format!("pid={},", self.id());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let of_a_line = |line: &str| {
+        let of_line = |line: &str| {
             let field = line.split_whitespace().find_map(|field| field.strip_prefix("bytes_received:"));
             field.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0)
         };
-        Ok(text.lines().filter(|line| line.contains(&owner)).map(of_a_line).sum())
+        Ok(text.lines().filter(|line| line.contains(&owner)).map(of_line).sum())
     }
 
     /// Lets the peak begin again at what is held now.
-    pub(crate) fn forget_peak(&self) -> Result<(), String> {
+    pub(crate) fn reset_peak(&self) -> Result<(), String> {
         let path = format!("/proc/{}/clear_refs", self.id());
         std::fs::write(&path, "5").map_err(|error| format!("{path}: {error}"))
     }
@@ -103,8 +103,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         let id = Pid::from_raw(self.child.id().cast_signed());
         let _ = kill(id, Signal::SIGTERM);
-        let patience = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < patience {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline {
             if self.child.try_wait().is_ok_and(|status| status.is_some()) {
                 return;
             }
@@ -116,20 +116,20 @@ impl Drop for Process {
 }
 
 /// A process and its descendants.
-fn family(first: u32) -> Vec<u32> {
+fn process_tree(first: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(|id: u32| Some((id, parent(id)?)))
         .collect();
-    let mut family = vec![first];
+    let mut process_tree = vec![first];
     let mut at = 0;
-    while let Some(&id) = family.get(at) {
-        family.extend(parents.iter().filter(|(_, parent)| *parent == id).map(|(id, _)| *id));
+    while let Some(&id) = process_tree.get(at) {
+        process_tree.extend(parents.iter().filter(|(_, parent)| *parent == id).map(|(id, _)| *id));
         at += 1;
     }
-    family
+    process_tree
 }
 
 fn parent(id: u32) -> Option<u32> {
@@ -143,7 +143,7 @@ fn threads(id: u32) -> Vec<PathBuf> {
     tasks.filter_map(|task| Some(task.ok()?.path().join("schedstat"))).collect()
 }
 
-fn on_cpu(schedstat: &Path) -> u64 {
+fn cpu_nanoseconds(schedstat: &Path) -> u64 {
     let text = read_to_string(schedstat).unwrap_or_default();
     text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0)
 }

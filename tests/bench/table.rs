@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::round::{Samples, quantile};
+use crate::samples::{Samples, quantile};
 
 /// A table with a title, and what has to be said under it.
 pub(crate) struct Table {

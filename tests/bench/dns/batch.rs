@@ -8,7 +8,7 @@ const PACKET: usize = 1500;
 /// Buffers for a batch of datagrams, each with the address it came from and goes back to.
 pub(crate) struct Batch {
     packets: Vec<[u8; PACKET]>,
-    names: Vec<libc::sockaddr_storage>,
+    addresses: Vec<libc::sockaddr_storage>,
     lengths: Vec<usize>,
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
@@ -21,7 +21,7 @@ impl Batch {
         let (name, vector, header) = unsafe { (std::mem::zeroed(), std::mem::zeroed(), std::mem::zeroed()) };
         Self {
             packets: vec![[0; PACKET]; size],
-            names: vec![name; size],
+            addresses: vec![name; size],
             lengths: vec![0; size],
             vectors: vec![vector; size],
             headers: vec![header; size],
@@ -32,10 +32,10 @@ impl Batch {
     pub(crate) fn receive(&mut self, socket: &UdpSocket, wait: bool) -> usize {
         let size = self.packets.len();
         self.lengths.fill(PACKET);
-        self.point(size, wait);
+        self.set_headers(size, wait);
         let flags = if wait { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
         // SAFETY: `point` made every header refer to buffers of this value, which outlive the call.
-        let got = unsafe {
+        let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
@@ -44,11 +44,11 @@ impl Batch {
                 std::ptr::null_mut(),
             )
         };
-        let got = usize::try_from(got).unwrap_or(0);
-        for index in 0..got {
+        let received = usize::try_from(received).unwrap_or(0);
+        for index in 0..received {
             self.lengths[index] = (self.headers[index].msg_len as usize).min(PACKET);
         }
-        got
+        received
     }
 
     /// A datagram that was received.
@@ -62,30 +62,30 @@ impl Batch {
     }
 
     /// Lays a datagram in place for a connected socket.
-    pub(crate) fn put(&mut self, index: usize, packet: &[u8]) {
+    pub(crate) fn copy_in(&mut self, index: usize, packet: &[u8]) {
         self.packets[index][..packet.len()].copy_from_slice(packet);
         self.lengths[index] = packet.len();
     }
 
     /// Sends the first `count` over a connected socket, or with `send_back` to where they came from.
     pub(crate) fn send(&mut self, socket: &UdpSocket, count: usize) -> usize {
-        self.point(count, false);
-        self.send_pointed(socket, count)
+        self.set_headers(count, false);
+        self.send_prepared(socket, count)
     }
 
     /// Sends the first `count` to where they came from.
     pub(crate) fn send_back(&mut self, socket: &UdpSocket, count: usize) -> usize {
-        self.point(count, true);
-        self.send_pointed(socket, count)
+        self.set_headers(count, true);
+        self.send_prepared(socket, count)
     }
 
-    fn send_pointed(&mut self, socket: &UdpSocket, count: usize) -> usize {
+    fn send_prepared(&mut self, socket: &UdpSocket, count: usize) -> usize {
         // SAFETY: `point` made these headers refer to buffers of this value, which outlive the call.
         let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), count as u32, 0) };
         usize::try_from(sent).unwrap_or(0)
     }
 
-    fn point(&mut self, count: usize, with_names: bool) {
+    fn set_headers(&mut self, count: usize, with_addresses: bool) {
         for index in 0..count {
             self.vectors[index] = libc::iovec {
                 iov_base: self.packets[index].as_mut_ptr().cast(),
@@ -95,9 +95,9 @@ impl Batch {
             header.msg_iov = &raw mut self.vectors[index];
             header.msg_iovlen = 1;
             header.msg_name =
-                if with_names { (&raw mut self.names[index]).cast() } else { std::ptr::null_mut() };
+                if with_addresses { (&raw mut self.addresses[index]).cast() } else { std::ptr::null_mut() };
             // Only IPv4 comes and goes here, and sending wants the length exact.
-            header.msg_namelen = if with_names { size_of::<libc::sockaddr_in>() as u32 } else { 0 };
+            header.msg_namelen = if with_addresses { size_of::<libc::sockaddr_in>() as u32 } else { 0 };
         }
     }
 }

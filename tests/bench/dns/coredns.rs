@@ -3,18 +3,18 @@
 
 use std::process::Command;
 
-use crate::dns::names::Names;
-use crate::place::{NO_COREDNS, Place, find, free_port, write};
+use crate::dns::dataset::Dataset;
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{NO_COREDNS, Testbed, find, free_port, write};
 
 /// Starts `coredns` with one processor.
-pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, String> {
     let program = find("coredns", "COREDNS").ok_or(NO_COREDNS)?;
-    let (folder, port) = (place.folder("coredns")?, free_port()?);
+    let (folder, port) = (testbed.folder("coredns")?, free_port()?);
     let (health, ready, metrics) = (free_port()?, free_port()?, free_port()?);
     let zone = folder.join("cluster.local.zone");
-    write(&zone, &names.zone())?;
+    write(&zone, &dataset.zone())?;
     write(
         &folder.join("Corefile"),
         &format!(
@@ -26,6 +26,6 @@ pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
     )?;
     let mut command = Command::new(program);
     command.arg("-conf").arg(folder.join("Corefile"));
-    let process = Process::start(&mut command, place.server, &folder)?;
+    let process = Process::start(&mut command, testbed.server, &folder)?;
     Ok(Server::new(process, port))
 }

@@ -2,17 +2,17 @@
 
 use std::process::Command;
 
-use crate::dns::names::Names;
-use crate::place::{Place, find, free_port, write};
+use crate::dns::dataset::Dataset;
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{Testbed, find, free_port, write};
 
 /// Starts `knotd` with one UDP worker.
-pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, String> {
     let program = find("knotd", "KNOTD").ok_or("knotd is not installed (Debian package knot)")?;
-    let (folder, port) = (place.folder("knot")?, free_port()?);
+    let (folder, port) = (testbed.folder("knot")?, free_port()?);
     let at = folder.display();
-    write(&folder.join("cluster.local.zone"), &names.zone())?;
+    write(&folder.join("cluster.local.zone"), &dataset.zone())?;
     write(
         &folder.join("knot.conf"),
         &format!(
@@ -27,6 +27,6 @@ pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
     )?;
     let mut command = Command::new(program);
     command.arg("-c").arg(folder.join("knot.conf"));
-    let process = Process::start(&mut command, place.server, &folder)?;
+    let process = Process::start(&mut command, testbed.server, &folder)?;
     Ok(Server::new(process, port))
 }

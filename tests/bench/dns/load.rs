@@ -5,117 +5,117 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::dns::ask::Question;
 use crate::dns::batch::Batch;
-use crate::round::Tally;
+use crate::dns::query::TestQuery;
+use crate::samples::LoadResult;
 
-const LANES: usize = 8;
+const SOCKETS: usize = 8;
 /// Questions under way per socket: together they keep a server busy without overflowing its buffer.
 const WINDOW: usize = 16;
 /// Longer than any answer takes on loopback: what is missing then is lost.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sockets to one server.
 pub(crate) struct Load {
-    lanes: Vec<Lane>,
+    sockets: Vec<ClientSocket>,
     incoming: Batch,
     outgoing: Batch,
 }
 
-struct Lane {
+struct ClientSocket {
     socket: UdpSocket,
-    under_way: usize,
+    in_flight: usize,
 }
 
 impl Load {
     /// Opens the sockets.
     pub(crate) fn new(server: SocketAddr) -> Result<Self, String> {
-        let lane = |_| {
+        let socket = |_| {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
             socket.connect(server)?;
             socket.set_nonblocking(true)?;
             SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
-            Ok(Lane { socket, under_way: 0 })
+            Ok(ClientSocket { socket, in_flight: 0 })
         };
-        let lanes = (0..LANES).map(lane).collect::<std::io::Result<_>>();
-        let lanes = lanes.map_err(|error| format!("sockets to {server}: {error}"))?;
-        Ok(Self { lanes, incoming: Batch::new(WINDOW), outgoing: Batch::new(WINDOW) })
+        let sockets = (0..SOCKETS).map(socket).collect::<std::io::Result<_>>();
+        let sockets = sockets.map_err(|error| format!("sockets to {server}: {error}"))?;
+        Ok(Self { sockets, incoming: Batch::new(WINDOW), outgoing: Batch::new(WINDOW) })
     }
 
     /// Asks as fast as answers come, for a while.
-    pub(crate) fn flood(&mut self, questions: &[Question], length: Duration) -> Tally {
-        let mut tally = Tally::default();
+    pub(crate) fn saturate(&mut self, queries: &[TestQuery], length: Duration) -> LoadResult {
+        let mut result = LoadResult::default();
         let mut next = 0;
         let start = Instant::now();
-        let mut heard = start;
+        let mut last_reply = start;
         loop {
             let now = Instant::now();
-            let over = now - start > length;
-            let mut quiet = true;
-            for lane in &mut self.lanes {
-                let got = lane.receive(&mut self.incoming, questions, &mut tally);
-                quiet &= got == 0;
-                if !over {
-                    next = lane.fill(&mut self.outgoing, questions, next);
+            let is_over = now - start > length;
+            let mut idle = true;
+            for socket in &mut self.sockets {
+                let received = socket.receive(&mut self.incoming, queries, &mut result);
+                idle &= received == 0;
+                if !is_over {
+                    next = socket.fill(&mut self.outgoing, queries, next);
                 }
             }
-            if !quiet {
-                heard = now;
+            if !idle {
+                last_reply = now;
             }
-            let under_way = self.under_way();
-            if over && under_way == 0 {
+            let in_flight = self.in_flight();
+            if is_over && in_flight == 0 {
                 break;
             }
-            if now - heard > PATIENCE {
-                self.give_up(&mut tally);
-                heard = now;
+            if now - last_reply > TIMEOUT {
+                self.count_lost(&mut result);
+                last_reply = now;
             }
         }
-        tally.took = start.elapsed();
-        tally
+        result.took = start.elapsed();
+        result
     }
 
     /// Asks one question at a time, so many a second, and never waits for an answer before the next.
-    pub(crate) fn steady(&mut self, questions: &[Question], rate: u32, length: Duration) -> Tally {
-        let mut tally = Tally::default();
-        let gap = Duration::from_secs(1) / rate;
+    pub(crate) fn fixed_rate(&mut self, queries: &[TestQuery], rate: u32, length: Duration) -> LoadResult {
+        let mut result = LoadResult::default();
+        let interval = Duration::from_secs(1) / rate;
         let start = Instant::now();
         let mut due = start;
         let mut next = 0;
         while start.elapsed() < length {
-            let lane = &mut self.lanes[next % LANES];
-            lane.receive(&mut self.incoming, questions, &mut tally);
+            let socket = &mut self.sockets[next % SOCKETS];
+            socket.receive(&mut self.incoming, queries, &mut result);
             if Instant::now() >= due {
                 // A lane is asked again 400 µs later at 20,000/s: by then its answer is here.
-                if lane.socket.send(&questions[next % questions.len()].packet).is_ok() {
-                    lane.under_way += 1;
+                if socket.socket.send(&queries[next % queries.len()].packet).is_ok() {
+                    socket.in_flight += 1;
                 }
                 next += 1;
-                due += gap;
+                due += interval;
             }
         }
-        tally.took = start.elapsed();
-        let patience = Instant::now() + PATIENCE;
-        while self.under_way() > 0 && Instant::now() < patience {
-            for lane in &mut self.lanes {
-                lane.receive(&mut self.incoming, questions, &mut tally);
+        result.took = start.elapsed();
+        let deadline = Instant::now() + TIMEOUT;
+        while self.in_flight() > 0 && Instant::now() < deadline {
+            for socket in &mut self.sockets {
+                socket.receive(&mut self.incoming, queries, &mut result);
             }
         }
-        self.give_up(&mut tally);
-        tally
+        self.count_lost(&mut result);
+        result
     }
 
     /// Whether one question gets its answer now.
-    pub(crate) fn once(&mut self, question: &Question) -> bool {
-        let socket = &self.lanes[0].socket;
-        if socket.send(&question.packet).is_err() {
+    pub(crate) fn query_once(&mut self, query: &TestQuery) -> bool {
+        let socket = &self.sockets[0].socket;
+        if socket.send(&query.packet).is_err() {
             return false;
         }
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut buffer = [0; 4096];
-        while Instant::now() < patience {
+        while Instant::now() < deadline {
             if let Ok(length) = socket.recv(&mut buffer)
-                && question.answered_by(&buffer[..length])
+                && query.answered_by(&buffer[..length])
             {
                 return true;
             }
@@ -123,43 +123,43 @@ impl Load {
         false
     }
 
-    fn under_way(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.under_way).sum()
+    fn in_flight(&self) -> usize {
+        self.sockets.iter().map(|socket| socket.in_flight).sum()
     }
 
-    fn give_up(&mut self, tally: &mut Tally) {
-        tally.lost += self.under_way() as u64;
-        self.lanes.iter_mut().for_each(|lane| lane.under_way = 0);
+    fn count_lost(&mut self, result: &mut LoadResult) {
+        result.lost += self.in_flight() as u64;
+        self.sockets.iter_mut().for_each(|socket| socket.in_flight = 0);
     }
 }
 
-impl Lane {
-    fn receive(&mut self, batch: &mut Batch, questions: &[Question], tally: &mut Tally) -> usize {
-        if self.under_way == 0 {
+impl ClientSocket {
+    fn receive(&mut self, batch: &mut Batch, queries: &[TestQuery], result: &mut LoadResult) -> usize {
+        if self.in_flight == 0 {
             return 0;
         }
-        let got = batch.receive(&self.socket, false);
-        for index in 0..got {
+        let received = batch.receive(&self.socket, false);
+        for index in 0..received {
             let reply = batch.packet(index);
             let id = reply.get(..2).map_or(0, |id| usize::from(u16::from_be_bytes([id[0], id[1]])));
-            let right = questions.get(id).is_some_and(|question| question.answered_by(reply));
-            if right { tally.answers += 1 } else { tally.wrong += 1 }
+            let correct = queries.get(id).is_some_and(|query| query.answered_by(reply));
+            if correct { result.answers += 1 } else { result.wrong += 1 }
         }
-        self.under_way = self.under_way.saturating_sub(got);
-        got
+        self.in_flight = self.in_flight.saturating_sub(received);
+        received
     }
 
     /// Sends up to the window, in one call, once half of it is free: a call for each packet would make the load the slower side.
-    fn fill(&mut self, batch: &mut Batch, questions: &[Question], mut next: usize) -> usize {
-        let free = WINDOW - self.under_way;
+    fn fill(&mut self, batch: &mut Batch, queries: &[TestQuery], mut next: usize) -> usize {
+        let free = WINDOW - self.in_flight;
         if free < WINDOW / 2 {
             return next;
         }
         for index in 0..free {
-            batch.put(index, &questions[(next + index) % questions.len()].packet);
+            batch.copy_in(index, &queries[(next + index) % queries.len()].packet);
         }
         let sent = batch.send(&self.socket, free);
-        self.under_way += sent;
+        self.in_flight += sent;
         next += sent;
         next
     }

@@ -3,26 +3,30 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
-use crate::dns::names::Names;
-use crate::place::{Place, free_port, portolan, write};
+use crate::dns::dataset::Dataset;
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{Testbed, free_port, portolan, write};
 
 /// Starts `portolan dns` on a folder of manifests.
-pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
-    start_with(place, names, (Ipv4Addr::LOCALHOST, 1).into())
+pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, String> {
+    start_with(testbed, dataset, (Ipv4Addr::LOCALHOST, 1).into())
 }
 
 /// The same with an upstream for names outside of the cluster.
-pub(crate) fn start_with(place: &Place, names: &Names, upstream: SocketAddr) -> Result<Server, String> {
+pub(crate) fn start_with(
+    testbed: &Testbed,
+    dataset: &Dataset,
+    upstream: SocketAddr,
+) -> Result<Server, String> {
     let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
-    let (folder, port) = (place.folder("portolan-dns")?, free_port()?);
-    let manifests = place.folder("portolan-dns/cluster")?;
-    names.manifests(&manifests)?;
+    let (folder, port) = (testbed.folder("portolan-dns")?, free_port()?);
+    let manifests = testbed.folder("portolan-dns/cluster")?;
+    dataset.manifests(&manifests)?;
     write(&folder.join("Corefile"), &corefile([port, free_port()?, free_port()?, free_port()?], upstream))?;
     let mut command = Command::new(program);
     command.arg("dns").arg("-conf").arg(folder.join("Corefile")).arg("--cluster").arg(manifests);
-    let process = Process::start(&mut command, place.server, &folder)?;
+    let process = Process::start(&mut command, testbed.server, &folder)?;
     Ok(Server::new(process, port))
 }
 

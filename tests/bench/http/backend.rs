@@ -5,22 +5,22 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
+use crate::epoll::Epoll;
 use crate::http::message::response;
-use crate::place::{Place, free_port};
-use crate::poll::Poll;
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{Testbed, free_port};
 
 const LISTENER: usize = 0;
 
 /// Starts this program again as the backend, on one address or on all of them.
-pub(crate) fn start(place: &Place, address: Ipv4Addr) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, address: Ipv4Addr) -> Result<Server, String> {
     let port = free_port()?;
     let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let mut command = Command::new(itself);
     command.args(["serve", "backend", &address.to_string(), &port.to_string()]);
-    let mut process = Process::start(&mut command, place.load, &place.folder("backend")?)?;
-    process.wait(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())?;
+    let mut process = Process::start(&mut command, testbed.load, &testbed.folder("backend")?)?;
+    process.wait_until(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())?;
     Ok(Server::new(process, port))
 }
 
@@ -33,23 +33,23 @@ pub(crate) fn serve(address: &str, port: &str) -> Result<(), String> {
 
 fn run(address: SocketAddr) -> std::io::Result<()> {
     let listener = TcpListener::bind(address)?;
-    let mut poll = Poll::new()?;
-    poll.add(&listener, LISTENER)?;
+    let mut epoll = Epoll::new()?;
+    epoll.add(&listener, LISTENER)?;
     let mut connections: HashMap<usize, (TcpStream, Vec<u8>)> = HashMap::new();
-    let (mut next, answer) = (LISTENER + 1, response());
+    let (mut next, response) = (LISTENER + 1, response());
     loop {
-        poll.wait(-1);
+        epoll.wait(-1);
         let mut index = 0;
-        while let Some(number) = poll.ready(index) {
+        while let Some(number) = epoll.ready(index) {
             index += 1;
             if number == LISTENER {
                 let (stream, _) = listener.accept()?;
                 stream.set_nodelay(true)?;
-                poll.add(&stream, next)?;
+                epoll.add(&stream, next)?;
                 connections.insert(next, (stream, Vec::new()));
                 next += 1;
             } else if let Some((stream, received)) = connections.get_mut(&number)
-                && !answered(stream, received, &answer)
+                && !respond(stream, received, &response)
             {
                 connections.remove(&number);
             }
@@ -58,13 +58,13 @@ fn run(address: SocketAddr) -> std::io::Result<()> {
 }
 
 /// Answers every request that is whole. False when the connection ends.
-fn answered(stream: &mut TcpStream, received: &mut Vec<u8>, answer: &[u8]) -> bool {
+fn respond(stream: &mut TcpStream, received: &mut Vec<u8>, response: &[u8]) -> bool {
     let mut buffer = [0; 8192];
     let Ok(got @ 1..) = stream.read(&mut buffer) else { return false };
     received.extend_from_slice(&buffer[..got]);
     while let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") {
         received.drain(..end + 4);
-        if stream.write_all(answer).is_err() {
+        if stream.write_all(response).is_err() {
             return false;
         }
     }

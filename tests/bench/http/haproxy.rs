@@ -2,20 +2,20 @@
 
 use std::process::Command;
 
-use crate::http::wire::Tls;
-use crate::place::{Place, find, free_port, write};
+use crate::http::stream::TlsSettings;
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{Testbed, find, free_port, write};
 
 /// Starts `haproxy` in the foreground.
-pub(crate) fn start(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
     let program = find("haproxy", "HAPROXY").ok_or("haproxy is not installed (Debian package haproxy)")?;
-    let (folder, port) = (place.folder("haproxy")?, free_port()?);
+    let (folder, port) = (testbed.folder("haproxy")?, free_port()?);
     let file = folder.join("haproxy.cfg");
     let mut ssl = String::new();
-    if let Some(Tls { certified, .. }) = tls {
+    if let Some(TlsSettings { certificate, .. }) = tls {
         let pem = folder.join("tls.pem");
-        write(&pem, &format!("{}{}", certified.certificate, certified.key))?;
+        write(&pem, &format!("{}{}", certificate.certificate, certificate.key))?;
         ssl = format!(" ssl crt {}", pem.display());
     }
     write(
@@ -30,5 +30,5 @@ pub(crate) fn start(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Se
     )?;
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(file);
-    Ok(Server::new(Process::start(&mut command, place.server, &folder)?, port))
+    Ok(Server::new(Process::start(&mut command, testbed.server, &folder)?, port))
 }

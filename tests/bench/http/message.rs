@@ -27,16 +27,16 @@ pub(crate) fn response() -> Vec<u8> {
 }
 
 /// What has been received of a response.
-pub(crate) enum Progress {
+pub(crate) enum ResponseState {
     /// More is to come.
     Partial,
     /// All of it, and whether it is the right one and whether the connection ends with it.
-    Whole { right: bool, closes: bool },
+    Complete { correct: bool, closes: bool },
 }
 
 /// Looks at what a connection has received since its request.
-pub(crate) fn progress(received: &[u8]) -> Progress {
-    let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return Progress::Partial };
+pub(crate) fn parse_response(received: &[u8]) -> ResponseState {
+    let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return ResponseState::Partial };
     let (head, body) = (&received[..end], &received[end + 4..]);
     let field = |name: &str| {
         let lines = head.split(|byte| *byte == b'\n').map(|line| line.trim_ascii());
@@ -47,13 +47,13 @@ pub(crate) fn progress(received: &[u8]) -> Progress {
     };
     let length =
         field("content-length:").and_then(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
-    let Some(length) = length else { return Progress::Whole { right: false, closes: true } };
+    let Some(length) = length else { return ResponseState::Complete { correct: false, closes: true } };
     if body.len() < length {
-        return Progress::Partial;
+        return ResponseState::Partial;
     }
-    let right = head.starts_with(b"HTTP/1.1 200") && body == BODY.as_bytes();
-    Progress::Whole {
-        right,
+    let correct = head.starts_with(b"HTTP/1.1 200") && body == BODY.as_bytes();
+    ResponseState::Complete {
+        correct,
         closes: field("connection:").is_some_and(|value| value.eq_ignore_ascii_case(b"close")),
     }
 }

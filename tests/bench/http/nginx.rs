@@ -4,47 +4,55 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::http::message::HOST;
-use crate::http::wire::Tls;
-use crate::place::{Place, find, free_port, write};
+use crate::http::stream::TlsSettings;
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{Testbed, find, free_port, write};
 
 /// What the last of the three is called, by which the others compare themselves.
 pub(crate) const INGRESS: &str = "nginx as ingress-nginx";
 
 /// No log, buffers and headers as nginx has them.
-pub(crate) fn bare(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
+pub(crate) fn without_log(
+    testbed: &Testbed,
+    backend: u16,
+    tls: Option<&TlsSettings>,
+) -> Result<Server, String> {
     let location = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;";
-    start(place, "nginx-bare", backend, tls, "access_log off;", location)
+    start(testbed, "nginx-bare", backend, tls, "access_log off;", location)
 }
 
 /// The same with its usual log.
-pub(crate) fn with_log(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
+pub(crate) fn with_log(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
     let location = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;";
-    start(place, "nginx-log", backend, tls, "access_log access.log;", location)
+    start(testbed, "nginx-log", backend, tls, "access_log access.log;", location)
 }
 
 /// The directives of ingress-nginx's template, at their defaults.
-pub(crate) fn as_ingress_nginx(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
-    start(place, "nginx-ingress", backend, tls, INGRESS_HTTP, INGRESS_LOCATION)
+pub(crate) fn as_ingress_nginx(
+    testbed: &Testbed,
+    backend: u16,
+    tls: Option<&TlsSettings>,
+) -> Result<Server, String> {
+    start(testbed, "nginx-ingress", backend, tls, INGRESS_HTTP, INGRESS_LOCATION)
 }
 
 fn start(
-    place: &Place,
+    testbed: &Testbed,
     name: &str,
     backend: u16,
-    tls: Option<&Tls>,
+    tls: Option<&TlsSettings>,
     http: &str,
     location: &str,
 ) -> Result<Server, String> {
     let program = find("nginx", "NGINX").ok_or("nginx is not installed (Debian package nginx-light)")?;
-    let (folder, port) = (place.folder(name)?, free_port()?);
+    let (folder, port) = (testbed.folder(name)?, free_port()?);
     let at = folder.display();
     let (listen, ssl) = match tls {
         None => ("", String::new()),
         Some(tls) => {
-            write(&folder.join("tls.crt"), &tls.certified.certificate)?;
-            write(&folder.join("tls.key"), &tls.certified.key)?;
+            write(&folder.join("tls.crt"), &tls.certificate.certificate)?;
+            write(&folder.join("tls.key"), &tls.certificate.key)?;
             (
                 " ssl",
                 format!(
@@ -69,7 +77,7 @@ fn start(
             http.replace("access.log", &format!("{at}/access.log"))
         ),
     )?;
-    Ok(Server::new(run(&program, &folder, place.server)?, port))
+    Ok(Server::new(run(&program, &folder, testbed.server)?, port))
 }
 
 fn run(program: &Path, folder: &Path, core: usize) -> Result<Process, String> {

@@ -5,19 +5,19 @@ use std::process::Command;
 use tests::credentials::Certified;
 
 use crate::http::message::HOST;
-use crate::http::wire::Tls;
-use crate::place::{Place, free_port, portolan, write};
+use crate::http::stream::TlsSettings;
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{Testbed, free_port, portolan, write};
 
 /// Starts `portolan ingress` on a folder of manifests.
-pub(crate) fn start(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
     let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
-    let (folder, http, https) = (place.folder("portolan-ingress")?, free_port()?, free_port()?);
-    let manifests = place.folder("portolan-ingress/cluster")?;
+    let (folder, http, https) = (testbed.folder("portolan-ingress")?, free_port()?, free_port()?);
+    let manifests = testbed.folder("portolan-ingress/cluster")?;
     write(&manifests.join("shop.yaml"), &cluster(backend, tls.is_some()))?;
     if let Some(tls) = tls {
-        write(&manifests.join("tls.yaml"), &secret(&tls.certified))?;
+        write(&manifests.join("tls.yaml"), &secret(&tls.certificate))?;
     }
     let mut command = Command::new(program);
     command.arg("ingress").arg("--cluster").arg(manifests);
@@ -25,7 +25,7 @@ pub(crate) fn start(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Se
         command.arg(flag).arg(port.to_string());
     }
     let port = if tls.is_some() { https } else { http };
-    Ok(Server::new(Process::start(&mut command, place.server, &folder)?, port))
+    Ok(Server::new(Process::start(&mut command, testbed.server, &folder)?, port))
 }
 
 fn cluster(backend: u16, tls: bool) -> String {
@@ -71,7 +71,7 @@ spec:
     )
 }
 
-fn secret(certified: &Certified) -> String {
+fn secret(certificate: &Certified) -> String {
     format!(
         "apiVersion: v1
 kind: Secret
@@ -81,6 +81,6 @@ stringData:
   tls.crt: {:?}
   tls.key: {:?}
 ",
-        certified.certificate, certified.key
+        certificate.certificate, certificate.key
     )
 }

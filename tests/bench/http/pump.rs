@@ -4,14 +4,14 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 
-use crate::http::wire::Tls;
-use crate::place::{Place, free_port};
-use crate::poll::Poll;
+use crate::epoll::Epoll;
+use crate::http::stream::TlsSettings;
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{Testbed, free_port};
 
 /// Starts this program again as the pump.
-pub(crate) fn start(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
     if tls.is_some() {
         return Err("it reads nothing, TLS least of all".to_owned());
     }
@@ -19,7 +19,7 @@ pub(crate) fn start(place: &Place, backend: u16, tls: Option<&Tls>) -> Result<Se
     let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let mut command = Command::new(itself);
     command.args(["serve", "pump", &port.to_string(), &backend.to_string()]);
-    Ok(Server::new(Process::start(&mut command, place.server, &place.folder("pump")?)?, port))
+    Ok(Server::new(Process::start(&mut command, testbed.server, &testbed.folder("pump")?)?, port))
 }
 
 /// Serves until it is ended.
@@ -30,26 +30,26 @@ pub(crate) fn serve(port: &str, backend: &str) -> Result<(), String> {
 
 fn run(port: u16, backend: u16) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let mut poll = Poll::new()?;
+    let mut epoll = Epoll::new()?;
     // The ends of a pair stand beside each other: 2n and 2n + 1. The listener takes a number that none of them has.
     let listening = usize::MAX;
-    poll.add(&listener, listening)?;
+    epoll.add(&listener, listening)?;
     let mut ends: Vec<Option<TcpStream>> = Vec::new();
     let mut buffer = vec![0; 16 << 10];
     loop {
-        poll.wait(-1);
+        epoll.wait(-1);
         let mut index = 0;
-        while let Some(number) = poll.ready(index) {
+        while let Some(number) = epoll.ready(index) {
             index += 1;
             if number == listening {
                 let (client, _) = listener.accept()?;
                 let upstream = TcpStream::connect((Ipv4Addr::LOCALHOST, backend))?;
                 for end in [client, upstream] {
                     end.set_nodelay(true)?;
-                    poll.add(&end, ends.len())?;
+                    epoll.add(&end, ends.len())?;
                     ends.push(Some(end));
                 }
-            } else if !copied(&ends, number, &mut buffer) {
+            } else if !copy_once(&ends, number, &mut buffer) {
                 ends[number] = None;
                 ends[number ^ 1] = None;
             }
@@ -58,7 +58,7 @@ fn run(port: u16, backend: u16) -> io::Result<()> {
 }
 
 /// Copies what one end has to the other. False when either is gone.
-fn copied(ends: &[Option<TcpStream>], from: usize, buffer: &mut [u8]) -> bool {
+fn copy_once(ends: &[Option<TcpStream>], from: usize, buffer: &mut [u8]) -> bool {
     let (Some(mut source), Some(mut sink)) = (ends[from].as_ref(), ends[from ^ 1].as_ref()) else {
         return true;
     };

@@ -14,7 +14,7 @@ pub(crate) const SERVICES: usize = 10_000;
 /// Of each Service.
 pub(crate) const ENDPOINTS: usize = 10;
 /// One Service in so many is headless, as in clusters that run databases.
-const HEADLESS: usize = 10;
+const HEADLESS_EVERY: usize = 10;
 const PER_NAMESPACE: usize = 200;
 
 /// Where DNS listens in this network.
@@ -28,7 +28,7 @@ const NAMESPACE: &str = "team-0";
 const CONNECTIONS: usize = 8;
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The control plane with everything in it.
 pub(crate) struct Cluster {
@@ -72,7 +72,7 @@ impl Cluster {
     }
 
     /// Whether everything is there: the last Service that was made and the last slice.
-    pub(crate) fn answers(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         let last = format!("svc-{}.team-{}", SERVICES - 1, (SERVICES - 1) / PER_NAMESPACE);
         !self.addresses(&last).is_empty() && !self.addresses(&format!("{CHANGING}.{NAMESPACE}")).is_empty()
     }
@@ -86,13 +86,13 @@ impl Cluster {
     /// Asks until the changing Service has this address. Returns when the answer came.
     pub(crate) fn wait_for(&self, address: &str) -> Result<Instant, String> {
         let wanted: IpAddr = address.parse().map_err(|_| format!("{address} is no address"))?;
-        let patience = Instant::now() + PATIENCE;
-        while Instant::now() < patience {
+        let deadline = Instant::now() + TIMEOUT;
+        while Instant::now() < deadline {
             if self.addresses(&format!("{CHANGING}.{NAMESPACE}")) == [wanted] {
                 return Ok(Instant::now());
             }
         }
-        Err(format!("{address} was not answered within {PATIENCE:?}"))
+        Err(format!("{address} was not answered within {TIMEOUT:?}"))
     }
 
     /// Makes every watcher list again: what it has seen last is compacted away while the API server is gone.
@@ -118,7 +118,7 @@ impl Cluster {
     }
 
     fn addresses(&self, service: &str) -> Vec<IpAddr> {
-        let ask = || -> Option<Vec<IpAddr>> {
+        let query = || -> Option<Vec<IpAddr>> {
             let name = Name::from_ascii(format!("{service}.svc.cluster.local.")).ok()?;
             let mut query = Message::query();
             query.queries.push(Query::query(name, RecordType::A));
@@ -132,7 +132,7 @@ impl Cluster {
                 }
             }
         };
-        ask().unwrap_or_default()
+        query().unwrap_or_default()
     }
 }
 
@@ -158,7 +158,7 @@ fn namespace(number: usize) -> Value {
 
 fn service(number: usize) -> Value {
     let (name, namespace) = (format!("svc-{number}"), team(number));
-    if number.is_multiple_of(HEADLESS) {
+    if number.is_multiple_of(HEADLESS_EVERY) {
         return headless(&name, &namespace);
     }
     json!({

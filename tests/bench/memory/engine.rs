@@ -4,37 +4,37 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::memory::cluster::{Cluster, DNS};
-use crate::place::{NO_COREDNS, Place, find, portolan, write};
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{NO_COREDNS, Testbed, find, portolan, write};
 
 /// A server, and how to start it on the control plane.
 pub(crate) struct Engine {
     pub(crate) name: &'static str,
-    pub(crate) start: fn(&Place, &Cluster) -> Result<Server, String>,
+    pub(crate) start: fn(&Testbed, &Cluster) -> Result<Server, String>,
 }
 
 pub(crate) const ENGINES: &[Engine] =
     &[Engine { name: "CoreDNS", start: coredns }, Engine { name: "Portolan", start: start_portolan }];
 
-fn coredns(place: &Place, cluster: &Cluster) -> Result<Server, String> {
+fn coredns(testbed: &Testbed, cluster: &Cluster) -> Result<Server, String> {
     let program = find("coredns", "COREDNS").ok_or(NO_COREDNS)?;
-    start(place, "coredns-large", Command::new(program), cluster.kubeconfig())
+    start(testbed, "coredns-large", Command::new(program), cluster.kubeconfig())
 }
 
-fn start_portolan(place: &Place, cluster: &Cluster) -> Result<Server, String> {
+fn start_portolan(testbed: &Testbed, cluster: &Cluster) -> Result<Server, String> {
     let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
     let mut command = Command::new(program);
     command.arg("dns");
-    start(place, "portolan-large", command, cluster.kubeconfig())
+    start(testbed, "portolan-large", command, cluster.kubeconfig())
 }
 
-fn start(place: &Place, name: &str, mut command: Command, kubeconfig: PathBuf) -> Result<Server, String> {
-    let folder = place.folder(name)?;
+fn start(testbed: &Testbed, name: &str, mut command: Command, kubeconfig: PathBuf) -> Result<Server, String> {
+    let folder = testbed.folder(name)?;
     let file = folder.join("Corefile");
     write(&file, &corefile(&kubeconfig))?;
     command.arg("-conf").arg(file);
-    let process = Process::start(&mut command, place.server, &folder)?;
+    let process = Process::start(&mut command, testbed.server, &folder)?;
     Ok(Server { process, address: DNS.parse().map_err(|_| format!("{DNS}: wanted an address"))? })
 }
 

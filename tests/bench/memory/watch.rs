@@ -22,12 +22,12 @@ impl Watch {
     pub(crate) fn open(cluster: &Cluster) -> Result<Self, String> {
         let mut stream = connect(cluster).map_err(|error| format!("a watch of our own: {error}"))?;
         let (sender, arrivals) = channel();
-        let (began, begun) = channel();
+        let (started_sender, started) = channel();
         std::thread::spawn(move || {
             let (mut buffer, mut text) = (vec![0; 64 << 10], String::new());
             while let Ok(got @ 1..) = stream.read(&mut buffer) {
                 let now = Instant::now();
-                let _ = began.send(());
+                let _ = started_sender.send(());
                 text.push_str(&String::from_utf8_lossy(&buffer[..got]));
                 // An event is a line, and chunks end where lines do.
                 while let Some(end) = text.find('\n') {
@@ -38,7 +38,7 @@ impl Watch {
                 }
             }
         });
-        begun
+        started
             .recv_timeout(Duration::from_secs(10))
             .map_err(|_| "a watch of our own: no answer".to_owned())?;
         Ok(Self { arrivals })

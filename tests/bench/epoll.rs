@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// A set of sockets, each known by a number.
-pub(crate) struct Poll {
+pub(crate) struct Epoll {
     fd: OwnedFd,
     events: Vec<libc::epoll_event>,
     ready: usize,
 }
 
-impl Poll {
+impl Epoll {
     /// An empty set.
     pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: takes no pointers.

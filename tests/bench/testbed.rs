@@ -8,7 +8,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// Where servers and load run, and where they keep their files.
-pub(crate) struct Place {
+pub(crate) struct Testbed {
     /// The core of the server that is measured.
     pub(crate) server: usize,
     /// The core of everything that loads it.
@@ -16,7 +16,7 @@ pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Testbed {
     /// Takes two of the cores this process may use and moves onto the one for load.
     pub(crate) fn prepare() -> Result<Self, String> {
         let allowed =

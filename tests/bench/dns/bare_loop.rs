@@ -6,24 +6,24 @@ use std::process::Command;
 
 use rustc_hash::FxBuildHasher;
 
-use crate::dns::ask::{Ask, Question, wire};
 use crate::dns::batch::Batch;
-use crate::dns::names::Names;
-use crate::place::{Place, free_port};
+use crate::dns::dataset::Dataset;
+use crate::dns::query::{QueryKind, TestQuery, encode_name};
 use crate::process::Process;
 use crate::server::Server;
+use crate::testbed::{Testbed, free_port};
 
 const BATCH: usize = 32;
 const HEADER: usize = 12;
 
 /// Starts this program again as the server.
-pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, String> {
     let port = free_port()?;
     let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
-    let services = names.services().len();
+    let services = dataset.services().len();
     let mut command = Command::new(itself);
     command.args(["serve", "dns-loop", &port.to_string(), &services.to_string()]);
-    let process = Process::start(&mut command, place.server, &place.folder("dns-loop")?)?;
+    let process = Process::start(&mut command, testbed.server, &testbed.folder("dns-loop")?)?;
     Ok(Server::new(process, port))
 }
 
@@ -31,8 +31,8 @@ pub(crate) fn start(place: &Place, names: &Names) -> Result<Server, String> {
 pub(crate) fn serve(port: &str, services: &str) -> Result<(), String> {
     let port: u16 = port.parse().map_err(|_| format!("{port}: wanted a port"))?;
     let count = services.parse().map_err(|_| format!("{services}: wanted a number of Services"))?;
-    let names = Names::new(count);
-    let (answers, missing) = (prepare(&names), name_error());
+    let dataset = Dataset::new(count);
+    let (answers, missing) = (prepare(&dataset), nxdomain());
     let socket =
         UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| format!("port {port}: {error}"))?;
     let mut batch = Batch::new(BATCH);
@@ -53,27 +53,28 @@ pub(crate) fn serve(port: &str, services: &str) -> Result<(), String> {
 /// Question section to the header after the id, and the records.
 type Answers = HashMap<Vec<u8>, Vec<u8>, FxBuildHasher>;
 
-fn prepare(names: &Names) -> Answers {
+fn prepare(dataset: &Dataset) -> Answers {
     let mut answers = Answers::default();
-    let mut add = |question: &[u8], answer| answers.insert(question[HEADER..].to_vec(), answer);
-    let questions = |ask| names.services().iter().map(move |it| (it, Question::new(0, ask, it)));
-    for (service, question) in questions(Ask::Address) {
+    let mut add = |query: &[u8], answer| answers.insert(query[HEADER..].to_vec(), answer);
+    let queries = |kind| dataset.services().iter().map(move |it| (it, TestQuery::new(0, kind, it)));
+    for (service, query) in queries(QueryKind::Address) {
         let record = record(&[0xc0, 12], 1, &service.address.octets());
-        add(&question.packet, [head(0, [1, 0, 0]), record].concat());
+        add(&query.packet, [head(0, [1, 0, 0]), record].concat());
     }
-    for (service, question) in questions(Ask::Port) {
+    for (service, query) in queries(QueryKind::Port) {
         let mut data = [[0, 0], [0, 100], service.port.to_be_bytes()].concat();
-        let host = wire(&service.host());
+        let host = encode_name(&service.host());
         data.extend(&host);
         let records = [record(&[0xc0, 12], 33, &data), record(&host, 1, &service.address.octets())].concat();
-        add(&question.packet, [head(0, [1, 0, 1]), records].concat());
+        add(&query.packet, [head(0, [1, 0, 1]), records].concat());
     }
     answers
 }
 
-fn name_error() -> Vec<u8> {
-    let data = [wire("ns.dns.cluster.local"), wire("hostmaster.cluster.local"), vec![0; 20]].concat();
-    [head(3, [0, 1, 0]), record(&wire("cluster.local"), 6, &data)].concat()
+fn nxdomain() -> Vec<u8> {
+    let data =
+        [encode_name("ns.dns.cluster.local"), encode_name("hostmaster.cluster.local"), vec![0; 20]].concat();
+    [head(3, [0, 1, 0]), record(&encode_name("cluster.local"), 6, &data)].concat()
 }
 
 /// Flags and counts: authoritative, one question.

@@ -6,22 +6,22 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tests::control_plane::ControlPlane;
 
-use crate::place::{Place, free_port, portolan};
 use crate::process::Process;
+use crate::testbed::{Testbed, free_port, portolan};
 
 /// Where all objects live.
 pub(crate) const NAMESPACE: &str = "default";
 
 /// An edge under way; it may not have listed the cluster yet.
-pub(crate) struct Edge {
+pub(crate) struct IngressProxy {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
 
 /// Starts the edge on the core of servers, as a user that may read everything.
-pub(crate) fn start(place: &Place, plane: &ControlPlane) -> Result<Edge, String> {
+pub(crate) fn start(testbed: &Testbed, plane: &ControlPlane) -> Result<IngressProxy, String> {
     let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
-    let (folder, port) = (place.folder("portolan-edge")?, free_port()?);
+    let (folder, port) = (testbed.folder("portolan-ingress-proxy")?, free_port()?);
     let mut command = Command::new(program);
     command.arg("ingress").arg("--kubeconfig");
     command.arg(plane.kubeconfig("portolan", plane.server.address().port()));
@@ -30,8 +30,8 @@ pub(crate) fn start(place: &Place, plane: &ControlPlane) -> Result<Edge, String>
     {
         command.arg(flag).arg(port.to_string());
     }
-    let process = Process::start(&mut command, place.server, &folder)?;
-    Ok(Edge { process, address: (Ipv4Addr::LOCALHOST, port).into() })
+    let process = Process::start(&mut command, testbed.server, &folder)?;
+    Ok(IngressProxy { process, address: (Ipv4Addr::LOCALHOST, port).into() })
 }
 
 /// The class of the Ingresses.

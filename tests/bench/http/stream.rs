@@ -13,43 +13,43 @@ use tests::credentials::{Authority, Certified};
 use crate::http::message::HOST;
 
 /// How a run speaks TLS: the certificate that all servers show, and what its clients offer.
-pub(crate) struct Tls {
-    pub(crate) certified: Certified,
+pub(crate) struct TlsSettings {
+    pub(crate) certificate: Certified,
     client: Arc<ClientConfig>,
 }
 
-impl Tls {
+impl TlsSettings {
     /// A certificate for the one host, on the curve most certificates are on today.
     ///
     /// TLS 1.3 with AES-128-GCM and X25519 is all that is offered, so that every server does the same work: left to
     /// themselves some would pick a post-quantum key exchange, and none of them resumes a session.
     pub(crate) fn new() -> Result<Self, String> {
-        let wrong = |error: rustls::Error| format!("TLS of the load: {error}");
+        let failed = |error: rustls::Error| format!("TLS of the load: {error}");
         let authority = Authority::new("bench");
         let mut roots = RootCertStore::empty();
-        roots.add(authority.der()).map_err(wrong)?;
+        roots.add(authority.der()).map_err(failed)?;
         let mut provider = default_provider();
         provider.cipher_suites = vec![cipher_suite::TLS13_AES_128_GCM_SHA256];
         provider.kx_groups = vec![kx_group::X25519];
         let mut client = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(wrong)?
+            .map_err(failed)?
             .with_root_certificates(roots)
             .with_no_client_auth();
         client.resumption = Resumption::disabled();
-        Ok(Self { certified: authority.certify(&[HOST]), client: Arc::new(client) })
+        Ok(Self { certificate: authority.certify(&[HOST]), client: Arc::new(client) })
     }
 }
 
 /// A stream to a server.
-pub(crate) enum Wire {
+pub(crate) enum ClientStream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl Wire {
+impl ClientStream {
     /// Connects, and ends the handshake where there is one; blocks until then.
-    pub(crate) fn open(server: SocketAddr, tls: Option<&Tls>) -> io::Result<Self> {
+    pub(crate) fn open(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<Self> {
         let mut stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         let Some(tls) = tls else { return Ok(Self::Plain(stream)) };
@@ -70,13 +70,13 @@ impl Wire {
     }
 }
 
-impl AsRawFd for Wire {
+impl AsRawFd for ClientStream {
     fn as_raw_fd(&self) -> RawFd {
         self.socket().as_raw_fd()
     }
 }
 
-impl Read for Wire {
+impl Read for ClientStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read(buffer),
@@ -85,7 +85,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for ClientStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.write(bytes),

@@ -4,7 +4,7 @@ use crate::dns::service::Service;
 
 /// What is asked about a Service.
 #[derive(Clone, Copy)]
-pub(crate) enum Ask {
+pub(crate) enum QueryKind {
     /// Its address.
     Address,
     /// The name that a resolver with `ndots:5` tries first, which nobody has.
@@ -14,15 +14,15 @@ pub(crate) enum Ask {
 }
 
 /// A question, and the answer it must get.
-pub(crate) struct Question {
+pub(crate) struct TestQuery {
     pub(crate) packet: Vec<u8>,
-    wanted: Wanted,
+    expected: ExpectedAnswer,
 }
 
 #[derive(Debug)]
-enum Wanted {
+enum ExpectedAnswer {
     Address([u8; 4]),
-    NameError,
+    NxDomain,
     Port(u16),
 }
 
@@ -30,21 +30,23 @@ const A: u16 = 1;
 const SRV: u16 = 33;
 const HEADER: usize = 12;
 
-impl Question {
+impl TestQuery {
     /// The packet carries the question's number as its id, by which the answer is told.
-    pub(crate) fn new(id: u16, ask: Ask, service: &Service) -> Self {
+    pub(crate) fn new(id: u16, kind: QueryKind, service: &Service) -> Self {
         let host = service.host();
-        let (name, qtype, wanted) = match ask {
-            Ask::Address => (host, A, Wanted::Address(service.address.octets())),
-            Ask::Missing => (format!("{host}.{}.svc.cluster.local", service.namespace), A, Wanted::NameError),
-            Ask::Port => (format!("_http._tcp.{host}"), SRV, Wanted::Port(service.port)),
+        let (name, qtype, expected) = match kind {
+            QueryKind::Address => (host, A, ExpectedAnswer::Address(service.address.octets())),
+            QueryKind::Missing => {
+                (format!("{host}.{}.svc.cluster.local", service.namespace), A, ExpectedAnswer::NxDomain)
+            }
+            QueryKind::Port => (format!("_http._tcp.{host}"), SRV, ExpectedAnswer::Port(service.port)),
         };
         let mut packet = id.to_be_bytes().to_vec();
-        packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // recursion desired, one question
-        packet.extend(wire(&name));
+        packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // recursion desired, one query
+        packet.extend(encode_name(&name));
         packet.extend(qtype.to_be_bytes());
         packet.extend([0, 1]);
-        Self { packet, wanted }
+        Self { packet, expected }
     }
 
     /// Whether this is the answer.
@@ -58,12 +60,14 @@ impl Question {
         }
         let (is_reply, rcode) = (reply[2] & 0x80 != 0, reply[3] & 0x0f);
         let (answers, authority) = (reply[7], reply[9]);
-        let data = || first_data(&reply[asked..]);
+        let data = || first_record(&reply[asked..]);
         is_reply
-            && match self.wanted {
-                Wanted::NameError => rcode == 3 && answers == 0 && authority == 1,
-                Wanted::Address(address) => rcode == 0 && answers == 1 && data() == Some((A, &address[..])),
-                Wanted::Port(port) => {
+            && match self.expected {
+                ExpectedAnswer::NxDomain => rcode == 3 && answers == 0 && authority == 1,
+                ExpectedAnswer::Address(address) => {
+                    rcode == 0 && answers == 1 && data() == Some((A, &address[..]))
+                }
+                ExpectedAnswer::Port(port) => {
                     let found = data().filter(|(rtype, data)| *rtype == SRV && data.len() > 6);
                     rcode == 0
                         && answers == 1
@@ -74,13 +78,13 @@ impl Question {
 }
 
 /// A name in wire form.
-pub(crate) fn wire(name: &str) -> Vec<u8> {
+pub(crate) fn encode_name(name: &str) -> Vec<u8> {
     let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
     labels.chain([0]).collect()
 }
 
 /// Type and data of the first record.
-fn first_data(records: &[u8]) -> Option<(u16, &[u8])> {
+fn first_record(records: &[u8]) -> Option<(u16, &[u8])> {
     let mut at = 0;
     loop {
         match records.get(at)? {

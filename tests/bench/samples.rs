@@ -6,7 +6,7 @@ use crate::process::Process;
 
 /// What a load generator saw.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct LoadResult {
     /// Right answers.
     pub(crate) answers: u64,
     /// Answers that were not what was asked for.
@@ -19,7 +19,7 @@ pub(crate) struct Tally {
 /// CPU time per answer and answers per second of one engine under one load, over all rounds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
-    micros: Vec<f64>,
+    costs: Vec<f64>,
     rates: Vec<f64>,
     pub(crate) wrong: u64,
     pub(crate) lost: u64,
@@ -27,21 +27,21 @@ pub(crate) struct Samples {
 
 impl Samples {
     /// One round: the load runs, and the server's CPU time over it is shared among the answers.
-    pub(crate) fn measure(&mut self, server: &Process, load: impl FnOnce() -> Tally) {
+    pub(crate) fn measure(&mut self, server: &Process, load: impl FnOnce() -> LoadResult) {
         let before = server.cpu();
-        let tally = load();
+        let result = load();
         let used = server.cpu().saturating_sub(before);
-        self.wrong += tally.wrong;
-        self.lost += tally.lost;
-        if tally.answers > 0 {
-            self.micros.push(used.as_secs_f64() * 1e6 / tally.answers as f64);
-            self.rates.push(tally.answers as f64 / tally.took.as_secs_f64());
+        self.wrong += result.wrong;
+        self.lost += result.lost;
+        if result.answers > 0 {
+            self.costs.push(used.as_secs_f64() * 1e6 / result.answers as f64);
+            self.rates.push(result.answers as f64 / result.took.as_secs_f64());
         }
     }
 
     /// CPU microseconds per answer, if there were any answers.
-    pub(crate) fn micros(&self) -> Option<f64> {
-        quantile(&self.micros, 0.5)
+    pub(crate) fn cost(&self) -> Option<f64> {
+        quantile(&self.costs, 0.5)
     }
 
     /// Answers per second.
@@ -51,8 +51,8 @@ impl Samples {
 
     /// The cheapest and the dearest round.
     pub(crate) fn spread(&self) -> Option<(f64, f64)> {
-        let least = self.micros.iter().copied().reduce(f64::min)?;
-        Some((least, self.micros.iter().copied().fold(least, f64::max)))
+        let lowest = self.costs.iter().copied().reduce(f64::min)?;
+        Some((lowest, self.costs.iter().copied().fold(lowest, f64::max)))
     }
 }
 

@@ -4,16 +4,16 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use crate::dns::ask::{Ask, Question};
+use crate::dns::query::{QueryKind, TestQuery};
 use crate::dns::service::Service;
-use crate::place::write;
+use crate::testbed::write;
 
 /// The Services of the run.
-pub(crate) struct Names {
+pub(crate) struct Dataset {
     services: Vec<Service>,
 }
 
-impl Names {
+impl Dataset {
     /// A cluster of so many Services, a hundred to a namespace.
     pub(crate) fn new(count: usize) -> Self {
         let service = |index: u32| Service {
@@ -31,11 +31,11 @@ impl Names {
     }
 
     /// One question for each Service, in an order that no engine can have cached by luck.
-    pub(crate) fn questions(&self, ask: Ask) -> Vec<Question> {
+    pub(crate) fn queries(&self, kind: QueryKind) -> Vec<TestQuery> {
         let count = self.services.len();
         // A prime stride visits everyone once, far from the last.
         (0..count)
-            .map(|index| Question::new(index as u16, ask, &self.services[index * 1009 % count]))
+            .map(|index| TestQuery::new(index as u16, kind, &self.services[index * 1009 % count]))
             .collect()
     }
 
