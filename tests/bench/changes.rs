@@ -1,8 +1,8 @@
-//! What requests notice while the cluster changes: the edge under an even load, in quiet rounds and in rounds with a
-//! hundred writes a second.
+//! Effect of cluster changes on request latency: the ingress proxy under a constant load, in rounds without relevant
+//! changes and in rounds with a hundred changes per second.
 //!
-//! In a quiet round as many ConfigMaps are written as in the other Ingresses and EndpointSlices: the API server works on
-//! the core of the load, and its work must not be taken for the edge's.
+//! The baseline rounds write ConfigMaps at the same rate as the others write Ingresses and EndpointSlices: the API
+//! server shares a core with the load generator, so its work has to be the same in both.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,41 +22,41 @@ use crate::samples::quantile;
 use crate::table::{Table, milliseconds};
 use crate::testbed::Testbed;
 
-/// Ingresses, each with a host and a Service of its own.
+/// Number of Ingresses. Each has its own host and Service.
 const INGRESSES: usize = 200;
 
-/// Two Pods of every Service; each slice names one or the other.
+/// Two Pods of every Service. Each slice lists one of them.
 const PODS: [&str; 2] = ["10.244.9.1", "10.244.9.2"];
 
-/// Threads that write, and the time between two writes of one: together a hundred writes a second.
+/// Writer threads, and the time between two writes of one thread: 100 writes per second in total.
 const WRITERS: usize = 4;
 const WRITE_INTERVAL: Duration = Duration::from_millis(40);
 
-/// Connections that ask, and the time between two requests on one: together 2,000 requests a second.
+/// Client connections, and the time between two requests on one of them: 2,000 requests per second in total.
 const CLIENTS: usize = 16;
 const REQUEST_INTERVAL: Duration = Duration::from_millis(8);
 
-/// Longer than a change takes.
+/// How long to wait until a change is visible.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the rounds of one sort saw.
+/// Measurements of all rounds of one kind.
 #[derive(Default)]
 struct ChangeResult {
     writes: AtomicUsize,
-    /// Milliseconds from when a request was due to its answer.
+    /// Milliseconds from the time at which a request was due to its response.
     latencies: Vec<f64>,
     failed: u64,
     cpu: Duration,
     elapsed: Duration,
 }
 
-/// Measures Portolan: ingress-nginx is in no package registry.
+/// Measures Portolan only: ingress-nginx is not available from a package registry.
 pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> Result<Table, String> {
     let binary = programs::cluster()?;
-    // There is no way back out of it.
+    // The process cannot leave these namespaces again.
     namespace::enter()?;
     let plane = ControlPlane::start(&binary, &testbed.folder("control-plane-of-changes")?);
-    // One process is both Pods: it listens on every address of this network.
+    // One process serves as both Pods: it listens on all addresses of this network namespace.
     let backend = backend::start(testbed, Ipv4Addr::UNSPECIFIED)?;
     let port = backend.address.port();
     create(&plane.api, port);
@@ -72,11 +72,11 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> R
     }
 
     let mut table = Table::new(
-        "The proxy while the cluster changes",
+        "Ingress proxy during cluster changes",
         &["cluster", "writes/s", "requests", "failed", "p50", "p99", "p99.9", "CPU µs per request"],
     );
     for (name, result) in
-        [("quiet: ConfigMaps nobody reads", &quiet), ("Ingresses and EndpointSlices", &changing)]
+        [("baseline: ConfigMaps that are not watched", &quiet), ("Ingresses and EndpointSlices", &changing)]
     {
         table.row(vec![
             name.to_owned(),
@@ -90,10 +90,10 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> R
         ]);
     }
     let tail = |result: &ChangeResult| quantile(&result.latencies, 0.99).unwrap_or(f64::NAN);
-    table.note(format!("p99 while it changes: {:.2} × quiet", tail(&changing) / tail(&quiet)));
+    table.note(format!("p99 during changes: {:.2} × baseline", tail(&changing) / tail(&quiet)));
     table.note(format!(
-        "{INGRESSES} Ingresses; {rounds} rounds of {:.1} s of each sort in turn; every second write moves a Service to \
-         its other Pod, the others give an Ingress a path or take it away",
+        "{INGRESSES} Ingresses; {rounds} rounds of {:.1} s of each kind, alternating; every second write moves a \
+         Service to its other Pod, the others add a path to an Ingress or remove it",
         duration.as_secs_f64()
     ));
     Ok(table)
@@ -129,7 +129,7 @@ impl ChangeResult {
     }
 }
 
-/// Writes one object after the other until it is `over`.
+/// Writes one object after the other until `stop` is set.
 fn write_at_fixed_rate(
     plane: &ControlPlane,
     writes: &AtomicUsize,
@@ -146,7 +146,8 @@ fn write_at_fixed_rate(
     }
 }
 
-/// Asks one host after the other over one connection. Returns the latencies in milliseconds, and how many failed.
+/// Sends requests to one host after the other over one connection. Returns the latencies in milliseconds and the number
+/// of failures.
 fn send_at_fixed_rate(
     proxy: SocketAddr,
     client: usize,
@@ -183,12 +184,12 @@ fn wait_until(due: Instant) {
     thread::sleep(due.saturating_duration_since(Instant::now()));
 }
 
-/// A write that the edge does not hear of.
+/// Writes an object that the ingress proxy does not watch.
 fn write_config_map(api: &Api, write: usize) {
     api.apply(&config_map(write % INGRESSES, write).to_string());
 }
 
-/// A write that it has to follow: every object in turn, there and back.
+/// Writes an object that the ingress proxy watches: changes every object in turn, then changes them back.
 fn write_watched_object(api: &Api, write: usize, port: u16) {
     let number = write / 2 % INGRESSES;
     let object = match write % 2 {
@@ -202,7 +203,7 @@ fn is_changed(write: usize) -> bool {
     (write / (2 * INGRESSES)).is_multiple_of(2)
 }
 
-/// Waits until the last Ingress of these writes is seen.
+/// Waits until the last of these changes of an Ingress is visible.
 fn wait_for_last_change(proxy: SocketAddr, writes: usize) -> Result<(), String> {
     let Some(last) = (0..writes).rev().find(|write| write % 2 == 1) else { return Ok(()) };
     let (start, wanted) = (Instant::now(), if is_changed(last) { 503 } else { 200 });
@@ -211,7 +212,7 @@ fn wait_for_last_change(proxy: SocketAddr, writes: usize) -> Result<(), String> 
             return Ok(());
         }
     }
-    Err(format!("a path was not {wanted} within {TIMEOUT:?}"))
+    Err(format!("the last changed path did not answer {wanted} within {TIMEOUT:?}"))
 }
 
 fn create(api: &Api, port: u16) {
@@ -236,7 +237,7 @@ fn host(number: usize) -> String {
     format!("shop-{number}.example")
 }
 
-/// An Ingress, with or without a path more that leads to a Service without endpoints.
+/// An Ingress, optionally with a second path whose Service has no endpoints.
 fn ingress(number: usize, extra_path: bool) -> Value {
     let mut ingress = ingress_proxy::ingress(&web(number), &host(number), &web(number));
     if extra_path && let Some(paths) = ingress["spec"]["rules"][0]["http"]["paths"].as_array_mut() {

@@ -1,4 +1,4 @@
-//! DNS over UDP: answers from the cluster's zone, every engine with the same names.
+//! DNS over UDP: answers from the cluster zone, with the same records in every server.
 
 mod service;
 
@@ -26,29 +26,29 @@ use dataset::Dataset;
 use load::Load;
 use query::{QueryKind, TestQuery};
 
-/// As many Services as a mid-sized cluster has.
+/// Number of Services, as in a medium-sized cluster.
 const SERVICES: usize = 2000;
 
-/// Questions per second at which batches hold one or two packets.
+/// A rate of queries per second at which a receive batch holds one or two packets.
 const LOW_RATE: u32 = 20_000;
 
-/// Starts an engine, or says why it cannot be part of this run.
+/// Starts a server, or returns why it cannot be measured.
 type Start = fn(&Testbed, &Dataset) -> Result<Server, String>;
 
-/// The order of the table.
-const ENGINES: &[(&str, Start)] = &[
+/// The servers in the order of the table. The first is the baseline.
+const SERVERS: &[(&str, Start)] = &[
     ("bare recvmmsg loop", bare_loop::start),
     ("Knot DNS", knot::start),
     ("CoreDNS", coredns::start),
     ("Portolan", portolan::start),
 ];
 
-/// How a column loads the servers.
+/// How the load generator paces its queries.
 #[derive(Clone, Copy)]
 enum LoadMode {
-    /// As fast as answers come.
+    /// As fast as answers arrive.
     Saturate,
-    /// So many questions a second.
+    /// Queries per second.
     FixedRate(u32),
 }
 
@@ -59,26 +59,26 @@ const COLUMNS: &[(&str, QueryKind, LoadMode)] = &[
     ("A at 20,000/s", QueryKind::Address, LoadMode::FixedRate(LOW_RATE)),
 ];
 
-/// Measures every engine that there is.
+/// Measures all available servers.
 pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
     let dataset = Dataset::new(SERVICES);
     let mut table = Table::new(
         format!(
-            "DNS over UDP, {SERVICES} Services: CPU µs per answer (× bare loop), answers per second of one core"
+            "DNS over UDP, {SERVICES} Services: CPU µs per answer (× bare loop), and answers per second on one core"
         ),
-        &["engine", "A", "NXDOMAIN", "SRV", "A at 20,000/s", "A/s", "NXDOMAIN/s"],
+        &["server", "A", "NXDOMAIN", "SRV", "A at 20,000/s", "A/s", "NXDOMAIN/s"],
     );
-    let mut engines = Vec::new();
-    for (name, start) in ENGINES {
+    let mut servers = Vec::new();
+    for (name, start) in SERVERS {
         match start(testbed, &dataset).and_then(|server| ready(server, &dataset)) {
-            Ok(server) => engines.push((*name, server, vec![Samples::default(); COLUMNS.len()])),
-            Err(reason) => table.note(format!("{name} is not in this run: {reason}")),
+            Ok(server) => servers.push((*name, server, vec![Samples::default(); COLUMNS.len()])),
+            Err(reason) => table.note(format!("{name} was not measured: {reason}")),
         }
     }
     for _ in 0..rounds {
         for (column, (_, kind, mode)) in COLUMNS.iter().enumerate() {
             let queries = dataset.queries(*kind);
-            for (_, server, samples) in &mut engines {
+            for (_, server, samples) in &mut servers {
                 let mut load = Load::new(server.address)?;
                 load.saturate(&queries, Duration::from_millis(100));
                 samples[column].measure(&server.process, || match mode {
@@ -88,8 +88,8 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
             }
         }
     }
-    let baseline: Vec<_> = engines.first().map(|(_, _, samples)| samples.clone()).unwrap_or_default();
-    for (name, _, samples) in &engines {
+    let baseline: Vec<_> = servers.first().map(|(_, _, samples)| samples.clone()).unwrap_or_default();
+    for (name, _, samples) in &servers {
         let mut row = vec![(*name).to_owned()];
         for ((column, ..), (samples, baseline)) in COLUMNS.iter().zip(samples.iter().zip(&baseline)) {
             row.push(cost_cell(samples, baseline));
@@ -98,7 +98,7 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
         row.extend(samples[..2].iter().map(|samples| format!("{:.0}", samples.rate().unwrap_or(0.0))));
         table.row(row);
     }
-    table.note(format!("median of {rounds} rounds of {:.1} s each, engines in turn", length.as_secs_f64()));
+    table.note(format!("median of {rounds} rounds of {:.1} s each, servers in turn", length.as_secs_f64()));
     Ok(table)
 }
 
@@ -109,7 +109,7 @@ fn cost_cell(samples: &Samples, baseline: &Samples) -> String {
     }
 }
 
-/// Waits until the engine answers every kind of question rightly.
+/// Waits until the server answers every kind of query correctly.
 fn ready(mut server: Server, dataset: &Dataset) -> Result<Server, String> {
     let queries: Vec<TestQuery> = [QueryKind::Address, QueryKind::Missing, QueryKind::Port]
         .iter()

@@ -1,4 +1,4 @@
-//! HTTP/1.1 with small bodies, every proxy between the same load and the same backend.
+//! HTTP/1.1 with small bodies, every proxy with the same load generator and the same backend.
 
 mod message;
 mod stream;
@@ -22,17 +22,17 @@ use crate::testbed::Testbed;
 use load::Load;
 use stream::TlsSettings;
 
-/// Connections of the load, each with one request under way.
+/// Client connections, each with one request in flight.
 const CONNECTIONS: usize = 64;
 
-/// Before each round.
+/// Load before each round, which is not measured.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// Starts an engine in front of the backend, or says why it cannot be part of this run.
+/// Starts a proxy in front of the backend, or returns why it cannot be measured.
 type Start = fn(&Testbed, u16, Option<&TlsSettings>) -> Result<Server, String>;
 
-/// The order of the tables. The first is the floor.
-const ENGINES: &[(&str, Start)] = &[
+/// The proxies in the order of the tables. The first is the baseline.
+const PROXIES: &[(&str, Start)] = &[
     ("bare epoll byte pump", pump::start),
     ("nginx", nginx::without_log),
     ("nginx with a log", nginx::with_log),
@@ -41,39 +41,39 @@ const ENGINES: &[(&str, Start)] = &[
     ("Portolan, log on", portolan::start),
 ];
 
-/// An engine in a run, and what it cost.
-struct Engine<'a> {
+/// A running proxy and its measurements.
+struct Proxy<'a> {
     name: &'static str,
     server: Server,
     load: Load<'a>,
     keep_alive: Samples,
-    /// One connection for each request.
+    /// Requests that each open a connection of their own.
     handshakes: Samples,
 }
 
-/// Measures every engine that there is, in the clear.
+/// Measures all available proxies without TLS.
 pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
     let mut table = Table::new(
-        format!("HTTP/1.1 keep-alive, {CONNECTIONS} connections, {} byte bodies", message::BODY.len()),
+        format!("HTTP/1.1 keep-alive, {CONNECTIONS} connections, bodies of {} bytes", message::BODY.len()),
         &[
-            "engine",
+            "server",
             "CPU µs per request",
-            "least–most",
+            "lowest–highest",
             "× pump",
             "× nginx as ingress-nginx",
-            "requests/s of one core",
+            "requests/s on one core",
         ],
     );
     let backend = backend::start(testbed, Ipv4Addr::LOCALHOST)?;
-    let mut engines = start(testbed, &backend, None, &mut table)?;
+    let mut proxies = start(testbed, &backend, None, &mut table)?;
     for _ in 0..rounds {
-        for engine in &mut engines {
-            engine.measure_keep_alive(length);
+        for proxy in &mut proxies {
+            proxy.measure_keep_alive(length);
         }
     }
-    let pump = cost_of(&engines, ENGINES[0].0, |engine| &engine.keep_alive);
-    let ingress_nginx = cost_of(&engines, nginx::INGRESS, |engine| &engine.keep_alive);
-    for Engine { name, keep_alive, .. } in &engines {
+    let pump = cost_of(&proxies, PROXIES[0].0, |proxy| &proxy.keep_alive);
+    let ingress_nginx = cost_of(&proxies, nginx::INGRESS, |proxy| &proxy.keep_alive);
+    for Proxy { name, keep_alive, .. } in &proxies {
         table.row(vec![
             (*name).to_owned(),
             micros(keep_alive),
@@ -88,31 +88,29 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
     Ok(table)
 }
 
-/// The same over TLS: kept connections, and connections that are opened for one request.
+/// Measures over TLS: keep-alive connections, and connections that are opened for one request.
 pub(crate) fn compare_tls(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
     let mut table = Table::new(
         "HTTPS: CPU µs per request",
         &[
-            "engine",
-            "kept connections",
+            "server",
+            "keep-alive",
             "× nginx as ingress-nginx",
             "full handshake and one request",
             "× nginx as ingress-nginx",
         ],
     );
     let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, TlsSettings::new()?);
-    let mut engines = start(testbed, &backend, Some(&tls), &mut table)?;
+    let mut proxies = start(testbed, &backend, Some(&tls), &mut table)?;
     for _ in 0..rounds {
-        for engine in &mut engines {
-            engine.measure_keep_alive(length);
-            engine
-                .handshakes
-                .measure(&engine.server.process, || engine.load.one_request_per_connection(length));
+        for proxy in &mut proxies {
+            proxy.measure_keep_alive(length);
+            proxy.handshakes.measure(&proxy.server.process, || proxy.load.one_request_per_connection(length));
         }
     }
-    let nginx_keep_alive = cost_of(&engines, nginx::INGRESS, |engine| &engine.keep_alive);
-    let nginx_handshakes = cost_of(&engines, nginx::INGRESS, |engine| &engine.handshakes);
-    for Engine { name, keep_alive, handshakes, .. } in &engines {
+    let nginx_keep_alive = cost_of(&proxies, nginx::INGRESS, |proxy| &proxy.keep_alive);
+    let nginx_handshakes = cost_of(&proxies, nginx::INGRESS, |proxy| &proxy.handshakes);
+    for Proxy { name, keep_alive, handshakes, .. } in &proxies {
         table.row(vec![
             (*name).to_owned(),
             micros(keep_alive),
@@ -120,15 +118,15 @@ pub(crate) fn compare_tls(testbed: &Testbed, rounds: usize, length: Duration) ->
             micros(handshakes),
             ratio(handshakes, nginx_handshakes),
         ]);
-        table.note_failures(name, "kept connections", keep_alive);
+        table.note_failures(name, "keep-alive", keep_alive);
         table.note_failures(name, "handshakes", handshakes);
     }
-    table.note("TLS 1.3, X25519, AES-128-GCM, certificate on P-256, no session resumed");
+    table.note("TLS 1.3, X25519, AES-128-GCM, P-256 certificate, no session resumption");
     add_notes(&mut table, rounds, length);
     Ok(table)
 }
 
-impl Engine<'_> {
+impl Proxy<'_> {
     fn measure_keep_alive(&mut self, length: Duration) {
         self.load.saturate(WARM_UP);
         self.keep_alive.measure(&self.server.process, || self.load.saturate(length));
@@ -140,19 +138,19 @@ fn start<'a>(
     backend: &Server,
     tls: Option<&'a TlsSettings>,
     table: &mut Table,
-) -> Result<Vec<Engine<'a>>, String> {
-    let mut engines = Vec::new();
-    for (name, start) in ENGINES {
+) -> Result<Vec<Proxy<'a>>, String> {
+    let mut proxies = Vec::new();
+    for (name, start) in PROXIES {
         match start(testbed, backend.address.port(), tls).and_then(|server| ready(server, tls)) {
             Ok(server) => {
                 let load = Load::new(server.address, CONNECTIONS, tls)?;
                 let (keep_alive, handshakes) = (Samples::default(), Samples::default());
-                engines.push(Engine { name, server, load, keep_alive, handshakes });
+                proxies.push(Proxy { name, server, load, keep_alive, handshakes });
             }
-            Err(reason) => table.note(format!("{name} is not in this run: {reason}")),
+            Err(reason) => table.note(format!("{name} was not measured: {reason}")),
         }
     }
-    Ok(engines)
+    Ok(proxies)
 }
 
 fn ready(mut server: Server, tls: Option<&TlsSettings>) -> Result<Server, String> {
@@ -160,8 +158,8 @@ fn ready(mut server: Server, tls: Option<&TlsSettings>) -> Result<Server, String
     Ok(server)
 }
 
-fn cost_of(engines: &[Engine<'_>], name: &str, of: for<'e> fn(&'e Engine<'_>) -> &'e Samples) -> Option<f64> {
-    engines.iter().find(|engine| engine.name == name).and_then(|engine| of(engine).cost())
+fn cost_of(proxies: &[Proxy<'_>], name: &str, of: for<'e> fn(&'e Proxy<'_>) -> &'e Samples) -> Option<f64> {
+    proxies.iter().find(|proxy| proxy.name == name).and_then(|proxy| of(proxy).cost())
 }
 
 fn micros(samples: &Samples) -> String {
@@ -173,8 +171,8 @@ fn ratio(samples: &Samples, to: Option<f64>) -> String {
 }
 
 fn add_notes(table: &mut Table, rounds: usize, length: Duration) {
-    table.note(format!("median of {rounds} rounds of {:.1} s each, engines in turn", length.as_secs_f64()));
+    table.note(format!("median of {rounds} rounds of {:.1} s each, servers in turn", length.as_secs_f64()));
     table.note(
-        "nginx as ingress-nginx configures it: its headers, log line and proxy settings, but none of its Lua",
+        "nginx as ingress-nginx: the headers, log format and proxy settings of ingress-nginx's template, without its Lua",
     );
 }

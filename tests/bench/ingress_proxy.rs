@@ -1,4 +1,4 @@
-//! `portolan ingress` on a real API server, and the objects that the runs put there.
+//! `portolan ingress` on a real API server, and the objects that the benchmarks create there.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 use tests::control_plane::ControlPlane;
 
 use crate::process::Process;
-use crate::testbed::{Testbed, free_port, portolan};
+use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan};
 
-/// Where all objects live.
+/// The namespace of all objects.
 pub(crate) const NAMESPACE: &str = "default";
 
-/// An edge under way; it may not have listed the cluster yet.
+/// A running ingress proxy, which may not have listed the cluster yet.
 pub(crate) struct IngressProxy {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
 
-/// Starts the edge on the core of servers, as a user that may read everything.
+/// Starts the ingress proxy on the server core, as the user `portolan`, which may read all objects that it needs.
 pub(crate) fn start(testbed: &Testbed, plane: &ControlPlane) -> Result<IngressProxy, String> {
-    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
+    let program = portolan().ok_or(NO_PORTOLAN)?;
     let (folder, port) = (testbed.folder("portolan-ingress-proxy")?, free_port()?);
     let mut command = Command::new(program);
     command.arg("ingress").arg("--kubeconfig");
@@ -34,7 +34,7 @@ pub(crate) fn start(testbed: &Testbed, plane: &ControlPlane) -> Result<IngressPr
     Ok(IngressProxy { process, address: (Ipv4Addr::LOCALHOST, port).into() })
 }
 
-/// The class of the Ingresses.
+/// The IngressClass of all Ingresses.
 pub(crate) fn class() -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "nginx" },
@@ -50,7 +50,7 @@ pub(crate) fn service(name: &str) -> Value {
     })
 }
 
-/// An Ingress that leads all of a host to a Service.
+/// An Ingress that routes all paths of a host to a Service.
 pub(crate) fn ingress(name: &str, host: &str, service: &str) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
@@ -62,7 +62,7 @@ pub(crate) fn ingress(name: &str, host: &str, service: &str) -> Value {
     })
 }
 
-/// A path of a rule.
+/// One path of an Ingress rule.
 pub(crate) fn path(path: &str, kind: &str, service: &str) -> Value {
     let service = json!({ "name": service, "port": { "number": 80 } });
     json!({ "path": path, "pathType": kind, "backend": { "service": service } })

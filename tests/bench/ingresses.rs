@@ -1,4 +1,4 @@
-//! The edge at size: as many Ingresses as hosts, from a real API server.
+//! The ingress proxy with many Ingresses, each with its own host, from a real API server.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,32 +13,32 @@ use crate::table::{Table, mebibytes, milliseconds};
 use crate::testbed::Testbed;
 
 const INGRESSES: usize = 20_000;
-/// Ingresses that share a Service.
+/// Number of Ingresses that share a Service.
 const INGRESSES_PER_SERVICE: usize = 10;
 
-/// Changes whose way to the clients is timed.
+/// Number of changes that are timed.
 const CHANGES: usize = 300;
 
-/// For creating.
+/// Connections that create objects.
 const CONNECTIONS: usize = 8;
 
-/// Longer than a change takes.
+/// How long to wait until a change is visible.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Measures Portolan: ingress-nginx is in no package registry.
+/// Measures Portolan only: ingress-nginx is not available from a package registry.
 pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
     let binary = programs::cluster()?;
-    // There is no way back out of it.
+    // The process cannot leave these namespaces again.
     namespace::enter()?;
     let plane = ControlPlane::start(&binary, &testbed.folder("control-plane-of-ingresses")?);
     create(&plane);
 
     let start = Instant::now();
     let IngressProxy { mut process, address: proxy } = ingress_proxy::start(testbed, &plane)?;
-    // None has an endpoint: 503 is what a host that is known answers, 404 one that is not.
+    // No Service has endpoints: a known host answers 503, an unknown one 404.
     process.wait_until(|| http::get(proxy, &host(INGRESSES - 1), "/").is_ok_and(|got| got.status == 503))?;
     let ready = start.elapsed();
-    // What was freed after the first list goes back to the system within seconds, or not at all.
+    // The allocator returns memory that was freed after the initial list within seconds, if at all.
     std::thread::sleep(Duration::from_secs(10));
     let memory = process.memory();
     let mut latencies = Vec::with_capacity(CHANGES);
@@ -47,8 +47,8 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
     }
 
     let mut table = Table::new(
-        format!("IngressProxy at {INGRESSES} Ingresses of as many hosts"),
-        &["engine", "ready after", "RSS", "peak", "write to answer p50", "p99"],
+        format!("Ingress proxy with {INGRESSES} Ingresses and as many hosts"),
+        &["server", "ready after", "RSS", "peak RSS", "write to response p50", "p99"],
     );
     table.row(vec![
         "Portolan".to_owned(),
@@ -60,7 +60,7 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
     ]);
     table.note(format!(
         "{CHANGES} changes of an annotation, one at a time, each from the beginning of the write to the first \
-         request that is redirected by it: the API server's own work is part of it"
+         redirected response: includes the time that the API server takes"
     ));
     Ok(table)
 }
@@ -74,7 +74,7 @@ fn create(plane: &ControlPlane) {
     plane.api.create_all(&(0..INGRESSES).map(root).collect::<Vec<_>>(), CONNECTIONS);
 }
 
-/// Makes an Ingress redirect. Returns how long it took until it did.
+/// Adds a redirect to an Ingress. Returns the time from the write to the first redirected response.
 fn time_change(plane: &ControlPlane, proxy: SocketAddr, number: usize) -> Result<Duration, String> {
     let target = format!("https://moved-{number}.example/");
     let annotations = json!({ "nginx.ingress.kubernetes.io/permanent-redirect": target });

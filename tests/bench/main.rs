@@ -1,11 +1,19 @@
-//! Benchmarks: Portolan and its peers side by side in one run, as a Markdown table of CPU time per answer.
+//! Benchmarks: compares Portolan with other servers in one run and prints Markdown tables of CPU time per answer.
 //!
-//! `cargo run --release -p tests --bin bench -- [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]`
+//! ```text
+//! cargo build --profile dist
+//! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes]
+//!     [--rounds N] [--seconds S]
+//! ```
 //!
-//! A program and not `cargo bench`: engines are servers in processes of their own, and the figure is not time on the
-//! clock. Each server is pinned to one core and everything that loads it to another; engines take turns in short rounds and
-//! the median round counts, so that what else the machine does falls on all of them. CPU per answer does not
-//! depend on how fast the load is, as long as it is correct, so every answer is checked.
+//! The first command builds the `portolan` binary that is measured: the one in the same target folder as this program, or
+//! the one that `PORTOLAN` names. Only the `dist` profile has link-time optimisation.
+//!
+//! This is a program instead of a `cargo bench` target because the servers are separate processes and the main figure is
+//! their CPU time, not wall-clock time. Each server is pinned to one core, the load generator and the backends to another.
+//! Servers are measured in turn, in short rounds, and the median round is reported, so that other activity on the machine
+//! affects all of them equally. CPU time per answer does not depend on the speed of the load generator. Every answer is
+//! checked.
 
 mod testbed;
 mod epoll;
@@ -28,10 +36,9 @@ use std::time::Duration;
 
 use testbed::Testbed;
 
-const USAGE: &str =
-    "bench [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]";
+const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]";
 
-/// What to run and for how long.
+/// The parsed command-line arguments. An empty list of benchmarks means all.
 struct Options {
     benchmarks: Vec<String>,
     rounds: usize,
@@ -89,8 +96,8 @@ fn parse_options(args: &[String]) -> Result<Options, String> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut number = || {
-            let value = args.next().ok_or_else(|| format!("{arg} wants a number"))?;
-            value.parse::<f64>().map_err(|_| format!("{arg} {value}: selected a number"))
+            let value = args.next().ok_or_else(|| format!("{arg} requires a number"))?;
+            value.parse::<f64>().map_err(|_| format!("{arg} {value}: expected a number"))
         };
         match arg.as_str() {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
@@ -98,7 +105,7 @@ fn parse_options(args: &[String]) -> Result<Options, String> {
             "dns" | "dns-silent" | "http" | "https" | "memory" | "ingresses" | "changes" => {
                 options.benchmarks.push(arg.clone())
             }
-            _ => return Err(format!("{arg}: unknown\n{USAGE}")),
+            _ => return Err(format!("unknown argument {arg}\n{USAGE}")),
         }
     }
     Ok(options)

@@ -1,10 +1,11 @@
-//! The DNS side at size: memory, memory through a relist, and how soon a change is in the answers.
+//! DNS servers on a large cluster: memory use, memory use during a relist, and the time from a change to the first answer
+//! that contains it.
 //!
-//! Against a real API server that holds 10,000 Services and 100,000 endpoints. The control plane and this program share
-//! the core of the load; the server that is measured has its own.
+//! A real API server holds 10,000 Services and 100,000 endpoints. The control plane and this program share the load core;
+//! the measured server has its own.
 
 mod cluster;
-mod engine;
+mod servers;
 mod watch;
 
 use std::time::{Duration, Instant};
@@ -16,45 +17,45 @@ use crate::table::{Table, mebibytes, milliseconds};
 use crate::testbed::Testbed;
 
 use cluster::Cluster;
-use engine::{ENGINES, Engine};
+use servers::{DnsServer, SERVERS};
 use watch::Watch;
 
-/// Changes whose way into the answers is timed.
+/// Number of changes that are timed.
 const CHANGES: usize = 400;
 
-/// What one engine showed.
+/// Measurements of one server.
 struct MemoryResult {
     ready: Duration,
     steady: Memory,
     relist: Memory,
-    /// Bytes that came in on the connections opened since the relist began: the proof that there was one.
+    /// Bytes received on the connections that were opened since the relist began: shows that there was a relist.
     relist_bytes: u64,
-    /// From the arrival of the event at a watch of our own to the first answer that shows it, in milliseconds.
+    /// Milliseconds from the arrival of the event at this program's watch to the first answer that contains the change.
     event_latencies: Vec<f64>,
-    /// From the write's beginning, the API server's own work included.
+    /// Milliseconds from the beginning of the write, which includes the time that the API server takes.
     write_latencies: Vec<f64>,
 }
 
-/// Measures every engine that there is, one after the other.
+/// Measures all available servers, one after the other.
 pub(crate) fn compare(testbed: &Testbed) -> Result<Table, String> {
     let binary = programs::cluster()?;
-    // There is no way back out of it, which is why the parts with a control plane come last in a run.
+    // The process cannot leave these namespaces again, so benchmarks with a control plane run last.
     namespace::enter()?;
     let folder = testbed.folder("control-plane")?;
     let cluster = Cluster::start(&binary, &folder);
     let mut table = Table::new(
         format!(
-            "DNS at {} Services and {} endpoints",
+            "DNS with {} Services and {} endpoints",
             cluster::SERVICES,
             cluster::SERVICES * cluster::ENDPOINTS
         ),
         &[
-            "engine",
+            "server",
             "ready after",
             "RSS",
-            "peak in a relist",
-            "×",
-            "received in it",
+            "peak RSS in a relist",
+            "peak / RSS",
+            "received in a relist",
             "event to answer p50",
             "p99",
             "write to answer p50",
@@ -62,23 +63,23 @@ pub(crate) fn compare(testbed: &Testbed) -> Result<Table, String> {
         ],
     );
     let mut cluster = cluster;
-    for engine in ENGINES {
-        match measure(testbed, &mut cluster, engine) {
-            Ok(result) => table.row(row(engine.name, &result)),
-            Err(reason) => table.note(format!("{} is not in this run: {reason}", engine.name)),
+    for server in SERVERS {
+        match measure(testbed, &mut cluster, server) {
+            Ok(result) => table.row(row(server.name, &result)),
+            Err(reason) => table.note(format!("{} was not measured: {reason}", server.name)),
         }
     }
     table.note(format!("{CHANGES} changes of an EndpointSlice of a headless Service, one at a time"));
-    table.note("relist: API server stopped, an object changed meanwhile, etcd compacted, API server started");
+    table.note("relist: the API server is stopped, an object is changed, etcd is compacted, the API server is started");
     Ok(table)
 }
 
-fn measure(testbed: &Testbed, cluster: &mut Cluster, engine: &Engine) -> Result<MemoryResult, String> {
+fn measure(testbed: &Testbed, cluster: &mut Cluster, dns_server: &DnsServer) -> Result<MemoryResult, String> {
     let start = Instant::now();
-    let mut server = (engine.start)(testbed, cluster)?;
+    let mut server = (dns_server.start)(testbed, cluster)?;
     server.process.wait_until(|| cluster.is_complete())?;
     let ready = start.elapsed();
-    // What was freed after the first list goes back to the system within seconds, or not at all.
+    // The allocator returns memory that was freed after the initial list within seconds, if at all.
     std::thread::sleep(Duration::from_secs(10));
     let steady = server.process.memory();
 
@@ -98,7 +99,7 @@ fn measure(testbed: &Testbed, cluster: &mut Cluster, engine: &Engine) -> Result<
     cluster.force_relist()?;
     std::thread::sleep(Duration::from_secs(10));
     let relist = server.process.memory();
-    // The API server went away in between: every connection to it is a new one.
+    // The API server was stopped in between, so all connections to it are new.
     let relist_bytes = server.process.bytes_received()?;
     Ok(MemoryResult { ready, steady, relist, relist_bytes, event_latencies, write_latencies })
 }

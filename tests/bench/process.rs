@@ -1,4 +1,4 @@
-//! A server under measurement: started on its core, its CPU time and memory read from /proc, ended with the run.
+//! A measured server process: starts it on one core, reads its CPU time and memory from /proc, terminates it.
 
 use std::fs::{File, read_to_string};
 use std::os::unix::process::CommandExt;
@@ -11,13 +11,13 @@ use nix::unistd::Pid;
 
 use crate::testbed::pin;
 
-/// A process and those it starts.
+/// A process and its descendants.
 pub(crate) struct Process {
     child: Child,
     output: PathBuf,
 }
 
-/// What a process holds, in bytes.
+/// Resident memory of a process, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     pub(crate) rss: u64,
@@ -25,14 +25,14 @@ pub(crate) struct Memory {
 }
 
 impl Process {
-    /// Starts a command on one core; what it prints goes to `output` in `folder`.
+    /// Starts a command on one core. Its output goes to the file `output` in `folder`.
     pub(crate) fn start(command: &mut Command, core: usize, folder: &Path) -> Result<Self, String> {
         let program = command.get_program().to_string_lossy().into_owned();
         let output = folder.join("output");
         let failed = |error: std::io::Error| format!("{program}: {error}");
         let file = File::create(&output).map_err(failed)?;
         command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
-        // SAFETY: between fork and exec only two system calls are made, on values of this frame.
+        // SAFETY: the closure makes only two system calls between fork and exec, on values that it owns.
         unsafe {
             command.pre_exec(move || {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -42,7 +42,7 @@ impl Process {
         Ok(Self { child: command.spawn().map_err(failed)?, output })
     }
 
-    /// Asks `ready` until it says yes.
+    /// Polls `ready` until it returns true. Fails when the process exits or after 30 seconds.
     pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !ready() {
@@ -50,21 +50,21 @@ impl Process {
             if status.is_some() || Instant::now() > deadline {
                 let text = read_to_string(&self.output).unwrap_or_default();
                 let from = text.char_indices().rev().nth(1500).map_or(0, |(at, _)| at);
-                return Err(format!("not ready ({status:?}); it printed:\n{}", &text[from..]));
+                return Err(format!("not ready (exit status: {status:?}); its output:\n{}", &text[from..]));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    /// The id of the first process.
+    /// The process ID of the first process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// CPU time used so far, by all threads of the process and of its descendants.
+    /// CPU time used so far by all threads of the process and its descendants.
     ///
-    /// The sum over `schedstat` is what `utime + stime` of `stat` show in ticks of 10 ms, to the nanosecond.
+    /// `schedstat` has the same value as `utime + stime` in `stat`, in nanoseconds instead of 10 ms ticks.
     pub(crate) fn cpu(&self) -> Duration {
         let ids = process_tree(self.id());
         Duration::from_nanos(ids.iter().flat_map(|id| threads(*id)).map(|path| cpu_nanoseconds(&path)).sum())
@@ -80,7 +80,7 @@ impl Process {
         Memory { rss: field("VmRSS:"), peak: field("VmHWM:") }
     }
 
-    /// Bytes that the first process has received on the TCP connections it has open.
+    /// Bytes received on the open TCP connections of the first process.
     pub(crate) fn bytes_received(&self) -> Result<u64, String> {
         let output = Command::new("ss").args(["-tinpHO"]).output().map_err(|error| format!("ss: {error}"))?;
         let owner = format!("pid={},", self.id());
@@ -92,7 +92,7 @@ impl Process {
         Ok(text.lines().filter(|line| line.contains(&owner)).map(of_line).sum())
     }
 
-    /// Lets the peak begin again at what is held now.
+    /// Resets the peak to the current resident memory.
     pub(crate) fn reset_peak(&self) -> Result<(), String> {
         let path = format!("/proc/{}/clear_refs", self.id());
         std::fs::write(&path, "5").map_err(|error| format!("{path}: {error}"))

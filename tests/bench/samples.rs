@@ -1,22 +1,22 @@
-//! Rounds: engines take turns under the same load, and the median round is what an engine costs.
+//! Measurements of one server over all rounds, and their median.
 
 use std::time::Duration;
 
 use crate::process::Process;
 
-/// What a load generator saw.
+/// The result of one run of a load generator.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LoadResult {
-    /// Right answers.
+    /// Correct answers.
     pub(crate) answers: u64,
-    /// Answers that were not what was asked for.
+    /// Incorrect answers.
     pub(crate) wrong: u64,
-    /// Questions without an answer.
+    /// Queries or requests without an answer.
     pub(crate) lost: u64,
     pub(crate) took: Duration,
 }
 
-/// CPU time per answer and answers per second of one engine under one load, over all rounds.
+/// CPU time per answer and answers per second of one server under one kind of load, for each round.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
     costs: Vec<f64>,
@@ -26,7 +26,7 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    /// One round: the load runs, and the server's CPU time over it is shared among the answers.
+    /// Runs one round of load and records the server's CPU time per answer.
     pub(crate) fn measure(&mut self, server: &Process, load: impl FnOnce() -> LoadResult) {
         let before = server.cpu();
         let result = load();
@@ -39,24 +39,24 @@ impl Samples {
         }
     }
 
-    /// CPU microseconds per answer, if there were any answers.
+    /// Median CPU microseconds per answer, if there were any answers.
     pub(crate) fn cost(&self) -> Option<f64> {
         quantile(&self.costs, 0.5)
     }
 
-    /// Answers per second.
+    /// Median answers per second.
     pub(crate) fn rate(&self) -> Option<f64> {
         quantile(&self.rates, 0.5)
     }
 
-    /// The cheapest and the dearest round.
+    /// The lowest and the highest CPU microseconds per answer of a round.
     pub(crate) fn spread(&self) -> Option<(f64, f64)> {
         let lowest = self.costs.iter().copied().reduce(f64::min)?;
         Some((lowest, self.costs.iter().copied().fold(lowest, f64::max)))
     }
 }
 
-/// The value that this share of all values does not exceed.
+/// A quantile by the nearest-rank method; `share` is between 0 and 1.
 pub(crate) fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::samples::{Samples, quantile};
 
-/// A table with a title, and what has to be said under it.
+/// A table with a title and notes.
 pub(crate) struct Table {
     title: String,
     head: Vec<String>,
@@ -29,10 +29,13 @@ impl Table {
         self.notes.push(note.into());
     }
 
-    /// Notes answers that were wrong or missing: figures beside them mean little.
-    pub(crate) fn note_failures(&mut self, engine: &str, load: &str, samples: &Samples) {
+    /// Adds a note about incorrect or missing answers, if there were any.
+    pub(crate) fn note_failures(&mut self, server: &str, load: &str, samples: &Samples) {
         if samples.wrong + samples.lost > 0 {
-            self.note(format!("{engine}, {load}: {} wrong and {} lost", samples.wrong, samples.lost));
+            self.note(format!(
+                "{server}, {load}: {} incorrect and {} lost answers",
+                samples.wrong, samples.lost
+            ));
         }
     }
 }
@@ -70,12 +73,12 @@ impl fmt::Display for Table {
     }
 }
 
-/// Bytes as a cell.
+/// Formats bytes for a cell.
 pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// The value in milliseconds that this share of all values does not exceed, as a cell.
+/// Formats a quantile of `values` (in milliseconds) for a cell.
 pub(crate) fn milliseconds(values: &[f64], share: f64) -> String {
     format!("{:.2} ms", quantile(values, share).unwrap_or(f64::NAN))
 }

@@ -1,4 +1,4 @@
-//! The machine a run has: two cores, a folder, free ports, and the programs of the peers.
+//! The machine's resources for a run: two cores, a temporary folder, free ports, and the programs to measure.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -7,37 +7,37 @@ use std::process::Command;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// Where servers and load run, and where they keep their files.
+/// The cores of the server and of the load, and the folder for their files.
 pub(crate) struct Testbed {
     /// The core of the server that is measured.
     pub(crate) server: usize,
-    /// The core of everything that loads it.
+    /// The core of the load generator, the backends and the control plane.
     pub(crate) load: usize,
     folder: tempfile::TempDir,
 }
 
 impl Testbed {
-    /// Takes two of the cores this process may use and moves onto the one for load.
+    /// Selects two of the cores that this process may use and pins it to the load core.
     pub(crate) fn prepare() -> Result<Self, String> {
         let allowed =
             sched_getaffinity(Pid::from_raw(0)).map_err(|error| format!("sched_getaffinity: {error}"))?;
         let mut cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false));
         let (Some(server), Some(load)) = (cores.next(), cores.next()) else {
-            return Err("two cores are needed: one for the server, one for the load".to_owned());
+            return Err("two cores are required: one for the server, one for the load generator".to_owned());
         };
         pin(load)?;
         let folder = tempfile::tempdir().map_err(|error| format!("a folder for the run: {error}"))?;
         Ok(Self { server, load, folder })
     }
 
-    /// A new folder for the files of one engine.
+    /// Creates a folder for the files of one server.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, String> {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(folder)
     }
 
-    /// Date, processor and kernel: without them the table means nothing.
+    /// Date, processor and kernel version, which a reader needs to interpret the tables.
     pub(crate) fn describe(&self) -> String {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Testbed {
     }
 }
 
-/// Moves the calling thread, and what it starts, to one core.
+/// Pins the calling thread, and the threads and processes that it starts, to one core.
 pub(crate) fn pin(core: usize) -> Result<(), String> {
     let mut set = CpuSet::new();
     set.set(core)
@@ -58,7 +58,7 @@ pub(crate) fn pin(core: usize) -> Result<(), String> {
         .map_err(|error| format!("core {core}: {error}"))
 }
 
-/// A port that is free for UDP and TCP on loopback now.
+/// A port on loopback that is currently free for UDP and TCP.
 pub(crate) fn free_port() -> Result<u16, String> {
     for _ in 0..100 {
         let udp = UdpSocket::bind("127.0.0.1:0").map_err(|error| format!("a free port: {error}"))?;
@@ -70,13 +70,13 @@ pub(crate) fn free_port() -> Result<u16, String> {
     Err("no port is free for UDP and TCP".to_owned())
 }
 
-/// What to do where `find` has no `coredns`.
-pub(crate) const NO_COREDNS: &str = "no coredns in PATH, in COREDNS or in ~/.cache/portolan/peers; \
-    in a module that requires github.com/coredns/coredns v1.15.0, `go build -o ~/.cache/portolan/peers/ \
-    github.com/coredns/coredns` makes it";
+/// Error message for a missing `coredns`.
+pub(crate) const NO_COREDNS: &str = "coredns was not found in COREDNS, PATH or ~/.cache/portolan/peers; to build it, \
+    run `go build -o ~/.cache/portolan/peers/ github.com/coredns/coredns` in a Go module that requires \
+    github.com/coredns/coredns v1.15.0";
 
-/// A program by name: where the variable says, in `PATH`, where Debian keeps servers, or in the cache of peers that were
-/// built from source.
+/// Looks for a program at the path in the environment variable `variable`, in `PATH`, in Debian's folders for servers and in
+/// the cache folder for servers that were built from source.
 pub(crate) fn find(program: &str, variable: &str) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Some(PathBuf::from(path));
@@ -89,7 +89,10 @@ pub(crate) fn find(program: &str, variable: &str) -> Option<PathBuf> {
     folders.chain(more).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// The `portolan` that was built beside this program, or the one `PORTOLAN` names.
+/// Message for a missing `portolan` binary.
+pub(crate) const NO_PORTOLAN: &str = "portolan is not built: cargo build --profile dist";
+
+/// The `portolan` binary that the environment variable `PORTOLAN` names, or else the one in the same folder as this program.
 pub(crate) fn portolan() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("PORTOLAN") {
         return Some(PathBuf::from(path));
@@ -98,7 +101,7 @@ pub(crate) fn portolan() -> Option<PathBuf> {
     beside.is_file().then_some(beside)
 }
 
-/// Writes a file of an engine.
+/// Writes a text file.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! The floor: one thread, `recvmmsg`, one hash, a prepared answer, `sendmmsg`. It does no more than it must.
+//! Baseline: a loop of `recvmmsg`, one hash lookup, a copy of a prepared answer, and `sendmmsg`, in one thread.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -16,10 +16,10 @@ use crate::testbed::{Testbed, free_port};
 const BATCH: usize = 32;
 const HEADER: usize = 12;
 
-/// Starts this program again as the server.
+/// Starts this program as the baseline server.
 pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, String> {
     let port = free_port()?;
-    let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let itself = std::env::current_exe().map_err(|error| format!("path of this program: {error}"))?;
     let services = dataset.services().len();
     let mut command = Command::new(itself);
     command.args(["serve", "dns-loop", &port.to_string(), &services.to_string()]);
@@ -27,10 +27,10 @@ pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, Stri
     Ok(Server::new(process, port))
 }
 
-/// Serves until it is ended.
+/// Serves until the process is terminated.
 pub(crate) fn serve(port: &str, services: &str) -> Result<(), String> {
-    let port: u16 = port.parse().map_err(|_| format!("{port}: wanted a port"))?;
-    let count = services.parse().map_err(|_| format!("{services}: wanted a number of Services"))?;
+    let port: u16 = port.parse().map_err(|_| format!("{port}: expected a port"))?;
+    let count = services.parse().map_err(|_| format!("{services}: expected a number of Services"))?;
     let dataset = Dataset::new(count);
     let (answers, missing) = (prepare(&dataset), nxdomain());
     let socket =
@@ -50,7 +50,7 @@ pub(crate) fn serve(port: &str, services: &str) -> Result<(), String> {
     }
 }
 
-/// Question section to the header after the id, and the records.
+/// Maps the question section to the rest of the reply: the header after the ID, and the records.
 type Answers = HashMap<Vec<u8>, Vec<u8>, FxBuildHasher>;
 
 fn prepare(dataset: &Dataset) -> Answers {
@@ -77,7 +77,7 @@ fn nxdomain() -> Vec<u8> {
     [head(3, [0, 1, 0]), record(&encode_name("cluster.local"), 6, &data)].concat()
 }
 
-/// Flags and counts: authoritative, one question.
+/// Header flags (authoritative answer) and section counts, with one question.
 fn head(rcode: u8, [answers, authority, additional]: [u8; 3]) -> Vec<u8> {
     vec![0x85, rcode, 0, 1, 0, answers, 0, authority, 0, additional]
 }

@@ -1,11 +1,11 @@
-//! Several datagrams per system call.
+//! Batched UDP: several datagrams per system call.
 
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
 const PACKET: usize = 1500;
 
-/// Buffers for a batch of datagrams, each with the address it came from and goes back to.
+/// Buffers for a batch of datagrams and their peer addresses.
 pub(crate) struct Batch {
     packets: Vec<[u8; PACKET]>,
     addresses: Vec<libc::sockaddr_storage>,
@@ -28,7 +28,8 @@ impl Batch {
         }
     }
 
-    /// Receives what is there; with `wait` at least one. The sender's address is kept.
+    /// Receives the datagrams that are available; with `wait`, blocks until there is at least one and stores the senders'
+    /// addresses.
     pub(crate) fn receive(&mut self, socket: &UdpSocket, wait: bool) -> usize {
         let size = self.packets.len();
         self.lengths.fill(PACKET);
@@ -51,29 +52,29 @@ impl Batch {
         received
     }
 
-    /// A datagram that was received.
+    /// The content of a received datagram.
     pub(crate) fn packet(&self, index: usize) -> &[u8] {
         &self.packets[index][..self.lengths[index]]
     }
 
-    /// Room to turn a received datagram into its answer, and the length it has.
+    /// The buffer and the length of a received datagram, for turning it into a reply in place.
     pub(crate) fn packet_mut(&mut self, index: usize) -> (&mut [u8; PACKET], &mut usize) {
         (&mut self.packets[index], &mut self.lengths[index])
     }
 
-    /// Lays a datagram in place for a connected socket.
+    /// Copies a datagram into the batch.
     pub(crate) fn copy_in(&mut self, index: usize, packet: &[u8]) {
         self.packets[index][..packet.len()].copy_from_slice(packet);
         self.lengths[index] = packet.len();
     }
 
-    /// Sends the first `count` over a connected socket, or with `send_back` to where they came from.
+    /// Sends the first `count` datagrams over a connected socket.
     pub(crate) fn send(&mut self, socket: &UdpSocket, count: usize) -> usize {
         self.set_headers(count, false);
         self.send_prepared(socket, count)
     }
 
-    /// Sends the first `count` to where they came from.
+    /// Sends the first `count` datagrams to the addresses that they were received from.
     pub(crate) fn send_back(&mut self, socket: &UdpSocket, count: usize) -> usize {
         self.set_headers(count, true);
         self.send_prepared(socket, count)
@@ -96,7 +97,7 @@ impl Batch {
             header.msg_iovlen = 1;
             header.msg_name =
                 if with_addresses { (&raw mut self.addresses[index]).cast() } else { std::ptr::null_mut() };
-            // Only IPv4 comes and goes here, and sending wants the length exact.
+            // All addresses are IPv4, and sendmmsg requires the exact length.
             header.msg_namelen = if with_addresses { size_of::<libc::sockaddr_in>() as u32 } else { 0 };
         }
     }

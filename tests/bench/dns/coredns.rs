@@ -1,5 +1,5 @@
-//! CoreDNS as kubeadm configures it, but with the zone from a file: with `cache 30` every name of this run is
-//! answered from its cache, whatever stands behind it.
+//! CoreDNS with kubeadm's configuration, but the zone comes from a file: `cache 30` answers every name of this benchmark
+//! from the cache, so the source of the records makes no difference.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{NO_COREDNS, Testbed, find, free_port, write};
 
-/// Starts `coredns` with one processor.
+/// Starts `coredns`.
 pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, String> {
     let program = find("coredns", "COREDNS").ok_or(NO_COREDNS)?;
     let (folder, port) = (testbed.folder("coredns")?, free_port()?);

@@ -1,4 +1,4 @@
-//! The same cluster for every engine: as manifests, as a zone file, as questions.
+//! The Services of the benchmark, as manifests, as a zone file and as queries.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -8,13 +8,13 @@ use crate::dns::query::{QueryKind, TestQuery};
 use crate::dns::service::Service;
 use crate::testbed::write;
 
-/// The Services of the run.
+/// The Services that every server has records for.
 pub(crate) struct Dataset {
     services: Vec<Service>,
 }
 
 impl Dataset {
-    /// A cluster of so many Services, a hundred to a namespace.
+    /// `count` Services, a hundred in each namespace.
     pub(crate) fn new(count: usize) -> Self {
         let service = |index: u32| Service {
             name: format!("web-{}", index % 100),
@@ -30,16 +30,16 @@ impl Dataset {
         &self.services
     }
 
-    /// One question for each Service, in an order that no engine can have cached by luck.
+    /// One query for each Service, in an order in which neighbours in memory do not follow each other.
     pub(crate) fn queries(&self, kind: QueryKind) -> Vec<TestQuery> {
         let count = self.services.len();
-        // A prime stride visits everyone once, far from the last.
+        // A prime stride visits each Service once.
         (0..count)
             .map(|index| TestQuery::new(index as u16, kind, &self.services[index * 1009 % count]))
             .collect()
     }
 
-    /// Writes a manifest for each namespace.
+    /// Writes a manifest file for each namespace.
     pub(crate) fn manifests(&self, folder: &Path) -> Result<(), String> {
         for services in self.services.chunk_by(|one, other| one.namespace == other.namespace) {
             let namespace = &services[0].namespace;
@@ -57,7 +57,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// The zone file that says the same.
+    /// A zone file with the same records.
     pub(crate) fn zone(&self) -> String {
         let mut text = "$ORIGIN cluster.local.\n$TTL 30\n\
             @ SOA ns.dns hostmaster 1 7200 1800 86400 30\n@ NS ns.dns\nns.dns A 10.96.0.10\n"

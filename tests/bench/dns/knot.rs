@@ -1,4 +1,4 @@
-//! Knot DNS with the zone as a file: the fastest authoritative server that a distribution offers.
+//! Knot DNS with a zone file: a fast authoritative server that Debian packages.
 
 use std::process::Command;
 

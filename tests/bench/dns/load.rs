@@ -1,4 +1,4 @@
-//! The load: batches of questions from several sockets, every answer checked.
+//! Load generator for DNS: sends batches of queries from several sockets and checks every answer.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use crate::dns::query::TestQuery;
 use crate::samples::LoadResult;
 
 const SOCKETS: usize = 8;
-/// Questions under way per socket: together they keep a server busy without overflowing its buffer.
+/// Queries in flight per socket. In total they keep a server busy without overflowing its receive buffer.
 const WINDOW: usize = 16;
-/// Longer than any answer takes on loopback: what is missing then is lost.
+/// A query without an answer after this time counts as lost. Much longer than any answer takes on loopback.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sockets to one server.
+/// A load generator for one server.
 pub(crate) struct Load {
     sockets: Vec<ClientSocket>,
     incoming: Batch,
@@ -42,7 +42,7 @@ impl Load {
         Ok(Self { sockets, incoming: Batch::new(WINDOW), outgoing: Batch::new(WINDOW) })
     }
 
-    /// Asks as fast as answers come, for a while.
+    /// Sends queries as fast as answers arrive, for `length`.
     pub(crate) fn saturate(&mut self, queries: &[TestQuery], length: Duration) -> LoadResult {
         let mut result = LoadResult::default();
         let mut next = 0;
@@ -75,7 +75,7 @@ impl Load {
         result
     }
 
-    /// Asks one question at a time, so many a second, and never waits for an answer before the next.
+    /// Sends `rate` queries per second, one at a time, without waiting for answers.
     pub(crate) fn fixed_rate(&mut self, queries: &[TestQuery], rate: u32, length: Duration) -> LoadResult {
         let mut result = LoadResult::default();
         let interval = Duration::from_secs(1) / rate;
@@ -86,7 +86,7 @@ impl Load {
             let socket = &mut self.sockets[next % SOCKETS];
             socket.receive(&mut self.incoming, queries, &mut result);
             if Instant::now() >= due {
-                // A lane is asked again 400 µs later at 20,000/s: by then its answer is here.
+                // At 20,000/s a socket is used again after 400 µs: by then its answer has arrived.
                 if socket.socket.send(&queries[next % queries.len()].packet).is_ok() {
                     socket.in_flight += 1;
                 }
@@ -105,7 +105,7 @@ impl Load {
         result
     }
 
-    /// Whether one question gets its answer now.
+    /// Sends one query and waits. Returns whether the correct answer arrives.
     pub(crate) fn query_once(&mut self, query: &TestQuery) -> bool {
         let socket = &self.sockets[0].socket;
         if socket.send(&query.packet).is_err() {
@@ -149,7 +149,8 @@ impl ClientSocket {
         received
     }
 
-    /// Sends up to the window, in one call, once half of it is free: a call for each packet would make the load the slower side.
+    /// Sends queries up to the window in one system call, once half of it is free: with one call for each packet the load
+    /// generator would be slower than the server.
     fn fill(&mut self, batch: &mut Batch, queries: &[TestQuery], mut next: usize) -> usize {
         let free = WINDOW - self.in_flight;
         if free < WINDOW / 2 {

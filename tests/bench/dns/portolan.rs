@@ -1,4 +1,4 @@
-//! Portolan as a cluster would run it: kubeadm's Corefile, with metrics, cache and the cluster's objects.
+//! Portolan with kubeadm's Corefile (metrics and cache included) and the cluster objects as manifests.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -6,20 +6,20 @@ use std::process::Command;
 use crate::dns::dataset::Dataset;
 use crate::process::Process;
 use crate::server::Server;
-use crate::testbed::{Testbed, free_port, portolan, write};
+use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan, write};
 
 /// Starts `portolan dns` on a folder of manifests.
 pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, String> {
     start_with(testbed, dataset, (Ipv4Addr::LOCALHOST, 1).into())
 }
 
-/// The same with an upstream for names outside of the cluster.
+/// Starts `portolan dns` with an upstream for names outside the cluster.
 pub(crate) fn start_with(
     testbed: &Testbed,
     dataset: &Dataset,
     upstream: SocketAddr,
 ) -> Result<Server, String> {
-    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
+    let program = portolan().ok_or(NO_PORTOLAN)?;
     let (folder, port) = (testbed.folder("portolan-dns")?, free_port()?);
     let manifests = testbed.folder("portolan-dns/cluster")?;
     dataset.manifests(&manifests)?;
@@ -30,7 +30,7 @@ pub(crate) fn start_with(
     Ok(Server::new(process, port))
 }
 
-/// kubeadm's Corefile, but for `loop`, which would ask the machine's own resolver, and on ports of our own.
+/// kubeadm's Corefile on other ports and without `loop`, which would query the machine's resolver.
 fn corefile([dns, health, ready, metrics]: [u16; 4], upstream: SocketAddr) -> String {
     format!(
         ".:{dns} {{

@@ -1,19 +1,19 @@
-//! Questions as packets, and what makes an answer right.
+//! Query packets, and the check of their answers.
 
 use crate::dns::service::Service;
 
-/// What is asked about a Service.
+/// The kinds of query about a Service.
 #[derive(Clone, Copy)]
 pub(crate) enum QueryKind {
-    /// Its address.
+    /// A: its ClusterIP.
     Address,
-    /// The name that a resolver with `ndots:5` tries first, which nobody has.
+    /// A for a name that does not exist: the first one that a resolver with `ndots:5` tries.
     Missing,
-    /// The SRV record of its port.
+    /// SRV: its port.
     Port,
 }
 
-/// A question, and the answer it must get.
+/// A query packet and the answer that is correct for it.
 pub(crate) struct TestQuery {
     pub(crate) packet: Vec<u8>,
     expected: ExpectedAnswer,
@@ -31,7 +31,7 @@ const SRV: u16 = 33;
 const HEADER: usize = 12;
 
 impl TestQuery {
-    /// The packet carries the question's number as its id, by which the answer is told.
+    /// Builds a query. `id` is its index in the list of queries, by which a reply is matched.
     pub(crate) fn new(id: u16, kind: QueryKind, service: &Service) -> Self {
         let host = service.host();
         let (name, qtype, expected) = match kind {
@@ -42,14 +42,14 @@ impl TestQuery {
             QueryKind::Port => (format!("_http._tcp.{host}"), SRV, ExpectedAnswer::Port(service.port)),
         };
         let mut packet = id.to_be_bytes().to_vec();
-        packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // recursion desired, one query
+        packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // recursion desired, one question
         packet.extend(encode_name(&name));
         packet.extend(qtype.to_be_bytes());
         packet.extend([0, 1]);
         Self { packet, expected }
     }
 
-    /// Whether this is the answer.
+    /// Whether `reply` is the correct answer.
     pub(crate) fn answered_by(&self, reply: &[u8]) -> bool {
         let asked = self.packet.len();
         if reply.len() < asked
@@ -77,13 +77,13 @@ impl TestQuery {
     }
 }
 
-/// A name in wire form.
+/// Encodes a name in wire format.
 pub(crate) fn encode_name(name: &str) -> Vec<u8> {
     let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
     labels.chain([0]).collect()
 }
 
-/// Type and data of the first record.
+/// Type and RDATA of the first record.
 fn first_record(records: &[u8]) -> Option<(u16, &[u8])> {
     let mut at = 0;
     loop {

@@ -1,4 +1,4 @@
-//! A Service as the load and the engines know it.
+//! A Service of the DNS benchmarks.
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The name it has in the zone.
+    /// Its DNS name, without the final dot.
     pub(crate) fn host(&self) -> String {
         format!("{}.{}.svc.cluster.local", self.name, self.namespace)
     }

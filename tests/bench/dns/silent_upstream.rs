@@ -1,5 +1,5 @@
-//! An upstream that never answers, under many queries for it: what that costs in memory, and what it does to the answers
-//! of the cluster.
+//! Many forwarded queries while the upstream never answers: memory use, and the latency of answers from the cluster
+//! zone.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,17 +12,17 @@ use super::{SERVICES, portolan, ready};
 use crate::table::{Table, mebibytes, milliseconds};
 use crate::testbed::Testbed;
 
-/// Forwarded queries per second, and for how long.
+/// Forwarded queries per second, and how long they are sent.
 const FLOOD_RATE: u32 = 20_000;
 const LENGTH: Duration = Duration::from_secs(30);
-/// Queries for the cluster's names per second while latency is measured.
+/// Queries per second for names of the cluster, whose latency is measured.
 const PROBE_RATE: u32 = 1000;
-/// Sockets of the flood.
+/// Number of sockets that send forwarded queries.
 const SOCKETS: usize = 8;
 
 /// Measures Portolan without and with the flood.
 pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
-    // It is never read, so the kernel drops what does not fit into its queue.
+    // This socket is never read: the kernel drops datagrams once its receive buffer is full.
     let upstream = UdpSocket::bind("127.0.0.1:0").map_err(|error| format!("the upstream: {error}"))?;
     let address = upstream.local_addr().map_err(|error| format!("the upstream: {error}"))?;
     let dataset = Dataset::new(SERVICES);
@@ -45,9 +45,9 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
     let after = server.process.memory();
     let mut table = Table::new(
         format!("A silent upstream at {FLOOD_RATE} queries per second for {} s", LENGTH.as_secs()),
-        &["", "p50 in the cluster", "p99", "lost", "peak RSS"],
+        &["load", "p50 of cluster names", "p99", "lost", "peak RSS"],
     );
-    for (load, result, memory) in [("quiet", &quiet, before.peak), ("flooded", &flooded, after.peak)] {
+    for (load, result, memory) in [("none", &quiet, before.peak), ("flood", &flooded, after.peak)] {
         table.row(vec![
             load.to_owned(),
             milliseconds(&result.milliseconds, 0.5),
@@ -56,19 +56,21 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
             mebibytes(memory),
         ]);
     }
-    table.note(format!("{sent} queries were sent and {answered} of them answered with an error"));
-    table.note(format!("more than before: {}", mebibytes(after.peak.saturating_sub(before.peak))));
+    table.note(format!(
+        "{sent} forwarded queries were sent, {answered} of them were answered (with an error)"
+    ));
+    table.note(format!("increase of peak RSS: {}", mebibytes(after.peak.saturating_sub(before.peak))));
     Ok(table)
 }
 
-/// How long answers took, and how many never came.
+/// Latencies of the answers, and the number of queries without an answer.
 #[derive(Default)]
 struct ProbeResult {
     milliseconds: Vec<f64>,
     lost: usize,
 }
 
-/// Asks for names of the cluster, one at a time, until `over` is set or the time is up.
+/// Queries names of the cluster, one at a time, until `stop` is set or `length` has passed.
 fn probe(
     server: SocketAddr,
     queries: &[TestQuery],
@@ -87,7 +89,7 @@ fn probe(
         }
         let sent_at = Instant::now();
         let sent = socket.send(&query.packet);
-        // An answer that comes too late for its own question is not taken for that of the next.
+        // Skips late answers to earlier queries.
         let answered = sent.is_ok()
             && std::iter::from_fn(|| {
                 socket.recv(&mut reply).ok().map(|length| query.answered_by(&reply[..length]))
@@ -101,11 +103,11 @@ fn probe(
     Ok(result)
 }
 
-/// Sends queries for names that only the upstream could answer. Returns how many were sent and how many answered.
+/// Sends queries for names outside the cluster. Returns how many were sent and how many were answered.
 fn flood(server: SocketAddr) -> Result<(u64, u64), String> {
     let sockets = (0..SOCKETS).map(|_| connect(server)).collect::<Result<Vec<_>, _>>()?;
     for socket in &sockets {
-        socket.set_nonblocking(true).map_err(|error| format!("a socket of the flood: {error}"))?;
+        socket.set_nonblocking(true).map_err(|error| format!("socket for forwarded queries: {error}"))?;
     }
     let (mut sent, mut answered, mut reply, start) = (0, 0, [0; 512], Instant::now());
     while start.elapsed() < LENGTH {

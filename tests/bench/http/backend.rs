@@ -1,4 +1,4 @@
-//! The backend: a process of its own on the core of the load, one answer for everything.
+//! The backend: a process on the load core that answers every request with the same response.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -13,10 +13,10 @@ use crate::testbed::{Testbed, free_port};
 
 const LISTENER: usize = 0;
 
-/// Starts this program again as the backend, on one address or on all of them.
+/// Starts this program as the backend, which listens on `address` (possibly the unspecified one).
 pub(crate) fn start(testbed: &Testbed, address: Ipv4Addr) -> Result<Server, String> {
     let port = free_port()?;
-    let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let itself = std::env::current_exe().map_err(|error| format!("path of this program: {error}"))?;
     let mut command = Command::new(itself);
     command.args(["serve", "backend", &address.to_string(), &port.to_string()]);
     let mut process = Process::start(&mut command, testbed.load, &testbed.folder("backend")?)?;
@@ -24,10 +24,10 @@ pub(crate) fn start(testbed: &Testbed, address: Ipv4Addr) -> Result<Server, Stri
     Ok(Server::new(process, port))
 }
 
-/// Serves until it is ended.
+/// Serves until the process is terminated.
 pub(crate) fn serve(address: &str, port: &str) -> Result<(), String> {
-    let address: Ipv4Addr = address.parse().map_err(|_| format!("{address}: wanted an IPv4 address"))?;
-    let port: u16 = port.parse().map_err(|_| format!("{port}: wanted a port"))?;
+    let address: Ipv4Addr = address.parse().map_err(|_| format!("{address}: expected an IPv4 address"))?;
+    let port: u16 = port.parse().map_err(|_| format!("{port}: expected a port"))?;
     run((address, port).into()).map_err(|error| format!("{address}:{port}: {error}"))
 }
 
@@ -57,7 +57,7 @@ fn run(address: SocketAddr) -> std::io::Result<()> {
     }
 }
 
-/// Answers every request that is whole. False when the connection ends.
+/// Answers every complete request. Returns false when the connection has ended.
 fn respond(stream: &mut TcpStream, received: &mut Vec<u8>, response: &[u8]) -> bool {
     let mut buffer = [0; 8192];
     let Ok(got @ 1..) = stream.read(&mut buffer) else { return false };

@@ -1,4 +1,4 @@
-//! The load: connections that each ask again as soon as they are answered.
+//! Load generator for HTTP: each connection sends its next request as soon as it has received a response.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use crate::http::message::{ResponseState, parse_response, request};
 use crate::http::stream::{ClientStream, TlsSettings};
 use crate::samples::LoadResult;
 
-/// Longer than any answer takes on loopback: what is missing then is lost.
+/// A request without a response after this time counts as lost. Much longer than any response takes on loopback.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Connections to one server, kept from round to round.
+/// A load generator for one server. Its connections stay open between rounds.
 pub(crate) struct Load<'a> {
     server: SocketAddr,
     tls: Option<&'a TlsSettings>,
@@ -28,7 +28,7 @@ struct Connection {
 }
 
 impl<'a> Load<'a> {
-    /// Connects.
+    /// Opens the connections.
     pub(crate) fn new(
         server: SocketAddr,
         connections: usize,
@@ -41,7 +41,7 @@ impl<'a> Load<'a> {
         Ok(Self { server, tls, epoll, connections, request: request() })
     }
 
-    /// Asks as fast as answers come, for a while.
+    /// Sends requests as fast as responses arrive, for `length`.
     pub(crate) fn saturate(&mut self, length: Duration) -> LoadResult {
         let mut result = LoadResult::default();
         let start = Instant::now();
@@ -60,7 +60,7 @@ impl<'a> Load<'a> {
                 if self.connections[number].awaiting_response {
                     self.receive(number, is_over, &mut result);
                 } else {
-                    self.reopen(number); // the server closed it while it was idle
+                    self.reopen(number); // the server has closed an idle connection
                 }
             }
             let waiting = self.connections.iter().filter(|connection| connection.awaiting_response).count();
@@ -73,7 +73,7 @@ impl<'a> Load<'a> {
         result
     }
 
-    /// Opens one connection after the other, each for one request, for a while.
+    /// Opens one connection after the other, each for one request, for `length`.
     pub(crate) fn one_request_per_connection(&self, length: Duration) -> LoadResult {
         let mut result = LoadResult::default();
         let start = Instant::now();
@@ -139,7 +139,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Sends the request on a connection of its own. Returns whether the response is the right one.
+/// Sends one request over a new connection. Returns whether the response is correct.
 pub(crate) fn exchange(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<bool> {
     let mut stream = ClientStream::open(server, tls)?;
     stream.socket().set_read_timeout(Some(TIMEOUT))?;

@@ -1,12 +1,12 @@
-//! The one request and the one response of the run.
+//! The request and the response of the HTTP benchmarks.
 
-/// The host that every engine routes.
+/// The host that every proxy routes.
 pub(crate) const HOST: &str = "shop.example";
 
-/// What the backend answers.
+/// The body of the backend's response.
 pub(crate) const BODY: &str = "{\"id\":42,\"name\":\"sextant\",\"price\":\"129.00\",\"stock\":7,\"links\":{\"self\":\"/api/items/42\"}}";
 
-/// A request as a browser's script sends it, without its cookies.
+/// A request as a script in a browser sends it, without cookies.
 pub(crate) fn request() -> Vec<u8> {
     format!(
         "GET /api/items/42?view=short HTTP/1.1\r\nHost: {HOST}\r\n\
@@ -26,15 +26,15 @@ pub(crate) fn response() -> Vec<u8> {
     .into_bytes()
 }
 
-/// What has been received of a response.
+/// How much of a response has been received.
 pub(crate) enum ResponseState {
-    /// More is to come.
+    /// The response is incomplete.
     Partial,
-    /// All of it, and whether it is the right one and whether the connection ends with it.
+    /// The response is complete. `closes`: the server closes the connection after it.
     Complete { correct: bool, closes: bool },
 }
 
-/// Looks at what a connection has received since its request.
+/// Parses the bytes that were received since the request was sent.
 pub(crate) fn parse_response(received: &[u8]) -> ResponseState {
     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return ResponseState::Partial };
     let (head, body) = (&received[..end], &received[end + 4..]);

@@ -1,4 +1,4 @@
-//! nginx three times: as it comes, with a log, and with what ingress-nginx's template sets.
+//! nginx in three configurations: without a log, with a log, and with the settings of ingress-nginx's template.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +9,10 @@ use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
 
-/// What the last of the three is called, by which the others compare themselves.
+/// Name of the configuration that the other proxies are compared with.
 pub(crate) const INGRESS: &str = "nginx as ingress-nginx";
 
-/// No log, buffers and headers as nginx has them.
+/// nginx without a log, with its default buffers and headers.
 pub(crate) fn without_log(
     testbed: &Testbed,
     backend: u16,
@@ -22,13 +22,13 @@ pub(crate) fn without_log(
     start(testbed, "nginx-bare", backend, tls, "access_log off;", location)
 }
 
-/// The same with its usual log.
+/// nginx with its default access log.
 pub(crate) fn with_log(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
     let location = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;";
     start(testbed, "nginx-log", backend, tls, "access_log access.log;", location)
 }
 
-/// The directives of ingress-nginx's template, at their defaults.
+/// nginx with the directives of ingress-nginx's template at their defaults.
 pub(crate) fn as_ingress_nginx(
     testbed: &Testbed,
     backend: u16,
@@ -92,7 +92,7 @@ fn run(program: &Path, folder: &Path, core: usize) -> Result<Process, String> {
     Process::start(&mut command, core, folder)
 }
 
-/// As ingress-nginx's template sets them.
+/// TLS settings of ingress-nginx's template.
 const SSL: &str = "
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_early_data off;

@@ -1,4 +1,4 @@
-//! Portolan with one Ingress, its access log written as ingress-nginx's is.
+//! Portolan with one Ingress and the access log on, in ingress-nginx's format.
 
 use std::process::Command;
 
@@ -8,11 +8,11 @@ use crate::http::message::HOST;
 use crate::http::stream::TlsSettings;
 use crate::process::Process;
 use crate::server::Server;
-use crate::testbed::{Testbed, free_port, portolan, write};
+use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan, write};
 
 /// Starts `portolan ingress` on a folder of manifests.
 pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
-    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
+    let program = portolan().ok_or(NO_PORTOLAN)?;
     let (folder, http, https) = (testbed.folder("portolan-ingress")?, free_port()?, free_port()?);
     let manifests = testbed.folder("portolan-ingress/cluster")?;
     write(&manifests.join("shop.yaml"), &cluster(backend, tls.is_some()))?;

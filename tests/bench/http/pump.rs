@@ -1,4 +1,4 @@
-//! The floor: one thread that copies bytes between a client and the backend and reads none of them.
+//! Baseline: one thread that copies bytes between clients and the backend without parsing them.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,28 +10,28 @@ use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, free_port};
 
-/// Starts this program again as the pump.
+/// Starts this program as the baseline proxy.
 pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
     if tls.is_some() {
-        return Err("it reads nothing, TLS least of all".to_owned());
+        return Err("it does not terminate TLS".to_owned());
     }
     let port = free_port()?;
-    let itself = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let itself = std::env::current_exe().map_err(|error| format!("path of this program: {error}"))?;
     let mut command = Command::new(itself);
     command.args(["serve", "pump", &port.to_string(), &backend.to_string()]);
     Ok(Server::new(Process::start(&mut command, testbed.server, &testbed.folder("pump")?)?, port))
 }
 
-/// Serves until it is ended.
+/// Serves until the process is terminated.
 pub(crate) fn serve(port: &str, backend: &str) -> Result<(), String> {
-    let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text}: wanted a port"));
+    let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text}: expected a port"));
     run(number(port)?, number(backend)?).map_err(|error| format!("port {port}: {error}"))
 }
 
 fn run(port: u16, backend: u16) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let mut epoll = Epoll::new()?;
-    // The ends of a pair stand beside each other: 2n and 2n + 1. The listener takes a number that none of them has.
+    // The two connections of a pair have the numbers 2n and 2n + 1. The listener's number is never reached.
     let listening = usize::MAX;
     epoll.add(&listener, listening)?;
     let mut ends: Vec<Option<TcpStream>> = Vec::new();
@@ -57,7 +57,7 @@ fn run(port: u16, backend: u16) -> io::Result<()> {
     }
 }
 
-/// Copies what one end has to the other. False when either is gone.
+/// Copies available bytes to the other connection of the pair. Returns false when either of them has ended.
 fn copy_once(ends: &[Option<TcpStream>], from: usize, buffer: &mut [u8]) -> bool {
     let (Some(mut source), Some(mut sink)) = (ends[from].as_ref(), ends[from ^ 1].as_ref()) else {
         return true;

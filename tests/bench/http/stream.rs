@@ -1,4 +1,4 @@
-//! A connection of the load: in the clear or over TLS.
+//! A client connection with or without TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,17 +12,17 @@ use tests::credentials::{Authority, Certified};
 
 use crate::http::message::HOST;
 
-/// How a run speaks TLS: the certificate that all servers show, and what its clients offer.
+/// TLS settings of a benchmark: the certificate of all servers, and the client configuration.
 pub(crate) struct TlsSettings {
     pub(crate) certificate: Certified,
     client: Arc<ClientConfig>,
 }
 
 impl TlsSettings {
-    /// A certificate for the one host, on the curve most certificates are on today.
+    /// Issues a P-256 certificate for the host, the most common kind today.
     ///
-    /// TLS 1.3 with AES-128-GCM and X25519 is all that is offered, so that every server does the same work: left to
-    /// themselves some would pick a post-quantum key exchange, and none of them resumes a session.
+    /// Clients offer only TLS 1.3 with AES-128-GCM and X25519, and resume no sessions, so that every server does the same
+    /// work: otherwise some would select a post-quantum key exchange.
     pub(crate) fn new() -> Result<Self, String> {
         let failed = |error: rustls::Error| format!("TLS of the load: {error}");
         let authority = Authority::new("bench");
@@ -41,14 +41,14 @@ impl TlsSettings {
     }
 }
 
-/// A stream to a server.
+/// A blocking stream to a server.
 pub(crate) enum ClientStream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl ClientStream {
-    /// Connects, and ends the handshake where there is one; blocks until then.
+    /// Connects and, with TLS, completes the handshake.
     pub(crate) fn open(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<Self> {
         let mut stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
@@ -61,7 +61,7 @@ impl ClientStream {
         Ok(Self::Tls(Box::new(StreamOwned::new(connection, stream))))
     }
 
-    /// The socket below.
+    /// The underlying socket.
     pub(crate) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,

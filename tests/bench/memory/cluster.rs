@@ -1,4 +1,4 @@
-//! A real control plane that holds a large cluster, and the changes made to it.
+//! A real control plane with the objects of a large cluster, and the changes that are made to them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -11,33 +11,33 @@ use serde_json::{Value, json};
 use tests::control_plane::ControlPlane;
 
 pub(crate) const SERVICES: usize = 10_000;
-/// Of each Service.
+/// Endpoints of each Service.
 pub(crate) const ENDPOINTS: usize = 10;
-/// One Service in so many is headless, as in clusters that run databases.
+/// One in this many Services is headless, as in clusters that run databases.
 const HEADLESS_EVERY: usize = 10;
 const PER_NAMESPACE: usize = 200;
 
-/// Where DNS listens in this network.
+/// The address of the measured DNS server.
 pub(crate) const DNS: &str = "127.0.0.1:53";
 
-/// The headless Service that changes.
+/// The headless Service whose endpoints change.
 const CHANGING: &str = "changing";
 const NAMESPACE: &str = "team-0";
 
-/// For creating.
+/// Connections that create objects.
 const CONNECTIONS: usize = 8;
 
-/// Longer than anything here takes.
+/// How long to wait until a change is visible.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The control plane with everything in it.
+/// A control plane with all objects of the benchmark.
 pub(crate) struct Cluster {
     plane: ControlPlane,
     socket: UdpSocket,
 }
 
 impl Cluster {
-    /// Starts it and creates all objects, which takes a minute.
+    /// Starts the control plane and creates all objects, which takes about a minute.
     pub(crate) fn start(binary: &Path, folder: &Path) -> Self {
         let plane = ControlPlane::start(binary, folder);
         let create = |objects: &[Value]| plane.api.create_all(objects, CONNECTIONS);
@@ -51,27 +51,27 @@ impl Cluster {
         Self { plane, socket }
     }
 
-    /// The API server, and a kubeconfig of the account that may read what DNS reads.
+    /// A kubeconfig for the API server, of a user that may read the objects that a DNS server needs.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.plane.kubeconfig("portolan", self.plane.server.address().port())
     }
 
-    /// Where the API server listens.
+    /// The API server's address.
     pub(crate) fn api_server(&self) -> SocketAddr {
         self.plane.server.address()
     }
 
-    /// The file of the authority that signs for it.
+    /// The file of the CA certificate.
     pub(crate) fn authority(&self) -> PathBuf {
         self.plane.authority()
     }
 
-    /// Where a watch of a kind would go on.
+    /// The current resource version of a kind: where a watch can start.
     pub(crate) fn version(&self, kind: &str) -> String {
         self.plane.api.version(kind)
     }
 
-    /// Whether everything is there: the last Service that was made and the last slice.
+    /// Whether the DNS server has loaded everything: it answers for the last Service and the last slice.
     pub(crate) fn is_complete(&self) -> bool {
         let last = format!("svc-{}.team-{}", SERVICES - 1, (SERVICES - 1) / PER_NAMESPACE);
         !self.addresses(&last).is_empty() && !self.addresses(&format!("{CHANGING}.{NAMESPACE}")).is_empty()
@@ -83,9 +83,9 @@ impl Cluster {
         self.plane.api.merge("EndpointSlice", NAMESPACE, CHANGING, &patch.to_string());
     }
 
-    /// Asks until the changing Service has this address. Returns when the answer came.
+    /// Queries until the changing Service has this address. Returns the time of the answer.
     pub(crate) fn wait_for(&self, address: &str) -> Result<Instant, String> {
-        let wanted: IpAddr = address.parse().map_err(|_| format!("{address} is no address"))?;
+        let wanted: IpAddr = address.parse().map_err(|_| format!("{address} is not an IP address"))?;
         let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             if self.addresses(&format!("{CHANGING}.{NAMESPACE}")) == [wanted] {
@@ -95,7 +95,7 @@ impl Cluster {
         Err(format!("{address} was not answered within {TIMEOUT:?}"))
     }
 
-    /// Makes every watcher list again: what it has seen last is compacted away while the API server is gone.
+    /// Forces every watcher to relist: its last resource version is compacted away while the API server is stopped.
     pub(crate) fn force_relist(&mut self) -> Result<(), String> {
         let mut other = self.plane.second_server();
         other.start(&[]);
@@ -143,7 +143,7 @@ fn address(data: &RData) -> Option<IpAddr> {
     }
 }
 
-/// An address that the changing Service had at no other change.
+/// A different address for each change.
 pub(crate) fn changed_address(number: usize) -> String {
     format!("10.244.{}.{}", 200 + number / 200, number % 200 + 1)
 }

@@ -1,4 +1,4 @@
-//! A watch of our own: when an event has left the API server, whoever else it went to.
+//! A watch by the benchmark itself: records when the API server sends an event.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,15 +12,15 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::memory::cluster::Cluster;
 
-/// Events of EndpointSlices as they arrive.
+/// Arrival times of EndpointSlice events.
 pub(crate) struct Watch {
     arrivals: Receiver<(Instant, String)>,
 }
 
 impl Watch {
-    /// Opens the watch and waits until the API server has begun to answer it.
+    /// Opens the watch and waits for the first bytes of the response.
     pub(crate) fn open(cluster: &Cluster) -> Result<Self, String> {
-        let mut stream = connect(cluster).map_err(|error| format!("a watch of our own: {error}"))?;
+        let mut stream = connect(cluster).map_err(|error| format!("the benchmark's watch: {error}"))?;
         let (sender, arrivals) = channel();
         let (started_sender, started) = channel();
         std::thread::spawn(move || {
@@ -29,7 +29,7 @@ impl Watch {
                 let now = Instant::now();
                 let _ = started_sender.send(());
                 text.push_str(&String::from_utf8_lossy(&buffer[..got]));
-                // An event is a line, and chunks end where lines do.
+                // Each event is one line. Chunks end at the end of a line.
                 while let Some(end) = text.find('\n') {
                     let line: String = text.drain(..=end).collect();
                     if sender.send((now, line)).is_err() {
@@ -40,17 +40,17 @@ impl Watch {
         });
         started
             .recv_timeout(Duration::from_secs(10))
-            .map_err(|_| "a watch of our own: no answer".to_owned())?;
+            .map_err(|_| "the benchmark's watch: no response".to_owned())?;
         Ok(Self { arrivals })
     }
 
-    /// When the event came that gives an endpoint this address.
+    /// The arrival time of the event that gives an endpoint this address.
     pub(crate) fn arrival(&self, address: &str) -> Result<Instant, String> {
         let wanted = format!("\"{address}\"");
         loop {
             let next = self.arrivals.recv_timeout(Duration::from_secs(10));
             let (arrived, line) =
-                next.map_err(|_| format!("no event with {address} at a watch of our own"))?;
+                next.map_err(|_| format!("no event with {address} on the benchmark's watch"))?;
             if line.contains(&wanted) {
                 return Ok(arrived);
             }

@@ -6,16 +6,16 @@ use std::process::Command;
 use crate::memory::cluster::{Cluster, DNS};
 use crate::process::Process;
 use crate::server::Server;
-use crate::testbed::{NO_COREDNS, Testbed, find, portolan, write};
+use crate::testbed::{NO_COREDNS, NO_PORTOLAN, Testbed, find, portolan, write};
 
-/// A server, and how to start it on the control plane.
-pub(crate) struct Engine {
+/// A DNS server and the function that starts it.
+pub(crate) struct DnsServer {
     pub(crate) name: &'static str,
     pub(crate) start: fn(&Testbed, &Cluster) -> Result<Server, String>,
 }
 
-pub(crate) const ENGINES: &[Engine] =
-    &[Engine { name: "CoreDNS", start: coredns }, Engine { name: "Portolan", start: start_portolan }];
+pub(crate) const SERVERS: &[DnsServer] =
+    &[DnsServer { name: "CoreDNS", start: coredns }, DnsServer { name: "Portolan", start: start_portolan }];
 
 fn coredns(testbed: &Testbed, cluster: &Cluster) -> Result<Server, String> {
     let program = find("coredns", "COREDNS").ok_or(NO_COREDNS)?;
@@ -23,7 +23,7 @@ fn coredns(testbed: &Testbed, cluster: &Cluster) -> Result<Server, String> {
 }
 
 fn start_portolan(testbed: &Testbed, cluster: &Cluster) -> Result<Server, String> {
-    let program = portolan().ok_or("not built: cargo build --release -p portolan")?;
+    let program = portolan().ok_or(NO_PORTOLAN)?;
     let mut command = Command::new(program);
     command.arg("dns");
     start(testbed, "portolan-large", command, cluster.kubeconfig())
@@ -35,10 +35,11 @@ fn start(testbed: &Testbed, name: &str, mut command: Command, kubeconfig: PathBu
     write(&file, &corefile(&kubeconfig))?;
     command.arg("-conf").arg(file);
     let process = Process::start(&mut command, testbed.server, &folder)?;
-    Ok(Server { process, address: DNS.parse().map_err(|_| format!("{DNS}: wanted an address"))? })
+    Ok(Server { process, address: DNS.parse().map_err(|_| format!("{DNS}: expected an address"))? })
 }
 
-/// kubeadm's, without `forward` and `loop`: there is nobody to forward to; and without `cache`, which would hide changes.
+/// kubeadm's Corefile without `forward` and `loop`, because there is no upstream, and without `cache`, which would delay
+/// changes.
 fn corefile(kubeconfig: &Path) -> String {
     format!(
         ".:53 {{
