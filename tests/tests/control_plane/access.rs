@@ -1,4 +1,4 @@
-//! As whom Portolan comes to the API server, and what it asks there.
+//! Credentials and permissions: how Portolan authenticates to the API server, and what it lists and watches.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) fn prepare(stage: &Stage, namespace: &str, cluster_ip: &str, pod: &st
     certified.der.to_vec()
 }
 
-/// Lets the user `guest` list and watch these resources, given as one rule per line of (group, resources).
+/// Allows the user `guest` to list and watch resources: one rule per (group, resources).
 pub(crate) fn permit_guest(stage: &Stage, rules: &[(&str, &str)]) {
     let rules: Vec<String> = rules
         .iter()
@@ -73,7 +73,7 @@ pub(crate) fn without_secrets_everything_else_is_served(stage: &mut Stage) {
     assert!(line.contains("list") || line.contains("watch"), "the verb is missing: {line}");
     assert!(EDGE.certificate("access-secrets.test").is_ok_and(|shown| shown.to_vec() != certificate));
 
-    // Once it is allowed it is used, without a restart.
+    // A permission granted later takes effect without a restart.
     permit_guest(stage, &[&allowed[..], &[("", "secrets")]].concat());
     wait::until("the Secret's certificate", SOON * 3, || match EDGE.certificate("access-secrets.test")? {
         shown if shown.to_vec() == certificate => Ok(()),
@@ -84,7 +84,7 @@ pub(crate) fn without_secrets_everything_else_is_served(stage: &mut Stage) {
 pub(crate) fn without_slices_cluster_addresses_are_answered(stage: &mut Stage) {
     prepare(stage, "access-slices", "10.96.0.71", "10.244.3.2");
     permit_guest(stage, &[("", "namespaces, services")]);
-    // A bare ClusterIP answers; what needs slices must not be denied for good.
+    // ClusterIPs are answered; names that need slices must not get NXDOMAIN.
     let kubeconfig = stage.plane.kubeconfig("guest", 6443);
     let mine = stage.plane.kubeconfig("portolan", 6443);
     let corefile = stage.corefile("").replace(&*mine.to_string_lossy(), &kubeconfig.to_string_lossy());
@@ -203,7 +203,7 @@ pub(crate) fn a_kubeconfig_is_found_by_flag_context_and_environment(stage: &mut 
     prepare(stage, "access-kubeconfig", "10.96.0.78", "10.244.3.8");
     let right = stage.plane.kubeconfig("portolan", 6443);
     let right = right.to_string_lossy();
-    // The same with a context that leads nowhere as the current one.
+    // The same file with an unusable current context.
     let text = std::fs::read_to_string(&*right).expect("it has been written just now");
     let text = text.replace("current-context: test", "current-context: wrong")
         + "- name: nobody\n  user: { token: none }\n";
@@ -234,7 +234,7 @@ pub(crate) fn a_kubeconfig_is_found_by_flag_context_and_environment(stage: &mut 
     assert_eq!(dns.ready(), Ok(503));
 }
 
-pub(crate) fn a_client_certificate_opens_a_bare_endpoint(stage: &mut Stage) {
+pub(crate) fn a_client_certificate_authenticates_to_an_endpoint_url(stage: &mut Stage) {
     prepare(stage, "access-certificate", "10.96.0.75", "10.244.3.6");
     let (certificate, key) = stage.plane.client_certificate();
     let authority = stage.plane.authority();
@@ -254,7 +254,7 @@ pub(crate) fn a_client_certificate_opens_a_bare_endpoint(stage: &mut Stage) {
     });
 }
 
-/// Every kind costs memory and the API server's time, so none is watched that nobody reads.
+/// Every watched kind costs memory and load on the API server, so only kinds with a reader are watched.
 pub(crate) fn only_the_kinds_that_are_read_are_watched(stage: &mut Stage) {
     prepare(stage, "access-kinds", "10.96.0.72", "10.244.3.3");
     let _pod = Backend::start("a", "10.244.3.3:8080");
@@ -267,7 +267,7 @@ pub(crate) fn only_the_kinds_that_are_read_are_watched(stage: &mut Stage) {
         let dns = stage.dns(&stage.corefile(options));
         stage.resolver().expect(SOON, "web.access-kinds.svc.cluster.local A = 10.96.0.72");
         dns.stop();
-        // A watch is written down when it ends.
+        // The audit log records a watch when it ends.
         let asked = wait::until("the audit log", SOON, || {
             let kinds = resources(&stage.plane.audit("portolan")[before..]);
             if kinds == wanted { Ok(kinds) } else { Err(kinds) }
@@ -282,8 +282,8 @@ pub(crate) fn only_the_kinds_that_are_read_are_watched(stage: &mut Stage) {
     assert!(!asked.contains("pods"), "the ingress side has no use for Pods, but asked for {asked}");
 }
 
-/// What a new Corefile has no use for is given back.
-pub(crate) fn a_kind_that_a_reload_drops_is_watched_no_longer(stage: &mut Stage) {
+/// A kind that a new Corefile does not need is dropped.
+pub(crate) fn a_reload_stops_watching_a_kind_without_readers(stage: &mut Stage) {
     prepare(stage, "access-dropped", "10.96.0.79", "10.244.3.9");
     let corefile = stage.corefile("pods verified");
     let dns = stage.dns(&corefile);
@@ -292,7 +292,7 @@ pub(crate) fn a_kind_that_a_reload_drops_is_watched_no_longer(stage: &mut Stage)
     std::fs::write(stage.folder().join("Corefile"), corefile.replace("verified", "insecure"))
         .expect("the folder is ours");
     dns.signal(Signal::SIGUSR1);
-    // Nothing happens in the cluster meanwhile.
+    // The cluster does not change meanwhile.
     wait::until("the end of the watch of Pods", SOON, || {
         match resources(&stage.plane.audit("portolan")[before..]).as_str() {
             "pods" => Ok(()),
@@ -302,8 +302,8 @@ pub(crate) fn a_kind_that_a_reload_drops_is_watched_no_longer(stage: &mut Stage)
     stage.resolver().expect(SOON, "web.access-dropped.svc.cluster.local A = 10.96.0.79");
 }
 
-/// The first reload changes nothing but the limits, the second brings a request that they hold.
-pub(crate) fn limits_of_a_reload_hold_for_the_connection_that_is_there(stage: &mut Stage) {
+/// The first reload changes only the limits; the second causes a request that they apply to.
+pub(crate) fn a_reload_applies_limits_to_existing_connections(stage: &mut Stage) {
     prepare(stage, "access-limits", "10.96.0.87", "10.244.3.10");
     let corefile = |options: &str| {
         stage.corefile(options).replace("    ready\n", "    ready\n    prometheus 127.0.0.1:9153\n")

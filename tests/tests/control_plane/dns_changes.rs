@@ -1,11 +1,11 @@
-//! What DNS says follows what the cluster becomes.
+//! DNS answers follow changes of the cluster.
 
 use tests::stage::{SOON, Stage};
 use tests::wait;
 
 use crate::manifests::{pod, pod_name};
 
-pub(crate) fn a_service_comes_changes_and_goes(stage: &mut Stage) {
+pub(crate) fn a_service_is_created_changed_and_deleted(stage: &mut Stage) {
     let api = &stage.plane.api;
     api.apply("{apiVersion: v1, kind: Namespace, metadata: {name: changes}}");
     let _portolan = stage.dns(&stage.corefile(""));
@@ -88,7 +88,7 @@ db.changes-ready.svc.cluster.local             A = 10.244.0.52
     server.expect(SOON, "db.changes-ready.svc.cluster.local A = 10.244.0.51");
 }
 
-/// The controller writes into a slice when its Pod became ready: here, when its Service was made.
+/// The trigger time that the controller annotates a slice with is here the creation of the Service.
 pub(crate) fn a_change_of_endpoints_is_timed(stage: &mut Stage) {
     let api = &stage.plane.api;
     let service = |name: &str, address: &str| {
@@ -129,8 +129,8 @@ spec: {{ clusterIP: {address}, selector: {{ app: timed }}, ports: [{{ port: 80 }
     }
 }
 
-/// `namespace_labels` and `labels` are asked of the API server: only it can tell what they leave out.
-pub(crate) fn selectors_leave_out_what_they_do_not_match(stage: &mut Stage) {
+/// `namespace_labels` and `labels` are sent to the API server as selectors, so this needs a real one.
+pub(crate) fn selectors_hide_objects_that_do_not_match(stage: &mut Stage) {
     let api = &stage.plane.api;
     api.apply(
         "

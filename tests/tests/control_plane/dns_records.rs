@@ -1,7 +1,6 @@
 //! Every record of the Kubernetes DNS specification 1.1.0, from objects created through the API.
 //!
-//! CoreDNS 1.15.0 passes all of these (as `PORTOLAN_BINARY`, behind a script that drops the word `dns`): the tables
-//! say what clusters have, not what we think they should have.
+//! CoreDNS 1.15.0 passes all of these cases (as `PORTOLAN_BINARY`, behind a script that drops the argument `dns`).
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
@@ -57,7 +56,7 @@ plain.records-cluster-ip.svc.cluster.local              SRV  = 0 100 8080 plain.
     );
 }
 
-pub(crate) fn a_service_of_two_families_has_an_address_of_each(stage: &mut Stage) {
+pub(crate) fn a_dual_stack_service_has_an_address_of_each_family(stage: &mut Stage) {
     answers(
         stage,
         "records-families",
@@ -92,7 +91,7 @@ _http._tcp.six.records-families.svc.cluster.local       SRV  = 0 100 80 six.reco
     );
 }
 
-/// The slices here are made by the real controller from Pods whose status the test writes.
+/// The endpointslice controller creates the slices from Pods whose status the test writes.
 pub(crate) fn a_headless_service_has_the_addresses_of_its_ready_pods(stage: &mut Stage) {
     let pod = |name: &str, address: &str, ready: bool, spec: &str| {
         manifests::pod("records-headless", name, "db", address, ready, spec)
@@ -185,7 +184,7 @@ one.far.records-slices.svc.cluster.local             AAAA = fd00:10:244::31
     );
 }
 
-pub(crate) fn an_external_name_is_a_cname_and_the_chase_of_it(stage: &mut Stage) {
+pub(crate) fn an_external_name_is_a_cname_and_its_target_is_resolved(stage: &mut Stage) {
     let upstream = Upstream::start(&[("www.example.test.", [192, 0, 2, 7])]);
     let corefile = stage.corefile("").replace("    errors", &format!("    errors\n    forward . {UPSTREAM}"));
     answers(
@@ -248,7 +247,7 @@ www-example-test.named.records-external.svc.cluster.local A = 192.0.2.7, CNAME w
     assert!(upstream.asked() > 0, "the chase leads out of the cluster");
 }
 
-pub(crate) fn pod_names_answer_as_the_mode_says(stage: &mut Stage) {
+pub(crate) fn pod_names_follow_the_pods_option(stage: &mut Stage) {
     let pod = manifests::pod("records-pods", "one", "one", "10.244.0.41", true, "");
     for (mode, table) in [
         (
@@ -285,7 +284,7 @@ pod.cluster.local                           A    = NODATA
     }
 }
 
-pub(crate) fn levels_of_the_zone_exist_and_nothing_else_does(stage: &mut Stage) {
+pub(crate) fn empty_non_terminals_exist_and_other_names_do_not(stage: &mut Stage) {
     answers(
         stage,
         "records-levels",

@@ -1,4 +1,4 @@
-//! The API server is away for a while, or Portolan is, and no answer suffers from it.
+//! The API server or Portolan is unavailable for a while, and every answer stays correct.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use tests::web::EDGE;
 
 use crate::manifests::{self, CLASS, ingress, service, slice};
 
-/// How long answers are watched while the API server is away.
+/// How long answers are checked while the API server is unavailable.
 pub(crate) const WHILE: Duration = Duration::from_secs(3);
 
 /// Services `kept`, `gone` and `moved`, each with an Ingress of its own and one endpoint.
 pub(crate) fn prepare(stage: &Stage) {
     let api = &stage.plane.api;
     api.apply(&(manifests::namespace("faults") + CLASS));
-    // What an earlier case has made or moved.
+    // Removes what an earlier case has created or moved.
     for kind in ["Service", "EndpointSlice", "Ingress"] {
         api.delete_all(kind, "faults", 1);
     }
@@ -64,7 +64,7 @@ http://moved.test/ = 200 new
 http://new.test/   = 200 new
 ";
 
-/// Deletes, moves and creates: what turns `BEFORE` into `AFTER`.
+/// Applies the changes from `BEFORE` to `AFTER`: deletes, moves and creates.
 pub(crate) fn change(api: &tests::api::Api) {
     for kind in ["Ingress", "EndpointSlice", "Service"] {
         api.delete(kind, "faults", "gone");
@@ -87,7 +87,7 @@ fn backends() -> [Backend; 4] {
     .map(|(name, address)| Backend::start(name, address))
 }
 
-/// Both services, with every answer as it is before the change.
+/// Starts both services and waits for every answer of `BEFORE`.
 fn both(stage: &Stage) -> (Portolan, Portolan) {
     let both = (stage.dns(&stage.corefile("")), stage.ingress("portolan", &[]));
     stage.resolver().expect(SOON, BEFORE_DNS);
@@ -107,7 +107,7 @@ fn nothing_changes(stage: &Stage, dns: &Portolan) {
     });
 }
 
-pub(crate) fn answers_go_on_while_the_api_server_is_stopped(stage: &mut Stage) {
+pub(crate) fn answers_continue_while_the_api_server_is_stopped(stage: &mut Stage) {
     prepare(stage);
     let _pods = backends();
     let (dns, _ingress) = both(stage);
@@ -120,7 +120,7 @@ pub(crate) fn answers_go_on_while_the_api_server_is_stopped(stage: &mut Stage) {
 }
 
 /// The changes go through a second API server on the same etcd while the one that Portolan knows is away.
-pub(crate) fn what_changed_while_the_api_server_was_dead_is_seen_when_it_is_back(stage: &mut Stage) {
+pub(crate) fn changes_during_an_api_server_outage_take_effect_afterwards(stage: &mut Stage) {
     prepare(stage);
     let _pods = backends();
     let (dns, _ingress) = both(stage);
@@ -138,8 +138,8 @@ pub(crate) fn what_changed_while_the_api_server_was_dead_is_seen_when_it_is_back
     println!("    from a ready API server to everything seen: {:.1?}", ready.elapsed());
 }
 
-/// A frozen server is worse than a dead one: connections stay open and nothing comes.
-pub(crate) fn answers_go_on_while_the_api_server_hangs(stage: &mut Stage) {
+/// A stopped process keeps its connections open and sends nothing.
+pub(crate) fn answers_continue_while_the_api_server_hangs(stage: &mut Stage) {
     prepare(stage);
     let _pods = backends();
     let (dns, _ingress) = both(stage);
@@ -173,7 +173,7 @@ pub(crate) fn a_start_without_an_api_server_waits_for_it(stage: &mut Stage) {
     stage.plane.server.kill();
     let mut dns = stage.dns_unready(&stage.corefile(""));
     let server = stage.resolver();
-    // Neither a wrong "there is no such name" nor silence.
+    // SERVFAIL, neither NXDOMAIN nor silence.
     server.expect(SOON, "kept.faults.svc.cluster.local A = SERVFAIL");
     assert_eq!(dns.ready(), Ok(503));
     stage.plane.server.start(&[]);
@@ -181,7 +181,7 @@ pub(crate) fn a_start_without_an_api_server_waits_for_it(stage: &mut Stage) {
     server.expect(SOON, BEFORE_DNS);
 }
 
-/// A new Corefile is no reason to forget the cluster.
+/// A reload keeps the cluster state.
 pub(crate) fn a_reload_without_an_api_server_keeps_every_answer(stage: &mut Stage) {
     prepare(stage);
     let corefile = stage.corefile("ttl 17");

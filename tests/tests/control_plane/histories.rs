@@ -1,5 +1,5 @@
-//! The law of projections on the whole: after any history of changes and broken connections, what has followed it
-//! says the same as what has just been started.
+//! The law of projections end to end: after any history of changes and broken connections, running services give the
+//! same answers as newly started ones.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -25,14 +25,14 @@ const CHANGES: usize = 60;
 /// How many Services, slices, Ingresses and addresses there are to change.
 const MANY: usize = 6;
 
-/// Requests for each URL: enough for every endpoint to have its turn.
+/// Requests for each URL: enough to reach every endpoint.
 const TURNS: usize = 8;
 
-pub(crate) fn what_has_followed_a_history_says_what_a_fresh_start_says(stage: &mut Stage) {
+pub(crate) fn after_a_history_of_changes_answers_equal_those_of_a_new_start(stage: &mut Stage) {
     let seed = std::env::var("PORTOLAN_SEED").ok().and_then(|seed| seed.parse().ok());
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let seed = seed.unwrap_or_else(now);
-    // Says how to walk the same way again, should it have led to a failure.
+    // Prints the seed, to repeat the same history after a failure.
     println!("    PORTOLAN_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
 
@@ -51,7 +51,7 @@ pub(crate) fn what_has_followed_a_history_says_what_a_fresh_start_says(stage: &m
             change(&stage.plane.api, &mut random, &relay);
         }
         if round == ROUNDS / 2 {
-            // A new API server knows no version from before its start: everything is listed anew.
+            // A restarted API server does not know older resource versions: everything is listed again.
             relay.cut();
             (0..CHANGES).for_each(|_| change(&stage.plane.api, &mut random, &relay));
             stage.plane.server.kill();
@@ -62,7 +62,7 @@ pub(crate) fn what_has_followed_a_history_says_what_a_fresh_start_says(stage: &m
     }
 }
 
-/// Starts both services anew beside the old ones, and waits until the old ones say the same.
+/// Starts new instances of both services and waits until the old ones give the same answers.
 fn compare(stage: &Stage, round: usize) {
     let corefile = stage.corefile("pods insecure").replace(".:53", ".:54").replace("ready", "ready :8182");
     let mut dns = stage.dns_unready(&corefile);
@@ -86,7 +86,7 @@ fn same(old: &str, new: &str) -> Result<(), String> {
     if differences.is_empty() { Ok(()) } else { Err(format!("\n  {}", differences.join("\n  "))) }
 }
 
-/// Everything that DNS can be asked about this cluster, with its answers.
+/// All DNS queries about this cluster, with their answers.
 fn names(server: &Server) -> String {
     let mut text = String::new();
     let mut ask = |name: &str, kind| {
@@ -108,7 +108,7 @@ fn names(server: &Server) -> String {
     text
 }
 
-/// What each URL leads to: all statuses and backends over some requests.
+/// For each URL, all statuses and backends over several requests.
 fn urls(edge: &Edge) -> String {
     let mut text = String::new();
     for host in 0..MANY {
@@ -137,7 +137,7 @@ fn change(api: &Api, random: &mut StdRng, relay: &Relay) {
     };
     match random.random_range(0..12) {
         0..=2 => {
-            // What a Service is cannot always be changed in place.
+            // The type of a Service cannot always be changed in place.
             delete("Service", format!("s{this}"));
             let port = 80 + other;
             let spec = match third {

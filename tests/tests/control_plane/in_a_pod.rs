@@ -1,4 +1,4 @@
-//! As in a Pod: nothing but a Corefile, the environment, and a service account's token that changes.
+//! The environment of a Pod: a Corefile, environment variables, and a service account token that is rotated.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use tests::upstream::{UPSTREAM, Upstream};
 
 use crate::access::prepare;
 
-/// The Corefile that clusters have carried since 2018, word for word.
+/// The Corefile of kubeadm clusters, unchanged since 2018.
 const COREFILE: &str = "
 .:53 {
     errors
@@ -33,7 +33,7 @@ const COREFILE: &str = "
 }
 ";
 
-/// How long a new token may take to be used: programs read the file about once a minute.
+/// How long a new token may take to be used: clients read the file about once a minute.
 const ROTATION: Duration = Duration::from_secs(100);
 
 /// A service account in `kube-system` that may read what DNS needs, with two Secrets for tokens to be bound to.
@@ -61,7 +61,7 @@ metadata: { name: second, namespace: kube-system }
     );
 }
 
-/// Puts a token where a Pod finds it, swapping it as kubelet does: a folder of the new files, then one rename.
+/// Writes a token to the path in a Pod, like kubelet: into a new folder, then one rename.
 fn mount_token(stage: &Stage, version: &str, token: &str) {
     let place = Path::new(SERVICE_ACCOUNT);
     let folder = place.join(format!("..{version}"));
@@ -79,7 +79,7 @@ fn mount_token(stage: &Stage, version: &str, token: &str) {
     }
 }
 
-/// Starts `portolan dns` as in a Pod: nothing but the Corefile, the environment and the mounted service account.
+/// Starts `portolan dns` as in a Pod: with the Corefile, the environment and the mounted service account only.
 fn dns_in_a_pod(stage: &Stage, corefile: &str) -> Portolan {
     let path = stage.folder().join("Corefile");
     fs::write(&path, corefile).expect("the scratch folder is writable");
@@ -87,7 +87,7 @@ fn dns_in_a_pod(stage: &Stage, corefile: &str) -> Portolan {
     stage.run_with(&["dns", "-conf", &path.to_string_lossy()], &[], &environment)
 }
 
-pub(crate) fn the_usual_corefile_works_in_a_pod(stage: &mut Stage) {
+pub(crate) fn the_kubeadm_corefile_works_in_a_pod(stage: &mut Stage) {
     prepare(stage, "access-pod", "10.96.0.73", "10.244.3.4");
     service_account(stage);
     mount_token(stage, "pod", &stage.plane.api.token("kube-system", "coredns", "first"));
@@ -113,7 +113,7 @@ www.example.test                     A   = 192.0.2.8
     assert!(dns.stop().success(), "SIGTERM is a good end");
 }
 
-pub(crate) fn a_rotated_token_is_taken_up(stage: &mut Stage) {
+pub(crate) fn a_rotated_token_is_used(stage: &mut Stage) {
     prepare(stage, "access-token", "10.96.0.74", "10.244.3.5");
     service_account(stage);
     let api = &stage.plane.api;
@@ -127,7 +127,7 @@ pub(crate) fn a_rotated_token_is_taken_up(stage: &mut Stage) {
     let server = stage.resolver();
     server.expect(SOON, "web.access-token.svc.cluster.local A = 10.96.0.74");
 
-    // The old token is worthless from here on, and a restarted API server has forgotten that it was ever good.
+    // The old token is invalid from here on; the restart removes it from the API server's authentication cache.
     mount_token(stage, "second", &second);
     stage.plane.api.delete("Secret", "kube-system", "first");
     stage.plane.server.kill();

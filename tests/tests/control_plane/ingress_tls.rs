@@ -1,4 +1,4 @@
-//! Clients see the certificates that Secrets hold, from the moment they hold them.
+//! Served certificates follow their Secrets.
 
 use tests::backend::Backend;
 use tests::credentials::{Authority, Certified};
@@ -9,7 +9,7 @@ use tests::web::EDGE;
 use crate::ingress_traffic::prepare;
 use crate::manifests::{ingress, tls_secret, workload};
 
-/// The words by which ingress-nginx names the certificate it makes for itself.
+/// Common name of ingress-nginx's self-signed default certificate.
 const FAKE: &[u8] = b"Kubernetes Ingress Controller Fake Certificate";
 
 pub(crate) fn certificates_follow_their_secrets(stage: &mut Stage) {

@@ -1,5 +1,4 @@
-//! Requests go where Ingresses, Services and EndpointSlices say, from the first moment on and after each
-//! change.
+//! Requests are routed as Ingresses, Services and EndpointSlices say, at start and after each change.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,7 +16,7 @@ pub(crate) fn prepare(stage: &Stage, namespace: &str) {
     stage.plane.api.apply(&(manifests::namespace(namespace) + CLASS));
 }
 
-pub(crate) fn an_ingress_leads_to_its_pods_from_its_creation_on(stage: &mut Stage) {
+pub(crate) fn an_ingress_routes_to_its_pods(stage: &mut Stage) {
     prepare(stage, "traffic");
     let _pods = [Backend::start("a", "10.244.1.1:8080"), Backend::start("b", "10.244.1.2:8080")];
     let _portolan = stage.ingress("portolan", &[]);
@@ -88,8 +87,8 @@ pub(crate) fn requests_follow_the_endpoints(stage: &mut Stage) {
     EDGE.expect(SOON, "http://pods.test/ = 200 a");
 }
 
-/// A Pod that is gone while its slice still names it: the next one answers.
-pub(crate) fn a_dead_pod_costs_no_request(stage: &mut Stage) {
+/// A Pod has stopped while its slice still lists it: the next endpoint answers.
+pub(crate) fn a_stopped_pod_fails_no_request(stage: &mut Stage) {
     prepare(stage, "traffic-dead");
     let (dying, _living) = (Backend::start("a", "10.244.1.31:8080"), Backend::start("b", "10.244.1.32:8080"));
     let api = &stage.plane.api;
@@ -105,8 +104,8 @@ pub(crate) fn a_dead_pod_costs_no_request(stage: &mut Stage) {
     }
 }
 
-/// A response is owed to whoever has asked, whatever the cluster becomes meanwhile.
-pub(crate) fn a_request_under_way_outlives_its_route(stage: &mut Stage) {
+/// A request in progress is completed although its route was removed.
+pub(crate) fn a_request_in_progress_outlives_its_route(stage: &mut Stage) {
     prepare(stage, "traffic-open");
     let _pod = Backend::start("a", "10.244.1.71:8080");
     let api = &stage.plane.api;
@@ -119,7 +118,7 @@ pub(crate) fn a_request_under_way_outlives_its_route(stage: &mut Stage) {
     upload.set_read_timeout(Some(SOON)).expect("the socket is open");
     let head = "POST /upload HTTP/1.1\r\nhost: open.test\r\ncontent-length: 10\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n";
     upload.write_all(head.as_bytes()).expect("the edge reads");
-    // The edge asks for the body when it has chosen the route.
+    // `100 Continue` shows that the route has been selected.
     const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
     let mut interim = [0; GO_ON.len()];
     upload.read_exact(&mut interim).expect("the edge answers");
@@ -136,7 +135,7 @@ pub(crate) fn a_request_under_way_outlives_its_route(stage: &mut Stage) {
     assert!(response.contains("POST /upload HTTP/1.1"), "{response}");
 }
 
-/// Endpoints come and go in their slice before they come and go in truth, as in a rolling update.
+/// Endpoints are listed after they start and removed before they stop, as in a rolling update.
 pub(crate) fn a_rolling_update_fails_no_request(stage: &mut Stage) {
     prepare(stage, "traffic-roll");
     let _pods = [Backend::start("a", "10.244.1.81:8080"), Backend::start("b", "10.244.1.82:8080")];
@@ -204,7 +203,7 @@ http://theirs.test/ = 404
 http://none.test/   = 404
 ",
     );
-    // An IngressClass that comes later, with a controller that is ours, brings its Ingresses with it.
+    // When an IngressClass of our controller is created later, its Ingresses are served.
     api.apply(
         "{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: other},
           spec: {controller: k8s.io/ingress-nginx}}",
@@ -214,7 +213,7 @@ http://none.test/   = 404
     EDGE.expect(SOON, "http://theirs.test/ = 404");
 }
 
-pub(crate) fn annotations_hold_from_the_moment_they_are_set(stage: &mut Stage) {
+pub(crate) fn annotations_take_effect_when_they_are_set(stage: &mut Stage) {
     prepare(stage, "traffic-notes");
     let _pods = [Backend::start("main", "10.244.1.61:8080"), Backend::start("canary", "10.244.1.62:8080")];
     let api = &stage.plane.api;
@@ -242,7 +241,7 @@ http://notes.test/                  = 200 main
     api.apply(&annotated(&main, "nginx.ingress.kubernetes.io/permanent-redirect: 'https://new.test/'"));
     EDGE.expect(SOON, "http://notes.test/ = 301 https://new.test/");
 
-    // What guards and is not built must not stand open.
+    // An annotation that protects and is not implemented closes the route.
     api.apply(&annotated(&main, "nginx.ingress.kubernetes.io/auth-url: 'http://auth.test/'"));
     EDGE.expect(SOON, "http://notes.test/ = 503");
     api.apply(&main);

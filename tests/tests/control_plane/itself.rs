@@ -1,4 +1,4 @@
-//! That the control plane is what the other cases take it for.
+//! Checks of the test control plane itself.
 
 use tests::stage::{SOON, Stage};
 use tests::wait;

@@ -1,4 +1,4 @@
-//! Manifests that several files need. Each begins with `---`, so that they can be joined.
+//! Manifests for several files. Each begins with `---`, so that they can be concatenated.
 
 use tests::credentials::Certified;
 

@@ -1,8 +1,7 @@
-//! The zone of a set of clusters, from ServiceImports that a CustomResourceDefinition brings.
+//! Zones of `multicluster`, from ServiceImports and their CustomResourceDefinition.
 //!
-//! CoreDNS 1.15.0 passes the first of these, as `PORTOLAN_BINARY`. It fails the others: without the definition, or the right
-//! to read it, it is never ready, and every name that it does not know is SERVFAIL in all zones. (It never answers PTR for the address of an
-//! imported endpoint: it would name an empty label. That row is in the tables of `dns-zone`.)
+//! CoreDNS 1.15.0 passes the first case as `PORTOLAN_BINARY` and fails the others: without the definition, or without permission
+//! to read ServiceImports, it is never ready and answers unknown names of all zones with SERVFAIL.
 
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ const DEFINITION: &str = include_str!("serviceimports.yaml");
 
 const NAME: &str = "serviceimports.multicluster.x-k8s.io";
 
-/// How long a resource that was missing may stay unseen: it is asked for every half a minute.
+/// How long the creation of a missing resource may go unnoticed: it is polled every 30 s.
 const IN_A_WHILE: Duration = Duration::from_secs(45);
 
 const IMPORTS: &str = "
@@ -137,7 +136,7 @@ db-0.west.db.set.svc.clusterset.local  A = NXDOMAIN
     undefine(stage);
 }
 
-pub(crate) fn without_imports_all_else_is_served_until_they_come(stage: &mut Stage) {
+pub(crate) fn without_the_import_definition_other_zones_are_served(stage: &mut Stage) {
     let corefile = prepare(stage);
     served(stage, 404);
     let dns = stage.dns(&corefile);
@@ -168,8 +167,8 @@ db.set.svc.clusterset.local  A = 10.1.1.1, 10.1.1.2, 10.2.1.1
     assert!(dns.stop().success(), "SIGTERM is a good end");
 }
 
-/// Who may read all else is served all else. What ServiceImports would say nobody knows, so none of their names is denied.
-pub(crate) fn imports_that_may_not_be_read_hold_nothing_else_back(stage: &mut Stage) {
+/// All zones except that of ServiceImports are served. Names of that zone are SERVFAIL, since their existence is unknown.
+pub(crate) fn forbidden_imports_do_not_affect_other_zones(stage: &mut Stage) {
     let mine = stage.plane.kubeconfig("portolan", 6443);
     let guest = stage.plane.kubeconfig("guest", 6443);
     let corefile = prepare(stage).replace(&*mine.to_string_lossy(), &guest.to_string_lossy());

@@ -1,4 +1,4 @@
-//! The API server is there but says no, or stops in the middle: 410, 422, 429, 5xx, half a list.
+//! The API server refuses requests or breaks off: 410, 422, 429, 5xx, half a list.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,14 @@ use tests::wait;
 use crate::faults::{AFTER_DNS, BEFORE_DNS, WHILE, change, prepare};
 use crate::scale;
 
-/// Bytes of a list after which its connection is held: some hundred Services of two thousand.
+/// Bytes of a list after which its connection is held: about a hundred of two thousand Services.
 const PART_OF_A_LIST: usize = 400_000;
 
-/// A flag for an API server that answers a streamed list as those before 1.32 do: not at all.
+/// API server flag that disables streamed lists, as before 1.32.
 const NO_STREAMED_LISTS: &str = "--feature-gates=WatchList=false";
 
-/// The API server keeps no watch cache here, so that a watch from before the compaction is etcd's to refuse, and does
-/// not stream lists, as those of earlier releases.
+/// The API server runs without watch cache, so that etcd refuses a watch from before the compaction, and without streamed
+/// lists, like earlier releases.
 pub(crate) fn a_compaction_of_etcd_loses_nothing(stage: &mut Stage) {
     prepare(stage);
     stage.plane.server.kill();
@@ -71,7 +71,7 @@ pub(crate) fn a_relist_broken_in_the_middle_loses_no_answer(stage: &mut Stage) {
     let server = stage.resolver();
     scale::all_answer(&server, &wanted);
 
-    // A restarted API server remembers no version before its start, so everything is listed anew.
+    // A restarted API server does not know older resource versions, so everything is listed again.
     relay.cut();
     stage.plane.server.kill();
     let mut second = stage.plane.second_server();
@@ -95,8 +95,8 @@ pub(crate) fn a_relist_broken_in_the_middle_loses_no_answer(stage: &mut Stage) {
     scale::all_answer(&server, &wanted);
 }
 
-/// The API server still has its ports open, but nothing to say: 5xx and time-outs.
-pub(crate) fn an_api_server_without_etcd_is_asked_until_it_answers(stage: &mut Stage) {
+/// The API server's ports are open, but requests end in 5xx and timeouts.
+pub(crate) fn requests_are_repeated_while_etcd_is_down(stage: &mut Stage) {
     prepare(stage);
     let relay = Relay::start(stage.plane.server.address());
     let corefile = stage.corefile_at(relay.port(), "");
@@ -118,13 +118,13 @@ pub(crate) fn an_api_server_without_etcd_is_asked_until_it_answers(stage: &mut S
     server.expect(SOON, AFTER_DNS);
 }
 
-/// One request at a time, and other clients in the way: most of what Portolan asks is refused with 429.
-pub(crate) fn a_busy_api_server_is_asked_again(stage: &mut Stage) {
+/// The API server allows one request at a time and is busy with other clients: most of Portolan's requests get 429.
+pub(crate) fn requests_are_repeated_after_429(stage: &mut Stage) {
     scale::burst(stage);
     prepare(stage);
     stage.plane.server.kill();
     stage.plane.server.start(&[
-        // Watches are not counted, and a streamed list is one.
+        // Watches are not limited, and a streamed list is a watch.
         NO_STREAMED_LISTS,
         "--enable-priority-and-fairness=false",
         "--max-requests-inflight=1",

@@ -36,7 +36,7 @@ spec: { clusterIP: 10.96.0.81, ports: [{ port: 80 }] }
     );
 }
 
-/// What `getent <database> <key>` prints: addresses and names, sorted.
+/// Sorted output of `getent <database> <key>`: addresses and names.
 fn getent(database: &str, key: &str) -> String {
     let output =
         Command::new("getent").args([database, key]).output().expect("getent (Debian package libc-bin)");
@@ -47,7 +47,7 @@ fn getent(database: &str, key: &str) -> String {
     lines.join(", ")
 }
 
-pub(crate) fn the_c_library_finds_names_as_in_a_pod(stage: &mut Stage) {
+pub(crate) fn the_c_library_resolves_names_as_in_a_pod(stage: &mut Stage) {
     prepare(stage);
     let _upstream = Upstream::start(&[("www.example.test.", [192, 0, 2, 9])]);
     let corefile = stage.corefile("").replace("    errors", &format!("    errors\n    forward . {UPSTREAM}"));
@@ -77,8 +77,8 @@ pub(crate) fn the_c_library_finds_names_as_in_a_pod(stage: &mut Stage) {
     }
 }
 
-/// kubectl is linked without the C library: Go's own resolver finds the API server by its short name here.
-pub(crate) fn gos_resolver_finds_the_api_server(stage: &mut Stage) {
+/// kubectl is linked without libc, so Go's resolver looks up the API server by its short name here.
+pub(crate) fn the_go_resolver_finds_the_api_server(stage: &mut Stage) {
     let _dns = stage.dns(&stage.corefile(""));
     stage.resolver().expect(SOON, &format!("kubernetes.default.svc.cluster.local A = {API_SERVER}"));
     let _settings = pod_settings(stage, "default");

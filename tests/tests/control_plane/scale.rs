@@ -1,4 +1,4 @@
-//! Many at once.
+//! Bursts of thousands of objects.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -23,7 +23,7 @@ const INGRESSES: usize = 300;
 
 const NAMESPACE: &str = "burst";
 
-/// Makes those Services of the burst that an earlier case has not left.
+/// Creates the Services of the burst that do not exist yet.
 pub(crate) fn burst(stage: &Stage) {
     let api = &stage.plane.api;
     api.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}"));
@@ -41,7 +41,7 @@ pub(crate) fn burst(stage: &Stage) {
     api.create_all(&services, CONNECTIONS);
 }
 
-/// What every Service of the burst should answer: its name and cluster address.
+/// Name and cluster IP of every Service of the burst.
 pub(crate) fn wanted(stage: &Stage) -> Vec<(String, String)> {
     let services = stage.plane.api.list("Service", NAMESPACE);
     let address = |service: &Value| service["spec"]["clusterIP"].as_str().map(str::to_owned);
@@ -54,7 +54,7 @@ fn full_name(service: &str) -> String {
     format!("{service}.{NAMESPACE}.svc.cluster.local")
 }
 
-/// Waits until each name says its address; goes on where it stopped, so that right answers are asked for once.
+/// Waits until each name has its address; names with a correct answer are not queried again.
 #[track_caller]
 pub(crate) fn all_answer(server: &Server, wanted: &[(String, String)]) {
     let mut rest = wanted;
@@ -74,7 +74,7 @@ pub(crate) fn all_answer(server: &Server, wanted: &[(String, String)]) {
     });
 }
 
-pub(crate) fn two_thousand_services_made_in_a_burst_all_answer(stage: &mut Stage) {
+pub(crate) fn two_thousand_services_created_in_a_burst_are_all_answered(stage: &mut Stage) {
     let portolan = stage.dns(&stage.corefile(""));
     let server = stage.resolver();
     let start = Instant::now();
@@ -92,7 +92,7 @@ pub(crate) fn two_thousand_services_made_in_a_burst_all_answer(stage: &mut Stage
     all_answer(&server, &wanted);
 }
 
-pub(crate) fn two_thousand_services_deleted_at_once_all_go(stage: &mut Stage) {
+pub(crate) fn two_thousand_services_deleted_at_once_are_all_removed(stage: &mut Stage) {
     burst(stage);
     let wanted = wanted(stage);
     let _portolan = stage.dns(&stage.corefile(""));
@@ -105,7 +105,7 @@ pub(crate) fn two_thousand_services_deleted_at_once_all_go(stage: &mut Stage) {
     all_answer(&server, &gone);
 }
 
-pub(crate) fn three_hundred_ingresses_made_in_a_burst_all_lead_on(stage: &mut Stage) {
+pub(crate) fn three_hundred_ingresses_created_in_a_burst_are_all_served(stage: &mut Stage) {
     let api = &stage.plane.api;
     let shared = [manifests::namespace("many"), CLASS.to_owned(), service("many", "web", "10.96.0.95")];
     api.apply(&(shared.concat() + &slice("many", "web", "10.244.5.1")));

@@ -1,4 +1,4 @@
-//! `portolan up` on a real cluster, with what a person would type.
+//! `portolan up` on a real cluster, with the commands of a user.
 
 use std::fs;
 use std::process::Command;
@@ -42,7 +42,7 @@ spec:
     http: { paths: [{ path: /, pathType: Prefix, backend: { service: { name: web, port: { name: http } } } }] }
 ";
 
-pub(crate) fn both_services_follow_kubectl_and_each_change_is_shown(stage: &mut Stage) {
+pub(crate) fn both_services_follow_kubectl_and_print_each_change(stage: &mut Stage) {
     let _pod = Backend::start("a", "10.244.4.1:8080");
     let kubeconfig = stage.plane.kubeconfig("portolan", 6443);
     let mut up = stage.run(
@@ -71,7 +71,7 @@ pub(crate) fn both_services_follow_kubectl_and_each_change_is_shown(stage: &mut 
     assert!(up.stop().success(), "SIGTERM is a good end");
 }
 
-pub(crate) fn the_demo_runs_beside_another_and_where_nobody_reads_its_output(stage: &mut Stage) {
+pub(crate) fn the_demo_runs_beside_another_and_with_a_closed_output(stage: &mut Stage) {
     let mut first = stage.run(&["up"], &[]);
     first.wait_for_page(10254, "/healthz");
     let addresses =

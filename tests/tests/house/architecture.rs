@@ -1,4 +1,4 @@
-//! ARCHITECTURE.md as data: the floors table and the sentence that names the quiet crates.
+//! Reads ARCHITECTURE.md: the floors table and the sentence that names the quiet crates.
 
 use crate::workspace::root;
 

@@ -1,4 +1,4 @@
-//! Examples: complete configurations that load.
+//! Example configurations load.
 
 use config::{Corefile, Disk, ParseOptions};
 
@@ -54,7 +54,7 @@ fn the_demo_cluster_loads_without_a_problem() {
     none("the demo cluster loads", breaches);
 }
 
-/// What the examples read from the environment.
+/// The environment variables of the examples.
 fn env(name: &str) -> Option<String> {
     (name == "DNS_PORT").then(|| "1053".to_owned())
 }

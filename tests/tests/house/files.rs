@@ -1,4 +1,4 @@
-//! Files: each says first what it is, none is longer than can be read, no name that says nothing.
+//! Files: each begins with a module sentence, none is too long, no type has an empty noun as name.
 
 use std::path::Path;
 
@@ -6,17 +6,17 @@ use crate::none;
 use crate::source::{Module, test_lines};
 use crate::workspace::{metadata, rust_files, short, target_roots};
 
-/// STYLE: near 150 lines, at 350 look for the seam, by 600 it should be found. Tests in the file do not count.
+/// Maximum number of lines of a file without its tests. Most files should be near 150.
 const LONGEST: usize = 600;
 
-/// Flat tables copied from a standard, which may be as long as the standard. Each with its reason.
+/// Flat tables copied from a standard, which may be longer, each with its reason.
 const LONG_TABLES: &[(&str, &str)] = &[];
 
-/// Endings of a name that say there was no noun for it.
+/// Suffixes of type names that carry no meaning.
 const EMPTY_NOUNS: [&str; 5] = ["Manager", "Helper", "Util", "Base", "Impl"];
 
 #[test]
-fn every_file_says_first_what_it_is() {
+fn every_file_begins_with_a_module_sentence() {
     let silent = |path: &Path| {
         let text = std::fs::read_to_string(path).expect("a source file reads");
         let first = text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();
@@ -29,7 +29,7 @@ fn every_file_says_first_what_it_is() {
 }
 
 #[test]
-fn no_file_is_too_long_to_read() {
+fn no_file_is_too_long() {
     let mut breaches = Vec::new();
     for path in rust_files().iter().filter(|path| !is_test_file(path)) {
         let lines = std::fs::read_to_string(path).expect("a source file reads").lines().count();
@@ -48,7 +48,7 @@ fn no_file_is_too_long_to_read() {
 }
 
 #[test]
-fn no_name_says_nothing() {
+fn no_type_has_an_empty_noun_as_name() {
     let mut breaches = Vec::new();
     for root in metadata().packages.iter().flat_map(target_roots) {
         for module in Module::crate_at(&root).all() {

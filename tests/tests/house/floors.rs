@@ -1,4 +1,4 @@
-//! Floors: a crate imports only from floors below, and the table in ARCHITECTURE.md is the whole house.
+//! Floors: a crate imports only from floors below, and the table in ARCHITECTURE.md lists every crate.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn the_floors_table_and_the_workspace_name_the_same_crates() {
 }
 
 #[test]
-fn every_row_of_the_floors_table_says_once_what_its_crate_holds() {
+fn every_crate_has_one_row_with_a_description() {
     let rows = floors();
     let mut breaches = Vec::new();
     for (at, row) in rows.iter().enumerate() {

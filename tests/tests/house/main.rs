@@ -1,6 +1,6 @@
-//! The house rules: what ARCHITECTURE.md and STYLE say, and what the code does, are held to each other.
+//! House rules: checks that the code follows ARCHITECTURE.md and the project's conventions.
 //!
-//! Every rule names the file and line that breaks it and what is wanted instead. All breaches are printed at once.
+//! Each rule reports all breaches at once, with file, line and what is wanted instead.
 
 mod workspace;
 
@@ -15,7 +15,7 @@ mod msrv;
 mod quiet;
 mod registries;
 
-/// Fails with all breaches of one rule.
+/// Fails the test with all breaches of a rule.
 #[track_caller]
 fn none(rule: &str, mut breaches: Vec<String>) {
     breaches.dedup();

@@ -1,4 +1,4 @@
-//! No rings: in a crate's root the `mod` lines stand from the ground up, and further down siblings form no circle.
+//! No import cycles: `mod` lines in a crate's root are ordered from the bottom up, and sibling modules form no cycle.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ fn a_module_uses_only_those_above_its_own_line() {
 }
 
 #[test]
-fn modules_inside_a_module_form_no_ring() {
+fn sibling_modules_form_no_cycle() {
     let mut breaches = Vec::new();
     for krate in crates() {
         for parent in krate.all().into_iter().filter(|module| !module.path.is_empty()) {
@@ -40,7 +40,7 @@ fn modules_inside_a_module_form_no_ring() {
             }
         }
     }
-    none("siblings form no ring", breaches);
+    none("sibling modules form no cycle", breaches);
 }
 
 fn crates() -> Vec<Module> {
@@ -48,7 +48,7 @@ fn crates() -> Vec<Module> {
     metadata.packages.iter().flat_map(target_roots).map(|root| Module::crate_at(&root)).collect()
 }
 
-/// What the crate's root offers under its own name although it lives in a module: `pub use cache::Cache`.
+/// Names that the crate's root re-exports from its modules: `pub use cache::Cache`.
 struct Exports {
     by_name: BTreeMap<String, String>,
     globs: Vec<String>,
@@ -85,7 +85,7 @@ impl Exports {
         }
     }
 
-    /// The modules in which something that the root knows as `name` may live.
+    /// The modules that may define what the root re-exports as `name`.
     fn homes(&self, krate: &Module, name: &str) -> Vec<String> {
         if krate.children.iter().any(|child| child.name() == name) {
             return vec![name.to_owned()];
@@ -106,7 +106,7 @@ fn defines(module: &Module, name: &str) -> bool {
     })
 }
 
-/// Every name that a module or one below it takes from the module at `from`, and where.
+/// Every name that a module or its children import from the module at `from`, with its place.
 fn uses<'a>(module: &'a Module, from: &[String]) -> Vec<(&'a Module, &'a Token, String)> {
     let mut found = Vec::new();
     for module in module.all() {
@@ -126,7 +126,7 @@ fn uses<'a>(module: &'a Module, from: &[String]) -> Vec<(&'a Module, &'a Token, 
     found
 }
 
-/// `crate::` or a row of `super::` starting here: the module it leads to, and where its names go on.
+/// Resolves `crate::` or a sequence of `super::` that starts here: the module, and the position of the rest of the path.
 fn path_start(module: &Module, at: usize) -> Option<(Vec<String>, usize)> {
     if at > 0 && module.reads(at - 1, &["::"]) {
         return None;
@@ -143,7 +143,7 @@ fn path_start(module: &Module, at: usize) -> Option<(Vec<String>, usize)> {
     (next > at).then_some((base, next))
 }
 
-/// The paths that go on from here: one, or several in braces (nested ones included).
+/// The rest of a path: one, or several in (nested) braces.
 fn names_after(module: &Module, at: usize) -> Vec<(&Token, Vec<String>)> {
     let mut found = Vec::new();
     let mut stack: Vec<Vec<String>> = Vec::new();

@@ -5,7 +5,7 @@ use crate::none;
 use crate::source::Module;
 use crate::workspace::{metadata, target_roots};
 
-/// Crates whose whole purpose is one of the four.
+/// Libraries whose purpose is one of the four.
 const LOUD_CRATES: &[&str] = &[
     "async-io",
     "chrono",
@@ -48,7 +48,7 @@ const LOUD_NAMES: &[&str] = &[
     "ToSocketAddrs",
 ];
 
-/// The same, as they are written with what stands before or after them.
+/// The same in the spelling with the tokens before or after them.
 const LOUD_WORDS: &[&[&str]] = &[
     &["std", "::", "thread"],
     &["thread", "::", "spawn"],
@@ -68,7 +68,7 @@ fn quiet_crates_are_crates() {
 }
 
 #[test]
-fn quiet_crates_depend_on_nothing_loud() {
+fn quiet_crates_depend_on_no_library_with_io() {
     let mut breaches = Vec::new();
     for package in metadata().packages.iter().filter(|package| quiet().contains(&package.name.to_string())) {
         let shipped =

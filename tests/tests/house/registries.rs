@@ -1,11 +1,11 @@
-//! Registries: one new file, its `mod` line and its line in the list beside it. Nothing is built and left out of the
-//! list, nothing stands in it twice, and each file says what it registers.
+//! Registries: an entry is one file, its `mod` line and its line in the list. Every file is listed exactly once, and each
+//! documents what it registers.
 
 use crate::none;
 use crate::source::Module;
 use crate::workspace::{root, short};
 
-/// A list, and what it collects from the modules beside it.
+/// A list, and the item that it collects from each module beside it.
 struct Registry {
     file: &'static str,
     list: &'static str,
@@ -18,7 +18,7 @@ const REGISTRIES: [Registry; 2] = [
 ];
 
 #[test]
-fn whatever_is_registered_is_built_and_whatever_is_built_is_registered_once() {
+fn every_module_is_registered_exactly_once() {
     let mut breaches = Vec::new();
     for Registry { file, list, item } in REGISTRIES {
         let registry = read(file);
@@ -35,11 +35,11 @@ fn whatever_is_registered_is_built_and_whatever_is_built_is_registered_once() {
             }
         }
     }
-    none("a registry and the files beside it say the same", breaches);
+    none("a registry lists the files beside it", breaches);
 }
 
 #[test]
-fn what_is_registered_is_documented_with_an_example() {
+fn every_registered_module_has_a_syntax_example() {
     let mut breaches = Vec::new();
     for Registry { file, list, item } in REGISTRIES {
         let registry = read(file);
@@ -64,7 +64,7 @@ fn read(file: &str) -> Module {
     Module::in_file(&root().join(file), &root().join(folder))
 }
 
-/// The modules whose item the list names, in order.
+/// The modules that the list names, in order.
 fn listed(registry: &Module, list: &str, item: &str) -> Vec<String> {
     let tokens = &registry.tokens;
     let start = (0..tokens.len()).find(|&at| registry.reads(at, &["const", list]));

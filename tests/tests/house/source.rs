@@ -1,4 +1,4 @@
-//! Rust source as tokens: enough of the language to see who uses whom, without compiling.
+//! Rust source as tokens: enough to see imports and declarations without compiling.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -7,9 +7,9 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
 use crate::workspace::short;
 
-/// One module in a file of its own. What only tests compile is left out, and so are its files.
+/// A module in a file of its own, without test code.
 pub(crate) struct Module {
-    /// Names from the crate's root down; empty for the root itself.
+    /// Module names from the crate's root; empty for the root itself.
     pub(crate) path: Vec<String>,
     pub(crate) file: PathBuf,
     pub(crate) tokens: Vec<Token>,
@@ -17,7 +17,7 @@ pub(crate) struct Module {
     pub(crate) children: Vec<Module>,
 }
 
-/// A token without its group structure: groups open and close like any other sign.
+/// A token; the delimiters of groups are tokens as well.
 pub(crate) struct Token {
     pub(crate) text: String,
     pub(crate) line: usize,
@@ -30,7 +30,7 @@ impl Module {
         Self::read(root.to_path_buf(), folder, Vec::new())
     }
 
-    /// Reads a module that lies in a file, those below it in a folder, as if it were a root.
+    /// Reads a module from a file and its children from a folder, as if it were a root.
     pub(crate) fn in_file(file: &Path, folder: &Path) -> Self {
         Self::read(file.to_path_buf(), folder.to_path_buf(), Vec::new())
     }
@@ -41,7 +41,7 @@ impl Module {
         std::iter::once(self).chain(below).collect()
     }
 
-    /// The name its parent knows it by.
+    /// Its name in the parent's `mod` line.
     pub(crate) fn name(&self) -> &str {
         self.path.last().map_or("", String::as_str)
     }
@@ -51,7 +51,7 @@ impl Module {
         format!("{}:{}", short(&self.file), token.line)
     }
 
-    /// Whether the tokens from `at` on read like this; names and `::`, `!`, `(` as separate words.
+    /// Whether the tokens from `at` on are these; names and signs such as `::` are separate tokens.
     pub(crate) fn reads(&self, at: usize, wanted: &[&str]) -> bool {
         let tokens = self.tokens.get(at..at + wanted.len());
         tokens.is_some_and(|tokens| tokens.iter().zip(wanted).all(|(token, wanted)| token.text == *wanted))
@@ -74,7 +74,7 @@ impl Module {
     }
 }
 
-/// The first and last lines of what only tests compile in a file.
+/// First and last lines of each piece of test code in a file.
 pub(crate) fn test_lines(file: &Path) -> Vec<(usize, usize)> {
     let mut lines = Vec::new();
     without_tests(parse(file), &mut |skipped| {
@@ -94,7 +94,7 @@ fn shipped(stream: TokenStream) -> Vec<TokenTree> {
     without_tests(stream, &mut |_| {})
 }
 
-/// The items of a stream but those behind `#[cfg(test)]`, `#[test]` or the `testing` feature, which go to `skipped`.
+/// The items of a stream except those behind `#[cfg(test)]`, `#[test]` or the `testing` feature, which go to `skipped`.
 fn without_tests(stream: TokenStream, skipped: &mut impl FnMut(&[TokenTree])) -> Vec<TokenTree> {
     let tokens: Vec<_> = stream.into_iter().collect();
     let mut kept = Vec::new();
@@ -122,7 +122,7 @@ fn is_test_attribute(tokens: &[TokenTree]) -> bool {
     words == ["test"] || has("cfg") && !has("not") && (has("test") || has("\"testing\""))
 }
 
-/// Past the item that starts here: its attributes, then up to its body, semicolon or comma.
+/// The position after the item that starts here: past its attributes, up to its body, semicolon or comma.
 fn item_end(tokens: &[TokenTree], start: usize) -> usize {
     let ends = |token: &TokenTree| match token {
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,

@@ -1,4 +1,4 @@
-//! The workspace as Cargo sees it.
+//! The workspace, from `cargo metadata`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ pub(crate) fn root() -> PathBuf {
     here.parent().expect("tests/ lies in the checkout").to_path_buf()
 }
 
-/// Packages and what they declare, nothing resolved: needs neither network nor lock file.
+/// The packages and their declared dependencies, unresolved: needs neither network nor lock file.
 pub(crate) fn metadata() -> Metadata {
     MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
@@ -25,24 +25,23 @@ pub(crate) fn folder(package: &Package) -> PathBuf {
     folder.as_std_path().strip_prefix(root()).expect("workspace packages lie in the checkout").to_path_buf()
 }
 
-/// Names of the workspace's packages that this one depends on, in any way (also for tests and builds), but
-/// itself.
+/// Workspace packages that this one depends on, including for tests and builds, except itself.
 pub(crate) fn house_dependencies(package: &Package) -> impl Iterator<Item = &str> {
     let inside = package.dependencies.iter().filter(|dependency| dependency.path.is_some());
     inside.map(|dependency| dependency.name.as_str()).filter(|name| *name != package.name.as_str())
 }
 
-/// Files that Cargo starts to compile from: libraries, programs, integration tests.
+/// Root files of a package's targets: libraries, programs, integration tests.
 pub(crate) fn target_roots(package: &Package) -> impl Iterator<Item = PathBuf> {
     package.targets.iter().map(|target| target.src_path.as_std_path().to_path_buf())
 }
 
-/// A path as people write it: relative to the checkout.
+/// A path relative to the checkout.
 pub(crate) fn short(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
-/// Every Rust file of the checkout, in order, build output left out.
+/// Every Rust file of the checkout, sorted, without build output.
 pub(crate) fn rust_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![root()];
