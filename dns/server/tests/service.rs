@@ -668,3 +668,22 @@ async fn a_forwarding_loop_is_told() {
     assert!(reason.starts_with("Loop (127.0.0.1:") && reason.contains("/etc/resolv.conf"), "{reason}");
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_longer_than_the_receive_buffer_is_a_format_error() {
+    let service = TestService::start(".:0 {\nwhoami\n}").await;
+    let query = Query::new(7, &"www.example.org.".parse().unwrap(), rtype::A);
+    let mut packet = vec![0; 512];
+    let length = query.encode(7, &mut packet);
+    packet.truncate(length);
+    // An OPT record with one option of 5,000 bytes.
+    packet[11] = 1;
+    packet.extend([0, 0, 41, 16, 0, 0, 0, 0, 0, 0x13, 0x8c, 0, 12, 0x13, 0x88]);
+    packet.resize(packet.len() + 5_000, 0);
+    let reply = TestClient::udp(service.address).exchange(&packet).expect("a reply");
+    assert_eq!(u16::from(reply[3] & 15), rcode::FORMERR);
+    // The same query fits into a TCP message.
+    let reply = TestClient::tcp(service.address).exchange(&packet).expect("a reply");
+    assert_eq!(u16::from(reply[3] & 15), rcode::NOERROR);
+    service.stop().await;
+}

@@ -163,8 +163,8 @@ pub(crate) fn refused_credentials_and_certificates_are_said_in_those_words(stage
     }
 }
 
-/// With `--watch-namespace` a Role in that namespace will do, but for the cluster's classes.
-pub(crate) fn an_ingress_of_one_namespace_needs_no_more_than_that(stage: &mut Stage) {
+/// With `--watch-namespace` a Role in that namespace is enough, except for the cluster-scoped IngressClasses.
+pub(crate) fn watching_one_namespace_needs_only_its_role(stage: &mut Stage) {
     prepare(stage, "access-own", "10.96.0.76", "10.244.3.7");
     prepare(stage, "access-foreign", "10.96.0.77", "10.244.3.7");
     let _pod = Backend::start("a", "10.244.3.7:8080");

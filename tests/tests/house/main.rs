@@ -10,8 +10,10 @@ mod source;
 mod examples;
 mod files;
 mod floors;
+mod limits;
 mod modules;
 mod msrv;
+mod names;
 mod quiet;
 mod registries;
 

@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 
 use dns_wire::codes::rtype;
 use telemetry::metrics::Registry;
@@ -125,4 +125,38 @@ async fn a_panic_in_a_refresh_is_told_to_the_plugin_that_wanted_it() {
     refreshing.changed.notified().await;
     assert_eq!(*refreshing.heard.lock().unwrap(), [rcode::SERVFAIL]);
     assert_eq!(routes.limits.panics.value(), 1);
+}
+
+/// Resolves its own name again, as a loop of ExternalNames over two server blocks does.
+#[derive(Default)]
+struct ResolvesItself {
+    calls: AtomicU8,
+}
+
+impl Plugin for ResolvesItself {
+    fn query(&self, _: &Request, _: &mut Reply) -> Flow {
+        self.calls.fetch_add(1, SeqCst);
+        Flow::Wait
+    }
+
+    fn wait<'a>(
+        &'a self,
+        request: &'a Request,
+        _: &'a mut Reply,
+        runner: &'a dyn Runner,
+    ) -> BoxFuture<'a, Flow> {
+        Box::pin(async move {
+            let name = request.query.to_name();
+            runner.resolve(request, &name, &mut Answer::default()).await;
+            Flow::Done
+        })
+    }
+}
+
+#[tokio::test]
+async fn nested_resolutions_are_bounded() {
+    let plugin = Arc::new(ResolvesItself::default());
+    let pending = ask(&routes(2, vec![plugin.clone()])).0.unwrap();
+    pending.finish(&request(), &mut Answer::default(), |_| 0).await;
+    assert_eq!(plugin.calls.load(SeqCst), 1 + MAX_DEPTH);
 }

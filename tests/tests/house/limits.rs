@@ -1,0 +1,49 @@
+//! Limits: every row of the tables in ARCHITECTURE.md names tests that exist.
+
+use std::collections::HashSet;
+
+use crate::none;
+use crate::workspace::{root, rust_files};
+
+#[test]
+fn every_limit_names_its_tests() {
+    let functions = functions();
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
+    let section = text.split("\n## Limits\n").nth(1).expect("a section on limits");
+    let section = section.split("\n## ").next().expect("a split has a first part");
+    let mut rows = 0;
+    let mut breaches = Vec::new();
+    for line in section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what |")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [what, _, _, _, tests] = cells.as_slice() else {
+            breaches.push(format!("not five columns: {line}"));
+            continue;
+        };
+        rows += 1;
+        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        if named.is_empty() {
+            breaches.push(format!("no test: {what}"));
+        }
+        for name in named {
+            let function = name.rsplit("::").next().unwrap_or(name);
+            if !functions.contains(function) {
+                breaches.push(format!("no such test: {name} ({what})"));
+            }
+        }
+    }
+    assert!(rows > 50, "{rows} rows are not the tables");
+    none("every limit has a test that reaches it", breaches);
+}
+
+/// The names of all functions in the workspace's Rust files.
+fn functions() -> HashSet<String> {
+    let mut names = HashSet::new();
+    for path in rust_files() {
+        let text = std::fs::read_to_string(&path).expect("a source file is readable");
+        for rest in text.split("fn ").skip(1) {
+            let end = rest.find(|ch: char| !ch.is_ascii_alphanumeric() && ch != '_').unwrap_or(rest.len());
+            names.insert(rest[..end].to_owned());
+        }
+    }
+    names
+}
