@@ -10,15 +10,15 @@ use http::request::Parts;
 use crate::path::{BadPath, normalise};
 use crate::pattern::StepBudget;
 
-/// Scheme of the client's connection.
+/// RequestScheme of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Scheme {
+pub enum RequestScheme {
     Http,
     Https,
 }
 
-impl Scheme {
+impl RequestScheme {
     /// The scheme as in a URL.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,8 +61,8 @@ pub struct Exchange {
     pub request: Parts,
     /// The client.
     pub peer: SocketAddr,
-    /// Scheme of the client's connection.
-    pub scheme: Scheme,
+    /// RequestScheme of the client's connection.
+    pub scheme: RequestScheme,
     /// Path and query for the upstream, if a filter rewrote them. Otherwise the request target is passed on byte for
     /// byte, as in nginx.
     pub target: Option<String>,
@@ -78,7 +78,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Reads host and path of a request. An authority in the request target (absolute form, HTTP/2) wins over Host.
-    pub fn new(request: Parts, peer: SocketAddr, scheme: Scheme) -> Result<Self, BadRequest> {
+    pub fn new(request: Parts, peer: SocketAddr, scheme: RequestScheme) -> Result<Self, BadRequest> {
         let authority = authority(&request)?;
         let host_len = host_len(&authority).ok_or(BadRequest::BadHost)?;
         let host = &authority[..host_len];
@@ -206,7 +206,7 @@ pub(crate) mod tests {
             request = request.header(*name, *value);
         }
         let parts = request.body(()).expect(url).into_parts().0;
-        let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+        let scheme = if scheme == "https" { RequestScheme::Https } else { RequestScheme::Http };
         Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), scheme).expect(url)
     }
 
@@ -216,7 +216,7 @@ pub(crate) mod tests {
             request = request.header("host", *host);
         }
         let parts = request.body(()).expect(uri).into_parts().0;
-        Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), Scheme::Http)
+        Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), RequestScheme::Http)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use cluster::{
     Backend, Cache, Event, Ingress, IngressPath, IngressRule, Key, Object, PathType, PortRef, ServiceBackend,
 };
 
-use crate::exchange::{Exchange, Scheme};
+use crate::exchange::{Exchange, RequestScheme};
 use crate::filter::FilterOutcome;
 use crate::options::RouteOptions;
 use crate::path::{encode, normalise};
@@ -77,7 +77,7 @@ pub fn path_matching(data: &str) {
 fn serve(table: &RouteTable, target: &str) -> Option<FilterOutcome> {
     let request = http::Request::builder().uri(target).header("host", "a.example").body(()).ok()?;
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
-    let mut exchange = Exchange::new(request.into_parts().0, peer, Scheme::Http).ok()?;
+    let mut exchange = Exchange::new(request.into_parts().0, peer, RequestScheme::Http).ok()?;
     let found = table.find(exchange.host(), exchange.path());
     let flow = found.apply_request_filters(&mut exchange);
     if let Some(target) = &exchange.target {

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 pub use self::keys::{ConfigMapKey, Guard, GuardReach, GuardTraffic, KEYS, KeySupport};
 use crate::annotations::Settings;
-use crate::exchange::{Exchange, Scheme};
+use crate::exchange::{Exchange, RequestScheme};
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::options::RouteOptions;
 use crate::problem::{Effect, RoutingProblem};
@@ -48,7 +48,7 @@ pub(crate) struct Closing {
     /// Why every request is answered 503.
     pub(crate) all: Option<String>,
     /// The schemes whose requests are answered 503.
-    pub(crate) schemes: SmallVec<[Scheme; 2]>,
+    pub(crate) schemes: SmallVec<[RequestScheme; 2]>,
 }
 
 /// A route as guards see it.
@@ -150,8 +150,8 @@ impl Globals {
                     let why = || format!("{} of the ConfigMap is not honoured", active.key);
                     closing.all.get_or_insert_with(why);
                 }
-                GuardTraffic::Http => closing.schemes.push(Scheme::Http),
-                GuardTraffic::Https => closing.schemes.push(Scheme::Https),
+                GuardTraffic::Http => closing.schemes.push(RequestScheme::Http),
+                GuardTraffic::Https => closing.schemes.push(RequestScheme::Https),
             }
         }
         closing
@@ -182,7 +182,7 @@ impl ActiveGuard {
 
 /// Answers requests of one scheme 503. It runs after redirects, which may lead to the other scheme.
 #[derive(Debug)]
-pub(crate) struct ClosedScheme(pub(crate) Scheme);
+pub(crate) struct ClosedScheme(pub(crate) RequestScheme);
 
 impl Filter for ClosedScheme {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {

@@ -3,7 +3,7 @@
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderValue, response};
 
-use crate::exchange::{Exchange, Scheme};
+use crate::exchange::{Exchange, RequestScheme};
 use crate::filter::Filter;
 
 /// Sets Strict-Transport-Security on every response over https and replaces that of the upstream.
@@ -14,7 +14,7 @@ const VALUE: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSu
 
 impl Filter for Hsts {
     fn response(&self, exchange: &Exchange, head: &mut response::Parts) {
-        if exchange.scheme == Scheme::Https {
+        if exchange.scheme == RequestScheme::Https {
             head.headers.insert(STRICT_TRANSPORT_SECURITY, VALUE);
         }
     }

@@ -41,7 +41,7 @@ mod testing;
 
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
-pub use exchange::{BadRequest, Exchange, Scheme};
+pub use exchange::{BadRequest, Exchange, RequestScheme};
 pub use external_name::refused_address;
 pub use filter::{DirectResponse, Filter, FilterOutcome};
 pub use globals::KEYS as CONFIG_MAP_KEYS;

@@ -18,7 +18,7 @@ use http::HeaderValue;
 use crate::affinity::{Affinity, AffinityMode, CookieContext, RuleAffinity, rejects_same_site_none};
 use crate::canary::CanaryPolicy;
 use crate::digest::{md5, unhex};
-use crate::exchange::{Exchange, Scheme};
+use crate::exchange::{Exchange, RequestScheme};
 use crate::options::PoolKey;
 use crate::pools::{Pool, PoolMembers, Pools};
 
@@ -183,7 +183,7 @@ impl UpstreamTarget {
             canary,
             key: session.map(|(key, _)| key.into()),
             client: CookieContext {
-                secure: exchange.scheme == Scheme::Https,
+                secure: exchange.scheme == RequestScheme::Https,
                 rejects_same_site_none: careful && rejects_same_site_none(agent()),
             },
         }

@@ -22,7 +22,7 @@ pub(crate) enum RequestVariable {
     /// `$is_args`: a question mark if there is a query.
     IsArgs,
     /// `$scheme`, `$pass_access_scheme`.
-    Scheme,
+    RequestScheme,
     /// `$request_method`.
     Method,
     /// `$remote_addr`.
@@ -47,7 +47,7 @@ impl RequestVariable {
             "request_uri" => Self::RequestUri,
             "args" | "query_string" => Self::Args,
             "is_args" => Self::IsArgs,
-            "scheme" | "pass_access_scheme" => Self::Scheme,
+            "scheme" | "pass_access_scheme" => Self::RequestScheme,
             "request_method" => Self::Method,
             "remote_addr" => Self::RemoteAddress,
             "remote_port" => Self::RemotePort,
@@ -72,7 +72,7 @@ impl RequestVariable {
             Self::RequestUri => Some(exchange.request_target()),
             Self::Args => exchange.query(),
             Self::IsArgs => exchange.query().filter(|query| !query.is_empty()).map(|_| "?"),
-            Self::Scheme => Some(exchange.scheme.as_str()),
+            Self::RequestScheme => Some(exchange.scheme.as_str()),
             Self::Method => Some(exchange.request.method.as_str()),
             Self::RemoteAddress => return exchange.peer.ip().to_canonical().to_string().into(),
             Self::RemotePort => return exchange.peer.port().to_string().into(),

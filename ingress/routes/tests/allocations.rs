@@ -11,7 +11,9 @@ use cluster::{
     Object, PathType, PortRef, Protocol, Service, ServiceBackend, ServiceKind, ServicePort,
 };
 use ingress_routes::path::normalise;
-use ingress_routes::{CertIndex, Exchange, FilterOutcome, PoolIndex, RouteIndex, RouteOptions, Scheme};
+use ingress_routes::{
+    CertIndex, Exchange, FilterOutcome, PoolIndex, RequestScheme, RouteIndex, RouteOptions,
+};
 
 struct Counting;
 
@@ -116,7 +118,11 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
     let parts = request.expect("a request").into_parts().0;
     let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
     let mut exchange = None;
-    assert_eq!(allocations(|| exchange = Exchange::new(parts, peer, Scheme::Http).ok()), 0, "an exchange");
+    assert_eq!(
+        allocations(|| exchange = Exchange::new(parts, peer, RequestScheme::Http).ok()),
+        0,
+        "an exchange"
+    );
     let mut exchange = exchange.expect("a good request");
     let found = table.find(exchange.host(), exchange.path());
     assert_eq!(

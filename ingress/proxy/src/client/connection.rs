@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ingress_routes::Scheme;
+use ingress_routes::RequestScheme;
 
 use crate::client::connection_state::ConnectionState;
 use crate::client::request_guard::RequestGuard;
@@ -19,7 +19,7 @@ pub(crate) struct ClientConnection {
     pub(crate) peer: SocketAddr,
     /// The IP address of `peer` as text.
     pub(crate) peer_ip: Rc<str>,
-    pub(crate) scheme: Scheme,
+    pub(crate) scheme: RequestScheme,
     /// `X-Forwarded-Port`: that of the listener; 443 for HTTPS whatever its number, as ingress-nginx has it.
     pub(crate) port: u16,
     /// The state of an HTTP/1 connection, whose requests come one after another; `None` for HTTP/2.

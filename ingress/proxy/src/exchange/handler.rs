@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use ingress_routes::{DirectResponse, Exchange, FilterOutcome, Scheme};
+use ingress_routes::{DirectResponse, Exchange, FilterOutcome, RequestScheme};
 use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
@@ -92,7 +92,10 @@ async fn handle(
         // of a load balancer must not depend on a default backend.
         let exact = route.ingress.is_some() && route.kind == PathType::Exact;
         let catch_all = route.host == "_" && !exact;
-        if catch_all && client.scheme == Scheme::Http && exchange.path() == worker.options.health_check_path {
+        if catch_all
+            && client.scheme == RequestScheme::Http
+            && exchange.path() == worker.options.health_check_path
+        {
             guard.silent = true;
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
         } else if too_large(&body, worker.options.proxy_body_size) {

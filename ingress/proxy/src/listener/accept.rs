@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ingress_routes::Scheme;
+use ingress_routes::RequestScheme;
 use net::descriptors;
 use telemetry::causes;
 use tokio::net::TcpStream;
@@ -110,7 +110,7 @@ async fn serve(
     worker.connections.handled.inc();
     // Responses leave at once, however small.
     let _ = stream.set_nodelay(true);
-    let scheme = if listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let scheme = if listener.tls.is_some() { RequestScheme::Https } else { RequestScheme::Http };
     let client = ClientConnection {
         worker: worker.clone(),
         peer,

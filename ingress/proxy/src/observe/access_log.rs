@@ -176,7 +176,7 @@ impl AccessRecord {
 mod tests {
     use std::net::SocketAddr;
 
-    use ingress_routes::Scheme;
+    use ingress_routes::RequestScheme;
 
     use super::*;
 
@@ -186,7 +186,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let parts = request.body(()).unwrap().into_parts().0;
-        let exchange = Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), Scheme::Http).unwrap();
+        let exchange =
+            Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), RequestScheme::Http).unwrap();
         AccessRecord {
             started: Instant::now(),
             client: "192.0.2.7".into(),

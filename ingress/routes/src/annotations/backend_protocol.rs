@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
-use crate::exchange::{Exchange, Scheme};
+use crate::exchange::{Exchange, RequestScheme};
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::problem::Effect;
 
@@ -63,7 +63,7 @@ fn filter(settings: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
 impl Filter for BackendProtocol {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         match (self, exchange.scheme) {
-            (Self::AsClient, Scheme::Https) => {
+            (Self::AsClient, RequestScheme::Https) => {
                 FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE))
             }
             _ => FilterOutcome::Continue,

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
-use crate::exchange::{Exchange, Scheme};
+use crate::exchange::{Exchange, RequestScheme};
 use crate::filter::{DirectResponse, Filter, FilterOutcome};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -74,7 +74,7 @@ struct ToHttps {
 impl Filter for ToHttps {
     /// The host is named as the client named it, without its port; one final slash of the target is dropped.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
-        if exchange.scheme != Scheme::Http || !(self.force || exchange.certificate) {
+        if exchange.scheme != RequestScheme::Http || !(self.force || exchange.certificate) {
             return FilterOutcome::Continue;
         }
         let target = exchange.request_target();
