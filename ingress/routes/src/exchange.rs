@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::path::{BadPath, normalise};
 use crate::pattern::StepBudget;
 
-/// RequestScheme of the client's connection.
+/// Scheme of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum RequestScheme {
@@ -61,7 +61,7 @@ pub struct Exchange {
     pub request: Parts,
     /// The client.
     pub peer: SocketAddr,
-    /// RequestScheme of the client's connection.
+    /// Scheme of the client's connection.
     pub scheme: RequestScheme,
     /// Path and query for the upstream, if a filter rewrote them. Otherwise the request target is passed on byte for
     /// byte, as in nginx.
