@@ -16,7 +16,7 @@ fn dependencies_support_the_minimum_rust_version() {
         .other_options([
             "--offline".to_owned(),
             "--locked".to_owned(),
-            "--filter-platform=x86_64-unknown-linux-gnu".to_owned(),
+            format!("--filter-platform={}-unknown-linux-gnu", std::env::consts::ARCH),
         ])
         .exec()
         .expect("cargo metadata runs");
