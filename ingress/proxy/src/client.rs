@@ -2,9 +2,7 @@
 //!
 //! Requests are served by a handler that the listener passes in; routes are not known here.
 
-pub(crate) mod frame_budget;
 pub(crate) mod pages;
-pub(crate) mod table;
 
 pub(crate) mod connection_state;
 

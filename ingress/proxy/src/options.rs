@@ -129,7 +129,7 @@ impl Default for ProxyOptions {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_worker_connections: 16_384,
             descriptors: DescriptorShares::of_process(),
-            max_buffered_bytes: 64 << 20,
+            max_buffered_bytes: 32 << 20,
             health_check_path: "/healthz".to_owned(),
             http2: true,
             http2_max_concurrent_streams: 128,

@@ -1,4 +1,5 @@
-//! HTTP/1 syntax: request heads and the chunked coding. No I/O.
+//! HTTP syntax: request heads and the chunked coding of HTTP/1, frame headers of HTTP/2. No I/O.
 
 pub(crate) mod chunked;
+pub(crate) mod frame_budget;
 pub(crate) mod request_head;

@@ -8,8 +8,8 @@ use ingress_routes::RequestScheme;
 
 use crate::client::connection_state::ConnectionState;
 use crate::client::request_guard::RequestGuard;
-use crate::client::table::ClientEntry;
 use crate::io::clock::Timer;
+use crate::state::client_table::ClientEntry;
 use crate::state::worker::Worker;
 use crate::upstream::request::UpstreamRequest;
 

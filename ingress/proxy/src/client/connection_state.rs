@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use telemetry::metrics::UpDownCounter;
 
-use crate::client::table::ClientEntry;
 use crate::io::clock::{Clock, Timer, WaitingFor};
+use crate::state::client_table::ClientEntry;
 use crate::wire::request_head::{HeadError, RequestHead};
 
 /// The state of a connection, shared by its stream and its requests.

@@ -4,8 +4,8 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use crate::client::connection_state::ConnectionState;
-use crate::client::table::ClientEntry;
 use crate::observe::access_log::AccessRecord;
+use crate::state::client_table::ClientEntry;
 use crate::state::worker::Worker;
 
 /// Keeps a request open. Dropping it ends the request: it is logged and counted, and the connection waits for the next.

@@ -11,9 +11,9 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::connection_state::ConnectionState;
-use crate::client::frame_budget::{Flood, FrameBudget};
 use crate::io::{scratch, vectored};
 use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
+use crate::wire::frame_budget::{Flood, FrameBudget};
 use crate::wire::request_head::{HeadError, HeadFinder, MAX_LINE, RequestFraming, RequestHead};
 
 /// How much of an unread body hyper discards after a response, if it arrived together with the head.

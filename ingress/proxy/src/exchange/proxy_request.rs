@@ -241,7 +241,10 @@ impl<'a> ProxyRequest<'a> {
             return Ok(connection);
         }
         let timeout = worker.options.proxy_connect_timeout;
-        let slot = worker.upstreams.acquire(address, &worker.connection_pool, timeout, &worker.limits).await;
+        let slot = worker
+            .upstreams
+            .acquire(address, || worker.connection_pool.close_oldest(), timeout, &worker.limits)
+            .await;
         if slot.is_none() {
             let attempt = self.guard.attempts.last_mut().expect("pushed above");
             attempt.ended = Some(attempt.started.elapsed());

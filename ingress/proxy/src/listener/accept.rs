@@ -12,11 +12,11 @@ use tokio::net::TcpStream;
 
 use crate::client;
 use crate::client::connection::ClientConnection;
-use crate::client::table::{ClientEntry, CloseReason};
 use crate::exchange::handler::RequestHandler;
 use crate::io::boxed::boxed;
 use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};
+use crate::state::client_table::{ClientEntry, CloseReason};
 use crate::state::worker::Worker;
 
 /// How long accepting pauses when the system has no descriptor left: trying again at once would only burn the processor.

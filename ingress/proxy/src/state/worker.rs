@@ -13,13 +13,13 @@ use net::Drain;
 use telemetry::LogWriter;
 use tokio::net::TcpStream;
 
-use crate::client::table::ClientTable;
 use crate::io::buffers::BufferBudget;
 use crate::io::clock::Clock;
 use crate::observe::access_log::AccessRecord;
 use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, RequestSeries};
 use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
+use crate::state::client_table::ClientTable;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::limit::UpstreamLimit;
 use crate::upstream::pool::ConnectionPool;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::observe::metrics::LimitMetrics;
-use crate::upstream::pool::ConnectionPool;
 
 /// The limits of a worker, and what is used of them.
 #[derive(Debug)]
@@ -82,12 +81,12 @@ impl UpstreamLimit {
     }
 
     /// A slot for a new connection to an endpoint. When there are as many as there may be, an idle connection is closed
-    /// for it; if none is idle it waits for one to be closed, for `within` at most. None if the endpoint has all that it may
+    /// for it (`close_idle`); if none is idle it waits for one to be closed, for `within` at most. None if the endpoint has all that it may
     /// have, or the time is up.
     pub(crate) async fn acquire(
         self: &Rc<Self>,
         address: SocketAddr,
-        pool: &ConnectionPool,
+        close_idle: impl FnOnce() -> bool,
         within: Duration,
         metrics: &LimitMetrics,
     ) -> Option<UpstreamSlot> {
@@ -95,7 +94,7 @@ impl UpstreamLimit {
             Ok(slot) => Some(slot),
             Err(LimitReached::Endpoint) => None,
             Err(LimitReached::Total) => {
-                if !pool.close_oldest() {
+                if !close_idle() {
                     metrics.upstream_waits.inc();
                     let _ = tokio::time::timeout(within, self.closed()).await;
                 }

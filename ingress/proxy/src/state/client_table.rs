@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::client::frame_budget::FrameCredit;
 use crate::io::buffers::{BufferBudget, BufferUse};
+use crate::wire::frame_budget::FrameCredit;
 
 /// Draining begins when fewer than a sixteenth of the places are free.
 const MARGIN: usize = 16;
