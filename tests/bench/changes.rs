@@ -10,7 +10,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::api::Api;
+use tests::api::ApiClient;
 use tests::control_plane::ControlPlane;
 use tests::http::{self, Connection};
 use tests::{namespace, programs};
@@ -106,7 +106,7 @@ impl ChangeResult {
         proxy: SocketAddr,
         process: &Process,
         duration: Duration,
-        write: impl Fn(&Api, usize) + Sync,
+        write: impl Fn(&ApiClient, usize) + Sync,
     ) {
         let (stop, before, start) = (AtomicBool::new(false), process.cpu(), Instant::now());
         let (stop, writes, write) = (&stop, &self.writes, &write);
@@ -134,7 +134,7 @@ fn write_at_fixed_rate(
     plane: &ControlPlane,
     writes: &AtomicUsize,
     stop: &AtomicBool,
-    write: impl Fn(&Api, usize),
+    write: impl Fn(&ApiClient, usize),
 ) {
     let (api, start) = (plane.api.at(plane.server.address()), Instant::now());
     for number in 1.. {
@@ -185,12 +185,12 @@ fn wait_until(due: Instant) {
 }
 
 /// Writes an object that the ingress proxy does not watch.
-fn write_config_map(api: &Api, write: usize) {
+fn write_config_map(api: &ApiClient, write: usize) {
     api.apply(&config_map(write % INGRESSES, write).to_string());
 }
 
 /// Writes an object that the ingress proxy watches: changes every object in turn, then changes them back.
-fn write_watched_object(api: &Api, write: usize, port: u16) {
+fn write_watched_object(api: &ApiClient, write: usize, port: u16) {
     let number = write / 2 % INGRESSES;
     let object = match write % 2 {
         0 => slice(number, PODS[usize::from(is_changed(write))], port),
@@ -215,7 +215,7 @@ fn wait_for_last_change(proxy: SocketAddr, writes: usize) -> Result<(), String> 
     Err(format!("the last changed path did not answer {wanted} within {TIMEOUT:?}"))
 }
 
-fn create(api: &Api, port: u16) {
+fn create(api: &ApiClient, port: u16) {
     api.create_all(&[ingress_proxy::class(), ingress_proxy::service("none")], 1);
     for number in 0..INGRESSES {
         api.create_all(&[ingress_proxy::service(&web(number))], 1);

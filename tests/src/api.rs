@@ -12,7 +12,7 @@ use crate::http::{Connection, Response, Trust};
 use crate::wait;
 
 /// How long a server may say that it cannot do something now: one whose etcd was away needs seconds to find it again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Kinds that tests handle: name, API path, plural, whether they live in a namespace.
 const KINDS: &[(&str, &str, &str, bool)] = &[
@@ -35,23 +35,23 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
 ];
 
 /// One user's way to one API server.
-pub struct Api {
+pub struct ApiClient {
     address: SocketAddr,
     trust: Trust,
     token: String,
     /// The connection kept from the last request. An API server that was restarted has closed it.
-    kept: Mutex<Option<Connection>>,
+    idle_connection: Mutex<Option<Connection>>,
 }
 
-impl Api {
+impl ApiClient {
     /// A client that has not connected yet.
-    pub fn new(address: SocketAddr, trust: Trust, token: &str) -> Api {
-        Api { address, trust, token: token.to_owned(), kept: Mutex::new(None) }
+    pub fn new(address: SocketAddr, trust: Trust, token: &str) -> ApiClient {
+        ApiClient { address, trust, token: token.to_owned(), idle_connection: Mutex::new(None) }
     }
 
     /// The same user's way to another server.
-    pub fn at(&self, address: SocketAddr) -> Api {
-        Api::new(address, self.trust.clone(), &self.token)
+    pub fn at(&self, address: SocketAddr) -> ApiClient {
+        ApiClient::new(address, self.trust.clone(), &self.token)
     }
 
     /// Applies every document of a YAML text (server-side apply), status included where a document gives one.
@@ -78,29 +78,40 @@ impl Api {
     #[track_caller]
     pub fn merge(&self, kind: &str, namespace: &str, name: &str, patch: &str) {
         let patch = documents(patch).pop().expect("a patch").to_string();
-        self.done("PATCH", &path(kind, namespace, name), "application/merge-patch+json", patch.as_bytes());
+        self.send_expecting_success(
+            "PATCH",
+            &path(kind, namespace, name),
+            "application/merge-patch+json",
+            patch.as_bytes(),
+        );
     }
 
     /// Deletes an object, a Pod without its grace period.
     #[track_caller]
     pub fn delete(&self, kind: &str, namespace: &str, name: &str) {
-        self.done("DELETE", &format!("{}?gracePeriodSeconds=0", path(kind, namespace, name)), "", b"");
+        self.send_expecting_success(
+            "DELETE",
+            &format!("{}?gracePeriodSeconds=0", path(kind, namespace, name)),
+            "",
+            b"",
+        );
     }
 
     /// Reads an object; `None` if there is none.
     #[track_caller]
     pub fn read(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let response = self.settled("GET", &path(kind, namespace, name), "", b"").1;
+        let response = self.send_with_retries("GET", &path(kind, namespace, name), "", b"").1;
         match response.status {
             404 => None,
-            _ => Some(succeeded("GET", name, &response)),
+            _ => Some(parse_success("GET", name, &response)),
         }
     }
 
     /// Lists a kind in a namespace.
     #[track_caller]
     pub fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
-        let mut list = self.done("GET", path(kind, namespace, "").trim_end_matches('/'), "", b"");
+        let mut list =
+            self.send_expecting_success("GET", path(kind, namespace, "").trim_end_matches('/'), "", b"");
         match list["items"].take() {
             Value::Array(items) => items,
             other => panic!("a list without items: {other}"),
@@ -110,10 +121,10 @@ impl Api {
     /// Creates `objects` over this many connections at once.
     #[track_caller]
     pub fn create_all(&self, objects: &[Value], connections: usize) {
-        self.spread(objects, connections, |api, object| {
+        self.for_each_parallel(objects, connections, |api, object| {
             let path = path_of(object);
             let (collection, _) = path.rsplit_once('/').expect("every path has a slash");
-            api.done("POST", collection, "application/json", object.to_string().as_bytes());
+            api.send_expecting_success("POST", collection, "application/json", object.to_string().as_bytes());
         });
     }
 
@@ -123,10 +134,15 @@ impl Api {
         let objects = self.list(kind, namespace);
         let names: Vec<&str> =
             objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
-        self.spread(&names, connections, |api, name| api.delete(kind, namespace, name));
+        self.for_each_parallel(&names, connections, |api, name| api.delete(kind, namespace, name));
     }
 
-    fn spread<T: Sync>(&self, items: &[T], connections: usize, action: impl Fn(&Api, &T) + Sync) {
+    fn for_each_parallel<T: Sync>(
+        &self,
+        items: &[T],
+        connections: usize,
+        action: impl Fn(&ApiClient, &T) + Sync,
+    ) {
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..connections {
@@ -153,15 +169,16 @@ impl Api {
             }},
         });
         let path = format!("{}/token", path("ServiceAccount", namespace, account));
-        let answer = self.done("POST", &path, "application/json", request.to_string().as_bytes());
+        let answer =
+            self.send_expecting_success("POST", &path, "application/json", request.to_string().as_bytes());
         answer["status"]["token"].as_str().expect("a TokenRequest answers with a token").to_owned()
     }
 
     /// The newest resource version of a kind across the cluster: where a watch would go on.
     #[track_caller]
-    pub fn version(&self, kind: &str) -> String {
+    pub fn resource_version(&self, kind: &str) -> String {
         let (_, prefix, plural, _) = entry(kind);
-        let list = self.done("GET", &format!("{prefix}/{plural}?limit=1"), "", b"");
+        let list = self.send_expecting_success("GET", &format!("{prefix}/{plural}?limit=1"), "", b"");
         list["metadata"]["resourceVersion"].as_str().expect("lists have a resource version").to_owned()
     }
 
@@ -179,50 +196,62 @@ impl Api {
     #[track_caller]
     fn patch_apply(&self, path: &str, object: &Value) {
         let target = format!("{path}?fieldManager=tests&force=true");
-        self.done("PATCH", &target, "application/apply-patch+yaml", object.to_string().as_bytes());
+        self.send_expecting_success(
+            "PATCH",
+            &target,
+            "application/apply-patch+yaml",
+            object.to_string().as_bytes(),
+        );
     }
 
     /// Done, or else a panic. What was asked again may have been done the first time, so that the object is there or
     /// gone already.
     #[track_caller]
-    fn done(&self, method: &str, target: &str, content: &str, body: &[u8]) -> Value {
-        let (again, response) = self.settled(method, target, content, body);
+    fn send_expecting_success(&self, method: &str, target: &str, content_type: &str, body: &[u8]) -> Value {
+        let (retried, response) = self.send_with_retries(method, target, content_type, body);
         match (method, response.status) {
-            ("DELETE", 404) | ("POST", 409) if again => Value::Null,
-            _ => succeeded(method, target, &response),
+            ("DELETE", 404) | ("POST", 409) if retried => Value::Null,
+            _ => parse_success(method, target, &response),
         }
     }
 
     /// The server's last word: what it is too busy for, or cannot ask etcd in time, is asked again. The flag says
     /// whether anything was.
     #[track_caller]
-    fn settled(&self, method: &str, target: &str, content: &str, body: &[u8]) -> (bool, Response) {
-        let mut again = false;
-        let response = wait::until(&format!("{method} {target}"), PATIENCE, || {
-            let response = self.send(method, target, content, body).expect("the API server answers");
+    fn send_with_retries(
+        &self,
+        method: &str,
+        target: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> (bool, Response) {
+        let mut retried = false;
+        let response = wait::until(&format!("{method} {target}"), RETRY_TIMEOUT, || {
+            let response = self.send(method, target, content_type, body).expect("the API server answers");
             match response.status {
                 429 | 500.. => {
-                    again = true;
+                    retried = true;
                     Err(format!("{} {}", response.status, response.text()))
                 }
                 _ => Ok(response),
             }
         });
-        (again, response)
+        (retried, response)
     }
 
     /// Sends over the kept connection; should that have been closed meanwhile, once more over a new one.
-    fn send(&self, method: &str, target: &str, content: &str, body: &[u8]) -> io::Result<Response> {
-        let mut kept = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(mut connection) = kept.take()
-            && let Ok(response) = self.exchange(&mut connection, method, target, content, body)
+    fn send(&self, method: &str, target: &str, content_type: &str, body: &[u8]) -> io::Result<Response> {
+        let mut idle_connection =
+            self.idle_connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(mut connection) = idle_connection.take()
+            && let Ok(response) = self.exchange(&mut connection, method, target, content_type, body)
         {
-            *kept = Some(connection);
+            *idle_connection = Some(connection);
             return Ok(response);
         }
         let mut connection = Connection::tls(self.address, &self.address.ip().to_string(), &self.trust)?;
-        let response = self.exchange(&mut connection, method, target, content, body)?;
-        *kept = Some(connection);
+        let response = self.exchange(&mut connection, method, target, content_type, body)?;
+        *idle_connection = Some(connection);
         Ok(response)
     }
 
@@ -231,13 +260,13 @@ impl Api {
         connection: &mut Connection,
         method: &str,
         target: &str,
-        content: &str,
+        content_type: &str,
         body: &[u8],
     ) -> io::Result<Response> {
         let (host, bearer) = (self.address.to_string(), format!("Bearer {}", self.token));
         let mut headers = vec![("host", host.as_str()), ("authorization", bearer.as_str())];
-        if !content.is_empty() {
-            headers.push(("content-type", content));
+        if !content_type.is_empty() {
+            headers.push(("content-type", content_type));
         }
         connection.send(method, target, &headers, body)
     }
@@ -268,7 +297,7 @@ fn path_of(object: &Value) -> String {
 }
 
 #[track_caller]
-fn succeeded(method: &str, target: &str, response: &Response) -> Value {
+fn parse_success(method: &str, target: &str, response: &Response) -> Value {
     let text = response.text();
     assert!(response.status < 300, "{method} {target}: {} {text}", response.status);
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {target}: {error}: {text}"))

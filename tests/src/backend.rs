@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 /// A web server on its own address. Dropping it closes its port and every connection.
 pub struct Backend {
     address: SocketAddr,
-    stage: Arc<Stage>,
+    state: Arc<State>,
 }
 
-struct Stage {
+struct State {
     name: String,
     open: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
@@ -23,26 +23,26 @@ impl Backend {
     pub fn start(name: &str, address: &str) -> Backend {
         let address: SocketAddr = address.parse().expect("tests name well-formed addresses");
         let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-        let stage = Stage { name: name.to_owned(), open: AtomicBool::new(true), streams: Mutex::default() };
-        let stage = Arc::new(stage);
-        let shared = stage.clone();
+        let state = State { name: name.to_owned(), open: AtomicBool::new(true), streams: Mutex::default() };
+        let state = Arc::new(state);
+        let shared = state.clone();
         std::thread::spawn(move || shared.accept(&listener));
-        Backend { address, stage }
+        Backend { address, state }
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.stage.open.store(false, Ordering::SeqCst);
+        self.state.open.store(false, Ordering::SeqCst);
         // Wakes the accepting thread, which then sees that it should end and closes the port.
         let _ = TcpStream::connect(self.address);
-        for stream in self.stage.streams.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).drain(..) {
+        for stream in self.state.streams.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }
 
-impl Stage {
+impl State {
     fn accept(self: Arc<Self>, listener: &TcpListener) {
         for stream in listener.incoming().flatten() {
             if !self.open.load(Ordering::SeqCst) {
@@ -51,8 +51,8 @@ impl Stage {
             if let Ok(copy) = stream.try_clone() {
                 self.streams.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(copy);
             }
-            let stage = self.clone();
-            std::thread::spawn(move || stage.serve(stream));
+            let state = self.clone();
+            std::thread::spawn(move || state.serve(stream));
         }
     }
 

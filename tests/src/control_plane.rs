@@ -12,8 +12,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::api::Api;
-use crate::credentials::{self, Authority};
+use crate::api::ApiClient;
+use crate::credentials::{self, CertificateAuthority};
 use crate::http::{Connection, Trust};
 use crate::process::Process;
 use crate::wait;
@@ -24,10 +24,10 @@ pub const API_SERVER: &str = "10.96.0.1";
 const ETCD: &str = "127.0.0.1:2379";
 
 /// How long a program of the control plane may take until it answers. Three seconds on an idle machine.
-const START: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads what Portolan needs to read, and nothing else: the permissions that its service account has in a cluster.
-const READER: &str = "
+const RBAC: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: { name: portolan }
@@ -63,7 +63,7 @@ pub struct ControlPlane {
     /// The API server that everything talks to, on port 6443.
     pub server: ApiServer,
     /// The administrator's way to it.
-    pub api: Api,
+    pub api: ApiClient,
     binary: PathBuf,
     folder: PathBuf,
     etcd: Option<Process>,
@@ -73,24 +73,24 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts all three and waits until the API server is ready. `folder` keeps data, keys and logs.
     pub fn start(binary: &Path, folder: &Path) -> ControlPlane {
-        let authority = Authority::new("portolan tests");
+        let authority = CertificateAuthority::new("portolan tests");
         write_credentials(folder, &authority);
         let server = ApiServer::new(binary, folder, 6443);
-        let api = Api::new(server.address(), Trust::Authority(authority.der()), "admin-token");
+        let api = ApiClient::new(server.address(), Trust::Authority(authority.der()), "admin-token");
         let (binary, folder) = (binary.to_owned(), folder.to_owned());
         let mut plane = ControlPlane { server, api, binary, folder, etcd: None, controllers: None };
-        plane.heal();
-        plane.api.apply(READER);
+        plane.ensure_running();
+        plane.api.apply(RBAC);
         plane
     }
 
     /// Starts whatever does not run: after a case that has left something stopped.
-    pub fn heal(&mut self) {
-        if self.etcd.as_mut().is_none_or(|process| process.ended().is_some()) {
+    pub fn ensure_running(&mut self) {
+        if self.etcd.as_mut().is_none_or(|process| process.exit_status().is_some()) {
             self.etcd = Some(self.start_etcd());
         }
         self.server.start(&[]);
-        if self.controllers.as_mut().is_none_or(|process| process.ended().is_some()) {
+        if self.controllers.as_mut().is_none_or(|process| process.exit_status().is_some()) {
             self.controllers = Some(self.start_controllers());
         }
     }
@@ -202,20 +202,20 @@ impl ApiServer {
 
     /// Starts it with these flags on top of the usual ones and waits until it is ready. Nothing if it runs already.
     pub fn start(&mut self, flags: &[&str]) {
-        if self.process.as_mut().is_some_and(|process| process.ended().is_none()) {
+        if self.process.as_mut().is_some_and(|process| process.exit_status().is_none()) {
             // A case may have failed between freezing and thawing it.
-            self.thaw();
+            self.resume();
             return;
         }
         let name = format!("kube-apiserver-{}", self.port);
         let mut process = Process::start(&name, self.command(flags), &self.folder);
         let address = self.address();
-        wait::until("a ready API server", START, || {
-            if let Some(status) = process.ended() {
+        wait::until("a ready API server", START_TIMEOUT, || {
+            if let Some(status) = process.exit_status() {
                 return Err(format!("{status}"));
             }
-            let mut connection =
-                Connection::tls(address, "localhost", &Trust::Anyone).map_err(|error| error.to_string())?;
+            let mut connection = Connection::tls(address, "localhost", &Trust::AnyCertificate)
+                .map_err(|error| error.to_string())?;
             let headers = [("host", "localhost"), ("authorization", "Bearer admin-token")];
             let response =
                 connection.send("GET", "/readyz", &headers, b"").map_err(|error| error.to_string())?;
@@ -239,12 +239,12 @@ impl ApiServer {
     }
 
     /// Stops it in its tracks (SIGSTOP): connections stay open and nothing comes.
-    pub fn freeze(&self) {
+    pub fn pause(&self) {
         self.process.as_ref().expect("it runs").signal(Signal::SIGSTOP);
     }
 
     /// Lets a frozen one go on.
-    pub fn thaw(&self) {
+    pub fn resume(&self) {
         self.process.as_ref().expect("it runs").signal(Signal::SIGCONT);
     }
 
@@ -273,15 +273,15 @@ impl ApiServer {
     }
 }
 
-fn write_credentials(folder: &Path, authority: &Authority) {
-    let server = authority.certify(&[
+fn write_credentials(folder: &Path, authority: &CertificateAuthority) {
+    let server = authority.issue(&[
         "localhost",
         "127.0.0.1",
         API_SERVER,
         "kubernetes.default",
         "kubernetes.default.svc",
     ]);
-    let user = authority.certify_user("portolan");
+    let user = authority.issue_client_certificate("portolan");
     let (private, public) = credentials::token_keys();
     let tokens = "admin-token,admin,1,\"system:masters\"\nportolan-token,portolan,2\nguest-token,guest,3\n";
     let audit = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{ level: Metadata }]\n";

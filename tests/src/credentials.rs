@@ -7,13 +7,13 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 /// A certificate authority that lives as long as the test.
-pub struct Authority {
+pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate with its key, as a TLS Secret or a server's files hold them.
 #[derive(Clone, Debug)]
-pub struct Certified {
+pub struct IssuedCertificate {
     /// `tls.crt`
     pub certificate: String,
     /// `tls.key`
@@ -22,19 +22,19 @@ pub struct Certified {
     pub der: CertificateDer<'static>,
 }
 
-impl Authority {
+impl CertificateAuthority {
     /// Makes an authority of its own key.
-    pub fn new(name: &str) -> Authority {
+    pub fn new(name: &str) -> CertificateAuthority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let issuer = CertifiedIssuer::self_signed(params, key()).expect("the parameters are complete");
-        Authority { issuer }
+        CertificateAuthority { issuer }
     }
 
     /// Signs a server certificate for these names and addresses.
-    pub fn certify(&self, names: &[&str]) -> Certified {
+    pub fn issue(&self, names: &[&str]) -> IssuedCertificate {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names.clone()).expect("tests name well-formed hosts");
         params.distinguished_name.push(DnType::CommonName, names.first().cloned().unwrap_or_default());
@@ -43,7 +43,7 @@ impl Authority {
     }
 
     /// Signs a client certificate: its common name is who the API server takes its holder for.
-    pub fn certify_user(&self, user: &str) -> Certified {
+    pub fn issue_client_certificate(&self, user: &str) -> IssuedCertificate {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, user);
@@ -51,10 +51,14 @@ impl Authority {
         self.sign(&params)
     }
 
-    fn sign(&self, params: &CertificateParams) -> Certified {
+    fn sign(&self, params: &CertificateParams) -> IssuedCertificate {
         let key = key();
         let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are complete");
-        Certified { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
+        IssuedCertificate {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().clone(),
+        }
     }
 
     /// The authority's own certificate as PEM.

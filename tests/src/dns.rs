@@ -12,40 +12,40 @@ use hickory_proto::rr::{Name, RecordType};
 use crate::wait;
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A server to ask.
 #[derive(Clone, Copy, Debug)]
-pub struct Server(pub SocketAddr);
+pub struct DnsClient(pub SocketAddr);
 
 /// How a query travels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Way {
+pub enum Transport {
     /// One datagram each way.
     Udp,
     /// A connection of its own.
     Tcp,
 }
 
-impl Server {
+impl DnsClient {
     /// Asks once; checks that the reply is one to this query.
-    pub fn ask(&self, way: Way, name: &str, kind: RecordType) -> io::Result<Message> {
+    pub fn query(&self, transport: Transport, name: &str, kind: RecordType) -> io::Result<Message> {
         let mut query = Message::query();
         let id = query.metadata.id;
         query.metadata.recursion_desired = true;
         let mut edns = Edns::new();
         edns.set_max_payload(4096);
         query.set_edns(edns);
-        let mut asked = Name::from_ascii(name).map_err(io::Error::other)?;
-        asked.set_fqdn(true);
-        query.add_query(Query::query(asked.clone(), kind));
+        let mut owner = Name::from_ascii(name).map_err(io::Error::other)?;
+        owner.set_fqdn(true);
+        query.add_query(Query::query(owner.clone(), kind));
         let packet = query.to_vec().map_err(io::Error::other)?;
-        let reply = match way {
-            Way::Udp => self.over_udp(&packet)?,
-            Way::Tcp => self.over_tcp(&packet)?,
+        let reply = match transport {
+            Transport::Udp => self.over_udp(&packet)?,
+            Transport::Tcp => self.over_tcp(&packet)?,
         };
         let reply = Message::from_vec(&reply).map_err(io::Error::other)?;
-        let repeated = reply.queries.first().is_some_and(|query| query.name == asked);
+        let repeated = reply.queries.first().is_some_and(|query| query.name == owner);
         match reply.metadata.id == id && repeated {
             true => Ok(reply),
             false => Err(io::Error::other(format!("a reply to {:?}", reply.queries.first()))),
@@ -53,10 +53,10 @@ impl Server {
     }
 
     /// What a name has to say about one type, in the words of [`Server::expect`].
-    pub fn says(&self, way: Way, name: &str, kind: RecordType) -> String {
-        match self.ask(way, name, kind) {
+    pub fn summary(&self, transport: Transport, name: &str, kind: RecordType) -> String {
+        match self.query(transport, name, kind) {
             Ok(reply) => summary(&reply, kind),
-            Err(error) => format!("no reply over {way:?}: {error}"),
+            Err(error) => format!("no reply over {transport:?}: {error}"),
         }
     }
 
@@ -67,19 +67,19 @@ impl Server {
     #[track_caller]
     pub fn expect(&self, limit: Duration, table: &str) {
         let rows = rows(table);
-        wait::until("the answers", limit, || self.check(Way::Udp, &rows));
-        if let Err(problem) = self.check(Way::Tcp, &rows) {
+        wait::until("the answers", limit, || self.check(Transport::Udp, &rows));
+        if let Err(problem) = self.check(Transport::Tcp, &rows) {
             panic!("UDP agrees, TCP does not: {problem}");
         }
     }
 
     /// Checks every row of `table` over UDP once.
     pub fn matches(&self, table: &str) -> Result<(), String> {
-        self.check(Way::Udp, &rows(table))
+        self.check(Transport::Udp, &rows(table))
     }
 
-    fn check(&self, way: Way, rows: &[Row<'_>]) -> Result<(), String> {
-        let wrong: Vec<String> = rows.iter().filter_map(|row| row.problem(self, way)).collect();
+    fn check(&self, transport: Transport, rows: &[Row<'_>]) -> Result<(), String> {
+        let wrong: Vec<String> = rows.iter().filter_map(|row| row.problem(self, transport)).collect();
         if wrong.is_empty() { Ok(()) } else { Err(format!("\n  {}", wrong.join("\n  "))) }
     }
 
@@ -89,7 +89,7 @@ impl Server {
         // A connected socket hears only the address asked: a reply from another one of the server's is lost, as in
         // every stub resolver.
         socket.connect(self.0)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         socket.send(packet)?;
         let mut reply = vec![0; 65535];
         let length = socket.recv(&mut reply)?;
@@ -99,8 +99,8 @@ impl Server {
 
     /// RFC 1035 section 4.2.2: two bytes of length before each message.
     fn over_tcp(&self, packet: &[u8]) -> io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&self.0, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&self.0, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let length = u16::try_from(packet.len()).map_err(io::Error::other)?;
         stream.write_all(&[&length.to_be_bytes(), packet].concat())?;
         let mut length = [0; 2];
@@ -118,13 +118,13 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    fn problem(&self, server: &Server, way: Way) -> Option<String> {
+    fn problem(&self, server: &DnsClient, transport: Transport) -> Option<String> {
         let Row { name, kind, wanted } = self;
-        let said = server.says(way, name, *kind);
-        let heard: BTreeSet<&str> = said.split(", ").collect();
-        (heard != *wanted).then(|| {
+        let answer = server.summary(transport, name, *kind);
+        let found: BTreeSet<&str> = answer.split(", ").collect();
+        (found != *wanted).then(|| {
             let wanted: Vec<&str> = wanted.iter().copied().collect();
-            format!("{name} {kind}: said {said:?}, wanted {:?}", wanted.join(", "))
+            format!("{name} {kind}: said {answer:?}, wanted {:?}", wanted.join(", "))
         })
     }
 }
@@ -157,13 +157,13 @@ fn summary(reply: &Message, kind: RecordType) -> String {
     if reply.answers.is_empty() {
         return if soa { "NODATA".to_owned() } else { "NODATA without SOA".to_owned() };
     }
-    let said = reply.answers.iter().map(|record| match record.record_type() {
+    let answer = reply.answers.iter().map(|record| match record.record_type() {
         own if own == kind => record.data.to_string(),
         other => format!("{other} {}", record.data),
     });
-    let mut said: Vec<String> = said.collect();
-    said.sort();
-    said.join(", ")
+    let mut answer: Vec<String> = answer.collect();
+    answer.sort();
+    answer.join(", ")
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use rustls::{
 };
 
 /// Longest silence on a connection before the request counts as failed.
-const SILENCE: Duration = Duration::from_secs(20);
+const IO_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whose certificates a client believes.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub enum Trust {
     /// Those that this authority has signed.
     Authority(CertificateDer<'static>),
     /// All of them: for looking at the certificate that a name gets.
-    Anyone,
+    AnyCertificate,
 }
 
 /// What comes back.
@@ -52,24 +52,24 @@ impl Response {
 
 /// A connection that can be used again after each response.
 pub struct Connection {
-    stream: BufReader<Box<dyn Wire>>,
+    stream: BufReader<Box<dyn Stream>>,
     certificate: Option<CertificateDer<'static>>,
 }
 
-trait Wire: Read + Write + Send {}
-impl<T: Read + Write + Send> Wire for T {}
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
 
 impl Connection {
     /// Connects in the clear.
     pub fn plain(address: SocketAddr) -> io::Result<Connection> {
-        Ok(Connection { stream: BufReader::new(Box::new(dial(address)?)), certificate: None })
+        Ok(Connection { stream: BufReader::new(Box::new(connect(address)?)), certificate: None })
     }
 
     /// Connects over TLS, asking for the certificate of `name`.
     pub fn tls(address: SocketAddr, name: &str, trust: &Trust) -> io::Result<Connection> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let client = ClientConnection::new(Arc::new(config(trust)), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(client, dial(address)?);
+        let mut stream = StreamOwned::new(client, connect(address)?);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
@@ -98,9 +98,9 @@ impl Connection {
             head += &format!("content-length: {}\r\n", body.len());
         }
         head += "\r\n";
-        let wire = self.stream.get_mut();
-        wire.write_all(&[head.as_bytes(), body].concat())?;
-        wire.flush()?;
+        let stream = self.stream.get_mut();
+        stream.write_all(&[head.as_bytes(), body].concat())?;
+        stream.flush()?;
         loop {
             let response = self.receive(method == "HEAD")?;
             // RFC 9110 section 15.2: interim responses come before the final one.
@@ -110,7 +110,7 @@ impl Connection {
         }
     }
 
-    fn receive(&mut self, bodiless: bool) -> io::Result<Response> {
+    fn receive(&mut self, no_body: bool) -> io::Result<Response> {
         let line = self.line()?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status: u16 = status.ok_or_else(|| malformed(&line))?;
@@ -124,7 +124,7 @@ impl Connection {
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let mut response = Response { status, headers, body: Vec::new() };
-        if !bodiless && status >= 200 && status != 204 && status != 304 {
+        if !no_body && status >= 200 && status != 204 && status != 304 {
             response.body = self.body(&response)?;
         }
         Ok(response)
@@ -170,10 +170,10 @@ pub fn get(address: SocketAddr, host: &str, target: &str) -> io::Result<Response
     Connection::plain(address)?.send("GET", target, &[("host", host)], b"")
 }
 
-fn dial(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, CONNECT)?;
-    stream.set_read_timeout(Some(SILENCE))?;
-    stream.set_write_timeout(Some(SILENCE))?;
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
+    stream.set_read_timeout(Some(IO_TIMEOUT))?;
+    stream.set_write_timeout(Some(IO_TIMEOUT))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -193,20 +193,20 @@ fn config(trust: &Trust) -> ClientConfig {
             roots.add(certificate.clone()).expect("an authority is made with a well-formed certificate");
             builder.with_root_certificates(roots).with_no_client_auth()
         }
-        Trust::Anyone => builder
+        Trust::AnyCertificate => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(BelieveAnyone { provider }))
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate { provider }))
             .with_no_client_auth(),
     }
 }
 
 /// Takes every certificate, but still has the other side prove that it holds the key.
 #[derive(Debug)]
-struct BelieveAnyone {
+struct AcceptAnyCertificate {
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for BelieveAnyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _certificate: &CertificateDer<'_>,

@@ -74,7 +74,7 @@ pub struct ResolvConf {
 
 impl ResolvConf {
     /// Gives every program started here these resolver settings; `folder` keeps the file.
-    pub fn lay(text: &str, folder: &Path) -> ResolvConf {
+    pub fn mount(text: &str, folder: &Path) -> ResolvConf {
         let target = resolver_file();
         let file = folder.join("resolv.conf");
         fs::write(&file, text).expect("the scratch folder is writable");
@@ -103,8 +103,8 @@ fn resolver_file() -> PathBuf {
 
 /// Runs iproute2's `ip` in the calling thread's network.
 pub(crate) fn ip(words: &[&str]) -> Result<(), String> {
-    let said = Command::new("ip").args(words).output();
-    let output = said.map_err(|error| format!("`ip` (Debian package iproute2): {error}"))?;
+    let output = Command::new("ip").args(words).output();
+    let output = output.map_err(|error| format!("`ip` (Debian package iproute2): {error}"))?;
     if output.status.success() {
         return Ok(());
     }

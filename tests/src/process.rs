@@ -11,10 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// How long a program may take to end after SIGTERM before it is killed, and the test told so.
-const GRACE: Duration = Duration::from_secs(15);
+const TERMINATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How many lines of a log are shown when a test fails.
-const TAIL: usize = 40;
+const TAIL_LINES: usize = 40;
 
 /// A started program. Dropping it kills it; when that happens in a panic, the end of its log is shown.
 pub struct Process {
@@ -57,7 +57,7 @@ impl Process {
     }
 
     /// The exit status, if the program has ended by itself.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("the child is ours to wait for")
     }
 
@@ -73,24 +73,28 @@ impl Process {
         self.signal(Signal::SIGTERM);
         let start = Instant::now();
         loop {
-            if let Some(status) = self.ended() {
+            if let Some(status) = self.exit_status() {
                 return status;
             }
-            assert!(start.elapsed() < GRACE, "{} still runs {GRACE:?} after SIGTERM", self.name);
+            assert!(
+                start.elapsed() < TERMINATION_TIMEOUT,
+                "{} still runs {TERMINATION_TIMEOUT:?} after SIGTERM",
+                self.name
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     /// Ends the program by SIGKILL: it gets no chance to say goodbye.
     pub fn kill(mut self) {
-        self.end();
+        self.kill_and_wait();
     }
 
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    fn end(&mut self) {
+    fn kill_and_wait(&mut self) {
         // Both fail only when the program is gone already, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -99,11 +103,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.end();
+        self.kill_and_wait();
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n    ");
+            let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n    ");
             eprintln!("---- end of the log of {}:\n    {tail}", self.name);
         }
     }

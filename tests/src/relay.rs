@@ -10,10 +10,10 @@ use std::time::Duration;
 /// A listener on the loopback interface that passes everything on to one address.
 pub struct Relay {
     port: u16,
-    wire: Arc<Wire>,
+    shared: Arc<Shared>,
 }
 
-struct Wire {
+struct Shared {
     target: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
@@ -33,12 +33,12 @@ impl Relay {
     pub fn start(target: SocketAddr) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let port = listener.local_addr().expect("a bound socket has an address").port();
-        let wire = Wire { target, state: Mutex::default(), changed: Condvar::new() };
-        let wire = Arc::new(wire);
-        let shared = wire.clone();
+        let shared = Shared { target, state: Mutex::default(), changed: Condvar::new() };
+        let shared = Arc::new(shared);
+        let acceptor = shared.clone();
         // Ends with the test: a relay without its owner passes nothing on, so nobody misses the port.
-        std::thread::spawn(move || shared.accept(&listener));
-        Relay { port, wire }
+        std::thread::spawn(move || acceptor.accept(&listener));
+        Relay { port, shared }
     }
 
     /// The port on 127.0.0.1.
@@ -48,29 +48,29 @@ impl Relay {
 
     /// Breaks every connection and refuses new ones.
     pub fn cut(&self) {
-        let mut state = self.wire.lock();
+        let mut state = self.shared.lock();
         state.cut = true;
-        self.wire.close(&mut state);
+        self.shared.close(&mut state);
     }
 
     /// Passes on again, without a limit.
-    pub fn mend(&self) {
-        let mut state = self.wire.lock();
+    pub fn restore(&self) {
+        let mut state = self.shared.lock();
         (state.cut, state.limit, state.held) = (false, None, false);
-        self.wire.changed.notify_all();
+        self.shared.changed.notify_all();
     }
 
     /// From now on holds a connection as soon as the server has sent `bytes` over it.
     pub fn hold_after(&self, bytes: usize) {
-        self.wire.lock().limit = Some(bytes);
+        self.shared.lock().limit = Some(bytes);
     }
 
     /// Waits until a connection is held.
     #[track_caller]
     pub fn wait_until_held(&self, limit: Duration) {
-        let state = self.wire.lock();
+        let state = self.shared.lock();
         let (state, _) = self
-            .wire
+            .shared
             .changed
             .wait_timeout_while(state, limit, |state| !state.held)
             .unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -84,15 +84,15 @@ impl Drop for Relay {
     }
 }
 
-impl Wire {
+impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn accept(self: Arc<Self>, listener: &TcpListener) {
         for client in listener.incoming().flatten() {
-            let wire = self.clone();
-            std::thread::spawn(move || wire.pass(client));
+            let shared = self.clone();
+            std::thread::spawn(move || shared.pass(client));
         }
     }
 
@@ -106,8 +106,8 @@ impl Wire {
                 return Ok(());
             }
         }
-        let (upward, from) = (server.try_clone()?, client.try_clone()?);
-        std::thread::spawn(move || copy(from, upward, |_| ()));
+        let (to_server, from) = (server.try_clone()?, client.try_clone()?);
+        std::thread::spawn(move || copy(from, to_server, |_| ()));
         copy(server, client, |sent| self.hold(sent));
         Ok(())
     }

@@ -57,7 +57,7 @@ impl Selection {
         Ok(selection)
     }
 
-    fn takes(&self, name: &str) -> bool {
+    fn selects(&self, name: &str) -> bool {
         let matches =
             |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
         (self.filters.is_empty() || self.filters.iter().any(matches)) && !self.skip.iter().any(matches)
@@ -69,39 +69,39 @@ impl Selection {
 pub fn run<S>(
     cases: &[Case<S>],
     selection: &Selection,
-    open: impl FnOnce() -> Result<S, String>,
-    mut between: impl FnMut(&mut S),
+    start_stage: impl FnOnce() -> Result<S, String>,
+    mut before_each: impl FnMut(&mut S),
 ) -> ExitCode {
-    let chosen: Vec<&Case<S>> = cases.iter().filter(|case| selection.takes(case.name)).collect();
-    let left_out = cases.len() - chosen.len();
+    let selected: Vec<&Case<S>> = cases.iter().filter(|case| selection.selects(case.name)).collect();
+    let filtered_out = cases.len() - selected.len();
     if selection.list {
-        chosen.iter().for_each(|case| println!("{}: test", case.name));
-        println!("\n{} tests, 0 benchmarks", chosen.len());
+        selected.iter().for_each(|case| println!("{}: test", case.name));
+        println!("\n{} tests, 0 benchmarks", selected.len());
         return ExitCode::SUCCESS;
     }
-    println!("\nrunning {} tests", chosen.len());
-    if chosen.is_empty() {
-        println!("\n{}", closing(0, &[], 0, left_out, Instant::now()));
+    println!("\nrunning {} tests", selected.len());
+    if selected.is_empty() {
+        println!("\n{}", result_line(0, &[], 0, filtered_out, Instant::now()));
         return ExitCode::SUCCESS;
     }
 
     let start = Instant::now();
     let mut failed: Vec<&str> = Vec::new();
-    let opened = attempt(open).and_then(|opened| opened);
-    let missing = opened.as_ref().err().map(|missing| format!("the stage cannot be set: {missing}"));
-    let mut stage = opened.ok();
+    let started = catch_panic(start_stage).and_then(|started| started);
+    let missing = started.as_ref().err().map(|missing| format!("the stage cannot be set: {missing}"));
+    let mut stage = started.ok();
     missing.iter().for_each(|missing| eprintln!("{missing}"));
-    for case in &chosen {
-        let begun = Instant::now();
+    for case in &selected {
+        let case_start = Instant::now();
         let outcome = match &mut stage {
             None => Err("no stage".to_owned()),
-            Some(stage) => attempt(|| {
-                between(stage);
+            Some(stage) => catch_panic(|| {
+                before_each(stage);
                 (case.run)(stage);
             }),
         };
-        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
-        println!("test {} ... {word} ({:.2?})", case.name, begun.elapsed());
+        let outcome_word = if outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("test {} ... {outcome_word} ({:.2?})", case.name, case_start.elapsed());
         if outcome.is_err() {
             failed.push(case.name);
         }
@@ -112,33 +112,39 @@ pub fn run<S>(
         println!("\nfailures:\n    {}", failed.join("\n    "));
         missing.iter().for_each(|missing| println!("\n{missing}"));
     }
-    println!("\n{}", closing(chosen.len() - failed.len(), &failed, 0, left_out, start));
+    println!("\n{}", result_line(selected.len() - failed.len(), &failed, 0, filtered_out, start));
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs nothing and says so: each case by name, and the reason again in the closing lines.
-pub fn leave_out<S>(cases: &[Case<S>], selection: &Selection, reason: &str) -> ExitCode {
-    let chosen: Vec<&Case<S>> = cases.iter().filter(|case| selection.takes(case.name)).collect();
-    println!("\nrunning {} tests", chosen.len());
-    chosen.iter().for_each(|case| println!("test {} ... ignored, {reason}", case.name));
-    let left_out = cases.len() - chosen.len();
-    println!("\n{}", closing(0, &[], chosen.len(), left_out, Instant::now()));
-    println!("LEFT OUT: {} tests: {reason}", chosen.len());
+pub fn skip_all<S>(cases: &[Case<S>], selection: &Selection, reason: &str) -> ExitCode {
+    let selected: Vec<&Case<S>> = cases.iter().filter(|case| selection.selects(case.name)).collect();
+    println!("\nrunning {} tests", selected.len());
+    selected.iter().for_each(|case| println!("test {} ... ignored, {reason}", case.name));
+    let filtered_out = cases.len() - selected.len();
+    println!("\n{}", result_line(0, &[], selected.len(), filtered_out, Instant::now()));
+    println!("LEFT OUT: {} tests: {reason}", selected.len());
     ExitCode::SUCCESS
 }
 
 /// Turns a panic, which has printed its message already, into an error.
-fn attempt<T>(action: impl FnOnce() -> T) -> Result<T, String> {
+fn catch_panic<T>(action: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(action)).map_err(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
     })
 }
 
-fn closing(passed: usize, failed: &[&str], ignored: usize, left_out: usize, start: Instant) -> String {
-    let word = if failed.is_empty() { "ok" } else { "FAILED" };
+fn result_line(
+    passed: usize,
+    failed: &[&str],
+    ignored: usize,
+    filtered_out: usize,
+    start: Instant,
+) -> String {
+    let outcome_word = if failed.is_empty() { "ok" } else { "FAILED" };
     format!(
-        "test result: {word}. {passed} passed; {} failed; {ignored} ignored; 0 measured; {left_out} filtered out; \
+        "test result: {outcome_word}. {passed} passed; {} failed; {ignored} ignored; 0 measured; {filtered_out} filtered out; \
          finished in {:.2}s\n",
         failed.len(),
         start.elapsed().as_secs_f64()
@@ -165,7 +171,7 @@ mod tests {
             ("--skip dns::a", "dns::a", false),
             ("--skip=dns::b --test-threads 1 --nocapture", "dns::a", true),
         ] {
-            assert_eq!(parse(line).unwrap().takes(name), taken, "{line:?} on {name}");
+            assert_eq!(parse(line).unwrap().selects(name), taken, "{line:?} on {name}");
         }
         assert!(parse("--list").unwrap().list);
         assert_eq!(parse("--frobnicate"), Err("unknown argument --frobnicate".to_owned()));

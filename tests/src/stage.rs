@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::control_plane::ControlPlane;
-use crate::dns::Server;
+use crate::dns::DnsClient;
 use crate::http;
 use crate::process::Process;
 use crate::wait;
@@ -46,7 +46,7 @@ pub struct Portolan {
 
 impl Stage {
     /// Starts the control plane. The namespaces have been entered and the programs built.
-    pub fn open(cluster: &Path, portolan: &Path) -> Stage {
+    pub fn start(cluster: &Path, portolan: &Path) -> Stage {
         let scratch = TempDir::with_prefix("portolan-tests-").expect("a temporary folder can be made");
         let plane = ControlPlane::start(cluster, scratch.path());
         Stage { plane, portolan: portolan.to_owned(), scratch }
@@ -108,8 +108,11 @@ impl Stage {
     /// Starts `portolan ingress` on ports 80 and 443 with nothing but these flags, and does not wait.
     pub fn ingress_unready(&self, flags: &[&str]) -> Portolan {
         // As ingress-nginx it would otherwise stay for ten seconds after its last request.
-        let at_once = ["--post-shutdown-grace-period", "0"];
-        self.run(&[&["ingress", "--http-port", "80", "--https-port", "443"], &at_once[..]].concat(), flags)
+        let no_grace_period = ["--post-shutdown-grace-period", "0"];
+        self.run(
+            &[&["ingress", "--http-port", "80", "--https-port", "443"], &no_grace_period[..]].concat(),
+            flags,
+        )
     }
 
     /// Starts `portolan` with any arguments.
@@ -127,8 +130,8 @@ impl Stage {
     }
 
     /// The DNS server at the cluster's DNS address.
-    pub fn resolver(&self) -> Server {
-        Server(SocketAddr::new(DNS.parse().expect("it is an address"), 53))
+    pub fn resolver(&self) -> DnsClient {
+        DnsClient(SocketAddr::new(DNS.parse().expect("it is an address"), 53))
     }
 }
 
@@ -143,7 +146,7 @@ impl Portolan {
     #[track_caller]
     pub fn wait_for_page(&mut self, port: u16, path: &str) {
         wait::until(path, SOON, || {
-            if let Some(status) = self.process.ended() {
+            if let Some(status) = self.process.exit_status() {
                 panic!("portolan has ended by itself: {status}");
             }
             match page(port, path) {

@@ -20,59 +20,59 @@ use crate::namespace::ip;
 pub const UPSTREAM: &str = "192.0.2.53";
 
 /// Both ends of the cable: the test's and the upstream's.
-const CABLE: [&str; 2] = ["outward", "inward"];
+const VETH: [&str; 2] = ["outward", "inward"];
 
 /// A full name in lower case, and its address.
 pub type Address = (&'static str, [u8; 4]);
 
 /// A name server on [`UPSTREAM`], until it is dropped.
 pub struct Upstream {
-    asked: Arc<AtomicUsize>,
+    queries: Arc<AtomicUsize>,
 }
 
 impl Upstream {
     /// Answers A for these names, NODATA for their other types and NXDOMAIN for everything else.
     pub fn start(names: &'static [Address]) -> Upstream {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        let ((say_thread, thread), (plug_in, plugged_in)) = (mpsc::channel(), mpsc::channel());
-        let (say_ready, ready) = mpsc::channel();
+        let queries = Arc::new(AtomicUsize::new(0));
+        let count = queries.clone();
+        let ((thread_sender, thread), (link_sender, link_ready)) = (mpsc::channel(), mpsc::channel());
+        let (ready_sender, ready) = mpsc::channel();
         std::thread::spawn(move || {
             // Moves this thread alone, and those that it starts.
             unshare(CloneFlags::CLONE_NEWNET).expect("root of the namespace may make another");
-            let _ = say_thread.send(gettid());
-            let _ = plugged_in.recv();
-            lay(CABLE[1], UPSTREAM);
+            let _ = thread_sender.send(gettid());
+            let _ = link_ready.recv();
+            configure_link(VETH[1], UPSTREAM);
             let datagrams = UdpSocket::bind((UPSTREAM, 53)).expect("nobody else is out here");
             let listener = TcpListener::bind((UPSTREAM, 53)).expect("nobody else is out here");
             let tcp_count = count.clone();
             std::thread::spawn(move || serve_tcp(&listener, &tcp_count, names));
-            let _ = say_ready.send(());
+            let _ = ready_sender.send(());
             serve_udp(&datagrams, &count, names);
         });
         let thread = thread.recv().expect("the thread says who it is").to_string();
-        ip(&["link", "add", CABLE[0], "type", "veth", "peer", "name", CABLE[1], "netns", &thread])
+        ip(&["link", "add", VETH[0], "type", "veth", "peer", "name", VETH[1], "netns", &thread])
             .expect("root of the namespace may lay cables");
-        lay(CABLE[0], "192.0.2.1");
-        let _ = plug_in.send(());
+        configure_link(VETH[0], "192.0.2.1");
+        let _ = link_sender.send(());
         ready.recv().expect("the upstream listens");
-        Upstream { asked }
+        Upstream { queries }
     }
 
     /// How many questions it was asked.
-    pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    pub fn query_count(&self) -> usize {
+        self.queries.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Upstream {
     fn drop(&mut self) {
         // Without its cable nobody reaches it; its threads end with the test.
-        let _ = ip(&["link", "delete", CABLE[0]]);
+        let _ = ip(&["link", "delete", VETH[0]]);
     }
 }
 
-fn lay(end: &str, address: &str) {
+fn configure_link(end: &str, address: &str) {
     let set = ip(&["address", "add", &format!("{address}/24"), "dev", end]);
     set.and_then(|()| ip(&["link", "set", end, "up"])).expect("root of the namespace may set addresses");
 }
@@ -114,8 +114,8 @@ fn reply(packet: &[u8], names: &[Address]) -> Option<Vec<u8>> {
     let mut reply = Message::response(query.metadata.id, query.metadata.op_code);
     reply.metadata.recursion_desired = query.metadata.recursion_desired;
     reply.metadata.recursion_available = true;
-    let asked = question.name.to_string().to_ascii_lowercase();
-    match names.iter().find(|(name, _)| *name == asked) {
+    let owner = question.name.to_string().to_ascii_lowercase();
+    match names.iter().find(|(name, _)| *name == owner) {
         Some((_, address)) if question.query_type == RecordType::A => {
             let data = RData::A(A(Ipv4Addr::from(*address)));
             reply.add_answer(Record::from_rdata(question.name.clone(), 60, data));

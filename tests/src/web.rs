@@ -10,7 +10,7 @@ use crate::wait;
 
 /// An edge to ask, by its plain and its TLS port on the loopback interface.
 #[derive(Clone, Copy, Debug)]
-pub struct Edge {
+pub struct EdgeClient {
     /// Port of `http:` URLs.
     pub http: u16,
     /// Port of `https:` URLs.
@@ -18,27 +18,28 @@ pub struct Edge {
 }
 
 /// The edge on the usual ports.
-pub const EDGE: Edge = Edge { http: 80, https: 443 };
+pub const EDGE: EdgeClient = EdgeClient { http: 80, https: 443 };
 
-impl Edge {
+impl EdgeClient {
     /// GETs a URL, with header lines of the form `name: value`.
     pub fn get(&self, url: &str, headers: &[&str]) -> Result<Response, String> {
         let (scheme, rest) = url.split_once("://").unwrap_or_else(|| panic!("{url} has no scheme"));
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let connection = match scheme {
-            "https" => Connection::tls(local(self.https), host, &Trust::Anyone),
+            "https" => Connection::tls(local(self.https), host, &Trust::AnyCertificate),
             _ => Connection::plain(local(self.http)),
         };
         let mut lines = vec![("host", host), ("user-agent", "tests")];
         lines.extend(headers.iter().filter_map(|line| line.split_once(": ")));
-        let response = connection.and_then(|mut edge| edge.send("GET", &format!("/{path}"), &lines, b""));
+        let response =
+            connection.and_then(|mut connection| connection.send("GET", &format!("/{path}"), &lines, b""));
         response.map_err(|error| error.to_string())
     }
 
     /// The certificate that a TLS client gets for `host`.
     pub fn certificate(&self, host: &str) -> Result<CertificateDer<'static>, String> {
-        let connection =
-            Connection::tls(local(self.https), host, &Trust::Anyone).map_err(|error| error.to_string())?;
+        let connection = Connection::tls(local(self.https), host, &Trust::AnyCertificate)
+            .map_err(|error| error.to_string())?;
         connection.certificate().cloned().ok_or_else(|| "no certificate shown".to_owned())
     }
 
@@ -60,16 +61,16 @@ impl Edge {
     }
 
     fn problem(&self, row: &str) -> Option<String> {
-        let (question, wanted) = row.split_once(" = ").unwrap_or_else(|| panic!("no ` = ` in row {row:?}"));
-        let (url, header) = match question.trim().split_once(" [") {
+        let (request, wanted) = row.split_once(" = ").unwrap_or_else(|| panic!("no ` = ` in row {row:?}"));
+        let (url, header) = match request.trim().split_once(" [") {
             Some((url, header)) => (url.trim(), Some(header.trim_end_matches(']'))),
-            None => (question.trim(), None),
+            None => (request.trim(), None),
         };
-        let said = match self.get(url, header.as_slice()) {
+        let response = match self.get(url, header.as_slice()) {
             Ok(response) => summary(&response),
             Err(problem) => problem,
         };
-        (said != wanted.trim()).then(|| format!("{question}: got {said:?}, wanted {wanted:?}"))
+        (response != wanted.trim()).then(|| format!("{request}: got {response:?}, wanted {wanted:?}"))
     }
 }
 

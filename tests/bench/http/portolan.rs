@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use tests::credentials::Certified;
+use tests::credentials::IssuedCertificate;
 
 use crate::http::message::HOST;
 use crate::http::stream::TlsSettings;
@@ -71,7 +71,7 @@ spec:
     )
 }
 
-fn secret(certificate: &Certified) -> String {
+fn secret(certificate: &IssuedCertificate) -> String {
     format!(
         "apiVersion: v1
 kind: Secret

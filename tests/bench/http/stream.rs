@@ -8,13 +8,13 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use tests::credentials::{Authority, Certified};
+use tests::credentials::{CertificateAuthority, IssuedCertificate};
 
 use crate::http::message::HOST;
 
 /// TLS settings of a benchmark: the certificate of all servers, and the client configuration.
 pub(crate) struct TlsSettings {
-    pub(crate) certificate: Certified,
+    pub(crate) certificate: IssuedCertificate,
     client: Arc<ClientConfig>,
 }
 
@@ -25,7 +25,7 @@ impl TlsSettings {
     /// work: otherwise some would select a post-quantum key exchange.
     pub(crate) fn new() -> Result<Self, String> {
         let failed = |error: rustls::Error| format!("TLS of the load: {error}");
-        let authority = Authority::new("bench");
+        let authority = CertificateAuthority::new("bench");
         let mut roots = RootCertStore::empty();
         roots.add(authority.der()).map_err(failed)?;
         let mut provider = default_provider();
@@ -37,7 +37,7 @@ impl TlsSettings {
             .with_root_certificates(roots)
             .with_no_client_auth();
         client.resumption = Resumption::disabled();
-        Ok(Self { certificate: authority.certify(&[HOST]), client: Arc::new(client) })
+        Ok(Self { certificate: authority.issue(&[HOST]), client: Arc::new(client) })
     }
 }
 

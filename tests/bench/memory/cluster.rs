@@ -68,7 +68,7 @@ impl Cluster {
 
     /// The current resource version of a kind: where a watch can start.
     pub(crate) fn version(&self, kind: &str) -> String {
-        self.plane.api.version(kind)
+        self.plane.api.resource_version(kind)
     }
 
     /// Whether the DNS server has loaded everything: it answers for the last Service and the last slice.

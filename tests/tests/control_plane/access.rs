@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tests::backend::Backend;
-use tests::credentials::Authority;
+use tests::credentials::CertificateAuthority;
 use tests::stage::{SOON, Stage};
 use tests::wait;
 use tests::web::EDGE;
@@ -14,7 +14,7 @@ use crate::manifests::{self, CLASS, annotated, ingress, service, slice, tls_secr
 /// A Service, a slice and an Ingress with TLS for the host `<namespace>.test`; returns its certificate.
 pub(crate) fn prepare(stage: &Stage, namespace: &str, cluster_ip: &str, pod: &str) -> Vec<u8> {
     let host = format!("{namespace}.test");
-    let certified = Authority::new("access").certify(&[&host]);
+    let certified = CertificateAuthority::new("access").issue(&[&host]);
     let ingress = annotated(
         &ingress(namespace, "web", &host, "/", "web"),
         "nginx.ingress.kubernetes.io/ssl-redirect: 'false'",
@@ -136,7 +136,7 @@ pub(crate) fn without_ingresses_the_edge_is_not_ready_until_it_may_list_them(sta
 pub(crate) fn refused_credentials_and_certificates_are_said_in_those_words(stage: &mut Stage) {
     let right = std::fs::read_to_string(stage.plane.kubeconfig("portolan", 6443)).expect("it is there");
     let other = stage.folder().join("other-ca.crt");
-    std::fs::write(&other, Authority::new("another").pem()).expect("the folder is ours");
+    std::fs::write(&other, CertificateAuthority::new("another").pem()).expect("the folder is ours");
     let authority = stage.plane.authority();
     let rows = [
         (

@@ -4,7 +4,7 @@
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use tests::dns::Way;
+use tests::dns::Transport;
 use tests::namespace;
 use tests::stage::{SOON, Stage};
 use tests::upstream::{UPSTREAM, Upstream};
@@ -244,7 +244,7 @@ named.records-external.svc.cluster.local    SRV   = NODATA
 www-example-test.named.records-external.svc.cluster.local A = 192.0.2.7, CNAME www.example.test.
 ",
     );
-    assert!(upstream.asked() > 0, "the chase leads out of the cluster");
+    assert!(upstream.query_count() > 0, "the chase leads out of the cluster");
 }
 
 pub(crate) fn pod_names_follow_the_pods_option(stage: &mut Stage) {
@@ -330,7 +330,7 @@ endpoints: [{{ addresses: [{own}] }}]
     let server = stage.resolver();
     server.expect(SOON, "cluster.local NS = kube-dns.kube-system.svc.cluster.local.");
 
-    let reply = server.ask(Way::Udp, "cluster.local", RecordType::SOA).expect("a reply");
+    let reply = server.query(Transport::Udp, "cluster.local", RecordType::SOA).expect("a reply");
     assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
     assert!(reply.metadata.authoritative, "AA");
     let soa = reply.answers.first().expect("a record").data.to_string();

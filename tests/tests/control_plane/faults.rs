@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::rr::RecordType;
 use nix::sys::signal::Signal;
 use tests::backend::Backend;
-use tests::dns::Way;
+use tests::dns::Transport;
 use tests::stage::{Portolan, SOON, Stage};
 use tests::wait;
 use tests::web::EDGE;
@@ -65,7 +65,7 @@ http://new.test/   = 200 new
 ";
 
 /// Applies the changes from `BEFORE` to `AFTER`: deletes, moves and creates.
-pub(crate) fn change(api: &tests::api::Api) {
+pub(crate) fn change(api: &tests::api::ApiClient) {
     for kind in ["Ingress", "EndpointSlice", "Service"] {
         api.delete(kind, "faults", "gone");
     }
@@ -143,9 +143,9 @@ pub(crate) fn answers_continue_while_the_api_server_hangs(stage: &mut Stage) {
     prepare(stage);
     let _pods = backends();
     let (dns, _ingress) = both(stage);
-    stage.plane.server.freeze();
+    stage.plane.server.pause();
     nothing_changes(stage, &dns);
-    stage.plane.server.thaw();
+    stage.plane.server.resume();
     change(&stage.plane.api);
     stage.resolver().expect(SOON, AFTER_DNS);
     EDGE.expect(SOON, AFTER_HTTP);
@@ -196,7 +196,7 @@ pub(crate) fn a_reload_without_an_api_server_keeps_every_answer(stage: &mut Stag
         server
             .matches(BEFORE_DNS)
             .unwrap_or_else(|problem| panic!("the reload has cost an answer: {problem}"));
-        let reply = server.ask(Way::Udp, "kept.faults.svc.cluster.local", RecordType::A);
+        let reply = server.query(Transport::Udp, "kept.faults.svc.cluster.local", RecordType::A);
         match reply.map_err(|error| error.to_string())?.answers.first().map(|record| record.ttl) {
             Some(18) => Ok(()),
             other => Err(format!("{other:?}")),

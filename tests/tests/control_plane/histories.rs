@@ -8,13 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hickory_proto::rr::RecordType;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tests::api::Api;
+use tests::api::ApiClient;
 use tests::backend::Backend;
-use tests::dns::{Server, Way};
+use tests::dns::{DnsClient, Transport};
 use tests::relay::Relay;
 use tests::stage::{SOON, Stage};
 use tests::wait;
-use tests::web::{EDGE, Edge};
+use tests::web::{EDGE, EdgeClient};
 
 use crate::manifests::{self, CLASS, annotated, ingress};
 
@@ -57,7 +57,7 @@ pub(crate) fn after_a_history_of_changes_answers_equal_those_of_a_new_start(stag
             stage.plane.server.kill();
             stage.plane.server.start(&[]);
         }
-        relay.mend();
+        relay.restore();
         compare(stage, round);
     }
 }
@@ -76,7 +76,7 @@ fn compare(stage: &Stage, round: usize) {
     let (old, mut new) = (stage.resolver(), stage.resolver());
     new.0.set_port(54);
     wait::until(&format!("the same answers in round {round}"), SOON, || same(&names(&old), &names(&new)));
-    let fresh = Edge { http: 81, https: 444 };
+    let fresh = EdgeClient { http: 81, https: 444 };
     wait::until(&format!("the same responses in round {round}"), SOON, || same(&urls(&EDGE), &urls(&fresh)));
 }
 
@@ -87,10 +87,10 @@ fn same(old: &str, new: &str) -> Result<(), String> {
 }
 
 /// All DNS queries about this cluster, with their answers.
-fn names(server: &Server) -> String {
+fn names(server: &DnsClient) -> String {
     let mut text = String::new();
     let mut ask = |name: &str, kind| {
-        let said = server.says(Way::Udp, name, kind);
+        let said = server.summary(Transport::Udp, name, kind);
         writeln!(text, "{name} {kind} = {said}").expect("a String takes everything");
     };
     for number in 0..MANY {
@@ -109,7 +109,7 @@ fn names(server: &Server) -> String {
 }
 
 /// For each URL, all statuses and backends over several requests.
-fn urls(edge: &Edge) -> String {
+fn urls(edge: &EdgeClient) -> String {
     let mut text = String::new();
     for host in 0..MANY {
         for path in ["", "a", "a/b", "c"] {
@@ -127,7 +127,7 @@ fn urls(edge: &Edge) -> String {
 }
 
 /// One step of a history.
-fn change(api: &Api, random: &mut StdRng, relay: &Relay) {
+fn change(api: &ApiClient, random: &mut StdRng, relay: &Relay) {
     let mut pick = || random.random_range(0..MANY);
     let (this, other, third, address) = (pick(), pick(), pick(), address(pick()));
     let delete = |kind: &str, name: String| {
@@ -179,7 +179,7 @@ endpoints:
         }
         10 => delete("Ingress", format!("i{this}")),
         _ if this % 2 == 0 => relay.cut(),
-        _ => relay.mend(),
+        _ => relay.restore(),
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn the_kubeadm_corefile_works_in_a_pod(stage: &mut Stage) {
     service_account(stage);
     mount_token(stage, "pod", &stage.plane.api.token("kube-system", "coredns", "first"));
     let upstream = Upstream::start(&[("www.example.test.", [192, 0, 2, 8])]);
-    let _node = ResolvConf::lay(&format!("nameserver {UPSTREAM}\n"), stage.folder());
+    let _node = ResolvConf::mount(&format!("nameserver {UPSTREAM}\n"), stage.folder());
     let mut dns = dns_in_a_pod(stage, COREFILE);
     dns.wait_for_ready();
     stage.resolver().expect(
@@ -105,7 +105,7 @@ none.access-pod.svc.cluster.local    A   = NXDOMAIN
 www.example.test                     A   = 192.0.2.8
 ",
     );
-    assert!(upstream.asked() > 0);
+    assert!(upstream.query_count() > 0);
     let warning = dns.wait_for_log(&["upstream", "Corefile"]);
     assert!(warning.contains(":8"), "the warning names the line: {warning}");
     dns.wait_for_page(8080, "/health");
@@ -132,7 +132,8 @@ pub(crate) fn a_rotated_token_is_used(stage: &mut Stage) {
     stage.plane.api.delete("Secret", "kube-system", "first");
     stage.plane.server.kill();
     stage.plane.server.start(&[]);
-    let refused = tests::api::Api::new(stage.plane.server.address(), tests::http::Trust::Anyone, &first);
+    let refused =
+        tests::api::ApiClient::new(stage.plane.server.address(), tests::http::Trust::AnyCertificate, &first);
     assert_eq!(refused.get("/api/v1/services").expect("the API server answers").status, 401);
 
     stage.plane.api.delete("Service", "access-token", "web");

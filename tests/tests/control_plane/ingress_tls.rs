@@ -1,7 +1,7 @@
 //! Served certificates follow their Secrets.
 
 use tests::backend::Backend;
-use tests::credentials::{Authority, Certified};
+use tests::credentials::{CertificateAuthority, IssuedCertificate};
 use tests::stage::{SOON, Stage};
 use tests::wait;
 use tests::web::EDGE;
@@ -14,9 +14,9 @@ const FAKE: &[u8] = b"Kubernetes Ingress Controller Fake Certificate";
 
 pub(crate) fn certificates_follow_their_secrets(stage: &mut Stage) {
     prepare(stage, "traffic-tls");
-    let authority = Authority::new("shop");
-    let (first, second) = (authority.certify(&["tls.test"]), authority.certify(&["tls.test"]));
-    let wild = authority.certify(&["*.wild.test"]);
+    let authority = CertificateAuthority::new("shop");
+    let (first, second) = (authority.issue(&["tls.test"]), authority.issue(&["tls.test"]));
+    let wild = authority.issue(&["*.wild.test"]);
     let _pod = Backend::start("a", "10.244.1.41:8080");
     let api = &stage.plane.api;
     api.apply(&workload("traffic-tls", "web", &["10.244.1.41"]));
@@ -28,7 +28,7 @@ pub(crate) fn certificates_follow_their_secrets(stage: &mut Stage) {
     api.apply(&(ingress("traffic-tls", "wild", "'*.wild.test'", "/", "web") + tls));
     let _portolan = stage.ingress("portolan", &[]);
 
-    let shows = |host: &str, wanted: &Certified| {
+    let shows = |host: &str, wanted: &IssuedCertificate| {
         wait::until(&format!("the certificate of {host}"), SOON, || match EDGE.certificate(host)? {
             shown if shown == wanted.der => Ok(()),
             shown => Err(format!(

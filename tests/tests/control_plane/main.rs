@@ -104,9 +104,9 @@ fn main() -> ExitCode {
         }
     };
     if std::env::var_os("PORTOLAN_TESTS").is_some_and(|value| value == "local") {
-        return runner::leave_out(CASES, &selection, "PORTOLAN_TESTS=local: no real control plane");
+        return runner::skip_all(CASES, &selection, "PORTOLAN_TESTS=local: no real control plane");
     }
-    runner::run(CASES, &selection, open, |stage| stage.plane.heal())
+    runner::run(CASES, &selection, open, |stage| stage.plane.ensure_running())
 }
 
 /// Builds all programs before the network namespace is entered, since builds may need the network.
@@ -115,5 +115,5 @@ fn open() -> Result<Stage, String> {
     let portolan = programs::portolan()?;
     programs::h2spec()?;
     namespace::enter()?;
-    Ok(Stage::open(&cluster, &portolan))
+    Ok(Stage::start(&cluster, &portolan))
 }

@@ -1,6 +1,6 @@
 //! Manifests for several files. Each begins with `---`, so that they can be concatenated.
 
-use tests::credentials::Certified;
+use tests::credentials::IssuedCertificate;
 
 /// The IngressClass that Portolan serves.
 pub(crate) const CLASS: &str = "
@@ -109,8 +109,8 @@ pub(crate) fn annotated(ingress: &str, annotations: &str) -> String {
 }
 
 /// A Secret of the type `kubernetes.io/tls`.
-pub(crate) fn tls_secret(namespace: &str, name: &str, certified: &Certified) -> String {
-    let Certified { certificate, key, .. } = certified;
+pub(crate) fn tls_secret(namespace: &str, name: &str, certified: &IssuedCertificate) -> String {
+    let IssuedCertificate { certificate, key, .. } = certified;
     let data = serde_json::json!({ "tls.crt": certificate, "tls.key": key });
     format!(
         "

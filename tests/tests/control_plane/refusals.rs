@@ -27,7 +27,7 @@ pub(crate) fn a_compaction_of_etcd_loses_nothing(stage: &mut Stage) {
     let server = stage.resolver();
     server.expect(SOON, BEFORE_DNS);
 
-    let version = stage.plane.api.version("Service");
+    let version = stage.plane.api.resource_version("Service");
     relay.cut();
     change(&stage.plane.api);
     stage.plane.compact();
@@ -35,7 +35,7 @@ pub(crate) fn a_compaction_of_etcd_loses_nothing(stage: &mut Stage) {
     assert!(refused.status == 410 || refused.text().contains("\"code\":410"), "{refused:?}");
     server.matches(BEFORE_DNS).unwrap_or_else(|problem| panic!("nothing was to be seen yet: {problem}"));
 
-    relay.mend();
+    relay.restore();
     server.expect(SOON, AFTER_DNS);
     assert_eq!(dns.ready(), Ok(200));
     stage.plane.server.kill();
@@ -57,7 +57,7 @@ pub(crate) fn a_list_broken_in_the_middle_makes_no_name_wrong(stage: &mut Stage)
     relay.cut();
     server.expect(SOON, &unknown("SERVFAIL"));
     stage.plane.server.start(&[]);
-    relay.mend();
+    relay.restore();
     dns.wait_for_ready();
     scale::all_answer(&server, &wanted);
     server.expect(SOON, &unknown("NXDOMAIN"));
@@ -80,7 +80,7 @@ pub(crate) fn a_relist_broken_in_the_middle_loses_no_answer(stage: &mut Stage) {
     second.stop();
     stage.plane.compact();
     stage.plane.server.start(&[]);
-    relay.mend();
+    relay.restore();
     relay.hold_after(PART_OF_A_LIST);
     relay.wait_until_held(SOON);
     stage.plane.server.kill();
@@ -90,7 +90,7 @@ pub(crate) fn a_relist_broken_in_the_middle_loses_no_answer(stage: &mut Stage) {
     assert_eq!(dns.ready(), Ok(200));
 
     stage.plane.server.start(&[]);
-    relay.mend();
+    relay.restore();
     server.expect(SOON, "s0.burst.svc.cluster.local A = NXDOMAIN");
     scale::all_answer(&server, &wanted);
 }
@@ -105,14 +105,14 @@ pub(crate) fn requests_are_repeated_while_etcd_is_down(stage: &mut Stage) {
     server.expect(SOON, BEFORE_DNS);
     stage.plane.kill_etcd();
     relay.cut();
-    relay.mend();
+    relay.restore();
     wait::throughout("the answers without etcd", WHILE, || server.matches(BEFORE_DNS));
     dns.kill();
 
     let mut dns = stage.dns_unready(&corefile);
     server.expect(SOON, "none.faults.svc.cluster.local A = SERVFAIL");
     assert_eq!(dns.ready(), Ok(503));
-    stage.plane.heal();
+    stage.plane.ensure_running();
     dns.wait_for_ready();
     change(&stage.plane.api);
     server.expect(SOON, AFTER_DNS);

@@ -9,7 +9,7 @@ use tests::upstream::{UPSTREAM, Upstream};
 
 fn pod_settings(stage: &Stage, namespace: &str) -> ResolvConf {
     let search = format!("search {namespace}.svc.cluster.local svc.cluster.local cluster.local example.test");
-    ResolvConf::lay(&format!("{search}\nnameserver {DNS}\noptions ndots:5\n"), stage.folder())
+    ResolvConf::mount(&format!("{search}\nnameserver {DNS}\noptions ndots:5\n"), stage.folder())
 }
 
 fn prepare(stage: &Stage) {

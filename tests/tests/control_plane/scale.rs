@@ -7,7 +7,7 @@ use hickory_proto::rr::RecordType;
 use serde_json::{Value, json};
 use tests::api::documents;
 use tests::backend::Backend;
-use tests::dns::{Server, Way};
+use tests::dns::{DnsClient, Transport};
 use tests::stage::{SOON, Stage};
 use tests::wait;
 use tests::web::EDGE;
@@ -56,11 +56,11 @@ fn full_name(service: &str) -> String {
 
 /// Waits until each name has its address; names with a correct answer are not queried again.
 #[track_caller]
-pub(crate) fn all_answer(server: &Server, wanted: &[(String, String)]) {
+pub(crate) fn all_answer(server: &DnsClient, wanted: &[(String, String)]) {
     let mut rest = wanted;
     wait::until("every Service's answer", SOON, || {
         while let [(name, address), others @ ..] = rest {
-            let said = server.says(Way::Udp, name, RecordType::A);
+            let said = server.summary(Transport::Udp, name, RecordType::A);
             if said != *address {
                 return Err(format!(
                     "{} of {} to go: {name} said {said:?}, not {address}",
