@@ -1,4 +1,4 @@
-//! The API server as a test uses it: manifests in, objects out, over plain HTTPS.
+//! A Kubernetes API client for tests: takes manifests, returns objects.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,10 +11,11 @@ use serde_json::Value;
 use crate::http::{Connection, Response, Trust};
 use crate::wait;
 
-/// How long a server may say that it cannot do something now: one whose etcd was away needs seconds to find it again.
+/// How long requests are repeated while the server answers 429 or 5xx: after an outage of etcd it needs seconds to
+/// reconnect.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Kinds that tests handle: name, API path, plural, whether they live in a namespace.
+/// The kinds that tests use: name, API path, plural, and whether the kind is namespaced.
 const KINDS: &[(&str, &str, &str, bool)] = &[
     ("ClusterRole", "/apis/rbac.authorization.k8s.io/v1", "clusterroles", false),
     ("ClusterRoleBinding", "/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
@@ -34,27 +35,27 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("ServiceImport", "/apis/multicluster.x-k8s.io/v1alpha1", "serviceimports", true),
 ];
 
-/// One user's way to one API server.
+/// A client of one API server, authenticated as one user.
 pub struct ApiClient {
     address: SocketAddr,
     trust: Trust,
     token: String,
-    /// The connection kept from the last request. An API server that was restarted has closed it.
+    /// The keep-alive connection of the last request. A restarted API server has closed it.
     idle_connection: Mutex<Option<Connection>>,
 }
 
 impl ApiClient {
-    /// A client that has not connected yet.
+    /// Creates a client. It connects with its first request.
     pub fn new(address: SocketAddr, trust: Trust, token: &str) -> ApiClient {
         ApiClient { address, trust, token: token.to_owned(), idle_connection: Mutex::new(None) }
     }
 
-    /// The same user's way to another server.
+    /// A client of another server with the same credentials.
     pub fn at(&self, address: SocketAddr) -> ApiClient {
         ApiClient::new(address, self.trust.clone(), &self.token)
     }
 
-    /// Applies every document of a YAML text (server-side apply), status included where a document gives one.
+    /// Applies every document of a YAML text (server-side apply), and its `status` where there is one.
     #[track_caller]
     pub fn apply(&self, manifest: &str) {
         for object in documents(manifest) {
@@ -66,15 +67,15 @@ impl ApiClient {
         }
     }
 
-    /// What the server answers to applying a single document: for what it should refuse.
+    /// Applies a single document and returns the response, for documents that the server should reject.
     pub fn try_apply(&self, manifest: &str) -> Response {
         let object = documents(manifest).pop().expect("a document");
         let target = format!("{}?fieldManager=tests&force=true", path_of(&object));
         let sent = self.send("PATCH", &target, "application/apply-patch+yaml", object.to_string().as_bytes());
-        sent.expect("the API server answers")
+        sent.expect("the API server responds")
     }
 
-    /// Merges `patch` into an object (RFC 7386).
+    /// Applies a JSON merge patch (RFC 7386), given as YAML, to an object.
     #[track_caller]
     pub fn merge(&self, kind: &str, namespace: &str, name: &str, patch: &str) {
         let patch = documents(patch).pop().expect("a patch").to_string();
@@ -86,7 +87,7 @@ impl ApiClient {
         );
     }
 
-    /// Deletes an object, a Pod without its grace period.
+    /// Deletes an object with a grace period of zero.
     #[track_caller]
     pub fn delete(&self, kind: &str, namespace: &str, name: &str) {
         self.send_expecting_success(
@@ -97,7 +98,7 @@ impl ApiClient {
         );
     }
 
-    /// Reads an object; `None` if there is none.
+    /// Reads an object. Returns `None` if it does not exist.
     #[track_caller]
     pub fn read(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let response = self.send_with_retries("GET", &path(kind, namespace, name), "", b"").1;
@@ -107,7 +108,7 @@ impl ApiClient {
         }
     }
 
-    /// Lists a kind in a namespace.
+    /// Lists the objects of a kind in a namespace.
     #[track_caller]
     pub fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
         let mut list =
@@ -118,7 +119,7 @@ impl ApiClient {
         }
     }
 
-    /// Creates `objects` over this many connections at once.
+    /// Creates `objects` over `connections` connections in parallel.
     #[track_caller]
     pub fn create_all(&self, objects: &[Value], connections: usize) {
         self.for_each_parallel(objects, connections, |api, object| {
@@ -128,7 +129,7 @@ impl ApiClient {
         });
     }
 
-    /// Deletes all objects of a kind in a namespace over this many connections at once.
+    /// Deletes all objects of a kind in a namespace over `connections` connections in parallel.
     #[track_caller]
     pub fn delete_all(&self, kind: &str, namespace: &str, connections: usize) {
         let objects = self.list(kind, namespace);
@@ -156,7 +157,7 @@ impl ApiClient {
         });
     }
 
-    /// A token for a service account (TokenRequest) that ends with the Secret `bound` in the same namespace.
+    /// Requests a token for a service account (TokenRequest), bound to the Secret `bound` in the same namespace.
     #[track_caller]
     pub fn token(&self, namespace: &str, account: &str, bound: &str) -> String {
         let bound = self.read("Secret", namespace, bound).expect("the Secret exists");
@@ -174,7 +175,7 @@ impl ApiClient {
         answer["status"]["token"].as_str().expect("a TokenRequest answers with a token").to_owned()
     }
 
-    /// The newest resource version of a kind across the cluster: where a watch would go on.
+    /// The current resource version of a kind in all namespaces, from which a watch can start.
     #[track_caller]
     pub fn resource_version(&self, kind: &str) -> String {
         let (_, prefix, plural, _) = entry(kind);
@@ -182,13 +183,13 @@ impl ApiClient {
         list["metadata"]["resourceVersion"].as_str().expect("lists have a resource version").to_owned()
     }
 
-    /// What a watch of a kind from `version` on says within a second: its status or its events, as text.
+    /// Watches a kind from `version` on for one second. Returns the response with its events as text.
     pub fn watch(&self, kind: &str, version: &str) -> io::Result<Response> {
         let (_, prefix, plural, _) = entry(kind);
         self.get(&format!("{prefix}/{plural}?watch=1&timeoutSeconds=1&resourceVersion={version}"))
     }
 
-    /// Any path, as it is.
+    /// GETs a path.
     pub fn get(&self, target: &str) -> io::Result<Response> {
         self.send("GET", target, "", b"")
     }
@@ -204,8 +205,8 @@ impl ApiClient {
         );
     }
 
-    /// Done, or else a panic. What was asked again may have been done the first time, so that the object is there or
-    /// gone already.
+    /// Sends a request and panics if it fails. A repeated DELETE may answer 404 and a repeated POST 409: the first attempt
+    /// may have taken effect.
     #[track_caller]
     fn send_expecting_success(&self, method: &str, target: &str, content_type: &str, body: &[u8]) -> Value {
         let (retried, response) = self.send_with_retries(method, target, content_type, body);
@@ -215,8 +216,7 @@ impl ApiClient {
         }
     }
 
-    /// The server's last word: what it is too busy for, or cannot ask etcd in time, is asked again. The flag says
-    /// whether anything was.
+    /// Sends a request and repeats it while the server answers 429 or 5xx. The flag tells whether it was repeated.
     #[track_caller]
     fn send_with_retries(
         &self,
@@ -227,7 +227,7 @@ impl ApiClient {
     ) -> (bool, Response) {
         let mut retried = false;
         let response = wait::until(&format!("{method} {target}"), RETRY_TIMEOUT, || {
-            let response = self.send(method, target, content_type, body).expect("the API server answers");
+            let response = self.send(method, target, content_type, body).expect("the API server responds");
             match response.status {
                 429 | 500.. => {
                     retried = true;
@@ -239,7 +239,7 @@ impl ApiClient {
         (retried, response)
     }
 
-    /// Sends over the kept connection; should that have been closed meanwhile, once more over a new one.
+    /// Sends a request over the keep-alive connection or, if that fails, over a new one.
     fn send(&self, method: &str, target: &str, content_type: &str, body: &[u8]) -> io::Result<Response> {
         let mut idle_connection =
             self.idle_connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -272,7 +272,7 @@ impl ApiClient {
     }
 }
 
-/// The documents of a YAML text.
+/// Parses the documents of a YAML text.
 pub fn documents(manifest: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(manifest).unwrap_or_else(|error| panic!("{error}\nin {manifest}"))
 }

@@ -1,11 +1,12 @@
-//! What runs in the Pods that never run: a web server on a Pod's address that says who it is and what it was asked.
+//! A web server on a Pod's address, in place of the Pod, which no kubelet runs. Its responses contain its name and the
+//! request.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A web server on its own address. Dropping it closes its port and every connection.
+/// A web server. Dropping it closes its port and all connections.
 pub struct Backend {
     address: SocketAddr,
     state: Arc<State>,
@@ -18,10 +19,10 @@ struct State {
 }
 
 impl Backend {
-    /// Listens on `address` and answers every request with 200, the header `x-backend: <name>` and the request's own
-    /// head as body.
+    /// Listens on `address` and answers every request with 200, the header `x-backend: <name>` and the request head as
+    /// body.
     pub fn start(name: &str, address: &str) -> Backend {
-        let address: SocketAddr = address.parse().expect("tests name well-formed addresses");
+        let address: SocketAddr = address.parse().expect("tests use valid addresses");
         let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         let state = State { name: name.to_owned(), open: AtomicBool::new(true), streams: Mutex::default() };
         let state = Arc::new(state);
@@ -34,7 +35,7 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.state.open.store(false, Ordering::SeqCst);
-        // Wakes the accepting thread, which then sees that it should end and closes the port.
+        // Wakes the accept loop, which then ends and closes the port.
         let _ = TcpStream::connect(self.address);
         for stream in self.state.streams.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
@@ -56,7 +57,7 @@ impl State {
         }
     }
 
-    /// Ends at the first error: the other side has closed, which is how connections end.
+    /// Serves requests until the first error, which is how a connection normally ends.
     fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
         loop {
@@ -73,7 +74,7 @@ impl State {
             io::copy(&mut (&mut reader).take(length.unwrap_or(0)), &mut io::sink())?;
             let (name, size) = (&self.name, head.len());
             let lines = format!("HTTP/1.1 200 OK\r\nx-backend: {name}\r\ncontent-length: {size}\r\n\r\n");
-            // In one write: a second small one would wait for the first one's acknowledgement.
+            // One write: Nagle's algorithm would delay a second small one until the first is acknowledged.
             stream.write_all((lines + &head).as_bytes())?;
         }
     }

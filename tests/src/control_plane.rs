@@ -1,7 +1,7 @@
-//! A real control plane: etcd, kube-apiserver and kube-controller-manager, each a process of its own, so that a test
-//! can stop, kill and start each alone.
+//! A real control plane: etcd, kube-apiserver and kube-controller-manager as separate processes, which a test can stop,
+//! kill and start independently.
 //!
-//! Ports are fixed, since the network they are on is the test's own ([`crate::namespace`]).
+//! Ports are fixed because the network namespace belongs to the test ([`crate::namespace`]).
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,15 +18,15 @@ use crate::http::{Connection, Trust};
 use crate::process::Process;
 use crate::wait;
 
-/// The cluster address of the API server: the first of the service range.
+/// The ClusterIP of the API server: the first address of the service range.
 pub const API_SERVER: &str = "10.96.0.1";
 
 const ETCD: &str = "127.0.0.1:2379";
 
-/// How long a program of the control plane may take until it answers. Three seconds on an idle machine.
+/// How long a program of the control plane may take to start. It takes three seconds on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Reads what Portolan needs to read, and nothing else: the permissions that its service account has in a cluster.
+/// The permissions that Portolan's service account has in a cluster: list and watch of the kinds that it reads.
 const RBAC: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -44,13 +44,13 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: portola
 subjects:
 - { apiGroup: rbac.authorization.k8s.io, kind: User, name: portolan }
 ---
-# The endpoint slice controller wants to know the node of every Pod.
+# The EndpointSlice controller requires the Node of every Pod.
 apiVersion: v1
 kind: Node
 metadata: { name: node-1 }
 ";
 
-/// One API server on one port. Two of them can share the same etcd.
+/// An API server on one port. Two API servers can use the same etcd.
 pub struct ApiServer {
     binary: PathBuf,
     folder: PathBuf,
@@ -58,11 +58,11 @@ pub struct ApiServer {
     process: Option<Process>,
 }
 
-/// The whole of it.
+/// A control plane.
 pub struct ControlPlane {
-    /// The API server that everything talks to, on port 6443.
+    /// The main API server, on port 6443.
     pub server: ApiServer,
-    /// The administrator's way to it.
+    /// A client of the main API server with administrator rights.
     pub api: ApiClient,
     binary: PathBuf,
     folder: PathBuf,
@@ -71,7 +71,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts all three and waits until the API server is ready. `folder` keeps data, keys and logs.
+    /// Starts all processes and waits until the API server is ready. Data, keys and logs are stored in `folder`.
     pub fn start(binary: &Path, folder: &Path) -> ControlPlane {
         let authority = CertificateAuthority::new("portolan tests");
         write_credentials(folder, &authority);
@@ -84,7 +84,7 @@ impl ControlPlane {
         plane
     }
 
-    /// Starts whatever does not run: after a case that has left something stopped.
+    /// Starts the processes that are not running, for example after a failed case.
     pub fn ensure_running(&mut self) {
         if self.etcd.as_mut().is_none_or(|process| process.exit_status().is_some()) {
             self.etcd = Some(self.start_etcd());
@@ -95,60 +95,59 @@ impl ControlPlane {
         }
     }
 
-    /// Another API server on the same etcd, not started yet: what the cluster is changed through while the first is
-    /// away.
+    /// A second API server on the same etcd, not started yet, for changes while the main one is stopped.
     pub fn second_server(&self) -> ApiServer {
         ApiServer::new(&self.binary, &self.folder, 6444)
     }
 
-    /// A kubeconfig file for a user of `tokens.csv` (`admin`, `portolan`, `guest`) at the server on `port`.
+    /// Writes a kubeconfig file for a user of `tokens.csv` (`admin`, `portolan`, `guest`) and the server on `port`.
     pub fn kubeconfig(&self, user: &str, port: u16) -> PathBuf {
         let path = self.folder.join(format!("{user}-{port}.kubeconfig"));
         let authority = self.authority();
         let server = format!("https://127.0.0.1:{port}");
         let text = credentials::kubeconfig(&server, &authority.to_string_lossy(), &format!("{user}-token"));
-        // By renaming: a program started a moment ago may be reading the one that is there.
+        // Replaced by renaming, because a program may be reading the existing file.
         let new = path.with_extension("new");
         let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
         written.expect("the scratch folder is writable");
         path
     }
 
-    /// The file of the authority's certificate.
+    /// The file of the CA certificate.
     pub fn authority(&self) -> PathBuf {
         self.folder.join("ca.crt")
     }
 
-    /// The files of the user `portolan`'s client certificate and its key.
+    /// The files of the client certificate of the user `portolan` and of its key.
     pub fn client_certificate(&self) -> (PathBuf, PathBuf) {
         (self.folder.join("portolan.crt"), self.folder.join("portolan.key"))
     }
 
-    /// Kills etcd: the API server is left without its memory until [`ControlPlane::heal`].
+    /// Kills etcd. The API server has no storage until [`ControlPlane::ensure_running`].
     pub fn kill_etcd(&mut self) {
         if let Some(process) = self.etcd.take() {
             process.kill();
         }
     }
 
-    /// Runs the real kubectl to its end.
+    /// Runs kubectl and waits for its end.
     pub fn kubectl(&self, words: &[&str]) -> Output {
         let mut command = Command::new(&self.binary);
         command.arg("kubectl").args(words).env("HOME", &self.folder);
         command.output().expect("the control plane's binary runs")
     }
 
-    /// Has etcd forget every version before now: a watch from an older one gets 410 Gone.
+    /// Compacts etcd up to the current revision: a watch from an older one gets 410 Gone.
     pub fn compact(&self) {
         let status = etcd_call("/v3/maintenance/status", &json!({}));
         let revision = &status["header"]["revision"];
         etcd_call("/v3/kv/compaction", &json!({ "revision": revision, "physical": true }));
     }
 
-    /// What the API server has done for `user` so far: one line per finished request, `verb resource code`.
+    /// The requests of `user` that the API server has completed: one line per request, `verb resource code`.
     pub fn audit(&self, user: &str) -> Vec<String> {
         let log = fs::read_to_string(self.folder.join("audit.log")).unwrap_or_default();
-        // Most lines are somebody else's, and the last may be half written.
+        // Most lines belong to other users, and the last one may be incomplete.
         let named = format!("\"username\":\"{user}\"");
         let lines = log.lines().filter(|line| line.contains(&named));
         let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -195,22 +194,22 @@ impl ApiServer {
         ApiServer { binary: binary.to_owned(), folder: folder.to_owned(), port, process: None }
     }
 
-    /// Where it listens.
+    /// The address of the API server.
     pub fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }
 
-    /// Starts it with these flags on top of the usual ones and waits until it is ready. Nothing if it runs already.
+    /// Starts the API server with additional flags and waits until it is ready. Does nothing if it is running.
     pub fn start(&mut self, flags: &[&str]) {
         if self.process.as_mut().is_some_and(|process| process.exit_status().is_none()) {
-            // A case may have failed between freezing and thawing it.
+            // A failed case may have left it paused.
             self.resume();
             return;
         }
         let name = format!("kube-apiserver-{}", self.port);
         let mut process = Process::start(&name, self.command(flags), &self.folder);
         let address = self.address();
-        wait::until("a ready API server", START_TIMEOUT, || {
+        wait::until("the API server to be ready", START_TIMEOUT, || {
             if let Some(status) = process.exit_status() {
                 return Err(format!("{status}"));
             }
@@ -224,28 +223,28 @@ impl ApiServer {
         self.process = Some(process);
     }
 
-    /// Ends it by SIGTERM, as an upgrade does.
+    /// Stops the API server with SIGTERM, as in an upgrade.
     pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             process.stop();
         }
     }
 
-    /// Ends it by SIGKILL, as a crash does.
+    /// Stops the API server with SIGKILL, as in a crash.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill();
         }
     }
 
-    /// Stops it in its tracks (SIGSTOP): connections stay open and nothing comes.
+    /// Pauses the API server (SIGSTOP): connections stay open without data.
     pub fn pause(&self) {
-        self.process.as_ref().expect("it runs").signal(Signal::SIGSTOP);
+        self.process.as_ref().expect("the API server is running").signal(Signal::SIGSTOP);
     }
 
-    /// Lets a frozen one go on.
+    /// Resumes a paused API server (SIGCONT).
     pub fn resume(&self) {
-        self.process.as_ref().expect("it runs").signal(Signal::SIGCONT);
+        self.process.as_ref().expect("the API server is running").signal(Signal::SIGCONT);
     }
 
     fn command(&self, flags: &[&str]) -> Command {
@@ -254,7 +253,7 @@ impl ApiServer {
         command
             .args(["kube-apiserver", "--etcd-servers", &format!("http://{ETCD}")])
             .args(["--bind-address", "0.0.0.0", "--secure-port", &self.port.to_string()])
-            // Where nobody answers; its own address would be refused for lying in 127.0.0.0/8.
+            // An unused address: the API server rejects addresses in 127.0.0.0/8 here.
             .args(["--advertise-address", "10.244.255.1", "--endpoint-reconciler-type", "none"])
             .args(["--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/108"])
             .args(["--service-account-issuer", "https://kubernetes.default.svc"])
@@ -264,9 +263,9 @@ impl ApiServer {
             .args(["--client-ca-file", &file("ca.crt")])
             .args(["--token-auth-file", &file("tokens.csv"), "--authorization-mode", "RBAC"])
             .args(["--audit-policy-file", &file("audit.yaml"), "--audit-log-path", &file("audit.log")])
-            // So long does it wait at SIGTERM for open watches, which do not end by themselves; a minute by default.
+            // After SIGTERM it waits this long for open watches, by default a minute.
             .args(["--request-timeout", "5s"])
-            // Pods here have no service account: nobody runs them.
+            // Pods have no service account, because no controller creates any.
             .args(["--disable-admission-plugins", "ServiceAccount"])
             .args(flags);
         command
@@ -301,13 +300,13 @@ fn write_credentials(folder: &Path, authority: &CertificateAuthority) {
     }
 }
 
-/// etcd's gRPC service as JSON over HTTP.
+/// Calls etcd's gRPC gateway (JSON over HTTP).
 fn etcd_call(path: &str, body: &Value) -> Value {
-    let address: SocketAddr = ETCD.parse().expect("it is an address");
+    let address: SocketAddr = ETCD.parse().expect("a valid address");
     let mut connection = Connection::plain(address).expect("etcd listens");
     let headers = [("host", ETCD), ("content-type", "application/json")];
     let response =
-        connection.send("POST", path, &headers, body.to_string().as_bytes()).expect("etcd answers");
+        connection.send("POST", path, &headers, body.to_string().as_bytes()).expect("etcd responds");
     assert_eq!(response.status, 200, "{path}: {}", response.text());
-    serde_json::from_str(&response.text()).expect("etcd's gateway speaks JSON")
+    serde_json::from_str(&response.text()).expect("etcd's gateway answers JSON")
 }

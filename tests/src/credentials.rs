@@ -1,4 +1,4 @@
-//! Who is who on the control plane: its certificate authority, its token keys, its users.
+//! Credentials of the control plane: certificate authority, keys of service account tokens, kubeconfigs.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -6,24 +6,24 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
-/// A certificate authority that lives as long as the test.
+/// A certificate authority with a key in memory.
 pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A certificate with its key, as a TLS Secret or a server's files hold them.
+/// A certificate with its key, as in a TLS Secret.
 #[derive(Clone, Debug)]
 pub struct IssuedCertificate {
-    /// `tls.crt`
+    /// `tls.crt` (PEM).
     pub certificate: String,
-    /// `tls.key`
+    /// `tls.key` (PEM).
     pub key: String,
-    /// The certificate as it goes over the wire.
+    /// The certificate as DER.
     pub der: CertificateDer<'static>,
 }
 
 impl CertificateAuthority {
-    /// Makes an authority of its own key.
+    /// Creates an authority with a new key.
     pub fn new(name: &str) -> CertificateAuthority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -33,16 +33,16 @@ impl CertificateAuthority {
         CertificateAuthority { issuer }
     }
 
-    /// Signs a server certificate for these names and addresses.
+    /// Issues a server certificate for DNS names and IP addresses.
     pub fn issue(&self, names: &[&str]) -> IssuedCertificate {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names.clone()).expect("tests name well-formed hosts");
+        let mut params = CertificateParams::new(names.clone()).expect("tests use valid host names");
         params.distinguished_name.push(DnType::CommonName, names.first().cloned().unwrap_or_default());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(&params)
     }
 
-    /// Signs a client certificate: its common name is who the API server takes its holder for.
+    /// Issues a client certificate. Its common name is the user name for the API server.
     pub fn issue_client_certificate(&self, user: &str) -> IssuedCertificate {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -61,24 +61,24 @@ impl CertificateAuthority {
         }
     }
 
-    /// The authority's own certificate as PEM.
+    /// The CA certificate as PEM.
     pub fn pem(&self) -> String {
         self.issuer.as_ref().pem()
     }
 
-    /// The authority's own certificate as it goes over the wire.
+    /// The CA certificate as DER.
     pub fn der(&self) -> CertificateDer<'static> {
         self.issuer.as_ref().der().clone()
     }
 }
 
-/// A key pair for signing service account tokens: private and public half as PEM.
+/// Creates a key pair for signing service account tokens: private and public key as PEM.
 pub fn token_keys() -> (String, String) {
     let key = key();
     (key.serialize_pem(), key.public_key_pem())
 }
 
-/// A kubeconfig for one user of one server; `authority` is the file of its certificate.
+/// A kubeconfig for one user of one server; `authority` is the path of the CA certificate.
 pub fn kubeconfig(server: &str, authority: &str, token: &str) -> String {
     format!(
         r#"apiVersion: v1
@@ -98,5 +98,5 @@ users:
 }
 
 fn key() -> KeyPair {
-    KeyPair::generate().expect("the machine has randomness")
+    KeyPair::generate().expect("the system provides random numbers")
 }

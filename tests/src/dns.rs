@@ -1,4 +1,4 @@
-//! A DNS client whose answers are text: a table of names, types and what they should say.
+//! A DNS client that compares answers with a table in text form.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -11,24 +11,24 @@ use hickory_proto::rr::{Name, RecordType};
 
 use crate::wait;
 
-/// How long one answer may take.
+/// How long one query waits for its reply.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A server to ask.
+/// A client of one DNS server.
 #[derive(Clone, Copy, Debug)]
 pub struct DnsClient(pub SocketAddr);
 
-/// How a query travels.
+/// The transport protocol of a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transport {
-    /// One datagram each way.
+    /// One UDP datagram each way.
     Udp,
-    /// A connection of its own.
+    /// A new TCP connection for each query.
     Tcp,
 }
 
 impl DnsClient {
-    /// Asks once; checks that the reply is one to this query.
+    /// Sends one query. Checks that the reply belongs to it.
     pub fn query(&self, transport: Transport, name: &str, kind: RecordType) -> io::Result<Message> {
         let mut query = Message::query();
         let id = query.metadata.id;
@@ -52,7 +52,7 @@ impl DnsClient {
         }
     }
 
-    /// What a name has to say about one type, in the words of [`Server::expect`].
+    /// The answer for a name and type in the notation of [`DnsClient::expect`].
     pub fn summary(&self, transport: Transport, name: &str, kind: RecordType) -> String {
         match self.query(transport, name, kind) {
             Ok(reply) => summary(&reply, kind),
@@ -60,20 +60,20 @@ impl DnsClient {
         }
     }
 
-    /// Waits until every row of `table` is what the server says over UDP, then asks all again over TCP.
+    /// Waits until every row of `table` matches the answer over UDP, then checks all rows over TCP.
     ///
-    /// A row is `NAME TYPE = ANSWER`. An answer is the data of all records in sorted order with commas between,
-    /// another type than the one asked for named before its data, or `NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED`.
+    /// A row is `NAME TYPE = ANSWER`. An answer is the comma-separated data of all records in any order, with the type
+    /// before the data if it differs from the queried one, or `NXDOMAIN`, `NODATA`, `SERVFAIL`, `REFUSED`.
     #[track_caller]
     pub fn expect(&self, limit: Duration, table: &str) {
         let rows = rows(table);
         wait::until("the answers", limit, || self.check(Transport::Udp, &rows));
         if let Err(problem) = self.check(Transport::Tcp, &rows) {
-            panic!("UDP agrees, TCP does not: {problem}");
+            panic!("UDP matches, TCP does not: {problem}");
         }
     }
 
-    /// Checks every row of `table` over UDP once.
+    /// Checks every row of `table` once over UDP.
     pub fn matches(&self, table: &str) -> Result<(), String> {
         self.check(Transport::Udp, &rows(table))
     }
@@ -86,8 +86,7 @@ impl DnsClient {
     fn over_udp(&self, packet: &[u8]) -> io::Result<Vec<u8>> {
         let any: SocketAddr = if self.0.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
         let socket = UdpSocket::bind(any)?;
-        // A connected socket hears only the address asked: a reply from another one of the server's is lost, as in
-        // every stub resolver.
+        // A connected socket receives replies only from the queried address, like every stub resolver.
         socket.connect(self.0)?;
         socket.set_read_timeout(Some(TIMEOUT))?;
         socket.send(packet)?;
@@ -124,7 +123,7 @@ impl Row<'_> {
         let found: BTreeSet<&str> = answer.split(", ").collect();
         (found != *wanted).then(|| {
             let wanted: Vec<&str> = wanted.iter().copied().collect();
-            format!("{name} {kind}: said {answer:?}, wanted {:?}", wanted.join(", "))
+            format!("{name} {kind}: got {answer:?}, expected {:?}", wanted.join(", "))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client as small as a test needs: one connection, one request at a time, blocking.
+//! A minimal blocking HTTP/1.1 client: one connection, one request at a time.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,29 +12,29 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
 };
 
-/// Longest silence on a connection before the request counts as failed.
+/// Read and write timeout of a connection.
 const IO_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longest wait for a connection.
+/// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whose certificates a client believes.
+/// Which server certificates a client accepts.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// Those that this authority has signed.
+    /// Certificates that this CA has issued.
     Authority(CertificateDer<'static>),
-    /// All of them: for looking at the certificate that a name gets.
+    /// Any certificate, for examining the one that a server presents.
     AnyCertificate,
 }
 
-/// What comes back.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Header lines in their order, names in lower case.
+    /// Header fields in their order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The whole body, chunks joined.
+    /// The whole body without chunk framing.
     pub body: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ impl Response {
     }
 }
 
-/// A connection that can be used again after each response.
+/// A keep-alive connection.
 pub struct Connection {
     stream: BufReader<Box<dyn Stream>>,
     certificate: Option<CertificateDer<'static>>,
@@ -60,12 +60,12 @@ trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 impl Connection {
-    /// Connects in the clear.
+    /// Connects without TLS.
     pub fn plain(address: SocketAddr) -> io::Result<Connection> {
         Ok(Connection { stream: BufReader::new(Box::new(connect(address)?)), certificate: None })
     }
 
-    /// Connects over TLS, asking for the certificate of `name`.
+    /// Connects over TLS with `name` as SNI.
     pub fn tls(address: SocketAddr, name: &str, trust: &Trust) -> io::Result<Connection> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let client = ClientConnection::new(Arc::new(config(trust)), name).map_err(io::Error::other)?;
@@ -77,12 +77,12 @@ impl Connection {
         Ok(Connection { stream: BufReader::new(Box::new(stream)), certificate })
     }
 
-    /// The certificate that the other side has shown.
+    /// The server's certificate, if the connection uses TLS.
     pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.certificate.as_ref()
     }
 
-    /// Sends a request and reads the whole response. `headers` must name the host.
+    /// Sends a request and reads the whole response. `headers` has to contain `host`.
     pub fn send(
         &mut self,
         method: &str,
@@ -103,7 +103,7 @@ impl Connection {
         stream.flush()?;
         loop {
             let response = self.receive(method == "HEAD")?;
-            // RFC 9110 section 15.2: interim responses come before the final one.
+            // RFC 9110 section 15.2: interim responses precede the final one.
             if response.status >= 200 {
                 return Ok(response);
             }
@@ -130,7 +130,7 @@ impl Connection {
         Ok(response)
     }
 
-    /// RFC 9112 section 6.3: chunks, else a length, else everything until the end.
+    /// RFC 9112 section 6.3: chunked, else `Content-Length`, else until the connection is closed.
     fn body(&mut self, response: &Response) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         if response.header("transfer-encoding") == Some("chunked") {
@@ -165,7 +165,7 @@ impl Connection {
     }
 }
 
-/// One request in the clear on a connection of its own.
+/// Sends one GET request without TLS over a new connection.
 pub fn get(address: SocketAddr, host: &str, target: &str) -> io::Result<Response> {
     Connection::plain(address)?.send("GET", target, &[("host", host)], b"")
 }
@@ -190,7 +190,7 @@ fn config(trust: &Trust) -> ClientConfig {
     match trust {
         Trust::Authority(certificate) => {
             let mut roots = RootCertStore::empty();
-            roots.add(certificate.clone()).expect("an authority is made with a well-formed certificate");
+            roots.add(certificate.clone()).expect("a CA has a valid certificate");
             builder.with_root_certificates(roots).with_no_client_auth()
         }
         Trust::AnyCertificate => builder
@@ -200,7 +200,7 @@ fn config(trust: &Trust) -> ClientConfig {
     }
 }
 
-/// Takes every certificate, but still has the other side prove that it holds the key.
+/// Accepts every certificate, but verifies that the server has its private key.
 #[derive(Debug)]
 struct AcceptAnyCertificate {
     provider: Arc<CryptoProvider>,

@@ -1,6 +1,6 @@
-//! What the tests of the whole stand on: a real control plane in a network of its own, clients, and a runner.
+//! Support for end-to-end tests: a real control plane in a separate network namespace, clients, and a test runner.
 //!
-//! Nothing here is a mock of the API server. Setting the stage panics with what is missing; tests may do that.
+//! The API server is never mocked. Functions that set up the test environment panic when something is missing.
 
 pub mod wait;
 

@@ -1,5 +1,5 @@
-//! A network and mounts of the test's own: pod and service addresses are local, port 53 is free, and
-//! `/etc/resolv.conf` says what the test wants, while the machine around notices nothing.
+//! Network and mount namespaces for tests: Pod and Service addresses are local, port 53 is free and `/etc/resolv.conf` can
+//! be replaced, without an effect on the machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,19 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-/// Ranges that become local: every address in them can be bound and reached.
+/// Ranges that are routed to the loopback interface: every address in them can be bound and reached.
 const RANGES: [&str; 4] = ["10.244.0.0/16", "10.96.0.0/16", "fd00:10:244::/64", "fd00:10:96::/108"];
 
-/// An address that the loopback interface carries by name, so that programs find one that is not a loopback address.
+/// An address of the loopback interface outside 127.0.0.0/8, for programs that look for a non-loopback address.
 pub const OWN_ADDRESS: &str = "10.244.0.2";
 
-/// Where a Pod finds its service account.
+/// The folder of a Pod's service account.
 pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Moves this process, and what it starts from now on, into namespaces of its own. There is no way back.
+/// Moves this process and its future children into new network and mount namespaces, which it cannot leave.
 ///
-/// Root does so directly; anybody else becomes root of a user namespace first. Must run before any thread is
-/// started: the kernel moves only the calling one. The error says what is missing.
+/// Without root privileges it creates a user namespace first. Has to be called before any thread is started, because the
+/// kernel moves only the calling thread. The error tells what is missing.
 pub fn enter() -> Result<(), String> {
     let own = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
     let (user, group) = (geteuid(), getegid());
@@ -31,7 +31,7 @@ pub fn enter() -> Result<(), String> {
         Err(Errno::EPERM) => {
             unshare(own | CloneFlags::CLONE_NEWUSER).map_err(|error| {
                 format!(
-                    "network and user namespaces: {error}; wanted root, or a kernel that lets anyone make \
+                    "network and user namespaces: {error}; this requires root, or a kernel that allows unprivileged \
                      user namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces)"
                 )
             })?;
@@ -49,12 +49,12 @@ pub fn enter() -> Result<(), String> {
     for range in RANGES {
         ip(&["route", "add", "local", range, "dev", "lo"])?;
     }
-    // The second is there because the C library looks for IPv6 addresses only where it has one of its own.
+    // The second one is needed because the C library queries AAAA only if the host has an IPv6 address (AI_ADDRCONFIG).
     for own in [&format!("{OWN_ADDRESS}/32"), "fd00:10:244::2/128"] {
         ip(&["address", "add", own, "dev", "lo"])?;
     }
 
-    // The place of the service account must not be made on the machine's own disk.
+    // The folder of the service account must not be created on the machine's disk.
     let resolver = resolver_file();
     mount(Some("tmpfs"), "/var/run", Some("tmpfs"), MsFlags::empty(), none)
         .map_err(|error| format!("an empty /var/run: {error}"))?;
@@ -67,32 +67,32 @@ pub fn enter() -> Result<(), String> {
     Ok(())
 }
 
-/// A file lying over `/etc/resolv.conf` for as long as this value lives.
+/// A file mounted over `/etc/resolv.conf` until this value is dropped.
 pub struct ResolvConf {
     target: PathBuf,
 }
 
 impl ResolvConf {
-    /// Gives every program started here these resolver settings; `folder` keeps the file.
+    /// Replaces the resolver settings in this mount namespace. The file is stored in `folder`.
     pub fn mount(text: &str, folder: &Path) -> ResolvConf {
         let target = resolver_file();
         let file = folder.join("resolv.conf");
         fs::write(&file, text).expect("the scratch folder is writable");
         let none: Option<&str> = None;
         mount(Some(&file), &target, none, MsFlags::MS_BIND, none)
-            .expect("root of this mount namespace may bind");
+            .expect("root of this mount namespace may bind mount");
         ResolvConf { target }
     }
 }
 
 impl Drop for ResolvConf {
     fn drop(&mut self) {
-        // Lazily: a program that has the file open keeps it, everybody else sees the one beneath.
+        // Lazy unmount: a program may still have the file open.
         let _ = umount2(&self.target, MntFlags::MNT_DETACH);
     }
 }
 
-/// Where `/etc/resolv.conf` really is: often a link into `/run`.
+/// The target of `/etc/resolv.conf`, which is often a symbolic link into `/run`.
 fn resolver_file() -> PathBuf {
     let path = Path::new("/etc/resolv.conf");
     match fs::read_link(path) {
@@ -101,7 +101,7 @@ fn resolver_file() -> PathBuf {
     }
 }
 
-/// Runs iproute2's `ip` in the calling thread's network.
+/// Runs iproute2's `ip` in the calling thread's network namespace.
 pub(crate) fn ip(words: &[&str]) -> Result<(), String> {
     let output = Command::new("ip").args(words).output();
     let output = output.map_err(|error| format!("`ip` (Debian package iproute2): {error}"))?;

@@ -1,4 +1,4 @@
-//! A program running beside the test: its log in a file, its end by signal, never outliving the test.
+//! A child process with its output in a log file. It never outlives the test.
 
 use std::fs::File;
 use std::io;
@@ -10,26 +10,26 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long a program may take to end after SIGTERM before it is killed, and the test told so.
+/// How long a program may run after SIGTERM before the test fails.
 const TERMINATION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How many lines of a log are shown when a test fails.
+/// Number of log lines to print when a test fails.
 const TAIL_LINES: usize = 40;
 
-/// A started program. Dropping it kills it; when that happens in a panic, the end of its log is shown.
+/// A running program. Dropping it kills the program and, during a panic, prints the end of its log.
 pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    /// Where in the log this run begins: a restarted program appends to the same file.
+    /// Offset in the log file at which this run begins: a restarted program appends to the same file.
     start: u64,
 }
 
 impl Process {
-    /// Starts `command` with both its outputs appended to `<folder>/<name>.log`.
+    /// Starts `command` with stdout and stderr appended to `<folder>/<name>.log`.
     ///
-    /// The kernel kills the program when the starting thread ends, so a test that is killed leaves nothing behind;
-    /// it follows that only the main thread may start programs.
+    /// The kernel kills the program when the thread that started it ends, so a killed test leaves no process behind.
+    /// Therefore only the main thread may start programs.
     pub fn start(name: &str, mut command: Command, folder: &Path) -> Process {
         let log = folder.join(format!("{name}.log"));
         let output =
@@ -37,37 +37,36 @@ impl Process {
         let start = output.metadata().expect("an open file has metadata").len();
         let errors = output.try_clone().expect("a file descriptor is free");
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
-        // SAFETY: between fork and exec only one system call is made, and prctl is async-signal-safe.
+        // SAFETY: the closure only calls prctl, which is async-signal-safe.
         unsafe { command.pre_exec(die_with_parent) };
         let child =
-            command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}: {command:?}"));
+            command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}: {command:?}"));
         Process { name: name.to_owned(), child, log, start }
     }
 
-    /// The process id, as `/proc` knows it.
+    /// The process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What this run has written so far.
+    /// The output of this run so far.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         let own = bytes.get(self.start as usize..).unwrap_or_default();
         String::from_utf8_lossy(own).into_owned()
     }
 
-    /// The exit status, if the program has ended by itself.
+    /// The exit status, if the program has ended.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("the child is ours to wait for")
+        self.child.try_wait().expect("it is a child of this process")
     }
 
-    /// Sends a signal and does not wait.
+    /// Sends a signal without waiting for its effect.
     pub fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal)
-            .unwrap_or_else(|error| panic!("{} cannot be sent {signal}: {error}", self.name));
+        kill(self.pid(), signal).unwrap_or_else(|error| panic!("sending {signal} to {}: {error}", self.name));
     }
 
-    /// Ends the program by SIGTERM and returns its status; panics if it has to be killed.
+    /// Stops the program with SIGTERM and returns its exit status. Panics if it does not end in time.
     #[track_caller]
     pub fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
@@ -78,14 +77,14 @@ impl Process {
             }
             assert!(
                 start.elapsed() < TERMINATION_TIMEOUT,
-                "{} still runs {TERMINATION_TIMEOUT:?} after SIGTERM",
+                "{} is still running {TERMINATION_TIMEOUT:?} after SIGTERM",
                 self.name
             );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Ends the program by SIGKILL: it gets no chance to say goodbye.
+    /// Stops the program with SIGKILL.
     pub fn kill(mut self) {
         self.kill_and_wait();
     }
@@ -95,7 +94,7 @@ impl Process {
     }
 
     fn kill_and_wait(&mut self) {
-        // Both fail only when the program is gone already, which is what is wanted.
+        // Both fail only if the program has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -114,7 +113,7 @@ impl Drop for Process {
 }
 
 fn die_with_parent() -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory of ours.
+    // SAFETY: PR_SET_PDEATHSIG takes a signal number and accesses no memory.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -1,4 +1,4 @@
-//! The programs under test and around it: Kubernetes in one binary, and `portolan` itself.
+//! The programs that tests run, built on demand: the control plane, h2spec and `portolan`.
 
 use std::env;
 use std::fs::{self, File};
@@ -8,19 +8,19 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
-/// Kubernetes' release that `tests/cluster/go.mod` names; kubectl refuses to work without knowing it.
+/// The Kubernetes release in `tests/cluster/go.mod`. kubectl does not work without a version.
 const KUBERNETES: &str = "1.35.4";
 
-/// The control plane's binary, built from `tests/cluster` where the cache has none of these sources yet.
+/// The binary of the control plane, built from `tests/cluster` unless it is cached.
 pub fn cluster() -> Result<PathBuf, String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
     cached("cluster", &sources, |binary| build_cluster(&sources, binary))
 }
 
-/// A program made by `build` from a folder of Go sources, kept under a hash of them.
+/// A program that `build` makes from a folder of Go sources, cached under a hash of the sources.
 ///
 /// The cache is `$XDG_CACHE_HOME/portolan` (else `~/.cache/portolan`), outside the checkout, because a build takes
-/// minutes and `cargo clean` should not throw it away. A file lock makes test runs side by side build it once.
+/// minutes and should survive `cargo clean`. With a file lock, parallel test runs build the program once.
 fn cached(
     name: &str,
     sources: &Path,
@@ -31,7 +31,7 @@ fn cached(
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let lock = File::create(folder.join("lock")).map_err(|error| format!("{}: {error}", folder.display()))?;
     if lock.try_lock().is_err() {
-        eprintln!("waiting for another run that builds {name}");
+        eprintln!("waiting for another test run that is building {name}");
         lock.lock().map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     if !binary.exists() {
@@ -42,7 +42,7 @@ fn cached(
     Ok(binary)
 }
 
-/// h2spec, built from `tests/h2spec` where the cache does not have it yet.
+/// The h2spec binary, built from `tests/h2spec` unless it is cached.
 pub fn h2spec() -> Result<PathBuf, String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("h2spec");
     let build = |binary: &Path| {
@@ -53,23 +53,23 @@ pub fn h2spec() -> Result<PathBuf, String> {
     cached("h2spec", &sources, build)
 }
 
-/// The `portolan` binary of the same profile and target folder as this test, brought up to date by cargo.
+/// Builds the `portolan` binary in this test's profile and target folder.
 ///
-/// `PORTOLAN_BINARY` names another one to test instead.
+/// If `PORTOLAN_BINARY` is set, that binary is tested instead.
 pub fn portolan() -> Result<PathBuf, String> {
     if let Some(path) = env::var_os("PORTOLAN_BINARY") {
         return Ok(path.into());
     }
     let test = env::current_exe().map_err(|error| format!("the test's own path: {error}"))?;
-    let folder = test.ancestors().nth(2).ok_or("the test lies outside a target folder")?;
+    let folder = test.ancestors().nth(2).ok_or("the test is not in a target folder")?;
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
-    let target = folder.parent().ok_or("the test lies outside a target folder")?;
+    let target = folder.parent().ok_or("the test is not in a target folder")?;
     let status = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
-        // With --package instead, fewer features would be asked of shared dependencies than `cargo test --workspace`
-        // has built them with, and kube would be compiled twice.
+        // --package would enable fewer features of shared dependencies than `cargo test --workspace`, and kube would be
+        // compiled twice.
         .args(["build", "--quiet", "--workspace", "--bin", "portolan", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -82,7 +82,7 @@ pub fn portolan() -> Result<PathBuf, String> {
 }
 
 fn build_cluster(sources: &Path, binary: &Path) -> Result<(), String> {
-    eprintln!("building Kubernetes {KUBERNETES} from {} (once; minutes)", sources.display());
+    eprintln!("building Kubernetes {KUBERNETES} from {} (only once; takes minutes)", sources.display());
     let start = Instant::now();
     let version = "k8s.io/component-base/version";
     let mut numbers = KUBERNETES.split('.');
@@ -97,7 +97,7 @@ fn build_cluster(sources: &Path, binary: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs the Go toolchain without cgo, so that its programs depend on no library of the machine.
+/// Runs the Go toolchain without cgo, so that the binaries are static.
 fn run_go(go: &mut Command) -> Result<(), String> {
     let status = go
         .env("CGO_ENABLED", "0")
@@ -118,7 +118,7 @@ fn fingerprint(sources: &Path) -> Result<String, String> {
     for name in ["go.mod", "go.sum", "main.go"] {
         let path = sources.join(name);
         if name == "main.go" && !path.exists() {
-            // A tool that is named in go.mod only.
+            // h2spec has no sources here: it is a dependency in go.mod.
             continue;
         }
         let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -1,13 +1,13 @@
-//! The wire between Portolan and the API server, with a hand on it: cut it, or hold it in the middle of a list.
+//! A TCP relay between Portolan and the API server that can close connections or stall them in the middle of a response.
 //!
-//! Bytes pass as they are, TLS and all; what the API server says is never made up here.
+//! It forwards bytes unchanged, TLS included.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// A listener on the loopback interface that passes everything on to one address.
+/// A listener on the loopback interface that forwards all connections to one address.
 pub struct Relay {
     port: u16,
     shared: Arc<Shared>,
@@ -22,50 +22,50 @@ struct Shared {
 #[derive(Default)]
 struct State {
     cut: bool,
-    /// Hold a connection when the server has sent this much over it.
+    /// Stalls a connection after the server has sent more bytes than this over it.
     limit: Option<usize>,
     held: bool,
     streams: Vec<TcpStream>,
 }
 
 impl Relay {
-    /// Starts passing on.
+    /// Starts forwarding to `target`.
     pub fn start(target: SocketAddr) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Shared { target, state: Mutex::default(), changed: Condvar::new() };
         let shared = Arc::new(shared);
         let acceptor = shared.clone();
-        // Ends with the test: a relay without its owner passes nothing on, so nobody misses the port.
+        // The thread lives until the test process ends: after its drop, the relay only closes connections.
         std::thread::spawn(move || acceptor.accept(&listener));
         Relay { port, shared }
     }
 
-    /// The port on 127.0.0.1.
+    /// The relay's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Breaks every connection and refuses new ones.
+    /// Closes all connections and all new ones.
     pub fn cut(&self) {
         let mut state = self.shared.lock();
         state.cut = true;
         self.shared.close(&mut state);
     }
 
-    /// Passes on again, without a limit.
+    /// Forwards again, without a limit.
     pub fn restore(&self) {
         let mut state = self.shared.lock();
         (state.cut, state.limit, state.held) = (false, None, false);
         self.shared.changed.notify_all();
     }
 
-    /// From now on holds a connection as soon as the server has sent `bytes` over it.
+    /// Stalls each connection once the server has sent more than `bytes` over it.
     pub fn hold_after(&self, bytes: usize) {
         self.shared.lock().limit = Some(bytes);
     }
 
-    /// Waits until a connection is held.
+    /// Waits until a connection is stalled.
     #[track_caller]
     pub fn wait_until_held(&self, limit: Duration) {
         let state = self.shared.lock();
@@ -74,7 +74,7 @@ impl Relay {
             .changed
             .wait_timeout_while(state, limit, |state| !state.held)
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        assert!(state.held, "no connection has carried as many bytes as it should within {limit:?}");
+        assert!(state.held, "no connection was stalled within {limit:?}");
     }
 }
 
@@ -112,7 +112,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Stays here while the connection is over its limit and neither cut nor mended.
+    /// Blocks while the connection is over its limit, until the relay is cut or restored.
     fn hold(&self, sent: usize) {
         let mut state = self.lock();
         while !state.cut && state.limit.is_some_and(|limit| sent > limit) {

@@ -1,20 +1,19 @@
-//! Runs cases one after the other on one shared stage and reports in libtest's words, so that cargo and people read
-//! them as they read other tests.
+//! A sequential test runner with a shared test environment (stage). Its output has libtest's format.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// A test on the stage `S`. Its name is the sentence that it proves.
+/// A test case that runs on the stage `S`. Its name is the statement that it proves.
 pub struct Case<S> {
-    /// `file::sentence`
+    /// `file::statement`
     pub name: &'static str,
-    /// Panics if the sentence is not true.
+    /// Panics if the case fails.
     pub run: fn(&mut S),
 }
 
-/// A list of [`Case`]s from paths of functions: the path is the name.
+/// A list of [`Case`]s from function paths. The path is the name.
 #[macro_export]
 macro_rules! cases {
     ($($path:path),* $(,)?) => {
@@ -22,7 +21,7 @@ macro_rules! cases {
     };
 }
 
-/// Which cases to run and what to do with them: the part of libtest's command line that makes sense here.
+/// The supported part of libtest's command line: which cases to run or list.
 #[derive(Debug, Default, PartialEq)]
 pub struct Selection {
     filters: Vec<String>,
@@ -32,7 +31,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Reads libtest's arguments. Those that steer threads, colours and output are accepted without effect.
+    /// Parses libtest's arguments. Those for threads, colours and output are accepted without effect.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Selection, String> {
         let mut selection = Selection::default();
         let mut arguments = arguments.into_iter();
@@ -42,7 +41,7 @@ impl Selection {
                 _ => (argument, None),
             };
             let mut value =
-                || value.clone().or_else(|| arguments.next()).ok_or(format!("{flag} wants a value"));
+                || value.clone().or_else(|| arguments.next()).ok_or(format!("{flag} requires a value"));
             match flag.as_str() {
                 "--list" => selection.list = true,
                 "--exact" => selection.exact = true,
@@ -64,7 +63,7 @@ impl Selection {
     }
 }
 
-/// Runs the selected cases. `open` makes the stage, or says what is missing and all of them fail; `between` readies it
+/// Runs the selected cases. `start_stage` creates the stage; if it fails, all cases fail. `before_each` prepares the stage
 /// for the next case.
 pub fn run<S>(
     cases: &[Case<S>],
@@ -88,13 +87,14 @@ pub fn run<S>(
     let start = Instant::now();
     let mut failed: Vec<&str> = Vec::new();
     let started = catch_panic(start_stage).and_then(|started| started);
-    let missing = started.as_ref().err().map(|missing| format!("the stage cannot be set: {missing}"));
+    let missing =
+        started.as_ref().err().map(|missing| format!("the test environment cannot be started: {missing}"));
     let mut stage = started.ok();
     missing.iter().for_each(|missing| eprintln!("{missing}"));
     for case in &selected {
         let case_start = Instant::now();
         let outcome = match &mut stage {
-            None => Err("no stage".to_owned()),
+            None => Err("no test environment".to_owned()),
             Some(stage) => catch_panic(|| {
                 before_each(stage);
                 (case.run)(stage);
@@ -116,18 +116,18 @@ pub fn run<S>(
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs nothing and says so: each case by name, and the reason again in the closing lines.
+/// Runs no cases: reports the selected ones as ignored, with the reason.
 pub fn skip_all<S>(cases: &[Case<S>], selection: &Selection, reason: &str) -> ExitCode {
     let selected: Vec<&Case<S>> = cases.iter().filter(|case| selection.selects(case.name)).collect();
     println!("\nrunning {} tests", selected.len());
     selected.iter().for_each(|case| println!("test {} ... ignored, {reason}", case.name));
     let filtered_out = cases.len() - selected.len();
     println!("\n{}", result_line(0, &[], selected.len(), filtered_out, Instant::now()));
-    println!("LEFT OUT: {} tests: {reason}", selected.len());
+    println!("SKIPPED: {} tests: {reason}", selected.len());
     ExitCode::SUCCESS
 }
 
-/// Turns a panic, which has printed its message already, into an error.
+/// Converts a panic into an error. The panic hook has already printed its message.
 fn catch_panic<T>(action: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(action)).map_err(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
@@ -175,6 +175,6 @@ mod tests {
         }
         assert!(parse("--list").unwrap().list);
         assert_eq!(parse("--frobnicate"), Err("unknown argument --frobnicate".to_owned()));
-        assert_eq!(parse("--skip"), Err("--skip wants a value".to_owned()));
+        assert_eq!(parse("--skip"), Err("--skip requires a value".to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! What every case starts from: a control plane, a network of one's own, and `portolan` as a process.
+//! The stage: the test environment that all cases share, with a control plane and functions that start `portolan`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,25 +15,25 @@ use crate::http;
 use crate::process::Process;
 use crate::wait;
 
-/// How long an answer may take to follow a change, or a program to be ready: a hundred times what it takes, so that a
-/// loaded machine fails nothing.
+/// How long a change may take to be visible, or a program to be ready: a hundred times the usual duration, so that tests
+/// pass on a loaded machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// The cluster address of DNS.
+/// The ClusterIP of the DNS server.
 pub const DNS: &str = "10.96.0.10";
 
-/// The port of `/ready` in the Corefiles here.
+/// The port of the `ready` plugin.
 const READY: u16 = 8181;
 
 /// The port of the `prometheus` plugin.
 const PROMETHEUS: u16 = 9153;
 
-/// The port of ingress health and metrics.
+/// The port of the ingress proxy's health and metrics endpoints.
 const HEALTHZ: u16 = 10254;
 
-/// The stage that all cases share, one after the other.
+/// The test environment, which all cases use one after the other.
 pub struct Stage {
-    /// The control plane, up and healthy at the start of each case.
+    /// The control plane. All its processes are running at the start of each case.
     pub plane: ControlPlane,
     portolan: PathBuf,
     scratch: TempDir,
@@ -45,24 +45,25 @@ pub struct Portolan {
 }
 
 impl Stage {
-    /// Starts the control plane. The namespaces have been entered and the programs built.
+    /// Starts the control plane. [`crate::namespace::enter`] has to be called before.
     pub fn start(cluster: &Path, portolan: &Path) -> Stage {
         let scratch = TempDir::with_prefix("portolan-tests-").expect("a temporary folder can be made");
         let plane = ControlPlane::start(cluster, scratch.path());
         Stage { plane, portolan: portolan.to_owned(), scratch }
     }
 
-    /// The folder of all logs and files, gone when the run is over.
+    /// The folder of logs and other files, deleted at the end of the run.
     pub fn folder(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// A Corefile for the cluster's zones as the user `portolan`, with these lines in the `kubernetes` block.
+    /// A Corefile for the cluster zones with the credentials of the user `portolan` and additional lines in the
+    /// `kubernetes` block.
     pub fn corefile(&self, options: &str) -> String {
         self.corefile_at(self.plane.server.address().port(), options)
     }
 
-    /// The same for the API server behind another port.
+    /// Like [`Stage::corefile`], for the API server on another port.
     pub fn corefile_at(&self, port: u16, options: &str) -> String {
         let kubeconfig = self.plane.kubeconfig("portolan", port);
         format!(
@@ -88,14 +89,14 @@ impl Stage {
         portolan
     }
 
-    /// Starts `portolan dns` and does not wait.
+    /// Starts `portolan dns` without waiting.
     pub fn dns_unready(&self, corefile: &str) -> Portolan {
         let path = self.folder().join("Corefile");
         fs::write(&path, corefile).expect("the scratch folder is writable");
         self.run(&["dns", "-conf", &path.to_string_lossy()], &[])
     }
 
-    /// Starts `portolan ingress` as `user` on ports 80 and 443, with these flags more, and waits until it is healthy.
+    /// Starts `portolan ingress` as `user` on ports 80 and 443 with additional flags, and waits until it is healthy.
     #[track_caller]
     pub fn ingress(&self, user: &str, flags: &[&str]) -> Portolan {
         let kubeconfig = self.plane.kubeconfig(user, self.plane.server.address().port());
@@ -105,9 +106,9 @@ impl Stage {
         portolan
     }
 
-    /// Starts `portolan ingress` on ports 80 and 443 with nothing but these flags, and does not wait.
+    /// Starts `portolan ingress` on ports 80 and 443 with additional flags, without waiting.
     pub fn ingress_unready(&self, flags: &[&str]) -> Portolan {
-        // As ingress-nginx it would otherwise stay for ten seconds after its last request.
+        // By default it waits ten seconds after its last request before it exits, like ingress-nginx.
         let no_grace_period = ["--post-shutdown-grace-period", "0"];
         self.run(
             &[&["ingress", "--http-port", "80", "--https-port", "443"], &no_grace_period[..]].concat(),
@@ -120,7 +121,7 @@ impl Stage {
         self.run_with(command, more, &[])
     }
 
-    /// Starts `portolan` with any arguments and environment.
+    /// Starts `portolan` with any arguments and environment variables.
     pub fn run_with(&self, command: &[&str], more: &[&str], environment: &[(&str, &str)]) -> Portolan {
         let mut program = Command::new(&self.portolan);
         program.args(command).args(more).current_dir(self.folder());
@@ -129,25 +130,25 @@ impl Stage {
         Portolan { process: Process::start(&name, program, self.folder()) }
     }
 
-    /// The DNS server at the cluster's DNS address.
+    /// A client of the DNS server at its ClusterIP.
     pub fn resolver(&self) -> DnsClient {
-        DnsClient(SocketAddr::new(DNS.parse().expect("it is an address"), 53))
+        DnsClient(SocketAddr::new(DNS.parse().expect("a valid address"), 53))
     }
 }
 
 impl Portolan {
-    /// Waits for the `ready` plugin's page.
+    /// Waits until the `ready` plugin answers 200.
     #[track_caller]
     pub fn wait_for_ready(&mut self) {
         self.wait_for_page(READY, "/ready");
     }
 
-    /// Waits for 200 from a page on the loopback interface.
+    /// Waits until a page on the loopback interface answers 200.
     #[track_caller]
     pub fn wait_for_page(&mut self, port: u16, path: &str) {
         wait::until(path, SOON, || {
             if let Some(status) = self.process.exit_status() {
-                panic!("portolan has ended by itself: {status}");
+                panic!("portolan has exited: {status}");
             }
             match page(port, path) {
                 Ok((200, _)) => Ok(()),
@@ -157,66 +158,66 @@ impl Portolan {
         });
     }
 
-    /// Status of the `ready` plugin's page.
+    /// Status of the `ready` plugin's response.
     pub fn ready(&self) -> Result<u16, String> {
         page(READY, "/ready").map(|(status, _)| status)
     }
 
-    /// Status and text of the ingress side's health page.
+    /// Status and text of the ingress proxy's health check.
     pub fn health(&self) -> Result<(u16, String), String> {
         page(HEALTHZ, "/healthz")
     }
 
-    /// The ingress side's page of problems.
+    /// The ingress proxy's list of problems.
     #[track_caller]
     pub fn problems(&self) -> String {
         page(HEALTHZ, "/problems").expect("problems are served").1
     }
 
-    /// The page of the `prometheus` plugin.
+    /// The metrics of the `prometheus` plugin.
     #[track_caller]
     pub fn dns_metrics(&self) -> String {
         page(PROMETHEUS, "/metrics").expect("metrics are served").1
     }
 
-    /// The metrics page of the ingress side.
+    /// The metrics of the ingress proxy.
     #[track_caller]
     pub fn metrics(&self) -> String {
         page(HEALTHZ, "/metrics").expect("metrics are served").1
     }
 
-    /// Waits until the log has a line with all of `words`, and returns it.
+    /// Waits for a log line that contains all of `words`, and returns it.
     #[track_caller]
     pub fn wait_for_log(&self, words: &[&str]) -> String {
         wait::until(&format!("a log line with {words:?}"), SOON, || {
             let log = self.process.log();
             let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
-            line.map(str::to_owned).ok_or_else(|| "there is none".to_owned())
+            line.map(str::to_owned).ok_or_else(|| "no such line".to_owned())
         })
     }
 
-    /// What it has logged.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Sends a signal and does not wait.
+    /// Sends a signal without waiting for its effect.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// The process id.
+    /// The process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Ends it by SIGTERM and returns its status.
+    /// Stops the process with SIGTERM and returns its exit status.
     #[track_caller]
     pub fn stop(self) -> ExitStatus {
         self.process.stop()
     }
 
-    /// Ends it by SIGKILL.
+    /// Stops the process with SIGKILL.
     pub fn kill(self) {
         self.process.kill();
     }

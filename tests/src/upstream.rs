@@ -1,7 +1,7 @@
-//! A name server of the outside world, for what `forward` sends on: it knows a few names and counts the questions.
+//! An upstream name server for `forward`: answers a few names and counts the queries.
 //!
-//! It is a thread in a network namespace of its own at the other end of a cable, since the server under test has port 53
-//! of every address in the test's.
+//! It runs in a thread with a separate network namespace, connected by a veth pair, because the server under test occupies
+//! port 53 on all addresses of the test's namespace.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -16,50 +16,50 @@ use nix::unistd::gettid;
 
 use crate::namespace::ip;
 
-/// Its address, in a range for documentation (RFC 5737).
+/// The upstream's address, in a range for documentation (RFC 5737).
 pub const UPSTREAM: &str = "192.0.2.53";
 
-/// Both ends of the cable: the test's and the upstream's.
+/// The interfaces of the veth pair: the test's and the upstream's.
 const VETH: [&str; 2] = ["outward", "inward"];
 
-/// A full name in lower case, and its address.
+/// A fully qualified name in lower case and its address.
 pub type Address = (&'static str, [u8; 4]);
 
-/// A name server on [`UPSTREAM`], until it is dropped.
+/// A name server on [`UPSTREAM`]. It is unreachable after the drop.
 pub struct Upstream {
     queries: Arc<AtomicUsize>,
 }
 
 impl Upstream {
-    /// Answers A for these names, NODATA for their other types and NXDOMAIN for everything else.
+    /// Starts a server that answers A for `names`, NODATA for their other types and NXDOMAIN for other names.
     pub fn start(names: &'static [Address]) -> Upstream {
         let queries = Arc::new(AtomicUsize::new(0));
         let count = queries.clone();
         let ((thread_sender, thread), (link_sender, link_ready)) = (mpsc::channel(), mpsc::channel());
         let (ready_sender, ready) = mpsc::channel();
         std::thread::spawn(move || {
-            // Moves this thread alone, and those that it starts.
-            unshare(CloneFlags::CLONE_NEWNET).expect("root of the namespace may make another");
+            // Moves only this thread and the threads that it starts.
+            unshare(CloneFlags::CLONE_NEWNET).expect("root of the namespace may create another");
             let _ = thread_sender.send(gettid());
             let _ = link_ready.recv();
             configure_link(VETH[1], UPSTREAM);
-            let datagrams = UdpSocket::bind((UPSTREAM, 53)).expect("nobody else is out here");
-            let listener = TcpListener::bind((UPSTREAM, 53)).expect("nobody else is out here");
+            let datagrams = UdpSocket::bind((UPSTREAM, 53)).expect("the namespace has no other server");
+            let listener = TcpListener::bind((UPSTREAM, 53)).expect("the namespace has no other server");
             let tcp_count = count.clone();
             std::thread::spawn(move || serve_tcp(&listener, &tcp_count, names));
             let _ = ready_sender.send(());
             serve_udp(&datagrams, &count, names);
         });
-        let thread = thread.recv().expect("the thread says who it is").to_string();
+        let thread = thread.recv().expect("the thread sends its ID").to_string();
         ip(&["link", "add", VETH[0], "type", "veth", "peer", "name", VETH[1], "netns", &thread])
-            .expect("root of the namespace may lay cables");
+            .expect("root of the namespace may create links");
         configure_link(VETH[0], "192.0.2.1");
         let _ = link_sender.send(());
-        ready.recv().expect("the upstream listens");
+        ready.recv().expect("the upstream has started");
         Upstream { queries }
     }
 
-    /// How many questions it was asked.
+    /// The number of queries so far.
     pub fn query_count(&self) -> usize {
         self.queries.load(Ordering::Relaxed)
     }
@@ -67,7 +67,7 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        // Without its cable nobody reaches it; its threads end with the test.
+        // The threads live until the test process ends, but the server is unreachable.
         let _ = ip(&["link", "delete", VETH[0]]);
     }
 }
@@ -87,7 +87,7 @@ fn serve_udp(socket: &UdpSocket, count: &Arc<AtomicUsize>, names: &[Address]) {
     }
 }
 
-/// A connection ends with its first broken message.
+/// Serves each connection until its first malformed message.
 fn serve_tcp(listener: &TcpListener, count: &Arc<AtomicUsize>, names: &'static [Address]) {
     for mut stream in listener.incoming().flatten() {
         let count = count.clone();

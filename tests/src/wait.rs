@@ -1,11 +1,11 @@
-//! Waiting for what another process does: look again until it is there or the time is up.
+//! Waiting for another process: polls a condition until it holds or a timeout expires.
 
 use std::time::{Duration, Instant};
 
-/// Time between two looks: short against everything waited for here, long against the look itself.
+/// Time between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Looks until `look` gives a value, and returns it; when `limit` is over, panics with what the last look said.
+/// Calls `check` until it returns a value, and returns the value. Panics with the last error after `limit`.
 #[track_caller]
 pub fn until<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
@@ -19,13 +19,13 @@ pub fn until<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Result<T
     }
 }
 
-/// Looks for the whole of `span` and panics at the first look that fails: for what must not change.
+/// Calls `check` repeatedly for `duration` and panics at its first error: for conditions that must not change.
 #[track_caller]
 pub fn throughout(what: &str, duration: Duration, mut check: impl FnMut() -> Result<(), String>) {
     let start = Instant::now();
     while start.elapsed() < duration {
         if let Err(problem) = check() {
-            panic!("{what} held for {:?} only: {problem}", start.elapsed());
+            panic!("{what} held only for {:?}: {problem}", start.elapsed());
         }
         std::thread::sleep(POLL_INTERVAL);
     }

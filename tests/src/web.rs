@@ -1,4 +1,4 @@
-//! A web client whose answers are text: a table of URLs and what they should lead to.
+//! A web client that compares responses with a table in text form.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use crate::http::{Connection, Response, Trust};
 use crate::wait;
 
-/// An edge to ask, by its plain and its TLS port on the loopback interface.
+/// A client of an ingress proxy ("the edge") on the loopback interface.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeClient {
     /// Port of `http:` URLs.
@@ -17,11 +17,11 @@ pub struct EdgeClient {
     pub https: u16,
 }
 
-/// The edge on the usual ports.
+/// A client of the ingress proxy on ports 80 and 443.
 pub const EDGE: EdgeClient = EdgeClient { http: 80, https: 443 };
 
 impl EdgeClient {
-    /// GETs a URL, with header lines of the form `name: value`.
+    /// GETs a URL with additional header lines of the form `name: value`.
     pub fn get(&self, url: &str, headers: &[&str]) -> Result<Response, String> {
         let (scheme, rest) = url.split_once("://").unwrap_or_else(|| panic!("{url} has no scheme"));
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -36,16 +36,16 @@ impl EdgeClient {
         response.map_err(|error| error.to_string())
     }
 
-    /// The certificate that a TLS client gets for `host`.
+    /// The certificate that the proxy presents for `host`.
     pub fn certificate(&self, host: &str) -> Result<CertificateDer<'static>, String> {
         let connection = Connection::tls(local(self.https), host, &Trust::AnyCertificate)
             .map_err(|error| error.to_string())?;
-        connection.certificate().cloned().ok_or_else(|| "no certificate shown".to_owned())
+        connection.certificate().cloned().ok_or_else(|| "no certificate was presented".to_owned())
     }
 
-    /// Waits until every row of `table` holds.
+    /// Waits until every row of `table` matches.
     ///
-    /// A row is `URL [name: value] = STATUS WORD`, header and word optional. The word is the name of the backend that
+    /// A row is `URL [name: value] = STATUS WORD`; header and word are optional. The word is the name of the backend that
     /// answered or, for redirects, the `Location`.
     #[track_caller]
     pub fn expect(&self, limit: Duration, table: &str) {
@@ -70,7 +70,7 @@ impl EdgeClient {
             Ok(response) => summary(&response),
             Err(problem) => problem,
         };
-        (response != wanted.trim()).then(|| format!("{request}: got {response:?}, wanted {wanted:?}"))
+        (response != wanted.trim()).then(|| format!("{request}: got {response:?}, expected {wanted:?}"))
     }
 }
 
