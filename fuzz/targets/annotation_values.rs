@@ -1,4 +1,4 @@
-//! Any lines as annotations of an Ingress: read, told, and a request served.
+//! Arbitrary lines as annotations of an Ingress: parses them, reports problems and routes a request.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

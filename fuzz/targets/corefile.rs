@@ -1,4 +1,4 @@
-//! Any text as a Corefile: it loads, or every mistake names a line of it.
+//! Arbitrary text as a Corefile: either it loads or every error has a line number.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use config::{ConfigErrors, Corefile, Directive, ParseOptions, Word};
 use libfuzzer_sys::fuzz_target;
 
-/// What `import` can find: a fragment, one that imports itself, and one that does not parse.
+/// Files for `import`: a valid one, one that imports itself, and one with a syntax error.
 static FILES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     [
         ("common.conf", "errors\nlog {args[0]}\n"),
@@ -25,12 +25,12 @@ fuzz_target!(|data: &[u8]| {
             assert!(corefile.blocks.iter().all(|block| !block.keys.is_empty()), "a block without a key");
             let keys = corefile.blocks.iter().flat_map(|block| &block.keys);
             keys.for_each(|key| assert_name(&key.zone));
-            corefile.blocks.iter().flat_map(|block| &block.directives).for_each(ask);
-            let again = read(&text).expect("what loads once loads again");
+            corefile.blocks.iter().flat_map(|block| &block.directives).for_each(convert_words);
+            let again = read(&text).expect("a Corefile that has loaded loads again");
             assert!(again.fingerprint == corefile.fingerprint, "reading again changed the fingerprint");
         }
         Err(errors) => {
-            assert!(!errors.0.is_empty(), "refused without a reason");
+            assert!(!errors.0.is_empty(), "an error without a message");
             for error in &errors.0 {
                 assert!(error.at.line() > 0 && !error.what.is_empty(), "{error}");
             }
@@ -48,19 +48,19 @@ fn read(text: &str) -> Result<Corefile, ConfigErrors> {
     Corefile::parse("Corefile", text, &*FILES, &ParseOptions { env: &env, ..ParseOptions::default() })
 }
 
-/// Asks every word for everything a plugin could want it to be.
-fn ask(directive: &Directive) {
-    directive.args.iter().for_each(ask_word);
-    directive.block.iter().for_each(ask);
+/// Converts every word into every type that a plugin may need.
+fn convert_words(directive: &Directive) {
+    directive.args.iter().for_each(convert_word);
+    directive.block.iter().for_each(convert_words);
 }
 
-fn ask_word(word: &Word) {
+fn convert_word(word: &Word) {
     let _ = (word.duration(), word.integer::<u16>(..), word.cidr(), word.ip());
     word.zones().into_iter().flatten().for_each(|zone| assert_name(&zone));
     let _ = (word.host_port(None), word.host_port(Some(53)), word.socket_addr(53));
 }
 
-/// What is taken for a zone is a name to those who answer for it.
+/// A zone has to be a valid DNS name.
 fn assert_name(zone: &str) {
-    assert!(zone.parse::<dns_wire::Name>().is_ok(), "{zone:?} is no name");
+    assert!(zone.parse::<dns_wire::Name>().is_ok(), "{zone:?} is not a DNS name");
 }

@@ -1,4 +1,4 @@
-//! Any packet as a query: it is ignored, refused with a reply that fits, or read and written again without loss.
+//! An arbitrary packet as a query: it is dropped, rejected with a valid reply, or parsed and encoded again without loss.
 #![no_main]
 
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use dns_wire::{Query, Rejection, Reply};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
-    /// Reused from packet to packet, as the server does: nothing may be left over from the packet before.
+    /// Reused for every packet, as in the server, to detect state that is left from the previous packet.
     static QUERY: RefCell<Query> = RefCell::default();
 }
 
@@ -18,14 +18,14 @@ fuzz_target!(|packet: &[u8]| {
             Err(Rejection::Drop) => {}
             Err(Rejection::Reply(code)) => {
                 let length = query.encode_error(code, &mut out);
-                assert!((12..=512).contains(&length), "{length} bytes refuse a packet");
-                assert_eq!(out[..2], packet[..2], "the refusal has another id");
-                assert!(out[2] & 0x80 != 0, "a refusal is a response");
+                assert!((12..=512).contains(&length), "a rejection of {length} bytes");
+                assert_eq!(out[..2], packet[..2], "the rejection has another ID");
+                assert!(out[2] & 0x80 != 0, "the rejection is not a response");
             }
             Ok(()) => {
                 let length = query.encode(query.id, &mut out);
                 let mut again = Query::default();
-                assert_eq!(again.parse(&out[..length]), Ok(()), "written again it cannot be read");
+                assert_eq!(again.parse(&out[..length]), Ok(()), "the encoded query cannot be parsed");
                 assert_eq!(again.name(), query.name());
                 assert_eq!(
                     (again.id, again.qtype, again.qclass, again.edns),

@@ -1,4 +1,4 @@
-//! Any packet as a reply from an upstream: refused, or kept, cut to size and written again without loss.
+//! An arbitrary packet as an upstream's reply: it is rejected, or parsed, truncated and encoded again without loss.
 #![no_main]
 
 use dns_wire::{Name, Query, Reply};
@@ -11,44 +11,45 @@ fuzz_target!(|packet: &[u8]| {
     let mut query = Query::new(7, &name, A);
     let mut reply = Reply::default();
     if reply.parse(packet, &query).is_err() {
-        assert!(reply.records().is_empty(), "a refused packet left records");
+        assert!(reply.records().is_empty(), "a rejected packet left records");
         return;
     }
-    let kept = records(&reply, &query);
+    let parsed = records(&reply, &query);
     for limit in [512, 1232, 65535] {
         let mut out = vec![0; 65535];
         let length = reply.encode(&query, limit, &mut out);
-        assert!(length <= limit, "{length} bytes where {limit} are allowed");
+        assert!(length <= limit, "{length} bytes with a limit of {limit}");
         let mut again = Reply::default();
-        let heard = again.parse(&out[..length], &query).expect("what we write we can read");
-        assert!(heard.matches && heard.id == query.id, "{heard:?}");
+        let header = again.parse(&out[..length], &query).expect("an encoded reply can be parsed");
+        assert!(header.matches && header.id == query.id, "{header:?}");
         let sent = records(&again, &query);
         if again.truncated {
-            assert!(sent.len() <= kept.len(), "truncation added records");
+            assert!(sent.len() <= parsed.len(), "truncation added records");
         } else {
-            assert!(sent == kept, "written again: {sent:?}\nbefore: {kept:?}");
+            assert!(sent == parsed, "encoded again: {sent:?}\nbefore: {parsed:?}");
         }
     }
-    // The same records for another question: names relative to the first one are made whole.
-    let asked = query.clone();
+    // Appends the records to a reply for another question: names that refer to the first question are expanded.
+    let first = query.clone();
     query.set_question(&"alias.example.com".parse().expect("a name"), A);
     let mut joined = Reply::default();
-    joined.append(&reply, &asked);
+    joined.append(&reply, &first);
     let mut out = vec![0; 65535];
     let length = joined.encode(&query, 65535, &mut out);
-    assert!(Reply::default().parse(&out[..length], &query).is_ok(), "a chased reply cannot be read");
+    assert!(Reply::default().parse(&out[..length], &query).is_ok(), "the joined reply cannot be parsed");
 });
 
-/// Section, owner, type, class, TTL and data, in the order of the sections: that is the order in a packet.
-type Line = (dns_wire::Section, Vec<u8>, u16, u16, u32, Vec<u8>);
+/// Section, owner, type, class, TTL and data of a record.
+type RecordFields = (dns_wire::Section, Vec<u8>, u16, u16, u32, Vec<u8>);
 
-fn records(reply: &Reply, query: &Query) -> Vec<Line> {
-    let line = |record: &dns_wire::Record| {
+/// The records of a reply, ordered by section as in a packet.
+fn records(reply: &Reply, query: &Query) -> Vec<RecordFields> {
+    let fields = |record: &dns_wire::Record| {
         let owner = reply.owner(record, query).lower().wire().to_vec();
         let data = reply.rdata(record).to_ascii_lowercase();
         (record.section, owner, record.rtype, record.class, record.ttl, data)
     };
-    let mut lines: Vec<Line> = reply.records().iter().map(line).collect();
-    lines.sort_by_key(|line| line.0); // stable
-    lines
+    let mut records: Vec<RecordFields> = reply.records().iter().map(fields).collect();
+    records.sort_by_key(|record| record.0); // stable
+    records
 }

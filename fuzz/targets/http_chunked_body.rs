@@ -1,4 +1,4 @@
-//! Any bytes as a chunked body, compared with httparse.
+//! Arbitrary bytes as a chunked body, compared with httparse.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

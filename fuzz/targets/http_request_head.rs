@@ -1,4 +1,4 @@
-//! Any bytes as the head of an HTTP/1 request, compared with httparse.
+//! Arbitrary bytes as the head of an HTTP/1 request, compared with httparse.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

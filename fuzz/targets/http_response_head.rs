@@ -1,4 +1,4 @@
-//! Any bytes as the head of an endpoint's response.
+//! Arbitrary bytes as the head of an endpoint's HTTP/1 response.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

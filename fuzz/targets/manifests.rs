@@ -1,4 +1,4 @@
-//! Any text as a manifest, YAML or JSON: objects, or problems that each name a line of it and what was wanted.
+//! Arbitrary text as a YAML or JSON manifest: every problem has a line number and says what is expected.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +6,7 @@ use sources::manifests::decode;
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
-    // A carriage return alone ends a line, too (YAML 1.2.2 §5.4).
+    // A carriage return alone also ends a line (YAML 1.2.2 section 5.4).
     let lines = text.split(['\n', '\r']).count();
     for name in ["cluster.yaml", "cluster.json"] {
         for problem in decode(name, &text).problems {

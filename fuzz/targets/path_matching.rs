@@ -1,4 +1,4 @@
-//! Any lines as paths of rules, and a request target: normalised, matched, rewritten.
+//! Arbitrary lines as paths of Ingress rules and a request target: normalises, matches and rewrites it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as an API server's response to a list or a watch: the same objects in whatever pieces it arrives.
+//! Arbitrary bytes as an API server's list or watch response: the decoded objects do not depend on how it is split.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
