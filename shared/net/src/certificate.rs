@@ -1,4 +1,4 @@
-//! The certificate that is served when no Secret fits, named as ingress-nginx names its own.
+//! The default certificate, served when no Secret matches the name. Subject and validity are those of ingress-nginx's own.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,17 +9,20 @@ use rustls::sign::CertifiedKey;
 
 use crate::tls::{TlsError, provider};
 
-/// Its subject's common name.
+/// Common name of the subject.
 pub const COMMON_NAME: &str = "Kubernetes Ingress Controller Fake Certificate";
-/// Its subject's organisation.
+/// Organisation of the subject.
 pub const ORGANIZATION: &str = "Acme Co";
-/// Its only alternative name.
+/// The only subject alternative name.
 pub const ALTERNATIVE_NAME: &str = "ingress.local";
 
-const LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Makes a new self-signed certificate, valid for 365 days from now. ingress-nginx makes an RSA key; this one is
-/// on P-256, which every client that speaks TLS 1.2 accepts and which signs ten times faster.
+/// Creates a self-signed certificate, valid for 365 days from `now`. The key is on P-256, where ingress-nginx uses RSA: every
+/// client that supports TLS 1.2 accepts it, and signing is ten times faster.
+///
+/// # Errors
+/// When the key or the certificate cannot be created.
 pub fn self_signed(now: SystemTime) -> Result<Arc<CertifiedKey>, TlsError> {
     let key = KeyPair::generate().map_err(TlsError::SelfSigned)?;
     let mut params = CertificateParams::new([ALTERNATIVE_NAME.to_owned()]).map_err(TlsError::SelfSigned)?;
@@ -27,7 +30,7 @@ pub fn self_signed(now: SystemTime) -> Result<Arc<CertifiedKey>, TlsError> {
     params.distinguished_name.push(DnType::OrganizationName, ORGANIZATION);
     params.distinguished_name.push(DnType::CommonName, COMMON_NAME);
     params.not_before = now.into();
-    params.not_after = (now + LIFE).into();
+    params.not_after = (now + LIFETIME).into();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let certificate = params.self_signed(&key).map_err(TlsError::SelfSigned)?;
@@ -43,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_named_as_ingress_nginx_names_its_own() {
+    fn subject_and_validity_are_those_of_ingress_nginx() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
         let made = self_signed(now).unwrap();
         let (_, certificate) = X509Certificate::from_der(&made.cert[0]).unwrap();

@@ -1,26 +1,27 @@
-//! How the file descriptors of the process are shared out, so that a flood of one kind of connection leaves room for the others.
+//! Limits of connections, derived from the descriptor limit of the process: a flood of one kind of connection leaves descriptors
+//! for the other kinds.
 
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors that no connection of a client or to an upstream may use: listeners, the admin listener, watches of the
+/// Descriptors reserved for everything but client and upstream connections: listeners, the admin listener, watches of the
 /// API server, files, name resolution.
 const RESERVE: usize = 256;
 
-/// How many connections there may be, given the process's limit of open files.
+/// How many connections of each kind the process may have open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorShares {
-    /// Connections of clients.
+    /// Client connections.
     pub clients: usize,
-    /// Connections to upstreams, in use and idle.
+    /// Upstream connections, in use and idle.
     pub upstreams: usize,
 }
 
 impl DescriptorShares {
-    /// The shares under a limit of open files: of what the reserve leaves, three sevenths for clients and four for
-    /// upstreams. Every client can then have a request at an upstream, even if all of them want the same one and that one
-    /// may have no more than three quarters of the upstreams' share.
+    /// The shares under a limit of open files. What remains after the reserve is divided: three sevenths for clients, four
+    /// sevenths for upstreams. Every client connection can then have a request at an upstream, even if all requests go to
+    /// one upstream, which may use no more than three quarters of the upstreams' share.
     pub fn of(limit: usize) -> Self {
         let usable = limit - RESERVE.min(limit / 4);
         let clients = usable / 7 * 3;
@@ -33,18 +34,18 @@ impl DescriptorShares {
     }
 }
 
-/// The soft limit of open files; 1,024 where the system does not tell.
+/// The soft limit of open files; 1,024 if it cannot be read.
 pub fn limit() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     usize::try_from(soft).unwrap_or(usize::MAX)
 }
 
-/// Raises the soft limit to the hard one, as Go does at its start and ingress-nginx with `worker_rlimit_nofile`: container
-/// runtimes start processes with 1,024 for the sake of programs that use `select`, and a proxied request needs two sockets.
-/// Call it before anything asks for [`limit`].
+/// Raises the soft limit to the hard limit, as Go does at startup and ingress-nginx with `worker_rlimit_nofile`. Container
+/// runtimes start processes with a soft limit of 1,024 (for programs that use `select`), and a proxied request needs two
+/// sockets. Must be called before [`limit`] is used.
 ///
 /// # Errors
-/// What the system answers when it refuses.
+/// The error of `getrlimit` or `setrlimit`.
 pub fn raise_limit() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {
@@ -53,7 +54,7 @@ pub fn raise_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an operation failed because the process, or the system, has no descriptor left.
+/// Whether an operation failed because the process (`EMFILE`) or the system (`ENFILE`) has no free descriptor.
 pub fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(code) if code == nix::libc::EMFILE || code == nix::libc::ENFILE)
 }
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reserve_is_kept_and_every_client_can_have_an_upstream() {
+    fn a_reserve_is_kept_and_every_client_can_use_an_upstream() {
         for (limit, clients, upstreams) in
             [(1024, 327, 441), (20_000, 8460, 11_284), (64, 18, 30), (3, 0, 3), (0, 0, 0)]
         {

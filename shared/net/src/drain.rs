@@ -1,16 +1,16 @@
-//! Stopping without cutting anyone off: a word to stop, a count of what is still open, and a last moment.
+//! Graceful shutdown: a stop signal, a count of what is still open, and a deadline.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-/// Something that is open, until it is dropped.
+/// Counts one connection or request as open until it is dropped.
 pub use tokio_util::task::task_tracker::TaskTrackerToken as DrainToken;
 
 /// Shared by a server and all its connections. Cheap to clone.
 ///
-/// Three states, in this order: running, stopping (nothing new; what is open finishes), forced (the last moment has
-/// passed; whoever is still open closes now).
+/// Three states, in this order: running; stopping (nothing new is accepted, what is open may finish); forced (the deadline has
+/// passed, what is still open closes now).
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
     stop: CancellationToken,
@@ -21,14 +21,14 @@ pub struct Drain {
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainOutcome {
-    /// Everything finished by itself.
+    /// Everything finished before the deadline.
     Finished,
-    /// So many were still open at the last moment and were told to close.
+    /// This many were still open at the deadline and had to close.
     Forced(usize),
 }
 
 impl Drain {
-    /// A drain that is running.
+    /// Creates a drain in the running state.
     pub fn new() -> Self {
         Self::default()
     }
@@ -38,33 +38,33 @@ impl Drain {
         self.open.token()
     }
 
-    /// How many are open now.
+    /// The number of open tokens.
     pub fn count(&self) -> usize {
         self.open.len()
     }
 
-    /// True from the word to stop on.
+    /// Whether the drain is stopping or forced.
     pub fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Waits for the word to stop.
+    /// Waits until the drain is stopping.
     pub async fn stopping(&self) {
         self.stop.cancelled().await;
     }
 
-    /// Waits for the last moment.
+    /// Waits until the deadline has passed.
     pub async fn forced(&self) {
         self.force.cancelled().await;
     }
 
-    /// Says stop without waiting for anything.
+    /// Starts stopping. Does not wait.
     pub fn stop(&self) {
         self.stop.cancel();
         self.open.close();
     }
 
-    /// Says stop, waits until nothing is open or the time is up, and then forces what is left.
+    /// Starts stopping, waits until nothing is open or `within` has passed, then forces the rest.
     pub async fn finish(&self, within: Duration) -> DrainOutcome {
         self.stop();
         let finished = tokio::time::timeout(within, self.open.wait()).await.is_ok();
@@ -73,7 +73,7 @@ impl Drain {
         if finished || left == 0 { DrainOutcome::Finished } else { DrainOutcome::Forced(left) }
     }
 
-    /// Waits until nothing is open, after [`Drain::finish`] has forced it.
+    /// Waits until nothing is open; for use after [`Drain::finish`] has returned [`DrainOutcome::Forced`].
     pub async fn closed(&self) {
         self.open.wait().await;
     }
@@ -86,24 +86,24 @@ mod tests {
     #[tokio::test]
     async fn what_is_open_may_finish() {
         let drain = Drain::new();
-        let (token, mine) = (drain.track(), drain.clone());
+        let (token, of_task) = (drain.track(), drain.clone());
         assert_eq!(drain.count(), 1);
         let task = tokio::spawn(async move {
-            mine.stopping().await;
+            of_task.stopping().await;
             drop(token);
-            mine.forced().await;
+            of_task.forced().await;
         });
         assert_eq!(drain.finish(Duration::from_secs(240)).await, DrainOutcome::Finished);
         task.await.unwrap();
     }
 
     #[tokio::test]
-    async fn what_stays_open_is_forced_at_the_last_moment() {
+    async fn what_is_open_at_the_deadline_is_forced() {
         let drain = Drain::new();
-        let (token, mine) = (drain.track(), drain.clone());
+        let (token, of_task) = (drain.track(), drain.clone());
         let task = tokio::spawn(async move {
-            mine.forced().await;
-            assert!(mine.is_stopping());
+            of_task.forced().await;
+            assert!(of_task.is_stopping());
             drop(token);
         });
         assert_eq!(drain.finish(Duration::from_millis(10)).await, DrainOutcome::Forced(1));

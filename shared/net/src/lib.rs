@@ -1,6 +1,6 @@
-//! What every server here stands on: listening sockets, TLS by name, and a way to stop without cutting anyone off.
+//! Building blocks of servers: listening sockets, descriptor limits, TLS with certificates by name, graceful shutdown.
 //!
-//! It knows no protocol above TLS and nothing of the cluster; names are looked up through a closure.
+//! Contains no protocol above TLS and no Kubernetes type; certificates are looked up through a closure.
 
 pub mod descriptors;
 pub mod drain;

@@ -1,19 +1,19 @@
-//! Listening TCP sockets: one per worker on the same address, so that the kernel spreads the connections.
+//! Listening TCP sockets: one per worker on the same address, so that the kernel distributes the connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connections that may wait for an accept; the kernel cuts it to `net.core.somaxconn`, as ingress-nginx does.
+/// Connections that may wait for `accept`. The kernel reduces it to `net.core.somaxconn`, the value that ingress-nginx uses.
 const BACKLOG: i32 = 65_535;
 
-/// Why an address cannot be listened on.
+/// An address cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
-    /// The address as it was asked for.
+    /// The requested address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The error of the system call.
     pub cause: io::Error,
 }
 
@@ -39,10 +39,13 @@ impl std::error::Error for BindError {
     }
 }
 
-/// `count` listeners on one address, all with the same port where the system was to choose it (port 0).
+/// Opens `count` listeners on one address. With port 0 the system chooses a port, and all of them share it.
 ///
-/// `SO_REUSEPORT` would let a second process of the same user join silently and take half of the connections. A
-/// first socket without it therefore asks whether the address is free.
+/// `SO_REUSEPORT` would let a second process of the same user bind the address too and receive half of the connections without
+/// an error. A first socket without that option therefore checks that the address is free.
+///
+/// # Errors
+/// When the address is in use, is not one of this machine or may not be bound.
 pub fn listen(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
     let fail = |cause| BindError { address, cause };
     let mut exact = address;
@@ -68,7 +71,7 @@ fn probe(address: SocketAddr) -> io::Result<()> {
     socket.listen(1)
 }
 
-/// IPv6 sockets take IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
+/// IPv6 sockets accept IPv6 only, so that `0.0.0.0` and `[::]` can be bound on the same port.
 fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -94,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_use_is_named_even_when_its_holder_reuses_ports() {
+    fn an_address_in_use_is_an_error_even_if_its_owner_set_reuse_port() {
         let held = listen(ANY.parse().unwrap(), 1).unwrap();
         let address = held[0].local_addr().unwrap();
         let error = listen(address, 2).unwrap_err();
@@ -102,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_address_is_named() {
+    fn an_address_of_another_machine_is_an_error() {
         let error = listen("192.0.2.1:0".parse().unwrap(), 1).unwrap_err();
         assert_eq!(error.to_string(), "cannot listen on 192.0.2.1:0: this machine has no such address");
     }
 
     #[test]
-    fn both_families_can_have_the_same_port() {
+    fn ipv4_and_ipv6_can_have_the_same_port() {
         let v4 = listen("0.0.0.0:0".parse().unwrap(), 1).unwrap();
         let port = v4[0].local_addr().unwrap().port();
         match listen(SocketAddr::new("::".parse().unwrap(), port), 1) {

@@ -1,4 +1,4 @@
-//! TLS sessions kept on the server's side, so that a client that comes back skips the full handshake.
+//! Server-side TLS session cache, for session resumption without a full handshake.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 use rustls::server::StoresServerSessions;
 
 /// nginx's `ssl_session_timeout 10m`.
-pub const LIFE: Duration = Duration::from_secs(600);
-/// About what fits into nginx's `ssl_session_cache shared:SSL:10m`.
+pub const LIFETIME: Duration = Duration::from_secs(600);
+/// About the number of sessions that fit into nginx's `ssl_session_cache shared:SSL:10m`.
 pub const CAPACITY: usize = 40_000;
 
-/// A bounded store of sessions that forgets each after [`LIFE`], the oldest first when it is full. One store serves
-/// all workers, or a client would resume only when it hits the same worker again; it is touched once or twice per
-/// handshake, which costs a hundred times as much.
+/// A bounded cache of sessions. A session expires after [`LIFETIME`]; the oldest is removed when the cache is full. All workers
+/// share one cache, since a client may reach another worker the next time. Its lock is taken once or twice per handshake, which
+/// costs a hundred times as much.
 #[derive(Debug)]
 pub struct SessionCache {
-    kept: Mutex<Kept>,
+    sessions: Mutex<Sessions>,
     capacity: usize,
-    life: Duration,
+    lifetime: Duration,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Sessions {
     by_key: HashMap<Vec<u8>, Session>,
-    /// Keys by age. A key that was taken stays here until its time is up.
+    /// Keys, oldest first. The key of a session that was taken stays here until it expires.
     by_age: VecDeque<(Instant, Vec<u8>)>,
 }
 
@@ -35,43 +35,43 @@ struct Session {
 }
 
 impl SessionCache {
-    /// An empty store.
-    pub fn new(capacity: usize, life: Duration) -> Self {
-        Self { kept: Mutex::default(), capacity, life }
+    /// Creates an empty cache.
+    pub fn new(capacity: usize, lifetime: Duration) -> Self {
+        Self { sessions: Mutex::default(), capacity, lifetime }
     }
 
     fn put_at(&self, key: Vec<u8>, secret: Vec<u8>, now: Instant) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.by_age.push_back((now, key.clone()));
-        kept.by_key.insert(key, Session { since: now, secret });
-        while let Some((since, _)) = kept.by_age.front() {
-            if kept.by_age.len() <= self.capacity && now.duration_since(*since) < self.life {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.by_age.push_back((now, key.clone()));
+        sessions.by_key.insert(key, Session { since: now, secret });
+        while let Some((since, _)) = sessions.by_age.front() {
+            if sessions.by_age.len() <= self.capacity && now.duration_since(*since) < self.lifetime {
                 break;
             }
-            let Some((since, key)) = kept.by_age.pop_front() else { break };
-            // The key may have been put again since.
-            if kept.by_key.get(&key).is_some_and(|session| session.since == since) {
-                kept.by_key.remove(&key);
+            let Some((since, key)) = sessions.by_age.pop_front() else { break };
+            // The key may have been inserted again since.
+            if sessions.by_key.get(&key).is_some_and(|session| session.since == since) {
+                sessions.by_key.remove(&key);
             }
         }
     }
 
     fn get_at(&self, key: &[u8], now: Instant) -> Option<Vec<u8>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = kept.by_key.get(key)?;
-        (now.duration_since(session.since) < self.life).then(|| session.secret.clone())
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = sessions.by_key.get(key)?;
+        (now.duration_since(session.since) < self.lifetime).then(|| session.secret.clone())
     }
 
     fn take_at(&self, key: &[u8], now: Instant) -> Option<Vec<u8>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = kept.by_key.remove(key)?;
-        (now.duration_since(session.since) < self.life).then_some(session.secret)
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = sessions.by_key.remove(key)?;
+        (now.duration_since(session.since) < self.lifetime).then_some(session.secret)
     }
 }
 
 impl Default for SessionCache {
     fn default() -> Self {
-        Self::new(CAPACITY, LIFE)
+        Self::new(CAPACITY, LIFETIME)
     }
 }
 
@@ -99,19 +99,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_lives_as_long_as_agreed_and_is_taken_once() {
-        let (sessions, start) = (SessionCache::new(8, LIFE), Instant::now());
+    fn a_session_expires_and_can_be_taken_once() {
+        let (sessions, start) = (SessionCache::new(8, LIFETIME), Instant::now());
         sessions.put_at(b"a".to_vec(), b"secret".to_vec(), start);
-        let almost = start + LIFE - Duration::from_millis(1);
+        let almost = start + LIFETIME - Duration::from_millis(1);
         assert_eq!(sessions.get_at(b"a", almost), Some(b"secret".to_vec()));
-        assert_eq!(sessions.get_at(b"a", start + LIFE), None);
+        assert_eq!(sessions.get_at(b"a", start + LIFETIME), None);
         assert_eq!(sessions.take_at(b"a", almost), Some(b"secret".to_vec()));
         assert_eq!(sessions.take_at(b"a", almost), None);
     }
 
     #[test]
-    fn a_full_store_forgets_the_oldest() {
-        let (sessions, start) = (SessionCache::new(2, LIFE), Instant::now());
+    fn a_full_cache_removes_the_oldest() {
+        let (sessions, start) = (SessionCache::new(2, LIFETIME), Instant::now());
         for (second, key) in ["a", "b", "c"].iter().enumerate() {
             sessions.put_at(key.as_bytes().to_vec(), vec![1], start + Duration::from_secs(second as u64));
         }
@@ -122,11 +122,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_put_again_outlives_its_first_age() {
-        let (sessions, start) = (SessionCache::new(8, LIFE), Instant::now());
+    fn a_key_inserted_again_lives_longer() {
+        let (sessions, start) = (SessionCache::new(8, LIFETIME), Instant::now());
         sessions.put_at(b"a".to_vec(), vec![1], start);
-        sessions.put_at(b"a".to_vec(), vec![2], start + LIFE / 2);
-        sessions.put_at(b"b".to_vec(), vec![3], start + LIFE);
-        assert_eq!(sessions.get_at(b"a", start + LIFE), Some(vec![2]));
+        sessions.put_at(b"a".to_vec(), vec![2], start + LIFETIME / 2);
+        sessions.put_at(b"b".to_vec(), vec![3], start + LIFETIME);
+        assert_eq!(sessions.get_at(b"a", start + LIFETIME), Some(vec![2]));
     }
 }

@@ -1,4 +1,4 @@
-//! What tests of TLS need: certificates, and a client that takes any of them.
+//! Test support for TLS: certificates, and a client that accepts any certificate.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme, Suppor
 
 use crate::tls::provider;
 
-/// A certificate with its key, as a Secret has them and as it is shown.
+/// A certificate with its key, as PEM (as in a Secret) and as DER (as in a handshake).
 pub struct TestCertificate {
     /// `tls.crt`.
     pub certificate: String,
     /// `tls.key`.
     pub key: String,
-    /// What a client sees.
+    /// The certificate in DER.
     pub der: CertificateDer<'static>,
 }
 
-/// A new certificate for a name, signed by itself.
+/// Creates a self-signed certificate for a name.
 pub fn certificate(name: &str) -> TestCertificate {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("tests name well-formed hosts");
     TestCertificate {
@@ -29,7 +29,7 @@ pub fn certificate(name: &str) -> TestCertificate {
     }
 }
 
-/// A client that takes any certificate, for tests that look at which one is shown. It keeps sessions.
+/// A client that accepts any certificate, for tests that check which one the server presents. It resumes sessions.
 pub fn client(versions: &[&'static SupportedProtocolVersion], alpn: &[&[u8]]) -> Arc<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(versions)

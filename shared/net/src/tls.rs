@@ -1,4 +1,4 @@
-//! TLS towards clients: versions, protocols and resumption as ingress-nginx has them, certificates by name.
+//! Server-side TLS: versions, ALPN protocols and session resumption as in ingress-nginx; certificates are looked up by name.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,9 +9,9 @@ use rustls::sign::CertifiedKey;
 
 use crate::session_cache::SessionCache;
 
-/// HTTP/2 over TLS (RFC 9113 §3.2).
+/// ALPN identifier of HTTP/2 over TLS (RFC 9113 §3.2).
 pub const H2: &[u8] = b"h2";
-/// HTTP/1.1 over TLS (RFC 7301 §6).
+/// ALPN identifier of HTTP/1.1 over TLS (RFC 7301 §6).
 pub const HTTP1: &[u8] = b"http/1.1";
 
 /// Why TLS cannot be set up.
@@ -19,7 +19,7 @@ pub const HTTP1: &[u8] = b"http/1.1";
 pub enum TlsError {
     /// rustls refused a certificate, a key or a setting.
     Rustls(rustls::Error),
-    /// The self-made certificate could not be made.
+    /// The self-signed certificate could not be created.
     SelfSigned(rcgen::Error),
 }
 
@@ -27,7 +27,7 @@ impl std::fmt::Display for TlsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Rustls(error) => write!(f, "TLS: {error}"),
-            Self::SelfSigned(error) => write!(f, "making the default certificate: {error}"),
+            Self::SelfSigned(error) => write!(f, "cannot create the default certificate: {error}"),
         }
     }
 }
@@ -40,12 +40,12 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-/// What a listener offers.
+/// TLS settings of a listener.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
-    /// Protocols by preference (RFC 7301).
+    /// ALPN protocols in order of preference (RFC 7301).
     pub alpn: Vec<Vec<u8>>,
-    /// Whether sessions are kept for resumption (ConfigMap `ssl-session-cache`).
+    /// Whether sessions are cached for resumption (ConfigMap `ssl-session-cache`).
     pub session_cache: bool,
 }
 
@@ -55,19 +55,19 @@ impl Default for TlsOptions {
     }
 }
 
-/// The one crypto provider of the process.
+/// The crypto provider of the process.
 pub fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> =
         LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     &PROVIDER
 }
 
-/// A server's configuration whose certificates are looked up by name at each handshake.
+/// Creates a server configuration that looks up the certificate by name at each handshake.
 ///
 /// TLS 1.2 and 1.3, the server's cipher order, no stateless tickets: resumption goes through [`SessionCache`]
-/// (ingress-nginx: `ssl_session_tickets off`, `ssl_session_cache shared:SSL:10m`, 10 minutes). `by_name` gets the
-/// name lower-cased and without a final dot, or `None` where the client sent none; without a certificate the
-/// handshake is refused.
+/// (ingress-nginx: `ssl_session_tickets off`, `ssl_session_cache shared:SSL:10m`, 10 minutes). `by_name` is called with the
+/// SNI name in lower case and without a final dot, or with `None` if the client sent none. If it returns `None`, the handshake
+/// fails.
 pub fn server_config<F>(options: &TlsOptions, by_name: F) -> Result<Arc<ServerConfig>, TlsError>
 where
     F: Fn(Option<&str>) -> Option<Arc<CertifiedKey>> + Send + Sync + 'static,

@@ -7,7 +7,7 @@ use super::*;
 use crate::certificate::self_signed;
 use crate::testing::client;
 
-/// Both ends in memory until neither has more to say.
+/// Performs a handshake in memory, until neither side has more to send.
 fn handshake(
     server: &Arc<ServerConfig>,
     client: &Arc<ClientConfig>,
@@ -42,11 +42,11 @@ fn handshake(
 
 #[test]
 fn the_certificate_is_looked_up_by_name() {
-    let asked = Arc::new(Mutex::new(Vec::new()));
+    let lookups = Arc::new(Mutex::new(Vec::new()));
     let (shop, rest) = (self_signed(SystemTime::now()).unwrap(), self_signed(SystemTime::now()).unwrap());
-    let (note, by_name) = (asked.clone(), (shop.clone(), rest.clone()));
+    let (recorded, by_name) = (lookups.clone(), (shop.clone(), rest.clone()));
     let config = server_config(&TlsOptions::default(), move |name| {
-        note.lock().unwrap().push(name.map(str::to_owned));
+        recorded.lock().unwrap().push(name.map(str::to_owned));
         Some(if name == Some("shop.example") { by_name.0.clone() } else { by_name.1.clone() })
     })
     .unwrap();
@@ -55,12 +55,12 @@ fn the_certificate_is_looked_up_by_name() {
         let (_, end) = handshake(&config, &client, name).unwrap();
         assert_eq!(end.peer_certificates().unwrap()[0], shown.cert[0], "{name}");
     }
-    let asked = asked.lock().unwrap();
-    assert_eq!(*asked, [Some("shop.example".into()), Some("other.example".into()), None]);
+    let lookups = lookups.lock().unwrap();
+    assert_eq!(*lookups, [Some("shop.example".into()), Some("other.example".into()), None]);
 }
 
 #[test]
-fn a_name_without_certificate_is_refused() {
+fn a_name_without_a_certificate_fails_the_handshake() {
     let config = server_config(&TlsOptions::default(), |_| None).unwrap();
     let client = client(&[&rustls::version::TLS13], &[]);
     assert!(handshake(&config, &client, "shop.example").is_err());
