@@ -326,7 +326,7 @@ async fn a_bad_file_is_told_and_nothing_is_served() {
             "http_server_config: {headers: {X-Frame-Options: allow}}".to_owned(),
             "should be deny or sameorigin, not \"allow\"".to_owned(),
         ),
-        ("basic_auth_users: {alice: secret}".to_owned(), "\"alice\" is no bcrypt hash".to_owned()),
+        ("basic_auth_users: {alice: secret}".to_owned(), "\"alice\" is not a bcrypt hash".to_owned()),
         ("rate_limit: {interval: soon}".to_owned(), "invalid duration \"soon\"".to_owned()),
         (":".repeat(3), format!("{web}:1: ")),
     ] {

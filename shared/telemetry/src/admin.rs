@@ -1,7 +1,7 @@
 //! HTTP/1.1 listeners for probes, scrapers and operators.
 //!
-//! Routes come and go while an address is served. A later owner of a path covers an earlier one until it
-//! goes, so a reload that fails leaves what was there.
+//! Routes can be added and removed while an address is served. If a path has several routes, the latest is served until it is
+//! dropped; a configuration reload that fails therefore leaves the earlier routes in place.
 
 pub(crate) mod access;
 mod connection_table;
@@ -27,14 +27,14 @@ use crate::admin::spare_descriptors::SpareDescriptors;
 use crate::admin_message::{AdminRequest, AdminResponse};
 use crate::metrics::{Counter, Registry};
 
-/// Open connections of one listener. The oldest idle one is closed for a new one.
+/// Maximum number of open connections of one listener. Beyond it, the oldest idle one is closed for each new one.
 const MAX_CONNECTIONS: usize = 128;
-/// Responses of large pages that may exist at once in the process, being made or being sent.
+/// Maximum number of responses of large pages in the process that are being made or sent at the same time.
 const MAX_LARGE_RESPONSES: usize = 8;
-/// Descriptors kept for admin connections of the process.
+/// File descriptors reserved for admin connections of the process.
 const SPARE_DESCRIPTORS: usize = 8;
 
-/// The admin listeners of the process by address, each opened when it is first asked for.
+/// The admin listeners of the process by address. Each is opened at the first call of [`AdminServer::listen`].
 #[derive(Clone)]
 pub struct AdminServer(Arc<Inner>);
 
@@ -43,7 +43,7 @@ struct Inner {
     shared: Arc<Shared>,
 }
 
-/// State that all listeners have in common.
+/// State shared by all listeners.
 struct Shared {
     common: CommonPages,
     large_responses: Arc<Semaphore>,
@@ -58,7 +58,7 @@ struct OpenListener {
 }
 
 impl AdminServer {
-    /// No listeners yet; `portolan_admin_connections_evicted_total` is counted in the registry.
+    /// Creates a server without listeners. Registers `portolan_admin_connections_evicted_total`.
     pub fn new(registry: &Registry) -> Self {
         Self::with_timeouts(registry, Timeouts::default())
     }
@@ -72,7 +72,7 @@ impl AdminServer {
         Self(Arc::new(Inner { listeners: Default::default(), shared }))
     }
 
-    /// Serves a page on every listener, open now or later, where nothing else has its path.
+    /// Adds a page to all present and future listeners. On a listener with a route of the same path, the route is served.
     pub fn add_common_page(
         &self,
         path: &'static str,
@@ -81,15 +81,19 @@ impl AdminServer {
         self.0.shared.common.add(path, Handler::large(page));
     }
 
-    /// The listener on an address such as `:8080`, `localhost:9153` or `[::1]:8181`. It stays open while it, one of its
-    /// routes or its policies are held, and accepts connections from its first route on. Must be called within a tokio runtime, which then serves it.
+    /// Returns the listener on an address such as `:8080`, `localhost:9153` or `[::1]:8181`, and opens it if needed. It stays
+    /// open while the listener, one of its routes or one of its policies is held, and accepts connections once it has a route.
+    /// Must be called within a tokio runtime, which then serves it.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
     pub async fn listen(&self, address: &str) -> io::Result<AdminListener> {
         let mut listeners = self.0.listeners.lock().await;
         if let Some(known) = listeners.get(address) {
             if let Some(state) = known.state.upgrade() {
                 return Ok(AdminListener(state));
             }
-            // Its last owner has gone, and its socket is about to be closed.
+            // The last owner was dropped, and the socket is about to be closed.
             known.closed.cancelled().await;
         }
         let listener = AdminListener::new(listen(address).await?, self.0.shared.clone());
@@ -101,7 +105,7 @@ impl AdminServer {
         Ok(listener)
     }
 
-    /// The addresses of the listeners that are open.
+    /// The addresses of all open listeners.
     pub async fn local_addrs(&self) -> Vec<SocketAddr> {
         let listeners = self.0.listeners.lock().await;
         let open = listeners.values().filter_map(|listener| listener.state.upgrade());
@@ -109,7 +113,10 @@ impl AdminServer {
     }
 }
 
-/// Listens on a host and port; without a host on every address of both families.
+/// Listens on a host and port; without a host, on all IPv4 and IPv6 addresses.
+///
+/// # Errors
+/// When the address cannot be bound.
 pub async fn listen(address: &str) -> io::Result<TcpListener> {
     let Some(port) = address.strip_prefix(':') else { return TcpListener::bind(address).await };
     match TcpListener::bind(format!("[::]:{port}")).await {
@@ -120,30 +127,30 @@ pub async fn listen(address: &str) -> io::Result<TcpListener> {
     }
 }
 
-/// An open admin address with its pages.
+/// An open admin listener with its pages.
 #[derive(Clone)]
 pub struct AdminListener(Arc<ListenerState>);
 
 struct ListenerState {
     routes: Arc<Routes>,
     policies: Arc<PolicyStack>,
-    /// Cancelled when the first route is added. Until then nothing is accepted, so that a policy can be set first.
+    /// Cancelled when the first route is added. No connection is accepted before that, so that a policy can be set first.
     has_route: CancellationToken,
     local: io::Result<SocketAddr>,
     closed: CancellationToken,
     _close: DropGuard,
 }
 
-/// Serves a page until it is dropped.
-#[must_use = "the page is gone when this is dropped"]
+/// Guard of a route: the page is served until this is dropped.
+#[must_use = "dropping this removes the page"]
 pub struct AdminRoute {
     state: Arc<ListenerState>,
     path: String,
     id: u64,
 }
 
-/// Keeps an access policy in force until it is dropped.
-#[must_use = "the policy is gone when this is dropped"]
+/// Guard of an access policy: the policy applies until this is dropped.
+#[must_use = "dropping this removes the policy"]
 pub struct PolicyGuard {
     state: Arc<ListenerState>,
     policy: Arc<dyn AccessPolicy>,
@@ -182,13 +189,13 @@ impl AdminListener {
         }))
     }
 
-    /// The address with the port that the system has chosen.
+    /// The bound address, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local.as_ref().copied().map_err(|error| error.kind().into())
     }
 
-    /// Serves a page that is small and quickly made, such as a probe's. It runs on the connection's task and must not
-    /// block. It covers a page that has the path already.
+    /// Adds a page that is small and fast to make, such as a probe's. `page` runs on the connection's task and must not
+    /// block. An earlier route of the same path is hidden until the returned guard is dropped.
     pub fn route(
         &self,
         path: &str,
@@ -197,8 +204,8 @@ impl AdminListener {
         self.add(path, Handler::quick(page))
     }
 
-    /// Serves a page that may be large or slow to make, such as metrics. It runs on a thread that may block, and only a
-    /// few of them at once: further requests wait, and get 503 after ten seconds.
+    /// Adds a page that may be large or slow to make, such as metrics. `page` runs on a blocking thread. A few of these
+    /// responses may exist at a time; further requests wait, and get 503 after ten seconds.
     pub fn route_large(
         &self,
         path: &str,
@@ -213,7 +220,7 @@ impl AdminListener {
         AdminRoute { state: self.0.clone(), path: path.to_owned(), id }
     }
 
-    /// Applies a policy to all pages of the address, in place of one that is in force already.
+    /// Applies a policy to all pages of the listener, in place of the current one.
     pub fn require(&self, policy: Arc<dyn AccessPolicy>) -> PolicyGuard {
         self.0.policies.add(policy.clone());
         PolicyGuard { state: self.0.clone(), policy }

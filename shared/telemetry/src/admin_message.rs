@@ -15,16 +15,16 @@ pub struct AdminResponse {
 }
 
 impl AdminResponse {
-    /// Plain text.
+    /// A response with a plain text body.
     pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
     }
 
-    /// Plain text with 200.
+    /// A response with status 200 and a plain text body.
     pub fn ok(body: impl Into<Bytes>) -> Self {
         Self::text(StatusCode::OK, body)
     }
 }
 
-/// The request as a page sees it: method, URI, headers.
+/// A request to an admin page: method, URI, headers.
 pub type AdminRequest = http::request::Parts;

@@ -1,16 +1,16 @@
-//! Errors in the words of a log line.
+//! Formats an error with its causes as one line of a log.
 
-/// What rustls says of a connection that ends without a goodbye; it adds the address of its manual, which helps
-/// nobody who runs a cluster.
-const CUT: &str = "peer closed connection without sending TLS close_notify";
+/// Start of rustls's message about a connection that was closed without `close_notify`. A link to its manual for programmers
+/// follows.
+const UNEXPECTED_EOF: &str = "peer closed connection without sending TLS close_notify";
 
-/// An error with all its causes in one line.
+/// Returns the error and all its causes, separated by colons.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = plain(error.to_string());
     let mut cause = error.source();
     while let Some(error) = cause {
         let line = plain(error.to_string());
-        // Many wrap a cause and repeat its text.
+        // Some error types repeat the text of their cause.
         if !text.ends_with(&line) {
             text.push_str(": ");
             text.push_str(&line);
@@ -21,9 +21,9 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 }
 
 fn plain(mut text: String) -> String {
-    if let Some(at) = text.find(CUT) {
+    if let Some(at) = text.find(UNEXPECTED_EOF) {
         text.truncate(at);
-        text.push_str("the connection was cut");
+        text.push_str("the peer closed the connection");
     }
     text
 }
@@ -50,12 +50,13 @@ mod tests {
     }
 
     #[test]
-    fn causes_stand_in_one_line_and_in_plain_words() {
-        let cut =
-            format!("{CUT}: https://docs.rs/rustls/latest/rustls/manual/_03_howto/index.html#unexpected-eof");
+    fn causes_are_joined_and_not_repeated() {
+        let cut = format!(
+            "{UNEXPECTED_EOF}: https://docs.rs/rustls/latest/rustls/manual/_03_howto/index.html#unexpected-eof"
+        );
         for (cause, line) in [
             ("refused", "reading a list: refused"),
-            (&cut, "reading a list: the connection was cut"),
+            (&cut, "reading a list: the peer closed the connection"),
             ("reading a list", "reading a list"),
         ] {
             assert_eq!(causes(&Outer(io::Error::other(cause))), line);

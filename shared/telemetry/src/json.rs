@@ -1,6 +1,6 @@
-//! Strings inside JSON lines.
+//! Writes JSON strings.
 
-/// Writes a string in quotes, escaped (RFC 8259 §7).
+/// Appends a string in quotes, escaped as RFC 8259 §7 requires.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
     // Writing a string into a Vec cannot fail.
     let _ = serde_json::to_writer(out, text);
@@ -11,7 +11,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_json_reserves_is_escaped() {
+    fn quotes_backslashes_and_control_characters_are_escaped() {
         for (text, wanted) in [
             ("", r#""""#),
             ("plain é", "\"plain é\""),

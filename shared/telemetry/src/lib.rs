@@ -1,7 +1,7 @@
-//! Metrics, logs, readiness gates, the admin listeners and the reports of what is wrong.
+//! Observability of a service: metrics, logs, readiness gates, admin listeners and problem reports.
 //!
-//! Holds what every service tells about itself. Knows nothing of DNS, HTTP proxying or Kubernetes. A number or a
-//! line of a hot path costs its caller a write to memory of its own thread; see [`ThreadSlot`].
+//! Independent of DNS, HTTP proxying and Kubernetes. Incrementing a counter or writing a log line on a hot path costs a write to
+//! memory of the calling thread; see [`ThreadSlot`].
 
 mod admin_message;
 mod causes;

@@ -1,7 +1,7 @@
-//! The program log: events of the process. Queries and requests have logs of their own.
+//! The program log: events of the process. Queries and requests are logged separately.
 //!
-//! An event's target is its source: `plugin/reload` for a DNS plugin, the crate's name otherwise. Lines pass through a
-//! [`LogWriter`], so that an output that blocks delays no one and lines beyond a bound are dropped and counted.
+//! The target of an event is its source: `plugin/reload` for a DNS plugin, the crate's name otherwise. Lines pass through a
+//! [`LogWriter`]: an output that blocks does not delay the caller; lines beyond a bound are dropped and counted.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -21,32 +21,32 @@ use crate::json;
 use crate::log_writer::LogWriter;
 use crate::metrics::{Counter, Registry};
 
-/// How a line of the log reads.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// CoreDNS: `[INFO] plugin/reload: Running configuration …`.
     CoreDns,
-    /// klog, as ingress-nginx: `I1121 07:33:45.123456       7 table.rs:42] …`.
+    /// klog, as in ingress-nginx: `I1121 07:33:45.123456       7 table.rs:42] …`.
     Klog,
-    /// One JSON object a line, with the keys of CoreDNS's `-log-format json`.
+    /// One JSON object per line, with the keys of CoreDNS's `-log-format json`.
     Json,
 }
 
-/// Where the log goes.
+/// The output of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogOutput {
-    /// Standard output, as CoreDNS.
+    /// Standard output, as in CoreDNS.
     Stdout,
-    /// Standard error, as ingress-nginx.
+    /// Standard error, as in ingress-nginx.
     Stderr,
 }
 
-/// Why there is no log.
+/// The log cannot be set up.
 #[derive(Debug)]
 pub enum LogError {
     /// The filter is not `LEVEL` or `LEVEL,TARGET=LEVEL…`.
     Filter(String),
-    /// A log was set up before.
+    /// The log has been set up before.
     Second,
 }
 
@@ -63,8 +63,10 @@ impl fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
-/// Sets the log up for the whole process. `filter` is a level, and after it, if wanted, levels for single
-/// targets: `info,hyper=warn`.
+/// Sets up the log of the process. `filter` is a level, optionally followed by levels of targets: `info,hyper=warn`.
+///
+/// # Errors
+/// When the filter is malformed or the log has been set up before.
 pub fn init(format: LogFormat, output: LogOutput, filter: &str) -> Result<(), LogError> {
     let dropped = Counter::default();
     let lines = match output {
@@ -72,19 +74,21 @@ pub fn init(format: LogFormat, output: LogOutput, filter: &str) -> Result<(), Lo
         LogOutput::Stderr => LogWriter::new(io::stderr(), dropped.clone()),
     };
     let queue = lines.clone();
-    subscriber(format, filter, move || Queued(queue.clone()))?.try_init().map_err(|_| LogError::Second)?;
+    subscriber(format, filter, move || QueueWriter(queue.clone()))?
+        .try_init()
+        .map_err(|_| LogError::Second)?;
     PROCESS_LOG.set(ProcessLog { lines, dropped }).map_err(|_| LogError::Second)
 }
 
-/// Writes the lines that wait and ends the program log; later events are dropped. Waits at most a second for an output
-/// that blocks. To be called before the process ends.
+/// Writes the queued lines and closes the program log; later events are dropped. Waits at most one second for an output
+/// that blocks. Call it before the process exits.
 pub fn close() {
     if let Some(log) = PROCESS_LOG.get() {
         log.lines.close();
     }
 }
 
-/// Shows in `portolan_program_log_dropped_total` how many lines were dropped because the output blocked or failed.
+/// Registers `portolan_program_log_dropped_total`, the number of lines dropped because the output blocked or failed.
 pub fn register(registry: &Registry) {
     let help = "Lines of the program log that were not written.";
     registry.callback_counters("portolan_program_log_dropped_total", help, [], |samples| {
@@ -99,10 +103,10 @@ struct ProcessLog {
     dropped: Counter,
 }
 
-/// Adds each event, which tracing writes in one piece, to the queue.
-struct Queued(LogWriter);
+/// Adds each event to the queue; tracing writes an event with one call.
+struct QueueWriter(LogWriter);
 
-impl io::Write for Queued {
+impl io::Write for QueueWriter {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         self.0.write_line(|out| out.extend_from_slice(event.strip_suffix(b"\n").unwrap_or(event)));
         Ok(event.len())
@@ -121,7 +125,7 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // A word that is no level would be taken for a target that shows everything.
+    // `Targets` parses a word that is not a level as a target with all levels enabled.
     let level = filter.split(',').next().is_some_and(|first| first.parse::<LevelFilter>().is_ok());
     let targets = filter.parse::<Targets>().ok().filter(|_| level);
     let targets = targets.ok_or_else(|| LogError::Filter(filter.to_owned()))?;
@@ -129,8 +133,8 @@ where
     Ok(tracing_subscriber::registry().with(targets).with(layer))
 }
 
-/// Wraps each line of text in a JSON object, with the keys of the program log. A write is some whole lines, as
-/// [`LogWriter`] makes them.
+/// Wraps each line of text in a JSON object with the keys of the program log. Every write must consist of complete lines, as
+/// those of [`LogWriter`] do.
 pub struct JsonLines<W> {
     output: W,
     target: &'static str,
@@ -138,7 +142,7 @@ pub struct JsonLines<W> {
 }
 
 impl<W: io::Write> JsonLines<W> {
-    /// Writes to `output`; `target` is the log's name.
+    /// Creates a writer to `output`. `target` is the name of the log.
     pub fn new(output: W, target: &'static str) -> Self {
         Self { output, target, objects: Vec::new() }
     }
@@ -196,7 +200,7 @@ where
     }
 }
 
-/// CoreDNS's names; it has no TRACE, which counts as DEBUG.
+/// CoreDNS's names of levels. CoreDNS has no TRACE; such events are logged as DEBUG.
 fn level_name(level: &Level) -> &'static str {
     match *level {
         Level::ERROR => "ERROR",
@@ -206,7 +210,7 @@ fn level_name(level: &Level) -> &'static str {
     }
 }
 
-/// The message, and after it ` key=value` for each other field.
+/// The message, and ` key=value` for each other field.
 #[derive(Default)]
 struct Text {
     message: String,
@@ -224,7 +228,7 @@ impl Visit for Text {
     }
 }
 
-/// `time level msg plugin` and the fields, flat, as Go's slog writes them.
+/// A flat object as Go's slog writes it: `time`, `level`, `msg`, `plugin` or `target`, and the fields of the event.
 struct Json {
     head: Vec<u8>,
     message: String,
@@ -299,9 +303,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Page {
+    impl io::Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -312,33 +316,33 @@ mod tests {
     }
 
     fn logged(format: LogFormat, filter: &str) -> String {
-        let page = Page::default();
-        let writer = page.clone();
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
         let subscriber = subscriber(format, filter, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "plugin/reload", "Running configuration");
             tracing::warn!(target: "sources", kind = "Secret", tries = 3, "cannot \"list\"");
             tracing::debug!("unseen");
         });
-        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
     }
 
     #[test]
-    fn the_dns_log_reads_as_coredns_prints_it() {
+    fn the_dns_log_has_the_format_of_coredns() {
         let wanted = "[INFO] plugin/reload: Running configuration\n\
                       [WARNING] cannot \"list\" kind=\"Secret\" tries=3\n";
         assert_eq!(logged(LogFormat::CoreDns, "info"), wanted);
     }
 
     #[test]
-    fn a_filter_names_levels_by_target() {
+    fn a_filter_sets_levels_of_targets() {
         assert_eq!(logged(LogFormat::CoreDns, "off,sources=warn").lines().count(), 1);
         assert!(matches!(init(LogFormat::Json, LogOutput::Stderr, "loud"), Err(LogError::Filter(_))));
     }
 
     #[test]
-    fn an_output_that_blocks_delays_no_event_and_the_rest_is_counted() {
-        let (gate, opened) = std::sync::mpsc::channel::<()>();
+    fn events_beyond_the_bound_of_a_blocked_output_are_dropped_and_counted() {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
         struct Blocked(std::sync::mpsc::Receiver<()>);
         impl io::Write for Blocked {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -351,20 +355,20 @@ mod tests {
             }
         }
         let dropped = Counter::default();
-        let lines = LogWriter::new(Blocked(opened), dropped.clone());
+        let lines = LogWriter::new(Blocked(receiver), dropped.clone());
         let queue = lines.clone();
-        let subscriber = subscriber(LogFormat::CoreDns, "info", move || Queued(queue.clone())).unwrap();
+        let subscriber = subscriber(LogFormat::CoreDns, "info", move || QueueWriter(queue.clone())).unwrap();
         let long = "x".repeat(64 << 10);
         tracing::subscriber::with_default(subscriber, || {
             (0..100).for_each(|_| tracing::info!(target: "plugin/errors", "{long}"));
         });
-        // The writer holds at most one buffer, and one waits behind it; each has a bound of 1 MiB and a line.
+        // At most one buffer is being written and one is queued; each is bounded by 1 MiB and one line.
         assert!(dropped.value() >= 64, "{} dropped", dropped.value());
-        drop(gate);
+        drop(sender);
     }
 
     #[test]
-    fn lines_of_text_become_json_objects() {
+    fn text_lines_are_wrapped_in_json_objects() {
         let mut output = Vec::new();
         let lines = b"10.0.0.1 - - \"GET /\" 200\nsecond\n";
         assert_eq!(io::Write::write(&mut JsonLines::new(&mut output, "access"), lines).unwrap(), lines.len());
@@ -376,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ingress_log_reads_as_klog() {
+    fn the_ingress_log_has_the_format_of_klog() {
         let log = logged(LogFormat::Klog, "info");
         let line = log.lines().nth(1).unwrap();
         let (head, message) = line.split_once("] ").unwrap();
@@ -387,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_have_coredns_keys() {
+    fn json_lines_have_the_keys_of_coredns() {
         let log = logged(LogFormat::Json, "info");
         let (time, rest) = log.lines().nth(1).unwrap().split_once(",\"level\"").unwrap();
         assert!(time.starts_with("{\"time\":\"20") && time.ends_with("Z\""), "{time}");

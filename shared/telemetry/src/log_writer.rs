@@ -1,4 +1,4 @@
-//! The log of queries and requests: a line costs its writer a copy into a buffer, and no system call.
+//! A log writer for hot paths: writing a line copies it into a buffer of the calling thread, without a system call.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,106 +9,106 @@ use std::time::{Duration, Instant};
 use crate::metrics::Counter;
 use crate::thread_slot;
 
-/// A line is at most this late.
-const LATE: Duration = Duration::from_millis(100);
-/// A buffer this full is written at once.
-const FULL: usize = 32 << 10;
-/// A sink that blocks costs at most this much memory for each thread with a seat; then lines are dropped.
-const MOST: usize = 1 << 20;
-/// How long closing waits for a sink that blocks.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum delay of a line.
+const MAX_DELAY: Duration = Duration::from_millis(100);
+/// A buffer of this size is written without delay.
+const FLUSH_SIZE: usize = 32 << 10;
+/// Size of a thread's buffer beyond which lines are dropped, while the output blocks.
+const MAX_BUFFER: usize = 1 << 20;
+/// How long closing waits for an output that blocks.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Collects lines in a buffer for each worker thread and writes them in batches on a thread of its own. Lines of
-/// different threads may change places within a batch. Copies are the same log; the last one closes it.
+/// Collects lines in a buffer for each worker thread and writes them in batches on a separate thread. Within a batch, lines of
+/// different threads may be reordered. Clones share the log; dropping the last one closes it.
 #[derive(Clone)]
-pub struct LogWriter(Arc<Open>);
+pub struct LogWriter(Arc<Inner>);
 
-struct Open {
+struct Inner {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
-    pages: Box<[Page]>,
+    buffers: Box<[LineBuffer]>,
     state: Mutex<State>,
-    /// The writer waits here for lines, `close` for the writer.
+    /// Signals the writer thread that lines are due, and `close` that the writer thread has ended.
     changed: Condvar,
-    /// Nobody writes any more: lines are dropped at once.
+    /// The writer thread is ending or could not be started: lines are dropped.
     closed: AtomicBool,
     dropped: Counter,
 }
 
-/// One thread's lines, on cache lines of its own.
+/// The lines of one thread, on separate cache lines.
 #[derive(Default)]
 #[repr(align(64))]
-struct Page(Mutex<Vec<u8>>);
+struct LineBuffer(Mutex<Vec<u8>>);
 
 #[derive(Clone, Copy, Default)]
 struct State {
-    /// When the oldest line that is not written has to be.
+    /// When the oldest queued line must be written.
     due: Option<Instant>,
     closing: bool,
     closed: bool,
 }
 
 impl LogWriter {
-    /// Writes to a sink. `dropped` counts the lines that it did not take.
-    pub fn new(sink: impl Write + Send + 'static, dropped: Counter) -> Self {
-        let pages = (0..thread_slot::columns()).map(|_| Page::default()).collect();
+    /// Starts the writer thread. `dropped` counts the lines that are not written.
+    pub fn new(output: impl Write + Send + 'static, dropped: Counter) -> Self {
+        let buffers = (0..thread_slot::columns()).map(|_| LineBuffer::default()).collect();
         let (state, changed, closed) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { pages, state, changed, closed, dropped });
+        let shared = Arc::new(Shared { buffers, state, changed, closed, dropped });
         let writing = shared.clone();
         let writer =
-            std::thread::Builder::new().name("lines".to_owned()).spawn(move || writing.write_to(sink));
-        // Without a thread (the process is at its limit) every line is dropped and counted.
+            std::thread::Builder::new().name("lines".to_owned()).spawn(move || writing.write_to(output));
+        // Without a thread (for example at the process limit) every line is dropped and counted.
         shared.closed.store(writer.is_err(), Relaxed);
         let writer = Mutex::new(writer.ok());
-        Self(Arc::new(Open { shared, writer }))
+        Self(Arc::new(Inner { shared, writer }))
     }
 
-    /// Adds a line: what `write` puts into the buffer, and a newline. Hot: no allocation once the buffers have
-    /// grown, no system call but to wake the writer for the first line of a batch.
+    /// Adds a line: the bytes that `write` appends to the buffer, and a newline. Hot: no allocation once the buffers have
+    /// grown; no system call except to wake the writer thread for the first line of a batch.
     pub fn write_line(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let shared = &*self.0.shared;
-        let mut page = shared.page(thread_slot::column());
-        if page.len() > MOST || shared.closed.load(Relaxed) {
+        let mut buffer = shared.buffer(thread_slot::column());
+        if buffer.len() > MAX_BUFFER || shared.closed.load(Relaxed) {
             return shared.dropped.inc();
         }
-        let before = page.len();
-        write(&mut page);
-        page.push(b'\n');
-        let after = page.len();
-        drop(page);
+        let before = buffer.len();
+        write(&mut buffer);
+        buffer.push(b'\n');
+        let after = buffer.len();
+        drop(buffer);
         if before == 0 {
-            shared.due_in(LATE);
-        } else if before < FULL && after >= FULL {
+            shared.due_in(MAX_DELAY);
+        } else if before < FLUSH_SIZE && after >= FLUSH_SIZE {
             shared.due_in(Duration::ZERO);
         }
     }
 
-    /// Writes what is left and ends. BoxFuture lines are dropped. Waits a second for a sink that blocks.
+    /// Writes the queued lines and closes the log; later lines are dropped. Waits at most one second for an output that blocks.
     pub fn close(&self) {
         self.0.close();
     }
 }
 
-impl Open {
+impl Inner {
     fn close(&self) {
         let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let mut state = self.shared.state();
         state.closing = true;
         self.shared.closed.store(true, Relaxed);
         self.shared.changed.notify_all();
-        let waited = self.shared.changed.wait_timeout_while(state, PATIENCE, |state| !state.closed);
+        let waited = self.shared.changed.wait_timeout_while(state, CLOSE_TIMEOUT, |state| !state.closed);
         let closed = waited.unwrap_or_else(PoisonError::into_inner).0.closed;
         if closed {
-            // It has nothing left to do but return; should it have panicked, its lines are lost and no more.
+            // The thread is about to return. If it panicked, its lines are lost.
             let _ = writer.join();
         }
     }
 }
 
-impl Drop for Open {
+impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
@@ -119,11 +119,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn page(&self, column: usize) -> MutexGuard<'_, Vec<u8>> {
-        let page = &self.pages[column].0;
-        page.lock().unwrap_or_else(|poisoned| {
-            // Somebody panicked amid a line: what there is of it goes.
-            page.clear_poison();
+    fn buffer(&self, column: usize) -> MutexGuard<'_, Vec<u8>> {
+        let buffer = &self.buffers[column].0;
+        buffer.lock().unwrap_or_else(|poisoned| {
+            // A caller panicked while it wrote a line: remove the incomplete line.
+            buffer.clear_poison();
             let mut lines = poisoned.into_inner();
             let whole = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             lines.truncate(whole);
@@ -140,24 +140,24 @@ impl Shared {
         }
     }
 
-    /// The writer's thread: sleeps without a timer until there is a line, then until it is due.
-    fn write_to(&self, mut sink: impl Write) {
+    /// The writer thread. Sleeps without a timer while no line is queued, else until the oldest line is due.
+    fn write_to(&self, mut output: impl Write) {
         let mut spare = Vec::new();
         loop {
             let closing = self.wait();
-            for column in 0..self.pages.len() {
-                let mut page = self.page(column);
-                // Threads that write nothing keep no buffer: those that do trade theirs with the spare one.
-                if page.is_empty() {
+            for column in 0..self.buffers.len() {
+                let mut buffer = self.buffer(column);
+                // Threads that write nothing keep an empty buffer; the others exchange theirs for the spare one.
+                if buffer.is_empty() {
                     continue;
                 }
-                std::mem::swap(&mut *page, &mut spare);
-                drop(page);
-                if sink.write_all(&spare).and_then(|()| sink.flush()).is_err() {
+                std::mem::swap(&mut *buffer, &mut spare);
+                drop(buffer);
+                if output.write_all(&spare).and_then(|()| output.flush()).is_err() {
                     self.dropped.add(spare.iter().filter(|byte| **byte == b'\n').count() as u64);
                 }
                 spare.clear();
-                spare.shrink_to(2 * FULL);
+                spare.shrink_to(2 * FLUSH_SIZE);
             }
             if closing {
                 self.state().closed = true;
@@ -166,7 +166,7 @@ impl Shared {
         }
     }
 
-    /// Waits until a line is due, or the log closes.
+    /// Waits until a line is due (returns false) or the log is closing (returns true).
     fn wait(&self) -> bool {
         let mut state = self.state();
         loop {
@@ -197,10 +197,10 @@ mod tests {
 
     const MANY: usize = 100_000;
 
-    /// Hands each write over to the test, and blocks while the test has so many to take.
-    struct Told(mpsc::SyncSender<Vec<u8>>);
+    /// Sends each write to the test. Blocks while the channel is full.
+    struct ChannelOutput(mpsc::SyncSender<Vec<u8>>);
 
-    impl Write for Told {
+    impl Write for ChannelOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
             Ok(bytes.len())
@@ -211,27 +211,27 @@ mod tests {
         }
     }
 
-    /// A log, what it writes, and what it drops; its sink blocks when so many writes wait.
-    fn told(waiting: usize) -> (LogWriter, mpsc::Receiver<Vec<u8>>, Counter) {
-        let (told, batches) = mpsc::sync_channel(waiting);
+    /// A log, its writes and its counter of dropped lines. Its output blocks when `capacity` writes are queued.
+    fn channel_log(capacity: usize) -> (LogWriter, mpsc::Receiver<Vec<u8>>, Counter) {
+        let (sender, batches) = mpsc::sync_channel(capacity);
         let dropped = Counter::default();
-        (LogWriter::new(Told(told), dropped.clone()), batches, dropped)
+        (LogWriter::new(ChannelOutput(sender), dropped.clone()), batches, dropped)
     }
 
     #[test]
-    fn a_lone_line_comes_by_itself() {
-        let (lines, batches, _) = told(MANY);
+    fn a_single_line_is_written_without_another_one() {
+        let (lines, batches, _) = channel_log(MANY);
         lines.write_line(|out| out.extend_from_slice(b"one"));
         assert_eq!(batches.recv_timeout(Duration::from_secs(10)).unwrap(), b"one\n");
     }
 
     #[test]
-    fn a_panic_amid_a_line_costs_that_line_only() {
-        let (lines, batches, _) = told(MANY);
+    fn a_panic_while_writing_a_line_loses_that_line_only() {
+        let (lines, batches, _) = channel_log(MANY);
         let broken = || {
             lines.write_line(|out| {
                 out.extend_from_slice(b"half a ");
-                panic!("amid the line");
+                panic!("while writing a line");
             });
         };
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(broken)).is_err());
@@ -240,13 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_every_thread_is_written_whole_and_in_few_batches() {
-        let (lines, batches, _) = told(MANY);
+    fn lines_of_all_threads_are_complete_in_order_and_batched() {
+        let (lines, batches, _) = channel_log(MANY);
         let threads: Vec<_> = (0..8)
             .map(|thread| {
                 let lines = lines.clone();
                 std::thread::spawn(move || {
-                    let _seat = (thread > 3).then(ThreadSlot::claim);
+                    let _slot = (thread > 3).then(ThreadSlot::claim);
                     for number in 0..2_000 {
                         lines.write_line(|out| write!(out, "{thread} {number}").unwrap());
                     }
@@ -266,8 +266,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_the_sink_fails_to_take_and_lines_after_the_end_are_counted() {
-        let (lines, batches, dropped) = told(MANY);
+    fn lines_lost_to_an_error_or_written_after_closing_are_counted() {
+        let (lines, batches, dropped) = channel_log(MANY);
         drop(batches);
         (0..3).for_each(|_| lines.write_line(|out| out.extend_from_slice(b"lost")));
         lines.close();
@@ -277,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_blocks_costs_bounded_memory_and_the_rest_is_counted() {
-        let (lines, batches, dropped) = told(0);
+    fn lines_beyond_the_bound_of_a_blocked_output_are_dropped_and_counted() {
+        let (lines, batches, dropped) = channel_log(0);
         let long = vec![b'x'; 64 << 10];
         (0..100).for_each(|_| lines.write_line(|out| out.extend_from_slice(&long)));
         let lost = dropped.value();
-        // What the writer holds and what waits behind it: each at most the bound and a line.
-        assert!(lost >= 100 - 2 * (MOST / long.len() + 2) as u64, "{lost} dropped");
+        // One buffer is being written and one is queued; each is bounded by the limit and one line.
+        assert!(lost >= 100 - 2 * (MAX_BUFFER / long.len() + 2) as u64, "{lost} dropped");
         let reading = std::thread::spawn(move || batches.iter().map(|batch| batch.len()).sum::<usize>());
         drop(lines);
         assert_eq!(reading.join().unwrap() as u64 / (long.len() as u64 + 1), 100 - lost);

@@ -1,7 +1,7 @@
-//! Metrics under the names they are given, in Prometheus's text format.
+//! Metrics in Prometheus's text format.
 //!
-//! Asking the registry for a name that it has gives the same numbers again, so they outlive a reload. Labels
-//! are resolved when something is built; the hot path only adds to a number it holds.
+//! Requesting a registered name again returns the same metric, so values survive a reload of the configuration. Labels are
+//! resolved when a configuration is built; the hot path adds to a metric that it already holds.
 
 mod label;
 mod process;

@@ -1,4 +1,4 @@
-//! Panics, as log lines and a counter.
+//! Logs and counts panics.
 
 use std::any::Any;
 use std::panic::PanicHookInfo;
@@ -8,8 +8,8 @@ use crate::metrics::Registry;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Logs each panic of any thread or task, from now on, as one line with its place. Without a log it is printed as Rust
-/// does by default.
+/// Installs a panic hook that logs each panic of a thread or task as one line with its source location. If no log is set up,
+/// the default hook prints it.
 pub fn log_panics() {
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -22,9 +22,9 @@ pub fn log_panics() {
     }));
 }
 
-/// Shows in `portolan_panics_total` how many panics there were.
+/// Registers `portolan_panics_total`, the number of panics.
 pub fn register(registry: &Registry) {
-    let help = "Panics of threads and tasks; each is a bug, and logged with its place.";
+    let help = "Panics of threads and tasks; each is a bug and is logged with its source location.";
     registry.callback_counters("portolan_panics_total", help, [], |samples| {
         samples([], PANICS.load(Relaxed) as f64);
     });
@@ -33,8 +33,8 @@ pub fn register(registry: &Registry) {
 fn line(panic: &PanicHookInfo<'_>) -> String {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
-    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
-    format!("thread {name:?} panicked{}: {}", place.unwrap_or_default(), message(panic.payload()))
+    let location = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
+    format!("thread {name:?} panicked{}: {}", location.unwrap_or_default(), message(panic.payload()))
 }
 
 fn message(payload: &dyn Any) -> String {

@@ -1,4 +1,4 @@
-//! What a service waits for before it is ready, by name.
+//! Readiness gates: named conditions that must hold before a service is ready.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::admin_message::{AdminRequest, AdminResponse};
 
-/// The conditions of one service. Without any it is ready. Copies are the same gates.
+/// The gates of one service. A service without gates is ready. Clones share the gates.
 #[derive(Clone, Default)]
 pub struct ReadinessGates(Arc<Inner>);
 
@@ -25,27 +25,27 @@ struct State {
     changed: watch::Sender<()>,
 }
 
-/// Whether a gate that was open once may hold things up again: the `monitor` option of CoreDNS's `ready`.
+/// Whether a gate that was open before can make the service unready again: the `monitor` option of CoreDNS's `ready`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Monitor {
-    /// Open once is open for good.
+    /// A gate that was open once counts as open.
     #[default]
     UntilReady,
-    /// Every gate counts as it is now.
+    /// The current state of each gate counts.
     Continuously,
 }
 
-/// One condition, shut until it is opened. It is gone when its last copy is.
+/// One gate, closed until it is opened. Dropping the last clone removes it.
 #[derive(Clone)]
 pub struct ReadinessGate(Arc<State>);
 
 impl ReadinessGates {
-    /// A service that waits for nothing.
+    /// Creates an empty set of gates.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A new condition, shut. Several may have the same name.
+    /// Adds a closed gate. Several gates may have the same name.
     pub fn gate(&self, name: impl Into<String>) -> ReadinessGate {
         let (open, was_open) = (AtomicBool::new(false), AtomicBool::new(false));
         let changed = self.0.changed.clone();
@@ -57,20 +57,20 @@ impl ReadinessGates {
         ReadinessGate(state)
     }
 
-    /// The names of the gates that are shut, in order and each once; none when all is ready.
+    /// The names of the closed gates, sorted and without duplicates; empty if the service is ready.
     pub fn closed(&self, monitor: Monitor) -> Vec<String> {
         let states = self.states();
-        let shut = states.iter().filter_map(Weak::upgrade).filter(|state| {
+        let closed = states.iter().filter_map(Weak::upgrade).filter(|state| {
             let once = monitor == Monitor::UntilReady && state.was_open.load(SeqCst);
             !once && !state.open.load(SeqCst)
         });
-        let mut names: Vec<_> = shut.map(|state| state.name.clone()).collect();
+        let mut names: Vec<_> = closed.map(|state| state.name.clone()).collect();
         names.sort();
         names.dedup();
         names
     }
 
-    /// CoreDNS's `/ready`: `OK`, or 503 with the names of the gates that are shut.
+    /// The page `/ready` as in CoreDNS: `OK`, or 503 with the names of the closed gates.
     pub fn page(&self, monitor: Monitor) -> impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static {
         let gates = self.clone();
         move |_| match gates.closed(monitor).join(",") {
@@ -93,18 +93,18 @@ impl ReadinessGates {
 }
 
 impl ReadinessGate {
-    /// The condition holds.
+    /// Opens the gate: the condition holds.
     pub fn open(&self) {
         self.0.was_open.store(true, SeqCst);
         self.set(true);
     }
 
-    /// The condition no longer holds.
+    /// Closes the gate: the condition no longer holds.
     pub fn close(&self) {
         self.set(false);
     }
 
-    /// Whether the condition holds.
+    /// Whether the gate is open.
     pub fn is_open(&self) -> bool {
         self.0.open.load(SeqCst)
     }
@@ -118,7 +118,7 @@ impl ReadinessGate {
 
 impl Drop for State {
     fn drop(&mut self) {
-        // Whoever waits may have waited for this one alone.
+        // This may have been the last closed gate that a task waits for.
         self.changed.send_replace(());
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shut_gates_are_named_in_order() {
+    fn closed_gates_are_listed_in_order() {
         let gates = ReadinessGates::new();
         assert!(gates.closed(Monitor::UntilReady).is_empty());
         let (zone, zone_again, other) =
@@ -136,26 +136,30 @@ mod tests {
         assert_eq!(gates.closed(Monitor::UntilReady), ["etcd", "kubernetes"]);
         zone.open();
         other.open();
-        assert_eq!(gates.closed(Monitor::UntilReady), ["kubernetes"], "the other of that name is shut");
+        assert_eq!(
+            gates.closed(Monitor::UntilReady),
+            ["kubernetes"],
+            "the other gate of that name is closed"
+        );
         drop(zone_again);
-        assert!(gates.closed(Monitor::UntilReady).is_empty(), "a gate that is gone holds nothing up");
+        assert!(gates.closed(Monitor::UntilReady).is_empty(), "a gate that was dropped does not count");
         zone.close();
         assert!(gates.closed(Monitor::UntilReady).is_empty());
         assert_eq!(gates.closed(Monitor::Continuously), ["kubernetes"]);
     }
 
     #[tokio::test]
-    async fn waiting_ends_when_the_last_gate_opens_or_goes() {
+    async fn waiting_ends_when_the_last_gate_is_opened_or_dropped() {
         let gates = ReadinessGates::new();
-        let (opens, goes) = (gates.gate("opens"), gates.gate("goes"));
+        let (opened, dropped) = (gates.gate("opened"), gates.gate("dropped"));
         let waiting = tokio::spawn({
             let gates = gates.clone();
             async move { gates.all_open().await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        opens.open();
-        drop(goes);
+        opened.open();
+        drop(dropped);
         waiting.await.unwrap();
     }
 }

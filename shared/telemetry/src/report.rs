@@ -1,4 +1,4 @@
-//! What an operator has to see: objects and settings that do not work as they are.
+//! Problem reports: objects and settings that do not work as configured.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
@@ -7,31 +7,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::admin_message::{AdminRequest, AdminResponse};
 use crate::metrics::{Family, Gauge, Registry};
 
-/// One thing that is wrong with one object.
+/// One problem of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// `Ingress`, `Secret`, `manifest`: what kind of thing it is.
+    /// The kind of object: `Ingress`, `Secret`, `manifest`.
     pub kind: String,
-    /// `namespace/name`, or `file:line`; empty for the kind as a whole.
+    /// `namespace/name` or `file:line`; empty if the problem concerns the kind as a whole.
     pub key: String,
-    /// Which field, annotation or verb.
+    /// The field, annotation or verb; may be empty.
     pub field: String,
-    /// What is wrong, with the value that is.
+    /// The problem, with the invalid value.
     pub what: String,
-    /// What would be right; may be empty.
+    /// The expected value; may be empty.
     pub wanted: String,
-    /// How much it matters, where that is known. The last field, so that the problems of one object are neighbours.
+    /// The severity, if known. The last field, so that the problems of one object are adjacent in order.
     pub severity: Option<Severity>,
 }
 
-/// How much a problem changes what clients see.
+/// The effect of a problem on clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// What it concerns is refused: a route answers 503.
+    /// Requests are refused: a route answers 503.
     Closed,
-    /// What it concerns is served, but not as asked.
+    /// Requests are served, but not as configured.
     Differs,
-    /// Only logs, speed or the like differ.
+    /// Clients see no difference; logs or performance differ.
     Cosmetic,
 }
 
@@ -45,14 +45,14 @@ impl Severity {
     }
 }
 
-/// Bytes of a problem's line, and of each of its parts: what an object's author wrote may be long.
+/// Maximum length in bytes of a problem's line and of each of its parts, which may contain text of an object.
 const MAX_LINE: usize = 1024;
 
-/// Lines of the page.
+/// Maximum number of problems on the page.
 const MAX_LINES: usize = 1000;
 
 impl fmt::Display for Problem {
-    /// One line of at most a KiB, whatever the object's author wrote: a value with line ends must not look like another
+    /// One line of at most [`MAX_LINE`] bytes. Control characters are replaced, so that text of an object cannot look like another
     /// line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, key, field, what, wanted, severity } = self;
@@ -70,7 +70,7 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
-    /// With its parts cut to what a line shows: they are kept for as long as the problem is there.
+    /// Shortens all parts to [`MAX_LINE`], since they are stored as long as the problem exists.
     fn cut(mut self) -> Self {
         [&mut self.kind, &mut self.key, &mut self.field, &mut self.what, &mut self.wanted]
             .into_iter()
@@ -88,8 +88,8 @@ fn cut(text: &mut String) {
     }
 }
 
-/// The problems of the moment. Each is logged when it comes and when it goes, counted in
-/// `portolan_config_problems{scope,kind}`, and listed on a page. Copies are the same reports.
+/// The current problems. Each is logged when it appears and when it is solved, counted in
+/// `portolan_config_problems{scope,kind}`, and listed on a page. Clones share the reports.
 #[derive(Clone)]
 pub struct Reports(Arc<Inner>);
 
@@ -99,21 +99,20 @@ struct Inner {
 }
 
 impl Reports {
-    /// No problems yet, counted in that registry.
+    /// Creates reports without problems. Registers their metrics.
     pub fn new(registry: &Registry) -> Self {
-        let help = "Objects and settings that do not work as they are, at the moment.";
+        let help = "Current problems with objects and settings.";
         let count = registry.gauges("portolan_config_problems", help, ["scope", "kind"]);
         Self(Arc::new(Inner { current: Mutex::default(), count }))
     }
 
-    /// All that is wrong in a scope, such as a source or a projection. What was wrong there before and is not
-    /// named any more is solved.
+    /// Replaces all problems of a scope, such as a source or a projection. Earlier problems that are not in `problems` are solved.
     pub fn replace(&self, scope: &'static str, problems: impl IntoIterator<Item = Problem>) {
         let problems = problems.into_iter().map(Problem::cut).collect();
         self.change(scope, &Problem::default(), |_| true, problems);
     }
 
-    /// All that is wrong with one object of a scope.
+    /// Replaces the problems of one object of a scope.
     pub fn replace_object(
         &self,
         scope: &'static str,
@@ -135,7 +134,7 @@ impl Reports {
             .collect()
     }
 
-    /// The page that lists them, one a line: first those that close something, at most a thousand.
+    /// The page `/problems`: one problem per line, at most a thousand, ordered by severity.
     pub fn page(&self) -> impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static {
         let reports = self.clone();
         move |_| AdminResponse::ok(reports.page_text())
@@ -143,7 +142,7 @@ impl Reports {
 
     fn page_text(&self) -> String {
         let mut problems = self.current();
-        // One whose severity is not known may be as bad as any.
+        // A problem of unknown severity is listed with the most severe ones.
         problems.sort_by_key(|(_, problem)| problem.severity.unwrap_or(Severity::Closed));
         let mut text = String::new();
         for (scope, problem) in problems.iter().take(MAX_LINES) {
@@ -156,18 +155,18 @@ impl Reports {
         text
     }
 
-    /// Puts problems in the place of those that fit, which in order are one run from `first` on.
+    /// Replaces the problems that match by `after`. The matching problems must be adjacent in order and start at `first`.
     fn change(
         &self,
         scope: &'static str,
         first: &Problem,
-        fits: impl Fn(&Problem) -> bool,
+        matches: impl Fn(&Problem) -> bool,
         after: BTreeSet<Problem>,
     ) {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         let known = current.entry(scope).or_default();
-        let before = || known.range(first..).take_while(|problem| fits(problem));
-        // What is listed is mostly what was.
+        let before = || known.range(first..).take_while(|problem| matches(problem));
+        // Most calls change nothing.
         if before().eq(&after) {
             return;
         }
@@ -191,17 +190,17 @@ impl Reports {
     }
 }
 
-/// A broken source can bring thousands of problems at once: the log shows the first, the page has them all.
+/// Logs at most [`MAX_LOGGED`] problems: a broken source can report thousands at once.
 fn log_some(problems: &[&Problem], log: impl Fn(&dyn fmt::Display)) {
-    let shown = problems.len().min(LOGGED_AT_ONCE);
+    let shown = problems.len().min(MAX_LOGGED);
     problems[..shown].iter().for_each(|problem| log(problem));
     if problems.len() > shown {
         log(&format_args!("and {} more, see /problems", problems.len() - shown));
     }
 }
 
-/// Room for a warning of each Ingress of a large cluster.
-const LOGGED_AT_ONCE: usize = 1000;
+/// Maximum number of problems logged for one change: one for each Ingress of a large cluster.
+const MAX_LOGGED: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_and_the_page_are_bounded() {
+    fn lines_and_the_page_are_bounded() {
         let reports = Reports::new(&Registry::new());
         let with = |key: &str, what: &str, severity| Problem { severity, ..problem(key, what) };
         let long = with("default/long", &"ü".repeat(1 << 20), Some(Severity::Differs));
@@ -267,15 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn each_is_logged_once_and_a_flood_is_cut_short() {
+    fn each_problem_is_logged_once_and_a_change_logs_a_limited_number() {
         let log = Arc::new(Mutex::new(Vec::new()));
         let writer = log.clone();
         let subscriber =
             tracing_subscriber::fmt().with_writer(move || Shared(writer.clone())).with_ansi(false).finish();
         tracing::subscriber::with_default(subscriber, || {
             let reports = Reports::new(&Registry::new());
-            // A place in the code that another test's thread was the first to reach is taken for silent until all are
-            // looked at again.
+            // tracing caches that a call site is disabled if another test's thread, without a subscriber, reached it first.
             reports.replace("routes", [problem("default/first", "bad regex")]);
             reports.replace("routes", []);
             tracing::callsite::rebuild_interest_cache();

@@ -1,37 +1,37 @@
-//! Which thread writes into which column of the counters and buffers.
+//! Assigns threads to columns of the counters and log buffers.
 //!
-//! A worker thread takes a seat and from then on is the only writer of its column, so it needs no locked
-//! instruction. Every other thread writes into column 0, which is shared.
+//! A worker thread claims a slot and is then the only writer of its column, so its writes need no locked instruction. All
+//! threads without a slot write to column 0, which is shared.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 
-/// The column of those who have no seat.
+/// The column of threads without a slot.
 pub(crate) const SHARED: usize = 0;
 
-/// The most columns there can be. Threads beyond them have no seat.
-pub(crate) const MOST: usize = 1 + 2 * 512;
+/// Maximum number of columns. Further threads get no slot.
+pub(crate) const MAX_COLUMNS: usize = 1 + 2 * 512;
 
 thread_local! {
     static COLUMN: Cell<usize> = const { Cell::new(SHARED) };
 }
 
-/// A thread's own column, for as long as this lives. Taken once at the start of a worker thread.
+/// Guard of a thread's own column. Claimed once at the start of a worker thread and held until its end.
 #[derive(Debug)]
 pub struct ThreadSlot {
     column: usize,
-    /// A seat belongs to the thread that took it.
+    /// A slot belongs to the thread that claimed it.
     _thread: PhantomData<*const ()>,
 }
 
 impl ThreadSlot {
-    /// Takes a free seat for this thread. Without one (all taken, or this thread has one) it writes where it
-    /// wrote before, which is slower and as correct.
+    /// Claims a free slot for the calling thread. If none is free, or the thread already has one, its column does not change:
+    /// the shared column is slower but equally correct.
     pub fn claim() -> Self {
-        let mut seats = seats().lock().unwrap_or_else(PoisonError::into_inner);
-        let free = if column() == SHARED { seats.pop() } else { None };
+        let mut slots = free_slots().lock().unwrap_or_else(PoisonError::into_inner);
+        let free = if column() == SHARED { slots.pop() } else { None };
         let column = free.unwrap_or(SHARED);
         if column != SHARED {
             COLUMN.set(column);
@@ -45,24 +45,24 @@ impl Drop for ThreadSlot {
         if self.column != SHARED {
             COLUMN.set(SHARED);
             // The lock orders this thread's last writes before the next owner's first.
-            seats().lock().unwrap_or_else(PoisonError::into_inner).push(self.column);
+            free_slots().lock().unwrap_or_else(PoisonError::into_inner).push(self.column);
         }
     }
 }
 
-/// This thread's column.
+/// The column of the calling thread.
 pub(crate) fn column() -> usize {
     COLUMN.get()
 }
 
-/// How many columns there are: two seats for each processor (DNS and HTTP workers) and the shared one.
+/// The number of columns: two slots for each processor (a DNS and an HTTP worker), and the shared column.
 pub(crate) fn columns() -> usize {
     static COLUMNS: OnceLock<usize> = OnceLock::new();
-    *COLUMNS.get_or_init(|| (1 + 2 * available_parallelism().map_or(1, usize::from)).min(MOST))
+    *COLUMNS.get_or_init(|| (1 + 2 * available_parallelism().map_or(1, usize::from)).min(MAX_COLUMNS))
 }
 
-/// The columns that nobody owns, the lowest last.
-fn seats() -> &'static Mutex<Vec<usize>> {
+/// Columns without an owner, the lowest last.
+fn free_slots() -> &'static Mutex<Vec<usize>> {
     static FREE: OnceLock<Mutex<Vec<usize>>> = OnceLock::new();
     FREE.get_or_init(|| Mutex::new((SHARED + 1..columns()).rev().collect()))
 }

@@ -1,6 +1,6 @@
-//! The web configuration file of Prometheus's exporters as an access policy: TLS, client certificates, users, headers and a
-//! rate limit (github.com/prometheus/exporter-toolkit, docs/web-configuration.md). All of it is honoured except HTTP/2, CBC
-//! cipher suites, P-521 and TLS before 1.2.
+//! The web configuration file of Prometheus exporters as an access policy: TLS, client certificates, users, headers and a
+//! rate limit (github.com/prometheus/exporter-toolkit, docs/web-configuration.md). Not
+//! supported: HTTP/2, CBC cipher suites, P-521 and TLS before 1.2.
 //!
 //! The file is read again for each connection and each request, so that a renewed certificate or a new password takes effect
 //! at once. Whether the page uses TLS and the rate limit are fixed when the policy is created.
@@ -29,37 +29,38 @@ use crate::admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture}
 use crate::admin_message::{AdminRequest, AdminResponse};
 use file::{PemFiles, RateLimit, TlsServerConfig, WebConfig};
 
-/// Password checks that are remembered.
-const KNOWN: usize = 100;
+/// Maximum number of cached password checks.
+const MAX_KNOWN: usize = 100;
 
-/// See the module.
+/// An access policy that follows a web configuration file.
 pub struct WebConfigPolicy(Arc<PolicyState>);
 
 struct PolicyState {
     file: PathBuf,
     has_tls: bool,
-    /// The last TLS configuration and what it was made from. Clients can resume sessions as long as it stays the same.
-    made: Mutex<Option<(TlsServerConfig, PemFiles, Arc<ServerConfig>)>>,
+    /// The current TLS configuration and its inputs. It is reused while the inputs do not change, so that clients can resume
+    /// sessions.
+    tls_cache: Mutex<Option<(TlsServerConfig, PemFiles, Arc<ServerConfig>)>>,
     bucket: Option<Mutex<TokenBucket>>,
-    /// Results of password checks, by a keyed digest of hash and password. A check is slow on purpose.
+    /// Results of password checks, by a keyed digest of hash and password. bcrypt is slow by design.
     known: Mutex<HashMap<[u8; 32], bool>>,
     secret: [u8; 32],
     checking: tokio::sync::Mutex<()>,
-    /// The error that was logged last, so that it is not logged with every request.
+    /// The last logged error; it is not logged again for each request.
     logged_error: Mutex<String>,
 }
 
 impl WebConfigPolicy {
-    /// Reads the file and all files that it names.
+    /// Reads the file and all files that it refers to.
     ///
     /// # Errors
-    /// A text that names the file, and the line or property where that is known.
+    /// A message with the file, and the line or property if it is known.
     pub fn new(file: &str) -> Result<Self, String> {
         let file = PathBuf::from(file);
         let web = WebConfig::read(&file)?;
         let state = PolicyState {
             has_tls: web.tls.is_wanted(),
-            made: Mutex::default(),
+            tls_cache: Mutex::default(),
             bucket: TokenBucket::full(web.rate).map(Mutex::new),
             known: Mutex::default(),
             secret: rand::random(),
@@ -69,14 +70,14 @@ impl WebConfigPolicy {
         };
         if state.has_tls {
             state.tls_config(&web.tls)?;
-            for what in tls::unserved(&web.tls) {
+            for what in tls::unsupported(&web.tls) {
                 tracing::warn!(target: "web-config", "{}: {what} is not supported", state.file.display());
             }
         }
         Ok(Self(Arc::new(state)))
     }
 
-    /// Reads files on a thread that may block.
+    /// Runs `work`, which reads files, on a blocking thread.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&PolicyState) -> Result<T, String> + Send + 'static,
@@ -90,9 +91,9 @@ impl WebConfigPolicy {
         done.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    /// Whether the credentials are valid. One check at a time, since each of them occupies a processor for a while.
-    async fn knows(&self, web: &WebConfig, user: &str, password: Vec<u8>) -> bool {
-        // An unknown user takes as long as a known one, so that user names cannot be found out.
+    /// Whether the credentials are valid. One check runs at a time, since each uses a CPU for a noticeable time.
+    async fn verify(&self, web: &WebConfig, user: &str, password: Vec<u8>) -> bool {
+        // The check of an unknown user takes as long as that of a known one, so that timing does not reveal user names.
         let hash = web.users.get(user).or_else(|| web.users.values().next());
         let Some(hash) = hash.cloned() else { return false };
         let is_user = web.users.contains_key(user);
@@ -102,7 +103,7 @@ impl WebConfigPolicy {
             digest.update(part);
         }
         let digest: [u8; 32] = digest.finalize().into();
-        let _turn = self.0.checking.lock().await;
+        let _one_at_a_time = self.0.checking.lock().await;
         let seen = lock(&self.0.known).get(&digest).copied();
         let good = match seen {
             Some(good) => good,
@@ -110,7 +111,7 @@ impl WebConfigPolicy {
                 let check = move || bcrypt::verify(password, &hash).unwrap_or(false);
                 let good = tokio::task::spawn_blocking(check).await.unwrap_or(false);
                 let mut known = lock(&self.0.known);
-                if known.len() >= KNOWN {
+                if known.len() >= MAX_KNOWN {
                     known.clear();
                 }
                 known.insert(digest, good);
@@ -133,45 +134,47 @@ impl AccessPolicy for WebConfigPolicy {
         })
     }
 
-    fn authorize<'a>(&'a self, asked: &'a AdminRequest) -> BoxFuture<'a, AccessDecision> {
+    fn authorize<'a>(&'a self, request: &'a AdminRequest) -> BoxFuture<'a, AccessDecision> {
         Box::pin(async move {
             let read = self.read(|state| {
                 let web = WebConfig::read(&state.file)?;
                 Ok((web.headers()?, web))
             });
             let Ok((mut headers, web)) = read.await else {
-                return instead(HeaderMap::new(), StatusCode::INTERNAL_SERVER_ERROR);
+                return reject(HeaderMap::new(), StatusCode::INTERNAL_SERVER_ERROR);
             };
             if self.0.bucket.as_ref().is_some_and(|bucket| !lock(bucket).take(Instant::now())) {
-                return instead(HeaderMap::new(), StatusCode::TOO_MANY_REQUESTS);
+                return reject(HeaderMap::new(), StatusCode::TOO_MANY_REQUESTS);
             }
             if web.users.is_empty() {
                 return AccessDecision { headers, response: None };
             }
-            if let Some((user, password)) = credentials(&asked.headers)
-                && self.knows(&web, &user, password).await
+            if let Some((user, password)) = credentials(&request.headers)
+                && self.verify(&web, &user, password).await
             {
                 return AccessDecision { headers, response: None };
             }
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
-            instead(headers, StatusCode::UNAUTHORIZED)
+            reject(headers, StatusCode::UNAUTHORIZED)
         })
     }
 }
 
 impl PolicyState {
     fn tls_config(&self, wanted: &TlsServerConfig) -> Result<Arc<ServerConfig>, String> {
-        let say = |error: String| format!("{}: {error}", self.file.display());
+        let with_file = |error: String| format!("{}: {error}", self.file.display());
         if !wanted.is_wanted() {
-            return Err(say("tls_server_config is gone, and this page has TLS".into()));
+            return Err(with_file(
+                "tls_server_config was removed, but this listener was started with TLS".into(),
+            ));
         }
-        let pem = wanted.pem_files(&self.file).map_err(say)?;
-        let mut made = lock(&self.made);
-        match &*made {
+        let pem = wanted.pem_files(&self.file).map_err(with_file)?;
+        let mut cached = lock(&self.tls_cache);
+        match &*cached {
             Some((tls, of, config)) if tls == wanted && *of == pem => Ok(config.clone()),
             _ => {
-                let config = Arc::new(tls::server(wanted, &pem).map_err(say)?);
-                *made = Some((wanted.clone(), pem, config.clone()));
+                let config = Arc::new(tls::server(wanted, &pem).map_err(with_file)?);
+                *cached = Some((wanted.clone(), pem, config.clone()));
                 Ok(config)
             }
         }
@@ -202,7 +205,7 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8(pair[..colon].to_vec()).ok()?, pair[colon + 1..].to_vec()))
 }
 
-fn instead(headers: HeaderMap, status: StatusCode) -> AccessDecision {
+fn reject(headers: HeaderMap, status: StatusCode) -> AccessDecision {
     let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
     AccessDecision { headers, response: Some(AdminResponse::text(status, text)) }
 }
@@ -211,7 +214,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A token bucket: each request takes a token, and one is added per interval.
+/// A token bucket: each request takes a token; one token is added per interval.
 struct TokenBucket {
     every: Duration,
     most: f64,

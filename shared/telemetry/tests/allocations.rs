@@ -1,4 +1,4 @@
-//! What hot paths call allocates nothing.
+//! Functions for hot paths do not allocate.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,17 +8,17 @@ use std::sync::mpsc;
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{LogWriter, ThreadSlot};
 
-/// The system's allocator, counting what each thread asks of it.
+/// The system allocator, with a count of allocations per thread.
 struct Counting;
 
 thread_local! {
-    static ASKED: Cell<u64> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ASKED.set(ASKED.get() + 1);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: as above.
         unsafe { System.alloc(layout) }
     }
@@ -29,7 +29,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ASKED.set(ASKED.get() + 1);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: as above.
         unsafe { System.realloc(memory, layout, size) }
     }
@@ -39,18 +39,18 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ASKED.get();
+    let before = ALLOCATIONS.get();
     work();
-    ASKED.get() - before
+    ALLOCATIONS.get() - before
 }
 
 #[test]
-fn the_allocations_are_seen() {
+fn allocations_are_counted() {
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1]))), 1);
 }
 
 #[test]
-fn counting_and_observing_allocate_nothing_once_a_thread_has_its_numbers() {
+fn metrics_allocate_only_at_a_threads_first_use() {
     let registry = Registry::new();
     let counter = registry.counters("requests_total", "Requests.", ["zone"]).with(["."]);
     let histogram = registry.histogram("seconds", "Durations.", &[0.1, 1.0]);
@@ -62,20 +62,20 @@ fn counting_and_observing_allocate_nothing_once_a_thread_has_its_numbers() {
             gauge.set(f64::from(number));
         }
     };
-    // The numbers lie in one block, or in two.
-    assert!(allocations(work) <= 3, "the first of a thread");
-    assert_eq!(allocations(work), 0, "without a seat");
-    let seat = ThreadSlot::claim();
-    assert!(allocations(work) <= 3, "the first of a seat");
-    assert_eq!(allocations(work), 0, "with a seat");
-    drop(seat);
+    // The rows are in one block or in two.
+    assert!(allocations(work) <= 3, "first use, without a slot");
+    assert_eq!(allocations(work), 0, "without a slot");
+    let slot = ThreadSlot::claim();
+    assert!(allocations(work) <= 3, "first use, with a slot");
+    assert_eq!(allocations(work), 0, "with a slot");
+    drop(slot);
     assert_eq!((counter.value(), histogram.count()), (400, 400));
 }
 
-/// Tells of each batch.
-struct Told(mpsc::Sender<()>);
+/// Signals each write.
+struct SignalOutput(mpsc::Sender<()>);
 
-impl Write for Told {
+impl Write for SignalOutput {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.send(()).map_err(std::io::Error::other)?;
         Ok(bytes.len())
@@ -87,13 +87,13 @@ impl Write for Told {
 }
 
 #[test]
-fn a_line_allocates_nothing_once_the_buffers_have_grown() {
-    let (told, batches) = mpsc::channel();
-    let lines = LogWriter::new(Told(told), Counter::default());
+fn log_lines_do_not_allocate_once_the_buffers_have_grown() {
+    let (written, batches) = mpsc::channel();
+    let lines = LogWriter::new(SignalOutput(written), Counter::default());
     let line =
         b"10.244.0.7:40210 - 1 \"A IN kubernetes.default.svc.cluster.local. udp 54 false 512\" NOERROR";
     let some = || (0..50).for_each(|_| lines.write_line(|out| out.extend_from_slice(line)));
-    // This thread's buffer and the spare one take turns; both have grown after a few batches.
+    // This thread's buffer and the spare one are exchanged; both have grown after a few batches.
     for _ in 0..6 {
         some();
         batches.recv().expect("the log is open");

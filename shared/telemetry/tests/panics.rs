@@ -1,4 +1,4 @@
-//! A panic is logged as one line with its place, and counted. A process of its own: the hook is the process's.
+//! A panic is logged as one line with its source location, and counted. In a test binary of its own, since the panic hook is global.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ impl Write for Log {
 }
 
 #[test]
-fn a_panic_is_one_line_of_the_log_with_its_place_and_is_counted() {
+fn a_panic_is_counted_and_logged_as_one_line_with_its_location() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();

@@ -1,7 +1,7 @@
-//! Access control of an admin listener: TLS, passwords, headers that every response gets.
+//! Access control of an admin listener: TLS, passwords, headers of every response.
 //!
-//! Policies come and go as pages do: a later one replaces an earlier one until it goes. Connections that were accepted
-//! under a policy that is no longer in force finish the request in flight and close, so that none outlives its policy.
+//! The latest policy applies; when it is dropped, the previous one applies again. A connection is closed, after the request in
+//! flight, when the policy that it was accepted under no longer applies.
 
 use std::io;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AdminStream for S {}
 
 /// Decides which connections and requests of an admin listener are served.
 pub trait AccessPolicy: Send + Sync {
-    /// Prepares a connection, for example by a TLS handshake. After an error it is closed; others are not affected.
+    /// Prepares a connection, for example with a TLS handshake. On an error the connection is closed; others are not affected.
     fn accept(&self, stream: TcpStream) -> BoxFuture<'_, io::Result<Box<dyn AdminStream>>>;
 
     /// Checks a request before its page is made.
@@ -35,30 +35,30 @@ pub trait AccessPolicy: Send + Sync {
 /// What an [`AccessPolicy`] decides about a request.
 #[derive(Clone, Debug, Default)]
 pub struct AccessDecision {
-    /// Headers of the response, whether or not the page makes it.
+    /// Headers added to the response, both to that of the page and to `response`.
     pub headers: HeaderMap,
-    /// The response in place of the page's; `None` lets the page answer.
+    /// The response to send instead of the page; `None` serves the page.
     pub response: Option<AdminResponse>,
 }
 
 /// The policies of one listener.
 pub(super) struct PolicyStack {
     active: ArcSwap<ActivePolicy>,
-    /// All policies, the one in force last.
+    /// All policies; the last one applies.
     policies: Mutex<Vec<Arc<dyn AccessPolicy>>>,
     closing: CancellationToken,
 }
 
-/// The policy that new connections get.
+/// The policy of new connections.
 pub(super) struct ActivePolicy {
-    /// `None` where every connection is served.
+    /// `None` if every connection is served.
     pub(super) policy: Option<Arc<dyn AccessPolicy>>,
-    /// Cancelled when connections that were accepted under this policy have to close.
+    /// Cancelled when connections accepted under this policy must close.
     pub(super) superseded: CancellationToken,
 }
 
 impl PolicyStack {
-    /// No policy. All connections close when `closing` is cancelled.
+    /// Creates a stack without a policy. All connections close when `closing` is cancelled.
     pub(super) fn new(closing: &CancellationToken) -> Self {
         let open = ActivePolicy { policy: None, superseded: closing.child_token() };
         Self { active: ArcSwap::from_pointee(open), policies: Mutex::default(), closing: closing.clone() }

@@ -1,4 +1,4 @@
-//! The open connections of one listener, and which of them is closed when there are too many.
+//! The open connections of one listener, and the choice of the connection to close when the table is full.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Counter;
 
-/// Admits every new connection and closes an old one when the table is full, so that connections that send nothing
-/// cannot keep probes out. The one to close is the oldest idle one of the client that has the most connections: a single
-/// client evicts only itself.
+/// Accepts every new connection and evicts an old one when the table is full, so that connections without requests
+/// cannot block probes. The oldest idle connection of the client with the most connections is evicted: a single client
+/// evicts only its own.
 pub(super) struct ConnectionTable {
     /// Oldest first.
     open: Mutex<Vec<Arc<Entry>>>,
@@ -23,7 +23,7 @@ pub(super) struct ConnectionTable {
 
 struct Entry {
     client: Client,
-    /// A request has been read whole and its response is being made.
+    /// A complete request was read and its response is being made.
     in_request: AtomicBool,
     evict: CancellationToken,
     current: Mutex<CurrentRequest>,
@@ -32,11 +32,11 @@ struct Entry {
 struct CurrentRequest {
     /// When the connection was accepted or its last request arrived.
     since: Instant,
-    /// Held by the response to a request for a large page until the next request or the end of the connection.
+    /// The permit of a large response, held until the next request or the end of the connection.
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// An IPv4 address, or the first 64 bits of an IPv6 address: a host may have all addresses behind them.
+/// An IPv4 address, or the first 64 bits of an IPv6 address: one host may use all addresses of a /64 network.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Client(u64);
 
@@ -49,7 +49,7 @@ impl From<IpAddr> for Client {
     }
 }
 
-/// A connection's place in the table, until it is dropped.
+/// Guard of a table entry: the entry is removed when this is dropped.
 pub(super) struct AdminConnection {
     table: Arc<ConnectionTable>,
     entry: Arc<Entry>,
@@ -60,7 +60,7 @@ impl ConnectionTable {
         Arc::new(Self { open: Mutex::default(), limit, evicted })
     }
 
-    /// Adds a connection, and evicts one if the table is full.
+    /// Adds a connection. Evicts another one if the table is full.
     pub(super) fn insert(self: &Arc<Self>, peer: IpAddr) -> AdminConnection {
         let entry = Arc::new(Entry {
             client: peer.into(),
@@ -95,13 +95,13 @@ fn victim(open: &[Arc<Entry>]) -> usize {
 }
 
 impl AdminConnection {
-    /// A request has arrived: its time begins, and its predecessor's response has been sent.
+    /// Records the arrival of a request. The response to the previous request has been sent.
     pub(super) fn begin_request(&self) {
         *self.current() = CurrentRequest { since: Instant::now(), permit: None };
         self.entry.in_request.store(true, Relaxed);
     }
 
-    /// The response has been made and is to be sent.
+    /// Records that the response is complete and is being sent.
     pub(super) fn end_request(&self, permit: Option<OwnedSemaphorePermit>) {
         self.current().permit = permit;
         self.entry.in_request.store(false, Relaxed);
@@ -112,7 +112,7 @@ impl AdminConnection {
         self.current().since
     }
 
-    /// Waits until the connection has to make room.
+    /// Waits until the connection is evicted.
     pub(super) async fn evicted(&self) {
         self.entry.evict.cancelled().await;
     }
@@ -148,12 +148,12 @@ mod tests {
         let gone = |connection: &AdminConnection| connection.entry.evict.is_cancelled();
         assert_eq!([&probe, &busy, &oldest, &second, &newest].map(gone), [false, false, true, false, false]);
         let _more = [(); 2].map(|()| table.insert(GREEDY.into()));
-        assert!(gone(&second) && gone(&newest) && !gone(&busy), "those that are idle go first");
+        assert!(gone(&second) && gone(&newest) && !gone(&busy), "idle ones are evicted first");
         assert_eq!((evicted.value(), table.open().len()), (3, 4));
     }
 
     #[test]
-    fn when_all_are_busy_the_oldest_is_evicted() {
+    fn if_all_are_busy_the_oldest_is_evicted() {
         let table = ConnectionTable::new(2, Counter::default());
         let busy = [(); 2].map(|()| table.insert(GREEDY.into()));
         busy.iter().for_each(AdminConnection::begin_request);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_ends_leaves_its_place() {
+    fn a_connection_that_ends_is_removed() {
         let table = ConnectionTable::new(2, Counter::default());
         drop(table.insert(GREEDY.into()));
         assert!(table.open().is_empty());

@@ -1,4 +1,4 @@
-//! Pages by path, and the index of a listener.
+//! Pages by path, and the index page of a listener.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,14 +30,14 @@ impl Handler {
     }
 }
 
-/// The handlers of each path with their ids; the last one answers.
+/// The handlers of each path with their ids; the last one is served.
 type ByPath = BTreeMap<String, Vec<(u64, Handler)>>;
 
 /// The pages of one listener.
 #[derive(Default)]
 pub(super) struct Routes {
     by_path: ArcSwap<ByPath>,
-    /// Held while the routes change. Readers take no lock.
+    /// Serializes changes. Readers take no lock.
     changing: Mutex<()>,
     next_id: AtomicU64,
 }
@@ -67,7 +67,7 @@ impl Routes {
         self.by_path.store(Arc::new(routes));
     }
 
-    /// The page at a path: a route, else a common page, else at `/` the index.
+    /// The page of a path: its route, else the common page, else (for `/`) the index.
     pub(super) fn find(&self, path: &str, common: &CommonPages) -> Option<Handler> {
         let routes = self.by_path.load();
         let own = routes.get(path).and_then(|handlers| handlers.last()).map(|(_, handler)| handler.clone());
@@ -93,21 +93,21 @@ impl CommonPages {
     }
 }
 
-/// What the pages of well-known paths are for.
+/// Descriptions of well-known pages for the index.
 const ABOUT: &[(&str, &str)] = &[
     ("/health", "200 while the process is alive"),
     ("/healthz", "200 while requests are served"),
     ("/metrics", "metrics in Prometheus's text format"),
-    ("/problems", "objects and settings that do not work, one a line"),
-    ("/ready", "200 once the service is ready, else what it waits for"),
+    ("/problems", "objects and settings with problems, one per line"),
+    ("/ready", "200 once the service is ready, else 503 with what it waits for"),
 ];
 
-/// A page that lists the others.
+/// The page that lists all pages of the listener.
 fn index(routes: &ByPath, common: &CommonPages) -> Handler {
     let mut paths: Vec<&str> = routes.keys().map(String::as_str).chain(common.paths()).collect();
     paths.sort_unstable();
     paths.dedup();
-    let mut text = "Portolan: pages of this address\n\n".to_owned();
+    let mut text = "Portolan: pages of this listener\n\n".to_owned();
     for path in paths {
         let about = ABOUT.iter().find(|(known, _)| *known == path).map_or("", |(_, about)| about);
         text.push_str(format!("{path:<12} {about}").trim_end());

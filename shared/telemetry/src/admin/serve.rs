@@ -1,4 +1,4 @@
-//! Accepting connections of an admin listener, and answering their requests.
+//! Accepts the connections of an admin listener and answers their requests.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,19 +21,19 @@ use crate::admin::connection_table::{AdminConnection, ConnectionTable};
 use crate::admin::routes::Routes;
 use crate::admin_message::{AdminRequest, AdminResponse};
 
-/// How long a request in flight may go on when its address closes.
+/// How long a request in flight may continue when its listener closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long accepting pauses when the system has no descriptor left.
+/// Pause between failed calls of `accept` when no descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long things may take.
+/// Timeouts of admin connections.
 #[derive(Clone, Copy)]
 pub(super) struct Timeouts {
-    /// A TLS handshake, a request's head, and the time between two requests.
+    /// For the TLS handshake, for a request's header, and between two requests.
     pub(super) header: Duration,
-    /// A response, from the end of the request's head until its last byte is sent.
+    /// For a response, from the end of the request's header until the last byte is sent.
     pub(super) response: Duration,
-    /// How long a request for a large page waits for its turn.
+    /// How long a request for a large page waits for a permit.
     pub(super) large_response_wait: Duration,
 }
 
@@ -53,13 +53,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Accepts connections until it is cancelled.
+    /// Accepts connections until the future is dropped.
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => self.clone().spawn(stream, peer),
-                // Most likely the process has no descriptor left. Without a spare one, trying again at once would only
-                // burn a processor.
+                // Most likely no descriptor is free. If no reserved one is left either, retrying at once would be a busy
+                // loop.
                 Err(_) if self.shared.spare.release() => {}
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
@@ -110,7 +110,7 @@ impl Server {
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(serving);
-        // hyper has answered a malformed request with 400, and a client that disconnects needs no answer.
+        // Errors need no handling: hyper has answered a malformed request with 400, or the client has disconnected.
         tokio::select! {
             _ = serving.as_mut() => {}
             () = active.superseded.cancelled() => {
@@ -120,7 +120,7 @@ impl Server {
         }
     }
 
-    /// The response of a page; with it the permit that a large page needs while it is sent.
+    /// The response of a page, with the permit to hold while a large page is sent.
     async fn respond(&self, request: AdminRequest) -> (AdminResponse, Option<OwnedSemaphorePermit>) {
         let Some(handler) = self.routes.find(request.uri.path(), &self.shared.common) else {
             return (AdminResponse::text(StatusCode::NOT_FOUND, "404 page not found\n"), None);
@@ -137,7 +137,7 @@ impl Server {
             let busy = "503 too many requests for large pages\n";
             return (AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, busy), None);
         };
-        // The metrics of thousands of Ingresses take a while to write, and other tasks need the threads of the runtime.
+        // Writing the metrics of thousands of Ingresses takes long enough to delay other tasks of the runtime.
         let response = tokio::task::spawn_blocking(move || handler.respond(&request)).await;
         let response = response.unwrap_or_else(|_| {
             AdminResponse::text(StatusCode::INTERNAL_SERVER_ERROR, "500 the page cannot be made\n")
@@ -146,7 +146,7 @@ impl Server {
     }
 }
 
-/// Waits until the last request, or without one the connection, is too old.
+/// Waits until the last request (or the connection, if it has had no request) is older than `timeout`.
 async fn response_overdue(connection: &AdminConnection, timeout: Duration) {
     loop {
         let deadline = connection.since() + timeout;

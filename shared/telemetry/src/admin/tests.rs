@@ -1,4 +1,4 @@
-//! Pages as a client sees them.
+//! Admin pages, requested by a client.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -21,8 +21,8 @@ async fn pages() -> AdminListener {
     admin().listen("127.0.0.1:0").await.unwrap()
 }
 
-/// Sends bytes, and gives the status line and the last line.
-async fn ask(pages: &AdminListener, request: &str) -> (String, String) {
+/// Sends bytes and returns the status line and the body.
+async fn send(pages: &AdminListener, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -33,14 +33,14 @@ async fn ask(pages: &AdminListener, request: &str) -> (String, String) {
 }
 
 async fn get(pages: &AdminListener, path: &str) -> (String, String) {
-    ask(pages, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+    send(pages, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
 }
 
 #[tokio::test]
 async fn requests_get_their_status_and_body() {
     let pages = pages().await;
     let _health =
-        pages.route("/health", |asked| AdminResponse::ok(asked.uri.query().unwrap_or("OK").to_owned()));
+        pages.route("/health", |request| AdminResponse::ok(request.uri.query().unwrap_or("OK").to_owned()));
     for (request, status, body) in [
         ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK", "OK"),
         ("GET /health?verbose HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK", "verbose"),
@@ -50,7 +50,7 @@ async fn requests_get_their_status_and_body() {
         ("POST /health HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 Method Not Allowed", "Method Not Allowed"),
         ("nonsense\r\n\r\n", "HTTP/1.1 400 Bad Request", ""),
     ] {
-        assert_eq!(ask(&pages, request).await, (status.to_owned(), body.to_owned()), "{request:?}");
+        assert_eq!(send(&pages, request).await, (status.to_owned(), body.to_owned()), "{request:?}");
     }
 }
 
@@ -68,12 +68,12 @@ async fn the_latest_route_of_a_path_answers_until_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn one_address_has_several_owners_and_closes_after_the_last() {
+async fn a_listener_closes_when_its_last_owner_is_dropped() {
     let admin = admin();
     let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = probe.local_addr().unwrap().to_string();
-    let taken = admin.listen(&address).await.err().map(|error| error.kind());
-    assert_eq!(taken, Some(io::ErrorKind::AddrInUse));
+    let in_use = admin.listen(&address).await.err().map(|error| error.kind());
+    assert_eq!(in_use, Some(io::ErrorKind::AddrInUse));
     drop(probe);
     let health = admin.listen(&address).await.unwrap().route("/health", |_| AdminResponse::ok("OK"));
     let pages = admin.listen(&address).await.unwrap();
@@ -84,11 +84,11 @@ async fn one_address_has_several_owners_and_closes_after_the_last() {
     drop((pages, ready));
     let again = admin.listen(&address).await.unwrap();
     let _health = again.route("/health", |_| AdminResponse::ok("OK"));
-    assert_eq!(get(&again, "/ready").await.0, "HTTP/1.1 404 Not Found", "opened anew");
+    assert_eq!(get(&again, "/ready").await.0, "HTTP/1.1 404 Not Found", "a new listener");
 }
 
 #[tokio::test]
-async fn ready_names_what_it_waits_for() {
+async fn ready_lists_the_closed_gates() {
     let pages = pages().await;
     let gates = crate::ReadinessGates::new();
     let _ready = pages.route("/ready", gates.page(crate::Monitor::UntilReady));
@@ -101,10 +101,10 @@ async fn ready_names_what_it_waits_for() {
     assert_eq!(get(&pages, "/ready").await, ("HTTP/1.1 200 OK".into(), "OK".into()));
 }
 
-/// Refuses the first connection if it is told to, requires a password in the query, and sends its name as a header.
-struct Named(&'static str, std::sync::atomic::AtomicBool);
+/// Requires the query `sesame`, and adds its name as a header. Refuses the first connection if the flag is set.
+struct QueryPolicy(&'static str, std::sync::atomic::AtomicBool);
 
-impl AccessPolicy for Named {
+impl AccessPolicy for QueryPolicy {
     fn accept(&self, stream: TcpStream) -> BoxFuture<'_, io::Result<Box<dyn AdminStream>>> {
         let refused = self.1.swap(false, Relaxed);
         Box::pin(async move {
@@ -112,23 +112,23 @@ impl AccessPolicy for Named {
         })
     }
 
-    fn authorize<'a>(&'a self, asked: &'a AdminRequest) -> BoxFuture<'a, AccessDecision> {
-        let response =
-            (asked.uri.query() != Some("sesame")).then(|| AdminResponse::text(StatusCode::FORBIDDEN, self.0));
+    fn authorize<'a>(&'a self, request: &'a AdminRequest) -> BoxFuture<'a, AccessDecision> {
+        let response = (request.uri.query() != Some("sesame"))
+            .then(|| AdminResponse::text(StatusCode::FORBIDDEN, self.0));
         let headers = [(http::header::SERVER, HeaderValue::from_static(self.0))].into_iter().collect();
         Box::pin(std::future::ready(AccessDecision { headers, response }))
     }
 }
 
-fn named(name: &'static str, refuses: bool) -> Arc<dyn AccessPolicy> {
-    Arc::new(Named(name, refuses.into()))
+fn policy(name: &'static str, refuses: bool) -> Arc<dyn AccessPolicy> {
+    Arc::new(QueryPolicy(name, refuses.into()))
 }
 
 #[tokio::test]
 async fn a_connection_that_the_policy_refuses_affects_no_other() {
     let pages = pages().await;
     let _route = pages.route("/", |_| AdminResponse::ok("here"));
-    let _policy = pages.require(named("oak", true));
+    let _policy = pages.require(policy("first", true));
     let mut refused = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
     assert!(matches!(refused.read(&mut [0]).await, Ok(0) | Err(_)));
     assert_eq!(get(&pages, "/?sesame").await.1, "here");
@@ -139,20 +139,20 @@ async fn the_latest_policy_is_in_force_until_it_is_dropped() {
     let pages = pages().await;
     let _route = pages.route("/", |_| AdminResponse::ok("here"));
     assert_eq!(get(&pages, "/").await.1, "here");
-    let oak = pages.require(named("oak", false));
-    let failed = pages.require(named("iron", false));
-    assert_eq!(get(&pages, "/").await, ("HTTP/1.1 403 Forbidden".into(), "iron".into()));
+    let first = pages.require(policy("first", false));
+    let failed = pages.require(policy("second", false));
+    assert_eq!(get(&pages, "/").await, ("HTTP/1.1 403 Forbidden".into(), "second".into()));
     drop(failed);
-    assert_eq!(get(&pages, "/").await.1, "oak");
-    let _iron = pages.require(named("iron", false));
-    drop(oak);
-    assert_eq!(get(&pages, "/").await.1, "iron");
+    assert_eq!(get(&pages, "/").await.1, "first");
+    let _second = pages.require(policy("second", false));
+    drop(first);
+    assert_eq!(get(&pages, "/").await.1, "second");
     assert_eq!(get(&pages, "/?sesame").await.1, "here");
     assert_eq!(get(&pages, "/none?sesame").await.0, "HTTP/1.1 404 Not Found");
 }
 
 #[tokio::test]
-async fn a_connection_from_before_a_policy_is_closed() {
+async fn a_new_policy_closes_earlier_connections() {
     let pages = pages().await;
     let _route = pages.route("/", |_| AdminResponse::ok("here"));
     let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
@@ -161,12 +161,12 @@ async fn a_connection_from_before_a_policy_is_closed() {
     while !response.ends_with(b"here") {
         assert_ne!(stream.read_buf(&mut response).await.unwrap(), 0, "kept alive");
     }
-    let _policy = pages.require(named("oak", false));
-    assert_eq!(stream.read_buf(&mut response).await.unwrap(), 0, "and closed");
+    let _policy = pages.require(policy("first", false));
+    assert_eq!(stream.read_buf(&mut response).await.unwrap(), 0, "closed");
 }
 
 #[tokio::test]
-async fn a_port_alone_means_every_address() {
+async fn a_port_without_a_host_listens_on_all_addresses() {
     let pages = admin().listen(":0").await.unwrap();
     let _route = pages.route("/", |_| AdminResponse::ok("here"));
     let port = pages.local_addr().unwrap().port();
@@ -175,8 +175,8 @@ async fn a_port_alone_means_every_address() {
     }
 }
 
-/// Opens `count` connections that send nothing, and waits until each is accepted or has been closed again.
-async fn silent(pages: &AdminListener, count: usize) -> Vec<TcpStream> {
+/// Opens `count` connections that send nothing.
+async fn connect_idle(pages: &AdminListener, count: usize) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for _ in 0..count {
         streams.push(TcpStream::connect(pages.local_addr().unwrap()).await.unwrap());
@@ -185,14 +185,14 @@ async fn silent(pages: &AdminListener, count: usize) -> Vec<TcpStream> {
 }
 
 #[tokio::test]
-async fn silent_connections_do_not_keep_a_probe_out() {
+async fn idle_connections_do_not_block_a_probe() {
     let registry = Registry::new();
     let pages = AdminServer::new(&registry).listen("127.0.0.1:0").await.unwrap();
     let _health = pages.route("/healthz", |_| AdminResponse::ok("ok"));
-    let mut silent = silent(&pages, MAX_CONNECTIONS + 10).await;
+    let mut idle = connect_idle(&pages, MAX_CONNECTIONS + 10).await;
     assert_eq!(get(&pages, "/healthz").await.1, "ok");
-    // The oldest have been closed for the newest and the probe.
-    assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
+    // The oldest were evicted for the newest and the probe.
+    assert_eq!(idle[0].read(&mut [0]).await.unwrap(), 0);
     assert!(registry.text().contains("portolan_admin_connections_evicted_total 11\n"), "{}", registry.text());
 }
 
@@ -204,7 +204,7 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let _large = pages.route_large("/metrics", |_| AdminResponse::ok(vec![b'x'; 64 << 20]));
     let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    // The permit of a large response is given back when its connection is closed.
+    // The permit of a large response is released when its connection is closed.
     let permits = admin.0.shared.large_responses.clone();
     while permits.available_permits() == MAX_LARGE_RESPONSES {
         tokio::task::yield_now().await;
@@ -216,7 +216,7 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
 }
 
 #[tokio::test]
-async fn a_silent_client_is_disconnected() {
+async fn a_client_that_sends_nothing_is_disconnected() {
     let timeouts = Timeouts { header: Duration::from_millis(10), ..Timeouts::default() };
     let admin = AdminServer::with_timeouts(&Registry::new(), timeouts);
     let pages = admin.listen("127.0.0.1:0").await.unwrap();
@@ -226,7 +226,7 @@ async fn a_silent_client_is_disconnected() {
 }
 
 #[tokio::test]
-async fn requests_for_large_pages_wait_for_their_turn() {
+async fn requests_for_large_pages_wait_for_a_permit() {
     let timeouts = Timeouts { large_response_wait: Duration::from_millis(10), ..Timeouts::default() };
     let admin = AdminServer::with_timeouts(&Registry::new(), timeouts);
     let pages = admin.listen("127.0.0.1:0").await.unwrap();
@@ -249,9 +249,9 @@ async fn every_listener_has_an_index_and_the_common_pages() {
     admin.add_common_page("/problems", |_| AdminResponse::ok("none"));
     let _ready = pages.route("/ready", |_| AdminResponse::ok("OK"));
     assert_eq!(get(&pages, "/problems").await.1, "none");
-    let index = ask(&pages, "GET / HTTP/1.0\r\n\r\n").await.1;
+    let index = send(&pages, "GET / HTTP/1.0\r\n\r\n").await.1;
     let paths: Vec<_> = index.lines().skip(2).filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(paths, ["/problems", "/ready"], "{index}");
-    let _own = pages.route("/problems", |_| AdminResponse::ok("mine"));
-    assert_eq!(get(&pages, "/problems").await.1, "mine");
+    let _own = pages.route("/problems", |_| AdminResponse::ok("own"));
+    assert_eq!(get(&pages, "/problems").await.1, "own");
 }

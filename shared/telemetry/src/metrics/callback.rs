@@ -1,14 +1,14 @@
-//! Numbers that stand somewhere already and are read when the page is made: nothing is kept, so nothing grows old.
+//! Metrics whose values are read when the page is made.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 
 use crate::metrics::label::pair;
 
-/// Takes the labels and the value of each metric of a family.
+/// Receives the label values and the value of each metric of a family.
 pub type SampleSink<'a, const N: usize> = dyn FnMut([&str; N], f64) + 'a;
 
-/// A family that asks a function for its metrics.
+/// A family whose metrics are produced by a function at each scrape.
 pub(super) struct CallbackFamily<F, const N: usize> {
     pub(super) desc: Desc,
     pub(super) labels: [String; N],

@@ -1,4 +1,4 @@
-//! Metrics of one name that differ by their labels.
+//! The metrics of one name, which differ by their labels.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,20 +10,20 @@ use prometheus::proto;
 use crate::metrics::label::pair;
 use crate::metrics::value::Metric;
 
-/// Metrics of one name: room for several series of each Ingress of a large cluster.
+/// Maximum number of series of one name: several for each Ingress of a large cluster.
 pub(super) const MAX_SERIES: usize = 200_000;
-/// Bytes of a label's value, where [`Family::with`] makes it; the rest is cut off.
+/// Maximum length in bytes of a label value given to [`Family::with`]; the rest is cut off.
 const MAX_VALUE: usize = 1024;
 
-/// Metrics that are counted unseen because their family was full.
+/// Metrics that are not exported because their family was full.
 static DROPPED_SERIES: AtomicU64 = AtomicU64::new(0);
 
-/// How many metrics are counted unseen.
+/// The number of metrics that are not exported because their family was full.
 pub(super) fn dropped_series() -> u64 {
     DROPPED_SERIES.load(Relaxed)
 }
 
-/// The values of `N` labels, in the order in which a family names them. Families that count the same thing share them.
+/// The values of `N` labels, in the order of the family's label names. Families with the same labels can share them.
 pub type Labels<const N: usize> = Arc<[String; N]>;
 
 /// The metrics of one name, by the values of their `N` labels.
@@ -48,13 +48,14 @@ impl<M: Metric, const N: usize> Family<M, N> {
         Self(Arc::new(Inner { desc, labels, shape, children: Mutex::default() }))
     }
 
-    /// The metric with these labels, in the order in which the family names them. Takes a lock: ask when
-    /// something is built and keep what you get.
+    /// Returns the metric with these label values, in the order of the family's label names. Takes a lock: call it when a
+    /// configuration is built, and keep the result.
     pub fn with(&self, values: [&str; N]) -> M {
         self.of(&Arc::new(values.map(|value| cut(value).to_owned())))
     }
 
-    /// The metric with these labels, which it keeps instead of a copy. Beyond [`MAX_SERIES`] it is one that no page shows.
+    /// Returns the metric with these label values and stores them without copying. If the family has [`MAX_SERIES`] metrics, a
+    /// new metric is not exported.
     pub fn of(&self, values: &Labels<N>) -> M {
         let mut children = self.children();
         if let Some(known) = children.get(values) {
@@ -69,13 +70,13 @@ impl<M: Metric, const N: usize> Family<M, N> {
         new
     }
 
-    /// Drops the metric whose labels no longer mean anything, such as that of a deleted Ingress. Who still
-    /// holds it counts unseen.
+    /// Removes the metric with these labels, such as that of a deleted Ingress. Remaining clones still count, but are not
+    /// exported.
     pub fn remove(&self, values: &[String; N]) {
         self.children().remove(values);
     }
 
-    /// Drops the metrics whose labels do not pass.
+    /// Removes the metrics for whose labels `keep` returns false.
     pub fn retain(&self, mut keep: impl FnMut(&[String; N]) -> bool) {
         self.children().retain(|values, _| keep(values));
     }

@@ -1,4 +1,4 @@
-//! A label as the text format has it.
+//! Label pairs of the exposition format.
 
 use prometheus::proto;
 

@@ -1,4 +1,4 @@
-//! All metrics that one page shows.
+//! The registry of metrics.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use crate::metrics::family::{Family, dropped_series};
 use crate::metrics::process::ProcessMetrics;
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
 
-/// The metrics of a process or of one of its services. Copies are the same registry.
+/// The metrics of a process or of one of its services. Clones share the metrics.
 #[derive(Clone, Default)]
 pub struct Registry(Arc<Inner>);
 
@@ -25,48 +25,48 @@ struct Inner {
 }
 
 impl Registry {
-    /// An empty one.
+    /// Creates an empty registry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One that also shows `process_*`: CPU, memory, file descriptors, start time.
+    /// Creates a registry with `process_*` (CPU, memory, file descriptors, start time) and `portolan_metric_series_dropped_total`.
     pub fn with_process() -> Self {
         let registry = Self::default();
         registry.register(ProcessMetrics::new());
-        let help = "Metrics that are not shown because there are too many of their name.";
+        let help = "Metrics that are not exported because there are too many of their name.";
         registry.callback_counters("portolan_metric_series_dropped_total", help, [], |samples| {
             samples([], dropped_series() as f64);
         });
         registry
     }
 
-    /// The counter of that name.
+    /// Returns the counter of that name; creates it if needed.
     pub fn counter(&self, name: &str, help: &str) -> Counter {
         self.counters(name, help, []).with([])
     }
 
-    /// The counters of that name.
+    /// Returns the family of counters of that name; creates it if needed.
     pub fn counters<const N: usize>(&self, name: &str, help: &str, labels: [&str; N]) -> Family<Counter, N> {
         self.family(name, help, labels, ())
     }
 
-    /// The gauge of that name.
+    /// Returns the gauge of that name; creates it if needed.
     pub fn gauge(&self, name: &str, help: &str) -> Gauge {
         self.gauges(name, help, []).with([])
     }
 
-    /// The gauges of that name.
+    /// Returns the family of gauges of that name; creates it if needed.
     pub fn gauges<const N: usize>(&self, name: &str, help: &str, labels: [&str; N]) -> Family<Gauge, N> {
         self.family(name, help, labels, ())
     }
 
-    /// The histogram of that name, with its buckets' upper bounds in ascending order.
+    /// Returns the histogram of that name; creates it if needed. `bounds` are the upper bounds of its buckets, ascending.
     pub fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
         self.histograms(name, help, [], bounds).with([])
     }
 
-    /// The histograms of that name.
+    /// Returns the family of histograms of that name; creates it if needed.
     pub fn histograms<const N: usize>(
         &self,
         name: &str,
@@ -77,7 +77,7 @@ impl Registry {
         self.family(name, help, labels, bounds.into())
     }
 
-    /// Gauges whose values are read each time the page is made. A second reader of the same name is left out.
+    /// Registers gauges whose values `read` produces at each scrape. If the name is registered already, this has no effect.
     pub fn callback_gauges<const N: usize>(
         &self,
         name: &str,
@@ -89,7 +89,7 @@ impl Registry {
         self.register(CallbackFamily { desc, labels, kind: MetricType::GAUGE, read });
     }
 
-    /// Counters that are read likewise.
+    /// Registers counters whose values `read` produces at each scrape. If the name is registered already, this has no effect.
     pub fn callback_counters<const N: usize>(
         &self,
         name: &str,
@@ -101,16 +101,16 @@ impl Registry {
         self.register(CallbackFamily { desc, labels, kind: MetricType::COUNTER, read });
     }
 
-    /// Adds metrics that keep themselves. A second collector of the same names is left out.
+    /// Registers a collector. If its names are registered already, this has no effect.
     pub fn register(&self, collector: impl Collector + 'static) {
-        let _second = self.0.registry.register(Box::new(collector));
+        let _already_registered = self.0.registry.register(Box::new(collector));
     }
 
     /// All metrics in Prometheus's text format 0.0.4.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let families = self.0.registry.gather();
-        // A family that cannot be written is left out, the others are shown.
+        // A family that cannot be encoded is omitted; the others are written.
         for family in families {
             let length = text.len();
             if prometheus::TextEncoder::new().encode_utf8(&[family], &mut text).is_err() {
@@ -120,7 +120,7 @@ impl Registry {
         text
     }
 
-    /// The page that shows them.
+    /// The page `/metrics`.
     pub fn page(&self) -> impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static {
         let registry = self.clone();
         move |_| {
@@ -139,7 +139,7 @@ impl Registry {
         let mut families = self.0.families.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = families.get(name) {
             let family = known.downcast_ref::<Family<M, N>>().filter(|family| family.fits(labels, &shape));
-            return family.expect("a metric's name stands for one type with one set of labels").clone();
+            return family.expect("all uses of a metric name have the same type and labels").clone();
         }
         let family = Family::new(desc(name, help, &labels), labels, shape);
         self.register(family.clone());
@@ -160,7 +160,7 @@ mod tests {
     use crate::metrics::exponential;
 
     #[test]
-    fn names_come_out_as_they_went_in() {
+    fn metrics_are_written_in_the_text_format() {
         let registry = Registry::new();
         registry.counters("nginx_ingress_controller_requests", "Requests.", ["host", "status"]);
         let requests =
@@ -192,20 +192,20 @@ up 1.5
     }
 
     #[test]
-    fn what_is_read_is_shown_as_it_stands() {
+    fn callbacks_are_called_at_each_scrape() {
         let registry = Registry::new();
         let level = crate::metrics::UpDownCounter::default();
-        let seen = level.clone();
-        registry.callback_gauges("open", "What is open.", ["state"], move |tell| {
-            if seen.value() > 0 {
-                tell(["now"], seen.value() as f64);
+        let read = level.clone();
+        registry.callback_gauges("open", "What is open.", ["state"], move |sample| {
+            if read.value() > 0 {
+                sample(["now"], read.value() as f64);
             }
         });
-        assert_eq!(registry.text(), "", "nothing to tell");
+        assert_eq!(registry.text(), "", "no samples");
         level.inc();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let _seat = crate::ThreadSlot::claim();
+                let _slot = crate::ThreadSlot::claim();
                 level.inc();
                 level.inc();
             });
@@ -215,7 +215,7 @@ up 1.5
     }
 
     #[test]
-    fn asking_again_gives_the_same_numbers_and_removing_forgets_one() {
+    fn a_name_has_one_metric_and_removed_labels_are_not_exported() {
         let registry = Registry::new();
         registry.counter("queries_total", "Queries.").add(3);
         assert_eq!(registry.counter("queries_total", "Queries.").value(), 3);
@@ -227,7 +227,7 @@ up 1.5
     }
 
     #[test]
-    fn a_family_that_is_full_counts_what_it_does_not_show() {
+    fn metrics_beyond_the_limit_of_a_family_are_counted() {
         let registry = Registry::with_process();
         let hosts = registry.counters("requests", "Requests.", ["host"]);
         (0..crate::metrics::family::MAX_SERIES).for_each(|host| drop(hosts.with([&host.to_string()])));
@@ -242,12 +242,12 @@ up 1.5
     }
 
     #[test]
-    fn the_process_shows_itself() {
+    fn a_registry_with_process_metrics_exports_them() {
         assert!(Registry::with_process().text().contains("process_resident_memory_bytes"));
     }
 
     #[test]
-    fn durations_have_coredns_buckets() {
+    fn exponential_bounds_are_those_of_coredns() {
         let bounds = exponential(0.00025, 2.0, 16);
         assert_eq!((bounds.len(), bounds[15]), (16, 8.192));
     }

@@ -1,4 +1,4 @@
-//! One number, or one distribution.
+//! Metric types: counters, gauges, histograms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,33 +7,33 @@ use prometheus::proto;
 
 use crate::cells::Rows;
 
-/// What a registry can hold a family of.
+/// A type of metric that a registry can hold.
 pub trait Metric: Clone + Send + Sync + 'static {
-    /// What has to be known to make one.
+    /// The parameters of a new metric.
     type Shape: Clone + PartialEq + Send + Sync + 'static;
-    /// How it is announced.
+    /// The type in the exposition format.
     const TYPE: proto::MetricType;
 
-    /// A new one that stands at zero.
+    /// Creates a metric with value zero.
     fn new(shape: &Self::Shape) -> Self;
 
-    /// Its value at the moment, without labels.
+    /// The current value, without labels.
     fn sample(&self) -> proto::Metric;
 }
 
-/// A number that only grows. Copies count together.
+/// A monotonically increasing number. Clones share the number.
 #[derive(Clone)]
 pub struct Counter(Arc<Rows>);
 
 impl Counter {
-    /// One more. Hot: no allocation.
+    /// Adds 1. Hot: no allocation.
     pub fn inc(&self) {
-        self.0.own().add(0, 1);
+        self.0.of_thread().add(0, 1);
     }
 
-    /// So many more. Hot: no allocation.
+    /// Adds `amount`. Hot: no allocation.
     pub fn add(&self, amount: u64) {
-        self.0.own().add(0, amount);
+        self.0.of_thread().add(0, amount);
     }
 
     /// The sum over all threads.
@@ -43,7 +43,7 @@ impl Counter {
 }
 
 impl Default for Counter {
-    /// A counter that no registry shows.
+    /// A counter that belongs to no registry.
     fn default() -> Self {
         Self(Arc::new(Rows::new(1)))
     }
@@ -66,23 +66,23 @@ impl Metric for Counter {
     }
 }
 
-/// A number that goes up and down. Copies are the same number.
+/// A number that can go up and down. Clones share the number.
 #[derive(Clone, Default)]
 pub struct Gauge(Arc<AtomicU64>);
 
 impl Gauge {
-    /// It stands at `value`.
+    /// Sets the value.
     pub fn set(&self, value: f64) {
         self.0.store(value.to_bits(), Relaxed);
     }
 
-    /// So much more, or less.
+    /// Adds `amount`, which may be negative.
     pub fn add(&self, amount: f64) {
         let _always_some =
             self.0.fetch_update(Relaxed, Relaxed, |bits| Some((f64::from_bits(bits) + amount).to_bits()));
     }
 
-    /// Where it stands.
+    /// The current value.
     pub fn value(&self) -> f64 {
         f64::from_bits(self.0.load(Relaxed))
     }
@@ -103,61 +103,61 @@ impl Metric for Gauge {
     }
 }
 
-/// How many there are of something that threads begin and end all the time, even on each other's behalf. Copies are
-/// the same number. Costs what a counter costs, where a [`Gauge`] costs a locked instruction.
+/// The number of things of a kind that exist now, for frequent changes from many threads; one thread may decrement what another
+/// has incremented. Clones share the number. As cheap as a [`Counter`]; a [`Gauge`] needs a locked instruction.
 #[derive(Clone)]
 pub struct UpDownCounter(Arc<Rows>);
 
 impl UpDownCounter {
-    /// One more. Hot: no allocation.
+    /// Adds 1. Hot: no allocation.
     pub fn inc(&self) {
-        self.0.own().add(0, 1);
+        self.0.of_thread().add(0, 1);
     }
 
-    /// One less. Hot: no allocation.
+    /// Subtracts 1. Hot: no allocation.
     pub fn dec(&self) {
-        self.0.own().add(0, u64::MAX);
+        self.0.of_thread().add(0, u64::MAX);
     }
 
-    /// The sum over all threads; what moves while it is read may be seen half.
+    /// The sum over all threads. A change during the call may be included in part.
     pub fn value(&self) -> i64 {
         self.0.total(0) as i64
     }
 }
 
 impl Default for UpDownCounter {
-    /// A level that no registry shows.
+    /// A number that belongs to no registry.
     fn default() -> Self {
         Self(Arc::new(Rows::new(1)))
     }
 }
 
-/// How often something was how large. Copies count together.
+/// A distribution of values over buckets. Clones share the counts.
 #[derive(Clone)]
 pub struct Histogram {
-    /// A row for each bucket, one for what is above them all, and the sum.
+    /// A row for each bucket, one for values above all bounds, and one for the sum.
     rows: Arc<Rows>,
     bounds: Arc<[f64]>,
 }
 
 impl Histogram {
-    /// Counts a value. Hot: no allocation.
+    /// Adds a value. Hot: no allocation.
     pub fn observe(&self, value: f64) {
-        // Few bounds, small values mostly: a walk is as fast as a search here.
+        // There are few bounds and most values are small: a linear search is as fast as a binary one.
         let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
-        let rows = self.rows.own();
+        let rows = self.rows.of_thread();
         rows.add(bucket, 1);
         rows.add_float(self.bounds.len() + 1, value);
     }
 
-    /// How many values there were.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         (0..=self.bounds.len()).map(|row| self.rows.total(row)).sum()
     }
 }
 
 impl Metric for Histogram {
-    /// The buckets' upper bounds, ascending, without infinity.
+    /// The upper bounds of the buckets, ascending, without infinity.
     type Shape = Arc<[f64]>;
     const TYPE: proto::MetricType = proto::MetricType::HISTOGRAM;
 
@@ -185,7 +185,7 @@ impl Metric for Histogram {
     }
 }
 
-/// Bounds that grow by a factor: `exponential(0.00025, 2.0, 16)` are CoreDNS's for durations.
+/// Bucket bounds that grow by a factor: `exponential(0.00025, 2.0, 16)` are CoreDNS's for durations.
 pub fn exponential(first: f64, factor: f64, count: usize) -> Vec<f64> {
     std::iter::successors(Some(first), |bound| Some(bound * factor)).take(count).collect()
 }

@@ -11,11 +11,11 @@ use serde::de::{Error as _, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
-/// The whole file. Every part is optional.
+/// The file. Every section is optional.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WebConfig {
-    /// TLS; plain connections if not given.
+    /// TLS settings; connections are plain if not given.
     #[serde(rename = "tls_server_config", deserialize_with = "or_default")]
     pub tls: TlsServerConfig,
     #[serde(rename = "http_server_config", deserialize_with = "or_default")]
@@ -23,7 +23,7 @@ pub(super) struct WebConfig {
     /// The rate limit of requests.
     #[serde(rename = "rate_limit", deserialize_with = "or_default")]
     pub rate: RateLimit,
-    /// Users and the bcrypt hashes of their passwords. Without any, no password is needed.
+    /// Users and the bcrypt hashes of their passwords. If empty, no password is required.
     #[serde(rename = "basic_auth_users", deserialize_with = "or_default")]
     pub users: BTreeMap<String, String>,
 }
@@ -103,14 +103,14 @@ pub(super) enum Curve {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct HttpServerConfig {
-    /// Accepted without effect: the pages speak HTTP/1.1, which every scraper does.
+    /// Accepted without effect: admin listeners support HTTP/1.1 only.
     #[serde(rename = "http2")]
     _http2: Option<bool>,
     #[serde(deserialize_with = "or_default")]
     headers: BTreeMap<String, String>,
 }
 
-/// `rate_limit`: a bucket of `burst` tokens to which one is added each `interval`.
+/// `rate_limit`: a token bucket of `burst` tokens, with one token added per `interval`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RateLimit {
@@ -121,7 +121,7 @@ pub(super) struct RateLimit {
     pub burst: i64,
 }
 
-/// Certificate, key and client authorities in PEM.
+/// Certificate, key and CA certificates of clients, in PEM.
 #[derive(Debug, PartialEq)]
 pub(super) struct PemFiles {
     pub certificate: Vec<u8>,
@@ -129,7 +129,7 @@ pub(super) struct PemFiles {
     pub authorities: Option<Vec<u8>>,
 }
 
-/// Headers that may be set, and their allowed values if not all are.
+/// Headers that may be set, with their allowed values (empty: any value).
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
     ("X-Content-Type-Options", &["nosniff"]),
@@ -139,7 +139,7 @@ const HEADERS: [(&str, &[&str]); 5] = [
 ];
 
 impl WebConfig {
-    /// Reads a file. The error names the file, and the line if it is known.
+    /// Reads a file. The error contains the file, and the line if it is known.
     pub(super) fn read(file: &Path) -> Result<Self, String> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
@@ -152,7 +152,7 @@ impl WebConfig {
         web.headers().map_err(|error| format!("{name}: {error}"))?;
         for (user, hash) in &web.users {
             bcrypt::HashParts::from_str(hash).map_err(|_| {
-                format!("{name}: basic_auth_users: the password of {user:?} is no bcrypt hash")
+                format!("{name}: basic_auth_users: the password of {user:?} is not a bcrypt hash")
             })?;
         }
         Ok(web)
@@ -169,7 +169,7 @@ impl WebConfig {
             if !values.is_empty() && !values.contains(&value.as_str()) {
                 return Err(format!("headers: {name} should be {}, not {value:?}", values.join(" or ")));
             }
-            let bad = |_| format!("headers: {name}: {value:?} is no value of a header");
+            let bad = |_| format!("headers: {name}: {value:?} is not a valid header value");
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("headers: {name:?}"))?;
             headers.insert(name, HeaderValue::from_str(value).map_err(bad)?);
         }
@@ -178,14 +178,14 @@ impl WebConfig {
 }
 
 impl TlsServerConfig {
-    /// Whether the page uses TLS.
+    /// Whether the file asks for TLS.
     pub(super) fn is_wanted(&self) -> bool {
         let texts =
             [&self.cert, &self.key, &self.client_ca, &self.cert_file, &self.key_file, &self.client_ca_file];
         texts.iter().any(|text| !text.is_empty()) || self.client_auth_type.is_some()
     }
 
-    /// Reads the files that it names. `file` is the configuration file.
+    /// Reads the files that it refers to. `file` is the path of the configuration file.
     pub(super) fn pem_files(&self, file: &Path) -> Result<PemFiles, String> {
         let folder = file.parent().unwrap_or(Path::new(""));
         let read = |path: &str, text: &str, option: &str| match (path, text) {
@@ -207,7 +207,7 @@ impl TlsServerConfig {
     }
 }
 
-/// Treats null as not given, as Go does.
+/// Treats null as absent, as Go does.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }

@@ -1,13 +1,13 @@
-//! The rate limit.
+//! Tests of the rate limit.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_bucket_gives_what_is_in_it_and_then_one_each_interval() {
+async fn a_bucket_allows_its_burst_and_then_one_request_per_interval() {
     let bucket = |burst| TokenBucket::full(RateLimit { interval: Duration::from_secs(2), burst });
-    let mut two = bucket(2).expect("a limit");
+    let mut two = bucket(2).expect("a limit is set");
     let start = Instant::now();
-    for (seconds, given) in [
+    for (seconds, allowed) in [
         (0, true),
         (0, true),
         (0, false),
@@ -18,8 +18,8 @@ async fn a_bucket_gives_what_is_in_it_and_then_one_each_interval() {
         (60, true),
         (60, false),
     ] {
-        assert_eq!(two.take(start + Duration::from_secs(seconds)), given, "after {seconds} s");
+        assert_eq!(two.take(start + Duration::from_secs(seconds)), allowed, "after {seconds} s");
     }
-    assert!(!bucket(0).expect("a limit").take(start), "nothing in it, nothing out of it");
+    assert!(!bucket(0).expect("a limit is set").take(start), "a burst of zero allows no request");
     assert!(TokenBucket::full(RateLimit::default()).is_none(), "no limit");
 }

@@ -1,4 +1,4 @@
-//! The TLS configuration of a page.
+//! Builds the TLS configuration of an admin listener.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::file::{ClientAuth, Curve, PemFiles, TlsServerConfig, TlsVersion};
 
-/// Cipher suites that Go knows and rustls does not have: CBC.
-const NOT_SERVED: [&str; 4] = [
+/// CBC cipher suites, which Go supports and rustls does not.
+const UNSUPPORTED_SUITES: [&str; 4] = [
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
     "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
     "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
     "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
 ];
 
-/// The cipher suites of TLS 1.3, which are always offered, as in Go.
-const ALWAYS_SERVED: [&str; 3] =
+/// The cipher suites of TLS 1.3. They cannot be disabled, as in Go.
+const TLS13_SUITES: [&str; 3] =
     ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
 /// Builds the TLS configuration.
@@ -47,7 +47,7 @@ pub(super) fn server(tls: &TlsServerConfig, pem: &PemFiles) -> Result<ServerConf
     let chain = CertificateDer::pem_slice_iter(&pem.certificate).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| format!("the certificate: {error}"))?;
     if chain.is_empty() {
-        return Err("the certificate: there is none in PEM".into());
+        return Err("the certificate: no PEM certificate found".into());
     }
     let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(|error| format!("the key: {error}"))?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -65,27 +65,27 @@ pub(super) fn server(tls: &TlsServerConfig, pem: &PemFiles) -> Result<ServerConf
     Ok(config)
 }
 
-/// Settings that are not supported, for a warning.
-pub(super) fn unserved(tls: &TlsServerConfig) -> Vec<String> {
-    let suites = tls.cipher_suites.iter().filter(|name| NOT_SERVED.contains(&name.as_str()));
-    let mut unserved: Vec<String> = suites.map(|name| format!("cipher suite {name}")).collect();
+/// Descriptions of the settings that are not supported, for warnings.
+pub(super) fn unsupported(tls: &TlsServerConfig) -> Vec<String> {
+    let suites = tls.cipher_suites.iter().filter(|name| UNSUPPORTED_SUITES.contains(&name.as_str()));
+    let mut unsupported: Vec<String> = suites.map(|name| format!("cipher suite {name}")).collect();
     if tls.curve_preferences.contains(&Curve::P521) {
-        unserved.push("CurveP521".into());
+        unsupported.push("CurveP521".into());
     }
     if tls.min_version.is_some_and(|oldest| oldest < TlsVersion::Tls12) {
-        unserved.push("TLS before 1.2".into());
+        unsupported.push("TLS before 1.2".into());
     }
-    unserved
+    unsupported
 }
 
-/// The configured cipher suites and groups, as far as they are supported.
+/// A crypto provider with the configured cipher suites and groups, as far as they are supported.
 fn provider(tls: &TlsServerConfig) -> Result<CryptoProvider, String> {
     let mut provider = default_provider();
     if !tls.cipher_suites.is_empty() {
         let is_new = |suite: &SupportedCipherSuite| suite.version().version == ProtocolVersion::TLSv1_3;
         let (mut suites, old): (Vec<_>, Vec<_>) = provider.cipher_suites.into_iter().partition(is_new);
         for name in &tls.cipher_suites {
-            let known = NOT_SERVED.contains(&name.as_str()) || ALWAYS_SERVED.contains(&name.as_str());
+            let known = UNSUPPORTED_SUITES.contains(&name.as_str()) || TLS13_SUITES.contains(&name.as_str());
             match old.iter().find(|suite| suite.suite().as_str() == Some(name)) {
                 Some(suite) => suites.push(*suite),
                 None if known => {}
@@ -116,7 +116,7 @@ fn clients(
 ) -> Result<Option<ClientCertPolicy>, String> {
     let wanted = tls.client_auth_type.unwrap_or(ClientAuth::NoClientCert);
     if wanted == ClientAuth::NoClientCert {
-        // Go's library ignores these without a client_auth_type, which would leave the page open.
+        // Go ignores these without a client_auth_type, which would serve the page without authentication.
         return match (&pem.authorities, &tls.client_allowed_sans) {
             (None, None) => Ok(None),
             _ => Err("client_ca and client_allowed_sans need a client_auth_type".into()),
@@ -135,7 +135,7 @@ fn clients(
     let required =
         matches!(wanted, ClientAuth::RequireAnyClientCert | ClientAuth::RequireAndVerifyClientCert);
     Ok(Some(ClientCertPolicy {
-        // A client without a certificate has none of the allowed names.
+        // A client without a certificate cannot have an allowed name.
         required: required || tls.client_allowed_sans.is_some(),
         chain: chain.transpose()?,
         names: tls.client_allowed_sans.clone(),
@@ -147,7 +147,7 @@ fn clients(
 #[derive(Debug)]
 struct ClientCertPolicy {
     required: bool,
-    /// Verifies the chain; `None` if any certificate is accepted.
+    /// Verifies the certificate chain; `None` if any certificate is accepted.
     chain: Option<Arc<dyn ClientCertVerifier>>,
     names: Option<Vec<String>>,
     provider: Arc<CryptoProvider>,
@@ -205,7 +205,7 @@ impl ClientCertVerifier for ClientCertPolicy {
     }
 }
 
-/// The alternative names of a certificate: hosts, mail addresses, IP addresses, URIs (RFC 5280 §4.2.1.6).
+/// The subject alternative names of a certificate: host names, mail addresses, IP addresses, URIs (RFC 5280 §4.2.1.6).
 fn names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let Some(names) = certificate.subject_alternative_name().ok()? else { return Some(Vec::new()) };
@@ -223,7 +223,7 @@ fn names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     Some(names.value.general_names.iter().filter_map(text).collect())
 }
 
-/// Entries that are not certificates are ignored, as Go does.
+/// Collects CA certificates. Entries that are not certificates are ignored, as in Go.
 fn authorities(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates);
