@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::admin_message::{AdminRequest, AdminResponse};
-use crate::metrics::{Family, Gauge, Registry};
+use crate::metrics::{Counter, Family, Gauge, Registry};
 
 /// One problem of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +51,9 @@ const MAX_LINE: usize = 1024;
 /// Maximum number of problems on the page.
 const MAX_LINES: usize = 1000;
 
+/// Maximum number of problems stored for a scope; the most severe ones are kept.
+const MAX_PROBLEMS: usize = 10_000;
+
 impl fmt::Display for Problem {
     /// One line of at most [`MAX_LINE`] bytes. Control characters are replaced, so that text of an object cannot look like another
     /// line.
@@ -89,13 +92,15 @@ fn cut(text: &mut String) {
 }
 
 /// The current problems. Each is logged when it appears and when it is solved, counted in
-/// `portolan_config_problems{scope,kind}`, and listed on a page. Clones share the reports.
+/// `portolan_config_problems{scope,kind}`, and listed on a page. A scope stores [`MAX_PROBLEMS`]; further problems are counted in
+/// `portolan_config_problems_dropped_total{scope}` at each report. Clones share the reports.
 #[derive(Clone)]
 pub struct Reports(Arc<Inner>);
 
 struct Inner {
     current: Mutex<BTreeMap<&'static str, BTreeSet<Problem>>>,
     count: Family<Gauge, 2>,
+    dropped: Family<Counter, 1>,
 }
 
 impl Reports {
@@ -103,13 +108,14 @@ impl Reports {
     pub fn new(registry: &Registry) -> Self {
         let help = "Current problems with objects and settings.";
         let count = registry.gauges("portolan_config_problems", help, ["scope", "kind"]);
-        Self(Arc::new(Inner { current: Mutex::default(), count }))
+        let help = "Problems that were reported and not stored because there are too many of their scope.";
+        let dropped = registry.counters("portolan_config_problems_dropped_total", help, ["scope"]);
+        Self(Arc::new(Inner { current: Mutex::default(), count, dropped }))
     }
 
     /// Replaces all problems of a scope, such as a source or a projection. Earlier problems that are not in `problems` are solved.
     pub fn replace(&self, scope: &'static str, problems: impl IntoIterator<Item = Problem>) {
-        let problems = problems.into_iter().map(Problem::cut).collect();
-        self.change(scope, &Problem::default(), |_| true, problems);
+        self.change(scope, &Problem::default(), |_| true, MostSevere::of(problems, MAX_PROBLEMS));
     }
 
     /// Replaces the problems of one object of a scope.
@@ -122,7 +128,7 @@ impl Reports {
     ) {
         let first = Problem { kind: kind.to_owned(), key: key.to_owned(), ..Problem::default() };
         let same = |known: &Problem| known.kind == kind && known.key == key;
-        self.change(scope, &first, same, problems.into_iter().map(Problem::cut).collect());
+        self.change(scope, &first, same, MostSevere::of(problems, MAX_PROBLEMS));
     }
 
     /// All problems with their scopes, in order.
@@ -161,11 +167,16 @@ impl Reports {
         scope: &'static str,
         first: &Problem,
         matches: impl Fn(&Problem) -> bool,
-        after: BTreeSet<Problem>,
+        after: MostSevere,
     ) {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         let known = current.entry(scope).or_default();
         let before = || known.range(first..).take_while(|problem| matches(problem));
+        let MostSevere { problems: after, dropped } =
+            after.limited_to(|| MAX_PROBLEMS - (known.len() - before().count()));
+        if dropped > 0 {
+            self.0.dropped.with([scope]).add(dropped);
+        }
         // Most calls change nothing.
         if before().eq(&after) {
             return;
@@ -187,6 +198,41 @@ impl Reports {
         log_some(&severe, |problem| tracing::warn!(target: "report", "{problem}"));
         log_some(&cosmetic, |problem| tracing::info!(target: "report", "{problem}"));
         log_some(&solved, |problem| tracing::info!(target: "report", "solved: {problem}"));
+    }
+}
+
+/// The most severe problems of a report.
+struct MostSevere {
+    problems: BTreeSet<Problem>,
+    /// How many others there were.
+    dropped: u64,
+}
+
+impl MostSevere {
+    fn of(problems: impl IntoIterator<Item = Problem>, limit: usize) -> Self {
+        let mut ranked = BTreeSet::new();
+        let mut dropped = 0;
+        for problem in problems {
+            ranked.insert((problem.severity.unwrap_or(Severity::Closed), problem.cut()));
+            if ranked.len() > limit {
+                ranked.pop_last();
+                dropped += 1;
+            }
+        }
+        Self { problems: ranked.into_iter().map(|(_, problem)| problem).collect(), dropped }
+    }
+
+    /// Keeps as many problems as there is room for. `room` is called only if it can be less than the number of problems.
+    fn limited_to(self, room: impl FnOnce() -> usize) -> Self {
+        if self.problems.is_empty() {
+            return self;
+        }
+        let room = room();
+        if self.problems.len() <= room {
+            return self;
+        }
+        let limited = Self::of(self.problems, room);
+        Self { dropped: self.dropped + limited.dropped, ..limited }
     }
 }
 
@@ -263,6 +309,39 @@ mod tests {
         assert!(lines[0].contains("default/y") && lines[1].contains("default/z"), "{lines:?}");
         assert!(lines[1].ends_with("(closed)"), "{}", lines[1]);
         assert_eq!(lines[MAX_LINES], "… and 502 more");
+    }
+
+    #[test]
+    fn a_scope_stores_a_limited_number_of_problems_and_counts_the_rest() {
+        let registry = Registry::new();
+        let reports = Reports::new(&registry);
+        let dropped = || {
+            registry
+                .counters("portolan_config_problems_dropped_total", "", ["scope"])
+                .with(["routes"])
+                .value()
+        };
+        let cosmetic = |number: usize| Problem {
+            severity: Some(Severity::Cosmetic),
+            ..problem(&format!("default/{number:05}"), "x")
+        };
+        let closed = Problem { severity: Some(Severity::Closed), ..problem("default/z", "x") };
+        reports.replace("routes", (0..MAX_PROBLEMS + 4).map(cosmetic).chain([closed.clone()]));
+        assert_eq!((reports.current().len(), dropped()), (MAX_PROBLEMS, 5));
+        assert_eq!(
+            reports.current().last().map(|(_, last)| last),
+            Some(&closed),
+            "the most severe are stored"
+        );
+        reports.replace_object("routes", "Ingress", "default/zz", [problem("default/zz", "x")]);
+        assert_eq!((reports.current().len(), dropped()), (MAX_PROBLEMS, 6));
+        reports.replace_object("routes", "Ingress", "default/z", [closed.clone(), problem("default/z", "y")]);
+        assert_eq!((reports.current().len(), dropped()), (MAX_PROBLEMS, 7));
+        reports.replace_object("routes", "Ingress", "default/00000", []);
+        reports.replace_object("routes", "Ingress", "default/zz", [problem("default/zz", "x")]);
+        assert_eq!((reports.current().len(), dropped()), (MAX_PROBLEMS, 7), "a solved problem makes room");
+        reports.replace("sources", [problem("default/a", "x")]);
+        assert_eq!(reports.current().len(), MAX_PROBLEMS + 1, "each scope has its own limit");
     }
 
     #[test]
