@@ -111,6 +111,7 @@ pub fn context(clusters: Clusters, queries: LogWriter, runtime: &Runtime, json: 
         metrics: runtime.metrics.clone(),
         gates: runtime.gates.clone(),
         admin: runtime.admin.clone(),
+        reports: runtime.reports.clone(),
         queries,
         json,
         runtime: runtime.handle.clone(),
@@ -125,13 +126,11 @@ pub fn failure(error: DnsStartError, load: &CorefileLoader) -> CommandError {
     match &error {
         DnsStartError::Config(_) => CommandError::usage(error.to_string()),
         DnsStartError::Bind(..) => CommandError::outside(error.to_string()),
-        DnsStartError::Begin(message) => {
+        DnsStartError::Begin(_) => {
             let corefile = load().ok();
-            let plugin = message.split(':').next().unwrap_or_default();
-            let blocks = corefile.iter().flat_map(|corefile| &corefile.blocks);
-            let directive = blocks.flat_map(|block| block.all(plugin)).next();
-            CommandError::outside(match directive {
-                Some(directive) => format!("{} - {error}", directive.name.at),
+            let location = corefile.and_then(|corefile| error.location(&corefile));
+            CommandError::outside(match location {
+                Some(at) => format!("{at} - {error}"),
                 None => error.to_string(),
             })
         }

@@ -10,7 +10,7 @@ use config::{ConfigError, ConfigWarning, Directive, ServerBlock, ServerKey};
 use dns_zone::{Zone, ZoneIndex, ZoneOptions};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
-use telemetry::{AdminServer, LogWriter, ReadinessGates};
+use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::runtime::Handle;
 
 use crate::limits::ChainLimits;
@@ -132,6 +132,8 @@ pub struct PluginContext {
     pub gates: ReadinessGates,
     /// The pages of `health`, `ready` and `prometheus`.
     pub admin: AdminServer,
+    /// The problems listed on `/problems`.
+    pub reports: Reports,
     /// The query log, which `log` writes to.
     pub queries: LogWriter,
     /// Whether the query log is written as JSON (`-log-format json`).

@@ -9,7 +9,7 @@ use dns_chain::plugins::{NOT_BUILT, PLUGINS};
 use dns_chain::{ApiConnection, ApiLimits, ChainLimits, ClusterSource, PluginContext, Servers};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
-use telemetry::{AdminServer, LogWriter, ReadinessGates};
+use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 
 /// CoreDNS 1.15's plugin.cfg.
 const ORDER: &str = "root metadata geoip cancel proxyproto quic grpc_server https https3 timeouts multisocket reload \
@@ -47,6 +47,7 @@ fn built(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
         metrics: Registry::new(),
         gates: ReadinessGates::new(),
         admin: AdminServer::new(&Registry::new()),
+        reports: Reports::new(&Registry::new()),
         queries: LogWriter::new(std::io::sink(), Counter::default()),
         json: false,
         runtime: runtime.handle().clone(),

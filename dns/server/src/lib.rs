@@ -14,6 +14,7 @@ mod udp;
 
 mod listeners;
 
+mod reload_problems;
 mod service;
 
 pub use listeners::{DnsStartError, ServerOptions};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use config::SourceLocation;
+use config::{Corefile, SourceLocation};
 use dns_chain::{PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 
@@ -218,6 +218,22 @@ impl fmt::Display for DnsStartError {
 }
 
 impl std::error::Error for DnsStartError {}
+
+impl DnsStartError {
+    /// The line of the Corefile that the error is about, if it is about a single one. The message of a plugin that could not
+    /// begin starts with the plugin's name; its location is that of the first directive of that name.
+    pub fn location(&self, corefile: &Corefile) -> Option<SourceLocation> {
+        match self {
+            Self::Config(_) => None,
+            Self::Bind(at, _) => Some(at.clone()),
+            Self::Begin(message) => {
+                let plugin = message.split(':').next().unwrap_or_default();
+                let mut directives = corefile.blocks.iter().flat_map(|block| block.all(plugin));
+                directives.next().map(|directive| directive.name.at.clone())
+            }
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

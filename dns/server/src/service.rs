@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
 use crate::listeners::{DnsStartError, GRACE, Listeners, ServerOptions};
+use crate::reload_problems::{SCOPE, problems};
 use crate::supervise::restart_on_panic;
 
 /// Reads the Corefile. Called at the start and for each reload.
@@ -143,7 +144,7 @@ impl Inner {
             Err(error) => {
                 let failed = Failed::Read(error.to_string());
                 if forced || state.failed.as_ref() != Some(&failed) {
-                    self.complain(&error);
+                    self.report_failure(&error, None);
                 }
                 state.failed = Some(failed);
                 return Err(error);
@@ -153,13 +154,15 @@ impl Inner {
         if fingerprint == state.current {
             // The failure is over; if it recurs, it is reported again.
             state.failed = None;
+            self.context.reports.replace(SCOPE, []);
         }
         let tried = state.failed.as_ref() == Some(&Failed::Served(fingerprint));
         if !forced && (fingerprint == state.current || tried) {
             return Ok(());
         }
         tracing::info!(target: "plugin/reload", "Reloading");
-        let served = match chains(corefile, &self.context).await {
+        let corefile = Arc::new(corefile);
+        let served = match chains(corefile.clone(), &self.context).await {
             Ok(servers) => {
                 let reload = servers.reload;
                 state.server.serve(servers).await.map(|()| reload)
@@ -169,20 +172,23 @@ impl Inner {
         match served {
             Ok(reload) => {
                 (state.current, state.failed, state.reload) = (fingerprint, None, reload);
+                self.context.reports.replace(SCOPE, []);
                 tell(&self.context, &fingerprint);
                 tracing::info!(target: "plugin/reload", "Reloading complete");
                 Ok(())
             }
             Err(error) => {
                 state.failed = Some(Failed::Served(fingerprint));
-                self.complain(&error);
+                self.report_failure(&error, Some(&corefile));
                 Err(error)
             }
         }
     }
 
-    fn complain(&self, error: &DnsStartError) {
-        tracing::error!(target: "plugin/reload", "Corefile changed but reload failed, the old one stays: {error}");
+    /// Logs, counts and lists a failed reload.
+    fn report_failure(&self, error: &DnsStartError, corefile: Option<&Corefile>) {
+        tracing::error!(target: "plugin/reload", "Corefile changed but reload failed, the previous configuration is still served: {error}");
+        self.context.reports.replace(SCOPE, problems(error, corefile));
         let help = "Counter of the number of failed reload attempts.";
         self.context.metrics.counter("coredns_reload_failed_total", help).inc();
     }
@@ -208,7 +214,7 @@ async fn built(
 ) -> Result<(Servers, Fingerprint), DnsStartError> {
     let corefile = loaded(load).await?;
     let fingerprint = corefile.fingerprint;
-    Ok((chains(corefile, context).await?, fingerprint))
+    Ok((chains(Arc::new(corefile), context).await?, fingerprint))
 }
 
 /// Reads the Corefile on a blocking thread: reading files and resolving names in them may block.
@@ -218,7 +224,7 @@ async fn loaded(load: &CorefileLoader) -> Result<Corefile, DnsStartError> {
     loaded.map_err(|error| DnsStartError::Begin(error.to_string()))?.map_err(DnsStartError::Config)
 }
 
-async fn chains(corefile: Corefile, context: &PluginContext) -> Result<Servers, DnsStartError> {
+async fn chains(corefile: Arc<Corefile>, context: &PluginContext) -> Result<Servers, DnsStartError> {
     let building = context.clone();
     let built = tokio::task::spawn_blocking(move || dns_chain::build(&corefile, &building)).await;
     let servers =

@@ -330,6 +330,35 @@ async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failed_reload_is_a_problem_until_the_next_good_one() {
+    let good = ".:0 {\nwhoami\n}";
+    let service = TestService::start(good).await;
+    let listed = || {
+        let problems = service.reports.current().into_iter();
+        problems.map(|(scope, problem)| format!("{scope}: {problem}")).collect::<Vec<_>>()
+    };
+    let failed = "reload failed, the previous configuration is still served: ";
+    for (corefile, lines) in [
+        (".:0 {\nwhoamI\n\nnosuch\n}", &["Corefile:2", "Corefile:4"][..]),
+        (".:0 {\nwhoami\nhealth 192.0.2.1:0\n}", &["Corefile:3"][..]),
+    ] {
+        service.reload(corefile).await.unwrap_err();
+        let problems = listed();
+        assert_eq!(problems.len(), lines.len(), "{problems:?}");
+        for (problem, line) in problems.iter().zip(lines) {
+            assert!(problem.starts_with(&format!("dns: Corefile {line}: {failed}")), "{problem}");
+        }
+    }
+    service.reload(".:0 {\nwhoami\nerrors\n}").await.unwrap();
+    assert_eq!(listed(), Vec::<String>::new());
+    service.reload(".:0 {").await.unwrap_err();
+    assert_eq!(listed().len(), 1);
+    service.reload(".:0 {\nwhoami\nerrors\n}").await.unwrap();
+    assert_eq!(listed(), Vec::<String>::new(), "the served configuration again");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn plugins_are_shown_as_enabled_while_they_are() {
     let corefile = |lines: &str| format!(".:0 {{\nprometheus 127.0.0.1:0\n{lines}\n}}");
     let service = TestService::start(&corefile("health 127.0.0.1:0\nerrors\nwhoami")).await;

@@ -18,7 +18,7 @@ use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Reply, Section};
 use dns_zone::{Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
-use telemetry::{AdminServer, LogWriter, ReadinessGates};
+use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A cluster in memory.
@@ -65,6 +65,7 @@ pub struct TestService {
     pub metrics: Registry,
     pub gates: ReadinessGates,
     pub admin: AdminServer,
+    pub reports: Reports,
     pub corefile: Arc<Mutex<String>>,
     pub log: CapturedLog,
     pub fatal: Arc<Mutex<Vec<String>>>,
@@ -113,14 +114,14 @@ impl TestService {
             fatal: Arc::new(move |reason| reasons.lock().unwrap().push(reason)),
             ..context(cluster)
         };
-        let PluginContext { metrics, gates, admin, .. } = context.clone();
+        let PluginContext { metrics, gates, admin, reports, .. } = context.clone();
         let text = Arc::new(Mutex::new(corefile.to_owned()));
         let current = text.clone();
         let load = Arc::new(move || parse(&current.lock().unwrap()));
         let options = ServerOptions { threads: Some(2), addresses: addresses.to_vec(), tcp };
         let dns = DnsService::start(load, context, options).await?;
         let address = dns.addresses().await[0];
-        Ok(Self { dns, address, metrics, gates, admin, corefile: text, log, fatal })
+        Ok(Self { dns, address, metrics, gates, admin, reports, corefile: text, log, fatal })
     }
 
     pub async fn stop(self) {
@@ -156,6 +157,7 @@ pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
         metrics,
         gates: ReadinessGates::new(),
         admin: AdminServer::new(&Registry::new()),
+        reports: Reports::new(&Registry::new()),
         queries: LogWriter::new(std::io::sink(), Counter::default()),
         json: false,
         runtime: tokio::runtime::Handle::current(),
