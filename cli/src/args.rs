@@ -1,4 +1,4 @@
-//! What can be typed: three commands, their flags, and help that says what each is for.
+//! The command line: commands, flags and help texts.
 
 mod dns;
 mod flag;
@@ -19,7 +19,7 @@ pub use up::UpArgs;
 
 use crate::command_error::CommandError;
 
-/// What the user asked for.
+/// The parsed command line.
 pub enum ParsedCommand {
     /// `portolan up`.
     Up(UpArgs),
@@ -33,10 +33,10 @@ pub enum ParsedCommand {
     Reference(String),
 }
 
-/// Reads the command line.
+/// Parses the command line.
 ///
 /// # Errors
-/// Help and version with exit code 0; a flag that is unknown, lacks its value or has a bad one with exit code 2.
+/// With exit code 0 after help or version, with exit code 2 if a flag is unknown or its value is missing or invalid.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, CommandError> {
     let matches = command()
         .try_get_matches_from(go_style::rewrite(program::insert_command(args)))
@@ -55,7 +55,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
     })
 }
 
-/// The whole command line, as clap knows it.
+/// The definition of the command line for clap.
 pub fn command() -> Command {
     Command::new("portolan")
         .version(env!("CARGO_PKG_VERSION"))
@@ -94,9 +94,9 @@ pub fn command() -> Command {
         )
 }
 
-/// A value that clap has checked to be there.
+/// The value of an argument that is required or has a default.
 fn required<'a, T: Clone + Send + Sync + 'static>(matches: &'a ArgMatches, name: &str) -> &'a T {
-    matches.get_one(name).expect("clap refuses a command line without it")
+    matches.get_one(name).expect("clap rejects a command line without it")
 }
 
 #[cfg(test)]

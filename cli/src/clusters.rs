@@ -1,4 +1,4 @@
-//! Where the cluster comes from: manifests or an API server, opened once for all who read the same one.
+//! Opens clusters (manifests or an API server). Users of the same cluster share one watch cache.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -15,10 +15,10 @@ use crate::command_error::CommandError;
 use crate::demo;
 use crate::runtime::Runtime;
 
-/// Where objects come from.
+/// The source of Kubernetes objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterOrigin {
-    /// The demo cluster, its web Pods on this port.
+    /// The demo cluster, with its web Pods on this port.
     Demo(u16),
     /// Manifests in these folders and files.
     Manifests(Vec<PathBuf>),
@@ -27,8 +27,8 @@ pub enum ClusterOrigin {
 }
 
 impl ClusterOrigin {
-    /// What the command line says; `None` when it says nothing.
-    pub fn of_flags(
+    /// The source given on the command line; `None` if none is given.
+    pub fn from_flags(
         manifests: &[PathBuf],
         kubeconfig: Option<&PathBuf>,
         context: Option<&String>,
@@ -42,10 +42,10 @@ impl ClusterOrigin {
     }
 }
 
-/// Opens a cluster: starts its writer and its source.
+/// Opens a cluster: starts the writer of its watch cache and its source. An API server does not have to be reachable yet.
 ///
 /// # Errors
-/// When a path of manifests is not there or a kubeconfig cannot be used. A server that does not answer is waited for.
+/// When a path of manifests does not exist or a kubeconfig is invalid.
 pub async fn open(
     origin: &ClusterOrigin,
     selection: Selection,
@@ -69,19 +69,22 @@ pub async fn open(
             )
         }
     };
-    let cluster = Cluster::start(&runtime.metrics)
-        .map_err(|error| CommandError::outside(format!("cannot start the writer's thread: {error}")))?;
+    let cluster = Cluster::start(&runtime.metrics).map_err(|error| {
+        CommandError::outside(format!("cannot start the thread of the watch cache: {error}"))
+    })?;
     runtime.handle.spawn(source.run(cluster.sink()));
     let (watched, runtime) = (cluster.clone(), runtime.clone());
     runtime.clone().handle.spawn(async move {
         watched.stopped().await;
-        runtime.request_shutdown("the writer of the watch cache has died, and what is served would grow old");
+        runtime.request_shutdown(
+            "the thread of the watch cache has ended, and changes of the cluster would not take effect",
+        );
     });
     Ok(cluster)
 }
 
-/// Waits until every kind that is read has been listed once, and its views are out. A kind that RBAC forbids is not
-/// waited for, unless it is one of `required`.
+/// Waits until every watched kind has been listed and its views are published. Kinds that RBAC forbids to list are skipped,
+/// unless they are in `required`.
 pub async fn listed(cluster: &Cluster, required: Kinds) {
     let mut statuses = cluster.statuses();
     loop {
@@ -89,12 +92,12 @@ pub async fn listed(cluster: &Cluster, required: Kinds) {
         if unlisted(cluster, required).is_empty() {
             return;
         }
-        // The source has sent the end of a list a moment before the writer has taken it in.
+        // A status changes when the source has sent a list; the writer applies the list a moment later.
         let _ = tokio::time::timeout(Duration::from_millis(20), statuses.changed()).await;
     }
 }
 
-/// What [`listed`] waits for: a line for each kind, with what keeps it.
+/// The kinds that [`listed`] waits for: a line for each, with its status.
 pub fn unlisted(cluster: &Cluster, required: Kinds) -> Vec<String> {
     let wanted = *cluster.sink().wanted().borrow();
     let statuses = cluster.statuses().borrow().clone();
@@ -108,14 +111,14 @@ pub fn unlisted(cluster: &Cluster, required: Kinds) -> Vec<String> {
     waiting.map(|kind| format!("{kind}: {}", statuses.get(kind))).collect()
 }
 
-/// The clusters of a Corefile's `kubernetes` blocks: one for each way of connecting, kept over reloads.
+/// The clusters of a Corefile's `kubernetes` plugins: one for each distinct connection. They stay open over reloads.
 pub struct Clusters {
     flags: Option<ClusterOrigin>,
     runtime: Runtime,
     open: Mutex<Vec<OpenCluster>>,
 }
 
-/// A cluster that is open.
+/// An open cluster with its connection.
 struct OpenCluster {
     connection: ApiConnection,
     cluster: Cluster,
@@ -123,13 +126,19 @@ struct OpenCluster {
 }
 
 impl Clusters {
-    /// None open yet. `flags` is where blocks look that name no server themselves; manifests stand in for every server.
+    /// Creates an empty set. `flags` is the source for plugins that name no API server; if it is manifests, it is the source of all
+    /// plugins.
     pub fn new(flags: Option<ClusterOrigin>, runtime: &Runtime) -> Self {
         Self { flags, runtime: runtime.clone(), open: Mutex::default() }
     }
 
-    /// With the cluster that is there already, for blocks that name no server themselves.
-    pub fn with(cluster: Cluster, limiter: RequestLimiter, flags: ClusterOrigin, runtime: &Runtime) -> Self {
+    /// Creates a set with an open cluster, for plugins that name no API server.
+    pub fn with_open(
+        cluster: Cluster,
+        limiter: RequestLimiter,
+        flags: ClusterOrigin,
+        runtime: &Runtime,
+    ) -> Self {
         cluster.measure_programming(&runtime.metrics);
         let clusters = Self::new(Some(flags), runtime);
         clusters.lock().push(OpenCluster { connection: ApiConnection::default(), cluster, limiter });
@@ -176,7 +185,7 @@ impl dns_chain::ClusterSource for Clusters {
         let labels = connection.labels.clone().unwrap_or_default();
         if !labels.is_empty() && !matches!(origin, ClusterOrigin::Server(_)) {
             return Err(
-                "labels: objects are chosen by the API server, and there is none with --cluster".to_owned()
+                "labels: the API server selects objects by label, and --cluster has no API server".to_owned()
             );
         }
         let selection = Selection { labels, ..Selection::default() };
@@ -188,7 +197,7 @@ impl dns_chain::ClusterSource for Clusters {
         Ok(current)
     }
 
-    /// Of several blocks on one connection the last one's hold: they are one client here.
+    /// Plugins with the same connection share one client; the limits of the last one apply.
     fn limit(&self, connection: &ApiConnection) {
         if let Some(open) = self.lock().iter().find(|open| open.connection.same_source(connection)) {
             open.limiter.set(limits(connection));

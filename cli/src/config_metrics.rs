@@ -1,4 +1,4 @@
-//! Whether changes of the cluster are taken in, as the metrics of ingress-nginx's reloads tell it.
+//! Updates the metrics that correspond to ingress-nginx's configuration reloads.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use ingress_proxy::{ConfigurationMetrics, ProxyViews};
 use sources::{Cluster, WatchStatus, WatchStatuses};
 use tokio::runtime::Handle;
 
-/// What the edge is configured by.
+/// Object kinds that affect the routing configuration.
 const KINDS: [Kind; 3] = [Kind::Ingress, Kind::IngressClass, Kind::Secret];
 
-/// Tells from now on when a table is published, and whether the next one could be.
+/// Starts updating the metrics: when a route table is published, and whether changes of the cluster can take effect.
 ///
-/// An API server that goes away is no failure here: what it had is served, and ingress-nginx's alert would call the
-/// wrong people. A kind that may not be read is one.
+/// An unreachable API server is not a failed reload: the last state is served, and alerts on this metric are about invalid
+/// configuration. A kind that RBAC forbids to list is one.
 pub fn follow(cluster: &Cluster, views: &ProxyViews, configuration: ConfigurationMetrics, runtime: &Handle) {
     let configuration = Arc::new(configuration);
-    let (table, news) = (views.table.clone(), configuration.clone());
+    let (table, metrics) = (views.table.clone(), configuration.clone());
     let (mut last, mut hash) = (Arc::as_ptr(&table.load()) as usize, 0);
     cluster.observe(move |_, touched| {
         hash ^= touched.iter().map(change).fold(0, |sum, one| sum ^ one);
         let now = Arc::as_ptr(&table.load()) as usize;
         if std::mem::replace(&mut last, now) != now {
-            news.published(hash, SystemTime::now());
+            metrics.published(hash, SystemTime::now());
         }
     });
     let mut statuses = cluster.statuses();
     runtime.spawn(async move {
         loop {
-            let takes = takes_changes(&statuses.borrow_and_update());
-            if let Some(takes) = takes {
+            let state = takes_changes(&statuses.borrow_and_update());
+            if let Some(takes) = state {
                 configuration.takes_changes(takes);
             }
             if statuses.changed().await.is_err() {
@@ -41,7 +41,7 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, configuration: Configuratio
     });
 }
 
-/// None while nothing is known yet.
+/// Whether changes of all kinds take effect; `None` until all kinds have been listed.
 fn takes_changes(statuses: &WatchStatuses) -> Option<bool> {
     if KINDS.iter().any(|kind| matches!(statuses.get(*kind), WatchStatus::Forbidden { .. })) {
         return Some(false);
@@ -49,7 +49,8 @@ fn takes_changes(statuses: &WatchStatuses) -> Option<bool> {
     KINDS.iter().all(|kind| *statuses.get(*kind) == WatchStatus::Synced).then_some(true)
 }
 
-/// What a change does to the hash of all Ingresses. It does not depend on their order, so replicas agree on it.
+/// The contribution of a change to the hash of all Ingresses. The hash does not depend on the order of changes, so it is the
+/// same on all replicas.
 fn change(touched: &ObjectChange) -> u64 {
     let ObjectChange::Ingress(change) = touched else { return 0 };
     let hash = |ingress: &Arc<Ingress>| {
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_that_of_what_is_there_however_it_came() {
+    fn the_hash_depends_on_the_present_ingresses_only() {
         let hash = |changes: &[(Side, Side)]| {
             let changes = changes.iter().cloned();
             let touched = changes.map(|(before, after)| ObjectChange::Ingress(Change { before, after }));

@@ -1,4 +1,4 @@
-//! The demo cluster: manifests that come with the binary, and the web Pods they name, answered in this process.
+//! The demo cluster: built-in manifests, and HTTP servers in this process that act as its web Pods.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -27,33 +27,34 @@ const MANIFESTS: &[(&str, &str)] = &[
     ("quickstart/3-ingress.yaml", include_str!("../../config/quickstart/3-ingress.yaml")),
 ];
 
-/// Where its web Pods answer, unless something else does.
+/// The port of the web Pods, unless it is in use.
 const PORT: u16 = 8080;
 
-/// The part of the loopback network whose addresses are those of demo Pods: 127.20.0.0/16.
+/// The network of the demo Pods, part of the loopback network: 127.20.0.0/16.
 const NETWORK: [u8; 2] = [127, 20];
 
-/// The manifests with the web Pods' port: the one they name, or a free one where something listens there already.
+/// The manifests, with `port` as the port of the web Pods.
 pub fn manifests(port: u16) -> impl Iterator<Item = (&'static str, String)> {
     MANIFESTS.iter().map(move |(file, text)| (*file, text.replace(&PORT.to_string(), &port.to_string())))
 }
 
-/// A port for the web Pods, beside the addresses that this process is about to listen on.
+/// A free port for the web Pods: the default one, unless it is in use or is one of `own`, the addresses that this process is
+/// about to listen on.
 pub fn free_port(own: &[SocketAddr]) -> u16 {
     let free = |port| {
         let listener = std::net::TcpListener::bind((Ipv4Addr::new(NETWORK[0], NETWORK[1], 0, 1), port))?;
         listener.local_addr()
     };
-    let ours = own.iter().any(|address| address.ip().is_unspecified() && address.port() == PORT);
-    let usual = if ours { 0 } else { PORT };
+    let conflicts = own.iter().any(|address| address.ip().is_unspecified() && address.port() == PORT);
+    let usual = if conflicts { 0 } else { PORT };
     free(usual).or_else(|_| free(0)).map_or(PORT, |address| address.port())
 }
 
-/// Web Pods by address, each with its name.
+/// The names of the web Pods by address.
 type Pods = BTreeMap<SocketAddr, CompactString>;
 
-/// Answers for every Pod that an EndpointSlice places in [`NETWORK`], from now on and as slices come and go. Returns when
-/// those that are known now answer; one that cannot is reported.
+/// Runs an HTTP server for each endpoint in [`NETWORK`], and follows changes of EndpointSlices. Returns when the servers of the
+/// present endpoints listen. A server that cannot listen is reported as a problem.
 pub async fn follow(cluster: &Cluster, runtime: &Runtime) {
     let (wanted, mut news) = watch::channel(cluster.read(pods));
     cluster.observe(move |snapshot, touched| {
@@ -62,12 +63,12 @@ pub async fn follow(cluster: &Cluster, runtime: &Runtime) {
         }
     });
     let mut running = Running::default();
-    running.settle(news.borrow_and_update().clone(), &runtime.reports).await;
+    running.update(news.borrow_and_update().clone(), &runtime.reports).await;
     let runtime = runtime.clone();
     runtime.handle.clone().spawn(async move {
         while news.changed().await.is_ok() {
             let wanted = news.borrow_and_update().clone();
-            running.settle(wanted, &runtime.reports).await;
+            running.update(wanted, &runtime.reports).await;
         }
     });
 }
@@ -77,30 +78,30 @@ fn pods(cluster: &Snapshot) -> Pods {
     for slice in cluster.iter::<EndpointSlice>() {
         for endpoint in &slice.endpoints {
             let name = CompactString::from(endpoint.pod.as_deref().unwrap_or("pod"));
-            let here = endpoint.addresses.iter().filter(|address| is_ours(**address));
-            let sockets = here.flat_map(|ip| slice.ports.iter().map(|port| SocketAddr::new(*ip, port.port)));
+            let demo = endpoint.addresses.iter().filter(|address| is_demo_address(**address));
+            let sockets = demo.flat_map(|ip| slice.ports.iter().map(|port| SocketAddr::new(*ip, port.port)));
             pods.extend(sockets.map(|socket| (socket, name.clone())));
         }
     }
     pods
 }
 
-fn is_ours(address: IpAddr) -> bool {
+fn is_demo_address(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.octets().starts_with(&NETWORK))
 }
 
-/// The Pods that answer.
+/// The running servers.
 #[derive(Default)]
 struct Running(HashMap<(SocketAddr, CompactString), AbortHandle>);
 
 impl Running {
-    async fn settle(&mut self, wanted: Pods, reports: &Reports) {
+    async fn update(&mut self, wanted: Pods, reports: &Reports) {
         self.0.retain(|(address, name), listening| {
-            let stays = wanted.get(address) == Some(name);
-            if !stays {
+            let is_wanted = wanted.get(address) == Some(name);
+            if !is_wanted {
                 listening.abort();
             }
-            stays
+            is_wanted
         });
         let mut problems = Vec::new();
         for pod in wanted.into_iter().filter(|pod| !self.0.contains_key(pod)).collect::<Vec<_>>() {
@@ -114,7 +115,7 @@ impl Running {
                     key: pod.1.to_string(),
                     field: pod.0.to_string(),
                     what: format!("cannot listen: {error}"),
-                    wanted: "an address that nobody else listens on".to_owned(),
+                    wanted: "an address that is not in use".to_owned(),
                     severity: None,
                 }),
             }
@@ -128,19 +129,19 @@ async fn serve(pod: CompactString, listener: TcpListener) {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let pod = pod.clone();
         tokio::spawn(async move {
-            let answer = service_fn(move |request| {
+            let service = service_fn(move |request| {
                 let page = page(&pod, &request);
                 async move { Ok::<_, Infallible>(page) }
             });
-            // A connection that breaks ends here; the one who broke it knows.
+            // Errors of a connection need no handling: the client has disconnected or sent a malformed request.
             let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), answer)
+                .serve_connection(TokioIo::new(stream), service)
                 .await;
         });
     }
 }
 
-/// Who answered, and what arrived: enough to see a canary, an affinity and the headers a proxy adds.
+/// The name of the Pod and the received request, which show canary routing, session affinity and the headers that a proxy adds.
 fn page(pod: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let mut text = format!("{pod} answers {} {}\n", request.method(), request.uri());
     for (name, value) in request.headers() {
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_manifests_are_sound_and_name_pods_to_run() {
+    fn the_demo_manifests_are_valid_and_have_web_pods() {
         let mut names = Vec::new();
         for (file, text) in manifests(8123) {
             let decoded = sources::manifests::decode(file, &text);
@@ -173,7 +174,9 @@ mod tests {
                 Object::EndpointSlice(slice) => Some(slice),
                 _ => None,
             });
-            for slice in slices.filter(|slice| slice.endpoints.iter().any(|it| is_ours(it.addresses[0]))) {
+            for slice in
+                slices.filter(|slice| slice.endpoints.iter().any(|it| is_demo_address(it.addresses[0])))
+            {
                 assert_eq!(slice.ports[0].port, 8123);
                 names.extend(
                     slice
@@ -187,22 +190,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pods_answer_while_a_slice_names_them_and_one_that_cannot_listen_is_reported() {
+    async fn pods_run_while_a_slice_has_them_and_a_port_in_use_is_reported() {
         let reports = Reports::new(&telemetry::metrics::Registry::new());
-        let taken = TcpListener::bind("127.20.0.8:0").await.expect("the loopback network is all ours");
-        let free = TcpListener::bind("127.20.0.9:0").await.expect("the loopback network is all ours");
-        let (taken_at, free_at) = (taken.local_addr().unwrap(), free.local_addr().unwrap());
+        let in_use = TcpListener::bind("127.20.0.8:0").await.expect("all loopback addresses can be bound");
+        let free = TcpListener::bind("127.20.0.9:0").await.expect("all loopback addresses can be bound");
+        let (in_use_at, free_at) = (in_use.local_addr().unwrap(), free.local_addr().unwrap());
         drop(free);
         let mut running = Running::default();
-        let wanted = Pods::from([(taken_at, "web-8".into()), (free_at, "web-9".into())]);
-        running.settle(wanted, &reports).await;
+        let wanted = Pods::from([(in_use_at, "web-8".into()), (free_at, "web-9".into())]);
+        running.update(wanted, &reports).await;
         assert!(tokio::net::TcpStream::connect(free_at).await.is_ok());
-        let told: Vec<_> = reports.current().into_iter().map(|(_, problem)| problem.key).collect();
-        assert_eq!(told, ["web-8"]);
+        let reported: Vec<_> = reports.current().into_iter().map(|(_, problem)| problem.key).collect();
+        assert_eq!(reported, ["web-8"]);
 
-        let ended: Vec<_> = running.0.values().cloned().collect();
-        running.settle(Pods::new(), &reports).await;
-        while !ended.iter().all(AbortHandle::is_finished) {
+        let servers: Vec<_> = running.0.values().cloned().collect();
+        running.update(Pods::new(), &reports).await;
+        while !servers.iter().all(AbortHandle::is_finished) {
             tokio::task::yield_now().await;
         }
         assert!(tokio::net::TcpStream::connect(free_at).await.is_err());

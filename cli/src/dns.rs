@@ -1,4 +1,4 @@
-//! `portolan dns`: the DNS service as CoreDNS runs it.
+//! `portolan dns`: the DNS server, with the flags of CoreDNS.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::output;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops the process.
 ///
 /// # Errors
-/// When the Corefile is wrong (2) or an address cannot be had (1).
+/// When the Corefile is invalid (exit code 2) or an address cannot be bound (exit code 1).
 pub fn run(args: DnsArgs) -> Result<(), CommandError> {
     if args.version {
         output::print(concat!("Portolan-", env!("CARGO_PKG_VERSION"), "\n"));
@@ -36,15 +36,15 @@ pub fn run(args: DnsArgs) -> Result<(), CommandError> {
     telemetry::log::init(format, LogOutput::Stdout, &args.log.filter("info"))
         .map_err(|error| CommandError::outside(error.to_string()))?;
     let (runtime, executor, fatal) = Runtime::start()?;
-    let served = executor.block_on(serve(args, &runtime, fatal));
-    // Tasks that still wait have no one left to answer.
+    let result = executor.block_on(serve(args, &runtime, fatal));
+    // Does not wait for tasks: their clients are gone.
     executor.shutdown_background();
-    served
+    result
 }
 
 async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
-    let flags = ClusterOrigin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
+    let flags = ClusterOrigin::from_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     let queries = query_log(std::io::stdout(), runtime);
     let context = context(Clusters::new(flags, runtime), queries.clone(), runtime, args.log.json);
     let load = load(CorefileSource::new(args.conf.as_deref())?, args.port);
@@ -54,7 +54,7 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
             let is_bind = matches!(error, DnsStartError::Bind(..));
             let mut error = failure(error, &load);
             if is_bind {
-                error.message += "; -dns.port moves server blocks that name no port";
+                error.message += "; -dns.port changes the port of server blocks that name none";
             }
             error
         })?,
@@ -69,10 +69,10 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     }
     if runtime.admin.local_addrs().await.is_empty() {
         tracing::info!(
-            "no admin listener: with the plugin health, ready or prometheus its address lists problems under /problems"
+            "no admin listener: one of the plugins health, ready and prometheus is needed to serve /problems"
         );
     }
-    let ended = loop {
+    let result = loop {
         tokio::select! {
             action = signals.next() => match action {
                 SignalAction::Stop(signal) => {
@@ -80,7 +80,7 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
                     break Ok(());
                 }
                 SignalAction::Reload(signal) => {
-                    tracing::info!("{signal}: reading the Corefile");
+                    tracing::info!("{signal}: reloading the Corefile");
                     dns.reloader().reload();
                 }
             },
@@ -89,22 +89,22 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     };
     tokio::select! {
         () = dns.stop() => {}
-        // A second signal ends the process at once.
+        // A second signal ends the process immediately.
         _ = signals.stop() => {}
     }
     queries.close();
-    ended
+    result
 }
 
-/// The log of queries.
+/// Creates the query log.
 pub fn query_log(output: impl Write + Send + 'static, runtime: &Runtime) -> LogWriter {
     let help = "Lines of the query log that were not written.";
     LogWriter::new(output, runtime.metrics.counter("portolan_query_log_dropped_total", help))
 }
 
-/// What plugins may use of the process.
+/// The state of the process that plugins use.
 pub fn context(clusters: Clusters, queries: LogWriter, runtime: &Runtime, json: bool) -> PluginContext {
-    let ending = runtime.clone();
+    let shutdown = runtime.clone();
     PluginContext {
         cluster: Arc::new(clusters),
         views: Default::default(),
@@ -115,13 +115,13 @@ pub fn context(clusters: Clusters, queries: LogWriter, runtime: &Runtime, json: 
         queries,
         json,
         runtime: runtime.handle.clone(),
-        fatal: Arc::new(move |reason| ending.request_shutdown(reason)),
+        fatal: Arc::new(move |reason| shutdown.request_shutdown(reason)),
         version: env!("CARGO_PKG_VERSION"),
         limits: dns_chain::ChainLimits::new(&runtime.metrics),
     }
 }
 
-/// A start that failed, with its exit code. A plugin that could not begin is found again in the Corefile.
+/// Converts a start error into a message with the line of the Corefile, if known, and an exit code.
 pub fn failure(error: DnsStartError, load: &CorefileLoader) -> CommandError {
     match &error {
         DnsStartError::Config(_) => CommandError::usage(error.to_string()),
@@ -137,20 +137,20 @@ pub fn failure(error: DnsStartError, load: &CorefileLoader) -> CommandError {
     }
 }
 
-/// Where the Corefile is.
+/// The source of the Corefile.
 #[derive(Clone)]
 pub enum CorefileSource {
     /// A file, read at every reload.
     File(PathBuf),
-    /// Text that does not change: standard input, or what is built in.
+    /// A name and text that does not change: standard input or a built-in Corefile.
     Text(&'static str, Arc<str>),
 }
 
 impl CorefileSource {
-    /// The file of `-conf`, else `Corefile` in the working folder, else nothing (CoreDNS's default).
+    /// The file of `-conf`, else `Corefile` in the working directory, else an empty text (for which CoreDNS's default is served).
     ///
     /// # Errors
-    /// When standard input is asked for and cannot be read.
+    /// When `-conf` is `stdin` and standard input cannot be read.
     fn new(conf: Option<&Path>) -> Result<Self, CommandError> {
         match conf {
             Some(path) if path.as_os_str() == "stdin" => {
@@ -166,7 +166,7 @@ impl CorefileSource {
     }
 }
 
-/// Reads the Corefile each time it is called.
+/// Returns a loader that reads the Corefile at each call.
 pub fn load(conf: CorefileSource, port: u16) -> CorefileLoader {
     Arc::new(move || {
         let (name, text) = match &conf {
@@ -196,7 +196,7 @@ fn unreadable(name: &str, error: &std::io::Error) -> ConfigErrors {
     ConfigErrors(vec![config::ConfigError::new(&at, format!("cannot be read: {error}"), "a Corefile")])
 }
 
-/// As CoreDNS greets: the keys it serves, then who it is. Lines of the log where all lines are JSON.
+/// Prints the startup message of CoreDNS: the keys of all server blocks, then version and platform. With `json` it is logged.
 fn greet(load: &CorefileLoader, json: bool) {
     let corefile = load().ok();
     let keys = corefile.iter().flat_map(|corefile| &corefile.blocks).flat_map(|block| &block.keys);

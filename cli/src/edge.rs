@@ -1,4 +1,4 @@
-//! The ingress side, wired: views of a cluster, the proxy over them, and its health page.
+//! Starts the ingress proxy: its views of a cluster, problem reports, access log and listeners.
 
 use cluster::{Kind, Kinds};
 use ingress_proxy::{
@@ -13,16 +13,16 @@ use crate::command_error::CommandError;
 use crate::runtime::Runtime;
 use crate::{config_metrics, reporting};
 
-/// Kinds without which the edge is not ready, if it reads them at all: without the first three there is nothing to serve,
-/// without the ConfigMap of `--configmap` nobody knows what it protects, and without Namespaces which of them
-/// `--watch-namespace-selector` selects. Without the right to list IngressClasses ingress-nginx goes by the class annotation
-/// alone, and without that to list Secrets it shows its default certificate.
+/// Kinds that must be listed before the proxy is ready, if it watches them. The first three are needed for every route. The
+/// ConfigMap of `--configmap` may restrict access, and `--watch-namespace-selector` needs the labels of Namespaces. Not required:
+/// without permission to list IngressClasses the class annotation decides, and without permission to list Secrets the default
+/// certificate is served, as in ingress-nginx.
 pub const REQUIRED: Kinds =
     Kinds::of(&[Kind::Ingress, Kind::Service, Kind::EndpointSlice, Kind::ConfigMap, Kind::Namespace]);
 
-/// Makes the views, and tells from now on what is wrong with the objects behind them.
+/// Creates the views and starts reporting problems of the objects in them.
 ///
-/// The order is that of publishing: what a route needs is there before the route.
+/// Views are published in the order of creation: certificates and pools before the routes that use them.
 pub fn views(
     cluster: &Cluster,
     options: &RouteOptions,
@@ -47,7 +47,7 @@ pub fn views(
 /// Starts the proxy.
 ///
 /// # Errors
-/// When an address cannot be had; `flags` names the flags that move HTTP and HTTPS.
+/// When an address cannot be bound. `flags` are the flags that change the addresses of HTTP and HTTPS, for the message.
 pub fn start(
     options: ProxyOptions,
     views: ProxyViews,
@@ -64,13 +64,13 @@ pub fn start(
     Proxy::start(options, views, &telemetry).map_err(|error| match &error {
         ProxyStartError::Bind(bind) => {
             let flag = if https.contains(&bind.address) { flags.1 } else { flags.0 };
-            CommandError::outside(format!("{error}; move it with {flag}"))
+            CommandError::outside(format!("{error}; {flag} changes the address"))
         }
         _ => CommandError::outside(error.to_string()),
     })
 }
 
-/// The access log, on standard output; its lines are JSON objects with the text as `msg` where all lines are to be JSON.
+/// The access log, on standard output. With `json`, each line is a JSON object with the text as `msg`.
 pub fn access_log(json: bool, runtime: &Runtime) -> LogWriter {
     let help = "Lines of the access log that were not written.";
     let dropped = runtime.metrics.counter("portolan_access_log_dropped_total", help);

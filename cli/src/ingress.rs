@@ -1,4 +1,4 @@
-//! `portolan ingress`: the edge proxy as ingress-nginx runs it.
+//! `portolan ingress`: the ingress proxy, with the flags of ingress-nginx.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,10 +18,10 @@ use crate::reporting;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::Signals;
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops the process.
 ///
 /// # Errors
-/// When an argument is wrong (2) or an address cannot be had (1).
+/// When an argument is invalid (exit code 2) or an address cannot be bound (exit code 1).
 pub fn run(args: IngressArgs) -> Result<(), CommandError> {
     if args.version {
         output::print(concat!("Portolan ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -32,9 +32,9 @@ pub fn run(args: IngressArgs) -> Result<(), CommandError> {
         .map_err(|error| CommandError::outside(error.to_string()))?;
     let (runtime, executor, fatal) = Runtime::start()?;
     reporting::flags(&args.unsupported, &runtime);
-    let served = executor.block_on(serve(&args, &runtime, fatal));
+    let result = executor.block_on(serve(&args, &runtime, fatal));
     executor.shutdown_background();
-    served
+    result
 }
 
 async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Result<(), CommandError> {
@@ -59,7 +59,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
         addresses.iter().for_each(|address| tracing::info!("serving {what} on {address}"));
     }
-    let ended = tokio::select! {
+    let result = tokio::select! {
         signal = signals.stop() => {
             tracing::info!("{signal}: shutting down");
             Ok(())
@@ -67,20 +67,22 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         Some(reason) = fatal.recv() => Err(CommandError::outside(reason)),
     };
     tokio::select! {
-        // The proxy logs what it waits for.
+        // The proxy logs the connections that it waits for.
         drained = proxy.stop(args.shutdown_grace) => tracing::info!("connections: {drained:?}"),
-        signal = signals.stop() => tracing::warn!("{signal} again: ending at once"),
+        signal = signals.stop() => tracing::warn!("{signal} again: exiting immediately"),
     }
     access.close();
     if !args.post_shutdown_grace.is_zero() {
         let grace = args.post_shutdown_grace.as_secs();
-        tracing::info!("ending in {grace}s (--post-shutdown-grace-period), at once on another signal");
+        tracing::info!(
+            "exiting in {grace}s (--post-shutdown-grace-period), or immediately on another signal"
+        );
     }
     tokio::select! {
         () = tokio::time::sleep(args.post_shutdown_grace) => {}
         _ = signals.stop() => {}
     }
-    ended
+    result
 }
 
 fn origin(args: &IngressArgs) -> ClusterOrigin {
@@ -91,7 +93,7 @@ fn origin(args: &IngressArgs) -> ClusterOrigin {
         let tls = ClientTls { identity: None, authority: args.certificate_authority.clone() };
         return ClusterOrigin::Server(Access::Endpoint { url: url.clone(), tls });
     }
-    let flags = ClusterOrigin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
+    let flags = ClusterOrigin::from_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     flags.unwrap_or(ClusterOrigin::Server(Access::InCluster))
 }
 
@@ -110,13 +112,13 @@ fn table_options(args: &IngressArgs) -> RouteOptions {
         default_ssl_certificate: args.default_certificate.clone(),
         disable_catch_all: args.disable_catch_all,
         disable_svc_external_name: args.disable_external_name,
-        // The chart and load balancers put 443 in front of `--https-port`.
+        // Clients reach `--https-port` through port 443 of a Service or load balancer.
         port_in_redirects: None,
     }
 }
 
 fn proxy_options(args: &IngressArgs) -> ProxyOptions {
-    let everywhere = |port| {
+    let all_addresses = |port| {
         [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
             .into_iter()
             .filter(|ip| ip.is_ipv4() || has_ipv6())
@@ -125,15 +127,15 @@ fn proxy_options(args: &IngressArgs) -> ProxyOptions {
     };
     let environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut options = ProxyOptions {
-        http: everywhere(args.http_port),
-        https: everywhere(args.https_port),
+        http: all_addresses(args.http_port),
+        https: all_addresses(args.https_port),
         health_check_path: args.health_path.clone(),
         controller: Controller {
             class: args.controller_class.clone(),
             namespace: environment("POD_NAMESPACE").unwrap_or_else(|| "default".to_owned()),
             pod: environment("POD_NAME").unwrap_or_default(),
         },
-        metrics: args.counting.clone(),
+        metrics: args.request_metrics.clone(),
         ..ProxyOptions::default()
     };
     if let Some(workers) = args.workers {
@@ -142,25 +144,25 @@ fn proxy_options(args: &IngressArgs) -> ProxyOptions {
     options
 }
 
-/// Whether this host has IPv6 at all; where it is switched off nothing is bound there.
+/// Whether IPv6 is enabled on this host.
 fn has_ipv6() -> bool {
     std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// The pages for probes and scrapers.
+/// The admin pages: health and metrics.
 struct AdminPages {
     pages: telemetry::AdminListener,
     _routes: Vec<AdminRoute>,
 }
 
 impl AdminPages {
-    /// Opens them; health answers 500 until the proxy serves.
+    /// Opens the listener. The health page answers 500 until [`Self::healthy`] is called.
     async fn open(args: &IngressArgs, cluster: &Cluster, runtime: &Runtime) -> Result<Self, CommandError> {
         let (host, port) = &args.healthz;
         let address = format!("{}:{port}", host.as_deref().unwrap_or_default());
         let pages = runtime.admin.listen(&address).await.map_err(|error| {
             CommandError::outside(format!(
-                "cannot listen on {address} for health: {error}; move it with --healthz-host and --healthz-port"
+                "cannot listen on {address} for health: {error}; --healthz-host and --healthz-port change the address"
             ))
         })?;
         let cluster = cluster.clone();
@@ -176,7 +178,7 @@ impl AdminPages {
         Ok(Self { pages, _routes: routes })
     }
 
-    /// Health as the proxy sees it, from now on.
+    /// Serves the health of the proxy on the health page.
     fn healthy(&self, args: &IngressArgs, health: impl Fn() -> bool + Send + Sync + 'static) -> AdminRoute {
         self.pages.route(&args.health_path, move |_| match health() {
             true => AdminResponse::ok("ok"),

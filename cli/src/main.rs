@@ -1,6 +1,6 @@
-//! Portolan: cluster DNS and ingress edge over one watch cache. This is the binary: arguments, wiring, signals, exit codes.
+//! The `portolan` binary: parses arguments, connects the crates, handles signals and sets the exit code.
 
-// A binary has no API: `pub` says that a thing is used outside its module.
+// A binary has no API; `pub` marks items that other modules use.
 #![allow(unreachable_pub)]
 
 mod command_error;
@@ -34,8 +34,8 @@ use crate::command_error::CommandError;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Two arenas and a quick return of unused pages: a pod is billed for its resident memory, and the hot paths do not
-/// allocate.
+/// Two arenas, and unused pages are returned to the system after a second: resident memory counts against the Pod's limit, and
+/// the hot paths do not allocate.
 #[allow(unsafe_code)]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static MALLOC_CONF: Option<&'static std::ffi::c_char> = {
@@ -44,19 +44,19 @@ static MALLOC_CONF: Option<&'static std::ffi::c_char> = {
         c_char: &'static std::ffi::c_char,
     }
     const CONF: &[u8] = b"narenas:2,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
-    // SAFETY: a byte and a c_char have the same layout, and the text ends in a zero.
+    // SAFETY: `u8` and `c_char` have the same layout, and the text is terminated by a zero byte.
     Some(unsafe { Text { bytes: &CONF[0] }.c_char })
 };
 
 fn main() -> ExitCode {
     telemetry::panics::log_panics();
-    let ended = run();
+    let result = run();
     telemetry::log::close();
-    match ended {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.message.is_empty() {
-                output::tell(format!("portolan: {}", error.message));
+                output::print_error(format!("portolan: {}", error.message));
             }
             ExitCode::from(error.code)
         }

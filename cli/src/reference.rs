@@ -1,4 +1,4 @@
-//! Reference pages as Markdown, made from the registries of plugins, annotations, ConfigMap keys and flags.
+//! Reference pages in Markdown, generated from the registries of plugins, annotations, ConfigMap keys and flags.
 
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
@@ -8,10 +8,10 @@ use crate::args::{FlagSupport, INGRESS_FLAGS};
 use crate::command_error::CommandError;
 use crate::output;
 
-/// Prints a page as Markdown.
+/// Prints a page.
 ///
 /// # Errors
-/// When there is no such page.
+/// When the page does not exist.
 pub fn print(page: &str) -> Result<(), CommandError> {
     let text = match page {
         "plugins" => plugins(),
@@ -29,7 +29,7 @@ pub fn print(page: &str) -> Result<(), CommandError> {
 }
 
 fn plugins() -> String {
-    let mut text = "# DNS plugins\n\nIn the order in which a query meets them.\n".to_owned();
+    let mut text = "# DNS plugins\n\nIn the order in which they handle a query.\n".to_owned();
     for entry in dns_chain::plugins::PLUGINS {
         text += &format!("\n## {}\n\n{}\n", entry.name, entry.about);
         for syntax in entry.syntax {
@@ -53,8 +53,8 @@ fn annotations() -> String {
         }
         text += &format!("\n```yaml\n{}\n```\n", family.syntax.trim_end());
     }
-    text += "\n## Not honoured yet\n\nKnown by name. Those that protect something (closed) close the routes of their Ingress with 503; each is \
-             reported with its consequence.\n\n| annotation | level | what follows |\n|---|---|---|\n";
+    text += "\n## Not honoured yet\n\nEach is reported with its consequence. If an annotation protects something (level closed), the routes \
+             of its Ingress answer 503.\n\n| annotation | level | consequence |\n|---|---|---|\n";
     for setting in UNSUPPORTED {
         text += &format!("| `{}` | {} | {} |\n", setting.name, level(setting), setting.consequence);
     }
@@ -62,8 +62,8 @@ fn annotations() -> String {
 }
 
 fn config_map() -> String {
-    let mut text = "# Keys of the ConfigMap\n\nThe ConfigMap that `--configmap` names is followed live. A key that protects something and is not honoured \
-                    yet (closed) closes what it would have guarded with 503.\n\n| key | honoured | what follows |\n|---|---|---|\n"
+    let mut text = "# Keys of the ConfigMap\n\nThe ConfigMap that `--configmap` names is watched; changes take effect at once. If a key protects \
+                    something and is not honoured yet (level closed), the routes that it would protect answer 503.\n\n| key | honoured | meaning or consequence |\n|---|---|---|\n"
         .to_owned();
     for key in CONFIG_MAP_KEYS {
         let (honoured, follows) = match key.support {

@@ -1,4 +1,4 @@
-//! Reports problems with Ingresses, the ConfigMap and flags: in the log, in a metric and on `/problems`.
+//! Reports problems with Ingresses, the ConfigMap and flags in the log, in a metric and on `/problems`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,13 +13,13 @@ use tokio::sync::Notify;
 use crate::args::UnsupportedFlag;
 use crate::runtime::Runtime;
 
-/// Changes within this time are reported together.
+/// Changes within this period are reported together.
 const DELAY: Duration = Duration::from_millis(500);
 
-/// Reports are renewed this often without a change: certificates expire, and requests reach limits.
+/// Reports are updated at this interval even without a change: certificates expire, and requests reach limits.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Keeps the reports current with the problems of the views, from now on.
+/// Starts a task that reports the problems of the views.
 pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, runtime: &Runtime) {
     let changed = Arc::new(Notify::new());
     let (runtime, views, news) = (runtime.clone(), views.clone(), changed.clone());
@@ -29,7 +29,7 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, run
     handle.spawn(async move {
         loop {
             report_views(&views, &runtime);
-            runtime.reports.replace("flags", of_flags(&cluster, &views, &options));
+            runtime.reports.replace("flags", flag_problems(&cluster, &views, &options));
             if tokio::time::timeout(INTERVAL, changed.notified()).await.is_ok() {
                 tokio::time::sleep(DELAY).await;
             }
@@ -43,8 +43,8 @@ fn report_views(views: &ProxyViews, runtime: &Runtime) {
     runtime.reports.replace("ingress", problems.map(problem));
 }
 
-/// Objects that flags name and that do not exist. Reported only after their kind has been listed.
-fn of_flags(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions) -> Vec<telemetry::Problem> {
+/// Problems with the objects that flags refer to. Reported only after their kind has been listed.
+fn flag_problems(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions) -> Vec<telemetry::Problem> {
     let listed = |kind| cluster.read(|snapshot| snapshot.synced(Kinds::of(&[kind])));
     let problem = |flag: &str, named: &Key, what: String| telemetry::Problem {
         kind: "flag".to_owned(),
@@ -65,13 +65,13 @@ fn of_flags(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions) -> Ve
         && listed(Kind::Service)
         && cluster.read(|snapshot| snapshot.get::<Service>(named).is_none())
     {
-        let what = format!("Service {named} does not exist; the built-in 404 page is shown");
+        let what = format!("Service {named} does not exist; the built-in 404 page is served");
         problems.push(problem("--default-backend-service", named, what));
     }
     problems
 }
 
-/// Reports the flags of the command line that are not honoured.
+/// Reports the flags of the command line that are accepted but not supported.
 pub fn flags(flags: &[UnsupportedFlag], runtime: &Runtime) {
     let problems = flags.iter().map(|flag| telemetry::Problem {
         kind: "flag".to_owned(),

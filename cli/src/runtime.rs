@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 
 use crate::command_error::CommandError;
 
-/// Shared by everything in the process. Cheap to clone.
+/// Shared by all services. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
-    /// Metrics of the whole process.
+    /// The metrics of the process.
     pub metrics: Registry,
     /// Conditions that must hold before `/ready` answers 200.
     pub gates: ReadinessGates,
@@ -18,7 +18,7 @@ pub struct Runtime {
     pub admin: AdminServer,
     /// Problems listed on `/problems`.
     pub reports: Reports,
-    /// Runs background tasks. DNS packets and HTTP requests have worker threads of their own.
+    /// Runs background tasks. DNS packets and HTTP requests are handled by separate worker threads.
     pub handle: Handle,
     fatal: mpsc::Sender<String>,
 }

@@ -1,10 +1,10 @@
-//! Signals that the process acts on.
+//! Signal handling.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command_error::CommandError;
 
-/// The signals that the process listens to.
+/// The signals that the process handles.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -13,23 +13,23 @@ pub struct Signals {
     user1: Signal,
 }
 
-/// What a signal asks for; the value is its name.
+/// The action that a signal requests, with the signal's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalAction {
     /// SIGTERM, SIGINT, SIGQUIT: shut down.
     Stop(&'static str),
-    /// SIGHUP, and SIGUSR1 as CoreDNS takes it: read the configuration again.
+    /// SIGHUP, SIGUSR1: reload the configuration. CoreDNS reloads on SIGUSR1.
     Reload(&'static str),
 }
 
 impl Signals {
-    /// Listens from now on. Must be called within a runtime.
+    /// Installs the signal handlers. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When a handler cannot be installed.
     pub fn listen() -> Result<Self, CommandError> {
         let listen = |kind| {
-            signal(kind).map_err(|error| CommandError::outside(format!("cannot listen to signals: {error}")))
+            signal(kind).map_err(|error| CommandError::outside(format!("cannot handle signals: {error}")))
         };
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -40,7 +40,7 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal to stop, and logs each that asks for a reload: it has no effect.
+    /// Waits for a signal to stop. Signals to reload are logged and ignored.
     pub async fn stop(&mut self) -> &'static str {
         loop {
             match self.next().await {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn sighup_and_sigusr1_reload_and_the_rest_stops() {
+    async fn sighup_and_sigusr1_reload_and_the_other_signals_stop() {
         let mut signals = Signals::listen().unwrap();
         for (raised, action) in [
             (Signal::SIGHUP, SignalAction::Reload("SIGHUP")),

@@ -1,4 +1,4 @@
-//! `portolan up`: DNS, HTTP and HTTPS at once, with nothing configured.
+//! `portolan up`: DNS, HTTP and HTTPS in one process, without configuration.
 
 mod corefile;
 mod examples;
@@ -25,22 +25,22 @@ use crate::{demo, dns, edge, output};
 use examples::Examples;
 use query_lines::QueryLines;
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops the process.
 ///
 /// # Errors
-/// When an argument or the Corefile is wrong (2) or an address cannot be had (1).
+/// When an argument or the Corefile is invalid (exit code 2) or an address cannot be bound (exit code 1).
 pub fn run(args: UpArgs) -> Result<(), CommandError> {
     let format = if args.log.json { LogFormat::Json } else { LogFormat::CoreDns };
     telemetry::log::init(format, LogOutput::Stderr, &args.log.filter("warn,report=info,sources=info"))
         .map_err(|error| CommandError::outside(error.to_string()))?;
     let (runtime, executor, fatal) = Runtime::start()?;
-    let served = executor.block_on(serve(&args, &runtime, fatal));
+    let result = executor.block_on(serve(&args, &runtime, fatal));
     executor.shutdown_background();
-    served
+    result
 }
 
 async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Result<(), CommandError> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let mut signals = Signals::listen()?;
     let origin = origin(args);
     let limiter = RequestLimiter::default();
@@ -48,13 +48,13 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let options = ProxyOptions {
         http: vec![args.http],
         https: vec![args.https],
-        // The DNS server of this process needs the other half.
+        // The other half is for the DNS server of this process.
         descriptors: DescriptorShares::of(descriptors::limit() / 2),
         ..ProxyOptions::default()
     };
     let routes = ingress_routes::RouteOptions {
         watch_ingress_without_class: !matches!(origin, ClusterOrigin::Server(_)),
-        // A browser that follows a redirect has to come back to this process.
+        // Redirects must lead to the port of this process.
         port_in_redirects: Some(args.https.port()).filter(|port| ![0, 443].contains(port)),
         ..Default::default()
     };
@@ -64,21 +64,22 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         |_: &_| AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "waiting for the cluster");
     let _routes = [pages.route("/healthz", waiting), pages.route_large("/metrics", runtime.metrics.page())];
 
-    // Requests, queries and changes go to one log, in the order in which they are seen.
+    // Requests, queries and changes share one log, in the order in which they occur.
     let lines = edge::access_log(args.log.json, runtime);
     let queries = dns::query_log(QueryLines::new(lines.clone()), runtime);
-    let clusters = Clusters::with(cluster.clone(), limiter, origin.clone(), runtime);
+    let clusters = Clusters::with_open(cluster.clone(), limiter, origin.clone(), runtime);
     let context = dns::context(clusters, queries.clone(), runtime, false);
-    let fronts = ServerOptions { threads: None, addresses: vec![args.dns.ip()], ..Default::default() };
+    let server_options =
+        ServerOptions { threads: None, addresses: vec![args.dns.ip()], ..Default::default() };
     let corefile = corefile::load(args);
-    let started = DnsService::start(corefile.clone(), context, fronts).await;
+    let started = DnsService::start(corefile.clone(), context, server_options).await;
     let dns = started.map_err(|error| match &error {
         DnsStartError::Bind(..) => CommandError::outside(format!("{error}; move it with --dns")),
         _ => dns::failure(error, &corefile),
     })?;
 
     if matches!(origin, ClusterOrigin::Server(_)) {
-        output::tell("waiting for the API server's lists …");
+        output::print_error("waiting for the API server's lists …");
     }
     tokio::select! {
         () = clusters::listed(&cluster, Kinds::default()) => {}
@@ -97,11 +98,11 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     if !args.log.json {
         cluster.read(|snapshot| {
             let examples = Examples::of(snapshot, &views, zone.as_deref().unwrap_or("cluster.local"));
-            show::greeting(args, &origin, snapshot, &examples, begun.elapsed());
+            show::greeting(args, &origin, snapshot, &examples, started_at.elapsed());
         });
     }
     show::changes(&cluster, &lines);
-    let ended = loop {
+    let result = loop {
         tokio::select! {
             action = signals.next() => match action {
                 SignalAction::Stop(_) => break Ok(()),
@@ -110,20 +111,20 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
             Some(reason) = fatal.recv() => break Err(CommandError::outside(reason)),
         }
     };
-    // Objects that are dropped during shutdown are no changes of the cluster.
+    // Objects that are dropped during shutdown would be logged as changes of the cluster.
     queries.close();
     lines.close();
     let stopping = async { tokio::join!(proxy.stop(Duration::ZERO), dns.stop()) };
     tokio::select! {
         _ = stopping => {}
-        // A second signal ends the process at once.
+        // A second signal ends the process immediately.
         _ = signals.stop() => {}
     }
-    ended
+    result
 }
 
 fn origin(args: &UpArgs) -> ClusterOrigin {
-    let flags = ClusterOrigin::of_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
+    let flags = ClusterOrigin::from_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     match flags {
         Some(ClusterOrigin::Server(Access::Kubeconfig { file: None, context: None })) | None => {
             ClusterOrigin::Demo(demo::free_port(&[args.http, args.https, args.admin]))

@@ -1,4 +1,4 @@
-//! `portolan dns`: CoreDNS's flags, and where the cluster comes from.
+//! The command line of `portolan dns`: the flags of CoreDNS, and the source of the cluster.
 
 use std::path::PathBuf;
 
@@ -11,35 +11,35 @@ use crate::command_error::CommandError;
 /// Arguments of `portolan dns`.
 #[derive(Clone, Debug)]
 pub struct DnsArgs {
-    /// `-conf`: the Corefile; `stdin` for standard input. `None` is `Corefile` in the working folder, if there is one.
+    /// `-conf`: the Corefile; `stdin` for standard input. `None`: `Corefile` in the working directory if it exists.
     pub conf: Option<PathBuf>,
-    /// `-dns.port`, `-p`: the port of keys without one.
+    /// `-dns.port`, `-p`: the port of server blocks that name none.
     pub port: u16,
     /// `-pidfile`.
     pub pidfile: Option<PathBuf>,
-    /// `-plugins`: list the plugins and end.
+    /// `-plugins`: list the plugins and exit.
     pub plugins: bool,
-    /// `-quiet`: no greeting.
+    /// `-quiet`: do not print the startup message.
     pub quiet: bool,
-    /// `-version`: print the version and end.
+    /// `-version`: print the version and exit.
     pub version: bool,
     /// `-log-format` and `-v`.
     pub log: LogArgs,
-    /// `--cluster`: manifests in place of an API server.
+    /// `--cluster`: manifests instead of an API server.
     pub manifests: Vec<PathBuf>,
-    /// `--kubeconfig`: for `kubernetes` blocks that name neither `kubeconfig` nor `endpoint`.
+    /// `--kubeconfig`: for `kubernetes` plugins with neither `kubeconfig` nor `endpoint`.
     pub kubeconfig: Option<PathBuf>,
     /// `--context`.
     pub context: Option<String>,
-    /// `--workers`: UDP threads; one per core when not given.
+    /// `--workers`: UDP threads; one per CPU if not given.
     pub workers: Option<usize>,
 }
 
 impl DnsArgs {
-    /// Takes the arguments out of what clap read.
+    /// Reads the arguments from clap's matches.
     ///
     /// # Errors
-    /// None now; a bad value is refused by clap.
+    /// None at present; clap rejects invalid values.
     pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
         Ok(Self {
             conf: matches.get_one("conf").cloned(),
@@ -57,7 +57,7 @@ impl DnsArgs {
     }
 }
 
-/// The command, as clap knows it.
+/// The definition of the command for clap.
 pub fn command() -> Command {
     let path = || clap::value_parser!(PathBuf);
     Command::new("dns")

@@ -1,20 +1,20 @@
-//! A command-line flag as a row of a table: name, kind of value, default, help and whether it is honoured.
+//! A command-line flag as a row of a table: name, kind of value, default, help and support.
 
 use clap::{Arg, ArgAction, ArgMatches};
 use ingress_routes::{Level, NeutralValues};
 
-/// One flag.
+/// A flag.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// Long name without dashes.
+    /// The long name without dashes.
     pub name: &'static str,
     /// The kind of its value.
     pub takes: ValueKind,
-    /// Default, as the help shows it; empty when there is none.
+    /// The default as shown in the help; empty if there is none.
     pub default: &'static str,
-    /// What it does.
+    /// The help text.
     pub help: &'static str,
-    /// Whether it is honoured.
+    /// Whether it is supported.
     pub support: FlagSupport,
 }
 
@@ -27,43 +27,43 @@ pub enum ValueKind {
     Text,
     /// A whole number.
     Number,
-    /// A duration as Go writes it, such as `30s`, or seconds.
+    /// A duration in Go's syntax, such as `30s`, or a number of seconds.
     Duration,
 }
 
-/// Whether a flag is honoured.
+/// Whether a flag is supported.
 #[derive(Clone, Copy, Debug)]
 pub enum FlagSupport {
-    /// It does what the help says.
+    /// It is supported.
     Honoured,
-    /// It configures a part of ingress-nginx that Portolan does not have (nginx, its Lua, its reloads): nothing is lost.
+    /// It configures a part of ingress-nginx that Portolan does not have (nginx, Lua, reloads) and can be ignored.
     NotNeeded,
     /// It is accepted and reported.
     Unsupported {
-        /// How much it matters.
+        /// How much the missing support matters.
         level: Level,
-        /// Values with which it does not matter.
+        /// Values for which it does not matter.
         neutral: NeutralValues,
-        /// What follows where it is set, as one clause.
+        /// The consequence of setting it, as a clause.
         consequence: &'static str,
     },
 }
 
-/// A flag of the command line that is not honoured, with a value that asks for something.
+/// A flag of the command line that is not supported, with a value for which that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsupportedFlag {
-    /// Its name without dashes.
+    /// The name without dashes.
     pub name: &'static str,
-    /// Its value as typed.
+    /// The value as given.
     pub value: String,
-    /// How much it matters.
+    /// How much the missing support matters.
     pub level: Level,
-    /// What follows, as one clause.
+    /// The consequence, as a clause.
     pub consequence: &'static str,
 }
 
 impl UnsupportedFlag {
-    /// The flag, where it is not honoured and the value asks for something.
+    /// Returns the flag if it is not supported and the value matters.
     pub fn of(flag: &Flag, value: String) -> Option<Self> {
         let FlagSupport::Unsupported { level, neutral, consequence } = flag.support else { return None };
         (!neutral.contain(&value)).then_some(Self { name: flag.name, value, level, consequence })
@@ -71,7 +71,7 @@ impl UnsupportedFlag {
 }
 
 impl Flag {
-    /// The flag as an argument of clap.
+    /// The flag as a clap argument.
     pub fn arg(&self) -> Arg {
         let mut arg = Arg::new(self.name).long(self.name).help(self.text()).action(ArgAction::Set);
         arg = match self.takes {
@@ -97,7 +97,7 @@ impl Flag {
     }
 }
 
-/// Makes a flag a boolean as Go's flags are: true without a value, or `--flag=false`.
+/// Makes an argument a boolean flag in Go's syntax: `--flag`, `--flag=true` or `--flag=false`.
 pub fn switch(arg: Arg) -> Arg {
     arg.num_args(0..=1)
         .require_equals(true)
@@ -107,47 +107,47 @@ pub fn switch(arg: Arg) -> Arg {
         .hide_possible_values(true)
 }
 
-/// The parsed flags, read by name.
+/// Access to parsed flags by name.
 pub struct FlagValues<'a>(pub &'a ArgMatches);
 
 impl FlagValues<'_> {
-    /// The text of a flag.
+    /// The value of a text flag; `None` if absent or empty.
     pub fn text(&self, name: &str) -> Option<String> {
         self.0.get_one::<String>(name).filter(|text| !text.is_empty()).cloned()
     }
 
-    /// Whether a flag is on.
+    /// The value of a boolean flag.
     pub fn on(&self, name: &str, default: bool) -> bool {
         self.0
             .get_one::<String>(name)
             .map_or(default, |value| matches!(value.as_str(), "true" | "True" | "TRUE" | "1" | "t" | "T"))
     }
 
-    /// A duration.
+    /// The value of a duration flag.
     pub fn duration(&self, name: &str, default: std::time::Duration) -> std::time::Duration {
         self.0.get_one(name).copied().unwrap_or(default)
     }
 
-    /// A port.
+    /// The value of a port flag.
     ///
     /// # Errors
-    /// When the number is none of 0 to 65535.
+    /// When the number is not between 0 and 65535.
     pub fn port(&self, name: &str, default: u16) -> Result<u16, String> {
         match self.0.get_one::<i64>(name) {
             None => Ok(default),
             Some(&number) => {
-                u16::try_from(number).map_err(|_| format!("--{name} {number}: a port is 0 to 65535"))
+                u16::try_from(number).map_err(|_| format!("--{name} {number}: wanted a port from 0 to 65535"))
             }
         }
     }
 
-    /// The value of a flag as typed, for reports.
+    /// The value of a flag as given, for reports.
     pub fn raw(&self, name: &str) -> String {
         let values = self.0.get_raw(name).into_iter().flatten();
         values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether the command line has the flag.
+    /// Whether the flag is given on the command line.
     pub fn has(&self, name: &str) -> bool {
         self.0.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
     }

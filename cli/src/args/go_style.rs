@@ -1,10 +1,9 @@
-//! CoreDNS takes flags as Go programs do: `-conf`, `-dns.port=53`, `-quiet=false`. Those become the long flags that clap
-//! knows.
+//! Go-style flags with one dash (`-conf`, `-dns.port=53`, `-quiet=false`), as CoreDNS has them, for clap.
 
 use std::ffi::OsString;
 
-/// Puts the second dash before words that one dash and more than one letter begin, on the command line of
-/// `portolan dns` only: a flag that is unknown is then named as it was typed.
+/// Adds a second dash to arguments that start with one dash and a name of more than one letter. Applies to `portolan dns` only;
+/// clap parses single dashes of the other commands as short flags.
 pub fn rewrite(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     if args.get(1).is_none_or(|command| command != "dns") {

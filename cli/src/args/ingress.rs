@@ -1,4 +1,4 @@
-//! The command line of `portolan ingress`: the flags of ingress-nginx (controller 1.15) and where the cluster is read from.
+//! The command line of `portolan ingress`: the flags of ingress-nginx (controller 1.15), and the source of the cluster.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::command_error::CommandError;
 /// Arguments of `portolan ingress`.
 #[derive(Clone, Debug)]
 pub struct IngressArgs {
-    /// `--cluster`: manifests in place of an API server.
+    /// `--cluster`: manifests instead of an API server.
     pub manifests: Vec<PathBuf>,
     /// `--kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
@@ -62,19 +62,19 @@ pub struct IngressArgs {
     pub disable_external_name: bool,
     /// `--enable-metrics`.
     pub metrics: bool,
-    /// `--metrics-per-host` and the other flags of what is counted.
-    pub counting: MetricsOptions,
+    /// `--metrics-per-host` and the other flags of request metrics.
+    pub request_metrics: MetricsOptions,
     /// `--shutdown-grace-period`.
     pub shutdown_grace: Duration,
     /// `--post-shutdown-grace-period`.
     pub post_shutdown_grace: Duration,
-    /// `--workers`: threads; one per core when not given.
+    /// `--workers`: threads; one per CPU if not given.
     pub workers: Option<usize>,
     /// `--log-format` and `-v`.
     pub log: LogArgs,
-    /// Flags on the command line that are accepted but not honoured yet.
+    /// Flags on the command line that are accepted but not supported yet.
     pub unsupported: Vec<UnsupportedFlag>,
-    /// `--version`: print the version and end.
+    /// `--version`: print the version and exit.
     pub version: bool,
 }
 
@@ -82,10 +82,10 @@ impl IngressArgs {
     /// Reads the arguments from clap's matches.
     ///
     /// # Errors
-    /// When a value is not of the kind that its flag takes, or two flags exclude each other.
+    /// When a value is invalid for its flag, or two flags are mutually exclusive.
     pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
         let given = FlagValues(matches);
-        for (one, other) in EXCLUDING {
+        for (one, other) in CONFLICTS {
             if given.has(one) && given.has(other) {
                 return Err(CommandError::usage(format!(
                     "flags --{one} and --{other} are mutually exclusive"
@@ -121,7 +121,7 @@ impl IngressArgs {
             disable_catch_all: given.on("disable-catch-all", false),
             disable_external_name: given.on("disable-svc-external-name", false),
             metrics: given.on("enable-metrics", false),
-            counting: counting(&given)?,
+            request_metrics: request_metrics(&given)?,
             shutdown_grace: given.duration("shutdown-grace-period", Duration::ZERO),
             post_shutdown_grace: given.duration("post-shutdown-grace-period", Duration::from_secs(10)),
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
@@ -138,12 +138,12 @@ fn selector(text: String) -> Result<LabelSelector, CommandError> {
     })
 }
 
-/// Pairs of flags that exclude each other.
-const EXCLUDING: &[(&str, &str)] =
+/// Pairs of mutually exclusive flags.
+const CONFLICTS: &[(&str, &str)] =
     &[("publish-service", "publish-status-address"), ("watch-namespace", "watch-namespace-selector")];
 
-/// The flags of what is counted of requests.
-fn counting(given: &FlagValues<'_>) -> Result<MetricsOptions, CommandError> {
+/// Reads the flags of request metrics.
+fn request_metrics(given: &FlagValues<'_>) -> Result<MetricsOptions, CommandError> {
     let default = MetricsOptions::default();
     let list = |name| given.text(name).map(|text| text.split(',').map(|one| one.trim().to_owned()).collect());
     let buckets = |name, default| match given.text(name) {
@@ -167,7 +167,7 @@ fn counting(given: &FlagValues<'_>) -> Result<MetricsOptions, CommandError> {
     Ok(options)
 }
 
-/// Upper bounds as `0.1,1,10`, in ascending order.
+/// Parses ascending upper bounds, such as `0.1,1,10`.
 fn buckets(flag: &str, text: &str) -> Result<Vec<f64>, CommandError> {
     let bounds: Option<Vec<f64>> = text.split(',').map(|bound| bound.trim().parse().ok()).collect();
     let ascending = |bounds: &Vec<f64>| {
@@ -187,7 +187,7 @@ fn key(flag: &str, text: &str) -> Result<Key, CommandError> {
     }
 }
 
-/// The command, as clap knows it.
+/// The definition of the command for clap.
 pub fn command() -> Command {
     let own = [
         Arg::new("cluster")
@@ -213,10 +213,10 @@ pub fn command() -> Command {
         .args(own)
         .args(logging::args())
         .args(FLAGS.iter().map(Flag::arg))
-        .args(KLOG.iter().map(|name| Flag { name, takes: takes_of_klog(name), ..KLOG_FLAG }.arg().hide(true)))
+        .args(KLOG.iter().map(|name| Flag { name, takes: klog_kind(name), ..KLOG_FLAG }.arg().hide(true)))
 }
 
-/// Flags of klog, which Kubernetes programs accept.
+/// Flags of klog, accepted without effect and hidden in the help.
 const KLOG: &[&str] = &[
     "add_dir_header",
     "alsologtostderr",
@@ -235,7 +235,7 @@ const KLOG: &[&str] = &[
 const KLOG_FLAG: Flag =
     Flag { name: "", takes: Text, default: "", help: "klog", support: FlagSupport::NotNeeded };
 
-fn takes_of_klog(name: &str) -> ValueKind {
+fn klog_kind(name: &str) -> ValueKind {
     if matches!(
         name,
         "log_backtrace_at" | "log_dir" | "log_file" | "log_file_max_size" | "stderrthreshold" | "vmodule"

@@ -1,22 +1,22 @@
-//! Flags of the log, the same for all services.
+//! Logging flags, common to all services.
 
 use clap::{Arg, ArgMatches};
 
-/// How the log reads, and how much of it there is.
+/// Format and verbosity of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogArgs {
     /// `--log-format json`: every line is a JSON object.
     pub json: bool,
-    /// `-v`, as klog counts: `None` is the service's default.
+    /// `-v`, with klog's levels; `None` is the default of the service.
     pub verbosity: Option<i64>,
 }
 
-/// Events of libraries that explain nothing to an operator: kube-client warns at each connection that it does not verify
-/// the API server's certificate when the kubeconfig says so.
-const NOISE: &str = "kube_client::client::tls=error";
+/// Filter for events of libraries that Portolan reports itself: kube-client warns for each client that the API server's
+/// certificate is not verified (`insecure-skip-tls-verify`).
+const LIBRARY_FILTER: &str = "kube_client::client::tls=error";
 
 impl LogArgs {
-    /// Takes the arguments out of what clap read.
+    /// Reads the arguments from clap's matches.
     pub fn read(matches: &ArgMatches) -> Self {
         Self {
             json: matches.get_one::<String>("log-format").is_some_and(|format| format == "json"),
@@ -24,18 +24,18 @@ impl LogArgs {
         }
     }
 
-    /// The filter of the log; `default` is that of the service without `-v`.
+    /// The log filter. `default` is the filter of the service without `-v`.
     pub fn filter(&self, default: &str) -> String {
         match self.verbosity {
-            None => format!("{default},{NOISE}"),
-            Some(..5) => format!("info,{NOISE}"),
-            Some(5..8) => format!("debug,hyper=info,h2=info,rustls=info,tower=info,{NOISE}"),
+            None => format!("{default},{LIBRARY_FILTER}"),
+            Some(..5) => format!("info,{LIBRARY_FILTER}"),
+            Some(5..8) => format!("debug,hyper=info,h2=info,rustls=info,tower=info,{LIBRARY_FILTER}"),
             Some(8..) => "debug".to_owned(),
         }
     }
 }
 
-/// The flags, as clap knows them.
+/// The definition of the flags for clap.
 pub fn args() -> [Arg; 2] {
     [
         Arg::new("log-format")
@@ -44,7 +44,7 @@ pub fn args() -> [Arg; 2] {
             .value_parser(["text", "json"])
             .hide_possible_values(true)
             .help_heading("Logging")
-            .help("Form of all log lines: text or json [default: text]"),
+            .help("Format of log lines: text or json [default: text]"),
         Arg::new("v")
             .short('v')
             .long("v")
@@ -55,7 +55,7 @@ pub fn args() -> [Arg; 2] {
             .allow_negative_numbers(true)
             .value_parser(clap::value_parser!(i64))
             .help_heading("Logging")
-            .help("Verbosity as in klog: up to 4 information, 5 to 7 debug lines, from 8 on those of libraries too [without LEVEL: 5]"),
+            .help("Verbosity with klog's levels: 0 to 4 information, 5 to 7 debug, 8 and more debug with libraries [without LEVEL: 5]"),
     ]
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_those_of_klog() {
+    fn klog_levels_select_the_filter() {
         let filter = |verbosity| LogArgs { json: false, verbosity }.filter("warn,report=info");
         for (verbosity, first) in [
             (None, "warn,report=info,"),

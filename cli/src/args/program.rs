@@ -1,14 +1,14 @@
-//! The name that the program is called by.
+//! Selects the command by the program name (`argv[0]`), so that the binary can replace others.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Programs that Portolan stands in for, with the command that does their work.
+/// Programs that Portolan replaces, with the corresponding command.
 const PROGRAMS: [(&str, &str); 2] = [("coredns", "dns"), ("nginx-ingress-controller", "ingress")];
 
-/// Puts in the command that the program's own name stands for: called as `coredns` it is `portolan dns`, called as
-/// `nginx-ingress-controller` it is `portolan ingress`. ingress-nginx's manifests give `/nginx-ingress-controller` as first
-/// argument to an image whose entry point runs its arguments; it stands for the command, too.
+/// Inserts the command that corresponds to the program name: `coredns` is `portolan dns`, `nginx-ingress-controller` is
+/// `portolan ingress`. The same names are accepted as first argument: ingress-nginx's manifests pass
+/// `/nginx-ingress-controller` to an image whose entry point executes its arguments.
 pub fn insert_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     if let Some(command) = args.first().and_then(command_of) {
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_the_program_is_a_command() {
+    fn the_program_name_selects_the_command() {
         for (line, wanted) in [
             ("portolan dns -quiet", "portolan dns -quiet"),
             (

@@ -1,60 +1,60 @@
 use super::*;
 
-fn asked(line: &str) -> Result<ParsedCommand, CommandError> {
+fn parse(line: &str) -> Result<ParsedCommand, CommandError> {
     read(line.split_whitespace().map(OsString::from))
 }
 
 #[test]
-fn the_command_line_is_consistent() {
+fn clap_accepts_the_definition() {
     command().debug_assert();
 }
 
 #[test]
-fn coredns_flags_stand_behind_one_dash_or_two() {
+fn coredns_flags_have_one_dash_or_two() {
     for line in [
         "portolan dns -conf /etc/coredns/Corefile -dns.port 1053 -quiet",
         "portolan dns --conf=/etc/coredns/Corefile -p 1053 --quiet",
         "portolan dns -conf=/etc/coredns/Corefile -dns.port=1053 -quiet",
     ] {
-        let Ok(ParsedCommand::Dns(args)) = asked(line) else { panic!("{line}") };
+        let Ok(ParsedCommand::Dns(args)) = parse(line) else { panic!("{line}") };
         assert_eq!(args.conf.as_deref(), Some(std::path::Path::new("/etc/coredns/Corefile")), "{line}");
         assert_eq!((args.port, args.quiet), (1053, true), "{line}");
     }
 }
 
 #[test]
-fn the_last_of_a_repeated_flag_counts_as_in_go() {
+fn the_last_value_of_a_repeated_flag_applies_as_in_go() {
     let line = "portolan dns -dns.port 1 -p 2 -quiet -quiet=false --cluster a --cluster b";
-    let Ok(ParsedCommand::Dns(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Dns(args)) = parse(line) else { panic!("{line}") };
     assert_eq!((args.port, args.quiet, args.manifests.len()), (2, false, 2));
     let line =
         "portolan ingress --v=2 --http-port=80 --v=3 --http-port=81 --enable-metrics --enable-metrics=false";
-    let Ok(ParsedCommand::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Ingress(args)) = parse(line) else { panic!("{line}") };
     assert_eq!((args.http_port, args.metrics), (81, false));
 }
 
 #[test]
-fn a_flag_that_switches_off_what_is_not_there_has_its_effect() {
+fn a_flag_that_disables_an_unsupported_feature_is_not_reported() {
     let line =
         "portolan ingress --update-status=false --disable-leader-election --profiling --publish-service=a/b";
-    let Ok(ParsedCommand::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Ingress(args)) = parse(line) else { panic!("{line}") };
     let names: Vec<_> = args.unsupported.iter().map(|flag| (flag.name, flag.value.as_str())).collect();
     assert_eq!(names, [("profiling", "true"), ("publish-service", "a/b")]);
 }
 
 #[test]
-fn an_unknown_flag_is_named_as_it_was_typed() {
+fn an_unknown_go_style_flag_keeps_its_name() {
     let rewritten = go_style::rewrite(["portolan", "dns", "-nosuch", "-p", "53"].map(OsString::from));
     assert_eq!(rewritten, ["portolan", "dns", "--nosuch", "-p", "53"]);
 }
 
 #[test]
-fn the_chart_of_ingress_nginx_starts_it_unchanged() {
+fn the_arguments_of_the_ingress_nginx_chart_are_accepted() {
     let line = "portolan ingress --publish-service=ns/ctl --election-id=ingress-nginx-leader \
                 --controller-class=k8s.io/ingress-nginx --ingress-class=nginx --configmap=ns/ctl \
                 --validating-webhook=:8443 --validating-webhook-certificate=/c --validating-webhook-key=/k \
                 --enable-metrics=true --http-port=8080 --shutdown-grace-period=5 -v=2 --logtostderr";
-    let Ok(ParsedCommand::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Ingress(args)) = parse(line) else { panic!("{line}") };
     assert_eq!(args.http_port, 8080);
     assert!(args.metrics);
     assert_eq!(args.shutdown_grace, std::time::Duration::from_secs(5));
@@ -64,10 +64,10 @@ fn the_chart_of_ingress_nginx_starts_it_unchanged() {
 }
 
 #[test]
-fn what_is_counted_is_said_as_to_ingress_nginx() {
+fn metrics_flags_are_those_of_ingress_nginx() {
     let line = "portolan ingress --metrics-per-host=false --report-status-classes --time-buckets=0.1,1 \
                 --size-buckets 10 --exclude-socket-metrics=bytes_sent,nginx_ingress_controller_request_size";
-    let Ok(ParsedCommand::Ingress(args)) = asked(line) else { panic!("{line}") };
+    let Ok(ParsedCommand::Ingress(args)) = parse(line) else { panic!("{line}") };
     let wanted = ingress_proxy::MetricsOptions {
         per_host: false,
         status_classes: true,
@@ -76,12 +76,12 @@ fn what_is_counted_is_said_as_to_ingress_nginx() {
         exclude: vec!["bytes_sent".to_owned(), "nginx_ingress_controller_request_size".to_owned()],
         ..Default::default()
     };
-    assert_eq!(args.counting, wanted);
+    assert_eq!(args.request_metrics, wanted);
     assert_eq!(args.unsupported, []);
 }
 
 #[test]
-fn what_is_wrong_ends_with_exit_code_2() {
+fn an_invalid_command_line_has_exit_code_2() {
     for line in [
         "portolan ingress --no-such-flag",
         "portolan ingress --http-port 70000",
@@ -99,7 +99,7 @@ fn what_is_wrong_ends_with_exit_code_2() {
         "portolan up --cluster a --kubeconfig b",
         "portolan sail",
     ] {
-        assert_eq!(asked(line).err().map(|failure| failure.code), Some(2), "{line}");
+        assert_eq!(parse(line).err().map(|failure| failure.code), Some(2), "{line}");
     }
 }
 
@@ -117,7 +117,7 @@ fn every_flag_of_ingress_nginx_is_listed_once_and_has_a_consequence() {
     }
 }
 
-/// The 72 flags of ingress-nginx 1.15.1, but for klog's.
+/// The 72 flags of ingress-nginx 1.15.1, without those of klog.
 const INGRESS_NGINX_FLAGS: &str = "
     apiserver-host certificate-authority kubeconfig configmap watch-namespace watch-namespace-selector
     ingress-class controller-class watch-ingress-without-class ingress-class-by-name annotations-prefix

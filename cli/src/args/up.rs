@@ -1,4 +1,4 @@
-//! `portolan up`: everything at once, with nothing configured.
+//! The command line of `portolan up`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ use crate::command_error::CommandError;
 /// Arguments of `portolan up`.
 #[derive(Clone, Debug)]
 pub struct UpArgs {
-    /// `--cluster`: manifests of one's own.
+    /// `--cluster`: manifests.
     pub manifests: Vec<PathBuf>,
-    /// `--kubeconfig`: a real cluster.
+    /// `--kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
     /// `--context`.
     pub context: Option<String>,
-    /// `--conf`: a Corefile of one's own.
+    /// `--conf`: the Corefile.
     pub conf: Option<PathBuf>,
     /// `--dns`.
     pub dns: SocketAddr,
@@ -32,10 +32,10 @@ pub struct UpArgs {
 }
 
 impl UpArgs {
-    /// Takes the arguments out of what clap read.
+    /// Reads the arguments from clap's matches.
     ///
     /// # Errors
-    /// `--cluster` together with `--kubeconfig`.
+    /// When `--cluster` and `--kubeconfig` are both given.
     pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
         let address = |name| *super::required(matches, name);
         let args = Self {
@@ -51,14 +51,14 @@ impl UpArgs {
         };
         if !args.manifests.is_empty() && args.kubeconfig.is_some() {
             return Err(CommandError::usage(
-                "--cluster and --kubeconfig exclude each other: the cluster comes from manifests or from an API server",
+                "--cluster and --kubeconfig are mutually exclusive: objects are read either from manifests or from an API server",
             ));
         }
         Ok(args)
     }
 }
 
-/// The command, as clap knows it.
+/// The definition of the command for clap.
 pub fn command() -> Command {
     let path = || clap::value_parser!(PathBuf);
     let address = |name: &'static str, default: &'static str, help: &'static str| {

@@ -1,4 +1,4 @@
-//! The Corefile of `portolan up`: built in or the user's, moved to the addresses of the command line.
+//! The Corefile of `portolan up`: built-in or given by `--conf`, adapted to the addresses of the command line.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use dns_server::CorefileLoader;
 use crate::args::UpArgs;
 use crate::dns::{self, CorefileSource};
 
-/// What is served without `--conf`.
+/// The Corefile without `--conf`.
 const BUILT_IN: &str = "\
 .:53 {
     errors
@@ -26,18 +26,18 @@ const BUILT_IN: &str = "\
 }
 ";
 
-/// Reads the Corefile and adapts it: port 53 becomes the port of `--dns`, the pages of `health`, `ready` and `prometheus` move
-/// to the address of `--admin`, and every server block logs its queries.
+/// Reads the Corefile and adapts it: port 53 is replaced by the port of `--dns`, the addresses of `health`, `ready` and
+/// `prometheus` by that of `--admin`, and every server block logs its queries.
 pub fn load(args: &UpArgs) -> CorefileLoader {
     let conf = match &args.conf {
         Some(path) => CorefileSource::File(path.clone()),
         None => CorefileSource::Text("built-in Corefile", built_in().into()),
     };
     let (load, port, admin) = (dns::load(conf, args.dns.port()), args.dns.port(), args.admin.to_string());
-    Arc::new(move || load().map(|corefile| moved(corefile, port, &admin)))
+    Arc::new(move || load().map(|corefile| adapt(corefile, port, &admin)))
 }
 
-/// The text that is built in; without the forward where this host has no name server to forward to.
+/// The built-in Corefile; without `forward` if `/etc/resolv.conf` names no server.
 fn built_in() -> String {
     let servers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     if servers.lines().any(|line| line.trim_start().starts_with("nameserver")) {
@@ -46,7 +46,7 @@ fn built_in() -> String {
     BUILT_IN.lines().filter(|line| !line.contains("forward . ")).map(|line| format!("{line}\n")).collect()
 }
 
-fn moved(mut corefile: Corefile, port: u16, admin: &str) -> Corefile {
+fn adapt(mut corefile: Corefile, port: u16, admin: &str) -> Corefile {
     for block in &mut corefile.blocks {
         for key in block.keys.iter_mut().filter(|key| key.port == 53) {
             key.port = port;
@@ -71,11 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_and_pages_move_and_queries_are_logged() {
+    fn ports_and_admin_addresses_are_replaced_and_queries_are_logged() {
         let text = ".:53 a.example:5353 {\n health :8080\n ready\n cache 30\n}\n";
         let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::ParseOptions::default())
-            .expect("it is sound");
-        let corefile = moved(corefile, 1053, "127.0.0.1:10254");
+            .expect("the Corefile is valid");
+        let corefile = adapt(corefile, 1053, "127.0.0.1:10254");
         let block = &corefile.blocks[0];
         assert_eq!(block.keys.iter().map(|key| key.port).collect::<Vec<_>>(), [1053, 5353]);
         let lines = block.directives.iter().map(|directive| {

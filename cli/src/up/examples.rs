@@ -1,15 +1,16 @@
-//! Names of the cluster that are worth a try: what the commands of the greeting ask for.
+//! Chooses the Service and the Ingress rules of the example commands in the greeting.
 
 use cluster::{Ingress, Key, Service, ServiceKind, Snapshot};
 use config::Corefile;
 use ingress_proxy::ProxyViews;
 
-/// What to ask for.
+/// The names in the example commands.
 pub struct Examples {
-    /// A Service, by its whole name.
+    /// The fully qualified name of a Service.
     pub name: String,
-    /// A rule in the clear and one with TLS; none where no Ingress is served.
+    /// A rule of an Ingress without TLS; `None` if no Ingress is served.
     pub plain: Option<Url>,
+    /// A rule of an Ingress with TLS; `None` if no Ingress is served.
     pub tls: Option<Url>,
 }
 
@@ -21,10 +22,10 @@ pub struct Url {
 }
 
 impl Examples {
-    /// Chooses from what is served now.
+    /// Chooses from the objects that are served now.
     pub fn of(cluster: &Snapshot, views: &ProxyViews, zone: &str) -> Self {
         let mut services: Vec<_> = cluster.iter::<Service>().collect();
-        // Addresses first, and what people made before what every cluster has.
+        // Prefer Services with a cluster IP, and those outside the namespaces that every cluster has.
         services.sort_by_key(|service| {
             let plain = matches!(&service.kind, ServiceKind::ClusterIp(ips) if !ips.is_empty());
             let system = matches!(service.key.namespace.as_str(), "default" | "kube-system");
@@ -41,7 +42,7 @@ impl Examples {
     }
 }
 
-/// The zone of Services: that of the first `kubernetes` block, reverse zones aside.
+/// The zone of Services: the first zone of a `kubernetes` plugin that is not a reverse zone.
 pub fn zone(corefile: &Corefile) -> Option<String> {
     let blocks = corefile.blocks.iter();
     let mut zones = blocks.flat_map(|block| {
@@ -57,8 +58,8 @@ pub fn zone(corefile: &Corefile) -> Option<String> {
     Some(zone.trim_end_matches('.').to_owned())
 }
 
-/// The first rule that the route table serves from the Ingress that has it: other classes' are not in it, and a rule may be
-/// covered by an older one. One with endpoints is better than one without.
+/// The first rule that is served from its own Ingress (an Ingress of another class is not served, and an older Ingress may have
+/// the same rule). Rules with endpoints are preferred.
 fn url(cluster: &Snapshot, views: &ProxyViews, tls: bool) -> Option<Url> {
     let (table, pools) = (views.table.load(), views.pools.load());
     let mut ingresses: Vec<_> = cluster.iter::<Ingress>().filter(|it| it.tls.is_empty() != tls).collect();
@@ -93,7 +94,7 @@ mod tests {
             (".:53 {\n whoami\n}", None),
         ] {
             let corefile = Corefile::parse("Corefile", text, &config::Disk, &config::ParseOptions::default())
-                .expect("it is sound");
+                .expect("the Corefile is valid");
             assert_eq!(zone(&corefile).as_deref(), zone_of, "{text}");
         }
     }

@@ -1,22 +1,22 @@
-//! Query log lines on the terminal: a few each second, the rest as a count.
+//! Limits the query log lines on the terminal: a few per second are shown, the rest is counted.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use telemetry::LogWriter;
 
-/// Queries shown each second. A Pod that resolves a name through a search list sends about ten.
-const SHOWN_EACH_SECOND: usize = 20;
+/// Maximum number of queries shown per second. A Pod that resolves a name through a search list sends about ten.
+const MAX_PER_SECOND: usize = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Passes query lines on to the log of requests and changes.
+/// Forwards query lines to the log of requests and changes.
 pub struct QueryLines {
     lines: LogWriter,
     limit: Limit,
 }
 
 impl QueryLines {
-    /// Shows queries in `lines`.
+    /// Forwards queries to `lines`.
     pub fn new(lines: LogWriter) -> Self {
         Self { lines, limit: Limit { since: Instant::now(), shown: 0, skipped: 0 } }
     }
@@ -44,7 +44,7 @@ struct Limit {
 }
 
 impl Limit {
-    /// The lines of a batch that are shown. When a second begins, what was skipped in the last one is summed up.
+    /// The lines of a batch that are shown, after the count of lines that were skipped in the previous second.
     fn pass(&mut self, batch: &[u8], now: Instant) -> Vec<u8> {
         let mut shown = Vec::new();
         if now.duration_since(self.since) >= SECOND {
@@ -55,7 +55,7 @@ impl Limit {
             *self = Self { since: now, shown: 0, skipped: 0 };
         }
         for line in batch.split_inclusive(|byte| *byte == b'\n') {
-            if self.shown < SHOWN_EACH_SECOND {
+            if self.shown < MAX_PER_SECOND {
                 self.shown += 1;
                 shown.extend_from_slice(line);
             } else {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_queries_are_summed_up() {
+    fn queries_beyond_the_limit_are_counted() {
         let start = Instant::now();
         let mut limit = Limit { since: start, shown: 0, skipped: 0 };
         let batch = b"query\n".repeat(15);

@@ -1,4 +1,4 @@
-//! What `portolan up` prints: what it serves, what to try, and a line for each change it sees.
+//! The output of `portolan up`: addresses, example commands, and a line for each change of the cluster.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::clusters::ClusterOrigin;
 use crate::output;
 use crate::up::examples::{Examples, Url};
 
-/// Lines of one batch that are shown; a burst is summed up.
-const MOST: usize = 12;
+/// Maximum number of changes shown of one batch; the rest is counted.
+const MAX_CHANGES: usize = 12;
 
-/// What is served, and three commands to try.
+/// Prints what is served, and three commands to try.
 pub fn greeting(
     args: &UpArgs,
     origin: &ClusterOrigin,
@@ -28,7 +28,7 @@ pub fn greeting(
         ClusterOrigin::Manifests(paths) => {
             paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
         }
-        ClusterOrigin::Server(_) => "a cluster behind its API server".to_owned(),
+        ClusterOrigin::Server(_) => "the cluster of the kubeconfig".to_owned(),
     };
     let UpArgs { dns, http, https, admin, .. } = args;
     let [plain, tls] = [(&examples.plain, false), (&examples.tls, true)].map(|(url, tls)| match (url, tls) {
@@ -56,7 +56,7 @@ Try:
   {plain}
   {tls}
 
-Queries, requests and changes, as they are seen (Ctrl-C ends):
+Queries, requests and changes (Ctrl-C stops):
 ",
         version = env!("CARGO_PKG_VERSION"),
         namespaces = counted(cluster.count(Kind::Namespace), "namespace", "s"),
@@ -73,13 +73,13 @@ fn counted(count: usize, noun: &str, plural: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { plural })
 }
 
-/// A URL as a word of a shell: the path is whatever an Ingress says.
+/// Quotes a URL for a shell if needed: the path comes from an Ingress.
 fn word(url: String) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/.-_~%".contains(&byte);
     if url.bytes().all(plain) { url } else { format!("'{}'", url.replace('\'', r"'\''")) }
 }
 
-/// Writes a line for each change from now on, until the log is closed.
+/// Starts writing a line for each change, until the log is closed.
 pub fn changes(cluster: &Cluster, lines: &LogWriter) {
     let lines = lines.clone();
     cluster.observe(move |_, touched| {
@@ -92,8 +92,8 @@ fn summary(touched: &[ObjectChange]) -> String {
     let mut lines: Vec<_> = touched
         .iter()
         .map(|touched| {
-            let (key, what) = touched.summary();
-            let sign = match what {
+            let (key, change) = touched.summary();
+            let sign = match change {
                 ChangeType::Added => '+',
                 ChangeType::Changed => '~',
                 ChangeType::Removed => '-',
@@ -102,8 +102,8 @@ fn summary(touched: &[ObjectChange]) -> String {
         })
         .collect();
     lines.sort();
-    let more = lines.len().saturating_sub(MOST);
-    lines.truncate(MOST);
+    let more = lines.len().saturating_sub(MAX_CHANGES);
+    lines.truncate(MAX_CHANGES);
     if more > 0 {
         lines.push(format!("  … and {more} more\n"));
     }
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_one_word_of_a_shell() {
+    fn urls_are_quoted_for_a_shell() {
         for (url, shown) in [
             ("http://127.0.0.1:8080/a/b", "http://127.0.0.1:8080/a/b"),
             ("http://[::1]:8080/", "'http://[::1]:8080/'"),
