@@ -24,7 +24,7 @@ pub fn request_head(data: &[u8]) {
         (Ok(Some(length)), Some(Ok(Some(same)))) => {
             assert_eq!(length, same, "the head's length depends on the cut")
         }
-        // With less input at hand, a limit or a bare line feed may be noticed earlier or later, but never not at all.
+        // Byte by byte, another error may be found first, but there must be one.
         (Err(_), Some(Err(_))) => return,
         (Ok(Some(_)), Some(Err(_))) | (Err(_), Some(Ok(_))) => {
             panic!("{whole:?} at once, {cut:?} byte by byte")
@@ -118,7 +118,7 @@ fn reference(input: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// Arbitrary bytes as the head of an endpoint's response; the first byte says whether the request was a HEAD.
+/// Arbitrary bytes as the head of an endpoint's response; the first byte decides whether the request was a HEAD.
 ///
 /// # Panics
 /// When the result depends on how the input is cut, when a header of the connection passes, or when the framing contradicts the

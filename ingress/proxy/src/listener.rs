@@ -15,7 +15,7 @@ pub(crate) struct Listener {
     pub(crate) properties: ListenerProperties,
 }
 
-/// What connections have in common that were accepted by the same listener.
+/// Properties of all connections that a listener accepts.
 #[derive(Clone)]
 pub(crate) struct ListenerProperties {
     /// The TLS configuration; `None` for plain HTTP.

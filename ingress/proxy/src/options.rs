@@ -19,7 +19,7 @@ pub struct ProxyOptions {
     pub max_worker_connections: usize,
     /// How many connections all workers may have together.
     pub descriptors: DescriptorShares,
-    /// How many bytes of bodies may wait in buffers of all workers for slow clients and endpoints.
+    /// How many bytes of bodies all workers together may buffer for slow clients and endpoints.
     pub max_buffered_bytes: usize,
     /// `--health-check-path`, answered on hosts without an Ingress.
     pub health_check_path: String,
@@ -53,8 +53,8 @@ pub struct ProxyOptions {
     pub ssl_session_cache: bool,
     /// Name servers for ExternalName Services; if empty, those of `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
-    /// Allows ExternalName Services to resolve to loopback and link-local addresses. ingress-nginx refuses `localhost` and has no
-    /// flag for it; this is for tests.
+    /// Allows ExternalName Services to resolve to loopback and link-local addresses. For tests: ingress-nginx refuses
+    /// `localhost` and has no flag for it.
     pub allow_local_external_names: bool,
     /// `enable-access-log-for-default-backend`: requests that no Ingress covers are logged, too.
     pub log_default_backend: bool,
@@ -62,7 +62,7 @@ pub struct ProxyOptions {
     pub worker_shutdown_timeout: Duration,
     /// The constant labels `controller_class`, `controller_namespace` and `controller_pod` of every metric.
     pub controller: Controller,
-    /// Which request metrics there are.
+    /// The request metrics.
     pub metrics: MetricsOptions,
 }
 
@@ -95,7 +95,7 @@ impl Default for KeepAlive {
 pub struct MetricsOptions {
     /// `--metrics-per-host`: the host is a label, and requests to hosts without an Ingress are not counted.
     pub per_host: bool,
-    /// `--metrics-per-undefined-host`: these requests are counted, each under its host.
+    /// `--metrics-per-undefined-host`: requests to hosts without an Ingress are counted, each under its host.
     pub per_undefined_host: bool,
     /// `--report-status-classes`: `2xx` instead of `200`.
     pub status_classes: bool,

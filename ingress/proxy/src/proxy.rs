@@ -42,10 +42,10 @@ impl std::fmt::Display for ProxyStartError {
 
 impl std::error::Error for ProxyStartError {}
 
-/// Takes the reason why a worker has ended.
+/// A callback with the reason why a worker has ended.
 pub type WorkerFailed = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Where the proxy reports what it does.
+/// The proxy's outputs: metrics, access log and failures.
 #[derive(Clone)]
 pub struct Telemetry {
     /// The registry of its metrics.
@@ -57,7 +57,7 @@ pub struct Telemetry {
     pub worker_failed: WorkerFailed,
 }
 
-/// A proxy that serves.
+/// A running proxy.
 pub struct Proxy {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
@@ -100,7 +100,7 @@ impl Proxy {
                 (telemetry.access.clone(), proxy.drain.clone(), listening.clone());
             let (healthy, failed) = (proxy.healthy.clone(), telemetry.worker_failed.clone());
             let panics = metrics.connections.panics.clone();
-            // Counts the worker as open while it accepts, so that the drain waits for its last connections.
+            // Counts as an open connection while the worker accepts, so that the drain waits for its last connections.
             let accepting = drain.track();
             let run = move || {
                 let _slot = ThreadSlot::claim();
@@ -190,7 +190,7 @@ fn time_after(after: Duration) -> String {
     time.strftime("%H:%M:%S UTC").to_string()
 }
 
-/// A proxy that is dropped without being stopped leaves no workers behind.
+/// Stops the workers of a proxy that is dropped without [`Proxy::stop`].
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.drain.stop();
@@ -250,7 +250,7 @@ fn work(
             () = worker.drain.forced() => worker.force(),
             () = worker.drain.closed() => {}
         }
-        // Connections that were told to close now need a turn to do it.
+        // The tasks of these connections need a moment to end.
         let _ = tokio::time::timeout(Duration::from_secs(1), worker.drain.closed()).await;
         clock.abort();
         shedding.abort();

@@ -1,4 +1,4 @@
-//! What outlives a request and a configuration: the state of a worker thread.
+//! The state of a worker thread, which outlives requests and configurations.
 
 pub(crate) mod client_table;
 pub(crate) mod worker;

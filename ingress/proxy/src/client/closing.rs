@@ -8,9 +8,9 @@ use crate::io::scratch;
 
 /// How long a connection that is about to close may take to write and read what is left.
 pub(crate) const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much the client may still send of a body that is not wanted, and for how long, before the connection is closed:
-/// many clients read no response before they have sent everything. The times are nginx's (`lingering_time` and
-/// `lingering_timeout`), which counts no bytes.
+/// How much of an unread body the client may still send, and for how long, before the connection is closed: many clients
+/// read no response before they have sent everything. The times are nginx's (`lingering_time` and `lingering_timeout`); nginx
+/// has no limit in bytes.
 const LINGER_BYTES: u64 = 64 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(30);
 const LINGER_IDLE: Duration = Duration::from_secs(5);

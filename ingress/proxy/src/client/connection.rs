@@ -1,4 +1,4 @@
-//! A connection from a client, as the requests on it see it.
+//! A connection from a client.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -20,21 +20,21 @@ pub(crate) struct ClientConnection {
     /// The IP address of `peer` as text.
     pub(crate) peer_ip: Rc<str>,
     pub(crate) scheme: RequestScheme,
-    /// `X-Forwarded-Port`: that of the listener; 443 for HTTPS whatever its number, as ingress-nginx has it.
+    /// `X-Forwarded-Port`: the listener's port, or 443 for every HTTPS listener, as in ingress-nginx.
     pub(crate) port: u16,
     /// The state of an HTTP/1 connection, whose requests come one after another; `None` for HTTP/2.
     pub(crate) state: Option<Rc<ConnectionState>>,
     /// For HTTP/2, the timer of the stream whose task is being polled.
     pub(crate) stream_timer: RefCell<Option<Rc<Timer>>>,
-    /// How many requests have come.
+    /// How many requests have been received.
     pub(crate) requests: Cell<u32>,
     /// The connection in the worker's table.
     pub(crate) entry: Rc<ClientEntry>,
-    /// Set by a response with 101: what the connection becomes after it.
+    /// Set by a response with 101: the switched protocol's connection to the endpoint.
     pub(crate) upgrade: RefCell<Option<Upgrade>>,
 }
 
-/// A connection to an endpoint after 101 (Switching Protocols), and the request that asked for it.
+/// A connection to an endpoint after 101 (Switching Protocols), and the guard of the request that asked for it.
 pub(crate) struct Upgrade {
     pub(crate) request: UpstreamRequest,
     pub(crate) guard: RequestGuard,

@@ -1,4 +1,4 @@
-//! The state of a client's connection, shared by its byte stream and its requests.
+//! The state of a client's connection: timeouts, checked heads, and what its byte stream and its requests tell each other.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ pub(crate) struct ConnectionState {
     pub(super) clock: Rc<Clock>,
     pub(super) head_timeout: Duration,
     pub(super) send_timeout: Duration,
-    /// Heads that hyper has been given, of requests that have not begun yet.
+    /// Heads that were passed to hyper, of requests that hyper has not passed to the handler yet.
     pub(super) heads: RefCell<VecDeque<RequestHead>>,
     /// A request is open.
     pub(super) in_flight: Cell<bool>,
@@ -35,13 +35,13 @@ pub(crate) struct ConnectionState {
     idle: Cell<Duration>,
     /// The buffers of an idle connection are released after [`BUFFERS_KEPT`].
     releases_buffers: Cell<bool>,
-    /// The first byte of the next head has come, if only of empty lines before it.
+    /// The first byte of the next head was received, or of empty lines before it.
     head_begun: Cell<bool>,
-    /// The timer is set for that; how long the connection may be idle afterwards.
+    /// Set while the timer runs until the buffers are released: how long the connection may be idle after that.
     idle_afterwards: Cell<Option<Duration>>,
     /// The client has not sent its whole body yet.
     pub(super) body_due: Cell<bool>,
-    /// Bytes of the body of the current request that have been read, with chunk framing.
+    /// How many bytes of the current request's body have been read, with chunk framing.
     pub(super) body_bytes: Cell<u64>,
     /// The client has sent too many HTTP/2 frames that carry nothing.
     pub(super) flooded: Cell<bool>,
@@ -49,11 +49,12 @@ pub(crate) struct ConnectionState {
     stopping: Cell<bool>,
     /// A head has begun and is not complete. Counted in `all_reading`.
     reading: Cell<bool>,
+    /// The worker's connections whose head has begun and is not complete.
     all_reading: UpDownCounter,
 }
 
-/// How long an idle connection stays open when the proxy stops, for a request that the client has sent already. Its
-/// response has `Connection: close` (RFC 9112 §9.6). nginx has `keepalive_min_timeout` for this.
+/// How long an idle connection stays open when the proxy stops, for a request that the client may have sent already. Its
+/// response has `Connection: close` (RFC 9112 §9.6). nginx's option for this is `keepalive_min_timeout`.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long an idle connection keeps hyper's buffers, 16 KiB, for the next request.
@@ -94,7 +95,7 @@ impl ConnectionState {
         })
     }
 
-    /// Begins a request, and returns the head that hyper has just read.
+    /// Begins a request and returns its head.
     pub(crate) fn begin(&self) -> Option<RequestHead> {
         self.in_flight.set(true);
         self.idle_afterwards.set(None);
@@ -103,7 +104,7 @@ impl ConnectionState {
         self.heads.borrow_mut().pop_front()
     }
 
-    /// Ends the request: hyper has the whole response, or the response was given up.
+    /// Ends the request: hyper has taken the whole response, or the response was abandoned.
     pub(crate) fn end(&self, keep_alive: Duration) {
         self.in_flight.set(false);
         self.head_begun.set(false);
@@ -113,8 +114,8 @@ impl ConnectionState {
         self.wake();
     }
 
-    /// Allows the connection to be idle for so long. While the client has not taken the last response, the timeout for
-    /// writing applies first.
+    /// Allows the connection to be idle for this long. While the client has not taken the last response, the timeout for
+    /// writing applies instead.
     pub(crate) fn rest(&self, idle: Duration) {
         self.idle.set(idle);
         self.idle_afterwards.set(None);
@@ -128,19 +129,19 @@ impl ConnectionState {
         self.clock.arm(&self.timer, idle);
     }
 
-    /// From now on [`Self::rest`] first waits until the buffers may be released.
+    /// Makes [`Self::rest`] first wait until the buffers may be released.
     pub(super) fn release_buffers_when_idle(&self) {
         self.releases_buffers.set(true);
     }
 
-    /// Whether the timer has expired only for the buffers to be released. It goes on with the rest of the idle time.
+    /// Whether the timer has expired because the buffers may be released. If so, sets it to the rest of the idle time.
     pub(super) fn wait_without_buffers(&self) -> bool {
         let Some(idle) = self.idle_afterwards.take() else { return false };
         self.clock.arm(&self.timer, idle);
         true
     }
 
-    /// The first byte of a request has come: the rest of its head has the usual time, however many empty lines precede it.
+    /// Starts the timeout of a request's head at its first byte. Further empty lines before the head do not extend it.
     pub(super) fn begin_head(&self) {
         if !self.in_flight.get() && !self.head_begun.replace(true) {
             self.idle_afterwards.set(None);
@@ -148,7 +149,7 @@ impl ConnectionState {
         }
     }
 
-    /// Notes whether a write had to wait for the client.
+    /// Records whether a write had to wait for the client.
     pub(super) fn writes(&self, blocked: bool) {
         let was_blocked = self.write_blocked.replace(blocked);
         if was_blocked && !blocked {
@@ -168,7 +169,7 @@ impl ConnectionState {
         }
     }
 
-    /// Notes that the proxy stops: an idle connection is closed after [`LAST_CALL`], a busy one after its request.
+    /// Records that the proxy stops: an idle connection is closed after [`LAST_CALL`], a busy one after its request.
     pub(crate) fn stop(&self) {
         let idle = self.timer.waiting_for() == WaitingFor::Request && !self.reading.get();
         if !self.stopping.replace(true) && idle {
@@ -176,7 +177,7 @@ impl ConnectionState {
         }
     }
 
-    /// Whether a head has begun and is not complete.
+    /// Records whether a head has begun and is not complete.
     pub(super) fn reads(&self, reading: bool) {
         if self.reading.replace(reading) == reading {
             return;

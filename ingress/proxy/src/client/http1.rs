@@ -1,4 +1,4 @@
-//! HTTP/1 connections: hyper's server, refused heads, and protocols that the client switched to.
+//! HTTP/1 connections: hyper's server, responses to refused heads, and switched protocols.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ use crate::io::splice::splice;
 use crate::observe::access_log::{AccessRecord, RequestId};
 use crate::wire::request_head::MAX_HEAD;
 
-/// Serves a connection until it ends. While no request comes it waits without hyper's buffers.
+/// Serves a connection until it ends. An idle connection waits without hyper's buffers.
 pub(super) async fn serve<S, H, B>(
     client: Rc<ClientConnection>,
     mut io: ClientStream<S>,
@@ -48,7 +48,7 @@ pub(super) async fn serve<S, H, B>(
     }
 }
 
-/// Waits for the first byte of a request; false if none comes.
+/// Waits for the first byte of a request; false if the connection ends before it.
 async fn first_byte<S>(client: &ClientConnection, io: &mut ClientStream<S>, state: &ConnectionState) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -67,17 +67,17 @@ where
     .await
 }
 
-/// How hyper's part of a connection ends.
+/// Why hyper no longer serves a connection.
 enum Served {
-    /// By itself.
+    /// hyper has ended.
     Ended(hyper::Result<()>),
-    /// No request has come for a moment.
+    /// The connection is idle and needs no buffers.
     Idle,
-    /// A timeout, or the end of the proxy.
+    /// A timeout has expired, or the proxy closes all connections.
     Cut,
 }
 
-/// Serves requests. Returns the stream when no more come for a moment.
+/// Serves requests. Returns the stream if the connection has become idle.
 async fn requests<S, H, B>(
     client: &Rc<ClientConnection>,
     io: ClientStream<S>,
@@ -91,7 +91,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let worker = &client.worker;
-    // A client that closes its side while it waits has gone, as with nginx: no half-closed connections.
+    // A client that closes its sending side counts as gone, as with nginx: there are no half-closed connections.
     let mut connection = http1::Builder::new()
         .half_close(false)
         .title_case_headers(true)
@@ -101,7 +101,7 @@ where
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Served::Ended(result));
         }
-        // hyper's graceful shutdown would close an idle connection at once, although a request may be on its way.
+        // Not hyper's graceful shutdown: it closes an idle connection at once, although a request may be on its way.
         if worker.is_stopping() {
             state.stop();
         }
@@ -123,8 +123,8 @@ where
     None
 }
 
-/// Ends a connection that hyper has done with: a refused head is answered, and a connection that has switched to another
-/// protocol goes on.
+/// Completes a connection after hyper has ended: responds to a refused head, or serves the protocol that the connection has
+/// switched to.
 async fn end<S>(
     client: &ClientConnection,
     io: ClientStream<S>,
@@ -158,12 +158,12 @@ async fn end<S>(
                 () = worker.drain.forced() => {}
             }
         };
-        // On the heap: nearly every connection ends without it.
+        // On the heap, because few connections need it.
         Box::pin(closing).await;
     }
 }
 
-/// A request that was refused before it was understood, as nginx logs it.
+/// The access log record of a request with a refused head.
 fn refused(
     client: &ClientConnection,
     line: Bytes,
@@ -189,24 +189,24 @@ fn refused(
     }
 }
 
-/// Passes bytes between client and endpoint after 101, until both are done, or the last moment of a stop.
+/// Copies bytes between client and endpoint after 101, until both have ended or the proxy closes all connections.
 async fn switched<S>(client: &ClientConnection, io: ClientStream<S>, read: Bytes, upgrade: Upgrade)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let worker = &client.worker;
     let Upgrade { request, mut guard } = upgrade;
-    let (mut client, cleared, read_buffer) = io.into_parts();
+    let (mut client, checked, read_buffer) = io.into_parts();
     let (mut endpoint, _slot, reply) = request.into_upgraded();
-    let early = [read, cleared, read_buffer].concat().into();
+    let early = [read, checked, read_buffer].concat().into();
     let timer = worker.clock.timer();
     let idle = worker.options.proxy_read_timeout.max(worker.options.proxy_send_timeout);
     let time = (&*worker.clock, &timer, idle);
     let is_cut = || worker.is_forced();
-    let passed = splice((&mut client, early), (&mut endpoint, reply), time, is_cut).await;
-    guard.sent = passed.to_client;
+    let transferred = splice((&mut client, early), (&mut endpoint, reply), time, is_cut).await;
+    guard.sent = transferred.to_client;
     if let Some(one) = guard.attempts.last_mut() {
-        one.received = passed.to_client;
+        one.received = transferred.to_client;
         one.ended = Some(one.started.elapsed());
     }
 }

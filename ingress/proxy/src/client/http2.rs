@@ -1,4 +1,4 @@
-//! HTTP/2 connections: hyper's server, its streams as tasks of the worker, idle time and shutdown.
+//! HTTP/2 connections: hyper's server, a task for each stream, idle time and shutdown.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,23 +23,23 @@ use crate::io::buffers::ChargedBytes;
 use crate::io::clock::WaitingFor;
 use crate::wire::request_head::MAX_HEAD;
 
-/// How much of a response waits in a stream: a client may stall as many streams as it may have.
+/// How many bytes of a response a stream buffers. A client may stall all its streams at once.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// How much of request bodies a connection may send that no endpoint has taken.
+/// How many bytes of request bodies a connection may send before an endpoint has taken them.
 const UPLOAD_WINDOW: u32 = 512 * 1024;
-/// How long after GOAWAY a client may begin requests: it need not have read it yet.
+/// How long after GOAWAY a client may begin requests, because it may not have read it yet.
 const GOAWAY_GRACE: Duration = Duration::from_secs(1);
 
-/// How far the announced end of a connection has come (RFC 9113 §6.8).
+/// The progress of a graceful shutdown (RFC 9113 §6.8).
 ///
-/// hyper first allows every stream and asks for an answer by PING; a client that does not answer could open streams
-/// for ever. Requests that begin within [`GOAWAY_GRACE`] are answered whatever time they take. Later ones do not keep the
-/// connection open, and too many of them end it at once.
+/// hyper's first GOAWAY allows every stream. hyper refuses new streams only after the client has acknowledged a PING, so a
+/// client that does not acknowledge it could open streams for ever. Requests that begin within [`GOAWAY_GRACE`] are answered,
+/// however long they take. Later ones are late: they do not keep the connection open, and too many of them end it at once.
 enum Goaway {
     NotSent,
     Sent,
-    /// Requests that begin now are late.
+    /// GOAWAY was sent more than [`GOAWAY_GRACE`] ago: requests that begin now are late.
     LastCall,
 }
 
@@ -91,7 +91,8 @@ pub(super) async fn serve<S, H, B>(
             Goaway::NotSent => {
                 let mut idle = expired;
                 if idle && (client.entry.open_requests() > 0 || seen != requests) {
-                    // It was busy in between, and may be idle for up to twice the time.
+                    // There were requests since the timer was set. It starts again, so the connection may be idle for up to
+                    // twice the time.
                     (idle, seen) = (false, requests);
                     state.rest(options.keep_alive);
                     state.timer.poll_expired(cx);
@@ -139,7 +140,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
         let client = self.0.clone();
         let timer = client.worker.clock.timer();
         timer.set_waiting_for(WaitingFor::Upstream);
-        // Boxed before the task has it, which would hold it twice otherwise.
+        // Boxed first: the task would otherwise reserve memory for the future twice.
         let mut future = Box::pin(future);
         tokio::task::spawn_local(async move {
             let _report = PanicReport(&client);

@@ -1,4 +1,4 @@
-//! Error pages. They are nginx's, because tests and people look for these texts.
+//! Error pages, with nginx's texts, because tests and users look for them.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -72,7 +72,7 @@ pub(crate) fn status_of(refusal: HeadError) -> StatusCode {
 }
 
 fn page(title: &str) -> Bytes {
-    // nginx shows a second line in bold only for some of its own codes.
+    // nginx adds a line below the heading only for its own codes, such as 494 and 497.
     let note = match title {
         "400 Request Header Or Cookie Too Large" => "<center>Request Header Or Cookie Too Large</center>\r\n",
         "400 The plain HTTP request was sent to HTTPS port" => {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_that_the_proxy_answers_has_its_title() {
+    fn every_status_that_the_proxy_sends_has_its_title() {
         for code in (300..=308).chain([400, 401, 403, 404, 405, 408, 413, 429, 500, 502, 503, 504]) {
             let status = StatusCode::from_u16(code).unwrap();
             assert!(title(status).starts_with(&code.to_string()), "{code}");

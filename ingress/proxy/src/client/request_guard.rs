@@ -1,4 +1,4 @@
-//! The end of a request: whatever ends it, it is logged and counted once.
+//! A guard that logs and counts each request exactly once, however it ends.
 
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
@@ -15,7 +15,7 @@ pub(crate) struct RequestGuard {
     /// The connection's state for HTTP/1; `None` for HTTP/2.
     state: Option<Rc<ConnectionState>>,
     entry: Rc<ClientEntry>,
-    /// It has begun long after the client was told to send no more.
+    /// It began after the time that the client had to react to GOAWAY.
     late: bool,
 }
 

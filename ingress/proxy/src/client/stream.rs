@@ -1,5 +1,5 @@
-//! The client's byte stream as hyper reads it: complete and checked heads only, and no part of the next request before
-//! the current one has ended.
+//! The client's byte stream as hyper reads it: only complete and checked heads are passed to hyper, and no part of the next
+//! request before the current one has ended.
 
 use std::io;
 use std::pin::Pin;
@@ -16,10 +16,10 @@ use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 use crate::wire::frame_budget::{Flood, FrameBudget};
 use crate::wire::request_head::{HeadError, HeadFinder, MAX_LINE, RequestFraming, RequestHead};
 
-/// How much of an unread body hyper discards after a response, if it arrived together with the head.
-const TINY: usize = 4 * 1024;
+/// hyper can discard an unread body after a response if the body is at most this long and arrived together with the head.
+const DISCARDED_BODY: usize = 4 * 1024;
 
-/// How much of a body is read at once. hyper keeps up to two such pieces for an endpoint that takes none.
+/// How much of a body is read at once. hyper buffers up to two such pieces while the endpoint reads nothing.
 const BODY_READ: usize = 32 * 1024;
 
 /// The position in the input.
@@ -29,9 +29,9 @@ enum ReadState {
     Chunked(Box<ChunkedDecoder>),
     /// HTTP/2: all input passes unless it is a flood of frames that carry nothing.
     Raw(Box<FrameBudget>),
-    /// After a head that was refused. The stream acts as if the client had closed.
+    /// A head was refused: hyper reads the end of the stream.
     Refused,
-    /// After a body that was refused: reading fails.
+    /// A body was malformed, or there was a flood of frames: reading fails.
     Broken,
 }
 
@@ -43,16 +43,16 @@ pub(crate) struct ClientStream<S> {
     /// Input that has not been checked yet.
     read_buffer: BytesMut,
     /// Checked input that hyper has not read yet.
-    cleared: Bytes,
+    checked: Bytes,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
     pub(crate) fn new(stream: S, state: Rc<ConnectionState>) -> Self {
         let at = ReadState::Head(HeadFinder::default());
-        Self { stream, state, at, read_buffer: BytesMut::new(), cleared: Bytes::new() }
+        Self { stream, state, at, read_buffer: BytesMut::new(), checked: Bytes::new() }
     }
 
-    /// Whether the client starts with HTTP/2's preface (RFC 9113 §3.4). Reads no more than it has to.
+    /// Whether the client starts with HTTP/2's preface (RFC 9113 §3.4).
     pub(crate) fn poll_is_h2(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         loop {
@@ -82,19 +82,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         Poll::Ready(Ok(length > 0))
     }
 
-    /// The stream without any buffer, if it is between two requests. `ahead` is what hyper has read and not used.
+    /// The stream without any buffer, if it is between two requests. `ahead` is input that hyper has read and not used.
     pub(super) fn into_idle(mut self, ahead: &[u8]) -> Option<Self> {
         let between = matches!(self.at, ReadState::Head(_)) && self.state.heads.borrow().is_empty();
-        if !between || !ahead.is_empty() || !self.cleared.is_empty() || !self.read_buffer.is_empty() {
+        if !between || !ahead.is_empty() || !self.checked.is_empty() || !self.read_buffer.is_empty() {
             return None;
         }
-        // Empty as they are, they may hold the buffers that the last head was cut from.
-        self.cleared = Bytes::new();
+        // Both are empty, but may keep the buffer of the last head in memory.
+        self.checked = Bytes::new();
         self.read_buffer = BytesMut::new();
         Some(self)
     }
 
-    /// Passes all input on from now on: the client speaks HTTP/2.
+    /// Passes all further input to hyper: the client speaks HTTP/2.
     pub(crate) fn pass_all(&mut self) {
         self.at = ReadState::Raw(Box::new(FrameBudget::new(self.state.clock.now())));
     }
@@ -106,10 +106,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
 
     /// The stream and what was read from it beyond the last request.
     pub(crate) fn into_parts(self) -> (S, Bytes, Bytes) {
-        (self.stream, self.cleared, self.read_buffer.freeze())
+        (self.stream, self.checked, self.read_buffer.freeze())
     }
 
-    /// Reads once into the read buffer and returns the number of bytes. Waiting holds no buffer: most connections are idle.
+    /// Reads once into the read buffer and returns the number of bytes. No buffer is held while the stream is pending.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let read_buffer = &mut self.read_buffer;
         scratch::poll_read(&mut self.stream, cx, |_, bytes| {
@@ -118,25 +118,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         })
     }
 
-    /// Moves checked input from `read_buffer` to `cleared`; true if there was any.
-    fn clear(&mut self) -> bool {
+    /// Checks input and moves it from `read_buffer` to `checked`; true if there was any.
+    fn check(&mut self) -> bool {
         if self.read_buffer.is_empty() {
             return false;
         }
         match &mut self.at {
-            ReadState::Head(_) => self.clear_head(),
-            ReadState::Chunked(_) => self.clear_chunks(),
+            ReadState::Head(_) => self.check_head(),
+            ReadState::Chunked(_) => self.check_chunks(),
             ReadState::Length(left) => {
                 let length = usize::try_from(*left)
                     .map_or(self.read_buffer.len(), |left| left.min(self.read_buffer.len()));
-                self.cleared = self.read_buffer.split_to(length).freeze();
-                self.took(length);
+                self.checked = self.read_buffer.split_to(length).freeze();
+                self.count_body(length);
                 true
             }
             ReadState::Raw(_) => {
                 let bytes = self.read_buffer.split().freeze();
                 self.count_frames(&bytes);
-                self.cleared = bytes;
+                self.checked = bytes;
                 true
             }
             ReadState::Refused | ReadState::Broken => {
@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         }
     }
 
-    fn clear_head(&mut self) -> bool {
+    fn check_head(&mut self) -> bool {
         let ReadState::Head(finder) = &mut self.at else { return false };
         // Empty lines before a request are skipped (RFC 9112 §2.2), as nginx does.
         while self.read_buffer.starts_with(b"\r\n") {
@@ -179,14 +179,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         self.state.reads(false);
         match found {
             Ok(head) => {
-                self.cleared = head.for_hyper();
+                self.checked = head.for_hyper();
                 self.at = match head.framing {
                     RequestFraming::Length(0) => ReadState::Head(HeadFinder::default()),
                     RequestFraming::Length(length) => ReadState::Length(length),
                     RequestFraming::Chunked => ReadState::Chunked(Box::default()),
                 };
                 self.state.body_due.set(match head.framing {
-                    RequestFraming::Length(length) => length > self.read_buffer.len().min(TINY) as u64,
+                    RequestFraming::Length(length) => {
+                        length > self.read_buffer.len().min(DISCARDED_BODY) as u64
+                    }
                     RequestFraming::Chunked => true,
                 });
                 self.state.heads.borrow_mut().push_back(head);
@@ -200,10 +202,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         }
     }
 
-    fn clear_chunks(&mut self) -> bool {
+    fn check_chunks(&mut self) -> bool {
         let ReadState::Chunked(chunked) = &mut self.at else { return false };
         let mut at = 0;
-        let over = loop {
+        let is_over = loop {
             match chunked.advance(&self.read_buffer[at..]) {
                 Ok((passed, ChunkEvent::Data(length))) => at += passed + length,
                 Ok((passed, ChunkEvent::More)) => {
@@ -220,25 +222,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
                 }
             }
         };
-        self.cleared = self.read_buffer.split_to(at).freeze();
+        self.checked = self.read_buffer.split_to(at).freeze();
         self.state.body_bytes.set(self.state.body_bytes.get() + at as u64);
-        if over {
-            self.body_over();
+        if is_over {
+            self.end_body();
         }
         true
     }
 
-    fn took(&mut self, length: usize) {
+    fn count_body(&mut self, length: usize) {
         self.state.body_bytes.set(self.state.body_bytes.get() + length as u64);
         if let ReadState::Length(left) = &mut self.at {
             *left -= length as u64;
             if *left == 0 {
-                self.body_over();
+                self.end_body();
             }
         }
     }
 
-    fn body_over(&mut self) {
+    fn end_body(&mut self) {
         self.at = ReadState::Head(HeadFinder::default());
         self.state.body_due.set(false);
     }
@@ -275,13 +277,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for ClientStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            if !this.cleared.is_empty() {
-                let length = this.cleared.len().min(cursor.remaining());
-                cursor.put_slice(&this.cleared[..length]);
-                this.cleared.advance(length);
+            if !this.checked.is_empty() {
+                let length = this.checked.len().min(cursor.remaining());
+                cursor.put_slice(&this.checked[..length]);
+                this.checked.advance(length);
                 return Poll::Ready(Ok(()));
             }
-            if this.clear() {
+            if this.check() {
                 continue;
             }
             match &this.at {
@@ -309,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // SAFETY: `ReadBuf::uninit` does not de-initialise, and only bytes that it says are filled are advanced over.
+        // SAFETY: `ReadBuf::uninit` does not de-initialise, and the cursor advances only over bytes that it reports as filled.
         let spare = unsafe { cursor.as_mut() };
         let limit = match self.at {
             ReadState::Length(left) => {
@@ -323,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         self.count_frames(buffer.filled());
         // SAFETY: the stream has initialised the first `length` bytes.
         unsafe { cursor.advance(length) };
-        self.took(length);
+        self.count_body(length);
         Poll::Ready(Ok(()))
     }
 }
@@ -351,8 +353,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for ClientStream<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
-        // A TLS stream accepts data that it cannot send yet, so a flush that waits means a blocked client. A flush that had
-        // nothing to do is no progress.
+        // A TLS stream accepts data that it cannot send yet, so a pending flush means that the client is blocked. A flush
+        // with nothing to write is not progress.
         if result.is_pending() != self.state.write_blocked.get() {
             self.state.writes(result.is_pending());
         }

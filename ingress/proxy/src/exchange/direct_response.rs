@@ -11,29 +11,28 @@ use crate::client::pages;
 use crate::client::request_guard::RequestGuard;
 use crate::exchange::response_body::ResponseBody;
 
-/// A response made by the proxy itself. Response filters see it like any other.
+/// A response made by the proxy itself. Response filters apply to it as to any other.
 pub(crate) fn page(
     client: &ClientConnection,
     mut guard: RequestGuard,
-    answer: &DirectResponse,
+    response: &DirectResponse,
 ) -> Response<ResponseBody> {
-    let mut parts = answer.head();
-    if let Some(reason) = pages::reason(answer.status) {
+    let mut parts = response.head();
+    if let Some(reason) = pages::reason(response.status) {
         parts.extensions.insert(ReasonPhrase::from_static(reason.as_bytes()));
     }
-    let body = match answer.status.as_u16() {
-        204 | 304 => Bytes::new(),
-        200 => Bytes::new(),
-        _ => pages::body(answer.status),
+    let body = match response.status.as_u16() {
+        200 | 204 | 304 => Bytes::new(),
+        _ => pages::body(response.status),
     };
     if !body.is_empty() {
         pages::describe(&mut parts.headers);
     }
-    guard.status = answer.status.as_u16();
+    guard.status = response.status.as_u16();
     if let (Some(route), Some(exchange)) = (&guard.route, &guard.exchange) {
         route.apply_response_filters(exchange, &mut parts);
     }
-    if client.state.is_some() && answer.status == StatusCode::BAD_REQUEST {
+    if client.state.is_some() && response.status == StatusCode::BAD_REQUEST {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     close_if_last(client, &mut parts.headers);
@@ -49,13 +48,13 @@ pub(crate) fn page(
     ResponseBody::page(body, guard).under(parts)
 }
 
-/// Adds `Connection: close` to the last response of a connection: `keep-alive-requests` is reached, the proxy stops, or the
-/// response was made before the whole request was read.
+/// Adds `Connection: close` if the response is the last one of its connection: `keep-alive-requests` is reached, the proxy
+/// stops, or the response was made before the whole request was read.
 pub(crate) fn close_if_last(client: &ClientConnection, headers: &mut HeaderMap) {
     let Some(state) = &client.state else { return };
     let worker = &client.worker;
-    let worn = client.requests.get() >= worker.options.keep_alive_requests;
-    if worn || worker.is_stopping() || worker.options.keep_alive.is_zero() || state.is_body_due() {
+    let is_last = client.requests.get() >= worker.options.keep_alive_requests;
+    if is_last || worker.is_stopping() || worker.options.keep_alive.is_zero() || state.is_body_due() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

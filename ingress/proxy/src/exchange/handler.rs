@@ -1,4 +1,4 @@
-//! The handler of every request: finds its route, applies the filters and passes it on to an endpoint.
+//! The handler of every request: finds its route, applies the filters and forwards it to an endpoint.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -72,24 +72,24 @@ async fn handle(
         silent: false,
     };
     let mut guard = RequestGuard::new(record, worker.clone(), client.state.clone(), client.entry.clone());
-    // The head of an HTTP/1 request was checked before hyper saw it.
-    let checked = if client.state.is_none() { check_h2(&parts) } else { Ok(()) };
-    if let Err(refusal) = checked {
-        return Ok(page(&client, guard, &DirectResponse::status(pages::status_of(refusal))));
+    // The head of an HTTP/1 request was checked before hyper read it.
+    let result = if client.state.is_none() { check_h2(&parts) } else { Ok(()) };
+    if let Err(error) = result {
+        return Ok(page(&client, guard, &DirectResponse::status(pages::status_of(error))));
     }
     let mut exchange = match Exchange::new(parts, client.peer, client.scheme) {
         Ok(exchange) => exchange,
         Err(error) => {
-            tracing::debug!(%error, client = %client.peer_ip, "a request was refused");
+            tracing::debug!(%error, client = %client.peer_ip, "a request target or host is invalid");
             return Ok(page(&client, guard, &DirectResponse::status(StatusCode::BAD_REQUEST)));
         }
     };
-    let (route, flow) = {
+    let (route, outcome) = {
         let table = worker.views.table.load();
         let found = table.find(exchange.host(), exchange.path());
         let route = found.route().clone();
-        // On the catch-all host the health check path is answered here unless an Ingress has it as an exact path: health checks
-        // of a load balancer must not depend on a default backend.
+        // On the catch-all host the proxy answers the health check path, unless an Ingress has it as an exact path: a load
+        // balancer's health checks must not depend on a default backend.
         let exact = route.ingress.is_some() && route.kind == PathType::Exact;
         let catch_all = route.host == "_" && !exact;
         if catch_all
@@ -101,14 +101,14 @@ async fn handle(
         } else if too_large(&body, worker.options.proxy_body_size) {
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::PAYLOAD_TOO_LARGE)))
         } else {
-            let flow = found.apply_request_filters(&mut exchange);
-            (route, flow)
+            let outcome = found.apply_request_filters(&mut exchange);
+            (route, outcome)
         }
     };
     guard.route = Some(route.clone());
     guard.exchange = Some(exchange);
-    if let FilterOutcome::Respond(answer) = flow {
-        return Ok(page(&client, guard, &answer));
+    if let FilterOutcome::Respond(response) = outcome {
+        return Ok(page(&client, guard, &response));
     }
     let (body, length) =
         request_body(body, head.as_ref(), worker.options.proxy_body_size, &client.entry.buffers);
@@ -117,7 +117,7 @@ async fn handle(
     Ok(request.run().await)
 }
 
-/// Whether the announced length is over the limit: such a request is refused before anything is sent.
+/// Whether the announced length exceeds the limit: such a request is refused before anything is sent.
 fn too_large(body: &Incoming, limit: u64) -> bool {
     limit != 0 && body.size_hint().exact().is_some_and(|length| length > limit)
 }
@@ -130,8 +130,8 @@ fn request_body(
 ) -> (RequestBody, BodyLength) {
     if body.is_end_stream() {
         // An explicit `Content-Length: 0` is forwarded.
-        let said = head.is_some_and(|head| head.says_length);
-        return (RequestBody::none(), if said { BodyLength::Known(0) } else { BodyLength::None });
+        let is_explicit = head.is_some_and(|head| head.has_length);
+        return (RequestBody::none(), if is_explicit { BodyLength::Known(0) } else { BodyLength::None });
     }
     let length = body.size_hint().exact();
     let limit = if limit == 0 { u64::MAX } else { limit };

@@ -1,4 +1,4 @@
-//! Attempts at endpoints, one after another, until one has answered.
+//! A request to an upstream: attempts at one endpoint after another until one has answered.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -31,9 +31,9 @@ use crate::wire::request_head::RequestHead;
 
 /// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
 const MAX_ATTEMPTS: usize = 100;
-/// How often a request may pass through ExternalName Services of this proxy before it counts as a loop.
+/// How often this proxy sends a request to ExternalName Services before it counts as a loop.
 const MAX_PASSES: usize = 8;
-/// The header that counts them, and this proxy's name in it (RFC 8586).
+/// The header in which these passes are counted, and this proxy's name in it (RFC 8586).
 static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 const LOOP_ID: &[u8] = b"portolan";
 
@@ -41,10 +41,10 @@ const LOOP_ID: &[u8] = b"portolan";
 pub(crate) struct ProxyRequest<'a> {
     pub(crate) client: &'a Rc<ClientConnection>,
     pub(crate) route: &'a Arc<Route>,
-    /// The head as it came over the wire; `None` for HTTP/2.
+    /// The head as received; `None` for HTTP/2.
     pub(crate) head: Option<&'a RequestHead>,
     pub(crate) guard: RequestGuard,
-    /// `None` while an endpoint is being sent the body.
+    /// `None` during an attempt.
     pub(crate) body: Option<RequestBody>,
     pub(crate) length: BodyLength,
 }
@@ -74,9 +74,7 @@ impl std::fmt::Display for ConnectError {
             Self::Failed(error) => write!(f, "cannot connect: {error}"),
             Self::Timeout => f.write_str("cannot connect: timed out"),
             Self::NoConnectionLeft => f.write_str("no more connections to endpoints may be opened"),
-            Self::OwnListener => {
-                f.write_str("is a listener of this proxy: the request would go round for ever")
-            }
+            Self::OwnListener => f.write_str("is a listener of this proxy: the request would loop for ever"),
         }
     }
 }
@@ -90,15 +88,15 @@ impl<'a> ProxyRequest<'a> {
         };
         let choice = {
             let pools = worker.views.pools.load();
-            let exchange = self.guard.exchange.as_ref().expect("set before endpoints are asked");
+            let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
             upstream.choose(exchange, &pools, &mut worker.balancer())
         };
         self.guard.canary = choice.canary.then_some(0);
         let mut head = None;
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
-        // Attempts that did not count because a kept connection turned out to be closed.
+        // Attempts that do not count because the endpoint had closed the kept connection.
         let mut stale = 0;
-        // The status if there is no endpoint. A default backend without any is replaced by the built-in page.
+        // The status if there is no endpoint. The built-in page replaces a default backend without endpoints.
         let mut status = match route.upstream_name() {
             DEFAULT_UPSTREAM => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -113,7 +111,7 @@ impl<'a> ProxyRequest<'a> {
             tried.push(address);
             let is_named = matches!(pick.address, UpstreamAddress::Host { .. });
             if is_named && self.passes() >= MAX_PASSES {
-                let error = "the request has come back through an ExternalName Service too often";
+                let error = "the request loops: it has come back through an ExternalName Service too often";
                 worker.upstream_log.failed(&choice.target.name, &address, &error);
                 status = StatusCode::LOOP_DETECTED;
                 break;
@@ -130,16 +128,16 @@ impl<'a> ProxyRequest<'a> {
                 }
             };
             let is_reused = connection.served > 0;
-            let body = self.body.take().expect("put back before another endpoint is asked");
+            let body = self.body.take().expect("put back before the next attempt");
             let timer = self.timer();
             let is_head = self.method() == Method::HEAD;
             let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_named));
             let mut request =
                 UpstreamRequest::new(connection, bytes.clone(), body, (is_head, is_once), timer);
-            let answered = std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await;
-            let attempt = self.guard.attempts.last_mut().expect("connecting has noted it");
+            let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await;
+            let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
             let elapsed = attempt.started.elapsed();
-            let error = match answered {
+            let error = match result {
                 Ok(head) => {
                     attempt.header = Some(elapsed);
                     attempt.status = head.status;
@@ -152,8 +150,9 @@ impl<'a> ProxyRequest<'a> {
             status = status_of(&error);
             attempt.status = status;
             let is_sent = !request.is_unsent();
-            self.body = request.body.again();
-            // The endpoint may have closed a kept connection at the moment when it was used: nginx grants another try, too.
+            self.body = request.body.restart();
+            // The endpoint may have closed a kept connection just before it was used: as in nginx, such an attempt does not
+            // count.
             let is_stale = is_reused && matches!(error, UpstreamError::Closed | UpstreamError::Io(_));
             if is_stale {
                 stale += 1;
@@ -196,7 +195,7 @@ impl<'a> ProxyRequest<'a> {
         tried: &[SocketAddr],
     ) -> Option<(SocketAddr, SelectedEndpoint)> {
         let worker = &self.client.worker;
-        // Loaded for each attempt, so that endpoints that have left in the meantime are not used.
+        // Loaded for each attempt, so that endpoints removed in the meantime are not used.
         let pick = choice.next_endpoint(&worker.views.pools.load(), tried, &mut worker.balancer())?;
         match &pick.address {
             UpstreamAddress::Socket(address) => Some((*address, pick)),
@@ -214,7 +213,7 @@ impl<'a> ProxyRequest<'a> {
         }
     }
 
-    /// A kept connection or a new one. Records the attempt in both cases.
+    /// A kept connection or a new one. Records the attempt.
     async fn connect(
         &mut self,
         address: SocketAddr,
@@ -224,7 +223,7 @@ impl<'a> ProxyRequest<'a> {
         let worker = &self.client.worker;
         let first = self.guard.attempts.is_empty();
         let kept = worker.connection_pool.take(address);
-        // The clock was read when the request began; taking a kept connection has taken no time since.
+        // Avoids reading the clock again: finding a kept connection takes no time worth measuring.
         let started = if first && kept.is_some() { self.guard.started } else { Instant::now() };
         let name =
             kept.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name.clone());
@@ -264,7 +263,7 @@ impl<'a> ProxyRequest<'a> {
             attempt.status = error.status();
         })?;
         attempt.connected = Some(elapsed);
-        // Without it a request in two pieces waits for the endpoint's delayed acknowledgement.
+        // Otherwise the second piece of a request would wait for the endpoint's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let pool = matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
         let (name, now) = (attempt.name.clone(), worker.clock.now());
@@ -280,10 +279,10 @@ impl<'a> ProxyRequest<'a> {
         UpstreamTimer { clock, timer, timeouts: worker.timeouts(), is_stream }
     }
 
-    /// The head for the endpoints; the same for each. `is_named`: the endpoint is that of an ExternalName Service.
+    /// The head for every endpoint. `is_named`: the upstream is an ExternalName Service.
     fn head(&self, is_named: bool) -> Bytes {
         let Self { client, route, head, guard, length, .. } = self;
-        let exchange = guard.exchange.as_ref().expect("set before endpoints are asked");
+        let exchange = guard.exchange.as_ref().expect("set before the first attempt");
         let set = if route.filters.is_empty() {
             HeaderMap::new()
         } else {
@@ -330,11 +329,11 @@ impl<'a> ProxyRequest<'a> {
         pick: SelectedEndpoint,
     ) -> Response<ResponseBody> {
         let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        let exchange = self.guard.exchange.as_ref().expect("set before endpoints are asked");
+        let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
         if switching
             && (self.client.state.is_none() || request_head::upgrade(&exchange.request.headers).is_none())
         {
-            let error = "switched protocols without being asked to";
+            let error = "switched protocols although the client did not ask for it";
             let upstream = self.route.upstream_name();
             self.client.worker.upstream_log.failed(upstream, &request.name(), &error);
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::BAD_GATEWAY));

@@ -27,7 +27,7 @@ pub(crate) struct ResponseBody {
     content: BodySource,
     /// `None` after 101: the request ends with the switched protocol.
     guard: Option<RequestGuard>,
-    /// The error that ends the body, kept until what came before it has been written.
+    /// The error that ends the body, kept until everything before it has been written.
     broken: Option<UpstreamError>,
     /// The body is sent in chunks (RFC 9112 §7.1).
     chunked: bool,
@@ -49,7 +49,7 @@ impl ResponseBody {
         Self::of(BodySource::Page(page), Some(guard))
     }
 
-    /// What the endpoint sends.
+    /// The body that the endpoint sends.
     pub(crate) fn endpoint(request: Box<UpstreamRequest>, guard: RequestGuard) -> Self {
         let charge = BufferCharge::new(guard.entry().buffers.clone());
         Self::of(BodySource::Endpoint(request, charge), Some(guard))
@@ -59,8 +59,8 @@ impl ResponseBody {
         Self { content, guard, broken: None, chunked: false }
     }
 
-    /// The response of this head and body. Computes the size of the head with the fields that hyper adds, because hyper does
-    /// not report it.
+    /// The response with this head and body. Computes the size of the head, including the fields that hyper adds, because
+    /// hyper does not report it.
     pub(crate) fn under(mut self, parts: response::Parts) -> Response<Self> {
         let length = self.size_hint().exact();
         let Some(guard) = self.guard.as_mut().filter(|guard| guard.is_http1()) else {
@@ -88,8 +88,8 @@ impl ResponseBody {
         Response::from_parts(parts, self)
     }
 
-    /// Drops the request to the endpoint; its connection goes to the pool if another request may follow on it.
-    fn hang_up(&mut self) {
+    /// Ends the request to the endpoint; its connection goes to the pool if another request may follow on it.
+    fn end_request(&mut self) {
         let BodySource::Endpoint(request, _) = std::mem::replace(&mut self.content, BodySource::Nothing)
         else {
             return;
@@ -99,7 +99,7 @@ impl ResponseBody {
             one.ended = Some(one.started.elapsed());
         }
         if !guard.is_http1() {
-            guard.body_bytes = request.body.taken();
+            guard.body_bytes = request.body.received();
         }
         if let Some(connection) = request.into_idle() {
             guard.worker().connection_pool.put(connection, guard.worker().clock.now());
@@ -131,7 +131,7 @@ impl Body for ResponseBody {
                     return Poll::Ready(Some(Err(error)));
                 }
                 let Poll::Ready(allowed) = charge.poll_allowance(cx, usize::MAX) else {
-                    // The endpoint may want the rest of the request before the client wants more of the response.
+                    // The endpoint may need the rest of the request before the client reads more of the response.
                     request.poll_send(cx);
                     return Poll::Pending;
                 };
@@ -160,10 +160,10 @@ impl Body for ResponseBody {
                         && !error.is_of_client()
                     {
                         let upstream = guard.route.as_ref().map_or("", |route| route.upstream_name());
-                        let error = format_args!("the response broke off: {error}");
+                        let error = format_args!("the response is incomplete: {error}");
                         guard.worker().upstream_log.failed(upstream, &request.name(), &error);
                     }
-                    // hyper discards unwritten data when a body fails, but writes it while it waits for the body.
+                    // hyper discards unwritten data when a body fails, but writes it while the body is pending.
                     this.broken = Some(error);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -194,6 +194,6 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.hang_up();
+        self.end_request();
     }
 }

@@ -1,9 +1,9 @@
-//! Bytes that wait for a slow client or a slow endpoint: counted per connection and per worker, and bounded.
+//! Limits on the bytes that are buffered for slow clients and slow endpoints, per connection and per worker.
 //!
-//! A response is read from its endpoint only as fast as its client takes it. A connection may have [`CONNECTION`] bytes
-//! waiting; beyond that each stream of HTTP/2 may have one small piece, so that a stream whose client has closed its
-//! window cannot stop the others. When half of the worker's budget is used, that rule applies to every response. When all
-//! of it is used, the connections that hold most are closed.
+//! A response is read from its endpoint only as fast as its client takes it. A connection may buffer [`CONNECTION`] bytes.
+//! Beyond that each HTTP/2 stream may buffer one small piece, so that a stream whose flow-control window is closed cannot
+//! stop the others. When half of the worker's budget is used, every response may buffer one small piece only. When all of
+//! the budget is used, the connections that buffer most are closed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -14,42 +14,43 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
-/// How many bytes of responses may wait for one client.
+/// How many bytes of responses may be buffered for one client.
 const CONNECTION: usize = 128 * 1024;
-/// How large a piece is that is read when the connection or the worker has little left.
+/// The size of a piece that is read when the connection or the worker has little of its limit left.
 const SMALL_PIECE: usize = 4 * 1024;
-/// What a worker may buffer at least, however many workers share the budget.
+/// The smallest budget of a worker, however many workers there are.
 const WORKER_LEAST: usize = 16 << 20;
 
-/// How many bytes a worker may have in buffers for its clients.
+/// How many bytes a worker may buffer.
 #[derive(Debug)]
 pub(crate) struct BufferBudget {
     limit: usize,
     used: Cell<usize>,
     exceeded: Notify,
-    /// What the metrics show: the bytes used, of all workers.
+    /// For the metrics: the bytes that all workers buffer.
     shown: Arc<AtomicU64>,
+    /// This worker's part of `shown`.
     last_shown: Cell<u64>,
 }
 
-/// The bytes that one client's connection has in buffers.
+/// The bytes that are buffered for one client's connection.
 #[derive(Debug)]
 pub(crate) struct BufferUse {
     budget: Rc<BufferBudget>,
     bytes: Cell<usize>,
-    /// Of these, request bodies that HTTP/2 has received and no request has taken.
+    /// Of these, the bytes of HTTP/2 request bodies that were received and that no request has read.
     received: Cell<usize>,
-    /// Responses that are read on when the client has taken some of what waits.
+    /// Responses that wait until the client has taken some of the buffered bytes.
     waiting: RefCell<Vec<Weak<BufferCharge>>>,
 }
 
-/// The bytes of one response that wait for its client.
+/// The bytes of one response that are buffered for its client.
 #[derive(Debug)]
 pub(crate) struct BufferCharge {
     connection: Rc<BufferUse>,
     bytes: Cell<usize>,
     waker: RefCell<Option<Waker>>,
-    /// It is among those that wait for the connection's buffers.
+    /// It is in `waiting` of its connection.
     is_queued: Cell<bool>,
 }
 
@@ -67,17 +68,17 @@ impl BufferBudget {
         Rc::new(Self { limit, used: Cell::new(0), exceeded: Notify::new(), shown, last_shown: Cell::new(0) })
     }
 
-    /// Waits until more is buffered than may be: connections have to be closed.
+    /// Waits until the budget is exceeded.
     pub(crate) async fn exceeded(&self) {
         self.exceeded.notified().await;
     }
 
-    /// By how much the budget is exceeded.
+    /// By how many bytes the budget is exceeded.
     pub(crate) fn excess(&self) -> usize {
         self.used.get().saturating_sub(self.limit)
     }
 
-    /// Adds to the metrics what has changed since the last time.
+    /// Brings the metrics up to date.
     pub(crate) fn show(&self) {
         let (now, before) = (self.used.get() as u64, self.last_shown.get());
         self.shown.fetch_add(now.wrapping_sub(before), Relaxed);
@@ -98,35 +99,35 @@ impl Drop for BufferBudget {
 }
 
 impl BufferUse {
-    /// Nothing yet.
+    /// The use of a new connection: nothing.
     pub(crate) fn new(budget: Rc<BufferBudget>) -> Rc<Self> {
         Rc::new(Self { budget, bytes: Cell::new(0), received: Cell::new(0), waiting: RefCell::default() })
     }
 
-    /// How many bytes there are.
+    /// How many bytes are buffered.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.get()
     }
 
-    /// HTTP/2 has received a part of a request's body.
+    /// Adds a part of a request's body that was received over HTTP/2.
     pub(crate) fn receive(&self, bytes: usize) {
         self.add(bytes);
         self.received.set(self.received.get() + bytes);
     }
 
-    /// A request has taken a part of its body.
+    /// Removes a part of a received body that its request has read.
     fn take(&self, bytes: usize) {
         let taken = bytes.min(self.received.get());
         self.received.set(self.received.get() - taken);
         self.remove(taken);
     }
 
-    /// No request is open any more: what nobody took is gone.
+    /// Removes all received bodies: no request is open any more, so hyper has dropped the parts that were not read.
     pub(crate) fn forget_received(&self) {
         self.take(usize::MAX);
     }
 
-    /// Whether memory is short, so that nothing is kept that could be done without.
+    /// Whether half of the worker's budget is used.
     fn is_tight(&self) -> bool {
         self.budget.is_tight()
     }
@@ -160,13 +161,13 @@ impl Drop for BufferUse {
 }
 
 impl BufferCharge {
-    /// For a response on a connection.
+    /// The charge of a new response on a connection.
     pub(crate) fn new(connection: Rc<BufferUse>) -> Rc<Self> {
         let (bytes, is_queued) = (Cell::new(0), Cell::new(false));
         Rc::new(Self { connection, bytes, waker: RefCell::default(), is_queued })
     }
 
-    /// How many bytes may be read at once, when some may be; `large` if there is no shortage. Hot: a few cells.
+    /// How many bytes may be read at once; pending while none may be. `large` unless buffers are short. Hot: a few cells.
     pub(crate) fn poll_allowance(self: &Rc<Self>, cx: &mut Context<'_>, large: usize) -> Poll<usize> {
         let connection = &self.connection;
         let tight = connection.is_tight();
@@ -181,7 +182,7 @@ impl BufferCharge {
         Poll::Ready(if short { SMALL_PIECE.min(large) } else { large })
     }
 
-    /// Counts a piece as buffered until it is written.
+    /// Counts a piece as buffered until it is written or dropped.
     pub(crate) fn charge(self: &Rc<Self>, bytes: Bytes) -> ChargedBytes {
         self.bytes.set(self.bytes.get() + bytes.len());
         self.connection.add(bytes.len());
@@ -203,7 +204,7 @@ impl BufferCharge {
     }
 }
 
-/// Bytes that are kept for later, counted until it is dropped.
+/// Bytes of a request body that are kept for a retry. They count as buffered until this is dropped.
 #[derive(Debug)]
 pub(crate) struct BufferHold {
     connection: Rc<BufferUse>,
@@ -211,12 +212,12 @@ pub(crate) struct BufferHold {
 }
 
 impl BufferHold {
-    /// Nothing yet.
+    /// Holds nothing yet.
     pub(crate) fn new(connection: Rc<BufferUse>) -> Self {
         Self { connection, bytes: 0 }
     }
 
-    /// Keeps more, unless memory is short.
+    /// Adds bytes; false, without adding them, if half of the worker's budget is used.
     pub(crate) fn add(&mut self, bytes: usize) -> bool {
         if self.connection.is_tight() {
             return false;
@@ -226,12 +227,12 @@ impl BufferHold {
         true
     }
 
-    /// A request has taken a part of its body.
+    /// Removes a part of a received body that its request has read.
     pub(crate) fn take(&self, bytes: usize) {
         self.connection.take(bytes);
     }
 
-    /// Nothing is kept any more.
+    /// Releases all kept bytes.
     pub(crate) fn clear(&mut self) {
         self.connection.remove(std::mem::take(&mut self.bytes));
     }
@@ -244,7 +245,7 @@ impl Drop for BufferHold {
 }
 
 impl From<Bytes> for ChargedBytes {
-    /// A piece that is not counted: a page of the proxy's own.
+    /// A piece that does not count as buffered: a page that the proxy made itself.
     fn from(bytes: Bytes) -> Self {
         Self { bytes, charge: None }
     }
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_client_has_a_bounded_number_of_bytes_waiting() {
+    fn the_bytes_buffered_for_a_slow_client_are_bounded() {
         let budget = budget(64 << 20);
         let connection = BufferUse::new(budget.clone());
         let charge = BufferCharge::new(connection.clone());
@@ -317,7 +318,7 @@ mod tests {
             pieces.push(charge.charge(piece(allowed)));
         }
         assert_eq!((connection.bytes(), budget.used.get()), (CONNECTION, CONNECTION));
-        // Another stream of the connection has one small piece, and no more.
+        // Another stream of the connection may buffer one small piece, and no more.
         let other = BufferCharge::new(connection.clone());
         assert_eq!(allowance(&other), Poll::Ready(SMALL_PIECE));
         pieces.push(other.charge(piece(SMALL_PIECE)));
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_waits_goes_on_when_the_client_has_taken_half() {
+    fn a_waiting_response_continues_when_the_client_has_taken_half() {
         let connection = BufferUse::new(budget(64 << 20));
         let (charge, other) = (BufferCharge::new(connection.clone()), BufferCharge::new(connection));
         let _rest = charge.charge(piece(CONNECTION / 2));
@@ -347,7 +348,7 @@ mod tests {
     fn in_a_tight_budget_each_response_has_one_small_piece() {
         let budget = budget(16 << 20);
         let (first, second) = (BufferUse::new(budget.clone()), BufferUse::new(budget.clone()));
-        let hoard = BufferCharge::new(first).charge(piece((8 << 20) + 1));
+        let large = BufferCharge::new(first).charge(piece((8 << 20) + 1));
         assert!(budget.is_tight() && budget.excess() == 0);
         let charge = BufferCharge::new(second);
         assert_eq!(allowance(&charge), Poll::Ready(SMALL_PIECE));
@@ -356,13 +357,13 @@ mod tests {
         let waker = woken.clone().into();
         assert_eq!(charge.poll_allowance(&mut Context::from_waker(&waker), LARGE), Poll::Pending);
         small.advance(SMALL_PIECE);
-        assert!(woken.0.load(Relaxed), "its own piece is gone");
-        drop(hoard);
+        assert!(woken.0.load(Relaxed), "its own piece is written");
+        drop(large);
         assert_eq!(allowance(&charge), Poll::Ready(LARGE));
     }
 
     #[tokio::test]
-    async fn an_exceeded_budget_is_told() {
+    async fn an_exceeded_budget_is_reported() {
         let budget = budget(16 << 20);
         let connection = BufferUse::new(budget.clone());
         let _most = BufferCharge::new(connection.clone()).charge(piece(16 << 20));
@@ -375,25 +376,25 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_nobody_takes_count_until_no_request_is_open() {
+    fn unread_bodies_count_until_no_request_is_open() {
         let budget = budget(16 << 20);
         let connection = BufferUse::new(budget.clone());
         connection.receive(1000);
         connection.take(600);
         assert_eq!((connection.bytes(), budget.used.get()), (400, 400));
         connection.take(600);
-        assert_eq!(connection.bytes(), 0, "no more than has come");
+        assert_eq!(connection.bytes(), 0, "never more than was received");
         connection.receive(17 << 20);
         assert_eq!(budget.excess(), 1 << 20);
         connection.forget_received();
         assert_eq!((connection.bytes(), budget.used.get()), (0, 0));
         connection.receive(5);
         drop(connection);
-        assert_eq!(budget.used.get(), 0, "a connection that is gone buffers nothing");
+        assert_eq!(budget.used.get(), 0, "a closed connection buffers nothing");
     }
 
     #[test]
-    fn what_is_kept_counts_and_nothing_is_kept_when_memory_is_short() {
+    fn kept_bytes_count_and_none_are_kept_when_the_budget_is_tight() {
         let budget = budget(1000);
         let connection = BufferUse::new(budget.clone());
         let mut hold = BufferHold::new(connection.clone());

@@ -1,7 +1,7 @@
 //! The time of a worker: one clock reading per tick for all timeouts, and the time text of the access log.
 //!
-//! A timer of the runtime for each request is too expensive. Timeouts here are seconds, so a request notes its deadline
-//! in a cell, and a tick checks all of them ten times a second.
+//! One of tokio's timers for each request would be too expensive. Timeouts here are seconds, so a request sets its deadline
+//! in a cell, and a tick checks all deadlines ten times a second.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -26,7 +26,7 @@ struct LocalTime {
     text: String,
 }
 
-/// Whom a request or connection waits for; decides what an expired timer means.
+/// What a request or connection waits for; decides what an expired timer means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum WaitingFor {
     /// The next request, or the rest of its head: the connection is closed.
@@ -34,7 +34,7 @@ pub(crate) enum WaitingFor {
     Request,
     /// An endpoint, or the client's body: the request handles the timeout.
     Upstream,
-    /// The client to take what was written: the connection is cut.
+    /// The client, which has to read the response: the connection is closed.
     Client,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum WaitingFor {
 enum Deadline {
     #[default]
     Never,
-    /// So many milliseconds after the next tick. The last tick may be a while ago: counting from it would expire early.
+    /// This many milliseconds after the next tick. Counted from the last tick, which may be a while ago, it would expire early.
     AfterTick(u64),
     /// At this time of the clock, in milliseconds.
     At(u64),
@@ -69,7 +69,7 @@ impl Clock {
         }
     }
 
-    /// A new timer. The clock forgets it when its last other owner drops it.
+    /// A new timer. The clock drops it after its last other owner has dropped it.
     pub(crate) fn timer(&self) -> Rc<Timer> {
         let timer = Rc::new(Timer::default());
         self.timers.borrow_mut().push(timer.clone());
@@ -87,7 +87,7 @@ impl Clock {
         timer.deadline.set(Deadline::AfterTick(after.as_millis() as u64));
     }
 
-    /// The client has `timeout` to take what it is sent.
+    /// Waits for the client to read the response, for `timeout` at most.
     pub(crate) fn wait_for_client(&self, timer: &Timer, timeout: Duration) {
         timer.set_waiting_for(WaitingFor::Client);
         self.arm(timer, timeout);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_is_forgotten_with_its_owner() {
+    fn the_clock_drops_a_timer_after_its_owner() {
         let clock = Clock::new(jiff::tz::TimeZone::UTC);
         let (kept, dropped) = (clock.timer(), clock.timer());
         drop(dropped);

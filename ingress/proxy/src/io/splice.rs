@@ -52,9 +52,9 @@ where
     Transferred { from_client: up.passed, to_client: down.passed }
 }
 
-/// One direction. It holds no buffer while nothing comes: most such streams are silent most of the time.
+/// One direction. It holds no buffer while it waits for input, because most such streams are idle most of the time.
 struct Direction {
-    /// Read and not written yet. At first: what came before the copying began.
+    /// Bytes that were read and not written yet. At first, those that were received before the copying began.
     left: Bytes,
     ended: bool,
     done: bool,
@@ -79,7 +79,7 @@ impl Direction {
             self.passed += taken as u64;
             self.left.advance(taken);
             ready!(written)?;
-            // An empty `Bytes` still holds the buffer that it was cut from.
+            // An empty `Bytes` keeps the buffer that it is a part of in memory.
             self.left = Bytes::new();
             if self.ended {
                 ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
@@ -132,7 +132,7 @@ mod tests {
     async fn bytes_pass_both_ways_until_both_sides_have_ended() {
         let clock = Clock::new(jiff::tz::TimeZone::UTC);
         let timer = clock.timer();
-        let ((mut near, mut client), (mut endpoint, mut far)) = (duplex(8), duplex(8));
+        let ((mut client_peer, mut client), (mut endpoint, mut endpoint_peer)) = (duplex(8), duplex(8));
         let joined = splice(
             (&mut client, Bytes::from_static(b"early ")),
             (&mut endpoint, Bytes::from_static(b"hello ")),
@@ -141,17 +141,17 @@ mod tests {
         );
         let both = async {
             let sending = async {
-                near.write_all(b"and a longer text than fits").await.unwrap();
-                near.shutdown().await.unwrap();
+                client_peer.write_all(b"and a longer text than fits").await.unwrap();
+                client_peer.shutdown().await.unwrap();
                 let mut text = String::new();
-                near.read_to_string(&mut text).await.unwrap();
+                client_peer.read_to_string(&mut text).await.unwrap();
                 text
             };
             let answering = async {
                 let mut text = String::new();
-                far.read_to_string(&mut text).await.unwrap();
-                far.write_all(b"back").await.unwrap();
-                far.shutdown().await.unwrap();
+                endpoint_peer.read_to_string(&mut text).await.unwrap();
+                endpoint_peer.write_all(b"back").await.unwrap();
+                endpoint_peer.shutdown().await.unwrap();
                 text
             };
             tokio::join!(sending, answering)

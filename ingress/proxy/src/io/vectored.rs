@@ -34,7 +34,7 @@ pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
 mod tests {
     use super::*;
 
-    /// Keeps each write by itself, and how many slices it had.
+    /// Records each write, and how many slices it had.
     #[derive(Default)]
     struct Writes(Vec<(usize, Vec<u8>)>);
 
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_leaves_in_one_piece_and_all_of_it_leaves() {
+    fn small_slices_are_written_as_one_piece_and_nothing_is_lost() {
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         for (lengths, slices) in
             [(vec![5], 1), (vec![300, 86], 1), (vec![1, PIECE - 1], 1), (vec![1, PIECE], 2)]

@@ -19,13 +19,13 @@ use crate::listener::{Listener, ListenerProperties};
 use crate::state::client_table::{ClientEntry, CloseReason};
 use crate::state::worker::Worker;
 
-/// How long accepting pauses when the system has no descriptor left: trying again at once would only burn the processor.
+/// How long accepting pauses after an error, such as no free file descriptor: trying again at once would only use CPU time.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How much a TLS session keeps that the client has not taken: two records.
+/// How many unsent bytes a TLS session buffers: two records.
 const TLS_BUFFER: usize = 32 * 1024;
 
-/// Accepts until the proxy stops, and then takes the connections that the system has completed already: closing the
-/// socket would reset them.
+/// Accepts until the proxy stops. Then accepts the connections that the kernel has completed already: closing the socket would
+/// reset them.
 pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
     let Listener { socket, properties } = listener;
     let socket = match tokio::net::TcpListener::from_std(socket) {
@@ -40,7 +40,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
         match accepted {
             Ok((stream, peer)) => {
                 if worker.clients.is_crowded() && worker.clients.drain(worker.clock.now()) > 0 {
-                    // They are closed when their tasks have run.
+                    // The drained connections close when their tasks run.
                     tokio::task::yield_now().await;
                 }
                 admit(&worker, stream, peer, &properties);
@@ -57,7 +57,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
             }
         }
     }
-    // tokio's accept does not call the system again before a new event, so the rest is accepted without it.
+    // tokio's accept makes no system call before a new event, so the remaining connections are accepted without tokio.
     let Ok(socket) = socket.into_std() else { return };
     while let Ok((stream, peer)) = socket.accept() {
         if stream.set_nonblocking(true).is_ok()
@@ -68,11 +68,11 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
     }
 }
 
-/// Serves a connection in a task of its own, or closes it if the worker has as many as it may have.
+/// Serves a connection in a task of its own, or closes it if the worker has reached its limit of connections.
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: &ListenerProperties) {
     worker.connections.accepted.inc();
     let now = worker.clock.now();
-    let Some(place) = worker.clients.admit(now) else {
+    let Some(slot) = worker.clients.admit(now) else {
         worker.limits.refused.inc();
         if worker.clients.should_warn(now) {
             tracing::warn!(
@@ -84,18 +84,18 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: &Li
         return;
     };
     let open = worker.drain.track();
-    // Boxed before the task has it, which would hold it twice otherwise.
-    let serving = Box::pin(serve(worker.clone(), stream, peer, listener.clone(), place.entry.clone()));
+    // Boxed first: the task would otherwise reserve memory for the future twice.
+    let serving = Box::pin(serve(worker.clone(), stream, peer, listener.clone(), slot.entry.clone()));
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         let _active = ActiveConnection::new(&worker);
-        let closed = place.entry.run(serving).await;
+        let closed = slot.entry.run(serving).await;
         match closed {
             Some(CloseReason::Drained) => worker.limits.drained.inc(),
             Some(CloseReason::Buffers) => worker.limits.buffers.inc(),
             None => {}
         }
-        drop((place, open));
+        drop((slot, open));
     });
 }
 
@@ -108,7 +108,7 @@ async fn serve(
     entry: Rc<ClientEntry>,
 ) {
     worker.connections.handled.inc();
-    // Responses leave at once, however small.
+    // Small responses are sent at once.
     let _ = stream.set_nodelay(true);
     let scheme = if listener.tls.is_some() { RequestScheme::Https } else { RequestScheme::Http };
     let client = ClientConnection {
@@ -129,7 +129,7 @@ async fn serve(
             Some(Ok(mut stream)) => {
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-                // A TLS stream is large, and is moved into several futures.
+                // Boxed, because a TLS stream is large and is moved into several futures.
                 let stream = Box::new(stream);
                 boxed(|| client::serve(client, stream, Some(h2), RequestHandler)).await;
             }

@@ -43,14 +43,14 @@ pub(crate) async fn handshake(
     config: Arc<ServerConfig>,
 ) -> Option<io::Result<TlsStream<TcpStream>>> {
     let handshake = accept(stream, config);
-    let (mut handshake, mut told) = (std::pin::pin!(handshake), false);
+    let (mut handshake, mut is_shortened) = (std::pin::pin!(handshake), false);
     let timer = worker.clock.timer();
     worker.clock.arm(&timer, worker.options.client_header_timeout);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
             return Poll::Ready(Some(done));
         }
-        if worker.is_stopping() && !std::mem::replace(&mut told, true) {
+        if worker.is_stopping() && !std::mem::replace(&mut is_shortened, true) {
             worker.clock.arm(&timer, CLOSING_TIMEOUT);
         }
         if timer.poll_expired(cx) || worker.is_forced() { Poll::Ready(None) } else { Poll::Pending }

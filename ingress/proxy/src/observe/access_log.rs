@@ -42,11 +42,11 @@ pub(crate) struct AccessRecord {
     pub(crate) canary: Option<usize>,
     pub(crate) attempts: SmallVec<[Attempt; 1]>,
     pub(crate) request_id: RequestId,
-    /// nginx logs codes of its own, such as 499, which no client sees.
+    /// The logged status; it may be one of nginx's own codes, such as 499, which no client receives.
     pub(crate) status: u16,
-    /// Bytes of the head that the client was sent; none of HTTP/2, whose heads are compressed.
+    /// Bytes of the response's head; 0 for HTTP/2, whose heads are compressed.
     pub(crate) sent_head: u64,
-    /// Bytes of the body, and of its chunks.
+    /// Bytes of the response's body, with chunk framing.
     pub(crate) sent: u64,
     /// The health check of the catch-all host: neither logged nor counted.
     pub(crate) silent: bool,
@@ -144,7 +144,7 @@ impl AccessRecord {
         out.extend_from_slice(if self.attempts.is_empty() { b"- " } else { b" " });
     }
 
-    /// Whether the built-in catch-all answered: no Ingress covers the host.
+    /// Whether the built-in catch-all route was used: no Ingress covers the host.
     pub(crate) fn is_of_default_backend(&self) -> bool {
         self.route.as_ref().is_some_and(|route| route.ingress.is_none() && route.host == "_")
     }
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_refused_went_nowhere() {
+    fn a_request_with_a_refused_head_is_logged_without_an_upstream() {
         let refused = AccessRecord { exchange: None, line: Bytes::from_static(b"GARBAGE"), ..record(&[]) };
         assert!(
             line(&refused).contains("\"GARBAGE\" 404 146 \"-\" \"-\" 82 0.002 [] [] - - - - "),

@@ -27,13 +27,13 @@ pub(crate) fn seconds(out: &mut Vec<u8>, time: Duration) {
 
 /// nginx's default escaping: quote, backslash and what is not printable ASCII become `\xXX`.
 pub(crate) fn escaped(out: &mut Vec<u8>, text: &[u8]) {
-    let odd = |byte: u8| !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\';
+    let is_escaped = |byte: u8| !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\';
     // Most texts have nothing to escape and are copied at once.
-    if !text.iter().fold(false, |any, byte| any | odd(*byte)) {
+    if !text.iter().fold(false, |any, byte| any | is_escaped(*byte)) {
         return out.extend_from_slice(text);
     }
     for byte in text {
-        if odd(*byte) {
+        if is_escaped(*byte) {
             out.extend([b'\\', b'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         } else {
             out.push(*byte);
@@ -41,7 +41,7 @@ pub(crate) fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// The user of `Authorization: Basic` (RFC 7617), as `$remote_user` has it.
+/// The user of `Authorization: Basic` (RFC 7617), nginx's `$remote_user`.
 pub(crate) fn basic_user(authorization: &[u8]) -> Option<Vec<u8>> {
     let (scheme, code) = authorization.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -53,7 +53,7 @@ pub(crate) fn basic_user(authorization: &[u8]) -> Option<Vec<u8>> {
     (!pair.is_empty()).then_some(pair)
 }
 
-/// Padding may be missing, as nginx allows it.
+/// Accepts missing padding, as nginx does.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new()

@@ -1,6 +1,6 @@
 //! The metrics of the proxy, with ingress-nginx's names, labels and help texts.
 //!
-//! The names are a contract: dashboards and alerts read them. A golden test holds the whole page.
+//! The names are a contract: dashboards and alerts use them. A golden test compares the whole page.
 
 mod names;
 
@@ -26,7 +26,7 @@ use crate::observe::upstream_log::UpstreamLog;
 use crate::options::{Controller, MetricsOptions};
 use crate::views::ProxyViews;
 
-/// Everything that is counted, shared by all workers.
+/// All metrics of the proxy, shared by its workers.
 #[derive(Clone)]
 pub(crate) struct ProxyMetrics {
     requests: RequestMetrics,

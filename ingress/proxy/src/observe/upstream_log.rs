@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-/// How long an upstream is silent after a line.
+/// The shortest time between two lines for an upstream.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// How many upstreams are kept apart. The rest share one line a minute.
+/// How many upstreams have lines of their own. The others share one line a minute.
 const MAX_UPSTREAMS: usize = 1000;
 
 /// Reports why requests to upstreams fail. Shared by all workers.
@@ -70,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn names_of_upstreams_take_a_bounded_amount_of_memory() {
+    fn the_number_of_stored_upstreams_is_bounded() {
         let (log, start) = (UpstreamLog::default(), Instant::now());
         for at in 0..2 * MAX_UPSTREAMS {
             log.count(&format!("default-{at}-80"), start);
         }
         assert_eq!(log.0.lock().unwrap().len(), MAX_UPSTREAMS + 1);
         assert_eq!(log.count("default-new-80", start + INTERVAL), Some(0));
-        assert_eq!(log.0.lock().unwrap().len(), 1, "the old ones have made room");
+        assert_eq!(log.0.lock().unwrap().len(), 1, "the old ones were removed");
     }
 }

@@ -6,7 +6,7 @@ use ingress_routes::{BalancerState, UpstreamTarget};
 
 use crate::state::worker::Worker;
 
-/// What choosing an endpoint needs of the worker.
+/// The worker's state that choosing an endpoint needs.
 pub(crate) struct BalancerContext<'w>(&'w Worker);
 
 impl Worker {
@@ -20,7 +20,7 @@ impl BalancerState for BalancerContext<'_> {
         self.0.random.borrow_mut().u32(0..bound.max(1))
     }
 
-    /// Starts at a random endpoint, as in ingress-nginx: otherwise all workers would start with the same one.
+    /// Starts at a random endpoint, as in ingress-nginx: otherwise all workers would start at the same one.
     fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize {
         let mut turns = self.0.turns.borrow_mut();
         if let Some(turn) = turns.get_mut(&upstream.pool) {

@@ -1,7 +1,7 @@
 //! The client connections of a worker: how many there may be, and which are closed to make room.
 //!
-//! The rules are nginx's (`worker_connections`, `ngx_drain_connections`): when few places are left, the connections that
-//! have been idle longest are closed; a client that finds no place is refused by closing its connection.
+//! The rules are nginx's (`worker_connections`, `ngx_drain_connections`): when few slots are free, the connections that
+//! have been idle longest are closed. When none is free, a new connection is closed at once.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -12,20 +12,20 @@ use std::task::{Context, Poll, Waker};
 use crate::io::buffers::{BufferBudget, BufferUse};
 use crate::wire::frame_budget::FrameCredit;
 
-/// Draining begins when fewer than a sixteenth of the places are free.
+/// Draining begins when at most a sixteenth of the slots are free.
 const MARGIN: usize = 16;
-/// At most so many are closed at once, and no more than an eighth of those that are idle.
+/// How many connections are closed at once at most, and no more than an eighth of the idle ones.
 const DRAINED_AT_ONCE: usize = 32;
 const DRAINED_SHARE: usize = 8;
-/// How long a connection whose request head is incomplete is spared, in milliseconds.
-const SPARED: u64 = 1000;
-/// How often a warning about full tables is repeated, in milliseconds.
+/// A connection with an incomplete request head is not closed before it is this old, in milliseconds.
+const HEAD_GRACE: u64 = 1000;
+/// The shortest time between two warnings about refused connections, in milliseconds.
 const WARNING_INTERVAL: u64 = 10_000;
 
-/// Why the proxy closes a connection that its client has not finished with.
+/// Which limit makes the proxy close a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// It was idle, and its place was needed.
+    /// It was idle, and its slot was needed.
     Drained,
     /// It held the most buffered bytes when the worker's budget was used up.
     Buffers,
@@ -40,33 +40,33 @@ pub(crate) struct ClientTable {
     warned: Cell<Option<u64>>,
 }
 
-/// What the worker knows of one connection.
+/// The state of one connection that the limits need.
 #[derive(Debug)]
 pub(crate) struct ClientEntry {
-    /// Its place in the table.
-    place: Cell<usize>,
-    /// Requests that are being worked on.
+    /// Its index in the table.
+    index: Cell<usize>,
+    /// How many requests are open.
     open_requests: Cell<u32>,
-    /// The client was told some time ago to send no more requests on this connection (GOAWAY).
+    /// GOAWAY was sent, and the time that a client has to react to it is over: new requests are late.
     last_call: Cell<bool>,
-    /// Requests that have begun after that, and how many of these are being worked on.
+    /// How many late requests there have been, and how many of them are open.
     late_requests: Cell<u32>,
     open_late_requests: Cell<u32>,
-    /// When the last one ended, or the connection was accepted; milliseconds of the worker's clock.
+    /// When the last request ended, or the connection was accepted; milliseconds of the worker's clock.
     idle_since: Cell<u64>,
-    /// A part of a request's head has come, and not all of it.
+    /// A request's head has begun and is not complete.
     reading: Cell<bool>,
     close: Cell<Option<CloseReason>>,
     waker: RefCell<Option<Waker>>,
-    /// Bytes that wait for the client, or of the client's that wait for an endpoint.
+    /// Buffered bytes: those for the client, and those of the client for an endpoint.
     pub(crate) buffers: Rc<BufferUse>,
-    /// What its responses have earned a client of HTTP/2.
+    /// For HTTP/2: the frames that responses allow the client.
     pub(crate) frames: FrameCredit,
 }
 
-/// A place in the table, given back when it is dropped.
+/// A slot in the table, free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct ClientPlace {
+pub(crate) struct ClientSlot {
     table: Rc<ClientTable>,
     pub(crate) entry: Rc<ClientEntry>,
 }
@@ -82,14 +82,14 @@ impl ClientTable {
         self.limit
     }
 
-    /// A place for a connection that was just accepted; none if the table is full.
-    pub(crate) fn admit(self: &Rc<Self>, now: u64) -> Option<ClientPlace> {
+    /// A slot for a connection that was just accepted; `None` if the table is full.
+    pub(crate) fn admit(self: &Rc<Self>, now: u64) -> Option<ClientSlot> {
         let mut entries = self.entries.borrow_mut();
         if entries.len() >= self.limit {
             return None;
         }
         let entry = Rc::new(ClientEntry {
-            place: Cell::new(entries.len()),
+            index: Cell::new(entries.len()),
             open_requests: Cell::new(0),
             last_call: Cell::new(false),
             late_requests: Cell::new(0),
@@ -102,23 +102,24 @@ impl ClientTable {
             frames: FrameCredit::default(),
         });
         entries.push(entry.clone());
-        Some(ClientPlace { table: self.clone(), entry })
+        Some(ClientSlot { table: self.clone(), entry })
     }
 
-    /// Whether so few places are left that idle connections are to be closed.
+    /// Whether so few slots are free that idle connections have to be closed.
     pub(crate) fn is_crowded(&self) -> bool {
         self.limit - self.entries.borrow().len() <= self.limit / MARGIN
     }
 
-    /// Closes the connections that have been idle longest, or else those whose request head has been incomplete for
-    /// longest; returns how many. They are gone once their tasks have run.
+    /// Closes the connections that have been idle longest; if none is idle, those whose request head has been incomplete
+    /// longest. Returns how many. Their slots are free once their tasks have run.
     pub(crate) fn drain(&self, now: u64) -> usize {
         let entries = self.entries.borrow();
         let unused = |entry: &&Rc<ClientEntry>| entry.open_requests.get() == 0 && entry.close.get().is_none();
         let mut idle: Vec<_> = entries.iter().filter(unused).filter(|entry| !entry.reading.get()).collect();
         if idle.is_empty() {
-            let spared = |entry: &&Rc<ClientEntry>| now.saturating_sub(entry.idle_since.get()) < SPARED;
-            idle = entries.iter().filter(unused).filter(|entry| !spared(entry)).collect();
+            let is_recent =
+                |entry: &&Rc<ClientEntry>| now.saturating_sub(entry.idle_since.get()) < HEAD_GRACE;
+            idle = entries.iter().filter(unused).filter(|entry| !is_recent(entry)).collect();
         }
         let count = (idle.len() / DRAINED_SHARE).clamp(1, DRAINED_AT_ONCE).min(idle.len());
         if count == 0 {
@@ -129,7 +130,7 @@ impl ClientTable {
         count
     }
 
-    /// Closes those connections that have the most bytes in buffers, until the others are within the budget.
+    /// Closes the connections with the most buffered bytes, until the others are within the budget.
     pub(crate) fn shed(&self) {
         let entries = self.entries.borrow();
         let (closing, mut open): (Vec<_>, Vec<_>) =
@@ -146,7 +147,7 @@ impl ClientTable {
         }
     }
 
-    /// Sheds connections whenever the budget is exceeded.
+    /// Closes connections whenever the budget is exceeded ([`Self::shed`]).
     pub(crate) async fn keep_within_budget(&self) {
         loop {
             self.buffers.exceeded().await;
@@ -154,7 +155,7 @@ impl ClientTable {
         }
     }
 
-    /// Whether a warning about clients that find no place is due: at most one in ten seconds.
+    /// Whether a warning about refused connections is due: at most one in ten seconds.
     pub(crate) fn should_warn(&self, now: u64) -> bool {
         let due = self.warned.get().is_none_or(|last| now.saturating_sub(last) >= WARNING_INTERVAL);
         if due {
@@ -165,7 +166,7 @@ impl ClientTable {
 }
 
 impl ClientEntry {
-    /// A request begins; true if the client had long been told to send no more.
+    /// Counts a new request; true if it is late.
     pub(crate) fn begin_request(&self) -> bool {
         let late = self.last_call.get();
         self.open_requests.set(self.open_requests.get() + 1);
@@ -176,7 +177,7 @@ impl ClientEntry {
         late
     }
 
-    /// A request is over.
+    /// Counts the end of a request.
     pub(crate) fn end_request(&self, late: bool, now: u64) {
         self.open_requests.set(self.open_requests.get() - 1);
         if late {
@@ -188,7 +189,7 @@ impl ClientEntry {
         }
     }
 
-    /// How many requests are being worked on.
+    /// How many requests are open.
     pub(crate) fn open_requests(&self) -> u32 {
         self.open_requests.get()
     }
@@ -198,17 +199,17 @@ impl ClientEntry {
         self.last_call.set(true);
     }
 
-    /// How many requests have come late.
+    /// How many late requests there have been.
     pub(crate) fn late_requests(&self) -> u32 {
         self.late_requests.get()
     }
 
-    /// How many requests are being worked on that have not come late.
+    /// How many open requests are not late.
     pub(crate) fn open_timely_requests(&self) -> u32 {
         self.open_requests.get() - self.open_late_requests.get()
     }
 
-    /// Whether a request's head has begun and is not complete.
+    /// Sets whether a request's head has begun and is not complete.
     pub(crate) fn set_reading(&self, reading: bool) {
         self.reading.set(reading);
     }
@@ -231,7 +232,7 @@ impl ClientEntry {
         None
     }
 
-    /// Runs a connection until it ends by itself (`None`) or has to be closed.
+    /// Runs a connection until it ends by itself (`None`) or a limit closes it.
     pub(crate) async fn run(
         &self,
         mut connection: Pin<Box<impl Future<Output = ()>>>,
@@ -244,13 +245,13 @@ impl ClientEntry {
     }
 }
 
-impl Drop for ClientPlace {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         let mut entries = self.table.entries.borrow_mut();
-        let place = self.entry.place.get();
-        entries.swap_remove(place);
-        if let Some(moved) = entries.get(place) {
-            moved.place.set(place);
+        let index = self.entry.index.get();
+        entries.swap_remove(index);
+        if let Some(moved) = entries.get(index) {
+            moved.index.set(index);
         }
     }
 }
@@ -268,12 +269,12 @@ mod tests {
         ClientTable::new(limit, BufferBudget::new(BUDGET, 1, Arc::default()))
     }
 
-    fn closed(place: &ClientPlace) -> Option<CloseReason> {
-        place.entry.close.get()
+    fn closed(slot: &ClientSlot) -> Option<CloseReason> {
+        slot.entry.close.get()
     }
 
     #[test]
-    fn a_full_table_refuses_and_a_dropped_place_is_free_again() {
+    fn a_full_table_refuses_and_a_dropped_slot_is_free_again() {
         let table = table(2);
         let (one, two) = (table.admit(1).unwrap(), table.admit(1).unwrap());
         assert!(table.admit(1).is_none());
@@ -285,23 +286,23 @@ mod tests {
     }
 
     #[test]
-    fn those_idle_longest_are_drained_and_no_request_is_cut() {
+    fn connections_idle_longest_are_drained_and_no_request_is_interrupted() {
         let table = table(32);
-        let places: Vec<_> = (0..31).map(|at| table.admit(100 - at).unwrap()).collect();
+        let slots: Vec<_> = (0..31).map(|at| table.admit(100 - at).unwrap()).collect();
         assert!(table.is_crowded());
-        for busy in &places[20..] {
+        for busy in &slots[20..] {
             busy.entry.begin_request();
         }
         // An eighth of the 20 that are idle.
         assert_eq!(table.drain(100), 2);
-        let drained: Vec<_> = (0..31).filter(|at| closed(&places[*at]).is_some()).collect();
+        let drained: Vec<_> = (0..31).filter(|at| closed(&slots[*at]).is_some()).collect();
         assert_eq!(drained, [18, 19]);
-        drop(places);
+        drop(slots);
         assert!(!table.is_crowded());
     }
 
     #[test]
-    fn an_incomplete_head_is_spared_for_a_second_and_while_others_are_idle() {
+    fn a_connection_with_an_incomplete_head_is_kept_for_a_second_and_while_others_are_idle() {
         let table = table(4);
         let (slow, idle) = (table.admit(1).unwrap(), table.admit(2).unwrap());
         slow.entry.set_reading(true);
@@ -326,19 +327,19 @@ mod tests {
     }
 
     #[test]
-    fn the_connections_that_buffer_most_are_closed_until_the_rest_fits() {
+    fn the_connections_that_buffer_most_are_closed_until_the_others_fit_the_budget() {
         let table = table(8);
-        let places: Vec<_> = (0..4).map(|_| table.admit(1).unwrap()).collect();
-        let charge = |place: &ClientPlace, bytes| {
-            BufferCharge::new(place.entry.buffers.clone()).charge(vec![0; bytes].into())
+        let slots: Vec<_> = (0..4).map(|_| table.admit(1).unwrap()).collect();
+        let charge = |slot: &ClientSlot, bytes| {
+            BufferCharge::new(slot.entry.buffers.clone()).charge(vec![0; bytes].into())
         };
         let shares = [BUDGET / 2, BUDGET / 4, 1, BUDGET / 2];
-        let pieces: Vec<_> = places.iter().zip(shares).map(|(place, bytes)| charge(place, bytes)).collect();
+        let pieces: Vec<_> = slots.iter().zip(shares).map(|(slot, bytes)| charge(slot, bytes)).collect();
         table.shed();
-        let reasons = |places: &[ClientPlace]| places.iter().filter_map(closed).collect::<Vec<_>>();
-        assert_eq!(reasons(&places), [CloseReason::Buffers], "one of the largest is enough");
+        let reasons = |slots: &[ClientSlot]| slots.iter().filter_map(closed).collect::<Vec<_>>();
+        assert_eq!(reasons(&slots), [CloseReason::Buffers], "one of the largest is enough");
         table.shed();
-        assert_eq!(reasons(&places).len(), 1, "those that are being closed count as gone");
+        assert_eq!(reasons(&slots).len(), 1, "connections that are being closed no longer count");
         drop(pieces);
     }
 
@@ -360,13 +361,13 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_is_to_be_closed_is_dropped() {
         let table = table(4);
-        let place = table.admit(1).unwrap();
-        assert_eq!(place.entry.run(Box::pin(async {})).await, None);
+        let slot = table.admit(1).unwrap();
+        assert_eq!(slot.entry.run(Box::pin(async {})).await, None);
         let closing = async {
             tokio::task::yield_now().await;
             table.drain(5);
         };
-        let (reason, ()) = tokio::join!(place.entry.run(Box::pin(std::future::pending())), closing);
+        let (reason, ()) = tokio::join!(slot.entry.run(Box::pin(std::future::pending())), closing);
         assert_eq!(reason, Some(CloseReason::Drained));
     }
 }

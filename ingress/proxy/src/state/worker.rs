@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     ticks: Cell<u32>,
 }
 
-/// A sweep checks every idle connection, once a second.
+/// A sweep runs once a second, because it checks every idle connection.
 const TICKS_PER_SWEEP: u32 = 10;
 const SPARE_MAPS: usize = 64;
 
@@ -127,7 +127,7 @@ impl Worker {
         self.stopping.get()
     }
 
-    /// Whether open connections must be closed now.
+    /// Whether all connections must close at once.
     pub(crate) fn is_forced(&self) -> bool {
         self.forced.get()
     }
@@ -142,7 +142,7 @@ impl Worker {
         self.clock.wake_all();
     }
 
-    /// Housekeeping, once per tick of the clock.
+    /// Periodic work, once per tick of the clock.
     pub(crate) fn tick(&self) {
         self.buffers.show();
         self.ticks.set(self.ticks.get().wrapping_add(1));
@@ -162,13 +162,13 @@ impl Worker {
         self.random.borrow_mut().u128(..)
     }
 
-    /// Whether a new connection leads back to a listener of this proxy.
+    /// Whether a new connection to an address goes to a listener of this proxy.
     pub(crate) fn is_own_listener(&self, stream: &TcpStream, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         let is_own = |own: &SocketAddr| {
             own.port() == address.port() && (own.ip().is_unspecified() || own.ip().to_canonical() == ip)
         };
-        // A connection to an address of this machine has it at both ends.
+        // A connection to this machine has the same address at both ends.
         self.listening.iter().any(is_own)
             && stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == ip)
     }
@@ -192,11 +192,11 @@ impl Worker {
             }
         }
         if let Some(exchange) = &mut record.exchange {
-            self.give_back(std::mem::take(&mut exchange.request.headers));
+            self.recycle(std::mem::take(&mut exchange.request.headers));
         }
     }
 
-    fn give_back(&self, mut map: HeaderMap) {
+    fn recycle(&self, mut map: HeaderMap) {
         let mut maps = self.maps.borrow_mut();
         if maps.len() < SPARE_MAPS && map.capacity() > 0 {
             map.clear();

@@ -15,18 +15,19 @@ use crate::upstream::limit::UpstreamSlot;
 pub(crate) struct UpstreamConnection {
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
-    /// The pool of endpoints that it was opened for: it is kept while its address belongs to the pool. `None` for an
-    /// ExternalName, whose addresses change with DNS.
+    /// The endpoints that it was opened for: it is kept while its address is one of them. `None` for an ExternalName Service,
+    /// whose addresses change with DNS.
     pub(crate) pool: Option<PoolKey>,
     /// The address as text, for the log.
     pub(crate) name: Rc<str>,
     /// When it was opened and when it became idle, in milliseconds of the clock.
     pub(crate) opened: u64,
     pub(crate) idle_since: u64,
-    /// Its place in the order of connections that became idle.
+    /// Its number in the order in which connections became idle.
     pub(crate) idle_sequence: u64,
+    /// How many requests it has served.
     pub(crate) served: u32,
-    /// Its place among the connections that there may be.
+    /// Its slot in the limit of connections.
     pub(crate) slot: Option<UpstreamSlot>,
     pub(super) read_buffer: BytesMut,
 }

@@ -18,7 +18,7 @@ pub(crate) enum TimeoutKind {
 /// Why a request to an endpoint has failed.
 #[derive(Debug)]
 pub(crate) enum UpstreamError {
-    /// The endpoint closed the connection before it answered, or in the middle of its answer.
+    /// The endpoint closed the connection before its response was complete.
     Closed,
     /// Sending or receiving failed.
     Io(io::Error),
@@ -26,19 +26,19 @@ pub(crate) enum UpstreamError {
     Invalid(&'static str),
     /// A timeout has passed.
     Timeout(TimeoutKind),
-    /// The client's body is larger than it may be.
+    /// The client's body is larger than `proxy-body-size`.
     TooLarge,
     /// The client's body is incomplete or malformed.
     Client,
 }
 
 impl UpstreamError {
-    /// The client is the reason, not the endpoint.
+    /// Whether the client is the cause, not the endpoint.
     pub(crate) fn is_of_client(&self) -> bool {
         matches!(self, Self::TooLarge | Self::Client | Self::Timeout(TimeoutKind::Body | TimeoutKind::Client))
     }
 
-    /// Another endpoint may do better: "error" and "timeout" of `proxy-next-upstream`.
+    /// Whether the request may be sent to another endpoint: "error" and "timeout" of `proxy-next-upstream`.
     pub(crate) fn allows_another_endpoint(&self) -> bool {
         matches!(self, Self::Closed | Self::Io(_) | Self::Timeout(TimeoutKind::Send | TimeoutKind::Read))
     }
@@ -50,11 +50,11 @@ impl std::fmt::Display for UpstreamError {
             Self::Closed => f.write_str("the endpoint closed the connection early"),
             Self::Io(error) => write!(f, "{error}"),
             Self::Invalid(what) => write!(f, "the endpoint sent an invalid response: {what}"),
-            Self::Timeout(TimeoutKind::Send) => f.write_str("the endpoint did not take the request in time"),
+            Self::Timeout(TimeoutKind::Send) => f.write_str("the endpoint did not read the request in time"),
             Self::Timeout(TimeoutKind::Body) => f.write_str("the client did not send its body in time"),
             Self::Timeout(_) => f.write_str("the endpoint did not answer in time"),
             Self::TooLarge => f.write_str("the client's body is too large"),
-            Self::Client => f.write_str("the client's body broke off"),
+            Self::Client => f.write_str("the client's body is incomplete or malformed"),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::observe::metrics::LimitMetrics;
 #[derive(Debug)]
 pub(crate) struct UpstreamLimit {
     total: usize,
-    /// Three quarters of all: an endpoint that never answers leaves room for the others.
+    /// Three quarters of `total`, so that an endpoint that never answers leaves connections for the others.
     per_endpoint: usize,
     open: Cell<usize>,
     by_endpoint: RefCell<HashMap<SocketAddr, usize, foldhash::fast::RandomState>>,
@@ -30,17 +30,17 @@ pub(crate) struct UpstreamSlot {
     address: SocketAddr,
 }
 
-/// Which limit stands in the way of a new connection.
+/// Which limit does not allow a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LimitReached {
-    /// The endpoint has as many as one may have.
+    /// The endpoint's.
     Endpoint,
-    /// The worker has as many as it may have.
+    /// The worker's.
     Total,
 }
 
 impl UpstreamLimit {
-    /// At most `total` connections.
+    /// A limit of `total` connections.
     pub(crate) fn new(total: usize) -> Rc<Self> {
         let total = total.max(1);
         Rc::new(Self {
@@ -67,7 +67,7 @@ impl UpstreamLimit {
         Ok(UpstreamSlot { limit: self.clone(), address })
     }
 
-    /// Waits until a connection is closed. Those that wait longest come first.
+    /// Waits until a connection is closed. The request that has waited longest continues first.
     async fn closed(&self) {
         struct Waiting<'a>(&'a Cell<usize>);
         impl Drop for Waiting<'_> {
@@ -80,9 +80,9 @@ impl UpstreamLimit {
         self.closed.notified().await;
     }
 
-    /// A slot for a new connection to an endpoint. When there are as many as there may be, an idle connection is closed
-    /// for it (`close_idle`); if none is idle it waits for one to be closed, for `within` at most. None if the endpoint has all that it may
-    /// have, or the time is up.
+    /// A slot for a new connection to an endpoint. If the worker has reached its limit, closes an idle connection
+    /// (`close_idle`), or waits for `within` at most until a connection is closed. `None` if the endpoint has reached its limit,
+    /// or the time is over.
     pub(crate) async fn acquire(
         self: &Rc<Self>,
         address: SocketAddr,
@@ -107,14 +107,14 @@ impl UpstreamLimit {
         slot
     }
 
-    /// Whether a request waits for a slot.
+    /// Whether a request is waiting for a slot.
     fn is_wanted(&self) -> bool {
         self.waiting.get() > 0
     }
 }
 
 impl UpstreamSlot {
-    /// Whether a request waits for a slot, so that the connection is not kept idle.
+    /// Whether a request is waiting for a slot, so that this connection should be closed rather than kept idle.
     pub(crate) fn is_wanted(&self) -> bool {
         self.limit.is_wanted()
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn one_endpoint_leaves_a_quarter_for_the_others() {
+    fn one_endpoint_leaves_a_quarter_of_the_connections_for_the_others() {
         let limit = UpstreamLimit::new(8);
         let mut slots: Vec<_> = (0..6).map(|_| limit.take(address(1)).unwrap()).collect();
         assert_eq!(limit.take(address(1)).unwrap_err(), LimitReached::Endpoint);
@@ -154,11 +154,11 @@ mod tests {
         assert_eq!(limit.take(address(2)).unwrap_err(), LimitReached::Total);
         drop(slots);
         assert!(limit.take(address(1)).is_ok());
-        assert!(limit.by_endpoint.borrow().is_empty(), "endpoints that have gone are forgotten");
+        assert!(limit.by_endpoint.borrow().is_empty(), "endpoints without connections are removed");
     }
 
     #[tokio::test]
-    async fn a_request_that_waits_gets_the_slot_of_a_connection_that_is_closed() {
+    async fn a_waiting_request_gets_the_slot_of_a_closed_connection() {
         let limit = UpstreamLimit::new(1);
         let slot = limit.take(address(1)).unwrap();
         let waiting = async {

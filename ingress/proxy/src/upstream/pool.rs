@@ -9,17 +9,17 @@ use crate::options::KeepAlive;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::limit::UpstreamSlot;
 
-/// The idle connections of a worker. The most recently used one is taken first, so that surplus ones age and are closed.
+/// The idle connections of a worker. The most recently used one is taken first, so that surplus ones expire.
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
     rules: KeepAlive,
     by_address: RefCell<HashMap<SocketAddr, Vec<UpstreamConnection>, foldhash::fast::RandomState>>,
     count: Cell<usize>,
-    /// Counts up with each connection that becomes idle: the order in which they did.
+    /// The next number for a connection that becomes idle; the numbers give their order.
     sequence: Cell<u64>,
 }
 
-/// One in so many connections is closed when the pool is full, so that the search for the oldest is rare.
+/// A full pool closes one in so many connections at once, so that the search for the oldest is rare.
 const EVICTED_SHARE: usize = 16;
 
 impl ConnectionPool {
@@ -27,7 +27,8 @@ impl ConnectionPool {
         Self { rules, by_address: RefCell::default(), count: Cell::new(0), sequence: Cell::new(0) }
     }
 
-    /// Takes an idle connection to the address on which the endpoint has sent nothing. Hot: one look-up, no system call.
+    /// Takes an idle connection to the address; skips those on which the endpoint has sent something or closed. Hot: one
+    /// look-up, no system call.
     pub(crate) fn take(&self, address: SocketAddr) -> Option<UpstreamConnection> {
         let mut by_address = self.by_address.borrow_mut();
         let waiting = by_address.get_mut(&address)?;
@@ -46,9 +47,9 @@ impl ConnectionPool {
         if connection.slot.as_ref().is_some_and(UpstreamSlot::is_wanted) {
             return;
         }
-        let worn =
+        let is_expired =
             connection.served >= self.rules.requests || now - connection.opened > millis(self.rules.time);
-        if worn || self.rules.connections == 0 {
+        if is_expired || self.rules.connections == 0 {
             return;
         }
         if self.count.get() >= self.rules.connections {
@@ -61,7 +62,7 @@ impl ConnectionPool {
         self.count.set(self.count.get() + 1);
     }
 
-    /// Closes the connection that has been idle longest, whichever endpoint it goes to; false if none is idle.
+    /// Closes the connection that has been idle longest, of all endpoints; false if none is idle.
     pub(crate) fn close_oldest(&self) -> bool {
         let mut by_address = self.by_address.borrow_mut();
         let oldest = by_address
@@ -90,7 +91,8 @@ impl ConnectionPool {
         self.count.set(self.count.get().saturating_sub(last + 1));
     }
 
-    /// Closes connections that have been idle too long, were closed by the endpoint, or whose endpoint has left (`belongs`).
+    /// Closes connections that have been idle too long, were closed by the endpoint, or whose endpoint no longer exists
+    /// (`belongs` is false).
     pub(crate) fn sweep(&self, now: u64, belongs: impl Fn(&UpstreamConnection) -> bool) {
         let mut count = 0;
         self.by_address.borrow_mut().retain(|_, waiting| {
@@ -123,24 +125,24 @@ mod tests {
 
     use super::*;
 
-    /// A connection and its far end.
+    /// A connection and the endpoint's side of it.
     async fn pair() -> (UpstreamConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let near = TcpStream::connect(address).await.unwrap();
-        let (far, _) = listener.accept().await.unwrap();
-        (UpstreamConnection::new(near, address, None, "endpoint".into(), 0), far)
+        let (peer, _) = listener.accept().await.unwrap();
+        (UpstreamConnection::new(near, address, None, "endpoint".into(), 0), peer)
     }
 
     #[tokio::test]
-    async fn a_connection_is_used_again_unless_something_came() {
+    async fn a_connection_is_reused_unless_the_endpoint_has_sent_something() {
         let idle = ConnectionPool::new(KeepAlive::default());
-        let (connection, mut far) = pair().await;
+        let (connection, mut peer) = pair().await;
         let address = connection.address;
         idle.put(connection, 1);
         let connection = idle.take(address).unwrap();
         assert!(idle.take(address).is_none());
-        far.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        peer.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
         connection.stream.readable().await.unwrap();
         idle.put(connection, 2);
         assert!(idle.take(address).is_none());
@@ -148,46 +150,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_that_are_old_worn_or_too_many_are_closed() {
+    async fn connections_that_are_too_old_too_used_or_too_many_are_closed() {
         let rules = KeepAlive { connections: 1, requests: 2, ..KeepAlive::default() };
         let idle = ConnectionPool::new(rules);
-        let (mut worn, _far) = pair().await;
-        worn.served = 2;
-        idle.put(worn, 1);
-        assert_eq!(idle.count(), 0, "it has served its requests");
-        let (old, _far) = pair().await;
+        let (mut used, _peer) = pair().await;
+        used.served = 2;
+        idle.put(used, 1);
+        assert_eq!(idle.count(), 0, "it has served as many requests as allowed");
+        let (old, _peer) = pair().await;
         idle.put(old, 3_600_001);
-        assert_eq!(idle.count(), 0, "it has served its time");
-        let ((one, _far1), (two, _far2)) = (pair().await, pair().await);
+        assert_eq!(idle.count(), 0, "it is older than allowed");
+        let ((one, _peer1), (two, _peer2)) = (pair().await, pair().await);
         let (first, second) = (one.address, two.address);
         idle.put(one, 1);
         idle.put(two, 1);
-        assert!(idle.take(first).is_none(), "the other one came later");
+        assert!(idle.take(first).is_none(), "it was closed to make room for the other one");
         assert!(idle.take(second).is_some());
     }
 
     #[tokio::test]
-    async fn the_connections_that_have_been_idle_longest_go_first_whatever_their_address() {
+    async fn the_connections_idle_longest_are_closed_first_whatever_their_address() {
         let pool = ConnectionPool::new(KeepAlive { connections: 32, ..KeepAlive::default() });
-        let mut far = Vec::new();
+        let mut peer = Vec::new();
         let mut addresses = Vec::new();
         for _ in 0..33 {
             let (near, other) = pair().await;
             addresses.push(near.address);
-            far.push(other);
+            peer.push(other);
             pool.put(near, 1);
         }
-        assert_eq!(pool.count(), 30, "three of 32 have made room for one");
+        assert_eq!(pool.count(), 30, "three of 32 were closed before another one was added");
         let kept: Vec<bool> = addresses.iter().map(|address| pool.take(*address).is_some()).collect();
         assert_eq!(kept.iter().position(|kept| *kept), Some(3));
         assert!(kept[3..].iter().all(|kept| *kept));
     }
 
     #[tokio::test]
-    async fn the_connection_that_is_idle_longest_makes_way() {
+    async fn close_oldest_closes_the_connection_that_was_idle_longest() {
         let idle = ConnectionPool::new(KeepAlive::default());
         assert!(!idle.close_oldest());
-        let ((older, _far1), (newer, _far2)) = (pair().await, pair().await);
+        let ((older, _peer1), (newer, _peer2)) = (pair().await, pair().await);
         let (first, second) = (older.address, newer.address);
         idle.put(older, 1);
         idle.put(newer, 1);
@@ -196,11 +198,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sweep_closes_what_is_idle_closed_or_no_endpoint_any_more() {
+    async fn a_sweep_closes_connections_that_are_idle_too_long_closed_or_of_removed_endpoints() {
         let idle = ConnectionPool::new(KeepAlive::default());
-        let ((kept, _far1), (gone, _far2), (closed, far3)) = (pair().await, pair().await, pair().await);
+        let ((kept, _peer1), (gone, _peer2), (closed, peer3)) = (pair().await, pair().await, pair().await);
         let (kept_address, gone_address) = (kept.address, gone.address);
-        drop(far3);
+        drop(peer3);
         closed.stream.readable().await.unwrap();
         for connection in [kept, gone, closed] {
             idle.put(connection, 1);

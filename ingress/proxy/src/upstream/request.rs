@@ -1,7 +1,7 @@
 //! One request on one connection to an endpoint, HTTP/1.1 (RFC 9112).
 //!
-//! It is polled by the task of the client's connection and has no task or channel of its own. Request and response bodies
-//! are transferred at the same time, so an endpoint may answer before it has read everything.
+//! The task of the client's connection polls it; it has no task or channel of its own. Request and response bodies are
+//! transferred at the same time, so an endpoint may answer before it has read the whole request.
 
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -24,13 +24,13 @@ use crate::upstream::request_body::{RequestBody, SendBuffer};
 use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
 use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 
-/// How much is read at once, at first and at most. At first the thread's buffer is used, so that a request which waits
-/// for its response has none.
+/// How much is read at once, at first and at most. At first the thread's buffer is used, so that a request holds no buffer
+/// while it waits for its response.
 const READ: usize = scratch::SIZE;
-const READ_MOST: usize = 64 * 1024;
-/// At most for a stream of HTTP/2, where the time that a client has runs for each piece: nothing tells how much of it is
-/// on its way. A frame is no larger either.
-const READ_MOST_OF_STREAM: usize = READ;
+const READ_MAX: usize = 64 * 1024;
+/// At most for an HTTP/2 stream. The client has to take each piece within its timeout, and hyper does not report how much of
+/// a piece was sent, so a piece must be small. A frame is no larger either.
+const READ_MAX_OF_STREAM: usize = READ;
 /// How many interim responses (1xx) a request may have. Each counts as progress, so without a limit an endpoint that sends
 /// nothing else would keep the request open for ever.
 const MAX_INTERIM: u32 = 128;
@@ -38,7 +38,7 @@ const MAX_INTERIM: u32 = 128;
 /// How long a request waits for endpoint and client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpstreamTimeouts {
-    /// For the endpoint to take what is sent (`proxy-send-timeout`).
+    /// For the endpoint to read the request (`proxy-send-timeout`).
     pub(crate) send: Duration,
     /// For the endpoint to answer (`proxy-read-timeout`).
     pub(crate) read: Duration,
@@ -59,12 +59,12 @@ pub(crate) struct UpstreamTimer {
 }
 
 impl UpstreamTimer {
-    fn read_most(&self) -> usize {
-        if self.is_stream { READ_MOST_OF_STREAM } else { READ_MOST }
+    fn read_max(&self) -> usize {
+        if self.is_stream { READ_MAX_OF_STREAM } else { READ_MAX }
     }
 }
 
-/// The response's body so far.
+/// The state of reading the response.
 enum DownloadState {
     Head,
     Length(u64),
@@ -80,17 +80,21 @@ pub(crate) struct UpstreamRequest {
     send_buffer: SendBuffer,
     pub(crate) body: RequestBody,
     download: DownloadState,
+    /// Whether another request may follow on the connection.
     reusable: bool,
     is_head: bool,
-    /// It must not be sent a second time once an endpoint may have got some of it.
+    /// It is not idempotent: it must not be sent again once an endpoint may have received a part of it.
     is_once: bool,
+    /// How much is read at once.
     read: usize,
     /// Interim responses so far.
     interim: u32,
     /// Bytes of the request that have been written to the socket.
     pub(crate) sent: u64,
     timer: UpstreamTimer,
+    /// The timeout that the timer runs for.
     wait: TimeoutKind,
+    /// Something was sent or received since the timer was set.
     progress: bool,
 }
 
@@ -125,7 +129,7 @@ impl UpstreamRequest {
         &self.connection.name
     }
 
-    /// Whether nothing has been sent, so that another attempt cannot carry the request out twice.
+    /// Whether nothing has been sent, so that a retry cannot carry out the request twice.
     pub(crate) fn is_unsent(&self) -> bool {
         self.sent == 0
     }
@@ -153,7 +157,7 @@ impl UpstreamRequest {
                 continue;
             }
             match self.poll_fill(cx, READ) {
-                // The endpoint may have closed the connection because of an error in sending the request.
+                // If sending the request failed, too, that error is the cause.
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(uploaded.err().unwrap_or(error))),
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(uploaded.err().unwrap_or(UpstreamError::Closed)));
@@ -188,7 +192,8 @@ impl UpstreamRequest {
         }
     }
 
-    /// Sends what can be sent of the request while nothing more of the response is wanted. An error shows when it is.
+    /// Sends what can be sent of the request while the response is not read. An error is reported by the next
+    /// [`Self::poll_frame`].
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) {
         if !(self.body.is_over() && self.send_buffer.is_empty()) {
             let _ = self.poll_upload(cx);
@@ -303,15 +308,15 @@ impl UpstreamRequest {
         Some(self.connection)
     }
 
-    /// The stream after 101 with its slot, and what came after the head.
+    /// The stream after 101 with its slot, and the bytes that were received after the head.
     pub(crate) fn into_upgraded(self) -> (TcpStream, Option<UpstreamSlot>, Bytes) {
         (self.connection.stream, self.connection.slot, self.connection.read_buffer.freeze())
     }
 
-    /// Sends as much of the request as the endpoint accepts. Returns which timeout applies if nothing more happens.
+    /// Sends as much of the request as the endpoint accepts. Returns which timeout applies while nothing more happens.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<TimeoutKind, UpstreamError> {
         loop {
-            // The first piece of a body leaves together with the head.
+            // The first piece of a body is sent together with the head.
             let pending =
                 self.send_buffer.wants_data() && self.body.poll_fill(cx, &mut self.send_buffer)?.is_pending();
             if self.send_buffer.is_empty() {
@@ -340,10 +345,10 @@ impl UpstreamRequest {
         if self.read.min(most) <= READ {
             let length =
                 ready!(scratch::poll_read_some(&mut self.connection.stream, cx, most, |_, bytes| {
-                    // A small piece holds its buffer until the client takes it: one as large as an earlier piece is not for it.
-                    let short =
+                    // A piece keeps its buffer in memory until the client has taken it, so a small piece gets a small buffer.
+                    let is_new =
                         read_buffer.is_empty() && (most < READ || !read_buffer.try_reclaim(bytes.len()));
-                    if short {
+                    if is_new {
                         *read_buffer = BytesMut::with_capacity(bytes.len());
                     }
                     read_buffer.extend_from_slice(bytes);
@@ -351,7 +356,7 @@ impl UpstreamRequest {
                 }))
                 .map_err(UpstreamError::Io)?;
             if length == READ {
-                self.read = (READ * 2).min(self.timer.read_most());
+                self.read = (READ * 2).min(self.timer.read_max());
             }
             self.progress = true;
             return Poll::Ready(Ok(length));
@@ -361,9 +366,9 @@ impl UpstreamRequest {
         let read = poll_read_buf(Pin::new(&mut self.connection.stream), cx, read_buffer);
         let length = ready!(read).map_err(UpstreamError::Io)?;
         if length == room {
-            self.read = (self.read * 2).min(self.timer.read_most());
+            self.read = (self.read * 2).min(self.timer.read_max());
         } else if length < room / 2 {
-            // Small pieces would each hold a large buffer.
+            // Small pieces would each keep a large buffer in memory.
             self.read = READ;
         }
         self.progress = true;

@@ -13,17 +13,17 @@ use crate::io::buffers::BufferHold;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request_head;
 
-/// How much of a body is kept so that it can be sent to another endpoint.
+/// How much of a body is kept for a retry at another endpoint.
 const KEPT_BYTES: usize = 64 * 1024;
-/// A kept piece that is smaller is copied into one buffer with its neighbours. hyper reads each into a buffer of 8 KiB or
-/// more, which a slice of it holds: a client that sends byte by byte would keep half a gigabyte.
+/// Kept pieces smaller than this are copied into a common buffer. Each piece is a slice of hyper's buffer of 8 KiB or more and
+/// keeps all of it in memory: a body that arrives byte by byte would keep half a gigabyte.
 const SMALL: usize = 2 * 1024;
 
-/// The beginning of a body, kept for another endpoint.
+/// The beginning of a body, kept for a retry at another endpoint.
 #[derive(Debug, Default)]
 struct KeptBody {
     pieces: Vec<Bytes>,
-    /// Small pieces that came last.
+    /// The last pieces, if they were small.
     tail: Vec<u8>,
     bytes: usize,
 }
@@ -90,24 +90,25 @@ impl SendBuffer {
     }
 }
 
-/// A request's body, with its limit, and its beginning for another attempt.
+/// A request's body, with its limit, and its beginning for a retry.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     body: Option<Incoming>,
     chunked: bool,
-    /// How much may still come; `u64::MAX` for no limit.
+    /// How many more bytes are allowed; `u64::MAX` for no limit.
     limit: u64,
-    /// What has been sent to an endpoint; `None` once it is too much, or no other endpoint may get it.
+    /// What has been sent to an endpoint; `None` if that is too much to keep, or if the request must not be retried.
     kept: Option<KeptBody>,
-    taken: u64,
+    /// How many bytes have been received.
+    received: u64,
     /// Which of the kept pieces comes next; `None` once they have all been sent.
     replay: Option<usize>,
     /// The end has been put into the send buffer.
     over: bool,
-    /// Why nothing more is sent: an incomplete body must not look complete to an endpoint.
+    /// Why the body cannot be completed. Nothing more is sent then: an incomplete body must not look complete to an endpoint.
     fault: Option<BodyFault>,
     trailers: Option<HeaderMap>,
-    /// What of it counts as buffered.
+    /// The kept bytes, which count as buffered.
     hold: Option<BufferHold>,
 }
 
@@ -135,7 +136,7 @@ impl RequestBody {
             chunked: false,
             limit: 0,
             kept: Some(KeptBody::default()),
-            taken: 0,
+            received: 0,
             replay: None,
             over: true,
             fault: None,
@@ -150,17 +151,17 @@ impl RequestBody {
     }
 
     /// How many bytes of the body have been received.
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken
+    pub(crate) fn received(&self) -> u64 {
+        self.received
     }
 
-    /// The whole body has been put into the send buffer.
+    /// Whether the whole body has been put into the send buffer.
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Starts from the beginning for another endpoint; `None` if the beginning is gone.
-    pub(crate) fn again(mut self) -> Option<Self> {
+    /// Starts from the beginning for another endpoint; `None` if the beginning was not kept.
+    pub(crate) fn restart(mut self) -> Option<Self> {
         let kept = self.kept.as_mut()?;
         kept.close_tail();
         self.replay = Some(0);
@@ -213,7 +214,7 @@ impl RequestBody {
                         return Err(self.fail(BodyFault::TooLarge));
                     };
                     self.limit = left;
-                    self.taken += length;
+                    self.received += length;
                     if let Some(hold) = &self.hold {
                         hold.take(data.len());
                     }
@@ -241,7 +242,7 @@ impl RequestBody {
         }
     }
 
-    /// Keeps nothing from now on: no other endpoint may get this body.
+    /// Drops what is kept, and keeps nothing more: the request must not be retried.
     pub(crate) fn forget(&mut self) {
         if self.kept.take().is_some()
             && let Some(hold) = &mut self.hold
@@ -309,7 +310,7 @@ mod tests {
         bodies.recv().await.unwrap()
     }
 
-    /// What the next fill puts into an outbox.
+    /// What the next call puts into a send buffer.
     async fn fill(body: &mut RequestBody) -> Result<Bytes, UpstreamError> {
         let mut send_buffer = SendBuffer::default();
         std::future::poll_fn(|cx| match body.poll_fill(cx, &mut send_buffer) {
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_with_a_fault_never_ends_well() {
+    async fn a_malformed_or_too_large_body_fails_at_every_further_call() {
         let mut whole = RequestBody::new(chunks(b"4\r\nfour\r\n0\r\n\r\n").await, true, 10, None);
         assert_eq!(fill(&mut whole).await.unwrap(), "4\r\nfour\r\n");
         assert_eq!(fill(&mut whole).await.unwrap(), "0\r\n\r\n");
@@ -348,14 +349,14 @@ mod tests {
         while !body.is_over() {
             fill(&mut body).await.unwrap();
         }
-        let mut body = body.again().unwrap();
+        let mut body = body.restart().unwrap();
         assert_eq!(body.kept.as_ref().unwrap().pieces, ["abc"]);
         assert_eq!(fill(&mut body).await.unwrap(), "3\r\nabc\r\n");
         assert_eq!(fill(&mut body).await.unwrap(), "0\r\n\r\n");
     }
 
     #[test]
-    fn what_is_kept_of_small_pieces_holds_no_buffer_of_theirs() {
+    fn kept_small_pieces_do_not_hold_the_buffers_they_were_read_into() {
         let (small, large) = (Bytes::from(vec![b's'; SMALL - 1]), Bytes::from(vec![b'l'; SMALL]));
         let mut kept = KeptBody::default();
         for piece in [&small, &small, &large, &small] {
@@ -368,10 +369,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_no_other_endpoint_may_get_is_not_kept() {
+    async fn the_body_of_a_request_that_must_not_be_retried_is_not_kept() {
         let mut body = RequestBody::new(chunks(b"1\r\na\r\n0\r\n\r\n").await, true, 10, None);
         body.forget();
         fill(&mut body).await.unwrap();
-        assert!(body.kept.is_none() && body.again().is_none());
+        assert!(body.kept.is_none() && body.restart().is_none());
     }
 }

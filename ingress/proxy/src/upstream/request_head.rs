@@ -19,11 +19,11 @@ pub(crate) enum BodyLength {
     Chunked,
 }
 
-/// What the head consists of besides the client's header fields.
+/// The parts of the head other than the client's header fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpstreamHead<'a> {
     pub(crate) method: &'a Method,
-    /// Path and query, as the client sent them or as a filter rewrote them.
+    /// Path and query, as the client sent them or as a filter has rewritten them.
     pub(crate) target: &'a [u8],
     /// `Host`.
     pub(crate) host: &'a [u8],
@@ -55,8 +55,8 @@ impl UpstreamHead<'_> {
     ///
     /// Headers whose value would be empty are left out, as nginx does.
     ///
-    /// `given` are the client's fields as parsed. `set` are those of filters, which replace the client's; one with an empty value
-    /// removes the client's.
+    /// `given` are the client's parsed fields. `set` are the fields of filters, which replace the client's; one with an empty
+    /// value removes the client's.
     pub(crate) fn write(
         &self,
         client: &ClientHeaders<'_>,
@@ -90,7 +90,7 @@ impl UpstreamHead<'_> {
             (&X_FORWARDED_FOR, &b"\r\nX-Original-Forwarded-For: "[..]),
             (&X_FORWARDED_HOST, b"\r\nX-Original-Forwarded-Host: "),
         ] {
-            // Several fields are one list (RFC 9110 §5.3); the client's own address may be in any of them.
+            // Several fields are one list (RFC 9110 §5.3), and the client's address may be in any of them.
             let values = given.get_all(name).iter().filter(|value| !value.is_empty());
             for (at, value) in values.enumerate() {
                 put(out, &[if at == 0 { line } else { b", " }, value.as_bytes()]);
@@ -105,12 +105,13 @@ impl UpstreamHead<'_> {
             BodyLength::Chunked => put(out, &[b"\r\nTransfer-Encoding: chunked"]),
         }
         out.put_slice(b"\r\n");
-        let named = ConnectionOptions::of(given);
-        let goes = |name: &[u8]| passes(name) && !named.has(name) && (set.is_empty() || !has(set, name));
+        let options = ConnectionOptions::of(given);
+        let is_forwarded =
+            |name: &[u8]| passes(name) && !options.has(name) && (set.is_empty() || !has(set, name));
         match client {
             ClientHeaders::Raw(head) => {
                 for (name, line) in head.lines() {
-                    if goes(name) {
+                    if is_forwarded(name) {
                         out.put_slice(line);
                     }
                 }
@@ -118,7 +119,7 @@ impl UpstreamHead<'_> {
             ClientHeaders::Map => {
                 for (name, value) in given.iter().filter(|(name, _)| **name != COOKIE) {
                     let name = name.as_str().as_bytes();
-                    if goes(name) {
+                    if is_forwarded(name) {
                         put(out, &[name, b": ", value.as_bytes(), b"\r\n"]);
                     }
                 }
@@ -162,7 +163,7 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The fields that `Connection` names (RFC 9110 §7.6.1). Almost always none.
+/// The fields that `Connection` lists (RFC 9110 §7.6.1). Almost always none.
 struct ConnectionOptions<'a>(Option<&'a HeaderMap>);
 
 impl<'a> ConnectionOptions<'a> {
@@ -219,8 +220,8 @@ fn put(out: &mut BytesMut, parts: &[&[u8]]) {
     }
 }
 
-/// The protocol that a client wants to switch to, unless it is h2c: RFC 9113 has removed it, and its further requests would
-/// bypass the routes.
+/// The protocol that a client asks to switch to, unless it is h2c: RFC 9113 has removed h2c, and further requests on such a
+/// connection would bypass the routes.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<&[u8]> {
     let protocol = headers.get(http::header::UPGRADE)?.as_bytes();
     let mut names = protocol.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);

@@ -11,8 +11,8 @@ use ingress_routes::refused_address;
 /// The timeout of a lookup, as in ingress-nginx's Lua resolver.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The resolver of a worker. Caches answers for their TTL and failures as long as the zone allows. A slow name server delays
-/// only requests to that host.
+/// The resolver of a worker. Caches answers for their TTL and failures as long as the zone allows. A lookup delays only
+/// requests to that host.
 pub(crate) struct Resolver {
     resolver: Option<TokioResolver>,
     allow_local: bool,
@@ -66,14 +66,14 @@ pub(crate) enum ResolveError {
     NoResolver,
     /// The lookup failed.
     Failed(String),
-    /// All addresses lead to this machine or its link; this is the first.
+    /// All addresses are loopback or link-local addresses; this is the first.
     Local(IpAddr),
 }
 
 impl std::fmt::Display for ResolveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoResolver => f.write_str("no name server is known"),
+            Self::NoResolver => f.write_str("no name server is configured"),
             Self::Failed(error) => write!(f, "cannot be resolved: {error}"),
             Self::Local(ip) => {
                 write!(f, "resolves to {ip}, {}", refused_address(*ip).unwrap_or("which is not allowed"))
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_this_machine_and_its_link_are_refused() {
+    fn loopback_and_link_local_addresses_are_refused() {
         let refused = [
             "127.0.0.1",
             "127.9.9.9",
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_with_only_local_addresses_has_a_reason() {
+    async fn a_host_with_only_local_addresses_is_refused_with_the_reason() {
         let resolver = Resolver::new(&["127.0.0.1:53".parse().unwrap()], false);
         let error = resolver.addresses("169.254.169.254", 80).await.unwrap_err();
         assert_eq!(error.to_string(), "resolves to 169.254.169.254, a link-local address");

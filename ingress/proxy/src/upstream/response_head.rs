@@ -9,10 +9,10 @@ use smallvec::SmallVec;
 
 use crate::upstream::error::UpstreamError;
 
-/// The limit of a head in bytes; as with nginx, the number of fields does not matter. nginx's limit is `proxy-buffer-size`,
-/// 4 KiB by default and often raised; here no memory is reserved for it.
+/// The limit of a head in bytes; as with nginx, the number of fields is not limited. nginx's limit is `proxy-buffer-size`,
+/// 4 KiB by default and often raised. It can be larger here because no memory is reserved for it.
 const MAX_HEAD: usize = 64 * 1024;
-/// More headers than nearly every response has.
+/// Nearly every response has fewer headers than this.
 const USUAL: usize = 64;
 
 /// How long the body is.
@@ -24,7 +24,7 @@ pub(crate) enum ResponseFraming {
     UntilClose,
 }
 
-/// The head of a response; its headers are put into the map that the caller lends.
+/// The head of a response without its headers, which are returned separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
@@ -35,8 +35,8 @@ pub(crate) struct ResponseHead {
     pub(crate) keep_alive: bool,
 }
 
-/// Removes a complete head from the front of the read buffer. Drops connection-specific fields (RFC 9110 §7.6.1) and those
-/// that nginx hides: `Date`, which the proxy sets itself, and `Server`.
+/// Removes a complete head from the front of the read buffer, and adds its headers to `headers`. Drops connection-specific
+/// fields (RFC 9110 §7.6.1) and those that nginx hides: `Date`, which the proxy sets itself, and `Server`.
 pub(crate) fn parse(
     read_buffer: &mut BytesMut,
     is_head: bool,
@@ -44,14 +44,14 @@ pub(crate) fn parse(
 ) -> Result<Option<ResponseHead>, UpstreamError> {
     let mut usual = [const { MaybeUninit::uninit() }; USUAL];
     let lines = match HeadLayout::of(read_buffer, &mut usual) {
-        // A field has four bytes at least, so this is enough for all.
+        // A field has at least four bytes, so this is enough for all.
         Err(httparse::Error::TooManyHeaders) => HeadLayout::of(
             read_buffer,
             &mut vec![MaybeUninit::uninit(); read_buffer.len().min(MAX_HEAD) / 4 + 1],
         ),
         lines => lines,
     };
-    let HeadLayout { length, status, version, reason, places } = match lines {
+    let HeadLayout { length, status, version, reason, spans } = match lines {
         Ok(Some(lines)) if lines.length <= MAX_HEAD => lines,
         Ok(None) if read_buffer.len() < MAX_HEAD => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => {
@@ -62,19 +62,19 @@ pub(crate) fn parse(
     let status = StatusCode::from_u16(status).map_err(|_| UpstreamError::Invalid("no such status"))?;
     let head = read_buffer.split_to(length).freeze();
     let reason = head.slice(usize::from(reason.0)..usize::from(reason.1));
-    let usual = status.canonical_reason().is_some_and(|usual| usual.as_bytes() == reason);
-    let mut facts = ResponseFields::default();
-    for HeaderSpan { name, name_end, value, value_end } in places {
+    let is_standard = status.canonical_reason().is_some_and(|standard| standard.as_bytes() == reason);
+    let mut fields = ResponseFields::default();
+    for HeaderSpan { name, name_end, value, value_end } in spans {
         let name = &head[usize::from(name)..usize::from(name_end)];
         let value = head.slice(usize::from(value)..usize::from(value_end));
-        facts.header(name, value, headers)?;
+        fields.header(name, value, headers)?;
     }
-    facts.finish(headers, status);
-    let framing = facts.framing(status, version, is_head)?;
-    // Some endpoints send a body with 204 although there must be none. It must not be read as the next response.
-    let strays = status == StatusCode::NO_CONTENT && (facts.chunked || facts.length > Some(0));
-    let keep_alive = !facts.close && !strays && (version == Version::HTTP_11 || facts.keep_alive);
-    let reason = (!usual).then_some(reason);
+    fields.finish(headers, status);
+    let framing = fields.framing(status, version, is_head)?;
+    // Some endpoints send a body with 204, which must not have one. It must not be read as the next response.
+    let has_stray_body = status == StatusCode::NO_CONTENT && (fields.chunked || fields.length > Some(0));
+    let keep_alive = !fields.close && !has_stray_body && (version == Version::HTTP_11 || fields.keep_alive);
+    let reason = (!is_standard).then_some(reason);
     Ok(Some(ResponseHead {
         status,
         reason,
@@ -90,7 +90,7 @@ struct HeadLayout {
     version: Version,
     /// The position of the reason phrase.
     reason: (u16, u16),
-    places: SmallVec<[HeaderSpan; USUAL]>,
+    spans: SmallVec<[HeaderSpan; USUAL]>,
 }
 
 /// The positions of a field; a head has at most 64 KiB.
@@ -102,7 +102,7 @@ struct HeaderSpan {
 }
 
 impl HeadLayout {
-    /// `None` until the head is complete.
+    /// Parses a head; `None` until it is complete.
     fn of<'a>(
         read_buffer: &'a [u8],
         room: &mut [MaybeUninit<httparse::Header<'a>>],
@@ -115,7 +115,7 @@ impl HeadLayout {
         )?;
         let httparse::Status::Complete(length) = parsed else { return Ok(None) };
         let base = read_buffer.as_ptr() as usize;
-        let places = response.headers.iter().map(|line| {
+        let spans = response.headers.iter().map(|line| {
             let name = line.name.as_ptr() as usize - base;
             let value = if line.value.is_empty() { 0 } else { line.value.as_ptr() as usize - base };
             let (name_end, value_end) = (name + line.name.len(), value + line.value.len());
@@ -132,7 +132,7 @@ impl HeadLayout {
             status: response.code.unwrap_or_default(),
             version,
             reason,
-            places: places.collect(),
+            spans: spans.collect(),
         }))
     }
 }
@@ -143,7 +143,7 @@ struct ResponseFields {
     chunked: bool,
     close: bool,
     keep_alive: bool,
-    /// Headers that `Connection` names.
+    /// Headers that `Connection` lists.
     named: Vec<HeaderName>,
 }
 
@@ -170,7 +170,7 @@ impl ResponseFields {
             }
             header::DATE | header::SERVER => return Ok(()),
             _ if name == "keep-alive" || name == "proxy-connection" => return Ok(()),
-            // Instructions of an endpoint to nginx.
+            // Instructions to nginx, not for clients.
             _ if name.as_str().starts_with("x-accel-") => return Ok(()),
             _ => {}
         }
@@ -200,7 +200,7 @@ impl ResponseFields {
         for name in &self.named {
             headers.remove(name);
         }
-        // With 204 there is none (RFC 9110 §8.6), and clients of HTTP/2 refuse one.
+        // A 204 response must not have one (RFC 9110 §8.6), and HTTP/2 clients refuse it.
         if self.chunked || status == StatusCode::NO_CONTENT {
             headers.remove(header::CONTENT_LENGTH);
         }
@@ -213,7 +213,9 @@ impl ResponseFields {
         is_head: bool,
     ) -> Result<ResponseFraming, UpstreamError> {
         if self.chunked && (self.length.is_some() || version == Version::HTTP_10) {
-            return Err(UpstreamError::Invalid("Transfer-Encoding beside Content-Length or in HTTP/1.0"));
+            return Err(UpstreamError::Invalid(
+                "Transfer-Encoding together with Content-Length or in HTTP/1.0",
+            ));
         }
         if is_head || status.is_informational() || matches!(status.as_u16(), 204 | 304) {
             return Ok(ResponseFraming::None);
@@ -227,8 +229,8 @@ impl ResponseFields {
     }
 }
 
-/// The trailer section after the last chunk (RFC 9110 §6.5). Fields that would change how the message is read are
-/// left out.
+/// Parses the trailer section after the last chunk (RFC 9110 §6.5). Drops fields that would change how the message is framed
+/// or routed.
 pub(crate) fn trailers(text: &[u8]) -> Result<HeaderMap, UpstreamError> {
     let mut trailers = HeaderMap::new();
     for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_as_long_as_the_standard_says() {
+    fn the_framing_follows_rfc_9112() {
         let cases: &[(&[&str], bool, ResponseFraming, bool)] = &[
             (&["HTTP/1.1 200 OK", "Content-Length: 5"], false, ResponseFraming::Length(5), true),
             (&["HTTP/1.1 200 OK", "Content-Length: 5"], true, ResponseFraming::None, true),
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_connection_and_those_that_nginx_hides_stay_behind() {
+    fn headers_of_the_connection_and_those_that_nginx_hides_are_dropped() {
         let (_, headers) = read(
             &[
                 "HTTP/1.1 200 OK",
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_body_has_no_length() {
+    fn a_204_response_has_no_content_length() {
         for (status, length) in [("200 OK", true), ("304 Not Modified", true), ("204 No Content", false)] {
             let (_, headers) = read(&[&format!("HTTP/1.1 {status}"), "Content-Length: 5"], false).unwrap();
             assert_eq!(headers.contains_key("content-length"), length, "{status}");
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_awaited_and_a_huge_one_refused() {
+    fn an_incomplete_head_needs_more_input_and_a_huge_one_is_refused() {
         let mut headers = HeaderMap::new();
         let mut read_buffer = BytesMut::from("HTTP/1.1 200 OK\r\nX: ");
         assert_eq!(parse(&mut read_buffer, false, &mut headers).unwrap(), None);
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn how_many_headers_there_are_does_not_matter() {
+    fn the_number_of_headers_is_not_limited() {
         for count in [USUAL, USUAL + 1, 1000, 16_000] {
             let mut text = "HTTP/1.1 200 OK\r\n".to_owned() + &"a:\r\n".repeat(count);
             text.push_str("\r\n");
@@ -375,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_cannot_change_the_message() {
+    fn trailers_cannot_change_the_framing() {
         let read = trailers(b"grpc-status: 0\r\nContent-Length: 5\r\nhost: a\r\n").unwrap();
         assert_eq!(read.len(), 1);
         assert_eq!(read["grpc-status"], "0");

@@ -8,12 +8,12 @@ const MAX_TRAILERS: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MalformedChunk;
 
-/// What comes next in the input.
+/// What follows in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChunkEvent {
     /// More input is needed.
     More,
-    /// So many bytes of data follow the framing.
+    /// This many bytes of data follow the framing.
     Data(usize),
     /// The body has ended.
     End,
@@ -50,7 +50,7 @@ impl Default for ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
-    /// Skips framing, and returns its length and what follows it. Data that is returned counts as consumed.
+    /// Skips framing, and returns its length and what follows it. Returned data counts as consumed.
     pub(crate) fn advance(&mut self, input: &[u8]) -> Result<(usize, ChunkEvent), MalformedChunk> {
         let mut at = 0;
         loop {
@@ -75,7 +75,7 @@ impl ChunkedDecoder {
 
     fn framing(&mut self, byte: u8) -> Result<(), MalformedChunk> {
         self.at = match (self.at, byte) {
-            // Leading zeros count as extension: they are allowed (RFC 9112 §7.1) and must not be endless.
+            // Leading zeros are allowed (RFC 9112 §7.1); they count as extension, so that their number is limited.
             (ChunkState::Size { started: true }, b'0')
                 if self.left == 0 && self.extension < MAX_EXTENSION =>
             {
@@ -125,7 +125,7 @@ impl ChunkedDecoder {
 mod tests {
     use super::*;
 
-    /// The data, the trailers and how much of the input the body was, with the input cut into steps.
+    /// Decodes input that arrives `step` bytes at a time. Returns the data, the trailers and the length of the body.
     fn decode(input: &[u8], step: usize) -> Result<Option<(Vec<u8>, String, usize)>, MalformedChunk> {
         let (mut chunked, mut data, mut from) = (ChunkedDecoder::default(), Vec::new(), 0);
         let mut until = 0;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_read_however_they_are_cut() {
+    fn bodies_are_decoded_however_their_bytes_arrive() {
         let cases = [
             ("0\r\n\r\n", "", ""),
             ("5\r\nhello\r\n0\r\n\r\n", "hello", ""),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_the_coding_is_refused() {
+    fn malformed_chunks_are_refused() {
         let cases = [
             "\r\n",
             "g\r\n",

@@ -6,13 +6,14 @@
 
 use std::cell::Cell;
 
-/// How many such frames a connection may send at once.
+/// How many such frames a connection may send in a burst.
 const BURST: u32 = 10_000;
 /// How many more it may send each second. A gRPC client sends a PING every few seconds for days.
 const PER_SECOND: u64 = 100;
-/// What a piece of a response earns: a client answers each with up to two WINDOW_UPDATE frames and perhaps a PING.
+/// How many such frames a connection may send more for each piece of a response: a client answers a piece with up to two
+/// WINDOW_UPDATE frames and perhaps a PING.
 const PER_PIECE: u32 = 4;
-/// A large piece leaves in several frames.
+/// A large piece is sent in several frames: one more frame is allowed for each of so many bytes.
 const BYTES_PER_FRAME: usize = 256;
 
 /// The connection preface (RFC 9113 §3.4), which precedes the first frame.
@@ -28,7 +29,7 @@ const PADDED: u8 = 0x8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flood;
 
-/// What the responses of a connection have earned it.
+/// How many more frames a connection may send because of its responses.
 #[derive(Debug, Default)]
 pub(crate) struct FrameCredit(Cell<u32>);
 
@@ -40,15 +41,16 @@ pub(crate) struct FrameBudget {
     /// The payload is that of a DATA frame.
     is_data: bool,
     header: [u8; HEADER],
-    /// How much of the header has come.
+    /// How many bytes of the header have been read.
     filled: usize,
+    /// How many such frames the connection may still send.
     left: u32,
-    /// When `left` was last topped up, in milliseconds of the worker's clock.
+    /// When time last added to `left`, in milliseconds of the worker's clock.
     refilled: u64,
 }
 
 impl FrameCredit {
-    /// A piece of a response that the client is sent.
+    /// Adds the frames that a piece of a response allows.
     pub(crate) fn earn(&self, length: usize) {
         let frames = u32::try_from(length / BYTES_PER_FRAME).unwrap_or(BURST).min(BURST);
         self.0.set((self.0.get() + PER_PIECE + frames).min(BURST));
@@ -56,13 +58,13 @@ impl FrameCredit {
 }
 
 impl FrameBudget {
-    /// A budget for a connection that has sent nothing yet.
+    /// The budget of a new connection.
     pub(crate) fn new(now: u64) -> Self {
         Self { skip: PREFACE, is_data: false, header: [0; HEADER], filled: 0, left: BURST, refilled: now }
     }
 
-    /// Counts the frames whose headers end in these bytes; returns how many bytes are payload of DATA. Hot: no allocation,
-    /// a few steps a frame.
+    /// Counts the frames whose headers end in these bytes, and returns how many of the bytes are payload of DATA frames. Hot:
+    /// no allocation, a few steps per frame.
     pub(crate) fn read(&mut self, mut bytes: &[u8], now: u64, credit: &FrameCredit) -> Result<usize, Flood> {
         let mut data = 0;
         loop {
@@ -91,7 +93,7 @@ impl FrameBudget {
         self.skip = u32::from_be_bytes([0, high, middle, low]);
         self.is_data = kind == DATA;
         if self.is_data {
-            // A frame of padding alone is as good as empty; the last one of a request ends it.
+            // A frame that holds only padding counts as empty. One that ends its stream is never counted.
             let empty = self.skip == 0 || flags & PADDED != 0;
             if !empty || flags & END_STREAM != 0 {
                 return Ok(());
@@ -127,7 +129,7 @@ mod tests {
         bytes
     }
 
-    /// A budget whose preface has come.
+    /// A budget that has read the preface.
     fn budget() -> FrameBudget {
         let mut budget = FrameBudget::new(0);
         assert_eq!(budget.read(PREFACE, 0, &FrameCredit::default()), Ok(0));
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn time_and_responses_give_back() {
+    fn time_and_responses_allow_more_frames() {
         let (mut budget, credit) = (budget(), FrameCredit::default());
         let ping = frame(6, 0, 8);
         budget.left = 0;

@@ -1,11 +1,12 @@
 //! Request heads, checked before hyper reads them.
 //!
 //! hyper accepts some heads that two servers may interpret differently (request smuggling), and nginx refuses most of
-//! them: a length beside chunks, two lengths, a bare line feed, a folded line, two Hosts. A head that passes here has one
-//! interpretation. The checks are one pass over the bytes and allocate nothing.
+//! them: a length together with chunks, two lengths, a bare line feed, a folded line, two Hosts. A head that passes these
+//! checks has one interpretation. The checks are one pass over the bytes and allocate nothing.
 //!
-//! Differences from nginx 1.2x: a bare LF ends no line (nginx takes it), an absolute-form target that names
-//! another host than `Host` is refused (nginx prefers the target's), HTTP/0.9 is refused, a header name that is no token is refused (nginx drops some).
+//! Differences from nginx 1.2x: a bare LF does not end a line (nginx accepts it); an absolute-form target with a host other
+//! than `Host` is refused (nginx prefers the target's); HTTP/0.9 is refused; a header name that is not a token is refused
+//! (nginx drops some of them).
 
 use std::ops::Range;
 
@@ -15,7 +16,7 @@ use http::{HeaderMap, HeaderName};
 /// The longest line and the longest head: `large-client-header-buffers`, by default 4 of 8 KiB.
 pub(crate) const MAX_LINE: usize = 8 * 1024;
 pub(crate) const MAX_HEAD: usize = 4 * MAX_LINE;
-/// How many header fields hyper parses without allocating. Of a head with more, hyper is shown those that it needs.
+/// How many header fields hyper parses without allocating. Of a head with more, hyper gets only the fields that it needs.
 const HYPER_FIELDS: u32 = 100;
 
 /// Why a head is refused. Each has an error page.
@@ -23,11 +24,11 @@ const HYPER_FIELDS: u32 = 100;
 pub(crate) enum HeadError {
     /// 400: it is malformed or ambiguous.
     Malformed,
-    /// 400 with a title of its own: a header line or all of them are too long.
+    /// 400 with a title of its own: a header line or the whole head is too long.
     HeaderTooLarge,
     /// 414: the request line is too long.
     UriTooLong,
-    /// 405: `CONNECT` and `TRACE` are not for proxies of this kind.
+    /// 405: `CONNECT` and `TRACE` are not supported.
     Method,
     /// 501: a transfer coding other than `chunked`.
     Coding,
@@ -52,9 +53,9 @@ pub(crate) struct HeadFinder {
 }
 
 impl HeadFinder {
-    /// The length of the head at the start of `bytes`, once it is complete. Since the last call `bytes` may only have grown.
+    /// The length of the head at the start of `bytes`, once it is complete. Between two calls `bytes` may only grow.
     pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        // A TLS handshake on a plain port has no line end to wait for.
+        // Refuses a TLS handshake on a plain port at once: it may contain no line end.
         if self.line == 0 && bytes.first().is_some_and(|byte| !method_byte(byte) && *byte != b'\r') {
             return Err(HeadError::Malformed);
         }
@@ -93,7 +94,7 @@ impl HeadFinder {
 /// A complete head with one interpretation.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestHead {
-    /// All of it, the empty line included.
+    /// The whole head with its last empty line.
     pub(crate) bytes: Bytes,
     /// The request line without its end, for the log.
     line: u32,
@@ -101,8 +102,8 @@ pub(crate) struct RequestHead {
     /// The origin-form part of the target; empty where an absolute-form target had no path.
     target: Range<u32>,
     pub(crate) framing: RequestFraming,
-    /// `Content-Length` is there, if only as zero.
-    pub(crate) says_length: bool,
+    /// There is a `Content-Length`, perhaps of zero.
+    pub(crate) has_length: bool,
     /// How many header fields there are.
     fields: u32,
 }
@@ -119,7 +120,7 @@ impl RequestHead {
         let (target, authority) = split_target(text, target)?;
         let mut fields = Fields::default();
         let mut rest = line + 2;
-        // Up to the empty line, which is last: a carriage return elsewhere ends nothing.
+        // Up to the last line, which is empty. A carriage return inside a line does not end it.
         let mut count = 0;
         while rest + 2 < text.len() {
             rest += fields.line(&text[rest..])?;
@@ -143,8 +144,8 @@ impl RequestHead {
         }
         let narrow = |range: Range<usize>| range.start as u32..range.end as u32;
         let (line, method) = (line as u32, method as u32);
-        let says_length = fields.lengths > 0;
-        Ok(Self { line, method, says_length, fields: count, target: narrow(target), framing, bytes })
+        let has_length = fields.lengths > 0;
+        Ok(Self { line, method, has_length, fields: count, target: narrow(target), framing, bytes })
     }
 
     /// `GET /path HTTP/1.1`.
@@ -160,8 +161,8 @@ impl RequestHead {
         self.bytes.slice(self.target.start as usize..self.target.end as usize)
     }
 
-    /// The head for hyper, usually the same bytes. nginx takes some targets that the `http` crate does not: a raw
-    /// `<` or backtick, bytes that are no UTF-8. hyper gets these percent-coded, which means the same path.
+    /// The head for hyper, usually the same bytes. nginx accepts some targets that the `http` crate refuses: a raw `<` or
+    /// backtick, bytes that are not UTF-8. hyper gets these percent-encoded, which is the same path.
     pub(crate) fn for_hyper(&self) -> Bytes {
         if self.has_more_fields_than_hyper_takes() {
             return self.abridged();
@@ -196,7 +197,7 @@ impl RequestHead {
         })
     }
 
-    /// Whether hyper has seen only a part of the header fields, so that [`RequestHead::header_map`] is needed.
+    /// Whether hyper gets only a part of the header fields, so that [`RequestHead::header_map`] is needed.
     pub(crate) fn has_more_fields_than_hyper_takes(&self) -> bool {
         self.fields > HYPER_FIELDS
     }
@@ -210,8 +211,8 @@ impl RequestHead {
         let mut head = self.bytes[..self.line as usize + 2].to_vec();
         needed.for_each(|(_, line)| head.extend_from_slice(line));
         head.extend_from_slice(b"\r\n");
-        let short = Self { bytes: head.into(), fields: 0, target: self.target.clone(), ..*self };
-        short.for_hyper()
+        let abridged = Self { bytes: head.into(), fields: 0, target: self.target.clone(), ..*self };
+        abridged.for_hyper()
     }
 
     /// All header fields.
@@ -222,7 +223,7 @@ impl RequestHead {
             if let (Ok(name), Ok(value)) =
                 (HeaderName::from_bytes(name), http::HeaderValue::from_maybe_shared(value))
             {
-                // Fails with more fields than fit into a head.
+                // Cannot fail: fewer fields fit into a head than into a map.
                 let _ = headers.try_append(name, value);
             }
         }
@@ -232,13 +233,13 @@ impl RequestHead {
 
 /// Whether there are no control characters other than tabs and line ends, whose positions are checked later.
 fn plain(text: &[u8]) -> bool {
-    // Written so that the compiler makes SIMD of it: no branch, no early return, no sum.
+    // Written so that the compiler vectorises it: no branch, no early return.
     let odd = |byte: u8| byte < b' ' && byte != b'\t' && byte != b'\r' && byte != b'\n' || byte == 0x7f;
     !text.iter().fold(false, |any, byte| any | odd(*byte))
 }
 
-/// The end of the first line: its first carriage return, which a line feed must follow. [`HeadFinder`] has seen a carriage
-/// return before each line feed.
+/// The end of the first line: its first carriage return, which a line feed must follow. [`HeadFinder`] has checked that a
+/// carriage return precedes each line feed.
 fn line_end(text: &[u8]) -> Result<usize, HeadError> {
     let end = memchr::memchr(b'\r', text).ok_or(HeadError::Malformed)?;
     if text.get(end + 1) == Some(&b'\n') { Ok(end) } else { Err(HeadError::Malformed) }
@@ -259,7 +260,7 @@ fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), HeadError> {
     }
 }
 
-/// A method as nginx accepts it: upper case, underscores and hyphens.
+/// Whether nginx accepts the method: upper case letters, underscores and hyphens.
 fn valid_method(method: &[u8]) -> bool {
     !method.is_empty() && method.iter().all(method_byte)
 }
@@ -268,8 +269,8 @@ fn method_byte(byte: &u8) -> bool {
     matches!(byte, b'A'..=b'Z' | b'_' | b'-')
 }
 
-/// Checks a head of HTTP/2 as strictly as one of HTTP/1. h2 has refused what only HTTP/2 can get wrong (pseudo-header
-/// fields, connection-specific fields, RFC 9113 §8.2, §8.3).
+/// Checks an HTTP/2 head as strictly as an HTTP/1 head. h2 has already checked the rules of HTTP/2 itself (pseudo-header
+/// fields, connection-specific fields; RFC 9113 §8.2, §8.3).
 pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     if !valid_method(parts.method.as_str().as_bytes()) {
         return Err(HeadError::Malformed);
@@ -293,11 +294,11 @@ pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     if target.len() > MAX_LINE {
         return Err(HeadError::UriTooLong);
     }
-    // The target has a scheme if there is an authority; an empty `:scheme` (RFC 9113 §8.3.1) leaves none.
+    // A target with an authority has a scheme, unless `:scheme` is empty, which RFC 9113 §8.3.1 forbids.
     if parts.uri.authority().is_some() && parts.uri.scheme_str().is_none_or(str::is_empty) {
         return Err(HeadError::Malformed);
     }
-    // Bytes count, not fields: a client may send each cookie in a field of its own (RFC 9113 §8.2.3).
+    // Limits bytes, not fields: a client may send each cookie in a field of its own (RFC 9113 §8.2.3).
     let mut total = target.len();
     for (name, value) in &parts.headers {
         let length = name.as_str().len() + value.len();
@@ -309,8 +310,8 @@ pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// Origin-form and absolute-form (RFC 9112 §3.2) to path and host. A fragment does not belong on the wire and is
-/// cut off. `*` and `host:port` are not for a proxy of this kind; nginx refuses them too.
+/// Splits an origin-form or absolute-form target (RFC 9112 §3.2) into path and host. Removes a fragment, which clients must
+/// not send. `*` and `host:port` are refused, as by nginx.
 fn split_target(text: &[u8], target: Range<usize>) -> Result<(Range<usize>, Range<usize>), HeadError> {
     let none = 0..0;
     let bytes = &text[target.clone()];
@@ -325,7 +326,7 @@ fn split_target(text: &[u8], target: Range<usize>) -> Result<(Range<usize>, Rang
     let host = target.start + scheme.len();
     let path =
         text[host..end].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(end, |at| host + at);
-    // `http://host?query` has no path to pass on; nginx refuses it as well.
+    // `http://host?query` has no path; nginx refuses it as well.
     if path < end && text[path] == b'?' || path == host {
         return Err(HeadError::Malformed);
     }
@@ -346,7 +347,7 @@ impl<'a> Fields<'a> {
     /// Reads one line and returns its length with its end.
     fn line(&mut self, text: &'a [u8]) -> Result<usize, HeadError> {
         let colon = text.iter().position(|byte| !TOKEN[*byte as usize]).unwrap_or(0);
-        // A fold starts with white space, which is no token: refused like an empty name or `Name :`.
+        // A folded line starts with white space, which is not a token: refused like an empty name or `Name :`.
         if colon == 0 || text[colon] != b':' {
             return Err(HeadError::Malformed);
         }
@@ -384,7 +385,7 @@ impl<'a> Fields<'a> {
             return Ok(RequestFraming::Chunked);
         }
         let Some(length) = self.length else { return Ok(RequestFraming::Length(0)) };
-        // 18 digits: nginx's own limit is that of a signed 64-bit number.
+        // 18 digits fit a signed 64-bit number, which is nginx's limit.
         if length.is_empty() || length.len() > 18 || !length.iter().all(u8::is_ascii_digit) {
             return Err(HeadError::Malformed);
         }
@@ -392,8 +393,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A host with or without port, as nginx checks it: no slash, no white space, no two dots in a row, a name before
-/// the port, brackets closed.
+/// Whether nginx accepts a host with or without port: no slash, no white space, no two dots in a row, a name before the port,
+/// closed brackets.
 pub(crate) fn valid_host(host: &[u8]) -> bool {
     let name = match host.first() {
         None => return false,
@@ -411,7 +412,7 @@ fn host_byte(byte: &u8) -> bool {
     *byte > b' ' && *byte != 0x7f && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#')
 }
 
-/// RFC 9110 §5.6.2.
+/// The bytes of a token (RFC 9110 §5.6.2).
 pub(crate) const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
 /// The bytes that the `http` crate accepts in path and query.
 const TAME: [bool; 256] = table(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", true);

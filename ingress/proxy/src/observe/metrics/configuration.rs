@@ -41,7 +41,7 @@ impl ConfigurationMetrics {
         }
     }
 
-    /// Requests are answered from a new table. `hash` is the same wherever the Ingresses are the same.
+    /// Records that a new table has been published. `hash` depends only on the Ingresses.
     pub fn published(&self, hash: u64, now: SystemTime) {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         // An f64 holds 53 bits.
@@ -50,7 +50,8 @@ impl ConfigurationMetrics {
         self.published.inc();
     }
 
-    /// Notes whether changes can be applied. If not (a kind is forbidden, for example), the last published state is served.
+    /// Records whether changes can be applied. If not (access to a kind is forbidden, for example), the last published state
+    /// is served.
     pub fn takes_changes(&self, can: bool) {
         if !can && self.successful.value() != 0.0 {
             self.errors.inc();
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_is_good_while_changes_can_be_taken_in() {
+    fn a_configuration_is_successful_while_changes_can_be_applied() {
         let registry = Registry::new();
         let configuration = ConfigurationMetrics::new(&registry, &Controller::default());
         let shown = |metric: &str| {

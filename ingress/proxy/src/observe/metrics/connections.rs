@@ -14,9 +14,9 @@ pub(crate) struct ConnectionMetrics {
     /// Panics while a connection was served, which end that connection, or in a worker.
     pub(crate) panics: Counter,
     pub(crate) active: UpDownCounter,
-    /// A part of a request's head has come, and not all of it.
+    /// Connections whose request head has begun and is not complete.
     pub(crate) reading: UpDownCounter,
-    /// A request is being worked on. Those that do neither wait for one.
+    /// Connections with an open request. All others are waiting.
     pub(crate) writing: UpDownCounter,
 }
 
@@ -37,14 +37,14 @@ impl ConnectionMetrics {
             &name("nginx_process_connections"),
             "current number of client connections with state {active, reading, writing, waiting}",
             labels,
-            move |tell| {
+            move |report| {
                 let (controller, active, reading, writing) = &shown;
                 let [class, namespace, pod] = own(controller);
                 let now = [active, reading, writing].map(|level| level.value().max(0));
                 let waiting = (now[0] - now[1] - now[2]).max(0);
                 let states = ["active", "reading", "writing"].into_iter().zip(now);
                 for (state, count) in states.chain([("waiting", waiting)]) {
-                    tell([class, namespace, pod, state], count as f64);
+                    report([class, namespace, pod, state], count as f64);
                 }
             },
         );

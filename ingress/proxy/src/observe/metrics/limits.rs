@@ -10,15 +10,15 @@ use telemetry::metrics::{Counter, Registry};
 pub(crate) struct LimitMetrics {
     /// Idle connections of clients that were closed to make room.
     pub(crate) drained: Counter,
-    /// Clients that found no place.
+    /// Clients that were refused because the worker had reached its limit of connections.
     pub(crate) refused: Counter,
     /// Connections that held the most buffered bytes when there were too many.
     pub(crate) buffers: Counter,
-    /// Clients of HTTP/2 that sent too many frames that carry nothing.
+    /// HTTP/2 clients that sent too many frames that carry nothing.
     pub(crate) flood: Counter,
-    /// Clients of HTTP/2 that went on after GOAWAY.
+    /// HTTP/2 clients that kept sending requests after GOAWAY.
     pub(crate) goaway: Counter,
-    /// Accepting failed for want of a file descriptor.
+    /// Failures to accept because no file descriptor was free.
     pub(crate) no_descriptor: Counter,
     /// Requests that waited until a connection to an endpoint was closed.
     pub(crate) upstream_waits: Counter,
@@ -37,14 +37,14 @@ impl LimitMetrics {
         );
         let upstream = registry.counters(
             "portolan_upstream_connection_limit_total",
-            "Requests that met the limit of connections to endpoints: they waited for one, or were refused.",
+            "Requests that reached the limit of connections to endpoints, by whether they waited for one or were refused.",
             ["outcome"],
         );
         let buffered = Arc::new(AtomicU64::new(0));
         let shown = buffered.clone();
-        let help = "Bytes of bodies that wait for slow clients or endpoints.";
-        registry.callback_gauges("portolan_buffered_bytes", help, [], move |tell| {
-            tell([], shown.load(Relaxed) as f64);
+        let help = "Bytes of bodies that are buffered for slow clients or endpoints.";
+        registry.callback_gauges("portolan_buffered_bytes", help, [], move |report| {
+            report([], shown.load(Relaxed) as f64);
         });
         Self {
             drained: closed.with(["drained"]),
@@ -54,7 +54,7 @@ impl LimitMetrics {
             goaway: closed.with(["goaway_ignored"]),
             no_descriptor: registry.counter(
                 "portolan_accept_failures_total",
-                "Connections that could not be accepted for want of a file descriptor.",
+                "Connections that could not be accepted because no file descriptor was free.",
             ),
             upstream_waits: upstream.with(["waited"]),
             upstream_refused: upstream.with(["refused"]),

@@ -25,21 +25,21 @@ pub(super) fn show(registry: &Registry, controller: &Controller) {
     let full = |suffix| name(&format!("nginx_process_{suffix}"));
     for (suffix, help, number) in GAUGES {
         let controller = controller.clone();
-        registry.callback_gauges(&full(suffix), help, OWN, move |tell| {
-            tell(own(&controller), number(&Process::now()));
+        registry.callback_gauges(&full(suffix), help, OWN, move |report| {
+            report(own(&controller), number(&Process::now()));
         });
     }
     for (suffix, help, number) in COUNTERS {
         let controller = controller.clone();
-        registry.callback_counters(&full(suffix), help, OWN, move |tell| {
-            tell(own(&controller), number(&Process::now()));
+        registry.callback_counters(&full(suffix), help, OWN, move |report| {
+            report(own(&controller), number(&Process::now()));
         });
     }
     let (labels, controller) =
         ([OWN[0], OWN[1], OWN[2], "release", "build", "repository"], controller.clone());
     let help = "A metric with a constant '1' labeled with information about the build.";
-    registry.callback_gauges(&name("build_info"), help, labels, move |tell| {
+    registry.callback_gauges(&name("build_info"), help, labels, move |report| {
         let [class, namespace, pod] = own(&controller);
-        tell([class, namespace, pod, env!("CARGO_PKG_VERSION"), "portolan", ""], 1.0);
+        report([class, namespace, pod, env!("CARGO_PKG_VERSION"), "portolan", ""], 1.0);
     });
 }

@@ -28,7 +28,7 @@ const LABELS: [&str; 11] = [
     "host",
 ];
 
-/// What happened to one request.
+/// The measured values of one request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestSample {
     pub(crate) request: Duration,
@@ -53,7 +53,7 @@ type Row = (&'static str, &'static str, Buckets, fn(&RequestSample) -> Option<f6
 const HISTOGRAMS: [Row; 7] = [
     (
         "request_duration_seconds",
-        // The unit is wrong in ingress-nginx, and the text is what is compared.
+        // ingress-nginx's text, although the unit is seconds.
         "The request processing time in milliseconds",
         Buckets::Time,
         |sample| Some(sample.request.as_secs_f64()),
@@ -93,7 +93,7 @@ const HISTOGRAMS: [Row; 7] = [
     }),
 ];
 
-/// Whose request it was and how it ended.
+/// The labels of a request.
 pub(crate) struct RequestLabels<'a> {
     pub(crate) route: &'a Arc<Route>,
     /// Its number among the route's canaries, and the canary itself.
@@ -138,7 +138,7 @@ impl RequestMetrics {
         &self.options
     }
 
-    /// The series of a request. Workers share them: each of them alone is larger than what a worker counts in it.
+    /// The series of a request. All workers share them, to save memory.
     pub(super) fn cells(&self, of: &RequestLabels<'_>, host: &str) -> Arc<SeriesCells> {
         let labels = self.labels(of, host);
         let of_family =
@@ -166,8 +166,7 @@ impl RequestMetrics {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The labels. An empty one is as good as none to Prometheus: that is how `--metrics-per-host=false`
-    /// leaves the host out.
+    /// The labels. To Prometheus an empty label is the same as none: `--metrics-per-host=false` sets an empty host.
     fn labels(&self, of: &RequestLabels<'_>, host: &str) -> Labels<11> {
         let RequestLabels { route, canary, method, .. } = of;
         let [class, namespace, pod] = own(&self.controller);
@@ -219,8 +218,8 @@ impl SeriesCells {
     }
 }
 
-/// The status for the label: itself, or its first digit for the whole class. Endpoints choose the status, so one that
-/// neither IANA nor nginx knows counts as its class: at most nine labels more, whatever an endpoint sends.
+/// The status for the label: itself, or its first digit for the whole class. Endpoints choose the status, so one that is
+/// neither registered nor used by nginx counts as its class: at most nine more labels, whatever an endpoint sends.
 pub(super) fn status_label(status: StatusCode, classes: bool) -> u16 {
     let code = status.as_u16();
     let is_known = status.canonical_reason().is_some() || matches!(code, 444 | 494..=499);

@@ -19,7 +19,7 @@ const MOST_HOSTS: usize = 1000;
 const OTHER_HOST: &str = "_";
 /// The longest name in DNS (RFC 1035 §3.1).
 const LONGEST_HOST: usize = 253;
-/// Every so many sweeps all series are checked although the table has not changed.
+/// After this many sweeps all series are checked although the table has not changed.
 const SWEEPS: u32 = 60;
 
 /// The series that a worker has used.
@@ -31,10 +31,10 @@ pub(crate) struct RequestSeries {
     swept: Cell<(usize, u32)>,
 }
 
-/// Route, canary, status and method. The route is known by its address, which stays its own while a [`Weak`] is held.
+/// Route, canary, status and method. The route is identified by its address, which is not reused while a [`Weak`] exists.
 type Identity = (usize, usize, u16, u8);
 
-/// The series of a host that no Ingress names, by status and method.
+/// The series of a host without an Ingress, by status and method.
 type OfHost = HashMap<(u16, u8), Arc<SeriesCells>, RandomState>;
 
 struct KnownSeries {
@@ -93,10 +93,10 @@ impl RequestSeries {
         cells.count(sample);
     }
 
-    /// Forgets routes that no table has any more, and removes the series of deleted Ingresses, as ingress-nginx does.
+    /// Drops routes that no table has any more, and removes the series of deleted Ingresses, as ingress-nginx does.
     ///
-    /// Every worker that has counted for an Ingress does this. A request that was still open may bring a series back; a later
-    /// sweep removes it.
+    /// Every worker that has counted for an Ingress does this. A request that was still open may create a series again; a
+    /// later sweep removes it.
     pub(crate) fn sweep(&self, table: &Arc<RouteTable>) {
         let (at, (last, ago)) = (Arc::as_ptr(table) as usize, self.swept.get());
         if at == last && ago < SWEEPS {

@@ -15,8 +15,8 @@ pub(super) fn show(registry: &Registry, controller: &Controller, views: &ProxyVi
     certificates(registry, &controller.class, views);
     let table = views.table.clone();
     let help = "Requests answered 500 because the regular expressions of their host needed too many steps.";
-    registry.callback_counters("portolan_regex_step_limit_total", help, [], move |tell| {
-        tell([], table.load().step_limit_hits() as f64);
+    registry.callback_counters("portolan_regex_step_limit_total", help, [], move |report| {
+        report([], table.load().step_limit_hits() as f64);
     });
 }
 
@@ -25,10 +25,10 @@ fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<
     let help = "Gauge reporting status of ingress orphanity, 1 indicates orphaned ingress.\n\t\t\t'namespace' is the \
                 string used to identify namespace of ingress, 'ingress' for ingress name and 'type' for 'no-service' \
                 or 'no-endpoint' of orphanity";
-    registry.callback_gauges(&name("orphan_ingress"), help, labels, move |tell| {
+    registry.callback_gauges(&name("orphan_ingress"), help, labels, move |report| {
         let [class, namespace, pod] = own(&controller);
         let pools = pools.load();
-        // One backend that lacks something makes an orphan of its Ingress.
+        // An Ingress is an orphan if one of its backends lacks a Service or endpoints.
         let mut ingresses = BTreeMap::<&Key, [bool; 2]>::new();
         for (ingress, missing) in pools.backends() {
             let [service, endpoint] = ingresses.entry(ingress).or_default();
@@ -38,7 +38,7 @@ fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<
         for (ingress, missing) in ingresses {
             for (what, is) in ["no-service", "no-endpoint"].into_iter().zip(missing) {
                 let number = if is { 1.0 } else { 0.0 };
-                tell([class, namespace, pod, &ingress.namespace, &ingress.name, what], number);
+                report([class, namespace, pod, &ingress.namespace, &ingress.name, what], number);
             }
         }
     });
@@ -50,9 +50,9 @@ fn certificates(registry: &Registry, class: &str, views: &ProxyViews) {
                 (10 * 24 * 3600))\"";
     let labels = ["namespace", "class", "host", "secret_name", "identifier"];
     let (shown, own) = (views.certs.clone(), class.to_owned());
-    registry.callback_gauges(&name("ssl_expire_time_seconds"), help, labels, move |tell| {
+    registry.callback_gauges(&name("ssl_expire_time_seconds"), help, labels, move |report| {
         for (host, Key { namespace, name }, facts) in shown.load().in_use() {
-            tell([namespace, &own, &host, name, &identifier(facts)], facts.expires as f64);
+            report([namespace, &own, &host, name, &identifier(facts)], facts.expires as f64);
         }
     });
     let more = ["issuer_organization", "issuer_common_name", "serial_number", "public_key_algorithm"];
@@ -60,7 +60,7 @@ fn certificates(registry: &Registry, class: &str, views: &ProxyViews) {
         std::array::from_fn::<_, 9, _>(|at| labels.iter().chain(&more).nth(at).copied().unwrap_or_default());
     let (shown, own) = (views.certs.clone(), class.to_owned());
     let help = "Hold all labels associated to a certificate";
-    registry.callback_gauges(&name("ssl_certificate_info"), help, labels, move |tell| {
+    registry.callback_gauges(&name("ssl_certificate_info"), help, labels, move |report| {
         for (host, Key { namespace, name }, facts) in shown.load().in_use() {
             let CertificateInfo {
                 issuer_organization,
@@ -70,9 +70,9 @@ fn certificates(registry: &Registry, class: &str, views: &ProxyViews) {
                 ..
             } = facts;
             let identifier = identifier(facts);
-            let whose = [namespace, own.as_str(), &host, name, &identifier];
-            let [namespace, class, host, secret, identifier] = whose;
-            tell(
+            let first = [namespace, own.as_str(), &host, name, &identifier];
+            let [namespace, class, host, secret, identifier] = first;
+            report(
                 [
                     namespace,
                     class,
@@ -90,7 +90,7 @@ fn certificates(registry: &Registry, class: &str, views: &ProxyViews) {
     });
 }
 
-/// As ingress-nginx puts it together: the issuer's serial number, which is nearly always missing, and the
+/// The label `identifier` as in ingress-nginx: the issuer's serial number, which is nearly always missing, and the
 /// certificate's.
 fn identifier(facts: &CertificateInfo) -> String {
     format!("{}-{}", facts.issuer_serial_number, facts.serial_number)

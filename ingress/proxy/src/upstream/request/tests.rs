@@ -5,24 +5,27 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-/// The largest piece of a response of 8 MiB that comes faster than it is taken.
+/// The size of the largest piece of an 8 MiB response that the endpoint sends faster than the client reads.
 async fn largest_piece(stream: bool) -> usize {
     const SIZE: usize = 8 << 20;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let near = TcpStream::connect(address).await.unwrap();
-    let (mut far, _) = listener.accept().await.unwrap();
+    let stream_to_endpoint = TcpStream::connect(address).await.unwrap();
+    let (mut endpoint, _) = listener.accept().await.unwrap();
     tokio::spawn(async move {
-        far.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes()).await.unwrap();
-        far.write_all(&vec![b'x'; SIZE]).await.unwrap();
+        endpoint
+            .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        endpoint.write_all(&vec![b'x'; SIZE]).await.unwrap();
         // Closing with the request unread would reset the connection.
-        far.read_exact(&mut [0; REQUEST.len()]).await.unwrap();
+        endpoint.read_exact(&mut [0; REQUEST.len()]).await.unwrap();
     });
     let clock = Rc::new(Clock::new(jiff::tz::TimeZone::UTC));
     let minute = Duration::from_secs(60);
     let timeouts = UpstreamTimeouts { send: minute, read: minute, body: minute, client_send: minute };
     let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream: stream };
-    let connection = UpstreamConnection::new(near, address, None, "endpoint".into(), 0);
+    let connection = UpstreamConnection::new(stream_to_endpoint, address, None, "endpoint".into(), 0);
     let request = Bytes::from_static(REQUEST);
     let mut request = UpstreamRequest::new(connection, request, RequestBody::none(), (false, false), timer);
     let mut headers = HeaderMap::new();
@@ -38,7 +41,7 @@ async fn largest_piece(stream: bool) -> usize {
 }
 
 #[tokio::test]
-async fn a_stream_of_http2_gets_pieces_that_a_slow_client_takes_in_time() {
+async fn an_http2_stream_gets_smaller_pieces_than_an_http1_connection() {
     let (stream, connection) = (largest_piece(true).await, largest_piece(false).await);
     assert!(stream <= 2 * READ, "{stream}");
     assert!(connection > 2 * READ, "{connection}");

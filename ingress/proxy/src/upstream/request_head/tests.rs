@@ -98,7 +98,7 @@ fn upgrades_pass_and_h2c_does_not() {
 }
 
 #[test]
-fn filters_set_and_take_away_headers() {
+fn filters_set_and_remove_headers() {
     let mut set = HeaderMap::new();
     set.insert("accept", http::HeaderValue::from_static("c"));
     set.insert("user-agent", http::HeaderValue::from_static(""));

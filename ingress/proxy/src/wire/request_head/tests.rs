@@ -7,7 +7,7 @@ fn read(text: &str) -> Result<RequestHead, HeadError> {
     RequestHead::check(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// Cases are written with LF for readability; a `\` at the end of a line stands for "without CR".
+/// A head of these lines, each ended by CRLF, and the empty line.
 fn wire(lines: &[&str]) -> String {
     let mut text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     text.push_str("\r\n");
@@ -83,7 +83,7 @@ fn heads_that_can_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
-fn a_bare_line_feed_ends_nothing() {
+fn a_bare_line_feed_is_malformed() {
     for text in [
         "GET / HTTP/1.1\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\n\r\n",
@@ -95,7 +95,7 @@ fn a_bare_line_feed_ends_nothing() {
 }
 
 #[test]
-fn a_head_is_found_however_it_is_cut() {
+fn a_head_is_found_however_its_bytes_arrive() {
     let text = wire(&["GET / HTTP/1.1", "Host: a", "X: y"]);
     for cut in 1..text.len() {
         let mut finder = HeadFinder::default();
@@ -141,7 +141,7 @@ fn good_heads_keep_their_target_byte_for_byte() {
 }
 
 #[test]
-fn hyper_gets_a_target_that_it_takes() {
+fn hyper_gets_a_target_that_it_accepts() {
     for byte in (b'!'..=0xff).filter(|byte| *byte != 0x7f) {
         let mut text = b"GET /".to_vec();
         text.extend([byte, b'?', byte]);
@@ -167,7 +167,7 @@ fn a_tls_handshake_is_refused_at_its_first_byte() {
 }
 
 #[test]
-fn many_header_fields_pass_and_hyper_sees_those_that_it_acts_on() {
+fn many_header_fields_pass_and_hyper_gets_only_those_it_acts_on() {
     let mut text = "POST /<a> HTTP/1.1\r\nHost: a\r\n".to_owned();
     for at in 0..200 {
         text.push_str(&format!("X-{at}: {at}\r\n"));
