@@ -48,7 +48,10 @@ impl ApiClient {
     pub(super) async fn new(access: &Access) -> Result<Self, AccessError> {
         let Connection { client, url, host, unverified } = access::connection(access).await?;
         if unverified {
-            tracing::warn!("API server {url}: its certificate is not verified (insecure-skip-tls-verify)");
+            tracing::warn!(
+                "API server {url}: its certificate is not verified (insecure-skip-tls-verify in the kubeconfig); credentials and \
+                 objects are not protected against interception"
+            );
         }
         Ok(Self::of(access.clone(), client, url, host))
     }
