@@ -65,7 +65,7 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         written.map_err(|error| CommandError::outside(format!("-pidfile {}: {error}", pidfile.display())))?;
     }
     if !args.quiet {
-        greet(&load, args.log.json);
+        print_startup_message(&load, args.log.json);
     }
     if runtime.admin.local_addrs().await.is_empty() {
         tracing::info!(
@@ -197,7 +197,7 @@ fn unreadable(name: &str, error: &std::io::Error) -> ConfigErrors {
 }
 
 /// Prints the startup message of CoreDNS: the keys of all server blocks, then version and platform. With `json` it is logged.
-fn greet(load: &CorefileLoader, json: bool) {
+fn print_startup_message(load: &CorefileLoader, json: bool) {
     let corefile = load().ok();
     let keys = corefile.iter().flat_map(|corefile| &corefile.blocks).flat_map(|block| &block.keys);
     let mut lines: Vec<_> = keys.map(|key| format!("{}:{}", key.zone, key.port)).collect();

@@ -98,7 +98,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     if !args.log.json {
         cluster.read(|snapshot| {
             let examples = Examples::of(snapshot, &views, zone.as_deref().unwrap_or("cluster.local"));
-            show::greeting(args, &origin, snapshot, &examples, started_at.elapsed());
+            show::startup_message(args, &origin, snapshot, &examples, started_at.elapsed());
         });
     }
     show::changes(&cluster, &lines);

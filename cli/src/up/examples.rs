@@ -1,4 +1,4 @@
-//! Chooses the Service and the Ingress rules of the example commands in the greeting.
+//! Chooses the Service and the Ingress rules of the example commands that `portolan up` prints.
 
 use cluster::{Ingress, Key, Service, ServiceKind, Snapshot};
 use config::Corefile;

@@ -16,7 +16,7 @@ use crate::up::examples::{Examples, Url};
 const MAX_CHANGES: usize = 12;
 
 /// Prints what is served, and three commands to try.
-pub fn greeting(
+pub fn startup_message(
     args: &UpArgs,
     origin: &ClusterOrigin,
     cluster: &Snapshot,

@@ -222,7 +222,7 @@ impl MostSevere {
         Self { problems: ranked.into_iter().map(|(_, problem)| problem).collect(), dropped }
     }
 
-    /// Keeps as many problems as there is room for. `room` is called only if it can be less than the number of problems.
+    /// Keeps as many problems as there is room for. `room` is not called if there are none.
     fn limited_to(self, room: impl FnOnce() -> usize) -> Self {
         if self.problems.is_empty() {
             return self;

@@ -32,7 +32,7 @@ pub trait AccessPolicy: Send + Sync {
     fn authorize<'a>(&'a self, request: &'a AdminRequest) -> BoxFuture<'a, AccessDecision>;
 }
 
-/// What an [`AccessPolicy`] decides about a request.
+/// The decision of an [`AccessPolicy`] about a request.
 #[derive(Clone, Debug, Default)]
 pub struct AccessDecision {
     /// Headers added to the response, both to that of the page and to `response`.
