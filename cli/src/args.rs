@@ -14,7 +14,7 @@ use clap::{ArgMatches, Command};
 
 pub use dns::DnsArgs;
 pub use flag::{FlagSupport, UnsupportedFlag};
-pub use ingress::{FLAGS as INGRESS_FLAGS, IngressArgs};
+pub use ingress::{IngressArgs, flags as ingress_flags};
 pub use up::UpArgs;
 
 use crate::command_error::CommandError;
@@ -59,11 +59,20 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
 pub fn command() -> Command {
     Command::new("portolan")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Cluster DNS and ingress edge over one watch cache")
-        .long_about(
-            "Portolan keeps the two maps of a Kubernetes cluster: names to addresses (a DNS server that reads a CoreDNS Corefile) and \
-             requests to pods (a proxy that serves Ingresses as ingress-nginx does).\n\nStart with `portolan up`: it needs nothing \
-             and shows both on a demo cluster.",
+        .about(
+            "Portolan is a DNS server and an ingress proxy for Kubernetes in one binary. `portolan dns` reads a CoreDNS Corefile and takes \
+             CoreDNS's flags; `portolan ingress` serves Ingresses and takes ingress-nginx's flags. `portolan up` runs both, without \
+             configuration, for a demo cluster, for manifests or for a real cluster.",
+        )
+        .after_help(
+            "Examples:\n  \
+             # Serve the built-in demo cluster on 127.0.0.1: DNS on port 1053, HTTP on 8080, HTTPS on 8443\n  \
+             portolan up\n\n  \
+             # Replace CoreDNS\n  \
+             portolan dns -conf /etc/coredns/Corefile\n\n  \
+             # Replace ingress-nginx\n  \
+             portolan ingress --configmap ingress-nginx/ingress-nginx-controller\n\n\
+             `portolan COMMAND --help` shows the flags of a command.",
         )
         .arg_required_else_help(true)
         .subcommand(up::command())
@@ -72,7 +81,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("completions")
                 .about("Print a completion script for a shell")
-                .after_help("Example: portolan completions bash > /etc/bash_completion.d/portolan")
+                .after_help("Example:\n  portolan completions bash > /etc/bash_completion.d/portolan")
                 .arg(
                     clap::Arg::new("shell")
                         .required(true)
@@ -83,7 +92,7 @@ pub fn command() -> Command {
                 ),
         )
         .subcommand(
-            Command::new("reference").about("Print a reference page (Markdown), made from the registries").arg(
+            Command::new("reference").about("Print a reference page in Markdown: plugins, annotations, ConfigMap keys or flags").arg(
                 clap::Arg::new("page")
                     .required(true)
                     .value_name("PAGE")

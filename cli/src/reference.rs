@@ -4,7 +4,8 @@ use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
 use ingress_routes::{CONFIG_MAP_KEYS, UnsupportedSetting};
 
-use crate::args::{FlagSupport, INGRESS_FLAGS};
+use crate::args;
+use crate::args::FlagSupport;
 use crate::command_error::CommandError;
 use crate::output;
 
@@ -94,7 +95,7 @@ fn ingress_flags() -> String {
     let mut text =
         "# Flags of `portolan ingress`\n\n| flag | default | meaning | honoured |\n|---|---|---|---|\n"
             .to_owned();
-    for flag in INGRESS_FLAGS {
+    for flag in args::ingress_flags() {
         let honoured = match flag.support {
             FlagSupport::Honoured => "yes".to_owned(),
             FlagSupport::NotNeeded => "not needed".to_owned(),

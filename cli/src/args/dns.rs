@@ -61,41 +61,53 @@ impl DnsArgs {
 pub fn command() -> Command {
     let path = || clap::value_parser!(PathBuf);
     Command::new("dns")
-        .about("Serve DNS; reads a Corefile and takes CoreDNS's flags")
+        .about("Run the DNS server; reads a Corefile and takes the flags of CoreDNS")
         .disable_version_flag(true)
         .args_override_self(true)
         .after_help(
-            "CoreDNS's flags may stand behind one dash or two.\n\nExamples:\n  portolan dns -conf Corefile -dns.port 1053 --kubeconfig \
-             ~/.kube/config\n  portolan dns -conf Corefile -dns.port 1053 --cluster manifests/\n\nWithout --cluster, --kubeconfig or an \
-             address in the Corefile's kubernetes block the Pod's service account is used.",
+            "Examples:\n  \
+             # Serve the names of a cluster on an unprivileged port\n  \
+             portolan dns -conf Corefile -dns.port 1053 --kubeconfig ~/.kube/config\n\n  \
+             # Serve the names of manifests and follow their changes\n  \
+             portolan dns -conf Corefile -dns.port 1053 --cluster manifests/\n\n  \
+             # In a Pod, in place of CoreDNS\n  \
+             portolan dns -conf /etc/coredns/Corefile\n\n\
+             Flags may have one dash or two. Without --cluster, --kubeconfig or an address in the kubernetes plugin, the service account of \
+             the Pod is used.",
         )
         .args([
             Arg::new("conf").long("conf").value_name("FILE").value_parser(path()).help(
-                "Corefile to load; stdin reads standard input [default: Corefile, else whoami and log on port 53]",
+                "Corefile; stdin for standard input [default: ./Corefile if it exists, else whoami and log on port 53]",
             ),
             Arg::new("dns.port")
                 .long("dns.port")
                 .short('p')
                 .value_name("PORT")
                 .value_parser(clap::value_parser!(u16))
-                .help("Port of server blocks that name none [default: 53]"),
+                .help("Port of server blocks without a port [default: 53]"),
             Arg::new("pidfile").long("pidfile").value_name("FILE").value_parser(path()).help("File to write the process id to"),
-            switch(Arg::new("plugins").long("plugins")).help("List the plugins and end"),
-            switch(Arg::new("quiet").long("quiet")).help("No greeting"),
-            switch(Arg::new("version").long("version")).help("Print the version and end"),
+            switch(Arg::new("plugins").long("plugins")).help("List the plugins and exit"),
+            switch(Arg::new("quiet").long("quiet")).help("Do not print the startup message"),
+            switch(Arg::new("version").long("version")).help("Print the version and exit"),
             Arg::new("cluster")
                 .long("cluster")
-                .value_name("DIR")
+                .value_name("PATH")
                 .action(ArgAction::Append)
                 .value_parser(path())
-                .help("Read manifests from this folder or file in place of an API server; may be given several times"),
-            Arg::new("kubeconfig").long("kubeconfig").value_name("FILE").value_parser(path()).help("Kubeconfig file"),
-            Arg::new("context").long("context").value_name("NAME").help("Context of the kubeconfig"),
+                .help_heading("Cluster")
+                .help("Read manifests from this directory or file instead of an API server; may be repeated"),
+            Arg::new("kubeconfig")
+                .long("kubeconfig")
+                .value_name("FILE")
+                .value_parser(path())
+                .help_heading("Cluster")
+                .help("Kubeconfig file"),
+            Arg::new("context").long("context").value_name("NAME").help_heading("Cluster").help("Context of the kubeconfig"),
             Arg::new("workers")
                 .long("workers")
                 .value_name("N")
                 .value_parser(clap::value_parser!(u16).range(1..=1024))
-                .help("UDP threads [default: one per core]"),
+                .help("UDP threads [default: one per CPU]"),
         ])
         .args(logging::args())
 }

@@ -88,12 +88,7 @@ impl Flag {
     fn text(&self) -> String {
         let default =
             if self.default.is_empty() { String::new() } else { format!(" [default: {}]", self.default) };
-        let effect = match self.support {
-            FlagSupport::Honoured => "",
-            FlagSupport::NotNeeded => " (accepted; not needed)",
-            FlagSupport::Unsupported { .. } => " (accepted; not honoured yet)",
-        };
-        format!("{}{default}{effect}", self.help)
+        format!("{}{default}", self.help)
     }
 }
 

@@ -1,19 +1,19 @@
 //! The command line of `portolan ingress`: the flags of ingress-nginx (controller 1.15), and the source of the cluster.
 
+mod flags;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use cluster::{Key, LabelSelector};
 use ingress_proxy::MetricsOptions;
-use ingress_routes::Level;
-use ingress_routes::NeutralValues::{self, False, OnlyEmpty, True, Words};
 
-use super::flag::FlagSupport::{Honoured, NotNeeded};
-use super::flag::ValueKind::{Bool, Duration as Time, Number, Text};
-use super::flag::{Flag, FlagSupport, FlagValues, UnsupportedFlag, ValueKind};
+use super::flag::{Flag, FlagSupport, FlagValues, UnsupportedFlag};
 use super::logging::{self, LogArgs};
 use crate::command_error::CommandError;
+
+pub use flags::{FLAG_GROUPS, flags};
 
 /// Arguments of `portolan ingress`.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl IngressArgs {
         let port = |name, default| given.port(name, default).map_err(CommandError::usage);
         let key = |name| given.text(name).map(|text| key(name, &text)).transpose();
         let text = |name, default: &str| given.text(name).unwrap_or_else(|| default.to_owned());
-        let given_flags = FLAGS.iter().filter(|flag| given.has(flag.name));
+        let given_flags = flags().filter(|flag| given.has(flag.name));
         let unsupported = given_flags.filter_map(|flag| UnsupportedFlag::of(flag, given.raw(flag.name)));
         let unsupported = unsupported.collect();
         Ok(Self {
@@ -192,151 +192,59 @@ pub fn command() -> Command {
     let own = [
         Arg::new("cluster")
             .long("cluster")
-            .value_name("DIR")
+            .value_name("PATH")
             .action(ArgAction::Append)
             .value_parser(clap::value_parser!(PathBuf))
-            .help("Read manifests from this folder or file in place of an API server; may be given several times"),
-        Arg::new("context").long("context").value_name("NAME").help("Context of the kubeconfig"),
-        Arg::new("workers")
-            .long("workers")
-            .value_name("N")
-            .value_parser(clap::value_parser!(u16).range(1..=1024))
-            .help("Worker threads [default: one per core]"),
+            .help_heading(CLUSTER)
+            .help("Read manifests from this directory or file instead of an API server; may be repeated"),
+        Arg::new("context")
+            .long("context")
+            .value_name("NAME")
+            .help_heading(CLUSTER)
+            .help("Context of the kubeconfig"),
     ];
+    let workers = Arg::new("workers")
+        .long("workers")
+        .value_name("N")
+        .value_parser(clap::value_parser!(u16).range(1..=1024))
+        .help_heading("Listeners and TLS")
+        .help("Worker threads [default: one per CPU]");
     Command::new("ingress")
-        .about("Serve Ingresses; takes ingress-nginx's flags")
+        .about("Run the ingress proxy; takes the flags of ingress-nginx")
         .args_override_self(true)
         .after_help(
-            "Examples:\n  portolan ingress --kubeconfig ~/.kube/config --http-port 8080 --https-port 8443\n  portolan ingress --cluster \
-             manifests/ --http-port 8080 --https-port 8443\n\nWithout --kubeconfig, --apiserver-host or --cluster the Pod's service account is used.",
+            "Examples:\n  \
+             # Serve the Ingresses of a cluster on unprivileged ports\n  \
+             portolan ingress --kubeconfig ~/.kube/config --http-port 8080 --https-port 8443\n\n  \
+             # Serve the Ingresses of manifests and follow their changes\n  \
+             portolan ingress --cluster manifests/ --http-port 8080 --https-port 8443\n\n  \
+             # In a Pod, with the ConfigMap and the metrics of ingress-nginx's chart\n  \
+             portolan ingress --configmap ingress-nginx/ingress-nginx-controller --enable-metrics\n\n\
+             Without --cluster, --kubeconfig or --apiserver-host, the service account of the Pod is used.",
         )
         .args(own)
+        .args(honoured())
+        .arg(workers)
         .args(logging::args())
-        .args(FLAGS.iter().map(Flag::arg))
-        .args(KLOG.iter().map(|name| Flag { name, takes: klog_kind(name), ..KLOG_FLAG }.arg().hide(true)))
+        .args(ignored())
+        .args(flags::klog_flags().map(|flag| flag.arg().hide(true)))
 }
 
-/// Flags of klog, accepted without effect and hidden in the help.
-const KLOG: &[&str] = &[
-    "add_dir_header",
-    "alsologtostderr",
-    "log_backtrace_at",
-    "log_dir",
-    "log_file",
-    "log_file_max_size",
-    "logtostderr",
-    "one_output",
-    "skip_headers",
-    "skip_log_headers",
-    "stderrthreshold",
-    "vmodule",
-];
+const CLUSTER: &str = "Cluster";
 
-const KLOG_FLAG: Flag =
-    Flag { name: "", takes: Text, default: "", help: "klog", support: FlagSupport::NotNeeded };
-
-fn klog_kind(name: &str) -> ValueKind {
-    if matches!(
-        name,
-        "log_backtrace_at" | "log_dir" | "log_file" | "log_file_max_size" | "stderrthreshold" | "vmodule"
-    ) {
-        Text
-    } else {
-        Bool
-    }
+/// The supported flags, under the heading of their group.
+fn honoured() -> impl Iterator<Item = Arg> {
+    let is_honoured = |flag: &&Flag| matches!(flag.support, FlagSupport::Honoured);
+    FLAG_GROUPS.iter().flat_map(move |group| {
+        group.flags.iter().filter(is_honoured).map(|flag| flag.arg().help_heading(group.heading))
+    })
 }
 
-const fn flag(
-    name: &'static str,
-    takes: ValueKind,
-    default: &'static str,
-    help: &'static str,
-    support: FlagSupport,
-) -> Flag {
-    Flag { name, takes, default, help, support }
+/// The flags that have no effect, under two headings at the end of the help.
+fn ignored() -> impl Iterator<Item = Arg> {
+    let unsupported = flags().filter(|flag| matches!(flag.support, FlagSupport::Unsupported { .. }));
+    let not_needed = flags().filter(|flag| matches!(flag.support, FlagSupport::NotNeeded));
+    let unsupported =
+        unsupported.map(|flag| flag.arg().help_heading("Accepted, not honoured yet (reported if set)"));
+    unsupported.chain(not_needed.map(|flag| flag.arg().help_heading("Accepted, not needed")))
 }
-
-const fn differs(neutral: NeutralValues, consequence: &'static str) -> FlagSupport {
-    FlagSupport::Unsupported { level: Level::Differs, neutral, consequence }
-}
-
-const fn cosmetic(neutral: NeutralValues, consequence: &'static str) -> FlagSupport {
-    FlagSupport::Unsupported { level: Level::Cosmetic, neutral, consequence }
-}
-
-/// The flags of ingress-nginx, by theme, in the order of its documentation. All that protect something are honoured.
-#[rustfmt::skip]
-pub const FLAGS: &[Flag] = &[
-    flag("apiserver-host", Text, "in-cluster", "Address of the API server", Honoured),
-    flag("certificate-authority", Text, "", "CA file for --apiserver-host", Honoured),
-    flag("kubeconfig", Text, "", "Kubeconfig file", Honoured),
-    flag("configmap", Text, "", "namespace/name of the ConfigMap with global settings", Honoured),
-    flag("version", Bool, "false", "Print the version and end", Honoured),
-    flag("watch-namespace", Text, "all", "Watch this namespace only", Honoured),
-    flag("watch-namespace-selector", Text, "", "Watch namespaces with these labels only", Honoured),
-    flag("ingress-class", Text, "nginx", "Value of the annotation kubernetes.io/ingress.class; the class name with --ingress-class-by-name", Honoured),
-    flag("controller-class", Text, "k8s.io/ingress-nginx", "spec.controller that an IngressClass must have", Honoured),
-    flag("watch-ingress-without-class", Bool, "false", "Take Ingresses without any class", Honoured),
-    flag("ingress-class-by-name", Bool, "false", "Take a class with the name of --ingress-class, whatever its controller", Honoured),
-    flag("annotations-prefix", Text, "nginx.ingress.kubernetes.io", "Prefix of all other annotations", Honoured),
-    flag("enable-annotation-validation", Bool, "true", "Check annotation values; Portolan always does", NotNeeded),
-    flag("deep-inspect", Bool, "true", "Refuse injection text; Portolan has no template to inject into", NotNeeded),
-    flag("disable-catch-all", Bool, "false", "Ignore Ingresses with spec.defaultBackend", Honoured),
-    flag("disable-svc-external-name", Bool, "false", "Do not serve Services of type ExternalName", Honoured),
-    flag("sync-period", Time, "0s", "Full resync; every change is seen without one", NotNeeded),
-    flag("sync-rate-limit", Text, "0.3", "Pace of rebuilds; changes are applied at once", NotNeeded),
-    flag("dynamic-configuration-retries", Number, "15", "Retries of the Lua update", NotNeeded),
-    flag("enable-topology-aware-routing", Bool, "false", "Honour zone hints", differs(False, "endpoints of all zones take turns")),
-    flag("default-backend-service", Text, "built-in 404", "namespace/name of the Service behind unknown hosts", Honoured),
-    flag("tcp-services-configmap", Text, "", "namespace/name of the TCP services", differs(OnlyEmpty, "the ports of that ConfigMap are not opened")),
-    flag("udp-services-configmap", Text, "", "namespace/name of the UDP services", differs(OnlyEmpty, "the ports of that ConfigMap are not opened")),
-    flag("http-port", Number, "80", "Port for HTTP", Honoured),
-    flag("https-port", Number, "443", "Port for HTTPS", Honoured),
-    flag("default-server-port", Number, "8181", "Port of the built-in 404 server", NotNeeded),
-    flag("ssl-passthrough-proxy-port", Number, "442", "Inner port of TLS passthrough", NotNeeded),
-    flag("enable-ssl-passthrough", Bool, "false", "TLS passthrough by SNI", differs(False, "TLS ends at the proxy, whatever ssl-passthrough says")),
-    flag("default-ssl-certificate", Text, "self-made", "namespace/name of the Secret with the default certificate", Honoured),
-    flag("enable-ssl-chain-completion", Bool, "false", "Fetch missing intermediate certificates", differs(False, "certificates are served without the intermediates that their Secrets lack")),
-    flag("status-port", Number, "10246", "Inner status port of nginx", NotNeeded),
-    flag("stream-port", Number, "10247", "Inner stream port of nginx", NotNeeded),
-    flag("internal-logger-address", Text, "127.0.0.1:11514", "Inner syslog", NotNeeded),
-    flag("healthz-port", Number, "10254", "Port for health and metrics", Honoured),
-    flag("healthz-host", Text, "all", "Address for health and metrics", Honoured),
-    flag("health-check-path", Text, "/healthz", "Path of the health page", Honoured),
-    flag("health-check-timeout", Number, "10", "Time limit of the health check, seconds", NotNeeded),
-    flag("shutdown-grace-period", Time, "0s", "Time between SIGTERM and the end of listening; health answers 500 in it", Honoured),
-    flag("post-shutdown-grace-period", Time, "10s", "Time to wait after the last connection before the process ends", Honoured),
-    flag("profiling", Bool, "true", "Profiles over HTTP", cosmetic(False, "there are no profiles over HTTP")),
-    flag("profiler-port", Number, "10245", "Port of the profiler", cosmetic(OnlyEmpty, "there are no profiles over HTTP")),
-    flag("profiler-address", Text, "127.0.0.1", "Address of the profiler", cosmetic(OnlyEmpty, "there are no profiles over HTTP")),
-    flag("update-status", Bool, "true", "Write addresses to the status of Ingresses", differs(False, "the status of Ingresses stays as it is")),
-    flag("update-status-on-shutdown", Bool, "true", "Take them back when the last replica stops", cosmetic(False, "no status is written that could be taken back")),
-    flag("status-update-interval", Number, "60", "Seconds between two writes", cosmetic(OnlyEmpty, "the status of Ingresses stays as it is")),
-    flag("publish-service", Text, "", "namespace/name of the Service whose addresses are written", differs(OnlyEmpty, "the status of Ingresses has no address, and what reads it (external-dns, kubectl get ingress) finds none")),
-    flag("publish-status-address", Text, "", "Addresses to write, comma separated", differs(OnlyEmpty, "the status of Ingresses has no address, and what reads it (external-dns, kubectl get ingress) finds none")),
-    flag("report-node-internal-ip-address", Bool, "false", "Write internal addresses of nodes", cosmetic(False, "the status of Ingresses stays as it is")),
-    flag("election-id", Text, "ingress-controller-leader", "Name of the Lease", cosmetic(OnlyEmpty, "no Lease is held, since nothing is written that needs a leader")),
-    flag("election-ttl", Time, "30s", "Life of the Lease", cosmetic(OnlyEmpty, "no Lease is held, since nothing is written that needs a leader")),
-    flag("disable-leader-election", Bool, "false", "Every replica writes", cosmetic(True, "no Lease is held, since nothing is written that needs a leader")),
-    flag("disable-sync-events", Bool, "false", "No Sync Events", cosmetic(True, "no Events are written")),
-    flag("validating-webhook", Text, "", "Address of the admission webhook", differs(OnlyEmpty, "the admission webhook does not answer: no Ingress is checked, and with failurePolicy Fail none can be changed")),
-    flag("validating-webhook-certificate", Text, "", "Its certificate file", cosmetic(OnlyEmpty, "the admission webhook does not answer")),
-    flag("validating-webhook-key", Text, "", "Its key file", cosmetic(OnlyEmpty, "the admission webhook does not answer")),
-    flag("disable-full-test", Bool, "false", "Test only the new Ingress", NotNeeded),
-    flag("enable-metrics", Bool, "false", "Serve /metrics", Honoured),
-    flag("metrics-per-host", Bool, "true", "Label host on request metrics", Honoured),
-    flag("metrics-per-undefined-host", Bool, "false", "Count hosts that no Ingress names", Honoured),
-    flag("report-status-classes", Bool, "false", "Label status as 2xx, 3xx, …", Honoured),
-    flag("time-buckets", Text, "Prometheus default", "Buckets of times", Honoured),
-    flag("length-buckets", Text, "10 to 100", "Buckets of lengths", Honoured),
-    flag("size-buckets", Text, "10 to 10^7", "Buckets of sizes", Honoured),
-    flag("bucket-factor", Text, "0", "Native histograms", cosmetic(Words(&["0"]), "there are no native histograms")),
-    flag("max-buckets", Number, "100", "Native histograms", cosmetic(OnlyEmpty, "there are no native histograms")),
-    flag("exclude-socket-metrics", Text, "", "Metrics to leave out", Honoured),
-    flag("monitor-max-batch-size", Number, "10000", "Inner queue", NotNeeded),
-    flag("maxmind-license-key", Text, "", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
-    flag("maxmind-mirror", Text, "", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
-    flag("maxmind-edition-ids", Text, "GeoLite2-City,GeoLite2-ASN", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
-    flag("maxmind-retries-count", Number, "1", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
-    flag("maxmind-retries-timeout", Time, "0s", "GeoIP", cosmetic(OnlyEmpty, "there are no variables of GeoIP")),
-];

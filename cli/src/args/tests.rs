@@ -10,6 +10,21 @@ fn clap_accepts_the_definition() {
 }
 
 #[test]
+fn the_examples_of_the_help_are_valid() {
+    let command = command();
+    for command in std::iter::once(&command).chain(command.get_subcommands()) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = help.lines().filter(|line| line.starts_with("  portolan "));
+        let examples = examples.map(|line| line.split(" > ").next().unwrap());
+        let wanted = if ["portolan", "up", "dns", "ingress"].contains(&command.get_name()) { 3 } else { 0 };
+        assert!(examples.clone().count() >= wanted, "{}: {help}", command.get_name());
+        for example in examples {
+            assert!(parse(example.trim()).is_ok(), "{example}");
+        }
+    }
+}
+
+#[test]
 fn coredns_flags_have_one_dash_or_two() {
     for line in [
         "portolan dns -conf /etc/coredns/Corefile -dns.port 1053 -quiet",
@@ -105,12 +120,12 @@ fn an_invalid_command_line_has_exit_code_2() {
 
 #[test]
 fn every_flag_of_ingress_nginx_is_listed_once_and_has_a_consequence() {
-    let mut listed: Vec<_> = INGRESS_FLAGS.iter().map(|flag| flag.name).collect();
+    let mut listed: Vec<_> = ingress_flags().map(|flag| flag.name).collect();
     let mut wanted: Vec<_> = INGRESS_NGINX_FLAGS.split_whitespace().collect();
     listed.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(listed, wanted);
-    for flag in INGRESS_FLAGS {
+    for flag in ingress_flags() {
         if let FlagSupport::Unsupported { consequence, .. } = flag.support {
             assert!(!consequence.is_empty(), "{}", flag.name);
         }

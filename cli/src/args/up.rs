@@ -62,31 +62,50 @@ impl UpArgs {
 pub fn command() -> Command {
     let path = || clap::value_parser!(PathBuf);
     let address = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("ADDR").default_value(default).value_parser(socket).help(help)
+        Arg::new(name)
+            .long(name)
+            .value_name("ADDR")
+            .default_value(default)
+            .value_parser(socket)
+            .help_heading("Addresses")
+            .help(help)
     };
     Command::new("up")
-        .about("Serve DNS, HTTP and HTTPS for a demo cluster, your manifests or a real cluster")
+        .about("Run the DNS server and the ingress proxy for a demo cluster, manifests or a real cluster")
         .args_override_self(true)
         .after_help(
-            "Ingresses without a class are served where the cluster comes from manifests; a real cluster needs class nginx, as with \
-             ingress-nginx. `portolan ingress` has the flags for other classes.\n\nExamples:\n  portolan up\n  portolan up --cluster manifests/\n  portolan up --kubeconfig ~/.kube/config --conf Corefile",
+            "Examples:\n  \
+             # Serve the built-in demo cluster\n  \
+             portolan up\n\n  \
+             # Serve manifests and follow their changes\n  \
+             portolan up --cluster manifests/\n\n  \
+             # Serve a real cluster with a Corefile\n  \
+             portolan up --kubeconfig ~/.kube/config --conf Corefile\n\n\
+             Ingresses without a class are served, except those of a real cluster: they need the class nginx, as with ingress-nginx. \
+             `portolan ingress` has flags for other classes.",
         )
         .args([
             Arg::new("cluster")
                 .long("cluster")
-                .value_name("DIR")
+                .value_name("PATH")
                 .action(ArgAction::Append)
                 .value_parser(path())
-                .help("Serve the manifests in this folder or file, and follow their changes; may be given several times"),
-            Arg::new("kubeconfig").long("kubeconfig").value_name("FILE").value_parser(path()).help("Serve a real cluster"),
-            Arg::new("context").long("context").value_name("NAME").help("Context of the kubeconfig"),
+                .help_heading("Cluster")
+                .help("Serve the manifests of this directory or file and follow their changes; may be repeated"),
+            Arg::new("kubeconfig")
+                .long("kubeconfig")
+                .value_name("FILE")
+                .value_parser(path())
+                .help_heading("Cluster")
+                .help("Serve the cluster of this kubeconfig"),
+            Arg::new("context").long("context").value_name("NAME").help_heading("Cluster").help("Context of the kubeconfig"),
             Arg::new("conf").long("conf").value_name("COREFILE").value_parser(path()).help(
-                "Corefile for the DNS side; its port 53 becomes the address of --dns [default: a built-in one]",
+                "Corefile; its port 53 is replaced by the address of --dns [default: built-in]",
             ),
-            address("dns", "127.0.0.1:1053", "Address for DNS, UDP and TCP"),
-            address("http", "127.0.0.1:8080", "Address for HTTP"),
-            address("https", "127.0.0.1:8443", "Address for HTTPS"),
-            address("admin", "127.0.0.1:10254", "Address for health and metrics"),
+            address("dns", "127.0.0.1:1053", "Address of DNS over UDP and TCP"),
+            address("http", "127.0.0.1:8080", "Address of HTTP"),
+            address("https", "127.0.0.1:8443", "Address of HTTPS"),
+            address("admin", "127.0.0.1:10254", "Address of the admin pages: health, metrics, problems"),
         ])
         .args(logging::args())
 }

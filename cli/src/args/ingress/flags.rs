@@ -1,0 +1,148 @@
+//! The flags of ingress-nginx, in groups.
+
+use ingress_routes::Level;
+use ingress_routes::NeutralValues::{self, False, OnlyEmpty, True, Words};
+
+use crate::args::flag::FlagSupport::{Honoured, NotNeeded};
+use crate::args::flag::ValueKind::{Bool, Duration as Time, Number, Text};
+use crate::args::flag::{Flag, FlagSupport, ValueKind};
+
+/// Flags under one heading of the help.
+pub struct FlagGroup {
+    /// The heading; `None` for the general options.
+    pub heading: Option<&'static str>,
+    /// The flags in the order of the help.
+    pub flags: &'static [Flag],
+}
+
+/// All flags of all groups.
+pub fn flags() -> impl Iterator<Item = &'static Flag> {
+    FLAG_GROUPS.iter().flat_map(|group| group.flags)
+}
+
+/// The flags of klog, accepted without effect and hidden in the help.
+pub(super) fn klog_flags() -> impl Iterator<Item = Flag> {
+    let flag = |names: &'static [&str], takes| {
+        names.iter().map(move |name| flag(name, takes, "", "klog", NotNeeded))
+    };
+    flag(KLOG_BOOL, Bool).chain(flag(KLOG_TEXT, Text))
+}
+
+const KLOG_BOOL: &[&str] =
+    &["add_dir_header", "alsologtostderr", "logtostderr", "one_output", "skip_headers", "skip_log_headers"];
+
+const KLOG_TEXT: &[&str] =
+    &["log_backtrace_at", "log_dir", "log_file", "log_file_max_size", "stderrthreshold", "vmodule"];
+
+const fn flag(
+    name: &'static str,
+    takes: ValueKind,
+    default: &'static str,
+    help: &'static str,
+    support: FlagSupport,
+) -> Flag {
+    Flag { name, takes, default, help, support }
+}
+
+const fn differs(neutral: NeutralValues, consequence: &'static str) -> FlagSupport {
+    FlagSupport::Unsupported { level: Level::Differs, neutral, consequence }
+}
+
+const fn cosmetic(neutral: NeutralValues, consequence: &'static str) -> FlagSupport {
+    FlagSupport::Unsupported { level: Level::Cosmetic, neutral, consequence }
+}
+
+/// The flags of ingress-nginx 1.15, by theme. All flags that protect something are honoured.
+#[rustfmt::skip]
+pub const FLAG_GROUPS: &[FlagGroup] = &[
+    FlagGroup { heading: Some("Cluster"), flags: &[
+        flag("apiserver-host", Text, "in-cluster", "Address of the API server", Honoured),
+        flag("certificate-authority", Text, "", "CA certificate file for --apiserver-host", Honoured),
+        flag("kubeconfig", Text, "", "Kubeconfig file", Honoured),
+    ] },
+    FlagGroup { heading: Some("Ingresses"), flags: &[
+        flag("watch-namespace", Text, "all", "Namespace to watch", Honoured),
+        flag("watch-namespace-selector", Text, "", "Label selector of the namespaces to watch", Honoured),
+        flag("ingress-class", Text, "nginx", "Value of the annotation kubernetes.io/ingress.class; with --ingress-class-by-name also the name of the IngressClass", Honoured),
+        flag("controller-class", Text, "k8s.io/ingress-nginx", "spec.controller of the IngressClasses to serve", Honoured),
+        flag("watch-ingress-without-class", Bool, "false", "Serve Ingresses without a class", Honoured),
+        flag("ingress-class-by-name", Bool, "false", "Serve the IngressClass named by --ingress-class, whatever its controller", Honoured),
+        flag("annotations-prefix", Text, "nginx.ingress.kubernetes.io", "Prefix of annotations", Honoured),
+        flag("configmap", Text, "", "ConfigMap with global settings, as namespace/name", Honoured),
+        flag("default-backend-service", Text, "built-in 404", "Service for requests that match no rule, as namespace/name", Honoured),
+        flag("disable-catch-all", Bool, "false", "Ignore Ingresses with spec.defaultBackend", Honoured),
+        flag("disable-svc-external-name", Bool, "false", "Do not serve Services of type ExternalName", Honoured),
+        flag("enable-topology-aware-routing", Bool, "false", "Prefer endpoints of the own zone", differs(False, "endpoints of all zones are used")),
+        flag("enable-annotation-validation", Bool, "true", "Validate annotation values; always on", NotNeeded),
+        flag("deep-inspect", Bool, "true", "Reject values that inject nginx directives; there is no nginx configuration to inject into", NotNeeded),
+        flag("sync-period", Time, "0s", "Interval of full resyncs; not needed to see changes", NotNeeded),
+        flag("sync-rate-limit", Text, "0.3", "Rate of configuration updates; changes are applied at once", NotNeeded),
+        flag("dynamic-configuration-retries", Number, "15", "Retries of the Lua configuration update", NotNeeded),
+    ] },
+    FlagGroup { heading: Some("Listeners and TLS"), flags: &[
+        flag("http-port", Number, "80", "Port for HTTP", Honoured),
+        flag("https-port", Number, "443", "Port for HTTPS", Honoured),
+        flag("default-ssl-certificate", Text, "self-signed", "Secret with the default certificate, as namespace/name", Honoured),
+        flag("enable-ssl-chain-completion", Bool, "false", "Fetch missing intermediate certificates", differs(False, "certificates are served without the intermediates that their Secrets lack")),
+        flag("enable-ssl-passthrough", Bool, "false", "Enable TLS passthrough by SNI", differs(False, "TLS is terminated at the proxy even for Ingresses with ssl-passthrough")),
+        flag("ssl-passthrough-proxy-port", Number, "442", "Internal port of TLS passthrough", NotNeeded),
+        flag("tcp-services-configmap", Text, "", "ConfigMap of TCP services, as namespace/name", differs(OnlyEmpty, "the ports of that ConfigMap are not opened")),
+        flag("udp-services-configmap", Text, "", "ConfigMap of UDP services, as namespace/name", differs(OnlyEmpty, "the ports of that ConfigMap are not opened")),
+        flag("default-server-port", Number, "8181", "Port of the built-in 404 server", NotNeeded),
+        flag("status-port", Number, "10246", "Internal status port of nginx", NotNeeded),
+        flag("stream-port", Number, "10247", "Internal stream port of nginx", NotNeeded),
+        flag("internal-logger-address", Text, "127.0.0.1:11514", "Internal syslog address", NotNeeded),
+    ] },
+    FlagGroup { heading: Some("Health and shutdown"), flags: &[
+        flag("healthz-port", Number, "10254", "Port of the health and metrics pages", Honoured),
+        flag("healthz-host", Text, "all", "Address of the health and metrics pages", Honoured),
+        flag("health-check-path", Text, "/healthz", "Path of the health page", Honoured),
+        flag("health-check-timeout", Number, "10", "Time limit of the health check, seconds", NotNeeded),
+        flag("shutdown-grace-period", Time, "0s", "Time between SIGTERM and closing the listeners; the health page answers 500 meanwhile", Honoured),
+        flag("post-shutdown-grace-period", Time, "10s", "Time between the end of the last connection and the exit of the process", Honoured),
+        flag("profiling", Bool, "true", "Serve profiles over HTTP", cosmetic(False, "profiles are not served")),
+        flag("profiler-port", Number, "10245", "Port of the profiler", cosmetic(OnlyEmpty, "profiles are not served")),
+        flag("profiler-address", Text, "127.0.0.1", "Address of the profiler", cosmetic(OnlyEmpty, "profiles are not served")),
+    ] },
+    FlagGroup { heading: Some("Status of Ingresses"), flags: &[
+        flag("update-status", Bool, "true", "Write addresses to the status of Ingresses", differs(False, "the status of Ingresses is not updated")),
+        flag("update-status-on-shutdown", Bool, "true", "Remove the addresses when the last replica stops", cosmetic(False, "no status is written that would have to be removed")),
+        flag("status-update-interval", Number, "60", "Seconds between two updates of the status", cosmetic(OnlyEmpty, "the status of Ingresses is not updated")),
+        flag("publish-service", Text, "", "Service whose addresses are written to the status, as namespace/name", differs(OnlyEmpty, "the status of Ingresses has no address, which external-dns and kubectl get ingress read")),
+        flag("publish-status-address", Text, "", "Addresses to write to the status, comma separated", differs(OnlyEmpty, "the status of Ingresses has no address, which external-dns and kubectl get ingress read")),
+        flag("report-node-internal-ip-address", Bool, "false", "Write the internal addresses of nodes to the status", cosmetic(False, "the status of Ingresses is not updated")),
+        flag("election-id", Text, "ingress-controller-leader", "Name of the leader election Lease", cosmetic(OnlyEmpty, "no leader is elected, since nothing is written that needs one")),
+        flag("election-ttl", Time, "30s", "Duration of the leader election Lease", cosmetic(OnlyEmpty, "no leader is elected, since nothing is written that needs one")),
+        flag("disable-leader-election", Bool, "false", "Disable leader election: every replica writes the status", cosmetic(True, "no leader is elected, since nothing is written that needs one")),
+        flag("disable-sync-events", Bool, "false", "Do not write Sync Events", cosmetic(True, "Events are never written")),
+    ] },
+    FlagGroup { heading: Some("Admission webhook"), flags: &[
+        flag("validating-webhook", Text, "", "Address of the admission webhook", differs(OnlyEmpty, "the admission webhook is not served: Ingresses are not validated, and with failurePolicy Fail they cannot be changed")),
+        flag("validating-webhook-certificate", Text, "", "Certificate file of the admission webhook", cosmetic(OnlyEmpty, "the admission webhook is not served")),
+        flag("validating-webhook-key", Text, "", "Key file of the admission webhook", cosmetic(OnlyEmpty, "the admission webhook is not served")),
+        flag("disable-full-test", Bool, "false", "Validate only the new Ingress", NotNeeded),
+    ] },
+    FlagGroup { heading: Some("Metrics"), flags: &[
+        flag("enable-metrics", Bool, "false", "Serve /metrics", Honoured),
+        flag("metrics-per-host", Bool, "true", "Label request metrics with the host", Honoured),
+        flag("metrics-per-undefined-host", Bool, "false", "Count requests for hosts of no Ingress", Honoured),
+        flag("report-status-classes", Bool, "false", "Label the status as 2xx, 3xx, …", Honoured),
+        flag("time-buckets", Text, "Prometheus default", "Buckets of duration histograms", Honoured),
+        flag("length-buckets", Text, "10 to 100", "Buckets of length histograms", Honoured),
+        flag("size-buckets", Text, "10 to 10^7", "Buckets of size histograms", Honoured),
+        flag("exclude-socket-metrics", Text, "", "Request metrics to omit, comma separated", Honoured),
+        flag("bucket-factor", Text, "0", "Growth factor of the buckets of native histograms", cosmetic(Words(&["0"]), "native histograms are not exported")),
+        flag("max-buckets", Number, "100", "Maximum number of buckets of native histograms", cosmetic(OnlyEmpty, "native histograms are not exported")),
+        flag("monitor-max-batch-size", Number, "10000", "Size of the internal queue", NotNeeded),
+    ] },
+    FlagGroup { heading: Some("GeoIP"), flags: &[
+        flag("maxmind-license-key", Text, "", "MaxMind license key for GeoIP databases", cosmetic(OnlyEmpty, "GeoIP variables are not set")),
+        flag("maxmind-mirror", Text, "", "Mirror of the GeoIP databases", cosmetic(OnlyEmpty, "GeoIP variables are not set")),
+        flag("maxmind-edition-ids", Text, "GeoLite2-City,GeoLite2-ASN", "GeoIP databases to load", cosmetic(OnlyEmpty, "GeoIP variables are not set")),
+        flag("maxmind-retries-count", Number, "1", "Attempts to download a GeoIP database", cosmetic(OnlyEmpty, "GeoIP variables are not set")),
+        flag("maxmind-retries-timeout", Time, "0s", "Time between attempts to download a GeoIP database", cosmetic(OnlyEmpty, "GeoIP variables are not set")),
+    ] },
+    FlagGroup { heading: None, flags: &[
+        flag("version", Bool, "false", "Print the version and exit", Honoured),
+    ] },
+];
