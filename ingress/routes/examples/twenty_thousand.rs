@@ -14,7 +14,7 @@ use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 const HOSTS: usize = 20_000;
 
 fn main() {
-    // One shape a run, so that memory is its own.
+    // An argument selects one shape, so that its memory is measured alone.
     let wanted = std::env::args().nth(1);
     for (name, shape) in [
         ("plain", plain as fn(usize) -> Ingress),
@@ -54,15 +54,15 @@ fn run(name: &str, shape: fn(usize) -> Ingress) {
     changes.sort_unstable();
 
     let view = table.load_full();
-    let questions: Vec<(String, String)> = (0..HOSTS)
+    let requests: Vec<(String, String)> = (0..HOSTS)
         .map(|n| {
             let ingress = shape(n * 7919 % HOSTS);
             let rule = &ingress.rules[0];
             (rule.host.to_string(), rule.paths[0].path.replace("(/|$)(.*)", "/cart"))
         })
         .collect();
-    // By the hundred, and the median of these: other work on the machine stretches some.
-    let mut lookups: Vec<Duration> = questions
+    // The median of batches of a hundred: other work on the machine slows some of them down.
+    let mut lookups: Vec<Duration> = requests
         .chunks(100)
         .map(|chunk| {
             let start = Instant::now();
@@ -108,7 +108,7 @@ fn ingress(n: usize, host: String, paths: &[(&str, &str)], annotations: &[(&str,
     }
 }
 
-/// Two paths a host, and an affinity.
+/// One host with two paths each, and an affinity.
 fn plain(n: usize) -> Ingress {
     let annotations = [("nginx.ingress.kubernetes.io/affinity", "cookie")];
     ingress(
@@ -119,14 +119,14 @@ fn plain(n: usize) -> Ingress {
     )
 }
 
-/// A pattern a host, each of its own.
+/// One host with one pattern each.
 fn rewriting(n: usize) -> Ingress {
     let annotations = [("nginx.ingress.kubernetes.io/rewrite-target", "/$2")];
     let path = format!("/shop-{n}(/|$)(.*)");
     ingress(n, format!("shop-{n}.customers.example.com"), &[(&path, "web")], &annotations)
 }
 
-/// All of them paths of one host.
+/// One path of a common host each.
 fn one_host(n: usize) -> Ingress {
     ingress(n, "customers.example.com".into(), &[(&format!("/shop-{n}"), &format!("shop-{n}"))], &[])
 }
@@ -138,7 +138,7 @@ fn one_host_rewriting(n: usize) -> Ingress {
     ingress
 }
 
-/// A host each, and one Service behind all: a shop that customers have under their own names.
+/// One host each and a common Service, such as a shop that has a host name for each customer.
 fn one_service(n: usize) -> Ingress {
     let mut ingress = ingress(n, format!("shop-{n}.customers.example.com"), &[("/", "web")], &[]);
     ingress.key.namespace = "shop".into();

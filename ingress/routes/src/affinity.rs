@@ -1,7 +1,7 @@
 //! Cookie affinity: the value of the cookie and its attributes.
 //!
-//! The value is `<key>|<backend key>`. In balanced mode the key is looked up on a hash ring, so any value leads to some
-//! endpoint; in persistent mode it names one endpoint.
+//! The value is `<key>|<backend key>`. In balanced mode the key is looked up on a hash ring, so any value selects an
+//! endpoint; in persistent mode it identifies one endpoint.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,10 +11,10 @@ use cluster::CompactString;
 /// How sticky a session is (`affinity-mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AffinityMode {
-    /// The cookie is a key on a hash ring: some sessions move when endpoints come or go.
+    /// The cookie is a key on a hash ring: some sessions move when endpoints are added or removed.
     #[default]
     Balanced,
-    /// The cookie names one endpoint: a session moves only when that endpoint goes.
+    /// The cookie identifies one endpoint: a session moves only when that endpoint is removed.
     Persistent,
 }
 
@@ -33,7 +33,7 @@ pub struct Affinity {
     pub expires: Option<i64>,
     /// `session-cookie-max-age`, in seconds.
     pub max_age: Option<i64>,
-    /// `session-cookie-samesite`, where it has a spelling that browsers know.
+    /// `session-cookie-samesite`, if browsers know the value.
     pub same_site: Option<&'static str>,
     /// `session-cookie-conditional-samesite-none`.
     pub conditional_same_site_none: bool,
@@ -53,7 +53,7 @@ pub struct RuleAffinity {
     pub sets_cookie: bool,
 }
 
-/// What decides about attributes of a cookie in a request.
+/// Properties of a request that decide about attributes of its cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CookieContext {
     /// The request came over HTTPS.
@@ -63,7 +63,7 @@ pub(crate) struct CookieContext {
 }
 
 impl Affinity {
-    /// The value of Set-Cookie, attributes in the order in which ingress-nginx's Lua writes them.
+    /// The value of Set-Cookie, with the attributes in the order of ingress-nginx.
     pub(crate) fn set_cookie(
         &self,
         value: &str,
@@ -108,9 +108,9 @@ pub(crate) fn rejects_same_site_none(user_agent: &str) -> bool {
         || has("Macintosh") && has("Intel Mac OS X 10_14") && has("Safari") && !has("Chrome")
 }
 
-/// As nginx's `ngx_http_cookie_time` writes a time: a year of two digits until 2037, which old clients need.
+/// A time in the format of nginx's `ngx_http_cookie_time`: a year of two digits until 2037, which old clients need.
 fn cookie_time(unix: i64) -> String {
-    // The form has room for the year 9999.
+    // The format ends with the year 9999.
     let seconds = unix.clamp(0, 253_402_300_799).unsigned_abs();
     let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
     // `Thu, 01 Jan 1970 00:00:00 GMT`

@@ -25,7 +25,7 @@ use crate::pattern::PatternCache;
 use crate::problem::RoutingProblem;
 use crate::unsupported::parse_bool;
 
-/// Annotations that belong together, with their parser and filter.
+/// A group of related annotations, with their parser and filter.
 pub struct AnnotationFamily {
     /// One word, for the generated reference.
     pub name: &'static str,
@@ -33,19 +33,19 @@ pub struct AnnotationFamily {
     pub doc: &'static str,
     /// Its annotations.
     pub annotations: &'static [Annotation],
-    /// An example that uses each of them, `name: value` lines as they stand in a manifest, without the prefix.
+    /// An example that uses each of them, as `name: value` lines of a manifest, without the prefix.
     pub syntax: &'static str,
     /// Reads them.
     pub read: fn(&mut AnnotationReader<'_>, &mut Settings),
-    /// The filter that a rule of such an Ingress gets.
+    /// The filter of a rule of such an Ingress.
     pub filter: fn(&Settings, &Rule<'_>) -> Option<Box<dyn Filter>>,
 }
 
-/// An annotation that is honoured.
+/// A supported annotation.
 pub struct Annotation {
     /// Its name, without the prefix.
     pub name: &'static str,
-    /// Its values.
+    /// Its valid values.
     pub values: &'static str,
     /// What it does.
     pub doc: &'static str,
@@ -54,10 +54,10 @@ pub struct Annotation {
 /// The parsed annotations of an Ingress.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// Why all of its routes answer 503: something that protects them cannot be provided.
+    /// Why all of its routes answer 503: an annotation that protects them is not supported.
     pub denied: Option<String>,
-    /// Annotations that exempt the Ingress from a global setting (see [`Guard`](crate::globals::Guard)): those of
-    /// `OPT_OUTS` that are false.
+    /// The annotations of `OPT_OUTS` that are false: they exempt the Ingress from a global setting (see
+    /// [`Guard`](crate::globals::Guard)).
     pub opted_out: Vec<&'static str>,
     /// `app-root`.
     pub app_root: Option<String>,
@@ -93,9 +93,9 @@ impl Settings {
     }
 }
 
-/// A rule for which filters are made.
+/// The properties of a rule that filters are made from.
 pub struct Rule<'r> {
-    /// The host as logs name it.
+    /// The host, as in logs.
     pub host: &'r str,
     /// The Ingress.
     pub ingress: Option<&'r Key>,
@@ -103,16 +103,16 @@ pub struct Rule<'r> {
     pub service: Option<&'r ServiceBackend>,
     /// The path as written.
     pub path: &'r str,
-    /// How far it reaches.
+    /// Exact or Prefix.
     pub kind: PathType,
     /// Compiles its pattern.
     pub patterns: &'r PatternCache,
-    /// The port that a redirect to https names.
+    /// The port in a redirect to https.
     pub port_in_redirects: Option<u16>,
 }
 
-/// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx a redirect annotation wins over a
-/// rewrite, and that over the redirect to https.
+/// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx a redirect annotation takes
+/// precedence over a rewrite, and a rewrite over the redirect to https.
 pub const FAMILIES: &[AnnotationFamily] = &[
     app_root::FAMILY,
     redirect::FAMILY,
@@ -142,7 +142,7 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) 
     (settings, problems)
 }
 
-/// The filters of a rule, in order. That of `app-root` belongs to the host.
+/// The filters of a rule, in order. The filter of `app-root` belongs to the host instead.
 pub(crate) fn filters(settings: &Settings, rule: &Rule<'_>) -> Vec<Box<dyn Filter>> {
     FAMILIES.iter().filter_map(|family| (family.filter)(settings, rule)).collect()
 }

@@ -23,7 +23,7 @@ pub struct CanaryPolicy {
     pub weight: u32,
     /// `canary-weight-total`, at least 100.
     pub total: u32,
-    /// The value of `canary` is not a boolean: the Ingress makes no routes of its own, and takes no requests either.
+    /// The value of `canary` is not a boolean: the Ingress has no routes of its own and gets no requests.
     pub disabled: bool,
 }
 
@@ -40,7 +40,7 @@ pub enum CanaryHeader {
     Invalid,
 }
 
-/// What a header or cookie decides.
+/// The decision of a header or cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CanaryDecision {
     Canary,
@@ -67,7 +67,7 @@ impl CanaryPolicy {
         let mut values = exchange.request.headers.get_all(header).into_iter().map(|value| value.to_str());
         let Some(first) = values.next() else { return CanaryDecision::Undecided };
         let Ok(value) = first else { return CanaryDecision::Undecided };
-        // nginx joins repeated headers. A list equals no keyword, but a pattern may match in it.
+        // nginx joins repeated headers into a list. A list is not equal to a keyword, but a pattern may match in it.
         let joined = values.try_fold(None::<String>, |all, next| {
             next.map(|next| Some(format!("{}, {next}", all.as_deref().unwrap_or(value))))
         });

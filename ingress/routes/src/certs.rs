@@ -1,8 +1,8 @@
 //! Certificates by server name.
 //!
 //! A host gets the Secret of the `tls` entry that lists it, in its first Ingress with a `tls` section; without such an
-//! entry, any Secret of that Ingress whose certificate covers the host. A Secret that is missing, broken or does not cover
-//! the host leads to the default certificate. Expired certificates are served, as by nginx.
+//! entry, any Secret of that Ingress whose certificate covers the host. If the Secret is missing, invalid or does not cover
+//! the host, the default certificate is served. Expired certificates are served, as by nginx.
 
 mod certificate;
 
@@ -28,7 +28,7 @@ pub struct Certs {
     classes: Arc<Classes>,
     /// By name, and by suffix with its dot for wildcards.
     hosts: ShardedMap<CompactString, Arc<HostCertificate>>,
-    /// The Secrets that Ingresses name, whether they exist or not, and the hosts that use them.
+    /// The Secrets that Ingresses refer to, whether they exist or not, and the hosts that use them.
     secrets: ShardedMap<Key, SecretUsers>,
     /// `--default-ssl-certificate`.
     default: Option<Result<Arc<LoadedCertificate>, String>>,
@@ -37,9 +37,9 @@ pub struct Certs {
 /// A host with its certificate.
 #[derive(Clone, Debug, PartialEq)]
 struct HostCertificate {
-    /// Ingresses with a rule for the host and a `tls` section, by precedence. The first one decides.
+    /// Ingresses with a rule for the host and a `tls` section, by precedence. The first one determines the certificate.
     members: Box<[Arc<Ingress>]>,
-    /// Its certificate; `None` stands for the default one.
+    /// Its certificate; `None` for the default one.
     certificate: Option<Arc<LoadedCertificate>>,
     problem: Option<RoutingProblem>,
 }
@@ -52,7 +52,7 @@ struct SecretUsers {
 
 impl Certs {
     /// The certificate for a server name (lower case, without final dot): that of the exact name, of the wildcard
-    /// above it, or the default. `None` stands for the self-signed one of the proxy. Hot: no allocation.
+    /// above it, or the default. `None` for the self-signed certificate of the proxy. Hot: no allocation.
     pub fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
         let name = name.filter(|name| !name.starts_with('.') && !name.is_empty());
         let entry = name.and_then(|name| {
@@ -65,7 +65,7 @@ impl Certs {
         }
     }
 
-    /// What is wrong with the certificates that Ingresses name, at a time since the Unix epoch.
+    /// The problems of the certificates that Ingresses refer to, at a time since the Unix epoch.
     pub fn problems(&self, now: Duration) -> Vec<RoutingProblem> {
         let mut invalid = HashSet::new();
         let mut problems = Vec::new();
@@ -86,7 +86,7 @@ impl Certs {
         problems
     }
 
-    /// What is wrong with the Secret of `--default-ssl-certificate`, and what follows.
+    /// The problem of the Secret of `--default-ssl-certificate`, with its consequence.
     pub fn default_problem(&self, now: Duration) -> Option<String> {
         match self.default.as_ref()? {
             Ok(certificate) => certificate.invalid_at(now),
@@ -94,8 +94,8 @@ impl Certs {
         }
     }
 
-    /// Every certificate in use: host (`_` for the default), Secret, and what is in it. For `ssl_expire_time_seconds`
-    /// and `ssl_certificate_info`.
+    /// Every certificate in use: host (`_` for the default), Secret, and the fields of the certificate. For
+    /// `ssl_expire_time_seconds` and `ssl_certificate_info`.
     pub fn in_use(&self) -> impl Iterator<Item = (CompactString, &Key, &CertificateInfo)> {
         let default = self
             .default
@@ -109,7 +109,7 @@ impl Certs {
     }
 }
 
-/// Makes [`Certs`].
+/// The projection that makes [`Certs`].
 #[derive(Debug)]
 pub struct CertIndex {
     options: RouteOptions,
@@ -122,9 +122,9 @@ impl CertIndex {
     }
 
     fn takes(&self, classes: &Classes, ingress: &Ingress) -> bool {
-        let left_out = self.options.disable_catch_all && ingress.default_backend.is_some();
+        let is_excluded = self.options.disable_catch_all && ingress.default_backend.is_some();
         !ingress.tls.is_empty()
-            && !left_out
+            && !is_excluded
             && classes.take(ingress, &self.options)
             && !is_canary(ingress, &self.options.annotations_prefix)
     }
@@ -150,8 +150,8 @@ impl CertIndex {
         }
         for (host, added) in hosts {
             let known = last.hosts.get(&host).map(|entry| &*entry.members).unwrap_or_default();
-            let stay = known.iter().filter(|known| !changes.ingresses.contains(&known.key));
-            let mut members: Vec<_> = stay.cloned().chain(added).collect();
+            let unchanged = known.iter().filter(|known| !changes.ingresses.contains(&known.key));
+            let mut members: Vec<_> = unchanged.cloned().chain(added).collect();
             members.sort_by(|one, other| precedence(one, other));
             self.watch(&mut certs, (cluster, last), &host, [known.first(), members.first()]);
             let entry =
@@ -211,7 +211,7 @@ impl CertIndex {
 struct CertChanges {
     /// Ingresses that were added, changed or removed.
     ingresses: HashSet<Key, RandomState>,
-    /// Hosts that they name or named, with the new versions of the Ingresses.
+    /// Hosts of their old and new versions, with the new versions.
     hosts: HashMap<CompactString, Vec<Arc<Ingress>>, RandomState>,
     secrets: HashSet<Key, RandomState>,
 }
@@ -241,7 +241,7 @@ impl HostCertificate {
     }
 }
 
-/// The certificate of a host by its first Ingress with a `tls` section. `Ok(None)` stands for the default one.
+/// The certificate of a host by its first Ingress with a `tls` section. `Ok(None)` for the default one.
 fn choose(
     key: &CompactString,
     ingress: &Ingress,
@@ -290,7 +290,7 @@ fn hosts(ingress: &Ingress) -> Vec<CompactString> {
     hosts
 }
 
-/// The Secrets that an Ingress names.
+/// The Secrets that an Ingress refers to.
 fn secrets(ingress: &Ingress) -> Vec<Key> {
     let names = ingress.tls.iter().map(|tls| &tls.secret).filter(|secret| !secret.is_empty());
     let namespace = &ingress.key.namespace;

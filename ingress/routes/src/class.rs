@@ -1,4 +1,5 @@
-//! Which Ingresses are ours: those of an IngressClass with our controller, or with our value of the old annotation.
+//! Which Ingresses this controller serves ("ours"): those of an IngressClass with our controller, or with our value of the
+//! old class annotation.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use crate::options::RouteOptions;
 use crate::problem::{Effect, RoutingProblem};
 use crate::unsupported::parse_bool;
 
-/// The class annotation from before `spec.ingressClassName`; no prefix changes it.
+/// The class annotation from before `spec.ingressClassName`; `--annotations-prefix` does not apply to it.
 pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 /// The IngressClasses that are ours, and the namespaces that are watched.
@@ -17,7 +18,7 @@ pub(crate) struct Classes {
     ours: Vec<CompactString>,
     /// One of ours is the default class.
     default: bool,
-    /// The namespaces that `--watch-namespace-selector` selects, sorted; none where all are.
+    /// The namespaces that `--watch-namespace-selector` selects, sorted; `None` without a selector.
     namespaces: Option<Vec<CompactString>>,
 }
 
@@ -56,7 +57,7 @@ impl Classes {
 
     /// Whether an Ingress is ours.
     ///
-    /// A class in the spec wins over the annotation, and an Ingress of another class is never taken.
+    /// A class in the spec takes precedence over the annotation. An Ingress of another class is never ours.
     pub(crate) fn take(&self, ingress: &Ingress, options: &RouteOptions) -> bool {
         if !self.watches(ingress, options) {
             return false;
@@ -70,7 +71,7 @@ impl Classes {
         }
     }
 
-    /// What is wrong with an Ingress that is not ours, if no other controller is known to serve it either.
+    /// The problem of an Ingress that is not ours, unless another controller may serve it.
     pub(crate) fn unserved(
         &self,
         ingress: &Ingress,
@@ -95,7 +96,8 @@ impl Classes {
             let hint = nearest(class).map(|known| format!(" (did you mean {known}?)")).unwrap_or_default();
             return problem("spec.ingressClassName", format!("IngressClass {class:?} does not exist{hint}"));
         }
-        // Controllers that read the annotation need no IngressClass, so a name that is unlike ours is somebody else's.
+        // Controllers that read the annotation need no IngressClass, so a name that is not similar to ours may be another
+        // controller's.
         if let Some(class) = ingress.annotation(CLASS_ANNOTATION) {
             let known = nearest(class).filter(|known| *known != class)?;
             return problem(
@@ -135,7 +137,7 @@ impl Classes {
     }
 }
 
-/// Whether an Ingress is a canary, by the one annotation that makes it one. A value that is not a boolean does, too.
+/// Whether an Ingress is a canary by its annotation `canary`. A value that is not a boolean also makes it one.
 pub(crate) fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
     let value = ingress.annotation(&format!("{prefix}/canary")).map_or("", str::trim);
     !value.is_empty() && parse_bool(value) != Some(false)
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ingress_is_taken_by_its_class() {
+    fn an_ingress_is_served_by_its_class() {
         let ours = "k8s.io/ingress-nginx";
         let base = RouteOptions::default();
         let by_name = RouteOptions { ingress_class_by_name: true, ..base.clone() };

@@ -1,4 +1,4 @@
-//! The two digests that ingress-nginx's balancer uses. Neither protects anything.
+//! The two digests that ingress-nginx's balancer uses. Neither is used for security.
 
 use md5::{Digest, Md5};
 
@@ -11,7 +11,7 @@ pub(crate) fn md5(parts: &[&str]) -> [u8; 16] {
     digest.finalize().into()
 }
 
-/// The bytes behind 32 lower-case hexadecimal digits. Upper case is the key of nothing.
+/// The bytes written as 32 lower-case hexadecimal digits. Upper case is refused, because ingress-nginx never writes it.
 pub(crate) fn unhex(text: &str) -> Option<[u8; 16]> {
     let mut bytes = [0; 16];
     let is_lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());

@@ -1,4 +1,4 @@
-//! One request as routing and filters see it.
+//! One request, as routing and filters use it.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -52,12 +52,12 @@ impl std::fmt::Display for BadRequest {
     }
 }
 
-/// A request while its route is found and its filters work on it.
+/// A request while its route is found and its filters are applied.
 ///
 /// Hot: building one allocates only for a Host beyond 24 bytes or with capitals, and for a path that is not normal.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request's head as the client sent it. The proxy takes headers out when it builds the upstream request.
+    /// The request's head as the client sent it.
     pub request: Parts,
     /// The client.
     pub peer: SocketAddr,
@@ -108,7 +108,7 @@ impl Exchange {
         &self.authority
     }
 
-    /// The host asked for: without port and final dot, in lower case.
+    /// The requested host: without port and final dot, in lower case.
     pub fn host(&self) -> &str {
         self.lowered.as_deref().unwrap_or(&self.authority[..self.host_len])
     }
@@ -186,10 +186,10 @@ fn host_len(authority: &str) -> Option<usize> {
     };
     let (host, port) = authority.split_at(end);
     let port = port.strip_prefix(':').unwrap_or(port);
-    let sound =
+    let is_valid =
         host.bytes().all(|byte| byte > b' ' && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#' | 127..))
             && port.bytes().all(|byte| byte.is_ascii_digit());
-    sound.then_some(host.strip_suffix('.').unwrap_or(host).len())
+    is_valid.then_some(host.strip_suffix('.').unwrap_or(host).len())
 }
 
 #[cfg(test)]
@@ -247,7 +247,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_not_ascii_hides_no_other() {
+    fn a_cookie_that_is_not_ascii_does_not_hide_others() {
         let mut exchange = get("a.example/", &[]);
         let header =
             http::HeaderValue::from_bytes(b"name=Jos\xc3\xa9; old=\xe9; route=k|b").expect("a value");

@@ -1,7 +1,7 @@
-//! Where a Service of type ExternalName may point.
+//! The allowed targets of Services of type ExternalName.
 //!
-//! The owner of the Service chooses the name, and the proxy connects. Its own ports, other programs of its machine and the
-//! metadata service of a cloud (169.254.169.254) must not be reachable that way.
+//! The owner of the Service chooses the name, and the proxy connects to it. The proxy's own ports, other programs of its
+//! machine and the metadata service of a cloud (169.254.169.254) must not be reachable that way.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ pub(crate) enum ExternalTarget {
 /// Why a Service of type ExternalName has no target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExternalNameError {
-    /// The name leads to this machine or its link; the kind of address.
+    /// The name is a loopback, link-local or similar address; with a description of the address.
     RefusedAddress(&'static str),
     /// It is neither a host name nor an address.
     BadName,
@@ -43,8 +43,8 @@ impl ExternalTarget {
     }
 }
 
-/// What kind of address it is, if an ExternalName must not lead to it: one of this machine, of its link, or of no host at
-/// all. An IPv4 address within an IPv6 address counts as itself.
+/// A description of the address if an ExternalName must not resolve to it: it is a loopback, link-local, unspecified or
+/// multicast address. An IPv4 address embedded in an IPv6 address is checked as IPv4.
 pub fn refused_address(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(ip) => refused_ipv4(ip),
@@ -88,7 +88,7 @@ fn is_host_name(host: &str) -> bool {
         })
 }
 
-/// Whether the last label makes the name an address in an odd notation, as `127.1` and `0x7f.1` are to a C library.
+/// Whether the last label makes the name an address in an unusual notation: C libraries read `127.1` and `0x7f.1` as addresses.
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_and_its_link_are_refused() {
+    fn loopback_and_link_local_targets_are_refused() {
         for name in [
             "localhost",
             "LocalHost.",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_a_name_nor_an_address_is_refused() {
+    fn a_target_that_is_neither_a_name_nor_an_address_is_refused() {
         for name in [
             "",
             ".",

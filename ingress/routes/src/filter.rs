@@ -1,4 +1,4 @@
-//! Filters: what an annotation does to requests and responses.
+//! Filters: the effects of annotations on requests and responses.
 
 use http::header::{HeaderValue, LOCATION};
 use http::{StatusCode, request, response};
@@ -22,9 +22,9 @@ pub trait Filter: Send + Sync + std::fmt::Debug {
 /// What happens after a filter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FilterOutcome {
-    /// The next filter runs, then the upstream is asked.
+    /// The next filter runs; after the last one the request is sent to the upstream.
     Continue,
-    /// This response is sent; no upstream is asked.
+    /// This response is sent; the request is not sent to an upstream.
     Respond(DirectResponse),
 }
 

@@ -35,21 +35,20 @@ pub fn annotation_values(data: &str) {
         assert!(problem.field.starts_with(PREFIX) || problem.field.is_empty(), "{problem}");
     }
     let table = table(ingress);
-    let answer = serve(&table, "/a/b?c=d");
-    // A canary makes no route; everything else that is denied answers 503, but for what holds for the whole host.
+    let outcome = serve(&table, "/a/b?c=d");
+    // A denied Ingress answers 503, unless it is a canary, which has no route of its own.
     if settings.denied.is_some() && settings.canary.is_none() {
         assert!(
-            matches!(answer, Some(FilterOutcome::Respond(answer)) if answer.status.as_u16() == 503),
+            matches!(outcome, Some(FilterOutcome::Respond(response)) if response.status.as_u16() == 503),
             "{settings:?}"
         );
     }
 }
 
-/// Rules as lines (`=` before an exact one, `~` before a pattern, else a prefix), and as the last line a request
-/// target.
+/// Rules as lines (`=` before an exact path, `~` before a pattern, otherwise a prefix), and a request target as the last line.
 ///
 /// # Panics
-/// When a normal path is not normal, when it does not come back from its encoding, or when matching panics.
+/// When a normalised path is not normal, when encoding and normalising it changes it, or when matching panics.
 pub fn path_matching(data: &str) {
     let (rules, target) = data.rsplit_once('\n').unwrap_or(("", data));
     let path = target.split(['?', '#']).next().unwrap_or_default();
@@ -79,11 +78,11 @@ fn serve(table: &RouteTable, target: &str) -> Option<FilterOutcome> {
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
     let mut exchange = Exchange::new(request.into_parts().0, peer, RequestScheme::Http).ok()?;
     let found = table.find(exchange.host(), exchange.path());
-    let flow = found.apply_request_filters(&mut exchange);
+    let outcome = found.apply_request_filters(&mut exchange);
     if let Some(target) = &exchange.target {
         assert!(target.starts_with('/'), "{target:?}");
     }
-    Some(flow)
+    Some(outcome)
 }
 
 fn table(ingress: Ingress) -> RouteTable {
@@ -120,7 +119,7 @@ mod tests {
     use crate::annotations::FAMILIES;
 
     #[test]
-    fn the_kept_inputs_find_nothing() {
+    fn the_kept_inputs_pass() {
         for (target, entry) in
             [("annotation_values", annotation_values as fn(&str)), ("path_matching", path_matching)]
         {

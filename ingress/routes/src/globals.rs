@@ -1,7 +1,7 @@
-//! Global settings: the ConfigMap of `--configmap`, and what it closes.
+//! Global settings: the ConfigMap of `--configmap`, and the routes that it closes.
 //!
-//! No key is honoured in full yet. A key that protects something closes what it would have guarded, so that a setting
-//! that is not built never leaves a route open; all others are reported with their consequence.
+//! Few keys are supported yet. An unsupported key that protects something closes the routes that it would protect, so that
+//! they are never served unprotected; all others are reported with their consequence.
 
 mod keys;
 
@@ -16,22 +16,22 @@ use crate::options::RouteOptions;
 use crate::problem::{Effect, RoutingProblem};
 use crate::unsupported::{Level, UnsupportedSetting, unknown_name};
 
-/// What the ConfigMap decides for the routes of all Ingresses.
+/// The effect of the ConfigMap on the routes of all Ingresses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Globals {
-    /// Why everything is closed: what protects is not known.
+    /// Why everything is closed: the ConfigMap has not been read.
     unread: Option<String>,
     guards: Vec<ActiveGuard>,
     problems: Vec<RoutingProblem>,
 }
 
-/// A key that protects something and has a value that asks for it.
+/// An unsupported key that protects something, with a value that enables it.
 #[derive(Clone, Debug)]
 struct ActiveGuard {
     key: &'static str,
     guard: &'static Guard,
     value: String,
-    /// Rule paths that begin so stay open.
+    /// Rule paths with one of these prefixes stay open.
     exempt: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl PartialEq for ActiveGuard {
     }
 }
 
-/// What is closed of one route.
+/// Which requests of a route are closed.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Closing {
     /// Why every request is answered 503.
@@ -51,10 +51,10 @@ pub(crate) struct Closing {
     pub(crate) schemes: SmallVec<[RequestScheme; 2]>,
 }
 
-/// A route as guards see it.
+/// The properties of a route that guards depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GuardedRoute<'r> {
-    /// The Ingress that owns it; none for the catch-all without an Ingress.
+    /// The Ingress that owns it; `None` for the catch-all without an Ingress.
     pub(crate) ingress: Option<&'r Ingress>,
     pub(crate) settings: &'r Settings,
     /// The path of the rule, as written.
@@ -68,10 +68,10 @@ impl Globals {
         kind.unwrap_or_default()
     }
 
-    /// The settings as the snapshot has them.
+    /// The settings of a snapshot.
     ///
-    /// Without `--configmap`, and where the ConfigMap does not exist, the defaults hold, as in ingress-nginx. Before
-    /// ConfigMaps have been listed nobody knows what it protects, so everything is closed.
+    /// Without `--configmap`, and if the ConfigMap does not exist, the defaults apply, as in ingress-nginx. Before ConfigMaps
+    /// have been listed it is unknown what has to be protected, so everything is closed.
     pub(crate) fn of(cluster: &Snapshot, options: &RouteOptions) -> Self {
         let Some(key) = &options.config_map else { return Self::default() };
         if !cluster.synced(Kinds::of(&[Kind::ConfigMap])) {
@@ -133,12 +133,12 @@ impl Globals {
         self.problems.push(RoutingProblem { kind, key, field, what, effect });
     }
 
-    /// What is wrong with the ConfigMap.
+    /// The problems of the ConfigMap.
     pub(crate) fn problems(&self) -> &[RoutingProblem] {
         &self.problems
     }
 
-    /// What is closed of a route.
+    /// Which requests of a route are closed.
     pub(crate) fn closing(&self, route: GuardedRoute<'_>, prefix: &str) -> Closing {
         let mut closing = Closing { all: self.unread.clone(), schemes: SmallVec::new() };
         for active in &self.guards {
@@ -180,7 +180,7 @@ impl ActiveGuard {
     }
 }
 
-/// Answers requests of one scheme 503. It runs after redirects, which may lead to the other scheme.
+/// Answers requests of one scheme 503. It runs after redirects, which may redirect to the other scheme.
 #[derive(Debug)]
 pub(crate) struct ClosedScheme(pub(crate) RequestScheme);
 

@@ -1,4 +1,4 @@
-//! Hosts, paths, annotations and filters: what ingress-nginx 1.15 does with an Ingress, as pure projections.
+//! Routing as in ingress-nginx 1.15: hosts, paths, annotations and filters, as pure projections of the cluster.
 //!
 //! The crate has no socket, task, clock or log. Objects of the cluster go in; [`RouteTable`], [`Pools`] and [`Certs`] come
 //! out. Requests, random numbers and time are passed in; routes, endpoints and direct responses come back.

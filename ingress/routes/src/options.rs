@@ -1,4 +1,4 @@
-//! Options of the command line that decide about routes.
+//! Command-line options that affect routes.
 
 use cluster::{CompactString, Key, LabelSelector, PortRef};
 
@@ -9,12 +9,12 @@ pub struct RouteOptions {
     pub controller_class: CompactString,
     /// `--ingress-class`: value of the annotation `kubernetes.io/ingress.class`, and the class name with by-name.
     pub ingress_class: CompactString,
-    /// `--ingress-class-by-name`: an IngressClass of that name is ours whatever its controller.
+    /// `--ingress-class-by-name`: an IngressClass of that name is ours, whatever controller it has.
     pub ingress_class_by_name: bool,
     /// `--watch-ingress-without-class`.
     pub watch_ingress_without_class: bool,
-    /// Ingresses without a class are ours if one of our IngressClasses is the default. For manifests only: an API server
-    /// writes the default class when it admits an Ingress, so one without a class is not ours there.
+    /// Ingresses without a class are ours if one of our IngressClasses is the default. Only for manifests read from files: an
+    /// API server writes the default class into the Ingress when it admits it.
     pub admit_default_class: bool,
     /// `--watch-namespace`: only Ingresses of this namespace.
     pub watch_namespace: Option<CompactString>,
@@ -24,7 +24,7 @@ pub struct RouteOptions {
     pub config_map: Option<Key>,
     /// `--annotations-prefix`.
     pub annotations_prefix: CompactString,
-    /// `--default-backend-service`: answers what no rule answers. Its first port is used.
+    /// `--default-backend-service`: gets the requests that no rule covers. Its first port is used.
     pub default_backend_service: Option<Key>,
     /// `--default-ssl-certificate`: a TLS Secret.
     pub default_ssl_certificate: Option<Key>,
@@ -62,12 +62,12 @@ impl Default for RouteOptions {
 pub struct PoolKey {
     /// The Service.
     pub service: Key,
-    /// The port, as the backend names it.
+    /// The port, as written in the backend.
     pub port: PortRef,
 }
 
 impl PoolKey {
-    /// `<namespace>-<service>-<port>`: how logs, metrics and cookies name the upstream.
+    /// `<namespace>-<service>-<port>`: the name of the upstream in logs, metrics and cookies.
     pub fn upstream_name(&self) -> CompactString {
         compact_str::format_compact!("{}-{}-{}", self.service.namespace, self.service.name, self.port)
     }

@@ -1,16 +1,16 @@
-//! The path that rules are matched against, normalised as nginx does it: decoded, slashes merged, `.` and `..` resolved.
+//! The path that rules are matched against, normalised as by nginx: decoded, slashes merged, `.` and `..` resolved.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// Why a path has no normal form; the answer is 400.
+/// Why a path cannot be normalised; the response is 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadPath {
     /// It does not begin with a slash.
     NotAbsolute,
-    /// A `%` without two hexadecimal digits, or a zero byte, coded or not.
+    /// A `%` without two hexadecimal digits, or a zero byte, encoded or not.
     BadCode,
-    /// `..` leads above the root.
+    /// `..` goes above the root.
     AboveRoot,
 }
 
@@ -18,18 +18,18 @@ impl std::fmt::Display for BadPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::NotAbsolute => "the path does not begin with a slash",
-            Self::BadCode => "a percent code of the path is not one",
-            Self::AboveRoot => "the path leads above the root",
+            Self::BadCode => "the path has an invalid percent-encoding",
+            Self::AboveRoot => "the path goes above the root",
         })
     }
 }
 
-/// Bytes that are not UTF-8 are matched as characters from here on; [`encode`] writes them as they came.
+/// Bytes that are not UTF-8 are represented by characters from this one on; [`encode`] restores them.
 const RAW: u32 = 0x10_FF00;
 
-/// Decodes percent codes, merges slashes and resolves `.` and `..`.
+/// Decodes percent-encoding, merges slashes and resolves `.` and `..`.
 ///
-/// Hot: a path that is normal already is returned as it is, without an allocation.
+/// Hot: a path that is already normal is returned unchanged, without an allocation.
 pub fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
     if !path.starts_with('/') {
         return Err(BadPath::NotAbsolute);
@@ -63,7 +63,7 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
     Ok(Cow::Owned(text(normal)))
 }
 
-/// Writes a normalised path as a request target, with the codes that nginx writes (`ngx_escape_uri`).
+/// Percent-encodes a normalised path for a request target, as nginx does (`ngx_escape_uri`).
 pub fn encode(path: &str) -> Cow<'_, str> {
     if !path.chars().any(|c| must_escape(c) || !c.is_ascii()) {
         return Cow::Borrowed(path);
@@ -81,7 +81,7 @@ pub fn encode(path: &str) -> Cow<'_, str> {
 }
 
 /// Escapes only what must not occur in a request line or a header: control characters, spaces, quotes and text that is
-/// not ASCII. Percent codes and delimiters stay as they are.
+/// not ASCII. Percent-encoding and delimiters are kept.
 pub fn encode_unsafe(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| !c.is_ascii() || must_escape(c) && !matches!(c, '%' | '?');
     if !text.contains(is_unsafe) {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_are_encoded_as_they_came() {
+    fn bytes_that_are_not_utf8_are_restored_by_encoding() {
         let normal = normalise("/caf%E9/%C3%A9 x").expect("it is a path");
         assert_eq!(encode(&normal), "/caf%E9/%C3%A9%20x");
         assert_eq!(encode("/a?b#c%d\"e"), "/a%3Fb%23c%25d%22e");

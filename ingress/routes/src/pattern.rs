@@ -1,4 +1,4 @@
-//! Regular expressions written by users, as PCRE reads them: rule paths and header patterns.
+//! Regular expressions written by users, with the meaning that they have in PCRE: rule paths and header patterns.
 
 mod backtracking;
 mod budget;
@@ -17,7 +17,7 @@ use self::linear::{LinearPattern, NotLinear};
 pub use self::path_pattern::PathPattern;
 pub(crate) use self::path_pattern::literal_prefix;
 
-/// Bytes that a compiled pattern may take, so that one Ingress cannot use up the memory of all.
+/// The largest compiled pattern in bytes, so that one Ingress cannot use up the memory.
 const SIZE_LIMIT: usize = 1 << 20;
 
 /// A compiled pattern.
@@ -31,15 +31,15 @@ enum Engine {
     Backtracking(Box<BacktrackingPattern>),
 }
 
-/// The text of each group of a match, that of the whole match first; groups that took no part are empty.
+/// The text of each group of a match, the whole match first; groups that did not match are empty.
 pub type Captures<'t> = SmallVec<[&'t str; 10]>;
 
-/// Why a text is not a pattern.
+/// Why a text is not a valid pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternError {
     /// What is wrong.
     pub reason: String,
-    /// Where, as the number of a character of the user's text, from 1.
+    /// The position as the number of a character of the user's text, from 1.
     pub character: Option<usize>,
 }
 
@@ -98,7 +98,7 @@ impl Pattern {
     }
 }
 
-/// Patterns are equal when their texts are.
+/// Patterns are equal if their texts are.
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -111,12 +111,12 @@ impl std::fmt::Debug for Pattern {
     }
 }
 
-/// Compiled patterns that are in use, by text: twenty thousand Ingresses with `/(.*)` share one.
+/// Compiled patterns that are in use, by text, so that all Ingresses with `/(.*)` share one.
 #[derive(Debug, Default)]
 pub struct PatternCache(Mutex<HashMap<String, Weak<Pattern>>>);
 
 impl PatternCache {
-    /// Compiles a pattern that ignores case, as rule paths do, or returns the one in use.
+    /// Returns the compiled pattern of this text, which ignores case, and compiles it if none is in use.
     pub fn get(&self, text: &str) -> Result<Arc<Pattern>, PatternError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pattern) = known.get(text).and_then(Weak::upgrade) {

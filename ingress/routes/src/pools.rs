@@ -1,4 +1,4 @@
-//! Pools: the endpoints of the upstreams. Only this projection depends on endpoints; routes do not change with them.
+//! Pools: the endpoints of the upstreams. Only this projection depends on endpoints; routes do not.
 
 mod pool;
 mod ring;
@@ -17,13 +17,13 @@ use crate::problem::{Effect, RoutingProblem};
 use crate::sharded_map::ShardedMap;
 use crate::sorted_list::{Ordered, SortedList};
 
-/// The pools of every Service that an Ingress of ours names.
+/// The pools of every Service that an Ingress of ours refers to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pools {
     classes: Arc<Classes>,
-    /// The ports that Ingresses name, of each Service.
+    /// The ports of each Service that Ingresses refer to.
     services: ShardedMap<Key, Arc<[ReferencedPort]>>,
-    /// Before the first lists are complete a missing Service is not a problem.
+    /// The first lists are complete. Before that a missing Service is not a problem.
     synced: bool,
 }
 
@@ -32,11 +32,11 @@ pub struct Pools {
 struct ReferencedPort {
     name: PortRef,
     pool: Arc<Pool>,
-    /// The Ingresses that name it.
+    /// The Ingresses that refer to it.
     ingresses: SortedList<Referrer>,
 }
 
-/// An Ingress that names a port, by key.
+/// An Ingress that refers to a port, ordered by key.
 #[derive(Clone, Debug, PartialEq)]
 struct Referrer {
     ingress: Arc<Ingress>,
@@ -56,7 +56,7 @@ impl Pools {
         ports.iter().find(|port| port.name == key.port).map(|port| &port.pool)
     }
 
-    /// What is wrong with the backends that Ingresses name.
+    /// The problems of the backends that Ingresses refer to.
     pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
         let services = self.services.iter().filter(|_| self.synced);
         let ports = services.flat_map(|(service, ports)| ports.iter().map(move |port| (service, port)));
@@ -65,7 +65,7 @@ impl Pools {
         })
     }
 
-    /// Every Ingress with each backend that it names, and what is missing there. For the metric `orphan_ingress`.
+    /// Every Ingress with each of its backends, and what the backend lacks. For the metric `orphan_ingress`.
     pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<OrphanReason>)> {
         self.services.iter().flat_map(|(_, ports)| ports.iter()).flat_map(|port| {
             let missing = port.pool.missing();
@@ -74,7 +74,7 @@ impl Pools {
     }
 }
 
-/// What is wrong with a port, for an Ingress that names it.
+/// The problem of a port, for an Ingress that refers to it.
 fn problem(service: &Key, port: &ReferencedPort, referrer: &Referrer) -> Option<RoutingProblem> {
     let Referrer { ingress, is_canary } = referrer;
     let error = match port.pool.error() {
@@ -92,14 +92,14 @@ fn problem(service: &Key, port: &ReferencedPort, referrer: &Referrer) -> Option<
     Some(RoutingProblem::of_ingress(&ingress.key, field, what, effect))
 }
 
-/// The first path of an Ingress that leads to a port of a Service, and how many more there are.
+/// The first path of an Ingress with this port of a Service as backend, and how many more there are.
 fn paths_to(ingress: &Ingress, service: &Key, port: &PortRef) -> String {
-    let leads = |backend: &Backend| match backend {
+    let is_backend = |backend: &Backend| match backend {
         Backend::Service(backend) => backend.name == service.name && backend.port == *port,
         Backend::Resource(_) => false,
     };
     let paths = ingress.rules.iter().flat_map(|rule| rule.paths.iter().map(move |path| (&rule.host, path)));
-    let mut paths = paths.filter(|(_, path)| leads(&path.backend));
+    let mut paths = paths.filter(|(_, path)| is_backend(&path.backend));
     let Some((host, first)) = paths.next() else { return "spec.defaultBackend".into() };
     let host = if host.is_empty() { "*" } else { host };
     match paths.count() {
@@ -120,7 +120,7 @@ impl PoolIndex {
         Self { options }
     }
 
-    /// Applies changes of the Ingresses that name a port.
+    /// Applies changes of the Ingresses that refer to ports.
     fn apply(
         &self,
         pools: &mut Pools,
@@ -130,8 +130,8 @@ impl PoolIndex {
         for (key, ReferrerChange { removed, added }) in changes {
             let mut ports = pools.services.get(&key.service).map(|ports| ports.to_vec()).unwrap_or_default();
             let at = ports.binary_search_by(|port| rank(&port.name).cmp(&rank(&key.port)));
-            let nobody = SortedList::default();
-            let ingresses = at.map_or(&nobody, |at| &ports[at].ingresses).with(removed, added);
+            let empty = SortedList::default();
+            let ingresses = at.map_or(&empty, |at| &ports[at].ingresses).with(removed, added);
             match (at, !ingresses.is_empty() || self.default_backend().as_ref() == Some(&key)) {
                 (Ok(at), true) => ports[at].ingresses = ingresses,
                 (Ok(at), false) => drop(ports.remove(at)),
@@ -233,7 +233,7 @@ impl Projection for PoolIndex {
     }
 }
 
-/// Old and new versions of the Ingresses that name a port.
+/// Old and new versions of the Ingresses that refer to a port.
 #[derive(Default)]
 struct ReferrerChange {
     removed: Vec<Referrer>,
@@ -248,7 +248,7 @@ fn rank(port: &PortRef) -> (Option<&str>, u16) {
     }
 }
 
-/// The upstreams of the backends that an Ingress names; one may come several times.
+/// The upstreams of the backends of an Ingress; the same one may occur several times.
 fn upstreams(ingress: &Ingress) -> impl Iterator<Item = PoolKey> {
     let paths = ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| &path.backend);
     ingress.default_backend.iter().chain(paths).filter_map(|backend| match backend {

@@ -1,11 +1,12 @@
-//! The precedence of Ingresses and the keys of hosts, for routes and certificates alike.
+//! The precedence of Ingresses and the keys of hosts, for routes and certificates.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use cluster::{CompactString, Ingress};
 
-/// The oldest first; of the same age, the last by namespace and name, as in ingress-nginx.
+/// Orders Ingresses by age, the oldest first. Those of the same age are in descending order of namespace and name, as in
+/// ingress-nginx.
 pub(crate) fn precedence(one: &Ingress, other: &Ingress) -> Ordering {
     fn full(ingress: &Ingress) -> impl Iterator<Item = u8> + '_ {
         ingress.key.namespace.bytes().chain([b'/']).chain(ingress.key.name.bytes())
@@ -22,8 +23,8 @@ pub(crate) fn host_key(host: &str) -> CompactString {
     CompactString::from(host.to_ascii_lowercase())
 }
 
-/// What is wrong with the host of a rule. The API server accepts RFC 1123 names in lower case and wildcards for one
-/// label; manifests that did not pass it may have anything.
+/// The error of a rule's host. The API server accepts RFC 1123 names in lower case and wildcards for one label; manifests
+/// from files may contain anything.
 pub(crate) fn host_error(host: &str) -> Option<&'static str> {
     let name = host.strip_prefix("*.").unwrap_or(host);
     let is_label = |label: &str| {
@@ -43,7 +44,7 @@ pub(crate) fn host_error(host: &str) -> Option<&'static str> {
     }
 }
 
-/// A host as logs and metrics name it.
+/// The name of a host in logs and metrics.
 pub(crate) fn host_name(key: &CompactString) -> CompactString {
     match key.as_str() {
         "" => "_".into(),
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_that_cannot_be_served_are_known() {
+    fn hosts_that_cannot_be_served_are_refused() {
         for host in [
             "",
             "a",
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_ingress_comes_first_and_the_last_name_of_equals() {
+    fn the_oldest_ingress_comes_first_and_equal_ages_are_in_descending_order_of_name() {
         let ingress = |namespace: &str, name: &str, created| Ingress {
             key: Key::new(namespace, name),
             created,

@@ -4,7 +4,7 @@ use cluster::{Key, Kind};
 
 use crate::unsupported::Level;
 
-/// Something in an Ingress or in the ConfigMap that cannot be served as written.
+/// A setting in an Ingress or in the ConfigMap that cannot be applied as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoutingProblem {
     /// What kind of object it is: an Ingress or a ConfigMap.
@@ -12,33 +12,33 @@ pub struct RoutingProblem {
     /// The object.
     pub key: Key,
     /// Annotation or field, as in `nginx.ingress.kubernetes.io/canary-weight` or `spec.rules[0].http.paths[1]`; empty
-    /// where `what` names it.
+    /// if `what` contains it.
     pub field: String,
-    /// What is wrong there, with the value, and what was wanted.
+    /// The error, with the value and what was expected.
     pub what: String,
-    /// What happens instead.
+    /// The consequence.
     pub effect: Effect,
 }
 
-/// What happens because of a problem.
+/// The consequence of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effect {
     /// The routes of the Ingress answer 503.
     Closed,
-    /// Routes of other objects answer 503; the problem says which.
+    /// Routes of other objects answer 503; the text of the problem describes which.
     ClosesOthers,
-    /// This part is left out, everything else is served.
+    /// This part is ignored; everything else is served.
     LeftOut,
     /// The default of the annotation is used.
     DefaultUsed,
-    /// Requests are served, but not as asked.
+    /// Requests are served, but not as configured.
     Differs,
-    /// Requests are served as asked.
+    /// Requests are served as configured.
     Cosmetic,
 }
 
 impl Effect {
-    /// The end of the sentence that reports the problem; empty if the problem itself says what happens.
+    /// The end of the sentence that reports the problem; empty if the text of the problem describes the consequence.
     pub const fn suffix(self) -> &'static str {
         match self {
             Self::Closed => "; the routes answer 503",
@@ -80,7 +80,7 @@ pub struct BadValue {
     pub key: &'static str,
     /// Its value.
     pub value: String,
-    /// What it should have been.
+    /// What was expected.
     pub wanted: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! A map that shares structure with the one before it: a change copies one shard, not the map.
+//! A persistent hash map: a changed copy shares all unchanged shards with the map it was made from.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -62,7 +62,7 @@ impl<K: Hash + Eq, V> ShardedMap<K, V> {
         self.root.iter().flat_map(|branch| branch.iter()).map(|shard| &**shard)
     }
 
-    /// The shard of a key, by bits of the hash that do not choose the bucket within the shard.
+    /// The shard of a key, chosen by bits of the hash that do not choose the bucket within the shard.
     fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> (usize, usize) {
         let hash = self.seed.hash_one(key) as usize;
         ((hash >> 32) % WIDTH, (hash >> 40) % WIDTH)
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_leaves_the_map_before_it_alone() {
+    fn a_change_of_a_clone_does_not_change_the_original() {
         let mut before = ShardedMap::default();
         for n in 0..5000 {
             before.insert(n, n);

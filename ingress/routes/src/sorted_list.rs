@@ -1,4 +1,4 @@
-//! A sorted list that shares structure with the one before it: a change copies the chunks it falls into, not the list.
+//! A persistent sorted list: a changed copy shares all unchanged chunks with the list it was made from.
 
 use std::cmp::Ordering;
 use std::fmt::{Debug, Formatter};
@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-/// Most items of a chunk. Few in tests, so that small worlds have many chunks.
+/// The largest number of items in a chunk. Small in tests, so that small clusters have many chunks.
 const CHUNK: usize = if cfg!(test) { 4 } else { 128 };
 
 /// An item of a sorted list.
 pub(crate) trait Ordered: Clone {
-    /// Its order beside another. An item replaces one that it is equal to.
+    /// Compares two items. A new item replaces an equal one.
     fn compare(&self, other: &Self) -> Ordering;
 }
 
 /// A sorted list in chunks. A clone costs a reference count for each chunk; a change copies one chunk.
 #[derive(Clone)]
 pub(crate) struct SortedList<T> {
-    /// None is empty.
+    /// No chunk is empty.
     chunks: SmallVec<[Arc<[T]>; 1]>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct SortedList<T> {
 #[derive(Clone)]
 pub(crate) struct Cursor<'l, T> {
     chunks: &'l [Arc<[T]>],
-    /// The chunk of the position, and how many of its items come before.
+    /// The chunk, and how many of its items are before the position.
     at: (usize, usize),
 }
 
@@ -47,21 +47,21 @@ impl<T> SortedList<T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
-    /// The position after all items for which `before` holds; it must hold for none after these. Hot: no allocation.
+    /// The position after all items for which `before` holds. The list must be partitioned by `before`. Hot: no allocation.
     pub(crate) fn seek(&self, before: impl Fn(&T) -> bool) -> Cursor<'_, T> {
         let chunk = self.chunks.partition_point(|chunk| before(&chunk[0])).saturating_sub(1);
         let items = self.chunks.get(chunk).map_or(0, |chunk| chunk.partition_point(before));
         Cursor { chunks: &self.chunks, at: (chunk, items) }
     }
 
-    /// The item that `rank` finds equal to what is searched.
+    /// The item for which `rank` returns `Equal`.
     pub(crate) fn get(&self, rank: impl Fn(&T) -> Ordering) -> Option<&T> {
         self.seek(|item| rank(item).is_lt()).next().filter(|item| rank(item).is_eq())
     }
 }
 
 impl<T: Ordered> SortedList<T> {
-    /// The list without some items and with others. An item in both is in the result.
+    /// The list with some items removed and others added. An item in both is in the result.
     pub(crate) fn with(&self, mut removed: Vec<T>, mut added: Vec<T>) -> Self {
         removed.sort_by(T::compare);
         added.sort_by(T::compare);
@@ -97,7 +97,7 @@ impl<T: Ordered> SortedList<T> {
                 open.push(new);
             }
             while removed.next_if(here).is_some() {}
-            // A chunk that has become small is joined with the next.
+            // A chunk that has become small is merged with the next one.
             if open.len() >= CHUNK / 2 {
                 next.close(&mut open);
             }
@@ -152,7 +152,7 @@ impl<'l, T> Cursor<'l, T> {
     }
 }
 
-/// Lists are equal whatever their chunks are.
+/// Compares the items, not the chunks.
 impl<T: PartialEq> PartialEq for SortedList<T> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())

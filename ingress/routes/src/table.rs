@@ -1,9 +1,9 @@
 //! The route table: from host and path to a route.
 //!
 //! An Ingress is parsed once for each version. A change of an Ingress rebuilds the locations of its old and new paths, and
-//! those that follow its affinity through a shared Service; all others are shared with the view before. A change of the
-//! classes or namespaces that are ours, or of what the ConfigMap closes, rebuilds everything. Endpoints, Services and
-//! Secrets do not touch the table.
+//! those that use its affinity because they have the same Service; all others are shared with the previous view. A change of
+//! our classes or namespaces, or of what the ConfigMap closes, rebuilds everything. The table does not depend on endpoints,
+//! Services and Secrets.
 
 mod route;
 mod parsed_ingress;
@@ -54,18 +54,18 @@ pub struct RouteTable {
     /// The catch-all, which always exists.
     catch_all: Arc<Host>,
     users: ShardedMap<PoolKey, UpstreamUsers>,
-    /// Ingresses that neither this controller nor, as far as the IngressClasses tell, any other serves.
+    /// Ingresses that are not ours, and that no other controller serves according to the IngressClasses.
     unserved: ShardedMap<Key, Arc<RoutingProblem>>,
-    /// Before the first lists are complete a missing class is no problem.
+    /// The first lists are complete. Before that a missing class is not a problem.
     synced: bool,
     step_limit_hits: StepLimitHits,
 }
 
-/// A count that goes on from view to view.
+/// A count shared by all views.
 #[derive(Clone, Debug, Default)]
 struct StepLimitHits(Arc<AtomicU64>);
 
-/// The count says nothing about the routes.
+/// Views are compared without the count.
 impl PartialEq for StepLimitHits {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -76,7 +76,7 @@ impl PartialEq for StepLimitHits {
 #[derive(Clone, Debug, PartialEq)]
 struct UpstreamUsers {
     all: IngressList,
-    /// The affinity of the first Ingress that has one. Rules without their own read its cookie and set none.
+    /// The affinity of the first Ingress that has one. Rules without an affinity read its cookie and set none.
     shared_affinity: Option<Arc<Affinity>>,
 }
 
@@ -91,8 +91,8 @@ pub struct RouteMatch<'t> {
 }
 
 impl RouteTable {
-    /// The route of a host (lower case, without port) and a normalised path. There always is one, if only that of the
-    /// default backend.
+    /// The route of a host (lower case, without port) and a normalised path. Without a matching rule it is that of the default
+    /// backend.
     ///
     /// A known host never falls back to a wildcard or to rules without a host. Hot: no allocation.
     pub fn find(&self, host: &str, path: &str) -> RouteMatch<'_> {
@@ -102,7 +102,7 @@ impl RouteTable {
             .filter(|found| found.has_rules && !host.starts_with('.') && !host.is_empty());
         let wildcard =
             || wildcard(host).and_then(|suffix| self.hosts.get(suffix)).filter(|found| found.has_rules);
-        // A certificate of the wildcard also counts for a host of its own without one.
+        // The wildcard's certificate also covers a host that has rules but no certificate.
         let (host, certificate) = match exact {
             Some(found) => (found, found.tls || wildcard().is_some_and(|wildcard| wildcard.tls)),
             None => wildcard().map_or((&self.catch_all, false), |found| (found, found.tls)),
@@ -117,7 +117,7 @@ impl RouteTable {
         self.step_limit_hits.0.load(Ordering::Relaxed)
     }
 
-    /// What is wrong with the ConfigMap and the Ingresses of ours.
+    /// The problems of the ConfigMap and of Ingresses.
     pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.catch_all]);
         let of_ingresses = self.ingresses.iter().flat_map(|(_, parsed)| &parsed.problems);
@@ -162,8 +162,8 @@ impl<'t> RouteMatch<'t> {
         }
     }
 
-    /// Runs what comes before the upstream, in nginx's order: `app-root` of the host, the redirect to a missing slash, the
-    /// 503 of a closed route, the filters of the route. [`FilterOutcome::Continue`] leaves the request to the upstream.
+    /// Does what comes before the upstream, in nginx's order: `app-root` of the host, the redirect to a missing slash, the
+    /// 503 of a closed route, the filters of the route. After [`FilterOutcome::Continue`] the request is sent to the upstream.
     pub fn apply_request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
         exchange.certificate = self.certificate;
         exchange.step_budget.set(self.step_budget);
@@ -178,9 +178,9 @@ impl<'t> RouteMatch<'t> {
     fn request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
         use crate::filter::Filter;
         if let Some(app_root) = &self.host.app_root
-            && let answer @ FilterOutcome::Respond(_) = app_root.request(exchange)
+            && let outcome @ FilterOutcome::Respond(_) = app_root.request(exchange)
         {
-            return answer;
+            return outcome;
         }
         match self.path_match {
             PathMatch::Route(route) => route.apply_request_filters(exchange),

@@ -28,7 +28,7 @@ pub(crate) struct TestCluster {
 }
 
 impl TestCluster {
-    /// A cluster in which Ingresses without class are ours.
+    /// A cluster in which Ingresses without a class are ours.
     pub(crate) fn new(ingresses: &str) -> Self {
         let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
         Self::with(options, ingresses)
@@ -72,9 +72,9 @@ impl TestCluster {
         let table = self.table.load();
         let found = table.find(exchange.host(), exchange.path());
         match found.apply_request_filters(&mut exchange) {
-            FilterOutcome::Respond(answer) => {
-                let location = answer.location.as_ref().map(|location| location.to_str().expect(url));
-                [Some(answer.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
+            FilterOutcome::Respond(response) => {
+                let location = response.location.as_ref().map(|location| location.to_str().expect(url));
+                [Some(response.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
             }
             FilterOutcome::Continue => {
                 let upstream = found.route().upstream.as_ref().expect("a route without one answers");
@@ -86,7 +86,7 @@ impl TestCluster {
         }
     }
 
-    /// One try of a request: the endpoint, and the cookie set.
+    /// One attempt of a request: the endpoint, and the cookie that is set.
     pub(crate) fn pick(
         &self,
         exchange: &Exchange,
@@ -125,7 +125,7 @@ fn picked(
     (endpoint, cookie.map(|cookie| cookie.to_str().expect("text").to_owned()).unwrap_or_default())
 }
 
-/// The same random number always, positions that count up, and a fixed time.
+/// Always the same random number, positions that count up, and a fixed time.
 pub(crate) struct FixedBalancer {
     number: u32,
     turn: usize,
@@ -210,8 +210,7 @@ pub(crate) fn class(name: &str, controller: &str, default: bool) -> Object {
     }))
 }
 
-/// Ingresses as manifests, cut down to `metadata` and `spec`. Annotations without a slash get the prefix; `created`
-/// is a number.
+/// Ingresses from manifests with only `metadata` and `spec`. Annotations without a slash get the prefix; `created` is a number.
 pub(crate) fn manifests(text: &str) -> Vec<Ingress> {
     let parse = |document: &str| serde_saphyr::from_str::<Manifest>(document).expect(document).into();
     text.split("---\n").filter(|document| !document.trim().is_empty()).map(parse).collect()

@@ -1,13 +1,13 @@
-//! Settings of ingress-nginx that are not honoured yet: which of their values matter, how much, and what follows.
+//! Settings of ingress-nginx that are not supported yet: which of their values matter, how much, and their consequences.
 
-/// How much a setting that is not honoured changes what clients and endpoints see.
+/// How much the lack of a setting changes for clients and endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Level {
-    /// It protects something: what it would have guarded answers 503.
+    /// It protects something: the routes that it would protect answer 503.
     Closed,
-    /// Requests are served, but not as asked.
+    /// Requests are served, but not as configured.
     Differs,
-    /// Requests are served as asked; logs, speed or pages of the proxy's own differ.
+    /// Requests are served as configured; logs, speed or the proxy's own pages differ.
     Cosmetic,
 }
 
@@ -28,8 +28,8 @@ impl std::fmt::Display for Level {
     }
 }
 
-/// The values of a setting that ask for nothing but what Portolan does anyway. The empty value always counts as one:
-/// ingress-nginx takes it for unset.
+/// The values of a setting with which nothing is lost, because they ask for what Portolan does anyway. The empty value is
+/// always one of them: ingress-nginx treats it as unset.
 #[derive(Clone, Copy, Debug)]
 pub enum NeutralValues {
     /// Only the empty one.
@@ -42,12 +42,12 @@ pub enum NeutralValues {
     NotPositive,
     /// These words, in any case.
     Words(&'static [&'static str]),
-    /// Those that pass a test, which the text describes.
+    /// Values that pass a test, which the text describes.
     That(&'static str, fn(&str) -> bool),
 }
 
 impl NeutralValues {
-    /// Whether a value is one of them.
+    /// Whether a value is one of these.
     pub fn contain(self, value: &str) -> bool {
         let value = value.trim();
         value.is_empty()
@@ -79,28 +79,28 @@ impl std::fmt::Display for NeutralValues {
     }
 }
 
-/// A setting that is known by name and not honoured yet: an annotation or a key of the ConfigMap.
+/// A setting that is known by name and not supported yet: an annotation or a key of the ConfigMap.
 #[derive(Clone, Copy, Debug)]
 pub struct UnsupportedSetting {
-    /// Its name; of an annotation without the prefix.
+    /// Its name; for an annotation, without the prefix.
     pub name: &'static str,
-    /// How much it matters that it is not honoured.
+    /// How much it matters that it is not supported.
     pub level: Level,
     /// Values with which it does not matter.
     pub neutral: NeutralValues,
-    /// What follows where it is set, as one clause.
+    /// The consequence of setting it, as one clause.
     pub consequence: &'static str,
 }
 
 impl UnsupportedSetting {
-    /// What follows from a value, for a report; none where the value is neutral.
+    /// The consequence of a value, for a report; `None` if the value is neutral.
     pub fn explain(&self, value: &str) -> Option<String> {
         let Self { name, neutral, consequence, .. } = self;
         (!neutral.contain(value)).then(|| format!("{name} {} is not honoured: {consequence}", quoted(value)))
     }
 }
 
-/// Protects something; what it would have guarded is closed.
+/// A setting of level [`Level::Closed`].
 pub(crate) const fn closed(
     name: &'static str,
     neutral: NeutralValues,
@@ -109,7 +109,7 @@ pub(crate) const fn closed(
     UnsupportedSetting { name, level: Level::Closed, neutral, consequence }
 }
 
-/// Changes what clients or endpoints see.
+/// A setting of level [`Level::Differs`].
 pub(crate) const fn differs(
     name: &'static str,
     neutral: NeutralValues,
@@ -118,7 +118,7 @@ pub(crate) const fn differs(
     UnsupportedSetting { name, level: Level::Differs, neutral, consequence }
 }
 
-/// Changes logs, speed or the proxy's own pages.
+/// A setting of level [`Level::Cosmetic`].
 pub(crate) const fn cosmetic(
     name: &'static str,
     neutral: NeutralValues,
@@ -127,10 +127,10 @@ pub(crate) const fn cosmetic(
     UnsupportedSetting { name, level: Level::Cosmetic, neutral, consequence }
 }
 
-/// Bytes of a value that a report shows.
+/// How many bytes of a value a report shows.
 const SHOWN: usize = 80;
 
-/// A value in quotes, cut where it is long: a snippet may have pages.
+/// A value in quotes, shortened if it is long, as snippets are.
 fn quoted(value: &str) -> String {
     let value = value.trim();
     if value.len() <= SHOWN {
@@ -142,7 +142,7 @@ fn quoted(value: &str) -> String {
 
 /// "is not known", with the name that was probably meant.
 pub(crate) fn unknown_name<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    // A name that is nothing like the known ones is not worth the comparison: annotations may have 63 bytes, keys 253.
+    // Names of very different length are not similar, and comparing long names is expensive.
     let closest = known
         .filter(|known| known.len().abs_diff(name.len()) <= 3)
         .map(|known| (strsim::levenshtein(name, known), known))
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neutral_values_ask_for_nothing() {
+    fn neutral_values_are_recognised() {
         use NeutralValues::{False, NotPositive, OnlyEmpty, True, Words};
         for (neutral, value, contained) in [
             (OnlyEmpty, "", true),
@@ -191,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_cut() {
-        let setting = closed("server-snippet", NeutralValues::OnlyEmpty, "a rule in it would not hold");
-        let said = setting.explain(&"ä".repeat(500)).expect("it is not neutral");
-        assert!(said.len() < 200 && said.contains('…'), "{said}");
+    fn a_long_value_is_shortened() {
+        let setting = closed("server-snippet", NeutralValues::OnlyEmpty, "a rule in it would not be applied");
+        let explanation = setting.explain(&"ä".repeat(500)).expect("it is not neutral");
+        assert!(explanation.len() < 200 && explanation.contains('…'), "{explanation}");
         assert_eq!(setting.explain(" "), None);
     }
 }

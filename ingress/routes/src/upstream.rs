@@ -1,9 +1,8 @@
-//! Which upstream, and which endpoint of it, gets a request: canary, affinity, balancing. Random numbers and time are
-//! passed in.
+//! Selects the upstream of a request and its endpoint: canary, affinity, balancing. Random numbers and time are passed in.
 //!
-//! Decisions are those of ingress-nginx, with one difference on purpose: a canary belongs to the rule (host, path and path
-//! type) that it doubles, not to the Service behind it. So other hosts with the same Service keep their traffic, and a
-//! Service may be a canary in one Ingress and a normal backend in another.
+//! Decisions are those of ingress-nginx, with one intended difference: a canary belongs to the rule with the same host, path
+//! and path type, not to the Service of that rule. So other hosts with the same Service keep their traffic, and a Service may
+//! be a canary in one Ingress and a normal backend in another.
 //!
 //! Affinity belongs to the rules of the Ingress with the annotation. Rules of other Ingresses with the same Service read
 //! its cookie and set none, as in ingress-nginx.
@@ -22,12 +21,12 @@ use crate::exchange::{Exchange, RequestScheme};
 use crate::options::PoolKey;
 use crate::pools::{Pool, PoolMembers, Pools};
 
-/// Where the requests of a route go: a backend, and a canary that takes a part of them.
+/// The upstream of a route: a backend, and a canary that gets a part of the requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// The backend of the rule.
     pub primary: UpstreamTarget,
-    /// The first Ingress in precedence that doubles the rule as a canary; as in ingress-nginx, others take no part.
+    /// The first canary of the rule by precedence; as in ingress-nginx, others get no requests.
     pub canary: Option<Canary>,
 }
 
@@ -36,9 +35,9 @@ pub struct Upstream {
 pub struct Canary {
     /// The Ingress that is marked as canary.
     pub ingress: Key,
-    /// Which requests it takes.
+    /// Which requests it gets.
     pub policy: Arc<CanaryPolicy>,
-    /// Where they go.
+    /// Its backend.
     pub target: UpstreamTarget,
 }
 
@@ -56,13 +55,13 @@ pub struct UpstreamTarget {
 #[derive(Clone, Debug, PartialEq)]
 struct StickySession {
     affinity_rule: RuleAffinity,
-    /// The name of the backend in cookies: `md5(md5hex(name) + name)`, written in hexadecimal digits.
+    /// The key of the backend in cookies: `md5(md5hex(name) + name)`, written in hexadecimal digits.
     backend_key: [u8; 16],
-    /// The Path of the cookie, where the affinity has none of its own.
+    /// The Path of the cookie if the affinity has none of its own.
     rule_path: CompactString,
 }
 
-/// What balancing needs of the worker that serves a request: random numbers, round-robin positions, time.
+/// The worker's state for balancing: random numbers, round-robin positions, time.
 pub trait BalancerState {
     /// A random number below the bound, which is at least 1.
     fn random_below(&mut self, bound: u32) -> u32;
@@ -70,28 +69,28 @@ pub trait BalancerState {
     fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize;
     /// Time since the Unix epoch.
     fn unix_time(&self) -> Duration;
-    /// A number of the worker, in cookies in place of nginx's process id.
+    /// The number of the worker, used in cookies instead of nginx's process id.
     fn worker_id(&self) -> u32;
 }
 
-/// The target that was chosen for a request, with the session of the request. Gives an endpoint for each try.
+/// The target of a request, with the session of the request. Selects an endpoint for each attempt.
 #[derive(Clone, Debug)]
 pub struct SelectedTarget<'t> {
     /// The target.
     pub target: &'t UpstreamTarget,
-    /// It is the canary.
+    /// Whether it is the canary.
     pub canary: bool,
     /// The key of the affinity cookie.
     key: Option<CompactString>,
     client: CookieContext,
 }
 
-/// The endpoint of one try.
+/// The endpoint of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelectedEndpoint {
     /// Its address.
     pub address: UpstreamAddress,
-    /// `Set-Cookie` for the response. The last try decides, even if it has none.
+    /// `Set-Cookie` for the response. That of the last attempt is used, even if it has none.
     pub cookie: Option<HeaderValue>,
 }
 
@@ -110,8 +109,8 @@ pub enum UpstreamAddress {
 }
 
 impl Upstream {
-    /// The target of a request, decided once for all tries: a cookie of the primary, a cookie of the canary, then the
-    /// conditions of the canary.
+    /// The target of a request, decided once for all attempts: by a cookie of the primary, by a cookie of the canary, then by
+    /// the conditions of the canary.
     pub fn choose<'t>(
         &'t self,
         exchange: &Exchange,
@@ -136,7 +135,7 @@ impl Upstream {
         }
         let has_endpoints =
             |target: &UpstreamTarget| pools.get(&target.pool).is_some_and(|pool| !pool.is_empty());
-        // Without endpoints of the primary the answer is 503, whatever the header says.
+        // Without endpoints of the primary the response is 503, even if a header chooses the canary.
         if !has_endpoints(&self.primary) || !has_endpoints(&canary.target) {
             return None;
         }
@@ -177,14 +176,14 @@ impl UpstreamTarget {
         let session =
             self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.affinity_rule.affinity.name));
         let agent = || exchange.header(&http::header::USER_AGENT).unwrap_or_default();
-        let careful = self.affinity().is_some_and(|affinity| affinity.conditional_same_site_none);
+        let is_conditional = self.affinity().is_some_and(|affinity| affinity.conditional_same_site_none);
         SelectedTarget {
             target: self,
             canary,
             key: session.map(|(key, _)| key.into()),
             client: CookieContext {
                 secure: exchange.scheme == RequestScheme::Https,
-                rejects_same_site_none: careful && rejects_same_site_none(agent()),
+                rejects_same_site_none: is_conditional && rejects_same_site_none(agent()),
             },
         }
     }
@@ -197,7 +196,7 @@ fn session<'e>(exchange: &'e Exchange, name: &str) -> Option<(&'e str, Option<&'
 }
 
 impl SelectedTarget<'_> {
-    /// The endpoint of the next try, given those tried before; `None` where the target has no endpoint.
+    /// The endpoint of the next attempt, given those tried before; `None` if the target has no endpoint.
     pub fn next_endpoint(
         &self,
         pools: &Pools,
@@ -251,7 +250,7 @@ pub fn round_robin(endpoints: &[SocketAddr], tried: &[SocketAddr], turn: usize) 
     from_here.find(|endpoint| !tried.contains(endpoint)).or(endpoints.get(at)).copied()
 }
 
-/// Draws keys until one leads to an endpoint that was not tried, up to 20 times as ingress-nginx does.
+/// Draws random keys until one selects an endpoint that was not tried, up to 20 times as ingress-nginx does.
 fn balanced(
     pool: &Pool,
     tried: &[SocketAddr],
@@ -271,7 +270,7 @@ fn balanced(
     drawn
 }
 
-/// A random endpoint, one that was not tried where there is one, and the key that names it.
+/// A random endpoint, if possible one that was not tried, and its key.
 fn persistent(pool: &Pool, tried: &[SocketAddr], balancer: &mut impl BalancerState) -> (SocketAddr, String) {
     let endpoints = pool.endpoints();
     let untried = endpoints.iter().filter(|endpoint| !tried.contains(endpoint)).count();

@@ -1,4 +1,4 @@
-//! Variables of nginx that stand for something in the request, as `$name` or `${name}` in annotation values.
+//! nginx's variables for parts of a request, written `$name` or `${name}` in annotation values.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use crate::exchange::Exchange;
 
-/// A variable that is known here.
+/// A supported variable.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum RequestVariable {
     /// `$host`: without port, in lower case.

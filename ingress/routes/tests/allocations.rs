@@ -101,7 +101,7 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
 
     assert_eq!(allocations(|| normalise("/shop/cart/items.html")), 0, "a normal path");
     assert!(allocations(|| normalise("/shop/../cart")) > 0, "the counter counts");
-    // Engines make their scratch space when they first match.
+    // The regex engines allocate their scratch space at their first match.
     black_box(table.find("r.example", "/r/x").route());
     for (host, path) in [
         ("shop.example", "/shop/cart"),

@@ -11,13 +11,13 @@ use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "affinity",
-    doc: "Keeps a client at one endpoint by a cookie. Cookies that ingress-nginx has handed out stay good.",
+    doc: "Keeps a client at one endpoint by a cookie. Cookies set by ingress-nginx remain valid.",
     annotations: &[
         Annotation { name: "affinity", values: "cookie", doc: "Turns it on." },
         Annotation {
             name: "affinity-mode",
             values: "balanced, persistent; default balanced",
-            doc: "Balanced moves some sessions when endpoints come or go; persistent only those whose endpoint went.",
+            doc: "Balanced moves some sessions when endpoints are added or removed; persistent only those of a removed endpoint.",
         },
         Annotation {
             name: "affinity-canary-behavior",
@@ -32,7 +32,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         Annotation {
             name: "session-cookie-path",
             values: "a path; default the path of the rule",
-            doc: "Path attribute. Wanted next to use-regex, where the path of the rule is a pattern.",
+            doc: "Path attribute. Should be set together with use-regex, because the path of the rule is a pattern.",
         },
         Annotation { name: "session-cookie-domain", values: "a domain", doc: "Domain attribute." },
         Annotation { name: "session-cookie-expires", values: "seconds", doc: "Expires attribute, from now." },
@@ -40,7 +40,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         Annotation {
             name: "session-cookie-samesite",
             values: "None, Lax, Strict",
-            doc: "SameSite attribute; other spellings are left out, as browsers would not know them.",
+            doc: "SameSite attribute; other values are left out, because browsers do not know them.",
         },
         Annotation {
             name: "session-cookie-conditional-samesite-none",
@@ -87,7 +87,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     let cookie = cookie(reader);
     settings.affinity = on.map(|()| Arc::new(cookie));
     if settings.affinity.as_ref().is_some_and(|affinity| affinity.path.is_none()) && settings.use_regex {
-        let what = "should be set next to use-regex: the path of the rule is a pattern".into();
+        let what = "should be set together with use-regex: the path of the rule is a pattern".into();
         reader.problem("session-cookie-path", what, Effect::Differs);
     }
 }
@@ -100,17 +100,15 @@ fn cookie(reader: &mut AnnotationReader<'_>) -> Affinity {
         _ => None,
     });
     let name = reader.value("session-cookie-name", "a cookie name", default, cookie_name);
-    let same_site = reader.value(
-        "session-cookie-samesite",
-        "None, Lax or Strict, spelt so",
-        default,
-        |value| match value {
-            "None" => Some("None"),
-            "Lax" => Some("Lax"),
-            "Strict" => Some("Strict"),
-            _ => None,
-        },
-    );
+    let same_site =
+        reader.value("session-cookie-samesite", "None, Lax or Strict, in this spelling", default, |value| {
+            match value {
+                "None" => Some("None"),
+                "Lax" => Some("Lax"),
+                "Strict" => Some("Strict"),
+                _ => None,
+            }
+        });
     Affinity {
         mode: mode.unwrap_or_default(),
         name: name.map_or_else(|| "INGRESSCOOKIE".into(), CompactString::from),

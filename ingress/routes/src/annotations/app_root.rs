@@ -9,7 +9,7 @@ use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "app-root",
-    doc: "Sends visitors of `/` to the root of the application. Holds for the whole host, before any rule.",
+    doc: "Redirects `/` to the root of the application. Applies to the whole host, before any rule.",
     annotations: &[Annotation {
         name: "app-root",
         values: "a path",

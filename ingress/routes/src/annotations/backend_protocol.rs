@@ -9,13 +9,12 @@ use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "protocol",
-    doc: "What the Pods speak. Only plain HTTP is spoken to them yet. Where something else is wanted the request is \
-          answered 503: sent in plain HTTP it would at best be misread, and at worst show on the wire what was to be \
-          sealed.",
+    doc: "The protocol of the Pods. Only plain HTTP is supported yet. With another protocol requests are answered 503: \
+          sent in plain HTTP they would be misread, or data that should be encrypted would be sent in the clear.",
     annotations: &[Annotation {
         name: "backend-protocol",
         values: "HTTP, AUTO_HTTP, in any case; default HTTP",
-        doc: "AUTO_HTTP speaks as the client does: requests over http are served, those over https answered 503. \
+        doc: "AUTO_HTTP uses the client's protocol: requests over http are served, those over https answered 503. \
               HTTPS, GRPC, GRPCS and FCGI close the routes (503).",
     }],
     syntax: "backend-protocol: AUTO_HTTP",
@@ -29,7 +28,7 @@ pub enum BackendProtocol {
     /// Plain HTTP.
     #[default]
     Http,
-    /// Plain HTTP, or HTTPS where the client speaks it.
+    /// Plain HTTP, or HTTPS if the client uses it.
     AsClient,
 }
 
@@ -37,10 +36,10 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     const NAME: &str = "backend-protocol";
     let value = reader.text(NAME).map(str::to_ascii_uppercase);
     match value.as_deref() {
-        // A canary uses the protocol of the rule it doubles.
+        // A canary uses the protocol of the rule that it belongs to.
         _ if settings.canary.is_some() => {}
         Some(other @ ("HTTPS" | "GRPC" | "GRPCS" | "FCGI")) => {
-            let what = format!("{other} is not spoken to Services yet, and plain HTTP is not what they want");
+            let what = format!("{other} to Services is not supported yet, and they do not accept plain HTTP");
             reader.problem(NAME, what, Effect::Closed);
         }
         _ => {

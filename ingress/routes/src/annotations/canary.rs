@@ -11,9 +11,10 @@ use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "canary",
-    doc: "Marks an Ingress as canary: it makes no host and no route of its own. Each of its paths doubles the rule of \
-          another Ingress with the same host, path and path type, and takes requests from it: header before cookie \
-          before weight. Everything but affinity comes from the other Ingress. Of several canaries of one rule only the first takes part: that of the oldest Ingress.",
+    doc: "Marks an Ingress as canary: it has no host and no route of its own. Each of its paths belongs to the rule of \
+          another Ingress with the same host, path and path type, and gets a part of its requests: by header, then by \
+          cookie, then by weight. All annotations but affinity are those of the other Ingress. If a rule has several \
+          canaries, only that of the oldest Ingress gets requests.",
     annotations: &[
         Annotation { name: "canary", values: "true, false", doc: "Makes the Ingress a canary." },
         Annotation {
@@ -59,8 +60,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 };
 
 fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
-    // A canary by mistake takes too little, while an Ingress that should have been a canary takes all requests. So a
-    // value that is not a boolean makes a canary that takes none.
+    // An Ingress that is a canary by mistake gets too few requests, but one that should have been a canary gets all of them.
+    // So a value that is not a boolean makes a canary that gets no requests.
     let is_canary = reader.value(
         "canary",
         "true or false; the Ingress makes no routes meanwhile",
@@ -73,7 +74,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
         settings.canary = Some(Arc::new(CanaryPolicy { disabled: true, ..policy }));
     } else if is_canary == Some(true) {
         settings.canary = Some(Arc::new(policy));
-    } else if policy != NOTHING {
+    } else if policy != NO_CONDITIONS {
         reader.problem(
             "canary",
             "is not true, so the other canary annotations do nothing".into(),
@@ -82,7 +83,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     }
 }
 
-const NOTHING: CanaryPolicy = CanaryPolicy {
+const NO_CONDITIONS: CanaryPolicy = CanaryPolicy {
     header: None,
     value: CanaryHeader::Keyword,
     cookie: None,
@@ -93,7 +94,7 @@ const NOTHING: CanaryPolicy = CanaryPolicy {
 
 fn policy(reader: &mut AnnotationReader<'_>) -> CanaryPolicy {
     let header = reader.value("canary-by-header", "a header name", Effect::DefaultUsed, |value| {
-        // nginx sees `-` and `_` in header names as one.
+        // nginx does not distinguish `-` and `_` in header names.
         HeaderName::try_from(value.replace('_', "-")).ok()
     });
     let equals =
@@ -124,7 +125,7 @@ fn pattern(reader: &mut AnnotationReader<'_>) -> CanaryHeader {
     }
 }
 
-/// A token of RFC 6265 §4.1.1.
+/// A valid cookie name: a token (RFC 6265 §4.1.1).
 pub(super) fn cookie_name(value: &str) -> Option<String> {
     let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
     (!value.is_empty() && value.bytes().all(token)).then(|| value.into())

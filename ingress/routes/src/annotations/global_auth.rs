@@ -4,14 +4,15 @@ use super::{Annotation, AnnotationFamily, no_filter};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "global auth",
-    doc: "Exempts an Ingress from `global-auth-url` of the ConfigMap, which closes all other routes until it is built.",
+    doc: "Exempts an Ingress from `global-auth-url` of the ConfigMap, which closes all other routes because it is not \
+          supported yet.",
     annotations: &[Annotation {
         name: "enable-global-auth",
         values: "true, false; default true",
-        doc: "Requests need not be authenticated where it is false.",
+        doc: "If false, requests need not be authenticated.",
     }],
     syntax: "enable-global-auth: 'false'",
-    // What it says is in `Settings::opted_out`.
+    // Only reports invalid values; `Settings::opted_out` has the value.
     read: |reader, _| {
         reader.flag("enable-global-auth");
     },

@@ -8,18 +8,18 @@ use crate::filter::{DirectResponse, Filter, FilterOutcome};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "https",
-    doc: "Sends plain http requests to https with 308, below the redirects of other annotations. Rules below \
-          /.well-known/acme-challenge are left alone, so that certificates can be obtained.",
+    doc: "Redirects plain http requests to https with 308; redirects of other annotations take precedence. Rules below \
+          /.well-known/acme-challenge are exempt, so that certificates can be obtained.",
     annotations: &[
         Annotation {
             name: "ssl-redirect",
             values: "true, false; default true",
-            doc: "Redirects where the host has a certificate entry, which any `tls` section gives.",
+            doc: "Redirects if an Ingress of the host has a `tls` section.",
         },
         Annotation {
             name: "force-ssl-redirect",
             values: "true, false; default false",
-            doc: "Redirects also without a `tls` section, as behind a load balancer that opens TLS.",
+            doc: "Redirects also without a `tls` section, for example behind a load balancer that terminates TLS.",
         },
     ],
     syntax: "ssl-redirect: 'false'\n\
@@ -31,7 +31,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 /// `no-tls-redirect-locations` of the ConfigMap, its default.
 const EXEMPT: &str = "/.well-known/acme-challenge";
 
-/// When plain requests are sent to https.
+/// When plain requests are redirected to https.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpsRedirect {
     redirect: bool,
@@ -63,7 +63,7 @@ fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
     wanted.then(|| Box::new(ToHttps { force, port: rule.port_in_redirects }) as Box<dyn Filter>)
 }
 
-/// Sends plain requests to https.
+/// Redirects plain requests to https.
 #[derive(Debug)]
 struct ToHttps {
     /// Redirects also if the host has no certificate entry.
@@ -72,7 +72,7 @@ struct ToHttps {
 }
 
 impl Filter for ToHttps {
-    /// The host is named as the client named it, without its port; one final slash of the target is dropped.
+    /// The redirect has the host as the client sent it, without its port; one final slash of the target is dropped.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         if exchange.scheme != RequestScheme::Http || !(self.force || exchange.certificate) {
             return FilterOutcome::Continue;

@@ -41,7 +41,7 @@ impl<'i> AnnotationReader<'i> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    /// The value of an annotation, if `parse` accepts it. Otherwise reports what was wanted, with `effect` as the
+    /// The value of an annotation, if `parse` accepts it. Otherwise reports what was expected, with `effect` as the
     /// consequence; [`Effect::Closed`] closes the routes of the Ingress.
     pub fn value<T>(
         &mut self,
@@ -51,7 +51,7 @@ impl<'i> AnnotationReader<'i> {
         parse: impl FnOnce(&'i str) -> Option<T>,
     ) -> Option<T> {
         let value = self.text(key)?;
-        // No value may have a line break: CVE-2021-25748 and CVE-2024-7646 of ingress-nginx came in through one.
+        // No value may contain a line break: CVE-2021-25748 and CVE-2024-7646 of ingress-nginx used one.
         let parsed = (!value.contains(['\r', '\n'])).then(|| parse(value)).flatten();
         if parsed.is_none() {
             let bad = BadValue { key, value: value.into(), wanted };
@@ -60,12 +60,12 @@ impl<'i> AnnotationReader<'i> {
         parsed
     }
 
-    /// A boolean as Go's `strconv.ParseBool` reads it. Reports any other value and returns none.
+    /// A boolean, as Go's `strconv.ParseBool` reads it. Reports any other value and returns `None`.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
         self.value(key, "true or false", Effect::DefaultUsed, parse_bool)
     }
 
-    /// An integer. Reports any other value and returns none.
+    /// An integer. Reports any other value and returns `None`.
     pub fn number(&mut self, key: &'static str) -> Option<i64> {
         self.value(key, "a whole number", Effect::DefaultUsed, |value| value.parse().ok())
     }
@@ -79,7 +79,7 @@ impl<'i> AnnotationReader<'i> {
         self.problems.push(RoutingProblem::of_ingress(&self.ingress.key, field, what, effect));
     }
 
-    /// Reports a problem whose text names the annotation itself.
+    /// Reports a problem whose text contains the name of the annotation.
     pub(super) fn report(&mut self, what: String, effect: Effect) {
         if effect == Effect::Closed && self.denied.is_none() {
             self.denied = Some(what.clone());

@@ -9,9 +9,9 @@ use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "redirect",
-    doc: "Answers every request of the routes with a redirect. Wins over the redirect to https. \
-          With both, the temporal one counts. A target that is no URL closes the routes (503): they must not \
-          show what was to be left.",
+    doc: "Answers every request of the routes with a redirect. Takes precedence over the redirect to https. \
+          With both, the temporal one applies. A target that is not a URL closes the routes (503): the content that \
+          the redirect replaces must not be served.",
     annotations: &[
         Annotation {
             name: "permanent-redirect",

@@ -16,16 +16,16 @@ use crate::variables::RequestVariable;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "rewrite",
-    doc: "Changes the path on its way to the upstream. Either annotation (a target other than the path itself) makes \
-          every path of the host, from every Ingress, a case-insensitive regular expression from the start of the \
-          path, longest text first; Exact is no longer exact then.",
+    doc: "Changes the path that the upstream gets. Either annotation (a target other than the path itself) makes \
+          every path of the host, of all Ingresses, a case-insensitive regular expression anchored at the start of the \
+          path, longest text first; Exact paths are patterns, too.",
     annotations: &[
         Annotation {
             name: "rewrite-target",
             values: "a path with $1 to $9 and $name for the groups of the rule's path and $host, $uri, $arg_name and \
                      other variables of nginx, or a URL to redirect to",
-            doc: "Replaces the whole path; the query stays. A value that is no path, or a variable that is not known, \
-                  closes the routes (503).",
+            doc: "Replaces the whole path; the query is kept. A value that is not a path, or an unknown variable, closes \
+                  the routes (503).",
         },
         Annotation { name: "use-regex", values: "true, false", doc: "The paths are regular expressions." },
     ],
@@ -35,14 +35,13 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     filter,
 };
 
-/// `rewrite-target`, parsed. What its names stand for depends on the path of the rule.
+/// `rewrite-target`, parsed. Its names are resolved for each rule, because they may be groups of the rule's path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RewriteTemplate {
     text: String,
     path: Vec<TemplatePart>,
     query: Option<TemplateQuery<TemplatePart>>,
-    /// Named groups of all paths of the Ingress. In nginx they are variables everywhere, empty where their path does not
-    /// match.
+    /// Named groups of all paths of the Ingress. In nginx they are variables everywhere, empty if their path does not match.
     group_names: Vec<String>,
 }
 
@@ -71,10 +70,11 @@ enum RewritePart {
 }
 
 impl RewriteTemplate {
-    /// Parses a target for rules with these paths; `None` where it is neither path nor URL, or where `$` begins no name.
+    /// Parses a target for rules with these paths; `None` if it is neither a path nor a URL, or if a `$` is not followed by a
+    /// name.
     pub fn parse<'p>(text: &str, paths: impl Iterator<Item = &'p str>) -> Option<Self> {
-        let begins = text.starts_with('/') || text.starts_with('$') || is_redirect(text);
-        if !begins || text.bytes().any(|byte| byte <= b' ' || byte == 127) {
+        let is_path_or_url = text.starts_with('/') || text.starts_with('$') || is_redirect(text);
+        if !is_path_or_url || text.bytes().any(|byte| byte <= b' ' || byte == 127) {
             return None;
         }
         let (path, query) = match text.split_once('?') {
@@ -93,12 +93,12 @@ impl RewriteTemplate {
         Some(Self { text: text.into(), path: parts(path)?, query, group_names })
     }
 
-    /// Whether a rule with this path is rewritten at all: a target equal to the path leaves the path itself alone.
+    /// Whether requests to this path itself are rewritten: not if the target equals the path.
     pub fn changes(&self, rule_path: &str) -> bool {
         self.text != rule_path
     }
 
-    /// What is wrong with the template on a rule: a name that is neither a variable nor a group of the path.
+    /// The error of the template for a rule: a name that is neither a variable nor a group of the path.
     pub(crate) fn error(&self, rule: &Rule<'_>) -> Option<String> {
         let pattern = pattern(self, rule)?;
         let names = self.path.iter().chain(self.query.iter().flat_map(|query| &query.parts));
@@ -106,13 +106,10 @@ impl RewriteTemplate {
             TemplatePart::Name(name) if self.resolve(name, &pattern, rule).is_none() => Some(name),
             _ => None,
         })?;
-        Some(format!(
-            "${unknown} is neither a variable that is known nor a named group of the path {:?}",
-            rule.path
-        ))
+        Some(format!("${unknown} is neither a known variable nor a named group of the path {:?}", rule.path))
     }
 
-    /// What a name stands for. A named group hides the variable of its name, as in nginx.
+    /// Resolves a name. A named group hides the variable of the same name, as in nginx.
     fn resolve(&self, name: &str, pattern: &PathPattern, rule: &Rule<'_>) -> Option<RewritePart> {
         if let Some(number) = pattern.group_number(name) {
             return Some(RewritePart::Group(number));
@@ -141,7 +138,7 @@ fn group_names(pattern: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// nginx redirects where the replacement begins like this.
+/// Whether nginx redirects to this replacement instead of rewriting.
 fn is_redirect(text: &str) -> bool {
     ["http://", "https://", "$scheme"].iter().any(|start| text.starts_with(start))
 }
@@ -203,7 +200,7 @@ fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
         };
         parts.iter().map(resolve).collect()
     };
-    // A name that cannot be resolved has closed the route already.
+    // If a name cannot be resolved, the route is closed ([`RewriteTemplate::error`]), so it needs no filter.
     let path = resolve_all(&template.path)?;
     let query = match &template.query {
         Some(query) => Some(TemplateQuery { parts: resolve_all(&query.parts)?, replaces: query.replaces }),
@@ -212,13 +209,14 @@ fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
     Some(Box::new(Rewrite { pattern, path, query, redirects: is_redirect(&template.text) }))
 }
 
-/// The pattern that a request path has to match to be rewritten; `None` where nothing is rewritten. A path that is not a
-/// pattern has closed its route already.
+/// The pattern that a request path has to match to be rewritten; `None` if nothing is rewritten, or if the path is not a
+/// valid pattern, which closes the route.
 fn pattern(template: &RewriteTemplate, rule: &Rule<'_>) -> Option<PathPattern> {
     let pattern = if template.changes(rule.path) {
         PathPattern::anywhere(rule.path, rule.patterns)
     } else if rule.kind == PathType::Prefix && !rule.path.ends_with('/') {
-        // ingress-nginx makes a location of its own for what lies below, whose path is another text than the target.
+        // ingress-nginx makes a separate location for the paths below this one. Its path has a final slash, so it differs from
+        // the target.
         PathPattern::anchored(&format!("{}/", rule.path), rule.patterns)
     } else {
         return None;
@@ -236,7 +234,7 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// The new path and query, or the URL to redirect to; `None` where the path does not match.
+    /// The new path and query, or the URL to redirect to; `None` if the path does not match.
     fn target(&self, exchange: &Exchange) -> Result<Option<String>, StepLimitExceeded> {
         let mut budget = exchange.step_budget.get();
         let captures = self.pattern.captures(exchange.path(), &mut budget);
@@ -247,7 +245,7 @@ impl Rewrite {
             target.insert(0, '/');
         }
         let own = self.query.as_ref();
-        // An empty query goes without its mark.
+        // An empty query has no question mark.
         let sent = exchange.query().filter(|query| !query.is_empty() && own.is_none_or(|own| !own.replaces));
         let own = own.map(|query| fill(&query.parts, &captures, exchange, false));
         let own = own.filter(|query| !query.is_empty());
@@ -259,7 +257,7 @@ impl Rewrite {
 }
 
 impl Filter for Rewrite {
-    /// nginx runs the path of the rule once more, this time unanchored, for its groups.
+    /// As in nginx, the path of the rule is matched again, this time unanchored, to find its groups.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         match self.target(exchange) {
             Ok(None) => FilterOutcome::Continue,
@@ -277,8 +275,8 @@ impl Filter for Rewrite {
     }
 }
 
-/// Puts a template together. In the path of a request the value of a variable is path text, whatever it contains;
-/// elsewhere it is taken as it is, but for what would break the request line or the header.
+/// Fills in a template. In the path of a request the value of a variable is encoded as path text. Elsewhere only characters
+/// that would break the request line or the header are encoded.
 fn fill(parts: &[RewritePart], captures: &Captures<'_>, exchange: &Exchange, is_path: bool) -> String {
     let mut text = String::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! Every family loads its own example, and the lists are whole.
+//! Every family loads its own example, and the lists are complete.
 
 use super::*;
 use crate::affinity::AffinityMode;
@@ -18,7 +18,7 @@ fn every_example_loads_and_uses_each_annotation() {
     for family in FAMILIES {
         let (settings, problems) = read_lines(family.syntax);
         assert_ne!(settings, Settings::default(), "{}: the example asks for something", family.name);
-        // Next to a canary value its pattern counts for nothing, so that is no problem either.
+        // A canary's pattern next to a value is ignored without a problem.
         assert_eq!(problems, [], "{}", family.name);
         for annotation in family.annotations {
             let line = format!("{}: ", annotation.name);
@@ -54,7 +54,7 @@ fn values_become_settings() {
 }
 
 #[test]
-fn bad_values_are_told_with_what_was_wanted() {
+fn invalid_values_are_reported_with_their_effect() {
     for (line, effect) in [
         ("app-root: http://x/", Effect::DefaultUsed),
         ("app-root: \"/a\\nb\"", Effect::DefaultUsed),
@@ -114,7 +114,7 @@ fn bad_values_are_told_with_what_was_wanted() {
 }
 
 #[test]
-fn a_canary_takes_no_guards_of_its_own() {
+fn protecting_annotations_of_a_canary_do_not_close_it() {
     let (settings, _) = read_lines("canary: 'true'\nauth-url: http://auth.example/");
     assert_eq!(settings.denied, None);
 }

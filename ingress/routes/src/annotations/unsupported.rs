@@ -1,4 +1,4 @@
-//! Annotations that are not honoured yet, each with its consequence, and names that ingress-nginx does not have.
+//! Annotations that are not supported yet, each with its consequence, and names that ingress-nginx does not have.
 
 use super::reader::AnnotationReader;
 use super::{FAMILIES, Settings};
@@ -9,21 +9,21 @@ use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, u
 const NOT_AUTHENTICATED: &str = "requests would not be authenticated";
 const NO_CERTIFICATE: &str = "clients would need no certificate";
 const NOT_LIMITED: &str = "requests would not be limited";
-const NOT_FILTERED: &str = "addresses that it shuts out would get in";
-const RAW_TEXT: &str = "an access rule in it would not hold";
-const NO_FIREWALL: &str = "the web application firewall would not look at requests";
-const NO_HASH: &str = "endpoints take turns, whatever the request";
+const NOT_FILTERED: &str = "requests from addresses that it excludes would be served";
+const RAW_TEXT: &str = "an access rule in it would not be applied";
+const NO_FIREWALL: &str = "the web application firewall would not check requests";
+const NO_HASH: &str = "endpoints are chosen by round robin";
 const NO_MIRROR: &str = "no copy of the request is sent";
 const NO_CORS: &str = "no CORS headers are added, and preflight requests go to the endpoint";
 const PLAIN_UPSTREAM: &str =
-    "endpoints are asked in plain HTTP; with backend-protocol HTTPS the routes answer 503";
-const STREAMED: &str = "responses are passed on as they come, whatever the buffers";
+    "requests to endpoints use plain HTTP; with backend-protocol HTTPS the routes answer 503";
+const STREAMED: &str = "responses are streamed and not buffered";
 const NO_TRACES: &str = "no traces are sent";
 
-/// The annotations of ingress-nginx 1.15 that are not honoured yet, in the order of its documentation.
+/// The annotations of ingress-nginx 1.15 that are not supported yet, in the order of its documentation.
 ///
-/// What decides who gets in (authentication, client certificates, address lists, limits, the firewall, and raw nginx
-/// text, which may hold any of these) closes the routes of its Ingress. Everything else is served without it.
+/// Annotations that control access (authentication, client certificates, address lists, limits, the firewall, and raw nginx
+/// text, which may contain any of these) close the routes of their Ingress. With all others the routes are served.
 #[rustfmt::skip]
 pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     // Load balancing and upstream.
@@ -33,34 +33,34 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("upstream-hash-by-subset-size", OnlyEmpty, NO_HASH),
     differs("service-upstream", False, "endpoints are chosen here and not by the cluster IP of the Service"),
     differs("upstream-vhost", OnlyEmpty, "endpoints get the client's Host header"),
-    differs("default-backend", OnlyEmpty, "without endpoints the answer is the built-in 503 page"),
+    differs("default-backend", OnlyEmpty, "without endpoints the response is the built-in 503 page"),
     differs("custom-http-errors", OnlyEmpty, "clients see the endpoint's own error pages"),
     cosmetic("disable-proxy-intercept-errors", False, "no error page is replaced anyway"),
-    differs("fastcgi-index", OnlyEmpty, "FastCGI is not spoken"),
-    differs("fastcgi-params-configmap", OnlyEmpty, "FastCGI is not spoken"),
+    differs("fastcgi-index", OnlyEmpty, "FastCGI is not supported"),
+    differs("fastcgi-params-configmap", OnlyEmpty, "FastCGI is not supported"),
     differs("mirror-target", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-host", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-request-body", OnlyEmpty, NO_MIRROR),
-    differs("connection-proxy-header", OnlyEmpty, "endpoints get no Connection header but that of an upgrade"),
+    differs("connection-proxy-header", OnlyEmpty, "endpoints get no Connection header except for an upgrade"),
     differs("x-forwarded-prefix", OnlyEmpty, "endpoints get no X-Forwarded-Prefix header"),
     // Rewrite and redirect.
     differs("preserve-trailing-slash", False, "the redirect to https drops one slash at the end of the path"),
-    differs("use-port-in-redirects", False, "the redirect to https names no port"),
+    differs("use-port-in-redirects", False, "the redirect to https has no port"),
     differs("relative-redirects", False, "the Location of redirects is an absolute URL"),
     differs("from-to-www-redirect", False, "the counterpart host (with or without www.) answers 404"),
     differs("proxy-redirect-from", Words(&["off"]), "the Location of the endpoint is passed on unchanged"),
     differs("proxy-redirect-to", Words(&["off"]), "the Location of the endpoint is passed on unchanged"),
     // TLS on the client side.
     differs("ssl-passthrough", False, "TLS ends at the proxy and not at the endpoint"),
-    differs("ssl-ciphers", OnlyEmpty, "TLS 1.2 has the ciphers built in: ECDHE with AES-GCM or ChaCha20-Poly1305"),
-    differs("ssl-prefer-server-ciphers", Words(&["on", "true"]), "the order of the server's ciphers decides"),
+    differs("ssl-ciphers", OnlyEmpty, "TLS 1.2 has built-in ciphers: ECDHE with AES-GCM or ChaCha20-Poly1305"),
+    differs("ssl-prefer-server-ciphers", Words(&["on", "true"]), "the server's order of ciphers applies"),
     closed("auth-tls-secret", OnlyEmpty, NO_CERTIFICATE),
     closed("auth-tls-verify-client", Words(&["off"]), NO_CERTIFICATE),
     closed("auth-tls-verify-depth", OnlyEmpty, NO_CERTIFICATE),
     closed("auth-tls-error-page", OnlyEmpty, NO_CERTIFICATE),
     closed("auth-tls-pass-certificate-to-upstream", False, "endpoints would get no client certificate, or a forged one"),
-    closed("auth-tls-match-cn", OnlyEmpty, "any client certificate would do"),
-    // TLS to the upstream: endpoints are asked in plain HTTP only (`backend-protocol`), so these change nothing.
+    closed("auth-tls-match-cn", OnlyEmpty, "any client certificate would be accepted"),
+    // TLS to the upstream: requests to endpoints use plain HTTP only (`backend-protocol`), so these have no effect.
     differs("proxy-ssl-secret", OnlyEmpty, PLAIN_UPSTREAM),
     differs("proxy-ssl-verify", Words(&["off"]), PLAIN_UPSTREAM),
     differs("proxy-ssl-verify-depth", OnlyEmpty, PLAIN_UPSTREAM),
@@ -96,12 +96,12 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     closed("limit-connections", NotPositive, NOT_LIMITED),
     closed("limit-rps", NotPositive, NOT_LIMITED),
     closed("limit-rpm", NotPositive, NOT_LIMITED),
-    // These only shape limits or speed; without a limit they close nothing.
-    cosmetic("limit-burst-multiplier", OnlyEmpty, "no limits are counted, and those that are set close the routes"),
-    cosmetic("limit-allowlist", OnlyEmpty, "no limits are counted, and those that are set close the routes"),
-    cosmetic("limit-whitelist", OnlyEmpty, "no limits are counted, and those that are set close the routes"),
-    differs("limit-rate", NotPositive, "responses are sent as fast as the client takes them"),
-    differs("limit-rate-after", NotPositive, "responses are sent as fast as the client takes them"),
+    // These only modify limits, or limit the speed, so they close nothing.
+    cosmetic("limit-burst-multiplier", OnlyEmpty, "limits are not supported, and the annotations that set them close the routes"),
+    cosmetic("limit-allowlist", OnlyEmpty, "limits are not supported, and the annotations that set them close the routes"),
+    cosmetic("limit-whitelist", OnlyEmpty, "limits are not supported, and the annotations that set them close the routes"),
+    differs("limit-rate", NotPositive, "responses are sent as fast as the client reads them"),
+    differs("limit-rate-after", NotPositive, "responses are sent as fast as the client reads them"),
     // Headers and CORS.
     differs("custom-headers", OnlyEmpty, "responses lack the headers of that ConfigMap"),
     differs("enable-cors", False, NO_CORS),
@@ -114,20 +114,20 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("server-alias", OnlyEmpty, "these hosts answer 404"),
     // Proxy behaviour.
     differs("proxy-body-size", Words(&["1m"]), "bodies over 1 MiB get 413"),
-    cosmetic("client-body-buffer-size", OnlyEmpty, "request bodies are streamed, whatever the buffer"),
+    cosmetic("client-body-buffer-size", OnlyEmpty, "request bodies are streamed and not buffered"),
     differs("proxy-connect-timeout", Words(&["5"]), "an endpoint has 5 s to accept a connection"),
-    differs("proxy-send-timeout", Words(&["60"]), "an endpoint may take nothing of a request for 60 s, then 504"),
-    differs("proxy-read-timeout", Words(&["60"]), "an endpoint may be silent for 60 s, then 504 or the connection ends"),
+    differs("proxy-send-timeout", Words(&["60"]), "an endpoint may read nothing of a request for 60 s, then 504"),
+    differs("proxy-read-timeout", Words(&["60"]), "an endpoint may send nothing for 60 s, then 504 or the connection ends"),
     differs("proxy-next-upstream", Words(&["error timeout"]), "another endpoint is tried on errors and timeouts only"),
-    differs("proxy-next-upstream-timeout", NotPositive, "there is no limit of time for all tries together"),
+    differs("proxy-next-upstream-timeout", NotPositive, "there is no time limit for all attempts together"),
     differs("proxy-next-upstream-tries", Words(&["3"]), "3 endpoints are tried at most"),
-    differs("proxy-request-buffering", Words(&["off"]), "request bodies reach the endpoint as they come, in chunks where no length is known"),
+    differs("proxy-request-buffering", Words(&["off"]), "request bodies are streamed to the endpoint, in chunks if their length is not known"),
     cosmetic("proxy-buffering", Words(&["off"]), STREAMED),
     cosmetic("proxy-buffers-number", OnlyEmpty, STREAMED),
     differs("proxy-buffer-size", OnlyEmpty, "a response may have 64 KiB of headers"),
     cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED),
     cosmetic("proxy-max-temp-file-size", OnlyEmpty, STREAMED),
-    differs("proxy-http-version", Words(&["1.1"]), "endpoints are asked in HTTP/1.1"),
+    differs("proxy-http-version", Words(&["1.1"]), "requests to endpoints use HTTP/1.1"),
     differs("proxy-cookie-domain", Words(&["off"]), "the Domain of cookies is passed on unchanged"),
     differs("proxy-cookie-path", Words(&["off"]), "the Path of cookies is passed on unchanged"),
     // Logs, tracing, rest.
@@ -136,10 +136,10 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     cosmetic("enable-opentelemetry", False, NO_TRACES),
     cosmetic("opentelemetry-trust-incoming-span", OnlyEmpty, NO_TRACES),
     cosmetic("opentelemetry-operation-name", OnlyEmpty, NO_TRACES),
-    cosmetic("http2-push-preload", False, "nothing is pushed; browsers no longer take it"),
+    cosmetic("http2-push-preload", False, "nothing is pushed; browsers no longer accept it"),
     closed("enable-modsecurity", False, NO_FIREWALL),
     closed("enable-owasp-core-rules", False, NO_FIREWALL),
-    cosmetic("modsecurity-transaction-id", OnlyEmpty, "there is no firewall whose log would name it"),
+    cosmetic("modsecurity-transaction-id", OnlyEmpty, "there is no firewall that would log it"),
     closed("modsecurity-snippet", OnlyEmpty, NO_FIREWALL),
     closed("configuration-snippet", OnlyEmpty, RAW_TEXT),
     closed("server-snippet", OnlyEmpty, RAW_TEXT),
@@ -168,7 +168,7 @@ pub const OBSOLETE: &[&str] = &[
     "base-url-scheme",
 ];
 
-/// Reports the annotations that no family reads, and closes the routes where one of them protects something.
+/// Reports the annotations that no family reads, and closes the routes if one of them protects something.
 pub(super) fn check(reader: &mut AnnotationReader<'_>, settings: &Settings) {
     for (name, value) in reader.values() {
         if FAMILIES.iter().any(|family| family.annotations.iter().any(|known| known.name == name)) {
@@ -177,7 +177,7 @@ pub(super) fn check(reader: &mut AnnotationReader<'_>, settings: &Settings) {
         if let Some(known) = UNSUPPORTED.iter().find(|known| known.name == name) {
             let Some(what) = known.explain(value) else { continue };
             match known.level {
-                // A canary takes its guards from the rule whose traffic it shares.
+                // A canary is protected by the annotations of the rule that it belongs to.
                 Level::Closed if settings.canary.is_some() => {}
                 Level::Closed => reader.report(what, Effect::Closed),
                 Level::Differs => reader.report(what, Effect::Differs),
@@ -189,7 +189,7 @@ pub(super) fn check(reader: &mut AnnotationReader<'_>, settings: &Settings) {
     }
 }
 
-/// The names of all annotations that are honoured or known.
+/// The names of all supported and unsupported annotations.
 fn names() -> impl Iterator<Item = &'static str> {
     let honoured = FAMILIES.iter().flat_map(|family| family.annotations).map(|known| known.name);
     honoured.chain(UNSUPPORTED.iter().map(|known| known.name))

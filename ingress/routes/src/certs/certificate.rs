@@ -37,7 +37,7 @@ pub struct CertificateInfo {
     pub issuer_organization: String,
     /// The issuer's `commonName`.
     pub issuer_common_name: String,
-    /// The issuer's own `serialNumber`, which few have.
+    /// The issuer's own `serialNumber`, which few issuers have.
     pub issuer_serial_number: String,
     /// `RSA`, `ECDSA` or `Ed25519`; empty for others.
     pub public_key_algorithm: &'static str,
@@ -56,7 +56,7 @@ impl LoadedCertificate {
         let key = PROVIDER.key_provider.load_private_key(key);
         let key = key.map_err(|error| format!("tls.key of Secret {name} cannot be used: {error}"))?;
         let key = CertifiedKey::new(chain, key);
-        // Certificates of version 1 cannot be compared with the key. They are served.
+        // Version 1 certificates cannot be compared with the key. They are served.
         if matches!(key.keys_match(), Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch))) {
             return Err(format!("tls.key of Secret {name} does not belong to its tls.crt"));
         }
@@ -74,7 +74,7 @@ impl LoadedCertificate {
         })
     }
 
-    /// Why clients reject the certificate at a time since the Unix epoch. It is served all the same, as by nginx.
+    /// Why clients reject the certificate at a time since the Unix epoch. It is served nevertheless, as by nginx.
     pub(super) fn invalid_at(&self, now: Duration) -> Option<String> {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let CertificateInfo { valid_from, expires, .. } = self.info;
@@ -123,14 +123,14 @@ fn read(der: &[u8]) -> Result<(Vec<String>, CertificateInfo), String> {
     Ok((names, info))
 }
 
-/// A time in Unix seconds, as HTTP writes it.
+/// A time in Unix seconds, in the format of HTTP.
 fn date(seconds: i64) -> String {
     httpdate::fmt_http_date(
         UNIX_EPOCH + Duration::from_secs(seconds.clamp(0, 253_402_300_799).unsigned_abs()),
     )
 }
 
-/// As Go's `x509.PublicKeyAlgorithm` prints it.
+/// The name that Go's `x509.PublicKeyAlgorithm` prints.
 fn algorithm(oid: &Oid<'_>) -> &'static str {
     let known = [
         (oid_registry::OID_PKCS1_RSAENCRYPTION, "RSA"),

@@ -1,4 +1,4 @@
-//! Certificates made on the spot, and which host gets which.
+//! Which host gets which certificate.
 
 use cluster::Object;
 use cluster::testing::{check_projection, histories};
@@ -56,7 +56,7 @@ fn apply(world: &mut TestCluster, secrets: &[&Secret]) {
     world.apply(secrets.iter().map(|secret| Object::Secret(Arc::new((*secret).clone()))));
 }
 
-/// Common name of the certificate for a server name; `self-made` where the proxy has to make one.
+/// Common name of the certificate for a server name; `self-made` for the proxy's self-signed one.
 fn served(world: &TestCluster, name: Option<&str>) -> String {
     let certs = world.certs.load();
     let Some(key) = certs.find(name) else { return "self-made".into() };
@@ -132,7 +132,7 @@ fn a_host_gets_the_certificate_of_its_first_ingress() {
           its default is used"
         ]
     );
-    // A changed Secret is served at once, and one that is gone no more.
+    // A changed Secret is served at once.
     apply(&mut world, &[&secret("a", &["a.example", "b.example"], "cert-a2")]);
     assert_eq!(
         (served(&world, Some("a.example")), served(&world, Some("b.example"))),
@@ -169,7 +169,7 @@ fn a_host_gets_the_certificate_of_its_first_ingress() {
 }
 
 #[test]
-fn broken_secrets_say_what_is_wrong() {
+fn invalid_secrets_are_errors_with_a_reason() {
     let good = secret("a", &["a.example"], "cert-a");
     for (certificate, private_key, what) in [
         (&b""[..], &*good.private_key, "Secret default/a has no certificate in tls.crt"),
@@ -196,7 +196,7 @@ fn broken_secrets_say_what_is_wrong() {
 }
 
 #[test]
-fn an_ingress_that_goes_takes_its_certificate_along() {
+fn the_certificate_of_a_changed_ingress_is_replaced() {
     let mut world = TestCluster::new(INGRESSES);
     apply(&mut world, &[&secret("a", &["a.example"], "cert-a"), &secret("d", &["a.example"], "cert-d")]);
     assert_eq!(served(&world, Some("a.example")), "cert-a");
@@ -225,7 +225,7 @@ fn certificates_cover_names_and_one_label_below_wildcards() {
 }
 
 #[test]
-fn a_certificate_out_of_its_time_is_served_and_reported() {
+fn a_certificate_outside_its_validity_is_served_and_reported() {
     let options = RouteOptions {
         watch_ingress_without_class: true,
         default_ssl_certificate: Some(Key::new("default", "fallback")),

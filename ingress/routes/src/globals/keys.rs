@@ -1,10 +1,10 @@
-//! The keys of ingress-nginx's ConfigMap, each with what becomes of it.
+//! The keys of ingress-nginx's ConfigMap, each with its support here.
 //!
-//! What counts as protection, and so closes what it would have guarded: whatever decides who gets in (authentication,
-//! address lists, blocked agents, the firewall, raw nginx text that may hold any of these), which Ingresses are
-//! trusted (risk level, blocked words), which headers endpoints may believe (`proxy-set-headers`), over which transport
-//! requests come (`force-ssl-redirect`, `ssl-protocols`) and on which addresses (`bind-address`). Limits of size, time
-//! and speed, headers for browsers and hidden headers do not decide about access: they are reported.
+//! An unsupported key closes routes if it protects them. These keys do: keys that control access (authentication, address
+//! lists, blocked agents, the firewall, raw nginx text that may contain any of these), which Ingresses are trusted (risk
+//! level, blocked words), which headers endpoints may trust (`proxy-set-headers`), the transport of requests
+//! (`force-ssl-redirect`, `ssl-protocols`) and the listening addresses (`bind-address`). Limits of size, time and speed,
+//! headers for browsers and hidden headers do not control access: these keys are only reported.
 
 use cluster::Ingress;
 
@@ -16,49 +16,50 @@ use crate::unsupported::{UnsupportedSetting, closed, cosmetic, differs};
 pub struct ConfigMapKey {
     /// Its name.
     pub name: &'static str,
-    /// What becomes of it.
+    /// Whether and how it is supported.
     pub support: KeySupport,
 }
 
-/// Whether a key is honoured.
+/// Whether a key is supported.
 #[derive(Clone, Copy, Debug)]
 pub enum KeySupport {
-    /// It is; what it does here.
+    /// It is supported; its effect.
     Honoured(&'static str),
-    /// It steers a part of nginx that Portolan does not have: nothing is lost. Why, as one clause.
+    /// It configures a part of nginx that Portolan does not have, so nothing is lost; the reason, as one clause.
     NotNeeded(&'static str),
-    /// It is not honoured yet.
+    /// It is not supported yet.
     Unsupported {
-        /// What follows from it.
+        /// The consequence.
         setting: UnsupportedSetting,
-        /// What follows from values that are neutral to `setting`.
+        /// The consequence of values that are neutral for `setting`.
         otherwise: Option<&'static UnsupportedSetting>,
-        /// What it closes, where it protects something.
+        /// What it closes, if it protects something.
         guard: Option<&'static Guard>,
     },
 }
 
-/// What a key closes that protects something.
+/// What an unsupported key that protects something closes.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {
-    /// Whose routes.
+    /// Which routes.
     pub reach: GuardReach,
     /// Which of their requests.
     pub traffic: GuardTraffic,
     /// An annotation that exempts an Ingress when it is false.
     pub opt_out: Option<&'static str>,
-    /// A key whose value lists beginnings of rule paths that stay open, and its default.
+    /// A key whose value lists prefixes of rule paths that stay open, and its default.
     pub exempt: Option<(&'static str, &'static str)>,
 }
 
-/// Whose routes a guard closes.
+/// Which routes a guard closes.
 #[derive(Clone, Copy, Debug)]
 pub enum GuardReach {
     /// All, the page for unknown hosts included.
     Everything,
     /// Those of every Ingress.
     Ingresses,
-    /// Those of Ingresses that a test finds, given the annotation prefix and the value of the key. The text says which.
+    /// Those of Ingresses that satisfy a condition, given the annotation prefix and the value of the key. The text describes
+    /// the condition.
     IngressesWith(&'static str, fn(&Ingress, &str, &str) -> bool),
 }
 
@@ -85,13 +86,13 @@ impl Guard {
             GuardTraffic::Http => " over http",
             GuardTraffic::Https => " over https",
         };
-        let whose = match self.reach {
+        let requests = match self.reach {
             GuardReach::Everything => "every request",
             GuardReach::Ingresses => "every request to a route of an Ingress",
             GuardReach::IngressesWith(text, _) => text,
         };
         let unless = self.opt_out.map(|name| format!(" unless its Ingress has {name}: \"false\""));
-        format!("{whose}{over} gets 503{}", unless.unwrap_or_default())
+        format!("{requests}{over} gets 503{}", unless.unwrap_or_default())
     }
 }
 
@@ -116,14 +117,14 @@ const BLOCKED_WORDS: Guard = Guard::of(GuardReach::IngressesWith(
     has_blocked_word,
 ));
 
-/// Values of `ssl-protocols` that close nothing, but are not what is offered.
+/// Values of `ssl-protocols` that close nothing, but differ from the protocols offered.
 const OTHER_PROTOCOLS: UnsupportedSetting = differs(
     "ssl-protocols",
     Words(&["TLSv1.2 TLSv1.3", "TLSv1.3 TLSv1.2"]),
     "TLS 1.2 and TLS 1.3 are offered",
 );
 
-/// Where certificates are obtained: the default of `no-auth-locations` and `no-tls-redirect-locations`.
+/// The path at which ACME validates domains: the default of `no-auth-locations` and `no-tls-redirect-locations`.
 const ACME: &str = "/.well-known/acme-challenge";
 
 const fn honoured(name: &'static str, doc: &'static str) -> ConfigMapKey {
@@ -152,8 +153,8 @@ const fn guarded(
 const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
 const NO_TEXT: &str = "there is no nginx configuration text";
-const NOT_FILTERED: &str = "addresses that it shuts out would get in";
-const RAW_TEXT: &str = "an access rule in it would not hold";
+const NOT_FILTERED: &str = "requests from addresses that it excludes would be served";
+const RAW_TEXT: &str = "an access rule in it would not be applied";
 const WITH_GLOBAL_AUTH: &str = "without global-auth-url it has no effect, and with it routes are closed";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
 const NO_LIMITS: &str = "no limits are counted, and annotations that set them close their routes";
@@ -162,8 +163,8 @@ const NO_STREAMS: &str = "TCP and UDP services are not served";
 const NO_TRACES: &str = "no traces are sent";
 const LOGGED: &str = "the access log goes to standard output";
 const LOG_FORMAT: &str = "the access log has the default format of ingress-nginx";
-const STREAMED: &str = "bodies are passed on as they come, whatever the buffers";
-const NO_FORWARDED: &str = "no peer is trusted with the client's address";
+const STREAMED: &str = "bodies are streamed and not buffered";
+const NO_FORWARDED: &str = "no peer is trusted to report the client's address";
 const REDIRECT_PASSED: &str = "the Location of endpoints is passed on unchanged";
 const TICKETS: &str = "TLS sessions are resumed by the replica that began them only";
 
@@ -180,8 +181,8 @@ pub const KEYS: &[ConfigMapKey] = &[
     guarded("whitelist-source-range", Words(&["0.0.0.0/0,::/0", "0.0.0.0/0, ::/0"]), NOT_FILTERED, &INGRESSES),
     guarded("denylist-source-range", OnlyEmpty, NOT_FILTERED, &INGRESSES),
     guarded("block-cidrs", OnlyEmpty, NOT_FILTERED, &EVERYTHING),
-    guarded("block-user-agents", OnlyEmpty, "user agents that it shuts out would get in", &EVERYTHING),
-    guarded("block-referers", OnlyEmpty, "requests that it shuts out by Referer would get in", &EVERYTHING),
+    guarded("block-user-agents", OnlyEmpty, "requests from user agents that it excludes would be served", &EVERYTHING),
+    guarded("block-referers", OnlyEmpty, "requests that it excludes by Referer would be served", &EVERYTHING),
     honoured("no-auth-locations", "rule paths that begin with one of these stay open under global-auth-url"),
     served(differs("no-tls-redirect-locations", Words(&[ACME]), "only /.well-known/acme-challenge is exempt from the redirect to https")),
     // Headers and client address.
@@ -208,7 +209,7 @@ pub const KEYS: &[ConfigMapKey] = &[
     guarded("force-ssl-redirect", False, "requests over plain http would be served", &PLAIN_HTTP),
     served(differs("http-redirect-code", Words(&["308"]), "the redirect to https has status 308")),
     served(differs("preserve-trailing-slash", False, "the redirect to https drops one slash at the end of the path")),
-    served(differs("use-port-in-redirects", False, "the redirect to https names no port")),
+    served(differs("use-port-in-redirects", False, "the redirect to https has no port")),
     served(differs("relative-redirects", False, "the Location of redirects is an absolute URL")),
     not_needed("app-root", NOT_READ),
     served(differs("custom-http-errors", OnlyEmpty, "clients see the error pages of endpoints")),
@@ -222,30 +223,30 @@ pub const KEYS: &[ConfigMapKey] = &[
     served(differs("proxy-body-size", Words(&["1m"]), "bodies over 1 MiB get 413")),
     served(cosmetic("client-body-buffer-size", Words(&["8k"]), STREAMED)),
     served(differs("proxy-connect-timeout", Words(&["5"]), "an endpoint has 5 s to accept a connection")),
-    served(differs("proxy-send-timeout", Words(&["60"]), "an endpoint may take nothing of a request for 60 s, then 504")),
-    served(differs("proxy-read-timeout", Words(&["60"]), "an endpoint may be silent for 60 s, then 504 or the connection ends")),
+    served(differs("proxy-send-timeout", Words(&["60"]), "an endpoint may read nothing of a request for 60 s, then 504")),
+    served(differs("proxy-read-timeout", Words(&["60"]), "an endpoint may send nothing for 60 s, then 504 or the connection ends")),
     served(differs("proxy-next-upstream", Words(&["error timeout"]), "another endpoint is tried on errors and timeouts only")),
-    served(differs("proxy-next-upstream-timeout", NotPositive, "there is no limit of time for all tries together")),
+    served(differs("proxy-next-upstream-timeout", NotPositive, "there is no time limit for all attempts together")),
     served(differs("proxy-next-upstream-tries", Words(&["3"]), "3 endpoints are tried at most")),
     served(differs("retry-non-idempotent", False, "POST, LOCK and PATCH are not tried again")),
-    served(differs("proxy-request-buffering", Words(&["off"]), "request bodies reach the endpoint as they come, in chunks where no length is known")),
+    served(differs("proxy-request-buffering", Words(&["off"]), "request bodies are streamed to the endpoint, in chunks if their length is not known")),
     served(cosmetic("proxy-buffering", Words(&["off"]), STREAMED)),
     served(cosmetic("proxy-buffers-number", Words(&["4"]), STREAMED)),
     served(differs("proxy-buffer-size", Words(&["4k"]), "a response may have 64 KiB of headers")),
     served(cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED)),
     served(cosmetic("proxy-max-temp-file-size", Words(&["1024m"]), STREAMED)),
-    served(differs("proxy-http-version", Words(&["1.1"]), "endpoints are asked in HTTP/1.1")),
+    served(differs("proxy-http-version", Words(&["1.1"]), "requests to endpoints use HTTP/1.1")),
     served(differs("proxy-cookie-domain", Words(&["off"]), "the Domain of cookies is passed on unchanged")),
     served(differs("proxy-cookie-path", Words(&["off"]), "the Path of cookies is passed on unchanged")),
     served(differs("proxy-redirect-from", Words(&["off"]), REDIRECT_PASSED)),
     served(differs("proxy-redirect-to", Words(&["off"]), REDIRECT_PASSED)),
     not_needed("proxy-ssl-location-only", "it moves directives within the configuration of nginx"),
-    served(differs("limit-rate", NotPositive, "responses are sent as fast as the client takes them")),
-    served(differs("limit-rate-after", NotPositive, "responses are sent as fast as the client takes them")),
+    served(differs("limit-rate", NotPositive, "responses are sent as fast as the client reads them")),
+    served(differs("limit-rate-after", NotPositive, "responses are sent as fast as the client reads them")),
     served(cosmetic("limit-req-status-code", Words(&["503"]), NO_LIMITS)),
     served(cosmetic("limit-conn-status-code", Words(&["503"]), NO_LIMITS)),
     served(cosmetic("limit-conn-zone-variable", Words(&["$binary_remote_addr"]), NO_LIMITS)),
-    served(cosmetic("grpc-buffer-size-kb", NotPositive, "endpoints are not asked in gRPC")),
+    served(cosmetic("grpc-buffer-size-kb", NotPositive, "gRPC endpoints are not supported")),
     // External authentication for all.
     guarded("global-auth-url", OnlyEmpty, "requests would not be authenticated", &GLOBAL_AUTH),
     served(cosmetic("global-auth-method", OnlyEmpty, WITH_GLOBAL_AUTH)),
@@ -355,11 +356,11 @@ pub const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("worker-processes", Words(&["auto"]), "there is a worker for each core, or what --workers says")),
     served(differs("worker-shutdown-timeout", Words(&["240s"]), "open requests have 240 s to end after SIGTERM")),
     served(differs("max-worker-connections", Words(&["16384"]), "the limit of open files limits connections")),
-    not_needed("max-worker-open-files", "the limit of open files is raised as far as it goes"),
+    not_needed("max-worker-open-files", "the limit of open files is raised to the maximum"),
     not_needed("worker-cpu-affinity", "the kernel places the workers"),
     not_needed("enable-serial-reloads", "nothing is reloaded"),
     not_needed("reuse-port", "each worker has a socket of its own"),
-    not_needed("enable-multi-accept", "each worker accepts what is there"),
+    not_needed("enable-multi-accept", "each worker accepts all waiting connections"),
     not_needed("enable-aio-write", "no bodies are written to files"),
     not_needed("map-hash-bucket-size", NGINX_TABLE),
     not_needed("server-name-hash-max-size", NGINX_TABLE),
@@ -374,7 +375,7 @@ pub const KEYS: &[ConfigMapKey] = &[
     not_needed("nginx-status-ipv6-whitelist", "there is no status page of nginx"),
     served(cosmetic("use-geoip2", False, "there are no variables of GeoIP")),
     served(cosmetic("geoip2-autoreload-in-minutes", NotPositive, "there are no variables of GeoIP")),
-    guarded("enable-modsecurity", False, "the web application firewall would not look at requests", &FIREWALL),
+    guarded("enable-modsecurity", False, "the web application firewall would not check requests", &FIREWALL),
     served(cosmetic("enable-owasp-modsecurity-crs", False, WITH_FIREWALL)),
     served(cosmetic("modsecurity-snippet", OnlyEmpty, WITH_FIREWALL)),
     served(differs("main-snippet", OnlyEmpty, NO_TEXT)),
@@ -384,7 +385,7 @@ pub const KEYS: &[ConfigMapKey] = &[
     guarded("location-snippet", OnlyEmpty, RAW_TEXT, &EVERYTHING),
 ];
 
-/// Whether ingress-nginx itself does not read a key any more, though manifests still have it.
+/// Whether ingress-nginx no longer reads a key that manifests still have.
 pub(super) fn is_obsolete(name: &str) -> bool {
     const PREFIXES: &[&str] = &["jaeger-", "zipkin-", "datadog-", "opentracing-"];
     matches!(name, "use-geoip" | "enable-opentracing")
@@ -395,8 +396,8 @@ fn names_protocol(value: &str, protocol: &str) -> bool {
     value.split_whitespace().any(|word| word.eq_ignore_ascii_case(protocol))
 }
 
-/// Whether an annotation of the Ingress is riskier than `annotations-risk-level` allows. As in ingress-nginx, a word that
-/// is no level counts as Low.
+/// Whether an annotation of the Ingress is riskier than `annotations-risk-level` allows. As in ingress-nginx, an unknown level
+/// counts as Low.
 fn has_riskier_annotation(ingress: &Ingress, prefix: &str, level: &str) -> bool {
     let medium_allowed = level.eq_ignore_ascii_case("Medium");
     names_and_values(ingress, prefix)
@@ -404,7 +405,7 @@ fn has_riskier_annotation(ingress: &Ingress, prefix: &str, level: &str) -> bool 
 }
 
 /// Whether a value of an annotation contains one of the words of `annotation-value-word-blocklist`. Words are compared
-/// as they stand between the commas, spaces included.
+/// exactly as written between the commas, including spaces.
 fn has_blocked_word(ingress: &Ingress, prefix: &str, words: &str) -> bool {
     let words: Vec<_> = words.trim().split(',').filter(|word| !word.is_empty()).collect();
     names_and_values(ingress, prefix).any(|(_, value)| words.iter().any(|word| value.contains(word)))

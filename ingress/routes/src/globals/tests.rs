@@ -1,4 +1,4 @@
-//! What the ConfigMap closes and reports, and that it does so live.
+//! What the ConfigMap closes and reports, also after changes.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ fn answers(cluster: &TestCluster) -> [String; 8] {
 }
 
 #[test]
-fn a_key_that_protects_closes_what_it_would_have_guarded_and_nothing_else() {
+fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
     let closed = |at: &[usize]| {
         let mut answers = OPEN;
         at.iter().for_each(|at| answers[*at] = "503");
@@ -120,14 +120,14 @@ fn every_guard_key_has_a_neutral_value_and_closes_something_otherwise() {
         cluster.apply([config_map(&[(key.name, " ")])]);
         assert_eq!(answers(&cluster), OPEN, "{} is empty", key.name);
         assert_eq!(cluster.problems().len(), 1, "{} is empty: {:?}", key.name, cluster.problems());
-        // This is the value of no key, but an Ingress has it.
+        // No key has this value, but an annotation of an Ingress does.
         cluster.apply([config_map(&[(key.name, "ewma")])]);
         assert_eq!(answers(&cluster) != OPEN, guard.is_some(), "{}", key.name);
     }
 }
 
 #[test]
-fn values_that_ask_for_nothing_close_nothing_and_are_not_reported() {
+fn neutral_values_close_nothing_and_are_not_reported() {
     let mut cluster = test_cluster();
     let own = cluster.problems();
     for data in [
@@ -146,7 +146,7 @@ fn values_that_ask_for_nothing_close_nothing_and_are_not_reported() {
 }
 
 #[test]
-fn what_is_not_honoured_is_reported_with_its_consequence() {
+fn unsupported_keys_are_reported_with_their_consequence() {
     let mut cluster = test_cluster();
     let own = cluster.problems();
     cluster.apply([config_map(&[
@@ -181,13 +181,13 @@ fn what_is_not_honoured_is_reported_with_its_consequence() {
 }
 
 #[test]
-fn what_protects_is_unknown_until_config_maps_are_listed() {
+fn everything_is_closed_until_config_maps_are_listed() {
     let mut cluster = TestCluster::with(options(), INGRESSES);
     assert_eq!(answers(&cluster), ["503"; 8]);
     cluster.sync();
     assert_eq!(answers(&cluster), OPEN, "a ConfigMap that does not exist has the defaults");
     let options = RouteOptions { config_map: None, ..options() };
-    assert_eq!(answers(&TestCluster::with(options, INGRESSES)), OPEN, "none is asked for");
+    assert_eq!(answers(&TestCluster::with(options, INGRESSES)), OPEN, "no ConfigMap is configured");
 }
 
 #[test]
@@ -217,11 +217,11 @@ fn every_key_of_ingress_nginx_is_listed_once_and_has_a_consequence() {
     wanted.sort_unstable();
     assert_eq!(listed, wanted);
     for key in KEYS {
-        let said = match key.support {
+        let consequence = match key.support {
             KeySupport::Honoured(text) | KeySupport::NotNeeded(text) => text,
             KeySupport::Unsupported { setting, .. } => setting.consequence,
         };
-        assert!(!said.is_empty(), "{}", key.name);
+        assert!(!consequence.is_empty(), "{}", key.name);
     }
 }
 
@@ -235,7 +235,7 @@ proptest! {
             namespace_selector: Some("stage=prod".parse().expect("a selector")),
             ..options()
         };
-        // Closes and opens with the history's ConfigMaps, whose only key no list has.
+        // The ConfigMaps of the history have an unknown key; rename it to one that closes routes.
         let guard = |event: Event| match event {
             Event::Apply(Object::ConfigMap(config_map)) => {
                 let rename = |(_, value): &(_, String)| ("block-user-agents".into(), value.clone());

@@ -1,4 +1,4 @@
-//! Patterns with look-around or back-references, which PCRE has and no linear engine can run.
+//! Patterns with look-around or back-references, which linear-time engines do not support.
 
 use super::budget::{StepBudget, StepLimitExceeded};
 use super::{Captures, PatternError, SIZE_LIMIT, pcre};
@@ -7,15 +7,15 @@ use super::{Captures, PatternError, SIZE_LIMIT, pcre};
 const QUICK_LIMIT: usize = 1000;
 /// Steps of the second attempt.
 const THOROUGH_LIMIT: usize = 100_000;
-/// A step may read this much of the text without costing more; the engine hands regular parts of a pattern to a linear one.
+/// A step may read this many bytes of the text: the engine matches regular parts of a pattern with a linear engine in one step.
 const BYTES_PER_STEP: usize = 256;
 
-/// The engine does not tell how many steps it took, only whether they exceeded a limit fixed at compile time. So the
-/// pattern is compiled for a small and for a large limit, and the limit is what an attempt is charged.
+/// The engine does not report how many steps it took, only whether they exceeded a limit set when compiling. So the pattern
+/// is compiled with a small and with a large limit, and each attempt is charged its limit.
 pub(super) struct BacktrackingPattern {
     quick: fancy_regex::Regex,
     thorough: fancy_regex::Regex,
-    /// ASCII bytes without which no text can match, by number; letters in lower case.
+    /// A bit for each ASCII byte that every matching text contains; letters in lower case.
     required: u128,
 }
 
@@ -55,10 +55,10 @@ impl BacktrackingPattern {
         self.quick.capture_names()
     }
 
-    /// Looks for the bytes that every match contains.
+    /// Whether the text contains all bytes that a match requires.
     fn may_match(&self, text: &str, budget: &mut StepBudget) -> Result<bool, StepLimitExceeded> {
         budget.charge(1 + text.len() / BYTES_PER_STEP)?;
-        // Some letters outside of ASCII are the other case of an ASCII letter.
+        // Some letters outside ASCII are the other case of an ASCII letter.
         Ok(!text.is_ascii()
             || text.bytes().fold(0, |bits, byte| bits | bit(byte)) & self.required == self.required)
     }

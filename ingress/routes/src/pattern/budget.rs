@@ -1,17 +1,17 @@
-//! How much work the regular expressions of a host may cost one request.
+//! The limit on the work that the regular expressions of a host may do for one request.
 
 /// The steps that one request may still spend on regular expressions.
 ///
-/// A step is about 30 ns of work on the machine of ARCHITECTURE's figures: one step of the backtracking engine, or 16
-/// bytes read by the linear one. nginx bounds every pattern alone (`pcre2_set_match_limit`, ten million), so a host with
-/// many patterns is not bounded there.
+/// A step is about 30 ns of work on the machine that ARCHITECTURE's measurements are from: one step of the backtracking
+/// engine, or 16 bytes read by the linear one. nginx limits each pattern only (`pcre2_set_match_limit`, ten million), so the
+/// work for a host with many patterns is unlimited there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepBudget {
     left: u32,
     exceeded: bool,
 }
 
-/// The patterns of a request need more steps than its budget has. The answer is 500, as in nginx at its match limit.
+/// The patterns of a request need more steps than its budget has. The response is 500, as in nginx at its match limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepLimitExceeded;
 
@@ -19,7 +19,7 @@ impl StepBudget {
     /// Steps that one request may spend: about 30 ms.
     pub const STEPS_PER_REQUEST: u32 = 1_000_000;
 
-    /// Takes the steps that the next piece of work may cost, before it is done.
+    /// Deducts the steps that the next piece of work may cost; fails if there are not enough.
     pub(super) fn charge(&mut self, steps: usize) -> Result<(), StepLimitExceeded> {
         match self.left.checked_sub(u32::try_from(steps).unwrap_or(u32::MAX)) {
             Some(left) => {
@@ -30,8 +30,8 @@ impl StepBudget {
         }
     }
 
-    /// Takes the steps of work that is done and whose cost was not known before. The next charge fails if there were
-    /// not enough.
+    /// Deducts the steps of work that is done, whose cost was not known before. If there were not enough, the next charge
+    /// fails.
     pub(super) fn spend(&mut self, steps: usize) {
         self.left = self.left.saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
     }
@@ -48,7 +48,7 @@ impl StepBudget {
         Self::STEPS_PER_REQUEST - self.left
     }
 
-    /// Whether some pattern was not run to its end for lack of steps.
+    /// Whether matching was stopped because of the limit.
     pub fn is_exceeded(self) -> bool {
         self.exceeded
     }

@@ -1,8 +1,8 @@
 //! Patterns without look-around and back-references: time grows linearly with the text.
 //!
-//! Linear is not cheap, though: the worst case of the `regex` crate is the length of the text times the size of the
-//! compiled pattern, and `/[ab]*a[ab]{500}c` costs 60 ms on a path of 8 KiB. A lazy DFA with a small cache either
-//! answers at about a nanosecond a byte or gives up early; only then the slow engine runs, and its worst case is charged.
+//! The worst case of the `regex` crate is the length of the text times the size of the compiled pattern: matching
+//! `/[ab]*a[ab]{500}c` against a path of 8 KiB takes 60 ms. A lazy DFA with a small cache either takes about a nanosecond a
+//! byte or gives up early. Only then does the slow engine run, and its worst case is charged.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -34,7 +34,7 @@ pub(super) struct LinearPattern {
 pub(super) enum NotLinear {
     /// It compiles to more than [`SIZE_LIMIT`].
     TooBig,
-    /// It is not regular, or not a pattern at all.
+    /// It is not regular, or not a valid pattern.
     Irregular,
 }
 
@@ -99,7 +99,7 @@ fn dfa(text: &str, ignore_case: bool) -> Option<DFA> {
         .ok()?;
     let config = DFA::config()
         .match_kind(MatchKind::LeftmostFirst)
-        // `\b` in front of other characters than ASCII makes the DFA give up.
+        // The DFA gives up at `\b` next to a character outside ASCII.
         .unicode_word_boundary(true)
         .cache_capacity(CACHE_CAPACITY)
         .skip_cache_capacity_check(true)

@@ -9,8 +9,8 @@ use super::{Captures, Pattern, PatternCache, PatternError, StepBudget, StepLimit
 
 /// The path of a rule as a pattern: literal text at its start, and a pattern for what follows.
 ///
-/// Paths such as `/shop-17(/|$)(.*)` differ in their literal prefix only. The prefix is compared as text, so that all
-/// of them share one compiled pattern; 20,000 compiled ones would take 450 MiB.
+/// Many paths, such as `/shop-17(/|$)(.*)`, differ only in their literal prefix. The prefix is compared as text, so that they
+/// share one compiled pattern; 20,000 compiled patterns would take 450 MiB.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PathPattern {
     prefix: CompactString,
@@ -23,7 +23,7 @@ impl PathPattern {
         Self::new(text, "^", patterns)
     }
 
-    /// The same, found anywhere in a path: nginx's `rewrite` does not anchor it.
+    /// The same, but found anywhere in a path: nginx's `rewrite` does not anchor it.
     pub fn anywhere(text: &str, patterns: &PatternCache) -> Result<Self, PatternError> {
         Self::new(text, "", patterns)
     }
@@ -33,7 +33,7 @@ impl PathPattern {
         Self { prefix: text.into(), rest: None }
     }
 
-    /// Literal text that every path which matches begins with, ignoring case.
+    /// Literal text at the start of every matching path, ignoring case.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -90,8 +90,8 @@ impl PathPattern {
     }
 }
 
-/// The literal prefix of a pattern, if the rest means the same without it: no alternative to it, and nothing that looks
-/// back. Otherwise empty.
+/// The literal prefix of a pattern, if the rest means the same without it: the rest has no alternative at its top level and
+/// nothing that looks back. Otherwise empty.
 pub(super) fn separable_prefix(text: &str) -> &str {
     let prefix = literal_prefix(text);
     let rest = &text[prefix.len()..];
@@ -99,7 +99,7 @@ pub(super) fn separable_prefix(text: &str) -> &str {
         return "";
     }
     match rest.chars().next() {
-        // The last character belongs to the quantifier.
+        // The quantifier applies to the last character.
         Some('?' | '*' | '+' | '{') => {
             prefix.char_indices().next_back().map_or("", |(last, _)| &prefix[..last])
         }
@@ -128,7 +128,7 @@ fn depends_on_prefix(pattern: &str) -> bool {
             '|' if depth == 0 => return true,
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
-            // Flags and comments reach to the end of their group; look-behind looks back.
+            // Flags apply to the rest of their group, and look-behind looks back.
             '?' if last == '(' && !matches!(chars.peek(), Some(':' | '=' | '!')) => return true,
             _ => {}
         }

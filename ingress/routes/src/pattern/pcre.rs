@@ -1,14 +1,14 @@
-//! Translates the syntax of PCRE, as nginx runs it, to that of the `regex` crate.
+//! Translates PCRE's syntax, as nginx uses it, to the syntax of the `regex` crate.
 //!
-//! PCRE matches bytes here, so its `\d`, `\w` and `\s` are ASCII; a brace that is not a count and a bracket within a
-//! class are literal.
+//! nginx lets PCRE match bytes, so `\d`, `\w` and `\s` are ASCII. A brace that is not a count and a bracket within a class
+//! are literal.
 
 /// The same pattern in the syntax of the `regex` crate.
 pub(super) fn translate(pattern: &str) -> String {
     translate_tokens(pattern, |_, _| {})
 }
 
-/// How many characters of a pattern come before a byte position of its translation.
+/// The number of characters of a pattern before a byte position of its translation.
 pub(super) fn source_characters(pattern: &str, position: usize) -> usize {
     let mut source = 0;
     translate_tokens(pattern, |out, read| {
@@ -98,7 +98,7 @@ fn escape(rest: &mut Cursor<'_>, out: &mut String, in_class: bool) {
     }
 }
 
-/// After `\Q`: every character stands for itself until `\E`.
+/// After `\Q`: every character is literal until `\E`.
 fn quoted(rest: &mut Cursor<'_>, out: &mut String) {
     while let Some(c) = rest.next() {
         if c == '\\' && rest.next_if_eq('E').is_some() {
@@ -111,7 +111,7 @@ fn quoted(rest: &mut Cursor<'_>, out: &mut String) {
     }
 }
 
-/// After the bracket that opens a class. Here they may be nested, subtracted and cut; in PCRE they may not.
+/// After the bracket that opens a class. The `regex` crate has nested classes and operators on classes; PCRE does not.
 fn class(rest: &mut Cursor<'_>, out: &mut String) {
     out.push('[');
     out.extend(rest.next_if_eq('^'));
@@ -141,7 +141,7 @@ fn class(rest: &mut Cursor<'_>, out: &mut String) {
 
 /// Whether what follows an opening brace is a count: `n}`, `n,}` or `n,m}`.
 fn is_count(rest: Cursor<'_>) -> bool {
-    // PCRE counts to 65535.
+    // PCRE's largest count is 65535.
     let most: String = rest.take("65535,65535}".len()).collect();
     let Some((inside, _)) = most.split_once('}') else { return false };
     let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_are_said_in_the_engines_words() {
+    fn patterns_are_translated() {
         for (pcre, rust) in [
             ("/shop(/|$)(.*)", "/shop(/|$)(.*)"),
             ("/a{b", r"/a\{b"),

@@ -1,4 +1,4 @@
-//! Patterns against texts, and what they may cost.
+//! Matching patterns against texts, and the limits on its cost.
 
 use super::path_pattern::separable_prefix;
 use super::*;
@@ -39,7 +39,7 @@ fn groups(
 }
 
 #[test]
-fn a_path_pattern_means_what_the_whole_pattern_means() {
+fn a_path_pattern_matches_what_the_whole_pattern_matches() {
     let patterns = PatternCache::default();
     for (text, cut) in [
         ("/shop-17(/|$)(.*)", "/shop-17"),
@@ -107,7 +107,7 @@ fn a_path_pattern_means_what_the_whole_pattern_means() {
 }
 
 #[test]
-fn a_bad_pattern_says_what_is_wrong() {
+fn an_invalid_pattern_is_an_error() {
     for text in ["/(", "[", "(?<n", "a{5000}{5000}"] {
         assert!(Pattern::new(text, true).is_err(), "{text}");
     }
@@ -126,13 +126,12 @@ fn a_position_counts_from_the_text_of_the_user() {
         let text = text.replace("\\u{e9}", "\u{e9}").replace(r"\\", r"\");
         let error = PathPattern::anchored(&text, &patterns).expect_err(&text);
         let at = error.character.expect("a position");
-        let near = at.abs_diff(character);
-        assert!(near <= 1, "{text}: {error}, wanted {character}");
+        assert!(at.abs_diff(character) <= 1, "{text}: {error}, wanted {character}");
         assert!(error.to_string().ends_with(&format!("at character {at}")), "{error}");
     }
 }
 
-/// Letters that no automaton with a small cache can predict.
+/// Pseudo-random letters, which need more DFA states than fit into the cache.
 fn noise(length: usize) -> String {
     let mut state = 88_172_645_463_325_252_u64;
     let next = || {
@@ -155,11 +154,11 @@ fn a_pattern_that_backtracks_without_end_is_stopped() {
 #[test]
 fn patterns_of_one_request_share_one_budget() {
     for (pattern, text, most) in [
-        // The engine has to try every way to split the text in three.
+        // The engine has to try every way of splitting the text in three.
         (r"^/(.*)(.*)\1z1", format!("/{}z1", noise(2000)), 20),
-        // Regular, but of as many states as the text has letters.
+        // Regular, but with about as many states as the text has letters.
         ("^/[ab]*a[ab]{500}c", format!("/{}c", noise(8000)), 20),
-        // The same, which finds its groups.
+        // The same with a match, so that groups are found.
         ("^/([ab]*a[ab]{500})b", format!("/{}", noise(8000)), 20),
     ] {
         let compiled = Pattern::new(pattern, true).expect(pattern);
@@ -177,7 +176,7 @@ fn usual_patterns_cost_little() {
     for (pattern, most) in [
         ("^/api(/|$)(.*)", 32),
         ("^/[^/]+/items/([0-9]+)$", 32),
-        // Each costs the limit of a first attempt, and nothing if the path lacks a byte that is required.
+        // Costs the limit of the first attempt, but little if the path lacks a required byte.
         ("^/(?!private)(.*)", 1100),
         (r"^/(.*)(.*)\1z1", 32),
     ] {
@@ -193,7 +192,7 @@ fn usual_patterns_cost_little() {
 }
 
 #[test]
-fn bytes_that_are_required_are_looked_for_ignoring_case() {
+fn required_bytes_are_searched_ignoring_case() {
     for (pattern, text, found) in [
         (r"^/(a)\1z", "/AAZ", true),
         (r"^/(a)\1z", "/aay", false),

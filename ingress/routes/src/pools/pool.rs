@@ -10,22 +10,22 @@ use crate::digest::md5;
 use crate::external_name::{ExternalNameError, ExternalTarget};
 use crate::options::{PoolKey, RouteOptions};
 
-/// Where the requests of an upstream can go.
+/// The endpoints of an upstream.
 #[derive(Debug)]
 pub struct Pool {
     members: PoolMembers,
     error: Option<PoolError>,
-    /// `<namespace>-<service>-<port>`, which salts the cookies of persistent affinity.
+    /// `<namespace>-<service>-<port>`, the salt of cookies of persistent affinity.
     name: CompactString,
-    /// Built for the first cookie. A pool is built anew whenever its endpoints change.
+    /// Built for the first cookie. A change of endpoints makes a new pool.
     ring: OnceLock<Ring>,
     keys: OnceLock<Box<[Keyed]>>,
 }
 
-/// Key of an endpoint and its number.
+/// The key of an endpoint and its index.
 type Keyed = ([u8; 16], u32);
 
-/// What a pool consists of.
+/// The members of a pool.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PoolMembers {
     /// Addresses of ready endpoints, sorted.
@@ -46,18 +46,18 @@ pub enum PoolError {
     NoService,
     /// The Service has no TCP port of this number, name or targetPort.
     NoPort {
-        /// The port that the Ingress names.
+        /// The port that the Ingress refers to.
         wanted: CompactString,
-        /// The TCP ports that it has.
+        /// The TCP ports of the Service.
         known: CompactString,
     },
-    /// An ExternalName that cannot be used.
+    /// The ExternalName cannot be used.
     ExternalName(ExternalNameError),
-    /// ExternalName Services are switched off (`--disable-svc-external-name`).
+    /// ExternalName Services are disabled (`--disable-svc-external-name`).
     ExternalNameDisabled,
 }
 
-/// What leaves an Ingress without a backend, in the terms of ingress-nginx's metric `orphan_ingress`.
+/// What an Ingress without a backend lacks, in the terms of ingress-nginx's metric `orphan_ingress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanReason {
     /// The Service.
@@ -67,7 +67,7 @@ pub enum OrphanReason {
 }
 
 impl PoolError {
-    /// A Service without a port that an Ingress names.
+    /// The error of a Service without a port that an Ingress refers to.
     fn no_port(service: &Service, wanted: &PortRef) -> Self {
         let tcp = service.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
         let known: Vec<_> =
@@ -76,7 +76,7 @@ impl PoolError {
     }
 }
 
-/// The end of a sentence about the Service.
+/// The end of a sentence that begins with the Service.
 impl std::fmt::Display for PoolError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -110,7 +110,7 @@ impl Pool {
         Self { members, error, name, ring: OnceLock::new(), keys: OnceLock::new() }
     }
 
-    /// What it consists of.
+    /// Its members.
     pub fn members(&self) -> &PoolMembers {
         &self.members
     }
@@ -128,7 +128,7 @@ impl Pool {
         matches!(&self.members, PoolMembers::Endpoints(endpoints) if endpoints.is_empty())
     }
 
-    /// Why it cannot have endpoints; `None` also for a Service that just has none.
+    /// Why it cannot have endpoints; `None` also for a Service that has no ready endpoint at the moment.
     pub fn error(&self) -> Option<&PoolError> {
         self.error.as_ref()
     }
@@ -147,7 +147,7 @@ impl Pool {
         self.endpoints().get(ring.find(key)?).copied()
     }
 
-    /// The endpoint that a key names (persistent affinity).
+    /// The endpoint with a key (persistent affinity).
     pub(crate) fn of_key(&self, key: [u8; 16]) -> Option<SocketAddr> {
         let keys = self.keys.get_or_init(|| {
             let keys = (0..).zip(self.endpoints()).map(|(index, endpoint)| (self.key_of(*endpoint), index));
@@ -159,13 +159,13 @@ impl Pool {
         self.endpoints().get(keys[at].1 as usize).copied()
     }
 
-    /// The key that names an endpoint: MD5 of the upstream's name and `ip:port`, as in ingress-nginx.
+    /// The key of an endpoint: MD5 of the upstream's name and `ip:port`, as in ingress-nginx.
     pub(crate) fn key_of(&self, endpoint: SocketAddr) -> [u8; 16] {
         md5(&[&self.name, &endpoint.to_string()])
     }
 }
 
-/// Pools with equal members are equal; ring and keys follow from these.
+/// Ring and keys are not compared: they are derived from the members.
 impl PartialEq for Pool {
     fn eq(&self, other: &Self) -> bool {
         self.members == other.members && self.error == other.error && self.name == other.name
@@ -211,7 +211,7 @@ fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'s ServicePo
     }
 }
 
-/// The target of an ExternalName Service. Its ports are optional: a rule may name any number.
+/// The target of an ExternalName Service. Its ports are optional: a rule may have any port number.
 fn external(
     service: &Service,
     host: &CompactString,

@@ -1,4 +1,4 @@
-//! The consistent hash ring of lua-resty-balancer (`resty.chash`), so that cookies set by ingress-nginx lead to the same
+//! The consistent hash ring of lua-resty-balancer (`resty.chash`), so that cookies set by ingress-nginx select the same
 //! endpoints.
 
 use crate::digest::{crc32, crc32_update};
@@ -11,7 +11,7 @@ const POINTS: usize = 160;
 pub(crate) struct Ring(Box<[(u32, u32)]>);
 
 impl Ring {
-    /// The ring of endpoints named like this (`10.0.0.1:80`, `[fd00::1]:80`).
+    /// The ring of endpoints with these names (`10.0.0.1:80`, `[fd00::1]:80`).
     pub(crate) fn new(names: impl ExactSizeIterator<Item = String>) -> Self {
         let mut points = Vec::with_capacity(names.len() * POINTS);
         for (index, name) in (0..).zip(names) {
@@ -42,7 +42,7 @@ mod tests {
     const NAMES: [&str; 3] = ["10.184.7.40:8080", "10.184.97.100:8080", "10.184.98.239:8080"];
 
     #[test]
-    fn a_key_stays_where_it_is_when_another_endpoint_goes() {
+    fn a_key_keeps_its_endpoint_when_another_one_is_removed() {
         let names = || NAMES.iter().map(|name| name.to_string());
         let all = Ring::new(names());
         let fewer = Ring::new(names().take(2));
@@ -56,7 +56,7 @@ mod tests {
 
     /// Computed with a transcription of lua-resty-balancer's `chash.lua` and `chash.c`.
     #[test]
-    fn keys_lead_where_resty_chash_leads_them() {
+    fn keys_select_the_same_endpoint_as_resty_chash() {
         let ring = Ring::new(
             NAMES
                 .iter()

@@ -1,4 +1,4 @@
-//! Services, slices and the pools that come of them.
+//! The pools made from Services and EndpointSlices.
 
 use cluster::Object;
 use cluster::testing::{check_projection, histories};
@@ -43,7 +43,7 @@ fn members(world: &TestCluster, service: &str, port: &str) -> String {
 }
 
 #[test]
-fn a_backend_names_its_port_in_three_ways() {
+fn a_port_is_found_by_number_name_or_target_port() {
     // [service_backend.go, service_externalname.go]
     for (line, port, pool) in [
         ("web 80:http 10.0.0.2 10.0.0.1", "80", "10.0.0.1:8080 10.0.0.2:8080"),
@@ -70,7 +70,7 @@ fn a_backend_names_its_port_in_three_ways() {
 }
 
 #[test]
-fn pools_are_those_of_services_that_ingresses_mention() {
+fn only_services_that_ingresses_refer_to_have_pools() {
     let mut world = TestCluster::new(&ingress("web:80")).services("web 80 10.0.0.1\nother 80 10.0.0.2");
     assert_eq!(
         (members(&world, "web", "80"), members(&world, "other", "80")),
@@ -87,7 +87,7 @@ fn pools_are_those_of_services_that_ingresses_mention() {
 }
 
 #[test]
-fn what_an_ingress_lacks_is_its_service_or_its_endpoints() {
+fn an_orphan_lacks_its_service_or_its_endpoints() {
     for (services, missing) in [
         ("web 80 10.0.0.1", None),
         ("web 80", Some(OrphanReason::NoEndpoint)),
@@ -102,7 +102,7 @@ fn what_an_ingress_lacks_is_its_service_or_its_endpoints() {
 }
 
 #[test]
-fn churn_of_endpoints_leaves_the_table_alone() {
+fn a_change_of_endpoints_does_not_change_the_table() {
     let mut world = TestCluster::new(&ingress("web:80")).services("web 80 10.0.0.1");
     let (table, pools) = (world.table.load_full(), world.pools.load_full());
     let (_, slice) = service("web 80 10.0.0.1 10.0.0.2");
@@ -113,7 +113,7 @@ fn churn_of_endpoints_leaves_the_table_alone() {
 }
 
 #[test]
-fn external_names_can_be_switched_off() {
+fn external_names_can_be_disabled() {
     // [disable_service_external_name.go]
     let options = RouteOptions {
         watch_ingress_without_class: true,
@@ -125,7 +125,7 @@ fn external_names_can_be_switched_off() {
 }
 
 #[test]
-fn a_backend_that_nothing_answers_is_a_problem() {
+fn a_backend_without_endpoints_is_a_problem() {
     let text = "
 metadata: {name: x}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web], [/b, Prefix, web]]}, {paths: [[/, Prefix, web]]}]}
@@ -165,5 +165,5 @@ spec: {defaultBackend: web}
             .contains("has an externalName that is a link-local address, needed for a.example/")
     );
     let world = world.services("web 80 10.0.0.1");
-    assert_eq!(problems(&world), [""; 0], "it is solved");
+    assert_eq!(problems(&world), [""; 0], "the Service has an endpoint again");
 }

@@ -1,8 +1,8 @@
-//! A host: the locations of all its Ingresses, and settings that hold for all of them.
+//! A host: the locations of all its Ingresses, and settings that apply to all of them.
 //!
-//! A change rebuilds the locations of the paths it names and shares the others. The rule paths of a location are the index
-//! of the Ingresses that have it. Two things depend on the whole host: whether paths are regular expressions, which one
-//! rule decides for all, and whose annotations `/` has if no rule has that path: those of the host's first Ingress.
+//! A change rebuilds the locations of its paths and shares the others. The rule paths of a location are the index of the
+//! Ingresses that have it. Two things depend on the whole host: whether paths are regular expressions, which one rule decides
+//! for all, and the annotations of `/` if no rule has that path: they are those of the host's first Ingress.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,29 +38,29 @@ pub struct Host {
     regex_locations: Option<RegexLocations>,
 }
 
-/// Changes of Ingresses as one host sees them.
+/// Changes of the Ingresses of one host.
 #[derive(Default)]
 pub(super) struct HostChange<'c> {
-    /// Old versions of Ingresses that named the host.
+    /// Old versions of Ingresses that had the host.
     pub(super) removed: Vec<&'c Arc<ParsedIngress>>,
-    /// New versions of Ingresses that name it.
+    /// New versions of Ingresses that have it.
     pub(super) added: Vec<&'c Arc<ParsedIngress>>,
     /// The rule paths of the new versions.
     pub(super) rule_paths: Vec<RulePath>,
-    /// Paths to rebuild: those that either version has, and those that depend on something else that changed.
+    /// Paths to rebuild: those of either version, and those that depend on another change.
     pub(super) paths: Vec<CompactString>,
 }
 
 impl Host {
-    /// The host after a change; `None` if no Ingress names it any more.
+    /// The host after a change; `None` if no Ingress has it any more.
     pub(super) fn advance(
         last: Option<&Self>,
         key: &CompactString,
         change: HostChange<'_>,
         context: &BuildContext<'_>,
     ) -> Option<Self> {
-        let nobody = IngressList::default();
-        let members = last.map_or(&nobody, |last| &last.members);
+        let empty = IngressList::default();
+        let members = last.map_or(&empty, |last| &last.members);
         let first = members.first(|traits| traits.makes_hosts);
         let HostChange { removed, added, rule_paths, paths: mut touched } = change;
         let members = members.with(removed.iter().copied(), added.iter().copied());
@@ -104,7 +104,7 @@ impl Host {
         path_match.unwrap_or(PathMatch::Route(&self.root))
     }
 
-    /// What is wrong with the rules of the host.
+    /// The problems of the host's rules.
     pub(super) fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
         self.locations.iter().flat_map(|location| {
             let step_limit = location.route.as_ref().and_then(|route| route.step_limit_problem());
@@ -117,14 +117,14 @@ impl Host {
 struct LocationUpdate<'t> {
     /// Sorted.
     paths: Vec<CompactString>,
-    /// Ingresses whose old rule paths are void.
+    /// Ingresses whose old rule paths are removed.
     changed: HashSet<&'t Key, RandomState>,
     /// The new rule paths.
     rule_paths: Vec<RulePath>,
     first_ingress: Option<&'t Arc<ParsedIngress>>,
 }
 
-/// The locations of a host and, if they are regular expressions, the order in which these are tried.
+/// The locations of a host and, if they are regular expressions, the patterns in the order in which they are tried.
 fn rebuild(
     last: Option<&Host>,
     key: &CompactString,
@@ -184,11 +184,12 @@ fn builders<'t>(
     for path in &update.paths {
         for kind in [PathType::Exact, PathType::Prefix] {
             let known = at(known, path, kind);
-            let stay = known.into_iter().flat_map(|known| &known.rule_paths);
-            let stay =
-                stay.filter(|rule_path| !update.changed.contains(&rule_path.parsed.ingress.key)).cloned();
+            let unchanged = known.into_iter().flat_map(|known| &known.rule_paths);
+            let unchanged = unchanged
+                .filter(|rule_path| !update.changed.contains(&rule_path.parsed.ingress.key))
+                .cloned();
             let mut rule_paths: RulePaths = added.remove(&(path.as_str(), kind)).unwrap_or_default();
-            rule_paths.extend(stay);
+            rule_paths.extend(unchanged);
             rule_paths.sort_by(RulePath::precedence);
             let builder = LocationBuilder::new(path.clone(), kind, rule_paths, update.first_ingress);
             if builder.root || !builder.rule_paths.is_empty() {

@@ -17,22 +17,22 @@ struct Member {
     traits: IngressTraits,
 }
 
-/// Settings of an Ingress that matter to others of its host, kept beside the pointer so that a search over all Ingresses of
-/// a host stays within the list.
+/// Settings of an Ingress that affect other Ingresses of its host, copied into the list so that a search does not follow the
+/// pointers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct IngressTraits {
-    /// It is not a canary and has rules, so its hosts exist.
+    /// It is not a canary and has rules, so its hosts have routes.
     pub(super) makes_hosts: bool,
-    /// The same, and it has a `tls` section.
+    /// `makes_hosts`, and it has a `tls` section.
     pub(super) tls: bool,
-    /// The same, and it has an `app-root`.
+    /// `makes_hosts`, and it has an `app-root`.
     pub(super) app_root: bool,
     /// It is not a canary, and has an affinity.
     pub(super) affinity: bool,
 }
 
 impl IngressList {
-    /// The list without some Ingresses and with others.
+    /// The list with some Ingresses removed and others added.
     pub(super) fn with<'t>(
         &self,
         removed: impl IntoIterator<Item = &'t Arc<ParsedIngress>>,
@@ -52,7 +52,7 @@ impl IngressList {
         self.0.iter().map(|member| &member.parsed)
     }
 
-    /// The first that has a trait.
+    /// The first Ingress whose traits satisfy a condition.
     pub(super) fn first(&self, of: impl Fn(&IngressTraits) -> bool) -> Option<&Arc<ParsedIngress>> {
         self.0.iter().find(|member| of(&member.traits)).map(|member| &member.parsed)
     }

@@ -25,7 +25,7 @@ use crate::upstream::{Canary, Upstream, UpstreamTarget};
 /// The rule paths of one location, by precedence.
 pub(super) type RulePaths = SmallVec<[RulePath; 1]>;
 
-/// A path of a host, by text and kind: the rule that owns it, its canaries, and rules that come too late.
+/// A path of a host, by text and kind: the rule that owns it, its canaries, and conflicting rules.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Location {
     /// As written.
@@ -35,17 +35,17 @@ pub(super) struct Location {
     /// Its own Ingress makes it a regular expression.
     pub(super) regex: bool,
     pub(super) rule_paths: RulePaths,
-    /// `None` if only canaries, or rules that lead to a resource, have the path.
+    /// `None` if only canaries, or rules with a resource backend, have the path.
     pub(super) route: Option<Arc<Route>>,
     pub(super) problems: Box<[RoutingProblem]>,
 }
 
-/// What routes are built with.
+/// Inputs for building routes.
 pub(super) struct BuildContext<'c> {
     pub(super) options: &'c RouteOptions,
     pub(super) globals: &'c Globals,
     pub(super) patterns: &'c PatternCache,
-    /// The affinity of an upstream that rules without their own follow.
+    /// The affinity of an upstream for rules that have none of their own.
     pub(super) shared_affinity: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
 }
 
@@ -54,9 +54,9 @@ pub(super) struct LocationBuilder<'h> {
     pub(super) path: CompactString,
     pub(super) kind: PathType,
     pub(super) rule_paths: RulePaths,
-    /// `/` (Prefix), which every host has, even if no rule has it.
+    /// It is `/` (Prefix), which every host has, even if no rule has it.
     pub(super) root: bool,
-    /// The first Ingress of the host: its annotations and default backend hold for a root that no rule has.
+    /// The first Ingress of the host: its annotations and default backend apply to a root that no rule has.
     pub(super) first_ingress: Option<&'h Arc<ParsedIngress>>,
 }
 
@@ -70,7 +70,7 @@ struct LocationOwner<'d> {
 }
 
 impl Location {
-    /// Its order beside a path. Exact comes last of the same path, so that a search backwards meets it first.
+    /// Compares it with a path. Of the same path Exact comes last, so that a backward search finds it first.
     pub(super) fn compare_to(&self, path: &str, kind: PathType) -> Ordering {
         by_segment(&self.path, path).then_with(|| kind.cmp(&self.kind))
     }
@@ -131,7 +131,7 @@ impl<'h> LocationBuilder<'h> {
         Location { path, kind, regex, rule_paths, route, problems: problems.into() }
     }
 
-    /// The first rule that has the path. Without one the root belongs to the first Ingress of the host.
+    /// The owner: the first rule with the path. Without one, the root belongs to the first Ingress of the host.
     fn location_owner(&self) -> Option<LocationOwner<'_>> {
         if let Some(rule_path) = rules(&self.rule_paths).next() {
             let backend = service(rule_path.backend());
@@ -155,7 +155,7 @@ impl<'h> LocationBuilder<'h> {
         })
     }
 
-    /// Reports the rules that come too late.
+    /// Reports the rules whose path belongs to another rule.
     fn report_conflicts(
         &self,
         location_owner: &LocationOwner<'_>,
@@ -170,7 +170,7 @@ impl<'h> LocationBuilder<'h> {
             let what = if Arc::ptr_eq(&rule_path.parsed, owner) {
                 format!("host {host} and path {path} occur earlier in this Ingress")
             } else {
-                // Of the same age the name decides, and the default backend of the catch-all comes before all.
+                // At the same age the name decides, and the catch-all's default backend comes before all rules.
                 let older = owner.ingress.created < rule_path.parsed.ingress.created;
                 let why = if older { "is older" } else { "comes first" };
                 format!("host {host} and path {path} belong to {}, which {why}", owner.ingress.key)
@@ -198,7 +198,7 @@ impl<'h> LocationBuilder<'h> {
             port_in_redirects: context.options.port_in_redirects,
         };
         let error = regex_host.then(|| self.pattern_error(&rule, settings, context)).flatten();
-        // The implicit root has the template of other paths, where the problem is reported.
+        // The implicit root has the annotations of other paths, for which the problem is reported.
         if let (Some(owner), Some((field, what)), false) = (owner, &error, implicit) {
             problems.push(problem(owner, field.clone(), what.clone(), Effect::Closed));
         }
@@ -222,7 +222,7 @@ impl<'h> LocationBuilder<'h> {
         }
     }
 
-    /// The field and the reason if the path is not a regular expression, or does not fit the rewrite target.
+    /// The field and the reason if the path is not a valid regular expression, or lacks a group of the rewrite target.
     fn pattern_error(
         &self,
         rule: &Rule<'_>,
@@ -266,13 +266,13 @@ impl<'h> LocationBuilder<'h> {
             let (Some(policy), Some(Backend::Service(backend))) =
                 (&parsed.settings.canary, rule_path.backend())
             else {
-                leave_out("a canary leads to a Service, not to a resource".into());
+                leave_out("the backend of a canary is a Service, not a resource".into());
                 continue;
             };
             let own = parsed.pool(backend);
             if own == pool {
                 let of = &owner.ingress.key;
-                leave_out(format!("leads to the same Service as the rule of {of} that it doubles"));
+                leave_out(format!("has the same Service as the rule of {of} that it is a canary of"));
             } else if policy.disabled {
                 // Reported with the annotation.
             } else if let Some(first) = &canary {
@@ -289,13 +289,14 @@ impl<'h> LocationBuilder<'h> {
     }
 }
 
-/// Rule paths that are neither canaries nor lead to a resource. Another path of the host may cover such a path.
+/// Rule paths that are not canaries and whose backend is a Service. The others own no location, so that another path of the
+/// host may cover them.
 fn rules(rule_paths: &RulePaths) -> impl Iterator<Item = &RulePath> {
-    let leads = |rule_path: &RulePath| !matches!(rule_path.backend(), Some(Backend::Resource(_)));
-    rule_paths.iter().filter(move |rule_path| !rule_path.parsed.is_canary() && leads(rule_path))
+    let has_service = |rule_path: &RulePath| !matches!(rule_path.backend(), Some(Backend::Resource(_)));
+    rule_paths.iter().filter(move |rule_path| !rule_path.parsed.is_canary() && has_service(rule_path))
 }
 
-/// Reports a rule that leads to a resource.
+/// Reports a rule with a resource backend.
 fn resource_backend(rule_path: &RulePath) -> Option<RoutingProblem> {
     let Some(Backend::Resource(resource)) = rule_path.backend() else { return None };
     let what = format!("a resource backend ({resource}) cannot be served, only Services can");
@@ -321,8 +322,8 @@ fn service(backend: Option<&Backend>) -> Option<&ServiceBackend> {
 
 fn unmatched_canary(rule_path: &RulePath, host: &CompactString) -> RoutingProblem {
     let what = match rule_path.backend() {
-        Some(Backend::Resource(_)) => "a canary leads to a Service, not to a resource".into(),
-        _ => format!("no Ingress has this path on host {host} for a canary to double"),
+        Some(Backend::Resource(_)) => "the backend of a canary is a Service, not a resource".into(),
+        _ => format!("no other Ingress has this path on host {host}, so the canary gets no requests"),
     };
     problem(&rule_path.parsed, rule_path.field(), what, Effect::LeftOut)
 }

@@ -19,7 +19,7 @@ pub(crate) struct ParsedIngress {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) settings: Settings,
     pub(crate) problems: Vec<RoutingProblem>,
-    /// The Ingress has a default backend, and `--disable-catch-all` is set: all of it is left out.
+    /// The Ingress has a default backend, and `--disable-catch-all` is set: the whole Ingress is ignored.
     excluded: bool,
 }
 
@@ -64,7 +64,7 @@ impl ParsedIngress {
         hosts
     }
 
-    /// The upstreams that its rules lead to, each once.
+    /// The upstreams of its backends, each once.
     pub(crate) fn pools(&self) -> SmallVec<[PoolKey; 2]> {
         let mut pools = SmallVec::<[PoolKey; 2]>::new();
         if self.excluded {
@@ -104,15 +104,16 @@ impl ParsedIngress {
         paths.chain(default)
     }
 
-    /// Host and path of its rules that lead to an upstream. Its default backend serves the root of its hosts.
+    /// Host and path of its rules with this upstream. Its default backend serves the root of its hosts.
     pub(crate) fn paths_to(
         self: &Arc<Self>,
         pool: &PoolKey,
     ) -> impl Iterator<Item = (CompactString, CompactString)> {
-        let leads = |backend: Option<&Backend>| matches!(backend, Some(Backend::Service(service)) if self.pool(service) == *pool);
-        let roots = if leads(self.ingress.default_backend.as_ref()) { self.hosts() } else { SmallVec::new() };
+        let is_upstream = |backend: Option<&Backend>| matches!(backend, Some(Backend::Service(service)) if self.pool(service) == *pool);
+        let roots =
+            if is_upstream(self.ingress.default_backend.as_ref()) { self.hosts() } else { SmallVec::new() };
         let roots = roots.into_iter().map(|host| (host, "/".into()));
-        let rule_paths = self.rule_paths().filter(move |(_, rule_path)| leads(rule_path.backend()));
+        let rule_paths = self.rule_paths().filter(move |(_, rule_path)| is_upstream(rule_path.backend()));
         roots.chain(rule_paths.map(|(host, rule_path)| (host, rule_path.path().0.into())))
     }
 
@@ -122,7 +123,7 @@ impl ParsedIngress {
     }
 }
 
-/// What is wrong with the host of a rule.
+/// The problem of a rule's host.
 fn host_problem(ingress: &Ingress, rule: usize, host: &str) -> Option<RoutingProblem> {
     let field = format!("spec.rules[{rule}].host");
     if let Some(error) = host_error(host) {
@@ -143,11 +144,11 @@ fn default_backend_problem(ingress: &Ingress, what: impl Into<String>) -> Routin
     RoutingProblem::of_ingress(&ingress.key, "spec.defaultBackend", what, Effect::LeftOut)
 }
 
-/// A path of a rule. Several Ingresses may have the same host and path; the first owns it, and canaries double that.
+/// A path of a rule. Several Ingresses may have the same host and path; the first one owns it, and canaries belong to it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RulePath {
     pub(crate) parsed: Arc<ParsedIngress>,
-    /// The number of the rule, from 1; `None` stands for `spec.defaultBackend`.
+    /// The number of the rule, from 1; `None` for `spec.defaultBackend`.
     rule: Option<NonZeroU32>,
     /// The number of the path in it, from 0.
     path: u32,
@@ -191,9 +192,9 @@ impl RulePath {
     /// The default backend of an Ingress without rules comes first, then the precedence of the Ingresses decides, then the
     /// order within one.
     pub(crate) fn precedence(&self, other: &Self) -> Ordering {
-        let leads = |rule_path: &Self| rule_path.rule.is_none() && !rule_path.parsed.is_canary();
-        leads(other)
-            .cmp(&leads(self))
+        let is_first = |rule_path: &Self| rule_path.rule.is_none() && !rule_path.parsed.is_canary();
+        is_first(other)
+            .cmp(&is_first(self))
             .then_with(|| precedence(&self.parsed.ingress, &other.parsed.ingress))
             .then_with(|| (self.rule, self.path).cmp(&(other.rule, other.path)))
     }

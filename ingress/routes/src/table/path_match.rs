@@ -1,4 +1,4 @@
-//! Matching on a host without regular expressions: Exact first, then the longest Prefix by whole segments, with case.
+//! Matching on a host without regular expressions: Exact first, then the longest Prefix by whole segments, case-sensitive.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) enum PathMatch<'t> {
     StepLimit(&'t Arc<Route>),
 }
 
-/// The location of a normalised path; `None` leaves it to the root of the host. Hot: no allocation.
+/// The location of a normalised path; `None` means the root of the host. Hot: no allocation.
 pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Option<PathMatch<'t>> {
     let up_to = |path: &str| locations.seek(|known| by_segment(&known.path, path).is_le());
     let mut here = up_to(path);
@@ -37,8 +37,8 @@ pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Optio
         }
         next.advance();
     }
-    // A location that covers the path comes before it in the list, and all locations between the two begin with it. So the
-    // location right before the path covers it, or shares at most a part of its start with the one that does.
+    // A location that covers the path comes before it in the list, and all locations in between begin with that location. So
+    // the location right before the path either covers it, or has a common start with the path that tells where to search on.
     loop {
         let known = here.previous()?;
         let common = common(&known.path, path);
@@ -54,7 +54,7 @@ pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Optio
     }
 }
 
-/// Whether a segment of a path ends before this byte, which is not the first: before or after a slash.
+/// Whether a segment of a path ends before or at this byte, which is not the first.
 fn ends_segment(path: &str, at: usize) -> bool {
     let path = path.as_bytes();
     path[at - 1] == b'/' || path.get(at) == Some(&b'/')

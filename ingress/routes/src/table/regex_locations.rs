@@ -1,7 +1,7 @@
 //! The locations of a host whose paths are regular expressions.
 //!
-//! As in ingress-nginx one regular expression makes all paths of its host such: each is found at the start of the path,
-//! ignoring case, and the longest text is tried first.
+//! As in ingress-nginx, one regular expression makes all paths of its host regular expressions. They match at the start of the
+//! path, ignoring case, and the longest text is tried first.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::route::Route;
 use crate::pattern::{PathPattern, PatternCache, StepBudget, StepLimitExceeded, literal_prefix};
 use crate::sorted_list::{Ordered, SortedList};
 
-/// The patterns of a host, of which only those are tried whose literal prefix begins the path.
+/// The patterns of a host, ordered so that only those are tried whose literal prefix the path begins with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RegexLocations(SortedList<RegexLocation>);
 
@@ -22,13 +22,13 @@ pub(super) struct RegexLocations(SortedList<RegexLocation>);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RegexLocation {
     pattern: PathPattern,
-    /// Bytes of its text: what most comparisons need, without following the pointer to the route.
+    /// Length of its text, kept here because most comparisons need only this and not the route.
     length: usize,
     route: Arc<Route>,
 }
 
 impl RegexLocations {
-    /// Those without some and with others.
+    /// The locations with some removed and others added.
     pub(super) fn with(&self, removed: Vec<RegexLocation>, added: Vec<RegexLocation>) -> Self {
         Self(self.0.with(removed, added))
     }
@@ -79,15 +79,15 @@ impl RegexLocation {
         let (Some(exact), Some(prefix)) = (exact, prefix) else {
             return exact.or(prefix).and_then(|only| Self::new(only, "", patterns)).into_iter().collect();
         };
-        // Two locations of one text are tried by precedence of their rules, but that of `/` is made with its host.
+        // Two locations with the same text are tried by precedence of their rules, but Prefix `/` always comes first.
         let prefix_first = prefix.path == "/"
             || prefix
                 .rule()
                 .zip(exact.rule())
                 .is_some_and(|(prefix, exact)| prefix.precedence(exact).is_lt());
-        // A plain Prefix rule beside an Exact one of the same path covers only what lies below.
+        // A Prefix rule that is not a pattern covers only the paths below its own if there is an Exact rule for that path.
         let slash = if prefix.regex || prefix.path.ends_with('/') { "" } else { "/" };
-        // The second is never reached if the first matches as much.
+        // The second is left out if the first matches everything that it matches.
         let both = [
             prefix_first.then_some((prefix, slash)),
             (!prefix_first || !slash.is_empty()).then_some((exact, "")),
@@ -113,8 +113,8 @@ impl RegexLocation {
         self.pattern.prefix().as_bytes()
     }
 
-    /// The order of trying: the longest text, then the last in byte order. Of the same text Prefix, since an Exact one that
-    /// comes first is the only one.
+    /// The order in which patterns are tried: the longest text first, then the last in byte order. With the same text Prefix
+    /// comes first: if Exact has precedence, it is the only one.
     fn order(&self, other: &Self) -> Ordering {
         other.length.cmp(&self.length).then_with(|| {
             let (one, two) = (&*self.route, &*other.route);
@@ -124,7 +124,7 @@ impl RegexLocation {
 }
 
 impl Ordered for RegexLocation {
-    /// By prefix; of the same prefix, the first to be tried comes last.
+    /// By prefix; with the same prefix, the one that is tried first comes last.
     fn compare(&self, other: &Self) -> Ordering {
         ignoring_case(self.head(), other.head()).then_with(|| other.order(self))
     }

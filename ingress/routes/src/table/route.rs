@@ -1,4 +1,4 @@
-//! A route: what happens to the requests of one rule.
+//! A route: how the requests of one rule are handled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,16 +11,16 @@ use crate::pattern::StepBudget;
 use crate::problem::{Effect, RoutingProblem};
 use crate::upstream::Upstream;
 
-/// What happens to requests that a rule covers. Names are ready for logs and metrics.
+/// How the requests that a rule covers are handled. Names are in the form of logs and metrics.
 #[derive(Debug)]
 pub struct Route {
     /// The host of the rule: a name, a wildcard, or `_` for every other host.
     pub host: CompactString,
-    /// The path as written; `/` where it is missing.
+    /// The path as written; `/` if it is missing.
     pub path: CompactString,
-    /// How far the path reaches. In hosts with regular expressions both kinds are prefixes.
+    /// Exact or Prefix. On hosts with regular expressions both are prefixes.
     pub kind: PathType,
-    /// The Ingress of the rule; `None` if no Ingress names the host.
+    /// The Ingress of the rule; `None` if no Ingress has the host.
     pub ingress: Option<Key>,
     /// Name and port of the Service of the rule; `None` for the default backend.
     pub service: Option<(CompactString, PortRef)>,
@@ -28,7 +28,7 @@ pub struct Route {
     pub denied: Option<String>,
     /// Effects of annotations, in order.
     pub filters: Box<[Box<dyn Filter>]>,
-    /// Where requests go; `None` answers 404.
+    /// The upstream of requests; `None` answers 404.
     pub upstream: Option<Upstream>,
     /// Some request was answered 500 because the patterns of the host needed too many steps.
     pub(super) step_limit_reached: AtomicBool,
@@ -44,8 +44,8 @@ impl Route {
             return FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
         }
         for filter in &self.filters {
-            if let answer @ FilterOutcome::Respond(_) = filter.request(exchange) {
-                return answer;
+            if let outcome @ FilterOutcome::Respond(_) = filter.request(exchange) {
+                return outcome;
             }
         }
         if self.upstream.is_none() {
@@ -61,15 +61,14 @@ impl Route {
         }
     }
 
-    /// Applies all filters, in reverse order, to the head of a response before it goes to the client, from an upstream or
-    /// not.
+    /// Applies all filters, in reverse order, to the head of a response to the client, from an upstream or not.
     pub fn apply_response_filters(&self, exchange: &Exchange, head: &mut response::Parts) {
         for filter in self.filters.iter().rev() {
             filter.response(exchange, head);
         }
     }
 
-    /// Names the Ingress whose pattern ran when a request had used up its steps.
+    /// The problem of a route whose pattern was matched when a request had used up its steps.
     pub(super) fn step_limit_problem(&self) -> Option<RoutingProblem> {
         self.step_limit_reached.load(Ordering::Relaxed).then_some(())?;
         let field = format!("path of host {}", self.host);

@@ -1,4 +1,5 @@
-//! Manifests, requests, outcomes. Names in brackets are the files of ingress-nginx's e2e suite the cases come from.
+//! The outcome of requests for Ingress manifests. Names in brackets are the files of ingress-nginx's e2e suite that the cases
+//! come from.
 
 use cluster::Object;
 
@@ -16,7 +17,7 @@ fn check(world: &TestCluster, rows: &[(&str, &str)]) {
 }
 
 #[test]
-fn redirects_win_in_their_order() {
+fn redirects_take_precedence_in_their_order() {
     // [redirect.go, approot.go, forcesslredirect.go, http_redirect.go, relativeredirects.go]
     let world = TestCluster::new(
         "
@@ -78,7 +79,7 @@ spec: {rules: [{paths: [[/, Prefix, rest]]}], tls: [{secret: some}]}
 }
 
 #[test]
-fn guards_that_are_not_honoured_yet_close_their_routes() {
+fn protecting_annotations_that_are_not_supported_close_their_routes() {
     let world = TestCluster::new(
         "
 metadata: {name: guarded, annotations: {auth-url: 'http://auth.example/', proxy-body-size: 8m, enable-cors: 'true', permanent-redirect: /x}}
@@ -121,7 +122,7 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
 }
 
 #[test]
-fn https_answers_carry_hsts() {
+fn responses_over_https_have_hsts() {
     let world = TestCluster::new(
         "metadata: {name: x}\nspec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}\n",
     );
@@ -173,7 +174,7 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
 }
 
 #[test]
-fn an_ingress_that_no_controller_serves_is_listed() {
+fn an_ingress_that_no_controller_serves_is_reported() {
     let text = "
 metadata: {name: a}
 spec: {ingressClassName: ngixn, rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
@@ -218,7 +219,7 @@ spec: {ingressClassName: missing, rules: [{host: g.example, paths: [[/, Prefix, 
 }
 
 #[test]
-fn a_rule_with_an_odd_host_is_refused_and_nothing_else() {
+fn only_rules_with_invalid_hosts_are_refused() {
     let world = TestCluster::new(
         "
 metadata: {name: x}
@@ -258,7 +259,7 @@ spec:
 }
 
 #[test]
-fn another_prefix_is_another_set_of_annotations() {
+fn annotations_are_read_under_the_configured_prefix() {
     let options = RouteOptions {
         watch_ingress_without_class: true,
         annotations_prefix: "edge.example".into(),
@@ -275,11 +276,11 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
 }
 
 #[test]
-fn pods_are_not_sent_what_they_do_not_speak() {
+fn routes_with_an_unsupported_backend_protocol_are_closed() {
     // [backendprotocol.go, grpc.go]
     let world = TestCluster::new(
         "
-metadata: {name: sealed, annotations: {backend-protocol: HTTPS}}
+metadata: {name: encrypted, annotations: {backend-protocol: HTTPS}}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
 ---
 metadata: {name: auto, annotations: {backend-protocol: auto_http}}
@@ -305,10 +306,10 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, twin]]}]}
     assert_eq!(
         world.problems(),
         [
+            "Ingress default/encrypted: nginx.ingress.kubernetes.io/backend-protocol: HTTPS to Services is not \
+             supported yet, and they do not accept plain HTTP; the routes answer 503",
             "Ingress default/odd: nginx.ingress.kubernetes.io/backend-protocol: \"SPDY\" should be HTTP, AUTO_HTTP, \
              HTTPS, GRPC, GRPCS or FCGI; its default is used",
-            "Ingress default/sealed: nginx.ingress.kubernetes.io/backend-protocol: HTTPS is not spoken to Services \
-             yet, and plain HTTP is not what they want; the routes answer 503",
         ]
     );
 }

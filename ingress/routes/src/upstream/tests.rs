@@ -22,7 +22,7 @@ spec: {{rules: [{{host: a.example, paths: [[/, Prefix, canary]]}}]}}
 
 #[test]
 fn canaries_are_chosen_in_order_of_precedence() {
-    // [canary.go] number: what chance says, of a hundred
+    // [canary.go] number: the random number, of a hundred
     for (annotations, headers, number, service) in [
         ("canary-by-header: X-Canary", vec![("x-canary", "always")], 0, "canary"),
         ("canary-by-header: X-Canary", vec![("x-canary", "never")], 0, "main"),
@@ -124,7 +124,7 @@ fn canaries_are_chosen_in_order_of_precedence() {
 }
 
 #[test]
-fn a_canary_needs_endpoints_and_a_rule_to_double() {
+fn a_canary_needs_endpoints_and_a_rule_to_belong_to() {
     let world = canary("canary-weight: '100'");
     assert_eq!(world.get("a.example/"), "canary");
     let world = world.services("canary 80 !10.0.1.1");
@@ -161,10 +161,10 @@ spec: {rules: [{host: a.example, paths: [[/z, Prefix, zed]]}]}
     }
     let problems = world.problems();
     for (ingress, words) in [
-        ("canary: spec.rules[0].http.paths[1]", "no Ingress has this path"),
-        ("canary: spec.rules[0].http.paths[2]", "no Ingress has this path"),
-        ("lonely: ", "no Ingress has this path on host b.example"),
-        ("itself: ", "leads to the same Service"),
+        ("canary: spec.rules[0].http.paths[1]", "no other Ingress has this path"),
+        ("canary: spec.rules[0].http.paths[2]", "no other Ingress has this path"),
+        ("lonely: ", "no other Ingress has this path on host b.example"),
+        ("itself: ", "has the same Service"),
         ("bad: ", "\"yes\" should be true or false"),
         ("off: ", "is not true, so the other canary annotations do nothing"),
     ] {
@@ -193,7 +193,7 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, second]]}]}
 ",
     )
     .services("main 80 10.0.0.1\ncanary 80 10.0.1.1\nsecond 80 10.0.2.1");
-    // Only the first canary takes part: that of the oldest Ingress.
+    // Only the first canary gets requests: that of the oldest Ingress.
     for (headers, number, service) in [
         (vec![], 29, "canary"),
         (vec![], 30, "main"),
@@ -225,7 +225,7 @@ fn the_first_canary_is_the_oldest_or_the_last_by_name() {
     for (canaries, service) in [
         (&[("a", 2, "one"), ("b", 1, "two")][..], "two"),
         (&[("a", 1, "one"), ("b", 1, "two")], "two"),
-        // A canary of the Service itself is none; one without endpoints is, and takes nothing.
+        // A canary with the Service of the rule does not count; one without endpoints does, but gets no requests.
         (&[("a", 1, "main"), ("b", 2, "two")], "two"),
         (&[("a", 1, "none"), ("b", 2, "two")], "main"),
     ] {
@@ -282,16 +282,16 @@ fn a_balanced_cookie_is_a_key_on_the_ring() {
     let key = "1594287613.345.7.42";
     let value = format!("{key}|{}", backend_key("default-main-80"));
     assert_eq!(cookie, format!("route={value}; Path=/; HttpOnly"));
-    // The cookie leads back, sets nothing, and any other value leads somewhere too.
+    // The cookie selects the same endpoint and is not set again. Any other value also selects an endpoint.
     let with = |value: &str| get("a.example/shop", &[("cookie", &format!("x=1; route={value}"))]);
     assert_eq!(world.pick(&with(&value), &[], &mut draw), (endpoint.clone(), String::new()));
     assert_eq!(world.pick(&with(key), &[], &mut draw), (endpoint.clone(), String::new()));
     assert_eq!(world.pick(&with("made-up|x"), &[], &mut draw).1, "");
-    // Other rules of the Service follow the cookie and set none.
+    // Other rules of the Service use the cookie and set none.
     let elsewhere = get("a.example/ws", &[("cookie", &format!("route={value}"))]);
     assert_eq!(world.pick(&elsewhere, &[], &mut draw), (endpoint.clone(), String::new()));
     assert_eq!(world.pick(&get("a.example/ws", &[]), &[], &mut draw).1, "");
-    // A failed endpoint is tried again, and stays the client's.
+    // A failed endpoint is tried again, and the session stays with it.
     assert_eq!(world.pick(&with(&value), &[&endpoint], &mut draw), (endpoint.clone(), String::new()));
     let moving = sticky("session-cookie-change-on-failure: 'true'");
     let numbers: HashSet<_> = (0..50)
@@ -302,7 +302,7 @@ fn a_balanced_cookie_is_a_key_on_the_ring() {
 }
 
 #[test]
-fn a_persistent_cookie_names_its_endpoint() {
+fn a_persistent_cookie_identifies_its_endpoint() {
     let world = sticky("affinity-mode: persistent");
     let mut draw = FixedBalancer::number(1);
     let (endpoint, cookie) = world.pick(&get("https://a.example/shop", &[]), &[], &mut draw);
@@ -312,7 +312,7 @@ fn a_persistent_cookie_names_its_endpoint() {
     assert_eq!(cookie, format!("route={value}; Path=/shop; Secure; HttpOnly"));
     let with = |value: &str| get("a.example/shop", &[("cookie", &format!("route={value}"))]);
     assert_eq!(world.pick(&with(&value), &[], &mut draw), (endpoint.clone(), String::new()));
-    // More endpoints move nobody; without its endpoint a client gets another and a new cookie.
+    // More endpoints move no session. If its endpoint is removed, a client gets another one and a new cookie.
     let world = world.services("main 80 10.0.0.0 10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4");
     assert_eq!(world.pick(&with(&value), &[], &mut draw), (endpoint, String::new()));
     let world = world.services("main 80 10.0.0.8 10.0.0.9");
@@ -324,7 +324,7 @@ fn a_persistent_cookie_names_its_endpoint() {
 
 #[test]
 fn a_session_stays_with_its_side_of_a_canary() {
-    // Neither the canary's own affinity nor that of its Service makes it sticky under `legacy`.
+    // With `legacy`, neither the canary's own affinity nor that of its Service makes it sticky.
     let text = |behavior: &str| {
         format!(
             "
@@ -364,7 +364,7 @@ spec: {{rules: [{{host: a.example, paths: [[/, Prefix, canary]]}}]}}
 }
 
 #[test]
-fn endpoints_take_turns_and_failed_ones_are_passed_over() {
+fn endpoints_are_used_in_turn_and_failed_ones_are_skipped() {
     let world = TestCluster::new(
         "metadata: {name: x}\nspec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}\n",
     )

@@ -1,5 +1,5 @@
-//! The law of projections: advancing equals building. And that whatever the history, a path finds what nginx's order,
-//! written down plainly, finds.
+//! The law of projections: advancing equals building. And after any history, a path matches the same rule as in a simple
+//! implementation of nginx's order.
 
 use std::sync::Arc;
 
@@ -37,21 +37,21 @@ proptest! {
     }
 
     #[test]
-    fn a_crowded_host_is_matched_in_the_order_of_nginx(history in crowds(), asked in vec(asked(), 24)) {
+    fn a_crowded_host_is_matched_in_the_order_of_nginx(history in crowds(), paths in vec(segments(), 24)) {
         let mut cache = Cache::default();
         let options = RouteOptions { watch_ingress_without_class: true, ..RouteOptions::default() };
         let table = cache.project(RouteIndex::new(options));
         (1..).zip(history).for_each(|(now, batch)| drop(cache.apply(batch, now)));
         let host = plain_host(cache.snapshot().iter::<Ingress>().cloned().collect());
         let table = table.load();
-        for path in &asked {
+        for path in &paths {
             let found = table.find(HOST, path);
             let route = found.route();
             let found = match found.path_match {
                 PathMatch::Route(_) => (route.path.as_str(), route.kind),
-                // Which of two locations wants the slash makes no difference.
+                // It makes no difference which of two locations the redirect is for.
                 PathMatch::MissingSlash(_) => ("slash", PathType::Prefix),
-                PathMatch::StepLimit(_) => unreachable!("no pattern of these is slow"),
+                PathMatch::StepLimit(_) => unreachable!("none of these patterns is slow"),
             };
             let wanted = host.find(path).unwrap_or(("/", PathType::Prefix));
             assert_eq!(found, wanted, "{path} among {:?}", host.rules);
@@ -61,8 +61,8 @@ proptest! {
 
 const HOST: &str = "crowd.example";
 
-/// Batches of changes to a few Ingresses that share one host of many paths, of some age each: created, changed and
-/// removed, canaries and not, with and without patterns.
+/// Batches of changes to a few Ingresses of different ages that share one host with many paths. Ingresses are created, changed
+/// and removed; some are canaries, some have patterns.
 fn crowds() -> impl Strategy<Value = Vec<Vec<Event>>> {
     let event = prop_oneof![
         4 => ingress().prop_map(|ingress| Event::Apply(Object::Ingress(Arc::new(ingress)))),
@@ -86,7 +86,7 @@ fn ingress() -> impl Strategy<Value = Ingress> {
         kind,
         backend,
     });
-    // Few use patterns, or every host would be one of patterns.
+    // Few use patterns: one of them makes all paths of the host patterns.
     const ANNOTATIONS: &[(&str, &str)] = &[
         ("affinity", "cookie"),
         ("app-root", "/a"),
@@ -119,7 +119,7 @@ fn ingress() -> impl Strategy<Value = Ingress> {
     )
 }
 
-/// Paths of rules: segments that sort before and after a slash, and beginnings of one another.
+/// Paths of rules, with segments that sort before and after a slash and that are prefixes of each other.
 fn path() -> impl Strategy<Value = String> {
     prop_oneof![
         12 => segments(),
@@ -135,11 +135,7 @@ fn segments() -> impl Strategy<Value = String> {
     })
 }
 
-fn asked() -> impl Strategy<Value = String> {
-    segments()
-}
-
-/// A host in the plainest code, without regard to speed.
+/// A host implemented simply, without regard to speed.
 struct PlainHost {
     /// By precedence, `/` first, each path and kind once.
     rules: Vec<PlainRule>,
@@ -197,7 +193,7 @@ impl PlainHost {
                     && rule.path != "/"
                     && rules.iter().any(exact);
                 let slash = if below && !rule.path.ends_with('/') { "/" } else { "" };
-                // A path that is no pattern stands for all that begins with its text.
+                // A path that is not a valid pattern covers all paths that begin with its literal prefix.
                 let bad = || format!("^{}", crate::pattern::literal_prefix(&rule.path));
                 let pattern = Pattern::new(&format!("^{}{slash}", rule.path), true);
                 let pattern = pattern.or_else(|_| Pattern::new(&bad(), true)).expect("plain text");

@@ -1,9 +1,9 @@
-//! Host, path and precedence: whose rule a request meets.
+//! Host, path and precedence: which rule a request matches.
 
 use super::*;
 
 #[test]
-fn exact_wins_then_the_longest_prefix() {
+fn an_exact_path_matches_first_then_the_longest_prefix() {
     // [pathtype_exact, pathtype_prefix, pathtype_mixed]
     let world = TestCluster::new(
         "
@@ -111,7 +111,7 @@ spec:
 }
 
 #[test]
-fn the_default_backend_answers_what_nobody_does() {
+fn the_default_backend_gets_requests_that_no_rule_covers() {
     // [default_backend, custom_default_backend, with_hosts]
     let rule = "
 metadata: {name: hosts}
@@ -198,7 +198,7 @@ spec:
 }
 
 #[test]
-fn the_oldest_ingress_has_the_path() {
+fn a_path_belongs_to_the_oldest_ingress() {
     let world = TestCluster::new(
         "
 metadata: {name: young, created: 9}
@@ -223,7 +223,7 @@ spec:
 }
 
 #[test]
-fn a_rule_that_is_left_out_says_for_whom() {
+fn the_report_of_a_conflicting_rule_names_the_owner_of_the_path() {
     let world = TestCluster::new(
         "
 metadata: {name: b, created: 5}
@@ -259,7 +259,7 @@ spec: {defaultBackend: six}
 }
 
 #[test]
-fn the_implicit_root_carries_the_annotations_of_the_first_ingress() {
+fn the_implicit_root_has_the_annotations_of_the_first_ingress() {
     let world = TestCluster::new(
         "
 metadata: {name: first, created: 1, annotations: {permanent-redirect: 'https://example.org/'}}
@@ -290,7 +290,7 @@ spec:
 }
 
 #[test]
-fn a_redirect_to_https_names_the_port_where_it_is_not_443() {
+fn a_redirect_to_https_has_the_port_if_it_is_not_443() {
     let options = RouteOptions {
         watch_ingress_without_class: true,
         port_in_redirects: Some(8443),
@@ -312,8 +312,8 @@ spec:
 }
 
 #[test]
-fn a_resource_backend_is_refused_aloud_and_other_paths_cover_it() {
-    // [service_nil_backend, and asked of ingress-nginx 1.15.1]
+fn a_resource_backend_is_reported_and_other_paths_cover_its_path() {
+    // [service_nil_backend, and observed with ingress-nginx 1.15.1]
     let world = TestCluster::new(
         "
 metadata: {name: bucket}
@@ -355,8 +355,8 @@ spec:
         ("root", "spec.rules[0].http.paths[0]", "StorageBucket/root"),
         ("second", "spec.rules[0].http.paths[0]", "StorageBucket/file"),
     ];
-    let expected = expected.map(|(name, place, resource)| {
-        format!("Ingress default/{name}: {place}: a resource backend ({resource}) {cannot}")
+    let expected = expected.map(|(name, field, resource)| {
+        format!("Ingress default/{name}: {field}: a resource backend ({resource}) {cannot}")
     });
     assert_eq!(world.problems(), expected);
 }
@@ -394,7 +394,7 @@ fn a_change_of_one_path_shares_the_routes_of_the_others() {
 }
 
 #[test]
-fn a_canary_that_doubles_nothing_hides_nothing() {
+fn a_canary_without_a_primary_rule_hides_no_other_path() {
     let world = TestCluster::new(
         "
 metadata: {name: main}

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn one_regular_expression_makes_all_paths_of_a_host_such() {
+fn one_regular_expression_makes_all_paths_of_its_host_patterns() {
     // [rewrite.go and the documented surprises]
     let world = TestCluster::new(
         "
@@ -154,7 +154,7 @@ spec:
 }
 
 #[test]
-fn targets_take_variables_and_named_groups() {
+fn rewrite_targets_may_have_variables_and_named_groups() {
     let world = TestCluster::new(
         "
 metadata: {name: named, annotations: {rewrite-target: '/$lang/${page}x'}}
@@ -200,12 +200,13 @@ spec: {rules: [{host: unknown.example, paths: [['/(?<x>.*)', ImplementationSpeci
     }
     let problems = world.problems();
     assert_eq!(problems.len(), 1, "{problems:?}");
-    let what = "rewrite-target: $nothing is neither a variable that is known nor a named group of the path \"/(?<x>.*)\"";
+    let what =
+        "rewrite-target: $nothing is neither a known variable nor a named group of the path \"/(?<x>.*)\"";
     assert!(problems[0].contains(what), "{problems:?}");
 }
 
 #[test]
-fn a_request_that_takes_too_many_steps_gets_500_and_is_counted() {
+fn a_request_that_needs_too_many_steps_gets_500_and_is_counted() {
     let paths = |n: usize| format!("    - ['/(.*)(.*)(.*)\\1z{n}', ImplementationSpecific, web]\n");
     let paths: String = (0..500).map(paths).collect();
     let world = TestCluster::new(&format!(
