@@ -47,7 +47,7 @@ pub struct DnsListener {
 }
 
 impl Servers {
-    /// Runs the start hooks: opens pages, waits for the cluster. The guards must be held while the configuration is
+    /// Runs the start hooks, which open admin pages and wait for the cluster. The guards must be held while the configuration is
     /// served. Must be called within the runtime of the context.
     pub async fn begin(&mut self) -> Result<Vec<PluginGuard>, String> {
         let mut guards = Vec::new();
@@ -63,7 +63,7 @@ impl Servers {
     }
 }
 
-/// The names of all directives that CoreDNS knows, built here or not.
+/// The names of all directives of CoreDNS, including those that are not built yet.
 pub fn directives() -> &'static [&'static str] {
     static NAMES: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(|| {
         let built = PLUGINS.iter().map(|entry| entry.name);
@@ -88,7 +88,7 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
     for block in &corefile.blocks {
         let block = with_old_names(block, &mut lifecycle);
         errors.extend(block.directives.iter().filter_map(not_built));
-        errors.extend(block.keys.iter().filter_map(unserved));
+        errors.extend(block.keys.iter().filter_map(unsupported_scheme));
         let chain = match chain(&block, context, &mut lifecycle) {
             Ok(chain) => Arc::new(chain),
             Err(found) => {
@@ -96,14 +96,14 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
                 continue;
             }
         };
-        for (key, of_key) in block.keys.iter().enumerate() {
-            match of_key.zone.parse::<Name>() {
+        for (key, server_key) in block.keys.iter().enumerate() {
+            match server_key.zone.parse::<Name>() {
                 Ok(zone) => {
                     let (_, zones) =
-                        ports.entry(of_key.port).or_insert_with(|| (of_key.at.clone(), Vec::new()));
+                        ports.entry(server_key.port).or_insert_with(|| (server_key.at.clone(), Vec::new()));
                     zones.push((zone.lower(), ZoneRoute { chain: chain.clone(), key }));
                 }
-                Err(error) => errors.push(ConfigError::new(&of_key.at, error.to_string(), "")),
+                Err(error) => errors.push(ConfigError::new(&server_key.at, error.to_string(), "")),
             }
         }
     }
@@ -154,7 +154,7 @@ fn chain(
 fn with_old_names(block: &ServerBlock, lifecycle: &mut Lifecycle) -> ServerBlock {
     let mut block = block.clone();
     for directive in block.directives.iter_mut().filter(|directive| directive.name.text == "proxy") {
-        let what = "proxy is the old name of forward; taken as forward";
+        let what = "proxy is the old name of forward; treated as forward";
         lifecycle.warnings.push(ConfigWarning::new(&directive.name.at, what));
         directive.name.text = "forward".to_owned();
     }
@@ -177,7 +177,7 @@ fn not_built(directive: &Directive) -> Option<ConfigError> {
     Some(directive.error(format!("Unknown directive '{name}'"), wanted))
 }
 
-fn unserved(key: &ServerKey) -> Option<ConfigError> {
+fn unsupported_scheme(key: &ServerKey) -> Option<ConfigError> {
     let what = format!("{}: serving {}:// is not built yet", server_label(key), key.scheme);
     (key.scheme != Scheme::Dns).then(|| ConfigError::new(&key.at, what, "a zone served by plain DNS"))
 }

@@ -24,14 +24,14 @@ pub struct Link {
     in_memory: bool,
 }
 
-/// Where a query stopped. The number is the index of the link; the links before it were asked and see the answer.
+/// Where a query stopped. The number is the index of the link; the links before it have seen the query and get the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The answer is complete.
     Done(usize),
-    /// The answer is complete, and the links below are to be asked again in the background.
+    /// The answer is complete, and the query runs through the links below again in the background.
     Refresh(usize),
-    /// The link needs time.
+    /// The link has to wait, for example for an upstream.
     Wait(usize),
 }
 
@@ -49,12 +49,12 @@ impl Chain {
         Self { links: links.into() }
     }
 
-    /// The links in the order in which they are asked.
+    /// The links in the order in which a query passes them.
     pub fn links(&self) -> &[Link] {
         &self.links
     }
 
-    /// Asks the links from index `from` on.
+    /// Passes the query to the links from index `from` on.
     // Hot: 0 allocations.
     pub(crate) fn query(&self, request: &Request, answer: &mut Answer, from: usize) -> Step {
         for (at, link) in self.links.iter().enumerate().skip(from) {
@@ -73,7 +73,7 @@ impl Chain {
         Step::Done(self.links.len())
     }
 
-    /// Continues with what link `at` decided.
+    /// Continues according to the decision of link `at`.
     pub(crate) fn proceed(&self, request: &Request, answer: &mut Answer, at: usize, flow: Flow) -> Step {
         let link = &self.links[at];
         let step = match flow {
@@ -99,7 +99,7 @@ impl Chain {
         }
     }
 
-    /// Tells the first `to` links that the reply has been encoded.
+    /// Calls [`Plugin::sent`] of the first `to` links, the last one first.
     // Hot: 0 allocations.
     pub(crate) fn sent(&self, request: &Request, answer: &Answer, to: usize, size: usize) {
         for link in self.links[..to].iter().rev() {

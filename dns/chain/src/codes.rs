@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_sorted_and_numbers_without_names_are_shown() {
+    fn tables_are_sorted_and_unnamed_codes_are_printed_as_numbers() {
         for table in [TYPES, RCODES, CLASSES] {
             assert!(table.is_sorted_by_key(|(code, _)| *code));
         }

@@ -8,7 +8,7 @@ pub(crate) fn own_addresses() -> Vec<IpAddr> {
     interfaces().filter(|ip| !ip.is_loopback() && !link_local(ip)).collect()
 }
 
-/// Whether what is sent to `address` reaches a socket of this host that is bound to `bound`.
+/// Whether a packet to `address` reaches a socket of this host that is bound to `bound`.
 pub(crate) fn is_reached_at(bound: SocketAddr, address: SocketAddr) -> bool {
     let (ip, wanted) = (bound.ip().to_canonical(), address.ip().to_canonical());
     let is_local =

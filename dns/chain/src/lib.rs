@@ -3,7 +3,7 @@
 //! A listener (see `dns-server`) parses a message into a [`Request`], passes it to [`run::answer`] with the [`ZoneRoutes`] of
 //! its address, and sends the encoded reply. Queries that can be answered from memory are answered on the thread that read
 //! the packet. The others move to the async runtime, where [`limits`] bounds how many wait and for how long. Plugins do not
-//! know each other: they are asked in the order of [`plugins::PLUGINS`].
+//! refer to each other: a query passes them in the order of [`plugins::PLUGINS`].
 
 mod authorities;
 pub mod codes;

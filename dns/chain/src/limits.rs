@@ -1,7 +1,7 @@
 //! Bounds on what queries may hold while they wait: how many wait, and how many sockets they open to upstreams.
 //!
 //! The limits are those of the process: all configurations that are served, and the one that a reload replaces, share
-//! them. A query that is answered from memory never meets them.
+//! them. They do not apply to queries that are answered from memory.
 
 use std::fmt;
 use std::io;
@@ -61,7 +61,7 @@ struct Waiting {
     warning: Throttle,
 }
 
-/// The place of one waiting query. Dropping it makes room for another.
+/// The permit of one waiting query. Dropping it makes room for another.
 pub struct WaitingPermit(Arc<Waiting>);
 
 impl WaitingQueries {
@@ -94,7 +94,7 @@ impl WaitingQueries {
         self.0.limit.fetch_max(limit, Relaxed);
     }
 
-    /// A place for one more query, or `None` if too many wait already.
+    /// A permit for one more query, or `None` if too many wait already.
     pub(crate) fn enter(&self) -> Option<WaitingPermit> {
         let Waiting { count, gauge, rejected, warning, .. } = &*self.0;
         let limit = self.limit();
@@ -166,7 +166,7 @@ impl UpstreamSockets {
         }))
     }
 
-    /// Room for one more socket.
+    /// A permit for one more socket.
     pub(crate) fn open(&self) -> io::Result<SocketPermit> {
         let Sockets { open, limit, gauge, rejected } = &*self.0;
         match open.fetch_update(Relaxed, Relaxed, |open| (open < *limit).then_some(open + 1)) {
@@ -181,7 +181,7 @@ impl UpstreamSockets {
         }
     }
 
-    /// Whether so many are open that a socket which has done its work is closed rather than kept for the next query.
+    /// Whether more than half of the allowed sockets are open. Idle sockets are then closed instead of reused.
     pub(crate) fn are_scarce(&self) -> bool {
         self.0.open.load(Relaxed) > self.0.limit / 2
     }

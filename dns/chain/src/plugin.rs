@@ -11,14 +11,14 @@ use crate::request::Request;
 /// What a plugin decides about a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// The plugin does not answer: the next one is asked. `fallthrough` is this too.
+    /// The plugin does not answer, and the query goes to the next one. Also used for `fallthrough`.
     Next,
     /// The reply is complete.
     Done,
-    /// The reply is complete. The plugins below are asked once more in the background, and their answer is passed to
-    /// this plugin's [`Plugin::reply`].
+    /// The reply is complete. The query runs through the plugins below once more in the background, and their answer is
+    /// passed to this plugin's [`Plugin::reply`].
     Refresh,
-    /// The plugin needs time: the query continues with [`Plugin::wait`] on the async runtime.
+    /// The plugin has to wait: the query continues with [`Plugin::wait`] on the async runtime.
     Wait,
     /// The plugin cannot answer: the client gets an error reply.
     Fail(QueryFailure),
@@ -61,7 +61,7 @@ pub struct Answer {
     pub by: &'static str,
     /// Why the reply is an error reply, if a plugin could not answer.
     pub failure: Option<QueryFailure>,
-    /// The answering plugin holds its records in memory: finding them there is as fast as in a cache, and never stale.
+    /// Whether the answering plugin holds its records in memory, so that caching them would save no time.
     pub from_memory: bool,
 }
 
@@ -82,14 +82,14 @@ impl Answer {
     }
 }
 
-/// What a waiting plugin can ask of the chain runner.
+/// Operations of the chain runner that a waiting plugin can use.
 pub trait Runner: Send + Sync {
-    /// Asks the plugins below the waiting one, and passes the answer back up to it.
-    fn ask_below<'a>(&'a self, request: &'a Request, answer: &'a mut Answer) -> BoxFuture<'a, ()>;
+    /// Runs the query through the plugins below the waiting one, and passes the answer back up to it.
+    fn query_below<'a>(&'a self, request: &'a Request, answer: &'a mut Answer) -> BoxFuture<'a, ()>;
 
     /// Resolves another name, such as the target of a CNAME, with the same type, starting at the routing of the server.
-    /// Returns the query that was asked. If no zone takes it, the answer is REFUSED. Returns `None` if resolutions are
-    /// nested too deeply.
+    /// Returns the query for that name. If no zone contains the name, the answer is REFUSED. Returns `None` if resolutions
+    /// are nested too deeply.
     fn resolve<'a>(
         &'a self,
         request: &'a Request,
@@ -98,7 +98,7 @@ pub trait Runner: Send + Sync {
     ) -> BoxFuture<'a, Option<Query>>;
 }
 
-/// A plugin of a chain. It does not know the next plugin: whatever concerns the plugins below goes through the runner.
+/// A plugin of a chain. It has no reference to the next plugin and reaches the plugins below only through the runner.
 pub trait Plugin: Send + Sync {
     /// The query on its way in. Hot: runs on the thread that read the packet, so it must not block, lock or allocate.
     fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
@@ -124,7 +124,7 @@ pub trait Plugin: Send + Sync {
         false
     }
 
-    /// The answer on its way out. Called for every plugin that was asked and did not answer, the last one first.
+    /// The answer on its way out. Called for each plugin that saw the query and did not answer, the last one first.
     /// Hot, as `query` is.
     fn reply(&self, request: &Request, answer: &mut Answer) {
         let (_, _) = (request, answer);

@@ -1,4 +1,4 @@
-//! Order is behaviour: a query walks this list from top to bottom, whatever the order in the Corefile.
+//! The list of plugins. A query passes it from top to bottom; the order in the Corefile has no effect.
 
 mod cache;
 mod errors;

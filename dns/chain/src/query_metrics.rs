@@ -42,7 +42,7 @@ struct Families {
 }
 
 impl QueryMetrics {
-    /// The metrics of a zone; `"dropped"` for queries that no zone takes. `names` are the plugins that may answer.
+    /// The metrics of a zone; `"dropped"` for queries outside all zones. `names` are the plugins that may answer.
     pub fn new(metrics: &Registry, server: &str, zone: &str, names: &'static [&'static str]) -> Self {
         let families = Families {
             requests: metrics.counters(

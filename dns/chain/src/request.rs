@@ -24,7 +24,7 @@ impl Transport {
     }
 }
 
-/// Why a query is asked.
+/// The reason for a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A client waits for the reply.
@@ -35,7 +35,7 @@ pub enum Purpose {
     Refresh,
 }
 
-/// A query on its way through a chain. The fronts reuse one for the next query, so nothing in it is allocated per query.
+/// A query on its way through a chain. A listener reuses one value for many queries, so nothing is allocated per query.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The question, the flags and EDNS.
@@ -50,7 +50,7 @@ pub struct Request {
     pub size: usize,
     /// When it was received. Read once per batch; plugins use it as the current time.
     pub received: Instant,
-    /// Why it is asked.
+    /// The reason for the query.
     pub purpose: Purpose,
     /// The key of the server block whose zone the query matched, as an index into the block's keys. Set by routing.
     /// Plugins are shared by all keys of a block; what differs by key, such as metric labels, is found by this.

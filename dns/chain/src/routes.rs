@@ -18,9 +18,9 @@ pub struct ZoneRoutes {
     zones: HashMap<Box<[u8]>, ZoneRoute, RandomState>,
     /// The root zone. Kept apart because most servers have it, and many have nothing else.
     root: Option<ZoneRoute>,
-    /// Queries of classes other than IN pass to the chains.
+    /// Whether queries of classes other than IN are passed to the chains.
     any_class: bool,
-    /// Metrics of the queries that no zone takes.
+    /// Metrics of the queries outside all zones.
     pub(crate) dropped: QueryMetrics,
     /// The runtime that waiting queries move to.
     pub(crate) runtime: Handle,
@@ -38,7 +38,7 @@ pub struct ZoneRoute {
 }
 
 impl ZoneRoutes {
-    /// ZoneRoutes to these zones. Zone names are in lower case.
+    /// Routes to these zones. Zone names are in lower case.
     pub fn new(
         zones: Vec<(Name, ZoneRoute)>,
         dropped: QueryMetrics,
@@ -53,7 +53,7 @@ impl ZoneRoutes {
         Self { zones, root, any_class, dropped, runtime, limits }
     }
 
-    /// Whether the query is answered with BADVERS instead of being routed (RFC 6891 §6.1.3). CoreDNS looks at the class
+    /// Whether the query is answered with BADVERS instead of being routed (RFC 6891 §6.1.3). CoreDNS checks the class
     /// first: a query of a class that is not served is refused, whatever its EDNS version.
     pub fn is_bad_version(&self, query: &Query) -> bool {
         query.edns.is_some_and(|edns| edns.version != 0) && (query.qclass == class::IN || self.any_class)

@@ -77,8 +77,8 @@ impl PendingQuery {
         write: impl FnOnce(&mut Reply) -> usize,
     ) {
         let Self { run, step, _permit } = &self;
-        let driven = timeout(DEADLINE, run.drive(request, answer, 0, *step)).await;
-        let at = driven.unwrap_or_else(|_elapsed| {
+        let end = timeout(DEADLINE, run.drive(request, answer, 0, *step)).await;
+        let at = end.unwrap_or_else(|_elapsed| {
             let (Step::Done(at) | Step::Refresh(at) | Step::Wait(at)) = *step;
             answer.by = "";
             answer.fail(QueryFailure::new(rcode::SERVFAIL, "no answer within 10s"));
@@ -90,7 +90,7 @@ impl PendingQuery {
     }
 }
 
-/// No zone takes the query (coredns, core/dnsserver/server.go).
+/// Refuses a query outside all zones (coredns, core/dnsserver/server.go).
 fn refuse(
     routes: &ZoneRoutes,
     request: &Request,
@@ -110,7 +110,7 @@ struct ChainRun {
 }
 
 impl ChainRun {
-    /// Continues from `step` until there is an answer, and passes it to the links from `first` on that were asked.
+    /// Continues from `step` until there is an answer, and passes it to the links from `first` on that saw the query.
     /// Returns where the query stopped.
     fn drive<'a>(
         &'a self,
@@ -142,14 +142,14 @@ impl ChainRun {
         })
     }
 
-    /// Asks the links from `first` on, and passes the answer to them. Returns where the query stopped.
-    async fn ask_from(&self, first: usize, request: &Request, answer: &mut Answer) -> usize {
+    /// Runs the query through the links from `first` on, and passes the answer to them. Returns where the query stopped.
+    async fn run_from(&self, first: usize, request: &Request, answer: &mut Answer) -> usize {
         let step = self.chain.query(request, answer, first);
         self.drive(request, answer, first, step).await
     }
 
-    /// Asks the links below `at` once more in the background, and passes the answer to link `at`. A refresh counts as a
-    /// waiting query; if too many wait, it is left out. A panic counts as SERVFAIL.
+    /// Runs the query through the links below `at` once more in the background, and passes the answer to link `at`. A
+    /// refresh counts as a waiting query; if too many wait, it is skipped. A panic counts as SERVFAIL.
     fn refresh_later(&self, at: usize, request: &Request) {
         let Some(permit) = self.routes.limits.waiting.enter() else { return };
         let mut request = request.clone();
@@ -158,8 +158,8 @@ impl ChainRun {
         self.routes.runtime.spawn(async move {
             let _permit = permit;
             let mut answer = Answer::default();
-            let asked = AssertUnwindSafe(run.ask_from(at + 1, &request, &mut answer)).catch_unwind();
-            match timeout(DEADLINE, asked).await {
+            let refreshed = AssertUnwindSafe(run.run_from(at + 1, &request, &mut answer)).catch_unwind();
+            match timeout(DEADLINE, refreshed).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(_panic)) => {
                     run.routes.limits.panics.inc();
@@ -183,9 +183,9 @@ struct BelowRunner<'r> {
 }
 
 impl Runner for BelowRunner<'_> {
-    fn ask_below<'a>(&'a self, request: &'a Request, answer: &'a mut Answer) -> BoxFuture<'a, ()> {
+    fn query_below<'a>(&'a self, request: &'a Request, answer: &'a mut Answer) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            self.run.ask_from(self.at + 1, request, answer).await;
+            self.run.run_from(self.at + 1, request, answer).await;
         })
     }
 
@@ -208,7 +208,7 @@ impl Runner for BelowRunner<'_> {
             nested.purpose = Purpose::Resolve(depth + 1);
             let routes = &self.run.routes;
             let Some(ZoneRoute { chain, key }) = routes.find(&nested.query).cloned() else {
-                // As in CoreDNS REFUSED is an answer: the CNAME is returned, and the client may ask elsewhere.
+                // As in CoreDNS REFUSED is an answer: the CNAME is returned, and the client may resolve its target elsewhere.
                 refuse(routes, &nested, answer, |reply| {
                     reply.encode(&nested.query, nested.limit(), &mut vec![0; nested.limit()])
                 });
@@ -216,7 +216,7 @@ impl Runner for BelowRunner<'_> {
             };
             nested.key = key;
             let run = ChainRun { routes: routes.clone(), chain };
-            let end = run.ask_from(0, &nested, answer).await;
+            let end = run.run_from(0, &nested, answer).await;
             // Counted and logged as a query of its own, as in CoreDNS.
             let size = answer.reply.encode(&nested.query, nested.limit(), &mut vec![0; nested.limit()]);
             run.chain.sent(&nested, answer, end, size);

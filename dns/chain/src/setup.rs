@@ -1,4 +1,4 @@
-//! The setup of a plugin: what it is given, and what it registers.
+//! The setup of a plugin: its inputs, and the hooks and settings that it registers.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub struct PluginEntry {
     pub setup: fn(&mut Setup<'_>) -> Result<PluginInstances, SetupErrors>,
 }
 
-/// The instances of one plugin in a server block, in the order in which they are asked.
+/// The instances of one plugin in a server block, in the order in which a query passes them.
 pub type PluginInstances = Vec<Arc<dyn Plugin>>;
 
 /// All errors in the directives of one plugin.
@@ -83,8 +83,8 @@ pub struct ApiLimits {
     pub in_flight: u32,
 }
 
-/// The views in use. A reload that asks for the same zones with the same options gets the view of the configuration that
-/// it replaces, instead of building a second one of the whole cluster.
+/// The views in use. A reload with the same zones and options reuses the view of the configuration that it replaces,
+/// instead of building a second view of the whole cluster.
 #[derive(Clone, Default)]
 pub struct ZoneViews(Arc<Mutex<Vec<Weak<ZoneView>>>>);
 
@@ -119,7 +119,7 @@ impl ZoneViews {
     }
 }
 
-/// What plugins share with the rest of the process.
+/// Parts of the process that plugins use.
 #[derive(Clone)]
 pub struct PluginContext {
     /// The source of the `kubernetes` plugin's views.
@@ -144,7 +144,7 @@ pub struct PluginContext {
     pub fatal: Arc<dyn Fn(String) + Send + Sync>,
     /// The version in `coredns_build_info`.
     pub version: &'static str,
-    /// Limits of the queries that wait. One for the whole process: a reload does not start counting anew.
+    /// Limits of the queries that wait. They are shared by all configurations, so a reload does not reset their counts.
     pub limits: ChainLimits,
 }
 
@@ -157,7 +157,7 @@ pub type StartHook = Box<dyn FnOnce() -> BoxFuture<'static, Result<PluginGuard, 
 /// Runs once a port is served, with the addresses that it is served at.
 pub type ServingHook = Box<dyn FnOnce(Vec<SocketAddr>) -> BoxFuture<'static, ()> + Send>;
 
-/// What a configuration needs beyond answering queries, collected while its plugins are set up.
+/// Hooks and settings of a configuration, collected while its plugins are set up.
 #[derive(Default)]
 pub struct Lifecycle {
     pub(crate) starts: Vec<StartHook>,
@@ -186,7 +186,7 @@ pub struct Setup<'a> {
     pub names: &'static [&'static str],
     /// The directives of the plugin's name, at least one.
     pub directives: Vec<&'a Directive>,
-    /// What plugins share with the rest of the process.
+    /// Parts of the process that plugins use.
     pub context: &'a PluginContext,
     /// Names of the plugins that see queries of the block, in order. Set once all of them have been set up.
     pub linked: Arc<OnceLock<Vec<&'static str>>>,
@@ -213,7 +213,7 @@ impl<'a> Setup<'a> {
         self.block.keys.iter().map(server_label).collect()
     }
 
-    /// Reports something that is accepted but probably not meant.
+    /// Reports a setting that is accepted but probably not intended.
     pub fn warn(&mut self, at: &Directive, what: impl Into<String>) {
         self.lifecycle.warnings.push(ConfigWarning::new(&at.name.at, what));
     }
@@ -234,17 +234,17 @@ impl<'a> Setup<'a> {
         self.lifecycle.servings.push((port, Box::new(move |addresses| Box::pin(serving(addresses)))));
     }
 
-    /// Asks that queries are served for this long after shutdown was requested. The longest request counts.
+    /// Sets how long queries are served after shutdown was requested. The longest of several values applies.
     pub fn lameduck(&mut self, lameduck: Duration) {
         self.lifecycle.lameduck = self.lifecycle.lameduck.max(lameduck);
     }
 
-    /// Asks that the Corefile is read again and again.
+    /// Enables periodic reloads of the Corefile.
     pub fn reload(&mut self, reload: ReloadOptions) {
         self.lifecycle.reload = Some(reload);
     }
 
-    /// Asks that this many queries may wait for the plugin.
+    /// Allows this many queries to wait for the plugin.
     pub fn waiting(&mut self, queries: usize) {
         self.lifecycle.waiting = self.lifecycle.waiting.saturating_add(queries);
     }

@@ -18,12 +18,12 @@ const ORDER: &str = "root metadata geoip cancel proxyproto quic grpc_server http
     azure clouddns k8s_external kubernetes file auto secondary etcd loop forward grpc erratic whoami on sign view nomad";
 
 #[derive(Default)]
-struct Nothing {
+struct EmptyCluster {
     cache: Mutex<Cache>,
     connections: Mutex<Vec<ApiConnection>>,
 }
 
-impl ClusterSource for Nothing {
+impl ClusterSource for EmptyCluster {
     fn project(&self, zone: ZoneIndex, connection: &ApiConnection) -> Result<Current<Zone>, String> {
         if let Some((file, _)) = connection.kubeconfig.as_ref().filter(|(file, _)| file == "/none") {
             return Err(format!("kubeconfig {file}: it cannot be read"));
@@ -38,9 +38,9 @@ fn parse(text: &str) -> Result<Corefile, ConfigErrors> {
     Corefile::parse("Corefile", text, &config::Disk, &options)
 }
 
-fn built(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
+fn build(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let cluster = Arc::new(Nothing::default());
+    let cluster = Arc::new(EmptyCluster::default());
     let context = PluginContext {
         cluster: cluster.clone(),
         views: Default::default(),
@@ -85,7 +85,7 @@ fn every_syntax_example_loads() {
             let resolv = folder.path().join("resolv.conf").display().to_string();
             let example = example.replace("weights.txt", &weights).replace("/etc/resolv.conf", &resolv);
             let text = format!("example.org cluster.local {{\n{example}\n}}\n");
-            if let Err(errors) = built(&text) {
+            if let Err(errors) = build(&text) {
                 panic!("{}: {example}\n{errors}", entry.name);
             }
         }
@@ -95,11 +95,11 @@ fn every_syntax_example_loads() {
 #[test]
 fn a_weight_file_may_be_created_later_unless_it_is_read_only_once() {
     let missing = tempfile::tempdir().unwrap().path().join("weights.txt").display().to_string();
-    assert!(built(&format!("example.org {{\nloadbalance weighted {missing}\n}}\n")).is_ok());
+    assert!(build(&format!("example.org {{\nloadbalance weighted {missing}\n}}\n")).is_ok());
     let Err(errors) =
-        built(&format!("example.org {{\nloadbalance weighted {missing} {{\nreload 0s\n}}\n}}\n"))
+        build(&format!("example.org {{\nloadbalance weighted {missing} {{\nreload 0s\n}}\n}}\n"))
     else {
-        panic!("it was taken");
+        panic!("it was accepted");
     };
     assert!(
         errors.to_string().contains("Corefile:2") && errors.to_string().contains("weights.txt"),
@@ -108,7 +108,7 @@ fn a_weight_file_may_be_created_later_unless_it_is_read_only_once() {
 }
 
 #[test]
-fn the_classic_corefile_loads_with_warnings() {
+fn a_corefile_with_removed_options_loads_with_warnings() {
     let folder = tempfile::tempdir().unwrap();
     let resolv = folder.path().join("resolv.conf");
     std::fs::write(&resolv, "nameserver 192.0.2.53\n").unwrap();
@@ -133,7 +133,7 @@ fn the_classic_corefile_loads_with_warnings() {
 }}",
         resolv.display()
     );
-    let (servers, _) = built(&text).unwrap();
+    let (servers, _) = build(&text).unwrap();
     let warnings: Vec<String> = servers.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     for (warning, part) in
@@ -186,7 +186,7 @@ example.net {
         class some
     }
 }";
-    let errors = built(text).err().unwrap();
+    let errors = build(text).err().unwrap();
     for part in [
         "Corefile:3 - Error during parsing: Wrong argument count",
         "Corefile:5 - Error during parsing: non-reverse zone name must be used",
@@ -212,7 +212,7 @@ example.net {
     }
 }
 
-/// A rejected Corefile means a cluster without DNS: whatever CoreDNS accepts is accepted.
+/// A rejected Corefile means a cluster without DNS, so all Corefiles that CoreDNS accepts are accepted.
 #[test]
 fn corefiles_that_coredns_accepts_are_accepted() {
     for lines in [
@@ -233,7 +233,7 @@ fn corefiles_that_coredns_accepts_are_accepted() {
         "forward . 192.0.2.53 {\nmax_fails 3 except a.example b.example\n}",
         "forward . 192.0.2.53 {\nhealth_check 0\nresolver 192.0.2.53:5353\nmax_fails 4294967295\n}",
     ] {
-        if let Err(errors) = built(&format!(".:53 {{\n{lines}\n}}")) {
+        if let Err(errors) = build(&format!(".:53 {{\n{lines}\n}}")) {
             panic!("{lines}\n{errors}");
         }
     }
@@ -253,7 +253,7 @@ fn a_repeated_directive_is_reported_and_takes_effect_as_in_coredns() {
     loadbalance weighted /none
     loadbalance
 }";
-    let (servers, _) = built(text).unwrap();
+    let (servers, _) = build(text).unwrap();
     assert_eq!(servers.reload.map(|reload| reload.interval.as_secs()), Some(10), "the first");
     assert_eq!(servers.lameduck.as_secs(), 7, "the last");
     let lines: Vec<_> = servers.warnings.iter().map(|warning| warning.at.line()).collect();
@@ -302,7 +302,7 @@ fn a_conflict_between_properties_is_reported_at_one_of_them() {
         ),
         ("forward . {$NONE}", "not an IP address or file: \"\" (written {$NONE})"),
     ] {
-        let errors = built(&format!(".:53 {{\n{lines}\n}}")).err().expect(lines);
+        let errors = build(&format!(".:53 {{\n{lines}\n}}")).err().expect(lines);
         assert!(errors.contains(wanted), "{wanted}\nin\n{errors}");
     }
 }
@@ -319,7 +319,7 @@ fn the_options_of_the_api_server_are_passed_on() {
         apiserver_max_inflight 20
     }
 }";
-    let (_, connections) = built(text).unwrap();
+    let (_, connections) = build(text).unwrap();
     let wanted = ApiConnection {
         endpoint: Some("https://10.0.0.1:6443".to_owned()),
         tls: Some(["cert", "key", "ca"].map(str::to_owned)),
@@ -333,6 +333,6 @@ fn the_options_of_the_api_server_are_passed_on() {
 #[test]
 fn the_keys_of_a_block_share_one_view_of_the_cluster() {
     let text = "cluster.local example.org:1053 {\nkubernetes cluster.local\n}";
-    let (servers, connections) = built(text).unwrap();
+    let (servers, connections) = build(text).unwrap();
     assert_eq!((servers.listeners.len(), connections.len()), (2, 1));
 }

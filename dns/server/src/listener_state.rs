@@ -38,28 +38,28 @@ impl ListenerState {
 }
 
 thread_local! {
-    /// Where messages are encoded. They are then copied into buffers of their own size, so that neither an open connection
-    /// nor a waiting query holds a buffer for the longest possible reply.
-    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE].into());
+    /// Scratch buffer that messages are encoded in. They are then copied into buffers of their own size, so that neither
+    /// an open connection nor a waiting query holds a buffer for the longest possible reply.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE].into());
 }
 
 /// The message that `write` encodes in at most `limit` bytes; `None` if its length is 0.
 pub(crate) fn encode_message(limit: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
-    ROOM.with_borrow_mut(|room| {
-        let room = &mut room[..limit.min(MAX_MESSAGE)];
-        let length = write(room);
-        (length > 0).then(|| room[..length].to_vec())
+    SCRATCH.with_borrow_mut(|scratch| {
+        let scratch = &mut scratch[..limit.min(MAX_MESSAGE)];
+        let length = write(scratch);
+        (length > 0).then(|| scratch[..length].to_vec())
     })
 }
 
 /// Appends the message that `write` encodes with its length before it (RFC 1035 §4.2.2); nothing if its length is 0.
 /// Returns the length of the message.
 pub(crate) fn append_message(buffer: &mut Vec<u8>, write: impl FnOnce(&mut [u8]) -> usize) -> usize {
-    ROOM.with_borrow_mut(|room| {
-        let length = write(room);
+    SCRATCH.with_borrow_mut(|scratch| {
+        let length = write(scratch);
         if length > 0 {
             buffer.extend_from_slice(&(length as u16).to_be_bytes());
-            buffer.extend_from_slice(&room[..length]);
+            buffer.extend_from_slice(&scratch[..length]);
         }
         length
     })

@@ -34,15 +34,15 @@ pub enum DnsStartError {
     Config(config::ConfigErrors),
     /// An address cannot be listened on. The location is the first key of the Corefile that names the port.
     Bind(SourceLocation, BindError),
-    /// A plugin could not begin, or a thread not be started.
+    /// A plugin or a thread could not be started.
     Begin(String),
 }
 
 /// The listeners by the port and address in the configuration.
 pub(crate) struct Listeners {
     listeners: BTreeMap<(u16, IpAddr), Listener>,
-    /// Pages, watches and tasks of the current configuration.
-    kept: Vec<PluginGuard>,
+    /// Admin pages, watches and tasks of the current configuration.
+    guards: Vec<PluginGuard>,
     pub lameduck: Duration,
     options: ServerOptions,
     context: PluginContext,
@@ -64,14 +64,14 @@ struct Bound {
     tcp: TcpListeners,
 }
 
-/// Attempts to find a port that is free for both protocols if the system chooses it.
+/// Attempts to find a port that is free for UDP and TCP when the system chooses the port.
 const TRIES: usize = 16;
 
 impl Listeners {
     pub(crate) fn new(options: ServerOptions, context: PluginContext) -> Self {
         Self {
             listeners: BTreeMap::new(),
-            kept: Vec::new(),
+            guards: Vec::new(),
             lameduck: Duration::ZERO,
             connections: Arc::new(TcpConnectionTable::new(options.tcp, &context.metrics)),
             drops: DropCounts::new(&context.metrics),
@@ -83,7 +83,7 @@ impl Listeners {
     /// Serves a configuration in place of the current one. Sockets of addresses in both stay open, and new ones are bound
     /// before old ones are closed. After an error the current configuration is still served.
     pub(crate) async fn serve(&mut self, mut servers: Servers) -> Result<(), DnsStartError> {
-        let kept = servers.begin().await.map_err(DnsStartError::Begin)?;
+        let guards = servers.begin().await.map_err(DnsStartError::Begin)?;
         let addresses = match self.options.addresses.as_slice() {
             [] => vec![ANY],
             addresses => addresses.to_vec(),
@@ -108,10 +108,11 @@ impl Listeners {
             let shared = Arc::new(ListenerState::new(routes.clone(), panics, runtime.clone(), connections));
             let Bound { key, udp, tcp } = bound;
             let listener = Listener::serve(udp, tcp, shared);
-            let begin = |(address, error)| DnsStartError::Begin(format!("cannot serve {address}: {error}"));
-            opened.push((key, listener.map_err(begin)?));
+            let start_error =
+                |(address, error)| DnsStartError::Begin(format!("cannot serve {address}: {error}"));
+            opened.push((key, listener.map_err(start_error)?));
         }
-        // From here on nothing can fail.
+        // No step after this one can fail, so the change is complete or absent.
         for (key, routes) in &routes {
             if let Some(listener) = self.listeners.get(key) {
                 listener.shared.routes.store(routes.clone());
@@ -121,11 +122,12 @@ impl Listeners {
             self.drops.add(listener.address, listener.threads.sockets());
         }
         self.listeners.extend(opened);
-        let gone: Vec<_> = self.listeners.keys().filter(|key| !routes.contains_key(key)).copied().collect();
-        for listener in gone.iter().filter_map(|key| self.listeners.remove(key)) {
+        let removed: Vec<_> =
+            self.listeners.keys().filter(|key| !routes.contains_key(key)).copied().collect();
+        for listener in removed.iter().filter_map(|key| self.listeners.remove(key)) {
             self.context.runtime.spawn(listener.close(GRACE));
         }
-        (self.kept, self.lameduck) = (kept, servers.lameduck);
+        (self.guards, self.lameduck) = (guards, servers.lameduck);
         for (port, serving) in servers.servings() {
             serving(self.addresses_of(port)).await;
         }
@@ -144,7 +146,7 @@ impl Listeners {
     }
 
     fn addresses_of(&self, port: u16) -> Vec<SocketAddr> {
-        let of_port = self.listeners.iter().filter(|((request, _), _)| *request == port);
+        let of_port = self.listeners.iter().filter(|((key_port, _), _)| *key_port == port);
         of_port.map(|(_, listener)| listener.address).collect()
     }
 
@@ -212,7 +214,7 @@ impl fmt::Display for DnsStartError {
         match self {
             Self::Config(errors) => errors.fmt(f),
             Self::Bind(at, error) => write!(f, "{at} - {error}"),
-            Self::Begin(what) => f.write_str(what),
+            Self::Begin(message) => f.write_str(message),
         }
     }
 }
@@ -257,11 +259,11 @@ mod tests {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let (udp, tcp) = (UdpSockets::bind(loopback, 1).unwrap(), TcpListeners::bind(loopback).unwrap());
         drop(Listener::serve(udp, tcp, shared.clone()).unwrap());
-        let gone = async {
+        let released = async {
             while Arc::strong_count(&shared) > 1 {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), gone).await.expect("all of its tasks end");
+        tokio::time::timeout(Duration::from_secs(10), released).await.expect("all of its tasks end");
     }
 }

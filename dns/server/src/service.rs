@@ -45,9 +45,9 @@ struct State {
 #[derive(PartialEq)]
 enum Failed {
     /// The Corefile was read but could not be served.
-    Served(Fingerprint),
+    NotServed(Fingerprint),
     /// The Corefile could not be read or parsed.
-    Read(String),
+    NotRead(String),
 }
 
 impl DnsService {
@@ -57,11 +57,11 @@ impl DnsService {
         context: PluginContext,
         options: ServerOptions,
     ) -> Result<Self, DnsStartError> {
-        let (servers, fingerprint) = built(&load, &context).await?;
+        let (servers, fingerprint) = load_and_build(&load, &context).await?;
         let reload = servers.reload;
         let mut server = Listeners::new(options, context.clone());
         server.serve(servers).await?;
-        tell(&context, &fingerprint);
+        publish_fingerprint(&context, &fingerprint);
         let state = State { server, current: fingerprint, failed: None, reload };
         let wake = Arc::new(Notify::new());
         let service = Arc::new(Inner { load, context, state: Mutex::new(state), wake });
@@ -96,8 +96,8 @@ impl DnsService {
     pub async fn stop(self) {
         self.reloading.abort();
         let Inner { context, state, .. } = &*self.service;
-        // A gate that is never opened.
-        let _ending = context.gates.gate("shutdown");
+        // A gate that stays closed makes the service unready.
+        let _shutdown = context.gates.gate("shutdown");
         let mut state = state.lock().await;
         tokio::time::sleep(state.server.lameduck).await;
         let empty = Listeners::new(ServerOptions::default(), context.clone());
@@ -132,17 +132,17 @@ impl Inner {
                     }
                 }
             };
-            // Errors were logged.
+            // `reload` has already logged the error.
             let _ = self.reload(forced).await;
         }
     }
 
     async fn reload(&self, forced: bool) -> Result<(), DnsStartError> {
         let mut state = self.state.lock().await;
-        let corefile = match loaded(&self.load).await {
+        let corefile = match load_corefile(&self.load).await {
             Ok(corefile) => corefile,
             Err(error) => {
-                let failed = Failed::Read(error.to_string());
+                let failed = Failed::NotRead(error.to_string());
                 if forced || state.failed.as_ref() != Some(&failed) {
                     self.report_failure(&error, None);
                 }
@@ -156,13 +156,13 @@ impl Inner {
             state.failed = None;
             self.context.reports.replace(SCOPE, []);
         }
-        let tried = state.failed.as_ref() == Some(&Failed::Served(fingerprint));
-        if !forced && (fingerprint == state.current || tried) {
+        let already_failed = state.failed.as_ref() == Some(&Failed::NotServed(fingerprint));
+        if !forced && (fingerprint == state.current || already_failed) {
             return Ok(());
         }
         tracing::info!(target: "plugin/reload", "Reloading");
         let corefile = Arc::new(corefile);
-        let served = match chains(corefile.clone(), &self.context).await {
+        let served = match build_servers(corefile.clone(), &self.context).await {
             Ok(servers) => {
                 let reload = servers.reload;
                 state.server.serve(servers).await.map(|()| reload)
@@ -173,12 +173,12 @@ impl Inner {
             Ok(reload) => {
                 (state.current, state.failed, state.reload) = (fingerprint, None, reload);
                 self.context.reports.replace(SCOPE, []);
-                tell(&self.context, &fingerprint);
+                publish_fingerprint(&self.context, &fingerprint);
                 tracing::info!(target: "plugin/reload", "Reloading complete");
                 Ok(())
             }
             Err(error) => {
-                state.failed = Some(Failed::Served(fingerprint));
+                state.failed = Some(Failed::NotServed(fingerprint));
                 self.report_failure(&error, Some(&corefile));
                 Err(error)
             }
@@ -195,36 +195,36 @@ impl Inner {
 }
 
 /// Logs and exports the fingerprint of the served configuration.
-fn tell(context: &PluginContext, fingerprint: &Fingerprint) {
+fn publish_fingerprint(context: &PluginContext, fingerprint: &Fingerprint) {
     tracing::info!(target: "plugin/reload", "Running configuration SHA512 = {fingerprint}");
     let help = "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
     let family = context.metrics.gauges("coredns_reload_version_info", help, ["hash", "value"]);
     let value = fingerprint.to_string();
     family.with(["sha512", &value]).set(1.0);
     family.retain(|[_, known]| *known == value);
-    // So that the counter is exported before the first failure.
+    // Registers the counter, so that it is exported before the first failure.
     context
         .metrics
         .counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts.");
 }
 
-async fn built(
+async fn load_and_build(
     load: &CorefileLoader,
     context: &PluginContext,
 ) -> Result<(Servers, Fingerprint), DnsStartError> {
-    let corefile = loaded(load).await?;
+    let corefile = load_corefile(load).await?;
     let fingerprint = corefile.fingerprint;
-    Ok((chains(Arc::new(corefile), context).await?, fingerprint))
+    Ok((build_servers(Arc::new(corefile), context).await?, fingerprint))
 }
 
 /// Reads the Corefile on a blocking thread: reading files and resolving names in them may block.
-async fn loaded(load: &CorefileLoader) -> Result<Corefile, DnsStartError> {
+async fn load_corefile(load: &CorefileLoader) -> Result<Corefile, DnsStartError> {
     let load = load.clone();
     let loaded = tokio::task::spawn_blocking(move || load()).await;
     loaded.map_err(|error| DnsStartError::Begin(error.to_string()))?.map_err(DnsStartError::Config)
 }
 
-async fn chains(corefile: Arc<Corefile>, context: &PluginContext) -> Result<Servers, DnsStartError> {
+async fn build_servers(corefile: Arc<Corefile>, context: &PluginContext) -> Result<Servers, DnsStartError> {
     let building = context.clone();
     let built = tokio::task::spawn_blocking(move || dns_chain::build(&corefile, &building)).await;
     let servers =

@@ -16,10 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::listener_state::{ANY, ListenerState};
 use crate::supervise::restart_on_panic;
 
-/// How long no connection is accepted after that has failed.
+/// How long a listener pauses after a failed accept(2).
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// What the kernel may buffer of the replies to one client. Linux doubles the value. Without a limit it buffers up to
+/// Bytes of replies that the kernel may buffer for one client. Linux doubles the value. Without a limit it buffers up to
 /// 4 MiB (`net.ipv4.tcp_wmem`) for a client that reads nothing.
 const SEND_BUFFER: usize = 64 << 10;
 
@@ -29,7 +29,7 @@ pub(crate) struct TcpListeners {
 }
 
 impl TcpListeners {
-    /// Binds to an address; the unspecified IPv6 address stands for both families.
+    /// Binds to an address; the unspecified IPv6 address includes IPv4.
     pub(crate) fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
         if address.ip() == ANY {
@@ -48,7 +48,7 @@ impl TcpListeners {
     /// Starts to accept connections. Must be called within the runtime that is to serve them.
     pub(crate) fn serve(self, state: &Arc<ListenerState>, drain: &Drain) -> io::Result<()> {
         for listener in self.listeners {
-            // Connections inherit it. A larger buffer than wished for is no reason not to serve.
+            // Accepted connections inherit the option. If it cannot be set, the kernel's default applies.
             let _ = SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER);
             let listener = Arc::new(TcpListener::from_std(listener)?);
             let (state, drain, panics) = (state.clone(), drain.clone(), state.panics.clone());
@@ -82,7 +82,7 @@ async fn accept(listener: Arc<TcpListener>, state: Arc<ListenerState>, drain: Dr
                 if net::descriptors::is_exhausted(&error) {
                     state.connections.evict_one();
                 }
-                // Trying again at once would burn a processor.
+                // Without a pause the loop would use a whole processor.
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -92,7 +92,7 @@ async fn accept(listener: Arc<TcpListener>, state: Arc<ListenerState>, drain: Dr
 /// Serves a connection in a task of its own, or rejects it if there are too many.
 fn serve(stream: TcpStream, client: SocketAddr, state: &Arc<ListenerState>, drain: &Drain) {
     let Some(slot) = state.connections.admit(client.ip()) else {
-        // A reset leaves no state behind, neither here nor in the kernel.
+        // Makes the close a reset, so that the kernel keeps no state for the connection.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         return;
     };

@@ -210,7 +210,7 @@ impl OpenConnections {
         self.candidates = idle.into_iter().map(|(since, entry)| (since, entry.clone())).collect();
     }
 
-    /// Evicts a connection if it is still open and idle since then.
+    /// Evicts a connection if it is still open and has been idle since the given time.
     fn evict(&mut self, since: u64, entry: &Arc<Entry>) -> bool {
         let evicted = entry.idle_since.load(Relaxed) == since && self.remove(entry);
         if evicted {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_idle_connection_makes_room_and_those_in_use_stay() {
+    async fn the_longest_idle_connection_is_evicted_and_none_in_use() {
         let table = table(3, 3, 0);
         let client = |last: u8| IpAddr::from([10, 0, 0, last]);
         let slots: Vec<_> = (1..=3).map(|last| table.admit(client(last)).unwrap()).collect();
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_makes_room_for_itself() {
+    async fn a_client_at_its_limit_loses_its_own_idle_connection() {
         let table = table(8, 1, 0);
         let other = table.admit("10.0.0.9".parse().unwrap()).unwrap();
         for same in [["10.0.0.1", "::ffff:10.0.0.1"], ["2001:db8::1", "2001:db8::ffff:1"]] {

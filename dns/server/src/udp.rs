@@ -105,12 +105,12 @@ impl Drop for UdpThreads {
     }
 }
 
-/// The longest message in a datagram over IPv4 (RFC 768, RFC 791 §3.1). A longer one could not be sent; truncated, it makes
-/// the client ask again over TCP.
-const DATAGRAM: usize = 65_535 - 20 - 8;
+/// The longest message in a datagram over IPv4 (RFC 768, RFC 791 §3.1). A longer reply is truncated, so that the client
+/// retries over TCP.
+const MAX_DATAGRAM: usize = 65_535 - 20 - 8;
 
 /// Batches that are still answered after [`UdpThreads::stop`]: enough for the queue, but bounded under a flood.
-const LAST: usize = 256;
+const LAST_BATCHES: usize = 256;
 
 struct UdpWorker {
     socket: Arc<Socket>,
@@ -123,7 +123,7 @@ struct UdpWorker {
 }
 
 impl UdpWorker {
-    /// Called on the thread that uses the buffers.
+    /// Must be called on the thread that uses the buffers.
     fn new(
         socket: Arc<Socket>,
         shared: Arc<ListenerState>,
@@ -142,9 +142,9 @@ impl UdpWorker {
     }
 
     fn run(mut self) {
-        let _seat = ThreadSlot::claim();
+        let _slot = ThreadSlot::claim();
         let socket = self.socket.as_raw_fd();
-        let (mut left, mut failing) = (LAST, false);
+        let (mut left, mut failing) = (LAST_BATCHES, false);
         while left > 0 {
             let count = match self.batch.receive(socket) {
                 Ok(count) => count,
@@ -153,7 +153,7 @@ impl UdpWorker {
                     if self.stop.load(Relaxed) {
                         return;
                     }
-                    // Most likely the kernel is out of memory. Trying again at once would burn a processor.
+                    // Most likely the kernel is out of memory. Without a pause the loop would use a whole processor.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(target: "dns-server", "cannot read from {}: {error}", self.request.server);
                     }
@@ -249,7 +249,7 @@ impl UdpWorker {
                     packet = encode_message(limit, |out| request.query.encode_error(rcode::SERVFAIL, out));
                 }
                 if let Some(packet) = packet {
-                    // If the send queue is full, the reply is dropped, as the network might drop it.
+                    // If the send queue is full, the reply is dropped; the client retries, as after a loss in the network.
                     let _ = reply_path.send(socket.as_raw_fd(), &packet);
                 }
             },
@@ -260,7 +260,7 @@ impl UdpWorker {
 
 /// The longest reply that the client accepts and a datagram can carry.
 fn limit(request: &Request) -> usize {
-    request.limit().min(DATAGRAM)
+    request.limit().min(MAX_DATAGRAM)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ struct Counting;
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is passed on to the system's allocator.
+// SAFETY: all calls are passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if COUNTING.load(SeqCst) {
@@ -77,14 +77,14 @@ async fn an_answer_from_memory_allocates_nothing() {
         packet[..length].to_vec()
     });
     let mut reply = [0; 4096];
-    let mut ask_all = |rounds| {
+    let mut send_all = |rounds| {
         for packet in queries.iter().cycle().take(rounds * queries.len()) {
             socket.send(packet).unwrap();
             socket.recv(&mut reply).unwrap();
         }
     };
-    // Every thread grows its buffers, every number appears, the forwarded answer is kept.
-    ask_all(50);
+    // Warm-up: each thread grows its buffers, each metric series is created and the forwarded answer is cached.
+    send_all(50);
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..20 {
         let warm = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -96,9 +96,9 @@ async fn an_answer_from_memory_allocates_nothing() {
     }
     drop(other);
     COUNTING.store(true, SeqCst);
-    ask_all(200);
+    send_all(200);
     COUNTING.store(false, SeqCst);
     assert_eq!(ALLOCATIONS.load(SeqCst), 0, "allocations for {} answers", 200 * queries.len());
-    assert_eq!(upstream.asked(), 1, "the forwarded name was asked for once");
+    assert_eq!(upstream.query_count(), 1, "the name was forwarded once");
     service.stop().await;
 }

@@ -15,7 +15,7 @@ const CONNECTIONS: usize = 1500;
 
 /// Opens connections in a process of its own and holds them until its input ends. Run by the test below.
 #[test]
-#[ignore = "a part of another test"]
+#[ignore = "run by another test in a process of its own"]
 fn flood() {
     let Ok(target) = std::env::var("FLOOD_TARGET") else { return };
     let target: SocketAddr = target.parse().unwrap();
@@ -39,14 +39,14 @@ async fn idle_connections_leave_descriptors_for_forward() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(flood.stdout.take().unwrap());
+    let mut output = BufReader::new(flood.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains("open") {
         line.clear();
-        assert!(said.read_line(&mut line).unwrap() > 0);
+        assert!(output.read_line(&mut line).unwrap() > 0);
     }
     for client in [TestClient::udp(service.address), TestClient::tcp(service.address)] {
-        let (_, reply) = client.ask("www.example.org.", rtype::A);
+        let (_, reply) = client.query("www.example.org.", rtype::A);
         assert_eq!(reply.rcode, rcode::NOERROR, "{client:?}");
     }
     drop(flood.stdin.take());

@@ -1,4 +1,4 @@
-//! Upstreams that are asked over TLS, HTTPS and QUIC.
+//! Forwarding over TLS, HTTPS and QUIC.
 #![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
 
 mod support;
@@ -43,13 +43,13 @@ impl Identity {
         let key = self.key.clone();
         let alpn = alpn.iter().map(|name| name.to_vec()).collect();
         let options = net::tls::TlsOptions { alpn, session_cache: false };
-        // Only for the right name: without it there is no certificate, and no handshake.
+        // The handshake fails unless the client sends this server name.
         let by_name = move |name: Option<&str>| (name == Some("dns.example")).then(|| key.clone());
         TlsAcceptor::from(net::tls::server_config(&options, by_name).unwrap())
     }
 }
 
-fn answered(message: &[u8]) -> Vec<u8> {
+fn answer_message(message: &[u8]) -> Vec<u8> {
     let mut query = Query::default();
     query.parse(message).unwrap();
     let mut reply: Reply = address(&query, [192, 0, 2, 1], 60);
@@ -59,7 +59,7 @@ fn answered(message: &[u8]) -> Vec<u8> {
     out
 }
 
-async fn over_tls(identity: &Identity) -> SocketAddr {
+async fn start_tls_upstream(identity: &Identity) -> SocketAddr {
     let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), identity.acceptor(&[]));
     let at = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -70,7 +70,7 @@ async fn over_tls(identity: &Identity) -> SocketAddr {
                 while let Ok(length) = stream.read_u16().await {
                     let mut message = vec![0; usize::from(length)];
                     stream.read_exact(&mut message).await.unwrap();
-                    let reply = answered(&message);
+                    let reply = answer_message(&message);
                     stream.write_u16(reply.len() as u16).await.unwrap();
                     stream.write_all(&reply).await.unwrap();
                     stream.flush().await.unwrap();
@@ -81,67 +81,70 @@ async fn over_tls(identity: &Identity) -> SocketAddr {
     at
 }
 
-/// What becomes of an upstream's first connection after its first query.
+/// How an upstream's first connection behaves after its first query.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
-    Lives,
-    /// Nothing comes any more.
+enum FirstConnection {
+    Answers,
+    /// Stays open and sends no reply.
     Silent,
-    /// It is cut off with so many queries in flight.
-    Cut(usize),
+    /// Is closed when this many queries are in flight.
+    ClosedAfter(usize),
 }
 
-/// What an upstream has seen.
+/// Counts the connections and queries of an upstream.
 #[derive(Default)]
-struct Seen {
+struct UpstreamState {
     connections: AtomicUsize,
     queries: AtomicUsize,
-    cut: Notify,
+    close: Notify,
 }
 
-impl Seen {
-    /// Comes back when the query may be answered.
-    async fn query(&self, fate: Fate, connection: usize) {
+impl UpstreamState {
+    /// Counts a query and returns when it may be answered.
+    async fn wait_to_answer(&self, behavior: FirstConnection, connection: usize) {
         let query = self.queries.fetch_add(1, SeqCst);
-        match fate {
+        match behavior {
             _ if connection > 0 || query == 0 => return,
-            Fate::Lives => return,
-            Fate::Cut(in_flight) if query == in_flight => self.cut.notify_one(),
-            Fate::Silent | Fate::Cut(_) => {}
+            FirstConnection::Answers => return,
+            FirstConnection::ClosedAfter(in_flight) if query == in_flight => self.close.notify_one(),
+            FirstConnection::Silent | FirstConnection::ClosedAfter(_) => {}
         }
         std::future::pending().await
     }
 }
 
-async fn over_https(identity: &Identity, fate: Fate) -> (SocketAddr, Arc<Seen>) {
+async fn start_https_upstream(
+    identity: &Identity,
+    behavior: FirstConnection,
+) -> (SocketAddr, Arc<UpstreamState>) {
     let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), identity.acceptor(&[b"h2"]));
-    let (at, seen) = (listener.local_addr().unwrap(), Arc::new(Seen::default()));
-    let answering = seen.clone();
+    let (at, state) = (listener.local_addr().unwrap(), Arc::new(UpstreamState::default()));
+    let answering = state.clone();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let Ok(stream) = acceptor.accept(stream).await else { continue };
-            let (seen, number) = (answering.clone(), answering.connections.fetch_add(1, SeqCst));
+            let (state, number) = (answering.clone(), answering.connections.fetch_add(1, SeqCst));
             let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let seen = seen.clone();
+                let state = state.clone();
                 async move {
-                    seen.query(fate, number).await;
-                    let reply = answered(&message(request).await);
+                    state.wait_to_answer(behavior, number).await;
+                    let reply = answer_message(&message(request).await);
                     Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(reply))))
                 }
             });
             let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             let serving = serving.serve_connection(TokioIo::new(stream), service);
-            let seen = answering.clone();
+            let state = answering.clone();
             tokio::spawn(async move {
                 tokio::select! {
                     _ = serving => {}
-                    () = seen.cut.notified() => {}
+                    () = state.close.notified() => {}
                 }
             });
         }
     });
-    (at, seen)
+    (at, state)
 }
 
 /// The query in a request (RFC 8484 §4.1).
@@ -158,29 +161,32 @@ async fn message(request: http::Request<hyper::body::Incoming>) -> Vec<u8> {
     message
 }
 
-async fn over_quic(identity: &Identity, fate: Fate) -> (SocketAddr, Arc<Seen>) {
+async fn start_quic_upstream(
+    identity: &Identity,
+    behavior: FirstConnection,
+) -> (SocketAddr, Arc<UpstreamState>) {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let (at, seen) = (socket.local_addr().unwrap(), Arc::new(Seen::default()));
+    let (at, state) = (socket.local_addr().unwrap(), Arc::new(UpstreamState::default()));
     let resolver = Arc::new(rustls::sign::SingleCertAndKey::from((*identity.key).clone()));
     let mut server = hickory_net::quic::QuicServer::with_socket(socket, resolver).unwrap();
-    let answering = seen.clone();
+    let answering = state.clone();
     tokio::spawn(async move {
         while let Ok(Some((mut streams, _))) = server.next().await {
-            let (seen, number) = (answering.clone(), answering.connections.fetch_add(1, SeqCst));
+            let (state, number) = (answering.clone(), answering.connections.fetch_add(1, SeqCst));
             tokio::spawn(async move {
                 while let Some(Ok(mut stream)) = streams.next().await {
                     let message = stream.receive_bytes().await.unwrap();
-                    seen.query(fate, number).await;
-                    stream.send_bytes(Bytes::from(answered(&message))).await.unwrap();
+                    state.wait_to_answer(behavior, number).await;
+                    stream.send_bytes(Bytes::from(answer_message(&message))).await.unwrap();
                     stream.finish().await.unwrap();
                 }
             });
         }
     });
-    (at, seen)
+    (at, state)
 }
 
-/// RFC 4648 §5, the other way.
+/// Decodes base64url (RFC 4648 §5).
 fn base64url(text: &str) -> Vec<u8> {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bits: Vec<u8> = text
@@ -192,11 +198,11 @@ fn base64url(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upstreams_are_asked_over_tls_https_and_quic() {
+async fn queries_are_forwarded_over_tls_https_and_quic() {
     let identity = Identity::new();
-    let tls = over_tls(&identity).await;
-    let (https, _) = over_https(&identity, Fate::Lives).await;
-    let (quic, _) = over_quic(&identity, Fate::Lives).await;
+    let tls = start_tls_upstream(&identity).await;
+    let (https, _) = start_https_upstream(&identity, FirstConnection::Answers).await;
+    let (quic, _) = start_quic_upstream(&identity, FirstConnection::Answers).await;
     for (to, lines) in [
         (format!("tls://127.0.0.1%dns.example:{}", tls.port()), ""),
         (format!("tls://{tls}"), "tls_servername dns.example"),
@@ -208,7 +214,7 @@ async fn upstreams_are_asked_over_tls_https_and_quic() {
         let service = TestService::start(&corefile).await;
         let client = TestClient::udp(service.address);
         for round in 0..3 {
-            let (query, reply) = client.ask("WWW.example.org.", rtype::A);
+            let (query, reply) = client.query("WWW.example.org.", rtype::A);
             assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{to}, {lines:?}, round {round}");
         }
         let text = service.metrics.text();
@@ -224,19 +230,19 @@ async fn upstreams_are_asked_over_tls_https_and_quic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_on_which_nothing_comes_any_more_is_left() {
+async fn a_silent_upstream_connection_is_replaced() {
     let identity = Identity::new();
-    let (https, by_https) = over_https(&identity, Fate::Silent).await;
-    let (quic, by_quic) = over_quic(&identity, Fate::Silent).await;
-    for (to, seen) in [(format!("https://{https}"), by_https), (format!("quic://{quic}"), by_quic)] {
+    let (https, by_https) = start_https_upstream(&identity, FirstConnection::Silent).await;
+    let (quic, by_quic) = start_quic_upstream(&identity, FirstConnection::Silent).await;
+    for (to, state) in [(format!("https://{https}"), by_https), (format!("quic://{quic}"), by_quic)] {
         let options = "tls_servername dns.example\nread_timeout 300ms\nmax_fails 0\nmax_connect_attempts 2";
         let corefile = format!(".:0 {{\nforward . {to} {{\ntls {}\n{options}\n}}\n}}", identity.ca);
         let service = TestService::start(&corefile).await;
         for round in 0..3 {
-            let (query, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
+            let (query, reply) = TestClient::udp(service.address).query("www.example.org.", rtype::A);
             assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{to}, round {round}");
         }
-        assert_eq!(seen.connections.load(SeqCst), 2, "{to}");
+        assert_eq!(state.connections.load(SeqCst), 2, "{to}");
         service.stop().await;
     }
 }
@@ -245,33 +251,33 @@ async fn a_connection_on_which_nothing_comes_any_more_is_left() {
 async fn queries_that_lose_their_connection_share_the_next_one() {
     const IN_FLIGHT: usize = 40;
     let identity = Identity::new();
-    let (https, seen) = over_https(&identity, Fate::Cut(IN_FLIGHT)).await;
+    let (https, state) = start_https_upstream(&identity, FirstConnection::ClosedAfter(IN_FLIGHT)).await;
     let options = format!("tls {}\ntls_servername dns.example\nread_timeout 10s", identity.ca);
     let service =
         TestService::start(&format!(".:0 {{\nforward . https://{https} {{\n{options}\n}}\n}}")).await;
     let client = TestClient::udp(service.address);
-    client.ask("www.example.org.", rtype::A);
-    let asking: Vec<_> = (0..IN_FLIGHT)
-        .map(|_| tokio::task::spawn_blocking(move || client.ask("www.example.org.", rtype::A)))
+    client.query("www.example.org.", rtype::A);
+    let queries: Vec<_> = (0..IN_FLIGHT)
+        .map(|_| tokio::task::spawn_blocking(move || client.query("www.example.org.", rtype::A)))
         .collect();
-    for asked in asking {
-        let (query, reply) = asked.await.unwrap();
+    for query in queries {
+        let (query, reply) = query.await.unwrap();
         assert_eq!(answers(&reply, &query), "A 192.0.2.1");
     }
-    assert_eq!(seen.connections.load(SeqCst), 2);
+    assert_eq!(state.connections.load(SeqCst), 2);
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_with_another_name_is_not_believed() {
+async fn an_upstream_certificate_for_another_name_is_rejected() {
     let identity = Identity::new();
-    let at = over_tls(&identity).await;
+    let at = start_tls_upstream(&identity).await;
     let corefile = format!(
         ".:0 {{\nforward . tls://{at} {{\ntls {}\ntls_servername other.example\nmax_fails 0\nmax_connect_attempts 1\n}}\n}}",
         identity.ca
     );
     let service = TestService::start(&corefile).await;
-    let (_, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
+    let (_, reply) = TestClient::udp(service.address).query("www.example.org.", rtype::A);
     assert_eq!(reply.rcode, dns_wire::codes::rcode::SERVFAIL);
     service.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Queries that are answered elsewhere: forwarding, keeping, chasing.
+//! Forwarding, caching, and resolving the targets of ExternalNames.
 
 mod support;
 
@@ -14,32 +14,35 @@ use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Query, Reply, Section};
 use support::{FakeUpstream, TestClient, TestService, address, answers, denial, read_framed};
 
-async fn serving(lines: &str) -> TestService {
+async fn start_service(lines: &str) -> TestService {
     TestService::start(&format!(".:0 {{\n{lines}\n}}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_is_forwarded_over_the_protocol_it_came_by() {
+async fn a_query_is_forwarded_over_the_protocol_it_arrived_over() {
     let protocols = Arc::new(Mutex::new(Vec::new()));
     let seen = protocols.clone();
     let upstream = FakeUpstream::start(move |query, tcp| {
         seen.lock().unwrap().push((query.id, tcp));
         Some(address(query, [192, 0, 2, 1], 60))
     });
-    let service = serving(&format!("forward . {}", upstream.address)).await;
+    let service = start_service(&format!("forward . {}", upstream.address)).await;
     for client in [TestClient::udp(service.address), TestClient::tcp(service.address)] {
-        let (query, reply) = client.ask("WWW.example.org.", rtype::A);
+        let (query, reply) = client.query("WWW.example.org.", rtype::A);
         assert_eq!(answers(&reply, &query), "A 192.0.2.1");
         assert!(reply.recursion_available);
     }
     let protocols = protocols.lock().unwrap().clone();
     assert_eq!(protocols.iter().map(|(_, tcp)| *tcp).collect::<Vec<_>>(), [false, true]);
-    assert!(protocols.iter().any(|(id, _)| *id != 4711), "IDs are our own: {protocols:?}");
+    assert!(
+        protocols.iter().any(|(id, _)| *id != 4711),
+        "the forwarded ID is a new random one: {protocols:?}"
+    );
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kept_answers_are_given_without_asking_again() {
+async fn a_cached_answer_needs_no_upstream_query() {
     let upstream = FakeUpstream::start(|query, _| {
         Some(match query.name()[1] {
             b'n' => denial(rcode::NXDOMAIN, 300),
@@ -47,17 +50,17 @@ async fn kept_answers_are_given_without_asking_again() {
             _ => address(query, [192, 0, 2, 1], 600),
         })
     });
-    let service = serving(&format!("cache 30\nforward . {}", upstream.address)).await;
+    let service = start_service(&format!("cache 30\nforward . {}", upstream.address)).await;
     let client = TestClient::udp(service.address);
-    for (asked, (name, code)) in (1..).zip([
+    for (count, (name, code)) in (1..).zip([
         ("www.example.org.", rcode::NOERROR),
         ("none.example.org.", rcode::NXDOMAIN),
         ("fails.example.org.", rcode::SERVFAIL),
     ]) {
         for round in 0..3 {
-            let (_, reply) = client.ask(name, rtype::A);
-            assert_eq!((reply.rcode, upstream.asked()), (code, asked), "{name}, round {round}");
-            assert!(reply.records().iter().all(|record| record.ttl <= 30), "{name}: one life, at most 30 s");
+            let (_, reply) = client.query(name, rtype::A);
+            assert_eq!((reply.rcode, upstream.query_count()), (code, count), "{name}, round {round}");
+            assert!(reply.records().iter().all(|record| record.ttl <= 30), "{name}: the TTL is at most 30 s");
         }
     }
     let text = service.metrics.text();
@@ -72,49 +75,53 @@ async fn kept_answers_are_given_without_asking_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_is_asked_for_with_ad_and_given_to_who_understands_it() {
+async fn upstream_queries_for_the_cache_set_ad_and_clients_get_ad_only_if_they_set_it() {
     let upstream = FakeUpstream::start(|query, _| {
         let mut reply = address(query, [192, 0, 2, 1], 600);
         (reply.authentic_data, reply.authoritative) = (query.authentic_data(), true);
         Some(reply)
     });
-    // The sixth bit of the fourth byte says that AD is understood, and in a reply that it is so (RFC 6840 §5.7).
+    // AD is the sixth bit of the fourth byte. In a query it means that the client understands AD (RFC 6840 §5.7).
     let ad = |client: &TestClient, sent: u8| {
         let question = b"\x03www\x07example\x03org\0\0\x01\0\x01";
         let message = [&[0, 7, 1, sent, 0, 1, 0, 0, 0, 0, 0, 0], &question[..]].concat();
         let reply = client.exchange(&message).unwrap();
-        assert_eq!(reply[2] & 4, 4, "AA as it came");
+        assert_eq!(reply[2] & 4, 4, "AA is passed on unchanged");
         reply[3] & 0x20
     };
     for (lines, sent) in [("cache", [0, 0x20, 0, 0x20]), ("cache example.net", [0, 0x20, 0, 0x20])] {
-        let service = serving(&format!("{lines}\nforward . {}", upstream.address)).await;
+        let service = start_service(&format!("{lines}\nforward . {}", upstream.address)).await;
         let client = TestClient::udp(service.address);
         for sent in sent {
             assert_eq!(ad(&client, sent), sent, "{lines}");
         }
         service.stop().await;
     }
-    assert_eq!(upstream.asked(), 1 + 4, "one entry for both, and each query where nothing is kept");
+    assert_eq!(
+        upstream.query_count(),
+        1 + 4,
+        "one upstream query with the cache, and one for each query without it"
+    );
 }
 
 /// CoreDNS shares the plugins of a server block among all of its zones and ports.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_zones_of_a_block_share_one_cache_and_one_limit() {
-    let (upstream, reached, go) = FakeUpstream::held();
+async fn the_zones_of_a_server_block_share_one_cache_and_one_concurrency_limit() {
+    let (upstream, received, release) = FakeUpstream::blocking();
     let lines =
         format!("cache\nprometheus 127.0.0.1:0\nforward . {} {{\nmax_concurrent 1\n}}", upstream.address);
     let service = TestService::start(&format!("example.org:0 example.net:0 {{\n{lines}\n}}")).await;
     let client = TestClient::udp(service.address);
-    let first = std::thread::spawn(move || client.ask("www.example.org.", rtype::A).1.rcode);
-    reached.recv().unwrap();
+    let first = std::thread::spawn(move || client.query("www.example.org.", rtype::A).1.rcode);
+    received.recv().unwrap();
     assert_eq!(
-        client.ask("www.example.net.", rtype::A).1.rcode,
+        client.query("www.example.net.", rtype::A).1.rcode,
         rcode::REFUSED,
-        "one query at a time in all"
+        "the limit of one query applies to both zones"
     );
-    go.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(first.join().unwrap(), rcode::NOERROR);
-    assert_eq!(client.ask("www.example.org.", rtype::A).1.rcode, rcode::NOERROR);
+    assert_eq!(client.query("www.example.org.", rtype::A).1.rcode, rcode::NOERROR);
     let text = service.metrics.text();
     for line in [
         "coredns_cache_entries{server=\"dns://:0\",type=\"success\",zones=\"example.org.,example.net.\",view=\"\"} 1",
@@ -127,33 +134,37 @@ async fn the_zones_of_a_block_share_one_cache_and_one_limit() {
     service.stop().await;
 }
 
-/// Without the `loop` plugin.
+/// The Corefile has no `loop` plugin, which would detect the loop.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_forwards_to_itself_answers_and_can_be_reloaded() {
-    let service = serving("whoami").await;
+    let service = start_service("whoami").await;
     let itself = service.address;
     service.reload(&format!(".:0 {{\nforward . {itself}\n}}")).await.unwrap();
-    let (_, reply) = TestClient::udp(itself).ask("www.example.org.", rtype::A);
+    let (_, reply) = TestClient::udp(itself).query("www.example.org.", rtype::A);
     assert_eq!(reply.rcode, rcode::SERVFAIL);
     let text = service.metrics.text();
     let busy = format!("portolan_forward_upstream_busy_total{{to=\"{itself}\"}}");
     let busy = text.lines().find_map(|line| line.strip_prefix(&busy)).expect(&text);
-    assert_ne!(busy, " 0", "it ended because few queries may wait for the server itself");
+    assert_ne!(busy, " 0", "the loop ended because only a few queries may wait for the server itself");
     let upstream = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
     service.reload(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await.unwrap();
-    let (query, reply) = TestClient::udp(itself).ask("www.example.org.", rtype::A);
+    let (query, reply) = TestClient::udp(itself).query("www.example.org.", rtype::A);
     assert_eq!(answers(&reply, &query), "A 192.0.2.1");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_of_the_cluster_are_not_kept() {
-    let service = serving("cache 30\nkubernetes cluster.local {\n ttl 3600\n}").await;
+async fn cluster_names_are_not_cached() {
+    let service = start_service("cache 30\nkubernetes cluster.local {\n ttl 3600\n}").await;
     let client = TestClient::udp(service.address);
     for _ in 0..2 {
-        let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
+        let (_, reply) = client.query("web.default.svc.cluster.local.", rtype::A);
         let record = reply.records()[0];
-        assert_eq!((reply.authoritative, record.ttl), (true, 30), "the bound on TTLs holds, AA stays");
+        assert_eq!(
+            (reply.authoritative, record.ttl),
+            (true, 30),
+            "the upper bound on TTLs applies and AA is set"
+        );
     }
     assert!(
         service.metrics.text().contains(
@@ -167,22 +178,23 @@ async fn names_of_the_cluster_are_not_kept() {
 async fn the_target_of_an_external_name_is_resolved_by_the_server_itself() {
     let upstream = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 7], 60)));
     let kubernetes = format!("kubernetes cluster.local\ncache\nforward . {}", upstream.address);
-    let service = serving(&kubernetes).await;
+    let service = start_service(&kubernetes).await;
     for client in [TestClient::udp(service.address), TestClient::tcp(service.address)] {
-        let (query, reply) = client.ask("ext.default.svc.cluster.local.", rtype::A);
+        let (query, reply) = client.query("ext.default.svc.cluster.local.", rtype::A);
         assert_eq!(answers(&reply, &query), "CNAME www.example.org., A 192.0.2.7");
     }
-    assert_eq!(upstream.asked(), 1, "the target was kept");
-    let (query, reply) = TestClient::udp(service.address).ask("ext.default.svc.cluster.local.", rtype::CNAME);
+    assert_eq!(upstream.query_count(), 1, "the target was cached");
+    let (query, reply) =
+        TestClient::udp(service.address).query("ext.default.svc.cluster.local.", rtype::CNAME);
     assert_eq!(answers(&reply, &query), "CNAME www.example.org.");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_external_name_that_no_zone_resolves_is_its_cname_alone() {
+async fn an_external_name_that_no_zone_resolves_returns_only_the_cname() {
     let service = TestService::start("cluster.local:0 {\nkubernetes\n}").await;
     for qtype in [rtype::A, rtype::AAAA] {
-        let (query, reply) = TestClient::udp(service.address).ask("ext.default.svc.cluster.local.", qtype);
+        let (query, reply) = TestClient::udp(service.address).query("ext.default.svc.cluster.local.", qtype);
         assert_eq!(reply.rcode, rcode::NOERROR);
         assert_eq!(answers(&reply, &query), "CNAME www.example.org.");
         assert_eq!(reply.section(Section::Authority).count(), 0, "no SOA: it is not NODATA");
@@ -191,7 +203,7 @@ async fn an_external_name_that_no_zone_resolves_is_its_cname_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_upstream_answers_for_one_that_is_silent_or_refuses() {
+async fn a_query_goes_to_the_next_upstream_if_one_is_silent_closed_or_fails() {
     let good = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
     let silent = FakeUpstream::start(|_, _| None);
     let failing = FakeUpstream::start(|_, _| Some(denial(rcode::SERVFAIL, 60)));
@@ -200,15 +212,15 @@ async fn another_upstream_answers_for_one_that_is_silent_or_refuses() {
         [(silent.address, "read_timeout 100ms"), (closed, ""), (failing.address, "failover SERVFAIL")]
     {
         let lines = format!("forward . {first} {} {{\npolicy sequential\n{lines}\n}}", good.address);
-        let service = serving(&lines).await;
-        let (query, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
+        let service = start_service(&lines).await;
+        let (query, reply) = TestClient::udp(service.address).query("www.example.org.", rtype::A);
         assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{lines}");
         service.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_is_down_is_left_alone_until_it_answers_again() {
+async fn an_upstream_that_fails_health_checks_is_used_again_once_it_answers() {
     let up = Arc::new(AtomicBool::new(false));
     let answering = up.clone();
     let flaky = FakeUpstream::start(move |query, _| {
@@ -218,18 +230,18 @@ async fn an_upstream_that_is_down_is_left_alone_until_it_answers_again() {
         "errors\nforward . {} {{\nmax_fails 1\nhealth_check 20ms\nread_timeout 50ms\nmax_connect_attempts 1\nfailfast_all_unhealthy_upstreams\n}}",
         flaky.address
     );
-    let service = serving(&lines).await;
+    let service = start_service(&lines).await;
     let client = TestClient::udp(service.address);
-    let (_, reply) = client.ask("www.example.org.", rtype::A);
+    let (_, reply) = client.query("www.example.org.", rtype::A);
     assert_eq!(reply.rcode, rcode::SERVFAIL);
-    // Down after more than one failed check; then nothing but checks goes there.
+    // The upstream is down after two failed health checks. From then on it receives only health checks.
     let down = |text: &str| text.contains("coredns_forward_healthcheck_broken_total 1");
     while !down(&service.metrics.text()) {
-        client.ask("www.example.org.", rtype::A);
+        client.query("www.example.org.", rtype::A);
     }
     up.store(true, SeqCst);
     loop {
-        let (query, reply) = client.ask("www.example.org.", rtype::A);
+        let (query, reply) = client.query("www.example.org.", rtype::A);
         if reply.rcode == rcode::NOERROR {
             assert_eq!(answers(&reply, &query), "A 192.0.2.9");
             break;
@@ -239,12 +251,12 @@ async fn an_upstream_that_is_down_is_left_alone_until_it_answers_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_reply_is_passed_on_or_asked_for_again_over_tcp() {
+async fn a_truncated_reply_is_passed_on_or_retried_over_tcp() {
     let upstream = FakeUpstream::start(|query, tcp| {
         let mut reply = address(query, [192, 0, 2, 1], 60);
         if !tcp {
             reply.records_mut().clear();
-            // The one says that it is cut, the other has lost a byte of its address.
+            // One reply has TC set; the other lacks a byte of its address.
             match query.name()[1] {
                 b'w' => reply.truncated = true,
                 _ => reply.push(Section::Answer, Owner::Question, rtype::A, 60, &[192, 0, 2]),
@@ -255,9 +267,9 @@ async fn a_cut_reply_is_passed_on_or_asked_for_again_over_tcp() {
     for (option, wanted) in
         [("", (true, "")), ("prefer_udp", (false, "A 192.0.2.1")), ("force_tcp", (false, "A 192.0.2.1"))]
     {
-        let service = serving(&format!("forward . {} {{\n{option}\n}}", upstream.address)).await;
+        let service = start_service(&format!("forward . {} {{\n{option}\n}}", upstream.address)).await;
         for name in ["www.example.org.", "bad.example.org."] {
-            let (query, reply) = TestClient::udp(service.address).ask(name, rtype::A);
+            let (query, reply) = TestClient::udp(service.address).query(name, rtype::A);
             assert_eq!((reply.truncated, answers(&reply, &query).as_str()), wanted, "{name} {option:?}");
         }
         service.stop().await;
@@ -265,7 +277,7 @@ async fn a_cut_reply_is_passed_on_or_asked_for_again_over_tcp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_and_codes_choose_between_forward_blocks() {
+async fn names_and_response_codes_select_the_forward_block() {
     let first = FakeUpstream::start(|query, _| {
         Some(match query.name()[1] {
             b'n' => denial(rcode::NXDOMAIN, 60),
@@ -274,7 +286,7 @@ async fn names_and_codes_choose_between_forward_blocks() {
         })
     });
     let second = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 2], 60)));
-    let service = serving(&format!(
+    let service = start_service(&format!(
         "forward example.org {} {{\nexcept internal.example.org\nnext NXDOMAIN\nnext_on_nodata\n}}\nforward . {}",
         first.address, second.address
     ))
@@ -286,7 +298,7 @@ async fn names_and_codes_choose_between_forward_blocks() {
         ("empty.example.org.", "A 192.0.2.2"),
         ("www.example.net.", "A 192.0.2.2"),
     ] {
-        let (query, reply) = TestClient::udp(service.address).ask(name, rtype::A);
+        let (query, reply) = TestClient::udp(service.address).query(name, rtype::A);
         assert_eq!(answers(&reply, &query), wanted, "{name}");
     }
     service.stop().await;
@@ -295,61 +307,62 @@ async fn names_and_codes_choose_between_forward_blocks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_to_another_question_is_a_format_error() {
     let upstream = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
-    // A liar between: same ID, other name.
-    let liar = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let at = liar.local_addr().unwrap();
+    // An attacker that replies with the right ID and another name.
+    let attacker = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = attacker.local_addr().unwrap();
     std::thread::spawn(move || {
         let mut packet = [0; 512];
-        let (_, client) = liar.recv_from(&mut packet).unwrap();
+        let (_, client) = attacker.recv_from(&mut packet).unwrap();
         let id = u16::from_be_bytes([packet[0], packet[1]]);
         let query = Query::new(id, &"evil.example.".parse().unwrap(), rtype::A);
         let length = address(&query, [6, 6, 6, 6], 60).encode(&query, 512, &mut packet);
-        // First with an ID that was not asked for: nobody listens to that.
-        let mut stranger = packet;
-        stranger[1] ^= 1;
-        liar.send_to(&stranger[..length], client).unwrap();
-        liar.send_to(&packet[..length], client).unwrap();
+        // A reply with a wrong ID comes first and is ignored.
+        let mut wrong_id = packet;
+        wrong_id[1] ^= 1;
+        attacker.send_to(&wrong_id[..length], client).unwrap();
+        attacker.send_to(&packet[..length], client).unwrap();
     });
     drop(upstream);
-    let service = serving(&format!("forward . {at}")).await;
-    let (_, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
+    let service = start_service(&format!("forward . {at}")).await;
+    let (_, reply) = TestClient::udp(service.address).query("www.example.org.", rtype::A);
     assert_eq!((reply.rcode, reply.records().len()), (rcode::FORMERR, 0));
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_queries_than_allowed_are_refused() {
-    let (upstream, reached, go) = FakeUpstream::held();
-    let service = serving(&format!("forward . {} {{\nmax_concurrent 1\n}}", upstream.address)).await;
+async fn queries_over_max_concurrent_are_refused() {
+    let (upstream, received, release) = FakeUpstream::blocking();
+    let service = start_service(&format!("forward . {} {{\nmax_concurrent 1\n}}", upstream.address)).await;
     let client = TestClient::udp(service.address);
-    let ask = move || client.ask("www.example.org.", rtype::A).1.rcode;
+    let ask = move || client.query("www.example.org.", rtype::A).1.rcode;
     let first = std::thread::spawn(ask);
-    reached.recv().unwrap();
+    received.recv().unwrap();
     assert_eq!(ask(), rcode::REFUSED);
-    go.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(first.join().unwrap(), rcode::NOERROR);
     assert!(service.metrics.text().contains("coredns_forward_max_concurrent_rejects_total 1"));
     service.stop().await;
 }
 
-// The clock is the test's: it goes on when there is nothing else to do.
+// Time is paused: it advances when no task can run.
 #[tokio::test(start_paused = true)]
-async fn upstreams_that_cannot_be_reached_are_given_up_however_often_they_may_be_tried() {
-    let service =
-        serving("forward . 127.0.0.1:9 {\nsource_address 192.0.2.1\nmax_fails 0\nmax_connect_attempts 0\n}")
-            .await;
+async fn a_query_to_unreachable_upstreams_ends_even_with_unlimited_connect_attempts() {
+    let service = start_service(
+        "forward . 127.0.0.1:9 {\nsource_address 192.0.2.1\nmax_fails 0\nmax_connect_attempts 0\n}",
+    )
+    .await;
     let client = TestClient::udp(service.address);
-    let asking = std::thread::spawn(move || client.ask("www.example.org.", rtype::A));
-    while !asking.is_finished() {
+    let client_thread = std::thread::spawn(move || client.query("www.example.org.", rtype::A));
+    while !client_thread.is_finished() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(asking.join().unwrap().1.rcode, rcode::SERVFAIL);
+    assert_eq!(client_thread.join().unwrap().1.rcode, rcode::SERVFAIL);
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_guesses_ids_is_not_listened_to_for_long() {
-    // Over UDP nothing but wrong IDs, as from somebody who tries all of them; over TCP the upstream itself.
+async fn many_replies_with_wrong_ids_move_the_query_to_tcp() {
+    // Over UDP an attacker tries many IDs; over TCP the upstream answers.
     let (udp, tcp) = loop {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Ok(tcp) = std::net::TcpListener::bind(udp.local_addr().unwrap()) {
@@ -370,7 +383,7 @@ async fn who_guesses_ids_is_not_listened_to_for_long() {
         while let Ok((length, client)) = udp.recv_from(&mut packet) {
             let mut forged = answer(&packet[..length], [6, 6, 6, 6]);
             let id = u16::from_be_bytes([packet[0], packet[1]]);
-            // The right one is the last of a thousand.
+            // The right ID is the last of a thousand.
             for guess in (0..1000).rev() {
                 forged[..2].copy_from_slice(&id.wrapping_add(guess).to_be_bytes());
                 let _ = udp.send_to(&forged, client);
@@ -384,30 +397,30 @@ async fn who_guesses_ids_is_not_listened_to_for_long() {
             stream.write_all(&[&(reply.len() as u16).to_be_bytes(), &reply[..]].concat()).unwrap();
         }
     });
-    let service = serving(&format!("forward . {at}")).await;
-    let (query, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
+    let service = start_service(&format!("forward . {at}")).await;
+    let (query, reply) = TestClient::udp(service.address).query("www.example.org.", rtype::A);
     assert_eq!(answers(&reply, &query), "A 192.0.2.1");
     service.stop().await;
 }
 
-/// Asks a chain at a time of the test's choice.
-async fn asked_at(received: Instant, routes: &Arc<ZoneRoutes>) -> (Query, Reply) {
-    let mut asked = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
-    asked.query = Query::new(1, &"www.example.org.".parse().expect("it is a name"), rtype::A);
-    asked.received = received;
+/// Sends a query to a chain as if it was received at the given time.
+async fn query_at(received: Instant, routes: &Arc<ZoneRoutes>) -> (Query, Reply) {
+    let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+    request.query = Query::new(1, &"www.example.org.".parse().expect("it is a name"), rtype::A);
+    request.received = received;
     let (mut answer, mut reply) = (Answer::default(), Reply::default());
     let copy = |made: &mut Reply, reply: &mut Reply| {
         reply.clone_from(made);
         0
     };
-    if let Some(pending) = run::answer(routes, &mut asked, &mut answer, |_, made| copy(made, &mut reply)) {
-        pending.finish(&asked, &mut answer, |made| copy(made, &mut reply)).await;
+    if let Some(pending) = run::answer(routes, &mut request, &mut answer, |_, made| copy(made, &mut reply)) {
+        pending.finish(&request, &mut answer, |made| copy(made, &mut reply)).await;
     }
-    (asked.query, reply)
+    (request.query, reply)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_answer_is_better_than_none() {
+async fn stale_answers_are_served_while_the_upstream_fails() {
     let up = Arc::new(AtomicBool::new(true));
     let answering = up.clone();
     let upstream = FakeUpstream::start(move |query, _| {
@@ -431,7 +444,7 @@ async fn an_old_answer_is_better_than_none() {
             (3660, false, rcode::SERVFAIL, 0),
         ] {
             up.store(is_up, SeqCst);
-            let (query, reply) = asked_at(start + Duration::from_secs(seconds), routes).await;
+            let (query, reply) = query_at(start + Duration::from_secs(seconds), routes).await;
             let wanted = if code == rcode::NOERROR { "A 192.0.2.1" } else { "" };
             assert_eq!(
                 (reply.rcode, answers(&reply, &query).as_str()),
@@ -446,14 +459,14 @@ async fn an_old_answer_is_better_than_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_comes_too_late_for_its_client_is_there_for_the_next() {
-    let (go, going) = channel::<()>();
-    let (going, first) = (Mutex::new(going), AtomicBool::new(true));
+async fn an_answer_that_arrives_after_the_verify_timeout_is_cached_for_the_next_query() {
+    let (release, released) = channel::<()>();
+    let (released, first) = (Mutex::new(released), AtomicBool::new(true));
     let upstream = FakeUpstream::start(move |query, _| {
         if first.swap(false, SeqCst) {
             return Some(address(query, [192, 0, 2, 1], 60));
         }
-        going.lock().unwrap().recv().unwrap();
+        released.lock().unwrap().recv().unwrap();
         Some(address(query, [192, 0, 2, 2], 60))
     });
     let corefile = format!(
@@ -464,13 +477,13 @@ async fn an_answer_that_comes_too_late_for_its_client_is_there_for_the_next() {
     let servers = dns_chain::build(&support::parse(&corefile).unwrap(), &context).unwrap();
     let (routes, start) = (&servers.listeners[0].routes, Instant::now());
     let at = async |seconds| {
-        let (query, reply) = asked_at(start + Duration::from_secs(seconds), routes).await;
+        let (query, reply) = query_at(start + Duration::from_secs(seconds), routes).await;
         answers(&reply, &query)
     };
-    assert_eq!([at(0).await, at(60).await], ["A 192.0.2.1", "A 192.0.2.1"], "fresh, then old");
-    // The query of that client, and the one after it.
-    go.send(()).unwrap();
-    go.send(()).unwrap();
+    assert_eq!([at(0).await, at(60).await], ["A 192.0.2.1", "A 192.0.2.1"], "fresh, then stale");
+    // Lets the upstream answer the refresh that the stale answer started, and the next one.
+    release.send(()).unwrap();
+    release.send(()).unwrap();
     while at(30).await != "A 192.0.2.2" {
         tokio::task::yield_now().await;
     }

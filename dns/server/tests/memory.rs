@@ -1,4 +1,4 @@
-//! What a query takes while it waits: upstreams that are silent must not cost the process its memory.
+//! The memory that waiting queries and open connections take.
 
 mod support;
 
@@ -12,21 +12,21 @@ use dns_wire::{Edns, Query};
 use support::{FakeUpstream, TestClient, TestService, read_framed};
 use tokio::sync::Mutex;
 
-/// Counts what is held.
+/// Counts the allocated bytes.
 struct Counting;
 
-static HELD: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is passed on to the system's allocator.
+// SAFETY: all calls are passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), SeqCst);
+        ALLOCATED.fetch_add(layout.size(), SeqCst);
         // SAFETY: the caller keeps the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), SeqCst);
+        ALLOCATED.fetch_sub(layout.size(), SeqCst);
         // SAFETY: the caller keeps the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -36,12 +36,12 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Bytes are counted for the whole process: one test at a time.
-static TURN: Mutex<()> = Mutex::const_new(());
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_open_takes_a_few_kilobytes() {
+async fn an_open_connection_takes_a_few_kilobytes() {
     const OPEN: usize = 200;
-    let _turn = TURN.lock().await;
+    let _lock = ONE_AT_A_TIME.lock().await;
     let service = TestService::start(".:0 {\nwhoami\n}").await;
     let mut packet = [0; 512];
     let length = Query::new(0, &"me.".parse().unwrap(), rtype::A).encode(0, &mut packet);
@@ -52,37 +52,37 @@ async fn a_connection_that_is_open_takes_a_few_kilobytes() {
         read_framed(&mut stream).unwrap();
         stream
     };
-    // Until every thread has what it needs.
+    // Warm-up: each thread allocates its buffers.
     let warm: Vec<_> = (0..20).map(|_| connect()).collect();
-    let before = HELD.load(SeqCst);
+    let before = ALLOCATED.load(SeqCst);
     let open: Vec<_> = (0..OPEN).map(|_| connect()).collect();
-    let each = HELD.load(SeqCst).saturating_sub(before) / OPEN;
+    let each = ALLOCATED.load(SeqCst).saturating_sub(before) / OPEN;
     assert!(each < 16 << 10, "{each} bytes each");
     drop((warm, open));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_waits_takes_a_few_kilobytes_whatever_reply_it_allows() {
+async fn a_waiting_query_takes_a_few_kilobytes_even_if_it_accepts_a_long_reply() {
     const WAITING: usize = 500;
-    let _turn = TURN.lock().await;
+    let _lock = ONE_AT_A_TIME.lock().await;
     let upstream = FakeUpstream::start(|_, _| None);
     let forward = format!("forward . {} {{\nread_timeout 1m\n}}", upstream.address);
     let service = TestService::start(&format!(".:0 {{\n{forward}\n}}\nme:0 {{\nwhoami\n}}")).await;
-    // Enough clients to meet every thread: each has its own buffers from the start.
-    (0..20).for_each(|_| drop(TestClient::udp(service.address).ask("me.", rtype::A)));
+    // Warm-up: enough clients to reach each thread, which then allocates its buffers.
+    (0..20).for_each(|_| drop(TestClient::udp(service.address).query("me.", rtype::A)));
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut query = Query::new(0, &"www.example.org.".parse().unwrap(), rtype::A);
     query.edns = Some(Edns { udp_size: u16::MAX, version: 0, dnssec_ok: false });
     let mut packet = [0; 512];
     let length = query.encode(0, &mut packet);
-    let before = HELD.load(SeqCst);
-    // One after the other, so that no queue on the way overflows.
-    for asked in 1..=WAITING {
+    let before = ALLOCATED.load(SeqCst);
+    // One after the other, so that no socket queue overflows.
+    for sent in 1..=WAITING {
         client.send_to(&packet[..length], service.address).unwrap();
-        while upstream.asked() < asked {
+        while upstream.query_count() < sent {
             tokio::task::yield_now().await;
         }
     }
-    let each = HELD.load(SeqCst).saturating_sub(before) / WAITING;
+    let each = ALLOCATED.load(SeqCst).saturating_sub(before) / WAITING;
     assert!(each < 12 << 10, "{each} bytes each");
 }

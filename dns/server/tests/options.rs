@@ -1,4 +1,4 @@
-//! What the options of plugins do to queries and sockets.
+//! The effects of plugin options on queries and sockets.
 
 mod support;
 
@@ -12,14 +12,14 @@ use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Query, Section};
 use support::{FakeUpstream, TestClient, TestService, address, read_framed};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-async fn serving(lines: &str) -> TestService {
+async fn start_service(lines: &str) -> TestService {
     TestService::start(&format!(".:0 {{\n{lines}\n}}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_come_first_as_often_as_they_weigh_and_equally_where_nothing_is_said() {
+async fn weighted_loadbalance_orders_addresses_by_weight_or_equally_without_weights() {
     let folder = tempfile::tempdir().unwrap();
     let (file, none) = (folder.path().join("weights.txt"), folder.path().join("none.txt"));
     std::fs::write(&file, "listed.example.org\n192.0.2.1 9\n192.0.2.2 1\n").unwrap();
@@ -33,12 +33,15 @@ async fn addresses_come_first_as_often_as_they_weigh_and_equally_where_nothing_i
         (&file, "other.example.org.", (140, 260)),
         (&none, "listed.example.org.", (140, 260)),
     ] {
-        let service =
-            serving(&format!("loadbalance weighted {}\nforward . {}", file.display(), upstream.address))
-                .await;
+        let service = start_service(&format!(
+            "loadbalance weighted {}\nforward . {}",
+            file.display(),
+            upstream.address
+        ))
+        .await;
         let client = TestClient::udp(service.address);
         let first = (0..400).filter(|_| {
-            let (_, reply) = client.ask(name, rtype::A);
+            let (_, reply) = client.query(name, rtype::A);
             assert_eq!(reply.records().len(), 2);
             reply.rdata(&reply.records()[0]) == [192, 0, 2, 1]
         });
@@ -49,7 +52,7 @@ async fn addresses_come_first_as_often_as_they_weigh_and_equally_where_nothing_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upstreams_are_asked_from_the_source_address() {
+async fn upstream_queries_use_the_source_address() {
     let source = IpAddr::from([127, 0, 0, 53]);
     for (option, tcp) in [("", false), ("force_tcp", true)] {
         let (udp, listener) = loop {
@@ -59,9 +62,9 @@ async fn upstreams_are_asked_from_the_source_address() {
             }
         };
         let at = udp.local_addr().unwrap();
-        let (from, asked_from) = channel();
+        let (sender, client_ip) = channel();
         std::thread::spawn(move || {
-            // Nothing is answered: only who asks matters.
+            // The test needs only the client's address, so there is no reply.
             let client = if tcp {
                 let (mut stream, client) = listener.accept().unwrap();
                 read_framed(&mut stream).unwrap();
@@ -69,20 +72,21 @@ async fn upstreams_are_asked_from_the_source_address() {
             } else {
                 udp.recv_from(&mut [0; 512]).unwrap().1
             };
-            from.send(client.ip()).unwrap();
+            sender.send(client.ip()).unwrap();
         });
         let lines = "max_connect_attempts 1\nread_timeout 100ms";
         let service =
-            serving(&format!("forward . {at} {{\nsource_address {source}\n{option}\n{lines}\n}}")).await;
-        let (_, reply) = TestClient::udp(service.address).ask("www.example.org.", rtype::A);
+            start_service(&format!("forward . {at} {{\nsource_address {source}\n{option}\n{lines}\n}}"))
+                .await;
+        let (_, reply) = TestClient::udp(service.address).query("www.example.org.", rtype::A);
         assert_eq!(reply.rcode, rcode::SERVFAIL);
-        assert_eq!(asked_from.recv_timeout(PATIENCE), Ok(source), "{option:?}");
+        assert_eq!(client_ip.recv_timeout(TIMEOUT), Ok(source), "{option:?}");
         service.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_many_connections_wait_for_their_next_query() {
+async fn max_idle_conns_limits_the_idle_connections() {
     for (option, made) in [("", 2), ("max_idle_conns 0", 2), ("max_idle_conns 1", 3)] {
         // Both queries of a round are in flight before either is answered.
         let both = Barrier::new(2);
@@ -91,13 +95,13 @@ async fn so_many_connections_wait_for_their_next_query() {
             Some(address(query, [192, 0, 2, 1], 60))
         });
         let lines = format!("forward . {} {{\nforce_tcp\nread_timeout 5s\n{option}\n}}", upstream.address);
-        let service = serving(&lines).await;
+        let service = start_service(&lines).await;
         let client = TestClient::udp(service.address);
         for _ in 0..2 {
             std::thread::scope(|scope| {
-                let ask = || assert_eq!(client.ask("www.example.org.", rtype::A).1.rcode, rcode::NOERROR);
-                let asking = [scope.spawn(ask), scope.spawn(ask)];
-                asking.into_iter().for_each(|one| one.join().unwrap());
+                let ask = || assert_eq!(client.query("www.example.org.", rtype::A).1.rcode, rcode::NOERROR);
+                let queries = [scope.spawn(ask), scope.spawn(ask)];
+                queries.into_iter().for_each(|query| query.join().unwrap());
             });
         }
         let line = format!(
@@ -111,7 +115,7 @@ async fn so_many_connections_wait_for_their_next_query() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_asks_as_the_options_say() {
+async fn health_check_queries_follow_the_options() {
     for (option, wanted) in [
         ("health_check 10ms", (".", true)),
         ("health_check 10ms no_rec", (".", false)),
@@ -127,20 +131,21 @@ async fn a_check_asks_as_the_options_say() {
             Some(address(query, [192, 0, 2, 1], 60))
         });
         let lines = "read_timeout 50ms\nmax_connect_attempts 1";
-        let service = serving(&format!("forward . {} {{\n{option}\n{lines}\n}}", upstream.address)).await;
-        TestClient::udp(service.address).ask("www.example.org.", rtype::A);
-        let (name, recursion) = checks.recv_timeout(PATIENCE).unwrap();
+        let service =
+            start_service(&format!("forward . {} {{\n{option}\n{lines}\n}}", upstream.address)).await;
+        TestClient::udp(service.address).query("www.example.org.", rtype::A);
+        let (name, recursion) = checks.recv_timeout(TIMEOUT).unwrap();
         assert_eq!((name.as_str(), recursion), wanted, "{option}");
         service.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_ready_once_is_watched_on_only_where_that_is_wanted() {
+async fn readiness_is_monitored_after_startup_only_with_monitor_continuously() {
     for (option, after) in
         [("", (200, "OK")), ("monitor until-ready", (200, "OK")), ("monitor continuously", (503, "upstream"))]
     {
-        let service = serving(&format!("ready 127.0.0.1:0 {{\n{option}\n}}\nwhoami")).await;
+        let service = start_service(&format!("ready 127.0.0.1:0 {{\n{option}\n}}\nwhoami")).await;
         let gate = service.gates.gate("upstream");
         assert_eq!(service.page("/ready").await, (503, "upstream".to_owned()), "{option}");
         gate.open();
@@ -153,7 +158,7 @@ async fn what_was_ready_once_is_watched_on_only_where_that_is_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exceptions_and_codes_add_up_over_lines() {
+async fn repeated_except_and_next_lines_add_up() {
     let codes: BTreeMap<u8, u16> =
         [(b'n', rcode::NXDOMAIN), (b'f', rcode::SERVFAIL), (b'r', rcode::REFUSED)].into();
     let first = Arc::new(FakeUpstream::start(move |query, _| {
@@ -163,7 +168,7 @@ async fn exceptions_and_codes_add_up_over_lines() {
         })
     }));
     let second = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 2], 60)));
-    let service = serving(&format!(
+    let service = start_service(&format!(
         "forward . {} {{\nexcept a.example\nexcept b.example\nnext NXDOMAIN\nnext SERVFAIL\n}}\nforward . {}",
         first.address, second.address
     ))
@@ -176,7 +181,7 @@ async fn exceptions_and_codes_add_up_over_lines() {
         ("fails.example.", "A 192.0.2.2"),
         ("refused.example.", ""),
     ] {
-        let (query, reply) = TestClient::udp(service.address).ask(name, rtype::A);
+        let (query, reply) = TestClient::udp(service.address).query(name, rtype::A);
         assert_eq!(support::answers(&reply, &query), wanted, "{name}");
     }
     service.stop().await;

@@ -40,7 +40,7 @@ impl Files {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// Swaps a file in whole, so that nobody reads half of it.
+    /// Replaces a file atomically, so that it is never read half-written.
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path("new"), text).unwrap();
         std::fs::rename(self.path("new"), self.path(name)).unwrap();
@@ -54,16 +54,17 @@ impl Files {
         self.write("cert.pem", &params.signed_by(&key, &self.authority).unwrap().pem());
     }
 
-    /// A client's certificate, by our authority or by nobody.
-    fn client(&self, name: &str, ours: bool) -> Identity {
+    /// A client certificate, signed by the authority or by itself.
+    fn client(&self, name: &str, trusted: bool) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let made = if ours { params.signed_by(&key, &self.authority) } else { params.self_signed(&key) };
-        (made.unwrap().der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        let certificate =
+            if trusted { params.signed_by(&key, &self.authority) } else { params.self_signed(&key) };
+        (certificate.unwrap().der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
     }
 
-    /// Writes the web configuration file, and gives the Corefile that names it.
+    /// Writes the web configuration file and returns a Corefile that names it.
     fn corefile(&self, web: &str) -> String {
         self.write("web.yml", web);
         corefile(&format!("tls {}", self.path("web.yml")))
@@ -92,7 +93,7 @@ struct Scraper<'f> {
     authorization: &'static str,
 }
 
-/// What was agreed upon.
+/// The TLS version and cipher suite of a scrape.
 struct Scraped {
     version: Option<ProtocolVersion>,
     suite: &'static str,
@@ -115,18 +116,18 @@ impl Scraper<'_> {
         let name = ServerName::try_from(self.name).unwrap();
         let stream = TcpStream::connect(address).await?;
         let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        self.ask(&mut stream).await?;
+        self.get(&mut stream).await?;
         let agreed = stream.get_ref().1;
         let suite = agreed.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
         Ok(Scraped { version: agreed.protocol_version(), suite: suite.unwrap_or_default() })
     }
 
-    async fn scrape_plainly(&self, address: SocketAddr) -> io::Result<String> {
-        self.ask(&mut TcpStream::connect(address).await?).await
+    async fn scrape_plaintext(&self, address: SocketAddr) -> io::Result<String> {
+        self.get(&mut TcpStream::connect(address).await?).await
     }
 
-    /// Gives the status line and the headers.
-    async fn ask(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<String> {
+    /// Returns the status line and the headers.
+    async fn get(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<String> {
         let Self { name, authorization, .. } = self;
         let request =
             format!("GET /metrics HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n{authorization}\r\n");
@@ -147,16 +148,16 @@ async fn page_of(service: &TestService) -> SocketAddr {
 const TLS: &str = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_show_what_the_file_asks_of_them() {
+async fn client_certificates_are_required_and_verified_as_configured() {
     let files = Files::new();
     let service = TestService::start(&files.corefile(TLS)).await;
     let address = page_of(&service).await;
-    assert!(files.scraper("metrics.example").scrape_plainly(address).await.is_err(), "without TLS");
+    assert!(files.scraper("metrics.example").scrape_plaintext(address).await.is_err(), "without TLS");
     assert!(files.scraper("other.example").scrape(address).await.is_err(), "the certificate is checked");
-    let ours = || Some(files.client("scraper.example", true));
-    let other = || Some(files.client("other.example", true));
-    let foreign = || Some(files.client("scraper.example", false));
-    // Nobody's certificate, one of ours, one of ours with another name, one by nobody.
+    let trusted = || Some(files.client("scraper.example", true));
+    let other_name = || Some(files.client("other.example", true));
+    let self_signed = || Some(files.client("scraper.example", false));
+    // Columns: no certificate, a trusted one, a trusted one with another name, a self-signed one.
     for (wanted, allowed) in [
         ("", [true, true, true, true]),
         ("client_auth_type: NoClientCert", [true, true, true, true]),
@@ -177,10 +178,11 @@ async fn clients_show_what_the_file_asks_of_them() {
             [false, true, false, true],
         ),
     ] {
-        // Read anew with every connection.
+        // The file is read again for each connection.
         files.write("web.yml", &format!("{TLS}  {wanted}\n"));
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-            for (identity, allowed) in [None, ours(), other(), foreign()].into_iter().zip(allowed) {
+            for (identity, allowed) in [None, trusted(), other_name(), self_signed()].into_iter().zip(allowed)
+            {
                 let shown = identity.is_some();
                 let scraper =
                     Scraper { identity, versions: vec![version], ..files.scraper("metrics.example") };
@@ -193,7 +195,7 @@ async fn clients_show_what_the_file_asks_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn versions_and_cipher_suites_are_those_of_the_file() {
+async fn tls_versions_and_cipher_suites_are_those_configured() {
     let files = Files::new();
     let service = TestService::start(&files.corefile(TLS)).await;
     let address = page_of(&service).await;
@@ -215,12 +217,12 @@ async fn versions_and_cipher_suites_are_those_of_the_file() {
     }
     files.write("web.yml", &format!("{TLS}  min_version: TLS13\n"));
     let old = Scraper { versions: vec![&rustls::version::TLS12], ..files.scraper("metrics.example") };
-    assert!(old.scrape(address).await.is_err(), "1.2 where 1.3 is asked for");
+    assert!(old.scrape(address).await.is_err(), "TLS 1.2 although the minimum is 1.3");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_headers_and_rates_are_those_of_the_file() {
+async fn users_headers_and_rate_limit_are_those_configured() {
     let files = Files::new();
     let hash = bcrypt::hash("secret", 4).unwrap();
     let web = format!(
@@ -228,7 +230,7 @@ async fn users_headers_and_rates_are_those_of_the_file() {
     );
     let service = TestService::start(&files.corefile(&web)).await;
     let address = page_of(&service).await;
-    // Without tls_server_config it is plain HTTP.
+    // Without tls_server_config the page is served over plain HTTP.
     for (authorization, status) in [
         ("", "401 Unauthorized"),
         ("Authorization: Basic YWxpY2U6c2VjcmV0\r\n", "200 OK"),
@@ -239,19 +241,19 @@ async fn users_headers_and_rates_are_those_of_the_file() {
         ("Authorization: Basic YWxpY2U6c2VjcmV0\r\n", "429 Too Many Requests"),
     ] {
         let scraper = Scraper { authorization, ..files.scraper("metrics.example") };
-        let head = scraper.scrape_plainly(address).await.unwrap().to_ascii_lowercase();
+        let head = scraper.scrape_plaintext(address).await.unwrap().to_ascii_lowercase();
         assert!(head.contains(&status.to_ascii_lowercase()), "{authorization}: {head}");
         assert_eq!(head.contains("x-frame-options: deny"), !status.starts_with("429"), "{head}");
         assert_eq!(head.contains("www-authenticate: basic"), status.starts_with("401"), "{head}");
     }
     files.write("web.yml", "basic_auth_users:\n  alice: secret\n");
-    let head = files.scraper("metrics.example").scrape_plainly(address).await.unwrap();
-    assert!(head.starts_with("HTTP/1.1 500"), "a file that turns bad closes the page: {head}");
+    let head = files.scraper("metrics.example").scrape_plaintext(address).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 500"), "the page is closed once the file is invalid: {head}");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewed_certificate_counts_from_the_next_connection_on() {
+async fn a_renewed_certificate_is_used_from_the_next_connection_on() {
     let files = Files::new();
     let service = TestService::start(&files.corefile(TLS)).await;
     let address = page_of(&service).await;
@@ -267,12 +269,12 @@ async fn a_renewed_certificate_counts_from_the_next_connection_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_puts_tls_before_the_page_and_takes_it_away_at_the_same_address() {
+async fn a_reload_enables_and_disables_tls_at_the_same_address() {
     let files = Files::new();
     let scraper = files.scraper("metrics.example");
     let service = TestService::start(&corefile("")).await;
     let address = page_of(&service).await;
-    assert!(scraper.scrape_plainly(address).await.is_ok() && scraper.scrape(address).await.is_err());
+    assert!(scraper.scrape_plaintext(address).await.is_ok() && scraper.scrape(address).await.is_err());
     let mut kept = TcpStream::connect(address).await.unwrap();
     kept.write_all(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut first = [0; 12];
@@ -281,18 +283,18 @@ async fn a_reload_puts_tls_before_the_page_and_takes_it_away_at_the_same_address
 
     service.reload(&files.corefile(TLS)).await.unwrap();
     assert_eq!(page_of(&service).await, address);
-    assert!(scraper.scrape(address).await.is_ok() && scraper.scrape_plainly(address).await.is_err());
-    assert!(kept.read_to_end(&mut Vec::new()).await.is_ok(), "whoever came in without TLS is let go");
+    assert!(scraper.scrape(address).await.is_ok() && scraper.scrape_plaintext(address).await.is_err());
+    assert!(kept.read_to_end(&mut Vec::new()).await.is_ok(), "a connection without TLS is closed");
 
     service.reload(&corefile(&format!("tls {}", files.path("none.yml")))).await.unwrap_err();
-    assert!(scraper.scrape(address).await.is_ok(), "after a bad reload it is as it was");
+    assert!(scraper.scrape(address).await.is_ok(), "after a failed reload TLS is still enabled");
     service.reload(&corefile("")).await.unwrap();
-    assert!(scraper.scrape_plainly(address).await.is_ok() && scraper.scrape(address).await.is_err());
+    assert!(scraper.scrape_plaintext(address).await.is_ok() && scraper.scrape(address).await.is_err());
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_file_is_told_and_nothing_is_served() {
+async fn an_invalid_web_configuration_file_is_reported_and_nothing_is_served() {
     let files = Files::new();
     files.write("other.pem", &KeyPair::generate().unwrap().serialize_pem());
     let file = |name: &str| Path::new(&files.path("")).join(name).display().to_string();

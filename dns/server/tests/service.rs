@@ -39,7 +39,7 @@ async fn cluster_names_are_answered_over_udp_and_tcp() {
             ("10.0.96.10.in-addr.arpa.", rtype::PTR, rcode::NOERROR, "PTR web.default.svc.cluster.local."),
             ("1.0.96.10.in-addr.arpa.", rtype::PTR, rcode::SERVFAIL, ""),
         ] {
-            let (query, reply) = client.ask(name, qtype);
+            let (query, reply) = client.query(name, qtype);
             assert_eq!(
                 (reply.rcode, answers(&reply, &query).as_str()),
                 (code, wanted),
@@ -66,7 +66,7 @@ async fn cluster_names_are_answered_over_udp_and_tcp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn malformed_packets_get_what_coredns_gives_them() {
+async fn malformed_packets_get_the_response_codes_of_coredns() {
     let service = TestService::start(".:0 {\nwhoami\n}").await;
     let question = b"\x01a\x00\x00\x01\x00\x01";
     let header = |flags: [u8; 2], counts: [u8; 4]| {
@@ -86,8 +86,8 @@ async fn malformed_packets_get_what_coredns_gives_them() {
             message([0, 0], [2, 0, 0, 0], &[&question[..], question].concat()),
             Some(rcode::FORMERR),
         ),
-        ("a question that is gone", message([0, 0], [1, 0, 0, 0], b""), Some(rcode::SERVFAIL)),
-        ("a label that is cut", message([0, 0], [1, 0, 0, 0], b"\x05ab"), Some(rcode::FORMERR)),
+        ("a missing question", message([0, 0], [1, 0, 0, 0], b""), Some(rcode::SERVFAIL)),
+        ("a truncated label", message([0, 0], [1, 0, 0, 0], b"\x05ab"), Some(rcode::FORMERR)),
         ("EDNS version 1", message([0, 0], [1, 0, 0, 1], &[&question[..], bad_version].concat()), Some(0)),
         (
             "EDNS version 1 and class CH",
@@ -97,7 +97,7 @@ async fn malformed_packets_get_what_coredns_gives_them() {
         ("the end after the name", message([0, 0], [1, 0, 0, 0], b"\x01a\x00"), Some(rcode::REFUSED)),
         ("the end after the type", message([0, 0], [1, 0, 0, 0], b"\x01a\x00\x00\x01"), Some(rcode::REFUSED)),
         (
-            "an additional record of bad data",
+            "an additional record with invalid data",
             message(
                 [0, 0],
                 [1, 0, 0, 1],
@@ -113,7 +113,7 @@ async fn malformed_packets_get_what_coredns_gives_them() {
         ("a notification", message([0x20, 0], [1, 0, 0, 0], question), Some(rcode::REFUSED)),
         ("well formed", message([1, 0], [1, 0, 0, 0], question), Some(rcode::NOERROR)),
     ] {
-        // What gets no reply is followed by a query that does.
+        // Each packet is followed by a query that gets a reply, so that a missing reply is noticed.
         let good = message([1, 0], [1, 0, 0, 0], b"\x04good\x00\x00\x01\x00\x01");
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -136,7 +136,7 @@ async fn malformed_packets_get_what_coredns_gives_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_longest_zone_answers_and_what_no_zone_takes_is_refused() {
+async fn the_longest_matching_zone_answers_and_names_outside_all_zones_are_refused() {
     let upstreams = ["192.0.2.1", "192.0.2.2"].map(|ip| {
         let ip = ip.parse::<std::net::Ipv4Addr>().unwrap().octets();
         FakeUpstream::start(move |query, _| {
@@ -161,7 +161,7 @@ async fn the_longest_zone_answers_and_what_no_zone_takes_is_refused() {
         ("notexample.org.", rtype::A, rcode::REFUSED, ""),
         ("www.empty.example.org.", rtype::A, rcode::REFUSED, ""),
     ] {
-        let (query, reply) = client.ask(name, qtype);
+        let (query, reply) = client.query(name, qtype);
         assert_eq!((reply.rcode, answers(&reply, &query).as_str()), (code, wanted), "{name} {qtype}");
     }
     let dropped = "coredns_dns_responses_total{server=\"dns://:0\",zone=\"dropped\",view=\"\",rcode=\"REFUSED\",plugin=\"\"} 1";
@@ -170,16 +170,16 @@ async fn the_longest_zone_answers_and_what_no_zone_takes_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_class_of_the_internet_is_answered() {
+async fn queries_of_classes_other_than_in_are_refused() {
     let service = TestService::start(".:0 {\nwhoami\n}").await;
     let mut query = Query::new(1, &"version.bind.".parse().unwrap(), rtype::TXT);
     query.qclass = class::CH;
-    assert_eq!(TestClient::udp(service.address).ask_query(query).1.rcode, rcode::REFUSED);
+    assert_eq!(TestClient::udp(service.address).send_query(query).1.rcode, rcode::REFUSED);
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_is_cut_to_what_the_client_takes() {
+async fn a_reply_is_truncated_to_the_size_that_the_client_accepts() {
     let upstream = FakeUpstream::start(|query, _| {
         let mut reply = address(query, [192, 0, 2, 0], 60);
         for last in 1..100 {
@@ -199,7 +199,7 @@ async fn a_reply_is_cut_to_what_the_client_takes() {
     ] {
         let mut query = Query::new(7, &name, rtype::A);
         query.edns = size.map(|udp_size| dns_wire::Edns { udp_size, version: 0, dnssec_ok: false });
-        let (_, reply) = client.ask_query(query);
+        let (_, reply) = client.send_query(query);
         let count = reply.section(Section::Answer).count();
         assert_eq!((reply.truncated, count == 100), (!whole, whole), "{client:?} {size:?}: {count}");
     }
@@ -207,8 +207,8 @@ async fn a_reply_is_cut_to_what_the_client_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_that_no_datagram_can_carry_is_cut() {
-    // 65,520 bytes: no more than the client takes, and more than IPv4 does.
+async fn a_reply_larger_than_a_datagram_is_truncated() {
+    // 65,520 bytes: the client accepts them, but an IPv4 datagram cannot carry them.
     let upstream = FakeUpstream::start(|_, _| {
         let mut reply = Reply::default();
         reply.push(Section::Answer, Owner::Question, rtype::TXT, 60, &[0; 65_464]);
@@ -219,17 +219,17 @@ async fn a_reply_that_no_datagram_can_carry_is_cut() {
             .await;
     let mut query = Query::new(7, &"www.example.org.".parse().unwrap(), rtype::TXT);
     query.edns = Some(Edns { udp_size: 65_535, version: 0, dnssec_ok: false });
-    for what in ["forwarded", "kept"] {
-        let (_, reply) = TestClient::udp(service.address).ask_query(query.clone());
+    for what in ["forwarded", "cached"] {
+        let (_, reply) = TestClient::udp(service.address).send_query(query.clone());
         assert!(reply.truncated, "{what}");
     }
-    let (_, reply) = TestClient::tcp(service.address).ask_query(query);
+    let (_, reply) = TestClient::tcp(service.address).send_query(query);
     assert_eq!((reply.truncated, reply.section(Section::Answer).count()), (false, 1));
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replies_leave_from_the_address_that_was_asked() {
+async fn replies_are_sent_from_the_address_that_was_queried() {
     let any = TestService::try_start(".:0 {\nlog . \"{local}\"\nwhoami\n}", FakeCluster::listed(), &[])
         .await
         .unwrap();
@@ -241,7 +241,7 @@ async fn replies_leave_from_the_address_that_was_asked() {
             assert!(ip.is_ipv6(), "a machine without IPv6");
             continue;
         };
-        // A connected socket hears the address it asked and no other.
+        // A connected socket receives packets only from the address that it is connected to.
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         socket.connect((ip, port)).unwrap();
         let mut packet = [0; 512];
@@ -253,7 +253,7 @@ async fn replies_leave_from_the_address_that_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_in_use_is_named() {
+async fn an_address_in_use_is_reported() {
     let first = TestService::start(".:0 {\nwhoami\n}").await;
     let corefile = format!(".:{} {{\nwhoami\n}}", first.address.port());
     let error = TestService::try_start(&corefile, FakeCluster::listed(), &[[127, 0, 0, 1].into()])
@@ -268,7 +268,7 @@ async fn an_address_in_use_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_swaps_the_chain_without_losing_a_query() {
+async fn a_reload_replaces_the_chain_without_losing_a_query() {
     let zone = |ttl: u32| format!(".:0 {{\nkubernetes cluster.local {{\nttl {ttl}\n}}\n}}");
     let service = TestService::start(&zone(1)).await;
     let (stop, count, address) = (AtomicBool::new(false), AtomicUsize::new(0), service.address);
@@ -285,11 +285,11 @@ async fn a_reload_swaps_the_chain_without_losing_a_query() {
     let ask = |client: TestClient| {
         let mut last = 0;
         loop {
-            // Request once more after the last reload, however the two clients took turns.
+            // Sends one more query after the last reload.
             let stopping = stop.load(SeqCst);
-            let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
+            let (_, reply) = client.query("web.default.svc.cluster.local.", rtype::A);
             let ttl = reply.records()[0].ttl;
-            assert!(ttl >= last, "{client:?}: never back from {last} to {ttl}");
+            assert!(ttl >= last, "{client:?}: an old configuration answered: {ttl} after {last}");
             last = ttl;
             count.fetch_add(1, SeqCst);
             if stopping {
@@ -304,12 +304,12 @@ async fn a_reload_swaps_the_chain_without_losing_a_query() {
         clients.map(|client| client.join().unwrap())
     });
     assert_eq!(last, [19, 19]);
-    assert_eq!(service.dns.addresses().await, [address], "the socket stayed");
+    assert_eq!(service.dns.addresses().await, [address], "the socket is still open");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
+async fn an_invalid_corefile_keeps_the_old_one_and_is_counted() {
     let service = TestService::start(".:0 {\nwhoami\n}").await;
     for (corefile, part) in [
         (".:0 {\nwhoamI\n}", "Corefile:2"),
@@ -318,7 +318,7 @@ async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
     ] {
         let error = service.reload(corefile).await.unwrap_err().to_string();
         assert!(error.contains(part), "{part} in {error}");
-        let (_, reply) = TestClient::udp(service.address).ask("a.example.", rtype::A);
+        let (_, reply) = TestClient::udp(service.address).query("a.example.", rtype::A);
         assert_eq!(
             (reply.rcode, reply.section(Section::Additional).count()),
             (rcode::NOERROR, 2),
@@ -330,7 +330,7 @@ async fn a_bad_corefile_leaves_the_old_one_and_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_reload_is_a_problem_until_the_next_good_one() {
+async fn a_failed_reload_is_a_problem_until_the_next_successful_one() {
     let good = ".:0 {\nwhoami\n}";
     let service = TestService::start(good).await;
     let listed = || {
@@ -359,7 +359,7 @@ async fn a_failed_reload_is_a_problem_until_the_next_good_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plugins_are_shown_as_enabled_while_they_are() {
+async fn the_plugin_enabled_metric_follows_the_served_corefile() {
     let corefile = |lines: &str| format!(".:0 {{\nprometheus 127.0.0.1:0\n{lines}\n}}");
     let service = TestService::start(&corefile("health 127.0.0.1:0\nerrors\nwhoami")).await;
     let enabled = || {
@@ -368,10 +368,10 @@ async fn plugins_are_shown_as_enabled_while_they_are() {
         let names = rows.filter_map(|row| row.split("name=").nth(1));
         names.map(|name| name.split('"').nth(1).unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
-    // Plugins that see no query are none, as in CoreDNS.
+    // Plugins that see no queries, such as `health`, are not listed, as in CoreDNS.
     assert_eq!(enabled(), "errors prometheus whoami");
     service.reload(&corefile("errors\nwhoami\nhealth 192.0.2.1:0")).await.unwrap_err();
-    assert_eq!(enabled(), "errors prometheus whoami", "a configuration that is not served");
+    assert_eq!(enabled(), "errors prometheus whoami", "the rejected configuration has no effect");
     service.reload(&corefile("log\nwhoami")).await.unwrap();
     assert_eq!(enabled(), "log prometheus whoami");
     service.reload(".:0 {\nwhoami\n}").await.unwrap();
@@ -379,42 +379,42 @@ async fn plugins_are_shown_as_enabled_while_they_are() {
     service.stop().await;
 }
 
-// The clock is the test's: it goes on when there is nothing else to do.
+// Time is paused: it advances when no task can run.
 #[tokio::test(start_paused = true)]
-async fn a_changed_corefile_is_found_and_a_port_can_move() {
-    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let other = taken.local_addr().unwrap();
-    drop(taken);
+async fn a_changed_corefile_is_reloaded_and_may_move_the_port() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let other = socket.local_addr().unwrap();
+    drop(socket);
     let service = TestService::start(".:0 {\nwhoami\nreload 2s 0s\n}").await;
     let hash = |service: &TestService| {
         let text = service.metrics.text();
         text.lines().find(|line| line.starts_with("coredns_reload_version_info")).unwrap().to_owned()
     };
     let before = hash(&service);
-    // A moved port, found by the interval alone.
+    // The new port is found by the periodic check, without an explicit reload.
     format!(".:{} {{\nwhoami\nreload 2s 0s\n}}", other.port())
         .clone_into(&mut service.corefile.lock().unwrap());
     while hash(&service) == before {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(service.dns.addresses().await, [other]);
-    assert_eq!(TestClient::udp(other).ask("a.", rtype::A).1.rcode, rcode::NOERROR);
+    assert_eq!(TestClient::udp(other).query("a.", rtype::A).1.rcode, rcode::NOERROR);
     service.stop().await;
 }
 
-// The clock is the test's, as above.
+// Time is paused, as above.
 #[tokio::test(start_paused = true)]
-async fn a_mistake_that_was_mended_and_comes_back_is_told_again() {
+async fn an_error_that_returns_after_a_fix_is_reported_again() {
     let corefile = |line: &str| format!(".:0 {{\nwhoami\nreload 2s 0s\n{line}\n}}");
     let service = TestService::start(&corefile("")).await;
-    let mut told = 0;
+    let mut failures = 0;
     for mistake in ["whoamI", "health 192.0.2.1:0"] {
         for _ in 0..2 {
-            told += 1;
+            failures += 1;
             for line in [mistake, ""] {
                 corefile(line).clone_into(&mut service.corefile.lock().unwrap());
                 tokio::time::sleep(Duration::from_secs(10)).await;
-                let counted = format!("coredns_reload_failed_total {told}\n");
+                let counted = format!("coredns_reload_failed_total {failures}\n");
                 assert!(service.metrics.text().contains(&counted), "{mistake}, {line:?}: {counted}");
             }
         }
@@ -423,7 +423,7 @@ async fn a_mistake_that_was_mended_and_comes_back_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
+async fn readiness_waits_for_the_cluster_and_ends_first_at_shutdown() {
     let fake = Arc::new(FakeCluster::default());
     let service = TestService::try_start(
         ".:0 {
@@ -443,7 +443,7 @@ async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
     let client = TestClient::udp(service.address);
     assert_eq!(service.page("/ready").await, (503, "kubernetes".to_owned()));
     assert_eq!(service.page("/health").await, (200, "OK".to_owned()));
-    let (_, reply) = client.ask("web.default.svc.cluster.local.", rtype::A);
+    let (_, reply) = client.query("web.default.svc.cluster.local.", rtype::A);
     assert_eq!(
         (reply.rcode, reply.section(Section::Authority).count()),
         (rcode::SERVFAIL, 1),
@@ -452,20 +452,20 @@ async fn readiness_waits_for_the_cluster_and_goes_first_at_the_end() {
     fake.0.lock().unwrap().apply(Kind::ALL.map(Event::Synced), 1);
     service.gates.all_open().await;
     assert_eq!(service.page("/ready").await, (200, "OK".to_owned()));
-    assert_eq!(client.ask("web.default.svc.cluster.local.", rtype::A).1.rcode, rcode::NXDOMAIN);
+    assert_eq!(client.query("web.default.svc.cluster.local.", rtype::A).1.rcode, rcode::NXDOMAIN);
 
     let (admin, gates) = (service.admin.clone(), service.gates.clone());
-    let ending = tokio::spawn(service.dns.stop());
+    let stopping = tokio::spawn(service.dns.stop());
     while gates.closed(telemetry::Monitor::UntilReady) != ["shutdown"] {
         tokio::task::yield_now().await;
     }
     assert_eq!(
-        client.ask("web.default.svc.cluster.local.", rtype::A).1.rcode,
+        client.query("web.default.svc.cluster.local.", rtype::A).1.rcode,
         rcode::NXDOMAIN,
-        "a lame duck answers"
+        "queries are answered during lameduck"
     );
     assert!(admin.listen("127.0.0.1:0").await.is_ok());
-    ending.await.unwrap();
+    stopping.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -482,14 +482,14 @@ async fn the_log_has_a_line_for_each_query_of_its_classes() {
     )
     .await;
     let client = TestClient::udp(service.address);
-    client.ask("www.example.org.", rtype::A);
-    client.ask("None.default.svc.cluster.local.", rtype::AAAA);
+    client.query("www.example.org.", rtype::A);
+    client.query("None.default.svc.cluster.local.", rtype::AAAA);
     let log = service.log.clone();
     service.stop().await;
     let wanted = "[INFO] A www.example.org. NOERROR qr,aa,rd\n[INFO] AAAA none.default.svc.cluster.local. NXDOMAIN qr,aa,rd\n";
     loop {
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        // Lines of different threads may change places.
+        // Lines of different threads may be written in any order.
         if text.len() >= wanted.len() {
             let sorted =
                 |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
@@ -501,11 +501,11 @@ async fn the_log_has_a_line_for_each_query_of_its_classes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_query_holds_up_nobody_on_its_connection_and_gets_its_reply() {
-    let (go, going) = std::sync::mpsc::channel::<()>();
-    let going = Mutex::new(going);
+async fn a_slow_query_does_not_delay_other_queries_on_its_connection() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
     let upstream = FakeUpstream::start(move |query, _| {
-        going.lock().unwrap().recv().unwrap();
+        released.lock().unwrap().recv().unwrap();
         Some(address(query, [192, 0, 2, 1], 60))
     });
     let service =
@@ -521,17 +521,17 @@ async fn a_slow_query_holds_up_nobody_on_its_connection_and_gets_its_reply() {
         out.extend_from_slice(&packet[..length]);
     }
     stream.write_all(&out).unwrap();
-    // Done asking, and still there to hear the answers.
+    // The client sends no more queries and still reads the replies.
     stream.shutdown(Shutdown::Write).unwrap();
     let mut next = || read_framed(&mut stream).map(|reply| reply[1]);
     assert_eq!(next(), Some(2), "the quick one first");
-    go.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!((next(), next()), (Some(1), None), "the slow one before the end");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_many_addresses_as_fit_into_a_message_come_over_tcp() {
+async fn a_reply_of_four_thousand_addresses_is_complete_over_tcp() {
     let upstream = FakeUpstream::start(|query, _| {
         let mut reply = address(query, [10, 0, 0, 0], 60);
         for last in 1..4000_u32 {
@@ -541,7 +541,7 @@ async fn as_many_addresses_as_fit_into_a_message_come_over_tcp() {
     });
     let service =
         TestService::start(&format!(".:0 {{\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address)).await;
-    let (_, reply) = TestClient::tcp(service.address).ask("n4000.payments.example.org.", rtype::A);
+    let (_, reply) = TestClient::tcp(service.address).query("n4000.payments.example.org.", rtype::A);
     assert_eq!((reply.section(Section::Answer).count(), reply.truncated), (4000, false));
     service.stop().await;
 }
@@ -553,7 +553,7 @@ async fn the_same_question_has_the_same_reply_over_udp_and_tcp() {
             b'n' => denial(rcode::NXDOMAIN, 300),
             b'f' => denial(rcode::SERVFAIL, 300),
             b'u' => {
-                // A type that nobody knows, and one whose data holds a name.
+                // An unknown type, and one whose data contains a name.
                 let mut reply = Reply::default();
                 reply.authentic_data = true;
                 reply.push(Section::Answer, Owner::Question, 65_280, 60, b"\x00\xc0\x0c\xff");
@@ -614,7 +614,7 @@ async fn the_same_question_has_the_same_reply_over_udp_and_tcp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_queries_than_may_wait_are_all_answered() {
+async fn queries_over_the_in_flight_limit_of_a_connection_are_all_answered() {
     let upstream = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
     let service = TestService::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
     let mut stream = TcpStream::connect(service.address).unwrap();
@@ -632,53 +632,53 @@ async fn more_queries_than_may_wait_are_all_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_in_flight_is_answered_though_the_server_ends() {
-    let (upstream, reached, go) = FakeUpstream::held();
+async fn a_query_in_flight_is_answered_during_shutdown() {
+    let (upstream, received, release) = FakeUpstream::blocking();
     let service = TestService::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
     let client = TestClient::tcp(service.address);
-    let asking = std::thread::spawn(move || client.ask("www.example.org.", rtype::A));
-    reached.recv().unwrap();
-    // Nothing is answered before the end has begun: by then nobody is listened to any more.
+    let client_thread = std::thread::spawn(move || client.query("www.example.org.", rtype::A));
+    received.recv().unwrap();
+    // The upstream answers only once the server has closed its listeners.
     let address = service.address;
-    let ending = tokio::spawn(service.stop());
+    let stopping = tokio::spawn(service.stop());
     while TcpStream::connect(address).is_ok() {
         tokio::task::yield_now().await;
     }
-    go.send(()).unwrap();
-    let (query, reply) = tokio::task::spawn_blocking(|| asking.join().unwrap()).await.unwrap();
+    release.send(()).unwrap();
+    let (query, reply) = tokio::task::spawn_blocking(|| client_thread.join().unwrap()).await.unwrap();
     assert_eq!(answers(&reply, &query), "A 192.0.2.1");
-    ending.await.unwrap();
+    stopping.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_more_is_left() {
+async fn an_idle_client_is_disconnected() {
     let service = TestService::start(".:0 {\nwhoami\n}").await;
     let mut packet = [0; 512];
     let length = Query::new(1, &"a.".parse().unwrap(), rtype::A).encode(1, &mut packet);
     let whole = [&(length as u16).to_be_bytes(), &packet[..length]].concat();
-    // Nothing at all, half a message, a message and half of the next; the clock is the test's.
+    // No data, half a message, and a message with half of the next one.
     for (sent, replies, seconds) in
         [(Vec::new(), 0, 3), (whole[..7].to_vec(), 0, 3), ([&whole, &whole[..7]].concat(), 1, 10)]
     {
         let start = tokio::time::Instant::now();
         let mut stream = tokio::net::TcpStream::connect(service.address).await.unwrap();
         stream.write_all(&sent).await.unwrap();
-        let mut heard = Vec::new();
-        stream.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(!heard.is_empty(), replies > 0, "{heard:?}");
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).await.unwrap();
+        assert_eq!(!received.is_empty(), replies > 0, "{received:?}");
         assert_eq!(start.elapsed().as_secs(), seconds, "{} bytes", sent.len());
     }
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forwarding_loop_is_told() {
-    // The upstream asks the very server that asks it.
+async fn a_forwarding_loop_is_reported() {
+    // The upstream sends each query back to the server.
     let back: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
     let to = back.clone();
     let upstream = FakeUpstream::start(move |query, _| {
         let to = (*to.lock().unwrap())?;
-        let (query, reply) = TestClient::udp(to).ask(&query.to_name().to_string(), query.qtype);
+        let (query, reply) = TestClient::udp(to).query(&query.to_name().to_string(), query.qtype);
         drop(query);
         Some(reply)
     });

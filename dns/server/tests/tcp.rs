@@ -1,4 +1,4 @@
-//! Limits on DNS over TCP: what clients that hold connections, or do not read, can take from the others.
+//! Limits on DNS over TCP, reached by clients that hold many connections or do not read their replies.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const LIMITS: TcpLimits =
     TcpLimits { connections: 100, connections_per_client: 100, buffered_bytes: 1 << 20 };
 
-async fn serving(lines: &str, limits: TcpLimits) -> TestService {
+async fn start_service(lines: &str, limits: TcpLimits) -> TestService {
     let corefile = format!(".:0 {{\n{lines}\n}}");
     let loopback = [Ipv4Addr::LOCALHOST.into()];
     TestService::with_limits(&corefile, FakeCluster::listed(), &loopback, limits)
@@ -57,19 +57,19 @@ fn count(service: &TestService, metric: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_idle_connection_makes_room_for_a_new_one() {
-    let service = serving("whoami", TcpLimits { connections: 3, ..LIMITS }).await;
+    let service = start_service("whoami", TcpLimits { connections: 3, ..LIMITS }).await;
     let mut open: Vec<TcpStream> = Vec::new();
     for last in 1..=3 {
         let mut stream = connect([127, 0, 0, last], service.address);
         assert!(is_answered(&mut stream));
         open.push(stream);
-        // Idle times are kept in milliseconds.
+        // Idle times have a resolution of a millisecond.
         let start = std::time::Instant::now();
         while start.elapsed() < Duration::from_millis(2) {
             tokio::task::yield_now().await;
         }
     }
-    // The first one has become the one that was used last.
+    // The first connection is now the most recently used one.
     assert!(is_answered(&mut open[0]));
     assert!(is_answered(&mut connect([127, 0, 0, 4], service.address)));
     assert!(is_closed(&mut open[1]), "idle for the longest time");
@@ -79,8 +79,8 @@ async fn the_longest_idle_connection_makes_room_for_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_with_many_connections_closes_its_own() {
-    let service = serving("whoami", TcpLimits { connections_per_client: 4, ..LIMITS }).await;
+async fn a_client_over_its_limit_loses_its_own_idle_connections() {
+    let service = start_service("whoami", TcpLimits { connections_per_client: 4, ..LIMITS }).await;
     let mut other = connect([127, 0, 0, 2], service.address);
     assert!(is_answered(&mut other));
     let mut flood: Vec<_> = (0..12)
@@ -98,16 +98,16 @@ async fn a_client_with_many_connections_closes_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_too_many_is_rejected_while_all_wait_for_replies() {
-    let (upstream, reached, go) = FakeUpstream::held();
+async fn a_connection_over_the_limit_is_rejected_while_all_others_are_in_use() {
+    let (upstream, received, release) = FakeUpstream::blocking();
     let limits = TcpLimits { connections: 1, ..LIMITS };
-    let service = serving(&format!("forward . {}", upstream.address), limits).await;
+    let service = start_service(&format!("forward . {}", upstream.address), limits).await;
     let mut waiting = connect([127, 0, 0, 1], service.address);
     waiting.write_all(&framed(1, "www.example.org.", rtype::A)).unwrap();
-    reached.recv().unwrap();
+    received.recv().unwrap();
     assert!(!is_answered(&mut connect([127, 0, 0, 2], service.address)));
     assert_eq!(count(&service, "portolan_dns_tcp_connections_rejected_total{limit=\"connections\"}"), "1");
-    go.send(()).unwrap();
+    release.send(()).unwrap();
     assert!(read_framed(&mut waiting).is_some());
     service.stop().await;
 }
@@ -126,17 +126,17 @@ fn large(query: &Query, _: bool) -> Option<Reply> {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_and_never_reads_is_disconnected() {
+async fn a_client_that_never_reads_its_replies_is_disconnected() {
     let upstream = FakeUpstream::start(large);
     let lines = format!("cache\nforward . {} {{\nforce_tcp\n}}", upstream.address);
-    let service = serving(&lines, LIMITS).await;
+    let service = start_service(&lines, LIMITS).await;
     let client = TestClient::tcp(service.address);
-    let asked = tokio::task::spawn_blocking(move || client.ask("large.example.org.", rtype::TXT)).await;
-    assert_eq!(asked.unwrap().1.records().len(), 250, "the reply is in the cache");
-    // From here on the clock is the test's: it goes on when there is nothing else to do.
+    let answered = tokio::task::spawn_blocking(move || client.query("large.example.org.", rtype::TXT)).await;
+    assert_eq!(answered.unwrap().1.records().len(), 250, "the reply is in the cache");
+    // From here on time is paused: it advances when no task can run.
     tokio::time::pause();
     let mut stream = tokio::net::TcpStream::connect(service.address).await.unwrap();
-    // More than the kernel buffers of the queries; the replies would be 60 GB.
+    // More queries than the kernel buffers. Their replies would be 60 GB.
     let queries = framed(1, "large.example.org.", rtype::TXT).repeat(1000);
     let mut written = 0;
     while written < 1000 && stream.write_all(&queries).await.is_ok() {
@@ -151,14 +151,14 @@ async fn a_client_that_asks_and_never_reads_is_disconnected() {
 async fn a_client_that_reads_slowly_gets_every_reply() {
     let upstream = FakeUpstream::start(large);
     let lines = format!("cache\nforward . {} {{\nforce_tcp\n}}", upstream.address);
-    let service = serving(&lines, LIMITS).await;
+    let service = start_service(&lines, LIMITS).await;
     let mut stream = connect([127, 0, 0, 1], service.address);
-    let mut asking = stream.try_clone().unwrap();
+    let mut writer = stream.try_clone().unwrap();
     let sender = std::thread::spawn(move || {
         for id in 0..300 {
-            asking.write_all(&framed(id, "large.example.org.", rtype::TXT)).unwrap();
+            writer.write_all(&framed(id, "large.example.org.", rtype::TXT)).unwrap();
         }
-        asking.shutdown(std::net::Shutdown::Write).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
     });
     let mut seen = [false; 300];
     while let Some(reply) = read_framed(&mut stream) {
@@ -172,12 +172,12 @@ async fn a_client_that_reads_slowly_gets_every_reply() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_queries_are_held_up_to_a_limit() {
-    let service = serving("whoami", TcpLimits { buffered_bytes: 100_000, ..LIMITS }).await;
+    let service = start_service("whoami", TcpLimits { buffered_bytes: 100_000, ..LIMITS }).await;
     let part = [&u16::MAX.to_be_bytes()[..], &[0; 60_000]].concat();
     let mut first = connect([127, 0, 0, 1], service.address);
     first.write_all(&part).unwrap();
     let mut second = connect([127, 0, 0, 2], service.address);
-    // The first one's bytes may still be on their way.
+    // The bytes of the first connection may not have been read yet.
     let closed = |service: &TestService| {
         count(service, "portolan_dns_tcp_connections_closed_total{reason=\"memory\"}") == "1"
     };
@@ -190,8 +190,8 @@ async fn parts_of_queries_are_held_up_to_a_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_that_comes_byte_by_byte_ends_the_connection() {
-    let service = serving("whoami", LIMITS).await;
+async fn a_query_sent_byte_by_byte_does_not_keep_the_connection_open() {
+    let service = start_service("whoami", LIMITS).await;
     let start = tokio::time::Instant::now();
     let mut stream = tokio::net::TcpStream::connect(service.address).await.unwrap();
     let query = framed(1, "a.", rtype::A);

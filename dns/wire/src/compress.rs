@@ -1,31 +1,31 @@
-//! Name compression: remembers the names of a packet for pointers to them (RFC 1035 §4.1.4).
+//! Name compression: stores the names of a packet, so that later names can point to them (RFC 1035 §4.1.4).
 
 use crate::name::MAX_LABELS;
 use crate::query::{HEADER, Query};
 
 /// Pointers have 14 bits.
-const REACH: usize = 0x4000;
+const MAX_POINTER_TARGET: usize = 0x4000;
 /// Up to this many suffixes are compared one by one, which costs less than a table.
-const FEW: usize = 64;
+const LINEAR_SEARCH: usize = 64;
 /// Chains of the table beyond that. There are at most 8,192 suffixes within reach.
 const CHAINS: usize = 4096;
-/// How many names are compared to find one that occurs again.
-const NEAR: usize = 64;
+/// Stored names that are compared to find one that occurs again.
+const SEARCH_WINDOW: usize = 64;
 
-/// Knows every suffix of every name in the packet. Like Go's library it is case-sensitive, so that a pointer never changes
-/// the case of a letter, and it also learns names that must not be compressed themselves.
+/// Holds every suffix of every name in the packet. Like Go's library it compares case-sensitively, so that a pointer never
+/// changes the case of a letter, and it also stores names that must not be compressed themselves.
 ///
 /// Most replies have only the question's name and one more, so suffixes are hashed only from the third name on.
 #[derive(Default)]
 pub(crate) struct Compressor {
     /// Names other than the question's, in the order written.
     written: Vec<Written>,
-    /// How many of them the table knows.
-    learned: usize,
-    /// Where to look first for a name that comes again: names of one section often follow those of another in order.
+    /// How many of them are in the table.
+    indexed: usize,
+    /// Where the search for a repeated name begins: names of one section often repeat those of another in the same order.
     next: usize,
     hashes: Vec<u32>,
-    places: Vec<u16>,
+    positions: Vec<u16>,
     /// The last suffix of each chain, counted from 1; empty while there are few.
     chains: Vec<u16>,
     /// The suffix before each in its chain, likewise; 0 for none.
@@ -43,7 +43,7 @@ impl Clone for Compressor {
 struct Written {
     stored: u32,
     len: u8,
-    place: u16,
+    position: u16,
 }
 
 /// The packet so far.
@@ -58,9 +58,9 @@ impl Compressor {
     /// Prepares for a new packet.
     pub(crate) fn clear(&mut self) {
         self.written.clear();
-        (self.learned, self.next) = (0, 0);
+        (self.indexed, self.next) = (0, 0);
         self.hashes.clear();
-        self.places.clear();
+        self.positions.clear();
         self.chains.clear();
         self.before.clear();
     }
@@ -80,68 +80,69 @@ impl Compressor {
             return Some(at + 1);
         }
         let known = match compress {
-            true => self.again(stored).map(|place| (0, place)).or_else(|| self.find(packet, name)),
+            true => self.find_same(stored).map(|position| (0, position)).or_else(|| self.find(packet, name)),
             false => None,
         };
         let (offset, pointer) = match known {
-            Some((offset, place)) => (offset, Some(0xc000 | place)),
+            Some((offset, position)) => (offset, Some(0xc000 | position)),
             None => (name.len(), None),
         };
         packet.out.get_mut(at..at + offset)?.copy_from_slice(&name[..offset]);
-        if offset > 0 && at < REACH {
-            self.written.push(Written { stored: stored as u32, len: name.len() as u8, place: at as u16 });
+        if offset > 0 && at < MAX_POINTER_TARGET {
+            self.written.push(Written { stored: stored as u32, len: name.len() as u8, position: at as u16 });
         }
         let Some(pointer) = pointer else { return Some(at + offset) };
         packet.out.get_mut(at + offset..at + offset + 2)?.copy_from_slice(&pointer.to_be_bytes());
         Some(at + offset + 2)
     }
 
-    /// The place of this very name, if it was written already and is found near where it should be.
-    fn again(&mut self, stored: usize) -> Option<u16> {
+    /// The position of this very name, if it was written already and is found near where it should be.
+    fn find_same(&mut self, stored: usize) -> Option<u16> {
         let (before, after) = self.written.split_at(self.next);
         let is = |written: &Written| written.stored as usize == stored;
-        let at = match after.iter().take(NEAR).position(is) {
+        let at = match after.iter().take(SEARCH_WINDOW).position(is) {
             Some(at) => before.len() + at,
-            None => before.iter().take(NEAR).position(is)?,
+            None => before.iter().take(SEARCH_WINDOW).position(is)?,
         };
         self.next = at + 1;
-        Some(self.written[at].place)
+        Some(self.written[at].position)
     }
 
-    /// The longest suffix of a name that stands in the packet: where it begins in the name, and in the packet.
+    /// The longest suffix of a name that is in the packet: its offset in the name, and its position in the packet.
     fn find(&mut self, packet: &Packet<'_>, name: &[u8]) -> Option<(usize, u16)> {
         if self.written.is_empty() {
-            return starts(name).find_map(|offset| Some((offset, asked(packet, &name[offset..])?)));
+            return starts(name)
+                .find_map(|offset| Some((offset, find_in_question(packet, &name[offset..])?)));
         }
-        for i in self.learned..self.written.len() {
-            self.learn(packet, i);
+        for i in self.indexed..self.written.len() {
+            self.index(packet, i);
         }
-        self.learned = self.written.len();
+        self.indexed = self.written.len();
         let suffixes = Suffixes::of(name);
         suffixes
             .iter()
             .find_map(|(offset, hash)| Some((offset, self.find_suffix(packet, &name[offset..], hash)?)))
     }
 
-    fn learn(&mut self, packet: &Packet<'_>, i: usize) {
-        let Written { stored, len, place } = self.written[i];
+    fn index(&mut self, packet: &Packet<'_>, i: usize) {
+        let Written { stored, len, position } = self.written[i];
         let name = packet.bytes.get(stored as usize..stored as usize + usize::from(len)).unwrap_or_default();
         for (offset, hash) in Suffixes::of(name).iter() {
-            let at = usize::from(place) + offset;
-            // From the first suffix that is known on, there is a pointer in its stead, or might as well be.
-            if at >= REACH || self.find_suffix(packet, &name[offset..], hash).is_some() {
+            let at = usize::from(position) + offset;
+            // This suffix and the shorter ones are already stored.
+            if at >= MAX_POINTER_TARGET || self.find_suffix(packet, &name[offset..], hash).is_some() {
                 return;
             }
             self.hashes.push(hash);
-            self.places.push(at as u16);
+            self.positions.push(at as u16);
             self.chain();
         }
     }
 
-    /// Adds new suffixes to the table. An upstream can send a thousand names of many labels, and a client can have them
-    /// sent again and again; comparing them one by one would take quadratic time.
+    /// Adds new suffixes to the table. An upstream can send a thousand names of many labels, which a client can query
+    /// repeatedly; comparing them one by one would take quadratic time.
     fn chain(&mut self) {
-        if self.hashes.len() <= FEW {
+        if self.hashes.len() <= LINEAR_SEARCH {
             return;
         }
         self.chains.resize(CHAINS, 0);
@@ -154,10 +155,10 @@ impl Compressor {
 
     fn find_suffix(&self, packet: &Packet<'_>, suffix: &[u8], hash: u32) -> Option<u16> {
         let fits = |at: usize| {
-            let place = self.places[at];
-            (self.hashes[at] == hash && is_at(packet.out, usize::from(place), suffix)).then_some(place)
+            let position = self.positions[at];
+            (self.hashes[at] == hash && is_at(packet.out, usize::from(position), suffix)).then_some(position)
         };
-        asked(packet, suffix).or_else(|| match self.chains.is_empty() {
+        find_in_question(packet, suffix).or_else(|| match self.chains.is_empty() {
             true => (0..self.hashes.len()).find_map(fits),
             false => self.chained(hash).find_map(fits),
         })
@@ -170,8 +171,8 @@ impl Compressor {
     }
 }
 
-/// The place of a name that the question ends in.
-fn asked(packet: &Packet<'_>, name: &[u8]) -> Option<u16> {
+/// The position of a name that the question ends in.
+fn find_in_question(packet: &Packet<'_>, name: &[u8]) -> Option<u16> {
     let question = packet.query.name();
     let offset = question.len().checked_sub(name.len())?;
     let starts = packet.query.offsets();
@@ -185,7 +186,7 @@ fn asked(packet: &Packet<'_>, name: &[u8]) -> Option<u16> {
 
 /// Whether the name at `at` of the packet, followed through its pointers, is exactly `name`.
 fn is_at(out: &[u8], mut at: usize, mut name: &[u8]) -> bool {
-    // Pointers in what we wrote go backwards only, so this ends.
+    // All pointers in the packet point backwards, so the loop ends.
     loop {
         let Some(&len) = out.get(at) else { return false };
         if len >= 0xc0 {
@@ -225,8 +226,8 @@ struct Suffixes {
 impl Suffixes {
     fn of(name: &[u8]) -> Self {
         let mut suffixes = Self { count: 0, offsets: [0; MAX_LABELS], hashes: [0; MAX_LABELS] };
-        for (start, place) in starts(name).zip(&mut suffixes.offsets) {
-            *place = start as u8;
+        for (start, position) in starts(name).zip(&mut suffixes.offsets) {
+            *position = start as u8;
             suffixes.count += 1;
         }
         let (mut hash, mut end) = (0, name.len().saturating_sub(1));
@@ -264,15 +265,15 @@ mod tests {
         let names: Vec<Name> = (0..1000).map(|i| text(i).parse().unwrap()).collect();
         let bytes: Vec<u8> = names.iter().flat_map(|name| name.wire()).copied().collect();
         let mut packet = Packet { bytes: &bytes, query: &query, out: &mut vec![0; 65_535] };
-        let (mut known, mut stored, mut at) = (Compressor::default(), 0, 100);
+        let (mut compressor, mut stored, mut at) = (Compressor::default(), 0, 100);
         for name in &names {
             let (start, end) = (stored, stored + name.wire().len());
-            let next = known.write(&mut packet, (start, end), true, at).expect("there is room");
+            let next = compressor.write(&mut packet, (start, end), true, at).expect("there is room");
             assert!(is_at(packet.out, at, name.wire()), "{name} at {at}");
             (stored, at) = (end, next);
         }
-        assert!(known.hashes.len() > 1000, "{} suffixes", known.hashes.len());
-        let longest = known.hashes.iter().map(|hash| known.chained(*hash).count()).max();
+        assert!(compressor.hashes.len() > 1000, "{} suffixes", compressor.hashes.len());
+        let longest = compressor.hashes.iter().map(|hash| compressor.chained(*hash).count()).max();
         assert!(longest < Some(32), "{longest:?} steps");
     }
 }

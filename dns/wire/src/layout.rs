@@ -7,7 +7,7 @@ use crate::codes::rtype;
 pub(crate) struct Layout {
     pub(crate) before: usize,
     pub(crate) names: usize,
-    /// Only the types of RFC 1035 may be compressed when sent (RFC 3597 §4).
+    /// Whether names may be compressed when sent: only in the types of RFC 1035 (RFC 3597 §4).
     pub(crate) compress: bool,
 }
 

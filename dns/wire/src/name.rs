@@ -101,12 +101,12 @@ pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The most pointers that are followed in a name: no more than one per label are useful. Go's library has the same limit.
-/// Without a limit a packet of pointers to pointers costs thousands of steps for each of its names.
+/// The most pointers that are followed in a name: more than one per label are never useful. Go's library has the same limit.
+/// Without a limit a packet of pointers to pointers would cost thousands of steps for each of its names.
 const MAX_POINTERS: usize = MAX_LABELS - 1;
 
 /// Reads the name at `at` of a packet, following pointers (RFC 1035 §4.1.4). Returns it and where the next field
-/// begins. A pointer must point before the name it stands in, so that there are no loops.
+/// begins. A pointer must point before the name that contains it, so that there are no loops.
 pub(crate) fn read(packet: &[u8], at: usize) -> Option<(Name, usize)> {
     let mut name = Name::ROOT;
     name.len = 0;
@@ -161,7 +161,7 @@ impl FromStr for Name {
                     continue;
                 }
                 Some(b'\\') => {
-                    escaped(&mut bytes).ok_or_else(|| bad("\\ before a character or three digits"))?
+                    parse_escape(&mut bytes).ok_or_else(|| bad("\\ before a character or three digits"))?
                 }
                 Some(byte) => byte,
             };
@@ -172,7 +172,7 @@ impl FromStr for Name {
     }
 }
 
-fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
+fn parse_escape(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
     let first = bytes.next()?;
     if !first.is_ascii_digit() {
         return Some(first);
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_reads_and_writes_as_text() {
+    fn a_name_parses_from_text_and_prints_as_text() {
         for (text, written) in [
             (".", "."),
             ("", "."),
@@ -251,12 +251,12 @@ mod tests {
         ] {
             let name: Name = text.parse().expect(text);
             assert_eq!(name.to_string(), written, "{text:?}");
-            assert_eq!(name.to_string().parse::<Name>().as_ref(), Ok(&name), "{text:?} read again");
+            assert_eq!(name.to_string().parse::<Name>().as_ref(), Ok(&name), "{text:?} parsed again");
         }
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn invalid_names_are_rejected() {
         let label = "a".repeat(64);
         let long = vec!["a".repeat(63); 4].join(".");
         for text in ["..", ".a", "a..b", r"a\", r"a\25", r"a\999", &label, &long] {
@@ -282,8 +282,8 @@ mod tests {
     }
 
     #[test]
-    fn pointers_go_backwards_or_nowhere() {
-        // The root, and then pointers each to the one before.
+    fn pointers_must_point_backwards() {
+        // The root, followed by pointers that each point to the one before.
         let to = |at: u16| (0xc000 | at).to_be_bytes();
         let chain = [vec![0], to(0).to_vec(), (0..200).flat_map(|i| to(1 + 2 * i)).collect()].concat();
         for (what, packet, at, read_as) in [
@@ -294,9 +294,9 @@ mod tests {
             ("loop of two", b"\x01a\xc0\x04\x01b\xc0\x00", 4, None),
             ("into the middle of itself", b"\x01a\xc0\x00", 0, None),
             ("reserved bits", b"\x80\x00", 0, None),
-            ("cut off", b"\x03ab", 0, None),
+            ("truncated", b"\x03ab", 0, None),
             ("no root", b"\x01a", 0, None),
-            ("as many pointers as make sense", &chain, 1 + 2 * 125, Some((".", 1 + 2 * 126))),
+            ("as many pointers as allowed", &chain, 1 + 2 * 125, Some((".", 1 + 2 * 126))),
             ("one more", &chain, 1 + 2 * 126, None),
         ] {
             let got = read(packet, at).map(|(name, next)| (name.to_string(), next));

@@ -18,16 +18,15 @@ pub(crate) fn whole_options(data: &[u8]) -> Option<&[u8]> {
     Some(data)
 }
 
-/// Whether each of the options is well-formed. As in CoreDNS the number of address octets of
-/// a client subnet is not checked.
-pub(crate) fn are_sound_options(options: &[u8]) -> bool {
+/// Whether each of the options is well-formed. As in CoreDNS the number of address octets of a client subnet is not checked.
+pub(crate) fn are_well_formed_options(options: &[u8]) -> bool {
     let mut rest = options;
     while let Some(([c0, c1, l0, l1], data)) = rest.split_first_chunk::<4>() {
         let Some((data, after)) = data.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1]))) else {
             return false;
         };
         let length = data.len();
-        let sound = match u16::from_be_bytes([*c0, *c1]) {
+        let well_formed = match u16::from_be_bytes([*c0, *c1]) {
             LONG_LIVED => length >= 18,
             UPDATE_LEASE => matches!(length, 4 | 8),
             CLIENT_SUBNET => is_subnet(data),
@@ -36,7 +35,7 @@ pub(crate) fn are_sound_options(options: &[u8]) -> bool {
             EXTENDED_ERROR => length >= 2,
             _ => true,
         };
-        if !sound {
+        if !well_formed {
             return false;
         }
         rest = after;

@@ -21,14 +21,14 @@ const OPCODE: u16 = 0x7800;
 pub struct Query {
     /// The message ID.
     pub id: u16,
-    /// The type asked for.
+    /// The queried type.
     pub qtype: u16,
-    /// The class asked for.
+    /// The queried class.
     pub qclass: u16,
     /// The client's OPT record (RFC 6891).
     pub edns: Option<Edns>,
     flags: u16,
-    asked: bool,
+    has_question: bool,
     labels: u8,
     len: u8,
     name: [u8; MAX_NAME],
@@ -66,7 +66,7 @@ impl Default for Query {
             qclass: class::IN,
             edns: None,
             flags: 0,
-            asked: false,
+            has_question: false,
             labels: 0,
             len: 1,
             name: [0; MAX_NAME],
@@ -88,20 +88,20 @@ impl Query {
 
     /// Replaces name and type of the question. Nothing else changes.
     pub fn set_question(&mut self, name: &Name, qtype: u16) {
-        let taken = self.take_name(name.wire());
-        debug_assert!(taken.is_some(), "a Name is a whole name");
+        let parsed = self.parse_name(name.wire());
+        debug_assert!(parsed.is_some(), "a Name is a complete name");
         self.qtype = qtype;
-        self.asked = true;
+        self.has_question = true;
     }
 
-    /// Parses a packet. It is accepted or rejected as Go's DNS library does it for CoreDNS: a response is dropped, an
-    /// operation other than QUERY and NOTIFY is NOTIMP; not exactly one question, more than one answer or authority record,
-    /// more than two additional records, and a record that is malformed are FORMERR. So are two OPT records, which that
-    /// library accepts though RFC 6891 §6.1.1 forbids it. The EDNS version is not checked. After an `Err` only
-    /// [`Query::encode_error`] is of use.
+    /// Parses a packet. It is accepted or rejected as by Go's DNS library in CoreDNS: a response is dropped; an operation
+    /// other than QUERY and NOTIFY is NOTIMP; not exactly one question, more than one answer or authority record, more than
+    /// two additional records and a malformed record are FORMERR. Two OPT records are FORMERR, too: that library accepts
+    /// them, but RFC 6891 §6.1.1 forbids them. The EDNS version is not checked. After an `Err` only
+    /// [`Query::encode_error`] may be called.
     pub fn parse(&mut self, packet: &[u8]) -> Result<(), Rejection> {
         // Hot: no allocation, but for EDNS options larger than any before.
-        self.asked = false;
+        self.has_question = false;
         self.edns = None;
         self.options.clear();
         let Some((header, body)) = packet.split_first_chunk::<HEADER>() else {
@@ -123,9 +123,9 @@ impl Query {
             // The question is missing. Go's library accepts that, and CoreDNS then answers SERVFAIL.
             return Err(Rejection::Reply(rcode::SERVFAIL));
         }
-        let at = self.take_question(body).ok_or(Rejection::Reply(rcode::FORMERR))?;
-        self.asked = true;
-        self.take_records(packet, HEADER + at, answers + authorities, additionals)
+        let at = self.parse_question(body).ok_or(Rejection::Reply(rcode::FORMERR))?;
+        self.has_question = true;
+        self.parse_records(packet, HEADER + at, answers + authorities, additionals)
             .ok_or(Rejection::Reply(rcode::FORMERR))
     }
 
@@ -195,8 +195,8 @@ impl Query {
 
     /// Encodes an error reply to a packet that [`Query::parse`] rejected. Returns the length, 0 if `out` is too small.
     ///
-    /// It repeats what CoreDNS repeats: all flags but AA and Z, the operation only with NOTIMP, and the question if there was
-    /// one. Only BADVERS has an OPT record (RFC 6891 §6.1.3).
+    /// It repeats the same fields as CoreDNS: all flags but AA and Z, the operation only with NOTIMP, and the question if
+    /// there was one. Only BADVERS has an OPT record (RFC 6891 §6.1.3).
     pub fn encode_error(&self, code: u16, out: &mut [u8]) -> usize {
         let kept = match code {
             rcode::FORMERR => TC | RD | RA | AD | CD,
@@ -216,10 +216,10 @@ impl Query {
         options: &[u8],
         out: &mut [u8],
     ) -> Option<usize> {
-        let counts = [u16::from(self.asked), 0, 0, u16::from(edns.is_some())];
+        let counts = [u16::from(self.has_question), 0, 0, u16::from(edns.is_some())];
         write_header(id, flags, counts, out)?;
         let mut at = HEADER;
-        if self.asked {
+        if self.has_question {
             at = self.write_question(out)?;
         }
         if let Some((edns, extended)) = edns {
@@ -229,11 +229,11 @@ impl Query {
     }
 
     /// Whether the packet had a question.
-    pub(crate) fn asked(&self) -> bool {
-        self.asked
+    pub(crate) fn has_question(&self) -> bool {
+        self.has_question
     }
 
-    /// Writes the question behind the header. Returns where the records begin.
+    /// Writes the question after the header. Returns where the records begin.
     pub(crate) fn write_question(&self, out: &mut [u8]) -> Option<usize> {
         let end = HEADER + usize::from(self.len);
         out.get_mut(HEADER..end)?.copy_from_slice(self.name());
@@ -243,17 +243,17 @@ impl Query {
     }
 
     /// The flags that a reply repeats: the operation, and for QUERY also RD and CD.
-    pub(crate) fn echoed(&self) -> u16 {
+    pub(crate) fn reply_flags(&self) -> u16 {
         match self.opcode() {
             opcode::QUERY => self.flags & (OPCODE | RD | CD),
             _ => self.flags & OPCODE,
         }
     }
 
-    /// Reads the question. Returns its length. A pointer in it could only point into the header, so it is refused. As in
-    /// Go's library the packet may end after the name or after the type; what is missing is 0.
-    fn take_question(&mut self, body: &[u8]) -> Option<usize> {
-        let at = self.take_name(body)?;
+    /// Parses the question and returns its length. Pointers are rejected: they could only point into the header. As in
+    /// Go's library the packet may end after the name or after the type; missing fields are 0.
+    fn parse_question(&mut self, body: &[u8]) -> Option<usize> {
+        let at = self.parse_name(body)?;
         let word = |at: usize| body.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
         (self.qtype, self.qclass) = (0, 0);
         for (at, field) in [(at, &mut self.qtype), (at + 2, &mut self.qclass)] {
@@ -266,7 +266,7 @@ impl Query {
     }
 
     /// Copies the name at the start of `wire` with its label offsets and its lower-case form. Returns its length.
-    fn take_name(&mut self, wire: &[u8]) -> Option<usize> {
+    fn parse_name(&mut self, wire: &[u8]) -> Option<usize> {
         let (mut at, mut labels) = (0, 0);
         loop {
             let len = usize::from(*wire.get(at)?);
@@ -290,9 +290,9 @@ impl Query {
         Some(end)
     }
 
-    /// Checks the records after the question and reads the OPT record. If the packet ends between two records, the counts may
-    /// be too high, as in Go's library.
-    fn take_records(&mut self, packet: &[u8], mut at: usize, others: u16, additionals: u16) -> Option<()> {
+    /// Checks the records after the question and parses the OPT record. As in Go's library the packet may end after any
+    /// record, even if the counts announce more.
+    fn parse_records(&mut self, packet: &[u8], mut at: usize, others: u16, additionals: u16) -> Option<()> {
         for i in 0..others + additionals {
             if at == packet.len() {
                 break;

@@ -5,20 +5,20 @@
 
 use crate::codes::rtype;
 use crate::name;
-use crate::options::are_sound_options;
+use crate::options::are_well_formed_options;
 
 /// A part of record data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
-    /// So many bytes of any value.
+    /// This many bytes of any value.
     Bytes(usize),
     /// A domain name, which may be compressed.
     Name,
-    /// A character string: a length byte and so many bytes (RFC 1035 §3.3).
+    /// A character string: a length byte and that many bytes (RFC 1035 §3.3).
     Text,
     /// Character strings up to the end of the data.
     Texts,
-    /// So many bytes as the 16-bit number before them says.
+    /// A 16-bit length and that many bytes.
     Counted,
     /// A bitmap of types up to the end of the data (RFC 4034 §4.1.2).
     Types,
@@ -30,7 +30,7 @@ enum Field {
 
 use Field::{Bytes, Counted, Name, Parameters, Rest, Text, Texts, Types};
 
-/// The fields of a type; [`Rest`] alone for a type whose data is not looked at.
+/// The fields of a type; only [`Rest`] for a type whose data is not checked.
 fn fields(rtype: u16) -> &'static [Field] {
     match rtype {
         rtype::A => &[Bytes(4)],
@@ -110,7 +110,7 @@ pub(crate) fn is_well_formed(packet: &[u8], start: usize, rtype: u16) -> bool {
         return true;
     }
     if rtype == rtype::OPT {
-        return packet.get(start..).is_some_and(are_sound_options);
+        return packet.get(start..).is_some_and(are_well_formed_options);
     }
     let mut at = start;
     for field in fields(rtype) {
@@ -132,7 +132,7 @@ fn field_end(packet: &[u8], at: usize, field: Field) -> Option<usize> {
         Text => at + 1 + usize::from(*rest.first()?),
         Counted => at + 2 + usize::from(u16::from_be_bytes(*rest.first_chunk()?)),
         Texts => {
-            return is_walked(rest, |rest| Some(1 + usize::from(*rest.first()?))).then_some(packet.len());
+            return consists_of(rest, |rest| Some(1 + usize::from(*rest.first()?))).then_some(packet.len());
         }
         Types => return are_type_blocks(rest).then_some(packet.len()),
         Parameters => return are_parameters(rest).then_some(packet.len()),
@@ -142,7 +142,7 @@ fn field_end(packet: &[u8], at: usize, field: Field) -> Option<usize> {
 }
 
 /// Whether elements of the lengths that `length` returns fill the data exactly.
-fn is_walked(mut data: &[u8], mut length: impl FnMut(&[u8]) -> Option<usize>) -> bool {
+fn consists_of(mut data: &[u8], mut length: impl FnMut(&[u8]) -> Option<usize>) -> bool {
     while !data.is_empty() {
         match length(data).and_then(|length| data.get(length..)) {
             Some(rest) => data = rest,
@@ -155,7 +155,7 @@ fn is_walked(mut data: &[u8], mut length: impl FnMut(&[u8]) -> Option<usize>) ->
 /// Blocks of 1 to 32 bytes, in increasing order of their windows.
 fn are_type_blocks(data: &[u8]) -> bool {
     let mut last = None;
-    is_walked(data, |rest| {
+    consists_of(data, |rest| {
         let [window, length] = *rest.first_chunk()?;
         let in_order = last.replace(window).is_none_or(|last| last < window);
         (in_order && (1..=32).contains(&length)).then_some(2 + usize::from(length))
@@ -165,7 +165,7 @@ fn are_type_blocks(data: &[u8]) -> bool {
 /// Parameters in strictly increasing order of their keys. 65535 is reserved.
 fn are_parameters(data: &[u8]) -> bool {
     let mut last = None;
-    is_walked(data, |rest| {
+    consists_of(data, |rest| {
         let [k0, k1, l0, l1] = *rest.first_chunk()?;
         let key = u16::from_be_bytes([k0, k1]);
         let in_order = last.replace(key).is_none_or(|last| last < key);
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_has_the_form_of_its_type() {
+    fn record_data_is_checked_against_the_fields_of_its_type() {
         for (rtype, data, wanted) in [
             (rtype::A, &b"\x01\x02\x03\x04"[..], true),
             (rtype::A, b"", true),
@@ -220,7 +220,7 @@ mod tests {
             (rtype::ANY, b"x", false),
             (65_280, b"anything", true),
         ] {
-            // 15 bytes before the data: the root, and a name that is not behind it.
+            // 15 zero bytes before the data: pointers to them are valid, pointers to the data itself are not.
             let packet = [&[0; 15][..], data].concat();
             assert_eq!(is_well_formed(&packet, 15, rtype), wanted, "type {rtype}: {data:?}");
         }

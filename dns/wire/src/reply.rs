@@ -14,8 +14,8 @@ use crate::query::{HEADER, Query};
 /// A reply. One value is reused for many replies; [`Reply::clear`] keeps the buffers.
 ///
 /// Names may be relative to the question ([`Owner::Question`], [`Owner::Parent`]). These are encoded as pointers without
-/// any lookup, and repeat the client's letter case. So a reply belongs to one question; [`Reply::append`] copies records to
-/// the reply of another.
+/// any lookup, and repeat the client's letter case. A reply therefore belongs to one question; [`Reply::append`] copies
+/// records to the reply to another.
 #[derive(Default)]
 pub struct Reply {
     /// Response code with its extended part (RFC 6891 §6.1.3).
@@ -65,10 +65,10 @@ pub enum Owner<'a> {
     Question,
     /// The name in the question from this offset on, which is one of [`Query::offsets`].
     Parent(u8),
-    /// The (first) name in the data of an earlier record, by its place in [`Reply::records`]. The root where there is
+    /// The first name in the data of an earlier record, given by its index in [`Reply::records`]. The root if there is
     /// none.
     Target(usize),
-    /// A whole name in wire form; or labels that end in a [pointer](Reply::parent) into the question.
+    /// A complete name in wire form; or labels that end in a [pointer](Reply::parent) into the question.
     Name(&'a [u8]),
 }
 
@@ -122,18 +122,18 @@ impl Reply {
         ttl: u32,
         rdata: impl FnOnce(&mut Vec<u8>),
     ) {
-        let owner = self.place(owner);
-        self.push_placed(section, owner, rtype, class::IN, ttl, rdata);
+        let owner = self.store_owner(owner);
+        self.push_with_owner(section, owner, rtype, class::IN, ttl, rdata);
     }
 
-    fn place(&mut self, owner: Owner<'_>) -> u32 {
+    fn store_owner(&mut self, owner: Owner<'_>) -> u32 {
         match owner {
             Owner::Question => RELATIVE,
             Owner::Parent(offset) => RELATIVE | u32::from(offset),
             Owner::Target(record) => match self.records.get(record).and_then(|record| self.target_at(record))
             {
                 Some(at) => at,
-                None => self.place(Owner::Name(&[0])),
+                None => self.store_owner(Owner::Name(&[0])),
             },
             Owner::Name(name) => {
                 let at = self.bytes.len() as u32;
@@ -143,7 +143,7 @@ impl Reply {
         }
     }
 
-    fn push_placed(
+    fn push_with_owner(
         &mut self,
         section: Section,
         owner: u32,
@@ -168,7 +168,7 @@ impl Reply {
         &self.records
     }
 
-    /// The same, to change TTLs, to sort, to drop some. The order within a section is the order in the packet.
+    /// All records, to be changed, sorted or removed. The order within a section is the order in the packet.
     pub fn records_mut(&mut self) -> &mut Vec<Record> {
         &mut self.records
     }
@@ -178,13 +178,13 @@ impl Reply {
         self.records.iter().filter(move |record| record.section == section)
     }
 
-    /// The owner of a record; `query` is the one that the reply was made for.
+    /// The owner of a record; `query` is the query that the reply answers.
     pub fn owner(&self, record: &Record, query: &Query) -> Name {
         if record.owner >= RELATIVE {
             let offset = (record.owner & 0xff) as usize;
             return query.name().get(offset..).and_then(Name::from_wire).unwrap_or(Name::ROOT);
         }
-        self.whole(record.owner as usize, query).map_or(Name::ROOT, |(name, _)| name)
+        self.full_name(record.owner as usize, query).map_or(Name::ROOT, |(name, _)| name)
     }
 
     /// The data of a record in wire form. Names in it may end in a [pointer](Reply::parent) into the question:
@@ -194,9 +194,9 @@ impl Reply {
         self.bytes.get(at..at + usize::from(record.rdata.len)).unwrap_or_default()
     }
 
-    /// The (first) name in the data of a record: target of a CNAME, PTR, NS, MX or SRV, MNAME of a SOA.
+    /// The first name in the data of a record: target of a CNAME, PTR, NS, MX or SRV, MNAME of a SOA.
     pub fn target(&self, record: &Record, query: &Query) -> Option<Name> {
-        self.whole(self.target_at(record)? as usize, query).map(|(name, _)| name)
+        self.full_name(self.target_at(record)? as usize, query).map(|(name, _)| name)
     }
 
     fn target_at(&self, record: &Record) -> Option<u32> {
@@ -204,26 +204,26 @@ impl Reply {
         Some(record.rdata.at + layout.before as u32)
     }
 
-    /// Adds the answers of another reply, made for `asked`, to the answers of this one.
-    pub fn append(&mut self, other: &Self, asked: &Query) {
+    /// Adds the answers of another reply, which answers `query`, to the answers of this one.
+    pub fn append(&mut self, other: &Self, query: &Query) {
         for record in other.section(Section::Answer) {
-            let owner = other.owner(record, asked);
-            let owner = self.place(Owner::Name(owner.wire()));
+            let owner = other.owner(record, query);
+            let owner = self.store_owner(Owner::Name(owner.wire()));
             let Record { rtype, class, ttl, .. } = *record;
-            self.push_placed(Section::Answer, owner, rtype, class, ttl, |bytes| {
-                other.copy_rdata(record, asked, bytes);
+            self.push_with_owner(Section::Answer, owner, rtype, class, ttl, |bytes| {
+                other.copy_rdata(record, query, bytes);
             });
         }
     }
 
-    /// Appends the data of a record with all its names whole.
+    /// Appends the data of a record with all its names complete.
     fn copy_rdata(&self, record: &Record, query: &Query, bytes: &mut Vec<u8>) {
         let data = self.rdata(record);
         let Some(layout) = layout(record.rtype, data) else { return bytes.extend_from_slice(data) };
         bytes.extend_from_slice(data.get(..layout.before).unwrap_or_default());
         let mut at = record.rdata.at as usize + layout.before;
         for _ in 0..layout.names {
-            let Some((name, next)) = self.whole(at, query) else { return };
+            let Some((name, next)) = self.full_name(at, query) else { return };
             bytes.extend_from_slice(name.wire());
             at = next;
         }
@@ -231,8 +231,8 @@ impl Reply {
         bytes.extend_from_slice(self.bytes.get(at..end).unwrap_or_default());
     }
 
-    /// The name at `at` of the bytes, whole, and where it ends.
-    fn whole(&self, at: usize, query: &Query) -> Option<(Name, usize)> {
+    /// The complete name stored at `at`, and where its stored bytes end.
+    fn full_name(&self, at: usize, query: &Query) -> Option<(Name, usize)> {
         let stored = self.stored(at)?;
         let Some((labels, [high, low])) = stored.split_last_chunk::<2>().filter(|(_, end)| end[0] >= 0xc0)
         else {
@@ -246,7 +246,7 @@ impl Reply {
         Some((Name::from_wire(&wire)?, at + stored.len()))
     }
 
-    /// The bytes of the name at `at`: labels up to the root or a pointer, that included.
+    /// The stored bytes of the name at `at`: labels up to and including the root or a pointer.
     fn stored(&self, at: usize) -> Option<&[u8]> {
         let mut end = at;
         loop {

@@ -10,8 +10,9 @@
 //! is a denial (§2.1), where CoreDNS gives it 5 s and does not cache it; and a reply without answer and SOA is not cached,
 //! where CoreDNS caches it for 5 s.
 //!
-//! CoreDNS's `coredns_cache_drops_total` counts replies to another question than was asked. In both servers `forward` turns
-//! such replies into FORMERR before they reach the cache, so the counter would always be zero and is left out.
+//! CoreDNS's `coredns_cache_drops_total` counts replies whose question differs from that of the query. In both servers
+//! `forward` turns such replies into FORMERR before they reach the cache, so the counter would always be zero and is left
+//! out.
 
 mod entry;
 mod metrics;
@@ -65,13 +66,13 @@ struct Cache {
 
 /// An entry that was found, and the table that it was found in.
 struct CacheHit {
-    held: TableGuard<CachedAnswer>,
+    guard: TableGuard<CachedAnswer>,
     denial: bool,
 }
 
 impl CacheHit {
     fn entry(&self) -> Option<&CachedAnswer> {
-        self.held.as_deref()
+        self.guard.as_deref()
     }
 
     fn is_failure(&self) -> bool {
@@ -99,7 +100,7 @@ impl Plugin for Cache {
         self.table_metrics(request, found.denial).hits.inc();
         serve(entry, request, reply, if self.options.keep_ttl { full_ttl(entry) } else { left });
         let prefetch = self.options.prefetch.filter(|prefetch| prefetch.amount > 0);
-        if prefetch.is_some_and(|prefetch| entry.wants_refresh(&prefetch, now)) && entry.begin_refresh(now) {
+        if prefetch.is_some_and(|prefetch| entry.is_refresh_due(&prefetch, now)) && entry.begin_refresh(now) {
             self.metrics(request).prefetches.inc();
             return Flow::Refresh;
         }
@@ -118,7 +119,7 @@ impl Plugin for Cache {
                 return Flow::Next;
             };
             let mut fresh = Answer::default();
-            let in_time = timeout(limit, runner.ask_below(request, &mut fresh)).await.is_ok();
+            let in_time = timeout(limit, runner.query_below(request, &mut fresh)).await.is_ok();
             if in_time {
                 let better = self.is_better(request, &fresh);
                 self.refreshed(request, &mut fresh);
@@ -132,7 +133,7 @@ impl Plugin for Cache {
                 return Flow::Next;
             };
             self.serve_expired(found, entry, request, reply);
-            // A fresh answer that takes longer than this client waits will serve the next one.
+            // The background refresh caches a late fresh answer for the next query.
             if in_time || !stale.one_at_a_time() { Flow::Done } else { Flow::Refresh }
         })
     }
@@ -155,7 +156,7 @@ impl Plugin for Cache {
         if request.purpose == Purpose::Refresh {
             self.refreshed(request, answer);
         } else if answer.failure.as_ref().is_some_and(|failure| failure.overloaded) {
-            // The next query may find room.
+            // Not cached: the next query may be below the limit.
         } else if answer.from_memory {
             self.cap_ttls(&mut answer.reply);
         } else {
@@ -172,20 +173,20 @@ impl Cache {
         let hash = question.hash();
         let mut stale: Option<CacheHit> = None;
         for (table, denial) in [(&self.denial, true), (&self.success, false)] {
-            let Some(held) = table.find(hash, |entry| entry.answers(&question)) else { continue };
-            let Some(entry) = held.as_deref() else { continue };
+            let Some(guard) = table.find(hash, |entry| entry.answers(&question)) else { continue };
+            let Some(entry) = guard.as_deref() else { continue };
             let fresh = entry.left(now) > 0;
-            // A cached failure gives way to an answer that may still be served.
+            // An answer that may still be served is preferred to a cached failure.
             let is_failure = fresh && entry.reply.rcode == rcode::SERVFAIL;
             let servable = self.options.stale.is_some_and(|stale| entry.age(now) < entry.life + stale.up_to);
             // With `prefer_positive` a stale success comes before any denial or failure.
             let preferred = self.options.prefer_positive && !denial && servable;
             if fresh && !(denial && (is_failure || self.options.prefer_positive)) {
-                return Some(CacheHit { held, denial });
+                return Some(CacheHit { guard, denial });
             }
             let over_failure = stale.as_ref().is_some_and(|stale| stale.is_failure()) && servable;
             if fresh || preferred || over_failure || (servable && stale.is_none()) {
-                stale = Some(CacheHit { held, denial });
+                stale = Some(CacheHit { guard, denial });
             }
         }
         stale
@@ -253,11 +254,11 @@ impl Cache {
         self.each_entry(hash, same, |entry| entry.end_refresh(now, pause));
     }
 
-    /// Calls `show` with the entries of a question in both tables.
-    fn each_entry(&self, hash: u64, same: impl Fn(&CachedAnswer) -> bool, show: impl Fn(&CachedAnswer)) {
+    /// Calls `visit` with the entries of a question in both tables.
+    fn each_entry(&self, hash: u64, same: impl Fn(&CachedAnswer) -> bool, visit: impl Fn(&CachedAnswer)) {
         for table in [&self.success, &self.denial] {
             if let Some(entry) = table.find(hash, &same).as_deref().and_then(Option::as_deref) {
-                show(entry);
+                visit(entry);
             }
         }
     }
@@ -266,13 +267,13 @@ impl Cache {
     fn cache_answer(&self, request: &Request, answer: &mut Answer, now: Instant) {
         let Answer { reply, .. } = answer;
         let kind = entry::kind(&request.query, reply, unix_seconds());
-        // EDNS options of an upstream are for the resolver that asked it (RFC 6891 §6.1.1).
+        // EDNS options are hop-by-hop (RFC 6891 §6.1.1).
         reply.clear_options();
         let life = match kind {
             AnswerKind::Failure => self.options.servfail,
             kind => self.table_options(kind).life(entry::shortest_ttl(kind, reply)),
         };
-        if life.as_secs() > 0 && kind.is_kept() {
+        if life.as_secs() > 0 && kind.is_cacheable() {
             self.store(request, kind, reply, life, now);
         }
         let ttl = life.as_secs() as u32;
@@ -293,13 +294,13 @@ impl Cache {
             (if denial { &self.denial } else { &self.success }, self.table_metrics(request, denial));
         let same = |entry: &CachedAnswer| entry.answers(&question);
         let served = self.options.stale.map_or(Duration::ZERO, |stale| stale.up_to);
-        let over = |entry: &CachedAnswer| entry.age(now) >= entry.life + served;
+        let expired = |entry: &CachedAnswer| entry.age(now) >= entry.life + served;
         let entry = CachedAnswer::new(question, reply.clone(), life, now);
         if request.purpose == Purpose::Refresh {
-            // It is as popular as the entry that it replaces, and is to be refreshed as well.
-            self.each_entry(hash, same, |last| entry.take_hits(last));
+            // The new entry inherits the hits of the one that it replaces, so that it is refreshed as well.
+            self.each_entry(hash, same, |last| entry.copy_hits(last));
         }
-        match table.store(hash, Arc::new(entry), same, over) {
+        match table.store(hash, Arc::new(entry), same, expired) {
             Stored::Added => {}
             Stored::Evicted => metrics.evictions.inc(),
             Stored::EvictedForBytes(count) => metrics.evictions_for_bytes.add(count),
@@ -325,8 +326,8 @@ impl Cache {
     fn cap_ttls(&self, reply: &mut Reply) {
         // An answer from memory with a SOA is a denial.
         let denied = reply.section(Section::Authority).any(|record| record.rtype == rtype::SOA);
-        let share = if denied { &self.options.denial } else { &self.options.success };
-        let most = share.longest.as_secs() as u32;
+        let options = if denied { &self.options.denial } else { &self.options.success };
+        let most = options.longest.as_secs() as u32;
         reply.records_mut().iter_mut().for_each(|record| record.ttl = record.ttl.min(most));
     }
 

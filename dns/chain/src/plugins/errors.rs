@@ -31,7 +31,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 };
 
 /// The maximum length of a pattern, as in CoreDNS.
-const LONGEST_PATTERN: usize = 10_000;
+const MAX_PATTERN_LENGTH: usize = 10_000;
 
 struct Errors {
     patterns: Vec<Arc<Pattern>>,
@@ -126,7 +126,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
 fn patterns(directive: &Directive) -> Result<Vec<Arc<Pattern>>, SetupErrors> {
     let mut patterns = Vec::new();
     each_line(directive, |line| match line.name.text.as_str() {
-        // A panic always logs where it happened, so there is nothing to switch on.
+        // A panic always logs its location, so the option has no effect.
         "stacktrace" => line.no_args(),
         "consolidate" => {
             patterns.push(Arc::new(pattern(line)?));
@@ -140,7 +140,7 @@ fn patterns(directive: &Directive) -> Result<Vec<Arc<Pattern>>, SetupErrors> {
 fn pattern(line: &Directive) -> Result<Pattern, ConfigError> {
     let args = line.args_between(2, 4, "DURATION REGEXP [LEVEL] [show_first]")?;
     let period = args[0].duration_or_zero()?;
-    if args[1].len() > LONGEST_PATTERN {
+    if args[1].len() > MAX_PATTERN_LENGTH {
         return Err(args[1].error("regular expression is too long", "at most 10000 characters"));
     }
     let regex = args[1].parse("a regular expression")?;
@@ -189,7 +189,7 @@ mod tests {
 
     impl Log {
         /// The lines since the last call.
-        fn taken(&self) -> Vec<String> {
+        fn take_lines(&self) -> Vec<String> {
             let bytes = std::mem::take(&mut *self.0.lock().unwrap());
             String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_owned()).collect()
         }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_that_are_alike_are_reported_together() {
+    async fn repeated_failures_are_reported_together() {
         let first = "plugin/errors: 2 www.example.org. A: read: i/o timeout";
         let other = "plugin/errors: 2 www.example.org. A: refused";
         let log = Log::default();
@@ -241,15 +241,15 @@ mod tests {
                 plugin.reply(&request, &mut answer);
             };
             (0..count).for_each(|_| fail("read: i/o timeout"));
-            assert_eq!(log.taken(), now, "{lines:?}: at once");
+            assert_eq!(log.take_lines(), now, "{lines:?}: at once");
             if !lines.is_empty() {
                 tokio::time::sleep(Duration::from_secs(299)).await;
-                assert_eq!(log.taken(), Vec::<String>::new(), "{lines:?}: not yet");
+                assert_eq!(log.take_lines(), Vec::<String>::new(), "{lines:?}: not yet");
             } else {
                 tokio::time::sleep(Duration::from_secs(9)).await;
             }
             tokio::time::sleep(Duration::from_secs(2)).await;
-            let reported = log.taken();
+            let reported = log.take_lines();
             assert_eq!(reported.len(), usize::from(later.is_some()), "{lines:?}: {reported:?}");
             assert!(
                 reported.iter().all(|line| line.starts_with(later.unwrap_or_default())),
@@ -257,13 +257,13 @@ mod tests {
             );
             if !lines.contains(".*") {
                 fail("refused");
-                assert_eq!(log.taken(), [format!("ERROR {other}")], "{lines:?}: another kind");
+                assert_eq!(log.take_lines(), [format!("ERROR {other}")], "{lines:?}: another kind");
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_period_counts_from_zero_and_may_have_no_length() {
+    async fn each_consolidation_period_counts_from_zero_even_with_zero_length() {
         let log = Log::default();
         let writer = log.clone();
         let layer = fmt().with_ansi(false).without_time().with_target(false);
@@ -281,7 +281,7 @@ mod tests {
                     plugin.reply(&Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into()), &mut answer);
                 }
                 tokio::time::sleep(Duration::from_secs(61)).await;
-                assert_eq!(log.taken(), [wanted], "{lines}");
+                assert_eq!(log.take_lines(), [wanted], "{lines}");
             }
         }
     }

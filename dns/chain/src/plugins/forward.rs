@@ -1,4 +1,4 @@
-//! `forward`: asks upstream servers.
+//! `forward`: forwards queries to upstream servers.
 
 mod connect;
 mod https;
@@ -37,7 +37,7 @@ use upstream::ForwardUpstream;
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "forward",
-    about: "asks upstream servers",
+    about: "forwards queries to upstream servers",
     syntax: &[
         "forward . /etc/resolv.conf",
         "forward example.org 10.0.0.10:5353 10.0.0.11 {\n    except internal.example.org\n    policy sequential\n    health_check 2s no_rec domain example.org\n    max_fails 3\n    expire 10s\n    max_age 5m\n    max_idle_conns 100\n    read_timeout 1s\n    max_connect_attempts 4\n    prefer_udp\n    max_concurrent 1000\n    next NXDOMAIN\n    next_on_nodata\n    failover SERVFAIL REFUSED\n    failfast_all_unhealthy_upstreams\n    source_address 10.0.0.1\n}",
@@ -48,7 +48,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     setup,
 };
 
-/// The longest that a query is forwarded for.
+/// How long all attempts to forward a query may take together.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The pause before all upstreams are tried again.
@@ -60,7 +60,7 @@ struct Forward {
     upstreams: Vec<Arc<ForwardUpstream>>,
     policy: SelectionPolicy,
     options: ForwardOptions,
-    /// Zones whose answers are cached for all clients. They are asked for with AD, since some of the clients may want it
+    /// Zones whose answers are cached for all clients. Queries for them are sent with AD, because some clients may set it
     /// (RFC 6840 §5.7).
     cached: Zones,
     /// Whether another `forward` of the server block follows.
@@ -74,12 +74,12 @@ struct Forward {
 impl Plugin for Forward {
     fn query(&self, request: &Request, _: &mut Reply) -> Flow {
         let query = &request.query;
-        let mine =
+        let matches =
             contains(&self.from, query) && (query.lower() == self.from.wire() || !self.except.contain(query));
-        if !mine {
+        if !matches {
             return Flow::Next;
         }
-        // Checked here as well as in `wait`, so that under overload a query does not leave the fast path in vain.
+        // Checked here as well as in `wait`, so that under overload a query is rejected on the fast path.
         if let Some(limit) = self.options.max_concurrent.filter(|limit| self.busy.load(Relaxed) >= *limit) {
             return self.reject(limit);
         }
@@ -103,7 +103,7 @@ impl Plugin for Forward {
         reply: &'a mut Reply,
         _: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
-        Box::pin(self.ask(request, reply))
+        Box::pin(self.forward(request, reply))
     }
 }
 
@@ -117,7 +117,7 @@ impl Drop for InFlight<'_> {
 }
 
 impl Forward {
-    async fn ask(&self, request: &Request, reply: &mut Reply) -> Flow {
+    async fn forward(&self, request: &Request, reply: &mut Reply) -> Flow {
         let busy = self.busy.fetch_add(1, Relaxed) + 1;
         let _in_flight = InFlight(&self.busy);
         if let Some(most) = self.options.max_concurrent.filter(|most| busy > *most) {
@@ -132,14 +132,14 @@ impl Forward {
         }
     }
 
-    /// More than `max_concurrent` queries.
+    /// Rejects a query because `max_concurrent` is exceeded.
     fn reject(&self, limit: usize) -> Flow {
         self.rejected.inc();
         let why = format!("concurrent queries exceeded maximum {limit}");
         Flow::Fail(QueryFailure { overloaded: true, ..QueryFailure::new(rcode::REFUSED, why) })
     }
 
-    /// Asks one upstream after the other until one gives an answer that is passed on.
+    /// Tries one upstream after the other until one gives an answer that is passed on.
     async fn try_upstreams(&self, request: &Request, reply: &mut Reply) -> Flow {
         let start = self.policy.start(self.upstreams.len());
         let order = |step: usize| &self.upstreams[self.policy.nth(start, step, self.upstreams.len())];
@@ -148,8 +148,7 @@ impl Forward {
         while self.options.max_connect_attempts.is_none_or(|most| attempts < most) {
             if step == self.upstreams.len() {
                 (step, down) = (0, 0);
-                // An upstream that fails at once will fail a moment later, too. Without a pause this loop would never
-                // yield, and the deadline would not be noticed.
+                // Attempts that fail at once never yield. Without a pause this loop would not notice the deadline.
                 tokio::time::sleep(PAUSE).await;
             }
             let mut upstream = order(step);
@@ -163,13 +162,13 @@ impl Forward {
                 if self.options.failfast {
                     break;
                 }
-                // It is more likely that the health checks are broken than all upstreams: take any.
+                // Broken health checks are more likely than the failure of all upstreams, so any upstream is tried.
                 upstream = &self.upstreams[fastrand::usize(..self.upstreams.len())];
             }
             attempts += 1;
             match self.exchange(upstream, request, reply).await {
                 Err(error) if LimitReached::caused(&error) => {
-                    // Says nothing about the upstream's health. Another one may have room.
+                    // Not a failure of the upstream, so it is not checked. Another one may be below its limit.
                     busy += 1;
                     why = Some(format!("{}: {error}", upstream.to()));
                     if busy >= self.upstreams.len() {
@@ -190,7 +189,7 @@ impl Forward {
                     return Flow::Done;
                 }
                 Ok(true) => {
-                    // The last upstream's answer is passed on whatever it says.
+                    // The last upstream's answer is passed on whatever its code.
                     failed_over += 1;
                     if self.options.failover.contains(&reply.rcode) && failed_over < self.upstreams.len() {
                         continue;
@@ -214,8 +213,8 @@ impl Forward {
         Flow::Done
     }
 
-    /// One exchange with an upstream. With `prefer_udp` a truncated reply is asked for again over TCP. Returns false if
-    /// the reply is to another question.
+    /// One exchange with an upstream. With `prefer_udp` the query is retried over TCP after a truncated reply. Returns false
+    /// if the reply is to another question.
     async fn exchange(
         &self,
         upstream: &ForwardUpstream,
@@ -243,44 +242,45 @@ impl Forward {
                 health_check: false,
             };
             let packet = upstream.exchange(&outgoing).await?;
-            let heard = match reply.parse(&packet, &request.query) {
-                // A datagram that cannot be parsed may be truncated. The client asks again over TCP.
+            let parsed = match reply.parse(&packet, &request.query) {
+                // A datagram that cannot be parsed may be cut off. It becomes a truncated reply, so that the client retries
+                // over TCP.
                 Err(_) if !tcp && upstream.is_plain() => {
                     reply.parse(&transport::truncated(outgoing.message, &packet), &request.query)
                 }
-                heard => heard,
+                parsed => parsed,
             }
             .map_err(io::Error::other)?;
             if reply.truncated && !tcp && self.options.prefer_udp {
                 tcp = true;
                 continue;
             }
-            upstream.took(reply.rcode, start.elapsed());
-            return Ok(heard.matches);
+            upstream.observe_duration(reply.rcode, start.elapsed());
+            return Ok(parsed.matches);
         }
     }
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    let (mut links, mut mistakes): (PluginInstances, _) = (Vec::new(), SetupErrors::new());
+    let (mut links, mut errors): (PluginInstances, _) = (Vec::new(), SetupErrors::new());
     let count = setup.directives.len();
     for (index, directive) in setup.directives.clone().into_iter().enumerate() {
-        match one(setup, directive, index + 1 < count) {
+        match setup_one(setup, directive, index + 1 < count) {
             Ok(forward) => links.push(forward),
-            Err(found) => mistakes.extend(found),
+            Err(found) => errors.extend(found),
         }
     }
-    if mistakes.is_empty() { Ok(links) } else { Err(mistakes) }
+    if errors.is_empty() { Ok(links) } else { Err(errors) }
 }
 
-fn one(
+fn setup_one(
     setup: &mut Setup<'_>,
     directive: &config::Directive,
     has_next: bool,
 ) -> Result<Arc<Forward>, SetupErrors> {
-    let lone = |error| vec![error];
-    let args = directive.args_from(2, "FROM TO…").map_err(lone)?;
-    let from = args[0].zones().map_err(lone)?;
+    let single = |error| vec![error];
+    let args = directive.args_from(2, "FROM TO…").map_err(single)?;
+    let from = args[0].zones().map_err(single)?;
     if from.len() > 1 {
         let what = format!(
             "Unsupported CIDR notation: '{}' expands to multiple zones. Using only '{}'.",
@@ -289,7 +289,7 @@ fn one(
         setup.warn(directive, what);
     }
     let zone: Name =
-        from[0].parse().map_err(|error: InvalidName| lone(args[0].error(error.to_string(), "")))?;
+        from[0].parse().map_err(|error: InvalidName| single(args[0].error(error.to_string(), "")))?;
     let options = ForwardOptions::read(directive, setup.context)?;
     let targets = address::read(&args[1..], &options)?;
     let metrics = &setup.context.metrics;
@@ -323,13 +323,13 @@ fn one(
     if let Some(most) = forward.options.max_concurrent {
         setup.waiting(most);
     }
-    warn_of_self(setup, directive, &forward.upstreams);
+    warn_about_self(setup, directive, &forward.upstreams);
     let every = forward.options.limits.expire.max(Duration::from_millis(100));
     setup.on_start(move || async move {
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
-                upstreams.iter().for_each(|upstream| upstream.tidy());
+                upstreams.iter().for_each(|upstream| upstream.close_expired());
             }
         });
         Ok(Box::new(super::Task(task)) as PluginGuard)
@@ -338,7 +338,7 @@ fn one(
 }
 
 /// Warns if an upstream turns out to be the server block itself, once the server listens.
-fn warn_of_self(setup: &mut Setup<'_>, directive: &config::Directive, upstreams: &[Arc<ForwardUpstream>]) {
+fn warn_about_self(setup: &mut Setup<'_>, directive: &config::Directive, upstreams: &[Arc<ForwardUpstream>]) {
     let mut ports: Vec<u16> = setup.block.keys.iter().map(|key| key.port).collect();
     ports.sort_unstable();
     ports.dedup();
@@ -350,8 +350,8 @@ fn warn_of_self(setup: &mut Setup<'_>, directive: &config::Directive, upstreams:
             }) {
                 tracing::warn!(
                     target: "plugin/forward",
-                    "{at} - {} is this server block itself: queries that are forwarded there come back; only a few of \
-                     them may wait. Most often /etc/resolv.conf names this very server: give forward the real upstreams",
+                    "{at} - {} is this server block itself: queries that are forwarded to it come back, and only a few of \
+                     them may wait. Usually /etc/resolv.conf names this server: configure the real upstream servers",
                     upstream.to(),
                 );
             }

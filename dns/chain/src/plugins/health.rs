@@ -18,18 +18,18 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     setup,
 };
 
-/// How often the process requests its own page, and the time limit. A slow page is a sign of overload.
-const EVERY: Duration = Duration::from_secs(1);
-const TIME_LIMIT: Duration = Duration::from_secs(3);
+/// How often the process requests its own page, and the time limit of a request. A slow page is a sign of overload.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut address, mut lameduck) = (":8080".to_owned(), Duration::ZERO);
-    // As in CoreDNS it may be given several times. There is one page, and the last directive takes effect.
+    // As in CoreDNS the directive may be repeated. There is one page, and the last directive takes effect.
     for (index, directive) in setup.directives.clone().into_iter().enumerate() {
         if index > 0 {
             setup.warn(
                 directive,
-                "health is given again: there is one page, and the last directive takes effect",
+                "health is repeated: there is one page, and the last directive takes effect",
             );
         }
         if let Some(word) = directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
@@ -60,13 +60,13 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         let local = pages.local_addr().map_err(|error| format!("health: {address}: {error}"))?;
         let route = pages.route("/health", |_| Page::ok("OK"));
         let watcher = tokio::spawn(async move {
-            let mut tick = interval(EVERY);
-            // After a slow request the missed ones are not made up for.
+            let mut tick = interval(PROBE_INTERVAL);
+            // Requests that were missed during a slow one are skipped.
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
                 let start = Instant::now();
-                match timeout(TIME_LIMIT, ask(local)).await {
+                match timeout(PROBE_TIMEOUT, probe(local)).await {
                     Ok(Ok(())) => duration.observe(start.elapsed().as_secs_f64()),
                     _ => failures.inc(),
                 }
@@ -78,7 +78,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
 }
 
 /// Requests the page as a probe would.
-async fn ask(mut address: std::net::SocketAddr) -> std::io::Result<()> {
+async fn probe(mut address: std::net::SocketAddr) -> std::io::Result<()> {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
             [127, 0, 0, 1].into()

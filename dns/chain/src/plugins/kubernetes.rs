@@ -52,7 +52,7 @@ struct Kubernetes {
 impl Plugin for Kubernetes {
     // Hot: 0 allocations.
     fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
-        // CoreDNS does not look at the class and answers with records of class IN.
+        // CoreDNS ignores the class and answers with records of class IN.
         if request.query.qclass != class::IN {
             return Flow::Next;
         }
@@ -136,7 +136,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (gates, cluster, current) = (setup.context.gates.clone(), cluster.clone(), view.current.clone());
     let complete = move |cluster: &dyn ClusterSource, connection: &ApiConnection| {
         let zone = current.load();
-        // If RBAC forbids ServiceImports, their names are SERVFAIL. All other names need not wait for them.
+        // If RBAC forbids listing ServiceImports, their names are answered with SERVFAIL; other names do not wait for them.
         zone.synced() || zone.synced_locally() && cluster.refused(connection).contains(Kind::ServiceImport)
     };
     setup.on_start(move || async move {
@@ -148,7 +148,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
             if started.elapsed() >= startup_timeout {
                 tracing::warn!(
                     target: "plugin/kubernetes",
-                    "starting server with unsynced Kubernetes API: its names are answered with SERVFAIL until it is"
+                    "starting server with unsynced Kubernetes API: its names are answered with SERVFAIL until it is synced"
                 );
                 break;
             }

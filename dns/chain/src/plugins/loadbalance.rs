@@ -47,7 +47,7 @@ impl Plugin for LoadBalance {
         }
         match &self.weights {
             None => round_robin(reply.records_mut()),
-            Some(weights) => weigh(reply, request, &weights.load()),
+            Some(weights) => apply_weights(reply, request, &weights.load()),
         }
         if !self.prefer.is_empty() {
             self.prefer(reply);
@@ -80,7 +80,7 @@ fn round_robin(records: &mut [Record]) {
 
 /// Moves one address of the answers and one of the additional records to the front, chosen at random by weight. Addresses
 /// and names that the file does not list have weight 1 (coredns, plugin/loadbalance/weighted.go).
-fn weigh(reply: &mut Reply, request: &Request, weights: &Weights) {
+fn apply_weights(reply: &mut Reply, request: &Request, weights: &Weights) {
     if !matches!(request.query.qtype, rtype::A | rtype::AAAA | rtype::SRV) {
         return;
     }
@@ -148,8 +148,8 @@ fn address(reply: &Reply, record: &Record) -> Option<IpAddr> {
     }
 }
 
-/// One directive. As in CoreDNS it may be given several times, and the last policy takes effect.
-struct Read<'a> {
+/// One parsed directive. As in CoreDNS the directive may be repeated, and the last policy takes effect.
+struct LoadBalanceDirective<'a> {
     directive: &'a Directive,
     /// `weighted`: the file and the interval at which it is read again.
     weighted: Option<(&'a Word, Duration)>,
@@ -160,9 +160,9 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut weighted, mut prefer) = (None, Vec::new());
     for (index, directive) in setup.directives.clone().into_iter().enumerate() {
         if index > 0 {
-            setup.warn(directive, "loadbalance is given again: the last policy takes effect");
+            setup.warn(directive, "loadbalance is repeated: the last policy takes effect");
         }
-        let read = Read::new(directive)?;
+        let read = LoadBalanceDirective::new(directive)?;
         if read.weighted.is_some() {
             prefer.clear();
         }
@@ -176,7 +176,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     Ok(vec![Arc::new(LoadBalance { weights, prefer })])
 }
 
-impl<'a> Read<'a> {
+impl<'a> LoadBalanceDirective<'a> {
     fn new(directive: &'a Directive) -> Result<Self, SetupErrors> {
         let wanted = "round_robin, or weighted FILE";
         let wrong = |word: &Word, what: String| Err(vec![word.error(what, wanted)]);
@@ -211,7 +211,7 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Reads the weight file now and again when it has changed.
+/// Reads the weight file, and starts a task that reads it again when it has changed.
 fn read_weights(
     setup: &mut Setup<'_>,
     directive: &Directive,
@@ -248,7 +248,7 @@ fn read_weights(
             let mut last = text;
             loop {
                 tokio::time::sleep(every).await;
-                last = reread(&path, last, &current);
+                last = reload_if_changed(&path, last, &current);
             }
         });
         Ok(Box::new(super::Task(task)) as PluginGuard)
@@ -256,8 +256,8 @@ fn read_weights(
     Ok(shown)
 }
 
-/// Reads the file again and uses it if it has changed. Returns its text. The file is small enough to be read here.
-fn reread(path: &Path, last: String, current: &ArcSwap<Weights>) -> String {
+/// Reads the file again and uses it if it has changed. Returns its text. The file is small enough to be read on the runtime.
+fn reload_if_changed(path: &Path, last: String, current: &ArcSwap<Weights>) -> String {
     let file = path.display();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -303,44 +303,44 @@ mod tests {
         answer
     }
 
-    fn lasts(answer: &Answer) -> Vec<u8> {
+    fn last_octets(answer: &Answer) -> Vec<u8> {
         let addresses = answer.reply.section(Section::Answer).filter(|record| record.rtype == rtype::A);
         addresses.map(|record| answer.reply.rdata(record)[3]).collect()
     }
 
     #[test]
-    fn every_order_comes_up_and_the_cname_stands_first() {
+    fn all_orders_occur_and_the_cname_comes_first() {
         let plugin = LoadBalance { weights: None, prefer: Vec::new() };
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..1000 {
             let mut answer = answer();
             plugin.reply(&request(), &mut answer);
             assert_eq!(answer.reply.records()[0].rtype, rtype::CNAME);
-            seen.insert(lasts(&answer));
+            seen.insert(last_octets(&answer));
         }
         assert_eq!(seen.len(), 6, "all orders of three: {seen:?}");
     }
 
     #[test]
-    fn preferred_nets_stand_first() {
+    fn addresses_in_preferred_networks_come_first() {
         let plugin = LoadBalance { weights: None, prefer: vec!["10.0.0.3/32".parse().unwrap()] };
         for _ in 0..50 {
             let mut answer = answer();
             plugin.reply(&request(), &mut answer);
-            assert_eq!(lasts(&answer)[0], 3);
+            assert_eq!(last_octets(&answer)[0], 3);
         }
     }
 
     #[test]
-    fn addresses_come_first_as_often_as_they_weigh() {
-        let weights = Weights::read("# query_metrics\nWEB.example.org\n10.0.0.1 8\n10.0.0.2 1\n").unwrap();
+    fn addresses_come_first_in_proportion_to_their_weights() {
+        let weights = Weights::read("# weights\nWEB.example.org\n10.0.0.1 8\n10.0.0.2 1\n").unwrap();
         let plugin =
             LoadBalance { weights: Some(Arc::new(ArcSwap::from_pointee(weights))), prefer: Vec::new() };
         let mut first = [0; 4];
         for _ in 0..10_000 {
             let mut answer = answer();
             plugin.reply(&request(), &mut answer);
-            first[usize::from(lasts(&answer)[0])] += 1;
+            first[usize::from(last_octets(&answer)[0])] += 1;
         }
         assert!((7_700..8_300).contains(&first[1]), "8 of 10: {first:?}");
         assert!((800..1_200).contains(&first[3]), "1 of 10 without a weight: {first:?}");
@@ -356,14 +356,14 @@ mod tests {
                 let mut answer = answer();
                 plugin.reply(&request(), &mut answer);
                 assert_eq!(answer.reply.records()[0].rtype, rtype::CNAME);
-                first[usize::from(lasts(&answer)[0])] += 1;
+                first[usize::from(last_octets(&answer)[0])] += 1;
             }
             assert!(first[1..].iter().all(|count| (2_700..3_300).contains(count)), "{file:?}: {first:?}");
         }
     }
 
     #[test]
-    fn weights_hold_for_the_addresses_beside_srv_records_too() {
+    fn weights_apply_to_the_additional_addresses_of_srv_replies() {
         let weights = Weights::read("web.example.org\n10.0.0.1 1\n10.0.0.2 255\n10.0.0.3 1\n").unwrap();
         let plugin =
             LoadBalance { weights: Some(Arc::new(ArcSwap::from_pointee(weights))), prefer: Vec::new() };
@@ -387,13 +387,13 @@ mod tests {
     fn a_file_created_later_is_read_and_a_removed_one_keeps_its_weights() {
         let folder = tempfile::tempdir().unwrap();
         let (path, current) = (folder.path().join("weights.txt"), ArcSwap::from_pointee(Weights::default()));
-        let nothing = reread(&path, String::new(), &current);
+        let nothing = reload_if_changed(&path, String::new(), &current);
         std::fs::write(&path, "www.example.org\n10.0.0.1 8\n").unwrap();
-        let text = reread(&path, nothing, &current);
+        let text = reload_if_changed(&path, nothing, &current);
         let weights = current.load_full();
         assert_ne!(*weights, Weights::default());
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(reread(&path, text.clone(), &current), text);
+        assert_eq!(reload_if_changed(&path, text.clone(), &current), text);
         assert_eq!(*current.load_full(), *weights);
     }
 }

@@ -1,7 +1,7 @@
 //! `loop`: detects at the start whether forwarded queries come back.
 //!
-//! The plugin sends a query for an unpredictable name to its own server (CVE-2026-26018). If an upstream leads back to this
-//! server, the same query arrives again; at the third time the process is asked to shut down.
+//! The plugin sends a query for an unpredictable name to its own server (CVE-2026-26018). If an upstream forwards it back to
+//! this server, the same query arrives again; at its third arrival the plugin requests shutdown of the process.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,17 +27,17 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 };
 
 /// How often the probe may arrive: once as sent, and once more if a retry overlaps with it.
-const MOST: u32 = 2;
-/// How long sending the probe is tried.
-const TRYING: Duration = Duration::from_secs(30);
+const MAX_ARRIVALS: u32 = 2;
+/// How long the probe is sent again if there is no reply.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the plugin watches after the probe has been answered.
-const WATCHING: Duration = Duration::from_secs(2);
+const WATCH_TIME: Duration = Duration::from_secs(2);
 
 struct Loop {
     zone: Name,
     probe: Name,
     seen: AtomicU32,
-    over: AtomicBool,
+    finished: AtomicBool,
     fatal: Arc<dyn Fn(String) + Send + Sync>,
     label: String,
 }
@@ -45,15 +45,15 @@ struct Loop {
 impl Plugin for Loop {
     fn query(&self, request: &Request, _: &mut Reply) -> Flow {
         let query = &request.query;
-        if query.qtype != rtype::HINFO || self.over.load(Relaxed) || !contains(&self.zone, query) {
+        if query.qtype != rtype::HINFO || self.finished.load(Relaxed) || !contains(&self.zone, query) {
             return Flow::Next;
         }
-        if query.lower() == self.probe.wire() && self.seen.fetch_add(1, Relaxed) + 1 > MOST {
-            self.over.store(true, Relaxed);
+        if query.lower() == self.probe.wire() && self.seen.fetch_add(1, Relaxed) + 1 > MAX_ARRIVALS {
+            self.finished.store(true, Relaxed);
             let Self { zone, probe, label, .. } = self;
             (self.fatal)(format!(
                 "Loop ({} -> {label}) detected for zone \"{zone}\": queries that are forwarded come back here. \
-                 Most often /etc/resolv.conf names this very server or a local stub such as 127.0.0.53; give forward \
+                 Usually /etc/resolv.conf names this server or a local stub such as 127.0.0.53; configure \
                  the real upstream servers. See https://coredns.io/plugins/loop#troubleshooting. \
                  Query: \"HINFO {probe}\"",
                 request.client,
@@ -66,19 +66,19 @@ impl Plugin for Loop {
 impl Loop {
     /// Sends the probe until there is a reply, and then watches a little longer.
     async fn probe(&self, to: SocketAddr) {
-        let end = Instant::now() + TRYING;
+        let end = Instant::now() + PROBE_TIMEOUT;
         let mut pause = Duration::from_secs(1);
-        while Instant::now() < end && !self.over.load(Relaxed) {
+        while Instant::now() < end && !self.finished.load(Relaxed) {
             if exchange(to, &self.probe).await.is_ok() {
-                sleep(WATCHING).await;
+                sleep(WATCH_TIME).await;
                 break;
             }
-            // No reply: what arrived was this probe and not a loop.
+            // Without a reply, earlier arrivals may be retries of the probe and not a loop.
             self.seen.store(0, Relaxed);
             sleep(pause.min(end - Instant::now())).await;
             pause *= 2;
         }
-        self.over.store(true, Relaxed);
+        self.finished.store(true, Relaxed);
     }
 }
 
@@ -106,7 +106,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         zone: key.zone.parse().map(|zone: Name| zone.lower()).map_err(bad_name)?,
         probe: probe.parse().map(|probe: Name| probe.lower()).map_err(bad_name)?,
         seen: AtomicU32::new(0),
-        over: AtomicBool::new(false),
+        finished: AtomicBool::new(false),
         fatal: setup.context.fatal.clone(),
         label: format!(":{}", key.port),
     });

@@ -89,7 +89,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     });
     let (shown, linked) = (enabled.clone(), setup.linked.clone());
     setup.on_start(move || async move { Ok(Box::new(enabled) as PluginGuard) });
-    // Shown only now, so that a configuration that fails to start leaves the rows of the one before it.
+    // Set once the ports are served, so that a configuration that fails to start leaves the rows of the previous one.
     for (key, server) in setup.block.keys.iter().zip(setup.servers()) {
         let (labels, shown, linked) = ([server, key.zone.clone()], shown.clone(), linked.clone());
         let show = move |_| async move { shown.show(labels, linked.get().map_or(&[], Vec::as_slice)) };

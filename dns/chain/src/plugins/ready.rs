@@ -33,11 +33,11 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     setup.on_start(move || async move {
         let pages = admin.listen(&address).await.map_err(|error| format!("ready: {address}: {error}"))?;
         let route = pages.route("/ready", move |_| {
-            let shut = gates.closed(monitor);
-            if shut.is_empty() {
+            let closed = gates.closed(monitor);
+            if closed.is_empty() {
                 Page::ok("OK")
             } else {
-                Page::text(StatusCode::SERVICE_UNAVAILABLE, shut.join(","))
+                Page::text(StatusCode::SERVICE_UNAVAILABLE, closed.join(","))
             }
         });
         Ok(Box::new(route) as PluginGuard)

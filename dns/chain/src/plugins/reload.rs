@@ -18,7 +18,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directives = setup.directives.clone();
     let directive = directives[0];
     for again in &directives[1..] {
-        setup.warn(again, "reload is given again: the first one takes effect");
+        setup.warn(again, "reload is repeated: the first one takes effect");
     }
     if let Some(line) = directive.block.first() {
         setup.warn(line, "reload takes no block: this is ignored");

@@ -26,27 +26,27 @@ impl Plugin for Silent {
     }
 }
 
-/// Panics when it is asked in the background.
+/// Panics on a refresh in the background.
 struct PanicsInRefresh;
 
 impl Plugin for PanicsInRefresh {
     fn query(&self, request: &Request, _: &mut Reply) -> Flow {
-        assert_ne!(request.purpose, Purpose::Refresh, "as the test wants it");
+        assert_ne!(request.purpose, Purpose::Refresh, "deliberate panic");
         Flow::Done
     }
 }
 
-/// Answers, refreshes, and records what it hears of that.
+/// Answers, requests refreshes, and records the response codes of their answers.
 #[derive(Default)]
 struct Refreshing {
-    heard: Mutex<Vec<u16>>,
+    rcodes: Mutex<Vec<u16>>,
     changed: Notify,
-    has_old_answer: AtomicBool,
+    has_stale_answer: AtomicBool,
 }
 
 impl Plugin for Refreshing {
     fn query(&self, _: &Request, _: &mut Reply) -> Flow {
-        if self.has_old_answer.load(SeqCst) { Flow::Wait } else { Flow::Refresh }
+        if self.has_stale_answer.load(SeqCst) { Flow::Wait } else { Flow::Refresh }
     }
 
     fn overloaded(&self, _: &Request, reply: &mut Reply) -> bool {
@@ -55,7 +55,7 @@ impl Plugin for Refreshing {
     }
 
     fn reply(&self, _: &Request, answer: &mut Answer) {
-        self.heard.lock().unwrap().push(answer.reply.rcode);
+        self.rcodes.lock().unwrap().push(answer.reply.rcode);
         self.changed.notify_one();
     }
 }
@@ -75,41 +75,41 @@ fn request() -> Request {
     request
 }
 
-fn ask(routes: &Arc<ZoneRoutes>) -> (Option<PendingQuery>, Answer) {
+fn run_query(routes: &Arc<ZoneRoutes>) -> (Option<PendingQuery>, Answer) {
     let mut made = Answer::default();
     let pending = answer(routes, &mut request(), &mut made, |_, _| 0);
     (pending, made)
 }
 
 #[tokio::test]
-async fn queries_beyond_the_limit_get_servfail_until_another_is_done() {
+async fn queries_over_the_limit_get_servfail_until_another_has_ended() {
     let routes = routes(2, vec![Arc::new(Silent)]);
-    let (first, _) = ask(&routes);
-    let (second, _) = ask(&routes);
+    let (first, _) = run_query(&routes);
+    let (second, _) = run_query(&routes);
     assert!(first.is_some() && second.is_some());
     for _ in 0..3 {
-        let (third, made) = ask(&routes);
+        let (third, made) = run_query(&routes);
         assert!(third.is_none());
         assert_eq!(made.reply.rcode, rcode::SERVFAIL);
-        assert_eq!(made.failure.map(|failure| failure.why), Some("".into()), "not for the log");
+        assert_eq!(made.failure.map(|failure| failure.why), Some("".into()), "the failure is not logged");
     }
     drop(first);
-    assert!(ask(&routes).0.is_some(), "there is room again");
+    assert!(run_query(&routes).0.is_some(), "there is room again");
     assert_eq!(routes.limits.waiting.count(), 1);
 }
 
 #[tokio::test]
-async fn a_plugin_with_an_old_answer_gives_it_where_nothing_may_wait() {
-    let plugin = Arc::new(Refreshing { has_old_answer: true.into(), ..Refreshing::default() });
-    let (pending, made) = ask(&routes(0, vec![plugin]));
+async fn a_plugin_with_a_stale_answer_serves_it_if_the_query_cannot_wait() {
+    let plugin = Arc::new(Refreshing { has_stale_answer: true.into(), ..Refreshing::default() });
+    let (pending, made) = run_query(&routes(0, vec![plugin]));
     assert!(pending.is_none());
     assert_eq!((made.reply.rcode, made.reply.authoritative), (rcode::NOERROR, true));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_that_waits_is_given_up_at_its_deadline() {
+async fn a_waiting_query_fails_at_its_deadline() {
     let routes = routes(2, vec![Arc::new(Silent)]);
-    let pending = ask(&routes).0.unwrap();
+    let pending = run_query(&routes).0.unwrap();
     let (mut made, start) = (Answer::default(), tokio::time::Instant::now());
     pending.finish(&request(), &mut made, |_| 0).await;
     assert_eq!(made.reply.rcode, rcode::SERVFAIL);
@@ -118,12 +118,12 @@ async fn a_query_that_waits_is_given_up_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_refresh_is_told_to_the_plugin_that_wanted_it() {
+async fn a_panic_in_a_refresh_is_reported_to_the_plugin_that_requested_it() {
     let refreshing = Arc::new(Refreshing::default());
     let routes = routes(2, vec![refreshing.clone(), Arc::new(PanicsInRefresh)]);
-    assert!(ask(&routes).0.is_none());
+    assert!(run_query(&routes).0.is_none());
     refreshing.changed.notified().await;
-    assert_eq!(*refreshing.heard.lock().unwrap(), [rcode::SERVFAIL]);
+    assert_eq!(*refreshing.rcodes.lock().unwrap(), [rcode::SERVFAIL]);
     assert_eq!(routes.limits.panics.value(), 1);
 }
 
@@ -156,7 +156,7 @@ impl Plugin for ResolvesItself {
 #[tokio::test]
 async fn nested_resolutions_are_bounded() {
     let plugin = Arc::new(ResolvesItself::default());
-    let pending = ask(&routes(2, vec![plugin.clone()])).0.unwrap();
+    let pending = run_query(&routes(2, vec![plugin.clone()])).0.unwrap();
     pending.finish(&request(), &mut Answer::default(), |_| 0).await;
     assert_eq!(plugin.calls.load(SeqCst), 1 + MAX_DEPTH);
 }

@@ -24,18 +24,18 @@ use crate::listener_state::{ListenerState, MAX_MESSAGE, append_message, encode_m
 use crate::tcp_connections::{ConnectionSlot, TcpCloseReason};
 
 /// How long the first query may take. This and the next two times are CoreDNS's defaults (core/dnsserver/server.go).
-const FIRST_QUERY: Duration = Duration::from_secs(3);
+const FIRST_QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a further query may take, counted from the last query or reply.
-const NEXT_QUERY: Duration = Duration::from_secs(10);
-/// How long the client may take to read [`UNSENT`] bytes of replies, or all if there are fewer.
-const READ_REPLIES: Duration = Duration::from_secs(5);
+const NEXT_QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the client may take to read [`MAX_UNSENT`] bytes of replies, or all if there are fewer.
+const READ_REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Queries of one connection that may wait at once. No more are read then.
-const IN_FLIGHT: usize = 128;
-/// Bytes of replies that the kernel has not accepted. No more queries are answered then.
-const UNSENT: usize = 64 << 10;
-/// How much is read at once.
-const READ: usize = 4096;
+/// Queries of one connection that may wait at once. At the limit no more are read.
+const MAX_IN_FLIGHT: usize = 128;
+/// Bytes of replies that the kernel has not accepted. At the limit no more queries are answered.
+const MAX_UNSENT: usize = 64 << 10;
+/// Bytes read at once.
+const READ_SIZE: usize = 4096;
 
 /// Answers the queries of a connection until the client closes its side, a limit is reached or the server stops. Queries
 /// that were received are answered first.
@@ -62,7 +62,7 @@ pub(super) async fn serve(
         waiting_bytes: 0,
         reading: true,
         active: now,
-        query_due: now + FIRST_QUERY,
+        query_due: now + FIRST_QUERY_TIMEOUT,
     };
     match connection.run(drain).await {
         Ok(()) => Ok(()),
@@ -70,7 +70,7 @@ pub(super) async fn serve(
         Err(Ended::Closed(reason)) => {
             connection.slot.count_closed(reason);
             if matches!(reason, TcpCloseReason::Unread | TcpCloseReason::Memory) {
-                // The kernel must not go on sending what it has buffered.
+                // Makes the close a reset, so that the kernel discards the replies that it has buffered.
                 SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO))?;
             }
             Ok(())
@@ -91,7 +91,7 @@ struct Connection {
     waiting: FuturesUnordered<BoxFuture<'static, LateReply>>,
     /// Bytes of EDNS options that the waiting queries hold.
     waiting_bytes: usize,
-    /// False once no more queries are read: what is in flight is still answered.
+    /// False once no more queries are read. Queries in flight are still answered.
     reading: bool,
     /// The last query or reply.
     active: Instant,
@@ -101,7 +101,7 @@ struct Connection {
 /// The reply to a query that had to wait.
 struct LateReply {
     message: Option<Vec<u8>>,
-    /// What the query had added to [`Connection::waiting_bytes`].
+    /// Bytes that the query added to [`Connection::waiting_bytes`].
     held: usize,
 }
 
@@ -140,7 +140,7 @@ impl Connection {
             } else {
                 self.slot.set_in_use();
             }
-            // Queries that wait have deadlines of their own.
+            // A connection with waiting queries has no idle deadline: the plugins limit how long a query waits.
             let due = match self.unsent.due {
                 Some(due) => Some((due, TcpCloseReason::Unread)),
                 None => is_idle.then_some((self.query_due, TcpCloseReason::Idle)),
@@ -159,7 +159,7 @@ impl Connection {
                         Some((due, reason)) if due <= now => return Err(Ended::Closed(reason)),
                         // The deadline has moved since the timer was set.
                         Some((due, _)) => timer.as_mut().reset(due),
-                        None => timer.as_mut().reset(now + READ_REPLIES),
+                        None => timer.as_mut().reset(now + READ_REPLIES_TIMEOUT),
                     }
                 }
                 ready = self.stream.readable(), if self.reading && self.has_room() => {
@@ -167,18 +167,18 @@ impl Connection {
                     self.receive()?;
                 }
                 ready = self.stream.writable(), if !self.unsent.is_empty() => ready?,
-                Some(reply) = self.waiting.next(), if self.unsent.has_room() => self.take_late_reply(reply),
+                Some(reply) = self.waiting.next(), if self.unsent.has_room() => self.queue_late_reply(reply),
             }
         }
     }
 
     /// Whether one more query may be answered now.
     fn has_room(&self) -> bool {
-        self.waiting.len() < IN_FLIGHT && self.unsent.has_room()
+        self.waiting.len() < MAX_IN_FLIGHT && self.unsent.has_room()
     }
 
     fn receive(&mut self) -> io::Result<()> {
-        self.received.reserve(READ);
+        self.received.reserve(READ_SIZE);
         match self.stream.try_read_buf(&mut self.received) {
             Ok(0) => self.reading = false,
             Ok(_) => {}
@@ -211,13 +211,13 @@ impl Connection {
         self.request.size = message.len();
         self.request.received = std::time::Instant::now();
         match self.request.query.parse(message) {
-            Ok(()) => self.ask(),
+            Ok(()) => self.answer_query(),
             Err(Rejection::Drop) => {}
             Err(Rejection::Reply(code)) => self.reply_with_error(code),
         }
     }
 
-    fn ask(&mut self) {
+    fn answer_query(&mut self) {
         let Self { request, answer, state, unsent, .. } = self;
         let routes = state.routes.load_full();
         if routes.is_bad_version(&request.query) {
@@ -257,7 +257,7 @@ impl Connection {
         }));
     }
 
-    fn take_late_reply(&mut self, reply: LateReply) {
+    fn queue_late_reply(&mut self, reply: LateReply) {
         self.waiting_bytes -= reply.held;
         if let Some(message) = reply.message {
             self.unsent.push(|out| {
@@ -275,7 +275,7 @@ impl Connection {
 
     fn set_active(&mut self) {
         self.active = Instant::now();
-        self.query_due = self.active + NEXT_QUERY;
+        self.query_due = self.active + NEXT_QUERY_TIMEOUT;
     }
 
     /// Writes as much of the replies as the kernel accepts now.
@@ -284,7 +284,7 @@ impl Connection {
             match self.stream.try_write(self.unsent.bytes()) {
                 Ok(sent) => self.unsent.advance(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.unsent.due.get_or_insert_with(|| Instant::now() + READ_REPLIES);
+                    self.unsent.due.get_or_insert_with(|| Instant::now() + READ_REPLIES_TIMEOUT);
                     break;
                 }
                 Err(error) => return Err(error),
@@ -312,11 +312,11 @@ fn message(bytes: &[u8]) -> Option<&[u8]> {
 #[derive(Default)]
 struct Unsent {
     buffer: Vec<u8>,
-    /// How much of the buffer was sent.
+    /// Bytes of the buffer that were sent.
     sent: usize,
-    /// How much was sent since the deadline was set.
+    /// Bytes that were sent since the deadline was set.
     progress: usize,
-    /// Until when the client must have read more. Set while the kernel accepts nothing.
+    /// When the connection is closed unless the client reads more. Set while the kernel accepts nothing.
     due: Option<Instant>,
 }
 
@@ -330,7 +330,7 @@ impl Unsent {
     }
 
     fn has_room(&self) -> bool {
-        self.bytes().len() < UNSENT
+        self.bytes().len() < MAX_UNSENT
     }
 
     /// Appends the message that `write` encodes, if its length is not 0. Returns the length.
@@ -343,10 +343,10 @@ impl Unsent {
         self.progress += sent;
         if self.is_empty() {
             *self = Self::default();
-        } else if self.progress >= UNSENT {
+        } else if self.progress >= MAX_UNSENT {
             (self.progress, self.due) = (0, None);
         }
-        if self.sent >= UNSENT {
+        if self.sent >= MAX_UNSENT {
             self.buffer.drain(..self.sent);
             self.sent = 0;
         }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
-/// Packets of one batch. The first would have to wait longer for a larger one.
+/// Packets of one batch. In a larger batch the reply to the first packet would wait longer.
 pub(crate) const BATCH: usize = 32;
 /// The longest query that is received in full. A longer one is cut and then found to be malformed.
 const QUERY: usize = 4096;
@@ -48,7 +48,7 @@ struct Buffers {
 pub(crate) struct Batch {
     /// Owned; allocated with `Layout::new::<Buffers>()`.
     buffers: NonNull<Buffers>,
-    /// Owned; the replies one after the other. Pages that no reply has reached take no memory.
+    /// Owned; the replies one after the other. Pages that were never written take no memory.
     replies: NonNull<[u8; REPLIES]>,
     /// How many entries of `received` the kernel has changed in the last call.
     used: usize,
@@ -152,10 +152,10 @@ impl Batch {
             return 0;
         }
         let (this, to) = (self.buffers.as_ptr(), self.queued);
-        // SAFETY: `this` is valid and owned. The only reference is to the path, and it is not used after `turn`.
+        // SAFETY: `this` is valid and owned. The only reference is to the path, and it is not used after `reverse`.
         unsafe {
             let path = &mut (*this).reply_paths[at];
-            path.turn();
+            path.reverse();
             let vector = &raw mut (*this).send_vectors[to];
             let start = self.replies.as_ptr().cast::<u8>().add(self.end);
             vector.write(libc::iovec { iov_base: start.cast(), iov_len: length });
@@ -169,7 +169,7 @@ impl Batch {
         length
     }
 
-    /// Sends the queued replies. One that cannot be sent is dropped, as the network might drop it.
+    /// Sends the queued replies. One that cannot be sent is dropped; the client retries, as after a loss in the network.
     // Hot: 0 allocations.
     pub(crate) fn send(&mut self, socket: RawFd) {
         self.send_by(|messages, count| {
@@ -238,7 +238,7 @@ impl ReplyPath {
 
     /// Sends one packet along this path, at once or not at all.
     pub(crate) fn send(&mut self, socket: RawFd, packet: &[u8]) -> io::Result<()> {
-        self.turn();
+        self.reverse();
         let mut vector = libc::iovec { iov_base: packet.as_ptr().cast_mut().cast(), iov_len: packet.len() };
         // SAFETY: zero is a valid value of msghdr.
         let mut header: libc::msghdr = unsafe { zeroed() };
@@ -253,10 +253,9 @@ impl ReplyPath {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Turns the packet info of the query into that of the reply: the address that was asked becomes the source. The
-    /// interface is left to routing, because the reply may have to take another one; only link-local addresses mean nothing
-    /// without it.
-    fn turn(&mut self) {
+    /// Converts the packet info of the query to that of the reply: the destination address becomes the source address. The
+    /// interface is cleared, because routing may choose another one for the reply; only link-local addresses need it.
+    fn reverse(&mut self) {
         if self.control_len == 0 {
             return;
         }
@@ -317,7 +316,7 @@ impl ReplyPath {
 mod tests {
     use super::*;
 
-    /// Stands in for the kernel, so that the pointers can be checked where there are no system calls (Miri).
+    /// Acts as the kernel's recvmmsg(2), so that Miri, which has no system calls, can check the pointers.
     fn receive(batch: &mut Batch, packets: &[&[u8]]) -> usize {
         let received = batch.receive_by(|messages| {
             for (at, packet) in packets.iter().enumerate() {
@@ -345,7 +344,8 @@ mod tests {
         received.unwrap()
     }
 
-    /// What the kernel would send: the client's port and the message of each reply. Takes `at_once` replies in each call.
+    /// Acts as the kernel's sendmmsg(2), which accepts `at_once` replies in each call. Returns the client's port and the
+    /// message of each reply.
     fn send(batch: &mut Batch, at_once: usize) -> Vec<(u16, Vec<u8>)> {
         let mut sent = Vec::new();
         batch.send_by(|messages, count| {
@@ -366,13 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn each_reply_goes_to_its_client_however_the_batches_follow_each_other() {
-        // Moved, as into the worker that uses it.
+    fn each_reply_goes_to_its_client_over_several_batches() {
+        // Moved, as it is moved into the worker that uses it.
         let mut batch = *Box::new(Batch::new());
         for packets in [&[b"a" as &[u8], b"bc", b"def"][..], &[b"g"], &[b"hi", b"jk"]] {
             let count = receive(&mut batch, packets);
             assert_eq!(count, packets.len());
-            let mut wanted = Vec::new();
+            let mut expected = Vec::new();
             for (at, sent) in packets.iter().enumerate() {
                 let packet = batch.packet(at).to_vec();
                 assert_eq!(packet, *sent);
@@ -385,10 +385,10 @@ mod tests {
                     length
                 });
                 if length > 0 {
-                    wanted.push((port, packet));
+                    expected.push((port, packet));
                 }
             }
-            assert_eq!(send(&mut batch, 1 + packets.len() % 2), wanted);
+            assert_eq!(send(&mut batch, 1 + packets.len() % 2), expected);
             assert_eq!(send(&mut batch, 1), [], "sent once");
         }
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use socket2::Socket;
 use telemetry::metrics::Registry;
 
-/// Shows `portolan_dns_udp_dropped_total`, which is read from the sockets each time.
+/// Exports `portolan_dns_udp_dropped_total`, which is read from the sockets at each scrape.
 pub(crate) struct DropCounts(Arc<Mutex<Vec<Counted>>>);
 
 /// A socket and the address it is bound to.
@@ -41,7 +41,7 @@ impl DropCounts {
         Self(sockets)
     }
 
-    /// Adds the sockets of an address. They are left out once they are closed.
+    /// Adds the sockets of an address. Closed sockets are removed.
     pub(crate) fn add(&self, address: SocketAddr, sockets: &[Arc<Socket>]) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|counted| counted.socket.strong_count() > 0);

@@ -8,15 +8,15 @@ use net::BindError;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Bytes that the kernel may queue for a socket while its thread is busy. Capped at `net.core.rmem_max`.
-const QUEUE: usize = 4 << 20;
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Opens `count` sockets on one address. With port 0 the system chooses one port for all of them.
 ///
 /// The unspecified IPv6 address receives IPv4 too; on a system without IPv6 the unspecified IPv4 address is used.
 pub(crate) fn open(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
-    match shared(address, count) {
+    match open_shared(address, count) {
         Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED && !has_ipv6() => {
-            shared(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), count)
+            open_shared(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), count)
         }
         opened => opened,
     }
@@ -28,40 +28,40 @@ fn has_ipv6() -> bool {
         .is_ok()
 }
 
-fn shared(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
+fn open_shared(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
     let fail = |cause| BindError { address, cause };
     if address.port() != 0 {
         // With SO_REUSEPORT a second process of the same user would silently receive half of the queries. A first
         // socket without the option checks that the port is free.
-        bound(address, false).map_err(fail)?;
+        bind(address, false).map_err(fail)?;
     }
     let mut exact = address;
     let mut sockets = Vec::with_capacity(count);
     for _ in 0..count {
-        let socket = bound(exact, true).map_err(fail)?;
+        let socket = bind(exact, true).map_err(fail)?;
         exact = local(&socket).map_err(fail)?;
         sockets.push(socket);
     }
     Ok(sockets)
 }
 
-fn bound(address: SocketAddr, reuse: bool) -> io::Result<Socket> {
+fn bind(address: SocketAddr, reuse: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_port(reuse)?;
     if address.ip().is_unspecified() {
-        tell_destination(&socket, address.is_ipv6())?;
+        request_packet_info(&socket, address.is_ipv6())?;
     }
-    // A smaller queue is no reason not to serve.
-    let _ = socket.set_recv_buffer_size(QUEUE);
+    // If the size cannot be set, the kernel's default applies.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Asks the kernel for the destination address of each packet, so that the reply can be sent from it.
-fn tell_destination(socket: &Socket, ipv6: bool) -> io::Result<()> {
+/// Makes the kernel report the destination address of each packet, so that the reply can be sent from it.
+fn request_packet_info(socket: &Socket, ipv6: bool) -> io::Result<()> {
     let (level, option) = if ipv6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
     } else {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_in_use_is_named_even_when_its_holder_reuses_ports() {
+    fn an_address_in_use_is_reported_even_if_its_owner_set_reuse_port() {
         let held = open("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let address = local(&held[0]).unwrap();
         assert_eq!(local(&held[1]).unwrap(), address, "one port for both");

@@ -1,4 +1,4 @@
-//! Panics, which no Corefile can cause.
+//! Panics in plugins: no Corefile causes one, so a test plugin does.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use telemetry::metrics::{Counter, Registry};
 use super::*;
 use crate::tcp_connections::{TcpConnectionTable, TcpLimits};
 
-/// Panics at every other query, at once or after waiting.
+/// Panics on names that begin with `p` (at once) or `w` (after waiting).
 struct Panics;
 
 impl Plugin for Panics {
     fn query(&self, request: &Request, _: &mut Reply) -> Flow {
         match request.query.name()[1] {
-            b'p' => panic!("as the test wants it"),
+            b'p' => panic!("deliberate panic"),
             b'w' => Flow::Wait,
             _ => Flow::Done,
         }
@@ -29,12 +29,12 @@ impl Plugin for Panics {
         _: &'a mut Reply,
         _: &'a dyn dns_chain::plugin::Runner,
     ) -> futures_util::future::BoxFuture<'a, Flow> {
-        Box::pin(async { panic!("as the test wants it") })
+        Box::pin(async { panic!("deliberate panic") })
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_costs_one_query_and_is_counted() {
+async fn a_panic_affects_only_one_query_and_is_counted() {
     let runtime = tokio::runtime::Handle::current();
     let chain = Arc::new(Chain::new(vec![Link::new("whoami", Arc::new(Panics))]));
     let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
@@ -47,7 +47,7 @@ async fn a_panic_costs_one_query_and_is_counted() {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     client.connect(udp.address()).unwrap();
-    // All of them are there before the first is read: one batch.
+    // All packets are queued before the first is read, so they form one batch.
     let mut packet = [0; 512];
     for (id, name) in (0..).zip(["a.", "panic.", "b.", "panic.", "panic.", "c.", "wait.", "d."]) {
         let length = Query::new(id, &name.parse().unwrap(), rtype::A).encode(id, &mut packet);

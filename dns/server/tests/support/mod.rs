@@ -21,7 +21,7 @@ use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A cluster in memory.
+/// A cluster source in memory.
 #[derive(Default)]
 pub struct FakeCluster(pub Mutex<Cache>);
 
@@ -32,7 +32,7 @@ impl ClusterSource for FakeCluster {
 }
 
 impl FakeCluster {
-    /// With a namespace, a Service `web`, a dual-stack `many` and an ExternalName `ext`, all listed.
+    /// A listed cluster with a namespace, a Service `web`, a dual-stack Service `many` and an ExternalName `ext`.
     pub fn listed() -> Arc<Self> {
         let fake = Self::default();
         let port =
@@ -71,7 +71,7 @@ pub struct TestService {
     pub fatal: Arc<Mutex<Vec<String>>>,
 }
 
-/// What the query log has written.
+/// The bytes that the query log has written.
 #[derive(Clone, Default)]
 pub struct CapturedLog(pub Arc<Mutex<Vec<u8>>>);
 
@@ -128,7 +128,7 @@ impl TestService {
         self.dns.stop().await;
     }
 
-    /// Serves another Corefile.
+    /// Reloads with another Corefile.
     pub async fn reload(&self, corefile: &str) -> Result<(), DnsStartError> {
         corefile.clone_into(&mut self.corefile.lock().unwrap());
         self.dns.reload().await
@@ -147,7 +147,7 @@ impl TestService {
     }
 }
 
-/// What a service needs around it, for one that is never told to log or to end.
+/// A context that discards the query log and panics on a fatal error.
 pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
     let metrics = Registry::new();
     PluginContext {
@@ -187,27 +187,27 @@ impl TestClient {
         Self::Tcp(address)
     }
 
-    pub fn ask(&self, name: &str, qtype: u16) -> (Query, Reply) {
-        self.ask_query(Query::new(4711, &name.parse().unwrap(), qtype))
+    pub fn query(&self, name: &str, qtype: u16) -> (Query, Reply) {
+        self.send_query(Query::new(4711, &name.parse().unwrap(), qtype))
     }
 
-    pub fn ask_query(&self, query: Query) -> (Query, Reply) {
+    pub fn send_query(&self, query: Query) -> (Query, Reply) {
         let mut packet = [0; 1024];
         let length = query.encode(query.id, &mut packet);
         let packet = self.exchange(&packet[..length]).expect("a reply");
         let mut reply = Reply::default();
-        let heard = reply.parse(&packet, &query).expect("a message");
-        assert!(heard.matches && heard.id == query.id, "{heard:?}");
+        let parsed = reply.parse(&packet, &query).expect("a message");
+        assert!(parsed.matches && parsed.id == query.id, "{parsed:?}");
         (query, reply)
     }
 
-    /// One message each way; nothing if none comes.
+    /// Sends a message and returns the reply; `None` if there is none within 10 seconds.
     pub fn exchange(&self, message: &[u8]) -> Option<Vec<u8>> {
-        let patience = Some(Duration::from_secs(10));
+        let timeout = Some(Duration::from_secs(10));
         match self {
             Self::Udp(to) => {
                 let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-                socket.set_read_timeout(patience).unwrap();
+                socket.set_read_timeout(timeout).unwrap();
                 socket.connect(to).unwrap();
                 socket.send(message).unwrap();
                 let mut reply = vec![0; 65_535];
@@ -217,7 +217,7 @@ impl TestClient {
             }
             Self::Tcp(to) => {
                 let mut stream = TcpStream::connect(to).unwrap();
-                stream.set_read_timeout(patience).unwrap();
+                stream.set_read_timeout(timeout).unwrap();
                 stream.write_all(&(message.len() as u16).to_be_bytes()).unwrap();
                 stream.write_all(message).unwrap();
                 read_framed(&mut stream)
@@ -234,7 +234,7 @@ pub fn read_framed(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(reply)
 }
 
-/// The answer section in words.
+/// The answer section as text.
 pub fn answers(reply: &Reply, query: &Query) -> String {
     let one = |record: &dns_wire::Record| {
         let data = reply.rdata(record);
@@ -248,14 +248,14 @@ pub fn answers(reply: &Reply, query: &Query) -> String {
     reply.section(Section::Answer).map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// An upstream that answers as a test wants, over UDP and TCP on one port, until the test process ends.
+/// An upstream with a test-defined answer, over UDP and TCP on one port. It runs until the test process ends.
 pub struct FakeUpstream {
     pub address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    queries: Arc<AtomicUsize>,
 }
 
-/// The reply to a query, nothing for silence; the flag says that it came over TCP.
-type Answering = dyn Fn(&Query, bool) -> Option<Reply> + Send + Sync;
+/// Returns the reply to a query, or `None` to stay silent. The flag is true for a query over TCP.
+type AnswerFn = dyn Fn(&Query, bool) -> Option<Reply> + Send + Sync;
 
 impl FakeUpstream {
     pub fn start(answer: impl Fn(&Query, bool) -> Option<Reply> + Send + Sync + 'static) -> Self {
@@ -265,53 +265,53 @@ impl FakeUpstream {
                 break (udp, tcp);
             }
         };
-        let (address, asked) = (udp.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let answer: Arc<Answering> = Arc::new(answer);
-        let (count, answering) = (asked.clone(), answer.clone());
+        let (address, queries) = (udp.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let answer: Arc<AnswerFn> = Arc::new(answer);
+        let (count, answering) = (queries.clone(), answer.clone());
         std::thread::spawn(move || {
             let mut packet = [0; 4096];
             while let Ok((length, client)) = udp.recv_from(&mut packet) {
-                if let Some(reply) = replied(&packet[..length], false, &count, &*answering) {
+                if let Some(reply) = answer_packet(&packet[..length], false, &count, &*answering) {
                     let _ = udp.send_to(&reply, client);
                 }
             }
         });
-        let count = asked.clone();
+        let count = queries.clone();
         std::thread::spawn(move || {
             for mut stream in tcp.incoming().flatten() {
                 let (count, answer) = (count.clone(), answer.clone());
                 std::thread::spawn(move || {
                     while let Some(query) = read_framed(&mut stream) {
-                        let Some(reply) = replied(&query, true, &count, &*answer) else { return };
+                        let Some(reply) = answer_packet(&query, true, &count, &*answer) else { return };
                         let _ = stream.write_all(&(reply.len() as u16).to_be_bytes());
                         let _ = stream.write_all(&reply);
                     }
                 });
             }
         });
-        Self { address, asked }
+        Self { address, queries }
     }
 
-    /// One that says when it is asked, and answers 192.0.2.1 when it is told to.
-    pub fn held() -> (Self, Receiver<()>, Sender<()>) {
-        let (asked, reached) = sync_channel(1);
-        let (go, going) = channel::<()>();
-        let going = Mutex::new(going);
+    /// An upstream that signals each query on the receiver, waits for the sender and then answers 192.0.2.1.
+    pub fn blocking() -> (Self, Receiver<()>, Sender<()>) {
+        let (received, was_received) = sync_channel(1);
+        let (release, released) = channel::<()>();
+        let released = Mutex::new(released);
         let upstream = Self::start(move |query, _| {
-            asked.send(()).unwrap();
-            going.lock().unwrap().recv().unwrap();
+            received.send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
             Some(address(query, [192, 0, 2, 1], 60))
         });
-        (upstream, reached, go)
+        (upstream, was_received, release)
     }
 
-    /// How many queries have come.
-    pub fn asked(&self) -> usize {
-        self.asked.load(SeqCst)
+    /// How many queries were received.
+    pub fn query_count(&self) -> usize {
+        self.queries.load(SeqCst)
     }
 }
 
-fn replied(packet: &[u8], tcp: bool, count: &AtomicUsize, answer: &Answering) -> Option<Vec<u8>> {
+fn answer_packet(packet: &[u8], tcp: bool, count: &AtomicUsize, answer: &AnswerFn) -> Option<Vec<u8>> {
     let mut query = Query::default();
     query.parse(packet).ok()?;
     count.fetch_add(1, SeqCst);
@@ -322,7 +322,7 @@ fn replied(packet: &[u8], tcp: bool, count: &AtomicUsize, answer: &Answering) ->
     Some(out)
 }
 
-/// A reply with one address of the name asked for.
+/// A reply with one address of the queried name.
 pub fn address(query: &Query, ip: [u8; 4], ttl: u32) -> Reply {
     let mut reply = Reply::default();
     reply.recursion_available = true;
@@ -334,7 +334,7 @@ pub fn address(query: &Query, ip: [u8; 4], ttl: u32) -> Reply {
     reply
 }
 
-/// NXDOMAIN or another code, with the SOA that it needs to be kept.
+/// NXDOMAIN or another code, with the SOA without which it is not cached.
 pub fn denial(rcode: u16, ttl: u32) -> Reply {
     let mut reply = Reply::default();
     reply.rcode = rcode;

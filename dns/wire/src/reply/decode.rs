@@ -7,7 +7,7 @@ use crate::name;
 use crate::options::whole_options;
 use crate::query::{AA, AD, HEADER, QR, Query, RA, TC};
 
-/// The header of a packet from an upstream, as far as it is not part of the reply.
+/// The fields of an upstream's response that are not part of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHeader {
     /// The message ID.
@@ -32,17 +32,17 @@ impl std::fmt::Display for InvalidMessage {
 impl std::error::Error for InvalidMessage {}
 
 impl Reply {
-    /// Takes a response to `query` in, replacing what was there. Names are decompressed, also in the data of the types
-    /// of RFC 3597 §4. The OPT record is no record here: its options go out again with [`Reply::encode`], its high bits
-    /// of the response code are in `rcode`. After an error the reply is empty; a message that ends before its last record is
-    /// one, which Go's library lets pass as an answer without records.
+    /// Replaces the reply by the response to `query` in a packet. Names are decompressed, also in the data of the types of
+    /// RFC 3597 §4. The OPT record is not stored as a record: [`Reply::encode`] writes its options again, and the high bits
+    /// of the response code are in `rcode`. After an error the reply is empty. A message that ends before its last record
+    /// is an error; Go's library returns it without records.
     pub fn parse(&mut self, packet: &[u8], query: &Query) -> Result<ResponseHeader, InvalidMessage> {
         self.clear();
-        let heard = self.try_parse(packet, query);
-        if heard.is_err() {
+        let parsed = self.try_parse(packet, query);
+        if parsed.is_err() {
             self.clear();
         }
-        heard
+        parsed
     }
 
     fn try_parse(&mut self, packet: &[u8], query: &Query) -> Result<ResponseHeader, InvalidMessage> {
@@ -67,14 +67,14 @@ impl Reply {
         let sections = [(Section::Answer, 6), (Section::Authority, 8), (Section::Additional, 10)];
         for (section, count) in sections {
             for _ in 0..word(count) {
-                at = self.take_record(packet, at, section).ok_or(InvalidMessage { at })?;
+                at = self.parse_record(packet, at, section).ok_or(InvalidMessage { at })?;
             }
         }
         Ok(ResponseHeader { id: word(0), matches: same && word(4) == 1 && flags & QR != 0 })
     }
 
-    /// Reads one record. Returns where the next begins.
-    fn take_record(&mut self, packet: &[u8], at: usize, section: Section) -> Option<usize> {
+    /// Parses one record. Returns where the next one begins.
+    fn parse_record(&mut self, packet: &[u8], at: usize, section: Section) -> Option<usize> {
         let (owner, fixed) = name::read(packet, at)?;
         let [t0, t1, c0, c1, s0, s1, s2, s3, l0, l1] = *packet.get(fixed..)?.first_chunk::<10>()?;
         let start = fixed + 10;
@@ -83,7 +83,7 @@ impl Reply {
         let rtype = u16::from_be_bytes([t0, t1]);
         if rtype == rtype::OPT && section == Section::Additional {
             self.rcode = self.rcode & 15 | u16::from(s0) << 4;
-            self.options = self.keep(whole_options(data)?)?;
+            self.options = self.store(whole_options(data)?)?;
             return Some(end);
         }
         // An address of another length is malformed and must not reach the client.
@@ -98,18 +98,18 @@ impl Reply {
         }
         let owner = match self.records.last() {
             Some(last) if self.stored(last.owner as usize) == Some(owner.wire()) => last.owner,
-            _ => self.place(Owner::Name(owner.wire())),
+            _ => self.store_owner(Owner::Name(owner.wire())),
         };
-        let rdata = self.take_rdata(packet, start, end, rtype)?;
+        let rdata = self.parse_rdata(packet, start, end, rtype)?;
         let ttl = u32::from_be_bytes([s0, s1, s2, s3]);
         self.records.push(Record { section, rtype, class, ttl, owner, rdata });
         Some(end)
     }
 
-    /// Copies record data with its names whole.
-    fn take_rdata(&mut self, packet: &[u8], start: usize, end: usize, rtype: u16) -> Option<Span> {
+    /// Stores record data with its names decompressed.
+    fn parse_rdata(&mut self, packet: &[u8], start: usize, end: usize, rtype: u16) -> Option<Span> {
         let data = packet.get(start..end)?;
-        let Some(layout) = layout(rtype, data) else { return self.keep(data) };
+        let Some(layout) = layout(rtype, data) else { return self.store(data) };
         let at = self.bytes.len();
         self.bytes.extend_from_slice(data.get(..layout.before)?);
         let mut from = start + layout.before;
@@ -123,7 +123,7 @@ impl Reply {
         Some(Span { at: at as u32, len: u16::try_from(self.bytes.len() - at).ok()? })
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Option<Span> {
+    fn store(&mut self, bytes: &[u8]) -> Option<Span> {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         Some(Span { at: at as u32, len: u16::try_from(bytes.len()).ok()? })

@@ -10,9 +10,9 @@ impl Reply {
     /// Writes the reply to `query` as a packet of at most `limit` bytes (and at most `out`). Returns its length; 0 if
     /// not even the question fits, which takes at most 282 bytes.
     ///
-    /// Records that do not fit are left out from the first one on and TC is set, as CoreDNS does it; the OPT record,
-    /// which stands there whenever the client sent one, always fits (RFC 6891 §7), though perhaps without its options. Names are compressed as Go's DNS
-    /// library does it; the data of SRV records never is (RFC 2782).
+    /// The first record that does not fit and all after it are left out, and TC is set, as in CoreDNS. If the client sent an
+    /// OPT record, the reply always has one (RFC 6891 §7), without its options if they do not fit. Names are compressed as by
+    /// Go's DNS library; the data of SRV records is not compressed (RFC 2782).
     pub fn encode(&mut self, query: &Query, limit: usize, out: &mut [u8]) -> usize {
         // Hot: no allocation.
         self.try_encode(query, limit, out).unwrap_or(0)
@@ -27,14 +27,14 @@ impl Reply {
         let reserved = query.edns.map_or(0, |_| Edns::LEN + usize::from(options.len));
         let room = limit.checked_sub(reserved)?;
         let (out, mut at) = (out.get_mut(..room + reserved)?, 0);
-        if query.asked() {
+        if query.has_question() {
             at = query.write_question(out.get_mut(..room)?)?;
         }
         at = at.max(HEADER);
         let packet = Packet { bytes: &self.bytes, query, out: out.get_mut(..room)? };
         let mut writer = Writer { packet, names: &mut self.names, at };
         writer.names.clear();
-        let mut counts = [u16::from(query.asked()), 0, 0, 0];
+        let mut counts = [u16::from(query.has_question()), 0, 0, 0];
         let mut truncated = self.truncated;
         'sections: for section in [Section::Answer, Section::Authority, Section::Additional] {
             for record in self.records.iter().filter(|record| record.section == section) {
@@ -49,8 +49,8 @@ impl Reply {
         }
         at = writer.at;
         if let Some(edns) = query.edns {
-            let ours = Edns { version: 0, ..edns };
-            at = ours.write(self.rcode >> 4, self.span(options), out, at)?;
+            let reply_edns = Edns { version: 0, ..edns };
+            at = reply_edns.write(self.rcode >> 4, self.span(options), out, at)?;
             counts[3] += 1;
         }
         write_header(query.id, self.flags(query, truncated), counts, out)?;
@@ -61,7 +61,7 @@ impl Reply {
         let bit = |set: bool, bit: u16| if set { bit } else { 0 };
         // An extended code needs EDNS. Without it the lower bits would mean another code.
         let code = if query.edns.is_none() && self.rcode > 15 { rcode::SERVFAIL } else { self.rcode };
-        QR | query.echoed()
+        QR | query.reply_flags()
             | bit(self.authoritative, AA)
             | bit(truncated, TC)
             | bit(self.recursion_available, RA)
@@ -106,14 +106,14 @@ impl Writer<'_> {
         Some(())
     }
 
-    /// Writes the name stored at `from`. Returns where it ends there.
+    /// Writes the name stored at `from`. Returns where its stored bytes end.
     fn name(&mut self, from: usize, compress: bool) -> Option<usize> {
         let mut end = from;
         loop {
             match *self.packet.bytes.get(end)? {
                 0 => break,
                 len @ ..0x40 => end += 1 + usize::from(len),
-                // It ends in a pointer into the question, which is at the same place in the packet.
+                // The stored name ends in a pointer into the question, whose position in the packet is fixed.
                 _ => {
                     self.put(self.packet.bytes.get(from..end + 2)?)?;
                     return Some(end + 2);

@@ -19,7 +19,7 @@ fn query(text: &str, qtype: u16, size: Option<u16>) -> Query {
     query
 }
 
-fn packed(reply: &mut Reply, query: &Query, limit: usize) -> Vec<u8> {
+fn encode(reply: &mut Reply, query: &Query, limit: usize) -> Vec<u8> {
     let mut out = vec![0; 65535];
     let length = reply.encode(query, limit, &mut out);
     out.truncate(length);
@@ -30,7 +30,7 @@ fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex")).collect()
 }
 
-/// `relative`: the owners of the addresses are given as the targets of the records before.
+/// Adds SRV records and their addresses. With `relative` the owners of the addresses are given as targets of the SRV records.
 fn srv(reply: &mut Reply, count: u32, relative: bool) {
     let targets = || (0..count).map(|i| (i, name(&format!("10-244-0-{i}.web.shop.svc.cluster.local"))));
     for (_, target) in targets() {
@@ -50,12 +50,12 @@ fn srv(reply: &mut Reply, count: u32, relative: bool) {
 
 /// From github.com/miekg/dns 1.1.73: Truncate, then Pack with Compress on.
 #[test]
-fn packets_are_byte_for_byte_those_of_go() {
+fn packets_equal_those_of_gos_dns_library() {
     let mut reply = Reply { authoritative: true, ..Reply::default() };
     srv(&mut reply, 3, false);
-    let asked = query("_http._tcp.web.shop.svc.cluster.local", rtype::SRV, Some(1232));
+    let question = query("_http._tcp.web.shop.svc.cluster.local", rtype::SRV, Some(1232));
     assert_eq!(
-        packed(&mut reply, &asked, 1232),
+        encode(&mut reply, &question, 1232),
         hex(
             "000785000001000300000004055f68747470045f746370037765620473686f700373766307636c7573746572056c6f6361\
              6c0000210001c00c0021000100000005002d0000002100500a31302d3234342d302d30037765620473686f700373766307\
@@ -73,7 +73,7 @@ fn packets_are_byte_for_byte_those_of_go() {
     let back = name("a.b.Example.org");
     reply.push(Section::Answer, Owner::Name(back.wire()), rtype::A, 60, &[192, 0, 2, 1]);
     assert_eq!(
-        packed(&mut reply, &query("www.Example.org", rtype::A, None), 512),
+        encode(&mut reply, &query("www.Example.org", rtype::A, None), 512),
         hex(
             "00078100000100030000000003777777074578616d706c65036f72670000010001c00c000500010000003c001503776562\
              0363646e076578616d706c65036e657400c02d000500010000003c000601610162c010c04e000100010000003c0004c000\
@@ -89,7 +89,7 @@ fn packets_are_byte_for_byte_those_of_go() {
         });
     }
     assert_eq!(
-        packed(&mut reply, &query("example.org", rtype::MX, None), 512),
+        encode(&mut reply, &query("example.org", rtype::MX, None), 512),
         hex(
             "000781000001000200000000076578616d706c65036f726700000f0001c00c000f00010000003c0009000a046d61696cc0\
              0cc00c000f00010000003c000a0014056d61696c32c00c"
@@ -99,7 +99,7 @@ fn packets_are_byte_for_byte_those_of_go() {
 
 /// From github.com/miekg/dns 1.1.73, as above: length, answers, additionals with the OPT record, TC.
 #[test]
-fn packets_are_cut_where_go_cuts_them() {
+fn packets_are_truncated_at_the_same_record_as_by_gos_dns_library() {
     for (count, limit, length, answers, additionals, truncated) in [
         (5, 512, 431, 5, 6, false),
         (6, 512, 504, 6, 7, false),
@@ -112,11 +112,11 @@ fn packets_are_cut_where_go_cuts_them() {
         (20, 4096, 1536, 20, 21, false),
         (400, 4096, 4058, 69, 1, true),
     ] {
-        let asked = query("_http._tcp.web.shop.svc.cluster.local", rtype::SRV, Some(limit));
+        let question = query("_http._tcp.web.shop.svc.cluster.local", rtype::SRV, Some(limit));
         for relative in [false, true] {
             let mut reply = Reply::default();
             srv(&mut reply, count, relative);
-            let packet = packed(&mut reply, &asked, limit.into());
+            let packet = encode(&mut reply, &question, limit.into());
             let count_at = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
             assert_eq!(
                 (packet.len(), count_at(6), count_at(10), packet[2] & 2 != 0),
@@ -125,7 +125,7 @@ fn packets_are_cut_where_go_cuts_them() {
             );
             let last = reply.records()[reply.records().len() - 1];
             let name = format!("10-244-0-{}.web.shop.svc.cluster.local.", count - 1);
-            assert_eq!(reply.owner(&last, &asked).to_string(), name);
+            assert_eq!(reply.owner(&last, &question).to_string(), name);
         }
     }
     for (count, kept) in [(29, 29), (30, 29), (33, 29)] {
@@ -133,7 +133,7 @@ fn packets_are_cut_where_go_cuts_them() {
         for i in 0..count {
             reply.push(Section::Answer, Owner::Question, rtype::A, 5, &[10, 0, 0, i]);
         }
-        let packet = packed(&mut reply, &query("web.shop.svc.cluster.local", rtype::A, None), 512);
+        let packet = encode(&mut reply, &query("web.shop.svc.cluster.local", rtype::A, None), 512);
         assert_eq!(
             (packet.len(), packet[7], packet[2] & 2 != 0),
             (508, kept, count > kept),
@@ -144,9 +144,9 @@ fn packets_are_cut_where_go_cuts_them() {
 
 #[test]
 fn names_relative_to_the_question_repeat_its_case() {
-    let asked = query("Nope.SHOP.svc.Cluster.local", rtype::A, Some(512));
+    let question = query("Nope.SHOP.svc.Cluster.local", rtype::A, Some(512));
     let mut reply = Reply { rcode: 3, ..Reply::default() };
-    let zone = asked.offsets()[3];
+    let zone = question.offsets()[3];
     reply.push_with(Section::Authority, Owner::Parent(zone), rtype::SOA, 5, |bytes| {
         for label in [&b"\x02ns\x03dns"[..], b"\x0ahostmaster"] {
             bytes.extend_from_slice(label);
@@ -155,13 +155,13 @@ fn names_relative_to_the_question_repeat_its_case() {
         bytes.extend_from_slice(&[0; 20]);
     });
     let record = reply.records()[0];
-    assert_eq!(reply.owner(&record, &asked).to_string(), "Cluster.local.");
+    assert_eq!(reply.owner(&record, &question).to_string(), "Cluster.local.");
     assert_eq!(
-        reply.target(&record, &asked).map(|name| name.to_string()),
+        reply.target(&record, &question).map(|name| name.to_string()),
         Some("ns.dns.Cluster.local.".into())
     );
 
-    let packet = packed(&mut reply, &asked, 512);
+    let packet = encode(&mut reply, &question, 512);
     let message = Message::from_vec(&packet).unwrap();
     assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
     assert_eq!(
@@ -171,8 +171,8 @@ fn names_relative_to_the_question_repeat_its_case() {
 
     let mut other = Reply::default();
     reply.records_mut()[0].section = Section::Answer;
-    other.append(&reply, &asked);
-    let packet = packed(&mut other, &query("another.name", rtype::A, None), 512);
+    other.append(&reply, &question);
+    let packet = encode(&mut other, &query("another.name", rtype::A, None), 512);
     assert_eq!(
         Message::from_vec(&packet).unwrap().answers[0].to_string(),
         "Cluster.local. 5 IN SOA ns.dns.Cluster.local. hostmaster.Cluster.local. 0 0 0 0 0",
@@ -207,11 +207,11 @@ fn header_bits_come_from_the_query_and_the_reply() {
 }
 
 #[test]
-fn the_opt_record_answers_the_clients() {
-    let mut asked = query("a.example", rtype::A, Some(4096));
-    asked.edns = asked.edns.map(|edns| Edns { dnssec_ok: true, ..edns });
+fn the_opt_record_follows_that_of_the_client() {
+    let mut question = query("a.example", rtype::A, Some(4096));
+    question.edns = question.edns.map(|edns| Edns { dnssec_ok: true, ..edns });
     let mut reply = Reply { rcode: 23, ..Reply::default() };
-    let packet = packed(&mut reply, &asked, 512);
+    let packet = encode(&mut reply, &question, 512);
     assert_eq!(
         &packet[packet.len() - 11..],
         b"\0\0\x29\x10\0\x01\0\x80\0\0\0",
@@ -219,34 +219,37 @@ fn the_opt_record_answers_the_clients() {
     );
     assert_eq!(packet[3] & 15, 7);
 
-    // Options come from an upstream only; ours are never echoed.
+    // Options come only from an upstream; those of the client are not echoed.
     let upstream = b"\0\x07\x80\0\0\x01\0\0\0\0\0\x01\x01a\x07example\0\0\x01\0\x01\0\0\x29\x02\0\0\0\0\0\0\x05\0\x0f\0\x01!";
-    assert_eq!(reply.parse(upstream, &asked), Ok(ResponseHeader { id: 7, matches: true }));
-    let packet = packed(&mut reply, &asked, 512);
+    assert_eq!(reply.parse(upstream, &question), Ok(ResponseHeader { id: 7, matches: true }));
+    let packet = encode(&mut reply, &question, 512);
     assert_eq!(&packet[packet.len() - 16..], b"\0\0\x29\x10\0\0\0\x80\0\0\x05\0\x0f\0\x01!");
 
-    // A reply that is filled up to 600 bytes, for a client that takes 512.
+    // A reply that is padded to 600 bytes, for a client that accepts 512.
     let padded = [&upstream[..upstream.len() - 7], b"\x02\x40\0\x0c\x02\x3c", &[0; 572]].concat();
-    assert_eq!(reply.parse(&padded, &asked), Ok(ResponseHeader { id: 7, matches: true }));
+    assert_eq!(reply.parse(&padded, &question), Ok(ResponseHeader { id: 7, matches: true }));
     reply.push(Section::Answer, Owner::Question, rtype::A, 5, &[192, 0, 2, 1]);
-    let packet = packed(&mut reply, &asked, 512);
+    let packet = encode(&mut reply, &question, 512);
     assert_eq!(
         &packet[packet.len() - 11..],
         b"\0\0\x29\x10\0\0\0\x80\0\0\0",
         "the reply without its options"
     );
     assert_eq!((packet[7], packet[2] & 2), (1, 0));
-    assert!(packed(&mut reply, &asked, 1232).len() > 572, "who takes more gets them");
+    assert!(
+        encode(&mut reply, &question, 1232).len() > 572,
+        "a client that accepts a longer reply gets the options"
+    );
 
-    asked.edns = None;
-    assert_eq!(packed(&mut reply, &asked, 512)[11], 0, "no OPT for who sent none");
+    question.edns = None;
+    assert_eq!(encode(&mut reply, &question, 512)[11], 0, "no OPT record if the client sent none");
     reply.rcode = 16;
-    assert_eq!(packed(&mut reply, &asked, 512)[3] & 15, 2, "BADVERS without EDNS would be NOERROR");
+    assert_eq!(encode(&mut reply, &question, 512)[3] & 15, 2, "BADVERS without EDNS would be NOERROR");
 }
 
 #[test]
-fn a_response_matches_its_question_only() {
-    let asked = query("a.example", rtype::A, None);
+fn a_response_matches_only_its_own_question() {
+    let question = query("a.example", rtype::A, None);
     let mut reply = Reply::default();
     let packet = |flags: u8, question: &[u8]| [&[0, 9, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0], question].concat();
     for (what, packet, matches) in [
@@ -257,11 +260,11 @@ fn a_response_matches_its_question_only() {
         ("another class", packet(0x80, b"\x01a\x07example\0\0\x01\0\x03"), false),
         ("no response", packet(0, b"\x01a\x07example\0\0\x01\0\x01"), false),
     ] {
-        assert_eq!(reply.parse(&packet, &asked), Ok(ResponseHeader { id: 9, matches }), "{what}");
+        assert_eq!(reply.parse(&packet, &question), Ok(ResponseHeader { id: 9, matches }), "{what}");
     }
-    assert_eq!(reply.parse(&[0; 11], &asked), Err(InvalidMessage { at: 0 }));
-    assert_eq!(reply.parse(&packet(0x80, b"\x01a"), &asked), Err(InvalidMessage { at: 12 }));
-    for (rtype, class, length, sound) in [
+    assert_eq!(reply.parse(&[0; 11], &question), Err(InvalidMessage { at: 0 }));
+    assert_eq!(reply.parse(&packet(0x80, b"\x01a"), &question), Err(InvalidMessage { at: 12 }));
+    for (rtype, class, length, well_formed) in [
         (1, 1, 4, true),
         (1, 1, 3, false),
         (28, 1, 16, true),
@@ -272,15 +275,15 @@ fn a_response_matches_its_question_only() {
         let record = [&[0, 0, rtype, 0, class, 0, 0, 0, 1, 0, length][..], &vec![7; length.into()]].concat();
         let packet = [&[0, 9, 0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0], &record[..]].concat();
         assert_eq!(
-            reply.parse(&packet, &asked).is_ok(),
-            sound,
+            reply.parse(&packet, &question).is_ok(),
+            well_formed,
             "type {rtype}, class {class}, {length} bytes"
         );
     }
 }
 
 fn hickory_name() -> impl Strategy<Value = HickoryName> {
-    // Few labels in both cases, so that suffixes meet and letters matter.
+    // Few labels, some in upper case, so that names share suffixes and differ in letter case.
     let label = prop_oneof![Just("a"), Just("B"), Just("b"), Just("example"), Just("long-label-number-one")];
     proptest::collection::vec(label, 0..6)
         .prop_map(|labels| HickoryName::from_ascii(labels.join(".") + ".").expect("these are labels"))
@@ -306,19 +309,19 @@ fn hickory_record() -> impl Strategy<Value = HickoryRecord> {
 }
 
 proptest! {
-    /// Message written by hickory, read by us, written by us, read by hickory.
+    /// A message that hickory encoded is parsed and encoded again, and hickory then parses the same message.
     #[test]
     fn messages_pass_through_unchanged(
-        asked in hickory_name(),
+        question in hickory_name(),
         answers in proptest::collection::vec(hickory_record(), 0..5),
         authorities in proptest::collection::vec(hickory_record(), 0..3),
         additionals in proptest::collection::vec(hickory_record(), 0..3),
         rcode in 0..16_u16,
         bits in any::<[bool; 4]>(),
     ) {
-        let query = query(&asked.to_ascii(), rtype::A, None);
+        let query = query(&question.to_ascii(), rtype::A, None);
         let mut message = Message::response(7, hickory_proto::op::OpCode::Query);
-        message.queries.push(hickory_proto::op::Query::query(asked, hickory_proto::rr::RecordType::A));
+        message.queries.push(hickory_proto::op::Query::query(question, hickory_proto::rr::RecordType::A));
         (message.answers, message.authorities, message.additionals) = (answers, authorities, additionals);
         message.metadata.recursion_desired = true;
         message.metadata.response_code = rcode.into();
@@ -330,19 +333,19 @@ proptest! {
 
         let mut reply = Reply::default();
         prop_assert_eq!(reply.parse(&sent, &query), Ok(ResponseHeader { id: 7, matches: true }));
-        let ours = packed(&mut reply, &query, 65535);
+        let ours = encode(&mut reply, &query, 65535);
         let read = Message::from_vec(&ours).unwrap();
         prop_assert_eq!(&read, &message);
         for (ours, theirs) in read.answers.iter().zip(&message.answers) {
-            // Names are equal in any case; the letters must be the same, too.
+            // Comparing names ignores the letter case; the text also shows that.
             prop_assert_eq!(ours.to_string(), theirs.to_string());
         }
         prop_assert!(ours.len() <= sent.len(), "ours is compressed as well: {} and {}", ours.len(), sent.len());
     }
 
-    /// Whatever the limit, the packet keeps to it and can be read.
+    /// The packet is at most as long as the limit and can be parsed.
     #[test]
-    fn a_limit_is_kept(
+    fn a_reply_never_exceeds_its_limit(
         answers in proptest::collection::vec(hickory_record(), 0..8),
         limit in 0..700_usize,
         edns in any::<bool>(),
@@ -352,7 +355,7 @@ proptest! {
         message.answers = answers;
         let mut reply = Reply::default();
         reply.parse(&message.to_vec().unwrap(), &query).unwrap();
-        let ours = packed(&mut reply, &query, limit);
+        let ours = encode(&mut reply, &query, limit);
         prop_assert!(ours.len() <= limit);
         if ours.is_empty() {
             prop_assert!(limit < 29 + 11, "the question fits into {limit}");
@@ -365,11 +368,11 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(packet in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_parsed_or_rejected(packet in proptest::collection::vec(any::<u8>(), 0..400)) {
         let query = query("a.example", rtype::A, Some(512));
         let mut reply = Reply::default();
         if reply.parse(&packet, &query).is_ok() {
-            let ours = packed(&mut reply, &query, 65535);
+            let ours = encode(&mut reply, &query, 65535);
             prop_assert!(Reply::default().parse(&ours, &query).is_ok());
             for record in reply.records() {
                 let _ = (reply.owner(record, &query), reply.target(record, &query));
@@ -379,9 +382,9 @@ proptest! {
         }
     }
 
-    /// Bytes that look like a message: counts and types that lead into every branch.
+    /// Bytes that resemble a message, so that all branches are reached.
     #[test]
-    fn any_records_are_read_or_refused(
+    fn any_records_are_parsed_or_rejected(
         counts in proptest::array::uniform3(0..3_u8),
         rest in proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(0xc0), Just(12), 0..64_u8, any::<u8>()], 0..200),
     ) {
@@ -390,7 +393,7 @@ proptest! {
         let query = query("a.example", rtype::A, Some(512));
         let mut reply = Reply::default();
         if reply.parse(&packet, &query).is_ok() {
-            let ours = packed(&mut reply, &query, 65535);
+            let ours = encode(&mut reply, &query, 65535);
             prop_assert!(Reply::default().parse(&ours, &query).is_ok());
         }
     }

@@ -11,14 +11,14 @@ use super::options::PrefetchOptions;
 /// The lifetime of an answer without records.
 const NO_TTL: Duration = Duration::from_secs(5);
 
-/// CNAMEs that an answer may lead over and still be cached. Resolvers follow 8 to 16 of them.
+/// The longest chain of CNAMEs in an answer that is cached. Resolvers follow 8 to 16 of them.
 const MAX_CNAMES: usize = 16;
 
-/// A refresh that has not ended after this time is taken for lost: its task panicked, was dropped, or never began. It is
-/// longer than a query may wait.
+/// A refresh that has not ended after this time is considered lost: its task panicked, was dropped, or never began. Longer
+/// than a query may wait.
 const REFRESH_LEASE: Duration = Duration::from_secs(11);
 
-/// What kind of answer a reply is to a cache (coredns, plugin/pkg/response/typify.go and plugin/cache/cache.go).
+/// The kind of an answer, which decides how it is cached (coredns, plugin/pkg/response/typify.go and plugin/cache/cache.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerKind {
     /// Records that answer the question.
@@ -40,12 +40,12 @@ impl AnswerKind {
         matches!(self, Self::Denial | Self::Failure)
     }
 
-    pub(super) fn is_kept(self) -> bool {
+    pub(super) fn is_cacheable(self) -> bool {
         !matches!(self, Self::Partial | Self::Other)
     }
 }
 
-/// What an answer is cached under. Answers to the same question differ by DO and CD.
+/// The key of a cached answer. Besides the question it has the DO and CD bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CacheKey<'a> {
     pub name: &'a [u8],
@@ -54,7 +54,7 @@ pub(super) struct CacheKey<'a> {
     bits: u8,
 }
 
-/// A cached answer, and how often it was asked for.
+/// A cached answer, and how often it was served.
 pub(super) struct CachedAnswer {
     name: Box<[u8]>,
     qtype: u16,
@@ -64,9 +64,9 @@ pub(super) struct CachedAnswer {
     stored: Instant,
     pub life: Duration,
     hits: AtomicU32,
-    /// When it was last asked for, in milliseconds since it was stored.
+    /// When it was last served, in milliseconds since it was stored.
     last_hit: AtomicU64,
-    /// When the next refresh may begin, likewise. While a refresh is running, the end of its lease.
+    /// When the next refresh may begin, in milliseconds since it was stored. During a refresh, the end of its lease.
     next_refresh: AtomicU64,
 }
 
@@ -127,7 +127,7 @@ impl CachedAnswer {
 
     /// Counts a hit. Returns whether the entry is popular enough to be refreshed before it expires.
     // Hot: 0 allocations.
-    pub(super) fn wants_refresh(&self, prefetch: &PrefetchOptions, now: Instant) -> bool {
+    pub(super) fn is_refresh_due(&self, prefetch: &PrefetchOptions, now: Instant) -> bool {
         let at = self.age(now).as_millis() as u64;
         let gap = at.saturating_sub(self.last_hit.swap(at, Relaxed));
         let hits = if u128::from(gap) > prefetch.gap.as_millis() {
@@ -140,12 +140,12 @@ impl CachedAnswer {
         hits >= prefetch.amount && u64::from(self.left(now)) <= threshold
     }
 
-    /// Takes over the hits of the entry that this one replaces.
-    pub(super) fn take_hits(&self, other: &Self) {
+    /// Copies the hits of the entry that this one replaces.
+    pub(super) fn copy_hits(&self, other: &Self) {
         self.hits.fetch_max(other.hits.load(Relaxed), Relaxed);
     }
 
-    /// Whether the caller is to refresh the entry: one does at a time, and none soon after a refresh that failed.
+    /// Whether the caller has to refresh the entry: only one does at a time, and none soon after a failed refresh.
     // Hot: 0 allocations.
     pub(super) fn begin_refresh(&self, now: Instant) -> bool {
         let (age, next) = (self.age(now), self.next_refresh.load(Relaxed));
@@ -154,7 +154,7 @@ impl CachedAnswer {
             && self.next_refresh.compare_exchange(next, lease, Relaxed, Relaxed).is_ok()
     }
 
-    /// A refresh has ended and not replaced the entry: the next one may begin after a pause.
+    /// Ends a refresh that did not replace the entry. The next one may begin after the pause.
     pub(super) fn end_refresh(&self, now: Instant, pause: Duration) {
         self.next_refresh.store((self.age(now) + pause).as_millis() as u64, Relaxed);
     }
@@ -168,7 +168,9 @@ pub(super) fn kind(query: &Query, reply: &Reply, unix: u64) -> AnswerKind {
     let answered = answers.peek().is_some();
     let kind = match reply.rcode {
         _ if matches!(query.qtype, rtype::AXFR | rtype::IXFR) => AnswerKind::Other,
-        _ if query.dnssec_ok() && reply.records().iter().any(|record| is_over(record, reply, unix)) => {
+        _ if query.dnssec_ok()
+            && reply.records().iter().any(|record| is_outside_validity(record, reply, unix)) =>
+        {
             AnswerKind::Other
         }
         rcode::NOERROR if answered => match (answers_question(query, reply), denied) {
@@ -184,7 +186,7 @@ pub(super) fn kind(query: &Query, reply: &Reply, unix: u64) -> AnswerKind {
         rcode::SERVFAIL | rcode::NOTIMP => AnswerKind::Failure,
         _ => AnswerKind::Other,
     };
-    if reply.truncated && kind.is_kept() { AnswerKind::Partial } else { kind }
+    if reply.truncated && kind.is_cacheable() { AnswerKind::Partial } else { kind }
 }
 
 /// The shortest TTL of the records; for a denial also the SOA's minimum (RFC 2308 §5).
@@ -199,20 +201,21 @@ pub(super) fn shortest_ttl(kind: AnswerKind, reply: &Reply) -> Duration {
     ttls.min().map_or(NO_TTL, |ttl| Duration::from_secs(ttl.into()))
 }
 
-/// Whether the answers lead from the question over CNAMEs to a record of its type (RFC 1034 §3.6.2). Not so if a name has
-/// two different CNAMEs, if the chain is a ring, or if it is longer than [`MAX_CNAMES`].
+/// Whether the answers contain a record of the queried type for the name at the end of the CNAME chain that begins at the
+/// question (RFC 1034 §3.6.2). False if a name has two different CNAMEs, if the chain is a loop, or if it is longer than
+/// [`MAX_CNAMES`].
 ///
-/// Each record is looked at a fixed number of times, whatever an upstream puts into 64 KiB.
+/// Takes linear time for any content of a 64 KiB message, apart from sorting.
 pub(super) fn answers_question(query: &Query, reply: &Reply) -> bool {
-    let is_ours = |record: &&Record| record.class == query.qclass || query.qclass == class::ANY;
+    let has_class = |record: &&Record| record.class == query.qclass || query.qclass == class::ANY;
     let hash = |name: &Name| dns_wire::hash(name.wire());
     let owner = |record: &Record| reply.owner(record, query).lower();
-    let records: Vec<&Record> = reply.section(Section::Answer).filter(is_ours).collect();
+    let records: Vec<&Record> = reply.section(Section::Answer).filter(has_class).collect();
     let mut by_owner: Vec<(u64, &Record)> =
         records.into_iter().map(|record| (hash(&owner(record)), record)).collect();
     by_owner.sort_by_key(|(hash, _)| *hash);
 
-    let is_asked = |rtype| rtype == query.qtype || query.qtype == rtype::ANY;
+    let is_queried = |rtype| rtype == query.qtype || query.qtype == rtype::ANY;
     let mut name = query.to_name().lower();
     let mut seen = Vec::new();
     while seen.len() <= MAX_CNAMES {
@@ -228,20 +231,20 @@ pub(super) fn answers_question(query: &Query, reply: &Reply) -> bool {
             return false;
         }
         match first {
-            Some(target) if !is_asked(rtype::CNAME) => {
+            Some(target) if !is_queried(rtype::CNAME) => {
                 if seen.contains(&target) || target == name {
                     return false;
                 }
                 seen.push(std::mem::replace(&mut name, target));
             }
-            _ => return own.iter().any(|record| is_asked(record.rtype)),
+            _ => return own.iter().any(|record| is_queried(record.rtype)),
         }
     }
     false
 }
 
-/// Whether this is a signature that has expired or is not valid yet (RFC 4034 §3.1.5: both times are serial numbers).
-fn is_over(record: &Record, reply: &Reply, unix: u64) -> bool {
+/// Whether the record is a signature that has expired or is not valid yet (RFC 4034 §3.1.5: both times are serial numbers).
+fn is_outside_validity(record: &Record, reply: &Reply, unix: u64) -> bool {
     let time = |at: usize| {
         let data = reply.rdata(record).get(at..at + 4)?;
         Some(u32::from_be_bytes(data.try_into().ok()?))

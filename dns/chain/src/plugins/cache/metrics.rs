@@ -2,7 +2,7 @@
 
 use telemetry::metrics::{Counter, Gauge, Registry};
 
-/// By server and zones.
+/// The metrics of a cache for one server and list of zones.
 pub(super) struct CacheMetrics {
     pub requests: Counter,
     pub misses: Counter,

@@ -53,9 +53,9 @@ pub(super) struct StaleOptions {
 }
 
 impl StaleOptions {
-    /// Whether one query at a time refreshes. With an unbounded `verify` each query does, as in CoreDNS.
+    /// Whether only one query at a time refreshes an entry. With an unbounded `verify` each query does, as in CoreDNS.
     pub(super) fn one_at_a_time(&self) -> bool {
-        self.mode != StaleMode::Verify(REFRESH) || !self.recheck.is_zero()
+        self.mode != StaleMode::Verify(DEFAULT_VERIFY_TIMEOUT) || !self.recheck.is_zero()
     }
 }
 
@@ -71,14 +71,14 @@ const KNOWN: &[&str] =
     &["success", "denial", "prefetch", "serve_stale", "serve_stale_policy", "servfail", "disable", "keepttl"];
 
 /// The default time limit of `verify`. `forward` gives up after the same time.
-pub(super) const REFRESH: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_VERIFY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl CacheOptions {
     pub(super) fn read(directive: &Directive, block: &ServerBlock) -> Result<Self, SetupErrors> {
         let (ttl, zones) = arguments(directive);
         let ttl = ttl.map(seconds).transpose().map_err(|error| vec![error])?;
         let names = config::zones_or_keys(zones, block).map_err(|error| vec![error])?;
-        let share = |longest| TableOptions {
+        let table = |longest| TableOptions {
             capacity: 9984,
             longest: ttl.unwrap_or(longest),
             shortest: Duration::from_secs(5),
@@ -87,8 +87,8 @@ impl CacheOptions {
         let mut options = Self {
             zones: Zones::new(names.iter().map(String::as_str)),
             label: names.join(","),
-            success: share(Duration::from_secs(3600)),
-            denial: share(Duration::from_secs(1800)),
+            success: table(Duration::from_secs(3600)),
+            denial: table(Duration::from_secs(1800)),
             servfail: Duration::from_secs(5),
             prefetch: None,
             stale: None,
@@ -194,7 +194,7 @@ fn stale(line: &Directive) -> Result<Option<StaleOptions>, ConfigError> {
         recheck: Duration::ZERO,
     };
     // CoreDNS ignores the case of these two words.
-    let modes = [("immediate", StaleMode::Immediate), ("verify", StaleMode::Verify(REFRESH))];
+    let modes = [("immediate", StaleMode::Immediate), ("verify", StaleMode::Verify(DEFAULT_VERIFY_TIMEOUT))];
     let mode = |word: &Word| modes.iter().find(|(name, _)| word.text.eq_ignore_ascii_case(name));
     if let Some(word) = args.next_if(|word| mode(word).is_none()) {
         stale.up_to = word.duration()?;
@@ -207,7 +207,7 @@ fn stale(line: &Directive) -> Result<Option<StaleOptions>, ConfigError> {
     {
         let limit = word.duration()?;
         // 0 means no time limit.
-        stale.mode = StaleMode::Verify(if limit.is_zero() { REFRESH } else { limit });
+        stale.mode = StaleMode::Verify(if limit.is_zero() { DEFAULT_VERIFY_TIMEOUT } else { limit });
     }
     if let Some(word) = args.next() {
         stale.ttl = word.duration()?.as_secs().try_into().unwrap_or(u32::MAX);

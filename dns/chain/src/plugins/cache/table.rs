@@ -27,8 +27,8 @@ pub(super) struct CacheTable<E> {
     bytes: AtomicUsize,
     max_bytes: usize,
     weight: fn(&E) -> usize,
-    /// Held by a writer, with the slot where the search for an entry to evict continues. Writers bring answers from the
-    /// network, so they are few.
+    /// Held by a writer, with the slot where the search for an entry to evict continues. Writes are rare: each follows an
+    /// answer from the network.
     writing: Mutex<usize>,
 }
 
@@ -73,42 +73,42 @@ impl<E> CacheTable<E> {
         }
     }
 
-    /// The entry with this hash for which `is_it` holds.
+    /// The entry with this hash for which `matches_key` holds.
     // Hot: 0 allocations, no lock.
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(&E) -> bool) -> Option<TableGuard<E>> {
+    pub(super) fn find(&self, hash: u64, matches_key: impl Fn(&E) -> bool) -> Option<TableGuard<E>> {
         let sets = self.sets.load();
-        let known = marked(hash);
+        let known = stored_hash(hash);
         for at in sets.set(hash) {
             if sets.hashes[at].load(Ordering::Relaxed) != known {
                 continue;
             }
-            let held = sets.slots[at].load();
-            if held.as_ref().is_some_and(|entry| is_it(entry)) {
-                return Some(held);
+            let guard = sets.slots[at].load();
+            if guard.as_ref().is_some_and(|entry| matches_key(entry)) {
+                return Some(guard);
             }
         }
         None
     }
 
-    /// Stores an entry: in the slot of the one for which `is_it` holds, else in an empty slot, else in that of an expired
-    /// one (`is_over`), else the table grows, and if it must not, in any slot of the set. Then evicts others until the
-    /// weights fit.
+    /// Stores an entry: in the slot of the one for which `matches_key` holds, else in an empty slot, else in that of an
+    /// expired one (`is_expired`). If there is none, the table grows; at its capacity a random entry of the set is evicted.
+    /// Then evicts other entries until the weights fit.
     pub(super) fn store(
         &self,
         hash: u64,
         entry: Arc<E>,
-        is_it: impl Fn(&E) -> bool,
-        is_over: impl Fn(&E) -> bool,
+        matches_key: impl Fn(&E) -> bool,
+        is_expired: impl Fn(&E) -> bool,
     ) -> Stored {
         let weight = (self.weight)(&entry);
         if weight > self.max_bytes / MAX_SHARE {
-            self.remove(hash, is_it);
+            self.remove(hash, matches_key);
             return Stored::TooLarge;
         }
         let mut next = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (sets, at, stored) = loop {
             let sets = self.sets.load();
-            let (at, stored) = match sets.place(hash, &is_it, &is_over) {
+            let (at, stored) = match sets.place(hash, &matches_key, &is_expired) {
                 Some(at) => (at, Stored::Added),
                 None if sets.count < self.max_sets => {
                     let (grown, used) = sets.grown((2 * sets.count).min(self.max_sets));
@@ -123,7 +123,7 @@ impl<E> CacheTable<E> {
             };
             break (sets, at, stored);
         };
-        self.put(&sets, at, Some(entry), marked(hash));
+        self.put(&sets, at, Some(entry), stored_hash(hash));
         let mut evicted = 0;
         while self.bytes() > self.max_bytes {
             *next = (*next + 1) % sets.slots.len();
@@ -135,7 +135,7 @@ impl<E> CacheTable<E> {
         if evicted > 0 { Stored::EvictedForBytes(evicted) } else { stored }
     }
 
-    /// Fills or empties a slot and keeps count. Called by the writer only.
+    /// Fills or empties a slot and updates the counts. Called only by the writer.
     fn put(&self, sets: &Sets<E>, at: usize, entry: Option<Arc<E>>, hash: u64) {
         let weigh =
             |entry: &Option<Arc<E>>| entry.as_deref().map_or((0, 0), |entry| (1, (self.weight)(entry)));
@@ -150,15 +150,15 @@ impl<E> CacheTable<E> {
         self.bytes.store(self.bytes() + weight - lighter, Ordering::Relaxed);
     }
 
-    /// Removes the entry for which `is_it` holds.
-    pub(super) fn remove(&self, hash: u64, is_it: impl Fn(&E) -> bool) {
-        if self.find(hash, &is_it).is_none() {
+    /// Removes the entry for which `matches_key` holds.
+    pub(super) fn remove(&self, hash: u64, matches_key: impl Fn(&E) -> bool) {
+        if self.find(hash, &matches_key).is_none() {
             return;
         }
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let sets = self.sets.load();
         for at in sets.set(hash) {
-            if sets.slots[at].load().as_ref().is_some_and(|known| is_it(known)) {
+            if sets.slots[at].load().as_ref().is_some_and(|known| matches_key(known)) {
                 self.put(&sets, at, None, 0);
             }
         }
@@ -188,25 +188,30 @@ impl<E> Sets<E> {
     }
 
     /// The slot for an entry, if its set has one without an eviction.
-    fn place(&self, hash: u64, is_it: impl Fn(&E) -> bool, is_over: impl Fn(&E) -> bool) -> Option<usize> {
-        let (mut empty, mut over) = (None, None);
+    fn place(
+        &self,
+        hash: u64,
+        matches_key: impl Fn(&E) -> bool,
+        is_expired: impl Fn(&E) -> bool,
+    ) -> Option<usize> {
+        let (mut empty, mut expired) = (None, None);
         for at in self.set(hash) {
             match &*self.slots[at].load() {
                 None => {
                     empty.get_or_insert(at);
                 }
-                Some(known) if is_it(known) => return Some(at),
-                Some(known) if is_over(known) => {
-                    over.get_or_insert(at);
+                Some(known) if matches_key(known) => return Some(at),
+                Some(known) if is_expired(known) => {
+                    expired.get_or_insert(at);
                 }
                 Some(_) => {}
             }
         }
-        empty.or(over)
+        empty.or(expired)
     }
 
-    /// The same entries in more sets, and their number. In the last step before the capacity a set may not be split
-    /// evenly, and then some entries are left out.
+    /// The same entries in more sets, and their number. In the last step before the capacity a set may be split unevenly;
+    /// then entries that do not fit are left out.
     fn grown(&self, count: usize) -> (Self, usize) {
         let grown = Self::new(count, self.ways);
         let mut filled = vec![0; count];
@@ -224,8 +229,8 @@ impl<E> Sets<E> {
     }
 }
 
-/// The hash as stored: never 0. The lowest bit does not tell sets apart.
-fn marked(hash: u64) -> u64 {
+/// The hash as stored: never 0, which marks an empty slot. The lowest bit is not used to select a set.
+fn stored_hash(hash: u64) -> u64 {
     hash | 1
 }
 
@@ -263,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_set_gives_up_what_is_over_and_then_anything() {
+    fn a_full_set_evicts_an_expired_entry_first_and_then_any() {
         let table = CacheTable::new(1024, usize::MAX, |_| 1);
         let store =
             |number: u32| table.store(7, Arc::new(number), |known| *known == number, |known| *known == 2);
@@ -271,7 +276,7 @@ mod tests {
             assert_eq!(store(number), Stored::Added);
         }
         assert_eq!((store(3), table.len()), (Stored::Added, 4), "the same again");
-        assert_eq!(store(4), Stored::Added, "in place of 2, which is over");
+        assert_eq!(store(4), Stored::Added, "in place of 2, which has expired");
         assert!(table.find(7, |known| *known == 2).is_none());
         assert_eq!((store(5), table.len()), (Stored::Evicted, 4));
         table.remove(7, |known| *known == 5);
@@ -294,8 +299,8 @@ mod tests {
             scope.spawn(|| {
                 for round in 0..20_000_u64 {
                     let hash = (round % 64) << 58 | round;
-                    if let Some(held) = table.find(hash, |known| known.0 == hash) {
-                        assert_eq!(held.as_ref().map(|known| known.0), Some(hash));
+                    if let Some(guard) = table.find(hash, |known| known.0 == hash) {
+                        assert_eq!(guard.as_ref().map(|known| known.0), Some(hash));
                     }
                 }
             });
@@ -304,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_weigh_no_more_in_all_than_allowed() {
+    fn the_total_weight_of_the_entries_is_bounded() {
         let table = CacheTable::new(9984, 1600, |weight: &usize| *weight);
         let hash = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let store = |number, weight: usize| table.store(hash(number), Arc::new(weight), |_| false, |_| false);

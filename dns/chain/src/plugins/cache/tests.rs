@@ -1,4 +1,4 @@
-//! Time is passed in with each query.
+//! The current time is the receive time of each query.
 
 use std::net::SocketAddr;
 
@@ -49,8 +49,8 @@ fn denial(code: u16, ttl: u32) -> Answer {
     answer
 }
 
-/// Asks the cache: the flow, the response code and the TTL of the first record.
-fn ask(cache: &Cache, request: &Request) -> (Flow, u16, Option<u32>) {
+/// Queries the cache. Returns the flow, the response code and the TTL of the first record.
+fn query(cache: &Cache, request: &Request) -> (Flow, u16, Option<u32>) {
     let mut reply = Reply::default();
     let flow = cache.query(request, &mut reply);
     (flow, reply.rcode, reply.records().first().map(|record| record.ttl))
@@ -73,9 +73,9 @@ fn an_answer_is_cached_for_its_shortest_ttl_within_bounds() {
         let mut answer = address(ttl);
         cache.reply(&request("www.example.org.", start, 0), &mut answer);
         assert_eq!(answer.reply.records()[0].ttl, life, "{lines:?}: the first client sees it too");
-        let at = |seconds| ask(&cache, &request("WWW.example.org.", start, seconds));
+        let at = |seconds| query(&cache, &request("WWW.example.org.", start, seconds));
         assert_eq!(at(1), (Flow::Done, 0, Some(life - 1)), "{lines:?}, {ttl}");
-        assert_eq!(at(u64::from(life)), (Flow::Next, 0, None), "{lines:?}, {ttl}: over");
+        assert_eq!(at(u64::from(life)), (Flow::Next, 0, None), "{lines:?}, {ttl}: expired");
     }
 }
 
@@ -84,7 +84,7 @@ fn with_keepttl_the_ttl_does_not_count_down() {
     let (cache, start) = (cache("keepttl\nserve_stale 1h"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(60));
     for seconds in [0, 30, 59, 60, 600] {
-        assert_eq!(ask(&cache, &request("www.example.org.", start, seconds)).2, Some(60), "{seconds}");
+        assert_eq!(query(&cache, &request("www.example.org.", start, seconds)).2, Some(60), "{seconds}");
     }
 }
 
@@ -94,10 +94,10 @@ fn stale_answers_are_not_served_if_that_is_switched_off() {
         let (cache, start) = (cache(lines), Instant::now());
         let name = "www.example.org.";
         cache.reply(&request(name, start, 0), &mut address(10));
-        assert_eq!(ask(&cache, &request(name, start, 10)).0, Flow::Next, "{lines:?}");
+        assert_eq!(query(&cache, &request(name, start, 10)).0, Flow::Next, "{lines:?}");
         cache.reply(&request(name, start, 11), &mut address(60));
         cache.reply(&request(name, start, 15), &mut denial(3, 60));
-        assert_eq!(ask(&cache, &request(name, start, 20)).1, 3, "{lines:?}: the newer one counts");
+        assert_eq!(query(&cache, &request(name, start, 20)).1, 3, "{lines:?}: the newer answer is served");
     }
 }
 
@@ -107,32 +107,32 @@ fn the_last_disable_of_a_kind_takes_effect() {
     let (cache, start) = (cache(lines), Instant::now());
     for (name, flow) in [("a.example.org.", Flow::Done), ("b.example.org.", Flow::Next)] {
         cache.reply(&request(name, start, 0), &mut address(60));
-        assert_eq!(ask(&cache, &request(name, start, 1)).0, flow, "{name}");
+        assert_eq!(query(&cache, &request(name, start, 1)).0, flow, "{name}");
     }
     cache.reply(&request("c.example.org.", start, 0), &mut denial(3, 60));
-    assert_eq!(ask(&cache, &request("c.example.org.", start, 1)).0, Flow::Next);
+    assert_eq!(query(&cache, &request("c.example.org.", start, 1)).0, Flow::Next);
 }
 
 #[test]
-fn a_second_that_has_begun_counts_in_full() {
+fn the_remaining_ttl_is_rounded_up_to_full_seconds() {
     let (cache, start) = (cache(""), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(30));
     for (seconds, milliseconds, left) in [(0, 900, 30), (1, 100, 29), (29, 999, 1)] {
         let mut request = request("www.example.org.", start, seconds);
         request.received += Duration::from_millis(milliseconds);
-        assert_eq!(ask(&cache, &request), (Flow::Done, 0, Some(left)), "{seconds}.{milliseconds}");
+        assert_eq!(query(&cache, &request), (Flow::Done, 0, Some(left)), "{seconds}.{milliseconds}");
     }
 }
 
 #[test]
-fn denials_are_cached_as_their_soa_says_and_failures_briefly() {
+fn denials_are_cached_for_the_soa_minimum_and_failures_briefly() {
     let (cache, start) = (cache(""), Instant::now());
     for (name, code, ttl, life) in
         [("a.example.org.", 3, 20, 20), ("b.example.org.", 0, 20, 20), ("c.example.org.", 2, 20, 5)]
     {
         cache.reply(&request(name, start, 0), &mut denial(code, ttl));
-        assert_eq!(ask(&cache, &request(name, start, life - 1)).1, code, "{name}");
-        assert_eq!(ask(&cache, &request(name, start, life)).0, Flow::Next, "{name}: over");
+        assert_eq!(query(&cache, &request(name, start, life - 1)).1, code, "{name}");
+        assert_eq!(query(&cache, &request(name, start, life)).0, Flow::Next, "{name}: expired");
     }
     assert_eq!(cache.metrics[0].denial.hits.value(), 3);
 }
@@ -156,9 +156,13 @@ fn answers_that_must_not_be_cached_are_not() {
     ];
     for (name, answer) in cases {
         cache.reply(&request(name, start, 0), answer);
-        assert_eq!(ask(&cache, &request(name, start, 1)).0, Flow::Next, "{name}");
+        assert_eq!(query(&cache, &request(name, start, 1)).0, Flow::Next, "{name}");
     }
-    assert_eq!(from_memory.reply.records()[0].ttl, 3600, "the bound holds for answers from memory too");
+    assert_eq!(
+        from_memory.reply.records()[0].ttl,
+        3600,
+        "the upper bound also applies to answers from memory"
+    );
 }
 
 /// A reply to `www.example.org A` from records written as section, owner, type, TTL and data, which is mostly a name.
@@ -204,17 +208,23 @@ fn a_reply_is_cached_according_to_its_kind() {
         ("an address", 0, "an www.example.org. A 30 .", 30, true),
         ("an alias of it", 0, &format!("{alias}, an A.example.org. A 30 ."), 30, true),
         ("the same alias twice", 0, &format!("{alias}, {alias}, an a.example.org. A 30 ."), 30, true),
-        ("an alias alone", 0, alias, 40, false),
-        ("an alias of another", 0, &format!("{alias}, an b.example.org. A 30 ."), 30, false),
+        ("an alias without an address", 0, alias, 40, false),
+        (
+            "an alias and an address of another name",
+            0,
+            &format!("{alias}, an b.example.org. A 30 ."),
+            30,
+            false,
+        ),
         ("two aliases", 0, &format!("{alias}, an www.example.org. CNAME 9 b., an b. A 9 ."), 9, false),
-        ("a ring", 0, &format!("{alias}, an a.example.org. CNAME 9 www.example.org."), 9, false),
+        ("a loop of aliases", 0, &format!("{alias}, an a.example.org. CNAME 9 www.example.org."), 9, false),
         ("an alias and a denial", 0, &format!("{alias}, {soa}"), 40, true),
         ("NODATA", 0, soa, 50, true),
         ("NODATA without a SOA", 0, "ad www.example.org. A 9 .", 9, false),
         ("NXDOMAIN", 3, soa, 50, true),
         ("NXDOMAIN without a SOA", 3, "ad www.example.org. A 9 .", 9, false),
         ("NXDOMAIN of an alias", 3, &format!("{alias}, {soa}"), 40, true),
-        ("NXDOMAIN of an alias, without", 3, alias, 5, false),
+        ("NXDOMAIN of an alias without a SOA", 3, alias, 5, false),
         ("NXDOMAIN with an address", 3, &format!("an www.example.org. A 30 ., {soa}"), 5, false),
         ("a delegation", 0, "ns example.org. NS 900 ns.example.org.", 5, true),
         ("a failure", 2, soa, 5, true),
@@ -232,7 +242,7 @@ fn a_reply_is_cached_according_to_its_kind() {
         cache.reply(&request(0), &mut answer);
         let ttls: Vec<u32> = answer.reply.records().iter().map(|record| record.ttl).collect();
         assert!(ttls.iter().all(|given| *given == ttl), "{what}: {ttls:?}");
-        assert_eq!(ask(&cache, &request(1)).0 == Flow::Done, kept, "{what}");
+        assert_eq!(query(&cache, &request(1)).0 == Flow::Done, kept, "{what}");
     }
 }
 
@@ -243,44 +253,48 @@ fn a_cached_failure_does_not_hide_an_answer() {
         let name = "www.example.org.";
         cache.reply(&request(name, start, 0), &mut address(60));
         cache.reply(&request(name, start, 1), &mut denial(code, 60));
-        assert_eq!(ask(&cache, &request(name, start, 2)).1, served);
-        assert_eq!(ask(&cache, &request(name, start, 4)).0, Flow::Done);
+        assert_eq!(query(&cache, &request(name, start, 2)).1, served);
+        assert_eq!(query(&cache, &request(name, start, 4)).0, Flow::Done);
     }
 }
 
 #[test]
-fn other_bits_and_types_are_other_questions() {
+fn queries_with_another_do_bit_or_type_are_cached_separately() {
     let (cache, start) = (cache(""), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(60));
     let mut other = request("www.example.org.", start, 1);
     other.query.edns = Some(dns_wire::Edns { udp_size: 1232, version: 0, dnssec_ok: true });
-    assert_eq!(ask(&cache, &other).0, Flow::Next, "DO");
+    assert_eq!(query(&cache, &other).0, Flow::Next, "DO");
     let mut other = request("www.example.org.", start, 1);
     other.query.qtype = rtype::AAAA;
-    assert_eq!(ask(&cache, &other).0, Flow::Next, "AAAA");
+    assert_eq!(query(&cache, &other).0, Flow::Next, "AAAA");
 }
 
 #[test]
-fn a_popular_answer_is_refreshed_once_before_its_end() {
+fn a_popular_answer_is_refreshed_once_before_it_expires() {
     let (cache, start) = (cache("prefetch 2 10s 10%"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(100));
-    let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds)).0;
+    let at = |seconds| query(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(5), at(6)], [Flow::Done, Flow::Done], "long before");
     assert_eq!(at(91), Flow::Done, "the gap was too long");
     assert_eq!([at(92), at(93)], [Flow::Refresh, Flow::Done], "one at a time");
     let mut refresh = request("www.example.org.", start, 93);
     refresh.purpose = Purpose::Refresh;
     cache.reply(&refresh, &mut denial(2, 60));
-    assert_eq!(ask(&cache, &request("www.example.org.", start, 94)).1, 0, "a failed refresh changes nothing");
+    assert_eq!(
+        query(&cache, &request("www.example.org.", start, 94)).1,
+        0,
+        "a failed refresh changes nothing"
+    );
     cache.reply(&refresh, &mut address(100));
-    assert!(ask(&cache, &request("www.example.org.", start, 1)).2 > Some(90), "a good one does");
+    assert!(query(&cache, &request("www.example.org.", start, 1)).2 > Some(90), "a good one does");
 }
 
 #[test]
-fn a_refreshed_answer_is_as_popular_as_before() {
+fn a_refreshed_answer_keeps_its_hit_count() {
     let (cache, start) = (cache("prefetch 2 20s 90%"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(100));
-    let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds)).0;
+    let at = |seconds| query(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(19), at(20)], [Flow::Done, Flow::Refresh]);
     let refresh = Request { purpose: Purpose::Refresh, ..request("www.example.org.", start, 20) };
     cache.reply(&refresh, &mut address(100));
@@ -303,9 +317,9 @@ fn a_stale_answer_is_served_while_it_is_refreshed() {
     ] {
         let (cache, start) = (cache(lines), Instant::now());
         cache.reply(&request("www.example.org.", start, 0), &mut address(10));
-        let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds));
+        let at = |seconds| query(&cache, &request("www.example.org.", start, seconds));
         assert_eq!(at(20), first, "{lines}");
-        assert_eq!(at(20), next, "{lines}: only one refreshes, or each");
+        assert_eq!(at(20), next, "{lines}: the second query");
         assert_eq!(at(70).0, Flow::Next, "{lines}: too old");
     }
 }
@@ -321,7 +335,7 @@ fn a_stale_answer_is_refreshed_again_if_the_refresh_did_not_replace_it() {
     ] {
         let (cache, start) = (cache(lines), Instant::now());
         cache.reply(&request(name, start, 0), &mut address(10));
-        let at = |seconds| ask(&cache, &request(name, start, seconds)).0;
+        let at = |seconds| query(&cache, &request(name, start, seconds)).0;
         assert_eq!([at(20), at(20)], [Flow::Refresh, Flow::Done], "{lines:?}");
         let refresh = Request { purpose: Purpose::Refresh, ..request(name, start, 20) };
         cache.reply(&refresh, &mut fresh);
@@ -335,10 +349,10 @@ fn a_refresh_from_memory_removes_the_entry() {
     for mut kept in [address(10), denial(3, 10)] {
         let (cache, start) = (cache("serve_stale"), Instant::now());
         cache.reply(&request(name, start, 0), &mut kept);
-        assert_eq!(ask(&cache, &request(name, start, 20)).0, Flow::Refresh);
+        assert_eq!(query(&cache, &request(name, start, 20)).0, Flow::Refresh);
         let mut fresh = Answer { from_memory: true, ..address(60) };
         cache.reply(&Request { purpose: Purpose::Refresh, ..request(name, start, 20) }, &mut fresh);
-        assert_eq!(ask(&cache, &request(name, start, 21)).0, Flow::Next);
+        assert_eq!(query(&cache, &request(name, start, 21)).0, Flow::Next);
     }
 }
 
@@ -349,11 +363,11 @@ fn with_prefer_positive_a_stale_answer_comes_before_a_denial() {
         let name = "www.example.org.";
         cache.reply(&request(name, start, 0), &mut address(10));
         cache.reply(&request(name, start, 15), &mut denial(3, 60));
-        assert_eq!(ask(&cache, &request(name, start, 20)).1, code, "{policy:?}");
+        assert_eq!(query(&cache, &request(name, start, 20)).1, code, "{policy:?}");
     }
 }
 
-/// 2,900 CNAMEs fit into a message of 64 KiB. Following them all cost half a second.
+/// 2,900 CNAMEs fit into a message of 64 KiB. Without the limit, following all of them took half a second.
 #[test]
 fn a_long_chain_of_cnames_is_passed_on_and_not_cached() {
     let name = |number: usize| format!("n{number}.example.org.").parse::<dns_wire::Name>().unwrap();
@@ -376,12 +390,12 @@ fn a_long_chain_of_cnames_is_passed_on_and_not_cached() {
     for (length, kept) in [(1, true), (16, true), (17, false), (2_900, false)] {
         let (cache, start) = (cache(""), Instant::now());
         cache.reply(&request("n0.example.org.", start, 0), &mut chain(length));
-        assert_eq!(ask(&cache, &request("n0.example.org.", start, 1)).0 == Flow::Done, kept, "{length}");
+        assert_eq!(query(&cache, &request("n0.example.org.", start, 1)).0 == Flow::Done, kept, "{length}");
     }
 }
 
 #[test]
-fn a_failure_for_want_of_room_is_not_cached() {
+fn a_failure_caused_by_overload_is_not_cached() {
     let (cache, start) = (cache(""), Instant::now());
     for (failure, flow) in [
         (QueryFailure::overloaded(), Flow::Next),
@@ -390,15 +404,15 @@ fn a_failure_for_want_of_room_is_not_cached() {
         let mut answer = Answer::default();
         answer.fail(failure);
         cache.reply(&request("www.example.org.", start, 0), &mut answer);
-        assert_eq!(ask(&cache, &request("www.example.org.", start, 1)).0, flow);
+        assert_eq!(query(&cache, &request("www.example.org.", start, 1)).0, flow);
     }
 }
 
 #[test]
-fn a_refresh_that_is_lost_can_be_begun_again() {
+fn a_lost_refresh_is_started_again_after_its_lease() {
     let (cache, start) = (cache("serve_stale 1h"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(10));
-    let at = |seconds| ask(&cache, &request("www.example.org.", start, seconds)).0;
+    let at = |seconds| query(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(20), at(21), at(30), at(32)], [Flow::Refresh, Flow::Done, Flow::Done, Flow::Refresh]);
 }
 
@@ -407,13 +421,13 @@ fn a_stale_answer_is_served_if_the_query_cannot_wait() {
     let (cache, start) = (cache("serve_stale 1h verify 1s 3s 2s"), Instant::now());
     cache.reply(&request("www.example.org.", start, 0), &mut address(10));
     let mut reply = Reply::default();
-    assert_eq!(ask(&cache, &request("www.example.org.", start, 20)).0, Flow::Wait);
+    assert_eq!(query(&cache, &request("www.example.org.", start, 20)).0, Flow::Wait);
     assert!(cache.overloaded(&request("www.example.org.", start, 20), &mut reply));
     assert_eq!(reply.records()[0].ttl, 3);
     assert_eq!(
-        ask(&cache, &request("www.example.org.", start, 20)).0,
+        query(&cache, &request("www.example.org.", start, 20)).0,
         Flow::Wait,
-        "the next one tries again"
+        "the next query refreshes again"
     );
     assert!(!cache.overloaded(&request("other.example.org.", start, 20), &mut reply));
 }
@@ -440,7 +454,11 @@ fn answers_take_no_more_memory_than_allowed() {
         huge.reply.push(Section::Additional, Owner::Question, rtype::TXT, 60, &[b'x'; 60_000]);
     }
     cache.reply(&request("huge.example.org.", start, 0), &mut huge);
-    assert_eq!(ask(&cache, &request("huge.example.org.", start, 1)).0, Flow::Next, "too large to be cached");
+    assert_eq!(
+        query(&cache, &request("huge.example.org.", start, 1)).0,
+        Flow::Next,
+        "too large to be cached"
+    );
     let metrics = &cache.metrics[0].success;
     assert_eq!(metrics.evictions_for_bytes.value(), 100 - cache.success.len() as u64 + 1);
 }

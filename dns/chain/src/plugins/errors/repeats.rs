@@ -1,7 +1,7 @@
-//! Limits how often the same failure is logged when no `consolidate` pattern takes it.
+//! Limits how often the same failure is logged when no `consolidate` pattern matches it.
 //!
 //! CoreDNS logs every failure. A silent upstream would then write a line for every query, which fills disks and hides
-//! what matters. Here each failure text gets a few lines per window; the others are counted and reported at its end.
+//! other messages. Here each failure text gets a few lines per window; the others are counted and reported at its end.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use tokio::runtime::Handle;
 const LINES: u32 = 10;
 /// The length of a window, which begins with the first line.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
-/// Failure texts that are told apart at a time. Further ones, which an upstream may choose freely, are counted together.
+/// Failure texts that are counted separately at a time. Further ones, which an upstream may choose freely, share a count.
 const TEXTS: usize = 32;
-/// The text that stands for those that are not told apart.
+/// The text under which further failure texts are counted.
 const OTHER: &str = "(various)";
 
 /// The failures of the current windows.
@@ -46,7 +46,7 @@ impl Repeats {
     pub(super) fn admit(&self, why: &str) -> bool {
         let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let known = recent.iter().position(|known| *known.why == *why).or_else(|| {
-            // One place is kept for the texts that are not told apart.
+            // The last entry is reserved for the texts that share a count.
             let full = recent.len() >= TEXTS - 1;
             full.then(|| recent.iter().position(|known| *known.why == *OTHER)).flatten()
         });
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn texts_that_are_all_different_are_counted_together_beyond_a_few() {
+    async fn different_texts_beyond_the_limit_are_counted_together() {
         let (repeats, _) = repeats();
         let logged = (0..1000).filter(|number| repeats.admit(&format!("HTTP status {number}"))).count();
         assert_eq!(logged, TEXTS - 1 + LINES as usize);

@@ -13,9 +13,9 @@ use super::resolv;
 use crate::setup::SetupErrors;
 
 /// The maximum number of upstreams of one `forward`, as in CoreDNS.
-const MOST: usize = 15;
+const MAX_UPSTREAMS: usize = 15;
 
-/// One upstream as the Corefile names it.
+/// One upstream as given in the Corefile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ForwardTarget {
     pub scheme: Scheme,
@@ -28,29 +28,28 @@ pub(super) struct ForwardTarget {
 
 /// Parses all arguments. Host names are resolved once, here.
 pub(super) fn read(words: &[Word], options: &ForwardOptions) -> Result<Vec<ForwardTarget>, SetupErrors> {
-    let (mut targets, mut mistakes) = (Vec::new(), SetupErrors::new());
+    let (mut targets, mut errors) = (Vec::new(), SetupErrors::new());
     for word in words {
-        match one(word, options) {
+        match parse_target(word, options) {
             Ok(found) => targets.extend(found),
-            Err(error) => mistakes.push(error),
+            Err(error) => errors.push(error),
         }
     }
-    if targets.len() > MOST {
-        let what = format!("more than {MOST} TOs configured: {}", targets.len());
-        mistakes.extend(words.first().map(|word| word.error(what, format!("at most {MOST}"))));
+    if targets.len() > MAX_UPSTREAMS {
+        let what = format!("more than {MAX_UPSTREAMS} TOs configured: {}", targets.len());
+        errors.extend(words.first().map(|word| word.error(what, format!("at most {MAX_UPSTREAMS}"))));
     }
-    if mistakes.is_empty() { Ok(targets) } else { Err(mistakes) }
+    if errors.is_empty() { Ok(targets) } else { Err(errors) }
 }
 
-fn one(word: &Word, options: &ForwardOptions) -> Result<Vec<ForwardTarget>, config::ConfigError> {
+fn parse_target(word: &Word, options: &ForwardOptions) -> Result<Vec<ForwardTarget>, config::ConfigError> {
     if Path::new(&word.text).is_file() {
-        return file(word);
+        return parse_file(word);
     }
     let (scheme, rest) = Scheme::split(&word.text);
     if matches!(scheme, Scheme::Grpc | Scheme::Https3) {
-        return Err(
-            word.error(format!("forward cannot speak {scheme}://"), "dns://, tls://, https:// or quic://")
-        );
+        return Err(word
+            .error(format!("forward does not support {scheme}://"), "dns://, tls://, https:// or quic://"));
     }
     let (host, path) = match rest.split_once('/') {
         Some((host, path)) if scheme == Scheme::Https => (host, format!("/{path}")),
@@ -96,7 +95,7 @@ fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
     (plausible && !host.is_empty()).then_some((host, port, name))
 }
 
-fn file(word: &Word) -> Result<Vec<ForwardTarget>, config::ConfigError> {
+fn parse_file(word: &Word) -> Result<Vec<ForwardTarget>, config::ConfigError> {
     let text = std::fs::read_to_string(&word.text)
         .map_err(|error| word.error(format!("{word}: {error}"), "a readable file"))?;
     let servers = resolv::servers(&text);
@@ -116,16 +115,16 @@ fn resolve(host: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, String> 
         addresses.map(|address| address.ip()).collect()
     } else {
         let name: Name = absolute.parse().map_err(|error: dns_wire::InvalidName| error.to_string())?;
-        let request = resolvers.iter().map(|resolver| ask(&name, *resolver));
-        request.reduce(|first, next| first.or(next)).unwrap_or_else(|| Ok(Vec::new()))?
+        let replies = resolvers.iter().map(|resolver| query_resolver(&name, *resolver));
+        replies.reduce(|first, next| first.or(next)).unwrap_or_else(|| Ok(Vec::new()))?
     };
     found.sort();
     found.dedup();
     if found.is_empty() { Err("no addresses".to_owned()) } else { Ok(found) }
 }
 
-/// Asks one resolver for the addresses of both families.
-fn ask(name: &Name, resolver: SocketAddr) -> Result<Vec<IpAddr>, String> {
+/// Queries one resolver for the addresses of both families.
+fn query_resolver(name: &Name, resolver: SocketAddr) -> Result<Vec<IpAddr>, String> {
     let text = |error: std::io::Error| format!("{resolver}: {error}");
     let any: IpAddr = if resolver.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0)).map_err(text)?;
@@ -139,8 +138,8 @@ fn ask(name: &Name, resolver: SocketAddr) -> Result<Vec<IpAddr>, String> {
         socket.send(&packet[..length]).map_err(text)?;
         let length = socket.recv(&mut packet).map_err(text)?;
         let mut reply = Reply::default();
-        let heard = reply.parse(&packet[..length], &query).map_err(|error| error.to_string())?;
-        if heard.id != query.id || !heard.matches {
+        let parsed = reply.parse(&packet[..length], &query).map_err(|error| error.to_string())?;
+        if parsed.id != query.id || !parsed.matches {
             return Err(format!("{resolver}: reply to another question"));
         }
         for record in reply.section(Section::Answer) {
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn upstreams_are_written_in_many_ways() {
+    fn host_port_and_server_name_are_parsed_in_each_form_of_to() {
         for (text, scheme, wanted) in [
             ("8.8.8.8", Scheme::Dns, Some(("8.8.8.8", 53, None))),
             ("8.8.8.8:5353", Scheme::Dns, Some(("8.8.8.8", 5353, None))),

@@ -59,7 +59,7 @@ pub(super) struct ForwardTls {
 }
 
 /// Properties with exactly one argument. As in CoreDNS, further words on the line are the next property.
-const OF_ONE_WORD: &[&str] = &[
+const ONE_WORD_PROPERTIES: &[&str] = &[
     "policy",
     "max_fails",
     "expire",
@@ -104,7 +104,7 @@ impl ForwardOptions {
             policy: PolicyKind::Random,
             health: HealthCheck { interval: Duration::from_millis(500), recursion: true, domain: Name::ROOT },
             max_fails: 2,
-            limits: PoolLimits { expire: Duration::from_secs(10), max_age: None, most: usize::MAX },
+            limits: PoolLimits { expire: Duration::from_secs(10), max_age: None, max_idle: usize::MAX },
             read_timeout: Duration::from_secs(2),
             max_connect_attempts: None,
             attempts_set: false,
@@ -138,7 +138,7 @@ impl ForwardOptions {
 
     fn line(&mut self, line: &Directive) -> Result<(), ConfigError> {
         match line.args.split_at_checked(1) {
-            Some((word, [name, rest @ ..])) if OF_ONE_WORD.contains(&line.name.text.as_str()) => {
+            Some((word, [name, rest @ ..])) if ONE_WORD_PROPERTIES.contains(&line.name.text.as_str()) => {
                 let part = |name: &Word, args: &[Word]| Directive {
                     name: name.clone(),
                     args: args.to_vec(),
@@ -170,7 +170,7 @@ impl ForwardOptions {
                 let age = line.arg("DURATION")?.duration()?;
                 self.limits.max_age = (!age.is_zero()).then_some(age);
             }
-            "max_idle_conns" => self.limits.most = limit(number("NUMBER")?).unwrap_or(usize::MAX),
+            "max_idle_conns" => self.limits.max_idle = limit(number("NUMBER")?).unwrap_or(usize::MAX),
             "read_timeout" => {
                 self.read_timeout =
                     line.arg("DURATION")?.duration_in(Duration::from_nanos(1).., "more than 0")?;
@@ -231,7 +231,7 @@ impl ForwardOptions {
 
 fn health(line: &Directive) -> Result<HealthCheck, ConfigError> {
     let args = line.args_from(1, "DURATION [no_rec] [domain NAME]")?;
-    // 0 means at once, but not in a loop as fast as a refused connection fails.
+    // 0 means no pause. A millisecond keeps the loop from running as fast as connections are refused.
     let interval = args[0].duration()?.max(Duration::from_millis(1));
     let mut health = HealthCheck { interval, recursion: true, domain: Name::ROOT };
     let mut rest = args[1..].iter();

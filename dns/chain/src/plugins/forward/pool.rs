@@ -8,32 +8,32 @@ use crate::limits::SocketPermit;
 /// How many connections are kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PoolLimits {
-    /// An unused connection is closed after this.
+    /// A connection is closed when it was idle for this long.
     pub expire: Duration,
-    /// Any connection is closed after this, used or not.
+    /// A connection is closed at this age.
     pub max_age: Option<Duration>,
     /// The most idle connections.
-    pub most: usize,
+    pub max_idle: usize,
 }
 
-/// The longest use of a UDP socket, and thereby of its port: an attacker who forges replies must not have the time to find
-/// the port (RFC 5452 §9.2). CoreDNS keeps a port for as long as queries come.
-const PORT_AGE: Duration = Duration::from_secs(10);
+/// How long a UDP socket, and thereby its port, is used: an attacker who forges replies must not have the time to find the
+/// port (RFC 5452 §9.2). CoreDNS uses a port for as long as there are queries.
+const MAX_PORT_AGE: Duration = Duration::from_secs(10);
 
 impl PoolLimits {
-    /// The same for UDP sockets.
-    pub(super) fn of_ports(self) -> Self {
-        Self { max_age: Some(self.max_age.map_or(PORT_AGE, |age| age.min(PORT_AGE))), ..self }
+    /// The limits for UDP sockets, which are replaced after [`MAX_PORT_AGE`].
+    pub(super) fn for_udp(self) -> Self {
+        Self { max_age: Some(self.max_age.map_or(MAX_PORT_AGE, |age| age.min(MAX_PORT_AGE))), ..self }
     }
 }
 
-/// Idle connections to one upstream. The one used last is taken first, so that the others expire.
+/// Idle connections to one upstream. The most recently used one is reused first, so that the others expire.
 pub(super) struct UpstreamPool<C> {
     kept: Mutex<Vec<PooledConnection<C>>>,
     limits: PoolLimits,
 }
 
-/// A connection, its place among the open sockets, and its age.
+/// A connection with its socket permit and its age.
 pub(super) struct PooledConnection<C> {
     pub connection: C,
     made: Instant,
@@ -66,16 +66,16 @@ impl<C> UpstreamPool<C> {
     }
 
     /// Keeps a connection for the next query.
-    pub(super) fn give(&self, mut connection: PooledConnection<C>, now: Instant) {
+    pub(super) fn put(&self, mut connection: PooledConnection<C>, now: Instant) {
         connection.used = now;
         let mut kept = self.lock();
-        if kept.len() < self.limits.most && self.is_fresh(&connection, now) {
+        if kept.len() < self.limits.max_idle && self.is_fresh(&connection, now) {
             kept.push(connection);
         }
     }
 
     /// Closes expired connections.
-    pub(super) fn tidy(&self, now: Instant) {
+    pub(super) fn close_expired(&self, now: Instant) {
         self.lock().retain(|kept| self.is_fresh(kept, now));
     }
 
@@ -100,35 +100,35 @@ mod tests {
     #[test]
     fn the_connection_used_last_is_taken_first_and_old_ones_are_closed() {
         let second = Duration::from_secs(1);
-        let limits = PoolLimits { expire: second * 10, max_age: Some(second * 60), most: 2 };
+        let limits = PoolLimits { expire: second * 10, max_age: Some(second * 60), max_idle: 2 };
         let idle = UpstreamPool::new(limits);
         let start = Instant::now();
         for connection in 1..=3 {
-            idle.give(pooled(connection, start), start);
+            idle.put(pooled(connection, start), start);
         }
         let taken = idle.take(start + second).map(|kept| kept.connection);
-        assert_eq!(taken, Some(2), "two are kept, the later one is taken");
+        assert_eq!(taken, Some(2), "two are kept, and the later one is reused");
         assert!(idle.take(start + second * 10).is_none(), "expired after ten seconds of idleness");
 
-        idle.give(pooled(4, start), start + second * 59);
+        idle.put(pooled(4, start), start + second * 59);
         assert!(idle.take(start + second * 60).is_none(), "a minute old");
-        idle.give(pooled(5, start), start + second * 61);
-        idle.tidy(start + second * 61);
+        idle.put(pooled(5, start), start + second * 61);
+        idle.close_expired(start + second * 61);
         assert!(idle.lock().is_empty(), "too old to be kept");
     }
 
     #[test]
     fn a_port_is_not_used_for_longer_than_ten_seconds() {
-        let limits = PoolLimits { expire: Duration::from_secs(60), max_age: None, most: 2 };
-        let (idle, start) = (UpstreamPool::new(limits.of_ports()), Instant::now());
-        idle.give(pooled(1, start), start);
+        let limits = PoolLimits { expire: Duration::from_secs(60), max_age: None, max_idle: 2 };
+        let (idle, start) = (UpstreamPool::new(limits.for_udp()), Instant::now());
+        idle.put(pooled(1, start), start);
         for second in 1..10 {
             let now = start + Duration::from_secs(second);
             let kept = idle.take(now).expect("it is young enough");
-            idle.give(kept, now);
+            idle.put(kept, now);
         }
         assert!(idle.take(start + Duration::from_secs(10)).is_none());
         let short = PoolLimits { max_age: Some(Duration::from_secs(5)), ..limits };
-        assert_eq!(short.of_ports(), short, "what is configured may be less");
+        assert_eq!(short.for_udp(), short, "a shorter configured age is kept");
     }
 }

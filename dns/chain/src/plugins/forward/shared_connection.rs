@@ -11,13 +11,13 @@ use super::connect::timed_out;
 use super::pool::PoolLimits;
 
 /// The maximum time to establish a connection.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that is established when first needed.
 pub(super) struct SharedConnection<C> {
     open: Mutex<Option<Open<C>>>,
     /// Held by the query that establishes the connection. The others wait for it.
-    making: tokio::sync::Mutex<()>,
+    establishing: tokio::sync::Mutex<()>,
     is_closed: fn(&C) -> bool,
     limits: PoolLimits,
     hits: Counter,
@@ -28,18 +28,18 @@ pub(super) struct SharedConnection<C> {
 #[derive(Clone)]
 struct Open<C> {
     connection: C,
-    made: Instant,
+    established: Instant,
     used: Instant,
 }
 
 impl<C: Clone> SharedConnection<C> {
     pub(super) fn new(limits: PoolLimits, hits: Counter, misses: Counter, is_closed: fn(&C) -> bool) -> Self {
-        Self { open: Mutex::new(None), making: Default::default(), is_closed, limits, hits, misses }
+        Self { open: Mutex::new(None), establishing: Default::default(), is_closed, limits, hits, misses }
     }
 
     /// Calls `send`, which sends a query and waits for its reply, with a connection that `dial` has established. After a
     /// failure or timeout the connection is not used again. If it was an idle one, the upstream may have closed it, and the
-    /// query is sent again over a new one. An error of kind `InvalidData` is an answer: the connection works.
+    /// query is sent again over a new one. After an error of kind `InvalidData`, an invalid reply, the connection is kept.
     pub(super) async fn exchange<D, S>(
         &self,
         limit: Duration,
@@ -53,22 +53,23 @@ impl<C: Clone> SharedConnection<C> {
         let end = tokio::time::Instant::now() + limit;
         loop {
             let connection = timeout_at(end, self.connection(&dial)).await;
-            let (Open { connection, made, .. }, kept) = connection.map_err(|_| timed_out("dial"))??;
+            let (Open { connection, established, .. }, reused) =
+                connection.map_err(|_| timed_out("dial"))??;
             let sent = timeout_at(end, send(connection)).await;
             let error = match sent.unwrap_or_else(|_| Err(timed_out("read"))) {
                 Err(error) if error.kind() != io::ErrorKind::InvalidData => error,
                 answered => return answered,
             };
             // Only this connection: another query may have established a new one meanwhile.
-            self.lock().take_if(|open| open.made == made);
-            if !kept || error.kind() == io::ErrorKind::TimedOut {
+            self.lock().take_if(|open| open.established == established);
+            if !reused || error.kind() == io::ErrorKind::TimedOut {
                 return Err(error);
             }
         }
     }
 
     /// Closes the connection if it has been idle for too long.
-    pub(super) fn tidy(&self, now: Instant) {
+    pub(super) fn close_expired(&self, now: Instant) {
         self.lock().take_if(|open| !self.is_fresh(open, now));
     }
 
@@ -77,32 +78,34 @@ impl<C: Clone> SharedConnection<C> {
     where
         D: Future<Output = io::Result<C>>,
     {
-        if let Some(kept) = self.kept() {
-            return Ok((kept, true));
+        if let Some(reused) = self.reuse() {
+            return Ok((reused, true));
         }
-        let _making = self.making.lock().await;
+        let _establishing = self.establishing.lock().await;
         // Another query may have established it while this one waited for the lock.
-        if let Some(kept) = self.kept() {
-            return Ok((kept, true));
+        if let Some(reused) = self.reuse() {
+            return Ok((reused, true));
         }
         self.misses.inc();
-        let connection = timeout(HANDSHAKE, dial()).await.unwrap_or_else(|_| Err(timed_out("dial")))?;
+        let connection =
+            timeout(HANDSHAKE_TIMEOUT, dial()).await.unwrap_or_else(|_| Err(timed_out("dial")))?;
         let now = Instant::now();
-        let open = Open { connection, made: now, used: now };
+        let open = Open { connection, established: now, used: now };
         *self.lock() = Some(open.clone());
         Ok((open, false))
     }
 
-    fn kept(&self) -> Option<Open<C>> {
+    fn reuse(&self) -> Option<Open<C>> {
         let (mut open, now) = (self.lock(), Instant::now());
-        let kept = open.as_mut().filter(|open| self.is_fresh(open, now))?;
-        kept.used = now;
+        let reused = open.as_mut().filter(|open| self.is_fresh(open, now))?;
+        reused.used = now;
         self.hits.inc();
-        Some(kept.clone())
+        Some(reused.clone())
     }
 
     fn is_fresh(&self, open: &Open<C>, now: Instant) -> bool {
-        let young = self.limits.max_age.is_none_or(|most| now.saturating_duration_since(open.made) < most);
+        let young =
+            self.limits.max_age.is_none_or(|most| now.saturating_duration_since(open.established) < most);
         let idle = now.saturating_duration_since(open.used);
         young && idle < self.limits.expire && !(self.is_closed)(&open.connection)
     }

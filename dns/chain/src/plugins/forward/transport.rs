@@ -1,4 +1,4 @@
-//! One exchange with an upstream, over each of the protocols that it may speak.
+//! One exchange with an upstream, over each of the supported protocols.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,11 +21,11 @@ use super::quic::QuicUpstream;
 use crate::limits::{SocketPermit, UpstreamSockets};
 
 /// The shortest and the longest time that a connection is given to be established.
-const DIAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const DIAL_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Replies over UDP with another ID that are ignored: the network may deliver one twice. After more of them the query goes
-/// over TCP, where an attacker cannot forge what it cannot see (RFC 5452 §9).
-const STRANGERS: u32 = 3;
+/// Replies over UDP with a wrong ID that are ignored per query: the network may deliver a reply twice. After more of them
+/// the query is sent over TCP, whose sequence numbers an off-path attacker cannot guess (RFC 5452 §9).
+const MAX_WRONG_IDS: u32 = 3;
 
 /// The first buffer for a reply over a stream. It grows as the reply arrives, so that an upstream which announces a long
 /// reply and sends nothing costs no more than this.
@@ -61,7 +61,7 @@ impl<C> Dialer<C> {
         sockets: UpstreamSockets,
         [hits, misses]: [Counter; 2],
     ) -> Self {
-        let mean = AtomicU64::new(DIAL.1.as_nanos() as u64 / 2);
+        let mean = AtomicU64::new(DIAL_TIMEOUT.1.as_nanos() as u64 / 2);
         Self { pool: UpstreamPool::new(limits), source, sockets, mean, hits, misses }
     }
 
@@ -71,26 +71,26 @@ impl<C> Dialer<C> {
         kept
     }
 
-    fn give(&self, connection: PooledConnection<C>) {
+    fn put(&self, connection: PooledConnection<C>) {
         if !self.sockets.are_scarce() {
-            self.pool.give(connection, Instant::now());
+            self.pool.put(connection, Instant::now());
         }
     }
 
-    /// Room for one more socket. A health check needs none: there is one at a time, and a full table of sockets says
-    /// nothing about the upstream.
+    /// A permit for one more socket. A health check needs none: there is one at a time, and it must not fail because of a
+    /// limit of this process.
     fn permit(&self, query: &UpstreamQuery<'_>) -> io::Result<Option<SocketPermit>> {
         if query.health_check { Ok(None) } else { self.sockets.open().map(Some) }
     }
 
-    /// Makes a connection within twice the time that it usually takes.
-    async fn make(
+    /// Establishes a connection within twice the usual time.
+    async fn establish(
         &self,
         permit: Option<SocketPermit>,
         dial: impl Future<Output = io::Result<C>>,
     ) -> io::Result<PooledConnection<C>> {
         let mean = Duration::from_nanos(self.mean.load(Relaxed));
-        let limit = if mean < DIAL.1 / 2 { (mean * 2).max(DIAL.0) } else { DIAL.1 };
+        let limit = if mean < DIAL_TIMEOUT.1 / 2 { (mean * 2).max(DIAL_TIMEOUT.0) } else { DIAL_TIMEOUT.1 };
         let start = Instant::now();
         let made = timeout(limit, dial).await.unwrap_or_else(|_| Err(timed_out("dial")));
         let (took, mean) = (start.elapsed().as_nanos() as i64, mean.as_nanos() as i64);
@@ -103,7 +103,7 @@ impl<C> Dialer<C> {
 pub(super) struct UpstreamQuery<'a> {
     /// The message. Its ID is our own and random.
     pub message: &'a [u8],
-    /// Whether it goes over TCP rather than UDP, if the upstream speaks both.
+    /// Whether it is sent over TCP rather than UDP, if the upstream uses plain DNS.
     pub tcp: bool,
     /// The longest reply over UDP that is accepted.
     pub size: usize,
@@ -137,16 +137,16 @@ impl UpstreamTransport {
     }
 
     /// Closes connections that have been idle for too long.
-    pub(super) fn tidy(&self) {
+    pub(super) fn close_expired(&self) {
         let now = Instant::now();
         match self {
             Self::Plain { udp, tcp } => {
-                udp.pool.tidy(now);
-                tcp.pool.tidy(now);
+                udp.pool.close_expired(now);
+                tcp.pool.close_expired(now);
             }
-            Self::Tls { streams, .. } => streams.pool.tidy(now),
-            Self::Https(https) => https.shared.tidy(now),
-            Self::Quic(quic) => quic.shared.tidy(now),
+            Self::Tls { streams, .. } => streams.pool.close_expired(now),
+            Self::Https(https) => https.shared.close_expired(now),
+            Self::Quic(quic) => quic.shared.close_expired(now),
         }
     }
 }
@@ -169,21 +169,21 @@ impl Dialer<UdpSocket> {
         let read = receive(&socket.connection, query);
         let read = timeout(query.read, read).await.map_err(|_| timed_out("read"))??;
         let Some(mut reply) = read else { return Ok(None) };
-        self.give(socket);
+        self.put(socket);
         if reply.len() > query.size {
-            // The rest cannot be trusted: only header and question are passed on, with TC (RFC 1035 §4.1.1).
+            // The reply is incomplete: only header and question are passed on, with TC (RFC 1035 §4.1.1).
             reply = truncated(query.message, &reply);
         }
         Ok(Some(reply))
     }
 }
 
-/// Receives the reply with the ID of the query, up to one byte more than accepted, which shows that it is too long. Other
-/// datagrams are dropped; after a few of them returns `None`: to try all IDs takes 65,536 replies.
+/// Receives the reply with the ID of the query, up to one byte more than accepted, which shows that it is too long. Replies
+/// with a wrong ID are dropped; after more than [`MAX_WRONG_IDS`] of them returns `None`, before an attacker can try many IDs.
 async fn receive(socket: &UdpSocket, query: &UpstreamQuery<'_>) -> io::Result<Option<Vec<u8>>> {
-    let mut strangers = 0;
-    while strangers <= STRANGERS {
-        // The buffer is allocated only now: thousands of queries may wait, each for the longest reply of its client.
+    let mut wrong_ids = 0;
+    while wrong_ids <= MAX_WRONG_IDS {
+        // The buffer is allocated only now: thousands of queries may wait, each for a reply of up to 64 KiB.
         socket.readable().await?;
         let mut reply = vec![0; query.size + 1];
         match socket.try_recv(&mut reply) {
@@ -191,7 +191,7 @@ async fn receive(socket: &UdpSocket, query: &UpstreamQuery<'_>) -> io::Result<Op
                 reply.truncate(length);
                 return Ok(Some(reply));
             }
-            Ok(_) => strangers += 1,
+            Ok(_) => wrong_ids += 1,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
@@ -200,31 +200,30 @@ async fn receive(socket: &UdpSocket, query: &UpstreamQuery<'_>) -> io::Result<Op
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Dialer<S> {
-    /// Sends one query at a time on a stream. The upstream may have closed an idle stream; then the query goes over a new
-    /// one.
+    /// Sends one query at a time on a stream. If the upstream has closed an idle stream, the query is sent over a new one.
     async fn stream<F>(&self, query: &UpstreamQuery<'_>, dial: impl Fn() -> F) -> io::Result<Vec<u8>>
     where
         F: Future<Output = io::Result<S>>,
     {
         if let Some(mut kept) = self.take() {
-            match framed(&mut kept.connection, query).await {
+            match exchange_framed(&mut kept.connection, query).await {
                 Ok(reply) => {
-                    self.give(kept);
+                    self.put(kept);
                     return Ok(reply);
                 }
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
                 Err(_closed) => {}
             }
         }
-        let mut made = self.make(self.permit(query)?, dial()).await?;
-        let reply = framed(&mut made.connection, query).await?;
-        self.give(made);
+        let mut made = self.establish(self.permit(query)?, dial()).await?;
+        let reply = exchange_framed(&mut made.connection, query).await?;
+        self.put(made);
         Ok(reply)
     }
 }
 
-/// Writes and reads one message, each preceded by its length (RFC 1035 §4.2.2).
-async fn framed(
+/// Writes the query and reads the reply, each preceded by its length (RFC 1035 §4.2.2).
+async fn exchange_framed(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     query: &UpstreamQuery<'_>,
 ) -> io::Result<Vec<u8>> {

@@ -121,11 +121,11 @@ impl ForwardUpstream {
                 config: client(b"doq")?,
                 name: server_name().into(),
                 source,
-                // Opening a stream on a closed connection fails, so there is no need to ask.
+                // Opening a stream on a closed connection fails, so no check is needed.
                 shared: SharedConnection::new(limits, of(&hits, "quic"), of(&misses, "quic"), |_| false),
             }),
             Scheme::Dns | Scheme::Grpc | Scheme::Https3 => UpstreamTransport::Plain {
-                udp: Dialer::new(limits.of_ports(), source, sockets.clone(), pool_metrics("udp")),
+                udp: Dialer::new(limits.for_udp(), source, sockets.clone(), pool_metrics("udp")),
                 tcp: Dialer::new(limits, source, sockets.clone(), pool_metrics("tcp")),
             },
         };
@@ -173,7 +173,7 @@ impl ForwardUpstream {
         &self.to
     }
 
-    /// Whether it speaks plain DNS: over UDP unless a query wants TCP.
+    /// Whether the upstream uses plain DNS over UDP and TCP.
     pub(super) fn is_plain(&self) -> bool {
         self.is_plain_dns
     }
@@ -188,7 +188,7 @@ impl ForwardUpstream {
         own
     }
 
-    /// Whether so many health checks failed that it is not asked.
+    /// Whether so many health checks failed that no queries are sent to the upstream.
     pub(super) fn is_down(&self) -> bool {
         self.max_fails > 0 && self.fails.load(Relaxed) > self.max_fails
     }
@@ -200,7 +200,7 @@ impl ForwardUpstream {
         let limit = self.limit();
         if before >= limit && !query.health_check {
             self.busy.inc();
-            return Err(LimitReached::error(format!("{limit} queries wait for it already")));
+            return Err(LimitReached::error(format!("{limit} queries already wait for this upstream")));
         }
         self.transport.exchange(self.address, query).await
     }
@@ -213,7 +213,7 @@ impl ForwardUpstream {
         }
     }
 
-    /// Counts a query that is not sent if as many as allowed are in flight. Returns whether that is so.
+    /// Returns whether the most queries are in flight. Then also counts a query that is not sent.
     pub(super) fn is_busy(&self) -> bool {
         let busy = self.in_flight.load(Relaxed) >= self.limit();
         if busy {
@@ -222,16 +222,16 @@ impl ForwardUpstream {
         busy
     }
 
-    /// Counts an answer and the time it took.
-    pub(super) fn took(&self, rcode: u16, time: Duration) {
+    /// Records the response code and the duration of an exchange.
+    pub(super) fn observe_duration(&self, rcode: u16, time: Duration) {
         let cell = &self.duration[usize::from(rcode).min(RCODES)];
         let new = || self.durations.with([PROXY, &self.to, Rcode(rcode).label()]);
         cell.get_or_init(new).observe(time.as_secs_f64());
     }
 
     /// Closes connections that have been idle for too long.
-    pub(super) fn tidy(&self) {
-        self.transport.tidy();
+    pub(super) fn close_expired(&self) {
+        self.transport.close_expired();
     }
 
     /// Starts health checks after a failure, one at a time, until there is a reply of any kind.
@@ -241,9 +241,9 @@ impl ForwardUpstream {
         }
         let weak = Arc::downgrade(self);
         self.runtime.spawn(async move {
-            // Ends with the configuration of the upstream.
+            // Stops when the configuration, and with it the upstream, is dropped.
             while let Some(upstream) = weak.upgrade() {
-                if upstream.answers().await {
+                if upstream.is_answering().await {
                     upstream.fails.store(0, Relaxed);
                     upstream.checking.store(false, Relaxed);
                     return;
@@ -257,7 +257,7 @@ impl ForwardUpstream {
         });
     }
 
-    async fn answers(&self) -> bool {
+    async fn is_answering(&self) -> bool {
         let id: u16 = rand::random();
         let query = Query::new(id, &self.health.domain, rtype::NS);
         let mut message = [0; 512];

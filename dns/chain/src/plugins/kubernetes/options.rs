@@ -40,14 +40,14 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Options of older Corefiles that CoreDNS has removed.
-const DROPPED: &[(&str, &str)] = &[
-    ("upstream", "external names are resolved by the server itself"),
-    ("resyncperiod", "nothing is ever listed again without need"),
+const REMOVED: &[(&str, &str)] = &[
+    ("upstream", "the server itself resolves external names"),
+    ("resyncperiod", "watches keep the objects current without a periodic list"),
 ];
 
 pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<KubernetesOptions, SetupErrors> {
     let zones = zones_or_keys(&directive.args, setup.block).map_err(|error| vec![error])?;
-    // CoreDNS accepts `in-addr.arpa` alone as the zone of the cluster and serves Services under it, which is never meant.
+    // CoreDNS accepts `in-addr.arpa` as the only zone of the cluster and serves Services under it, which is never intended.
     if zones.iter().all(|zone| is_reverse(zone)) {
         return Err(vec![
             directive.error("non-reverse zone name must be used", "a zone such as cluster.local"),
@@ -85,9 +85,9 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Kuber
             labelled = true;
             options.line(line)
         }
-        name => match DROPPED.iter().find(|(dropped, _)| *dropped == name) {
+        name => match REMOVED.iter().find(|(dropped, _)| *dropped == name) {
             Some((_, why)) => {
-                setup.warn(line, format!("kubernetes: {name} is ignored, CoreDNS has dropped it: {why}"));
+                setup.warn(line, format!("kubernetes: {name} is ignored, CoreDNS has removed it: {why}"));
                 Ok(())
             }
             None => options.line(line),

@@ -22,7 +22,7 @@ impl ClusterSource for FakeCluster {
 struct NoRunner;
 
 impl Runner for NoRunner {
-    fn ask_below<'a>(&'a self, _: &'a Request, _: &'a mut Answer) -> BoxFuture<'a, ()> {
+    fn query_below<'a>(&'a self, _: &'a Request, _: &'a mut Answer) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
@@ -32,7 +32,7 @@ impl Runner for NoRunner {
 }
 
 #[test]
-fn a_name_that_disappears_while_its_query_waits_falls_through_as_any_other() {
+fn a_name_that_is_deleted_while_its_query_waits_falls_through() {
     for (fallthrough, flow, code) in
         [(Some(Zones::new(["."])), Flow::Next, rcode::NOERROR), (None, Flow::Done, rcode::NXDOMAIN)]
     {

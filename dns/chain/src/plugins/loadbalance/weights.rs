@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_line_is_named() {
+    fn an_invalid_line_is_reported_by_its_number() {
         for (text, line) in [
             ("10.0.0.1 3", 1),
             ("a.example\n10.0.0.1 0", 2),

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_read_as_coredns_writes_them() {
+    fn text_lines_equal_those_of_coredns() {
         let (request, mut reply) = (request(), Reply::default());
         (reply.rcode, reply.authoritative) = (3, true);
         let sent =
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_carry_the_same_and_more() {
+    fn json_lines_have_all_fields_of_coredns() {
         let (request, reply) = (request(), Reply::default());
         let sent = SentReply { request: &request, reply: &reply, size: 106, took: Duration::from_millis(2) };
         let mut line = Vec::new();
