@@ -48,7 +48,7 @@ impl Cache {
         PendingProjection { projection, snapshot: self.snapshot.copy(kinds), pending }
     }
 
-    /// Ends what [`Cache::begin_projection`] began: brings the view up to date and keeps it so.
+    /// Adds a projection that [`Cache::begin_projection`] began: brings its view up to date and keeps it current.
     pub fn finish_projection<P: Projection + 'static>(
         &mut self,
         built: BuiltProjection<P>,
@@ -112,7 +112,7 @@ impl Cache {
         touched
     }
 
-    /// Notes what changed for projections that are still being built.
+    /// Records the changes for projections that are still being built.
     fn record(&mut self, kinds: Kinds, touched: &[ObjectChange]) {
         self.recordings.retain(|recording| recording.pending.strong_count() > 0);
         for recording in &mut self.recordings {
@@ -153,7 +153,7 @@ impl Cache {
 /// The changes of a batch so far: one entry an object, however often it changed.
 #[derive(Default)]
 struct Changes {
-    /// `None` for an object that is as it was before.
+    /// `None` for an object whose content is the same as before the batch.
     touched: Vec<Option<ObjectChange>>,
     index: HashMap<(Kind, Key), usize, RandomState>,
     /// Kinds whose list ended for the first time, or that were forgotten.
@@ -165,12 +165,12 @@ impl Changes {
         let Some(change) = change else { return };
         let (key, _) = change.summary();
         match self.index.entry((change.kind(), key)) {
-            Entry::Vacant(place) => {
-                place.insert(self.touched.len());
+            Entry::Vacant(entry) => {
+                entry.insert(self.touched.len());
                 self.touched.push(Some(change));
             }
-            Entry::Occupied(place) => {
-                let touched = &mut self.touched[*place.get()];
+            Entry::Occupied(entry) => {
+                let touched = &mut self.touched[*entry.get()];
                 *touched = match touched.take() {
                     Some(earlier) => earlier.then(change),
                     None => Some(change),
@@ -187,7 +187,7 @@ pub struct PendingProjection<P> {
     pending: Arc<()>,
 }
 
-/// A projection with its first view, of the snapshot of a moment ago.
+/// A projection with its first view, which was built from the snapshot at [`Cache::begin_projection`].
 pub struct BuiltProjection<P: Projection> {
     projection: P,
     view: P::View,
@@ -203,13 +203,13 @@ impl<P: Projection> PendingProjection<P> {
     }
 }
 
-/// What changed since a projection was begun.
+/// The changes since a projection was begun.
 struct Recording {
-    /// Dangling when the projection was given up.
+    /// Dangling once the projection was dropped.
     pending: Weak<()>,
     kinds: Kinds,
     changes: Changes,
-    /// Whether anything changed, be it only that a kind has been listed.
+    /// Whether an object changed or a kind has been listed.
     is_stale: bool,
 }
 

@@ -23,7 +23,7 @@ impl<T> Change<T> {
 }
 
 impl<T: PartialEq> Change<T> {
-    /// Merges a later change of the same object into this one; `None` when the object is as it was before.
+    /// Merges a later change of the same object into this one; `None` when the object is the same as before.
     fn then(self, later: Self) -> Option<Self> {
         let both = Self { before: self.before, after: later.after };
         (both.before != both.after).then_some(both)
@@ -63,7 +63,7 @@ macro_rules! touched {
                 }
             }
 
-            /// Merges a later change of the same object into this one; `None` when the object is as it was before.
+            /// Merges a later change of the same object into this one; `None` when the object is the same as before.
             pub(crate) fn then(self, later: Self) -> Option<Self> {
                 match (self, later) {
                     $((Self::$kind(change), Self::$kind(later)) => change.then(later).map(Self::$kind),)*
@@ -76,10 +76,10 @@ macro_rules! touched {
 kinds!(touched);
 
 fn summary<T>(change: &Change<T>, key: fn(&T) -> &Key) -> (Key, ChangeType) {
-    let what = match (&change.before, &change.after) {
+    let change_type = match (&change.before, &change.after) {
         (None, _) => ChangeType::Added,
         (_, None) => ChangeType::Removed,
         _ => ChangeType::Changed,
     };
-    (change.sides().next().map(|object| key(object).clone()).unwrap_or_default(), what)
+    (change.sides().next().map(|object| key(object).clone()).unwrap_or_default(), change_type)
 }

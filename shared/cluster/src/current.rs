@@ -40,7 +40,7 @@ impl<V> Current<V> {
         self.0.view.store(view);
     }
 
-    /// The cell as its writer holds it, which does not count as a reader.
+    /// A weak reference for the writer, which does not count as a reader.
     pub(crate) fn downgrade(&self) -> WeakCurrent<V> {
         WeakCurrent(Arc::downgrade(&self.0))
     }
@@ -66,7 +66,7 @@ impl<V> Drop for Cell<V> {
     }
 }
 
-/// A cell as its writer holds it: it lives only as long as its readers.
+/// The writer's weak reference to a cell, which is dropped with its last reader.
 pub(crate) struct WeakCurrent<V>(Weak<Cell<V>>);
 
 impl<V> WeakCurrent<V> {

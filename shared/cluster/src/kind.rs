@@ -5,7 +5,7 @@
 macro_rules! kinds {
     ($use:ident) => {
         $use! {
-            // type: its store in the snapshot, `apiVersion`, resource, whether it lives in a namespace
+            // type: its store in the snapshot, `apiVersion`, resource, whether it is namespaced
             Namespace: namespaces, "v1", "namespaces", false;
             Service: services, "v1", "services", true;
             EndpointSlice: slices, "discovery.k8s.io/v1", "endpointslices", true;
@@ -54,7 +54,7 @@ macro_rules! kind {
                 }
             }
 
-            /// True where objects of this kind live in a namespace.
+            /// Whether objects of this kind are in a namespace.
             pub const fn namespaced(self) -> bool {
                 match self {
                     $(Self::$kind => $namespaced,)*

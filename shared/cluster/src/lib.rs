@@ -1,6 +1,7 @@
 //! The watch cache: compact Kubernetes objects, the snapshot that holds them, and the projections that make views of it.
 //!
-//! Quiet: no socket, task, clock or log. Events and the time go in; views come out and are swapped in by pointer.
+//! This crate has no socket, task, clock or log. Its input is events and the time, its output views, which are swapped in
+//! by pointer.
 
 pub mod key;
 pub mod selector;

@@ -13,7 +13,7 @@ pub trait Projection: Send {
     /// The type that readers see.
     type View: Send + Sync;
 
-    /// The kinds it reads. Each kind is watched only when some projection asks for it.
+    /// The kinds that it reads. A kind is watched only while at least one projection reads it.
     fn kinds(&self) -> Kinds;
 
     /// Builds the view of this snapshot.

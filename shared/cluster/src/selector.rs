@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::key::CompactString;
 
-/// What labels must look like. All requirements must hold; without any, everything is selected.
+/// Requirements on labels. All of them must hold; without any, each object is selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelSelector {
     requirements: Vec<Requirement>,
@@ -26,14 +26,14 @@ enum Test {
     NotIn(Vec<CompactString>),
 }
 
-/// Why a text is no selector.
+/// A text that is not a label selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLabelSelector {
     /// The text.
     pub selector: String,
-    /// What stood in the way; empty when the text ended too early.
+    /// The unexpected token; empty when the text ended too early.
     pub found: String,
-    /// What should have been there.
+    /// What was expected instead.
     pub wanted: &'static str,
 }
 
@@ -141,7 +141,7 @@ struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// The next token without taking it; empty at the end.
+    /// The next token, which is not consumed; empty at the end.
     fn peek(&self) -> &'a str {
         let rest = self.rest.trim_start();
         const SIGNS: &[char] = &['=', '!', ',', '(', ')', '<', '>'];
@@ -216,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_says_what_was_wanted() {
-        for (text, said) in [
+    fn an_invalid_selector_is_reported_with_the_expected_token() {
+        for (text, error) in [
             (",", r#""," has "," where a label should be"#),
             ("env in prod", r#""env in prod" has "prod" where ( and values should be"#),
             ("env in (a", r#""env in (a" ends where a comma or ) should be"#),
@@ -226,7 +226,7 @@ mod tests {
             ("a,", r#""a," ends where a label should be"#),
             ("!", r#""!" ends where a label after ! should be"#),
         ] {
-            assert_eq!(text.parse::<LabelSelector>().unwrap_err().to_string(), said, "{text:?}");
+            assert_eq!(text.parse::<LabelSelector>().unwrap_err().to_string(), error, "{text:?}");
         }
     }
 }

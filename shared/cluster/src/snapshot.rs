@@ -150,14 +150,14 @@ impl Snapshot {
         }
     }
 
-    /// Stores an object. Returns what changed; `None` when it is as it was before.
+    /// Stores an object. Returns the change; `None` when the object is the same as before.
     pub(crate) fn apply(&mut self, object: Object) -> Option<ObjectChange> {
         let touched = self.stores.of_mut(object.kind()).apply(object)?;
         self.reindex(&touched);
         Some(touched)
     }
 
-    /// Removes an object. Returns what changed; `None` when there was no such object.
+    /// Removes an object. Returns the change; `None` when there was no such object.
     pub(crate) fn remove(&mut self, kind: Kind, key: &Key) -> Option<ObjectChange> {
         let touched = self.stores.of_mut(kind).remove(key)?;
         self.reindex(&touched);
@@ -174,17 +174,17 @@ impl Snapshot {
         self.stores.of_mut(kind).begin_list();
     }
 
-    /// Ends a list of a kind. Returns the keys that it did not name, and whether it is the first list of this kind that
-    /// ends.
+    /// Ends a list of a kind. Returns the keys of objects that were not in it, and whether it is the first list of this kind
+    /// that ends.
     pub(crate) fn end_list(&mut self, kind: Kind) -> (Vec<Key>, bool) {
         self.stores.of_mut(kind).end_list()
     }
 
-    /// Removes all objects of a kind, which then counts as not listed. Returns what changed.
+    /// Removes all objects of a kind, which then counts as not listed. Returns the changes.
     pub(crate) fn forget(&mut self, kind: Kind) -> Vec<ObjectChange> {
-        let gone = self.stores.of_mut(kind).forget();
-        gone.iter().for_each(|touched| self.reindex(touched));
-        gone
+        let removed = self.stores.of_mut(kind).forget();
+        removed.iter().for_each(|touched| self.reindex(touched));
+        removed
     }
 
     /// Sets when an object of a kind last changed, in Unix seconds.
@@ -332,7 +332,7 @@ impl<T: Resource> AnyStore for Store<T> {
 
     fn forget(&mut self) -> Vec<ObjectChange> {
         self.synced = false;
-        // The table is freed, too: for Pods it can be the larger part.
+        // Frees the table as well: for Pods it can be larger than the objects.
         let objects = std::mem::take(&mut self.objects).into_values();
         objects.map(|stored| T::change(Change { before: Some(stored.object), after: None })).collect()
     }

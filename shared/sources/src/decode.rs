@@ -65,7 +65,7 @@ impl InvalidField {
         Self { path: String::new(), what, wanted: wanted.into() }
     }
 
-    /// The problem to report of an object.
+    /// The problem report for an object with this field.
     pub(crate) fn problem(self, kind: &str, key: impl Into<String>) -> Problem {
         let Self { path, what, wanted } = self;
         Problem {
@@ -88,16 +88,16 @@ impl std::fmt::Display for InvalidField {
     }
 }
 
-/// Cuts text of an object or a server to what a message quotes: its first 200 characters.
+/// Shortens text of an object or a server to the first 200 characters, for a message that quotes it.
 pub(crate) fn shorten(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(QUOTED) {
+    match text.char_indices().nth(MAX_QUOTED) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len())),
     }
 }
 
 /// Characters of a value that a message quotes.
-const QUOTED: usize = 200;
+const MAX_QUOTED: usize = 200;
 
 /// Decodes an object of a kind. The outer error is about the text (syntax, a string instead of a number), the inner one
 /// about a value of the object.
@@ -118,7 +118,7 @@ pub fn decode<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Decodes only the key of an object and its `metadata.resourceVersion`: all that is needed of a deleted one.
+/// Decodes only the key of an object and its `metadata.resourceVersion`, for deleted objects.
 pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Key, CompactString), D::Error> {
     #[derive(serde::Deserialize)]
     struct Named {
@@ -126,19 +126,19 @@ pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Ke
         metadata: Metadata,
     }
     let Named { metadata } = Named::deserialize(text)?;
-    Ok(metadata.named(kind))
+    Ok(metadata.key_and_version(kind))
 }
 
 /// An object reduced to the fields that are read.
 trait Slim: DeserializeOwned {
     const KIND: Kind;
     /// Its key and `metadata.resourceVersion`.
-    fn named(&self) -> (Key, CompactString);
+    fn key_and_version(&self) -> (Key, CompactString);
     /// See [`DecodedObject::triggered`].
     fn triggered(&self) -> Option<Timestamp> {
         None
     }
-    /// Builds the object. Adds invalid parts that it can do without to `defects`.
+    /// Builds the object. Invalid parts that are not essential are left out and added to `defects`.
     fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField>;
 }
 
@@ -146,7 +146,7 @@ fn read<'de, S: Slim, D: Deserializer<'de>>(
     text: D,
 ) -> Result<Result<DecodedObject, InvalidField>, D::Error> {
     let slim = S::deserialize(text)?;
-    let (key, version) = slim.named();
+    let (key, version) = slim.key_and_version();
     Ok(check_name(S::KIND, &key).and_then(|()| {
         let triggered = slim.triggered();
         let mut defects = Vec::new();

@@ -1,4 +1,4 @@
-//! What fuzz targets call: any bytes as the response of an API server to a list or a watch.
+//! Entry points of fuzz targets: arbitrary bytes as the response of an API server to a list or a watch.
 
 use cluster::{Event, Kind};
 
@@ -7,11 +7,12 @@ use crate::watch_stream::{LineSplitter, ListSplitter, Part, read_item, read_mess
 /// Longer than any message about an object: a field path, two quotations of 200 characters, and words.
 const LONGEST_MESSAGE: usize = 4096;
 
-/// A head line `list KIND SIZE` or `watch KIND SIZE`, and a body, which is decoded as it is and in pieces of that size.
+/// Decodes a response. `data` is a head line `list KIND SIZE` or `watch KIND SIZE` and a body, which is decoded as a whole
+/// and in pieces of that size.
 ///
 /// # Panics
-/// When the pieces decode to something else than the whole, when objects are lost or invented, when a message is longer
-/// than it may be, or when decoding panics.
+/// When the pieces decode differently from the whole, when objects are lost or added, when a message is too long, or when
+/// decoding panics.
 pub fn watch_stream(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (head, body) = (String::from_utf8_lossy(&data[..end]), data.get(end + 1..).unwrap_or_default());
@@ -38,7 +39,7 @@ fn list(kind: Kind, body: &[u8], size: usize) -> Vec<String> {
                     assert!(matches!(event.event, Event::Apply(_)), "a list only applies: {event:?}");
                     format!("{event:?}")
                 }
-                Ok(None) => "of no use".to_owned(),
+                Ok(None) => "not used".to_owned(),
                 Err(undecodable) => bounded(&undecodable.reason.to_string()),
             });
         });
@@ -58,7 +59,7 @@ fn items_of(body: &[u8]) -> Option<usize> {
     let items = arrays.next()?;
     let well_formed = arrays.next().is_none()
         && items.iter().all(serde_json::Value::is_object)
-        // Of a name that is there twice serde_json keeps the last value only.
+        // serde_json keeps only the last value of a name that occurs twice.
         && body.windows(7).filter(|window| *window == b"\"items\"").count() <= 1;
     (well_formed && value.get("items").is_some_and(|value| value.is_array())).then_some(items.len())
 }

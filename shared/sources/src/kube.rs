@@ -46,14 +46,14 @@ pub struct Selection {
     pub config_map: Option<Key>,
 }
 
-/// The scope of everything that is reported here.
+/// The scope of problem reports.
 const SCOPE: &str = "kube";
 
 /// A cluster behind an API server.
 ///
 /// Each kind is read over its own connection, and only while a projection reads it. A request that fails is repeated
-/// after a pause; what RBAC forbids is reported with verb and resource and requested again, and no kind waits for
-/// another. While the server is away, what was read is kept.
+/// after a pause; a request that RBAC forbids is reported with verb and resource and repeated. No kind waits for another.
+/// While the server is unreachable, the objects that were read are kept.
 pub struct KubeSource {
     api: ApiClient,
     server: ServerState,
@@ -62,8 +62,8 @@ pub struct KubeSource {
 }
 
 impl KubeSource {
-    /// Prepares access. Reads files and may run a credential plugin, but does not connect: a server that is away is
-    /// waited for.
+    /// Prepares access. Reads files and may run a credential plugin, but does not connect: the server may become reachable
+    /// later.
     pub async fn new(access: &Access, selection: Selection, reports: &Reports) -> Result<Self, AccessError> {
         let api = ApiClient::new(access).await?;
         let server = ServerState::new(api.url.clone(), Remedy::new(access), reports.clone());
@@ -94,11 +94,11 @@ impl KubeSource {
             for kind in unread {
                 let Some(reflector) = running.remove(&kind) else { continue };
                 reflector.abort();
-                // Its last events must be queued before what follows.
+                // Its last events must be queued before `Forget`.
                 while !reflector.is_finished()
-                    && let Some(one) = reflectors.join_next().await
+                    && let Some(reflector) = reflectors.join_next().await
                 {
-                    ended(one)?;
+                    check_ended(reflector)?;
                 }
                 reflector::forget(&self.reports, &self.server, kind);
                 sink.forget(kind).await?;
@@ -109,7 +109,7 @@ impl KubeSource {
             tokio::select! {
                 changed = wanted.changed() => changed.map_err(|_| WriterStopped)?,
                 () = sink.stopped() => return Err(WriterStopped),
-                Some(one) = reflectors.join_next() => ended(one)?,
+                Some(reflector) = reflectors.join_next() => check_ended(reflector)?,
             }
         }
     }
@@ -121,8 +121,9 @@ impl KubeSource {
     }
 }
 
-/// A reflector ends when its kind is no longer read, with the writer, or by a bug, which must not go unseen.
-fn ended(reflector: Result<WriterStopped, JoinError>) -> Result<(), WriterStopped> {
+/// Handles the end of a reflector: its kind is no longer read, the writer stopped, or it panicked, and then the panic
+/// continues here.
+fn check_ended(reflector: Result<WriterStopped, JoinError>) -> Result<(), WriterStopped> {
     match reflector {
         Ok(stopped) => Err(stopped),
         Err(error) if error.is_cancelled() => Ok(()),

@@ -76,22 +76,22 @@ impl ManifestSource {
         manifests
     }
 
-    /// Scans once and takes in what changed. Returns the pause before the next scan.
+    /// Scans once and applies the changed files. Returns the pause before the next scan.
     fn scan(&mut self) -> Duration {
-        let look = self.scanner.scan(SystemTime::now());
-        for (path, text) in look.changed {
+        let scan = self.scanner.scan(SystemTime::now());
+        for (path, text) in scan.changed {
             let name = path.display().to_string();
             match text {
                 Some(text) => self.put(&name, &text),
                 None => self.inventory.remove(&name),
             }
         }
-        // Most scans find nothing new, and must not cost more than that.
-        if self.inventory.changed() || self.unreadable != look.problems {
-            self.unreadable = look.problems;
+        // Most scans find no change, and then no reports are built.
+        if self.inventory.changed() || self.unreadable != scan.problems {
+            self.unreadable = scan.problems;
             self.reports.replace(SCOPE, self.unreadable.iter().cloned().chain(self.inventory.problems()));
         }
-        match look.in_doubt {
+        match scan.in_doubt {
             _ if self.scanner.is_empty() => Duration::MAX,
             true => SOON,
             false => PERIOD,
@@ -108,12 +108,12 @@ impl ManifestSource {
         let mut wanted = sink.wanted();
         loop {
             // A slow disk or a dead mount must not block a thread of the runtime.
-            let looked = tokio::task::spawn_blocking(move || {
+            let scanned = tokio::task::spawn_blocking(move || {
                 let pause = self.scan();
                 (self, pause)
             });
             let pause;
-            (self, pause) = looked.await.map_err(|_| WriterStopped)?;
+            (self, pause) = scanned.await.map_err(|_| WriterStopped)?;
             let kinds = *wanted.borrow_and_update();
             for event in self.inventory.events(kinds) {
                 let kind = event.kind();

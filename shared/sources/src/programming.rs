@@ -41,8 +41,8 @@ impl TriggerTimes {
         }
     }
 
-    /// Measures the slices that changed what is served. That a headless Service has a selector follows from the trigger
-    /// time: only the controller that evaluates selectors writes it.
+    /// Measures the slices that changed. A headless Service whose slice has a trigger time has a selector: only the
+    /// controller that evaluates selectors writes trigger times.
     pub(crate) fn measure(
         self,
         programming: &ProgrammingLatency,

@@ -1,4 +1,4 @@
-//! What a source is, and how it sends events to the writer.
+//! The interface of a source, and the sink through which it sends events to the writer.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub trait Source: Send + 'static {
 
 /// The sending end of the writer's queue. When the queue is full the source waits, so memory stays bounded.
 ///
-/// Each kind has one source only, since the end of a list removes all objects of the kind that it did not name.
+/// Each kind must have only one source, because the end of a list removes all objects of the kind that were not in it.
 #[derive(Clone, Debug)]
 pub struct EventSink {
     pub(crate) events: mpsc::Sender<Message>,
@@ -101,7 +101,7 @@ impl EventSink {
         self.metrics.set_connected(kind, connected);
     }
 
-    /// Sets the metric of when the source last received anything about a kind, be it only that nothing changed.
+    /// Sets the metric of when the source last received data about a kind, even if nothing changed.
     pub fn received(&self, kind: Kind) {
         self.metrics.received(kind);
     }

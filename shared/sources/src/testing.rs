@@ -24,12 +24,12 @@ pub(crate) struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
 #[cfg(feature = "kube")]
 impl Log {
-    /// Collects them from now on, until what it returns is dropped.
+    /// Collects lines until the returned guard is dropped.
     pub(crate) fn start(&self) -> tracing::subscriber::DefaultGuard {
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone()).with_ansi(false).finish();
         let guard = tracing::subscriber::set_default(subscriber);
-        // A log line that another test reached first, without a subscriber, would otherwise stay disabled.
+        // Enables callsites that another test has reached before without a subscriber.
         tracing::callsite::rebuild_interest_cache();
         guard
     }

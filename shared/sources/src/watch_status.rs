@@ -6,8 +6,8 @@ use cluster::Kind;
 
 /// The status of one kind of a source.
 ///
-/// It is about the source only. What was read before stays served: a kind that is [`WatchStatus::Retrying`] after its
-/// first list keeps its objects.
+/// The status has no effect on objects that were read before: a kind that is [`WatchStatus::Retrying`] after its first list
+/// keeps its objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum WatchStatus {
     /// The kind is not read, or its source has not started with it.

@@ -1,6 +1,6 @@
 //! The JSON that the API server sends for lists and watches, cut into objects and decoded one at a time.
 //!
-//! Quiet: bytes in, messages or an [`ApiError`] out. It builds without the feature `kube`, so that it can be fuzzed
+//! The input is bytes, the output messages or an [`ApiError`]. It builds without the feature `kube`, so that it can be fuzzed
 //! without the Kubernetes client.
 
 mod error;

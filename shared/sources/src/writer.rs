@@ -51,7 +51,7 @@ impl Cluster {
         let mut state = State::default();
         let wake = events.downgrade();
         state.cache.on_unused(move || {
-            // A full queue wakes the writer as well, and without a queue there is no writer.
+            // If the queue is full, its events wake the writer; without a queue there is no writer.
             let _ = wake.upgrade().map(|events| events.try_send(Message::ViewDropped));
         });
         let sink = EventSink {
@@ -78,7 +78,7 @@ impl Cluster {
         let built = pending.build();
         let mut state = self.shared.lock();
         let current = state.cache.finish_projection(built);
-        self.shared.want(state.cache.kinds());
+        self.shared.set_wanted(state.cache.kinds());
         current
     }
 
@@ -125,8 +125,8 @@ impl Shared {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the source which kinds are read.
-    fn want(&self, kinds: Kinds) {
+    /// Publishes to the source which kinds are read.
+    fn set_wanted(&self, kinds: Kinds) {
         self.wanted.send_if_modified(|wanted| kinds != std::mem::replace(wanted, kinds));
     }
 }
@@ -142,11 +142,11 @@ impl Writer {
     fn run(mut self) {
         let mut messages = Vec::with_capacity(QUEUE);
         while self.queue.blocking_recv_many(&mut messages, QUEUE) > 0 {
-            self.take(&mut messages);
+            self.apply(&mut messages);
         }
     }
 
-    fn take(&mut self, messages: &mut Vec<Message>) {
+    fn apply(&mut self, messages: &mut Vec<Message>) {
         let shared = self.shared.clone();
         let mut state = shared.lock();
         let State { cache, observers, programming } = &mut *state;
@@ -175,18 +175,18 @@ impl Writer {
         }
         // The last reader of a view may have been the last one of a kind.
         cache.release();
-        shared.want(cache.kinds());
+        shared.set_wanted(cache.kinds());
     }
 }
 
-/// Holds the objects of a kind back until its first list is complete: no view may be built of a part of the objects, and
-/// a view per page of a long list would be wasted work. Later lists pass at once, since unchanged objects cost nothing
-/// and changed ones should be visible immediately.
+/// Delays the objects of a kind until its first list is complete: no view may be built of a part of the objects, and a view
+/// per page of a long list would be wasted work. Later lists are not delayed, because unchanged objects cost nothing and
+/// changed ones should be visible immediately.
 #[derive(Default)]
 struct InitialLists(BTreeMap<Kind, Vec<Event>>);
 
 impl InitialLists {
-    /// Takes an event, and adds to `batch` what may be applied now.
+    /// Delays an event, or adds it and the delayed ones to `batch`.
     fn pass(&mut self, event: Event, snapshot: &Snapshot, batch: &mut Vec<Event>) {
         let kind = event.kind();
         if matches!(event, Event::Forget(_)) {

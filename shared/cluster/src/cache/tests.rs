@@ -8,7 +8,7 @@ use crate::change::ChangeType;
 use crate::testing::{check_projection, histories};
 use crate::{CompactString, Object, Service, ServiceKind};
 
-/// Counts the ready endpoints of each Service, and remembers how often it was asked to advance.
+/// Counts the ready endpoints of each Service.
 struct ReadyEndpoints;
 
 impl Projection for ReadyEndpoints {
@@ -33,21 +33,23 @@ impl Projection for ReadyEndpoints {
 
     fn advance(&self, last: &Self::View, cluster: &Snapshot, touched: &[ObjectChange]) -> Self::View {
         let mut counts = last.2.clone();
-        let mut again = |key: Key| {
+        let mut recount = |key: Key| {
             counts.remove(&key);
             if cluster.get::<Service>(&key).is_some() {
-                let ready =
-                    cluster.slices_of(&key).flat_map(|slice| &slice.endpoints).filter(|one| one.ready);
+                let ready = cluster
+                    .slices_of(&key)
+                    .flat_map(|slice| &slice.endpoints)
+                    .filter(|endpoint| endpoint.ready);
                 counts.insert(key.clone(), ready.count());
             }
         };
         for touched in touched {
             match touched {
                 ObjectChange::Service(change) => {
-                    change.sides().for_each(|service| again(service.key.clone()))
+                    change.sides().for_each(|service| recount(service.key.clone()))
                 }
                 ObjectChange::EndpointSlice(change) => {
-                    change.sides().for_each(|slice| again(slice.service_key()))
+                    change.sides().for_each(|slice| recount(slice.service_key()))
                 }
                 _ => {}
             }
@@ -58,7 +60,7 @@ impl Projection for ReadyEndpoints {
 
 proptest! {
     #[test]
-    fn the_indexes_and_touched_lists_of_the_cache_let_a_projection_keep_the_law(history in histories()) {
+    fn advancing_a_projection_equals_building_it_anew(history in histories()) {
         check_projection(|| ReadyEndpoints, history);
     }
 }
@@ -92,7 +94,7 @@ proptest! {
 }
 
 #[test]
-fn a_projection_that_is_given_up_leaves_nothing_behind() {
+fn a_dropped_pending_projection_leaves_no_recording() {
     let mut cache = Cache::default();
     drop(cache.begin_projection(ReadyEndpoints));
     cache.apply([service("a")], 1);
@@ -113,7 +115,7 @@ fn names(cache: &Cache) -> Vec<CompactString> {
 }
 
 #[test]
-fn a_relist_sweeps_what_it_did_not_name_and_touches_nothing_else() {
+fn a_relist_removes_missing_objects_and_touches_no_others() {
     let mut cache = Cache::default();
     cache.apply([service("a"), service("b"), Event::Synced(Kind::Service)], 1);
     assert_eq!(cache.apply([Event::Restart(Kind::Service), service("b")], 2), []);
@@ -127,31 +129,31 @@ fn a_relist_sweeps_what_it_did_not_name_and_touches_nothing_else() {
 }
 
 #[test]
-fn a_relist_keeps_the_objects_it_has() {
+fn a_relist_keeps_equal_objects_in_place() {
     let mut cache = Cache::default();
     cache.apply([service("a")], 1);
     let before = cache.snapshot().get::<Service>(&Key::new("default", "a")).expect("it was applied").clone();
     cache.apply([Event::Restart(Kind::Service), service("a"), Event::Synced(Kind::Service)], 2);
     let after = cache.snapshot().get::<Service>(&Key::new("default", "a")).expect("it was applied again");
-    assert!(Arc::ptr_eq(&before, after), "an equal object must not take the place of the one that is there");
+    assert!(Arc::ptr_eq(&before, after), "an equal object must not replace the existing one");
 }
 
 #[test]
-fn an_object_that_a_relist_cannot_read_stays_until_it_is_gone() {
+fn an_object_that_a_relist_cannot_decode_stays_until_it_is_not_listed() {
     let mut cache = Cache::default();
     cache.apply([service("a"), service("b"), Event::Synced(Kind::Service)], 1);
     let keep = || Event::Keep(Kind::Service, Key::new("default", "a"));
     let relist = || [Event::Restart(Kind::Service), keep(), Event::Synced(Kind::Service)];
     cache.apply(relist(), 2);
     assert_eq!(names(&cache), ["a"], "b was neither listed nor kept");
-    assert_eq!(cache.apply(relist(), 3), [], "what is kept has not changed");
+    assert_eq!(cache.apply(relist(), 3), [], "a kept object has not changed");
     cache.apply([Event::Restart(Kind::Service), Event::Synced(Kind::Service)], 4);
     assert_eq!(names(&cache), [""; 0]);
-    assert_eq!(cache.apply([keep()], 5), [], "an object that was never read is not there");
+    assert_eq!(cache.apply([keep()], 5), [], "keeping an unknown object adds nothing");
 }
 
 #[test]
-fn an_object_that_comes_and_goes_within_a_batch_touches_nothing() {
+fn an_object_added_and_removed_within_a_batch_is_not_a_change() {
     let mut cache = Cache::default();
     let remove = Event::Remove(Kind::Service, Key::new("default", "a"));
     assert_eq!(cache.apply([service("a"), remove], 1), []);

@@ -79,7 +79,7 @@ pub struct Endpoint {
     pub zone: u8,
 }
 
-/// An endpoint that is a DNS name, which the names of its Service are aliases of.
+/// An endpoint that is a DNS name. The names of its Service are aliases of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FqdnEndpoint {
     /// The address: a DNS name without a final dot, as written.

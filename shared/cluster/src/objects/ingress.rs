@@ -99,7 +99,7 @@ impl std::fmt::Display for PortRef {
 pub struct IngressTls {
     /// `hosts`, as written.
     pub hosts: Vec<CompactString>,
-    /// `secretName`; empty asks for the default certificate.
+    /// `secretName`; empty for the default certificate.
     pub secret: CompactString,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::key::{CompactString, Key};
 
-/// A Secret (core/v1) of any type, with the entries that TLS reads.
+/// A Secret (core/v1) of any type, with the entries that TLS uses.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     /// `metadata.namespace` and `metadata.name`.
@@ -13,7 +13,7 @@ pub struct Secret {
     pub private_key: Box<[u8]>,
 }
 
-/// Never prints what it holds.
+/// Prints only the key, never the data.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Secret").field("key", &self.key).finish_non_exhaustive()

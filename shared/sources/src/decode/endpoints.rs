@@ -111,12 +111,12 @@ impl<'de> Deserialize<'de> for TriggerTime {
 impl Slim for SlimSlice {
     const KIND: Kind = Kind::EndpointSlice;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn triggered(&self) -> Option<Timestamp> {
-        // Only a metric depends on it, so an invalid time is no reason to refuse the slice.
+        // Only a metric uses it, so the slice is accepted even if the time is invalid.
         self.metadata.annotations.0.parse().ok()
     }
 
@@ -146,7 +146,7 @@ impl Slim for SlimSlice {
     }
 }
 
-/// A valid part of an object. Notes the defect of an invalid one, which is left out.
+/// A valid part of an object. An invalid part is left out and added to the defects.
 fn valid<T>(part: Result<T, InvalidField>, defects: &mut Vec<InvalidField>) -> Option<T> {
     part.map_err(|invalid| defects.push(invalid)).ok()
 }
@@ -154,8 +154,8 @@ fn valid<T>(part: Result<T, InvalidField>, defects: &mut Vec<InvalidField>) -> O
 impl AddressType {
     fn check(&self, address: IpAddr) -> Result<IpAddr, &'static str> {
         match self {
-            Self::IPv4 if address.is_ipv6() => Err("an IPv4 address, as addressType says"),
-            Self::IPv6 if address.is_ipv4() => Err("an IPv6 address, as addressType says"),
+            Self::IPv4 if address.is_ipv6() => Err("an IPv4 address, because of addressType"),
+            Self::IPv6 if address.is_ipv4() => Err("an IPv6 address, because of addressType"),
             _ => Ok(address),
         }
     }
@@ -172,7 +172,7 @@ impl SlimPort {
 }
 
 impl SlimEndpoint {
-    /// The hostname. Without an invalid one the addresses are still good.
+    /// The hostname. An invalid one is left out and the addresses are kept.
     fn hostname(&self, at: usize, defects: &mut Vec<InvalidField>) -> Option<Box<str>> {
         if self.hostname.is_empty() {
             return None;
@@ -265,8 +265,8 @@ struct PodIp {
 impl Slim for SlimPod {
     const KIND: Kind = Kind::Pod;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {

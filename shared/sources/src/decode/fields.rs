@@ -31,7 +31,7 @@ pub(super) struct Metadata<L = IgnoredAny, A = IgnoredAny> {
 
 impl<L, A> Metadata<L, A> {
     /// Key and version. A namespaced object without a namespace is in `default`, where `kubectl` puts it.
-    pub(super) fn named(&self, kind: Kind) -> (Key, CompactString) {
+    pub(super) fn key_and_version(&self, kind: Kind) -> (Key, CompactString) {
         let namespace = match self.namespace.as_str() {
             _ if !kind.namespaced() => CompactString::default(),
             "" => "default".into(),
@@ -203,8 +203,8 @@ pub(super) fn check_label(path: impl Into<String>, label: &str) -> Result<(), In
     Err(InvalidField::new(path, label, "1 to 63 lower-case letters, digits and inner hyphens"))
 }
 
-/// Adds a defect for each port that shares a name with another, or has none although there are others: the API server
-/// refuses such objects.
+/// Adds a defect for each port that has the same name as another port, or no name although there are other ports: the API
+/// server rejects such objects.
 pub(super) fn check_port_names<'a>(
     path: &str,
     names: impl Iterator<Item = &'a str> + Clone,
@@ -214,7 +214,7 @@ pub(super) fn check_port_names<'a>(
     let several = names.clone().nth(1).is_some();
     for (at, name) in names.enumerate() {
         let wanted = match seen.insert(name) {
-            _ if name.is_empty() && several => "a name, as there are several ports",
+            _ if name.is_empty() && several => "a name, because there are several ports",
             false => "a name that no other port has",
             true => continue,
         };

@@ -20,7 +20,7 @@ pub(super) struct SlimImport {
 #[derive(Deserialize, Default)]
 struct Spec {
     #[serde(default, deserialize_with = "nullable", rename = "type")]
-    reach: Reach,
+    kind: Type,
     #[serde(default, deserialize_with = "nullable")]
     ips: Vec<CompactString>,
     #[serde(default, deserialize_with = "nullable")]
@@ -28,7 +28,7 @@ struct Spec {
 }
 
 #[derive(Deserialize, Default, PartialEq)]
-enum Reach {
+enum Type {
     #[default]
     ClusterSetIP,
     Headless,
@@ -46,8 +46,8 @@ struct SlimPort {
 impl Slim for SlimImport {
     const KIND: Kind = Kind::ServiceImport;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
@@ -55,9 +55,9 @@ impl Slim for SlimImport {
             let wrong = |_| InvalidField::new(format!("spec.ips[{at}]"), ip.as_str(), "an IP address");
             ip.parse::<IpAddr>().map_err(wrong)
         };
-        let kind = match self.spec.reach {
-            Reach::Headless => ServiceKind::Headless,
-            Reach::ClusterSetIP => {
+        let kind = match self.spec.kind {
+            Type::Headless => ServiceKind::Headless,
+            Type::ClusterSetIP => {
                 let ips = self.spec.ips.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
                 ServiceKind::ClusterIp(ips)
             }

@@ -110,8 +110,8 @@ struct Tls {
 impl Slim for SlimIngress {
     const KIND: Kind = Kind::Ingress;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
@@ -136,11 +136,7 @@ fn created(text: &str) -> Result<i64, InvalidField> {
     }
     let time: Result<Timestamp, _> = text.parse();
     time.map(Timestamp::as_second).map_err(|_| {
-        InvalidField::new(
-            "metadata.creationTimestamp",
-            text,
-            "a time as RFC 3339 writes it, 2026-01-31T12:00:00Z",
-        )
+        InvalidField::new("metadata.creationTimestamp", text, "an RFC 3339 time such as 2026-01-31T12:00:00Z")
     })
 }
 
@@ -218,8 +214,8 @@ struct ClassSpec {
 impl Slim for SlimClass {
     const KIND: Kind = Kind::IngressClass;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {

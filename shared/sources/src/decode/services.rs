@@ -20,8 +20,8 @@ pub(super) struct SlimNamespace {
 impl Slim for SlimNamespace {
     const KIND: Kind = Kind::Namespace;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
@@ -40,7 +40,7 @@ pub(super) struct SlimService {
 #[derive(Deserialize, Default)]
 struct Spec {
     #[serde(default, deserialize_with = "nullable", rename = "type")]
-    reach: Reach,
+    kind: Type,
     #[serde(default, deserialize_with = "nullable", rename = "clusterIP")]
     cluster_ip: CompactString,
     #[serde(default, deserialize_with = "nullable", rename = "clusterIPs")]
@@ -52,7 +52,7 @@ struct Spec {
 }
 
 #[derive(Deserialize, Default, PartialEq)]
-enum Reach {
+enum Type {
     #[default]
     ClusterIP,
     NodePort,
@@ -75,8 +75,8 @@ struct SlimPort {
 impl Slim for SlimService {
     const KIND: Kind = Kind::Service;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
@@ -90,15 +90,15 @@ impl Slim for SlimService {
 
 impl Spec {
     fn kind(&self) -> Result<ServiceKind, InvalidField> {
-        if self.reach == Reach::ExternalName {
-            // A final dot marks a fully qualified name. `10.1.2.3.` keeps it, and so stays a name.
+        if self.kind == Type::ExternalName {
+            // A final dot marks a fully qualified name and is removed, but not from `10.1.2.3.`, which would become an address.
             let bare = self.external_name.strip_suffix('.');
             let name = bare.filter(|name| name.parse::<IpAddr>().is_err()).unwrap_or(&self.external_name);
             if name.is_empty() {
                 return Err(InvalidField::new(
                     "spec.externalName",
                     "",
-                    "a DNS name, as type ExternalName needs one",
+                    "a DNS name, which type ExternalName requires",
                 ));
             }
             return Ok(ServiceKind::ExternalName(name.into()));

@@ -11,7 +11,7 @@ use serde::de::{Deserializer, Error, Expected, IgnoredAny, MapAccess, Visitor};
 use super::fields::{Metadata, StringMap, nullable};
 use super::{InvalidField, Slim};
 
-/// Of the data only certificate and key are kept, for any `type`: in old clusters TLS Secrets are often `Opaque`.
+/// Only the certificate and key of the data are kept, for any `type`: in old clusters TLS Secrets are often `Opaque`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SlimSecret {
@@ -97,8 +97,8 @@ impl<'de> Deserialize<'de> for Encoded {
 impl Slim for SlimSecret {
     const KIND: Kind = Kind::Secret;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
@@ -127,8 +127,8 @@ pub(super) struct SlimConfigMap {
 impl Slim for SlimConfigMap {
     const KIND: Kind = Kind::ConfigMap;
 
-    fn named(&self) -> (Key, CompactString) {
-        self.metadata.named(Self::KIND)
+    fn key_and_version(&self) -> (Key, CompactString) {
+        self.metadata.key_and_version(Self::KIND)
     }
 
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {

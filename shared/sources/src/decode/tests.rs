@@ -2,7 +2,7 @@ use cluster::{CompactString, Endpoint, ServiceKind, ServicePort};
 
 use super::*;
 
-/// What an object looks like after decoding, or why it is refused. `{}` at the beginning stands for a good name.
+/// The decoded object as text, or why it is rejected. `{}` at the beginning is replaced by valid metadata.
 fn shown(kind: Kind, rest: &str) -> String {
     let text = match rest.strip_prefix("{}") {
         Some(rest) => format!(r#"{{"metadata":{{"name":"web","namespace":"shop"}}{rest}}}"#),
@@ -88,7 +88,7 @@ fn check(kind: Kind, table: &[(&str, &str)]) {
 }
 
 #[test]
-fn imports_have_addresses_or_the_endpoints_of_other_clusters() {
+fn service_imports_have_addresses_or_are_headless() {
     check(
         Kind::ServiceImport,
         &[
@@ -119,7 +119,7 @@ fn imports_have_addresses_or_the_endpoints_of_other_clusters() {
 }
 
 #[test]
-fn services_have_the_addresses_and_ports_the_api_server_would_show() {
+fn services_get_the_defaults_of_the_api_server() {
     check(
         Kind::Service,
         &[
@@ -139,7 +139,7 @@ fn services_have_the_addresses_and_ports_the_api_server_would_show() {
             (r#"{},"spec":{"type":"ExternalName","externalName":"10.1.2.3."}"#, "10.1.2.3."),
             (
                 r#"{},"spec":{"type":"ExternalName"}"#,
-                "spec.externalName: missing; wanted a DNS name, as type ExternalName needs one",
+                "spec.externalName: missing; wanted a DNS name, which type ExternalName requires",
             ),
             (
                 r#"{},"spec":{"type":"Cluster"}"#,
@@ -155,7 +155,7 @@ fn services_have_the_addresses_and_ports_the_api_server_would_show() {
             ),
             (
                 r#"{},"spec":{"clusterIP":"None","ports":[{"name":"dns","port":53},{"port":54}]}"#,
-                "headless dns:53/tcp->53 :54/tcp->54 | spec.ports[1].name: missing; wanted a name, as there are several ports",
+                "headless dns:53/tcp->53 :54/tcp->54 | spec.ports[1].name: missing; wanted a name, because there are several ports",
             ),
             (
                 r#"{},"spec":{"ports":[{"port":0}]}"#,
@@ -191,7 +191,7 @@ fn services_have_the_addresses_and_ports_the_api_server_would_show() {
 }
 
 #[test]
-fn slices_know_their_service_and_take_missing_conditions_as_ready() {
+fn slices_have_their_service_and_a_missing_ready_condition_means_ready() {
     let labels = r#""metadata":{"name":"web-x","namespace":"shop","labels":{"a":"b","kubernetes.io/service-name":"web"},"managedFields":[{"manager":"x"}]},"#;
     let rows = [
         (
@@ -230,11 +230,11 @@ fn slices_know_their_service_and_take_missing_conditions_as_ready() {
         ),
         (
             r#""addressType":"IPv4","endpoints":[{"addresses":["fd00::1","10.0.0.1"],"hostname":"Web"}]"#,
-            r#"web [10.0.0.1] ready=true host=- pod=- | endpoints[0].hostname: "Web"; wanted 1 to 63 lower-case letters, digits and inner hyphens | endpoints[0].addresses[0]: "fd00::1"; wanted an IPv4 address, as addressType says"#,
+            r#"web [10.0.0.1] ready=true host=- pod=- | endpoints[0].hostname: "Web"; wanted 1 to 63 lower-case letters, digits and inner hyphens | endpoints[0].addresses[0]: "fd00::1"; wanted an IPv4 address, because of addressType"#,
         ),
         (
             r#""addressType":"IPv6","endpoints":[{"addresses":["10.0.0.1"]},{"addresses":["fd00::1"]}]"#,
-            r#"web [fd00::1] ready=true host=- pod=- | endpoints[0].addresses[0]: "10.0.0.1"; wanted an IPv6 address, as addressType says"#,
+            r#"web [fd00::1] ready=true host=- pod=- | endpoints[0].addresses[0]: "10.0.0.1"; wanted an IPv6 address, because of addressType"#,
         ),
         (
             r#""addressType":"IPv4","ports":[{"name":"HTTP","port":80},{"name":"web","port":8080}]"#,
@@ -242,7 +242,7 @@ fn slices_know_their_service_and_take_missing_conditions_as_ready() {
         ),
         (
             r#""addressType":"IPv4","ports":[{"port":80},{"port":81},{"name":"a","port":82},{"name":"a","port":83}]"#,
-            r#"web :80/tcp :81/tcp a:82/tcp a:83/tcp | ports[0].name: missing; wanted a name, as there are several ports | ports[1].name: missing; wanted a name, as there are several ports | ports[3].name: "a"; wanted a name that no other port has"#,
+            r#"web :80/tcp :81/tcp a:82/tcp a:83/tcp | ports[0].name: missing; wanted a name, because there are several ports | ports[1].name: missing; wanted a name, because there are several ports | ports[3].name: "a"; wanted a name that no other port has"#,
         ),
         (r#""endpoints":[]"#, "missing field `addressType`"),
     ];
@@ -258,7 +258,7 @@ fn slices_know_their_service_and_take_missing_conditions_as_ready() {
 }
 
 #[test]
-fn pods_count_while_they_run_and_have_an_address() {
+fn pods_are_used_only_while_they_run_and_have_an_address() {
     check(
         Kind::Pod,
         &[
@@ -280,7 +280,7 @@ fn pods_count_while_they_run_and_have_an_address() {
 }
 
 #[test]
-fn ingresses_keep_what_routes_are_made_of() {
+fn ingresses_keep_the_fields_that_routes_use() {
     check(
         Kind::Ingress,
         &[
@@ -338,7 +338,7 @@ fn ingresses_keep_what_routes_are_made_of() {
 }
 
 #[test]
-fn of_secrets_only_what_tls_reads_is_decoded() {
+fn only_the_tls_entries_of_secrets_are_decoded() {
     check(
         Kind::Secret,
         &[
@@ -367,7 +367,7 @@ fn of_secrets_only_what_tls_reads_is_decoded() {
 }
 
 #[test]
-fn an_object_without_a_namespace_lives_in_default() {
+fn an_object_without_a_namespace_is_in_default() {
     let key = |kind, text: &str| decode_name(kind, &mut serde_json::Deserializer::from_str(text)).unwrap().0;
     let text = r#"{"metadata":{"name":"web"}}"#;
     assert_eq!(key(Kind::Service, text), Key::new("default", "web"));
@@ -375,14 +375,14 @@ fn an_object_without_a_namespace_lives_in_default() {
 }
 
 #[test]
-fn the_version_of_an_object_comes_with_its_name() {
+fn the_resource_version_is_decoded_with_the_key() {
     let text = r#"{"metadata":{"name":"web","resourceVersion":"42","annotations":{"x":"y"}}}"#;
     let (_, version) = decode_name(Kind::Service, &mut serde_json::Deserializer::from_str(text)).unwrap();
     assert_eq!(version, CompactString::from("42"));
 }
 
 #[test]
-fn what_a_message_quotes_is_of_bounded_length() {
+fn quoted_text_in_messages_is_bounded() {
     let long = "ä".repeat(1_000_000);
     let cut = format!("{}… (2000000 bytes)", "ä".repeat(200));
     assert_eq!(shorten(&long), cut);

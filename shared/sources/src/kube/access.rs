@@ -17,7 +17,7 @@ use tracing::subscriber::{NoSubscriber, with_default};
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// TCP keep-alive: a silent connection is probed after this time, then every [`PROBE`], and is closed after four probes
-/// without an answer. So a machine that is gone is noticed after 35 seconds.
+/// without an answer. An unreachable machine is thus detected after 35 seconds.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -46,9 +46,9 @@ pub enum Access {
 /// Certificates for an endpoint, as PEM files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTls {
-    /// Our own certificate and its key.
+    /// The client certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// The authority of the server; the system's where there is none.
+    /// The authority of the server's certificate; `None` for those of the system.
     pub authority: Option<PathBuf>,
 }
 
@@ -62,9 +62,9 @@ pub enum AccessError {
         /// What is wrong with it.
         error: String,
     },
-    /// This does not run in a Pod with a service account.
+    /// The process does not run in a Pod with a service account.
     InCluster(String),
-    /// The address of the endpoint is not one.
+    /// The address of the endpoint is invalid.
     Endpoint {
         /// The address as it was given.
         url: String,
@@ -85,7 +85,7 @@ impl std::fmt::Display for AccessError {
             Self::InCluster(error) => {
                 write!(
                     f,
-                    "no service account, as a Pod has one: {error}; elsewhere name a kubeconfig or an endpoint"
+                    "no service account of a Pod: {error}; outside a Pod, configure a kubeconfig or an endpoint"
                 )
             }
             Self::Endpoint { url, error } => {
@@ -127,8 +127,8 @@ pub(super) async fn connection(access: &Access) -> Result<Connection, AccessErro
     let connector = with_default(NoSubscriber::default(), || {
         config.rustls_https_connector_with_connector(connector).map_err(unusable)
     })?;
-    // Our own stack rather than `Client::try_from`, which has no keep-alive to set, and which retries a refused request
-    // up to fifteen times before it returns an error.
+    // Not `Client::try_from`: it has no option for keep-alive, and it retries a rejected request up to fifteen times before
+    // it returns an error.
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(unusable)?)
@@ -139,12 +139,12 @@ pub(super) async fn connection(access: &Access) -> Result<Connection, AccessErro
     Ok(Connection { client, url, host, unverified: config.accept_invalid_certs })
 }
 
-/// What to fix when the API server and we do not accept each other, for reports.
+/// What to fix when the API server rejects the credentials, or its certificate is rejected, for reports.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remedy {
-    /// When it does not accept our credentials.
+    /// When the server rejects the credentials.
     pub(super) credentials: String,
-    /// When its certificate is not accepted.
+    /// When the server's certificate is rejected.
     pub(super) server_certificate: String,
 }
 
@@ -185,7 +185,7 @@ async fn config(access: &Access) -> Result<Config, AccessError> {
             let bad = |error: KubeconfigError| AccessError::Kubeconfig {
                 file: file.clone(),
                 error: match &error {
-                    // It names the file in quotes of its own, which one that was given is already.
+                    // The library's message quotes the file name, which `AccessError` already prints if it was given.
                     KubeconfigError::ReadConfig(error, _) if file.is_some() => error.to_string(),
                     KubeconfigError::ReadConfig(error, file) => format!("{}: {error}", file.display()),
                     error => causes(error),
@@ -214,7 +214,7 @@ fn endpoint(url: &str, tls: &ClientTls) -> Result<Config, AccessError> {
     let mut config = Config::new(parsed);
     if let Some(authority) = &tls.authority {
         readable(authority)?;
-        // The file is read again from time to time, so an authority may change while we run.
+        // The library reads the file again periodically, so the authority may change at run time.
         config.root_cert_file = Some(authority.clone());
     }
     if let Some((certificate, key)) = &tls.identity {

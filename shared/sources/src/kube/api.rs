@@ -1,4 +1,4 @@
-//! Requests to the API server, their answers in pieces as they come.
+//! Requests to the API server, whose responses are read in pieces as they arrive.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::limiter::RequestLimiter;
 use crate::watch_stream::ApiError;
 
 /// How long the head of a response may take.
-const HEAD: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of the body of a refusal is read.
-const REFUSAL: usize = 64 << 10;
+/// Bytes of the body of an error response that are read.
+const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// Credentials are read again at most this often.
-const RENEWAL: Duration = Duration::from_secs(10);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A client of the API server. Copies share connections, credentials, limits and metrics.
 #[derive(Clone)]
@@ -70,21 +70,23 @@ impl ApiClient {
         }
     }
 
-    /// Reads the credentials again, since the server no longer accepts those that we have. The library reads token files
-    /// again once a minute anyway, but not certificates, kubeconfigs and authorities of an endpoint.
+    /// Reads the credentials again, because the server rejected the current ones. The library reads token files again once a
+    /// minute, but not certificates, kubeconfigs and authorities of an endpoint.
     pub(super) async fn renew(&self) {
         let now = Instant::now();
         {
             let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-            // Every kind requests it, and a credential plugin starts a process.
-            if renewed.is_some_and(|renewed| now - renewed < RENEWAL) {
+            // The reflector of each kind calls this, and a credential plugin starts a process.
+            if renewed.is_some_and(|renewed| now - renewed < RENEWAL_INTERVAL) {
                 return;
             }
             *renewed = Some(now);
         }
         match access::connection(&self.access).await {
             Ok(connection) => *self.client() = connection.client,
-            Err(error) => tracing::debug!("the old credentials stay: {error}"),
+            Err(error) => {
+                tracing::debug!("cannot read the credentials again, the old ones are kept: {error}")
+            }
         }
     }
 
@@ -105,7 +107,7 @@ impl ApiClient {
         let _permit = self.limiter.permit().await;
         let client = self.client().clone();
         let begun = Instant::now();
-        let answered = timeout(HEAD, client.send(request)).await;
+        let answered = timeout(HEAD_TIMEOUT, client.send(request)).await;
         if let Some(metrics) = &self.metrics {
             let status = answered.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|head| head.status());
             let code = status.as_ref().map_or("<error>", |status| status.as_str());
@@ -113,7 +115,7 @@ impl ApiClient {
         }
         let response = match answered {
             Ok(sent) => sent.map_err(|error| connection_error(&error))?,
-            Err(_) => return Err(ApiError::Silent(HEAD)),
+            Err(_) => return Err(ApiError::Silent(HEAD_TIMEOUT)),
         };
         let code = response.status();
         if code.is_success() {
@@ -121,9 +123,9 @@ impl ApiClient {
         }
         let retry_after = response.headers().get(http::header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let mut answer = ApiResponse { body: response.into_body(), silence: HEAD };
+        let mut answer = ApiResponse { body: response.into_body(), silence: HEAD_TIMEOUT };
         let mut explanation = Vec::new();
-        while explanation.len() < REFUSAL
+        while explanation.len() < MAX_ERROR_BODY
             && let Ok(Some(piece)) = answer.piece().await
         {
             explanation.extend_from_slice(&piece);
@@ -160,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// The server has sent a head and keeps the connection, but no data comes.
+    /// The server has sent a head and keeps the connection open, but sends no data.
     #[tokio::test(start_paused = true)]
     async fn a_response_that_falls_silent_is_an_error() {
         let silent = StreamBody::new(stream::pending::<Result<http_body::Frame<bytes::Bytes>, Infallible>>());
@@ -183,10 +185,10 @@ mod tests {
         let client = Client::new(service, "default");
         let api = ApiClient::of(Access::InCluster, client, String::new(), String::new());
         let error = api.get("/api/v1/services", Duration::from_secs(100)).await.err();
-        assert_eq!(error, Some(ApiError::Silent(HEAD)));
+        assert_eq!(error, Some(ApiError::Silent(HEAD_TIMEOUT)));
     }
 
-    /// The certificate of a bare endpoint is read again when it is refused, but not for every kind that meets this.
+    /// Credentials are read again after they were rejected, but not once for each kind.
     #[tokio::test(start_paused = true)]
     async fn credentials_are_read_again_once_for_all_kinds() {
         let missing = Access::Kubeconfig { file: Some("/nowhere/kubeconfig".into()), context: None };
@@ -197,7 +199,7 @@ mod tests {
         let first = *api.renewed.lock().unwrap();
         api.clone().renew().await;
         assert_eq!(*api.renewed.lock().unwrap(), first);
-        tokio::time::advance(RENEWAL).await;
+        tokio::time::advance(RENEWAL_INTERVAL).await;
         api.renew().await;
         assert_ne!(*api.renewed.lock().unwrap(), first);
     }

@@ -5,44 +5,44 @@ use std::time::Duration;
 /// The first pause; each failure in a row doubles it.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest pause while the API server is away, and so the longest delay of changes after its restart.
+/// The longest pause while the API server is unreachable, and so the longest delay of changes after its restart.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// The first and the longest pause after a lasting failure, such as a missing role. The first is short, because a server
 /// that has just started forbids everything until it has read its roles.
 const LASTING: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// The longest pause that a server may ask for by `Retry-After`.
-const LONGEST_ASKED: Duration = Duration::from_secs(60);
+/// The longest pause that a server may request by `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Counts failures in a row.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    passing: u32,
+    transient: u32,
     lasting: u32,
 }
 
 impl Backoff {
-    /// Begins anew after a success.
+    /// Resets the counts after a success.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 
     /// Whether there was a lasting failure before the last one.
-    pub(super) fn lasts(&self) -> bool {
+    pub(super) fn is_lasting(&self) -> bool {
         self.lasting > 1
     }
 
     /// The pause after one more failure: between half and all of what the number of failures allows. `random` in 0..1
-    /// chooses, which spreads replicas that lost the same server. `asked` is the server's `Retry-After`, a lower bound.
-    pub(super) fn pause(&mut self, lasting: bool, asked: Option<Duration>, random: f64) -> Duration {
+    /// chooses, which spreads replicas that lost the same server. `retry_after` is the server's `Retry-After`, a lower bound.
+    pub(super) fn pause(&mut self, lasting: bool, retry_after: Option<Duration>, random: f64) -> Duration {
         let (first, longest) = if lasting { LASTING } else { (FIRST, LONGEST) };
-        let failures = if lasting { &mut self.lasting } else { &mut self.passing };
+        let failures = if lasting { &mut self.lasting } else { &mut self.transient };
         let doubled = first.saturating_mul(1 << (*failures).min(16));
         *failures = failures.saturating_add(1);
         let pause = doubled.min(longest).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
-        match asked {
-            Some(asked) => pause.max(asked.min(LONGEST_ASKED)),
+        match retry_after {
+            Some(retry_after) => pause.max(retry_after.min(MAX_RETRY_AFTER)),
             None => pause,
         }
     }
@@ -52,10 +52,10 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    fn pauses(count: usize, lasting: bool, asked: Option<u64>, random: f64) -> Vec<u128> {
+    fn pauses(count: usize, lasting: bool, retry_after: Option<u64>, random: f64) -> Vec<u128> {
         let mut backoff = Backoff::default();
-        let asked = asked.map(Duration::from_secs);
-        (0..count).map(|_| backoff.pause(lasting, asked, random).as_millis()).collect()
+        let retry_after = retry_after.map(Duration::from_secs);
+        (0..count).map(|_| backoff.pause(lasting, retry_after, random).as_millis()).collect()
     }
 
     #[test]
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_may_ask_for_longer_pauses_but_not_for_shorter_ones() {
+    fn retry_after_lengthens_a_pause_but_does_not_shorten_it() {
         assert_eq!(pauses(2, false, Some(1), 1.0), [1000, 1000]);
         assert_eq!(pauses(1, false, Some(0), 1.0), [200]);
         assert_eq!(pauses(1, false, Some(86400), 1.0), [60000]);
@@ -80,9 +80,9 @@ mod tests {
             backoff.pause(false, None, 1.0);
         }
         assert_eq!(backoff.pause(true, None, 1.0), LASTING.0);
-        assert!(!backoff.lasts());
+        assert!(!backoff.is_lasting());
         backoff.pause(true, None, 1.0);
-        assert!(backoff.lasts());
+        assert!(backoff.is_lasting());
     }
 
     #[test]

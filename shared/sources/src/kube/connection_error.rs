@@ -1,4 +1,4 @@
-//! Errors of the HTTP client to what has to be fixed, in the words of a report.
+//! Converts errors of the HTTP client to an [`ApiError`] that names the problem to fix.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -12,7 +12,7 @@ use crate::watch_stream::{ApiError, ConnectionProblem};
 /// Why a request failed without a response, or why a response ended early.
 pub(super) fn connection_error(error: &kube::Error) -> ApiError {
     let whole: &(dyn Error + 'static) = match error {
-        // Most of what can happen to a connection comes wrapped in this, whose own text adds nothing.
+        // Most connection errors are wrapped in this variant, whose own text adds no information.
         kube::Error::Service(error) => &**error,
         error => error,
     };
@@ -26,7 +26,7 @@ pub(super) fn connection_error(error: &kube::Error) -> ApiError {
     ApiError::unreachable(causes(whole))
 }
 
-/// The cause of an error. [`io::Error`] does not count the error that it wraps as its source.
+/// The cause of an error. [`io::Error`] does not return the error that it wraps as its source.
 fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),
@@ -38,7 +38,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ConnectionProblem, String)> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         let problem = match error {
             rustls::Error::InvalidCertificate(_) => ConnectionProblem::ServerCertificate,
-            rustls::Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
+            rustls::Error::AlertReceived(alert) if is_about_client_certificate(*alert) => {
                 ConnectionProblem::ClientCertificate
             }
             _ => ConnectionProblem::Unreachable,
@@ -60,7 +60,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ConnectionProblem, String)> {
     Some((ConnectionProblem::Unreachable, words.into()))
 }
 
-fn is_about_our_certificate(alert: AlertDescription) -> bool {
+fn is_about_client_certificate(alert: AlertDescription) -> bool {
     matches!(
         alert,
         AlertDescription::AccessDenied
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// As the HTTP client and the TLS connector wrap it.
+    /// A wrapper like those of the HTTP client and the TLS connector.
     #[derive(Debug)]
     struct Outer(io::Error);
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_innermost_known_cause_says_what_has_to_be_fixed() {
+    fn the_known_cause_of_an_error_decides_the_reported_problem() {
         let tls = |error: rustls::Error| io::Error::new(ErrorKind::InvalidData, error);
         let alert = |alert| tls(rustls::Error::AlertReceived(alert));
         let rows = [
@@ -130,8 +130,8 @@ mod tests {
             ),
         ];
         for (error, problem, words) in rows {
-            let said = connection_error(&kube::Error::Service(Box::new(Outer(error))));
-            let ApiError::Connection { problem: found, cause } = said else { panic!("{said:?}") };
+            let converted = connection_error(&kube::Error::Service(Box::new(Outer(error))));
+            let ApiError::Connection { problem: found, cause } = converted else { panic!("{converted:?}") };
             assert_eq!((found, cause.as_str()), (problem, words));
         }
     }

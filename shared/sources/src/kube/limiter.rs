@@ -17,8 +17,8 @@ pub struct RequestLimits {
 }
 
 /// The defaults of Kubernetes' client library, for the one of the two that is not set.
-const USUAL_QPS: f32 = 5.0;
-const USUAL_BURST: u32 = 10;
+const DEFAULT_QPS: f32 = 5.0;
+const DEFAULT_BURST: u32 = 10;
 
 /// Delays the requests of a client. Copies share the limits.
 #[derive(Clone, Debug, Default)]
@@ -71,8 +71,8 @@ impl State {
     fn new(limits: RequestLimits) -> Self {
         let RequestLimits { qps, burst, in_flight } = limits;
         let limited = qps > 0.0 || burst > 0;
-        let interval = Duration::from_secs_f32(1.0 / if qps > 0.0 { qps.max(1e-3) } else { USUAL_QPS });
-        let burst = if burst > 0 { burst } else { USUAL_BURST };
+        let interval = Duration::from_secs_f32(1.0 / if qps > 0.0 { qps.max(1e-3) } else { DEFAULT_QPS });
+        let burst = if burst > 0 { burst } else { DEFAULT_BURST };
         let tolerance = interval.saturating_mul(burst - 1);
         Self {
             limits,
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_then_the_rate_holds() {
+    fn a_burst_is_not_delayed_and_further_requests_follow_the_rate() {
         let rows: &[(f32, u32, &[u64])] = &[
             (2.0, 3, &[0, 0, 0, 500, 1000]),
             (4.0, 0, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 250]),
@@ -111,7 +111,7 @@ mod tests {
             assert_eq!(
                 rate.wait(now + Duration::from_secs(60)),
                 Duration::ZERO,
-                "what was saved up is there again"
+                "the burst is available again"
             );
         }
         assert!(State::new(RequestLimits::default()).rate.is_none());
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn limits_change_at_once_and_the_same_again_change_nothing() {
+    fn new_limits_apply_at_once_and_equal_limits_reset_nothing() {
         let (limiter, now) = (RequestLimiter::default(), Instant::now());
         let wait = || limiter.state().rate.as_ref().map(|rate| rate.wait(now).as_secs());
         let slow = RequestLimits { qps: 0.01, burst: 1, in_flight: 0 };
         limiter.set(slow);
         assert_eq!((wait(), wait()), (Some(0), Some(100)));
         limiter.set(slow);
-        assert_eq!(wait(), Some(200), "the same again");
+        assert_eq!(wait(), Some(200), "equal limits");
         limiter.set(RequestLimits { burst: 2, ..slow });
         assert_eq!((wait(), wait(), wait()), (Some(0), Some(0), Some(100)), "a new burst");
         limiter.set(RequestLimits::default());

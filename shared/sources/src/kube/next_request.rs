@@ -1,4 +1,4 @@
-//! What a reflector requests next, in particular after a failure.
+//! The next request of a reflector, in particular after a failure.
 
 use cluster::CompactString;
 
@@ -27,7 +27,7 @@ pub(super) enum NextRequest {
         /// `metadata.resourceVersion` of the list or of the last event.
         since: CompactString,
         /// How to list if the version has expired.
-        again: ListMethod,
+        list_method: ListMethod,
     },
 }
 
@@ -41,10 +41,12 @@ impl NextRequest {
             }
             (Self::List(ListMethod::Paged), ApiError::Expired) => (Self::List(ListMethod::Unpaged), true),
             (Self::List(ListMethod::Unpaged), _) => (Self::List(ListMethod::Paged), false),
-            (Self::Watch { again, .. }, ApiError::Expired) => (Self::List(again), false),
-            // The server would refuse the same request again.
-            (Self::Watch { again, .. }, failure) if failure.is_unsupported() => (Self::List(again), false),
-            (place, _) => (place, false),
+            (Self::Watch { list_method, .. }, ApiError::Expired) => (Self::List(list_method), false),
+            // The server would reject the same request again.
+            (Self::Watch { list_method, .. }, failure) if failure.is_unsupported() => {
+                (Self::List(list_method), false)
+            }
+            (request, _) => (request, false),
         }
     }
 }
@@ -54,10 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_leads_to_the_right_next_request() {
+    fn each_failure_has_the_right_next_request() {
         let refused = |code| ApiError::of_response(code, None, b"");
         let broken = || ApiError::unreachable("reset");
-        let watch = || NextRequest::Watch { since: "7".into(), again: ListMethod::Streaming };
+        let watch = || NextRequest::Watch { since: "7".into(), list_method: ListMethod::Streaming };
         let (stream, pages, whole) = (
             NextRequest::List(ListMethod::Streaming),
             NextRequest::List(ListMethod::Paged),
@@ -83,8 +85,8 @@ mod tests {
             (watch(), ApiError::Silent(std::time::Duration::from_secs(1)), watch(), false),
             (watch(), refused(400), stream, false),
         ];
-        for (place, failure, next, at_once) in rows {
-            assert_eq!(place.clone().after(&failure), (next, at_once), "{place:?} after {failure}");
+        for (request, failure, next, at_once) in rows {
+            assert_eq!(request.clone().after(&failure), (next, at_once), "{request:?} after {failure}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is wrong with single objects of one kind, reported for as long as it is so.
+//! Problems of single objects of one kind, reported for as long as they exist.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use telemetry::{Problem, Reports};
 use super::SCOPE;
 use crate::decode::InvalidField;
 
-/// Objects of one kind whose problems are reported; what is beyond is mentioned in one line.
+/// Objects of one kind whose problems are reported. One line reports that there are more.
 const MAX_OBJECTS: usize = 100;
 
 /// The key of objects whose own key cannot be read, and of the line about all beyond [`MAX_OBJECTS`].
 const UNKNOWN: &str = "(name unknown)";
 const MORE: &str = "(more objects)";
 
-/// The objects of one kind that have problems. The reports go when it is dropped.
+/// The objects of one kind that have problems. Dropping it removes the reports.
 pub(super) struct ObjectProblems {
     kind: Kind,
     reports: Reports,
@@ -29,9 +29,9 @@ impl ObjectProblems {
         Self { kind, reports, reported: HashMap::new(), list: 0 }
     }
 
-    /// Reports what is wrong with an object, instead of what was before. `None` is an object without a readable key.
+    /// Replaces the reported problems of an object. The key is `None` if it cannot be decoded.
     pub(super) fn set(&mut self, key: Option<&Key>, defects: Vec<InvalidField>) {
-        // Nearly all objects are good, and were so before.
+        // The common case: the object is valid, and no problem was reported before.
         if defects.is_empty() && self.reported.is_empty() {
             return;
         }
@@ -50,24 +50,24 @@ impl ObjectProblems {
         }
     }
 
-    /// The object is good, or gone.
+    /// Removes the problems of an object that is valid or deleted.
     pub(super) fn clear(&mut self, key: &Key) {
         if !self.reported.is_empty() && self.reported.remove(key).is_some() {
             self.replace(key, Vec::new());
         }
     }
 
-    /// A list begins, which names every object there is.
+    /// Begins a list, which will contain each existing object.
     pub(super) fn begin_list(&mut self) {
         self.list = self.list.wrapping_add(1);
     }
 
-    /// The list is complete: objects that it did not name are gone.
+    /// Ends a list: removes the problems of objects that were not in it.
     pub(super) fn end_list(&mut self) {
         let list = self.list;
-        let gone: Vec<Key> =
+        let deleted: Vec<Key> =
             self.reported.iter().filter(|(_, seen)| **seen != list).map(|(key, _)| key.clone()).collect();
-        gone.iter().for_each(|key| self.clear(key));
+        deleted.iter().for_each(|key| self.clear(key));
     }
 
     fn replace(&self, key: &Key, defects: Vec<InvalidField>) {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_lasts_until_its_object_is_good_gone_or_not_listed() {
+    fn a_problem_is_reported_until_its_object_is_valid_deleted_or_not_listed() {
         let reports = Reports::new(&Registry::new());
         let mut problems = ObjectProblems::new(Kind::Service, reports.clone());
         let [good, gone, unlisted, bad] =

@@ -21,21 +21,22 @@ use crate::watch_stream::{
     read_page,
 };
 
-/// Seconds after which the server ends a watch by itself, chosen at random from this range. It makes replicas reconnect
-/// now and then, and so spread over the API servers.
+/// Seconds after which the server ends a watch, chosen at random from this range. Replicas thus reconnect periodically and
+/// spread over the API servers.
 const WATCH_SECONDS: std::ops::Range<u64> = 300..600;
 
-/// A watch on which nothing arrives for so long is requested again, give or take a fifth. TCP's keep-alive notices sooner
-/// that a machine is gone; this is for load balancers in between that keep a dead connection up. Bookmarks usually
-/// arrive every minute, but a server may send none for a kind that has not changed since it started.
+/// A watch that receives nothing for this time, plus or minus a fifth, is requested again. TCP keep-alive detects an
+/// unreachable machine sooner; this is for load balancers that keep a dead connection open. Bookmarks usually arrive every
+/// minute, but a server may send none for a kind that has not changed since it started.
 const SILENCE: Duration = Duration::from_secs(100);
 
 /// The same for the pages of a list.
 const PAGE_SILENCE: Duration = Duration::from_secs(30);
 
-/// A watch that ends sooner than this is a failure if it brought no news, or if so many did in a row: a server that ends
-/// watches at once is not asked in a tight loop.
+/// A watch that ends sooner than this is a failure if it brought no events. So a server that ends watches at once does not
+/// receive requests in a tight loop.
 const SHORT: Duration = Duration::from_secs(1);
+/// More short watches in a row than this are a failure even with events.
 const SHORT_WATCHES: u32 = 3;
 
 /// A version that expires sooner than this after its list counts as a failure in a row.
@@ -72,7 +73,7 @@ impl Reflector {
         Self { api, server, scope, sink, reports, problems, backoff, failures, short_watches, listed }
     }
 
-    /// Ends when the writer does.
+    /// Runs until the writer stops.
     pub(super) async fn run(mut self) -> WriterStopped {
         let mut next = NextRequest::List(ListMethod::Streaming);
         loop {
@@ -97,7 +98,8 @@ impl Reflector {
                 tracing::debug!(kind = %self.scope.kind, "{error}; trying {next:?}");
                 continue;
             }
-            // A version expires while a server restarts; a list that expires as soon as it is complete is another matter.
+            // An old version may expire while a server restarts; only one that expires soon after its list counts as a
+            // repeated failure.
             if error == ApiError::Expired && self.listed.is_some_and(|listed| listed.elapsed() > FRESH) {
                 self.backoff.reset();
             }
@@ -113,7 +115,7 @@ impl Reflector {
         }
     }
 
-    /// A streaming list, which goes on as a watch.
+    /// A streaming list, which continues as a watch.
     async fn streaming_list(&mut self, next: &mut NextRequest) -> Result<(), ApiError> {
         self.begin();
         let path = self.scope.watch(None, fastrand::u64(WATCH_SECONDS));
@@ -121,18 +123,18 @@ impl Reflector {
     }
 
     async fn watch(&mut self, next: &mut NextRequest) -> Result<(), ApiError> {
-        let NextRequest::Watch { since, again } = next.clone() else { return Ok(()) };
+        let NextRequest::Watch { since, list_method } = next.clone() else { return Ok(()) };
         let path = self.scope.watch(Some(&since), fastrand::u64(WATCH_SECONDS));
-        self.events(&path, Some(since), again, next).await
+        self.events(&path, Some(since), list_method, next).await
     }
 
     /// Reads a watch to its end. `since` is the version that is known; without one the watch begins with a list. `next`
-    /// is kept up to date, so that the next watch begins where this one ends, however it ends.
+    /// is updated with each event, so that the next watch begins where this one ends, whatever ended it.
     async fn events(
         &mut self,
         path: &str,
         since: Option<CompactString>,
-        again: ListMethod,
+        list_method: ListMethod,
         next: &mut NextRequest,
     ) -> Result<(), ApiError> {
         let kind = self.scope.kind;
@@ -151,7 +153,7 @@ impl Reflector {
             let piece = match response.piece().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
-                // A quiet kind or a dead connection: the next request shows which.
+                // Either there are no changes or the connection is dead: the next request shows which.
                 Err(ApiError::Silent(_)) if listed => return Ok(()),
                 Err(error) => return Err(error),
             };
@@ -171,17 +173,17 @@ impl Reflector {
                     self.end_list().await?;
                     (listed, any) = (true, true);
                 }
-                // Before the list is complete its versions are those of single objects, in no order.
+                // Until the list is complete, the versions are those of single objects in arbitrary order.
                 if listed && !version.is_empty() {
                     any |= version != reached;
                     reached = version.clone();
-                    *next = NextRequest::Watch { since: version, again };
+                    *next = NextRequest::Watch { since: version, list_method };
                     self.backoff.reset();
                 }
             }
         }
         if !listed {
-            return Err(ApiError::Malformed("the server ended a list before its end".into()));
+            return Err(ApiError::Malformed("the server ended a list early".into()));
         }
         self.short_watches = if begun.elapsed() > SHORT { 0 } else { self.short_watches + 1 };
         match self.short_watches {
@@ -219,12 +221,12 @@ impl Reflector {
             if page.next.is_empty() {
                 self.end_list().await?;
                 self.backoff.reset();
-                // From here on pages will do again, should this have been a list in one piece.
-                *next = NextRequest::Watch { since: page.version, again: ListMethod::Paged };
+                // Further lists are paged again, even if this one was not.
+                *next = NextRequest::Watch { since: page.version, list_method: ListMethod::Paged };
                 return Ok(());
             }
             if page.next == token {
-                return Err(ApiError::Malformed("a page of a list that names itself as the next".into()));
+                return Err(ApiError::Malformed("a page of a list whose continue token is its own".into()));
             }
             token = page.next;
         }
@@ -234,7 +236,7 @@ impl Reflector {
         self.sink.send(event).await.map_err(|WriterStopped| ApiError::Stopped)
     }
 
-    /// Passes a change of an object on. Returns its version.
+    /// Sends a change of an object to the writer. Returns its version.
     async fn pass(&mut self, event: ObjectEvent) -> Result<CompactString, ApiError> {
         let ObjectEvent { event, version, triggered, defects } = event;
         match &event {
@@ -246,7 +248,7 @@ impl Reflector {
         sent.map(|()| version).map_err(|WriterStopped| ApiError::Stopped)
     }
 
-    /// Keeps the last good version of an object. Returns the version that it has now.
+    /// Keeps the last valid version of an object. Returns its current resource version.
     async fn keep(&mut self, undecodable: Box<Undecodable>) -> Result<CompactString, ApiError> {
         let Undecodable { key, version, reason } = *undecodable;
         self.problems.set(key.as_ref(), vec![reason]);
@@ -256,27 +258,27 @@ impl Reflector {
         Ok(version)
     }
 
-    /// A list is about to be requested. While requests fail, the failure is the status.
+    /// Sets the status before a list is requested. While requests fail, the status stays that of the failure.
     fn begin(&self) {
         if !self.is_failing() {
             self.report(WatchStatus::Listing);
         }
     }
 
-    /// The head of a response with status 200 is there.
+    /// Records that the head of a response with status 200 has arrived.
     fn answered(&self) {
         self.server.answered(self.scope.kind);
         self.sink.set_connected(self.scope.kind, true);
     }
 
-    /// The server has begun to answer with a list.
+    /// Begins a list: its response has begun.
     async fn restart(&mut self) -> Result<(), ApiError> {
         self.problems.begin_list();
         self.report(WatchStatus::Listing);
         self.send(Event::Restart(self.scope.kind)).await
     }
 
-    /// The list is complete.
+    /// Ends a list that is complete.
     async fn end_list(&mut self) -> Result<(), ApiError> {
         self.send(Event::Synced(self.scope.kind)).await?;
         self.problems.end_list();
@@ -288,7 +290,7 @@ impl Reflector {
         Ok(())
     }
 
-    /// The kind is complete and watched.
+    /// Records that the kind is listed and watched.
     fn synced(&mut self) {
         if self.report(WatchStatus::Synced) {
             tracing::debug!(kind = %self.scope.kind, server = self.api.url, "synced");
@@ -306,8 +308,8 @@ impl Reflector {
         self.sink.report(self.scope.kind, status)
     }
 
-    /// The resource is not installed, or no longer: its list is empty, and whatever waits for it can go on. While a
-    /// server starts, it answers 503 for what it may know later, so this is not reported too soon.
+    /// Reports a resource that is not installed, and sends an empty list, so that no projection waits for it. While a server
+    /// starts, it answers 503 instead of 404, so this is not reported too soon.
     async fn missing(&self, error: &ApiError) -> Result<(), ApiError> {
         let resource = self.scope.resource();
         if !self.report(WatchStatus::Missing(resource.as_str().into())) {
@@ -327,7 +329,7 @@ impl Reflector {
         self.send(Event::Synced(self.scope.kind)).await
     }
 
-    /// A request has failed: reports why, for as long as it is so.
+    /// Reports a failed request until a later one succeeds.
     fn failed(&mut self, error: &ApiError, next: &NextRequest) {
         let (kind, server) = (self.scope.kind, &self.api.url);
         self.failures += 1;
@@ -337,9 +339,9 @@ impl Reflector {
             NextRequest::List(ListMethod::Paged | ListMethod::Unpaged) => "list",
             NextRequest::List(ListMethod::Streaming) | NextRequest::Watch { .. } => "watch",
         };
-        // A server that has just started forbids everything until it has read its roles. So what could be read before is
-        // requested once more before anybody is told to change roles.
-        if error.is_forbidden() && (self.listed.is_none() || self.backoff.lasts()) {
+        // A server that has just started forbids everything until it has read its roles. So a kind that could be read before
+        // is requested once more before a missing role is reported.
+        if error.is_forbidden() && (self.listed.is_none() || self.backoff.is_lasting()) {
             let resource = self.scope.resource();
             let wanted = format!("a role that may list and watch {resource}{}", self.where_needed());
             self.problem(Some(self.kind_problem(verb, error, wanted)));
@@ -348,7 +350,7 @@ impl Reflector {
             return;
         }
         if *error == ApiError::Expired {
-            tracing::info!(%kind, server, "listing again: {error}");
+            tracing::info!(%kind, server, "listing list_method: {error}");
             return;
         }
         if matches!(self.sink.status(kind), WatchStatus::Missing(_)) && error.is_missing() {
@@ -360,7 +362,7 @@ impl Reflector {
             if had_failed || is_outage {
                 tracing::debug!(%kind, server, "{verb} failed: {error}");
             } else {
-                tracing::warn!(%kind, server, "{verb} failed, trying again: {error}");
+                tracing::warn!(%kind, server, "{verb} failed, trying list_method: {error}");
             }
         }
         if self.failures > 1 && !is_outage {
@@ -380,13 +382,13 @@ impl Reflector {
         }
     }
 
-    /// Replaces what is reported of the kind as a whole.
+    /// Replaces the problem report of the kind as a whole.
     fn problem(&self, problem: Option<Problem>) {
         self.reports.replace_object(SCOPE, self.scope.kind.name(), "", problem);
     }
 }
 
-/// Takes back what is reported of a kind that is not read any more.
+/// Removes the problem reports of a kind that is no longer read.
 pub(super) fn forget(reports: &Reports, server: &ServerState, kind: Kind) {
     reports.replace_object(SCOPE, kind.name(), "", None);
     server.forget(kind);

@@ -33,7 +33,7 @@ impl ResourceScope {
             _ => String::new(),
         };
         let fields = match kind {
-            // Pods that have ended keep their address, which may belong to another Pod by then.
+            // Pods that have ended keep their address, which another Pod may already use.
             Kind::Pod => "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown".to_owned(),
             // Most Secrets of a cluster are of these types, and none of them contains a certificate.
             Kind::Secret => "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token".to_owned(),
@@ -51,16 +51,16 @@ impl ResourceScope {
         Self { namespace: key.namespace.to_string(), fields, ..self }
     }
 
-    /// The resource as RBAC names it.
+    /// The name of the resource in RBAC rules.
     pub(super) fn resource(&self) -> String {
         let (plural, group) = (self.kind.plural(), self.kind.group());
         if group.is_empty() { plural.into() } else { format!("{plural}.{group}") }
     }
 
     /// The request for a page of a list, or for all of it.
-    pub(super) fn list(&self, way: ListMethod, next: &str) -> String {
+    pub(super) fn list(&self, method: ListMethod, next: &str) -> String {
         let mut query = self.begin();
-        if way == ListMethod::Paged {
+        if method == ListMethod::Paged {
             query.add("limit", &PAGE.to_string());
         }
         query.add("continue", next);
@@ -84,7 +84,7 @@ impl ResourceScope {
     }
 
     fn begin(&self) -> Query {
-        // The core group has a root of its own.
+        // The core group has a different root.
         let root = if self.kind.group().is_empty() { "/api" } else { "/apis" };
         let mut path = format!("{root}/{}", self.kind.api_version());
         if !self.namespace.is_empty() {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_requests_no_more_than_is_read() {
+    fn a_request_selects_only_the_objects_that_are_used() {
         let all = Selection::default();
         let shop = Selection {
             namespace: Some("shop".into()),

@@ -14,11 +14,11 @@ use super::access::Remedy;
 use crate::decode::shorten;
 use crate::watch_stream::{ApiError, ConnectionProblem};
 
-/// How often the log mentions an outage while it lasts.
+/// How often an outage is logged while it lasts.
 const LOG_PERIOD: Duration = Duration::from_secs(60);
 
-/// Failures of one kind in a row that make an outage. One is the ordinary end of a connection, such as the restart of
-/// one of several API servers.
+/// Consecutive failures of one kind that count as an outage. A single one may be the ordinary end of a connection, such as
+/// the restart of one of several API servers.
 const FAILURES: u32 = 2;
 
 /// The state of one API server. Copies share it.
@@ -43,25 +43,25 @@ struct State {
 
 struct Outage {
     cause: Cause,
-    /// The error as it is quoted.
+    /// The error as quoted in reports.
     error: String,
     since: Zoned,
     begun: Instant,
     failures: u64,
-    /// When the log last mentioned it; `None` before it was reported.
+    /// When it was last logged; `None` before it was reported.
     logged: Option<Instant>,
 }
 
-/// What keeps the API server from answering. Later ones are more specific, and replace earlier ones in a report.
+/// The cause of an outage. Later ones are more specific, and replace earlier ones in a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
-    /// It answers 429 or 5xx.
+    /// The server answers 429 or 5xx.
     Failing,
     /// There is no connection.
     Unreachable,
-    /// Its certificate is not accepted.
+    /// The server's certificate is rejected.
     ServerCertificate,
-    /// It does not accept our token or certificate, or there is none to show.
+    /// The server rejects the token or client certificate, or there is none.
     Credentials,
 }
 
@@ -70,23 +70,23 @@ impl ServerState {
         Self(Arc::new(Inner { url, remedy, reports, state: Mutex::default() }))
     }
 
-    /// A request for a kind has been answered.
+    /// Records that a request for a kind has been answered.
     pub(super) fn answered(&self, kind: Kind) {
         self.settle(kind);
     }
 
-    /// A kind has been listed.
+    /// Records that a kind has been listed.
     pub(super) fn listed(&self) {
         self.lock().has_data = true;
     }
 
-    /// The kind is not read any more.
+    /// Removes the state of a kind that is no longer read.
     pub(super) fn forget(&self, kind: Kind) {
         self.settle(kind);
     }
 
-    /// A request for a kind has failed. Returns whether that is an outage of the server, which is reported here, rather
-    /// than a matter of this kind.
+    /// Records that a request for a kind has failed. Returns whether the cause is an outage of the server, which is reported
+    /// here, and not a problem of this kind.
     pub(super) fn failed(&self, kind: Kind, error: &ApiError) -> bool {
         let Some(cause) = Cause::of(error) else {
             self.settle(kind);
@@ -131,7 +131,7 @@ impl ServerState {
         true
     }
 
-    /// The kind no longer fails. The outage is over when no kind does.
+    /// Records that the kind no longer fails. The outage ends when no kind fails.
     fn settle(&self, kind: Kind) {
         let mut state = self.lock();
         if state.failing.remove(&kind).is_some() && state.failing.is_empty() {
@@ -196,7 +196,7 @@ impl Cause {
         }
     }
 
-    /// Whether the log mentions it again and again. What has to be fixed by hand is said once.
+    /// Whether it is logged periodically. A cause that has to be fixed by hand is logged once.
     fn is_repeated(self) -> bool {
         matches!(self, Self::Failing | Self::Unreachable)
     }

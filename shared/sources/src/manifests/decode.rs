@@ -15,15 +15,15 @@ const MAX_PROBLEMS: usize = 100;
 /// Kinds of one file that are reported as not read.
 const MAX_IGNORED: usize = 100;
 
-/// The objects of a file, and what is wrong with it.
+/// The objects of a file, and its problems.
 #[derive(Debug, Default)]
 pub struct DecodedFile {
-    /// The good objects, in the order of the file.
+    /// The valid objects, in the order of the file.
     pub objects: Vec<Object>,
-    /// Invalid documents, items and fields, each with file, line and what was expected. At most 100, and one more that
-    /// there are others.
+    /// Invalid documents, items and fields, each with file, line and what was expected. At most 100, and then one that says
+    /// that there are more.
     pub problems: Vec<Problem>,
-    /// True when an object could not be decoded. An object that the file held before may then be that one.
+    /// Whether an object could not be decoded. It may be any of the objects that the file contained before.
     pub incomplete: bool,
     /// Kinds that Portolan does not read, as `apiVersion kind`; at most 100.
     pub ignored: BTreeSet<String>,
@@ -35,8 +35,8 @@ pub fn decode(name: &str, text: &str) -> DecodedFile {
     with_large_stack(|| {
         let mut reader = Reader { file: name, decoded: DecodedFile::default(), lines: HashMap::new() };
         for_each_document(name, text, |document| match document {
-            Ok(node) => reader.take(&node, ""),
-            Err(DocumentError { line, message }) => reader.refuse(line, "", &message, "YAML or JSON"),
+            Ok(node) => reader.decode(&node, ""),
+            Err(DocumentError { line, message }) => reader.reject(line, "", &message, "YAML or JSON"),
         });
         reader.decoded
     })
@@ -56,9 +56,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Decodes an object, or the items of a list. `list` is the kind of the list that the object is an item of.
-    fn take(&mut self, node: &Node, list: &str) {
+    fn decode(&mut self, node: &Node, list: &str) {
         if !matches!(node.value, Value::Map(_)) {
-            return self.refuse(
+            return self.reject(
                 node.line,
                 "",
                 "not an object",
@@ -67,16 +67,16 @@ impl Reader<'_> {
         }
         let implied = list.strip_suffix("List").filter(|kind| !kind.is_empty());
         let Some(kind) = node.text("kind").or(implied) else {
-            return self.refuse(node.line, "kind", "missing", "the kind of object, such as Service");
+            return self.reject(node.line, "kind", "missing", "the kind of object, such as Service");
         };
         if let Some(items) = node.get("items")
             && let Some(of) = kind.strip_suffix("List")
         {
             match &items.value {
-                Value::List(items) => return items.iter().for_each(|item| self.take(item, kind)),
+                Value::List(items) => return items.iter().for_each(|item| self.decode(item, kind)),
                 Value::Null => return,
                 _ if of.is_empty() || known_name(of).is_some() => {
-                    return self.refuse(items.line, "items", "not a list", "a list of objects");
+                    return self.reject(items.line, "items", "not a list", "a list of objects");
                 }
                 _ => {}
             }
@@ -89,7 +89,7 @@ impl Reader<'_> {
             KnownKind::Other(Some(kind)) => {
                 let what =
                     if version.is_empty() { "missing".into() } else { format!("{:?}", shorten(version)) };
-                self.refuse(node.line_of("apiVersion"), "apiVersion", &what, kind.api_version());
+                self.reject(node.line_of("apiVersion"), "apiVersion", &what, kind.api_version());
             }
             KnownKind::Other(None) if self.decoded.ignored.len() < MAX_IGNORED => {
                 let name = format!("{version} {kind}");
@@ -110,7 +110,7 @@ impl Reader<'_> {
                     && found.object.is_some()
                 {
                     let what =
-                        format!("{kind} {} is in this file twice; line {first} does not count", found.key);
+                        format!("{kind} {} is in this file twice; line {first} has no effect", found.key);
                     self.report(line, "", &what, "each object once");
                 }
                 return self.decoded.objects.extend(found.object);
@@ -125,11 +125,11 @@ impl Reader<'_> {
                 (InvalidField { path, ..InvalidField::of_error(&error.message) }, line)
             }
         };
-        self.refuse(line, &invalid.path, &invalid.what, &invalid.wanted);
+        self.reject(line, &invalid.path, &invalid.what, &invalid.wanted);
     }
 
     /// Reports an object that cannot be used.
-    fn refuse(&mut self, line: u32, field: &str, what: &str, wanted: &str) {
+    fn reject(&mut self, line: u32, field: &str, what: &str, wanted: &str) {
         self.decoded.incomplete = true;
         self.report(line, field, what, wanted);
     }

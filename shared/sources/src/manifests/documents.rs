@@ -29,12 +29,12 @@ pub(super) fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Resu
         let reader = std::thread::Builder::new().stack_size(STACK);
         match reader.spawn_scoped(scope, read) {
             Ok(reader) => reader.join().map_err(|_| "the YAML parser failed".to_owned()),
-            Err(error) => Err(format!("no thread to read it with: {error}")),
+            Err(error) => Err(format!("cannot start a thread to parse it: {error}")),
         }
     })
 }
 
-/// Passes each document of a file to `each`, parsed or refused on its own: a broken one does not affect others.
+/// Passes each document of a file to `each`. Each is parsed on its own: an invalid one does not affect others.
 pub(super) fn for_each_document(name: &str, text: &str, mut each: impl FnMut(Result<Node, DocumentError>)) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('{') {

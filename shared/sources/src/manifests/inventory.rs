@@ -8,12 +8,12 @@ use telemetry::Problem;
 
 use super::decode::DecodedFile;
 
-/// Kinds that are remembered as logged. Beyond this number a kind may be logged again.
+/// Kinds that are recorded as logged. Beyond this number a kind may be logged again.
 const MAX_IGNORED: usize = 1000;
 
 type Objects = BTreeMap<(Kind, Key), Object>;
 
-/// The objects of all files, in the order of file names. If two files contain the same object the later one counts, as
+/// The objects of all files, in the order of file names. If two files contain the same object the later one is used, as
 /// with `kubectl apply`.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
@@ -33,9 +33,9 @@ struct File {
 }
 
 impl Inventory {
-    /// Replaces the content of a file. While an object of the file cannot be decoded, objects that the file held before
-    /// stay, unless it has a new version of them: the one that cannot be decoded may be any of them. Returns kinds that
-    /// are not read and have not been logged before.
+    /// Replaces the content of a file. While an object of the file cannot be decoded, the previous objects of the file are
+    /// kept unless it has a new version of them, because the undecodable object may be any of them. Returns kinds that are
+    /// not read and have not been logged before.
     pub(super) fn put(&mut self, name: &str, decoded: DecodedFile) -> Vec<String> {
         let DecodedFile { objects, problems, incomplete, ignored } = decoded;
         let mut objects: Objects =
@@ -72,26 +72,26 @@ impl Inventory {
         }
         let objects = self.objects();
         let unread = self.kinds.iter().filter(|kind| !wanted.contains(*kind));
-        let mut news: Vec<Event> = unread.map(Event::Forget).collect();
+        let mut events: Vec<Event> = unread.map(Event::Forget).collect();
         for kind in wanted.iter() {
             let of_kind = |kept: &&(Kind, Key)| kept.0 == kind;
             let listed = self.kinds.contains(kind);
             if !listed {
-                news.push(Event::Restart(kind));
+                events.push(Event::Restart(kind));
             }
             let new = objects.iter().filter(|(key, _)| of_kind(key));
             let new = new.filter(|(key, object)| self.sent.get(key) != Some(object));
-            news.extend(new.map(|(_, object)| Event::Apply(object.clone())));
+            events.extend(new.map(|(_, object)| Event::Apply(object.clone())));
             if !listed {
-                news.push(Event::Synced(kind));
+                events.push(Event::Synced(kind));
             }
         }
-        let gone = self.sent.keys().filter(|key| wanted.contains(key.0) && !objects.contains_key(key));
-        news.extend(gone.map(|(kind, key)| Event::Remove(*kind, key.clone())));
+        let removed = self.sent.keys().filter(|key| wanted.contains(key.0) && !objects.contains_key(key));
+        events.extend(removed.map(|(kind, key)| Event::Remove(*kind, key.clone())));
         self.kinds = wanted;
         self.sent = objects;
         self.sent.retain(|(kind, _), _| self.kinds.contains(*kind));
-        news
+        events
     }
 
     /// All problems, including objects that are in two files.
@@ -105,7 +105,7 @@ impl Inventory {
                         kind: "manifest".into(),
                         key: name.clone(),
                         field: String::new(),
-                        what: format!("{} {} is also in {other}, and this one counts", key.0, key.1),
+                        what: format!("{} {} is also in {other}, and this one takes effect", key.0, key.1),
                         wanted: "each object in one file".into(),
                         severity: None,
                     });

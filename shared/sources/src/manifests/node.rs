@@ -232,7 +232,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor.visit_enum(self).map_err(|error| error.at(self.line))
     }
 
-    /// Refuses a list, from which serde would otherwise take the fields of a struct in their order.
+    /// Rejects a list, from which serde would otherwise read the fields of a struct in their order.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -323,7 +323,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, NodeError> {
         let Some((name, node)) = self.value.take() else {
-            return Err(de::Error::custom("a value was asked for before its name"));
+            return Err(de::Error::custom("a value was requested before its key"));
         };
         seed.deserialize(node).map_err(|error| error.within(name.to_owned()))
     }

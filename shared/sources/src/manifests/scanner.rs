@@ -25,7 +25,7 @@ const MAX_DEPTH: usize = 16;
 /// Manifest files that are read.
 const MAX_FILES: usize = 10_000;
 
-/// Entries of folders that one scan looks at.
+/// Entries of folders that one scan visits.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The size of one file.
@@ -37,12 +37,12 @@ const MAX_TOTAL_SIZE: u64 = 256 << 20;
 /// Problems with files and folders that are reported.
 const MAX_PROBLEMS: usize = 100;
 
-/// The files under some paths. It polls, since that works on every file system and mount and costs one `stat` per file.
+/// The files under some paths. It polls, because that works on every file system and mount and costs one `stat` per file.
 ///
-/// A folder stands for all `.yaml`, `.yml` and `.json` files in it and in the folders below, as in `kubectl apply -R -f`; a
-/// file stands for itself, whatever its name. Names that begin with a dot are ignored, and links are followed. So of a
-/// mounted ConfigMap the links at the top are read, but not a second time through `..data`, the link by which the kubelet
-/// replaces all files at once.
+/// For a folder it reads all `.yaml`, `.yml` and `.json` files in it and in the folders below, as `kubectl apply -R -f` does;
+/// a path to a file may have any name. Names that begin with a dot are ignored, and links are followed. The links at the top
+/// of a mounted ConfigMap are thus read, but not a second time through `..data`, the link by which the kubelet replaces all
+/// files at once.
 #[derive(Debug)]
 pub(super) struct FileScanner {
     paths: Vec<PathBuf>,
@@ -98,13 +98,13 @@ impl FileScanner {
             self.check(path, *signature, now, &mut scan);
         }
         let unreadable = |path: &Path| found.problems.iter().any(|(bad, _)| path.starts_with(bad));
-        let gone: Vec<_> = self
+        let missing: Vec<_> = self
             .known
             .keys()
             .filter(|path| !found.files.contains_key(*path) && !unreadable(path))
             .cloned()
             .collect();
-        for path in gone {
+        for path in missing {
             self.missing(path, &mut scan);
         }
         scan.problems.extend(found.problems.iter().map(|(path, error)| error.problem(path)));
@@ -125,7 +125,7 @@ impl FileScanner {
         if looks_the_same && age.is_none_or(|age| age > COARSE) {
             return;
         }
-        // A new file is read at once, since it has no old text that would be served meanwhile.
+        // A new file is read at once, because there is no old text of it to serve meanwhile.
         if let Some(known) = known
             && known.signature != signature
             && age.is_some_and(|age| age < SETTLED)
@@ -220,8 +220,8 @@ impl From<std::io::Error> for FileError {
     }
 }
 
-/// The text of a regular file. What `path` names may have changed since it was looked at, so the open file is checked
-/// once more, and opening it does not wait for the other end of a FIFO.
+/// The text of a regular file. The file at `path` may have been replaced since its metadata was read, so the open file is
+/// checked once more, and opening it does not wait for the other end of a FIFO.
 fn read(path: &Path) -> Result<String, FileError> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
@@ -249,13 +249,13 @@ struct Walk {
 }
 
 impl Walk {
-    /// Visits a path; `named` when the command line names it.
+    /// Visits a path; `named` if it was given on the command line.
     fn visit(&mut self, path: &Path, named: bool, depth: usize) {
         let metadata = match std::fs::metadata(path) {
             Ok(metadata) => metadata,
             // Deleted since its folder was read, or a dangling link: the same as absent.
             Err(error) if !named && error.kind() == ErrorKind::NotFound => return,
-            Err(error) => return self.refuse(path, error.into()),
+            Err(error) => return self.reject(path, error.into()),
         };
         if metadata.is_dir() {
             if self.folders.insert((metadata.dev(), metadata.ino())) {
@@ -263,11 +263,11 @@ impl Walk {
             }
         } else if named || is_manifest(path) {
             match () {
-                () if !metadata.is_file() => self.refuse(path, FileError::NotAFile),
-                () if metadata.len() > MAX_SIZE => self.refuse(path, FileError::TooLarge),
-                () if self.files.len() >= MAX_FILES => self.refuse(path, FileError::TooManyFiles),
+                () if !metadata.is_file() => self.reject(path, FileError::NotAFile),
+                () if metadata.len() > MAX_SIZE => self.reject(path, FileError::TooLarge),
+                () if self.files.len() >= MAX_FILES => self.reject(path, FileError::TooManyFiles),
                 () if self.size + metadata.len() > MAX_TOTAL_SIZE => {
-                    self.refuse(path, FileError::TooLargeTogether);
+                    self.reject(path, FileError::TooLargeTogether);
                 }
                 () => {
                     self.size += metadata.len();
@@ -279,15 +279,15 @@ impl Walk {
 
     fn enter(&mut self, folder: &Path, depth: usize) {
         if depth >= MAX_DEPTH {
-            return self.refuse(folder, FileError::TooDeep);
+            return self.reject(folder, FileError::TooDeep);
         }
         match self.entries_of(folder) {
             Ok(entries) => entries.iter().for_each(|path| self.visit(path, false, depth + 1)),
-            Err(error) => self.refuse(folder, error),
+            Err(error) => self.reject(folder, error),
         }
     }
 
-    /// What a folder holds, in the order of names, without hidden names.
+    /// The entries of a folder in the order of names, without hidden ones.
     fn entries_of(&mut self, folder: &Path) -> Result<BTreeSet<PathBuf>, FileError> {
         let mut paths = BTreeSet::new();
         for entry in std::fs::read_dir(folder)? {
@@ -303,7 +303,7 @@ impl Walk {
         Ok(paths)
     }
 
-    fn refuse(&mut self, path: &Path, error: FileError) {
+    fn reject(&mut self, path: &Path, error: FileError) {
         self.problems.push((path.to_owned(), error));
     }
 }

@@ -12,26 +12,28 @@ const LONG: Duration = Duration::from_secs(20);
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\n";
 
-/// What the snapshot holds after each batch.
-type Said = mpsc::Receiver<(Vec<String>, usize)>;
+/// The names of the Services and the number of namespaces after each batch.
+type Batches = mpsc::Receiver<(Vec<String>, usize)>;
 
 /// A cluster whose Services and Namespaces are read from this source.
-fn started(manifests: ManifestSource) -> (tokio::runtime::Runtime, Cluster, Current<()>, Said) {
+fn started(manifests: ManifestSource) -> (tokio::runtime::Runtime, Cluster, Current<()>, Batches) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cluster = Cluster::start(&Registry::new()).unwrap();
-    let (say, said) = mpsc::channel();
+    let (sender, batches) = mpsc::channel();
     cluster.observe(move |snapshot, _| {
         let mut names: Vec<_> = snapshot.iter::<Service>().map(|service| service.key.to_string()).collect();
         names.sort();
-        let _ended = say.send((names, snapshot.count(Kind::Namespace)));
+        let _ended = sender.send((names, snapshot.count(Kind::Namespace)));
     });
     let reads = cluster.project(Reads(Kinds::of(&[Kind::Service, Kind::Namespace])));
     runtime.spawn(Box::new(manifests).run(cluster.sink()));
-    (runtime, cluster, reads, said)
+    (runtime, cluster, reads, batches)
 }
 
-fn wait_for(said: &Said, names: &[&str], namespaces: usize) {
-    while said.recv_timeout(LONG).unwrap() != (names.iter().map(ToString::to_string).collect(), namespaces) {}
+fn wait_for(batches: &Batches, names: &[&str], namespaces: usize) {
+    while batches.recv_timeout(LONG).unwrap() != (names.iter().map(ToString::to_string).collect(), namespaces)
+    {
+    }
 }
 
 #[test]
@@ -40,23 +42,24 @@ fn a_folder_is_followed_and_its_problems_are_reported() {
     let path = home.path().join("web.yaml");
     fs::write(&path, SERVICE).unwrap();
     let reports = Reports::new(&Registry::new());
-    let (_runtime, _cluster, _reads, said) = started(ManifestSource::new([home.path()], &reports).unwrap());
-    wait_for(&said, &["shop/web"], 1);
+    let (_runtime, _cluster, _reads, batches) =
+        started(ManifestSource::new([home.path()], &reports).unwrap());
+    wait_for(&batches, &["shop/web"], 1);
     fs::write(&path, format!("{SERVICE}---\n{}", SERVICE.replace("web", "Bad"))).unwrap();
     fs::write(home.path().join("db.yaml"), SERVICE.replace("web", "db").replace("shop", "store")).unwrap();
-    wait_for(&said, &["shop/web", "store/db"], 2);
+    wait_for(&batches, &["shop/web", "store/db"], 2);
     fs::remove_file(home.path().join("db.yaml")).unwrap();
-    wait_for(&said, &["shop/web"], 1);
+    wait_for(&batches, &["shop/web"], 1);
     let problems: Vec<_> = reports.current().into_iter().map(|(_, problem)| problem.key).collect();
     assert_eq!(problems, [format!("{}:7", path.display())]);
 }
 
 #[test]
-fn built_in_text_is_served_also_for_kinds_that_are_wanted_later() {
+fn embedded_text_is_also_served_for_kinds_that_are_read_later() {
     let reports = Reports::new(&Registry::new());
     let manifests = ManifestSource::embedded([("web.yaml", SERVICE)], &reports);
-    let (runtime, cluster, _reads, said) = started(manifests);
-    wait_for(&said, &["shop/web"], 1);
+    let (runtime, cluster, _reads, batches) = started(manifests);
+    wait_for(&batches, &["shop/web"], 1);
     let mut statuses = cluster.statuses();
     assert_eq!(*statuses.borrow().get(Kind::Secret), WatchStatus::Waiting);
     let _secrets = cluster.project(Reads(Kinds::of(&[Kind::Secret])));
@@ -65,7 +68,7 @@ fn built_in_text_is_served_also_for_kinds_that_are_wanted_later() {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_an_error_at_once() {
+fn a_missing_path_is_an_error_at_the_start() {
     let reports = Reports::new(&Registry::new());
     let error = ManifestSource::new(["/nowhere/at/all"], &reports).err().unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Why a list or a watch ended, and what the API server said about it.
+//! Why a list or a watch ended, with the error message of the API server.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use serde::Deserialize;
 
 use crate::decode::shorten;
 
-/// Why a list or a watch ended before its time.
+/// Why a list or a watch ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ApiError {
-    /// The writer is gone.
+    /// The writer has stopped.
     Stopped,
-    /// The resource version is too old, or a page of a list was asked for too late (410 Gone).
+    /// The resource version is too old, or a page of a list was requested too late (410 Gone).
     Expired,
-    /// The API server refuses the request.
+    /// The API server rejects the request.
     Refused {
         /// The HTTP status code.
         code: u16,
@@ -22,33 +22,33 @@ pub(crate) enum ApiError {
         /// `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// No connection, or one that broke.
+    /// A connection could not be established, or broke.
     Connection {
         /// What has to be fixed.
         problem: ConnectionProblem,
-        /// The cause in the words of the system or of the TLS library.
+        /// The error text of the system or of the TLS library.
         cause: String,
     },
     /// The server sends nothing, not even the head of a response or a bookmark.
     Silent(Duration),
-    /// The server sends something other than Kubernetes' JSON, or ends a list or watch where none ends.
+    /// The server sends something other than Kubernetes' JSON, or ends a list or watch at an unexpected point.
     Malformed(String),
 }
 
 /// What is wrong with the connection to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionProblem {
-    /// There is no connection: the server or the network is away.
+    /// There is no connection: the server or the network is down.
     Unreachable,
-    /// The certificate of the API server is not accepted.
+    /// The certificate of the API server is rejected.
     ServerCertificate,
-    /// The API server does not accept our client certificate.
+    /// The API server rejects the client certificate.
     ClientCertificate,
-    /// Our credentials cannot be read or obtained: a token file is missing, a credential plugin fails.
+    /// The credentials cannot be read or obtained: a token file is missing, a credential plugin fails.
     Credentials,
 }
 
-/// The API server's own account of a failure (meta/v1 Status).
+/// The API server's description of a failure (meta/v1 Status).
 #[derive(Deserialize, Default)]
 struct Status {
     #[serde(default)]
@@ -58,7 +58,7 @@ struct Status {
 }
 
 impl ApiError {
-    /// A connection that could not be made, or that broke.
+    /// A connection that could not be established, or that broke.
     pub(crate) fn unreachable(cause: impl Into<String>) -> Self {
         Self::Connection { problem: ConnectionProblem::Unreachable, cause: cause.into() }
     }
@@ -85,32 +85,32 @@ impl ApiError {
         }
     }
 
-    /// The server does not know how to do this (streaming lists came with Kubernetes 1.27 to 1.34).
+    /// Whether the server does not support the request (streaming lists were introduced in Kubernetes 1.27 to 1.34).
     pub(crate) fn is_unsupported(&self) -> bool {
         matches!(self, Self::Refused { code: 400 | 405 | 422, .. })
     }
 
-    /// Asking again soon is of no use: a role has to be changed or a resource installed first.
+    /// Whether an early retry is useless: a role has to be changed or a resource installed first.
     pub(crate) fn is_lasting(&self) -> bool {
         matches!(self, Self::Refused { code: 403..=405, .. })
     }
 
-    /// The server does not know who we are.
+    /// Whether the server rejects the credentials.
     pub(crate) fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Refused { code: 401, .. })
     }
 
-    /// RBAC forbids it.
+    /// Whether RBAC forbids the request.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Refused { code: 403, .. })
     }
 
-    /// There is no such resource.
+    /// Whether there is no such resource.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
     }
 
-    /// How long the server wants to be left alone.
+    /// The pause that the server requests before a retry.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
@@ -139,7 +139,7 @@ mod tests {
     const FORBIDDEN: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"secrets is forbidden: User \"dns\" cannot list resource \"secrets\" in API group \"\" at the cluster scope","reason":"Forbidden","details":{"kind":"secrets"},"code":403}"#;
 
     #[test]
-    fn a_refusal_carries_the_words_of_the_server() {
+    fn a_rejection_has_the_message_of_the_server() {
         let rows = [
             (
                 403,
@@ -162,8 +162,8 @@ mod tests {
             (502, None, "<html>Bad Gateway</html>", "502: <html>Bad Gateway</html>"),
             (500, None, "", "500: "),
         ];
-        for (code, retry_after, body, said) in rows {
-            assert_eq!(ApiError::of_response(code, retry_after, body.as_bytes()).to_string(), said);
+        for (code, retry_after, body, text) in rows {
+            assert_eq!(ApiError::of_response(code, retry_after, body.as_bytes()).to_string(), text);
         }
         let wait = |value| ApiError::of_response(429, Some(value), b"").retry_after();
         assert_eq!(wait(" 3"), Some(Duration::from_secs(3)));

@@ -1,4 +1,4 @@
-//! Lines of a watch and items of a list to events of the cache.
+//! Converts lines of a watch and items of a list to events of the cache.
 
 use cluster::{CompactString, Event, Key, Kind};
 use jiff::Timestamp;
@@ -14,9 +14,9 @@ use crate::decode::{self, DecodedObject, InvalidField};
 pub(crate) enum WatchMessage {
     /// An object was added, changed or deleted.
     Object(ObjectEvent),
-    /// Nothing happened up to this version. `synced` ends the initial list of a streaming list.
+    /// All changes up to this version have been sent. `synced` marks the end of a streaming list.
     Bookmark { version: CompactString, synced: bool },
-    /// An object exists that cannot be decoded. Its last good version stays.
+    /// An object exists that cannot be decoded. Its last valid version is kept.
     Undecodable(Box<Undecodable>),
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn read_message(kind: Kind, line: Part<'_>) -> Result<WatchMessage, A
             Ok(applied(kind, object.get()).map_or_else(WatchMessage::Undecodable, WatchMessage::Object))
         }
         "DELETED" => {
-            let (key, version) = named(kind, object.get()).map_err(not_json)?;
+            let (key, version) = key_and_version(kind, object.get()).map_err(not_json)?;
             let event = Event::Remove(kind, key);
             Ok(WatchMessage::Object(ObjectEvent { event, version, triggered: None, defects: Vec::new() }))
         }
@@ -108,7 +108,7 @@ pub(crate) fn read_message(kind: Kind, line: Part<'_>) -> Result<WatchMessage, A
     }
 }
 
-/// Reads an item of a list; `None` if the object is of no use.
+/// Reads an item of a list; `None` if the object is not used.
 pub(crate) fn read_item(kind: Kind, item: Part<'_>) -> Result<Option<ObjectEvent>, Box<Undecodable>> {
     let item = match item {
         Part::Whole(item) => item,
@@ -122,7 +122,7 @@ pub(crate) fn read_item(kind: Kind, item: Part<'_>) -> Result<Option<ObjectEvent
     Ok(matches!(event.event, Event::Apply(_)).then_some(event))
 }
 
-/// Reads what is left of a page when its items are taken out; fails unless it was complete.
+/// Reads a page without its items. Fails unless the page was complete.
 pub(crate) fn read_page(envelope: Option<&[u8]>) -> Result<Page, ApiError> {
     #[derive(Deserialize)]
     struct Envelope {
@@ -135,8 +135,7 @@ pub(crate) fn read_page(envelope: Option<&[u8]>) -> Result<Page, ApiError> {
         #[serde(default, rename = "continue")]
         next: Option<String>,
     }
-    let envelope =
-        envelope.ok_or_else(|| ApiError::Malformed("the server ended a list before its end".into()))?;
+    let envelope = envelope.ok_or_else(|| ApiError::Malformed("the server ended a list early".into()))?;
     let Envelope { metadata } = serde_json::from_slice(envelope).map_err(not_json)?;
     Ok(Page { version: metadata.version, next: metadata.next.unwrap_or_default() })
 }
@@ -150,12 +149,12 @@ fn applied(kind: Kind, object: &str) -> Result<ObjectEvent, Box<Undecodable>> {
         }
         Ok(Err(invalid)) => invalid,
         Err(error) => {
-            // Its position within this one line would mean nothing to a reader.
+            // The position within the line is removed, because the line is not shown.
             let message = error.to_string();
             InvalidField::of_error(message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message))
         }
     };
-    let (key, version) = named(kind, object).ok().unzip();
+    let (key, version) = key_and_version(kind, object).ok().unzip();
     Err(Box::new(Undecodable { key, version: version.unwrap_or_default(), reason }))
 }
 
@@ -165,12 +164,12 @@ fn too_long(start: &[u8]) -> Box<Undecodable> {
     Box::new(Undecodable { key: None, version: CompactString::default(), reason })
 }
 
-fn named(kind: Kind, object: &str) -> Result<(Key, CompactString), serde_json::Error> {
+fn key_and_version(kind: Kind, object: &str) -> Result<(Key, CompactString), serde_json::Error> {
     decode::decode_name(kind, &mut serde_json::Deserializer::from_str(object))
 }
 
 fn not_json(error: serde_json::Error) -> ApiError {
-    ApiError::Malformed(format!("not what the API promises: {}", decode::shorten(&error.to_string())))
+    ApiError::Malformed(format!("not a valid API response: {}", decode::shorten(&error.to_string())))
 }
 
 #[cfg(test)]

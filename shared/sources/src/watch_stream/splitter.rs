@@ -4,10 +4,10 @@ use super::error::ApiError;
 
 /// The longest object that is read, and the longest line of a watch: ten times what etcd stores of one object by
 /// default (1.5 MiB).
-pub(super) const LONGEST: usize = 16 << 20;
+pub(super) const MAX_OBJECT: usize = 16 << 20;
 
 /// Memory that a splitter keeps after an object.
-const KEPT: usize = 1 << 16;
+const KEPT_CAPACITY: usize = 1 << 16;
 
 /// A part of a list or of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Part<'a> {
     TooLong(&'a [u8]),
 }
 
-/// Cuts the items out of a list, whatever the list is called and however it is formatted.
+/// Cuts the items out of a list of any name and formatting.
 ///
 /// Lists of Kubernetes have one array at their top level, `items`, and its elements are objects.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(crate) struct ListSplitter {
 }
 
 impl ListSplitter {
-    /// Reads on and passes each item that is complete to `each`. Fails when the list without its items is too long.
+    /// Reads the next bytes and passes each complete item to `each`. Fails when the list without its items is too long.
     pub(crate) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Part<'_>)) -> Result<(), ApiError> {
         let mut from = 0;
         for (at, byte) in bytes.iter().enumerate() {
@@ -67,11 +67,11 @@ impl ListSplitter {
             }
         }
         let rest = if self.in_items && self.depth == 2 { &[] } else { &bytes[from..] };
-        let kept = if self.in_items { &mut self.item } else { &mut self.envelope };
-        kept.push(rest);
+        let buffer = if self.in_items { &mut self.item } else { &mut self.envelope };
+        buffer.push(rest);
         if self.envelope.too_long {
             return Err(ApiError::Malformed(format!(
-                "a list whose own fields take more than {LONGEST} bytes"
+                "a list whose own fields take more than {MAX_OBJECT} bytes"
             )));
         }
         Ok(())
@@ -99,7 +99,7 @@ pub(crate) struct LineSplitter {
 }
 
 impl LineSplitter {
-    /// Reads on and passes each line that is complete to `each`. A last line without a line end is an incomplete one.
+    /// Reads the next bytes and passes each complete line to `each`. A last line without a line end is incomplete.
     pub(crate) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Part<'_>)) {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -114,7 +114,7 @@ impl LineSplitter {
     }
 }
 
-/// Collects the bytes of one object, up to [`LONGEST`]; of a longer one only the beginning is kept.
+/// Collects the bytes of one object, up to [`MAX_OBJECT`]; of a longer one only the beginning is kept.
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
@@ -123,22 +123,22 @@ struct Buffer {
 
 impl Buffer {
     fn push(&mut self, bytes: &[u8]) {
-        if !self.too_long && self.bytes.len() + bytes.len() > LONGEST {
+        if !self.too_long && self.bytes.len() + bytes.len() > MAX_OBJECT {
             self.too_long = true;
-            self.bytes.truncate(KEPT);
-            self.bytes.shrink_to(KEPT);
+            self.bytes.truncate(KEPT_CAPACITY);
+            self.bytes.shrink_to(KEPT_CAPACITY);
         }
         if !self.too_long {
             self.bytes.extend_from_slice(bytes);
         }
     }
 
-    /// Passes what was collected on, and begins anew.
+    /// Passes the collected bytes to `each`, and empties the buffer.
     fn take(&mut self, mut each: impl FnMut(Part<'_>)) {
         each(if self.too_long { Part::TooLong(&self.bytes) } else { Part::Whole(&self.bytes) });
         self.too_long = false;
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
+        self.bytes.shrink_to(KEPT_CAPACITY);
     }
 }
 

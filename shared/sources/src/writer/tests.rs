@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::testing::Reads;
 
-/// How long a signal may take before a test says that it never came.
+/// How long a test waits for a signal before it fails.
 const LONG: Duration = Duration::from_secs(20);
 
 /// The names of all namespaces, and how many views there have been.
@@ -54,7 +54,7 @@ fn send(cluster: &Cluster, events: impl IntoIterator<Item = Event>) {
 }
 
 #[test]
-fn a_lone_event_is_published_though_no_other_follows() {
+fn a_single_event_is_published_without_waiting_for_another() {
     let (cluster, names, batches) = started();
     send(&cluster, [namespace("shop")]);
     assert_eq!(batches.recv_timeout(LONG), Ok(1));
@@ -62,9 +62,9 @@ fn a_lone_event_is_published_though_no_other_follows() {
 }
 
 #[test]
-fn a_burst_makes_few_views() {
+fn a_burst_of_events_results_in_few_views() {
     let (cluster, names, batches) = started();
-    // While somebody reads, the writer waits with what it has, and all that comes meanwhile becomes the next batch.
+    // During `read` the writer waits with its current batch, and the events that arrive meanwhile become the next batch.
     cluster.read(|_| send(&cluster, (0..1000).map(|number| namespace(&number.to_string()))));
     let mut seen = 0;
     while seen < 1000 {
@@ -72,30 +72,30 @@ fn a_burst_makes_few_views() {
     }
     let (views, names) = &**names.load();
     assert_eq!(names.len(), 1000);
-    assert!(*views <= 3, "one view at first, one of what the writer held, one of the rest: {views}");
+    assert!(*views <= 3, "the first view, one of the batch before `read` ended, one of the rest: {views}");
 }
 
 #[test]
-fn a_first_list_is_published_when_it_ends_and_holds_no_other_kind_back() {
+fn a_first_list_is_published_when_it_ends_and_does_not_delay_other_kinds() {
     let (cluster, names, batches) = started();
     send(&cluster, [Event::Restart(Kind::Namespace), namespace("a")]);
     let class = cluster::IngressClass { key: Key::cluster("nginx"), controller: "x".into(), default: false };
     send(&cluster, [Event::Apply(Object::IngressClass(Arc::new(class)))]);
     assert_eq!(batches.recv_timeout(LONG), Ok(1), "the class");
-    assert_eq!(names.load().0, 1, "a picture with holes is not published");
+    assert_eq!(names.load().0, 1, "an incomplete view is not published");
     send(&cluster, [namespace("b"), Event::Synced(Kind::Namespace)]);
     assert_eq!(batches.recv_timeout(LONG), Ok(2), "both namespaces at once");
     assert_eq!(names.load().1, ["a", "b"]);
 }
 
 #[test]
-fn what_a_later_list_brings_is_published_before_it_ends() {
+fn objects_of_a_later_list_are_published_before_it_ends() {
     let (cluster, names, batches) = started();
     send(&cluster, [Event::Restart(Kind::Namespace), namespace("a"), Event::Synced(Kind::Namespace)]);
     assert_eq!(batches.recv_timeout(LONG), Ok(1));
     send(&cluster, [Event::Restart(Kind::Namespace), namespace("b")]);
     assert_eq!(batches.recv_timeout(LONG), Ok(1));
-    assert_eq!(names.load().1, ["a", "b"], "and the old picture stays");
+    assert_eq!(names.load().1, ["a", "b"], "old objects stay until the list ends");
     send(&cluster, [Event::Synced(Kind::Namespace)]);
     assert_eq!(batches.recv_timeout(LONG), Ok(1));
     assert_eq!(names.load().1, ["b"]);
@@ -116,7 +116,7 @@ fn an_endless_first_list_is_published_in_chunks() {
 }
 
 #[test]
-fn a_projection_added_later_widens_what_is_wanted() {
+fn a_projection_adds_its_kinds_to_those_that_are_read() {
     let cluster = Cluster::start(&Registry::new()).unwrap();
     let wanted = cluster.sink().wanted();
     assert_eq!(*wanted.borrow(), Kinds::default());
@@ -137,7 +137,7 @@ fn a_kind_without_readers_is_dropped_at_once() {
     let copy = names.clone();
     drop(names);
     drop(copy);
-    // No event comes, as in a quiet cluster.
+    // No event arrives, as in a cluster without changes.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let fewer = async { wanted.wait_for(|wanted| *wanted == Kinds::of(&[Kind::Secret])).await.map(|_| ()) };
     runtime.block_on(async { tokio::time::timeout(LONG, fewer).await }).unwrap().unwrap();
@@ -164,7 +164,7 @@ fn the_writer_ends_with_its_last_handle() {
 }
 
 #[test]
-fn a_change_of_endpoints_is_timed_once_it_can_be_seen() {
+fn a_change_of_endpoints_is_timed_once_its_view_is_published() {
     let registry = Registry::new();
     let cluster = Cluster::start(&registry).unwrap();
     cluster.measure_programming(&registry);
@@ -207,7 +207,7 @@ fn a_change_of_endpoints_is_timed_once_it_can_be_seen() {
     slice("web", "by hand", None);
     slice("db", "new", Some(100));
     slice("db", "ahead of our clock", Some(-100));
-    slice("nobody's", "new", Some(3));
+    slice("without-service", "new", Some(3));
     slice("last", "new", None);
     let last = Key::new("shop", "last-1");
     wait_until(&|snapshot| snapshot.get::<cluster::EndpointSlice>(&last).is_some());
@@ -268,10 +268,10 @@ fn the_metrics_show_whether_a_source_is_connected_and_when_it_last_sent_anything
     let time = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<f64>().unwrap();
     assert!(time >= before, "{time} < {before}");
     futures_util::FutureExt::now_or_never(sink.forget(Kind::Pod)).unwrap().unwrap();
-    assert!(!registry.text().contains("kind=\"Pod\"}"), "nobody reads the kind any more");
+    assert!(!registry.text().contains("kind=\"Pod\"}"), "the kind is no longer read");
 }
 
-/// Builds its view only when it is told to.
+/// Builds its view only after a signal of the test.
 struct Slow {
     building: signal::Sender<()>,
     go_on: std::sync::Mutex<signal::Receiver<()>>,
@@ -296,7 +296,7 @@ impl Projection for Slow {
 }
 
 #[test]
-fn a_view_that_takes_long_to_build_does_not_hold_the_writer_up() {
+fn a_view_that_takes_long_to_build_does_not_block_the_writer() {
     let (cluster, names, batches) = started();
     send(&cluster, [namespace("a")]);
     assert_eq!(batches.recv_timeout(LONG), Ok(1));
@@ -312,5 +312,5 @@ fn a_view_that_takes_long_to_build_does_not_hold_the_writer_up() {
     assert_eq!(batches.recv_timeout(LONG), Ok(1), "the writer works while the view is built");
     assert_eq!(names.load().1, ["a", "b"]);
     go.send(()).unwrap();
-    assert_eq!(**adding.join().unwrap().load(), 2, "what came meanwhile is in the view");
+    assert_eq!(**adding.join().unwrap().load(), 2, "the view contains the objects that arrived meanwhile");
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-fn said(access: &Access) -> String {
+fn host_or_error(access: &Access) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match runtime.block_on(connection(access)) {
         Ok(Connection { host, .. }) => host,
@@ -23,13 +23,13 @@ current-context: one
 ";
 
 #[test]
-fn a_kubeconfig_leads_to_the_server_of_its_context() {
+fn a_kubeconfig_selects_the_server_of_its_context() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("config");
     std::fs::write(&file, CONFIG).unwrap();
     let with = |context: Option<&str>| {
         let access = Access::Kubeconfig { file: Some(file.clone()), context: context.map(Into::into) };
-        said(&access).replace(&file.display().to_string(), "FILE")
+        host_or_error(&access).replace(&file.display().to_string(), "FILE")
     };
     assert_eq!(with(None), "10.0.0.1:6443");
     assert_eq!(with(Some("two")), "[fd00::1]");
@@ -44,7 +44,7 @@ fn a_kubeconfig_leads_to_the_server_of_its_context() {
 fn an_endpoint_is_an_address_with_certificates_that_can_be_read() {
     let endpoint = |url: &str, authority: Option<&str>| {
         let tls = ClientTls { authority: authority.map(Into::into), identity: None };
-        said(&Access::Endpoint { url: url.into(), tls })
+        host_or_error(&Access::Endpoint { url: url.into(), tls })
     };
     assert_eq!(endpoint("http://127.0.0.1:8080", None), "127.0.0.1:8080");
     assert_eq!(endpoint("127.0.0.1:8080", None), "127.0.0.1:8080");
@@ -65,11 +65,11 @@ fn an_endpoint_is_an_address_with_certificates_that_can_be_read() {
 #[test]
 fn outside_of_a_pod_there_is_no_service_account() {
     let error = AccessError::InCluster("x".into()).to_string();
-    assert_eq!(error, "no service account, as a Pod has one: x; elsewhere name a kubeconfig or an endpoint");
+    assert_eq!(error, "no service account of a Pod: x; outside a Pod, configure a kubeconfig or an endpoint");
 }
 
 #[test]
-fn a_remedy_names_the_file_that_has_to_be_mended() {
+fn a_remedy_names_the_file_that_has_to_be_fixed() {
     let kubeconfig = Access::Kubeconfig { file: Some("/etc/kube".into()), context: Some("test".into()) };
     let bare = |identity: Option<&str>| Access::Endpoint {
         url: String::new(),

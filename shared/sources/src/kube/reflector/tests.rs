@@ -20,7 +20,7 @@ use crate::metrics::SourceMetrics;
 use crate::source::Message;
 use crate::watch_status::WatchStatuses;
 
-/// What the API server does with a request.
+/// The reaction of the API server to a request.
 enum Reply {
     /// No connection.
     Refuse,
@@ -48,7 +48,7 @@ impl Reply {
     }
 }
 
-/// A request, and what was visible when it came.
+/// A request, and the reported state when it arrived.
 #[derive(Debug)]
 struct Request {
     path: String,
@@ -65,7 +65,7 @@ struct Outcome {
     events: Vec<String>,
 }
 
-/// Reads Services from an API server that makes these replies, until it is asked once more.
+/// Reads Services from an API server that sends these replies, until it receives one more request.
 async fn reflect(replies: Vec<Reply>) -> Outcome {
     let kind = Kind::Service;
     let registry = Registry::new();
@@ -81,10 +81,10 @@ async fn reflect(replies: Vec<Reply>) -> Outcome {
     let service = {
         let (sink, reports, requests, done) = (sink.clone(), reports.clone(), requests.clone(), done.clone());
         tower::service_fn(move |request: http::Request<kube::client::Body>| {
-            let said = reports.current().into_iter().map(|(_, problem)| problem.to_string()).collect();
+            let problems = reports.current().into_iter().map(|(_, problem)| problem.to_string()).collect();
             requests.lock().unwrap().push(Request {
                 path: request.uri().to_string(),
-                problems: said,
+                problems,
                 connected: registry.text().contains("portolan_source_connected{kind=\"Service\"} 1"),
                 status: sink.status(kind),
                 at: begun.elapsed(),
@@ -157,7 +157,7 @@ fn since(request: &Request) -> &str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_falls_silent_goes_on_where_it_was() {
+async fn a_silent_watch_continues_at_its_last_version() {
     let Outcome { requests, events } = reflect(vec![
         Reply::Silence(vec![added("a", 5), synced(7)]),
         Reply::Silence(vec![added("b", 9)]),
@@ -201,17 +201,17 @@ async fn an_outage_is_visible_until_the_server_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_are_said_in_those_words() {
+async fn rejected_credentials_are_reported_as_such() {
     let refused = || Reply::Status(401, r#"{"message":"Unauthorized","code":401}"#.into());
     let Outcome { requests, .. } = reflect(vec![refused(), refused(), Reply::Silence(vec![synced(7)])]).await;
-    let said = &requests[2].problems[0];
-    assert!(said.contains("our credentials are refused since "), "{said}");
-    assert!(said.contains("(401: Unauthorized)"), "{said}");
+    let problem_text = &requests[2].problems[0];
+    assert!(problem_text.contains("our credentials are refused since "), "{problem_text}");
+    assert!(problem_text.contains("(401: Unauthorized)"), "{problem_text}");
     assert!(requests[3].problems.is_empty(), "{requests:#?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_rbac_forbids_is_reported_with_verb_and_resource_and_requested_again() {
+async fn a_forbidden_request_is_reported_with_verb_and_resource_and_repeated() {
     let forbidden = || Reply::Status(403, r#"{"message":"services is forbidden","code":403}"#.into());
     let Outcome { requests, events } =
         reflect(vec![forbidden(), Reply::Silence(vec![added("a", 5), synced(7)])]).await;
@@ -228,7 +228,7 @@ async fn what_rbac_forbids_is_reported_with_verb_and_resource_and_requested_agai
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_cannot_be_decoded_is_kept_and_reported_until_it_can() {
+async fn an_undecodable_object_keeps_its_last_version_and_is_reported_until_it_is_valid() {
     let bad = object("bad", 6, r#"{"clusterIP":"ten"}"#);
     let expired = line("ERROR", r#"{"code":410,"message":"too old"}"#);
     let list = |items: &[String]| {
@@ -250,13 +250,13 @@ async fn an_object_that_cannot_be_decoded_is_kept_and_reported_until_it_can() {
         ["[", "+a", "+bad", "]", "=bad", "[", "+a", "=bad", "]", "[", "+a", "=bad", "]", "+bad"],
         "{requests:#?}"
     );
-    let said: Vec<_> = requests.iter().map(|request| request.problems.join("|")).collect();
+    let problem_text: Vec<_> = requests.iter().map(|request| request.problems.join("|")).collect();
     let problem = r#"Service shop/bad: spec.clusterIP: "ten"; wanted an IP address or "None""#;
-    assert_eq!(said, ["", "", problem, problem, problem, problem, problem, ""]);
+    assert_eq!(problem_text, ["", "", problem, problem, problem, problem, problem, ""]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_ends_watches_at_once_is_not_asked_in_a_tight_loop() {
+async fn a_server_that_ends_watches_at_once_gets_no_tight_loop_of_requests() {
     for with_news in [true, false] {
         let mut replies = vec![Reply::End(vec![synced(7)])];
         replies.extend(
@@ -284,7 +284,7 @@ async fn a_page_that_names_itself_as_the_next_ends_the_list() {
     .await;
     assert_eq!(events, ["[", "["], "the list never ends");
     assert!(
-        matches!(&requests[3].status, WatchStatus::Retrying(error) if error.contains("names itself")),
+        matches!(&requests[3].status, WatchStatus::Retrying(error) if error.contains("is its own")),
         "{requests:#?}"
     );
 }
@@ -297,7 +297,10 @@ async fn an_object_of_fifty_megabytes_is_left_out_and_reported() {
     pieces.extend(["\"}}}\n".to_owned(), added("b", 5), synced(7)]);
     let Outcome { requests, events } = reflect(vec![Reply::Silence(pieces)]).await;
     assert_eq!(events, ["[", "+a", "+b", "]"]);
-    let said = &requests[1].problems[0];
-    assert!(said.starts_with("Service (name unknown): "), "{said}");
-    assert!(said.ends_with("; wanted an object of at most 16 MiB") && said.len() < 500, "{said}");
+    let problem_text = &requests[1].problems[0];
+    assert!(problem_text.starts_with("Service (name unknown): "), "{problem_text}");
+    assert!(
+        problem_text.ends_with("; wanted an object of at most 16 MiB") && problem_text.len() < 500,
+        "{problem_text}"
+    );
 }

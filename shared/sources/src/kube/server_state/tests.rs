@@ -9,7 +9,7 @@ fn state(reports: &Reports) -> ServerState {
 }
 
 /// The reported problems, with `TIME` for the time of day.
-fn said(reports: &Reports) -> Vec<String> {
+fn reported(reports: &Reports) -> Vec<String> {
     let line = |(scope, problem): (&str, Problem)| {
         let text = format!("{scope}: {problem}");
         let Some((before, after)) = text.split_once(" since ") else { return text };
@@ -33,30 +33,33 @@ fn an_outage_is_reported_from_the_second_failure_until_every_kind_is_answered() 
     let away = ApiError::unreachable("connection refused");
     state.listed();
     assert!(state.failed(Kind::Service, &away));
-    assert_eq!(said(&reports), [""; 0], "a single failure is the end of a connection");
+    assert_eq!(reported(&reports), [""; 0], "a single failure is the end of a connection");
     assert!(state.failed(Kind::Pod, &away));
     state.failed(Kind::Service, &away);
-    assert_eq!(said(&reports), [AWAY]);
+    assert_eq!(reported(&reports), [AWAY]);
     state.answered(Kind::Service);
-    assert_eq!(said(&reports), [AWAY], "Pods are not read yet");
+    assert_eq!(reported(&reports), [AWAY], "Pods are not read yet");
     state.answered(Kind::Pod);
-    assert_eq!(said(&reports), [""; 0]);
+    assert_eq!(reported(&reports), [""; 0]);
 }
 
 #[test]
-fn before_the_first_list_there_is_no_state_to_serve() {
+fn an_outage_before_the_first_list_says_that_nothing_has_been_read() {
     let reports = Reports::new(&Registry::new());
     let state = state(&reports);
     for _ in 0..2 {
         state.failed(Kind::Service, &ApiError::unreachable("connection refused"));
     }
-    assert_eq!(said(&reports), [AWAY.replace("serving the last known state", "nothing has been read yet")]);
+    assert_eq!(
+        reported(&reports),
+        [AWAY.replace("serving the last known state", "nothing has been read yet")]
+    );
     state.forget(Kind::Service);
-    assert_eq!(said(&reports), [""; 0], "a kind that is not read holds nothing up");
+    assert_eq!(reported(&reports), [""; 0], "a kind that is not read does not prolong the outage");
 }
 
 #[test]
-fn credentials_and_certificates_are_named_with_their_remedy() {
+fn rejected_credentials_and_certificates_are_reported_with_their_remedy() {
     let certificate = |problem| ApiError::Connection { problem, cause: "UnknownIssuer".into() };
     let rows = [
         (refused(401), "our credentials are refused since TIME (401: Unauthorized)", "a valid token"),
@@ -79,12 +82,12 @@ fn credentials_and_certificates_are_named_with_their_remedy() {
         let wanted = format!(
             "kube: API server https://10.0.0.1:6443: {what}; nothing has been read yet; wanted {wanted}"
         );
-        assert_eq!(said(&reports), [wanted]);
+        assert_eq!(reported(&reports), [wanted]);
     }
 }
 
 #[test]
-fn what_concerns_one_kind_only_is_no_outage() {
+fn a_failure_of_one_kind_is_not_an_outage() {
     let reports = Reports::new(&Registry::new());
     let state = state(&reports);
     let malformed = ApiError::Malformed("not JSON".into());
@@ -93,13 +96,13 @@ fn what_concerns_one_kind_only_is_no_outage() {
             assert!(!state.failed(Kind::Service, &error), "{error}");
         }
     }
-    assert_eq!(said(&reports), [""; 0]);
+    assert_eq!(reported(&reports), [""; 0]);
     assert!(state.failed(Kind::Service, &refused(503)));
 }
 
-/// Counts the lines that one period after the other brings.
+/// Counts the logged lines in each of three minutes.
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_logged_once_a_minute_and_refused_credentials_once() {
+async fn an_outage_is_logged_once_a_minute_and_rejected_credentials_once() {
     for (error, lines_a_minute) in [(ApiError::unreachable("connection refused"), 1), (refused(401), 0)] {
         let log = crate::testing::Log::default();
         let _logging = log.start();

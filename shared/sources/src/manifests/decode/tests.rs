@@ -12,7 +12,7 @@ fn shown(name: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_file_holds_documents_and_lists() {
+fn a_file_contains_documents_and_lists() {
     let text = "\
 # A shop.
 ---
@@ -90,9 +90,9 @@ fn json_is_read_value_by_value() {
     );
 }
 
-/// Each row: what stands in the file, and what is said of it.
+/// Each row: the text of the file, and the reported problem.
 #[test]
-fn a_bad_document_is_named_with_its_line_and_what_was_wanted() {
+fn an_invalid_document_is_reported_with_its_line_and_what_was_expected() {
     let rows = [
         ("kind: Service\nmetadata: {name: web}", r#"manifest f.yaml:1: apiVersion: missing; wanted v1"#),
         (
@@ -150,13 +150,13 @@ fn a_bad_document_is_named_with_its_line_and_what_was_wanted() {
         ),
         ("apiVersion: example.org/v1\nkind: ShoppingList\nitems: 3", "ignored example.org/v1 ShoppingList"),
     ];
-    for (text, said) in rows {
-        assert_eq!(shown("f.yaml", text), [said], "{text}");
+    for (text, reported) in rows {
+        assert_eq!(shown("f.yaml", text), [reported], "{text}");
     }
 }
 
 #[test]
-fn a_broken_document_hides_no_other() {
+fn a_broken_document_does_not_affect_others() {
     let text = "\
 apiVersion: v1
 kind: Service
@@ -178,7 +178,7 @@ metadata: {name: db}
 }
 
 #[test]
-fn an_item_that_is_wrong_hides_no_other() {
+fn an_invalid_item_does_not_affect_others() {
     let text = "\
 apiVersion: v1
 kind: ServiceList
@@ -198,7 +198,7 @@ items:
 }
 
 #[test]
-fn anchors_are_unfolded_and_bombs_are_not() {
+fn anchors_are_expanded_and_exponential_expansion_is_rejected() {
     let text = "\
 apiVersion: v1
 kind: List
@@ -223,7 +223,7 @@ fn a_list_without_items_is_empty() {
 }
 
 #[test]
-fn an_object_that_a_file_names_twice_is_reported_and_the_last_one_counts() {
+fn an_object_that_is_in_a_file_twice_is_reported_and_the_last_one_is_used() {
     let text = "\
 apiVersion: v1
 kind: Service
@@ -240,13 +240,13 @@ metadata: {name: web}
     assert_eq!(
         problems,
         [
-            "manifest f.yaml:5: Service default/web is in this file twice; line 1 does not count; wanted each object once"
+            "manifest f.yaml:5: Service default/web is in this file twice; line 1 has no effect; wanted each object once"
         ]
     );
 }
 
 #[test]
-fn a_part_of_an_object_that_is_left_out_is_named_with_its_line() {
+fn a_part_of_an_object_that_is_left_out_is_reported_with_its_line() {
     let text = "\
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -261,7 +261,7 @@ endpoints:
         shown("f.yaml", text),
         [
             "EndpointSlice default/web-1",
-            "manifest f.yaml:8: endpoints[1].addresses[0]: \"fd00::1\"; wanted an IPv4 address, as addressType says",
+            "manifest f.yaml:8: endpoints[1].addresses[0]: \"fd00::1\"; wanted an IPv4 address, because of addressType",
         ]
     );
 }
@@ -283,8 +283,8 @@ fn the_problems_of_a_file_are_bounded_in_number_and_length() {
         format!("{long}: {long}: ["),
     ] {
         let decoded = decode("f.yaml", &text);
-        let said = decoded.problems.iter().map(ToString::to_string).chain(decoded.ignored);
-        let longest = said.map(|line| line.len()).max();
+        let reported = decoded.problems.iter().map(ToString::to_string).chain(decoded.ignored);
+        let longest = reported.map(|line| line.len()).max();
         assert!(longest.is_some_and(|longest| longest < 1000), "{longest:?} bytes: {}", &text[..60]);
     }
 }
@@ -298,7 +298,7 @@ fn the_values_of_a_json_file_are_bounded() {
 }
 
 #[test]
-fn nesting_has_a_bound() {
+fn nesting_is_bounded() {
     for text in ["[".repeat(100_000), "{\"a\":".repeat(100_000), "- ".repeat(100_000)] {
         assert_eq!(decode("f.yaml", &text).problems.len(), 1);
         assert_eq!(decode("f.json", &text).problems.len(), 1);
@@ -307,13 +307,13 @@ fn nesting_has_a_bound() {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in ".{0,200}") {
+    fn arbitrary_text_does_not_panic(text in ".{0,200}") {
         decode("f.yaml", &text);
         decode("f.json", &text);
     }
 
     #[test]
-    fn no_cut_and_no_wrong_byte_makes_it_panic(at in 0..400_usize, end in 0..400_usize, new: char) {
+    fn truncated_and_corrupted_text_does_not_panic(at in 0..400_usize, end in 0..400_usize, new: char) {
         let text = "\
 apiVersion: networking.k8s.io/v1
 kind: Ingress

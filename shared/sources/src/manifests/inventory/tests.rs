@@ -8,8 +8,8 @@ fn services(names: &[&str]) -> String {
 
 const SERVICES: Kinds = Kinds::of(&[Kind::Service]);
 
-/// The news in short: `+web`, `-web`, `[Service`, `Service]`.
-fn news(inventory: &mut Inventory, wanted: Kinds) -> Vec<String> {
+/// The events in short: `+web`, `-web`, `[Service`, `Service]`.
+fn events(inventory: &mut Inventory, wanted: Kinds) -> Vec<String> {
     let short = |event| match event {
         Event::Apply(object) => format!("+{}", object.key().name),
         Event::Remove(_, key) => format!("-{}", key.name),
@@ -22,50 +22,50 @@ fn news(inventory: &mut Inventory, wanted: Kinds) -> Vec<String> {
 }
 
 #[test]
-fn a_kind_comes_as_a_list_when_it_is_wanted_and_then_change_by_change() {
+fn a_kind_is_sent_as_a_list_when_it_is_first_read_and_then_change_by_change() {
     let mut inventory = Inventory::default();
     inventory.put("a", decode("a", &services(&["web", "db"])));
-    assert_eq!(news(&mut inventory, Kinds::default()), [""; 0]);
-    assert_eq!(news(&mut inventory, SERVICES), ["[Service", "+db", "+web", "Service]"]);
+    assert_eq!(events(&mut inventory, Kinds::default()), [""; 0]);
+    assert_eq!(events(&mut inventory, SERVICES), ["[Service", "+db", "+web", "Service]"]);
     inventory.put("a", decode("a", &services(&["web", "api"])));
     let more = SERVICES.union(Kinds::of(&[Kind::Namespace]));
-    assert_eq!(news(&mut inventory, more), ["[Namespace", "+default", "Namespace]", "+api", "-db"]);
-    assert!(!inventory.changed(), "all has been told");
-    assert_eq!(news(&mut inventory, more), [""; 0]);
+    assert_eq!(events(&mut inventory, more), ["[Namespace", "+default", "Namespace]", "+api", "-db"]);
+    assert!(!inventory.changed(), "all events were returned");
+    assert_eq!(events(&mut inventory, more), [""; 0]);
     inventory.remove("none");
     assert!(!inventory.changed());
     inventory.remove("a");
     assert!(inventory.changed());
-    assert_eq!(news(&mut inventory, more), ["-default", "-api", "-web"]);
+    assert_eq!(events(&mut inventory, more), ["-default", "-api", "-web"]);
 }
 
 #[test]
 fn a_kind_without_readers_is_forgotten_and_listed_again_later() {
     let mut inventory = Inventory::default();
     inventory.put("a", decode("a", &services(&["web"])));
-    news(&mut inventory, SERVICES);
-    assert_eq!(news(&mut inventory, Kinds::default()), ["no Service"]);
-    assert_eq!(news(&mut inventory, Kinds::default()), [""; 0]);
-    assert_eq!(news(&mut inventory, SERVICES), ["[Service", "+web", "Service]"]);
+    events(&mut inventory, SERVICES);
+    assert_eq!(events(&mut inventory, Kinds::default()), ["no Service"]);
+    assert_eq!(events(&mut inventory, Kinds::default()), [""; 0]);
+    assert_eq!(events(&mut inventory, SERVICES), ["[Service", "+web", "Service]"]);
 }
 
 #[test]
-fn the_last_good_version_stays_while_its_file_is_bad() {
+fn the_last_valid_version_stays_while_its_file_is_invalid() {
     let mut inventory = Inventory::default();
     inventory.put("a", decode("a", &services(&["web", "db", "api"])));
     inventory.put("b", decode("b", &services(&["other"])));
-    news(&mut inventory, SERVICES);
+    events(&mut inventory, SERVICES);
     let bad = "apiVersion: v1\nkind: Service\nmetadata: {name: [}\n".to_owned() + &services(&["db", "new"]);
     inventory.put("a", decode("a", &bad));
-    assert_eq!(news(&mut inventory, SERVICES), ["+new"], "web and api may be what the broken document was");
+    assert_eq!(events(&mut inventory, SERVICES), ["+new"], "the broken document may be web or api");
     assert_eq!(inventory.problems().len(), 1);
     inventory.put("a", decode("a", &services(&["db"])));
-    assert_eq!(news(&mut inventory, SERVICES), ["-api", "-new", "-web"]);
+    assert_eq!(events(&mut inventory, SERVICES), ["-api", "-new", "-web"]);
     assert!(inventory.problems().is_empty());
 }
 
 #[test]
-fn of_two_files_with_the_same_object_the_later_counts_and_it_is_reported() {
+fn the_same_object_in_two_files_is_reported_and_the_later_file_is_used() {
     let with_port = |port: u16| {
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{ports: [{{port: {port}}}]}}")
     };
@@ -74,15 +74,17 @@ fn of_two_files_with_the_same_object_the_later_counts_and_it_is_reported() {
         other => panic!("{other:?}"),
     };
     let mut inventory = Inventory::default();
-    news(&mut inventory, SERVICES);
+    events(&mut inventory, SERVICES);
     inventory.put("b", decode("b", &with_port(2)));
     assert_eq!(port(inventory.events(SERVICES)), 2);
     inventory.put("a", decode("a", &with_port(1)));
     assert_eq!(inventory.events(SERVICES), []);
-    let said: Vec<_> = inventory.problems().iter().map(ToString::to_string).collect();
+    let problems: Vec<_> = inventory.problems().iter().map(ToString::to_string).collect();
     assert_eq!(
-        said,
-        ["manifest b: Service default/web is also in a, and this one counts; wanted each object in one file"]
+        problems,
+        [
+            "manifest b: Service default/web is also in a, and this one takes effect; wanted each object in one file"
+        ]
     );
     inventory.remove("b");
     assert_eq!(port(inventory.events(SERVICES)), 1);
@@ -97,13 +99,13 @@ fn a_kind_that_is_not_read_is_logged_once() {
 }
 
 #[test]
-fn an_object_that_is_gone_goes_though_another_has_a_defect() {
+fn a_deleted_object_is_removed_although_another_has_a_defect() {
     let mut inventory = Inventory::default();
     inventory.put("a", decode("a", &services(&["web", "db"])));
-    news(&mut inventory, SERVICES);
+    events(&mut inventory, SERVICES);
     let defect =
         "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 1}, {port: 2}]}\n";
     inventory.put("a", decode("a", defect));
-    assert_eq!(news(&mut inventory, SERVICES), ["+web", "-db"]);
+    assert_eq!(events(&mut inventory, SERVICES), ["+web", "-db"]);
     assert_eq!(inventory.problems().len(), 2, "both ports lack a name");
 }

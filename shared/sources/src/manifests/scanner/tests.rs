@@ -3,7 +3,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// A look long enough after everything was written for it to be settled.
+/// Scans at a time when all files have settled. Returns the changes and problems, and whether to scan again soon.
 fn scan(folder: &mut FileScanner) -> (Vec<String>, bool) {
     let Scan { changed, problems, in_doubt } = folder.scan(SystemTime::now() + Duration::from_secs(1));
     let name = |path: PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
@@ -15,12 +15,12 @@ fn scan(folder: &mut FileScanner) -> (Vec<String>, bool) {
     (changed.chain(problems).collect(), in_doubt)
 }
 
-fn news(folder: &mut FileScanner) -> Vec<String> {
+fn changes(folder: &mut FileScanner) -> Vec<String> {
     scan(folder).0
 }
 
 #[test]
-fn manifests_are_found_in_folders_below_and_nothing_else_is() {
+fn only_manifests_are_found_in_folders_and_those_below() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir_all(home.path().join("b/c")).unwrap();
     fs::create_dir_all(home.path().join(".git")).unwrap();
@@ -28,21 +28,21 @@ fn manifests_are_found_in_folders_below_and_nothing_else_is() {
         fs::write(home.path().join(name), name).unwrap();
     }
     let mut folder = FileScanner::new(vec![home.path().to_owned(), home.path().join("named")]);
-    assert_eq!(news(&mut folder), ["a.json a.json", "d.yml b/c/d.yml", "named named", "z.yaml z.yaml"]);
-    assert_eq!(news(&mut folder), [""; 0]);
+    assert_eq!(changes(&mut folder), ["a.json a.json", "d.yml b/c/d.yml", "named named", "z.yaml z.yaml"]);
+    assert_eq!(changes(&mut folder), [""; 0]);
 }
 
 #[test]
-fn a_change_is_seen_even_when_size_and_time_stay() {
+fn a_change_is_found_even_if_size_and_time_are_equal() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.yaml");
     fs::write(&path, "one").unwrap();
     let mut folder = FileScanner::new(vec![home.path().to_owned()]);
-    assert_eq!(news(&mut folder), ["a.yaml one"]);
+    assert_eq!(changes(&mut folder), ["a.yaml one"]);
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     fs::write(&path, "two").unwrap();
     fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
-    assert_eq!(news(&mut folder), ["a.yaml two"]);
+    assert_eq!(changes(&mut folder), ["a.yaml two"]);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_file_being_written_is_read_when_it_has_settled() {
     let path = home.path().join("a.yaml");
     fs::write(&path, "whole").unwrap();
     let mut folder = FileScanner::new(vec![home.path().to_owned()]);
-    assert_eq!(news(&mut folder), ["a.yaml whole"]);
+    assert_eq!(changes(&mut folder), ["a.yaml whole"]);
     fs::write(&path, "").unwrap();
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     let early = folder.scan(modified + Duration::from_millis(1));
@@ -66,7 +66,7 @@ fn a_file_is_deleted_when_two_scans_miss_it() {
     let path = home.path().join("a.yaml");
     fs::write(&path, "one").unwrap();
     let mut folder = FileScanner::new(vec![home.path().to_owned()]);
-    news(&mut folder);
+    changes(&mut folder);
     fs::remove_file(&path).unwrap();
     assert_eq!(scan(&mut folder), (vec![], true), "an editor may be about to put it back");
     fs::write(&path, "one").unwrap();
@@ -76,7 +76,7 @@ fn a_file_is_deleted_when_two_scans_miss_it() {
     assert_eq!(scan(&mut folder), (vec!["a.yaml gone".to_owned()], false));
 }
 
-/// As the kubelet does it: files in a folder named after the time, `..data` pointing at it, links through `..data`.
+/// The layout of the kubelet: files in a folder named after the time, `..data` linking to it, and links through `..data`.
 #[test]
 fn the_swap_of_a_mounted_config_map_is_one_change_of_each_file() {
     let mount = tempfile::tempdir().unwrap();
@@ -91,13 +91,13 @@ fn the_swap_of_a_mounted_config_map_is_one_change_of_each_file() {
     symlink("..data/web.yaml", at("web.yaml")).unwrap();
     symlink("..data/db.yaml", at("db.yaml")).unwrap();
     let mut folder = FileScanner::new(vec![mount.path().to_owned()]);
-    assert_eq!(news(&mut folder), ["db.yaml db", "web.yaml one"]);
+    assert_eq!(changes(&mut folder), ["db.yaml db", "web.yaml one"]);
 
     write("..2026_02", &[("web.yaml", "two")]);
     fs::remove_file(at("db.yaml")).unwrap();
     fs::remove_dir_all(at("..2026_01")).unwrap();
-    assert_eq!(news(&mut folder), ["web.yaml two"]);
-    assert_eq!(news(&mut folder), ["db.yaml gone"]);
+    assert_eq!(changes(&mut folder), ["web.yaml two"]);
+    assert_eq!(changes(&mut folder), ["db.yaml gone"]);
 }
 
 #[test]
@@ -106,27 +106,27 @@ fn a_loop_of_links_ends() {
     fs::write(home.path().join("a.yaml"), "one").unwrap();
     symlink(home.path(), home.path().join("again")).unwrap();
     symlink("nowhere", home.path().join("dangling.yaml")).unwrap();
-    assert_eq!(news(&mut FileScanner::new(vec![home.path().to_owned()])), ["a.yaml one"]);
+    assert_eq!(changes(&mut FileScanner::new(vec![home.path().to_owned()])), ["a.yaml one"]);
 }
 
 #[test]
-fn a_path_that_goes_away_keeps_what_it_held_and_is_reported() {
+fn a_missing_path_keeps_its_files_and_is_reported() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("manifests");
     fs::create_dir(&path).unwrap();
     fs::write(path.join("a.yaml"), "one").unwrap();
     let mut folder = FileScanner::new(vec![path.clone()]);
-    news(&mut folder);
+    changes(&mut folder);
     fs::rename(&path, home.path().join("moved")).unwrap();
     for _ in 0..3 {
-        assert_eq!(news(&mut folder), ["No such file or directory (os error 2)"]);
+        assert_eq!(changes(&mut folder), ["No such file or directory (os error 2)"]);
     }
     fs::rename(home.path().join("moved"), &path).unwrap();
-    assert_eq!(news(&mut folder), [""; 0]);
+    assert_eq!(changes(&mut folder), [""; 0]);
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_without_waiting() {
+fn a_file_that_is_not_regular_is_rejected_without_blocking() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     fs::write(at("a.yaml"), "one").unwrap();
@@ -136,34 +136,34 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
     let _socket = std::os::unix::net::UnixListener::bind(at("socket.yaml")).unwrap();
     let refused = "neither a file nor a folder";
     assert_eq!(
-        news(&mut FileScanner::new(vec![home.path().to_owned()])),
+        changes(&mut FileScanner::new(vec![home.path().to_owned()])),
         ["a.yaml one", refused, refused, refused]
     );
-    assert!(matches!(read(&at("fifo.yaml")), Err(FileError::NotAFile)), "it took the place of a file");
+    assert!(matches!(read(&at("fifo.yaml")), Err(FileError::NotAFile)), "a FIFO replaced the file");
     assert!(matches!(read(&at("zero.yaml")), Err(FileError::NotAFile)));
 }
 
 #[test]
-fn a_file_that_becomes_a_fifo_keeps_what_it_held() {
+fn a_file_that_becomes_a_fifo_keeps_its_last_text() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.yaml");
     fs::write(&path, "one").unwrap();
     let mut scanner = FileScanner::new(vec![home.path().to_owned()]);
-    news(&mut scanner);
+    changes(&mut scanner);
     fs::remove_file(&path).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     for _ in 0..3 {
-        assert_eq!(news(&mut scanner), ["neither a file nor a folder"]);
+        assert_eq!(changes(&mut scanner), ["neither a file nor a folder"]);
     }
 }
 
 #[test]
-fn a_file_that_is_too_large_is_refused() {
+fn a_file_that_is_too_large_is_rejected() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.yaml");
     fs::File::create(&path).unwrap().set_len(MAX_SIZE + 1).unwrap();
-    assert_eq!(news(&mut FileScanner::new(vec![home.path().to_owned()])), ["too large, not read"]);
-    assert!(matches!(read(&path), Err(FileError::TooLarge)), "it grew after it was looked at");
+    assert_eq!(changes(&mut FileScanner::new(vec![home.path().to_owned()])), ["too large, not read"]);
+    assert!(matches!(read(&path), Err(FileError::TooLarge)), "the file grew after its metadata was read");
     fs::File::create(&path).unwrap().set_len(MAX_SIZE).unwrap();
     assert_eq!(read(&path).unwrap().len() as u64, MAX_SIZE);
 }
@@ -176,7 +176,7 @@ fn folders_that_are_nested_too_deeply_are_not_entered() {
     fs::write(deepest.join("in.yaml"), "one").unwrap();
     fs::write(deepest.join("d/out.yaml"), "two").unwrap();
     assert_eq!(
-        news(&mut FileScanner::new(vec![home.path().to_owned()])),
+        changes(&mut FileScanner::new(vec![home.path().to_owned()])),
         ["in.yaml one", "nested too deeply, not read"]
     );
 }
@@ -186,7 +186,7 @@ fn files_beyond_the_limit_are_reported() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("00000.yaml");
     fs::write(&file, "").unwrap();
-    // Links are entries of their own and cost no block each.
+    // Hard links count as files and take no disk space.
     (1..MAX_FILES + 2 * MAX_PROBLEMS).for_each(|number| {
         fs::hard_link(&file, home.path().join(format!("{number:05}.yaml"))).unwrap();
     });

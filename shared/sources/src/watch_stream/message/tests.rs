@@ -2,8 +2,8 @@ use proptest::proptest;
 
 use super::*;
 
-/// In short what a line says.
-fn said(kind: Kind, line: &str) -> String {
+/// The content of a line in short.
+fn summary(kind: Kind, line: &str) -> String {
     match read_message(kind, Part::Whole(line.as_bytes())) {
         Ok(WatchMessage::Object(ObjectEvent { event, version, triggered, defects })) => {
             let defects: String = defects.iter().map(|field| format!(" without {field}")).collect();
@@ -59,9 +59,9 @@ fn a_line_of_a_watch_is_an_event_a_bookmark_or_a_failure() {
         (r#"{"type":"DANCED","object":{}}"#, "a watch event of type \"DANCED\""),
     ];
     for (line, expected) in rows {
-        assert_eq!(said(Kind::Service, line), expected, "{line}");
+        assert_eq!(summary(Kind::Service, line), expected, "{line}");
     }
-    assert!(said(Kind::Service, "<html>").starts_with("not what the API promises: "));
+    assert!(summary(Kind::Service, "<html>").starts_with("not a valid API response: "));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_trigger_time_of_a_slice_is_read() {
             r#"{{"name":"web","namespace":"shop","resourceVersion":"7","annotations":{annotations}}}"#
         );
         let object = format!(r#"{{"metadata":{metadata},"addressType":"IPv4","endpoints":[]}}"#);
-        said(Kind::EndpointSlice, &format!(r#"{{"type":"MODIFIED","object":{object}}}"#))
+        summary(Kind::EndpointSlice, &format!(r#"{{"type":"MODIFIED","object":{object}}}"#))
     };
     let rows = [
         (
@@ -90,14 +90,14 @@ fn the_trigger_time_of_a_slice_is_read() {
 #[test]
 fn an_object_that_is_no_longer_used_is_removed() {
     let pod = r#"{"type":"MODIFIED","object":{"metadata":{"name":"web","namespace":"shop","resourceVersion":"7","deletionTimestamp":"2026-01-01T00:00:00Z"},"status":{"podIP":"10.0.0.1"}}}"#;
-    assert_eq!(said(Kind::Pod, pod), "-shop/web @7");
+    assert_eq!(summary(Kind::Pod, pod), "-shop/web @7");
 }
 
 #[test]
-fn an_item_of_a_list_is_an_object_of_no_use_or_undecodable() {
+fn an_item_of_a_list_is_an_object_unused_or_undecodable() {
     let read = |text: &[u8]| match read_item(Kind::Pod, Part::Whole(text)) {
         Ok(Some(ObjectEvent { event, .. })) => format!("{:?}", event.kind()),
-        Ok(None) => "of no use".into(),
+        Ok(None) => "not used".into(),
         Err(undecodable) => format!("{:?}", undecodable.key.map(|key| key.to_string())),
     };
     let item = |text: &str| read(text.as_bytes());
@@ -105,7 +105,7 @@ fn an_item_of_a_list_is_an_object_of_no_use_or_undecodable() {
         item(r#"{"metadata":{"name":"web","namespace":"shop"},"status":{"podIP":"10.0.0.1"}}"#),
         "Pod"
     );
-    assert_eq!(item(r#"{"metadata":{"name":"web","namespace":"shop"}}"#), "of no use", "it has no address");
+    assert_eq!(item(r#"{"metadata":{"name":"web","namespace":"shop"}}"#), "not used", "it has no address");
     assert_eq!(
         item(r#"{"metadata":{"name":"web","namespace":"shop"},"status":{"podIP":"ten"}}"#),
         r#"Some("shop/web")"#
@@ -134,15 +134,15 @@ fn a_message_about_an_object_is_of_bounded_length() {
     else {
         panic!("it cannot be decoded")
     };
-    let said = undecodable.reason.to_string();
-    assert!(said.len() < 400 && said.contains("… (50000000 bytes)"), "{said}");
+    let text = undecodable.reason.to_string();
+    assert!(text.len() < 400 && text.contains("… (50000000 bytes)"), "{text}");
     let line = format!(r#"{{"type":"{value}","object":{{}}}}"#);
-    let said = read_message(Kind::Pod, Part::Whole(line.as_bytes())).unwrap_err().to_string();
-    assert!(said.len() < 400, "{}", said.len());
+    let text = read_message(Kind::Pod, Part::Whole(line.as_bytes())).unwrap_err().to_string();
+    assert!(text.len() < 400, "{}", text.len());
 }
 
 #[test]
-fn a_page_says_whether_another_follows() {
+fn a_page_has_the_token_of_the_next_page() {
     let page =
         |text: &str| read_page(Some(text.as_bytes())).map(|page| format!("{} {}", page.version, page.next));
     assert_eq!(page(r#"{"metadata":{"resourceVersion":"7"},"items":[]}"#).unwrap(), "7 ");
@@ -156,7 +156,7 @@ fn a_page_says_whether_another_follows() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+    fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
         for kind in Kind::ALL {
             let _ = read_message(kind, Part::Whole(&bytes));
             let _ = read_item(kind, Part::Whole(&bytes));

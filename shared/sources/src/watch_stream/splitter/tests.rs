@@ -11,19 +11,19 @@ fn whole(part: Part<'_>) -> &[u8] {
 
 /// Feeds a body in pieces of a size.
 fn items(body: &str, size: usize) -> (Vec<String>, Option<String>) {
-    let mut cut = ListSplitter::default();
+    let mut splitter = ListSplitter::default();
     let mut items = Vec::new();
     for piece in body.as_bytes().chunks(size) {
-        cut.push(piece, |item| items.push(String::from_utf8(whole(item).to_vec()).unwrap())).unwrap();
+        splitter.push(piece, |item| items.push(String::from_utf8(whole(item).to_vec()).unwrap())).unwrap();
     }
-    (items, cut.envelope().map(|envelope| String::from_utf8(envelope.to_vec()).unwrap()))
+    (items, splitter.envelope().map(|envelope| String::from_utf8(envelope.to_vec()).unwrap()))
 }
 
 const LIST: &str = r#"{"kind":"ServiceList","metadata":{"resourceVersion":"7","continue":"a]}\"{["},"items":[{"a":[{"b":"]}"}]} , {}
 ,{"c":"\\"}],"more":{"x":1}}"#;
 
 #[test]
-fn a_list_is_split_into_its_items_whatever_the_pieces() {
+fn a_list_is_split_into_its_items_in_pieces_of_any_size() {
     for size in 1..=LIST.len() {
         let (items, envelope) = items(LIST, size);
         assert_eq!(items, [r#"{"a":[{"b":"]}"}]}"#, "{}", r#"{"c":"\\"}"#], "pieces of {size}");
@@ -38,7 +38,7 @@ fn a_list_is_split_into_its_items_whatever_the_pieces() {
 }
 
 #[test]
-fn a_list_that_is_cut_off_has_no_envelope() {
+fn an_incomplete_list_has_no_envelope() {
     for end in 0..LIST.len() {
         assert_eq!(items(&LIST[..end], 5).1, None, "{}", &LIST[..end]);
     }
@@ -51,13 +51,13 @@ fn an_empty_list_may_be_null() {
 }
 
 #[test]
-fn a_watch_is_split_into_lines_whatever_the_pieces() {
+fn a_watch_is_split_into_lines_in_pieces_of_any_size() {
     let body = b"{\"a\":1}\n\n{\"b\":2}\r\n{\"c\"";
     for size in 1..=body.len() {
-        let mut cut = LineSplitter::default();
+        let mut splitter = LineSplitter::default();
         let mut lines = Vec::new();
         for piece in body.chunks(size) {
-            cut.push(piece, |line| lines.push(whole(line).to_vec()));
+            splitter.push(piece, |line| lines.push(whole(line).to_vec()));
         }
         assert_eq!(lines, [&b"{\"a\":1}"[..], b"{\"b\":2}\r"], "pieces of {size}");
     }
@@ -73,18 +73,19 @@ fn pad(count: usize, mut push: impl FnMut(&[u8])) {
 
 #[test]
 fn an_object_that_is_too_long_is_skipped_and_its_neighbours_are_read() {
-    let mut cut = ListSplitter::default();
+    let mut splitter = ListSplitter::default();
     let mut parts = Vec::new();
     let mut largest = 0;
     let mut push = |bytes: &[u8]| {
-        cut.push(bytes, |part| {
-            parts.push(match part {
-                Part::Whole(bytes) => (true, String::from_utf8_lossy(bytes).into_owned()),
-                Part::TooLong(start) => (false, String::from_utf8_lossy(&start[..19]).into_owned()),
-            });
-        })
-        .unwrap();
-        largest = largest.max(cut.item.bytes.capacity());
+        splitter
+            .push(bytes, |part| {
+                parts.push(match part {
+                    Part::Whole(bytes) => (true, String::from_utf8_lossy(bytes).into_owned()),
+                    Part::TooLong(start) => (false, String::from_utf8_lossy(&start[..19]).into_owned()),
+                });
+            })
+            .unwrap();
+        largest = largest.max(splitter.item.bytes.capacity());
     };
     push(br#"{"items":[{"a":1},{"metadata":"big","b":""#);
     pad(50 << 20, &mut push);
@@ -97,37 +98,37 @@ fn an_object_that_is_too_long_is_skipped_and_its_neighbours_are_read() {
             (true, r#"{"c":2}"#.to_owned())
         ]
     );
-    assert!(cut.envelope().is_some());
-    assert!(largest <= 2 * LONGEST, "{largest}");
-    assert!(cut.item.bytes.capacity() <= 2 * KEPT);
+    assert!(splitter.envelope().is_some());
+    assert!(largest <= 2 * MAX_OBJECT, "{largest}");
+    assert!(splitter.item.bytes.capacity() <= 2 * KEPT_CAPACITY);
 }
 
 #[test]
 fn a_line_that_is_too_long_is_skipped_and_its_neighbours_are_read() {
-    let mut cut = LineSplitter::default();
+    let mut splitter = LineSplitter::default();
     let mut parts = Vec::new();
     let mut push = |bytes: &[u8]| {
-        cut.push(bytes, |part| parts.push(matches!(part, Part::Whole(_))));
+        splitter.push(bytes, |part| parts.push(matches!(part, Part::Whole(_))));
     };
     push(b"{}\n{");
-    pad(LONGEST + 1, &mut push);
+    pad(MAX_OBJECT + 1, &mut push);
     push(b"}\n{}\n");
     assert_eq!(parts, [true, false, true]);
-    assert!(cut.line.bytes.capacity() <= 2 * KEPT);
+    assert!(splitter.line.bytes.capacity() <= 2 * KEPT_CAPACITY);
 }
 
 #[test]
 fn a_list_whose_own_fields_are_too_long_is_an_error() {
-    let mut cut = ListSplitter::default();
-    cut.push(b"{\"metadata\":\"", |_| {}).unwrap();
+    let mut splitter = ListSplitter::default();
+    splitter.push(b"{\"metadata\":\"", |_| {}).unwrap();
     let mut failed = false;
-    pad(LONGEST + 1, |bytes| failed |= cut.push(bytes, |_| {}).is_err());
+    pad(MAX_OBJECT + 1, |bytes| failed |= splitter.push(bytes, |_| {}).is_err());
     assert!(failed);
 }
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes: Vec<u8>, size in 1..20_usize) {
+    fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>, size in 1..20_usize) {
         let (mut items, mut lines) = (ListSplitter::default(), LineSplitter::default());
         for piece in bytes.chunks(size) {
             items.push(piece, |_| {}).unwrap();
