@@ -306,7 +306,10 @@ async fn an_invalid_web_configuration_file_is_reported_and_nothing_is_served() {
             "tls_server_config: {cert_file: none.pem, key_file: key.pem}".to_owned(),
             format!("cert_file: {}: No such file", file("none.pem")),
         ),
-        ("tls_server_config: {cert_file: web.yml, key_file: key.pem}".to_owned(), "none in PEM".to_owned()),
+        (
+            "tls_server_config: {cert_file: web.yml, key_file: key.pem}".to_owned(),
+            "no PEM certificate found".to_owned(),
+        ),
         (
             "tls_server_config: {cert_file: cert.pem, key_file: other.pem}".to_owned(),
             "the certificate and its key:".to_owned(),
