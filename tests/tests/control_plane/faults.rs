@@ -205,7 +205,7 @@ pub(crate) fn a_reload_without_an_api_server_keeps_every_answer(stage: &mut Stag
     assert_eq!(dns.ready(), Ok(200));
 }
 
-/// What has been read is served on, and everyone can see that it may be old.
+/// The last known state is served, and the problem is visible in the log, the metrics and `/problems`.
 pub(crate) fn an_api_server_that_is_away_is_a_problem_until_it_is_back(stage: &mut Stage) {
     prepare(stage);
     let ingress = stage.ingress("portolan", &["--enable-metrics"]);
@@ -226,7 +226,9 @@ pub(crate) fn an_api_server_that_is_away_is_a_problem_until_it_is_back(stage: &m
         text => Err(text),
     });
     connected(0).expect("no kind is connected");
-    wait::throughout("a quiet log", WHILE, || {
+    // The log has a queue of its own: its line may be written after the problem is listed.
+    ingress.wait_for_log(&["unreachable"]);
+    wait::throughout("one log line", WHILE, || {
         let log = ingress.log();
         let lines =
             log.lines().filter(|line| line.contains("unreachable") || line.contains("failed")).count();
