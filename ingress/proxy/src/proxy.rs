@@ -186,8 +186,8 @@ const PROGRESS: Duration = Duration::from_secs(10);
 
 /// The time of day after `after`, for the log.
 fn time_after(after: Duration) -> String {
-    let time = jiff::Timestamp::now() + after;
-    time.strftime("%H:%M:%S UTC").to_string()
+    let time = jiff::Timestamp::now().checked_add(after);
+    time.map_or("the end of time".into(), |time| time.strftime("%H:%M:%S UTC").to_string())
 }
 
 /// Stops the workers of a proxy that is dropped without [`Proxy::stop`].
@@ -274,6 +274,12 @@ mod tests {
         assert_eq!(supervise(|| Ok(())), Ok(()));
         assert_eq!(supervise(|| panic!("at {}", 7)), Err("it has panicked: at 7".to_owned()));
         assert_eq!(supervise(|| panic!("plain")), Err("it has panicked: plain".to_owned()));
+    }
+
+    #[test]
+    fn a_time_that_never_comes_can_be_logged() {
+        assert_eq!(time_after(Duration::MAX), "the end of time");
+        assert!(time_after(Duration::ZERO).ends_with(" UTC"));
     }
 
     #[tokio::test]

@@ -47,6 +47,8 @@ pub(crate) struct ConnectionState {
     pub(super) flooded: Cell<bool>,
     /// The proxy is stopping.
     stopping: Cell<bool>,
+    /// The timer has a deadline for the end of the connection.
+    ending: Cell<bool>,
     /// A head has begun and is not complete. Counted in `all_reading`.
     reading: Cell<bool>,
     /// The worker's connections whose head has begun and is not complete.
@@ -90,6 +92,7 @@ impl ConnectionState {
             body_bytes: Cell::new(0),
             flooded: Cell::new(false),
             stopping: Cell::new(false),
+            ending: Cell::new(false),
             reading: Cell::new(false),
             all_reading,
         })
@@ -122,11 +125,20 @@ impl ConnectionState {
         if self.write_blocked.get() {
             return self.clock.arm(&self.timer, self.send_timeout);
         }
+        if self.head_begun.get() {
+            return self.clock.arm(&self.timer, self.head_timeout);
+        }
         if self.releases_buffers.get() && idle > BUFFERS_KEPT {
             self.idle_afterwards.set(Some(idle - BUFFERS_KEPT));
             return self.clock.arm(&self.timer, BUFFERS_KEPT);
         }
         self.clock.arm(&self.timer, idle);
+    }
+
+    /// Sets a deadline that no write puts off, however slowly the client reads.
+    pub(super) fn set_deadline(&self, after: Duration) {
+        self.ending.set(true);
+        self.clock.arm(&self.timer, after);
     }
 
     /// Makes [`Self::rest`] first wait until the buffers may be released.
@@ -158,7 +170,7 @@ impl ConnectionState {
         }
         match self.timer.waiting_for() {
             WaitingFor::Client if !blocked => self.clock.arm(&self.timer, self.send_timeout),
-            WaitingFor::Request if was_blocked != blocked => self.rest(self.idle.get()),
+            WaitingFor::Request if was_blocked != blocked && !self.ending.get() => self.rest(self.idle.get()),
             _ => {}
         }
     }
@@ -215,5 +227,38 @@ impl ConnectionState {
 impl Drop for ConnectionState {
     fn drop(&mut self) {
         self.reads(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use super::*;
+    use crate::io::buffers::BufferBudget;
+    use crate::state::client_table::ClientTable;
+
+    #[test]
+    fn no_write_puts_the_end_of_a_connection_off() {
+        let table = ClientTable::new(1, BufferBudget::new(1 << 20, 1, Default::default()));
+        let place = table.admit(0).unwrap();
+        let (clock, minute) = (Rc::new(Clock::new(jiff::tz::TimeZone::UTC)), Duration::from_secs(60));
+        let state = ConnectionState::new(
+            place.entry.clone(),
+            clock.clone(),
+            minute,
+            minute,
+            UpDownCounter::default(),
+        );
+        let expired = || state.timer.poll_expired(&mut Context::from_waker(Waker::noop()));
+        state.rest(minute);
+        state.writes(true);
+        state.set_deadline(Duration::from_secs(1));
+        for now in 1..=11 {
+            assert!(!expired());
+            state.writes(now % 2 == 0);
+            clock.tick_at(now * 100);
+        }
+        assert!(expired());
     }
 }

@@ -19,15 +19,13 @@ use crate::client::closing::CLOSING_TIMEOUT;
 use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
 use crate::client::stream::ClientStream;
-use crate::io::buffers::ChargedBytes;
+use crate::io::buffers::{ChargedBytes, UPLOAD_WINDOW};
 use crate::io::clock::WaitingFor;
 use crate::wire::request_head::MAX_HEAD;
 
 /// How many bytes of a response a stream buffers. A client may stall all its streams at once.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// How many bytes of request bodies a connection may send before an endpoint has taken them.
-const UPLOAD_WINDOW: u32 = 512 * 1024;
 /// How long after GOAWAY a client may begin requests, because it may not have read it yet.
 const GOAWAY_GRACE: Duration = Duration::from_secs(1);
 
@@ -100,14 +98,14 @@ pub(super) async fn serve<S, H, B>(
                 if idle || requests >= options.keep_alive_requests || worker.is_stopping() {
                     goaway = Goaway::Sent;
                     connection.as_mut().graceful_shutdown();
-                    state.rest(GOAWAY_GRACE);
+                    state.set_deadline(GOAWAY_GRACE);
                     cx.waker().wake_by_ref();
                 }
             }
             Goaway::Sent if expired => {
                 goaway = Goaway::LastCall;
                 client.entry.set_last_call();
-                state.rest(CLOSING_TIMEOUT);
+                state.set_deadline(CLOSING_TIMEOUT);
                 state.timer.poll_expired(cx);
             }
             Goaway::LastCall if expired => {
@@ -117,7 +115,7 @@ pub(super) async fn serve<S, H, B>(
                     }
                     return Poll::Ready(());
                 }
-                state.rest(CLOSING_TIMEOUT);
+                state.set_deadline(CLOSING_TIMEOUT);
                 state.timer.poll_expired(cx);
             }
             Goaway::Sent | Goaway::LastCall => {}

@@ -171,7 +171,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
                 RequestHead::check(bytes.clone()).map_err(|refusal| (refusal, bytes))
             }
             Ok(None) => {
-                self.state.reads(!self.read_buffer.is_empty());
+                let begun = !self.read_buffer.is_empty();
+                self.state.reads(begun);
+                if begun {
+                    // It may have come together with the request before.
+                    self.state.begin_head();
+                }
                 return false;
             }
             Err(refusal) => Err((refusal, self.read_buffer.split().freeze())),

@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 
 /// How many bytes of responses may be buffered for one client.
 const CONNECTION: usize = 128 * 1024;
+/// How much of request bodies a connection of HTTP/2 may send that no request has taken: its flow-control window.
+pub(crate) const UPLOAD_WINDOW: u32 = 512 * 1024;
 /// The size of a piece that is read when the connection or the worker has little of its limit left.
 const SMALL_PIECE: usize = 4 * 1024;
 /// The smallest budget of a worker, however many workers there are.
@@ -110,7 +112,9 @@ impl BufferUse {
     }
 
     /// Adds a part of a request's body that was received over HTTP/2.
+    /// Counts at most the flow-control window: more can only replace bytes of bodies that were dropped.
     pub(crate) fn receive(&self, bytes: usize) {
+        let bytes = bytes.min((UPLOAD_WINDOW as usize).saturating_sub(self.received.get()));
         self.add(bytes);
         self.received.set(self.received.get() + bytes);
     }
@@ -384,8 +388,11 @@ mod tests {
         assert_eq!((connection.bytes(), budget.used.get()), (400, 400));
         connection.take(600);
         assert_eq!(connection.bytes(), 0, "never more than was received");
-        connection.receive(17 << 20);
-        assert_eq!(budget.excess(), 1 << 20);
+        for _ in 0..20 {
+            connection.receive(1 << 20);
+        }
+        assert_eq!(connection.bytes(), UPLOAD_WINDOW as usize, "bodies that were dropped do not add up");
+        assert_eq!(budget.excess(), 0);
         connection.forget_received();
         assert_eq!((connection.bytes(), budget.used.get()), (0, 0));
         connection.receive(5);

@@ -84,7 +84,7 @@ impl Clock {
     /// Sets a deadline from now; it expires up to two ticks late and never early. Hot: two cells.
     pub(crate) fn arm(&self, timer: &Timer, after: Duration) {
         timer.expired.set(false);
-        timer.deadline.set(Deadline::AfterTick(after.as_millis() as u64));
+        timer.deadline.set(Deadline::AfterTick(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));
     }
 
     /// Waits for the client to read the response, for `timeout` at most.
@@ -117,11 +117,11 @@ impl Clock {
         self.tick_at(self.start.elapsed().as_millis() as u64 + 1);
     }
 
-    fn tick_at(&self, now: u64) {
+    pub(crate) fn tick_at(&self, now: u64) {
         self.now.set(now);
         self.timers.borrow_mut().retain(|timer| {
             match timer.deadline.get() {
-                Deadline::AfterTick(after) => timer.deadline.set(Deadline::At(now + after)),
+                Deadline::AfterTick(after) => timer.deadline.set(Deadline::At(now.saturating_add(after))),
                 Deadline::At(deadline) if deadline <= now => {
                     timer.deadline.set(Deadline::Never);
                     timer.expired.set(true);

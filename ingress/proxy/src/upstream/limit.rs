@@ -1,12 +1,12 @@
 //! How many connections to endpoints a worker may have, in all and to one endpoint.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 
 use crate::observe::metrics::LimitMetrics;
 
@@ -18,9 +18,16 @@ pub(crate) struct UpstreamLimit {
     per_endpoint: usize,
     open: Cell<usize>,
     by_endpoint: RefCell<HashMap<SocketAddr, usize, foldhash::fast::RandomState>>,
-    /// Requests that wait for a connection to be closed.
-    waiting: Cell<usize>,
-    closed: Notify,
+    /// Requests that wait for a connection to be closed, those that wait longest first.
+    waiting: RefCell<VecDeque<WaitingRequest>>,
+}
+
+/// A request that waits for a slot.
+#[derive(Debug)]
+struct WaitingRequest {
+    address: SocketAddr,
+    /// Closed once the request has given up.
+    slot: oneshot::Sender<UpstreamSlot>,
 }
 
 /// One connection to an endpoint, counted until it is dropped.
@@ -48,8 +55,7 @@ impl UpstreamLimit {
             per_endpoint: total - total / 4,
             open: Cell::new(0),
             by_endpoint: RefCell::default(),
-            waiting: Cell::new(0),
-            closed: Notify::new(),
+            waiting: RefCell::default(),
         })
     }
 
@@ -58,31 +64,28 @@ impl UpstreamLimit {
         if self.open.get() >= self.total {
             return Err(LimitReached::Total);
         }
-        let mut by_endpoint = self.by_endpoint.borrow_mut();
-        if by_endpoint.get(&address).is_some_and(|open| *open >= self.per_endpoint) {
+        if self.is_full(address) {
             return Err(LimitReached::Endpoint);
         }
-        *by_endpoint.entry(address).or_default() += 1;
+        *self.by_endpoint.borrow_mut().entry(address).or_default() += 1;
         self.open.set(self.open.get() + 1);
         Ok(UpstreamSlot { limit: self.clone(), address })
     }
 
-    /// Waits until a connection is closed. The request that has waited longest continues first.
-    async fn closed(&self) {
-        struct Waiting<'a>(&'a Cell<usize>);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.set(self.0.get() - 1);
-            }
+    /// Waits for a connection to be closed and returns its slot. `None` when the time is up.
+    async fn wait(&self, address: SocketAddr, within: Duration) -> Option<UpstreamSlot> {
+        let (sender, slot) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.retain(|request| !request.slot.is_closed());
+            waiting.push_back(WaitingRequest { address, slot: sender });
         }
-        self.waiting.set(self.waiting.get() + 1);
-        let _waiting = Waiting(&self.waiting);
-        self.closed.notified().await;
+        tokio::time::timeout(within, slot).await.ok()?.ok()
     }
 
-    /// A slot for a new connection to an endpoint. If the worker has reached its limit, closes an idle connection
-    /// (`close_idle`), or waits for `within` at most until a connection is closed. `None` if the endpoint has reached its limit,
-    /// or the time is over.
+    /// A slot for a new connection to an endpoint. When the worker has as many as it may have, an idle connection is closed
+    /// for it (`close_idle`). If none is idle, or the endpoint has all that one may have, it waits for one to be closed, for
+    /// `within` at most. `None` when the time is up.
     pub(crate) async fn acquire(
         self: &Rc<Self>,
         address: SocketAddr,
@@ -90,33 +93,62 @@ impl UpstreamLimit {
         within: Duration,
         metrics: &LimitMetrics,
     ) -> Option<UpstreamSlot> {
-        let slot = match self.take(address) {
-            Ok(slot) => Some(slot),
-            Err(LimitReached::Endpoint) => None,
-            Err(LimitReached::Total) => {
-                if !close_idle() {
-                    metrics.upstream_waits.inc();
-                    let _ = tokio::time::timeout(within, self.closed()).await;
-                }
-                self.take(address).ok()
-            }
-        };
+        let mut slot = self.take(address);
+        if slot.as_ref().is_err_and(|reached| *reached == LimitReached::Total) && close_idle() {
+            slot = self.take(address);
+        }
+        if let Ok(slot) = slot {
+            return Some(slot);
+        }
+        metrics.upstream_waits.inc();
+        let slot = self.wait(address, within).await;
         if slot.is_none() {
             metrics.upstream_refused.inc();
         }
         slot
     }
 
-    /// Whether a request is waiting for a slot.
-    fn is_wanted(&self) -> bool {
-        self.waiting.get() > 0
+    /// Gives free slots to the requests that wait, so that no request that comes later is faster.
+    fn hand_over(self: &Rc<Self>) {
+        while let Some((slot, request)) = self.next_waiting() {
+            // A request that has just given up drops its slot, which comes here again.
+            let _ = request.slot.send(slot);
+        }
+    }
+
+    /// The request that has waited longest of those that may have a slot now, and its slot.
+    fn next_waiting(self: &Rc<Self>) -> Option<(UpstreamSlot, WaitingRequest)> {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() {
+            return None;
+        }
+        waiting.retain(|request| !request.slot.is_closed());
+        let (at, slot) = waiting
+            .iter()
+            .enumerate()
+            .take_while(|_| self.open.get() < self.total)
+            .find_map(|(at, request)| Some((at, self.take(request.address).ok()?)))?;
+        let request = waiting.remove(at)?;
+        Some((slot, request))
+    }
+
+    /// Whether a request waits that could have the slot of this connection.
+    fn is_wanted(&self, address: SocketAddr) -> bool {
+        let waiting = self.waiting.borrow();
+        let mut open = waiting.iter().filter(|request| !request.slot.is_closed());
+        open.any(|request| request.address == address || !self.is_full(request.address))
+    }
+
+    /// Whether the endpoint has as many connections as one may have.
+    fn is_full(&self, address: SocketAddr) -> bool {
+        self.by_endpoint.borrow().get(&address).is_some_and(|open| *open >= self.per_endpoint)
     }
 }
 
 impl UpstreamSlot {
-    /// Whether a request is waiting for a slot, so that this connection should be closed rather than kept idle.
+    /// Whether a request waits for the slot, so that the connection is not kept idle.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.limit.is_wanted()
+        self.limit.is_wanted(self.address)
     }
 }
 
@@ -131,14 +163,18 @@ impl Drop for UpstreamSlot {
                 by_endpoint.remove(&self.address);
             }
         }
-        if limit.is_wanted() {
-            limit.closed.notify_one();
-        }
+        drop(by_endpoint);
+        limit.hand_over();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use telemetry::metrics::Registry;
+
     use super::*;
 
     fn address(last: u8) -> SocketAddr {
@@ -157,20 +193,62 @@ mod tests {
         assert!(limit.by_endpoint.borrow().is_empty(), "endpoints without connections are removed");
     }
 
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn acquire(
+        limit: &Rc<UpstreamLimit>,
+        address: SocketAddr,
+        within: Duration,
+    ) -> impl Future<Output = Option<UpstreamSlot>> {
+        let limit = limit.clone();
+        async move { limit.acquire(address, || false, within, &LimitMetrics::new(&Registry::new())).await }
+    }
+
     #[tokio::test]
     async fn a_waiting_request_gets_the_slot_of_a_closed_connection() {
         let limit = UpstreamLimit::new(1);
         let slot = limit.take(address(1)).unwrap();
-        let waiting = async {
-            limit.closed().await;
-            limit.take(address(2)).unwrap()
-        };
-        let closing = async {
-            tokio::task::yield_now().await;
-            assert!(slot.is_wanted());
-            drop(slot);
-        };
-        let (slot, ()) = tokio::join!(waiting, closing);
+        let mut waiting = std::pin::pin!(acquire(&limit, address(2), TIMEOUT));
+        assert!(poll(waiting.as_mut()).is_pending());
+        assert!(slot.is_wanted());
+        drop(slot);
+        assert_eq!(limit.take(address(3)).unwrap_err(), LimitReached::Total);
+        let slot = waiting.await.unwrap();
         assert!(!slot.is_wanted());
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_for_a_connection_to_an_endpoint_that_has_all_it_may_have() {
+        let limit = UpstreamLimit::new(4);
+        let mut slots: Vec<_> = (0..3).map(|_| limit.take(address(1)).unwrap()).collect();
+        let other = limit.take(address(2)).unwrap();
+        let mut waiting = std::pin::pin!(acquire(&limit, address(1), TIMEOUT));
+        assert!(poll(waiting.as_mut()).is_pending());
+        assert!(!other.is_wanted(), "it is of no use to a request for another endpoint");
+        drop(other);
+        assert!(poll(waiting.as_mut()).is_pending());
+        assert!(slots[0].is_wanted());
+        slots.pop();
+        assert!(waiting.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_gives_up_passes_its_slot_on() {
+        let limit = UpstreamLimit::new(1);
+        let slot = limit.take(address(1)).unwrap();
+        assert!(acquire(&limit, address(2), Duration::from_millis(1)).await.is_none());
+        assert!(!slot.is_wanted(), "its time is up");
+        let mut first = Box::pin(acquire(&limit, address(2), TIMEOUT));
+        let mut second = std::pin::pin!(acquire(&limit, address(3), TIMEOUT));
+        assert!(poll(first.as_mut()).is_pending());
+        assert!(poll(second.as_mut()).is_pending());
+        drop(slot);
+        drop(first);
+        assert!(second.await.is_some());
+        assert!(limit.take(address(1)).is_ok(), "nothing is left over");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
+use crate::limits::{DATA, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
 use crate::support::{Response, ScriptedEndpoint, TestCluster, options, read_body, read_chunk, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
@@ -266,6 +267,71 @@ fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answer() {
         // Like Python's urllib: it reads nothing before everything is sent.
         client.raw(&vec![b'x'; SIZE]);
         assert_eq!(client.response().status, 413, "{framing}");
+    }
+}
+
+#[test]
+fn an_http2_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answer() {
+    const SIZE: usize = 3 << 20;
+    let script = ScriptedEndpoint::new(|far| {
+        let _ = std::io::copy(&mut far.stream, &mut std::io::sink());
+    });
+    let world = TestCluster::serving(&[script.address]);
+    for announced in [true, false] {
+        let mut client = Frames::connect(world.http, &[]);
+        // POST, http, `/`, and literals of `:authority` and `content-length` (RFC 7541, appendix A).
+        let mut head = vec![0x83, 0x86, 0x84, 0x01, 12];
+        head.extend(b"shop.example");
+        if announced {
+            head.extend([0x0f, 13, 7]);
+            head.extend(SIZE.to_string().bytes());
+        }
+        client.send(HEADERS, 0x4, 1, &head).unwrap();
+        let (mut left, mut window, mut stream_window) = (SIZE, 65_535, 65_535);
+        // It reads only when it must not send more.
+        let (mut status, mut body, mut reset) = (None, Vec::new(), None);
+        let mut ended = false;
+        while !ended {
+            let length = left.min(window).min(stream_window).min(16_384);
+            if length > 0 && reset.is_none() {
+                left -= length;
+                (window, stream_window) = (window - length, stream_window - length);
+                client.send(DATA, u8::from(left == 0), 1, &vec![b'x'; length]).unwrap();
+                continue;
+            }
+            let (kind, flags, stream, payload) = client.read_frame().unwrap();
+            let number = || u32::from_be_bytes(payload[..4].try_into().unwrap());
+            match (kind, stream) {
+                (WINDOW_UPDATE, 0) => window += number() as usize,
+                (WINDOW_UPDATE, _) => stream_window += number() as usize,
+                // The proxy's `SETTINGS_INITIAL_WINDOW_SIZE`.
+                (SETTINGS, _) if flags == 0 => {
+                    client.send(SETTINGS, 1, 0, &[]).unwrap();
+                    for setting in payload.chunks(6).filter(|setting| setting[..2] == [0, 4]) {
+                        stream_window +=
+                            u32::from_be_bytes(setting[2..].try_into().unwrap()) as usize - 65_535;
+                    }
+                }
+                (HEADERS, 1) => (status, ended) = (Some(payload), flags & 1 != 0),
+                (DATA, 1) => {
+                    body.extend(payload);
+                    ended = flags & 1 != 0;
+                }
+                (RST_STREAM, 1) => reset = Some(number()),
+                _ => {}
+            }
+        }
+        assert!(status.is_some(), "{announced}");
+        if left > 0 && reset.is_none() {
+            // What a client does with a response that is complete before its request.
+            client.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).unwrap();
+        }
+        assert!(String::from_utf8_lossy(&body).contains("413 Request Entity Too Large"), "{announced}");
+        // NO_ERROR (RFC 9113 §8.1): with another code a client discards the response.
+        assert!(matches!(reset, None | Some(0)), "{reset:?}");
+        // The connection remains usable.
+        client.send(PING, 0, 0, &[0; 8]).unwrap();
+        while client.read_frame().unwrap().0 != PING {}
     }
 }
 

@@ -85,6 +85,19 @@ fn an_idle_connection_answers_after_it_has_given_up_its_buffers() {
 }
 
 #[test]
+fn a_head_that_begins_together_with_the_request_before_has_the_usual_time() {
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
+    let mut client = world.client();
+    client.raw(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\nGET / HT");
+    assert_eq!(client.response().status, 200);
+    // Longer than an idle connection keeps its buffers, at which it must not be closed.
+    std::thread::sleep(Duration::from_millis(1500));
+    client.raw(b"TP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
 fn a_connection_without_buffers_is_closed_when_its_time_is_over() {
     let script = ScriptedEndpoint::always(OK);
     let keep_alive = Duration::from_secs(2);
@@ -151,22 +164,23 @@ fn a_request_that_gets_no_connection_to_its_endpoint_is_502() {
 }
 
 /// A client of HTTP/2 that sends frames as it likes.
-struct Frames(TcpStream);
+pub struct Frames(TcpStream);
 
 /// Types of frames (RFC 9113 §6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
 const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
+pub const WINDOW_UPDATE: u8 = 8;
 
 const END_STREAM_AND_HEADERS: u8 = 0x5;
 /// `SETTINGS_INITIAL_WINDOW_SIZE` of 2³¹-1.
 const WIDE_WINDOWS: &[u8] = &[0, 4, 0x7f, 0xff, 0xff, 0xff];
 
 impl Frames {
-    fn connect(address: SocketAddr, settings: &[u8]) -> Self {
+    pub fn connect(address: SocketAddr, settings: &[u8]) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         let mut client = Self(stream);
@@ -183,12 +197,12 @@ impl Frames {
         frame
     }
 
-    fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
+    pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
         self.0.write_all(&Self::frame(kind, flags, stream, payload))
     }
 
     /// A GET of `/` on a stream (RFC 7541: three fields of the static table and a literal `:authority`).
-    fn request(&mut self, stream: u32) -> std::io::Result<()> {
+    pub fn request(&mut self, stream: u32) -> std::io::Result<()> {
         let mut head = vec![0x82, 0x86, 0x84, 0x01, 12];
         head.extend(b"shop.example");
         self.send(HEADERS, END_STREAM_AND_HEADERS, stream, &head)
@@ -196,12 +210,17 @@ impl Frames {
 
     /// The next frame: its type, its stream and its payload.
     fn read(&mut self) -> std::io::Result<(u8, u32, Vec<u8>)> {
+        self.read_frame().map(|(kind, _, stream, payload)| (kind, stream, payload))
+    }
+
+    /// The next frame: its type, its flags, its stream and its payload.
+    pub fn read_frame(&mut self) -> std::io::Result<(u8, u8, u32, Vec<u8>)> {
         let mut header = [0; 9];
         self.0.read_exact(&mut header)?;
-        let [a, b, c, kind, _, stream @ ..] = header;
+        let [a, b, c, kind, flags, stream @ ..] = header;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.0.read_exact(&mut payload)?;
-        Ok((kind, u32::from_be_bytes(stream), payload))
+        Ok((kind, flags, u32::from_be_bytes(stream), payload))
     }
 
     /// Reads until data of a stream; true if there was a GOAWAY before.

@@ -29,7 +29,7 @@ pub(crate) struct LimitMetrics {
 }
 
 impl LimitMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(crate) fn new(registry: &Registry) -> Self {
         let closed = registry.counters(
             "portolan_client_connections_closed_total",
             "Connections of clients that the proxy has closed because a limit was reached.",
