@@ -41,7 +41,7 @@ fn requests_without_a_route_are_logged_with_the_default_backend() {
     world.ask("GET /healthz HTTP/1.1\nHost: other.example\n\n");
     world.ask("GET /x HTTP/1.1\nHost: other.example\nX-Request-ID: id\n\n");
     let line = world.log(1).remove(0);
-    assert!(line.contains("\"GET /x HTTP/1.1\" 404 "), "the health page is not logged: {line}");
+    assert!(line.contains("\"GET /x HTTP/1.1\" 404 "), "the health check is not logged: {line}");
     assert!(line.ends_with(" [upstream-default-backend] [] - - - - id"), "{line}");
 }
 
@@ -68,7 +68,7 @@ fn a_tls_handshake_on_the_plain_port_is_answered_and_logged() {
 }
 
 #[test]
-fn a_default_backend_that_cannot_answer_is_the_built_in_page() {
+fn the_built_in_page_replaces_a_default_backend_without_endpoints() {
     // [controller.go getDefaultUpstream: the endpoint of the built-in page where the Service has none]
     let fallback = cluster::Key::new("default", "fallback");
     let routes = ingress_routes::RouteOptions {

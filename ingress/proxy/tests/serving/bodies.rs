@@ -39,15 +39,15 @@ fn bodies_arrive_with_the_framing_of_the_client() {
 }
 
 #[test]
-fn trailers_pass_both_ways_but_for_those_that_would_forge_headers() {
-    let script = ScriptedEndpoint::new(|far| {
-        let head = far.head().unwrap();
-        while read_chunk_with_trailers(&mut far.stream).is_some_and(|line| !line.is_empty()) {}
+fn trailers_are_forwarded_both_ways_except_those_that_would_forge_headers() {
+    let script = ScriptedEndpoint::new(|connection| {
+        let head = connection.head().unwrap();
+        while read_chunk_with_trailers(&mut connection.stream).is_some_and(|line| !line.is_empty()) {}
         let mut trailer = String::new();
-        far.stream.read_line(&mut trailer).unwrap();
-        far.tell(Response { body: trailer, ..head });
-        let _ =
-            far.send("HTTP/1.1 200 OK\nTrailer: X-Sum\nTransfer-Encoding: chunked\n\n2\nok\n0\nX-Sum: 2\n\n");
+        connection.stream.read_line(&mut trailer).unwrap();
+        connection.report(Response { body: trailer, ..head });
+        let _ = connection
+            .send("HTTP/1.1 200 OK\nTrailer: X-Sum\nTransfer-Encoding: chunked\n\n2\nok\n0\nX-Sum: 2\n\n");
     });
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -68,7 +68,7 @@ fn trailers_pass_both_ways_but_for_those_that_would_forge_headers() {
     assert!(seen.head.contains("\nTE: trailers\n"), "{}", seen.head);
 }
 
-/// A chunk's data; empty for the last, whose trailers stay unread.
+/// A chunk's data; empty for the last chunk, whose trailers are not read.
 fn read_chunk_with_trailers(stream: &mut impl BufRead) -> Option<String> {
     let mut line = String::new();
     stream.read_line(&mut line).ok()?;
@@ -95,12 +95,12 @@ fn a_response_streams_while_the_endpoint_still_writes() {
 
 #[test]
 fn an_upload_streams_while_the_client_still_writes() {
-    let script = ScriptedEndpoint::new(|far| {
-        let head = far.head().unwrap();
-        while let Some(chunk) = read_chunk(&mut far.stream).filter(|chunk| !chunk.is_empty()) {
-            far.tell(Response { body: String::from_utf8(chunk).unwrap(), ..head.clone() });
+    let script = ScriptedEndpoint::new(|connection| {
+        let head = connection.head().unwrap();
+        while let Some(chunk) = read_chunk(&mut connection.stream).filter(|chunk| !chunk.is_empty()) {
+            connection.report(Response { body: String::from_utf8(chunk).unwrap(), ..head.clone() });
         }
-        let _ = far.send(OK);
+        let _ = connection.send(OK);
     });
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -112,12 +112,12 @@ fn an_upload_streams_while_the_client_still_writes() {
 }
 
 #[test]
-fn large_bodies_pass_unharmed() {
-    let script = ScriptedEndpoint::new(|far| {
-        while let Some(head) = far.head() {
-            let body = read_body(&mut far.stream, &head).unwrap();
-            let _ = far.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n", body.len()));
-            let _ = far.send(&body);
+fn large_bodies_are_forwarded_unchanged() {
+    let script = ScriptedEndpoint::new(|connection| {
+        while let Some(head) = connection.head() {
+            let body = read_body(&mut connection.stream, &head).unwrap();
+            let _ = connection.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n", body.len()));
+            let _ = connection.send(&body);
         }
     });
     let world =
@@ -139,14 +139,14 @@ fn large_bodies_pass_unharmed() {
 }
 
 #[test]
-fn a_large_upload_waits_for_its_endpoint_and_not_in_memory() {
+fn a_large_upload_waits_for_its_endpoint_without_being_buffered() {
     const SIZE: u64 = 100_000_000;
-    let (script, go) = ScriptedEndpoint::held(|far, hold| {
-        let head = far.head().unwrap();
+    let (script, go) = ScriptedEndpoint::held(|connection, hold| {
+        let head = connection.head().unwrap();
         hold();
-        let length = std::io::copy(&mut far.stream.by_ref().take(SIZE), &mut std::io::sink()).unwrap();
-        far.tell(Response { body: length.to_string(), ..head });
-        let _ = far.send(OK);
+        let length = std::io::copy(&mut connection.stream.by_ref().take(SIZE), &mut std::io::sink()).unwrap();
+        connection.report(Response { body: length.to_string(), ..head });
+        let _ = connection.send(OK);
     });
     let world =
         TestCluster::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
@@ -155,7 +155,7 @@ fn a_large_upload_waits_for_its_endpoint_and_not_in_memory() {
     let mut writer = client.stream.get_ref().try_clone().unwrap();
     let piece = vec![b'x'; 1 << 20];
     let mut left = SIZE;
-    // Until nothing more is taken: what fits into the buffers of both connections.
+    // Until nothing more is accepted: the buffers of both connections are full.
     writer.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     while let Ok(length) = writer.write(&piece) {
         left -= length as u64;
@@ -172,9 +172,9 @@ fn a_large_upload_waits_for_its_endpoint_and_not_in_memory() {
 
 #[test]
 fn an_endpoint_may_answer_before_it_has_read_everything() {
-    let script = ScriptedEndpoint::new(|far| {
-        far.head();
-        let _ = far.send("HTTP/1.1 403 Forbidden\nContent-Length: 2\nConnection: close\n\nno");
+    let script = ScriptedEndpoint::new(|connection| {
+        connection.head();
+        let _ = connection.send("HTTP/1.1 403 Forbidden\nContent-Length: 2\nConnection: close\n\nno");
     });
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -184,12 +184,12 @@ fn an_endpoint_may_answer_before_it_has_read_everything() {
 }
 
 #[test]
-fn an_answer_before_the_whole_request_is_the_last_and_says_so() {
-    let early = ScriptedEndpoint::new(|far| {
-        far.head();
-        let _ = far.send(OK);
+fn a_response_before_the_whole_request_has_connection_close() {
+    let early = ScriptedEndpoint::new(|connection| {
+        connection.head();
+        let _ = connection.send(OK);
         // Until the proxy has closed.
-        far.head();
+        connection.head();
     });
     let mut world = TestCluster::serving(&[early.address]);
     world.service("away", &[]);
@@ -213,7 +213,7 @@ fn an_answer_before_the_whole_request_is_the_last_and_says_so() {
 }
 
 #[test]
-fn the_client_is_told_to_continue_when_its_body_is_wanted() {
+fn a_client_that_expects_continue_gets_it() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -226,7 +226,7 @@ fn the_client_is_told_to_continue_when_its_body_is_wanted() {
     assert_eq!(seen.body, "hello");
     assert!(!seen.head.contains("Expect"), "{}", seen.head);
     client.send(&format!("{expect}Content-Length: 5000000\n\n"));
-    assert_eq!(client.response().status, 413, "a body that is too large is not asked for");
+    assert_eq!(client.response().status, 413, "no 100 for a body that is too large");
 }
 
 #[test]
@@ -253,10 +253,10 @@ fn bodies_that_are_too_large_are_refused() {
 }
 
 #[test]
-fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answer() {
+fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_response() {
     const SIZE: usize = 16 << 20;
-    let script = ScriptedEndpoint::new(|far| {
-        let _ = std::io::copy(&mut far.stream, &mut std::io::sink());
+    let script = ScriptedEndpoint::new(|connection| {
+        let _ = std::io::copy(&mut connection.stream, &mut std::io::sink());
     });
     let world = TestCluster::serving(&[script.address]);
     for framing in
@@ -264,7 +264,7 @@ fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answer() {
     {
         let mut client = world.client();
         client.send(&format!("POST / HTTP/1.1\nHost: shop.example\n{framing}"));
-        // Like Python's urllib: it reads nothing before everything is sent.
+        // Like Python's urllib: reads nothing before everything is sent.
         client.raw(&vec![b'x'; SIZE]);
         assert_eq!(client.response().status, 413, "{framing}");
     }
@@ -336,13 +336,13 @@ fn an_http2_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answe
 }
 
 #[test]
-fn a_client_that_goes_takes_its_request_with_it() {
-    let script = ScriptedEndpoint::new(|far| {
-        let request = far.request().unwrap();
+fn a_request_ends_when_its_client_disconnects() {
+    let script = ScriptedEndpoint::new(|connection| {
+        let request = connection.request().unwrap();
         let mut rest = Vec::new();
         // Returns when the proxy closes.
-        let _ = far.stream.read_to_end(&mut rest);
-        far.tell(request);
+        let _ = connection.stream.read_to_end(&mut rest);
+        connection.report(request);
     });
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -355,10 +355,10 @@ fn a_client_that_goes_takes_its_request_with_it() {
 }
 
 #[test]
-fn a_response_that_breaks_off_breaks_off_for_the_client_too() {
-    let broken = ScriptedEndpoint::new(|far| {
-        far.request();
-        let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 100\n\nhalf");
+fn an_incomplete_response_is_incomplete_for_the_client_too() {
+    let broken = ScriptedEndpoint::new(|connection| {
+        connection.request();
+        let _ = connection.send("HTTP/1.1 200 OK\nContent-Length: 100\n\nhalf");
     });
     let world = TestCluster::serving(&[broken.address]);
     let mut client = world.client();
@@ -370,19 +370,19 @@ fn a_response_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[test]
-fn a_client_that_stops_sending_or_reading_is_let_go() {
+fn the_connection_of_a_client_that_stops_sending_or_reading_is_closed() {
     let short = Duration::from_millis(200);
     let times = ProxyOptions { client_body_timeout: short, client_send_timeout: short, ..options() };
-    let script = ScriptedEndpoint::new(|far| {
-        let Some(head) = far.head() else { return };
+    let script = ScriptedEndpoint::new(|connection| {
+        let Some(head) = connection.head() else { return };
         if head.head.starts_with("POST") {
-            let _ = read_body(&mut far.stream, &head);
+            let _ = read_body(&mut connection.stream, &head);
             return;
         }
-        let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 100000000\n\n");
+        let _ = connection.send("HTTP/1.1 200 OK\nContent-Length: 100000000\n\n");
         let piece = "x".repeat(1 << 20);
-        while far.send(&piece).is_ok() {}
-        far.tell(head);
+        while connection.send(&piece).is_ok() {}
+        connection.report(head);
     });
     let world = TestCluster::serving_with(times, &[script.address]);
     let mut uploading = world.client();
@@ -390,6 +390,6 @@ fn a_client_that_stops_sending_or_reading_is_let_go() {
     assert_eq!(uploading.response().status, 408);
     let mut downloading = world.client();
     downloading.send("GET / HTTP/1.1\nHost: shop.example\n\n");
-    // The endpoint tells when the proxy has closed its side.
+    // The endpoint reports when the proxy has closed its side.
     script.seen();
 }

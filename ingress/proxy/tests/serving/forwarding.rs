@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{ScriptedEndpoint, TestCluster, name_server, nobody, options};
+use crate::support::{ScriptedEndpoint, TestCluster, name_server, options, unused_address};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 5\n\nhello";
 const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
 
 #[test]
-fn requests_are_forwarded_on_connections_that_are_kept() {
+fn requests_are_forwarded_on_kept_connections() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -24,7 +24,7 @@ fn requests_are_forwarded_on_connections_that_are_kept() {
 }
 
 #[test]
-fn an_endpoint_sees_the_headers_of_ingress_nginx() {
+fn an_endpoint_gets_the_headers_of_ingress_nginx() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let port = world.http.port();
@@ -58,7 +58,7 @@ fn a_rewritten_target_is_sent_instead_of_the_client_s() {
 }
 
 #[test]
-fn responses_pass_but_for_what_concerns_the_connection() {
+fn responses_are_forwarded_without_connection_specific_headers() {
     let script = ScriptedEndpoint::always(
         "HTTP/1.1 418 Teapot\nServer: apache\nDate: today\nConnection: X-Hop\nX-Hop: 1\nKeep-Alive: 5\n\
          X-Accel-Buffering: no\nSet-Cookie: a=1\nSet-Cookie: b=2\nContent-Length: 2\n\nno",
@@ -68,7 +68,7 @@ fn responses_pass_but_for_what_concerns_the_connection() {
     assert_eq!((response.status, response.body.as_str()), (418, "no"));
     assert!(
         response.head.starts_with("HTTP/1.1 418 Teapot\n"),
-        "the endpoint's own words: {}",
+        "the endpoint's own reason phrase: {}",
         response.head
     );
     for name in ["server", "connection", "x-hop", "keep-alive", "x-accel-buffering"] {
@@ -79,11 +79,11 @@ fn responses_pass_but_for_what_concerns_the_connection() {
 }
 
 #[test]
-fn a_response_may_have_as_many_headers_as_it_likes() {
-    let script = ScriptedEndpoint::new(|far| {
-        far.request();
+fn the_number_of_response_headers_is_not_limited() {
+    let script = ScriptedEndpoint::new(|connection| {
+        connection.request();
         let many: String = (0..1000).map(|number| format!("X-{number}: {number}\n")).collect();
-        let _ = far.send(&format!("HTTP/1.1 200 OK\n{many}Content-Length: 2\n\nok"));
+        let _ = connection.send(&format!("HTTP/1.1 200 OK\n{many}Content-Length: 2\n\nok"));
     });
     let world = TestCluster::serving(&[script.address]);
     let response = world.ask(GET);
@@ -91,7 +91,7 @@ fn a_response_may_have_as_many_headers_as_it_likes() {
 }
 
 #[test]
-fn answers_without_a_body_keep_the_connection() {
+fn responses_without_a_body_keep_the_connection() {
     let world_of = |answer| {
         let script = ScriptedEndpoint::always(answer);
         TestCluster::serving(&[script.address])
@@ -134,7 +134,7 @@ fn clients_of_http_1_0_get_no_chunks_and_a_close() {
 }
 
 #[test]
-fn the_health_page_stands_before_a_catch_all_ingress() {
+fn the_health_check_takes_precedence_over_a_catch_all_ingress() {
     let mut world = TestCluster::new();
     world.service("all", &[]);
     world.ingress("all", "", &[]);
@@ -166,12 +166,12 @@ fn pages_of_the_proxy_are_those_of_nginx() {
         assert_eq!(response.status, status, "{request}");
         assert!(response.body.contains(text), "{request}: {}", response.body);
         assert!(response.header("date").is_some(), "{request}");
-        let words = match status {
+        let reason = match status {
             405 => "405 Not Allowed",
             503 => "503 Service Temporarily Unavailable",
             _ => continue,
         };
-        assert!(response.head.starts_with(&format!("HTTP/1.1 {words}\n")), "{request}: {}", response.head);
+        assert!(response.head.starts_with(&format!("HTTP/1.1 {reason}\n")), "{request}: {}", response.head);
     }
     let head = world.ask("HEAD / HTTP/1.1\nHost: other.example\n\n");
     let get = world.ask("GET / HTTP/1.1\nHost: other.example\n\n");
@@ -186,7 +186,7 @@ fn redirects_of_filters_are_answered_without_an_endpoint() {
     world.ingress("shop", "shop.example", &[("permanent-redirect", "https://new.example/x")]);
     let response = world.ask(GET);
     assert_eq!((response.status, response.header("location")), (301, Some("https://new.example/x")));
-    assert!(script.is_unasked());
+    assert!(script.has_no_request());
 }
 
 #[test]
@@ -195,16 +195,16 @@ fn a_session_keeps_its_endpoint_by_a_cookie() {
     let mut world = TestCluster::serving(&[scripts[0].address, scripts[1].address]);
     world.ingress("shop", "shop.example", &[("affinity", "cookie")]);
     let cookie = world.ask(GET).header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-    let first = scripts.iter().position(|script| !script.is_unasked()).unwrap();
+    let first = scripts.iter().position(|script| !script.has_no_request()).unwrap();
     for _ in 0..4 {
         let response = world.ask(&format!("GET / HTTP/1.1\nHost: shop.example\nCookie: {cookie}\n\n"));
         assert_eq!(response.header("set-cookie"), None);
     }
-    assert!(scripts[1 - first].is_unasked());
+    assert!(scripts[1 - first].has_no_request());
 }
 
 #[test]
-fn a_connection_carries_as_many_requests_as_it_may() {
+fn a_connection_serves_as_many_requests_as_allowed() {
     let script = ScriptedEndpoint::always(OK);
     let world =
         TestCluster::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
@@ -218,10 +218,10 @@ fn a_connection_carries_as_many_requests_as_it_may() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let script = ScriptedEndpoint::new(|far| {
-        while let Some(request) = far.request() {
+    let script = ScriptedEndpoint::new(|connection| {
+        while let Some(request) = connection.request() {
             let path = request.head.split(' ').nth(1).unwrap_or_default().to_owned();
-            let _ = far.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n{path}", path.len()));
+            let _ = connection.send(&format!("HTTP/1.1 200 OK\nContent-Length: {}\n\n{path}", path.len()));
         }
     });
     let world = TestCluster::serving(&[script.address]);
@@ -234,7 +234,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn idle_and_slow_clients_are_let_go() {
+fn connections_of_idle_and_slow_clients_are_closed() {
     let short = Duration::from_millis(200);
     let world =
         TestCluster::with(ProxyOptions { keep_alive: short, client_header_timeout: short, ..options() });
@@ -261,14 +261,14 @@ fn hosts_of_external_names_are_resolved() {
     assert_eq!(world.ask(request).status, 200);
     assert_eq!(world.ask(request).status, 200);
     assert_eq!(script.connections(), 1);
-    let mut world = TestCluster::with(ProxyOptions { name_servers: vec![nobody()], ..options() });
+    let mut world = TestCluster::with(ProxyOptions { name_servers: vec![unused_address()], ..options() });
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
     assert_eq!(world.ask(request).status, 503);
 }
 
 #[test]
-fn the_addresses_of_an_external_name_take_turns() {
+fn the_addresses_of_an_external_name_are_used_in_turn() {
     let scripts = ScriptedEndpoint::pair(OK);
     let addresses = scripts.each_ref().map(|script| script.address.ip());
     let mut world =
@@ -283,7 +283,7 @@ fn the_addresses_of_an_external_name_take_turns() {
 }
 
 #[test]
-fn external_names_that_lead_to_this_machine_are_refused() {
+fn external_names_that_resolve_to_loopback_addresses_are_refused() {
     let script = ScriptedEndpoint::always(OK);
     let options = ProxyOptions {
         name_servers: vec![name_server(&[script.address.ip()])],
@@ -298,7 +298,7 @@ fn external_names_that_lead_to_this_machine_are_refused() {
 }
 
 #[test]
-fn a_request_that_goes_round_through_an_external_name_ends() {
+fn a_request_that_loops_through_an_external_name_gets_508() {
     let script = ScriptedEndpoint::always(OK);
     let port = script.address.port();
     let mut world = TestCluster::with(ProxyOptions {
@@ -319,7 +319,7 @@ fn a_request_that_goes_round_through_an_external_name_ends() {
     world.shop(&[script.address]);
     script.all_seen();
     world.ask("GET / HTTP/1.1\nHost: shop.example\n\n");
-    assert!(!script.seen().head.contains("CDN-Loop"), "an endpoint of the cluster gets no header of its own");
+    assert!(!script.seen().head.contains("CDN-Loop"), "only ExternalName endpoints get the header");
 }
 
 #[test]
@@ -340,8 +340,8 @@ fn header_fields_are_limited_by_their_bytes_not_by_their_number() {
 }
 
 #[test]
-fn responses_name_no_server() {
-    // [server-tokens is off by default: ingress-nginx clears `Server`, that of endpoints, too]
+fn responses_have_no_server_header() {
+    // [server-tokens is off by default: ingress-nginx removes `Server`, also that of endpoints]
     let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nServer: apache\nContent-Length: 2\n\nok");
     let world = TestCluster::serving(&[script.address]);
     for (host, status) in [("shop.example", 200), ("other.example", 404)] {
@@ -354,9 +354,9 @@ fn responses_name_no_server() {
 fn interim_responses_without_end_are_a_bad_gateway() {
     for (interim, status) in [(128, 200), (129, 502), (100_000, 502)] {
         let text = format!("{}{OK}", "HTTP/1.1 100 Continue\n\n".repeat(interim));
-        let script = ScriptedEndpoint::new(move |far| {
-            far.request();
-            let _ = far.send(&text);
+        let script = ScriptedEndpoint::new(move |connection| {
+            connection.request();
+            let _ = connection.send(&text);
         });
         let world = TestCluster::serving(&[script.address]);
         let response = world.ask("GET / HTTP/1.1\nHost: shop.example\n\n");

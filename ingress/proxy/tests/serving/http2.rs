@@ -1,4 +1,4 @@
-//! HTTP/2 towards clients: by ALPN, and with prior knowledge.
+//! HTTP/2 with clients: by ALPN, and with prior knowledge.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -51,7 +51,7 @@ fn streams_are_forwarded_with_prior_knowledge() {
 }
 
 #[test]
-fn cookies_in_fields_of_their_own_count_by_their_bytes() {
+fn cookies_in_separate_fields_are_limited_by_their_bytes() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     world.runtime.block_on(async {
@@ -114,10 +114,10 @@ fn trailers_reach_clients_of_http2() {
 
 #[test]
 fn a_stop_lets_open_streams_finish() {
-    let (script, go) = ScriptedEndpoint::held(|far, hold| {
-        far.request();
+    let (script, go) = ScriptedEndpoint::held(|connection, hold| {
+        connection.request();
         hold();
-        let _ = far.send(OK);
+        let _ = connection.send(OK);
     });
     let mut world = TestCluster::serving(&[script.address]);
     let proxy = world.proxy.take().unwrap();
@@ -134,12 +134,12 @@ fn a_stop_lets_open_streams_finish() {
 
 #[test]
 fn a_connection_with_open_streams_is_not_idle() {
-    let (script, go) = ScriptedEndpoint::held(|far, hold| {
-        far.request();
+    let (script, go) = ScriptedEndpoint::held(|connection, hold| {
+        connection.request();
         hold();
-        let _ = far.send(OK);
+        let _ = connection.send(OK);
     });
-    // Time enough for a busy machine to send the request.
+    // Long enough for a busy machine to send the request.
     let keep_alive = std::time::Duration::from_secs(1);
     let world = TestCluster::serving_with(
         ingress_proxy::ProxyOptions { keep_alive, ..crate::support::options() },
@@ -150,7 +150,7 @@ fn a_connection_with_open_streams_is_not_idle() {
         let response = tokio::spawn(sender.send_request(request("GET", "http://shop.example/", "")));
         tokio::task::block_in_place(|| {
             script.seen();
-            // Others that are idle are let go in the meantime, one after another.
+            // Idle connections are closed in the meantime, one after another.
             for _ in 0..2 {
                 let mut idle = world.client();
                 idle.send("GET /healthz HTTP/1.1\nHost: x\n\n");
@@ -160,7 +160,7 @@ fn a_connection_with_open_streams_is_not_idle() {
         });
         go.send(()).unwrap();
         assert_eq!(response.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes(), "hello");
-        // And now it is idle.
+        // Now it is idle.
         let closed = async {
             while !sender.is_closed() {
                 tokio::task::yield_now().await;
@@ -171,17 +171,17 @@ fn a_connection_with_open_streams_is_not_idle() {
 }
 
 #[test]
-fn a_client_that_does_not_take_a_stream_loses_that_stream_only() {
-    let script = ScriptedEndpoint::new(|far| {
-        while let Some(head) = far.request() {
+fn a_client_that_does_not_read_a_stream_loses_only_that_stream() {
+    let script = ScriptedEndpoint::new(|connection| {
+        while let Some(head) = connection.request() {
             if head.head.starts_with("GET /small") {
-                let _ = far.send(OK);
+                let _ = connection.send(OK);
                 continue;
             }
-            let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 100000000\n\n");
+            let _ = connection.send("HTTP/1.1 200 OK\nContent-Length: 100000000\n\n");
             let piece = "x".repeat(1 << 20);
-            while far.send(&piece).is_ok() {}
-            far.tell(head);
+            while connection.send(&piece).is_ok() {}
+            connection.report(head);
             return;
         }
     });
@@ -194,7 +194,7 @@ fn a_client_that_does_not_take_a_stream_loses_that_stream_only() {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
         let large = sender.send_request(request("GET", "http://shop.example/large", "")).await.unwrap();
         tokio::task::block_in_place(|| script.seen());
-        // The endpoint tells when the proxy has closed its side.
+        // The endpoint reports when the proxy has closed its side.
         let ended = tokio::task::block_in_place(|| script.seen());
         assert!(ended.head.starts_with("GET /large"), "{}", ended.head);
         assert!(large.into_body().collect().await.is_err(), "the stream was reset");
@@ -204,7 +204,7 @@ fn a_client_that_does_not_take_a_stream_loses_that_stream_only() {
 }
 
 #[test]
-fn heads_are_held_to_what_http1_is_held_to() {
+fn heads_are_checked_as_strictly_as_those_of_http1() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let long = format!("http://shop.example/{}", "x".repeat(8200));

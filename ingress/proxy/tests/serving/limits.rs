@@ -1,4 +1,4 @@
-//! Everything that clients and endpoints can make grow, at its limit.
+//! Everything that clients and endpoints can make grow, at the limit.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,21 +22,21 @@ fn closed(text: &str, reason: &str) -> f64 {
     value(text, &format!("portolan_client_connections_closed_total{{reason=\"{reason}\"}}"))
 }
 
-/// Options with so many places for clients.
-fn places(clients: usize) -> ProxyOptions {
+/// Options with this limit of connections.
+fn connection_limit(clients: usize) -> ProxyOptions {
     ProxyOptions { max_worker_connections: clients, ..options() }
 }
 
 #[test]
 fn idle_connections_make_room_for_new_clients() {
     let script = ScriptedEndpoint::always(OK);
-    let world = TestCluster::serving_with(places(16), &[script.address]);
+    let world = TestCluster::serving_with(connection_limit(16), &[script.address]);
     let idle: Vec<_> = (0..40).map(|_| TestClient::connect(world.http)).collect();
     let mut kept = world.client();
     for _ in 0..20 {
         assert_eq!(world.ask(REQUEST).status, 200);
         kept.send(REQUEST);
-        assert_eq!(kept.response().status, 200, "a connection in use is not the one that is closed");
+        assert_eq!(kept.response().status, 200, "a connection in use is not closed");
     }
     let text = world.metrics("idle connections are closed", |text| closed(text, "drained") >= 25.0);
     assert_eq!(closed(&text, "refused"), 0.0);
@@ -45,13 +45,13 @@ fn idle_connections_make_room_for_new_clients() {
 
 #[test]
 fn clients_are_refused_when_every_connection_is_in_use() {
-    let (script, go) = ScriptedEndpoint::held(|far, hold| {
-        while far.request().is_some() {
+    let (script, go) = ScriptedEndpoint::held(|connection, hold| {
+        while connection.request().is_some() {
             hold();
-            let _ = far.send(OK);
+            let _ = connection.send(OK);
         }
     });
-    let world = TestCluster::serving_with(places(2), &[script.address]);
+    let world = TestCluster::serving_with(connection_limit(2), &[script.address]);
     let mut busy: Vec<_> = (0..2).map(|_| world.client()).collect();
     for client in &mut busy {
         client.send(REQUEST);
@@ -68,14 +68,14 @@ fn clients_are_refused_when_every_connection_is_in_use() {
 }
 
 #[test]
-fn an_idle_connection_answers_after_it_has_given_up_its_buffers() {
+fn an_idle_connection_is_usable_after_its_buffers_were_released() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
     for pause in [1200, 0, 1200] {
         client.send(REQUEST);
         assert_eq!(client.response().status, 200);
-        // Longer than a connection keeps them. Nothing can be awaited here: it is memory that goes.
+        // Longer than a connection keeps its buffers. There is no signal to await when they are released.
         std::thread::sleep(Duration::from_millis(pause));
     }
     client.raw(b"GET / HTTP/1.1\r\nHo");
@@ -98,7 +98,7 @@ fn a_head_that_begins_together_with_the_request_before_has_the_usual_time() {
 }
 
 #[test]
-fn a_connection_without_buffers_is_closed_when_its_time_is_over() {
+fn a_connection_without_buffers_is_closed_after_the_idle_timeout() {
     let script = ScriptedEndpoint::always(OK);
     let keep_alive = Duration::from_secs(2);
     let world = TestCluster::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
@@ -112,10 +112,10 @@ fn a_connection_without_buffers_is_closed_when_its_time_is_over() {
 
 #[test]
 fn a_request_waits_for_a_connection_to_its_endpoint() {
-    let (held, go) = ScriptedEndpoint::held(|far, hold| {
-        while far.request().is_some() {
+    let (held, go) = ScriptedEndpoint::held(|connection, hold| {
+        while connection.request().is_some() {
             hold();
-            let _ = far.send(OK);
+            let _ = connection.send(OK);
         }
     });
     let other = ScriptedEndpoint::always(OK);
@@ -131,10 +131,10 @@ fn a_request_waits_for_a_connection_to_its_endpoint() {
         value(text, &format!("portolan_upstream_connection_limit_total{{outcome=\"{outcome}\"}}"))
     };
     world.metrics("the second waits", |text| outcome(text, "waited") == 1.0);
-    assert!(other.is_unasked());
+    assert!(other.has_no_request());
     go.send(()).unwrap();
     assert_eq!((first.response().status, second.response().status), (200, 200));
-    // The connection is idle now and makes way at once.
+    // The connection is idle now and is closed at once for the next request.
     let mut third = world.client();
     third.send(REQUEST);
     held.seen();
@@ -145,8 +145,8 @@ fn a_request_waits_for_a_connection_to_its_endpoint() {
 
 #[test]
 fn a_request_that_gets_no_connection_to_its_endpoint_is_502() {
-    let (held, _go) = ScriptedEndpoint::held(|far, hold| {
-        far.request();
+    let (held, _go) = ScriptedEndpoint::held(|connection, hold| {
+        connection.request();
         hold();
     });
     let descriptors = DescriptorShares { upstreams: 1, ..options().descriptors };
@@ -163,7 +163,7 @@ fn a_request_that_gets_no_connection_to_its_endpoint_is_502() {
     world.metrics("it is counted", |text| value(text, refused) >= 1.0);
 }
 
-/// A client of HTTP/2 that sends frames as it likes.
+/// An HTTP/2 client that sends arbitrary frames.
 pub struct Frames(TcpStream);
 
 /// Types of frames (RFC 9113 §6).
@@ -223,13 +223,13 @@ impl Frames {
         Ok((kind, flags, u32::from_be_bytes(stream), payload))
     }
 
-    /// Reads until data of a stream; true if there was a GOAWAY before.
+    /// Reads up to the data of a stream; true if there was a GOAWAY before.
     fn read_response(&mut self, stream: u32) -> std::io::Result<bool> {
-        let mut told = false;
+        let mut has_goaway = false;
         loop {
             match self.read()? {
-                (DATA, of, _) if of == stream => return Ok(told),
-                (kind, ..) => told |= kind == GOAWAY,
+                (DATA, of, _) if of == stream => return Ok(has_goaway),
+                (kind, ..) => has_goaway |= kind == GOAWAY,
             }
         }
     }
@@ -255,47 +255,47 @@ fn a_flood_of_frames_ends_the_connection() {
         let mut client = Frames::connect(world.http, &[]);
         let stream = if kind == 2 { 3 } else { 0 };
         let frames = Frames::frame(kind, flags, stream, payload).repeat(1000);
-        // The proxy answers some of these, and the client has to read that.
+        // The proxy responds to some of these frames, and the client has to read the responses.
         let mut reader = Frames(client.0.try_clone().unwrap());
         let reading = std::thread::spawn(move || reader.is_closed());
         let ended = (0..10_000).any(|_| client.0.write_all(&frames).is_err());
-        assert!(ended, "ten million frames of type {kind} were taken");
+        assert!(ended, "ten million frames of type {kind} were accepted");
         assert!(reading.join().unwrap());
         world.metrics("the flood is counted", |text| closed(text, "h2_flood") == before + 1.0);
     }
 }
 
 #[test]
-fn a_client_that_goes_on_after_goaway_is_closed() {
+fn a_client_that_keeps_sending_requests_after_goaway_is_closed() {
     let script = ScriptedEndpoint::always(OK);
     let world =
         TestCluster::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
     let mut client = Frames::connect(world.http, &[]);
     client.request(1).unwrap();
     client.request(3).unwrap();
-    // It answers no PING and sends one request after the other.
-    let (start, mut told) = (Instant::now(), false);
+    // It acknowledges no PING and sends one request after the other.
+    let (start, mut has_goaway) = (Instant::now(), false);
     for stream in (5..).step_by(2) {
         if client.request(stream).is_err() {
             break;
         }
         match client.read_response(stream) {
-            Ok(goaway) => told |= goaway,
+            Ok(goaway) => has_goaway |= goaway,
             Err(_) => break,
         }
-        assert!(start.elapsed() < TEST_TIMEOUT, "{stream} streams, and no end");
+        assert!(start.elapsed() < TEST_TIMEOUT, "still open after {stream} streams");
     }
-    assert!(told);
+    assert!(has_goaway);
     world.metrics("it is counted", |text| closed(text, "goaway_ignored") == 1.0);
 }
 
 #[test]
-fn a_client_that_goes_on_does_not_hold_up_a_stop() {
+fn a_client_that_keeps_sending_requests_does_not_delay_a_stop() {
     let script = ScriptedEndpoint::always(OK);
     let mut world = TestCluster::serving(&[script.address]);
     let mut client = Frames::connect(world.http, &[]);
     let (begun, has_begun) = std::sync::mpsc::channel();
-    let going_on = std::thread::spawn(move || {
+    let requesting = std::thread::spawn(move || {
         (1..).step_by(2).find(|stream| {
             let _ = begun.send(());
             client.request(*stream).is_err() || client.read_response(*stream).is_err()
@@ -306,7 +306,7 @@ fn a_client_that_goes_on_does_not_hold_up_a_stop() {
     let outcome = world.runtime.block_on(proxy.stop(Duration::ZERO));
     assert_eq!(outcome, net::DrainOutcome::Finished);
     assert!(start.elapsed() < TEST_TIMEOUT, "{:?}", start.elapsed());
-    going_on.join().unwrap();
+    requesting.join().unwrap();
 }
 
 #[test]
@@ -316,18 +316,18 @@ fn empty_lines_do_not_extend_the_time_for_a_head() {
     let mut stream = TcpStream::connect(world.http).unwrap();
     let start = Instant::now();
     while stream.write_all(b"\r\n").is_ok() {
-        assert!(start.elapsed() < TEST_TIMEOUT, "empty lines without end");
+        assert!(start.elapsed() < TEST_TIMEOUT, "the connection stays open");
         std::thread::yield_now();
     }
 }
 
-/// An endpoint whose responses have no end.
+/// An endpoint whose responses never end.
 fn endless() -> ScriptedEndpoint {
-    ScriptedEndpoint::new(|far| {
-        far.request();
+    ScriptedEndpoint::new(|connection| {
+        connection.request();
         let piece = "x".repeat(64 * 1024);
-        let _ = far.send("HTTP/1.1 200 OK\n\n");
-        while far.send(&piece).is_ok() {}
+        let _ = connection.send("HTTP/1.1 200 OK\n\n");
+        while connection.send(&piece).is_ok() {}
     })
 }
 
@@ -348,18 +348,19 @@ fn clients_that_never_read_buffer_no_more_than_the_budget() {
         }
         clients.push(client);
     }
-    let text = world.metrics("the worst are closed", |text| closed(text, "buffers") > 0.0);
+    let text =
+        world.metrics("the connections that buffer most are closed", |text| closed(text, "buffers") > 0.0);
     let buffered = value(&text, "portolan_buffered_bytes");
-    // What is read before the worst are closed comes on top; without a budget it would be 24 MiB.
+    // Some more is read before connections are closed. Without a budget it would be 24 MiB.
     assert!(buffered <= (4 * BUDGET) as f64, "{buffered}");
-    // Others are served meanwhile.
+    // Other clients are served meanwhile.
     let mut client = world.client();
     client.send("GET /healthz HTTP/1.1\nHost: none.example\n\n");
     assert_eq!(client.response().status, 200);
 }
 
 #[test]
-fn a_slow_reader_has_a_bounded_number_of_bytes_waiting() {
+fn the_bytes_buffered_for_slow_readers_are_bounded() {
     let script = endless();
     let world = TestCluster::serving(&[script.address]);
     let mut clients: Vec<_> = (0..4).map(|_| world.client()).collect();
@@ -367,8 +368,8 @@ fn a_slow_reader_has_a_bounded_number_of_bytes_waiting() {
     let mut h2 = Frames::connect(world.http, WIDE_WINDOWS);
     h2.send(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0, 0]).unwrap();
     (0..20).for_each(|stream| h2.request(2 * stream + 1).unwrap());
-    let text = world.metrics("something waits", |text| value(text, "portolan_buffered_bytes") > 0.0);
-    // 128 KiB for each connection, a piece of 16 KiB more for one that was below, and 4 KiB for each stream.
+    let text = world.metrics("bytes are buffered", |text| value(text, "portolan_buffered_bytes") > 0.0);
+    // 128 KiB for each connection, a piece of up to 64 KiB that began below the limit, and 4 KiB for each stream.
     let most = 5.0 * (128.0 + 64.0) * 1024.0 + 20.0 * 4096.0;
     assert!(value(&text, "portolan_buffered_bytes") <= most, "{text}");
 }

@@ -19,7 +19,7 @@ fn shape(text: &str) -> String {
     };
     let mut lines = Vec::new();
     let mut seen = BTreeSet::new();
-    // The metrics of our own are no contract.
+    // Portolan's own metrics are not part of the contract.
     for line in text.lines().filter(|line| !line.contains("portolan_")) {
         let line = if line.starts_with('#') { line.to_owned() } else { labels(line) };
         if seen.insert(line.clone()) {
@@ -29,7 +29,7 @@ fn shape(text: &str) -> String {
     lines.concat()
 }
 
-/// To be compared with what ingress-nginx 1.15 shows; a line that changes here breaks dashboards.
+/// The expected text is that of ingress-nginx 1.15; a line that changes here breaks dashboards.
 #[test]
 fn names_labels_and_help_are_those_of_ingress_nginx() {
     let script = ScriptedEndpoint::always(OK);
@@ -44,11 +44,11 @@ fn names_labels_and_help_are_those_of_ingress_nginx() {
     if std::env::var_os("GOLDEN").is_some() {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serving/metrics.txt"), &shape).unwrap();
     }
-    assert_eq!(shape, include_str!("metrics.txt"), "GOLDEN=1 writes the file anew");
+    assert_eq!(shape, include_str!("metrics.txt"), "GOLDEN=1 rewrites the file");
 }
 
 #[test]
-fn requests_are_counted_under_the_names_of_ingress_nginx() {
+fn requests_are_counted_with_the_names_of_ingress_nginx() {
     let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello");
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -93,8 +93,8 @@ fn requests_are_counted_under_the_names_of_ingress_nginx() {
 }
 
 #[test]
-fn what_a_client_is_sent_is_counted_with_its_head_and_chunks() {
-    for (told, request, body) in [
+fn sent_bytes_include_the_head_and_chunk_framing() {
+    for (answer, request, body) in [
         (
             "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n",
             GET,
@@ -107,23 +107,23 @@ fn what_a_client_is_sent_is_counted_with_its_head_and_chunks() {
         ("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "GET /\0 HTTP/1.1\nHost: shop.example\n\n", 150),
         ("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "GET /%00 HTTP/1.1\nHost: shop.example\n\n", 150),
     ] {
-        let script = ScriptedEndpoint::always(told);
+        let script = ScriptedEndpoint::always(answer);
         let world = TestCluster::serving(&[script.address]);
         let response = world.ask(request);
         let status = response.status;
         let line = world.log(1).remove(0);
-        assert!(line.contains(&format!("\" {status} {body} \"")), "{told:?} {request:?}: {line}");
+        assert!(line.contains(&format!("\" {status} {body} \"")), "{answer:?} {request:?}: {line}");
         let sent = response.head.replace('\n', "\r\n").len() + body;
         let text = world.registry.text();
         let sum = text.lines().find(|line| line.starts_with("nginx_ingress_controller_bytes_sent_sum"));
         let sum = sum.and_then(|line| line.rsplit_once(' ')).map(|(_, sum)| sum.to_owned());
-        // A head that is refused belongs to no rule.
+        // A request with a refused head has no rule.
         let wanted = (!matches!(status, 400 | 405)).then(|| sent.to_string());
-        assert_eq!(sum, wanted, "{told:?} {request:?}: {}", response.head);
+        assert_eq!(sum, wanted, "{answer:?} {request:?}: {}", response.head);
     }
 }
 
-/// Series of requests of an Ingress.
+/// The number of request series of an Ingress.
 fn series(text: &str, ingress: &str) -> usize {
     let label = format!("ingress=\"{ingress}\"");
     let requests = |line: &&str| line.starts_with("nginx_ingress_controller_") && line.contains("status=");
@@ -131,13 +131,13 @@ fn series(text: &str, ingress: &str) -> usize {
 }
 
 #[test]
-fn series_of_an_ingress_go_when_it_goes() {
-    let (script, go) = ScriptedEndpoint::held(|far, hold| {
-        while let Some(request) = far.request() {
+fn the_series_of_a_removed_ingress_are_removed() {
+    let (script, go) = ScriptedEndpoint::held(|connection, hold| {
+        while let Some(request) = connection.request() {
             if request.head.starts_with("GET /slow") {
                 hold();
             }
-            let _ = far.send(OK);
+            let _ = connection.send(OK);
         }
     });
     let mut world = TestCluster::serving_with(ProxyOptions { workers: 2, ..options() }, &[script.address]);
@@ -152,22 +152,22 @@ fn series_of_an_ingress_go_when_it_goes() {
     let text =
         world.metrics("both are counted", |text| series(text, "shop") > 0 && series(text, "other") > 0);
     let others = series(&text, "other");
-    // A route that is made anew, as by an annotation, keeps its series.
+    // A route that is rebuilt, here because of an annotation, keeps its series.
     world.ingress("other", "other.example", &[("app-root", "/x")]);
     world.cache.apply([Event::Remove(Kind::Ingress, Key::new("default", "shop"))], 9);
-    world.metrics("the series of what is gone are gone", |text| series(text, "shop") == 0);
+    world.metrics("the series of the removed Ingress are removed", |text| series(text, "shop") == 0);
     go.send(()).unwrap();
-    assert_eq!(slow.response().status, 200, "what was on its way is answered, and counted for nobody");
+    assert_eq!(slow.response().status, 200, "an open request is answered");
     world.service("third", &[]);
     world.ingress("third", "third.example", &[]);
-    let text = world.metrics("what came late is gone too", |text| {
+    let text = world.metrics("series of a late request are removed, too", |text| {
         series(text, "shop") == 0 && text.contains("ingress=\"third\"")
     });
     assert_eq!(series(&text, "other"), others);
 }
 
 #[test]
-fn flags_say_what_is_counted() {
+fn flags_choose_what_is_counted() {
     let defaults = MetricsOptions::default;
     let cases = [
         (
@@ -211,7 +211,7 @@ fn flags_say_what_is_counted() {
 }
 
 #[test]
-fn hosts_that_clients_make_up_are_bounded() {
+fn the_number_of_unknown_hosts_in_labels_is_bounded() {
     let metrics = MetricsOptions { per_undefined_host: true, ..MetricsOptions::default() };
     let world = TestCluster::with(ProxyOptions { metrics, keep_alive_requests: 2000, ..options() });
     let mut client = world.client();
@@ -228,10 +228,10 @@ fn hosts_that_clients_make_up_are_bounded() {
 
 #[test]
 fn connections_are_reading_writing_or_waiting() {
-    let (script, go) = ScriptedEndpoint::held(|far, hold| {
-        far.request();
+    let (script, go) = ScriptedEndpoint::held(|connection, hold| {
+        connection.request();
         hold();
-        let _ = far.send(OK);
+        let _ = connection.send(OK);
     });
     let world = TestCluster::serving(&[script.address]);
     let states = |what: &str, wanted: [u32; 4]| {
@@ -244,15 +244,15 @@ fn connections_are_reading_writing_or_waiting() {
     let idle = world.client();
     busy.send(GET);
     half.send("GET / HTTP/1.1\n");
-    states("one of each", [3, 1, 1, 1]);
+    states("one reading, one writing, one waiting", [3, 1, 1, 1]);
     go.send(()).unwrap();
     assert_eq!(busy.response().status, 200);
-    states("the response was the last word", [3, 1, 0, 2]);
+    states("the connection waits after its response", [3, 1, 0, 2]);
     drop((idle, half));
-    states("those that leave are not counted", [1, 0, 0, 1]);
+    states("closed connections are not counted", [1, 0, 0, 1]);
     let mut other = TestClient::connect(world.http);
     other.send(GET);
-    states("and once more", [2, 0, 1, 1]);
+    states("a new request is counted as writing", [2, 0, 1, 1]);
     go.send(()).unwrap();
     other.response();
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{ScriptedEndpoint, TestCluster, nobody, options};
+use crate::support::{ScriptedEndpoint, TestCluster, options, unused_address};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
@@ -16,9 +16,9 @@ fn request(method: &str) -> String {
 }
 
 #[test]
-fn an_endpoint_that_refuses_connections_is_passed_over() {
+fn an_endpoint_that_refuses_connections_is_skipped() {
     let script = ScriptedEndpoint::always(OK);
-    let gone = nobody();
+    let gone = unused_address();
     let world = TestCluster::serving(&[gone, script.address]);
     for method in ["GET", "GET", "POST", "POST", "PATCH", "PATCH"] {
         assert_eq!(world.ask(&request(method)).status, 200, "{method}");
@@ -30,9 +30,9 @@ fn an_endpoint_that_refuses_connections_is_passed_over() {
 }
 
 #[test]
-fn an_endpoint_that_closes_without_an_answer_is_passed_over_unless_asking_twice_could_harm() {
-    let silent = ScriptedEndpoint::new(|far| {
-        far.request();
+fn an_endpoint_that_closes_without_a_response_is_skipped_for_idempotent_requests() {
+    let silent = ScriptedEndpoint::new(|connection| {
+        connection.request();
     });
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[silent.address, script.address]);
@@ -49,19 +49,19 @@ fn an_endpoint_that_closes_without_an_answer_is_passed_over_unless_asking_twice_
     assert_eq!(
         statuses.iter().filter(|(_, status)| *status == 502).count(),
         3,
-        "every other one: {statuses:?}"
+        "every other non-idempotent request: {statuses:?}"
     );
     let bodies: Vec<_> = script.all_seen().into_iter().map(|request| request.body).collect();
     assert_eq!(
         bodies.iter().filter(|body| *body == "hello").count(),
         5,
-        "two PUTs and half of the rest: {bodies:?}"
+        "two PUTs and half of the other requests: {bodies:?}"
     );
 }
 
 #[test]
-fn without_another_endpoint_the_same_is_tried_three_times() {
-    let gone = nobody();
+fn without_another_endpoint_the_same_one_is_tried_three_times() {
+    let gone = unused_address();
     let world = TestCluster::serving(&[gone]);
     let response = world.ask(&request("GET"));
     assert_eq!(response.status, 502);
@@ -73,7 +73,7 @@ fn without_another_endpoint_the_same_is_tried_three_times() {
 
 #[test]
 fn without_a_limit_each_endpoint_is_tried_once() {
-    let (one, other) = (nobody(), nobody());
+    let (one, other) = (unused_address(), unused_address());
     let options = ProxyOptions { proxy_next_upstream_tries: 0, ..options() };
     let world = TestCluster::serving_with(options, &[one, other]);
     assert_eq!(world.ask(&request("GET")).status, 502);
@@ -82,12 +82,12 @@ fn without_a_limit_each_endpoint_is_tried_once() {
 }
 
 #[test]
-fn a_kept_connection_that_turns_out_to_be_closed_costs_no_try() {
-    let fickle = ScriptedEndpoint::new(|far| {
-        far.request();
-        let _ = far.send(OK);
-        // Closes at the moment when the connection is used again.
-        far.request();
+fn a_kept_connection_that_the_endpoint_closes_on_use_costs_no_attempt() {
+    let fickle = ScriptedEndpoint::new(|connection| {
+        connection.request();
+        let _ = connection.send(OK);
+        // Closes when the connection is reused.
+        connection.request();
     });
     let options = ProxyOptions { proxy_next_upstream_tries: 1, ..options() };
     let world = TestCluster::serving_with(options, &[fickle.address]);
@@ -96,7 +96,7 @@ fn a_kept_connection_that_turns_out_to_be_closed_costs_no_try() {
     }
     assert_eq!(fickle.connections(), 3);
     assert!(world.log(3)[1].contains(" 502, 200 "), "{:?}", world.log(3));
-    assert_eq!(world.ask(&request("POST")).status, 502, "it may have been carried out");
+    assert_eq!(world.ask(&request("POST")).status, 502, "the endpoint may have carried it out");
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn an_endpoint_that_is_a_listener_of_the_proxy_is_refused() {
         assert_eq!(world.ask(&request("GET")).status, 503, "{own}");
     }
     let log = world.log(2);
-    assert!(log.iter().all(|line| line.contains(" 503, 503, 503 ")), "the request went round: {log:?}");
+    assert!(log.iter().all(|line| line.contains(" 503, 503, 503 ")), "the request looped: {log:?}");
     assert_eq!(log.len(), 2);
 }
 
 #[test]
-fn an_invalid_response_is_not_asked_for_again() {
+fn a_request_with_an_invalid_response_is_not_retried() {
     for answer in [
         "HTTP/1.1 200 OK\nContent-Length: 1\nContent-Length: 2\n\nok",
         "HTTP/1.1 200 OK\nContent-Length: 2\nTransfer-Encoding: chunked\n\nok",
@@ -122,16 +122,16 @@ fn an_invalid_response_is_not_asked_for_again() {
         let world = TestCluster::serving(&[bad.address]);
         assert_eq!(world.ask(&request("GET")).status, 502, "{answer}");
         bad.seen();
-        assert!(bad.is_unasked(), "{answer}");
+        assert!(bad.has_no_request(), "{answer}");
     }
 }
 
 #[test]
 fn an_endpoint_that_is_too_slow_is_504() {
-    let slow = ScriptedEndpoint::new(|far| {
-        far.request();
+    let slow = ScriptedEndpoint::new(|connection| {
+        connection.request();
         // Returns when the proxy gives up.
-        far.head();
+        connection.head();
     });
     let world = TestCluster::serving_with(
         ProxyOptions {
@@ -151,16 +151,16 @@ fn an_endpoint_that_is_too_slow_is_504() {
 
 #[test]
 fn a_kept_connection_that_the_endpoint_has_closed_is_not_used() {
-    let once = ScriptedEndpoint::new(|far| {
-        let request = far.request().unwrap();
-        let _ = far.send(OK);
-        let _ = far.stream.get_ref().shutdown(std::net::Shutdown::Both);
-        far.tell(request);
+    let once = ScriptedEndpoint::new(|connection| {
+        let request = connection.request().unwrap();
+        let _ = connection.send(OK);
+        let _ = connection.stream.get_ref().shutdown(std::net::Shutdown::Both);
+        connection.report(request);
     });
     let world = TestCluster::serving(&[once.address]);
     for _ in 0..4 {
         assert_eq!(world.ask(&request("POST")).status, 200);
-        // Told once when it was asked, and again when it had closed: the end is at the proxy's socket by then.
+        // Reported with the request, and again after the endpoint has closed: the proxy's socket has the end of stream by then.
         once.seen();
         once.seen();
     }

@@ -5,7 +5,7 @@ use crate::support::{ScriptedEndpoint, TestClient, TestCluster};
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
 #[test]
-fn shapes_of_smuggling_are_refused_with_a_page_and_a_close() {
+fn smuggling_attempts_are_refused_with_an_error_page_and_a_close() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let host = "Host: shop.example\r\n";
@@ -44,12 +44,12 @@ fn shapes_of_smuggling_are_refused_with_a_page_and_a_close() {
         (format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "a".repeat(9_000)), 400),
     ];
     for (request, status) in &cases {
-        // As a first request, and behind a good one.
+        // As the first request, and after a valid one.
         for before in ["", "GET /good HTTP/1.1\r\nHost: shop.example\r\n\r\n"] {
             let mut client = world.client();
             client.raw(format!("{before}{request}").as_bytes());
             if !before.is_empty() {
-                assert_eq!(client.response().status, 200, "the one before {request:?}");
+                assert_eq!(client.response().status, 200, "the request before {request:?}");
             }
             let response = client.response();
             assert_eq!(response.status, *status, "{request:?}");
@@ -65,8 +65,8 @@ fn shapes_of_smuggling_are_refused_with_a_page_and_a_close() {
 
 #[test]
 fn malformed_chunks_are_refused() {
-    let script = ScriptedEndpoint::new(|far| {
-        far.request();
+    let script = ScriptedEndpoint::new(|connection| {
+        connection.request();
     });
     let world = TestCluster::serving(&[script.address]);
     for chunks in [
@@ -85,7 +85,7 @@ fn malformed_chunks_are_refused() {
 }
 
 #[test]
-fn a_request_is_read_the_same_however_it_is_cut() {
+fn a_request_is_read_the_same_however_its_bytes_arrive() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let text = "POST /x?y HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -104,7 +104,7 @@ fn a_request_is_read_the_same_however_it_is_cut() {
 }
 
 #[test]
-fn odd_but_clear_requests_pass() {
+fn unusual_but_unambiguous_requests_are_forwarded() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let cases = [

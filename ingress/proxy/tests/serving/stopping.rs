@@ -11,10 +11,10 @@ use crate::support::{ScriptedEndpoint, TestClient, TestCluster, options, read_he
 
 #[test]
 fn requests_in_flight_finish_and_idle_connections_close() {
-    let (script, go) = ScriptedEndpoint::held(|far, hold| {
-        far.request();
+    let (script, go) = ScriptedEndpoint::held(|connection, hold| {
+        connection.request();
         hold();
-        let _ = far.send("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+        let _ = connection.send("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
     });
     let world = TestCluster::serving(&[script.address]);
     let healthy = world.proxy.as_ref().unwrap().health();
@@ -29,7 +29,7 @@ fn requests_in_flight_finish_and_idle_connections_close() {
     let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
     assert!(idle.is_closed());
     assert!(!healthy());
-    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).is_err(), "the listener is closed");
     go.send(()).unwrap();
     let response = busy.response();
     assert_eq!((response.status, response.body.as_str()), (200, "ok"));
@@ -48,7 +48,7 @@ fn stop_now(world: TestCluster) -> std::thread::JoinHandle<DrainOutcome> {
 }
 
 #[test]
-fn a_request_that_meets_the_stop_is_answered_and_told_that_it_was_the_last() {
+fn a_request_during_a_stop_is_answered_with_connection_close() {
     let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
     let world = TestCluster::serving(&[script.address]);
     let mut clients: Vec<_> = (0..8).map(|_| world.client()).collect();
@@ -69,7 +69,7 @@ fn a_request_that_meets_the_stop_is_answered_and_told_that_it_was_the_last() {
 }
 
 /// Responses of many lengths, so that for some of them the last piece cannot be written at once. Each client stops reading
-/// until the proxy has nothing left to do but to wait for it.
+/// until the proxy only waits for it.
 struct Slow(Vec<(TestClient, usize)>);
 
 impl Slow {
@@ -77,12 +77,12 @@ impl Slow {
 
     /// Answers `/N` with N times 100,000 bytes.
     fn script() -> ScriptedEndpoint {
-        ScriptedEndpoint::new(|far| {
-            while let Some(request) = far.request() {
+        ScriptedEndpoint::new(|connection| {
+            while let Some(request) = connection.request() {
                 let path = request.head.split([' ', '/']).nth(2).unwrap();
                 let length = path.parse::<usize>().unwrap() * 100_000;
-                let _ = far.send(&format!("HTTP/1.1 200 OK\nContent-Length: {length}\n\n"));
-                let _ = far.send(&"x".repeat(length));
+                let _ = connection.send(&format!("HTTP/1.1 200 OK\nContent-Length: {length}\n\n"));
+                let _ = connection.send(&"x".repeat(length));
             }
         })
     }
@@ -93,7 +93,7 @@ impl Slow {
             client.send(&format!("GET /{length} HTTP/1.1\nHost: shop.example\n\n"));
             read_head(&mut client.stream).unwrap();
             let mut left = length * 100_000;
-            // Nothing is being written any more when hyper has the last piece.
+            // No request is open once hyper has the last piece.
             while !world.registry.text().contains("state=\"writing\"} 0") {
                 left -= client.stream.read(&mut [0; 64 * 1024]).unwrap();
             }
@@ -102,7 +102,7 @@ impl Slow {
         Self(Self::LENGTHS.map(client).collect())
     }
 
-    fn get_the_rest(self) {
+    fn read_the_rest(self) {
         for (mut client, left) in self.0 {
             let mut rest = Vec::new();
             client.stream.read_to_end(&mut rest).unwrap();
@@ -112,7 +112,7 @@ impl Slow {
 }
 
 #[test]
-fn a_stop_waits_for_clients_to_take_the_rest_of_a_response() {
+fn a_stop_waits_until_clients_have_read_the_rest_of_a_response() {
     let script = Slow::script();
     let mut world = TestCluster::serving(&[script.address]);
     let slow = Slow::clients(&world);
@@ -121,13 +121,13 @@ fn a_stop_waits_for_clients_to_take_the_rest_of_a_response() {
     assert_eq!(idle.response().status, 200);
     let proxy = world.proxy.take().unwrap();
     let stopping = world.runtime.spawn(proxy.stop(Duration::ZERO));
-    assert!(idle.is_closed(), "and with it the time of idle connections is over");
-    slow.get_the_rest();
+    assert!(idle.is_closed(), "idle connections are closed while slow ones are open");
+    slow.read_the_rest();
     assert_eq!(world.runtime.block_on(stopping).unwrap(), DrainOutcome::Finished);
 }
 
 #[test]
-fn the_time_between_requests_begins_when_the_client_has_taken_the_response() {
+fn the_idle_timeout_begins_when_the_client_has_read_the_response() {
     let script = Slow::script();
     let keep_alive = Duration::from_millis(150);
     let world = TestCluster::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
@@ -138,7 +138,7 @@ fn the_time_between_requests_begins_when_the_client_has_taken_the_response() {
         assert_eq!(idle.response().status, 200);
         assert!(idle.is_closed());
     }
-    slow.get_the_rest();
+    slow.read_the_rest();
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_stop_does_not_wait_for_a_client_that_never_begins_its_handshake() {
 }
 
 #[test]
-fn connections_that_the_system_has_accepted_are_served() {
+fn connections_that_the_kernel_has_completed_are_served_after_a_stop() {
     for _ in 0..10 {
         let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
         let world = TestCluster::serving(&[script.address]);
@@ -169,7 +169,7 @@ fn connections_that_the_system_has_accepted_are_served() {
 
 /// RFC 9113 §6.8: a first GOAWAY that refuses nothing, and the last stream's number after a round trip.
 #[test]
-fn a_stop_says_goaway_twice() {
+fn a_stop_sends_goaway_twice() {
     let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
     let world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -207,7 +207,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The payload of the next frame of a kind. Others are passed over.
+/// The payload of the next frame of a type. Other frames are skipped.
 fn await_frame(client: &mut TestClient, wanted: u8) -> Vec<u8> {
     loop {
         let mut head = [0; 9];
@@ -221,7 +221,7 @@ fn await_frame(client: &mut TestClient, wanted: u8) -> Vec<u8> {
 }
 
 #[test]
-fn during_the_grace_period_requests_are_still_taken() {
+fn requests_are_served_during_the_grace_period() {
     let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
     let mut world = TestCluster::serving(&[script.address]);
     let proxy = world.proxy.take().unwrap();

@@ -15,7 +15,7 @@ use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
 
-/// How long a test waits for something that must happen.
+/// How long a test waits for an event before it fails.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A cluster with a proxy in front of it.
@@ -126,7 +126,7 @@ impl TestCluster {
         self.endpoints(name, endpoints);
     }
 
-    /// Replaces the endpoints of a Service; a slice for each, since their ports differ.
+    /// Replaces the endpoints of a Service. Each has an EndpointSlice of its own, because their ports differ.
     pub fn endpoints(&mut self, name: &str, endpoints: &[SocketAddr]) {
         for at in 0..8 {
             let key = Key::new("default", format!("{name}-{at}"));
@@ -230,7 +230,7 @@ impl TestCluster {
         client.response()
     }
 
-    /// Waits until the access log has so many lines.
+    /// Waits until the access log has this many lines.
     pub fn log(&self, lines: usize) -> Vec<String> {
         let start = std::time::Instant::now();
         loop {
@@ -238,7 +238,7 @@ impl TestCluster {
             if text.lines().count() >= lines {
                 return text.lines().map(str::to_owned).collect();
             }
-            assert!(start.elapsed() < TEST_TIMEOUT, "{lines} lines are wanted, these came: {text}");
+            assert!(start.elapsed() < TEST_TIMEOUT, "expected {lines} lines, found: {text}");
             std::thread::yield_now();
         }
     }
@@ -401,7 +401,7 @@ pub struct ScriptedEndpoint {
 /// A connection at the endpoint.
 pub struct EndpointConnection {
     pub stream: BufReader<TcpStream>,
-    told: mpsc::Sender<Response>,
+    reports: mpsc::Sender<Response>,
 }
 
 impl EndpointConnection {
@@ -410,7 +410,7 @@ impl EndpointConnection {
         let head = self.head()?;
         let body = read_body(&mut self.stream, &head).unwrap_or_default();
         let request = Response { body, ..head };
-        let _ = self.told.send(request.clone());
+        let _ = self.reports.send(request.clone());
         Some(request)
     }
 
@@ -420,8 +420,9 @@ impl EndpointConnection {
         Some(Response { status: 0, head, body: String::new() })
     }
 
-    pub fn tell(&self, request: Response) {
-        let _ = self.told.send(request);
+    /// Reports a message to the test.
+    pub fn report(&self, request: Response) {
+        let _ = self.reports.send(request);
     }
 
     /// Sends a text written with LF.
@@ -444,16 +445,16 @@ impl ScriptedEndpoint {
         script: impl Fn(&mut EndpointConnection) + Send + Sync + 'static,
     ) -> Self {
         let address = listener.local_addr().unwrap();
-        let (told, requests) = mpsc::channel();
+        let (reports, requests) = mpsc::channel();
         let (script, connections) = (Arc::new(script), Arc::new(Mutex::new(0)));
         let count = connections.clone();
         // Ends with the process: a test has a handful of endpoints.
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 *count.lock().unwrap() += 1;
-                let (script, told) = (script.clone(), told.clone());
+                let (script, reports) = (script.clone(), reports.clone());
                 std::thread::spawn(move || {
-                    script(&mut EndpointConnection { stream: BufReader::new(stream), told })
+                    script(&mut EndpointConnection { stream: BufReader::new(stream), reports })
                 });
             }
         });
@@ -462,7 +463,7 @@ impl ScriptedEndpoint {
 
     /// Answers every request with this text, on connections that stay open.
     pub fn always(text: &'static str) -> Self {
-        Self::new(move |far| while far.request().is_some() && far.send(text).is_ok() {})
+        Self::new(move |connection| while connection.request().is_some() && connection.send(text).is_ok() {})
     }
 
     /// Two of these, on two addresses with one port.
@@ -471,8 +472,9 @@ impl ScriptedEndpoint {
         let Ok(other) = TcpListener::bind(("127.0.0.2", one.local_addr().unwrap().port())) else {
             return Self::pair(text);
         };
-        let always =
-            move |far: &mut EndpointConnection| while far.request().is_some() && far.send(text).is_ok() {};
+        let always = move |connection: &mut EndpointConnection| {
+            while connection.request().is_some() && connection.send(text).is_ok() {}
+        };
         [one, other].map(|listener| Self::over(listener, always))
     }
 
@@ -482,26 +484,26 @@ impl ScriptedEndpoint {
     ) -> (Self, mpsc::Sender<()>) {
         let (go, wait) = mpsc::channel();
         let wait = Mutex::new(wait);
-        // A test that ends early drops its side.
+        // Receiving fails if the test has ended early.
         let hold = move || {
             let _ = wait.lock().unwrap().recv();
         };
-        (Self::new(move |far| script(far, &hold)), go)
+        (Self::new(move |connection| script(connection, &hold)), go)
     }
 
     /// Answers a request in two chunks, `first` and `last`; the second after a message of the test.
     pub fn in_two_chunks() -> (Self, mpsc::Sender<()>) {
-        Self::held(|far, hold| {
-            far.request();
-            let _ = far.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nfirst\n");
+        Self::held(|connection, hold| {
+            connection.request();
+            let _ = connection.send("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nfirst\n");
             hold();
-            let _ = far.send("4\nlast\n0\n\n");
+            let _ = connection.send("4\nlast\n0\n\n");
         })
     }
 
     /// Waits for the next request.
     pub fn seen(&self) -> Response {
-        self.requests.recv_timeout(TEST_TIMEOUT).expect("the endpoint is asked")
+        self.requests.recv_timeout(TEST_TIMEOUT).expect("the endpoint gets a request")
     }
 
     /// Every request that has arrived and was not returned yet.
@@ -510,7 +512,7 @@ impl ScriptedEndpoint {
     }
 
     /// Whether no (further) request has arrived.
-    pub fn is_unasked(&self) -> bool {
+    pub fn has_no_request(&self) -> bool {
         self.requests.try_recv().is_err()
     }
 
@@ -520,7 +522,7 @@ impl ScriptedEndpoint {
 }
 
 /// An address without a listener.
-pub fn nobody() -> SocketAddr {
+pub fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

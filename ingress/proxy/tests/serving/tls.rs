@@ -22,8 +22,8 @@ fn connect(world: &TestCluster, name: &str) -> StreamOwned<ClientConnection, std
     StreamOwned::new(ClientConnection::new(client_config(b"http/1.1"), name).unwrap(), stream)
 }
 
-/// The leaf that is shown for a name.
-fn shown(world: &TestCluster, name: &str) -> CertificateDer<'static> {
+/// The leaf certificate that is served for a name.
+fn served(world: &TestCluster, name: &str) -> CertificateDer<'static> {
     let mut stream = connect(world, name);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = Vec::new();
@@ -32,17 +32,17 @@ fn shown(world: &TestCluster, name: &str) -> CertificateDer<'static> {
 }
 
 #[test]
-fn certificates_are_found_by_name_and_follow_their_secrets() {
+fn certificates_are_found_by_name_and_updated_with_their_secrets() {
     let mut world = TestCluster::new();
     world.service("shop", &[]);
     world.ingress_with("shop", "shop.example", "/", 80, &[], Some("cert"));
-    let own = shown(&world, "shop.example");
-    assert_eq!(shown(&world, "other.example"), own, "one self-made certificate for all");
+    let own = served(&world, "shop.example");
+    assert_eq!(served(&world, "other.example"), own, "the self-signed certificate is served for every name");
     for _ in 0..2 {
         let TestCertificate { certificate, key, der } = certificate("shop.example");
         world.secret("cert", &certificate, &key);
-        assert_eq!(shown(&world, "shop.example"), der);
-        assert_eq!(shown(&world, "other.example"), own);
+        assert_eq!(served(&world, "shop.example"), der);
+        assert_eq!(served(&world, "other.example"), own);
     }
     let text = world.registry.text();
     let expiry = text
@@ -55,7 +55,7 @@ fn certificates_are_found_by_name_and_follow_their_secrets() {
 }
 
 #[test]
-fn endpoints_and_clients_are_told_that_it_is_https() {
+fn https_is_visible_to_endpoints_and_clients() {
     let script = ScriptedEndpoint::always(OK);
     let world = TestCluster::serving(&[script.address]);
     let mut stream = connect(&world, "shop.example");
@@ -78,7 +78,7 @@ fn endpoints_and_clients_are_told_that_it_is_https() {
 }
 
 #[test]
-fn a_request_without_tls_is_told_so() {
+fn a_request_without_tls_gets_400() {
     let world = TestCluster::new();
     let mut client = TestClient::connect(world.https);
     client.send("GET / HTTP/1.1\nHost: shop.example\n\n");

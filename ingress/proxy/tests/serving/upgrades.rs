@@ -12,12 +12,13 @@ const HANDSHAKE: &str = "GET /ws HTTP/1.1\nHost: shop.example\nConnection: keep-
                          Upgrade: websocket\nSec-WebSocket-Key: x\n\n";
 
 /// Accepts the handshake, then echoes.
-fn echo(far: &mut EndpointConnection) {
-    far.request();
-    let _ = far.send("HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: Upgrade\n\nhi ");
+fn echo(connection: &mut EndpointConnection) {
+    connection.request();
+    let _ =
+        connection.send("HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: Upgrade\n\nhi ");
     let mut buffer = [0; 1024];
-    while let Ok(length) = far.stream.read(&mut buffer) {
-        if length == 0 || far.stream.get_mut().write_all(&buffer[..length]).is_err() {
+    while let Ok(length) = connection.stream.read(&mut buffer) {
+        if length == 0 || connection.stream.get_mut().write_all(&buffer[..length]).is_err() {
             return;
         }
     }
@@ -70,7 +71,7 @@ fn an_upgrade_that_is_refused_is_a_plain_response() {
 }
 
 #[test]
-fn an_upgrade_nobody_asked_for_is_502() {
+fn an_upgrade_without_a_request_for_it_is_502() {
     let script =
         ScriptedEndpoint::always("HTTP/1.1 101 Switching Protocols\nUpgrade: x\nConnection: upgrade\n\n");
     let world = TestCluster::serving(&[script.address]);
@@ -89,7 +90,7 @@ fn silent_streams_are_closed() {
 }
 
 #[test]
-fn a_stop_waits_for_streams_and_then_cuts_them() {
+fn a_stop_waits_for_streams_and_then_closes_them() {
     let script = ScriptedEndpoint::new(echo);
     let mut world = TestCluster::serving_with(
         ProxyOptions { worker_shutdown_timeout: Duration::from_millis(300), ..options() },
@@ -100,7 +101,7 @@ fn a_stop_waits_for_streams_and_then_cuts_them() {
     assert_eq!(world.runtime.block_on(proxy.stop(Duration::ZERO)), DrainOutcome::Forced(1));
     assert!(client.is_closed());
     let log = world.log(1);
-    assert!(log[0].contains("\"GET /ws HTTP/1.1\" 101 3 "), "what has passed is told: {log:?}");
+    assert!(log[0].contains("\"GET /ws HTTP/1.1\" 101 3 "), "the transferred bytes are logged: {log:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
 
 #[test]
-fn an_open_request_lives_on_when_its_route_and_endpoint_go() {
+fn an_open_request_continues_when_its_route_and_endpoint_are_removed() {
     let (script, go) = ScriptedEndpoint::in_two_chunks();
     let mut world = TestCluster::serving(&[script.address]);
     let mut client = world.client();
@@ -26,7 +26,7 @@ fn an_open_request_lives_on_when_its_route_and_endpoint_go() {
 }
 
 #[test]
-fn endpoints_take_turns_and_follow_their_service() {
+fn endpoints_are_used_in_turn_and_updated_with_their_service() {
     let scripts = [ScriptedEndpoint::always(OK), ScriptedEndpoint::always(OK), ScriptedEndpoint::always(OK)];
     let addresses = scripts.each_ref().map(|script| script.address);
     let mut world = TestCluster::serving(&addresses[..2]);
@@ -44,19 +44,19 @@ fn endpoints_take_turns_and_follow_their_service() {
     assert_eq!(world.ask(GET).status, 503);
 }
 
-/// Answers every request, and tells when the proxy has closed the connection.
-fn tells_its_end() -> ScriptedEndpoint {
-    ScriptedEndpoint::new(|far| {
-        while far.request().is_some() {
-            let _ = far.send(OK);
+/// Answers every request, and reports when the proxy has closed the connection.
+fn reports_its_end() -> ScriptedEndpoint {
+    ScriptedEndpoint::new(|connection| {
+        while connection.request().is_some() {
+            let _ = connection.send(OK);
         }
-        far.tell(crate::support::Response { status: 0, head: "closed".into(), body: String::new() });
+        connection.report(crate::support::Response { status: 0, head: "closed".into(), body: String::new() });
     })
 }
 
 #[test]
-fn idle_connections_to_endpoints_that_left_are_closed() {
-    let script = tells_its_end();
+fn idle_connections_to_removed_endpoints_are_closed() {
+    let script = reports_its_end();
     let mut world = TestCluster::serving(&[script.address]);
     assert_eq!(world.ask(GET).status, 200);
     script.seen();
@@ -66,15 +66,15 @@ fn idle_connections_to_endpoints_that_left_are_closed() {
 
 #[test]
 fn a_connection_that_was_in_use_while_others_were_closed_is_kept() {
-    let (script, go) = ScriptedEndpoint::held(|far, hold| {
-        while far.request().is_some() {
+    let (script, go) = ScriptedEndpoint::held(|connection, hold| {
+        while connection.request().is_some() {
             hold();
-            let _ = far.send(OK);
+            let _ = connection.send(OK);
         }
     });
     let mut world = TestCluster::serving(&[script.address]);
     let sweep = |world: &mut TestCluster, name: &str| {
-        let other = tells_its_end();
+        let other = reports_its_end();
         world.service(name, &[other.address]);
         world.ingress(name, "other.example", &[]);
         assert_eq!(world.ask("GET / HTTP/1.1\nHost: other.example\n\n").status, 200);
