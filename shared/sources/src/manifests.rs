@@ -115,7 +115,7 @@ impl ManifestSource {
             let pause;
             (self, pause) = scanned.await.map_err(|_| WriterStopped)?;
             let kinds = *wanted.borrow_and_update();
-            for event in self.inventory.events(kinds) {
+            for event in self.inventory.events(kinds, !self.unreadable.is_empty()) {
                 let kind = event.kind();
                 if matches!(event, Event::Forget(_)) {
                     sink.forget(kind).await?;
@@ -124,7 +124,7 @@ impl ManifestSource {
                     sink.send(event).await?;
                 }
             }
-            for kind in kinds.iter() {
+            for kind in kinds.iter().filter(|kind| self.inventory.is_synced(*kind)) {
                 if sink.report(kind, WatchStatus::Synced) {
                     sink.set_connected(kind, true);
                 }

@@ -121,7 +121,35 @@ pub(super) struct SlimConfigMap {
     #[serde(default, deserialize_with = "nullable")]
     metadata: Metadata,
     #[serde(default, deserialize_with = "nullable")]
-    data: StringMap<String>,
+    data: StringMap<Scalar>,
+}
+
+/// A value of `data`. The API server accepts text only; in a manifest an unquoted number or boolean is taken as its text, so that one of
+/// them does not hide the keys beside it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Bool(bool),
+    Integer(i64),
+    Number(f64),
+}
+
+impl Default for Scalar {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl From<Scalar> for String {
+    fn from(value: Scalar) -> Self {
+        match value {
+            Scalar::Text(text) => text,
+            Scalar::Bool(value) => value.to_string(),
+            Scalar::Integer(value) => value.to_string(),
+            Scalar::Number(value) => value.to_string(),
+        }
+    }
 }
 
 impl Slim for SlimConfigMap {
@@ -132,6 +160,7 @@ impl Slim for SlimConfigMap {
     }
 
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
-        Ok(Some(Object::ConfigMap(Arc::new(ConfigMap { key, data: self.data.sorted() }))))
+        let data = self.data.sorted().into_iter().map(|(name, value)| (name, value.into())).collect();
+        Ok(Some(Object::ConfigMap(Arc::new(ConfigMap { key, data }))))
     }
 }

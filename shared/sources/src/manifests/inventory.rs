@@ -20,6 +20,8 @@ pub(super) struct Inventory {
     files: BTreeMap<String, File>,
     sent: Objects,
     kinds: Kinds,
+    /// Kinds whose list was sent completely.
+    synced: Kinds,
     /// Whether a file has changed since events were last taken.
     changed: bool,
     /// Kinds already logged as not read.
@@ -30,6 +32,8 @@ pub(super) struct Inventory {
 struct File {
     objects: Objects,
     problems: Vec<Problem>,
+    /// No text of the file could be decoded completely so far: an object that was never seen may be missing.
+    never_complete: bool,
 }
 
 impl Inventory {
@@ -40,13 +44,15 @@ impl Inventory {
         let DecodedFile { objects, problems, incomplete, ignored } = decoded;
         let mut objects: Objects =
             objects.into_iter().map(|object| ((object.kind(), object.key().clone()), object)).collect();
-        let file = self.files.entry(name.to_owned()).or_default();
+        let new = File { never_complete: true, ..File::default() };
+        let file = self.files.entry(name.to_owned()).or_insert(new);
+        let never_complete = incomplete && file.never_complete;
         if incomplete {
             for (key, object) in std::mem::take(&mut file.objects) {
                 objects.entry(key).or_insert(object);
             }
         }
-        *file = File { objects, problems };
+        *file = File { objects, problems, never_complete };
         self.changed = true;
         if self.ignored.len() > MAX_IGNORED {
             self.ignored.clear();
@@ -66,8 +72,14 @@ impl Inventory {
 
     /// The events that bring the writer up to date. A kind is sent as a list when it is first wanted, then change by
     /// change. Additions come before removals, so that an object that changes its name is never missing.
-    pub(super) fn events(&mut self, wanted: Kinds) -> Vec<Event> {
-        if !std::mem::take(&mut self.changed) && wanted == self.kinds {
+    ///
+    /// `unreadable`: whether a file or folder could not be read. The list of ConfigMaps ends only when every file was read
+    /// and decoded once: an unreadable one may hold the keys that protect routes, which would be served without them.
+    pub(super) fn events(&mut self, wanted: Kinds, unreadable: bool) -> Vec<Event> {
+        let is_complete = !unreadable && !self.files.values().any(|file| file.never_complete);
+        let may_end = |kind| kind != Kind::ConfigMap || is_complete;
+        let ends = wanted.iter().any(|kind| !self.synced.contains(kind) && may_end(kind));
+        if !std::mem::take(&mut self.changed) && wanted == self.kinds && !ends {
             return Vec::new();
         }
         let objects = self.objects();
@@ -82,16 +94,24 @@ impl Inventory {
             let new = objects.iter().filter(|(key, _)| of_kind(key));
             let new = new.filter(|(key, object)| self.sent.get(key) != Some(object));
             events.extend(new.map(|(_, object)| Event::Apply(object.clone())));
-            if !listed {
+            if !self.synced.contains(kind) && may_end(kind) {
                 events.push(Event::Synced(kind));
+                self.synced = self.synced.union(Kinds::of(&[kind]));
             }
         }
         let removed = self.sent.keys().filter(|key| wanted.contains(key.0) && !objects.contains_key(key));
         events.extend(removed.map(|(kind, key)| Event::Remove(*kind, key.clone())));
         self.kinds = wanted;
+        let still_wanted = self.synced.iter().filter(|kind| wanted.contains(*kind));
+        self.synced = Kinds::of(&still_wanted.collect::<Vec<_>>());
         self.sent = objects;
         self.sent.retain(|(kind, _), _| self.kinds.contains(*kind));
         events
+    }
+
+    /// Whether the list of a kind was sent completely.
+    pub(super) fn is_synced(&self, kind: Kind) -> bool {
+        self.synced.contains(kind)
     }
 
     /// All problems, including objects that are in two files.

@@ -18,7 +18,7 @@ fn events(inventory: &mut Inventory, wanted: Kinds) -> Vec<String> {
         Event::Synced(kind) => format!("{kind}]"),
         Event::Forget(kind) => format!("no {kind}"),
     };
-    inventory.events(wanted).into_iter().map(short).collect()
+    inventory.events(wanted, false).into_iter().map(short).collect()
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn the_same_object_in_two_files_is_reported_and_the_later_file_is_used() {
     let mut inventory = Inventory::default();
     events(&mut inventory, SERVICES);
     inventory.put("b", decode("b", &with_port(2)));
-    assert_eq!(port(inventory.events(SERVICES)), 2);
+    assert_eq!(port(inventory.events(SERVICES, false)), 2);
     inventory.put("a", decode("a", &with_port(1)));
-    assert_eq!(inventory.events(SERVICES), []);
+    assert_eq!(inventory.events(SERVICES, false), []);
     let problems: Vec<_> = inventory.problems().iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
@@ -87,7 +87,7 @@ fn the_same_object_in_two_files_is_reported_and_the_later_file_is_used() {
         ]
     );
     inventory.remove("b");
-    assert_eq!(port(inventory.events(SERVICES)), 1);
+    assert_eq!(port(inventory.events(SERVICES, false)), 1);
 }
 
 #[test]
@@ -108,4 +108,35 @@ fn a_deleted_object_is_removed_although_another_has_a_defect() {
     inventory.put("a", decode("a", defect));
     assert_eq!(events(&mut inventory, SERVICES), ["+web", "-db"]);
     assert_eq!(inventory.problems().len(), 2, "both ports lack a name");
+}
+
+#[test]
+fn config_maps_are_listed_completely_only_after_every_file_was_decoded_once() {
+    const MAPS: Kinds = Kinds::of(&[Kind::ConfigMap]);
+    let map = |value: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{block-cidrs: {value}}}\n")
+    };
+    let mut inventory = Inventory::default();
+    inventory.put("a", decode("a", &map("[10.0.0.0/8]")));
+    assert_eq!(events(&mut inventory, MAPS), ["[ConfigMap"], "its keys are unknown");
+    assert!(!inventory.is_synced(Kind::ConfigMap));
+    inventory.put("a", decode("a", &map("10.0.0.0/8")));
+    assert_eq!(events(&mut inventory, MAPS), ["+c", "ConfigMap]"]);
+    inventory.put("a", decode("a", &map("[]")));
+    assert_eq!(events(&mut inventory, MAPS), [""; 0], "the last valid version stays");
+    inventory.put("b", decode("b", "kind: ["));
+    assert!(inventory.is_synced(Kind::ConfigMap), "a later mistake takes nothing back");
+
+    let mut inventory = Inventory::default();
+    assert_eq!(inventory.events(MAPS, true).len(), 1, "a file cannot be read");
+    assert_eq!(events(&mut inventory, MAPS), ["ConfigMap]"]);
+}
+
+#[test]
+fn unquoted_values_of_a_config_map_are_their_text() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: true, b: 1, c: 1.5, d: x}\n";
+    let decoded = decode("a", text);
+    let Some(Object::ConfigMap(map)) = decoded.objects.first() else { panic!("{decoded:?}") };
+    let values: Vec<&str> = map.data.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(values, ["true", "1", "1.5", "x"]);
 }
