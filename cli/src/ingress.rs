@@ -50,6 +50,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     let pages = AdminPages::open(args, &cluster, runtime).await?;
     tokio::select! {
         () = clusters::listed(&cluster, edge::REQUIRED) => {}
+        Some(reason) = fatal.recv() => return Err(CommandError::outside(reason)),
         _ = signals.stop() => return Ok(()),
     }
     let access = edge::access_log(args.log.json, runtime);

@@ -8,7 +8,6 @@ mod show;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use cluster::Kinds;
 use dns_server::{DnsService, DnsStartError, ServerOptions};
 use ingress_proxy::ProxyOptions;
 use net::{BindError, DescriptorShares, descriptors};
@@ -82,7 +81,9 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         output::print_error("waiting for the API server's lists …");
     }
     tokio::select! {
-        () = clusters::listed(&cluster, Kinds::default()) => {}
+        // Without its Ingresses the proxy would answer 404 to everything.
+        () = clusters::listed(&cluster, edge::REQUIRED) => {}
+        Some(reason) = fatal.recv() => return Err(CommandError::outside(reason)),
         _ = signals.stop() => return Ok(()),
     }
     if !matches!(origin, ClusterOrigin::Server(_)) {

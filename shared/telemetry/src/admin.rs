@@ -28,7 +28,7 @@ use crate::admin_message::{AdminRequest, AdminResponse};
 use crate::metrics::{Counter, Registry};
 
 /// Maximum number of open connections of one listener. Beyond it, the oldest idle one is closed for each new one.
-const MAX_CONNECTIONS: usize = 128;
+const MAX_CONNECTIONS: usize = 48;
 /// Maximum number of responses of large pages in the process that are being made or sent at the same time.
 const MAX_LARGE_RESPONSES: usize = 8;
 /// File descriptors reserved for admin connections of the process.
