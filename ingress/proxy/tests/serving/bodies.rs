@@ -273,8 +273,8 @@ fn a_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_response() {
 #[test]
 fn an_http2_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answer() {
     const SIZE: usize = 3 << 20;
-    let script = ScriptedEndpoint::new(|far| {
-        let _ = std::io::copy(&mut far.stream, &mut std::io::sink());
+    let script = ScriptedEndpoint::new(|connection| {
+        let _ = std::io::copy(&mut connection.stream, &mut std::io::sink());
     });
     let world = TestCluster::serving(&[script.address]);
     for announced in [true, false] {

@@ -4,13 +4,14 @@
 
 mod support;
 
+mod limits;
+
 mod access_log;
 mod bodies;
 mod forwarding;
 mod retries;
 mod smuggling;
 mod stopping;
-mod limits;
 mod upgrades;
 mod views;
 
