@@ -55,7 +55,7 @@ const MAX_LINES: usize = 1000;
 const MAX_PROBLEMS: usize = 10_000;
 
 impl fmt::Display for Problem {
-    /// One line of at most [`MAX_LINE`] bytes. Control characters are replaced, so that text of an object cannot look like another
+    /// One line of at most `MAX_LINE` bytes. Control characters are replaced, so that text of an object cannot look like another
     /// line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, key, field, what, wanted, severity } = self;
@@ -92,7 +92,7 @@ fn cut(text: &mut String) {
 }
 
 /// The current problems. Each is logged when it appears and when it is solved, counted in
-/// `portolan_config_problems{scope,kind}`, and listed on a page. A scope stores [`MAX_PROBLEMS`]; further problems are counted in
+/// `portolan_config_problems{scope,kind}`, and listed on a page. A scope stores `MAX_PROBLEMS`; further problems are counted in
 /// `portolan_config_problems_dropped_total{scope}` at each report. Clones share the reports.
 #[derive(Clone)]
 pub struct Reports(Arc<Inner>);

@@ -54,7 +54,7 @@ impl<M: Metric, const N: usize> Family<M, N> {
         self.of(&Arc::new(values.map(|value| cut(value).to_owned())))
     }
 
-    /// Returns the metric with these label values and stores them without copying. If the family has [`MAX_SERIES`] metrics, a
+    /// Returns the metric with these label values and stores them without copying. If the family has `MAX_SERIES` metrics, a
     /// new metric is not exported.
     pub fn of(&self, values: &Labels<N>) -> M {
         let mut children = self.children();
