@@ -27,7 +27,7 @@ use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 /// How much is read at once, at first and at most. At first the thread's buffer is used, so that a request holds no buffer
 /// while it waits for its response.
 const READ: usize = scratch::SIZE;
-const READ_MAX: usize = 64 * 1024;
+const READ_MAX: usize = 128 * 1024;
 /// At most for an HTTP/2 stream. The client has to take each piece within its timeout, and hyper does not report how much of
 /// a piece was sent, so a piece must be small. A frame is no larger either.
 const READ_MAX_OF_STREAM: usize = READ;
