@@ -99,6 +99,9 @@ fn decode(input: &[u8], step: usize) -> Result<Option<(Vec<u8>, usize)>, ()> {
 fn reference(input: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut data, mut at) = (Vec::new(), 0);
     loop {
+        // httparse limits leading zeros to 16 digits in all; the decoder allows more.
+        let zeros = input[at..].iter().take_while(|byte| **byte == b'0').count();
+        at += zeros.saturating_sub(1);
         let Ok(httparse::Status::Complete((line, size))) = httparse::parse_chunk_size(&input[at..]) else {
             return None;
         };
@@ -135,9 +138,9 @@ pub fn response_head(data: &[u8]) {
     assert!(matches!(read(&input[..length - 1]), Ok(None) | Err(_)), "a head without its end was accepted");
     let again = read(&input[..length]).expect("accepted before").expect("complete before");
     assert_eq!((&again.0, &again.1), (&head, &headers), "bytes after the head changed it");
-    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
-        let upgrades = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
-        assert!(upgrades || !headers.contains_key(&name), "{name} passed");
+    // `Upgrade` passes, as with nginx; hyper removes it from HTTP/2 responses.
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
+        assert!(!headers.contains_key(&name), "{name} passed");
     }
     if let ResponseFraming::Length(length) = head.framing {
         let named = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
