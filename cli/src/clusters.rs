@@ -43,12 +43,14 @@ impl ClusterOrigin {
 }
 
 /// Opens a cluster: starts the writer of its watch cache and its source. An API server does not have to be reachable yet.
+/// Manifests are not used before every object of the `complete` kinds is known.
 ///
 /// # Errors
 /// When a path of manifests does not exist or a kubeconfig is invalid.
 pub async fn open(
     origin: &ClusterOrigin,
     selection: Selection,
+    complete: Kinds,
     limiter: RequestLimiter,
     runtime: &Runtime,
 ) -> Result<Cluster, CommandError> {
@@ -58,7 +60,8 @@ pub async fn open(
         }
         ClusterOrigin::Manifests(paths) => {
             let manifests = ManifestSource::new(paths.iter().cloned(), &runtime.reports);
-            Box::new(manifests.map_err(|error| CommandError::usage(format!("--cluster: {error}")))?)
+            let manifests = manifests.map_err(|error| CommandError::usage(format!("--cluster: {error}")))?;
+            Box::new(manifests.with_complete(complete))
         }
         ClusterOrigin::Server(access) => {
             let kube = KubeSource::new(access, selection, &runtime.reports).await;
@@ -189,7 +192,8 @@ impl dns_chain::ClusterSource for Clusters {
             );
         }
         let selection = Selection { labels, ..Selection::default() };
-        let opened = self.runtime.handle.block_on(open(&origin, selection, limiter.clone(), &self.runtime));
+        let opening = open(&origin, selection, Kinds::default(), limiter.clone(), &self.runtime);
+        let opened = self.runtime.handle.block_on(opening);
         let cluster = opened.map_err(|failure| failure.message)?;
         cluster.measure_programming(&self.runtime.metrics);
         let current = cluster.project(zone);

@@ -6,12 +6,12 @@ use ingress_proxy::{
 };
 use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use sources::Cluster;
-use telemetry::LogWriter;
 use telemetry::log::JsonLines;
+use telemetry::{AdminResponse, LogWriter};
 
 use crate::command_error::CommandError;
 use crate::runtime::Runtime;
-use crate::{config_metrics, reporting};
+use crate::{clusters, config_metrics, reporting};
 
 /// Kinds that must be listed before the proxy is ready, if it watches them. The first three are needed for every route. The
 /// ConfigMap of `--configmap` may restrict access, and `--watch-namespace-selector` needs the labels of Namespaces. Not required:
@@ -19,6 +19,14 @@ use crate::{config_metrics, reporting};
 /// certificate is served, as in ingress-nginx.
 pub const REQUIRED: Kinds =
     Kinds::of(&[Kind::Ingress, Kind::Service, Kind::EndpointSlice, Kind::ConfigMap, Kind::Namespace]);
+
+/// Kinds of which the proxy must know every object of the manifests before it serves. An Ingress that cannot be decoded may protect
+/// a path that another one covers, an IngressClass decides whose Ingresses are served, and the labels of Namespaces matter only to
+/// a selector. A missing object of another kind makes routes answer 503.
+pub fn complete(namespace_selector: bool) -> Kinds {
+    let always = Kinds::of(&[Kind::Ingress, Kind::IngressClass, Kind::ConfigMap]);
+    if namespace_selector { always.union(Kinds::of(&[Kind::Namespace])) } else { always }
+}
 
 /// Creates the views and starts reporting problems of the objects in them.
 ///
@@ -42,6 +50,13 @@ pub fn views(
         &runtime.handle,
     );
     views
+}
+
+/// The health page while the proxy waits for the lists of the cluster, with the kinds that are missing.
+pub fn waiting(cluster: &Cluster) -> AdminResponse {
+    let waiting = clusters::unlisted(cluster, REQUIRED).join("\n");
+    let text = format!("waiting for the cluster\n{waiting}\n");
+    AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 /// Starts the proxy.

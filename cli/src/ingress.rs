@@ -44,7 +44,9 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         config_map: args.config_map.clone(),
         ..Selection::default()
     };
-    let cluster = clusters::open(&origin(args), selection, RequestLimiter::default(), runtime).await?;
+    let complete = edge::complete(args.namespace_selector.is_some());
+    let cluster =
+        clusters::open(&origin(args), selection, complete, RequestLimiter::default(), runtime).await?;
     let options = proxy_options(args);
     let views = edge::views(&cluster, &table_options(args), &options.controller, runtime);
     let pages = AdminPages::open(args, &cluster, runtime).await?;
@@ -167,11 +169,7 @@ impl AdminPages {
             ))
         })?;
         let cluster = cluster.clone();
-        let starting = move |_: &_| {
-            let waiting = clusters::unlisted(&cluster, edge::REQUIRED).join("\n");
-            let text = format!("waiting for the cluster\n{waiting}\n");
-            AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, text)
-        };
+        let starting = move |_: &_| edge::waiting(&cluster);
         let mut routes = vec![pages.route(&args.health_path, starting)];
         if args.metrics {
             routes.push(pages.route_large("/metrics", runtime.metrics.page()));

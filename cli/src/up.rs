@@ -43,7 +43,9 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let mut signals = Signals::listen()?;
     let origin = origin(args);
     let limiter = RequestLimiter::default();
-    let cluster = clusters::open(&origin, Selection::default(), limiter.clone(), runtime).await?;
+    let cluster =
+        clusters::open(&origin, Selection::default(), edge::complete(false), limiter.clone(), runtime)
+            .await?;
     let options = ProxyOptions {
         http: vec![args.http],
         https: vec![args.https],
@@ -59,8 +61,8 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     };
     let views = edge::views(&cluster, &routes, &options.controller, runtime);
     let pages = admin_listener(args.admin, runtime).await?;
-    let waiting =
-        |_: &_| AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "waiting for the cluster");
+    let listing = cluster.clone();
+    let waiting = move |_: &_| edge::waiting(&listing);
     let _routes = [pages.route("/healthz", waiting), pages.route_large("/metrics", runtime.metrics.page())];
 
     // Requests, queries and changes share one log, in the order in which they occur.

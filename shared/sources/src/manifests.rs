@@ -12,12 +12,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use cluster::Event;
+use cluster::{Event, Kind, Kinds};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use telemetry::{Problem, Reports};
 
-pub use decode::{DecodedFile, decode};
+pub use decode::{DecodedFile, UndecodedObjects, decode};
 
 use crate::source::{EventSink, Source, WriterStopped};
 use crate::watch_status::WatchStatus;
@@ -76,6 +76,21 @@ impl ManifestSource {
         manifests
     }
 
+    /// Holds the first list of these kinds back until no object of them may be missing: a missing one may protect what
+    /// another one serves. The status of the kind names the file meanwhile.
+    #[must_use]
+    pub fn with_complete(mut self, kinds: Kinds) -> Self {
+        self.inventory.require_complete(kinds);
+        self
+    }
+
+    /// Why the first list of a kind is held back.
+    fn missing(&self, kind: Kind) -> String {
+        let unreadable = self.unreadable.first().map(|problem| format!("{} cannot be read", problem.key));
+        let undecoded = || self.inventory.missing(kind).map(|object| format!("{object} cannot be decoded"));
+        unreadable.or_else(undecoded).unwrap_or_default()
+    }
+
     /// Scans once and applies the changed files. Returns the pause before the next scan.
     fn scan(&mut self) -> Duration {
         let scan = self.scanner.scan(SystemTime::now());
@@ -124,8 +139,13 @@ impl ManifestSource {
                     sink.send(event).await?;
                 }
             }
-            for kind in kinds.iter().filter(|kind| self.inventory.is_synced(*kind)) {
-                if sink.report(kind, WatchStatus::Synced) {
+            for kind in kinds.iter() {
+                if !self.inventory.is_synced(kind) {
+                    let missing = self.missing(kind);
+                    if sink.report(kind, WatchStatus::Incomplete(missing.as_str().into())) {
+                        tracing::warn!("no {kind} is used before all of them are known: {missing}");
+                    }
+                } else if sink.report(kind, WatchStatus::Synced) {
                     sink.set_connected(kind, true);
                 }
             }

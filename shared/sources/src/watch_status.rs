@@ -15,6 +15,9 @@ pub enum WatchStatus {
     Waiting,
     /// A list is requested or being read.
     Listing,
+    /// The list is held back, because an object of it may be missing: this file or object of the manifests could never be
+    /// read.
+    Incomplete(Arc<str>),
     /// The list is complete and changes arrive as they happen.
     Synced,
     /// RBAC forbids it. It is requested again from time to time.
@@ -38,6 +41,7 @@ impl std::fmt::Display for WatchStatus {
         match self {
             Self::Waiting => f.write_str("waiting"),
             Self::Listing => f.write_str("listing"),
+            Self::Incomplete(missing) => write!(f, "incomplete: {missing}"),
             Self::Synced => f.write_str("synced"),
             Self::Forbidden { verb, resource, namespace } if namespace.is_empty() => {
                 write!(f, "forbidden: needs {verb:?} on {resource:?} in the whole cluster")

@@ -6,7 +6,7 @@ use tests::web::EDGE;
 
 use crate::access::permit_guest;
 use crate::ingress_traffic::prepare;
-use crate::manifests::{annotated, ingress, workload};
+use crate::manifests::{CLASS, annotated, ingress, service, slice, workload};
 
 /// The port of the health page.
 const HEALTHZ: u16 = 10254;
@@ -126,4 +126,30 @@ pub(crate) fn only_ingresses_of_selected_namespaces_are_served(stage: &mut Stage
     EDGE.expect(SOON, "http://in.test/ = 200 a\n http://out.test/ = 200 a");
     label("globals-in", "null");
     EDGE.expect(SOON, "http://in.test/ = 404\n http://out.test/ = 200 a");
+}
+
+/// An Ingress of a manifest that cannot be decoded may protect a path that another one covers.
+pub(crate) fn a_manifest_that_cannot_be_decoded_keeps_the_edge_from_serving(stage: &mut Stage) {
+    let _pod = Backend::start("a", "10.244.1.94:8080");
+    let folder = stage.folder().join("undecoded");
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(&folder).expect("the scratch folder is writable");
+        std::fs::write(folder.join(name), text).expect("the scratch folder is writable");
+    };
+    let web = service("undecoded", "web", "10.96.0.94") + &slice("undecoded", "web", "10.244.1.94");
+    write("web.yaml", &(web + CLASS + &ingress("undecoded", "all", "undecoded.test", "/", "web")));
+    let admin = ingress("undecoded", "admin", "undecoded.test", "/admin", "none");
+    let bad = "nginx.ingress.kubernetes.io/proxy-body-size: 8";
+    write("admin.yaml", &annotated(&admin, bad));
+    let mut portolan = stage.ingress_unready(&["--cluster", &folder.to_string_lossy()]);
+    portolan.wait_for_log(&["no Ingress is used", "admin.yaml:", "(Ingress undecoded/admin)"]);
+    let (status, text) = portolan.health().expect("the page is there");
+    assert!(status == 500 && text.contains("admin.yaml:") && text.contains("undecoded/admin"), "{text}");
+    let problems = portolan.problems();
+    assert!(problems.contains("Ingress undecoded/admin: metadata.annotations"), "{problems}");
+    assert!(EDGE.matches("http://undecoded.test/admin = 200 a").is_err(), "/ covers what /admin closes");
+
+    write("admin.yaml", &admin);
+    portolan.wait_for_page(HEALTHZ, "/healthz");
+    EDGE.expect(SOON, "http://undecoded.test/ = 200 a\n http://undecoded.test/admin = 503");
 }

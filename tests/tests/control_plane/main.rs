@@ -62,6 +62,7 @@ const CASES: &[Case<Stage>] = cases![
     http2::h2spec_passes_every_case_on_a_proxied_route,
     ingress_globals::a_guard_in_the_config_map_closes_and_opens_routes_live,
     ingress_globals::a_config_map_that_may_not_be_read_keeps_the_edge_from_serving,
+    ingress_globals::a_manifest_that_cannot_be_decoded_keeps_the_edge_from_serving,
     ingress_globals::only_ingresses_of_selected_namespaces_are_served,
     up::both_services_follow_kubectl_and_print_each_change,
     up::the_demo_runs_beside_another_and_with_a_closed_output,

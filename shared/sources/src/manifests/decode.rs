@@ -1,6 +1,6 @@
 //! Decodes the text of a manifest file into objects.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cluster::{Key, Kind, Object};
 use telemetry::Problem;
@@ -23,10 +23,41 @@ pub struct DecodedFile {
     /// Invalid documents, items and fields, each with file, line and what was expected. At most 100, and then one that says
     /// that there are more.
     pub problems: Vec<Problem>,
-    /// Whether an object could not be decoded. It may be any of the objects that the file contained before.
-    pub incomplete: bool,
+    /// Objects that could not be decoded. Each may be any of the objects that the file contained before.
+    pub undecoded: UndecodedObjects,
     /// Kinds that Portolan does not read, as `apiVersion kind`; at most 100.
     pub ignored: BTreeSet<String>,
+}
+
+/// The kinds of a file of which an object could not be decoded, each with the place and name of the first such object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UndecodedObjects {
+    kinds: BTreeMap<Kind, String>,
+    /// The first object whose kind is not known: it may be of any kind.
+    any_kind: Option<String>,
+}
+
+impl UndecodedObjects {
+    fn add(&mut self, kind: Option<Kind>, object: String) {
+        match kind {
+            Some(kind) => {
+                self.kinds.entry(kind).or_insert(object);
+            }
+            None => {
+                self.any_kind.get_or_insert(object);
+            }
+        }
+    }
+
+    /// Whether all objects were decoded.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty() && self.any_kind.is_none()
+    }
+
+    /// The first object that is, or may be, of this kind: `shop.yaml:3 (Ingress shop/web)`.
+    pub fn of(&self, kind: Kind) -> Option<&str> {
+        self.kinds.get(&kind).or(self.any_kind.as_ref()).map(String::as_str)
+    }
 }
 
 /// Decodes YAML (several documents) or JSON (several values), including `List`s. An invalid document does
@@ -42,7 +73,9 @@ pub fn decode(name: &str, text: &str) -> DecodedFile {
     })
     .unwrap_or_else(|message| {
         let problems = vec![problem(name, 1, "", &message, "")];
-        DecodedFile { problems, incomplete: true, ..DecodedFile::default() }
+        let mut undecoded = UndecodedObjects::default();
+        undecoded.add(None, format!("{name}:1"));
+        DecodedFile { problems, undecoded, ..DecodedFile::default() }
     })
 }
 
@@ -76,7 +109,11 @@ impl Reader<'_> {
                 Value::List(items) => return items.iter().for_each(|item| self.decode(item, kind)),
                 Value::Null => return,
                 _ if of.is_empty() || known_name(of).is_some() => {
-                    return self.reject(items.line, "items", "not a list", "a list of objects");
+                    let (what, wanted) = ("not a list", "a list of objects");
+                    return match known_name(of) {
+                        Some(of) => self.reject_object(of, node, items.line, "items", what, wanted),
+                        None => self.reject(items.line, "items", what, wanted),
+                    };
                 }
                 _ => {}
             }
@@ -89,7 +126,8 @@ impl Reader<'_> {
             KnownKind::Other(Some(kind)) => {
                 let what =
                     if version.is_empty() { "missing".into() } else { format!("{:?}", shorten(version)) };
-                self.reject(node.line_of("apiVersion"), "apiVersion", &what, kind.api_version());
+                let line = node.line_of("apiVersion");
+                self.reject_object(kind, node, line, "apiVersion", &what, kind.api_version());
             }
             KnownKind::Other(None) if self.decoded.ignored.len() < MAX_IGNORED => {
                 let name = format!("{version} {kind}");
@@ -125,12 +163,20 @@ impl Reader<'_> {
                 (InvalidField { path, ..InvalidField::of_error(&error.message) }, line)
             }
         };
-        self.reject(line, &invalid.path, &invalid.what, &invalid.wanted);
+        self.reject_object(kind, node, line, &invalid.path, &invalid.what, &invalid.wanted);
     }
 
     /// Reports an object that cannot be used.
+    fn reject_object(&mut self, kind: Kind, node: &Node, line: u32, field: &str, what: &str, wanted: &str) {
+        let object = name_of(kind, node);
+        self.decoded.undecoded.add(Some(kind), format!("{}:{} ({object})", self.file, line.max(1)));
+        let field = if field.is_empty() { object } else { format!("{object}: {field}") };
+        self.report(line, &field, what, wanted);
+    }
+
+    /// Reports something that may be an object of any kind.
     fn reject(&mut self, line: u32, field: &str, what: &str, wanted: &str) {
-        self.decoded.incomplete = true;
+        self.decoded.undecoded.add(None, format!("{}:{}", self.file, line.max(1)));
         self.report(line, field, what, wanted);
     }
 
@@ -141,6 +187,17 @@ impl Reader<'_> {
             _ => return,
         };
         self.decoded.problems.push(problem);
+    }
+}
+
+/// Kind and name of an object that could not be decoded, as far as it has them.
+fn name_of(kind: Kind, node: &Node) -> String {
+    let field = |name| node.get("metadata").and_then(|metadata| metadata.text(name)).unwrap_or_default();
+    match (shorten(field("namespace")), shorten(field("name"))) {
+        (_, name) if name.is_empty() => kind.to_string(),
+        (_, name) if !kind.namespaced() => format!("{kind} {name}"),
+        (namespace, name) if namespace.is_empty() => format!("{kind} default/{name}"),
+        (namespace, name) => format!("{kind} {namespace}/{name}"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cluster::{CompactString, Event, Key, Kind, Kinds, Namespace, Object};
 use telemetry::Problem;
 
-use super::decode::DecodedFile;
+use super::decode::{DecodedFile, UndecodedObjects};
 
 /// Kinds that are recorded as logged. Beyond this number a kind may be logged again.
 const MAX_IGNORED: usize = 1000;
@@ -20,6 +20,8 @@ pub(super) struct Inventory {
     files: BTreeMap<String, File>,
     sent: Objects,
     kinds: Kinds,
+    /// Kinds whose first list ends only when no object of them may be missing.
+    complete_kinds: Kinds,
     /// Kinds whose list was sent completely.
     synced: Kinds,
     /// Whether a file has changed since events were last taken.
@@ -32,27 +34,43 @@ pub(super) struct Inventory {
 struct File {
     objects: Objects,
     problems: Vec<Problem>,
-    /// No text of the file could be decoded completely so far: an object that was never seen may be missing.
-    never_complete: bool,
+    /// Kinds of which every object of the file was decoded at least once.
+    decoded_kinds: Kinds,
+    undecoded: UndecodedObjects,
+}
+
+impl File {
+    /// An object that may be of this kind and of which no version is known.
+    fn missing(&self, kind: Kind) -> Option<&str> {
+        self.undecoded.of(kind).filter(|_| !self.decoded_kinds.contains(kind))
+    }
 }
 
 impl Inventory {
+    /// Ends the first list of these kinds only when every file was read and all of its objects of the kind were decoded
+    /// once. A later mistake takes nothing back: the last valid version stays, and a new object does not exist until it is
+    /// valid, as with an API server.
+    pub(super) fn require_complete(&mut self, kinds: Kinds) {
+        self.complete_kinds = kinds;
+    }
+
     /// Replaces the content of a file. While an object of the file cannot be decoded, the previous objects of the file are
     /// kept unless it has a new version of them, because the undecodable object may be any of them. Returns kinds that are
     /// not read and have not been logged before.
     pub(super) fn put(&mut self, name: &str, decoded: DecodedFile) -> Vec<String> {
-        let DecodedFile { objects, problems, incomplete, ignored } = decoded;
+        let DecodedFile { objects, problems, undecoded, ignored } = decoded;
         let mut objects: Objects =
             objects.into_iter().map(|object| ((object.kind(), object.key().clone()), object)).collect();
-        let new = File { never_complete: true, ..File::default() };
-        let file = self.files.entry(name.to_owned()).or_insert(new);
-        let never_complete = incomplete && file.never_complete;
-        if incomplete {
+        let file = self.files.entry(name.to_owned()).or_default();
+        let decoded_now: Vec<_> =
+            Kind::ALL.into_iter().filter(|kind| undecoded.of(*kind).is_none()).collect();
+        let decoded_kinds = file.decoded_kinds.union(Kinds::of(&decoded_now));
+        if !undecoded.is_empty() {
             for (key, object) in std::mem::take(&mut file.objects) {
                 objects.entry(key).or_insert(object);
             }
         }
-        *file = File { objects, problems, never_complete };
+        *file = File { objects, problems, decoded_kinds, undecoded };
         self.changed = true;
         if self.ignored.len() > MAX_IGNORED {
             self.ignored.clear();
@@ -73,12 +91,15 @@ impl Inventory {
     /// The events that bring the writer up to date. A kind is sent as a list when it is first wanted, then change by
     /// change. Additions come before removals, so that an object that changes its name is never missing.
     ///
-    /// `unreadable`: whether a file or folder could not be read. The list of ConfigMaps ends only when every file was read
-    /// and decoded once: an unreadable one may hold the keys that protect routes, which would be served without them.
+    /// `unreadable`: whether a file or folder could not be read. It may contain objects of any kind.
     pub(super) fn events(&mut self, wanted: Kinds, unreadable: bool) -> Vec<Event> {
-        let is_complete = !unreadable && !self.files.values().any(|file| file.never_complete);
-        let may_end = |kind| kind != Kind::ConfigMap || is_complete;
-        let ends = wanted.iter().any(|kind| !self.synced.contains(kind) && may_end(kind));
+        let may_end: Vec<_> = wanted
+            .iter()
+            .filter(|kind| {
+                !self.complete_kinds.contains(*kind) || !unreadable && self.missing(*kind).is_none()
+            })
+            .collect();
+        let ends = may_end.iter().any(|kind| !self.synced.contains(*kind));
         if !std::mem::take(&mut self.changed) && wanted == self.kinds && !ends {
             return Vec::new();
         }
@@ -94,7 +115,7 @@ impl Inventory {
             let new = objects.iter().filter(|(key, _)| of_kind(key));
             let new = new.filter(|(key, object)| self.sent.get(key) != Some(object));
             events.extend(new.map(|(_, object)| Event::Apply(object.clone())));
-            if !self.synced.contains(kind) && may_end(kind) {
+            if !self.synced.contains(kind) && may_end.contains(&kind) {
                 events.push(Event::Synced(kind));
                 self.synced = self.synced.union(Kinds::of(&[kind]));
             }
@@ -107,6 +128,11 @@ impl Inventory {
         self.sent = objects;
         self.sent.retain(|(kind, _), _| self.kinds.contains(*kind));
         events
+    }
+
+    /// The first object that may be of this kind and of which no version is known: `shop.yaml:3 (Ingress shop/web)`.
+    pub(super) fn missing(&self, kind: Kind) -> Option<&str> {
+        self.files.values().find_map(|file| file.missing(kind))
     }
 
     /// Whether the list of a kind was sent completely.

@@ -68,6 +68,30 @@ fn embedded_text_is_also_served_for_kinds_that_are_read_later() {
 }
 
 #[test]
+fn ingresses_are_used_when_every_one_of_them_is_known() {
+    const INGRESS: &str =
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web, namespace: shop}\n";
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("web.yaml");
+    fs::write(&path, format!("{INGRESS}spec: []\n")).unwrap();
+    let reports = Reports::new(&Registry::new());
+    let kinds = Kinds::of(&[Kind::Ingress]);
+    let manifests = ManifestSource::new([home.path()], &reports).unwrap().with_complete(kinds);
+    let (runtime, cluster, ..) = started(manifests);
+    let _ingresses = cluster.project(Reads(kinds));
+    let mut statuses = cluster.statuses();
+    let mut wait = |status: &WatchStatus| {
+        let reached = statuses.wait_for(|statuses| statuses.get(Kind::Ingress) == status);
+        runtime.block_on(async { tokio::time::timeout(LONG, reached).await }).unwrap().unwrap();
+    };
+    let missing = format!("{}:4 (Ingress shop/web) cannot be decoded", path.display());
+    wait(&WatchStatus::Incomplete(missing.as_str().into()));
+    assert!(!cluster.read(|snapshot| snapshot.synced(kinds)));
+    fs::write(&path, INGRESS).unwrap();
+    wait(&WatchStatus::Synced);
+}
+
+#[test]
 fn a_missing_path_is_an_error_at_the_start() {
     let reports = Reports::new(&Registry::new());
     let error = ManifestSource::new(["/nowhere/at/all"], &reports).err().unwrap();

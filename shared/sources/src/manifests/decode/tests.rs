@@ -76,7 +76,7 @@ fn json_is_read_value_by_value() {
             "Service default/web",
             "Service default/api",
             // The YAML reader knows the line; where it cannot read the JSON it is the first of the document.
-            "manifest shop.json:7: spec.ports[0].port: invalid value: integer `70000`; wanted a port number from 1 to 65535",
+            "manifest shop.json:7: Service default/db: spec.ports[0].port: invalid value: integer `70000`; wanted a port number from 1 to 65535",
         ]
     );
     assert_eq!(
@@ -94,14 +94,17 @@ fn json_is_read_value_by_value() {
 #[test]
 fn an_invalid_document_is_reported_with_its_line_and_what_was_expected() {
     let rows = [
-        ("kind: Service\nmetadata: {name: web}", r#"manifest f.yaml:1: apiVersion: missing; wanted v1"#),
+        (
+            "kind: Service\nmetadata: {name: web}",
+            r#"manifest f.yaml:1: Service default/web: apiVersion: missing; wanted v1"#,
+        ),
         (
             "apiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: web}",
-            r#"manifest f.yaml:1: apiVersion: "extensions/v1beta1"; wanted networking.k8s.io/v1"#,
+            r#"manifest f.yaml:1: Ingress default/web: apiVersion: "extensions/v1beta1"; wanted networking.k8s.io/v1"#,
         ),
         (
             "kind: EndpointSlice\napiVersion: discovery.k8s.io/v1beta1\nmetadata: {name: web}",
-            r#"manifest f.yaml:2: apiVersion: "discovery.k8s.io/v1beta1"; wanted discovery.k8s.io/v1"#,
+            r#"manifest f.yaml:2: EndpointSlice default/web: apiVersion: "discovery.k8s.io/v1beta1"; wanted discovery.k8s.io/v1"#,
         ),
         ("apiVersion: serving.knative.dev/v1\nkind: Service", "ignored serving.knative.dev/v1 Service"),
         (
@@ -114,23 +117,23 @@ fn an_invalid_document_is_reported_with_its_line_and_what_was_expected() {
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports:\n  - name: http\n    port: many",
-            "manifest f.yaml:8: spec.ports[0].port: invalid type: string \"many\"; wanted a port number from 1 to 65535",
+            "manifest f.yaml:8: Service default/web: spec.ports[0].port: invalid type: string \"many\"; wanted a port number from 1 to 65535",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  clusterIP: 10.0.0.300",
-            "manifest f.yaml:6: spec.clusterIP: \"10.0.0.300\"; wanted an IP address or \"None\"",
+            "manifest f.yaml:6: Service default/web: spec.clusterIP: \"10.0.0.300\"; wanted an IP address or \"None\"",
         ),
         (
             "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: web\n  annotations:\n    a: \"true\"\n    b: true",
-            "manifest f.yaml:7: metadata.annotations.b: invalid type: boolean `true`; wanted a string",
+            "manifest f.yaml:7: Ingress default/web: metadata.annotations.b: invalid type: boolean `true`; wanted a string",
         ),
         (
             "apiVersion: v1\nkind: Secret\nmetadata: {name: tls}\ndata:\n  tls.key: private!",
-            "manifest f.yaml:5: data.tls.key: invalid value; wanted base64 (plain text belongs under stringData)",
+            "manifest f.yaml:5: Secret default/tls: data.tls.key: invalid value; wanted base64 (plain text belongs under stringData)",
         ),
         (
             "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\nspec:\n  rules:\n  - http:\n      paths:\n      - path: /\n        backend: {}",
-            "manifest f.yaml:8: spec.rules[0].http.paths[0]: missing field `pathType`",
+            "manifest f.yaml:8: Ingress default/web: spec.rules[0].http.paths[0]: missing field `pathType`",
         ),
         (
             "apiVersion: v1\nkind: List\nitems: 3",
@@ -138,15 +141,15 @@ fn an_invalid_document_is_reported_with_its_line_and_what_was_expected() {
         ),
         (
             "apiVersion: v1\nkind: ServiceList\nitems: {}",
-            "manifest f.yaml:3: items: not a list; wanted a list of objects",
+            "manifest f.yaml:3: Service: items: not a list; wanted a list of objects",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: []",
-            "manifest f.yaml:4: spec: invalid type: sequence; wanted an object",
+            "manifest f.yaml:4: Service default/web: spec: invalid type: sequence; wanted an object",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata:\n- web",
-            "manifest f.yaml:4: metadata: invalid type: sequence; wanted an object",
+            "manifest f.yaml:4: Service: metadata: invalid type: sequence; wanted an object",
         ),
         ("apiVersion: example.org/v1\nkind: ShoppingList\nitems: 3", "ignored example.org/v1 ShoppingList"),
     ];
@@ -192,7 +195,7 @@ items:
         [
             "Service default/web",
             "Service default/db",
-            "manifest f.yaml:5: metadata.name: \"Web\"; wanted 1 to 63 lower-case letters, digits and inner hyphens",
+            "manifest f.yaml:5: Service default/Web: metadata.name: \"Web\"; wanted 1 to 63 lower-case letters, digits and inner hyphens",
         ]
     );
 }
@@ -235,7 +238,7 @@ metadata: {name: web}
 ";
     let decoded = decode("f.yaml", text);
     assert_eq!(decoded.objects.len(), 2);
-    assert!(!decoded.incomplete);
+    assert!(decoded.undecoded.is_empty());
     let problems: Vec<_> = decoded.problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,

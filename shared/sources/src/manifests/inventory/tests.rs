@@ -110,33 +110,76 @@ fn a_deleted_object_is_removed_although_another_has_a_defect() {
     assert_eq!(inventory.problems().len(), 2, "both ports lack a name");
 }
 
-#[test]
-fn config_maps_are_listed_completely_only_after_every_file_was_decoded_once() {
-    const MAPS: Kinds = Kinds::of(&[Kind::ConfigMap]);
-    let map = |value: &str| {
-        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{block-cidrs: {value}}}\n")
-    };
-    let mut inventory = Inventory::default();
-    inventory.put("a", decode("a", &map("[10.0.0.0/8]")));
-    assert_eq!(events(&mut inventory, MAPS), ["[ConfigMap"], "its keys are unknown");
-    assert!(!inventory.is_synced(Kind::ConfigMap));
-    inventory.put("a", decode("a", &map("10.0.0.0/8")));
-    assert_eq!(events(&mut inventory, MAPS), ["+c", "ConfigMap]"]);
-    inventory.put("a", decode("a", &map("[]")));
-    assert_eq!(events(&mut inventory, MAPS), [""; 0], "the last valid version stays");
-    inventory.put("b", decode("b", "kind: ["));
-    assert!(inventory.is_synced(Kind::ConfigMap), "a later mistake takes nothing back");
+const GUARDS: Kinds = Kinds::of(&[Kind::Ingress, Kind::IngressClass, Kind::ConfigMap]);
 
+/// An inventory that may miss no object of these kinds.
+fn complete() -> Inventory {
     let mut inventory = Inventory::default();
-    assert_eq!(inventory.events(MAPS, true).len(), 1, "a file cannot be read");
-    assert_eq!(events(&mut inventory, MAPS), ["ConfigMap]"]);
+    inventory.require_complete(GUARDS);
+    inventory
 }
 
 #[test]
-fn unquoted_values_of_a_config_map_are_their_text() {
-    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: true, b: 1, c: 1.5, d: x}\n";
-    let decoded = decode("a", text);
-    let Some(Object::ConfigMap(map)) = decoded.objects.first() else { panic!("{decoded:?}") };
-    let values: Vec<&str> = map.data.iter().map(|(_, value)| value.as_str()).collect();
-    assert_eq!(values, ["true", "1", "1.5", "x"]);
+fn a_first_list_ends_only_when_every_object_of_the_kind_was_decoded_once() {
+    let rows = [
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {block-cidrs: VALUE}\n",
+            Kind::ConfigMap,
+            "ConfigMap default/c",
+        ),
+        (
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: c, annotations: {a: VALUE}}\n",
+            Kind::Ingress,
+            "Ingress default/c",
+        ),
+        (
+            "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: c}\nspec: {controller: VALUE}\n",
+            Kind::IngressClass,
+            "IngressClass c",
+        ),
+    ];
+    for (text, kind, name) in rows {
+        let (good, bad) = (text.replace("VALUE", "x"), text.replace("VALUE", "[x]"));
+        let wanted = Kinds::of(&[kind]);
+        let mut inventory = complete();
+        inventory.put("a", decode("a", &(services(&["web"]) + "---\n" + &bad)));
+        assert_eq!(events(&mut inventory, wanted), [format!("[{kind}")]);
+        assert!(!inventory.is_synced(kind));
+        let missing = inventory.missing(kind).unwrap();
+        assert!(missing.starts_with("a:") && missing.ends_with(&format!("({name})")), "{missing}");
+        let other = GUARDS.iter().find(|other| *other != kind).unwrap();
+        assert_eq!(inventory.missing(other), None);
+        assert_eq!(
+            events(&mut inventory, wanted.union(Kinds::of(&[other]))),
+            [format!("[{other}"), format!("{other}]")],
+            "no other kind waits for it"
+        );
+
+        inventory.put("a", decode("a", &good));
+        assert_eq!(events(&mut inventory, wanted).last(), Some(&format!("{kind}]")), "{kind}");
+        inventory.put("a", decode("a", &bad));
+        assert_eq!(events(&mut inventory, wanted), [""; 0], "the last valid version stays");
+        inventory.put("b", decode("b", "kind: ["));
+        assert!(inventory.is_synced(kind), "a later mistake takes nothing back");
+    }
+}
+
+#[test]
+fn a_document_that_cannot_be_parsed_may_be_of_any_kind() {
+    let mut inventory = complete();
+    inventory.put("a", decode("a", "kind: ["));
+    for kind in GUARDS.iter() {
+        assert_eq!(events(&mut inventory, Kinds::of(&[kind])).last(), Some(&format!("[{kind}")));
+        assert_eq!(inventory.missing(kind), Some("a:1"));
+    }
+    assert_eq!(events(&mut inventory, SERVICES).last().unwrap(), "Service]", "a missing Service is a 503");
+    inventory.remove("a");
+    assert_eq!(events(&mut inventory, GUARDS).iter().filter(|event| event.ends_with(']')).count(), 3);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_may_contain_objects_of_any_kind() {
+    let mut inventory = complete();
+    assert_eq!(inventory.events(GUARDS, true).len(), 3, "no list ends");
+    assert_eq!(events(&mut inventory, GUARDS), ["Ingress]", "IngressClass]", "ConfigMap]"]);
 }
