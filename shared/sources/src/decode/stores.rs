@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Expected, IgnoredAny, MapAccess, Visitor};
 
 use super::fields::{Metadata, StringMap, nullable};
-use super::{InvalidField, Slim};
+use super::{InvalidField, Slim, shorten};
 
 /// Only the certificate and key of the data are kept, for any `type`: in old clusters TLS Secrets are often `Opaque`.
 #[derive(Deserialize)]
@@ -121,34 +121,72 @@ pub(super) struct SlimConfigMap {
     #[serde(default, deserialize_with = "nullable")]
     metadata: Metadata,
     #[serde(default, deserialize_with = "nullable")]
-    data: StringMap<Scalar>,
+    data: StringMap<DataValue>,
 }
 
-/// A value of `data`. The API server accepts text only; in a manifest an unquoted number or boolean is taken as its text, so that one of
-/// them does not hide the keys beside it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Bool(bool),
-    Integer(i64),
-    Number(f64),
+/// A value of `data`. The API server accepts text only, and reads `null` as empty text. In a manifest an unquoted number or
+/// boolean is taken as text and reported, so that one of them does not hide the keys beside it. A list or map is an error, and
+/// the whole object is refused.
+#[derive(Default)]
+struct DataValue {
+    text: String,
+    /// The type that the value has instead of text.
+    not_text: Option<&'static str>,
 }
 
-impl Default for Scalar {
-    fn default() -> Self {
-        Self::Text(String::new())
+impl DataValue {
+    fn of(value: impl ToString, not_text: &'static str) -> Self {
+        Self { text: value.to_string(), not_text: Some(not_text) }
     }
 }
 
-impl From<Scalar> for String {
-    fn from(value: Scalar) -> Self {
-        match value {
-            Scalar::Text(text) => text,
-            Scalar::Bool(value) => value.to_string(),
-            Scalar::Integer(value) => value.to_string(),
-            Scalar::Number(value) => value.to_string(),
+impl<'de> Deserialize<'de> for DataValue {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = DataValue;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("text (quote numbers and true or false)")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<DataValue, E> {
+                Ok(DataValue { text: text.to_owned(), not_text: None })
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<DataValue, E> {
+                Ok(DataValue { text, not_text: None })
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<DataValue, E> {
+                Ok(DataValue::of(value, "a boolean"))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<DataValue, E> {
+                Ok(DataValue::of(value, "a number"))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<DataValue, E> {
+                Ok(DataValue::of(value, "a number"))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<DataValue, E> {
+                Ok(DataValue::of(value, "a number"))
+            }
+
+            fn visit_unit<E>(self) -> Result<DataValue, E> {
+                Ok(DataValue::of("", "null"))
+            }
+
+            fn visit_none<E>(self) -> Result<DataValue, E> {
+                Ok(DataValue::of("", "null"))
+            }
+
+            fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<DataValue, D::Error> {
+                value.deserialize_any(self)
+            }
         }
+        value.deserialize_any(Reader)
     }
 }
 
@@ -159,8 +197,16 @@ impl Slim for SlimConfigMap {
         self.metadata.key_and_version(Self::KIND)
     }
 
-    fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
-        let data = self.data.sorted().into_iter().map(|(name, value)| (name, value.into())).collect();
+    fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
+        let mut data = Vec::with_capacity(self.data.0.len());
+        for (name, DataValue { text, not_text }) in self.data.sorted() {
+            if let Some(not_text) = not_text {
+                let what = format!("{not_text}, taken as the text {:?}", shorten(&text));
+                let wanted = "text in quotes (the API server refuses numbers and booleans)";
+                defects.push(InvalidField { path: format!("data.{name}"), what, wanted: wanted.into() });
+            }
+            data.push((name, text));
+        }
         Ok(Some(Object::ConfigMap(Arc::new(ConfigMap { key, data }))))
     }
 }

@@ -48,16 +48,30 @@ impl Node {
 
     /// The line of a path such as `spec.ports[0].name`, or of the longest part of it that exists.
     pub(super) fn line_of(&self, path: &str) -> u32 {
-        let mut here = self;
-        for step in path.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
-            let next = match (&here.value, step.parse::<usize>()) {
-                (Value::List(items), Ok(at)) => items.get(at),
-                _ => here.get(step),
-            };
-            let Some(next) = next else { break };
-            here = next;
+        let (mut here, mut path) = (self, path);
+        while let Some((next, rest)) = here.step(path) {
+            (here, path) = (next, rest);
         }
         here.line
+    }
+
+    /// The value at the first step of a path, and the rest of the path. The name of a field may contain dots.
+    fn step<'n, 'p>(&'n self, path: &'p str) -> Option<(&'n Self, &'p str)> {
+        match &self.value {
+            Value::List(items) => {
+                let (at, rest) = path.strip_prefix('[')?.split_once(']')?;
+                Some((items.get(at.parse::<usize>().ok()?)?, rest))
+            }
+            Value::Map(fields) => {
+                let path = path.strip_prefix('.').unwrap_or(path);
+                let rest = |name: &str| {
+                    path.strip_prefix(name).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                };
+                let found = fields.iter().filter_map(|(name, node)| Some((name.len(), node, rest(name)?)));
+                found.max_by_key(|(length, ..)| *length).map(|(_, node, rest)| (node, rest))
+            }
+            _ => None,
+        }
     }
 
     /// Adds a number of lines to every position.

@@ -335,3 +335,43 @@ spec:
         decode("f.yaml", &format!("{}{new}{}", &text[..at], &text[at + 1..]));
     }
 }
+
+#[test]
+fn a_value_of_a_config_map_that_is_not_text_is_reported_and_hides_no_other() {
+    let text = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+data:
+  a: true
+  b.c: 8
+  d: 1.5
+  e: 18446744073709551615
+  f:
+  g: x
+";
+    let decoded = decode("f.yaml", text);
+    let Some(Object::ConfigMap(map)) = decoded.objects.first() else { panic!("{decoded:?}") };
+    let values: Vec<&str> = map.data.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(values, ["true", "8", "1.5", "18446744073709551615", "", "x"]);
+    let problems: Vec<_> = decoded.problems.iter().map(ToString::to_string).collect();
+    let wanted = "wanted text in quotes (the API server refuses numbers and booleans)";
+    assert_eq!(
+        problems,
+        [
+            format!("manifest f.yaml:5: data.a: a boolean, taken as the text \"true\"; {wanted}"),
+            format!("manifest f.yaml:6: data.b.c: a number, taken as the text \"8\"; {wanted}"),
+            format!("manifest f.yaml:7: data.d: a number, taken as the text \"1.5\"; {wanted}"),
+            format!(
+                "manifest f.yaml:8: data.e: a number, taken as the text \"18446744073709551615\"; {wanted}"
+            ),
+            format!("manifest f.yaml:9: data.f: null, taken as the text \"\"; {wanted}"),
+        ]
+    );
+    let list = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  a: x\n  b: [x]\n";
+    assert_eq!(
+        shown("f.yaml", list),
+        [
+            "manifest f.yaml:6: ConfigMap default/c: data.b: invalid type: sequence; wanted text (quote numbers and true or false)"
+        ]
+    );
+}
