@@ -1,0 +1,79 @@
+{{/* Names follow the helpers of the ingress-nginx chart, so that objects keep their names over a migration. */}}
+
+{{- define "portolan.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "portolan.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "portolan.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{- define "portolan.controller.fullname" -}}
+{{- printf "%s-%s" (include "portolan.fullname" .) .Values.controller.name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "portolan.defaultBackend.fullname" -}}
+{{- printf "%s-%s" (include "portolan.fullname" .) .Values.defaultBackend.name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "portolan.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "portolan.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "portolan.defaultBackend.serviceAccountName" -}}
+{{- if .Values.defaultBackend.serviceAccount.create -}}
+{{- default (printf "%s-backend" (include "portolan.fullname" .)) .Values.defaultBackend.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.defaultBackend.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The namespace of the ConfigMap of --configmap. */}}
+{{- define "portolan.configMapNamespace" -}}
+{{- default (include "portolan.namespace" .) .Values.controller.configMapNamespace -}}
+{{- end -}}
+
+{{/* The namespace that is watched with `controller.scope.enabled`. */}}
+{{- define "portolan.scopeNamespace" -}}
+{{- default (include "portolan.namespace" .) .Values.controller.scope.namespace -}}
+{{- end -}}
+
+{{- define "portolan.dns.fullname" -}}
+{{- $name := .Values.dns.fullnameOverride -}}
+{{- default (printf "%s-dns" (trunc 59 .Release.Name | trimSuffix "-")) $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "portolan.dns.namespace" -}}
+{{- default .Release.Namespace .Values.dns.namespaceOverride -}}
+{{- end -}}
+
+{{- define "portolan.dns.serviceName" -}}
+{{- default (include "portolan.dns.fullname" .) .Values.dns.service.name -}}
+{{- end -}}
+
+{{- define "portolan.dns.serviceAccountName" -}}
+{{- if .Values.dns.serviceAccount.create -}}
+{{- default (include "portolan.dns.fullname" .) .Values.dns.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.dns.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "portolan.dns.clusterRoleName" -}}
+{{- default (include "portolan.dns.fullname" .) .Values.dns.clusterRole.nameOverride -}}
+{{- end -}}
