@@ -11,6 +11,7 @@ use config::{
 use dns_wire::Name;
 
 use crate::chain::{Chain, Link};
+use crate::limits::WaitingNeed;
 use crate::plugins::{NOT_BUILT, PLUGINS};
 use crate::query_metrics::QueryMetrics;
 use crate::routes::{ZoneRoute, ZoneRoutes};
@@ -32,6 +33,8 @@ pub struct Servers {
     pub lameduck: Duration,
     /// How often the Corefile is read again (`reload`).
     pub reload: Option<ReloadOptions>,
+    /// Held until the configuration is begun, and then among its guards.
+    waiting: Option<WaitingNeed>,
     starts: Vec<StartHook>,
     servings: Vec<(u16, ServingHook)>,
 }
@@ -50,7 +53,8 @@ impl Servers {
     /// Runs the start hooks, which open admin pages and wait for the cluster. The guards must be held while the configuration is
     /// served. Must be called within the runtime of the context.
     pub async fn begin(&mut self) -> Result<Vec<PluginGuard>, String> {
-        let mut guards = Vec::new();
+        let waiting = self.waiting.take().map(|need| Box::new(need) as PluginGuard);
+        let mut guards: Vec<_> = waiting.into_iter().collect();
         for start in self.starts.drain(..) {
             guards.push(start().await?);
         }
@@ -111,13 +115,14 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
         return Err(ConfigErrors(errors));
     }
     let Lifecycle { starts, servings, warnings, lameduck, reload, waiting } = lifecycle;
-    context.limits.waiting.raise(waiting.saturating_add(WAITING_RESERVE));
+    let waiting = Some(context.limits.waiting.reserve(waiting.saturating_add(WAITING_RESERVE)));
     let listeners = ports.into_iter().map(|(port, (at, zones))| {
         let dropped = QueryMetrics::new(&context.metrics, &format!("dns://:{port}"), "dropped", names());
         let routes = ZoneRoutes::new(zones, dropped, context.runtime.clone(), context.limits.clone());
         DnsListener { port, at, routes: Arc::new(routes) }
     });
-    Ok(Servers { listeners: listeners.collect(), warnings, lameduck, reload, starts, servings })
+    let listeners = listeners.collect();
+    Ok(Servers { listeners, warnings, lameduck, reload, waiting, starts, servings })
 }
 
 /// The chain of a server block. CoreDNS likewise shares the plugins of the first key with all other keys of the block

@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use net::descriptors::DescriptorShares;
@@ -56,9 +56,38 @@ pub struct WaitingQueries(Arc<Waiting>);
 struct Waiting {
     count: AtomicUsize,
     limit: AtomicUsize,
+    /// The limit without a configuration that needs more.
+    least: usize,
+    /// The needs of the configurations that exist: the one that is served and those that are being built or closed.
+    needs: Mutex<Vec<usize>>,
     gauge: Gauge,
     rejected: Counter,
     warning: Throttle,
+}
+
+/// The number of waiting queries that one configuration needs. Dropping it lowers the limit to what the others need.
+pub(crate) struct WaitingNeed {
+    waiting: Arc<Waiting>,
+    need: usize,
+}
+
+impl Drop for WaitingNeed {
+    fn drop(&mut self) {
+        self.waiting.change_needs(|needs| {
+            if let Some(at) = needs.iter().position(|need| *need == self.need) {
+                needs.swap_remove(at);
+            }
+        });
+    }
+}
+
+impl Waiting {
+    fn change_needs(&self, change: impl FnOnce(&mut Vec<usize>)) {
+        let mut needs = self.needs.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut needs);
+        // Within the lock, so that the last change decides.
+        self.limit.store(needs.iter().copied().fold(self.least, usize::max), Relaxed);
+    }
 }
 
 /// The permit of one waiting query. Dropping it makes room for another.
@@ -69,6 +98,8 @@ impl WaitingQueries {
         Self(Arc::new(Waiting {
             count: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
+            least: limit,
+            needs: Mutex::default(),
             gauge: metrics
                 .gauge("portolan_dns_waiting_queries", "Queries that wait for an upstream or a plugin."),
             rejected: metrics.counter(
@@ -89,9 +120,10 @@ impl WaitingQueries {
         self.0.count.load(Relaxed)
     }
 
-    /// Lets at least `limit` queries wait from now on.
-    pub(crate) fn raise(&self, limit: usize) {
-        self.0.limit.fetch_max(limit, Relaxed);
+    /// Lets at least `need` queries wait while the returned value exists.
+    pub(crate) fn reserve(&self, need: usize) -> WaitingNeed {
+        self.0.change_needs(|needs| needs.push(need));
+        WaitingNeed { waiting: self.0.clone(), need }
     }
 
     /// A permit for one more query, or `None` if too many wait already.
@@ -245,9 +277,14 @@ mod tests {
         assert!(metrics.text().contains("portolan_dns_waiting_queries 2\n"), "{}", metrics.text());
         drop(first);
         assert!(limits.waiting.enter().is_some(), "there is room again");
-        limits.waiting.raise(3);
+        let need = limits.waiting.reserve(3);
         let _third = limits.waiting.enter().expect("more may wait now");
         assert_eq!(limits.waiting.count(), 2);
+        let larger = limits.waiting.reserve(5);
+        drop(need);
+        assert_eq!(limits.waiting.limit(), 5);
+        drop(larger);
+        assert_eq!(limits.waiting.limit(), 2);
 
         let socket = limits.sockets.open().unwrap();
         assert!(limits.sockets.are_scarce());

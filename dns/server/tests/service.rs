@@ -330,6 +330,24 @@ async fn an_invalid_corefile_keeps_the_old_one_and_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_waiting_queries_follows_the_served_configuration() {
+    let forward = |most: u32| format!(".:0 {{\nforward . 127.0.0.1:1 {{\nmax_concurrent {most}\n}}\n}}");
+    let service = TestService::start(".:0 {\nwhoami\n}").await;
+    let limit = || service.limits.waiting.limit();
+    let usual = limit();
+    service.reload(&forward(10_000)).await.unwrap();
+    assert_eq!(limit(), 11_024);
+    service.reload(&forward(20_000)).await.unwrap();
+    assert_eq!(limit(), 21_024);
+    let cannot_start = forward(30_000).replace("}\n}", "}\nhealth 192.0.2.1:0\n}");
+    service.reload(&cannot_start).await.unwrap_err();
+    assert_eq!(limit(), 21_024, "a configuration that was never served needs nothing");
+    service.reload(".:0 {\nwhoami\n}").await.unwrap();
+    assert_eq!(limit(), usual);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_reload_is_a_problem_until_the_next_successful_one() {
     let good = ".:0 {\nwhoami\n}";
     let service = TestService::start(good).await;

@@ -65,6 +65,7 @@ pub struct TestService {
     pub metrics: Registry,
     pub gates: ReadinessGates,
     pub admin: AdminServer,
+    pub limits: ChainLimits,
     pub reports: Reports,
     pub corefile: Arc<Mutex<String>>,
     pub log: CapturedLog,
@@ -114,14 +115,14 @@ impl TestService {
             fatal: Arc::new(move |reason| reasons.lock().unwrap().push(reason)),
             ..context(cluster)
         };
-        let PluginContext { metrics, gates, admin, reports, .. } = context.clone();
+        let PluginContext { metrics, gates, admin, limits, reports, .. } = context.clone();
         let text = Arc::new(Mutex::new(corefile.to_owned()));
         let current = text.clone();
         let load = Arc::new(move || parse(&current.lock().unwrap()));
         let options = ServerOptions { threads: Some(2), addresses: addresses.to_vec(), tcp };
         let dns = DnsService::start(load, context, options).await?;
         let address = dns.addresses().await[0];
-        Ok(Self { dns, address, metrics, gates, admin, reports, corefile: text, log, fatal })
+        Ok(Self { dns, address, metrics, gates, admin, limits, reports, corefile: text, log, fatal })
     }
 
     pub async fn stop(self) {
