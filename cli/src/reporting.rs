@@ -39,7 +39,8 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, run
 
 fn report_views(views: &ProxyViews, runtime: &Runtime) {
     let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
-    let problems = table.problems().chain(pools.problems()).chain(certs.problems(unix_time()));
+    let now = unix_time();
+    let problems = table.problems(now).chain(pools.problems()).chain(certs.problems(now));
     runtime.reports.replace("ingress", problems.map(problem));
 }
 

@@ -19,6 +19,7 @@ mod host;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cluster::{CompactString, Ingress, Key, Kind, Kinds, ObjectChange, Projection, Snapshot};
 use foldhash::fast::RandomState;
@@ -117,8 +118,9 @@ impl RouteTable {
         self.step_limit_hits.0.load(Ordering::Relaxed)
     }
 
-    /// The problems of the ConfigMap and of Ingresses.
-    pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
+    /// The problems of the ConfigMap and of Ingresses at a Unix time. That a request reached the step limit is a problem for ten
+    /// minutes.
+    pub fn problems(&self, now: Duration) -> impl Iterator<Item = RoutingProblem> {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.catch_all]);
         let of_ingresses = self.ingresses.iter().flat_map(|(_, parsed)| &parsed.problems);
         let of_globals = self.globals.problems();
@@ -128,7 +130,7 @@ impl RouteTable {
             .chain(of_ingresses)
             .chain(unserved)
             .cloned()
-            .chain(hosts.flat_map(|host| host.problems()))
+            .chain(hosts.flat_map(move |host| host.problems(now)))
     }
 
     /// How many Ingresses are ours.
@@ -170,7 +172,7 @@ impl<'t> RouteMatch<'t> {
         let outcome = self.request_filters(exchange);
         if exchange.step_budget.get().is_exceeded() {
             self.step_limit_hits.0.fetch_add(1, Ordering::Relaxed);
-            self.route().step_limit_reached.store(true, Ordering::Relaxed);
+            self.route().step_limit.set();
         }
         outcome
     }

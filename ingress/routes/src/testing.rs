@@ -102,7 +102,13 @@ impl TestCluster {
     }
 
     pub(crate) fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<_> = self.table.load().problems().map(|problem| problem.to_string()).collect();
+        self.problems_at(Duration::ZERO)
+    }
+
+    /// The problems at a Unix time.
+    pub(crate) fn problems_at(&self, now: Duration) -> Vec<String> {
+        let mut problems: Vec<_> =
+            self.table.load().problems(now).map(|problem| problem.to_string()).collect();
         problems.sort_unstable();
         problems
     }

@@ -172,7 +172,8 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     );
     let levels = |level| {
         let table = cluster.table.load_full();
-        let problems = table.problems().filter(|problem| problem.kind == Kind::ConfigMap);
+        let problems =
+            table.problems(std::time::Duration::ZERO).filter(|problem| problem.kind == Kind::ConfigMap);
         problems.filter(|problem| problem.effect.level() == level).count()
     };
     assert_eq!([Level::Closed, Level::Differs, Level::Cosmetic].map(levels), [1, 3, 1]);

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::{CompactString, Key, PathType};
 use foldhash::fast::RandomState;
@@ -104,10 +105,10 @@ impl Host {
         path_match.unwrap_or(PathMatch::Route(&self.root))
     }
 
-    /// The problems of the host's rules.
-    pub(super) fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
-        self.locations.iter().flat_map(|location| {
-            let step_limit = location.route.as_ref().and_then(|route| route.step_limit_problem());
+    /// The problems of the host's rules. `now` is the Unix time.
+    pub(super) fn problems(&self, now: Duration) -> impl Iterator<Item = RoutingProblem> {
+        self.locations.iter().flat_map(move |location| {
+            let step_limit = location.route.as_ref().and_then(|route| route.step_limit_problem(now));
             location.problems.iter().cloned().chain(step_limit)
         })
     }

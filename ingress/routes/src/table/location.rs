@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use cluster::{Backend, CompactString, PathType, ServiceBackend};
 use smallvec::SmallVec;
 
 use super::parsed_ingress::{ParsedIngress, RulePath};
-use super::route::{DEFAULT_UPSTREAM, Route};
+use super::route::{DEFAULT_UPSTREAM, Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
 use crate::filter::Filter;
@@ -217,7 +216,7 @@ impl<'h> LocationBuilder<'h> {
             service: backend.map(|backend| (backend.name.clone(), backend.port.clone())),
             denied: settings.denied.clone().or(error.map(|(_, what)| what)).or(closing.all),
             filters: filters.into(),
-            step_limit_reached: AtomicBool::new(false),
+            step_limit: StepLimitMark::default(),
             upstream: self.upstream(location_owner, host, problems, context),
         }
     }

@@ -1,6 +1,7 @@
 //! A route: how the requests of one rule are handled.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use cluster::{CompactString, Key, PathType, PortRef};
 use http::{StatusCode, response};
@@ -30,8 +31,36 @@ pub struct Route {
     pub filters: Box<[Box<dyn Filter>]>,
     /// The upstream of requests; `None` answers 404.
     pub upstream: Option<Upstream>,
-    /// Some request was answered 500 because the patterns of the host needed too many steps.
-    pub(super) step_limit_reached: AtomicBool,
+    /// Whether requests were answered 500 because the patterns of the host needed too many steps.
+    pub(super) step_limit: StepLimitMark,
+}
+
+/// Records that requests reached the step limit. The problem ends some time after the last one, since the requests may have been
+/// those of one client.
+#[derive(Debug, Default)]
+pub(super) struct StepLimitMark {
+    /// A request reached it since the mark was last read.
+    reached: AtomicBool,
+    /// Unix time in seconds at which the problem ends.
+    ends: AtomicU64,
+}
+
+impl StepLimitMark {
+    /// How long the problem is reported after the last request that reached the limit.
+    const DURATION: Duration = Duration::from_secs(600);
+
+    pub(super) fn set(&self) {
+        self.reached.store(true, Relaxed);
+    }
+
+    /// Whether a request reached the limit within the last [`Self::DURATION`]. Requests carry no time, so one counts from the first
+    /// call after it.
+    fn is_current(&self, now: Duration) -> bool {
+        if self.reached.swap(false, Relaxed) {
+            self.ends.store((now + Self::DURATION).as_secs(), Relaxed);
+        }
+        now.as_secs() < self.ends.load(Relaxed)
+    }
 }
 
 /// The name of the default backend in logs.
@@ -68,9 +97,9 @@ impl Route {
         }
     }
 
-    /// The problem of a route whose pattern was matched when a request had used up its steps.
-    pub(super) fn step_limit_problem(&self) -> Option<RoutingProblem> {
-        self.step_limit_reached.load(Ordering::Relaxed).then_some(())?;
+    /// The problem of a route whose pattern was matched when a request had used up its steps. `now` is the Unix time.
+    pub(super) fn step_limit_problem(&self, now: Duration) -> Option<RoutingProblem> {
+        self.step_limit.is_current(now).then_some(())?;
         let field = format!("path of host {}", self.host);
         let what = format!(
             "the regular expressions that were tried up to {:?} took more than the {} steps of a request; such requests \
@@ -93,8 +122,7 @@ impl Route {
 /// Filters are compared by their `Debug` text: they are plain values of settings.
 impl PartialEq for Route {
     fn eq(&self, other: &Self) -> bool {
-        let Self { host, path, kind, ingress, service, denied, filters, upstream, step_limit_reached: _ } =
-            self;
+        let Self { host, path, kind, ingress, service, denied, filters, upstream, step_limit: _ } = self;
         (host, path, kind, ingress, service, denied, upstream)
             == (
                 &other.host,

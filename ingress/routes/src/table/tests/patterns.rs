@@ -230,4 +230,9 @@ spec: {{rules: [{{host: fast.example, paths: [[/, Prefix, web]]}}]}}
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].starts_with("Ingress default/slow: path of host slow.example: "), "{problems:?}");
     assert!(problems[0].contains("such requests get 500"), "{problems:?}");
+
+    let problems = |minutes: u64| world.problems_at(Duration::from_secs(60 * minutes)).len();
+    assert_eq!((problems(9), problems(10)), (1, 0), "it ends ten minutes after the last request");
+    check(&world, &[(&heavy, "500")]);
+    assert_eq!((problems(12), problems(21), problems(22)), (1, 1, 0));
 }
