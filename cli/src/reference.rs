@@ -9,23 +9,27 @@ use crate::args::FlagSupport;
 use crate::command_error::CommandError;
 use crate::output;
 
+/// A page: its name on the command line, and the function that writes it.
+type Page = (&'static str, fn() -> String);
+
+/// All pages. `docs/reference/<name>.md` is a copy of each, which a test compares.
+const PAGES: &[Page] = &[
+    ("plugins", plugins),
+    ("annotations", annotations),
+    ("configmap", config_map),
+    ("ingress-flags", ingress_flags),
+];
+
 /// Prints a page.
 ///
 /// # Errors
 /// When the page does not exist.
 pub fn print(page: &str) -> Result<(), CommandError> {
-    let text = match page {
-        "plugins" => plugins(),
-        "annotations" => annotations(),
-        "configmap" => config_map(),
-        "ingress-flags" => ingress_flags(),
-        _ => {
-            return Err(CommandError::usage(format!(
-                "no page {page:?}; wanted plugins, annotations, configmap or ingress-flags"
-            )));
-        }
+    let Some((_, write)) = PAGES.iter().find(|(name, _)| *name == page) else {
+        let names: Vec<&str> = PAGES.iter().map(|(name, _)| *name).collect();
+        return Err(CommandError::usage(format!("no page {page:?}; wanted one of {}", names.join(", "))));
     };
-    output::print(text);
+    output::print(write());
     Ok(())
 }
 
@@ -34,7 +38,7 @@ fn plugins() -> String {
     for entry in dns_chain::plugins::PLUGINS {
         text += &format!("\n## {}\n\n{}\n", entry.name, entry.about);
         for syntax in entry.syntax {
-            text += &format!("\n```\n{syntax}\n```\n");
+            text += &format!("\n```corefile\n{syntax}\n```\n");
         }
     }
     text
@@ -106,4 +110,39 @@ fn ingress_flags() -> String {
         text += &format!("| `--{}` | {} | {} | {honoured} |\n", flag.name, flag.default, flag.help);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_pages_in_docs_are_those_that_the_program_prints() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
+        for (name, write) in PAGES {
+            let path = folder.join(format!("{name}.md"));
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                text == write(),
+                "docs/reference/{name}.md differs; run: cargo run -q -- reference {name} > docs/reference/{name}.md"
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_of_a_table_has_the_columns_of_its_head() {
+        for (name, write) in PAGES {
+            let mut columns = 0;
+            for line in write().lines() {
+                // A pipe in a cell is written `\\|`.
+                let found = line.replace("\\|", "").matches('|').count();
+                if columns > 0 && line.starts_with('|') {
+                    assert_eq!(found, columns, "{name}: {line}");
+                }
+                columns = if line.starts_with('|') { found } else { 0 };
+            }
+        }
+    }
 }
