@@ -130,6 +130,11 @@ impl ControlPlane {
         }
     }
 
+    /// The binary of all programs of the control plane and of kubectl: the program's name is its first argument.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Runs kubectl and waits for its end.
     pub fn kubectl(&self, words: &[&str]) -> Output {
         let mut command = Command::new(&self.binary);

@@ -21,3 +21,5 @@ pub mod web;
 pub mod control_plane;
 
 pub mod stage;
+
+pub mod documentation;

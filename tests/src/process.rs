@@ -112,7 +112,8 @@ impl Drop for Process {
     }
 }
 
-fn die_with_parent() -> io::Result<()> {
+/// Requests SIGKILL for the calling process when the thread that started it ends. For `pre_exec`.
+pub(crate) fn die_with_parent() -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes a signal number and accesses no memory.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
         0 => Ok(()),

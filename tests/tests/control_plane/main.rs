@@ -8,6 +8,7 @@ mod manifests;
 mod access;
 mod dns_changes;
 mod dns_records;
+mod documentation;
 mod ingress_traffic;
 mod histories;
 mod http2;
@@ -66,6 +67,8 @@ const CASES: &[Case<Stage>] = cases![
     ingress_globals::only_ingresses_of_selected_namespaces_are_served,
     up::both_services_follow_kubectl_and_print_each_change,
     up::the_demo_runs_beside_another_and_with_a_closed_output,
+    documentation::commands_without_a_cluster_do_what_the_pages_show,
+    documentation::commands_on_a_cluster_do_what_the_pages_show,
     access::without_secrets_everything_else_is_served,
     access::without_slices_cluster_addresses_are_answered,
     access::without_ingresses_the_edge_is_not_ready_until_it_may_list_them,

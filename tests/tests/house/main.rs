@@ -7,6 +7,7 @@ mod workspace;
 mod architecture;
 mod source;
 
+mod documentation;
 mod examples;
 mod files;
 mod floors;

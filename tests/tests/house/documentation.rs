@@ -1,0 +1,135 @@
+//! Documentation: every block of commands says where it is run or why not, other blocks are valid, links have targets.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use config::{Corefile, Disk, ParseOptions};
+use tests::documentation::{self, Block, Content, Run};
+
+use crate::none;
+use crate::workspace::{root, short};
+
+#[test]
+fn every_block_of_commands_is_run_or_says_why_not() {
+    let (blocks, problems) = documentation::blocks(&root());
+    none("a block has a language, and a block of commands has a comment above it", problems);
+
+    let ci = std::fs::read_to_string(root().join(".ci/run")).expect("CI has a script");
+    let steps = ci.lines().find_map(|line| line.strip_prefix("all_steps=(")).expect("CI has steps");
+    let steps: Vec<&str> = steps.trim_end_matches(')').split_whitespace().collect();
+    let mut breaches = Vec::new();
+    for block in &blocks {
+        match block.run() {
+            Some(Run::ByCi(named)) => {
+                let unknown = named.iter().filter(|step| !steps.contains(&step.as_str()));
+                breaches.extend(unknown.map(|step| format!("{block}: .ci/run has no step {step}")));
+            }
+            Some(Run::Not(reason)) => println!("not run: {block}: {reason}"),
+            _ => {}
+        }
+    }
+    none("a block that CI runs names its steps", breaches);
+    assert!(blocks.iter().any(|block| matches!(block.run(), Some(Run::In(..)))), "some blocks are run");
+}
+
+#[test]
+fn blocks_of_data_are_valid() {
+    let mut breaches = Vec::new();
+    for block in documentation::blocks(&root()).0 {
+        let problem = match block.content {
+            Content::Data("corefile") => corefile(&block).err(),
+            Content::Data("yaml") => yaml(&block).err(),
+            Content::Data("json") => {
+                serde_json::from_str::<serde_json::Value>(&block.text).err().map(|error| error.to_string())
+            }
+            _ => None,
+        };
+        breaches.extend(problem.map(|problem| format!("{block}: {problem}")));
+    }
+    none("Corefiles, YAML and JSON in the documentation load", breaches);
+}
+
+#[test]
+fn every_link_has_a_target() {
+    let mut breaches = Vec::new();
+    for page in documentation::pages(&root()) {
+        let folder = page.parent().expect("a page is in a folder");
+        for (number, target) in links(&text(&page)) {
+            let (path, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let file = if path.is_empty() { page.clone() } else { folder.join(path) };
+            if !file.exists() {
+                breaches.push(format!("{}:{number}: {target}: no such file", short(&page)));
+            } else if !anchor.is_empty() && !anchors(&text(&file)).contains(anchor) {
+                breaches.push(format!("{}:{number}: {target}: no such heading", short(&page)));
+            }
+        }
+    }
+    none("links lead to files and headings of the checkout", breaches);
+}
+
+#[test]
+fn the_index_lists_every_page() {
+    let docs = root().join("docs");
+    let listed: HashSet<_> = links(&text(&docs.join("README.md")))
+        .into_iter()
+        .map(|(_, target)| docs.join(target.split('#').next().unwrap_or_default()))
+        .collect();
+    let pages = documentation::pages(&root());
+    let missing = pages.iter().filter(|page| page.starts_with(&docs) && **page != docs.join("README.md"));
+    let missing = missing.filter(|page| !listed.contains(*page));
+    none("docs/README.md links to every page", missing.map(|page| short(page)).collect());
+}
+
+/// A whole Corefile, or directives as they stand in a server block.
+fn corefile(block: &Block) -> Result<(), String> {
+    let directives = dns_chain::directives();
+    let first = block.text.split_whitespace().next().unwrap_or_default();
+    let text = if directives.iter().any(|directive| *directive == first) {
+        format!(".:53 {{\n{}}}\n", block.text)
+    } else {
+        block.text.clone()
+    };
+    let env = |_: &str| Some("10.96.0.10".to_owned());
+    let options = ParseOptions { directives, env: &env, ..ParseOptions::default() };
+    Corefile::parse(&block.page, &text, &Disk, &options).map(|_| ()).map_err(|errors| errors.to_string())
+}
+
+fn yaml(block: &Block) -> Result<(), String> {
+    serde_saphyr::from_multiple::<serde_json::Value>(&block.text)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
+}
+
+fn text(page: &Path) -> String {
+    std::fs::read_to_string(page).unwrap_or_else(|error| panic!("{}: {error}", page.display()))
+}
+
+/// The relative targets of links and images outside of blocks, with their lines.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for (index, line) in text.lines().enumerate() {
+        in_block ^= line.trim_start().starts_with("```");
+        if in_block {
+            continue;
+        }
+        let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let sources = line.split("src=\"").skip(1).chain(line.split("srcset=\"").skip(1));
+        let sources = sources.filter_map(|rest| rest.split('"').next());
+        let relative = targets.chain(sources).filter(|target| !target.contains("://"));
+        found.extend(relative.map(|target| (index + 1, target.to_owned())));
+    }
+    found
+}
+
+/// The anchors of the headings, as GitHub makes them.
+fn anchors(text: &str) -> HashSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading.chars().filter(|ch| ch.is_alphanumeric() || " -_".contains(*ch));
+            kept.map(|ch| if ch == ' ' { '-' } else { ch }).collect()
+        })
+        .collect()
+}
