@@ -84,11 +84,8 @@ fn the_index_lists_every_page() {
 fn corefile(block: &Block) -> Result<(), String> {
     let directives = dns_chain::directives();
     let first = block.text.split_whitespace().next().unwrap_or_default();
-    let text = if directives.iter().any(|directive| *directive == first) {
-        format!(".:53 {{\n{}}}\n", block.text)
-    } else {
-        block.text.clone()
-    };
+    let text =
+        if directives.contains(&first) { format!(".:53 {{\n{}}}\n", block.text) } else { block.text.clone() };
     let env = |_: &str| Some("10.96.0.10".to_owned());
     let options = ParseOptions { directives, env: &env, ..ParseOptions::default() };
     Corefile::parse(&block.page, &text, &Disk, &options).map(|_| ()).map_err(|errors| errors.to_string())
