@@ -26,6 +26,9 @@ const ETCD: &str = "127.0.0.1:2379";
 /// How long a program of the control plane may take to start. It takes three seconds on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The address of the node, on which the API server is reachable from Pods.
+pub const NODE: &str = "10.10.0.1";
+
 /// The permissions that Portolan's service account has in a cluster: list and watch of the kinds that it reads.
 const RBAC: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
@@ -50,11 +53,21 @@ kind: Node
 metadata: { name: node-1 }
 ";
 
+/// What surrounds the control plane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Surroundings {
+    /// Nothing: tests write the status of Pods themselves, or their EndpointSlices.
+    Alone,
+    /// A node that runs Pods: with service accounts, all controllers, and an API server that Pods reach.
+    Node,
+}
+
 /// An API server on one port. Two API servers can use the same etcd.
 pub struct ApiServer {
     binary: PathBuf,
     folder: PathBuf,
     port: u16,
+    surroundings: Surroundings,
     process: Option<Process>,
 }
 
@@ -73,14 +86,25 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts all processes and waits until the API server is ready. Data, keys and logs are stored in `folder`.
     pub fn start(binary: &Path, folder: &Path) -> ControlPlane {
+        ControlPlane::start_in(Surroundings::Alone, binary, folder)
+    }
+
+    /// Like [`ControlPlane::start`], with service accounts and all controllers, reachable from Pods at [`NODE`].
+    pub fn start_for_node(binary: &Path, folder: &Path) -> ControlPlane {
+        ControlPlane::start_in(Surroundings::Node, binary, folder)
+    }
+
+    fn start_in(surroundings: Surroundings, binary: &Path, folder: &Path) -> ControlPlane {
         let authority = CertificateAuthority::new("portolan tests");
-        write_credentials(folder, &authority);
-        let server = ApiServer::new(binary, folder, 6443);
+        write_credentials(folder, &authority, surroundings);
+        let server = ApiServer::new(binary, folder, 6443, surroundings);
         let api = ApiClient::new(server.address(), Trust::Authority(authority.der()), "admin-token");
         let (binary, folder) = (binary.to_owned(), folder.to_owned());
         let mut plane = ControlPlane { server, api, binary, folder, etcd: None, controllers: None };
         plane.ensure_running();
-        plane.api.apply(RBAC);
+        if surroundings == Surroundings::Alone {
+            plane.api.apply(RBAC);
+        }
         plane
     }
 
@@ -97,7 +121,7 @@ impl ControlPlane {
 
     /// A second API server on the same etcd, not started yet, for changes while the main one is stopped.
     pub fn second_server(&self) -> ApiServer {
-        ApiServer::new(&self.binary, &self.folder, 6444)
+        ApiServer::new(&self.binary, &self.folder, 6444, self.server.surroundings)
     }
 
     /// Writes a kubeconfig file for a user of `tokens.csv` (`admin`, `portolan`, `guest`) and the server on `port`.
@@ -187,16 +211,25 @@ impl ControlPlane {
         let mut command = Command::new(&self.binary);
         command
             .args(["kube-controller-manager", "--leader-elect=false", "--secure-port", "0"])
-            .args(["--controllers", "endpointslice-controller,namespace-controller"])
             .args(["--kube-api-qps", "500", "--kube-api-burst", "1000", "--kubeconfig"])
             .arg(self.kubeconfig("admin", self.server.port));
+        match self.server.surroundings {
+            Surroundings::Alone => {
+                command.args(["--controllers", "endpointslice-controller,namespace-controller"]);
+            }
+            Surroundings::Node => {
+                command.arg("--service-account-private-key-file").arg(self.folder.join("sa.key"));
+                command.arg("--root-ca-file").arg(self.authority());
+            }
+        }
         Process::start("kube-controller-manager", command, &self.folder)
     }
 }
 
 impl ApiServer {
-    fn new(binary: &Path, folder: &Path, port: u16) -> ApiServer {
-        ApiServer { binary: binary.to_owned(), folder: folder.to_owned(), port, process: None }
+    fn new(binary: &Path, folder: &Path, port: u16, surroundings: Surroundings) -> ApiServer {
+        let (binary, folder) = (binary.to_owned(), folder.to_owned());
+        ApiServer { binary, folder, port, surroundings, process: None }
     }
 
     /// The address of the API server.
@@ -258,9 +291,6 @@ impl ApiServer {
         command
             .args(["kube-apiserver", "--etcd-servers", &format!("http://{ETCD}")])
             .args(["--bind-address", "0.0.0.0", "--secure-port", &self.port.to_string()])
-            // An unused address: the API server rejects addresses in 127.0.0.0/8 here.
-            .args(["--advertise-address", "10.244.255.1", "--endpoint-reconciler-type", "none"])
-            .args(["--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/108"])
             .args(["--service-account-issuer", "https://kubernetes.default.svc"])
             .args(["--service-account-key-file", &file("sa.pub")])
             .args(["--service-account-signing-key-file", &file("sa.key")])
@@ -269,26 +299,44 @@ impl ApiServer {
             .args(["--token-auth-file", &file("tokens.csv"), "--authorization-mode", "RBAC"])
             .args(["--audit-policy-file", &file("audit.yaml"), "--audit-log-path", &file("audit.log")])
             // After SIGTERM it waits this long for open watches, by default a minute.
-            .args(["--request-timeout", "5s"])
-            // Pods have no service account, because no controller creates any.
-            .args(["--disable-admission-plugins", "ServiceAccount"])
-            .args(flags);
+            .args(["--request-timeout", "5s"]);
+        match self.surroundings {
+            Surroundings::Alone => command
+                // An unused address: the API server rejects addresses in 127.0.0.0/8 here.
+                .args(["--advertise-address", "10.244.255.1", "--endpoint-reconciler-type", "none"])
+                .args(["--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/108"])
+                // Pods have no service account, because no controller creates any.
+                .args(["--disable-admission-plugins", "ServiceAccount"]),
+            Surroundings::Node => command
+                .args(["--advertise-address", NODE, "--service-cluster-ip-range", "10.96.0.0/16"])
+                .args(["--allow-privileged", "--kubelet-preferred-address-types", "InternalIP"]),
+        };
+        command.args(flags);
         command
     }
 }
 
-fn write_credentials(folder: &Path, authority: &CertificateAuthority) {
+fn write_credentials(folder: &Path, authority: &CertificateAuthority, surroundings: Surroundings) {
     let server = authority.issue(&[
         "localhost",
         "127.0.0.1",
         API_SERVER,
+        NODE,
         "kubernetes.default",
         "kubernetes.default.svc",
     ]);
     let user = authority.issue_client_certificate("portolan");
     let (private, public) = credentials::token_keys();
     let tokens = "admin-token,admin,1,\"system:masters\"\nportolan-token,portolan,2\nguest-token,guest,3\n";
-    let audit = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{ level: Metadata }]\n";
+    let rules = match surroundings {
+        Surroundings::Alone => "[{ level: Metadata }]",
+        // Kubernetes' own programs would write most of the log.
+        Surroundings::Node => {
+            "[{ level: Metadata, userGroups: [\"system:serviceaccounts\"] }, { level: None }]"
+        }
+    };
+    let audit =
+        format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: {rules}\n");
     let files = [
         ("ca.crt", authority.pem()),
         ("server.crt", server.certificate),
@@ -298,7 +346,7 @@ fn write_credentials(folder: &Path, authority: &CertificateAuthority) {
         ("sa.key", private),
         ("sa.pub", public),
         ("tokens.csv", tokens.to_owned()),
-        ("audit.yaml", audit.to_owned()),
+        ("audit.yaml", audit),
     ];
     for (name, text) in files {
         fs::write(folder.join(name), text).expect("the scratch folder is writable");

@@ -23,3 +23,12 @@ pub mod control_plane;
 pub mod stage;
 
 pub mod documentation;
+
+pub mod cgroups;
+pub mod images;
+pub mod isolation;
+pub mod pod_images;
+
+mod node_config;
+
+pub mod node;

@@ -1,4 +1,4 @@
-//! The programs that tests run, built on demand: the control plane, h2spec and `portolan`.
+//! The programs that tests run, built on demand: Kubernetes, other programs from their Go modules, and `portolan`.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// The Kubernetes release in `tests/cluster/go.mod`. kubectl does not work without a version.
 const KUBERNETES: &str = "1.35.4";
 
-/// The binary of the control plane, built from `tests/cluster` unless it is cached.
+/// The binary with Kubernetes' programs, built from `tests/cluster` unless it is cached.
 pub fn cluster() -> Result<PathBuf, String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
     cached("cluster", &sources, |binary| build_cluster(&sources, binary))
@@ -44,13 +44,28 @@ fn cached(
 
 /// The h2spec binary, built from `tests/h2spec` unless it is cached.
 pub fn h2spec() -> Result<PathBuf, String> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("h2spec");
+    go_program("h2spec", "github.com/summerwind/h2spec/cmd/h2spec")
+}
+
+/// The CoreDNS binary, built from `tests/coredns` unless it is cached.
+pub fn coredns() -> Result<PathBuf, String> {
+    go_program("coredns", "github.com/coredns/coredns")
+}
+
+/// The program in the Pods of the cluster tests, built from `tests/pods` unless it is cached.
+pub fn pods() -> Result<PathBuf, String> {
+    go_program("pods", ".")
+}
+
+/// A Go program built from `package` in the folder `tests/<name>`, whose go.mod has all versions.
+fn go_program(name: &str, package: &str) -> Result<PathBuf, String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let build = |binary: &Path| {
         let mut go = Command::new("go");
-        go.args(["build", "-trimpath", "-o"]).arg(binary).arg("github.com/summerwind/h2spec/cmd/h2spec");
+        go.args(["build", "-trimpath", "-ldflags", "-s -w", "-o"]).arg(binary).arg(package);
         run_go(go.current_dir(&sources))
     };
-    cached("h2spec", &sources, build)
+    cached(name, &sources, build)
 }
 
 /// Builds the `portolan` binary in this test's profile and target folder.
@@ -113,14 +128,16 @@ fn cache() -> Result<PathBuf, String> {
     Ok(base.ok_or("a cache folder: neither XDG_CACHE_HOME nor HOME is set")?.join("portolan"))
 }
 
+/// A hash of the Go sources in a folder and of the versions of their dependencies.
 fn fingerprint(sources: &Path) -> Result<String, String> {
+    let folder = fs::read_dir(sources).map_err(|error| format!("{}: {error}", sources.display()))?;
+    let paths = folder.flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|end| ["go", "mod", "sum"].iter().any(|go| end == *go)))
+        .collect();
+    paths.sort();
     let mut digest = Sha256::new();
-    for name in ["go.mod", "go.sum", "main.go"] {
-        let path = sources.join(name);
-        if name == "main.go" && !path.exists() {
-            // h2spec has no sources here: it is a dependency in go.mod.
-            continue;
-        }
+    for path in paths {
         let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         digest.update((bytes.len() as u64).to_be_bytes());
         digest.update(bytes);

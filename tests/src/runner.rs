@@ -56,6 +56,11 @@ impl Selection {
         Ok(selection)
     }
 
+    /// Whether the cases are only listed.
+    pub fn lists(&self) -> bool {
+        self.list
+    }
+
     fn selects(&self, name: &str) -> bool {
         let matches =
             |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };

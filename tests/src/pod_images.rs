@@ -1,0 +1,97 @@
+//! The images of the cluster tests, except for Portolan's own: programs of this machine and of `tests/pods`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::images::Image;
+use crate::programs;
+
+/// The image of Pod sandboxes.
+pub const PAUSE: &str = "portolan.test/pause:1";
+
+/// The backend server and the measuring client, a static Go program (`tests/pods`).
+pub const PODS: &str = "portolan.test/pods:1";
+
+/// busybox with its commands in `/bin`.
+pub const BUSYBOX: &str = "portolan.test/busybox:1";
+
+/// Images with `/resolve`, a program that looks up its arguments, by the resolver that it uses.
+pub const RESOLVERS: [&str; 4] =
+    ["portolan.test/musl:1", "portolan.test/glibc:1", "portolan.test/go:1", "portolan.test/python:1"];
+
+/// Stock CoreDNS.
+pub const COREDNS: &str = "portolan.test/coredns:1";
+
+/// Commands of busybox that tests use in Pods.
+const COMMANDS: [&str; 6] = ["sh", "cat", "sleep", "id", "touch", "wget"];
+
+/// The names that Debian's Python gives to the modules that a lookup needs.
+const PYTHON_MODULES: &str = "
+import socket, encodings.idna, sys
+b''.decode('idna')
+for module in sys.modules.values():
+    if getattr(module, '__file__', None):
+        print(module.__file__)
+";
+
+/// Makes all images as archives in `folder`. An error says which program is missing.
+pub fn write_all(folder: &Path) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("pods");
+    let (pods, coredns) = (programs::pods()?, programs::coredns()?);
+    let [musl, glibc, go, python] = RESOLVERS;
+
+    Image::new(PAUSE, &["/pods", "pause"]).user("65535").file(&pods, "/pods")?.write(folder)?;
+    Image::new(PODS, &["/pods"]).file(&pods, "/pods")?.write(folder)?;
+    Image::new(COREDNS, &["/coredns"]).user("65532").file(&coredns, "/coredns")?.write(folder)?;
+
+    let mut busybox = Image::new(BUSYBOX, &["/bin/sh"]).file(Path::new("/bin/busybox"), "/bin/busybox")?;
+    for command in COMMANDS {
+        busybox = busybox.link(&format!("/bin/{command}"), "busybox")?;
+    }
+    busybox.write(folder)?;
+
+    let program =
+        |name: &str, compiler: &[&str]| compile(compiler, &sources.join("resolve.c"), &folder.join(name));
+    let with_musl = program("resolve-musl", &["musl-gcc", "-static"])?;
+    Image::new(musl, &["/resolve"]).file(&with_musl, "/resolve")?.write(folder)?;
+    let with_glibc = program("resolve-glibc", &["cc"])?;
+    Image::new(glibc, &["/resolve"]).program(&with_glibc, "/resolve")?.write(folder)?;
+    Image::new(go, &["/pods", "resolve"]).file(&pods, "/pods")?.write(folder)?;
+
+    let mut image = Image::new(python, &["/usr/bin/python3", "-S", "/resolve.py"])
+        .program(
+            &fs::canonicalize("/usr/bin/python3").map_err(|error| format!("Debian's python3: {error}"))?,
+            "/usr/bin/python3",
+        )?
+        .file(&sources.join("resolve.py"), "/resolve.py")?;
+    for module in python_modules()? {
+        image = match module.extension() {
+            Some(end) if end == "so" => image.program(&module, &module.to_string_lossy())?,
+            _ => image.file(&module, &module.to_string_lossy())?,
+        };
+    }
+    image.write(folder)?;
+    Ok(())
+}
+
+fn compile(compiler: &[&str], source: &Path, program: &Path) -> Result<PathBuf, String> {
+    let (name, flags) = compiler.split_first().ok_or("no compiler")?;
+    let status = Command::new(name).args(flags).args(["-O1", "-o"]).arg(program).arg(source).status();
+    match status {
+        Ok(status) if status.success() => Ok(program.to_owned()),
+        Ok(status) => Err(format!("{name} {}: {status}", source.display())),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+fn python_modules() -> Result<Vec<PathBuf>, String> {
+    let output = Command::new("/usr/bin/python3").args(["-S", "-c", PYTHON_MODULES]).output();
+    let output = output.map_err(|error| format!("/usr/bin/python3: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match output.status.success() && !text.is_empty() {
+        true => Ok(text.lines().map(PathBuf::from).collect()),
+        false => Err(format!("/usr/bin/python3: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}

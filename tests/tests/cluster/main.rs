@@ -1,0 +1,54 @@
+//! Portolan in Pods of a real cluster: kubelet, containerd, kube-proxy and all controllers, on a node of the tests.
+//!
+//! Needs root and Debian packages, and runs only with `PORTOLAN_TESTS=cluster` or `all`. The cases run in their order on one
+//! node.
+
+mod pods;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tests::node::{self, Node};
+use tests::runner::{self, Case, Selection};
+use tests::{cases, isolation, pod_images, programs};
+
+const CASES: &[Case<Node>] = cases![pods::a_pod_has_the_resolver_settings_of_its_node,];
+
+fn main() -> ExitCode {
+    let selection = match Selection::parse(std::env::args().skip(1)) {
+        Ok(selection) => selection,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            return ExitCode::from(2);
+        }
+    };
+    let wanted = std::env::var("PORTOLAN_TESTS").is_ok_and(|value| value == "cluster" || value == "all");
+    if !wanted && !selection.lists() {
+        println!(
+            "\nleft out: {} tests on a real node; to run them as root: \
+             PORTOLAN_TESTS=cluster cargo test -p tests --test cluster\n",
+            CASES.len()
+        );
+        return ExitCode::SUCCESS;
+    }
+    if selection.lists() {
+        return runner::run(CASES, &selection, || Err("not started".to_owned()), |_| ());
+    }
+    let run = |folder: &Path| {
+        runner::run(CASES, &selection, || Node::start(folder), |node: &mut Node| node.ensure_running())
+    };
+    match isolation::run(prepare, run) {
+        Ok(code) => code,
+        Err(problem) => {
+            eprintln!("error: the tests on a real node cannot run: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds all programs and images before the namespaces are entered, since builds may need the network.
+fn prepare(folder: &Path) -> Result<(), String> {
+    node::check_packages()?;
+    programs::cluster()?;
+    pod_images::write_all(&folder.join("images"))
+}
