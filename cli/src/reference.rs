@@ -34,14 +34,39 @@ pub fn print(page: &str) -> Result<(), CommandError> {
 }
 
 fn plugins() -> String {
-    let mut text = "# DNS plugins\n\nIn the order in which they handle a query.\n".to_owned();
-    for entry in dns_chain::plugins::PLUGINS {
-        text += &format!("\n## {}\n\n{}\n", entry.name, entry.about);
-        for syntax in entry.syntax {
+    let mut text = "# DNS plugins\n\nIn the order in which they handle a query, whatever their order in the Corefile. \
+                    [Corefile](corefile.md) describes the rest of the file, and [differences from CoreDNS](../differences-coredns.md) \
+                    what they do otherwise.\n"
+        .to_owned();
+    for plugin in dns_chain::plugins::PLUGINS {
+        text += &format!("\n## {}\n\n{}.\n", plugin.name, capitalized(plugin.about));
+        if !plugin.options.is_empty() {
+            text += "\n| option | default | effect |\n|---|---|---|\n";
+        }
+        for option in plugin.options {
+            text += &format!("| `{}` | {} | {} |\n", cell(option.syntax), option.default, cell(option.about));
+        }
+        for syntax in plugin.syntax {
             text += &format!("\n```corefile\n{syntax}\n```\n");
         }
+        if !plugin.metrics.is_empty() {
+            let metrics: Vec<String> = plugin.metrics.iter().map(|name| format!("`{name}`")).collect();
+            text += &format!("\nMetrics: {}.\n", metrics.join(", "));
+        }
     }
-    text
+    text += "\n## Not implemented\n\nA Corefile that uses one of these directives of CoreDNS is refused with its name, file and line:\n";
+    let names: Vec<String> = dns_chain::plugins::NOT_BUILT.iter().map(|name| format!("`{name}`")).collect();
+    text + &names.join(", ") + ".\n"
+}
+
+/// A text in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 fn annotations() -> String {

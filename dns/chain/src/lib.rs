@@ -37,6 +37,6 @@ pub use query_metrics::QueryMetrics;
 pub use request::{Purpose, Request, Transport};
 pub use routes::{ZoneRoute, ZoneRoutes};
 pub use setup::{
-    ApiConnection, ApiLimits, ClusterSource, Lifecycle, PluginContext, PluginEntry, PluginGuard,
+    ApiConnection, ApiLimits, ClusterSource, Lifecycle, PluginContext, PluginEntry, PluginGuard, PluginOption,
 };
 pub use setup::{PluginInstances, ReloadOptions, ZoneViews};

@@ -24,9 +24,23 @@ pub struct PluginEntry {
     pub about: &'static str,
     /// Example directives. A test loads each of them.
     pub syntax: &'static [&'static str],
+    /// Its arguments and the properties of its block. The examples have each property.
+    pub options: &'static [PluginOption],
+    /// The metrics that it counts.
+    pub metrics: &'static [&'static str],
     /// Reads the directives of that name and creates the plugin instances they describe, in order. Empty for a plugin
     /// that never sees a query.
     pub setup: fn(&mut Setup<'_>) -> Result<PluginInstances, SetupErrors>,
+}
+
+/// An argument of a directive, or a property of its block.
+pub struct PluginOption {
+    /// As CoreDNS writes it: `ttl SECONDS`. An argument begins with a capital letter or a bracket.
+    pub syntax: &'static str,
+    /// The value without it; empty if there is none.
+    pub default: &'static str,
+    /// Its effect, in a sentence.
+    pub about: &'static str,
 }
 
 /// The instances of one plugin in a server block, in the order in which a query passes them.

@@ -1,6 +1,7 @@
 //! The plugin registry, and building chains from a Corefile.
 #![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use cluster::{Cache, Current};
@@ -89,6 +90,24 @@ fn every_syntax_example_loads() {
                 panic!("{}: {example}\n{errors}", entry.name);
             }
         }
+    }
+}
+
+#[test]
+fn the_documented_options_are_those_of_the_examples() {
+    for plugin in PLUGINS {
+        let mut shown = BTreeSet::new();
+        for example in plugin.syntax {
+            let corefile = parse(&format!(". {{\n{example}\n}}\n")).unwrap();
+            let lines = corefile.blocks.iter().flat_map(|block| &block.directives);
+            shown.extend(lines.flat_map(|directive| &directive.block).map(|line| line.name.text.clone()));
+        }
+        let words = plugin.options.iter().filter_map(|option| option.syntax.split(' ').next());
+        let documented: BTreeSet<String> = words
+            .filter(|word| word.starts_with(|ch: char| ch.is_ascii_lowercase()))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(documented, shown, "{}", plugin.name);
     }
 }
 

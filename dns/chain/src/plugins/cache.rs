@@ -47,6 +47,18 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "cache {\n    success 10240 600 10\n    denial 5120 60 5\n    prefetch 10 1m 10%\n    serve_stale 1h verify 500ms 30s 5s\n    serve_stale_policy prefer_positive\n    servfail 1s\n    disable success cluster.local\n    disable denial cluster.local\n    keepttl\n}",
         "cache {\n    serve_stale\n}",
     ],
+    options: options::OPTIONS,
+    metrics: &[
+        "coredns_cache_entries",
+        "coredns_cache_evictions_total",
+        "coredns_cache_hits_total",
+        "coredns_cache_misses_total",
+        "coredns_cache_prefetch_total",
+        "coredns_cache_requests_total",
+        "coredns_cache_served_stale_total",
+        "portolan_cache_bytes",
+        "portolan_cache_evictions_for_bytes_total",
+    ],
     setup,
 };
 

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use crate::codes::Type;
 use crate::plugin::{Answer, Plugin};
 use crate::request::Request;
-use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors, each_line};
+use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 use repeats::Repeats;
 
 /// See the module.
@@ -27,6 +27,19 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "errors",
         "errors {\n    stacktrace\n    consolidate 5m \".* i/o timeout$\" warning\n    consolidate 30s \"^Failed to .+\" error show_first\n}",
     ],
+    options: &[
+        PluginOption {
+            syntax: "stacktrace",
+            default: "",
+            about: "Accepted without effect: a panic always logs its location.",
+        },
+        PluginOption {
+            syntax: "consolidate DURATION REGEXP [LEVEL] [show_first]",
+            default: "LEVEL error",
+            about: "Failures that match the pattern are counted, and the count is logged once in DURATION with LEVEL (`warning`, `error`, `info`, `debug`). With `show_first` the first one is logged at once. The first pattern that matches counts.",
+        },
+    ],
+    metrics: &["portolan_error_log_suppressed_total"],
     setup,
 };
 

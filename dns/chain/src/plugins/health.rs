@@ -8,13 +8,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "health",
     about: "a page for liveness probes",
     syntax: &["health", "health :8080 {\n    lameduck 5s\n}"],
+    options: &[
+        PluginOption { syntax: "[ADDRESS]", default: ":8080", about: "Address of the page `/health`." },
+        PluginOption {
+            syntax: "lameduck DURATION",
+            default: "0s",
+            about: "How long queries are still answered after the request to shut down, while `/ready` already answers 503.",
+        },
+    ],
+    metrics: &["coredns_health_request_duration_seconds", "coredns_health_request_failures_total"],
     setup,
 };
 

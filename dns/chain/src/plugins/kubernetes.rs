@@ -36,6 +36,13 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "kubernetes cluster.local {\n    noendpoints\n}",
         "kubernetes cluster.local clusterset.local {\n    multicluster clusterset.local\n}",
     ],
+    options: options::OPTIONS,
+    metrics: &[
+        "coredns_kubernetes_dns_programming_duration_seconds",
+        "coredns_kubernetes_rest_client_rate_limiter_duration_seconds",
+        "coredns_kubernetes_rest_client_request_duration_seconds",
+        "coredns_kubernetes_rest_client_requests_total",
+    ],
     setup,
 };
 

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 
 use crate::plugin::{Answer, Plugin};
 use crate::request::Request;
-use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 use weights::Weights;
 
 /// See the module.
@@ -29,6 +29,24 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "loadbalance weighted weights.txt {\n    reload 10s\n}",
         "loadbalance {\n    prefer 10.9.20.0/24 10.9.30.0/24\n}",
     ],
+    options: &[
+        PluginOption {
+            syntax: "[round_robin | weighted FILE]",
+            default: "round_robin",
+            about: "`round_robin` puts the addresses of each reply in a random order. `weighted` puts one address first, chosen by the weights in FILE.",
+        },
+        PluginOption {
+            syntax: "reload DURATION",
+            default: "30s",
+            about: "How often the weight file is read; 0s reads it once. Only with `weighted`.",
+        },
+        PluginOption {
+            syntax: "prefer CIDR…",
+            default: "",
+            about: "Addresses in these networks come first. Only with `round_robin`.",
+        },
+    ],
+    metrics: &[],
     setup,
 };
 

@@ -12,7 +12,7 @@ use telemetry::LogWriter;
 use crate::names::Zones;
 use crate::plugin::{Answer, Plugin};
 use crate::request::Request;
-use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
+use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors};
 use format::{QueryLogFormat, SentReply};
 
 /// See the module.
@@ -26,6 +26,20 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "log {\n    class denial error\n}",
         "log . {combined}",
     ],
+    options: &[
+        PluginOption { syntax: "[NAME…]", default: ".", about: "Zones whose queries are logged." },
+        PluginOption {
+            syntax: "[FORMAT]",
+            default: "{common}",
+            about: "Text with `{type} {name} {class} {proto} {size} {remote} {port} {local} {>id} {>opcode} {>do} {>bufsize} {>rflags} {rcode} {rsize} {duration}`, or `{common}` or `{combined}`. `--log-format json` has precedence.",
+        },
+        PluginOption {
+            syntax: "class CLASS…",
+            default: "all",
+            about: "Which replies are logged: `success`, `denial` (NXDOMAIN and NODATA), `error`, `all`.",
+        },
+    ],
+    metrics: &[],
     setup,
 };
 

@@ -23,6 +23,8 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "loop",
     about: "detects at the start whether forwarded queries come back",
     syntax: &["loop"],
+    options: &[],
+    metrics: &[],
     setup,
 };
 

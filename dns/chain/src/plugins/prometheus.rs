@@ -13,13 +13,40 @@ use telemetry::metrics::{Family, Gauge};
 use crate::plugin::{Answer, Plugin};
 use crate::query_metrics::QueryMetrics;
 use crate::request::Request;
-use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "prometheus",
     about: "counts queries and serves all metrics on a page",
     syntax: &["prometheus", "prometheus :9153 {\n    runtime_metrics\n    tls web.yml\n}"],
+    options: &[
+        PluginOption {
+            syntax: "[ADDRESS]",
+            default: "localhost:9153",
+            about: "Address of the page `/metrics`.",
+        },
+        PluginOption {
+            syntax: "runtime_metrics",
+            default: "",
+            about: "Accepted without effect: it selects metrics of the Go runtime.",
+        },
+        PluginOption {
+            syntax: "tls CONFIGFILE",
+            default: "",
+            about: "A web configuration file of the Prometheus exporters: certificate, client certificates, users. Renewed certificates take effect at once.",
+        },
+    ],
+    metrics: &[
+        "coredns_build_info",
+        "coredns_dns_do_requests_total",
+        "coredns_dns_request_duration_seconds",
+        "coredns_dns_request_size_bytes",
+        "coredns_dns_requests_total",
+        "coredns_dns_response_size_bytes",
+        "coredns_dns_responses_total",
+        "coredns_plugin_enabled",
+    ],
     setup,
 };
 

@@ -3,13 +3,26 @@
 use http::StatusCode;
 use telemetry::{AdminResponse as Page, Monitor};
 
-use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors, each_line};
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "ready",
     about: "a page for readiness probes",
     syntax: &["ready", "ready :8181 {\n    monitor continuously\n}"],
+    options: &[
+        PluginOption {
+            syntax: "[ADDRESS]",
+            default: ":8181",
+            about: "Address of the page `/ready`: 200 when all plugins are ready, else 503 with their names.",
+        },
+        PluginOption {
+            syntax: "monitor until-ready|continuously",
+            default: "until-ready",
+            about: "Whether a plugin that was ready once may become not ready again.",
+        },
+    ],
+    metrics: &[],
     setup,
 };
 

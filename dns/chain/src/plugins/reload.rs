@@ -4,13 +4,26 @@
 
 use std::time::Duration;
 
-use crate::setup::{PluginEntry, PluginInstances, ReloadOptions, Setup, SetupErrors};
+use crate::setup::{PluginEntry, PluginInstances, PluginOption, ReloadOptions, Setup, SetupErrors};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "reload",
     about: "reads the Corefile periodically and serves it when it has changed",
     syntax: &["reload", "reload 10s", "reload 30s 15s"],
+    options: &[
+        PluginOption {
+            syntax: "[INTERVAL]",
+            default: "30s",
+            about: "How often the Corefile is read, at least 2s. Files that it imports count as well.",
+        },
+        PluginOption {
+            syntax: "[JITTER]",
+            default: "15s",
+            about: "A random time up to this is added to the interval, so that replicas reload one after the other; at most half of the interval.",
+        },
+    ],
+    metrics: &["coredns_reload_failed_total", "coredns_reload_version_info"],
     setup,
 };
 

@@ -15,6 +15,8 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "whoami",
     about: "answers with the client's own address, port and protocol",
     syntax: &["whoami"],
+    options: &[],
+    metrics: &[],
     setup,
 };
 

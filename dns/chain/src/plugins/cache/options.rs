@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::{ConfigError, Directive, ServerBlock, Word};
 
 use crate::names::Zones;
-use crate::setup::{SetupErrors, each_line};
+use crate::setup::{PluginOption, SetupErrors, each_line};
 
 /// The options of a cache. Defaults are those of CoreDNS.
 pub(super) struct CacheOptions {
@@ -66,6 +66,60 @@ pub(super) enum StaleMode {
     /// Refresh first, and serve the stale answer if that fails or takes longer than this.
     Verify(Duration),
 }
+
+/// The options as the reference shows them.
+pub(super) const OPTIONS: &[PluginOption] = &[
+    PluginOption {
+        syntax: "[TTL]",
+        default: "3600, denial 1800",
+        about: "The longest time in seconds that an answer is kept.",
+    },
+    PluginOption {
+        syntax: "[ZONE…]",
+        default: "the zones of the server block",
+        about: "Zones that are cached.",
+    },
+    PluginOption {
+        syntax: "success CAPACITY [TTL] [MINTTL]",
+        default: "9984 3600 5",
+        about: "Answers with records: their number, their longest and shortest time in seconds.",
+    },
+    PluginOption {
+        syntax: "denial CAPACITY [TTL] [MINTTL]",
+        default: "9984 1800 5",
+        about: "The same for NXDOMAIN and NODATA.",
+    },
+    PluginOption {
+        syntax: "prefetch AMOUNT [DURATION [PERCENTAGE%]]",
+        default: "DURATION 1m, PERCENTAGE 10%",
+        about: "An answer with AMOUNT hits, none of them more than DURATION apart, is fetched again when PERCENTAGE of its time is left.",
+    },
+    PluginOption {
+        syntax: "serve_stale [DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]",
+        default: "1h immediate",
+        about: "Serves expired answers for DURATION, with TTL (0). `immediate` fetches in the background. `verify` asks first and serves the old answer if that fails or takes longer than TIMEOUT (5s). RECHECK is the pause after a failure.",
+    },
+    PluginOption {
+        syntax: "serve_stale_policy prefer_positive",
+        default: "",
+        about: "A stale answer with records is not replaced by a denial or a failure.",
+    },
+    PluginOption {
+        syntax: "servfail DURATION",
+        default: "5s",
+        about: "How long failures are kept: 0 to 5m.",
+    },
+    PluginOption {
+        syntax: "disable success|denial [ZONE…]",
+        default: "",
+        about: "Does not cache these answers for these zones, or for all.",
+    },
+    PluginOption {
+        syntax: "keepttl",
+        default: "",
+        about: "Replies keep the TTL that the upstream sent, instead of the time that is left.",
+    },
+];
 
 const KNOWN: &[&str] =
     &["success", "denial", "prefetch", "serve_stale", "serve_stale_policy", "servfail", "disable", "keepttl"];

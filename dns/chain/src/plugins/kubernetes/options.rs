@@ -8,7 +8,7 @@ use dns_wire::Name;
 use dns_zone::{PodMode, ZoneOptions};
 
 use crate::names::Zones;
-use crate::setup::{ApiConnection, Setup, SetupErrors, each_line};
+use crate::setup::{ApiConnection, PluginOption, Setup, SetupErrors, each_line};
 
 /// The options of `kubernetes`, grouped by their readers.
 pub(super) struct KubernetesOptions {
@@ -17,6 +17,99 @@ pub(super) struct KubernetesOptions {
     pub fallthrough: Option<Zones>,
     pub startup_timeout: Duration,
 }
+
+/// The options as the reference shows them.
+pub(super) const OPTIONS: &[PluginOption] = &[
+    PluginOption {
+        syntax: "[ZONE…]",
+        default: "the zones of the server block",
+        about: "Zones of the cluster. At least one is not a reverse zone. A reverse zone may be a CIDR.",
+    },
+    PluginOption {
+        syntax: "endpoint URL…",
+        default: "",
+        about: "The API server; the first URL is used. By default the service account of the Pod, or `--kubeconfig`.",
+    },
+    PluginOption {
+        syntax: "tls CERT KEY CACERT",
+        default: "",
+        about: "Files of the client certificate and the authority for `endpoint`.",
+    },
+    PluginOption {
+        syntax: "kubeconfig FILE [CONTEXT]",
+        default: "",
+        about: "The kubeconfig file for the API server.",
+    },
+    PluginOption {
+        syntax: "apiserver_qps NUMBER",
+        default: "no limit",
+        about: "Requests a second to the API server.",
+    },
+    PluginOption {
+        syntax: "apiserver_burst NUMBER",
+        default: "10",
+        about: "Requests that may exceed `apiserver_qps` for a moment.",
+    },
+    PluginOption {
+        syntax: "apiserver_max_inflight NUMBER",
+        default: "no limit",
+        about: "Requests to the API server at a time.",
+    },
+    PluginOption {
+        syntax: "namespaces NAMESPACE…", default: "all", about: "Serves only these namespaces."
+    },
+    PluginOption {
+        syntax: "namespace_labels SELECTOR",
+        default: "",
+        about: "Serves only namespaces with these labels. Not together with `namespaces`.",
+    },
+    PluginOption {
+        syntax: "labels SELECTOR",
+        default: "",
+        about: "Serves only Services, EndpointSlices and Pods with these labels.",
+    },
+    PluginOption {
+        syntax: "pods disabled|insecure|verified",
+        default: "disabled",
+        about: "Names such as `10-244-1-5.NAMESPACE.pod.ZONE`: none; any address; only addresses of Pods of the namespace, which needs the permission to watch Pods.",
+    },
+    PluginOption {
+        syntax: "endpoint_pod_names",
+        default: "",
+        about: "Names an endpoint without a hostname after its Pod instead of its address.",
+    },
+    PluginOption { syntax: "ttl SECONDS", default: "5", about: "TTL of the records, 0 to 3600." },
+    PluginOption {
+        syntax: "noendpoints",
+        default: "",
+        about: "Does not watch EndpointSlices: headless Services have no records.",
+    },
+    PluginOption {
+        syntax: "fallthrough [ZONE…]",
+        default: "",
+        about: "Passes queries for names that do not exist to the next plugin, for these zones or for all.",
+    },
+    PluginOption {
+        syntax: "ignore empty_service",
+        default: "",
+        about: "A ClusterIP Service without ready endpoints does not exist (NXDOMAIN).",
+    },
+    PluginOption {
+        syntax: "multicluster [ZONE…]",
+        default: "",
+        about: "Zones that serve ServiceImports (`multicluster.x-k8s.io`).",
+    },
+    PluginOption {
+        syntax: "zonal",
+        default: "",
+        about: "Adds the names `TOPOLOGYZONE.pin._zone.SERVICE…` for the endpoints of a headless Service in one topology zone, and `….prefer._zone.…` for the same or, if there are none, all. Not together with `noendpoints`.",
+    },
+    PluginOption {
+        syntax: "startup_timeout DURATION",
+        default: "5s",
+        about: "How long the start waits for the objects of the cluster before the port is served without them.",
+    },
+];
 
 const KNOWN: &[&str] = &[
     "endpoint",
