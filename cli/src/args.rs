@@ -5,6 +5,7 @@ mod flag;
 mod go_style;
 mod ingress;
 mod logging;
+mod migrate;
 mod program;
 mod up;
 
@@ -15,6 +16,7 @@ use clap::{ArgMatches, Command};
 pub use dns::DnsArgs;
 pub use flag::{FlagSupport, UnsupportedFlag};
 pub use ingress::{IngressArgs, flags as ingress_flags};
+pub use migrate::MigrateArgs;
 pub use up::UpArgs;
 
 use crate::command_error::CommandError;
@@ -27,6 +29,8 @@ pub enum ParsedCommand {
     Dns(DnsArgs),
     /// `portolan ingress`.
     Ingress(Box<IngressArgs>),
+    /// `portolan migrate`.
+    Migrate(MigrateArgs),
     /// `portolan completions SHELL`.
     Completions(clap_complete::Shell),
     /// `portolan reference PAGE`.
@@ -49,6 +53,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
     Ok(match name {
         "dns" => ParsedCommand::Dns(DnsArgs::read(matches)?),
         "ingress" => ParsedCommand::Ingress(Box::new(IngressArgs::read(matches)?)),
+        "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
         "completions" => ParsedCommand::Completions(*required(matches, "shell")),
         "reference" => ParsedCommand::Reference(required::<String>(matches, "page").clone()),
         _ => ParsedCommand::Up(UpArgs::read(matches)?),
@@ -78,6 +83,7 @@ pub fn command() -> Command {
         .subcommand(up::command())
         .subcommand(dns::command())
         .subcommand(ingress::command())
+        .subcommand(migrate::command())
         .subcommand(
             Command::new("completions")
                 .about("Print a completion script for a shell")

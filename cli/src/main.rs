@@ -22,6 +22,7 @@ mod dns;
 mod edge;
 
 mod ingress;
+mod migrate;
 mod up;
 
 mod reference;
@@ -68,6 +69,7 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Up(args) => up::run(args),
         ParsedCommand::Dns(args) => dns::run(args),
         ParsedCommand::Ingress(args) => ingress::run(*args),
+        ParsedCommand::Migrate(args) => migrate::run(args),
         ParsedCommand::Reference(page) => reference::print(&page),
         ParsedCommand::Completions(shell) => {
             let mut script = Vec::new();

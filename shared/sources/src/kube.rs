@@ -24,7 +24,7 @@ use telemetry::Reports;
 use telemetry::metrics::Registry;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-pub use access::{Access, AccessError, ClientTls};
+pub use access::{Access, AccessError, ClientTls, client};
 pub use limiter::{RequestLimiter, RequestLimits};
 
 use crate::source::{EventSink, Source, WriterStopped};

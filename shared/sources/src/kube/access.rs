@@ -139,6 +139,14 @@ pub(super) async fn connection(access: &Access) -> Result<Connection, AccessErro
     Ok(Connection { client, url, host, unverified: config.accept_invalid_certs })
 }
 
+/// A client for single requests, which are not repeated. Does not connect.
+///
+/// # Errors
+/// When the access cannot be prepared.
+pub async fn client(access: &Access) -> Result<Client, AccessError> {
+    connection(access).await.map(|connection| connection.client)
+}
+
 /// What to fix when the API server rejects the credentials, or its certificate is rejected, for reports.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remedy {

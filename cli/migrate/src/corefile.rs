@@ -1,0 +1,179 @@
+//! Checks that Portolan serves a Corefile: it is parsed and every plugin is set up, as at the start of `portolan dns`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cluster::{Cache, Current};
+use config::{ConfigErrors, Corefile, Word};
+use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
+use dns_zone::{Zone, ZoneIndex};
+use serde_json::Value;
+use telemetry::metrics::{Counter, Registry};
+use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
+use tokio::runtime::Handle;
+
+use crate::mounted_files::MountedFiles;
+use crate::objects::{items, strings};
+
+/// Stands for the servers of a file that exists only in the Pod, such as its `/etc/resolv.conf` (RFC 5737).
+const DOCUMENTATION_ADDRESS: &str = "192.0.2.53";
+
+/// What the Corefile says about the checks to make.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CorefileSummary {
+    /// The zones of `kubernetes` that are not reverse zones.
+    pub cluster_zones: Vec<String>,
+    /// The zones of other server blocks, such as stub domains.
+    pub other_zones: Vec<String>,
+    /// Statements that load but are probably not meant, as log lines.
+    pub warnings: Vec<String>,
+}
+
+/// Checks the Corefile at `path` among the files of a container. Must be called within a tokio runtime.
+///
+/// # Errors
+/// All errors of the Corefile, each with file and line.
+pub(crate) fn check(
+    path: &str,
+    files: &MountedFiles,
+    container: &Value,
+) -> Result<CorefileSummary, ConfigErrors> {
+    let Some(text) = files.get(path) else {
+        let at = config::SourceLocation::unread(path);
+        return Err(config::ConfigError::new(&at, "no mounted ConfigMap has this file", "a Corefile").into());
+    };
+    let env = |name: &str| {
+        let variable = items(&container["env"]).find(|variable| variable["name"] == name)?;
+        strings(variable).remove("value")
+    };
+    let options = config::ParseOptions { dns_port: 53, directives: &[], env: &env };
+    let mut corefile = Corefile::parse(path, text, files, &options)?;
+    replace_files_of_the_pod(&mut corefile);
+    let warnings = dns_chain::build(&corefile, &context())?.warnings;
+    let warnings = warnings.into_iter().map(|warning| format!("{} - {}", warning.at, warning.what)).collect();
+    Ok(CorefileSummary { warnings, ..zones(&corefile) })
+}
+
+/// Replaces `forward . /etc/resolv.conf`, whose file may be another one, or none, on this machine.
+fn replace_files_of_the_pod(corefile: &mut Corefile) {
+    let directives = corefile.blocks.iter_mut().flat_map(|block| &mut block.directives);
+    for forward in directives.filter(|directive| directive.name.text == "forward") {
+        for target in forward.args.iter_mut().skip(1).filter(|arg| arg.text.starts_with('/')) {
+            *target = Word::new(DOCUMENTATION_ADDRESS, &target.at);
+        }
+    }
+}
+
+fn zones(corefile: &Corefile) -> CorefileSummary {
+    let is_reverse = |zone: &str| zone.ends_with(".arpa") || zone.ends_with(".arpa.");
+    let mut summary = CorefileSummary::default();
+    for block in &corefile.blocks {
+        let mut served: Vec<String> = Vec::new();
+        for directive in block.all("kubernetes") {
+            let zones = directive.args.iter().map(|arg| arg.text.clone());
+            served.extend(if directive.args.is_empty() { block.zones() } else { zones.collect() });
+        }
+        served.retain(|zone| !is_reverse(zone));
+        if served.is_empty() {
+            let others = block.zones().into_iter().filter(|zone| zone != "." && !is_reverse(zone));
+            summary.other_zones.extend(others);
+        }
+        summary.cluster_zones.extend(served);
+    }
+    summary
+}
+
+/// A context without a cluster, a log or listeners: nothing is started.
+fn context() -> PluginContext {
+    let registry = Registry::new();
+    PluginContext {
+        cluster: Arc::new(NoCluster::default()),
+        views: Default::default(),
+        gates: ReadinessGates::new(),
+        admin: AdminServer::new(&registry),
+        reports: Reports::new(&registry),
+        queries: LogWriter::new(std::io::sink(), Counter::default()),
+        json: false,
+        runtime: Handle::current(),
+        fatal: Arc::new(|_| {}),
+        version: env!("CARGO_PKG_VERSION"),
+        limits: ChainLimits::new(&registry),
+        metrics: registry,
+    }
+}
+
+/// A cluster without objects.
+#[derive(Default)]
+struct NoCluster(Mutex<Cache>);
+
+impl ClusterSource for NoCluster {
+    fn project(&self, zone: ZoneIndex, _connection: &ApiConnection) -> Result<Current<Zone>, String> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(zone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const KUBEADM: &str = "\
+.:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30
+    loop
+    reload
+    loadbalance
+}
+";
+
+    async fn checked(files: &[(&str, &str)]) -> Result<CorefileSummary, String> {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let container = json!({ "env": [{ "name": "UPSTREAM", "value": "10.0.0.53" }] });
+        check("/etc/coredns/Corefile", &files, &container).map_err(|errors| errors.to_string())
+    }
+
+    #[tokio::test]
+    async fn the_corefile_of_kubeadm_is_served() {
+        let summary = checked(&[("/etc/coredns/Corefile", KUBEADM)]).await.unwrap();
+        assert_eq!(summary.cluster_zones, ["cluster.local"]);
+        assert_eq!(summary.other_zones, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn imports_and_variables_are_those_of_the_pod() {
+        let text = "import custom/*.server\n.:53 {\n kubernetes cluster.local\n forward . {$UPSTREAM}\n}\n";
+        let corp = "corp.example {\n forward . 10.1.0.53\n}\n";
+        let files = [("/etc/coredns/Corefile", text), ("/etc/coredns/custom/corp.server", corp)];
+        let summary = checked(&files).await.unwrap();
+        assert_eq!(summary.other_zones.len(), 1, "{summary:?}");
+        assert!(summary.other_zones[0].starts_with("corp.example"));
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_is_not_built_is_refused_with_file_and_line() {
+        let error = checked(&[("/etc/coredns/Corefile", &KUBEADM.replace("loadbalance", "dnssec"))])
+            .await
+            .unwrap_err();
+        assert!(error.contains("/etc/coredns/Corefile:19") && error.contains("dnssec"), "{error}");
+        let text = "import custom/*.server\n.:53 {\n kubernetes cluster.local\n}\n";
+        let files =
+            [("/etc/coredns/Corefile", text), ("/etc/coredns/custom/a.server", "a.example {\n nosuch\n}\n")];
+        let error = checked(&files).await.unwrap_err();
+        assert!(error.contains("/etc/coredns/custom/a.server:2") && error.contains("nosuch"), "{error}");
+        assert!(checked(&[]).await.unwrap_err().contains("/etc/coredns/Corefile"));
+    }
+}

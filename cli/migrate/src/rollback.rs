@@ -1,0 +1,106 @@
+//! Restores the state before a migration, from the annotations on the objects. Needs nothing from the process that made the change.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::api::{JsonApi, RequestError};
+use crate::checker::Checker;
+use crate::console::Console;
+use crate::copied_workload::copy_name;
+use crate::objects::{ObjectId, Resource};
+use crate::options::MigrateOptions;
+use crate::patch::restore_patch;
+use crate::waiting;
+
+/// How long requests are repeated while the API server does not answer.
+const RETRY_TIME: Duration = Duration::from_secs(300);
+
+/// Time between two attempts of a request.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long every node may take to follow a Service before the Pods that it selected are deleted.
+const SETTLING_TIME: Duration = Duration::from_secs(3);
+
+/// A rollback in progress.
+pub(crate) struct Rollback<'a> {
+    /// The API server.
+    pub(crate) api: &'a JsonApi,
+    /// The options of the run.
+    pub(crate) options: &'a MigrateOptions,
+    /// Where progress is told.
+    pub(crate) console: Console,
+}
+
+impl Rollback<'_> {
+    /// Restores workloads, waits until their Pods are ready, then restores Services, then deletes the copy and check Pods. Returns the
+    /// number of objects that were restored or deleted.
+    pub(crate) async fn run(&self) -> Result<usize, String> {
+        let mut restored = Vec::new();
+        for resource in [Resource::Deployment, Resource::DaemonSet] {
+            restored.extend(self.restore_all(resource).await?);
+        }
+        // A Service must not be given back to Pods that are not there yet. Without a changed workload they never left.
+        for id in &restored {
+            waiting::ready(self.api, id, self.options.timeout, self.console).await?;
+        }
+        let services = self.restore_all(Resource::ServiceObject).await?;
+        let copy = ObjectId {
+            resource: Resource::Deployment,
+            namespace: self.options.namespace.clone(),
+            name: copy_name(self.options.service),
+        };
+        let mut count = restored.len() + services.len() + self.restore_all(Resource::Webhook).await?.len();
+        if self.repeated(|| async { self.api.get(&copy.path()).await }).await?.is_some() {
+            if !services.is_empty() {
+                tokio::time::sleep(SETTLING_TIME).await;
+            }
+            self.console.progress(&format!("  delete {copy}"));
+            self.repeated(|| async { self.api.delete(&copy.path()).await }).await?;
+            count += 1;
+        }
+        Checker::clean_up(self.api, self.options).await?;
+        Ok(count)
+    }
+
+    /// Restores the changed objects of a kind.
+    async fn restore_all(&self, resource: Resource) -> Result<Vec<ObjectId>, String> {
+        let namespace = (resource != Resource::Webhook).then_some(self.options.namespace.as_str());
+        let list = resource.list_path(namespace);
+        let objects: Vec<Value> = self.repeated(|| self.api.list(&list)).await?.unwrap_or_default();
+        let mut restored = Vec::new();
+        for object in objects {
+            let Some(patch) = restore_patch(&object, self.options.service) else { continue };
+            let id = ObjectId::of(resource, &object);
+            self.console.progress(&format!("  restore {id}"));
+            self.repeated(|| async { self.api.patch(&id.path(), &patch).await }).await?;
+            restored.push(id);
+        }
+        Ok(restored)
+    }
+
+    /// Repeats a request while the API server does not answer it.
+    async fn repeated<T, F>(&self, mut request: impl FnMut() -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, RequestError>>,
+    {
+        let started = Instant::now();
+        let mut told = false;
+        loop {
+            let error = match request().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let is_passing = error.status.is_none_or(|status| status == 429 || status >= 500);
+            if !is_passing || started.elapsed() >= RETRY_TIME {
+                return Err(error.to_string());
+            }
+            if !told {
+                told = true;
+                self.console
+                    .progress(&format!("  {error}; repeating for at most {} s", RETRY_TIME.as_secs()));
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+    }
+}
