@@ -21,10 +21,13 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("ClusterRoleBinding", "/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
     ("ConfigMap", "/api/v1", "configmaps", true),
     ("CustomResourceDefinition", "/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", false),
+    ("DaemonSet", "/apis/apps/v1", "daemonsets", true),
+    ("Deployment", "/apis/apps/v1", "deployments", true),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1", "endpointslices", true),
     ("Ingress", "/apis/networking.k8s.io/v1", "ingresses", true),
     ("IngressClass", "/apis/networking.k8s.io/v1", "ingressclasses", false),
     ("Namespace", "/api/v1", "namespaces", false),
+    ("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies", true),
     ("Node", "/api/v1", "nodes", false),
     ("Pod", "/api/v1", "pods", true),
     ("Role", "/apis/rbac.authorization.k8s.io/v1", "roles", true),
@@ -33,6 +36,12 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("Service", "/api/v1", "services", true),
     ("ServiceAccount", "/api/v1", "serviceaccounts", true),
     ("ServiceImport", "/apis/multicluster.x-k8s.io/v1alpha1", "serviceimports", true),
+    (
+        "ValidatingWebhookConfiguration",
+        "/apis/admissionregistration.k8s.io/v1",
+        "validatingwebhookconfigurations",
+        false,
+    ),
 ];
 
 /// A client of one API server, authenticated as one user.
@@ -65,6 +74,22 @@ impl ApiClient {
                 self.patch_apply(&format!("{path}/status"), &object);
             }
         }
+    }
+
+    /// Applies the status of one document only.
+    #[track_caller]
+    pub fn apply_status(&self, manifest: &str) {
+        let object = documents(manifest).pop().expect("a document");
+        self.patch_apply(&format!("{}/status", path_of(&object)), &object);
+    }
+
+    /// Applies one document with a field manager of its own.
+    #[track_caller]
+    pub fn apply_as(&self, manager: &str, manifest: &str) {
+        let object = documents(manifest).pop().expect("a document");
+        let target = format!("{}?fieldManager={manager}&force=true", path_of(&object));
+        let body = object.to_string();
+        self.send_expecting_success("PATCH", &target, "application/apply-patch+yaml", body.as_bytes());
     }
 
     /// Applies a single document and returns the response, for documents that the server should reject.

@@ -211,6 +211,15 @@ impl Portolan {
         self.process.id()
     }
 
+    /// Waits until the process ends by itself, and returns its exit code and its output.
+    #[track_caller]
+    pub fn wait_for_exit(mut self, limit: Duration) -> (Option<i32>, String) {
+        let status = wait::until("the end of portolan", limit, || {
+            self.process.exit_status().ok_or_else(|| self.process.log())
+        });
+        (status.code(), self.process.log())
+    }
+
     /// Stops the process with SIGTERM and returns its exit status.
     #[track_caller]
     pub fn stop(self) -> ExitStatus {

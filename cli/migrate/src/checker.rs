@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::JsonApi;
 use crate::console::Console;
-use crate::objects::{ObjectId, Resource};
+use crate::objects::{ObjectId, ResourceKind};
 use crate::options::{CheckLocation, MigrateOptions};
 use crate::probe::{self, ProbeLine, ProbeTarget, ProbeTask, Question, is_missing};
 use crate::waiting;
@@ -158,11 +158,11 @@ impl Checker {
 
     /// Deletes the check Pods of a service.
     pub(crate) async fn clean_up(api: &JsonApi, options: &MigrateOptions) -> Result<(), String> {
-        let path = Resource::Pod.list_path(Some(&options.namespace));
+        let path = ResourceKind::Pod.list_path(Some(&options.namespace));
         let path = format!("{path}?labelSelector={CHECK_LABEL}={}", options.service.name());
         let pods = api.list(&path).await.map_err(|error| error.to_string())?;
         for pod in pods.unwrap_or_default() {
-            let deleted = api.delete(&ObjectId::of(Resource::Pod, &pod).path()).await;
+            let deleted = api.delete(&ObjectId::of(ResourceKind::Pod, &pod).path()).await;
             deleted.map_err(|error| error.to_string())?;
         }
         Ok(())
@@ -172,9 +172,9 @@ impl Checker {
 impl CheckPods {
     /// Creates a Pod and waits until its container runs or has ended.
     async fn start(&self, task: &ProbeTask) -> Result<ObjectId, String> {
-        let list = Resource::Pod.list_path(Some(&self.options.namespace));
+        let list = ResourceKind::Pod.list_path(Some(&self.options.namespace));
         let created = self.api.create(&list, &self.pod(task)).await.map_err(|error| error.to_string())?;
-        let id = ObjectId::of(Resource::Pod, &created);
+        let id = ObjectId::of(ResourceKind::Pod, &created);
         let started = Instant::now();
         loop {
             let pod = self.api.get(&id.path()).await.map_err(|error| error.to_string())?;

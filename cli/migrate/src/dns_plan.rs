@@ -4,7 +4,7 @@ use crate::corefile::CorefileSummary;
 use crate::distribution::{Distribution, node_local_cache, operator};
 use crate::facts::Facts;
 use crate::guidance::{instead_of_takeover, lasting};
-use crate::options::{MigrateOptions, Service};
+use crate::options::{MigrateOptions, MigratedService};
 use crate::plan::Plan;
 use crate::takeover::{Takeover, found, shared_refusals};
 
@@ -25,7 +25,7 @@ pub(crate) fn plan(
         Some(Err(errors)) => plan.refusals.push(format!("Portolan does not serve this Corefile:\n{errors}")),
         None => {}
     }
-    if let Some(workload) = facts.workload() {
+    if let (Some(workload), true) = (facts.workload(), plan.refusals.is_empty()) {
         let takeover = Takeover { options, facts, workload, asked: format!("{questions} names") };
         takeover.add_steps(&mut plan);
     }
@@ -56,7 +56,9 @@ fn refusals(options: &MigrateOptions, facts: &Facts) -> Vec<String> {
             instead_of_takeover(distribution)
         ));
     }
-    if let Some(workload) = facts.workload().filter(|workload| workload.container(Service::Dns).is_none()) {
+    if let Some(workload) =
+        facts.workload().filter(|workload| workload.container(MigratedService::Dns).is_none())
+    {
         refusals.push(format!("{} runs no CoreDNS", workload.title()));
     }
     refusals

@@ -5,7 +5,7 @@ use std::fmt;
 /// The result of a migration that did not succeed.
 #[derive(Debug, PartialEq)]
 pub enum MigrateError {
-    /// A precondition does not hold. Nothing was changed. One reason a line.
+    /// A precondition does not hold. Nothing was changed. One reason a line; none if they are printed already.
     Refused(Vec<String>),
     /// The API server or a check failed before anything was changed.
     Failed(String),
@@ -39,6 +39,7 @@ impl MigrateError {
 impl fmt::Display for MigrateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Refused(reasons) if reasons.is_empty() => f.write_str("refused, nothing was changed"),
             Self::Refused(reasons) => {
                 f.write_str("refused, nothing was changed:")?;
                 reasons.iter().try_for_each(|reason| write!(f, "\n  - {}", reason.replace('\n', "\n    ")))

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::api::JsonApi;
 use crate::checker::{Checker, Watch};
 use crate::console::Console;
-use crate::objects::{MIGRATION_LABEL, ObjectId, Resource, containers, items, name};
-use crate::options::{MigrateOptions, Service};
+use crate::objects::{MIGRATION_LABEL, ObjectId, ResourceKind, containers, items, name};
+use crate::options::{MigrateOptions, MigratedService};
 use crate::patch::with_restore;
 use crate::plan::{Plan, PlanStep, StepAction};
 use crate::probe::{ProbeTarget, Question, WrongAnswer, is_missing};
@@ -109,7 +109,7 @@ impl<'a> Execution<'a> {
             StepAction::RecordAnswers => self.record_answers().await,
             StepAction::Create(object) => {
                 self.is_changing = true;
-                let list = Resource::Deployment.list_path(object["metadata"]["namespace"].as_str());
+                let list = ResourceKind::Deployment.list_path(object["metadata"]["namespace"].as_str());
                 self.api.create(&list, object).await.map(|_created| ()).map_err(|error| error.to_string())
             }
             StepAction::WaitReady(id) => {
@@ -207,7 +207,7 @@ impl<'a> Execution<'a> {
     async fn pods_of_copy(&self) -> Result<Vec<ProbeTarget>, String> {
         let labels = [(MIGRATION_LABEL.to_owned(), self.options.service.name().to_owned())].into();
         let anywhere = ObjectId {
-            resource: Resource::Pod,
+            resource: ResourceKind::Pod,
             namespace: self.options.namespace.clone(),
             name: String::new(),
         };
@@ -271,19 +271,19 @@ fn first_sentence(step: &PlanStep) -> &str {
 }
 
 /// The ports of a Service that are asked: DNS over UDP, or HTTP and HTTPS.
-fn service_ports(service: Service, object: &Value) -> (Option<&Value>, Option<&Value>) {
+fn service_ports(service: MigratedService, object: &Value) -> (Option<&Value>, Option<&Value>) {
     let ports = || items(&object["spec"]["ports"]);
     let numbered = |number: u64| ports().find(|port| port["port"] == number);
     let named = |wanted: &str| ports().find(|port| port["name"] == wanted);
     match service {
-        Service::Dns => (ports().find(|port| port["port"] == 53 && port["protocol"] == "UDP"), None),
-        Service::Ingress => {
+        MigratedService::Dns => (ports().find(|port| port["port"] == 53 && port["protocol"] == "UDP"), None),
+        MigratedService::Ingress => {
             (named("http").or_else(|| numbered(80)), named("https").or_else(|| numbered(443)))
         }
     }
 }
 
-fn target_of_service(service: Service, object: &Value) -> Result<ProbeTarget, String> {
+fn target_of_service(service: MigratedService, object: &Value) -> Result<ProbeTarget, String> {
     let ip = object["spec"]["clusterIP"].as_str().unwrap_or_default();
     let ip = ip.parse().map_err(|_| format!("Service {} has no ClusterIP", name(object)))?;
     let (port, tls) = service_ports(service, object);
@@ -297,7 +297,7 @@ fn target_of_service(service: Service, object: &Value) -> Result<ProbeTarget, St
 }
 
 /// The address of a Pod, with the ports that the Service sends to.
-fn target_of_pod(service: Service, object: &Value, pod: &Value) -> Result<ProbeTarget, String> {
+fn target_of_pod(service: MigratedService, object: &Value, pod: &Value) -> Result<ProbeTarget, String> {
     let ip = pod["status"]["podIP"].as_str().unwrap_or_default();
     let ip = ip.parse().map_err(|_| format!("Pod {} has no address", name(pod)))?;
     // `containers` looks into a template.
@@ -337,17 +337,17 @@ mod tests {
         let pod = json!({ "metadata": { "name": "p" }, "status": { "podIP": "10.244.0.7" }, "spec": { "containers": [
             { "ports": [{ "name": "http", "containerPort": 8080 }] },
         ] } });
-        let target = target_of_pod(Service::Ingress, &service, &pod).unwrap();
+        let target = target_of_pod(MigratedService::Ingress, &service, &pod).unwrap();
         assert_eq!(
             (target.address.to_string(), target.tls.unwrap().to_string()),
             ("10.244.0.7:8080".into(), "10.244.0.7:8443".into())
         );
-        let target = target_of_service(Service::Ingress, &service).unwrap();
+        let target = target_of_service(MigratedService::Ingress, &service).unwrap();
         assert_eq!(
             (target.address.to_string(), target.tls.unwrap().to_string()),
             ("10.96.5.1:80".into(), "10.96.5.1:443".into())
         );
-        assert!(target_of_service(Service::Dns, &service).is_err());
+        assert!(target_of_service(MigratedService::Dns, &service).is_err());
     }
 
     #[test]
@@ -357,7 +357,7 @@ mod tests {
         ] } });
         let pod = json!({ "metadata": { "name": "p" }, "status": { "podIP": "fd00::7" } });
         assert_eq!(
-            target_of_pod(Service::Dns, &service, &pod).unwrap().address.to_string(),
+            target_of_pod(MigratedService::Dns, &service, &pod).unwrap().address.to_string(),
             "[fd00::7]:5353"
         );
     }

@@ -10,10 +10,10 @@ use crate::distribution::{self, Detection, Distribution};
 use crate::error::MigrateError;
 use crate::mounted_files;
 use crate::objects::{
-    Labels, MIGRATION_LABEL, ObjectId, Resource, items, labels, name, namespace, selects, strings,
+    LabelMap, MIGRATION_LABEL, ObjectId, ResourceKind, items, labels, name, namespace, selects, strings,
     template_labels,
 };
-use crate::options::{MigrateOptions, Service};
+use crate::options::{MigrateOptions, MigratedService};
 
 /// Nodes and Services that are read at most; enough to detect a distribution and to sample names.
 const SAMPLE: usize = 200;
@@ -35,7 +35,7 @@ pub(crate) struct Facts {
     /// The Service that clients use.
     pub service: Value,
     /// Its selector.
-    pub selector: Labels,
+    pub selector: LabelMap,
     /// The workloads whose Pods it selects, without those of a migration.
     pub workloads: Vec<Workload>,
     /// Other Services of the namespace that select the same Pods.
@@ -71,10 +71,10 @@ impl Facts {
 }
 
 /// Names of the Service that clients use, in the order in which they are looked for.
-fn usual_names(service: Service) -> &'static [&'static str] {
+fn usual_names(service: MigratedService) -> &'static [&'static str] {
     match service {
-        Service::Dns => &["kube-dns", "coredns", "rke2-coredns-rke2-coredns", "dns-default"],
-        Service::Ingress => &[
+        MigratedService::Dns => &["kube-dns", "coredns", "rke2-coredns-rke2-coredns", "dns-default"],
+        MigratedService::Ingress => &[
             "ingress-nginx-controller",
             "rke2-ingress-nginx-controller",
             "nginx-ingress-controller",
@@ -88,18 +88,18 @@ fn usual_names(service: Service) -> &'static [&'static str] {
 /// # Errors
 /// A refusal if there is no such Service; a failure if the API server does not answer.
 pub(crate) async fn read(api: &JsonApi, options: &MigrateOptions) -> Result<Facts, MigrateError> {
-    let in_namespace = |resource: Resource| resource.list_path(Some(&options.namespace));
-    let services_here = all(api, &in_namespace(Resource::ServiceObject)).await?;
+    let in_namespace = |resource: ResourceKind| resource.list_path(Some(&options.namespace));
+    let services_here = all(api, &in_namespace(ResourceKind::Service)).await?;
     let service = find_service(&services_here, options)?;
     let selector = strings(&service["spec"]["selector"]);
 
-    let daemon_sets = all(api, &in_namespace(Resource::DaemonSet)).await?;
-    let deployments = all(api, &in_namespace(Resource::Deployment)).await?;
+    let daemon_sets = all(api, &in_namespace(ResourceKind::DaemonSet)).await?;
+    let deployments = all(api, &in_namespace(ResourceKind::Deployment)).await?;
     let of_kind = |resource, objects: &[Value]| -> Vec<Workload> {
         objects.iter().cloned().map(|object| Workload { resource, object }).collect()
     };
-    let mut workloads = of_kind(Resource::Deployment, &deployments);
-    workloads.extend(of_kind(Resource::DaemonSet, &daemon_sets));
+    let mut workloads = of_kind(ResourceKind::Deployment, &deployments);
+    workloads.extend(of_kind(ResourceKind::DaemonSet, &daemon_sets));
     workloads.retain(|workload| {
         selects(&selector, &template_labels(&workload.object))
             && !labels(&workload.object).contains_key(MIGRATION_LABEL)
@@ -108,7 +108,8 @@ pub(crate) async fn read(api: &JsonApi, options: &MigrateOptions) -> Result<Fact
     let mut config_maps = BTreeMap::new();
     for workload in &workloads {
         for name in mounted_files::config_map_names(&workload.object) {
-            let id = ObjectId { resource: Resource::ConfigMap, namespace: options.namespace.clone(), name };
+            let id =
+                ObjectId { resource: ResourceKind::ConfigMap, namespace: options.namespace.clone(), name };
             if let Some(config_map) = api.get(&id.path()).await? {
                 config_maps.insert(id.name, config_map);
             }
@@ -122,9 +123,9 @@ pub(crate) async fn read(api: &JsonApi, options: &MigrateOptions) -> Result<Fact
     });
 
     let (policies, unreadable) = policies(api, &selector).await?;
-    let nodes = all(api, &format!("{}?limit={SAMPLE}", Resource::Node.list_path(None))).await?;
+    let nodes = all(api, &format!("{}?limit={SAMPLE}", ResourceKind::Node.list_path(None))).await?;
     let kubeadm = ObjectId {
-        resource: Resource::ConfigMap,
+        resource: ResourceKind::ConfigMap,
         namespace: "kube-system".to_owned(),
         name: "kubeadm-config".to_owned(),
     };
@@ -138,8 +139,8 @@ pub(crate) async fn read(api: &JsonApi, options: &MigrateOptions) -> Result<Fact
     };
     let own_name = copy_name(options.service);
     let (mut webhooks, mut ingresses, mut classes) = (Vec::new(), Vec::new(), Vec::new());
-    if options.service == Service::Ingress {
-        webhooks = all(api, &Resource::Webhook.list_path(None)).await?;
+    if options.service == MigratedService::Ingress {
+        webhooks = all(api, &ResourceKind::Webhook.list_path(None)).await?;
         webhooks.retain(|configuration| {
             items(&configuration["webhooks"]).any(|hook| {
                 let served_by = &hook["clientConfig"]["service"];
@@ -149,8 +150,8 @@ pub(crate) async fn read(api: &JsonApi, options: &MigrateOptions) -> Result<Fact
                     && other_services.iter().any(|other| served_by["name"] == name(other))
             })
         });
-        ingresses = all(api, &Resource::Ingress.list_path(None)).await?;
-        classes = all(api, &Resource::IngressClass.list_path(None)).await?;
+        ingresses = all(api, &ResourceKind::Ingress.list_path(None)).await?;
+        classes = all(api, &ResourceKind::IngressClass.list_path(None)).await?;
     }
     Ok(Facts {
         detection,
@@ -161,7 +162,7 @@ pub(crate) async fn read(api: &JsonApi, options: &MigrateOptions) -> Result<Fact
         daemon_sets,
         policies,
         unreadable,
-        services: all(api, &format!("{}?limit={SAMPLE}", Resource::ServiceObject.list_path(None))).await?,
+        services: all(api, &format!("{}?limit={SAMPLE}", ResourceKind::Service.list_path(None))).await?,
         webhooks,
         ingresses,
         classes,
@@ -192,8 +193,8 @@ fn find_service(services: &[Value], options: &MigrateOptions) -> Result<Value, M
 }
 
 /// The policies whose text contains a value of the selector, and the kinds that could not be read.
-async fn policies(api: &JsonApi, selector: &Labels) -> Result<(Vec<String>, Vec<String>), RequestError> {
-    let own = Resource::NetworkPolicy.list_path(None);
+async fn policies(api: &JsonApi, selector: &LabelMap) -> Result<(Vec<String>, Vec<String>), RequestError> {
+    let own = ResourceKind::NetworkPolicy.list_path(None);
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     for path in std::iter::once(own.as_str()).chain(OTHER_POLICIES) {
         let policies = match api.list(path).await {

@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::copied_workload::{REPLACES_ANNOTATION, copy_name};
 use crate::error::MigrateError;
 use crate::mounted_files::config_map_names;
-use crate::objects::{ObjectId, Resource, annotation, name, selects, strings, template_labels};
+use crate::objects::{ObjectId, ResourceKind, annotation, name, selects, strings, template_labels};
 use crate::options::MigrateOptions;
 use crate::patch::{restore_annotation, restore_patch, with_restore};
 
@@ -28,7 +28,7 @@ pub(crate) async fn finish(
         )));
     };
     let id = ObjectId {
-        resource: Resource::Deployment,
+        resource: ResourceKind::Deployment,
         namespace: options.namespace.clone(),
         name: replaced.to_owned(),
     };
@@ -56,12 +56,13 @@ pub(crate) async fn manifest(
     let (copy, services) = migrated(api, options).await?;
     let mut objects = Vec::new();
     for name in config_map_names(&copy) {
-        let id = ObjectId { resource: Resource::ConfigMap, namespace: options.namespace.clone(), name };
-        objects
-            .extend(api.get(&id.path()).await?.map(|object| declared(Resource::ConfigMap, &object, options)));
+        let id = ObjectId { resource: ResourceKind::ConfigMap, namespace: options.namespace.clone(), name };
+        objects.extend(
+            api.get(&id.path()).await?.map(|object| declared(ResourceKind::ConfigMap, &object, options)),
+        );
     }
-    objects.push(declared(Resource::Deployment, &copy, options));
-    objects.extend(services.iter().map(|service| declared(Resource::ServiceObject, service, options)));
+    objects.push(declared(ResourceKind::Deployment, &copy, options));
+    objects.extend(services.iter().map(|service| declared(ResourceKind::Service, service, options)));
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
     (console.out)(&format!("{list:#}\n"));
     Ok(())
@@ -70,12 +71,12 @@ pub(crate) async fn manifest(
 /// The copy and the Services that select its Pods.
 async fn migrated(api: &JsonApi, options: &MigrateOptions) -> Result<(Value, Vec<Value>), MigrateError> {
     let none = || MigrateError::refused("no migration with the strategy selector is in effect; run it first");
-    let list = |resource: Resource| resource.list_path(Some(&options.namespace));
-    let copies = api.list(&list(Resource::Deployment)).await?.unwrap_or_default();
+    let list = |resource: ResourceKind| resource.list_path(Some(&options.namespace));
+    let copies = api.list(&list(ResourceKind::Deployment)).await?.unwrap_or_default();
     let copy =
         copies.into_iter().find(|object| name(object) == copy_name(options.service)).ok_or_else(none)?;
     let pods = template_labels(&copy);
-    let mut services = api.list(&list(Resource::ServiceObject)).await?.unwrap_or_default();
+    let mut services = api.list(&list(ResourceKind::Service)).await?.unwrap_or_default();
     services.retain(|service| {
         selects(&strings(&service["spec"]["selector"]), &pods)
             && restore_patch(service, options.service).is_some()
@@ -84,7 +85,7 @@ async fn migrated(api: &JsonApi, options: &MigrateOptions) -> Result<(Value, Vec
 }
 
 /// An object as one would declare it.
-fn declared(resource: Resource, object: &Value, options: &MigrateOptions) -> Value {
+fn declared(resource: ResourceKind, object: &Value, options: &MigrateOptions) -> Value {
     let mut annotations = strings(&object["metadata"]["annotations"]);
     annotations.retain(|key, _| {
         key != restore_annotation(options.service)

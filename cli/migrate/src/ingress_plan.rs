@@ -10,7 +10,7 @@ use crate::distribution::Distribution;
 use crate::facts::Facts;
 use crate::http_request::HttpQuestion;
 use crate::objects::{annotation, flag, items, name, namespace};
-use crate::options::{MigrateOptions, Service};
+use crate::options::{MigrateOptions, MigratedService};
 use crate::plan::Plan;
 use crate::takeover::{Takeover, found, shared_refusals};
 
@@ -28,7 +28,7 @@ pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (Plan, Vec<HttpQu
     let mut plan = Plan { found: found(facts), refusals: shared_refusals(options, facts), ..Plan::default() };
     let mut questions = Vec::new();
     if let Some(workload) = facts.workload() {
-        match workload.container(Service::Ingress) {
+        match workload.container(MigratedService::Ingress) {
             None => plan.refusals.push(format!("{} does not run ingress-nginx", workload.title())),
             Some(container) => {
                 let scope = IngressScope::of(container, &facts.classes);
@@ -38,6 +38,9 @@ pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (Plan, Vec<HttpQu
                 questions = requests(&ingresses);
                 plan.notes
                     .extend(unsupported(&ingresses, flag(container, "annotations-prefix").unwrap_or(PREFIX)));
+                if !plan.refusals.is_empty() {
+                    return (plan, questions);
+                }
                 let takeover =
                     Takeover { options, facts, workload, asked: format!("{} requests", questions.len()) };
                 takeover.add_steps(&mut plan);

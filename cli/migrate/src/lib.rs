@@ -55,5 +55,5 @@ pub use command::run;
 pub use console::Console;
 pub use distribution::Distribution;
 pub use error::MigrateError;
-pub use options::{CheckLocation, MigrateAction, MigrateOptions, OutputFormat, Service, Strategy};
+pub use options::{CheckLocation, MigrateAction, MigrateOptions, MigratedService, OutputFormat, Strategy};
 pub use probe::run_probe;

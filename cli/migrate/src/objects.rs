@@ -9,7 +9,7 @@ pub(crate) const MIGRATION_LABEL: &str = "portolan.dev/migration";
 
 /// The kinds that are read or written: kind, API path, plural, whether it is namespaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resource {
+pub(crate) enum ResourceKind {
     ConfigMap,
     DaemonSet,
     Deployment,
@@ -18,11 +18,11 @@ pub(crate) enum Resource {
     NetworkPolicy,
     Node,
     Pod,
-    ServiceObject,
+    Service,
     Webhook,
 }
 
-impl Resource {
+impl ResourceKind {
     /// The kind, as in manifests.
     pub(crate) fn kind(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Resource {
             Self::NetworkPolicy => "NetworkPolicy",
             Self::Node => "Node",
             Self::Pod => "Pod",
-            Self::ServiceObject => "Service",
+            Self::Service => "Service",
             Self::Webhook => "ValidatingWebhookConfiguration",
         }
     }
@@ -45,7 +45,7 @@ impl Resource {
             Self::DaemonSet | Self::Deployment => "apps",
             Self::Ingress | Self::IngressClass | Self::NetworkPolicy => "networking.k8s.io",
             Self::Webhook => "admissionregistration.k8s.io",
-            Self::ConfigMap | Self::Node | Self::Pod | Self::ServiceObject => "",
+            Self::ConfigMap | Self::Node | Self::Pod | Self::Service => "",
         }
     }
 
@@ -60,7 +60,7 @@ impl Resource {
             Self::NetworkPolicy => "networkpolicies",
             Self::Node => "nodes",
             Self::Pod => "pods",
-            Self::ServiceObject => "services",
+            Self::Service => "services",
             Self::Webhook => "validatingwebhookconfigurations",
         }
     }
@@ -82,7 +82,7 @@ impl Resource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectId {
     /// Its kind.
-    pub resource: Resource,
+    pub resource: ResourceKind,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -91,7 +91,7 @@ pub(crate) struct ObjectId {
 
 impl ObjectId {
     /// The id of an object of a known kind.
-    pub(crate) fn of(resource: Resource, object: &Value) -> Self {
+    pub(crate) fn of(resource: ResourceKind, object: &Value) -> Self {
         Self { resource, namespace: namespace(object).to_owned(), name: name(object).to_owned() }
     }
 
@@ -110,7 +110,7 @@ impl std::fmt::Display for ObjectId {
 }
 
 /// A map of labels.
-pub(crate) type Labels = BTreeMap<String, String>;
+pub(crate) type LabelMap = BTreeMap<String, String>;
 
 /// `metadata.name`.
 pub(crate) fn name(object: &Value) -> &str {
@@ -128,13 +128,13 @@ pub(crate) fn items<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> + C
 }
 
 /// The text values of an object.
-pub(crate) fn strings(value: &Value) -> Labels {
+pub(crate) fn strings(value: &Value) -> LabelMap {
     let entries = value.as_object().into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// `metadata.labels`.
-pub(crate) fn labels(object: &Value) -> Labels {
+pub(crate) fn labels(object: &Value) -> LabelMap {
     strings(&object["metadata"]["labels"])
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// Whether the selector of a Service selects Pods with these labels. An empty selector selects none.
-pub(crate) fn selects(selector: &Labels, labels: &Labels) -> bool {
+pub(crate) fn selects(selector: &LabelMap, labels: &LabelMap) -> bool {
     !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn field_managers(object: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// The Pod template's labels of a workload.
-pub(crate) fn template_labels(workload: &Value) -> Labels {
+pub(crate) fn template_labels(workload: &Value) -> LabelMap {
     labels(&workload["spec"]["template"])
 }
 
@@ -205,6 +205,6 @@ mod tests {
         let labels = strings(&json!({ "k8s-app": "kube-dns", "tier": "a" }));
         assert!(selects(&strings(&json!({ "k8s-app": "kube-dns" })), &labels));
         assert!(!selects(&strings(&json!({ "k8s-app": "other" })), &labels));
-        assert!(!selects(&Labels::new(), &labels));
+        assert!(!selects(&LabelMap::new(), &labels));
     }
 }

@@ -6,14 +6,14 @@ use sources::kube::Access;
 
 /// Which of the two services is migrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
+pub enum MigratedService {
     /// `portolan migrate dns`.
     Dns,
     /// `portolan migrate ingress`.
     Ingress,
 }
 
-impl Service {
+impl MigratedService {
     /// The word of the command line, also used in labels and names of objects.
     pub fn name(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ pub enum MigrateAction {
 #[derive(Clone, Debug)]
 pub struct MigrateOptions {
     /// The service to migrate.
-    pub service: Service,
+    pub service: MigratedService,
     /// What to do.
     pub action: MigrateAction,
     /// How the API server is reached.

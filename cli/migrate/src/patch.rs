@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::options::Service;
+use crate::options::MigratedService;
 
 /// The annotation with the patch that restores an object, in JSON. One for each service: both may change the same namespace.
-pub(crate) fn restore_annotation(service: Service) -> &'static str {
+pub(crate) fn restore_annotation(service: MigratedService) -> &'static str {
     match service {
-        Service::Dns => "portolan.dev/before-dns-migration",
-        Service::Ingress => "portolan.dev/before-ingress-migration",
+        MigratedService::Dns => "portolan.dev/before-dns-migration",
+        MigratedService::Ingress => "portolan.dev/before-ingress-migration",
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn reverse(object: &Value, patch: &Value) -> Value {
 
 /// Adds the annotation to `patch` that says how to undo it. An object that has the annotation keeps it: it describes the state before
 /// the first change.
-pub(crate) fn with_restore(object: &Value, service: Service, mut patch: Value) -> Value {
+pub(crate) fn with_restore(object: &Value, service: MigratedService, mut patch: Value) -> Value {
     if restore_patch(object, service).is_none() {
         let restore = reverse(object, &patch).to_string();
         patch["metadata"]["annotations"] = json!({ restore_annotation(service): restore });
@@ -45,7 +45,7 @@ pub(crate) fn with_restore(object: &Value, service: Service, mut patch: Value) -
 }
 
 /// The patch that restores an object and removes the annotation; `None` if a migration did not change it.
-pub(crate) fn restore_patch(object: &Value, service: Service) -> Option<Value> {
+pub(crate) fn restore_patch(object: &Value, service: MigratedService) -> Option<Value> {
     let annotation = restore_annotation(service);
     let text = object["metadata"]["annotations"][annotation].as_str()?;
     let mut patch: Value = serde_json::from_str(text).ok()?;
@@ -74,21 +74,24 @@ mod tests {
         });
         let patch = selector_patch(&service, &json!({ "k8s-app": "portolan-dns", "new": "1" }));
         assert_eq!(patch["spec"]["selector"], json!({ "k8s-app": "portolan-dns", "tier": null, "new": "1" }));
-        let patch = with_restore(&service, Service::Dns, patch);
+        let patch = with_restore(&service, MigratedService::Dns, patch);
         service["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
-        let restore = restore_patch(&service, Service::Dns).unwrap();
+        let restore = restore_patch(&service, MigratedService::Dns).unwrap();
         assert_eq!(restore["spec"]["selector"], json!({ "k8s-app": "kube-dns", "tier": "a", "new": null }));
-        assert_eq!(restore["metadata"]["annotations"], json!({ restore_annotation(Service::Dns): null }));
+        assert_eq!(
+            restore["metadata"]["annotations"],
+            json!({ restore_annotation(MigratedService::Dns): null })
+        );
     }
 
     #[test]
     fn a_second_change_keeps_the_state_before_the_first() {
-        let object = json!({ "metadata": { "annotations": { restore_annotation(Service::Dns): "{\"spec\":{\"a\":1}}" } }, "spec": { "a": 2 } });
+        let object = json!({ "metadata": { "annotations": { restore_annotation(MigratedService::Dns): "{\"spec\":{\"a\":1}}" } }, "spec": { "a": 2 } });
         assert_eq!(
-            with_restore(&object, Service::Dns, json!({ "spec": { "a": 3 } })),
+            with_restore(&object, MigratedService::Dns, json!({ "spec": { "a": 3 } })),
             json!({ "spec": { "a": 3 } })
         );
-        assert_eq!(restore_patch(&object, Service::Dns).unwrap()["spec"], json!({ "a": 1 }));
+        assert_eq!(restore_patch(&object, MigratedService::Dns).unwrap()["spec"], json!({ "a": 1 }));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::api::JsonApi;
 use crate::error::MigrateError;
-use crate::objects::Resource;
+use crate::objects::ResourceKind;
 
 /// A permission that a migration needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) struct Permission {
     /// `get`, `list`, `create`, `patch`, `delete`.
     pub verb: &'static str,
     /// The kind.
-    pub resource: Resource,
+    pub resource: ResourceKind,
     /// `log` for the logs of Pods; else empty.
     pub subresource: &'static str,
     /// `None` for the whole cluster.
@@ -21,7 +21,7 @@ pub(crate) struct Permission {
 
 impl Permission {
     /// A permission on a kind, in a namespace or in the whole cluster.
-    pub(crate) fn new(verb: &'static str, resource: Resource, namespace: Option<&str>) -> Self {
+    pub(crate) fn new(verb: &'static str, resource: ResourceKind, namespace: Option<&str>) -> Self {
         Self { verb, resource, subresource: "", namespace: namespace.map(str::to_owned) }
     }
 }

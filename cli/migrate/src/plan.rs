@@ -138,12 +138,12 @@ fn indented(text: &str, by: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::Resource;
+    use crate::objects::ResourceKind;
 
     #[test]
     fn steps_are_numbered_and_a_change_has_its_reverse() {
         let service = ObjectId {
-            resource: Resource::ServiceObject,
+            resource: ResourceKind::Service,
             namespace: "kube-system".into(),
             name: "kube-dns".into(),
         };

@@ -8,7 +8,7 @@ use crate::api::{JsonApi, RequestError};
 use crate::checker::Checker;
 use crate::console::Console;
 use crate::copied_workload::copy_name;
-use crate::objects::{ObjectId, Resource};
+use crate::objects::{ObjectId, ResourceKind};
 use crate::options::MigrateOptions;
 use crate::patch::restore_patch;
 use crate::waiting;
@@ -37,20 +37,21 @@ impl Rollback<'_> {
     /// number of objects that were restored or deleted.
     pub(crate) async fn run(&self) -> Result<usize, String> {
         let mut restored = Vec::new();
-        for resource in [Resource::Deployment, Resource::DaemonSet] {
+        for resource in [ResourceKind::Deployment, ResourceKind::DaemonSet] {
             restored.extend(self.restore_all(resource).await?);
         }
         // A Service must not be given back to Pods that are not there yet. Without a changed workload they never left.
         for id in &restored {
             waiting::ready(self.api, id, self.options.timeout, self.console).await?;
         }
-        let services = self.restore_all(Resource::ServiceObject).await?;
+        let services = self.restore_all(ResourceKind::Service).await?;
         let copy = ObjectId {
-            resource: Resource::Deployment,
+            resource: ResourceKind::Deployment,
             namespace: self.options.namespace.clone(),
             name: copy_name(self.options.service),
         };
-        let mut count = restored.len() + services.len() + self.restore_all(Resource::Webhook).await?.len();
+        let mut count =
+            restored.len() + services.len() + self.restore_all(ResourceKind::Webhook).await?.len();
         if self.repeated(|| async { self.api.get(&copy.path()).await }).await?.is_some() {
             if !services.is_empty() {
                 tokio::time::sleep(SETTLING_TIME).await;
@@ -64,8 +65,8 @@ impl Rollback<'_> {
     }
 
     /// Restores the changed objects of a kind.
-    async fn restore_all(&self, resource: Resource) -> Result<Vec<ObjectId>, String> {
-        let namespace = (resource != Resource::Webhook).then_some(self.options.namespace.as_str());
+    async fn restore_all(&self, resource: ResourceKind) -> Result<Vec<ObjectId>, String> {
+        let namespace = (resource != ResourceKind::Webhook).then_some(self.options.namespace.as_str());
         let list = resource.list_path(namespace);
         let objects: Vec<Value> = self.repeated(|| self.api.list(&list)).await?.unwrap_or_default();
         let mut restored = Vec::new();

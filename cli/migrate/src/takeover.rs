@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::copied_workload::{self, Workload, distinguishing_labels};
 use crate::facts::Facts;
-use crate::objects::{Labels, ObjectId, Resource, containers, items, name, namespace, strings};
+use crate::objects::{LabelMap, ObjectId, ResourceKind, containers, items, name, namespace, strings};
 use crate::options::{MigrateOptions, Strategy};
 use crate::patch::{restore_patch, selector_patch};
 use crate::plan::{Plan, PlanStep, StepAction};
@@ -138,7 +138,7 @@ impl Takeover<'_> {
     }
 
     fn first_steps(&self, address: &str, copy: &Value, replicas: u64) -> Vec<PlanStep> {
-        let copy_id = ObjectId::of(Resource::Deployment, copy);
+        let copy_id = ObjectId::of(ResourceKind::Deployment, copy);
         let changed = distinguishing_labels(&self.workload.object, &self.facts.selector);
         vec![
             PlanStep::check(
@@ -186,7 +186,7 @@ impl Takeover<'_> {
     /// An API server that cannot reach a webhook refuses every Ingress, and Portolan does not serve ingress-nginx's.
     fn webhook_steps(&self) -> impl Iterator<Item = PlanStep> {
         self.facts.webhooks.iter().map(|configuration| {
-            let id = ObjectId::of(Resource::Webhook, configuration);
+            let id = ObjectId::of(ResourceKind::Webhook, configuration);
             let hooks = items(&configuration["webhooks"]);
             let hooks = hooks.map(|hook| json!({ "name": hook["name"], "failurePolicy": "Ignore" }));
             PlanStep::change(
@@ -208,7 +208,7 @@ impl Takeover<'_> {
         for service in
             self.facts.other_services.iter().filter(|it| !is_webhook(it)).chain([&self.facts.service])
         {
-            let id = ObjectId::of(Resource::ServiceObject, service);
+            let id = ObjectId::of(ResourceKind::Service, service);
             let old = strings(&service["spec"]["selector"]);
             let new = copied_workload::copy_selector(&copy, &old);
             steps.push(PlanStep::change(
@@ -232,7 +232,7 @@ impl Takeover<'_> {
             "containers": [{ "name": container, "image": options.image }],
         } } } });
         // A new Pod must be ready before an old one ends, else a Deployment of one Pod has none in between.
-        if workload.resource == Resource::Deployment && !workload.uses_node_ports() {
+        if workload.resource == ResourceKind::Deployment && !workload.uses_node_ports() {
             patch["spec"]["strategy"] =
                 json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } });
         }
@@ -251,7 +251,7 @@ impl Takeover<'_> {
             StepAction::WaitReady(id),
         ));
         steps.push(self.keep_watching());
-        let trial = ObjectId::of(Resource::Deployment, &trial);
+        let trial = ObjectId::of(ResourceKind::Deployment, &trial);
         steps.push(PlanStep::check(format!("Delete {trial}"), StepAction::Delete(trial)));
         steps
     }
@@ -267,7 +267,7 @@ fn pods(count: u64) -> String {
     if count == 1 { "1 Pod".to_owned() } else { format!("{count} Pods") }
 }
 
-/// Labels as text: `k8s-app=kube-dns`.
-fn words(labels: &Labels) -> String {
+/// LabelMap as text: `k8s-app=kube-dns`.
+fn words(labels: &LabelMap) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }

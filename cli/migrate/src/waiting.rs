@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::api::JsonApi;
 use crate::console::Console;
-use crate::objects::{Labels, ObjectId, Resource, items, name, strings};
+use crate::objects::{LabelMap, ObjectId, ResourceKind, items, name, strings};
 
 /// Time between two requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -70,23 +70,23 @@ pub(crate) async fn ready(
 }
 
 /// The Pods of a workload that are not being deleted.
-pub(crate) async fn pods(api: &JsonApi, id: &ObjectId, labels: &Labels) -> Result<Vec<Value>, String> {
+pub(crate) async fn pods(api: &JsonApi, id: &ObjectId, labels: &LabelMap) -> Result<Vec<Value>, String> {
     let selector = labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
-    let path = format!("{}?labelSelector={selector}", Resource::Pod.list_path(Some(&id.namespace)));
+    let path = format!("{}?labelSelector={selector}", ResourceKind::Pod.list_path(Some(&id.namespace)));
     let mut pods = api.list(&path).await.map_err(|error| error.to_string())?.unwrap_or_default();
     pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
     Ok(pods)
 }
 
 /// Why a workload is not ready: `1 of 2 Pods ready`. `None` if it is.
-fn unready(resource: Resource, object: &Value) -> Option<String> {
+fn unready(resource: ResourceKind, object: &Value) -> Option<String> {
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let (spec, status) = (&object["spec"], &object["status"]);
     if number(&status["observedGeneration"]) < number(&object["metadata"]["generation"]) {
         return Some("its controller has not seen the change".to_owned());
     }
     let (wanted, updated, ready, total) = match resource {
-        Resource::DaemonSet => (
+        ResourceKind::DaemonSet => (
             number(&status["desiredNumberScheduled"]),
             number(&status["updatedNumberScheduled"]),
             number(&status["numberAvailable"]),
@@ -137,7 +137,7 @@ async fn with_log(api: &JsonApi, pod: &Value, problem: String) -> String {
     if !problem.contains("CrashLoopBackOff") {
         return problem;
     }
-    match api.log(&ObjectId::of(Resource::Pod, pod).path(), LOG_LINES).await {
+    match api.log(&ObjectId::of(ResourceKind::Pod, pod).path(), LOG_LINES).await {
         Ok(log) => format!("{problem}\n{}", log.trim_end()),
         Err(_) => problem,
     }
@@ -169,11 +169,11 @@ mod tests {
         ] {
             let object =
                 json!({ "metadata": { "generation": 2 }, "spec": { "replicas": 2 }, "status": status });
-            assert_eq!(unready(Resource::Deployment, &object).as_deref(), wanted, "{status}");
+            assert_eq!(unready(ResourceKind::Deployment, &object).as_deref(), wanted, "{status}");
         }
         let set = json!({ "metadata": { "generation": 1 }, "status": { "observedGeneration": 1, "desiredNumberScheduled": 3,
             "currentNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2 } });
-        assert_eq!(unready(Resource::DaemonSet, &set).as_deref(), Some("2 of 3 Pods are ready"));
+        assert_eq!(unready(ResourceKind::DaemonSet, &set).as_deref(), Some("2 of 3 Pods are ready"));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use migrate::{CheckLocation, Distribution, MigrateAction, MigrateOptions, OutputFormat, Service, Strategy};
+use migrate::{
+    CheckLocation, Distribution, MigrateAction, MigrateOptions, MigratedService, OutputFormat, Strategy,
+};
 use sources::kube::Access;
 
 use super::required;
@@ -29,8 +31,10 @@ impl MigrateArgs {
     /// When flags exclude each other.
     pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
         match matches.subcommand() {
-            Some(("dns", matches)) => Ok(Self::Takeover(Box::new(options(Service::Dns, matches)))),
-            Some(("ingress", matches)) => Ok(Self::Takeover(Box::new(options(Service::Ingress, matches)))),
+            Some(("dns", matches)) => Ok(Self::Takeover(Box::new(options(MigratedService::Dns, matches)))),
+            Some(("ingress", matches)) => {
+                Ok(Self::Takeover(Box::new(options(MigratedService::Ingress, matches))))
+            }
             Some(("probe", matches)) => Ok(Self::Probe(required::<String>(matches, "task").clone())),
             _ => Err(CommandError::usage(
                 "no service given: use `portolan migrate dns` or `portolan migrate ingress`",
@@ -39,7 +43,7 @@ impl MigrateArgs {
     }
 }
 
-fn options(service: Service, matches: &ArgMatches) -> MigrateOptions {
+fn options(service: MigratedService, matches: &ArgMatches) -> MigrateOptions {
     let actions = [
         ("dry-run", MigrateAction::DryRun),
         ("rollback", MigrateAction::Rollback),
@@ -63,8 +67,8 @@ fn options(service: Service, matches: &ArgMatches) -> MigrateOptions {
         distribution: matches.get_one("distribution").cloned(),
         unmanaged: matches.get_flag("unmanaged"),
         external: match service {
-            Service::Dns => matches.get_many("external").into_iter().flatten().cloned().collect(),
-            Service::Ingress => Vec::new(),
+            MigratedService::Dns => matches.get_many("external").into_iter().flatten().cloned().collect(),
+            MigratedService::Ingress => Vec::new(),
         },
         watch: seconds("watch"),
         timeout: seconds("timeout"),
@@ -108,7 +112,7 @@ pub fn command() -> Command {
                      portolan migrate dns --rollback\n\n\
                      Exit codes: 0 done; 1 failed or rolled back, nothing is changed; 2 refused, nothing was changed; 3 a change remains.",
                 )
-                .args(args(Service::Dns))
+                .args(args(MigratedService::Dns))
                 .arg(
                     Arg::new("external")
                         .long("external")
@@ -132,7 +136,7 @@ pub fn command() -> Command {
                      portolan migrate ingress --rollback\n\n\
                      Exit codes: 0 done; 1 failed or rolled back, nothing is changed; 2 refused, nothing was changed; 3 a change remains.",
                 )
-                .args(args(Service::Ingress)),
+                .args(args(MigratedService::Ingress)),
         )
         .subcommand(
             Command::new("probe")
@@ -142,7 +146,7 @@ pub fn command() -> Command {
         )
 }
 
-fn args(service: Service) -> Vec<Arg> {
+fn args(service: MigratedService) -> Vec<Arg> {
     let switch = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
@@ -160,8 +164,8 @@ fn args(service: Service) -> Vec<Arg> {
             .help_heading("Checks")
     };
     let namespace = match service {
-        Service::Dns => "kube-system",
-        Service::Ingress => "ingress-nginx",
+        MigratedService::Dns => "kube-system",
+        MigratedService::Ingress => "ingress-nginx",
     };
     vec![
         action("dry-run", "Print what was found and the plan; change nothing"),

@@ -21,6 +21,7 @@ mod faults;
 mod in_a_pod;
 mod ingress_globals;
 mod ingress_tls;
+mod migrate;
 mod multicluster;
 mod refusals;
 
@@ -93,6 +94,13 @@ const CASES: &[Case<Stage>] = cases![
     faults::a_reload_without_an_api_server_keeps_every_answer,
     refusals::requests_are_repeated_while_etcd_is_down,
     refusals::requests_are_repeated_after_429,
+    migrate::each_distribution_is_named_with_its_plan_or_its_reason,
+    migrate::every_missing_permission_is_named_before_a_change,
+    migrate::dns_is_taken_over_and_given_back,
+    migrate::a_wrong_answer_leaves_everything_as_it_was,
+    migrate::an_interrupted_migration_is_rolled_back,
+    migrate::a_migration_is_rolled_back_once_the_api_server_answers_again,
+    migrate::ingress_is_taken_over_and_given_back,
     faults::a_restarted_portolan_answers_as_before,
     faults::a_start_without_an_api_server_waits_for_it,
     scale::three_hundred_ingresses_created_in_a_burst_are_all_served,

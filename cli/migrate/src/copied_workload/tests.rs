@@ -26,16 +26,16 @@ fn kubeadm() -> Workload {
         },
         "status": { "readyReplicas": 2 },
     });
-    Workload { resource: Resource::Deployment, object }
+    Workload { resource: ResourceKind::Deployment, object }
 }
 
-fn selector() -> Labels {
+fn selector() -> LabelMap {
     strings(&json!({ "k8s-app": "kube-dns" }))
 }
 
 #[test]
 fn the_copy_differs_in_name_image_and_one_label() {
-    let copy = copy(&kubeadm(), Service::Dns, &selector(), "portolan:1", 2);
+    let copy = copy(&kubeadm(), MigratedService::Dns, &selector(), "portolan:1", 2);
     assert_eq!(name(&copy), "portolan-dns");
     assert!(copy["metadata"].get("uid").is_none() && copy.get("status").is_none());
     assert!(
@@ -52,7 +52,7 @@ fn the_copy_differs_in_name_image_and_one_label() {
 
 #[test]
 fn neither_the_service_nor_the_existing_workload_selects_the_copy() {
-    let copy = copy(&kubeadm(), Service::Dns, &selector(), "portolan:1", 2);
+    let copy = copy(&kubeadm(), MigratedService::Dns, &selector(), "portolan:1", 2);
     let pods = template_labels(&copy);
     assert!(!selects(&selector(), &pods));
     assert!(selects(&strings(&copy["spec"]["selector"]["matchLabels"]), &pods));
@@ -63,7 +63,7 @@ fn neither_the_service_nor_the_existing_workload_selects_the_copy() {
 
 #[test]
 fn anti_affinity_keeps_the_copies_apart_from_each_other() {
-    let copy = copy(&kubeadm(), Service::Dns, &selector(), "portolan:1", 2);
+    let copy = copy(&kubeadm(), MigratedService::Dns, &selector(), "portolan:1", 2);
     let pod = &copy["spec"]["template"]["spec"];
     let anti = &pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
     assert_eq!(anti["labelSelector"]["matchExpressions"][0]["values"], json!(["portolan-dns"]));
@@ -89,11 +89,11 @@ fn a_daemon_set_with_host_ports_is_tried_without_them() {
         },
         "status": { "desiredNumberScheduled": 3 },
     });
-    let set = Workload { resource: Resource::DaemonSet, object };
+    let set = Workload { resource: ResourceKind::DaemonSet, object };
     assert!(set.uses_node_ports() && !kubeadm().uses_node_ports());
     assert_eq!((set.replicas(), kubeadm().replicas()), (3, 2));
     let selector = template_labels(&set.object);
-    let trial = copy(&set, Service::Ingress, &selector, "portolan:1", 1);
+    let trial = copy(&set, MigratedService::Ingress, &selector, "portolan:1", 1);
     assert!(trial["spec"].get("updateStrategy").is_none());
     let pod = &trial["spec"]["template"]["spec"];
     assert!(pod.get("hostNetwork").is_none() && pod["containers"][0]["ports"][0].get("hostPort").is_none());

@@ -42,7 +42,7 @@ fn each_distribution_is_recognised_by_its_nodes() {
         // Nodes that people made on AWS themselves are not EKS.
         (Distribution::Other, node("v1.35.0", zone.clone(), "aws:///eu-central-1a/i-0123456789abcdef0")),
     ] {
-        let found = detect(&[node.clone()], None, false);
+        let found = detect(std::slice::from_ref(&node), None, false);
         assert_eq!(found.distribution, wanted, "{node}: {}", found.evidence);
         assert!(wanted == Distribution::Other || found.evidence.contains("n1"), "{}", found.evidence);
     }
