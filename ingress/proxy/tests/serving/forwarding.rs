@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{ScriptedEndpoint, TestCluster, name_server, options, unused_address};
+use crate::support::{ScriptedEndpoint, TestCluster, name_server, one_worker, options, unused_address};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 5\n\nhello";
 const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
@@ -12,7 +12,7 @@ const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
 #[test]
 fn requests_are_forwarded_on_kept_connections() {
     let script = ScriptedEndpoint::always(OK);
-    let world = TestCluster::serving(&[script.address]);
+    let world = TestCluster::serving_with(one_worker(), &[script.address]);
     let mut client = world.client();
     for _ in 0..3 {
         client.send(GET);
@@ -253,7 +253,7 @@ fn hosts_of_external_names_are_resolved() {
     let port = script.address.port();
     let mut world = TestCluster::with(ProxyOptions {
         name_servers: vec![name_server(&[script.address.ip()])],
-        ..options()
+        ..one_worker()
     });
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
@@ -261,7 +261,7 @@ fn hosts_of_external_names_are_resolved() {
     assert_eq!(world.ask(request).status, 200);
     assert_eq!(world.ask(request).status, 200);
     assert_eq!(script.connections(), 1);
-    let mut world = TestCluster::with(ProxyOptions { name_servers: vec![unused_address()], ..options() });
+    let mut world = TestCluster::with(ProxyOptions { name_servers: vec![unused_address()], ..one_worker() });
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);
     assert_eq!(world.ask(request).status, 503);
@@ -272,7 +272,7 @@ fn the_addresses_of_an_external_name_are_used_in_turn() {
     let scripts = ScriptedEndpoint::pair(OK);
     let addresses = scripts.each_ref().map(|script| script.address.ip());
     let mut world =
-        TestCluster::with(ProxyOptions { name_servers: vec![name_server(&addresses)], ..options() });
+        TestCluster::with(ProxyOptions { name_servers: vec![name_server(&addresses)], ..one_worker() });
     let port = scripts[0].address.port();
     world.external("away", "away.example.com", port);
     world.ingress_with("away", "away.example", "/", port, &[], None);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ingress_proxy::ProxyOptions;
 use net::DescriptorShares;
 
-use crate::support::{ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, options};
+use crate::support::{ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, one_worker, options};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello";
 const REQUEST: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
@@ -22,9 +22,9 @@ fn closed(text: &str, reason: &str) -> f64 {
     value(text, &format!("portolan_client_connections_closed_total{{reason=\"{reason}\"}}"))
 }
 
-/// Options with this limit of connections.
+/// One worker with this limit of connections.
 fn connection_limit(clients: usize) -> ProxyOptions {
-    ProxyOptions { max_worker_connections: clients, ..options() }
+    ProxyOptions { max_worker_connections: clients, ..one_worker() }
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn a_request_waits_for_a_connection_to_its_endpoint() {
         }
     });
     let other = ScriptedEndpoint::always(OK);
-    let descriptors = DescriptorShares { upstreams: 1, ..options().descriptors };
-    let mut world = TestCluster::serving_with(ProxyOptions { descriptors, ..options() }, &[held.address]);
+    let descriptors = DescriptorShares { upstreams: 1, ..one_worker().descriptors };
+    let mut world = TestCluster::serving_with(ProxyOptions { descriptors, ..one_worker() }, &[held.address]);
     world.service("other", &[other.address]);
     world.ingress("other", "other.example", &[]);
     let (mut first, mut second) = (world.client(), world.client());
@@ -149,10 +149,10 @@ fn a_request_that_gets_no_connection_to_its_endpoint_is_502() {
         connection.request();
         hold();
     });
-    let descriptors = DescriptorShares { upstreams: 1, ..options().descriptors };
+    let descriptors = DescriptorShares { upstreams: 1, ..one_worker().descriptors };
     let proxy_connect_timeout = Duration::from_millis(100);
     let world = TestCluster::serving_with(
-        ProxyOptions { descriptors, proxy_connect_timeout, ..options() },
+        ProxyOptions { descriptors, proxy_connect_timeout, ..one_worker() },
         &[held.address],
     );
     let mut first = world.client();
@@ -336,7 +336,7 @@ fn clients_that_never_read_buffer_no_more_than_the_budget() {
     const BUDGET: usize = 1 << 20;
     let script = endless();
     let world = TestCluster::serving_with(
-        ProxyOptions { max_buffered_bytes: BUDGET, ..options() },
+        ProxyOptions { max_buffered_bytes: BUDGET, ..one_worker() },
         &[script.address],
     );
     let mut clients = Vec::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{ScriptedEndpoint, TestCluster, options, unused_address};
+use crate::support::{ScriptedEndpoint, TestCluster, one_worker, options, unused_address};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
@@ -35,7 +35,7 @@ fn an_endpoint_that_closes_without_a_response_is_skipped_for_idempotent_requests
         connection.request();
     });
     let script = ScriptedEndpoint::always(OK);
-    let world = TestCluster::serving(&[silent.address, script.address]);
+    let world = TestCluster::serving_with(one_worker(), &[silent.address, script.address]);
     let mut statuses = Vec::new();
     for method in
         ["GET", "GET", "PUT", "PUT", "DELETE", "DELETE", "POST", "POST", "PATCH", "PATCH", "LOCK", "LOCK"]
@@ -89,7 +89,7 @@ fn a_kept_connection_that_the_endpoint_closes_on_use_costs_no_attempt() {
         // Closes when the connection is reused.
         connection.request();
     });
-    let options = ProxyOptions { proxy_next_upstream_tries: 1, ..options() };
+    let options = ProxyOptions { proxy_next_upstream_tries: 1, ..one_worker() };
     let world = TestCluster::serving_with(options, &[fickle.address]);
     for _ in 0..3 {
         assert_eq!(world.ask(&request("GET")).status, 200);
@@ -157,7 +157,7 @@ fn a_kept_connection_that_the_endpoint_has_closed_is_not_used() {
         let _ = connection.stream.get_ref().shutdown(std::net::Shutdown::Both);
         connection.report(request);
     });
-    let world = TestCluster::serving(&[once.address]);
+    let world = TestCluster::serving_with(one_worker(), &[once.address]);
     for _ in 0..4 {
         assert_eq!(world.ask(&request("POST")).status, 200);
         // Reported with the request, and again after the endpoint has closed: the proxy's socket has the end of stream by then.

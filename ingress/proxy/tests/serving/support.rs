@@ -45,17 +45,23 @@ impl Write for Sink {
     }
 }
 
-/// Options for tests: one worker on ports that the system chooses.
+/// Options for tests: two workers on ports that the system chooses.
 pub fn options() -> ProxyOptions {
     let any = vec!["127.0.0.1:0".parse().unwrap()];
     ProxyOptions {
         http: any.clone(),
         https: any,
-        workers: 1,
+        workers: 2,
         allow_local_external_names: true,
         log_default_backend: true,
         ..ProxyOptions::default()
     }
+}
+
+/// Options with one worker, for tests of what each worker has of its own: connections to endpoints, limits and positions in a round.
+/// The system chooses the worker of a connection.
+pub fn one_worker() -> ProxyOptions {
+    ProxyOptions { workers: 1, ..options() }
 }
 
 impl TestCluster {

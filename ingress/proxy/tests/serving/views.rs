@@ -2,7 +2,7 @@
 
 use cluster::{Event, Key, Kind};
 
-use crate::support::{ScriptedEndpoint, TestCluster, read_chunk, read_head};
+use crate::support::{ScriptedEndpoint, TestCluster, one_worker, read_chunk, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
@@ -29,7 +29,7 @@ fn an_open_request_continues_when_its_route_and_endpoint_are_removed() {
 fn endpoints_are_used_in_turn_and_updated_with_their_service() {
     let scripts = [ScriptedEndpoint::always(OK), ScriptedEndpoint::always(OK), ScriptedEndpoint::always(OK)];
     let addresses = scripts.each_ref().map(|script| script.address);
-    let mut world = TestCluster::serving(&addresses[..2]);
+    let mut world = TestCluster::serving_with(one_worker(), &addresses[..2]);
     let counts = |scripts: &[ScriptedEndpoint; 3]| scripts.each_ref().map(|script| script.all_seen().len());
     for _ in 0..6 {
         assert_eq!(world.ask(GET).status, 200);
@@ -72,7 +72,7 @@ fn a_connection_that_was_in_use_while_others_were_closed_is_kept() {
             let _ = connection.send(OK);
         }
     });
-    let mut world = TestCluster::serving(&[script.address]);
+    let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
     let sweep = |world: &mut TestCluster, name: &str| {
         let other = reports_its_end();
         world.service(name, &[other.address]);
