@@ -14,14 +14,13 @@ use ingress_routes::{
     BalancerState, DEFAULT_UPSTREAM, DirectResponse, Route, SelectedEndpoint, SelectedTarget, UpstreamAddress,
 };
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 
 use crate::client::connection::{ClientConnection, Upgrade};
 use crate::client::request_guard::RequestGuard;
 use crate::exchange::direct_response::{close_if_last, page};
 use crate::exchange::response_body::ResponseBody;
 use crate::observe::access_log::Attempt;
-use crate::upstream::connection::UpstreamConnection;
+use crate::upstream::connection::{self, UpstreamConnection};
 use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::request::{UpstreamRequest, UpstreamTimer};
 use crate::upstream::request_body::RequestBody;
@@ -249,7 +248,9 @@ impl<'a> ProxyRequest<'a> {
             attempt.ended = Some(attempt.started.elapsed());
             return Err(ConnectError::NoConnectionLeft);
         }
-        let connecting = TcpStream::connect(address);
+        let make_room =
+            || worker.clients.drain(worker.clock.now()) > 0 || worker.connection_pool.close_oldest();
+        let connecting = connection::connect(address, make_room);
         let result = match tokio::time::timeout(timeout, connecting).await {
             Ok(Ok(stream)) if worker.is_own_listener(&stream, address) => Err(ConnectError::OwnListener),
             Ok(Ok(stream)) => Ok(stream),

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod descriptors;
 mod limits;
 
 mod access_log;
