@@ -4,6 +4,8 @@
 //! dropped; a configuration reload that fails therefore leaves the earlier routes in place.
 
 pub(crate) mod access;
+mod request_state;
+
 mod connection_table;
 mod spare_descriptors;
 

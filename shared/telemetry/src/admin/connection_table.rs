@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::request_state::RequestState;
 use crate::metrics::Counter;
 
 /// Accepts every new connection and evicts an old one when the table is full, so that connections without requests
@@ -23,17 +21,8 @@ pub(super) struct ConnectionTable {
 
 struct Entry {
     client: Client,
-    /// A complete request was read and its response is being made.
-    in_request: AtomicBool,
+    request: Arc<RequestState>,
     evict: CancellationToken,
-    current: Mutex<CurrentRequest>,
-}
-
-struct CurrentRequest {
-    /// When the connection was accepted or its last request arrived.
-    since: Instant,
-    /// The permit of a large response, held until the next request or the end of the connection.
-    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// An IPv4 address, or the first 64 bits of an IPv6 address: one host may use all addresses of a /64 network.
@@ -64,9 +53,8 @@ impl ConnectionTable {
     pub(super) fn insert(self: &Arc<Self>, peer: IpAddr) -> AdminConnection {
         let entry = Arc::new(Entry {
             client: peer.into(),
-            in_request: AtomicBool::new(false),
+            request: Arc::new(RequestState::new()),
             evict: CancellationToken::new(),
-            current: Mutex::new(CurrentRequest { since: Instant::now(), permit: None }),
         });
         let mut open = self.open();
         if open.len() >= self.limit {
@@ -90,41 +78,24 @@ fn victim(open: &[Arc<Entry>]) -> usize {
     open.iter().for_each(|entry| *counts.entry(entry.client).or_default() += 1);
     let most = counts.values().copied().max().unwrap_or_default();
     let candidates = open.iter().enumerate().filter(|(_, entry)| counts[&entry.client] == most);
-    let idle_first = candidates.min_by_key(|(index, entry)| (entry.in_request.load(Relaxed), *index));
+    let idle_first = candidates.min_by_key(|(index, entry)| (!entry.request.is_idle(), *index));
     idle_first.map_or(0, |(index, _)| index)
 }
 
 impl AdminConnection {
-    /// Records the arrival of a request. The response to the previous request has been sent.
-    pub(super) fn begin_request(&self) {
-        *self.current() = CurrentRequest { since: Instant::now(), permit: None };
-        self.entry.in_request.store(true, Relaxed);
-    }
-
-    /// Records that the response is complete and is being sent.
-    pub(super) fn end_request(&self, permit: Option<OwnedSemaphorePermit>) {
-        self.current().permit = permit;
-        self.entry.in_request.store(false, Relaxed);
-    }
-
-    /// When the connection was accepted or its last request arrived.
-    pub(super) fn since(&self) -> Instant {
-        self.current().since
+    /// The state of its current request.
+    pub(super) fn request(&self) -> &Arc<RequestState> {
+        &self.entry.request
     }
 
     /// Waits until the connection is evicted.
     pub(super) async fn evicted(&self) {
         self.entry.evict.cancelled().await;
     }
-
-    fn current(&self) -> MutexGuard<'_, CurrentRequest> {
-        self.entry.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for AdminConnection {
     fn drop(&mut self) {
-        self.current().permit = None;
         self.table.open().retain(|entry| !Arc::ptr_eq(entry, &self.entry));
     }
 }
@@ -136,13 +107,13 @@ mod tests {
     const GREEDY: [u8; 4] = [10, 0, 0, 1];
     const PROBE: [u8; 4] = [10, 0, 0, 2];
 
-    #[test]
-    fn the_oldest_idle_connection_of_the_greediest_client_is_evicted() {
+    #[tokio::test]
+    async fn the_oldest_idle_connection_of_the_greediest_client_is_evicted() {
         let evicted = Counter::default();
         let table = ConnectionTable::new(4, evicted.clone());
         let probe = table.insert(PROBE.into());
         let busy = table.insert(GREEDY.into());
-        busy.begin_request();
+        busy.request().begin().await;
         let [oldest, second] = [(); 2].map(|()| table.insert(GREEDY.into()));
         let newest = table.insert(GREEDY.into());
         let gone = |connection: &AdminConnection| connection.entry.evict.is_cancelled();
@@ -152,11 +123,13 @@ mod tests {
         assert_eq!((evicted.value(), table.open().len()), (3, 4));
     }
 
-    #[test]
-    fn if_all_are_busy_the_oldest_is_evicted() {
+    #[tokio::test]
+    async fn if_all_are_busy_the_oldest_is_evicted() {
         let table = ConnectionTable::new(2, Counter::default());
         let busy = [(); 2].map(|()| table.insert(GREEDY.into()));
-        busy.iter().for_each(AdminConnection::begin_request);
+        for connection in &busy {
+            connection.request().begin().await;
+        }
         let _probe = table.insert(PROBE.into());
         assert!(busy[0].entry.evict.is_cancelled() && !busy[1].entry.evict.is_cancelled());
     }

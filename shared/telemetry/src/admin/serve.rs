@@ -5,10 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admin::Shared;
 use crate::admin::access::{AccessDecision, ActivePolicy, AdminStream, PolicyStack};
 use crate::admin::connection_table::{AdminConnection, ConnectionTable};
+use crate::admin::request_state::{ResponseStream, SentBody};
 use crate::admin::routes::Routes;
 use crate::admin_message::{AdminRequest, AdminResponse};
 
@@ -90,8 +89,9 @@ impl Server {
                 }
             }
         };
+        let stream = ResponseStream::new(stream, connection.request().clone());
         let service = service_fn(async |request: Request<hyper::body::Incoming>| {
-            connection.begin_request();
+            connection.request().begin().await;
             let request = request.into_parts().0;
             let decision = match &active.policy {
                 Some(policy) => policy.authorize(&request).await,
@@ -101,8 +101,9 @@ impl Server {
                 Some(response) => (response, None),
                 None => self.respond(request).await,
             };
-            connection.end_request(permit);
-            Ok::<_, Infallible>(with_headers(response, decision.headers))
+            let AdminResponse { status, content_type, body } = response;
+            let body = connection.request().send(body, permit);
+            Ok::<_, Infallible>(with_headers(status, content_type, body, decision.headers))
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -149,20 +150,25 @@ impl Server {
 /// Waits until the last request (or the connection, if it has had no request) is older than `timeout`.
 async fn response_overdue(connection: &AdminConnection, timeout: Duration) {
     loop {
-        let deadline = connection.since() + timeout;
+        let deadline = connection.request().since() + timeout;
         tokio::time::sleep_until(deadline).await;
-        if connection.since() + timeout == deadline {
+        if connection.request().since() + timeout == deadline {
             return;
         }
     }
 }
 
-fn with_headers(response: AdminResponse, headers: http::HeaderMap) -> Response<Full<Bytes>> {
-    let mut message = Response::new(Full::new(response.body));
-    *message.status_mut() = response.status;
+fn with_headers(
+    status: StatusCode,
+    content_type: &'static str,
+    body: SentBody,
+    headers: http::HeaderMap,
+) -> Response<SentBody> {
+    let mut message = Response::new(body);
+    *message.status_mut() = status;
     *message.headers_mut() = headers;
-    message.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(response.content_type));
-    if response.status == StatusCode::METHOD_NOT_ALLOWED {
+    message.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
         message.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     message

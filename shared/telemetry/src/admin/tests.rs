@@ -215,6 +215,72 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
     assert!(read.is_err() || response.len() < 64 << 20, "{} bytes", response.len());
 }
 
+/// The length of a body that no buffer of the system holds.
+const LARGE: usize = 64 << 20;
+
+/// Reads the head of a response and this many bytes of its body.
+async fn read_part(stream: &mut TcpStream, length: usize) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&head));
+    let mut body = stream.take(length as u64);
+    assert_eq!(tokio::io::copy(&mut body, &mut tokio::io::sink()).await.unwrap(), length as u64);
+}
+
+const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_large_response_holds_its_permit_until_it_has_been_sent() {
+    let admin = admin();
+    let pages = admin.listen("127.0.0.1:0").await.unwrap();
+    let _large = pages.route_large("/metrics", |_| AdminResponse::ok(vec![b'x'; LARGE]));
+    let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    stream.write_all(METRICS).await.unwrap();
+    let permits = &admin.0.shared.large_responses;
+    read_part(&mut stream, LARGE / 2).await;
+    assert_eq!(permits.available_permits(), MAX_LARGE_RESPONSES - 1);
+    let mut rest = (&mut stream).take((LARGE / 2) as u64);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.unwrap();
+    // The connection stays open.
+    let _all = permits.acquire_many(MAX_LARGE_RESPONSES as u32).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    read_part(&mut stream, 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_a_response_is_not_idle() {
+    let pages = pages().await;
+    let _large = pages.route_large("/metrics", |_| AdminResponse::ok(vec![b'x'; LARGE]));
+    let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    stream.write_all(METRICS).await.unwrap();
+    read_part(&mut stream, 1).await;
+    let mut idle = connect_idle(&pages, MAX_CONNECTIONS).await;
+    assert_eq!(idle[0].read(&mut [0]).await.unwrap(), 0, "the oldest idle connection is evicted");
+    let mut rest = (&mut stream).take(LARGE as u64 - 1);
+    assert_eq!(tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.unwrap(), LARGE as u64 - 1);
+}
+
+#[tokio::test]
+async fn a_response_is_made_when_the_one_before_it_was_sent() {
+    let pages = pages().await;
+    let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = made.clone();
+    let _large = pages.route_large("/metrics", move |_| {
+        count.fetch_add(1, Relaxed);
+        AdminResponse::ok(vec![b'x'; LARGE])
+    });
+    let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    stream.write_all(&METRICS.repeat(3)).await.unwrap();
+    read_part(&mut stream, LARGE / 2).await;
+    assert_eq!(made.load(Relaxed), 1);
+    let mut rest = (&mut stream).take((LARGE / 2) as u64);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.unwrap();
+    read_part(&mut stream, LARGE / 2).await;
+    assert_eq!(made.load(Relaxed), 2);
+}
+
 #[tokio::test]
 async fn a_client_that_sends_nothing_is_disconnected() {
     let timeouts = Timeouts { header: Duration::from_millis(10), ..Timeouts::default() };
