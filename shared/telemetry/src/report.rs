@@ -92,14 +92,14 @@ fn cut(text: &mut String) {
 }
 
 /// The current problems. Each is logged when it appears and when it is solved, counted in
-/// `portolan_config_problems{scope,kind}`, and listed on a page. A scope stores `MAX_PROBLEMS`; further problems are counted in
+/// `portolan_config_problems{scope,kind,level}`, and listed on a page. A scope stores `MAX_PROBLEMS`; further problems are counted in
 /// `portolan_config_problems_dropped_total{scope}` at each report. Clones share the reports.
 #[derive(Clone)]
 pub struct Reports(Arc<Inner>);
 
 struct Inner {
     current: Mutex<BTreeMap<&'static str, BTreeSet<Problem>>>,
-    count: Family<Gauge, 2>,
+    count: Family<Gauge, 3>,
     dropped: Family<Counter, 1>,
 }
 
@@ -107,7 +107,7 @@ impl Reports {
     /// Creates reports without problems. Registers their metrics.
     pub fn new(registry: &Registry) -> Self {
         let help = "Current problems with objects and settings.";
-        let count = registry.gauges("portolan_config_problems", help, ["scope", "kind"]);
+        let count = registry.gauges("portolan_config_problems", help, ["scope", "kind", "level"]);
         let help = "Problems that were reported and not stored because there are too many of their scope.";
         let dropped = registry.counters("portolan_config_problems_dropped_total", help, ["scope"]);
         Self(Arc::new(Inner { current: Mutex::default(), count, dropped }))
@@ -161,6 +161,12 @@ impl Reports {
         text
     }
 
+    /// The number of problems like this one. An unknown severity counts as the highest, as on the page.
+    fn count(&self, scope: &'static str, problem: &Problem) -> Gauge {
+        let level = problem.severity.unwrap_or(Severity::Closed);
+        self.0.count.with([scope, &problem.kind, level.name()])
+    }
+
     /// Replaces the problems that match by `after`. The matching problems must be adjacent in order and start at `first`.
     fn change(
         &self,
@@ -187,10 +193,10 @@ impl Reports {
             after.difference(&before).filter(|problem| known.insert((*problem).clone())).collect();
         for problem in &solved {
             known.remove(problem);
-            self.0.count.with([scope, &problem.kind]).add(-1.0);
+            self.count(scope, problem).add(-1.0);
         }
         for problem in &new {
-            self.0.count.with([scope, &problem.kind]).add(1.0);
+            self.count(scope, problem).add(1.0);
         }
         drop(current);
         let (cosmetic, severe): (Vec<_>, Vec<_>) =
@@ -263,7 +269,8 @@ mod tests {
         let registry = Registry::new();
         let reports = Reports::new(&registry);
         let count = |scope: &str| {
-            let name = format!("portolan_config_problems{{scope=\"{scope}\",kind=\"Ingress\"}} ");
+            let labels = format!("scope=\"{scope}\",kind=\"Ingress\",level=\"closed\"");
+            let name = format!("portolan_config_problems{{{labels}}} ");
             registry.text().lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned))
         };
         reports

@@ -81,6 +81,12 @@ impl<M: Metric, const N: usize> Family<M, N> {
         self.children().retain(|values, _| keep(values));
     }
 
+    /// Calls `read` with the labels and the value of each metric, in the order of the labels. Takes the lock of
+    /// [`Family::with`] meanwhile.
+    pub fn each(&self, mut read: impl FnMut(&[String; N], &M)) {
+        self.children().iter().for_each(|(values, metric)| read(values, metric));
+    }
+
     pub(super) fn fits(&self, labels: [&str; N], shape: &M::Shape) -> bool {
         self.0.labels == labels && self.0.shape == *shape
     }

@@ -1,7 +1,7 @@
 //! The registry of metrics.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
@@ -10,8 +10,10 @@ use prometheus::proto::MetricType;
 
 use crate::admin_message::{AdminRequest, AdminResponse};
 use crate::metrics::callback::{CallbackFamily, SampleSink};
+use crate::metrics::description::MetricDescription;
 use crate::metrics::family::{Family, dropped_series};
 use crate::metrics::process::ProcessMetrics;
+use crate::metrics::renamed::RenamedFamily;
 use crate::metrics::value::{Counter, Gauge, Histogram, Metric};
 
 /// The metrics of a process or of one of its services. Clones share the metrics.
@@ -22,6 +24,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     registry: prometheus::Registry,
     families: Mutex<HashMap<String, Box<dyn Any + Send>>>,
+    descriptions: Mutex<BTreeMap<String, MetricDescription>>,
 }
 
 impl Registry {
@@ -33,7 +36,12 @@ impl Registry {
     /// Creates a registry with `process_*` (CPU, memory, file descriptors, start time) and `portolan_metric_series_dropped_total`.
     pub fn with_process() -> Self {
         let registry = Self::default();
-        registry.register(ProcessMetrics::new());
+        let process = ProcessMetrics::new();
+        for family in process.collect() {
+            let kind = family.get_field_type();
+            registry.describe(MetricDescription::new(family.name(), kind, &[], family.help()));
+        }
+        registry.register(process);
         let help = "Metrics that are not exported because there are too many of their name.";
         registry.callback_counters("portolan_metric_series_dropped_total", help, [], |samples| {
             samples([], dropped_series() as f64);
@@ -85,8 +93,7 @@ impl Registry {
         labels: [&str; N],
         read: impl Fn(&mut SampleSink<'_, N>) + Send + Sync + 'static,
     ) {
-        let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
-        self.register(CallbackFamily { desc, labels, kind: MetricType::GAUGE, read });
+        self.callback(name, help, labels, MetricType::GAUGE, read);
     }
 
     /// Registers counters whose values `read` produces at each scrape. If the name is registered already, this has no effect.
@@ -97,13 +104,27 @@ impl Registry {
         labels: [&str; N],
         read: impl Fn(&mut SampleSink<'_, N>) + Send + Sync + 'static,
     ) {
-        let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
-        self.register(CallbackFamily { desc, labels, kind: MetricType::COUNTER, read });
+        self.callback(name, help, labels, MetricType::COUNTER, read);
     }
 
-    /// Registers a collector. If its names are registered already, this has no effect.
-    pub fn register(&self, collector: impl Collector + 'static) {
-        let _already_registered = self.0.registry.register(Box::new(collector));
+    /// Exports the metrics of a family under a second name as well. `rename` returns the labels there, or `None` to leave a
+    /// metric out; it must not give two metrics the same labels. If the name is registered already, this has no effect.
+    pub fn renamed<M: Metric, const S: usize, const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        source: Family<M, S>,
+        rename: impl Fn(&[String; S]) -> Option<[&str; N]> + Send + Sync + 'static,
+    ) {
+        self.describe(MetricDescription::new(name, M::TYPE, &labels, help));
+        let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
+        self.register(RenamedFamily { desc, labels, source, rename });
+    }
+
+    /// All metrics that are registered, with or without values, by name.
+    pub fn descriptions(&self) -> Vec<MetricDescription> {
+        self.0.descriptions.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// All metrics in Prometheus's text format 0.0.4.
@@ -129,6 +150,29 @@ impl Registry {
         }
     }
 
+    fn callback<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        kind: MetricType,
+        read: impl Fn(&mut SampleSink<'_, N>) + Send + Sync + 'static,
+    ) {
+        self.describe(MetricDescription::new(name, kind, &labels, help));
+        let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
+        self.register(CallbackFamily { desc, labels, kind, read });
+    }
+
+    fn register(&self, collector: impl Collector + 'static) {
+        let _already_registered = self.0.registry.register(Box::new(collector));
+    }
+
+    /// Lists a metric that is registered elsewhere. If the name is known already, this has no effect.
+    pub fn describe(&self, description: MetricDescription) {
+        let mut known = self.0.descriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(description.name.clone()).or_insert(description);
+    }
+
     fn family<M: Metric, const N: usize>(
         &self,
         name: &str,
@@ -141,6 +185,7 @@ impl Registry {
             let family = known.downcast_ref::<Family<M, N>>().filter(|family| family.fits(labels, &shape));
             return family.expect("all uses of a metric name have the same type and labels").clone();
         }
+        self.describe(MetricDescription::new(name, M::TYPE, &labels, help));
         let family = Family::new(desc(name, help, &labels), labels, shape);
         self.register(family.clone());
         families.insert(name.to_owned(), Box::new(family.clone()));
@@ -212,6 +257,54 @@ up 1.5
         });
         level.dec();
         assert!(registry.text().ends_with("open{state=\"now\"} 2\n"), "{}", registry.text());
+    }
+
+    #[test]
+    fn a_family_is_exported_under_a_second_name() {
+        let registry = Registry::new();
+        let labels = ["proxy_name", "to"];
+        let source = registry.histograms("proxy_seconds", "Durations.", labels, &[1.0]);
+        registry.renamed("forward_seconds", "Old.", ["to"], source.clone(), |[proxy, to]| {
+            (proxy == "forward").then_some([to])
+        });
+        source.with(["forward", "a"]).observe(0.5);
+        source.with(["grpc", "b"]).observe(0.5);
+        let text = registry.text();
+        let renamed: Vec<_> = text.lines().filter(|line| line.starts_with("forward_seconds")).collect();
+        let wanted = [
+            "forward_seconds_bucket{to=\"a\",le=\"1\"} 1",
+            "forward_seconds_bucket{to=\"a\",le=\"+Inf\"} 1",
+            "forward_seconds_sum{to=\"a\"} 0.5",
+            "forward_seconds_count{to=\"a\"} 1",
+        ];
+        assert_eq!(renamed, wanted);
+        assert!(text.contains("# TYPE forward_seconds histogram\n"), "{text}");
+    }
+
+    #[test]
+    fn metrics_without_values_are_described() {
+        let registry = Registry::with_process();
+        let requests = registry.counters("requests", "Requests.", ["host"]);
+        registry.histograms("seconds", "Durations.", ["host"], &[1.0]);
+        registry.callback_gauges("open", "What is open.", ["state"], |_| {});
+        registry.renamed("old", "Requests.", [], requests, |_| Some([]));
+        let described: Vec<_> = registry.descriptions();
+        let line = |metric: &MetricDescription| {
+            format!("{} {} [{}] {}", metric.name, metric.kind, metric.labels.join(","), metric.help)
+        };
+        let lines: Vec<_> = described.iter().map(line).collect();
+        for wanted in [
+            "old counter [] Requests.",
+            "open gauge [state] What is open.",
+            "requests counter [host] Requests.",
+            "seconds histogram [host] Durations.",
+        ] {
+            assert!(lines.iter().any(|line| line == wanted), "{wanted}: {lines:?}");
+        }
+        for line in registry.text().lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let known = described.iter().any(|metric| line == format!("{} {}", metric.name, metric.kind));
+            assert!(known, "{line} is not described");
+        }
     }
 
     #[test]
