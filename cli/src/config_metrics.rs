@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cluster::{Ingress, Kind, ObjectChange};
+use cluster::{Ingress, Kind, ObjectChange, Snapshot};
 use ingress_proxy::{ConfigurationMetrics, ProxyViews};
 use sources::{Cluster, WatchStatus, WatchStatuses};
 use tokio::runtime::Handle;
@@ -19,9 +19,17 @@ const KINDS: [Kind; 3] = [Kind::Ingress, Kind::IngressClass, Kind::Secret];
 pub fn follow(cluster: &Cluster, views: &ProxyViews, configuration: ConfigurationMetrics, runtime: &Handle) {
     let configuration = Arc::new(configuration);
     let (table, metrics) = (views.table.clone(), configuration.clone());
-    let (mut last, mut hash) = (Arc::as_ptr(&table.load()) as usize, 0);
-    cluster.observe(move |_, touched| {
-        hash ^= touched.iter().map(change).fold(0, |sum, one| sum ^ one);
+    let mut last = Arc::as_ptr(&table.load()) as usize;
+    // Manifests may have been read before the table was built.
+    cluster.read(|snapshot| {
+        if snapshot.count(Kind::Ingress) > 0 {
+            metrics.published(hash_of_all(snapshot), SystemTime::now());
+        }
+    });
+    let mut hash = None;
+    cluster.observe(move |snapshot, touched| {
+        let changed = |before| touched.iter().map(change).fold(before, |sum, one| sum ^ one);
+        let hash = *hash.insert(hash.map_or_else(|| hash_of_all(snapshot), changed));
         let now = Arc::as_ptr(&table.load()) as usize;
         if std::mem::replace(&mut last, now) != now {
             metrics.published(hash, SystemTime::now());
@@ -32,7 +40,7 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, configuration: Configuratio
         loop {
             let state = takes_changes(&statuses.borrow_and_update());
             if let Some(takes) = state {
-                configuration.takes_changes(takes);
+                configuration.takes_changes(takes, SystemTime::now());
             }
             if statuses.changed().await.is_err() {
                 return;
@@ -49,21 +57,29 @@ fn takes_changes(statuses: &WatchStatuses) -> Option<bool> {
     KINDS.iter().all(|kind| *statuses.get(*kind) == WatchStatus::Synced).then_some(true)
 }
 
-/// The contribution of a change to the hash of all Ingresses. The hash does not depend on the order of changes, so it is the
-/// same on all replicas.
+/// The hash of all Ingresses. It does not depend on their order, so it is the same on all replicas.
+fn hash_of_all(snapshot: &Snapshot) -> u64 {
+    snapshot.iter::<Ingress>().map(hash_of).fold(0, |sum, one| sum ^ one)
+}
+
+/// What a change adds to [`hash_of_all`].
 fn change(touched: &ObjectChange) -> u64 {
     let ObjectChange::Ingress(change) = touched else { return 0 };
-    let hash = |ingress: &Arc<Ingress>| {
-        let mut hasher = DefaultHasher::new();
-        ingress.hash(&mut hasher);
-        hasher.finish()
-    };
-    change.sides().map(hash).fold(0, |sum, one| sum ^ one)
+    change.sides().map(hash_of).fold(0, |sum, one| sum ^ one)
+}
+
+fn hash_of(ingress: &Arc<Ingress>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    ingress.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use cluster::{Change, Key};
+    use cluster::{Change, Event, Key, Object};
+    use ingress_proxy::Controller;
+    use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+    use telemetry::metrics::Registry;
 
     use super::*;
 
@@ -79,6 +95,55 @@ mod tests {
             rules: Vec::new(),
             tls: Vec::new(),
         }))
+    }
+
+    /// Clusters of manifests are read before the views of the proxy are built.
+    #[test]
+    fn ingresses_from_before_the_start_are_part_of_the_hash() {
+        let registry = Registry::new();
+        let cluster = Cluster::start(&registry).unwrap();
+        let options = RouteOptions::default();
+        let views = ProxyViews {
+            certs: cluster.project(CertIndex::new(options.clone())),
+            pools: cluster.project(PoolIndex::new(options.clone())),
+            table: cluster.project(RouteIndex::new(options)),
+        };
+        let (batch, batches) = std::sync::mpsc::channel();
+        cluster.observe(move |_, _| batch.send(()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let apply = |name: &str| {
+            let object = Object::Ingress(ingress(name, 1).unwrap());
+            runtime.block_on(cluster.sink().send(Event::Apply(object))).unwrap();
+        };
+        let shown = || {
+            let text = registry.text();
+            ["config_hash", "success"].map(|metric| {
+                let name = format!("nginx_ingress_controller_{metric}{{");
+                let line = text.lines().find(|line| line.starts_with(&name)).unwrap();
+                line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+            })
+        };
+        apply("before");
+        runtime.block_on(cluster.sink().send(Event::Synced(Kind::Ingress))).unwrap();
+        batches.recv().unwrap();
+        follow(
+            &cluster,
+            &views,
+            ConfigurationMetrics::new(&registry, &Controller::default()),
+            runtime.handle(),
+        );
+        let hash = |names: &[&str]| {
+            let hashes = names.iter().map(|name| hash_of(&ingress(name, 1).unwrap()));
+            (hashes.fold(0, |sum, one| sum ^ one) >> 11) as f64
+        };
+        assert_eq!(shown(), [hash(&["before"]), 1.0]);
+        let (batch, batches) = std::sync::mpsc::channel();
+        cluster.observe(move |_, _| batch.send(()).unwrap());
+        for (name, names) in [("after", &["before", "after"][..]), ("last", &["before", "after", "last"])] {
+            apply(name);
+            batches.recv().unwrap();
+            assert_eq!(shown()[0], hash(names), "{name}");
+        }
     }
 
     #[test]

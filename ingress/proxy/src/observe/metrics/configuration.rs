@@ -51,8 +51,11 @@ impl ConfigurationMetrics {
     }
 
     /// Records whether changes can be applied. If not (access to a kind is forbidden, for example), the last published state
-    /// is served.
-    pub fn takes_changes(&self, can: bool) {
+    /// is served. A cluster without Ingresses, for which no table is published, has a configuration, too.
+    pub fn takes_changes(&self, can: bool, now: SystemTime) {
+        if can && self.since.value() == 0.0 {
+            self.published(0, now);
+        }
         if !can && self.successful.value() != 0.0 {
             self.errors.inc();
         }
@@ -74,16 +77,21 @@ mod tests {
             line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap()
         };
         let all = || ["config_last_reload_successful", "success", "errors"].map(shown);
+        let at = |second| UNIX_EPOCH + Duration::from_secs(1_790_000_000 + second);
         assert_eq!(all(), [0.0, 0.0, 0.0]);
-        configuration.takes_changes(true);
-        configuration.published(7 << 11, UNIX_EPOCH + Duration::from_secs(1_790_000_000));
-        assert_eq!(all(), [1.0, 1.0, 0.0]);
-        configuration.takes_changes(false);
-        configuration.takes_changes(false);
-        assert_eq!(all(), [0.0, 1.0, 1.0]);
-        configuration.takes_changes(true);
-        assert_eq!(all(), [1.0, 1.0, 1.0]);
+        configuration.takes_changes(false, at(0));
+        assert_eq!(all(), [0.0, 0.0, 0.0]);
+        configuration.takes_changes(true, at(1));
+        assert_eq!(all(), [1.0, 1.0, 0.0], "a cluster without Ingresses");
+        assert_eq!(shown("config_last_reload_successful_timestamp_seconds"), 1_790_000_001.0);
+        configuration.published(7 << 11, at(2));
+        assert_eq!(all(), [1.0, 2.0, 0.0]);
+        configuration.takes_changes(false, at(3));
+        configuration.takes_changes(false, at(4));
+        assert_eq!(all(), [0.0, 2.0, 1.0]);
+        configuration.takes_changes(true, at(5));
+        assert_eq!(all(), [1.0, 2.0, 1.0]);
         assert_eq!(shown("config_hash"), 7.0);
-        assert_eq!(shown("config_last_reload_successful_timestamp_seconds"), 1_790_000_000.0);
+        assert_eq!(shown("config_last_reload_successful_timestamp_seconds"), 1_790_000_002.0);
     }
 }
