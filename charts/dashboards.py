@@ -155,7 +155,7 @@ def own_state(vector):
         ),
         graph(
             "Portolan: problems of the configuration",
-            {"{{scope}} {{kind}}": f"max by (scope, kind) ({vector('portolan_config_problems')})"},
+            {"{{level}} {{scope}} {{kind}}": f"max by (level, scope, kind) ({vector('portolan_config_problems')})"},
             about="Objects and settings that are not served as written; the page /problems says which and why.",
         ),
         graph("Portolan: objects", {"{{kind}}": f"max by (kind) ({vector('portolan_cluster_objects')})"}),
