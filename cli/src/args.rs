@@ -98,13 +98,13 @@ pub fn command() -> Command {
                 ),
         )
         .subcommand(
-            Command::new("reference").about("Print a reference page in Markdown: plugins, annotations, ConfigMap keys or flags").arg(
+            Command::new("reference").about("Print a reference page in Markdown: plugins, annotations, ConfigMap keys, flags or metrics").arg(
                 clap::Arg::new("page")
                     .required(true)
                     .value_name("PAGE")
-                    .value_parser(["plugins", "annotations", "configmap", "ingress-flags"])
+                    .value_parser(["plugins", "annotations", "configmap", "ingress-flags", "metrics"])
                     .hide_possible_values(true)
-                    .help("plugins, annotations, configmap or ingress-flags"),
+                    .help("plugins, annotations, configmap, ingress-flags or metrics"),
             ),
         )
 }

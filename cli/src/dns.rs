@@ -9,6 +9,7 @@ use dns_chain::PluginContext;
 use dns_server::{CorefileLoader, DnsService, DnsStartError, ServerOptions};
 use telemetry::LogWriter;
 use telemetry::log::{LogFormat, LogOutput};
+use telemetry::metrics::{Counter, Registry};
 
 use crate::args::DnsArgs;
 use crate::clusters::{ClusterOrigin, Clusters};
@@ -46,7 +47,10 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let mut signals = Signals::listen()?;
     let flags = ClusterOrigin::from_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     let queries = query_log(std::io::stdout(), runtime);
-    let context = context(Clusters::new(flags, runtime), queries.clone(), runtime, args.log.json);
+    let context = PluginContext {
+        legacy_metrics: args.legacy_metrics,
+        ..context(Clusters::new(flags, runtime), queries.clone(), runtime, args.log.json)
+    };
     let load = load(CorefileSource::new(args.conf.as_deref())?, args.port);
     let options = ServerOptions { threads: args.workers, ..Default::default() };
     let dns = tokio::select! {
@@ -98,8 +102,12 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
 
 /// Creates the query log.
 pub fn query_log(output: impl Write + Send + 'static, runtime: &Runtime) -> LogWriter {
-    let help = "Lines of the query log that were not written.";
-    LogWriter::new(output, runtime.metrics.counter("portolan_query_log_dropped_total", help))
+    LogWriter::new(output, dropped_lines(&runtime.metrics))
+}
+
+/// The counter of lines of the query log that were not written.
+pub fn dropped_lines(metrics: &Registry) -> Counter {
+    metrics.counter("portolan_query_log_dropped_total", "Lines of the query log that were not written.")
 }
 
 /// The state of the process that plugins use.
@@ -109,6 +117,7 @@ pub fn context(clusters: Clusters, queries: LogWriter, runtime: &Runtime, json: 
         cluster: Arc::new(clusters),
         views: Default::default(),
         metrics: runtime.metrics.clone(),
+        legacy_metrics: true,
         gates: runtime.gates.clone(),
         admin: runtime.admin.clone(),
         reports: runtime.reports.clone(),

@@ -7,6 +7,7 @@ use ingress_proxy::{
 use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use sources::Cluster;
 use telemetry::log::JsonLines;
+use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminResponse, LogWriter};
 
 use crate::command_error::CommandError;
@@ -87,10 +88,14 @@ pub fn start(
 
 /// The access log, on standard output. With `json`, each line is a JSON object with the text as `msg`.
 pub fn access_log(json: bool, runtime: &Runtime) -> LogWriter {
-    let help = "Lines of the access log that were not written.";
-    let dropped = runtime.metrics.counter("portolan_access_log_dropped_total", help);
+    let dropped = dropped_lines(&runtime.metrics);
     match json {
         true => LogWriter::new(JsonLines::new(std::io::stdout(), "access"), dropped),
         false => LogWriter::new(std::io::stdout(), dropped),
     }
+}
+
+/// The counter of lines of the access log that were not written.
+pub fn dropped_lines(metrics: &Registry) -> Counter {
+    metrics.counter("portolan_access_log_dropped_total", "Lines of the access log that were not written.")
 }

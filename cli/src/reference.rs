@@ -1,8 +1,12 @@
-//! Reference pages in Markdown, generated from the registries of plugins, annotations, ConfigMap keys and flags.
+//! Reference pages in Markdown, generated from the registries of plugins, annotations, ConfigMap keys, flags and
+//! metrics.
+
+mod metrics;
 
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
 use ingress_routes::{CONFIG_MAP_KEYS, UnsupportedSetting};
+use telemetry::metrics::Registry;
 
 use crate::args;
 use crate::args::FlagSupport;
@@ -18,6 +22,7 @@ const PAGES: &[Page] = &[
     ("annotations", annotations),
     ("configmap", config_map),
     ("ingress-flags", ingress_flags),
+    ("metrics", metrics::page),
 ];
 
 /// Prints a page.
@@ -36,7 +41,7 @@ pub fn print(page: &str) -> Result<(), CommandError> {
 fn plugins() -> String {
     let mut text = "# DNS plugins\n\nIn the order in which they handle a query, whatever their order in the Corefile. \
                     [Corefile](corefile.md) describes the rest of the file, and [differences from CoreDNS](../differences-coredns.md) \
-                    what they do otherwise.\n"
+                    what they do otherwise. [Metrics](metrics.md) lists the metrics of all plugins and of the server.\n"
         .to_owned();
     for plugin in dns_chain::plugins::PLUGINS {
         text += &format!("\n## {}\n\n{}.\n", plugin.name, capitalized(plugin.about));
@@ -49,9 +54,12 @@ fn plugins() -> String {
         for syntax in plugin.syntax {
             text += &format!("\n```corefile\n{syntax}\n```\n");
         }
-        if !plugin.metrics.is_empty() {
-            let metrics: Vec<String> = plugin.metrics.iter().map(|name| format!("`{name}`")).collect();
-            text += &format!("\nMetrics: {}.\n", metrics.join(", "));
+        let metrics = Registry::new();
+        (plugin.metrics)(&metrics);
+        let metrics = metrics.descriptions();
+        if !metrics.is_empty() {
+            let names: Vec<String> = metrics.iter().map(|metric| format!("`{}`", metric.name)).collect();
+            text += &format!("\nMetrics: {}.\n", names.join(", "));
         }
     }
     text += "\n## Not implemented\n\nA Corefile that uses one of these directives of CoreDNS is refused with its name, file and line:\n";

@@ -98,6 +98,7 @@ fn context() -> PluginContext {
         version: env!("CARGO_PKG_VERSION"),
         limits: ChainLimits::new(&registry),
         metrics: registry,
+        legacy_metrics: true,
     }
 }
 

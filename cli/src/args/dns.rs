@@ -23,6 +23,8 @@ pub struct DnsArgs {
     pub quiet: bool,
     /// `-version`: print the version and exit.
     pub version: bool,
+    /// `-legacy-metrics`: export metrics under the names of earlier versions of CoreDNS, too.
+    pub legacy_metrics: bool,
     /// `-log-format` and `-v`.
     pub log: LogArgs,
     /// `--cluster`: manifests instead of an API server.
@@ -48,6 +50,7 @@ impl DnsArgs {
             plugins: FlagValues(matches).on("plugins", false),
             quiet: FlagValues(matches).on("quiet", false),
             version: FlagValues(matches).on("version", false),
+            legacy_metrics: FlagValues(matches).on("legacy-metrics", true),
             log: LogArgs::read(matches),
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
             kubeconfig: matches.get_one("kubeconfig").cloned(),
@@ -103,6 +106,9 @@ pub fn command() -> Command {
                 .help_heading("Cluster")
                 .help("Kubeconfig file"),
             Arg::new("context").long("context").value_name("NAME").help_heading("Cluster").help("Context of the kubeconfig"),
+            switch(Arg::new("legacy-metrics").long("legacy-metrics")).help(
+                "Export the metrics of forward under their names before CoreDNS 1.11, too [default: true]",
+            ),
             Arg::new("workers")
                 .long("workers")
                 .value_name("N")

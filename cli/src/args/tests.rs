@@ -33,15 +33,17 @@ fn coredns_flags_have_one_dash_or_two() {
     ] {
         let Ok(ParsedCommand::Dns(args)) = parse(line) else { panic!("{line}") };
         assert_eq!(args.conf.as_deref(), Some(std::path::Path::new("/etc/coredns/Corefile")), "{line}");
-        assert_eq!((args.port, args.quiet), (1053, true), "{line}");
+        assert_eq!((args.port, args.quiet, args.legacy_metrics), (1053, true, true), "{line}");
     }
 }
 
 #[test]
 fn the_last_value_of_a_repeated_flag_applies_as_in_go() {
-    let line = "portolan dns -dns.port 1 -p 2 -quiet -quiet=false --cluster a --cluster b";
+    let line =
+        "portolan dns -dns.port 1 -p 2 -quiet -quiet=false -legacy-metrics=false --cluster a --cluster b";
     let Ok(ParsedCommand::Dns(args)) = parse(line) else { panic!("{line}") };
     assert_eq!((args.port, args.quiet, args.manifests.len()), (2, false, 2));
+    assert!(!args.legacy_metrics);
     let line =
         "portolan ingress --v=2 --http-port=80 --v=3 --http-port=81 --enable-metrics --enable-metrics=false";
     let Ok(ParsedCommand::Ingress(args)) = parse(line) else { panic!("{line}") };

@@ -33,6 +33,7 @@ pub use chain::{Chain, Link};
 pub use limits::ChainLimits;
 pub use names::Zones;
 pub use plugin::{Answer, Flow, Plugin, QueryFailure};
+pub use plugins::ReloadMetrics;
 pub use query_metrics::QueryMetrics;
 pub use request::{Purpose, Request, Transport};
 pub use routes::{ZoneRoute, ZoneRoutes};

@@ -44,9 +44,14 @@ impl ChainLimits {
         Self {
             waiting: WaitingQueries::new(metrics, waiting),
             sockets: UpstreamSockets::new(metrics, sockets),
-            panics: metrics.counter("coredns_panics_total", "A metrics that counts the number of panics."),
+            panics: panics(metrics),
         }
     }
+}
+
+/// `coredns_panics_total`.
+pub fn panics(metrics: &Registry) -> Counter {
+    metrics.counter("coredns_panics_total", "A metrics that counts the number of panics.")
 }
 
 /// Counts the queries that wait. Copies share the count.

@@ -13,6 +13,7 @@ mod ready;
 mod reload;
 mod whoami;
 
+pub use self::reload::ReloadMetrics;
 use crate::setup::PluginEntry;
 
 /// The registry of plugins, in the order of CoreDNS's plugin.cfg.

@@ -26,8 +26,8 @@ pub struct PluginEntry {
     pub syntax: &'static [&'static str],
     /// Its arguments and the properties of its block. The examples have each property.
     pub options: &'static [PluginOption],
-    /// The metrics that it counts.
-    pub metrics: &'static [&'static str],
+    /// Registers all metrics of the plugin, so that they can be listed without a configuration.
+    pub metrics: fn(&Registry),
     /// Reads the directives of that name and creates the plugin instances they describe, in order. Empty for a plugin
     /// that never sees a query.
     pub setup: fn(&mut Setup<'_>) -> Result<PluginInstances, SetupErrors>,
@@ -142,6 +142,8 @@ pub struct PluginContext {
     pub views: ZoneViews,
     /// The registry of all metrics.
     pub metrics: Registry,
+    /// Whether metrics are also exported under the names of earlier versions of CoreDNS.
+    pub legacy_metrics: bool,
     /// The gates that `ready` reports.
     pub gates: ReadinessGates,
     /// The pages of `health`, `ready` and `prometheus`.

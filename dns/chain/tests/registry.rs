@@ -40,12 +40,21 @@ fn parse(text: &str) -> Result<Corefile, ConfigErrors> {
 }
 
 fn build(text: &str) -> Result<(Servers, Vec<ApiConnection>), String> {
+    build_with(text, &Registry::new(), true)
+}
+
+fn build_with(
+    text: &str,
+    metrics: &Registry,
+    legacy_metrics: bool,
+) -> Result<(Servers, Vec<ApiConnection>), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let cluster = Arc::new(EmptyCluster::default());
     let context = PluginContext {
         cluster: cluster.clone(),
         views: Default::default(),
-        metrics: Registry::new(),
+        metrics: metrics.clone(),
+        legacy_metrics,
         gates: ReadinessGates::new(),
         admin: AdminServer::new(&Registry::new()),
         reports: Reports::new(&Registry::new()),
@@ -75,7 +84,10 @@ fn plugins_are_in_the_order_of_coredns_and_every_directive_is_known() {
 }
 
 #[test]
-fn every_syntax_example_loads() {
+fn every_syntax_example_loads_and_uses_metrics_of_the_registry_only() {
+    let registry = Registry::new();
+    PLUGINS.iter().for_each(|entry| (entry.metrics)(&registry));
+    let listed = registry.descriptions();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("weights.txt"), "www.example.org\n10.0.0.1 3\n").unwrap();
     std::fs::write(folder.path().join("resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
@@ -86,8 +98,12 @@ fn every_syntax_example_loads() {
             let resolv = folder.path().join("resolv.conf").display().to_string();
             let example = example.replace("weights.txt", &weights).replace("/etc/resolv.conf", &resolv);
             let text = format!("example.org cluster.local {{\n{example}\n}}\n");
-            if let Err(errors) = build(&text) {
+            let used = Registry::new();
+            if let Err(errors) = build_with(&text, &used, true) {
                 panic!("{}: {example}\n{errors}", entry.name);
+            }
+            for metric in used.descriptions() {
+                assert!(listed.contains(&metric), "{}: {example}\nmetrics() lacks {metric:?}", entry.name);
             }
         }
     }
@@ -108,6 +124,20 @@ fn the_documented_options_are_those_of_the_examples() {
             .map(str::to_owned)
             .collect();
         assert_eq!(documented, shown, "{}", plugin.name);
+    }
+}
+
+#[test]
+fn legacy_names_of_metrics_can_be_left_out() {
+    for (legacy, wanted) in [(true, 4), (false, 0)] {
+        let metrics = Registry::new();
+        build_with(". {\nforward . 192.0.2.53\n}\n", &metrics, legacy)
+            .map_err(|error| panic!("{error}"))
+            .unwrap();
+        let names = metrics.descriptions();
+        let is_legacy = |help: &str| help.contains("Legacy");
+        assert_eq!(names.iter().filter(|metric| is_legacy(&metric.help)).count(), wanted, "{names:?}");
+        assert!(names.iter().any(|metric| metric.name == "coredns_proxy_request_duration_seconds"));
     }
 }
 

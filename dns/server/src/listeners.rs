@@ -10,6 +10,7 @@ use std::time::Duration;
 use config::{Corefile, SourceLocation};
 use dns_chain::{PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
+use telemetry::metrics::Registry;
 
 use crate::listener_state::{ANY, ListenerState};
 use crate::tcp::TcpListeners;
@@ -68,6 +69,12 @@ struct Bound {
 const TRIES: usize = 16;
 
 impl Listeners {
+    /// Registers the metrics of all listeners.
+    pub(crate) fn register_metrics(metrics: &Registry) {
+        TcpConnectionTable::new(TcpLimits::default(), metrics);
+        DropCounts::new(metrics);
+    }
+
     pub(crate) fn new(options: ServerOptions, context: PluginContext) -> Self {
         Self {
             listeners: BTreeMap::new(),
@@ -102,8 +109,7 @@ impl Listeners {
         for bound in bound {
             let Some(routes) = routes.get(&bound.key) else { continue };
             let PluginContext { metrics, runtime, .. } = &self.context;
-            let panics =
-                metrics.counter("coredns_panics_total", "A metrics that counts the number of panics.");
+            let panics = dns_chain::limits::panics(metrics);
             let connections = self.connections.clone();
             let shared = Arc::new(ListenerState::new(routes.clone(), panics, runtime.clone(), connections));
             let Bound { key, udp, tcp } = bound;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{ConfigErrors, Corefile, Fingerprint};
-use dns_chain::{PluginContext, ReloadOptions, Servers};
+use dns_chain::{PluginContext, ReloadMetrics, ReloadOptions, Servers};
+use telemetry::metrics::Registry;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
@@ -66,15 +67,19 @@ impl DnsService {
         let wake = Arc::new(Notify::new());
         let service = Arc::new(Inner { load, context, state: Mutex::new(state), wake });
         let watched = service.clone();
-        let panics = watched
-            .context
-            .metrics
-            .counter("coredns_panics_total", "A metrics that counts the number of panics.");
+        let panics = dns_chain::limits::panics(&watched.context.metrics);
         let watching = async move {
             restart_on_panic("the reload loop", &panics, || watched.clone().watch()).await;
         };
         let reloading = tokio::spawn(watching).abort_handle();
         Ok(Self { service, reloading })
+    }
+
+    /// Registers all metrics of the server, except those of plugins, so that they can be listed without a server.
+    pub fn register_metrics(metrics: &Registry) {
+        dns_chain::ChainLimits::new(metrics);
+        Listeners::register_metrics(metrics);
+        ReloadMetrics::new(metrics);
     }
 
     /// The addresses it listens on, in the order of ports.
@@ -189,23 +194,18 @@ impl Inner {
     fn report_failure(&self, error: &DnsStartError, corefile: Option<&Corefile>) {
         tracing::error!(target: "plugin/reload", "Corefile changed but reload failed, the previous configuration is still served: {error}");
         self.context.reports.replace(SCOPE, problems(error, corefile));
-        let help = "Counter of the number of failed reload attempts.";
-        self.context.metrics.counter("coredns_reload_failed_total", help).inc();
+        ReloadMetrics::new(&self.context.metrics).failed.inc();
     }
 }
 
 /// Logs and exports the fingerprint of the served configuration.
 fn publish_fingerprint(context: &PluginContext, fingerprint: &Fingerprint) {
     tracing::info!(target: "plugin/reload", "Running configuration SHA512 = {fingerprint}");
-    let help = "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
-    let family = context.metrics.gauges("coredns_reload_version_info", help, ["hash", "value"]);
+    // Also registers the counter of failures, so that it is exported before the first one.
+    let family = ReloadMetrics::new(&context.metrics).versions;
     let value = fingerprint.to_string();
     family.with(["sha512", &value]).set(1.0);
     family.retain(|[_, known]| *known == value);
-    // Registers the counter, so that it is exported before the first failure.
-    context
-        .metrics
-        .counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts.");
 }
 
 async fn load_and_build(

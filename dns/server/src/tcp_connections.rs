@@ -51,6 +51,8 @@ pub(crate) enum TcpCloseReason {
 }
 
 impl TcpCloseReason {
+    const ALL: [Self; 4] = [Self::Idle, Self::Evicted, Self::Unread, Self::Memory];
+
     fn label(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -60,6 +62,10 @@ impl TcpCloseReason {
         }
     }
 }
+
+/// The limits at which a new connection is rejected.
+const CONNECTIONS: &str = "connections";
+const CONNECTIONS_PER_CLIENT: &str = "connections_per_client";
 
 /// The open connections of all listeners.
 pub(crate) struct TcpConnectionTable {
@@ -74,6 +80,26 @@ struct TcpMetrics {
     open: Gauge,
     rejected: Family<Counter, 1>,
     closed: Family<Counter, 1>,
+}
+
+impl TcpMetrics {
+    /// Registers the metrics. Series of counters exist from the start, so that `rate()` sees the first event.
+    fn new(metrics: &Registry) -> Self {
+        let rejected = metrics.counters(
+            "portolan_dns_tcp_connections_rejected_total",
+            "TCP connections of DNS clients closed at once because of a limit while none was idle.",
+            ["limit"],
+        );
+        [CONNECTIONS, CONNECTIONS_PER_CLIENT].iter().for_each(|limit| drop(rejected.with([limit])));
+        let closed = metrics.counters(
+            "portolan_dns_tcp_connections_closed_total",
+            "TCP connections of DNS clients that the server closed.",
+            ["reason"],
+        );
+        TcpCloseReason::ALL.iter().for_each(|reason| drop(closed.with([reason.label()])));
+        let open = metrics.gauge("portolan_dns_tcp_connections", "Open TCP connections of DNS clients.");
+        Self { open, rejected, closed }
+    }
 }
 
 #[derive(Default)]
@@ -108,19 +134,7 @@ pub(crate) struct ConnectionSlot {
 
 impl TcpConnectionTable {
     pub(crate) fn new(limits: TcpLimits, metrics: &Registry) -> Self {
-        let metrics = TcpMetrics {
-            open: metrics.gauge("portolan_dns_tcp_connections", "Open TCP connections of DNS clients."),
-            rejected: metrics.counters(
-                "portolan_dns_tcp_connections_rejected_total",
-                "TCP connections of DNS clients closed at once because of a limit while none was idle.",
-                ["limit"],
-            ),
-            closed: metrics.counters(
-                "portolan_dns_tcp_connections_closed_total",
-                "TCP connections of DNS clients that the server closed.",
-                ["reason"],
-            ),
-        };
+        let metrics = TcpMetrics::new(metrics);
         Self { limits, open: Mutex::default(), buffered: AtomicUsize::new(0), start: Instant::now(), metrics }
     }
 
@@ -130,9 +144,9 @@ impl TcpConnectionTable {
         let mut open = self.lock();
         let of_client = open.by_client.get(&client).map_or(0, Vec::len);
         let (limit, has_room) = if of_client >= self.limits.connections_per_client {
-            ("connections_per_client", self.evicted(open.evict_of(client)))
+            (CONNECTIONS_PER_CLIENT, self.evicted(open.evict_of(client)))
         } else if open.count >= self.limits.connections {
-            ("connections", self.evicted(open.evict_longest_idle()))
+            (CONNECTIONS, self.evicted(open.evict_longest_idle()))
         } else {
             ("", true)
         };

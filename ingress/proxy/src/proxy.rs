@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use cluster::Cache;
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
 use telemetry::metrics::{Registry, UpDownCounter};
 use telemetry::{LogWriter, ThreadSlot};
 
 use crate::listener::accept::accept;
 use crate::listener::{self, Listener, tls};
-use crate::observe::metrics::ProxyMetrics;
-use crate::options::ProxyOptions;
+use crate::observe::metrics::{ConfigurationMetrics, ProxyMetrics};
+use crate::options::{Controller, MetricsOptions, ProxyOptions};
 use crate::state::worker::Worker;
 use crate::views::ProxyViews;
 
@@ -70,6 +72,19 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Registers all metrics of the proxy, so that they can be listed without one.
+    pub fn register_metrics(registry: &Registry) {
+        let (controller, metrics) = <(Controller, MetricsOptions)>::default();
+        let (mut cluster, options) = <(Cache, RouteOptions)>::default();
+        let views = ProxyViews {
+            table: cluster.project(RouteIndex::new(options.clone())),
+            pools: cluster.project(PoolIndex::new(options.clone())),
+            certs: cluster.project(CertIndex::new(options)),
+        };
+        ProxyMetrics::new(registry, &controller, &metrics, &views);
+        ConfigurationMetrics::new(registry, &controller);
+    }
+
     /// Opens the listeners and starts the workers. On an error nothing is left running.
     pub fn start(
         options: ProxyOptions,

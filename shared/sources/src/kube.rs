@@ -70,6 +70,11 @@ impl KubeSource {
         Ok(Self { api, server, selection, reports: reports.clone() })
     }
 
+    /// Registers all metrics of requests to API servers, so that they can be listed without one.
+    pub fn register_metrics(registry: &Registry) {
+        ApiMetrics::new(registry);
+    }
+
     /// Counts and times the requests to the API server in that registry, under CoreDNS's names.
     #[must_use]
     pub fn with_metrics(mut self, registry: &Registry) -> Self {

@@ -88,6 +88,13 @@ impl Cluster {
         self.shared.lock().observers.push(Box::new(observer));
     }
 
+    /// Registers all metrics of clusters and of their sources, so that they can be listed without a cluster.
+    pub fn register_metrics(registry: &Registry) {
+        SourceMetrics::new(registry);
+        WriterMetrics::new(registry);
+        ProgrammingLatency::new(registry);
+    }
+
     /// Measures from now on how long a change of endpoints takes until it is visible in the views, in that registry.
     pub fn measure_programming(&self, registry: &Registry) {
         self.shared.lock().programming = Some(ProgrammingLatency::new(registry));

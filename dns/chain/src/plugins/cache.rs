@@ -48,17 +48,9 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "cache {\n    serve_stale\n}",
     ],
     options: options::OPTIONS,
-    metrics: &[
-        "coredns_cache_entries",
-        "coredns_cache_evictions_total",
-        "coredns_cache_hits_total",
-        "coredns_cache_misses_total",
-        "coredns_cache_prefetch_total",
-        "coredns_cache_requests_total",
-        "coredns_cache_served_stale_total",
-        "portolan_cache_bytes",
-        "portolan_cache_evictions_for_bytes_total",
-    ],
+    metrics: |metrics| {
+        CacheMetrics::new(metrics, "", "");
+    },
     setup,
 };
 

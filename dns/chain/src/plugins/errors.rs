@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use config::{ConfigError, Directive};
 use regex::Regex;
+use telemetry::metrics::{Counter, Registry};
 use tokio::runtime::Handle;
 
 use crate::codes::Type;
@@ -39,7 +40,9 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "Failures that match the pattern are counted, and the count is logged once in DURATION with LEVEL (`warning`, `error`, `info`, `debug`). With `show_first` the first one is logged at once. The first pattern that matches counts.",
         },
     ],
-    metrics: &["portolan_error_log_suppressed_total"],
+    metrics: |metrics| {
+        suppressed(metrics);
+    },
     setup,
 };
 
@@ -120,6 +123,13 @@ impl Level {
     }
 }
 
+fn suppressed(metrics: &Registry) -> Counter {
+    metrics.counter(
+        "portolan_error_log_suppressed_total",
+        "Lines that the errors plugin did not log because the same failure was logged often enough.",
+    )
+}
+
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     if let Some(file) = directive.optional_arg("[stdout]").map_err(|error| vec![error])?
@@ -128,10 +138,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         return Err(vec![file.error(format!("invalid log file: {file}"), "stdout, or nothing")]);
     }
     let runtime = setup.context.runtime.clone();
-    let suppressed = setup.context.metrics.counter(
-        "portolan_error_log_suppressed_total",
-        "Lines that the errors plugin did not log because the same failure was logged often enough.",
-    );
+    let suppressed = suppressed(&setup.context.metrics);
     let repeats = Repeats::new(suppressed, runtime.clone(), |line| Level::Error.log(line));
     Ok(vec![Arc::new(Errors { patterns: patterns(directive)?, repeats, runtime })])
 }

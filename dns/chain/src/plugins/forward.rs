@@ -2,6 +2,7 @@
 
 mod connect;
 mod https;
+mod metrics;
 mod pool;
 mod transport;
 mod options;
@@ -21,7 +22,6 @@ use std::time::{Duration, Instant};
 use dns_wire::codes::rcode;
 use dns_wire::{InvalidName, Name, Reply, Section};
 use futures_util::future::BoxFuture;
-use telemetry::metrics::Counter;
 
 use crate::host;
 use crate::limits::{LimitReached, Throttle, WARNING_INTERVAL};
@@ -29,6 +29,7 @@ use crate::names::{Zones, contains};
 use crate::plugin::{Flow, Plugin, QueryFailure, Runner};
 use crate::request::{Request, Transport};
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
+use metrics::ForwardMetrics;
 use options::ForwardOptions;
 use policy::SelectionPolicy;
 use transport::UpstreamQuery;
@@ -46,17 +47,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "forward . quic://94.140.14.14%dns.adguard-dns.com\nforward example.net 10.0.0.12 {\n    force_tcp\n}",
     ],
     options: options::OPTIONS,
-    metrics: &[
-        "coredns_forward_healthcheck_broken_total",
-        "coredns_forward_max_concurrent_rejects_total",
-        "coredns_proxy_conn_cache_hits_total",
-        "coredns_proxy_conn_cache_misses_total",
-        "coredns_proxy_healthcheck_failures_total",
-        "coredns_proxy_request_duration_seconds",
-        "portolan_forward_sockets",
-        "portolan_forward_sockets_rejected_total",
-        "portolan_forward_upstream_busy_total",
-    ],
+    metrics: metrics::register,
     setup,
 };
 
@@ -79,8 +70,7 @@ struct Forward {
     has_next: bool,
     busy: AtomicUsize,
     warning: Throttle,
-    rejected: Counter,
-    all_down: Counter,
+    metrics: ForwardMetrics,
 }
 
 impl Plugin for Forward {
@@ -146,7 +136,7 @@ impl Forward {
 
     /// Rejects a query because `max_concurrent` is exceeded.
     fn reject(&self, limit: usize) -> Flow {
-        self.rejected.inc();
+        self.metrics.rejected.inc();
         let why = format!("concurrent queries exceeded maximum {limit}");
         Flow::Fail(QueryFailure { overloaded: true, ..QueryFailure::new(rcode::REFUSED, why) })
     }
@@ -170,7 +160,7 @@ impl Forward {
                 if down < self.upstreams.len() {
                     continue;
                 }
-                self.all_down.inc();
+                self.metrics.all_down.inc();
                 if self.options.failfast {
                     break;
                 }
@@ -304,10 +294,13 @@ fn setup_one(
         from[0].parse().map_err(|error: InvalidName| single(args[0].error(error.to_string(), "")))?;
     let options = ForwardOptions::read(directive, setup.context)?;
     let targets = address::read(&args[1..], &options)?;
-    let metrics = &setup.context.metrics;
+    let metrics = ForwardMetrics::new(&setup.context.metrics);
+    if setup.context.legacy_metrics {
+        metrics.upstreams.export_legacy(&setup.context.metrics);
+    }
     let upstreams: Vec<_> = targets
         .into_iter()
-        .map(|target| ForwardUpstream::new(target, &options, metrics).map(Arc::new))
+        .map(|target| ForwardUpstream::new(target, &options, &metrics.upstreams).map(Arc::new))
         .collect::<Result<_, _>>()
         .map_err(|(name, what)| {
             let wanted = "TLS settings that can be used";
@@ -321,14 +314,7 @@ fn setup_one(
         has_next,
         busy: AtomicUsize::new(0),
         warning: Throttle::new(WARNING_INTERVAL),
-        rejected: metrics.counter(
-            "coredns_forward_max_concurrent_rejects_total",
-            "Counter of the number of queries rejected because the concurrent queries were at maximum.",
-        ),
-        all_down: metrics.counter(
-            "coredns_forward_healthcheck_broken_total",
-            "Counter of the number of complete failures of the healthchecks.",
-        ),
+        metrics,
         options: ForwardOptions { max_connect_attempts: options.attempts(upstreams.len()), ..options },
         upstreams: upstreams.clone(),
     });

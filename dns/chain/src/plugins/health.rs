@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use telemetry::AdminResponse as Page;
-use telemetry::metrics::exponential;
+use telemetry::metrics::{Counter, Histogram, Registry, exponential};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -23,13 +23,37 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "How long queries are still answered after the request to shut down, while `/ready` already answers 503.",
         },
     ],
-    metrics: &["coredns_health_request_duration_seconds", "coredns_health_request_failures_total"],
+    metrics: |metrics| {
+        HealthMetrics::new(metrics);
+    },
     setup,
 };
 
 /// How often the process requests its own page, and the time limit of a request. A slow page is a sign of overload.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The metrics of the requests to the own page.
+struct HealthMetrics {
+    duration: Histogram,
+    failures: Counter,
+}
+
+impl HealthMetrics {
+    fn new(metrics: &Registry) -> Self {
+        Self {
+            duration: metrics.histogram(
+                "coredns_health_request_duration_seconds",
+                "Histogram of the time (in seconds) each request took.",
+                &exponential(0.00025, 10.0, 5),
+            ),
+            failures: metrics.counter(
+                "coredns_health_request_failures_total",
+                "The number of times the health check failed.",
+            ),
+        }
+    }
+}
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut address, mut lameduck) = (":8080".to_owned(), Duration::ZERO);
@@ -54,15 +78,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     }
     setup.lameduck(lameduck);
 
-    let duration = setup.context.metrics.histogram(
-        "coredns_health_request_duration_seconds",
-        "Histogram of the time (in seconds) each request took.",
-        &exponential(0.00025, 10.0, 5),
-    );
-    let failures = setup
-        .context
-        .metrics
-        .counter("coredns_health_request_failures_total", "The number of times the health check failed.");
+    let HealthMetrics { duration, failures } = HealthMetrics::new(&setup.context.metrics);
     let admin = setup.context.admin.clone();
     setup.on_start(move || async move {
         let pages = admin.listen(&address).await.map_err(|error| format!("health: {address}: {error}"))?;

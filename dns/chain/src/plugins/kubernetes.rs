@@ -37,12 +37,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "kubernetes cluster.local clusterset.local {\n    multicluster clusterset.local\n}",
     ],
     options: options::OPTIONS,
-    metrics: &[
-        "coredns_kubernetes_dns_programming_duration_seconds",
-        "coredns_kubernetes_rest_client_rate_limiter_duration_seconds",
-        "coredns_kubernetes_rest_client_request_duration_seconds",
-        "coredns_kubernetes_rest_client_requests_total",
-    ],
+    metrics: |_| {},
     setup,
 };
 

@@ -46,7 +46,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "Addresses in these networks come first. Only with `round_robin`.",
         },
     ],
-    metrics: &[],
+    metrics: |_| {},
     setup,
 };
 

@@ -39,7 +39,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "Which replies are logged: `success`, `denial` (NXDOMAIN and NODATA), `error`, `all`.",
         },
     ],
-    metrics: &[],
+    metrics: |_| {},
     setup,
 };
 

@@ -24,7 +24,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     about: "detects at the start whether forwarded queries come back",
     syntax: &["loop"],
     options: &[],
-    metrics: &[],
+    metrics: |_| {},
     setup,
 };
 

@@ -8,7 +8,7 @@ use config::Word;
 use http::StatusCode;
 use telemetry::AdminResponse as Page;
 use telemetry::WebConfigPolicy;
-use telemetry::metrics::{Family, Gauge};
+use telemetry::metrics::{Family, Gauge, Registry};
 
 use crate::plugin::{Answer, Plugin};
 use crate::query_metrics::QueryMetrics;
@@ -37,16 +37,11 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "A web configuration file of the Prometheus exporters: certificate, client certificates, users. Renewed certificates take effect at once.",
         },
     ],
-    metrics: &[
-        "coredns_build_info",
-        "coredns_dns_do_requests_total",
-        "coredns_dns_request_duration_seconds",
-        "coredns_dns_request_size_bytes",
-        "coredns_dns_requests_total",
-        "coredns_dns_response_size_bytes",
-        "coredns_dns_responses_total",
-        "coredns_plugin_enabled",
-    ],
+    metrics: |metrics| {
+        QueryMetrics::new(metrics, "", "", &[]);
+        enabled(metrics);
+        build_info(metrics);
+    },
     setup,
 };
 
@@ -87,6 +82,31 @@ impl Plugin for Prometheus {
     }
 }
 
+/// The commit that the program was built from; empty if the build did not say.
+const REVISION: &str = match option_env!("PORTOLAN_REVISION") {
+    Some(revision) => revision,
+    None => "",
+};
+
+/// The value of the label `goversion`: name and version of the compiler.
+const COMPILER: &str = env!("PORTOLAN_COMPILER");
+
+fn enabled(metrics: &Registry) -> Family<Gauge, 4> {
+    metrics.gauges(
+        "coredns_plugin_enabled",
+        "A metric that indicates whether a plugin is enabled on per server and zone basis.",
+        ["server", "zone", "view", "name"],
+    )
+}
+
+fn build_info(metrics: &Registry) -> Family<Gauge, 3> {
+    metrics.gauges(
+        "coredns_build_info",
+        "A metric with a constant '1' value labeled by version, revision, and goversion from which CoreDNS was built.",
+        ["version", "revision", "goversion"],
+    )
+}
+
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let address = match directive.optional_arg("[ADDRESS]").map_err(|error| vec![error])? {
@@ -106,14 +126,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     })?;
 
     let metrics = setup.context.metrics.clone();
-    let enabled = Arc::new(Enabled {
-        family: metrics.gauges(
-            "coredns_plugin_enabled",
-            "A metric that indicates whether a plugin is enabled on per server and zone basis.",
-            ["server", "zone", "view", "name"],
-        ),
-        rows: Mutex::default(),
-    });
+    let enabled = Arc::new(Enabled { family: enabled(&metrics), rows: Mutex::default() });
     let (shown, linked) = (enabled.clone(), setup.linked.clone());
     setup.on_start(move || async move { Ok(Box::new(enabled) as PluginGuard) });
     // Set once the ports are served, so that a configuration that fails to start leaves the rows of the previous one.
@@ -122,12 +135,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         let show = move |_| async move { shown.show(labels, linked.get().map_or(&[], Vec::as_slice)) };
         setup.on_serving(key.port, show);
     }
-    let build = metrics.gauges(
-        "coredns_build_info",
-        "A metric with a constant '1' value labeled by version, revision, and goversion from which CoreDNS was built.",
-        ["version", "revision", "goversion"],
-    );
-    build.with([setup.context.version, "", ""]).set(1.0);
+    build_info(&metrics).with([setup.context.version, REVISION, COMPILER]).set(1.0);
 
     let of_key = |(key, server): (&config::ServerKey, String)| {
         QueryMetrics::new(&metrics, &server, &key.zone, setup.names)

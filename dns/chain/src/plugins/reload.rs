@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use telemetry::metrics::{Counter, Family, Gauge, Registry};
+
 use crate::setup::{PluginEntry, PluginInstances, PluginOption, ReloadOptions, Setup, SetupErrors};
 
 /// See the module.
@@ -23,9 +25,32 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "A random time up to this is added to the interval, so that replicas reload one after the other; at most half of the interval.",
         },
     ],
-    metrics: &["coredns_reload_failed_total", "coredns_reload_version_info"],
+    metrics: |metrics| {
+        ReloadMetrics::new(metrics);
+    },
     setup,
 };
+
+/// The metrics of reloads, whether the plugin or a signal requests them.
+pub struct ReloadMetrics {
+    /// The fingerprint of the served configuration: the type of the hash, and its value.
+    pub versions: Family<Gauge, 2>,
+    /// Reloads that failed.
+    pub failed: Counter,
+}
+
+impl ReloadMetrics {
+    /// Registers them.
+    pub fn new(metrics: &Registry) -> Self {
+        let help =
+            "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
+        Self {
+            versions: metrics.gauges("coredns_reload_version_info", help, ["hash", "value"]),
+            failed: metrics
+                .counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts."),
+        }
+    }
+}
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directives = setup.directives.clone();

@@ -16,7 +16,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     about: "answers with the client's own address, port and protocol",
     syntax: &["whoami"],
     options: &[],
-    metrics: &[],
+    metrics: |_| {},
     setup,
 };
 

@@ -156,6 +156,7 @@ pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
         views: Default::default(),
         limits: ChainLimits::new(&metrics),
         metrics,
+        legacy_metrics: true,
         gates: ReadinessGates::new(),
         admin: AdminServer::new(&Registry::new()),
         reports: Reports::new(&Registry::new()),

@@ -9,11 +9,12 @@ use std::time::Duration;
 use config::Scheme;
 use dns_wire::Query;
 use dns_wire::codes::rtype;
-use telemetry::metrics::{Counter, Family, Histogram, Registry, exponential};
+use telemetry::metrics::{Counter, Family, Histogram};
 use tokio::runtime::Handle;
 
 use super::address::ForwardTarget;
 use super::https::{HttpsUpstream, Sender};
+use super::metrics::{PROXY, UpstreamFamilies};
 use super::options::{ForwardOptions, HealthCheck};
 use super::quic::QuicUpstream;
 use super::shared_connection::SharedConnection;
@@ -21,9 +22,6 @@ use super::tls;
 use super::transport::{Dialer, UpstreamQuery, UpstreamTransport, connector};
 use crate::codes::Rcode;
 use crate::limits::{LimitReached, WaitingQueries};
-
-/// The value of the `proxy_name` label.
-const PROXY: &str = "forward";
 
 /// Response codes with a histogram of their own. Higher ones, which an upstream may choose freely, share one.
 const RCODES: usize = 24;
@@ -75,23 +73,13 @@ impl ForwardUpstream {
     pub(super) fn new(
         target: ForwardTarget,
         options: &ForwardOptions,
-        metrics: &Registry,
+        metrics: &UpstreamFamilies,
     ) -> Result<Self, (&'static str, String)> {
         let to = target.address.to_string();
-        let labels = ["proxy_name", "to", "proto"];
-        let hits = metrics.counters(
-            "coredns_proxy_conn_cache_hits_total",
-            "Counter of connection cache hits per upstream and protocol.",
-            labels,
-        );
-        let misses = metrics.counters(
-            "coredns_proxy_conn_cache_misses_total",
-            "Counter of connection cache misses per upstream and protocol.",
-            labels,
-        );
+        let UpstreamFamilies { connection_hits: hits, connection_misses: misses, .. } = metrics;
         let of = |family: &Family<Counter, 3>, proto| family.with([PROXY, &to, proto]);
         let (limits, source, sockets) = (options.limits, options.source, &options.chain_limits.sockets);
-        let pool_metrics = |proto| [of(&hits, proto), of(&misses, proto)];
+        let pool_metrics = |proto| [of(hits, proto), of(misses, proto)];
         let server_name = || {
             let named = options.tls.server_name.as_ref().or(target.server_name.as_ref());
             named.cloned().unwrap_or_else(|| target.address.ip().to_string())
@@ -112,8 +100,8 @@ impl ForwardUpstream {
                 source,
                 shared: SharedConnection::new(
                     limits,
-                    of(&hits, "https"),
-                    of(&misses, "https"),
+                    of(hits, "https"),
+                    of(misses, "https"),
                     Sender::is_closed,
                 ),
             }),
@@ -122,33 +110,17 @@ impl ForwardUpstream {
                 name: server_name().into(),
                 source,
                 // Opening a stream on a closed connection fails, so no check is needed.
-                shared: SharedConnection::new(limits, of(&hits, "quic"), of(&misses, "quic"), |_| false),
+                shared: SharedConnection::new(limits, of(hits, "quic"), of(misses, "quic"), |_| false),
             }),
             Scheme::Dns | Scheme::Grpc | Scheme::Https3 => UpstreamTransport::Plain {
                 udp: Dialer::new(limits.for_udp(), source, sockets.clone(), pool_metrics("udp")),
                 tcp: Dialer::new(limits, source, sockets.clone(), pool_metrics("tcp")),
             },
         };
-        let failures = metrics.counters(
-            "coredns_proxy_healthcheck_failures_total",
-            "Counter of the number of failed healthchecks.",
-            ["proxy_name", "to"],
-        );
-        let busy = metrics.counters(
-            "portolan_forward_upstream_busy_total",
-            "Queries not sent to an upstream because too many were in flight to it.",
-            ["to"],
-        );
-        let durations = metrics.histograms(
-            "coredns_proxy_request_duration_seconds",
-            "Histogram of the time each outgoing took.",
-            ["proxy_name", "to", "rcode"],
-            &exponential(0.00025, 2.0, 16),
-        );
         Ok(Self {
             address: target.address,
-            failures: failures.with([PROXY, &to]),
-            busy: busy.with([&to]),
+            failures: metrics.health_check_failures.with([PROXY, &to]),
+            busy: metrics.busy.with([&to]),
             to,
             is_plain_dns: matches!(transport, UpstreamTransport::Plain { .. }),
             transport,
@@ -158,7 +130,7 @@ impl ForwardUpstream {
             force_tcp: options.force_tcp,
             fails: AtomicU32::new(0),
             checking: AtomicBool::new(false),
-            durations,
+            durations: metrics.durations.clone(),
             duration: Default::default(),
             in_flight: AtomicUsize::new(0),
             // `max_concurrent` replaces this limit.

@@ -77,7 +77,7 @@ mod tests {
             line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap()
         };
         let all = || ["config_last_reload_successful", "success", "errors"].map(shown);
-        let at = |second| UNIX_EPOCH + Duration::from_secs(1_790_000_000 + second);
+        let at = |second: u64| UNIX_EPOCH + Duration::from_secs(1_790_000_000 + second);
         assert_eq!(all(), [0.0, 0.0, 0.0]);
         configuration.takes_changes(false, at(0));
         assert_eq!(all(), [0.0, 0.0, 0.0]);
