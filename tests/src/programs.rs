@@ -44,25 +44,37 @@ fn cached(
 
 /// The h2spec binary, built from `tests/h2spec` unless it is cached.
 pub fn h2spec() -> Result<PathBuf, String> {
-    go_program("h2spec", "github.com/summerwind/h2spec/cmd/h2spec")
+    go_program("h2spec", "github.com/summerwind/h2spec/cmd/h2spec", "")
 }
 
 /// The CoreDNS binary, built from `tests/coredns` unless it is cached.
 pub fn coredns() -> Result<PathBuf, String> {
-    go_program("coredns", "github.com/coredns/coredns")
+    go_program("coredns", "github.com/coredns/coredns", "")
 }
 
 /// The program in the Pods of the cluster tests, built from `tests/pods` unless it is cached.
 pub fn pods() -> Result<PathBuf, String> {
-    go_program("pods", ".")
+    go_program("pods", ".", "")
+}
+
+/// The Helm binary, built from `tests/helm` unless it is cached. Without versions it would render charts for Kubernetes 1.20.
+pub fn helm() -> Result<PathBuf, String> {
+    let mut numbers = KUBERNETES.split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let stamp = ["chartutil", "lint/rules"].map(|package| {
+        let package = format!("helm.sh/helm/v3/pkg/{package}");
+        format!("-X {package}.k8sVersionMajor={major} -X {package}.k8sVersionMinor={minor}")
+    });
+    go_program("helm", "helm.sh/helm/v3/cmd/helm", &stamp.join(" "))
 }
 
 /// A Go program built from `package` in the folder `tests/<name>`, whose go.mod has all versions.
-fn go_program(name: &str, package: &str) -> Result<PathBuf, String> {
+fn go_program(name: &str, package: &str, ldflags: &str) -> Result<PathBuf, String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let build = |binary: &Path| {
         let mut go = Command::new("go");
-        go.args(["build", "-trimpath", "-ldflags", "-s -w", "-o"]).arg(binary).arg(package);
+        let ldflags = format!("-s -w {ldflags}");
+        go.args(["build", "-trimpath", "-ldflags", &ldflags, "-o"]).arg(binary).arg(package);
         run_go(go.current_dir(&sources))
     };
     cached(name, &sources, build)
