@@ -35,6 +35,19 @@ pub enum ParsedCommand {
     Completions(clap_complete::Shell),
     /// `portolan reference PAGE`.
     Reference(String),
+    /// `portolan reference rbac`.
+    ReferenceRbac(RbacPart),
+}
+
+/// Which services' permissions are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RbacPart {
+    /// Both.
+    Both,
+    /// Only those of `portolan dns`.
+    Dns,
+    /// Only those of `portolan ingress`.
+    Ingress,
 }
 
 /// Parses the command line.
@@ -55,9 +68,28 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
         "ingress" => ParsedCommand::Ingress(Box::new(IngressArgs::read(matches)?)),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
         "completions" => ParsedCommand::Completions(*required(matches, "shell")),
-        "reference" => ParsedCommand::Reference(required::<String>(matches, "page").clone()),
+        "reference" => reference(matches)?,
         _ => ParsedCommand::Up(UpArgs::read(matches)?),
     })
+}
+
+/// Reads the arguments of `portolan reference`.
+fn reference(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
+    let page: &String = required(matches, "page");
+    let part = match (matches.get_flag("dns"), matches.get_flag("ingress")) {
+        (true, _) => RbacPart::Dns,
+        (_, true) => RbacPart::Ingress,
+        _ => RbacPart::Both,
+    };
+    if page == "rbac" {
+        return Ok(ParsedCommand::ReferenceRbac(part));
+    }
+    if part != RbacPart::Both {
+        return Err(CommandError::usage(format!(
+            "--dns and --ingress select parts of the page rbac, not of {page}"
+        )));
+    }
+    Ok(ParsedCommand::Reference(page.clone()))
 }
 
 /// The definition of the command line for clap.
@@ -98,14 +130,30 @@ pub fn command() -> Command {
                 ),
         )
         .subcommand(
-            Command::new("reference").about("Print a reference page in Markdown: plugins, annotations, ConfigMap keys, flags or metrics").arg(
-                clap::Arg::new("page")
-                    .required(true)
-                    .value_name("PAGE")
-                    .value_parser(["plugins", "annotations", "configmap", "ingress-flags", "metrics"])
-                    .hide_possible_values(true)
-                    .help("plugins, annotations, configmap, ingress-flags or metrics"),
-            ),
+            Command::new("reference")
+                .about("Print a reference page in Markdown, or the permissions in YAML")
+                .after_help(
+                    "Examples:\n  \
+                     # What every annotation does here\n  \
+                     portolan reference annotations\n\n  \
+                     # ServiceAccount, Roles and bindings for installations without Helm\n  \
+                     portolan reference rbac --ingress | kubectl apply -f -",
+                )
+                .arg(
+                    clap::Arg::new("page")
+                        .required(true)
+                        .value_name("PAGE")
+                        .value_parser(["plugins", "annotations", "configmap", "ingress-flags", "metrics", "chart-values", "rbac"])
+                        .hide_possible_values(true)
+                        .help("plugins, annotations, configmap, ingress-flags, metrics, chart-values or rbac"),
+                )
+                .args(["dns", "ingress"].map(|part| {
+                    clap::Arg::new(part)
+                        .long(part)
+                        .action(clap::ArgAction::SetTrue)
+                        .conflicts_with(if part == "dns" { "ingress" } else { "dns" })
+                        .help(format!("rbac: only the permissions of `portolan {part}`"))
+                })),
         )
 }
 

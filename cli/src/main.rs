@@ -71,6 +71,10 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Ingress(args) => ingress::run(*args),
         ParsedCommand::Migrate(args) => migrate::run(args),
         ParsedCommand::Reference(page) => reference::print(&page),
+        ParsedCommand::ReferenceRbac(part) => {
+            reference::print_rbac(part);
+            Ok(())
+        }
         ParsedCommand::Completions(shell) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::command(), "portolan", &mut script);

@@ -1,7 +1,9 @@
-//! Reference pages in Markdown, generated from the registries of plugins, annotations, ConfigMap keys, flags and
-//! metrics.
+//! Reference pages in Markdown, generated from the registries of plugins, annotations, ConfigMap keys, flags and metrics and
+//! from the values of the Helm chart.
 
+mod chart_values;
 mod metrics;
+mod rbac;
 
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
@@ -9,7 +11,7 @@ use ingress_routes::{CONFIG_MAP_KEYS, UnsupportedSetting};
 use telemetry::metrics::Registry;
 
 use crate::args;
-use crate::args::FlagSupport;
+use crate::args::{FlagSupport, RbacPart};
 use crate::command_error::CommandError;
 use crate::output;
 
@@ -23,7 +25,13 @@ const PAGES: &[Page] = &[
     ("configmap", config_map),
     ("ingress-flags", ingress_flags),
     ("metrics", metrics::page),
+    ("chart-values", chart_values::page),
 ];
+
+/// Prints the manifest of the permissions that the services need.
+pub fn print_rbac(part: RbacPart) {
+    output::print(rbac::manifest(part));
+}
 
 /// Prints a page.
 ///
