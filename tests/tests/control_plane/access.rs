@@ -326,7 +326,7 @@ pub(crate) fn a_reload_applies_limits_to_existing_connections(stage: &mut Stage)
     stage.resolver().expect(SOON, "web.access-limits.svc.cluster.local A = 10.96.0.87");
 }
 
-fn resources(lines: &[String]) -> String {
+pub(crate) fn resources(lines: &[String]) -> String {
     let mut kinds: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').nth(1)).collect();
     kinds.sort_unstable();
     kinds.dedup();

@@ -6,6 +6,7 @@
 mod manifests;
 
 mod access;
+mod chart;
 mod dns_changes;
 mod dns_records;
 mod documentation;
@@ -82,6 +83,17 @@ const CASES: &[Case<Stage>] = cases![
     access::a_client_certificate_authenticates_to_an_endpoint_url,
     in_a_pod::the_kubeadm_corefile_works_in_a_pod,
     in_a_pod::a_rotated_token_is_used,
+    chart::the_api_server_accepts_every_variant,
+    chart::a_release_is_upgraded_rolled_back_and_removed_without_leftovers,
+    chart::the_service_of_the_cluster_dns_keeps_address_and_selector,
+    chart::an_ingress_class_of_somebody_else_stays_as_it_is,
+    chart::the_kustomize_bases_are_what_the_chart_makes,
+    chart::values::mistakes_are_refused_with_their_key,
+    chart::values::an_old_values_file_is_installed_and_its_idle_keys_are_listed,
+    chart::values::the_corefile_of_the_values_is_served,
+    chart::roles::the_ingress_role_allows_what_is_asked_for_and_no_more,
+    chart::roles::in_namespaced_mode_there_are_roles_only,
+    chart::roles::the_dns_role_allows_what_is_asked_for_and_no_more,
     histories::after_a_history_of_changes_answers_equal_those_of_a_new_start,
     scale::two_thousand_services_created_in_a_burst_are_all_answered,
     faults::answers_continue_while_the_api_server_is_stopped,
@@ -126,6 +138,7 @@ fn open() -> Result<Stage, String> {
     let cluster = programs::cluster()?;
     let portolan = programs::portolan()?;
     programs::h2spec()?;
+    programs::helm()?;
     namespace::enter()?;
     Ok(Stage::start(&cluster, &portolan))
 }

@@ -5,6 +5,7 @@
 mod workspace;
 
 mod architecture;
+mod chart;
 mod source;
 
 mod documentation;

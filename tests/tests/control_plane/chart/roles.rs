@@ -1,0 +1,173 @@
+//! The permissions of the chart against the requests of the programs, as the API server's audit log has them.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+use tests::credentials;
+use tests::stage::{Portolan, SOON, Stage};
+use tests::wait;
+
+use super::{chart, helm_output, prepare};
+use crate::access::resources;
+
+/// Writes a kubeconfig with the token of a service account of the chart.
+fn kubeconfig(stage: &Stage, namespace: &str, account: &str) -> String {
+    let manifest =
+        format!("\napiVersion: v1\nkind: Secret\nmetadata: {{ name: bound, namespace: {namespace} }}\n");
+    stage.plane.api.apply(&manifest);
+    let token = stage.plane.api.token(namespace, account, "bound");
+    let authority = stage.plane.authority();
+    let text = credentials::kubeconfig("https://127.0.0.1:6443", &authority.to_string_lossy(), &token);
+    let path = stage.folder().join(format!("{namespace}-{account}.kubeconfig"));
+    fs::write(&path, text).expect("the scratch folder is writable");
+    path.to_string_lossy().into_owned()
+}
+
+/// The resources of the rules of a namespace's Roles and of a ClusterRole, `resource` or `namespace/resource`. Fails if a rule
+/// allows more than to list and to watch.
+fn allowed(stage: &Stage, release: &str, cluster_role: Option<&str>) -> BTreeSet<String> {
+    let mut rules = Vec::new();
+    for namespace in ["chart-roles", "chart-other"] {
+        for role in stage.plane.api.list("Role", namespace) {
+            if role["metadata"]["labels"]["app.kubernetes.io/instance"] == release {
+                rules.push((format!("{namespace}/"), role["rules"].clone()));
+            }
+        }
+    }
+    if let Some(name) = cluster_role {
+        let role = stage.plane.api.read("ClusterRole", "", name).expect("the chart makes it");
+        rules.push((String::new(), role["rules"].clone()));
+    }
+    let mut allowed = BTreeSet::new();
+    for (place, rules) in rules {
+        for rule in rules.as_array().expect("rules") {
+            assert_eq!(rule["verbs"], serde_json::json!(["list", "watch"]), "{rule}");
+            let names = rule["resources"].as_array().expect("resources").iter();
+            allowed.extend(names.map(|name| format!("{place}{}", name.as_str().unwrap_or_default())));
+        }
+    }
+    allowed
+}
+
+/// Requests of a service account that the API server has answered: their resources, and `refused` ones by themselves.
+fn requested(stage: &Stage, user: &str) -> (BTreeSet<String>, Vec<String>) {
+    let lines = stage.plane.audit(user);
+    let refused =
+        lines.iter().filter(|line| line.ends_with(" 403") || line.ends_with(" 401")).cloned().collect();
+    let asked = resources(&lines);
+    (asked.split(", ").filter(|name| !name.is_empty()).map(str::to_owned).collect(), refused)
+}
+
+/// Checks that the requests of a program need all of the chart's permissions and no other.
+fn compare(stage: &Stage, user: &str, allowed: &BTreeSet<String>, what: &str) {
+    let bare = |name: &String| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let wanted: BTreeSet<String> = allowed.iter().map(bare).collect();
+    // The audit log has a request when it ends, at the latest when the program has.
+    wait::until(what, SOON, || {
+        let (asked, refused) = requested(stage, user);
+        assert!(refused.is_empty(), "{what}: missing permissions: {refused:?}");
+        if asked == wanted { Ok(()) } else { Err(format!("allowed {wanted:?}, asked for {asked:?}")) }
+    });
+}
+
+/// Starts the ingress controller with the arguments of the chart's Deployment.
+fn run_ingress(stage: &Stage, namespace: &str, release: &str) -> Portolan {
+    let name = format!("{release}-portolan-controller");
+    let deployment = stage.plane.api.read("Deployment", namespace, &name).expect("it is installed");
+    let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    let Value::Array(arguments) = arguments else { panic!("no arguments: {arguments}") };
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|word| {
+            word.as_str().unwrap_or_default().trim_start_matches('/').replace("$(POD_NAMESPACE)", namespace)
+        })
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let kubeconfig = kubeconfig(stage, namespace, &format!("{release}-portolan"));
+    let more = ["--kubeconfig", &kubeconfig, "--shutdown-grace-period=0", "--post-shutdown-grace-period=0"];
+    stage.run(&arguments, &more)
+}
+
+pub(crate) fn the_ingress_role_allows_what_is_asked_for_and_no_more(stage: &mut Stage) {
+    prepare(stage, "chart-roles");
+    prepare(stage, "chart-other");
+    // Values, and whether there is a ClusterRole.
+    let rows = [
+        ("all", "controller.metrics.enabled=true", true),
+        ("selected", "controller.scope.namespaceSelector=team=web", true),
+        ("scoped", "controller.scope.enabled=true,controller.scope.namespace=chart-other", true),
+        ("elsewhere", "controller.configMapNamespace=chart-other", true),
+    ];
+    for (release, set, has_cluster_role) in rows {
+        let class = "controller.ingressClassResource.enabled=false";
+        helm_output(
+            stage,
+            &["install", release, &chart(), "-n", "chart-roles", "--set", set, "--set", class],
+        );
+        let mut ingress = run_ingress(stage, "chart-roles", release);
+        ingress.wait_for_page(10254, "/healthz");
+        assert!(ingress.stop().success(), "{release}");
+        let role = format!("{release}-portolan");
+        let allowed = allowed(stage, release, has_cluster_role.then_some(role.as_str()));
+        assert!(allowed.iter().any(|name| name.ends_with("secrets")), "{release}: {allowed:?}");
+        compare(stage, &format!("system:serviceaccount:chart-roles:{release}-portolan"), &allowed, release);
+        helm_output(stage, &["uninstall", release, "-n", "chart-roles"]);
+    }
+}
+
+/// Without any cluster-wide permission, the controller serves its namespace and says what it cannot read.
+pub(crate) fn in_namespaced_mode_there_are_roles_only(stage: &mut Stage) {
+    prepare(stage, "chart-roles");
+    prepare(stage, "chart-other");
+    let set = "controller.scope.enabled=true,rbac.scope=true,controller.watchIngressWithoutClass=true,controller.ingressClassResource.enabled=false";
+    helm_output(stage, &["install", "own", &chart(), "-n", "chart-roles", "--set", set]);
+    let cluster_wide =
+        super::objects(stage, "own").into_iter().filter(|name| name.starts_with("clusterrole"));
+    assert_eq!(cluster_wide.count(), 0);
+    let mut ingress = run_ingress(stage, "chart-roles", "own");
+    ingress.wait_for_page(10254, "/healthz");
+    let log = ingress.wait_for_log(&["ingressclasses"]);
+    assert!(log.contains("list") || log.contains("watch"), "the verb is missing: {log}");
+    ingress.stop();
+    let (asked, refused) = requested(stage, "system:serviceaccount:chart-roles:own-portolan");
+    assert!(refused.iter().all(|line| line.contains("ingressclasses")), "{refused:?}");
+    let allowed = allowed(stage, "own", None);
+    for name in &asked {
+        let known = name == "ingressclasses" || allowed.contains(&format!("chart-roles/{name}"));
+        assert!(known, "{name} is not in {allowed:?}");
+    }
+    helm_output(stage, &["uninstall", "own", "-n", "chart-roles"]);
+}
+
+/// DNS never reads Secrets, and Pods only if the Corefile needs them.
+pub(crate) fn the_dns_role_allows_what_is_asked_for_and_no_more(stage: &mut Stage) {
+    prepare(stage, "chart-roles");
+    let rows = [
+        ("insecure", "pods insecure", "endpointslices namespaces services"),
+        ("verified", "pods verified", "endpointslices namespaces pods services"),
+    ];
+    for (release, option, wanted) in rows {
+        let plugins = "dns.servers[0].port=53,dns.servers[0].plugins[0].name=health,dns.servers[0].plugins[1].name=ready";
+        let kubernetes = format!(
+            "dns.servers[0].plugins[2].name=kubernetes,dns.servers[0].plugins[2].parameters=cluster.local,dns.servers[0].plugins[2].configBlock={option}"
+        );
+        let only = "controller.enabled=false,dns.enabled=true";
+        let sets = ["--set", only, "--set", plugins, "--set", &kubernetes];
+        helm_output(stage, &[&["install", release, &chart(), "-n", "chart-roles"], &sets[..]].concat());
+        let name = format!("{release}-dns");
+        let config = stage.plane.api.read("ConfigMap", "chart-roles", &name).expect("it is installed");
+        let path = stage.folder().join("Corefile");
+        fs::write(&path, config["data"]["Corefile"].as_str().expect("a Corefile"))
+            .expect("the folder is writable");
+        let kubeconfig = kubeconfig(stage, "chart-roles", &name);
+        let mut dns =
+            stage.run(&["coredns", "-conf", &path.to_string_lossy(), "--kubeconfig", &kubeconfig], &[]);
+        dns.wait_for_ready();
+        assert!(dns.stop().success(), "{release}");
+        let allowed = allowed(stage, release, Some(&name));
+        assert_eq!(allowed.iter().cloned().collect::<Vec<_>>().join(" "), wanted, "{release}");
+        compare(stage, &format!("system:serviceaccount:chart-roles:{name}"), &allowed, release);
+        helm_output(stage, &["uninstall", release, "-n", "chart-roles"]);
+    }
+}
