@@ -92,6 +92,17 @@ impl ApiClient {
         self.send_expecting_success("PATCH", &target, "application/apply-patch+yaml", body.as_bytes());
     }
 
+    /// Replaces an object that exists (PUT), like `kubectl replace`.
+    #[track_caller]
+    pub fn replace(&self, object: &Value) {
+        self.send_expecting_success(
+            "PUT",
+            &path_of(object),
+            "application/json",
+            object.to_string().as_bytes(),
+        );
+    }
+
     /// Applies a single document and returns the response, for documents that the server should reject.
     pub fn try_apply(&self, manifest: &str) -> Response {
         let object = documents(manifest).pop().expect("a document");
@@ -297,9 +308,10 @@ impl ApiClient {
     }
 }
 
-/// Parses the documents of a YAML text.
+/// Parses the documents of a YAML text. Only `true` and `false` are booleans: a name may be `n`.
 pub fn documents(manifest: &str) -> Vec<Value> {
-    serde_saphyr::from_multiple(manifest).unwrap_or_else(|error| panic!("{error}\nin {manifest}"))
+    serde_saphyr::from_multiple_with_options(manifest, serde_saphyr::options! { strict_booleans: true })
+        .unwrap_or_else(|error| panic!("{error}\nin {manifest}"))
 }
 
 fn entry(kind: &str) -> (&'static str, &'static str, &'static str, bool) {

@@ -60,6 +60,11 @@ trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 impl Connection {
+    /// A connection over a stream that is already open.
+    pub fn over(stream: impl Read + Write + Send + 'static) -> Connection {
+        Connection { stream: BufReader::new(Box::new(stream)), certificate: None }
+    }
+
     /// Connects without TLS.
     pub fn plain(address: SocketAddr) -> io::Result<Connection> {
         Ok(Connection { stream: BufReader::new(Box::new(connect(address)?)), certificate: None })
@@ -101,8 +106,20 @@ impl Connection {
         let stream = self.stream.get_mut();
         stream.write_all(&[head.as_bytes(), body].concat())?;
         stream.flush()?;
+        self.receive_final(method == "HEAD")
+    }
+
+    /// Writes bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes)?;
+        stream.flush()
+    }
+
+    /// Reads the final response. The response to a HEAD has no body.
+    pub fn receive_final(&mut self, is_head: bool) -> io::Result<Response> {
         loop {
-            let response = self.receive(method == "HEAD")?;
+            let response = self.receive(is_head)?;
             // RFC 9110 section 15.2: interim responses precede the final one.
             if response.status >= 200 {
                 return Ok(response);
@@ -195,15 +212,22 @@ fn config(trust: &Trust) -> ClientConfig {
         }
         Trust::AnyCertificate => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate { provider }))
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate::new(provider)))
             .with_no_client_auth(),
     }
 }
 
 /// Accepts every certificate, but verifies that the server has its private key.
 #[derive(Debug)]
-struct AcceptAnyCertificate {
+pub struct AcceptAnyCertificate {
     provider: Arc<CryptoProvider>,
+}
+
+impl AcceptAnyCertificate {
+    /// A verifier that checks signatures with `provider`.
+    pub fn new(provider: Arc<CryptoProvider>) -> AcceptAnyCertificate {
+        AcceptAnyCertificate { provider }
+    }
 }
 
 impl ServerCertVerifier for AcceptAnyCertificate {

@@ -32,3 +32,5 @@ pub mod pod_images;
 mod node_config;
 
 pub mod node;
+
+pub mod conformance;

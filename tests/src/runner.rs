@@ -61,7 +61,8 @@ impl Selection {
         self.list
     }
 
-    fn selects(&self, name: &str) -> bool {
+    /// Whether a case of this name is to be run.
+    pub fn selects(&self, name: &str) -> bool {
         let matches =
             |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
         (self.filters.is_empty() || self.filters.iter().any(matches)) && !self.skip.iter().any(matches)
@@ -133,7 +134,7 @@ pub fn skip_all<S>(cases: &[Case<S>], selection: &Selection, reason: &str) -> Ex
 }
 
 /// Converts a panic into an error. The panic hook has already printed its message.
-fn catch_panic<T>(action: impl FnOnce() -> T) -> Result<T, String> {
+pub fn catch_panic<T>(action: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(action)).map_err(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
