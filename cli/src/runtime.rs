@@ -27,13 +27,17 @@ pub struct Runtime {
 pub type FatalErrors = mpsc::Receiver<String>;
 
 impl Runtime {
-    /// Raises the descriptor limit, installs the TLS provider and starts the tokio runtime.
+    /// Raises the descriptor limit, makes the capability to bind low ports effective, installs the TLS provider and starts the tokio runtime.
     ///
     /// # Errors
     /// When the runtime cannot be started.
     pub fn start() -> Result<(Self, tokio::runtime::Runtime, FatalErrors), CommandError> {
         if let Err(error) = net::descriptors::raise_limit() {
             tracing::warn!("cannot raise the limit of open files: {error}");
+        }
+        // Before the runtime and the workers: threads inherit the capability.
+        if let Err(error) = net::capabilities::allow_low_ports() {
+            tracing::warn!("cannot make the capability NET_BIND_SERVICE effective: {error}");
         }
         // Already installed by another test in this process: not an error.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -1,7 +1,8 @@
-//! Building blocks of servers: listening sockets, descriptor limits, TLS with certificates by name, graceful shutdown.
+//! Building blocks of servers: listening sockets, capabilities, descriptor limits, TLS with certificates by name, graceful shutdown.
 //!
 //! Contains no protocol above TLS and no Kubernetes type; certificates are looked up through a closure.
 
+pub mod capabilities;
 pub mod descriptors;
 pub mod drain;
 pub mod listen;

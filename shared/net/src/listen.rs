@@ -26,7 +26,7 @@ impl std::fmt::Display for BindError {
                 write!(f, "cannot listen on {address}: this machine has no such address")
             }
             io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-                write!(f, "cannot listen on {address}: ports below 1024 need CAP_NET_BIND_SERVICE")
+                write!(f, "cannot listen on {address}: ports below 1024 need the capability NET_BIND_SERVICE")
             }
             _ => write!(f, "cannot listen on {address}: {cause}"),
         }
