@@ -37,6 +37,8 @@ pub enum ParsedCommand {
     Reference(String),
     /// `portolan reference rbac`.
     ReferenceRbac(RbacPart),
+    /// `portolan wait-shutdown`: does nothing.
+    WaitShutdown,
 }
 
 /// Which services' permissions are printed.
@@ -67,6 +69,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
         "dns" => ParsedCommand::Dns(DnsArgs::read(matches)?),
         "ingress" => ParsedCommand::Ingress(Box::new(IngressArgs::read(matches)?)),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
+        "wait-shutdown" => ParsedCommand::WaitShutdown,
         "completions" => ParsedCommand::Completions(*required(matches, "shell")),
         "reference" => reference(matches)?,
         _ => ParsedCommand::Up(UpArgs::read(matches)?),
@@ -116,6 +119,11 @@ pub fn command() -> Command {
         .subcommand(dns::command())
         .subcommand(ingress::command())
         .subcommand(migrate::command())
+        .subcommand(
+            Command::new("wait-shutdown")
+                .about("Do nothing: kubelet sends SIGTERM when the preStop hook /wait-shutdown ends, and that drains connections")
+                .hide(true),
+        )
         .subcommand(
             Command::new("completions")
                 .about("Print a completion script for a shell")

@@ -18,6 +18,10 @@ use crate::output;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
 
+/// What to do if an address of a server block cannot be listened on.
+const LISTEN_ADVICE: &str =
+    "; the port is that of the server block (chart: dns.servers[].port), else of -dns.port";
+
 /// Serves until a signal stops the process.
 ///
 /// # Errors
@@ -58,7 +62,7 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
             let is_bind = matches!(error, DnsStartError::Bind(..));
             let mut error = failure(error, &load);
             if is_bind {
-                error.message += "; -dns.port changes the port of server blocks that name none";
+                error.message += LISTEN_ADVICE;
             }
             error
         })?,

@@ -56,7 +56,10 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         _ = signals.stop() => return Ok(()),
     }
     let access = edge::access_log(args.log.json, runtime);
-    let flags = ("--http-port", "--https-port");
+    let flags = (
+        "--http-port (chart: controller.containerPort.http)",
+        "--https-port (chart: controller.containerPort.https)",
+    );
     let proxy = edge::start(options, views, Some(access.clone()), runtime, flags)?;
     let _health = pages.healthy(args, proxy.health());
     for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
@@ -165,7 +168,7 @@ impl AdminPages {
         let address = format!("{}:{port}", host.as_deref().unwrap_or_default());
         let pages = runtime.admin.listen(&address).await.map_err(|error| {
             CommandError::outside(format!(
-                "cannot listen on {address} for health: {error}; --healthz-host and --healthz-port change the address"
+                "cannot listen on {address} for health: {error}; --healthz-host and --healthz-port (chart: controller.extraArgs) change the address"
             ))
         })?;
         let cluster = cluster.clone();

@@ -70,6 +70,9 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Dns(args) => dns::run(args),
         ParsedCommand::Ingress(args) => ingress::run(*args),
         ParsedCommand::Migrate(args) => migrate::run(args),
+        // ingress-nginx's hook sends the signal itself and waits for the end of nginx. Here, the end of the process would also end the
+        // hook, and kubelet would record it as failed.
+        ParsedCommand::WaitShutdown => Ok(()),
         ParsedCommand::Reference(page) => reference::print(&page),
         ParsedCommand::ReferenceRbac(part) => {
             reference::print_rbac(part);

@@ -116,4 +116,5 @@ pub fn command() -> Command {
                 .help("UDP threads [default: one per CPU]"),
         ])
         .args(logging::args())
+        .args(logging::klog_args())
 }

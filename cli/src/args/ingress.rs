@@ -227,7 +227,7 @@ pub fn command() -> Command {
         .arg(workers)
         .args(logging::args())
         .args(ignored())
-        .args(flags::klog_flags().map(|flag| flag.arg().hide(true)))
+        .args(logging::klog_args())
 }
 
 const CLUSTER: &str = "Cluster";

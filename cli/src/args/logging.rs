@@ -2,6 +2,8 @@
 
 use clap::{Arg, ArgMatches};
 
+use super::flag::switch;
+
 /// Format and verbosity of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogArgs {
@@ -58,6 +60,19 @@ pub fn args() -> [Arg; 2] {
             .help("Verbosity with klog's levels: 0 to 4 information, 5 to 7 debug, 8 and more debug with libraries [without LEVEL: 5]"),
     ]
 }
+
+/// The other flags of klog, which manifests pass to both originals: accepted without effect and hidden in the help.
+pub fn klog_args() -> impl Iterator<Item = Arg> {
+    let switches = KLOG_SWITCHES.iter().map(|name| switch(Arg::new(name).long(name)));
+    let texts = KLOG_TEXTS.iter().map(|name| Arg::new(name).long(name).value_name("TEXT"));
+    switches.chain(texts).map(|arg| arg.hide(true))
+}
+
+const KLOG_SWITCHES: &[&str] =
+    &["add_dir_header", "alsologtostderr", "logtostderr", "one_output", "skip_headers", "skip_log_headers"];
+
+const KLOG_TEXTS: &[&str] =
+    &["log_backtrace_at", "log_dir", "log_file", "log_file_max_size", "stderrthreshold", "vmodule"];
 
 #[cfg(test)]
 mod tests {

@@ -80,6 +80,36 @@ fn the_arguments_of_the_ingress_nginx_chart_are_accepted() {
     assert!(names.contains(&"publish-service") && !names.contains(&"configmap"), "{names:?}");
 }
 
+/// The containers of manifests, with `/portolan` as the entry point of the image. kubelet has replaced `$(POD_NAMESPACE)`.
+#[test]
+fn stock_manifests_start_the_service_that_they_name() {
+    // kubeadm, k3s, EKS and the coredns chart.
+    let Ok(ParsedCommand::Dns(args)) = parse("/portolan -conf /etc/coredns/Corefile") else { panic!() };
+    assert_eq!(args.conf.as_deref(), Some(std::path::Path::new("/etc/coredns/Corefile")));
+    let common = "/portolan /nginx-ingress-controller --election-id=ingress-nginx-leader \
+                  --controller-class=k8s.io/ingress-nginx --ingress-class=nginx \
+                  --configmap=ingress-nginx/ingress-nginx-controller --validating-webhook=:8443 \
+                  --validating-webhook-certificate=/usr/local/certificates/cert \
+                  --validating-webhook-key=/usr/local/certificates/key";
+    for (provider, flags, without_class) in [
+        ("cloud", "--publish-service=ingress-nginx/ingress-nginx-controller", false),
+        ("baremetal", "", false),
+        (
+            "kind",
+            "--watch-ingress-without-class=true --publish-status-address=localhost --enable-metrics=false",
+            true,
+        ),
+    ] {
+        let Ok(ParsedCommand::Ingress(args)) = parse(&format!("{common} {flags}")) else {
+            panic!("{provider}")
+        };
+        assert_eq!((args.http_port, args.https_port, args.healthz), (80, 443, (None, 10254)), "{provider}");
+        assert_eq!(args.health_path, "/healthz", "{provider}");
+        assert_eq!(args.without_class, without_class, "{provider}");
+    }
+    assert!(matches!(parse("/wait-shutdown"), Ok(ParsedCommand::WaitShutdown)));
+}
+
 #[test]
 fn metrics_flags_are_those_of_ingress_nginx() {
     let line = "portolan ingress --metrics-per-host=false --report-status-classes --time-buckets=0.1,1 \

@@ -20,20 +20,6 @@ pub fn flags() -> impl Iterator<Item = &'static Flag> {
     FLAG_GROUPS.iter().flat_map(|group| group.flags)
 }
 
-/// The flags of klog, accepted without effect and hidden in the help.
-pub(super) fn klog_flags() -> impl Iterator<Item = Flag> {
-    let flag = |names: &'static [&str], takes| {
-        names.iter().map(move |name| flag(name, takes, "", "klog", NotNeeded))
-    };
-    flag(KLOG_BOOL, Bool).chain(flag(KLOG_TEXT, Text))
-}
-
-const KLOG_BOOL: &[&str] =
-    &["add_dir_header", "alsologtostderr", "logtostderr", "one_output", "skip_headers", "skip_log_headers"];
-
-const KLOG_TEXT: &[&str] =
-    &["log_backtrace_at", "log_dir", "log_file", "log_file_max_size", "stderrthreshold", "vmodule"];
-
 const fn flag(
     name: &'static str,
     takes: ValueKind,
