@@ -12,6 +12,7 @@ mod documentation;
 mod examples;
 mod files;
 mod floors;
+mod image;
 mod limits;
 mod modules;
 mod msrv;
