@@ -350,7 +350,7 @@ impl Reflector {
             return;
         }
         if *error == ApiError::Expired {
-            tracing::info!(%kind, server, "listing list_method: {error}");
+            tracing::info!(%kind, server, "listing again: {error}");
             return;
         }
         if matches!(self.sink.status(kind), WatchStatus::Missing(_)) && error.is_missing() {
@@ -362,7 +362,7 @@ impl Reflector {
             if had_failed || is_outage {
                 tracing::debug!(%kind, server, "{verb} failed: {error}");
             } else {
-                tracing::warn!(%kind, server, "{verb} failed, trying list_method: {error}");
+                tracing::warn!(%kind, server, "{verb} failed, trying again: {error}");
             }
         }
         if self.failures > 1 && !is_outage {
