@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cluster::{Key, Kind, Kinds, Service};
 use ingress_proxy::ProxyViews;
 use ingress_routes::{Level, RouteOptions, RoutingProblem};
-use sources::Cluster;
+use sources::{Cluster, WatchStatus};
 use telemetry::Severity;
 use tokio::sync::Notify;
 
@@ -26,22 +26,27 @@ pub fn follow(cluster: &Cluster, views: &ProxyViews, options: &RouteOptions, run
     cluster.observe(move |_, _| news.notify_one());
     let (cluster, options) = (cluster.clone(), options.clone());
     let handle = runtime.handle.clone();
+    let mut statuses = cluster.statuses();
     handle.spawn(async move {
         loop {
-            report_views(&views, &runtime);
+            let class_status = statuses.borrow_and_update().get(Kind::IngressClass).clone();
+            report_views(&views, matches!(class_status, WatchStatus::Forbidden { .. }), &runtime);
             runtime.reports.replace("flags", flag_problems(&cluster, &views, &options));
-            if tokio::time::timeout(INTERVAL, changed.notified()).await.is_ok() {
-                tokio::time::sleep(DELAY).await;
+            tokio::select! {
+                () = changed.notified() => tokio::time::sleep(DELAY).await,
+                Ok(()) = statuses.changed() => tokio::time::sleep(DELAY).await,
+                () = tokio::time::sleep(INTERVAL) => {}
             }
         }
     });
 }
 
-fn report_views(views: &ProxyViews, runtime: &Runtime) {
+fn report_views(views: &ProxyViews, forbidden_classes: bool, runtime: &Runtime) {
     let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
     let now = unix_time();
     let problems = table.problems(now).chain(pools.problems()).chain(certs.problems(now));
-    runtime.reports.replace("ingress", problems.map(problem));
+    let unread = table.unread_class_problems().filter(|_| forbidden_classes);
+    runtime.reports.replace("ingress", problems.chain(unread).map(problem));
 }
 
 /// Problems with the objects that flags refer to. Reported only after their kind has been listed.

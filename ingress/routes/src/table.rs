@@ -41,7 +41,7 @@ use crate::options::{PoolKey, RouteOptions};
 use crate::path::encode;
 use crate::pattern::{PatternCache, StepBudget};
 use crate::precedence::CATCH_ALL;
-use crate::problem::RoutingProblem;
+use crate::problem::{Effect, RoutingProblem};
 use crate::sharded_map::ShardedMap;
 
 /// Every host with its routes.
@@ -56,10 +56,40 @@ pub struct RouteTable {
     catch_all: Arc<Host>,
     users: ShardedMap<PoolKey, UpstreamUsers>,
     /// Ingresses that are not ours, and that no other controller serves according to the IngressClasses.
-    unserved: ShardedMap<Key, Arc<RoutingProblem>>,
-    /// The first lists are complete. Before that a missing class is not a problem.
-    synced: bool,
+    unserved: ShardedMap<Key, Arc<UnservedIngress>>,
+    lists: Lists,
     step_limit_hits: StepLimitHits,
+}
+
+/// An Ingress that is not ours.
+#[derive(Clone, Debug, PartialEq)]
+struct UnservedIngress {
+    /// `spec.ingressClassName`.
+    class: Option<CompactString>,
+    /// Its problem, given the IngressClasses.
+    problem: RoutingProblem,
+}
+
+/// Which first lists are complete.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lists {
+    /// Neither Ingresses nor classes are known.
+    Incomplete,
+    /// All but the IngressClasses are known. Which Ingresses are ours is not.
+    WithoutClasses,
+    /// All are known: a missing class is a problem.
+    Complete,
+}
+
+impl Lists {
+    fn of(cluster: &Snapshot, kinds: Kinds) -> Self {
+        let others: Vec<_> = kinds.iter().filter(|kind| *kind != Kind::IngressClass).collect();
+        match cluster.synced(Kinds::of(&others)) {
+            false => Self::Incomplete,
+            true if cluster.synced(kinds) => Self::Complete,
+            true => Self::WithoutClasses,
+        }
+    }
 }
 
 /// A count shared by all views.
@@ -124,13 +154,26 @@ impl RouteTable {
         let hosts = self.hosts.iter().map(|(_, host)| host).chain([&self.catch_all]);
         let of_ingresses = self.ingresses.iter().flat_map(|(_, parsed)| &parsed.problems);
         let of_globals = self.globals.problems();
-        let unserved = self.unserved.iter().filter(|_| self.synced).map(|(_, problem)| &**problem);
+        let is_complete = self.lists == Lists::Complete;
+        let unserved = self.unserved.iter().filter(move |_| is_complete).map(|(_, ingress)| &ingress.problem);
         of_globals
             .iter()
             .chain(of_ingresses)
             .chain(unserved)
             .cloned()
             .chain(hosts.flat_map(move |host| host.problems(now)))
+    }
+
+    /// The problems of Ingresses that depend on an IngressClass, if IngressClasses cannot be listed. Empty once they have been.
+    pub fn unread_class_problems(&self) -> impl Iterator<Item = RoutingProblem> {
+        let is_unread = self.lists == Lists::WithoutClasses;
+        self.unserved.iter().filter(move |_| is_unread).filter_map(|(key, ingress)| {
+            let class = ingress.class.as_ref()?;
+            let what = format!(
+                "IngressClass {class:?} may be served here, but IngressClasses cannot be read (see the role)"
+            );
+            Some(RoutingProblem::of_ingress(key, "spec.ingressClassName", what, Effect::LeftOut))
+        })
     }
 
     /// How many Ingresses are ours.
@@ -239,7 +282,7 @@ impl RouteIndex {
             catch_all: Arc::new(catch_all.expect("the catch-all is there without an Ingress")),
             users,
             unserved: ShardedMap::default(),
-            synced: false,
+            lists: Lists::Incomplete,
             step_limit_hits: self.step_limit_hits.clone(),
         }
     }
@@ -262,24 +305,25 @@ impl RouteIndex {
         Host::advance(last.map(|last| &**last), key, change, &context)
     }
 
-    fn unserved(&self, classes: &Classes, cluster: &Snapshot) -> ShardedMap<Key, Arc<RoutingProblem>> {
+    fn unserved(&self, classes: &Classes, cluster: &Snapshot) -> ShardedMap<Key, Arc<UnservedIngress>> {
         let mut unserved = ShardedMap::default();
         for ingress in cluster.iter::<Ingress>() {
-            unserved.set(ingress.key.clone(), self.unserved_problem(classes, cluster, ingress));
+            unserved.set(ingress.key.clone(), self.unserved_ingress(classes, cluster, ingress));
         }
         unserved
     }
 
-    fn unserved_problem(
+    fn unserved_ingress(
         &self,
         classes: &Classes,
         cluster: &Snapshot,
         ingress: &Ingress,
-    ) -> Option<Arc<RoutingProblem>> {
+    ) -> Option<Arc<UnservedIngress>> {
         if classes.take(ingress, &self.options) {
             return None;
         }
-        classes.unserved(ingress, cluster, &self.options).map(Arc::new)
+        let problem = classes.unserved(ingress, cluster, &self.options)?;
+        Some(Arc::new(UnservedIngress { class: ingress.class.clone(), problem }))
     }
 
     /// The table after some Ingresses changed.
@@ -369,7 +413,7 @@ impl Projection for RouteIndex {
             parsed.map(|parsed| IngressChange { before: None, after: Some(parsed) }).collect();
         let mut table = self.apply(&empty, &changes);
         table.unserved = self.unserved(&table.classes, cluster);
-        table.synced = cluster.synced(self.kinds());
+        table.lists = Lists::of(cluster, self.kinds());
         table
     }
 
@@ -402,11 +446,11 @@ impl Projection for RouteIndex {
         for one in touched {
             let ObjectChange::Ingress(change) = one else { continue };
             let Some(ingress) = change.sides().next() else { continue };
-            let problem =
-                change.after.as_ref().and_then(|after| self.unserved_problem(&table.classes, cluster, after));
-            table.unserved.set(ingress.key.clone(), problem);
+            let unserved =
+                change.after.as_ref().and_then(|after| self.unserved_ingress(&table.classes, cluster, after));
+            table.unserved.set(ingress.key.clone(), unserved);
         }
-        table.synced = cluster.synced(self.kinds());
+        table.lists = Lists::of(cluster, self.kinds());
         table
     }
 }

@@ -53,6 +53,11 @@ impl TestCluster {
         self.cache.apply(Kind::ALL.into_iter().map(Event::Synced), 1);
     }
 
+    /// Completes the first list of every kind but this one.
+    pub(crate) fn sync_but(&mut self, kind: Kind) {
+        self.cache.apply(Kind::ALL.into_iter().filter(|one| *one != kind).map(Event::Synced), 1);
+    }
+
     /// Services of the namespace `default`, one a line: `web 80:http 10.0.0.1 10.0.0.2`. Endpoints listen on 8080.
     pub(crate) fn services(mut self, lines: &str) -> Self {
         for line in lines.lines() {

@@ -81,6 +81,27 @@ pub(crate) fn without_secrets_everything_else_is_served(stage: &mut Stage) {
     });
 }
 
+pub(crate) fn without_classes_the_ingresses_that_depend_on_one_are_listed(stage: &mut Stage) {
+    prepare(stage, "access-classes", "10.96.0.66", "10.244.3.16");
+    let _pod = Backend::start("a", "10.244.3.16:8080");
+    let allowed = [
+        ("", "namespaces, services, secrets, configmaps"),
+        ("discovery.k8s.io", "endpointslices"),
+        ("networking.k8s.io", "ingresses"),
+    ];
+    permit_guest(stage, &allowed);
+    let ingress = stage.ingress("guest", &[]);
+    ingress.wait_for_log(&["Ingress access-classes/", "IngressClasses cannot be read"]);
+    assert!(ingress.problems().contains("IngressClasses cannot be read"), "{}", ingress.problems());
+    EDGE.expect(SOON, "http://access-classes.test/ = 404");
+    permit_guest(stage, &[&allowed[..], &[("networking.k8s.io", "ingressclasses")]].concat());
+    EDGE.expect(SOON * 3, "http://access-classes.test/ = 200 a");
+    wait::until("the end of the problem", SOON, || match ingress.problems() {
+        problems if problems.contains("IngressClasses cannot be read") => Err(problems),
+        _ => Ok(()),
+    });
+}
+
 pub(crate) fn without_slices_cluster_addresses_are_answered(stage: &mut Stage) {
     prepare(stage, "access-slices", "10.96.0.71", "10.244.3.2");
     permit_guest(stage, &[("", "namespaces, services")]);

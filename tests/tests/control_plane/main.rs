@@ -72,6 +72,7 @@ const CASES: &[Case<Stage>] = cases![
     documentation::commands_without_a_cluster_do_what_the_pages_show,
     documentation::commands_on_a_cluster_do_what_the_pages_show,
     access::without_secrets_everything_else_is_served,
+    access::without_classes_the_ingresses_that_depend_on_one_are_listed,
     access::without_slices_cluster_addresses_are_answered,
     access::without_ingresses_the_edge_is_not_ready_until_it_may_list_them,
     access::refused_credentials_and_certificates_are_said_in_those_words,

@@ -219,6 +219,38 @@ spec: {ingressClassName: missing, rules: [{host: g.example, paths: [[/, Prefix, 
 }
 
 #[test]
+fn ingresses_whose_class_cannot_be_read_are_listed() {
+    let mut world = TestCluster::with(
+        RouteOptions::default(),
+        "
+metadata: {name: a}
+spec: {ingressClassName: nginx, rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: b}
+spec: {rules: [{host: b.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: c, annotations: {kubernetes.io/ingress.class: nginx}}
+spec: {rules: [{host: c.example, paths: [[/, Prefix, web]]}]}
+",
+    );
+    let unread = |world: &TestCluster| -> Vec<String> {
+        world.table.load().unread_class_problems().map(|problem| problem.to_string()).collect()
+    };
+    assert_eq!(unread(&world), [""; 0], "the Ingresses are not complete");
+    world.sync_but(Kind::IngressClass);
+    assert_eq!(
+        unread(&world),
+        [
+            "Ingress default/a: spec.ingressClassName: IngressClass \"nginx\" may be served here, but IngressClasses cannot \
+          be read (see the role); it is left out"
+        ]
+    );
+    assert_eq!(world.problems(), [""; 0], "that the class does not exist is not known");
+    world.sync();
+    assert_eq!((unread(&world).len(), world.problems().len()), (0, 2));
+}
+
+#[test]
 fn only_rules_with_invalid_hosts_are_refused() {
     let world = TestCluster::new(
         "
