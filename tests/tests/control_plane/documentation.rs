@@ -20,6 +20,10 @@ pub(crate) fn commands_on_a_cluster_do_what_the_pages_show(stage: &mut Stage) {
     run(stage, TestStage::ControlPlane, &[kubectl], &[("~/.kube/config", admin)]);
 }
 
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the checkout")
+}
+
 #[track_caller]
 fn run(stage: &Stage, of: TestStage, programs: &[(&str, String)], files: &[(&str, String)]) {
     let portolan = programs::portolan().expect("it has been built").display().to_string();
@@ -29,8 +33,7 @@ fn run(stage: &Stage, of: TestStage, programs: &[(&str, String)], files: &[(&str
     );
     let mut all = vec![("portolan", format!("exec '{portolan}' \"$@\"")), ("cargo", cargo)];
     all.extend(programs.iter().cloned());
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the checkout");
-    let environment = Environment { checkout, programs: &all, variables: &[], files, limit: LIMIT };
+    let environment = Environment { checkout: checkout(), programs: &all, variables: &[], files, limit: LIMIT };
     let problems = documentation::run(of, &environment);
     assert!(problems.is_empty(), "in {}:\n{}", stage.folder().display(), problems.join("\n\n"));
 }

@@ -80,6 +80,18 @@ fn the_index_lists_every_page() {
     none("docs/README.md links to every page", missing.map(|page| short(page)).collect());
 }
 
+#[test]
+fn every_alert_of_the_chart_is_explained() {
+    let page = text(&root().join("docs/operations.md"));
+    let mut breaches = Vec::new();
+    for entry in std::fs::read_dir(root().join("charts/portolan/rules")).expect("the chart has rules") {
+        let rules = text(&entry.expect("an entry").path());
+        let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+        breaches.extend(alerts.filter(|alert| !page.contains(&format!("`{alert}`"))).map(str::to_owned));
+    }
+    none("docs/operations.md explains every alert of the chart", breaches);
+}
+
 /// A whole Corefile, or directives as they stand in a server block.
 fn corefile(block: &Block) -> Result<(), String> {
     let directives = dns_chain::directives();
