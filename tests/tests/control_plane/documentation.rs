@@ -33,7 +33,8 @@ fn run(stage: &Stage, of: TestStage, programs: &[(&str, String)], files: &[(&str
     );
     let mut all = vec![("portolan", format!("exec '{portolan}' \"$@\"")), ("cargo", cargo)];
     all.extend(programs.iter().cloned());
-    let environment = Environment { checkout: checkout(), programs: &all, variables: &[], files, limit: LIMIT };
+    let environment =
+        Environment { checkout: checkout(), programs: &all, variables: &[], files, limit: LIMIT };
     let problems = documentation::run(of, &environment);
     assert!(problems.is_empty(), "in {}:\n{}", stage.folder().display(), problems.join("\n\n"));
 }
