@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -128,6 +129,24 @@ func (s *series) end() report {
 	return s.report
 }
 
+// Source ports are taken in turn. A port chosen by the kernel may be one of the last seconds, and kube-proxy's entry for its flow
+// (conntrack) may still lead to a Pod that has ended by now: a loss that says nothing about the server under test.
+var nextPort atomic.Uint32
+
+const (
+	firstPort = 10000
+	ports     = 50000
+)
+
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	port := int(firstPort + nextPort.Add(1)%ports)
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}}
+	if network == "udp" {
+		dialer.LocalAddr = &net.UDPAddr{Port: port}
+	}
+	return dialer.DialContext(ctx, network, address)
+}
+
 // request sends one GET over a connection of its own, so that every request takes the whole way.
 func request(url, host, expect string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -137,7 +156,7 @@ func request(url, host, expect string) error {
 		return err
 	}
 	r.Host = host
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: dial}
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(r)
 	if err != nil {
@@ -156,7 +175,7 @@ func request(url, host, expect string) error {
 
 // lookup sends one query for an A record from a socket of its own. `expect` has to be among the addresses of the reply.
 func lookup(server, name, expect string) error {
-	connection, err := net.DialTimeout("udp", server, patience)
+	connection, err := dial(context.Background(), "udp", server)
 	if err != nil {
 		return err
 	}

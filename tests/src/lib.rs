@@ -34,3 +34,5 @@ mod node_config;
 pub mod node;
 
 pub mod conformance;
+
+pub mod meter;

@@ -18,10 +18,15 @@ use crate::namespace::ip;
 use crate::node_config;
 use crate::process::Process;
 use crate::programs;
+use crate::upstream::{Address, Upstream};
 use crate::wait;
 
 /// How long a program of the node may take to start, a Pod to be ready or a rollout to be complete.
-pub const POD_TIMEOUT: Duration = Duration::from_secs(120);
+pub const POD_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Names outside of the cluster.
+const EXTERNAL_NAMES: &[Address] =
+    &[("www.example.com.", [192, 0, 2, 8]), ("api.v1.eu.staging.example.com.", [192, 0, 2, 9])];
 
 /// Debian packages by a program of theirs that the node needs.
 const PACKAGES: [(&str, &str); 9] = [
@@ -49,6 +54,8 @@ const MACHINE_SETTINGS: [(&str, &str); 5] = [
 pub struct Node {
     /// The control plane. A test may stop and start its API server.
     pub plane: ControlPlane,
+    /// The name server that the node's own resolver settings name.
+    pub upstream: Upstream,
     binary: PathBuf,
     folder: PathBuf,
     /// In the order of their end.
@@ -76,7 +83,8 @@ impl Node {
         cgroups::create(&name)?;
 
         let plane = ControlPlane::start_for_node(&binary, folder);
-        let mut node = Node { plane, binary, folder: folder.to_owned(), processes: Vec::new() };
+        let upstream = Upstream::start(EXTERNAL_NAMES);
+        let mut node = Node { plane, upstream, binary, folder: folder.to_owned(), processes: Vec::new() };
         node_config::write(folder, &name)?;
         node.start_containerd();
         node.load_all(&folder.join("images"))?;
@@ -185,6 +193,18 @@ impl Node {
         }
     }
 
+    /// Waits until exactly `count` Pods with a label exist: those that a rollout replaced have ended.
+    #[track_caller]
+    pub fn wait_for_only(&self, namespace: &str, selector: &str, count: usize) {
+        wait::until("replaced Pods to end", POD_TIMEOUT, || {
+            let names = self.kubectl(&["get", "pods", "-n", namespace, "-l", selector, "-o", "name"]);
+            match names.lines().count() == count {
+                true => Ok(()),
+                false => Err(names),
+            }
+        });
+    }
+
     /// Pods and the last events of a namespace, for the message of a failed test.
     pub fn explain(&self, namespace: &str) -> String {
         let pods = self.try_kubectl(&["get", "pods", "-n", namespace, "-o", "wide"]);
@@ -196,6 +216,27 @@ impl Node {
         });
         let last = &events[events.len().saturating_sub(20)..];
         format!("{}\n{}\n{}", text(&pods), last.join("\n"), logs.collect::<String>())
+    }
+
+    /// Runs Helm and returns its output. Panics if it fails.
+    #[track_caller]
+    pub fn helm(&self, words: &[&str]) -> String {
+        match success(&mut self.helm_command(words)) {
+            Ok(text) => text,
+            Err(problem) => panic!("{problem}\n{}", self.explain("kube-system")),
+        }
+    }
+
+    /// Runs Helm, which may fail.
+    pub fn try_helm(&self, words: &[&str]) -> Output {
+        self.helm_command(words).output().expect("Helm runs")
+    }
+
+    fn helm_command(&self, words: &[&str]) -> Command {
+        let helm = programs::helm().expect("it was built before the node was started");
+        let mut command = Command::new(helm);
+        command.args(words).env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.folder);
+        command
     }
 
     fn kubectl_with_input(&self, words: &[&str], input: &str) -> String {

@@ -1,4 +1,4 @@
-//! The images of the cluster tests, except for Portolan's own: programs of this machine and of `tests/pods`.
+//! The images of the cluster tests: Portolan's own, and those of programs of this machine and of `tests/pods`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,9 @@ pub const RESOLVERS: [&str; 4] =
 /// Stock CoreDNS.
 pub const COREDNS: &str = "portolan.test/coredns:1";
 
+/// Portolan, as `charts/image.sh` names it by default.
+pub const PORTOLAN: &str = "docker.io/library/portolan:dev";
+
 /// Commands of busybox that tests use in Pods.
 const COMMANDS: [&str; 6] = ["sh", "cat", "sleep", "id", "touch", "wget"];
 
@@ -44,7 +47,8 @@ pub fn write_all(folder: &Path) -> Result<(), String> {
 
     Image::new(PAUSE, &["/pods", "pause"]).user("65535").file(&pods, "/pods")?.write(folder)?;
     Image::new(PODS, &["/pods"]).file(&pods, "/pods")?.write(folder)?;
-    Image::new(COREDNS, &["/coredns"]).user("65532").file(&coredns, "/coredns")?.write(folder)?;
+    // It runs as root like CoreDNS's images of many years: the archive cannot hold the capability that another user needs.
+    Image::new(COREDNS, &["/coredns"]).file(&coredns, "/coredns")?.write(folder)?;
 
     let mut busybox = Image::new(BUSYBOX, &["/bin/sh"]).file(Path::new("/bin/busybox"), "/bin/busybox")?;
     for command in COMMANDS {
@@ -73,7 +77,18 @@ pub fn write_all(folder: &Path) -> Result<(), String> {
         };
     }
     image.write(folder)?;
-    Ok(())
+    portolan(folder)
+}
+
+/// Makes the image of `portolan` like a release, from `PORTOLAN_BINARY` if it is set.
+fn portolan(folder: &Path) -> Result<(), String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/image.sh");
+    let status = Command::new(&script).arg(folder.join("portolan.tar")).arg(PORTOLAN).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{}: {status}", script.display())),
+        Err(error) => Err(format!("{}: {error}", script.display())),
+    }
 }
 
 fn compile(compiler: &[&str], source: &Path, program: &Path) -> Result<PathBuf, String> {

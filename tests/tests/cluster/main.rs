@@ -3,7 +3,10 @@
 //! Needs root and Debian packages, and runs only with `PORTOLAN_TESTS=cluster` or `all`. The cases run in their order on one
 //! node.
 
+mod manifests;
+
 mod pods;
+mod takeover_dns;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +15,10 @@ use tests::node::{self, Node};
 use tests::runner::{self, Case, Selection};
 use tests::{cases, isolation, pod_images, programs};
 
-const CASES: &[Case<Node>] = cases![pods::a_pod_has_the_resolver_settings_of_its_node,];
+const CASES: &[Case<Node>] = cases![
+    pods::a_pod_has_the_resolver_settings_of_its_node,
+    takeover_dns::changing_the_image_of_stock_coredns_loses_no_lookup,
+];
 
 fn main() -> ExitCode {
     let selection = match Selection::parse(std::env::args().skip(1)) {
@@ -50,5 +56,6 @@ fn main() -> ExitCode {
 fn prepare(folder: &Path) -> Result<(), String> {
     node::check_packages()?;
     programs::cluster()?;
+    programs::helm()?;
     pod_images::write_all(&folder.join("images"))
 }

@@ -1,0 +1,37 @@
+//! `kubectl set image` on the Deployment of a stock CoreDNS.
+
+use tests::meter::Meter;
+use tests::node::Node;
+use tests::pod_images::{COREDNS, PORTOLAN};
+
+use crate::manifests::kubeadm_dns;
+
+const API_SERVER: &str = "kubernetes.default.svc.cluster.local.";
+
+pub(crate) fn changing_the_image_of_stock_coredns_loses_no_lookup(node: &mut Node) {
+    node.apply(&kubeadm_dns());
+    node.wait_for_rollout("kube-system", "deployment/coredns");
+    let meter = Meter::of(node);
+    for image in [PORTOLAN, COREDNS] {
+        let series = [
+            meter.lookups("10.96.0.10", API_SERVER, "10.96.0.1"),
+            meter.lookups("10.96.0.10", "www.example.com.", "192.0.2.8"),
+        ];
+        node.kubectl(&[
+            "set",
+            "image",
+            "-n",
+            "kube-system",
+            "deployment/coredns",
+            &format!("coredns={image}"),
+        ]);
+        node.wait_for_rollout("kube-system", "deployment/coredns");
+        node.wait_for_only("kube-system", "k8s-app=kube-dns", 2);
+        let images = node.field("kube-system", "pods", "{.items[*].spec.containers[0].image}");
+        assert_eq!(images, format!("{image} {image}"));
+        for series in series {
+            series.end().expect_no_loss(200);
+        }
+    }
+    node.delete(&kubeadm_dns());
+}
