@@ -24,6 +24,11 @@ pub mod stage;
 
 pub mod documentation;
 
+pub mod promql;
+
+pub mod monitoring;
+pub mod prometheus;
+
 pub mod cgroups;
 pub mod images;
 pub mod isolation;

@@ -15,6 +15,7 @@ mod floors;
 mod image;
 mod limits;
 mod modules;
+mod monitoring;
 mod msrv;
 mod names;
 mod quiet;
