@@ -30,11 +30,32 @@ pub enum Transport {
 impl DnsClient {
     /// Sends one query. Checks that the reply belongs to it.
     pub fn query(&self, transport: Transport, name: &str, kind: RecordType) -> io::Result<Message> {
+        self.exchange(transport, name, kind, false)
+    }
+
+    /// Sends one query with the DO bit (RFC 3225).
+    pub fn query_with_dnssec(
+        &self,
+        transport: Transport,
+        name: &str,
+        kind: RecordType,
+    ) -> io::Result<Message> {
+        self.exchange(transport, name, kind, true)
+    }
+
+    fn exchange(
+        &self,
+        transport: Transport,
+        name: &str,
+        kind: RecordType,
+        dnssec: bool,
+    ) -> io::Result<Message> {
         let mut query = Message::query();
         let id = query.metadata.id;
         query.metadata.recursion_desired = true;
         let mut edns = Edns::new();
         edns.set_max_payload(4096);
+        edns.set_dnssec_ok(dnssec);
         query.set_edns(edns);
         let mut owner = Name::from_ascii(name).map_err(io::Error::other)?;
         owner.set_fqdn(true);

@@ -5,6 +5,7 @@
 
 mod manifests;
 
+mod metrics;
 mod pods;
 mod takeover_dns;
 
@@ -18,6 +19,7 @@ use tests::{cases, isolation, pod_images, programs};
 const CASES: &[Case<Node>] = cases![
     pods::a_pod_has_the_resolver_settings_of_its_node,
     takeover_dns::changing_the_image_of_stock_coredns_loses_no_lookup,
+    metrics::prometheus_answers_every_query_of_dashboards_and_alerts,
 ];
 
 fn main() -> ExitCode {
@@ -57,5 +59,6 @@ fn prepare(folder: &Path) -> Result<(), String> {
     node::check_packages()?;
     programs::cluster()?;
     programs::helm()?;
+    programs::portolan()?;
     pod_images::write_all(&folder.join("images"))
 }
