@@ -10,6 +10,7 @@ mod program;
 mod up;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{ArgMatches, Command};
 
@@ -20,6 +21,7 @@ pub use migrate::MigrateArgs;
 pub use up::UpArgs;
 
 use crate::command_error::CommandError;
+use crate::probe::ProbeUrl;
 
 /// The parsed command line.
 pub enum ParsedCommand {
@@ -33,6 +35,8 @@ pub enum ParsedCommand {
     Migrate(MigrateArgs),
     /// `portolan completions SHELL`.
     Completions(clap_complete::Shell),
+    /// `portolan probe URL`, and how long it may take.
+    Probe(ProbeUrl, Duration),
     /// `portolan reference PAGE`.
     Reference(String),
     /// `portolan reference rbac`.
@@ -71,6 +75,10 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
         "wait-shutdown" => ParsedCommand::WaitShutdown,
         "completions" => ParsedCommand::Completions(*required(matches, "shell")),
+        "probe" => ParsedCommand::Probe(
+            required::<ProbeUrl>(matches, "url").clone(),
+            Duration::from_secs(*required::<u64>(matches, "timeout")),
+        ),
         "reference" => reference(matches)?,
         _ => ParsedCommand::Up(UpArgs::read(matches)?),
     })
@@ -135,6 +143,30 @@ pub fn command() -> Command {
                         .value_parser(clap::value_parser!(clap_complete::Shell))
                         .hide_possible_values(true)
                         .help("bash, zsh, fish, elvish or powershell"),
+                ),
+        )
+        .subcommand(
+            Command::new("probe")
+                .about("Ask an HTTP or DNS server until it answers; for `helm test` and exec probes")
+                .after_help(
+                    "Examples:\n  \
+                     portolan probe http://127.0.0.1:10254/healthz\n  \
+                     portolan probe dns://10.96.0.10/kubernetes.default.svc.cluster.local",
+                )
+                .arg(
+                    clap::Arg::new("url")
+                        .required(true)
+                        .value_name("URL")
+                        .value_parser(clap::value_parser!(ProbeUrl))
+                        .help("http://HOST[:PORT]/PATH for a status of 200 to 399, dns://HOST[:PORT]/NAME for an A record over UDP and TCP"),
+                )
+                .arg(
+                    clap::Arg::new("timeout")
+                        .long("timeout")
+                        .value_name("SECONDS")
+                        .default_value("10")
+                        .value_parser(clap::value_parser!(u64))
+                        .help("Time for all attempts"),
                 ),
         )
         .subcommand(

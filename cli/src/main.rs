@@ -6,6 +6,8 @@
 mod command_error;
 mod output;
 
+mod probe;
+
 mod args;
 
 mod runtime;
@@ -73,6 +75,7 @@ fn run() -> Result<(), CommandError> {
         // ingress-nginx's hook sends the signal itself and waits for the end of nginx. Here, the end of the process would also end the
         // hook, and kubelet would record it as failed.
         ParsedCommand::WaitShutdown => Ok(()),
+        ParsedCommand::Probe(url, timeout) => probe::run(&url, timeout),
         ParsedCommand::Reference(page) => reference::print(&page),
         ParsedCommand::ReferenceRbac(part) => {
             reference::print_rbac(part);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -119,6 +119,13 @@ impl Stage {
     /// Starts `portolan` with any arguments.
     pub fn run(&self, command: &[&str], more: &[&str]) -> Portolan {
         self.run_with(command, more, &[])
+    }
+
+    /// Runs `portolan` with any arguments and waits for its end.
+    pub fn output(&self, arguments: &[&str]) -> Output {
+        let mut program = Command::new(&self.portolan);
+        program.args(arguments).current_dir(self.folder()).env_remove("KUBECONFIG");
+        program.output().expect("portolan runs")
     }
 
     /// Starts `portolan` with any arguments and environment variables.
