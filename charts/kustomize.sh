@@ -11,7 +11,7 @@ helm=${HELM:-helm}
 render() {
     local namespace=$1
     shift
-    "$helm" template portolan charts/portolan --namespace "$namespace" --kube-version 1.35.0 "$@" |
+    "$helm" template portolan charts/portolan --namespace "$namespace" --kube-version 1.35.0 --skip-tests "$@" |
         sed -E '/^# Source: /d; /^ +(helm.sh\/chart|app.kubernetes.io\/managed-by): /d'
 }
 

@@ -71,6 +71,30 @@ fn compare(stage: &Stage, user: &str, allowed: &BTreeSet<String>, what: &str) {
     });
 }
 
+/// Runs what the Pods of `helm test` run, with 127.0.0.1 for the addresses of Services. Returns their number.
+#[track_caller]
+fn run_test_pods(stage: &Stage, release: &str) -> usize {
+    let pods = tests::api::documents(&helm_output(stage, &["get", "hooks", release, "-n", "chart-roles"]));
+    for pod in &pods {
+        assert_eq!(pod["metadata"]["annotations"]["helm.sh/hook"], "test");
+        let arguments = pod["spec"]["containers"][0]["args"].as_array().expect("arguments");
+        let arguments: Vec<String> = arguments
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|word| match (word.find("$("), word.find("_SERVICE_HOST)")) {
+                (Some(start), Some(end)) => {
+                    word.replace(&word[start..end + "_SERVICE_HOST)".len()], "127.0.0.1")
+                }
+                _ => word.to_owned(),
+            })
+            .collect();
+        let output = stage.output(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {message}");
+    }
+    pods.len()
+}
+
 /// Starts the ingress controller with the arguments of the chart's Deployment.
 fn run_ingress(stage: &Stage, namespace: &str, release: &str) -> Portolan {
     let name = format!("{release}-portolan-controller");
@@ -107,6 +131,7 @@ pub(crate) fn the_ingress_role_allows_what_is_asked_for_and_no_more(stage: &mut 
         );
         let mut ingress = run_ingress(stage, "chart-roles", release);
         ingress.wait_for_page(10254, "/healthz");
+        assert_eq!(run_test_pods(stage, release), 1, "{release}");
         assert!(ingress.stop().success(), "{release}");
         let role = format!("{release}-portolan");
         let allowed = allowed(stage, release, has_cluster_role.then_some(role.as_str()));
@@ -164,6 +189,7 @@ pub(crate) fn the_dns_role_allows_what_is_asked_for_and_no_more(stage: &mut Stag
         let mut dns =
             stage.run(&["coredns", "-conf", &path.to_string_lossy(), "--kubeconfig", &kubeconfig], &[]);
         dns.wait_for_ready();
+        assert_eq!(run_test_pods(stage, release), 1, "{release}");
         assert!(dns.stop().success(), "{release}");
         let allowed = allowed(stage, release, Some(&name));
         assert_eq!(allowed.iter().cloned().collect::<Vec<_>>().join(" "), wanted, "{release}");
