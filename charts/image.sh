@@ -10,7 +10,7 @@
 #   charts/image.sh --root DIR           only fills DIR with the files of the image; used by the Dockerfile
 #
 #   PORTOLAN_BINARY    a statically linked binary instead of a build
-#   PORTOLAN_PROFILE   cargo profile of the build: release (default), or dist (slower to build; faster and smaller)
+#   PORTOLAN_PROFILE   cargo profile of the build: release (default), dist (slower to build; faster and smaller), or dev
 #   CA_CERTIFICATES    PEM file, default /etc/ssl/certs/ca-certificates.crt
 #   SOURCE_DATE_EPOCH  time stamp of the image and its files, default 0
 set -euo pipefail
@@ -44,7 +44,8 @@ build() {
     local profile=${PORTOLAN_PROFILE:-release}
     cargo rustc --profile "$profile" --locked -p portolan --bin portolan -- \
         -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs >&2 || return
-    echo "${CARGO_TARGET_DIR:-target}/$profile/portolan"
+    # The dev profile's folder has another name.
+    echo "${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}/portolan"
 }
 
 # The architecture in the words of OCI, from the header of the binary.
