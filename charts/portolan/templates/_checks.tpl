@@ -33,6 +33,12 @@ mode: combined is not available in this version; use split
 {{- if and $c.autoscaling.enabled $c.keda.enabled }}
 controller.keda.enabled: excludes controller.autoscaling.enabled; keep one of the two
 {{- end }}
+{{- $flags := (.Files.Get "compat.yaml" | fromYaml).flags }}
+{{- range $name, $value := $c.extraArgs }}
+{{- if not (has $name $flags) }}
+controller.extraArgs.{{ $name }}: `portolan ingress` has no flag --{{ $name }}
+{{- end }}
+{{- end }}
 {{- if and $v.rbac.scope (not $c.scope.enabled) }}
 rbac.scope: needs controller.scope.enabled=true, since a Role covers one namespace only
 {{- end }}

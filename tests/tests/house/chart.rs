@@ -98,6 +98,23 @@ fn the_chart_knows_the_plugins_of_this_version() {
     assert_eq!(listed, plugins, "`plugins` in charts/portolan/compat.yaml");
 }
 
+/// The flags that are not ingress-nginx's own: Portolan's, and those of klog, which the help hides.
+const MORE_FLAGS: &str = "cluster context log-format v workers add_dir_header alsologtostderr logtostderr one_output skip_headers \
+                          skip_log_headers log_backtrace_at log_dir log_file log_file_max_size stderrthreshold vmodule";
+
+/// The reference page of the flags is printed by the program.
+#[test]
+fn the_chart_knows_the_flags_of_this_version() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/ingress-flags.md");
+    let page = fs::read_to_string(page).expect("the page is there");
+    let names = page.lines().filter_map(|line| line.strip_prefix("| `--")?.split_once('`'));
+    let flags: BTreeSet<&str> = names.map(|(name, _)| name).chain(MORE_FLAGS.split_whitespace()).collect();
+    let compat = yaml("compat.yaml");
+    let listed: BTreeSet<&str> =
+        compat["flags"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert_eq!(listed, flags, "`flags` in charts/portolan/compat.yaml");
+}
+
 #[test]
 fn the_version_of_the_chart_is_that_of_the_program() {
     let chart = yaml("Chart.yaml");

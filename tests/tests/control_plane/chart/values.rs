@@ -11,6 +11,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("dns.replicas=2", &["/dns", "'replicas' not allowed"]),
     ("dns.service.clusterIp=10.96.0.10", &["/dns/service", "'clusterIp' not allowed"]),
     ("foo=bar", &["'foo' not allowed"]),
+    ("controller.extraArgs.watch-namespaces=shop", &["controller.extraArgs.watch-namespaces", "no flag"]),
     // A wrong value.
     ("controller.kind=Pod", &["/controller/kind", "'Deployment', 'DaemonSet'"]),
     ("controller.replicaCount=two", &["/controller/replicaCount", "'two'"]),
