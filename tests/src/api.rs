@@ -230,6 +230,13 @@ impl ApiClient {
         self.send("GET", target, "", b"")
     }
 
+    /// POSTs an object to a path and returns the response, whatever its status.
+    #[track_caller]
+    pub fn post(&self, target: &str, object: &Value) -> Response {
+        let sent = self.send("POST", target, "application/json", object.to_string().as_bytes());
+        sent.expect("the API server responds")
+    }
+
     #[track_caller]
     fn patch_apply(&self, path: &str, object: &Value) {
         let target = format!("{path}?fieldManager=tests&force=true");

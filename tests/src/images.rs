@@ -42,6 +42,13 @@ impl Image {
         Ok(self)
     }
 
+    /// Adds an empty folder.
+    pub fn folder(self, target: &Path) -> Result<Image, String> {
+        let folder = self.at(&target.to_string_lossy());
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", target.display()))?;
+        Ok(self)
+    }
+
     /// Adds a symbolic link.
     pub fn link(self, name: &str, target: &str) -> Result<Image, String> {
         let path = self.at(name);

@@ -71,6 +71,10 @@ pub fn write_all(folder: &Path) -> Result<(), String> {
         )?
         .file(&sources.join("resolve.py"), "/resolve.py")?;
     for module in python_modules()? {
+        if module.ends_with("os.py") {
+            // Python warns if this folder of its library is missing.
+            image = image.folder(&module.with_file_name("lib-dynload"))?;
+        }
         image = match module.extension() {
             Some(end) if end == "so" => image.program(&module, &module.to_string_lossy())?,
             _ => image.file(&module, &module.to_string_lossy())?,

@@ -3,10 +3,17 @@
 //! Needs root and Debian packages, and runs only with `PORTOLAN_TESTS=cluster` or `all`. The cases run in their order on one
 //! node.
 
+mod backends;
 mod manifests;
 
+mod chart;
+
+mod ingress;
 mod metrics;
 mod pods;
+mod resolvers;
+mod rollouts;
+mod security;
 mod takeover_dns;
 
 use std::path::Path;
@@ -20,6 +27,21 @@ const CASES: &[Case<Node>] = cases![
     pods::a_pod_has_the_resolver_settings_of_its_node,
     takeover_dns::changing_the_image_of_stock_coredns_loses_no_lookup,
     metrics::prometheus_answers_every_query_of_dashboards_and_alerts,
+    chart::helm_installs_both_services,
+    security::pods_run_with_least_privilege,
+    resolvers::programs_of_four_resolvers_find_cluster_and_external_names,
+    ingress::requests_are_served_over_http_and_tls,
+    ingress::a_canary_takes_its_share,
+    ingress::a_session_stays_with_its_pod,
+    ingress::a_websocket_passes_frames,
+    rollouts::a_restart_of_the_backend_fails_no_request,
+    rollouts::a_restart_of_portolan_loses_nothing,
+    rollouts::without_the_api_server_traffic_goes_on,
+    chart::helm_upgrades_to_host_ports_and_rolls_back,
+    security::an_eviction_leaves_a_pod_of_each_service,
+    security::each_permission_is_used_and_none_is_missing,
+    security::a_forbidden_list_keeps_the_new_pod_from_serving,
+    chart::helm_uninstalls_everything,
 ];
 
 fn main() -> ExitCode {

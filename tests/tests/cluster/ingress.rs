@@ -1,0 +1,146 @@
+//! Requests to the ingress Service.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+use tests::credentials::CertificateAuthority;
+use tests::http::{self, Connection, Response, Trust};
+use tests::node::{Node, POD_TIMEOUT};
+use tests::wait;
+
+use crate::backends::{SHOP, backend};
+use crate::chart::ensure_ingress;
+
+/// An Ingress of one host with annotations and more of its spec.
+fn ingress(name: &str, host: &str, service: &str, annotations: &str, more: &str) -> String {
+    format!(
+        "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{ name: {name}, namespace: {SHOP}, annotations: {{ {annotations} }} }}
+spec:
+  ingressClassName: nginx
+  {more}
+  rules:
+  - host: {host}
+    http:
+      paths: [{{ path: /, pathType: Prefix, backend: {{ service: {{ name: {service}, port: {{ name: http }} }} }} }}]
+"
+    )
+}
+
+fn address(service: &str, port: u16) -> SocketAddr {
+    (service.parse::<Ipv4Addr>().expect("a ClusterIP"), port).into()
+}
+
+/// Waits until a host is served.
+#[track_caller]
+fn wait_for_route(service: SocketAddr, host: &str) -> Response {
+    wait::until(&format!("the route of {host}"), POD_TIMEOUT, || {
+        let response = http::get(service, host, "/").map_err(|error| error.to_string())?;
+        if response.status == 200 {
+            Ok(response)
+        } else {
+            Err(format!("{} {}", response.status, response.text()))
+        }
+    })
+}
+
+pub(crate) fn requests_are_served_over_http_and_tls(node: &mut Node) {
+    let service = ensure_ingress(node);
+    let response = wait_for_route(address(&service, 80), "shop.example");
+    assert!(response.text().contains("GET shop.example/ by web-"), "{}", response.text());
+    let missing = http::get(address(&service, 80), "none.example", "/").expect("unknown hosts are answered");
+    assert_eq!(missing.status, 404);
+
+    let authority = CertificateAuthority::new("shop");
+    let certificate = authority.issue(&["secure.example"]);
+    let indented = |pem: &str| pem.replace('\n', "\n    ");
+    node.apply(&format!(
+        "
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/tls
+metadata: {{ name: secure, namespace: {SHOP} }}
+stringData:
+  tls.crt: |
+    {}
+  tls.key: |
+    {}
+",
+        indented(&certificate.certificate),
+        indented(&certificate.key)
+    ));
+    let tls = "tls: [{ hosts: [secure.example], secretName: secure }]";
+    node.apply(&ingress("secure", "secure.example", "web", "", tls));
+    let trust = Trust::Authority(authority.der());
+    let response = wait::until("the certificate to be served", POD_TIMEOUT, || {
+        let mut connection = Connection::tls(address(&service, 443), "secure.example", &trust)
+            .map_err(|error| error.to_string())?;
+        connection.send("GET", "/", &[("host", "secure.example")], b"").map_err(|error| error.to_string())
+    });
+    assert_eq!(response.status, 200, "{}", response.text());
+}
+
+pub(crate) fn a_canary_takes_its_share(node: &mut Node) {
+    let service = ensure_ingress(node);
+    node.apply(&backend(SHOP, "next", 1));
+    node.wait_for_rollout(SHOP, "deployment/next");
+    node.apply(&ingress("split", "split.example", "web", "", ""));
+    wait_for_route(address(&service, 80), "split.example");
+    let annotations =
+        "nginx.ingress.kubernetes.io/canary: 'true', nginx.ingress.kubernetes.io/canary-weight: '50'";
+    node.apply(&ingress("split-canary", "split.example", "next", annotations, ""));
+    let body = || http::get(address(&service, 80), "split.example", "/").expect("an answer").text();
+    wait::until("the canary", POD_TIMEOUT, || if body().contains("next-") { Ok(()) } else { Err(body()) });
+    let canary = (0..200).filter(|_| body().contains("by next-")).count();
+    // Ten standard deviations (7) around the half.
+    assert!((30..=170).contains(&canary), "{canary} of 200 requests went to the canary of weight 50");
+}
+
+pub(crate) fn a_session_stays_with_its_pod(node: &mut Node) {
+    let service = ensure_ingress(node);
+    let annotations = "nginx.ingress.kubernetes.io/affinity: cookie";
+    node.apply(&ingress("sticky", "sticky.example", "web", annotations, ""));
+    let response = wait_for_route(address(&service, 80), "sticky.example");
+    let cookie = response.header("set-cookie").expect("the first response sets a cookie").to_owned();
+    let cookie = cookie.split(';').next().unwrap_or_default();
+    let mut pods: BTreeMap<String, usize> = BTreeMap::new();
+    for _ in 0..30 {
+        // A connection each: both Pods of the controller have to understand the cookie.
+        let mut connection = Connection::plain(address(&service, 80)).expect("the Service answers");
+        let headers = [("host", "sticky.example"), ("cookie", cookie)];
+        let response = connection.send("GET", "/", &headers, b"").expect("an answer");
+        *pods.entry(response.header("x-pod").unwrap_or("none").to_owned()).or_default() += 1;
+    }
+    assert_eq!(pods.len(), 1, "{pods:?}");
+}
+
+pub(crate) fn a_websocket_passes_frames(node: &mut Node) {
+    let service = ensure_ingress(node);
+    wait_for_route(address(&service, 80), "shop.example");
+    let mut stream = TcpStream::connect(address(&service, 80)).expect("the Service answers");
+    stream.set_read_timeout(Some(POD_TIMEOUT)).expect("a timeout above zero");
+    stream
+        .write_all(
+            b"GET /echo HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .expect("the request is sent");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a response head");
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 101"), "{head}");
+    // The accept value of this key in RFC 6455 section 1.3.
+    assert!(head.contains(&"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_ascii_lowercase()), "{head}");
+    // A masked text frame with a mask of zeros.
+    stream.write_all(b"\x81\x85\0\0\0\0hello").expect("a frame is sent");
+    let mut frame = [0; 7];
+    stream.read_exact(&mut frame).expect("the frame comes back");
+    assert_eq!(&frame, b"\x81\x05hello");
+}

@@ -1,0 +1,64 @@
+//! Changes of Pods under load: no request and no lookup is lost.
+
+use std::time::Duration;
+
+use tests::meter::{Meter, Series};
+use tests::node::Node;
+use tests::stage::DNS;
+
+use crate::backends::SHOP;
+use crate::chart::{DEPLOYMENTS, NAMESPACE, ensure_ingress};
+
+/// How long traffic goes on without the API server.
+const OUTAGE: Duration = Duration::from_secs(4);
+
+/// Requests to the backend through the ingress Service, and lookups of a cluster name and an external one.
+fn traffic(node: &Node, service: &str) -> [Series; 3] {
+    let meter = Meter::of(node);
+    let web = node.field(SHOP, "service/web", "{.spec.clusterIP}");
+    [
+        meter.requests(&format!("http://{service}/"), "shop.example", "by%20web-"),
+        meter.lookups(DNS, "web.shop.svc.cluster.local.", &web),
+        meter.lookups(DNS, "www.example.com.", "192.0.2.8"),
+    ]
+}
+
+#[track_caller]
+fn expect_no_loss(series: [Series; 3]) {
+    let reports = series.map(Series::end);
+    for report in reports {
+        report.expect_no_loss(200);
+    }
+}
+
+pub(crate) fn a_restart_of_the_backend_fails_no_request(node: &mut Node) {
+    let service = ensure_ingress(node);
+    let series = traffic(node, &service);
+    node.kubectl(&["rollout", "restart", "-n", SHOP, "deployment/web"]);
+    node.wait_for_rollout(SHOP, "deployment/web");
+    node.wait_for_only(SHOP, "app=web", 2);
+    expect_no_loss(series);
+}
+
+pub(crate) fn a_restart_of_portolan_loses_nothing(node: &mut Node) {
+    let service = ensure_ingress(node);
+    let series = traffic(node, &service);
+    for deployment in DEPLOYMENTS {
+        node.kubectl(&["rollout", "restart", "-n", NAMESPACE, deployment]);
+    }
+    for deployment in DEPLOYMENTS {
+        node.wait_for_rollout(NAMESPACE, deployment);
+    }
+    node.wait_for_only(NAMESPACE, "app.kubernetes.io/instance=portolan", 4);
+    expect_no_loss(series);
+}
+
+pub(crate) fn without_the_api_server_traffic_goes_on(node: &mut Node) {
+    let service = ensure_ingress(node);
+    let series = traffic(node, &service);
+    node.plane.server.stop();
+    tests::wait::throughout("the API server's absence", OUTAGE, || Ok(()));
+    expect_no_loss(series);
+    node.plane.server.start(&[]);
+    node.wait_for("", "node/node", "condition=Ready");
+}
