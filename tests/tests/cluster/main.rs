@@ -81,6 +81,5 @@ fn prepare(folder: &Path) -> Result<(), String> {
     node::check_packages()?;
     programs::cluster()?;
     programs::helm()?;
-    programs::portolan()?;
     pod_images::write_all(&folder.join("images"))
 }

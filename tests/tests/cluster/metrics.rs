@@ -1,22 +1,19 @@
 //! A real Prometheus that scrapes both services under traffic.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
-use nix::sys::signal::Signal;
 use tests::credentials::CertificateAuthority;
 use tests::dns::{DnsClient, Transport};
 use tests::monitoring::{self, MonitoringQuery};
 use tests::node::Node;
-use tests::pod_images::PODS;
-use tests::process::Process;
+use tests::pod_images::{PODS, PORTOLAN};
 use tests::prometheus::{Prometheus, ScrapeTarget};
 use tests::web::EDGE;
-use tests::{http, programs, wait};
+use tests::{http, wait};
 
 /// How long all queries may take to return series: the intervals of their rates have to be filled.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -109,6 +106,82 @@ spec:
     http: { paths: [{ path: /, pathType: Prefix, backend: { service: { name: web, port: { name: http } } } }] }
 "#;
 
+/// Both services in the node's network, so that their pages are on loopback addresses.
+const SERVICES: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: portolan, namespace: metrics }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: metrics }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
+subjects: [{ kind: ServiceAccount, name: portolan, namespace: metrics }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: dns, namespace: metrics }
+spec:
+  serviceAccountName: portolan
+  hostNetwork: true
+  containers:
+  - name: dns
+    image: IMAGE
+    args: [-conf, /etc/coredns/Corefile]
+    readinessProbe: { httpGet: { host: 127.0.0.1, port: 8091, path: /ready }, periodSeconds: 1 }
+    volumeMounts: [{ name: corefile, mountPath: /etc/coredns }]
+  volumes: [{ name: corefile, hostPath: { path: "FOLDER" } }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: ingress, namespace: metrics }
+spec:
+  serviceAccountName: portolan
+  hostNetwork: true
+  containers:
+  - name: ingress
+    image: IMAGE
+    args:
+    - /nginx-ingress-controller
+    - --enable-metrics
+    - --healthz-host=127.0.0.1
+    - --controller-class=tests/metrics
+    - --ingress-class=metrics
+    env:
+    - { name: POD_NAME, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
+    - { name: POD_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
+    readinessProbe: { httpGet: { host: 127.0.0.1, port: 10254, path: /healthz }, periodSeconds: 1 }
+"#;
+
+/// The DNS server, an upstream that answers, and one that does not.
+const COREFILE: &str = "
+.:1053 {
+    errors
+    health 127.0.0.1:8090
+    ready 127.0.0.1:8091
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }
+    prometheus 127.0.0.1:9153
+    forward . 127.0.0.1:1054
+    cache 30
+    reload 2s 1s
+    loadbalance
+}
+.:1054 {
+    whoami
+}
+# Its upstream answers neither queries nor health checks.
+broken.test:1054 {
+    forward . 127.0.0.1:1055 {
+        health_check 100ms
+        max_fails 1
+        failfast_all_unhealthy_upstreams
+    }
+}
+";
+
 /// An Ingress that comes and goes, so that the configuration changes.
 const CHANGING: &str = r#"
 apiVersion: networking.k8s.io/v1
@@ -131,16 +204,26 @@ pub(crate) fn prometheus_answers_every_query_of_dashboards_and_alerts(node: &mut
     node.apply(&objects);
     node.wait_for_rollout("metrics", "deployment/web");
 
-    let [dns, _ingress] = services(node);
+    let corefile = node.folder().join("corefile");
+    fs::create_dir_all(&corefile).expect("the scratch folder is writable");
+    let write = |text: &str| {
+        // Replaces the file at once, so that it is never read half written.
+        fs::write(corefile.join("new"), text).expect("the scratch folder is writable");
+        fs::rename(corefile.join("new"), corefile.join("Corefile")).expect("the scratch folder is writable");
+    };
+    write(COREFILE);
+    let folder = corefile.to_string_lossy();
+    node.apply(&SERVICES.replace("IMAGE", PORTOLAN).replace("FOLDER", &folder));
+    for pod in ["pod/dns", "pod/ingress"] {
+        node.wait_for("metrics", pod, "condition=Ready");
+    }
     let targets = [
         ScrapeTarget { job: "kube-dns", address: local(DNS_METRICS), namespace: "kube-system" },
         ScrapeTarget { job: "ingress", address: local(INGRESS_METRICS), namespace: "ingress-nginx" },
     ];
     let prometheus = Prometheus::start(node.folder(), &targets);
     // Is reported as a problem, and counted as a failed reload.
-    std::fs::write(node.folder().join("metrics.Corefile"), ".:1053 {\n    no-such-plugin\n}\n")
-        .expect("the scratch folder is writable");
-    dns.signal(Signal::SIGUSR1);
+    write(".:1053 {\n    no-such-plugin\n}\n");
 
     let mut open = monitoring::queries();
     let all = open.len();
@@ -176,76 +259,11 @@ pub(crate) fn prometheus_answers_every_query_of_dashboards_and_alerts(node: &mut
         }
     });
     only_documented_metrics();
+    drop(prometheus);
+    // Later cases may use the ports.
+    node.kubectl(&["delete", "pod", "-n", "metrics", "dns", "ingress", "--now"]);
     node.kubectl(&["delete", "namespace", "metrics", "--wait=false"]);
-    node.kubectl(&["delete", "ingressclass", "metrics"]);
-}
-
-/// Starts `portolan dns` and `portolan ingress` beside the node's programs, and waits until both are ready.
-fn services(node: &Node) -> [Process; 2] {
-    let (kubeconfig, folder) = (node.kubeconfig(), node.folder());
-    let corefile = format!(
-        "
-.:1053 {{
-    errors
-    health 127.0.0.1:8090
-    ready 127.0.0.1:8091
-    kubernetes cluster.local in-addr.arpa ip6.arpa {{
-        kubeconfig {}
-        pods insecure
-        fallthrough in-addr.arpa ip6.arpa
-    }}
-    prometheus 127.0.0.1:{DNS_METRICS}
-    forward . 127.0.0.1:1054
-    cache 30
-    reload
-    loadbalance
-}}
-.:1054 {{
-    whoami
-}}
-# Its upstream answers neither queries nor health checks.
-broken.test:1054 {{
-    prometheus 127.0.0.1:{DNS_METRICS}
-    forward . 127.0.0.1:1055 {{
-        health_check 100ms
-        max_fails 1
-        failfast_all_unhealthy_upstreams
-    }}
-}}
-",
-        kubeconfig.display()
-    );
-    let path = folder.join("metrics.Corefile");
-    std::fs::write(&path, corefile).expect("the scratch folder is writable");
-    let dns = start("dns", folder, &["-conf", &path.to_string_lossy()]);
-    let ingress = start(
-        "ingress",
-        folder,
-        &[
-            "--kubeconfig",
-            &kubeconfig.to_string_lossy(),
-            "--enable-metrics",
-            "--healthz-host=127.0.0.1",
-            "--controller-class=tests/metrics",
-            "--ingress-class=metrics",
-            "--post-shutdown-grace-period=0",
-        ],
-    );
-    for (port, path) in [(8091, "/ready"), (INGRESS_METRICS, "/healthz")] {
-        wait::until(path, LIMIT, || match page(port, path) {
-            Ok((200, _)) => Ok(()),
-            Ok((status, text)) => Err(format!("{status} {text}")),
-            Err(problem) => Err(problem),
-        });
-    }
-    [dns, ingress]
-}
-
-fn start(command: &str, folder: &Path, flags: &[&str]) -> Process {
-    let mut program = Command::new(programs::portolan().expect("it was built before the node started"));
-    program.arg(command).args(flags);
-    program.env("POD_NAME", format!("{command}-0")).env("POD_NAMESPACE", "ingress-nginx");
-    Process::start(&format!("portolan-{command}"), program, folder)
+    node.kubectl(&["delete", "ingressclass,clusterrolebinding", "metrics"]);
 }
 
 /// One of everything that a panel distinguishes.
