@@ -179,7 +179,7 @@ pub(crate) fn a_release_is_upgraded_rolled_back_and_removed_without_leftovers(st
 }
 
 /// The address of the cluster's DNS is in the resolv.conf of every Pod.
-pub(crate) fn the_service_of_the_cluster_dns_keeps_address_and_selector(stage: &mut Stage) {
+pub(crate) fn the_service_of_the_cluster_dns_keeps_address_ports_and_selector(stage: &mut Stage) {
     prepare(stage, "chart-dns");
     stage.plane.api.apply(
         "
@@ -192,6 +192,7 @@ spec:
   ports:
   - { name: dns, port: 53, protocol: UDP }
   - { name: dns-tcp, port: 53, protocol: TCP }
+  - { name: metrics, port: 9153, protocol: TCP }
 ",
     );
     let (chart, alone) = (chart(), "controller.enabled=false,dns.enabled=true");
@@ -219,6 +220,11 @@ spec:
     let check = |stage: &Stage| {
         let spec = &service(stage)["spec"];
         assert_eq!(spec["clusterIP"], "10.96.0.53");
+        let ports = spec["ports"].as_array().expect("ports").iter();
+        let ports: Vec<String> = ports
+            .map(|port| format!("{} {} {}", port["name"], port["protocol"], port["port"]).replace('"', ""))
+            .collect();
+        assert_eq!(ports, ["dns UDP 53", "dns-tcp TCP 53", "metrics TCP 9153"]);
         assert_eq!(
             spec["selector"],
             serde_json::json!({ "k8s-app": "kube-dns" }),

@@ -86,7 +86,7 @@ const CASES: &[Case<Stage>] = cases![
     in_a_pod::a_rotated_token_is_used,
     chart::the_api_server_accepts_every_variant,
     chart::a_release_is_upgraded_rolled_back_and_removed_without_leftovers,
-    chart::the_service_of_the_cluster_dns_keeps_address_and_selector,
+    chart::the_service_of_the_cluster_dns_keeps_address_ports_and_selector,
     chart::an_ingress_class_of_somebody_else_stays_as_it_is,
     chart::the_kustomize_bases_are_what_the_chart_makes,
     chart::values::mistakes_are_refused_with_their_key,

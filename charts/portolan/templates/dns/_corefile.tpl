@@ -48,18 +48,39 @@
 {{- toYaml $ports -}}
 {{- end -}}
 
+{{/* The ports of the Service. Takes a list: root, existing Service. Ports of an existing Service keep their names: a patch of Helm merges
+ports by their number, and would lose one of the two with number 53 if their names changed. Its port for metrics stays, too. */}}
 {{- define "portolan.dns.servicePorts" -}}
-{{- range $port, $settings := include "portolan.dns.portMap" . | fromYaml }}
+{{- $root := index . 0 -}}
+{{- $existing := dig "spec" "ports" list (index . 1) -}}
+{{- range $port, $settings := include "portolan.dns.portMap" $root | fromYaml }}
 {{- range $protocol := list "udp" "tcp" }}
 {{- if get $settings $protocol }}
-- name: {{ $protocol }}-{{ $port }}
+{{- $name := printf "%s-%s" $protocol $port }}
+{{- $nodePort := $settings.nodePort }}
+{{- range $existing }}
+{{- if and (eq (toString .port) (toString $settings.service)) (eq .protocol (upper $protocol)) }}
+{{- $name = default $name .name }}
+{{- $nodePort = default .nodePort $nodePort }}
+{{- end }}
+{{- end }}
+- name: {{ $name }}
   port: {{ $settings.service }}
   protocol: {{ upper $protocol }}
   targetPort: {{ $port }}
-  {{- with $settings.nodePort }}
-  nodePort: {{ . }}
+  {{- if and $nodePort (ne $root.Values.dns.serviceType "ClusterIP") }}
+  nodePort: {{ $nodePort }}
   {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- $metrics := include "portolan.dns.pluginPort" (list $root "prometheus" "") }}
+{{- range $existing }}
+{{- if and $metrics (eq (toString .port) $metrics) (eq .protocol "TCP") }}
+- name: {{ .name }}
+  port: {{ .port }}
+  protocol: TCP
+  targetPort: {{ $metrics }}
 {{- end }}
 {{- end }}
 {{- end -}}
