@@ -130,7 +130,7 @@ fn run_go(go: &mut Command) -> Result<(), String> {
         .env("CGO_ENABLED", "0")
         .stdout(Stdio::null())
         .status()
-        .map_err(|error| format!("the Go toolchain (`go`, 1.25 or newer, https://go.dev/dl): {error}"))?;
+        .map_err(|error| format!("the Go toolchain (`go`, 1.26 or newer, https://go.dev/dl): {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{go:?}: {status}")) }
 }
 
