@@ -3,10 +3,10 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap};
+use ingress_wire::chunked::{ChunkEvent, ChunkedDecoder};
+use ingress_wire::request_head::{HeadFinder, RequestFraming, RequestHead};
 
 use crate::upstream::response_head::{self, ResponseFraming};
-use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
-use crate::wire::request_head::{HeadFinder, RequestFraming, RequestHead};
 
 /// Arbitrary bytes as a request head.
 ///

@@ -7,11 +7,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ingress_wire::request_head::{HeadError, RequestHead};
 use telemetry::metrics::UpDownCounter;
 
 use crate::io::clock::{Clock, Timer, WaitingFor};
 use crate::state::client_table::ClientEntry;
-use crate::wire::request_head::{HeadError, RequestHead};
 
 /// The state of a connection, shared by its stream and its requests.
 pub(crate) struct ConnectionState {

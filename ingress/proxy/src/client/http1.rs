@@ -12,6 +12,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
+use ingress_wire::request_head::MAX_HEAD;
 use telemetry::causes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -25,7 +26,6 @@ use crate::io::buffers::ChargedBytes;
 use crate::io::clock::WaitingFor;
 use crate::io::splice::splice;
 use crate::observe::access_log::{AccessRecord, RequestId};
-use crate::wire::request_head::MAX_HEAD;
 
 /// Serves a connection until it ends. An idle connection waits without hyper's buffers.
 pub(super) async fn serve<S, H, B>(

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::TokioTimer;
+use ingress_wire::request_head::MAX_HEAD;
 use telemetry::causes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -21,7 +22,6 @@ use crate::client::connection_state::ConnectionState;
 use crate::client::stream::ClientStream;
 use crate::io::buffers::{ChargedBytes, UPLOAD_WINDOW};
 use crate::io::clock::WaitingFor;
-use crate::wire::request_head::MAX_HEAD;
 
 /// How many bytes of a response a stream buffers. A client may stall all its streams at once.
 const STREAM_BUFFER: usize = 64 * 1024;

@@ -6,8 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-
-use crate::wire::request_head::HeadError;
+use ingress_wire::request_head::HeadError;
 
 /// The status that nginx logs when the client has closed the connection before the response.
 pub(crate) const CLIENT_CLOSED: u16 = 499;

@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
+use ingress_wire::chunked::{ChunkEvent, ChunkedDecoder};
+use ingress_wire::request_head::{HeadError, HeadFinder, MAX_LINE, RequestFraming, RequestHead};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::connection_state::ConnectionState;
 use crate::io::{scratch, vectored};
-use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 use crate::wire::frame_budget::{Flood, FrameBudget};
-use crate::wire::request_head::{HeadError, HeadFinder, MAX_LINE, RequestFraming, RequestHead};
 
 /// hyper can discard an unread body after a response if the body is at most this long and arrived together with the head.
 const DISCARDED_BODY: usize = 4 * 1024;

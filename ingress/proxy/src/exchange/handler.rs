@@ -12,6 +12,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, RequestScheme};
+use ingress_wire::request_head::{RequestHead, check_h2};
 use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
@@ -24,7 +25,6 @@ use crate::io::buffers::{BufferHold, BufferUse};
 use crate::observe::access_log::{AccessRecord, RequestId};
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::BodyLength;
-use crate::wire::request_head::{RequestHead, check_h2};
 
 /// The service that hyper calls for each request of a connection.
 #[derive(Clone)]

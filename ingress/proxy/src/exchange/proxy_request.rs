@@ -13,6 +13,7 @@ use ingress_routes::upstream::round_robin;
 use ingress_routes::{
     BalancerState, DEFAULT_UPSTREAM, DirectResponse, Route, SelectedEndpoint, SelectedTarget, UpstreamAddress,
 };
+use ingress_wire::request_head::RequestHead;
 use smallvec::SmallVec;
 
 use crate::client::connection::{ClientConnection, Upgrade};
@@ -26,7 +27,6 @@ use crate::upstream::request::{UpstreamRequest, UpstreamTimer};
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::{self, BodyLength, ClientHeaders, UpstreamHead};
 use crate::upstream::response_head;
-use crate::wire::request_head::RequestHead;
 
 /// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
 const MAX_ATTEMPTS: usize = 100;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::SystemTime;
 
+use ingress_wire::request_head::HeadError;
 use net::TlsError;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
@@ -16,7 +17,6 @@ use crate::client::pages;
 use crate::options::ProxyOptions;
 use crate::state::worker::Worker;
 use crate::views::ProxyViews;
-use crate::wire::request_head::HeadError;
 
 /// The configuration of every HTTPS listener: certificates by name from the current view.
 pub(crate) fn server_config(

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
+use ingress_wire::chunked::{ChunkEvent, ChunkedDecoder};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
@@ -22,7 +23,6 @@ use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::limit::UpstreamSlot;
 use crate::upstream::request_body::{RequestBody, SendBuffer};
 use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
-use crate::wire::chunked::{ChunkEvent, ChunkedDecoder};
 
 /// How much is read at once, at first and at most. At first the thread's buffer is used, so that a request holds no buffer
 /// while it waits for its response.

@@ -3,9 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, Method};
+use ingress_wire::request_head::RequestHead;
 
 use crate::observe::format::number;
-use crate::wire::request_head::RequestHead;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

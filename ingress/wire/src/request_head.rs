@@ -14,14 +14,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
 /// The longest line and the longest head: `large-client-header-buffers`, by default 4 of 8 KiB.
-pub(crate) const MAX_LINE: usize = 8 * 1024;
-pub(crate) const MAX_HEAD: usize = 4 * MAX_LINE;
+pub const MAX_LINE: usize = 8 * 1024;
+/// The longest head in bytes, without its last empty line.
+pub const MAX_HEAD: usize = 4 * MAX_LINE;
 /// How many header fields hyper parses without allocating. Of a head with more, hyper gets only the fields that it needs.
 const HYPER_FIELDS: u32 = 100;
 
 /// Why a head is refused. Each has an error page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadError {
+pub enum HeadError {
     /// 400: it is malformed or ambiguous.
     Malformed,
     /// 400 with a title of its own: a header line or the whole head is too long.
@@ -40,21 +41,23 @@ pub(crate) enum HeadError {
 
 /// How long the body is (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestFraming {
+pub enum RequestFraming {
+    /// So many bytes; 0 where the head has neither length nor coding.
     Length(u64),
+    /// The chunked coding (RFC 9112 §7.1).
     Chunked,
 }
 
 /// Finds the end of a head, line by line, in a buffer that grows.
 #[derive(Debug, Default)]
-pub(crate) struct HeadFinder {
+pub struct HeadFinder {
     line: usize,
     lines: usize,
 }
 
 impl HeadFinder {
     /// The length of the head at the start of `bytes`, once it is complete. Between two calls `bytes` may only grow.
-    pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
         // Refuses a TLS handshake on a plain port at once: it may contain no line end.
         if self.line == 0 && bytes.first().is_some_and(|byte| !method_byte(byte) && *byte != b'\r') {
             return Err(HeadError::Malformed);
@@ -93,24 +96,25 @@ impl HeadFinder {
 
 /// A complete head with one interpretation.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestHead {
+pub struct RequestHead {
     /// The whole head with its last empty line.
-    pub(crate) bytes: Bytes,
+    pub bytes: Bytes,
     /// The request line without its end, for the log.
     line: u32,
     method: u32,
     /// The origin-form part of the target; empty where an absolute-form target had no path.
     target: Range<u32>,
-    pub(crate) framing: RequestFraming,
+    /// How the body is delimited.
+    pub framing: RequestFraming,
     /// There is a `Content-Length`, perhaps of zero.
-    pub(crate) has_length: bool,
+    pub has_length: bool,
     /// How many header fields there are.
     fields: u32,
 }
 
 impl RequestHead {
     /// Checks a head that [`HeadFinder`] has found.
-    pub(crate) fn check(bytes: Bytes) -> Result<Self, HeadError> {
+    pub fn check(bytes: Bytes) -> Result<Self, HeadError> {
         let text = &bytes[..];
         if !plain(text) {
             return Err(HeadError::Malformed);
@@ -149,12 +153,12 @@ impl RequestHead {
     }
 
     /// `GET /path HTTP/1.1`.
-    pub(crate) fn line(&self) -> &[u8] {
+    pub fn line(&self) -> &[u8] {
         &self.bytes[..self.line as usize]
     }
 
     /// The path and query as the client wrote them (`$request_uri`).
-    pub(crate) fn target(&self) -> Bytes {
+    pub fn target(&self) -> Bytes {
         if self.target.is_empty() {
             return Bytes::from_static(b"/");
         }
@@ -163,7 +167,7 @@ impl RequestHead {
 
     /// The head for hyper, usually the same bytes. nginx accepts some targets that the `http` crate refuses: a raw `<` or
     /// backtick, bytes that are not UTF-8. hyper gets these percent-encoded, which is the same path.
-    pub(crate) fn for_hyper(&self) -> Bytes {
+    pub fn for_hyper(&self) -> Bytes {
         if self.has_more_fields_than_hyper_takes() {
             return self.abridged();
         }
@@ -186,7 +190,7 @@ impl RequestHead {
     }
 
     /// Names and whole lines of the header fields, each line with its end.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = &self.bytes[self.line().len() + 2..];
         std::iter::from_fn(move || {
             let end = memchr::memchr(b'\n', rest)? + 1;
@@ -198,7 +202,7 @@ impl RequestHead {
     }
 
     /// Whether hyper gets only a part of the header fields, so that [`RequestHead::header_map`] is needed.
-    pub(crate) fn has_more_fields_than_hyper_takes(&self) -> bool {
+    pub fn has_more_fields_than_hyper_takes(&self) -> bool {
         self.fields > HYPER_FIELDS
     }
 
@@ -216,7 +220,7 @@ impl RequestHead {
     }
 
     /// All header fields.
-    pub(crate) fn header_map(&self) -> HeaderMap {
+    pub fn header_map(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, line) in self.lines() {
             let value = self.bytes.slice_ref(line[name.len() + 1..].trim_ascii());
@@ -271,7 +275,7 @@ fn method_byte(byte: &u8) -> bool {
 
 /// Checks an HTTP/2 head as strictly as an HTTP/1 head. h2 has already checked the rules of HTTP/2 itself (pseudo-header
 /// fields, connection-specific fields; RFC 9113 §8.2, §8.3).
-pub(crate) fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
+pub fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     if !valid_method(parts.method.as_str().as_bytes()) {
         return Err(HeadError::Malformed);
     }
@@ -395,7 +399,7 @@ impl<'a> Fields<'a> {
 
 /// Whether nginx accepts a host with or without port: no slash, no white space, no two dots in a row, a name before the port,
 /// closed brackets.
-pub(crate) fn valid_host(host: &[u8]) -> bool {
+pub fn valid_host(host: &[u8]) -> bool {
     let name = match host.first() {
         None => return false,
         Some(b'[') => {
@@ -413,7 +417,7 @@ fn host_byte(byte: &u8) -> bool {
 }
 
 /// The bytes of a token (RFC 9110 §5.6.2).
-pub(crate) const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
+pub const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
 /// The bytes that the `http` crate accepts in path and query.
 const TAME: [bool; 256] = table(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", true);
 

@@ -6,11 +6,11 @@ const MAX_TRAILERS: usize = 16 * 1024;
 
 /// The input violates the coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MalformedChunk;
+pub struct MalformedChunk;
 
 /// What follows in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChunkEvent {
+pub enum ChunkEvent {
     /// More input is needed.
     More,
     /// This many bytes of data follow the framing.
@@ -35,12 +35,12 @@ enum ChunkState {
 
 /// Decodes a body piece by piece, however the input is split.
 #[derive(Clone, Debug)]
-pub(crate) struct ChunkedDecoder {
+pub struct ChunkedDecoder {
     at: ChunkState,
     left: u64,
     extension: usize,
     /// The trailer section as received, without its last empty line.
-    pub(crate) trailers: Vec<u8>,
+    pub trailers: Vec<u8>,
 }
 
 impl Default for ChunkedDecoder {
@@ -51,7 +51,7 @@ impl Default for ChunkedDecoder {
 
 impl ChunkedDecoder {
     /// Skips framing, and returns its length and what follows it. Returned data counts as consumed.
-    pub(crate) fn advance(&mut self, input: &[u8]) -> Result<(usize, ChunkEvent), MalformedChunk> {
+    pub fn advance(&mut self, input: &[u8]) -> Result<(usize, ChunkEvent), MalformedChunk> {
         let mut at = 0;
         loop {
             match self.at {

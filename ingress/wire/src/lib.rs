@@ -1,0 +1,6 @@
+//! The wire formats of the ingress proxy: bytes in, values out.
+//!
+//! Has no socket, task, clock or log. No input makes this crate panic.
+
+pub mod chunked;
+pub mod request_head;
