@@ -129,6 +129,21 @@ pub fn run(stage: TestStage, environment: &Environment<'_>) -> Vec<String> {
     pages.filter_map(|blocks| session::run_page(blocks, environment).err()).collect()
 }
 
+/// The commands `portolan` and, for `cargo run --release -- …`, `cargo`. The build of a checkout takes minutes and needs the
+/// network, and a step of CI runs the documented command itself.
+pub fn portolan_commands(binary: &Path) -> Vec<(&'static str, String)> {
+    let portolan = format!("exec '{}' \"$@\"", binary.display());
+    let cargo = format!(
+        "case \"$*\" in\n'run --release -- '*) shift 3; {portolan};;\n*) echo \"cargo $* is not run here\"; exit 1;;\nesac"
+    );
+    vec![("portolan", portolan), ("cargo", cargo)]
+}
+
+/// The checkout of this crate.
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the checkout")
+}
+
 fn parse(page: &str, text: &str, blocks: &mut Vec<Block>, problems: &mut Vec<String>) {
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
     let mut above = "";

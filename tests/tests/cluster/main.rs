@@ -8,6 +8,7 @@ mod manifests;
 
 mod chart;
 
+mod documentation;
 mod ingress;
 mod metrics;
 mod pods;
@@ -42,6 +43,7 @@ const CASES: &[Case<Node>] = cases![
     security::each_permission_is_used_and_none_is_missing,
     security::a_forbidden_list_keeps_the_new_pod_from_serving,
     chart::helm_uninstalls_everything,
+    documentation::commands_on_a_node_do_what_the_pages_show,
 ];
 
 fn main() -> ExitCode {

@@ -1,6 +1,5 @@
 //! The commands of the documentation, as a reader types them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tests::documentation::{self, Environment, TestStage};
@@ -16,25 +15,18 @@ pub(crate) fn commands_without_a_cluster_do_what_the_pages_show(stage: &mut Stag
 
 pub(crate) fn commands_on_a_cluster_do_what_the_pages_show(stage: &mut Stage) {
     let kubectl = ("kubectl", format!("exec '{}' kubectl \"$@\"", stage.plane.binary().display()));
+    let helm = programs::helm().expect("it has been built").display().to_string();
+    let helm = ("helm", format!("exec '{helm}' \"$@\""));
     let admin = std::fs::read_to_string(stage.plane.kubeconfig("admin", 6443)).expect("it has been written");
-    run(stage, TestStage::ControlPlane, &[kubectl], &[("~/.kube/config", admin)]);
-}
-
-fn checkout() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the checkout")
+    run(stage, TestStage::ControlPlane, &[kubectl, helm], &[("~/.kube/config", admin)]);
 }
 
 #[track_caller]
 fn run(stage: &Stage, of: TestStage, programs: &[(&str, String)], files: &[(&str, String)]) {
-    let portolan = programs::portolan().expect("it has been built").display().to_string();
-    // The checkout's build takes minutes and needs the network; a step of CI runs the documented command itself.
-    let cargo = format!(
-        "case \"$*\" in\n'run --release -- '*) shift 3; exec '{portolan}' \"$@\";;\n*) echo \"cargo $* is not run here\"; exit 1;;\nesac"
-    );
-    let mut all = vec![("portolan", format!("exec '{portolan}' \"$@\"")), ("cargo", cargo)];
-    all.extend(programs.iter().cloned());
-    let environment =
-        Environment { checkout: checkout(), programs: &all, variables: &[], files, limit: LIMIT };
+    let portolan = programs::portolan().expect("it has been built");
+    let programs = [&documentation::portolan_commands(&portolan)[..], programs].concat();
+    let checkout = documentation::checkout();
+    let environment = Environment { checkout, programs: &programs, variables: &[], files, limit: LIMIT };
     let problems = documentation::run(of, &environment);
     assert!(problems.is_empty(), "in {}:\n{}", stage.folder().display(), problems.join("\n\n"));
 }
