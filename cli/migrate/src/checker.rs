@@ -20,6 +20,9 @@ pub(crate) const CHECK_LABEL: &str = "portolan.dev/migration-check";
 /// A check Pod ends by itself after the time that a migration can take, plus this.
 const SPARE_TIME: Duration = Duration::from_secs(600);
 
+/// Attempts to reach the Service from this process.
+const ATTEMPTS: usize = 2;
+
 /// Time between two looks at a Pod that starts.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -95,16 +98,17 @@ impl Checker {
         match options.check_location {
             CheckLocation::Here => Self::Here,
             CheckLocation::Pod => in_pod(),
-            CheckLocation::Auto => match questions.first() {
-                Some(question) if is_missing(&question.ask(target).await) => {
-                    console.progress(&format!(
-                        "  {} does not answer from here; checks run in a Pod",
-                        target.name
-                    ));
-                    in_pod()
+            CheckLocation::Auto => {
+                let Some(question) = questions.first() else { return Self::Here };
+                for _ in 0..ATTEMPTS {
+                    if !is_missing(&question.ask(target).await) {
+                        return Self::Here;
+                    }
                 }
-                _ => Self::Here,
-            },
+                console
+                    .progress(&format!("  {} does not answer from here; checks run in a Pod", target.name));
+                in_pod()
+            }
         }
     }
 

@@ -176,6 +176,7 @@ fn writing(options: &MigrateOptions) -> Vec<Permission> {
         ("patch", ResourceKind::DaemonSet),
         ("get", ResourceKind::Service),
         ("patch", ResourceKind::Service),
+        ("list", ResourceKind::EndpointSlice),
         ("get", ResourceKind::Pod),
         ("list", ResourceKind::Pod),
         ("create", ResourceKind::Pod),

@@ -41,8 +41,12 @@ pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (Plan, Vec<HttpQu
                 if !plan.refusals.is_empty() {
                     return (plan, questions);
                 }
-                let takeover =
-                    Takeover { options, facts, workload, asked: format!("{} requests", questions.len()) };
+                let takeover = Takeover {
+                    options,
+                    facts,
+                    workload,
+                    asked: format!("Send {} requests", questions.len()),
+                };
                 takeover.add_steps(&mut plan);
                 plan.notes.extend(notes(options, facts, workload));
             }

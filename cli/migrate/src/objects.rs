@@ -13,6 +13,7 @@ pub(crate) enum ResourceKind {
     ConfigMap,
     DaemonSet,
     Deployment,
+    EndpointSlice,
     Ingress,
     IngressClass,
     NetworkPolicy,
@@ -29,6 +30,7 @@ impl ResourceKind {
             Self::ConfigMap => "ConfigMap",
             Self::DaemonSet => "DaemonSet",
             Self::Deployment => "Deployment",
+            Self::EndpointSlice => "EndpointSlice",
             Self::Ingress => "Ingress",
             Self::IngressClass => "IngressClass",
             Self::NetworkPolicy => "NetworkPolicy",
@@ -44,6 +46,7 @@ impl ResourceKind {
         match self {
             Self::DaemonSet | Self::Deployment => "apps",
             Self::Ingress | Self::IngressClass | Self::NetworkPolicy => "networking.k8s.io",
+            Self::EndpointSlice => "discovery.k8s.io",
             Self::Webhook => "admissionregistration.k8s.io",
             Self::ConfigMap | Self::Node | Self::Pod | Self::Service => "",
         }
@@ -55,6 +58,7 @@ impl ResourceKind {
             Self::ConfigMap => "configmaps",
             Self::DaemonSet => "daemonsets",
             Self::Deployment => "deployments",
+            Self::EndpointSlice => "endpointslices",
             Self::Ingress => "ingresses",
             Self::IngressClass => "ingressclasses",
             Self::NetworkPolicy => "networkpolicies",

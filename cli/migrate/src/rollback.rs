@@ -8,7 +8,7 @@ use crate::api::{JsonApi, RequestError};
 use crate::checker::Checker;
 use crate::console::Console;
 use crate::copied_workload::copy_name;
-use crate::objects::{ObjectId, ResourceKind};
+use crate::objects::{ObjectId, ResourceKind, items};
 use crate::options::MigrateOptions;
 use crate::patch::restore_patch;
 use crate::waiting;
@@ -19,8 +19,12 @@ const RETRY_TIME: Duration = Duration::from_secs(300);
 /// Time between two attempts of a request.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long every node may take to follow a Service before the Pods that it selected are deleted.
-const SETTLING_TIME: Duration = Duration::from_secs(3);
+/// How long the endpoints of a Service may take to follow its selector.
+const ENDPOINTS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long every node may take to follow the endpoints, before the Pods that they named are deleted. kube-proxy needs about a second
+/// on an idle node.
+const SETTLING_TIME: Duration = Duration::from_secs(10);
 
 /// A rollback in progress.
 pub(crate) struct Rollback<'a> {
@@ -54,6 +58,10 @@ impl Rollback<'_> {
             restored.len() + services.len() + self.restore_all(ResourceKind::Webhook).await?.len();
         if self.repeated(|| async { self.api.get(&copy.path()).await }).await?.is_some() {
             if !services.is_empty() {
+                self.console.progress("  waiting until every node sends to the old Pods again");
+                for service in &services {
+                    self.unselected(service).await?;
+                }
                 tokio::time::sleep(SETTLING_TIME).await;
             }
             self.console.progress(&format!("  delete {copy}"));
@@ -62,6 +70,25 @@ impl Rollback<'_> {
         }
         Checker::clean_up(self.api, self.options).await?;
         Ok(count)
+    }
+
+    /// Waits until no endpoint of a Service is a Pod of the copy.
+    async fn unselected(&self, service: &ObjectId) -> Result<(), String> {
+        let started = Instant::now();
+        let prefix = format!("{}-", copy_name(self.options.service));
+        let slices = ResourceKind::EndpointSlice.list_path(Some(&service.namespace));
+        let slices = format!("{slices}?labelSelector=kubernetes.io/service-name={}", service.name);
+        loop {
+            let slices = self.repeated(|| self.api.list(&slices)).await?.unwrap_or_default();
+            let mut endpoints = slices.iter().flat_map(|slice| items(&slice["endpoints"]));
+            let is_copy = |endpoint: &Value| {
+                endpoint["targetRef"]["name"].as_str().is_some_and(|pod| pod.starts_with(&prefix))
+            };
+            if !endpoints.any(is_copy) || started.elapsed() >= ENDPOINTS_TIMEOUT {
+                return Ok(());
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
     }
 
     /// Restores the changed objects of a kind.

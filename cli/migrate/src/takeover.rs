@@ -17,7 +17,7 @@ pub(crate) struct Takeover<'a> {
     pub facts: &'a Facts,
     /// The workload to replace.
     pub workload: &'a Workload,
-    /// What is asked, such as `12 names`.
+    /// What is asked, such as `Look up 12 names`.
     pub asked: String,
 }
 
@@ -142,7 +142,7 @@ impl Takeover<'_> {
         let changed = distinguishing_labels(&self.workload.object, &self.facts.selector);
         vec![
             PlanStep::check(
-                format!("Ask {} through {address} and keep the answers", self.asked),
+                format!("{} through {address} and keep the answers", self.asked),
                 StepAction::RecordAnswers,
             ),
             PlanStep::change(
@@ -163,7 +163,7 @@ impl Takeover<'_> {
                 StepAction::WaitReady(copy_id),
             ),
             PlanStep::check(
-                format!("Ask each of its Pods {} and compare with the answers of step 1", self.asked),
+                format!("{} at each of its Pods and compare with the answers of step 1", self.asked),
                 StepAction::CompareAnswers,
             ),
         ]

@@ -13,7 +13,7 @@ use super::required;
 use crate::command_error::CommandError;
 
 /// Image without `--image`.
-const IMAGE: &str = "docker.io/library/portolan:dev";
+const IMAGE: &str = concat!("docker.io/library/portolan:", env!("CARGO_PKG_VERSION"));
 
 /// The parsed command line of `portolan migrate`.
 #[derive(Clone, Debug)]
@@ -101,6 +101,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(
             Command::new("dns")
+                .args_override_self(true)
                 .about("Take over the cluster DNS: same address, same Corefile")
                 .after_help(
                     "Examples:\n  \
@@ -125,6 +126,7 @@ pub fn command() -> Command {
         )
         .subcommand(
             Command::new("ingress")
+                .args_override_self(true)
                 .about("Take over ingress: same Service, same class, same ConfigMap and arguments")
                 .after_help(
                     "Examples:\n  \
