@@ -1,21 +1,11 @@
 {{- define "portolan.dns.podSecurityContext" -}}
 {{- $d := .Values.dns -}}
 {{- $context := dict "runAsNonRoot" true "runAsUser" 65532 "runAsGroup" 65532 "seccompProfile" (dict "type" "RuntimeDefault") -}}
-{{- /* A non-root process may open port 53 by this sysctl, also where the container runtime does not set it. */ -}}
+{{- /* A non-root process may open port 53 by this sysctl, also where the image has lost its file capability (a copy without extended attributes). */ -}}
 {{- if and (include "portolan.dns.lowPorts" .) (not $d.hostNetwork) -}}
 {{- $_ := set $context "sysctls" (list (dict "name" "net.ipv4.ip_unprivileged_port_start" "value" "0")) -}}
 {{- end -}}
 {{- toYaml (merge (deepCopy $d.podSecurityContext) $context) -}}
-{{- end -}}
-
-{{/* On the host network the sysctl is not allowed, and the file capability of the binary takes effect instead. */}}
-{{- define "portolan.dns.securityContext" -}}
-{{- $d := .Values.dns -}}
-{{- $context := deepCopy $d.securityContext -}}
-{{- if and $d.hostNetwork (include "portolan.dns.lowPorts" .) -}}
-{{- $_ := set $context "allowPrivilegeEscalation" true -}}
-{{- end -}}
-{{- toYaml $context -}}
 {{- end -}}
 
 {{/* Takes a list: settings, path, port. */}}
@@ -112,7 +102,7 @@ spec:
       {{- with $d.resources }}
       resources: {{- toYaml . | nindent 8 }}
       {{- end }}
-      securityContext: {{- include "portolan.dns.securityContext" . | nindent 8 }}
+      securityContext: {{- toYaml $d.securityContext | nindent 8 }}
       volumeMounts:
         - name: config-volume
           mountPath: /etc/coredns

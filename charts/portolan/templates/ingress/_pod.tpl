@@ -84,18 +84,14 @@
 runAsNonRoot: {{ $image.runAsNonRoot }}
 runAsUser: {{ $image.runAsUser }}
 runAsGroup: {{ $image.runAsGroup }}
-{{- /* Without no_new_privs the file capability of the binary takes effect. Elsewhere a sysctl opens the ports below 1024. */}}
-{{- $escalation := and .Values.controller.hostNetwork (include "portolan.controller.lowPorts" .) }}
-{{- if not (kindIs "invalid" $image.allowPrivilegeEscalation) }}
-{{- $escalation = $image.allowPrivilegeEscalation }}
-{{- end }}
-allowPrivilegeEscalation: {{ if $escalation }}true{{ else }}false{{ end }}
+{{- /* The capability in the container's and the file's permitted sets is enough, also with no_new_privs. */}}
+allowPrivilegeEscalation: {{ $image.allowPrivilegeEscalation }}
 {{- with $image.seccompProfile }}
 seccompProfile: {{- toYaml . | nindent 2 }}
 {{- end }}
 capabilities:
   drop: [ALL]
-  {{- /* The binary has the file capability: without it in the bounding set the kernel refuses to execute it. */}}
+  {{- /* Only for ports below 1024; the binary starts without it, too. */}}
   add: [NET_BIND_SERVICE]
 readOnlyRootFilesystem: {{ $image.readOnlyRootFilesystem }}
 {{- end -}}
