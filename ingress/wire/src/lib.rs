@@ -4,3 +4,5 @@
 
 pub mod chunked;
 pub mod request_head;
+
+pub mod proxy_protocol;
