@@ -5,4 +5,5 @@
 pub mod chunked;
 pub mod request_head;
 
+pub mod client_hello;
 pub mod proxy_protocol;
