@@ -15,7 +15,7 @@ fn the_examples_of_the_help_are_valid() {
     for command in std::iter::once(&command).chain(command.get_subcommands()) {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let examples = help.lines().filter(|line| line.starts_with("  portolan "));
-        let examples = examples.map(|line| line.split(" > ").next().unwrap());
+        let examples = examples.map(|line| line.split(['>', '|']).next().unwrap());
         let wanted = if ["portolan", "up", "dns", "ingress"].contains(&command.get_name()) { 3 } else { 0 };
         assert!(examples.clone().count() >= wanted, "{}: {help}", command.get_name());
         for example in examples {
