@@ -76,6 +76,8 @@ pub(crate) fn helm_installs_both_services(node: &mut Node) {
         let log = node.kubectl(&["logs", "-n", NAMESPACE, deployment]);
         assert!(log.lines().count() > 2, "{deployment} says what it does: {log:?}");
     }
+    let tested = node.helm(&["test", "portolan", "-n", NAMESPACE, "--timeout", "80s"]);
+    assert!(tested.contains("Succeeded"), "{tested}");
 }
 
 pub(crate) fn helm_upgrades_to_host_ports_and_rolls_back(node: &mut Node) {

@@ -16,6 +16,9 @@ mod resolvers;
 mod rollouts;
 mod security;
 mod takeover_dns;
+mod takeover_ingress;
+
+mod limits;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,6 +31,7 @@ const CASES: &[Case<Node>] = cases![
     pods::a_pod_has_the_resolver_settings_of_its_node,
     takeover_dns::changing_the_image_of_stock_coredns_loses_no_lookup,
     metrics::prometheus_answers_every_query_of_dashboards_and_alerts,
+    takeover_ingress::ingress_nginxs_manifest_runs_our_image,
     chart::helm_installs_both_services,
     security::pods_run_with_least_privilege,
     resolvers::programs_of_four_resolvers_find_cluster_and_external_names,
@@ -37,6 +41,7 @@ const CASES: &[Case<Node>] = cases![
     ingress::a_websocket_passes_frames,
     rollouts::a_restart_of_the_backend_fails_no_request,
     rollouts::a_restart_of_portolan_loses_nothing,
+    limits::memory_stays_below_the_default_limits_under_load,
     rollouts::without_the_api_server_traffic_goes_on,
     chart::helm_upgrades_to_host_ports_and_rolls_back,
     security::an_eviction_leaves_a_pod_of_each_service,

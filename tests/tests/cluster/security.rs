@@ -14,7 +14,7 @@ use crate::chart::{DEPLOYMENTS, NAMESPACE, ensure_ingress, ensure_installed};
 const NET_BIND_SERVICE: u64 = 1 << 10;
 
 /// The processes with the name `portolan` in the node's PID namespace.
-fn processes() -> Vec<u32> {
+pub(crate) fn processes() -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc is mounted");
     let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     ids.filter(|id: &u32| {
