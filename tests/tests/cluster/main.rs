@@ -11,6 +11,7 @@ mod chart;
 mod documentation;
 mod ingress;
 mod metrics;
+mod migrate;
 mod pods;
 mod resolvers;
 mod rollouts;
@@ -30,6 +31,11 @@ use tests::{cases, isolation, pod_images, programs};
 const CASES: &[Case<Node>] = cases![
     pods::a_pod_has_the_resolver_settings_of_its_node,
     takeover_dns::changing_the_image_of_stock_coredns_loses_no_lookup,
+    migrate::dns_is_taken_over_and_given_back_without_a_lost_lookup,
+    migrate::dns_is_taken_over_by_an_image_change_with_checks_in_a_pod,
+    migrate::an_image_that_does_not_exist_is_rolled_back,
+    migrate::answers_that_stop_after_the_change_are_rolled_back,
+    migrate::ingress_is_taken_over_and_given_back_without_a_lost_request,
     metrics::prometheus_answers_every_query_of_dashboards_and_alerts,
     takeover_ingress::ingress_nginxs_manifest_runs_our_image,
     chart::helm_installs_both_services,
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
 fn prepare(folder: &Path) -> Result<(), String> {
     node::check_packages()?;
     programs::cluster()?;
+    programs::portolan()?;
     programs::helm()?;
     pod_images::write_all(&folder.join("images"))
 }

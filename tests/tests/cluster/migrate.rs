@@ -1,0 +1,294 @@
+//! `portolan migrate` on a real node, as a platform engineer runs it, with a lookup or request every ten milliseconds beside it.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use tests::dns::DnsClient;
+use tests::http;
+use tests::meter::{Meter, Series};
+use tests::node::Node;
+use tests::pod_images::PORTOLAN;
+use tests::process::Process;
+use tests::{programs, wait};
+
+use crate::backends::backend;
+use crate::manifests::kubeadm_dns;
+
+/// The ClusterIP of DNS.
+const DNS: &str = "10.96.0.10";
+
+/// The ClusterIP of the Service of ingress-nginx.
+const INGRESS: &str = "10.96.0.80";
+
+/// How long a migration may take.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// A name that lookups can fail at: it is answered by the node's name server.
+const EXTERNAL: &str = "www.example.com";
+
+/// Starts `portolan migrate` on the node.
+fn start(node: &Node, service: &str, flags: &[&str]) -> Process {
+    let mut command = Command::new(programs::portolan().expect("it was built before the node was started"));
+    command
+        .args(["migrate", service, "--image", PORTOLAN, "--kubeconfig"])
+        .arg(node.kubeconfig())
+        .args(flags);
+    Process::start(&format!("migrate-{service}"), command, node.folder())
+}
+
+/// Waits for the end of a migration; returns its exit code and what it printed.
+fn end(mut run: Process) -> (Option<i32>, String) {
+    let status = wait::until("the end of the migration", MIGRATION_TIMEOUT, || {
+        run.exit_status().ok_or_else(|| run.log())
+    });
+    (status.code(), run.log())
+}
+
+/// Runs `portolan migrate` and expects an exit code.
+fn migrate(node: &Node, service: &str, flags: &[&str], code: i32) -> String {
+    let (found, text) = end(start(node, service, flags));
+    assert_eq!(found, Some(code), "{text}\n{}", node.explain("kube-system"));
+    text
+}
+
+fn lookups(node: &Node) -> [Series; 2] {
+    let meter = Meter::of(node);
+    [
+        meter.lookups(DNS, "kubernetes.default.svc.cluster.local.", "10.96.0.1"),
+        meter.lookups(DNS, &format!("{EXTERNAL}."), "192.0.2.8"),
+    ]
+}
+
+fn no_loss<const N: usize>(series: [Series; N], at_least: u64) {
+    for series in series {
+        series.end().expect_no_loss(at_least);
+    }
+}
+
+fn stock_coredns(node: &Node) {
+    node.apply(&kubeadm_dns());
+    node.wait_for_rollout("kube-system", "deployment/coredns");
+    // Ready Pods are reached once kube-proxy has followed their endpoints.
+    let server = DnsClient(SocketAddr::new(DNS.parse().expect("a valid address"), 53));
+    server.expect(MIGRATION_TIMEOUT, "kubernetes.default.svc.cluster.local A = 10.96.0.1");
+    node.kubectl(&[
+        "annotate",
+        "--overwrite",
+        "node",
+        "node",
+        "kubeadm.alpha.kubernetes.io/cri-socket=unix:///run/c.sock",
+    ]);
+}
+
+/// The image of the Pods that kube-dns selects, each once.
+fn serving(node: &Node, namespace: &str, service: &str) -> Vec<String> {
+    let selector =
+        node.read(namespace, &format!("service/{service}")).expect("the Service exists")["spec"]["selector"]
+            .clone();
+    let labels = selector.as_object().expect("a selector").iter();
+    let labels: Vec<_> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let path = "jsonpath={.items[*].spec.containers[0].image}";
+    let images = node.kubectl(&["get", "pods", "-n", namespace, "-l", &labels.join(","), "-o", path]);
+    let mut images: Vec<_> = images.split_whitespace().map(str::to_owned).collect();
+    images.dedup();
+    images
+}
+
+/// Asserts that CoreDNS serves and nothing of a migration is left.
+fn assert_given_back(node: &Node) {
+    assert_eq!(serving(node, "kube-system", "kube-dns"), [tests::pod_images::COREDNS]);
+    assert!(node.read("kube-system", "deployment/portolan-dns").is_none());
+    let objects = node.kubectl(&["get", "-n", "kube-system", "service,deployment", "-o", "json"]);
+    assert!(!objects.contains("portolan.dev/"), "{objects}");
+    assert_eq!(node.pods("kube-system", "portolan.dev/migration-check"), [""; 0]);
+}
+
+pub(crate) fn dns_is_taken_over_and_given_back_without_a_lost_lookup(node: &mut Node) {
+    stock_coredns(node);
+    let series = lookups(node);
+    let text = migrate(node, "dns", &["--watch", "5s", "--external", EXTERNAL], 0);
+    assert!(text.contains("all are the same") && text.contains("0 wrong"), "{text}");
+    assert!(!text.contains("left out") && !text.contains("checks run in a Pod"), "{text}");
+    assert_eq!(serving(node, "kube-system", "kube-dns"), [PORTOLAN]);
+    assert_eq!(node.field("kube-system", "service/kube-dns", "{.spec.clusterIP}"), DNS);
+    migrate(node, "dns", &["--finish"], 0);
+    node.wait_for_only("kube-system", "k8s-app=kube-dns", 0);
+    migrate(node, "dns", &["--rollback"], 0);
+    assert_given_back(node);
+    no_loss(series, 500);
+    node.delete(&kubeadm_dns());
+}
+
+pub(crate) fn dns_is_taken_over_by_an_image_change_with_checks_in_a_pod(node: &mut Node) {
+    stock_coredns(node);
+    let flags = ["--strategy", "set-image", "--check-from", "pod", "--watch", "3s", "--external", EXTERNAL];
+    let text = migrate(node, "dns", &flags, 0);
+    assert!(text.contains("0 wrong"), "{text}");
+    node.wait_for_only("kube-system", "k8s-app=kube-dns", 2);
+    assert_eq!(serving(node, "kube-system", "kube-dns"), [PORTOLAN]);
+    assert!(node.read("kube-system", "deployment/portolan-dns").is_none(), "the trial is deleted");
+    assert_eq!(node.pods("kube-system", "portolan.dev/migration-check"), [""; 0]);
+    migrate(node, "dns", &["--rollback"], 0);
+    node.wait_for_only("kube-system", "k8s-app=kube-dns", 2);
+    assert_given_back(node);
+    node.delete(&kubeadm_dns());
+}
+
+pub(crate) fn an_image_that_does_not_exist_is_rolled_back(node: &mut Node) {
+    stock_coredns(node);
+    let series = lookups(node);
+    for strategy in ["selector", "set-image"] {
+        let text = migrate(node, "dns", &["--image", "portolan.test/none:1", "--strategy", strategy], 1);
+        assert!(text.contains("portolan.test/none:1") && text.contains("ErrImage"), "{text}");
+        assert_given_back(node);
+    }
+    no_loss(series, 100);
+    node.delete(&kubeadm_dns());
+}
+
+pub(crate) fn answers_that_stop_after_the_change_are_rolled_back(node: &mut Node) {
+    stock_coredns(node);
+    let run = start(node, "dns", &["--watch", "100s"]);
+    wait::until("the watch after the change", MIGRATION_TIMEOUT, || {
+        run.log().contains("Go on asking for 100 s\n  ").then_some(()).ok_or_else(|| run.log())
+    });
+    assert_eq!(serving(node, "kube-system", "kube-dns"), [PORTOLAN]);
+    node.kubectl(&["scale", "-n", "kube-system", "deployment/portolan-dns", "--replicas=0"]);
+    let (code, text) = end(run);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("Service kube-dns answers `failed: no reply") && text.contains("rolled back"),
+        "{text}"
+    );
+    assert_given_back(node);
+    node.delete(&kubeadm_dns());
+}
+
+/// The Deployment, Service, permissions and class of ingress-nginx's manifest. Its controller cannot be had as a Go module, so that
+/// Portolan runs under its name, arguments and security context.
+fn ingress_nginx() -> String {
+    let labels = "app.kubernetes.io/name: ingress-nginx, app.kubernetes.io/instance: ingress-nginx, app.kubernetes.io/component: controller";
+    format!(
+        r#"
+apiVersion: v1
+kind: Namespace
+metadata: {{ name: ingress-nginx }}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{ name: ingress-nginx, namespace: ingress-nginx }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{ name: ingress-nginx }}
+rules:
+- {{ apiGroups: [""], resources: [configmaps, endpoints, nodes, pods, secrets, namespaces], verbs: [list, watch] }}
+- {{ apiGroups: [""], resources: [services], verbs: [get, list, watch] }}
+- {{ apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [get, list, watch] }}
+- {{ apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch, get] }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{ name: ingress-nginx }}
+roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ingress-nginx }}
+subjects: [{{ kind: ServiceAccount, name: ingress-nginx, namespace: ingress-nginx }}]
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {{ name: nginx }}
+spec: {{ controller: k8s.io/ingress-nginx }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
+---
+apiVersion: v1
+kind: Service
+metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
+spec:
+  type: LoadBalancer
+  clusterIP: {INGRESS}
+  selector: {{ {labels} }}
+  ports:
+  - {{ name: http, port: 80, protocol: TCP, targetPort: http, appProtocol: http }}
+  - {{ name: https, port: 443, protocol: TCP, targetPort: https, appProtocol: https }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
+spec:
+  minReadySeconds: 0
+  selector: {{ matchLabels: {{ {labels} }} }}
+  template:
+    metadata: {{ labels: {{ {labels} }} }}
+    spec:
+      serviceAccountName: ingress-nginx
+      terminationGracePeriodSeconds: 300
+      containers:
+      - name: controller
+        image: {PORTOLAN}
+        imagePullPolicy: IfNotPresent
+        args:
+        - /nginx-ingress-controller
+        - --publish-service=$(POD_NAMESPACE)/ingress-nginx-controller
+        - --election-id=ingress-nginx-leader
+        - --controller-class=k8s.io/ingress-nginx
+        - --ingress-class=nginx
+        - --configmap=$(POD_NAMESPACE)/ingress-nginx-controller
+        env:
+        - {{ name: POD_NAME, valueFrom: {{ fieldRef: {{ fieldPath: metadata.name }} }} }}
+        - {{ name: POD_NAMESPACE, valueFrom: {{ fieldRef: {{ fieldPath: metadata.namespace }} }} }}
+        securityContext:
+          allowPrivilegeEscalation: false
+          capabilities: {{ add: [NET_BIND_SERVICE], drop: [ALL] }}
+          readOnlyRootFilesystem: false
+          runAsGroup: 82
+          runAsNonRoot: true
+          runAsUser: 101
+          seccompProfile: {{ type: RuntimeDefault }}
+        ports:
+        - {{ containerPort: 80, name: http, protocol: TCP }}
+        - {{ containerPort: 443, name: https, protocol: TCP }}
+        readinessProbe: {{ httpGet: {{ path: /healthz, port: 10254 }}, periodSeconds: 1 }}
+        lifecycle: {{ preStop: {{ exec: {{ command: [/wait-shutdown] }} }} }}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{ name: shop, namespace: migrate-shop }}
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: shop.test
+    http:
+      paths: [{{ path: /, pathType: Prefix, backend: {{ service: {{ name: shop, port: {{ number: 80 }} }} }} }}]
+"#
+    )
+}
+
+pub(crate) fn ingress_is_taken_over_and_given_back_without_a_lost_request(node: &mut Node) {
+    let shop = backend("migrate-shop", "shop", 1);
+    node.apply(&shop);
+    node.apply(&ingress_nginx());
+    node.wait_for_rollout("migrate-shop", "deployment/shop");
+    node.wait_for_rollout("ingress-nginx", "deployment/ingress-nginx-controller");
+    // Ready Pods are reached once kube-proxy has followed their endpoints.
+    wait::until("the Service to answer", MIGRATION_TIMEOUT, || {
+        let address = SocketAddr::new(INGRESS.parse().expect("a valid address"), 80);
+        match http::get(address, "shop.test", "/").map_err(|error| error.to_string())?.status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        }
+    });
+    let series = [Meter::of(node).requests(&format!("http://{INGRESS}/"), "shop.test", "")];
+    let text = migrate(node, "ingress", &["--watch", "5s"], 0);
+    assert!(text.contains("of class nginx") && text.contains("all are the same"), "{text}");
+    let selector = node.field("ingress-nginx", "service/ingress-nginx-controller", "{.spec.selector}");
+    assert!(selector.contains("portolan-ingress"), "{selector}");
+    migrate(node, "ingress", &["--rollback"], 0);
+    assert!(node.read("ingress-nginx", "deployment/portolan-ingress").is_none());
+    no_loss(series, 500);
+    node.delete(&ingress_nginx());
+    node.delete(&shop);
+}
