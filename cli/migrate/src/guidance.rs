@@ -43,8 +43,7 @@ pub(crate) fn lasting(distribution: Distribution) -> Option<&'static str> {
              portolan migrate dns --manifest prints a manifest of the result for the same folder",
         ),
         Distribution::Rke2 => Some(
-            "RKE2 upgrades its chart with the cluster, which restores the Service. portolan migrate --manifest prints a \
-             HelmChartConfig that keeps Portolan's image in the chart's own workload",
+            "RKE2 upgrades its chart with the cluster, which restores the Service's selector: migrate again after each upgrade",
         ),
         Distribution::Eks => Some(
             "do not install the add-on coredns again with conflict resolution OVERWRITE: it would restore the Service's selector",

@@ -46,7 +46,7 @@ metadata: { name: coredns, namespace: kube-system }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: { name: coredns }
+metadata: { name: in-a-pod }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: portolan }
 subjects: [{ kind: ServiceAccount, name: coredns, namespace: kube-system }]
 ---
