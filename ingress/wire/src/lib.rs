@@ -3,6 +3,7 @@
 //! Has no socket, task, clock or log. No input makes this crate panic.
 
 pub mod chunked;
+pub mod chunk_encoder;
 pub mod request_head;
 
 pub mod client_hello;
