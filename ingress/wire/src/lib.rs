@@ -7,4 +7,5 @@ pub mod chunk_encoder;
 pub mod request_head;
 
 pub mod client_hello;
+pub mod fastcgi;
 pub mod proxy_protocol;
