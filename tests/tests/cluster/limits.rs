@@ -59,6 +59,10 @@ pub(crate) fn memory_stays_below_the_default_limits_under_load(node: &mut Node) 
         let mut connection = connections[thread].lock().expect("only this thread locks it");
         let response = connection.send("POST", "/", &[("host", "shop.example")], &body).expect("an answer");
         assert_eq!(response.status, 200);
+        // After a thousand requests (`keep-alive-requests`).
+        if response.header("connection") == Some("close") {
+            *connection = Connection::plain(address).expect("the Service answers");
+        }
     });
     eprintln!("    {lookups} lookups and {requests} requests of 64 KiB in {LOAD:?} each");
 
