@@ -362,10 +362,10 @@ pub(crate) fn a_wrong_answer_leaves_everything_as_it_was(stage: &mut Stage) {
     run_copy(stage, namespace, "dns", "10.244.7.2");
     let (code, text) = run.wait_for_exit(MIGRATION_TIMEOUT);
     assert_eq!(code, Some(1), "{text}");
-    assert!(
-        text.contains("kubernetes.default.svc.cluster.local. A: Pod portolan-dns answers `NXDOMAIN`"),
-        "{text}"
-    );
+    // Ten of the names are printed; other cases have left names, too.
+    let differs =
+        ".svc.cluster.local. A: Pod portolan-dns answers `NXDOMAIN`, before the migration it was `NOERROR";
+    assert!(text.contains(differs), "{text}");
     assert!(text.contains("rolled back"), "{text}");
     assert_given_back(stage, namespace, "kube-dns", "dns", &old);
     stage.plane.api.delete("Service", namespace, "kube-dns");
