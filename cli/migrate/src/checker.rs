@@ -239,7 +239,7 @@ impl CheckPods {
     }
 }
 
-/// Sends the lines of a Pod's log until it ends or nobody receives them.
+/// Sends the lines of a Pod's log to a channel, until the log ends or the receiver is dropped.
 async fn forward(
     api: &JsonApi,
     pod: &ObjectId,

@@ -1,4 +1,4 @@
-//! The plan for DNS, from facts. Changes nothing and asks nobody.
+//! The plan for DNS, from facts. Pure: no I/O.
 
 use crate::corefile::CorefileSummary;
 use crate::distribution::{Distribution, node_local_cache, operator};

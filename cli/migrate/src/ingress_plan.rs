@@ -1,4 +1,4 @@
-//! The plan for ingress, from facts, and the requests that compare both proxies. Changes nothing and asks nobody.
+//! The plan for ingress, from facts, and the requests that compare both proxies. Pure: no I/O.
 
 use std::collections::BTreeMap;
 
