@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::Write;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -207,7 +207,8 @@ async fn a_query_goes_to_the_next_upstream_if_one_is_silent_closed_or_fails() {
     let good = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
     let silent = FakeUpstream::start(|_, _| None);
     let failing = FakeUpstream::start(|_, _| Some(denial(rcode::SERVFAIL, 60)));
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // A port that no test gets for a socket of its own: it is below the range of ephemeral ports.
+    let closed = SocketAddr::from(([127, 0, 0, 1], 1));
     for (first, lines) in
         [(silent.address, "read_timeout 100ms"), (closed, ""), (failing.address, "failover SERVFAIL")]
     {

@@ -527,9 +527,13 @@ impl ScriptedEndpoint {
     }
 }
 
-/// An address without a listener.
+/// An address that refuses connections. Its port stays bound until the test process ends, so that no listener of a test gets it.
 pub fn unused_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// A name server that answers every name with these IPv4 addresses.
