@@ -6,7 +6,7 @@ use cluster::{Key, Kind, Object};
 use telemetry::Problem;
 
 use super::documents::{DocumentError, for_each_document, with_large_stack};
-use super::node::{Node, Value};
+use super::node::{DocumentNode, Value};
 use crate::decode::{self, InvalidField, shorten};
 
 /// Problems that are reported of one file. A file that is not a manifest at all may have thousands.
@@ -89,7 +89,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Decodes an object, or the items of a list. `list` is the kind of the list that the object is an item of.
-    fn decode(&mut self, node: &Node, list: &str) {
+    fn decode(&mut self, node: &DocumentNode, list: &str) {
         if !matches!(node.value, Value::Map(_)) {
             return self.reject(
                 node.line,
@@ -137,7 +137,7 @@ impl Reader<'_> {
         }
     }
 
-    fn read(&mut self, node: &Node, kind: Kind) {
+    fn read(&mut self, node: &DocumentNode, kind: Kind) {
         let (invalid, line) = match decode::decode(kind, node) {
             Ok(Ok(found)) => {
                 for InvalidField { path, what, wanted } in found.defects {
@@ -167,7 +167,15 @@ impl Reader<'_> {
     }
 
     /// Reports an object that cannot be used.
-    fn reject_object(&mut self, kind: Kind, node: &Node, line: u32, field: &str, what: &str, wanted: &str) {
+    fn reject_object(
+        &mut self,
+        kind: Kind,
+        node: &DocumentNode,
+        line: u32,
+        field: &str,
+        what: &str,
+        wanted: &str,
+    ) {
         let object = name_of(kind, node);
         self.decoded.undecoded.add(Some(kind), format!("{}:{} ({object})", self.file, line.max(1)));
         let field = if field.is_empty() { object } else { format!("{object}: {field}") };
@@ -191,7 +199,7 @@ impl Reader<'_> {
 }
 
 /// Kind and name of an object that could not be decoded, as far as it has them.
-fn name_of(kind: Kind, node: &Node) -> String {
+fn name_of(kind: Kind, node: &DocumentNode) -> String {
     let field = |name| node.get("metadata").and_then(|metadata| metadata.text(name)).unwrap_or_default();
     match (shorten(field("namespace")), shorten(field("name"))) {
         (_, name) if name.is_empty() => kind.to_string(),

@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 use serde_saphyr::{MessageFormatter, Options, UserMessageFormatter};
 
-use super::node::Node;
+use super::node::DocumentNode;
 
 /// The deepest nesting of a document; with [`STACK`] a bound for recursion.
 const DEPTH: usize = 64;
@@ -35,7 +35,11 @@ pub(super) fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Resu
 }
 
 /// Passes each document of a file to `each`. Each is parsed on its own: an invalid one does not affect others.
-pub(super) fn for_each_document(name: &str, text: &str, mut each: impl FnMut(Result<Node, DocumentError>)) {
+pub(super) fn for_each_document(
+    name: &str,
+    text: &str,
+    mut each: impl FnMut(Result<DocumentNode, DocumentError>),
+) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('{') {
         // A YAML document may begin with a brace as well.
@@ -75,7 +79,7 @@ fn is_marker(line: &str, marker: &str) -> bool {
 }
 
 /// Parses one document; `None` if it consists only of comments and directives.
-fn yaml(lines_before: u32, text: &str) -> Option<Result<Node, DocumentError>> {
+fn yaml(lines_before: u32, text: &str) -> Option<Result<DocumentNode, DocumentError>> {
     let empty = |line: &str| {
         let line = line.strip_prefix("---").unwrap_or(line).trim();
         line.is_empty() || line.starts_with(['#', '%'])
@@ -83,7 +87,7 @@ fn yaml(lines_before: u32, text: &str) -> Option<Result<Node, DocumentError>> {
     if text.lines().all(empty) {
         return None;
     }
-    let read = serde_saphyr::from_str_with_options::<Node>(text, options());
+    let read = serde_saphyr::from_str_with_options::<DocumentNode>(text, options());
     Some(match read {
         Ok(mut node) => {
             node.shift(lines_before);
@@ -109,11 +113,11 @@ fn is_json(text: &str) -> bool {
 }
 
 /// Passes each value of a JSON stream to `each`, up to the first that is broken.
-fn json(text: &str, mut each: impl FnMut(Result<Node, DocumentError>)) {
+fn json(text: &str, mut each: impl FnMut(Result<DocumentNode, DocumentError>)) {
     if json_values(text) > MAX_JSON_VALUES {
         return each(Err(DocumentError { line: 1, message: format!("more than {MAX_JSON_VALUES} values") }));
     }
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Node>();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<DocumentNode>();
     let mut start = 0;
     while let Some(read) = stream.next() {
         let end = stream.byte_offset();
@@ -145,10 +149,10 @@ fn json_values(text: &str) -> usize {
 
 /// Adds line numbers, which serde_json does not provide. The YAML parser does, and it parses nearly all JSON, once tabs
 /// are replaced. Where it fails, every line is the first one.
-fn with_lines(text: &str, start: usize, end: usize, plain: Node) -> Node {
+fn with_lines(text: &str, start: usize, end: usize, plain: DocumentNode) -> DocumentNode {
     let lines_before = u32::try_from(text[..start].matches('\n').count()).unwrap_or(u32::MAX);
     let document = text[start..end].replace('\t', " ");
-    let mut node = match serde_saphyr::from_str_with_options::<Node>(&document, options()) {
+    let mut node = match serde_saphyr::from_str_with_options::<DocumentNode>(&document, options()) {
         Ok(node) => node,
         Err(_) => plain,
     };

@@ -11,7 +11,7 @@ use serde_saphyr::Spanned;
 
 /// A value and its position.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(super) struct DocumentNode {
     /// The line, counted from 1 within the document; 0 where it is unknown.
     pub(super) line: u32,
     pub(super) value: Value,
@@ -27,11 +27,11 @@ pub(super) enum Value {
     Large(u64),
     Real(f64),
     Text(String),
-    List(Vec<Node>),
-    Map(Vec<(String, Node)>),
+    List(Vec<DocumentNode>),
+    Map(Vec<(String, DocumentNode)>),
 }
 
-impl Node {
+impl DocumentNode {
     /// The value of a field of a map.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         let Value::Map(fields) = &self.value else { return None };
@@ -85,7 +85,7 @@ impl Node {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for DocumentNode {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, .. } = Spanned::<Value>::deserialize(value)?;
         Ok(Self { line: u32::try_from(referenced.line()).unwrap_or(u32::MAX), value })
@@ -205,7 +205,7 @@ impl de::Error for NodeError {
     }
 }
 
-impl<'de> Deserializer<'de> for &'de Node {
+impl<'de> Deserializer<'de> for &'de DocumentNode {
     type Error = NodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
@@ -273,7 +273,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 }
 
 /// An enum value, `pathType: Exact`.
-impl<'de> EnumAccess<'de> for &'de Node {
+impl<'de> EnumAccess<'de> for &'de DocumentNode {
     type Error = NodeError;
     type Variant = UnitOnly;
 
@@ -309,7 +309,7 @@ impl<'de> de::VariantAccess<'de> for UnitOnly {
     }
 }
 
-struct Items<'a>(std::iter::Enumerate<std::slice::Iter<'a, Node>>);
+struct Items<'a>(std::iter::Enumerate<std::slice::Iter<'a, DocumentNode>>);
 
 impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = NodeError;
@@ -321,8 +321,8 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 }
 
 struct Fields<'a> {
-    left: std::slice::Iter<'a, (String, Node)>,
-    value: Option<(&'a str, &'a Node)>,
+    left: std::slice::Iter<'a, (String, DocumentNode)>,
+    value: Option<(&'a str, &'a DocumentNode)>,
 }
 
 impl<'de> MapAccess<'de> for Fields<'de> {
