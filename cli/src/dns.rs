@@ -18,9 +18,19 @@ use crate::output;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
 
-/// What to do if an address of a server block cannot be listened on.
-const LISTEN_ADVICE: &str =
-    "; the port is that of the server block (chart: dns.servers[].port), else of -dns.port";
+/// What a message says after the reason why the service cannot start.
+#[derive(Clone, Copy, Default)]
+pub struct StartAdvice {
+    /// If an address of a server block cannot be listened on.
+    pub listen: &'static str,
+    /// If a plugin cannot begin, for example because its address cannot be listened on.
+    pub plugin: &'static str,
+}
+
+const ADVICE: StartAdvice = StartAdvice {
+    listen: "; the port is that of the server block (chart: dns.servers[].port), else of -dns.port",
+    plugin: "; this line configures it (chart: dns.servers[].plugins[])",
+};
 
 /// Serves until a signal stops the process.
 ///
@@ -58,14 +68,9 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let load = load(CorefileSource::new(args.conf.as_deref())?, args.port);
     let options = ServerOptions { threads: args.workers, ..Default::default() };
     let dns = tokio::select! {
-        started = DnsService::start(load.clone(), context, options) => started.map_err(|error| {
-            let is_bind = matches!(error, DnsStartError::Bind(..));
-            let mut error = failure(error, &load);
-            if is_bind {
-                error.message += LISTEN_ADVICE;
-            }
-            error
-        })?,
+        started = DnsService::start(load.clone(), context, options) => {
+            started.map_err(|error| failure(error, &load, ADVICE))?
+        }
         _ = signals.stop() => return Ok(()),
     };
     if let Some(pidfile) = &args.pidfile {
@@ -135,15 +140,15 @@ pub fn context(clusters: Clusters, queries: LogWriter, runtime: &Runtime, json: 
 }
 
 /// Converts a start error into a message with the line of the Corefile, if known, and an exit code.
-pub fn failure(error: DnsStartError, load: &CorefileLoader) -> CommandError {
+pub fn failure(error: DnsStartError, load: &CorefileLoader, advice: StartAdvice) -> CommandError {
     match &error {
         DnsStartError::Config(_) => CommandError::usage(error.to_string()),
-        DnsStartError::Bind(..) => CommandError::outside(error.to_string()),
+        DnsStartError::Bind(..) => CommandError::outside(format!("{error}{}", advice.listen)),
         DnsStartError::Begin(_) => {
             let corefile = load().ok();
             let location = corefile.and_then(|corefile| error.location(&corefile));
             CommandError::outside(match location {
-                Some(at) => format!("{at} - {error}"),
+                Some(at) => format!("{at} - {error}{}", advice.plugin),
                 None => error.to_string(),
             })
         }

@@ -168,7 +168,7 @@ impl AdminPages {
         let address = format!("{}:{port}", host.as_deref().unwrap_or_default());
         let pages = runtime.admin.listen(&address).await.map_err(|error| {
             CommandError::outside(format!(
-                "cannot listen on {address} for health: {error}; --healthz-host and --healthz-port (chart: controller.extraArgs) change the address"
+                "{error}; --healthz-port (chart: controller.metrics.port) and --healthz-host (chart: controller.healthCheckHost) change the address"
             ))
         })?;
         let cluster = cluster.clone();

@@ -8,9 +8,9 @@ mod show;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use dns_server::{DnsService, DnsStartError, ServerOptions};
+use dns_server::{DnsService, ServerOptions};
 use ingress_proxy::ProxyOptions;
-use net::{BindError, DescriptorShares, descriptors};
+use net::{DescriptorShares, descriptors};
 use sources::kube::{Access, RequestLimiter, Selection};
 use telemetry::log::{LogFormat, LogOutput};
 use telemetry::{AdminListener, AdminResponse};
@@ -74,10 +74,8 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         ServerOptions { threads: None, addresses: vec![args.dns.ip()], ..Default::default() };
     let corefile = corefile::load(args);
     let started = DnsService::start(corefile.clone(), context, server_options).await;
-    let dns = started.map_err(|error| match &error {
-        DnsStartError::Bind(..) => CommandError::outside(format!("{error}; move it with --dns")),
-        _ => dns::failure(error, &corefile),
-    })?;
+    let advice = dns::StartAdvice { listen: "; move it with --dns", ..dns::StartAdvice::default() };
+    let dns = started.map_err(|error| dns::failure(error, &corefile, advice))?;
 
     if matches!(origin, ClusterOrigin::Server(_)) {
         output::print_error("waiting for the API server's lists …");
@@ -138,7 +136,5 @@ fn origin(args: &UpArgs) -> ClusterOrigin {
 
 async fn admin_listener(address: SocketAddr, runtime: &Runtime) -> Result<AdminListener, CommandError> {
     let opened = runtime.admin.listen(&address.to_string()).await;
-    opened.map_err(|cause| {
-        CommandError::outside(format!("{}; move it with --admin", BindError { address, cause }))
-    })
+    opened.map_err(|error| CommandError::outside(format!("{error}; move it with --admin")))
 }

@@ -88,7 +88,7 @@ impl AdminServer {
     /// Must be called within a tokio runtime, which then serves it.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// When the address cannot be bound; the message names it.
     pub async fn listen(&self, address: &str) -> io::Result<AdminListener> {
         let mut listeners = self.0.listeners.lock().await;
         if let Some(known) = listeners.get(address) {
@@ -98,7 +98,8 @@ impl AdminServer {
             // The last owner was dropped, and the socket is about to be closed.
             known.closed.cancelled().await;
         }
-        let listener = AdminListener::new(listen(address).await?, self.0.shared.clone());
+        let opened = listen(address).await.map_err(|error| with_address(address, &error))?;
+        let listener = AdminListener::new(opened, self.0.shared.clone());
         if let Ok(local) = listener.local_addr() {
             tracing::info!("admin listener on http://{local}/");
         }
@@ -113,6 +114,15 @@ impl AdminServer {
         let open = listeners.values().filter_map(|listener| listener.state.upgrade());
         open.filter_map(|state| state.local.as_ref().ok().copied()).collect()
     }
+}
+
+/// The same error with a message that names the address.
+fn with_address(address: &str, error: &io::Error) -> io::Error {
+    let cause = match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
+        _ => error.to_string(),
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {cause}"))
 }
 
 /// Listens on a host and port; without a host, on all IPv4 and IPv6 addresses.

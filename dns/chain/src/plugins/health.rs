@@ -81,7 +81,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let HealthMetrics { duration, failures } = HealthMetrics::new(&setup.context.metrics);
     let admin = setup.context.admin.clone();
     setup.on_start(move || async move {
-        let pages = admin.listen(&address).await.map_err(|error| format!("health: {address}: {error}"))?;
+        let pages = admin.listen(&address).await.map_err(|error| format!("health: {error}"))?;
         let local = pages.local_addr().map_err(|error| format!("health: {address}: {error}"))?;
         let route = pages.route("/health", |_| Page::ok("OK"));
         let watcher = tokio::spawn(async move {

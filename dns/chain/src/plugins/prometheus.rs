@@ -150,8 +150,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
                 Some(access_policy(file).await.map_err(|error| format!("prometheus: tls: {error}"))?)
             }
         };
-        let pages =
-            admin.listen(&address).await.map_err(|error| format!("prometheus: {address}: {error}"))?;
+        let pages = admin.listen(&address).await.map_err(|error| format!("prometheus: {error}"))?;
         // The policy comes before the page, so that the page is never served without it.
         let policy = policy.map(|policy| pages.require(policy));
         let route = pages.route_large("/metrics", move |_| Page {

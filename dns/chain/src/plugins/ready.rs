@@ -44,7 +44,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
 
     let (admin, gates) = (setup.context.admin.clone(), setup.context.gates.clone());
     setup.on_start(move || async move {
-        let pages = admin.listen(&address).await.map_err(|error| format!("ready: {address}: {error}"))?;
+        let pages = admin.listen(&address).await.map_err(|error| format!("ready: {error}"))?;
         let route = pages.route("/ready", move |_| {
             let closed = gates.closed(monitor);
             if closed.is_empty() {

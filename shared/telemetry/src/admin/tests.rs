@@ -72,8 +72,9 @@ async fn a_listener_closes_when_its_last_owner_is_dropped() {
     let admin = admin();
     let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = probe.local_addr().unwrap().to_string();
-    let in_use = admin.listen(&address).await.err().map(|error| error.kind());
-    assert_eq!(in_use, Some(io::ErrorKind::AddrInUse));
+    let error = admin.listen(&address).await.err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(error.to_string(), format!("cannot listen on {address}: the address is in use"));
     drop(probe);
     let health = admin.listen(&address).await.unwrap().route("/health", |_| AdminResponse::ok("OK"));
     let pages = admin.listen(&address).await.unwrap();
