@@ -30,6 +30,12 @@ pub fn run(args: IngressArgs) -> Result<(), CommandError> {
     let format = if args.log.json { LogFormat::Json } else { LogFormat::Klog };
     telemetry::log::init(format, LogOutput::Stderr, &args.log.filter("info"))
         .map_err(|error| CommandError::outside(error.to_string()))?;
+    tracing::info!(
+        "Portolan {} on {}/{}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
     let (runtime, executor, fatal) = Runtime::start()?;
     reporting::flags(&args.unsupported, &runtime);
     let result = executor.block_on(serve(&args, &runtime, fatal));
