@@ -14,6 +14,7 @@ pub mod runner;
 pub mod api;
 pub mod backend;
 pub mod credentials;
+pub mod kubeadm;
 pub mod relay;
 pub mod upstream;
 pub mod web;

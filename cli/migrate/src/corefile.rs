@@ -118,28 +118,7 @@ mod tests {
 
     use super::*;
 
-    const KUBEADM: &str = "\
-.:53 {
-    errors
-    health {
-       lameduck 5s
-    }
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-       pods insecure
-       fallthrough in-addr.arpa ip6.arpa
-       ttl 30
-    }
-    prometheus :9153
-    forward . /etc/resolv.conf {
-       max_concurrent 1000
-    }
-    cache 30
-    loop
-    reload
-    loadbalance
-}
-";
+    const KUBEADM: &str = include_str!("../../../tests/kubeadm/Corefile");
 
     async fn checked(files: &[(&str, &str)]) -> Result<CorefileSummary, String> {
         let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();

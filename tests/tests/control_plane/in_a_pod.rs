@@ -12,7 +12,7 @@ use tests::upstream::{UPSTREAM, Upstream};
 
 use crate::access::prepare;
 
-/// The Corefile of kubeadm clusters, unchanged since 2018.
+/// The Corefile of clusters that kubeadm 1.11 to 1.15 made, with the option `upstream` of those years.
 const COREFILE: &str = "
 .:53 {
     errors

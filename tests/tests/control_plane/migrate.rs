@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tests::kubeadm::COREFILE as KUBEADM;
 use tests::stage::{DNS, Portolan, SOON, Stage};
 use tests::wait;
 
@@ -15,28 +16,6 @@ use crate::manifests::{self, CLASS, ingress, slice};
 
 /// How long a migration may take in these cases.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The Corefile of kubeadm.
-const KUBEADM: &str = "
-    .:53 {
-        errors
-        health {
-           lameduck 5s
-        }
-        ready
-        kubernetes cluster.local in-addr.arpa ip6.arpa {
-           pods insecure
-           fallthrough in-addr.arpa ip6.arpa
-           ttl 30
-        }
-        prometheus :9153
-        forward . /etc/resolv.conf
-        cache 30
-        loop
-        reload
-        loadbalance
-    }
-";
 
 /// CoreDNS as a distribution installs it: ConfigMap, Service and Deployment with `labels`. Its Pods listen on `port`.
 fn coredns(namespace: &str, corefile: &str, labels: &str, address: &str, port: u16) -> String {
@@ -46,8 +25,7 @@ fn coredns(namespace: &str, corefile: &str, labels: &str, address: &str, port: u
 apiVersion: v1
 kind: ConfigMap
 metadata: {{ name: coredns, namespace: {namespace} }}
-data:
-  Corefile: |{corefile}
+data: {{ Corefile: {corefile:?} }}
 ---
 apiVersion: v1
 kind: Service
@@ -117,7 +95,7 @@ fn selector(stage: &Stage, namespace: &str, service: &str) -> Value {
 
 pub(crate) fn each_distribution_is_named_with_its_plan_or_its_reason(stage: &mut Stage) {
     let api = &stage.plane.api;
-    let hosts = KUBEADM.replace("        forward", "        hosts /etc/coredns/NodeHosts\n        forward");
+    let hosts = KUBEADM.replace("    forward", "    hosts /etc/coredns/NodeHosts\n    forward");
     let reconciled = ", addonmanager.kubernetes.io/mode: Reconcile";
     for (namespace, version, metadata, corefile, workload_labels, code, wanted) in [
         (
