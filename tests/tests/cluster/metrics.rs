@@ -110,19 +110,44 @@ spec:
 const SERVICES: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
-metadata: { name: portolan, namespace: metrics }
+metadata: { name: dns, namespace: metrics }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: ingress, namespace: metrics }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: metrics-dns }
+rules:
+- { apiGroups: [""], resources: [namespaces, services], verbs: [list, watch] }
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: metrics-ingress }
+rules:
+- { apiGroups: [networking.k8s.io], resources: [ingressclasses, ingresses], verbs: [list, watch] }
+- { apiGroups: [""], resources: [secrets, services], verbs: [list, watch] }
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: { name: metrics }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
-subjects: [{ kind: ServiceAccount, name: portolan, namespace: metrics }]
+metadata: { name: metrics-dns }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: metrics-dns }
+subjects: [{ kind: ServiceAccount, name: dns, namespace: metrics }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: metrics-ingress }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: metrics-ingress }
+subjects: [{ kind: ServiceAccount, name: ingress, namespace: metrics }]
 ---
 apiVersion: v1
 kind: Pod
 metadata: { name: dns, namespace: metrics }
 spec:
-  serviceAccountName: portolan
+  serviceAccountName: dns
   hostNetwork: true
   containers:
   - name: dns
@@ -136,7 +161,7 @@ apiVersion: v1
 kind: Pod
 metadata: { name: ingress, namespace: metrics }
 spec:
-  serviceAccountName: portolan
+  serviceAccountName: ingress
   hostNetwork: true
   containers:
   - name: ingress
@@ -263,7 +288,8 @@ pub(crate) fn prometheus_answers_every_query_of_dashboards_and_alerts(node: &mut
     // Later cases may use the ports.
     node.kubectl(&["delete", "pod", "-n", "metrics", "dns", "ingress", "--now"]);
     node.kubectl(&["delete", "namespace", "metrics", "--wait=false"]);
-    node.kubectl(&["delete", "ingressclass,clusterrolebinding", "metrics"]);
+    node.kubectl(&["delete", "ingressclass", "metrics"]);
+    node.kubectl(&["delete", "clusterrole,clusterrolebinding", "metrics-dns", "metrics-ingress"]);
 }
 
 /// One of everything that a panel distinguishes.
