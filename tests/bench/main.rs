@@ -4,10 +4,14 @@
 //! cargo build --profile dist
 //! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes]
 //!     [--rounds N] [--seconds S]
+//! cargo run --profile dist -p tests --bin bench -- pods
 //! ```
 //!
 //! The first command builds the `portolan` binary that is measured: the one in the same target folder as this program, or
 //! the one that `PORTOLAN` names. Only the `dist` profile has link-time optimisation.
+//!
+//! `pods` is not among those that run by default: it needs root and the Debian packages of the tests on a node. `PORTOLAN_BINARY` names
+//! a static binary for the image; without it, `charts/image.sh` builds one.
 //!
 //! This is a program instead of a `cargo bench` target because the servers are separate processes and the main figure is
 //! their CPU time, not wall-clock time. Each server is pinned to one core, the load generator and the backends to another.
@@ -27,16 +31,19 @@ mod ingress_proxy;
 mod dns;
 mod http;
 
+mod objects;
+
 mod changes;
 mod ingresses;
 mod memory;
+mod pods;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use testbed::Testbed;
 
-const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]";
+const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]\n       bench pods";
 
 /// The parsed command-line arguments. An empty list of benchmarks means all.
 struct Options {
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
         ["serve", "dns-loop", port, services] => dns::bare_loop::serve(port, services),
         ["serve", "pump", port, backend] => http::pump::serve(port, backend),
         ["serve", "backend", address, port] => http::backend::serve(address, port),
+        ["pods"] => return pods(),
         _ => parse_options(&args).and_then(|options| run(&options)),
     };
     match result {
@@ -60,6 +68,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Without the testbed of the other benchmarks: all processes belong to the namespaces of a node.
+fn pods() -> ExitCode {
+    pods::measure().unwrap_or_else(|error| {
+        eprintln!("bench: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 fn run(options: &Options) -> Result<(), String> {

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use tests::{namespace, programs};
 
+use crate::objects;
 use crate::process::Memory;
 use crate::table::{Table, mebibytes, milliseconds};
 use crate::testbed::Testbed;
 
 use cluster::Cluster;
 use servers::{DnsServer, SERVERS};
-use watch::Watch;
+use watch::SliceWatch;
 
 /// Number of changes that are timed.
 const CHANGES: usize = 400;
@@ -46,8 +47,8 @@ pub(crate) fn compare(testbed: &Testbed) -> Result<Table, String> {
     let mut table = Table::new(
         format!(
             "DNS with {} Services and {} endpoints",
-            cluster::SERVICES,
-            cluster::SERVICES * cluster::ENDPOINTS
+            objects::SERVICES,
+            objects::SERVICES * objects::ENDPOINTS
         ),
         &[
             "server",
@@ -83,7 +84,7 @@ fn measure(testbed: &Testbed, cluster: &mut Cluster, dns_server: &DnsServer) -> 
     std::thread::sleep(Duration::from_secs(10));
     let steady = server.process.memory();
 
-    let watch = Watch::open(cluster)?;
+    let watch = SliceWatch::open(cluster)?;
     let (mut event_latencies, mut write_latencies) = (Vec::new(), Vec::new());
     for number in 0..CHANGES {
         let address = cluster::changed_address(number);

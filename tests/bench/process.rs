@@ -72,12 +72,7 @@ impl Process {
 
     /// Memory of the first process.
     pub(crate) fn memory(&self) -> Memory {
-        let status = read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
-        };
-        Memory { rss: field("VmRSS:"), peak: field("VmHWM:") }
+        Memory::of(self.id())
     }
 
     /// Bytes received on the open TCP connections of the first process.
@@ -94,7 +89,24 @@ impl Process {
 
     /// Resets the peak to the current resident memory.
     pub(crate) fn reset_peak(&self) -> Result<(), String> {
-        let path = format!("/proc/{}/clear_refs", self.id());
+        Memory::reset_peak(self.id())
+    }
+}
+
+impl Memory {
+    /// Memory of a process.
+    pub(crate) fn of(id: u32) -> Self {
+        let status = read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+        };
+        Self { rss: field("VmRSS:"), peak: field("VmHWM:") }
+    }
+
+    /// Resets the peak of a process to its current resident memory.
+    pub(crate) fn reset_peak(id: u32) -> Result<(), String> {
+        let path = format!("/proc/{id}/clear_refs");
         std::fs::write(&path, "5").map_err(|error| format!("{path}: {error}"))
     }
 }

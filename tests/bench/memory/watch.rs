@@ -13,11 +13,11 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::memory::cluster::Cluster;
 
 /// Arrival times of EndpointSlice events.
-pub(crate) struct Watch {
+pub(crate) struct SliceWatch {
     arrivals: Receiver<(Instant, String)>,
 }
 
-impl Watch {
+impl SliceWatch {
     /// Opens the watch and waits for the first bytes of the response.
     pub(crate) fn open(cluster: &Cluster) -> Result<Self, String> {
         let mut stream = connect(cluster).map_err(|error| format!("the benchmark's watch: {error}"))?;
