@@ -39,6 +39,16 @@ pub fn with_prefix(prefix: &str) -> Vec<String> {
 
 /// The value of a file of a container's memory cgroup: the first of `names` that exists (they differ between the versions).
 pub fn memory(process: u32, names: &[&str]) -> Option<u64> {
+    memory_file(process, names)?.trim().parse().ok()
+}
+
+/// How often the kernel has killed a process of a container because of its memory limit.
+pub fn oom_kills(process: u32) -> Option<u64> {
+    let counts = memory_file(process, &["memory.events", "memory.oom_control"])?;
+    counts.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+}
+
+fn memory_file(process: u32, names: &[&str]) -> Option<String> {
     let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
     let path = groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -46,10 +56,10 @@ pub fn memory(process: u32, names: &[&str]) -> Option<u64> {
         (controllers.is_empty() || controllers.split(',').any(|name| name == "memory"))
             .then(|| path.trim_start_matches('/').to_owned())
     })?;
-    let files = hierarchies()
-        .into_iter()
-        .flat_map(|hierarchy| names.iter().map(|name| hierarchy.join(&path).join(name)).collect::<Vec<_>>());
-    files.filter_map(|file| fs::read_to_string(file).ok()).find_map(|text| text.trim().parse().ok())
+    let hierarchies = hierarchies();
+    let files =
+        hierarchies.iter().flat_map(|hierarchy| names.iter().map(|name| hierarchy.join(&path).join(name)));
+    files.into_iter().find_map(|file| fs::read_to_string(file).ok())
 }
 
 fn remove_tree(group: &Path) -> Result<(), String> {

@@ -16,9 +16,20 @@ pub const PODS: &str = "portolan.test/pods:1";
 /// busybox with its commands in `/bin`.
 pub const BUSYBOX: &str = "portolan.test/busybox:1";
 
-/// Images with `/resolve`, a program that looks up its arguments, by the resolver that it uses.
-pub const RESOLVERS: [&str; 4] =
-    ["portolan.test/musl:1", "portolan.test/glibc:1", "portolan.test/go:1", "portolan.test/python:1"];
+/// The image with `/resolve`, a program that looks up its arguments, linked with musl.
+pub const MUSL: &str = "portolan.test/musl:1";
+
+/// The same with glibc.
+pub const GLIBC: &str = "portolan.test/glibc:1";
+
+/// The same in Go, with its own resolver.
+pub const GO: &str = "portolan.test/go:1";
+
+/// The same in Python, whose library looks up addresses only.
+pub const PYTHON: &str = "portolan.test/python:1";
+
+/// The images with `/resolve`.
+pub const RESOLVERS: [&str; 4] = [MUSL, GLIBC, GO, PYTHON];
 
 /// Stock CoreDNS.
 pub const COREDNS: &str = "portolan.test/coredns:1";
@@ -43,7 +54,6 @@ pub fn write_all(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("pods");
     let (pods, coredns) = (programs::pods()?, programs::coredns()?);
-    let [musl, glibc, go, python] = RESOLVERS;
 
     Image::new(PAUSE, &["/pods", "pause"]).user("65535").file(&pods, "/pods")?.write(folder)?;
     Image::new(PODS, &["/pods"]).file(&pods, "/pods")?.write(folder)?;
@@ -59,12 +69,12 @@ pub fn write_all(folder: &Path) -> Result<(), String> {
     let program =
         |name: &str, compiler: &[&str]| compile(compiler, &sources.join("resolve.c"), &folder.join(name));
     let with_musl = program("resolve-musl", &["musl-gcc", "-static"])?;
-    Image::new(musl, &["/resolve"]).file(&with_musl, "/resolve")?.write(folder)?;
+    Image::new(MUSL, &["/resolve"]).file(&with_musl, "/resolve")?.write(folder)?;
     let with_glibc = program("resolve-glibc", &["cc"])?;
-    Image::new(glibc, &["/resolve"]).program(&with_glibc, "/resolve")?.write(folder)?;
-    Image::new(go, &["/pods", "resolve"]).file(&pods, "/pods")?.write(folder)?;
+    Image::new(GLIBC, &["/resolve"]).program(&with_glibc, "/resolve")?.write(folder)?;
+    Image::new(GO, &["/pods", "resolve"]).file(&pods, "/pods")?.write(folder)?;
 
-    let mut image = Image::new(python, &["/usr/bin/python3", "-S", "/resolve.py"])
+    let mut image = Image::new(PYTHON, &["/usr/bin/python3", "-S", "/resolve.py"])
         .program(
             &fs::canonicalize("/usr/bin/python3").map_err(|error| format!("Debian's python3: {error}"))?,
             "/usr/bin/python3",
@@ -97,7 +107,9 @@ fn portolan(folder: &Path) -> Result<(), String> {
 
 fn compile(compiler: &[&str], source: &Path, program: &Path) -> Result<PathBuf, String> {
     let (name, flags) = compiler.split_first().ok_or("no compiler")?;
-    let status = Command::new(name).args(flags).args(["-O1", "-o"]).arg(program).arg(source).status();
+    let mut command = Command::new(name);
+    command.args(flags).args(["-O1", "-o"]).arg(program).arg(source).arg("-lresolv");
+    let status = command.status();
     match status {
         Ok(status) if status.success() => Ok(program.to_owned()),
         Ok(status) => Err(format!("{name} {}: {status}", source.display())),

@@ -31,8 +31,16 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// The selection by the arguments of this process. An error is printed, and is the exit code.
+    pub fn from_arguments() -> Result<Selection, ExitCode> {
+        Selection::parse(std::env::args().skip(1)).map_err(|problem| {
+            eprintln!("error: {problem}");
+            ExitCode::from(2)
+        })
+    }
+
     /// Parses libtest's arguments. Those for threads, colours and output are accepted without effect.
-    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Selection, String> {
+    fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Selection, String> {
         let mut selection = Selection::default();
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {

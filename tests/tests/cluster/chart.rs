@@ -1,12 +1,14 @@
 //! The chart, installed by the real Helm.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tests::control_plane::NODE;
 use tests::http;
 use tests::node::Node;
 
 use crate::backends::{SHOP, ensure_web};
+use crate::manifests::remove_stock_dns;
 
 /// The namespace of the release.
 pub(crate) const NAMESPACE: &str = "kube-system";
@@ -41,6 +43,7 @@ spec:
 #[track_caller]
 pub(crate) fn ensure_installed(node: &Node) {
     if !node.try_helm(&["status", "portolan", "-n", NAMESPACE]).status.success() {
+        remove_stock_dns(node);
         helm(node, &["install"], &[]);
     }
     for deployment in DEPLOYMENTS {
@@ -57,10 +60,23 @@ pub(crate) fn ensure_ingress(node: &Node) -> String {
     node.field(NAMESPACE, "service/portolan-controller", "{.spec.clusterIP}")
 }
 
+/// The memory limit in bytes that the chart's values give to the Pods of a section, `controller` or `dns`.
+pub(crate) fn default_memory_limit(section: &str) -> u64 {
+    let values = std::fs::read_to_string(folder().join("values.yaml")).expect("the chart has values");
+    let values: Value = serde_saphyr::from_str(&values).expect("values are YAML");
+    let limit = values[section]["resources"]["limits"]["memory"].as_str().expect("a limit");
+    limit.strip_suffix("Mi").expect("a number of MiB").parse::<u64>().expect("a number") << 20
+}
+
+/// The folder of the chart.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/portolan")
+}
+
 /// Runs `helm install` or `helm upgrade` with the values of the tests and more.
 #[track_caller]
 fn helm(node: &Node, command: &[&str], more: &[&str]) -> String {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/portolan");
+    let chart = folder();
     let chart = chart.to_string_lossy();
     let mut words = [command, &["portolan", &chart, "-n", NAMESPACE, "--wait", "--timeout", "80s"]].concat();
     for value in VALUES.iter().chain(more) {
@@ -80,11 +96,11 @@ pub(crate) fn helm_installs_both_services(node: &mut Node) {
     assert!(tested.contains("Succeeded"), "{tested}");
 }
 
-pub(crate) fn helm_upgrades_to_host_ports_and_rolls_back(node: &mut Node) {
+pub(crate) fn helm_upgrades_to_a_daemon_set_with_host_ports_and_rolls_back(node: &mut Node) {
     let service = ensure_ingress(node);
-    // Two Pods of one node cannot have the same ports of it.
-    helm(node, &["upgrade"], &["controller.hostPort.enabled=true", "controller.replicaCount=1"]);
-    node.wait_for_rollout(NAMESPACE, DEPLOYMENTS[0]);
+    helm(node, &["upgrade"], &["controller.kind=DaemonSet", "controller.hostPort.enabled=true"]);
+    node.wait_for_rollout(NAMESPACE, "daemonset/portolan-controller");
+    assert!(node.read(NAMESPACE, DEPLOYMENTS[0]).is_none(), "the Deployment is replaced");
     let address = |ip: &str| (ip.parse::<std::net::Ipv4Addr>().expect("an address"), 80).into();
     let response = http::get(address(NODE), "shop.example", "/").expect("the node's port answers");
     assert_eq!(response.status, 200, "{}", response.text());

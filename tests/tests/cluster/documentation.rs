@@ -6,10 +6,13 @@ use tests::documentation::{self, Environment, TestStage};
 use tests::node::Node;
 use tests::programs;
 
+use crate::manifests::remove_stock_dns;
+
 /// How long one command may take: Helm waits for Pods.
 const LIMIT: Duration = Duration::from_secs(180);
 
 pub(crate) fn commands_on_a_node_do_what_the_pages_show(node: &mut Node) {
+    remove_stock_dns(node);
     let portolan = programs::portolan().expect("it has been built");
     let program =
         |binary: &std::path::Path, first: &str| format!("exec '{}' {first} \"$@\"", binary.display());

@@ -1,7 +1,7 @@
 //! Requests to the ingress Service.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use tests::credentials::CertificateAuthority;
@@ -13,7 +13,7 @@ use crate::backends::{SHOP, backend};
 use crate::chart::ensure_ingress;
 
 /// An Ingress of one host with annotations and more of its spec.
-fn ingress(name: &str, host: &str, service: &str, annotations: &str, more: &str) -> String {
+pub(crate) fn ingress(name: &str, host: &str, service: &str, annotations: &str, more: &str) -> String {
     format!(
         "
 apiVersion: networking.k8s.io/v1
@@ -30,7 +30,7 @@ spec:
     )
 }
 
-fn address(service: &str, port: u16) -> SocketAddr {
+pub(crate) fn address(service: &str, port: u16) -> SocketAddr {
     (service.parse::<Ipv4Addr>().expect("a ClusterIP"), port).into()
 }
 
@@ -47,100 +47,159 @@ fn wait_for_route(service: SocketAddr, host: &str) -> Response {
     })
 }
 
-pub(crate) fn requests_are_served_over_http_and_tls(node: &mut Node) {
-    let service = ensure_ingress(node);
-    let response = wait_for_route(address(&service, 80), "shop.example");
-    assert!(response.text().contains("GET shop.example/ by web-"), "{}", response.text());
-    let missing = http::get(address(&service, 80), "none.example", "/").expect("unknown hosts are answered");
-    assert_eq!(missing.status, 404);
-
+/// Creates an Ingress with a certificate. Returns the authority that clients have to trust.
+#[track_caller]
+pub(crate) fn ensure_tls(node: &Node, service: &str) -> Trust {
     let authority = CertificateAuthority::new("shop");
     let certificate = authority.issue(&["secure.example"]);
-    let indented = |pem: &str| pem.replace('\n', "\n    ");
     node.apply(&format!(
         "
 apiVersion: v1
 kind: Secret
 type: kubernetes.io/tls
 metadata: {{ name: secure, namespace: {SHOP} }}
-stringData:
-  tls.crt: |
-    {}
-  tls.key: |
-    {}
+stringData: {{ tls.crt: {:?}, tls.key: {:?} }}
 ",
-        indented(&certificate.certificate),
-        indented(&certificate.key)
+        certificate.certificate, certificate.key
     ));
     let tls = "tls: [{ hosts: [secure.example], secretName: secure }]";
     node.apply(&ingress("secure", "secure.example", "web", "", tls));
     let trust = Trust::Authority(authority.der());
-    let response = wait::until("the certificate to be served", POD_TIMEOUT, || {
-        let mut connection = Connection::tls(address(&service, 443), "secure.example", &trust)
-            .map_err(|error| error.to_string())?;
-        connection.send("GET", "/", &[("host", "secure.example")], b"").map_err(|error| error.to_string())
+    wait::until("the certificate to be served", POD_TIMEOUT, || {
+        let response = request_over_tls(service, &trust).map_err(|error| error.to_string())?;
+        if response.status == 200 { Ok(()) } else { Err(response.text()) }
     });
+    trust
+}
+
+/// A request over a new TLS connection.
+fn request_over_tls(service: &str, trust: &Trust) -> io::Result<Response> {
+    let mut connection = Connection::tls(address(service, 443), "secure.example", trust)?;
+    connection.send("GET", "/", &[("host", "secure.example")], b"")
+}
+
+#[track_caller]
+pub(crate) fn expect_tls(service: &str, trust: &Trust) {
+    let response = request_over_tls(service, trust).expect("an answer over TLS");
     assert_eq!(response.status, 200, "{}", response.text());
 }
 
-pub(crate) fn a_canary_takes_its_share(node: &mut Node) {
-    let service = ensure_ingress(node);
+/// Creates an Ingress and a canary that takes half of its requests.
+#[track_caller]
+pub(crate) fn ensure_canary(node: &Node, service: &str) {
     node.apply(&backend(SHOP, "next", 1));
     node.wait_for_rollout(SHOP, "deployment/next");
     node.apply(&ingress("split", "split.example", "web", "", ""));
-    wait_for_route(address(&service, 80), "split.example");
+    wait_for_route(address(service, 80), "split.example");
     let annotations =
         "nginx.ingress.kubernetes.io/canary: 'true', nginx.ingress.kubernetes.io/canary-weight: '50'";
     node.apply(&ingress("split-canary", "split.example", "next", annotations, ""));
-    let body = || http::get(address(&service, 80), "split.example", "/").expect("an answer").text();
-    wait::until("the canary", POD_TIMEOUT, || if body().contains("next-") { Ok(()) } else { Err(body()) });
-    let canary = (0..200).filter(|_| body().contains("by next-")).count();
+    wait::until("the canary", POD_TIMEOUT, || {
+        let body = split(service);
+        if body.contains("by next-") { Ok(()) } else { Err(body) }
+    });
+}
+
+fn split(service: &str) -> String {
+    http::get(address(service, 80), "split.example", "/").expect("an answer").text()
+}
+
+#[track_caller]
+pub(crate) fn expect_canary(service: &str) {
+    let bodies: Vec<String> = (0..200).map(|_| split(service)).collect();
+    let canary = bodies.iter().filter(|body| body.contains("by next-")).count();
+    let stable = bodies.iter().filter(|body| body.contains("by web-")).count();
+    assert_eq!(canary + stable, bodies.len(), "{bodies:?}");
     // Ten standard deviations (7) around the half.
     assert!((30..=170).contains(&canary), "{canary} of 200 requests went to the canary of weight 50");
 }
 
-pub(crate) fn a_session_stays_with_its_pod(node: &mut Node) {
-    let service = ensure_ingress(node);
+/// Creates an Ingress with sessions. Returns the cookie of one, and the Pod that it is bound to.
+#[track_caller]
+pub(crate) fn ensure_session(node: &Node, service: &str) -> (String, String) {
     let annotations = "nginx.ingress.kubernetes.io/affinity: cookie";
     node.apply(&ingress("sticky", "sticky.example", "web", annotations, ""));
-    let response = wait_for_route(address(&service, 80), "sticky.example");
-    let cookie = response.header("set-cookie").expect("the first response sets a cookie").to_owned();
-    let cookie = cookie.split(';').next().unwrap_or_default();
+    let response = wait_for_route(address(service, 80), "sticky.example");
+    let cookie = response.header("set-cookie").expect("the first response sets a cookie");
+    let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+    (cookie, response.header("x-pod").expect("the backend names its Pod").to_owned())
+}
+
+#[track_caller]
+pub(crate) fn expect_session(service: &str, (cookie, pod): &(String, String)) {
     let mut pods: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..30 {
         // A connection each: both Pods of the controller have to understand the cookie.
-        let mut connection = Connection::plain(address(&service, 80)).expect("the Service answers");
-        let headers = [("host", "sticky.example"), ("cookie", cookie)];
+        let mut connection = Connection::plain(address(service, 80)).expect("the Service answers");
+        let headers = [("host", "sticky.example"), ("cookie", cookie.as_str())];
         let response = connection.send("GET", "/", &headers, b"").expect("an answer");
         *pods.entry(response.header("x-pod").unwrap_or("none").to_owned()).or_default() += 1;
     }
-    assert_eq!(pods.len(), 1, "{pods:?}");
+    assert_eq!(pods, BTreeMap::from([(pod.clone(), 30)]));
+}
+
+/// An open WebSocket to the backend's page that sends frames back.
+pub(crate) struct WebSocket(TcpStream);
+
+impl WebSocket {
+    #[track_caller]
+    pub(crate) fn open(service: &str) -> WebSocket {
+        let mut stream = TcpStream::connect(address(service, 80)).expect("the Service answers");
+        stream.set_read_timeout(Some(POD_TIMEOUT)).expect("a timeout above zero");
+        stream
+            .write_all(
+                b"GET /echo HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            )
+            .expect("the request is sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a response head");
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 101"), "{head}");
+        // The accept value of this key in RFC 6455 section 1.3.
+        assert!(head.contains(&"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_ascii_lowercase()), "{head}");
+        WebSocket(stream)
+    }
+
+    /// Sends a frame and expects it back.
+    #[track_caller]
+    pub(crate) fn expect_echo(&mut self) {
+        // A masked text frame with a mask of zeros.
+        self.0.write_all(b"\x81\x85\0\0\0\0hello").expect("a frame is sent");
+        let mut frame = [0; 7];
+        self.0.read_exact(&mut frame).expect("the frame comes back");
+        assert_eq!(&frame, b"\x81\x05hello");
+    }
+}
+
+pub(crate) fn requests_are_served_over_http_and_tls(node: &mut Node) {
+    let service = ensure_ingress(node);
+    let response = wait_for_route(address(&service, 80), "shop.example");
+    assert!(response.text().contains("GET shop.example/ by web-"), "{}", response.text());
+    let missing = http::get(address(&service, 80), "none.example", "/").expect("unknown hosts are answered");
+    assert_eq!(missing.status, 404);
+    let trust = ensure_tls(node, &service);
+    expect_tls(&service, &trust);
+}
+
+pub(crate) fn a_canary_takes_its_share(node: &mut Node) {
+    let service = ensure_ingress(node);
+    ensure_canary(node, &service);
+    expect_canary(&service);
+}
+
+pub(crate) fn a_session_stays_with_its_pod(node: &mut Node) {
+    let service = ensure_ingress(node);
+    let session = ensure_session(node, &service);
+    expect_session(&service, &session);
 }
 
 pub(crate) fn a_websocket_passes_frames(node: &mut Node) {
     let service = ensure_ingress(node);
     wait_for_route(address(&service, 80), "shop.example");
-    let mut stream = TcpStream::connect(address(&service, 80)).expect("the Service answers");
-    stream.set_read_timeout(Some(POD_TIMEOUT)).expect("a timeout above zero");
-    stream
-        .write_all(
-            b"GET /echo HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .expect("the request is sent");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("a response head");
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    assert!(head.starts_with("http/1.1 101"), "{head}");
-    // The accept value of this key in RFC 6455 section 1.3.
-    assert!(head.contains(&"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_ascii_lowercase()), "{head}");
-    // A masked text frame with a mask of zeros.
-    stream.write_all(b"\x81\x85\0\0\0\0hello").expect("a frame is sent");
-    let mut frame = [0; 7];
-    stream.read_exact(&mut frame).expect("the frame comes back");
-    assert_eq!(&frame, b"\x81\x05hello");
+    WebSocket::open(&service).expect_echo();
 }

@@ -12,7 +12,7 @@ use tests::node::Node;
 use tests::stage::DNS;
 
 use crate::backends::SHOP;
-use crate::chart::{NAMESPACE, ensure_ingress};
+use crate::chart::{NAMESPACE, default_memory_limit, ensure_ingress};
 use crate::security::processes;
 
 /// How long the load lasts.
@@ -67,25 +67,21 @@ pub(crate) fn memory_stays_below_the_default_limits_under_load(node: &mut Node) 
     eprintln!("    {lookups} lookups and {requests} requests of 64 KiB in {LOAD:?} each");
 
     for id in processes() {
+        let arguments = std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let (name, section) =
+            if arguments.contains("-conf\0") { ("DNS", "dns") } else { ("ingress", "controller") };
         let peak =
             cgroups::memory(id, &["memory.max_usage_in_bytes", "memory.peak"]).expect("a memory cgroup");
-        let limit =
-            cgroups::memory(id, &["memory.limit_in_bytes", "memory.max"]).expect("the chart sets a limit");
-        let arguments = std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        let name = if arguments.contains("-conf\0") { "DNS" } else { "ingress" };
+        let limit = cgroups::memory(id, &["memory.limit_in_bytes", "memory.max"]);
+        let limit = limit.expect("the chart sets a limit");
         eprintln!("    {name}: at most {} of {} MiB", peak >> 20, limit >> 20);
+        assert_eq!(limit, default_memory_limit(section), "{name} has the limit of the chart's values");
         assert!(peak < limit / 2, "{name}: {peak} of {limit} bytes");
+        assert_eq!(cgroups::oom_kills(id), Some(0), "{name}");
     }
-    let restarts = "{.items[*].status.containerStatuses[*].restartCount}";
-    let restarts = node.kubectl(&[
-        "get",
-        "pods",
-        "-n",
-        NAMESPACE,
-        "-l",
-        "app.kubernetes.io/instance=portolan",
-        "-o",
-        &format!("jsonpath={restarts}"),
-    ]);
+    // A container whose only process was killed is another one by now.
+    let restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    let selector = "app.kubernetes.io/instance=portolan";
+    let restarts = node.kubectl(&["get", "pods", "-n", NAMESPACE, "-l", selector, "-o", restarts]);
     assert!(restarts.split(' ').all(|count| count == "0"), "no container was killed: {restarts}");
 }

@@ -9,9 +9,11 @@ mod manifests;
 mod chart;
 
 mod documentation;
+mod logs;
 mod ingress;
 mod metrics;
 mod migrate;
+mod permissions;
 mod pods;
 mod resolvers;
 mod rollouts;
@@ -19,6 +21,7 @@ mod security;
 mod takeover_dns;
 mod takeover_ingress;
 
+mod host_network;
 mod limits;
 
 use std::path::Path;
@@ -35,12 +38,11 @@ const CASES: &[Case<Node>] = cases![
     migrate::dns_is_taken_over_by_an_image_change_with_checks_in_a_pod,
     migrate::an_image_that_does_not_exist_is_rolled_back,
     migrate::answers_that_stop_after_the_change_are_rolled_back,
-    migrate::ingress_is_taken_over_and_given_back_without_a_lost_request,
     metrics::prometheus_answers_every_query_of_dashboards_and_alerts,
-    takeover_ingress::ingress_nginxs_manifest_runs_our_image,
+    takeover_ingress::ingress_nginxs_manifest_runs_our_image_and_is_taken_over_without_a_lost_request,
     chart::helm_installs_both_services,
     security::pods_run_with_least_privilege,
-    resolvers::programs_of_four_resolvers_find_cluster_and_external_names,
+    resolvers::programs_of_four_resolvers_find_addresses_and_services,
     ingress::requests_are_served_over_http_and_tls,
     ingress::a_canary_takes_its_share,
     ingress::a_session_stays_with_its_pod,
@@ -48,22 +50,21 @@ const CASES: &[Case<Node>] = cases![
     rollouts::a_restart_of_the_backend_fails_no_request,
     rollouts::a_restart_of_portolan_loses_nothing,
     limits::memory_stays_below_the_default_limits_under_load,
-    rollouts::without_the_api_server_traffic_goes_on,
-    chart::helm_upgrades_to_host_ports_and_rolls_back,
+    logs::logs_have_version_and_addresses_and_no_warning,
+    rollouts::without_the_api_server_everything_goes_on,
+    chart::helm_upgrades_to_a_daemon_set_with_host_ports_and_rolls_back,
+    host_network::a_daemon_set_binds_the_ports_of_its_node_without_root,
     security::an_eviction_leaves_a_pod_of_each_service,
-    security::each_permission_is_used_and_none_is_missing,
+    permissions::each_permission_is_used_and_none_is_missing,
     security::a_forbidden_list_keeps_the_new_pod_from_serving,
     chart::helm_uninstalls_everything,
     documentation::commands_on_a_node_do_what_the_pages_show,
 ];
 
 fn main() -> ExitCode {
-    let selection = match Selection::parse(std::env::args().skip(1)) {
+    let selection = match Selection::from_arguments() {
         Ok(selection) => selection,
-        Err(problem) => {
-            eprintln!("error: {problem}");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
     let wanted = std::env::var("PORTOLAN_TESTS").is_ok_and(|value| value == "cluster" || value == "all");
     if !wanted && !selection.lists() {

@@ -1,10 +1,34 @@
 //! Manifests that several cases use.
 
-use tests::pod_images::COREDNS;
+use std::net::SocketAddr;
+
+use tests::credentials::CertificateAuthority;
+use tests::dns::DnsClient;
+use tests::kubeadm::COREFILE;
+use tests::node::{Node, POD_TIMEOUT};
+use tests::pod_images::{COREDNS, PORTOLAN};
+use tests::stage::DNS;
+
+/// Starts stock CoreDNS unless it is running, and waits until its Service answers.
+pub(crate) fn ensure_stock_dns(node: &Node) {
+    node.apply(&kubeadm_dns());
+    node.wait_for_rollout("kube-system", "deployment/coredns");
+    // Ready Pods are reached once kube-proxy has followed their endpoints.
+    let server = DnsClient(SocketAddr::new(DNS.parse().expect("a valid address"), 53));
+    server.expect(POD_TIMEOUT, "kubernetes.default.svc.cluster.local A = 10.96.0.1");
+}
+
+/// Deletes stock CoreDNS, so that another server can have the ClusterIP. Does nothing if it is not there.
+pub(crate) fn remove_stock_dns(node: &Node) {
+    if node.read("kube-system", "deployment/coredns").is_some() {
+        node.delete(&kubeadm_dns());
+        node.wait_for_only("kube-system", "k8s-app=kube-dns", 0);
+    }
+}
 
 /// The Deployment, ConfigMap, permissions and Service with which kubeadm installs CoreDNS: the same names, arguments, ports,
 /// probes, volumes and security context.
-pub(crate) fn kubeadm_dns() -> String {
+fn kubeadm_dns() -> String {
     format!(
         r#"
 apiVersion: v1
@@ -27,31 +51,7 @@ subjects: [{{ kind: ServiceAccount, name: coredns, namespace: kube-system }}]
 apiVersion: v1
 kind: ConfigMap
 metadata: {{ name: coredns, namespace: kube-system }}
-data:
-  Corefile: |
-    .:53 {{
-        errors
-        health {{
-           lameduck 5s
-        }}
-        ready
-        kubernetes cluster.local in-addr.arpa ip6.arpa {{
-           pods insecure
-           fallthrough in-addr.arpa ip6.arpa
-           ttl 30
-        }}
-        prometheus :9153
-        forward . /etc/resolv.conf {{
-           max_concurrent 1000
-        }}
-        cache 30 {{
-           disable success cluster.local
-           disable denial cluster.local
-        }}
-        loop
-        reload
-        loadbalance
-    }}
+data: {{ Corefile: {COREFILE:?} }}
 ---
 apiVersion: v1
 kind: Service
@@ -107,4 +107,156 @@ spec:
         configMap: {{ name: coredns, items: [{{ key: Corefile, path: Corefile }}] }}
 "#
     )
+}
+
+/// The parts of ingress-nginx's manifest for clouds that a Pod of the controller needs, with our image, since its own cannot be had
+/// as a Go module. A Job of the original makes the webhook's certificate.
+pub(crate) fn ingress_nginx() -> String {
+    let certificate = CertificateAuthority::new("webhook").issue(&["ingress-nginx-controller-admission"]);
+    format!(
+        r#"
+apiVersion: v1
+kind: Namespace
+metadata: {{ name: ingress-nginx }}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{ name: ingress-nginx, namespace: ingress-nginx }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{ name: ingress-nginx, namespace: ingress-nginx }}
+rules:
+- {{ apiGroups: [""], resources: [namespaces], verbs: [get] }}
+- {{ apiGroups: [""], resources: [configmaps, pods, secrets, endpoints, services], verbs: [get, list, watch] }}
+- {{ apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [get, list, watch] }}
+- {{ apiGroups: [networking.k8s.io], resources: [ingresses/status], verbs: [update] }}
+- {{ apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [ingress-nginx-leader], verbs: [get, update] }}
+- {{ apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create] }}
+- {{ apiGroups: [""], resources: [events], verbs: [create, patch] }}
+- {{ apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch, get] }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{ name: ingress-nginx, namespace: ingress-nginx }}
+roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: Role, name: ingress-nginx }}
+subjects: [{{ kind: ServiceAccount, name: ingress-nginx, namespace: ingress-nginx }}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{ name: ingress-nginx }}
+rules:
+- {{ apiGroups: [""], resources: [configmaps, endpoints, nodes, pods, secrets, namespaces], verbs: [list, watch] }}
+- {{ apiGroups: [coordination.k8s.io], resources: [leases], verbs: [list, watch] }}
+- {{ apiGroups: [""], resources: [nodes], verbs: [get] }}
+- {{ apiGroups: [""], resources: [services], verbs: [get, list, watch] }}
+- {{ apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [get, list, watch] }}
+- {{ apiGroups: [""], resources: [events], verbs: [create, patch] }}
+- {{ apiGroups: [networking.k8s.io], resources: [ingresses/status], verbs: [update] }}
+- {{ apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch, get] }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{ name: ingress-nginx }}
+roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ingress-nginx }}
+subjects: [{{ kind: ServiceAccount, name: ingress-nginx, namespace: ingress-nginx }}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{ name: ingress-nginx-admission, namespace: ingress-nginx }}
+stringData: {{ cert: {:?}, key: {:?} }}
+---
+apiVersion: v1
+kind: Service
+metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
+spec:
+  type: LoadBalancer
+  externalTrafficPolicy: Local
+  selector: {{ app.kubernetes.io/component: controller, app.kubernetes.io/name: ingress-nginx }}
+  ports:
+  - {{ appProtocol: http, name: http, port: 80, protocol: TCP, targetPort: http }}
+  - {{ appProtocol: https, name: https, port: 443, protocol: TCP, targetPort: https }}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {{ name: nginx }}
+spec: {{ controller: k8s.io/ingress-nginx }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
+spec:
+  minReadySeconds: 0
+  selector: {{ matchLabels: {{ app.kubernetes.io/component: controller, app.kubernetes.io/name: ingress-nginx }} }}
+  strategy: {{ type: RollingUpdate, rollingUpdate: {{ maxUnavailable: 1 }} }}
+  template:
+    metadata: {{ labels: {{ app.kubernetes.io/component: controller, app.kubernetes.io/name: ingress-nginx }} }}
+    spec:
+      serviceAccountName: ingress-nginx
+      dnsPolicy: ClusterFirst
+      nodeSelector: {{ kubernetes.io/os: linux }}
+      terminationGracePeriodSeconds: 300
+      containers:
+      - name: controller
+        image: {PORTOLAN}
+        imagePullPolicy: IfNotPresent
+        args:
+        - /nginx-ingress-controller
+        - --publish-service=$(POD_NAMESPACE)/ingress-nginx-controller
+        - --election-id=ingress-nginx-leader
+        - --controller-class=k8s.io/ingress-nginx
+        - --ingress-class=nginx
+        - --configmap=$(POD_NAMESPACE)/ingress-nginx-controller
+        - --validating-webhook=:8443
+        - --validating-webhook-certificate=/usr/local/certificates/cert
+        - --validating-webhook-key=/usr/local/certificates/key
+        env:
+        - {{ name: POD_NAME, valueFrom: {{ fieldRef: {{ fieldPath: metadata.name }} }} }}
+        - {{ name: POD_NAMESPACE, valueFrom: {{ fieldRef: {{ fieldPath: metadata.namespace }} }} }}
+        - {{ name: LD_PRELOAD, value: /usr/local/lib/libmimalloc.so }}
+        lifecycle: {{ preStop: {{ exec: {{ command: [/wait-shutdown] }} }} }}
+        livenessProbe:
+          httpGet: {{ path: /healthz, port: 10254, scheme: HTTP }}
+          failureThreshold: 5
+          initialDelaySeconds: 10
+          periodSeconds: 10
+          timeoutSeconds: 1
+        readinessProbe:
+          httpGet: {{ path: /healthz, port: 10254, scheme: HTTP }}
+          failureThreshold: 3
+          initialDelaySeconds: 10
+          periodSeconds: 10
+          timeoutSeconds: 1
+        ports:
+        - {{ containerPort: 80, name: http, protocol: TCP }}
+        - {{ containerPort: 443, name: https, protocol: TCP }}
+        - {{ containerPort: 8443, name: webhook, protocol: TCP }}
+        resources: {{ requests: {{ cpu: 100m, memory: 90Mi }} }}
+        securityContext:
+          allowPrivilegeEscalation: false
+          capabilities: {{ add: [NET_BIND_SERVICE], drop: [ALL] }}
+          readOnlyRootFilesystem: false
+          runAsGroup: 82
+          runAsNonRoot: true
+          runAsUser: 101
+          seccompProfile: {{ type: RuntimeDefault }}
+        volumeMounts: [{{ name: webhook-cert, mountPath: /usr/local/certificates/, readOnly: true }}]
+      volumes:
+      - {{ name: webhook-cert, secret: {{ secretName: ingress-nginx-admission }} }}
+"#,
+        certificate.certificate, certificate.key
+    )
+}
+
+/// Deletes what [`ingress_nginx`] made.
+///
+/// Pods first: the namespace controller waits for half of the longest grace period (300 s) if it finds Pods that are terminating.
+pub(crate) fn delete_ingress_nginx(node: &Node) {
+    node.kubectl(&["delete", "deployment", "-n", "ingress-nginx", "--all"]);
+    node.wait_for_only("ingress-nginx", "", 0);
+    node.delete(&ingress_nginx());
 }

@@ -1,25 +1,16 @@
 //! `portolan migrate` on a real node, as a platform engineer runs it, with a lookup or request every ten milliseconds beside it.
 
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use tests::dns::DnsClient;
-use tests::http;
 use tests::meter::{Meter, Series};
 use tests::node::Node;
 use tests::pod_images::PORTOLAN;
 use tests::process::Process;
+use tests::stage::DNS;
 use tests::{programs, wait};
 
-use crate::backends::backend;
-use crate::manifests::kubeadm_dns;
-
-/// The ClusterIP of DNS.
-const DNS: &str = "10.96.0.10";
-
-/// The ClusterIP of the Service of ingress-nginx.
-const INGRESS: &str = "10.96.0.80";
+use crate::manifests::ensure_stock_dns;
 
 /// How long a migration may take.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(180);
@@ -46,7 +37,8 @@ fn end(mut run: Process) -> (Option<i32>, String) {
 }
 
 /// Runs `portolan migrate` and expects an exit code.
-fn migrate(node: &Node, service: &str, flags: &[&str], code: i32) -> String {
+#[track_caller]
+pub(crate) fn migrate(node: &Node, service: &str, flags: &[&str], code: i32) -> String {
     let (found, text) = end(start(node, service, flags));
     assert_eq!(found, Some(code), "{text}\n{}", node.explain("kube-system"));
     text
@@ -60,18 +52,16 @@ fn lookups(node: &Node) -> [Series; 2] {
     ]
 }
 
-fn no_loss<const N: usize>(series: [Series; N], at_least: u64) {
+#[track_caller]
+pub(crate) fn no_loss<const N: usize>(series: [Series; N], at_least: u64) {
     for series in series {
         series.end().expect_no_loss(at_least);
     }
 }
 
-fn stock_coredns(node: &Node) {
-    node.apply(&kubeadm_dns());
-    node.wait_for_rollout("kube-system", "deployment/coredns");
-    // Ready Pods are reached once kube-proxy has followed their endpoints.
-    let server = DnsClient(SocketAddr::new(DNS.parse().expect("a valid address"), 53));
-    server.expect(MIGRATION_TIMEOUT, "kubernetes.default.svc.cluster.local A = 10.96.0.1");
+/// Stock CoreDNS on a node of kubeadm.
+fn ensure_kubeadm(node: &Node) {
+    ensure_stock_dns(node);
     node.kubectl(&[
         "annotate",
         "--overwrite",
@@ -106,7 +96,7 @@ fn assert_given_back(node: &Node) {
 }
 
 pub(crate) fn dns_is_taken_over_and_given_back_without_a_lost_lookup(node: &mut Node) {
-    stock_coredns(node);
+    ensure_kubeadm(node);
     let series = lookups(node);
     let text = migrate(node, "dns", &["--watch", "5s", "--external", EXTERNAL], 0);
     assert!(text.contains("all are the same") && text.contains("0 wrong"), "{text}");
@@ -118,11 +108,10 @@ pub(crate) fn dns_is_taken_over_and_given_back_without_a_lost_lookup(node: &mut 
     migrate(node, "dns", &["--rollback"], 0);
     assert_given_back(node);
     no_loss(series, 500);
-    node.delete(&kubeadm_dns());
 }
 
 pub(crate) fn dns_is_taken_over_by_an_image_change_with_checks_in_a_pod(node: &mut Node) {
-    stock_coredns(node);
+    ensure_kubeadm(node);
     let flags = ["--strategy", "set-image", "--check-from", "pod", "--watch", "3s", "--external", EXTERNAL];
     let text = migrate(node, "dns", &flags, 0);
     assert!(text.contains("0 wrong"), "{text}");
@@ -133,11 +122,10 @@ pub(crate) fn dns_is_taken_over_by_an_image_change_with_checks_in_a_pod(node: &m
     migrate(node, "dns", &["--rollback"], 0);
     node.wait_for_only("kube-system", "k8s-app=kube-dns", 2);
     assert_given_back(node);
-    node.delete(&kubeadm_dns());
 }
 
 pub(crate) fn an_image_that_does_not_exist_is_rolled_back(node: &mut Node) {
-    stock_coredns(node);
+    ensure_kubeadm(node);
     let series = lookups(node);
     for strategy in ["selector", "set-image"] {
         let text = migrate(node, "dns", &["--image", "portolan.test/none:1", "--strategy", strategy], 1);
@@ -145,11 +133,10 @@ pub(crate) fn an_image_that_does_not_exist_is_rolled_back(node: &mut Node) {
         assert_given_back(node);
     }
     no_loss(series, 100);
-    node.delete(&kubeadm_dns());
 }
 
 pub(crate) fn answers_that_stop_after_the_change_are_rolled_back(node: &mut Node) {
-    stock_coredns(node);
+    ensure_kubeadm(node);
     let run = start(node, "dns", &["--watch", "100s"]);
     wait::until("the watch after the change", MIGRATION_TIMEOUT, || {
         run.log().contains("Go on asking for 100 s\n  ").then_some(()).ok_or_else(|| run.log())
@@ -163,132 +150,4 @@ pub(crate) fn answers_that_stop_after_the_change_are_rolled_back(node: &mut Node
         "{text}"
     );
     assert_given_back(node);
-    node.delete(&kubeadm_dns());
-}
-
-/// The Deployment, Service, permissions and class of ingress-nginx's manifest. Its controller cannot be had as a Go module, so that
-/// Portolan runs under its name, arguments and security context.
-fn ingress_nginx() -> String {
-    let labels = "app.kubernetes.io/name: ingress-nginx, app.kubernetes.io/instance: ingress-nginx, app.kubernetes.io/component: controller";
-    format!(
-        r#"
-apiVersion: v1
-kind: Namespace
-metadata: {{ name: ingress-nginx }}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{ name: ingress-nginx, namespace: ingress-nginx }}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {{ name: ingress-nginx }}
-rules:
-- {{ apiGroups: [""], resources: [configmaps, endpoints, nodes, pods, secrets, namespaces], verbs: [list, watch] }}
-- {{ apiGroups: [""], resources: [services], verbs: [get, list, watch] }}
-- {{ apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [get, list, watch] }}
-- {{ apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch, get] }}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {{ name: ingress-nginx }}
-roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ingress-nginx }}
-subjects: [{{ kind: ServiceAccount, name: ingress-nginx, namespace: ingress-nginx }}]
----
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {{ name: nginx }}
-spec: {{ controller: k8s.io/ingress-nginx }}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
----
-apiVersion: v1
-kind: Service
-metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
-spec:
-  type: LoadBalancer
-  clusterIP: {INGRESS}
-  selector: {{ {labels} }}
-  ports:
-  - {{ name: http, port: 80, protocol: TCP, targetPort: http, appProtocol: http }}
-  - {{ name: https, port: 443, protocol: TCP, targetPort: https, appProtocol: https }}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
-spec:
-  minReadySeconds: 0
-  selector: {{ matchLabels: {{ {labels} }} }}
-  template:
-    metadata: {{ labels: {{ {labels} }} }}
-    spec:
-      serviceAccountName: ingress-nginx
-      terminationGracePeriodSeconds: 300
-      containers:
-      - name: controller
-        image: {PORTOLAN}
-        imagePullPolicy: IfNotPresent
-        args:
-        - /nginx-ingress-controller
-        - --publish-service=$(POD_NAMESPACE)/ingress-nginx-controller
-        - --election-id=ingress-nginx-leader
-        - --controller-class=k8s.io/ingress-nginx
-        - --ingress-class=nginx
-        - --configmap=$(POD_NAMESPACE)/ingress-nginx-controller
-        env:
-        - {{ name: POD_NAME, valueFrom: {{ fieldRef: {{ fieldPath: metadata.name }} }} }}
-        - {{ name: POD_NAMESPACE, valueFrom: {{ fieldRef: {{ fieldPath: metadata.namespace }} }} }}
-        securityContext:
-          allowPrivilegeEscalation: false
-          capabilities: {{ add: [NET_BIND_SERVICE], drop: [ALL] }}
-          readOnlyRootFilesystem: false
-          runAsGroup: 82
-          runAsNonRoot: true
-          runAsUser: 101
-          seccompProfile: {{ type: RuntimeDefault }}
-        ports:
-        - {{ containerPort: 80, name: http, protocol: TCP }}
-        - {{ containerPort: 443, name: https, protocol: TCP }}
-        readinessProbe: {{ httpGet: {{ path: /healthz, port: 10254 }}, periodSeconds: 1 }}
-        lifecycle: {{ preStop: {{ exec: {{ command: [/wait-shutdown] }} }} }}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {{ name: shop, namespace: migrate-shop }}
-spec:
-  ingressClassName: nginx
-  rules:
-  - host: shop.test
-    http:
-      paths: [{{ path: /, pathType: Prefix, backend: {{ service: {{ name: shop, port: {{ number: 80 }} }} }} }}]
-"#
-    )
-}
-
-pub(crate) fn ingress_is_taken_over_and_given_back_without_a_lost_request(node: &mut Node) {
-    let shop = backend("migrate-shop", "shop", 1);
-    node.apply(&shop);
-    node.apply(&ingress_nginx());
-    node.wait_for_rollout("migrate-shop", "deployment/shop");
-    node.wait_for_rollout("ingress-nginx", "deployment/ingress-nginx-controller");
-    // Ready Pods are reached once kube-proxy has followed their endpoints.
-    wait::until("the Service to answer", MIGRATION_TIMEOUT, || {
-        let address = SocketAddr::new(INGRESS.parse().expect("a valid address"), 80);
-        match http::get(address, "shop.test", "/").map_err(|error| error.to_string())?.status {
-            200 => Ok(()),
-            status => Err(status.to_string()),
-        }
-    });
-    let series = [Meter::of(node).requests(&format!("http://{INGRESS}/"), "shop.test", "")];
-    let text = migrate(node, "ingress", &["--watch", "5s"], 0);
-    assert!(text.contains("of class nginx") && text.contains("all are the same"), "{text}");
-    let selector = node.field("ingress-nginx", "service/ingress-nginx-controller", "{.spec.selector}");
-    assert!(selector.contains("portolan-ingress"), "{selector}");
-    migrate(node, "ingress", &["--rollback"], 0);
-    assert!(node.read("ingress-nginx", "deployment/portolan-ingress").is_none());
-    no_loss(series, 500);
-    node.delete(&ingress_nginx());
-    node.delete(&shop);
 }

@@ -2,31 +2,31 @@
 
 use tests::dns::DnsClient;
 use tests::node::Node;
-use tests::pod_images::{PODS, RESOLVERS};
+use tests::pod_images::{MUSL, PODS, PYTHON, RESOLVERS};
 use tests::stage::{DNS, SOON};
 
 use crate::backends::{SHOP, ensure_web};
 use crate::chart::ensure_installed;
 
-/// Runs every resolver's program in a Pod and compares its lines with `expected` (`name = addresses in order`).
+/// Runs the programs of resolvers in Pods and compares the lines of each with its own expected ones (`name = answers in order`).
 #[track_caller]
-fn expect(node: &Node, expected: &[String]) {
-    let names: Vec<&str> = expected.iter().filter_map(|line| line.split(" = ").next()).collect();
+fn expect(node: &Node, expected: [Vec<String>; RESOLVERS.len()]) {
     let pods: Vec<String> = (0..RESOLVERS.len()).map(|at| format!("resolver-{at}")).collect();
-    for (pod, image) in pods.iter().zip(RESOLVERS) {
+    for ((pod, image), expected) in pods.iter().zip(RESOLVERS).zip(&expected) {
+        let names: Vec<&str> = expected.iter().filter_map(|line| line.split(" = ").next()).collect();
         let run = ["run", "-n", SHOP, pod, "--image", image, "--restart=Never", "--"];
         node.kubectl(&[&run[..], &names].concat());
     }
-    for (pod, image) in pods.iter().zip(RESOLVERS) {
+    for ((pod, image), expected) in pods.iter().zip(RESOLVERS).zip(expected) {
         node.wait_for(SHOP, &format!("pod/{pod}"), "jsonpath={.status.phase}=Succeeded");
         let log = node.kubectl(&["logs", "-n", SHOP, pod]);
         let lines: Vec<&str> = log.lines().collect();
-        assert_eq!(lines, expected.iter().map(String::as_str).collect::<Vec<_>>(), "{image}");
+        assert_eq!(lines, expected, "{image}");
         node.kubectl(&["delete", "pod", "-n", SHOP, pod, "--wait=false"]);
     }
 }
 
-pub(crate) fn programs_of_four_resolvers_find_cluster_and_external_names(node: &mut Node) {
+pub(crate) fn programs_of_four_resolvers_find_addresses_and_services(node: &mut Node) {
     ensure_installed(node);
     ensure_web(node);
     node.apply(&format!(
@@ -65,34 +65,48 @@ spec:
     let both = both.join(" ");
 
     let suffix = "svc.cluster.local";
-    DnsClient((DNS.parse::<std::net::Ipv4Addr>().expect("an address"), 53).into()).expect(
-        SOON,
-        &format!(
-            "
-db-1.db.{SHOP}.{suffix}         A   = {}
-_http._tcp.web.{SHOP}.{suffix}  SRV = 0 100 80 web.{SHOP}.{suffix}.
-_sql._tcp.db.{SHOP}.{suffix}    SRV = 0 50 8080 db-0.db.{SHOP}.{suffix}., 0 50 8080 db-1.db.{SHOP}.{suffix}.
-",
-            pods[1]
-        ),
-    );
+    DnsClient((DNS.parse::<std::net::Ipv4Addr>().expect("an address"), 53).into())
+        .expect(SOON, &format!("db-1.db.{SHOP}.{suffix} A = {}", pods[1]));
     let queries = node.upstream.query_count();
+    let addresses = [
+        format!("web = {web}"),
+        format!("web.{SHOP} = {web}"),
+        format!("web.{SHOP}.{suffix} = {web}"),
+        format!("web.{SHOP}.{suffix}. = {web}"),
+        "kubernetes.default = 10.96.0.1".to_owned(),
+        format!("db = {both}"),
+        format!("db-0.db = {}", pods[0]),
+        "out = 192.0.2.8".to_owned(),
+        "www.example.com = 192.0.2.8".to_owned(),
+        // As many dots as ndots says: looked up as it is first.
+        "api.v1.eu.staging.example.com = 192.0.2.9".to_owned(),
+        format!("none.{SHOP} = not found"),
+    ];
+    let web = format!("0,100,80,web.{SHOP}.{suffix}.");
+    let of_pod = |at| format!("0,50,8080,db-{at}.db.{SHOP}.{suffix}.");
+    let db = format!("{} {}", of_pod(0), of_pod(1));
+    let full = [
+        format!("_http._tcp.web.{SHOP}.{suffix}. = {web}"),
+        format!("_sql._tcp.db.{SHOP}.{suffix}. = {db}"),
+        format!("_none._tcp.db.{SHOP}.{suffix}. = not found"),
+    ];
+    let short = [
+        format!("_http._tcp.web = {web}"),
+        format!("_sql._tcp.db = {db}"),
+        format!("_sql._tcp.db.{SHOP} = {db}"),
+        "_https._tcp.kubernetes.default = 0,100,443,kubernetes.default.svc.cluster.local.".to_owned(),
+    ];
     expect(
         node,
-        &[
-            format!("web = {web}"),
-            format!("web.{SHOP} = {web}"),
-            format!("web.{SHOP}.{suffix} = {web}"),
-            format!("web.{SHOP}.{suffix}. = {web}"),
-            "kubernetes.default = 10.96.0.1".to_owned(),
-            format!("db = {both}"),
-            format!("db-0.db = {}", pods[0]),
-            "out = 192.0.2.8".to_owned(),
-            "www.example.com = 192.0.2.8".to_owned(),
-            // As many dots as ndots says: looked up as it is first.
-            "api.v1.eu.staging.example.com = 192.0.2.9".to_owned(),
-            format!("none.{SHOP} = not found"),
-        ],
+        RESOLVERS.map(|image| {
+            let services: Vec<&[String]> = match image {
+                PYTHON => vec![],
+                // musl applies the search domains only to addresses.
+                MUSL => vec![&full],
+                _ => vec![&full, &short],
+            };
+            [&addresses[..], &services.concat()].concat()
+        }),
     );
     assert!(node.upstream.query_count() > queries, "external names come from the upstream");
     node.kubectl(&["delete", "-n", SHOP, "statefulset/db", "service/db", "service/out"]);

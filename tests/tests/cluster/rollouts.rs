@@ -1,6 +1,6 @@
 //! Changes of Pods under load: no request and no lookup is lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::meter::{Meter, Series};
 use tests::node::Node;
@@ -8,6 +8,9 @@ use tests::stage::DNS;
 
 use crate::backends::SHOP;
 use crate::chart::{DEPLOYMENTS, NAMESPACE, ensure_ingress};
+use crate::ingress::{
+    WebSocket, ensure_canary, ensure_session, ensure_tls, expect_canary, expect_session, expect_tls,
+};
 
 /// How long traffic goes on without the API server.
 const OUTAGE: Duration = Duration::from_secs(4);
@@ -53,11 +56,23 @@ pub(crate) fn a_restart_of_portolan_loses_nothing(node: &mut Node) {
     expect_no_loss(series);
 }
 
-pub(crate) fn without_the_api_server_traffic_goes_on(node: &mut Node) {
+pub(crate) fn without_the_api_server_everything_goes_on(node: &mut Node) {
     let service = ensure_ingress(node);
+    let trust = ensure_tls(node, &service);
+    ensure_canary(node, &service);
+    let session = ensure_session(node, &service);
+    let mut websocket = WebSocket::open(&service);
     let series = traffic(node, &service);
+
     node.plane.server.stop();
-    tests::wait::throughout("the API server's absence", OUTAGE, || Ok(()));
+    let start = Instant::now();
+    while start.elapsed() < OUTAGE {
+        expect_tls(&service, &trust);
+        expect_canary(&service);
+        expect_session(&service, &session);
+        websocket.expect_echo();
+        WebSocket::open(&service).expect_echo();
+    }
     expect_no_loss(series);
     node.plane.server.start(&[]);
     node.wait_for("", "node/node", "condition=Ready");

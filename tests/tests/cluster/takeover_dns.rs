@@ -3,19 +3,19 @@
 use tests::meter::Meter;
 use tests::node::Node;
 use tests::pod_images::{COREDNS, PORTOLAN};
+use tests::stage::DNS;
 
-use crate::manifests::kubeadm_dns;
+use crate::manifests::ensure_stock_dns;
 
 const API_SERVER: &str = "kubernetes.default.svc.cluster.local.";
 
 pub(crate) fn changing_the_image_of_stock_coredns_loses_no_lookup(node: &mut Node) {
-    node.apply(&kubeadm_dns());
-    node.wait_for_rollout("kube-system", "deployment/coredns");
+    ensure_stock_dns(node);
     let meter = Meter::of(node);
     for image in [PORTOLAN, COREDNS] {
         let series = [
-            meter.lookups("10.96.0.10", API_SERVER, "10.96.0.1"),
-            meter.lookups("10.96.0.10", "www.example.com.", "192.0.2.8"),
+            meter.lookups(DNS, API_SERVER, "10.96.0.1"),
+            meter.lookups(DNS, "www.example.com.", "192.0.2.8"),
         ];
         node.kubectl(&[
             "set",
@@ -33,5 +33,4 @@ pub(crate) fn changing_the_image_of_stock_coredns_loses_no_lookup(node: &mut Nod
             series.end().expect_no_loss(200);
         }
     }
-    node.delete(&kubeadm_dns());
 }

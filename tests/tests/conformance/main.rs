@@ -18,7 +18,11 @@ const SETTLE: Duration = Duration::from_secs(5);
 const EXPECTED_FAILURE_SETTLE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    match run() {
+    let selection = match Selection::from_arguments() {
+        Ok(selection) => selection,
+        Err(code) => return code,
+    };
+    match run(&selection) {
         Ok(code) => code,
         Err(problem) => {
             eprintln!("error: {problem}");
@@ -27,8 +31,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<ExitCode, String> {
-    let selection = Selection::parse(std::env::args().skip(1))?;
+fn run(selection: &Selection) -> Result<ExitCode, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/ingress");
     let cases = conformance::load(&folder)?;
     let expected_failures = expected_failures(&folder.join("expected-failures.txt"), &cases)?;

@@ -123,12 +123,9 @@ const CASES: &[Case<Stage>] = cases![
 ];
 
 fn main() -> ExitCode {
-    let selection = match Selection::parse(std::env::args().skip(1)) {
+    let selection = match Selection::from_arguments() {
         Ok(selection) => selection,
-        Err(problem) => {
-            eprintln!("error: {problem}");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
     if std::env::var_os("PORTOLAN_TESTS").is_some_and(|value| value == "local") {
         return runner::skip_all(CASES, &selection, "PORTOLAN_TESTS=local: no real control plane");
