@@ -7,13 +7,18 @@ pub(crate) mod pages;
 pub(crate) mod connection_state;
 
 pub(crate) mod closing;
-pub(crate) mod stream;
-
-pub(crate) mod request_guard;
 
 pub(crate) mod connection;
+pub(crate) mod request_guard;
 
+pub(crate) mod response_body;
+pub(crate) mod request;
+
+mod response_head;
+mod send_response;
 mod http1;
+
+mod http2_stream;
 mod http2;
 
 mod serve;

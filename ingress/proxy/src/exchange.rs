@@ -1,7 +1,5 @@
 //! One request and its response: route, attempts at endpoints, response body.
 
-mod response_body;
-
 mod direct_response;
 
 mod proxy_request;

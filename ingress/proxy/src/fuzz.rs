@@ -35,10 +35,13 @@ pub fn request_head(data: &[u8]) {
     let Ok(head) = RequestHead::check(Bytes::copy_from_slice(&data[..length])) else { return };
 
     let mut fields = vec![httparse::EMPTY_HEADER; length];
-    let for_hyper = head.for_hyper();
+    // httparse refuses some targets that nginx accepts.
+    let mut text = head.bytes.to_vec();
+    let target = text.iter().position(|byte| *byte == b' ').map_or(0, |at| at + 1);
+    text[target..head.line().len() - " HTTP/1.1".len()].fill(b'/');
     let mut request = httparse::Request::new(&mut fields);
-    let parsed = request.parse(&for_hyper);
-    assert_eq!(parsed, Ok(httparse::Status::Complete(for_hyper.len())), "httparse disagrees on the end");
+    let parsed = request.parse(&text);
+    assert_eq!(parsed, Ok(httparse::Status::Complete(text.len())), "httparse disagrees on the end");
     let values = |name: &str| {
         let named = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
         named.map(|field| field.value.trim_ascii().to_vec()).collect::<Vec<_>>()

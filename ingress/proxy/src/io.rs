@@ -2,8 +2,10 @@
 
 pub(crate) mod boxed;
 pub(crate) mod buffers;
+pub(crate) mod client_stream;
 pub(crate) mod clock;
 pub(crate) mod scratch;
+pub(crate) mod send_buffer;
 pub(crate) mod vectored;
 
 pub(crate) mod splice;

@@ -1,6 +1,6 @@
-//! Request heads, checked before hyper reads them.
+//! Request heads, parsed strictly.
 //!
-//! hyper accepts some heads that two servers may interpret differently (request smuggling), and nginx refuses most of
+//! Some heads can be interpreted differently by two servers (request smuggling), and nginx refuses most of
 //! them: a length together with chunks, two lengths, a bare line feed, a folded line, two Hosts. A head that passes these
 //! checks has one interpretation. The checks are one pass over the bytes and allocate nothing.
 //!
@@ -11,14 +11,12 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 /// The longest line and the longest head: `large-client-header-buffers`, by default 4 of 8 KiB.
 pub const MAX_LINE: usize = 8 * 1024;
 /// The longest head in bytes, without its last empty line.
 pub const MAX_HEAD: usize = 4 * MAX_LINE;
-/// How many header fields hyper parses without allocating. Of a head with more, hyper gets only the fields that it needs.
-const HYPER_FIELDS: u32 = 100;
 
 /// Why a head is refused. Each has an error page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +102,12 @@ pub struct RequestHead {
     method: u32,
     /// The origin-form part of the target; empty where an absolute-form target had no path.
     target: Range<u32>,
+    /// The host of an absolute-form target; empty for an origin-form target.
+    authority: Range<u32>,
     /// How the body is delimited.
     pub framing: RequestFraming,
     /// There is a `Content-Length`, perhaps of zero.
     pub has_length: bool,
-    /// How many header fields there are.
-    fields: u32,
 }
 
 impl RequestHead {
@@ -125,10 +123,8 @@ impl RequestHead {
         let mut fields = Fields::default();
         let mut rest = line + 2;
         // Up to the last line, which is empty. A carriage return inside a line does not end it.
-        let mut count = 0;
         while rest + 2 < text.len() {
             rest += fields.line(&text[rest..])?;
-            count += 1;
         }
         let host = fields.host.unwrap_or_default();
         if !authority.is_empty() {
@@ -149,7 +145,8 @@ impl RequestHead {
         let narrow = |range: Range<usize>| range.start as u32..range.end as u32;
         let (line, method) = (line as u32, method as u32);
         let has_length = fields.lengths > 0;
-        Ok(Self { line, method, has_length, fields: count, target: narrow(target), framing, bytes })
+        let (target, authority) = (narrow(target), narrow(authority));
+        Ok(Self { line, method, has_length, target, authority, framing, bytes })
     }
 
     /// `GET /path HTTP/1.1`.
@@ -165,28 +162,44 @@ impl RequestHead {
         self.bytes.slice(self.target.start as usize..self.target.end as usize)
     }
 
-    /// The head for hyper, usually the same bytes. nginx accepts some targets that the `http` crate refuses: a raw `<` or
-    /// backtick, bytes that are not UTF-8. hyper gets these percent-encoded, which is the same path.
-    pub fn for_hyper(&self) -> Bytes {
-        if self.has_more_fields_than_hyper_takes() {
-            return self.abridged();
-        }
-        let (start, end) = (self.method as usize + 1, self.line as usize - " HTTP/1.1".len());
-        if self.bytes[start..end].iter().all(|byte| TAME[*byte as usize]) {
-            return self.bytes.clone();
-        }
-        let mut head = Vec::with_capacity(self.bytes.len() + 32);
-        head.extend_from_slice(&self.bytes[..start]);
-        for byte in &self.bytes[start..end] {
-            if TAME[*byte as usize] || *byte == b'#' {
-                head.push(*byte);
-            } else {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
-                head.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    /// The version of HTTP: 1.0 or 1.1.
+    pub fn version(&self) -> Version {
+        if self.line().ends_with(b"1") { Version::HTTP_11 } else { Version::HTTP_10 }
+    }
+
+    /// The head as the `http` crate has it. `headers` must be empty; their memory is used. `None` if the crate refuses the host of an
+    /// absolute-form target.
+    pub fn parts(&self, mut headers: HeaderMap) -> Option<http::request::Parts> {
+        self.write_headers(&mut headers);
+        let mut parts = http::Request::new(()).into_parts().0;
+        parts.method = Method::from_bytes(&self.bytes[..self.method as usize]).ok()?;
+        parts.uri = self.uri()?;
+        parts.version = self.version();
+        parts.headers = headers;
+        Some(parts)
+    }
+
+    /// The target. nginx accepts some that the `http` crate refuses: a raw `<` or backtick, bytes that are not UTF-8. They are
+    /// percent-encoded, which is the same path.
+    fn uri(&self) -> Option<Uri> {
+        let mut target = self.target();
+        if !target.iter().all(|byte| TAME[*byte as usize]) {
+            const HEX: &[u8; 16] = b"0123456789ABCDEF";
+            let mut encoded = Vec::with_capacity(target.len() + 32);
+            for byte in &target {
+                if TAME[*byte as usize] {
+                    encoded.push(*byte);
+                } else {
+                    encoded.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                }
             }
+            target = encoded.into();
         }
-        head.extend_from_slice(&self.bytes[end..]);
-        head.into()
+        if self.authority.is_empty() {
+            return Uri::from_maybe_shared(target).ok();
+        }
+        let authority = &self.bytes[self.authority.start as usize..self.authority.end as usize];
+        Uri::builder().scheme("http").authority(authority).path_and_query(&target[..]).build().ok()
     }
 
     /// Names and whole lines of the header fields, each line with its end.
@@ -201,37 +214,16 @@ impl RequestHead {
         })
     }
 
-    /// Whether hyper gets only a part of the header fields, so that [`RequestHead::header_map`] is needed.
-    pub fn has_more_fields_than_hyper_takes(&self) -> bool {
-        self.fields > HYPER_FIELDS
-    }
-
-    /// The head with only those fields that hyper acts on.
-    fn abridged(&self) -> Bytes {
-        const NEEDED: [&[u8]; 6] =
-            [b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"];
-        let lines: Vec<_> = self.lines().collect();
-        let needed = lines.iter().filter(|(name, _)| NEEDED.iter().any(|it| name.eq_ignore_ascii_case(it)));
-        let mut head = self.bytes[..self.line as usize + 2].to_vec();
-        needed.for_each(|(_, line)| head.extend_from_slice(line));
-        head.extend_from_slice(b"\r\n");
-        let abridged = Self { bytes: head.into(), fields: 0, target: self.target.clone(), ..*self };
-        abridged.for_hyper()
-    }
-
-    /// All header fields.
-    pub fn header_map(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn write_headers(&self, headers: &mut HeaderMap) {
         for (name, line) in self.lines() {
             let value = self.bytes.slice_ref(line[name.len() + 1..].trim_ascii());
             if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name), http::HeaderValue::from_maybe_shared(value))
+                (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value))
             {
                 // Cannot fail: fewer fields fit into a head than into a map.
                 let _ = headers.try_append(name, value);
             }
         }
-        headers
     }
 }
 
@@ -279,11 +271,11 @@ pub fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     if !valid_method(parts.method.as_str().as_bytes()) {
         return Err(HeadError::Malformed);
     }
-    if matches!(parts.method, http::Method::CONNECT | http::Method::TRACE) {
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(HeadError::Method);
     }
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let mut hosts = parts.headers.get_all(http::header::HOST).iter().map(http::HeaderValue::as_bytes);
+    let mut hosts = parts.headers.get_all(http::header::HOST).iter().map(HeaderValue::as_bytes);
     let host = hosts.next();
     let host = match (authority, host) {
         (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {

@@ -7,11 +7,10 @@ use std::rc::Rc;
 use ingress_routes::RequestScheme;
 
 use crate::client::connection_state::ConnectionState;
-use crate::client::request_guard::RequestGuard;
 use crate::io::clock::Timer;
 use crate::state::client_table::ClientEntry;
 use crate::state::worker::Worker;
-use crate::upstream::request::UpstreamRequest;
+use crate::wire::http1_stream::Http1Stream;
 
 /// A connection from a client, shared by the requests on it.
 pub(crate) struct ClientConnection {
@@ -22,29 +21,32 @@ pub(crate) struct ClientConnection {
     pub(crate) scheme: RequestScheme,
     /// `X-Forwarded-Port`: the listener's port, or 443 for every HTTPS listener, as in ingress-nginx.
     pub(crate) port: u16,
-    /// The state of an HTTP/1 connection, whose requests come one after another; `None` for HTTP/2.
-    pub(crate) state: Option<Rc<ConnectionState>>,
+    /// An HTTP/1 connection, whose requests come one after another; `None` for HTTP/2.
+    pub(crate) http1: Option<Http1>,
     /// For HTTP/2, the timer of the stream whose task is being polled.
     pub(crate) stream_timer: RefCell<Option<Rc<Timer>>>,
     /// How many requests have been received.
     pub(crate) requests: Cell<u32>,
     /// The connection in the worker's table.
     pub(crate) entry: Rc<ClientEntry>,
-    /// Set by a response with 101: the switched protocol's connection to the endpoint.
-    pub(crate) upgrade: RefCell<Option<Upgrade>>,
 }
 
-/// A connection to an endpoint after 101 (Switching Protocols), and the guard of the request that asked for it.
-pub(crate) struct Upgrade {
-    pub(crate) request: UpstreamRequest,
-    pub(crate) guard: RequestGuard,
+/// What an HTTP/1 connection has and an HTTP/2 connection has not.
+pub(crate) struct Http1 {
+    pub(crate) stream: Rc<Http1Stream>,
+    pub(super) state: Rc<ConnectionState>,
 }
 
 impl ClientConnection {
+    /// Whether the client speaks HTTP/1.
+    pub(crate) fn is_http1(&self) -> bool {
+        self.http1.is_some()
+    }
+
     /// The timer of the request that is being polled.
     pub(crate) fn timer(&self) -> Rc<Timer> {
-        let of_state = || self.state.as_ref().map(|state| state.timer.clone());
-        let timer = of_state().or_else(|| self.stream_timer.borrow().clone());
+        let of_connection = || self.http1.as_ref().map(|http1| http1.state.timer.clone());
+        let timer = of_connection().or_else(|| self.stream_timer.borrow().clone());
         timer.unwrap_or_else(|| self.worker.clock.timer())
     }
 }

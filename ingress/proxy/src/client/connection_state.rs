@@ -1,13 +1,9 @@
-//! The state of a client's connection: timeouts, checked heads, and what its byte stream and its requests tell each other.
+//! The timeouts of a client's connection, and what the proxy records of it between and during requests.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::Duration;
 
-use bytes::Bytes;
-use ingress_wire::request_head::{HeadError, RequestHead};
 use telemetry::metrics::UpDownCounter;
 
 use crate::io::clock::{Clock, Timer, WaitingFor};
@@ -21,15 +17,7 @@ pub(crate) struct ConnectionState {
     pub(super) clock: Rc<Clock>,
     pub(super) head_timeout: Duration,
     pub(super) send_timeout: Duration,
-    /// Heads that were passed to hyper, of requests that hyper has not passed to the handler yet.
-    pub(super) heads: RefCell<VecDeque<RequestHead>>,
-    /// A request is open.
-    pub(super) in_flight: Cell<bool>,
-    pub(super) refusal: Cell<Option<HeadError>>,
-    /// The first line of a refused head, for the access log.
-    pub(super) refused: RefCell<Bytes>,
-    pub(super) waker: RefCell<Option<Waker>>,
-    /// The last write had to wait for the client.
+    /// For HTTP/2: the last write had to wait for the client.
     pub(super) write_blocked: Cell<bool>,
     /// How long the connection may be idle between two requests.
     idle: Cell<Duration>,
@@ -39,10 +27,6 @@ pub(crate) struct ConnectionState {
     head_begun: Cell<bool>,
     /// Set while the timer runs until the buffers are released: how long the connection may be idle after that.
     idle_afterwards: Cell<Option<Duration>>,
-    /// The client has not sent its whole body yet.
-    pub(super) body_due: Cell<bool>,
-    /// How many bytes of the current request's body have been read, with chunk framing.
-    pub(super) body_bytes: Cell<u64>,
     /// The client has sent too many HTTP/2 frames that carry nothing.
     pub(super) flooded: Cell<bool>,
     /// The proxy is stopping.
@@ -59,7 +43,7 @@ pub(crate) struct ConnectionState {
 /// response has `Connection: close` (RFC 9112 §9.6). nginx's option for this is `keepalive_min_timeout`.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// How long an idle connection keeps hyper's buffers, 16 KiB, for the next request.
+/// How long an idle connection of HTTP/1 keeps its buffers and the state of its requests, 5 KiB or more, for the next request.
 const BUFFERS_KEPT: Duration = Duration::from_secs(1);
 
 impl ConnectionState {
@@ -78,18 +62,11 @@ impl ConnectionState {
             clock,
             head_timeout,
             send_timeout,
-            heads: RefCell::default(),
-            in_flight: Cell::new(false),
-            refusal: Cell::new(None),
-            refused: RefCell::default(),
-            waker: RefCell::default(),
             write_blocked: Cell::new(false),
             idle: Cell::new(head_timeout),
             releases_buffers: Cell::new(false),
             idle_afterwards: Cell::new(None),
             head_begun: Cell::new(false),
-            body_due: Cell::new(false),
-            body_bytes: Cell::new(0),
             flooded: Cell::new(false),
             stopping: Cell::new(false),
             ending: Cell::new(false),
@@ -98,23 +75,23 @@ impl ConnectionState {
         })
     }
 
-    /// Begins a request and returns its head.
-    pub(crate) fn begin(&self) -> Option<RequestHead> {
-        self.in_flight.set(true);
+    /// Begins a request of HTTP/1, or the end of the connection: the timer is left to it.
+    pub(super) fn begin(&self) {
         self.idle_afterwards.set(None);
         self.timer.set_waiting_for(WaitingFor::Upstream);
         self.timer.disarm();
-        self.heads.borrow_mut().pop_front()
     }
 
-    /// Ends the request: hyper has taken the whole response, or the response was abandoned.
-    pub(crate) fn end(&self, keep_alive: Duration) {
-        self.in_flight.set(false);
+    /// Begins the time that the client has for reading the next part of the response.
+    pub(super) fn wait_for_client(&self) {
+        self.clock.wait_for_client(&self.timer, self.send_timeout);
+    }
+
+    /// Ends a request of HTTP/1: the client has taken the whole response.
+    pub(super) fn end(&self, keep_alive: Duration) {
         self.head_begun.set(false);
-        self.body_bytes.set(0);
         self.timer.set_waiting_for(WaitingFor::Request);
         self.rest(if self.stopping.get() { LAST_CALL } else { keep_alive });
-        self.wake();
     }
 
     /// Allows the connection to be idle for this long. While the client has not taken the last response, the timeout for
@@ -155,29 +132,19 @@ impl ConnectionState {
 
     /// Starts the timeout of a request's head at its first byte. Further empty lines before the head do not extend it.
     pub(super) fn begin_head(&self) {
-        if !self.in_flight.get() && !self.head_begun.replace(true) {
+        if !self.head_begun.replace(true) {
             self.idle_afterwards.set(None);
             self.clock.arm(&self.timer, self.head_timeout);
         }
     }
 
-    /// Records whether a write had to wait for the client.
+    /// For HTTP/2: records whether a write had to wait for the client.
     pub(super) fn writes(&self, blocked: bool) {
         let was_blocked = self.write_blocked.replace(blocked);
-        if was_blocked && !blocked {
-            // The error page of a refused head may wait for this response to be written.
-            self.wake();
-        }
         match self.timer.waiting_for() {
             WaitingFor::Client if !blocked => self.clock.arm(&self.timer, self.send_timeout),
             WaitingFor::Request if was_blocked != blocked && !self.ending.get() => self.rest(self.idle.get()),
             _ => {}
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
         }
     }
 
@@ -198,29 +165,9 @@ impl ConnectionState {
         if reading { self.all_reading.inc() } else { self.all_reading.dec() }
     }
 
-    /// Why the head of the last request was refused, if it was.
-    pub(crate) fn refusal(&self) -> Option<HeadError> {
-        self.refusal.get()
-    }
-
     /// Whether the connection ends because of a flood of HTTP/2 frames.
     pub(crate) fn is_flooded(&self) -> bool {
         self.flooded.get()
-    }
-
-    /// The first line of a refused head, as far as it was received.
-    pub(crate) fn refused(&self) -> Bytes {
-        self.refused.take()
-    }
-
-    /// Whether the connection must end after this response: hyper does not read the rest of an unread body.
-    pub(crate) fn is_body_due(&self) -> bool {
-        self.body_due.get()
-    }
-
-    /// Body bytes of the request, with chunk framing.
-    pub(crate) fn body_bytes(&self) -> u64 {
-        self.body_bytes.get()
     }
 }
 
@@ -232,7 +179,7 @@ impl Drop for ConnectionState {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Context;
+    use std::task::{Context, Waker};
 
     use super::*;
     use crate::io::buffers::BufferBudget;

@@ -1,212 +1,308 @@
-//! HTTP/1 connections: hyper's server, responses to refused heads, and switched protocols.
+//! HTTP/1 connections: one task reads a request, has it handled, writes the response, and waits for the next request.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use ingress_wire::request_head::MAX_HEAD;
-use telemetry::causes;
-use tokio::io::{AsyncRead, AsyncWrite};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version, request};
+use ingress_wire::request_head::{HeadError, RequestHead};
+use tokio::io::AsyncWrite;
 
 use crate::client::closing::{CLOSING_TIMEOUT, linger, write_last};
-use crate::client::connection::{ClientConnection, Upgrade};
+use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
 use crate::client::pages;
-use crate::client::stream::ClientStream;
+use crate::client::request::{ClientRequest, RequestHandler};
+use crate::client::response_head::{self, AfterResponse, BodyFraming};
+use crate::client::send_response::SendResponse;
 use crate::io::boxed::boxed;
-use crate::io::buffers::ChargedBytes;
 use crate::io::clock::WaitingFor;
 use crate::io::splice::splice;
 use crate::observe::access_log::{AccessRecord, RequestId};
+use crate::state::worker::Worker;
+use crate::upstream::request_body::BodySource;
+use crate::wire::http1_stream::{Http1Stream, NextHead};
 
-/// Serves a connection until it ends. An idle connection waits without hyper's buffers.
-pub(super) async fn serve<S, H, B>(
-    client: Rc<ClientConnection>,
-    mut io: ClientStream<S>,
-    state: &Rc<ConnectionState>,
-    handler: H,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
-    B: Body<Data = ChargedBytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    state.release_buffers_when_idle();
-    while first_byte(&client, &mut io, state).await {
-        match boxed(|| requests(&client, io, state, handler.clone())).await {
-            Some(idle) => io = idle,
-            None => return,
-        }
-    }
-}
-
-/// Waits for the first byte of a request; false if the connection ends before it.
-async fn first_byte<S>(client: &ClientConnection, io: &mut ClientStream<S>, state: &ConnectionState) -> bool
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let worker = &client.worker;
-    std::future::poll_fn(|cx| match io.poll_first_byte(cx) {
-        Poll::Ready(result) => Poll::Ready(result.unwrap_or(false)),
-        Poll::Pending => {
-            if worker.is_stopping() {
-                state.stop();
-            }
-            let expired = state.timer.poll_expired(cx);
-            if expired || worker.is_forced() { Poll::Ready(false) } else { Poll::Pending }
-        }
-    })
-    .await
-}
-
-/// Why hyper no longer serves a connection.
-enum Served {
-    /// hyper has ended.
-    Ended(hyper::Result<()>),
-    /// The connection is idle and needs no buffers.
-    Idle,
-    /// A timeout has expired, or the proxy closes all connections.
-    Cut,
-}
-
-/// Serves requests. Returns the stream if the connection has become idle.
-async fn requests<S, H, B>(
-    client: &Rc<ClientConnection>,
-    io: ClientStream<S>,
-    state: &Rc<ConnectionState>,
-    handler: H,
-) -> Option<ClientStream<S>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = ChargedBytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let worker = &client.worker;
-    // A client that closes its sending side counts as gone, as with nginx: there are no half-closed connections.
-    let mut connection = http1::Builder::new()
-        .half_close(false)
-        .title_case_headers(true)
-        .max_buf_size(2 * MAX_HEAD)
-        .serve_connection(io, handler);
-    let served = std::future::poll_fn(|cx| {
-        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-            return Poll::Ready(Served::Ended(result));
-        }
-        // Not hyper's graceful shutdown: it closes an idle connection at once, although a request may be on its way.
+/// Serves a connection until it ends, a timeout expires, or the proxy closes all connections.
+pub(super) async fn serve<H: RequestHandler>(client: &Rc<ClientConnection>, handler: H) {
+    let Some(http1) = &client.http1 else { return };
+    let (worker, state) = (&client.worker, &*http1.state);
+    let connection = Connection { client, worker, stream: &http1.stream, state, handler };
+    let mut serving = std::pin::pin!(connection.serve());
+    std::future::poll_fn(|cx| {
+        let _scope = worker.clock.poll_scope();
+        // An idle connection is not closed at once, because a request may be on its way.
         if worker.is_stopping() {
             state.stop();
         }
-        if worker.is_forced() {
-            return Poll::Ready(Served::Cut);
+        if serving.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
         }
-        if !state.timer.poll_expired(cx) || state.timer.waiting_for() == WaitingFor::Upstream {
-            return Poll::Pending;
-        }
-        Poll::Ready(if state.wait_without_buffers() { Served::Idle } else { Served::Cut })
-    });
-    let served = served.await;
-    let http1::Parts { io, read_buf, .. } = connection.into_parts();
-    match served {
-        Served::Ended(result) => end(client, io, read_buf, result, state).await,
-        Served::Idle => return io.into_idle(&read_buf),
-        Served::Cut => {}
-    }
-    None
+        let expired = state.timer.poll_expired(cx) && state.timer.waiting_for() != WaitingFor::Upstream;
+        if expired || worker.is_forced() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
-/// Completes a connection after hyper has ended: responds to a refused head, or serves the protocol that the connection has
-/// switched to.
-async fn end<S>(
-    client: &ClientConnection,
-    io: ClientStream<S>,
-    read_buf: Bytes,
-    result: hyper::Result<()>,
-    state: &ConnectionState,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    if let Err(error) = &result {
-        tracing::debug!(client = %client.peer_ip, error = causes(error), "a connection ended early");
+/// An HTTP/1 connection that is being served.
+struct Connection<'a, H> {
+    client: &'a Rc<ClientConnection>,
+    worker: &'a Rc<Worker>,
+    stream: &'a Rc<Http1Stream>,
+    state: &'a ConnectionState,
+    handler: H,
+}
+
+/// What happens between two requests.
+enum NextRequest {
+    Head(RequestHead),
+    Refused(HeadError, Bytes),
+    /// The connection has been idle for a while, and needs no buffers.
+    Idle,
+    End,
+}
+
+/// What happens after a response.
+enum AfterRequest {
+    NextRequest,
+    Close,
+    Switched(Box<SendResponse>),
+    /// The response is incomplete, or the client has gone.
+    End,
+}
+
+impl<H: RequestHandler> Connection<'_, H> {
+    /// Serves the connection. While it is idle, it has no buffers, and no room for the state of requests.
+    async fn serve(&self) {
+        self.state.release_buffers_when_idle();
+        while self.first_byte().await {
+            let is_idle = boxed(|| self.requests()).await;
+            if !is_idle {
+                return;
+            }
+        }
     }
-    let upgrade = client.upgrade.borrow_mut().take();
-    if let Some(upgrade) = upgrade {
-        return boxed(|| switched(client, io, read_buf, upgrade)).await;
+
+    /// Waits for the first byte of a request; false at the end of the connection.
+    async fn first_byte(&self) -> bool {
+        let first = std::future::poll_fn(|cx| self.stream.poll_first_byte(cx)).await;
+        if self.stream.has_begun() {
+            self.state.begin_head();
+        }
+        first.unwrap_or(false)
     }
-    let mid_body = io.is_mid_body();
-    let (mut stream, ..) = io.into_parts();
-    if let Some(refusal) = state.refusal() {
+
+    /// Serves requests; true if the connection has become idle, false if it has ended.
+    async fn requests(&self) -> bool {
+        loop {
+            let head = match self.next_head().await {
+                NextRequest::Head(head) => head,
+                NextRequest::Refused(refusal, line) => {
+                    boxed(|| self.refuse(refusal, line)).await;
+                    return false;
+                }
+                NextRequest::Idle => return true,
+                NextRequest::End => return false,
+            };
+            match self.respond(head).await {
+                AfterRequest::NextRequest => self.state.end(self.worker.options.keep_alive),
+                AfterRequest::Close => {
+                    self.close().await;
+                    return false;
+                }
+                AfterRequest::Switched(response) => {
+                    boxed(|| self.switch(response)).await;
+                    return false;
+                }
+                AfterRequest::End => return false,
+            }
+        }
+    }
+
+    /// Waits for the next head.
+    async fn next_head(&self) -> NextRequest {
+        let (stream, state) = (self.stream, self.state);
+        std::future::poll_fn(|cx| {
+            let next = stream.poll_head(cx);
+            if next.is_pending() {
+                if stream.has_begun() {
+                    state.begin_head();
+                }
+                state.reads(stream.is_mid_head());
+                if state.timer.poll_expired(cx) && state.wait_without_buffers() {
+                    stream.release_buffer();
+                    return Poll::Ready(NextRequest::Idle);
+                }
+                return Poll::Pending;
+            }
+            state.reads(false);
+            next.map(|next| match next {
+                Ok(NextHead::Head(head)) => NextRequest::Head(head),
+                Ok(NextHead::Refused(refusal, line)) => NextRequest::Refused(refusal, line),
+                Ok(NextHead::End) | Err(_) => NextRequest::End,
+            })
+        })
+        .await
+    }
+
+    /// Has a request handled and sends the response. Hot.
+    async fn respond(&self, head: RequestHead) -> AfterRequest {
+        let Self { client, worker, stream, state, handler } = self;
+        state.begin();
+        let Some(parts) = head.parts(worker.map()) else {
+            let line = Bytes::copy_from_slice(head.line());
+            boxed(|| self.refuse(HeadError::Malformed, line)).await;
+            return AfterRequest::End;
+        };
+        let (is_head, version) = (parts.method == Method::HEAD, parts.version);
+        let keeps_alive = keeps_alive(&parts);
+        if awaits_continue(&parts) {
+            stream.set_awaits_continue();
+        }
+        let body = BodySource::Http1((*stream).clone());
+        let request = ClientRequest { parts, head: Some(head), body };
+        let response = {
+            let mut handling = std::pin::pin!(handler.handle(client, request));
+            std::future::poll_fn(|cx| match handling.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => stream.poll_closed(cx).map(|()| None),
+            })
+            .await
+        };
+        let Some(response) = response else { return AfterRequest::End };
+        let (parts, body) = response.into_parts();
+        let framing = BodyFraming::of(is_head, version, parts.status, body.length());
+        let after = match parts.status {
+            StatusCode::SWITCHING_PROTOCOLS => AfterResponse::Upgrade,
+            _ if !keeps_alive || framing == BodyFraming::UntilClose || self.is_last(&parts.headers) => {
+                AfterResponse::Close
+            }
+            _ if version == Version::HTTP_10 => AfterResponse::KeepAlive,
+            _ => AfterResponse::Open,
+        };
+        let head = {
+            let mut buffer = worker.send_buffer.borrow_mut();
+            response_head::write(&parts, framing, after, &worker.clock, &mut buffer)
+        };
+        worker.recycle(parts.headers);
+        state.wait_for_client();
+        let mut sending = SendResponse::new(head, body, framing, client.entry.buffers.clone());
+        let sent = std::future::poll_fn(|cx| sending.poll(cx, stream, state)).await;
+        state.begin();
+        if let Err(error) = sent {
+            tracing::debug!(client = %client.peer_ip, %error, "a response was not sent to its end");
+            return AfterRequest::End;
+        }
+        match after {
+            AfterResponse::Upgrade => AfterRequest::Switched(Box::new(sending)),
+            // The rest of the body was received with its beginning, unless the response has `Connection: close`.
+            _ if after == AfterResponse::Close || !stream.discard_body() => AfterRequest::Close,
+            _ => AfterRequest::NextRequest,
+        }
+    }
+
+    /// Whether the response is the last one of its connection: the handler closes it, `keep-alive-requests` is reached, the proxy
+    /// stops, or the response was made before the whole request was received.
+    fn is_last(&self, headers: &HeaderMap) -> bool {
+        let options = &self.worker.options;
+        has_option(headers, &CONNECTION, b"close")
+            || self.client.requests.get() >= options.keep_alive_requests
+            || self.worker.is_stopping()
+            || options.keep_alive.is_zero()
+            || self.stream.is_body_due()
+    }
+
+    /// Responds to a refused head with an error page and closes the connection.
+    async fn refuse(&self, refusal: HeadError, line: Bytes) {
+        self.state.begin();
         let (status, page) = pages::refusal(refusal, SystemTime::now());
         let body =
             page.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| page.len() - end - 4);
         let (head, body) = ((page.len() - body) as u64, body as u64);
-        client.worker.finish(refused(client, state.refused(), status, (head, body)));
-        let _ = tokio::time::timeout(CLOSING_TIMEOUT, write_last(&mut stream, &page)).await;
-    } else if mid_body && result.is_ok() {
-        let worker = &client.worker;
-        let closing = async {
-            tokio::select! {
-                () = linger(&mut stream) => {}
-                () = worker.drain.forced() => {}
-            }
-        };
-        // On the heap, because few connections need it.
-        Box::pin(closing).await;
+        self.worker.finish(self.refused(line, status, (head, body)));
+        let _ = tokio::time::timeout(CLOSING_TIMEOUT, write_last(&mut &**self.stream, &page)).await;
+    }
+
+    /// The access log record of a request with a refused head.
+    fn refused(&self, line: Bytes, status: StatusCode, (sent_head, sent): (u64, u64)) -> AccessRecord {
+        AccessRecord {
+            started: self.worker.clock.instant(),
+            client: self.client.peer_ip.clone(),
+            head_bytes: line.len() as u64,
+            line,
+            body_bytes: 0,
+            exchange: None,
+            route: None,
+            canary: None,
+            attempts: Default::default(),
+            request_id: RequestId::of(&HeaderMap::new(), || self.worker.random()),
+            status: status.as_u16(),
+            sent_head,
+            sent,
+            silent: false,
+        }
+    }
+
+    /// Closes the connection after its last response. What the client still sends is read before: else it could lose the response.
+    async fn close(&self) {
+        let has_more = !self.stream.discard_body() || self.stream.has_input();
+        if !has_more && !self.stream.is_tls() {
+            return;
+        }
+        // A client that takes nothing more is not waited for.
+        std::future::poll_fn(|cx| {
+            let _ = std::pin::Pin::new(&mut &**self.stream).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
+        if has_more {
+            boxed(|| linger_on(self.stream)).await;
+        }
+    }
+
+    /// Copies bytes between client and endpoint after 101, until both have ended or the proxy closes all connections.
+    async fn switch(&self, mut response: Box<SendResponse>) {
+        let worker = self.worker;
+        let Some(request) = response.body.take_switched() else { return };
+        let (mut endpoint, _slot, reply) = request.into_upgraded();
+        let early = self.stream.take_input();
+        let idle = worker.options.proxy_read_timeout.max(worker.options.proxy_send_timeout);
+        let time = (&*worker.clock, &self.state.timer, idle);
+        let is_cut = || worker.is_forced();
+        let transferred = splice((&mut &**self.stream, early), (&mut endpoint, reply), time, is_cut).await;
+        let guard = response.body.guard();
+        guard.sent = transferred.to_client;
+        if let Some(one) = guard.attempts.last_mut() {
+            one.received = transferred.to_client;
+            one.ended = Some(one.started.elapsed());
+        }
     }
 }
 
-/// The access log record of a request with a refused head.
-fn refused(
-    client: &ClientConnection,
-    line: Bytes,
-    status: http::StatusCode,
-    (sent_head, sent): (u64, u64),
-) -> AccessRecord {
-    let random = || client.worker.random();
-    AccessRecord {
-        started: Instant::now(),
-        client: client.peer_ip.clone(),
-        head_bytes: line.len() as u64,
-        line,
-        body_bytes: 0,
-        exchange: None,
-        route: None,
-        canary: None,
-        attempts: Default::default(),
-        request_id: RequestId::of(&http::HeaderMap::new(), random),
-        status: status.as_u16(),
-        sent_head,
-        sent,
-        silent: false,
+async fn linger_on(stream: &Http1Stream) {
+    linger(&mut &*stream).await;
+}
+
+/// Whether the client wants to keep the connection: the default of HTTP/1.1 (RFC 9112 §9.3).
+fn keeps_alive(parts: &request::Parts) -> bool {
+    let is_http11 = parts.version == Version::HTTP_11;
+    match parts.headers.contains_key(CONNECTION) {
+        false => is_http11,
+        true if has_option(&parts.headers, &CONNECTION, b"close") => false,
+        true => is_http11 || has_option(&parts.headers, &CONNECTION, b"keep-alive"),
     }
 }
 
-/// Copies bytes between client and endpoint after 101, until both have ended or the proxy closes all connections.
-async fn switched<S>(client: &ClientConnection, io: ClientStream<S>, read: Bytes, upgrade: Upgrade)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let worker = &client.worker;
-    let Upgrade { request, mut guard } = upgrade;
-    let (mut client, checked, read_buffer) = io.into_parts();
-    let (mut endpoint, _slot, reply) = request.into_upgraded();
-    let early = [read, checked, read_buffer].concat().into();
-    let timer = worker.clock.timer();
-    let idle = worker.options.proxy_read_timeout.max(worker.options.proxy_send_timeout);
-    let time = (&*worker.clock, &timer, idle);
-    let is_cut = || worker.is_forced();
-    let transferred = splice((&mut client, early), (&mut endpoint, reply), time, is_cut).await;
-    guard.sent = transferred.to_client;
-    if let Some(one) = guard.attempts.last_mut() {
-        one.received = transferred.to_client;
-        one.ended = Some(one.started.elapsed());
-    }
+/// Whether the client waits for 100 (Continue) before it sends the body (RFC 9110 §10.1.1).
+fn awaits_continue(parts: &request::Parts) -> bool {
+    parts.version == Version::HTTP_11 && has_option(&parts.headers, &EXPECT, b"100-continue")
+}
+
+/// Whether a field lists an option.
+fn has_option(headers: &HeaderMap, name: &HeaderName, option: &[u8]) -> bool {
+    let values = headers.get_all(name).into_iter();
+    let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.any(|given| given.trim_ascii().eq_ignore_ascii_case(option))
 }

@@ -2,26 +2,28 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
-use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::TokioTimer;
 use ingress_wire::request_head::MAX_HEAD;
 use telemetry::causes;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::client::closing::CLOSING_TIMEOUT;
 use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
-use crate::client::stream::ClientStream;
-use crate::io::buffers::{ChargedBytes, UPLOAD_WINDOW};
+use crate::client::http2_stream::Http2Stream;
+use crate::client::request::{ClientRequest, RequestHandler};
+use crate::client::response_body::ResponseBody;
+use crate::io::buffers::UPLOAD_WINDOW;
 use crate::io::clock::WaitingFor;
+use crate::upstream::request_body::BodySource;
 
 /// How many bytes of a response a stream buffers. A client may stall all its streams at once.
 const STREAM_BUFFER: usize = 64 * 1024;
@@ -42,18 +44,12 @@ enum Goaway {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve<S, H, B>(
+pub(super) async fn serve<H: RequestHandler>(
     client: Rc<ClientConnection>,
-    io: ClientStream<S>,
+    stream: Http2Stream,
     state: &Rc<ConnectionState>,
     handler: H,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    H::Future: 'static,
-    B: Body<Data = ChargedBytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) {
     let worker = &client.worker;
     let options = &worker.options;
     let connection = http2::Builder::new(StreamExecutor(client.clone()))
@@ -66,11 +62,12 @@ pub(super) async fn serve<S, H, B>(
         .initial_connection_window_size(UPLOAD_WINDOW)
         // Detects a client that has disappeared, which would keep its streams for ever.
         .keep_alive_interval(options.client_send_timeout)
-        .serve_connection(io, handler);
+        .serve_connection(stream, StreamService { client: client.clone(), handler });
     let mut connection = std::pin::pin!(connection);
     let (mut goaway, mut seen) = (Goaway::NotSent, 0);
     state.rest(options.keep_alive);
     std::future::poll_fn(|cx| {
+        let _scope = worker.clock.poll_scope();
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             if state.is_flooded() {
                 worker.limits.flood.inc();
@@ -129,6 +126,25 @@ pub(super) async fn serve<S, H, B>(
     .await;
 }
 
+/// Has the request of each stream handled.
+struct StreamService<H> {
+    client: Rc<ClientConnection>,
+    handler: H,
+}
+
+impl<H: RequestHandler> Service<Request<Incoming>> for StreamService<H> {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (client, handler) = (self.client.clone(), self.handler);
+        let (parts, body) = request.into_parts();
+        let request = ClientRequest { parts, head: None, body: BodySource::Http2(body) };
+        Box::pin(async move { Ok(handler.handle(&client, request).await) })
+    }
+}
+
 /// Runs each stream as a task of this thread, with a timer of its own.
 #[derive(Clone)]
 struct StreamExecutor(Rc<ClientConnection>);
@@ -143,6 +159,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
         tokio::task::spawn_local(async move {
             let _report = PanicReport(&client);
             std::future::poll_fn(|cx| {
+                let _scope = client.worker.clock.poll_scope();
                 client.stream_timer.replace(Some(timer.clone()));
                 let polled = future.as_mut().poll(cx);
                 client.stream_timer.replace(None);

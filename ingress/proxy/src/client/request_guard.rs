@@ -3,48 +3,40 @@
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::client::connection_state::ConnectionState;
+use crate::client::connection::ClientConnection;
 use crate::observe::access_log::AccessRecord;
 use crate::state::client_table::ClientEntry;
 use crate::state::worker::Worker;
 
-/// Keeps a request open. Dropping it ends the request: it is logged and counted, and the connection waits for the next.
+/// Keeps a request open. Dropping it ends the request: it is logged and counted.
 pub(crate) struct RequestGuard {
     record: Option<Box<AccessRecord>>,
-    worker: Rc<Worker>,
-    /// The connection's state for HTTP/1; `None` for HTTP/2.
-    state: Option<Rc<ConnectionState>>,
-    entry: Rc<ClientEntry>,
+    client: Rc<ClientConnection>,
     /// It began after the time that the client had to react to GOAWAY.
     late: bool,
 }
 
 impl RequestGuard {
-    pub(crate) fn new(
-        record: AccessRecord,
-        worker: Rc<Worker>,
-        state: Option<Rc<ConnectionState>>,
-        entry: Rc<ClientEntry>,
-    ) -> Self {
-        if entry.open_requests() == 0 {
-            worker.connections.writing.inc();
+    pub(crate) fn new(record: AccessRecord, client: Rc<ClientConnection>) -> Self {
+        if client.entry.open_requests() == 0 {
+            client.worker.connections.writing.inc();
         }
-        let late = entry.begin_request();
-        Self { record: Some(Box::new(record)), worker, state, entry, late }
+        let late = client.entry.begin_request();
+        Self { record: Some(Box::new(record)), client, late }
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
-        &self.worker
+        &self.client.worker
     }
 
     /// The connection in the worker's table.
     pub(crate) fn entry(&self) -> &ClientEntry {
-        &self.entry
+        &self.client.entry
     }
 
     /// Whether the client speaks HTTP/1.
     pub(crate) fn is_http1(&self) -> bool {
-        self.state.is_some()
+        self.client.is_http1()
     }
 }
 
@@ -65,14 +57,14 @@ impl DerefMut for RequestGuard {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
-        self.entry.end_request(self.late, self.worker.clock.now());
-        if self.entry.open_requests() == 0 {
-            self.worker.connections.writing.dec();
+        let ClientConnection { worker, entry, http1, .. } = &*self.client;
+        entry.end_request(self.late, worker.clock.now());
+        if entry.open_requests() == 0 {
+            worker.connections.writing.dec();
         }
-        if let Some(state) = &self.state {
-            record.body_bytes = state.body_bytes();
-            state.end(self.worker.options.keep_alive);
+        if let Some(http1) = http1 {
+            record.body_bytes = http1.stream.body_bytes();
         }
-        self.worker.finish(*record);
+        worker.finish(*record);
     }
 }

@@ -1,35 +1,30 @@
 //! HTTP on a byte stream: HTTP/1 or HTTP/2.
 
-use std::convert::Infallible;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::service::Service;
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::BytesMut;
 
-use crate::client::connection::ClientConnection;
+use crate::client::connection::{ClientConnection, Http1};
 use crate::client::connection_state::ConnectionState;
-use crate::client::stream::ClientStream;
+use crate::client::http2_stream::Http2Stream;
+use crate::client::request::RequestHandler;
 use crate::client::{http1, http2};
 use crate::io::boxed::boxed;
-use crate::io::buffers::ChargedBytes;
+use crate::io::client_stream::ClientStream;
+use crate::io::scratch;
+use crate::wire::http1_stream::Http1Stream;
+
+/// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until it ends. `h2` is what ALPN agreed on; without TLS the first bytes decide.
-pub(crate) async fn serve<S, H, B>(
+pub(crate) async fn serve<H: RequestHandler>(
     mut client: ClientConnection,
-    stream: S,
+    mut stream: ClientStream,
     h2: Option<bool>,
-    handler: impl FnOnce(Rc<ClientConnection>) -> H,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    H: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
-    H::Future: 'static,
-    B: Body<Data = ChargedBytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+    handler: H,
+) {
     let worker = client.worker.clone();
     let options = &worker.options;
     let reading = worker.connections.reading.clone();
@@ -40,13 +35,13 @@ pub(crate) async fn serve<S, H, B>(
         options.client_send_timeout,
         reading,
     );
-    let mut io = ClientStream::new(stream, state.clone());
+    let mut input = BytesMut::new();
     let h2 = match h2 {
         Some(h2) => h2,
         None if !options.http2 => false,
         None => {
-            let first = std::future::poll_fn(|cx| match io.poll_is_h2(cx) {
-                Poll::Ready(result) => Poll::Ready(result.ok()),
+            let first = std::future::poll_fn(|cx| match poll_is_h2(&mut stream, &mut input, cx) {
+                Poll::Ready(h2) => Poll::Ready(Some(h2)),
                 Poll::Pending => {
                     if worker.is_stopping() {
                         state.stop();
@@ -59,11 +54,33 @@ pub(crate) async fn serve<S, H, B>(
         }
     };
     if h2 {
-        io.pass_all();
         let client = Rc::new(client);
-        return boxed(|| http2::serve(client.clone(), io, &state, handler(client))).await;
+        let stream = Http2Stream::new(stream, input, state.clone());
+        return boxed(|| http2::serve(client, stream, &state, handler)).await;
     }
-    client.state = Some(state.clone());
+    let stream = Rc::new(Http1Stream::new(stream, input));
+    client.http1 = Some(Http1 { stream, state });
     let client = Rc::new(client);
-    boxed(|| http1::serve(client.clone(), io, &state, handler(client))).await;
+    boxed(|| http1::serve(&client, handler)).await;
+}
+
+/// Whether the client starts with HTTP/2's preface. What is read is added to `input`.
+fn poll_is_h2(stream: &mut ClientStream, input: &mut BytesMut, cx: &mut Context<'_>) -> Poll<bool> {
+    loop {
+        let seen = input.len().min(PREFACE.len());
+        if input[..seen] != PREFACE[..seen] {
+            return Poll::Ready(false);
+        }
+        if seen == PREFACE.len() {
+            return Poll::Ready(true);
+        }
+        let read = scratch::poll_read(stream, cx, |_, bytes| {
+            input.extend_from_slice(bytes);
+            bytes.len()
+        });
+        // The end of the stream is left to HTTP/1.
+        if !matches!(ready!(read), Ok(length) if length > 0) {
+            return Poll::Ready(false);
+        }
+    }
 }

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use ingress_routes::DirectResponse;
 
 use crate::client::connection::ClientConnection;
 use crate::client::pages;
 use crate::client::request_guard::RequestGuard;
-use crate::exchange::response_body::ResponseBody;
+use crate::client::response_body::ResponseBody;
 
 /// A response made by the proxy itself. Response filters apply to it as to any other.
 pub(crate) fn page(
@@ -32,10 +32,9 @@ pub(crate) fn page(
     if let (Some(route), Some(exchange)) = (&guard.route, &guard.exchange) {
         route.apply_response_filters(exchange, &mut parts);
     }
-    if client.state.is_some() && response.status == StatusCode::BAD_REQUEST {
+    if client.is_http1() && response.status == StatusCode::BAD_REQUEST {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    close_if_last(client, &mut parts.headers);
     if let Some(timer) = &*client.stream_timer.borrow() {
         let worker = &client.worker;
         worker.clock.wait_for_client(timer, worker.options.client_send_timeout);
@@ -43,18 +42,7 @@ pub(crate) fn page(
     let is_head = guard.exchange.as_ref().is_some_and(|exchange| exchange.request.method == Method::HEAD);
     if is_head && !body.is_empty() {
         parts.headers.insert(http::header::CONTENT_LENGTH, body.len().into());
-        return ResponseBody::nothing(guard).under(parts);
+        return Response::from_parts(parts, ResponseBody::nothing(guard));
     }
-    ResponseBody::page(body, guard).under(parts)
-}
-
-/// Adds `Connection: close` if the response is the last one of its connection: `keep-alive-requests` is reached, the proxy
-/// stops, or the response was made before the whole request was read.
-pub(crate) fn close_if_last(client: &ClientConnection, headers: &mut HeaderMap) {
-    let Some(state) = &client.state else { return };
-    let worker = &client.worker;
-    let is_last = client.requests.get() >= worker.options.keep_alive_requests;
-    if is_last || worker.is_stopping() || worker.options.keep_alive.is_zero() || state.is_body_due() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    Response::from_parts(parts, ResponseBody::page(body, guard))
 }

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderValue, SET_COOKIE};
+use http::header::{HOST, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use ingress_routes::upstream::round_robin;
@@ -16,10 +16,10 @@ use ingress_routes::{
 use ingress_wire::request_head::RequestHead;
 use smallvec::SmallVec;
 
-use crate::client::connection::{ClientConnection, Upgrade};
+use crate::client::connection::ClientConnection;
 use crate::client::request_guard::RequestGuard;
-use crate::exchange::direct_response::{close_if_last, page};
-use crate::exchange::response_body::ResponseBody;
+use crate::client::response_body::ResponseBody;
+use crate::exchange::direct_response::page;
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::{self, UpstreamConnection};
 use crate::upstream::error::{TimeoutKind, UpstreamError};
@@ -135,7 +135,7 @@ impl<'a> ProxyRequest<'a> {
                 UpstreamRequest::new(connection, bytes.clone(), body, (is_head, is_once), timer);
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await;
             let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
-            let elapsed = attempt.started.elapsed();
+            let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
             let error = match result {
                 Ok(head) => {
                     attempt.header = Some(elapsed);
@@ -223,7 +223,7 @@ impl<'a> ProxyRequest<'a> {
         let first = self.guard.attempts.is_empty();
         let kept = worker.connection_pool.take(address);
         // Avoids reading the clock again: finding a kept connection takes no time worth measuring.
-        let started = if first && kept.is_some() { self.guard.started } else { Instant::now() };
+        let started = if first && kept.is_some() { self.guard.started } else { worker.clock.instant() };
         let name =
             kept.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name.clone());
         self.guard.attempts.push(Attempt {
@@ -245,7 +245,7 @@ impl<'a> ProxyRequest<'a> {
             .await;
         if slot.is_none() {
             let attempt = self.guard.attempts.last_mut().expect("pushed above");
-            attempt.ended = Some(attempt.started.elapsed());
+            attempt.ended = Some(worker.clock.instant().saturating_duration_since(attempt.started));
             return Err(ConnectError::NoConnectionLeft);
         }
         let make_room =
@@ -258,7 +258,7 @@ impl<'a> ProxyRequest<'a> {
             Err(_) => Err(ConnectError::Timeout),
         };
         let attempt = self.guard.attempts.last_mut().expect("pushed above");
-        let elapsed = attempt.started.elapsed();
+        let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
         let stream = result.inspect_err(|error| {
             attempt.ended = Some(elapsed);
             attempt.status = error.status();
@@ -276,7 +276,7 @@ impl<'a> ProxyRequest<'a> {
     fn timer(&self) -> UpstreamTimer {
         let worker = &self.client.worker;
         let (clock, timer) = (worker.clock.clone(), self.client.timer());
-        let is_stream = self.client.state.is_none();
+        let is_stream = !self.client.is_http1();
         UpstreamTimer { clock, timer, timeouts: worker.timeouts(), is_stream }
     }
 
@@ -313,7 +313,7 @@ impl<'a> ProxyRequest<'a> {
             scheme: client.scheme.as_str(),
             body: *length,
             loop_id: is_named.then_some(LOOP_ID),
-            upgrade: client.state.as_ref().and_then(|_| request_head::upgrade(given)),
+            upgrade: client.http1.as_ref().and_then(|_| request_head::upgrade(given)),
         };
         let headers = head.map_or(ClientHeaders::Map, ClientHeaders::Raw);
         let mut send_buffer = client.worker.send_buffer.borrow_mut();
@@ -332,7 +332,7 @@ impl<'a> ProxyRequest<'a> {
         let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
         if switching
-            && (self.client.state.is_none() || request_head::upgrade(&exchange.request.headers).is_none())
+            && (!self.client.is_http1() || request_head::upgrade(&exchange.request.headers).is_none())
         {
             let error = "switched protocols although the client did not ask for it";
             let upstream = self.route.upstream_name();
@@ -351,12 +351,9 @@ impl<'a> ProxyRequest<'a> {
         self.route.apply_response_filters(exchange, &mut parts);
         self.guard.status = head.status.as_u16();
         if switching {
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            *self.client.upgrade.borrow_mut() = Some(Upgrade { request, guard: self.guard });
-            return ResponseBody::switched().under(parts);
+            return Response::from_parts(parts, ResponseBody::switched(request, self.guard));
         }
-        close_if_last(self.client, &mut parts.headers);
-        ResponseBody::endpoint(Box::new(request), self.guard).under(parts)
+        Response::from_parts(parts, ResponseBody::endpoint(request, self.guard))
     }
 }
 

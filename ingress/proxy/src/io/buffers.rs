@@ -208,6 +208,45 @@ impl BufferCharge {
     }
 }
 
+/// The bytes of an HTTP/1 response that wait for its client: one piece.
+#[derive(Debug)]
+pub(crate) struct Buffered {
+    connection: Rc<BufferUse>,
+    bytes: usize,
+}
+
+impl Buffered {
+    pub(crate) fn new(connection: Rc<BufferUse>) -> Self {
+        Self { connection, bytes: 0 }
+    }
+
+    /// How many bytes may be read for the next piece, which is read when the client has taken this one.
+    pub(crate) fn allowance(&self) -> usize {
+        if self.connection.is_tight() { SMALL_PIECE } else { usize::MAX }
+    }
+
+    /// Counts so many bytes as buffered.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.release_to(bytes);
+        self.connection.add(bytes - self.bytes);
+        self.bytes = bytes;
+    }
+
+    /// Counts no more than so many bytes as buffered.
+    pub(crate) fn release_to(&mut self, bytes: usize) {
+        if bytes < self.bytes {
+            self.connection.remove(self.bytes - bytes);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        self.release_to(0);
+    }
+}
+
 /// Bytes of a request body that are kept for a retry. They count as buffered until this is dropped.
 #[derive(Debug)]
 pub(crate) struct BufferHold {
@@ -364,6 +403,25 @@ mod tests {
         assert!(woken.0.load(Relaxed), "its own piece is written");
         drop(large);
         assert_eq!(allowance(&charge), Poll::Ready(LARGE));
+    }
+
+    #[test]
+    fn a_piece_of_an_http1_response_counts_while_it_waits() {
+        let budget = budget(16 << 20);
+        let connection = BufferUse::new(budget.clone());
+        let mut buffered = Buffered::new(connection.clone());
+        buffered.release_to(5);
+        assert_eq!((connection.bytes(), buffered.allowance()), (0, usize::MAX));
+        buffered.hold((8 << 20) + 1);
+        assert_eq!(buffered.allowance(), SMALL_PIECE);
+        buffered.hold(7);
+        buffered.release_to(9);
+        assert_eq!((connection.bytes(), budget.used.get()), (7, 7));
+        buffered.hold(9);
+        buffered.release_to(3);
+        assert_eq!((connection.bytes(), budget.used.get()), (3, 3));
+        drop(buffered);
+        assert_eq!((connection.bytes(), budget.used.get()), (0, 0));
     }
 
     #[tokio::test]

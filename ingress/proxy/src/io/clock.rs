@@ -1,4 +1,4 @@
-//! The time of a worker: one clock reading per tick for all timeouts, and the time text of the access log.
+//! The time of a worker: one clock reading per tick for all timeouts, and the time texts of responses and the access log.
 //!
 //! One of tokio's timers for each request would be too expensive. Timeouts here are seconds, so a request sets its deadline
 //! in a cell, and a tick checks all deadlines ten times a second.
@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::BufMut;
+
 /// The interval of the ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
@@ -16,14 +18,55 @@ pub(crate) struct Clock {
     start: Instant,
     now: Cell<u64>,
     timers: RefCell<Vec<Rc<Timer>>>,
-    local_time: RefCell<LocalTime>,
+    /// The time that was read since a task is polled, if one is being polled.
+    instant: Cell<Reading>,
+    texts: RefCell<TimeTexts>,
     zone: jiff::tz::TimeZone,
 }
 
-#[derive(Default)]
-struct LocalTime {
-    second: i64,
-    text: String,
+/// The reading of the clock that a task shares with all that it calls.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// No task is being polled: each call reads the clock.
+    None,
+    /// The clock is read by the next call.
+    Due,
+    At(Instant),
+}
+
+/// Ends the sharing of a clock reading when it is dropped.
+pub(crate) struct PollScope<'a>(&'a Clock);
+
+impl Drop for PollScope<'_> {
+    fn drop(&mut self) {
+        self.0.instant.set(Reading::None);
+    }
+}
+
+/// The current second as text.
+struct TimeTexts {
+    second: u64,
+    /// `21/Nov/2026:07:44:42 +0000`.
+    local: String,
+    /// `Sat, 21 Nov 2026 07:44:42 GMT` (RFC 9110 §5.6.7).
+    http: String,
+}
+
+impl TimeTexts {
+    fn of(time: SystemTime, zone: &jiff::tz::TimeZone) -> Self {
+        let second = unix_second(time);
+        let local = i64::try_from(second).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+        let local = local.unwrap_or_default().to_zoned(zone.clone());
+        Self {
+            second,
+            local: local.strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
+            http: httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second)),
+        }
+    }
+}
+
+fn unix_second(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// What a request or connection waits for; decides what an expired timer means.
@@ -64,7 +107,8 @@ impl Clock {
             start: Instant::now(),
             now: Cell::new(1),
             timers: RefCell::default(),
-            local_time: RefCell::default(),
+            instant: Cell::new(Reading::None),
+            texts: RefCell::new(TimeTexts::of(SystemTime::now(), &zone)),
             zone,
         }
     }
@@ -79,6 +123,25 @@ impl Clock {
     /// The time of the last tick, in milliseconds since the start.
     pub(crate) fn now(&self) -> u64 {
         self.now.get()
+    }
+
+    /// Until the result is dropped, the clock is read once at most: all that happens while a task is polled happens at one time.
+    pub(crate) fn poll_scope(&self) -> PollScope<'_> {
+        self.instant.set(Reading::Due);
+        PollScope(self)
+    }
+
+    /// The time. Hot: a cell, but for one call of each poll.
+    pub(crate) fn instant(&self) -> Instant {
+        match self.instant.get() {
+            Reading::At(instant) => instant,
+            Reading::None => Instant::now(),
+            Reading::Due => {
+                let now = Instant::now();
+                self.instant.set(Reading::At(now));
+                now
+            }
+        }
     }
 
     /// Sets a deadline from now; it expires up to two ticks late and never early. Hot: two cells.
@@ -119,6 +182,10 @@ impl Clock {
 
     pub(crate) fn tick_at(&self, now: u64) {
         self.now.set(now);
+        let time = SystemTime::now();
+        if unix_second(time) != self.texts.borrow().second {
+            *self.texts.borrow_mut() = TimeTexts::of(time, &self.zone);
+        }
         self.timers.borrow_mut().retain(|timer| {
             match timer.deadline.get() {
                 Deadline::AfterTick(after) => timer.deadline.set(Deadline::At(now.saturating_add(after))),
@@ -135,15 +202,14 @@ impl Clock {
         });
     }
 
-    /// Writes `$time_local`: `21/Nov/2026:07:44:42 +0000`. The text is formatted once a second.
+    /// Writes `$time_local`: `21/Nov/2026:07:44:42 +0000`. It is that of the last tick.
     pub(crate) fn write_local_time(&self, out: &mut Vec<u8>) {
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-        let mut local = self.local_time.borrow_mut();
-        if local.second != second || local.text.is_empty() {
-            let time = jiff::Timestamp::from_second(second).unwrap_or_default().to_zoned(self.zone.clone());
-            *local = LocalTime { second, text: time.strftime("%d/%b/%Y:%H:%M:%S %z").to_string() };
-        }
-        out.extend_from_slice(local.text.as_bytes());
+        out.extend_from_slice(self.texts.borrow().local.as_bytes());
+    }
+
+    /// Writes the value of `Date`, which is that of the last tick.
+    pub(crate) fn write_http_date(&self, out: &mut impl BufMut) {
+        out.put_slice(self.texts.borrow().http.as_bytes());
     }
 }
 
@@ -230,5 +296,25 @@ mod tests {
             jiff::fmt::strtime::parse("%d/%b/%Y:%H:%M:%S %z", &text).unwrap().to_timestamp().unwrap();
         assert!(text.ends_with(" +0200"), "{text}");
         assert!((jiff::Timestamp::now().as_second() - parsed.as_second()).abs() <= 2, "{text}");
+        let mut date = Vec::new();
+        clock.write_http_date(&mut date);
+        let date = httpdate::parse_http_date(std::str::from_utf8(&date).unwrap()).unwrap();
+        assert_eq!(unix_second(date) as i64, parsed.as_second());
+    }
+
+    #[test]
+    fn the_clock_is_read_once_while_a_task_is_polled() {
+        let clock = Clock::new(jiff::tz::TimeZone::UTC);
+        let passes = || {
+            let first = clock.instant();
+            while first == Instant::now() {}
+            clock.instant() > first
+        };
+        assert!(passes());
+        {
+            let _scope = clock.poll_scope();
+            assert!(!passes());
+        }
+        assert!(passes());
     }
 }

@@ -12,8 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::client;
 use crate::client::connection::ClientConnection;
-use crate::exchange::handler::RequestHandler;
+use crate::exchange::handler::Exchanges;
 use crate::io::boxed::boxed;
+use crate::io::client_stream::ClientStream;
 use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};
 use crate::state::client_table::{ClientEntry, CloseReason};
@@ -117,21 +118,19 @@ async fn serve(
         peer_ip: peer.ip().to_canonical().to_string().into(),
         scheme,
         port: listener.port,
-        state: None,
+        http1: None,
         stream_timer: None.into(),
         requests: Cell::default(),
         entry,
-        upgrade: None.into(),
     };
     match listener.tls {
-        None => boxed(|| client::serve(client, stream, None, RequestHandler)).await,
+        None => boxed(|| client::serve(client, ClientStream::Plain(stream), None, Exchanges)).await,
         Some(config) => match boxed(|| handshake(&worker, stream, config)).await {
             Some(Ok(mut stream)) => {
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-                // Boxed, because a TLS stream is large and is moved into several futures.
-                let stream = Box::new(stream);
-                boxed(|| client::serve(client, stream, Some(h2), RequestHandler)).await;
+                let stream = ClientStream::Tls(Box::new(stream));
+                boxed(|| client::serve(client, stream, Some(h2), Exchanges)).await;
             }
             Some(Err(error)) => {
                 tracing::debug!(client = %client.peer_ip, error = causes(&error), "a TLS handshake failed");

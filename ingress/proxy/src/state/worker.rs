@@ -180,7 +180,7 @@ impl Worker {
 
     /// Logs and counts a request that has ended.
     pub(crate) fn finish(&self, mut record: AccessRecord) {
-        let elapsed = record.started.elapsed();
+        let elapsed = self.clock.instant().saturating_duration_since(record.started);
         if !record.silent {
             self.connections.requests.inc();
             if let Some(of) = record.of() {
@@ -196,7 +196,8 @@ impl Worker {
         }
     }
 
-    fn recycle(&self, mut map: HeaderMap) {
+    /// Keeps the memory of a header map for another request.
+    pub(crate) fn recycle(&self, mut map: HeaderMap) {
         let mut maps = self.maps.borrow_mut();
         if maps.len() < SPARE_MAPS && map.capacity() > 0 {
             map.clear();

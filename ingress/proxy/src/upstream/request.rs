@@ -17,11 +17,12 @@ use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 use crate::io::clock::{Clock, Timer, WaitingFor};
+use crate::io::send_buffer::SendBuffer;
 use crate::io::{scratch, vectored};
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::limit::UpstreamSlot;
-use crate::upstream::request_body::{RequestBody, SendBuffer};
+use crate::upstream::request_body::RequestBody;
 use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
 
 /// How much is read at once, at first and at most. At first the thread's buffer is used, so that a request holds no buffer

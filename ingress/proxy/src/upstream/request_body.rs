@@ -1,17 +1,19 @@
 //! The body of a request on its way to an endpoint.
 
-use std::io::IoSlice;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::io::buffers::BufferHold;
+use crate::io::send_buffer::SendBuffer;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::request_head;
+use crate::upstream::{request_head, response_head};
+use crate::wire::http1_stream::{BodyPiece, BrokenBody, Http1Stream};
 
 /// How much of a body is kept for a retry at another endpoint.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -45,55 +47,45 @@ impl KeptBody {
     }
 }
 
-/// What is written next: the head, the size line of a chunk, data, and the end of a chunk.
-#[derive(Debug, Default)]
-pub(crate) struct SendBuffer {
-    head: Bytes,
-    data: Bytes,
-    tail: &'static [u8],
-    frame: Bytes,
+/// Where a body comes from.
+pub(crate) enum BodySource {
+    Http1(Rc<Http1Stream>),
+    Http2(Incoming),
 }
 
-impl SendBuffer {
-    pub(crate) const SLICES: usize = 4;
-
-    pub(crate) fn new(head: Bytes) -> Self {
-        Self { head, ..Self::default() }
+impl BodySource {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BrokenBody>>> {
+        let piece = match self {
+            Self::Http1(stream) => match ready!(stream.poll_body(cx)) {
+                None => None,
+                Some(Ok(BodyPiece::Data(data))) => Some(Ok(Piece::Data(data))),
+                Some(Ok(BodyPiece::Trailers(lines))) => {
+                    Some(response_head::trailers(&lines).map(Piece::Trailers).map_err(|_| BrokenBody))
+                }
+                Some(Err(error)) => Some(Err(error)),
+            },
+            Self::Http2(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                None => None,
+                Some(Err(_)) => Some(Err(BrokenBody)),
+                Some(Ok(frame)) => Some(Ok(match frame.into_data() {
+                    Ok(data) => Piece::Data(data),
+                    Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),
+                })),
+            },
+        };
+        Poll::Ready(piece)
     }
+}
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.wants_data()
-    }
-
-    /// Whether the next piece of the body can be put in; the head may still be unwritten.
-    pub(crate) fn wants_data(&self) -> bool {
-        self.frame.is_empty() && self.data.is_empty() && self.tail.is_empty()
-    }
-
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; Self::SLICES]) -> usize {
-        let parts = [&self.head[..], &self.frame, &self.data, self.tail];
-        let mut count = 0;
-        for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            slices[count] = IoSlice::new(part);
-            count += 1;
-        }
-        count
-    }
-
-    pub(crate) fn advance(&mut self, mut length: usize) {
-        for part in [&mut self.head, &mut self.frame, &mut self.data] {
-            let taken = part.len().min(length);
-            part.advance(taken);
-            length -= taken;
-        }
-        self.tail = &self.tail[length.min(self.tail.len())..];
-    }
+/// A piece of a body.
+enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
 }
 
 /// A request's body, with its limit, and its beginning for a retry.
-#[derive(Debug)]
 pub(crate) struct RequestBody {
-    body: Option<Incoming>,
+    body: Option<BodySource>,
     chunked: bool,
     /// How many more bytes are allowed; `u64::MAX` for no limit.
     limit: u64,
@@ -107,7 +99,7 @@ pub(crate) struct RequestBody {
     over: bool,
     /// Why the body cannot be completed. Nothing more is sent then: an incomplete body must not look complete to an endpoint.
     fault: Option<BodyFault>,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     /// The kept bytes, which count as buffered.
     hold: Option<BufferHold>,
 }
@@ -146,7 +138,7 @@ impl RequestBody {
     }
 
     /// A body of at most `limit` bytes, sent in chunks where its length is not known.
-    pub(crate) fn new(body: Incoming, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
+    pub(crate) fn new(body: BodySource, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
         Self { body: Some(body), chunked, limit, over: false, hold, ..Self::none() }
     }
 
@@ -187,7 +179,7 @@ impl RequestBody {
             if let Some(data) = self.kept.as_ref().and_then(|kept| kept.pieces.get(at)) {
                 let data = data.clone();
                 self.replay = Some(at + 1);
-                self.put(data, send_buffer);
+                send_buffer.put_data(data, self.chunked);
                 return Ok(Poll::Ready(()));
             }
             self.replay = None;
@@ -197,33 +189,34 @@ impl RequestBody {
                 self.end(send_buffer);
                 return Ok(Poll::Ready(()));
             };
-            let frame = match Pin::new(body).poll_frame(cx) {
+            let data = match body.poll_piece(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Some(Err(_))) => return Err(self.fail(BodyFault::Broken)),
+                Poll::Ready(Some(Err(BrokenBody))) => return Err(self.fail(BodyFault::Broken)),
                 Poll::Ready(None) => {
                     self.body = None;
                     continue;
                 }
-                Poll::Ready(Some(Ok(frame))) => frame,
-            };
-            match frame.into_data() {
-                Ok(data) if data.is_empty() => {}
-                Ok(data) => {
-                    let length = data.len() as u64;
-                    let Some(left) = self.limit.checked_sub(length) else {
-                        return Err(self.fail(BodyFault::TooLarge));
-                    };
-                    self.limit = left;
-                    self.received += length;
-                    if let Some(hold) = &self.hold {
-                        hold.take(data.len());
-                    }
-                    self.keep(&data);
-                    self.put(data, send_buffer);
-                    return Ok(Poll::Ready(()));
+                Poll::Ready(Some(Ok(Piece::Trailers(trailers)))) => {
+                    self.trailers = Some(Box::new(trailers));
+                    continue;
                 }
-                Err(frame) => self.trailers = frame.into_trailers().ok(),
+                Poll::Ready(Some(Ok(Piece::Data(data)))) => data,
+            };
+            if data.is_empty() {
+                continue;
             }
+            let length = data.len() as u64;
+            let Some(left) = self.limit.checked_sub(length) else {
+                return Err(self.fail(BodyFault::TooLarge));
+            };
+            self.limit = left;
+            self.received += length;
+            if let Some(hold) = &self.hold {
+                hold.take(data.len());
+            }
+            self.keep(&data);
+            send_buffer.put_data(data, self.chunked);
+            return Ok(Poll::Ready(()));
         }
     }
 
@@ -251,63 +244,45 @@ impl RequestBody {
         }
     }
 
-    fn put(&mut self, data: Bytes, send_buffer: &mut SendBuffer) {
-        if self.chunked {
-            send_buffer.frame = format!("{:x}\r\n", data.len()).into();
-            send_buffer.tail = b"\r\n";
-        }
-        send_buffer.data = data;
-    }
-
     fn end(&mut self, send_buffer: &mut SendBuffer) {
         self.over = true;
         if !self.chunked {
             return;
         }
-        let Some(trailers) = &self.trailers else {
-            send_buffer.frame = Bytes::from_static(b"0\r\n\r\n");
-            return;
-        };
-        let mut last = b"0\r\n".to_vec();
-        for (name, value) in
-            trailers.iter().filter(|(name, _)| request_head::passes(name.as_str().as_bytes()))
-        {
-            last.extend_from_slice(name.as_ref());
-            last.extend_from_slice(b": ");
-            last.extend_from_slice(value.as_bytes());
-            last.extend_from_slice(b"\r\n");
+        let mut lines = Vec::new();
+        let trailers = self.trailers.iter().flat_map(|trailers| trailers.iter());
+        for (name, value) in trailers.filter(|(name, _)| request_head::passes(name.as_str().as_bytes())) {
+            lines.extend_from_slice(name.as_ref());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value.as_bytes());
+            lines.extend_from_slice(b"\r\n");
         }
-        last.extend_from_slice(b"\r\n");
-        send_buffer.frame = last.into();
+        send_buffer.put_last_chunk(&lines);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, Response};
-    use hyper::service::service_fn;
-    use hyper_util::rt::TokioIo;
-    use tokio::io::AsyncWriteExt;
-    use tokio::sync::mpsc;
+    use std::io::IoSlice;
+
+    use bytes::BytesMut;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::io::client_stream::ClientStream;
+    use crate::wire::http1_stream::NextHead;
 
     /// A body that a client sends in chunks.
-    async fn chunks(text: &'static [u8]) -> Incoming {
-        let (mut client, server) = tokio::io::duplex(64 * 1024);
-        client.write_all(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
-        client.write_all(text).await.unwrap();
-        let (send, mut bodies) = mpsc::unbounded_channel();
-        let take = move |request: Request<Incoming>| {
-            send.send(request.into_body()).unwrap();
-            std::future::pending::<Result<Response<String>, std::io::Error>>()
-        };
-        tokio::spawn(async move {
-            let serving = hyper::server::conn::http1::Builder::new();
-            let _client = client;
-            let _ = serving.serve_connection(TokioIo::new(server), service_fn(take)).await;
-        });
-        bodies.recv().await.unwrap()
+    async fn chunks(text: &'static [u8]) -> BodySource {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (stream, accepted) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        accepted.unwrap();
+        let input = [b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", text].concat();
+        let stream = Http1Stream::new(ClientStream::Plain(stream.unwrap()), BytesMut::from(&input[..]));
+        let head = std::future::poll_fn(|cx| stream.poll_head(cx)).await;
+        assert!(matches!(head, Ok(NextHead::Head(_))));
+        BodySource::Http1(Rc::new(stream))
     }
 
     /// What the next call puts into a send buffer.
@@ -319,7 +294,9 @@ mod tests {
             Err(error) => Poll::Ready(Err(error)),
         })
         .await?;
-        Ok([&send_buffer.frame[..], &send_buffer.data, send_buffer.tail].concat().into())
+        let mut slices = [IoSlice::new(&[]); SendBuffer::SLICES];
+        let count = send_buffer.slices(&mut slices);
+        Ok(slices[..count].iter().flat_map(|slice| slice.to_vec()).collect())
     }
 
     #[tokio::test]

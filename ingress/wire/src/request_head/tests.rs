@@ -141,21 +141,29 @@ fn good_heads_keep_their_target_byte_for_byte() {
 }
 
 #[test]
-fn hyper_gets_a_target_that_it_accepts() {
-    for byte in (b'!'..=0xff).filter(|byte| *byte != 0x7f) {
+fn targets_that_the_http_crate_refuses_are_percent_encoded() {
+    for byte in (b'!'..=0xff).filter(|byte| !matches!(*byte, b'#' | b'?' | 0x7f)) {
         let mut text = b"GET /".to_vec();
         text.extend([byte, b'?', byte]);
         text.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\n\r\n");
-        let head = RequestHead::check(text.into()).unwrap();
-        let mut headers = [httparse::EMPTY_HEADER; 4];
-        let mut request = httparse::Request::new(&mut headers);
-        let given = head.for_hyper();
-        assert!(request.parse(&given).unwrap().is_complete());
-        let uri =
-            http::Uri::try_from(request.path.unwrap()).unwrap_or_else(|error| panic!("{byte:#x}: {error}"));
-        if byte != b'#' && byte != b'?' {
-            assert_eq!(uri.path().len() - 2, uri.query().unwrap().len() - 1, "{uri}");
-        }
+        let parts = RequestHead::check(text.into()).unwrap().parts(HeaderMap::new());
+        let uri = parts.unwrap_or_else(|| panic!("{byte:#x}")).uri;
+        let (path, query) = (&uri.path()[1..], uri.query().unwrap());
+        assert_eq!(path, query, "{byte:#x}");
+        let encoded = format!("%{byte:02X}");
+        assert!(path.as_bytes() == [byte] || path == encoded, "{uri}");
+    }
+}
+
+#[test]
+fn parts_have_method_host_and_version() {
+    for (lines, method, authority, version) in [
+        (&["PURGE / HTTP/1.1", "Host: a"][..], "PURGE", None, Version::HTTP_11),
+        (&["GET http://A.b:80/c?d#e HTTP/1.0"], "GET", Some("A.b:80"), Version::HTTP_10),
+    ] {
+        let parts = read(&wire(lines)).unwrap().parts(HeaderMap::new()).unwrap();
+        let seen = parts.uri.authority().map(|authority| authority.as_str());
+        assert_eq!((parts.method.as_str(), seen, parts.version), (method, authority, version), "{lines:?}");
     }
 }
 
@@ -167,17 +175,14 @@ fn a_tls_handshake_is_refused_at_its_first_byte() {
 }
 
 #[test]
-fn many_header_fields_pass_and_hyper_gets_only_those_it_acts_on() {
+fn many_header_fields_pass() {
     let mut text = "POST /<a> HTTP/1.1\r\nHost: a\r\n".to_owned();
     for at in 0..200 {
         text.push_str(&format!("X-{at}: {at}\r\n"));
     }
     text.push_str("content-length: 5\r\n\r\n");
     assert_eq!(HeadFinder::default().find(text.as_bytes()), Ok(Some(text.len())));
-    let head = RequestHead::check(text.into()).unwrap();
-    assert!(head.has_more_fields_than_hyper_takes());
-    assert_eq!(head.for_hyper(), "POST /%3Ca%3E HTTP/1.1\r\nHost: a\r\ncontent-length: 5\r\n\r\n");
-    let headers = head.header_map();
+    let headers = RequestHead::check(text.into()).unwrap().parts(HeaderMap::new()).unwrap().headers;
     assert_eq!(headers.len(), 202);
     assert_eq!(
         (&headers["x-199"], &headers["content-length"]),

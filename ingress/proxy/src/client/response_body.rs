@@ -1,0 +1,210 @@
+//! The body of a response on its way to the client.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::client::request_guard::RequestGuard;
+use crate::io::buffers::{BufferCharge, ChargedBytes};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::request::UpstreamRequest;
+
+/// The source of a body.
+enum BodySource {
+    Nothing,
+    Page(Bytes),
+    Endpoint(Box<UpstreamRequest>),
+    /// After 101 (Switching Protocols) another protocol follows.
+    Switched(Box<UpstreamRequest>),
+}
+
+/// The body of a response. Dropping it ends the request.
+pub(crate) struct ResponseBody {
+    content: BodySource,
+    guard: RequestGuard,
+    /// For HTTP/2: what hyper buffers of the body.
+    charge: Option<Rc<BufferCharge>>,
+    /// For HTTP/2: the error that ends the body, kept until everything before it has been written.
+    broken: Option<UpstreamError>,
+}
+
+impl ResponseBody {
+    /// No body.
+    pub(crate) fn nothing(guard: RequestGuard) -> Self {
+        Self::of(BodySource::Nothing, guard)
+    }
+
+    /// No body after 101; another protocol follows on the connections of client and endpoint.
+    pub(crate) fn switched(request: UpstreamRequest, guard: RequestGuard) -> Self {
+        Self::of(BodySource::Switched(Box::new(request)), guard)
+    }
+
+    /// A page that the proxy made.
+    pub(crate) fn page(page: Bytes, guard: RequestGuard) -> Self {
+        Self::of(BodySource::Page(page), guard)
+    }
+
+    /// The body that the endpoint sends.
+    pub(crate) fn endpoint(request: UpstreamRequest, guard: RequestGuard) -> Self {
+        Self::of(BodySource::Endpoint(Box::new(request)), guard)
+    }
+
+    fn of(content: BodySource, guard: RequestGuard) -> Self {
+        Self { content, guard, charge: None, broken: None }
+    }
+
+    /// The record of the request.
+    pub(super) fn guard(&mut self) -> &mut RequestGuard {
+        &mut self.guard
+    }
+
+    /// The length of what is left, if that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        match &self.content {
+            BodySource::Nothing | BodySource::Switched(_) => Some(0),
+            BodySource::Page(page) => Some(page.len() as u64),
+            BodySource::Endpoint(request) => request.left(),
+        }
+    }
+
+    /// Whether the last piece has been returned, and no trailers can follow.
+    pub(super) fn is_over(&self) -> bool {
+        match &self.content {
+            BodySource::Nothing | BodySource::Switched(_) => true,
+            BodySource::Page(page) => page.is_empty(),
+            BodySource::Endpoint(request) => request.is_over(),
+        }
+    }
+
+    /// The next piece, or the trailers. At most `most` bytes are read for it.
+    pub(super) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let frame = match &mut self.content {
+            BodySource::Nothing | BodySource::Switched(_) => None,
+            BodySource::Page(page) => {
+                let page = std::mem::take(page);
+                self.content = BodySource::Nothing;
+                Some(Ok(Frame::data(page)))
+            }
+            BodySource::Endpoint(request) => {
+                let frame = std::task::ready!(request.poll_frame(cx, most));
+                match &frame {
+                    Some(Ok(frame)) => {
+                        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                        if let Some(one) = self.guard.attempts.last_mut() {
+                            one.received += length;
+                        }
+                    }
+                    Some(Err(error)) if !error.is_of_client() => {
+                        let upstream = self.guard.route.as_ref().map_or("", |route| route.upstream_name());
+                        let error = format_args!("the response is incomplete: {error}");
+                        self.guard.worker().upstream_log.failed(upstream, &request.name(), &error);
+                    }
+                    _ => {}
+                }
+                frame
+            }
+        };
+        Poll::Ready(frame)
+    }
+
+    /// Sends what the endpoint accepts of the request while the client takes nothing of the response: the endpoint may need the rest
+    /// of the request first.
+    pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let BodySource::Endpoint(request) = &mut self.content {
+            request.poll_send(cx);
+        }
+    }
+
+    /// Ends the request to the endpoint; its connection goes to the pool if another request may follow on it.
+    pub(super) fn end_upstream(&mut self) {
+        let request = match std::mem::replace(&mut self.content, BodySource::Nothing) {
+            BodySource::Endpoint(request) => request,
+            other => return self.content = other,
+        };
+        let guard = &mut self.guard;
+        let now = guard.worker().clock.instant();
+        if let Some(one) = guard.attempts.last_mut() {
+            one.ended = Some(now.saturating_duration_since(one.started));
+        }
+        if !guard.is_http1() {
+            guard.body_bytes = request.body.received();
+        }
+        if let Some(connection) = request.into_idle() {
+            guard.worker().connection_pool.put(connection, guard.worker().clock.now());
+        }
+    }
+
+    /// After 101, the connection to the endpoint.
+    pub(super) fn take_switched(&mut self) -> Option<UpstreamRequest> {
+        match std::mem::replace(&mut self.content, BodySource::Nothing) {
+            BodySource::Switched(request) => Some(*request),
+            other => {
+                self.content = other;
+                None
+            }
+        }
+    }
+}
+
+/// For HTTP/2.
+impl Body for ResponseBody {
+    type Data = ChargedBytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<ChargedBytes>, UpstreamError>>> {
+        let this = &mut *self;
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let entry = this.guard.entry();
+        let charge = this.charge.get_or_insert_with(|| BufferCharge::new(entry.buffers.clone())).clone();
+        let Poll::Ready(allowed) = charge.poll_allowance(cx, usize::MAX) else {
+            this.poll_upload(cx);
+            return Poll::Pending;
+        };
+        let is_page = matches!(this.content, BodySource::Page(_));
+        let frame = match std::task::ready!(this.poll_piece(cx, allowed)) {
+            None => return Poll::Ready(None),
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                // hyper discards unwritten data when a body fails, but writes it while the body is pending.
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
+        if let Some(data) = frame.data_ref() {
+            let length = data.len();
+            this.guard.sent += length as u64;
+            if !is_page {
+                this.guard.entry().frames.earn(length);
+            }
+        }
+        let charged = |data: Bytes| if is_page { data.into() } else { charge.charge(data) };
+        Poll::Ready(Some(Ok(frame.map_data(charged))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over() && self.broken.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.end_upstream();
+    }
+}

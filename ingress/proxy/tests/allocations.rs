@@ -1,0 +1,102 @@
+//! How often the proxy allocates for a request on a kept HTTP/1 connection.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "serving/support.rs"]
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use support::{TestCluster, one_worker};
+
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// A thread of the test, whose allocations do not count.
+    static IS_TEST: Cell<bool> = const { Cell::new(false) };
+}
+
+// SAFETY: every call is the system allocator's; the counter is an atomic, and the thread-local cell has no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if !IS_TEST.get() {
+            COUNT.fetch_add(1, Relaxed);
+        }
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if !IS_TEST.get() {
+            COUNT.fetch_add(1, Relaxed);
+        }
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const REQUEST: &[u8] =
+    b"GET /index.html?a=b HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: test/1.0\r\nAccept: */*\r\n\
+                         Accept-Encoding: gzip\r\nCookie: a=1; b=2\r\nReferer: http://shop.example/\r\n\r\n";
+const RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nETag: \"x\"\r\n\
+                          Cache-Control: no-store\r\n\r\nhello";
+
+/// Reads until the end of a message.
+fn read_to(stream: &mut TcpStream, end: &[u8]) {
+    let (mut buffer, mut length) = ([0; 4096], 0);
+    while !buffer[..length].ends_with(end) {
+        let read = stream.read(&mut buffer[length..]).unwrap();
+        assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&buffer[..length]));
+        length += read;
+    }
+}
+
+#[test]
+fn a_request_on_a_kept_connection_allocates_little() {
+    const COUNTED: usize = 2000;
+    IS_TEST.set(true);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        IS_TEST.set(true);
+        let (mut stream, _) = listener.accept().unwrap();
+        for _ in 0..COUNTED + 100 {
+            read_to(&mut stream, b"\r\n\r\n");
+            stream.write_all(RESPONSE).unwrap();
+        }
+    });
+    let options = ingress_proxy::ProxyOptions { keep_alive_requests: u32::MAX, ..one_worker() };
+    let world = TestCluster::serving_with(options, &[address]);
+    let mut client = TcpStream::connect(world.http).unwrap();
+    client.set_nodelay(true).unwrap();
+    let mut request = || {
+        client.write_all(REQUEST).unwrap();
+        read_to(&mut client, b"\r\n\r\nhello");
+    };
+    (0..100).for_each(|_| request());
+    let before = COUNT.load(Relaxed);
+    (0..COUNTED).for_each(|_| request());
+    let count = COUNT.load(Relaxed) - before;
+    eprintln!("{count} allocations for {COUNTED} requests");
+    // Some more are made now and then: the time as text, lines of the log that are written.
+    assert!(count < ALLOCATIONS * COUNTED + COUNTED / 2, "{count} for {COUNTED} requests");
+}
+
+/// For the state of the request to the endpoint and the record for the log, and what the `http` crate needs.
+const ALLOCATIONS: usize = 2;
