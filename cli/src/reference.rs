@@ -7,7 +7,7 @@ mod rbac;
 
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
-use ingress_routes::{CONFIG_MAP_KEYS, UnsupportedSetting};
+use ingress_routes::{UnsupportedSetting, config_map_keys};
 use telemetry::metrics::Registry;
 
 use crate::args;
@@ -111,7 +111,7 @@ fn config_map() -> String {
     let mut text = "# Keys of the ConfigMap\n\nThe ConfigMap that `--configmap` names is watched; changes take effect at once. If a key protects \
                     something and is not honoured yet (level closed), the routes that it would protect answer 503.\n\n| key | honoured | meaning or consequence |\n|---|---|---|\n"
         .to_owned();
-    for key in CONFIG_MAP_KEYS {
+    for key in config_map_keys() {
         let (honoured, follows) = match key.support {
             KeySupport::Honoured(doc) => ("yes".to_owned(), doc.to_owned()),
             KeySupport::NotNeeded(why) => ("not needed".to_owned(), why.to_owned()),

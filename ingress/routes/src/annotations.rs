@@ -1,4 +1,4 @@
-//! The annotations: one file per family, and the order in which their filters run.
+//! The annotations and ConfigMap keys: one file per family, and the order in which their filters run.
 
 mod affinity;
 mod app_root;
@@ -15,17 +15,18 @@ use std::sync::Arc;
 
 use cluster::{Ingress, Key, PathType, ServiceBackend};
 
-pub use self::reader::AnnotationReader;
+pub use self::reader::SettingReader;
 pub use self::rewrite::Rewrite;
 pub use self::unsupported::{OBSOLETE, UNSUPPORTED};
 use crate::affinity::Affinity;
 use crate::canary::CanaryPolicy;
-use crate::filter::Filter;
+use crate::family_values::FamilyValues;
 use crate::pattern::PatternCache;
+use crate::plan::Plan;
 use crate::problem::RoutingProblem;
 use crate::unsupported::parse_bool;
 
-/// A group of related annotations, with their parser and filter.
+/// A group of related annotations and ConfigMap keys, with their parser and what they add to the plan of a route.
 pub struct AnnotationFamily {
     /// One word, for the generated reference.
     pub name: &'static str,
@@ -33,12 +34,41 @@ pub struct AnnotationFamily {
     pub doc: &'static str,
     /// Its annotations.
     pub annotations: &'static [Annotation],
+    /// Its keys of the ConfigMap.
+    pub keys: &'static [FamilyKey],
     /// An example that uses each of them, as `name: value` lines of a manifest, without the prefix.
     pub syntax: &'static str,
-    /// Reads them.
-    pub read: fn(&mut AnnotationReader<'_>, &mut Settings),
-    /// The filter of a rule of such an Ingress.
-    pub filter: fn(&Settings, &Rule<'_>) -> Option<Box<dyn Filter>>,
+    /// Reads the annotations of an Ingress.
+    pub read: fn(&mut SettingReader<'_>, &mut Settings),
+    /// Reads the keys of the ConfigMap. They are read again at each change, and if the result differs, all routes are built
+    /// again.
+    pub read_keys: fn(&mut SettingReader<'_>, &mut FamilyValues),
+    /// Adds to the plan of a rule of such an Ingress.
+    pub plan: fn(&Settings, &Rule<'_>, &mut Plan),
+}
+
+impl AnnotationFamily {
+    /// A family that does nothing, from which others take what they do not need.
+    const NONE: Self = Self {
+        name: "",
+        doc: "",
+        annotations: &[],
+        keys: &[],
+        syntax: "",
+        read: |_, _| {},
+        read_keys: |_, _| {},
+        plan: |_, _, _| {},
+    };
+}
+
+/// A supported key of the ConfigMap.
+pub struct FamilyKey {
+    /// Its name.
+    pub name: &'static str,
+    /// Its valid values and its default.
+    pub values: &'static str,
+    /// What it does.
+    pub doc: &'static str,
 }
 
 /// A supported annotation.
@@ -77,6 +107,8 @@ pub struct Settings {
     pub affinity: Option<Arc<Affinity>>,
     /// `affinity-canary-behavior: legacy`.
     pub legacy_canary_affinity: bool,
+    /// What only its own family reads.
+    pub values: FamilyValues,
 }
 
 impl Settings {
@@ -93,8 +125,10 @@ impl Settings {
     }
 }
 
-/// The properties of a rule that filters are made from.
+/// The properties of a rule that its plan is made from.
 pub struct Rule<'r> {
+    /// What the families have read from the ConfigMap.
+    pub globals: &'r FamilyValues,
     /// The host, as in logs.
     pub host: &'r str,
     /// The Ingress.
@@ -129,7 +163,7 @@ const OPT_OUTS: &[&str] = &["enable-global-auth", "enable-modsecurity", "force-s
 
 /// Reads the annotations of an Ingress that begin with a prefix.
 pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) {
-    let mut reader = AnnotationReader::new(ingress, prefix);
+    let mut reader = SettingReader::of_ingress(ingress, prefix);
     let is_off = |name: &&str| reader.text(name).and_then(parse_bool) == Some(false);
     let opted_out = OPT_OUTS.iter().copied().filter(is_off).collect();
     let mut settings = Settings { opted_out, ..Settings::default() };
@@ -142,16 +176,30 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) 
     (settings, problems)
 }
 
-/// The filters of a rule, in order. The filter of `app-root` belongs to the host instead.
-pub(crate) fn filters(settings: &Settings, rule: &Rule<'_>) -> Vec<Box<dyn Filter>> {
-    FAMILIES.iter().filter_map(|family| (family.filter)(settings, rule)).collect()
+/// Reads the keys of the ConfigMap that families have.
+pub(crate) fn read_keys(reader: &mut SettingReader<'_>) -> FamilyValues {
+    let mut values = FamilyValues::default();
+    for family in FAMILIES {
+        (family.read_keys)(reader, &mut values);
+    }
+    values
+}
+
+/// Whether a family has a key of the ConfigMap.
+pub(crate) fn has_key(name: &str) -> bool {
+    FAMILIES.iter().flat_map(|family| family.keys).any(|key| key.name == name)
+}
+
+/// The plan of a rule. The filter of `app-root` belongs to the host instead.
+pub(crate) fn plan(settings: &Settings, rule: &Rule<'_>) -> Plan {
+    let mut plan = Plan::default();
+    for family in FAMILIES {
+        (family.plan)(settings, rule, &mut plan);
+    }
+    plan
 }
 
 pub(crate) use self::app_root::AppRoot;
-
-fn no_filter(_: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
-    None
-}
 
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,9 @@ use cluster::{
 };
 
 use crate::exchange::{Exchange, RequestScheme};
-use crate::filter::FilterOutcome;
 use crate::options::RouteOptions;
 use crate::path::{encode, normalise};
+use crate::plan::filter::FilterOutcome;
 use crate::table::{RouteIndex, RouteTable};
 
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
@@ -78,7 +78,7 @@ fn serve(table: &RouteTable, target: &str) -> Option<FilterOutcome> {
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
     let mut exchange = Exchange::new(request.into_parts().0, peer, RequestScheme::Http).ok()?;
     let found = table.find(exchange.host(), exchange.path());
-    let outcome = found.apply_request_filters(&mut exchange);
+    let outcome = found.rewrite(&mut exchange);
     if let Some(target) = &exchange.target {
         assert!(target.starts_with('/'), "{target:?}");
     }

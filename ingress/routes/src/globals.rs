@@ -8,19 +8,25 @@ mod keys;
 use cluster::{ConfigMap, Ingress, Key, Kind, Kinds, ObjectChange, Snapshot};
 use smallvec::SmallVec;
 
-pub use self::keys::{ConfigMapKey, Guard, GuardReach, GuardTraffic, KEYS, KeySupport};
-use crate::annotations::Settings;
+use self::keys::KEYS;
+pub use self::keys::{ConfigMapKey, Guard, GuardReach, GuardTraffic, KeySupport, keys};
+use crate::annotations::{self, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
-use crate::filter::{DirectResponse, Filter, FilterOutcome};
+use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::problem::{Effect, RoutingProblem};
 use crate::unsupported::{Level, UnsupportedSetting, unknown_name};
 
 /// The effect of the ConfigMap on the routes of all Ingresses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Globals {
-    /// Why everything is closed: the ConfigMap has not been read.
-    unread: Option<String>,
+    /// Why everything is closed: the ConfigMap has not been read, or a key that protects has an invalid value.
+    closed: Option<String>,
+    /// Everything is closed because the ConfigMap has not been read.
+    is_unread: bool,
+    /// What annotation families have read.
+    values: FamilyValues,
     guards: Vec<ActiveGuard>,
     problems: Vec<RoutingProblem>,
 }
@@ -75,8 +81,8 @@ impl Globals {
     pub(crate) fn of(cluster: &Snapshot, options: &RouteOptions) -> Self {
         let Some(key) = &options.config_map else { return Self::default() };
         if !cluster.synced(Kinds::of(&[Kind::ConfigMap])) {
-            let unread = Some(format!("ConfigMap {key} has not been read"));
-            return Self { unread, ..Self::default() };
+            let closed = Some(format!("ConfigMap {key} has not been read"));
+            return Self { closed, is_unread: true, ..Self::default() };
         }
         cluster.get::<ConfigMap>(key).map(|config_map| Self::read(config_map)).unwrap_or_default()
     }
@@ -90,21 +96,30 @@ impl Globals {
     ) -> bool {
         let Some(key) = &options.config_map else { return false };
         let is_read = cluster.synced(Kinds::of(&[Kind::ConfigMap]));
-        is_read != self.unread.is_none()
+        is_read == self.is_unread
             || touched.iter().any(|one| matches!(one, ObjectChange::ConfigMap(_)) && one.summary().0 == *key)
     }
 
-    /// Whether both close the same routes.
-    pub(crate) fn close_the_same(&self, other: &Self) -> bool {
-        (&self.unread, &self.guards) == (&other.unread, &other.guards)
+    /// Whether both make the same routes.
+    pub(crate) fn make_the_same(&self, other: &Self) -> bool {
+        let Self { closed, is_unread: _, values, guards, problems: _ } = self;
+        (closed, values, guards) == (&other.closed, &other.values, &other.guards)
+    }
+
+    /// What annotation families have read from the ConfigMap.
+    pub(crate) fn values(&self) -> &FamilyValues {
+        &self.values
     }
 
     fn read(config_map: &ConfigMap) -> Self {
         let mut globals = Self::default();
+        let mut reader = SettingReader::of_config_map(config_map);
+        globals.values = annotations::read_keys(&mut reader);
+        (globals.closed, globals.problems) = reader.done();
         for (name, value) in &config_map.data {
             let Some(key) = KEYS.iter().find(|known| known.name == name.as_str()) else {
-                if !keys::is_obsolete(name) {
-                    let what = unknown_name(name, KEYS.iter().map(|known| known.name));
+                if !keys::is_obsolete(name) && !annotations::has_key(name) {
+                    let what = unknown_name(name, keys().map(|known| known.name));
                     globals.report(&config_map.key, name, what, Effect::Differs);
                 }
                 continue;
@@ -140,7 +155,7 @@ impl Globals {
 
     /// Which requests of a route are closed.
     pub(crate) fn closing(&self, route: GuardedRoute<'_>, prefix: &str) -> Closing {
-        let mut closing = Closing { all: self.unread.clone(), schemes: SmallVec::new() };
+        let mut closing = Closing { all: self.closed.clone(), schemes: SmallVec::new() };
         for active in &self.guards {
             if !active.covers(route, prefix) {
                 continue;
@@ -184,7 +199,7 @@ impl ActiveGuard {
 #[derive(Debug)]
 pub(crate) struct ClosedScheme(pub(crate) RequestScheme);
 
-impl Filter for ClosedScheme {
+impl RequestFilter for ClosedScheme {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         if exchange.scheme == self.0 {
             let status = http::StatusCode::SERVICE_UNAVAILABLE;

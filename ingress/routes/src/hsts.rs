@@ -1,21 +1,19 @@
 //! Strict-Transport-Security (RFC 6797), which the ConfigMap turns on by default (`hsts`).
 
-use http::header::STRICT_TRANSPORT_SECURITY;
-use http::{HeaderValue, response};
-
 use crate::exchange::{Exchange, RequestScheme};
-use crate::filter::Filter;
+use crate::plan::filter::{ResponseHead, ResponseHeadFilter};
+use crate::plan::head_edits::HeadEdits;
 
 /// Sets Strict-Transport-Security on every response over https and replaces that of the upstream.
 #[derive(Debug)]
 pub(crate) struct Hsts;
 
-const VALUE: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+const VALUE: &[u8] = b"max-age=31536000; includeSubDomains";
 
-impl Filter for Hsts {
-    fn response(&self, exchange: &Exchange, head: &mut response::Parts) {
+impl ResponseHeadFilter for Hsts {
+    fn edit<'r>(&'r self, exchange: &'r Exchange, _: &ResponseHead<'_>, edits: &mut HeadEdits<'r>) {
         if exchange.scheme == RequestScheme::Https {
-            head.headers.insert(STRICT_TRANSPORT_SECURITY, VALUE);
+            edits.set("Strict-Transport-Security", VALUE);
         }
     }
 }

@@ -15,7 +15,8 @@ mod unsupported;
 pub mod problem;
 
 pub mod exchange;
-pub mod filter;
+pub mod plan;
+mod family_values;
 
 mod class;
 mod external_name;
@@ -43,9 +44,11 @@ pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use exchange::{BadRequest, Exchange, RequestScheme};
 pub use external_name::refused_address;
-pub use filter::{DirectResponse, Filter, FilterOutcome};
-pub use globals::KEYS as CONFIG_MAP_KEYS;
+pub use family_values::FamilyValues;
+pub use globals::keys as config_map_keys;
 pub use options::{PoolKey, RouteOptions};
+pub use plan::Plan;
+pub use plan::filter::{DirectResponse, FilterOutcome};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use table::{DEFAULT_UPSTREAM, Host, Route, RouteIndex, RouteMatch, RouteTable};

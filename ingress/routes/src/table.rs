@@ -35,11 +35,11 @@ pub use self::route::{DEFAULT_UPSTREAM, Route};
 use crate::affinity::Affinity;
 use crate::class::Classes;
 use crate::exchange::Exchange;
-use crate::filter::{DirectResponse, FilterOutcome};
 use crate::globals::Globals;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::encode;
 use crate::pattern::{PatternCache, StepBudget};
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::precedence::CATCH_ALL;
 use crate::problem::{Effect, RoutingProblem};
 use crate::sharded_map::ShardedMap;
@@ -207,12 +207,14 @@ impl<'t> RouteMatch<'t> {
         }
     }
 
-    /// Does what comes before the upstream, in nginx's order: `app-root` of the host, the redirect to a missing slash, the
-    /// 503 of a closed route, the filters of the route. After [`FilterOutcome::Continue`] the request is sent to the upstream.
-    pub fn apply_request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
+    /// Does the rewrite phase, in nginx's order: `app-root` of the host, the redirect to a missing slash, the
+    /// 503 of a closed route, the filters of the route. After [`FilterOutcome::Continue`] the phases of the route's [`Plan`] follow.
+    ///
+    /// [`Plan`]: crate::plan::Plan
+    pub fn rewrite(&self, exchange: &mut Exchange) -> FilterOutcome {
         exchange.certificate = self.certificate;
         exchange.step_budget.set(self.step_budget);
-        let outcome = self.request_filters(exchange);
+        let outcome = self.rewrite_phase(exchange);
         if exchange.step_budget.get().is_exceeded() {
             self.step_limit_hits.0.fetch_add(1, Ordering::Relaxed);
             self.route().step_limit.set();
@@ -220,15 +222,14 @@ impl<'t> RouteMatch<'t> {
         outcome
     }
 
-    fn request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
-        use crate::filter::Filter;
+    fn rewrite_phase(&self, exchange: &mut Exchange) -> FilterOutcome {
         if let Some(app_root) = &self.host.app_root
             && let outcome @ FilterOutcome::Respond(_) = app_root.request(exchange)
         {
             return outcome;
         }
         match self.path_match {
-            PathMatch::Route(route) => route.apply_request_filters(exchange),
+            PathMatch::Route(route) => route.rewrite(exchange),
             PathMatch::MissingSlash(_) => FilterOutcome::Respond(with_slash(exchange)),
             PathMatch::StepLimit(_) => {
                 FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
@@ -425,7 +426,7 @@ impl Projection for RouteIndex {
         let renewed;
         if last.globals.are_touched(cluster, touched, &self.options) {
             let globals = Globals::of(cluster, &self.options);
-            if !globals.close_the_same(&last.globals) {
+            if !globals.make_the_same(&last.globals) {
                 return self.build(cluster);
             }
             renewed = RouteTable { globals: Arc::new(globals), ..last.clone() };

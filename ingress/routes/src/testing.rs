@@ -13,7 +13,7 @@ use cluster::{
 use serde::Deserialize;
 
 use crate::exchange::tests::get;
-use crate::filter::FilterOutcome;
+use crate::plan::filter::FilterOutcome;
 use crate::upstream::{BalancerState, SelectedEndpoint, SelectedTarget, UpstreamAddress, UpstreamTarget};
 use crate::{CertIndex, Certs, Exchange, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable};
 
@@ -76,9 +76,9 @@ impl TestCluster {
         let mut exchange = get(url, headers);
         let table = self.table.load();
         let found = table.find(exchange.host(), exchange.path());
-        match found.apply_request_filters(&mut exchange) {
+        match found.rewrite(&mut exchange) {
             FilterOutcome::Respond(response) => {
-                let location = response.location.as_ref().map(|location| location.to_str().expect(url));
+                let location = response.location().map(|location| location.to_str().expect(url));
                 [Some(response.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
             }
             FilterOutcome::Continue => {

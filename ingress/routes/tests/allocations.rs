@@ -126,7 +126,7 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
     let mut exchange = exchange.expect("a good request");
     let found = table.find(exchange.host(), exchange.path());
     assert_eq!(
-        allocations(|| assert_eq!(found.apply_request_filters(&mut exchange), FilterOutcome::Continue)),
+        allocations(|| assert_eq!(found.rewrite(&mut exchange), FilterOutcome::Continue)),
         0,
         "filters"
     );

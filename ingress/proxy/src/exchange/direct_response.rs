@@ -1,10 +1,12 @@
 //! Responses that the proxy makes itself: error pages, redirects, the health check.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Response, StatusCode, response};
 use hyper::ext::ReasonPhrase;
-use ingress_routes::DirectResponse;
+use ingress_routes::plan::filter::ResponseHead;
+use ingress_routes::plan::head_edits::HeadEdits;
+use ingress_routes::{DirectResponse, Exchange, Route};
 
 use crate::client::connection::ClientConnection;
 use crate::client::pages;
@@ -21,16 +23,20 @@ pub(crate) fn page(
     if let Some(reason) = pages::reason(response.status) {
         parts.extensions.insert(ReasonPhrase::from_static(reason.as_bytes()));
     }
-    let body = match response.status.as_u16() {
-        200 | 204 | 304 => Bytes::new(),
-        _ => pages::body(response.status),
+    let body = match (&response.body, response.status.as_u16()) {
+        (Some((body, content_type)), _) => {
+            parts.headers.insert(CONTENT_TYPE, content_type.clone());
+            body.clone()
+        }
+        (None, 200 | 204 | 304) => Bytes::new(),
+        (None, _) => {
+            pages::describe(&mut parts.headers);
+            pages::body(response.status)
+        }
     };
-    if !body.is_empty() {
-        pages::describe(&mut parts.headers);
-    }
     guard.status = response.status.as_u16();
     if let (Some(route), Some(exchange)) = (&guard.route, &guard.exchange) {
-        route.apply_response_filters(exchange, &mut parts);
+        edit_response(route, exchange, &mut parts);
     }
     if client.is_http1() && response.status == StatusCode::BAD_REQUEST {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -45,4 +51,11 @@ pub(crate) fn page(
         return Response::from_parts(parts, ResponseBody::nothing(guard));
     }
     Response::from_parts(parts, ResponseBody::page(body, guard))
+}
+
+/// Applies the filters of the route to the head of a response.
+pub(crate) fn edit_response(route: &Route, exchange: &Exchange, parts: &mut response::Parts) {
+    let mut edits = HeadEdits::default();
+    route.plan.edit_response_head(exchange, &ResponseHead::new(parts.status, &parts.headers), &mut edits);
+    edits.apply(&mut parts.headers);
 }

@@ -85,7 +85,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
         } else if too_large(length, worker.options.proxy_body_size) {
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::PAYLOAD_TOO_LARGE)))
         } else {
-            let outcome = found.apply_request_filters(&mut exchange);
+            let outcome = found.rewrite(&mut exchange);
             (route, outcome)
         }
     };

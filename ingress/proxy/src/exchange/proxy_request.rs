@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
+use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_routes::upstream::round_robin;
 use ingress_routes::{
     BalancerState, DEFAULT_UPSTREAM, DirectResponse, Route, SelectedEndpoint, SelectedTarget, UpstreamAddress,
@@ -19,7 +20,7 @@ use smallvec::SmallVec;
 use crate::client::connection::ClientConnection;
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
-use crate::exchange::direct_response::page;
+use crate::exchange::direct_response::{edit_response, page};
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::{self, UpstreamConnection};
 use crate::upstream::error::{TimeoutKind, UpstreamError};
@@ -284,13 +285,8 @@ impl<'a> ProxyRequest<'a> {
     fn head(&self, is_named: bool) -> Bytes {
         let Self { client, route, head, guard, length, .. } = self;
         let exchange = guard.exchange.as_ref().expect("set before the first attempt");
-        let set = if route.filters.is_empty() {
-            HeaderMap::new()
-        } else {
-            let mut set = Request::new(()).into_parts().0;
-            route.apply_upstream_filters(exchange, &mut set);
-            set.headers
-        };
+        let mut edits = HeadEdits::default();
+        route.plan.edit_request_head(exchange, &mut edits);
         let raw = head.map(RequestHead::target);
         let target = match (&exchange.target, &raw) {
             (Some(rewritten), _) => rewritten.as_bytes(),
@@ -305,7 +301,7 @@ impl<'a> ProxyRequest<'a> {
         let forward = UpstreamHead {
             method: &exchange.request.method,
             target,
-            host: set.get(HOST).map_or(authority.as_bytes(), HeaderValue::as_bytes),
+            host: authority.as_bytes(),
             authority: authority.as_bytes(),
             request_id: guard.request_id.as_bytes(),
             client: &client.peer_ip,
@@ -317,7 +313,7 @@ impl<'a> ProxyRequest<'a> {
         };
         let headers = head.map_or(ClientHeaders::Map, ClientHeaders::Raw);
         let mut send_buffer = client.worker.send_buffer.borrow_mut();
-        forward.write(&headers, given, &set, &mut send_buffer);
+        forward.write(&headers, given, &edits, &mut send_buffer);
         request_head::take(&mut send_buffer)
     }
 
@@ -348,7 +344,7 @@ impl<'a> ProxyRequest<'a> {
         if let Some(cookie) = pick.cookie {
             parts.headers.append(SET_COOKIE, cookie);
         }
-        self.route.apply_response_filters(exchange, &mut parts);
+        edit_response(self.route, exchange, &mut parts);
         self.guard.status = head.status.as_u16();
         if switching {
             return Response::from_parts(parts, ResponseBody::switched(request, self.guard));

@@ -1,8 +1,9 @@
 //! The head of the request to an endpoint, with ingress-nginx's `X-Forwarded-*`, `X-Real-IP` and `X-Request-ID` fields.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{COOKIE, HOST};
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, Method};
+use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_wire::request_head::RequestHead;
 
 use crate::observe::format::number;
@@ -55,59 +56,66 @@ impl UpstreamHead<'_> {
     ///
     /// Headers whose value would be empty are left out, as nginx does.
     ///
-    /// `given` are the client's parsed fields. `set` are the fields of filters, which replace the client's; one with an empty
-    /// value removes the client's.
+    /// `given` are the client's parsed fields. `edits` are the changes of filters: they apply to the client's fields and to those
+    /// written here.
     pub(crate) fn write(
         &self,
         client: &ClientHeaders<'_>,
         given: &HeaderMap,
-        set: &HeaderMap,
+        edits: &HeadEdits<'_>,
         out: &mut BytesMut,
     ) {
         out.reserve(1024);
-        put(out, &[self.method.as_str().as_bytes(), b" ", self.target, b" HTTP/1.1\r\nHost: ", self.host]);
-        if let Some(protocol) = self.upgrade {
-            put(out, &[b"\r\nUpgrade: ", protocol, b"\r\nConnection: upgrade"]);
-        }
-        put(out, &[b"\r\nX-Request-ID: ", self.request_id]);
-        put(out, &[b"\r\nX-Real-IP: ", self.client.as_bytes()]);
-        put(out, &[b"\r\nX-Forwarded-For: ", self.client.as_bytes()]);
-        put(out, &[b"\r\nX-Forwarded-Host: ", self.authority, b"\r\nX-Forwarded-Port: "]);
-        number(out, self.port.into());
-        let scheme = self.scheme.as_bytes();
+        let host = edits.value(b"host").unwrap_or(self.host);
         put(
             out,
-            &[
-                b"\r\nX-Forwarded-Proto: ",
-                scheme,
-                b"\r\nX-Forwarded-Scheme: ",
-                scheme,
-                b"\r\nX-Scheme: ",
-                scheme,
-            ],
+            &[self.method.as_str().as_bytes(), b" ", self.target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"],
         );
-        for (name, line) in [
-            (&X_FORWARDED_FOR, &b"\r\nX-Original-Forwarded-For: "[..]),
-            (&X_FORWARDED_HOST, b"\r\nX-Original-Forwarded-Host: "),
-        ] {
-            // Several fields are one list (RFC 9110 §5.3), and the client's address may be in any of them.
-            let values = given.get_all(name).iter().filter(|value| !value.is_empty());
-            for (at, value) in values.enumerate() {
-                put(out, &[if at == 0 { line } else { b", " }, value.as_bytes()]);
+        let field = |out: &mut BytesMut, name: &str, value: &[u8]| {
+            if edits.is_empty() || !edits.replace(name.as_bytes()) {
+                put(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
             }
+        };
+        if let Some(protocol) = self.upgrade {
+            field(out, "Upgrade", protocol);
+            field(out, "Connection", b"upgrade");
+        }
+        field(out, "X-Request-ID", self.request_id);
+        field(out, "X-Real-IP", self.client.as_bytes());
+        field(out, "X-Forwarded-For", self.client.as_bytes());
+        field(out, "X-Forwarded-Host", self.authority);
+        field(out, "X-Forwarded-Port", itoa::Buffer::new().format(self.port).as_bytes());
+        let scheme = self.scheme.as_bytes();
+        for name in ["X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Scheme"] {
+            field(out, name, scheme);
+        }
+        for (from, name) in
+            [(&X_FORWARDED_FOR, "X-Original-Forwarded-For"), (&X_FORWARDED_HOST, "X-Original-Forwarded-Host")]
+        {
+            if edits.replace(name.as_bytes()) {
+                continue;
+            }
+            // Several fields are one list (RFC 9110 §5.3), and the client's address may be in any of them.
+            let mut values = given.get_all(from).iter().filter(|value| !value.is_empty());
+            let Some(first) = values.next() else { continue };
+            put(out, &[name.as_bytes(), b": ", first.as_bytes()]);
+            for value in values {
+                put(out, &[b", ", value.as_bytes()]);
+            }
+            out.put_slice(b"\r\n");
         }
         match self.body {
             BodyLength::None => {}
             BodyLength::Known(length) => {
-                put(out, &[b"\r\nContent-Length: "]);
+                out.put_slice(b"Content-Length: ");
                 number(out, length);
+                out.put_slice(b"\r\n");
             }
-            BodyLength::Chunked => put(out, &[b"\r\nTransfer-Encoding: chunked"]),
+            BodyLength::Chunked => out.put_slice(b"Transfer-Encoding: chunked\r\n"),
         }
-        out.put_slice(b"\r\n");
         let options = ConnectionOptions::of(given);
         let is_forwarded =
-            |name: &[u8]| passes(name) && !options.has(name) && (set.is_empty() || !has(set, name));
+            |name: &[u8]| passes(name) && !options.has(name) && (edits.is_empty() || !edits.replace(name));
         match client {
             ClientHeaders::Raw(head) => {
                 for (name, line) in head.lines() {
@@ -123,11 +131,13 @@ impl UpstreamHead<'_> {
                         put(out, &[name, b": ", value.as_bytes(), b"\r\n"]);
                     }
                 }
-                cookies(given, out);
+                if !edits.replace(COOKIE.as_str().as_bytes()) {
+                    cookies(given, out);
+                }
             }
         }
-        for (name, value) in set.iter().filter(|(name, value)| **name != HOST && !value.is_empty()) {
-            put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        for (name, value) in edits.added().filter(|(name, _)| may_be_added(name)) {
+            put(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
         }
         if let Some(id) = self.loop_id {
             put(out, &[b"CDN-Loop: ", id, b"\r\n"]);
@@ -139,8 +149,15 @@ impl UpstreamHead<'_> {
     }
 }
 
-fn has(headers: &HeaderMap, name: &[u8]) -> bool {
-    HeaderName::from_bytes(name).is_ok_and(|name| headers.contains_key(name))
+/// Whether filters may add a field of this name here: `Host` has been written, and the framing of the body is not theirs.
+fn may_be_added(name: &str) -> bool {
+    let own: &[&str] = match name.len() {
+        4 => &["host"],
+        14 => &["content-length"],
+        17 => &["transfer-encoding"],
+        _ => return true,
+    };
+    !own.iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 /// HTTP/2 clients may send cookies in several fields; HTTP/1.1 requires one (RFC 9113 §8.2.3).

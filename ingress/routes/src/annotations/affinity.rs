@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cluster::CompactString;
 
 use super::canary::cookie_name;
-use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
+use super::{Annotation, AnnotationFamily, SettingReader, Settings};
 use crate::affinity::{Affinity, AffinityMode};
 use crate::problem::Effect;
 
@@ -71,10 +71,10 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
              session-cookie-secure: 'true'\n\
              session-cookie-change-on-failure: 'true'",
     read,
-    filter: no_filter,
+    ..AnnotationFamily::NONE
 };
 
-fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let default = Effect::DefaultUsed;
     let behavior =
         reader.value("affinity-canary-behavior", "sticky or legacy", default, |value| match value {
@@ -92,7 +92,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     }
 }
 
-fn cookie(reader: &mut AnnotationReader<'_>) -> Affinity {
+fn cookie(reader: &mut SettingReader<'_>) -> Affinity {
     let default = Effect::DefaultUsed;
     let mode = reader.value("affinity-mode", "balanced or persistent", default, |value| match value {
         "balanced" => Some(AffinityMode::Balanced),

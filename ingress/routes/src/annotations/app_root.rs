@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
-use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
+use super::{Annotation, AnnotationFamily, SettingReader, Settings};
 use crate::exchange::Exchange;
-use crate::filter::{DirectResponse, Filter, FilterOutcome};
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -17,10 +17,10 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     }],
     syntax: "app-root: /shop",
     read,
-    filter: no_filter,
+    ..AnnotationFamily::NONE
 };
 
-fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let path =
         |value: &str| (value.starts_with('/') && value.bytes().all(|byte| byte > b' ')).then(|| value.into());
     settings.app_root =
@@ -31,7 +31,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
 #[derive(Debug, PartialEq)]
 pub(crate) struct AppRoot(pub(crate) String);
 
-impl Filter for AppRoot {
+impl RequestFilter for AppRoot {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         if exchange.path() != "/" {
             return FilterOutcome::Continue;

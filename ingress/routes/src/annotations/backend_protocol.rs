@@ -2,9 +2,10 @@
 
 use http::StatusCode;
 
-use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
+use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
-use crate::filter::{DirectResponse, Filter, FilterOutcome};
+use crate::plan::Plan;
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -19,7 +20,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     }],
     syntax: "backend-protocol: AUTO_HTTP",
     read,
-    filter,
+    plan,
+    ..AnnotationFamily::NONE
 };
 
 /// The protocol of connections to Pods.
@@ -32,7 +34,7 @@ pub enum BackendProtocol {
     AsClient,
 }
 
-fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     const NAME: &str = "backend-protocol";
     let value = reader.text(NAME).map(str::to_ascii_uppercase);
     match value.as_deref() {
@@ -54,12 +56,13 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     }
 }
 
-fn filter(settings: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
-    (settings.backend_protocol != BackendProtocol::Http)
-        .then(|| Box::new(settings.backend_protocol) as Box<dyn Filter>)
+fn plan(settings: &Settings, _: &Rule<'_>, plan: &mut Plan) {
+    if settings.backend_protocol != BackendProtocol::Http {
+        plan.rewrite.push(Box::new(settings.backend_protocol));
+    }
 }
 
-impl Filter for BackendProtocol {
+impl RequestFilter for BackendProtocol {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         match (self, exchange.scheme) {
             (Self::AsClient, RequestScheme::Https) => {

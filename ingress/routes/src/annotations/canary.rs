@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{Annotation, AnnotationFamily, AnnotationReader, Settings, no_filter};
+use super::{Annotation, AnnotationFamily, SettingReader, Settings};
 use crate::canary::{CanaryHeader, CanaryPolicy};
 use crate::pattern::Pattern;
 use crate::problem::Effect;
@@ -56,10 +56,10 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
              canary-weight: '5'\n\
              canary-weight-total: '1000'",
     read,
-    filter: no_filter,
+    ..AnnotationFamily::NONE
 };
 
-fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     // An Ingress that is a canary by mistake gets too few requests, but one that should have been a canary gets all of them.
     // So a value that is not a boolean makes a canary that gets no requests.
     let is_canary = reader.value(
@@ -92,7 +92,7 @@ const NO_CONDITIONS: CanaryPolicy = CanaryPolicy {
     disabled: false,
 };
 
-fn policy(reader: &mut AnnotationReader<'_>) -> CanaryPolicy {
+fn policy(reader: &mut SettingReader<'_>) -> CanaryPolicy {
     let header = reader.value("canary-by-header", "a header name", Effect::DefaultUsed, |value| {
         // nginx does not distinguish `-` and `_` in header names.
         HeaderName::try_from(value.replace('_', "-")).ok()
@@ -111,7 +111,7 @@ fn policy(reader: &mut AnnotationReader<'_>) -> CanaryPolicy {
     }
 }
 
-fn pattern(reader: &mut AnnotationReader<'_>) -> CanaryHeader {
+fn pattern(reader: &mut SettingReader<'_>) -> CanaryHeader {
     let Some(text) = reader.text("canary-by-header-pattern") else { return CanaryHeader::Keyword };
     match Pattern::new(text, false) {
         Ok(pattern) => CanaryHeader::Matches(Arc::new(pattern)),

@@ -1,6 +1,6 @@
 //! `enable-global-auth`: whether an Ingress takes part in the global external authentication.
 
-use super::{Annotation, AnnotationFamily, no_filter};
+use super::{Annotation, AnnotationFamily};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "global auth",
@@ -16,5 +16,5 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     read: |reader, _| {
         reader.flag("enable-global-auth");
     },
-    filter: no_filter,
+    ..AnnotationFamily::NONE
 };

@@ -2,9 +2,10 @@
 
 use http::StatusCode;
 
-use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
+use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
-use crate::filter::{DirectResponse, Filter, FilterOutcome};
+use crate::plan::Plan;
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "https",
@@ -25,7 +26,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     syntax: "ssl-redirect: 'false'\n\
              force-ssl-redirect: 'true'",
     read,
-    filter,
+    plan,
+    ..AnnotationFamily::NONE
 };
 
 /// `no-tls-redirect-locations` of the ConfigMap, its default.
@@ -49,7 +51,7 @@ impl Default for HttpsRedirect {
     }
 }
 
-fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let default = HttpsRedirect::default();
     settings.https_redirect = HttpsRedirect {
         redirect: reader.flag("ssl-redirect").unwrap_or(default.redirect),
@@ -57,10 +59,11 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     };
 }
 
-fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
+fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     let HttpsRedirect { redirect, force } = settings.https_redirect;
-    let wanted = (redirect || force) && !rule.path.starts_with(EXEMPT);
-    wanted.then(|| Box::new(ToHttps { force, port: rule.port_in_redirects }) as Box<dyn Filter>)
+    if (redirect || force) && !rule.path.starts_with(EXEMPT) {
+        plan.rewrite.push(Box::new(ToHttps { force, port: rule.port_in_redirects }));
+    }
 }
 
 /// Redirects plain requests to https.
@@ -71,7 +74,7 @@ struct ToHttps {
     port: Option<u16>,
 }
 
-impl Filter for ToHttps {
+impl RequestFilter for ToHttps {
     /// The redirect has the host as the client sent it, without its port; one final slash of the target is dropped.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         if exchange.scheme != RequestScheme::Http || !(self.force || exchange.certificate) {

@@ -1,47 +1,70 @@
-//! Reads the annotations of one Ingress and collects the problems found in them.
+//! Reads the annotations of one Ingress, or the keys of the ConfigMap, and collects the problems found in them.
 
-use cluster::Ingress;
+use cluster::{ConfigMap, Ingress, IngressRule, Key, Kind};
 
 use crate::problem::{BadValue, Effect, RoutingProblem};
 use crate::unsupported::parse_bool;
 
-/// The annotations of one Ingress under the prefix. An empty value counts as unset, as in ingress-nginx.
-pub struct AnnotationReader<'i> {
-    ingress: &'i Ingress,
+/// The annotations of one Ingress under the prefix, or the keys of the ConfigMap. An empty value counts as unset, as in
+/// ingress-nginx.
+pub struct SettingReader<'i> {
+    kind: Kind,
+    key: &'i Key,
+    /// Of annotations; empty for the ConfigMap.
     prefix: &'i str,
+    rules: &'i [IngressRule],
     /// Names without the prefix, and values.
     values: Vec<(&'i str, &'i str)>,
-    /// Why the routes of the Ingress answer 503.
+    /// Why the routes of the Ingress, or all routes, answer 503.
     denied: Option<String>,
     problems: Vec<RoutingProblem>,
 }
 
-impl<'i> AnnotationReader<'i> {
-    pub(super) fn new(ingress: &'i Ingress, prefix: &'i str) -> Self {
+impl<'i> SettingReader<'i> {
+    pub(super) fn of_ingress(ingress: &'i Ingress, prefix: &'i str) -> Self {
         let short = |name: &'i str| name.strip_prefix(prefix)?.strip_prefix('/');
         let values = ingress.annotations.iter();
         let values = values.filter_map(|(name, value)| Some((short(name)?, value.trim())));
-        let values = values.filter(|(_, value)| !value.is_empty()).collect();
-        Self { ingress, prefix, values, denied: None, problems: Vec::new() }
+        Self::new(Kind::Ingress, &ingress.key, prefix, &ingress.rules, values)
     }
 
-    /// Names and values of all annotations.
+    pub(crate) fn of_config_map(config_map: &'i ConfigMap) -> Self {
+        let values = config_map.data.iter().map(|(name, value)| (name.as_str(), value.trim()));
+        Self::new(Kind::ConfigMap, &config_map.key, "", &[], values)
+    }
+
+    fn new(
+        kind: Kind,
+        key: &'i Key,
+        prefix: &'i str,
+        rules: &'i [IngressRule],
+        values: impl Iterator<Item = (&'i str, &'i str)>,
+    ) -> Self {
+        let values = values.filter(|(_, value)| !value.is_empty()).collect();
+        Self { kind, key, prefix, rules, values, denied: None, problems: Vec::new() }
+    }
+
+    /// The namespace of the object, in which names of other objects are looked up.
+    pub fn namespace(&self) -> &'i str {
+        &self.key.namespace
+    }
+
+    /// Names and values of all that are set.
     pub(super) fn values(&self) -> impl Iterator<Item = (&'i str, &'i str)> + use<'i> {
         self.values.clone().into_iter()
     }
 
     /// The paths of all rules.
     pub(super) fn paths(&self) -> impl Iterator<Item = &'i str> + use<'i> {
-        let ingress = self.ingress;
-        ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| path.path.as_str())
+        self.rules.iter().flat_map(|rule| &rule.paths).map(|path| path.path.as_str())
     }
 
-    /// The value of an annotation as text.
+    /// The value of an annotation or key as text.
     pub fn text(&self, name: &str) -> Option<&'i str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    /// The value of an annotation, if `parse` accepts it. Otherwise reports what was expected, with `effect` as the
+    /// The value of an annotation or key, if `parse` accepts it. Otherwise reports what was expected, with `effect` as the
     /// consequence; [`Effect::Closed`] closes the routes of the Ingress.
     pub fn value<T>(
         &mut self,
@@ -70,13 +93,13 @@ impl<'i> AnnotationReader<'i> {
         self.value(key, "a whole number", Effect::DefaultUsed, |value| value.parse().ok())
     }
 
-    /// Reports a problem with an annotation.
+    /// Reports a problem with an annotation or key.
     pub fn problem(&mut self, name: &str, what: String, effect: Effect) {
-        let field = format!("{}/{name}", self.prefix);
+        let field = if self.prefix.is_empty() { name.to_owned() } else { format!("{}/{name}", self.prefix) };
         if effect == Effect::Closed && self.denied.is_none() {
             self.denied = Some(format!("{field}: {what}"));
         }
-        self.problems.push(RoutingProblem::of_ingress(&self.ingress.key, field, what, effect));
+        self.push(field, what, effect);
     }
 
     /// Reports a problem whose text contains the name of the annotation.
@@ -84,10 +107,21 @@ impl<'i> AnnotationReader<'i> {
         if effect == Effect::Closed && self.denied.is_none() {
             self.denied = Some(what.clone());
         }
-        self.problems.push(RoutingProblem::of_ingress(&self.ingress.key, "", what, effect));
+        self.push(String::new(), what, effect);
     }
 
-    pub(super) fn done(self) -> (Option<String>, Vec<RoutingProblem>) {
+    fn push(&mut self, field: String, what: String, effect: Effect) {
+        // What the ConfigMap closes are the routes of other objects.
+        let effect = match effect {
+            Effect::Closed if self.kind == Kind::ConfigMap => Effect::ClosesOthers,
+            effect => effect,
+        };
+        let (kind, key) = (self.kind, self.key.clone());
+        self.problems.push(RoutingProblem { kind, key, field, what, effect });
+    }
+
+    /// Why the routes answer 503, and the problems.
+    pub(crate) fn done(self) -> (Option<String>, Vec<RoutingProblem>) {
         (self.denied, self.problems)
     }
 }

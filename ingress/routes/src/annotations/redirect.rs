@@ -2,9 +2,10 @@
 
 use http::StatusCode;
 
-use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
+use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
-use crate::filter::{DirectResponse, Filter, FilterOutcome};
+use crate::plan::Plan;
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -39,7 +40,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
              temporal-redirect: https://status.example.org/?from=shop\n\
              temporal-redirect-code: '307'",
     read,
-    filter,
+    plan,
+    ..AnnotationFamily::NONE
 };
 
 /// A redirect of all requests.
@@ -50,7 +52,7 @@ pub struct Redirect {
     to: String,
 }
 
-fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     const URL: &str = "an http or https URL; variables are not expanded in it";
     const URL_OR_PATH: &str = "an http or https URL or a path; variables are not expanded in it";
     let temporal_code = code(reader, "temporal-redirect-code", "a status from 300 to 307", 300..=307);
@@ -66,7 +68,7 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
 }
 
 fn code(
-    reader: &mut AnnotationReader<'_>,
+    reader: &mut SettingReader<'_>,
     key: &'static str,
     wanted: &'static str,
     range: std::ops::RangeInclusive<u16>,
@@ -86,11 +88,13 @@ fn plain(value: &str) -> bool {
     value.bytes().all(|byte| byte > b' ' && byte != b'$' && byte != 127)
 }
 
-fn filter(settings: &Settings, _: &Rule<'_>) -> Option<Box<dyn Filter>> {
-    settings.redirect.clone().map(|redirect| Box::new(redirect) as Box<dyn Filter>)
+fn plan(settings: &Settings, _: &Rule<'_>, plan: &mut Plan) {
+    if let Some(redirect) = &settings.redirect {
+        plan.rewrite.push(Box::new(redirect.clone()));
+    }
 }
 
-impl Filter for Redirect {
+impl RequestFilter for Redirect {
     /// nginx makes a path absolute: scheme, and host without its port.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         let location = if self.to.starts_with('/') {

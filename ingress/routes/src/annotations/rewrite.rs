@@ -6,11 +6,12 @@ use std::sync::Arc;
 use cluster::PathType;
 use http::StatusCode;
 
-use super::{Annotation, AnnotationFamily, AnnotationReader, Rule, Settings};
+use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
-use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::path::{encode, encode_unsafe};
 use crate::pattern::{Captures, PathPattern, StepLimitExceeded};
+use crate::plan::Plan;
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::problem::Effect;
 use crate::variables::RequestVariable;
 
@@ -32,7 +33,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     syntax: "rewrite-target: /$2\n\
              use-regex: 'true'",
     read,
-    filter,
+    plan,
+    ..AnnotationFamily::NONE
 };
 
 /// `rewrite-target`, parsed. Its names are resolved for each rule, because they may be groups of the rule's path.
@@ -179,7 +181,7 @@ fn is_name_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     const WANTED: &str =
         "a path, in which $1 to $9 and $name stand for groups of the rule's path and variables of nginx";
     let paths = reader.paths();
@@ -189,7 +191,11 @@ fn read(reader: &mut AnnotationReader<'_>, settings: &mut Settings) {
     settings.use_regex = reader.flag("use-regex").unwrap_or_default();
 }
 
-fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
+fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    plan.rewrite.extend(rewrite(settings, rule).map(|rewrite| Box::new(rewrite) as Box<dyn RequestFilter>));
+}
+
+fn rewrite(settings: &Settings, rule: &Rule<'_>) -> Option<Rewrite> {
     let template = settings.rewrite.as_ref()?;
     let pattern = pattern(template, rule)?;
     let resolve_all = |parts: &[TemplatePart]| -> Option<Vec<RewritePart>> {
@@ -206,7 +212,7 @@ fn filter(settings: &Settings, rule: &Rule<'_>) -> Option<Box<dyn Filter>> {
         Some(query) => Some(TemplateQuery { parts: resolve_all(&query.parts)?, replaces: query.replaces }),
         None => None,
     };
-    Some(Box::new(Rewrite { pattern, path, query, redirects: is_redirect(&template.text) }))
+    Some(Rewrite { pattern, path, query, redirects: is_redirect(&template.text) })
 }
 
 /// The pattern that a request path has to match to be rewritten; `None` if nothing is rewritten, or if the path is not a
@@ -256,7 +262,7 @@ impl Rewrite {
     }
 }
 
-impl Filter for Rewrite {
+impl RequestFilter for Rewrite {
     /// As in nginx, the path of the rule is matched again, this time unanchored, to find its groups.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         match self.target(exchange) {

@@ -1,6 +1,6 @@
 //! Annotations that are not supported yet, each with its consequence, and names that ingress-nginx does not have.
 
-use super::reader::AnnotationReader;
+use super::reader::SettingReader;
 use super::{FAMILIES, Settings};
 use crate::problem::Effect;
 use crate::unsupported::NeutralValues::{False, NotPositive, OnlyEmpty, True, Words};
@@ -169,7 +169,7 @@ pub const OBSOLETE: &[&str] = &[
 ];
 
 /// Reports the annotations that no family reads, and closes the routes if one of them protects something.
-pub(super) fn check(reader: &mut AnnotationReader<'_>, settings: &Settings) {
+pub(super) fn check(reader: &mut SettingReader<'_>, settings: &Settings) {
     for (name, value) in reader.values() {
         if FAMILIES.iter().any(|family| family.annotations.iter().any(|known| known.name == name)) {
             continue;

@@ -8,6 +8,7 @@
 
 use cluster::Ingress;
 
+use crate::annotations::FAMILIES;
 use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, That, True, Words};
 use crate::unsupported::{UnsupportedSetting, closed, cosmetic, differs};
 
@@ -168,9 +169,15 @@ const NO_FORWARDED: &str = "no peer is trusted to report the client's address";
 const REDIRECT_PASSED: &str = "the Location of endpoints is passed on unchanged";
 const TICKETS: &str = "TLS sessions are resumed by the replica that began them only";
 
-/// The 194 keys of ingress-nginx 1.15, in the order of its documentation, by theme.
+/// All 194 keys of ingress-nginx 1.15: those of annotation families, and those without one.
+pub fn keys() -> impl Iterator<Item = ConfigMapKey> {
+    let of_families = FAMILIES.iter().flat_map(|family| family.keys).map(|key| honoured(key.name, key.doc));
+    of_families.chain(KEYS.iter().copied())
+}
+
+/// The keys that no annotation family has, in the order of the documentation of ingress-nginx, by theme.
 #[rustfmt::skip]
-pub const KEYS: &[ConfigMapKey] = &[
+pub(super) const KEYS: &[ConfigMapKey] = &[
     // Security and governance.
     served(differs("allow-snippet-annotations", False, "an Ingress with a snippet annotation is closed all the same")),
     guarded("annotations-risk-level", Words(&["High", "Critical"]), "an Ingress with a riskier annotation would be served", &RISKY),

@@ -11,7 +11,6 @@ use super::parsed_ingress::{ParsedIngress, RulePath};
 use super::route::{DEFAULT_UPSTREAM, Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
-use crate::filter::Filter;
 use crate::globals::{ClosedScheme, Globals, GuardedRoute};
 use crate::hsts::Hsts;
 use crate::options::{PoolKey, RouteOptions};
@@ -188,6 +187,7 @@ impl<'h> LocationBuilder<'h> {
     ) -> Route {
         let LocationOwner { owner, settings, backend, implicit } = location_owner;
         let rule = Rule {
+            globals: context.globals.values(),
             host,
             ingress: owner.map(|owner| &owner.ingress.key),
             service: *backend,
@@ -204,10 +204,11 @@ impl<'h> LocationBuilder<'h> {
         let ingress = owner.map(|owner| &*owner.ingress);
         let guarded = GuardedRoute { ingress, settings, path: &self.path };
         let closing = context.globals.closing(guarded, &context.options.annotations_prefix);
-        let mut filters = annotations::filters(settings, &rule);
-        let closed = |scheme| Box::new(ClosedScheme(scheme)) as Box<dyn Filter>;
-        filters.extend(closing.schemes.into_iter().map(closed));
-        filters.push(Box::new(Hsts));
+        let mut plan = annotations::plan(settings, &rule);
+        for scheme in closing.schemes {
+            plan.rewrite.push(Box::new(ClosedScheme(scheme)));
+        }
+        plan.response_head.push(Box::new(Hsts));
         Route {
             host: host.clone(),
             path: self.path.clone(),
@@ -215,7 +216,7 @@ impl<'h> LocationBuilder<'h> {
             ingress: owner.map(|owner| owner.ingress.key.clone()),
             service: backend.map(|backend| (backend.name.clone(), backend.port.clone())),
             denied: settings.denied.clone().or(error.map(|(_, what)| what)).or(closing.all),
-            filters: filters.into(),
+            plan,
             step_limit: StepLimitMark::default(),
             upstream: self.upstream(location_owner, host, problems, context),
         }

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use cluster::{CompactString, Key, PathType, PortRef};
-use http::{StatusCode, response};
+use http::StatusCode;
 
 use crate::exchange::Exchange;
-use crate::filter::{DirectResponse, Filter, FilterOutcome};
 use crate::pattern::StepBudget;
+use crate::plan::Plan;
+use crate::plan::filter::{DirectResponse, FilterOutcome};
 use crate::problem::{Effect, RoutingProblem};
 use crate::upstream::Upstream;
 
@@ -27,8 +28,8 @@ pub struct Route {
     pub service: Option<(CompactString, PortRef)>,
     /// Why every request is answered 503.
     pub denied: Option<String>,
-    /// Effects of annotations, in order.
-    pub filters: Box<[Box<dyn Filter>]>,
+    /// Effects of annotations and the ConfigMap, phase by phase.
+    pub plan: Plan,
     /// The upstream of requests; `None` answers 404.
     pub upstream: Option<Upstream>,
     /// Whether requests were answered 500 because the patterns of the host needed too many steps.
@@ -67,34 +68,16 @@ impl StepLimitMark {
 pub const DEFAULT_UPSTREAM: &str = "upstream-default-backend";
 
 impl Route {
-    /// The 503 of a closed route, then each filter in turn.
-    pub(super) fn apply_request_filters(&self, exchange: &mut Exchange) -> FilterOutcome {
+    /// The 503 of a closed route, then each filter of the rewrite phase in turn.
+    pub(super) fn rewrite(&self, exchange: &mut Exchange) -> FilterOutcome {
         if self.denied.is_some() {
             return FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
         }
-        for filter in &self.filters {
-            if let outcome @ FilterOutcome::Respond(_) = filter.request(exchange) {
-                return outcome;
-            }
-        }
-        if self.upstream.is_none() {
+        let outcome = self.plan.rewrite(exchange);
+        if outcome == FilterOutcome::Continue && self.upstream.is_none() {
             return FilterOutcome::Respond(DirectResponse::status(StatusCode::NOT_FOUND));
         }
-        FilterOutcome::Continue
-    }
-
-    /// Applies all filters to the head of the request for the upstream.
-    pub fn apply_upstream_filters(&self, exchange: &Exchange, head: &mut http::request::Parts) {
-        for filter in &self.filters {
-            filter.upstream(exchange, head);
-        }
-    }
-
-    /// Applies all filters, in reverse order, to the head of a response to the client, from an upstream or not.
-    pub fn apply_response_filters(&self, exchange: &Exchange, head: &mut response::Parts) {
-        for filter in self.filters.iter().rev() {
-            filter.response(exchange, head);
-        }
+        outcome
     }
 
     /// The problem of a route whose pattern was matched when a request had used up its steps. `now` is the Unix time.
@@ -119,11 +102,11 @@ impl Route {
     }
 }
 
-/// Filters are compared by their `Debug` text: they are plain values of settings.
+/// All but the mark of the step limit.
 impl PartialEq for Route {
     fn eq(&self, other: &Self) -> bool {
-        let Self { host, path, kind, ingress, service, denied, filters, upstream, step_limit: _ } = self;
-        (host, path, kind, ingress, service, denied, upstream)
+        let Self { host, path, kind, ingress, service, denied, plan, upstream, step_limit: _ } = self;
+        (host, path, kind, ingress, service, denied, plan, upstream)
             == (
                 &other.host,
                 &other.path,
@@ -131,8 +114,8 @@ impl PartialEq for Route {
                 &other.ingress,
                 &other.service,
                 &other.denied,
+                &other.plan,
                 &other.upstream,
             )
-            && format!("{filters:?}") == format!("{:?}", other.filters)
     }
 }

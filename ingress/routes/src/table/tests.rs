@@ -4,6 +4,8 @@
 use cluster::Object;
 
 use super::*;
+use crate::plan::filter::ResponseHead;
+use crate::plan::head_edits::HeadEdits;
 use crate::testing::{TestCluster, class, manifests};
 
 mod law;
@@ -134,7 +136,11 @@ fn responses_over_https_have_hsts() {
     ] {
         let exchange = crate::exchange::tests::get(url, &[]);
         let mut head = DirectResponse::status(StatusCode::OK).head();
-        table.find(exchange.host(), exchange.path()).route().apply_response_filters(&exchange, &mut head);
+        let plan = &table.find(exchange.host(), exchange.path()).route().plan;
+        let mut edits = HeadEdits::default();
+        let empty = http::HeaderMap::new();
+        plan.edit_response_head(&exchange, &ResponseHead::new(StatusCode::OK, &empty), &mut edits);
+        edits.apply(&mut head.headers);
         let header = head.headers.get("strict-transport-security").map(|value| value.to_str().expect("text"));
         assert_eq!(header, value, "{url}");
     }

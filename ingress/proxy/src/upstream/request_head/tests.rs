@@ -16,7 +16,7 @@ fn map(head: &RequestHead) -> HeaderMap {
     map
 }
 
-fn forward(head: &RequestHead, raw: bool, set: &HeaderMap) -> String {
+fn forward(head: &RequestHead, raw: bool, edits: &HeadEdits<'_>) -> String {
     let headers = map(head);
     let forward = UpstreamHead {
         method: &Method::POST,
@@ -33,7 +33,7 @@ fn forward(head: &RequestHead, raw: bool, set: &HeaderMap) -> String {
     };
     let mut out = BytesMut::new();
     let client = if raw { ClientHeaders::Raw(head) } else { ClientHeaders::Map };
-    forward.write(&client, &headers, set, &mut out);
+    forward.write(&client, &headers, edits, &mut out);
     String::from_utf8(take(&mut out).to_vec()).unwrap().replace("\r\n", "\n")
 }
 
@@ -78,9 +78,9 @@ X-Original-Forwarded-For: 10.0.0.1, 10.0.0.2
 X-Original-Forwarded-Host: evil.example
 Content-Length: 12
 ";
-    let raw = forward(&head(REQUEST), true, &HeaderMap::new());
+    let raw = forward(&head(REQUEST), true, &HeadEdits::default());
     assert_eq!(raw, format!("{own}User-Agent: curl/8\nAccept: a\naCCept: b\nTE: trailers\n\n"));
-    let parsed = forward(&head(REQUEST), false, &HeaderMap::new());
+    let parsed = forward(&head(REQUEST), false, &HeadEdits::default());
     assert_eq!(parsed, format!("{own}user-agent: curl/8\naccept: a\naccept: b\nTE: trailers\n\n"));
 }
 
@@ -88,30 +88,37 @@ Content-Length: 12
 fn upgrades_pass_and_h2c_does_not() {
     let upgraded =
         "GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Key: k\n\n";
-    let text = forward(&head(upgraded), true, &HeaderMap::new());
+    let text = forward(&head(upgraded), true, &HeadEdits::default());
     assert!(text.contains("\nUpgrade: websocket\nConnection: upgrade\n"), "{text}");
     assert!(text.contains("\nSec-WebSocket-Key: k\n"), "{text}");
     for protocol in ["h2c", "H2C", "websocket, h2c"] {
-        let text = forward(&head(&upgraded.replace("websocket", protocol)), true, &HeaderMap::new());
+        let text = forward(&head(&upgraded.replace("websocket", protocol)), true, &HeadEdits::default());
         assert!(!text.to_lowercase().contains("upgrade"), "{protocol}: {text}");
     }
 }
 
 #[test]
 fn filters_set_and_remove_headers() {
-    let mut set = HeaderMap::new();
-    set.insert("accept", http::HeaderValue::from_static("c"));
-    set.insert("user-agent", http::HeaderValue::from_static(""));
-    set.insert("x-forwarded-prefix", http::HeaderValue::from_static("/p"));
+    let mut edits = HeadEdits::default();
+    edits.set("accept", &b"c"[..]);
+    edits.set("user-agent", &b""[..]);
+    edits.set("X-Forwarded-Prefix", &b"/p"[..]);
+    edits.set("Host", &b"inner.example"[..]);
+    edits.set("X-Forwarded-Port", &b"80"[..]);
+    edits.remove("x-scheme");
+    edits.append("Content-Length", &b"5"[..]);
     for raw in [true, false] {
-        let text = forward(&head(REQUEST), raw, &set);
-        assert!(text.ends_with("12\naccept: c\nx-forwarded-prefix: /p\nTE: trailers\n\n"), "{text}");
+        let text = forward(&head(REQUEST), raw, &edits);
+        let end = "12\naccept: c\nX-Forwarded-Prefix: /p\nX-Forwarded-Port: 80\nTE: trailers\n\n";
+        assert!(text.ends_with(end), "{text}");
+        assert!(text.contains("\nHost: inner.example\n") && !text.contains("\nHost: shop"), "{text}");
+        assert!(!text.contains("X-Forwarded-Port: 443") && !text.contains("X-Scheme"), "{text}");
     }
 }
 
 #[test]
 fn cookies_that_http2_split_are_joined() {
     let text =
-        forward(&head("GET / HTTP/1.1\nHost: a\nCookie: a=1\nCookie: b=2\n\n"), false, &HeaderMap::new());
+        forward(&head("GET / HTTP/1.1\nHost: a\nCookie: a=1\nCookie: b=2\n\n"), false, &HeadEdits::default());
     assert!(text.contains("\ncookie: a=1; b=2\n"), "{text}");
 }

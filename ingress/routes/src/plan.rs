@@ -1,0 +1,69 @@
+//! The plan of a rule: how its requests are handled, phase by phase.
+//!
+//! A reader of Kubernetes objects fills it through the annotation families; the table and the proxy know neither Ingresses nor
+//! annotations. The phases run in nginx's order: rewrite → limits → access → (upstream) → request head → response head.
+//! Within a phase, filters run in the order in which families add them, which is the order of
+//! [`FAMILIES`](crate::annotations::FAMILIES).
+
+pub mod access;
+pub mod filter;
+pub mod head_edits;
+pub mod subrequest;
+
+use self::access::{AccessRules, LimitRule};
+use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHead, ResponseHeadFilter};
+use self::head_edits::HeadEdits;
+use crate::exchange::Exchange;
+
+/// How the requests of a rule are handled. Everything in it was decided when the route was built; a request only reads it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Redirects and rewrites. A filter may answer the request.
+    pub rewrite: Vec<Box<dyn RequestFilter>>,
+    /// Limits on rates and connections.
+    pub limits: Vec<Box<dyn LimitRule>>,
+    /// Who may send requests.
+    pub access: AccessRules,
+    /// Changes of the head that endpoints get.
+    pub request_head: Vec<Box<dyn RequestHeadFilter>>,
+    /// Changes of the head that clients get, from an endpoint or not.
+    pub response_head: Vec<Box<dyn ResponseHeadFilter>>,
+}
+
+impl Plan {
+    /// Applies the filters of the rewrite phase until one answers.
+    pub(crate) fn rewrite(&self, exchange: &mut Exchange) -> FilterOutcome {
+        for filter in &self.rewrite {
+            if let outcome @ FilterOutcome::Respond(_) = filter.request(exchange) {
+                return outcome;
+            }
+        }
+        FilterOutcome::Continue
+    }
+
+    /// The changes of the head that an endpoint gets.
+    pub fn edit_request_head<'r>(&'r self, exchange: &'r Exchange, edits: &mut HeadEdits<'r>) {
+        for filter in &self.request_head {
+            filter.edit(exchange, edits);
+        }
+    }
+
+    /// The changes of the head that the client gets.
+    pub fn edit_response_head<'r>(
+        &'r self,
+        exchange: &'r Exchange,
+        response: &ResponseHead<'_>,
+        edits: &mut HeadEdits<'r>,
+    ) {
+        for filter in &self.response_head {
+            filter.edit(exchange, response, edits);
+        }
+    }
+}
+
+/// Compared by their `Debug` text: filters are plain values of settings.
+impl PartialEq for Plan {
+    fn eq(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
+}

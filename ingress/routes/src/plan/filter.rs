@@ -1,0 +1,111 @@
+//! Filters: the effects of annotations on requests and responses.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
+use smallvec::SmallVec;
+
+use super::head_edits::HeadEdits;
+use crate::exchange::Exchange;
+
+/// A filter of the rewrite phase.
+pub trait RequestFilter: Send + Sync + Debug {
+    /// Called before an upstream is chosen. May change the target or answer the request.
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome;
+}
+
+/// A filter of the head of the request to an endpoint.
+pub trait RequestHeadFilter: Send + Sync + Debug {
+    /// Adds its changes to `edits`, which already has those of earlier filters.
+    fn edit<'r>(&'r self, exchange: &'r Exchange, edits: &mut HeadEdits<'r>);
+}
+
+/// A filter of the head of the response to the client.
+pub trait ResponseHeadFilter: Send + Sync + Debug {
+    /// Adds its changes to `edits`, which already has those of earlier filters. `response` is the head without any change.
+    fn edit<'r>(&'r self, exchange: &'r Exchange, response: &ResponseHead<'_>, edits: &mut HeadEdits<'r>);
+}
+
+/// What happens after a filter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FilterOutcome {
+    /// The next filter runs; after the last one the next phase begins.
+    Continue,
+    /// This response is sent; the request is not sent to an endpoint.
+    Respond(DirectResponse),
+}
+
+/// The head of a response as filters see it.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'r> {
+    /// The status.
+    pub status: StatusCode,
+    headers: &'r HeaderMap,
+}
+
+impl<'r> ResponseHead<'r> {
+    /// The head with these fields.
+    pub fn new(status: StatusCode, headers: &'r HeaderMap) -> Self {
+        Self { status, headers }
+    }
+
+    /// The value of a field, the first where there are several.
+    pub fn get(&self, name: &HeaderName) -> Option<&'r [u8]> {
+        self.headers.get(name).map(HeaderValue::as_bytes)
+    }
+
+    /// The values of all fields of a name, in order.
+    pub fn all(&self, name: &HeaderName) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+        self.headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+    }
+}
+
+/// A response that the proxy makes itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DirectResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// Its header fields, apart from those of the body.
+    pub fields: SmallVec<[(HeaderName, HeaderValue); 1]>,
+    /// Its body and `Content-Type`; without one, nginx's page for the status.
+    pub body: Option<(Bytes, HeaderValue)>,
+}
+
+impl DirectResponse {
+    /// A response with a status only.
+    pub fn status(status: StatusCode) -> Self {
+        Self { status, fields: SmallVec::new(), body: None }
+    }
+
+    /// A redirect; 500 if the location is not a valid header value.
+    pub fn redirect(status: StatusCode, location: String) -> Self {
+        match HeaderValue::try_from(location) {
+            Ok(location) => Self::status(status).with(LOCATION, location),
+            Err(_) => Self::status(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// The response with another header field.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.push((name, value));
+        self
+    }
+
+    /// `Location`, for redirects.
+    pub fn location(&self) -> Option<&HeaderValue> {
+        self.fields.iter().find(|(name, _)| *name == LOCATION).map(|(_, value)| value)
+    }
+
+    /// The head of the response, without length and type of the body.
+    pub fn head(&self) -> response::Parts {
+        let mut head = response::Response::new(()).into_parts().0;
+        head.status = self.status;
+        for (name, value) in &self.fields {
+            head.headers.append(name.clone(), value.clone());
+        }
+        head
+    }
+}

@@ -1,0 +1,140 @@
+//! Changes of the header fields of a head.
+
+use std::borrow::Cow;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+/// Changes of header fields, in order. Hot: borrows from the route and the request, and allocates nothing for a common route.
+///
+/// Names are compared ignoring case and written as given.
+#[derive(Debug, Default, PartialEq)]
+pub struct HeadEdits<'r> {
+    edits: SmallVec<[HeadEdit<'r>; 8]>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeadEdit<'r> {
+    /// Removes all fields of the name, and adds one with this value unless the value is empty, as nginx's `proxy_set_header` does.
+    Set(&'r str, Cow<'r, [u8]>),
+    /// Adds a field to those of the name.
+    Append(&'r str, Cow<'r, [u8]>),
+    /// Removes all fields of the name.
+    Remove(&'r str),
+}
+
+impl HeadEdit<'_> {
+    /// The name of the field.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Set(name, _) | Self::Append(name, _) | Self::Remove(name) => name,
+        }
+    }
+
+    fn has_name(&self, name: &[u8]) -> bool {
+        self.name().as_bytes().eq_ignore_ascii_case(name)
+    }
+}
+
+impl<'r> HeadEdits<'r> {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// Replaces all fields of the name by one with this value; an empty value removes them.
+    pub fn set(&mut self, name: &'r str, value: impl Into<Cow<'r, [u8]>>) {
+        self.edits.push(HeadEdit::Set(name, value.into()));
+    }
+
+    /// Adds a field.
+    pub fn append(&mut self, name: &'r str, value: impl Into<Cow<'r, [u8]>>) {
+        self.edits.push(HeadEdit::Append(name, value.into()));
+    }
+
+    /// Removes all fields of the name.
+    pub fn remove(&mut self, name: &'r str) {
+        self.edits.push(HeadEdit::Remove(name));
+    }
+
+    /// The changes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &HeadEdit<'r>> {
+        self.edits.iter()
+    }
+
+    /// Whether the fields of a name are removed or replaced.
+    pub fn replace(&self, name: &[u8]) -> bool {
+        self.edits.iter().any(|edit| !matches!(edit, HeadEdit::Append(..)) && edit.has_name(name))
+    }
+
+    /// The fields that are added in the end: name and value, in order.
+    pub fn added(&self) -> impl Iterator<Item = (&'r str, &[u8])> {
+        self.edits.iter().enumerate().filter_map(|(at, edit)| {
+            let (HeadEdit::Set(name, value) | HeadEdit::Append(name, value)) = edit else { return None };
+            let later = &self.edits[at + 1..];
+            let is_undone = later
+                .iter()
+                .any(|edit| !matches!(edit, HeadEdit::Append(..)) && edit.has_name(name.as_bytes()));
+            (!value.is_empty() && !is_undone).then_some((*name, &**value))
+        })
+    }
+
+    /// The last value that a field is given.
+    pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        self.added()
+            .filter(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+            .last()
+            .map(|(_, value)| value)
+    }
+
+    /// Applies the changes to parsed fields. A name or value that cannot be in a head changes nothing.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        for edit in &self.edits {
+            let Ok(name) = HeaderName::from_bytes(edit.name().as_bytes()) else { continue };
+            match edit {
+                HeadEdit::Set(_, value) if !value.is_empty() => {
+                    if let Ok(value) = HeaderValue::from_bytes(value) {
+                        headers.insert(name, value);
+                    }
+                }
+                HeadEdit::Set(..) | HeadEdit::Remove(_) => {
+                    headers.remove(name);
+                }
+                HeadEdit::Append(_, value) => {
+                    if let Ok(value) = HeaderValue::from_bytes(value) {
+                        headers.append(name, value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_applied_in_order() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-a", HeaderValue::from_static("1"));
+        headers.append("x-a", HeaderValue::from_static("2"));
+        headers.append("x-b", HeaderValue::from_static("3"));
+        let mut edits = HeadEdits::default();
+        edits.set("X-A", &b"4"[..]);
+        edits.append("x-a", b"5".to_vec());
+        edits.set("X-B", &b""[..]);
+        edits.append("X-C", &b"6"[..]);
+        edits.append("bad name", &b"7"[..]);
+        edits.append("X-D", &b"a\nb"[..]);
+        edits.remove("x-c");
+        let added: Vec<_> = edits.added().map(|(name, _)| name).collect();
+        assert_eq!(added, ["X-A", "x-a", "bad name", "X-D"]);
+        assert!(edits.replace(b"x-b") && !edits.replace(b"x-d"));
+        assert_eq!((edits.value(b"x-A"), edits.value(b"x-c")), (Some(&b"5"[..]), None));
+        edits.apply(&mut headers);
+        let fields: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(fields, [("x-a", &b"4"[..]), ("x-a", b"5")]);
+    }
+}

@@ -1,0 +1,44 @@
+//! Requests that the proxy makes itself while it handles a request: external authentication, copies, error pages.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+/// A request to another server, without a body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subrequest {
+    /// Its method.
+    pub method: Method,
+    /// An absolute http or https URL.
+    pub url: Uri,
+    /// Its header fields, complete but for the framing of the body.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long the response may take, connecting included.
+    pub timeout: Duration,
+}
+
+impl Subrequest {
+    /// A GET without header fields, with nginx's default timeout.
+    pub fn get(url: Uri) -> Self {
+        Self { method: Method::GET, url, headers: Vec::new(), timeout: Duration::from_secs(60) }
+    }
+}
+
+/// The response to a [`Subrequest`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubrequestResponse {
+    /// Its status; 502 or 504 if there was none.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Its body, up to the limit of the proxy.
+    pub body: Bytes,
+}
+
+impl SubrequestResponse {
+    /// A response without fields and body.
+    pub fn status(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
