@@ -148,7 +148,7 @@ mod tests {
         let error = checked(&[("/etc/coredns/Corefile", &KUBEADM.replace("loadbalance", "dnssec"))])
             .await
             .unwrap_err();
-        assert!(error.contains("/etc/coredns/Corefile:19") && error.contains("dnssec"), "{error}");
+        assert!(error.contains("/etc/coredns/Corefile:22") && error.contains("dnssec"), "{error}");
         let text = "import custom/*.server\n.:53 {\n kubernetes cluster.local\n}\n";
         let files =
             [("/etc/coredns/Corefile", text), ("/etc/coredns/custom/a.server", "a.example {\n nosuch\n}\n")];

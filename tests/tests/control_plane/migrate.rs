@@ -143,7 +143,7 @@ pub(crate) fn each_distribution_is_named_with_its_plan_or_its_reason(stage: &mut
             &KUBEADM.replace("loadbalance", "nosuch"),
             "",
             2,
-            &["Corefile:17", "nosuch"],
+            &["Corefile:22", "nosuch"],
         ),
     ] {
         if api.read("Node", "", "migrate").is_some() {
