@@ -6,6 +6,19 @@ pub mod chunked;
 pub mod chunk_encoder;
 pub mod request_head;
 
+mod scan;
+pub mod known_header;
+pub mod head;
+mod field_line;
+pub mod framing;
+pub mod request;
+pub mod response;
+pub mod edits;
+
 pub mod client_hello;
 pub mod fastcgi;
 pub mod proxy_protocol;
+
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;

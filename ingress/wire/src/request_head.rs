@@ -18,6 +18,21 @@ pub const MAX_LINE: usize = 8 * 1024;
 /// The longest head in bytes, without its last empty line.
 pub const MAX_HEAD: usize = 4 * MAX_LINE;
 
+/// The limits of a request head in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The longest line, with its carriage return: the size of `large-client-header-buffers`.
+    pub line: usize,
+    /// The longest head, without its last empty line: their number times their size.
+    pub head: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { line: MAX_LINE, head: MAX_HEAD }
+    }
+}
+
 /// Why a head is refused. Each has an error page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
@@ -47,7 +62,7 @@ pub enum RequestFraming {
 }
 
 /// Finds the end of a head, line by line, in a buffer that grows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HeadFinder {
     line: usize,
     lines: usize,
@@ -56,6 +71,11 @@ pub struct HeadFinder {
 impl HeadFinder {
     /// The length of the head at the start of `bytes`, once it is complete. Between two calls `bytes` may only grow.
     pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+        self.find_within(bytes, &HeadLimits::default())
+    }
+
+    /// The same with other limits.
+    pub fn find_within(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         // Refuses a TLS handshake on a plain port at once: it may contain no line end.
         if self.line == 0 && bytes.first().is_some_and(|byte| !method_byte(byte) && *byte != b'\r') {
             return Err(HeadError::Malformed);
@@ -65,7 +85,7 @@ impl HeadFinder {
             if length == 0 || bytes[end - 1] != b'\r' {
                 return Err(HeadError::Malformed);
             }
-            if length > MAX_LINE {
+            if length > limits.line {
                 return Err(self.too_long());
             }
             if length == 1 {
@@ -74,14 +94,14 @@ impl HeadFinder {
             }
             self.line = end + 1;
             self.lines += 1;
-            if self.line > MAX_HEAD {
+            if self.line > limits.head {
                 return Err(HeadError::HeaderTooLarge);
             }
         }
-        if bytes.len() - self.line > MAX_LINE {
+        if bytes.len() - self.line > limits.line {
             return Err(self.too_long());
         }
-        if bytes.len() > MAX_HEAD {
+        if bytes.len() > limits.head {
             return Err(HeadError::HeaderTooLarge);
         }
         Ok(None)
@@ -261,13 +281,18 @@ fn valid_method(method: &[u8]) -> bool {
     !method.is_empty() && method.iter().all(method_byte)
 }
 
-fn method_byte(byte: &u8) -> bool {
+pub(crate) fn method_byte(byte: &u8) -> bool {
     matches!(byte, b'A'..=b'Z' | b'_' | b'-')
 }
 
 /// Checks an HTTP/2 head as strictly as an HTTP/1 head. h2 has already checked the rules of HTTP/2 itself (pseudo-header
 /// fields, connection-specific fields; RFC 9113 §8.2, §8.3).
 pub fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
+    check_h2_within(parts, &HeadLimits::default())
+}
+
+/// The same with other limits.
+pub fn check_h2_within(parts: &http::request::Parts, limits: &HeadLimits) -> Result<(), HeadError> {
     if !valid_method(parts.method.as_str().as_bytes()) {
         return Err(HeadError::Malformed);
     }
@@ -287,7 +312,7 @@ pub fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     if hosts.next().is_some() || !valid_host(host) || !target.starts_with('/') {
         return Err(HeadError::Malformed);
     }
-    if target.len() > MAX_LINE {
+    if target.len() > limits.line {
         return Err(HeadError::UriTooLong);
     }
     // A target with an authority has a scheme, unless `:scheme` is empty, which RFC 9113 §8.3.1 forbids.
@@ -299,7 +324,7 @@ pub fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
     for (name, value) in &parts.headers {
         let length = name.as_str().len() + value.len();
         total += length;
-        if length > MAX_LINE || total > MAX_HEAD {
+        if length > limits.line || total > limits.head {
             return Err(HeadError::HeaderTooLarge);
         }
     }
@@ -308,7 +333,10 @@ pub fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
 
 /// Splits an origin-form or absolute-form target (RFC 9112 §3.2) into path and host. Removes a fragment, which clients must
 /// not send. `*` and `host:port` are refused, as by nginx.
-fn split_target(text: &[u8], target: Range<usize>) -> Result<(Range<usize>, Range<usize>), HeadError> {
+pub(crate) fn split_target(
+    text: &[u8],
+    target: Range<usize>,
+) -> Result<(Range<usize>, Range<usize>), HeadError> {
     let none = 0..0;
     let bytes = &text[target.clone()];
     let end = memchr::memchr(b'#', bytes).map_or(target.end, |at| target.start + at);
