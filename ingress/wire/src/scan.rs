@@ -3,11 +3,11 @@
 #[cfg(target_arch = "x86_64")]
 mod sse2;
 #[cfg(target_arch = "x86_64")]
-use sse2::Block;
+use sse2::Sse2Block as Block;
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod swar;
 #[cfg(not(target_arch = "x86_64"))]
-use swar::Block;
+use swar::SwarBlock as Block;
 
 /// The first control character other than a tab; it ends a field value, or makes it invalid.
 #[inline]
@@ -70,7 +70,7 @@ mod tests {
         for first in 0..=u8::MAX {
             for second in 0..=u8::MAX {
                 let text = [b'x', first, second, b'\t', b'\t', 8, b'!', 0x80];
-                let block = swar::Block::load(&text);
+                let block = swar::SwarBlock::load(&text);
                 let expected = |has: fn(u8) -> bool| text.iter().position(|byte| has(*byte));
                 assert_eq!(block.control(), expected(is_control), "{text:?}");
                 assert_eq!(block.space_or_control(), expected(is_space_or_control), "{text:?}");

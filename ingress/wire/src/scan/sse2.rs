@@ -6,9 +6,9 @@ use std::arch::x86_64::{
 };
 
 #[derive(Clone, Copy)]
-pub(super) struct Block(__m128i);
+pub(super) struct Sse2Block(__m128i);
 
-impl Block {
+impl Sse2Block {
     pub(super) const SIZE: usize = 16;
 
     #[inline]

@@ -1,12 +1,12 @@
 //! Eight bytes at a time, in one integer: for processors other than x86-64.
 
 #[derive(Clone, Copy)]
-pub(super) struct Block(u64);
+pub(super) struct SwarBlock(u64);
 
 const LOW: u64 = u64::from_le_bytes([0x7f; 8]);
 
 #[cfg_attr(target_arch = "x86_64", allow(dead_code))]
-impl Block {
+impl SwarBlock {
     pub(super) const SIZE: usize = 8;
 
     #[inline]
