@@ -135,7 +135,8 @@ fn a_huge_head_is_refused_and_the_number_of_fields_is_not_limited() {
 
 #[test]
 fn the_status_of_a_cgi_response_is_a_field() {
-    let cases: &[(&str, Result<(u16, &str, BodyFraming), ResponseError>)] = &[
+    type Expected = Result<(u16, &'static str, BodyFraming), ResponseError>;
+    let cases: &[(&str, Expected)] = &[
         ("Content-Type: text/html\r\n\r\n", Ok((200, "", BodyFraming::UntilClose))),
         ("Status: 404 Not Found\nContent-Length: 3\n\n", Ok((404, "Not Found", BodyFraming::Length(3)))),
         ("Status: 204\r\n\r\n", Ok((204, "", BodyFraming::None))),

@@ -1,6 +1,0 @@
-//! Arbitrary bytes as the head of an HTTP/1 request, compared with httparse.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| ingress_proxy::fuzz::request_head(data));
