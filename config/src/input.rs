@@ -195,10 +195,8 @@ impl<'a> Input<'a> {
         }
         let paths = if path.contains(['*', '?']) { self.loader.glob(&path) } else { Ok(vec![path]) };
         match paths {
-            Ok(paths) if paths.is_empty() => {
-                self.warn(&word.at, format!("No files matching import glob pattern: {pattern}"));
-            }
-            // Pushed in reverse order, so that the first file is read first.
+            // Pushed in reverse order, so that the first file is read first. A pattern without a match is a place for optional
+            // files, as in K3s's Corefile, and no mistake.
             Ok(paths) => {
                 for path in paths.into_iter().rev() {
                     if self.stopped {

@@ -1,10 +1,11 @@
-//! Parses Corefiles into a tree in which every word has its file and line.
+//! Parses Corefiles into a tree in which every word has its file and line, and hosts files into lines.
 //!
 //! Contains the Corefile grammar and the types of values; it has no knowledge of plugins. Opens no socket, starts no task,
 //! reads no clock and writes no log. Files are read through [`Loader`], implemented for the file system by [`Disk`].
 
 mod address;
 mod env;
+pub mod hosts_file;
 mod loader;
 mod near;
 mod location;

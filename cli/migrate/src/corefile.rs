@@ -53,12 +53,17 @@ pub(crate) fn check(
     Ok(CorefileSummary { warnings, ..zones(&corefile) })
 }
 
-/// Replaces `forward . /etc/resolv.conf`, whose file may be another one, or none, on this machine.
+/// Replaces files that are named by plugins: on this machine they may be other ones, or none.
 fn replace_files_of_the_pod(corefile: &mut Corefile) {
-    let directives = corefile.blocks.iter_mut().flat_map(|block| &mut block.directives);
-    for forward in directives.filter(|directive| directive.name.text == "forward") {
-        for target in forward.args.iter_mut().skip(1).filter(|arg| arg.text.starts_with('/')) {
-            *target = Word::new(DOCUMENTATION_ADDRESS, &target.at);
+    for directive in corefile.blocks.iter_mut().flat_map(|block| &mut block.directives) {
+        let (files, stand_in) = match directive.name.text.as_str() {
+            "forward" => (directive.args.get_mut(1..), DOCUMENTATION_ADDRESS),
+            // Its content is not read before the start.
+            "hosts" => (directive.args.get_mut(..1), "/etc/hosts"),
+            _ => continue,
+        };
+        for file in files.into_iter().flatten().filter(|arg| arg.text.starts_with('/')) {
+            *file = Word::new(stand_in, &file.at);
         }
     }
 }
@@ -131,6 +136,25 @@ mod tests {
         let summary = checked(&[("/etc/coredns/Corefile", KUBEADM)]).await.unwrap();
         assert_eq!(summary.cluster_zones, ["cluster.local"]);
         assert_eq!(summary.other_zones, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn the_corefile_of_k3s_is_served_with_and_without_its_custom_files() {
+        let k3s = KUBEADM
+            .replace("    prometheus", "    hosts /dev/null/NodeHosts {\n      ttl 60\n      reload 15s\n      fallthrough\n    }\n    prometheus")
+            .replace("    loadbalance", "    loadbalance\n    import /etc/coredns/custom/*.override")
+            + "import /etc/coredns/custom/*.server\n";
+        let corefile = ("/etc/coredns/Corefile", k3s.as_str());
+        let wanted =
+            CorefileSummary { cluster_zones: vec!["cluster.local".to_owned()], ..Default::default() };
+        assert_eq!(checked(&[corefile]).await.unwrap(), wanted, "no warning about custom files");
+        let server = ("/etc/coredns/custom/corp.server", "corp.example {\n forward . 10.1.0.53\n}\n");
+        let over = ("/etc/coredns/custom/log.override", "log\n");
+        let summary = checked(&[corefile, server, over]).await.unwrap();
+        assert_eq!(summary.other_zones, ["corp.example."]);
+        let broken = ("/etc/coredns/custom/log.override", "logg\n");
+        let error = checked(&[corefile, broken]).await.unwrap_err();
+        assert!(error.contains("/etc/coredns/custom/log.override:1"), "{error}");
     }
 
     #[tokio::test]

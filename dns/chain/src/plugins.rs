@@ -4,6 +4,7 @@ mod cache;
 mod errors;
 mod forward;
 mod health;
+mod hosts;
 mod kubernetes;
 mod loadbalance;
 mod log;
@@ -26,6 +27,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     log::ENTRY,
     loadbalance::ENTRY,
     cache::ENTRY,
+    hosts::ENTRY,
     kubernetes::ENTRY,
     loop_::ENTRY,
     forward::ENTRY,
@@ -69,7 +71,6 @@ pub const NOT_BUILT: &[&str] = &[
     "template",
     "transfer",
     "dynupdate",
-    "hosts",
     "route53",
     "azure",
     "clouddns",

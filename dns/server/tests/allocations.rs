@@ -50,6 +50,11 @@ async fn an_answer_from_memory_allocates_nothing() {
                 ttl 30
             }}
             prometheus localhost:0
+            hosts /none {{
+                10.0.0.1 one.hosts.test
+                10.0.0.2 *.wild.hosts.test
+                fallthrough
+            }}
             forward . {}
             cache 30
             loadbalance
@@ -69,6 +74,10 @@ async fn an_answer_from_memory_allocates_nothing() {
         ("none.default.svc.cluster.local.", rtype::A),
         ("10.0.96.10.in-addr.arpa.", rtype::PTR),
         ("10-1-2-3.default.pod.cluster.local.", rtype::A),
+        ("one.hosts.test.", rtype::A),
+        ("one.hosts.test.", rtype::TXT),
+        ("a.wild.hosts.test.", rtype::A),
+        ("1.0.0.10.in-addr.arpa.", rtype::PTR),
         ("www.example.org.", rtype::A),
     ];
     let queries = cases.map(|(name, qtype)| {

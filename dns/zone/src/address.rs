@@ -115,7 +115,7 @@ pub(crate) fn is_exact(label: &[u8], address: IpAddr) -> bool {
 }
 
 /// The address that a name under `in-addr.arpa` (RFC 1035 §3.5) or `ip6.arpa` (RFC 3596 §2.5) encodes.
-pub(crate) fn reversed(query: &Query) -> Option<IpAddr> {
+pub fn reversed(query: &Query) -> Option<IpAddr> {
     match query.offsets().len() {
         6 => reversed_v4(query.lower()).map(IpAddr::V4),
         34 => reversed_v6(query.lower()).map(IpAddr::V6),

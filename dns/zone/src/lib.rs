@@ -11,6 +11,7 @@ mod zone;
 mod answer;
 mod index;
 
+pub use address::reversed;
 pub use answer::ZoneVerdict;
 pub use index::ZoneIndex;
 pub use options::{PodMode, ZoneOptions};

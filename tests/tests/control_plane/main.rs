@@ -112,6 +112,7 @@ const CASES: &[Case<Stage>] = cases![
     migrate::each_distribution_is_named_with_its_plan_or_its_reason,
     migrate::every_missing_permission_is_named_before_a_change,
     migrate::dns_is_taken_over_and_given_back,
+    migrate::dns_of_k3s_is_taken_over_with_its_hosts_and_imports,
     migrate::a_wrong_answer_leaves_everything_as_it_was,
     migrate::an_interrupted_migration_is_rolled_back,
     migrate::a_migration_is_rolled_back_once_the_api_server_answers_again,

@@ -95,7 +95,7 @@ fn selector(stage: &Stage, namespace: &str, service: &str) -> Value {
 
 pub(crate) fn each_distribution_is_named_with_its_plan_or_its_reason(stage: &mut Stage) {
     let api = &stage.plane.api;
-    let hosts = KUBEADM.replace("    forward", "    hosts /etc/coredns/NodeHosts\n    forward");
+    let unknown = KUBEADM.replace("    forward", "    rewrite stop name a.test b.test\n    forward");
     let reconciled = ", addonmanager.kubernetes.io/mode: Reconcile";
     for (namespace, version, metadata, corefile, workload_labels, code, wanted) in [
         (
@@ -111,10 +111,16 @@ pub(crate) fn each_distribution_is_named_with_its_plan_or_its_reason(stage: &mut
             "migrate-k3s",
             "v1.35.4+k3s1",
             "",
-            hosts.as_str(),
+            unknown.as_str(),
             "",
             2,
-            &["K3s", "/etc/coredns/Corefile:", "hosts", "ConfigMap migrate-k3s/coredns", "coredns.yaml.skip"],
+            &[
+                "K3s",
+                "/etc/coredns/Corefile:",
+                "rewrite",
+                "ConfigMap migrate-k3s/coredns",
+                "coredns.yaml.skip",
+            ],
         ),
         ("migrate-k3s-plain", "v1.35.4+k3s1", "", KUBEADM, "", 0, &["K3s", "coredns.yaml.skip", "Plan:"]),
         (
@@ -298,6 +304,66 @@ pub(crate) fn dns_is_taken_over_and_given_back(stage: &mut Stage) {
     let (code, text) = migrate(stage, "admin", "dns", namespace, &["--rollback"]).wait_for_exit(SOON);
     assert_eq!(code, Some(2), "nothing is left to roll back: {text}");
     stage.plane.api.delete("Service", namespace, "kube-dns");
+    assert!(server.stop().success());
+}
+
+/// The objects of K3s: its Corefile has `hosts` and imports, and its Pods mount two ConfigMaps, of which `coredns-custom` is optional.
+fn k3s_coredns(namespace: &str) -> String {
+    let corefile = KUBEADM
+        .replace(
+            "    prometheus",
+            "    hosts /etc/coredns/NodeHosts {
+        ttl 60
+        reload 15s
+        fallthrough
+    }
+    prometheus",
+        )
+        .replace("    loadbalance", "    loadbalance\n    import /etc/coredns/custom/*.override")
+        + "import /etc/coredns/custom/*.server\n";
+    coredns(namespace, &corefile, "", DNS, 53)
+        .replace("data: { Corefile:", "data: { NodeHosts: '10.0.0.21 server-1', Corefile:")
+        .replace(
+            "readOnly: true }]",
+            "readOnly: true }, { name: custom-config-volume, mountPath: /etc/coredns/custom, readOnly: true }]",
+        )
+        .replace("[{ key: Corefile, path: Corefile }]", "[{ key: Corefile, path: Corefile }, { key: NodeHosts, path: NodeHosts }]")
+        + "      - name: custom-config-volume
+        configMap: { name: coredns-custom, optional: true }
+"
+}
+
+pub(crate) fn dns_of_k3s_is_taken_over_with_its_hosts_and_imports(stage: &mut Stage) {
+    let namespace = "migrate-k3s-files";
+    stage.plane.api.apply(&k3s_coredns(namespace));
+    stage.plane.api.apply(&node("v1.35.4+k3s1", ""));
+    let old = selector(stage, namespace, "kube-dns");
+    let server = stage.dns(&stage.corefile("ttl 30"));
+
+    let run = migrate(stage, "admin", "dns", namespace, &["--external", "no-such.invalid"]);
+    run_copy(stage, namespace, "dns", "10.244.7.6");
+    let (code, text) = run.wait_for_exit(MIGRATION_TIMEOUT);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("K3s") && text.contains("all are the same"), "{text}");
+    assert!(!text.contains("No files matching"), "{text}");
+    let copy = stage.plane.api.read("Deployment", namespace, "portolan-dns").expect("the copy exists");
+    let volumes = &copy["spec"]["template"]["spec"]["volumes"];
+    assert_eq!(volumes[0]["configMap"]["items"][1]["key"], "NodeHosts");
+    assert_eq!(volumes[1]["configMap"]["optional"], true);
+
+    // A file of `coredns-custom` that is not valid stops the next migration, with its name.
+    let (code, text) =
+        migrate(stage, "admin", "dns", namespace, &["--rollback"]).wait_for_exit(MIGRATION_TIMEOUT);
+    assert_eq!(code, Some(0), "{text}");
+    assert_given_back(stage, namespace, "kube-dns", "dns", &old);
+    stage.plane.api.apply(&format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: coredns-custom, namespace: {namespace} }}\ndata: {{ log.override: nosuch }}\n"
+    ));
+    let (code, text) = dry_run(stage, namespace, &[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("/etc/coredns/custom/log.override:1") && text.contains("coredns-custom"), "{text}");
+    stage.plane.api.delete("Service", namespace, "kube-dns");
+    stage.plane.api.delete("Node", "", "migrate");
     assert!(server.stop().success());
 }
 
