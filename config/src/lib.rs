@@ -34,6 +34,7 @@ pub use fingerprint::Fingerprint;
 pub use loader::Loader;
 pub use location::SourceLocation;
 pub use near::nearest;
+pub use overlap::overlaps;
 pub use parser::ParseOptions;
 pub use word::Word;
 pub use zone::{Scheme, ServerKey};

@@ -54,7 +54,12 @@ impl Corefile {
             }
         }
         let Input { mut errors, warnings, .. } = parser.input;
-        errors.extend(overlap::check(&blocks));
+        // Blocks with `bind` are checked once the addresses that it names are known.
+        let unbound = |_, block: &ServerBlock| match block.all("bind").next() {
+            Some(_) => Vec::new(),
+            None => vec![String::new()],
+        };
+        errors.extend(overlap::overlaps(&blocks, unbound));
         if errors.is_empty() {
             Ok(Self { blocks, fingerprint: fingerprint::of(&raw, name), warnings })
         } else {

@@ -182,18 +182,6 @@ fn all_errors_are_reported_at_once_in_coredns_wording() {
         ),
         (". {\n}\n. {\n}", vec!["3 cannot serve dns://.:53 - it is already defined".into()]),
         (". . {\n}", vec!["1 cannot serve dns://.:53 - it is already defined".into()]),
-        (
-            ". {\n bind ::1\n}\n. {\n bind ::1\n}",
-            vec!["4 cannot serve dns://.:53 on ::1 - it is already defined".into()],
-        ),
-        (
-            ". {\n bind ::1\n}\n. {\n}",
-            vec!["4 cannot serve dns://.:53 - zone overlap listener capacity with dns://.:53 on ::1".into()],
-        ),
-        (
-            ". {\n}\n. {\n bind ::1\n}",
-            vec!["3 cannot serve dns://.:53 on ::1 - zone overlap listener capacity with dns://.:53".into()],
-        ),
         ("a:70000 {\n}", vec!["1 invalid port 70000 in \"a:70000\"".into()]),
         (
             "a..b {\n flip\n cache {\n  success 1 }\n}\nc: {\n flop\n log x\n}",

@@ -16,8 +16,8 @@ use crate::plugins::{NOT_BUILT, PLUGINS};
 use crate::query_metrics::QueryMetrics;
 use crate::routes::{ZoneRoute, ZoneRoutes};
 use crate::setup::{
-    Lifecycle, PluginContext, PluginGuard, ReloadOptions, ServingHook, Setup, SetupErrors, StartHook,
-    server_label,
+    BoundAddresses, Lifecycle, ListenAddress, PluginContext, PluginGuard, ReloadOptions, ServedKey,
+    ServingHook, Setup, SetupErrors, StartHook, served_keys,
 };
 
 /// Queries that may wait in addition to those that `max_concurrent` allows: nested resolutions and refreshes.
@@ -25,7 +25,7 @@ const WAITING_RESERVE: usize = 1024;
 
 /// Everything that a Corefile configures, ready to be started.
 pub struct Servers {
-    /// The listeners in the order of their ports. Each is served over UDP and TCP.
+    /// The listeners in the order of their addresses. Each is served over UDP and TCP.
     pub listeners: Vec<DnsListener>,
     /// Warnings about the Corefile.
     pub warnings: Vec<ConfigWarning>,
@@ -36,14 +36,14 @@ pub struct Servers {
     /// Held until the configuration is begun, and then among its guards.
     waiting: Option<WaitingNeed>,
     starts: Vec<StartHook>,
-    servings: Vec<(u16, ServingHook)>,
+    servings: Vec<(ListenAddress, ServingHook)>,
 }
 
-/// A port to listen on.
+/// An address to listen on.
 pub struct DnsListener {
-    /// 0 lets the system choose.
-    pub port: u16,
-    /// The first key that names the port, for errors.
+    /// The address.
+    pub listen: ListenAddress,
+    /// The first key or `bind` that names it, for errors.
     pub at: SourceLocation,
     /// The zones that are served there.
     pub routes: Arc<ZoneRoutes>,
@@ -61,8 +61,8 @@ impl Servers {
         Ok(guards)
     }
 
-    /// Hooks to be called once a port is served.
-    pub fn servings(&mut self) -> Vec<(u16, ServingHook)> {
+    /// Hooks to be called once an address is served.
+    pub fn servings(&mut self) -> Vec<(ListenAddress, ServingHook)> {
         std::mem::take(&mut self.servings)
     }
 }
@@ -88,26 +88,27 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
     let mut lifecycle = Lifecycle::default();
     lifecycle.warnings.clone_from(&corefile.warnings);
     let mut errors = SetupErrors::new();
-    let mut ports: BTreeMap<u16, (SourceLocation, Vec<(Name, ZoneRoute)>)> = BTreeMap::new();
+    let mut zones = ListenerZones::new();
     for block in &corefile.blocks {
         let block = with_old_names(block, &mut lifecycle);
         errors.extend(block.directives.iter().filter_map(not_built));
         errors.extend(block.keys.iter().filter_map(unsupported_scheme));
-        let chain = match chain(&block, context, &mut lifecycle) {
+        let mut bound = BoundAddresses::new();
+        let chain = match chain(&block, context, &mut lifecycle, &mut bound) {
             Ok(chain) => Arc::new(chain),
             Err(found) => {
                 errors.extend(found);
                 continue;
             }
         };
-        for (key, server_key) in block.keys.iter().enumerate() {
-            match server_key.zone.parse::<Name>() {
+        for (key, served) in served_keys(&block, &bound).into_iter().enumerate() {
+            let at = location(&block, &served);
+            match served.zone.parse::<Name>() {
                 Ok(zone) => {
-                    let (_, zones) =
-                        ports.entry(server_key.port).or_insert_with(|| (server_key.at.clone(), Vec::new()));
+                    let (_, zones) = zones.entry(served.listen).or_insert_with(|| (at, Vec::new()));
                     zones.push((zone.lower(), ZoneRoute { chain: chain.clone(), key }));
                 }
-                Err(error) => errors.push(ConfigError::new(&server_key.at, error.to_string(), "")),
+                Err(error) => errors.push(ConfigError::new(&at, error.to_string(), "")),
             }
         }
     }
@@ -116,13 +117,23 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
     }
     let Lifecycle { starts, servings, warnings, lameduck, reload, waiting } = lifecycle;
     let waiting = Some(context.limits.waiting.reserve(waiting.saturating_add(WAITING_RESERVE)));
-    let listeners = ports.into_iter().map(|(port, (at, zones))| {
-        let dropped = QueryMetrics::new(&context.metrics, &format!("dns://:{port}"), "dropped", names());
+    let listeners = zones.into_iter().map(|(listen, (at, zones))| {
+        let dropped = QueryMetrics::new(&context.metrics, &listen.label(Scheme::Dns), "dropped", names());
         let routes = ZoneRoutes::new(zones, dropped, context.runtime.clone(), context.limits.clone());
-        DnsListener { port, at, routes: Arc::new(routes) }
+        DnsListener { listen, at, routes: Arc::new(routes) }
     });
     let listeners = listeners.collect();
     Ok(Servers { listeners, warnings, lameduck, reload, waiting, starts, servings })
+}
+
+/// The zones of each address, and where the Corefile names the address first.
+type ListenerZones = BTreeMap<ListenAddress, (SourceLocation, Vec<(Name, ZoneRoute)>)>;
+
+/// Where the Corefile names the zone and address of a key.
+fn location(block: &ServerBlock, served: &ServedKey) -> SourceLocation {
+    let key = block.keys.iter().find(|key| key.zone == served.zone && key.port == served.listen.port);
+    key.or_else(|| block.keys.first())
+        .map_or_else(|| SourceLocation::unread("Corefile"), |key| key.at.clone())
 }
 
 /// The chain of a server block. CoreDNS likewise shares the plugins of the first key with all other keys of the block
@@ -131,6 +142,7 @@ fn chain(
     block: &ServerBlock,
     context: &PluginContext,
     lifecycle: &mut Lifecycle,
+    bound: &mut BoundAddresses,
 ) -> Result<Chain, SetupErrors> {
     let (mut links, mut errors) = (Vec::new(), SetupErrors::new());
     let (linked, mut names_linked) = (Arc::default(), Vec::new());
@@ -140,7 +152,7 @@ fn chain(
             continue;
         }
         let linked = Arc::clone(&linked);
-        let mut setup = Setup { block, names: names(), directives, context, linked, lifecycle };
+        let mut setup = Setup { block, names: names(), directives, context, linked, lifecycle, bound };
         match (entry.setup)(&mut setup) {
             Ok(plugins) => {
                 if !plugins.is_empty() {
@@ -183,6 +195,6 @@ fn not_built(directive: &Directive) -> Option<ConfigError> {
 }
 
 fn unsupported_scheme(key: &ServerKey) -> Option<ConfigError> {
-    let what = format!("{}: serving {}:// is not built yet", server_label(key), key.scheme);
+    let what = format!("{0}://:{1}: serving {0}:// is not built yet", key.scheme, key.port);
     (key.scheme != Scheme::Dns).then(|| ConfigError::new(&key.at, what, "a zone served by plain DNS"))
 }

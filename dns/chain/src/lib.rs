@@ -38,6 +38,7 @@ pub use query_metrics::QueryMetrics;
 pub use request::{Purpose, Request, Transport};
 pub use routes::{ZoneRoute, ZoneRoutes};
 pub use setup::{
-    ApiConnection, ApiLimits, ClusterSource, Lifecycle, PluginContext, PluginEntry, PluginGuard, PluginOption,
+    ApiConnection, ApiLimits, ClusterSource, Lifecycle, ListenAddress, PluginContext, PluginEntry,
+    PluginGuard, PluginOption,
 };
 pub use setup::{PluginInstances, ReloadOptions, ZoneViews};

@@ -52,8 +52,9 @@ pub struct Request {
     pub received: Instant,
     /// The reason for the query.
     pub purpose: Purpose,
-    /// The key of the server block whose zone the query matched, as an index into the block's keys. Set by routing.
-    /// Plugins are shared by all keys of a block; what differs by key, such as metric labels, is found by this.
+    /// The key of the server block whose zone the query matched, with its address, as an index into the block's
+    /// [served keys](crate::setup::Setup::served_keys). Set by routing. Plugins are shared by all keys of a block; what
+    /// differs by key, such as metric labels, is found by this.
     pub key: usize,
 }
 

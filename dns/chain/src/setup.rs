@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use cluster::{Current, Kinds};
-use config::{ConfigError, ConfigWarning, Directive, ServerBlock, ServerKey};
+use config::{ConfigError, ConfigWarning, Directive, Scheme, ServerBlock};
 use dns_zone::{Zone, ZoneIndex, ZoneOptions};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
@@ -170,19 +170,72 @@ pub type PluginGuard = Box<dyn Any + Send>;
 /// Runs before the first query. If it fails, the configuration is not served.
 pub type StartHook = Box<dyn FnOnce() -> BoxFuture<'static, Result<PluginGuard, String>> + Send>;
 
-/// Runs once a port is served, with the addresses that it is served at.
+/// Runs once an address is served, with the addresses of its sockets.
 pub type ServingHook = Box<dyn FnOnce(Vec<SocketAddr>) -> BoxFuture<'static, ()> + Send>;
 
 /// Hooks and settings of a configuration, collected while its plugins are set up.
 #[derive(Default)]
 pub struct Lifecycle {
     pub(crate) starts: Vec<StartHook>,
-    pub(crate) servings: Vec<(u16, ServingHook)>,
+    pub(crate) servings: Vec<(ListenAddress, ServingHook)>,
     pub(crate) warnings: Vec<ConfigWarning>,
     pub(crate) lameduck: Duration,
     pub(crate) reload: Option<ReloadOptions>,
     /// Sum of the queries that plugins are configured to let wait (`max_concurrent`).
     pub(crate) waiting: usize,
+}
+
+/// Where a zone of a server block is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListenAddress {
+    /// 0 lets the system choose.
+    pub port: u16,
+    /// One address of this host, with the port. `None` for the addresses of the server: all, unless its options say otherwise.
+    pub bound: Option<SocketAddr>,
+}
+
+impl ListenAddress {
+    /// The `server` label: `dns://:53`, or `dns://10.0.0.1:53` (coredns, core/dnsserver/address.go).
+    pub(crate) fn label(&self, scheme: Scheme) -> String {
+        match self.bound {
+            Some(address) => format!("{scheme}://{address}"),
+            None => format!("{scheme}://:{}", self.port),
+        }
+    }
+}
+
+/// A key of a server block at one of its addresses.
+#[derive(Clone, Debug)]
+pub struct ServedKey {
+    /// The zone.
+    pub zone: String,
+    /// The `server` label of metrics.
+    pub server: String,
+    /// Where it is served.
+    pub listen: ListenAddress,
+}
+
+/// The addresses that a server block listens on, with port 0. Empty for those of the server.
+pub(crate) type BoundAddresses = Vec<SocketAddr>;
+
+/// Each key of a block at each address.
+pub(crate) fn served_keys(block: &ServerBlock, bound: &[SocketAddr]) -> Vec<ServedKey> {
+    let mut served = Vec::new();
+    for key in &block.keys {
+        let mut add = |bound| {
+            let listen = ListenAddress { port: key.port, bound };
+            served.push(ServedKey { zone: key.zone.clone(), server: listen.label(key.scheme), listen });
+        };
+        if bound.is_empty() {
+            add(None);
+        }
+        for address in bound {
+            let mut address = *address;
+            address.set_port(key.port);
+            add(Some(address));
+        }
+    }
+    served
 }
 
 /// The settings of the `reload` plugin.
@@ -207,6 +260,7 @@ pub struct Setup<'a> {
     /// Names of the plugins that see queries of the block, in order. Set once all of them have been set up.
     pub linked: Arc<OnceLock<Vec<&'static str>>>,
     pub(crate) lifecycle: &'a mut Lifecycle,
+    pub(crate) bound: &'a mut BoundAddresses,
 }
 
 impl<'a> Setup<'a> {
@@ -219,14 +273,14 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// The zone and port that the block names first.
-    pub fn first_key(&self) -> Result<&'a ServerKey, SetupErrors> {
-        self.block.keys.first().ok_or_else(Vec::new)
+    /// The zone and address that the block names first.
+    pub fn first_key(&self) -> Result<ServedKey, SetupErrors> {
+        self.served_keys().into_iter().next().ok_or_else(Vec::new)
     }
 
-    /// The `server` label of each key, in the order of [`Request::key`](crate::Request::key).
-    pub fn servers(&self) -> Vec<String> {
-        self.block.keys.iter().map(server_label).collect()
+    /// The keys of the block at their addresses, in the order of [`Request::key`](crate::Request::key).
+    pub fn served_keys(&self) -> Vec<ServedKey> {
+        served_keys(self.block, self.bound)
     }
 
     /// Reports a setting that is accepted but probably not intended.
@@ -242,12 +296,15 @@ impl<'a> Setup<'a> {
         self.lifecycle.starts.push(Box::new(move || Box::pin(start())));
     }
 
-    /// Adds work to be done once a port of the block is served.
-    pub fn on_serving<F>(&mut self, port: u16, serving: impl FnOnce(Vec<SocketAddr>) -> F + Send + 'static)
-    where
+    /// Adds work to be done once an address of the block is served.
+    pub fn on_serving<F>(
+        &mut self,
+        listen: ListenAddress,
+        serving: impl FnOnce(Vec<SocketAddr>) -> F + Send + 'static,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.lifecycle.servings.push((port, Box::new(move |addresses| Box::pin(serving(addresses)))));
+        self.lifecycle.servings.push((listen, Box::new(move |addresses| Box::pin(serving(addresses)))));
     }
 
     /// Sets how long queries are served after shutdown was requested. The longest of several values applies.
@@ -264,11 +321,6 @@ impl<'a> Setup<'a> {
     pub fn waiting(&mut self, queries: usize) {
         self.lifecycle.waiting = self.lifecycle.waiting.saturating_add(queries);
     }
-}
-
-/// The `server` label of a key without `bind`: `dns://:53` (coredns, core/dnsserver/address.go).
-pub(crate) fn server_label(key: &ServerKey) -> String {
-    format!("{}://:{}", key.scheme, key.port)
 }
 
 /// Reads each line of a block of options, and collects the errors of all lines.

@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use config::{Corefile, SourceLocation};
-use dns_chain::{PluginContext, PluginGuard, Servers};
+use dns_chain::{ListenAddress, PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 use telemetry::metrics::Registry;
 
@@ -39,9 +39,12 @@ pub enum DnsStartError {
     Begin(String),
 }
 
-/// The listeners by the port and address in the configuration.
+/// The port and address of a listener in the configuration.
+type ListenerKey = (u16, SocketAddr);
+
+/// The listeners by their address in the configuration.
 pub(crate) struct Listeners {
-    listeners: BTreeMap<(u16, IpAddr), Listener>,
+    listeners: BTreeMap<ListenerKey, Listener>,
     /// Admin pages, watches and tasks of the current configuration.
     guards: Vec<PluginGuard>,
     pub lameduck: Duration,
@@ -60,7 +63,7 @@ struct Listener {
 
 /// Sockets that are bound and not yet served.
 struct Bound {
-    key: (u16, IpAddr),
+    key: ListenerKey,
     udp: UdpSockets,
     tcp: TcpListeners,
 }
@@ -91,23 +94,20 @@ impl Listeners {
     /// before old ones are closed. After an error the current configuration is still served.
     pub(crate) async fn serve(&mut self, mut servers: Servers) -> Result<(), DnsStartError> {
         let guards = servers.begin().await.map_err(DnsStartError::Begin)?;
-        let addresses = match self.options.addresses.as_slice() {
-            [] => vec![ANY],
-            addresses => addresses.to_vec(),
-        };
-        let (mut routes, mut bound) = (BTreeMap::new(), Vec::new());
-        for dns_chain::DnsListener { port, at, routes: served } in &servers.listeners {
-            for ip in &addresses {
-                let key = (*port, *ip);
-                routes.insert(key, served.clone());
-                if !self.listeners.contains_key(&key) {
-                    bound.push(self.bind(key).map_err(|error| DnsStartError::Bind(at.clone(), error))?);
-                }
+        let mut routes = BTreeMap::new();
+        for dns_chain::DnsListener { listen, at, routes: served } in &servers.listeners {
+            for key in self.keys_of(*listen) {
+                routes.insert(key, (at, served.clone()));
             }
+        }
+        let mut bound = Vec::new();
+        for (key, (at, _)) in routes.iter().filter(|(key, _)| !self.listeners.contains_key(key)) {
+            let opened = self.bind(*key).map_err(|error| DnsStartError::Bind((*at).clone(), error))?;
+            bound.push(opened);
         }
         let mut opened = Vec::new();
         for bound in bound {
-            let Some(routes) = routes.get(&bound.key) else { continue };
+            let Some((_, routes)) = routes.get(&bound.key) else { continue };
             let PluginContext { metrics, runtime, .. } = &self.context;
             let panics = dns_chain::limits::panics(metrics);
             let connections = self.connections.clone();
@@ -119,7 +119,7 @@ impl Listeners {
             opened.push((key, listener.map_err(start_error)?));
         }
         // No step after this one can fail, so the change is complete or absent.
-        for (key, routes) in &routes {
+        for (key, (_, routes)) in &routes {
             if let Some(listener) = self.listeners.get(key) {
                 listener.shared.routes.store(routes.clone());
             }
@@ -134,8 +134,10 @@ impl Listeners {
             self.context.runtime.spawn(listener.close(GRACE));
         }
         (self.guards, self.lameduck) = (guards, servers.lameduck);
-        for (port, serving) in servers.servings() {
-            serving(self.addresses_of(port)).await;
+        for (listen, serving) in servers.servings() {
+            let listeners = self.keys_of(listen).into_iter().filter_map(|key| self.listeners.get(&key));
+            let addresses = listeners.map(|listener| listener.address).collect();
+            serving(addresses).await;
         }
         Ok(())
     }
@@ -151,23 +153,30 @@ impl Listeners {
         futures_util::future::join_all(closing).await;
     }
 
-    fn addresses_of(&self, port: u16) -> Vec<SocketAddr> {
-        let of_port = self.listeners.iter().filter(|((key_port, _), _)| *key_port == port);
-        of_port.map(|(_, listener)| listener.address).collect()
+    /// The listeners of an address in the Corefile.
+    fn keys_of(&self, listen: ListenAddress) -> Vec<ListenerKey> {
+        let key = |ip| (listen.port, SocketAddr::new(ip, listen.port));
+        match (listen.bound, self.options.addresses.as_slice()) {
+            (Some(address), _) => vec![(listen.port, address)],
+            (None, []) => vec![key(ANY)],
+            (None, addresses) => addresses.iter().copied().map(key).collect(),
+        }
     }
 
     /// Binds both protocols to one port.
-    fn bind(&self, key: (u16, IpAddr)) -> Result<Bound, BindError> {
+    fn bind(&self, key: ListenerKey) -> Result<Bound, BindError> {
         let threads = self.options.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
-        let wanted = SocketAddr::new(key.1, key.0);
+        let (port, wanted) = key;
         let mut tries = TRIES;
         loop {
             let udp = UdpSockets::bind(wanted, threads)?;
             tries -= 1;
-            match TcpListeners::bind(SocketAddr::new(key.1, udp.address().port())) {
+            let mut tcp = wanted;
+            tcp.set_port(udp.address().port());
+            match TcpListeners::bind(tcp) {
                 Ok(tcp) => return Ok(Bound { key, udp, tcp }),
                 // The system chose a port that is free for UDP and not for TCP.
-                Err(_) if key.0 == 0 && tries > 0 => {}
+                Err(_) if port == 0 && tries > 0 => {}
                 Err(error) => return Err(error),
             }
         }

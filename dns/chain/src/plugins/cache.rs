@@ -384,7 +384,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let options = CacheOptions::read(directive, setup.block)?;
     let registry = &setup.context.metrics;
-    let servers = setup.servers();
+    let servers: Vec<String> = setup.served_keys().into_iter().map(|key| key.server).collect();
     let metrics = |server: &String| Arc::new(CacheMetrics::new(registry, server, &options.label));
     let metrics = servers.iter().map(metrics).collect();
     let (success, denial) = (table(&options.success), table(&options.denial));

@@ -28,7 +28,7 @@ use crate::limits::{LimitReached, Throttle, WARNING_INTERVAL};
 use crate::names::{Zones, contains};
 use crate::plugin::{Flow, Plugin, QueryFailure, Runner};
 use crate::request::{Request, Transport};
-use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
+use crate::setup::{ListenAddress, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use metrics::ForwardMetrics;
 use options::ForwardOptions;
 use policy::SelectionPolicy;
@@ -337,12 +337,12 @@ fn setup_one(
 
 /// Warns if an upstream turns out to be the server block itself, once the server listens.
 fn warn_about_self(setup: &mut Setup<'_>, directive: &config::Directive, upstreams: &[Arc<ForwardUpstream>]) {
-    let mut ports: Vec<u16> = setup.block.keys.iter().map(|key| key.port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    for port in ports {
+    let mut addresses: Vec<ListenAddress> = setup.served_keys().iter().map(|key| key.listen).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    for listen in addresses {
         let (at, upstreams) = (directive.name.at.clone(), upstreams.to_vec());
-        setup.on_serving(port, move |listening| async move {
+        setup.on_serving(listen, move |listening| async move {
             for upstream in upstreams.iter().filter(|upstream| {
                 upstream.mark_if_self(|address| listening.iter().any(|own| host::is_reached_at(*own, address)))
             }) {

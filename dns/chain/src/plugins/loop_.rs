@@ -110,10 +110,13 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         seen: AtomicU32::new(0),
         finished: AtomicBool::new(false),
         fatal: setup.context.fatal.clone(),
-        label: format!(":{}", key.port),
+        label: match key.listen.bound {
+            Some(address) => address.to_string(),
+            None => format!(":{}", key.listen.port),
+        },
     });
     let watching = Arc::downgrade(&link);
-    setup.on_serving(key.port, move |addresses| async move {
+    setup.on_serving(key.listen, move |addresses| async move {
         let (Some(link), Some(mut address)) = (watching.upgrade(), addresses.first().copied()) else {
             return;
         };

@@ -13,7 +13,9 @@ use telemetry::metrics::{Family, Gauge, Registry};
 use crate::plugin::{Answer, Plugin};
 use crate::query_metrics::QueryMetrics;
 use crate::request::Request;
-use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
+use crate::setup::{
+    PluginEntry, PluginGuard, PluginInstances, PluginOption, ServedKey, Setup, SetupErrors, each_line,
+};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -130,17 +132,16 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (shown, linked) = (enabled.clone(), setup.linked.clone());
     setup.on_start(move || async move { Ok(Box::new(enabled) as PluginGuard) });
     // Set once the ports are served, so that a configuration that fails to start leaves the rows of the previous one.
-    for (key, server) in setup.block.keys.iter().zip(setup.servers()) {
-        let (labels, shown, linked) = ([server, key.zone.clone()], shown.clone(), linked.clone());
-        let show = move |_| async move { shown.show(labels, linked.get().map_or(&[], Vec::as_slice)) };
-        setup.on_serving(key.port, show);
+    for ServedKey { zone, server, listen } in setup.served_keys() {
+        let (shown, linked) = (shown.clone(), linked.clone());
+        let show =
+            move |_| async move { shown.show([server, zone], linked.get().map_or(&[], Vec::as_slice)) };
+        setup.on_serving(listen, show);
     }
     build_info(&metrics).with([setup.context.version, REVISION, COMPILER]).set(1.0);
 
-    let of_key = |(key, server): (&config::ServerKey, String)| {
-        QueryMetrics::new(&metrics, &server, &key.zone, setup.names)
-    };
-    let query_metrics = setup.block.keys.iter().zip(setup.servers()).map(of_key).collect();
+    let of_key = |key: &ServedKey| QueryMetrics::new(&metrics, &key.server, &key.zone, setup.names);
+    let query_metrics = setup.served_keys().iter().map(of_key).collect();
     let admin = setup.context.admin.clone();
     let file = file.map(|file| file.text.clone());
     setup.on_start(move || async move {
