@@ -1,12 +1,13 @@
 //! Builds the chains of a Corefile, one for each server block.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::{
     ConfigError, ConfigErrors, ConfigWarning, Corefile, Directive, Scheme, ServerBlock, ServerKey,
-    SourceLocation,
+    SourceLocation, Word,
 };
 use dns_wire::Name;
 
@@ -88,7 +89,7 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
     let mut lifecycle = Lifecycle::default();
     lifecycle.warnings.clone_from(&corefile.warnings);
     let mut errors = SetupErrors::new();
-    let mut zones = ListenerZones::new();
+    let (mut zones, mut hosts) = (ListenerZones::new(), Vec::new());
     for block in &corefile.blocks {
         let block = with_old_names(block, &mut lifecycle);
         errors.extend(block.directives.iter().filter_map(not_built));
@@ -98,9 +99,11 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
             Ok(chain) => Arc::new(chain),
             Err(found) => {
                 errors.extend(found);
+                hosts.push(Vec::new());
                 continue;
             }
         };
+        hosts.push(overlap_hosts(&bound));
         for (key, served) in served_keys(&block, &bound).into_iter().enumerate() {
             let at = location(&block, &served);
             match served.zone.parse::<Name>() {
@@ -112,9 +115,12 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
             }
         }
     }
+    errors
+        .extend(config::overlaps(&corefile.blocks, |index, _| hosts.get(index).cloned().unwrap_or_default()));
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
+    serve_everywhere(&mut zones);
     let Lifecycle { starts, servings, warnings, lameduck, reload, waiting } = lifecycle;
     let waiting = Some(context.limits.waiting.reserve(waiting.saturating_add(WAITING_RESERVE)));
     let listeners = zones.into_iter().map(|(listen, (at, zones))| {
@@ -129,8 +135,46 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
 /// The zones of each address, and where the Corefile names the address first.
 type ListenerZones = BTreeMap<ListenAddress, (SourceLocation, Vec<(Name, ZoneRoute)>)>;
 
+/// The addresses of a block for the search for overlaps: empty without `bind`.
+fn overlap_hosts(bound: &[SocketAddr]) -> Vec<String> {
+    let host = |address: &SocketAddr| match address.ip() {
+        // All wildcard addresses are the same.
+        ip if ip.is_unspecified() => Ipv4Addr::UNSPECIFIED.to_string(),
+        ip => ip.to_string(),
+    };
+    if bound.is_empty() { vec![String::new()] } else { bound.iter().map(host).collect() }
+}
+
+/// Serves the zones of all addresses also at those that another block binds to. The kernel passes a query to the listener with the more
+/// specific address, which would otherwise refuse it.
+fn serve_everywhere(zones: &mut ListenerZones) {
+    let everywhere: Vec<_> = zones
+        .iter()
+        .filter(|(listen, _)| listen.bound.is_none())
+        .map(|(listen, (_, zones))| (listen.port, zones.clone()))
+        .collect();
+    for (port, shared) in everywhere {
+        for (listen, (_, zones)) in zones.iter_mut().filter(|(listen, _)| listen.port == port) {
+            if listen.bound.is_some() {
+                let own: Vec<Name> = zones.iter().map(|(zone, _)| *zone).collect();
+                zones.extend(shared.iter().filter(|(zone, _)| !own.contains(zone)).cloned());
+            }
+        }
+    }
+}
+
 /// Where the Corefile names the zone and address of a key.
 fn location(block: &ServerBlock, served: &ServedKey) -> SourceLocation {
+    let names = |word: &Word| {
+        word.split('%').next().and_then(|ip| ip.parse().ok())
+            == served.listen.bound.map(|address| address.ip())
+    };
+    if served.listen.bound.is_some()
+        && let Some(bind) = block.all("bind").next()
+    {
+        let words = block.all("bind").flat_map(|bind| &bind.args);
+        return words.into_iter().find(|word| names(word)).unwrap_or(&bind.name).at.clone();
+    }
     let key = block.keys.iter().find(|key| key.zone == served.zone && key.port == served.listen.port);
     key.or_else(|| block.keys.first())
         .map_or_else(|| SourceLocation::unread("Corefile"), |key| key.at.clone())

@@ -1,11 +1,16 @@
 //! The addresses of this host.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 /// The addresses of this host's interfaces, without loopback and link-local ones.
 pub(crate) fn own_addresses() -> Vec<IpAddr> {
-    let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    interfaces().filter(|ip| !ip.is_loopback() && !link_local(ip)).collect()
+    interfaces().filter(is_of_host).collect()
+}
+
+/// Whether other hosts reach this one by the address.
+pub(crate) fn is_of_host(ip: &IpAddr) -> bool {
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    !ip.is_loopback() && !link_local
 }
 
 /// Whether a packet to `address` reaches a socket of this host that is bound to `bound`.
@@ -17,11 +22,28 @@ pub(crate) fn is_reached_at(bound: SocketAddr, address: SocketAddr) -> bool {
 }
 
 fn interfaces() -> impl Iterator<Item = IpAddr> {
-    nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(|interface| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
-    })
+    interface_addresses().into_iter().filter_map(|(_, address)| Some(address?.ip()))
+}
+
+/// The interfaces of this host with their addresses, an entry for each; link-local ones have their scope. The port is 0. An interface
+/// also has an entry without an address.
+pub(crate) fn interface_addresses() -> Vec<(String, Option<SocketAddr>)> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let entry = |interface: nix::ifaddrs::InterfaceAddress| {
+        let address = interface.address;
+        let v4 = address.and_then(|address| Some(SocketAddr::from((address.as_sockaddr_in()?.ip(), 0))));
+        let v6 = || {
+            let v6 = SocketAddrV6::from(*address?.as_sockaddr_in6()?);
+            Some(SocketAddr::from(SocketAddrV6::new(*v6.ip(), 0, 0, v6.scope_id())))
+        };
+        (interface.interface_name, v4.or_else(v6))
+    };
+    interfaces.map(entry).collect()
+}
+
+/// The index of an interface, which is the scope of its link-local addresses (RFC 4007 §6).
+pub(crate) fn interface_index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The list of plugins. A query passes it from top to bottom; the order in the Corefile has no effect.
 
+mod bind;
 mod cache;
 mod errors;
 mod forward;
@@ -20,6 +21,7 @@ use crate::setup::PluginEntry;
 /// The registry of plugins, in the order of CoreDNS's plugin.cfg.
 pub const PLUGINS: &[PluginEntry] = &[
     reload::ENTRY,
+    bind::ENTRY,
     ready::ENTRY,
     health::ENTRY,
     prometheus::ENTRY,
@@ -49,7 +51,6 @@ pub const NOT_BUILT: &[&str] = &[
     "multisocket",
     "nsid",
     "bufsize",
-    "bind",
     "debug",
     "trace",
     "pprof",

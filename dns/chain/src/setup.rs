@@ -1,7 +1,7 @@
 //! The setup of a plugin: its inputs, and the hooks and settings that it registers.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use telemetry::metrics::Registry;
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::runtime::Handle;
 
+use crate::host;
 use crate::limits::ChainLimits;
 use crate::plugin::Plugin;
 
@@ -222,9 +223,10 @@ pub(crate) type BoundAddresses = Vec<SocketAddr>;
 pub(crate) fn served_keys(block: &ServerBlock, bound: &[SocketAddr]) -> Vec<ServedKey> {
     let mut served = Vec::new();
     for key in &block.keys {
-        let mut add = |bound| {
-            let listen = ListenAddress { port: key.port, bound };
-            served.push(ServedKey { zone: key.zone.clone(), server: listen.label(key.scheme), listen });
+        let mut add = |bound: Option<SocketAddr>| {
+            let server = ListenAddress { port: key.port, bound }.label(key.scheme);
+            let listen = ListenAddress { port: key.port, bound: bound.and_then(listened) };
+            served.push(ServedKey { zone: key.zone.clone(), server, listen });
         };
         if bound.is_empty() {
             add(None);
@@ -236,6 +238,11 @@ pub(crate) fn served_keys(block: &ServerBlock, bound: &[SocketAddr]) -> Vec<Serv
         }
     }
     served
+}
+
+/// Where a bound address is listened on. The wildcard addresses `0.0.0.0` and `::` both mean all addresses, as in Go.
+fn listened(bound: SocketAddr) -> Option<SocketAddr> {
+    (!bound.ip().is_unspecified()).then_some(bound)
 }
 
 /// The settings of the `reload` plugin.
@@ -281,6 +288,26 @@ impl<'a> Setup<'a> {
     /// The keys of the block at their addresses, in the order of [`Request::key`](crate::Request::key).
     pub fn served_keys(&self) -> Vec<ServedKey> {
         served_keys(self.block, self.bound)
+    }
+
+    /// Lets the block listen on these addresses only. Their ports are 0.
+    pub fn listen_on(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        for address in addresses {
+            let is_known = |known: &SocketAddr| {
+                *known == address || (listened(*known).is_none() && listened(address).is_none())
+            };
+            if !self.bound.iter().any(is_known) {
+                self.bound.push(address);
+            }
+        }
+    }
+
+    /// The addresses by which other hosts reach the block.
+    pub(crate) fn own_addresses(&self) -> Vec<IpAddr> {
+        if self.bound.iter().all(|address| listened(*address).is_some()) && !self.bound.is_empty() {
+            return self.bound.iter().map(SocketAddr::ip).filter(host::is_of_host).collect();
+        }
+        host::own_addresses()
     }
 
     /// Reports a setting that is accepted but probably not intended.

@@ -192,8 +192,8 @@ example.net {
         "Corefile:10 - Error during parsing: unknown policy: fancy",
         "Corefile:12 - Error during parsing: time: invalid duration \"soon\"",
         "Corefile:14 - Error during parsing: duration out of range \"1s\"",
-        "Corefile:15 - Error during parsing: Unknown directive 'forwrad'; wanted forward? (one of reload, ready,",
-        "Corefile:16 - Error during parsing: Unknown directive 'rewritten'; wanted one of reload, ready,",
+        "Corefile:15 - Error during parsing: Unknown directive 'forwrad'; wanted forward? (one of reload, bind,",
+        "Corefile:16 - Error during parsing: Unknown directive 'rewritten'; wanted one of reload, bind,",
         "Corefile:18 - Error during parsing: tls://:853: serving tls:// is not built yet",
         "Corefile:23 - Error during parsing: unknown value \"sometimes\"",
         "Corefile:24 - Error during parsing: invalid number \"4000\"",
@@ -331,4 +331,31 @@ fn the_keys_of_a_block_share_one_view_of_the_cluster() {
     let text = "cluster.local example.org:1053 {\nkubernetes cluster.local\n}";
     let (servers, connections) = build(text).unwrap();
     assert_eq!((servers.listeners.len(), connections.len()), (2, 1));
+}
+
+#[test]
+fn a_zone_is_served_once_at_an_address_whatever_it_is_called() {
+    for (text, wanted) in [
+        (
+            ". {\nbind 127.0.0.1\nwhoami\n}\n. {\nbind lo\nwhoami\n}\n",
+            "Corefile:5 - Error during parsing: cannot serve dns://.:53 on 127.0.0.1 - it is already defined",
+        ),
+        (
+            ". {\nbind 127.0.0.1\nwhoami\n}\n. {\nwhoami\n}\n",
+            "Corefile:5 - Error during parsing: cannot serve dns://.:53 - zone overlap listener capacity",
+        ),
+        (
+            ". {\nbind 0.0.0.0\nwhoami\n}\n. {\nbind ::\nwhoami\n}\n",
+            "Corefile:5 - Error during parsing: cannot serve dns://.:53 on 0.0.0.0 - it is already defined",
+        ),
+    ] {
+        let errors = build(text).err().expect(text);
+        assert!(errors.contains(wanted), "{wanted}\nin\n{errors}");
+    }
+    let apart =
+        ". {\nbind 127.0.0.1\nwhoami\n}\n. {\nbind lo {\nexcept 127.0.0.1\n}\nbind 127.0.0.2\nwhoami\n}\n";
+    assert!(build(apart).is_ok(), "except is taken into account");
+    let (servers, _) = build(". a.test {\nbind 127.0.0.1 0.0.0.0 ::\nwhoami\n}\n").unwrap();
+    let listeners: Vec<_> = servers.listeners.iter().map(|listener| listener.listen.bound).collect();
+    assert_eq!(listeners, [None, Some(([127, 0, 0, 1], 53).into())]);
 }

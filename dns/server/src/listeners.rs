@@ -102,7 +102,8 @@ impl Listeners {
         }
         let mut bound = Vec::new();
         for (key, (at, _)) in routes.iter().filter(|(key, _)| !self.listeners.contains_key(key)) {
-            let opened = self.bind(*key).map_err(|error| DnsStartError::Bind((*at).clone(), error))?;
+            let opened =
+                self.bind(*key, routes.keys()).map_err(|error| DnsStartError::Bind((*at).clone(), error))?;
             bound.push(opened);
         }
         let mut opened = Vec::new();
@@ -163,17 +164,22 @@ impl Listeners {
         }
     }
 
-    /// Binds both protocols to one port.
-    fn bind(&self, key: ListenerKey) -> Result<Bound, BindError> {
+    /// Binds both protocols to one port. `planned` are all listeners of the configuration.
+    fn bind<'a>(
+        &'a self,
+        key: ListenerKey,
+        planned: impl Iterator<Item = &'a ListenerKey>,
+    ) -> Result<Bound, BindError> {
+        let beside = planned.chain(self.listeners.keys()).any(|other| overlap(key, *other));
         let threads = self.options.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
         let (port, wanted) = key;
         let mut tries = TRIES;
         loop {
-            let udp = UdpSockets::bind(wanted, threads)?;
+            let udp = UdpSockets::bind(wanted, threads, beside)?;
             tries -= 1;
             let mut tcp = wanted;
             tcp.set_port(udp.address().port());
-            match TcpListeners::bind(tcp) {
+            match TcpListeners::bind(tcp, beside) {
                 Ok(tcp) => return Ok(Bound { key, udp, tcp }),
                 // The system chose a port that is free for UDP and not for TCP.
                 Err(_) if port == 0 && tries > 0 => {}
@@ -181,6 +187,12 @@ impl Listeners {
             }
         }
     }
+}
+
+/// Whether the one address includes the other.
+fn overlap(one: ListenerKey, other: ListenerKey) -> bool {
+    let is_wildcard = |key: ListenerKey| key.1.ip().is_unspecified();
+    one.0 == other.0 && one.0 != 0 && is_wildcard(one) != is_wildcard(other)
 }
 
 /// How long a closed listener waits for queries in flight (coredns, core/dnsserver/server.go).
@@ -272,7 +284,8 @@ mod tests {
         let connections = Arc::new(TcpConnectionTable::new(TcpLimits::default(), &Registry::new()));
         let shared = Arc::new(ListenerState::new(routes, Counter::default(), runtime, connections));
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (udp, tcp) = (UdpSockets::bind(loopback, 1).unwrap(), TcpListeners::bind(loopback).unwrap());
+        let (udp, tcp) =
+            (UdpSockets::bind(loopback, 1, false).unwrap(), TcpListeners::bind(loopback, false).unwrap());
         drop(Listener::serve(udp, tcp, shared.clone()).unwrap());
         let released = async {
             while Arc::strong_count(&shared) > 1 {

@@ -29,14 +29,15 @@ pub(crate) struct TcpListeners {
 }
 
 impl TcpListeners {
-    /// Binds to an address; the unspecified IPv6 address includes IPv4.
-    pub(crate) fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    /// Binds to an address; the unspecified IPv6 address includes IPv4. `beside` if another listener of this process overlaps.
+    pub(crate) fn bind(address: SocketAddr, beside: bool) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
+        let listen = if beside { net::listen::listen_beside } else { net::listen::listen };
         if address.ip() == ANY {
             let ipv4 = SocketAddr::from(([0; 4], address.port()));
-            listeners = net::listen::listen(ipv4, 1)?;
+            listeners = listen(ipv4, 1)?;
         }
-        match net::listen::listen(address, 1) {
+        match listen(address, 1) {
             Ok(more) => listeners.extend(more),
             // A system without IPv6.
             Err(_) if !listeners.is_empty() => {}

@@ -47,8 +47,8 @@ pub(crate) struct UdpThreads {
 
 impl UdpSockets {
     /// Binds one socket per thread.
-    pub(crate) fn bind(address: SocketAddr, threads: usize) -> Result<Self, BindError> {
-        let sockets = socket::open(address, threads.max(1))?;
+    pub(crate) fn bind(address: SocketAddr, threads: usize, beside: bool) -> Result<Self, BindError> {
+        let sockets = socket::open(address, threads.max(1), beside)?;
         let local = sockets.first().map_or(Ok(address), socket::local);
         let address = local.map_err(|cause| BindError { address, cause })?;
         Ok(Self { sockets, address })

@@ -47,11 +47,20 @@ impl std::error::Error for BindError {
 /// # Errors
 /// When the address is in use, is not one of this machine or may not be bound.
 pub fn listen(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    if address.port() != 0 {
+        probe(address).map_err(|cause| BindError { address, cause })?;
+    }
+    listen_beside(address, count)
+}
+
+/// Like [`listen`], without the check that the address is free: another listener of this process overlaps with it, such as one on
+/// the wildcard address. The kernel prefers the listener with the more specific address.
+///
+/// # Errors
+/// When the address is in use by another user, is not one of this machine or may not be bound.
+pub fn listen_beside(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
     let fail = |cause| BindError { address, cause };
     let mut exact = address;
-    if address.port() != 0 {
-        probe(address).map_err(fail)?;
-    }
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count {
         let socket = open(exact).map_err(fail)?;

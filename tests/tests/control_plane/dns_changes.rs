@@ -1,5 +1,9 @@
 //! DNS answers follow changes of the cluster.
 
+use std::net::IpAddr;
+
+use nix::sys::signal::Signal;
+use tests::dns::DnsClient;
 use tests::stage::{SOON, Stage};
 use tests::wait;
 
@@ -181,4 +185,31 @@ web.changes-unseen.svc.cluster.local  A = 10.96.0.53
     );
     api.merge("Service", "changes-seen", "inner", "{metadata: {labels: {public: 'no'}}}");
     server.expect(SOON, "inner.changes-seen.svc.cluster.local A = NXDOMAIN");
+}
+
+/// The addresses of `bind` and the wildcard address overlap: each reload opens listeners beside those that are still open.
+pub(crate) fn listeners_follow_bind_at_a_reload(stage: &mut Stage) {
+    let block = |bind: &str, address: &str| {
+        format!(
+            ".:53 {{\n    ready\n    {bind}\n    hosts /none {{\n        {address} name.test\n    }}\n}}\n"
+        )
+    };
+    let everywhere = block("", "192.0.2.1");
+    let bound = block("bind 10.96.0.10", "192.0.2.2") + &block("bind 10.244.9.1", "192.0.2.3");
+    let clients =
+        ["10.96.0.10", "10.244.9.1"].map(|ip| DnsClient((ip.parse::<IpAddr>().expect(ip), 53).into()));
+    let dns = stage.dns(&everywhere);
+    for (corefile, answers) in [
+        (&everywhere, ["192.0.2.1", "192.0.2.1"]),
+        (&bound, ["192.0.2.2", "192.0.2.3"]),
+        (&everywhere, ["192.0.2.1", "192.0.2.1"]),
+    ] {
+        std::fs::write(stage.folder().join("Corefile"), corefile).expect("the folder is ours");
+        dns.signal(Signal::SIGUSR1);
+        for (client, answer) in clients.iter().zip(answers) {
+            client.expect(SOON, &format!("name.test A = {answer}"));
+        }
+    }
+    assert!(!dns.log().contains("reload failed"), "{}", dns.log());
+    assert!(dns.stop().success());
 }

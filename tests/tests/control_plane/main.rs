@@ -49,6 +49,7 @@ const CASES: &[Case<Stage>] = cases![
     dns_changes::a_pod_that_is_no_longer_ready_leaves_its_service,
     dns_changes::a_change_of_endpoints_is_timed,
     dns_changes::selectors_hide_objects_that_do_not_match,
+    dns_changes::listeners_follow_bind_at_a_reload,
     multicluster::imports_answer_with_the_endpoints_of_all_clusters,
     multicluster::without_the_import_definition_other_zones_are_served,
     multicluster::forbidden_imports_do_not_affect_other_zones,

@@ -14,7 +14,6 @@ use dns_wire::{Reply, Section};
 use dns_zone::ZoneVerdict;
 use futures_util::future::BoxFuture;
 
-use crate::host;
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::Request;
@@ -171,7 +170,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         });
         Ok(Box::new((gate, super::Task(task))) as PluginGuard)
     });
-    Ok(vec![Arc::new(Kubernetes { view, own: host::own_addresses().into(), fallthrough })])
+    Ok(vec![Arc::new(Kubernetes { view, own: setup.own_addresses().into(), fallthrough })])
 }
 
 #[cfg(test)]

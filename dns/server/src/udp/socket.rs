@@ -12,11 +12,12 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Opens `count` sockets on one address. With port 0 the system chooses one port for all of them.
 ///
-/// The unspecified IPv6 address receives IPv4 too; on a system without IPv6 the unspecified IPv4 address is used.
-pub(crate) fn open(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
-    match open_shared(address, count) {
+/// The unspecified IPv6 address receives IPv4 too; on a system without IPv6 the unspecified IPv4 address is used. `beside` if other
+/// sockets of this process overlap, such as those of the wildcard address; the kernel prefers the more specific address.
+pub(crate) fn open(address: SocketAddr, count: usize, beside: bool) -> Result<Vec<Socket>, BindError> {
+    match open_shared(address, count, beside) {
         Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED && !has_ipv6() => {
-            open_shared(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), count)
+            open_shared(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), count, beside)
         }
         opened => opened,
     }
@@ -28,9 +29,9 @@ fn has_ipv6() -> bool {
         .is_ok()
 }
 
-fn open_shared(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
+fn open_shared(address: SocketAddr, count: usize, beside: bool) -> Result<Vec<Socket>, BindError> {
     let fail = |cause| BindError { address, cause };
-    if address.port() != 0 {
+    if address.port() != 0 && !beside {
         // With SO_REUSEPORT a second process of the same user would silently receive half of the queries. A first
         // socket without the option checks that the port is free.
         bind(address, false).map_err(fail)?;
@@ -92,10 +93,13 @@ mod tests {
 
     #[test]
     fn an_address_in_use_is_reported_even_if_its_owner_set_reuse_port() {
-        let held = open("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let held = open("127.0.0.1:0".parse().unwrap(), 2, false).unwrap();
         let address = local(&held[0]).unwrap();
         assert_eq!(local(&held[1]).unwrap(), address, "one port for both");
-        let error = open(address, 1).unwrap_err();
+        let error = open(address, 1, false).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address}: the address is in use"));
+        let wildcard = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
+        assert!(open(wildcard, 1, false).is_err());
+        assert!(open(wildcard, 1, true).is_ok(), "the wildcard address beside it");
     }
 }

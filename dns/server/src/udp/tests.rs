@@ -43,7 +43,7 @@ async fn a_panic_affects_only_one_query_and_is_counted() {
     let routes = ZoneRoutes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
     let connections = Arc::new(TcpConnectionTable::new(TcpLimits::default(), &Registry::new()));
     let shared = Arc::new(ListenerState::new(Arc::new(routes), Counter::default(), runtime, connections));
-    let udp = UdpSockets::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let udp = UdpSockets::bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     client.connect(udp.address()).unwrap();
