@@ -170,25 +170,22 @@ impl HeadEdits {
     }
 }
 
-/// Appends a line. Control characters in a value become spaces (RFC 9110 §5.5). A name that is not a token is not written.
+/// Appends a line. The name is a token: those of the configuration are checked where they are read. Control characters in a value
+/// become spaces (RFC 9110 §5.5).
 fn add_line(text: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
     debug_assert!(
         field_line::class(name).is_some(),
         "{:?} is no header name",
         name.escape_ascii().to_string()
     );
-    if field_line::class(name).is_none() {
-        return;
-    }
+    text.reserve(name.len() + value.iter().map(|part| part.len()).sum::<usize>() + 4);
     text.extend_from_slice(name);
     text.extend_from_slice(b": ");
-    for part in value {
-        let start = text.len();
-        text.extend_from_slice(part);
-        if scan::control(&text[start..]).is_some() {
-            let is_control = |byte: &&mut u8| byte.is_ascii_control() && **byte != b'\t';
-            text[start..].iter_mut().filter(is_control).for_each(|byte| *byte = b' ');
-        }
+    let start = text.len();
+    value.iter().for_each(|part| text.extend_from_slice(part));
+    if scan::control(&text[start..]).is_some() {
+        let is_control = |byte: &&mut u8| byte.is_ascii_control() && **byte != b'\t';
+        text[start..].iter_mut().filter(is_control).for_each(|byte| *byte = b' ');
     }
     text.extend_from_slice(b"\r\n");
 }

@@ -65,6 +65,9 @@ impl ConnectionOptions {
     /// Reads all `Connection` fields.
     pub fn of(head: &Head) -> Self {
         let mut options = Self::default();
+        if !head.has(KnownHeader::Connection) {
+            return options;
+        }
         for token in connection_tokens(head) {
             match token.len() {
                 5 if token.eq_ignore_ascii_case(b"close") => options.close = true,

@@ -68,10 +68,9 @@ pub struct Head {
     /// Where the empty line begins.
     end: u32,
     fields: SmallVec<[FieldSpan; USUAL_FIELDS]>,
-    present: KnownSet,
-    repeated: KnownSet,
-    /// The first field of each known header that is present.
+    /// One more than the position of the first field of each known header; 0 where there is none.
     first: [u16; KnownHeader::ALL.len()],
+    repeated: KnownSet,
     /// Each line ends with CRLF, so that it can be copied.
     is_canonical: bool,
 }
@@ -82,9 +81,8 @@ impl Default for Head {
             bytes: Bytes::new(),
             end: 0,
             fields: SmallVec::new(),
-            present: KnownSet::EMPTY,
-            repeated: KnownSet::EMPTY,
             first: [0; KnownHeader::ALL.len()],
+            repeated: KnownSet::EMPTY,
             is_canonical: true,
         }
     }
@@ -111,16 +109,10 @@ impl Head {
         self.fields.iter().map(|span| self.field(span))
     }
 
-    /// The known headers that are present.
-    #[inline]
-    pub fn present(&self) -> KnownSet {
-        self.present
-    }
-
     /// Whether there is at least one field of this name.
     #[inline]
     pub fn has(&self, header: KnownHeader) -> bool {
-        self.present.has(header)
+        self.first[header as usize] != 0
     }
 
     /// Whether there are several fields of this name.
@@ -142,12 +134,13 @@ impl Head {
 
     /// The values of all fields of this name.
     pub fn get_all(&self, header: KnownHeader) -> impl Iterator<Item = &[u8]> {
-        let first = usize::from(self.first[header as usize]);
-        let fields = match (self.has(header), self.is_repeated(header)) {
-            (false, _) => &[],
-            (true, false) => self.fields.get(first..first + 1).unwrap_or_default(),
-            (true, true) => self.fields.get(first..).unwrap_or_default(),
+        let next = usize::from(self.first[header as usize]);
+        let fields = match next.checked_sub(1) {
+            None => None,
+            Some(first) if self.is_repeated(header) => self.fields.get(first..),
+            Some(first) => self.fields.get(first..next),
         };
+        let fields = fields.unwrap_or_default();
         fields.iter().filter(move |span| span.known == Some(header)).map(|span| self.value(span))
     }
 
@@ -183,7 +176,7 @@ impl Head {
         if self.fields.capacity() > KEPT_FIELDS {
             self.fields = SmallVec::new();
         }
-        self.present = KnownSet::EMPTY;
+        self.first = [0; KnownHeader::ALL.len()];
         self.repeated = KnownSet::EMPTY;
         self.is_canonical = true;
     }
@@ -191,11 +184,12 @@ impl Head {
     #[inline]
     pub(crate) fn push(&mut self, span: FieldSpan) {
         if let Some(known) = span.known {
-            if self.present.has(known) {
-                self.repeated.insert(known);
+            let first = &mut self.first[known as usize];
+            if *first == 0 {
+                // There are fewer fields than a `u16` can count.
+                *first = self.fields.len() as u16 + 1;
             } else {
-                self.present.insert(known);
-                self.first[known as usize] = self.fields.len() as u16;
+                self.repeated.insert(known);
             }
         }
         self.fields.push(span);
@@ -245,10 +239,7 @@ impl Head {
 
     #[inline]
     fn first_span(&self, header: KnownHeader) -> Option<&FieldSpan> {
-        if !self.present.has(header) {
-            return None;
-        }
-        self.fields.get(usize::from(self.first[header as usize]))
+        self.fields.get(usize::from(self.first[header as usize]).checked_sub(1)?)
     }
 
     #[inline]

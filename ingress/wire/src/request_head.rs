@@ -420,21 +420,40 @@ impl<'a> Fields<'a> {
 /// Whether nginx accepts a host with or without port: no slash, no white space, no two dots in a row, a name before the port,
 /// closed brackets.
 pub fn valid_host(host: &[u8]) -> bool {
-    let name = match host.first() {
-        None => return false,
-        Some(b'[') => {
-            let Some(end) = memchr::memchr(b']', host) else { return false };
-            let rest = &host[end + 1..];
-            return end > 1 && (rest.is_empty() || rest[0] == b':') && host.iter().all(host_byte);
+    let (mut name_end, mut before) = (None, 0);
+    if host.first() == Some(&b'[') {
+        let Some(end) = memchr::memchr(b']', host) else { return false };
+        let rest = &host[end + 1..];
+        return end > 1 && (rest.is_empty() || rest[0] == b':') && host.iter().all(host_byte);
+    }
+    for (at, byte) in host.iter().enumerate() {
+        if !HOST[usize::from(*byte)] {
+            let is_colon = *byte == b':';
+            if !is_colon && (*byte != b'.' || before == b'.') {
+                return false;
+            }
+            if is_colon {
+                name_end = name_end.or(Some(at));
+            }
         }
-        Some(_) => host.split(|byte| *byte == b':').next().unwrap_or_default(),
-    };
-    !name.is_empty() && host.iter().all(host_byte) && !host.windows(2).any(|two| two == b"..")
+        before = *byte;
+    }
+    name_end.unwrap_or(host.len()) > 0
 }
 
-fn host_byte(byte: &u8) -> bool {
+const fn host_byte(byte: &u8) -> bool {
     *byte > b' ' && *byte != 0x7f && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#')
 }
+
+/// The bytes of a host that need no further look.
+const HOST: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        table[byte] = host_byte(&(byte as u8)) && byte as u8 != b'.' && byte as u8 != b':';
+        byte += 1;
+    }
+    table
+};
 
 /// The bytes of a token (RFC 9110 §5.6.2).
 pub const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
