@@ -11,8 +11,8 @@
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use ingress_wire::edits::HeadEdits;
 use ingress_wire::head::NameClass;
+use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::known_header::{KnownHeader, KnownSet};
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::{HeadFinder, HeadLimits, RequestHead};
@@ -75,8 +75,8 @@ fn main() {
     let is_response = head == "response";
     let rounds: usize = rounds.parse().expect("a number of rounds");
     let (mut input, mut output) = (BytesMut::with_capacity(16 * 1024), BytesMut::with_capacity(16 * 1024));
-    let (mut request, mut response, mut edits) =
-        (ParsedRequest::default(), ParsedResponse::default(), HeadEdits::default());
+    let (mut request, mut response, mut writer) =
+        (ParsedRequest::default(), ParsedResponse::default(), HeadWriter::default());
     for _ in 0..rounds {
         request.clear();
         response.clear();
@@ -95,25 +95,25 @@ fn main() {
             ("write", false) => {
                 request.parse(&mut input, &HeadLimits::default()).expect("a good head");
                 let head = request.head();
-                edits.clear();
-                edits.remove_set(OWN);
-                edits.remove_other_names(NameClass::Plain);
-                edits.remove_listed(head, request.connection(), KnownSet::EMPTY);
-                edits.prepend(b"Host", &[request.authority().unwrap_or_default()]);
+                writer.clear();
+                writer.remove_set(OWN);
+                writer.remove_other_names(NameClass::Plain);
+                writer.remove_listed(head, request.connection(), KnownSet::EMPTY);
+                writer.prepend(b"Host", &[request.authority().unwrap_or_default()]);
                 for name in [&b"X-Real-IP"[..], b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Request-ID"] {
-                    edits.prepend(name, &[b"192.0.2.111"]);
+                    writer.prepend(name, &[b"192.0.2.111"]);
                 }
                 output.clear();
-                edits.write_request(request.method_name(), request.target(), head, &mut output);
+                writer.write_request(request.method_name(), request.target(), head, &mut output);
                 black_box(&output);
             }
             ("write", true) => {
                 response.parse(&mut input, false, MAX_RESPONSE_HEAD).expect("a good head");
-                edits.clear();
-                edits.remove_set(ingress_wire::response::HIDDEN);
-                edits.prepend(b"Date", &[b"Sun, 29 Nov 2026 10:00:00 GMT"]);
+                writer.clear();
+                writer.remove_set(ingress_wire::response::HIDDEN);
+                writer.prepend(b"Date", &[b"Sun, 29 Nov 2026 10:00:00 GMT"]);
                 output.clear();
-                edits.write_response(response.status(), response.reason(), response.head(), &mut output);
+                writer.write_response(response.status(), response.reason(), response.head(), &mut output);
                 black_box(&output);
             }
             ("old", false) => {

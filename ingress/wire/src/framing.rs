@@ -5,7 +5,7 @@ use crate::known_header::{KnownHeader, KnownSet};
 
 /// How the body of a message is delimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BodyFraming {
+pub enum MessageFraming {
     /// There is no body.
     #[default]
     None,
@@ -17,7 +17,7 @@ pub enum BodyFraming {
     UntilClose,
 }
 
-impl BodyFraming {
+impl MessageFraming {
     /// Whether no byte of a body follows the head.
     pub fn is_empty(self) -> bool {
         matches!(self, Self::None | Self::Length(0))

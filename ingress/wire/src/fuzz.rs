@@ -5,7 +5,7 @@ mod heads;
 mod records;
 
 pub use chunks::chunked_body;
-pub use heads::{cgi_head, head_edits, request_head, response_head};
+pub use heads::{cgi_head, head_writer, request_head, response_head};
 pub use records::{client_hello, fastcgi, proxy_protocol};
 
 #[cfg(test)]
@@ -19,7 +19,7 @@ mod tests {
             ("request_head", super::request_head),
             ("response_head", super::response_head),
             ("cgi_head", super::cgi_head),
-            ("head_edits", super::head_edits),
+            ("head_writer", super::head_writer),
             ("chunked_body", super::chunked_body),
             ("proxy_protocol", super::proxy_protocol),
             ("client_hello", super::client_hello),

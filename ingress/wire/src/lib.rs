@@ -13,7 +13,7 @@ mod field_line;
 pub mod framing;
 pub mod request;
 pub mod response;
-pub mod edits;
+pub mod head_writer;
 
 pub mod client_hello;
 pub mod fastcgi;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::field_line::{self, Line};
-use crate::framing::{BodyFraming, ConnectionOptions, HttpVersion, content_length, list_members};
+use crate::framing::{ConnectionOptions, HttpVersion, MessageFraming, content_length, list_members};
 use crate::head::Head;
 use crate::known_header::KnownHeader;
 use crate::request_head::{self, HeadError, HeadFinder, HeadLimits, RequestHead};
@@ -64,7 +64,7 @@ pub struct ParsedRequest {
     head: Head,
     method: Method,
     version: HttpVersion,
-    framing: BodyFraming,
+    framing: MessageFraming,
     options: ConnectionOptions,
     method_length: u32,
     /// The whole target.
@@ -204,7 +204,7 @@ impl ParsedRequest {
     }
 
     /// How the body is delimited.
-    pub fn framing(&self) -> BodyFraming {
+    pub fn framing(&self) -> MessageFraming {
         self.framing
     }
 
@@ -346,10 +346,10 @@ impl ParsedRequest {
             return None;
         }
         self.framing = match (get(length), get(coding)) {
-            (None, None) => BodyFraming::None,
-            (Some(value), None) => BodyFraming::Length(content_length(value)?),
+            (None, None) => MessageFraming::None,
+            (Some(value), None) => MessageFraming::Length(content_length(value)?),
             (None, Some(value)) if is_http11 && value.eq_ignore_ascii_case(b"chunked") => {
-                BodyFraming::Chunked
+                MessageFraming::Chunked
             }
             _ => return None,
         };

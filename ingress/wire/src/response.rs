@@ -6,7 +6,7 @@
 use bytes::{Buf, BytesMut};
 
 use crate::field_line::{self, Line};
-use crate::framing::{BodyFraming, ConnectionOptions, HttpVersion, content_length};
+use crate::framing::{ConnectionOptions, HttpVersion, MessageFraming, content_length};
 use crate::head::Head;
 use crate::known_header::{KnownHeader, KnownSet};
 use crate::scan;
@@ -72,7 +72,7 @@ pub struct ParsedResponse {
     status: u16,
     version: HttpVersion,
     reason: (u32, u32),
-    framing: BodyFraming,
+    framing: MessageFraming,
     options: ConnectionOptions,
     keeps_alive: bool,
     /// The first line that is not read yet.
@@ -149,7 +149,7 @@ impl ParsedResponse {
     }
 
     /// How the body is delimited.
-    pub fn framing(&self) -> BodyFraming {
+    pub fn framing(&self) -> MessageFraming {
         self.framing
     }
 
@@ -263,16 +263,16 @@ impl ParsedResponse {
             return Err(ResponseError::Ambiguous);
         }
         self.framing = match length {
-            _ if is_head || matches!(self.status, 100..=199 | 204 | 304) => BodyFraming::None,
-            _ if is_chunked => BodyFraming::Chunked,
-            Some(0) => BodyFraming::None,
-            Some(length) => BodyFraming::Length(length),
-            None => BodyFraming::UntilClose,
+            _ if is_head || matches!(self.status, 100..=199 | 204 | 304) => MessageFraming::None,
+            _ if is_chunked => MessageFraming::Chunked,
+            Some(0) => MessageFraming::None,
+            Some(length) => MessageFraming::Length(length),
+            None => MessageFraming::UntilClose,
         };
         // Some endpoints send a body with 204, which must not have one. It must not be read as the next response.
         let has_stray_body = self.status == 204 && (is_chunked || length > Some(0));
         self.keeps_alive = !has_stray_body
-            && self.framing != BodyFraming::UntilClose
+            && self.framing != MessageFraming::UntilClose
             && self.options.keeps_alive(self.version);
         Ok(())
     }

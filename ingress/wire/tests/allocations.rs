@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use ingress_wire::edits::HeadEdits;
 use ingress_wire::head::NameClass;
+use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::known_header::{KnownHeader, KnownSet};
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
@@ -51,7 +51,7 @@ struct Kept {
     endpoint: BytesMut,
     request: ParsedRequest,
     response: ParsedResponse,
-    edits: HeadEdits,
+    writer: HeadWriter,
     output: BytesMut,
 }
 
@@ -64,17 +64,17 @@ impl Kept {
         let head = self.request.head();
         let host = head.get(KnownHeader::Host).expect("it has one");
         assert!(head.has(KnownHeader::UserAgent) && self.request.keeps_alive());
-        self.edits.clear();
-        self.edits.remove_set(OWN);
-        self.edits.remove_other_names(NameClass::Plain);
-        self.edits.remove_listed(head, self.request.connection(), KnownSet::EMPTY);
-        self.edits.prepend(b"Host", &[host]);
-        self.edits.prepend(b"X-Real-IP", &[b"192.0.2.1"]);
-        self.edits.append(
+        self.writer.clear();
+        self.writer.remove_set(OWN);
+        self.writer.remove_other_names(NameClass::Plain);
+        self.writer.remove_listed(head, self.request.connection(), KnownSet::EMPTY);
+        self.writer.prepend(b"Host", &[host]);
+        self.writer.prepend(b"X-Real-IP", &[b"192.0.2.1"]);
+        self.writer.append(
             b"X-Forwarded-For",
             &[head.get(KnownHeader::XForwardedFor).unwrap_or_default(), b"192.0.2.1"],
         );
-        self.edits.write_request(self.request.method_name(), self.request.target(), head, &mut self.output);
+        self.writer.write_request(self.request.method_name(), self.request.target(), head, &mut self.output);
     }
 
     fn response(&mut self, text: &[u8]) {
@@ -82,11 +82,11 @@ impl Kept {
         self.output.clear();
         self.endpoint.extend_from_slice(text);
         assert_eq!(self.response.parse(&mut self.endpoint, false, MAX_RESPONSE_HEAD), Ok(true));
-        self.edits.clear();
-        self.edits.remove_set(HIDDEN);
-        self.edits.prepend(b"Date", &[b"Sun, 29 Nov 2026 10:00:00 GMT"]);
+        self.writer.clear();
+        self.writer.remove_set(HIDDEN);
+        self.writer.prepend(b"Date", &[b"Sun, 29 Nov 2026 10:00:00 GMT"]);
         let response = &self.response;
-        self.edits.write_response(response.status(), response.reason(), response.head(), &mut self.output);
+        self.writer.write_response(response.status(), response.reason(), response.head(), &mut self.output);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::edits::HeadEdits;
-use crate::framing::BodyFraming;
+use crate::framing::MessageFraming;
 use crate::head::{Head, NameClass};
+use crate::head_writer::HeadWriter;
 use crate::known_header::{KnownHeader, KnownSet};
 use crate::request::ParsedRequest;
 use crate::request_head::{HeadError, HeadFinder, HeadLimits, RequestFraming, RequestHead};
@@ -70,9 +70,9 @@ fn same_request(request: &ParsedRequest, head: &RequestHead) {
     assert_eq!(request.head().bytes(), &head.bytes);
     assert_eq!((request.line(), request.target()), (head.line(), &head.target()[..]));
     let framing = match head.framing {
-        RequestFraming::Length(0) if !head.has_length => BodyFraming::None,
-        RequestFraming::Length(length) => BodyFraming::Length(length),
-        RequestFraming::Chunked => BodyFraming::Chunked,
+        RequestFraming::Length(0) if !head.has_length => MessageFraming::None,
+        RequestFraming::Length(length) => MessageFraming::Length(length),
+        RequestFraming::Chunked => MessageFraming::Chunked,
     };
     assert_eq!(request.framing(), framing);
     assert_eq!(request.head().len(), head.lines().count());
@@ -195,46 +195,46 @@ pub fn cgi_head(data: &[u8]) {
 ///
 /// # Panics
 /// When the written head is not read as the fields that were kept and those that were added.
-pub fn head_edits(data: &[u8]) {
+pub fn head_writer(data: &[u8]) {
     let Some(([removed, flags, name_length, value_length], input)) = data.split_first_chunk::<4>() else {
         return;
     };
     let limits = HeadLimits { line: 1 << 20, head: 1 << 20 };
-    let mut edits = HeadEdits::default();
-    edits.remove_set(KnownSet::of(&[KnownHeader::ALL[usize::from(*removed) % KnownHeader::ALL.len()]]));
+    let mut writer = HeadWriter::default();
+    writer.remove_set(KnownSet::of(&[KnownHeader::ALL[usize::from(*removed) % KnownHeader::ALL.len()]]));
     if flags & 1 == 1 {
-        edits.remove_other_names(NameClass::Plain);
+        writer.remove_other_names(NameClass::Plain);
     }
     let (name, input) = input.split_at(input.len().min(usize::from(*name_length & 31)));
     let (value, input) = input.split_at(input.len().min(usize::from(*value_length)));
     let added = crate::field_line::class(name).is_some() && !frames(name);
     if added && flags & 2 == 2 {
-        edits.set(name, &[value, b"-", value]);
+        writer.set(name, &[value, b"-", value]);
     } else if added {
-        edits.prepend(name, &[value]);
+        writer.prepend(name, &[value]);
     }
     let mut request = ParsedRequest::default();
     if request.parse(&mut BytesMut::from(input), &limits) == Ok(true) {
         let (method, mut out) = (request.method_name(), BytesMut::new());
-        edits.remove(KnownHeader::Host);
-        edits.prepend(b"Host", &[b"a"]);
-        edits.write_request(method, b"/x", request.head(), &mut out);
+        writer.remove(KnownHeader::Host);
+        writer.prepend(b"Host", &[b"a"]);
+        writer.write_request(method, b"/x", request.head(), &mut out);
         let mut again = ParsedRequest::default();
         assert_eq!(again.parse(&mut out, &limits), Ok(true), "{:?}", out.escape_ascii().to_string());
         assert_eq!((again.method_name(), again.target()), (method, &b"/x"[..]));
         assert!(out.is_empty());
-        same_fields(again.head(), &edits, request.head());
+        same_fields(again.head(), &writer, request.head());
     }
     let mut response = ParsedResponse::default();
     if response.parse(&mut BytesMut::from(input), true, 1 << 20) == Ok(true) {
         let mut out = Vec::new();
-        edits.write_response(response.status(), response.reason(), response.head(), &mut out);
+        writer.write_response(response.status(), response.reason(), response.head(), &mut out);
         let (mut again, mut out) = (ParsedResponse::default(), BytesMut::from(&out[..]));
         // A removed `Content-Length` or an HTTP/1.0 response may change the framing, but not the fields.
         if again.parse(&mut out, true, 2 << 20) == Ok(true) {
             assert_eq!((again.status(), again.reason()), (response.status(), response.reason()));
             assert!(out.is_empty());
-            same_fields(again.head(), &edits, response.head());
+            same_fields(again.head(), &writer, response.head());
         } else {
             assert!(response.head().has(KnownHeader::TransferEncoding));
         }
@@ -248,10 +248,10 @@ fn frames(name: &[u8]) -> bool {
 }
 
 /// The written head has the added fields and those that were kept.
-fn same_fields(written: &Head, edits: &HeadEdits, original: &Head) {
-    let kept = original.fields().filter(|field| !edits.removes(field));
+fn same_fields(written: &Head, writer: &HeadWriter, original: &Head) {
+    let kept = original.fields().filter(|field| !writer.removes(field));
     let mut expected: Vec<_> = kept.map(|field| (field.name, field.value)).collect();
-    expected.extend(edits.added().map(|(name, value)| (name, value.trim_ascii())));
+    expected.extend(writer.added().map(|(name, value)| (name, value.trim_ascii())));
     let mut found: Vec<_> = written.fields().map(|field| (field.name, field.value)).collect();
     let kept_in_order = found.iter().filter(|field| expected.contains(field)).count();
     assert_eq!(kept_in_order, found.len());

@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use super::{Method, ParsedRequest, Progress};
 use crate::field_line;
-use crate::framing::{BodyFraming, ConnectionOptions, HttpVersion, content_length};
+use crate::framing::{ConnectionOptions, HttpVersion, MessageFraming, content_length};
 use crate::head::{FieldSpan, MOST_FIELDS, NameClass};
 use crate::known_header::KnownHeader;
 use crate::request_head::{self, HeadError, HeadLimits};
@@ -68,9 +68,9 @@ impl ParsedRequest {
         self.head.set_bytes(buffer.split().freeze(), end);
         let length = self.head.get(KnownHeader::ContentLength).and_then(content_length);
         self.framing = match (has_body, length) {
-            (_, Some(length)) => BodyFraming::Length(length),
-            (true, None) => BodyFraming::Chunked,
-            (false, None) => BodyFraming::None,
+            (_, Some(length)) => MessageFraming::Length(length),
+            (true, None) => MessageFraming::Chunked,
+            (false, None) => MessageFraming::None,
         };
         self.options = ConnectionOptions::default();
         self.progress = Progress { is_complete: true, ..Progress::default() };

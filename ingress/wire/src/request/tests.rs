@@ -18,7 +18,7 @@ fn a_head_is_a_list_in_the_order_and_letter_case_received() {
     assert_eq!(request.target(), b"/cart?item=1");
     assert_eq!(request.line(), b"POST /cart?item=1#top HTTP/1.1");
     assert_eq!(request.authority(), Some(&b"shop.example:8080"[..]));
-    assert_eq!((request.version(), request.framing()), (HttpVersion::Http11, BodyFraming::Length(3)));
+    assert_eq!((request.version(), request.framing()), (HttpVersion::Http11, MessageFraming::Length(3)));
     let head = request.head();
     let names: Vec<_> = head.fields().map(|field| field.name).collect();
     let expected =
@@ -174,7 +174,7 @@ fn an_http2_head_is_the_same_list() {
         (&b"POST /cart?item=1 HTTP/2.0"[..], &b"/cart?item=1"[..])
     );
     assert_eq!(request.authority(), Some(&b"shop.example"[..]));
-    assert_eq!((request.framing(), request.method()), (BodyFraming::Chunked, Method::Post));
+    assert_eq!((request.framing(), request.method()), (MessageFraming::Chunked, Method::Post));
     assert!(request.head().get_all(KnownHeader::Cookie).eq([&b"a=b; c=d"[..]]));
     assert!(request.head().get_all(KnownHeader::Host).eq([&b"shop.example"[..]]));
     let mut refused = parts;

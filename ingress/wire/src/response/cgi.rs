@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::{ParsedResponse, ResponseError};
-use crate::framing::{BodyFraming, ConnectionOptions, HttpVersion, content_length};
+use crate::framing::{ConnectionOptions, HttpVersion, MessageFraming, content_length};
 use crate::known_header::KnownHeader;
 
 impl ParsedResponse {
@@ -52,10 +52,10 @@ impl ParsedResponse {
             Some(value) => Some(content_length(value).ok_or(ResponseError::Length)?),
         };
         self.framing = match length {
-            _ if is_head || matches!(self.status, 100..=199 | 204 | 304) => BodyFraming::None,
-            Some(0) => BodyFraming::None,
-            Some(length) => BodyFraming::Length(length),
-            None => BodyFraming::UntilClose,
+            _ if is_head || matches!(self.status, 100..=199 | 204 | 304) => MessageFraming::None,
+            Some(0) => MessageFraming::None,
+            Some(length) => MessageFraming::Length(length),
+            None => MessageFraming::UntilClose,
         };
         Ok(())
     }

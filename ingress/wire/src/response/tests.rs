@@ -11,8 +11,8 @@ fn parse(lines: &[&str], is_head: bool) -> Result<ParsedResponse, ResponseError>
 
 #[test]
 fn the_framing_follows_rfc_9112() {
-    use BodyFraming::{Chunked, Length, None, UntilClose};
-    let cases: &[(&[&str], bool, BodyFraming, bool)] = &[
+    use MessageFraming::{Chunked, Length, None, UntilClose};
+    let cases: &[(&[&str], bool, MessageFraming, bool)] = &[
         (&["HTTP/1.1 200 OK", "Content-Length: 5"], false, Length(5), true),
         (&["HTTP/1.1 200 OK", "Content-Length: 5"], true, None, true),
         (&["HTTP/1.1 200 OK", "Content-Length: 0"], false, None, true),
@@ -107,9 +107,9 @@ fn an_informational_response_is_followed_by_the_final_one() {
     );
     let mut response = ParsedResponse::default();
     assert_eq!(response.parse(&mut buffer, false, MAX_RESPONSE_HEAD), Ok(true));
-    assert_eq!((response.status(), response.framing()), (103, BodyFraming::None));
+    assert_eq!((response.status(), response.framing()), (103, MessageFraming::None));
     assert_eq!(response.parse(&mut buffer, false, MAX_RESPONSE_HEAD), Ok(true));
-    assert_eq!((response.status(), response.framing()), (200, BodyFraming::Length(2)));
+    assert_eq!((response.status(), response.framing()), (200, MessageFraming::Length(2)));
     assert!(!response.head().has(KnownHeader::Link));
     assert_eq!(buffer, "ok");
 }
@@ -135,14 +135,14 @@ fn a_huge_head_is_refused_and_the_number_of_fields_is_not_limited() {
 
 #[test]
 fn the_status_of_a_cgi_response_is_a_field() {
-    type Expected = Result<(u16, &'static str, BodyFraming), ResponseError>;
+    type Expected = Result<(u16, &'static str, MessageFraming), ResponseError>;
     let cases: &[(&str, Expected)] = &[
-        ("Content-Type: text/html\r\n\r\n", Ok((200, "", BodyFraming::UntilClose))),
-        ("Status: 404 Not Found\nContent-Length: 3\n\n", Ok((404, "Not Found", BodyFraming::Length(3)))),
-        ("Status: 204\r\n\r\n", Ok((204, "", BodyFraming::None))),
-        ("Location: /x\r\n\r\n", Ok((302, "", BodyFraming::UntilClose))),
-        ("Status: 201 Created\r\nLocation: /x\r\n\r\n", Ok((201, "Created", BodyFraming::UntilClose))),
-        ("\r\n", Ok((200, "", BodyFraming::UntilClose))),
+        ("Content-Type: text/html\r\n\r\n", Ok((200, "", MessageFraming::UntilClose))),
+        ("Status: 404 Not Found\nContent-Length: 3\n\n", Ok((404, "Not Found", MessageFraming::Length(3)))),
+        ("Status: 204\r\n\r\n", Ok((204, "", MessageFraming::None))),
+        ("Location: /x\r\n\r\n", Ok((302, "", MessageFraming::UntilClose))),
+        ("Status: 201 Created\r\nLocation: /x\r\n\r\n", Ok((201, "Created", MessageFraming::UntilClose))),
+        ("\r\n", Ok((200, "", MessageFraming::UntilClose))),
         ("Status: ok\r\n\r\n", Err(ResponseError::Status)),
         ("Status: 2000\r\n\r\n", Err(ResponseError::Status)),
         ("Status: 099\r\n\r\n", Err(ResponseError::Status)),

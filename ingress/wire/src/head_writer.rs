@@ -1,4 +1,4 @@
-//! Changes to a head on its way through the proxy, and the head as it is sent.
+//! Writes a head with the changes that it gets on its way through the proxy.
 
 use bytes::BufMut;
 
@@ -10,10 +10,10 @@ use crate::scan;
 
 /// Which fields of a head are left out, and which lines are added before and after the others.
 ///
-/// Reuse it: after [`HeadEdits::clear`] it keeps its memory. Edits that do not depend on the request can be made once and added to
-/// others with [`HeadEdits::merge`].
+/// Reuse it: after [`HeadWriter::clear`] it keeps its memory. Changes that do not depend on the request can be made once and added to
+/// others with [`HeadWriter::merge`].
 #[derive(Clone, Debug, Default)]
-pub struct HeadEdits {
+pub struct HeadWriter {
     removed: KnownSet,
     /// Other names in lower case, each followed by a line feed.
     removed_others: Vec<u8>,
@@ -24,7 +24,7 @@ pub struct HeadEdits {
     after: Vec<u8>,
 }
 
-impl HeadEdits {
+impl HeadWriter {
     /// Forgets all changes and keeps the memory.
     pub fn clear(&mut self) {
         self.removed = KnownSet::EMPTY;
@@ -86,7 +86,7 @@ impl HeadEdits {
         self.append(name, value);
     }
 
-    /// Adds the changes of other edits to these.
+    /// Adds the changes of another writer.
     pub fn merge(&mut self, other: &Self) {
         self.removed = self.removed.union(other.removed);
         self.removed_others.extend_from_slice(&other.removed_others);

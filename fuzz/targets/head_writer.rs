@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| ingress_wire::fuzz::head_edits(data));
+fuzz_target!(|data: &[u8]| ingress_wire::fuzz::head_writer(data));
