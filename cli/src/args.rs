@@ -6,6 +6,7 @@ mod go_style;
 mod ingress;
 mod logging;
 mod migrate;
+mod node_cache;
 mod program;
 mod up;
 
@@ -17,7 +18,9 @@ use clap::{ArgMatches, Command};
 pub use dns::DnsArgs;
 pub use flag::{FlagSupport, UnsupportedFlag};
 pub use ingress::{IngressArgs, flags as ingress_flags};
+pub use logging::LogArgs;
 pub use migrate::MigrateArgs;
+pub use node_cache::NodeCacheArgs;
 pub use up::UpArgs;
 
 use crate::command_error::CommandError;
@@ -33,6 +36,8 @@ pub enum ParsedCommand {
     Ingress(Box<IngressArgs>),
     /// `portolan migrate`.
     Migrate(MigrateArgs),
+    /// `portolan node-cache`.
+    NodeCache(NodeCacheArgs),
     /// `portolan completions SHELL`.
     Completions(clap_complete::Shell),
     /// `portolan probe URL`, and how long it may take.
@@ -73,6 +78,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
         "dns" => ParsedCommand::Dns(DnsArgs::read(matches)?),
         "ingress" => ParsedCommand::Ingress(Box::new(IngressArgs::read(matches)?)),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
+        "node-cache" => ParsedCommand::NodeCache(NodeCacheArgs::read(matches)?),
         "wait-shutdown" => ParsedCommand::WaitShutdown,
         "completions" => ParsedCommand::Completions(*required(matches, "shell")),
         "probe" => ParsedCommand::Probe(
@@ -127,6 +133,7 @@ pub fn command() -> Command {
         .subcommand(dns::command())
         .subcommand(ingress::command())
         .subcommand(migrate::command())
+        .subcommand(node_cache::command())
         .subcommand(
             Command::new("wait-shutdown")
                 .about("Do nothing: kubelet sends SIGTERM when the preStop hook /wait-shutdown ends, and that drains connections")

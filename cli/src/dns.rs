@@ -11,7 +11,7 @@ use telemetry::LogWriter;
 use telemetry::log::{LogFormat, LogOutput};
 use telemetry::metrics::{Counter, Registry};
 
-use crate::args::DnsArgs;
+use crate::args::{DnsArgs, LogArgs};
 use crate::clusters::{ClusterOrigin, Clusters};
 use crate::command_error::CommandError;
 use crate::output;
@@ -47,17 +47,34 @@ pub fn run(args: DnsArgs) -> Result<(), CommandError> {
         output::print(names.join("\n") + "\n");
         return Ok(());
     }
-    let format = if args.log.json { LogFormat::Json } else { LogFormat::CoreDns };
-    telemetry::log::init(format, LogOutput::Stdout, &args.log.filter("info"))
-        .map_err(|error| CommandError::outside(error.to_string()))?;
+    start_log(args.log)?;
     let (runtime, executor, fatal) = Runtime::start()?;
-    let result = executor.block_on(serve(args, &runtime, fatal));
+    let result = executor.block_on(serve(args, None, &runtime, fatal));
     // Does not wait for tasks: their clients are gone.
     executor.shutdown_background();
     result
 }
 
-async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Result<(), CommandError> {
+/// Starts the program log in the format of CoreDNS.
+///
+/// # Errors
+/// When another part of the process has started one.
+pub fn start_log(log: LogArgs) -> Result<(), CommandError> {
+    let format = if log.json { LogFormat::Json } else { LogFormat::CoreDns };
+    telemetry::log::init(format, LogOutput::Stdout, &log.filter("info"))
+        .map_err(|error| CommandError::outside(error.to_string()))
+}
+
+/// Serves a Corefile, or that of `-conf`, until a signal or a fatal error.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    args: DnsArgs,
+    corefile: Option<CorefileSource>,
+    runtime: &Runtime,
+    mut fatal: FatalErrors,
+) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let flags = ClusterOrigin::from_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     let queries = query_log(std::io::stdout(), runtime);
@@ -65,7 +82,11 @@ async fn serve(args: DnsArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         legacy_metrics: args.legacy_metrics,
         ..context(Clusters::new(flags, runtime), queries.clone(), runtime, args.log.json)
     };
-    let load = load(CorefileSource::new(args.conf.as_deref())?, args.port);
+    let corefile = match corefile {
+        Some(corefile) => corefile,
+        None => CorefileSource::new(args.conf.as_deref())?,
+    };
+    let load = load(corefile, args.port);
     let options = ServerOptions { threads: args.workers, ..Default::default() };
     let dns = tokio::select! {
         started = DnsService::start(load.clone(), context, options) => {
@@ -155,11 +176,21 @@ pub fn failure(error: DnsStartError, load: &CorefileLoader, advice: StartAdvice)
     }
 }
 
+/// A word of a Corefile that is replaced before it is parsed.
+pub struct Placeholder {
+    /// The word.
+    pub name: &'static str,
+    /// Its replacement.
+    pub value: String,
+}
+
 /// The source of the Corefile.
 #[derive(Clone)]
 pub enum CorefileSource {
     /// A file, read at every reload.
     File(PathBuf),
+    /// A file with placeholders.
+    Template(PathBuf, Arc<[Placeholder]>),
     /// A name and text that does not change: standard input or a built-in Corefile.
     Text(&'static str, Arc<str>),
 }
@@ -189,10 +220,11 @@ pub fn load(conf: CorefileSource, port: u16) -> CorefileLoader {
     Arc::new(move || {
         let (name, text) = match &conf {
             CorefileSource::Text(name, text) => ((*name).to_owned(), text.to_string()),
-            CorefileSource::File(path) => {
-                let name = path.display().to_string();
-                let text = Disk.read(&path.to_string_lossy()).map_err(|error| unreadable(&name, &error))?;
-                (name, text)
+            CorefileSource::File(path) => read(path)?,
+            CorefileSource::Template(path, placeholders) => {
+                let (name, text) = read(path)?;
+                let replace = |text: String, one: &Placeholder| text.replace(one.name, &one.value);
+                (name, placeholders.iter().fold(text, replace))
             }
         };
         let corefile = parse(&name, &text, port)?;
@@ -202,6 +234,13 @@ pub fn load(conf: CorefileSource, port: u16) -> CorefileLoader {
             Ok(corefile)
         }
     })
+}
+
+/// The name and text of a file.
+fn read(path: &Path) -> Result<(String, String), ConfigErrors> {
+    let name = path.display().to_string();
+    let text = Disk.read(&path.to_string_lossy()).map_err(|error| unreadable(&name, &error))?;
+    Ok((name, text))
 }
 
 fn parse(name: &str, text: &str, port: u16) -> Result<Corefile, ConfigErrors> {

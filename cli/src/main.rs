@@ -25,6 +25,7 @@ mod edge;
 
 mod ingress;
 mod migrate;
+mod node_cache;
 mod up;
 
 mod reference;
@@ -72,6 +73,7 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Dns(args) => dns::run(args),
         ParsedCommand::Ingress(args) => ingress::run(*args),
         ParsedCommand::Migrate(args) => migrate::run(args),
+        ParsedCommand::NodeCache(args) => node_cache::run(args),
         // ingress-nginx's hook sends the signal itself and waits for the end of nginx. Here, the end of the process would also end the
         // hook, and kubelet would record it as failed.
         ParsedCommand::WaitShutdown => Ok(()),

@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
-/// Adds a second dash to arguments that start with one dash and a name of more than one letter. Applies to `portolan dns` only;
-/// clap parses single dashes of the other commands as short flags.
+/// Adds a second dash to arguments that start with one dash and a name of more than one letter. Applies to `portolan dns` and
+/// `portolan node-cache`; clap parses single dashes of the other commands as short flags.
 pub fn rewrite(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
-    if args.get(1).is_none_or(|command| command != "dns") {
+    if args.get(1).is_none_or(|command| command != "dns" && command != "node-cache") {
         return args;
     }
     for arg in args.iter_mut().skip(2) {

@@ -8,8 +8,12 @@ use clap::Command;
 use super::{dns, ingress};
 
 /// Programs of the images that Portolan replaces, with the corresponding command.
-const PROGRAMS: [(&str, &str); 3] =
-    [("coredns", "dns"), ("nginx-ingress-controller", "ingress"), ("wait-shutdown", "wait-shutdown")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("coredns", "dns"),
+    ("nginx-ingress-controller", "ingress"),
+    ("node-cache", "node-cache"),
+    ("wait-shutdown", "wait-shutdown"),
+];
 
 /// Inserts the command if the command line has none.
 ///
@@ -90,6 +94,8 @@ mod tests {
                 "/nginx-ingress-controller /nginx-ingress-controller -v=3",
                 "/nginx-ingress-controller ingress -v=3",
             ),
+            ("/node-cache -localip 169.254.20.10", "/node-cache node-cache -localip 169.254.20.10"),
+            ("/portolan node-cache -conf x", "/portolan node-cache -conf x"),
             ("/wait-shutdown", "/wait-shutdown wait-shutdown"),
             ("/portolan /wait-shutdown", "/portolan wait-shutdown"),
             ("portolan", "portolan"),

@@ -8,7 +8,7 @@ use sources::kube::KubeSource;
 use telemetry::metrics::Registry;
 use telemetry::{AdminServer, Reports};
 
-use crate::{dns, edge};
+use crate::{dns, edge, node_cache};
 
 /// The metrics of one part of the program.
 struct Section {
@@ -31,7 +31,6 @@ const ABSENT: &[(&str, &str)] = &[
         "coredns_template_*, coredns_acl_*, coredns_autopath_*, coredns_dnssec_*, coredns_dns64_*, coredns_grpc_*, coredns_local_*, coredns_shed_*, coredns_nomad_*, coredns_siit_*",
         "the plugins are not implemented",
     ),
-    ("coredns_nodecache_setup_errors_total", "the program sets up no interface and no iptables rules"),
     (
         "nginx_ingress_controller_leader_election_status",
         "no leader is elected, since nothing is written that needs one",
@@ -103,6 +102,9 @@ fn sections() -> Vec<Section> {
         register: plugin.metrics,
     });
     sections.extend(plugins);
+    sections.push(section("NodeLocal DNSCache", "Of `portolan node-cache`.", |registry| {
+        node_cache::setup_errors(registry);
+    }));
     sections.push(section("Ingress proxy", "Of `portolan ingress` and `portolan up`.", |registry| {
         Proxy::register_metrics(registry);
         edge::dropped_lines(registry);

@@ -1,4 +1,4 @@
-//! Building blocks of servers: listening sockets, capabilities, descriptor limits, TLS with certificates by name, graceful shutdown.
+//! Building blocks of servers: listening sockets, addresses, capabilities, descriptor limits, TLS with certificates by name, graceful shutdown.
 //!
 //! Contains no protocol above TLS and no Kubernetes type; certificates are looked up through a closure.
 
@@ -6,6 +6,7 @@ pub mod capabilities;
 pub mod descriptors;
 pub mod drain;
 pub mod listen;
+pub mod local_address;
 
 pub mod session_cache;
 pub mod tls;

@@ -166,6 +166,7 @@ fn the_image_holds_the_binary_under_its_names_with_the_capability_and_what_it_re
             "etc/ssl/certs/",
             "etc/ssl/certs/ca-certificates.crt",
             "nginx-ingress-controller",
+            "node-cache",
             "portolan",
             "wait-shutdown",
         ]
@@ -174,7 +175,7 @@ fn the_image_holds_the_binary_under_its_names_with_the_capability_and_what_it_re
         let mode = if entry.kind == '0' && name != "portolan" { 0o644 } else { 0o755 };
         assert_eq!((entry.mode, entry.owner, entry.modified), (mode, (0, 0), 0), "{name}");
     }
-    for name in ["coredns", "nginx-ingress-controller", "wait-shutdown"] {
+    for name in ["coredns", "nginx-ingress-controller", "node-cache", "wait-shutdown"] {
         assert_eq!((layer[name].kind, layer[name].link.as_str()), ('2', "portolan"), "{name}");
     }
     let capability = ("SCHILY.xattr.security.capability".to_owned(), BIND_SERVICE.to_owned());
@@ -265,7 +266,7 @@ fn the_files_of_the_image_are_also_written_to_a_folder() {
     let images = Images::new();
     let output = images.script(&["--root", "image"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    for name in ["portolan", "coredns", "nginx-ingress-controller", "wait-shutdown"] {
+    for name in ["portolan", "coredns", "nginx-ingress-controller", "node-cache", "wait-shutdown"] {
         let status = Command::new(images.folder.path().join("image").join(name)).status().unwrap();
         assert!(status.success(), "{name}");
     }
