@@ -42,6 +42,12 @@ controller.extraArgs.{{ $name }}: `portolan ingress` has no flag --{{ $name }}
 {{- if and $v.rbac.scope (not $c.scope.enabled) }}
 rbac.scope: needs controller.scope.enabled=true, since a Role covers one namespace only
 {{- end }}
+{{- if and $d.nodeCache.enabled (not $d.enabled) }}
+dns.nodeCache.enabled: needs dns.enabled=true (with dns.deployment.enabled=false and dns.nodeCache.upstreamSelector for the Pods of another DNS server)
+{{- end }}
+{{- if and $d.nodeCache.enabled (not (regexMatch "^(169\\.254\\.|fe80:|f[cd][0-9a-f]{2}:)" $d.nodeCache.localIP)) }}
+dns.nodeCache.localIP: {{ $d.nodeCache.localIP }} is not a link-local address (169.254.0.0/16, fe80::/10, fc00::/7); kube-proxy would redirect queries to a ClusterIP before they reach the cache
+{{- end }}
 {{- if and $d.enabled $d.deployment.enabled }}
 {{- include "portolan.dns.mistakes" . }}
 {{- end }}

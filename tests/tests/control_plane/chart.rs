@@ -1,6 +1,7 @@
 //! The Helm chart, installed by Helm on the real API server. No Pods run here; what the controllers may do is tested with
 //! `portolan` processes that have the arguments and the permissions of the chart's Pods.
 
+pub(crate) mod node_cache;
 pub(crate) mod roles;
 pub(crate) mod values;
 

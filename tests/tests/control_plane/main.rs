@@ -91,6 +91,8 @@ const CASES: &[Case<Stage>] = cases![
     chart::the_service_of_the_cluster_dns_keeps_address_ports_and_selector,
     chart::an_ingress_class_of_somebody_else_stays_as_it_is,
     chart::the_kustomize_bases_are_what_the_chart_makes,
+    chart::node_cache::the_cache_of_a_node_answers_on_its_link_local_address,
+    chart::node_cache::what_a_cache_on_a_node_cannot_do_is_refused,
     chart::values::mistakes_are_refused_with_their_key,
     chart::values::an_old_values_file_is_installed_and_its_idle_keys_are_listed,
     chart::values::the_corefile_of_the_values_is_served,

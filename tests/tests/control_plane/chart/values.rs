@@ -44,8 +44,12 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("dns.enabled=true,dns.prometheus.monitor.enabled=true", &["dns.prometheus.service.enabled"]),
     // What this version cannot do.
     ("mode=combined", &["mode: combined"]),
-    ("dns.nodeCache.enabled=true", &["dns.nodeCache.enabled", "internalTrafficPolicy"]),
-    ("dns.nodeHosts=true", &["dns.nodeHosts"]),
+    (
+        "dns.enabled=true,dns.nodeCache.enabled=true,dns.nodeCache.localIP=10.96.0.10",
+        &["dns.nodeCache.localIP", "link-local"],
+    ),
+    ("dns.nodeCache.enabled=true", &["dns.nodeCache.enabled", "dns.enabled"]),
+    ("dns.nodeHosts=true", &["dns.nodeHosts", "existingConfigMap"]),
     (
         "dns.enabled=true,dns.servers[0].port=53,dns.servers[0].plugins[0].name=rewrite",
         &[
