@@ -3,6 +3,7 @@
 //! This crate handles sockets and framing. A message is parsed into a [`dns_chain::Request`], [`dns_chain::run::answer`]
 //! produces the reply, and the reply is sent back over the same transport.
 
+mod arrivals;
 mod supervise;
 
 mod tcp_connections;

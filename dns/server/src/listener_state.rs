@@ -10,6 +10,7 @@ use telemetry::metrics::Counter;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use crate::arrivals::Arrivals;
 use crate::tcp_connections::TcpConnectionTable;
 
 /// State that the UDP threads and the TCP connections of one address share.
@@ -18,6 +19,8 @@ pub(crate) struct ListenerState {
     pub routes: ArcSwap<ZoneRoutes>,
     /// `coredns_panics_total`.
     pub panics: Counter,
+    /// UDP queries that arrive while the server stops.
+    pub arrivals: Arrivals,
     /// UDP queries that wait for an upstream or another plugin.
     pub tasks: TaskTracker,
     /// The runtime that waiting queries move to.
@@ -33,7 +36,14 @@ impl ListenerState {
         runtime: Handle,
         connections: Arc<TcpConnectionTable>,
     ) -> Self {
-        Self { routes: ArcSwap::new(routes), panics, tasks: TaskTracker::new(), runtime, connections }
+        Self {
+            routes: ArcSwap::new(routes),
+            panics,
+            arrivals: Arrivals::default(),
+            tasks: TaskTracker::new(),
+            runtime,
+            connections,
+        }
     }
 }
 

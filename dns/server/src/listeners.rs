@@ -12,6 +12,7 @@ use dns_chain::{ListenAddress, PluginContext, PluginGuard, Servers};
 use net::{BindError, Drain};
 use telemetry::metrics::Registry;
 
+use crate::arrivals;
 use crate::listener_state::{ANY, ListenerState};
 use crate::tcp::TcpListeners;
 use crate::tcp_connections::{TcpConnectionTable, TcpLimits};
@@ -146,6 +147,14 @@ impl Listeners {
     /// The addresses that are listened on, in the order of ports.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.values().map(|listener| listener.address).collect()
+    }
+
+    /// Waits until queries have stopped arriving over UDP, for `limit` at most.
+    pub(crate) fn until_quiet(&self, limit: Duration) -> impl Future<Output = ()> + use<> {
+        let shared: Vec<_> = self.listeners.values().map(|listener| listener.shared.clone()).collect();
+        shared.iter().for_each(|shared| shared.arrivals.start());
+        let count = move || shared.iter().map(|shared| shared.arrivals.count()).sum();
+        arrivals::until_quiet(count, limit)
     }
 
     /// Closes all listeners. Queries in flight get `grace` to be answered.

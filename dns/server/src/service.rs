@@ -17,6 +17,12 @@ use crate::supervise::restart_on_panic;
 /// Reads the Corefile. Called at the start and for each reload.
 pub type CorefileLoader = Arc<dyn Fn() -> Result<Corefile, ConfigErrors> + Send + Sync>;
 
+/// How long queries are answered after the request to stop, if they keep arriving.
+///
+/// A kube-proxy takes longer than the usual `lameduck` of 5 s to follow the endpoints if the node is loaded: after each Pod that ended it
+/// removes the conntrack entries of its lookups, and changes no rules meanwhile. Below the usual grace period of a Pod, 30 s.
+const STOP_LIMIT: Duration = Duration::from_secs(25);
+
 /// A DNS service that runs until it is stopped.
 pub struct DnsService {
     service: Arc<Inner>,
@@ -97,14 +103,19 @@ impl DnsService {
         self.service.reload(true).await
     }
 
-    /// Stops: becomes unready, goes on answering for the `lameduck` time of `health`, then waits for queries in flight.
+    /// Stops: becomes unready, goes on answering for the `lameduck` time of `health`, and with `lameduck` until queries have stopped
+    /// arriving, then waits for queries in flight.
     pub async fn stop(self) {
         self.reloading.abort();
         let Inner { context, state, .. } = &*self.service;
         // A gate that stays closed makes the service unready.
         let _shutdown = context.gates.gate("shutdown");
         let mut state = state.lock().await;
-        tokio::time::sleep(state.server.lameduck).await;
+        let lameduck = state.server.lameduck;
+        tokio::time::sleep(lameduck).await;
+        if !lameduck.is_zero() {
+            state.server.until_quiet(STOP_LIMIT.saturating_sub(lameduck)).await;
+        }
         let empty = Listeners::new(ServerOptions::default(), context.clone());
         std::mem::replace(&mut state.server, empty).close(GRACE).await;
     }

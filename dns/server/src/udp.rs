@@ -169,6 +169,7 @@ impl UdpWorker {
                 }
                 left -= 1;
             }
+            self.shared.arrivals.add(count);
             self.answer_all(count);
             self.batch.send(socket);
         }

@@ -486,6 +486,35 @@ async fn readiness_waits_for_the_cluster_and_ends_first_at_shutdown() {
     stopping.await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn queries_that_arrive_after_lameduck_are_answered_for_25_seconds_in_all() {
+    let corefile = "\
+.:0 {
+    health 127.0.0.1:0 {
+        lameduck 5s
+    }
+    kubernetes cluster.local
+}";
+    for (seconds_of_queries, stopped_after) in [(0, 6..=6), (7, 8..=9), (40, 25..=26)] {
+        let service = TestService::try_start(corefile, FakeCluster::listed(), &[[127, 0, 0, 1].into()]).await;
+        let service = service.unwrap();
+        let (client, gates) = (TestClient::udp(service.address), service.gates.clone());
+        let start = tokio::time::Instant::now();
+        let stopping = tokio::spawn(service.dns.stop());
+        while gates.closed(telemetry::Monitor::UntilReady) != ["shutdown"] {
+            tokio::task::yield_now().await;
+        }
+        while start.elapsed().as_secs() < seconds_of_queries && start.elapsed().as_secs() < 25 {
+            let (_, reply) = client.query("web.default.svc.cluster.local.", rtype::A);
+            assert_eq!(reply.rcode, rcode::NOERROR, "after {:?}", start.elapsed());
+            tokio::time::advance(Duration::from_millis(200)).await;
+        }
+        stopping.await.unwrap();
+        let stopped = start.elapsed().as_secs();
+        assert!(stopped_after.contains(&stopped), "{seconds_of_queries}: stopped after {stopped} s");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_a_line_for_each_query_of_its_classes() {
     let service = TestService::start(

@@ -20,7 +20,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         PluginOption {
             syntax: "lameduck DURATION",
             default: "0s",
-            about: "How long queries are still answered after the request to shut down, while `/ready` already answers 503.",
+            about: "How long queries are still answered after the request to shut down, while `/ready` already answers 503. If queries keep arriving, they are answered for up to 25 s in all.",
         },
     ],
     metrics: |metrics| {
