@@ -76,9 +76,10 @@ impl ChunkedDecoder {
     fn framing(&mut self, byte: u8) -> Result<(), MalformedChunk> {
         self.at = match (self.at, byte) {
             // Leading zeros are allowed (RFC 9112 §7.1); they count as extension, so that their number is limited.
-            (ChunkState::Size { started: true }, b'0')
-                if self.left == 0 && self.extension < MAX_EXTENSION =>
-            {
+            (ChunkState::Size { started: true }, b'0') if self.left == 0 => {
+                if self.extension >= MAX_EXTENSION {
+                    return Err(MalformedChunk);
+                }
                 self.extension += 1;
                 ChunkState::Size { started: true }
             }
@@ -206,6 +207,23 @@ mod tests {
             for step in [1, wire.len()] {
                 assert_eq!(decode(wire.as_bytes(), step), Err(MalformedChunk), "{wire:?} by {step}");
             }
+        }
+    }
+
+    #[test]
+    fn zeros_extensions_and_trailers_are_limited() {
+        let x = |count| "x".repeat(count);
+        let cases = [
+            // The first zero counts as the size.
+            (format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(MAX_EXTENSION + 1)), true),
+            (format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(MAX_EXTENSION + 2)), false),
+            (format!("1;{}\r\na\r\n0\r\n\r\n", x(MAX_EXTENSION)), true),
+            (format!("1;{}\r\na\r\n0;{}\r\n\r\n", x(MAX_EXTENSION / 2), x(MAX_EXTENSION / 2 + 1)), false),
+            (format!("0\r\nx: {}\r\n\r\n", x(MAX_TRAILERS - 3)), true),
+            (format!("0\r\nx: {}\r\n\r\n", x(MAX_TRAILERS - 2)), false),
+        ];
+        for (wire, accepted) in cases {
+            assert_eq!(decode(wire.as_bytes(), wire.len()).is_ok(), accepted, "{}", &wire[..20]);
         }
     }
 }

@@ -252,3 +252,27 @@ impl Head {
         self.slice(span.value, span.value_end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_for_many_fields_is_given_back() {
+        for (count, kept) in [(KEPT_FIELDS, true), (KEPT_FIELDS + 1, false), (10_000, false)] {
+            let mut head = Head::default();
+            for name in 0..count as u32 {
+                head.push(FieldSpan {
+                    name,
+                    value: name,
+                    value_end: name,
+                    name_length: 0,
+                    known: None,
+                    class: NameClass::Plain,
+                });
+            }
+            head.clear();
+            assert_eq!(head.fields.capacity() > USUAL_FIELDS, kept, "{count}");
+        }
+    }
+}

@@ -18,6 +18,7 @@ mod modules;
 mod monitoring;
 mod msrv;
 mod names;
+mod parsers;
 mod quiet;
 mod registries;
 
