@@ -133,7 +133,7 @@ impl Head {
     }
 
     /// The values of all fields of this name.
-    pub fn get_all(&self, header: KnownHeader) -> impl Iterator<Item = &[u8]> {
+    pub fn get_all<'h>(&'h self, header: KnownHeader) -> impl Iterator<Item = &'h [u8]> + use<'h> {
         let next = usize::from(self.first[header as usize]);
         let fields = match next.checked_sub(1) {
             None => None,
@@ -145,12 +145,13 @@ impl Head {
     }
 
     /// The values of all fields of any name, in any letter case. A known name is looked up, others are searched for.
-    pub fn get_named<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pub fn get_named<'h, 'n>(&'h self, name: &'n [u8]) -> impl Iterator<Item = &'h [u8]> + use<'h, 'n> {
         let known = KnownHeader::of(name);
         let named = known.map(|known| self.get_all(known));
-        let others = self.fields.iter().filter(move |span| {
-            known.is_none() && span.known.is_none() && self.name(span).eq_ignore_ascii_case(name)
-        });
+        let others = if known.is_none() { self.spans() } else { &[] };
+        let others = others
+            .iter()
+            .filter(move |span| span.known.is_none() && self.name(span).eq_ignore_ascii_case(name));
         named.into_iter().flatten().chain(others.map(|span| self.value(span)))
     }
 

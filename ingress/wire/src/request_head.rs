@@ -66,6 +66,8 @@ pub enum RequestFraming {
 pub struct HeadFinder {
     line: usize,
     lines: usize,
+    /// The end of the bytes in which the line has no end.
+    scanned: usize,
 }
 
 impl HeadFinder {
@@ -80,8 +82,9 @@ impl HeadFinder {
         if self.line == 0 && bytes.first().is_some_and(|byte| !method_byte(byte) && *byte != b'\r') {
             return Err(HeadError::Malformed);
         }
-        while let Some(length) = memchr::memchr(b'\n', &bytes[self.line..]) {
-            let end = self.line + length;
+        while let Some(at) = memchr::memchr(b'\n', &bytes[self.scanned..]) {
+            let end = self.scanned + at;
+            let length = end - self.line;
             if length == 0 || bytes[end - 1] != b'\r' {
                 return Err(HeadError::Malformed);
             }
@@ -93,6 +96,7 @@ impl HeadFinder {
                 return Ok(Some(end + 1));
             }
             self.line = end + 1;
+            self.scanned = self.line;
             self.lines += 1;
             if self.line > limits.head {
                 return Err(HeadError::HeaderTooLarge);
@@ -104,6 +108,7 @@ impl HeadFinder {
         if bytes.len() > limits.head {
             return Err(HeadError::HeaderTooLarge);
         }
+        self.scanned = bytes.len();
         Ok(None)
     }
 

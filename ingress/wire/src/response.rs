@@ -166,7 +166,9 @@ impl ParsedResponse {
     /// The length of the head, and where the empty line begins.
     fn advance(&mut self, input: &[u8], limit: usize) -> Result<Option<(usize, usize)>, ResponseError> {
         let is_new = |from: usize| memchr::memchr(b'\n', input.get(from..).unwrap_or_default()).is_some();
-        if self.scanned > self.line && !is_new(self.scanned) {
+        // Another protocol is refused at its first bytes, before its line ends.
+        let is_http = self.in_fields || self.scanned >= b"HTTP/1.1".len();
+        if self.scanned > self.line && is_http && !is_new(self.scanned) {
             return self.wait(input, self.line, limit);
         }
         let mut line = self.line;

@@ -57,16 +57,26 @@ impl Module {
         tokens.is_some_and(|tokens| tokens.iter().zip(wanted).all(|(token, wanted)| token.text == *wanted))
     }
 
+    /// The file that `#[path = "…"]` directly before a `mod` line names.
+    fn path_attribute(&self, at: usize) -> Option<PathBuf> {
+        let start = at.checked_sub(6).filter(|&start| self.reads(start, &["#", "[", "path", "="]))?;
+        Some(self.file.parent()?.join(self.tokens[start + 4].text.trim_matches('"')))
+    }
+
     fn read(file: PathBuf, folder: PathBuf, path: Vec<String>) -> Self {
         let mut tokens = Vec::new();
         flatten(shipped(parse(&file)), &mut tokens);
         let mut module = Self { path, file, tokens, children: Vec::new() };
-        let names = (0..module.tokens.len())
+        let declarations = (0..module.tokens.len())
             .filter(|&at| module.reads(at, &["mod"]) && module.reads(at + 2, &[";"]))
-            .map(|at| module.tokens[at + 1].text.clone());
-        for name in names.collect::<Vec<_>>() {
+            .map(|at| (module.tokens[at + 1].text.clone(), module.path_attribute(at)));
+        for (name, given) in declarations.collect::<Vec<_>>() {
             let flat = folder.join(format!("{name}.rs"));
-            let file = if flat.exists() { flat } else { folder.join(&name).join("mod.rs") };
+            let file = match given {
+                Some(file) => file,
+                None if flat.exists() => flat,
+                None => folder.join(&name).join("mod.rs"),
+            };
             let path = module.path.iter().chain([&name]).cloned().collect();
             module.children.push(Self::read(file, folder.join(&name), path));
         }

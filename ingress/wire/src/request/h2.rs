@@ -66,15 +66,23 @@ impl ParsedRequest {
         let end = buffer.len();
         buffer.put_slice(b"\r\n");
         self.head.set_bytes(buffer.split().freeze(), end);
-        let length = self.head.get(KnownHeader::ContentLength).and_then(content_length);
+        let lengths = KnownHeader::ContentLength;
+        let length = self.head.get(lengths).map(content_length);
         self.framing = match (has_body, length) {
-            (_, Some(length)) => MessageFraming::Length(length),
+            _ if self.head.is_repeated(lengths) => return self.refuse_h2(),
+            (_, Some(None)) => return self.refuse_h2(),
+            (_, Some(Some(length))) => MessageFraming::Length(length),
             (true, None) => MessageFraming::Chunked,
             (false, None) => MessageFraming::None,
         };
         self.options = ConnectionOptions::default();
         self.progress = Progress { is_complete: true, ..Progress::default() };
         Ok(())
+    }
+
+    fn refuse_h2(&mut self) -> Result<(), HeadError> {
+        self.clear();
+        Err(HeadError::Malformed)
     }
 
     fn add(&mut self, name: &[u8], values: &[&[u8]], buffer: &mut BytesMut) {

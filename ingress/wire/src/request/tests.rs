@@ -177,6 +177,14 @@ fn an_http2_head_is_the_same_list() {
     assert_eq!((request.framing(), request.method()), (MessageFraming::Chunked, Method::Post));
     assert!(request.head().get_all(KnownHeader::Cookie).eq([&b"a=b; c=d"[..]]));
     assert!(request.head().get_all(KnownHeader::Host).eq([&b"shop.example"[..]]));
+    for lengths in [&["5", "5"][..], &["5", "6"], &["+5"], &[""]] {
+        let mut refused = parts.clone();
+        for length in lengths {
+            refused.headers.append("content-length", length.parse().unwrap());
+        }
+        let result = request.assign_h2(&refused, true, &mut buffer, &HeadLimits::default());
+        assert_eq!(result, Err(HeadError::Malformed), "{lengths:?}");
+    }
     let mut refused = parts;
     refused.method = http::Method::TRACE;
     let result = request.assign_h2(&refused, false, &mut buffer, &HeadLimits::default());

@@ -64,9 +64,16 @@ fn responses_that_can_be_read_in_two_ways_are_invalid() {
 
 #[test]
 fn other_protocols_are_refused_before_a_line_ends() {
-    for first in [&b"\x15\x03\x03"[..], b"SSH-2.0-x", b"HTTQ"] {
-        let result = ParsedResponse::default().parse(&mut BytesMut::from(first), false, MAX_RESPONSE_HEAD);
-        assert_eq!(result, Err(ResponseError::Malformed), "{first:?}");
+    for first in [&b"\x15\x03\x03"[..], b"SSH-2.0-x", b"HTTQ", b"HTTP/1.2"] {
+        for step in [1, first.len()] {
+            let (mut response, mut buffer) = (ParsedResponse::default(), BytesMut::new());
+            let results = first.chunks(step).map(|piece| {
+                buffer.extend_from_slice(piece);
+                response.parse(&mut buffer, false, MAX_RESPONSE_HEAD)
+            });
+            let refusal = results.into_iter().find(|result| *result != Ok(false));
+            assert_eq!(refusal, Some(Err(ResponseError::Malformed)), "{first:?} by {step}");
+        }
     }
     for first in [&b"H"[..], b"HTTP/1.", b"HTTP/1.1", b"HTTP/1.1 200", b"\r", b"\r\n\nHTTP/1.0 200 OK\r"] {
         let result = ParsedResponse::default().parse(&mut BytesMut::from(first), false, MAX_RESPONSE_HEAD);
