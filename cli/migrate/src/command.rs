@@ -16,7 +16,7 @@ use crate::mounted_files;
 use crate::objects::{ResourceKind, flag, name, namespace};
 use crate::options::{MigrateAction, MigrateOptions, MigratedService, OutputFormat};
 use crate::permissions::{self, Permission};
-use crate::plan::Plan;
+use crate::plan::MigrationPlan;
 use crate::probe::Question;
 use crate::questions;
 use crate::rollback::Rollback;
@@ -71,7 +71,7 @@ async fn carry_out(
     api: &JsonApi,
     options: &MigrateOptions,
     console: Console,
-    plan: &Plan,
+    plan: &MigrationPlan,
     mut execution: Execution<'_>,
 ) -> Result<(), MigrateError> {
     console.progress("");
@@ -140,7 +140,7 @@ async fn stop_signal() -> &'static str {
     }
 }
 
-fn print_plan(plan: &Plan, console: Console) {
+fn print_plan(plan: &MigrationPlan, console: Console) {
     match console.format {
         OutputFormat::Text => (console.out)(&plan.text()),
         OutputFormat::Json => (console.out)(&format!("{:#}\n", plan.json())),
@@ -194,7 +194,7 @@ fn writing(options: &MigrateOptions) -> Vec<Permission> {
     permissions
 }
 
-async fn make_plan(options: &MigrateOptions, facts: &Facts) -> (Plan, Vec<Question>) {
+async fn make_plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, Vec<Question>) {
     if options.service == MigratedService::Ingress {
         let (plan, questions) = ingress_plan::plan(options, facts);
         return (plan, questions.into_iter().map(Question::Http).collect());

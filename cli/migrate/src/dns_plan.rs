@@ -5,7 +5,7 @@ use crate::distribution::{Distribution, node_local_cache, operator};
 use crate::facts::Facts;
 use crate::guidance::{instead_of_takeover, lasting};
 use crate::options::{MigrateOptions, MigratedService};
-use crate::plan::Plan;
+use crate::plan::MigrationPlan;
 use crate::takeover::{Takeover, found, shared_refusals};
 
 /// Makes the plan. `corefile` is the result of checking the Corefile, with its origin; `None` without a workload to read it from.
@@ -14,8 +14,8 @@ pub(crate) fn plan(
     facts: &Facts,
     corefile: Option<&Result<(String, CorefileSummary), String>>,
     questions: usize,
-) -> Plan {
-    let mut plan = Plan { found: found(facts), ..Plan::default() };
+) -> MigrationPlan {
+    let mut plan = MigrationPlan { found: found(facts), ..MigrationPlan::default() };
     plan.refusals = refusals(options, facts);
     match corefile {
         Some(Ok((origin, summary))) => {

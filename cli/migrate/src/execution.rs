@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::objects::{MIGRATION_LABEL, ObjectId, ResourceKind, containers, items, name};
 use crate::options::{MigrateOptions, MigratedService};
 use crate::patch::with_restore;
-use crate::plan::{Plan, PlanStep, StepAction};
+use crate::plan::{MigrationPlan, PlanStep, StepAction};
 use crate::probe::{ProbeTarget, Question, WrongAnswer, is_missing};
 use crate::waiting;
 
@@ -77,7 +77,7 @@ impl<'a> Execution<'a> {
     ///
     /// # Errors
     /// Why a step failed.
-    pub(crate) async fn run(&mut self, plan: &Plan) -> Result<(), String> {
+    pub(crate) async fn run(&mut self, plan: &MigrationPlan) -> Result<(), String> {
         for (index, step) in plan.steps.iter().enumerate() {
             self.console.progress(&format!("{}. {}", index + 1, first_sentence(step)));
             match self.watch.take() {

@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::http_request::HttpQuestion;
 use crate::objects::{annotation, flag, items, name, namespace};
 use crate::options::{MigrateOptions, MigratedService};
-use crate::plan::Plan;
+use crate::plan::MigrationPlan;
 use crate::takeover::{Takeover, found, shared_refusals};
 
 /// Requests that are made at most.
@@ -24,8 +24,12 @@ const UNKNOWN_HOST: &str = "portolan-migrate.invalid";
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
 
 /// Makes the plan.
-pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (Plan, Vec<HttpQuestion>) {
-    let mut plan = Plan { found: found(facts), refusals: shared_refusals(options, facts), ..Plan::default() };
+pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, Vec<HttpQuestion>) {
+    let mut plan = MigrationPlan {
+        found: found(facts),
+        refusals: shared_refusals(options, facts),
+        ..MigrationPlan::default()
+    };
     let mut questions = Vec::new();
     if let Some(workload) = facts.workload() {
         match workload.container(MigratedService::Ingress) {

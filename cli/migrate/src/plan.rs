@@ -77,7 +77,7 @@ impl PlanStep {
 
 /// A plan.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Plan {
+pub(crate) struct MigrationPlan {
     /// What was found: a name and its value.
     pub found: Vec<(&'static str, String)>,
     /// Reasons not to carry the plan out. Without a reason there are steps.
@@ -88,7 +88,7 @@ pub(crate) struct Plan {
     pub notes: Vec<String>,
 }
 
-impl Plan {
+impl MigrationPlan {
     /// The plan as text.
     pub(crate) fn text(&self) -> String {
         let mut text = "Found:\n".to_owned();
@@ -147,7 +147,7 @@ mod tests {
             namespace: "kube-system".into(),
             name: "kube-dns".into(),
         };
-        let plan = Plan {
+        let plan = MigrationPlan {
             found: vec![("distribution", "kubeadm".into()), ("Service", "kube-system/kube-dns".into())],
             refusals: vec![],
             steps: vec![

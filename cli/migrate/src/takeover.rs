@@ -7,7 +7,7 @@ use crate::facts::Facts;
 use crate::objects::{LabelMap, ObjectId, ResourceKind, containers, items, name, namespace, strings};
 use crate::options::{MigrateOptions, Strategy};
 use crate::patch::{restore_patch, selector_patch};
-use crate::plan::{Plan, PlanStep, StepAction};
+use crate::plan::{MigrationPlan, PlanStep, StepAction};
 
 /// Makes the steps.
 pub(crate) struct Takeover<'a> {
@@ -62,7 +62,7 @@ pub(crate) fn shared_refusals(options: &MigrateOptions, facts: &Facts) -> Vec<St
 
 impl Takeover<'_> {
     /// Adds the strategy and the steps.
-    pub(crate) fn add_steps(&self, plan: &mut Plan) {
+    pub(crate) fn add_steps(&self, plan: &mut MigrationPlan) {
         let (strategy, reason) = self.strategy();
         plan.found.push(("strategy", format!("{} ({reason})", strategy.name())));
         plan.found.push(("image", self.options.image.clone()));
@@ -89,7 +89,7 @@ impl Takeover<'_> {
     }
 
     /// The Service whose address is asked; adds a refusal if it has none.
-    fn main_service(&self, plan: &mut Plan) -> Option<String> {
+    fn main_service(&self, plan: &mut MigrationPlan) -> Option<String> {
         let service = &self.facts.service;
         let address =
             service["spec"]["clusterIP"].as_str().filter(|ip| ip.parse::<std::net::IpAddr>().is_ok());
