@@ -12,44 +12,49 @@ use swar::SwarBlock as Block;
 /// The first control character other than a tab; it ends a field value, or makes it invalid.
 #[inline]
 pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
-    find(bytes, Block::control, is_control)
+    find(bytes, Block::control)
 }
 
 /// The first space or control character; it ends a request target.
 #[inline]
 pub(crate) fn space_or_control(bytes: &[u8]) -> Option<usize> {
-    find(bytes, Block::space_or_control, is_space_or_control)
+    find(bytes, Block::space_or_control)
 }
 
 /// The first colon.
 #[inline]
 pub(crate) fn colon(bytes: &[u8]) -> Option<usize> {
-    find(bytes, Block::colon, |byte| byte == b':')
-}
-
-fn is_control(byte: u8) -> bool {
-    byte < b' ' && byte != b'\t' || byte == 0x7f
-}
-
-fn is_space_or_control(byte: u8) -> bool {
-    byte <= b' ' || byte == 0x7f
+    find(bytes, Block::colon)
 }
 
 #[inline]
-fn find(bytes: &[u8], block: fn(Block) -> Option<usize>, has: fn(u8) -> bool) -> Option<usize> {
+fn find(bytes: &[u8], block: fn(Block) -> Option<usize>) -> Option<usize> {
     let (blocks, rest) = bytes.as_chunks::<{ Block::SIZE }>();
     for (at, bytes) in blocks.iter().enumerate() {
         if let Some(found) = block(Block::load(bytes)) {
             return Some(at * Block::SIZE + found);
         }
     }
-    let at = rest.iter().position(|byte| has(*byte))?;
-    Some(blocks.len() * Block::SIZE + at)
+    if rest.is_empty() {
+        return None;
+    }
+    // No search finds a letter.
+    let mut last = [b'x'; Block::SIZE];
+    last[..rest.len()].copy_from_slice(rest);
+    Some(blocks.len() * Block::SIZE + block(Block::load(&last))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_control(byte: u8) -> bool {
+        byte < b' ' && byte != b'\t' || byte == 0x7f
+    }
+
+    fn is_space_or_control(byte: u8) -> bool {
+        byte <= b' ' || byte == 0x7f
+    }
 
     #[test]
     fn every_byte_is_found_at_every_place() {

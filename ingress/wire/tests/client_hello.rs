@@ -1,5 +1,7 @@
 //! ClientHellos as rustls writes and reads them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use ingress_wire::client_hello::{self, ClientHello};
