@@ -3,15 +3,18 @@
 use std::path::Path;
 
 use crate::none;
-use crate::workspace::root;
+use crate::workspace::{root, rust_files, short};
 
-/// Crates with the entry points of fuzz targets, each a `pub fn name(data: &[u8])` in `fuzz.rs` or below it.
-const FUZZED: &[&str] = &["ingress/wire", "ingress/proxy"];
 /// Crates of which every public module is read by an entry point, so that a new parser needs a target.
 const PARSERS: &[&str] = &["ingress/wire"];
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn is_entry_points(file: &Path) -> bool {
+    let path = short(file);
+    path.ends_with("/src/fuzz.rs") || path.contains("/src/fuzz/")
 }
 
 /// The text of the entry points of a crate.
@@ -41,15 +44,13 @@ fn every_fuzz_target_is_listed_and_has_a_corpus() {
             breaches.push(format!("{name}: no input in fuzz/corpus/{name}"));
         }
     }
-    for krate in FUZZED {
-        for line in entry_points(krate).lines().map(str::trim) {
-            let Some((name, _)) =
-                line.strip_prefix("pub fn ").and_then(|rest| rest.split_once("(data: &[u8])"))
-            else {
-                continue;
-            };
-            if !called.contains(&format!("::fuzz::{name}(")) {
-                breaches.push(format!("{krate}: no target calls fuzz::{name}"));
+    // An entry point is a `pub fn name(data: …)` in `fuzz.rs` of a crate or below it.
+    let sources = rust_files();
+    for file in sources.iter().filter(|file| is_entry_points(file)) {
+        for line in read(file).lines().map(str::trim) {
+            let name = line.strip_prefix("pub fn ").and_then(|rest| rest.split_once("(data: "));
+            if let Some((name, _)) = name.filter(|(name, _)| !called.contains(&format!("::fuzz::{name}("))) {
+                breaches.push(format!("{}: no target calls fuzz::{name}", short(file)));
             }
         }
     }
