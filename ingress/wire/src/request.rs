@@ -67,9 +67,7 @@ pub struct ParsedRequest {
     framing: MessageFraming,
     options: ConnectionOptions,
     method_length: u32,
-    /// The whole target.
-    target: (u32, u32),
-    /// The path and query in it; empty where an absolute-form target has none.
+    /// The path and query of the target; empty where an absolute-form target has none.
     origin: (u32, u32),
     /// The host and port of an absolute-form target; empty in others.
     authority: (u32, u32),
@@ -313,7 +311,7 @@ impl ParsedRequest {
         let narrow = |range: Range<usize>| (range.start as u32, range.end as u32);
         self.method = Method::of(&input[..method]);
         self.method_length = method as u32;
-        (self.target, self.origin, self.authority) = (narrow(start..end), narrow(origin), narrow(authority));
+        (self.origin, self.authority) = (narrow(origin), narrow(authority));
         self.line_end = (end + 9) as u32;
         Line::Next(end + 11)
     }

@@ -41,8 +41,7 @@ impl ParsedRequest {
         buffer.put_u8(b' ');
         let start = buffer.len() as u32;
         buffer.put_slice(target);
-        self.target = (start, buffer.len() as u32);
-        self.origin = self.target;
+        self.origin = (start, buffer.len() as u32);
         self.authority = (0, 0);
         self.method = Method::of(method);
         self.method_length = method.len() as u32;
