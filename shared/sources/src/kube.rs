@@ -7,6 +7,8 @@ mod limiter;
 mod next_request;
 mod object_problems;
 
+mod kubeconfig;
+
 mod access;
 mod scope;
 

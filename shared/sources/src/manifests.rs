@@ -1,7 +1,7 @@
 //! Objects from YAML and JSON: files and folders, which are watched, or built-in text.
 
-mod documents;
-mod node;
+pub(crate) mod documents;
+pub(crate) mod node;
 
 mod decode;
 mod scanner;

@@ -7,11 +7,13 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, KubeConfigOptions};
 use kube::{Client, Config};
 use telemetry::causes;
 use tower::{BoxError, ServiceBuilder};
 use tracing::subscriber::{NoSubscriber, with_default};
+
+use super::kubeconfig;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -190,22 +192,9 @@ async fn config(access: &Access) -> Result<Config, AccessError> {
     match access {
         Access::Kubeconfig { file, context } => {
             let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-            let bad = |error: KubeconfigError| AccessError::Kubeconfig {
-                file: file.clone(),
-                error: match &error {
-                    // The library's message quotes the file name, which `AccessError` already prints if it was given.
-                    KubeconfigError::ReadConfig(error, _) if file.is_some() => error.to_string(),
-                    KubeconfigError::ReadConfig(error, file) => format!("{}: {error}", file.display()),
-                    error => causes(error),
-                },
-            };
-            match file {
-                Some(file) => {
-                    let read = Kubeconfig::read_from(file).map_err(bad)?;
-                    Config::from_custom_kubeconfig(read, &options).await.map_err(bad)
-                }
-                None => Config::from_kubeconfig(&options).await.map_err(bad),
-            }
+            let bad = |error: String| AccessError::Kubeconfig { file: file.clone(), error };
+            let read = kubeconfig::read(file.as_deref()).map_err(bad)?;
+            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| bad(causes(&error)))
         }
         Access::InCluster => Config::incluster_env().map_err(|error| AccessError::InCluster(causes(&error))),
         Access::Endpoint { url, tls } => endpoint(url, tls),

@@ -17,14 +17,14 @@ const MAX_JSON_VALUES: usize = 1_000_000;
 
 /// A document that could not be read.
 #[derive(Debug)]
-pub(super) struct DocumentError {
-    pub(super) line: u32,
-    pub(super) message: String,
+pub(crate) struct DocumentError {
+    pub(crate) line: u32,
+    pub(crate) message: String,
 }
 
 /// Runs `read` on a thread with enough stack for the deepest document. Fails when no thread can be started, or when
 /// `read` panics.
-pub(super) fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, String> {
+pub(crate) fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(STACK);
         match reader.spawn_scoped(scope, read) {
@@ -35,7 +35,7 @@ pub(super) fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Resu
 }
 
 /// Passes each document of a file to `each`. Each is parsed on its own: an invalid one does not affect others.
-pub(super) fn for_each_document(
+pub(crate) fn for_each_document(
     name: &str,
     text: &str,
     mut each: impl FnMut(Result<DocumentNode, DocumentError>),

@@ -11,16 +11,16 @@ use serde_saphyr::Spanned;
 
 /// A value and its position.
 #[derive(Clone, Debug)]
-pub(super) struct DocumentNode {
+pub(crate) struct DocumentNode {
     /// The line, counted from 1 within the document; 0 where it is unknown.
-    pub(super) line: u32,
-    pub(super) value: Value,
+    pub(crate) line: u32,
+    pub(crate) value: Value,
 }
 
 /// A value. Plain YAML scalars have the type that they look like, so that `"true"` and `true` differ, as they do for the
 /// API server.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Flag(bool),
     Whole(i64),
@@ -160,16 +160,16 @@ impl<'de> Deserialize<'de> for Value {
 
 /// Why a document could not be decoded as an object, and where.
 #[derive(Debug)]
-pub(super) struct NodeError {
-    pub(super) line: Option<u32>,
+pub(crate) struct NodeError {
+    pub(crate) line: Option<u32>,
     /// The path, innermost step first.
     steps: Vec<String>,
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 impl NodeError {
     /// The path as [`crate::decode::InvalidField`] writes it.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let mut path = String::new();
         for step in self.steps.iter().rev() {
             if !path.is_empty() && !step.starts_with('[') {
@@ -283,7 +283,7 @@ impl<'de> EnumAccess<'de> for &'de DocumentNode {
 }
 
 /// The content of an enum variant: enums of Kubernetes carry no data.
-pub(super) struct UnitOnly;
+pub(crate) struct UnitOnly;
 
 impl<'de> de::VariantAccess<'de> for UnitOnly {
     type Error = NodeError;
