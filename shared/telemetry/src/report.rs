@@ -115,7 +115,7 @@ impl Reports {
 
     /// Replaces all problems of a scope, such as a source or a projection. Earlier problems that are not in `problems` are solved.
     pub fn replace(&self, scope: &'static str, problems: impl IntoIterator<Item = Problem>) {
-        self.change(scope, &Problem::default(), |_| true, MostSevere::of(problems, MAX_PROBLEMS));
+        self.change(scope, &Problem::default(), &|_| true, MostSevere::of(problems, MAX_PROBLEMS));
     }
 
     /// Replaces the problems of one object of a scope.
@@ -128,7 +128,7 @@ impl Reports {
     ) {
         let first = Problem { kind: kind.to_owned(), key: key.to_owned(), ..Problem::default() };
         let same = |known: &Problem| known.kind == kind && known.key == key;
-        self.change(scope, &first, same, MostSevere::of(problems, MAX_PROBLEMS));
+        self.change(scope, &first, &same, MostSevere::of(problems, MAX_PROBLEMS));
     }
 
     /// All problems with their scopes, in order.
@@ -172,7 +172,7 @@ impl Reports {
         &self,
         scope: &'static str,
         first: &Problem,
-        matches: impl Fn(&Problem) -> bool,
+        matches: &dyn Fn(&Problem) -> bool,
         after: MostSevere,
     ) {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
