@@ -94,10 +94,14 @@ pub fn write_all(folder: &Path) -> Result<(), String> {
     portolan(folder)
 }
 
-/// Makes the image of `portolan` like a release, from `PORTOLAN_BINARY` if it is set.
+/// Makes the image of `portolan` as a user does, from `PORTOLAN_BINARY` if it is set. Without `PORTOLAN_PROFILE` the profile is
+/// `release`, which CI has built anyway.
 fn portolan(folder: &Path) -> Result<(), String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/image.sh");
-    let status = Command::new(&script).arg(folder.join("portolan.tar")).arg(PORTOLAN).status();
+    let profile = std::env::var("PORTOLAN_PROFILE").unwrap_or_else(|_| "release".to_owned());
+    let mut command = Command::new(&script);
+    command.arg(folder.join("portolan.tar")).arg(PORTOLAN).env("PORTOLAN_PROFILE", profile);
+    let status = command.status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{}: {status}", script.display())),

@@ -18,6 +18,12 @@ use crate::workspace::{metadata, root};
 /// `cap_net_bind_service=p` as `security.capability`: `vfs_cap_data` of revision 2, permitted 1 << 10.
 const BIND_SERVICE: &str = "\0\0\0\u{2}\0\u{4}\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
+/// A program that does nothing.
+const SOURCE: &str = "int main(void) { return 0; }\n";
+
+/// The same with 20 MB of data.
+const LARGE: &str = "char data[20000000] = {1};\nint main(void) { return 0; }\n";
+
 /// An entry of a tar archive.
 #[derive(Debug)]
 struct Entry {
@@ -92,7 +98,7 @@ struct Images {
 impl Images {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let program = compile(folder.path(), "static", &["-static"]);
+        let program = compile(folder.path(), "static", &["-static"], SOURCE);
         Self { folder, program }
     }
 
@@ -101,6 +107,7 @@ impl Images {
         script.args(arguments).current_dir(self.folder.path());
         script
             .env("PORTOLAN_BINARY", &self.program)
+            .env_remove("PORTOLAN_PROFILE")
             .env_remove("SOURCE_DATE_EPOCH")
             .env_remove("CA_CERTIFICATES");
         script
@@ -114,9 +121,9 @@ impl Images {
     }
 }
 
-fn compile(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
+fn compile(folder: &Path, name: &str, flags: &[&str], code: &str) -> PathBuf {
     let (source, program) = (folder.join("main.c"), folder.join(name));
-    std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    std::fs::write(&source, code).unwrap();
     let output = Command::new("cc").args(flags).arg("-o").arg(&program).arg(source).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     program
@@ -203,7 +210,7 @@ fn the_same_inputs_make_the_same_image_under_any_reference() {
 #[test]
 fn what_would_make_an_image_that_cannot_run_is_refused() {
     let mut images = Images::new();
-    let dynamic = compile(images.folder.path(), "dynamic", &[]);
+    let dynamic = compile(images.folder.path(), "dynamic", &[], SOURCE);
     let refused = |mut script: Command, wanted: &str| {
         let output = script.output().unwrap();
         let text = text(&output);
@@ -221,6 +228,20 @@ fn what_would_make_an_image_that_cannot_run_is_refused() {
     images.program = images.folder.path().join("missing");
     refused(images.script(&["image.tar"]), "no such file");
     assert!(!images.folder.path().join("image.tar").exists());
+}
+
+#[test]
+fn an_image_for_users_has_at_most_20_megabytes() {
+    let mut images = Images::new();
+    images.program = compile(images.folder.path(), "large", &["-static"], LARGE);
+    let output = images.script(&["image.tar"]).output().unwrap();
+    let text = text(&output);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("bytes, the limit of the profile dist is 20000000 ("), "{text}");
+    assert!(!images.folder.path().join("image.tar").exists());
+    // The limit is not for the images of CI, which are built with `release`.
+    let status = images.script(&["image.tar"]).env("PORTOLAN_PROFILE", "release").status().unwrap();
+    assert!(status.success());
 }
 
 #[test]
