@@ -24,6 +24,6 @@ mod proxy;
 pub mod fuzz;
 
 pub use observe::metrics::ConfigurationMetrics;
-pub use options::{Controller, KeepAlive, MetricsOptions, ProxyOptions};
+pub use options::{Controller, MetricsOptions, ProxyOptions};
 pub use proxy::{Proxy, ProxyStartError, Telemetry, WorkerFailed};
 pub use views::ProxyViews;

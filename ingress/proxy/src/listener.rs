@@ -4,10 +4,10 @@ pub(crate) mod accept;
 pub(crate) mod tls;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 
 use net::BindError;
-use rustls::ServerConfig;
+
+use self::tls::TlsConfig;
 
 /// A listening socket of one worker.
 pub(crate) struct Listener {
@@ -19,7 +19,7 @@ pub(crate) struct Listener {
 #[derive(Clone)]
 pub(crate) struct ListenerProperties {
     /// The TLS configuration; `None` for plain HTTP.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<TlsConfig>,
     /// The port for `X-Forwarded-Port`.
     pub(crate) port: u16,
 }
@@ -27,7 +27,7 @@ pub(crate) struct ListenerProperties {
 /// Binds each address once per worker, and returns the bound addresses.
 pub(crate) fn open(
     addresses: &[SocketAddr],
-    tls: Option<&Arc<ServerConfig>>,
+    tls: Option<&TlsConfig>,
     workers: &mut [Vec<Listener>],
 ) -> Result<Vec<SocketAddr>, BindError> {
     let mut bound = Vec::with_capacity(addresses.len());

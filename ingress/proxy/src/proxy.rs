@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cluster::Cache;
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+use cluster::{Cache, Current};
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, RouteTable};
 use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
 use telemetry::metrics::{Registry, UpDownCounter};
 use telemetry::{LogWriter, ThreadSlot};
@@ -65,7 +65,7 @@ pub struct Proxy {
     https: Vec<SocketAddr>,
     drain: Drain,
     healthy: Arc<AtomicBool>,
-    shutdown_timeout: Duration,
+    table: Current<RouteTable>,
     /// Clients' connections.
     active: UpDownCounter,
     workers: Vec<JoinHandle<()>>,
@@ -104,7 +104,7 @@ impl Proxy {
             https,
             drain: Drain::new(),
             healthy: Arc::new(AtomicBool::new(true)),
-            shutdown_timeout: options.worker_shutdown_timeout,
+            table: views.table.clone(),
             active: metrics.connections.active.clone(),
             workers: Vec::new(),
         };
@@ -178,15 +178,16 @@ impl Proxy {
 
     /// Waits for open connections, and logs what it waits for.
     async fn drain(&self) -> DrainOutcome {
-        let until = time_after(self.shutdown_timeout);
+        let timeout = self.table.load().server().worker_shutdown_timeout;
+        let until = time_after(timeout);
         let waiting =
             || format!("{} open connections, until {until} at the latest", self.active.value().max(0));
         tracing::info!(
             "no new connections; waiting for {} (worker-shutdown-timeout={}s)",
             waiting(),
-            self.shutdown_timeout.as_secs()
+            timeout.as_secs()
         );
-        let mut finish = std::pin::pin!(self.drain.finish(self.shutdown_timeout));
+        let mut finish = std::pin::pin!(self.drain.finish(timeout));
         loop {
             match tokio::time::timeout(PROGRESS, &mut finish).await {
                 Ok(outcome) => return outcome,

@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use support::{TestCluster, one_worker};
+use support::{TestCluster, TestOptions, one_worker};
 
 struct Counting;
 
@@ -81,7 +81,7 @@ fn a_request_on_a_kept_connection_allocates_little() {
             stream.write_all(RESPONSE).unwrap();
         }
     });
-    let options = ingress_proxy::ProxyOptions { keep_alive_requests: u32::MAX, ..one_worker() };
+    let options = TestOptions::from(one_worker()).server(|server| server.keep_alive_requests = u32::MAX);
     let world = TestCluster::serving_with(options, &[address]);
     let mut client = TcpStream::connect(world.http).unwrap();
     client.set_nodelay(true).unwrap();

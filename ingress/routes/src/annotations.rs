@@ -5,6 +5,7 @@ mod app_root;
 mod canary;
 mod global_auth;
 mod https_redirect;
+mod proxy;
 mod backend_protocol;
 mod reader;
 mod redirect;
@@ -156,6 +157,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     backend_protocol::FAMILY,
     affinity::FAMILY,
     global_auth::FAMILY,
+    proxy::FAMILY,
 ];
 
 /// Annotations with which an Ingress opts out of a global setting.
@@ -177,12 +179,10 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) 
 }
 
 /// Reads the keys of the ConfigMap that families have.
-pub(crate) fn read_keys(reader: &mut SettingReader<'_>) -> FamilyValues {
-    let mut values = FamilyValues::default();
+pub(crate) fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     for family in FAMILIES {
-        (family.read_keys)(reader, &mut values);
+        (family.read_keys)(reader, values);
     }
-    values
 }
 
 /// Whether a family has a key of the ConfigMap.

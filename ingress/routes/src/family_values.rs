@@ -26,6 +26,13 @@ impl FamilyValues {
         self.0.iter().find_map(|value| (&**value as &dyn Any).downcast_ref())
     }
 
+    /// Removes the value of a type.
+    pub fn take<T: FamilyValue + Clone>(&mut self) -> Option<T> {
+        let value = self.get().cloned();
+        self.0.retain(|known| !(&**known as &dyn Any).is::<T>());
+        value
+    }
+
     /// Stores a value; replaces the one of the same type.
     pub fn set<T: FamilyValue>(&mut self, value: T) {
         self.0.retain(|known| !(&**known as &dyn Any).is::<T>());

@@ -5,6 +5,8 @@
 
 mod keys;
 
+use std::sync::Arc;
+
 use cluster::{ConfigMap, Ingress, Key, Kind, Kinds, ObjectChange, Snapshot};
 use smallvec::SmallVec;
 
@@ -16,6 +18,7 @@ use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::problem::{Effect, RoutingProblem};
+use crate::settings::{Defaults, ServerSettings};
 use crate::unsupported::{Level, UnsupportedSetting, unknown_name};
 
 /// The effect of the ConfigMap on the routes of all Ingresses.
@@ -27,6 +30,7 @@ pub(crate) struct Globals {
     is_unread: bool,
     /// What annotation families have read.
     values: FamilyValues,
+    server: Arc<ServerSettings>,
     guards: Vec<ActiveGuard>,
     problems: Vec<RoutingProblem>,
 }
@@ -79,12 +83,14 @@ impl Globals {
     /// Without `--configmap`, and if the ConfigMap does not exist, the defaults apply, as in ingress-nginx. Before ConfigMaps
     /// have been listed it is unknown what has to be protected, so everything is closed.
     pub(crate) fn of(cluster: &Snapshot, options: &RouteOptions) -> Self {
-        let Some(key) = &options.config_map else { return Self::default() };
+        let without = || Self::without_config_map(&options.defaults);
+        let Some(key) = &options.config_map else { return without() };
         if !cluster.synced(Kinds::of(&[Kind::ConfigMap])) {
             let closed = Some(format!("ConfigMap {key} has not been read"));
-            return Self { closed, is_unread: true, ..Self::default() };
+            return Self { closed, is_unread: true, ..without() };
         }
-        cluster.get::<ConfigMap>(key).map(|config_map| Self::read(config_map)).unwrap_or_default()
+        let config_map = cluster.get::<ConfigMap>(key);
+        config_map.map_or_else(without, |config_map| Self::read(config_map, &options.defaults))
     }
 
     /// Whether a batch may have changed them.
@@ -102,7 +108,7 @@ impl Globals {
 
     /// Whether both make the same routes.
     pub(crate) fn make_the_same(&self, other: &Self) -> bool {
-        let Self { closed, is_unread: _, values, guards, problems: _ } = self;
+        let Self { closed, is_unread: _, values, server: _, guards, problems: _ } = self;
         (closed, values, guards) == (&other.closed, &other.values, &other.guards)
     }
 
@@ -111,10 +117,23 @@ impl Globals {
         &self.values
     }
 
-    fn read(config_map: &ConfigMap) -> Self {
-        let mut globals = Self::default();
+    /// The settings of the server.
+    pub(crate) fn server(&self) -> &Arc<ServerSettings> {
+        &self.server
+    }
+
+    fn without_config_map(defaults: &Defaults) -> Self {
+        let mut values = FamilyValues::default();
+        values.set(defaults.proxy.clone());
+        Self { values, server: defaults.server.clone(), ..Self::default() }
+    }
+
+    fn read(config_map: &ConfigMap, defaults: &Defaults) -> Self {
+        let mut globals = Self::without_config_map(defaults);
         let mut reader = SettingReader::of_config_map(config_map);
-        globals.values = annotations::read_keys(&mut reader);
+        globals.values.set(globals.server.clone());
+        annotations::read_keys(&mut reader, &mut globals.values);
+        globals.server = globals.values.take().unwrap_or_default();
         (globals.closed, globals.problems) = reader.done();
         for (name, value) in &config_map.data {
             let Some(key) = KEYS.iter().find(|known| known.name == name.as_str()) else {

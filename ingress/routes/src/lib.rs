@@ -10,6 +10,7 @@ pub mod pattern;
 mod sharded_map;
 mod sorted_list;
 
+pub mod settings;
 pub mod options;
 mod unsupported;
 pub mod problem;
@@ -51,6 +52,7 @@ pub use plan::Plan;
 pub use plan::filter::{DirectResponse, FilterOutcome};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
+pub use settings::{Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings};
 pub use table::{DEFAULT_UPSTREAM, Host, Route, RouteIndex, RouteMatch, RouteTable};
 pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{

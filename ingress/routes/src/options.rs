@@ -2,6 +2,8 @@
 
 use cluster::{CompactString, Key, LabelSelector, PortRef};
 
+use crate::settings::Defaults;
+
 /// Options of the projections, named after ingress-nginx's flags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteOptions {
@@ -34,6 +36,8 @@ pub struct RouteOptions {
     pub disable_svc_external_name: bool,
     /// The port in redirects to https, if it is not 443: `--https-port` under `use-port-in-redirects` of the ConfigMap.
     pub port_in_redirects: Option<u16>,
+    /// The settings that the ConfigMap and annotations change.
+    pub defaults: Defaults,
 }
 
 impl Default for RouteOptions {
@@ -53,6 +57,7 @@ impl Default for RouteOptions {
             disable_catch_all: false,
             disable_svc_external_name: false,
             port_in_redirects: None,
+            defaults: Defaults::default(),
         }
     }
 }

@@ -10,10 +10,13 @@ pub mod filter;
 pub mod head_edits;
 pub mod subrequest;
 
+use std::sync::Arc;
+
 use self::access::{AccessRules, LimitRule};
 use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHead, ResponseHeadFilter};
 use self::head_edits::HeadEdits;
 use crate::exchange::Exchange;
+use crate::settings::ProxySettings;
 
 /// How the requests of a rule are handled. Everything in it was decided when the route was built; a request only reads it.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub struct Plan {
     pub request_head: Vec<Box<dyn RequestHeadFilter>>,
     /// Changes of the head that clients get, from an endpoint or not.
     pub response_head: Vec<Box<dyn ResponseHeadFilter>>,
+    /// How requests are sent to endpoints. Shared by the routes of Ingresses without settings of their own.
+    pub proxy: Arc<ProxySettings>,
 }
 
 impl Plan {

@@ -42,6 +42,7 @@ use crate::pattern::{PatternCache, StepBudget};
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::precedence::CATCH_ALL;
 use crate::problem::{Effect, RoutingProblem};
+use crate::settings::ServerSettings;
 use crate::sharded_map::ShardedMap;
 
 /// Every host with its routes.
@@ -174,6 +175,11 @@ impl RouteTable {
             );
             Some(RoutingProblem::of_ingress(key, "spec.ingressClassName", what, Effect::LeftOut))
         })
+    }
+
+    /// The settings of the server.
+    pub fn server(&self) -> &Arc<ServerSettings> {
+        self.globals.server()
     }
 
     /// How many Ingresses are ours.

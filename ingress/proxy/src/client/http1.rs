@@ -107,7 +107,10 @@ impl<H: RequestHandler> Connection<'_, H> {
                 NextRequest::End => return false,
             };
             match self.respond(head).await {
-                AfterRequest::NextRequest => self.state.end(self.worker.options.keep_alive),
+                AfterRequest::NextRequest => {
+                    let idle = self.worker.settings().keep_alive;
+                    self.state.end(idle);
+                }
                 AfterRequest::Close => {
                     self.close().await;
                     return false;
@@ -206,11 +209,11 @@ impl<H: RequestHandler> Connection<'_, H> {
     /// Whether the response is the last one of its connection: the handler closes it, `keep-alive-requests` is reached, the proxy
     /// stops, or the response was made before the whole request was received.
     fn is_last(&self, headers: &HeaderMap) -> bool {
-        let options = &self.worker.options;
+        let settings = self.worker.settings();
         has_option(headers, &CONNECTION, b"close")
-            || self.client.requests.get() >= options.keep_alive_requests
+            || self.client.requests.get() >= settings.keep_alive_requests
             || self.worker.is_stopping()
-            || options.keep_alive.is_zero()
+            || settings.keep_alive.is_zero()
             || self.stream.is_body_due()
     }
 
@@ -266,9 +269,10 @@ impl<H: RequestHandler> Connection<'_, H> {
     async fn switch(&self, mut response: Box<SendResponse>) {
         let worker = self.worker;
         let Some(request) = response.body.take_switched() else { return };
-        let (mut endpoint, _slot, reply) = request.into_upgraded();
         let early = self.stream.take_input();
-        let idle = worker.options.proxy_read_timeout.max(worker.options.proxy_send_timeout);
+        let timeouts = request.timeouts();
+        let idle = timeouts.read.max(timeouts.send);
+        let (mut endpoint, _slot, reply) = request.into_upgraded();
         let time = (&*worker.clock, &self.state.timer, idle);
         let is_cut = || worker.is_forced();
         let transferred = splice((&mut &**self.stream, early), (&mut endpoint, reply), time, is_cut).await;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use ingress_routes::ServerSettings;
 
 use crate::client::connection::{ClientConnection, Http1};
 use crate::client::connection_state::ConnectionState;
@@ -26,19 +27,19 @@ pub(crate) async fn serve<H: RequestHandler>(
     handler: H,
 ) {
     let worker = client.worker.clone();
-    let options = &worker.options;
+    let ServerSettings { client_header_timeout, client_send_timeout, http2, .. } = *worker.settings();
     let reading = worker.connections.reading.clone();
     let state = ConnectionState::new(
         client.entry.clone(),
         worker.clock.clone(),
-        options.client_header_timeout,
-        options.client_send_timeout,
+        client_header_timeout,
+        client_send_timeout,
         reading,
     );
     let mut input = BytesMut::new();
     let h2 = match h2 {
         Some(h2) => h2,
-        None if !options.http2 => false,
+        None if !http2 => false,
         None => {
             let first = std::future::poll_fn(|cx| match poll_is_h2(&mut stream, &mut input, cx) {
                 Poll::Ready(h2) => Poll::Ready(Some(h2)),

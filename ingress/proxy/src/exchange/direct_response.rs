@@ -43,7 +43,7 @@ pub(crate) fn page(
     }
     if let Some(timer) = &*client.stream_timer.borrow() {
         let worker = &client.worker;
-        worker.clock.wait_for_client(timer, worker.options.client_send_timeout);
+        worker.clock.wait_for_client(timer, worker.settings().client_send_timeout);
     }
     let is_head = guard.exchange.as_ref().is_some_and(|exchange| exchange.request.method == Method::HEAD);
     if is_head && !body.is_empty() {

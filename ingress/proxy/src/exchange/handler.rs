@@ -70,6 +70,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
     };
     let (route, outcome) = {
         let table = worker.views.table.load();
+        worker.follow(&table);
         let found = table.find(exchange.host(), exchange.path());
         let route = found.route().clone();
         // On the catch-all host the proxy answers the health check path, unless an Ingress has it as an exact path: a load
@@ -82,7 +83,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
         {
             guard.silent = true;
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
-        } else if too_large(length, worker.options.proxy_body_size) {
+        } else if too_large(length, route.plan.proxy.body_size) {
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::PAYLOAD_TOO_LARGE)))
         } else {
             let outcome = found.rewrite(&mut exchange);
@@ -94,7 +95,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
     if let FilterOutcome::Respond(response) = outcome {
         return page(client, guard, &response);
     }
-    let body = request_body(body, length, worker.options.proxy_body_size, &client.entry.buffers);
+    let body = request_body(body, length, route.plan.proxy.body_size, &client.entry.buffers);
     let request =
         ProxyRequest { client, route: &route, head: head.as_ref(), guard, body: Some(body), length };
     request.run().await

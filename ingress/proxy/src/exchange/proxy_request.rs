@@ -105,7 +105,7 @@ impl<'a> ProxyRequest<'a> {
         let mut headers = worker.map();
         loop {
             let Some((address, pick)) = self.pick(&choice, &tried).await else { break };
-            if worker.options.proxy_next_upstream_tries == 0 && tried.contains(&address) {
+            if route.plan.proxy.next_upstream_tries == 0 && tried.contains(&address) {
                 break;
             }
             tried.push(address);
@@ -173,7 +173,7 @@ impl<'a> ProxyRequest<'a> {
     }
 
     fn may_try_again(&self, stale: usize) -> bool {
-        let limit = match self.client.worker.options.proxy_next_upstream_tries as usize {
+        let limit = match self.route.plan.proxy.next_upstream_tries as usize {
             0 => MAX_ATTEMPTS,
             limit => limit,
         };
@@ -239,7 +239,7 @@ impl<'a> ProxyRequest<'a> {
         if let Some(connection) = kept {
             return Ok(connection);
         }
-        let timeout = worker.options.proxy_connect_timeout;
+        let timeout = self.route.plan.proxy.connect_timeout;
         let slot = worker
             .upstreams
             .acquire(address, || worker.connection_pool.close_oldest(), timeout, &worker.limits)
@@ -278,7 +278,7 @@ impl<'a> ProxyRequest<'a> {
         let worker = &self.client.worker;
         let (clock, timer) = (worker.clock.clone(), self.client.timer());
         let is_stream = !self.client.is_http1();
-        UpstreamTimer { clock, timer, timeouts: worker.timeouts(), is_stream }
+        UpstreamTimer { clock, timer, timeouts: worker.timeouts(&self.route.plan.proxy), is_stream }
     }
 
     /// The head for every endpoint. `is_named`: the upstream is an ExternalName Service.

@@ -40,6 +40,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
         };
         match accepted {
             Ok((stream, peer)) => {
+                worker.follow(&worker.views.table.load());
                 if worker.clients.is_crowded() && worker.clients.drain(worker.clock.now()) > 0 {
                     // The drained connections close when their tasks run.
                     tokio::task::yield_now().await;
@@ -125,7 +126,7 @@ async fn serve(
     };
     match listener.tls {
         None => boxed(|| client::serve(client, ClientStream::Plain(stream), None, Exchanges)).await,
-        Some(config) => match boxed(|| handshake(&worker, stream, config)).await {
+        Some(tls) => match boxed(|| handshake(&worker, stream, tls.current(&worker))).await {
             Some(Ok(mut stream)) => {
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);

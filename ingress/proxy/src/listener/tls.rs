@@ -19,20 +19,34 @@ use crate::state::worker::Worker;
 use crate::views::ProxyViews;
 
 /// The configuration of every HTTPS listener: certificates by name from the current view.
-pub(crate) fn server_config(
-    options: &ProxyOptions,
-    views: &ProxyViews,
-) -> Result<Arc<ServerConfig>, TlsError> {
+#[derive(Clone)]
+pub(crate) struct TlsConfig {
+    with_http2: Arc<ServerConfig>,
+    /// For `use-http2: false`. It has the same certificates and sessions.
+    http1_only: Arc<ServerConfig>,
+}
+
+impl TlsConfig {
+    /// The configuration for a new connection.
+    pub(crate) fn current(&self, worker: &Worker) -> Arc<ServerConfig> {
+        if worker.settings().http2 { self.with_http2.clone() } else { self.http1_only.clone() }
+    }
+}
+
+/// Makes the configuration of HTTPS listeners.
+pub(crate) fn server_config(options: &ProxyOptions, views: &ProxyViews) -> Result<TlsConfig, TlsError> {
     let own = net::certificate::self_signed(std::time::SystemTime::now())?;
-    let alpn: &[&[u8]] = if options.http2 { &[net::tls::H2, net::tls::HTTP1] } else { &[net::tls::HTTP1] };
     let tls = net::tls::TlsOptions {
-        alpn: alpn.iter().map(|name| name.to_vec()).collect(),
+        alpn: vec![net::tls::H2.to_vec(), net::tls::HTTP1.to_vec()],
         session_cache: options.ssl_session_cache,
     };
     let certs = views.certs.clone();
-    net::tls::server_config(&tls, move |name| {
+    let with_http2 = net::tls::server_config(&tls, move |name| {
         Some(certs.load().find(name).cloned().unwrap_or_else(|| own.clone()))
-    })
+    })?;
+    let mut http1_only = ServerConfig::clone(&with_http2);
+    http1_only.alpn_protocols = vec![net::tls::HTTP1.to_vec()];
+    Ok(TlsConfig { with_http2, http1_only: Arc::new(http1_only) })
 }
 
 /// Completes the handshake within `client-header-timeout`, or within a few seconds once the proxy stops. `None` after a
@@ -45,7 +59,7 @@ pub(crate) async fn handshake(
     let handshake = accept(stream, config);
     let (mut handshake, mut is_shortened) = (std::pin::pin!(handshake), false);
     let timer = worker.clock.timer();
-    worker.clock.arm(&timer, worker.options.client_header_timeout);
+    worker.clock.arm(&timer, worker.settings().client_header_timeout);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
             return Poll::Ready(Some(done));

@@ -34,7 +34,7 @@ pub(crate) enum CloseReason {
 /// The connections of one worker.
 #[derive(Debug)]
 pub(crate) struct ClientTable {
-    limit: usize,
+    limit: Cell<usize>,
     buffers: Rc<BufferBudget>,
     entries: RefCell<Vec<Rc<ClientEntry>>>,
     warned: Cell<Option<u64>>,
@@ -74,18 +74,28 @@ pub(crate) struct ClientSlot {
 impl ClientTable {
     /// A table of at most `limit` connections, which share a budget of buffered bytes.
     pub(crate) fn new(limit: usize, buffers: Rc<BufferBudget>) -> Rc<Self> {
-        Rc::new(Self { limit: limit.max(1), buffers, entries: RefCell::default(), warned: Cell::new(None) })
+        Rc::new(Self {
+            limit: Cell::new(limit.max(1)),
+            buffers,
+            entries: RefCell::default(),
+            warned: Cell::new(None),
+        })
     }
 
     /// How many connections there may be.
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.limit.get()
+    }
+
+    /// Sets another limit. Connections beyond it stay, and none is admitted until enough have ended.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.set(limit.max(1));
     }
 
     /// A slot for a connection that was just accepted; `None` if the table is full.
     pub(crate) fn admit(self: &Rc<Self>, now: u64) -> Option<ClientSlot> {
         let mut entries = self.entries.borrow_mut();
-        if entries.len() >= self.limit {
+        if entries.len() >= self.limit.get() {
             return None;
         }
         let entry = Rc::new(ClientEntry {
@@ -107,7 +117,8 @@ impl ClientTable {
 
     /// Whether so few slots are free that idle connections have to be closed.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.limit - self.entries.borrow().len() <= self.limit / MARGIN
+        let limit = self.limit.get();
+        limit.saturating_sub(self.entries.borrow().len()) <= limit / MARGIN
     }
 
     /// Closes the connections that have been idle longest; if none is idle, those whose request head has been incomplete

@@ -1,6 +1,6 @@
 //! The state of a worker thread. It is not shared with other threads, so it has no locks.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::HeaderMap;
-use ingress_routes::{Pool, PoolKey};
+use ingress_routes::{Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
 use net::Drain;
 use telemetry::LogWriter;
 use tokio::net::TcpStream;
@@ -31,6 +31,8 @@ use crate::views::ProxyViews;
 pub(crate) struct Worker {
     pub(crate) number: u32,
     pub(crate) options: Arc<ProxyOptions>,
+    /// The settings of the view that was loaded last.
+    settings: RefCell<Arc<ServerSettings>>,
     pub(crate) views: ProxyViews,
     pub(crate) clock: Rc<Clock>,
     pub(crate) connection_pool: ConnectionPool,
@@ -62,6 +64,13 @@ pub(crate) struct Worker {
 const TICKS_PER_SWEEP: u32 = 10;
 const SPARE_MAPS: usize = 64;
 
+/// How many connections of clients and to endpoints a worker may have.
+fn connection_limits(options: &ProxyOptions, settings: &ServerSettings) -> (usize, usize) {
+    let share =
+        |connections: usize| (connections / options.workers.max(1)).min(settings.max_worker_connections);
+    (share(options.descriptors.clients), share(options.descriptors.upstreams))
+}
+
 impl Worker {
     pub(crate) fn new(
         number: u32,
@@ -74,17 +83,18 @@ impl Worker {
     ) -> Rc<Self> {
         let limits = metrics.limits.clone();
         let buffers = BufferBudget::new(options.max_buffered_bytes, options.workers, limits.buffered.clone());
-        let share =
-            |connections: usize| (connections / options.workers.max(1)).min(options.max_worker_connections);
+        let settings = views.table.load().server().clone();
+        let (clients, upstreams) = connection_limits(&options, &settings);
         Rc::new(Self {
-            clients: ClientTable::new(share(options.descriptors.clients), buffers.clone()),
-            upstreams: UpstreamLimit::new(share(options.descriptors.upstreams)),
+            clients: ClientTable::new(clients, buffers.clone()),
+            upstreams: UpstreamLimit::new(upstreams),
             buffers,
             limits,
             number,
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
-            connection_pool: ConnectionPool::new(options.upstream_keep_alive),
+            connection_pool: ConnectionPool::new(settings.upstream_keep_alive),
+            settings: RefCell::new(settings),
             resolver: Resolver::new(&options.name_servers, options.allow_local_external_names),
             drain,
             listening,
@@ -111,14 +121,32 @@ impl Worker {
         }
     }
 
+    /// The settings of the server. They follow the ConfigMap with each accepted connection and each request.
+    pub(crate) fn settings(&self) -> Ref<'_, ServerSettings> {
+        Ref::map(self.settings.borrow(), |settings| &**settings)
+    }
+
+    /// Follows the settings of a view. Hot: one comparison unless they have changed.
+    pub(crate) fn follow(&self, table: &RouteTable) {
+        let settings = table.server();
+        if Arc::ptr_eq(&self.settings.borrow(), settings) {
+            return;
+        }
+        let (clients, upstreams) = connection_limits(&self.options, settings);
+        self.clients.set_limit(clients);
+        self.upstreams.set_total(upstreams);
+        self.connection_pool.set_rules(settings.upstream_keep_alive);
+        self.settings.replace(settings.clone());
+    }
+
     /// The timeouts of a request to an endpoint.
-    pub(crate) fn timeouts(&self) -> UpstreamTimeouts {
-        let options = &self.options;
+    pub(crate) fn timeouts(&self, proxy: &ProxySettings) -> UpstreamTimeouts {
+        let server = self.settings();
         UpstreamTimeouts {
-            send: options.proxy_send_timeout,
-            read: options.proxy_read_timeout,
-            body: options.client_body_timeout,
-            client_send: options.client_send_timeout,
+            send: proxy.send_timeout,
+            read: proxy.read_timeout,
+            body: server.client_body_timeout,
+            client_send: server.client_send_timeout,
         }
     }
 
@@ -155,7 +183,9 @@ impl Worker {
             pool.as_ref().is_none_or(|key| pools.get(key).is_some_and(is_endpoint))
         });
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
-        self.series.sweep(&self.views.table.load());
+        let table = self.views.table.load();
+        self.follow(&table);
+        self.series.sweep(&table);
     }
 
     pub(crate) fn random(&self) -> u128 {
@@ -186,7 +216,7 @@ impl Worker {
             if let Some(of) = record.of() {
                 self.series.count(&of, &record.sample(elapsed));
             }
-            let is_logged = self.options.log_default_backend || !record.is_of_default_backend();
+            let is_logged = self.settings().log_default_backend || !record.is_of_default_backend();
             if let Some(lines) = self.lines.as_ref().filter(|_| is_logged) {
                 lines.write_line(|out| record.write(out, |out| self.clock.write_local_time(out), elapsed));
             }

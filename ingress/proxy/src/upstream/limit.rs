@@ -13,9 +13,9 @@ use crate::observe::metrics::LimitMetrics;
 /// The limits of a worker, and what is used of them.
 #[derive(Debug)]
 pub(crate) struct UpstreamLimit {
-    total: usize,
+    total: Cell<usize>,
     /// Three quarters of `total`, so that an endpoint that never answers leaves connections for the others.
-    per_endpoint: usize,
+    per_endpoint: Cell<usize>,
     open: Cell<usize>,
     by_endpoint: RefCell<HashMap<SocketAddr, usize, foldhash::fast::RandomState>>,
     /// Requests that wait for a connection to be closed, those that wait longest first.
@@ -49,19 +49,27 @@ enum LimitReached {
 impl UpstreamLimit {
     /// A limit of `total` connections.
     pub(crate) fn new(total: usize) -> Rc<Self> {
-        let total = total.max(1);
-        Rc::new(Self {
-            total,
-            per_endpoint: total - total / 4,
+        let limit = Rc::new(Self {
+            total: Cell::default(),
+            per_endpoint: Cell::default(),
             open: Cell::new(0),
             by_endpoint: RefCell::default(),
             waiting: RefCell::default(),
-        })
+        });
+        limit.set_total(total);
+        limit
+    }
+
+    /// Sets another limit. Connections beyond it stay, and none is added until enough have been closed.
+    pub(crate) fn set_total(&self, total: usize) {
+        let total = total.max(1);
+        self.total.set(total);
+        self.per_endpoint.set(total - total / 4);
     }
 
     /// A slot for a new connection to an endpoint.
     fn take(self: &Rc<Self>, address: SocketAddr) -> Result<UpstreamSlot, LimitReached> {
-        if self.open.get() >= self.total {
+        if self.open.get() >= self.total.get() {
             return Err(LimitReached::Total);
         }
         if self.is_full(address) {
@@ -126,7 +134,7 @@ impl UpstreamLimit {
         let (at, slot) = waiting
             .iter()
             .enumerate()
-            .take_while(|_| self.open.get() < self.total)
+            .take_while(|_| self.open.get() < self.total.get())
             .find_map(|(at, request)| Some((at, self.take(request.address).ok()?)))?;
         let request = waiting.remove(at)?;
         Some((slot, request))
@@ -141,7 +149,7 @@ impl UpstreamLimit {
 
     /// Whether the endpoint has as many connections as one may have.
     fn is_full(&self, address: SocketAddr) -> bool {
-        self.by_endpoint.borrow().get(&address).is_some_and(|open| *open >= self.per_endpoint)
+        self.by_endpoint.borrow().get(&address).is_some_and(|open| *open >= self.per_endpoint.get())
     }
 }
 

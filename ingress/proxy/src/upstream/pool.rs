@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::options::KeepAlive;
+use ingress_routes::KeepAlive;
+
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::limit::UpstreamSlot;
 
 /// The idle connections of a worker. The most recently used one is taken first, so that surplus ones expire.
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
-    rules: KeepAlive,
+    rules: Cell<KeepAlive>,
     by_address: RefCell<HashMap<SocketAddr, Vec<UpstreamConnection>, foldhash::fast::RandomState>>,
     count: Cell<usize>,
     /// The next number for a connection that becomes idle; the numbers give their order.
@@ -24,7 +25,13 @@ const EVICTED_SHARE: usize = 16;
 
 impl ConnectionPool {
     pub(crate) fn new(rules: KeepAlive) -> Self {
+        let rules = Cell::new(rules);
         Self { rules, by_address: RefCell::default(), count: Cell::new(0), sequence: Cell::new(0) }
+    }
+
+    /// Sets other limits. They apply to a connection when it becomes idle, and at the next sweep.
+    pub(crate) fn set_rules(&self, rules: KeepAlive) {
+        self.rules.set(rules);
     }
 
     /// Takes an idle connection to the address; skips those on which the endpoint has sent something or closed. Hot: one
@@ -47,12 +54,12 @@ impl ConnectionPool {
         if connection.slot.as_ref().is_some_and(UpstreamSlot::is_wanted) {
             return;
         }
-        let is_expired =
-            connection.served >= self.rules.requests || now - connection.opened > millis(self.rules.time);
-        if is_expired || self.rules.connections == 0 {
+        let rules = self.rules.get();
+        let is_expired = connection.served >= rules.requests || now - connection.opened > millis(rules.time);
+        if is_expired || rules.connections == 0 {
             return;
         }
-        if self.count.get() >= self.rules.connections {
+        if self.count.get() >= rules.connections {
             self.evict_oldest();
         }
         connection.idle_since = now;
@@ -94,11 +101,11 @@ impl ConnectionPool {
     /// Closes connections that have been idle too long, were closed by the endpoint, or whose endpoint no longer exists
     /// (`belongs` is false).
     pub(crate) fn sweep(&self, now: u64, belongs: impl Fn(&UpstreamConnection) -> bool) {
-        let mut count = 0;
+        let (mut count, rules) = (0, self.rules.get());
         self.by_address.borrow_mut().retain(|_, waiting| {
             waiting.retain(|connection| {
-                let fresh = now.saturating_sub(connection.idle_since) <= millis(self.rules.timeout)
-                    && now.saturating_sub(connection.opened) <= millis(self.rules.time);
+                let fresh = now.saturating_sub(connection.idle_since) <= millis(rules.timeout)
+                    && now.saturating_sub(connection.opened) <= millis(rules.time);
                 fresh && connection.is_quiet() && belongs(connection)
             });
             count += waiting.len();

@@ -130,6 +130,11 @@ impl UpstreamRequest {
         &self.connection.name
     }
 
+    /// Its timeouts.
+    pub(crate) fn timeouts(&self) -> UpstreamTimeouts {
+        self.timer.timeouts
+    }
+
     /// Whether nothing has been sent, so that a retry cannot carry out the request twice.
     pub(crate) fn is_unsent(&self) -> bool {
         self.sent == 0

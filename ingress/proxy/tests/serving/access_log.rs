@@ -1,8 +1,6 @@
 //! The access log.
 
-use ingress_proxy::ProxyOptions;
-
-use crate::support::{ScriptedEndpoint, TestCluster, one_worker, options};
+use crate::support::{ScriptedEndpoint, TestCluster, TestOptions, one_worker, options};
 
 #[test]
 fn the_access_log_is_that_of_ingress_nginx() {
@@ -48,7 +46,7 @@ fn requests_without_a_route_are_logged_with_the_default_backend() {
 #[test]
 fn requests_that_no_ingress_covers_are_not_logged_by_default() {
     let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
-    let options = ProxyOptions { log_default_backend: false, ..one_worker() };
+    let options = TestOptions::from(one_worker()).server(|server| server.log_default_backend = false);
     let world = TestCluster::serving_with(options, &[script.address]);
     world.ask("GET /unknown-host HTTP/1.1\nHost: other.example\n\n");
     world.ask("nonsense\n\n");
@@ -71,11 +69,9 @@ fn a_tls_handshake_on_the_plain_port_is_answered_and_logged() {
 fn the_built_in_page_replaces_a_default_backend_without_endpoints() {
     // [controller.go getDefaultUpstream: the endpoint of the built-in page where the Service has none]
     let fallback = cluster::Key::new("default", "fallback");
-    let routes = ingress_routes::RouteOptions {
-        default_backend_service: Some(fallback),
-        ..ingress_routes::RouteOptions::default()
-    };
-    let mut world = TestCluster::routed(options(), routes);
+    let mut with_fallback = TestOptions::from(options());
+    with_fallback.routes.default_backend_service = Some(fallback);
+    let mut world = TestCluster::with(with_fallback);
     let ask = |world: &TestCluster| world.ask("GET / HTTP/1.1\nHost: other.example\n\n").status;
     assert_eq!(ask(&world), 404, "no such Service");
     world.service("fallback", &[]);

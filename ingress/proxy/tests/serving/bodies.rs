@@ -3,10 +3,10 @@
 use std::io::{BufRead, Read, Write};
 use std::time::Duration;
 
-use ingress_proxy::ProxyOptions;
-
 use crate::limits::{DATA, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
-use crate::support::{Response, ScriptedEndpoint, TestCluster, options, read_body, read_chunk, read_head};
+use crate::support::{
+    Response, ScriptedEndpoint, TestCluster, read_body, read_chunk, read_head, with_proxy, with_server,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
@@ -120,8 +120,7 @@ fn large_bodies_are_forwarded_unchanged() {
             let _ = connection.send(&body);
         }
     });
-    let world =
-        TestCluster::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
+    let world = TestCluster::serving_with(with_proxy(|proxy| proxy.body_size = 0), &[script.address]);
     let mut client = world.client();
     for size in [1, 65_536, 3_000_000] {
         let body: String = (0..size).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
@@ -148,8 +147,7 @@ fn a_large_upload_waits_for_its_endpoint_without_being_buffered() {
         connection.report(Response { body: length.to_string(), ..head });
         let _ = connection.send(OK);
     });
-    let world =
-        TestCluster::serving_with(ProxyOptions { proxy_body_size: 0, ..options() }, &[script.address]);
+    let world = TestCluster::serving_with(with_proxy(|proxy| proxy.body_size = 0), &[script.address]);
     let mut client = world.client();
     client.send(&format!("PUT / HTTP/1.1\nHost: shop.example\nContent-Length: {SIZE}\n\n"));
     let mut writer = client.stream.get_ref().try_clone().unwrap();
@@ -232,8 +230,7 @@ fn a_client_that_expects_continue_gets_it() {
 #[test]
 fn bodies_that_are_too_large_are_refused() {
     let script = ScriptedEndpoint::always(OK);
-    let world =
-        TestCluster::serving_with(ProxyOptions { proxy_body_size: 10, ..options() }, &[script.address]);
+    let world = TestCluster::serving_with(with_proxy(|proxy| proxy.body_size = 10), &[script.address]);
     for (rest, status) in [
         ("Content-Length: 10\n\n0123456789", 200),
         ("Content-Length: 11\n\n01234567890", 413),
@@ -372,7 +369,8 @@ fn an_incomplete_response_is_incomplete_for_the_client_too() {
 #[test]
 fn the_connection_of_a_client_that_stops_sending_or_reading_is_closed() {
     let short = Duration::from_millis(200);
-    let times = ProxyOptions { client_body_timeout: short, client_send_timeout: short, ..options() };
+    let times =
+        with_server(|server| (server.client_body_timeout, server.client_send_timeout) = (short, short));
     let script = ScriptedEndpoint::new(|connection| {
         let Some(head) = connection.head() else { return };
         if head.head.starts_with("POST") {

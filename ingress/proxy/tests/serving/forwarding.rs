@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{ScriptedEndpoint, TestCluster, name_server, one_worker, options};
+use crate::support::{ScriptedEndpoint, TestCluster, name_server, one_worker, options, with_server};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 5\n\nhello";
 const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
@@ -207,7 +207,7 @@ fn a_session_keeps_its_endpoint_by_a_cookie() {
 fn a_connection_serves_as_many_requests_as_allowed() {
     let script = ScriptedEndpoint::always(OK);
     let world =
-        TestCluster::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
+        TestCluster::serving_with(with_server(|server| server.keep_alive_requests = 2), &[script.address]);
     let mut client = world.client();
     client.send(GET);
     assert_eq!(client.response().header("connection"), None);
@@ -236,8 +236,9 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn connections_of_idle_and_slow_clients_are_closed() {
     let short = Duration::from_millis(200);
-    let world =
-        TestCluster::with(ProxyOptions { keep_alive: short, client_header_timeout: short, ..options() });
+    let world = TestCluster::with(with_server(|server| {
+        (server.keep_alive, server.client_header_timeout) = (short, short)
+    }));
     let mut silent = world.client();
     let mut slow = world.client();
     slow.raw(b"GET / HT");

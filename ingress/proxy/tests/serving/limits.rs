@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use ingress_proxy::ProxyOptions;
 use net::DescriptorShares;
 
-use crate::support::{ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, one_worker, options};
+use crate::support::{
+    ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, TestOptions, one_worker, with_server,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello";
 const REQUEST: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
@@ -23,8 +25,8 @@ fn closed(text: &str, reason: &str) -> f64 {
 }
 
 /// One worker with this limit of connections.
-fn connection_limit(clients: usize) -> ProxyOptions {
-    ProxyOptions { max_worker_connections: clients, ..one_worker() }
+fn connection_limit(clients: usize) -> TestOptions {
+    TestOptions::from(one_worker()).server(|server| server.max_worker_connections = clients)
 }
 
 #[test]
@@ -101,7 +103,8 @@ fn a_head_that_begins_together_with_the_request_before_has_the_usual_time() {
 fn a_connection_without_buffers_is_closed_after_the_idle_timeout() {
     let script = ScriptedEndpoint::always(OK);
     let keep_alive = Duration::from_secs(2);
-    let world = TestCluster::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
+    let world =
+        TestCluster::serving_with(with_server(|server| server.keep_alive = keep_alive), &[script.address]);
     let mut client = world.client();
     client.send(REQUEST);
     assert_eq!(client.response().status, 200);
@@ -150,9 +153,9 @@ fn a_request_that_gets_no_connection_to_its_endpoint_is_502() {
         hold();
     });
     let descriptors = DescriptorShares { upstreams: 1, ..one_worker().descriptors };
-    let proxy_connect_timeout = Duration::from_millis(100);
+    let options = TestOptions::from(ProxyOptions { descriptors, ..one_worker() });
     let world = TestCluster::serving_with(
-        ProxyOptions { descriptors, proxy_connect_timeout, ..one_worker() },
+        options.proxy(|proxy| proxy.connect_timeout = Duration::from_millis(100)),
         &[held.address],
     );
     let mut first = world.client();
@@ -269,7 +272,7 @@ fn a_flood_of_frames_ends_the_connection() {
 fn a_client_that_keeps_sending_requests_after_goaway_is_closed() {
     let script = ScriptedEndpoint::always(OK);
     let world =
-        TestCluster::serving_with(ProxyOptions { keep_alive_requests: 2, ..options() }, &[script.address]);
+        TestCluster::serving_with(with_server(|server| server.keep_alive_requests = 2), &[script.address]);
     let mut client = Frames::connect(world.http, &[]);
     client.request(1).unwrap();
     client.request(3).unwrap();
@@ -312,7 +315,7 @@ fn a_client_that_keeps_sending_requests_does_not_delay_a_stop() {
 #[test]
 fn empty_lines_do_not_extend_the_time_for_a_head() {
     let client_header_timeout = Duration::from_secs(1);
-    let world = TestCluster::with(ProxyOptions { client_header_timeout, ..options() });
+    let world = TestCluster::with(with_server(|server| server.client_header_timeout = client_header_timeout));
     let mut stream = TcpStream::connect(world.http).unwrap();
     let start = Instant::now();
     while stream.write_all(b"\r\n").is_ok() {

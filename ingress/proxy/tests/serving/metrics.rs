@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cluster::{Event, Key, Kind};
 use ingress_proxy::{ConfigurationMetrics, Controller, MetricsOptions, ProxyOptions};
 
-use crate::support::{ScriptedEndpoint, TestClient, TestCluster, options};
+use crate::support::{ScriptedEndpoint, TestClient, TestCluster, TestOptions, options};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 const GET: &str = "GET /a HTTP/1.1\nHost: shop.example\n\n";
@@ -213,7 +213,10 @@ fn flags_choose_what_is_counted() {
 #[test]
 fn the_number_of_unknown_hosts_in_labels_is_bounded() {
     let metrics = MetricsOptions { per_undefined_host: true, ..MetricsOptions::default() };
-    let world = TestCluster::with(ProxyOptions { metrics, keep_alive_requests: 2000, ..options() });
+    let world = TestCluster::with(
+        TestOptions::from(ProxyOptions { metrics, ..options() })
+            .server(|server| server.keep_alive_requests = 2000),
+    );
     let mut client = world.client();
     for host in 0..1100 {
         client.send(&format!("GET / HTTP/1.1\nHost: h{host}.example\n\n"));

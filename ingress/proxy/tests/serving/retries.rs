@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ingress_proxy::ProxyOptions;
-
-use crate::support::{ScriptedEndpoint, TestCluster, one_worker, options, unused_address};
+use crate::support::{ScriptedEndpoint, TestCluster, TestOptions, one_worker, unused_address, with_proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
@@ -74,7 +72,7 @@ fn without_another_endpoint_the_same_one_is_tried_three_times() {
 #[test]
 fn without_a_limit_each_endpoint_is_tried_once() {
     let (one, other) = (unused_address(), unused_address());
-    let options = ProxyOptions { proxy_next_upstream_tries: 0, ..options() };
+    let options = with_proxy(|proxy| proxy.next_upstream_tries = 0);
     let world = TestCluster::serving_with(options, &[one, other]);
     assert_eq!(world.ask(&request("GET")).status, 502);
     let log = world.log(1).remove(0);
@@ -89,7 +87,7 @@ fn a_kept_connection_that_the_endpoint_closes_on_use_costs_no_attempt() {
         // Closes when the connection is reused.
         connection.request();
     });
-    let options = ProxyOptions { proxy_next_upstream_tries: 1, ..one_worker() };
+    let options = TestOptions::from(one_worker()).proxy(|proxy| proxy.next_upstream_tries = 1);
     let world = TestCluster::serving_with(options, &[fickle.address]);
     for _ in 0..3 {
         assert_eq!(world.ask(&request("GET")).status, 200);
@@ -134,11 +132,10 @@ fn an_endpoint_that_is_too_slow_is_504() {
         connection.head();
     });
     let world = TestCluster::serving_with(
-        ProxyOptions {
-            proxy_read_timeout: Duration::from_millis(150),
-            proxy_next_upstream_tries: 2,
-            ..options()
-        },
+        with_proxy(|proxy| {
+            proxy.read_timeout = Duration::from_millis(150);
+            proxy.next_upstream_tries = 2;
+        }),
         &[slow.address],
     );
     let response = world.ask(&request("GET"));

@@ -4,10 +4,9 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use ingress_proxy::ProxyOptions;
 use net::DrainOutcome;
 
-use crate::support::{ScriptedEndpoint, TestClient, TestCluster, options, read_head};
+use crate::support::{ScriptedEndpoint, TestClient, TestCluster, read_head, with_server};
 
 #[test]
 fn requests_in_flight_finish_and_idle_connections_close() {
@@ -130,7 +129,8 @@ fn a_stop_waits_until_clients_have_read_the_rest_of_a_response() {
 fn the_idle_timeout_begins_when_the_client_has_read_the_response() {
     let script = Slow::script();
     let keep_alive = Duration::from_millis(150);
-    let world = TestCluster::serving_with(ProxyOptions { keep_alive, ..options() }, &[script.address]);
+    let world =
+        TestCluster::serving_with(with_server(|server| server.keep_alive = keep_alive), &[script.address]);
     let slow = Slow::clients(&world);
     for _ in 0..3 {
         let mut idle = world.client();

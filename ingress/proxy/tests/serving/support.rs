@@ -11,7 +11,7 @@ use cluster::{
     ServiceKind, ServicePort,
 };
 use ingress_proxy::{Proxy, ProxyOptions, ProxyViews, Telemetry};
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+use ingress_routes::{CertIndex, PoolIndex, ProxySettings, RouteIndex, RouteOptions, ServerSettings};
 use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
 
@@ -45,6 +45,43 @@ impl Write for Sink {
     }
 }
 
+/// Options of a proxy and of its routes.
+pub struct TestOptions {
+    pub proxy: ProxyOptions,
+    pub routes: RouteOptions,
+}
+
+impl TestOptions {
+    /// Changes the settings of all routes.
+    pub fn proxy(mut self, change: impl FnOnce(&mut ProxySettings)) -> Self {
+        change(Arc::make_mut(&mut self.routes.defaults.proxy));
+        self
+    }
+
+    /// Changes the settings of the server.
+    pub fn server(mut self, change: impl FnOnce(&mut ServerSettings)) -> Self {
+        change(Arc::make_mut(&mut self.routes.defaults.server));
+        self
+    }
+}
+
+impl From<ProxyOptions> for TestOptions {
+    fn from(proxy: ProxyOptions) -> Self {
+        let options = Self { proxy, routes: RouteOptions::default() };
+        options.server(|server| server.log_default_backend = true)
+    }
+}
+
+/// Options with other settings of all routes.
+pub fn with_proxy(change: impl FnOnce(&mut ProxySettings)) -> TestOptions {
+    TestOptions::from(options()).proxy(change)
+}
+
+/// Options with other settings of the server.
+pub fn with_server(change: impl FnOnce(&mut ServerSettings)) -> TestOptions {
+    TestOptions::from(options()).server(change)
+}
+
 /// Options for tests: two workers on ports that the system chooses.
 pub fn options() -> ProxyOptions {
     let any = vec!["127.0.0.1:0".parse().unwrap()];
@@ -53,7 +90,6 @@ pub fn options() -> ProxyOptions {
         https: any,
         workers: 2,
         allow_local_external_names: true,
-        log_default_backend: true,
         ..ProxyOptions::default()
     }
 }
@@ -69,11 +105,8 @@ impl TestCluster {
         Self::with(options())
     }
 
-    pub fn with(options: ProxyOptions) -> Self {
-        Self::routed(options, RouteOptions::default())
-    }
-
-    pub fn routed(options: ProxyOptions, routes: RouteOptions) -> Self {
+    pub fn with(options: impl Into<TestOptions>) -> Self {
+        let TestOptions { proxy: options, routes } = options.into();
         let mut cache = Cache::default();
         let views = ProxyViews {
             table: cache.project(RouteIndex::new(routes.clone())),
@@ -108,7 +141,7 @@ impl TestCluster {
     }
 
     /// The same, with other options.
-    pub fn serving_with(options: ProxyOptions, endpoints: &[SocketAddr]) -> Self {
+    pub fn serving_with(options: impl Into<TestOptions>, endpoints: &[SocketAddr]) -> Self {
         let mut world = Self::with(options);
         world.shop(endpoints);
         world

@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ingress_proxy::ProxyOptions;
 use net::DrainOutcome;
 
-use crate::support::{EndpointConnection, ScriptedEndpoint, TestClient, TestCluster, options};
+use crate::support::{
+    EndpointConnection, ScriptedEndpoint, TestClient, TestCluster, with_proxy, with_server,
+};
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\nHost: shop.example\nConnection: keep-alive, Upgrade\n\
                          Upgrade: websocket\nSec-WebSocket-Key: x\n\n";
@@ -83,7 +84,7 @@ fn silent_streams_are_closed() {
     let script = ScriptedEndpoint::new(echo);
     let short = Duration::from_millis(200);
     let world = TestCluster::serving_with(
-        ProxyOptions { proxy_read_timeout: short, proxy_send_timeout: short, ..options() },
+        with_proxy(|proxy| (proxy.read_timeout, proxy.send_timeout) = (short, short)),
         &[script.address],
     );
     assert!(upgraded(&world).is_closed());
@@ -93,7 +94,7 @@ fn silent_streams_are_closed() {
 fn a_stop_waits_for_streams_and_then_closes_them() {
     let script = ScriptedEndpoint::new(echo);
     let mut world = TestCluster::serving_with(
-        ProxyOptions { worker_shutdown_timeout: Duration::from_millis(300), ..options() },
+        with_server(|server| server.worker_shutdown_timeout = Duration::from_millis(300)),
         &[script.address],
     );
     let mut client = upgraded(&world);
