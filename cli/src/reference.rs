@@ -89,7 +89,7 @@ fn annotations() -> String {
     let mut text =
         "# Ingress annotations\n\nAll under `nginx.ingress.kubernetes.io/` (or `--annotations-prefix`).\n"
             .to_owned();
-    for family in FAMILIES {
+    for family in FAMILIES.iter().filter(|family| !family.annotations.is_empty()) {
         text += &format!(
             "\n## {}\n\n{}\n\n| annotation | values | meaning |\n|---|---|---|\n",
             family.name, family.doc
