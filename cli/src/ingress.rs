@@ -126,6 +126,7 @@ fn table_options(args: &IngressArgs) -> RouteOptions {
         disable_svc_external_name: args.disable_external_name,
         // Clients reach `--https-port` through port 443 of a Service or load balancer.
         port_in_redirects: None,
+        defaults: ingress_routes::Defaults::default(),
     }
 }
 
