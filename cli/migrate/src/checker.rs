@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{AsyncBufReadExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::api::JsonApi;
@@ -12,6 +10,7 @@ use crate::console::Console;
 use crate::objects::{ObjectId, ResourceKind};
 use crate::options::{CheckLocation, MigrateOptions};
 use crate::probe::{self, ProbeLine, ProbeTarget, ProbeTask, Question, is_missing};
+use crate::probe_log::{self, ProbeLines, ProbeTelling};
 use crate::waiting;
 
 /// Label of check Pods; its value is the name of the service.
@@ -43,7 +42,7 @@ pub(crate) struct CheckPods {
 
 /// A watch in progress. Dropping it stops it; a check Pod is deleted by [`Checker::clean_up`].
 pub(crate) struct Watch {
-    lines: mpsc::UnboundedReceiver<ProbeLine>,
+    lines: ProbeLines,
     task: JoinHandle<()>,
     /// Questions asked and repeated so far.
     pub(crate) counts: (u64, u64),
@@ -61,7 +60,7 @@ impl Watch {
     /// # Errors
     /// The wrong answer, or that the watch has ended.
     pub(crate) async fn next(&mut self) -> Result<(), String> {
-        match self.lines.recv().await {
+        match self.lines.next().await {
             Some(ProbeLine::Running { asked, repeated }) => {
                 self.counts = (asked, repeated);
                 Ok(())
@@ -120,11 +119,10 @@ impl Checker {
     ) -> Result<Vec<Vec<String>>, String> {
         let Self::Pod(pods) = self else { return Ok(probe::ask_all(targets, questions).await) };
         let task = ProbeTask { targets: targets.to_vec(), questions: questions.to_vec(), expected: None };
-        let (tell, mut lines) = mpsc::unbounded_channel();
+        let (telling, mut lines) = ProbeTelling::new();
         let pod = pods.start(&task).await?;
-        pods.forward(&pod, &tell).await?;
-        drop(tell);
-        let answers = lines.recv().await;
+        forward(&pods.api, &pod, &telling).await?;
+        let answers = lines.next().await;
         pods.api.delete(&pod.path()).await.map_err(|error| error.to_string())?;
         match answers {
             Some(ProbeLine::Answers(answers)) if answers.len() == targets.len() => Ok(answers),
@@ -139,19 +137,19 @@ impl Checker {
         questions: Vec<Question>,
         expected: Vec<String>,
     ) -> Result<Watch, String> {
-        let (tell, lines) = mpsc::unbounded_channel();
+        let (telling, lines) = ProbeTelling::new();
         let target = target.clone();
         let task = match self {
             Self::Here => tokio::spawn(async move {
-                probe::watch(&target, &questions, &expected, |line| tell.send(line).is_ok()).await;
+                probe::watch(&target, &questions, &expected, |line| telling.tell(line)).await;
             }),
             Self::Pod(pods) => {
                 let task = ProbeTask { targets: vec![target], questions, expected: Some(expected) };
                 let pod = pods.start(&task).await?;
                 let api = pods.api.clone();
                 tokio::spawn(async move {
-                    // An error ends the channel, and that ends the watch.
-                    let _ = forward(&api, &pod, &tell).await;
+                    // An error ends the telling, and that ends the watch.
+                    let _ = forward(&api, &pod, &telling).await;
                 })
             }
         };
@@ -197,10 +195,6 @@ impl CheckPods {
         }
     }
 
-    async fn forward(&self, pod: &ObjectId, tell: &mpsc::UnboundedSender<ProbeLine>) -> Result<(), String> {
-        forward(&self.api, pod, tell).await
-    }
-
     fn pod(&self, task: &ProbeTask) -> Value {
         let options = &self.options;
         let deadline = SPARE_TIME + options.watch + 4 * options.timeout;
@@ -239,26 +233,8 @@ impl CheckPods {
     }
 }
 
-/// Sends the lines of a Pod's log to a channel, until the log ends or the receiver is dropped.
-async fn forward(
-    api: &JsonApi,
-    pod: &ObjectId,
-    tell: &mpsc::UnboundedSender<ProbeLine>,
-) -> Result<(), String> {
+/// Tells the lines of a Pod's log, until the log ends or nobody listens.
+async fn forward(api: &JsonApi, pod: &ObjectId, telling: &ProbeTelling) -> Result<(), String> {
     let log = api.follow_log(&pod.path()).await.map_err(|error| error.to_string())?;
-    let mut lines = std::pin::pin!(log.lines());
-    let mut other = Vec::new();
-    let mut told = false;
-    while let Some(line) = lines.next().await {
-        let line = line.map_err(|error| format!("the log of {pod}: {error}"))?;
-        let Ok(parsed) = serde_json::from_str(&line) else {
-            other.push(line);
-            continue;
-        };
-        told = true;
-        if tell.send(parsed).is_err() {
-            return Ok(());
-        }
-    }
-    if told { Ok(()) } else { Err(format!("{pod} ended without an answer: {}", other.join("\n"))) }
+    probe_log::forward(log, &pod.to_string(), telling).await
 }

@@ -33,6 +33,7 @@ mod questions;
 mod dns_lookup;
 mod http_request;
 mod probe;
+mod probe_log;
 
 mod api;
 mod permissions;

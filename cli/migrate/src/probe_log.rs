@@ -1,0 +1,168 @@
+//! The log of a check Pod: what it tells, read within limits.
+
+use std::collections::VecDeque;
+use std::io;
+
+use futures_util::{AsyncBufRead, AsyncBufReadExt};
+use tokio::sync::watch;
+
+use crate::probe::ProbeLine;
+
+/// The longest line that is read; the rest of a longer one is dropped. The answers of 500 Pods to 200 questions fit.
+const MAX_LINE: usize = 16 << 20;
+
+/// Lines of another program, such as an error of the container runtime, that are kept for a message: the last ones.
+const KEPT_LINES: usize = 20;
+
+/// Bytes of such a line that are kept.
+const KEPT_BYTES: usize = 500;
+
+/// What a probe has told last. The counts of a watch include those before, and nothing follows a wrong answer, so that one value is
+/// enough, however slowly it is read.
+pub(crate) struct ProbeTelling(watch::Sender<Option<ProbeLine>>);
+
+/// Receives what a probe tells.
+pub(crate) struct ProbeLines(watch::Receiver<Option<ProbeLine>>);
+
+impl ProbeTelling {
+    /// Makes both ends.
+    pub(crate) fn new() -> (Self, ProbeLines) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(sender), ProbeLines(receiver))
+    }
+
+    /// Replaces what was told before; a wrong answer stays. False if nobody listens any more.
+    pub(crate) fn tell(&self, line: ProbeLine) -> bool {
+        self.0.send_if_modified(|told| {
+            let is_wrong = matches!(told, Some(ProbeLine::Wrong(_)));
+            if !is_wrong {
+                *told = Some(line);
+            }
+            !is_wrong
+        });
+        !self.0.is_closed()
+    }
+}
+
+impl ProbeLines {
+    /// Waits for something new; `None` once the probe has ended.
+    pub(crate) async fn next(&mut self) -> Option<ProbeLine> {
+        self.0.changed().await.ok()?;
+        self.0.borrow_and_update().clone()
+    }
+}
+
+/// Tells the lines of a log, until it ends or nobody listens. `name` is that of the Pod.
+///
+/// # Errors
+/// When the log cannot be read or has no line of a probe.
+pub(crate) async fn forward(
+    log: impl AsyncBufRead,
+    name: &str,
+    telling: &ProbeTelling,
+) -> Result<(), String> {
+    let mut log = std::pin::pin!(log);
+    let (mut others, mut dropped, mut told) = (VecDeque::new(), 0, false);
+    loop {
+        let line = next_line(&mut log).await.map_err(|error| format!("the log of {name}: {error}"))?;
+        let Some(line) = line else { break };
+        if let Ok(parsed) = serde_json::from_slice(&line) {
+            told = true;
+            if !telling.tell(parsed) {
+                return Ok(());
+            }
+            continue;
+        }
+        if others.len() == KEPT_LINES {
+            others.pop_front();
+            dropped += 1;
+        }
+        let end = line.len().min(KEPT_BYTES);
+        let cut = if end < line.len() { "…" } else { "" };
+        others.push_back(format!("{}{cut}", String::from_utf8_lossy(&line[..end])));
+    }
+    if told {
+        return Ok(());
+    }
+    let before = if dropped == 0 { String::new() } else { format!("({dropped} lines, then) ") };
+    Err(format!("{name} ended without an answer: {before}{}", Vec::from(others).join("\n")))
+}
+
+/// Reads a line, at most [`MAX_LINE`] bytes of it; `None` at the end.
+async fn next_line(log: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
+    let (mut line, mut has_begun) = (Vec::new(), false);
+    loop {
+        let part = log.fill_buf().await?;
+        if part.is_empty() {
+            return Ok(has_begun.then_some(line));
+        }
+        has_begun = true;
+        let end = part.iter().position(|byte| *byte == b'\n');
+        let length = end.unwrap_or(part.len());
+        line.extend_from_slice(&part[..length.min(MAX_LINE - line.len())]);
+        log.consume_unpin(length + usize::from(end.is_some()));
+        if end.is_some() {
+            return Ok(Some(line));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::io::BufReader;
+
+    use super::*;
+    use crate::probe::WrongAnswer;
+
+    fn running(asked: u64) -> ProbeLine {
+        ProbeLine::Running { asked, repeated: 0 }
+    }
+
+    fn wrong() -> ProbeLine {
+        let text = String::new;
+        ProbeLine::Wrong(WrongAnswer { target: text(), question: text(), expected: text(), got: "it".into() })
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_gets_the_last_counts_and_never_misses_a_wrong_answer() {
+        let (telling, mut lines) = ProbeTelling::new();
+        (1..=100_000).for_each(|asked| assert!(telling.tell(running(asked))));
+        assert_eq!(lines.next().await, Some(running(100_000)));
+        telling.tell(wrong());
+        telling.tell(running(100_001));
+        drop(telling);
+        assert_eq!(lines.next().await, Some(wrong()));
+        assert_eq!(lines.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_probe_ends_when_nobody_listens() {
+        let (telling, lines) = ProbeTelling::new();
+        drop(lines);
+        assert!(!telling.tell(running(1)));
+    }
+
+    #[tokio::test]
+    async fn the_log_of_another_program_is_kept_in_part() {
+        let (telling, _lines) = ProbeTelling::new();
+        let mut log: String = (0..1000).map(|number| format!("line {number}\n")).collect();
+        log += &"x".repeat(100_000);
+        let error = forward(BufReader::new(log.as_bytes()), "Pod a/b", &telling).await.unwrap_err();
+        assert!(
+            error.starts_with("Pod a/b ended without an answer: (981 lines, then) line 981\n"),
+            "{error}"
+        );
+        assert!(error.ends_with("x…") && error.len() < 1000, "{} bytes", error.len());
+    }
+
+    #[tokio::test]
+    async fn a_line_beyond_the_limit_is_cut_and_the_next_one_is_read() {
+        let (telling, mut lines) = ProbeTelling::new();
+        let log =
+            [vec![b'x'; MAX_LINE + 5], b"\n{\"running\":{\"asked\":7,\"repeated\":0}}".to_vec()].concat();
+        forward(BufReader::new(&log[..]), "it", &telling).await.unwrap();
+        assert_eq!(lines.next().await, Some(running(7)));
+        let mut long = BufReader::new(&log[..]);
+        assert_eq!(next_line(&mut long).await.unwrap().map(|line| line.len()), Some(MAX_LINE));
+    }
+}
