@@ -48,6 +48,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     let selection = Selection {
         namespace: args.namespace.clone(),
         config_map: args.config_map.clone(),
+        tls_secrets_only: args.tls_secrets_only,
         ..Selection::default()
     };
     let complete = edge::complete(args.namespace_selector.is_some());
@@ -124,6 +125,7 @@ fn table_options(args: &IngressArgs) -> RouteOptions {
         default_ssl_certificate: args.default_certificate.clone(),
         disable_catch_all: args.disable_catch_all,
         disable_svc_external_name: args.disable_external_name,
+        tls_secrets_only: args.tls_secrets_only,
         // Clients reach `--https-port` through port 443 of a Service or load balancer.
         port_in_redirects: None,
         defaults: ingress_routes::Defaults::default(),

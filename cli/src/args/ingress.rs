@@ -64,6 +64,8 @@ pub struct IngressArgs {
     pub metrics: bool,
     /// `--metrics-per-host` and the other flags of request metrics.
     pub request_metrics: MetricsOptions,
+    /// `--secrets=tls`: only Secrets of the type `kubernetes.io/tls` are read.
+    pub tls_secrets_only: bool,
     /// `--shutdown-grace-period`.
     pub shutdown_grace: Duration,
     /// `--post-shutdown-grace-period`.
@@ -122,6 +124,7 @@ impl IngressArgs {
             disable_external_name: given.on("disable-svc-external-name", false),
             metrics: given.on("enable-metrics", false),
             request_metrics: request_metrics(&given)?,
+            tls_secrets_only: given.text("secrets").is_some_and(|mode| mode == "tls"),
             shutdown_grace: given.duration("shutdown-grace-period", Duration::ZERO),
             post_shutdown_grace: given.duration("post-shutdown-grace-period", Duration::from_secs(10)),
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
@@ -202,6 +205,13 @@ pub fn command() -> Command {
             .value_name("NAME")
             .help_heading(CLUSTER)
             .help("Context of the kubeconfig"),
+        Arg::new("secrets")
+            .long("secrets")
+            .value_name("WHICH")
+            .value_parser(["all", "tls"])
+            .hide_possible_values(true)
+            .help_heading(CLUSTER)
+            .help("Secrets to read: all, or tls for those of the type kubernetes.io/tls [default: all]"),
     ];
     let workers = Arg::new("workers")
         .long("workers")

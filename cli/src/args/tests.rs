@@ -132,6 +132,7 @@ fn an_invalid_command_line_has_exit_code_2() {
     for line in [
         "portolan ingress --no-such-flag",
         "portolan ingress --http-port 70000",
+        "portolan ingress --secrets=some",
         "portolan ingress --default-ssl-certificate name-only",
         "portolan ingress --watch-namespace=a --watch-namespace-selector=b",
         "portolan ingress --watch-namespace-selector a=b=c",

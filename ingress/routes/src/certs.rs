@@ -145,7 +145,7 @@ impl CertIndex {
         if let Some(key) = &self.options.default_ssl_certificate
             && (certs.default.is_none() || changes.secrets.contains(key))
         {
-            let missing = || Err(format!("Secret {key} does not exist"));
+            let missing = || Err(self.options.missing_secret(key));
             certs.default = Some(self.read(cluster, key, last).unwrap_or_else(missing));
         }
         for (host, added) in hosts {
@@ -154,8 +154,8 @@ impl CertIndex {
             let mut members: Vec<_> = unchanged.cloned().chain(added).collect();
             members.sort_by(|one, other| precedence(one, other));
             self.watch(&mut certs, (cluster, last), &host, [known.first(), members.first()]);
-            let entry =
-                (!members.is_empty()).then(|| Arc::new(HostCertificate::new(&host, members, &certs.secrets)));
+            let entry = (!members.is_empty())
+                .then(|| Arc::new(HostCertificate::new(&host, members, &certs.secrets, &self.options)));
             certs.hosts.set(host, entry);
         }
         certs
@@ -231,8 +231,14 @@ impl CertChanges {
 }
 
 impl HostCertificate {
-    fn new(host: &CompactString, members: Vec<Arc<Ingress>>, secrets: &ShardedMap<Key, SecretUsers>) -> Self {
-        let (certificate, problem) = match members.first().map(|first| choose(host, first, secrets)) {
+    fn new(
+        host: &CompactString,
+        members: Vec<Arc<Ingress>>,
+        secrets: &ShardedMap<Key, SecretUsers>,
+        options: &RouteOptions,
+    ) -> Self {
+        let (certificate, problem) = match members.first().map(|first| choose(host, first, secrets, options))
+        {
             Some(Ok(certificate)) => (certificate, None),
             Some(Err(problem)) => (None, Some(problem)),
             None => (None, None),
@@ -246,6 +252,7 @@ fn choose(
     key: &CompactString,
     ingress: &Ingress,
     secrets: &ShardedMap<Key, SecretUsers>,
+    options: &RouteOptions,
 ) -> Result<Option<Arc<LoadedCertificate>>, RoutingProblem> {
     let host = host_name(key);
     let named =
@@ -274,7 +281,7 @@ fn choose(
             )
         }
         Some(Err(error)) => error.clone(),
-        None => format!("Secret {} does not exist", named(&tls.secret)),
+        None => options.missing_secret(named(&tls.secret)),
     };
     let field = format!("spec.tls[{at}]");
     Err(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::DefaultUsed))

@@ -34,10 +34,21 @@ pub struct RouteOptions {
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`: Services of type ExternalName have no endpoints.
     pub disable_svc_external_name: bool,
+    /// `--secrets=tls`: Secrets of other types than `kubernetes.io/tls` are not read.
+    pub tls_secrets_only: bool,
     /// The port in redirects to https, if it is not 443: `--https-port` under `use-port-in-redirects` of the ConfigMap.
     pub port_in_redirects: Option<u16>,
     /// The settings that the ConfigMap and annotations change.
     pub defaults: Defaults,
+}
+
+impl RouteOptions {
+    /// Why a Secret cannot be used that is not among those read.
+    pub(crate) fn missing_secret(&self, named: impl std::fmt::Display) -> String {
+        let others =
+            ", or is not of the type kubernetes.io/tls; --secrets=tls (chart: secrets.mode) reads no others";
+        format!("Secret {named} does not exist{}", if self.tls_secrets_only { others } else { "" })
+    }
 }
 
 impl Default for RouteOptions {
@@ -56,6 +67,7 @@ impl Default for RouteOptions {
             default_ssl_certificate: None,
             disable_catch_all: false,
             disable_svc_external_name: false,
+            tls_secrets_only: false,
             port_in_redirects: None,
             defaults: Defaults::default(),
         }
@@ -75,5 +87,19 @@ impl PoolKey {
     /// `<namespace>-<service>-<port>`: the name of the upstream in logs, metrics and cookies.
     pub fn upstream_name(&self) -> CompactString {
         compact_str::format_compact!("{}-{}-{}", self.service.namespace, self.service.name, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_missing_may_be_of_a_type_that_is_not_read() {
+        let all = RouteOptions::default();
+        let tls = RouteOptions { tls_secrets_only: true, ..RouteOptions::default() };
+        let key = Key::new("shop", "cert");
+        assert_eq!(all.missing_secret(&key), "Secret shop/cert does not exist");
+        assert!(tls.missing_secret(&key).contains("or is not of the type kubernetes.io/tls"));
     }
 }

@@ -46,6 +46,8 @@ pub struct Selection {
     pub labels: String,
     /// The only ConfigMap that is read (`--configmap`), in its own namespace; `None` for all ConfigMaps.
     pub config_map: Option<Key>,
+    /// Only Secrets of the type `kubernetes.io/tls` (`--secrets=tls`).
+    pub tls_secrets_only: bool,
 }
 
 /// The scope of problem reports.

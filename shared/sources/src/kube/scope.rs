@@ -35,6 +35,7 @@ impl ResourceScope {
         let fields = match kind {
             // Pods that have ended keep their address, which another Pod may already use.
             Kind::Pod => "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown".to_owned(),
+            Kind::Secret if selection.tls_secrets_only => "type=kubernetes.io/tls".to_owned(),
             // Most Secrets of a cluster are of these types, and none of them contains a certificate.
             Kind::Secret => "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token".to_owned(),
             _ => String::new(),
@@ -124,6 +125,7 @@ mod tests {
             namespace: Some("shop".into()),
             labels: "app in (web, db),tier=a".into(),
             config_map: Some(Key::new("ingress", "settings")),
+            tls_secrets_only: true,
         };
         let labels = "labelSelector=app%20in%20%28web%2C%20db%29%2Ctier%3Da";
         let running = "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed%2Cstatus.phase%21%3DUnknown";
@@ -140,6 +142,11 @@ mod tests {
             (Kind::Ingress, &shop, "/apis/networking.k8s.io/v1/namespaces/shop/ingresses".to_owned()),
             (Kind::IngressClass, &shop, "/apis/networking.k8s.io/v1/ingressclasses".to_owned()),
             (Kind::Secret, &all, format!("/api/v1/secrets?{secrets}")),
+            (
+                Kind::Secret,
+                &shop,
+                "/api/v1/namespaces/shop/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls".to_owned(),
+            ),
             (Kind::ConfigMap, &all, "/api/v1/configmaps".to_owned()),
             (Kind::ServiceImport, &all, "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports".to_owned()),
             (
