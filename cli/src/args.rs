@@ -8,6 +8,7 @@ mod logging;
 mod migrate;
 mod node_cache;
 mod program;
+mod serve;
 mod up;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ pub use ingress::{IngressArgs, flags as ingress_flags};
 pub use logging::LogArgs;
 pub use migrate::MigrateArgs;
 pub use node_cache::NodeCacheArgs;
+pub use serve::ServeArgs;
 pub use up::UpArgs;
 
 use crate::command_error::CommandError;
@@ -34,6 +36,8 @@ pub enum ParsedCommand {
     Dns(DnsArgs),
     /// `portolan ingress`.
     Ingress(Box<IngressArgs>),
+    /// `portolan serve`.
+    Serve(Box<ServeArgs>),
     /// `portolan migrate`.
     Migrate(MigrateArgs),
     /// `portolan node-cache`.
@@ -77,6 +81,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
     Ok(match name {
         "dns" => ParsedCommand::Dns(DnsArgs::read(matches)?),
         "ingress" => ParsedCommand::Ingress(Box::new(IngressArgs::read(matches)?)),
+        "serve" => ParsedCommand::Serve(Box::new(ServeArgs::read(matches)?)),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
         "node-cache" => ParsedCommand::NodeCache(NodeCacheArgs::read(matches)?),
         "wait-shutdown" => ParsedCommand::WaitShutdown,
@@ -115,8 +120,8 @@ pub fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(
             "Portolan is a DNS server and an ingress proxy for Kubernetes in one binary. `portolan dns` reads a CoreDNS Corefile and takes \
-             CoreDNS's flags; `portolan ingress` serves Ingresses and takes ingress-nginx's flags. `portolan up` runs both, without \
-             configuration, for a demo cluster, for manifests or for a real cluster.",
+             CoreDNS's flags; `portolan ingress` serves Ingresses and takes ingress-nginx's flags; `portolan serve` is both in one process. \
+             `portolan up` runs both, without configuration, for a demo cluster, for manifests or for a real cluster.",
         )
         .after_help(
             "Examples:\n  \
@@ -132,6 +137,7 @@ pub fn command() -> Command {
         .subcommand(up::command())
         .subcommand(dns::command())
         .subcommand(ingress::command())
+        .subcommand(serve::command())
         .subcommand(migrate::command())
         .subcommand(node_cache::command())
         .subcommand(

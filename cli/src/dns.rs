@@ -42,9 +42,7 @@ pub fn run(args: DnsArgs) -> Result<(), CommandError> {
         return Ok(());
     }
     if args.plugins {
-        let mut names: Vec<_> = dns_chain::plugins::PLUGINS.iter().map(|entry| entry.name).collect();
-        names.sort_unstable();
-        output::print(names.join("\n") + "\n");
+        print_plugins();
         return Ok(());
     }
     start_log(args.log)?;
@@ -53,6 +51,13 @@ pub fn run(args: DnsArgs) -> Result<(), CommandError> {
     // Does not wait for tasks: their clients are gone.
     executor.shutdown_background();
     result
+}
+
+/// Prints the names of the plugins.
+pub fn print_plugins() {
+    let mut names: Vec<_> = dns_chain::plugins::PLUGINS.iter().map(|entry| entry.name).collect();
+    names.sort_unstable();
+    output::print(names.join("\n") + "\n");
 }
 
 /// Starts the program log in the format of CoreDNS.
@@ -89,15 +94,10 @@ pub async fn serve(
     let load = load(corefile, args.port);
     let options = ServerOptions { threads: args.workers, ..Default::default() };
     let dns = tokio::select! {
-        started = DnsService::start(load.clone(), context, options) => {
-            started.map_err(|error| failure(error, &load, ADVICE))?
-        }
+        started = start(load.clone(), context, options) => started?,
         _ = signals.stop() => return Ok(()),
     };
-    if let Some(pidfile) = &args.pidfile {
-        let written = std::fs::write(pidfile, format!("{}\n", std::process::id()));
-        written.map_err(|error| CommandError::outside(format!("-pidfile {}: {error}", pidfile.display())))?;
-    }
+    write_pidfile(args.pidfile.as_deref())?;
     if !args.quiet {
         print_startup_message(&load, args.log.json);
     }
@@ -128,6 +128,29 @@ pub async fn serve(
     }
     queries.close();
     result
+}
+
+/// Starts the DNS server.
+///
+/// # Errors
+/// When the Corefile is invalid or an address cannot be bound; the message says how the address is changed.
+pub async fn start(
+    load: CorefileLoader,
+    context: PluginContext,
+    options: ServerOptions,
+) -> Result<DnsService, CommandError> {
+    let started = DnsService::start(load.clone(), context, options).await;
+    started.map_err(|error| failure(error, &load, ADVICE))
+}
+
+/// Writes the process id to the file of `-pidfile`.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_pidfile(path: Option<&Path>) -> Result<(), CommandError> {
+    let Some(path) = path else { return Ok(()) };
+    let written = std::fs::write(path, format!("{}\n", std::process::id()));
+    written.map_err(|error| CommandError::outside(format!("-pidfile {}: {error}", path.display())))
 }
 
 /// Creates the query log.
@@ -200,7 +223,7 @@ impl CorefileSource {
     ///
     /// # Errors
     /// When `-conf` is `stdin` and standard input cannot be read.
-    fn new(conf: Option<&Path>) -> Result<Self, CommandError> {
+    pub fn new(conf: Option<&Path>) -> Result<Self, CommandError> {
         match conf {
             Some(path) if path.as_os_str() == "stdin" => {
                 let mut text = String::new();
@@ -254,7 +277,7 @@ fn unreadable(name: &str, error: &std::io::Error) -> ConfigErrors {
 }
 
 /// Prints the startup message of CoreDNS: the keys of all server blocks, then version and platform. With `json` it is logged.
-fn print_startup_message(load: &CorefileLoader, json: bool) {
+pub fn print_startup_message(load: &CorefileLoader, json: bool) {
     let corefile = load().ok();
     let keys = corefile.iter().flat_map(|corefile| &corefile.blocks).flat_map(|block| &block.keys);
     let mut lines: Vec<_> = keys.map(|key| format!("{}:{}", key.zone, key.port)).collect();

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ingress_proxy::{Controller, ProxyOptions};
+use ingress_proxy::{Controller, Proxy, ProxyOptions, ProxyViews};
 use ingress_routes::RouteOptions;
 use sources::Cluster;
 use sources::kube::{Access, ClientTls, RequestLimiter, Selection};
 use telemetry::log::{LogFormat, LogOutput};
-use telemetry::{AdminResponse, AdminRoute};
+use telemetry::{AdminResponse, AdminRoute, LogWriter};
 
 use crate::args::IngressArgs;
 use crate::clusters::{self, ClusterOrigin};
@@ -63,15 +63,8 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         _ = signals.stop() => return Ok(()),
     }
     let access = edge::access_log(args.log.json, runtime);
-    let flags = (
-        "--http-port (chart: controller.containerPort.http)",
-        "--https-port (chart: controller.containerPort.https)",
-    );
-    let proxy = edge::start(options, views, Some(access.clone()), runtime, flags)?;
+    let proxy = start(options, views, access.clone(), runtime)?;
     let _health = pages.healthy(args, proxy.health());
-    for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
-        addresses.iter().for_each(|address| tracing::info!("serving {what} on {address}"));
-    }
     let result = tokio::select! {
         signal = signals.stop() => {
             tracing::info!("{signal}: shutting down");
@@ -85,6 +78,33 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         signal = signals.stop() => tracing::warn!("{signal} again: exiting immediately"),
     }
     access.close();
+    wait_to_exit(args, &mut signals).await;
+    result
+}
+
+/// Starts the proxy and logs its addresses.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub fn start(
+    options: ProxyOptions,
+    views: ProxyViews,
+    access: LogWriter,
+    runtime: &Runtime,
+) -> Result<Proxy, CommandError> {
+    let flags = (
+        "--http-port (chart: controller.containerPort.http)",
+        "--https-port (chart: controller.containerPort.https)",
+    );
+    let proxy = edge::start(options, views, Some(access), runtime, flags)?;
+    for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
+        addresses.iter().for_each(|address| tracing::info!("serving {what} on {address}"));
+    }
+    Ok(proxy)
+}
+
+/// Waits for `--post-shutdown-grace-period`.
+pub async fn wait_to_exit(args: &IngressArgs, signals: &mut Signals) {
     if !args.post_shutdown_grace.is_zero() {
         let grace = args.post_shutdown_grace.as_secs();
         tracing::info!(
@@ -95,10 +115,10 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         () = tokio::time::sleep(args.post_shutdown_grace) => {}
         _ = signals.stop() => {}
     }
-    result
 }
 
-fn origin(args: &IngressArgs) -> ClusterOrigin {
+/// The source of the cluster.
+pub fn origin(args: &IngressArgs) -> ClusterOrigin {
     if let Some(url) = &args.apiserver
         && args.kubeconfig.is_none()
         && args.manifests.is_empty()
@@ -110,7 +130,8 @@ fn origin(args: &IngressArgs) -> ClusterOrigin {
     flags.unwrap_or(ClusterOrigin::Server(Access::InCluster))
 }
 
-fn table_options(args: &IngressArgs) -> RouteOptions {
+/// The options of the routes.
+pub fn table_options(args: &IngressArgs) -> RouteOptions {
     RouteOptions {
         controller_class: args.controller_class.as_str().into(),
         ingress_class: args.ingress_class.as_str().into(),
@@ -132,7 +153,8 @@ fn table_options(args: &IngressArgs) -> RouteOptions {
     }
 }
 
-fn proxy_options(args: &IngressArgs) -> ProxyOptions {
+/// The options of the proxy.
+pub fn proxy_options(args: &IngressArgs) -> ProxyOptions {
     let all_addresses = |port| {
         [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
             .into_iter()
@@ -165,14 +187,21 @@ fn has_ipv6() -> bool {
 }
 
 /// The admin pages: health and metrics.
-struct AdminPages {
+pub struct AdminPages {
     pages: telemetry::AdminListener,
     _routes: Vec<AdminRoute>,
 }
 
 impl AdminPages {
     /// Opens the listener. The health page answers 500 until [`Self::healthy`] is called.
-    async fn open(args: &IngressArgs, cluster: &Cluster, runtime: &Runtime) -> Result<Self, CommandError> {
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn open(
+        args: &IngressArgs,
+        cluster: &Cluster,
+        runtime: &Runtime,
+    ) -> Result<Self, CommandError> {
         let (host, port) = &args.healthz;
         let address = format!("{}:{port}", host.as_deref().unwrap_or_default());
         let pages = runtime.admin.listen(&address).await.map_err(|error| {
@@ -190,7 +219,11 @@ impl AdminPages {
     }
 
     /// Serves the health of the proxy on the health page.
-    fn healthy(&self, args: &IngressArgs, health: impl Fn() -> bool + Send + Sync + 'static) -> AdminRoute {
+    pub fn healthy(
+        &self,
+        args: &IngressArgs,
+        health: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> AdminRoute {
         self.pages.route(&args.health_path, move |_| match health() {
             true => AdminResponse::ok("ok"),
             false => AdminResponse::text(http::StatusCode::INTERNAL_SERVER_ERROR, "shutting down"),

@@ -24,6 +24,7 @@ mod dns;
 mod edge;
 
 mod ingress;
+mod serve;
 mod migrate;
 mod node_cache;
 mod up;
@@ -72,6 +73,7 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Up(args) => up::run(args),
         ParsedCommand::Dns(args) => dns::run(args),
         ParsedCommand::Ingress(args) => ingress::run(*args),
+        ParsedCommand::Serve(args) => serve::run(*args),
         ParsedCommand::Migrate(args) => migrate::run(args),
         ParsedCommand::NodeCache(args) => node_cache::run(args),
         // ingress-nginx's hook sends the signal itself and waits for the end of nginx. Here, the end of the process would also end the

@@ -43,7 +43,12 @@ impl DnsArgs {
     /// # Errors
     /// None at present; clap rejects invalid values.
     pub fn read(matches: &ArgMatches) -> Result<Self, CommandError> {
-        Ok(Self {
+        Ok(Self::with_kubeconfig(matches, matches.get_one("kubeconfig").cloned()))
+    }
+
+    /// Reads the arguments from clap's matches, but for the kubeconfig.
+    pub fn with_kubeconfig(matches: &ArgMatches, kubeconfig: Option<PathBuf>) -> Self {
+        Self {
             conf: matches.get_one("conf").cloned(),
             port: matches.get_one("dns.port").copied().unwrap_or(53),
             pidfile: matches.get_one("pidfile").cloned(),
@@ -53,10 +58,10 @@ impl DnsArgs {
             legacy_metrics: FlagValues(matches).on("legacy-metrics", true),
             log: LogArgs::read(matches),
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
-            kubeconfig: matches.get_one("kubeconfig").cloned(),
+            kubeconfig,
             context: matches.get_one("context").cloned(),
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
-        })
+        }
     }
 }
 

@@ -111,6 +111,21 @@ fn stock_manifests_start_the_service_that_they_name() {
 }
 
 #[test]
+fn serve_takes_the_flags_of_both_services() {
+    let line = "portolan serve --conf=/etc/coredns/Corefile --dns.port 1053 --legacy-metrics=false --configmap=edge/settings --http-port=8080 \
+                --kubeconfig=admin.conf --workers 2 --enable-metrics --publish-service=a/b --log-format json";
+    let Ok(ParsedCommand::Serve(args)) = parse(line) else { panic!("{line}") };
+    assert_eq!(args.dns.conf.as_deref(), Some(std::path::Path::new("/etc/coredns/Corefile")));
+    assert_eq!((args.dns.port, args.dns.legacy_metrics), (1053, false));
+    assert_eq!((args.ingress.http_port, args.ingress.metrics), (8080, true));
+    assert_eq!((args.dns.workers, args.ingress.workers), (Some(2), Some(2)));
+    assert_eq!(args.dns.kubeconfig.as_deref(), Some(std::path::Path::new("admin.conf")));
+    assert_eq!(args.ingress.kubeconfig, args.dns.kubeconfig);
+    assert!(args.ingress.log.json);
+    assert_eq!(args.ingress.unsupported.len(), 1);
+}
+
+#[test]
 fn metrics_flags_are_those_of_ingress_nginx() {
     let line = "portolan ingress --metrics-per-host=false --report-status-classes --time-buckets=0.1,1 \
                 --size-buckets 10 --exclude-socket-metrics=bytes_sent,nginx_ingress_controller_request_size";
@@ -141,6 +156,8 @@ fn an_invalid_command_line_has_exit_code_2() {
         "portolan ingress --time-buckets 1,1",
         "portolan ingress --length-buckets some",
         "portolan ingress --metrics-per-host=false --metrics-per-undefined-host",
+        "portolan serve --watch-namespace shop",
+        "portolan serve --no-such-flag",
         "portolan dns -no-such-flag",
         "portolan dns -dns.port many",
         "portolan up --dns nowhere",
