@@ -56,15 +56,34 @@ def panel(kind, title, queries, unit="short", width=8, height=8, about=None, **e
     if kind == "timeseries":
         defaults |= {"min": 0, "custom": {"fillOpacity": 10, "showPoints": "never"}}
         shown["options"] = {
-            "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["mean", "max"]},
+            "legend": {"showLegend": True, "displayMode": "table", "placement": "bottom", "calcs": ["mean", "max"]},
             "tooltip": {"mode": "multi", "sort": "desc"},
         }
     elif kind == "stat":
-        shown["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "area"}
+        shown["options"] = {
+            "reduceOptions": {"calcs": ["lastNotNull"]},
+            "colorMode": "value",
+            "graphMode": "area",
+            "orientation": "auto",
+            "textMode": "auto",
+            "justifyMode": "auto",
+            "wideLayout": True,
+            "showPercentChange": False,
+            "percentChangeColorMode": "standard",
+        }
     elif kind == "heatmap":
         for target in targets:
             target |= {"format": "heatmap", "legendFormat": "{{le}}"}
-        shown["options"] = {"calculate": False, "yAxis": {"unit": unit}, "cellGap": 1, "color": {"scheme": "Blues"}}
+        shown["options"] = {
+            "calculate": False,
+            "yAxis": {"unit": unit},
+            "cellGap": 1,
+            "color": {"mode": "scheme", "scheme": "Blues", "fill": "dark-orange", "exponent": 0.5, "steps": 64, "reverse": False},
+            "showValue": "never",
+            "legend": {"show": True},
+            "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": False},
+            "exemplars": {"color": "rgba(255,0,255,0.7)"},
+        }
     elif kind == "table":
         for target in targets:
             target |= {"format": "table", "instant": True}

@@ -19,6 +19,17 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The keys that need another one which is not set, or exclude one which is. */}}
+{{- define "portolan.rules" -}}
+{{- range (.Files.Get "compat.yaml" | fromYaml).rules -}}
+{{- $set := include "portolan.valueAt" (list $.Values .key) -}}
+{{- $other := include "portolan.valueAt" (list $.Values (default .excludes .needs)) -}}
+{{- if and $set (ternary (not $other) (not (not $other)) (hasKey . "needs")) }}
+{{ .key }}: {{ .reason }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Everything that is wrong with the values: a line for each mistake, with its key. */}}
 {{- define "portolan.mistakes" -}}
 {{- $v := .Values -}}
@@ -27,20 +38,23 @@
 {{- include "portolan.compat" (list . "refused") -}}
 {{- include "portolan.misplaced" . -}}
 {{- include "portolan.images" . -}}
-{{- if eq $v.mode "combined" }}
-mode: combined is not available in this version; use split
+{{- if include "portolan.isCombined" . }}
+{{- include "portolan.combinedMistakes" . }}
 {{- end }}
-{{- if and $c.autoscaling.enabled $c.keda.enabled }}
-controller.keda.enabled: excludes controller.autoscaling.enabled; keep one of the two
+{{- if eq $v.secrets.mode "namespaces" }}
+secrets.mode: this version cannot read the Secrets of some namespaces only; use `tls`, or controller.scope.enabled and rbac.scope for one namespace
+{{- end }}
+{{- include "portolan.rules" . }}
+{{- include "portolan.selectorMistakes" . }}
+{{- include "portolan.classMistakes" . }}
+{{- if and $c.enabled $c.service.adopt }}
+{{- include "portolan.controller.adoptionMistakes" . }}
 {{- end }}
 {{- $flags := (.Files.Get "compat.yaml" | fromYaml).flags }}
 {{- range $name, $value := $c.extraArgs }}
 {{- if not (has $name $flags) }}
 controller.extraArgs.{{ $name }}: `portolan ingress` has no flag --{{ $name }}
 {{- end }}
-{{- end }}
-{{- if and $v.rbac.scope (not $c.scope.enabled) }}
-rbac.scope: needs controller.scope.enabled=true, since a Role covers one namespace only
 {{- end }}
 {{- if and $d.nodeCache.enabled (not $d.enabled) }}
 dns.nodeCache.enabled: needs dns.enabled=true (with dns.deployment.enabled=false and dns.nodeCache.upstreamSelector for the Pods of another DNS server)
@@ -51,6 +65,65 @@ dns.nodeCache.localIP: {{ $d.nodeCache.localIP }} is not a link-local address (1
 {{- if and $d.enabled $d.deployment.enabled }}
 {{- include "portolan.dns.mistakes" . }}
 {{- end }}
+{{- end -}}
+
+{{/* What `mode: combined` cannot do: one Pod has both services, and its settings are those of the controller. */}}
+{{- define "portolan.combinedMistakes" -}}
+{{- $c := .Values.controller -}}
+{{- $d := .Values.dns -}}
+{{- if not (and $c.enabled $d.enabled $d.deployment.enabled) }}
+mode: combined needs controller.enabled, dns.enabled and dns.deployment.enabled
+{{- end }}
+{{- if ne (include "portolan.namespace" .) (include "portolan.dns.namespace" .) }}
+mode: combined has one Pod, in one namespace: namespaceOverride ({{ include "portolan.namespace" . }}) and dns.namespaceOverride ({{ include "portolan.dns.namespace" . }}) must be the same
+{{- end }}
+{{- if $c.scope.enabled }}
+controller.scope.enabled: DNS needs all namespaces, and mode combined has one watch cache; use mode split
+{{- end }}
+{{- range $key, $instead := dict "kind" "kind: DaemonSet" "hpa.enabled" "autoscaling.enabled" "autoscaler.enabled" "autoscaling.enabled" "hostNetwork" "hostNetwork" "image.repository" "image" "deployment.name" "name" "deployment.selector" "podLabels" }}
+{{- $value := include "portolan.valueAt" (list $d $key) }}
+{{- if and $value (ne $value (toJson "Deployment")) }}
+dns.{{ $key }}: in mode combined the Pods are those of the controller; use controller.{{ $instead }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* IngressClasses of this release whose controller the values would change, which Kubernetes does not allow. */}}
+{{- define "portolan.classMistakes" -}}
+{{- $class := .Values.controller.ingressClassResource -}}
+{{- if and .Values.controller.enabled $class.enabled }}
+{{- range $name := prepend $class.aliases $class.name }}
+{{- $existing := lookup "networking.k8s.io/v1" "IngressClass" "" $name }}
+{{- if and $existing (include "portolan.ours" (list $ $existing)) (ne $existing.spec.controller $class.controllerValue) }}
+controller.ingressClassResource.controllerValue: changes the controller of IngressClass {{ $name }} from {{ $existing.spec.controller }} to {{ $class.controllerValue }}, which Kubernetes does not allow. Delete the IngressClass first, or choose another controller.ingressClassResource.name
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Selectors of workloads that are there and that the values would change, which Kubernetes does not allow. */}}
+{{- define "portolan.selectorMistakes" -}}
+{{- $v := .Values -}}
+{{- if $v.controller.enabled }}
+{{- $selector := include "portolan.controller.selectorLabels" . | fromYaml }}
+{{- include "portolan.selectorMistake" (list . $v.controller.kind (include "portolan.namespace" .) (include "portolan.controller.fullname" .) $selector "nameOverride") }}
+{{- end }}
+{{- if and $v.dns.enabled $v.dns.deployment.enabled (not (include "portolan.isCombined" .)) }}
+{{- $selector := dig "matchLabels" (include "portolan.dns.selectorLabels" . | fromYaml) $v.dns.deployment.selector }}
+{{- include "portolan.selectorMistake" (list . $v.dns.kind (include "portolan.dns.namespace" .) (include "portolan.dns.workloadName" .) $selector "dns.nameOverride, dns.isClusterService, dns.k8sAppLabelOverride or dns.deployment.selector") }}
+{{- end }}
+{{- end -}}
+
+{{/* Takes a list: root, kind, namespace, name, labels, keys that set the labels. A workload of another release is Helm's to refuse. */}}
+{{- define "portolan.selectorMistake" -}}
+{{- $root := index . 0 -}}
+{{- $existing := lookup "apps/v1" (index . 1) (index . 2) (index . 3) -}}
+{{- if and $existing (include "portolan.ours" (list $root $existing)) -}}
+{{- $labels := dig "spec" "selector" "matchLabels" dict $existing -}}
+{{- if ne (toJson $labels) (toJson (index . 4)) }}
+{{ index . 5 }}: changes the selector of {{ index . 1 }} {{ index . 2 }}/{{ index . 3 }} from {{ toJson $labels }} to {{ index . 4 | toJson }}, which Kubernetes does not allow. Undo the change, or delete the {{ index . 1 }} first (its Pods end, and nothing is served until the new ones are ready), or install a second release
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Keys at the root that belong below controller or dns. */}}
@@ -111,17 +184,15 @@ dns.servers[{{ $block }}].zones[{{ $index }}].scheme: this version does not serv
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and $d.livenessProbe.enabled (not (has "health" $used)) }}
+{{- if include "portolan.isCombined" . }}
+{{- else if and $d.livenessProbe.enabled (not (has "health" $used)) }}
 dns.livenessProbe.enabled: needs the plugin health in a server block
 {{- else if and $d.startupProbe.enabled (not (has "health" $used)) }}
 dns.startupProbe.enabled: needs the plugin health in a server block
 {{- end }}
-{{- if and $d.readinessProbe.enabled (not (has "ready" $used)) }}
+{{- if and $d.readinessProbe.enabled (not (has "ready" $used)) (not (include "portolan.isCombined" .)) }}
 dns.readinessProbe.enabled: needs the plugin ready in a server block
 {{- end }}
-{{- end }}
-{{- if and $d.prometheus.monitor.enabled (not $d.prometheus.service.enabled) }}
-dns.prometheus.monitor.enabled: needs dns.prometheus.service.enabled, the Service that it selects; dns.prometheus.podMonitor needs none
 {{- end }}
 {{- if $d.service.create }}
 {{- $existing := lookup "v1" "Service" (include "portolan.dns.namespace" .) (include "portolan.dns.serviceName" .) | default dict }}

@@ -45,7 +45,9 @@
 
 {{- define "portolan.dns.image" -}}
 {{- $image := .Values.dns.image -}}
-{{- if $image.repository -}}
+{{- if include "portolan.isCombined" . -}}
+{{- include "portolan.controller.image" . -}}
+{{- else if $image.repository -}}
 {{- include "portolan.reference" (list $image.repository (default .Chart.AppVersion $image.tag | toString) "") -}}
 {{- else -}}
 {{- include "portolan.image" . -}}

@@ -41,17 +41,28 @@ app.kubernetes.io/component: default-backend
 {{- include "portolan.mergeLabels" (list (include "portolan.defaultBackend.selectorLabels" . | fromYaml) .Values.defaultBackend.labels (include "portolan.commonLabels" . | fromYaml)) -}}
 {{- end -}}
 
+{{- define "portolan.controller.podLabels" -}}
+{{- include "portolan.mergeLabels" (list (include "portolan.controller.selectorLabels" . | fromYaml) .Values.controller.podLabels .Values.controller.labels .Values.commonLabels) -}}
+{{- end -}}
+
+{{/* In combined mode, the DNS Pods are those of the controller. */}}
 {{- define "portolan.dns.selectorLabels" -}}
+{{- if include "portolan.isCombined" . -}}
+{{ include "portolan.controller.selectorLabels" . }}
+{{- else -}}
 app.kubernetes.io/name: {{ default (include "portolan.name" .) .Values.dns.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: dns
+{{- end }}
 {{- if .Values.dns.isClusterService }}
 k8s-app: {{ .Values.dns.k8sAppLabelOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 {{- end -}}
 
 {{- define "portolan.dns.podLabels" -}}
-{{- include "portolan.mergeLabels" (list (.Values.dns.deployment.selector.matchLabels | default dict) (include "portolan.dns.selectorLabels" . | fromYaml) .Values.dns.podLabels .Values.dns.customLabels .Values.commonLabels) -}}
+{{- $controller := dict -}}
+{{- if include "portolan.isCombined" . -}}{{- $controller = include "portolan.controller.podLabels" . | fromYaml -}}{{- end -}}
+{{- include "portolan.mergeLabels" (list $controller (.Values.dns.deployment.selector.matchLabels | default dict) (include "portolan.dns.selectorLabels" . | fromYaml) .Values.dns.podLabels .Values.dns.customLabels .Values.commonLabels) -}}
 {{- end -}}
 
 {{- define "portolan.dns.labels" -}}
@@ -59,7 +70,8 @@ k8s-app: {{ .Values.dns.k8sAppLabelOverride | trunc 63 | trimSuffix "-" }}
 {{- if .Values.dns.isClusterService -}}
 {{- $cluster = dict "kubernetes.io/cluster-service" "true" "kubernetes.io/name" "CoreDNS" -}}
 {{- end -}}
-{{- include "portolan.mergeLabels" (list (include "portolan.dns.selectorLabels" . | fromYaml) .Values.dns.customLabels $cluster (include "portolan.commonLabels" . | fromYaml)) -}}
+{{- $component := dict "app.kubernetes.io/component" "dns" -}}
+{{- include "portolan.mergeLabels" (list $component (include "portolan.dns.selectorLabels" . | fromYaml) .Values.dns.customLabels $cluster (include "portolan.commonLabels" . | fromYaml)) -}}
 {{- end -}}
 
 {{/* A map whose values become strings, for annotations. */}}

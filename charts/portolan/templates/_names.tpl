@@ -1,5 +1,10 @@
 {{/* Names follow the helpers of the ingress-nginx chart, so that objects keep their names over a migration. */}}
 
+{{/* Whether one process has both services. */}}
+{{- define "portolan.isCombined" -}}
+{{- if eq .Values.mode "combined" }}true{{ end -}}
+{{- end -}}
+
 {{- define "portolan.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
@@ -21,6 +26,11 @@
 
 {{- define "portolan.controller.fullname" -}}
 {{- printf "%s-%s" (include "portolan.fullname" .) .Values.controller.name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The external Service of the controller: its own, or the one that it adopts. */}}
+{{- define "portolan.controller.serviceName" -}}
+{{- with .Values.controller.service.adopt -}}{{ splitList "/" . | last }}{{- else -}}{{ include "portolan.controller.fullname" . }}{{- end -}}
 {{- end -}}
 
 {{- define "portolan.defaultBackend.fullname" -}}
@@ -62,12 +72,20 @@
 {{- default .Release.Namespace .Values.dns.namespaceOverride -}}
 {{- end -}}
 
+{{- define "portolan.dns.workloadName" -}}
+{{- if include "portolan.isCombined" . -}}{{ include "portolan.controller.fullname" . }}{{- else -}}
+{{- default (include "portolan.dns.fullname" .) .Values.dns.deployment.name -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "portolan.dns.serviceName" -}}
 {{- default (include "portolan.dns.fullname" .) .Values.dns.service.name -}}
 {{- end -}}
 
 {{- define "portolan.dns.serviceAccountName" -}}
-{{- if .Values.dns.serviceAccount.create -}}
+{{- if include "portolan.isCombined" . -}}
+{{- include "portolan.serviceAccountName" . -}}
+{{- else if .Values.dns.serviceAccount.create -}}
 {{- default (include "portolan.dns.fullname" .) .Values.dns.serviceAccount.name -}}
 {{- else -}}
 {{- default "default" .Values.dns.serviceAccount.name -}}

@@ -3,6 +3,7 @@
 
 pub(crate) mod node_cache;
 pub(crate) mod roles;
+pub(crate) mod upgrades;
 pub(crate) mod values;
 
 use std::fs;

@@ -79,7 +79,14 @@ fn every_value_of_the_chart_is_in_its_schema_and_the_reverse() {
 #[test]
 fn every_old_key_is_known_to_the_schema_of_the_chart() {
     let (compat, schema) = (yaml("compat.yaml"), schema());
-    for list in ["refused", "noEffect"] {
+    for rule in compat["rules"].as_array().expect("a list") {
+        let other =
+            rule["needs"].as_str().or_else(|| rule["excludes"].as_str()).expect("a rule has a second key");
+        for key in [rule["key"].as_str().expect("a key"), other] {
+            assert!(accepts(&schema, key), "{key} is in a rule of compat.yaml, not in values.schema.json");
+        }
+    }
+    for list in ["refused", "differs", "noEffect"] {
         for entry in compat[list].as_array().expect("a list") {
             let key = entry["key"].as_str().expect("a key");
             assert!(accepts(&schema, key), "{key} is in compat.yaml, not in values.schema.json");

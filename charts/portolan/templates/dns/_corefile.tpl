@@ -85,6 +85,16 @@ ports by their number, and would lose one of the two with number 53 if their nam
 {{- end }}
 {{- end -}}
 
+{{/* The ports of the node that lead to server blocks. */}}
+{{- define "portolan.dns.hostPorts" -}}
+{{- range .Values.dns.servers -}}{{- with .hostPort }}{{ . }} {{ end -}}{{- end -}}
+{{- end -}}
+
+{{/* The name of the port of the plugin prometheus. In combined mode, the controller has its own `metrics`. */}}
+{{- define "portolan.dns.metricsPortName" -}}
+{{- ternary "dns-metrics" "metrics" (eq .Values.mode "combined") -}}
+{{- end -}}
+
 {{- define "portolan.dns.containerPorts" -}}
 {{- $map := include "portolan.dns.portMap" . | fromYaml -}}
 {{- range $port, $settings := $map }}
@@ -101,7 +111,7 @@ ports by their number, and would lose one of the two with number 53 if their nam
 {{- end }}
 {{- with include "portolan.dns.pluginPort" (list $ "prometheus" "") }}
 {{- if not (hasKey $map .) }}
-- name: metrics
+- name: {{ include "portolan.dns.metricsPortName" $ }}
   containerPort: {{ . }}
   protocol: TCP
 {{- end }}

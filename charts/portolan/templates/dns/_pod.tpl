@@ -81,6 +81,9 @@ spec:
       args:
         - -conf
         - /etc/coredns/Corefile
+        {{- if not $d.prometheus.legacyNames }}
+        - -legacy-metrics=false
+        {{- end }}
         {{- with $d.extraArgs }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -103,45 +106,54 @@ spec:
       resources: {{- toYaml . | nindent 8 }}
       {{- end }}
       securityContext: {{- toYaml $d.securityContext | nindent 8 }}
-      volumeMounts:
-        - name: config-volume
-          mountPath: /etc/coredns
-          readOnly: true
-        {{- if include "portolan.dns.importsCustom" . }}
-        - name: custom-config-volume
-          mountPath: /etc/coredns/custom
-          readOnly: true
-        {{- end }}
-        {{- range $d.extraSecrets }}
-        - name: {{ .name }}
-          mountPath: {{ .mountPath }}
-          readOnly: true
-        {{- end }}
-        {{- with $d.extraVolumeMounts }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+      volumeMounts: {{- include "portolan.dns.volumeMounts" . | nindent 8 }}
     {{- with $d.extraContainers }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  volumes:
-    - name: config-volume
-      configMap:
-        name: {{ include "portolan.dns.configMapName" . }}
-    {{- if include "portolan.dns.importsCustom" . }}
-    - name: custom-config-volume
-      configMap:
-        name: {{ $d.customConfigMap }}
-        optional: true
+  volumes: {{- include "portolan.dns.volumes" . | nindent 4 }}
+{{- end -}}
+
+
+{{- define "portolan.dns.volumeMounts" -}}
+{{- $d := .Values.dns -}}
+- name: config-volume
+  mountPath: /etc/coredns
+  readOnly: true
+{{- if include "portolan.dns.importsCustom" . }}
+- name: custom-config-volume
+  mountPath: /etc/coredns/custom
+  readOnly: true
+{{- end }}
+{{- range $d.extraSecrets }}
+- name: {{ .name }}
+  mountPath: {{ .mountPath }}
+  readOnly: true
+{{- end }}
+{{- with $d.extraVolumeMounts }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end -}}
+
+{{- define "portolan.dns.volumes" -}}
+{{- $d := .Values.dns -}}
+- name: config-volume
+  configMap:
+    name: {{ include "portolan.dns.configMapName" . }}
+{{- if include "portolan.dns.importsCustom" . }}
+- name: custom-config-volume
+  configMap:
+    name: {{ $d.customConfigMap }}
+    optional: true
+{{- end }}
+{{- range $d.extraSecrets }}
+- name: {{ .name }}
+  secret:
+    secretName: {{ .name }}
+    {{- with .defaultMode }}
+    defaultMode: {{ . }}
     {{- end }}
-    {{- range $d.extraSecrets }}
-    - name: {{ .name }}
-      secret:
-        secretName: {{ .name }}
-        {{- with .defaultMode }}
-        defaultMode: {{ . }}
-        {{- end }}
-    {{- end }}
-    {{- with $d.extraVolumes }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+{{- end }}
+{{- with $d.extraVolumes }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
 {{- end -}}

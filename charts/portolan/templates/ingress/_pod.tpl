@@ -2,7 +2,18 @@
 {{- define "portolan.controller.args" -}}
 {{- $c := .Values.controller -}}
 {{- $more := $c.extraArgs -}}
+{{- if include "portolan.isCombined" . -}}
+- serve
+- --conf=/etc/coredns/Corefile
+{{- if not .Values.dns.prometheus.legacyNames }}
+- --legacy-metrics=false
+{{- end }}
+{{- range .Values.dns.extraArgs }}
+- {{ regexReplaceAll "^-([^-].)" (toString .) "--${1}" | quote }}
+{{- end }}
+{{- else -}}
 - /nginx-ingress-controller
+{{- end }}
 - --configmap={{ default "$(POD_NAMESPACE)" $c.configMapNamespace }}/{{ include "portolan.controller.fullname" . }}
 - --controller-class={{ $c.ingressClassResource.controllerValue }}
 {{- with $c.ingressClass }}
@@ -13,6 +24,9 @@
 {{- end }}
 {{- if and (ne ($c.containerPort.https | int) 443) (not (hasKey $more "https-port")) }}
 - --https-port={{ $c.containerPort.https }}
+{{- end }}
+{{- if ne .Values.secrets.mode "all" }}
+- --secrets={{ .Values.secrets.mode }}
 {{- end }}
 {{- if not (hasKey $more "shutdown-grace-period") }}
 - --shutdown-grace-period={{ $c.shutdownGracePeriod }}
@@ -65,7 +79,8 @@
 
 {{/* Whether the Pods take ports of their node, so that two cannot run on one. */}}
 {{- define "portolan.controller.takesNodePorts" -}}
-{{- if or .Values.controller.hostNetwork .Values.controller.hostPort.enabled }}true{{ end -}}
+{{- $isDns := and (include "portolan.isCombined" .) (include "portolan.dns.hostPorts" .) -}}
+{{- if or .Values.controller.hostNetwork .Values.controller.hostPort.enabled $isDns }}true{{ end -}}
 {{- end -}}
 
 {{/* Whether a listener has a port below 1024. */}}
@@ -73,7 +88,8 @@
 {{- $more := .Values.controller.extraArgs -}}
 {{- $http := default .Values.controller.containerPort.http (get $more "http-port") | int -}}
 {{- $https := default .Values.controller.containerPort.https (get $more "https-port") | int -}}
-{{- if or (lt $http 1024) (lt $https 1024) }}true{{ end -}}
+{{- $isDns := and (include "portolan.isCombined" .) (include "portolan.dns.lowPorts" .) -}}
+{{- if or (lt $http 1024) (lt $https 1024) $isDns }}true{{ end -}}
 {{- end -}}
 
 {{- define "portolan.controller.containerSecurityContext" -}}
@@ -157,12 +173,28 @@ readOnlyRootFilesystem: {{ $image.readOnlyRootFilesystem }}
 
 {{/* The Pod template of the Deployment or DaemonSet. */}}
 {{- define "portolan.controller.podTemplate" -}}
-{{- $c := .Values.controller -}}
+{{- $c := merge (dict "imagePullSecrets" .Values.imagePullSecrets) (deepCopy .Values.controller) -}}
+{{- /* In combined mode, settings of the DNS server add to those of the controller. */}}
+{{- if include "portolan.isCombined" . -}}
+{{- $d := .Values.dns -}}
+{{- $_ := set $c "podAnnotations" (merge (dict) $c.podAnnotations $d.podAnnotations $d.customAnnotations) -}}
+{{- /* The server's own lookups must not lead back to it: its upstreams are those of the node. */}}
+{{- $_ := set $c "dnsPolicy" (default $d.deployment.dnsPolicy $c.dnsPolicy) -}}
+{{- $_ := set $c "dnsConfig" (default $d.deployment.dnsConfig $c.dnsConfig) -}}
+{{- $_ := set $c "priorityClassName" (default $d.priorityClassName $c.priorityClassName) -}}
+{{- $_ := set $c "tolerations" (concat $c.tolerations $d.tolerations | uniq) -}}
+{{- $_ := set $c "imagePullSecrets" (concat .Values.imagePullSecrets $d.image.pullSecrets | uniq) -}}
+{{- $_ := set $c "extraInitContainers" (concat $c.extraInitContainers $d.initContainers) -}}
+{{- $_ := set $c "extraContainers" (concat $c.extraContainers $d.extraContainers) -}}
+{{- $_ := set $c "extraEnvs" (concat $c.extraEnvs $d.env) -}}
+{{- $_ := set $c "extraVolumes" (concat $c.extraVolumes (include "portolan.dns.volumes" . | fromYamlArray)) -}}
+{{- $_ := set $c "extraVolumeMounts" (concat $c.extraVolumeMounts (include "portolan.dns.volumeMounts" . | fromYamlArray)) -}}
+{{- end -}}
 metadata:
   {{- with $c.podAnnotations }}
   annotations: {{- include "portolan.strings" . | nindent 4 }}
   {{- end }}
-  labels: {{- include "portolan.mergeLabels" (list (include "portolan.controller.selectorLabels" . | fromYaml) $c.podLabels $c.labels .Values.commonLabels) | nindent 4 }}
+  labels: {{- ternary (include "portolan.dns.podLabels" .) (include "portolan.controller.podLabels" .) (eq .Values.mode "combined") | nindent 4 }}
 spec:
   serviceAccountName: {{ include "portolan.serviceAccountName" . }}
   automountServiceAccountToken: {{ .Values.serviceAccount.automountServiceAccountToken }}
@@ -180,7 +212,7 @@ spec:
   {{- if $c.hostNetwork }}
   hostNetwork: true
   {{- end }}
-  {{- with .Values.imagePullSecrets }}
+  {{- with $c.imagePullSecrets }}
   imagePullSecrets: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with $c.priorityClassName }}
@@ -228,6 +260,9 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
       ports: {{- include "portolan.controller.ports" . | nindent 8 }}
+        {{- if include "portolan.isCombined" . }}
+        {{- include "portolan.dns.containerPorts" . | nindent 8 }}
+        {{- end }}
       {{- with $c.lifecycle }}
       lifecycle: {{- toYaml . | nindent 8 }}
       {{- end }}

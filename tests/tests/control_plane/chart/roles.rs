@@ -95,18 +95,18 @@ fn run_test_pods(stage: &Stage, release: &str) -> usize {
     pods.len()
 }
 
-/// Starts the ingress controller with the arguments of the chart's Deployment.
-fn run_ingress(stage: &Stage, namespace: &str, release: &str) -> Portolan {
+/// Starts a program with the arguments of the chart's controller, with these replaced.
+fn run_ingress(stage: &Stage, namespace: &str, release: &str, replaced: &[(&str, &str)]) -> Portolan {
     let name = format!("{release}-portolan-controller");
     let deployment = stage.plane.api.read("Deployment", namespace, &name).expect("it is installed");
     let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
     let Value::Array(arguments) = arguments else { panic!("no arguments: {arguments}") };
-    let arguments: Vec<String> = arguments
-        .iter()
-        .map(|word| {
-            word.as_str().unwrap_or_default().trim_start_matches('/').replace("$(POD_NAMESPACE)", namespace)
-        })
-        .collect();
+    let in_process = |word: &Value| {
+        let word =
+            word.as_str().unwrap_or_default().trim_start_matches('/').replace("$(POD_NAMESPACE)", namespace);
+        replaced.iter().fold(word, |word, (from, to)| word.replace(from, to))
+    };
+    let arguments: Vec<String> = arguments.iter().map(in_process).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let kubeconfig = kubeconfig(stage, namespace, &format!("{release}-portolan"));
     let more = ["--kubeconfig", &kubeconfig, "--shutdown-grace-period=0", "--post-shutdown-grace-period=0"];
@@ -121,6 +121,7 @@ pub(crate) fn the_ingress_role_allows_what_is_asked_for_and_no_more(stage: &mut 
         ("all", "controller.metrics.enabled=true", true),
         ("selected", "controller.scope.namespaceSelector=team=web", true),
         ("scoped", "controller.scope.enabled=true,controller.scope.namespace=chart-other", true),
+        ("tls", "secrets.mode=tls", true),
         ("elsewhere", "controller.configMapNamespace=chart-other", true),
     ];
     for (release, set, has_cluster_role) in rows {
@@ -129,7 +130,7 @@ pub(crate) fn the_ingress_role_allows_what_is_asked_for_and_no_more(stage: &mut 
             stage,
             &["install", release, &chart(), "-n", "chart-roles", "--set", set, "--set", class],
         );
-        let mut ingress = run_ingress(stage, "chart-roles", release);
+        let mut ingress = run_ingress(stage, "chart-roles", release, &[]);
         ingress.wait_for_page(10254, "/healthz");
         assert_eq!(run_test_pods(stage, release), 1, "{release}");
         assert!(ingress.stop().success(), "{release}");
@@ -150,7 +151,7 @@ pub(crate) fn in_namespaced_mode_there_are_roles_only(stage: &mut Stage) {
     let cluster_wide =
         super::objects(stage, "own").into_iter().filter(|name| name.starts_with("clusterrole"));
     assert_eq!(cluster_wide.count(), 0);
-    let mut ingress = run_ingress(stage, "chart-roles", "own");
+    let mut ingress = run_ingress(stage, "chart-roles", "own", &[]);
     ingress.wait_for_page(10254, "/healthz");
     let log = ingress.wait_for_log(&["ingressclasses"]);
     assert!(log.contains("list") || log.contains("watch"), "the verb is missing: {log}");
@@ -163,6 +164,72 @@ pub(crate) fn in_namespaced_mode_there_are_roles_only(stage: &mut Stage) {
         assert!(known, "{name} is not in {allowed:?}");
     }
     helm_output(stage, &["uninstall", "own", "-n", "chart-roles"]);
+}
+
+/// In combined mode, the roles of both services belong to one account, each kind is watched once, and what one service has seen the
+/// other one has as well.
+pub(crate) fn one_process_serves_both_with_one_watch_of_each_kind(stage: &mut Stage) {
+    prepare(stage, "chart-roles");
+    let plugins =
+        "dns.servers[0].port=53,dns.servers[0].plugins[0].name=health,dns.servers[0].plugins[1].name=ready";
+    let kubernetes = "dns.servers[0].plugins[2].name=kubernetes,dns.servers[0].plugins[2].parameters=cluster.local,dns.servers[0].plugins[3].name=prometheus";
+    let set = "mode=combined,dns.enabled=true,controller.ingressClassResource.enabled=false,controller.metrics.enabled=true";
+    helm_output(
+        stage,
+        &[
+            "install",
+            "pair",
+            &chart(),
+            "-n",
+            "chart-roles",
+            "--set",
+            set,
+            "--set",
+            plugins,
+            "--set",
+            kubernetes,
+        ],
+    );
+    let selects = |name: &str| {
+        let service = stage.plane.api.read("Service", "chart-roles", name).expect("it is installed");
+        service["spec"]["selector"].clone()
+    };
+    let deployment = stage.plane.api.read("Deployment", "chart-roles", "pair-portolan-controller");
+    let labels = deployment.expect("it is installed")["spec"]["template"]["metadata"]["labels"].clone();
+    for name in ["kube-dns", "pair-portolan-controller"] {
+        for (label, value) in selects(name).as_object().expect("a selector") {
+            assert_eq!(&labels[label], value, "{name} selects the Pods of both");
+        }
+    }
+    assert_eq!(stage.plane.api.list("Deployment", "chart-roles").len(), 1);
+
+    let config = stage.plane.api.read("ConfigMap", "chart-roles", "pair-dns").expect("it is installed");
+    let path = stage.folder().join("combined.Corefile");
+    fs::write(&path, config["data"]["Corefile"].as_str().expect("a Corefile"))
+        .expect("the folder is writable");
+    let corefile = ("etc/coredns/Corefile", path.to_string_lossy().trim_start_matches('/').to_owned());
+    let mut both = run_ingress(stage, "chart-roles", "pair", &[(corefile.0, &corefile.1)]);
+    both.wait_for_page(10254, "/healthz");
+    both.wait_for_ready();
+    assert_eq!(run_test_pods(stage, "pair"), 2);
+    assert!(
+        both.metrics().contains("nginx_ingress_controller_config_last_reload_successful"),
+        "metrics of ingress"
+    );
+    assert!(both.metrics().contains("coredns_dns_requests_total"), "metrics of DNS");
+    assert!(both.stop().success());
+
+    let mut allowed = allowed(stage, "pair", Some("pair-portolan"));
+    allowed.extend(self::allowed(stage, "pair", Some("pair-dns")));
+    let user = "system:serviceaccount:chart-roles:pair-portolan";
+    compare(stage, user, &allowed, "combined");
+    let lines = stage.plane.audit(user);
+    // A watch has two events, its begin and its end. Only ingress watches Ingresses.
+    let events = |resource: &str| lines.iter().filter(|line| line.contains(&format!(" {resource} "))).count();
+    for resource in ["services", "endpointslices", "namespaces"] {
+        assert_eq!(events(resource), events("ingresses"), "one watch of {resource}: {lines:?}");
+    }
+    helm_output(stage, &["uninstall", "pair", "-n", "chart-roles"]);
 }
 
 /// DNS never reads Secrets, and Pods only if the Corefile needs them.

@@ -1,5 +1,7 @@
 //! Values of the chart: mistakes are refused with their key, and old keys without effect are listed.
 
+use std::fs;
+
 use tests::stage::Stage;
 
 use super::{chart, helm, helm_output, prepare, repository};
@@ -34,7 +36,6 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("dns.image.repository=registry.k8s.io/coredns/coredns", &["dns.image.repository"]),
     ("dns.image.tag=v1.13.1", &["dns.image.tag: v1.13.1"]),
     // What protects and would be lost.
-    ("controller.proxySetHeaders.X-Real-User=none", &["controller.proxySetHeaders", "503"]),
     ("controller.customTemplate.configMapName=tmpl", &["controller.customTemplate.configMapName"]),
     ("controller.extraModules[0].name=modsecurity", &["controller.extraModules"]),
     // What does not go together.
@@ -43,7 +44,21 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("dns.enabled=true,dns.deployment.dnsPolicy=None", &["dns.deployment.dnsConfig"]),
     ("dns.enabled=true,dns.prometheus.monitor.enabled=true", &["dns.prometheus.service.enabled"]),
     // What this version cannot do.
-    ("mode=combined", &["mode: combined"]),
+    ("secrets.mode=namespaces", &["secrets.mode", "controller.scope.enabled"]),
+    ("secrets.mode=some", &["/secrets/mode"]),
+    ("mode=combined", &["mode: combined needs controller.enabled, dns.enabled"]),
+    (
+        "mode=combined,dns.enabled=true,controller.scope.enabled=true,dns.kind=DaemonSet,dns.hpa.enabled=true",
+        &[
+            "controller.scope.enabled: DNS needs",
+            "use controller.kind: DaemonSet",
+            "use controller.autoscaling.enabled",
+        ],
+    ),
+    (
+        "mode=combined,dns.enabled=true,dns.namespaceOverride=kube-system",
+        &["dns.namespaceOverride", "must be the same"],
+    ),
     (
         "dns.enabled=true,dns.nodeCache.enabled=true,dns.nodeCache.localIP=10.96.0.10",
         &["dns.nodeCache.localIP", "link-local"],
@@ -86,11 +101,17 @@ pub(crate) fn an_old_values_file_is_installed_and_its_idle_keys_are_listed(stage
     let class = "controller.ingressClassResource.name=chart-old,controller.ingressClassResource.aliases={chart-old-internal}";
     let notes =
         helm_output(stage, &["install", "old", &chart(), "-n", "chart-old", "-f", &values, "--set", class]);
-    let (_, warnings) = notes.split_once("accepted and have no effect").expect("a warning");
+    let (notes, warnings) = notes.split_once("accepted and have no effect").expect("a warning");
+    let (_, differences) = notes.split_once("differ from what they mean").expect("a warning");
+    for (key, consequence) in
+        [("controller.addHeaders:", "lack"), ("controller.proxySetHeaders:", "EVERY REQUEST IS ANSWERED 503")]
+    {
+        let line = differences.lines().find(|line| line.contains(key));
+        assert!(line.is_some_and(|line| line.contains(consequence)), "{key}: {differences}");
+    }
     for key in [
         "controller.admissionWebhooks.enabled:",
         "controller.electionID:",
-        "controller.addHeaders:",
         "controller.service.omitClusterIP:",
         "podSecurityPolicy:",
     ] {
@@ -107,8 +128,16 @@ pub(crate) fn an_old_values_file_is_installed_and_its_idle_keys_are_listed(stage
         ("allow-snippet-annotations", "true"),
         ("large-client-header-buffers", "4 16k"),
         ("add-headers", "chart-old/old-portolan-custom-add-headers"),
+        ("proxy-set-headers", "chart-old/old-portolan-custom-proxy-headers"),
     ] {
         assert_eq!(config["data"][key], value, "{key}");
+    }
+    for (name, header, value) in [
+        ("old-portolan-custom-add-headers", "X-Frame-Options", "SAMEORIGIN"),
+        ("old-portolan-custom-proxy-headers", "X-Request-Start", "t=${msec}"),
+    ] {
+        let headers = stage.plane.api.read("ConfigMap", "chart-old", name).expect("it is installed");
+        assert_eq!(headers["data"][header], value, "{name}");
     }
     let deployment =
         stage.plane.api.read("Deployment", "chart-old", "old-portolan-controller").expect("it is installed");
@@ -122,6 +151,36 @@ pub(crate) fn an_old_values_file_is_installed_and_its_idle_keys_are_listed(stage
     let arguments = container["args"].to_string();
     assert!(arguments.contains("--default-ssl-certificate=kube-system/wildcard"), "{arguments}");
     helm_output(stage, &["uninstall", "old", "-n", "chart-old"]);
+}
+
+/// `portolan migrate values` and the chart agree: what the command leaves is accepted, and what it takes out is not.
+pub(crate) fn migrated_values_files_are_accepted_by_helm(stage: &mut Stage) {
+    let folder = repository().join("tests/values");
+    let files =
+        fs::read_dir(&folder).expect("there are values files").map(|entry| entry.expect("it reads").path());
+    let mut count = 0;
+    for file in files {
+        let name = file.file_name().expect("a file").to_string_lossy().into_owned();
+        let (given, new) = (file.to_string_lossy(), stage.folder().join(&name));
+        let new = new.to_string_lossy();
+        let output = stage.output(&["migrate", "values", &given, "-o", &new]);
+        let report = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_refused = report.lines().any(|line| line.starts_with("refused"));
+        assert_eq!(output.status.code(), Some(i32::from(is_refused)), "{name}: {report}");
+        helm_output(stage, &["lint", "--strict", &chart(), "-f", &new]);
+        let rendered = helm_output(stage, &["template", "new", &chart(), "-f", &new]);
+        assert!(rendered.contains("kind: ServiceAccount"), "{name}: {rendered}");
+        if is_refused && name.starts_with("ingress-nginx") {
+            let message = helm(stage, &["template", "old", &chart(), "-f", &given]);
+            let message = String::from_utf8_lossy(&message.stderr).into_owned();
+            assert!(
+                message.contains("controller.image.tag") || message.contains("config:"),
+                "{name}: {message}"
+            );
+        }
+        count += 1;
+    }
+    assert!(count >= 5, "{count} files");
 }
 
 /// The Corefile of `dns.servers` is the text that the coredns chart makes of the same values.
