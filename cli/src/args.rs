@@ -20,7 +20,7 @@ pub use dns::DnsArgs;
 pub use flag::{FlagSupport, UnsupportedFlag};
 pub use ingress::{IngressArgs, flags as ingress_flags};
 pub use logging::LogArgs;
-pub use migrate::MigrateArgs;
+pub use migrate::{MigrateArgs, ValuesArgs};
 pub use node_cache::NodeCacheArgs;
 pub use serve::ServeArgs;
 pub use up::UpArgs;

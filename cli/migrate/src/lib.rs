@@ -16,8 +16,12 @@
 //! change. `--rollback` and the automatic rollback read these annotations, so neither needs the memory of the process that made the
 //! change.
 //!
+//! **Values.** `migrate values` makes a values file of Portolan's chart from one of the originals' charts, without a cluster.
+//!
 //! **Where checks run.** In this process if it reaches the cluster's addresses (on a node, in a Pod), else in a short-lived Pod with
 //! Portolan's image, whose log is read through the API server.
+
+mod values;
 
 mod error;
 mod options;
@@ -58,3 +62,4 @@ pub use distribution::Distribution;
 pub use error::MigrateError;
 pub use options::{CheckLocation, MigrateAction, MigrateOptions, MigratedService, OutputFormat, Strategy};
 pub use probe::run_probe;
+pub use values::{Fate, Finding, FlagConsequence, MigratedValues, ValuesOrigin, migrate_values};

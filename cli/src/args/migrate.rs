@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use migrate::{
     CheckLocation, Distribution, MigrateAction, MigrateOptions, MigratedService, OutputFormat, Strategy,
+    ValuesOrigin,
 };
 use sources::kube::Access;
 
@@ -22,6 +23,19 @@ pub enum MigrateArgs {
     Takeover(Box<MigrateOptions>),
     /// `probe`, which the command runs in a Pod.
     Probe(String),
+    /// `values`.
+    Values(ValuesArgs),
+}
+
+/// The parsed command line of `portolan migrate values`.
+#[derive(Clone, Debug)]
+pub struct ValuesArgs {
+    /// The values file; `-` for standard input.
+    pub file: PathBuf,
+    /// `--out`: the new file; standard output if not given.
+    pub out: Option<PathBuf>,
+    /// `--from`: the chart that the file is for; detected if not given.
+    pub origin: Option<ValuesOrigin>,
 }
 
 impl MigrateArgs {
@@ -35,9 +49,19 @@ impl MigrateArgs {
             Some(("ingress", matches)) => {
                 Ok(Self::Takeover(Box::new(options(MigratedService::Ingress, matches))))
             }
+            Some(("values", matches)) => {
+                let name = matches.get_one::<String>("from");
+                let known =
+                    ValuesOrigin::NAMES.iter().find(|(known, _)| name.is_some_and(|name| name == known));
+                Ok(Self::Values(ValuesArgs {
+                    file: required::<PathBuf>(matches, "file").clone(),
+                    out: matches.get_one("out").cloned(),
+                    origin: known.map(|(_, origin)| *origin),
+                }))
+            }
             Some(("probe", matches)) => Ok(Self::Probe(required::<String>(matches, "task").clone())),
             _ => Err(CommandError::usage(
-                "no service given: use `portolan migrate dns` or `portolan migrate ingress`",
+                "no service given: use `portolan migrate dns`, `portolan migrate ingress` or `portolan migrate values`",
             )),
         }
     }
@@ -140,12 +164,46 @@ pub fn command() -> Command {
                 )
                 .args(args(MigratedService::Ingress)),
         )
+        .subcommand(values())
         .subcommand(
             Command::new("probe")
                 .hide(true)
                 .about("Ask questions and print the answers; `migrate` runs it in a Pod")
                 .arg(Arg::new("task").required(true).value_name("JSON").help("Whom to ask what")),
         )
+}
+
+fn values() -> Command {
+    Command::new("values")
+        .about("Make a values file of Portolan's chart from one of the ingress-nginx or the coredns chart")
+        .after_help(
+            "Examples:\n  \
+             # Print the new file, and on standard error what becomes of each key\n  \
+             portolan migrate values ingress-nginx-values.yaml\n\n  \
+             # Write it to a file\n  \
+             portolan migrate values coredns-values.yaml -o portolan-values.yaml\n\n\
+             Keys that the chart refuses or does not know become comments with the reason. Exit codes: 0 done; 1 done, and a key was refused; \
+             2 not a values file.",
+        )
+        .args([
+            Arg::new("file")
+                .required(true)
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The values file; - for standard input"),
+            Arg::new("out")
+                .short('o')
+                .long("out")
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("File to write [default: standard output]"),
+            Arg::new("from")
+                .long("from")
+                .value_name("CHART")
+                .value_parser(clap::builder::PossibleValuesParser::new(ValuesOrigin::NAMES.map(|(name, _)| name)))
+                .hide_possible_values(true)
+                .help("The chart that FILE is for: ingress-nginx, coredns or portolan [default: detected]"),
+        ])
 }
 
 fn args(service: MigratedService) -> Vec<Arg> {
