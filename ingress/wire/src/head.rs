@@ -157,11 +157,17 @@ impl Head {
 
     /// The fields as a map, whose values are parts of the buffer.
     pub fn header_map(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(self.fields.len());
+        // A map for too many fields panics; it grows by itself.
+        let mut headers = HeaderMap::with_capacity(self.fields.len().min(KEPT_FIELDS));
         for field in self.fields() {
-            let name = HeaderName::from_bytes(field.name);
-            let value = HeaderValue::from_maybe_shared(self.bytes.slice_ref(field.value));
-            if let (Ok(name), Ok(value)) = (name, value) {
+            let name = match field.known {
+                Some(known) => known.header_name().clone(),
+                None => match HeaderName::from_bytes(field.name) {
+                    Ok(name) => name,
+                    Err(_) => continue,
+                },
+            };
+            if let Ok(value) = HeaderValue::from_maybe_shared(self.bytes.slice_ref(field.value)) {
                 // Fails only for more than 24,576 different names: the rest is left out.
                 let _ = headers.try_append(name, value);
             }

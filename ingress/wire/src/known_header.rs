@@ -1,5 +1,7 @@
 //! The header names that the proxy or its filters look up, recognised while a head is parsed.
 
+use http::HeaderName;
+
 /// How many names there may be: a set of them is one integer.
 const MOST: usize = 128;
 
@@ -17,6 +19,8 @@ macro_rules! known_headers {
             pub const ALL: &[Self] = &[$(Self::$variant),*];
             const NAMES: &[&str] = &[$($name),*];
         }
+
+        static HEADER_NAMES: [HeaderName; KnownHeader::ALL.len()] = [$(HeaderName::from_static($name)),*];
     };
 }
 
@@ -188,6 +192,12 @@ impl KnownHeader {
     pub const fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
+
+    /// The name as the `http` crate has it.
+    #[inline]
+    pub fn header_name(self) -> &'static HeaderName {
+        &HEADER_NAMES[self as usize]
+    }
 }
 
 /// Whether a name is a known one, whose letters are in lower case, in any letter case.
@@ -276,6 +286,7 @@ mod tests {
     fn every_name_is_known_in_any_letter_case_and_no_other_name_is() {
         for header in KnownHeader::ALL {
             let name = header.name();
+            assert_eq!(header.header_name(), name);
             let mixed: String = name
                 .char_indices()
                 .map(|(at, letter)| if at % 2 == 0 { letter.to_ascii_uppercase() } else { letter })

@@ -141,6 +141,17 @@ fn a_huge_head_is_refused_and_the_number_of_fields_is_not_limited() {
 }
 
 #[test]
+fn a_map_of_very_many_fields_leaves_some_out() {
+    let fields: String = (0..60_000).map(|name| format!("{name:x}:\r\n")).collect();
+    let mut buffer = BytesMut::from(format!("HTTP/1.1 200 OK\r\n{fields}\r\n").as_str());
+    let mut response = ParsedResponse::default();
+    assert_eq!(response.parse(&mut buffer, true, 1 << 20), Ok(true));
+    assert_eq!(response.head().len(), 60_000);
+    let map = response.head().header_map();
+    assert!(map.len() > 20_000 && map.len() < 60_000, "{}", map.len());
+}
+
+#[test]
 fn the_status_of_a_cgi_response_is_a_field() {
     type Expected = Result<(u16, &'static str, MessageFraming), ResponseError>;
     let cases: &[(&str, Expected)] = &[
