@@ -1,6 +1,6 @@
 # The container image:
 #
-#   docker build -t portolan .
+#   docker build -t portolan .            or: buildah bud --isolation=chroot -t portolan .
 #
 # charts/image.sh makes the same image without a container engine. Both take their files from it; a test compares the rest.
 
@@ -11,7 +11,7 @@ FROM docker.io/library/rust:${RUST_VERSION}-bookworm AS build
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends ca-certificates libcap2-bin
 WORKDIR /src
 COPY . .
-# `release` builds in half the time; the image is half as large again.
+# `release` builds in half the time; the image is a third larger.
 ARG PROFILE=dist
 RUN PORTOLAN_PROFILE=${PROFILE} charts/image.sh --root /image
 # Permitted, not effective: see charts/image.sh.

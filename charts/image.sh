@@ -10,7 +10,7 @@
 #   charts/image.sh --root DIR           only fills DIR with the files of the image; used by the Dockerfile
 #
 #   PORTOLAN_BINARY    a statically linked binary instead of a build
-#   PORTOLAN_PROFILE   cargo profile of the build: dist (default), release (half the build time, half as large again) or dev
+#   PORTOLAN_PROFILE   cargo profile of the build: dist (default), release (half the build time, a third larger) or dev
 #   CA_CERTIFICATES    PEM file, default /etc/ssl/certs/ca-certificates.crt
 #   SOURCE_DATE_EPOCH  time stamp of the image and its files, default 0
 set -euo pipefail
