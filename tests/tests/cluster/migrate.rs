@@ -71,16 +71,19 @@ fn ensure_kubeadm(node: &Node) {
     ]);
 }
 
-/// The image of the Pods that kube-dns selects, each once.
+/// The labels of the Pods that a Service selects, as kubectl takes them.
+fn selector(node: &Node, namespace: &str, service: &str) -> String {
+    let service = node.read(namespace, &format!("service/{service}")).expect("the Service exists");
+    let labels = service["spec"]["selector"].as_object().expect("a selector").iter();
+    let labels = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+    labels.collect::<Vec<_>>().join(",")
+}
+
+/// The image of the Pods that a Service selects, each once.
 fn serving(node: &Node, namespace: &str, service: &str) -> Vec<String> {
-    let selector =
-        node.read(namespace, &format!("service/{service}")).expect("the Service exists")["spec"]["selector"]
-            .clone();
-    let labels = selector.as_object().expect("a selector").iter();
-    let labels: Vec<_> =
-        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let selector = selector(node, namespace, service);
     let path = "jsonpath={.items[*].spec.containers[0].image}";
-    let images = node.kubectl(&["get", "pods", "-n", namespace, "-l", &labels.join(","), "-o", path]);
+    let images = node.kubectl(&["get", "pods", "-n", namespace, "-l", &selector, "-o", path]);
     let mut images: Vec<_> = images.split_whitespace().map(str::to_owned).collect();
     images.dedup();
     images
@@ -142,7 +145,10 @@ pub(crate) fn answers_that_stop_after_the_change_are_rolled_back(node: &mut Node
         run.log().contains("Go on asking for 100 s\n  ").then_some(()).ok_or_else(|| run.log())
     });
     assert_eq!(serving(node, "kube-system", "kube-dns"), [PORTOLAN]);
+    let selector = selector(node, "kube-system", "kube-dns");
     node.kubectl(&["scale", "-n", "kube-system", "deployment/portolan-dns", "--replicas=0"]);
+    // Without the time in which they would still answer.
+    node.kubectl(&["delete", "pods", "-n", "kube-system", "-l", &selector, "--now"]);
     let (code, text) = end(run);
     assert_eq!(code, Some(1), "{text}");
     assert!(
