@@ -2,6 +2,9 @@
 
 mod direct_response;
 
+mod subrequest;
+mod access;
+
 mod proxy_request;
 
 pub(crate) mod handler;

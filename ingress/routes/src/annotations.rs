@@ -14,9 +14,10 @@ mod unsupported;
 
 use std::sync::Arc;
 
-use cluster::{Ingress, Key, PathType, ServiceBackend};
+use cluster::{Ingress, Key, PathType, ServiceBackend, Snapshot};
 
 pub use self::reader::SettingReader;
+pub(crate) use self::reader::{ReaderFindings, Reference};
 pub use self::rewrite::Rewrite;
 pub use self::unsupported::{OBSOLETE, UNSUPPORTED};
 use crate::affinity::Affinity;
@@ -24,7 +25,6 @@ use crate::canary::CanaryPolicy;
 use crate::family_values::FamilyValues;
 use crate::pattern::PatternCache;
 use crate::plan::Plan;
-use crate::problem::RoutingProblem;
 use crate::unsupported::parse_bool;
 
 /// A group of related annotations and ConfigMap keys, with their parser and what they add to the plan of a route.
@@ -163,9 +163,9 @@ pub const FAMILIES: &[AnnotationFamily] = &[
 /// Annotations with which an Ingress opts out of a global setting.
 const OPT_OUTS: &[&str] = &["enable-global-auth", "enable-modsecurity", "force-ssl-redirect"];
 
-/// Reads the annotations of an Ingress that begin with a prefix.
-pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) {
-    let mut reader = SettingReader::of_ingress(ingress, prefix);
+/// Reads the annotations of an Ingress that begin with a prefix, and the objects that they name.
+pub(crate) fn read(ingress: &Ingress, prefix: &str, cluster: &Snapshot) -> (Settings, ReaderFindings) {
+    let mut reader = SettingReader::of_ingress(ingress, prefix, cluster);
     let is_off = |name: &&str| reader.text(name).and_then(parse_bool) == Some(false);
     let opted_out = OPT_OUTS.iter().copied().filter(is_off).collect();
     let mut settings = Settings { opted_out, ..Settings::default() };
@@ -173,9 +173,9 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Settings, Vec<RoutingProblem>) 
         (family.read)(&mut reader, &mut settings);
     }
     unsupported::check(&mut reader, &settings);
-    let (denied, problems) = reader.done();
-    settings.denied = denied;
-    (settings, problems)
+    let mut findings = reader.done();
+    settings.denied = findings.denied.take();
+    (settings, findings)
 }
 
 /// Reads the keys of the ConfigMap that families have.

@@ -30,8 +30,8 @@ pub fn annotation_values(data: &str) {
     annotations.sort_unstable();
     annotations.dedup_by(|(one, _), (other, _)| one == other);
     let ingress = ingress(annotations, &[("/a(/|$)(.*)", PathType::ImplementationSpecific)]);
-    let (settings, problems) = crate::annotations::read(&ingress, PREFIX);
-    for problem in &problems {
+    let (settings, findings) = crate::annotations::read(&ingress, PREFIX, &cluster::Snapshot::default());
+    for problem in &findings.problems {
         assert!(problem.field.starts_with(PREFIX) || problem.field.is_empty(), "{problem}");
     }
     let table = table(ingress);

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use self::keys::KEYS;
 pub use self::keys::{ConfigMapKey, Guard, GuardReach, GuardTraffic, KeySupport, keys};
-use crate::annotations::{self, SettingReader, Settings};
+use crate::annotations::{self, Reference, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
@@ -33,6 +33,8 @@ pub(crate) struct Globals {
     server: Arc<ServerSettings>,
     guards: Vec<ActiveGuard>,
     problems: Vec<RoutingProblem>,
+    /// The objects that it names, sorted.
+    references: Box<[Reference]>,
 }
 
 /// An unsupported key that protects something, with a value that enables it.
@@ -72,12 +74,6 @@ pub(crate) struct GuardedRoute<'r> {
 }
 
 impl Globals {
-    /// The kinds that [`Globals::of`] reads.
-    pub(crate) fn kinds(options: &RouteOptions) -> Kinds {
-        let kind = options.config_map.as_ref().map(|_| Kinds::of(&[Kind::ConfigMap]));
-        kind.unwrap_or_default()
-    }
-
     /// The settings of a snapshot.
     ///
     /// Without `--configmap`, and if the ConfigMap does not exist, the defaults apply, as in ingress-nginx. Before ConfigMaps
@@ -90,7 +86,7 @@ impl Globals {
             return Self { closed, is_unread: true, ..without() };
         }
         let config_map = cluster.get::<ConfigMap>(key);
-        config_map.map_or_else(without, |config_map| Self::read(config_map, &options.defaults))
+        config_map.map_or_else(without, |config_map| Self::read(config_map, cluster, &options.defaults))
     }
 
     /// Whether a batch may have changed them.
@@ -103,12 +99,19 @@ impl Globals {
         let Some(key) = &options.config_map else { return false };
         let is_read = cluster.synced(Kinds::of(&[Kind::ConfigMap]));
         is_read == self.is_unread
-            || touched.iter().any(|one| matches!(one, ObjectChange::ConfigMap(_)) && one.summary().0 == *key)
+            || touched
+                .iter()
+                .filter(|one| matches!(one, ObjectChange::ConfigMap(_) | ObjectChange::Secret(_)))
+                .any(|one| {
+                    let reference = (one.kind(), one.summary().0);
+                    reference == (Kind::ConfigMap, key.clone())
+                        || self.references.binary_search(&reference).is_ok()
+                })
     }
 
     /// Whether both make the same routes.
     pub(crate) fn make_the_same(&self, other: &Self) -> bool {
-        let Self { closed, is_unread: _, values, server: _, guards, problems: _ } = self;
+        let Self { closed, is_unread: _, values, server: _, guards, problems: _, references: _ } = self;
         (closed, values, guards) == (&other.closed, &other.values, &other.guards)
     }
 
@@ -128,13 +131,15 @@ impl Globals {
         Self { values, server: defaults.server.clone(), ..Self::default() }
     }
 
-    fn read(config_map: &ConfigMap, defaults: &Defaults) -> Self {
+    fn read(config_map: &ConfigMap, cluster: &Snapshot, defaults: &Defaults) -> Self {
         let mut globals = Self::without_config_map(defaults);
-        let mut reader = SettingReader::of_config_map(config_map);
+        let mut reader = SettingReader::of_config_map(config_map, cluster);
         globals.values.set(globals.server.clone());
         annotations::read_keys(&mut reader, &mut globals.values);
         globals.server = globals.values.take().unwrap_or_default();
-        (globals.closed, globals.problems) = reader.done();
+        let findings = reader.done();
+        (globals.closed, globals.problems) = (findings.denied, findings.problems);
+        globals.references = findings.references;
         for (name, value) in &config_map.data {
             let Some(key) = KEYS.iter().find(|known| known.name == name.as_str()) else {
                 if !keys::is_obsolete(name) && !annotations::has_key(name) {

@@ -36,6 +36,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether every request may pass the limit and access phases.
+    pub fn is_open(&self) -> bool {
+        self.limits.is_empty() && self.access.rules.is_empty()
+    }
+
     /// Applies the filters of the rewrite phase until one answers.
     pub(crate) fn rewrite(&self, exchange: &mut Exchange) -> FilterOutcome {
         for filter in &self.rewrite {

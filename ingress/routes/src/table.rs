@@ -2,8 +2,8 @@
 //!
 //! An Ingress is parsed once for each version. A change of an Ingress rebuilds the locations of its old and new paths, and
 //! those that use its affinity because they have the same Service; all others are shared with the previous view. A change of
-//! our classes or namespaces, or of what the ConfigMap closes, rebuilds everything. The table does not depend on endpoints,
-//! Services and Secrets.
+//! our classes or namespaces, or of what the ConfigMap closes, rebuilds everything. The table does not depend on
+//! endpoints and Services, and on Secrets and ConfigMaps only where an annotation or the ConfigMap names them.
 
 mod route;
 mod parsed_ingress;
@@ -16,7 +16,7 @@ mod regex_locations;
 
 mod host;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,6 +33,7 @@ use self::parsed_ingress::ParsedIngress;
 use self::path_match::PathMatch;
 pub use self::route::{DEFAULT_UPSTREAM, Route};
 use crate::affinity::Affinity;
+use crate::annotations::Reference;
 use crate::class::Classes;
 use crate::exchange::Exchange;
 use crate::globals::Globals;
@@ -56,6 +57,8 @@ pub struct RouteTable {
     /// The catch-all, which always exists.
     catch_all: Arc<Host>,
     users: ShardedMap<PoolKey, UpstreamUsers>,
+    /// The Ingresses whose annotations name a Secret or ConfigMap, whether it exists or not.
+    references: ShardedMap<Reference, IngressList>,
     /// Ingresses that are not ours, and that no other controller serves according to the IngressClasses.
     unserved: ShardedMap<Key, Arc<UnservedIngress>>,
     lists: Lists,
@@ -265,9 +268,9 @@ struct IngressChange {
     after: Option<Arc<ParsedIngress>>,
 }
 
-/// The old and new versions of Ingresses that share an upstream.
+/// The old and new versions of Ingresses that share an upstream or a reference.
 #[derive(Default)]
-struct UpstreamChange<'t> {
+struct IngressSides<'t> {
     removed: Vec<&'t Arc<ParsedIngress>>,
     added: Vec<&'t Arc<ParsedIngress>>,
 }
@@ -288,6 +291,7 @@ impl RouteIndex {
             hosts: ShardedMap::default(),
             catch_all: Arc::new(catch_all.expect("the catch-all is there without an Ingress")),
             users,
+            references: ShardedMap::default(),
             unserved: ShardedMap::default(),
             lists: Lists::Incomplete,
             step_limit_hits: self.step_limit_hits.clone(),
@@ -310,6 +314,32 @@ impl RouteIndex {
             shared_affinity: &shared_affinity,
         };
         Host::advance(last.map(|last| &**last), key, change, &context)
+    }
+
+    /// The Ingresses that have to be read again because an object that they name has changed.
+    fn referring(
+        &self,
+        last: &RouteTable,
+        cluster: &Snapshot,
+        touched: &[ObjectChange],
+    ) -> Vec<IngressChange> {
+        let is_named =
+            |one: &&ObjectChange| matches!(one, ObjectChange::Secret(_) | ObjectChange::ConfigMap(_));
+        let named = touched.iter().filter(is_named).map(|one| (one.kind(), one.summary().0));
+        let users = named.filter_map(|reference| last.references.get(&reference)).flat_map(IngressList::iter);
+        let changed: HashSet<Key, RandomState> = touched
+            .iter()
+            .filter(|one| matches!(one, ObjectChange::Ingress(_)))
+            .map(|one| one.summary().0)
+            .collect();
+        let mut seen = HashSet::<&Key, RandomState>::default();
+        let users =
+            users.filter(|parsed| !changed.contains(&parsed.ingress.key) && seen.insert(&parsed.ingress.key));
+        let again = |parsed: &Arc<ParsedIngress>| {
+            let after = ParsedIngress::new(parsed.ingress.clone(), &self.options, cluster);
+            IngressChange { before: Some(parsed.clone()), after: Some(Arc::new(after)) }
+        };
+        users.map(again).collect()
     }
 
     fn unserved(&self, classes: &Classes, cluster: &Snapshot) -> ShardedMap<Key, Arc<UnservedIngress>> {
@@ -337,7 +367,8 @@ impl RouteIndex {
     fn apply(&self, last: &RouteTable, changes: &[IngressChange]) -> RouteTable {
         let mut table = last.clone();
         let mut hosts: HashMap<CompactString, HostChange<'_>, RandomState> = HashMap::default();
-        let mut pools: HashMap<PoolKey, UpstreamChange<'_>, RandomState> = HashMap::default();
+        let mut pools: HashMap<PoolKey, IngressSides<'_>, RandomState> = HashMap::default();
+        let mut references: HashMap<Reference, IngressSides<'_>, RandomState> = HashMap::default();
         for IngressChange { before, after } in changes {
             if let Some(before) = before {
                 before
@@ -351,6 +382,9 @@ impl RouteIndex {
                 for (host, rule_path) in before.rule_paths() {
                     hosts.entry(host).or_default().paths.push(rule_path.path().0.into());
                 }
+                for reference in &before.references {
+                    references.entry(reference.clone()).or_default().removed.push(before);
+                }
                 table.ingresses.remove(&before.ingress.key);
             }
             if let Some(after) = after {
@@ -361,8 +395,17 @@ impl RouteIndex {
                     change.paths.push(rule_path.path().0.into());
                     change.rule_paths.push(rule_path);
                 }
+                for reference in &after.references {
+                    references.entry(reference.clone()).or_default().added.push(after);
+                }
                 table.ingresses.insert(after.ingress.key.clone(), after.clone());
             }
+        }
+        for (reference, sides) in references {
+            let nobody = IngressList::default();
+            let users = last.references.get(&reference).unwrap_or(&nobody);
+            let users = users.with(sides.removed.iter().copied(), sides.added.iter().copied());
+            table.references.set(reference, (!users.is_empty()).then_some(users));
         }
         for (pool, sides) in pools {
             let known = last.users.get(&pool);
@@ -391,7 +434,7 @@ impl RouteIndex {
 
 impl UpstreamUsers {
     /// The users of an upstream after a change; `None` if there is none left.
-    fn advance(last: Option<&Self>, sides: &UpstreamChange<'_>) -> Option<Self> {
+    fn advance(last: Option<&Self>, sides: &IngressSides<'_>) -> Option<Self> {
         let nobody = IngressList::default();
         let all = last.map_or(&nobody, |last| &last.all);
         let all = all.with(sides.removed.iter().copied(), sides.added.iter().copied());
@@ -408,14 +451,15 @@ impl Projection for RouteIndex {
     type View = RouteTable;
 
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[Kind::Ingress]).union(Classes::kinds(&self.options)).union(Globals::kinds(&self.options))
+        Kinds::of(&[Kind::Ingress, Kind::Secret, Kind::ConfigMap]).union(Classes::kinds(&self.options))
     }
 
     fn build(&self, cluster: &Snapshot) -> RouteTable {
         let classes = Classes::of(cluster, &self.options);
         let empty = self.empty(classes, Globals::of(cluster, &self.options));
         let ours = cluster.iter::<Ingress>().filter(|ingress| empty.classes.take(ingress, &self.options));
-        let parsed = ours.map(|ingress| Arc::new(ParsedIngress::new(ingress.clone(), &self.options)));
+        let parsed =
+            ours.map(|ingress| Arc::new(ParsedIngress::new(ingress.clone(), &self.options, cluster)));
         let changes: Vec<_> =
             parsed.map(|parsed| IngressChange { before: None, after: Some(parsed) }).collect();
         let mut table = self.apply(&empty, &changes);
@@ -442,10 +486,11 @@ impl Projection for RouteIndex {
             let ObjectChange::Ingress(change) = one else { return None };
             let before = last.ingresses.get(&change.sides().next()?.key).cloned();
             let ours = change.after.as_ref().filter(|after| last.classes.take(after, &self.options));
-            let after = ours.map(|after| Arc::new(ParsedIngress::new(after.clone(), &self.options)));
+            let after = ours.map(|after| Arc::new(ParsedIngress::new(after.clone(), &self.options, cluster)));
             (before.is_some() || after.is_some()).then_some(IngressChange { before, after })
         };
-        let changes: Vec<_> = touched.iter().filter_map(change).collect();
+        let mut changes: Vec<_> = touched.iter().filter_map(change).collect();
+        changes.extend(self.referring(last, cluster, touched));
         let mut table = if changes.is_empty() { last.clone() } else { self.apply(last, &changes) };
         if touched.iter().any(|one| matches!(one, ObjectChange::IngressClass(_))) {
             table.unserved = self.unserved(&table.classes, cluster);

@@ -255,6 +255,7 @@ fn secret() -> impl Strategy<Value = Secret> {
         key,
         certificate: bytes.as_bytes().into(),
         private_key: bytes.as_bytes().into(),
+        other: [("auth".into(), bytes.as_bytes().into())].into(),
     })
 }
 

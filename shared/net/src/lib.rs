@@ -10,6 +10,7 @@ pub mod local_address;
 
 pub mod session_cache;
 pub mod tls;
+pub mod tls_client;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -44,7 +44,8 @@ pub struct Selection {
     pub namespace: Option<String>,
     /// A label selector for Services, EndpointSlices and Pods (`labels` of CoreDNS's `kubernetes`); empty for all.
     pub labels: String,
-    /// The only ConfigMap that is read (`--configmap`), in its own namespace; `None` for all ConfigMaps.
+    /// The ConfigMap with the global settings (`--configmap`), which may be outside of `namespace`: it is the only ConfigMap that is
+    /// read then.
     pub config_map: Option<Key>,
     /// Only Secrets of the type `kubernetes.io/tls` (`--secrets=tls`).
     pub tls_secrets_only: bool,

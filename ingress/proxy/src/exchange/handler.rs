@@ -14,6 +14,7 @@ use crate::client::pages;
 use crate::client::request::{ClientRequest, RequestHandler};
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
+use crate::exchange::access;
 use crate::exchange::direct_response::page;
 use crate::exchange::proxy_request::ProxyRequest;
 use crate::io::buffers::{BufferHold, BufferUse};
@@ -93,6 +94,12 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
     guard.route = Some(route.clone());
     guard.exchange = Some(exchange);
     if let FilterOutcome::Respond(response) = outcome {
+        return page(client, guard, &response);
+    }
+    if let Some(exchange) = &mut guard.exchange
+        && !route.plan.is_open()
+        && let Some(response) = access::check(client, &route, exchange).await
+    {
         return page(client, guard, &response);
     }
     let body = request_body(body, length, route.plan.proxy.body_size, &client.entry.buffers);

@@ -22,8 +22,9 @@ use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
 use crate::exchange::direct_response::{edit_response, page};
 use crate::observe::access_log::Attempt;
-use crate::upstream::connection::{self, UpstreamConnection};
+use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
+use crate::upstream::open::{ConnectError, open};
 use crate::upstream::request::{UpstreamRequest, UpstreamTimer};
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::{self, BodyLength, ClientHeaders, UpstreamHead};
@@ -47,36 +48,6 @@ pub(crate) struct ProxyRequest<'a> {
     /// `None` during an attempt.
     pub(crate) body: Option<RequestBody>,
     pub(crate) length: BodyLength,
-}
-
-/// Why there is no connection to an endpoint.
-#[derive(Debug)]
-enum ConnectError {
-    Failed(std::io::Error),
-    Timeout,
-    OwnListener,
-    NoConnectionLeft,
-}
-
-impl ConnectError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Failed(_) | Self::NoConnectionLeft => StatusCode::BAD_GATEWAY,
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::OwnListener => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-}
-
-impl std::fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Failed(error) => write!(f, "cannot connect: {error}"),
-            Self::Timeout => f.write_str("cannot connect: timed out"),
-            Self::NoConnectionLeft => f.write_str("no more connections to endpoints may be opened"),
-            Self::OwnListener => f.write_str("is a listener of this proxy: the request would loop for ever"),
-        }
-    }
 }
 
 impl<'a> ProxyRequest<'a> {
@@ -239,38 +210,18 @@ impl<'a> ProxyRequest<'a> {
         if let Some(connection) = kept {
             return Ok(connection);
         }
-        let timeout = self.route.plan.proxy.connect_timeout;
-        let slot = worker
-            .upstreams
-            .acquire(address, || worker.connection_pool.close_oldest(), timeout, &worker.limits)
-            .await;
-        if slot.is_none() {
-            let attempt = self.guard.attempts.last_mut().expect("pushed above");
-            attempt.ended = Some(worker.clock.instant().saturating_duration_since(attempt.started));
-            return Err(ConnectError::NoConnectionLeft);
-        }
-        let make_room =
-            || worker.clients.drain(worker.clock.now()) > 0 || worker.connection_pool.close_oldest();
-        let connecting = connection::connect(address, make_room);
-        let result = match tokio::time::timeout(timeout, connecting).await {
-            Ok(Ok(stream)) if worker.is_own_listener(&stream, address) => Err(ConnectError::OwnListener),
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(ConnectError::Failed(error)),
-            Err(_) => Err(ConnectError::Timeout),
-        };
+        let result = open(worker, address, self.route.plan.proxy.connect_timeout).await;
         let attempt = self.guard.attempts.last_mut().expect("pushed above");
         let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
-        let stream = result.inspect_err(|error| {
+        let (stream, slot) = result.inspect_err(|error| {
             attempt.ended = Some(elapsed);
             attempt.status = error.status();
         })?;
         attempt.connected = Some(elapsed);
-        // Otherwise the second piece of a request would wait for the endpoint's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
         let pool = matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
         let (name, now) = (attempt.name.clone(), worker.clock.now());
         let mut connection = UpstreamConnection::new(stream, address, pool, name, now);
-        connection.slot = slot;
+        connection.slot = Some(slot);
         Ok(connection)
     }
 

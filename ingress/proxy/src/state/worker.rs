@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use http::HeaderMap;
 use ingress_routes::{Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
 use net::Drain;
+use rustls::ClientConfig;
 use telemetry::LogWriter;
 use tokio::net::TcpStream;
 
@@ -37,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) clock: Rc<Clock>,
     pub(crate) connection_pool: ConnectionPool,
     pub(crate) resolver: Resolver,
+    /// TLS to the servers of subrequests. As in nginx (`proxy_ssl_verify off`), their certificates are not verified.
+    pub(crate) subrequest_tls: Arc<ClientConfig>,
     pub(crate) drain: Drain,
     /// The addresses that the proxy listens on.
     listening: Arc<[SocketAddr]>,
@@ -96,6 +99,7 @@ impl Worker {
             connection_pool: ConnectionPool::new(settings.upstream_keep_alive),
             settings: RefCell::new(settings),
             resolver: Resolver::new(&options.name_servers, options.allow_local_external_names),
+            subrequest_tls: net::tls_client::unverified(),
             drain,
             listening,
             upstream_log: metrics.upstream_log.clone(),

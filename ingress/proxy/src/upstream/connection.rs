@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use ingress_routes::PoolKey;
-use net::descriptors;
 use tokio::net::TcpStream;
 
 use crate::upstream::limit::UpstreamSlot;
@@ -31,20 +30,6 @@ pub(crate) struct UpstreamConnection {
     /// Its slot in the limit of connections.
     pub(crate) slot: Option<UpstreamSlot>,
     pub(super) read_buffer: BytesMut,
-}
-
-/// Connects to an address. While the process has no free descriptor, `make_room` closes connections that are not in use; the error
-/// is returned when it finds none.
-pub(crate) async fn connect(address: SocketAddr, make_room: impl Fn() -> bool) -> io::Result<TcpStream> {
-    loop {
-        match TcpStream::connect(address).await {
-            Err(error) if descriptors::is_exhausted(&error) && make_room() => {
-                // Client connections close when their tasks run.
-                tokio::task::yield_now().await;
-            }
-            connected => return connected,
-        }
-    }
 }
 
 impl UpstreamConnection {

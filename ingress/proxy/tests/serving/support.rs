@@ -250,6 +250,7 @@ impl TestCluster {
             key: Key::new("default", name),
             certificate: certificate.as_bytes().into(),
             private_key: key.as_bytes().into(),
+            other: Box::default(),
         };
         self.apply(Object::Secret(Arc::new(secret)));
     }

@@ -1,9 +1,24 @@
 //! Reads the annotations of one Ingress, or the keys of the ConfigMap, and collects the problems found in them.
 
-use cluster::{ConfigMap, Ingress, IngressRule, Key, Kind};
+use std::sync::Arc;
+
+use cluster::{ConfigMap, Ingress, IngressRule, Key, Kind, Secret, Snapshot};
 
 use crate::problem::{BadValue, Effect, RoutingProblem};
 use crate::unsupported::parse_bool;
+
+/// An object that another one names.
+pub(crate) type Reference = (Kind, Key);
+
+/// What a reader has found besides the settings.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct ReaderFindings {
+    /// Why the routes of the Ingress, or all routes, answer 503.
+    pub(crate) denied: Option<String>,
+    pub(crate) problems: Vec<RoutingProblem>,
+    /// The objects that were looked up, sorted.
+    pub(crate) references: Box<[Reference]>,
+}
 
 /// The annotations of one Ingress under the prefix, or the keys of the ConfigMap. An empty value counts as unset, as in
 /// ingress-nginx.
@@ -13,6 +28,8 @@ pub struct SettingReader<'i> {
     /// Of annotations; empty for the ConfigMap.
     prefix: &'i str,
     rules: &'i [IngressRule],
+    cluster: &'i Snapshot,
+    references: Vec<Reference>,
     /// Names without the prefix, and values.
     values: Vec<(&'i str, &'i str)>,
     /// Why the routes of the Ingress, or all routes, answer 503.
@@ -21,32 +38,55 @@ pub struct SettingReader<'i> {
 }
 
 impl<'i> SettingReader<'i> {
-    pub(super) fn of_ingress(ingress: &'i Ingress, prefix: &'i str) -> Self {
+    pub(super) fn of_ingress(ingress: &'i Ingress, prefix: &'i str, cluster: &'i Snapshot) -> Self {
         let short = |name: &'i str| name.strip_prefix(prefix)?.strip_prefix('/');
         let values = ingress.annotations.iter();
         let values = values.filter_map(|(name, value)| Some((short(name)?, value.trim())));
-        Self::new(Kind::Ingress, &ingress.key, prefix, &ingress.rules, values)
+        Self::new((Kind::Ingress, &ingress.key), prefix, &ingress.rules, cluster, values)
     }
 
-    pub(crate) fn of_config_map(config_map: &'i ConfigMap) -> Self {
+    pub(crate) fn of_config_map(config_map: &'i ConfigMap, cluster: &'i Snapshot) -> Self {
         let values = config_map.data.iter().map(|(name, value)| (name.as_str(), value.trim()));
-        Self::new(Kind::ConfigMap, &config_map.key, "", &[], values)
+        Self::new((Kind::ConfigMap, &config_map.key), "", &[], cluster, values)
     }
 
     fn new(
-        kind: Kind,
-        key: &'i Key,
+        (kind, key): (Kind, &'i Key),
         prefix: &'i str,
         rules: &'i [IngressRule],
+        cluster: &'i Snapshot,
         values: impl Iterator<Item = (&'i str, &'i str)>,
     ) -> Self {
         let values = values.filter(|(_, value)| !value.is_empty()).collect();
-        Self { kind, key, prefix, rules, values, denied: None, problems: Vec::new() }
+        let (references, problems) = <(Vec<_>, Vec<_>)>::default();
+        Self { kind, key, prefix, rules, cluster, references, values, denied: None, problems }
     }
 
     /// The namespace of the object, in which names of other objects are looked up.
     pub fn namespace(&self) -> &'i str {
         &self.key.namespace
+    }
+
+    /// The object that a value names: `name` in the namespace of this object, or `namespace/name`. `None` if it is neither.
+    pub fn object_key(&self, value: &str) -> Option<Key> {
+        let (namespace, name) = value.split_once('/').unwrap_or((&self.key.namespace, value));
+        let is_name = |text: &str| {
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        };
+        (is_name(namespace) && is_name(name)).then(|| Key::new(namespace, name))
+    }
+
+    /// A Secret, if it exists. When it is added, changed or removed, this object is read again.
+    pub fn secret(&mut self, key: &Key) -> Option<&'i Arc<Secret>> {
+        self.references.push((Kind::Secret, key.clone()));
+        self.cluster.get::<Secret>(key)
+    }
+
+    /// A ConfigMap, if it exists. When it is added, changed or removed, this object is read again.
+    pub fn config_map(&mut self, key: &Key) -> Option<&'i Arc<ConfigMap>> {
+        self.references.push((Kind::ConfigMap, key.clone()));
+        self.cluster.get::<ConfigMap>(key)
     }
 
     /// Names and values of all that are set.
@@ -120,8 +160,11 @@ impl<'i> SettingReader<'i> {
         self.problems.push(RoutingProblem { kind, key, field, what, effect });
     }
 
-    /// Why the routes answer 503, and the problems.
-    pub(crate) fn done(self) -> (Option<String>, Vec<RoutingProblem>) {
-        (self.denied, self.problems)
+    /// What was found besides the settings.
+    pub(crate) fn done(self) -> ReaderFindings {
+        let Self { denied, problems, mut references, .. } = self;
+        references.sort_unstable();
+        references.dedup();
+        ReaderFindings { denied, problems, references: references.into() }
     }
 }

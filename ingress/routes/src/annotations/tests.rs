@@ -3,14 +3,15 @@
 use super::*;
 use crate::affinity::AffinityMode;
 use crate::canary::CanaryHeader;
-use crate::problem::Effect;
+use crate::problem::{Effect, RoutingProblem};
 use crate::testing::{PREFIX, manifests};
 
 fn read_lines(lines: &str) -> (Settings, Vec<RoutingProblem>) {
     let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     let text = format!("metadata:\n  name: x\n  annotations:\n{indented}");
     let ingress = manifests(&text).pop().expect("one manifest");
-    read(&ingress, PREFIX)
+    let (settings, findings) = read(&ingress, PREFIX, &Snapshot::default());
+    (settings, findings.problems)
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn secret_until(name: &str, names: &[&str], common: &str, year: i32) -> Secret {
         key: Key::new("default", name),
         certificate: certificate.pem().into_bytes().into(),
         private_key: key.serialize_pem().into_bytes().into(),
+        other: Box::default(),
     }
 }
 
@@ -189,6 +190,7 @@ fn invalid_secrets_are_errors_with_a_reason() {
             key: good.key.clone(),
             certificate: certificate.into(),
             private_key: private_key.into(),
+            other: Box::default(),
         };
         let error = LoadedCertificate::new(&Arc::new(secret)).map(|_| ()).expect_err(what);
         assert!(error.contains(what), "{error}");

@@ -2,7 +2,6 @@
 //!
 //! Rules read time and shared counters through [`Services`], so that they need neither a clock nor a lock of their own.
 
-use std::any::Any;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -17,14 +16,6 @@ use crate::exchange::Exchange;
 pub trait Services {
     /// The time since the Unix epoch.
     fn now(&self) -> Duration;
-
-    /// The rate counter of a zone for a client: adds one request to a leaky bucket (nginx's `limit_req`, without delay) and says
-    /// whether it fits. `rate` is in requests a minute, `burst` in requests.
-    fn take_rate(&self, zone: &str, client: &[u8], rate: u32, burst: u32) -> bool;
-
-    /// A place among the open requests of a client in a zone (nginx's `limit_conn`); `None` if all `limit` are taken. The place is
-    /// given back when the guard is dropped.
-    fn take_connection(&self, zone: &str, client: &[u8], limit: u32) -> Option<Box<dyn Any>>;
 }
 
 /// A limit on the rate or number of requests.
@@ -184,14 +175,6 @@ mod tests {
     impl Services for NoServices {
         fn now(&self) -> Duration {
             Duration::ZERO
-        }
-
-        fn take_rate(&self, _: &str, _: &[u8], _: u32, _: u32) -> bool {
-            true
-        }
-
-        fn take_connection(&self, _: &str, _: &[u8], _: u32) -> Option<Box<dyn Any>> {
-            None
         }
     }
 

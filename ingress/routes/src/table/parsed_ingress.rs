@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use cluster::{Backend, CompactString, Ingress, IngressRule, PathType, ServiceBackend};
+use cluster::{Backend, CompactString, Ingress, IngressRule, PathType, ServiceBackend, Snapshot};
 use smallvec::SmallVec;
 
-use crate::annotations::{self, Settings};
+use crate::annotations::{self, Reference, Settings};
 use crate::options::{PoolKey, RouteOptions};
 use crate::precedence::{CATCH_ALL, host_error, host_key, precedence};
 use crate::problem::{Effect, RoutingProblem};
@@ -19,13 +19,16 @@ pub(crate) struct ParsedIngress {
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) settings: Settings,
     pub(crate) problems: Vec<RoutingProblem>,
+    /// The Secrets and ConfigMaps that its annotations name, whether they exist or not.
+    pub(crate) references: Box<[Reference]>,
     /// The Ingress has a default backend, and `--disable-catch-all` is set: the whole Ingress is ignored.
     excluded: bool,
 }
 
 impl ParsedIngress {
-    pub(crate) fn new(ingress: Arc<Ingress>, options: &RouteOptions) -> Self {
-        let (settings, mut problems) = annotations::read(&ingress, &options.annotations_prefix);
+    pub(crate) fn new(ingress: Arc<Ingress>, options: &RouteOptions, cluster: &Snapshot) -> Self {
+        let (settings, findings) = annotations::read(&ingress, &options.annotations_prefix, cluster);
+        let (mut problems, references) = (findings.problems, findings.references);
         if let Some(Backend::Resource(resource)) = &ingress.default_backend {
             let what = format!("a resource backend ({resource}) cannot be served, only Services can");
             problems.push(default_backend_problem(&ingress, what));
@@ -37,7 +40,7 @@ impl ParsedIngress {
         }
         problems
             .extend((0..).zip(&ingress.rules).filter_map(|(n, rule)| host_problem(&ingress, n, &rule.host)));
-        Self { ingress, settings, problems, excluded }
+        Self { ingress, settings, problems, references, excluded }
     }
 
     pub(crate) fn is_canary(&self) -> bool {

@@ -6,58 +6,66 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cluster::{CompactString, ConfigMap, Key, Kind, Object, Secret};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Expected, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, Expected, MapAccess, Visitor};
 
 use super::fields::{Metadata, StringMap, nullable};
 use super::{InvalidField, Slim, shorten};
 
-/// Only the certificate and key of the data are kept, for any `type`: in old clusters TLS Secrets are often `Opaque`.
+/// The data is kept for any `type`: in old clusters TLS Secrets are often `Opaque`, and password lists always are.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SlimSecret {
     #[serde(default, deserialize_with = "nullable")]
     metadata: Metadata,
     #[serde(default, deserialize_with = "nullable")]
-    data: Pair<Encoded>,
+    data: Entries<Encoded>,
     /// Only in manifests: the API server merges it into `data`, over which it takes precedence.
     #[serde(default, deserialize_with = "nullable")]
-    string_data: Pair<String>,
+    string_data: Entries<String>,
 }
 
-/// `tls.crt` and `tls.key` of a map; other entries are skipped.
-struct Pair<V> {
+/// The longest entry that is kept, apart from certificates, `auth`, `ca.crt` and `ca.crl`: an entry of a Secret with
+/// `auth-secret-type: auth-map` is a password. Without the limit, all that is stored in the Secrets of a cluster would be held.
+const MAX_ENTRY: usize = 1024;
+
+/// The entries of a map.
+struct Entries<V> {
     certificate: Option<V>,
     private_key: Option<V>,
+    /// As written.
+    other: Vec<(CompactString, String)>,
 }
 
-impl<V> Default for Pair<V> {
+impl<V> Default for Entries<V> {
     fn default() -> Self {
-        Self { certificate: None, private_key: None }
+        Self { certificate: None, private_key: None, other: Vec::new() }
     }
 }
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pair<V> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     fn deserialize<D: Deserializer<'de>>(data: D) -> Result<Self, D::Error> {
         struct Reader<V>(std::marker::PhantomData<V>);
         impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
-            type Value = Pair<V>;
+            type Value = Entries<V>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                 f.write_str("a map of names to data")
             }
 
-            fn visit_map<M: MapAccess<'de>>(self, mut data: M) -> Result<Pair<V>, M::Error> {
-                let mut pair = Pair::default();
+            fn visit_map<M: MapAccess<'de>>(self, mut data: M) -> Result<Entries<V>, M::Error> {
+                let mut entries = Entries::default();
                 while let Some(name) = data.next_key::<CompactString>()? {
                     match name.as_str() {
-                        "tls.crt" => pair.certificate = data.next_value()?,
-                        "tls.key" => pair.private_key = data.next_value()?,
+                        "tls.crt" => entries.certificate = data.next_value()?,
+                        "tls.key" => entries.private_key = data.next_value()?,
                         _ => {
-                            data.next_value::<IgnoredAny>()?;
+                            if let Some(value) = data.next_value()? {
+                                entries.other.push((name, value));
+                            }
                         }
                     }
                 }
-                Ok(pair)
+                Ok(entries)
             }
         }
         data.deserialize_map(Reader(std::marker::PhantomData))
@@ -78,19 +86,21 @@ impl<'de> Deserialize<'de> for Encoded {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Encoded, E> {
-                let joined;
-                let text = if text.contains(['\r', '\n']) {
-                    joined = text.replace(['\r', '\n'], "");
-                    &joined
-                } else {
-                    text
-                };
                 // The value itself is not quoted: it may be a private key.
                 let wrong = |_| E::custom(format_args!("invalid value, expected {}", &self as &dyn Expected));
-                STANDARD.decode(text).map(Encoded).map_err(wrong)
+                decode(text).map(Encoded).map_err(wrong)
             }
         }
         value.deserialize_str(Reader)
+    }
+}
+
+/// Decodes base64, in which line breaks are allowed.
+fn decode(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
+    if text.contains(['\r', '\n']) {
+        STANDARD.decode(text.replace(['\r', '\n'], ""))
+    } else {
+        STANDARD.decode(text)
     }
 }
 
@@ -104,8 +114,22 @@ impl Slim for SlimSecret {
     fn object(self, key: Key, _: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let certificate = entry(self.string_data.certificate, self.data.certificate);
         let private_key = entry(self.string_data.private_key, self.data.private_key);
-        Ok(Some(Object::Secret(Arc::new(Secret { key, certificate, private_key }))))
+        let plain = self.string_data.other.into_iter().map(|(name, text)| (name, text.into_bytes()));
+        // An entry that cannot be decoded is missing for those who need it, and hides nothing else.
+        let encoded =
+            self.data.other.into_iter().filter_map(|(name, text)| Some((name, decode(&text).ok()?)));
+        let mut other: Vec<(CompactString, Box<[u8]>)> =
+            plain.chain(encoded).filter(is_kept).map(|(name, bytes)| (name, bytes.into())).collect();
+        // Stable, so that plain text takes precedence.
+        other.sort_by(|(one, _), (other, _)| one.cmp(other));
+        other.dedup_by(|(later, _), (first, _)| later == first);
+        let other = other.into();
+        Ok(Some(Object::Secret(Arc::new(Secret { key, certificate, private_key, other }))))
     }
+}
+
+fn is_kept((name, value): &(CompactString, Vec<u8>)) -> bool {
+    value.len() <= MAX_ENTRY || matches!(name.as_str(), "auth" | "ca.crt" | "ca.crl")
 }
 
 fn entry(plain: Option<String>, encoded: Option<Encoded>) -> Box<[u8]> {

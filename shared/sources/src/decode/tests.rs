@@ -55,9 +55,14 @@ fn show(object: &Object) -> String {
         Object::IngressClass(class) => format!("{} default={}", class.controller, class.default),
         Object::Secret(secret) => {
             format!(
-                "{:?} {:?}",
+                "{:?} {:?}{}",
                 String::from_utf8_lossy(&secret.certificate),
-                String::from_utf8_lossy(&secret.private_key)
+                String::from_utf8_lossy(&secret.private_key),
+                secret
+                    .other
+                    .iter()
+                    .map(|(name, value)| format!(" {name}={}", String::from_utf8_lossy(value)))
+                    .collect::<String>()
             )
         }
         Object::ConfigMap(map) => format!("{:?}", map.data),
@@ -338,7 +343,8 @@ fn ingresses_keep_the_fields_that_routes_use() {
 }
 
 #[test]
-fn only_the_tls_entries_of_secrets_are_decoded() {
+fn entries_of_secrets_are_decoded_unless_they_are_long() {
+    let long = "YWJj".repeat(400);
     check(
         Kind::Secret,
         &[
@@ -347,6 +353,14 @@ fn only_the_tls_entries_of_secrets_are_decoded() {
                 r#""cert" "key""#,
             ),
             (r#"{},"data":{"tls.crt":"Y2Vy\ndA==\n"}"#, r#""cert" """#),
+            (
+                r#"{},"data":{"b":"YmI=","auth":"YQ==","c":null},"stringData":{"b":"plain"}"#,
+                r#""" "" auth=a b=plain"#,
+            ),
+            (
+                &format!(r#"{{}},"data":{{"ca.crt":"{long}","blob":"{long}"}}"#),
+                &format!(r#""" "" ca.crt={}"#, "abc".repeat(400)),
+            ),
             (r#"{},"data":null"#, r#""" """#),
             (r#"{},"data":{"tls.crt":null}"#, r#""" """#),
             (r#"{},"data":{"tls.crt":"Y2VydA=="},"stringData":{"tls.crt":"plain"}"#, r#""plain" """#),

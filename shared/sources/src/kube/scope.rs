@@ -38,11 +38,18 @@ impl ResourceScope {
             Kind::Secret if selection.tls_secrets_only => "type=kubernetes.io/tls".to_owned(),
             // Most Secrets of a cluster are of these types, and none of them contains a certificate.
             Kind::Secret => "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token".to_owned(),
+            // Every namespace has a copy.
+            Kind::ConfigMap => "metadata.name!=kube-root-ca.crt".to_owned(),
             _ => String::new(),
         };
         let scope = Self { kind, namespace, labels, fields };
-        match &selection.config_map {
-            Some(key) if kind == Kind::ConfigMap => scope.only(key),
+        // The global settings are always read. If only another namespace is watched, they are the only ConfigMap.
+        match (&selection.config_map, &selection.namespace) {
+            (Some(key), Some(namespace))
+                if kind == Kind::ConfigMap && key.namespace != namespace.as_str() =>
+            {
+                scope.only(key)
+            }
             _ => scope,
         }
     }
@@ -147,7 +154,11 @@ mod tests {
                 &shop,
                 "/api/v1/namespaces/shop/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls".to_owned(),
             ),
-            (Kind::ConfigMap, &all, "/api/v1/configmaps".to_owned()),
+            (
+                Kind::ConfigMap,
+                &all,
+                "/api/v1/configmaps?fieldSelector=metadata.name%21%3Dkube-root-ca.crt".to_owned(),
+            ),
             (Kind::ServiceImport, &all, "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports".to_owned()),
             (
                 Kind::ConfigMap,
