@@ -3,13 +3,22 @@
 mod affinity;
 mod app_root;
 mod canary;
+mod cors;
 mod global_auth;
+mod header_names;
+mod hsts;
 mod https_redirect;
 mod proxy;
 mod backend_protocol;
+mod proxy_cookie;
+mod proxy_redirect;
 mod reader;
 mod redirect;
+mod replacement;
+mod response_head;
 mod rewrite;
+mod template;
+mod upstream_head;
 mod unsupported;
 
 use std::sync::Arc;
@@ -37,7 +46,8 @@ pub struct AnnotationFamily {
     pub annotations: &'static [Annotation],
     /// Its keys of the ConfigMap.
     pub keys: &'static [FamilyKey],
-    /// An example that uses each of them, as `name: value` lines of a manifest, without the prefix.
+    /// An example that uses each annotation, as `name: value` lines of a manifest, without the prefix. For a family without
+    /// annotations, one that uses each key.
     pub syntax: &'static str,
     /// Reads the annotations of an Ingress.
     pub read: fn(&mut SettingReader<'_>, &mut Settings),
@@ -146,9 +156,17 @@ pub struct Rule<'r> {
     pub port_in_redirects: Option<u16>,
 }
 
-/// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx a redirect annotation takes
-/// precedence over a rewrite, and a rewrite over the redirect to https.
+/// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx the answer to a CORS preflight
+/// request takes precedence over a redirect annotation, that over a rewrite, and a rewrite over the redirect to https. Headers
+/// of endpoints are hidden and changed before others are set.
 pub const FAMILIES: &[AnnotationFamily] = &[
+    header_names::FAMILY,
+    upstream_head::FAMILY,
+    response_head::FAMILY,
+    proxy_redirect::FAMILY,
+    proxy_cookie::FAMILY,
+    hsts::FAMILY,
+    cors::FAMILY,
     app_root::FAMILY,
     redirect::FAMILY,
     rewrite::FAMILY,

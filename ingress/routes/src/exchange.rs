@@ -128,6 +128,11 @@ impl Exchange {
         self.request.uri.path_and_query().map_or("/", |target| target.as_str())
     }
 
+    /// The method as the client sent it.
+    pub fn method_name(&self) -> &str {
+        self.request.method.as_str()
+    }
+
     /// The query, without its question mark.
     pub fn query(&self) -> Option<&str> {
         self.request.uri.query()
@@ -196,12 +201,17 @@ fn host_len(authority: &str) -> Option<usize> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A GET of a URL over plain HTTP/1.1, with headers.
+    /// A GET of a URL over HTTP/1.1, with headers.
     pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Exchange {
+        request("GET", url, headers)
+    }
+
+    /// The same, with another method.
+    pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Exchange {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
         let target = if at == rest.len() { "/" } else { &rest[at..] };
-        let mut request = http::Request::builder().uri(target).header("host", &rest[..at]);
+        let mut request = http::Request::builder().method(method).uri(target).header("host", &rest[..at]);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

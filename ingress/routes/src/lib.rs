@@ -31,7 +31,6 @@ pub mod upstream;
 
 pub mod annotations;
 pub mod globals;
-mod hsts;
 pub mod table;
 
 pub mod certs;

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod filter;
 pub mod head_edits;
+pub mod head_options;
 pub mod subrequest;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use self::access::{AccessRules, LimitRule};
 use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHead, ResponseHeadFilter};
 use self::head_edits::HeadEdits;
+use self::head_options::HeadOptions;
 use crate::exchange::Exchange;
 use crate::settings::ProxySettings;
 
@@ -33,6 +35,8 @@ pub struct Plan {
     pub response_head: Vec<Box<dyn ResponseHeadFilter>>,
     /// How requests are sent to endpoints. Shared by the routes of Ingresses without settings of their own.
     pub proxy: Arc<ProxySettings>,
+    /// Which header fields are passed on.
+    pub heads: HeadOptions,
 }
 
 impl Plan {

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{
-    Backend, Cache, Current, Endpoint as SliceEndpoint, EndpointPort, EndpointSlice, Event, Ingress,
-    IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef, Protocol,
-    Service, ServiceBackend, ServiceKind, ServicePort,
+    Backend, Cache, ConfigMap, Current, Endpoint as SliceEndpoint, EndpointPort, EndpointSlice, Event,
+    Ingress, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef,
+    Protocol, Service, ServiceBackend, ServiceKind, ServicePort,
 };
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Deserialize;
 
 use crate::exchange::tests::get;
-use crate::plan::filter::FilterOutcome;
+use crate::plan::filter::{FilterOutcome, ResponseHead};
+use crate::plan::head_edits::HeadEdits;
 use crate::upstream::{BalancerState, SelectedEndpoint, SelectedTarget, UpstreamAddress, UpstreamTarget};
 use crate::{CertIndex, Certs, Exchange, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable};
 
@@ -42,6 +44,27 @@ impl TestCluster {
         let mut world = Self { cache, table, pools, certs };
         world.apply(manifests(ingresses).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))));
         world
+    }
+
+    /// A cluster with a ConfigMap and all first lists, in which Ingresses without a class are ours.
+    pub(crate) fn configured(ingresses: &str) -> Self {
+        let options = RouteOptions {
+            watch_ingress_without_class: true,
+            config_map: Some(Key::new("ingress", "controller")),
+            ..RouteOptions::default()
+        };
+        let mut cluster = Self::with(options, ingresses);
+        cluster.sync();
+        cluster
+    }
+
+    /// Replaces the keys of the ConfigMap.
+    pub(crate) fn configure(&mut self, data: &[(&str, &str)]) {
+        let mut data: Vec<_> =
+            data.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
+        data.sort_unstable();
+        let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
+        self.apply([Object::ConfigMap(Arc::new(config_map))]);
     }
 
     pub(crate) fn apply(&mut self, objects: impl IntoIterator<Item = Object>) {
@@ -73,18 +96,22 @@ impl TestCluster {
     }
 
     pub(crate) fn ask(&self, url: &str, headers: &[(&str, &str)], number: u32) -> String {
-        let mut exchange = get(url, headers);
+        self.answer(&mut get(url, headers), number)
+    }
+
+    /// The outcome of a request.
+    pub(crate) fn answer(&self, exchange: &mut Exchange, number: u32) -> String {
         let table = self.table.load();
         let found = table.find(exchange.host(), exchange.path());
-        match found.rewrite(&mut exchange) {
+        match found.rewrite(exchange) {
             FilterOutcome::Respond(response) => {
-                let location = response.location().map(|location| location.to_str().expect(url));
+                let location = response.location().map(|location| location.to_str().expect("text"));
                 [Some(response.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
             }
             FilterOutcome::Continue => {
                 let upstream = found.route().upstream.as_ref().expect("a route without one answers");
                 let choice =
-                    upstream.choose(&exchange, &self.pools.load(), &mut FixedBalancer::number(number));
+                    upstream.choose(exchange, &self.pools.load(), &mut FixedBalancer::number(number));
                 let name = choice.target.pool.service.name.to_string();
                 exchange.target.iter().fold(name, |name, target| format!("{name} {target}"))
             }
@@ -117,6 +144,38 @@ impl TestCluster {
         problems.sort_unstable();
         problems
     }
+}
+
+/// The head of an endpoint's response after the filters of its route.
+pub(crate) fn edited_response(
+    cluster: &TestCluster,
+    exchange: &Exchange,
+    status: u16,
+    fields: &[(&str, &str)],
+) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(HeaderName::try_from(*name).expect("a name"), value.parse().expect("a value"));
+    }
+    let table = cluster.table.load();
+    let plan = &table.find(exchange.host(), exchange.path()).route().plan;
+    let mut edits = HeadEdits::default();
+    let status = StatusCode::from_u16(status).expect("a status");
+    plan.edit_response_head(exchange, &ResponseHead::of_endpoint(status, &headers), &mut edits);
+    let mut edited = headers.clone();
+    edits.apply(&mut edited);
+    edited
+}
+
+/// The fields that the filters of a route add to a request, as `Name: value`.
+pub(crate) fn edited_request(cluster: &TestCluster, exchange: &mut Exchange) -> Vec<String> {
+    let table = cluster.table.load();
+    let found = table.find(exchange.host(), exchange.path());
+    assert_eq!(found.rewrite(exchange), FilterOutcome::Continue);
+    let mut edits = HeadEdits::default();
+    found.route().plan.edit_request_head(exchange, &mut edits);
+    let text = |value| String::from_utf8_lossy(value).into_owned();
+    edits.added().map(|(name, value)| format!("{name}: {}", text(value))).collect()
 }
 
 fn picked(

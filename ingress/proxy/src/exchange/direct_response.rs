@@ -36,7 +36,7 @@ pub(crate) fn page(
     };
     guard.status = response.status.as_u16();
     if let (Some(route), Some(exchange)) = (&guard.route, &guard.exchange) {
-        edit_response(route, exchange, &mut parts);
+        edit_response(route, exchange, &mut parts, false);
     }
     if client.is_http1() && response.status == StatusCode::BAD_REQUEST {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -54,8 +54,17 @@ pub(crate) fn page(
 }
 
 /// Applies the filters of the route to the head of a response.
-pub(crate) fn edit_response(route: &Route, exchange: &Exchange, parts: &mut response::Parts) {
+pub(crate) fn edit_response(
+    route: &Route,
+    exchange: &Exchange,
+    parts: &mut response::Parts,
+    is_of_endpoint: bool,
+) {
     let mut edits = HeadEdits::default();
-    route.plan.edit_response_head(exchange, &ResponseHead::new(parts.status, &parts.headers), &mut edits);
+    let head = match is_of_endpoint {
+        true => ResponseHead::of_endpoint(parts.status, &parts.headers),
+        false => ResponseHead::new(parts.status, &parts.headers),
+    };
+    route.plan.edit_response_head(exchange, &head, &mut edits);
     edits.apply(&mut parts.headers);
 }

@@ -91,6 +91,9 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
             (route, outcome)
         }
     };
+    if !route.plan.heads.makes_request_ids {
+        guard.request_id.drop_own();
+    }
     guard.route = Some(route.clone());
     guard.exchange = Some(exchange);
     if let FilterOutcome::Respond(response) = outcome {

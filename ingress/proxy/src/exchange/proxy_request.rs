@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::SET_COOKIE;
+use http::header::{SERVER, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use ingress_routes::plan::head_edits::HeadEdits;
@@ -260,6 +260,7 @@ impl<'a> ProxyRequest<'a> {
             scheme: client.scheme.as_str(),
             body: *length,
             loop_id: is_named.then_some(LOOP_ID),
+            names: route.plan.heads.names,
             upgrade: client.http1.as_ref().and_then(|_| request_head::upgrade(given)),
         };
         let headers = head.map_or(ClientHeaders::Map, ClientHeaders::Raw);
@@ -292,10 +293,14 @@ impl<'a> ProxyRequest<'a> {
             parts.extensions.insert(reason);
         }
         parts.headers = headers;
+        if !self.route.plan.heads.passes_server {
+            parts.headers.remove(SERVER);
+        }
+        edit_response(self.route, exchange, &mut parts, true);
+        // Filters of cookies are for those of endpoints.
         if let Some(cookie) = pick.cookie {
             parts.headers.append(SET_COOKIE, cookie);
         }
-        edit_response(self.route, exchange, &mut parts);
         self.guard.status = head.status.as_u16();
         if switching {
             return Response::from_parts(parts, ResponseBody::switched(request, self.guard));

@@ -54,11 +54,12 @@ pub(crate) struct AccessRecord {
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// `X-Request-ID`: the client's, or 32 hex digits.
+/// `X-Request-ID`: the client's, or 32 hex digits, or none (`generate-request-id: false`).
 #[derive(Clone, Debug)]
 pub(crate) enum RequestId {
     Own([u8; 32]),
     Client(http::HeaderValue),
+    None,
 }
 
 impl RequestId {
@@ -66,6 +67,14 @@ impl RequestId {
         match self {
             Self::Own(digits) => digits,
             Self::Client(value) => value.as_bytes(),
+            Self::None => b"",
+        }
+    }
+
+    /// Drops an identifier that the client has not sent.
+    pub(crate) fn drop_own(&mut self) {
+        if matches!(self, Self::Own(_)) {
+            *self = Self::None;
         }
     }
 
@@ -130,7 +139,7 @@ impl AccessRecord {
         self.each(out, |out, one| format::number(out, one.received));
         self.each(out, |out, one| format::seconds(out, one.ended.unwrap_or_default()));
         self.each(out, |out, one| format::number(out, one.status.as_u16().into()));
-        format::escaped(out, self.request_id.as_bytes());
+        put(out, Some(self.request_id.as_bytes()));
     }
 
     /// Writes one value for each attempt, and a space.
@@ -263,5 +272,10 @@ mod tests {
         assert!(line.starts_with("192.0.2.7 - foo ["), "{line}");
         assert!(line.contains("\"https://\\xE4.example/\" \"-\""), "{line}");
         assert!(line.ends_with(" mine"), "{line}");
+        record.request_id.drop_own();
+        assert_eq!(record.request_id.as_bytes(), b"mine");
+        record.request_id = RequestId::of(&HeaderMap::new(), || 0);
+        record.request_id.drop_own();
+        assert!(self::line(&record).ends_with(" -"));
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
+use ingress_routes::plan::head_options::FieldNames;
 
 use crate::io::buffers::BufferHold;
 use crate::io::send_buffer::SendBuffer;
@@ -251,7 +252,9 @@ impl RequestBody {
         }
         let mut lines = Vec::new();
         let trailers = self.trailers.iter().flat_map(|trailers| trailers.iter());
-        for (name, value) in trailers.filter(|(name, _)| request_head::passes(name.as_str().as_bytes())) {
+        for (name, value) in
+            trailers.filter(|(name, _)| request_head::passes(name.as_str().as_bytes(), FieldNames::Plain))
+        {
             lines.extend_from_slice(name.as_ref());
             lines.extend_from_slice(b": ");
             lines.extend_from_slice(value.as_bytes());

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, Method};
 use ingress_routes::plan::head_edits::HeadEdits;
+use ingress_routes::plan::head_options::FieldNames;
 use ingress_wire::request_head::RequestHead;
 
 use crate::observe::format::number;
@@ -39,6 +40,8 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) body: BodyLength,
     /// The id in `CDN-Loop` (RFC 8586), for endpoints that may send the request back.
     pub(crate) loop_id: Option<&'a [u8]>,
+    /// The names of the client's fields that are passed on.
+    pub(crate) names: FieldNames,
     /// The client asks to switch protocols (RFC 9110 §7.8).
     pub(crate) upgrade: Option<&'a [u8]>,
 }
@@ -80,7 +83,9 @@ impl UpstreamHead<'_> {
             field(out, "Upgrade", protocol);
             field(out, "Connection", b"upgrade");
         }
-        field(out, "X-Request-ID", self.request_id);
+        if !self.request_id.is_empty() {
+            field(out, "X-Request-ID", self.request_id);
+        }
         field(out, "X-Real-IP", self.client.as_bytes());
         field(out, "X-Forwarded-For", self.client.as_bytes());
         field(out, "X-Forwarded-Host", self.authority);
@@ -114,8 +119,9 @@ impl UpstreamHead<'_> {
             BodyLength::Chunked => out.put_slice(b"Transfer-Encoding: chunked\r\n"),
         }
         let options = ConnectionOptions::of(given);
-        let is_forwarded =
-            |name: &[u8]| passes(name) && !options.has(name) && (edits.is_empty() || !edits.replace(name));
+        let is_forwarded = |name: &[u8]| {
+            passes(name, self.names) && !options.has(name) && (edits.is_empty() || !edits.replace(name))
+        };
         match client {
             ClientHeaders::Raw(head) => {
                 for (name, line) in head.lines() {
@@ -203,10 +209,10 @@ impl<'a> ConnectionOptions<'a> {
 }
 
 /// Whether a client's field is forwarded: not if it concerns this hop only, is written by the proxy itself, or has a name
-/// that nginx drops (underscores, punctuation other than hyphens). The same applies to trailers, because some servers merge
-/// them into the header (RFC 9110 §6.5.1).
-pub(crate) fn passes(name: &[u8]) -> bool {
-    if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
+/// that nginx drops (by default, those with underscores and punctuation other than hyphens). The same applies to trailers,
+/// because some servers merge them into the header (RFC 9110 §6.5.1).
+pub(crate) fn passes(name: &[u8], names: FieldNames) -> bool {
+    if !names.contain(name) {
         return false;
     }
     let own: &[&[u8]] = match name.len() {

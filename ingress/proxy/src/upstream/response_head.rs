@@ -36,7 +36,7 @@ pub(crate) struct ResponseHead {
 }
 
 /// Removes a complete head from the front of the read buffer, and adds its headers to `headers`. Drops connection-specific
-/// fields (RFC 9110 §7.6.1) and those that nginx hides: `Date`, which the proxy sets itself, and `Server`.
+/// fields (RFC 9110 §7.6.1) and `Date`, which the proxy sets itself.
 pub(crate) fn parse(
     read_buffer: &mut BytesMut,
     is_head: bool,
@@ -168,7 +168,7 @@ impl ResponseFields {
                 }
                 self.length = Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
             }
-            header::DATE | header::SERVER => return Ok(()),
+            header::DATE => return Ok(()),
             _ if name == "keep-alive" || name == "proxy-connection" => return Ok(()),
             // Instructions to nginx, not for clients.
             _ if name.as_str().starts_with("x-accel-") => return Ok(()),
@@ -322,11 +322,10 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_connection_and_those_that_nginx_hides_are_dropped() {
+    fn headers_of_the_connection_are_dropped() {
         let (_, headers) = read(
             &[
                 "HTTP/1.1 200 OK",
-                "Server: apache",
                 "Date: today",
                 "Connection: close, X-Hop",
                 "Keep-Alive: timeout=5",

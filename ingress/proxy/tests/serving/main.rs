@@ -10,6 +10,7 @@ mod limits;
 mod access_log;
 mod bodies;
 mod forwarding;
+mod heads;
 mod retries;
 mod smuggling;
 mod stopping;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cluster::PathType;
 use http::StatusCode;
 
+use super::template::{TemplatePart, is_name_character, parts, rule_variable};
 use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
 use crate::path::{encode, encode_unsafe};
@@ -52,15 +53,6 @@ struct TemplateQuery<P> {
     parts: Vec<P>,
     /// A final `?` drops the query of the request.
     replaces: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum TemplatePart {
-    Text(String),
-    /// `$1` to `$9`.
-    Group(usize),
-    /// `$name` or `${name}`.
-    Name(String),
 }
 
 /// A part of a template whose names are resolved.
@@ -116,19 +108,13 @@ impl RewriteTemplate {
         if let Some(number) = pattern.group_number(name) {
             return Some(RewritePart::Group(number));
         }
-        let text = |text: &str| Some(RewritePart::Text(text.into()));
-        match name {
-            "server_name" => text(rule.host),
-            "location_path" => text(rule.path),
-            "namespace" => text(rule.ingress.map_or("", |ingress| &ingress.namespace)),
-            "ingress_name" => text(rule.ingress.map_or("", |ingress| &ingress.name)),
-            "service_name" => text(rule.service.map_or("", |service| &service.name)),
-            "service_port" => Some(RewritePart::Text(
-                rule.service.map(|service| service.port.to_string()).unwrap_or_default(),
-            )),
-            _ if self.group_names.iter().any(|known| known == name) => text(""),
-            _ => RequestVariable::parse(name).map(RewritePart::Variable),
+        if let Some(value) = rule_variable(name, rule) {
+            return Some(RewritePart::Text(value));
         }
+        if self.group_names.iter().any(|known| known == name) {
+            return Some(RewritePart::Text(String::new()));
+        }
+        RequestVariable::parse(name).map(RewritePart::Variable)
     }
 }
 
@@ -143,42 +129,6 @@ fn group_names(pattern: &str) -> impl Iterator<Item = &str> {
 /// Whether nginx redirects to this replacement instead of rewriting.
 fn is_redirect(text: &str) -> bool {
     ["http://", "https://", "$scheme"].iter().any(|start| text.starts_with(start))
-}
-
-fn parts(text: &str) -> Option<Vec<TemplatePart>> {
-    let mut rest = text;
-    let mut parts = Vec::new();
-    while let Some((before, after)) = rest.split_once('$') {
-        if !before.is_empty() {
-            parts.push(TemplatePart::Text(before.into()));
-        }
-        let part;
-        (part, rest) = if let Some(digit) = after.bytes().next().filter(|byte| (b'1'..=b'9').contains(byte)) {
-            (TemplatePart::Group(usize::from(digit - b'0')), &after[1..])
-        } else if let Some(braced) = after.strip_prefix('{') {
-            let (name, rest) = braced.split_once('}')?;
-            (TemplatePart::Name(name.into()), rest)
-        } else {
-            let end = after.find(|c: char| !is_name_character(c)).unwrap_or(after.len());
-            (TemplatePart::Name(after[..end].into()), &after[end..])
-        };
-        if let TemplatePart::Name(name) = &part
-            && (name.is_empty()
-                || name.starts_with(|c: char| c.is_ascii_digit())
-                || !name.chars().all(is_name_character))
-        {
-            return None;
-        }
-        parts.push(part);
-    }
-    if !rest.is_empty() {
-        parts.push(TemplatePart::Text(rest.into()));
-    }
-    Some(parts)
-}
-
-fn is_name_character(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_'
 }
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {

@@ -1,5 +1,7 @@
 //! Every family loads its own example, and the lists are complete.
 
+use cluster::ConfigMap;
+
 use super::*;
 use crate::affinity::AffinityMode;
 use crate::canary::CanaryHeader;
@@ -16,10 +18,9 @@ fn read_lines(lines: &str) -> (Settings, Vec<RoutingProblem>) {
 
 #[test]
 fn every_example_loads_and_uses_each_annotation() {
-    for family in FAMILIES {
+    for family in FAMILIES.iter().filter(|family| !family.annotations.is_empty()) {
         let (settings, problems) = read_lines(family.syntax);
-        let asks = settings != Settings::default() || family.annotations.is_empty();
-        assert!(asks, "{}: the example asks for something", family.name);
+        assert_ne!(settings, Settings::default(), "{}: the example asks for something", family.name);
         // A canary's pattern next to a value is ignored without a problem.
         assert_eq!(problems, [], "{}", family.name);
         for annotation in family.annotations {
@@ -31,9 +32,30 @@ fn every_example_loads_and_uses_each_annotation() {
 }
 
 #[test]
+fn every_example_of_a_family_without_annotations_is_a_config_map() {
+    let has_keys_only = |family: &&AnnotationFamily| family.annotations.is_empty() && !family.keys.is_empty();
+    for family in FAMILIES.iter().filter(has_keys_only) {
+        let pairs = family.syntax.lines().filter_map(|line| line.split_once(": "));
+        let mut data: Vec<_> =
+            pairs.map(|(name, value)| (name.into(), value.trim_matches('\'').to_owned())).collect();
+        data.sort_unstable();
+        let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
+        let cluster = Snapshot::default();
+        let mut reader = SettingReader::of_config_map(&config_map, &cluster);
+        let mut values = FamilyValues::default();
+        (family.read_keys)(&mut reader, &mut values);
+        assert_eq!(reader.done(), ReaderFindings::default(), "{}", family.name);
+        assert_ne!(values, FamilyValues::default(), "{}: the example asks for something", family.name);
+        for key in family.keys {
+            assert!(config_map.data.iter().any(|(name, _)| name == key.name), "{}", key.name);
+        }
+    }
+}
+
+#[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (30, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (44, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -87,7 +109,18 @@ fn invalid_values_are_reported_with_their_effect() {
         ("limit-rps: '5'", Effect::Closed),
         ("limit-rps: many", Effect::Closed),
         ("enable-modsecurity: 'true'", Effect::Closed),
-        ("enable-cors: 'true'", Effect::Differs),
+        ("load-balance: ewma", Effect::Differs),
+        ("enable-cors: 'yes'", Effect::DefaultUsed),
+        ("cors-allow-methods: 'GET;'", Effect::DefaultUsed),
+        ("cors-max-age: 1h", Effect::DefaultUsed),
+        ("cors-allow-origin: shop.example", Effect::LeftOut),
+        ("upstream-vhost: '$none'", Effect::DefaultUsed),
+        ("x-forwarded-prefix: /$1", Effect::DefaultUsed),
+        ("connection-proxy-header: upgrade", Effect::DefaultUsed),
+        ("proxy-cookie-domain: one", Effect::DefaultUsed),
+        ("proxy-cookie-path: ~( /", Effect::DefaultUsed),
+        ("proxy-redirect-from: ~(", Effect::DefaultUsed),
+        ("proxy-redirect-to: $", Effect::DefaultUsed),
         ("http2-push-preload: 'true'", Effect::Cosmetic),
         ("no-such-thing: x", Effect::Differs),
         ("backend-protocol: HTTPS", Effect::Closed),

@@ -14,7 +14,6 @@ const RAW_TEXT: &str = "an access rule in it would not be applied";
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
 const NO_HASH: &str = "endpoints are chosen by round robin";
 const NO_MIRROR: &str = "no copy of the request is sent";
-const NO_CORS: &str = "no CORS headers are added, and preflight requests go to the endpoint";
 const PLAIN_UPSTREAM: &str =
     "requests to endpoints use plain HTTP; with backend-protocol HTTPS the routes answer 503";
 const STREAMED: &str = "responses are streamed and not buffered";
@@ -32,7 +31,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("upstream-hash-by-subset", False, NO_HASH),
     differs("upstream-hash-by-subset-size", OnlyEmpty, NO_HASH),
     differs("service-upstream", False, "endpoints are chosen here and not by the cluster IP of the Service"),
-    differs("upstream-vhost", OnlyEmpty, "endpoints get the client's Host header"),
     differs("default-backend", OnlyEmpty, "without endpoints the response is the built-in 503 page"),
     differs("custom-http-errors", OnlyEmpty, "clients see the endpoint's own error pages"),
     cosmetic("disable-proxy-intercept-errors", False, "no error page is replaced anyway"),
@@ -41,15 +39,11 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("mirror-target", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-host", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-request-body", OnlyEmpty, NO_MIRROR),
-    differs("connection-proxy-header", OnlyEmpty, "endpoints get no Connection header except for an upgrade"),
-    differs("x-forwarded-prefix", OnlyEmpty, "endpoints get no X-Forwarded-Prefix header"),
     // Rewrite and redirect.
     differs("preserve-trailing-slash", False, "the redirect to https drops one slash at the end of the path"),
     differs("use-port-in-redirects", False, "the redirect to https has no port"),
     differs("relative-redirects", False, "the Location of redirects is an absolute URL"),
     differs("from-to-www-redirect", False, "the counterpart host (with or without www.) answers 404"),
-    differs("proxy-redirect-from", Words(&["off"]), "the Location of the endpoint is passed on unchanged"),
-    differs("proxy-redirect-to", Words(&["off"]), "the Location of the endpoint is passed on unchanged"),
     // TLS on the client side.
     differs("ssl-passthrough", False, "TLS ends at the proxy and not at the endpoint"),
     differs("ssl-ciphers", OnlyEmpty, "TLS 1.2 has built-in ciphers: ECDHE with AES-GCM or ChaCha20-Poly1305"),
@@ -104,13 +98,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("limit-rate-after", NotPositive, "responses are sent as fast as the client reads them"),
     // Headers and CORS.
     differs("custom-headers", OnlyEmpty, "responses lack the headers of that ConfigMap"),
-    differs("enable-cors", False, NO_CORS),
-    cosmetic("cors-allow-origin", OnlyEmpty, NO_CORS),
-    cosmetic("cors-allow-methods", OnlyEmpty, NO_CORS),
-    cosmetic("cors-allow-headers", OnlyEmpty, NO_CORS),
-    cosmetic("cors-allow-credentials", OnlyEmpty, NO_CORS),
-    cosmetic("cors-expose-headers", OnlyEmpty, NO_CORS),
-    cosmetic("cors-max-age", OnlyEmpty, NO_CORS),
     differs("server-alias", OnlyEmpty, "these hosts answer 404"),
     // Proxy behaviour.
     differs("proxy-body-size", Words(&["1m"]), "bodies over 1 MiB get 413"),
@@ -128,8 +115,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED),
     cosmetic("proxy-max-temp-file-size", OnlyEmpty, STREAMED),
     differs("proxy-http-version", Words(&["1.1"]), "requests to endpoints use HTTP/1.1"),
-    differs("proxy-cookie-domain", Words(&["off"]), "the Domain of cookies is passed on unchanged"),
-    differs("proxy-cookie-path", Words(&["off"]), "the Path of cookies is passed on unchanged"),
     // Logs, tracing, rest.
     cosmetic("enable-access-log", True, "requests are logged"),
     cosmetic("enable-rewrite-log", False, "rewrites are not logged"),

@@ -166,7 +166,6 @@ const LOGGED: &str = "the access log goes to standard output";
 const LOG_FORMAT: &str = "the access log has the default format of ingress-nginx";
 const STREAMED: &str = "bodies are streamed and not buffered";
 const NO_FORWARDED: &str = "no peer is trusted to report the client's address";
-const REDIRECT_PASSED: &str = "the Location of endpoints is passed on unchanged";
 const TICKETS: &str = "TLS sessions are resumed by the replica that began them only";
 
 /// All 194 keys of ingress-nginx 1.15: those of annotation families, and those without one.
@@ -197,20 +196,12 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(differs("enable-real-ip", False, "the client's address seen by the endpoint is that of the load balancer")),
     served(differs("compute-full-forwarded-for", False, "X-Forwarded-For has the address of the peer only")),
     served(differs("forwarded-for-header", Words(&["X-Forwarded-For"]), NO_FORWARDED)),
-    served(differs("forwarded-host-header", Words(&["X-Forwarded-Host"]), "X-Original-Forwarded-Host is taken from X-Forwarded-Host")),
     not_needed("forwarded-for-proxy-protocol-header", "it names a header that only nginx itself reads"),
     served(cosmetic("proxy-real-ip-cidr", Words(&["0.0.0.0/0"]), NO_FORWARDED)),
     served(differs("use-proxy-protocol", False, "a connection that begins with a PROXY line gets 400")),
     served(cosmetic("proxy-protocol-header-timeout", Words(&["5s"]), "the PROXY protocol is not read")),
-    served(differs("proxy-add-original-uri-header", False, "endpoints get no X-Original-URI header")),
-    served(differs("generate-request-id", True, "a request without X-Request-ID gets one")),
     guarded("proxy-set-headers", OnlyEmpty, "a header that it sets or removes would reach endpoints as the client wrote it", &EVERYTHING),
     served(differs("add-headers", OnlyEmpty, "responses lack the headers of that ConfigMap")),
-    served(differs("hide-headers", OnlyEmpty, "these response headers reach the client")),
-    served(differs("allow-backend-server-header", False, "the Server header of endpoints is dropped")),
-    served(cosmetic("server-tokens", False, "the Server header does not name the proxy")),
-    served(differs("enable-underscores-in-headers", False, "request headers with an underscore in their name are dropped")),
-    served(differs("ignore-invalid-headers", True, "request headers with an invalid name are dropped")),
     // Redirects, paths, defaults of annotations.
     served(differs("ssl-redirect", True, "http is redirected to https where the host has a certificate")),
     guarded("force-ssl-redirect", False, "requests over plain http would be served", &PLAIN_HTTP),
@@ -243,10 +234,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED)),
     served(cosmetic("proxy-max-temp-file-size", Words(&["1024m"]), STREAMED)),
     served(differs("proxy-http-version", Words(&["1.1"]), "requests to endpoints use HTTP/1.1")),
-    served(differs("proxy-cookie-domain", Words(&["off"]), "the Domain of cookies is passed on unchanged")),
-    served(differs("proxy-cookie-path", Words(&["off"]), "the Path of cookies is passed on unchanged")),
-    served(differs("proxy-redirect-from", Words(&["off"]), REDIRECT_PASSED)),
-    served(differs("proxy-redirect-to", Words(&["off"]), REDIRECT_PASSED)),
     not_needed("proxy-ssl-location-only", "it moves directives within the configuration of nginx"),
     served(differs("limit-rate", NotPositive, "responses are sent as fast as the client reads them")),
     served(differs("limit-rate-after", NotPositive, "responses are sent as fast as the client reads them")),
@@ -305,10 +292,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("ssl-buffer-size", "it sizes a buffer of nginx"),
     served(differs("ssl-reject-handshake", False, "a server name that no Ingress has gets the default certificate")),
     served(differs("enable-ocsp", False, "no OCSP response is stapled to certificates")),
-    served(differs("hsts", True, "responses over https have Strict-Transport-Security")),
-    served(differs("hsts-include-subdomains", True, "Strict-Transport-Security covers subdomains")),
-    served(differs("hsts-max-age", Words(&["31536000"]), "Strict-Transport-Security lasts a year")),
-    served(differs("hsts-preload", False, "Strict-Transport-Security does not say preload")),
     // Compression.
     served(differs("use-gzip", False, NO_COMPRESSION)),
     served(cosmetic("gzip-level", OnlyEmpty, NO_COMPRESSION)),

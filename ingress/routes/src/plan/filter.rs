@@ -42,13 +42,20 @@ pub enum FilterOutcome {
 pub struct ResponseHead<'r> {
     /// The status.
     pub status: StatusCode,
+    /// It is the response of an endpoint and not one that the proxy makes itself.
+    pub is_of_endpoint: bool,
     headers: &'r HeaderMap,
 }
 
 impl<'r> ResponseHead<'r> {
-    /// The head with these fields.
+    /// The head of a response that the proxy makes itself, with these fields.
     pub fn new(status: StatusCode, headers: &'r HeaderMap) -> Self {
-        Self { status, headers }
+        Self { status, is_of_endpoint: false, headers }
+    }
+
+    /// The head of an endpoint's response.
+    pub fn of_endpoint(status: StatusCode, headers: &'r HeaderMap) -> Self {
+        Self { is_of_endpoint: true, ..Self::new(status, headers) }
     }
 
     /// The value of a field, the first where there are several.

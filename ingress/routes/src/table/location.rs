@@ -12,7 +12,6 @@ use super::route::{DEFAULT_UPSTREAM, Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
 use crate::globals::{ClosedScheme, Globals, GuardedRoute};
-use crate::hsts::Hsts;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::by_segment;
 use crate::pattern::{PathPattern, PatternCache};
@@ -208,7 +207,6 @@ impl<'h> LocationBuilder<'h> {
         for scheme in closing.schemes {
             plan.rewrite.push(Box::new(ClosedScheme(scheme)));
         }
-        plan.response_head.push(Box::new(Hsts));
         Route {
             host: host.clone(),
             path: self.path.clone(),

@@ -4,8 +4,6 @@
 use cluster::Object;
 
 use super::*;
-use crate::plan::filter::ResponseHead;
-use crate::plan::head_edits::HeadEdits;
 use crate::testing::{TestCluster, class, manifests};
 
 mod law;
@@ -84,7 +82,7 @@ spec: {rules: [{paths: [[/, Prefix, rest]]}], tls: [{secret: some}]}
 fn protecting_annotations_that_are_not_supported_close_their_routes() {
     let world = TestCluster::new(
         "
-metadata: {name: guarded, annotations: {auth-url: 'http://auth.example/', proxy-body-size: 8m, enable-cors: 'true', permanent-redirect: /x}}
+metadata: {name: guarded, annotations: {auth-url: 'http://auth.example/', proxy-body-size: 8m, load-balance: ewma, permanent-redirect: /x}}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
 ---
 metadata: {name: open, annotations: {enable-modsecurity: 'false', limit-rps: '0', session-cookie-hash: sha1, proxy-body-sise: 8m}}
@@ -114,36 +112,12 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
              default is used",
             "Ingress default/guarded: auth-url \"http://auth.example/\" is not honoured: requests would not be \
              authenticated; the routes answer 503",
-            "Ingress default/guarded: enable-cors \"true\" is not honoured: no CORS headers are added, and preflight \
-             requests go to the endpoint",
+            "Ingress default/guarded: load-balance \"ewma\" is not honoured: endpoints take turns (round_robin)",
             "Ingress default/guarded: proxy-body-size \"8m\" is not honoured: bodies over 1 MiB get 413",
             "Ingress default/open: nginx.ingress.kubernetes.io/proxy-body-sise: is not known; did you mean \
              proxy-body-size?",
         ]
     );
-}
-
-#[test]
-fn responses_over_https_have_hsts() {
-    let world = TestCluster::new(
-        "metadata: {name: x}\nspec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}\n",
-    );
-    let table = world.table.load();
-    for (url, value) in [
-        ("https://a.example/", Some("max-age=31536000; includeSubDomains")),
-        ("https://unknown.example/", Some("max-age=31536000; includeSubDomains")),
-        ("http://a.example/", None),
-    ] {
-        let exchange = crate::exchange::tests::get(url, &[]);
-        let mut head = DirectResponse::status(StatusCode::OK).head();
-        let plan = &table.find(exchange.host(), exchange.path()).route().plan;
-        let mut edits = HeadEdits::default();
-        let empty = http::HeaderMap::new();
-        plan.edit_response_head(&exchange, &ResponseHead::new(StatusCode::OK, &empty), &mut edits);
-        edits.apply(&mut head.headers);
-        let header = head.headers.get("strict-transport-security").map(|value| value.to_str().expect("text"));
-        assert_eq!(header, value, "{url}");
-    }
 }
 
 #[test]

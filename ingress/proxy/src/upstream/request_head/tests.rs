@@ -17,6 +17,10 @@ fn map(head: &RequestHead) -> HeaderMap {
 }
 
 fn forward(head: &RequestHead, raw: bool, edits: &HeadEdits<'_>) -> String {
+    forward_names(head, raw, edits, FieldNames::Plain)
+}
+
+fn forward_names(head: &RequestHead, raw: bool, edits: &HeadEdits<'_>, names: FieldNames) -> String {
     let headers = map(head);
     let forward = UpstreamHead {
         method: &Method::POST,
@@ -29,6 +33,7 @@ fn forward(head: &RequestHead, raw: bool, edits: &HeadEdits<'_>) -> String {
         scheme: "https",
         body: BodyLength::Known(12),
         loop_id: None,
+        names,
         upgrade: upgrade(&headers),
     };
     let mut out = BytesMut::new();
@@ -82,6 +87,19 @@ Content-Length: 12
     assert_eq!(raw, format!("{own}User-Agent: curl/8\nAccept: a\naCCept: b\nTE: trailers\n\n"));
     let parsed = forward(&head(REQUEST), false, &HeadEdits::default());
     assert_eq!(parsed, format!("{own}user-agent: curl/8\naccept: a\naccept: b\nTE: trailers\n\n"));
+}
+
+#[test]
+fn unusual_names_pass_where_they_are_configured() {
+    for raw in [true, false] {
+        let passed = |names| {
+            let text = forward_names(&head(REQUEST), raw, &HeadEdits::default(), names).to_lowercase();
+            ["\nmy_header: 1\n", "\nx-odd!: 1\n"].map(|line| text.contains(line))
+        };
+        assert_eq!(passed(FieldNames::Plain), [false, false]);
+        assert_eq!(passed(FieldNames::WithUnderscores), [true, false]);
+        assert_eq!(passed(FieldNames::All), [true, true]);
+    }
 }
 
 #[test]

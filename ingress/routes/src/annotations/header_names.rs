@@ -1,0 +1,84 @@
+//! `enable-underscores-in-headers`, `ignore-invalid-headers` and `generate-request-id`: which headers of clients are passed on.
+
+use super::{AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
+use crate::family_values::FamilyValues;
+use crate::plan::Plan;
+use crate::plan::head_options::FieldNames;
+
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
+    name: "header names",
+    doc: "Which headers of clients are passed on to endpoints.",
+    keys: &[
+        FamilyKey {
+            name: "enable-underscores-in-headers",
+            values: "true, false; default false",
+            doc: "request headers with an underscore in their name are passed on",
+        },
+        FamilyKey {
+            name: "ignore-invalid-headers",
+            values: "true, false; default true",
+            doc: "request headers whose name has other characters than letters, digits and hyphens are dropped",
+        },
+        FamilyKey {
+            name: "generate-request-id",
+            values: "true, false; default true",
+            doc: "a request without X-Request-ID gets one",
+        },
+    ],
+    syntax: "enable-underscores-in-headers: 'true'\n\
+             ignore-invalid-headers: 'false'\n\
+             generate-request-id: 'false'",
+    read_keys,
+    plan,
+    ..AnnotationFamily::NONE
+};
+
+/// The keys of the ConfigMap.
+#[derive(Clone, Debug, PartialEq)]
+struct RequestHeaders {
+    names: FieldNames,
+    makes_request_ids: bool,
+}
+
+fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
+    let underscores = reader.flag("enable-underscores-in-headers").unwrap_or(false);
+    let names = match reader.flag("ignore-invalid-headers").unwrap_or(true) {
+        false => FieldNames::All,
+        true if underscores => FieldNames::WithUnderscores,
+        true => FieldNames::Plain,
+    };
+    let makes_request_ids = reader.flag("generate-request-id").unwrap_or(true);
+    values.set(RequestHeaders { names, makes_request_ids });
+}
+
+fn plan(_: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    if let Some(headers) = rule.globals.get::<RequestHeaders>() {
+        plan.heads.names = headers.names;
+        plan.heads.makes_request_ids = headers.makes_request_ids;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::head_options::FieldNames;
+    use crate::testing::TestCluster;
+
+    #[test]
+    fn the_keys_apply_to_all_routes() {
+        let mut cluster = TestCluster::configured("metadata: {name: x}\nspec: {}\n");
+        for (data, names, makes_request_ids) in [
+            (&[][..], FieldNames::Plain, true),
+            (&[("enable-underscores-in-headers", "true")], FieldNames::WithUnderscores, true),
+            (
+                &[("ignore-invalid-headers", "false"), ("generate-request-id", "false")],
+                FieldNames::All,
+                false,
+            ),
+            (&[("ignore-invalid-headers", "no")], FieldNames::Plain, true),
+        ] {
+            cluster.configure(data);
+            let heads = cluster.table.load().find("a.example", "/").route().plan.heads;
+            assert_eq!((heads.names, heads.makes_request_ids), (names, makes_request_ids), "{data:?}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Text with variables of nginx in it, as in `upstream-vhost: $service_name.$namespace.svc`.
+
+use std::borrow::Cow;
+
+use super::Rule;
+use crate::exchange::Exchange;
+use crate::path::encode;
+use crate::pattern::{Captures, Pattern};
+use crate::variables::RequestVariable;
+
+/// A part of a text as written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum TemplatePart {
+    Text(String),
+    /// `$1` to `$9`.
+    Group(usize),
+    /// `$name` or `${name}`.
+    Name(String),
+}
+
+/// The parts of a text; `None` if a `$` is not followed by a name or a digit.
+pub(super) fn parts(text: &str) -> Option<Vec<TemplatePart>> {
+    let mut rest = text;
+    let mut parts = Vec::new();
+    while let Some((before, after)) = rest.split_once('$') {
+        if !before.is_empty() {
+            parts.push(TemplatePart::Text(before.into()));
+        }
+        let part;
+        (part, rest) = if let Some(digit) = after.bytes().next().filter(|byte| (b'1'..=b'9').contains(byte)) {
+            (TemplatePart::Group(usize::from(digit - b'0')), &after[1..])
+        } else if let Some(braced) = after.strip_prefix('{') {
+            let (name, rest) = braced.split_once('}')?;
+            (TemplatePart::Name(name.into()), rest)
+        } else {
+            let end = after.find(|c: char| !is_name_character(c)).unwrap_or(after.len());
+            (TemplatePart::Name(after[..end].into()), &after[end..])
+        };
+        if let TemplatePart::Name(name) = &part
+            && (name.is_empty()
+                || name.starts_with(|c: char| c.is_ascii_digit())
+                || !name.chars().all(is_name_character))
+        {
+            return None;
+        }
+        parts.push(part);
+    }
+    if !rest.is_empty() {
+        parts.push(TemplatePart::Text(rest.into()));
+    }
+    Some(parts)
+}
+
+/// Whether a character may be in the name of a variable.
+pub(super) fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// The value of a variable that is the same for all requests of a rule; `None` if there is no such variable.
+pub(super) fn rule_variable(name: &str, rule: &Rule<'_>) -> Option<String> {
+    Some(match name {
+        "server_name" => rule.host.into(),
+        "location_path" => rule.path.into(),
+        "namespace" => rule.ingress.map_or("", |ingress| &ingress.namespace).into(),
+        "ingress_name" => rule.ingress.map_or("", |ingress| &ingress.name).into(),
+        "service_name" => rule.service.map_or("", |service| &service.name).into(),
+        "service_port" => rule.service.map(|service| service.port.to_string()).unwrap_or_default(),
+        _ => return None,
+    })
+}
+
+/// The names that [`rule_variable`] knows.
+const RULE_VARIABLES: &[&str] =
+    &["server_name", "location_path", "namespace", "ingress_name", "service_name", "service_port"];
+
+/// A text whose variables are known. Those of the rule are filled in when its route is built.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Template(Vec<TemplatePart>);
+
+impl Template {
+    /// Parses a text; `None` if a name in it is neither a variable nor a group of `pattern`.
+    pub(super) fn parse(text: &str, pattern: Option<&Pattern>) -> Option<Self> {
+        let is_known = |part: &TemplatePart| match part {
+            TemplatePart::Text(_) => true,
+            TemplatePart::Group(_) => pattern.is_some(),
+            TemplatePart::Name(name) => {
+                pattern.is_some_and(|pattern| pattern.group_number(name).is_some())
+                    || RULE_VARIABLES.contains(&name.as_str())
+                    || RequestVariable::parse(name).is_some()
+            }
+        };
+        let parts = parts(text)?;
+        parts.iter().all(is_known).then_some(Self(parts))
+    }
+
+    /// The text for a rule. A named group hides the variable of the same name, as in nginx.
+    pub(super) fn of_rule(&self, rule: &Rule<'_>, pattern: Option<&Pattern>) -> RuleText {
+        let mut text = RuleText(Vec::with_capacity(self.0.len()));
+        for part in &self.0 {
+            match part {
+                TemplatePart::Text(part) => text.push_text(part),
+                TemplatePart::Group(number) => text.0.push(TextPart::Group(*number)),
+                TemplatePart::Name(name) => {
+                    if let Some(number) = pattern.and_then(|pattern| pattern.group_number(name)) {
+                        text.0.push(TextPart::Group(number));
+                    } else if let Some(value) = rule_variable(name, rule) {
+                        text.push_text(&value);
+                    } else {
+                        text.0.extend(RequestVariable::parse(name).map(TextPart::Variable));
+                    }
+                }
+            }
+        }
+        text
+    }
+}
+
+/// A text with the variables of requests.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RuleText(Vec<TextPart>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum TextPart {
+    Text(String),
+    Group(usize),
+    Variable(RequestVariable),
+}
+
+impl RuleText {
+    fn push_text(&mut self, text: &str) {
+        match self.0.last_mut() {
+            Some(TextPart::Text(last)) => last.push_str(text),
+            _ => self.0.push(TextPart::Text(text.into())),
+        }
+    }
+
+    /// Its value for a request, in a form that can be in a header. Hot: a text without variables is borrowed.
+    pub(super) fn value(&self, exchange: &Exchange) -> Cow<'_, str> {
+        self.value_with(exchange, &Captures::new())
+    }
+
+    /// The same, as bytes.
+    pub(super) fn bytes(&self, exchange: &Exchange) -> Cow<'_, [u8]> {
+        match self.value(exchange) {
+            Cow::Borrowed(value) => Cow::Borrowed(value.as_bytes()),
+            Cow::Owned(value) => Cow::Owned(value.into_bytes()),
+        }
+    }
+
+    /// The same, with the groups of a match.
+    pub(super) fn value_with(&self, exchange: &Exchange, captures: &Captures<'_>) -> Cow<'_, str> {
+        let parts = match &self.0[..] {
+            [] => return Cow::Borrowed(""),
+            [TextPart::Text(text)] => return Cow::Borrowed(text),
+            parts => parts,
+        };
+        let mut value = String::new();
+        for part in parts {
+            match part {
+                TextPart::Text(text) => value.push_str(text),
+                TextPart::Group(number) => push(&mut value, captures.get(*number).copied().unwrap_or("")),
+                TextPart::Variable(variable) => push(&mut value, &variable.value(exchange)),
+            }
+        }
+        Cow::Owned(value)
+    }
+}
+
+/// Adds the value of a variable. `$uri` is decoded and may contain a line break, which would begin another header.
+fn push(text: &mut String, value: &str) {
+    for c in value.chars() {
+        if c.is_control() || !c.is_ascii() {
+            text.push_str(&encode(c.encode_utf8(&mut [0; 4])));
+        } else {
+            text.push(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::{Key, PathType, PortRef, ServiceBackend};
+
+    use super::*;
+    use crate::exchange::tests::get;
+    use crate::family_values::FamilyValues;
+    use crate::pattern::PatternCache;
+
+    #[test]
+    fn variables_are_filled_in() {
+        let (key, patterns) = (Key::new("shop", "main"), PatternCache::default());
+        let service = ServiceBackend { name: "web".into(), port: PortRef::Number(80) };
+        let rule = Rule {
+            globals: &FamilyValues::default(),
+            host: "a.example",
+            ingress: Some(&key),
+            service: Some(&service),
+            path: "/p",
+            kind: PathType::Prefix,
+            patterns: &patterns,
+            port_in_redirects: None,
+        };
+        let exchange = get("http://A.example:8080/x%0Ay?q=1", &[("x-user", "a b")]);
+        for (text, value) in [
+            ("", ""),
+            ("inner.example:81", "inner.example:81"),
+            ("$service_name.$namespace.svc:$service_port", "web.shop.svc:80"),
+            ("${ingress_name}-$location_path $server_name", "main-/p a.example"),
+            ("$host|$http_host|$http_x_user|$arg_q|$http_none", "a.example|A.example:8080|a b|1|"),
+            ("$uri", "/x%0Ay"),
+        ] {
+            let template = Template::parse(text, None).expect(text).of_rule(&rule, None);
+            assert_eq!(template.value(&exchange), value, "{text}");
+        }
+        let pattern = Pattern::new("^/(?<host>x)(y)?", false).unwrap();
+        let template = Template::parse("$1-$2-$host", Some(&pattern)).expect("groups of the pattern");
+        let captures = Captures::from_slice(&["/x", "x", ""]);
+        let text = template.of_rule(&rule, Some(&pattern));
+        assert_eq!(text.value_with(&exchange, &captures), "x--x");
+        for bad in ["$", "a$-b", "${host", "$none", "$1", "$0"] {
+            assert_eq!(Template::parse(bad, None), None, "{bad}");
+        }
+        assert_eq!(Template::parse("$0", Some(&pattern)), None);
+    }
+}
