@@ -13,6 +13,7 @@ use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, RouteTable}
 use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
 use telemetry::metrics::{Registry, UpDownCounter};
 use telemetry::{LogWriter, ThreadSlot};
+use tokio::runtime::LocalOptions;
 
 use crate::listener::accept::accept;
 use crate::listener::{self, Listener, tls};
@@ -234,10 +235,10 @@ fn work(
     open: DrainToken,
     worker: impl FnOnce() -> Rc<Worker>,
 ) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = runtime.map_err(|error| format!("its runtime cannot be started: {error}"))?;
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async move {
+    runtime.block_on(async move {
         let worker = worker();
         let mut clock = tokio::task::spawn_local({
             let worker = worker.clone();
