@@ -17,6 +17,7 @@ mod redirect;
 mod replacement;
 mod response_head;
 mod rewrite;
+mod source_range;
 mod template;
 mod upstream_head;
 mod unsupported;
@@ -174,6 +175,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     canary::FAMILY,
     backend_protocol::FAMILY,
     affinity::FAMILY,
+    source_range::FAMILY,
     global_auth::FAMILY,
     proxy::FAMILY,
 ];

@@ -1,7 +1,7 @@
 //! One request, as routing and filters use it.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use cluster::CompactString;
 use http::header::{COOKIE, HOST};
@@ -101,6 +101,11 @@ impl Exchange {
             lowered,
             normal,
         })
+    }
+
+    /// The address of the client (nginx's `$remote_addr`).
+    pub fn client_ip(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
     }
 
     /// Host and port as the client sent them (nginx's `$http_host`).

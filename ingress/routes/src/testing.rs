@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Deserialize;
 
 use crate::exchange::tests::get;
-use crate::plan::filter::{FilterOutcome, ResponseHead};
+use crate::plan::access::{AccessCheck, AccessStep, Services};
+use crate::plan::filter::{DirectResponse, FilterOutcome, ResponseHead};
 use crate::plan::head_edits::HeadEdits;
 use crate::upstream::{BalancerState, SelectedEndpoint, SelectedTarget, UpstreamAddress, UpstreamTarget};
 use crate::{CertIndex, Certs, Exchange, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable};
@@ -103,19 +104,24 @@ impl TestCluster {
     pub(crate) fn answer(&self, exchange: &mut Exchange, number: u32) -> String {
         let table = self.table.load();
         let found = table.find(exchange.host(), exchange.path());
-        match found.rewrite(exchange) {
-            FilterOutcome::Respond(response) => {
-                let location = response.location().map(|location| location.to_str().expect("text"));
-                [Some(response.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
-            }
-            FilterOutcome::Continue => {
-                let upstream = found.route().upstream.as_ref().expect("a route without one answers");
-                let choice =
-                    upstream.choose(exchange, &self.pools.load(), &mut FixedBalancer::number(number));
-                let name = choice.target.pool.service.name.to_string();
-                exchange.target.iter().fold(name, |name, target| format!("{name} {target}"))
-            }
+        let respond = |response: &DirectResponse| {
+            let location = response.location().map(|location| location.to_str().expect("text"));
+            [Some(response.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        };
+        if let FilterOutcome::Respond(response) = found.rewrite(exchange) {
+            return respond(&response);
         }
+        let route = found.route();
+        let access = AccessCheck::default().run(&route.plan.access, exchange, &FixedServices);
+        match access {
+            AccessStep::Respond(response) => return respond(&response),
+            AccessStep::Fetch(request) => return format!("fetch {}", request.url),
+            AccessStep::Pass => {}
+        }
+        let Some(upstream) = &route.upstream else { return "404".to_owned() };
+        let choice = upstream.choose(exchange, &self.pools.load(), &mut FixedBalancer::number(number));
+        let name = choice.target.pool.service.name.to_string();
+        exchange.target.iter().fold(name, |name, target| format!("{name} {target}"))
     }
 
     /// One attempt of a request: the endpoint, and the cookie that is set.
@@ -379,5 +385,14 @@ impl From<Manifest> for Ingress {
             rules: spec.rules.into_iter().map(rule).collect(),
             tls: spec.tls.into_iter().map(tls).collect(),
         }
+    }
+}
+
+/// Services at a time that does not change.
+pub(crate) struct FixedServices;
+
+impl Services for FixedServices {
+    fn now(&self) -> Duration {
+        Duration::from_secs(1_800_000_000)
     }
 }

@@ -9,7 +9,6 @@ use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, u
 const NOT_AUTHENTICATED: &str = "requests would not be authenticated";
 const NO_CERTIFICATE: &str = "clients would need no certificate";
 const NOT_LIMITED: &str = "requests would not be limited";
-const NOT_FILTERED: &str = "requests from addresses that it excludes would be served";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
 const NO_HASH: &str = "endpoints are chosen by round robin";
@@ -84,9 +83,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     closed("auth-keepalive-share-vars", False, NOT_AUTHENTICATED),
     closed("auth-snippet", OnlyEmpty, NOT_AUTHENTICATED),
     // Access and limits.
-    closed("allowlist-source-range", OnlyEmpty, NOT_FILTERED),
-    closed("whitelist-source-range", OnlyEmpty, NOT_FILTERED),
-    closed("denylist-source-range", OnlyEmpty, NOT_FILTERED),
     closed("limit-connections", NotPositive, NOT_LIMITED),
     closed("limit-rps", NotPositive, NOT_LIMITED),
     closed("limit-rpm", NotPositive, NOT_LIMITED),

@@ -154,7 +154,6 @@ const fn guarded(
 const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
 const NO_TEXT: &str = "there is no nginx configuration text";
-const NOT_FILTERED: &str = "requests from addresses that it excludes would be served";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const WITH_GLOBAL_AUTH: &str = "without global-auth-url it has no effect, and with it routes are closed";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
@@ -184,9 +183,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(differs("allow-cross-namespace-resources", False, "Secrets and ConfigMaps of other namespaces are not read")),
     not_needed("strict-validate-path-type", "there is no nginx configuration text that a path could break out of"),
     served(cosmetic("global-allowed-response-headers", OnlyEmpty, "the annotation custom-headers adds no headers")),
-    guarded("whitelist-source-range", Words(&["0.0.0.0/0,::/0", "0.0.0.0/0, ::/0"]), NOT_FILTERED, &INGRESSES),
-    guarded("denylist-source-range", OnlyEmpty, NOT_FILTERED, &INGRESSES),
-    guarded("block-cidrs", OnlyEmpty, NOT_FILTERED, &EVERYTHING),
     guarded("block-user-agents", OnlyEmpty, "requests from user agents that it excludes would be served", &EVERYTHING),
     guarded("block-referers", OnlyEmpty, "requests that it excludes by Referer would be served", &EVERYTHING),
     honoured("no-auth-locations", "rule paths that begin with one of these stay open under global-auth-url"),

@@ -144,6 +144,7 @@ fn is_refusal(status: StatusCode) -> bool {
 mod tests {
     use super::*;
     use crate::exchange::tests::get;
+    use crate::testing::FixedServices;
 
     /// Answers with a status; 200 allows, 0 has no opinion, 1 asks another server, whose status decides.
     #[derive(Debug)]
@@ -170,28 +171,20 @@ mod tests {
         }
     }
 
-    struct NoServices;
-
-    impl Services for NoServices {
-        fn now(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
-
     /// The status of the decision; 200 if the request may pass. `fetched` is the status of the other server.
     fn decide(any: bool, rules: &[u16], fetched: u16) -> u16 {
         let rules = rules.iter().map(|status| Box::new(Fixed(*status)) as Box<dyn AccessRule>);
         let access = AccessRules { any, rules: rules.collect() };
         let mut exchange = get("a.example/", &[]);
         let mut check = AccessCheck::default();
-        let mut step = check.run(&access, &mut exchange, &NoServices);
+        let mut step = check.run(&access, &mut exchange, &FixedServices);
         loop {
             step = match step {
                 AccessStep::Pass => return 200,
                 AccessStep::Respond(response) => return response.status.as_u16(),
                 AccessStep::Fetch(_) => {
                     let response = SubrequestResponse::status(StatusCode::from_u16(fetched).unwrap());
-                    check.resume(&access, &mut exchange, &NoServices, &response)
+                    check.resume(&access, &mut exchange, &FixedServices, &response)
                 }
             };
         }

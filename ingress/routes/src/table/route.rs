@@ -73,11 +73,7 @@ impl Route {
         if self.denied.is_some() {
             return FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
         }
-        let outcome = self.plan.rewrite(exchange);
-        if outcome == FilterOutcome::Continue && self.upstream.is_none() {
-            return FilterOutcome::Respond(DirectResponse::status(StatusCode::NOT_FOUND));
-        }
-        outcome
+        self.plan.rewrite(exchange)
     }
 
     /// The problem of a route whose pattern was matched when a request had used up its steps. `now` is the Unix time.

@@ -1,0 +1,266 @@
+//! Address lists: which clients may send requests.
+
+use std::net::IpAddr;
+
+use http::StatusCode;
+use ipnet::IpNet;
+
+use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
+use crate::exchange::Exchange;
+use crate::family_values::FamilyValues;
+use crate::plan::Plan;
+use crate::plan::access::{AccessOutcome, AccessRule, Services};
+use crate::plan::filter::DirectResponse;
+use crate::problem::Effect;
+
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
+    name: "source range",
+    doc: "Answers 403 to clients by their address. Lists are addresses and networks (CIDR), separated by commas. A list without \
+          any valid entry closes the routes (503); invalid entries beside valid ones are reported and left out.",
+    annotations: &[
+        Annotation {
+            name: "allowlist-source-range",
+            values: "addresses and networks; default the ConfigMap's",
+            doc: "Only these clients are served. Replaces the list of the ConfigMap.",
+        },
+        Annotation {
+            name: "whitelist-source-range",
+            values: "addresses and networks",
+            doc: "The old name of allowlist-source-range, which takes precedence.",
+        },
+        Annotation {
+            name: "denylist-source-range",
+            values: "addresses and networks; default the ConfigMap's",
+            doc: "These clients are not served, whatever the other list says. Replaces the list of the ConfigMap.",
+        },
+    ],
+    keys: &[
+        FamilyKey {
+            name: "whitelist-source-range",
+            values: "addresses and networks",
+            doc: "only these clients are served by Ingresses without a list of their own",
+        },
+        FamilyKey {
+            name: "denylist-source-range",
+            values: "addresses and networks",
+            doc: "these clients are not served by Ingresses without a list of their own",
+        },
+        FamilyKey {
+            name: "block-cidrs",
+            values: "addresses and networks",
+            doc: "these clients get 403 on every host",
+        },
+    ],
+    syntax: "allowlist-source-range: 10.0.0.0/8, 2001:db8::/32\n\
+             whitelist-source-range: 10.0.0.0/8\n\
+             denylist-source-range: 10.1.2.3",
+    read,
+    read_keys,
+    plan,
+};
+
+/// Networks, sorted by nothing: the lists of users are short.
+type Networks = Box<[IpNet]>;
+
+/// The lists of an Ingress; `None` for those of the ConfigMap.
+#[derive(Debug, Default, PartialEq)]
+struct OwnLists {
+    allowed: Option<Networks>,
+    denied: Option<Networks>,
+}
+
+/// The lists of the ConfigMap.
+#[derive(Debug, Default, PartialEq)]
+struct GlobalLists {
+    allowed: Networks,
+    denied: Networks,
+    blocked: Networks,
+}
+
+/// The list of an annotation or key; `None` if it is not set, or if nothing in it is valid, which closes the routes.
+fn networks(reader: &mut SettingReader<'_>, name: &'static str) -> Option<Networks> {
+    let text = reader.text(name)?;
+    let mut networks = Vec::new();
+    let mut invalid = Vec::new();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        match network(item) {
+            Some(network) => networks.push(network),
+            None => invalid.push(item),
+        }
+    }
+    let Some(first) = invalid.first() else { return Some(networks.into()) };
+    let effect = if networks.is_empty() { Effect::Closed } else { Effect::LeftOut };
+    let more = match invalid.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    reader.problem(
+        name,
+        format!("{first:?}{more} should be an address or a network such as 10.0.0.0/8"),
+        effect,
+    );
+    (!networks.is_empty()).then(|| networks.into())
+}
+
+/// An address, or a network whose host bits may be set, as in Go's `ParseCIDR`.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>()
+        .map(|network| network.trunc())
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
+}
+
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
+    // A canary is protected by the lists of the rule that it belongs to.
+    if settings.canary.is_some() {
+        return;
+    }
+    let old = networks(reader, "whitelist-source-range");
+    let allowed = networks(reader, "allowlist-source-range").or(old);
+    let lists = OwnLists { allowed, denied: networks(reader, "denylist-source-range") };
+    if lists != OwnLists::default() {
+        settings.values.set(lists);
+    }
+}
+
+fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
+    let lists = GlobalLists {
+        allowed: networks(reader, "whitelist-source-range").unwrap_or_default(),
+        denied: networks(reader, "denylist-source-range").unwrap_or_default(),
+        blocked: networks(reader, "block-cidrs").unwrap_or_default(),
+    };
+    if lists != GlobalLists::default() {
+        values.set(lists);
+    }
+}
+
+fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    let none = (OwnLists::default(), GlobalLists::default());
+    let own = settings.values.get::<OwnLists>().unwrap_or(&none.0);
+    let global = rule.globals.get::<GlobalLists>().unwrap_or(&none.1);
+    if !global.blocked.is_empty() {
+        let networks = global.blocked.clone();
+        plan.access.rules.push(Box::new(SourceRange { denied: networks, allowed: Networks::default() }));
+    }
+    // The page for unknown hosts belongs to no Ingress, and the lists do not apply to it.
+    if rule.ingress.is_none() {
+        return;
+    }
+    let range = SourceRange {
+        denied: own.denied.as_ref().unwrap_or(&global.denied).clone(),
+        allowed: own.allowed.as_ref().unwrap_or(&global.allowed).clone(),
+    };
+    if !(range.denied.is_empty() && range.allowed.is_empty()) {
+        plan.access.rules.push(Box::new(range));
+    }
+}
+
+/// nginx's `deny` and `allow`.
+#[derive(Debug)]
+struct SourceRange {
+    denied: Networks,
+    /// Empty allows all.
+    allowed: Networks,
+}
+
+impl AccessRule for SourceRange {
+    fn check(&self, exchange: &mut Exchange, _: &dyn Services) -> AccessOutcome {
+        let client = exchange.client_ip();
+        let has = |networks: &Networks| networks.iter().any(|network| network.contains(&client));
+        if has(&self.denied) || !self.allowed.is_empty() && !has(&self.allowed) {
+            return AccessOutcome::Refuse(DirectResponse::status(StatusCode::FORBIDDEN));
+        }
+        if self.allowed.is_empty() { AccessOutcome::NoOpinion } else { AccessOutcome::Allow }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cluster::{ConfigMap, Key, Object};
+
+    use crate::options::RouteOptions;
+    use crate::testing::TestCluster;
+
+    const INGRESSES: &str = "
+metadata: {name: open}
+spec: {rules: [{host: open.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: allow, annotations: {allowlist-source-range: '192.0.2.0/24, 2001:db8::1'}}
+spec: {rules: [{host: allow.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: old, annotations: {whitelist-source-range: '198.51.100.0/24'}}
+spec: {rules: [{host: old.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: both, annotations: {allowlist-source-range: 192.0.2.0/24, denylist-source-range: 192.0.2.7}}
+spec: {rules: [{host: both.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: half, annotations: {denylist-source-range: 'x, 192.0.2.9/24, y'}}
+spec: {rules: [{host: half.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: bad, annotations: {allowlist-source-range: 10.0.0.0/33}}
+spec: {rules: [{host: bad.example, paths: [[/, Prefix, web]]}]}
+";
+
+    fn world() -> TestCluster {
+        let options = RouteOptions {
+            watch_ingress_without_class: true,
+            config_map: Some(Key::new("ingress", "controller")),
+            ..RouteOptions::default()
+        };
+        let mut world = TestCluster::with(options, INGRESSES);
+        world.sync();
+        world
+    }
+
+    fn set(world: &mut TestCluster, key: &str, value: &str) {
+        let data = vec![(key.into(), value.to_owned())];
+        let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
+        world.apply([Object::ConfigMap(Arc::new(config_map))]);
+    }
+
+    /// The answers of every host for the client 192.0.2.7.
+    fn answers(world: &TestCluster) -> Vec<String> {
+        let hosts = ["open", "allow", "old", "both", "half", "bad", "unknown"];
+        hosts.map(|host| world.get(&format!("{host}.example/"))).into()
+    }
+
+    #[test]
+    fn clients_are_refused_by_their_address() {
+        let mut world = world();
+        assert_eq!(answers(&world), ["web", "web", "403", "403", "403", "503", "404"]);
+        for (key, value, wanted) in [
+            ("whitelist-source-range", "192.0.2.0/24", ["web", "web", "403", "403", "403", "503", "404"]),
+            ("whitelist-source-range", "10.0.0.0/8", ["403", "web", "403", "403", "403", "503", "404"]),
+            ("denylist-source-range", "192.0.2.7", ["403", "403", "403", "403", "403", "503", "404"]),
+            ("denylist-source-range", "nothing", ["503", "503", "503", "503", "503", "503", "503"]),
+            ("block-cidrs", "192.0.2.0/25", ["403", "403", "403", "403", "403", "503", "403"]),
+        ] {
+            set(&mut world, key, value);
+            assert_eq!(answers(&world), wanted, "{key}: {value}");
+        }
+    }
+
+    #[test]
+    fn invalid_entries_are_reported() {
+        let world = world();
+        let of = |name: &str| -> Vec<String> {
+            world.problems().into_iter().filter(|text| text.contains(name)).collect()
+        };
+        assert_eq!(
+            of("default/half"),
+            [
+                "Ingress default/half: nginx.ingress.kubernetes.io/denylist-source-range: \"x\" (and 1 more) should be an \
+              address or a network such as 10.0.0.0/8; it is left out"
+            ]
+        );
+        assert_eq!(
+            of("default/bad"),
+            [
+                "Ingress default/bad: nginx.ingress.kubernetes.io/allowlist-source-range: \"10.0.0.0/33\" should be an \
+              address or a network such as 10.0.0.0/8; the routes answer 503"
+            ]
+        );
+    }
+}
