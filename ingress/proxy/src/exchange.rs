@@ -2,6 +2,7 @@
 
 mod direct_response;
 
+mod open;
 mod subrequest;
 mod access;
 

@@ -10,6 +10,5 @@ pub(crate) mod request_body;
 
 pub(crate) mod pool;
 pub(crate) mod request;
-pub(crate) mod open;
 
 pub(crate) mod resolve;

@@ -14,7 +14,7 @@ pub mod subrequest;
 use std::sync::Arc;
 
 use self::access::{AccessRules, LimitRule};
-use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHead, ResponseHeadFilter};
+use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use self::head_edits::HeadEdits;
 use self::head_options::HeadOptions;
 use crate::exchange::Exchange;
@@ -66,7 +66,7 @@ impl Plan {
     pub fn edit_response_head<'r>(
         &'r self,
         exchange: &'r Exchange,
-        response: &ResponseHead<'_>,
+        response: &ResponseView<'_>,
         edits: &mut HeadEdits<'r>,
     ) {
         for filter in &self.response_head {

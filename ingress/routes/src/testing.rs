@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::exchange::tests::get;
 use crate::plan::access::{AccessCheck, AccessStep, Services};
-use crate::plan::filter::{DirectResponse, FilterOutcome, ResponseHead};
+use crate::plan::filter::{DirectResponse, FilterOutcome, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::upstream::{BalancerState, SelectedEndpoint, SelectedTarget, UpstreamAddress, UpstreamTarget};
 use crate::{CertIndex, Certs, Exchange, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable};
@@ -167,7 +167,7 @@ pub(crate) fn edited_response(
     let plan = &table.find(exchange.host(), exchange.path()).route().plan;
     let mut edits = HeadEdits::default();
     let status = StatusCode::from_u16(status).expect("a status");
-    plan.edit_response_head(exchange, &ResponseHead::of_endpoint(status, &headers), &mut edits);
+    plan.edit_response_head(exchange, &ResponseView::of_endpoint(status, &headers), &mut edits);
     let mut edited = headers.clone();
     edits.apply(&mut edited);
     edited

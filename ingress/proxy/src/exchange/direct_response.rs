@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode, response};
 use hyper::ext::ReasonPhrase;
-use ingress_routes::plan::filter::ResponseHead;
+use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_routes::{DirectResponse, Exchange, Route};
 
@@ -62,8 +62,8 @@ pub(crate) fn edit_response(
 ) {
     let mut edits = HeadEdits::default();
     let head = match is_of_endpoint {
-        true => ResponseHead::of_endpoint(parts.status, &parts.headers),
-        false => ResponseHead::new(parts.status, &parts.headers),
+        true => ResponseView::of_endpoint(parts.status, &parts.headers),
+        false => ResponseView::new(parts.status, &parts.headers),
     };
     route.plan.edit_response_head(exchange, &head, &mut edits);
     edits.apply(&mut parts.headers);

@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::exchange::open::open;
 use crate::state::worker::Worker;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::limit::UpstreamSlot;
-use crate::upstream::open::open;
 use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
 
 /// How much of a response's body is kept. Of a longer body only the beginning is.

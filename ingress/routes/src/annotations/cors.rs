@@ -8,7 +8,7 @@ use http::{HeaderName, StatusCode};
 use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
 use crate::plan::Plan;
-use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ResponseHead, ResponseHeadFilter};
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::problem::Effect;
 
@@ -219,7 +219,7 @@ impl RequestFilter for Cors {
 }
 
 impl ResponseHeadFilter for Cors {
-    fn edit<'r>(&'r self, exchange: &'r Exchange, _: &ResponseHead<'_>, edits: &mut HeadEdits<'r>) {
+    fn edit<'r>(&'r self, exchange: &'r Exchange, _: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         let Some(origin) = self.allow_origin(exchange) else { return };
         let policy = &*self.0;
         edits.set("Access-Control-Allow-Origin", origin.as_bytes());

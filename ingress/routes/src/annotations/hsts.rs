@@ -6,7 +6,7 @@ use super::{AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
-use crate::plan::filter::{ResponseHead, ResponseHeadFilter};
+use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::problem::Effect;
 
@@ -81,7 +81,7 @@ fn plan(_: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
 struct Hsts(Option<Arc<str>>);
 
 impl ResponseHeadFilter for Hsts {
-    fn edit<'r>(&'r self, exchange: &'r Exchange, _: &ResponseHead<'_>, edits: &mut HeadEdits<'r>) {
+    fn edit<'r>(&'r self, exchange: &'r Exchange, _: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         if exchange.scheme == RequestScheme::Https {
             edits.set("Strict-Transport-Security", self.0.as_deref().unwrap_or(DEFAULT).as_bytes());
         }

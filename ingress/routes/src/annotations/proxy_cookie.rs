@@ -8,7 +8,7 @@ use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settin
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
-use crate::plan::filter::{ResponseHead, ResponseHeadFilter};
+use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::problem::Effect;
 
@@ -153,7 +153,7 @@ impl CookieRewrite {
 }
 
 impl ResponseHeadFilter for CookieRewrite {
-    fn edit<'r>(&'r self, exchange: &'r Exchange, response: &ResponseHead<'_>, edits: &mut HeadEdits<'r>) {
+    fn edit<'r>(&'r self, exchange: &'r Exchange, response: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         if !response.is_of_endpoint {
             return;
         }

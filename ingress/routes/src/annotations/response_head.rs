@@ -9,7 +9,7 @@ use super::{AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
-use crate::plan::filter::{ResponseHead, ResponseHeadFilter};
+use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::problem::Effect;
 
@@ -87,7 +87,7 @@ fn plan(_: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
 struct HiddenHeaders(Arc<[String]>);
 
 impl ResponseHeadFilter for HiddenHeaders {
-    fn edit<'r>(&'r self, _: &'r Exchange, response: &ResponseHead<'_>, edits: &mut HeadEdits<'r>) {
+    fn edit<'r>(&'r self, _: &'r Exchange, response: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         if response.is_of_endpoint {
             self.0.iter().for_each(|name| edits.remove(name));
         }
@@ -99,7 +99,7 @@ impl ResponseHeadFilter for HiddenHeaders {
 struct ServerName;
 
 impl ResponseHeadFilter for ServerName {
-    fn edit<'r>(&'r self, _: &'r Exchange, response: &ResponseHead<'_>, edits: &mut HeadEdits<'r>) {
+    fn edit<'r>(&'r self, _: &'r Exchange, response: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         if response.get(&SERVER_HEADER).is_none() {
             edits.set("Server", PRODUCT.as_bytes());
         }

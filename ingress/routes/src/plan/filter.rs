@@ -25,7 +25,7 @@ pub trait RequestHeadFilter: Send + Sync + Debug {
 /// A filter of the head of the response to the client.
 pub trait ResponseHeadFilter: Send + Sync + Debug {
     /// Adds its changes to `edits`, which already has those of earlier filters. `response` is the head without any change.
-    fn edit<'r>(&'r self, exchange: &'r Exchange, response: &ResponseHead<'_>, edits: &mut HeadEdits<'r>);
+    fn edit<'r>(&'r self, exchange: &'r Exchange, response: &ResponseView<'_>, edits: &mut HeadEdits<'r>);
 }
 
 /// What happens after a filter.
@@ -39,7 +39,7 @@ pub enum FilterOutcome {
 
 /// The head of a response as filters see it.
 #[derive(Clone, Copy, Debug)]
-pub struct ResponseHead<'r> {
+pub struct ResponseView<'r> {
     /// The status.
     pub status: StatusCode,
     /// It is the response of an endpoint and not one that the proxy makes itself.
@@ -47,7 +47,7 @@ pub struct ResponseHead<'r> {
     headers: &'r HeaderMap,
 }
 
-impl<'r> ResponseHead<'r> {
+impl<'r> ResponseView<'r> {
     /// The head of a response that the proxy makes itself, with these fields.
     pub fn new(status: StatusCode, headers: &'r HeaderMap) -> Self {
         Self { status, is_of_endpoint: false, headers }
