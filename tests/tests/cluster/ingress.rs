@@ -104,14 +104,19 @@ fn split(service: &str) -> String {
     http::get(address(service, 80), "split.example", "/").expect("an answer").text()
 }
 
+/// Sends `requests` requests, of which the canary has to get about half.
 #[track_caller]
-pub(crate) fn expect_canary(service: &str) {
-    let bodies: Vec<String> = (0..200).map(|_| split(service)).collect();
+pub(crate) fn expect_canary(service: &str, requests: usize) {
+    let bodies: Vec<String> = (0..requests).map(|_| split(service)).collect();
     let canary = bodies.iter().filter(|body| body.contains("by next-")).count();
     let stable = bodies.iter().filter(|body| body.contains("by web-")).count();
     assert_eq!(canary + stable, bodies.len(), "{bodies:?}");
-    // Ten standard deviations (7) around the half.
-    assert!((30..=170).contains(&canary), "{canary} of 200 requests went to the canary of weight 50");
+    // Within five standard deviations of the half; one is half the square root of the number.
+    let difference = canary.abs_diff(stable);
+    assert!(
+        difference.pow(2) < 25 * requests,
+        "{canary} of {requests} requests went to the canary of weight 50"
+    );
 }
 
 /// Creates an Ingress with sessions. Returns the cookie of one, and the Pod that it is bound to.
@@ -189,7 +194,7 @@ pub(crate) fn requests_are_served_over_http_and_tls(node: &mut Node) {
 pub(crate) fn a_canary_takes_its_share(node: &mut Node) {
     let service = ensure_ingress(node);
     ensure_canary(node, &service);
-    expect_canary(&service);
+    expect_canary(&service, 200);
 }
 
 pub(crate) fn a_session_stays_with_its_pod(node: &mut Node) {
