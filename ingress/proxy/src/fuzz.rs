@@ -15,7 +15,7 @@ pub fn response_head(data: &[u8]) {
     let is_head = method & 1 == 1;
     let read = |input: &[u8]| {
         let (mut buffer, mut headers) = (BytesMut::from(input), HeaderMap::new());
-        let result = response_head::parse(&mut buffer, is_head, &mut headers);
+        let result = response_head::parse(&mut buffer, is_head, 64 * 1024, &mut headers);
         result.map(|head| head.map(|head| (head, headers, input.len() - buffer.len())))
     };
     let Ok(Some((head, headers, length))) = read(input) else { return };

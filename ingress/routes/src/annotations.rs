@@ -17,6 +17,7 @@ mod redirect;
 mod replacement;
 mod response_head;
 mod rewrite;
+mod server;
 mod source_range;
 mod template;
 mod upstream_head;
@@ -178,6 +179,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     source_range::FAMILY,
     global_auth::FAMILY,
     proxy::FAMILY,
+    server::FAMILY,
 ];
 
 /// Annotations with which an Ingress opts out of a global setting.

@@ -4,11 +4,15 @@
 //! view is built; a request only reads the result.
 
 mod next_upstream;
+mod units;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Version;
+
 pub use self::next_upstream::{NextUpstream, RetryCondition};
+pub(crate) use self::units::{parse_size, parse_time};
 
 /// The settings where neither the ConfigMap nor an annotation has others: ingress-nginx's.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,12 +34,20 @@ pub struct ProxySettings {
     pub read_timeout: Duration,
     /// `proxy-body-size`: the longest body of a request in bytes; 0 for no limit.
     pub body_size: u64,
+    /// `client-body-buffer-size`: how many bytes of a body are kept for another attempt, within limits of the proxy.
+    pub body_buffer: u64,
+    /// `proxy-buffer-size`: the longest head of a response in bytes, within a limit of the proxy.
+    pub head_size: u64,
+    /// `proxy-request-buffering`. Bodies are streamed in any case; without it they are not sent to another endpoint.
+    pub request_buffering: bool,
     /// `proxy-next-upstream`: after which failures another endpoint is tried.
     pub next_upstream: NextUpstream,
     /// `proxy-next-upstream-tries`: how many attempts a request has; 0 for one at each endpoint.
     pub next_upstream_tries: u32,
     /// `proxy-next-upstream-timeout`: no attempt begins later than this after the first one; zero for no limit.
     pub next_upstream_timeout: Duration,
+    /// `proxy-http-version`: 1.0 or 1.1.
+    pub http_version: Version,
 }
 
 impl Default for ProxySettings {
@@ -45,9 +57,13 @@ impl Default for ProxySettings {
             send_timeout: Duration::from_secs(60),
             read_timeout: Duration::from_secs(60),
             body_size: 1 << 20,
+            body_buffer: 8 << 10,
+            head_size: 4 << 10,
+            request_buffering: true,
             next_upstream: NextUpstream::default(),
             next_upstream_tries: 3,
             next_upstream_timeout: Duration::ZERO,
+            http_version: Version::HTTP_11,
         }
     }
 }
@@ -69,11 +85,15 @@ pub struct ServerSettings {
     pub client_body_timeout: Duration,
     /// nginx's `send_timeout`, for which there is no key: the longest pause between two reads of a client from its response.
     pub client_send_timeout: Duration,
+    /// `large-client-header-buffers`: the longest line and the longest head of a request in bytes.
+    pub head_limits: (usize, usize),
     /// Connections to endpoints: `upstream-keepalive-*`.
     pub upstream_keep_alive: KeepAlive,
     /// `max-worker-connections`: connections of clients that a worker may have, and connections to endpoints, each. Fewer
     /// where the limit of open files allows fewer.
     pub max_worker_connections: usize,
+    /// Requests are logged, unless `disable-access-log` or `disable-http-access-log`.
+    pub access_log: bool,
     /// `enable-access-log-for-default-backend`: requests that no Ingress covers are logged, too.
     pub log_default_backend: bool,
     /// `worker-shutdown-timeout`: how long open requests may go on after the proxy was stopped.
@@ -91,8 +111,10 @@ impl Default for ServerSettings {
             client_header_timeout: minute,
             client_body_timeout: minute,
             client_send_timeout: minute,
+            head_limits: (8 << 10, 32 << 10),
             upstream_keep_alive: KeepAlive::default(),
             max_worker_connections: 16_384,
+            access_log: true,
             log_default_backend: false,
             worker_shutdown_timeout: Duration::from_secs(240),
         }

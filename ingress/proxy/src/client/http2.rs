@@ -12,7 +12,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::TokioTimer;
-use ingress_wire::request_head::MAX_HEAD;
 use telemetry::causes;
 
 use crate::client::closing::CLOSING_TIMEOUT;
@@ -56,7 +55,7 @@ pub(super) async fn serve<H: RequestHandler>(
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.http2_max_concurrent_streams)
         // h2 adds 32 bytes to each field; the handler counts as nginx does.
-        .max_header_list_size(4 * MAX_HEAD as u32)
+        .max_header_list_size(4 * worker.head_limits().head as u32)
         .max_send_buf_size(STREAM_BUFFER)
         .initial_stream_window_size(UPLOAD_WINDOW)
         .initial_connection_window_size(UPLOAD_WINDOW)

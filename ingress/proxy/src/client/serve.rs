@@ -59,7 +59,7 @@ pub(crate) async fn serve<H: RequestHandler>(
         let stream = Http2Stream::new(stream, input, state.clone());
         return boxed(|| http2::serve(client, stream, &state, handler)).await;
     }
-    let stream = Rc::new(Http1Stream::new(stream, input));
+    let stream = Rc::new(Http1Stream::with_limits(stream, input, worker.head_limits()));
     client.http1 = Some(Http1 { stream, state });
     let client = Rc::new(client);
     boxed(|| http1::serve(&client, handler)).await;

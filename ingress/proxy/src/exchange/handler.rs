@@ -5,8 +5,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use cluster::PathType;
 use http::{HeaderMap, Response, StatusCode, Version};
-use ingress_routes::{DirectResponse, Exchange, FilterOutcome, RequestScheme};
-use ingress_wire::request_head::check_h2;
+use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestScheme};
+use ingress_wire::request_head::check_h2_within;
 use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
@@ -58,7 +58,8 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
     };
     let mut guard = RequestGuard::new(record, client.clone());
     // The head of an HTTP/1 request was checked when it was read.
-    let result = if head.is_none() { check_h2(&parts) } else { Ok(()) };
+    let limits = worker.head_limits();
+    let result = if head.is_none() { check_h2_within(&parts, &limits) } else { Ok(()) };
     if let Err(error) = result {
         return page(client, guard, &DirectResponse::status(pages::status_of(error)));
     }
@@ -105,7 +106,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
     {
         return page(client, guard, &response);
     }
-    let body = request_body(body, length, route.plan.proxy.body_size, &client.entry.buffers);
+    let body = request_body(body, length, &route.plan.proxy, &client.entry.buffers);
     let request =
         ProxyRequest { client, route: &route, head: head.as_ref(), guard, body: Some(body), length };
     request.run().await
@@ -116,12 +117,19 @@ fn too_large(length: BodyLength, limit: u64) -> bool {
     limit != 0 && matches!(length, BodyLength::Known(length) if length > limit)
 }
 
-fn request_body(body: BodySource, length: BodyLength, limit: u64, buffers: &Rc<BufferUse>) -> RequestBody {
+fn request_body(
+    body: BodySource,
+    length: BodyLength,
+    settings: &ProxySettings,
+    buffers: &Rc<BufferUse>,
+) -> RequestBody {
     if matches!(length, BodyLength::None | BodyLength::Known(0)) {
         return RequestBody::none();
     }
-    let limit = if limit == 0 { u64::MAX } else { limit };
-    RequestBody::new(body, length == BodyLength::Chunked, limit, Some(BufferHold::new(buffers.clone())))
+    let limit = if settings.body_size == 0 { u64::MAX } else { settings.body_size };
+    let body =
+        RequestBody::new(body, length == BodyLength::Chunked, limit, Some(BufferHold::new(buffers.clone())));
+    body.keeping(settings.body_buffer)
 }
 
 /// The request line of an HTTP/2 request for the access log.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::StatusCode;
+use ingress_routes::RetryCondition;
 use net::descriptors;
 use tokio::net::TcpStream;
 
@@ -21,6 +22,14 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
+    /// The word of `proxy-next-upstream` that allows another endpoint after it.
+    pub(crate) fn retry_condition(&self) -> RetryCondition {
+        match self {
+            Self::Timeout => RetryCondition::Timeout,
+            Self::Failed(_) | Self::OwnListener | Self::NoConnectionLeft => RetryCondition::Error,
+        }
+    }
+
     /// The status of the response if no other endpoint is tried.
     pub(crate) fn status(&self) -> StatusCode {
         match self {

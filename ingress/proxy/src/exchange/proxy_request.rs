@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{SERVER, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_routes::upstream::round_robin;
 use ingress_routes::{
-    BalancerState, DEFAULT_UPSTREAM, DirectResponse, Route, SelectedEndpoint, SelectedTarget, UpstreamAddress,
+    BalancerState, DEFAULT_UPSTREAM, DirectResponse, RetryCondition, Route, SelectedEndpoint, SelectedTarget,
+    UpstreamAddress,
 };
 use ingress_wire::request_head::RequestHead;
 use smallvec::SmallVec;
@@ -25,7 +26,7 @@ use crate::exchange::open::{ConnectError, open};
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
-use crate::upstream::request::{UpstreamRequest, UpstreamTimer};
+use crate::upstream::request::{RequestTraits, UpstreamRequest, UpstreamTimer};
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::{self, BodyLength, ClientHeaders, UpstreamHead};
 use crate::upstream::response_head;
@@ -72,13 +73,21 @@ impl<'a> ProxyRequest<'a> {
             DEFAULT_UPSTREAM => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let is_once = matches!(self.method().as_str(), "POST" | "LOCK" | "PATCH");
+        let settings = &*route.plan.proxy;
+        let is_http10 = settings.http_version == Version::HTTP_10;
+        if is_http10 && self.length == BodyLength::Chunked {
+            return page(self.client, self.guard, &DirectResponse::status(StatusCode::LENGTH_REQUIRED));
+        }
+        let traits = self.traits();
         let mut headers = worker.map();
+        // The endpoint of the next attempt, if it is known already.
+        let mut next = None;
         loop {
-            let Some((address, pick)) = self.pick(&choice, &tried).await else { break };
-            if route.plan.proxy.next_upstream_tries == 0 && tried.contains(&address) {
-                break;
-            }
+            let picked = match next.take() {
+                None => self.pick(&choice, &tried).await,
+                picked => picked,
+            };
+            let Some((address, pick)) = picked else { break };
             tried.push(address);
             let is_named = matches!(pick.address, UpstreamAddress::Host { .. });
             if is_named && self.passes() >= MAX_PASSES {
@@ -92,7 +101,7 @@ impl<'a> ProxyRequest<'a> {
                 Err(error) => {
                     worker.upstream_log.failed(&choice.target.name, &address, &error);
                     status = error.status();
-                    if self.may_try_again(stale) {
+                    if settings.next_upstream.has(error.retry_condition()) && self.may_try_again(stale) {
                         continue;
                     }
                     break;
@@ -101,10 +110,8 @@ impl<'a> ProxyRequest<'a> {
             let is_reused = connection.served > 0;
             let body = self.body.take().expect("put back before the next attempt");
             let timer = self.timer();
-            let is_head = self.method() == Method::HEAD;
             let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_named));
-            let mut request =
-                UpstreamRequest::new(connection, bytes.clone(), body, (is_head, is_once), timer);
+            let mut request = UpstreamRequest::new(connection, bytes.clone(), body, traits, timer);
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await;
             let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
             let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
@@ -112,7 +119,23 @@ impl<'a> ProxyRequest<'a> {
                 Ok(head) => {
                     attempt.header = Some(elapsed);
                     attempt.status = head.status;
-                    return self.answer(request, head, headers, pick);
+                    let is_retried = settings.next_upstream.has_status(head.status)
+                        && !traits.is_once
+                        && request.body.is_kept()
+                        && self.may_try_again(stale);
+                    if is_retried {
+                        // Without another endpoint the client gets this response.
+                        next = self.pick(&choice, &tried).await;
+                    }
+                    if next.is_none() {
+                        return self.answer(request, head, headers, pick);
+                    }
+                    if let Some(attempt) = self.guard.attempts.last_mut() {
+                        attempt.ended = Some(elapsed);
+                    }
+                    headers.clear();
+                    self.body = request.body.restart();
+                    continue;
                 }
                 Err(error) => error,
             };
@@ -131,8 +154,10 @@ impl<'a> ProxyRequest<'a> {
             } else if !error.is_of_client() {
                 worker.upstream_log.failed(&choice.target.name, &address, &error);
             }
-            let is_allowed = error.allows_another_endpoint() && !(is_sent && is_once) && self.body.is_some();
-            if !is_allowed || !self.may_try_again(stale) {
+            let is_allowed =
+                error.retry_condition().is_some_and(|condition| settings.next_upstream.has(condition));
+            let is_possible = !(is_sent && traits.is_once) && self.body.is_some();
+            if !is_allowed || !is_possible || !self.may_try_again(stale) {
                 break;
             }
         }
@@ -143,12 +168,32 @@ impl<'a> ProxyRequest<'a> {
         self.guard.exchange.as_ref().map_or(&Method::GET, |exchange| &exchange.request.method)
     }
 
+    fn traits(&self) -> RequestTraits {
+        let settings = &self.route.plan.proxy;
+        let is_idempotent = !matches!(self.method().as_str(), "POST" | "LOCK" | "PATCH");
+        let is_unbuffered = !settings.request_buffering && self.length != BodyLength::None;
+        RequestTraits {
+            is_head: self.method() == Method::HEAD,
+            is_once: !is_idempotent && !settings.next_upstream.has(RetryCondition::NonIdempotent)
+                || is_unbuffered,
+            head_limit: usize::try_from(settings.head_size).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Whether neither `proxy-next-upstream-tries` nor `proxy-next-upstream-timeout` is reached.
     fn may_try_again(&self, stale: usize) -> bool {
-        let limit = match self.route.plan.proxy.next_upstream_tries as usize {
+        let settings = &self.route.plan.proxy;
+        let limit = match settings.next_upstream_tries as usize {
             0 => MAX_ATTEMPTS,
             limit => limit,
         };
-        self.guard.attempts.len() < limit + stale
+        let attempts = &self.guard.attempts;
+        let is_late = |first: &Attempt| {
+            let elapsed = self.client.worker.clock.instant().saturating_duration_since(first.started);
+            elapsed >= settings.next_upstream_timeout
+        };
+        let is_over = !settings.next_upstream_timeout.is_zero() && attempts.first().is_some_and(is_late);
+        attempts.len() < limit.saturating_add(stale) && !is_over
     }
 
     /// How often the request has passed through an ExternalName Service here.
@@ -159,8 +204,18 @@ impl<'a> ProxyRequest<'a> {
         ids.filter(|id| id.trim_ascii().eq_ignore_ascii_case(LOOP_ID)).count()
     }
 
-    /// The endpoint of the next attempt.
+    /// The endpoint of the next attempt. `None` without one, and with `proxy-next-upstream-tries: 0` if each was tried.
     async fn pick(
+        &self,
+        choice: &SelectedTarget<'_>,
+        tried: &[SocketAddr],
+    ) -> Option<(SocketAddr, SelectedEndpoint)> {
+        let picked = self.pick_any(choice, tried).await;
+        let is_limited = self.route.plan.proxy.next_upstream_tries > 0;
+        picked.filter(|(address, _)| is_limited || !tried.contains(address))
+    }
+
+    async fn pick_any(
         &self,
         choice: &SelectedTarget<'_>,
         tried: &[SocketAddr],
@@ -262,6 +317,7 @@ impl<'a> ProxyRequest<'a> {
             loop_id: is_named.then_some(LOOP_ID),
             names: route.plan.heads.names,
             upgrade: client.http1.as_ref().and_then(|_| request_head::upgrade(given)),
+            is_http10: route.plan.proxy.http_version == Version::HTTP_10,
         };
         let headers = head.map_or(ClientHeaders::Map, ClientHeaders::Raw);
         let mut send_buffer = client.worker.send_buffer.borrow_mut();

@@ -20,6 +20,8 @@ use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
 
 /// How much of a response's body is kept. Of a longer body only the beginning is.
 const MAX_BODY: usize = 64 * 1024;
+/// The longest head of a response.
+const HEAD_LIMIT: usize = 64 * 1024;
 /// How many interim responses (1xx) are skipped.
 const MAX_INTERIM: usize = 16;
 
@@ -151,7 +153,7 @@ async fn read_head<S: AsyncRead + Unpin>(
     let invalid = |error: UpstreamError| FetchError::Failed(error.to_string());
     for _ in 0..=MAX_INTERIM {
         loop {
-            if let Some(head) = response_head::parse(buffer, is_head, headers).map_err(invalid)? {
+            if let Some(head) = response_head::parse(buffer, is_head, HEAD_LIMIT, headers).map_err(invalid)? {
                 if !head.status.is_informational() {
                     return Ok(head);
                 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use http::HeaderMap;
 use ingress_routes::{Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
+use ingress_wire::request_head::HeadLimits;
 use net::Drain;
 use rustls::ClientConfig;
 use telemetry::LogWriter;
@@ -143,6 +144,12 @@ impl Worker {
         self.settings.replace(settings.clone());
     }
 
+    /// The limits of a request's head.
+    pub(crate) fn head_limits(&self) -> HeadLimits {
+        let (line, head) = self.settings().head_limits;
+        HeadLimits { line, head }
+    }
+
     /// The timeouts of a request to an endpoint.
     pub(crate) fn timeouts(&self, proxy: &ProxySettings) -> UpstreamTimeouts {
         let server = self.settings();
@@ -220,7 +227,8 @@ impl Worker {
             if let Some(of) = record.of() {
                 self.series.count(&of, &record.sample(elapsed));
             }
-            let is_logged = self.settings().log_default_backend || !record.is_of_default_backend();
+            let ServerSettings { access_log, log_default_backend, .. } = *self.settings();
+            let is_logged = access_log && (log_default_backend || !record.is_of_default_backend());
             if let Some(lines) = self.lines.as_ref().filter(|_| is_logged) {
                 lines.write_line(|out| record.write(out, |out| self.clock.write_local_time(out), elapsed));
             }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ingress_routes::RetryCondition;
+
 /// Which timeout applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeoutKind {
@@ -38,9 +40,14 @@ impl UpstreamError {
         matches!(self, Self::TooLarge | Self::Client | Self::Timeout(TimeoutKind::Body | TimeoutKind::Client))
     }
 
-    /// Whether the request may be sent to another endpoint: "error" and "timeout" of `proxy-next-upstream`.
-    pub(crate) fn allows_another_endpoint(&self) -> bool {
-        matches!(self, Self::Closed | Self::Io(_) | Self::Timeout(TimeoutKind::Send | TimeoutKind::Read))
+    /// The word of `proxy-next-upstream` that allows another endpoint after it.
+    pub(crate) fn retry_condition(&self) -> Option<RetryCondition> {
+        match self {
+            Self::Closed | Self::Io(_) => Some(RetryCondition::Error),
+            Self::Timeout(TimeoutKind::Send | TimeoutKind::Read) => Some(RetryCondition::Timeout),
+            Self::Invalid(_) => Some(RetryCondition::InvalidHeader),
+            Self::Timeout(TimeoutKind::Body | TimeoutKind::Client) | Self::TooLarge | Self::Client => None,
+        }
     }
 }
 

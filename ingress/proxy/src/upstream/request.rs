@@ -75,6 +75,17 @@ enum DownloadState {
     Over,
 }
 
+/// Properties of a request that sending it and reading its response depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestTraits {
+    /// The method is HEAD: the response has no body.
+    pub(crate) is_head: bool,
+    /// It must not be sent again once an endpoint may have received a part of it.
+    pub(crate) is_once: bool,
+    /// The longest head of the response in bytes.
+    pub(crate) head_limit: usize,
+}
+
 /// A request to an endpoint, and its response.
 pub(crate) struct UpstreamRequest {
     connection: UpstreamConnection,
@@ -83,9 +94,7 @@ pub(crate) struct UpstreamRequest {
     download: DownloadState,
     /// Whether another request may follow on the connection.
     reusable: bool,
-    is_head: bool,
-    /// It is not idempotent: it must not be sent again once an endpoint may have received a part of it.
-    is_once: bool,
+    traits: RequestTraits,
     /// How much is read at once.
     read: usize,
     /// Interim responses so far.
@@ -105,7 +114,7 @@ impl UpstreamRequest {
         connection: UpstreamConnection,
         head: Bytes,
         body: RequestBody,
-        (is_head, is_once): (bool, bool),
+        traits: RequestTraits,
         timer: UpstreamTimer,
     ) -> Self {
         Self {
@@ -114,8 +123,7 @@ impl UpstreamRequest {
             body,
             download: DownloadState::Head,
             reusable: false,
-            is_head,
-            is_once,
+            traits,
             read: READ,
             interim: 0,
             sent: 0,
@@ -147,10 +155,11 @@ impl UpstreamRequest {
         headers: &mut HeaderMap,
     ) -> Poll<Result<ResponseHead, UpstreamError>> {
         let uploaded = self.poll_upload(cx);
+        let RequestTraits { is_head, head_limit, .. } = self.traits;
         loop {
             if !self.connection.read_buffer.is_empty()
                 && let Some(head) =
-                    response_head::parse(&mut self.connection.read_buffer, self.is_head, headers)?
+                    response_head::parse(&mut self.connection.read_buffer, is_head, head_limit, headers)?
             {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS || !head.status.is_informational() {
                     return Poll::Ready(Ok(self.begin(head)));
@@ -336,7 +345,7 @@ impl UpstreamRequest {
                 Poll::Ready(Ok(length)) => {
                     self.send_buffer.advance(length);
                     self.sent += length as u64;
-                    if self.is_once {
+                    if self.traits.is_once {
                         self.body.forget();
                     }
                     self.progress = true;

@@ -16,8 +16,9 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::{request_head, response_head};
 use crate::wire::http1_stream::{BodyPiece, BrokenBody, Http1Stream};
 
-/// How much of a body is kept for a retry at another endpoint.
+/// How much of a body is kept for a retry at another endpoint, at least and at most (`client-body-buffer-size`).
 const KEPT_BYTES: usize = 64 * 1024;
+const KEPT_MOST: usize = 1 << 20;
 /// Kept pieces smaller than this are copied into a common buffer. Each piece is a slice of hyper's buffer of 8 KiB or more and
 /// keeps all of it in memory: a body that arrives byte by byte would keep half a gigabyte.
 const SMALL: usize = 2 * 1024;
@@ -92,6 +93,8 @@ pub(crate) struct RequestBody {
     limit: u64,
     /// What has been sent to an endpoint; `None` if that is too much to keep, or if the request must not be retried.
     kept: Option<KeptBody>,
+    /// How much is kept.
+    keeps: usize,
     /// How many bytes have been received.
     received: u64,
     /// Which of the kept pieces comes next; `None` once they have all been sent.
@@ -129,6 +132,7 @@ impl RequestBody {
             chunked: false,
             limit: 0,
             kept: Some(KeptBody::default()),
+            keeps: KEPT_BYTES,
             received: 0,
             replay: None,
             over: true,
@@ -141,6 +145,17 @@ impl RequestBody {
     /// A body of at most `limit` bytes, sent in chunks where its length is not known.
     pub(crate) fn new(body: BodySource, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
         Self { body: Some(body), chunked, limit, over: false, hold, ..Self::none() }
+    }
+
+    /// Keeps so many bytes for a retry, within limits.
+    pub(crate) fn keeping(self, bytes: u64) -> Self {
+        let keeps = usize::try_from(bytes).unwrap_or(KEPT_MOST).clamp(KEPT_BYTES, KEPT_MOST);
+        Self { keeps, ..self }
+    }
+
+    /// Whether [`Self::restart`] is possible.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// How many bytes of the body have been received.
@@ -231,7 +246,7 @@ impl RequestBody {
         let Some(kept) = &mut self.kept else { return };
         kept.push(data);
         let is_held = self.hold.as_mut().is_none_or(|hold| hold.add(data.len()));
-        if kept.bytes > KEPT_BYTES || !is_held {
+        if kept.bytes > self.keeps || !is_held {
             self.forget();
         }
     }

@@ -44,6 +44,8 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) names: FieldNames,
     /// The client asks to switch protocols (RFC 9110 §7.8).
     pub(crate) upgrade: Option<&'a [u8]>,
+    /// `proxy-http-version: 1.0`.
+    pub(crate) is_http10: bool,
 }
 
 /// The client's header fields.
@@ -70,10 +72,8 @@ impl UpstreamHead<'_> {
     ) {
         out.reserve(1024);
         let host = edits.value(b"host").unwrap_or(self.host);
-        put(
-            out,
-            &[self.method.as_str().as_bytes(), b" ", self.target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"],
-        );
+        let version: &[u8] = if self.is_http10 { b" HTTP/1.0\r\nHost: " } else { b" HTTP/1.1\r\nHost: " };
+        put(out, &[self.method.as_str().as_bytes(), b" ", self.target, version, host, b"\r\n"]);
         let field = |out: &mut BytesMut, name: &str, value: &[u8]| {
             if edits.is_empty() || !edits.replace(name.as_bytes()) {
                 put(out, &[name.as_bytes(), b": ", value, b"\r\n"]);

@@ -9,9 +9,8 @@ use smallvec::SmallVec;
 
 use crate::upstream::error::UpstreamError;
 
-/// The limit of a head in bytes; as with nginx, the number of fields is not limited. nginx's limit is `proxy-buffer-size`,
-/// 4 KiB by default and often raised. It can be larger here because no memory is reserved for it.
-const MAX_HEAD: usize = 64 * 1024;
+/// The longest head in bytes that `proxy-buffer-size` can allow. As with nginx, the number of fields is not limited.
+const MAX_HEAD: usize = 1 << 20;
 /// Nearly every response has fewer headers than this.
 const USUAL: usize = 64;
 
@@ -36,37 +35,39 @@ pub(crate) struct ResponseHead {
 }
 
 /// Removes a complete head from the front of the read buffer, and adds its headers to `headers`. Drops connection-specific
-/// fields (RFC 9110 §7.6.1) and `Date`, which the proxy sets itself.
+/// fields (RFC 9110 §7.6.1) and `Date`, which the proxy sets itself. A head is at most `limit` bytes long.
 pub(crate) fn parse(
     read_buffer: &mut BytesMut,
     is_head: bool,
+    limit: usize,
     headers: &mut HeaderMap,
 ) -> Result<Option<ResponseHead>, UpstreamError> {
+    let limit = limit.min(MAX_HEAD);
     let mut usual = [const { MaybeUninit::uninit() }; USUAL];
     let lines = match HeadLayout::of(read_buffer, &mut usual) {
         // A field has at least four bytes, so this is enough for all.
         Err(httparse::Error::TooManyHeaders) => HeadLayout::of(
             read_buffer,
-            &mut vec![MaybeUninit::uninit(); read_buffer.len().min(MAX_HEAD) / 4 + 1],
+            &mut vec![MaybeUninit::uninit(); read_buffer.len().min(limit) / 4 + 1],
         ),
         lines => lines,
     };
     let HeadLayout { length, status, version, reason, spans } = match lines {
-        Ok(Some(lines)) if lines.length <= MAX_HEAD => lines,
-        Ok(None) if read_buffer.len() < MAX_HEAD => return Ok(None),
+        Ok(Some(lines)) if lines.length <= limit => lines,
+        Ok(None) if read_buffer.len() < limit => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-            return Err(UpstreamError::Invalid("its head is too large"));
+            return Err(UpstreamError::Invalid("its head is longer than proxy-buffer-size"));
         }
         Err(_) => return Err(UpstreamError::Invalid("malformed head")),
     };
     let status = StatusCode::from_u16(status).map_err(|_| UpstreamError::Invalid("no such status"))?;
     let head = read_buffer.split_to(length).freeze();
-    let reason = head.slice(usize::from(reason.0)..usize::from(reason.1));
+    let reason = head.slice(reason.0 as usize..reason.1 as usize);
     let is_standard = status.canonical_reason().is_some_and(|standard| standard.as_bytes() == reason);
     let mut fields = ResponseFields::default();
     for HeaderSpan { name, name_end, value, value_end } in spans {
-        let name = &head[usize::from(name)..usize::from(name_end)];
-        let value = head.slice(usize::from(value)..usize::from(value_end));
+        let name = &head[name as usize..name_end as usize];
+        let value = head.slice(value as usize..value_end as usize);
         fields.header(name, value, headers)?;
     }
     fields.finish(headers, status);
@@ -89,16 +90,16 @@ struct HeadLayout {
     status: u16,
     version: Version,
     /// The position of the reason phrase.
-    reason: (u16, u16),
+    reason: (u32, u32),
     spans: SmallVec<[HeaderSpan; USUAL]>,
 }
 
-/// The positions of a field; a head has at most 64 KiB.
+/// The positions of a field; a head has at most [`MAX_HEAD`] bytes.
 struct HeaderSpan {
-    name: u16,
-    name_end: u16,
-    value: u16,
-    value_end: u16,
+    name: u32,
+    name_end: u32,
+    value: u32,
+    value_end: u32,
 }
 
 impl HeadLayout {
@@ -119,12 +120,12 @@ impl HeadLayout {
             let name = line.name.as_ptr() as usize - base;
             let value = if line.value.is_empty() { 0 } else { line.value.as_ptr() as usize - base };
             let (name_end, value_end) = (name + line.name.len(), value + line.value.len());
-            let [name, name_end, value, value_end] = [name, name_end, value, value_end].map(|at| at as u16);
+            let [name, name_end, value, value_end] = [name, name_end, value, value_end].map(|at| at as u32);
             HeaderSpan { name, name_end, value, value_end }
         });
         let reason = response.reason.filter(|reason| !reason.is_empty()).map_or((0, 0), |reason| {
             let at = reason.as_ptr() as usize - base;
-            (at as u16, (at + reason.len()) as u16)
+            (at as u32, (at + reason.len()) as u32)
         });
         let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
         Ok(Some(Self {
@@ -253,11 +254,13 @@ pub(crate) fn trailers(text: &[u8]) -> Result<HeaderMap, UpstreamError> {
 mod tests {
     use super::*;
 
+    const LIMIT: usize = 64 * 1024;
+
     fn read(lines: &[&str], is_head: bool) -> Result<(ResponseHead, HeaderMap), UpstreamError> {
         let mut text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         text.push_str("\r\nrest");
         let (mut read_buffer, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
-        let head = parse(&mut read_buffer, is_head, &mut headers)?.expect("the case is a whole head");
+        let head = parse(&mut read_buffer, is_head, LIMIT, &mut headers)?.expect("the case is a whole head");
         assert_eq!(&read_buffer[..], b"rest");
         Ok((head, headers))
     }
@@ -355,9 +358,28 @@ mod tests {
     fn an_incomplete_head_needs_more_input_and_a_huge_one_is_refused() {
         let mut headers = HeaderMap::new();
         let mut read_buffer = BytesMut::from("HTTP/1.1 200 OK\r\nX: ");
-        assert_eq!(parse(&mut read_buffer, false, &mut headers).unwrap(), None);
-        read_buffer.extend_from_slice(&vec![b'x'; MAX_HEAD]);
-        assert!(parse(&mut read_buffer, false, &mut headers).is_err());
+        assert_eq!(parse(&mut read_buffer, false, LIMIT, &mut headers).unwrap(), None);
+        read_buffer.extend_from_slice(&vec![b'x'; LIMIT]);
+        assert!(parse(&mut read_buffer, false, LIMIT, &mut headers).is_err());
+    }
+
+    #[test]
+    fn a_head_may_be_as_long_as_the_limit_and_never_longer_than_a_mebibyte() {
+        let read = |length: usize, limit: usize| {
+            let filler = "x".repeat(length - "HTTP/1.1 200 OK\r\nX: \r\n\r\n".len());
+            let text = format!("HTTP/1.1 200 OK\r\nX: {filler}\r\n\r\n");
+            let (mut read_buffer, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
+            parse(&mut read_buffer, false, limit, &mut headers).is_ok_and(|head| head.is_some())
+        };
+        for (length, limit, fits) in [
+            (4096, 4096, true),
+            (4097, 4096, false),
+            (100_000, 128 << 10, true),
+            (MAX_HEAD, usize::MAX, true),
+            (MAX_HEAD + 1, usize::MAX, false),
+        ] {
+            assert_eq!(read(length, limit), fits, "{length} of {limit}");
+        }
     }
 
     #[test]
@@ -366,13 +388,13 @@ mod tests {
             let mut text = "HTTP/1.1 200 OK\r\n".to_owned() + &"a:\r\n".repeat(count);
             text.push_str("\r\n");
             let (mut read_buffer, mut headers) = (BytesMut::from(text.as_str()), HeaderMap::new());
-            let head = parse(&mut read_buffer, true, &mut headers)
+            let head = parse(&mut read_buffer, true, LIMIT, &mut headers)
                 .unwrap_or_else(|error| panic!("{count}: {error}"));
             assert!(head.is_some() && read_buffer.is_empty(), "{count}");
             assert_eq!(headers.get_all("a").iter().count(), count);
         }
         let mut many = BytesMut::from(("HTTP/1.1 200 OK\r\n".to_owned() + &"a:\r\n".repeat(40_000)).as_str());
-        assert!(parse(&mut many, true, &mut HeaderMap::new()).is_err());
+        assert!(parse(&mut many, true, LIMIT, &mut HeaderMap::new()).is_err());
     }
 
     #[test]

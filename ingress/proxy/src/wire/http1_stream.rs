@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use ingress_wire::chunked::{ChunkEvent, ChunkedDecoder};
-use ingress_wire::request_head::{HeadError, HeadFinder, MAX_LINE, RequestFraming, RequestHead};
+use ingress_wire::request_head::{HeadError, HeadFinder, HeadLimits, MAX_LINE, RequestFraming, RequestHead};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::io::client_stream::ClientStream;
@@ -61,6 +61,7 @@ struct Inner {
     /// Input that was not returned yet.
     input: BytesMut,
     finder: HeadFinder,
+    limits: HeadLimits,
     /// Bytes of the next head were received, or of empty lines before it.
     begun: bool,
     body: BodyState,
@@ -73,13 +74,20 @@ struct Inner {
 }
 
 impl Http1Stream {
-    /// `input` was read already.
+    /// A stream with the default limits of heads.
+    #[cfg(test)]
     pub(crate) fn new(stream: ClientStream, input: BytesMut) -> Self {
+        Self::with_limits(stream, input, HeadLimits::default())
+    }
+
+    /// `input` was read already.
+    pub(crate) fn with_limits(stream: ClientStream, input: BytesMut, limits: HeadLimits) -> Self {
         Self(RefCell::new(Inner {
             stream,
             begun: !input.is_empty(),
             input,
             finder: HeadFinder::default(),
+            limits,
             body: BodyState::Over,
             body_bytes: 0,
             awaits_continue: false,
@@ -247,7 +255,7 @@ impl Inner {
         while self.input.starts_with(b"\r\n") {
             self.input.advance(2);
         }
-        let bytes = match self.finder.find(&self.input) {
+        let bytes = match self.finder.find_within(&self.input, &self.limits) {
             Ok(None) => return None,
             Ok(Some(length)) => self.input.split_to(length).freeze(),
             Err(refusal) => return Some(NextHead::Refused(refusal, first_line(&self.input.split()))),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use ingress_proxy::ProxyOptions;
 
-use crate::support::{ScriptedEndpoint, TestCluster, name_server, one_worker, options, with_server};
+use crate::support::{
+    ScriptedEndpoint, TestCluster, name_server, one_worker, options, with_proxy, with_server,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 5\n\nhello";
 const GET: &str = "GET / HTTP/1.1\nHost: shop.example\n\n";
@@ -85,7 +87,7 @@ fn the_number_of_response_headers_is_not_limited() {
         let many: String = (0..1000).map(|number| format!("X-{number}: {number}\n")).collect();
         let _ = connection.send(&format!("HTTP/1.1 200 OK\n{many}Content-Length: 2\n\nok"));
     });
-    let world = TestCluster::serving(&[script.address]);
+    let world = TestCluster::serving_with(with_proxy(|proxy| proxy.head_size = 64 << 10), &[script.address]);
     let response = world.ask(GET);
     assert_eq!((response.status, response.header("x-999")), (200, Some("999")));
 }

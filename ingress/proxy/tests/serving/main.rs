@@ -12,6 +12,7 @@ mod bodies;
 mod forwarding;
 mod heads;
 mod retries;
+mod settings;
 mod smuggling;
 mod stopping;
 mod upgrades;

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use cluster::{
-    Backend, Cache, Endpoint, EndpointPort, EndpointSlice, Event, Ingress, IngressClass, IngressPath,
-    IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef, Protocol, Secret, Service, ServiceBackend,
-    ServiceKind, ServicePort,
+    Backend, Cache, ConfigMap, Endpoint, EndpointPort, EndpointSlice, Event, Ingress, IngressClass,
+    IngressPath, IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef, Protocol, Secret, Service,
+    ServiceBackend, ServiceKind, ServicePort,
 };
 use ingress_proxy::{Proxy, ProxyOptions, ProxyViews, Telemetry};
 use ingress_routes::{CertIndex, PoolIndex, ProxySettings, RouteIndex, RouteOptions, ServerSettings};
@@ -67,9 +67,15 @@ impl TestOptions {
 
 impl From<ProxyOptions> for TestOptions {
     fn from(proxy: ProxyOptions) -> Self {
-        let options = Self { proxy, routes: RouteOptions::default() };
+        let routes = RouteOptions { config_map: Some(config_map()), ..RouteOptions::default() };
+        let options = Self { proxy, routes };
         options.server(|server| server.log_default_backend = true)
     }
+}
+
+/// The ConfigMap with global settings. It does not exist until a test applies it.
+fn config_map() -> Key {
+    Key::new("ingress", "controller")
 }
 
 /// Options with other settings of all routes.
@@ -150,6 +156,12 @@ impl TestCluster {
     pub fn shop(&mut self, endpoints: &[SocketAddr]) {
         self.service("shop", endpoints);
         self.ingress("shop", "shop.example", &[]);
+    }
+
+    /// Replaces the keys of the ConfigMap.
+    pub fn configure(&mut self, data: &[(&str, &str)]) {
+        let data = data.iter().map(|(key, value)| ((*key).into(), (*value).to_owned())).collect();
+        self.apply(Object::ConfigMap(Arc::new(ConfigMap { key: config_map(), data })));
     }
 
     pub fn apply(&mut self, object: Object) {

@@ -1,6 +1,7 @@
 //! Reads the annotations of one Ingress, or the keys of the ConfigMap, and collects the problems found in them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::{ConfigMap, Ingress, IngressRule, Key, Kind, Secret, Snapshot};
 
@@ -131,6 +132,18 @@ impl<'i> SettingReader<'i> {
     /// An integer. Reports any other value and returns `None`.
     pub fn number(&mut self, key: &'static str) -> Option<i64> {
         self.value(key, "a whole number", Effect::DefaultUsed, |value| value.parse().ok())
+    }
+
+    /// A number that is not negative. Reports any other value and returns `None`.
+    pub fn count(&mut self, key: &'static str) -> Option<u32> {
+        self.value(key, "a whole number from 0", Effect::DefaultUsed, |value| value.parse().ok())
+    }
+
+    /// A whole number of seconds. Reports any other value and returns `None`.
+    pub fn seconds(&mut self, key: &'static str) -> Option<Duration> {
+        let seconds =
+            self.value(key, "a whole number of seconds", Effect::DefaultUsed, |value| value.parse().ok());
+        seconds.map(|seconds: u32| Duration::from_secs(seconds.into()))
     }
 
     /// Reports a problem with an annotation or key.

@@ -55,7 +55,7 @@ fn every_example_of_a_family_without_annotations_is_a_config_map() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (47, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (58, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -137,7 +137,6 @@ fn invalid_values_are_reported_with_their_effect() {
     for harmless in [
         "limit-rps: '0'",
         "satisfy: all",
-        "proxy-body-size: 1m",
         "enable-cors: 'false'",
         "enable-global-auth: 'true'",
         "backend-protocol: Http",

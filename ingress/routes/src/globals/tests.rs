@@ -148,9 +148,9 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     let mut cluster = test_cluster();
     let own = cluster.problems();
     cluster.apply([config_map(&[
-        ("proxy-body-size", "0"),
+        ("main-snippet", "x;"),
         ("global-auth-url", "http://auth.example/"),
-        ("disable-access-log", "true"),
+        ("enable-syslog", "true"),
         ("proxy-body-sise", "0"),
         ("ssl-protocols", "TLSv1 TLSv1.2"),
     ])]);
@@ -159,12 +159,12 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     assert_eq!(
         problems,
         [
-            "ConfigMap ingress/controller: disable-access-log \"true\" is not honoured: requests are logged",
+            "ConfigMap ingress/controller: enable-syslog \"true\" is not honoured: logs do not go to syslog",
             "ConfigMap ingress/controller: global-auth-url \"http://auth.example/\" is not honoured: requests would not be \
              authenticated; every request to a route of an Ingress gets 503 unless its Ingress has enable-global-auth: \
              \"false\"",
+            "ConfigMap ingress/controller: main-snippet \"x;\" is not honoured: there is no nginx configuration text",
             "ConfigMap ingress/controller: proxy-body-sise: is not known; did you mean proxy-body-size?",
-            "ConfigMap ingress/controller: proxy-body-size \"0\" is not honoured: bodies over 1 MiB get 413",
             "ConfigMap ingress/controller: ssl-protocols \"TLSv1 TLSv1.2\" is not honoured: TLS 1.2 and TLS 1.3 are offered",
         ]
     );

@@ -27,7 +27,8 @@ async fn largest_piece(stream: bool) -> usize {
     let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream: stream };
     let connection = UpstreamConnection::new(stream_to_endpoint, address, None, "endpoint".into(), 0);
     let request = Bytes::from_static(REQUEST);
-    let mut request = UpstreamRequest::new(connection, request, RequestBody::none(), (false, false), timer);
+    let traits = RequestTraits { is_head: false, is_once: false, head_limit: 4096 };
+    let mut request = UpstreamRequest::new(connection, request, RequestBody::none(), traits, timer);
     let mut headers = HeaderMap::new();
     std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await.unwrap();
     let mut largest = 0;

@@ -35,6 +35,7 @@ fn forward_names(head: &RequestHead, raw: bool, edits: &HeadEdits<'_>, names: Fi
         loop_id: None,
         names,
         upgrade: upgrade(&headers),
+        is_http10: false,
     };
     let mut out = BytesMut::new();
     let client = if raw { ClientHeaders::Raw(head) } else { ClientHeaders::Map };
