@@ -149,6 +149,7 @@ pub fn table_options(args: &IngressArgs) -> RouteOptions {
         tls_secrets_only: args.tls_secrets_only,
         // Clients reach `--https-port` through port 443 of a Service or load balancer.
         port_in_redirects: None,
+        https_port: args.https_port,
         defaults: ingress_routes::Defaults::default(),
     }
 }

@@ -110,7 +110,7 @@ pub struct Settings {
     pub rewrite: Option<Arc<rewrite::RewriteTemplate>>,
     /// `use-regex`.
     pub use_regex: bool,
-    /// `ssl-redirect` and `force-ssl-redirect`.
+    /// `ssl-redirect`, `force-ssl-redirect` and what changes the redirect.
     pub https_redirect: https_redirect::HttpsRedirect,
     /// `backend-protocol`.
     pub backend_protocol: backend_protocol::BackendProtocol,
@@ -154,8 +154,10 @@ pub struct Rule<'r> {
     pub kind: PathType,
     /// Compiles its pattern.
     pub patterns: &'r PatternCache,
-    /// The port in a redirect to https.
+    /// The port that every redirect to https has.
     pub port_in_redirects: Option<u16>,
+    /// The port for `use-port-in-redirects`.
+    pub https_port: u16,
 }
 
 /// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx the answer to a CORS preflight
@@ -183,7 +185,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
 ];
 
 /// Annotations with which an Ingress opts out of a global setting.
-const OPT_OUTS: &[&str] = &["enable-global-auth", "enable-modsecurity", "force-ssl-redirect"];
+const OPT_OUTS: &[&str] = &["enable-global-auth", "enable-modsecurity"];
 
 /// Reads the annotations of an Ingress that begin with a prefix, and the objects that they name.
 pub(crate) fn read(ingress: &Ingress, prefix: &str, cluster: &Snapshot) -> (Settings, ReaderFindings) {

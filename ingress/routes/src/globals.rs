@@ -189,7 +189,6 @@ impl Globals {
                     let why = || format!("{} of the ConfigMap is not honoured", active.key);
                     closing.all.get_or_insert_with(why);
                 }
-                GuardTraffic::Http => closing.schemes.push(RequestScheme::Http),
                 GuardTraffic::Https => closing.schemes.push(RequestScheme::Https),
             }
         }

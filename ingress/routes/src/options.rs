@@ -36,8 +36,10 @@ pub struct RouteOptions {
     pub disable_svc_external_name: bool,
     /// `--secrets=tls`: Secrets of other types than `kubernetes.io/tls` are not read.
     pub tls_secrets_only: bool,
-    /// The port in redirects to https, if it is not 443: `--https-port` under `use-port-in-redirects` of the ConfigMap.
+    /// The port that every redirect to https has; `None` for a port only with `use-port-in-redirects`.
     pub port_in_redirects: Option<u16>,
+    /// `--https-port`, for `use-port-in-redirects`.
+    pub https_port: u16,
     /// The settings that the ConfigMap and annotations change.
     pub defaults: Defaults,
 }
@@ -69,6 +71,7 @@ impl Default for RouteOptions {
             disable_svc_external_name: false,
             tls_secrets_only: false,
             port_in_redirects: None,
+            https_port: 443,
             defaults: Defaults::default(),
         }
     }

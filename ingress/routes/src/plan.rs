@@ -37,6 +37,8 @@ pub struct Plan {
     pub proxy: Arc<ProxySettings>,
     /// Which header fields are passed on.
     pub heads: HeadOptions,
+    /// `relative-redirects`: the Location of redirects within the host is a path.
+    pub relative_redirects: bool,
 }
 
 impl Plan {

@@ -239,7 +239,9 @@ impl<'t> RouteMatch<'t> {
         }
         match self.path_match {
             PathMatch::Route(route) => route.rewrite(exchange),
-            PathMatch::MissingSlash(_) => FilterOutcome::Respond(with_slash(exchange)),
+            PathMatch::MissingSlash(route) => {
+                FilterOutcome::Respond(with_slash(exchange, route.plan.relative_redirects))
+            }
             PathMatch::StepLimit(_) => {
                 FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
             }
@@ -247,10 +249,13 @@ impl<'t> RouteMatch<'t> {
     }
 }
 
-/// nginx's redirect to the same path with a slash: scheme, and host without its port.
-fn with_slash(exchange: &Exchange) -> DirectResponse {
+/// nginx's redirect to the same path with a slash: scheme, and host without its port, unless it is `relative`.
+fn with_slash(exchange: &Exchange, relative: bool) -> DirectResponse {
     let (scheme, host, path) = (exchange.scheme.as_str(), exchange.host(), encode(exchange.path()));
     let query = exchange.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if relative {
+        return DirectResponse::redirect(StatusCode::MOVED_PERMANENTLY, format!("{path}/{query}"));
+    }
     DirectResponse::redirect(StatusCode::MOVED_PERMANENTLY, format!("{scheme}://{host}{path}/{query}"))
 }
 

@@ -1,15 +1,17 @@
-//! `ssl-redirect` and `force-ssl-redirect`: redirects from http to https.
+//! Redirects from http to https.
 
 use http::StatusCode;
 
-use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
+use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
+use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "https",
-    doc: "Redirects plain http requests to https with 308; redirects of other annotations take precedence. Rules below \
+    doc: "Redirects plain http requests to https; redirects of other annotations take precedence. Rules below \
           /.well-known/acme-challenge are exempt, so that certificates can be obtained.",
     annotations: &[
         Annotation {
@@ -22,48 +24,147 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             values: "true, false; default false",
             doc: "Redirects also without a `tls` section, for example behind a load balancer that terminates TLS.",
         },
+        Annotation {
+            name: "preserve-trailing-slash",
+            values: "true, false; default false",
+            doc: "Keeps a slash at the end of the target, which the redirect drops otherwise.",
+        },
+        Annotation {
+            name: "use-port-in-redirects",
+            values: "true, false; default false",
+            doc: "The redirect names the port of `--https-port`.",
+        },
+    ],
+    keys: &[
+        FamilyKey {
+            name: "ssl-redirect",
+            values: "true, false; default true",
+            doc: "the default of the annotation",
+        },
+        FamilyKey {
+            name: "force-ssl-redirect",
+            values: "true, false; default false",
+            doc: "the default of the annotation",
+        },
+        FamilyKey {
+            name: "preserve-trailing-slash",
+            values: "true, false; default false",
+            doc: "the default of the annotation",
+        },
+        FamilyKey {
+            name: "use-port-in-redirects",
+            values: "true, false; default false",
+            doc: "the default of the annotation",
+        },
+        FamilyKey {
+            name: "http-redirect-code",
+            values: "301, 302, 307, 308; default 308",
+            doc: "the status of the redirect to https",
+        },
+        FamilyKey {
+            name: "no-tls-redirect-locations",
+            values: "prefixes between commas; default /.well-known/acme-challenge",
+            doc: "rules whose path begins with one of these are exempt from the redirect to https",
+        },
     ],
     syntax: "ssl-redirect: 'false'\n\
-             force-ssl-redirect: 'true'",
+             force-ssl-redirect: 'true'\n\
+             preserve-trailing-slash: 'true'\n\
+             use-port-in-redirects: 'true'",
     read,
+    read_keys,
     plan,
-    ..AnnotationFamily::NONE
 };
 
-/// `no-tls-redirect-locations` of the ConfigMap, its default.
-const EXEMPT: &str = "/.well-known/acme-challenge";
-
-/// When plain requests are redirected to https.
-#[derive(Clone, Debug, PartialEq)]
+/// The annotations of an Ingress.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpsRedirect {
-    redirect: bool,
-    force: bool,
+    redirect: Option<bool>,
+    force: Option<bool>,
+    keep_slash: Option<bool>,
+    with_port: Option<bool>,
 }
 
 impl HttpsRedirect {
     /// No redirect at all.
-    pub(crate) const OFF: Self = Self { redirect: false, force: false };
+    pub(crate) const OFF: Self =
+        Self { redirect: Some(false), force: Some(false), keep_slash: None, with_port: None };
+
+    fn read(reader: &mut SettingReader<'_>) -> Self {
+        Self {
+            redirect: reader.flag("ssl-redirect"),
+            force: reader.flag("force-ssl-redirect"),
+            keep_slash: reader.flag("preserve-trailing-slash"),
+            with_port: reader.flag("use-port-in-redirects"),
+        }
+    }
 }
 
-impl Default for HttpsRedirect {
+/// The keys of the ConfigMap.
+#[derive(Debug, PartialEq)]
+struct HttpsDefaults {
+    annotations: HttpsRedirect,
+    status: StatusCode,
+    /// Prefixes of rule paths.
+    exempt: Vec<String>,
+}
+
+impl Default for HttpsDefaults {
     fn default() -> Self {
-        Self { redirect: true, force: false }
+        Self {
+            annotations: HttpsRedirect::default(),
+            status: StatusCode::PERMANENT_REDIRECT,
+            exempt: vec!["/.well-known/acme-challenge".to_owned()],
+        }
     }
 }
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
-    let default = HttpsRedirect::default();
-    settings.https_redirect = HttpsRedirect {
-        redirect: reader.flag("ssl-redirect").unwrap_or(default.redirect),
-        force: reader.flag("force-ssl-redirect").unwrap_or(default.force),
+    settings.https_redirect = HttpsRedirect::read(reader);
+}
+
+fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
+    let code = |value: &str| match value {
+        "301" => Some(StatusCode::MOVED_PERMANENTLY),
+        "302" => Some(StatusCode::FOUND),
+        "307" => Some(StatusCode::TEMPORARY_REDIRECT),
+        "308" => Some(StatusCode::PERMANENT_REDIRECT),
+        _ => None,
     };
+    let list = |value: &str| {
+        let items = value.split(',').map(|item| item.trim_matches(' '));
+        Some(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
+    };
+    let default = HttpsDefaults::default();
+    let status = reader.value("http-redirect-code", "301, 302, 307 or 308", Effect::DefaultUsed, code);
+    let exempt = reader.value("no-tls-redirect-locations", "prefixes of paths", Effect::DefaultUsed, list);
+    values.set(HttpsDefaults {
+        annotations: HttpsRedirect::read(reader),
+        status: status.unwrap_or(default.status),
+        exempt: exempt.unwrap_or(default.exempt),
+    });
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
-    let HttpsRedirect { redirect, force } = settings.https_redirect;
-    if (redirect || force) && !rule.path.starts_with(EXEMPT) {
-        plan.rewrite.push(Box::new(ToHttps { force, port: rule.port_in_redirects }));
+    // The catch-all without an Ingress redirects nothing, as in ingress-nginx.
+    if rule.ingress.is_none() {
+        return;
     }
+    let without_config_map = HttpsDefaults::default();
+    let keys = rule.globals.get::<HttpsDefaults>().unwrap_or(&without_config_map);
+    let (own, general) = (&settings.https_redirect, &keys.annotations);
+    let redirect = own.redirect.or(general.redirect).unwrap_or(true);
+    let force = own.force.or(general.force).unwrap_or(false);
+    if !redirect && !force || keys.exempt.iter().any(|prefix| rule.path.starts_with(prefix)) {
+        return;
+    }
+    let with_port = own.with_port.or(general.with_port).unwrap_or(false);
+    plan.rewrite.push(Box::new(ToHttps {
+        force,
+        keep_slash: own.keep_slash.or(general.keep_slash).unwrap_or(false),
+        port: with_port.then_some(rule.https_port).or(rule.port_in_redirects),
+        status: keys.status,
+    }));
 }
 
 /// Redirects plain requests to https.
@@ -71,22 +172,24 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
 struct ToHttps {
     /// Redirects also if the host has no certificate entry.
     force: bool,
+    keep_slash: bool,
     port: Option<u16>,
+    status: StatusCode,
 }
 
 impl RequestFilter for ToHttps {
-    /// The redirect has the host as the client sent it, without its port; one final slash of the target is dropped.
+    /// The redirect has the host as the client sent it, without its port.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         if exchange.scheme != RequestScheme::Http || !(self.force || exchange.certificate) {
             return FilterOutcome::Continue;
         }
         let target = exchange.request_target();
-        let target = target.strip_suffix('/').unwrap_or(target);
+        let target = if self.keep_slash { target } else { target.strip_suffix('/').unwrap_or(target) };
         let host = exchange.host_as_sent();
         let location = match self.port {
             Some(port) => format!("https://{host}:{port}{target}"),
             None => format!("https://{host}{target}"),
         };
-        FilterOutcome::Respond(DirectResponse::redirect(StatusCode::PERMANENT_REDIRECT, location))
+        FilterOutcome::Respond(DirectResponse::redirect(self.status, location))
     }
 }

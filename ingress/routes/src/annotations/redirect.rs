@@ -2,8 +2,9 @@
 
 use http::StatusCode;
 
-use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
+use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
+use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::problem::Effect;
@@ -34,15 +35,30 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             values: "300 to 307",
             doc: "Another status for it; a number out of range counts as 302.",
         },
+        Annotation {
+            name: "relative-redirects",
+            values: "true, false; default false",
+            doc: "A redirect to a path, or to a missing slash, has a Location without scheme and host.",
+        },
     ],
+    keys: &[FamilyKey {
+        name: "relative-redirects",
+        values: "true, false; default false",
+        doc: "the default of the annotation",
+    }],
     syntax: "permanent-redirect: https://www.example.org/new\n\
              permanent-redirect-code: '308'\n\
              temporal-redirect: https://status.example.org/?from=shop\n\
-             temporal-redirect-code: '307'",
+             temporal-redirect-code: '307'\n\
+             relative-redirects: 'true'",
     read,
+    read_keys,
     plan,
-    ..AnnotationFamily::NONE
 };
+
+/// `relative-redirects` of an Ingress or of the ConfigMap.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct RelativeRedirects(bool);
 
 /// A redirect of all requests.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +66,8 @@ pub struct Redirect {
     status: StatusCode,
     /// A URL, or a path that begins with a slash.
     to: String,
+    /// A path is not made absolute.
+    relative: bool,
 }
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
@@ -64,7 +82,11 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     });
     let temporal = temporal.map(|to| (to, temporal_code.unwrap_or(StatusCode::FOUND)));
     let permanent = permanent.map(|to| (to, permanent_code.unwrap_or(StatusCode::MOVED_PERMANENTLY)));
-    settings.redirect = temporal.or(permanent).map(|(to, status)| Redirect { status, to: to.into() });
+    settings.redirect =
+        temporal.or(permanent).map(|(to, status)| Redirect { status, to: to.into(), relative: false });
+    if let Some(relative) = reader.flag("relative-redirects") {
+        settings.values.set(RelativeRedirects(relative));
+    }
 }
 
 fn code(
@@ -88,16 +110,24 @@ fn plain(value: &str) -> bool {
     value.bytes().all(|byte| byte > b' ' && byte != b'$' && byte != 127)
 }
 
-fn plan(settings: &Settings, _: &Rule<'_>, plan: &mut Plan) {
+fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
+    if let Some(relative) = reader.flag("relative-redirects") {
+        values.set(RelativeRedirects(relative));
+    }
+}
+
+fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    let of = |values: &FamilyValues| values.get::<RelativeRedirects>().copied();
+    plan.relative_redirects = of(&settings.values).or(of(rule.globals)).is_some_and(|it| it.0);
     if let Some(redirect) = &settings.redirect {
-        plan.rewrite.push(Box::new(redirect.clone()));
+        plan.rewrite.push(Box::new(Redirect { relative: plan.relative_redirects, ..redirect.clone() }));
     }
 }
 
 impl RequestFilter for Redirect {
-    /// nginx makes a path absolute: scheme, and host without its port.
+    /// nginx makes a path absolute unless told otherwise: scheme, and host without its port.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
-        let location = if self.to.starts_with('/') {
+        let location = if self.to.starts_with('/') && !self.relative {
             format!("{}://{}{}", exchange.scheme.as_str(), exchange.host(), self.to)
         } else {
             self.to.clone()

@@ -39,9 +39,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     cosmetic("mirror-host", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-request-body", OnlyEmpty, NO_MIRROR),
     // Rewrite and redirect.
-    differs("preserve-trailing-slash", False, "the redirect to https drops one slash at the end of the path"),
-    differs("use-port-in-redirects", False, "the redirect to https has no port"),
-    differs("relative-redirects", False, "the Location of redirects is an absolute URL"),
     differs("from-to-www-redirect", False, "the counterpart host (with or without www.) answers 404"),
     // TLS on the client side.
     differs("ssl-passthrough", False, "TLS ends at the proxy and not at the endpoint"),

@@ -3,7 +3,7 @@
 //! An unsupported key closes routes if it protects them. These keys do: keys that control access (authentication, address
 //! lists, blocked agents, the firewall, raw nginx text that may contain any of these), which Ingresses are trusted (risk
 //! level, blocked words), which headers endpoints may trust (`proxy-set-headers`), the transport of requests
-//! (`force-ssl-redirect`, `ssl-protocols`) and the listening addresses (`bind-address`). Limits of size, time and speed,
+//! (`ssl-protocols`) and the listening addresses (`bind-address`). Limits of size, time and speed,
 //! headers for browsers and hidden headers do not control access: these keys are only reported.
 
 use cluster::Ingress;
@@ -69,8 +69,6 @@ pub enum GuardReach {
 pub enum GuardTraffic {
     /// All.
     All,
-    /// Those over plain http.
-    Http,
     /// Those over https.
     Https,
 }
@@ -84,7 +82,6 @@ impl Guard {
     pub fn describe(&self) -> String {
         let over = match self.traffic {
             GuardTraffic::All => "",
-            GuardTraffic::Http => " over http",
             GuardTraffic::Https => " over https",
         };
         let requests = match self.reach {
@@ -102,12 +99,6 @@ const INGRESSES: Guard = Guard::of(GuardReach::Ingresses);
 const GLOBAL_AUTH: Guard =
     Guard { opt_out: Some("enable-global-auth"), exempt: Some(("no-auth-locations", ACME)), ..INGRESSES };
 const FIREWALL: Guard = Guard { opt_out: Some("enable-modsecurity"), ..EVERYTHING };
-const PLAIN_HTTP: Guard = Guard {
-    traffic: GuardTraffic::Http,
-    opt_out: Some("force-ssl-redirect"),
-    exempt: Some(("no-tls-redirect-locations", ACME)),
-    ..INGRESSES
-};
 const TLS: Guard = Guard { traffic: GuardTraffic::Https, ..EVERYTHING };
 const RISKY: Guard = Guard::of(GuardReach::IngressesWith(
     "every request to a route of an Ingress with a riskier annotation",
@@ -125,7 +116,7 @@ const OTHER_PROTOCOLS: UnsupportedSetting = differs(
     "TLS 1.2 and TLS 1.3 are offered",
 );
 
-/// The path at which ACME validates domains: the default of `no-auth-locations` and `no-tls-redirect-locations`.
+/// The path at which ACME validates domains: the default of `no-auth-locations`.
 const ACME: &str = "/.well-known/acme-challenge";
 
 const fn honoured(name: &'static str, doc: &'static str) -> ConfigMapKey {
@@ -186,7 +177,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     guarded("block-user-agents", OnlyEmpty, "requests from user agents that it excludes would be served", &EVERYTHING),
     guarded("block-referers", OnlyEmpty, "requests that it excludes by Referer would be served", &EVERYTHING),
     honoured("no-auth-locations", "rule paths that begin with one of these stay open under global-auth-url"),
-    served(differs("no-tls-redirect-locations", Words(&[ACME]), "only /.well-known/acme-challenge is exempt from the redirect to https")),
     // Headers and client address.
     served(differs("use-forwarded-headers", False, "the client's address seen by the endpoint is that of the load balancer, and a request whose TLS ended there counts as http")),
     served(differs("enable-real-ip", False, "the client's address seen by the endpoint is that of the load balancer")),
@@ -199,12 +189,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     guarded("proxy-set-headers", OnlyEmpty, "a header that it sets or removes would reach endpoints as the client wrote it", &EVERYTHING),
     served(differs("add-headers", OnlyEmpty, "responses lack the headers of that ConfigMap")),
     // Redirects, paths, defaults of annotations.
-    served(differs("ssl-redirect", True, "http is redirected to https where the host has a certificate")),
-    guarded("force-ssl-redirect", False, "requests over plain http would be served", &PLAIN_HTTP),
-    served(differs("http-redirect-code", Words(&["308"]), "the redirect to https has status 308")),
-    served(differs("preserve-trailing-slash", False, "the redirect to https drops one slash at the end of the path")),
-    served(differs("use-port-in-redirects", False, "the redirect to https has no port")),
-    served(differs("relative-redirects", False, "the Location of redirects is an absolute URL")),
     not_needed("app-root", NOT_READ),
     served(differs("custom-http-errors", OnlyEmpty, "clients see the error pages of endpoints")),
     served(cosmetic("disable-proxy-intercept-errors", False, "no error page is replaced anyway")),

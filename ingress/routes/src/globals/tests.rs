@@ -92,9 +92,7 @@ fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
             closed(&[0, 1, 2, 4, 5, 6]),
         ),
         (&[("global-auth-url", "http://auth.example/"), ("no-auth-locations", "/x, /")], OPEN),
-        (&[("force-ssl-redirect", "true")], closed(&[0])),
         (&[("ssl-protocols", "TLSv1.3")], closed(&[1, 4])),
-        (&[("force-ssl-redirect", "true"), ("ssl-protocols", "TLSv1.3")], closed(&[0, 1, 4])),
         (&[("annotations-risk-level", "Low")], closed(&[3, 6])),
         (&[("annotations-risk-level", "medium")], OPEN),
         (&[("annotation-value-word-blocklist", "proxy_pass,ewma")], closed(&[6])),
@@ -107,6 +105,39 @@ fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
         cluster.apply([config_map(&[])]);
         assert_eq!(answers(&cluster), OPEN, "without {data:?}");
     }
+}
+
+#[test]
+fn redirects_to_https_follow_the_configmap() {
+    let with = |changes: &[(usize, &'static str)]| {
+        let mut answers = OPEN;
+        changes.iter().for_each(|(at, answer)| answers[*at] = answer);
+        answers
+    };
+    let rows: &[(Data<'_>, Answers)] = &[
+        (&[("ssl-redirect", "false")], with(&[(5, "tls")])),
+        (&[("force-ssl-redirect", "true")], with(&[(0, "308 https://a.example")])),
+        (
+            &[("force-ssl-redirect", "true"), ("http-redirect-code", "302")],
+            with(&[(0, "302 https://a.example"), (5, "302 https://tls.example")]),
+        ),
+        (&[("http-redirect-code", "300")], OPEN),
+        (&[("preserve-trailing-slash", "true")], with(&[(5, "308 https://tls.example/")])),
+        (&[("use-port-in-redirects", "true")], with(&[(5, "308 https://tls.example:443")])),
+        (&[("relative-redirects", "true")], with(&[(6, "301 /x")])),
+        (&[("no-tls-redirect-locations", "/a, /")], with(&[(5, "tls")])),
+        (
+            &[("force-ssl-redirect", "true"), ("no-tls-redirect-locations", "/other")],
+            with(&[(0, "308 https://a.example"), (2, "308 https://a.example/.well-known/acme-challenge/x")]),
+        ),
+    ];
+    let mut cluster = test_cluster();
+    for (data, wanted) in rows {
+        cluster.apply([config_map(data)]);
+        assert_eq!(answers(&cluster), *wanted, "{data:?}");
+    }
+    cluster.apply([config_map(&[])]);
+    assert_eq!(answers(&cluster), OPEN);
 }
 
 #[test]

@@ -194,6 +194,7 @@ impl<'h> LocationBuilder<'h> {
             kind: self.kind,
             patterns: context.patterns,
             port_in_redirects: context.options.port_in_redirects,
+            https_port: context.options.https_port,
         };
         let error = regex_host.then(|| self.pattern_error(&rule, settings, context)).flatten();
         // The implicit root has the annotations of other paths, for which the problem is reported.

@@ -312,6 +312,38 @@ spec:
 }
 
 #[test]
+fn annotations_change_the_location_of_redirects() {
+    let world = TestCluster::with(
+        RouteOptions { watch_ingress_without_class: true, https_port: 8443, ..RouteOptions::default() },
+        "
+metadata: {name: slash, annotations: {force-ssl-redirect: 'true', preserve-trailing-slash: 'true'}}
+spec: {rules: [{host: slash.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: port, annotations: {force-ssl-redirect: 'true', use-port-in-redirects: 'true'}}
+spec: {rules: [{host: port.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: relative, annotations: {permanent-redirect: /new, relative-redirects: 'true'}}
+spec: {rules: [{host: relative.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: dir, annotations: {relative-redirects: 'true'}}
+spec: {rules: [{host: dir.example, paths: [[/dir/, Prefix, web]]}]}
+",
+    );
+    check(
+        &world.services("web 80:http 10.0.0.1"),
+        &[
+            ("slash.example/a/?b", "308 https://slash.example/a/?b"),
+            ("slash.example/a/", "308 https://slash.example/a/"),
+            ("slash.example/", "308 https://slash.example/"),
+            ("port.example/a/", "308 https://port.example:8443/a"),
+            ("relative.example/old", "301 /new"),
+            ("dir.example/dir", "301 /dir/"),
+            ("dir.example/dir?q", "301 /dir/?q"),
+        ],
+    );
+}
+
+#[test]
 fn a_resource_backend_is_reported_and_other_paths_cover_its_path() {
     // [service_nil_backend, and observed with ingress-nginx 1.15.1]
     let world = TestCluster::new(
