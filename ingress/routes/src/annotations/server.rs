@@ -96,6 +96,22 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "logs no requests",
         },
     ],
+    syntax: "keep-alive: '75'\n\
+             keep-alive-requests: '1000'\n\
+             client-header-timeout: '60'\n\
+             client-body-timeout: '60'\n\
+             large-client-header-buffers: '4 16k'\n\
+             use-http2: 'true'\n\
+             http2-max-concurrent-streams: '128'\n\
+             upstream-keepalive-connections: '320'\n\
+             upstream-keepalive-time: 1h\n\
+             upstream-keepalive-timeout: '60'\n\
+             upstream-keepalive-requests: '10000'\n\
+             max-worker-connections: '16384'\n\
+             worker-shutdown-timeout: 240s\n\
+             enable-access-log-for-default-backend: 'true'\n\
+             disable-access-log: 'false'\n\
+             disable-http-access-log: 'false'",
     read_keys,
     ..AnnotationFamily::NONE
 };
@@ -165,7 +181,7 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
 
 #[cfg(test)]
 mod tests {
-    use cluster::{ConfigMap, Key};
+    use cluster::{ConfigMap, Key, Snapshot};
 
     use super::*;
 
@@ -173,9 +189,10 @@ mod tests {
     fn read(data: &[(&str, &str)]) -> (ServerSettings, Vec<String>) {
         let data = data.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
         let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
-        let (mut reader, mut values) = (SettingReader::of_config_map(&config_map), FamilyValues::default());
+        let (cluster, mut values) = <(Snapshot, FamilyValues)>::default();
+        let mut reader = SettingReader::of_config_map(&config_map, &cluster);
         read_keys(&mut reader, &mut values);
-        let problems = reader.done().1.iter().map(ToString::to_string).collect();
+        let problems = reader.done().problems.iter().map(ToString::to_string).collect();
         (values.get::<Arc<ServerSettings>>().unwrap().as_ref().clone(), problems)
     }
 

@@ -199,6 +199,7 @@ mod tests {
             kind: PathType::Prefix,
             patterns: &patterns,
             port_in_redirects: None,
+            https_port: 443,
         };
         let exchange = get("http://A.example:8080/x%0Ay?q=1", &[("x-user", "a b")]);
         for (text, value) in [
