@@ -254,6 +254,8 @@ impl Inner {
         // Empty lines before a request are skipped (RFC 9112 §2.2), as nginx does.
         while self.input.starts_with(b"\r\n") {
             self.input.advance(2);
+            // It may have seen the first byte of the empty line.
+            self.finder = HeadFinder::default();
         }
         let bytes = match self.finder.find_within(&self.input, &self.limits) {
             Ok(None) => return None,
