@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster::{Current, Kind, Kinds};
 use dns_chain::ApiConnection;
-use dns_zone::{Zone, ZoneIndex};
+use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex};
 use sources::kube::{Access, ClientTls, KubeSource, RequestLimiter, RequestLimits, Selection};
 use sources::manifests::ManifestSource;
 use sources::{Cluster, Source, WatchStatus};
@@ -176,11 +176,12 @@ impl Clusters {
     }
 }
 
-impl dns_chain::ClusterSource for Clusters {
-    fn project(&self, zone: ZoneIndex, connection: &ApiConnection) -> Result<Current<Zone>, String> {
+impl Clusters {
+    /// The cluster of a connection. It is opened with the first plugin that has the connection.
+    fn opened(&self, connection: &ApiConnection) -> Result<Cluster, String> {
         let mut clusters = self.lock();
         if let Some(open) = clusters.iter().find(|open| open.connection.same_source(connection)) {
-            return Ok(open.cluster.project(zone));
+            return Ok(open.cluster.clone());
         }
         let limiter = RequestLimiter::default();
         limiter.set(limits(connection));
@@ -196,9 +197,18 @@ impl dns_chain::ClusterSource for Clusters {
         let opened = self.runtime.handle.block_on(opening);
         let cluster = opened.map_err(|failure| failure.message)?;
         cluster.measure_programming(&self.runtime.metrics);
-        let current = cluster.project(zone);
-        clusters.push(OpenCluster { connection: connection.clone(), cluster, limiter });
-        Ok(current)
+        clusters.push(OpenCluster { connection: connection.clone(), cluster: cluster.clone(), limiter });
+        Ok(cluster)
+    }
+}
+
+impl dns_chain::ClusterSource for Clusters {
+    fn project(&self, zone: ZoneIndex, connection: &ApiConnection) -> Result<Current<Zone>, String> {
+        Ok(self.opened(connection)?.project(zone))
+    }
+
+    fn nodes(&self, connection: &ApiConnection) -> Result<Current<NodeNames>, String> {
+        Ok(self.opened(connection)?.project(NodeIndex))
     }
 
     /// Plugins with the same connection share one client; the limits of the last one apply.

@@ -165,6 +165,9 @@ dns.image.tag: {{ $image.tag }} pins an image of CoreDNS; delete the line. `imag
 
 {{- define "portolan.dns.mistakes" -}}
 {{- $d := .Values.dns -}}
+{{- if and $d.nodeHosts (not (include "portolan.dns.makesConfigMap" .)) }}
+dns.nodeHosts: adds lines to the Corefile of the chart, but the Corefile is another one; write the line nodes in its block of the plugin hosts
+{{- end }}
 {{- if and (eq $d.deployment.dnsPolicy "None") (not $d.deployment.dnsConfig) }}
 dns.deployment.dnsConfig: is required with dns.deployment.dnsPolicy None
 {{- end }}
@@ -174,6 +177,9 @@ dns.deployment.dnsConfig: is required with dns.deployment.dnsPolicy None
 {{- range $block, $server := $d.servers }}
 {{- range $index, $plugin := $server.plugins }}
 {{- $used = append $used $plugin.name }}
+{{- if and $d.nodeHosts (eq $plugin.name "hosts") (include "portolan.dns.hasPlugin" (list $server "kubernetes")) }}
+dns.nodeHosts: adds the plugin hosts, which dns.servers[{{ $block }}].plugins[{{ $index }}] has already; write the line nodes in its configBlock instead
+{{- end }}
 {{- if not (has $plugin.name (append $known "import")) }}
 dns.servers[{{ $block }}].plugins[{{ $index }}].name: this version has no plugin {{ $plugin.name }}; it has {{ join ", " $known }}
 {{- end }}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cluster::{Cache, Current};
 use config::{ConfigErrors, Corefile, Word};
 use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
-use dns_zone::{Zone, ZoneIndex};
+use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex};
 use serde_json::Value;
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
@@ -114,6 +114,10 @@ struct NoCluster(Mutex<Cache>);
 impl ClusterSource for NoCluster {
     fn project(&self, zone: ZoneIndex, _connection: &ApiConnection) -> Result<Current<Zone>, String> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(zone))
+    }
+
+    fn nodes(&self, _connection: &ApiConnection) -> Result<Current<NodeNames>, String> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(NodeIndex))
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn lasting(distribution: Distribution) -> Option<&'static str> {
         Distribution::K3s => Some(
             "k3s applies its manifest again at each restart. Before the migration, on every server:\n\
              touch /var/lib/rancher/k3s/server/manifests/coredns.yaml.skip\n\
-             With that file k3s also stops to maintain NodeHosts. --disable=coredns would delete the Service and its address.\n\
+             With that file k3s also stops to maintain NodeHosts: the line nodes in the block of hosts, and list and watch of nodes, replace it. --disable=coredns would delete the Service and its address.\n\
              portolan migrate dns --manifest prints a manifest of the result for the same folder",
         ),
         Distribution::Rke2 => Some(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster::{Current, Kinds};
 use config::{ConfigError, ConfigWarning, Directive, Scheme, ServerBlock};
-use dns_zone::{Zone, ZoneIndex, ZoneOptions};
+use dns_zone::{NodeNames, Zone, ZoneIndex, ZoneOptions};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
@@ -50,10 +50,13 @@ pub type PluginInstances = Vec<Arc<dyn Plugin>>;
 /// All errors in the directives of one plugin.
 pub type SetupErrors = Vec<ConfigError>;
 
-/// Provides the `kubernetes` plugin with views of the cluster.
+/// Provides the plugins `kubernetes` and `hosts` with views of the cluster.
 pub trait ClusterSource: Send + Sync {
     /// The view of a zone. It is kept current for as long as it is held.
     fn project(&self, zone: ZoneIndex, connection: &ApiConnection) -> Result<Current<Zone>, String>;
+
+    /// The names of the nodes. They are kept current for as long as the view is held.
+    fn nodes(&self, connection: &ApiConnection) -> Result<Current<NodeNames>, String>;
 
     /// Replaces the request limits of an open connection.
     fn limit(&self, _connection: &ApiConnection) {}

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::{Event, Key, Kind, Node, Object};
 use dns_chain::run;
 use dns_chain::{Answer, Request, Servers, Transport};
 use dns_wire::codes::{rcode, rtype};
@@ -183,6 +184,40 @@ async fn names_outside_the_zones_go_to_the_next_plugin_and_addresses_are_answere
     ] {
         assert_eq!(ask(&servers, &question(name), kind, 3600), wanted, "{name}");
     }
+}
+
+#[tokio::test]
+async fn the_names_of_nodes_are_served_beside_entries() {
+    let cluster = Arc::new(EmptyCluster::default());
+    let text = ". {\nhosts {\n10.0.0.9 server-1\nnodes\nttl 60\nfallthrough\n}\nwhoami\n}";
+    let context = support::context(cluster.clone(), Handle::current(), &Registry::new());
+    let mut servers = dns_chain::build(&parse(text).unwrap(), &context).unwrap();
+    let node = |name: &str, address: &str| {
+        let addresses = [address.parse().unwrap()].into_iter().collect();
+        Event::Apply(Object::Node(Arc::new(Node {
+            key: Key::cluster(name),
+            addresses,
+            hostnames: Default::default(),
+        })))
+    };
+    let change = |events| cluster.cache.lock().unwrap().apply(events, 1);
+    change(vec![node("server-1", "10.0.0.21"), node("agent-1", "fd00::22"), Event::Synced(Kind::Node)]);
+    let _guards = servers.begin().await.unwrap();
+    for (name, kind, wanted) in [
+        ("server-1", rtype::A, "10.0.0.9 10.0.0.21"),
+        ("server-1", rtype::AAAA, "none"),
+        ("AGENT-1", rtype::AAAA, "fd00::22"),
+        ("agent-1", rtype::MX, "none"),
+        ("agent-2", rtype::A, "next"),
+        ("10.0.0.21", rtype::PTR, "server-1."),
+        ("fd00::22", rtype::PTR, "agent-1."),
+    ] {
+        assert_eq!(ask(&servers, &question(name), kind, 60), wanted, "{name}");
+    }
+    change(vec![node("agent-1", "fd00::23"), Event::Remove(Kind::Node, Key::cluster("server-1"))]);
+    assert_eq!(ask(&servers, &question("agent-1"), rtype::AAAA, 60), "fd00::23");
+    assert_eq!(ask(&servers, &question("server-1"), rtype::A, 60), "10.0.0.9");
+    assert_eq!(ask(&servers, &question("10.0.0.21"), rtype::PTR, 60), "next");
 }
 
 #[test]

@@ -10,9 +10,11 @@ mod records;
 mod zone;
 mod answer;
 mod index;
+mod nodes;
 
 pub use address::reversed;
 pub use answer::ZoneVerdict;
 pub use index::ZoneIndex;
+pub use nodes::{NodeIndex, NodeNames};
 pub use options::{PodMode, ZoneOptions};
 pub use zone::Zone;

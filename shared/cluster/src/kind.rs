@@ -15,6 +15,7 @@ macro_rules! kinds {
             Secret: secrets, "v1", "secrets", true;
             ConfigMap: config_maps, "v1", "configmaps", true;
             ServiceImport: imports, "multicluster.x-k8s.io/v1alpha1", "serviceimports", true;
+            Node: nodes, "v1", "nodes", false;
         }
     };
 }

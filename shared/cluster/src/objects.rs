@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod ingress;
+mod node;
 mod service;
 mod store;
 
@@ -9,5 +10,6 @@ pub use endpoints::{Endpoint, EndpointPort, EndpointSlice, FqdnEndpoint, Import,
 pub use ingress::{
     Backend, Ingress, IngressClass, IngressPath, IngressRule, IngressTls, PathType, PortRef, ServiceBackend,
 };
+pub use node::Node;
 pub use service::{Namespace, Protocol, Service, ServiceImport, ServiceKind, ServicePort};
 pub use store::{ConfigMap, Secret};

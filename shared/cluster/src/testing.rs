@@ -86,6 +86,7 @@ fn object() -> impl Strategy<Value = Object> {
         2 => secret().prop_map(|object| Object::Secret(Arc::new(object))),
         1 => config_map().prop_map(|object| Object::ConfigMap(Arc::new(object))),
         3 => import().prop_map(|object| Object::ServiceImport(Arc::new(object))),
+        1 => node().prop_map(|object| Object::Node(Arc::new(object))),
     ]
 }
 
@@ -147,6 +148,15 @@ fn import() -> impl Strategy<Value = ServiceImport> {
         key,
         kind,
         ports: ports.into(),
+    })
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let hostname = option::of(name(&["host-1", "Host-2"]));
+    (name(&["default", "shop"]), vec(pod_ip(), 0..3), hostname).prop_map(|(name, addresses, hostname)| Node {
+        key: Key::cluster(name),
+        addresses: addresses.into(),
+        hostnames: hostname.into_iter().collect(),
     })
 }
 

@@ -7,6 +7,7 @@ mod fields;
 
 mod endpoints;
 mod imports;
+mod nodes;
 mod ingresses;
 mod services;
 mod stores;
@@ -115,6 +116,7 @@ pub fn decode<'de, D: Deserializer<'de>>(
         Kind::Secret => read::<stores::SlimSecret, D>(text),
         Kind::ConfigMap => read::<stores::SlimConfigMap, D>(text),
         Kind::ServiceImport => read::<imports::SlimImport, D>(text),
+        Kind::Node => read::<nodes::SlimNode, D>(text),
     }
 }
 

@@ -5,6 +5,13 @@
 {{ end }}
 {{- range .Values.dns.servers }}
 {{- include "portolan.dns.zones" . }} {
+{{- if and $.Values.dns.nodeHosts (include "portolan.dns.hasPlugin" (list . "kubernetes")) }}
+    hosts {
+        nodes
+        ttl 60
+        fallthrough
+    }
+{{- end }}
 {{- range .plugins }}
     {{ .name }}{{ with .parameters }} {{ . }}{{ end }}
     {{- with .configBlock }} {
@@ -14,6 +21,12 @@
 {{- end }}
 }
 {{ end }}
+{{- end -}}
+
+{{/* Whether a server block has a plugin. Takes a list: server block, name. */}}
+{{- define "portolan.dns.hasPlugin" -}}
+{{- $name := index . 1 -}}
+{{- range (index . 0).plugins }}{{ if eq .name $name }}true{{ end }}{{ end -}}
 {{- end -}}
 
 {{/* The keys of a server block. */}}

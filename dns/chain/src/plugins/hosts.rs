@@ -8,15 +8,19 @@ mod table;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use cluster::{Current, Kind};
+use config::Directive;
 use dns_wire::codes::{class, rcode, rtype};
 use dns_wire::{Owner, Query, Reply, Section};
+use dns_zone::NodeNames;
 
 use crate::names::Zones;
 use crate::plugin::{Flow, Plugin, QueryFailure};
 use crate::request::Request;
-use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
+use crate::setup::{ApiConnection, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use file::HostsFile;
 use metrics::HostsMetrics;
 use options::HostsOptions;
@@ -29,6 +33,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     syntax: &[
         "hosts",
         "hosts /etc/coredns/NodeHosts {\n    ttl 60\n    reload 15s\n    fallthrough\n}",
+        "hosts {\n    nodes\n    ttl 60\n    fallthrough\n}",
         "hosts example.hosts example.org {\n    10.0.0.1 example.org www.example.org\n    10.0.0.2 *.apps.example.org\n    no_reverse\n    fallthrough\n    fallthrough_unsupported\n}",
     ],
     options: options::OPTIONS,
@@ -38,11 +43,19 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     setup,
 };
 
+/// How long the start waits for the list of nodes, and how often it looks.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
 struct Hosts {
     /// The entries of the file, replaced when it has changed.
     file: Arc<ArcSwap<HostTable>>,
     /// The entries in the Corefile.
     inline: HostTable,
+    /// The nodes of the cluster, if they are served.
+    nodes: Option<Current<NodeNames>>,
+    /// Whether nodes have PTR records.
+    reverse: bool,
     zones: Zones,
     ttl: u32,
     fallthrough: Option<Zones>,
@@ -65,17 +78,21 @@ impl Plugin for Hosts {
         }
         let file = self.file.load();
         let tables = [&**file, &self.inline];
+        let view = self.nodes.as_ref().map(|nodes| nodes.load());
+        let nodes = view.as_ref().map_or(&[][..], |view| view.addresses(query));
         match query.qtype {
             rtype::A | rtype::AAAA => {
                 let v4 = query.qtype == rtype::A;
-                for address in tables.iter().flat_map(|table| table.addresses(query, v4)) {
+                let nodes = nodes.iter().copied().filter(|address| address.is_ipv4() == v4);
+                for address in tables.iter().flat_map(|table| table.addresses(query, v4)).chain(nodes) {
                     self.push_address(address, reply);
                 }
             }
             _ if self.fallthrough_unsupported && self.falls_through(query) => return Flow::Next,
             _ => {}
         }
-        if reply.records().is_empty() && !tables.iter().any(|table| table.contains(query)) {
+        let exists = !nodes.is_empty() || tables.iter().any(|table| table.contains(query));
+        if reply.records().is_empty() && !exists {
             if self.falls_through(query) {
                 return Flow::Next;
             }
@@ -100,6 +117,11 @@ impl Hosts {
         let (address, file) = (address.to_canonical(), self.file.load());
         for name in [&**file, &self.inline].iter().flat_map(|table| table.names_of(address)) {
             reply.push(Section::Answer, Owner::Question, rtype::PTR, self.ttl, name);
+        }
+        if let Some(nodes) = self.nodes.as_ref().filter(|_| self.reverse) {
+            for name in nodes.load().names_of(address) {
+                reply.push(Section::Answer, Owner::Question, rtype::PTR, self.ttl, name);
+            }
         }
         if reply.records().is_empty() {
             return Flow::Next;
@@ -127,7 +149,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let options = options::read(setup, directive)?;
     // CoreDNS checks only a file that is named.
     if let Some(word) = directive.args.first()
-        && let Err(error) = std::fs::metadata(&options.path)
+        && let Err(error) = std::fs::metadata(&word.text)
         && error.kind() != ErrorKind::NotFound
     {
         let what = format!("unable to access hosts file '{word}': {error}");
@@ -138,15 +160,53 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (inline, _) = inline.map_err(|_| {
         vec![directive.error(format!("hosts: more than {MAX_ENTRIES} entries"), "entries in a file")]
     })?;
-    let HostsOptions { path, table, ttl, reload, fallthrough, fallthrough_unsupported, .. } = options;
-    let zones = table.zones.clone();
-    let metrics = HostsMetrics::new(&setup.context.metrics);
-    let file = HostsFile::new(path, table, inline.len(), metrics);
-    let plugin = Hosts { file: file.table.clone(), inline, zones, ttl, fallthrough, fallthrough_unsupported };
+    let HostsOptions { path, table, ttl, reload, fallthrough, fallthrough_unsupported, nodes, .. } = options;
+    let (zones, reverse) = (table.zones.clone(), table.reverse);
+    let nodes = match nodes {
+        true => Some(follow_nodes(setup, directive)?),
+        false => None,
+    };
+    let mut shown = Arc::default();
+    if let Some(path) = path {
+        let metrics = HostsMetrics::new(&setup.context.metrics);
+        let file = HostsFile::new(path, table, inline.len(), metrics);
+        shown = file.table.clone();
+        setup.on_start(move || async move {
+            let file = file.refreshed().await.map_err(|error| format!("hosts: {error}"))?;
+            let task = (!reload.is_zero()).then(|| super::Task(tokio::spawn(file.follow(reload))));
+            Ok(Box::new(task) as PluginGuard)
+        });
+    }
+    Ok(vec![Arc::new(Hosts {
+        file: shown,
+        inline,
+        nodes,
+        reverse,
+        zones,
+        ttl,
+        fallthrough,
+        fallthrough_unsupported,
+    })])
+}
+
+/// The names of the nodes. The start waits a while until they are known.
+fn follow_nodes(setup: &mut Setup<'_>, directive: &Directive) -> Result<Current<NodeNames>, SetupErrors> {
+    let connection = ApiConnection::default();
+    let cluster = setup.context.cluster.clone();
+    let nodes = cluster.nodes(&connection).map_err(|why| {
+        vec![directive.property("nodes").error(format!("hosts: nodes: {why}"), "access to the API server")]
+    })?;
+    let view = nodes.clone();
     setup.on_start(move || async move {
-        let file = file.refreshed().await.map_err(|error| format!("hosts: {error}"))?;
-        let task = (!reload.is_zero()).then(|| super::Task(tokio::spawn(file.follow(reload))));
-        Ok(Box::new(task) as PluginGuard)
+        let known = async {
+            while !view.load().synced() && !cluster.refused(&connection).contains(Kind::Node) {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        if tokio::time::timeout(STARTUP_TIMEOUT, known).await.is_err() || !view.load().synced() {
+            tracing::warn!(target: "plugin/hosts", "starting server without the nodes of the cluster: their names are answered once they are listed");
+        }
+        Ok(Box::new(()) as PluginGuard)
     });
-    Ok(vec![Arc::new(plugin)])
+    Ok(nodes)
 }

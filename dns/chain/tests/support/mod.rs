@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 use cluster::{Cache, Current};
 use config::{ConfigErrors, Corefile};
 use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext, Servers};
-use dns_zone::{Zone, ZoneIndex};
+use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::runtime::Handle;
 
 #[derive(Default)]
 pub struct EmptyCluster {
-    cache: Mutex<Cache>,
+    pub cache: Mutex<Cache>,
     connections: Mutex<Vec<ApiConnection>>,
 }
 
@@ -26,6 +26,10 @@ impl ClusterSource for EmptyCluster {
         }
         self.connections.lock().unwrap().push(connection.clone());
         Ok(self.cache.lock().unwrap().project(zone))
+    }
+
+    fn nodes(&self, _: &ApiConnection) -> Result<Current<NodeNames>, String> {
+        Ok(self.cache.lock().unwrap().project(NodeIndex))
     }
 }
 

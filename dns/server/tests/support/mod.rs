@@ -16,7 +16,7 @@ use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
 use dns_server::{DnsService, DnsStartError, ServerOptions, TcpLimits};
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Reply, Section};
-use dns_zone::{Zone, ZoneIndex};
+use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,6 +28,10 @@ pub struct FakeCluster(pub Mutex<Cache>);
 impl ClusterSource for FakeCluster {
     fn project(&self, zone: ZoneIndex, _: &ApiConnection) -> Result<Current<Zone>, String> {
         Ok(self.0.lock().unwrap().project(zone))
+    }
+
+    fn nodes(&self, _: &ApiConnection) -> Result<Current<NodeNames>, String> {
+        Ok(self.0.lock().unwrap().project(NodeIndex))
     }
 }
 

@@ -20,6 +20,7 @@ fn shown(kind: Kind, rest: &str) -> String {
 
 fn show(object: &Object) -> String {
     match object {
+        Object::Node(node) => format!("{} {:?} {:?}", node.key.name, node.addresses, node.hostnames),
         Object::Service(service) => reached(&service.kind, &service.ports),
         Object::ServiceImport(import) => reached(&import.kind, &import.ports),
         Object::EndpointSlice(slice) => {
@@ -405,4 +406,23 @@ fn quoted_text_in_messages_is_bounded() {
     let message = format!("invalid type: string {long:?}, expected {long}");
     let field = InvalidField::of_error(&message);
     assert!(field.what.chars().count() < 250 && field.wanted.chars().count() < 250, "{field:?}");
+}
+
+#[test]
+fn a_node_has_its_internal_addresses_and_other_host_names() {
+    let address = |kind: &str, address: &str| format!(r#"{{"type":"{kind}","address":"{address}"}}"#);
+    let addresses = [
+        address("InternalIP", "10.0.0.21"),
+        address("ExternalIP", "192.0.2.1"),
+        address("InternalIP", "fd00::21"),
+        address("InternalIP", "none"),
+        address("Hostname", "node-1"),
+        address("Hostname", "host.example"),
+    ];
+    let text =
+        format!(r#""metadata":{{"name":"node-1"}},"status":{{"addresses":[{}]}}"#, addresses.join(","));
+    let shown_node = shown(Kind::Node, &text);
+    assert!(shown_node.starts_with("node-1 [10.0.0.21, fd00::21] [\"host.example\"] | "), "{shown_node}");
+    assert!(shown_node.contains("status.addresses[3].address"), "{shown_node}");
+    assert_eq!(shown(Kind::Node, r#""metadata":{"name":"node-1"}"#), "node-1 [] []");
 }

@@ -160,6 +160,7 @@ mod tests {
                 "/api/v1/configmaps?fieldSelector=metadata.name%21%3Dkube-root-ca.crt".to_owned(),
             ),
             (Kind::ServiceImport, &all, "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports".to_owned()),
+            (Kind::Node, &shop, "/api/v1/nodes".to_owned()),
             (
                 Kind::ConfigMap,
                 &shop,

@@ -236,16 +236,17 @@ pub(crate) fn one_process_serves_both_with_one_watch_of_each_kind(stage: &mut St
 pub(crate) fn the_dns_role_allows_what_is_asked_for_and_no_more(stage: &mut Stage) {
     prepare(stage, "chart-roles");
     let rows = [
-        ("insecure", "pods insecure", "endpointslices namespaces services"),
-        ("verified", "pods verified", "endpointslices namespaces pods services"),
+        ("insecure", "pods insecure", "false", "endpointslices namespaces services"),
+        ("verified", "pods verified", "false", "endpointslices namespaces pods services"),
+        ("nodes", "pods insecure", "true", "endpointslices namespaces nodes services"),
     ];
-    for (release, option, wanted) in rows {
+    for (release, option, node_hosts, wanted) in rows {
         let plugins = "dns.servers[0].port=53,dns.servers[0].plugins[0].name=health,dns.servers[0].plugins[1].name=ready";
         let kubernetes = format!(
             "dns.servers[0].plugins[2].name=kubernetes,dns.servers[0].plugins[2].parameters=cluster.local,dns.servers[0].plugins[2].configBlock={option}"
         );
-        let only = "controller.enabled=false,dns.enabled=true";
-        let sets = ["--set", only, "--set", plugins, "--set", &kubernetes];
+        let only = format!("controller.enabled=false,dns.enabled=true,dns.nodeHosts={node_hosts}");
+        let sets = ["--set", &only, "--set", plugins, "--set", &kubernetes];
         helm_output(stage, &[&["install", release, &chart(), "-n", "chart-roles"], &sets[..]].concat());
         let name = format!("{release}-dns");
         let config = stage.plane.api.read("ConfigMap", "chart-roles", &name).expect("it is installed");

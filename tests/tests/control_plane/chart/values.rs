@@ -64,7 +64,11 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["dns.nodeCache.localIP", "link-local"],
     ),
     ("dns.nodeCache.enabled=true", &["dns.nodeCache.enabled", "dns.enabled"]),
-    ("dns.nodeHosts=true", &["dns.nodeHosts", "existingConfigMap"]),
+    ("dns.enabled=true,dns.nodeHosts=true,dns.existingConfigMap=own", &["dns.nodeHosts", "plugin hosts"]),
+    (
+        "dns.enabled=true,dns.nodeHosts=true,dns.servers[0].plugins[0].name=hosts,dns.servers[0].plugins[1].name=kubernetes",
+        &["dns.nodeHosts", "dns.servers[0].plugins[0]"],
+    ),
     (
         "dns.enabled=true,dns.servers[0].port=53,dns.servers[0].plugins[0].name=rewrite",
         &[

@@ -11,7 +11,8 @@ use crate::setup::{PluginOption, Setup, SetupErrors, each_line};
 
 /// The options of `hosts`, grouped by their readers.
 pub(super) struct HostsOptions {
-    pub path: PathBuf,
+    /// `None` if no file is read.
+    pub path: Option<PathBuf>,
     pub table: HostTableOptions,
     /// The lines of the block that are entries of a hosts file.
     pub inline: String,
@@ -20,13 +21,15 @@ pub(super) struct HostsOptions {
     pub reload: Duration,
     pub fallthrough: Option<Zones>,
     pub fallthrough_unsupported: bool,
+    /// Whether the names of the cluster's nodes are served.
+    pub nodes: bool,
 }
 
 /// The options as the reference shows them.
 pub(super) const OPTIONS: &[PluginOption] = &[
     PluginOption {
         syntax: "[FILE]",
-        default: "/etc/hosts",
+        default: "/etc/hosts, or no file with `nodes`",
         about: "The hosts file, of at most 64 MiB and 1,000,000 entries. A file that does not exist is a warning; it is read when it is created.",
     },
     PluginOption {
@@ -51,6 +54,11 @@ pub(super) const OPTIONS: &[PluginOption] = &[
         about: "How often the file is checked for changes; 0s reads it once.",
     },
     PluginOption {
+        syntax: "nodes",
+        default: "",
+        about: "Also serves the names of the cluster's nodes with their internal addresses, as K3s's NodeHosts has them; not in CoreDNS. The API server is that of the service account, or of `--kubeconfig`.",
+    },
+    PluginOption {
         syntax: "fallthrough [ZONE…]",
         default: "",
         about: "Names that have no entry go to the next plugin, in all zones or in these. Without it they are answered with SERVFAIL. Addresses without an entry always go to the next plugin.",
@@ -63,24 +71,29 @@ pub(super) const OPTIONS: &[PluginOption] = &[
 ];
 
 /// The properties of the block.
-const PROPERTIES: &[&str] = &["ttl", "no_reverse", "reload", "fallthrough", "fallthrough_unsupported"];
+const PROPERTIES: &[&str] =
+    &["ttl", "no_reverse", "reload", "nodes", "fallthrough", "fallthrough_unsupported"];
 
 pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<HostsOptions, SetupErrors> {
-    let (path, zones) = match directive.args.split_first() {
-        Some((file, zones)) => (file.text.as_str(), zones),
-        None => ("/etc/hosts", &[][..]),
+    let (file, zones) = match directive.args.split_first() {
+        Some((file, zones)) => (Some(file), zones),
+        None => (None, &[][..]),
     };
     let zones = Zones::read_or_keys(zones, setup.block)?;
     let mut options = HostsOptions {
-        path: path.into(),
+        path: file.map(|file| file.text.as_str().into()),
         table: HostTableOptions { zones, reverse: true },
         inline: String::new(),
         ttl: 3600,
         reload: Duration::from_secs(5),
         fallthrough: None,
         fallthrough_unsupported: false,
+        nodes: false,
     };
     each_line(directive, |line| options.read_line(line))?;
+    if !options.nodes {
+        options.path.get_or_insert_with(|| "/etc/hosts".into());
+    }
     if options.fallthrough_unsupported && options.fallthrough.is_none() {
         let line = directive.property("fallthrough_unsupported");
         return Err(vec![
@@ -90,7 +103,7 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Hosts
     for line in &directive.block {
         let extra = match line.name.text.as_str() {
             "ttl" => 1,
-            "no_reverse" => 0,
+            "no_reverse" | "nodes" => 0,
             name if PROPERTIES.contains(&name) => continue,
             name if config::hosts_file::lines(name).any(|line| line.is_ok()) => continue,
             name => {
@@ -118,6 +131,7 @@ impl HostsOptions {
         match line.name.text.as_str() {
             "ttl" => self.ttl = line.args_from(1, "SECONDS")?[0].integer(1..=65_535)?,
             "no_reverse" => self.table.reverse = false,
+            "nodes" => self.nodes = true,
             "reload" => self.reload = line.arg("DURATION")?.duration()?,
             "fallthrough" if line.args.is_empty() => self.fallthrough = Some(Zones::new(["."])),
             "fallthrough" => self.fallthrough = Some(Zones::read(&line.args)?),

@@ -2,7 +2,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cluster::{Cache, Current, Event, Key, Namespace, Object, ServiceKind};
 use dns_wire::{Name, Query};
-use dns_zone::{Zone, ZoneIndex, ZoneOptions};
+use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex, ZoneOptions};
 use futures_util::FutureExt;
 
 use super::*;
@@ -15,6 +15,10 @@ struct FakeCluster(Mutex<Cache>);
 impl ClusterSource for FakeCluster {
     fn project(&self, zone: ZoneIndex, _: &ApiConnection) -> Result<Current<Zone>, String> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(zone))
+    }
+
+    fn nodes(&self, _: &ApiConnection) -> Result<Current<NodeNames>, String> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(NodeIndex))
     }
 }
 
