@@ -4,6 +4,7 @@ mod affinity;
 mod app_root;
 mod canary;
 mod cors;
+mod custom_headers;
 mod global_auth;
 mod header_names;
 mod hsts;
@@ -170,6 +171,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     proxy_redirect::FAMILY,
     proxy_cookie::FAMILY,
     hsts::FAMILY,
+    custom_headers::FAMILY,
     cors::FAMILY,
     app_root::FAMILY,
     redirect::FAMILY,

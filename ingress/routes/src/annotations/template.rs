@@ -74,7 +74,7 @@ const RULE_VARIABLES: &[&str] =
     &["server_name", "location_path", "namespace", "ingress_name", "service_name", "service_port"];
 
 /// A text whose variables are known. Those of the rule are filled in when its route is built.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Template(Vec<TemplatePart>);
 
 impl Template {
@@ -91,6 +91,19 @@ impl Template {
         };
         let parts = parts(text)?;
         parts.iter().all(is_known).then_some(Self(parts))
+    }
+
+    /// The text, if it is the same for all rules.
+    pub(super) fn without_rule(&self) -> Option<RuleText> {
+        let mut text = RuleText(Vec::with_capacity(self.0.len()));
+        for part in &self.0 {
+            match part {
+                TemplatePart::Text(part) => text.push_text(part),
+                TemplatePart::Group(_) => return None,
+                TemplatePart::Name(name) => text.0.push(TextPart::Variable(RequestVariable::parse(name)?)),
+            }
+        }
+        Some(text)
     }
 
     /// The text for a rule. A named group hides the variable of the same name, as in nginx.

@@ -1,6 +1,6 @@
 //! Every family loads its own example, and the lists are complete.
 
-use cluster::ConfigMap;
+use cluster::{Cache, ConfigMap, Event, Object};
 
 use super::*;
 use crate::affinity::AffinityMode;
@@ -12,8 +12,17 @@ fn read_lines(lines: &str) -> (Settings, Vec<RoutingProblem>) {
     let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     let text = format!("metadata:\n  name: x\n  annotations:\n{indented}");
     let ingress = manifests(&text).pop().expect("one manifest");
-    let (settings, findings) = read(&ingress, PREFIX, &Snapshot::default());
+    let (settings, findings) = read(&ingress, PREFIX, named_objects().snapshot());
     (settings, findings.problems)
+}
+
+/// The objects that examples name.
+fn named_objects() -> Cache {
+    let key = Key::new("default", "my-headers");
+    let headers = ConfigMap { key, data: vec![("X-App".into(), "shop".into())] };
+    let mut cache = Cache::default();
+    cache.apply([Event::Apply(Object::ConfigMap(Arc::new(headers)))], 1);
+    cache
 }
 
 #[test]
@@ -55,7 +64,7 @@ fn every_example_of_a_family_without_annotations_is_a_config_map() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (58, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (59, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -114,6 +123,8 @@ fn invalid_values_are_reported_with_their_effect() {
         ("cors-allow-methods: 'GET;'", Effect::DefaultUsed),
         ("cors-max-age: 1h", Effect::DefaultUsed),
         ("cors-allow-origin: shop.example", Effect::LeftOut),
+        ("custom-headers: missing", Effect::Closed),
+        ("custom-headers: a/b/c", Effect::Closed),
         ("upstream-vhost: '$none'", Effect::DefaultUsed),
         ("x-forwarded-prefix: /$1", Effect::DefaultUsed),
         ("connection-proxy-header: upgrade", Effect::DefaultUsed),

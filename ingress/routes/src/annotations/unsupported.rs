@@ -90,7 +90,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("limit-rate", NotPositive, "responses are sent as fast as the client reads them"),
     differs("limit-rate-after", NotPositive, "responses are sent as fast as the client reads them"),
     // Headers and CORS.
-    differs("custom-headers", OnlyEmpty, "responses lack the headers of that ConfigMap"),
     differs("server-alias", OnlyEmpty, "these hosts answer 404"),
     // Proxy behaviour.
     cosmetic("proxy-buffering", Words(&["off"]), STREAMED),

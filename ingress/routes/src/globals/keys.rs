@@ -2,9 +2,8 @@
 //!
 //! An unsupported key closes routes if it protects them. These keys do: keys that control access (authentication, address
 //! lists, blocked agents, the firewall, raw nginx text that may contain any of these), which Ingresses are trusted (risk
-//! level, blocked words), which headers endpoints may trust (`proxy-set-headers`), the transport of requests
-//! (`ssl-protocols`) and the listening addresses (`bind-address`). Limits of size, time and speed,
-//! headers for browsers and hidden headers do not control access: these keys are only reported.
+//! level, blocked words), the transport of requests (`ssl-protocols`) and the listening addresses (`bind-address`). Limits of
+//! size, time and speed do not control access: these keys are only reported.
 
 use cluster::Ingress;
 
@@ -173,7 +172,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     guarded("annotation-value-word-blocklist", OnlyEmpty, "an Ingress with one of these words in an annotation would be served", &BLOCKED_WORDS),
     served(differs("allow-cross-namespace-resources", False, "Secrets and ConfigMaps of other namespaces are not read")),
     not_needed("strict-validate-path-type", "there is no nginx configuration text that a path could break out of"),
-    served(cosmetic("global-allowed-response-headers", OnlyEmpty, "the annotation custom-headers adds no headers")),
     guarded("block-user-agents", OnlyEmpty, "requests from user agents that it excludes would be served", &EVERYTHING),
     guarded("block-referers", OnlyEmpty, "requests that it excludes by Referer would be served", &EVERYTHING),
     honoured("no-auth-locations", "rule paths that begin with one of these stay open under global-auth-url"),
@@ -186,8 +184,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("proxy-real-ip-cidr", Words(&["0.0.0.0/0"]), NO_FORWARDED)),
     served(differs("use-proxy-protocol", False, "a connection that begins with a PROXY line gets 400")),
     served(cosmetic("proxy-protocol-header-timeout", Words(&["5s"]), "the PROXY protocol is not read")),
-    guarded("proxy-set-headers", OnlyEmpty, "a header that it sets or removes would reach endpoints as the client wrote it", &EVERYTHING),
-    served(differs("add-headers", OnlyEmpty, "responses lack the headers of that ConfigMap")),
     // Redirects, paths, defaults of annotations.
     not_needed("app-root", NOT_READ),
     served(differs("custom-http-errors", OnlyEmpty, "clients see the error pages of endpoints")),

@@ -196,7 +196,12 @@ impl<'h> LocationBuilder<'h> {
             port_in_redirects: context.options.port_in_redirects,
             https_port: context.options.https_port,
         };
+        let mut plan = annotations::plan(settings, &rule);
         let error = regex_host.then(|| self.pattern_error(&rule, settings, context)).flatten();
+        let error = error.or_else(|| {
+            let (name, what) = plan.closed.take()?;
+            Some((format!("{}/{name}", context.options.annotations_prefix), what))
+        });
         // The implicit root has the annotations of other paths, for which the problem is reported.
         if let (Some(owner), Some((field, what)), false) = (owner, &error, implicit) {
             problems.push(problem(owner, field.clone(), what.clone(), Effect::Closed));
@@ -204,7 +209,6 @@ impl<'h> LocationBuilder<'h> {
         let ingress = owner.map(|owner| &*owner.ingress);
         let guarded = GuardedRoute { ingress, settings, path: &self.path };
         let closing = context.globals.closing(guarded, &context.options.annotations_prefix);
-        let mut plan = annotations::plan(settings, &rule);
         for scheme in closing.schemes {
             plan.rewrite.push(Box::new(ClosedScheme(scheme)));
         }
