@@ -44,7 +44,7 @@ fn a_file_of_ingress_nginx_keeps_its_text_but_for_what_is_refused() {
             ("controller.extraArgs.default-ssl-certificate", Fate::Honoured, Some(40)),
             ("controller.extraArgs.publish-status-address", Fate::Differs, Some(41)),
             ("controller.extraArgs.enable-dynamic-certificates", Fate::Refused, Some(43)),
-            ("controller.addHeaders", Fate::Differs, Some(44)),
+            ("controller.addHeaders", Fate::Honoured, Some(44)),
             ("controller.electionID", Fate::NoEffect, Some(59)),
             ("config", Fate::Unknown, Some(61)),
             ("tcp", Fate::NoEffect, Some(65)),

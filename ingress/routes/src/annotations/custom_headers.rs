@@ -10,7 +10,7 @@ use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settin
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
-use crate::plan::filter::{RequestHeadFilter, ResponseHead, ResponseHeadFilter};
+use crate::plan::filter::{RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::problem::Effect;
 
@@ -224,7 +224,7 @@ impl RequestHeadFilter for Headers {
 }
 
 impl ResponseHeadFilter for Headers {
-    fn edit<'r>(&'r self, exchange: &'r Exchange, _: &ResponseHead<'_>, edits: &mut HeadEdits<'r>) {
+    fn edit<'r>(&'r self, exchange: &'r Exchange, _: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         self.set(exchange, edits);
     }
 }
@@ -234,7 +234,7 @@ impl ResponseHeadFilter for Headers {
 struct LiteralHeaders(Arc<[(String, String)]>);
 
 impl ResponseHeadFilter for LiteralHeaders {
-    fn edit<'r>(&'r self, _: &'r Exchange, _: &ResponseHead<'_>, edits: &mut HeadEdits<'r>) {
+    fn edit<'r>(&'r self, _: &'r Exchange, _: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         for (name, value) in &*self.0 {
             edits.set(name, value.as_bytes());
         }

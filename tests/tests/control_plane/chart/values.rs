@@ -106,12 +106,8 @@ pub(crate) fn an_old_values_file_is_installed_and_its_idle_keys_are_listed(stage
     let notes =
         helm_output(stage, &["install", "old", &chart(), "-n", "chart-old", "-f", &values, "--set", class]);
     let (notes, warnings) = notes.split_once("accepted and have no effect").expect("a warning");
-    let (_, differences) = notes.split_once("differ from what they mean").expect("a warning");
-    for (key, consequence) in
-        [("controller.addHeaders:", "lack"), ("controller.proxySetHeaders:", "EVERY REQUEST IS ANSWERED 503")]
-    {
-        let line = differences.lines().find(|line| line.contains(key));
-        assert!(line.is_some_and(|line| line.contains(consequence)), "{key}: {differences}");
+    for key in ["controller.addHeaders", "controller.proxySetHeaders"] {
+        assert!(!notes.contains(key), "{key} is honoured: {notes}");
     }
     for key in [
         "controller.admissionWebhooks.enabled:",
