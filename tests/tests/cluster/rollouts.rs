@@ -11,6 +11,7 @@ use crate::chart::{DEPLOYMENTS, NAMESPACE, ensure_ingress};
 use crate::ingress::{
     WebSocket, ensure_canary, ensure_session, ensure_tls, expect_canary, expect_session, expect_tls,
 };
+use crate::logs;
 
 /// How long traffic goes on without the API server.
 const OUTAGE: Duration = Duration::from_secs(4);
@@ -30,7 +31,7 @@ fn traffic(node: &Node, service: &str) -> [Series; 3] {
 fn expect_no_loss(series: [Series; 3]) {
     let reports = series.map(Series::end);
     for report in reports {
-        report.expect_no_loss(200);
+        report.expect_no_loss(100);
     }
 }
 
@@ -77,4 +78,6 @@ pub(crate) fn without_the_api_server_everything_goes_on(node: &mut Node) {
     expect_no_loss(series);
     node.plane.server.start(&[]);
     node.wait_for("", "node/node", "condition=Ready");
+    let lines = logs::expect_quiet(node, &["API server https://10.96.0.1: unreachable"]);
+    assert!(lines.len() >= 4, "each Pod says that the API server is away: {lines:?}");
 }
