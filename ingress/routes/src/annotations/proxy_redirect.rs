@@ -3,6 +3,7 @@
 use http::HeaderName;
 use http::header::{LOCATION, REFRESH};
 
+use super::redirect::is_relative;
 use super::replacement::{ReplacedPart, Replacement, RuleReplacement};
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
@@ -26,7 +27,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             name: "proxy-redirect-to",
             values: "off, or a text; default off",
             doc: "The replacement, in which $1 to $9 stand for groups and $name for variables of nginx. Before a path the proxy \
-                  puts scheme and host.",
+                  puts scheme and host, unless `relative-redirects` is set.",
         },
     ],
     keys: &[
@@ -99,23 +100,29 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
         return;
     }
     if let Some(replacement) = Replacement::parse(ReplacedPart::Start, from, to) {
-        plan.response_head.push(Box::new(RedirectRewrite(replacement.of_rule(rule))));
+        let relative = is_relative(settings, rule);
+        plan.response_head
+            .push(Box::new(RedirectRewrite { replacement: replacement.of_rule(rule), relative }));
     }
 }
 
 /// Rewrites `Location` and `Refresh` of endpoints.
 #[derive(Debug)]
-struct RedirectRewrite(RuleReplacement);
+struct RedirectRewrite {
+    replacement: RuleReplacement,
+    /// `relative-redirects`: a Location that begins with a slash is sent as it is.
+    relative: bool,
+}
 
 impl RedirectRewrite {
     fn url(&self, url: &str, exchange: &Exchange) -> Option<String> {
-        self.0.apply(url, exchange)
+        self.replacement.apply(url, exchange)
     }
 
     /// nginx makes a path absolute: scheme, and host without its port.
     fn location(&self, location: &[u8], exchange: &Exchange) -> Option<String> {
         let url = self.url(std::str::from_utf8(location).ok()?, exchange)?;
-        match url.starts_with('/') {
+        match url.starts_with('/') && !self.relative {
             true => Some(format!("{}://{}{url}", exchange.scheme.as_str(), exchange.host())),
             false => Some(url),
         }
@@ -161,6 +168,9 @@ spec: {rules: [{host: own.example, paths: [[/, Prefix, web]]}]}
 metadata: {name: path, annotations: {proxy-redirect-from: /, proxy-redirect-to: /p/}}
 spec: {rules: [{host: path.example, paths: [[/, Prefix, web]]}]}
 ---
+metadata: {name: relative, annotations: {proxy-redirect-from: /, proxy-redirect-to: /p/, relative-redirects: 'true'}}
+spec: {rules: [{host: relative.example, paths: [[/, Prefix, web]]}]}
+---
 metadata: {name: expression, annotations: {proxy-redirect-from: '~*^http://([a-z]+)\\.IN\\.example(.*)', proxy-redirect-to: 'https://$1.out$2'}}
 spec: {rules: [{host: re.example, paths: [[/, Prefix, web]]}]}
 ---
@@ -197,6 +207,7 @@ spec: {rules: [{host: default.example, paths: [[/, Prefix, web]]}]}
             values(&cluster, "https://path.example:444/", "/a"),
             ("https://path.example/p/a".to_owned(), "5; URL=/p/a".to_owned())
         );
+        assert_eq!(values(&cluster, "https://relative.example/", "/a").0, "/p/a");
         cluster.configure(&[("proxy-redirect-from", "hello.example"), ("proxy-redirect-to", "bye.example")]);
         for (url, sent, rewritten) in rows {
             assert_eq!(values(&cluster, url, sent).0, rewritten, "{url} {sent}");

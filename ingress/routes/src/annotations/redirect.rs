@@ -116,9 +116,14 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     }
 }
 
-fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+/// Whether the Location of redirects within the host is a path.
+pub(super) fn is_relative(settings: &Settings, rule: &Rule<'_>) -> bool {
     let of = |values: &FamilyValues| values.get::<RelativeRedirects>().copied();
-    plan.relative_redirects = of(&settings.values).or(of(rule.globals)).is_some_and(|it| it.0);
+    of(&settings.values).or(of(rule.globals)).is_some_and(|it| it.0)
+}
+
+fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    plan.relative_redirects = is_relative(settings, rule);
     if let Some(redirect) = &settings.redirect {
         plan.rewrite.push(Box::new(Redirect { relative: plan.relative_redirects, ..redirect.clone() }));
     }
