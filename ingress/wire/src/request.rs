@@ -1,6 +1,6 @@
 //! The head of a request, parsed in one pass as its bytes arrive.
 //!
-//! Accepts exactly the heads that [`request_head`](crate::request_head) accepts: a head with two interpretations is refused. The
+//! Accepts exactly the heads that [`crate::request_head`] accepts: a head with two interpretations is refused. The
 //! pass only decides whether a head is good. For a refused head, the checks of `request_head` find out why.
 
 use std::ops::Range;
