@@ -127,7 +127,14 @@ impl KubeSource {
     fn reflector(&self, kind: Kind, sink: &EventSink) -> Reflector {
         sink.set_connected(kind, false);
         let scope = ResourceScope::new(kind, &self.selection);
-        Reflector::new(self.api.clone(), self.server.clone(), scope, sink.clone(), self.reports.clone())
+        let fallback = scope.fallback(&self.selection);
+        Reflector::new(
+            self.api.clone(),
+            self.server.clone(),
+            (scope, fallback),
+            sink.clone(),
+            self.reports.clone(),
+        )
     }
 }
 

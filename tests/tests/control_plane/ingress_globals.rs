@@ -60,21 +60,21 @@ pub(crate) fn a_guard_in_the_config_map_closes_and_opens_routes_live(stage: &mut
     let portolan = stage.ingress("guest", &["--configmap", "globals/controller"]);
     EDGE.expect(SOON, "http://globals.test/ = 200 a\n http://free.test/ = 200 a");
 
-    api.apply(&config_map("globals", "{denylist-source-range: 192.0.2.0/24, proxy-body-size: '0'}"));
-    EDGE.expect(SOON, "http://globals.test/ = 503\n http://free.test/ = 503\n http://other.test/ = 404");
-    portolan.wait_for_log(&["ConfigMap globals/controller", "denylist-source-range", "503", "(closed)"]);
-    portolan.wait_for_log(&["ConfigMap globals/controller", "bodies over 1 MiB get 413 (differs)"]);
+    api.apply(&config_map("globals", "{enable-modsecurity: 'true', use-gzip: 'true'}"));
+    EDGE.expect(SOON, "http://globals.test/ = 503\n http://free.test/ = 503");
+    portolan.wait_for_log(&["ConfigMap globals/controller", "enable-modsecurity", "503", "(closed)"]);
+    portolan.wait_for_log(&["ConfigMap globals/controller", "use-gzip", "(differs)"]);
 
     api.apply(&config_map("globals", "{global-auth-url: 'http://auth.test/'}"));
     EDGE.expect(SOON, "http://globals.test/ = 503\n http://free.test/ = 200 a");
 
-    api.apply(&config_map("globals", "{block-cidrs: 192.0.2.0/24}"));
+    api.apply(&config_map("globals", "{bind-address: 192.0.2.1}"));
     EDGE.expect(SOON, "http://globals.test/ = 503\n http://other.test/ = 503");
 
-    api.apply(&config_map("globals", "{block-cidrs: ''}"));
+    api.apply(&config_map("globals", "{bind-address: ''}"));
     EDGE.expect(SOON, "http://globals.test/ = 200 a\n http://other.test/ = 404");
 
-    api.apply(&config_map("globals", "{block-user-agents: curl}"));
+    api.apply(&config_map("globals", "{http-snippet: deny all;}"));
     EDGE.expect(SOON, "http://globals.test/ = 503");
     api.delete("ConfigMap", "globals", "controller");
     EDGE.expect(SOON, "http://globals.test/ = 200 a");

@@ -47,6 +47,9 @@ pub(super) struct Reflector {
     api: ApiClient,
     server: ServerState,
     scope: ResourceScope,
+    /// What is read instead where `scope` is forbidden; the two are swapped while that is so.
+    fallback: Option<ResourceScope>,
+    is_fallback: bool,
     sink: EventSink,
     reports: Reports,
     problems: ObjectProblems,
@@ -63,14 +66,28 @@ impl Reflector {
     pub(super) fn new(
         api: ApiClient,
         server: ServerState,
-        scope: ResourceScope,
+        (scope, fallback): (ResourceScope, Option<ResourceScope>),
         sink: EventSink,
         reports: Reports,
     ) -> Self {
+        let is_fallback = false;
         let problems = ObjectProblems::new(scope.kind, reports.clone());
         let backoff = Backoff::default();
         let (failures, short_watches, listed) = (0, 0, None);
-        Self { api, server, scope, sink, reports, problems, backoff, failures, short_watches, listed }
+        Self {
+            api,
+            server,
+            scope,
+            fallback,
+            is_fallback,
+            sink,
+            reports,
+            problems,
+            backoff,
+            failures,
+            short_watches,
+            listed,
+        }
     }
 
     /// Runs until the writer stops.
@@ -94,6 +111,12 @@ impl Reflector {
                     return WriterStopped;
                 }
             }
+            // A kind that was listed stays with its scope: a server that restarts forbids everything for a moment.
+            let is_refused = error.is_forbidden() && self.listed.is_none();
+            if is_refused && !self.is_fallback && self.swap_scope() {
+                next = NextRequest::List(ListMethod::Streaming);
+                continue;
+            }
             if at_once {
                 tracing::debug!(kind = %self.scope.kind, "{error}; trying {next:?}");
                 continue;
@@ -105,6 +128,9 @@ impl Reflector {
             }
             let pause = self.backoff.pause(error.is_lasting(), error.retry_after(), fastrand::f64());
             self.failed(&error, &next);
+            if is_refused && self.is_fallback {
+                self.swap_scope();
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.sink.stopped() => return WriterStopped,
@@ -113,6 +139,14 @@ impl Reflector {
                 self.api.renew().await;
             }
         }
+    }
+
+    /// Reads the other scope from now on; false if there is none.
+    fn swap_scope(&mut self) -> bool {
+        let Some(other) = &mut self.fallback else { return false };
+        std::mem::swap(&mut self.scope, other);
+        self.is_fallback = !self.is_fallback;
+        true
     }
 
     /// A streaming list, which continues as a watch.
@@ -284,7 +318,8 @@ impl Reflector {
         self.problems.end_list();
         self.server.listed();
         if self.listed.replace(Instant::now()).is_none() {
-            tracing::info!(kind = %self.scope.kind, server = self.api.url, "listed");
+            let part = if self.is_fallback { "the only one that may be read" } else { "all" };
+            tracing::info!(kind = %self.scope.kind, server = self.api.url, part, "listed");
         }
         self.synced();
         Ok(())
@@ -343,7 +378,10 @@ impl Reflector {
         // is requested once more before a missing role is reported.
         if error.is_forbidden() && (self.listed.is_none() || self.backoff.is_lasting()) {
             let resource = self.scope.resource();
-            let wanted = format!("a role that may list and watch {resource}{}", self.where_needed());
+            let wanted = format!(
+                "a role that may list and watch {resource}{}, as those that `portolan reference rbac` prints",
+                self.where_needed()
+            );
             self.problem(Some(self.kind_problem(verb, error, wanted)));
             let (resource, namespace) = (resource.into(), self.scope.namespace.as_str().into());
             self.report(WatchStatus::Forbidden { verb, resource, namespace });

@@ -54,6 +54,13 @@ impl ResourceScope {
         }
     }
 
+    /// What is read instead where a role does not allow the scope: the global settings alone of all ConfigMaps.
+    pub(super) fn fallback(&self, selection: &Selection) -> Option<Self> {
+        let key = selection.config_map.as_ref().filter(|_| self.kind == Kind::ConfigMap)?;
+        let only = self.clone().only(key);
+        (only != *self).then_some(only)
+    }
+
     fn only(self, key: &Key) -> Self {
         let fields = format!("metadata.name={}", key.name);
         Self { namespace: key.namespace.to_string(), fields, ..self }

@@ -67,6 +67,11 @@ struct Outcome {
 
 /// Reads Services from an API server that sends these replies, until it receives one more request.
 async fn reflect(replies: Vec<Reply>) -> Outcome {
+    reflect_within((ResourceScope::new(Kind::Service, &Selection::default()), None), replies).await
+}
+
+/// The same, of a scope and the one that is read where it is forbidden.
+async fn reflect_within(scopes: (ResourceScope, Option<ResourceScope>), replies: Vec<Reply>) -> Outcome {
     let kind = Kind::Service;
     let registry = Registry::new();
     let reports = Reports::new(&registry);
@@ -105,8 +110,7 @@ async fn reflect(replies: Vec<Reply>) -> Outcome {
     let client = Client::new(service, "default");
     let api = ApiClient::of(Access::InCluster, client, "https://server".into(), "server".into());
     let server = ServerState::new("https://server".into(), Remedy::default(), reports.clone());
-    let scope = ResourceScope::new(kind, &Selection::default());
-    let reflector = tokio::spawn(Reflector::new(api, server, scope, sink, reports.clone()).run());
+    let reflector = tokio::spawn(Reflector::new(api, server, scopes, sink, reports.clone()).run());
     done.notified().await;
     reflector.abort();
     let _aborted = reflector.await;
@@ -218,13 +222,34 @@ async fn a_forbidden_request_is_reported_with_verb_and_resource_and_repeated() {
     assert_eq!(
         requests[1].problems,
         [
-            "Service: watch: 403: services is forbidden; wanted a role that may list and watch services in the whole cluster"
+            "Service: watch: 403: services is forbidden; wanted a role that may list and watch services in the whole cluster, \
+             as those that `portolan reference rbac` prints"
         ]
     );
     assert!(!requests[1].connected);
     assert!(matches!(requests[1].status, WatchStatus::Forbidden { verb: "watch", .. }));
     assert!(requests[2].problems.is_empty() && requests[2].connected, "{requests:#?}");
     assert_eq!(events, ["[", "+a", "]"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_read_is_read_where_a_role_does_not_allow_all() {
+    let forbidden = || Reply::Status(403, r#"{"message":"services is forbidden","code":403}"#.into());
+    let shop = Selection { namespace: Some("shop".into()), ..Selection::default() };
+    let [all, shop] = [&Selection::default(), &shop].map(|one| ResourceScope::new(Kind::Service, one));
+    let list = || Reply::Silence(vec![added("a", 5), synced(7)]);
+    let Outcome { requests, events } = reflect_within(
+        (all, Some(shop)),
+        vec![forbidden(), forbidden(), forbidden(), list(), forbidden(), list()],
+    )
+    .await;
+    let in_shop: Vec<_> = requests.iter().map(|request| request.path.contains("/shop/")).collect();
+    // Once listed, a scope is kept: a server that restarts forbids everything for a moment.
+    assert_eq!(in_shop, [false, true, false, true, true, true, true], "{requests:#?}");
+    assert!(requests[1].problems.is_empty(), "{requests:#?}");
+    assert!(requests[2].problems[0].contains("services in namespace shop"), "{requests:#?}");
+    assert_eq!(requests[0].at, requests[1].at, "at once");
+    assert_eq!(events[..3], ["[", "+a", "]"]);
 }
 
 #[tokio::test(start_paused = true)]
