@@ -128,7 +128,7 @@ kind: ClusterRole
 metadata: { name: metrics-ingress }
 rules:
 - { apiGroups: [networking.k8s.io], resources: [ingressclasses, ingresses], verbs: [list, watch] }
-- { apiGroups: [""], resources: [secrets, services], verbs: [list, watch] }
+- { apiGroups: [""], resources: [configmaps, secrets, services], verbs: [list, watch] }
 - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
