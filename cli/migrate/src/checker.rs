@@ -10,7 +10,7 @@ use crate::console::Console;
 use crate::objects::{ObjectId, ResourceKind};
 use crate::options::{CheckLocation, MigrateOptions};
 use crate::probe::{self, ProbeLine, ProbeTarget, ProbeTask, Question, is_missing};
-use crate::probe_log::{self, ProbeLines, ProbeTelling};
+use crate::probe_log::{self, ProbeReceiver, ProbeSender};
 use crate::waiting;
 
 /// Label of check Pods; its value is the name of the service.
@@ -42,7 +42,7 @@ pub(crate) struct CheckPods {
 
 /// A watch in progress. Dropping it stops it; a check Pod is deleted by [`Checker::clean_up`].
 pub(crate) struct Watch {
-    lines: ProbeLines,
+    lines: ProbeReceiver,
     task: JoinHandle<()>,
     /// Questions asked and repeated so far.
     pub(crate) counts: (u64, u64),
@@ -119,7 +119,7 @@ impl Checker {
     ) -> Result<Vec<Vec<String>>, String> {
         let Self::Pod(pods) = self else { return Ok(probe::ask_all(targets, questions).await) };
         let task = ProbeTask { targets: targets.to_vec(), questions: questions.to_vec(), expected: None };
-        let (telling, mut lines) = ProbeTelling::new();
+        let (telling, mut lines) = ProbeSender::new();
         let pod = pods.start(&task).await?;
         forward(&pods.api, &pod, &telling).await?;
         let answers = lines.next().await;
@@ -137,7 +137,7 @@ impl Checker {
         questions: Vec<Question>,
         expected: Vec<String>,
     ) -> Result<Watch, String> {
-        let (telling, lines) = ProbeTelling::new();
+        let (telling, lines) = ProbeSender::new();
         let target = target.clone();
         let task = match self {
             Self::Here => tokio::spawn(async move {
@@ -233,8 +233,8 @@ impl CheckPods {
     }
 }
 
-/// Tells the lines of a Pod's log, until the log ends or nobody listens.
-async fn forward(api: &JsonApi, pod: &ObjectId, telling: &ProbeTelling) -> Result<(), String> {
+/// Sends the reports of a Pod's log, until it ends or the receiver is gone.
+async fn forward(api: &JsonApi, pod: &ObjectId, telling: &ProbeSender) -> Result<(), String> {
     let log = api.follow_log(&pod.path()).await.map_err(|error| error.to_string())?;
     probe_log::forward(log, &pod.to_string(), telling).await
 }

@@ -1,4 +1,4 @@
-//! The log of a check Pod: what it tells, read within limits.
+//! The log of a check Pod, read within limits.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,21 +17,21 @@ const KEPT_LINES: usize = 20;
 /// Bytes of such a line that are kept.
 const KEPT_BYTES: usize = 500;
 
-/// What a probe has told last. The counts of a watch include those before, and nothing follows a wrong answer, so that one value is
+/// Sends the last report of a probe. The counts of a watch include those before, and nothing follows a wrong answer, so that one value is
 /// enough, however slowly it is read.
-pub(crate) struct ProbeTelling(watch::Sender<Option<ProbeLine>>);
+pub(crate) struct ProbeSender(watch::Sender<Option<ProbeLine>>);
 
-/// Receives what a probe tells.
-pub(crate) struct ProbeLines(watch::Receiver<Option<ProbeLine>>);
+/// Receives the reports of a probe.
+pub(crate) struct ProbeReceiver(watch::Receiver<Option<ProbeLine>>);
 
-impl ProbeTelling {
+impl ProbeSender {
     /// Makes both ends.
-    pub(crate) fn new() -> (Self, ProbeLines) {
+    pub(crate) fn new() -> (Self, ProbeReceiver) {
         let (sender, receiver) = watch::channel(None);
-        (Self(sender), ProbeLines(receiver))
+        (Self(sender), ProbeReceiver(receiver))
     }
 
-    /// Replaces what was told before; a wrong answer stays. False if nobody listens any more.
+    /// Replaces the report before; a wrong answer stays. False if the receiver is gone.
     pub(crate) fn tell(&self, line: ProbeLine) -> bool {
         self.0.send_if_modified(|told| {
             let is_wrong = matches!(told, Some(ProbeLine::Wrong(_)));
@@ -44,7 +44,7 @@ impl ProbeTelling {
     }
 }
 
-impl ProbeLines {
+impl ProbeReceiver {
     /// Waits for something new; `None` once the probe has ended.
     pub(crate) async fn next(&mut self) -> Option<ProbeLine> {
         self.0.changed().await.ok()?;
@@ -52,15 +52,11 @@ impl ProbeLines {
     }
 }
 
-/// Tells the lines of a log, until it ends or nobody listens. `name` is that of the Pod.
+/// Sends the reports of a log, until it ends or the receiver is gone. `name` is that of the Pod.
 ///
 /// # Errors
 /// When the log cannot be read or has no line of a probe.
-pub(crate) async fn forward(
-    log: impl AsyncBufRead,
-    name: &str,
-    telling: &ProbeTelling,
-) -> Result<(), String> {
+pub(crate) async fn forward(log: impl AsyncBufRead, name: &str, telling: &ProbeSender) -> Result<(), String> {
     let mut log = std::pin::pin!(log);
     let (mut others, mut dropped, mut told) = (VecDeque::new(), 0, false);
     loop {
@@ -125,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_gets_the_last_counts_and_never_misses_a_wrong_answer() {
-        let (telling, mut lines) = ProbeTelling::new();
+        let (telling, mut lines) = ProbeSender::new();
         (1..=100_000).for_each(|asked| assert!(telling.tell(running(asked))));
         assert_eq!(lines.next().await, Some(running(100_000)));
         telling.tell(wrong());
@@ -137,14 +133,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_probe_ends_when_nobody_listens() {
-        let (telling, lines) = ProbeTelling::new();
+        let (telling, lines) = ProbeSender::new();
         drop(lines);
         assert!(!telling.tell(running(1)));
     }
 
     #[tokio::test]
     async fn the_log_of_another_program_is_kept_in_part() {
-        let (telling, _lines) = ProbeTelling::new();
+        let (telling, _lines) = ProbeSender::new();
         let mut log: String = (0..1000).map(|number| format!("line {number}\n")).collect();
         log += &"x".repeat(100_000);
         let error = forward(BufReader::new(log.as_bytes()), "Pod a/b", &telling).await.unwrap_err();
@@ -157,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_beyond_the_limit_is_cut_and_the_next_one_is_read() {
-        let (telling, mut lines) = ProbeTelling::new();
+        let (telling, mut lines) = ProbeSender::new();
         let log =
             [vec![b'x'; MAX_LINE + 5], b"\n{\"running\":{\"asked\":7,\"repeated\":0}}".to_vec()].concat();
         forward(BufReader::new(&log[..]), "it", &telling).await.unwrap();

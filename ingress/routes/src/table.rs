@@ -407,8 +407,8 @@ impl RouteIndex {
             }
         }
         for (reference, sides) in references {
-            let nobody = IngressList::default();
-            let users = last.references.get(&reference).unwrap_or(&nobody);
+            let empty = IngressList::default();
+            let users = last.references.get(&reference).unwrap_or(&empty);
             let users = users.with(sides.removed.iter().copied(), sides.added.iter().copied());
             table.references.set(reference, (!users.is_empty()).then_some(users));
         }
@@ -440,8 +440,8 @@ impl RouteIndex {
 impl UpstreamUsers {
     /// The users of an upstream after a change; `None` if there is none left.
     fn advance(last: Option<&Self>, sides: &IngressSides<'_>) -> Option<Self> {
-        let nobody = IngressList::default();
-        let all = last.map_or(&nobody, |last| &last.all);
+        let empty = IngressList::default();
+        let all = last.map_or(&empty, |last| &last.all);
         let all = all.with(sides.removed.iter().copied(), sides.added.iter().copied());
         if all.is_empty() {
             return None;
