@@ -9,12 +9,12 @@ pub(crate) mod connection_state;
 pub(crate) mod closing;
 
 pub(crate) mod connection;
+pub(crate) mod response_head;
 pub(crate) mod request_guard;
 
 pub(crate) mod response_body;
 pub(crate) mod request;
 
-mod response_head;
 mod send_response;
 mod http1;
 

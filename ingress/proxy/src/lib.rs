@@ -20,9 +20,6 @@ mod listener;
 
 mod proxy;
 
-#[doc(hidden)]
-pub mod fuzz;
-
 pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, MetricsOptions, ProxyOptions};
 pub use proxy::{Proxy, ProxyStartError, Telemetry, WorkerFailed};

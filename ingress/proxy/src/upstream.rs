@@ -4,7 +4,7 @@ pub(crate) mod connection;
 pub(crate) mod limit;
 pub(crate) mod error;
 pub(crate) mod request_head;
-pub(crate) mod response_head;
+pub(crate) mod trailers;
 
 pub(crate) mod request_body;
 

@@ -64,14 +64,13 @@ impl CanaryPolicy {
 
     fn by_header(&self, exchange: &Exchange) -> CanaryDecision {
         let Some(header) = &self.header else { return CanaryDecision::Undecided };
-        let mut values = exchange.request.headers.get_all(header).into_iter().map(|value| value.to_str());
-        let Some(first) = values.next() else { return CanaryDecision::Undecided };
-        let Ok(value) = first else { return CanaryDecision::Undecided };
+        let mut values = exchange.header_values(header);
+        let Some(Some(value)) = values.next() else { return CanaryDecision::Undecided };
         // nginx joins repeated headers into a list. A list is not equal to a keyword, but a pattern may match in it.
         let joined = values.try_fold(None::<String>, |all, next| {
             next.map(|next| Some(format!("{}, {next}", all.as_deref().unwrap_or(value))))
         });
-        let Ok(joined) = joined else { return CanaryDecision::Undecided };
+        let Some(joined) = joined else { return CanaryDecision::Undecided };
         let value = joined.as_deref().unwrap_or(value);
         match &self.value {
             CanaryHeader::Keyword => word(value),

@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 
 use cluster::CompactString;
-use http::header::{COOKIE, HOST};
-use http::request::Parts;
+use ingress_wire::head::Head;
+use ingress_wire::known_header::KnownHeader;
+use ingress_wire::request::{Method, ParsedRequest};
+use ingress_wire::request_head::encoded_target;
 
 use crate::path::{BadPath, normalise};
 use crate::pattern::StepBudget;
@@ -31,10 +33,6 @@ impl RequestScheme {
 /// Why a request is answered 400 before routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadRequest {
-    /// No Host (RFC 9112 §3.2); HTTP/1.0 may leave it out.
-    NoHost,
-    /// More than one Host (RFC 9112 §3.2).
-    ManyHosts,
     /// The Host is not a host name or address with an optional port.
     BadHost,
     /// The path has no normal form.
@@ -44,8 +42,6 @@ pub enum BadRequest {
 impl std::fmt::Display for BadRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoHost => f.write_str("the request has no Host"),
-            Self::ManyHosts => f.write_str("the request has more than one Host"),
             Self::BadHost => f.write_str("the Host is not a host name"),
             Self::BadPath(bad) => bad.fmt(f),
         }
@@ -57,8 +53,8 @@ impl std::fmt::Display for BadRequest {
 /// Hot: building one allocates only for a Host beyond 24 bytes or with capitals, and for a path that is not normal.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request's head as the client sent it.
-    pub request: Parts,
+    /// The request's head as the client sent it, which has been checked.
+    pub request: Box<ParsedRequest>,
     /// The client.
     pub peer: SocketAddr,
     /// Scheme of the client's connection.
@@ -73,22 +69,42 @@ pub struct Exchange {
     authority: CompactString,
     host_len: usize,
     lowered: Option<CompactString>,
+    /// The target, if it has bytes that must be encoded before it is a text.
+    encoded: Option<Box<str>>,
     normal: Option<Box<str>>,
 }
 
 impl Exchange {
-    /// Reads host and path of a request. An authority in the request target (absolute form, HTTP/2) wins over Host.
-    pub fn new(request: Parts, peer: SocketAddr, scheme: RequestScheme) -> Result<Self, BadRequest> {
-        let authority = authority(&request)?;
-        let host_len = host_len(&authority).ok_or(BadRequest::BadHost)?;
+    /// Reads host and path of a request. An authority in the request target (absolute form) wins over Host.
+    ///
+    /// # Errors
+    /// When the request must be answered 400. The head is returned for the log.
+    pub fn new(
+        request: Box<ParsedRequest>,
+        peer: SocketAddr,
+        scheme: RequestScheme,
+    ) -> Result<Self, (BadRequest, Box<ParsedRequest>)> {
+        let read = || {
+            // HTTP/1.0 may leave it out.
+            let authority = std::str::from_utf8(request.authority().unwrap_or_default());
+            let authority = authority.ok().filter(|host| host.is_ascii()).ok_or(BadRequest::BadHost)?;
+            let host_len = host_len(authority).ok_or(BadRequest::BadHost)?;
+            let encoded = encoded_target(request.target());
+            let target = encoded.as_deref().unwrap_or_else(|| text(request.target()));
+            let normal = match normalise(split_target(target).0) {
+                Ok(std::borrow::Cow::Borrowed(_)) => None,
+                Ok(std::borrow::Cow::Owned(path)) => Some(path.into()),
+                Err(bad) => return Err(BadRequest::BadPath(bad)),
+            };
+            Ok((CompactString::from(authority), host_len, encoded.map(String::into_boxed_str), normal))
+        };
+        let (authority, host_len, encoded, normal) = match read() {
+            Ok(read) => read,
+            Err(bad) => return Err((bad, request)),
+        };
         let host = &authority[..host_len];
         let lowered =
             host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase().into());
-        let normal = match normalise(request.uri.path()) {
-            Ok(std::borrow::Cow::Borrowed(_)) => None,
-            Ok(std::borrow::Cow::Owned(path)) => Some(path.into()),
-            Err(bad) => return Err(BadRequest::BadPath(bad)),
-        };
         Ok(Self {
             request,
             peer,
@@ -99,6 +115,7 @@ impl Exchange {
             authority,
             host_len,
             lowered,
+            encoded,
             normal,
         })
     }
@@ -125,66 +142,77 @@ impl Exchange {
 
     /// The normalised path.
     pub fn path(&self) -> &str {
-        self.normal.as_deref().unwrap_or(self.request.uri.path())
+        self.normal.as_deref().unwrap_or_else(|| split_target(self.request_target()).0)
     }
 
-    /// Path and query as the client sent them (nginx's `$request_uri`).
+    /// Path and query as the client sent them (nginx's `$request_uri`); bytes that make no text are percent-encoded.
     pub fn request_target(&self) -> &str {
-        self.request.uri.path_and_query().map_or("/", |target| target.as_str())
+        self.encoded.as_deref().unwrap_or_else(|| text(self.request.target()))
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.request.method()
     }
 
     /// The method as the client sent it.
     pub fn method_name(&self) -> &str {
-        self.request.method.as_str()
+        text(self.request.method_name())
     }
 
     /// The query, without its question mark.
     pub fn query(&self) -> Option<&str> {
-        self.request.uri.query()
+        split_target(self.request_target()).1
     }
 
     /// Value of a request header, the first where there are several, if it is text.
     pub fn header(&self, name: &http::HeaderName) -> Option<&str> {
-        self.request.headers.get(name)?.to_str().ok()
+        let (name, head) = (name.as_str().as_bytes(), self.request.head());
+        let value = match KnownHeader::of(name) {
+            Some(known) => head.get(known),
+            None => head.fields().find(|field| field.is_named(name)).map(|field| field.value),
+        };
+        visible(value?)
+    }
+
+    /// Values of all request headers of a name, in order; `None` for one that is not text.
+    pub fn header_values<'a>(&'a self, name: &'a http::HeaderName) -> impl Iterator<Item = Option<&'a str>> {
+        self.request.head().get_named(name.as_str().as_bytes()).map(visible)
     }
 
     /// Value of a cookie, the first where there are several.
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        cookies(&self.request.headers).find(|(key, _)| *key == name).map(|(_, value)| value)
+        cookies(self.request.head()).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// The same, ignoring the case of the name.
     pub(crate) fn cookie_ignoring_case(&self, name: &str) -> Option<&str> {
-        let found = cookies(&self.request.headers).find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = cookies(self.request.head()).find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value)
     }
 }
 
 /// Names and values of all cookies of a request (RFC 6265 §5.4). HTTP/2 may split them over several headers. A cookie
 /// that is not UTF-8 does not hide the others of its header.
-fn cookies(headers: &http::HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let values = headers.get_all(COOKIE).into_iter().map(http::HeaderValue::as_bytes);
-    let pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
+fn cookies(head: &Head) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = head.get_all(KnownHeader::Cookie).flat_map(|value| value.split(|byte| *byte == b';'));
     pairs.filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
 }
 
-fn authority(request: &Parts) -> Result<CompactString, BadRequest> {
-    if let Some(authority) = request.uri.authority() {
-        let host = authority.as_str();
-        return Ok(host.rsplit_once('@').map_or(host, |(_, host)| host).into());
-    }
-    let mut hosts = request.headers.get_all(HOST).into_iter();
-    let Some(host) = hosts.next() else {
-        return if request.version < http::Version::HTTP_11 {
-            Ok(CompactString::default())
-        } else {
-            Err(BadRequest::NoHost)
-        };
-    };
-    if hosts.next().is_some() {
-        return Err(BadRequest::ManyHosts);
-    }
-    host.to_str().map(CompactString::from).map_err(|_| BadRequest::BadHost)
+/// A part of a head that can only be ASCII.
+fn text(ascii: &[u8]) -> &str {
+    std::str::from_utf8(ascii).unwrap_or_default()
+}
+
+/// A header value, if it is visible ASCII and white space.
+fn visible(value: &[u8]) -> Option<&str> {
+    let is_visible = |byte: &u8| matches!(*byte, b' '..=b'~' | b'\t');
+    value.iter().all(is_visible).then(|| text(value))
+}
+
+/// Path and query of a target.
+fn split_target(target: &str) -> (&str, Option<&str>) {
+    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
 /// Length of the host name within `host:port`, without a final dot; `None` where there is no such name.
@@ -204,7 +232,25 @@ fn host_len(authority: &str) -> Option<usize> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use bytes::BytesMut;
+    use ingress_wire::request_head::HeadLimits;
+
     use super::*;
+
+    /// A head over HTTP/1.1, or over HTTP/1.0 if the host is empty.
+    pub(crate) fn parsed(method: &str, target: &str, headers: &[(&str, &[u8])]) -> Box<ParsedRequest> {
+        let without_host = headers.contains(&("host", b""));
+        let version = if without_host { "HTTP/1.0" } else { "HTTP/1.1" };
+        let mut text = format!("{method} {target} {version}\r\n").into_bytes();
+        for (name, value) in headers.iter().filter(|(name, _)| !without_host || *name != "host") {
+            text.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        text.extend_from_slice(b"\r\n");
+        let mut request = Box::<ParsedRequest>::default();
+        let parsed = request.parse(&mut BytesMut::from(&text[..]), &HeadLimits::default());
+        assert_eq!(parsed, Ok(true), "{target}");
+        request
+    }
 
     /// A GET of a URL over HTTP/1.1, with headers.
     pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Exchange {
@@ -215,42 +261,47 @@ pub(crate) mod tests {
     pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Exchange {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
-        let target = if at == rest.len() { "/" } else { &rest[at..] };
-        let mut request = http::Request::builder().method(method).uri(target).header("host", &rest[..at]);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let parts = request.body(()).expect(url).into_parts().0;
+        let target = match &rest[at..] {
+            "" => "/".to_owned(),
+            query if query.starts_with('?') => format!("/{query}"),
+            target => target.to_owned(),
+        };
+        let mut all = vec![("host", &rest.as_bytes()[..at])];
+        all.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
         let scheme = if scheme == "https" { RequestScheme::Https } else { RequestScheme::Http };
-        Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), scheme).expect(url)
+        Exchange::new(parsed(method, &target, &all), SocketAddr::from(([192, 0, 2, 7], 4711)), scheme)
+            .expect(url)
     }
 
-    fn new(uri: &str, hosts: &[&str]) -> Result<Exchange, BadRequest> {
-        let mut request = http::Request::builder().uri(uri);
-        for host in hosts {
-            request = request.header("host", *host);
-        }
-        let parts = request.body(()).expect(uri).into_parts().0;
-        Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), RequestScheme::Http)
+    fn new(target: &str, host: &str) -> Result<Exchange, BadRequest> {
+        let request = parsed("GET", target, &[("host", host.as_bytes())]);
+        let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+        Exchange::new(request, peer, RequestScheme::Http).map_err(|(bad, _)| bad)
     }
 
     #[test]
     fn hosts_are_read_as_nginx_reads_them() {
-        for (uri, hosts, host) in [
-            ("/", vec!["shop.example"], Ok("shop.example")),
-            ("/", vec!["Shop.Example.:8080"], Ok("shop.example")),
-            ("/", vec!["[fd00::1]:8080"], Ok("[fd00::1]")),
-            ("http://other.example/", vec!["shop.example"], Ok("other.example")),
-            ("/", vec![], Err(BadRequest::NoHost)),
-            ("/", vec!["a", "b"], Err(BadRequest::ManyHosts)),
-            ("/", vec!["a/b"], Err(BadRequest::BadHost)),
-            ("/", vec!["a:b"], Err(BadRequest::BadHost)),
-            ("/", vec!["a b"], Err(BadRequest::BadHost)),
-            ("/../x", vec!["a"], Err(BadRequest::BadPath(BadPath::AboveRoot))),
+        for (target, sent, host) in [
+            ("/", "shop.example", Ok("shop.example")),
+            ("/", "Shop.Example.:8080", Ok("shop.example")),
+            ("/", "[fd00::1]:8080", Ok("[fd00::1]")),
+            ("http://Other.example:80/", "other.example:80", Ok("other.example")),
+            ("/", "a:b", Err(BadRequest::BadHost)),
+            ("/", "\u{e9}", Err(BadRequest::BadHost)),
+            ("/../x", "a", Err(BadRequest::BadPath(BadPath::AboveRoot))),
         ] {
-            let read = new(uri, &hosts);
-            assert_eq!(read.as_ref().map(Exchange::host).map_err(|bad| *bad), host, "{uri} {hosts:?}");
+            let read = new(target, sent);
+            assert_eq!(read.as_ref().map(Exchange::host).map_err(|bad| *bad), host, "{target} {sent}");
         }
+        assert_eq!(new("/", "").unwrap().host(), "", "HTTP/1.0");
+    }
+
+    #[test]
+    fn bytes_that_make_no_text_are_encoded_in_the_target() {
+        let exchange = new("/a<\u{e9}?b=`", "a").unwrap();
+        assert_eq!(exchange.request_target(), "/a%3C%C3%A9?b=%60");
+        assert_eq!((exchange.path(), exchange.query()), ("/a<\u{e9}", Some("b=%60")));
+        assert_eq!(exchange.request.target(), "/a<\u{e9}?b=`".as_bytes());
     }
 
     #[test]
@@ -263,10 +314,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_cookie_that_is_not_ascii_does_not_hide_others() {
-        let mut exchange = get("a.example/", &[]);
-        let header =
-            http::HeaderValue::from_bytes(b"name=Jos\xc3\xa9; old=\xe9; route=k|b").expect("a value");
-        exchange.request.headers.insert(COOKIE, header);
+        let cookies = &b"name=Jos\xc3\xa9; old=\xe9; route=k|b"[..];
+        let request = parsed("GET", "/", &[("host", b"a"), ("cookie", cookies)]);
+        let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+        let exchange = Exchange::new(request, peer, RequestScheme::Http).unwrap();
         for (name, value) in [("name", Some("Jos\u{e9}")), ("old", None), ("route", Some("k|b"))] {
             assert_eq!(exchange.cookie(name), value, "{name}");
         }

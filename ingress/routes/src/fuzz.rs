@@ -4,9 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use cluster::{
     Backend, Cache, Event, Ingress, IngressPath, IngressRule, Key, Object, PathType, PortRef, ServiceBackend,
 };
+use ingress_wire::request::ParsedRequest;
+use ingress_wire::request_head::HeadLimits;
 
 use crate::exchange::{Exchange, RequestScheme};
 use crate::options::RouteOptions;
@@ -74,9 +77,11 @@ pub fn path_matching(data: &str) {
 }
 
 fn serve(table: &RouteTable, target: &str) -> Option<FilterOutcome> {
-    let request = http::Request::builder().uri(target).header("host", "a.example").body(()).ok()?;
+    let mut request = Box::<ParsedRequest>::default();
+    let text = format!("GET {target} HTTP/1.1\r\nhost: a.example\r\n\r\n");
+    let is_whole = request.parse(&mut BytesMut::from(text.as_str()), &HeadLimits::default()).ok()?;
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
-    let mut exchange = Exchange::new(request.into_parts().0, peer, RequestScheme::Http).ok()?;
+    let mut exchange = Exchange::new(is_whole.then_some(request)?, peer, RequestScheme::Http).ok()?;
     let found = table.find(exchange.host(), exchange.path());
     let outcome = found.rewrite(&mut exchange);
     if let Some(target) = &exchange.target {

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use cluster::{
     Backend, Cache, ConfigMap, Current, Endpoint as SliceEndpoint, EndpointPort, EndpointSlice, Event,
     Ingress, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef,
     Protocol, Service, ServiceBackend, ServiceKind, ServicePort,
 };
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
+use ingress_wire::response::{MAX_RESPONSE_HEAD, ParsedResponse};
 use serde::Deserialize;
 
 use crate::exchange::tests::get;
@@ -159,16 +161,18 @@ pub(crate) fn edited_response(
     status: u16,
     fields: &[(&str, &str)],
 ) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        headers.append(HeaderName::try_from(*name).expect("a name"), value.parse().expect("a value"));
-    }
+    let lines = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    let text = format!("HTTP/1.1 200 OK\r\n{}\r\n", lines.collect::<String>());
+    let mut response = ParsedResponse::default();
+    let parsed = response.parse(&mut BytesMut::from(text.as_str()), true, MAX_RESPONSE_HEAD);
+    assert_eq!(parsed, Ok(true), "{text}");
+    let head = response.head();
     let table = cluster.table.load();
     let plan = &table.find(exchange.host(), exchange.path()).route().plan;
     let mut edits = HeadEdits::default();
     let status = StatusCode::from_u16(status).expect("a status");
-    plan.edit_response_head(exchange, &ResponseView::of_endpoint(status, &headers), &mut edits);
-    let mut edited = headers.clone();
+    plan.edit_response_head(exchange, &ResponseView::of_endpoint(status, head), &mut edits);
+    let mut edited = head.header_map();
     edits.apply(&mut edited);
     edited
 }

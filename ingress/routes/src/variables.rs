@@ -73,7 +73,7 @@ impl RequestVariable {
             Self::Args => exchange.query(),
             Self::IsArgs => exchange.query().filter(|query| !query.is_empty()).map(|_| "?"),
             Self::RequestScheme => Some(exchange.scheme.as_str()),
-            Self::Method => Some(exchange.request.method.as_str()),
+            Self::Method => Some(exchange.method_name()),
             Self::RemoteAddress => return exchange.peer.ip().to_canonical().to_string().into(),
             Self::RemotePort => return exchange.peer.port().to_string().into(),
             Self::Argument(name) => argument(exchange.query().unwrap_or_default(), name),

@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use cluster::{
     Backend, Cache, Endpoint, EndpointPort, EndpointSlice, Event, Ingress, IngressPath, IngressRule, Key,
     Object, PathType, PortRef, Protocol, Service, ServiceBackend, ServiceKind, ServicePort,
@@ -14,6 +15,8 @@ use ingress_routes::path::normalise;
 use ingress_routes::{
     CertIndex, Exchange, FilterOutcome, PoolIndex, RequestScheme, RouteIndex, RouteOptions,
 };
+use ingress_wire::request::ParsedRequest;
+use ingress_wire::request_head::HeadLimits;
 
 struct Counting;
 
@@ -114,12 +117,13 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
     }
     assert_eq!(allocations(|| certs.find(Some("a.shop.example"))), 0);
 
-    let request = http::Request::builder().uri("/shop/cart?x=y").header("host", "shop.example").body(());
-    let parts = request.expect("a request").into_parts().0;
+    let mut request = Box::<ParsedRequest>::default();
+    let mut text = BytesMut::from("GET /shop/cart?x=y HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert_eq!(request.parse(&mut text, &HeadLimits::default()), Ok(true));
     let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
     let mut exchange = None;
     assert_eq!(
-        allocations(|| exchange = Exchange::new(parts, peer, RequestScheme::Http).ok()),
+        allocations(|| exchange = Exchange::new(request, peer, RequestScheme::Http).ok()),
         0,
         "an exchange"
     );

@@ -157,9 +157,14 @@ impl Head {
 
     /// The fields as a map, whose values are parts of the buffer.
     pub fn header_map(&self) -> HeaderMap {
+        self.map_of(|_| true)
+    }
+
+    /// The same without those that the predicate refuses.
+    pub fn map_of(&self, is_kept: impl Fn(&HeaderField<'_>) -> bool) -> HeaderMap {
         // A map for too many fields panics; it grows by itself.
         let mut headers = HeaderMap::with_capacity(self.fields.len().min(KEPT_FIELDS));
-        for field in self.fields() {
+        for field in self.fields().filter(is_kept) {
             let name = match field.known {
                 Some(known) => known.header_name().clone(),
                 None => match HeaderName::from_bytes(field.name) {

@@ -124,18 +124,20 @@ impl HeadWriter {
 
     /// Writes a request: its line, and the fields of `head` with these changes. Hot: no allocation if `out` has the capacity.
     pub fn write_request<B: BufMut>(&self, method: &[u8], target: &[u8], head: &Head, out: &mut B) {
-        for part in [method, b" ", target, b" HTTP/1.1\r\n"] {
-            out.put_slice(part);
-        }
+        put(out, &[method, b" ", target, b" HTTP/1.1\r\n"]);
+        self.write_fields(head, out);
+    }
+
+    /// The same for an endpoint that speaks HTTP/1.0.
+    pub fn write_http10_request<B: BufMut>(&self, method: &[u8], target: &[u8], head: &Head, out: &mut B) {
+        put(out, &[method, b" ", target, b" HTTP/1.0\r\n"]);
         self.write_fields(head, out);
     }
 
     /// Writes a response: its status line, and the fields of `head` with these changes. Hot: no allocation if `out` has the capacity.
     pub fn write_response<B: BufMut>(&self, status: u16, reason: &[u8], head: &Head, out: &mut B) {
         let digits = [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
-        for part in [b"HTTP/1.1 ", &digits[..], b" ", reason, b"\r\n"] {
-            out.put_slice(part);
-        }
+        put(out, &[b"HTTP/1.1 ", &digits[..], b" ", reason, b"\r\n"]);
         self.write_fields(head, out);
     }
 
@@ -160,14 +162,16 @@ impl HeadWriter {
             }
         } else {
             for field in head.fields().filter(|field| !self.removes(field)) {
-                for part in [field.name, b": ", field.value, b"\r\n"] {
-                    out.put_slice(part);
-                }
+                put(out, &[field.name, b": ", field.value, b"\r\n"]);
             }
         }
         out.put_slice(&self.after);
         out.put_slice(b"\r\n");
     }
+}
+
+fn put<B: BufMut>(out: &mut B, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| out.put_slice(part));
 }
 
 /// Appends a line. The name is a token: those of the configuration are checked where they are read. Control characters in a value

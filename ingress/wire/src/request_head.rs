@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method};
 
 /// The longest line and the longest head: `large-client-header-buffers`, by default 4 of 8 KiB.
 pub const MAX_LINE: usize = 8 * 1024;
@@ -124,11 +124,8 @@ pub struct RequestHead {
     pub bytes: Bytes,
     /// The request line without its end, for the log.
     line: u32,
-    method: u32,
     /// The origin-form part of the target; empty where an absolute-form target had no path.
     target: Range<u32>,
-    /// The host of an absolute-form target; empty for an origin-form target.
-    authority: Range<u32>,
     /// How the body is delimited.
     pub framing: RequestFraming,
     /// There is a `Content-Length`, perhaps of zero.
@@ -168,10 +165,10 @@ impl RequestHead {
             return Err(HeadError::Method);
         }
         let narrow = |range: Range<usize>| range.start as u32..range.end as u32;
-        let (line, method) = (line as u32, method as u32);
+        let line = line as u32;
         let has_length = fields.lengths > 0;
-        let (target, authority) = (narrow(target), narrow(authority));
-        Ok(Self { line, method, has_length, target, authority, framing, bytes })
+        let target = narrow(target);
+        Ok(Self { line, has_length, target, framing, bytes })
     }
 
     /// `GET /path HTTP/1.1`.
@@ -187,46 +184,6 @@ impl RequestHead {
         self.bytes.slice(self.target.start as usize..self.target.end as usize)
     }
 
-    /// The version of HTTP: 1.0 or 1.1.
-    pub fn version(&self) -> Version {
-        if self.line().ends_with(b"1") { Version::HTTP_11 } else { Version::HTTP_10 }
-    }
-
-    /// The head as the `http` crate has it. `headers` must be empty; their memory is used. `None` if the crate refuses the host of an
-    /// absolute-form target.
-    pub fn parts(&self, mut headers: HeaderMap) -> Option<http::request::Parts> {
-        self.write_headers(&mut headers);
-        let mut parts = http::Request::new(()).into_parts().0;
-        parts.method = Method::from_bytes(&self.bytes[..self.method as usize]).ok()?;
-        parts.uri = self.uri()?;
-        parts.version = self.version();
-        parts.headers = headers;
-        Some(parts)
-    }
-
-    /// The target. nginx accepts some that the `http` crate refuses: a raw `<` or backtick, bytes that are not UTF-8. They are
-    /// percent-encoded, which is the same path.
-    fn uri(&self) -> Option<Uri> {
-        let mut target = self.target();
-        if !target.iter().all(|byte| TAME[*byte as usize]) {
-            const HEX: &[u8; 16] = b"0123456789ABCDEF";
-            let mut encoded = Vec::with_capacity(target.len() + 32);
-            for byte in &target {
-                if TAME[*byte as usize] {
-                    encoded.push(*byte);
-                } else {
-                    encoded.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-                }
-            }
-            target = encoded.into();
-        }
-        if self.authority.is_empty() {
-            return Uri::from_maybe_shared(target).ok();
-        }
-        let authority = &self.bytes[self.authority.start as usize..self.authority.end as usize];
-        Uri::builder().scheme("http").authority(authority).path_and_query(&target[..]).build().ok()
-    }
-
     /// Names and whole lines of the header fields, each line with its end.
     pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = &self.bytes[self.line().len() + 2..];
@@ -238,18 +195,25 @@ impl RequestHead {
             (name > 0).then(|| (&line[..name], line))
         })
     }
+}
 
-    fn write_headers(&self, headers: &mut HeaderMap) {
-        for (name, line) in self.lines() {
-            let value = self.bytes.slice_ref(line[name.len() + 1..].trim_ascii());
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value))
-            {
-                // Cannot fail: fewer fields fit into a head than into a map.
-                let _ = headers.try_append(name, value);
-            }
+/// A target for what needs a text: nginx accepts a raw `<` or backtick, and bytes that are not UTF-8. They are percent-encoded, which is
+/// the same path. `None` if there are none.
+pub fn encoded_target(target: &[u8]) -> Option<String> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if target.iter().fold(true, |tame, byte| tame & TAME[usize::from(*byte)]) {
+        return None;
+    }
+    let mut encoded = String::with_capacity(target.len() + 32);
+    for byte in target {
+        if TAME[usize::from(*byte)] {
+            encoded.push(char::from(*byte));
+        } else {
+            let digit = |half: u8| char::from(HEX[usize::from(half)]);
+            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
         }
     }
+    Some(encoded)
 }
 
 /// Whether there are no control characters other than tabs and line ends, whose positions are checked later.
@@ -462,7 +426,7 @@ const HOST: [bool; 256] = {
 
 /// The bytes of a token (RFC 9110 §5.6.2).
 pub const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
-/// The bytes that the `http` crate accepts in path and query.
+/// The bytes that are not percent-encoded: those that the `http` crate accepts in path and query.
 const TAME: [bool; 256] = table(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", true);
 
 const fn table(marks: &[u8], alphanumeric: bool) -> [bool; 256] {

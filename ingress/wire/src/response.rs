@@ -13,8 +13,7 @@ use crate::scan;
 
 pub mod cgi;
 
-/// The usual limit of a head in bytes; as with nginx, the number of fields is not limited. nginx's limit is `proxy-buffer-size`,
-/// 4 KiB by default and often raised. It can be larger here because no memory is reserved for it.
+/// The limit of a head in bytes where `proxy-buffer-size` does not apply; as with nginx, the number of fields is not limited.
 pub const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 
 /// The fields of a response that are not for the client: those of the connection, those that nginx hides because it sets them

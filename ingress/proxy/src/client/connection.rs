@@ -43,6 +43,16 @@ impl ClientConnection {
         self.http1.is_some()
     }
 
+    /// For HTTP/1: whether the next response is the last one. `keep-alive-requests` is reached, the proxy stops, or the request was not
+    /// received to its end.
+    pub(super) fn is_last_response(&self) -> bool {
+        let settings = self.worker.settings();
+        self.requests.get() >= settings.keep_alive_requests
+            || self.worker.is_stopping()
+            || settings.keep_alive.is_zero()
+            || self.http1.as_ref().is_some_and(|http1| http1.stream.is_body_due())
+    }
+
     /// The timer of the request that is being polled.
     pub(crate) fn timer(&self) -> Rc<Timer> {
         let of_connection = || self.http1.as_ref().map(|http1| http1.state.timer.clone());

@@ -5,17 +5,17 @@ use std::task::Poll;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Version, request};
-use ingress_wire::request_head::{HeadError, RequestHead};
+use http::StatusCode;
+use ingress_wire::request::ParsedRequest;
+use ingress_wire::request_head::HeadError;
 use tokio::io::AsyncWrite;
 
 use crate::client::closing::{CLOSING_TIMEOUT, linger, write_last};
 use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
 use crate::client::pages;
-use crate::client::request::{ClientRequest, RequestHandler};
-use crate::client::response_head::{self, AfterResponse, BodyFraming};
+use crate::client::request::{ClientRequest, ClientResponse, RequestHandler};
+use crate::client::response_head::{AfterResponse, Http1Head, WrittenHead};
 use crate::client::send_response::SendResponse;
 use crate::io::boxed::boxed;
 use crate::io::clock::WaitingFor;
@@ -57,7 +57,7 @@ struct Connection<'a, H> {
 
 /// What happens between two requests.
 enum NextRequest {
-    Head(RequestHead),
+    Head(Box<ParsedRequest>),
     Refused(HeadError, Bytes),
     /// The connection has been idle for a while, and needs no buffers.
     Idle,
@@ -127,8 +127,9 @@ impl<H: RequestHandler> Connection<'_, H> {
     /// Waits for the next head.
     async fn next_head(&self) -> NextRequest {
         let (stream, state) = (self.stream, self.state);
-        std::future::poll_fn(|cx| {
-            let next = stream.poll_head(cx);
+        let mut head = self.worker.request();
+        let next = std::future::poll_fn(|cx| {
+            let next = stream.poll_head(cx, &mut head);
             if next.is_pending() {
                 if stream.has_begun() {
                     state.begin_head();
@@ -136,36 +137,29 @@ impl<H: RequestHandler> Connection<'_, H> {
                 state.reads(stream.is_mid_head());
                 if state.timer.poll_expired(cx) && state.wait_without_buffers() {
                     stream.release_buffer();
-                    return Poll::Ready(NextRequest::Idle);
+                    return Poll::Ready(None);
                 }
                 return Poll::Pending;
             }
             state.reads(false);
-            next.map(|next| match next {
-                Ok(NextHead::Head(head)) => NextRequest::Head(head),
-                Ok(NextHead::Refused(refusal, line)) => NextRequest::Refused(refusal, line),
-                Ok(NextHead::End) | Err(_) => NextRequest::End,
-            })
+            next.map(Some)
         })
-        .await
+        .await;
+        let next = match next {
+            Some(Ok(NextHead::Complete)) => return NextRequest::Head(head),
+            Some(Ok(NextHead::Refused(refusal, line))) => NextRequest::Refused(refusal, line),
+            Some(Ok(NextHead::End) | Err(_)) => NextRequest::End,
+            None => NextRequest::Idle,
+        };
+        self.worker.recycle_request(head);
+        next
     }
 
     /// Has a request handled and sends the response. Hot.
-    async fn respond(&self, head: RequestHead) -> AfterRequest {
-        let Self { client, worker, stream, state, handler } = self;
+    async fn respond(&self, head: Box<ParsedRequest>) -> AfterRequest {
+        let Self { client, stream, state, handler, .. } = self;
         state.begin();
-        let Some(parts) = head.parts(worker.map()) else {
-            let line = Bytes::copy_from_slice(head.line());
-            boxed(|| self.refuse(HeadError::Malformed, line)).await;
-            return AfterRequest::End;
-        };
-        let (is_head, version) = (parts.method == Method::HEAD, parts.version);
-        let keeps_alive = keeps_alive(&parts);
-        if awaits_continue(&parts) {
-            stream.set_awaits_continue();
-        }
-        let body = BodySource::Http1((*stream).clone());
-        let request = ClientRequest { parts, head: Some(head), body };
+        let request = ClientRequest { head: Ok(head), body: BodySource::Http1((*stream).clone()) };
         let response = {
             let mut handling = std::pin::pin!(handler.handle(client, request));
             std::future::poll_fn(|cx| match handling.as_mut().poll(cx) {
@@ -174,24 +168,12 @@ impl<H: RequestHandler> Connection<'_, H> {
             })
             .await
         };
-        let Some(response) = response else { return AfterRequest::End };
-        let (parts, body) = response.into_parts();
-        let framing = BodyFraming::of(is_head, version, parts.status, body.length());
-        let after = match parts.status {
-            StatusCode::SWITCHING_PROTOCOLS => AfterResponse::Upgrade,
-            _ if !keeps_alive || framing == BodyFraming::UntilClose || self.is_last(&parts.headers) => {
-                AfterResponse::Close
-            }
-            _ if version == Version::HTTP_10 => AfterResponse::KeepAlive,
-            _ => AfterResponse::Open,
+        let Some(ClientResponse { head: WrittenHead::Http1(head), body }) = response else {
+            return AfterRequest::End;
         };
-        let head = {
-            let mut buffer = worker.send_buffer.borrow_mut();
-            response_head::write(&parts, framing, after, &worker.clock, &mut buffer)
-        };
-        worker.recycle(parts.headers);
+        let Http1Head { bytes, framing, after } = head;
         state.wait_for_client();
-        let mut sending = SendResponse::new(head, body, framing, client.entry.buffers.clone());
+        let mut sending = SendResponse::new(bytes, body, framing, client.entry.buffers.clone());
         let sent = std::future::poll_fn(|cx| sending.poll(cx, stream, state)).await;
         state.begin();
         if let Err(error) = sent {
@@ -204,17 +186,6 @@ impl<H: RequestHandler> Connection<'_, H> {
             _ if after == AfterResponse::Close || !stream.discard_body() => AfterRequest::Close,
             _ => AfterRequest::NextRequest,
         }
-    }
-
-    /// Whether the response is the last one of its connection: the handler closes it, `keep-alive-requests` is reached, the proxy
-    /// stops, or the response was made before the whole request was received.
-    fn is_last(&self, headers: &HeaderMap) -> bool {
-        let settings = self.worker.settings();
-        has_option(headers, &CONNECTION, b"close")
-            || self.client.requests.get() >= settings.keep_alive_requests
-            || self.worker.is_stopping()
-            || settings.keep_alive.is_zero()
-            || self.stream.is_body_due()
     }
 
     /// Responds to a refused head with an error page and closes the connection.
@@ -240,7 +211,7 @@ impl<H: RequestHandler> Connection<'_, H> {
             route: None,
             canary: None,
             attempts: Default::default(),
-            request_id: RequestId::of(&HeaderMap::new(), || self.worker.random()),
+            request_id: RequestId::of(None, || self.worker.random()),
             status: status.as_u16(),
             sent_head,
             sent,
@@ -287,26 +258,4 @@ impl<H: RequestHandler> Connection<'_, H> {
 
 async fn linger_on(stream: &Http1Stream) {
     linger(&mut &*stream).await;
-}
-
-/// Whether the client wants to keep the connection: the default of HTTP/1.1 (RFC 9112 §9.3).
-fn keeps_alive(parts: &request::Parts) -> bool {
-    let is_http11 = parts.version == Version::HTTP_11;
-    match parts.headers.contains_key(CONNECTION) {
-        false => is_http11,
-        true if has_option(&parts.headers, &CONNECTION, b"close") => false,
-        true => is_http11 || has_option(&parts.headers, &CONNECTION, b"keep-alive"),
-    }
-}
-
-/// Whether the client waits for 100 (Continue) before it sends the body (RFC 9110 §10.1.1).
-fn awaits_continue(parts: &request::Parts) -> bool {
-    parts.version == Version::HTTP_11 && has_option(&parts.headers, &EXPECT, b"100-continue")
-}
-
-/// Whether a field lists an option.
-fn has_option(headers: &HeaderMap, name: &HeaderName, option: &[u8]) -> bool {
-    let values = headers.get_all(name).into_iter();
-    let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    options.any(|given| given.trim_ascii().eq_ignore_ascii_case(option))
 }

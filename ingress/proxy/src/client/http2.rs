@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::Service;
@@ -18,8 +19,9 @@ use crate::client::closing::CLOSING_TIMEOUT;
 use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
 use crate::client::http2_stream::Http2Stream;
-use crate::client::request::{ClientRequest, RequestHandler};
+use crate::client::request::{ClientRequest, ClientResponse, RequestHandler};
 use crate::client::response_body::ResponseBody;
+use crate::client::response_head::WrittenHead;
 use crate::io::buffers::UPLOAD_WINDOW;
 use crate::io::clock::WaitingFor;
 use crate::upstream::request_body::BodySource;
@@ -138,10 +140,29 @@ impl<H: RequestHandler> Service<Request<Incoming>> for StreamService<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (client, handler) = (self.client.clone(), self.handler);
-        let (parts, body) = request.into_parts();
-        let request = ClientRequest { parts, head: None, body: BodySource::Http2(body) };
-        Box::pin(async move { Ok(handler.handle(&client, request).await) })
+        let request = client_request(&client, request);
+        Box::pin(async move {
+            let ClientResponse { head, body } = handler.handle(&client, request).await;
+            Ok(match head {
+                WrittenHead::Http2(parts) => Response::from_parts(*parts, body),
+                WrittenHead::Http1(_) => unreachable!("the client speaks HTTP/2"),
+            })
+        })
     }
+}
+
+/// The request with a head of the same kind as that of HTTP/1.
+fn client_request(client: &ClientConnection, request: Request<Incoming>) -> ClientRequest {
+    let (parts, body) = request.into_parts();
+    let (worker, has_body) = (&client.worker, !body.is_end_stream());
+    let mut head = worker.request();
+    let buffer = &mut *worker.send_buffer.borrow_mut();
+    let assigned = head.assign_h2(&parts, has_body, buffer, &worker.head_limits());
+    let head = assigned.map(|()| head).map_err(|refusal| {
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        (refusal, format!("{} {target} HTTP/2.0", parts.method).into())
+    });
+    ClientRequest { head, body: BodySource::Http2(body) }
 }
 
 /// Runs each stream as a task of this thread, with a timer of its own.

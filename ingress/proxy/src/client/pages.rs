@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use ingress_wire::request_head::HeadError;
 
 /// The status that nginx logs when the client has closed the connection before the response.
@@ -16,10 +15,8 @@ pub(crate) fn body(status: StatusCode) -> Bytes {
     page(&title(status))
 }
 
-/// Sets the header fields of an error page.
-pub(crate) fn describe(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-}
+/// The `Content-Type` of error pages.
+pub(crate) const CONTENT_TYPE: &[u8] = b"text/html";
 
 /// A complete response to a refused head; the connection is closed after it.
 pub(crate) fn refusal(refusal: HeadError, now: SystemTime) -> (StatusCode, Vec<u8>) {

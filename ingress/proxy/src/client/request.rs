@@ -1,40 +1,39 @@
-//! A client's request and the handler that responds to it.
+//! A client's request, the response to it, and the handler between them.
 
 use std::rc::Rc;
 
-use http::{Response, request};
-use http_body::Body;
-use ingress_wire::request_head::{RequestFraming, RequestHead};
+use bytes::Bytes;
+use ingress_wire::framing::MessageFraming;
+use ingress_wire::request::ParsedRequest;
+use ingress_wire::request_head::HeadError;
 
 use crate::client::connection::ClientConnection;
 use crate::client::response_body::ResponseBody;
+use crate::client::response_head::WrittenHead;
 use crate::upstream::request_body::BodySource;
 use crate::upstream::request_head::BodyLength;
 
 /// A client's request.
 pub(crate) struct ClientRequest {
-    pub(crate) parts: request::Parts,
-    /// The head as received, which has been checked; `None` for HTTP/2.
-    pub(crate) head: Option<RequestHead>,
+    /// The head, or why one of HTTP/2 is refused, and its request line for the log.
+    pub(crate) head: Result<Box<ParsedRequest>, (HeadError, Bytes)>,
     pub(crate) body: BodySource,
 }
 
-impl ClientRequest {
-    /// How the length of the body is known.
-    pub(crate) fn length(&self) -> BodyLength {
-        match (&self.head, &self.body) {
-            (Some(head), _) => match head.framing {
-                RequestFraming::Chunked => BodyLength::Chunked,
-                // An explicit `Content-Length: 0` is forwarded.
-                RequestFraming::Length(0) if !head.has_length => BodyLength::None,
-                RequestFraming::Length(length) => BodyLength::Known(length),
-            },
-            (None, BodySource::Http2(body)) if !body.is_end_stream() => {
-                body.size_hint().exact().map_or(BodyLength::Chunked, BodyLength::Known)
-            }
-            (None, _) => BodyLength::None,
-        }
+/// How the length of a request's body is known.
+pub(crate) fn body_length(head: &ParsedRequest) -> BodyLength {
+    match head.framing() {
+        MessageFraming::Chunked => BodyLength::Chunked,
+        // An explicit `Content-Length: 0` is forwarded.
+        MessageFraming::Length(length) => BodyLength::Known(length),
+        MessageFraming::None | MessageFraming::UntilClose => BodyLength::None,
     }
+}
+
+/// The response to a request.
+pub(crate) struct ClientResponse {
+    pub(crate) head: WrittenHead,
+    pub(crate) body: ResponseBody,
 }
 
 /// Responds to every request of a connection. Errors become error pages.
@@ -43,5 +42,5 @@ pub(crate) trait RequestHandler: Copy + 'static {
         self,
         client: &Rc<ClientConnection>,
         request: ClientRequest,
-    ) -> impl Future<Output = Response<ResponseBody>>;
+    ) -> impl Future<Output = ClientResponse>;
 }

@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use crate::client::connection::ClientConnection;
+use crate::client::response_head::ResponseTraits;
 use crate::observe::access_log::AccessRecord;
 use crate::state::client_table::ClientEntry;
 use crate::state::worker::Worker;
@@ -12,17 +13,18 @@ use crate::state::worker::Worker;
 pub(crate) struct RequestGuard {
     record: Option<Box<AccessRecord>>,
     client: Rc<ClientConnection>,
+    pub(crate) traits: ResponseTraits,
     /// It began after the time that the client had to react to GOAWAY.
     late: bool,
 }
 
 impl RequestGuard {
-    pub(crate) fn new(record: AccessRecord, client: Rc<ClientConnection>) -> Self {
+    pub(crate) fn new(record: AccessRecord, client: Rc<ClientConnection>, traits: ResponseTraits) -> Self {
         if client.entry.open_requests() == 0 {
             client.worker.connections.writing.inc();
         }
         let late = client.entry.begin_request();
-        Self { record: Some(Box::new(record)), client, late }
+        Self { record: Some(Box::new(record)), client, traits, late }
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {

@@ -1,12 +1,40 @@
-//! Writes the head of an HTTP/1 response.
+//! The head of a response as the client gets it: written at once for HTTP/1, as a map for HTTP/2.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{StatusCode, Version, response};
-use hyper::ext::ReasonPhrase;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use ingress_routes::plan::head_edits::{HeadEdit, HeadEdits};
+use ingress_wire::framing::HttpVersion;
+use ingress_wire::head::Head;
+use ingress_wire::head_writer::HeadWriter;
+use ingress_wire::known_header::{KnownHeader, KnownSet};
+use ingress_wire::request::{Method, ParsedRequest};
+use ingress_wire::request_head::TOKEN;
+use ingress_wire::response::{HIDDEN, ParsedResponse};
+use smallvec::SmallVec;
 
-use crate::io::clock::Clock;
-use crate::observe::format::number;
+use crate::client::connection::ClientConnection;
+
+/// What the response depends on besides the request's route.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResponseTraits {
+    pub(crate) is_head: bool,
+    pub(crate) version: HttpVersion,
+    /// The client allows another request on the connection.
+    pub(crate) keeps_alive: bool,
+}
+
+impl ResponseTraits {
+    /// Those of a refused HTTP/2 request.
+    pub(crate) const HTTP2: Self = Self { is_head: false, version: HttpVersion::Http2, keeps_alive: true };
+
+    pub(crate) fn of(request: &ParsedRequest) -> Self {
+        Self {
+            is_head: request.method() == Method::Head,
+            version: request.version(),
+            keeps_alive: request.keeps_alive(),
+        }
+    }
+}
 
 /// How the client finds the end of a response's body (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +49,13 @@ pub(super) enum BodyFraming {
 
 impl BodyFraming {
     /// The framing of a response whose body has this length, if that is known.
-    pub(super) fn of(is_head: bool, version: Version, status: StatusCode, length: Option<u64>) -> Self {
+    fn of(is_head: bool, version: HttpVersion, status: StatusCode, length: Option<u64>) -> Self {
         if is_head || status.is_informational() || matches!(status.as_u16(), 204 | 304) {
             return Self::None;
         }
         match length {
             Some(length) => Self::Length(length),
-            None if version == Version::HTTP_11 => Self::Chunked,
+            None if version == HttpVersion::Http11 => Self::Chunked,
             None => Self::UntilClose,
         }
     }
@@ -45,79 +73,176 @@ pub(super) enum AfterResponse {
     Upgrade,
 }
 
-impl AfterResponse {
-    fn field(self) -> &'static [u8] {
-        match self {
-            Self::Open => b"",
-            Self::KeepAlive => b"Connection: keep-alive\r\n",
-            Self::Close => b"Connection: close\r\n",
-            Self::Upgrade => b"Connection: upgrade\r\n",
+/// The head of a response as it is passed to the client.
+pub(crate) enum WrittenHead {
+    Http1(Http1Head),
+    Http2(Box<response::Parts>),
+}
+
+/// A head as it is written, and what follows from it.
+pub(crate) struct Http1Head {
+    pub(super) bytes: Bytes,
+    pub(super) framing: BodyFraming,
+    pub(super) after: AfterResponse,
+}
+
+/// What a head is made of.
+pub(crate) struct ResponseFields<'a, 'e> {
+    pub(crate) status: StatusCode,
+    /// The reason phrase; `None` for the standard's.
+    pub(crate) reason: Option<&'a [u8]>,
+    /// The endpoint's response; `None` for one that the proxy makes.
+    pub(crate) endpoint: Option<&'a ParsedResponse>,
+    /// The proxy's own fields, to which `edits` apply as to the endpoint's.
+    pub(crate) own: &'a [(&'a str, &'a [u8])],
+    /// The changes of filters.
+    pub(crate) edits: &'a HeadEdits<'e>,
+    /// The affinity cookie. As in ingress-nginx, filters do not change it.
+    pub(crate) cookie: Option<&'a HeaderValue>,
+    /// The endpoint's `Server` is passed on.
+    pub(crate) passes_server: bool,
+    /// The connection is closed after the response.
+    pub(crate) closes: bool,
+}
+
+/// The fields of framing, date and connection are the proxy's.
+const OWN: KnownSet = KnownSet::of(&[
+    KnownHeader::Connection,
+    KnownHeader::ContentLength,
+    KnownHeader::Date,
+    KnownHeader::TransferEncoding,
+]);
+
+impl ResponseFields<'_, '_> {
+    /// The head for a client. `length` is that of the body, if it is known.
+    pub(crate) fn head(
+        self,
+        client: &ClientConnection,
+        traits: ResponseTraits,
+        length: Option<u64>,
+    ) -> WrittenHead {
+        if client.is_http1() {
+            WrittenHead::Http1(self.http1(client, traits, length))
+        } else {
+            WrittenHead::Http2(Box::new(self.http2(&mut client.worker.head_writer.borrow_mut())))
+        }
+    }
+
+    /// Hot: no allocation once the buffers have grown.
+    fn http1(self, client: &ClientConnection, traits: ResponseTraits, length: Option<u64>) -> Http1Head {
+        let ResponseTraits { is_head, version, keeps_alive } = traits;
+        let framing = BodyFraming::of(is_head, version, self.status, length);
+        let is_last = self.closes || !keeps_alive || framing == BodyFraming::UntilClose;
+        let after = match self.status {
+            StatusCode::SWITCHING_PROTOCOLS => AfterResponse::Upgrade,
+            _ if is_last || client.is_last_response() => AfterResponse::Close,
+            _ if version == HttpVersion::Http10 => AfterResponse::KeepAlive,
+            _ => AfterResponse::Open,
+        };
+        let worker = &client.worker;
+        let writer = &mut *worker.head_writer.borrow_mut();
+        self.hide(writer, framing != BodyFraming::None);
+        worker.clock.with_http_date(|date| writer.prepend(b"Date", &[date.as_bytes()]));
+        for (name, value) in self.own.iter().filter(|(name, _)| !self.edits.replace(name.as_bytes())) {
+            writer.append(&title_case(name), &[value]);
+        }
+        for edit in self.edits.iter().filter(|edit| !matches!(edit, HeadEdit::Append(..))) {
+            writer.remove_named(edit.name().as_bytes());
+        }
+        for (name, value) in self.edits.added().filter(|(name, _)| may_be_added(name.as_bytes())) {
+            writer.append(name.as_bytes(), &[value]);
+        }
+        if let Some(cookie) = self.cookie {
+            writer.append(b"Set-Cookie", &[cookie.as_bytes()]);
+        }
+        match framing {
+            BodyFraming::Length(length) => {
+                writer.append(b"Content-Length", &[itoa::Buffer::new().format(length).as_bytes()]);
+            }
+            BodyFraming::Chunked => writer.append(b"Transfer-Encoding", &[b"chunked"]),
+            BodyFraming::None | BodyFraming::UntilClose => {}
+        }
+        match after {
+            AfterResponse::Open => {}
+            AfterResponse::KeepAlive => writer.append(b"Connection", &[b"keep-alive"]),
+            AfterResponse::Close => writer.append(b"Connection", &[b"close"]),
+            AfterResponse::Upgrade => writer.append(b"Connection", &[b"upgrade"]),
+        }
+        let status = self.status;
+        let reason = self.reason.or(status.canonical_reason().map(str::as_bytes)).unwrap_or_default();
+        let out = &mut *worker.response_buffer.borrow_mut();
+        out.reserve(1024);
+        match self.endpoint {
+            Some(endpoint) => writer.write_response(status.as_u16(), reason, endpoint.head(), out),
+            None => writer.write_response(status.as_u16(), reason, &Head::default(), out),
+        }
+        Http1Head { bytes: out.split().freeze(), framing, after }
+    }
+
+    fn http2(self, writer: &mut HeadWriter) -> response::Parts {
+        let mut parts = Response::new(()).into_parts().0;
+        parts.status = self.status;
+        self.hide(writer, false);
+        if let Some(endpoint) = self.endpoint {
+            parts.headers = endpoint.head().map_of(|field| !writer.removes(field));
+        }
+        for (name, value) in self.own {
+            append(&mut parts.headers, name.as_bytes(), HeaderValue::from_bytes(value).ok());
+        }
+        self.edits.apply(&mut parts.headers);
+        if let Some(cookie) = self.cookie {
+            append(&mut parts.headers, b"set-cookie", Some(cookie.clone()));
+        }
+        parts
+    }
+
+    /// Leaves out the endpoint's fields that are not for the client.
+    fn hide(&self, writer: &mut HeadWriter, is_framed: bool) {
+        writer.clear();
+        let passed = if self.passes_server { KnownSet::of(&[KnownHeader::Server]) } else { KnownSet::EMPTY };
+        writer.remove_set(HIDDEN.without(passed));
+        // A 204 response must not have one (RFC 9110 §8.6), and HTTP/2 clients refuse it.
+        if is_framed || self.status == StatusCode::NO_CONTENT {
+            writer.remove(KnownHeader::ContentLength);
+        }
+        if let Some(endpoint) = self.endpoint {
+            let kept = KnownSet::of(&[KnownHeader::ContentLength]);
+            writer.remove_listed(endpoint.head(), endpoint.connection(), kept);
         }
     }
 }
 
-/// Writes a head. The fields of framing, date and connection are the proxy's, whatever `parts` contain. Hot: no allocation once the
-/// buffer has grown.
-pub(super) fn write(
-    parts: &response::Parts,
-    framing: BodyFraming,
-    after: AfterResponse,
-    clock: &Clock,
-    out: &mut BytesMut,
-) -> Bytes {
-    out.reserve(1024);
-    let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
-    let reason = reason.unwrap_or_else(|| parts.status.canonical_reason().unwrap_or_default().as_bytes());
-    put(out, &[b"HTTP/1.1 ", parts.status.as_str().as_bytes(), b" ", reason, b"\r\nDate: "]);
-    clock.write_http_date(out);
-    out.put_slice(b"\r\n");
-    for (name, value) in &parts.headers {
-        match *name {
-            CONNECTION | DATE | TRANSFER_ENCODING => continue,
-            CONTENT_LENGTH if framing != BodyFraming::None => continue,
-            _ => {}
-        }
-        title_case(name.as_str().as_bytes(), out);
-        put(out, &[b": ", value.as_bytes(), b"\r\n"]);
+fn append(headers: &mut HeaderMap, name: &[u8], value: Option<HeaderValue>) {
+    if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name), value) {
+        // Fails only for an endpoint's head with very many fields: the others are left out there as well.
+        let _ = headers.try_append(name, value);
     }
-    match framing {
-        BodyFraming::Length(length) => {
-            out.put_slice(b"Content-Length: ");
-            number(out, length);
-            out.put_slice(b"\r\n");
-        }
-        BodyFraming::Chunked => out.put_slice(b"Transfer-Encoding: chunked\r\n"),
-        BodyFraming::None | BodyFraming::UntilClose => {}
-    }
-    put(out, &[after.field(), b"\r\n"]);
-    out.split().freeze()
 }
 
-/// Writes a name, which the `http` crate has in lower case, with capitals, as most servers send it: `Content-Type`.
-fn title_case(name: &[u8], out: &mut BytesMut) {
+/// Whether filters may add a field of this name.
+fn may_be_added(name: &[u8]) -> bool {
+    let is_token = !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)]);
+    is_token && KnownHeader::of(name).is_none_or(|known| !OWN.has(known))
+}
+
+/// A name with capitals, as most servers write it: `Content-Type`.
+fn title_case(name: &str) -> SmallVec<[u8; 32]> {
     let mut starts_word = true;
-    for byte in name {
-        out.put_u8(if starts_word { byte.to_ascii_uppercase() } else { *byte });
-        starts_word = *byte == b'-';
-    }
-}
-
-fn put(out: &mut BytesMut, parts: &[&[u8]]) {
-    for part in parts {
-        out.put_slice(part);
-    }
+    let with_capital = |byte: u8| {
+        let starts = std::mem::replace(&mut starts_word, byte == b'-');
+        if starts { byte.to_ascii_uppercase() } else { byte }
+    };
+    name.bytes().map(with_capital).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
-
     use super::*;
 
     #[test]
     fn the_framing_follows_rfc_9112() {
         use BodyFraming::{Chunked, Length, None as NoBody, UntilClose};
-        let (http11, http10) = (Version::HTTP_11, Version::HTTP_10);
+        let (http11, http10) = (HttpVersion::Http11, HttpVersion::Http10);
         for (is_head, version, status, length, framing) in [
             (false, http11, 200, Some(5), Length(5)),
             (false, http11, 200, Some(0), Length(0)),
@@ -134,46 +259,27 @@ mod tests {
         }
     }
 
-    fn written(fields: &[(&str, &str)], framing: BodyFraming, after: AfterResponse) -> String {
-        let mut parts = Response::new(()).into_parts().0;
-        for (name, value) in fields {
-            parts.headers.append(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    #[test]
+    fn names_of_own_fields_have_capitals() {
+        for (name, written) in
+            [("content-type", "Content-Type"), ("Set-Cookie", "Set-Cookie"), ("etag", "Etag")]
+        {
+            assert_eq!(&title_case(name)[..], written.as_bytes());
         }
-        let clock = Clock::new(jiff::tz::TimeZone::UTC);
-        let head = write(&parts, framing, after, &clock, &mut BytesMut::new());
-        let head = String::from_utf8(head.to_vec()).unwrap();
-        let (before, rest) = head.split_once("Date: ").unwrap();
-        let (date, rest) = rest.split_once("\r\n").unwrap();
-        assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
-        format!("{before}{rest}").replace("\r\n", "\n")
     }
 
     #[test]
-    fn the_fields_of_framing_and_connection_are_the_proxy_s() {
-        let given = [
-            ("content-length", "7"),
-            ("x-a", "1"),
-            ("transfer-encoding", "gzip"),
-            ("connection", "x-a"),
-            ("set-cookie", "a=1"),
-            ("set-cookie", "b=2"),
-        ];
-        assert_eq!(
-            written(&given, BodyFraming::Length(5), AfterResponse::Open),
-            "HTTP/1.1 200 OK\nX-A: 1\nSet-Cookie: a=1\nSet-Cookie: b=2\nContent-Length: 5\n\n"
-        );
-        assert_eq!(
-            written(&given[..2], BodyFraming::Chunked, AfterResponse::Close),
-            "HTTP/1.1 200 OK\nX-A: 1\nTransfer-Encoding: chunked\nConnection: close\n\n"
-        );
-        // The response to HEAD has the length that the body would have.
-        assert_eq!(
-            written(&given[..1], BodyFraming::None, AfterResponse::KeepAlive),
-            "HTTP/1.1 200 OK\nContent-Length: 7\nConnection: keep-alive\n\n"
-        );
-        assert_eq!(
-            written(&[("upgrade", "websocket")], BodyFraming::None, AfterResponse::Upgrade),
-            "HTTP/1.1 200 OK\nUpgrade: websocket\nConnection: upgrade\n\n"
-        );
+    fn filters_may_not_add_fields_of_framing_and_connection() {
+        for (name, may_be) in [
+            ("X-A", true),
+            ("location", true),
+            ("Content-length", false),
+            ("connection", false),
+            ("Transfer-Encoding", false),
+            ("bad name", false),
+            ("", false),
+        ] {
+            assert_eq!(may_be_added(name.as_bytes()), may_be, "{name}");
+        }
     }
 }

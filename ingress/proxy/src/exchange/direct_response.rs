@@ -1,70 +1,62 @@
 //! Responses that the proxy makes itself: error pages, redirects, the health check.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use http::{Method, Response, StatusCode, response};
-use hyper::ext::ReasonPhrase;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use ingress_routes::DirectResponse;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
-use ingress_routes::{DirectResponse, Exchange, Route};
+use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
 use crate::client::pages;
+use crate::client::request::ClientResponse;
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
+use crate::client::response_head::ResponseFields;
 
 /// A response made by the proxy itself. Response filters apply to it as to any other.
 pub(crate) fn page(
     client: &ClientConnection,
     mut guard: RequestGuard,
     response: &DirectResponse,
-) -> Response<ResponseBody> {
-    let mut parts = response.head();
-    if let Some(reason) = pages::reason(response.status) {
-        parts.extensions.insert(ReasonPhrase::from_static(reason.as_bytes()));
-    }
-    let body = match (&response.body, response.status.as_u16()) {
-        (Some((body, content_type)), _) => {
-            parts.headers.insert(CONTENT_TYPE, content_type.clone());
-            body.clone()
-        }
-        (None, 200 | 204 | 304) => Bytes::new(),
-        (None, _) => {
-            pages::describe(&mut parts.headers);
-            pages::body(response.status)
-        }
+) -> ClientResponse {
+    let status = response.status;
+    let (body, content_type) = match (&response.body, status.as_u16()) {
+        (Some((body, content_type)), _) => (body.clone(), content_type.as_bytes()),
+        (None, 200 | 204 | 304) => (Bytes::new(), &b""[..]),
+        (None, _) => (pages::body(status), pages::CONTENT_TYPE),
     };
-    guard.status = response.status.as_u16();
-    if let (Some(route), Some(exchange)) = (&guard.route, &guard.exchange) {
-        edit_response(route, exchange, &mut parts, false);
-    }
-    if client.is_http1() && response.status == StatusCode::BAD_REQUEST {
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    guard.status = status.as_u16();
     if let Some(timer) = &*client.stream_timer.borrow() {
         let worker = &client.worker;
         worker.clock.wait_for_client(timer, worker.settings().client_send_timeout);
     }
-    let is_head = guard.exchange.as_ref().is_some_and(|exchange| exchange.request.method == Method::HEAD);
-    if is_head && !body.is_empty() {
-        parts.headers.insert(http::header::CONTENT_LENGTH, body.len().into());
-        return Response::from_parts(parts, ResponseBody::nothing(guard));
-    }
-    Response::from_parts(parts, ResponseBody::page(body, guard))
-}
-
-/// Applies the filters of the route to the head of a response.
-pub(crate) fn edit_response(
-    route: &Route,
-    exchange: &Exchange,
-    parts: &mut response::Parts,
-    is_of_endpoint: bool,
-) {
-    let mut edits = HeadEdits::default();
-    let head = match is_of_endpoint {
-        true => ResponseView::of_endpoint(parts.status, &parts.headers),
-        false => ResponseView::new(parts.status, &parts.headers),
+    let is_head = guard.traits.is_head;
+    let mut length = itoa::Buffer::new();
+    let length = if is_head && !body.is_empty() { length.format(body.len()) } else { "" };
+    let fields = response.fields.iter().filter(|(name, _)| content_type.is_empty() || *name != CONTENT_TYPE);
+    let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let of_body = [("content-type", content_type), ("content-length", length.as_bytes())];
+    let of_body = of_body.into_iter().filter(|(_, value)| !value.is_empty());
+    let own: SmallVec<[(&str, &[u8]); 4]> = fields.chain(of_body).collect();
+    let head = {
+        let mut edits = HeadEdits::default();
+        if let (Some(route), Some(exchange)) = (&guard.route, &guard.exchange) {
+            route.plan.edit_response_head(exchange, &ResponseView::new(status), &mut edits);
+        }
+        let fields = ResponseFields {
+            status,
+            reason: pages::reason(status).map(str::as_bytes),
+            endpoint: None,
+            own: &own,
+            edits: &edits,
+            cookie: None,
+            passes_server: false,
+            closes: status == StatusCode::BAD_REQUEST,
+        };
+        fields.head(client, guard.traits, Some(body.len() as u64))
     };
-    route.plan.edit_response_head(exchange, &head, &mut edits);
-    edits.apply(&mut parts.headers);
+    let body = if is_head { ResponseBody::nothing(guard) } else { ResponseBody::page(body, guard) };
+    ClientResponse { head, body }
 }

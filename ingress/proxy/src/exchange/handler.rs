@@ -2,18 +2,16 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use cluster::PathType;
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::StatusCode;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestScheme};
-use ingress_wire::request_head::check_h2_within;
 use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
 use crate::client::pages;
-use crate::client::request::{ClientRequest, RequestHandler};
+use crate::client::request::{ClientRequest, ClientResponse, RequestHandler, body_length};
 use crate::client::request_guard::RequestGuard;
-use crate::client::response_body::ResponseBody;
+use crate::client::response_head::ResponseTraits;
 use crate::exchange::access;
 use crate::exchange::direct_response::page;
 use crate::exchange::proxy_request::ProxyRequest;
@@ -27,46 +25,50 @@ use crate::upstream::request_head::BodyLength;
 pub(crate) struct Exchanges;
 
 impl RequestHandler for Exchanges {
-    async fn handle(self, client: &Rc<ClientConnection>, request: ClientRequest) -> Response<ResponseBody> {
+    async fn handle(self, client: &Rc<ClientConnection>, request: ClientRequest) -> ClientResponse {
         handle(client, request).await
     }
 }
 
 /// Answers a request. Errors become error pages.
-async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Response<ResponseBody> {
+async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> ClientResponse {
     let worker = &client.worker;
     client.requests.set(client.requests.get() + 1);
-    let length = request.length();
-    let ClientRequest { parts, head, body } = request;
+    let ClientRequest { head, body } = request;
+    let given = head.as_deref().ok();
     let record = AccessRecord {
         started: worker.clock.instant(),
         client: client.peer_ip.clone(),
-        line: head
-            .as_ref()
-            .map_or_else(|| written_line(&parts), |head| head.bytes.slice(..head.line().len())),
-        head_bytes: head.as_ref().map_or_else(|| head_bytes(&parts.headers), |head| head.bytes.len() as u64),
+        line: match &head {
+            Ok(head) => head.line_bytes(),
+            Err((_, line)) => line.clone(),
+        },
+        head_bytes: given.map_or(0, |head| head.head().bytes().len() as u64),
         body_bytes: 0,
         exchange: None,
         route: None,
         canary: None,
         attempts: SmallVec::new(),
-        request_id: RequestId::of(&parts.headers, || worker.random()),
+        request_id: RequestId::of(given, || worker.random()),
         status: pages::CLIENT_CLOSED,
         sent_head: 0,
         sent: 0,
         silent: false,
     };
-    let mut guard = RequestGuard::new(record, client.clone());
-    // The head of an HTTP/1 request was checked when it was read.
-    let limits = worker.head_limits();
-    let result = if head.is_none() { check_h2_within(&parts, &limits) } else { Ok(()) };
-    if let Err(error) = result {
-        return page(client, guard, &DirectResponse::status(pages::status_of(error)));
-    }
-    let mut exchange = match Exchange::new(parts, client.peer, client.scheme) {
+    let traits = given.map_or(ResponseTraits::HTTP2, ResponseTraits::of);
+    let mut guard = RequestGuard::new(record, client.clone(), traits);
+    let head = match head {
+        Ok(head) => head,
+        Err((refusal, _)) => {
+            return page(client, guard, &DirectResponse::status(pages::status_of(refusal)));
+        }
+    };
+    let length = body_length(&head);
+    let mut exchange = match Exchange::new(head, client.peer, client.scheme) {
         Ok(exchange) => exchange,
-        Err(error) => {
+        Err((error, head)) => {
             tracing::debug!(%error, client = %client.peer_ip, "a request target or host is invalid");
+            worker.recycle_request(head);
             return page(client, guard, &DirectResponse::status(StatusCode::BAD_REQUEST));
         }
     };
@@ -107,8 +109,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Respon
         return page(client, guard, &response);
     }
     let body = request_body(body, length, &route.plan.proxy, &client.entry.buffers);
-    let request =
-        ProxyRequest { client, route: &route, head: head.as_ref(), guard, body: Some(body), length };
+    let request = ProxyRequest { client, route: &route, guard, body: Some(body), length };
     request.run().await
 }
 
@@ -130,16 +131,4 @@ fn request_body(
     let body =
         RequestBody::new(body, length == BodyLength::Chunked, limit, Some(BufferHold::new(buffers.clone())));
     body.keeping(settings.body_buffer)
-}
-
-/// The request line of an HTTP/2 request for the access log.
-fn written_line(parts: &http::request::Parts) -> Bytes {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let version = if parts.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" };
-    format!("{} {target} {version}", parts.method).into()
-}
-
-/// The approximate size of an HTTP/2 head in HTTP/1 syntax; nginx counts the compressed frames.
-fn head_bytes(headers: &HeaderMap) -> u64 {
-    headers.iter().map(|(name, value)| name.as_str().len() as u64 + value.len() as u64 + 4).sum()
 }

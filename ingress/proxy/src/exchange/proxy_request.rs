@@ -6,45 +6,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{SERVER, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
-use hyper::ext::ReasonPhrase;
+use http::{StatusCode, Version};
+use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_routes::upstream::round_robin;
 use ingress_routes::{
     BalancerState, DEFAULT_UPSTREAM, DirectResponse, RetryCondition, Route, SelectedEndpoint, SelectedTarget,
     UpstreamAddress,
 };
-use ingress_wire::request_head::RequestHead;
+use ingress_wire::framing::list_members;
+use ingress_wire::known_header::KnownHeader;
+use ingress_wire::request::Method;
+use ingress_wire::response::ParsedResponse;
 use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
+use crate::client::request::ClientResponse;
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
-use crate::exchange::direct_response::{edit_response, page};
+use crate::client::response_head::ResponseFields;
+use crate::exchange::direct_response::page;
 use crate::exchange::open::{ConnectError, open};
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::request::{RequestTraits, UpstreamRequest, UpstreamTimer};
 use crate::upstream::request_body::RequestBody;
-use crate::upstream::request_head::{self, BodyLength, ClientHeaders, UpstreamHead};
-use crate::upstream::response_head;
+use crate::upstream::request_head::{self, BodyLength, UpstreamHead};
 
 /// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
 const MAX_ATTEMPTS: usize = 100;
 /// How often this proxy sends a request to ExternalName Services before it counts as a loop.
 const MAX_PASSES: usize = 8;
-/// The header in which these passes are counted, and this proxy's name in it (RFC 8586).
-static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// This proxy's name in `CDN-Loop`, in which these passes are counted (RFC 8586).
 const LOOP_ID: &[u8] = b"portolan";
 
 /// A request on its way to an endpoint.
 pub(crate) struct ProxyRequest<'a> {
     pub(crate) client: &'a Rc<ClientConnection>,
     pub(crate) route: &'a Arc<Route>,
-    /// The head as received; `None` for HTTP/2.
-    pub(crate) head: Option<&'a RequestHead>,
     pub(crate) guard: RequestGuard,
     /// `None` during an attempt.
     pub(crate) body: Option<RequestBody>,
@@ -53,7 +53,7 @@ pub(crate) struct ProxyRequest<'a> {
 
 impl<'a> ProxyRequest<'a> {
     /// Sends the request to one endpoint after another until one has answered (`proxy-next-upstream`).
-    pub(crate) async fn run(mut self) -> Response<ResponseBody> {
+    pub(crate) async fn run(mut self) -> ClientResponse {
         let (worker, route) = (&self.client.worker, self.route);
         let Some(upstream) = &route.upstream else {
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::NOT_FOUND));
@@ -79,7 +79,7 @@ impl<'a> ProxyRequest<'a> {
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::LENGTH_REQUIRED));
         }
         let traits = self.traits();
-        let mut headers = worker.map();
+        let mut response = worker.response();
         // The endpoint of the next attempt, if it is known already.
         let mut next = None;
         loop {
@@ -112,14 +112,15 @@ impl<'a> ProxyRequest<'a> {
             let timer = self.timer();
             let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_named));
             let mut request = UpstreamRequest::new(connection, bytes.clone(), body, traits, timer);
-            let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await;
+            let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await;
             let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
             let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
             let error = match result {
-                Ok(head) => {
+                Ok(()) => {
                     attempt.header = Some(elapsed);
-                    attempt.status = head.status;
-                    let is_retried = settings.next_upstream.has_status(head.status)
+                    let received = status_from(&response);
+                    attempt.status = received;
+                    let is_retried = settings.next_upstream.has_status(received)
                         && !traits.is_once
                         && request.body.is_kept()
                         && self.may_try_again(stale);
@@ -128,18 +129,18 @@ impl<'a> ProxyRequest<'a> {
                         next = self.pick(&choice, &tried).await;
                     }
                     if next.is_none() {
-                        return self.answer(request, head, headers, pick);
+                        return self.answer(request, response, pick);
                     }
                     if let Some(attempt) = self.guard.attempts.last_mut() {
                         attempt.ended = Some(elapsed);
                     }
-                    headers.clear();
+                    response.clear();
                     self.body = request.body.restart();
                     continue;
                 }
                 Err(error) => error,
             };
-            headers.clear();
+            response.clear();
             attempt.ended = Some(elapsed);
             status = status_of(&error);
             attempt.status = status;
@@ -161,19 +162,20 @@ impl<'a> ProxyRequest<'a> {
                 break;
             }
         }
+        worker.recycle_response(response);
         page(self.client, self.guard, &DirectResponse::status(status))
     }
 
-    fn method(&self) -> &Method {
-        self.guard.exchange.as_ref().map_or(&Method::GET, |exchange| &exchange.request.method)
+    fn method(&self) -> Method {
+        self.guard.exchange.as_ref().map_or(Method::Get, |exchange| exchange.method())
     }
 
     fn traits(&self) -> RequestTraits {
         let settings = &self.route.plan.proxy;
-        let is_idempotent = !matches!(self.method().as_str(), "POST" | "LOCK" | "PATCH");
+        let is_idempotent = !matches!(self.method(), Method::Post | Method::Lock | Method::Patch);
         let is_unbuffered = !settings.request_buffering && self.length != BodyLength::None;
         RequestTraits {
-            is_head: self.method() == Method::HEAD,
+            is_head: self.method() == Method::Head,
             is_once: !is_idempotent && !settings.next_upstream.has(RetryCondition::NonIdempotent)
                 || is_unbuffered,
             head_limit: usize::try_from(settings.head_size).unwrap_or(usize::MAX),
@@ -199,9 +201,8 @@ impl<'a> ProxyRequest<'a> {
     /// How often the request has passed through an ExternalName Service here.
     fn passes(&self) -> usize {
         let Some(exchange) = &self.guard.exchange else { return 0 };
-        let values = exchange.request.headers.get_all(&CDN_LOOP).iter();
-        let ids = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        ids.filter(|id| id.trim_ascii().eq_ignore_ascii_case(LOOP_ID)).count()
+        let ids = list_members(exchange.request.head(), KnownHeader::CdnLoop);
+        ids.filter(|id| id.eq_ignore_ascii_case(LOOP_ID)).count()
     }
 
     /// The endpoint of the next attempt. `None` without one, and with `proxy-next-upstream-tries: 0` if each was tried.
@@ -289,23 +290,17 @@ impl<'a> ProxyRequest<'a> {
 
     /// The head for every endpoint. `is_named`: the upstream is an ExternalName Service.
     fn head(&self, is_named: bool) -> Bytes {
-        let Self { client, route, head, guard, length, .. } = self;
+        let Self { client, route, guard, length, .. } = self;
         let exchange = guard.exchange.as_ref().expect("set before the first attempt");
         let mut edits = HeadEdits::default();
         route.plan.edit_request_head(exchange, &mut edits);
-        let raw = head.map(RequestHead::target);
-        let target = match (&exchange.target, &raw) {
-            (Some(rewritten), _) => rewritten.as_bytes(),
-            (None, Some(raw)) => raw,
-            (None, None) => exchange.request_target().as_bytes(),
-        };
+        let given = &exchange.request;
+        let target = exchange.target.as_ref().map_or(given.target(), |target| target.as_bytes());
         let authority = match exchange.authority() {
             "" => "_",
             authority => authority,
         };
-        let given = &exchange.request.headers;
         let forward = UpstreamHead {
-            method: &exchange.request.method,
             target,
             host: authority.as_bytes(),
             authority: authority.as_bytes(),
@@ -316,12 +311,11 @@ impl<'a> ProxyRequest<'a> {
             body: *length,
             loop_id: is_named.then_some(LOOP_ID),
             names: route.plan.heads.names,
-            upgrade: client.http1.as_ref().and_then(|_| request_head::upgrade(given)),
+            upgrade: given.upgrade(),
             is_http10: route.plan.proxy.http_version == Version::HTTP_10,
         };
-        let headers = head.map_or(ClientHeaders::Map, ClientHeaders::Raw);
         let mut send_buffer = client.worker.send_buffer.borrow_mut();
-        forward.write(&headers, given, &edits, &mut send_buffer);
+        forward.write(given, &edits, &mut client.worker.head_writer.borrow_mut(), &mut send_buffer);
         request_head::take(&mut send_buffer)
     }
 
@@ -329,40 +323,47 @@ impl<'a> ProxyRequest<'a> {
     fn answer(
         mut self,
         request: UpstreamRequest,
-        head: response_head::ResponseHead,
-        headers: HeaderMap,
+        response: Box<ParsedResponse>,
         pick: SelectedEndpoint,
-    ) -> Response<ResponseBody> {
-        let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    ) -> ClientResponse {
+        let worker = &self.client.worker;
         let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
-        if switching
-            && (!self.client.is_http1() || request_head::upgrade(&exchange.request.headers).is_none())
-        {
+        let status = status_from(&response);
+        let switching = status == StatusCode::SWITCHING_PROTOCOLS;
+        if switching && exchange.request.upgrade().is_none() {
             let error = "switched protocols although the client did not ask for it";
-            let upstream = self.route.upstream_name();
-            self.client.worker.upstream_log.failed(upstream, &request.name(), &error);
+            worker.upstream_log.failed(self.route.upstream_name(), &request.name(), &error);
+            worker.recycle_response(response);
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::BAD_GATEWAY));
         }
-        let mut parts = Response::new(()).into_parts().0;
-        parts.status = head.status;
-        if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
-            parts.extensions.insert(reason);
-        }
-        parts.headers = headers;
-        if !self.route.plan.heads.passes_server {
-            parts.headers.remove(SERVER);
-        }
-        edit_response(self.route, exchange, &mut parts, true);
-        // Filters of cookies are for those of endpoints.
-        if let Some(cookie) = pick.cookie {
-            parts.headers.append(SET_COOKIE, cookie);
-        }
-        self.guard.status = head.status.as_u16();
-        if switching {
-            return Response::from_parts(parts, ResponseBody::switched(request, self.guard));
-        }
-        Response::from_parts(parts, ResponseBody::endpoint(request, self.guard))
+        let mut edits = HeadEdits::default();
+        let view = ResponseView::of_endpoint(status, response.head());
+        self.route.plan.edit_response_head(exchange, &view, &mut edits);
+        let fields = ResponseFields {
+            status,
+            reason: Some(response.reason()).filter(|reason| !reason.is_empty()),
+            endpoint: Some(&response),
+            own: &[],
+            edits: &edits,
+            cookie: pick.cookie.as_ref(),
+            passes_server: self.route.plan.heads.passes_server,
+            closes: false,
+        };
+        let head = fields.head(self.client, self.guard.traits, request.left());
+        drop(edits);
+        worker.recycle_response(response);
+        self.guard.status = status.as_u16();
+        let body = if switching {
+            ResponseBody::switched(request, self.guard)
+        } else {
+            ResponseBody::endpoint(request, self.guard)
+        };
+        ClientResponse { head, body }
     }
+}
+
+fn status_from(response: &ParsedResponse) -> StatusCode {
+    StatusCode::from_u16(response.status()).expect("a parsed response has a status from 100 to 999")
 }
 
 fn status_of(error: &UpstreamError) -> StatusCode {

@@ -7,6 +7,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use ingress_routes::plan::subrequest::{Subrequest, SubrequestResponse};
 use ingress_wire::chunked::{ChunkEvent, ChunkedDecoder};
+use ingress_wire::framing::MessageFraming;
+use ingress_wire::head_writer::HeadWriter;
+use ingress_wire::known_header::{KnownHeader, KnownSet};
+use ingress_wire::response::{HIDDEN, MAX_RESPONSE_HEAD, ParsedResponse, ResponseError};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,12 +20,9 @@ use crate::exchange::open::open;
 use crate::state::worker::Worker;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::limit::UpstreamSlot;
-use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
 
 /// How much of a response's body is kept. Of a longer body only the beginning is.
 const MAX_BODY: usize = 64 * 1024;
-/// The longest head of a response.
-const HEAD_LIMIT: usize = 64 * 1024;
 /// How many interim responses (1xx) are skipped.
 const MAX_INTERIM: usize = 16;
 
@@ -137,27 +138,36 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<SubrequestResponse, FetchError> {
     stream.write_all(head).await?;
     stream.flush().await?;
-    let (mut buffer, mut headers) = (BytesMut::new(), HeaderMap::new());
-    let ResponseHead { status, framing, .. } =
-        read_head(&mut stream, &mut buffer, is_head, &mut headers).await?;
-    let body = read_body(&mut stream, buffer, framing).await?;
-    Ok(SubrequestResponse { status, headers, body })
+    let (mut buffer, mut response) = (BytesMut::new(), ParsedResponse::default());
+    read_head(&mut stream, &mut buffer, is_head, &mut response).await?;
+    let body = read_body(&mut stream, buffer, response.framing()).await?;
+    let status = StatusCode::from_u16(response.status())
+        .map_err(|_| FetchError::Failed("the endpoint sent no such status".to_owned()))?;
+    Ok(SubrequestResponse { status, headers: fields(&response), body })
+}
+
+/// The fields without those that concern the connection only or are instructions to nginx.
+fn fields(response: &ParsedResponse) -> HeaderMap {
+    let mut writer = HeadWriter::default();
+    writer.remove_set(HIDDEN);
+    writer.remove_listed(response.head(), response.connection(), KnownSet::of(&[KnownHeader::ContentLength]));
+    response.head().map_of(|field| !writer.removes(field))
 }
 
 async fn read_head<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
     is_head: bool,
-    headers: &mut HeaderMap,
-) -> Result<ResponseHead, FetchError> {
-    let invalid = |error: UpstreamError| FetchError::Failed(error.to_string());
+    response: &mut ParsedResponse,
+) -> Result<(), FetchError> {
+    let invalid =
+        |error| FetchError::Failed(UpstreamError::Invalid(ResponseError::reason(error)).to_string());
     for _ in 0..=MAX_INTERIM {
         loop {
-            if let Some(head) = response_head::parse(buffer, is_head, HEAD_LIMIT, headers).map_err(invalid)? {
-                if !head.status.is_informational() {
-                    return Ok(head);
+            if response.parse(buffer, is_head, MAX_RESPONSE_HEAD).map_err(invalid)? {
+                if response.status() >= 200 {
+                    return Ok(());
                 }
-                headers.clear();
                 break;
             }
             if stream.read_buf(buffer).await? == 0 {
@@ -172,17 +182,17 @@ async fn read_head<S: AsyncRead + Unpin>(
 async fn read_body<S: AsyncRead + Unpin>(
     stream: &mut S,
     mut buffer: BytesMut,
-    framing: ResponseFraming,
+    framing: MessageFraming,
 ) -> Result<Bytes, FetchError> {
     let length = match framing {
-        ResponseFraming::None => 0,
-        ResponseFraming::Length(length) => usize::try_from(length).unwrap_or(MAX_BODY).min(MAX_BODY),
-        ResponseFraming::UntilClose => MAX_BODY,
-        ResponseFraming::Chunked => return read_chunks(stream, buffer).await,
+        MessageFraming::None => 0,
+        MessageFraming::Length(length) => usize::try_from(length).unwrap_or(MAX_BODY).min(MAX_BODY),
+        MessageFraming::UntilClose => MAX_BODY,
+        MessageFraming::Chunked => return read_chunks(stream, buffer).await,
     };
     while buffer.len() < length {
         if stream.read_buf(&mut buffer).await? == 0 {
-            if framing == ResponseFraming::UntilClose {
+            if framing == MessageFraming::UntilClose {
                 break;
             }
             return Err(FetchError::Failed("the connection was closed within the body".to_owned()));

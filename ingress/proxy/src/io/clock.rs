@@ -8,8 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::BufMut;
-
 /// The interval of the ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
@@ -207,9 +205,9 @@ impl Clock {
         out.extend_from_slice(self.texts.borrow().local.as_bytes());
     }
 
-    /// Writes the value of `Date`, which is that of the last tick.
-    pub(crate) fn write_http_date(&self, out: &mut impl BufMut) {
-        out.put_slice(self.texts.borrow().http.as_bytes());
+    /// Passes on the value of `Date`, which is that of the last tick.
+    pub(crate) fn with_http_date<T>(&self, use_date: impl FnOnce(&str) -> T) -> T {
+        use_date(&self.texts.borrow().http)
     }
 }
 
@@ -296,9 +294,7 @@ mod tests {
             jiff::fmt::strtime::parse("%d/%b/%Y:%H:%M:%S %z", &text).unwrap().to_timestamp().unwrap();
         assert!(text.ends_with(" +0200"), "{text}");
         assert!((jiff::Timestamp::now().as_second() - parsed.as_second()).abs() <= 2, "{text}");
-        let mut date = Vec::new();
-        clock.write_http_date(&mut date);
-        let date = httpdate::parse_http_date(std::str::from_utf8(&date).unwrap()).unwrap();
+        let date = clock.with_http_date(httpdate::parse_http_date).unwrap();
         assert_eq!(unix_second(date) as i64, parsed.as_second());
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::StatusCode;
 use ingress_routes::{DEFAULT_UPSTREAM, Exchange, Route, UpstreamTarget};
+use ingress_wire::known_header::KnownHeader;
+use ingress_wire::request::ParsedRequest;
 use smallvec::SmallVec;
 
 use crate::observe::format;
@@ -52,13 +53,11 @@ pub(crate) struct AccessRecord {
     pub(crate) silent: bool,
 }
 
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// `X-Request-ID`: the client's, or 32 hex digits, or none (`generate-request-id: false`).
 #[derive(Clone, Debug)]
 pub(crate) enum RequestId {
     Own([u8; 32]),
-    Client(http::HeaderValue),
+    Client(Bytes),
     None,
 }
 
@@ -66,7 +65,7 @@ impl RequestId {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Own(digits) => digits,
-            Self::Client(value) => value.as_bytes(),
+            Self::Client(value) => value,
             Self::None => b"",
         }
     }
@@ -79,9 +78,10 @@ impl RequestId {
     }
 
     /// The client's, if it sent one that is not empty.
-    pub(crate) fn of(headers: &HeaderMap, random: impl FnOnce() -> u128) -> Self {
-        if let Some(value) = headers.get(&X_REQUEST_ID).filter(|value| !value.is_empty()) {
-            return Self::Client(value.clone());
+    pub(crate) fn of(request: Option<&ParsedRequest>, random: impl FnOnce() -> u128) -> Self {
+        let given = request.and_then(|request| request.head().get_bytes(KnownHeader::XRequestId));
+        if let Some(value) = given.filter(|value| !value.is_empty()) {
+            return Self::Client(value);
         }
         let mut digits = [0; 32];
         hex::encode_to_slice(random().to_be_bytes(), &mut digits).expect("16 bytes have 32 digits");
@@ -95,8 +95,8 @@ impl AccessRecord {
         Some((at, &upstream.canary.as_ref()?.target))
     }
 
-    fn header(&self, name: HeaderName) -> Option<&[u8]> {
-        Some(self.exchange.as_ref()?.request.headers.get(name)?.as_bytes())
+    fn header(&self, header: KnownHeader) -> Option<&[u8]> {
+        self.exchange.as_ref()?.request.head().get(header)
     }
 
     /// Writes ingress-nginx's default `log-format-upstream`. Hot: allocates only for Basic authorization.
@@ -107,7 +107,7 @@ impl AccessRecord {
         };
         out.extend_from_slice(self.client.as_bytes());
         out.extend_from_slice(b" - ");
-        put(out, self.header(AUTHORIZATION).and_then(format::basic_user).as_deref());
+        put(out, self.header(KnownHeader::Authorization).and_then(format::basic_user).as_deref());
         out.extend_from_slice(b" [");
         local_time(out);
         out.extend_from_slice(b"] \"");
@@ -117,9 +117,9 @@ impl AccessRecord {
         out.push(b' ');
         format::number(out, self.sent);
         out.extend_from_slice(b" \"");
-        put(out, self.header(REFERER));
+        put(out, self.header(KnownHeader::Referer));
         out.extend_from_slice(b"\" \"");
-        put(out, self.header(USER_AGENT));
+        put(out, self.header(KnownHeader::UserAgent));
         out.extend_from_slice(b"\" ");
         format::number(out, self.head_bytes + self.body_bytes);
         out.push(b' ');
@@ -175,7 +175,7 @@ impl AccessRecord {
     pub(crate) fn of(&self) -> Option<RequestLabels<'_>> {
         let route = self.route.as_ref()?;
         let exchange = self.exchange.as_ref()?;
-        let (method, host) = (&exchange.request.method, exchange.host());
+        let (method, host) = (exchange.method(), exchange.host());
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Some(RequestLabels { route, canary: self.canary_target(), status, method, host })
     }
@@ -185,18 +185,22 @@ impl AccessRecord {
 mod tests {
     use std::net::SocketAddr;
 
+    use bytes::BytesMut;
     use ingress_routes::RequestScheme;
+    use ingress_wire::request_head::HeadLimits;
 
     use super::*;
 
     fn record(headers: &[(&str, &[u8])]) -> AccessRecord {
-        let mut request = http::Request::builder().uri("/a?b").header("host", "shop.example");
+        let mut text = b"GET /a?b HTTP/1.1\r\nhost: shop.example\r\n".to_vec();
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            text.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
         }
-        let parts = request.body(()).unwrap().into_parts().0;
-        let exchange =
-            Exchange::new(parts, SocketAddr::from(([192, 0, 2, 7], 4711)), RequestScheme::Http).unwrap();
+        text.extend_from_slice(b"\r\n");
+        let mut request = Box::<ParsedRequest>::default();
+        request.parse(&mut BytesMut::from(&text[..]), &HeadLimits::default()).unwrap();
+        let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+        let exchange = Exchange::new(request, peer, RequestScheme::Http).unwrap();
         AccessRecord {
             started: Instant::now(),
             client: "192.0.2.7".into(),
@@ -207,7 +211,7 @@ mod tests {
             route: None,
             canary: None,
             attempts: SmallVec::new(),
-            request_id: RequestId::of(&HeaderMap::new(), || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
+            request_id: RequestId::of(None, || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
             status: 404,
             sent_head: 0,
             sent: 146,
@@ -267,14 +271,14 @@ mod tests {
             ("x-request-id", b"mine"),
         ];
         let mut record = record(headers);
-        record.request_id = RequestId::of(&record.exchange.as_ref().unwrap().request.headers, || 0);
+        record.request_id = RequestId::of(record.exchange.as_ref().map(|exchange| &*exchange.request), || 0);
         let line = line(&record);
         assert!(line.starts_with("192.0.2.7 - foo ["), "{line}");
         assert!(line.contains("\"https://\\xE4.example/\" \"-\""), "{line}");
         assert!(line.ends_with(" mine"), "{line}");
         record.request_id.drop_own();
         assert_eq!(record.request_id.as_bytes(), b"mine");
-        record.request_id = RequestId::of(&HeaderMap::new(), || 0);
+        record.request_id = RequestId::of(None, || 0);
         record.request_id.drop_own();
         assert!(self::line(&record).ends_with(" -"));
     }

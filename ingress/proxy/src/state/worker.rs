@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::HeaderMap;
 use ingress_routes::{Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
+use ingress_wire::head_writer::HeadWriter;
+use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
+use ingress_wire::response::ParsedResponse;
 use net::Drain;
 use rustls::ClientConfig;
 use telemetry::LogWriter;
@@ -55,10 +57,15 @@ pub(crate) struct Worker {
     pub(super) random: RefCell<fastrand::Rng>,
     /// The position of each round robin.
     pub(super) turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
-    /// The buffer in which heads for endpoints are written.
+    /// The buffers in which heads for endpoints and for clients are written. Each reuses its memory once the head before has been sent.
     pub(crate) send_buffer: RefCell<BytesMut>,
-    /// Header maps for reuse.
-    maps: RefCell<Vec<HeaderMap>>,
+    pub(crate) response_buffer: RefCell<BytesMut>,
+    pub(crate) head_writer: RefCell<HeadWriter>,
+    /// Heads for reuse.
+    #[expect(clippy::vec_box, reason = "a request takes the box over without copying the head")]
+    requests: RefCell<Vec<Box<ParsedRequest>>>,
+    #[expect(clippy::vec_box, reason = "a request takes the box over without copying the head")]
+    responses: RefCell<Vec<Box<ParsedResponse>>>,
     stopping: Cell<bool>,
     forced: Cell<bool>,
     ticks: Cell<u32>,
@@ -66,7 +73,8 @@ pub(crate) struct Worker {
 
 /// A sweep runs once a second, because it checks every idle connection.
 const TICKS_PER_SWEEP: u32 = 10;
-const SPARE_MAPS: usize = 64;
+/// How many heads are kept for reuse, of 1 KiB each.
+const SPARE_HEADS: usize = 64;
 
 /// How many connections of clients and to endpoints a worker may have.
 fn connection_limits(options: &ProxyOptions, settings: &ServerSettings) -> (usize, usize) {
@@ -110,7 +118,10 @@ impl Worker {
             random: RefCell::new(fastrand::Rng::new()),
             turns: RefCell::default(),
             send_buffer: RefCell::default(),
-            maps: RefCell::default(),
+            response_buffer: RefCell::default(),
+            head_writer: RefCell::default(),
+            requests: RefCell::default(),
+            responses: RefCell::default(),
             stopping: Cell::new(false),
             forced: Cell::new(false),
             ticks: Cell::new(0),
@@ -214,9 +225,32 @@ impl Worker {
             && stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == ip)
     }
 
-    /// An empty header map, with memory from an earlier request if possible.
-    pub(crate) fn map(&self) -> HeaderMap {
-        self.maps.borrow_mut().pop().unwrap_or_default()
+    /// A request's head that is empty, with memory from an earlier request if possible.
+    pub(crate) fn request(&self) -> Box<ParsedRequest> {
+        self.requests.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// A response's head that is empty.
+    pub(crate) fn response(&self) -> Box<ParsedResponse> {
+        self.responses.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a request's head for another.
+    pub(crate) fn recycle_request(&self, mut request: Box<ParsedRequest>) {
+        let mut requests = self.requests.borrow_mut();
+        if requests.len() < SPARE_HEADS {
+            request.clear();
+            requests.push(request);
+        }
+    }
+
+    /// Keeps the memory of a response's head for another.
+    pub(crate) fn recycle_response(&self, mut response: Box<ParsedResponse>) {
+        let mut responses = self.responses.borrow_mut();
+        if responses.len() < SPARE_HEADS {
+            response.clear();
+            responses.push(response);
+        }
     }
 
     /// Logs and counts a request that has ended.
@@ -233,17 +267,8 @@ impl Worker {
                 lines.write_line(|out| record.write(out, |out| self.clock.write_local_time(out), elapsed));
             }
         }
-        if let Some(exchange) = &mut record.exchange {
-            self.recycle(std::mem::take(&mut exchange.request.headers));
-        }
-    }
-
-    /// Keeps the memory of a header map for another request.
-    pub(crate) fn recycle(&self, mut map: HeaderMap) {
-        let mut maps = self.maps.borrow_mut();
-        if maps.len() < SPARE_MAPS && map.capacity() > 0 {
-            map.clear();
-            maps.push(map);
+        if let Some(exchange) = record.exchange.take() {
+            self.recycle_request(exchange.request);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use ingress_routes::RetryCondition;
+use ingress_wire::response::ResponseError;
 
 /// Which timeout applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,15 @@ impl UpstreamError {
             Self::Invalid(_) => Some(RetryCondition::InvalidHeader),
             Self::Timeout(TimeoutKind::Body | TimeoutKind::Client) | Self::TooLarge | Self::Client => None,
         }
+    }
+}
+
+impl From<ResponseError> for UpstreamError {
+    fn from(error: ResponseError) -> Self {
+        Self::Invalid(match error {
+            ResponseError::TooLarge => "its head is longer than proxy-buffer-size",
+            error => error.reason(),
+        })
     }
 }
 

@@ -10,9 +10,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use ingress_wire::chunked::{ChunkEvent, ChunkedDecoder};
+use ingress_wire::framing::MessageFraming;
+use ingress_wire::response::ParsedResponse;
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
@@ -23,7 +24,7 @@ use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::limit::UpstreamSlot;
 use crate::upstream::request_body::RequestBody;
-use crate::upstream::response_head::{self, ResponseFraming, ResponseHead};
+use crate::upstream::trailers;
 
 /// How much is read at once, at first and at most. At first the thread's buffer is used, so that a request holds no buffer
 /// while it waits for its response.
@@ -35,6 +36,8 @@ const READ_MAX_OF_STREAM: usize = READ;
 /// How many interim responses (1xx) a request may have. Each counts as progress, so without a limit an endpoint that sends
 /// nothing else would keep the request open for ever.
 const MAX_INTERIM: u32 = 128;
+/// The longest head of a response in bytes that `proxy-buffer-size` can allow.
+const MAX_HEAD: usize = 1 << 20;
 
 /// How long a request waits for endpoint and client.
 #[derive(Clone, Copy, Debug)]
@@ -148,28 +151,29 @@ impl UpstreamRequest {
         self.sent == 0
     }
 
-    /// Reads the response's head. Skips interim responses (1xx), as nginx does.
+    /// Reads the response's head into `response`. Skips interim responses (1xx), as nginx does.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        headers: &mut HeaderMap,
-    ) -> Poll<Result<ResponseHead, UpstreamError>> {
+        response: &mut ParsedResponse,
+    ) -> Poll<Result<(), UpstreamError>> {
         let uploaded = self.poll_upload(cx);
         let RequestTraits { is_head, head_limit, .. } = self.traits;
+        let head_limit = head_limit.min(MAX_HEAD);
         loop {
-            if !self.connection.read_buffer.is_empty()
-                && let Some(head) =
-                    response_head::parse(&mut self.connection.read_buffer, is_head, head_limit, headers)?
-            {
-                if head.status == StatusCode::SWITCHING_PROTOCOLS || !head.status.is_informational() {
-                    return Poll::Ready(Ok(self.begin(head)));
+            if !self.connection.read_buffer.is_empty() {
+                let is_whole = response.parse(&mut self.connection.read_buffer, is_head, head_limit)?;
+                if is_whole && matches!(response.status(), 101 | 200..) {
+                    self.begin(response);
+                    return Poll::Ready(Ok(()));
                 }
-                self.interim += 1;
-                if self.interim > MAX_INTERIM {
-                    return Poll::Ready(Err(UpstreamError::Invalid("too many interim responses")));
+                if is_whole {
+                    self.interim += 1;
+                    if self.interim > MAX_INTERIM {
+                        return Poll::Ready(Err(UpstreamError::Invalid("too many interim responses")));
+                    }
+                    continue;
                 }
-                headers.clear();
-                continue;
             }
             match self.poll_fill(cx, READ) {
                 // If sending the request failed, too, that error is the cause.
@@ -186,16 +190,15 @@ impl UpstreamRequest {
         }
     }
 
-    fn begin(&mut self, head: ResponseHead) -> ResponseHead {
-        self.reusable = head.keep_alive;
-        self.download = match head.framing {
-            ResponseFraming::None => DownloadState::Over,
-            ResponseFraming::Length(length) => DownloadState::Length(length),
-            ResponseFraming::Chunked => DownloadState::Chunked(Box::default()),
-            ResponseFraming::UntilClose => DownloadState::UntilClose,
+    fn begin(&mut self, response: &ParsedResponse) {
+        self.reusable = response.keeps_alive();
+        self.download = match response.framing() {
+            MessageFraming::None => DownloadState::Over,
+            MessageFraming::Length(length) => DownloadState::Length(length),
+            MessageFraming::Chunked => DownloadState::Chunked(Box::default()),
+            MessageFraming::UntilClose => DownloadState::UntilClose,
         };
         self.wait_for_client();
-        head
     }
 
     /// How many bytes of the response's body are left, if that is known.
@@ -292,12 +295,12 @@ impl UpstreamRequest {
                     ChunkEvent::More => Ok(None),
                     ChunkEvent::Data(length) => Ok(Some(Frame::data(read_buffer.split_to(length).freeze()))),
                     ChunkEvent::End => {
-                        let trailers = std::mem::take(&mut chunked.trailers);
+                        let lines = std::mem::take(&mut chunked.trailers);
                         self.download = DownloadState::Over;
-                        if trailers.is_empty() {
+                        if lines.is_empty() {
                             return Ok(None);
                         }
-                        response_head::trailers(&trailers).map(|trailers| Some(Frame::trailers(trailers)))
+                        trailers::parse(&lines).map(|trailers| Some(Frame::trailers(trailers)))
                     }
                 }
             }

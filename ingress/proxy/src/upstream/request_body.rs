@@ -8,12 +8,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
-use ingress_routes::plan::head_options::FieldNames;
 
 use crate::io::buffers::BufferHold;
 use crate::io::send_buffer::SendBuffer;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::{request_head, response_head};
+use crate::upstream::{request_head, trailers};
 use crate::wire::http1_stream::{BodyPiece, BrokenBody, Http1Stream};
 
 /// How much of a body is kept for a retry at another endpoint, at least and at most (`client-body-buffer-size`).
@@ -62,7 +61,7 @@ impl BodySource {
                 None => None,
                 Some(Ok(BodyPiece::Data(data))) => Some(Ok(Piece::Data(data))),
                 Some(Ok(BodyPiece::Trailers(lines))) => {
-                    Some(response_head::trailers(&lines).map(Piece::Trailers).map_err(|_| BrokenBody))
+                    Some(trailers::parse(&lines).map(Piece::Trailers).map_err(|_| BrokenBody))
                 }
                 Some(Err(error)) => Some(Err(error)),
             },
@@ -267,9 +266,7 @@ impl RequestBody {
         }
         let mut lines = Vec::new();
         let trailers = self.trailers.iter().flat_map(|trailers| trailers.iter());
-        for (name, value) in
-            trailers.filter(|(name, _)| request_head::passes(name.as_str().as_bytes(), FieldNames::Plain))
-        {
+        for (name, value) in trailers.filter(|(name, _)| request_head::passes(name.as_str().as_bytes())) {
             lines.extend_from_slice(name.as_ref());
             lines.extend_from_slice(b": ");
             lines.extend_from_slice(value.as_bytes());
@@ -284,6 +281,7 @@ mod tests {
     use std::io::IoSlice;
 
     use bytes::BytesMut;
+    use ingress_wire::request::ParsedRequest;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -298,8 +296,9 @@ mod tests {
         accepted.unwrap();
         let input = [b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", text].concat();
         let stream = Http1Stream::new(ClientStream::Plain(stream.unwrap()), BytesMut::from(&input[..]));
-        let head = std::future::poll_fn(|cx| stream.poll_head(cx)).await;
-        assert!(matches!(head, Ok(NextHead::Head(_))));
+        let mut request = ParsedRequest::default();
+        let head = std::future::poll_fn(|cx| stream.poll_head(cx, &mut request)).await;
+        assert!(matches!(head, Ok(NextHead::Complete)));
         BodySource::Http1(Rc::new(stream))
     }
 

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use ingress_wire::chunked::{ChunkEvent, ChunkedDecoder};
-use ingress_wire::request_head::{HeadError, HeadFinder, HeadLimits, MAX_LINE, RequestFraming, RequestHead};
+use ingress_wire::framing::MessageFraming;
+use ingress_wire::request::{ParsedRequest, refused_line};
+use ingress_wire::request_head::{HeadError, HeadLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::io::client_stream::ClientStream;
@@ -29,7 +31,8 @@ pub(crate) struct BrokenBody;
 /// What follows between two requests.
 #[derive(Debug)]
 pub(crate) enum NextHead {
-    Head(RequestHead),
+    /// It has been parsed.
+    Complete,
     /// Why the head is refused, and its first line as far as it was received.
     Refused(HeadError, Bytes),
     /// The client has closed the connection.
@@ -60,7 +63,6 @@ struct Inner {
     stream: ClientStream,
     /// Input that was not returned yet.
     input: BytesMut,
-    finder: HeadFinder,
     limits: HeadLimits,
     /// Bytes of the next head were received, or of empty lines before it.
     begun: bool,
@@ -86,7 +88,6 @@ impl Http1Stream {
             stream,
             begun: !input.is_empty(),
             input,
-            finder: HeadFinder::default(),
             limits,
             body: BodyState::Over,
             body_bytes: 0,
@@ -100,11 +101,15 @@ impl Http1Stream {
         self.0.borrow().stream.is_tls()
     }
 
-    /// The next head. The body of the request before must be over.
-    pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<io::Result<NextHead>> {
+    /// Reads the next head into `request`, which must be the same until it is complete. The body of the request before must be over.
+    pub(crate) fn poll_head(
+        &self,
+        cx: &mut Context<'_>,
+        request: &mut ParsedRequest,
+    ) -> Poll<io::Result<NextHead>> {
         let inner = &mut *self.0.borrow_mut();
         loop {
-            if let Some(next) = inner.take_head() {
+            if let Some(next) = inner.take_head(request) {
                 return Poll::Ready(Ok(next));
             }
             // It may have come together with the request before.
@@ -140,11 +145,6 @@ impl Http1Stream {
         let inner = &mut *self.0.borrow_mut();
         debug_assert!(inner.input.is_empty());
         inner.input = BytesMut::new();
-    }
-
-    /// Makes the first read of the body send 100 (Continue).
-    pub(crate) fn set_awaits_continue(&self) {
-        self.0.borrow_mut().awaits_continue = true;
     }
 
     /// The next piece of the current request's body; `None` at its end.
@@ -250,31 +250,25 @@ impl Inner {
         })
     }
 
-    fn take_head(&mut self) -> Option<NextHead> {
-        // Empty lines before a request are skipped (RFC 9112 §2.2), as nginx does.
-        while self.input.starts_with(b"\r\n") {
-            self.input.advance(2);
-            // It may have seen the first byte of the empty line.
-            self.finder = HeadFinder::default();
+    fn take_head(&mut self, request: &mut ParsedRequest) -> Option<NextHead> {
+        match request.parse(&mut self.input, &self.limits) {
+            Ok(false) => return None,
+            Ok(true) => {}
+            Err(refusal) => {
+                let line = Bytes::copy_from_slice(refused_line(&self.input, &self.limits));
+                self.input.clear();
+                return Some(NextHead::Refused(refusal, line));
+            }
         }
-        let bytes = match self.finder.find_within(&self.input, &self.limits) {
-            Ok(None) => return None,
-            Ok(Some(length)) => self.input.split_to(length).freeze(),
-            Err(refusal) => return Some(NextHead::Refused(refusal, first_line(&self.input.split()))),
-        };
-        let head = match RequestHead::check(bytes.clone()) {
-            Ok(head) => head,
-            Err(refusal) => return Some(NextHead::Refused(refusal, first_line(&bytes))),
-        };
         self.begun = false;
         self.body_bytes = 0;
-        self.awaits_continue = false;
-        self.body = match head.framing {
-            RequestFraming::Length(0) => BodyState::Over,
-            RequestFraming::Length(length) => BodyState::Length(length),
-            RequestFraming::Chunked => BodyState::Chunked(ChunkedDecoder::default()),
+        self.awaits_continue = request.expects_continue();
+        self.body = match request.framing() {
+            MessageFraming::None | MessageFraming::Length(0) | MessageFraming::UntilClose => BodyState::Over,
+            MessageFraming::Length(length) => BodyState::Length(length),
+            MessageFraming::Chunked => BodyState::Chunked(ChunkedDecoder::default()),
         };
-        Some(NextHead::Head(head))
+        Some(NextHead::Complete)
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<BodyPiece>, BrokenBody>> {
@@ -355,13 +349,6 @@ fn decoded(decoder: &mut ChunkedDecoder, input: &[u8]) -> Option<usize> {
             ChunkEvent::More => return None,
         }
     }
-}
-
-/// The request line of a refused head, as far as it was received.
-fn first_line(head: &[u8]) -> Bytes {
-    let shown = &head[..head.len().min(MAX_LINE)];
-    let line = shown.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-    Bytes::copy_from_slice(line)
 }
 
 /// The stream without its framing, for a protocol that the connection has switched to and for its end.

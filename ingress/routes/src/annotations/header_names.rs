@@ -1,9 +1,10 @@
 //! `enable-underscores-in-headers`, `ignore-invalid-headers` and `generate-request-id`: which headers of clients are passed on.
 
+use ingress_wire::head::NameClass;
+
 use super::{AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
-use crate::plan::head_options::FieldNames;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "header names",
@@ -36,16 +37,16 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 /// The keys of the ConfigMap.
 #[derive(Clone, Debug, PartialEq)]
 struct RequestHeaders {
-    names: FieldNames,
+    names: NameClass,
     makes_request_ids: bool,
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let underscores = reader.flag("enable-underscores-in-headers").unwrap_or(false);
     let names = match reader.flag("ignore-invalid-headers").unwrap_or(true) {
-        false => FieldNames::All,
-        true if underscores => FieldNames::WithUnderscores,
-        true => FieldNames::Plain,
+        false => NameClass::Token,
+        true if underscores => NameClass::Underscores,
+        true => NameClass::Plain,
     };
     let makes_request_ids = reader.flag("generate-request-id").unwrap_or(true);
     values.set(RequestHeaders { names, makes_request_ids });
@@ -60,21 +61,22 @@ fn plan(_: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::head_options::FieldNames;
+    use ingress_wire::head::NameClass;
+
     use crate::testing::TestCluster;
 
     #[test]
     fn the_keys_apply_to_all_routes() {
         let mut cluster = TestCluster::configured("metadata: {name: x}\nspec: {}\n");
         for (data, names, makes_request_ids) in [
-            (&[][..], FieldNames::Plain, true),
-            (&[("enable-underscores-in-headers", "true")], FieldNames::WithUnderscores, true),
+            (&[][..], NameClass::Plain, true),
+            (&[("enable-underscores-in-headers", "true")], NameClass::Underscores, true),
             (
                 &[("ignore-invalid-headers", "false"), ("generate-request-id", "false")],
-                FieldNames::All,
+                NameClass::Token,
                 false,
             ),
-            (&[("ignore-invalid-headers", "no")], FieldNames::Plain, true),
+            (&[("ignore-invalid-headers", "no")], NameClass::Plain, true),
         ] {
             cluster.configure(data);
             let heads = cluster.table.load().find("a.example", "/").route().plan.heads;

@@ -78,7 +78,7 @@ fn plan(_: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
         plan.response_head.push(Box::new(HiddenHeaders(keys.hidden.clone())));
     }
     if keys.names_server {
-        plan.response_head.push(Box::new(ServerName));
+        plan.response_head.push(Box::new(ServerName { passes_server: keys.passes_server }));
     }
 }
 
@@ -96,11 +96,13 @@ impl ResponseHeadFilter for HiddenHeaders {
 
 /// Sets `Server`, unless that of an endpoint is passed on.
 #[derive(Debug)]
-struct ServerName;
+struct ServerName {
+    passes_server: bool,
+}
 
 impl ResponseHeadFilter for ServerName {
     fn edit<'r>(&'r self, _: &'r Exchange, response: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
-        if response.get(&SERVER_HEADER).is_none() {
+        if !self.passes_server || response.get(&SERVER_HEADER).is_none() {
             edits.set("Server", PRODUCT.as_bytes());
         }
     }
@@ -141,8 +143,10 @@ mod tests {
         let own = [("server", "apache")];
         assert_eq!(server(&[], &[]), None);
         assert_eq!(server(&[("server-tokens", "true")], &[]), Some(PRODUCT.to_owned()));
-        // The proxy drops the header of the endpoint before, unless it is passed on.
-        assert_eq!(server(&[("server-tokens", "true")], &own), Some("apache".to_owned()));
+        assert_eq!(server(&[("server-tokens", "true")], &own), Some(PRODUCT.to_owned()));
         assert_eq!(server(&[("allow-backend-server-header", "true")], &own), Some("apache".to_owned()));
+        let both = [("server-tokens", "true"), ("allow-backend-server-header", "true")];
+        assert_eq!(server(&both, &own), Some("apache".to_owned()));
+        assert_eq!(server(&both, &[]), Some(PRODUCT.to_owned()));
     }
 }

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use http::header::LOCATION;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
+use http::{HeaderName, HeaderValue, StatusCode};
+use ingress_wire::head::Head;
 use smallvec::SmallVec;
 
 use super::head_edits::HeadEdits;
@@ -44,28 +45,30 @@ pub struct ResponseView<'r> {
     pub status: StatusCode,
     /// It is the response of an endpoint and not one that the proxy makes itself.
     pub is_of_endpoint: bool,
-    headers: &'r HeaderMap,
+    /// `None` for a response that the proxy makes itself: filters do not depend on its fields.
+    head: Option<&'r Head>,
 }
 
 impl<'r> ResponseView<'r> {
-    /// The head of a response that the proxy makes itself, with these fields.
-    pub fn new(status: StatusCode, headers: &'r HeaderMap) -> Self {
-        Self { status, is_of_endpoint: false, headers }
+    /// The head of a response that the proxy makes itself.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, is_of_endpoint: false, head: None }
     }
 
-    /// The head of an endpoint's response.
-    pub fn of_endpoint(status: StatusCode, headers: &'r HeaderMap) -> Self {
-        Self { is_of_endpoint: true, ..Self::new(status, headers) }
+    /// The head of an endpoint's response, with the fields that clients do not get.
+    pub fn of_endpoint(status: StatusCode, head: &'r Head) -> Self {
+        Self { status, is_of_endpoint: true, head: Some(head) }
     }
 
-    /// The value of a field, the first where there are several.
+    /// The value of an endpoint's field, the first where there are several.
     pub fn get(&self, name: &HeaderName) -> Option<&'r [u8]> {
-        self.headers.get(name).map(HeaderValue::as_bytes)
+        self.all(name).next()
     }
 
-    /// The values of all fields of a name, in order.
-    pub fn all(&self, name: &HeaderName) -> impl Iterator<Item = &'r [u8]> + use<'r> {
-        self.headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+    /// The values of all fields of an endpoint's response with a name, in order.
+    pub fn all<'n>(&self, name: &'n HeaderName) -> impl Iterator<Item = &'r [u8]> + use<'r, 'n> {
+        let name = name.as_str().as_bytes();
+        self.head.into_iter().flat_map(move |head| head.get_named(name))
     }
 }
 
@@ -104,15 +107,5 @@ impl DirectResponse {
     /// `Location`, for redirects.
     pub fn location(&self) -> Option<&HeaderValue> {
         self.fields.iter().find(|(name, _)| *name == LOCATION).map(|(_, value)| value)
-    }
-
-    /// The head of the response, without length and type of the body.
-    pub fn head(&self) -> response::Parts {
-        let mut head = response::Response::new(()).into_parts().0;
-        head.status = self.status;
-        for (name, value) in &self.fields {
-            head.headers.append(name.clone(), value.clone());
-        }
-        head
     }
 }

@@ -23,6 +23,9 @@ fn without_edits_all_fields_are_copied() {
     let fields = "Host: a\r\nX:1\r\nx-Y: 2 \r\n";
     assert_eq!(written(&HeadWriter::default(), fields), format!("PUT /b HTTP/1.1\r\n{fields}\r\n"));
     assert_eq!(written(&HeadWriter::default(), "Host: a\r\n"), "PUT /b HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut out = Vec::new();
+    HeadWriter::default().write_http10_request(b"PUT", b"/b", request("Host: a\r\n").head(), &mut out);
+    assert_eq!(out, b"PUT /b HTTP/1.0\r\nHost: a\r\n\r\n");
 }
 
 #[test]

@@ -145,30 +145,14 @@ fn good_heads_keep_their_target_byte_for_byte() {
 }
 
 #[test]
-fn targets_that_the_http_crate_refuses_are_percent_encoded() {
+fn odd_bytes_of_a_target_are_percent_encoded_and_others_are_not() {
     for byte in (b'!'..=0xff).filter(|byte| !matches!(*byte, b'#' | b'?' | 0x7f)) {
-        let mut text = b"GET /".to_vec();
-        text.extend([byte, b'?', byte]);
-        text.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\n\r\n");
-        let parts = RequestHead::check(text.into()).unwrap().parts(HeaderMap::new());
-        let uri = parts.unwrap_or_else(|| panic!("{byte:#x}")).uri;
-        let (path, query) = (&uri.path()[1..], uri.query().unwrap());
-        assert_eq!(path, query, "{byte:#x}");
-        let encoded = format!("%{byte:02X}");
-        assert!(path.as_bytes() == [byte] || path == encoded, "{uri}");
+        match encoded_target(&[b'/', byte, b'?', byte]) {
+            None => assert!(http::Uri::try_from(&[b'/', byte][..]).is_ok(), "{byte:#x}"),
+            Some(encoded) => assert_eq!(encoded, format!("/%{byte:02X}?%{byte:02X}")),
+        }
     }
-}
-
-#[test]
-fn parts_have_method_host_and_version() {
-    for (lines, method, authority, version) in [
-        (&["PURGE / HTTP/1.1", "Host: a"][..], "PURGE", None, Version::HTTP_11),
-        (&["GET http://A.b:80/c?d#e HTTP/1.0"], "GET", Some("A.b:80"), Version::HTTP_10),
-    ] {
-        let parts = read(&wire(lines)).unwrap().parts(HeaderMap::new()).unwrap();
-        let seen = parts.uri.authority().map(|authority| authority.as_str());
-        assert_eq!((parts.method.as_str(), seen, parts.version), (method, authority, version), "{lines:?}");
-    }
+    assert_eq!(encoded_target("/a%20b/<é>?c=d".as_bytes()).unwrap(), "/a%20b/%3C%C3%A9%3E?c=d");
 }
 
 #[test]
@@ -187,10 +171,6 @@ fn many_header_fields_pass() {
     }
     text.push_str("content-length: 5\r\n\r\n");
     assert_eq!(HeadFinder::default().find(text.as_bytes()), Ok(Some(text.len())));
-    let headers = RequestHead::check(text.into()).unwrap().parts(HeaderMap::new()).unwrap().headers;
-    assert_eq!(headers.len(), 202);
-    assert_eq!(
-        (&headers["x-199"], &headers["content-length"]),
-        (&"199".parse().unwrap(), &"5".parse().unwrap())
-    );
+    let head = RequestHead::check(text.into()).unwrap();
+    assert_eq!(head.lines().count(), 202);
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use cluster::Key;
 use foldhash::fast::RandomState;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use ingress_routes::{Route, UpstreamTarget};
+use ingress_wire::request::Method;
 use telemetry::metrics::{Counter, Family, Histogram, Labels, Registry};
 
 use super::names::{name, own};
@@ -99,7 +100,7 @@ pub(crate) struct RequestLabels<'a> {
     /// Its number among the route's canaries, and the canary itself.
     pub(crate) canary: Option<(usize, &'a UpstreamTarget)>,
     pub(crate) status: StatusCode,
-    pub(crate) method: &'a Method,
+    pub(crate) method: Method,
     /// The host of the request.
     pub(crate) host: &'a str,
 }
@@ -181,7 +182,7 @@ impl RequestMetrics {
                 namespace,
                 pod,
                 &status,
-                method_label(method).1,
+                method_label(*method).1,
                 &route.path,
                 ingress.map_or("", |key| &key.namespace),
                 ingress.map_or("", |key| &key.name),
@@ -227,16 +228,16 @@ pub(super) fn status_label(status: StatusCode, classes: bool) -> u16 {
 }
 
 /// A method's number and its label value. All unknown methods share one: clients choose them.
-pub(super) fn method_label(method: &Method) -> (u8, &'static str) {
-    match method.as_str() {
-        "GET" => (0, "GET"),
-        "HEAD" => (1, "HEAD"),
-        "POST" => (2, "POST"),
-        "PUT" => (3, "PUT"),
-        "DELETE" => (4, "DELETE"),
-        "PATCH" => (5, "PATCH"),
-        "OPTIONS" => (6, "OPTIONS"),
-        _ => (7, "_"),
+pub(super) fn method_label(method: Method) -> (u8, &'static str) {
+    match method {
+        Method::Get => (0, "GET"),
+        Method::Head => (1, "HEAD"),
+        Method::Post => (2, "POST"),
+        Method::Put => (3, "PUT"),
+        Method::Delete => (4, "DELETE"),
+        Method::Patch => (5, "PATCH"),
+        Method::Options => (6, "OPTIONS"),
+        Method::Lock | Method::Other => (7, "_"),
     }
 }
 

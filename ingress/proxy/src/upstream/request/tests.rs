@@ -5,32 +5,39 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-/// The size of the largest piece of an 8 MiB response that the endpoint sends faster than the client reads.
-async fn largest_piece(stream: bool) -> usize {
-    const SIZE: usize = 8 << 20;
+/// A request to an endpoint that sends this response.
+async fn request_to(response: Vec<u8>, head_limit: usize, is_stream: bool) -> UpstreamRequest {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let stream_to_endpoint = TcpStream::connect(address).await.unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
     let (mut endpoint, _) = listener.accept().await.unwrap();
     tokio::spawn(async move {
-        endpoint
-            .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
-        endpoint.write_all(&vec![b'x'; SIZE]).await.unwrap();
+        // Fails if the response is refused.
+        let _ = endpoint.write_all(&response).await;
         // Closing with the request unread would reset the connection.
-        endpoint.read_exact(&mut [0; REQUEST.len()]).await.unwrap();
+        let _ = endpoint.read_exact(&mut [0; REQUEST.len()]).await;
     });
     let clock = Rc::new(Clock::new(jiff::tz::TimeZone::UTC));
     let minute = Duration::from_secs(60);
     let timeouts = UpstreamTimeouts { send: minute, read: minute, body: minute, client_send: minute };
-    let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream: stream };
-    let connection = UpstreamConnection::new(stream_to_endpoint, address, None, "endpoint".into(), 0);
-    let request = Bytes::from_static(REQUEST);
-    let traits = RequestTraits { is_head: false, is_once: false, head_limit: 4096 };
-    let mut request = UpstreamRequest::new(connection, request, RequestBody::none(), traits, timer);
-    let mut headers = HeaderMap::new();
-    std::future::poll_fn(|cx| request.poll_head(cx, &mut headers)).await.unwrap();
+    let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream };
+    let connection = UpstreamConnection::new(stream, address, None, "endpoint".into(), 0);
+    let traits = RequestTraits { is_head: false, is_once: false, head_limit };
+    UpstreamRequest::new(connection, Bytes::from_static(REQUEST), RequestBody::none(), traits, timer)
+}
+
+async fn head(request: &mut UpstreamRequest) -> Result<ParsedResponse, UpstreamError> {
+    let mut response = ParsedResponse::default();
+    std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await.map(|()| response)
+}
+
+/// The size of the largest piece of an 8 MiB response that the endpoint sends faster than the client reads.
+async fn largest_piece(is_stream: bool) -> usize {
+    const SIZE: usize = 8 << 20;
+    let mut response = format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").into_bytes();
+    response.resize(response.len() + SIZE, b'x');
+    let mut request = request_to(response, 4096, is_stream).await;
+    head(&mut request).await.unwrap();
     let mut largest = 0;
     while request.left() != Some(0) {
         request.connection.stream.readable().await.unwrap();
@@ -46,4 +53,25 @@ async fn an_http2_stream_gets_smaller_pieces_than_an_http1_connection() {
     let (stream, connection) = (largest_piece(true).await, largest_piece(false).await);
     assert!(stream <= 2 * READ, "{stream}");
     assert!(connection > 2 * READ, "{connection}");
+}
+
+#[tokio::test]
+async fn a_head_may_be_as_long_as_the_limit_and_never_longer_than_a_mebibyte() {
+    for (length, limit, fits) in [
+        (4096, 4096, true),
+        (4097, 4096, false),
+        (100_000, 128 << 10, true),
+        (MAX_HEAD, usize::MAX, true),
+        (MAX_HEAD + 1, usize::MAX, false),
+    ] {
+        let (start, end) = ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", "\r\n\r\n");
+        let text = format!("{start}{}{end}", "x".repeat(length - start.len() - end.len()));
+        let mut request = request_to(text.into_bytes(), limit, false).await;
+        match head(&mut request).await {
+            Ok(response) => assert!(fits && response.head().bytes().len() == length, "{length} of {limit}"),
+            Err(error) => {
+                assert!(!fits && error.to_string().contains("proxy-buffer-size"), "{length}: {error}")
+            }
+        }
+    }
 }

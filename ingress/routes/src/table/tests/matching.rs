@@ -103,7 +103,6 @@ spec:
             ("bar.foo.example/", "wild"),
             ("a.bar.foo.example/", "rest"),
             (".foo.example/", "rest"),
-            ("foo..example/", "rest"),
             ("other.example/", "rest"),
             ("192.0.2.1/x", "rest"),
         ],
