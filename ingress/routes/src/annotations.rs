@@ -1,5 +1,6 @@
 //! The annotations and ConfigMap keys: one file per family, and the order in which their filters run.
 
+mod access_log;
 mod affinity;
 mod app_root;
 mod canary;
@@ -184,6 +185,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     global_auth::FAMILY,
     proxy::FAMILY,
     server::FAMILY,
+    access_log::FAMILY,
 ];
 
 /// Annotations with which an Ingress opts out of a global setting.

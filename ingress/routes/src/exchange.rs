@@ -180,6 +180,11 @@ impl Exchange {
         self.request.head().get_named(name.as_str().as_bytes()).map(visible)
     }
 
+    /// Values of all request headers of a name as the client sent them, in order.
+    pub fn header_bytes<'a>(&'a self, name: &'a http::HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.request.head().get_named(name.as_str().as_bytes())
+    }
+
     /// Value of a cookie, the first where there are several.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         cookies(self.request.head()).find(|(key, _)| *key == name).map(|(_, value)| value)

@@ -5,24 +5,27 @@
 
 mod digest;
 pub mod path;
+pub mod template;
 
 pub mod pattern;
 mod sharded_map;
 mod sorted_list;
 
+pub mod exchange;
+pub mod variables;
+
+pub mod access_log;
 pub mod settings;
 pub mod options;
 mod unsupported;
 pub mod problem;
 
-pub mod exchange;
 pub mod plan;
 mod family_values;
 
 mod class;
 mod external_name;
 mod precedence;
-mod variables;
 pub mod pools;
 
 pub mod affinity;
@@ -40,6 +43,7 @@ pub mod fuzz;
 #[cfg(test)]
 mod testing;
 
+pub use access_log::{LineFormat, LogEscape, LogVariable, SkippedUrls};
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use exchange::{BadRequest, Exchange, RequestScheme};

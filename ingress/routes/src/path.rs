@@ -140,6 +140,27 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, BadPath> {
     Ok(bytes)
 }
 
+/// The bytes of a normalised path. Allocates only for one that is not ASCII.
+pub fn bytes(path: &str) -> Cow<'_, [u8]> {
+    if path.is_ascii() {
+        return Cow::Borrowed(path.as_bytes());
+    }
+    let (mut bytes, mut buffer) = (Vec::with_capacity(path.len()), [0; 4]);
+    for c in path.chars() {
+        match u32::from(c).checked_sub(RAW) {
+            Some(byte @ 0x80..=0xFF) => bytes.push(byte as u8),
+            _ => bytes.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes()),
+        }
+    }
+    Cow::Owned(bytes)
+}
+
+/// The bytes of a path that may be percent-encoded. Allocates only if it is; one that cannot be decoded is returned as it is.
+pub fn decoded(path: &str) -> Cow<'_, [u8]> {
+    let decoded = path.contains('%').then(|| decode(path.as_bytes()).ok()).flatten();
+    decoded.map_or(Cow::Borrowed(path.as_bytes()), Cow::Owned)
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| {
         let mut text = String::with_capacity(error.as_bytes().len() + 16);

@@ -39,6 +39,8 @@ pub struct Plan {
     pub heads: HeadOptions,
     /// `relative-redirects`: the Location of redirects within the host is a path.
     pub relative_redirects: bool,
+    /// `enable-access-log: "false"`: requests have no line in the access log.
+    pub is_not_logged: bool,
     /// The annotation that closes the rule and why, where a family finds out only together with the ConfigMap.
     pub closed: Option<(&'static str, String)>,
 }

@@ -13,6 +13,7 @@ use http::Version;
 
 pub use self::next_upstream::{NextUpstream, RetryCondition};
 pub(crate) use self::units::{parse_size, parse_time};
+use crate::access_log::{LineFormat, SkippedUrls};
 
 /// The settings where neither the ConfigMap nor an annotation has others: ingress-nginx's.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,6 +97,10 @@ pub struct ServerSettings {
     pub access_log: bool,
     /// `enable-access-log-for-default-backend`: requests that no Ingress covers are logged, too.
     pub log_default_backend: bool,
+    /// `log-format-upstream` and how values are escaped; `None` for the format of ingress-nginx.
+    pub log_format: Option<Arc<LineFormat>>,
+    /// `skip-access-log-urls`: requests to these have no line.
+    pub skipped_urls: Arc<SkippedUrls>,
     /// `worker-shutdown-timeout`: how long open requests may go on after the proxy was stopped.
     pub worker_shutdown_timeout: Duration,
 }
@@ -116,6 +121,8 @@ impl Default for ServerSettings {
             max_worker_connections: 16_384,
             access_log: true,
             log_default_backend: false,
+            log_format: None,
+            skipped_urls: Arc::default(),
             worker_shutdown_timeout: Duration::from_secs(240),
         }
     }

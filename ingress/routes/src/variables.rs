@@ -8,7 +8,7 @@ use crate::exchange::Exchange;
 
 /// A supported variable.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum RequestVariable {
+pub enum RequestVariable {
     /// `$host`: without port, in lower case.
     Host,
     /// `$http_host`, `$best_http_host`: as the client sent it.
@@ -65,22 +65,29 @@ impl RequestVariable {
 
     /// Its value in a request; empty where the request has none.
     pub(crate) fn value<'e>(&self, exchange: &'e Exchange) -> Cow<'e, str> {
+        self.find(exchange).unwrap_or_default()
+    }
+
+    /// Its value in a request; `None` where nginx says that it was not found. Hot: allocates only for address and port.
+    pub fn find<'e>(&self, exchange: &'e Exchange) -> Option<Cow<'e, str>> {
         let text = match self {
             Self::Host => Some(exchange.host()),
-            Self::HttpHost => Some(exchange.authority()),
+            Self::HttpHost => Some(exchange.authority()).filter(|host| !host.is_empty()),
             Self::Uri => Some(exchange.path()),
             Self::RequestUri => Some(exchange.request_target()),
             Self::Args => exchange.query(),
-            Self::IsArgs => exchange.query().filter(|query| !query.is_empty()).map(|_| "?"),
+            Self::IsArgs => {
+                Some(if exchange.query().is_some_and(|query| !query.is_empty()) { "?" } else { "" })
+            }
             Self::RequestScheme => Some(exchange.scheme.as_str()),
             Self::Method => Some(exchange.method_name()),
-            Self::RemoteAddress => return exchange.peer.ip().to_canonical().to_string().into(),
-            Self::RemotePort => return exchange.peer.port().to_string().into(),
+            Self::RemoteAddress => return Some(exchange.client_ip().to_string().into()),
+            Self::RemotePort => return Some(exchange.peer.port().to_string().into()),
             Self::Argument(name) => argument(exchange.query().unwrap_or_default(), name),
             Self::Header(name) => exchange.header(name),
             Self::Cookie(name) => exchange.cookie_ignoring_case(name),
         };
-        Cow::Borrowed(text.unwrap_or_default())
+        text.map(Cow::Borrowed)
     }
 }
 

@@ -80,21 +80,6 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             values: "a time; default 240s",
             doc: "how long open requests have to end after SIGTERM; 0 for no limit",
         },
-        FamilyKey {
-            name: "enable-access-log-for-default-backend",
-            values: "true, false; default false",
-            doc: "logs requests that no Ingress covers, too",
-        },
-        FamilyKey {
-            name: "disable-access-log",
-            values: "true, false; default false",
-            doc: "logs no requests",
-        },
-        FamilyKey {
-            name: "disable-http-access-log",
-            values: "true, false; default false",
-            doc: "logs no requests",
-        },
     ],
     syntax: "keep-alive: '75'\n\
              keep-alive-requests: '1000'\n\
@@ -108,10 +93,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
              upstream-keepalive-timeout: '60'\n\
              upstream-keepalive-requests: '10000'\n\
              max-worker-connections: '16384'\n\
-             worker-shutdown-timeout: 240s\n\
-             enable-access-log-for-default-backend: 'true'\n\
-             disable-access-log: 'false'\n\
-             disable-http-access-log: 'false'",
+             worker-shutdown-timeout: 240s",
     read_keys,
     ..AnnotationFamily::NONE
 };
@@ -137,8 +119,6 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let positive = |value: &str| value.parse().ok().filter(|number| *number > 0);
     let head_limits =
         reader.value("large-client-header-buffers", HEADS, Effect::DefaultUsed, parse_head_limits);
-    let is_disabled =
-        ["disable-access-log", "disable-http-access-log"].map(|key| reader.flag(key) == Some(true));
     let kept = defaults.upstream_keep_alive;
     let settings = ServerSettings {
         http2: reader.flag("use-http2").unwrap_or(defaults.http2),
@@ -151,7 +131,6 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
             .seconds("client-header-timeout")
             .unwrap_or(defaults.client_header_timeout),
         client_body_timeout: reader.seconds("client-body-timeout").unwrap_or(defaults.client_body_timeout),
-        client_send_timeout: defaults.client_send_timeout,
         head_limits: head_limits.unwrap_or(defaults.head_limits),
         upstream_keep_alive: KeepAlive {
             connections: reader
@@ -168,13 +147,10 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
             Some(0) => usize::MAX,
             Some(limit) => limit as usize,
         },
-        access_log: defaults.access_log && !is_disabled.contains(&true),
-        log_default_backend: reader
-            .flag("enable-access-log-for-default-backend")
-            .unwrap_or(defaults.log_default_backend),
         worker_shutdown_timeout: reader
             .value("worker-shutdown-timeout", TIME, Effect::DefaultUsed, forever)
             .unwrap_or(defaults.worker_shutdown_timeout),
+        ..ServerSettings::clone(&defaults)
     };
     values.set(Arc::new(settings));
 }
@@ -215,8 +191,6 @@ mod tests {
                 requests: 8,
             },
             max_worker_connections: 100,
-            access_log: false,
-            log_default_backend: true,
             worker_shutdown_timeout: seconds(50),
             ..ServerSettings::default()
         };
@@ -233,12 +207,9 @@ mod tests {
             ("upstream-keepalive-time", "1h 30m"),
             ("upstream-keepalive-requests", "8"),
             ("max-worker-connections", "100"),
-            ("disable-http-access-log", "true"),
-            ("enable-access-log-for-default-backend", "true"),
             ("worker-shutdown-timeout", "50s"),
         ];
         assert_eq!(read(&given), (wanted, vec![]));
-        assert!(!read(&[("disable-access-log", "true")]).0.access_log);
         assert_eq!(read(&[("max-worker-connections", "0")]).0.max_worker_connections, usize::MAX);
         assert_eq!(read(&[("worker-shutdown-timeout", "0s")]).0.worker_shutdown_timeout, Duration::MAX);
     }
@@ -259,7 +230,6 @@ mod tests {
             ("upstream-keepalive-time", "1 hour"),
             ("max-worker-connections", "auto"),
             ("worker-shutdown-timeout", "soon"),
-            ("disable-access-log", "on"),
         ] {
             let (settings, problems) = read(&[(key, value)]);
             assert_eq!(settings, ServerSettings::default(), "{key}: {value}");

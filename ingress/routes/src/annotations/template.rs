@@ -6,54 +6,13 @@ use super::Rule;
 use crate::exchange::Exchange;
 use crate::path::encode;
 use crate::pattern::{Captures, Pattern};
+use crate::template::{CompiledPart, CompiledText, split};
+pub(super) use crate::template::{TemplatePart, is_name_character};
 use crate::variables::RequestVariable;
-
-/// A part of a text as written.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum TemplatePart {
-    Text(String),
-    /// `$1` to `$9`.
-    Group(usize),
-    /// `$name` or `${name}`.
-    Name(String),
-}
 
 /// The parts of a text; `None` if a `$` is not followed by a name or a digit.
 pub(super) fn parts(text: &str) -> Option<Vec<TemplatePart>> {
-    let mut rest = text;
-    let mut parts = Vec::new();
-    while let Some((before, after)) = rest.split_once('$') {
-        if !before.is_empty() {
-            parts.push(TemplatePart::Text(before.into()));
-        }
-        let part;
-        (part, rest) = if let Some(digit) = after.bytes().next().filter(|byte| (b'1'..=b'9').contains(byte)) {
-            (TemplatePart::Group(usize::from(digit - b'0')), &after[1..])
-        } else if let Some(braced) = after.strip_prefix('{') {
-            let (name, rest) = braced.split_once('}')?;
-            (TemplatePart::Name(name.into()), rest)
-        } else {
-            let end = after.find(|c: char| !is_name_character(c)).unwrap_or(after.len());
-            (TemplatePart::Name(after[..end].into()), &after[end..])
-        };
-        if let TemplatePart::Name(name) = &part
-            && (name.is_empty()
-                || name.starts_with(|c: char| c.is_ascii_digit())
-                || !name.chars().all(is_name_character))
-        {
-            return None;
-        }
-        parts.push(part);
-    }
-    if !rest.is_empty() {
-        parts.push(TemplatePart::Text(rest.into()));
-    }
-    Some(parts)
-}
-
-/// Whether a character may be in the name of a variable.
-pub(super) fn is_name_character(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_'
+    Some(split(text).ok()?.into_iter().map(|(_, part)| part).collect())
 }
 
 /// The value of a variable that is the same for all requests of a rule; `None` if there is no such variable.
@@ -95,58 +54,52 @@ impl Template {
 
     /// The text, if it is the same for all rules.
     pub(super) fn without_rule(&self) -> Option<RuleText> {
-        let mut text = RuleText(Vec::with_capacity(self.0.len()));
+        let mut text = CompiledText::with_capacity(self.0.len());
         for part in &self.0 {
             match part {
                 TemplatePart::Text(part) => text.push_text(part),
                 TemplatePart::Group(_) => return None,
-                TemplatePart::Name(name) => text.0.push(TextPart::Variable(RequestVariable::parse(name)?)),
+                TemplatePart::Name(name) => text.push(TextVariable::Request(RequestVariable::parse(name)?)),
             }
         }
-        Some(text)
+        Some(RuleText(text))
     }
 
     /// The text for a rule. A named group hides the variable of the same name, as in nginx.
     pub(super) fn of_rule(&self, rule: &Rule<'_>, pattern: Option<&Pattern>) -> RuleText {
-        let mut text = RuleText(Vec::with_capacity(self.0.len()));
+        let mut text = CompiledText::with_capacity(self.0.len());
         for part in &self.0 {
             match part {
                 TemplatePart::Text(part) => text.push_text(part),
-                TemplatePart::Group(number) => text.0.push(TextPart::Group(*number)),
+                TemplatePart::Group(number) => text.push(TextVariable::Group(*number)),
                 TemplatePart::Name(name) => {
                     if let Some(number) = pattern.and_then(|pattern| pattern.group_number(name)) {
-                        text.0.push(TextPart::Group(number));
+                        text.push(TextVariable::Group(number));
                     } else if let Some(value) = rule_variable(name, rule) {
                         text.push_text(&value);
-                    } else {
-                        text.0.extend(RequestVariable::parse(name).map(TextPart::Variable));
+                    } else if let Some(variable) = RequestVariable::parse(name) {
+                        text.push(TextVariable::Request(variable));
                     }
                 }
             }
         }
-        text
+        RuleText(text)
     }
 }
 
 /// A text with the variables of requests.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct RuleText(Vec<TextPart>);
+pub(super) struct RuleText(CompiledText<TextVariable>);
 
+/// A variable that is known while a request runs.
 #[derive(Clone, Debug, PartialEq)]
-enum TextPart {
-    Text(String),
+enum TextVariable {
+    /// Of the match that the text is made for.
     Group(usize),
-    Variable(RequestVariable),
+    Request(RequestVariable),
 }
 
 impl RuleText {
-    fn push_text(&mut self, text: &str) {
-        match self.0.last_mut() {
-            Some(TextPart::Text(last)) => last.push_str(text),
-            _ => self.0.push(TextPart::Text(text.into())),
-        }
-    }
-
     /// Its value for a request, in a form that can be in a header. Hot: a text without variables is borrowed.
     pub(super) fn value(&self, exchange: &Exchange) -> Cow<'_, str> {
         self.value_with(exchange, &Captures::new())
@@ -162,17 +115,21 @@ impl RuleText {
 
     /// The same, with the groups of a match.
     pub(super) fn value_with(&self, exchange: &Exchange, captures: &Captures<'_>) -> Cow<'_, str> {
-        let parts = match &self.0[..] {
+        let parts = match self.0.parts() {
             [] => return Cow::Borrowed(""),
-            [TextPart::Text(text)] => return Cow::Borrowed(text),
+            [CompiledPart::Text(text)] => return Cow::Borrowed(text),
             parts => parts,
         };
         let mut value = String::new();
         for part in parts {
             match part {
-                TextPart::Text(text) => value.push_str(text),
-                TextPart::Group(number) => push(&mut value, captures.get(*number).copied().unwrap_or("")),
-                TextPart::Variable(variable) => push(&mut value, &variable.value(exchange)),
+                CompiledPart::Text(text) => value.push_str(text),
+                CompiledPart::Variable(TextVariable::Group(number)) => {
+                    push(&mut value, captures.get(*number).copied().unwrap_or(""));
+                }
+                CompiledPart::Variable(TextVariable::Request(variable)) => {
+                    push(&mut value, &variable.value(exchange));
+                }
             }
         }
         Cow::Owned(value)

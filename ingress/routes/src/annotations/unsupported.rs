@@ -3,7 +3,7 @@
 use super::reader::SettingReader;
 use super::{FAMILIES, Settings};
 use crate::problem::Effect;
-use crate::unsupported::NeutralValues::{False, NotPositive, OnlyEmpty, True, Words};
+use crate::unsupported::NeutralValues::{False, NotPositive, OnlyEmpty, Words};
 use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, unknown_name};
 
 const NOT_AUTHENTICATED: &str = "requests would not be authenticated";
@@ -97,7 +97,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED),
     cosmetic("proxy-max-temp-file-size", OnlyEmpty, STREAMED),
     // Logs, tracing, rest.
-    cosmetic("enable-access-log", True, "requests are logged"),
     cosmetic("enable-rewrite-log", False, "rewrites are not logged"),
     cosmetic("enable-opentelemetry", False, NO_TRACES),
     cosmetic("opentelemetry-trust-incoming-span", OnlyEmpty, NO_TRACES),

@@ -152,7 +152,6 @@ const NO_COMPRESSION: &str = "responses are passed on as endpoints compress them
 const NO_STREAMS: &str = "TCP and UDP services are not served";
 const NO_TRACES: &str = "no traces are sent";
 const LOGGED: &str = "the access log goes to standard output";
-const LOG_FORMAT: &str = "the access log has the default format of ingress-nginx";
 const STREAMED: &str = "bodies are streamed and not buffered";
 const NO_FORWARDED: &str = "no peer is trusted to report the client's address";
 const TICKETS: &str = "TLS sessions are resumed by the replica that began them only";
@@ -268,10 +267,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("access-log-params", "they are options of nginx for a log file"),
     served(cosmetic("enable-auth-access-log", False, "there are no authentication requests to log")),
     served(cosmetic("disable-stream-access-log", False, NO_STREAMS)),
-    served(cosmetic("skip-access-log-urls", OnlyEmpty, "requests to these URLs are logged")),
-    served(cosmetic("log-format-upstream", OnlyEmpty, LOG_FORMAT)),
-    served(cosmetic("log-format-escape-json", False, LOG_FORMAT)),
-    served(cosmetic("log-format-escape-none", False, LOG_FORMAT)),
     served(cosmetic("log-format-stream", OnlyEmpty, NO_STREAMS)),
     not_needed("error-log-path", "the error log goes to standard error"),
     served(cosmetic("error-log-level", Words(&["notice"]), "the flag -v sets the level of the error log")),

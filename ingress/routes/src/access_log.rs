@@ -1,0 +1,9 @@
+//! What the access log contains: the format of its lines, and which requests have none.
+
+mod format;
+mod skipped;
+mod variable;
+
+pub use self::format::{LineFormat, LogEscape};
+pub use self::skipped::SkippedUrls;
+pub use self::variable::{LogVariable, ResponseField, ResponseSide, TlsVariable};

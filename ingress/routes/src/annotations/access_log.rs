@@ -1,0 +1,194 @@
+//! The access log: which requests have a line, and its format.
+
+use std::sync::Arc;
+
+use super::{Annotation, AnnotationFamily, FamilyKey, SettingReader};
+use crate::access_log::{LineFormat, LogEscape, SkippedUrls};
+use crate::family_values::FamilyValues;
+use crate::problem::Effect;
+use crate::settings::ServerSettings;
+
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
+    name: "access log",
+    doc: "Which requests have a line in the access log, and its format. A format with an unknown variable is reported, and the \
+          default one is used.",
+    annotations: &[Annotation {
+        name: "enable-access-log",
+        values: "true, false; default true",
+        doc: "Requests of the routes have a line in the access log.",
+    }],
+    keys: &[
+        FamilyKey {
+            name: "enable-access-log-for-default-backend",
+            values: "true, false; default false",
+            doc: "logs requests that no Ingress covers, too",
+        },
+        FamilyKey {
+            name: "disable-access-log",
+            values: "true, false; default false",
+            doc: "logs no requests",
+        },
+        FamilyKey {
+            name: "disable-http-access-log",
+            values: "true, false; default false",
+            doc: "logs no requests",
+        },
+        FamilyKey {
+            name: "skip-access-log-urls",
+            values: "a list of request targets, or regular expressions after ~ or ~*",
+            doc: "logs no requests to these; a target is compared whole, with its query, in any case of letters",
+        },
+        FamilyKey {
+            name: "log-format-upstream",
+            values: "a text with variables of nginx",
+            doc: "the format of the lines; with an unknown variable the default format is used",
+        },
+        FamilyKey {
+            name: "log-format-escape-json",
+            values: "true, false; default false",
+            doc: "escapes values in the lines as in JSON strings",
+        },
+        FamilyKey {
+            name: "log-format-escape-none",
+            values: "true, false; default false",
+            doc: "escapes nothing in the lines, whatever log-format-escape-json is",
+        },
+    ],
+    syntax: "enable-access-log: 'false'",
+    read: |reader, settings| {
+        if reader.flag("enable-access-log") == Some(false) {
+            settings.values.set(NotLogged);
+        }
+    },
+    read_keys,
+    plan: |settings, _, plan| plan.is_not_logged = settings.values.get::<NotLogged>().is_some(),
+};
+
+/// `enable-access-log: "false"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct NotLogged;
+
+fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
+    let mut server = values.take::<Arc<ServerSettings>>().unwrap_or_default();
+    let is_disabled =
+        ["disable-access-log", "disable-http-access-log"].map(|key| reader.flag(key) == Some(true));
+    let log_default_backend = reader.flag("enable-access-log-for-default-backend");
+    let settings = Arc::make_mut(&mut server);
+    settings.access_log &= !is_disabled.contains(&true);
+    settings.log_default_backend = log_default_backend.unwrap_or(settings.log_default_backend);
+    settings.log_format = format(reader).map(Arc::new);
+    settings.skipped_urls = Arc::new(skipped_urls(reader));
+    values.set(server);
+}
+
+/// The format of the lines; `None` for the default.
+fn format(reader: &mut SettingReader<'_>) -> Option<LineFormat> {
+    const KEY: &str = "log-format-upstream";
+    let flags =
+        ["log-format-escape-none", "log-format-escape-json"].map(|key| reader.flag(key) == Some(true));
+    let escape = match flags {
+        [true, _] => LogEscape::None,
+        [false, true] => LogEscape::Json,
+        [false, false] => LogEscape::Default,
+    };
+    // A format may have several lines, as JSON often has.
+    let compiled = reader.text(KEY).and_then(|text| match LineFormat::parse(text, escape) {
+        Ok(format) => Some(format),
+        Err(error) => {
+            let what = format!(
+                "{text:?} should be a text with variables of nginx: {} at character {}",
+                error.what, error.at
+            );
+            reader.problem(KEY, what, Effect::DefaultUsed);
+            None
+        }
+    });
+    let default = |escape| LineFormat::parse(LineFormat::DEFAULT, escape).ok();
+    let compiled = compiled.or_else(|| default(escape));
+    compiled.filter(|format| escape != LogEscape::Default || Some(format) != default(escape).as_ref())
+}
+
+fn skipped_urls(reader: &mut SettingReader<'_>) -> SkippedUrls {
+    const KEY: &str = "skip-access-log-urls";
+    let mut skipped = SkippedUrls::default();
+    for entry in
+        reader.text(KEY).unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty())
+    {
+        if let Err(error) = skipped.add(entry) {
+            let what = format!("{entry:?} should be a request target or a regular expression: {error}");
+            reader.problem(KEY, what, Effect::LeftOut);
+        }
+    }
+    skipped
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::{ConfigMap, Key, Snapshot};
+
+    use super::*;
+    use crate::pattern::StepBudget;
+
+    /// The settings that a ConfigMap gives, and its problems.
+    fn read(data: &[(&str, &str)]) -> (ServerSettings, Vec<String>) {
+        let data = data.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
+        let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
+        let (cluster, mut values) = <(Snapshot, FamilyValues)>::default();
+        let mut reader = SettingReader::of_config_map(&config_map, &cluster);
+        read_keys(&mut reader, &mut values);
+        let problems = reader.done().problems.iter().map(ToString::to_string).collect();
+        (values.get::<Arc<ServerSettings>>().unwrap().as_ref().clone(), problems)
+    }
+
+    #[test]
+    fn keys_become_settings() {
+        assert_eq!(read(&[]), (ServerSettings::default(), vec![]));
+        for key in ["disable-access-log", "disable-http-access-log"] {
+            let wanted = ServerSettings { access_log: false, ..ServerSettings::default() };
+            assert_eq!(read(&[(key, "true")]), (wanted, vec![]), "{key}");
+        }
+        let (settings, problems) = read(&[
+            ("enable-access-log-for-default-backend", "true"),
+            ("skip-access-log-urls", "/a, ~^/b,"),
+            ("log-format-upstream", "{\n\"s\": $status\n}"),
+        ]);
+        assert_eq!(problems, [""; 0]);
+        assert!(settings.log_default_backend && settings.access_log);
+        let mut budget = StepBudget::default();
+        let mut is_skipped = |url| settings.skipped_urls.contains(url, &mut budget);
+        assert_eq!(["/a", "/b/c", "/c"].map(&mut is_skipped), [true, true, false]);
+        let format = LineFormat::parse("{\n\"s\": $status\n}", LogEscape::Default);
+        assert_eq!(settings.log_format.as_deref(), format.ok().as_ref());
+    }
+
+    #[test]
+    fn escaping_applies_to_the_default_format_too_and_none_wins() {
+        let escape = |data: &[(&str, &str)]| read(data).0.log_format.map(|format| format.escape());
+        let (json, none) = (("log-format-escape-json", "true"), ("log-format-escape-none", "true"));
+        assert_eq!(escape(&[("log-format-upstream", LineFormat::DEFAULT)]), None, "the default, as written");
+        assert_eq!(escape(&[json]), Some(LogEscape::Json));
+        assert_eq!(escape(&[json, none]), Some(LogEscape::None));
+        assert_eq!(escape(&[("log-format-upstream", "$status")]), Some(LogEscape::Default));
+    }
+
+    #[test]
+    fn an_invalid_value_is_reported_and_keeps_the_default() {
+        for (key, value, what) in [
+            (
+                "log-format-upstream",
+                "$status $the_real_ip",
+                "$the_real_ip is not a known variable at character 9",
+            ),
+            ("log-format-escape-json", "yes", "true or false"),
+            ("skip-access-log-urls", "~(", "regular expression"),
+            ("disable-access-log", "on", "true or false"),
+        ] {
+            let (settings, problems) = read(&[(key, value)]);
+            assert_eq!(settings, ServerSettings::default(), "{key}: {value}");
+            assert!(
+                problems.len() == 1 && problems[0].contains(value) && problems[0].contains(what),
+                "{key}: {value}: {problems:?}"
+            );
+        }
+    }
+}
