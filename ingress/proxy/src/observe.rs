@@ -7,3 +7,5 @@ pub(crate) mod upstream_log;
 pub(crate) mod metrics;
 
 pub(crate) mod access_log;
+pub(crate) mod tls_details;
+pub(crate) mod log_line;

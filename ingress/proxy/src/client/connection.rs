@@ -8,6 +8,8 @@ use ingress_routes::RequestScheme;
 
 use crate::client::connection_state::ConnectionState;
 use crate::io::clock::Timer;
+use crate::observe::log_line::LoggedConnection;
+use crate::observe::tls_details::TlsDetails;
 use crate::state::client_table::ClientEntry;
 use crate::state::worker::Worker;
 use crate::wire::http1_stream::Http1Stream;
@@ -15,10 +17,14 @@ use crate::wire::http1_stream::Http1Stream;
 /// A connection from a client, shared by the requests on it.
 pub(crate) struct ClientConnection {
     pub(crate) worker: Rc<Worker>,
+    /// Unique in the process.
+    pub(crate) number: u64,
     pub(crate) peer: SocketAddr,
     /// The IP address of `peer` as text.
     pub(crate) peer_ip: Rc<str>,
     pub(crate) scheme: RequestScheme,
+    /// What the handshake has agreed on; `None` for plain HTTP.
+    pub(crate) tls: Option<Box<TlsDetails>>,
     /// `X-Forwarded-Port`: the listener's port, or 443 for every HTTPS listener, as in ingress-nginx.
     pub(crate) port: u16,
     /// An HTTP/1 connection, whose requests come one after another; `None` for HTTP/2.
@@ -51,6 +57,18 @@ impl ClientConnection {
             || self.worker.is_stopping()
             || settings.keep_alive.is_zero()
             || self.http1.as_ref().is_some_and(|http1| http1.stream.is_body_due())
+    }
+
+    /// What a line of the access log says about it.
+    pub(crate) fn logged(&self) -> LoggedConnection<'_> {
+        LoggedConnection {
+            number: self.number,
+            requests: self.requests.get(),
+            peer: self.peer,
+            scheme: self.scheme,
+            port: self.port,
+            tls: self.tls.as_deref(),
+        }
     }
 
     /// The timer of the request that is being polled.

@@ -195,7 +195,7 @@ impl<H: RequestHandler> Connection<'_, H> {
         let body =
             page.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| page.len() - end - 4);
         let (head, body) = ((page.len() - body) as u64, body as u64);
-        self.worker.finish(self.refused(line, status, (head, body)));
+        self.worker.finish(self.refused(line, status, (head, body)), self.client.logged());
         let _ = tokio::time::timeout(CLOSING_TIMEOUT, write_last(&mut &**self.stream, &page)).await;
     }
 
@@ -211,6 +211,7 @@ impl<H: RequestHandler> Connection<'_, H> {
             route: None,
             canary: None,
             attempts: Default::default(),
+            response_fields: Vec::new(),
             request_id: RequestId::of(None, || self.worker.random()),
             status: status.as_u16(),
             sent_head,

@@ -67,6 +67,6 @@ impl Drop for RequestGuard {
         if let Some(http1) = http1 {
             record.body_bytes = http1.stream.body_bytes();
         }
-        worker.finish(*record);
+        worker.finish(*record, self.client.logged());
     }
 }

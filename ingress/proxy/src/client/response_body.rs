@@ -57,7 +57,7 @@ impl ResponseBody {
     }
 
     /// The record of the request.
-    pub(super) fn guard(&mut self) -> &mut RequestGuard {
+    pub(crate) fn guard(&mut self) -> &mut RequestGuard {
         &mut self.guard
     }
 

@@ -79,11 +79,35 @@ pub(crate) enum WrittenHead {
     Http2(Box<response::Parts>),
 }
 
+impl WrittenHead {
+    /// The values of all fields of a name, in order.
+    pub(crate) fn values<'h>(&'h self, name: &'h HeaderName) -> impl Iterator<Item = Bytes> + 'h {
+        let (http1, http2) = match self {
+            Self::Http1(head) => (Some(head.values(name)), None),
+            Self::Http2(parts) => (None, Some(parts.headers.get_all(name))),
+        };
+        let http2 = http2.into_iter().flatten().map(|value| Bytes::copy_from_slice(value.as_bytes()));
+        http1.into_iter().flatten().chain(http2)
+    }
+}
+
 /// A head as it is written, and what follows from it.
 pub(crate) struct Http1Head {
     pub(super) bytes: Bytes,
     pub(super) framing: BodyFraming,
     pub(super) after: AfterResponse,
+}
+
+impl Http1Head {
+    fn values<'h>(&'h self, name: &'h HeaderName) -> impl Iterator<Item = Bytes> + 'h {
+        let lines = self.bytes.split(|byte| *byte == b'\n').skip(1);
+        lines.filter_map(|line| {
+            let (found, value) = line.split_at_checked(name.as_str().len())?;
+            let value = value.strip_prefix(b":")?;
+            let is_named = found.eq_ignore_ascii_case(name.as_str().as_bytes());
+            is_named.then(|| self.bytes.slice_ref(value.trim_ascii()))
+        })
+    }
 }
 
 /// What a head is made of.

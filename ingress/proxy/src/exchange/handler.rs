@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use cluster::PathType;
 use http::StatusCode;
+use ingress_routes::access_log::ResponseSide;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestScheme};
 use smallvec::SmallVec;
 
@@ -26,7 +27,12 @@ pub(crate) struct Exchanges;
 
 impl RequestHandler for Exchanges {
     async fn handle(self, client: &Rc<ClientConnection>, request: ClientRequest) -> ClientResponse {
-        handle(client, request).await
+        let mut response = handle(client, request).await;
+        if let Some(format) = &client.worker.settings().log_format {
+            let head = &response.head;
+            response.body.guard().keep_fields(format, ResponseSide::Sent, |name| head.values(name));
+        }
+        response
     }
 }
 
@@ -49,6 +55,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         route: None,
         canary: None,
         attempts: SmallVec::new(),
+        response_fields: Vec::new(),
         request_id: RequestId::of(given, || worker.random()),
         status: pages::CLIENT_CLOSED,
         sent_head: 0,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
+use ingress_routes::access_log::ResponseSide;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_routes::upstream::round_robin;
@@ -327,6 +328,12 @@ impl<'a> ProxyRequest<'a> {
         pick: SelectedEndpoint,
     ) -> ClientResponse {
         let worker = &self.client.worker;
+        if let Some(format) = &worker.settings().log_format {
+            let head = response.head();
+            self.guard.keep_fields(format, ResponseSide::Upstream, |name| {
+                head.get_named(name.as_str().as_bytes()).map(|value| head.bytes().slice_ref(value))
+            });
+        }
         let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
         let status = status_from(&response);
         let switching = status == StatusCode::SWITCHING_PROTOCOLS;

@@ -46,6 +46,8 @@ struct TimeTexts {
     second: u64,
     /// `21/Nov/2026:07:44:42 +0000`.
     local: String,
+    /// `2026-11-21T07:44:42+00:00`.
+    iso: String,
     /// `Sat, 21 Nov 2026 07:44:42 GMT` (RFC 9110 §5.6.7).
     http: String,
 }
@@ -58,6 +60,7 @@ impl TimeTexts {
         Self {
             second,
             local: local.strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
+            iso: local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
             http: httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second)),
         }
     }
@@ -205,6 +208,11 @@ impl Clock {
         out.extend_from_slice(self.texts.borrow().local.as_bytes());
     }
 
+    /// Writes `$time_iso8601`: `2026-11-21T07:44:42+00:00`. It is that of the last tick.
+    pub(crate) fn write_iso_time(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.texts.borrow().iso.as_bytes());
+    }
+
     /// Passes on the value of `Date`, which is that of the last tick.
     pub(crate) fn with_http_date<T>(&self, use_date: impl FnOnce(&str) -> T) -> T {
         use_date(&self.texts.borrow().http)
@@ -294,6 +302,11 @@ mod tests {
             jiff::fmt::strtime::parse("%d/%b/%Y:%H:%M:%S %z", &text).unwrap().to_timestamp().unwrap();
         assert!(text.ends_with(" +0200"), "{text}");
         assert!((jiff::Timestamp::now().as_second() - parsed.as_second()).abs() <= 2, "{text}");
+        let mut iso = Vec::new();
+        clock.write_iso_time(&mut iso);
+        let iso = String::from_utf8(iso).unwrap();
+        assert!(iso.ends_with("+02:00") && iso.len() == 25, "{iso}");
+        assert_eq!(iso.parse::<jiff::Timestamp>().unwrap(), parsed);
         let date = clock.with_http_date(httpdate::parse_http_date).unwrap();
         assert_eq!(unix_second(date) as i64, parsed.as_second());
     }

@@ -17,6 +17,7 @@ use crate::io::boxed::boxed;
 use crate::io::client_stream::ClientStream;
 use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};
+use crate::observe::tls_details::TlsDetails;
 use crate::state::client_table::{ClientEntry, CloseReason};
 use crate::state::worker::Worker;
 
@@ -113,11 +114,13 @@ async fn serve(
     // Small responses are sent at once.
     let _ = stream.set_nodelay(true);
     let scheme = if listener.tls.is_some() { RequestScheme::Https } else { RequestScheme::Http };
-    let client = ClientConnection {
+    let mut client = ClientConnection {
         worker: worker.clone(),
+        number: worker.next_connection(),
         peer,
         peer_ip: peer.ip().to_canonical().to_string().into(),
         scheme,
+        tls: None,
         port: listener.port,
         http1: None,
         stream_timer: None.into(),
@@ -129,6 +132,7 @@ async fn serve(
         Some(tls) => match boxed(|| handshake(&worker, stream, tls.current(&worker))).await {
             Some(Ok(mut stream)) => {
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
+                client.tls = Some(Box::new(TlsDetails::of(stream.get_ref().1)));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
                 let stream = ClientStream::Tls(Box::new(stream));
                 boxed(|| client::serve(client, stream, Some(h2), Exchanges)).await;

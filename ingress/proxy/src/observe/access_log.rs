@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
-use ingress_routes::{DEFAULT_UPSTREAM, Exchange, Route, UpstreamTarget};
+use http::{HeaderName, StatusCode};
+use ingress_routes::access_log::{ResponseField, ResponseSide};
+use ingress_routes::{DEFAULT_UPSTREAM, Exchange, LineFormat, Route, ServerSettings, UpstreamTarget};
 use ingress_wire::known_header::KnownHeader;
 use ingress_wire::request::ParsedRequest;
 use smallvec::SmallVec;
@@ -42,6 +43,8 @@ pub(crate) struct AccessRecord {
     /// The number of the canary that was chosen.
     pub(crate) canary: Option<usize>,
     pub(crate) attempts: SmallVec<[Attempt; 1]>,
+    /// The fields of the response's heads that the format of the log has.
+    pub(crate) response_fields: Vec<(ResponseField, Bytes)>,
     pub(crate) request_id: RequestId,
     /// The logged status; it may be one of nginx's own codes, such as 499, which no client receives.
     pub(crate) status: u16,
@@ -125,15 +128,9 @@ impl AccessRecord {
         out.push(b' ');
         format::seconds(out, elapsed);
         out.extend_from_slice(b" [");
-        let name = match (&self.route, &self.exchange) {
-            (Some(route), _) => route.upstream_name(),
-            (None, Some(_)) => DEFAULT_UPSTREAM,
-            // A refused head has no route.
-            (None, None) => "",
-        };
-        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(self.upstream_name().as_bytes());
         out.extend_from_slice(b"] [");
-        out.extend_from_slice(self.canary_target().map_or("", |(_, target)| &target.name).as_bytes());
+        out.extend_from_slice(self.canary_name().as_bytes());
         out.extend_from_slice(b"] ");
         self.each(out, |out, one| out.extend_from_slice(one.name.as_bytes()));
         self.each(out, |out, one| format::number(out, one.received));
@@ -144,13 +141,61 @@ impl AccessRecord {
 
     /// Writes one value for each attempt, and a space.
     fn each(&self, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, &Attempt)) {
+        self.write_attempts(out, write);
+        out.extend_from_slice(if self.attempts.is_empty() { b"- " } else { b" " });
+    }
+
+    /// Writes one value for each attempt.
+    pub(crate) fn write_attempts(&self, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, &Attempt)) {
         for (at, one) in self.attempts.iter().enumerate() {
             if at > 0 {
                 out.extend_from_slice(b", ");
             }
             write(out, one);
         }
-        out.extend_from_slice(if self.attempts.is_empty() { b"- " } else { b" " });
+    }
+
+    /// `$proxy_upstream_name`.
+    pub(crate) fn upstream_name(&self) -> &str {
+        match (&self.route, &self.exchange) {
+            (Some(route), _) => route.upstream_name(),
+            (None, Some(_)) => DEFAULT_UPSTREAM,
+            // A refused head has no route.
+            (None, None) => "",
+        }
+    }
+
+    /// `$proxy_alternative_upstream_name`.
+    pub(crate) fn canary_name(&self) -> &str {
+        self.canary_target().map_or("", |(_, target)| &target.name)
+    }
+
+    /// Keeps the fields of a head that a format has; `values` finds those of a name. Hot: not called for the default format.
+    pub(crate) fn keep_fields<'f, V: Iterator<Item = Bytes>>(
+        &mut self,
+        format: &'f LineFormat,
+        side: ResponseSide,
+        values: impl Fn(&'f HeaderName) -> V,
+    ) {
+        for field in format.response_fields(side) {
+            // A format may have the variable twice.
+            if self.response_fields.iter().any(|(known, _)| known == field) {
+                continue;
+            }
+            let values = values(&field.name);
+            self.response_fields.extend(values.map(|value| (field.clone(), value)));
+        }
+    }
+
+    /// Whether the request has a line.
+    pub(crate) fn is_logged(&self, settings: &ServerSettings) -> bool {
+        settings.access_log
+            && (settings.log_default_backend || !self.is_of_default_backend())
+            && !self.route.as_ref().is_some_and(|route| route.plan.is_not_logged)
+            && !self.exchange.as_ref().is_some_and(|exchange| {
+                let mut budget = exchange.step_budget.get();
+                settings.skipped_urls.contains(exchange.request_target(), &mut budget)
+            })
     }
 
     /// Whether the built-in catch-all route was used: no Ingress covers the host.
@@ -182,7 +227,7 @@ impl AccessRecord {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::SocketAddr;
 
     use bytes::BytesMut;
@@ -191,7 +236,8 @@ mod tests {
 
     use super::*;
 
-    fn record(headers: &[(&str, &[u8])]) -> AccessRecord {
+    /// A request that was answered 404, with headers.
+    pub(crate) fn record(headers: &[(&str, &[u8])]) -> AccessRecord {
         let mut text = b"GET /a?b HTTP/1.1\r\nhost: shop.example\r\n".to_vec();
         for (name, value) in headers {
             text.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
@@ -211,6 +257,7 @@ mod tests {
             route: None,
             canary: None,
             attempts: SmallVec::new(),
+            response_fields: Vec::new(),
             request_id: RequestId::of(None, || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
             status: 404,
             sent_head: 0,

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use crate::io::buffers::BufferBudget;
 use crate::io::clock::Clock;
 use crate::observe::access_log::AccessRecord;
+use crate::observe::log_line::{LogLine, LoggedConnection};
 use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, RequestSeries};
 use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
@@ -66,6 +67,8 @@ pub(crate) struct Worker {
     requests: RefCell<Vec<Box<ParsedRequest>>>,
     #[expect(clippy::vec_box, reason = "a request takes the box over without copying the head")]
     responses: RefCell<Vec<Box<ParsedResponse>>>,
+    /// How many connections have been numbered.
+    numbered: Cell<u64>,
     stopping: Cell<bool>,
     forced: Cell<bool>,
     ticks: Cell<u32>,
@@ -122,6 +125,7 @@ impl Worker {
             head_writer: RefCell::default(),
             requests: RefCell::default(),
             responses: RefCell::default(),
+            numbered: Cell::new(0),
             stopping: Cell::new(false),
             forced: Cell::new(false),
             ticks: Cell::new(0),
@@ -210,6 +214,12 @@ impl Worker {
         self.series.sweep(&table);
     }
 
+    /// A number for a new connection that no other worker gives.
+    pub(crate) fn next_connection(&self) -> u64 {
+        let before = self.numbered.replace(self.numbered.get() + 1);
+        before * self.options.workers.max(1) as u64 + u64::from(self.number) + 1
+    }
+
     pub(crate) fn random(&self) -> u128 {
         self.random.borrow_mut().u128(..)
     }
@@ -254,17 +264,22 @@ impl Worker {
     }
 
     /// Logs and counts a request that has ended.
-    pub(crate) fn finish(&self, mut record: AccessRecord) {
+    pub(crate) fn finish(&self, mut record: AccessRecord, connection: LoggedConnection<'_>) {
         let elapsed = self.clock.instant().saturating_duration_since(record.started);
         if !record.silent {
             self.connections.requests.inc();
             if let Some(of) = record.of() {
                 self.series.count(&of, &record.sample(elapsed));
             }
-            let ServerSettings { access_log, log_default_backend, .. } = *self.settings();
-            let is_logged = access_log && (log_default_backend || !record.is_of_default_backend());
-            if let Some(lines) = self.lines.as_ref().filter(|_| is_logged) {
-                lines.write_line(|out| record.write(out, |out| self.clock.write_local_time(out), elapsed));
+            let settings = self.settings();
+            if let Some(lines) = self.lines.as_ref().filter(|_| record.is_logged(&settings)) {
+                lines.write_line(|out| match &settings.log_format {
+                    None => record.write(out, |out| self.clock.write_local_time(out), elapsed),
+                    Some(format) => {
+                        LogLine { record: &record, connection, clock: &self.clock, elapsed }
+                            .write(format, out);
+                    }
+                });
             }
         }
         if let Some(exchange) = record.exchange.take() {

@@ -1,5 +1,7 @@
 //! The access log.
 
+use std::io::{Read, Write};
+
 use crate::support::{ScriptedEndpoint, TestCluster, TestOptions, one_worker, options};
 
 #[test]
@@ -96,4 +98,72 @@ fn a_refused_head_leaves_its_first_line_in_the_access_log() {
         let line = world.log(count).pop().unwrap();
         assert!(line.contains(logged), "{request:?}: {line}");
     }
+}
+
+#[test]
+fn the_format_follows_the_configmap() {
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\nETag: \"1\"\nX-App: a\n\n");
+    let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
+    let mut client = world.client();
+    let mut get = |path: &str| {
+        client.send(&format!("GET {path} HTTP/1.1\nHost: shop.example\nHeader3: \"x\"\n\n"));
+        assert_eq!(client.response().status, 200);
+    };
+    let format = r#"{"h":"$http_header3","n":"$http_header4","e":"$sent_http_etag","a":"$upstream_http_x_app","r":"$request_uri"} $ingress_name $sent_http_content_length $connection_requests"#;
+    world.configure(&[("log-format-upstream", format)]);
+    get("/1");
+    world.configure(&[("log-format-upstream", format), ("log-format-escape-json", "true")]);
+    get("/2");
+    world.configure(&[("log-format-upstream", "$status $none")]);
+    get("/3");
+    let log = world.log(3);
+    let ingress = log[0].rsplit(' ').nth(2).unwrap();
+    assert_eq!(
+        log[0],
+        format!(r#"{{"h":"\x22x\x22","n":"-","e":"\x221\x22","a":"a","r":"/1"}} {ingress} 0 1"#)
+    );
+    assert_eq!(log[1], format!(r#"{{"h":"\"x\"","n":"","e":"\"1\"","a":"a","r":"/2"}} {ingress} 0 2"#));
+    assert!(log[2].contains("\"GET /3 HTTP/1.1\" 200 0 \"-\""), "the default format: {}", log[2]);
+}
+
+#[test]
+fn the_details_of_tls_connections_are_logged() {
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
+    let format =
+        "$scheme $https $ssl_protocol $ssl_cipher $ssl_server_name $ssl_session_reused $ssl_client_verify";
+    world.configure(&[("log-format-upstream", format)]);
+    let config = net::testing::client(&[&rustls::version::TLS13], &[b"http/1.1"]);
+    let mut client = rustls::ClientConnection::new(config, "shop.example".try_into().unwrap()).unwrap();
+    let mut socket = std::net::TcpStream::connect(world.https).unwrap();
+    let mut stream = rustls::Stream::new(&mut client, &mut socket);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    let line = world.log(1).remove(0);
+    let words: Vec<_> = line.split(' ').collect();
+    assert_eq!([&words[..3], &words[4..]].concat(), ["https", "on", "TLSv1.3", "shop.example", ".", "NONE"]);
+    assert!(words[3].starts_with("TLS_"), "{line}");
+}
+
+#[test]
+fn requests_that_are_not_logged_have_no_line() {
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
+    world.ingress("quiet", "quiet.example", &[("enable-access-log", "false")]);
+    world.service("quiet", &[script.address]);
+    world.configure(&[("skip-access-log-urls", "/health,~^/live")]);
+    for (host, path) in [
+        ("shop.example", "/health"),
+        ("shop.example", "/live/now"),
+        ("quiet.example", "/quiet"),
+        ("shop.example", "/health?x"),
+        ("shop.example", "/other"),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\nHost: {host}\n\n");
+        assert_eq!(world.ask(&request).status, 200, "{path}");
+    }
+    let log = world.log(2);
+    assert!(log.len() == 2 && log[0].contains("/health?x") && log[1].contains("/other"), "{log:?}");
 }

@@ -1,0 +1,237 @@
+//! A line of the access log in the format of `log-format-upstream`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cluster::PortRef;
+use http::HeaderName;
+use http::header::{self, COOKIE};
+use ingress_routes::access_log::{ResponseField, TlsVariable};
+use ingress_routes::template::CompiledPart;
+use ingress_routes::variables::RequestVariable;
+use ingress_routes::{LineFormat, LogEscape, LogVariable, RequestScheme, path};
+
+use crate::io::clock::Clock;
+use crate::observe::access_log::{AccessRecord, Attempt};
+use crate::observe::format;
+use crate::observe::tls_details::TlsDetails;
+
+static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// A request that has ended, and what its line says about time and connection.
+pub(crate) struct LogLine<'a> {
+    pub(crate) record: &'a AccessRecord,
+    pub(crate) connection: LoggedConnection<'a>,
+    pub(crate) clock: &'a Clock,
+    pub(crate) elapsed: Duration,
+}
+
+/// What a line says about the connection.
+#[derive(Clone, Copy)]
+pub(crate) struct LoggedConnection<'a> {
+    pub(crate) number: u64,
+    pub(crate) requests: u32,
+    pub(crate) peer: SocketAddr,
+    pub(crate) scheme: RequestScheme,
+    /// The port for `X-Forwarded-Port`.
+    pub(crate) port: u16,
+    pub(crate) tls: Option<&'a TlsDetails>,
+}
+
+impl<'a> LoggedConnection<'a> {
+    fn tls_value(&self, variable: TlsVariable) -> Option<&'a str> {
+        self.tls?.value(variable)
+    }
+}
+
+impl LogLine<'_> {
+    /// Writes the line. Hot: allocates only for `$uri` if the path is not ASCII, or was encoded and rewritten.
+    pub(crate) fn write(&self, format: &LineFormat, out: &mut Vec<u8>) {
+        for part in format.parts() {
+            match part {
+                CompiledPart::Text(text) => out.extend_from_slice(text.as_bytes()),
+                CompiledPart::Variable(variable) => self.value(variable, format.escape(), out),
+            }
+        }
+    }
+
+    fn value(&self, variable: &LogVariable, escape: LogEscape, out: &mut Vec<u8>) {
+        let Self { record, connection, clock, elapsed } = self;
+        let (exchange, route) = (record.exchange.as_ref(), record.route.as_deref());
+        let text = match variable {
+            LogVariable::RequestLine => Some(&*record.line),
+            LogVariable::RemoteAddress => Some(record.client.as_bytes()),
+            LogVariable::Protocol => protocol(&record.line),
+            LogVariable::RequestId => Some(record.request_id.as_bytes()),
+            LogVariable::Https => {
+                Some(if connection.scheme == RequestScheme::Https { &b"on"[..] } else { b"" })
+            }
+            LogVariable::Host => {
+                let host = exchange.map(|exchange| exchange.host()).filter(|host| !host.is_empty());
+                Some(host.unwrap_or("_").as_bytes())
+            }
+            LogVariable::Args => exchange.and_then(|exchange| {
+                let rewritten = exchange.target.as_deref();
+                let query =
+                    rewritten.map_or_else(|| exchange.query(), |target| Some(target.split_once('?')?.1));
+                query.map(str::as_bytes)
+            }),
+            // The variables that ingress-nginx sets in each location are empty, and not missing, without one.
+            LogVariable::UpstreamName => Some(record.upstream_name().as_bytes()),
+            LogVariable::CanaryName => Some(record.canary_name().as_bytes()),
+            LogVariable::Namespace => Some(
+                route.and_then(|route| route.ingress.as_ref()).map_or("", |key| &key.namespace).as_bytes(),
+            ),
+            LogVariable::IngressName => {
+                Some(route.and_then(|route| route.ingress.as_ref()).map_or("", |key| &key.name).as_bytes())
+            }
+            LogVariable::ServiceName => {
+                Some(route.and_then(|route| route.service.as_ref()).map_or("", |(name, _)| name).as_bytes())
+            }
+            LogVariable::ServicePort => match route.and_then(|route| route.service.as_ref()) {
+                Some((_, PortRef::Number(port))) => return format::number(out, (*port).into()),
+                Some((_, PortRef::Name(name))) => Some(name.as_bytes()),
+                None => Some(&b""[..]),
+            },
+            LogVariable::LocationPath => Some(route.map_or("", |route| &route.path).as_bytes()),
+            LogVariable::ServerName => Some(route.map_or("_", |route| &route.host).as_bytes()),
+            LogVariable::Tls(variable) => connection.tls_value(*variable).map(str::as_bytes),
+            LogVariable::Request(RequestVariable::RequestScheme) => {
+                Some(connection.scheme.as_str().as_bytes())
+            }
+            LogVariable::Constant(text) => Some(text.as_bytes()),
+            LogVariable::Absent => None,
+
+            LogVariable::Request(variable) => {
+                let text = exchange.and_then(|exchange| variable.find(exchange));
+                return format::value(out, escape, text.as_deref().map(str::as_bytes));
+            }
+            LogVariable::Header(name) => return self.header(name, escape, out),
+            LogVariable::ResponseField(field) => return self.response_field(field, escape, out),
+            LogVariable::ForwardedFor => return self.forwarded_for(escape, out),
+            LogVariable::RemoteUser => {
+                let given = exchange.and_then(|exchange| exchange.header_bytes(&AUTHORIZATION).next());
+                return format::value(out, escape, given.and_then(format::basic_user).as_deref());
+            }
+            LogVariable::Uri => {
+                let uri = exchange.map(|exchange| match &exchange.target {
+                    Some(target) => path::decoded(target.split('?').next().unwrap_or_default()),
+                    None => path::bytes(exchange.path()),
+                });
+                return format::value(out, escape, uri.as_deref());
+            }
+            LogVariable::BinaryRemoteAddress => {
+                return match connection.peer.ip().to_canonical() {
+                    IpAddr::V4(ip) => format::value(out, escape, Some(&ip.octets())),
+                    IpAddr::V6(ip) => format::value(out, escape, Some(&ip.octets())),
+                };
+            }
+            LogVariable::EscapedRequestUri => {
+                return match exchange {
+                    Some(exchange) => format::encoded(out, exchange.request_target().as_bytes()),
+                    None => format::value(out, escape, None),
+                };
+            }
+
+            LogVariable::RemotePort => return format::number(out, connection.peer.port().into()),
+            LogVariable::Connection => return format::number(out, connection.number),
+            LogVariable::ConnectionRequests => return format::number(out, connection.requests.into()),
+            LogVariable::Port => return format::number(out, connection.port.into()),
+            LogVariable::ProcessId => return format::number(out, std::process::id().into()),
+            LogVariable::RequestLength => return format::number(out, record.head_bytes + record.body_bytes),
+            LogVariable::Status => return format::number(out, record.status.into()),
+            LogVariable::BytesSent => return format::number(out, record.sent_head + record.sent),
+            LogVariable::BodyBytesSent => return format::number(out, record.sent),
+            LogVariable::RequestTime => return format::seconds(out, *elapsed),
+            LogVariable::LocalTime => return clock.write_local_time(out),
+            LogVariable::IsoTime => return clock.write_iso_time(out),
+            LogVariable::UnixTime => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                return format::seconds(out, now.unwrap_or_default());
+            }
+
+            LogVariable::UpstreamAddress => {
+                return self.attempts(escape, out, |out, one| out.extend_from_slice(one.name.as_bytes()));
+            }
+            LogVariable::UpstreamStatus => {
+                return self
+                    .attempts(escape, out, |out, one| format::number(out, one.status.as_u16().into()));
+            }
+            LogVariable::UpstreamLength => {
+                return self.attempts(escape, out, |out, one| format::number(out, one.received));
+            }
+            LogVariable::UpstreamConnectTime => {
+                return self.attempts(escape, out, |out, one| time(out, one.connected));
+            }
+            LogVariable::UpstreamHeaderTime => {
+                return self.attempts(escape, out, |out, one| time(out, one.header));
+            }
+            LogVariable::UpstreamResponseTime => {
+                return self.attempts(escape, out, |out, one| {
+                    format::seconds(out, one.ended.unwrap_or_default());
+                });
+            }
+        };
+        format::value(out, escape, text);
+    }
+
+    /// All fields of a name, joined.
+    fn header(&self, name: &HeaderName, escape: LogEscape, out: &mut Vec<u8>) {
+        let separator = if *name == COOKIE { "; " } else { ", " };
+        match &self.record.exchange {
+            Some(exchange) => joined(out, escape, exchange.header_bytes(name), separator),
+            None => format::value(out, escape, None),
+        }
+    }
+
+    fn response_field(&self, field: &ResponseField, escape: LogEscape, out: &mut Vec<u8>) {
+        let kept = self.record.response_fields.iter();
+        let values = kept.filter(|(known, _)| known == field).map(|(_, value)| &value[..]);
+        joined(out, escape, values, ", ");
+    }
+
+    /// The client's `X-Forwarded-For`, and its address.
+    fn forwarded_for(&self, escape: LogEscape, out: &mut Vec<u8>) {
+        let exchange = self.record.exchange.as_ref();
+        let given = exchange.into_iter().flat_map(|exchange| exchange.header_bytes(&X_FORWARDED_FOR));
+        joined(out, escape, given.chain([self.record.client.as_bytes()]), ", ");
+    }
+
+    /// One value for each attempt.
+    fn attempts(&self, escape: LogEscape, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, &Attempt)) {
+        if self.record.attempts.is_empty() {
+            return format::value(out, escape, None);
+        }
+        self.record.write_attempts(out, write);
+    }
+}
+
+/// The version of a request line.
+fn protocol(line: &[u8]) -> Option<&[u8]> {
+    line.rsplit(|byte| *byte == b' ').next().filter(|word| word.starts_with(b"HTTP/"))
+}
+
+/// A time of an attempt that may not have come so far.
+fn time(out: &mut Vec<u8>, time: Option<Duration>) {
+    match time {
+        Some(time) => format::seconds(out, time),
+        None => out.push(b'-'),
+    }
+}
+
+fn joined<'v>(out: &mut Vec<u8>, escape: LogEscape, values: impl Iterator<Item = &'v [u8]>, separator: &str) {
+    let mut is_first = true;
+    for value in values {
+        if !std::mem::take(&mut is_first) {
+            out.extend_from_slice(separator.as_bytes());
+        }
+        format::value(out, escape, Some(value));
+    }
+    if is_first {
+        format::value(out, escape, None);
+    }
+}
+
+#[cfg(test)]
+mod tests;
