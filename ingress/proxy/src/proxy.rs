@@ -19,6 +19,7 @@ use crate::listener::accept::accept;
 use crate::listener::{self, Listener, tls};
 use crate::observe::metrics::{ConfigurationMetrics, ProxyMetrics};
 use crate::options::{Controller, MetricsOptions, ProxyOptions};
+use crate::state::shared::SharedState;
 use crate::state::worker::Worker;
 use crate::views::ProxyViews;
 
@@ -109,18 +110,18 @@ impl Proxy {
             active: metrics.connections.active.clone(),
             workers: Vec::new(),
         };
-        let listening: Arc<[SocketAddr]> = proxy.http.iter().chain(&proxy.https).copied().collect();
+        let listening = proxy.http.iter().chain(&proxy.https).copied().collect();
+        let shared = Arc::new(SharedState::new(listening, count, &metrics.limits));
         for (number, listeners) in listeners.into_iter().enumerate() {
             let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
-            let (lines, drain, listening) =
-                (telemetry.access.clone(), proxy.drain.clone(), listening.clone());
+            let (lines, drain, shared) = (telemetry.access.clone(), proxy.drain.clone(), shared.clone());
             let (healthy, failed) = (proxy.healthy.clone(), telemetry.worker_failed.clone());
             let panics = metrics.connections.panics.clone();
             // Counts as an open connection while the worker accepts, so that the drain waits for its last connections.
             let accepting = drain.track();
             let run = move || {
                 let _slot = ThreadSlot::claim();
-                let new = || Worker::new(number as u32, options, views, metrics, lines, drain, listening);
+                let new = || Worker::new(number as u32, options, views, metrics, lines, drain, shared);
                 if let Err(reason) = supervise(|| work(listeners, accepting, new)) {
                     panics.inc();
                     healthy.store(false, SeqCst);

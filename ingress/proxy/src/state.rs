@@ -1,6 +1,10 @@
 //! The state of a worker thread, which outlives requests and configurations.
 
 pub(crate) mod client_table;
+mod generations;
+pub(crate) mod password_verifier;
+pub(crate) mod shared;
+pub(crate) mod subrequest_cache;
 pub(crate) mod worker;
 
 mod balancer;

@@ -3,10 +3,12 @@
 mod access_log;
 mod affinity;
 mod app_root;
+mod authentication;
+mod basic_auth;
 mod canary;
 mod cors;
 mod custom_headers;
-mod global_auth;
+mod external_auth;
 mod header_names;
 mod hsts;
 mod https_redirect;
@@ -164,7 +166,8 @@ pub struct Rule<'r> {
 
 /// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx the answer to a CORS preflight
 /// request takes precedence over a redirect annotation, that over a rewrite, and a rewrite over the redirect to https. Headers
-/// of endpoints are hidden and changed before others are set.
+/// of endpoints are hidden and changed before others are set. Address lists, passwords and external authentication decide in this
+/// order; the last needs the timeouts of `proxy`.
 pub const FAMILIES: &[AnnotationFamily] = &[
     header_names::FAMILY,
     upstream_head::FAMILY,
@@ -182,14 +185,16 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     backend_protocol::FAMILY,
     affinity::FAMILY,
     source_range::FAMILY,
-    global_auth::FAMILY,
     proxy::FAMILY,
     server::FAMILY,
     access_log::FAMILY,
+    authentication::FAMILY,
+    basic_auth::FAMILY,
+    external_auth::FAMILY,
 ];
 
 /// Annotations with which an Ingress opts out of a global setting.
-const OPT_OUTS: &[&str] = &["enable-global-auth", "enable-modsecurity"];
+const OPT_OUTS: &[&str] = &["enable-modsecurity"];
 
 /// Reads the annotations of an Ingress that begin with a prefix, and the objects that they name.
 pub(crate) fn read(ingress: &Ingress, prefix: &str, cluster: &Snapshot) -> (Settings, ReaderFindings) {

@@ -9,6 +9,7 @@ use ingress_wire::known_header::KnownHeader;
 use ingress_wire::request::{Method, ParsedRequest};
 use ingress_wire::request_head::encoded_target;
 
+use crate::family_values::FamilyValues;
 use crate::path::{BadPath, normalise};
 use crate::pattern::StepBudget;
 
@@ -66,6 +67,8 @@ pub struct Exchange {
     pub certificate: bool,
     /// The steps that regular expressions may still take.
     pub step_budget: Cell<StepBudget>,
+    /// What annotation families keep of this request from one phase to another.
+    pub values: FamilyValues,
     authority: CompactString,
     host_len: usize,
     lowered: Option<CompactString>,
@@ -112,6 +115,7 @@ impl Exchange {
             target: None,
             certificate: false,
             step_budget: Cell::default(),
+            values: FamilyValues::default(),
             authority,
             host_len,
             lowered,

@@ -43,14 +43,12 @@ struct ActiveGuard {
     key: &'static str,
     guard: &'static Guard,
     value: String,
-    /// Rule paths with one of these prefixes stay open.
-    exempt: Vec<String>,
 }
 
 impl PartialEq for ActiveGuard {
     fn eq(&self, other: &Self) -> bool {
-        let Self { key, guard: _, value, exempt } = self;
-        (key, value, exempt) == (&other.key, &other.value, &other.exempt)
+        let Self { key, guard: _, value } = self;
+        (key, value) == (&other.key, &other.value)
     }
 }
 
@@ -69,8 +67,6 @@ pub(crate) struct GuardedRoute<'r> {
     /// The Ingress that owns it; `None` for the catch-all without an Ingress.
     pub(crate) ingress: Option<&'r Ingress>,
     pub(crate) settings: &'r Settings,
-    /// The path of the rule, as written.
-    pub(crate) path: &'r str,
 }
 
 impl Globals {
@@ -158,7 +154,7 @@ impl Globals {
                 (Level::Closed, Some(guard)) => {
                     let what = format!("{what}; {}", guard.describe());
                     globals.report(&config_map.key, "", what, Effect::ClosesOthers);
-                    globals.guards.push(ActiveGuard::new(key.name, guard, value, config_map));
+                    globals.guards.push(ActiveGuard { key: key.name, guard, value: value.trim().to_owned() });
                 }
                 (Level::Cosmetic, _) => globals.report(&config_map.key, "", what, Effect::Cosmetic),
                 _ => globals.report(&config_map.key, "", what, Effect::Differs),
@@ -197,24 +193,14 @@ impl Globals {
 }
 
 impl ActiveGuard {
-    fn new(key: &'static str, guard: &'static Guard, value: &str, config_map: &ConfigMap) -> Self {
-        let entry = |name: &str| config_map.data.iter().find(|(known, _)| known == name);
-        let exempt = guard.exempt.map(|(key, default)| entry(key).map_or(default, |(_, value)| value));
-        let items = exempt.into_iter().flat_map(|list| list.split(','));
-        let exempt = items.map(|item| item.trim_matches(' ').to_owned()).filter(|item| !item.is_empty());
-        Self { key, guard, value: value.trim().to_owned(), exempt: exempt.collect() }
-    }
-
     fn covers(&self, route: GuardedRoute<'_>, prefix: &str) -> bool {
         let Guard { reach, opt_out, .. } = self.guard;
         let reached = match (reach, route.ingress) {
-            (GuardReach::Everything, _) | (GuardReach::Ingresses, Some(_)) => true,
+            (GuardReach::Everything, _) => true,
             (GuardReach::IngressesWith(_, has), Some(ingress)) => has(ingress, prefix, &self.value),
             (_, None) => false,
         };
-        reached
-            && !opt_out.is_some_and(|name| route.settings.opted_out.contains(&name))
-            && !self.exempt.iter().any(|path| route.path.starts_with(path))
+        reached && !opt_out.is_some_and(|name| route.settings.opted_out.contains(&name))
     }
 }
 

@@ -11,7 +11,9 @@ pub mod pattern;
 mod sharded_map;
 mod sorted_list;
 
+mod family_values;
 pub mod exchange;
+mod credentials;
 pub mod variables;
 
 pub mod access_log;
@@ -20,8 +22,8 @@ pub mod options;
 mod unsupported;
 pub mod problem;
 
+mod password;
 pub mod plan;
-mod family_values;
 
 mod class;
 mod external_name;

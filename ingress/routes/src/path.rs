@@ -98,6 +98,18 @@ pub fn encode_unsafe(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Percent-encodes a text for a part of a query: all but letters, digits, `-`, `.`, `_` and `~` (RFC 3986 §2.3).
+pub fn encode_component(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte as char),
+            byte => push_code(&mut out, byte),
+        }
+    }
+    out
+}
+
 fn push_code(out: &mut String, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     out.extend(['%', HEX[usize::from(byte >> 4)] as char, HEX[usize::from(byte & 15)] as char]);

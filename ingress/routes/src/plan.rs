@@ -9,7 +9,9 @@ pub mod access;
 pub mod filter;
 pub mod head_edits;
 pub mod head_options;
+pub mod password_check;
 pub mod subrequest;
+pub mod subrequest_cache;
 
 use std::sync::Arc;
 

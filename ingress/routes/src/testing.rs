@@ -74,6 +74,10 @@ impl TestCluster {
         self.cache.apply(objects.into_iter().map(Event::Apply), 1);
     }
 
+    pub(crate) fn remove(&mut self, kind: Kind, key: Key) {
+        self.cache.apply([Event::Remove(kind, key)], 1);
+    }
+
     /// Completes the first list of every kind.
     pub(crate) fn sync(&mut self) {
         self.cache.apply(Kind::ALL.into_iter().map(Event::Synced), 1);
@@ -118,6 +122,7 @@ impl TestCluster {
         match access {
             AccessStep::Respond(response) => return respond(&response),
             AccessStep::Fetch(request) => return format!("fetch {}", request.url),
+            AccessStep::Verify(check) => return format!("verify {}", check.user()),
             AccessStep::Pass => {}
         }
         let Some(upstream) = &route.upstream else { return "404".to_owned() };
@@ -398,5 +403,9 @@ pub(crate) struct FixedServices;
 impl Services for FixedServices {
     fn now(&self) -> Duration {
         Duration::from_secs(1_800_000_000)
+    }
+
+    fn request_id(&self) -> &[u8] {
+        b"0123456789abcdef0123456789abcdef"
     }
 }

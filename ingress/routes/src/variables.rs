@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 
+use crate::credentials::Credentials;
 use crate::exchange::Exchange;
+use crate::path::encode_component;
 
 /// A supported variable.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +19,8 @@ pub enum RequestVariable {
     Uri,
     /// `$request_uri`: path and query as the client sent them.
     RequestUri,
+    /// `$escaped_request_uri`: the same, percent-encoded for a part of a query.
+    EscapedRequestUri,
     /// `$args`, `$query_string`.
     Args,
     /// `$is_args`: a question mark if there is a query.
@@ -29,6 +33,8 @@ pub enum RequestVariable {
     RemoteAddress,
     /// `$remote_port`.
     RemotePort,
+    /// `$remote_user`: the user name of basic authentication, verified or not.
+    RemoteUser,
     /// `$arg_name`: the first argument of this name, as sent.
     Argument(String),
     /// `$http_name`: a request header.
@@ -45,12 +51,14 @@ impl RequestVariable {
             "http_host" | "best_http_host" => Self::HttpHost,
             "uri" | "document_uri" => Self::Uri,
             "request_uri" => Self::RequestUri,
+            "escaped_request_uri" => Self::EscapedRequestUri,
             "args" | "query_string" => Self::Args,
             "is_args" => Self::IsArgs,
             "scheme" | "pass_access_scheme" => Self::RequestScheme,
             "request_method" => Self::Method,
             "remote_addr" => Self::RemoteAddress,
             "remote_port" => Self::RemotePort,
+            "remote_user" => Self::RemoteUser,
             _ => {
                 let (kind, name) = name.split_once('_').filter(|(_, name)| !name.is_empty())?;
                 match kind {
@@ -83,6 +91,8 @@ impl RequestVariable {
             Self::Method => Some(exchange.method_name()),
             Self::RemoteAddress => return Some(exchange.client_ip().to_string().into()),
             Self::RemotePort => return Some(exchange.peer.port().to_string().into()),
+            Self::RemoteUser => return Credentials::of(exchange).map(|credentials| credentials.user.into()),
+            Self::EscapedRequestUri => return Some(encode_component(exchange.request_target()).into()),
             Self::Argument(name) => argument(exchange.query().unwrap_or_default(), name),
             Self::Header(name) => exchange.header(name),
             Self::Cookie(name) => exchange.cookie_ignoring_case(name),
@@ -103,7 +113,11 @@ mod tests {
 
     #[test]
     fn variables_have_the_values_of_nginx() {
-        let headers = [("x-user", "ann"), ("cookie", "Session=s1; other=2")];
+        let headers = [
+            ("x-user", "ann"),
+            ("cookie", "Session=s1; other=2"),
+            ("authorization", "Basic YW5uOnNlY3JldA=="),
+        ];
         let exchange = get("https://Shop.example:8443/a//b%20c?x=1&Y=2%20&x=3", &headers);
         for (name, value) in [
             ("host", "shop.example"),
@@ -112,6 +126,8 @@ mod tests {
             ("uri", "/a/b c"),
             ("document_uri", "/a/b c"),
             ("request_uri", "/a//b%20c?x=1&Y=2%20&x=3"),
+            ("escaped_request_uri", "%2Fa%2F%2Fb%2520c%3Fx%3D1%26Y%3D2%2520%26x%3D3"),
+            ("remote_user", "ann"),
             ("args", "x=1&Y=2%20&x=3"),
             ("query_string", "x=1&Y=2%20&x=3"),
             ("is_args", "?"),

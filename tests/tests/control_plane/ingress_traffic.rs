@@ -242,7 +242,7 @@ http://notes.test/                  = 200 main
     EDGE.expect(SOON, "http://notes.test/ = 301 https://new.test/");
 
     // An annotation that protects and is not implemented closes the route.
-    api.apply(&annotated(&main, "nginx.ingress.kubernetes.io/auth-url: 'http://auth.test/'"));
+    api.apply(&annotated(&main, "nginx.ingress.kubernetes.io/enable-modsecurity: 'true'"));
     EDGE.expect(SOON, "http://notes.test/ = 503");
     api.apply(&main);
     EDGE.expect(SOON, "http://notes.test/ = 200 main");

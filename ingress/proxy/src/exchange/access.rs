@@ -1,20 +1,30 @@
 //! The limit and access phases of a request.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::StatusCode;
 use ingress_routes::plan::access::{AccessCheck, AccessStep, Services};
+use ingress_routes::plan::subrequest::{Subrequest, SubrequestResponse};
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, Route};
 
 use crate::client::connection::ClientConnection;
 use crate::exchange::subrequest;
+use crate::observe::access_log::RequestId;
 
 /// What rules may use.
-struct WorkerServices;
+struct WorkerServices {
+    request_id: RequestId,
+}
 
 impl Services for WorkerServices {
     fn now(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn request_id(&self) -> &[u8] {
+        self.request_id.as_bytes()
     }
 }
 
@@ -23,8 +33,9 @@ pub(crate) async fn check(
     client: &Rc<ClientConnection>,
     route: &Route,
     exchange: &mut Exchange,
+    request_id: RequestId,
 ) -> Option<DirectResponse> {
-    let services = WorkerServices;
+    let services = WorkerServices { request_id };
     for limit in &route.plan.limits {
         if let FilterOutcome::Respond(response) = limit.enter(exchange, &services) {
             return Some(response);
@@ -38,9 +49,39 @@ pub(crate) async fn check(
             AccessStep::Pass => return None,
             AccessStep::Respond(response) => return Some(response),
             AccessStep::Fetch(request) => {
-                let response = subrequest::fetch(&client.worker, route.upstream_name(), &request).await;
+                let response = fetch(client, route, &request, &services).await;
                 check.resume(access, exchange, &services, &response)
+            }
+            AccessStep::Verify(password) => {
+                let Some(is_valid) = client.worker.shared.passwords.verify(*password).await else {
+                    return Some(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
+                };
+                check.verified(access, exchange, &services, is_valid)
             }
         };
     }
+}
+
+/// The response to a subrequest, possibly an earlier one.
+async fn fetch(
+    client: &ClientConnection,
+    route: &Route,
+    request: &Subrequest,
+    services: &WorkerServices,
+) -> Arc<SubrequestResponse> {
+    let worker = &client.worker;
+    let upstream = route.upstream_name();
+    let Some(cache) = &request.cache else {
+        let fetched = subrequest::fetch(worker, upstream, request).await;
+        return Arc::new(fetched.unwrap_or_else(SubrequestResponse::status));
+    };
+    let cached = &worker.shared.subrequests;
+    if let Some(response) = cached.get(&cache.key, services.now()) {
+        return response;
+    }
+    let fetched = subrequest::fetch(worker, upstream, request).await;
+    if let Ok(response) = &fetched {
+        cached.insert(cache, response, services.now());
+    }
+    Arc::new(fetched.unwrap_or_else(SubrequestResponse::status))
 }

@@ -109,11 +109,13 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     if let FilterOutcome::Respond(response) = outcome {
         return page(client, guard, &response);
     }
-    if let Some(exchange) = &mut guard.exchange
-        && !route.plan.is_open()
-        && let Some(response) = access::check(client, &route, exchange).await
-    {
-        return page(client, guard, &response);
+    if !route.plan.is_open() {
+        let request_id = guard.request_id.clone();
+        if let Some(exchange) = &mut guard.exchange
+            && let Some(response) = access::check(client, &route, exchange, request_id).await
+        {
+            return page(client, guard, &response);
+        }
     }
     let body = request_body(body, length, &route.plan.proxy, &client.entry.buffers);
     let request = ProxyRequest { client, route: &route, guard, body: Some(body), length };

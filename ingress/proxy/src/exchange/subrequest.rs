@@ -50,16 +50,20 @@ impl From<io::Error> for FetchError {
     }
 }
 
-/// The response to a subrequest: 502 or 504 if there is none, with the reason in the log under the name of the upstream that the
-/// request was meant for.
-pub(crate) async fn fetch(worker: &Worker, upstream: &str, request: &Subrequest) -> SubrequestResponse {
+/// The response to a subrequest. The error is 502 or 504, with the reason in the log under the name of the upstream that the request
+/// was meant for.
+pub(crate) async fn fetch(
+    worker: &Worker,
+    upstream: &str,
+    request: &Subrequest,
+) -> Result<SubrequestResponse, StatusCode> {
     let fetched = tokio::time::timeout(request.timeout, exchange(worker, request)).await;
-    fetched.unwrap_or(Err(FetchError::Timeout)).unwrap_or_else(|error| {
+    fetched.unwrap_or(Err(FetchError::Timeout)).map_err(|error| {
         worker.upstream_log.failed(upstream, &format_args!("subrequest to {}", request.url), &error);
-        SubrequestResponse::status(match error {
+        match error {
             FetchError::Timeout => StatusCode::GATEWAY_TIMEOUT,
             FetchError::Url(_) | FetchError::Failed(_) => StatusCode::BAD_GATEWAY,
-        })
+        }
     })
 }
 

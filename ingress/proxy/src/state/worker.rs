@@ -25,6 +25,7 @@ use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, Req
 use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
+use crate::state::shared::SharedState;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::limit::UpstreamLimit;
 use crate::upstream::pool::ConnectionPool;
@@ -45,8 +46,7 @@ pub(crate) struct Worker {
     /// TLS to the servers of subrequests. As in nginx (`proxy_ssl_verify off`), their certificates are not verified.
     pub(crate) subrequest_tls: Arc<ClientConfig>,
     pub(crate) drain: Drain,
-    /// The addresses that the proxy listens on.
-    listening: Arc<[SocketAddr]>,
+    pub(crate) shared: Arc<SharedState>,
     pub(crate) connections: ConnectionMetrics,
     pub(crate) limits: LimitMetrics,
     pub(crate) clients: Rc<ClientTable>,
@@ -94,7 +94,7 @@ impl Worker {
         metrics: ProxyMetrics,
         lines: Option<LogWriter>,
         drain: Drain,
-        listening: Arc<[SocketAddr]>,
+        shared: Arc<SharedState>,
     ) -> Rc<Self> {
         let limits = metrics.limits.clone();
         let buffers = BufferBudget::new(options.max_buffered_bytes, options.workers, limits.buffered.clone());
@@ -113,7 +113,7 @@ impl Worker {
             resolver: Resolver::new(&options.name_servers, options.allow_local_external_names),
             subrequest_tls: net::tls_client::unverified(),
             drain,
-            listening,
+            shared,
             upstream_log: metrics.upstream_log.clone(),
             connections: metrics.connections.clone(),
             series: RequestSeries::new(&metrics),
@@ -231,7 +231,7 @@ impl Worker {
             own.port() == address.port() && (own.ip().is_unspecified() || own.ip().to_canonical() == ip)
         };
         // A connection to this machine has the same address at both ends.
-        self.listening.iter().any(is_own)
+        self.shared.listening.iter().any(is_own)
             && stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == ip)
     }
 

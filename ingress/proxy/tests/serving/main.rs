@@ -8,6 +8,7 @@ mod descriptors;
 mod limits;
 
 mod access_log;
+mod authentication;
 mod bodies;
 mod forwarding;
 mod heads;

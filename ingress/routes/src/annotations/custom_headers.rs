@@ -147,7 +147,11 @@ fn config_map<'i>(
 
 /// The headers of a ConfigMap that a key names. One that cannot be sent is left out. One with an unknown variable has no value:
 /// a client's header of the same name must not take its place.
-fn templates(reader: &mut SettingReader<'_>, key: &'static str, effect: Effect) -> Vec<(String, Template)> {
+pub(super) fn templates(
+    reader: &mut SettingReader<'_>,
+    key: &'static str,
+    effect: Effect,
+) -> Vec<(String, Template)> {
     let Some(config_map) = config_map(reader, key, effect) else { return Vec::new() };
     let mut templates = Vec::with_capacity(config_map.data.len());
     for (name, value) in &config_map.data {

@@ -1,6 +1,6 @@
 //! Every family loads its own example, and the lists are complete.
 
-use cluster::{Cache, ConfigMap, Event, Object};
+use cluster::{Cache, ConfigMap, Event, Object, Secret};
 
 use super::*;
 use crate::affinity::AffinityMode;
@@ -21,7 +21,14 @@ fn named_objects() -> Cache {
     let key = Key::new("default", "my-headers");
     let headers = ConfigMap { key, data: vec![("X-App".into(), "shop".into())] };
     let mut cache = Cache::default();
-    cache.apply([Event::Apply(Object::ConfigMap(Arc::new(headers)))], 1);
+    let users = Secret {
+        key: Key::new("default", "users"),
+        certificate: Box::default(),
+        private_key: Box::default(),
+        other: [("ann".into(), b"{PLAIN}secret".as_slice().into())].into(),
+    };
+    let objects = [Object::ConfigMap(Arc::new(headers)), Object::Secret(Arc::new(users))];
+    cache.apply(objects.map(Event::Apply), 1);
     cache
 }
 
@@ -64,7 +71,7 @@ fn every_example_of_a_family_without_annotations_is_a_config_map() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (63, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (78, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -124,6 +131,36 @@ fn invalid_values_are_reported_with_their_effect() {
         ("cors-max-age: 1h", Effect::DefaultUsed),
         ("cors-allow-origin: shop.example", Effect::LeftOut),
         ("custom-headers: missing", Effect::Closed),
+        ("auth-type: digest\nauth-secret: users", Effect::Closed),
+        ("auth-type: Basic\nauth-secret: users", Effect::Closed),
+        ("auth-type: basic", Effect::Closed),
+        ("auth-type: basic\nauth-secret: missing", Effect::Closed),
+        ("auth-type: basic\nauth-secret: a/b/c", Effect::Closed),
+        ("auth-type: basic\nauth-secret: users", Effect::Closed),
+        ("auth-type: basic\nauth-secret: users\nauth-secret-type: file", Effect::Closed),
+        ("auth-secret: users", Effect::Differs),
+        ("auth-realm: x", Effect::Differs),
+        ("satisfy: one", Effect::DefaultUsed),
+        ("auth-url: auth.example", Effect::Closed),
+        ("auth-url: ftp://auth.example", Effect::Closed),
+        ("auth-url: http:///check", Effect::Closed),
+        ("auth-url: http://a..b/check", Effect::Closed),
+        ("auth-url: http://auth.example/a b", Effect::Closed),
+        ("auth-url: http://auth.example/$none", Effect::Closed),
+        ("auth-url: 'http://auth.example/\";}'", Effect::Closed),
+        ("auth-url: http://a/\nauth-method: get", Effect::Closed),
+        ("auth-url: http://a/\nauth-response-headers: X User", Effect::Closed),
+        ("auth-url: http://a/\nauth-proxy-set-headers: missing", Effect::Closed),
+        ("auth-url: http://a/\nauth-signin: 'http://b/ c'", Effect::DefaultUsed),
+        ("auth-url: http://a/\nauth-signin: http://b/$none", Effect::DefaultUsed),
+        ("auth-url: http://a/\nauth-signin-redirect-param: 'a&b'", Effect::DefaultUsed),
+        ("auth-url: http://a/\nauth-request-redirect: $", Effect::DefaultUsed),
+        ("auth-url: http://a/\nauth-cache-key: $none", Effect::DefaultUsed),
+        ("auth-url: http://a/\nauth-cache-duration: 5 minutes", Effect::DefaultUsed),
+        ("auth-url: http://a/\nauth-always-set-cookie: 'yes'", Effect::DefaultUsed),
+        ("auth-signin: http://b/", Effect::Differs),
+        ("auth-url: http://a/\nauth-keepalive: '5'", Effect::Cosmetic),
+        ("auth-snippet: 'proxy_set_header A b;'", Effect::Closed),
         ("custom-headers: a/b/c", Effect::Closed),
         ("upstream-vhost: '$none'", Effect::DefaultUsed),
         ("x-forwarded-prefix: /$1", Effect::DefaultUsed),

@@ -6,7 +6,7 @@ use crate::problem::Effect;
 use crate::unsupported::NeutralValues::{False, NotPositive, OnlyEmpty, Words};
 use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, unknown_name};
 
-const NOT_AUTHENTICATED: &str = "requests would not be authenticated";
+const OWN_CONNECTION: &str = "each request to the authentication server has its own connection";
 const NO_CERTIFICATE: &str = "clients would need no certificate";
 const NOT_LIMITED: &str = "requests would not be limited";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
@@ -58,27 +58,12 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("proxy-ssl-server-name", Words(&["off"]), PLAIN_UPSTREAM),
     differs("proxy-ssl-ciphers", OnlyEmpty, PLAIN_UPSTREAM),
     differs("proxy-ssl-protocols", OnlyEmpty, PLAIN_UPSTREAM),
-    // Basic and external authentication.
-    closed("auth-type", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-secret", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-secret-type", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-realm", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("satisfy", Words(&["all"]), NOT_AUTHENTICATED),
-    closed("auth-url", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-method", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-signin", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-signin-redirect-param", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-response-headers", OnlyEmpty, "endpoints would get no headers of the authentication service, or forged ones"),
-    closed("auth-request-redirect", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-proxy-set-headers", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-always-set-cookie", False, NOT_AUTHENTICATED),
-    closed("auth-cache-key", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-cache-duration", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-keepalive", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-keepalive-requests", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-keepalive-timeout", OnlyEmpty, NOT_AUTHENTICATED),
-    closed("auth-keepalive-share-vars", False, NOT_AUTHENTICATED),
-    closed("auth-snippet", OnlyEmpty, NOT_AUTHENTICATED),
+    // External authentication.
+    cosmetic("auth-keepalive", NotPositive, OWN_CONNECTION),
+    cosmetic("auth-keepalive-requests", OnlyEmpty, OWN_CONNECTION),
+    cosmetic("auth-keepalive-timeout", OnlyEmpty, OWN_CONNECTION),
+    cosmetic("auth-keepalive-share-vars", False, "there is no nginx whose variables could be shared"),
+    closed("auth-snippet", OnlyEmpty, RAW_TEXT),
     // Access and limits.
     closed("limit-connections", NotPositive, NOT_LIMITED),
     closed("limit-rps", NotPositive, NOT_LIMITED),

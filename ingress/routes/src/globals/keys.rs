@@ -47,8 +47,6 @@ pub struct Guard {
     pub traffic: GuardTraffic,
     /// An annotation that exempts an Ingress when it is false.
     pub opt_out: Option<&'static str>,
-    /// A key whose value lists prefixes of rule paths that stay open, and its default.
-    pub exempt: Option<(&'static str, &'static str)>,
 }
 
 /// Which routes a guard closes.
@@ -56,8 +54,6 @@ pub struct Guard {
 pub enum GuardReach {
     /// All, the page for unknown hosts included.
     Everything,
-    /// Those of every Ingress.
-    Ingresses,
     /// Those of Ingresses that satisfy a condition, given the annotation prefix and the value of the key. The text describes
     /// the condition.
     IngressesWith(&'static str, fn(&Ingress, &str, &str) -> bool),
@@ -74,7 +70,7 @@ pub enum GuardTraffic {
 
 impl Guard {
     const fn of(reach: GuardReach) -> Self {
-        Self { reach, traffic: GuardTraffic::All, opt_out: None, exempt: None }
+        Self { reach, traffic: GuardTraffic::All, opt_out: None }
     }
 
     /// What is closed, as a clause.
@@ -85,7 +81,6 @@ impl Guard {
         };
         let requests = match self.reach {
             GuardReach::Everything => "every request",
-            GuardReach::Ingresses => "every request to a route of an Ingress",
             GuardReach::IngressesWith(text, _) => text,
         };
         let unless = self.opt_out.map(|name| format!(" unless its Ingress has {name}: \"false\""));
@@ -94,9 +89,6 @@ impl Guard {
 }
 
 const EVERYTHING: Guard = Guard::of(GuardReach::Everything);
-const INGRESSES: Guard = Guard::of(GuardReach::Ingresses);
-const GLOBAL_AUTH: Guard =
-    Guard { opt_out: Some("enable-global-auth"), exempt: Some(("no-auth-locations", ACME)), ..INGRESSES };
 const FIREWALL: Guard = Guard { opt_out: Some("enable-modsecurity"), ..EVERYTHING };
 const TLS: Guard = Guard { traffic: GuardTraffic::Https, ..EVERYTHING };
 const RISKY: Guard = Guard::of(GuardReach::IngressesWith(
@@ -114,9 +106,6 @@ const OTHER_PROTOCOLS: UnsupportedSetting = differs(
     Words(&["TLSv1.2 TLSv1.3", "TLSv1.3 TLSv1.2"]),
     "TLS 1.2 and TLS 1.3 are offered",
 );
-
-/// The path at which ACME validates domains: the default of `no-auth-locations`.
-const ACME: &str = "/.well-known/acme-challenge";
 
 const fn honoured(name: &'static str, doc: &'static str) -> ConfigMapKey {
     ConfigMapKey { name, support: KeySupport::Honoured(doc) }
@@ -145,7 +134,6 @@ const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
 const NO_TEXT: &str = "there is no nginx configuration text";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
-const WITH_GLOBAL_AUTH: &str = "without global-auth-url it has no effect, and with it routes are closed";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
 const NO_LIMITS: &str = "no limits are counted, and annotations that set them close their routes";
 const NO_COMPRESSION: &str = "responses are passed on as endpoints compress them";
@@ -169,11 +157,9 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(differs("allow-snippet-annotations", False, "an Ingress with a snippet annotation is closed all the same")),
     guarded("annotations-risk-level", Words(&["High", "Critical"]), "an Ingress with a riskier annotation would be served", &RISKY),
     guarded("annotation-value-word-blocklist", OnlyEmpty, "an Ingress with one of these words in an annotation would be served", &BLOCKED_WORDS),
-    served(differs("allow-cross-namespace-resources", False, "Secrets and ConfigMaps of other namespaces are not read")),
     not_needed("strict-validate-path-type", "there is no nginx configuration text that a path could break out of"),
     guarded("block-user-agents", OnlyEmpty, "requests from user agents that it excludes would be served", &EVERYTHING),
     guarded("block-referers", OnlyEmpty, "requests that it excludes by Referer would be served", &EVERYTHING),
-    honoured("no-auth-locations", "rule paths that begin with one of these stay open under global-auth-url"),
     // Headers and client address.
     served(differs("use-forwarded-headers", False, "the client's address seen by the endpoint is that of the load balancer, and a request whose TLS ended there counts as http")),
     served(differs("enable-real-ip", False, "the client's address seen by the endpoint is that of the load balancer")),
@@ -204,17 +190,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("limit-conn-status-code", Words(&["503"]), NO_LIMITS)),
     served(cosmetic("limit-conn-zone-variable", Words(&["$binary_remote_addr"]), NO_LIMITS)),
     served(cosmetic("grpc-buffer-size-kb", NotPositive, "gRPC endpoints are not supported")),
-    // External authentication for all.
-    guarded("global-auth-url", OnlyEmpty, "requests would not be authenticated", &GLOBAL_AUTH),
-    served(cosmetic("global-auth-method", OnlyEmpty, WITH_GLOBAL_AUTH)),
-    served(cosmetic("global-auth-signin", OnlyEmpty, WITH_GLOBAL_AUTH)),
-    served(cosmetic("global-auth-signin-redirect-param", Words(&["rd"]), WITH_GLOBAL_AUTH)),
-    served(cosmetic("global-auth-response-headers", OnlyEmpty, WITH_GLOBAL_AUTH)),
-    served(cosmetic("global-auth-request-redirect", OnlyEmpty, WITH_GLOBAL_AUTH)),
-    served(cosmetic("global-auth-always-set-cookie", False, WITH_GLOBAL_AUTH)),
-    served(cosmetic("global-auth-cache-key", OnlyEmpty, WITH_GLOBAL_AUTH)),
-    served(cosmetic("global-auth-cache-duration", Words(&["200 202 401 5m"]), WITH_GLOBAL_AUTH)),
-    served(cosmetic("global-auth-snippet", OnlyEmpty, WITH_GLOBAL_AUTH)),
     // Client connections and protocol limits.
     not_needed("client-header-buffer-size", "heads of requests take the memory that they need"),
     not_needed("http2-max-field-size", NOT_READ),
@@ -265,7 +240,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("http-access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
     served(cosmetic("stream-access-log-path", OnlyEmpty, NO_STREAMS)),
     not_needed("access-log-params", "they are options of nginx for a log file"),
-    served(cosmetic("enable-auth-access-log", False, "there are no authentication requests to log")),
+    served(cosmetic("enable-auth-access-log", False, "requests to authentication servers are not logged")),
     served(cosmetic("disable-stream-access-log", False, NO_STREAMS)),
     served(cosmetic("log-format-stream", OnlyEmpty, NO_STREAMS)),
     not_needed("error-log-path", "the error log goes to standard error"),

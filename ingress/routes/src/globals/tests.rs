@@ -14,7 +14,7 @@ const INGRESSES: &str = "
 metadata: {name: web}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web], [/.well-known/acme-challenge/x, Exact, acme]]}]}
 ---
-metadata: {name: out, annotations: {enable-global-auth: 'false', enable-modsecurity: 'false', force-ssl-redirect: 'false'}}
+metadata: {name: out, annotations: {enable-modsecurity: 'false', force-ssl-redirect: 'false'}}
 spec: {rules: [{host: out.example, paths: [[/, Prefix, out]]}]}
 ---
 metadata: {name: tls}
@@ -86,12 +86,7 @@ fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
         (&[("location-snippet", "deny all;")], everything),
         (&[("whitelist-source-range", "not an address")], everything),
         (&[("enable-modsecurity", "true")], closed(&[0, 1, 2, 4, 5, 6, 7])),
-        (&[("global-auth-url", "http://auth.example/")], closed(&[0, 1, 4, 5, 6])),
-        (
-            &[("global-auth-url", "http://auth.example/"), ("no-auth-locations", "")],
-            closed(&[0, 1, 2, 4, 5, 6]),
-        ),
-        (&[("global-auth-url", "http://auth.example/"), ("no-auth-locations", "/x, /")], OPEN),
+        (&[("global-auth-url", "auth.example")], everything),
         (&[("ssl-protocols", "TLSv1.3")], closed(&[1, 4])),
         (&[("annotations-risk-level", "Low")], closed(&[3, 6])),
         (&[("annotations-risk-level", "medium")], OPEN),
@@ -180,7 +175,7 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     let own = cluster.problems();
     cluster.apply([config_map(&[
         ("main-snippet", "x;"),
-        ("global-auth-url", "http://auth.example/"),
+        ("block-referers", "evil"),
         ("enable-syslog", "true"),
         ("proxy-body-sise", "0"),
         ("ssl-protocols", "TLSv1 TLSv1.2"),
@@ -190,10 +185,9 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     assert_eq!(
         problems,
         [
+            "ConfigMap ingress/controller: block-referers \"evil\" is not honoured: requests that it excludes by Referer would be \
+             served; every request gets 503",
             "ConfigMap ingress/controller: enable-syslog \"true\" is not honoured: logs do not go to syslog",
-            "ConfigMap ingress/controller: global-auth-url \"http://auth.example/\" is not honoured: requests would not be \
-             authenticated; every request to a route of an Ingress gets 503 unless its Ingress has enable-global-auth: \
-             \"false\"",
             "ConfigMap ingress/controller: main-snippet \"x;\" is not honoured: there is no nginx configuration text",
             "ConfigMap ingress/controller: proxy-body-sise: is not known; did you mean proxy-body-size?",
             "ConfigMap ingress/controller: ssl-protocols \"TLSv1 TLSv1.2\" is not honoured: TLS 1.2 and TLS 1.3 are offered",

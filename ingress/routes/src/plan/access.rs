@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::filter::{DirectResponse, FilterOutcome};
+use super::password_check::PasswordCheck;
 use super::subrequest::{Subrequest, SubrequestResponse};
 use crate::exchange::Exchange;
 
@@ -16,6 +17,9 @@ use crate::exchange::Exchange;
 pub trait Services {
     /// The time since the Unix epoch.
     fn now(&self) -> Duration;
+
+    /// The `X-Request-ID` that the endpoint gets; empty if there is none.
+    fn request_id(&self) -> &[u8];
 }
 
 /// A limit on the rate or number of requests.
@@ -35,6 +39,18 @@ pub trait AccessRule: Send + Sync + Debug {
         let _ = (exchange, response);
         AccessOutcome::Refuse(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
     }
+
+    /// Decides after the [`PasswordCheck`] that [`AccessRule::check`] asked for.
+    fn verified(&self, exchange: &mut Exchange, is_valid: bool) -> AccessOutcome {
+        let _ = (exchange, is_valid);
+        AccessOutcome::Refuse(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+}
+
+/// The response to clients that would get 401, where a route has another one.
+pub trait SignIn: Send + Sync + Debug {
+    /// The response.
+    fn respond(&self, exchange: &Exchange) -> DirectResponse;
 }
 
 /// The decision of a rule.
@@ -48,6 +64,8 @@ pub enum AccessOutcome {
     Refuse(DirectResponse),
     /// The rule decides after this request to another server.
     Fetch(Box<Subrequest>),
+    /// The rule decides after this check, which would block the worker for too long.
+    Verify(Box<PasswordCheck>),
 }
 
 /// The access rules of a route and how they are combined.
@@ -57,6 +75,8 @@ pub struct AccessRules {
     pub any: bool,
     /// The rules, in nginx's order: addresses, passwords, external authentication.
     pub rules: Vec<Box<dyn AccessRule>>,
+    /// Replaces 401, whichever rule refuses (nginx's `error_page 401`).
+    pub sign_in: Option<Box<dyn SignIn>>,
 }
 
 /// The state of the access phase of one request. The proxy runs it and makes the subrequests.
@@ -77,6 +97,8 @@ pub enum AccessStep {
     Respond(DirectResponse),
     /// The proxy makes this request and calls [`AccessCheck::resume`].
     Fetch(Box<Subrequest>),
+    /// The proxy makes this check and calls [`AccessCheck::verified`].
+    Verify(Box<PasswordCheck>),
 }
 
 impl AccessCheck {
@@ -89,11 +111,11 @@ impl AccessCheck {
     ) -> AccessStep {
         while let Some(rule) = access.rules.get(self.next) {
             let outcome = rule.check(exchange, services);
-            if let Some(step) = self.decide(access, outcome) {
+            if let Some(step) = self.decide(access, exchange, outcome) {
                 return step;
             }
         }
-        self.refusal.take().map_or(AccessStep::Pass, AccessStep::Respond)
+        self.refusal.take().map_or(AccessStep::Pass, |response| refuse(access, exchange, response))
     }
 
     /// Goes on after a subrequest.
@@ -106,7 +128,24 @@ impl AccessCheck {
     ) -> AccessStep {
         if let Some(rule) = access.rules.get(self.next) {
             let outcome = rule.resume(exchange, response);
-            if let Some(step) = self.decide(access, outcome) {
+            if let Some(step) = self.decide(access, exchange, outcome) {
+                return step;
+            }
+        }
+        self.run(access, exchange, services)
+    }
+
+    /// Goes on after a check of a password.
+    pub fn verified(
+        &mut self,
+        access: &AccessRules,
+        exchange: &mut Exchange,
+        services: &dyn Services,
+        is_valid: bool,
+    ) -> AccessStep {
+        if let Some(rule) = access.rules.get(self.next) {
+            let outcome = rule.verified(exchange, is_valid);
+            if let Some(step) = self.decide(access, exchange, outcome) {
                 return step;
             }
         }
@@ -114,9 +153,15 @@ impl AccessCheck {
     }
 
     /// `None`: the next rule decides.
-    fn decide(&mut self, access: &AccessRules, outcome: AccessOutcome) -> Option<AccessStep> {
+    fn decide(
+        &mut self,
+        access: &AccessRules,
+        exchange: &Exchange,
+        outcome: AccessOutcome,
+    ) -> Option<AccessStep> {
         let outcome = match outcome {
             AccessOutcome::Fetch(subrequest) => return Some(AccessStep::Fetch(subrequest)),
+            AccessOutcome::Verify(check) => return Some(AccessStep::Verify(check)),
             outcome => outcome,
         };
         self.next += 1;
@@ -129,10 +174,18 @@ impl AccessCheck {
                 }
                 None
             }
-            AccessOutcome::Refuse(response) => Some(AccessStep::Respond(response)),
+            AccessOutcome::Refuse(response) => Some(refuse(access, exchange, response)),
             _ => None,
         }
     }
+}
+
+/// The response to a refused request.
+fn refuse(access: &AccessRules, exchange: &Exchange, response: DirectResponse) -> AccessStep {
+    AccessStep::Respond(match &access.sign_in {
+        Some(sign_in) if response.status == StatusCode::UNAUTHORIZED => sign_in.respond(exchange),
+        _ => response,
+    })
 }
 
 /// Whether another rule may still allow the request under `satisfy any`; errors are final.
@@ -142,11 +195,14 @@ fn is_refusal(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::exchange::tests::get;
+    use crate::password::PasswordHash;
     use crate::testing::FixedServices;
 
-    /// Answers with a status; 200 allows, 0 has no opinion, 1 asks another server, whose status decides.
+    /// Answers with a status; 200 allows, 0 has no opinion, 1 asks another server, whose status decides, 2 checks a password.
     #[derive(Debug)]
     struct Fixed(u16);
 
@@ -162,8 +218,16 @@ mod tests {
         fn check(&self, _: &mut Exchange, _: &dyn Services) -> AccessOutcome {
             match self.0 {
                 1 => AccessOutcome::Fetch(Box::new(Subrequest::get("http://auth.example/".parse().unwrap()))),
+                2 => {
+                    let hash = Arc::new(PasswordHash::parse("{PLAIN}secret").unwrap());
+                    AccessOutcome::Verify(Box::new(PasswordCheck::new("ann", hash, b"secret".to_vec())))
+                }
                 status => outcome(status),
             }
+        }
+
+        fn verified(&self, _: &mut Exchange, is_valid: bool) -> AccessOutcome {
+            outcome(if is_valid { 200 } else { 401 })
         }
 
         fn resume(&self, _: &mut Exchange, response: &SubrequestResponse) -> AccessOutcome {
@@ -171,10 +235,21 @@ mod tests {
         }
     }
 
-    /// The status of the decision; 200 if the request may pass. `fetched` is the status of the other server.
-    fn decide(any: bool, rules: &[u16], fetched: u16) -> u16 {
+    /// A page to sign in.
+    #[derive(Debug)]
+    struct Page;
+
+    impl SignIn for Page {
+        fn respond(&self, _: &Exchange) -> DirectResponse {
+            DirectResponse::status(StatusCode::FOUND)
+        }
+    }
+
+    /// The status of the decision; 200 if the request may pass. `fetched` is the status of the other server, and whether the
+    /// password is valid.
+    fn decide(any: bool, rules: &[u16], fetched: u16, sign_in: Option<Box<dyn SignIn>>) -> u16 {
         let rules = rules.iter().map(|status| Box::new(Fixed(*status)) as Box<dyn AccessRule>);
-        let access = AccessRules { any, rules: rules.collect() };
+        let access = AccessRules { any, rules: rules.collect(), sign_in };
         let mut exchange = get("a.example/", &[]);
         let mut check = AccessCheck::default();
         let mut step = check.run(&access, &mut exchange, &FixedServices);
@@ -185,6 +260,10 @@ mod tests {
                 AccessStep::Fetch(_) => {
                     let response = SubrequestResponse::status(StatusCode::from_u16(fetched).unwrap());
                     check.resume(&access, &mut exchange, &FixedServices, &response)
+                }
+                AccessStep::Verify(password) => {
+                    let is_valid = fetched == 200 && password.verify();
+                    check.verified(&access, &mut exchange, &FixedServices, is_valid)
                 }
             };
         }
@@ -206,8 +285,28 @@ mod tests {
             (true, &[403, 1], 403, 403),
             (true, &[403, 500, 200], 0, 500),
             (true, &[0, 0], 0, 200),
+            (false, &[2, 1], 200, 200),
+            (false, &[2, 1], 401, 401),
+            (true, &[403, 2, 403], 200, 200),
+            (true, &[403, 2, 403], 401, 401),
         ] {
-            assert_eq!(decide(any, rules, fetched), status, "any: {any}, {rules:?}, {fetched}");
+            assert_eq!(decide(any, rules, fetched, None), status, "any: {any}, {rules:?}, {fetched}");
+        }
+    }
+
+    #[test]
+    fn a_page_to_sign_in_replaces_401_only() {
+        for (any, rules, status) in [
+            (false, &[401, 403][..], 302),
+            (false, &[403, 401], 403),
+            (false, &[500], 500),
+            (false, &[200, 0], 200),
+            (true, &[403, 401], 302),
+            (true, &[401, 403], 302),
+            (true, &[401, 200], 200),
+            (true, &[403, 403], 403),
+        ] {
+            assert_eq!(decide(any, rules, 0, Some(Box::new(Page))), status, "any: {any}, {rules:?}");
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
+use super::subrequest_cache::CacheRule;
+
 /// A request to another server, without a body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subrequest {
@@ -16,12 +18,14 @@ pub struct Subrequest {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How long the response may take, connecting included.
     pub timeout: Duration,
+    /// Whether an earlier response may be used.
+    pub cache: Option<CacheRule>,
 }
 
 impl Subrequest {
     /// A GET without header fields, with nginx's default timeout.
     pub fn get(url: Uri) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), timeout: Duration::from_secs(60) }
+        Self { method: Method::GET, url, headers: Vec::new(), timeout: Duration::from_secs(60), cache: None }
     }
 }
 

@@ -207,7 +207,7 @@ impl<'h> LocationBuilder<'h> {
             problems.push(problem(owner, field.clone(), what.clone(), Effect::Closed));
         }
         let ingress = owner.map(|owner| &*owner.ingress);
-        let guarded = GuardedRoute { ingress, settings, path: &self.path };
+        let guarded = GuardedRoute { ingress, settings };
         let closing = context.globals.closing(guarded, &context.options.annotations_prefix);
         for scheme in closing.schemes {
             plan.rewrite.push(Box::new(ClosedScheme(scheme)));

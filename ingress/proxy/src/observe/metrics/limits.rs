@@ -24,8 +24,21 @@ pub(crate) struct LimitMetrics {
     pub(crate) upstream_waits: Counter,
     /// Requests that got no connection to their endpoint.
     pub(crate) upstream_refused: Counter,
+    /// Checks of passwords.
+    pub(crate) passwords: PasswordMetrics,
     /// Bytes in buffers, of all workers.
     pub(crate) buffered: Arc<AtomicU64>,
+}
+
+/// Checks of passwords, by outcome.
+#[derive(Clone)]
+pub(crate) struct PasswordMetrics {
+    /// The hash was computed.
+    pub(crate) verified: Counter,
+    /// The password was right lately.
+    pub(crate) remembered: Counter,
+    /// Too many requests waited.
+    pub(crate) refused: Counter,
 }
 
 impl LimitMetrics {
@@ -38,6 +51,11 @@ impl LimitMetrics {
         let upstream = registry.counters(
             "portolan_upstream_connection_limit_total",
             "Requests that reached the limit of connections to endpoints, by whether they waited for one or were refused.",
+            ["outcome"],
+        );
+        let passwords = registry.counters(
+            "portolan_password_checks_total",
+            "Passwords of basic authentication, by whether they were verified, remembered, or refused because too many waited.",
             ["outcome"],
         );
         let buffered = Arc::new(AtomicU64::new(0));
@@ -58,6 +76,11 @@ impl LimitMetrics {
             ),
             upstream_waits: upstream.with(["waited"]),
             upstream_refused: upstream.with(["refused"]),
+            passwords: PasswordMetrics {
+                verified: passwords.with(["verified"]),
+                remembered: passwords.with(["remembered"]),
+                refused: passwords.with(["refused"]),
+            },
             buffered,
         }
     }

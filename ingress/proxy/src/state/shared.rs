@@ -1,0 +1,22 @@
+//! State that the workers share.
+
+use std::net::SocketAddr;
+
+use crate::observe::metrics::LimitMetrics;
+use crate::state::password_verifier::PasswordVerifier;
+use crate::state::subrequest_cache::SubrequestCache;
+
+/// State of the proxy that its workers share.
+pub(crate) struct SharedState {
+    /// The addresses that the proxy listens on.
+    pub(crate) listening: Box<[SocketAddr]>,
+    pub(crate) passwords: PasswordVerifier,
+    pub(crate) subrequests: SubrequestCache,
+}
+
+impl SharedState {
+    pub(crate) fn new(listening: Box<[SocketAddr]>, workers: usize, metrics: &LimitMetrics) -> Self {
+        let passwords = PasswordVerifier::new(workers, metrics.passwords.clone());
+        Self { listening, passwords, subrequests: SubrequestCache::default() }
+    }
+}

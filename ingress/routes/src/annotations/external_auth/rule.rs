@@ -1,0 +1,256 @@
+//! The request to the authentication server, and what its response changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HOST, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use ingress_wire::head::{HeaderField, NameClass};
+use ingress_wire::known_header::KnownHeader;
+
+use super::ExternalAuth;
+use crate::annotations::Rule;
+use crate::annotations::template::RuleText;
+use crate::exchange::Exchange;
+use crate::path::encode_unsafe;
+use crate::plan::Plan;
+use crate::plan::access::{AccessOutcome, AccessRule, Services, SignIn};
+use crate::plan::filter::{DirectResponse, RequestHeadFilter, ResponseHeadFilter, ResponseView};
+use crate::plan::head_edits::HeadEdits;
+use crate::plan::subrequest::{Subrequest, SubrequestResponse};
+use crate::plan::subrequest_cache::{CacheRule, Validity};
+
+/// nginx's `auth_request`.
+#[derive(Debug)]
+pub(super) struct ExternalAuthRule {
+    url: RuleText,
+    method: Option<Method>,
+    request_redirect: Option<RuleText>,
+    set_headers: Vec<(HeaderName, RuleText)>,
+    cache: Option<RuleCache>,
+    timeout: Duration,
+    /// The names of the client's fields that are passed on.
+    names: NameClass,
+}
+
+/// When responses are used again.
+#[derive(Debug)]
+struct RuleCache {
+    /// Host, path, server.
+    prefix: String,
+    key: RuleText,
+    validity: Arc<[Validity]>,
+}
+
+impl ExternalAuthRule {
+    pub(super) fn new(auth: &ExternalAuth, rule: &Rule<'_>, plan: &Plan) -> Self {
+        let headers = auth.set_headers.iter();
+        let headers = headers
+            .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, value.of_rule(rule, None))));
+        let cache = auth.cache.as_ref().map(|cache| RuleCache {
+            prefix: format!("{}\n{:?} {}\n{}\n", rule.host, rule.kind, rule.path, cache.server),
+            key: cache.key.of_rule(rule, None),
+            validity: cache.validity.clone(),
+        });
+        Self {
+            url: auth.url.of_rule(rule, None),
+            method: auth.method.clone(),
+            request_redirect: auth.request_redirect.as_ref().map(|text| text.of_rule(rule, None)),
+            set_headers: headers.collect(),
+            cache,
+            timeout: plan.proxy.connect_timeout.saturating_add(plan.proxy.read_timeout),
+            names: plan.heads.names,
+        }
+    }
+
+    /// `None` if the variables make no URL.
+    fn subrequest(&self, exchange: &Exchange, services: &dyn Services) -> Option<Subrequest> {
+        let url: Uri = encode_unsafe(&self.url.value(exchange)).parse().ok()?;
+        let host = url.host().filter(|host| !host.is_empty())?;
+        let mut headers = HeaderMap::with_capacity(32);
+        self.copy_fields(exchange, &mut headers);
+        let target = exchange.request_target();
+        let address = exchange.client_ip().to_string();
+        let original = format!("{}://{}{target}", exchange.scheme.as_str(), exchange.authority());
+        let redirect = self.request_redirect.as_ref().map(|text| text.value(exchange));
+        let mut set = |name: &'static str, value: &[u8]| {
+            set(&mut headers, HeaderName::from_static(name), value);
+        };
+        // As in ingress-nginx, without the port.
+        set("host", host.as_bytes());
+        set("x-forwarded-proto", b"");
+        set("x-request-id", services.request_id());
+        set("x-original-url", original.as_bytes());
+        set("x-original-method", exchange.method_name().as_bytes());
+        set("x-sent-from", b"nginx-ingress-controller");
+        set("x-real-ip", address.as_bytes());
+        set("x-forwarded-for", address.as_bytes());
+        set("x-auth-request-redirect", redirect.as_deref().unwrap_or(target).as_bytes());
+        if self.method.is_some() {
+            set("x-original-uri", target.as_bytes());
+            set("x-scheme", exchange.scheme.as_str().as_bytes());
+        }
+        for (name, value) in &self.set_headers {
+            self::set(&mut headers, name.clone(), &value.bytes(exchange));
+        }
+        let cache = self.cache.as_ref().map(|cache| CacheRule {
+            key: format!("{}{}", cache.prefix, cache.key.value(exchange)),
+            validity: cache.validity.clone(),
+        });
+        Some(Subrequest {
+            method: self.method.clone().unwrap_or(Method::GET),
+            url,
+            headers: fields(headers),
+            timeout: self.timeout,
+            cache,
+        })
+    }
+
+    /// Copies the client's fields, apart from those of the connection and the body.
+    fn copy_fields(&self, exchange: &Exchange, headers: &mut HeaderMap) {
+        let mut cookies = Vec::new();
+        for field in exchange.request.head().fields() {
+            let HeaderField { known, class, name, value } = field;
+            if class > self.names || is_of_connection(name) {
+                continue;
+            }
+            if known == Some(KnownHeader::Cookie) {
+                // HTTP/2 clients may send several; HTTP/1.1 requires one (RFC 9113 §8.2.3).
+                if !cookies.is_empty() {
+                    cookies.extend_from_slice(b"; ");
+                }
+                cookies.extend_from_slice(value);
+            } else if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
+                headers.append(name, value);
+            }
+        }
+        set(headers, http::header::COOKIE, &cookies);
+    }
+}
+
+/// Replaces all fields of a name; an empty value removes them.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
+    match HeaderValue::from_bytes(value) {
+        Ok(value) if !value.is_empty() => {
+            headers.insert(name, value);
+        }
+        _ => {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The fields as a list, `Host` first.
+fn fields(headers: HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let mut fields = Vec::with_capacity(headers.len());
+    let mut last = None;
+    for (name, value) in headers {
+        // A field without a name has that of the one before.
+        last = name.or(last);
+        if let Some(name) = &last {
+            fields.push((name.clone(), value));
+        }
+    }
+    fields.sort_by_key(|(name, _)| *name != HOST);
+    fields
+}
+
+fn is_of_connection(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 12] = [
+        b"host",
+        b"connection",
+        b"content-length",
+        b"transfer-encoding",
+        b"te",
+        b"trailer",
+        b"keep-alive",
+        b"expect",
+        b"upgrade",
+        b"proxy",
+        b"proxy-connection",
+        b"http2-settings",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+impl AccessRule for ExternalAuthRule {
+    fn check(&self, exchange: &mut Exchange, services: &dyn Services) -> AccessOutcome {
+        match self.subrequest(exchange, services) {
+            Some(request) => AccessOutcome::Fetch(Box::new(request)),
+            None => AccessOutcome::Refuse(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR)),
+        }
+    }
+
+    fn resume(&self, exchange: &mut Exchange, response: &SubrequestResponse) -> AccessOutcome {
+        let status = response.status;
+        if status.is_success() {
+            exchange.values.set(AuthAnswer(response.headers.clone()));
+            return AccessOutcome::Allow;
+        }
+        if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return AccessOutcome::Refuse(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR));
+        }
+        exchange.values.set(AuthAnswer(response.headers.clone()));
+        let mut refusal = DirectResponse::status(status);
+        if status == StatusCode::UNAUTHORIZED {
+            for challenge in response.headers.get_all(WWW_AUTHENTICATE) {
+                refusal = refusal.with(WWW_AUTHENTICATE, challenge.clone());
+            }
+        }
+        AccessOutcome::Refuse(refusal)
+    }
+}
+
+/// The header of the server's response to the subrequest.
+#[derive(Debug, PartialEq)]
+struct AuthAnswer(HeaderMap);
+
+/// Redirects to the page to sign in (`auth-signin`).
+#[derive(Debug)]
+pub(super) struct SignInPage(pub(super) RuleText);
+
+impl SignIn for SignInPage {
+    fn respond(&self, exchange: &Exchange) -> DirectResponse {
+        DirectResponse::redirect(StatusCode::FOUND, self.0.value(exchange).into_owned())
+    }
+}
+
+/// Headers of the server's response for endpoints (`auth-response-headers`). Those of the client are removed in any case.
+#[derive(Debug)]
+pub(super) struct AuthHeaders(pub(super) Arc<[String]>);
+
+impl RequestHeadFilter for AuthHeaders {
+    fn edit<'r>(&'r self, exchange: &'r Exchange, edits: &mut HeadEdits<'r>) {
+        let answer = exchange.values.get::<AuthAnswer>();
+        for name in &*self.0 {
+            edits.remove(name);
+            let Some(AuthAnswer(headers)) = answer else { continue };
+            for value in headers.get_all(name) {
+                if !value.is_empty() {
+                    edits.append(name, value.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// Cookies of the server's response for clients (nginx's `add_header`).
+#[derive(Debug)]
+pub(super) struct AuthCookies {
+    /// Whatever the status is (`auth-always-set-cookie`).
+    pub(super) always: bool,
+}
+
+impl ResponseHeadFilter for AuthCookies {
+    fn edit<'r>(&'r self, exchange: &'r Exchange, response: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
+        let is_added = matches!(response.status.as_u16(), 200 | 201 | 204 | 206 | 301..=304 | 307 | 308);
+        let Some(AuthAnswer(headers)) = exchange.values.get::<AuthAnswer>() else { return };
+        if self.always || is_added {
+            for cookie in headers.get_all(SET_COOKIE) {
+                edits.append("Set-Cookie", cookie.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The request to the authentication server, and what becomes of its response.
+
+use std::sync::Arc;
+
+use cluster::{ConfigMap, Key, Object};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use crate::exchange::Exchange;
+use crate::exchange::tests::{get, request};
+use crate::plan::access::{AccessCheck, AccessStep};
+use crate::plan::subrequest::{Subrequest, SubrequestResponse};
+use crate::testing::{FixedServices, TestCluster, edited_request, edited_response};
+
+const INGRESSES: &str = "
+metadata: {name: plain, annotations: {auth-url: 'http://auth.example:8080/check?from=$host'}}
+spec: {rules: [{host: plain.example, paths: [[/, Prefix, web], [/.well-known/acme-challenge, Prefix, acme]]}]}
+---
+metadata: {name: full, annotations: {auth-url: 'https://auth.example/', auth-method: POST, auth-response-headers: 'X-User, x-groups',
+  auth-request-redirect: 'https://$host/', auth-proxy-set-headers: sent, auth-always-set-cookie: 'true',
+  auth-cache-key: $remote_user, auth-cache-duration: 200 1m}}
+spec: {rules: [{host: full.example, paths: [[/a, Prefix, web]]}]}
+---
+metadata: {name: open}
+spec: {rules: [{host: open.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: out, annotations: {enable-global-auth: 'false'}}
+spec: {rules: [{host: out.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: far, annotations: {auth-url: 'http://auth.example/', auth-proxy-set-headers: other/sent}}
+spec: {rules: [{host: far.example, paths: [[/, Prefix, web]]}]}
+";
+
+fn cluster() -> TestCluster {
+    let mut cluster = TestCluster::configured(INGRESSES);
+    for namespace in ["default", "other"] {
+        let key = Key::new(namespace, "sent");
+        let data =
+            vec![("X-Sent-From".into(), "$ingress_name".to_owned()), ("X-Zone".into(), "eu".to_owned())];
+        cluster.apply([Object::ConfigMap(Arc::new(ConfigMap { key, data }))]);
+    }
+    cluster
+}
+
+/// The request to the server.
+fn asked(cluster: &TestCluster, exchange: &mut Exchange) -> Subrequest {
+    let table = cluster.table.load();
+    let plan = &table.find(exchange.host(), exchange.path()).route().plan;
+    match AccessCheck::default().run(&plan.access, exchange, &FixedServices) {
+        AccessStep::Fetch(request) => *request,
+        step => panic!("{step:?}"),
+    }
+}
+
+fn text(request: &Subrequest) -> Vec<String> {
+    let fields = request.headers.iter();
+    let mut lines: Vec<_> =
+        fields.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    lines.sort_unstable();
+    lines.insert(0, format!("{} {}", request.method, request.url));
+    lines
+}
+
+/// The status of the decision after a response with these fields; 200 if the request may pass.
+fn decided(
+    cluster: &TestCluster,
+    exchange: &mut Exchange,
+    status: u16,
+    fields: &[(&str, &str)],
+) -> (u16, HeaderMap) {
+    let table = cluster.table.load();
+    let access = &table.find(exchange.host(), exchange.path()).route().plan.access;
+    let mut check = AccessCheck::default();
+    let mut response = SubrequestResponse::status(StatusCode::from_u16(status).unwrap());
+    for (name, value) in fields {
+        response.headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    }
+    assert!(matches!(check.run(access, exchange, &FixedServices), AccessStep::Fetch(_)));
+    match check.resume(access, exchange, &FixedServices, &response) {
+        AccessStep::Pass => (200, HeaderMap::new()),
+        AccessStep::Respond(response) => (response.status.as_u16(), response.fields.into_iter().collect()),
+        step => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn the_server_gets_the_fields_of_the_request_and_those_of_nginx() {
+    let mut exchange = request(
+        "POST",
+        "plain.example:81/p/q?x=1",
+        &[
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("content-length", "5"),
+            ("connection", "keep-alive"),
+            ("cookie", "a=1"),
+            ("cookie", "b=2"),
+            ("authorization", "Bearer t"),
+            ("x_under", "dropped"),
+            ("accept", "x"),
+            ("accept", "y"),
+        ],
+    );
+    assert_eq!(
+        text(&asked(&cluster(), &mut exchange)),
+        [
+            "GET http://auth.example:8080/check?from=plain.example",
+            "accept: x",
+            "accept: y",
+            "authorization: Bearer t",
+            "cookie: a=1; b=2",
+            "host: auth.example",
+            "x-auth-request-redirect: /p/q?x=1",
+            "x-forwarded-for: 192.0.2.7",
+            "x-original-method: POST",
+            "x-original-url: http://plain.example:81/p/q?x=1",
+            "x-real-ip: 192.0.2.7",
+            "x-request-id: 0123456789abcdef0123456789abcdef",
+            "x-sent-from: nginx-ingress-controller",
+        ]
+    );
+}
+
+#[test]
+fn annotations_change_the_request_to_the_server() {
+    let cluster = cluster();
+    let mut exchange = get("full.example/a/b", &[("authorization", "Basic YW5uOnNlY3JldA==")]);
+    let asked = asked(&cluster, &mut exchange);
+    assert_eq!(
+        text(&asked),
+        [
+            "POST https://auth.example/",
+            "authorization: Basic YW5uOnNlY3JldA==",
+            "host: auth.example",
+            "x-auth-request-redirect: https://full.example/",
+            "x-forwarded-for: 192.0.2.7",
+            "x-original-method: GET",
+            "x-original-uri: /a/b",
+            "x-original-url: http://full.example/a/b",
+            "x-real-ip: 192.0.2.7",
+            "x-request-id: 0123456789abcdef0123456789abcdef",
+            "x-scheme: http",
+            "x-sent-from: full",
+            "x-zone: eu",
+        ]
+    );
+    let cache = asked.cache.expect("a cache rule");
+    assert_eq!(cache.key, "full.example\nPrefix /a\nPOST https://auth.example/\nann");
+    assert_eq!(cache.validity[0].time.as_secs(), 60);
+}
+
+#[test]
+fn the_status_of_the_server_decides() {
+    let cluster = cluster();
+    for (status, wanted) in [
+        (200, 200),
+        (204, 200),
+        (299, 200),
+        (401, 401),
+        (403, 403),
+        (302, 500),
+        (404, 500),
+        (502, 500),
+        (504, 500),
+    ] {
+        let mut exchange = get("plain.example/", &[]);
+        assert_eq!(decided(&cluster, &mut exchange, status, &[]).0, wanted, "{status}");
+    }
+    let fields = [("www-authenticate", "Bearer realm=\"api\""), ("x-other", "1")];
+    let (_, head) = decided(&cluster, &mut get("plain.example/", &[]), 401, &fields);
+    assert_eq!((head.len(), head["www-authenticate"].to_str().unwrap()), (1, "Bearer realm=\"api\""));
+    assert_eq!(decided(&cluster, &mut get("plain.example/", &[]), 403, &fields).1.len(), 0);
+}
+
+#[test]
+fn clients_without_a_session_are_redirected_to_sign_in() {
+    for (sign_in, wanted) in [
+        (
+            "http://$host/auth/start",
+            "http://plain.example/auth/start?rd=http://plain.example:81%2F%3Fa%3Db%26c%3Dd",
+        ),
+        ("https://x/?app=1", "https://x/?app=1&rd=http://plain.example:81%2F%3Fa%3Db%26c%3Dd"),
+        ("https://x/?rd=https://y", "https://x/?rd=https://y"),
+        ("https://x/?", "https://x/?rd=http://plain.example:81%2F%3Fa%3Db%26c%3Dd"),
+        (
+            "/start?to=$escaped_request_uri",
+            "/start?to=%2F%3Fa%3Db%26c%3Dd&rd=http://plain.example:81%2F%3Fa%3Db%26c%3Dd",
+        ),
+    ] {
+        let ingress = format!(
+            "metadata: {{name: plain, annotations: {{auth-url: 'http://auth.example/', auth-signin: '{sign_in}'}}}}\n\
+             spec: {{rules: [{{host: plain.example, paths: [[/, Prefix, web]]}}]}}"
+        );
+        let cluster = TestCluster::configured(&ingress);
+        let mut exchange = get("plain.example:81/?a=b&c=d", &[]);
+        let (status, head) = decided(&cluster, &mut exchange, 401, &[("www-authenticate", "Basic")]);
+        assert_eq!((status, head["location"].to_str().unwrap()), (302, wanted), "{sign_in}");
+        assert_eq!(decided(&cluster, &mut exchange, 403, &[]).0, 403, "{sign_in}");
+    }
+}
+
+#[test]
+fn endpoints_get_the_headers_of_the_server_and_never_those_of_the_client() {
+    let cluster = cluster();
+    let headers = [("x-user", "forged"), ("x-groups", "forged")];
+    let mut exchange = get("full.example/a", &headers);
+    let fields = [("x-user", "ann"), ("x-other", "1"), ("set-cookie", "s=1")];
+    assert_eq!(decided(&cluster, &mut exchange, 200, &fields).0, 200);
+    assert_eq!(edited_request(&cluster, &mut exchange), ["X-User: ann"]);
+    let table = cluster.table.load();
+    let mut edits = crate::plan::head_edits::HeadEdits::default();
+    table.find("full.example", "/a").route().plan.edit_request_head(&exchange, &mut edits);
+    assert!(edits.replace(b"x-user") && edits.replace(b"x-groups"));
+}
+
+#[test]
+fn cookies_of_the_server_reach_the_client() {
+    let cluster = cluster();
+    let cookies = |url: &str, status: u16| -> Vec<String> {
+        let mut exchange = get(url, &[]);
+        decided(&cluster, &mut exchange, 200, &[("set-cookie", "a=1"), ("set-cookie", "b=2")]);
+        let head = edited_response(&cluster, &exchange, status, &[("set-cookie", "own=1")]);
+        head.get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(cookies("plain.example/", 200), ["own=1", "a=1", "b=2"]);
+    assert_eq!(cookies("plain.example/", 302), ["own=1", "a=1", "b=2"]);
+    assert_eq!(cookies("plain.example/", 503), ["own=1"]);
+    assert_eq!(cookies("full.example/a", 503), ["own=1", "a=1", "b=2"]);
+}
+
+#[test]
+fn the_keys_apply_to_ingresses_without_their_own_url() {
+    let mut cluster = cluster();
+    let own = "fetch http://auth.example:8080/check?from=plain.example";
+    let all = |cluster: &TestCluster| {
+        ["plain", "open", "out", "unknown"].map(|host| cluster.get(&format!("{host}.example/")))
+    };
+    assert_eq!(all(&cluster), [own, "web", "web", "404"]);
+    cluster.configure(&[("global-auth-url", "http://all.example/")]);
+    assert_eq!(all(&cluster), [own, "fetch http://all.example/", "web", "404"]);
+    assert_eq!(cluster.get("plain.example/.well-known/acme-challenge/x"), "acme");
+    cluster.configure(&[("global-auth-url", "http://all.example/"), ("no-auth-locations", "/x,/")]);
+    assert_eq!(all(&cluster), ["web", "web", "web", "404"]);
+    let lines = "proxy_set_header X-One \"a b\"; proxy_set_header X-Sent-From $namespace;";
+    cluster.configure(&[("global-auth-url", "http://all.example/"), ("global-auth-snippet", lines)]);
+    let sent = text(&asked(&cluster, &mut get("open.example/", &[])));
+    assert!(
+        sent.contains(&"x-one: a b".to_owned()) && sent.contains(&"x-sent-from: default".to_owned()),
+        "{sent:?}"
+    );
+    let bad = [("global-auth-url", "http://all.example/"), ("global-auth-snippet", "deny all;")];
+    cluster.configure(&bad);
+    assert_eq!(cluster.get("open.example/"), "503");
+    cluster.configure(&[]);
+    assert_eq!(all(&cluster), [own, "web", "web", "404"]);
+}
+
+#[test]
+fn a_configmap_of_another_namespace_needs_the_key() {
+    let mut cluster = cluster();
+    assert_eq!(cluster.get("far.example/"), "503");
+    cluster.configure(&[("allow-cross-namespace-resources", "true")]);
+    assert_eq!(cluster.get("far.example/"), "fetch http://auth.example/");
+}
