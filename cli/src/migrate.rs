@@ -57,7 +57,7 @@ fn values(args: &ValuesArgs) -> Result<(), CommandError> {
         None => output::print(&migrated.text),
     }
     output::print_error(migrated.report().trim_end());
-    if migrated.is_refused() {
+    if migrated.is_incomplete() {
         return Err(CommandError { message: String::new(), code: 1 });
     }
     Ok(())

@@ -30,6 +30,7 @@ mod distribution;
 mod mounted_files;
 mod corefile;
 mod copied_workload;
+mod status_removal;
 mod patch;
 mod plan;
 
@@ -62,4 +63,4 @@ pub use distribution::Distribution;
 pub use error::MigrateError;
 pub use options::{CheckLocation, MigrateAction, MigrateOptions, MigratedService, OutputFormat, Strategy};
 pub use probe::run_probe;
-pub use values::{Fate, Finding, FlagConsequence, MigratedValues, ValuesOrigin, migrate_values};
+pub use values::{Finding, FlagConsequence, KeyOutcome, MigratedValues, ValuesOrigin, migrate_values};

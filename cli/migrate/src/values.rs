@@ -7,6 +7,7 @@
 mod path;
 mod chart;
 mod schema;
+mod outcome;
 mod findings;
 mod lines;
 mod rewrite;
@@ -14,7 +15,8 @@ mod rewrite;
 use serde_json::{Map, Value, json};
 
 use self::chart::Chart;
-pub use self::findings::{Fate, Finding, FlagConsequence};
+pub use self::findings::FlagConsequence;
+pub use self::outcome::{Finding, KeyOutcome};
 
 /// The key of Portolan's chart below which the keys of coredns are.
 const DNS: &str = "dns";
@@ -55,19 +57,21 @@ pub struct MigratedValues {
 }
 
 impl MigratedValues {
-    /// Whether a key was refused: the new file leaves out something that had an effect.
-    pub fn is_refused(&self) -> bool {
-        self.findings.iter().any(|finding| finding.fate == Fate::Refused)
+    /// Whether the new installation lacks something that the old one has: a key was refused, or what it configures is closed.
+    pub fn is_incomplete(&self) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| matches!(finding.outcome, KeyOutcome::Refused | KeyOutcome::Closed))
     }
 
     /// The report: a line with the counts, then a line for each key, the worst first.
     pub fn report(&self) -> String {
         let mut counts = Vec::new();
         let mut lines = String::new();
-        for fate in Fate::ALL {
-            let found: Vec<_> = self.findings.iter().filter(|finding| finding.fate == fate).collect();
+        for outcome in KeyOutcome::ALL {
+            let found: Vec<_> = self.findings.iter().filter(|finding| finding.outcome == outcome).collect();
             if !found.is_empty() {
-                counts.push(format!("{} {}", found.len(), fate.name()));
+                counts.push(format!("{} {}", found.len(), outcome.name()));
             }
             found.iter().for_each(|finding| lines += &format!("{finding}\n"));
         }

@@ -25,6 +25,7 @@ pub(super) struct Chart {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Compat {
     pub(super) refused: Vec<CompatKey>,
+    pub(super) closed: Vec<CompatKey>,
     pub(super) differs: Vec<CompatKey>,
     pub(super) no_effect: Vec<CompatKey>,
     pub(super) rules: Vec<KeyRule>,

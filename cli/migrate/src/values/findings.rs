@@ -1,71 +1,14 @@
 //! What becomes of each key of a values file.
 
-use std::fmt;
-
 use config::nearest;
 use ingress_routes::config_map_keys;
 use ingress_routes::globals::KeySupport;
 use serde_json::{Map, Value};
 
-use super::chart::{Chart, Compat, CompatKey, KeyKind, KeyRule, description, is_empty, key_kind};
+use super::chart::{Chart, Compat, KeyKind, KeyRule, description, is_empty, key_kind};
+use super::outcome::{Finding, KeyOutcome};
 use super::path::ValuePath;
 use super::schema::mismatch;
-
-/// What becomes of a key, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
-    /// It has an effect in the original and cannot have it here. It is left out.
-    Refused,
-    /// It is kept, and its effect differs or is missing.
-    Differs,
-    /// Neither chart has it. It is left out.
-    Unknown,
-    /// It is accepted without effect, and nothing is lost.
-    NoEffect,
-    /// It means the same.
-    Honoured,
-}
-
-impl Fate {
-    /// All fates, the worst first.
-    pub const ALL: [Self; 5] = [Self::Refused, Self::Differs, Self::Unknown, Self::NoEffect, Self::Honoured];
-
-    /// The word in the report.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Differs => "different",
-            Self::Unknown => "unknown",
-            Self::NoEffect => "without effect",
-            Self::Honoured => "honoured",
-        }
-    }
-}
-
-/// A key with its fate.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// Its place in Portolan's values.
-    pub path: ValuePath,
-    /// Its line in the given file, counted from 1; `None` where it is not known, in maps and lists that are written on one line.
-    pub line: Option<usize>,
-    /// What becomes of it.
-    pub fate: Fate,
-    /// Why; empty if it is honoured.
-    pub reason: String,
-    /// What is left out of the new file because of it.
-    pub(super) removed: Option<ValuePath>,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<15}{}", self.fate.name(), self.path)?;
-        if let Some(line) = self.line {
-            write!(f, " (line {line})")?;
-        }
-        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
-    }
-}
 
 /// Says what is different because a flag of `portolan ingress` with this value is not honoured; `None` if it is honoured.
 pub type FlagConsequence<'f> = &'f dyn Fn(&str, &str) -> Option<&'static str>;
@@ -80,6 +23,28 @@ pub(super) fn examine(chart: &Chart, values: &Value, flag: FlagConsequence<'_>) 
     examination.findings
 }
 
+/// A key that the chart accepts and does not use.
+#[derive(Clone, Copy)]
+struct Idle<'s> {
+    /// Its description in the schema.
+    description: &'s str,
+    outcome: KeyOutcome,
+}
+
+impl<'s> Idle<'s> {
+    /// What a description says: `No effect in this version` is something that is missing, `No effect` something that is not needed.
+    fn of(description: &'s str) -> Option<Self> {
+        let outcome = if description.starts_with("No effect in this version") {
+            KeyOutcome::Differs
+        } else if description.starts_with("No effect") || description.contains("have no effect") {
+            KeyOutcome::NoEffect
+        } else {
+            return None;
+        };
+        Some(Self { description, outcome })
+    }
+}
+
 struct Examination<'c> {
     chart: &'c Chart,
     flag: FlagConsequence<'c>,
@@ -87,28 +52,28 @@ struct Examination<'c> {
 }
 
 impl Examination<'_> {
-    /// Records what becomes of a key. Of several fates of one key, the worst is kept.
+    /// Records what becomes of a key. Of several outcomes of one key, the worst is kept.
     fn record(
         &mut self,
         path: &ValuePath,
-        fate: Fate,
+        outcome: KeyOutcome,
         reason: impl Into<String>,
         removed: Option<ValuePath>,
     ) {
-        let finding = Finding { path: path.clone(), line: None, fate, reason: reason.into(), removed };
+        let finding = Finding { path: path.clone(), line: None, outcome, reason: reason.into(), removed };
         match self.findings.iter_mut().find(|known| known.path == *path) {
-            Some(known) if known.fate <= fate => {}
+            Some(known) if known.outcome <= outcome => {}
             Some(known) => *known = finding,
             None => self.findings.push(finding),
         }
     }
 
     fn refuse(&mut self, path: &ValuePath, reason: impl Into<String>) {
-        self.record(path, Fate::Refused, reason, Some(path.clone()));
+        self.record(path, KeyOutcome::Refused, reason, Some(path.clone()));
     }
 
-    /// Examines a value. `idle` is the description of a block around it that has no effect.
-    fn walk(&mut self, schema: &Value, value: &Value, path: &ValuePath, idle: Option<&str>) {
+    /// Examines a value. `idle` is that of a block around it.
+    fn walk(&mut self, schema: &Value, value: &Value, path: &ValuePath, idle: Option<Idle<'_>>) {
         match value {
             Value::Object(fields) if schema["properties"].is_object() && !fields.is_empty() => {
                 for (key, inner) in fields {
@@ -122,53 +87,61 @@ impl Examination<'_> {
             }
             _ => match (mismatch(schema, value), idle) {
                 (Some(wanted), _) => self.refuse(path, format!("{value} is not valid; wanted {wanted}")),
-                (None, Some(idle)) if !is_empty(value) => self.record(path, Fate::NoEffect, idle, None),
+                (None, Some(idle)) if !is_empty(value) => {
+                    self.record(path, idle.outcome, idle.description, None)
+                }
                 _ => self.entries(value, path),
             },
         }
     }
 
-    fn key(&mut self, schema: &Value, key: &str, value: &Value, path: &ValuePath, idle: Option<&str>) {
-        let name = path.to_string();
-        let Compat { refused, differs, no_effect, .. } = &self.chart.compat;
-        let listed = |keys: &[CompatKey]| {
-            keys.iter()
-                .find(|entry| entry.key == name && entry.is_set(value))
-                .map(|entry| entry.reason.clone())
-        };
-        if let Some(reason) = listed(refused) {
-            return self.refuse(path, reason);
-        }
+    fn key(&mut self, schema: &Value, key: &str, value: &Value, path: &ValuePath, idle: Option<Idle<'_>>) {
         let property = &schema["properties"][key];
-        let differing = listed(differs).map(|reason| (Fate::Differs, reason));
-        if let Some((fate, reason)) =
-            differing.or_else(|| listed(no_effect).map(|reason| (Fate::NoEffect, reason)))
-        {
-            return match mismatch(property, value) {
-                Some(wanted) => self.refuse(path, format!("{value} is not valid; wanted {wanted}")),
-                None => self.record(path, fate, reason, None),
-            };
+        match self.listed(path, value) {
+            Some((KeyOutcome::Refused, reason)) => return self.refuse(path, reason),
+            Some((outcome, reason)) => {
+                return match mismatch(property, value) {
+                    Some(wanted) => self.refuse(path, format!("{value} is not valid; wanted {wanted}")),
+                    None => self.record(path, outcome, reason, None),
+                };
+            }
+            None => {}
         }
         if property.is_null() {
             if schema["additionalProperties"] != Value::Bool(false) {
-                let (fate, reason) = idle.map_or((Fate::Honoured, ""), |idle| (Fate::NoEffect, idle));
-                return self.record(path, fate, reason, None);
+                let (outcome, reason) =
+                    idle.map_or((KeyOutcome::Honoured, ""), |idle| (idle.outcome, idle.description));
+                return self.record(path, outcome, reason, None);
             }
-            return self.record(path, Fate::Unknown, self.suggestion(schema, key), Some(path.clone()));
+            return self.record(path, KeyOutcome::Unknown, self.suggestion(schema, key), Some(path.clone()));
         }
         match key_kind(property) {
             KeyKind::Misplaced => {
                 let places = self.chart.places(key).join(" or ");
                 let reason = format!("is not a key of the root; did you mean {places}?");
-                return self.record(path, Fate::Unknown, reason, Some(path.clone()));
+                return self.record(path, KeyOutcome::Unknown, reason, Some(path.clone()));
             }
             // With a value that counts as set, it would be in one of the lists.
-            KeyKind::WithoutEffect => return self.record(path, Fate::Honoured, "", None),
+            KeyKind::WithoutEffect => return self.record(path, KeyOutcome::Honoured, "", None),
             KeyKind::Own => {}
         }
-        let description = description(property);
-        let is_idle = description.starts_with("No effect") || description.contains("have no effect");
-        self.walk(property, value, path, if is_idle { Some(description) } else { idle });
+        self.walk(property, value, path, Idle::of(description(property)).or(idle));
+    }
+
+    /// What `compat.yaml` says about a key with this value.
+    fn listed(&self, path: &ValuePath, value: &Value) -> Option<(KeyOutcome, String)> {
+        let name = path.to_string();
+        let Compat { refused, closed, differs, no_effect, .. } = &self.chart.compat;
+        let lists = [
+            (KeyOutcome::Refused, refused),
+            (KeyOutcome::Closed, closed),
+            (KeyOutcome::Differs, differs),
+            (KeyOutcome::NoEffect, no_effect),
+        ];
+        lists.into_iter().find_map(|(outcome, keys)| {
+            let entry = keys.iter().find(|entry| entry.key == name && entry.is_set(value))?;
+            Some((outcome, entry.reason.clone()))
+        })
     }
 
     /// What may have been meant by an unknown key.
@@ -185,12 +158,12 @@ impl Examination<'_> {
             .map_or_else(|| "neither chart has this key".to_owned(), |name| format!("did you mean {name}?"))
     }
 
-    /// Records a value whose schema says nothing about keys below it. The settings of the proxy and its flags have fates of their own.
+    /// Records a value whose schema says nothing about keys below it. The keys of the ConfigMap and the flags have outcomes of their own.
     fn entries(&mut self, value: &Value, path: &ValuePath) {
         match (path.to_string().as_str(), value) {
             ("controller.config", Value::Object(settings)) => self.settings(settings, path),
             ("controller.extraArgs", Value::Object(flags)) => self.flags(flags, path),
-            _ => self.record(path, Fate::Honoured, "", None),
+            _ => self.record(path, KeyOutcome::Honoured, "", None),
         }
     }
 
@@ -204,20 +177,24 @@ impl Examination<'_> {
                     let meant = nearest(name, &names).map(|name| format!("; did you mean {name}?"));
                     self.record(
                         &path,
-                        Fate::Differs,
+                        KeyOutcome::Differs,
                         format!("is not known{}", meant.unwrap_or_default()),
                         None,
                     );
                 }
-                Some(KeySupport::Honoured(_)) => self.record(&path, Fate::Honoured, "", None),
-                Some(KeySupport::NotNeeded(reason)) => self.record(&path, Fate::NoEffect, reason, None),
+                Some(KeySupport::Honoured(_)) => self.record(&path, KeyOutcome::Honoured, "", None),
+                Some(KeySupport::NotNeeded(reason)) => self.record(&path, KeyOutcome::NoEffect, reason, None),
                 Some(KeySupport::Unsupported { setting, otherwise, guard }) => {
-                    let closes = guard.map(|guard| format!("; {}", guard.describe())).unwrap_or_default();
-                    let reason = setting.explain(&text).map(|reason| reason + &closes);
-                    match reason.or_else(|| otherwise.and_then(|setting| setting.explain(&text))) {
-                        Some(reason) => self.record(&path, Fate::Differs, reason, None),
-                        None => self.record(&path, Fate::Honoured, "", None),
-                    }
+                    let consequence = match (setting.explain(&text), guard) {
+                        (Some(reason), Some(guard)) => {
+                            Some((KeyOutcome::Closed, format!("{reason}; {}", guard.describe())))
+                        }
+                        (reason, _) => reason
+                            .or_else(|| otherwise.and_then(|setting| setting.explain(&text)))
+                            .map(|reason| (KeyOutcome::Differs, reason)),
+                    };
+                    let (outcome, reason) = consequence.unwrap_or((KeyOutcome::Honoured, String::new()));
+                    self.record(&path, outcome, reason, None);
                 }
             }
         }
@@ -227,13 +204,17 @@ impl Examination<'_> {
         let known: Vec<&str> = self.chart.compat.flags.iter().map(String::as_str).collect();
         for (name, value) in flags {
             let path = path.key(name);
+            if let Some((outcome, reason)) = self.listed(&path, value) {
+                self.record(&path, outcome, reason, None);
+                continue;
+            }
             if known.contains(&name.as_str()) {
                 // A flag without a value is one that is switched on.
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 let text = if is_empty(value) && !value.is_boolean() { "true" } else { &text };
                 match (self.flag)(name, text) {
-                    Some(consequence) => self.record(&path, Fate::Differs, consequence, None),
-                    None => self.record(&path, Fate::Honoured, "", None),
+                    Some(consequence) => self.record(&path, KeyOutcome::Differs, consequence, None),
+                    None => self.record(&path, KeyOutcome::Honoured, "", None),
                 }
                 continue;
             }
@@ -282,7 +263,7 @@ impl Examination<'_> {
                 if name != "import" && !plugins.iter().any(|known| known == name) {
                     let item = at.key("plugins").item(index);
                     let reason = format!("this version has no plugin {name}; it has {}", plugins.join(", "));
-                    self.record(&item.key("name"), Fate::Refused, reason, Some(item));
+                    self.record(&item.key("name"), KeyOutcome::Refused, reason, Some(item));
                 }
             }
             for (index, zone) in server["zones"].as_array().into_iter().flatten().enumerate() {
@@ -293,7 +274,7 @@ impl Examination<'_> {
                 let item = at.key("zones").item(index);
                 self.record(
                     &item.key("scheme"),
-                    Fate::Refused,
+                    KeyOutcome::Refused,
                     format!("this version does not serve {scheme}"),
                     Some(item),
                 );
@@ -310,7 +291,7 @@ impl Examination<'_> {
             if !used.contains(&plugin) && path.get(values) != Some(&Value::Bool(false)) {
                 self.record(
                     &path,
-                    Fate::Refused,
+                    KeyOutcome::Refused,
                     format!("needs the plugin {plugin} in a server block; set it to false"),
                     None,
                 );

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::DNS;
-use super::findings::Finding;
 use super::lines::{Entry, Lines};
+use super::outcome::Finding;
 use super::path::ValuePath;
 
 /// The first lines of a file that was one of coredns.
@@ -60,7 +60,7 @@ fn removed(values: &Value, findings: &[Finding]) -> BTreeMap<ValuePath, Vec<Stri
     let mut removed: BTreeMap<ValuePath, Vec<String>> = BTreeMap::new();
     for finding in findings {
         if let Some(path) = finding.removed.as_ref().filter(|path| path.get(values).is_some()) {
-            let reason = format!("{}: {}: {}", finding.fate.name(), finding.path, finding.reason);
+            let reason = format!("{}: {}: {}", finding.outcome.name(), finding.path, finding.reason);
             removed.entry(path.clone()).or_default().push(reason);
         }
     }

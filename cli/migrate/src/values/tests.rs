@@ -16,14 +16,14 @@ fn migrated(text: &str) -> MigratedValues {
     migrate_values(text, None, &flag).unwrap()
 }
 
-/// The fates of keys, as in the report without the reason.
+/// The outcomes of keys, as in the report without the reason.
 #[track_caller]
-fn check(values: &MigratedValues, wanted: &[(&str, Fate, Option<usize>)]) {
-    for (path, fate, line) in wanted {
+fn check(values: &MigratedValues, wanted: &[(&str, KeyOutcome, Option<usize>)]) {
+    for (path, outcome, line) in wanted {
         let found = values.findings.iter().find(|finding| finding.path.to_string() == *path);
         let found = found.unwrap_or_else(|| panic!("{path} is missing in\n{}", values.report()));
-        assert_eq!((found.fate, found.line), (*fate, *line), "{found}");
-        assert!(found.fate == Fate::Honoured || !found.reason.is_empty(), "{found}");
+        assert_eq!((found.outcome, found.line), (*outcome, *line), "{found}");
+        assert!(found.outcome == KeyOutcome::Honoured || !found.reason.is_empty(), "{found}");
     }
 }
 
@@ -34,20 +34,21 @@ fn a_file_of_ingress_nginx_keeps_its_text_but_for_what_is_refused() {
     check(
         &values,
         &[
-            ("controller.image.tag", Fate::Refused, Some(5)),
-            ("controller.image.digest", Fate::Refused, Some(6)),
-            ("controller.replicaCount", Fate::Honoured, Some(7)),
-            ("controller.config.ssl-redirect", Fate::Honoured, Some(14)),
-            ("controller.config.use-gzipp", Fate::Differs, Some(20)),
-            ("controller.service.targetPorts.https", Fate::Honoured, Some(27)),
-            ("controller.admissionWebhooks", Fate::NoEffect, Some(36)),
-            ("controller.extraArgs.default-ssl-certificate", Fate::Honoured, Some(40)),
-            ("controller.extraArgs.publish-status-address", Fate::Differs, Some(41)),
-            ("controller.extraArgs.enable-dynamic-certificates", Fate::Refused, Some(43)),
-            ("controller.addHeaders", Fate::Honoured, Some(44)),
-            ("controller.electionID", Fate::NoEffect, Some(59)),
-            ("config", Fate::Unknown, Some(61)),
-            ("tcp", Fate::NoEffect, Some(65)),
+            ("controller.image.tag", KeyOutcome::Refused, Some(5)),
+            ("controller.image.digest", KeyOutcome::Refused, Some(6)),
+            ("controller.replicaCount", KeyOutcome::Honoured, Some(7)),
+            ("controller.config.ssl-redirect", KeyOutcome::Honoured, Some(14)),
+            ("controller.config.use-gzipp", KeyOutcome::Differs, Some(20)),
+            ("controller.service.targetPorts.https", KeyOutcome::Honoured, Some(27)),
+            ("controller.admissionWebhooks.enabled", KeyOutcome::Differs, Some(37)),
+            ("controller.admissionWebhooks.failurePolicy", KeyOutcome::NoEffect, Some(38)),
+            ("controller.extraArgs.default-ssl-certificate", KeyOutcome::Honoured, Some(40)),
+            ("controller.extraArgs.publish-status-address", KeyOutcome::Differs, Some(41)),
+            ("controller.extraArgs.enable-dynamic-certificates", KeyOutcome::Refused, Some(43)),
+            ("controller.addHeaders", KeyOutcome::Honoured, Some(44)),
+            ("controller.electionID", KeyOutcome::NoEffect, Some(59)),
+            ("config", KeyOutcome::Unknown, Some(61)),
+            ("tcp", KeyOutcome::Closed, Some(65)),
         ],
     );
     let changed: Vec<&str> = {
@@ -59,8 +60,12 @@ fn a_file_of_ingress_nginx_keeps_its_text_but_for_what_is_refused() {
     assert!(values.text.contains(
         "# unknown: config: is not a key of the root; did you mean controller.config?\n# config:\n"
     ));
-    assert!(values.is_refused());
-    assert!(values.report().starts_with("values of ingress-nginx: 3 refused, "), "{}", values.report());
+    assert!(values.is_incomplete());
+    assert!(
+        values.report().starts_with("values of ingress-nginx: 3 refused, 1 closed, "),
+        "{}",
+        values.report()
+    );
 }
 
 #[test]
@@ -69,13 +74,13 @@ fn maps_on_one_line_are_written_anew_where_a_key_is_refused() {
     check(
         &values,
         &[
-            ("controller.image.tag", Fate::Refused, None),
-            ("controller.image.registry", Fate::Honoured, None),
-            ("controller.extraModules", Fate::Refused, Some(20)),
-            ("controller.customTemplate.configMapName", Fate::Refused, Some(26)),
-            ("controller.enableMimalloc", Fate::NoEffect, Some(32)),
-            ("podSecurityPolicy", Fate::NoEffect, Some(33)),
-            ("dhParam", Fate::NoEffect, Some(35)),
+            ("controller.image.tag", KeyOutcome::Refused, None),
+            ("controller.image.registry", KeyOutcome::Honoured, None),
+            ("controller.extraModules", KeyOutcome::Refused, Some(20)),
+            ("controller.customTemplate.configMapName", KeyOutcome::Refused, Some(26)),
+            ("controller.enableMimalloc", KeyOutcome::NoEffect, Some(32)),
+            ("podSecurityPolicy", KeyOutcome::NoEffect, Some(33)),
+            ("dhParam", KeyOutcome::NoEffect, Some(35)),
         ],
     );
     assert!(
@@ -94,13 +99,13 @@ fn a_file_of_coredns_moves_below_dns() {
     check(
         &values,
         &[
-            ("dns.image.repository", Fate::Refused, Some(3)),
-            ("dns.image.tag", Fate::Refused, Some(4)),
-            ("dns.service.clusterIP", Fate::Honoured, Some(10)),
-            ("dns.servers[0].plugins[4].name", Fate::Refused, Some(42)),
-            ("dns.servers[0].plugins[5].parameters", Fate::Honoured, Some(45)),
-            ("dns.servers[1].zones[0].scheme", Fate::Refused, Some(57)),
-            ("dns.replicas", Fate::Unknown, Some(76)),
+            ("dns.image.repository", KeyOutcome::Refused, Some(3)),
+            ("dns.image.tag", KeyOutcome::Refused, Some(4)),
+            ("dns.service.clusterIP", KeyOutcome::Honoured, Some(10)),
+            ("dns.servers[0].plugins[4].name", KeyOutcome::Refused, Some(42)),
+            ("dns.servers[0].plugins[5].parameters", KeyOutcome::Honoured, Some(45)),
+            ("dns.servers[1].zones[0].scheme", KeyOutcome::Refused, Some(57)),
+            ("dns.replicas", KeyOutcome::Unknown, Some(76)),
         ],
     );
     let read: Value = serde_saphyr::from_str(&values.text).unwrap();
@@ -121,8 +126,8 @@ fn a_file_that_cannot_be_edited_in_place_is_written_anew() {
     check(
         &values,
         &[
-            ("dns.servers[0].plugins[3].name", Fate::Refused, None),
-            ("dns.serviceType", Fate::Honoured, Some(2)),
+            ("dns.servers[0].plugins[3].name", KeyOutcome::Refused, None),
+            ("dns.serviceType", KeyOutcome::Honoured, Some(2)),
         ],
     );
     let read: Value = serde_saphyr::from_str(&values.text).unwrap();
@@ -145,7 +150,11 @@ fn a_file_that_cannot_be_edited_in_place_is_written_anew() {
 fn a_file_of_portolan_stays_as_it_is() {
     let values = migrated(file!("portolan.yaml"));
     assert_eq!((values.origin, values.text.as_str()), (ValuesOrigin::Portolan, file!("portolan.yaml")));
-    assert!(values.findings.iter().all(|finding| finding.fate == Fate::Honoured), "{}", values.report());
+    assert!(
+        values.findings.iter().all(|finding| finding.outcome == KeyOutcome::Honoured),
+        "{}",
+        values.report()
+    );
 }
 
 #[test]
@@ -165,8 +174,35 @@ fn wrong_values_are_refused_with_what_is_wanted() {
         let values = migrated(text);
         let found = values.findings.iter().find(|finding| finding.path.to_string() == path);
         let found = found.unwrap_or_else(|| panic!("{text}: {}", values.report()));
-        assert!(found.fate == Fate::Refused && found.reason.contains(reason), "{text}: {found}");
+        assert!(found.outcome == KeyOutcome::Refused && found.reason.contains(reason), "{text}: {found}");
     }
+}
+
+/// What is lost without being left out is not a mere difference: the command ends with exit code 1.
+#[test]
+fn what_protects_or_opens_ports_and_is_not_implemented_is_closed() {
+    for (text, path, reason) in [
+        (
+            "controller: { config: { enable-modsecurity: 'true' } }",
+            "controller.config.enable-modsecurity",
+            "gets 503",
+        ),
+        ("controller: {}\ntcp: { 53: a/b:53 }", "tcp", "connections to their ports are refused"),
+        ("controller: {}\nudp: { 53: a/b:53 }", "udp", "are not answered"),
+        (
+            "controller: { extraArgs: { tcp-services-configmap: a/b } }",
+            "controller.extraArgs.tcp-services-configmap",
+            "connections to their ports are refused",
+        ),
+    ] {
+        let values = migrated(text);
+        let found = values.findings.iter().find(|finding| finding.path.to_string() == path);
+        let found = found.unwrap_or_else(|| panic!("{text}: {}", values.report()));
+        assert!(found.outcome == KeyOutcome::Closed && found.reason.contains(reason), "{text}: {found}");
+        assert!(values.is_incomplete() && values.text.trim_end() == text, "it stays: {}", values.text);
+    }
+    let off = migrated("controller: { config: { enable-modsecurity: 'false' } }");
+    assert!(!off.is_incomplete(), "{}", off.report());
 }
 
 #[test]
