@@ -130,7 +130,7 @@ controller.ingressClassResource.controllerValue: changes the controller of Ingre
 {{- define "portolan.misplaced" -}}
 {{- $v := .Values -}}
 {{- range $key := keys $v | sortAlpha -}}
-{{- if not (has $key (list "controller" "dns" "serviceAccount" "rbac" "image" "tcp" "udp" "nameOverride" "fullnameOverride" "namespaceOverride" "mode" "global" "maxmindLicenseKey")) -}}
+{{- if not (has $key (list "controller" "dns" "serviceAccount" "rbac" "image" "tcp" "udp" "nameOverride" "fullnameOverride" "namespaceOverride" "mode" "global" "maxmindLicenseKey" "revisionHistoryLimit")) -}}
 {{- $places := list -}}
 {{- if hasKey $v.controller $key -}}{{- $places = append $places (printf "controller.%s" $key) -}}{{- end -}}
 {{- if hasKey $v.dns $key -}}{{- $places = append $places (printf "dns.%s" $key) -}}{{- end -}}
@@ -205,6 +205,16 @@ dns.readinessProbe.enabled: needs the plugin ready in a server block
 {{- $address := dig "spec" "clusterIP" "" $existing }}
 {{- if and $address $d.service.clusterIP (ne $address $d.service.clusterIP) }}
 dns.service.clusterIP: {{ $d.service.clusterIP }} is not the address of the existing Service {{ include "portolan.dns.namespace" . }}/{{ include "portolan.dns.serviceName" . }}, {{ $address }}, which cannot be changed; delete the line to keep that address
+{{- end }}
+{{- $before := dig "spec" "selector" dict $existing }}
+{{- $after := include "portolan.dns.serviceSelector" (list . $existing) | fromYaml }}
+{{- if and $before (not $d.service.selector) (ne (toJson $before) (toJson $after)) }}
+{{- $kind := ternary .Values.controller.kind $d.kind (not (empty (include "portolan.isCombined" .))) }}
+{{- $workload := printf "%s/%s" (include "portolan.dns.namespace" .) (include "portolan.dns.workloadName" .) }}
+{{- $status := dig "status" dict (lookup "apps/v1" $kind (include "portolan.dns.namespace" .) (include "portolan.dns.workloadName" .)) }}
+{{- if not (or $status.readyReplicas $status.numberReady) }}
+dns.service.create: the existing Service {{ include "portolan.dns.namespace" . }}/{{ include "portolan.dns.serviceName" . }} selects {{ toJson $before }}. It would select the Pods of {{ $kind }} {{ $workload }} instead, and none of them is ready, so that every lookup would fail. Install with dns.service.create=false first; set it to true in an upgrade once Pods are ready. `portolan migrate dns` does both, compares the answers and rolls back
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}

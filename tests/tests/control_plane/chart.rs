@@ -247,7 +247,7 @@ spec:
     assert_eq!(objects(stage, "names"), ["service/kube-dns"]);
 }
 
-pub(crate) fn an_ingress_class_of_somebody_else_stays_as_it_is(stage: &mut Stage) {
+pub(crate) fn an_ingress_class_of_another_owner_stays_as_it_is(stage: &mut Stage) {
     prepare(stage, "chart-class");
     stage.plane.api.apply(
         "

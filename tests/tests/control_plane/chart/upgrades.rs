@@ -9,6 +9,12 @@ use super::{chart, helm, helm_output, kubectl, prepare};
 /// an object, the path of a field, its value.
 const CHANGES: &[(&str, &str, &str, &str)] = &[
     ("controller.replicaCount=2", "Deployment upgraded-portolan-controller", "/spec/replicas", "2"),
+    (
+        "controller.revisionHistoryLimit=0",
+        "Deployment upgraded-portolan-controller",
+        "/spec/revisionHistoryLimit",
+        "0",
+    ),
     ("dns.enabled=true", "Service kube-dns", "/spec/selector/k8s-app", "\"kube-dns\""),
     (
         "controller.metrics.enabled=true",
@@ -62,7 +68,17 @@ pub(crate) fn values_that_people_change_take_effect_in_an_upgrade(stage: &mut St
     for (set, object, path, wanted) in CHANGES {
         helm_output(
             stage,
-            &["upgrade", "upgraded", &chart, "-n", "chart-upgrades", "--reuse-values", "--set", set],
+            &[
+                "upgrade",
+                "upgraded",
+                &chart,
+                "-n",
+                "chart-upgrades",
+                "--reuse-values",
+                "--history-max=0",
+                "--set",
+                set,
+            ],
         );
         let (kind, name) = object.split_once(' ').expect("a kind and a name");
         let object = stage.plane.api.read(kind, "chart-upgrades", name);
@@ -71,7 +87,7 @@ pub(crate) fn values_that_people_change_take_effect_in_an_upgrade(stage: &mut St
         assert_eq!(found.as_deref(), Some(*wanted), "{set}: {path} of {kind} {name}");
     }
     assert_eq!(stage.plane.api.list("Deployment", "chart-upgrades").len(), 0, "both became DaemonSets");
-    // The way back goes through all of it.
+    // A rollback reverts all of it.
     helm_output(stage, &["rollback", "upgraded", "1", "-n", "chart-upgrades"]);
     assert!(stage.plane.api.read("Deployment", "chart-upgrades", "upgraded-portolan-controller").is_some());
     assert_eq!(stage.plane.api.list("DaemonSet", "chart-upgrades").len(), 0);
@@ -117,6 +133,56 @@ pub(crate) fn a_change_that_kubernetes_does_not_allow_is_refused_with_its_key(st
         keys.iter().for_each(|key| assert!(message.contains(key), "{set}: {key:?} is missing: {message}"));
     }
     helm_output(stage, &["uninstall", "selected", "-n", "chart-selector"]);
+}
+
+/// A Service whose selector does not select the new Pods, such as that of the coredns chart.
+pub(crate) fn the_service_of_another_dns_server_is_changed_when_pods_are_ready(stage: &mut Stage) {
+    prepare(stage, "chart-dns-adopt");
+    stage.plane.api.apply(
+        "
+apiVersion: v1
+kind: Service
+metadata: { name: kube-dns, namespace: chart-dns-adopt }
+spec:
+  selector: { k8s-app: coredns, app.kubernetes.io/instance: coredns }
+  ports: [{ name: dns, port: 53, protocol: UDP }]
+",
+    );
+    let selector = |stage: &Stage| {
+        let service = stage.plane.api.read("Service", "chart-dns-adopt", "kube-dns");
+        service.expect("it is there")["spec"]["selector"].clone()
+    };
+    let before = selector(stage);
+    let (chart, alone) = (chart(), "controller.enabled=false,dns.enabled=true");
+    let install = |create: &str| {
+        let set = format!("{alone},dns.service.create={create}");
+        let place = ["replacing", &chart, "-n", "chart-dns-adopt", "--set", &set];
+        helm(stage, &[&["upgrade", "--install", "--take-ownership"], &place[..]].concat())
+    };
+    let refused = install("true");
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success(), "{message}");
+    for words in
+        ["dns.service.create", "Deployment chart-dns-adopt/replacing-dns", "dns.service.create=false first"]
+    {
+        assert!(message.contains(words), "{words:?} is missing: {message}");
+    }
+    assert!(install("false").status.success(), "the first step");
+    assert!(!install("true").status.success(), "no Pod is ready yet");
+    assert_eq!(selector(stage), before, "a refusal changes nothing");
+
+    stage.plane.api.apply_status(
+        &json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "replacing-dns", "namespace": "chart-dns-adopt" },
+            "status": { "replicas": 1, "readyReplicas": 1, "availableReplicas": 1 },
+        })
+        .to_string(),
+    );
+    let changed = install("true");
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+    assert_eq!(selector(stage)["app.kubernetes.io/instance"], "replacing");
+    helm_output(stage, &["uninstall", "replacing", "-n", "chart-dns-adopt"]);
 }
 
 /// The load balancer's address is a property of the Service.
@@ -184,7 +250,7 @@ spec:
     let adopted = adopt("chart-adopt/old-entry");
     let notes = String::from_utf8_lossy(&adopted.stdout).into_owned();
     assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
-    let command = notes.lines().find(|line| line.contains("The way back:")).expect("the way back");
+    let command = notes.lines().find(|line| line.contains("Undo takeover:")).expect("a command");
     assert!(command.contains(r#""value":{"app":"old-proxy"}"#), "{command}");
     let check = |stage: &Stage| {
         let now = service(stage);
