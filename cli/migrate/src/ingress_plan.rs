@@ -12,6 +12,7 @@ use crate::http_request::HttpQuestion;
 use crate::objects::{annotation, flag, items, name, namespace};
 use crate::options::{MigrateOptions, MigratedService};
 use crate::plan::MigrationPlan;
+use crate::status_removal::removes_status;
 use crate::takeover::{Takeover, found, shared_refusals};
 
 /// Requests that are made at most.
@@ -68,6 +69,13 @@ fn notes(options: &MigrateOptions, facts: &Facts, workload: &Workload) -> Vec<St
         notes.push(
             "a node has no proxy while its Pod is replaced, since two Pods cannot share its ports".to_owned(),
         );
+    }
+    if workload.uses_node_ports() && workload.replicas() < 2 && removes_status(workload) {
+        notes.push(format!(
+            "the only Pod of {} removes its address from the status of every Ingress when it ends, and external-dns may then delete the \
+             records of the hosts: give it the flag --update-status-on-shutdown=false before the migration",
+            workload.title()
+        ));
     }
     if facts.detection.distribution == Distribution::Rke2 {
         notes.push(format!(

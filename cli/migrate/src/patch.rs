@@ -12,15 +12,15 @@ pub(crate) fn restore_annotation(service: MigratedService) -> &'static str {
     }
 }
 
-/// The patch that undoes `patch` on `object`: every field that `patch` sets gets its value of before, or is removed. Lists are lists
-/// of objects with a `name`, as containers are; elements are neither added nor removed.
+/// The patch that undoes `patch` on `object`: every field that `patch` sets gets its value of before, or is removed. Of a list of
+/// objects with a `name`, as containers are, elements are neither added nor removed; any other list is replaced as a whole.
 pub(crate) fn reverse(object: &Value, patch: &Value) -> Value {
     match patch {
-        Value::Object(fields) => {
+        Value::Object(fields) if !object.is_null() => {
             let restored = fields.iter().map(|(key, value)| (key.clone(), reverse(&object[key], value)));
             Value::Object(restored.collect::<Map<_, _>>())
         }
-        Value::Array(elements) => Value::Array(
+        Value::Array(elements) if elements.iter().all(Value::is_object) => Value::Array(
             elements
                 .iter()
                 .map(|element| {
@@ -92,6 +92,25 @@ mod tests {
             json!({ "spec": { "a": 3 } })
         );
         assert_eq!(restore_patch(&object, MigratedService::Dns).unwrap()["spec"], json!({ "a": 1 }));
+    }
+
+    #[test]
+    fn arguments_and_a_missing_block_are_restored() {
+        let deployment = json!({ "spec": {
+            "strategy": { "type": "Recreate" },
+            "template": { "spec": { "containers": [{ "name": "controller", "args": ["/c", "--a"] }] } },
+        } });
+        let patch = json!({ "spec": {
+            "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1 } },
+            "template": { "spec": { "containers": [{ "name": "controller", "args": ["/c", "--a", "--b"] }] } },
+        } });
+        assert_eq!(
+            reverse(&deployment, &patch),
+            json!({ "spec": {
+                "strategy": { "type": "Recreate", "rollingUpdate": null },
+                "template": { "spec": { "containers": [{ "name": "controller", "args": ["/c", "--a"] }] } },
+            } })
+        );
     }
 
     #[test]

@@ -444,6 +444,27 @@ pub(crate) fn a_migration_is_rolled_back_once_the_api_server_answers_again(stage
     });
 }
 
+/// The Deployment and the Service of ingress-nginx.
+const INGRESS_NGINX: &str = "ingress-nginx-controller";
+
+/// `--finish`: the last Pod of ingress-nginx would remove its address from the status of Ingresses, so the flag that forbids this is set
+/// and in effect before the Deployment is scaled to zero.
+fn finish_keeps_the_status(stage: &Stage, namespace: &str) {
+    let read = || stage.plane.api.read("Deployment", namespace, INGRESS_NGINX).expect("it exists");
+    let run = migrate(stage, "admin", "ingress", namespace, &["--finish"]);
+    run.wait_for_log(&["waiting for Deployment", INGRESS_NGINX]);
+    let object = read();
+    let arguments = &object["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert_eq!(arguments[3], "--update-status-on-shutdown=false", "{arguments}");
+    assert_eq!(object["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+    assert_eq!(object["spec"]["replicas"], 1, "Pods with the flag are not ready yet");
+    ready(stage, namespace, INGRESS_NGINX);
+    let (code, text) = run.wait_for_exit(MIGRATION_TIMEOUT);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("would remove addresses from the status of Ingresses"), "{text}");
+    assert_eq!(read()["spec"]["replicas"], 0);
+}
+
 pub(crate) fn ingress_is_taken_over_and_given_back(stage: &mut Stage) {
     let namespace = "migrate-ingress";
     let labels = "app.kubernetes.io/name: ingress-nginx, app.kubernetes.io/component: controller";
@@ -525,9 +546,18 @@ spec:
     );
     assert_eq!(policy(stage), "Ignore");
 
-    let (code, text) =
-        migrate(stage, "admin", "ingress", namespace, &["--rollback"]).wait_for_exit(MIGRATION_TIMEOUT);
+    finish_keeps_the_status(stage, namespace);
+    let run = migrate(stage, "admin", "ingress", namespace, &["--rollback"]);
+    wait::until("the old Pods to be started", SOON, || {
+        let object = stage.plane.api.read("Deployment", namespace, INGRESS_NGINX).expect("it exists");
+        if object["spec"]["replicas"] == 1 { Ok(()) } else { Err("no".to_owned()) }
+    });
+    ready(stage, namespace, INGRESS_NGINX);
+    let (code, text) = run.wait_for_exit(MIGRATION_TIMEOUT);
     assert_eq!(code, Some(0), "{text}");
+    let object = stage.plane.api.read("Deployment", namespace, INGRESS_NGINX).expect("it exists");
+    let restored = object["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    assert!(!restored.contains("update-status-on-shutdown"), "{restored}");
     assert_given_back(stage, namespace, "ingress-nginx-controller", "ingress", &old);
     assert_eq!(policy(stage), "Fail");
     stage.plane.api.delete("ValidatingWebhookConfiguration", "", "migrate-ingress-admission");
