@@ -2,6 +2,8 @@
 
 mod direct_response;
 
+mod loop_detection;
+
 mod open;
 mod subrequest;
 mod access;

@@ -8,6 +8,9 @@ pub(crate) mod trailers;
 
 pub(crate) mod request_body;
 
+pub(crate) mod subrequest_connection;
+pub(crate) mod subrequest_pool;
+
 pub(crate) mod pool;
 pub(crate) mod request;
 

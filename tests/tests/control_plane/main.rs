@@ -20,6 +20,7 @@ mod up;
 
 mod faults;
 mod in_a_pod;
+mod ingress_auth;
 mod ingress_globals;
 mod ingress_tls;
 mod migrate;
@@ -65,6 +66,8 @@ const CASES: &[Case<Stage>] = cases![
     ingress_traffic::only_ingresses_of_its_class_are_served,
     ingress_traffic::annotations_take_effect_when_they_are_set,
     http2::h2spec_passes_every_case_on_a_proxied_route,
+    ingress_auth::a_route_with_passwords_is_closed_until_its_secret_exists,
+    ingress_auth::a_dead_authentication_server_lets_nothing_pass,
     ingress_globals::a_guard_in_the_config_map_closes_and_opens_routes_live,
     ingress_globals::a_config_map_that_may_not_be_read_keeps_the_edge_from_serving,
     ingress_globals::a_manifest_that_cannot_be_decoded_keeps_the_edge_from_serving,

@@ -51,18 +51,30 @@ impl std::fmt::Display for ConnectError {
     }
 }
 
-/// Connects to an address. The wait for a place in the limit and connecting may each take `timeout`.
+/// Connects to an address that is not the proxy itself. The wait for a place in the limit and connecting may each take `timeout`.
 pub(crate) async fn open(
     worker: &Worker,
     address: SocketAddr,
     timeout: Duration,
 ) -> Result<(TcpStream, UpstreamSlot), ConnectError> {
-    let close_idle = || worker.connection_pool.close_oldest();
+    let (stream, slot) = open_any(worker, address, timeout).await?;
+    if worker.is_own_listener(&stream, address) {
+        return Err(ConnectError::OwnListener);
+    }
+    Ok((stream, slot))
+}
+
+/// Connects to an address, which may be a listener of the proxy.
+pub(crate) async fn open_any(
+    worker: &Worker,
+    address: SocketAddr,
+    timeout: Duration,
+) -> Result<(TcpStream, UpstreamSlot), ConnectError> {
+    let close_idle = || worker.close_idle_upstream();
     let slot = worker.upstreams.acquire(address, close_idle, timeout, &worker.limits).await;
     let slot = slot.ok_or(ConnectError::NoConnectionLeft)?;
-    let make_room = || worker.clients.drain(worker.clock.now()) > 0 || worker.connection_pool.close_oldest();
+    let make_room = || worker.clients.drain(worker.clock.now()) > 0 || worker.close_idle_upstream();
     let stream = match tokio::time::timeout(timeout, connect(address, make_room)).await {
-        Ok(Ok(stream)) if worker.is_own_listener(&stream, address) => return Err(ConnectError::OwnListener),
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(ConnectError::Failed(error)),
         Err(_) => return Err(ConnectError::Timeout),

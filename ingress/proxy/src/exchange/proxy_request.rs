@@ -27,6 +27,7 @@ use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
 use crate::client::response_head::ResponseFields;
 use crate::exchange::direct_response::page;
+use crate::exchange::loop_detection::{LOOP_ID, MAX_PASSES, passes};
 use crate::exchange::open::{ConnectError, open};
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::UpstreamConnection;
@@ -37,10 +38,6 @@ use crate::upstream::request_head::{self, BodyLength, UpstreamHead};
 
 /// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
 const MAX_ATTEMPTS: usize = 100;
-/// How often this proxy sends a request to ExternalName Services before it counts as a loop.
-const MAX_PASSES: usize = 8;
-/// This proxy's name in `CDN-Loop`, in which these passes are counted (RFC 8586).
-const LOOP_ID: &[u8] = b"portolan";
 
 /// A request on its way to an endpoint.
 pub(crate) struct ProxyRequest<'a> {
@@ -199,11 +196,10 @@ impl<'a> ProxyRequest<'a> {
         attempts.len() < limit.saturating_add(stale) && !is_over
     }
 
-    /// How often the request has passed through an ExternalName Service here.
+    /// How often the request has passed through here.
     fn passes(&self) -> usize {
         let Some(exchange) = &self.guard.exchange else { return 0 };
-        let ids = list_members(exchange.request.head(), KnownHeader::CdnLoop);
-        ids.filter(|id| id.eq_ignore_ascii_case(LOOP_ID)).count()
+        passes(list_members(exchange.request.head(), KnownHeader::CdnLoop))
     }
 
     /// The endpoint of the next attempt. `None` without one, and with `proxy-next-upstream-tries: 0` if each was tried.
@@ -228,7 +224,7 @@ impl<'a> ProxyRequest<'a> {
         match &pick.address {
             UpstreamAddress::Socket(address) => Some((*address, pick)),
             UpstreamAddress::Host { host, port } => {
-                let addresses = match worker.resolver.addresses(host, *port).await {
+                let addresses = match worker.resolver.addresses(host, *port, false).await {
                     Ok(addresses) => addresses,
                     Err(error) => {
                         worker.upstream_log.failed(&choice.target.name, host, &error);

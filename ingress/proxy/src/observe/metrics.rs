@@ -17,7 +17,7 @@ use telemetry::metrics::Registry;
 
 pub use self::configuration::ConfigurationMetrics;
 pub(crate) use self::connections::ConnectionMetrics;
-pub(crate) use self::limits::{LimitMetrics, PasswordMetrics};
+pub(crate) use self::limits::{LimitMetrics, PasswordMetrics, SubrequestCacheMetrics};
 pub(crate) use self::requests::{RequestLabels, RequestSample};
 pub(crate) use self::series::RequestSeries;
 

@@ -56,17 +56,19 @@ impl<K: Hash + Eq, V> Generations<K, V> {
         }
     }
 
-    /// Stores a value. One that costs more than a generation may is not stored.
-    pub(crate) fn insert(&mut self, key: K, value: V, cost: usize) {
+    /// Stores a value, and returns how many others were forgotten for it. One that costs more than a generation may is not stored.
+    pub(crate) fn insert(&mut self, key: K, value: V, cost: usize) -> usize {
         self.remove(&key);
         if cost > self.limit {
-            return;
+            return 0;
         }
+        let mut forgotten = 0;
         if self.young.cost + cost > self.limit {
-            self.old = std::mem::take(&mut self.young);
+            forgotten = std::mem::replace(&mut self.old, std::mem::take(&mut self.young)).entries.len();
         }
         self.young.cost += cost;
         self.young.entries.insert(key, (value, cost));
+        forgotten
     }
 }
 
@@ -78,7 +80,7 @@ mod tests {
     fn what_was_not_used_lately_is_forgotten() {
         let mut map = Generations::new(8);
         for number in 0..4 {
-            map.insert(number, number, 1);
+            assert_eq!(map.insert(number, number, 1), 0);
         }
         map.insert(4, 4, 1);
         assert_eq!(map.get(&0), Some(&0), "the old generation is still there");

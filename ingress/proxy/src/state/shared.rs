@@ -17,6 +17,7 @@ pub(crate) struct SharedState {
 impl SharedState {
     pub(crate) fn new(listening: Box<[SocketAddr]>, workers: usize, metrics: &LimitMetrics) -> Self {
         let passwords = PasswordVerifier::new(workers, metrics.passwords.clone());
-        Self { listening, passwords, subrequests: SubrequestCache::default() }
+        let subrequests = SubrequestCache::new(metrics.subrequest_cache.clone());
+        Self { listening, passwords, subrequests }
     }
 }

@@ -31,6 +31,7 @@ use crate::upstream::limit::UpstreamLimit;
 use crate::upstream::pool::ConnectionPool;
 use crate::upstream::request::UpstreamTimeouts;
 use crate::upstream::resolve::Resolver;
+use crate::upstream::subrequest_pool::SubrequestPool;
 use crate::views::ProxyViews;
 
 /// State owned by one worker thread.
@@ -42,6 +43,7 @@ pub(crate) struct Worker {
     pub(crate) views: ProxyViews,
     pub(crate) clock: Rc<Clock>,
     pub(crate) connection_pool: ConnectionPool,
+    pub(crate) subrequest_pool: SubrequestPool,
     pub(crate) resolver: Resolver,
     /// TLS to the servers of subrequests. As in nginx (`proxy_ssl_verify off`), their certificates are not verified.
     pub(crate) subrequest_tls: Arc<ClientConfig>,
@@ -109,6 +111,7 @@ impl Worker {
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
             connection_pool: ConnectionPool::new(settings.upstream_keep_alive),
+            subrequest_pool: SubrequestPool::default(),
             settings: RefCell::new(settings),
             resolver: Resolver::new(&options.name_servers, options.allow_local_external_names),
             subrequest_tls: net::tls_client::unverified(),
@@ -208,6 +211,7 @@ impl Worker {
             let is_endpoint = |pool: &Arc<Pool>| pool.endpoints().binary_search(address).is_ok();
             pool.as_ref().is_none_or(|key| pools.get(key).is_some_and(is_endpoint))
         });
+        self.subrequest_pool.sweep(self.clock.now());
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
         let table = self.views.table.load();
         self.follow(&table);
@@ -222,6 +226,11 @@ impl Worker {
 
     pub(crate) fn random(&self) -> u128 {
         self.random.borrow_mut().u128(..)
+    }
+
+    /// Closes the connection to an endpoint that has been idle longest, else one to an authentication server; false if none is idle.
+    pub(crate) fn close_idle_upstream(&self) -> bool {
+        self.connection_pool.close_oldest() || self.subrequest_pool.close_oldest()
     }
 
     /// Whether a new connection to an address goes to a listener of this proxy.

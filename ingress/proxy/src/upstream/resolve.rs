@@ -1,4 +1,4 @@
-//! Resolves the hosts of ExternalName Services.
+//! Resolves the hosts of ExternalName Services and of authentication servers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -39,8 +39,13 @@ impl Resolver {
         Self { resolver, allow_local }
     }
 
-    /// The addresses of a host that may be connected to.
-    pub(crate) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+    /// The addresses of a host that may be connected to; with `allow_local` also loopback and link-local ones.
+    pub(crate) async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        allow_local: bool,
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
         let found: Vec<IpAddr> = match host.parse::<IpAddr>() {
             Ok(address) => vec![address],
             Err(_) => {
@@ -49,7 +54,7 @@ impl Resolver {
                 found.map_err(|error| ResolveError::Failed(error.to_string()))?.iter().collect()
             }
         };
-        let is_allowed = |ip: &IpAddr| self.allow_local || refused_address(*ip).is_none();
+        let is_allowed = |ip: &IpAddr| allow_local || self.allow_local || refused_address(*ip).is_none();
         let allowed = found.iter().filter(|ip| is_allowed(ip)).map(|ip| SocketAddr::new(*ip, port));
         let allowed: Vec<_> = allowed.collect();
         match found.first() {
@@ -122,8 +127,11 @@ mod tests {
     #[tokio::test]
     async fn a_host_with_only_local_addresses_is_refused_with_the_reason() {
         let resolver = Resolver::new(&["127.0.0.1:53".parse().unwrap()], false);
-        let error = resolver.addresses("169.254.169.254", 80).await.unwrap_err();
+        let error = resolver.addresses("169.254.169.254", 80, false).await.unwrap_err();
         assert_eq!(error.to_string(), "resolves to 169.254.169.254, a link-local address");
-        assert_eq!(resolver.addresses("203.0.113.7", 80).await.unwrap(), ["203.0.113.7:80".parse().unwrap()]);
+        for (host, allow_local) in [("203.0.113.7", false), ("127.0.0.1", true)] {
+            let addresses = resolver.addresses(host, 80, allow_local).await.unwrap();
+            assert_eq!(addresses, [format!("{host}:80").parse().unwrap()]);
+        }
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
 use cluster::{Key, Object, Secret};
+use ingress_proxy::ProxyOptions;
 
-use crate::support::{ScriptedEndpoint, TestCluster, one_worker, unused_address};
+use crate::support::{ScriptedEndpoint, TestCluster, name_server, one_worker, unused_address};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 const BCRYPT: &str = "ann:$2b$05$abcdefghijklmnopqrstuuUq7qXkDOZJ5Q8HA9wCOH0FErWp6q0b6\n";
@@ -162,4 +163,46 @@ fn with_satisfy_any_one_way_in_is_enough() {
     assert_eq!((refused.status, refused.header("location")), (302, location));
     status.store(200, SeqCst);
     assert_eq!(world.ask(&get("/", "")).status, 200);
+}
+
+#[test]
+fn connections_to_the_server_are_kept_as_the_annotation_says() {
+    let endpoint = ScriptedEndpoint::always(OK);
+    // Answers two requests on each connection, then closes it without a word.
+    let server = ScriptedEndpoint::new(|connection| {
+        for _ in 0..2 {
+            if connection.request().is_none() {
+                return;
+            }
+            let _ = connection.send("HTTP/1.1 200 OK\nContent-Length: 2\n\nok");
+        }
+    });
+    let url = format!("http://{}/", server.address);
+    let world = guarded(&[("auth-url", url.as_str()), ("auth-keepalive", "1")], &endpoint);
+    for _ in 0..6 {
+        assert_eq!(world.ask(&get("/", "")).status, 200);
+    }
+    let asked = server.all_seen();
+    assert_eq!((asked.len(), server.connections()), (6, 3));
+    assert!(asked.iter().all(|request| request.header("connection").is_none()));
+}
+
+#[test]
+fn an_authentication_server_behind_the_proxy_itself_is_asked_and_a_loop_ends() {
+    let endpoint = ScriptedEndpoint::always(OK);
+    let options =
+        ProxyOptions { name_servers: vec![name_server(&["127.0.0.1".parse().unwrap()])], ..one_worker() };
+    let mut world = TestCluster::serving_with(options, &[endpoint.address]);
+    let own = format!("http://auth.example:{}/check", world.http.port());
+    let annotations = [("auth-url", own.as_str())];
+    let auth_request = get("/", "").replace("shop.example", "auth.example");
+    world.ingress("shop", "auth.example", &annotations);
+    assert_eq!(world.ask(&auth_request).status, 500, "each request to the server needs another one");
+    assert!(endpoint.has_no_request());
+    world.ingress("shop", "auth.example", &[]);
+    world.service("front", &[endpoint.address]);
+    world.ingress("front", "front.example", &annotations);
+    assert_eq!(world.ask(&get("/", "").replace("shop.example", "front.example")).status, 200);
+    let seen = [endpoint.seen(), endpoint.seen()].map(|it| it.header("cdn-loop").map(str::to_owned));
+    assert_eq!(seen, [Some("portolan".to_owned()), None], "the request to the server, and the client's");
 }

@@ -5,6 +5,7 @@ mod rule;
 mod snippet;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::Key;
 use http::{HeaderName, Method};
@@ -16,11 +17,13 @@ use super::authentication::{is_exempt, namespace_error};
 use super::custom_headers;
 use super::template::Template;
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
+use crate::external_name::{ExternalNameError, ExternalTarget};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::access::SignIn;
 use crate::plan::subrequest_cache::Validity;
 use crate::problem::Effect;
+use crate::settings::KeepAlive;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "external auth",
@@ -79,6 +82,21 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             name: "auth-cache-duration",
             values: "statuses and a time, several between commas; default 200 202 401 5m",
             doc: "For how long.",
+        },
+        Annotation {
+            name: "auth-keepalive",
+            values: "a number; default 0",
+            doc: "How many idle connections to the server a worker keeps; at most 64 to all servers.",
+        },
+        Annotation {
+            name: "auth-keepalive-requests",
+            values: "a number; default 1000",
+            doc: "How many requests a connection may serve.",
+        },
+        Annotation {
+            name: "auth-keepalive-timeout",
+            values: "seconds; default 60",
+            doc: "How long a connection may be idle.",
         },
         Annotation {
             name: "enable-global-auth",
@@ -148,6 +166,9 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
              auth-always-set-cookie: 'true'\n\
              auth-cache-key: $remote_user$http_authorization\n\
              auth-cache-duration: 200 202 10m, 401 1m\n\
+             auth-keepalive: '10'\n\
+             auth-keepalive-requests: '1000'\n\
+             auth-keepalive-timeout: '60'\n\
              enable-global-auth: 'false'",
     read,
     read_keys,
@@ -210,6 +231,9 @@ struct ExternalAuth {
     set_headers: Vec<(String, Template)>,
     always_set_cookie: bool,
     cache: Option<CacheSettings>,
+    keep_alive: Option<KeepAlive>,
+    /// Who runs the proxy has chosen the host, so it may have a loopback or link-local address.
+    allow_local: bool,
 }
 
 /// `auth-cache-key` and `auth-cache-duration`.
@@ -241,14 +265,23 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     if reader.flag("enable-global-auth") == Some(false) {
         settings.values.set(WithoutGlobalAuth);
     }
-    let Some(auth) = read_auth(reader, &OWN) else { return };
+    let Some(mut auth) = read_auth(reader, &OWN) else { return };
+    auth.keep_alive = keep_alive(reader);
+    if let Some(kind) = reader.text(OWN.url).and_then(refused_host) {
+        let what =
+            format!("{kind} is refused, so that requests get 500; only global-auth-url may lead to one");
+        reader.problem(OWN.url, what, Effect::Differs);
+    }
     let named = reader.text("auth-proxy-set-headers").and_then(|value| reader.object_key(value));
     let foreign = named.filter(|named| named.namespace != reader.namespace());
     settings.values.set(OwnAuth { auth: Arc::new(auth), foreign });
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    if let Some(auth) = read_auth(reader, &GLOBAL) {
+    if let Some(mut auth) = read_auth(reader, &GLOBAL) {
+        // A host with a variable may be one that the author of an Ingress has chosen.
+        let url = reader.text(GLOBAL.url).unwrap_or_default();
+        auth.allow_local = !url.split('/').nth(2).unwrap_or_default().contains('$');
         values.set(GlobalAuth(Arc::new(auth)));
     }
 }
@@ -312,7 +345,37 @@ fn read_auth(reader: &mut SettingReader<'_>, names: &Names) -> Option<ExternalAu
         set_headers,
         always_set_cookie: reader.flag(names.always_set_cookie).unwrap_or(false),
         cache,
+        keep_alive: None,
+        allow_local: false,
     })
+}
+
+/// `auth-keepalive` and its limits; `None` without it. Limits that are not positive are the defaults, as in ingress-nginx.
+fn keep_alive(reader: &mut SettingReader<'_>) -> Option<KeepAlive> {
+    let mut positive = |name| reader.number(name).filter(|number| *number > 0);
+    let connections = positive("auth-keepalive");
+    let requests = positive("auth-keepalive-requests").unwrap_or(1000);
+    let seconds = positive("auth-keepalive-timeout").unwrap_or(60);
+    Some(KeepAlive {
+        connections: usize::try_from(connections?).unwrap_or(usize::MAX),
+        timeout: Duration::from_secs(seconds.unsigned_abs()),
+        requests: u32::try_from(requests).unwrap_or(u32::MAX),
+        ..KeepAlive::default()
+    })
+}
+
+/// A description of the address, if an annotation must not name it: the proxy's own ports, other programs of its machine and the metadata
+/// service of a cloud are not for those who write Ingresses. Addresses that a name resolves to are checked for each request.
+fn refused_host(url: &str) -> Option<&'static str> {
+    let authority = url.split("//").nth(1)?.split(['/', '?']).next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    match ExternalTarget::parse(host) {
+        Err(ExternalNameError::RefusedAddress(kind)) => Some(kind),
+        _ => None,
+    }
 }
 
 /// Whether a text can be a URL: visible ASCII without quotes, brackets of markup and backslashes.

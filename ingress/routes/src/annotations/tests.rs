@@ -71,7 +71,7 @@ fn every_example_of_a_family_without_annotations_is_a_config_map() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (78, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (81, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -159,7 +159,8 @@ fn invalid_values_are_reported_with_their_effect() {
         ("auth-url: http://a/\nauth-cache-duration: 5 minutes", Effect::DefaultUsed),
         ("auth-url: http://a/\nauth-always-set-cookie: 'yes'", Effect::DefaultUsed),
         ("auth-signin: http://b/", Effect::Differs),
-        ("auth-url: http://a/\nauth-keepalive: '5'", Effect::Cosmetic),
+        ("auth-url: http://a/\nauth-keepalive: many", Effect::DefaultUsed),
+        ("auth-url: http://127.0.0.1/", Effect::Differs),
         ("auth-snippet: 'proxy_set_header A b;'", Effect::Closed),
         ("custom-headers: a/b/c", Effect::Closed),
         ("upstream-vhost: '$none'", Effect::DefaultUsed),

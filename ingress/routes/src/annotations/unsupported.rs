@@ -6,7 +6,6 @@ use crate::problem::Effect;
 use crate::unsupported::NeutralValues::{False, NotPositive, OnlyEmpty, Words};
 use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, unknown_name};
 
-const OWN_CONNECTION: &str = "each request to the authentication server has its own connection";
 const NO_CERTIFICATE: &str = "clients would need no certificate";
 const NOT_LIMITED: &str = "requests would not be limited";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
@@ -59,9 +58,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("proxy-ssl-ciphers", OnlyEmpty, PLAIN_UPSTREAM),
     differs("proxy-ssl-protocols", OnlyEmpty, PLAIN_UPSTREAM),
     // External authentication.
-    cosmetic("auth-keepalive", NotPositive, OWN_CONNECTION),
-    cosmetic("auth-keepalive-requests", OnlyEmpty, OWN_CONNECTION),
-    cosmetic("auth-keepalive-timeout", OnlyEmpty, OWN_CONNECTION),
     cosmetic("auth-keepalive-share-vars", False, "there is no nginx whose variables could be shared"),
     closed("auth-snippet", OnlyEmpty, RAW_TEXT),
     // Access and limits.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::subrequest_cache::CacheRule;
+use crate::settings::KeepAlive;
 
 /// A request to another server, without a body.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +21,24 @@ pub struct Subrequest {
     pub timeout: Duration,
     /// Whether an earlier response may be used.
     pub cache: Option<CacheRule>,
+    /// Whether a connection may serve several requests, and how many idle ones to the server a worker keeps.
+    pub keep_alive: Option<KeepAlive>,
+    /// Who runs the proxy has chosen the URL, so it may name a loopback or link-local address.
+    pub allow_local: bool,
 }
 
 impl Subrequest {
     /// A GET without header fields, with nginx's default timeout.
     pub fn get(url: Uri) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), timeout: Duration::from_secs(60), cache: None }
+        Self {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            timeout: Duration::from_secs(60),
+            cache: None,
+            keep_alive: None,
+            allow_local: false,
+        }
     }
 }
 

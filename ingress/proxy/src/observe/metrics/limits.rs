@@ -26,6 +26,8 @@ pub(crate) struct LimitMetrics {
     pub(crate) upstream_refused: Counter,
     /// Checks of passwords.
     pub(crate) passwords: PasswordMetrics,
+    /// Responses of authentication servers.
+    pub(crate) subrequest_cache: SubrequestCacheMetrics,
     /// Bytes in buffers, of all workers.
     pub(crate) buffered: Arc<AtomicU64>,
 }
@@ -39,6 +41,17 @@ pub(crate) struct PasswordMetrics {
     pub(crate) remembered: Counter,
     /// Too many requests waited.
     pub(crate) refused: Counter,
+}
+
+/// The cache of responses to subrequests.
+#[derive(Clone)]
+pub(crate) struct SubrequestCacheMetrics {
+    /// A subrequest was answered from the cache.
+    pub(crate) hits: Counter,
+    /// It was sent.
+    pub(crate) misses: Counter,
+    /// A response was forgotten, expired or not, to make room.
+    pub(crate) evicted: Counter,
 }
 
 impl LimitMetrics {
@@ -56,6 +69,11 @@ impl LimitMetrics {
         let passwords = registry.counters(
             "portolan_password_checks_total",
             "Passwords of basic authentication, by whether they were verified, remembered, or refused because too many waited.",
+            ["outcome"],
+        );
+        let subrequest_cache = registry.counters(
+            "portolan_auth_cache_total",
+            "Responses of authentication servers (auth-cache-key), by whether they were found (hit), not found (miss), or forgotten to make room (evicted).",
             ["outcome"],
         );
         let buffered = Arc::new(AtomicU64::new(0));
@@ -80,6 +98,11 @@ impl LimitMetrics {
                 verified: passwords.with(["verified"]),
                 remembered: passwords.with(["remembered"]),
                 refused: passwords.with(["refused"]),
+            },
+            subrequest_cache: SubrequestCacheMetrics {
+                hits: subrequest_cache.with(["hit"]),
+                misses: subrequest_cache.with(["miss"]),
+                evicted: subrequest_cache.with(["evicted"]),
             },
             buffered,
         }

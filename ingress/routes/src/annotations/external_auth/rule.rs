@@ -19,6 +19,7 @@ use crate::plan::filter::{DirectResponse, RequestHeadFilter, ResponseHeadFilter,
 use crate::plan::head_edits::HeadEdits;
 use crate::plan::subrequest::{Subrequest, SubrequestResponse};
 use crate::plan::subrequest_cache::{CacheRule, Validity};
+use crate::settings::KeepAlive;
 
 /// nginx's `auth_request`.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct ExternalAuthRule {
     set_headers: Vec<(HeaderName, RuleText)>,
     cache: Option<RuleCache>,
     timeout: Duration,
+    keep_alive: Option<KeepAlive>,
+    allow_local: bool,
     /// The names of the client's fields that are passed on.
     names: NameClass,
 }
@@ -58,6 +61,8 @@ impl ExternalAuthRule {
             request_redirect: auth.request_redirect.as_ref().map(|text| text.of_rule(rule, None)),
             set_headers: headers.collect(),
             cache,
+            keep_alive: auth.keep_alive,
+            allow_local: auth.allow_local,
             timeout: plan.proxy.connect_timeout.saturating_add(plan.proxy.read_timeout),
             names: plan.heads.names,
         }
@@ -103,6 +108,8 @@ impl ExternalAuthRule {
             headers: fields(headers),
             timeout: self.timeout,
             cache,
+            keep_alive: self.keep_alive,
+            allow_local: self.allow_local,
         })
     }
 

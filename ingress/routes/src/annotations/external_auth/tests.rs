@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::{ConfigMap, Key, Object};
+use cluster::{ConfigMap, Key, Object, Secret};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::exchange::Exchange;
@@ -17,7 +17,8 @@ spec: {rules: [{host: plain.example, paths: [[/, Prefix, web], [/.well-known/acm
 ---
 metadata: {name: full, annotations: {auth-url: 'https://auth.example/', auth-method: POST, auth-response-headers: 'X-User, x-groups',
   auth-request-redirect: 'https://$host/', auth-proxy-set-headers: sent, auth-always-set-cookie: 'true',
-  auth-cache-key: $remote_user, auth-cache-duration: 200 1m}}
+  auth-cache-key: $remote_user, auth-cache-duration: 200 1m, auth-keepalive: '4', auth-keepalive-timeout: '9',
+  auth-keepalive-requests: '-1'}}
 spec: {rules: [{host: full.example, paths: [[/a, Prefix, web]]}]}
 ---
 metadata: {name: open}
@@ -143,6 +144,9 @@ fn annotations_change_the_request_to_the_server() {
             "x-zone: eu",
         ]
     );
+    let keep_alive = asked.keep_alive.expect("auth-keepalive");
+    let limits = (keep_alive.connections, keep_alive.requests, keep_alive.timeout.as_secs());
+    assert_eq!(limits, (4, 1000, 9), "a limit that is not positive is the default");
     let cache = asked.cache.expect("a cache rule");
     assert_eq!(cache.key, "full.example\nPrefix /a\nPOST https://auth.example/\nann");
     assert_eq!(cache.validity[0].time.as_secs(), 60);
@@ -260,4 +264,54 @@ fn a_configmap_of_another_namespace_needs_the_key() {
     assert_eq!(cluster.get("far.example/"), "503");
     cluster.configure(&[("allow-cross-namespace-resources", "true")]);
     assert_eq!(cluster.get("far.example/"), "fetch http://auth.example/");
+}
+
+#[test]
+fn only_who_runs_the_proxy_may_name_local_addresses() {
+    for (url, kind) in [
+        ("http://127.0.0.1:4180/oauth2/auth", Some("a loopback address")),
+        ("http://[::1]/", Some("a loopback address")),
+        ("https://localhost/", Some("a loopback address")),
+        ("http://169.254.169.254/", Some("a link-local address")),
+        ("http://10.0.0.1:80/", None),
+        ("http://auth.example?to=127.0.0.1", None),
+        ("https://$host/oauth2/auth", None),
+    ] {
+        let ingress = format!(
+            "metadata: {{name: plain, annotations: {{auth-url: '{url}'}}}}\n\
+             spec: {{rules: [{{host: plain.example, paths: [[/, Prefix, web]]}}]}}"
+        );
+        let cluster = TestCluster::configured(&ingress);
+        let problems = cluster.problems();
+        assert_eq!(problems.len(), usize::from(kind.is_some()), "{url}: {problems:?}");
+        assert!(kind.is_none_or(|kind| problems[0].contains(kind)), "{url}: {problems:?}");
+        assert!(!asked(&cluster, &mut get("plain.example/", &[])).allow_local, "{url}");
+    }
+    let mut cluster = cluster();
+    for (url, allow_local) in [("http://127.0.0.1:4180/a?b=$host", true), ("http://$host:4180/a", false)] {
+        cluster.configure(&[("global-auth-url", url)]);
+        assert_eq!(asked(&cluster, &mut get("open.example/", &[])).allow_local, allow_local, "{url}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_not_sent_to_the_server() {
+    let ingress = "
+metadata: {name: both, annotations: {auth-url: 'http://auth.example/', auth-type: basic, auth-secret: users}}
+spec: {rules: [{host: both.example, paths: [[/, Prefix, web]]}]}";
+    let mut cluster = TestCluster::configured(ingress);
+    let secret = Secret {
+        key: Key::new("default", "users"),
+        certificate: Box::default(),
+        private_key: Box::default(),
+        other: [("auth".into(), b"ann:{PLAIN}secret".as_slice().into())].into(),
+    };
+    cluster.apply([Object::Secret(Arc::new(secret))]);
+    let right = "Basic YW5uOnNlY3JldA==";
+    for (credentials, wanted) in
+        [("", "401"), ("Basic YW5uOm5v", "401"), (right, "fetch http://auth.example/")]
+    {
+        let mut exchange = get("both.example/", &[("authorization", credentials)]);
+        assert_eq!(cluster.answer(&mut exchange, 99), wanted, "{credentials}");
+    }
 }
