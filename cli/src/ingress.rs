@@ -13,6 +13,7 @@ use crate::args::IngressArgs;
 use crate::clusters::{self, ClusterOrigin};
 use crate::command_error::CommandError;
 use crate::edge;
+use crate::other_controllers;
 use crate::output;
 use crate::reporting;
 use crate::runtime::{FatalErrors, Runtime};
@@ -63,6 +64,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         _ = signals.stop() => return Ok(()),
     }
     let access = edge::access_log(args.log.json, runtime);
+    other_controllers::follow(&origin(args), &cluster, &table_options(args), &options.controller, runtime);
     let proxy = start(options, views, access.clone(), runtime)?;
     let _health = pages.healthy(args, proxy.health());
     let result = tokio::select! {

@@ -22,6 +22,7 @@ mod signals;
 
 mod dns;
 mod edge;
+mod other_controllers;
 
 mod ingress;
 mod serve;

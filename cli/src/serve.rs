@@ -14,7 +14,7 @@ use crate::dns::CorefileSource;
 use crate::ingress::AdminPages;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
-use crate::{dns, edge, ingress, output, reporting};
+use crate::{dns, edge, ingress, other_controllers, output, reporting};
 
 /// Serves until a signal stops the process.
 ///
@@ -57,14 +57,15 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         descriptors: DescriptorShares::of(descriptors::limit() / 2),
         ..ingress::proxy_options(ingress_args)
     };
-    let views = edge::views(&cluster, &ingress::table_options(ingress_args), &options.controller, runtime);
+    let table_options = ingress::table_options(ingress_args);
+    let views = edge::views(&cluster, &table_options, &options.controller, runtime);
     let pages = AdminPages::open(ingress_args, &cluster, runtime).await?;
 
     let queries = dns::query_log(std::io::stdout(), runtime);
     let context = PluginContext {
         legacy_metrics: dns_args.legacy_metrics,
         ..dns::context(
-            Clusters::with_open(cluster.clone(), limiter, origin, runtime),
+            Clusters::with_open(cluster.clone(), limiter, origin.clone(), runtime),
             queries.clone(),
             runtime,
             ingress_args.log.json,
@@ -87,6 +88,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         _ = signals.stop() => return Ok(()),
     }
     let access = edge::access_log(ingress_args.log.json, runtime);
+    other_controllers::follow(&origin, &cluster, &table_options, &options.controller, runtime);
     let proxy = ingress::start(options, views, access.clone(), runtime)?;
     let health = proxy.health();
     let ready = async {

@@ -105,6 +105,7 @@ const CASES: &[Case<Stage>] = cases![
     chart::values::the_corefile_of_the_values_is_served,
     chart::values::migrated_values_files_are_accepted_by_helm,
     chart::roles::the_ingress_role_allows_what_is_asked_for_and_no_more,
+    chart::roles::another_controller_of_a_class_is_reported,
     chart::roles::in_namespaced_mode_there_are_roles_only,
     chart::roles::the_dns_role_allows_what_is_asked_for_and_no_more,
     chart::roles::one_process_serves_both_with_one_watch_of_each_kind,

@@ -97,6 +97,17 @@ fn run_test_pods(stage: &Stage, release: &str) -> usize {
 
 /// Starts a program with the arguments of the chart's controller, with these replaced.
 fn run_ingress(stage: &Stage, namespace: &str, release: &str, replaced: &[(&str, &str)]) -> Portolan {
+    run_ingress_in(stage, namespace, release, replaced, &[])
+}
+
+/// The same with environment variables.
+fn run_ingress_in(
+    stage: &Stage,
+    namespace: &str,
+    release: &str,
+    replaced: &[(&str, &str)],
+    environment: &[(&str, &str)],
+) -> Portolan {
     let name = format!("{release}-portolan-controller");
     let deployment = stage.plane.api.read("Deployment", namespace, &name).expect("it is installed");
     let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
@@ -110,7 +121,76 @@ fn run_ingress(stage: &Stage, namespace: &str, release: &str, replaced: &[(&str,
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let kubeconfig = kubeconfig(stage, namespace, &format!("{release}-portolan"));
     let more = ["--kubeconfig", &kubeconfig, "--shutdown-grace-period=0", "--post-shutdown-grace-period=0"];
-    stage.run(&arguments, &more)
+    stage.run_with(&arguments, &more, environment)
+}
+
+/// A ready Pod with the labels of a release's controller.
+fn ready_pod(stage: &Stage, namespace: &str, release: &str, suffix: &str, address: &str) -> String {
+    let controller = format!("{release}-portolan-controller");
+    let deployment = stage.plane.api.read("Deployment", namespace, &controller).expect("it is installed");
+    let name = format!("{controller}-{suffix}");
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": name, "namespace": namespace, "labels": deployment["spec"]["template"]["metadata"]["labels"],
+        },
+        "spec": { "nodeName": "node-1", "containers": [{ "name": "controller", "image": "portolan" }] },
+        "status": { "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }],
+            "conditions": [{ "type": "Ready", "status": "True" }] },
+    });
+    stage.plane.api.apply(&pod.to_string());
+    wait::until("the Pod to be an endpoint of its Service", SOON, || {
+        let slices = stage.plane.api.list("EndpointSlice", namespace);
+        let is_there = slices.iter().any(|slice| slice.to_string().contains(&name));
+        if is_there { Ok(()) } else { Err(format!("{slices:?}")) }
+    });
+    name
+}
+
+/// Two releases whose IngressClasses have one controller: each serves the Ingresses of both. The permissions for routes are enough to
+/// notice it.
+pub(crate) fn another_controller_of_a_class_is_reported(stage: &mut Stage) {
+    prepare(stage, "chart-roles");
+    prepare(stage, "chart-other");
+    let install = |release: &str, namespace: &str, class: &str| {
+        let set = format!(
+            "controller.ingressClassResource.name={class},controller.ingressClassResource.controllerValue=example.com/shared"
+        );
+        helm_output(stage, &["install", release, &chart(), "-n", namespace, "--set", &set]);
+    };
+    install("first", "chart-other", "first-class");
+    install("second", "chart-roles", "second-class");
+    ready_pod(stage, "chart-other", "first", "7d9f8bcd45-x2k9z", "10.244.8.1");
+    // Another replica, and this process, of an older ReplicaSet.
+    ready_pod(stage, "chart-roles", "second", "7d9f8bcd45-b7tqw", "10.244.8.2");
+    let own = ready_pod(stage, "chart-roles", "second", "6c5d4bf9z8-k9x2z", "10.244.8.3");
+
+    let environment = [("POD_NAMESPACE", "chart-roles"), ("POD_NAME", &own)];
+    let mut ingress = run_ingress_in(stage, "chart-roles", "second", &[], &environment);
+    ingress.wait_for_page(10254, "/healthz");
+    let log = ingress.wait_for_log(&[
+        "IngressClass first-class",
+        "another controller serves this class: chart-other/first-portolan-controller",
+        "(portolan, instance first)",
+    ]);
+    assert!(
+        !log.contains("IngressClass second-class"),
+        "the Pods of its own workload are no other controller: {log}"
+    );
+    assert!(ingress.problems().contains("chart-other/first-portolan-controller"), "{}", ingress.problems());
+    assert!(ingress.stop().success());
+    let (_, refused) = requested(stage, "system:serviceaccount:chart-roles:second-portolan");
+    assert_eq!(refused, [""; 0], "no further permission is needed");
+    for (release, namespace) in [("first", "chart-other"), ("second", "chart-roles")] {
+        helm_output(stage, &["uninstall", release, "-n", namespace]);
+    }
+    for (namespace, pod) in [
+        ("chart-other", "first-portolan-controller-7d9f8bcd45-x2k9z"),
+        ("chart-roles", "second-portolan-controller-7d9f8bcd45-b7tqw"),
+        ("chart-roles", own.as_str()),
+    ] {
+        stage.plane.api.delete("Pod", namespace, pod);
+    }
 }
 
 pub(crate) fn the_ingress_role_allows_what_is_asked_for_and_no_more(stage: &mut Stage) {
