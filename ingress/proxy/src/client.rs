@@ -12,6 +12,7 @@ pub(crate) mod connection;
 pub(crate) mod response_head;
 pub(crate) mod request_guard;
 
+mod pace;
 pub(crate) mod response_body;
 pub(crate) mod request;
 

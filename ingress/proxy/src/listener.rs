@@ -1,6 +1,7 @@
 //! Listening sockets, accepted connections and TLS.
 
 pub(crate) mod accept;
+pub(crate) mod proxy_header;
 pub(crate) mod tls;
 
 use std::net::{SocketAddr, TcpListener};

@@ -5,13 +5,17 @@ mod affinity;
 mod app_root;
 mod authentication;
 mod basic_auth;
+mod blocklist;
 mod canary;
+mod client_identity;
 mod cors;
 mod custom_headers;
 mod external_auth;
 mod header_names;
 mod hsts;
 mod https_redirect;
+mod limits;
+mod networks;
 mod proxy;
 mod backend_protocol;
 mod proxy_cookie;
@@ -38,6 +42,7 @@ pub use self::unsupported::{OBSOLETE, UNSUPPORTED};
 use crate::affinity::Affinity;
 use crate::canary::CanaryPolicy;
 use crate::family_values::FamilyValues;
+use crate::limits::LimitZones;
 use crate::pattern::PatternCache;
 use crate::plan::Plan;
 use crate::unsupported::parse_bool;
@@ -158,6 +163,8 @@ pub struct Rule<'r> {
     pub kind: PathType,
     /// Compiles its pattern.
     pub patterns: &'r PatternCache,
+    /// What limits have counted.
+    pub zones: &'r LimitZones,
     /// The port that every redirect to https has.
     pub port_in_redirects: Option<u16>,
     /// The port for `use-port-in-redirects`.
@@ -184,6 +191,8 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     canary::FAMILY,
     backend_protocol::FAMILY,
     affinity::FAMILY,
+    blocklist::FAMILY,
+    limits::FAMILY,
     source_range::FAMILY,
     proxy::FAMILY,
     server::FAMILY,
@@ -191,6 +200,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     authentication::FAMILY,
     basic_auth::FAMILY,
     external_auth::FAMILY,
+    client_identity::FAMILY,
 ];
 
 /// Annotations with which an Ingress opts out of a global setting.
@@ -233,6 +243,7 @@ pub(crate) fn plan(settings: &Settings, rule: &Rule<'_>) -> Plan {
 }
 
 pub(crate) use self::app_root::AppRoot;
+pub(crate) use self::blocklist::Blocklist;
 
 #[cfg(test)]
 mod tests;

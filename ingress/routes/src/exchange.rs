@@ -1,7 +1,9 @@
 //! One request, as routing and filters use it.
 
+mod identity;
+
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use cluster::CompactString;
 use ingress_wire::head::Head;
@@ -9,7 +11,10 @@ use ingress_wire::known_header::KnownHeader;
 use ingress_wire::request::{Method, ParsedRequest};
 use ingress_wire::request_head::encoded_target;
 
+use self::identity::ClientIdentity;
+pub use self::identity::ProxiedConnection;
 use crate::family_values::FamilyValues;
+use crate::limits::ConnectionPermit;
 use crate::path::{BadPath, normalise};
 use crate::pattern::StepBudget;
 
@@ -56,7 +61,7 @@ impl std::fmt::Display for BadRequest {
 pub struct Exchange {
     /// The request's head as the client sent it, which has been checked.
     pub request: Box<ParsedRequest>,
-    /// The client.
+    /// The peer of the connection.
     pub peer: SocketAddr,
     /// Scheme of the client's connection.
     pub scheme: RequestScheme,
@@ -69,6 +74,10 @@ pub struct Exchange {
     pub step_budget: Cell<StepBudget>,
     /// What annotation families keep of this request from one phase to another.
     pub values: FamilyValues,
+    /// What limits on connections count until the request ends.
+    pub permits: Vec<ConnectionPermit>,
+    /// What others report about the client; see [`Exchange::identify`].
+    identity: ClientIdentity,
     authority: CompactString,
     host_len: usize,
     lowered: Option<CompactString>,
@@ -116,17 +125,14 @@ impl Exchange {
             certificate: false,
             step_budget: Cell::default(),
             values: FamilyValues::default(),
+            permits: Vec::new(),
+            identity: ClientIdentity::of(peer),
             authority,
             host_len,
             lowered,
             encoded,
             normal,
         })
-    }
-
-    /// The address of the client (nginx's `$remote_addr`).
-    pub fn client_ip(&self) -> IpAddr {
-        self.peer.ip().to_canonical()
     }
 
     /// Host and port as the client sent them (nginx's `$http_host`).

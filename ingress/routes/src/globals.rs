@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use self::keys::KEYS;
 pub use self::keys::{ConfigMapKey, Guard, GuardReach, GuardTraffic, KeySupport, keys};
-use crate::annotations::{self, Reference, SettingReader, Settings};
+use crate::annotations::{self, Blocklist, Reference, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
@@ -31,6 +31,8 @@ pub(crate) struct Globals {
     /// What annotation families have read.
     values: FamilyValues,
     server: Arc<ServerSettings>,
+    /// Requests that are refused on every host.
+    blocklist: Option<Arc<Blocklist>>,
     guards: Vec<ActiveGuard>,
     problems: Vec<RoutingProblem>,
     /// The objects that it names, sorted.
@@ -107,7 +109,16 @@ impl Globals {
 
     /// Whether both make the same routes.
     pub(crate) fn make_the_same(&self, other: &Self) -> bool {
-        let Self { closed, is_unread: _, values, server: _, guards, problems: _, references: _ } = self;
+        let Self {
+            closed,
+            is_unread: _,
+            values,
+            server: _,
+            blocklist: _,
+            guards,
+            problems: _,
+            references: _,
+        } = self;
         (closed, values, guards) == (&other.closed, &other.values, &other.guards)
     }
 
@@ -119,6 +130,11 @@ impl Globals {
     /// The settings of the server.
     pub(crate) fn server(&self) -> &Arc<ServerSettings> {
         &self.server
+    }
+
+    /// The requests that are refused on every host.
+    pub(crate) fn blocklist(&self) -> Option<&Blocklist> {
+        self.blocklist.as_deref()
     }
 
     fn without_config_map(defaults: &Defaults) -> Self {
@@ -133,6 +149,7 @@ impl Globals {
         globals.values.set(globals.server.clone());
         annotations::read_keys(&mut reader, &mut globals.values);
         globals.server = globals.values.take().unwrap_or_default();
+        globals.blocklist = globals.values.take();
         let findings = reader.done();
         (globals.closed, globals.problems) = (findings.denied, findings.problems);
         globals.references = findings.references;

@@ -12,6 +12,7 @@ mod sharded_map;
 mod sorted_list;
 
 mod family_values;
+pub mod limits;
 pub mod exchange;
 mod credentials;
 pub mod variables;
@@ -48,7 +49,7 @@ mod testing;
 pub use access_log::{LineFormat, LogEscape, LogVariable, SkippedUrls};
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
-pub use exchange::{BadRequest, Exchange, RequestScheme};
+pub use exchange::{BadRequest, Exchange, ProxiedConnection, RequestScheme};
 pub use external_name::refused_address;
 pub use family_values::FamilyValues;
 pub use globals::keys as config_map_keys;
@@ -57,7 +58,9 @@ pub use plan::Plan;
 pub use plan::filter::{DirectResponse, FilterOutcome};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
-pub use settings::{Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings};
+pub use settings::{
+    Defaults, IdentitySettings, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings,
+};
 pub use table::{DEFAULT_UPSTREAM, Host, Route, RouteIndex, RouteMatch, RouteTable};
 pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{

@@ -39,12 +39,23 @@ pub struct Plan {
     pub proxy: Arc<ProxySettings>,
     /// Which header fields are passed on.
     pub heads: HeadOptions,
+    /// The speed of responses, if it is limited.
+    pub response_rate: Option<ResponseRate>,
     /// `relative-redirects`: the Location of redirects within the host is a path.
     pub relative_redirects: bool,
     /// `enable-access-log: "false"`: requests have no line in the access log.
     pub is_not_logged: bool,
     /// The annotation that closes the rule and why, where a family finds out only together with the ConfigMap.
     pub closed: Option<(&'static str, String)>,
+}
+
+/// How fast the bodies of endpoints' responses are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseRate {
+    /// Bytes per second; not 0.
+    pub per_second: u64,
+    /// So many bytes are sent without a limit.
+    pub after: u64,
 }
 
 impl Plan {

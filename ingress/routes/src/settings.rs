@@ -3,6 +3,7 @@
 //! Both begin with [`Defaults`]. The ConfigMap replaces single values, and for a route its annotations do. That is done when the
 //! view is built; a request only reads the result.
 
+mod identity;
 mod next_upstream;
 mod units;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use http::Version;
 
+pub use self::identity::IdentitySettings;
 pub use self::next_upstream::{NextUpstream, RetryCondition};
 pub(crate) use self::units::{parse_size, parse_time};
 use crate::access_log::{LineFormat, SkippedUrls};
@@ -103,6 +105,8 @@ pub struct ServerSettings {
     pub skipped_urls: Arc<SkippedUrls>,
     /// `worker-shutdown-timeout`: how long open requests may go on after the proxy was stopped.
     pub worker_shutdown_timeout: Duration,
+    /// Whom the proxy believes about clients.
+    pub identity: IdentitySettings,
 }
 
 impl Default for ServerSettings {
@@ -124,6 +128,7 @@ impl Default for ServerSettings {
             log_format: None,
             skipped_urls: Arc::default(),
             worker_shutdown_timeout: Duration::from_secs(240),
+            identity: IdentitySettings::default(),
         }
     }
 }

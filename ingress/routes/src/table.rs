@@ -33,10 +33,11 @@ use self::parsed_ingress::ParsedIngress;
 use self::path_match::PathMatch;
 pub use self::route::{DEFAULT_UPSTREAM, Route};
 use crate::affinity::Affinity;
-use crate::annotations::Reference;
+use crate::annotations::{Blocklist, Reference};
 use crate::class::Classes;
 use crate::exchange::Exchange;
 use crate::globals::Globals;
+use crate::limits::{Evicted, LimitZones};
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::encode;
 use crate::pattern::{PatternCache, StepBudget};
@@ -63,6 +64,7 @@ pub struct RouteTable {
     unserved: ShardedMap<Key, Arc<UnservedIngress>>,
     lists: Lists,
     step_limit_hits: StepLimitHits,
+    limit_evictions: Evicted,
 }
 
 /// An Ingress that is not ours.
@@ -118,6 +120,7 @@ struct UpstreamUsers {
 /// The location that a request matches.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteMatch<'t> {
+    blocklist: Option<&'t Blocklist>,
     host: &'t Host,
     path_match: PathMatch<'t>,
     certificate: bool,
@@ -144,12 +147,24 @@ impl RouteTable {
         };
         let mut step_budget = StepBudget::default();
         let path_match = host.find(path, &mut step_budget);
-        RouteMatch { host, path_match, certificate, step_budget, step_limit_hits: &self.step_limit_hits }
+        RouteMatch {
+            blocklist: self.globals.blocklist(),
+            host,
+            path_match,
+            certificate,
+            step_budget,
+            step_limit_hits: &self.step_limit_hits,
+        }
     }
 
     /// How many requests were answered 500 because their patterns needed more than [`StepBudget::STEPS_PER_REQUEST`].
     pub fn step_limit_hits(&self) -> u64 {
         self.step_limit_hits.0.load(Ordering::Relaxed)
+    }
+
+    /// How many clients limits have forgotten because they had counted too many.
+    pub fn limit_evictions(&self) -> u64 {
+        self.limit_evictions.count()
     }
 
     /// The problems of the ConfigMap and of Ingresses at a Unix time. That a request reached the step limit is a problem for ten
@@ -216,7 +231,7 @@ impl<'t> RouteMatch<'t> {
         }
     }
 
-    /// Does the rewrite phase, in nginx's order: `app-root` of the host, the redirect to a missing slash, the
+    /// Does the rewrite phase, in nginx's order: the 403 of the blocklist, `app-root` of the host, the redirect to a missing slash, the
     /// 503 of a closed route, the filters of the route. After [`FilterOutcome::Continue`] the phases of the route's [`Plan`] follow.
     ///
     /// [`Plan`]: crate::plan::Plan
@@ -232,6 +247,11 @@ impl<'t> RouteMatch<'t> {
     }
 
     fn rewrite_phase(&self, exchange: &mut Exchange) -> FilterOutcome {
+        if let Some(blocklist) = self.blocklist
+            && let outcome @ FilterOutcome::Respond(_) = blocklist.request(exchange)
+        {
+            return outcome;
+        }
         if let Some(app_root) = &self.host.app_root
             && let outcome @ FilterOutcome::Respond(_) = app_root.request(exchange)
         {
@@ -264,6 +284,7 @@ fn with_slash(exchange: &Exchange, relative: bool) -> DirectResponse {
 pub struct RouteIndex {
     options: RouteOptions,
     patterns: PatternCache,
+    zones: LimitZones,
     step_limit_hits: StepLimitHits,
 }
 
@@ -283,7 +304,12 @@ struct IngressSides<'t> {
 impl RouteIndex {
     /// A projection with the options of the command line.
     pub fn new(options: RouteOptions) -> Self {
-        Self { options, patterns: PatternCache::default(), step_limit_hits: StepLimitHits::default() }
+        Self {
+            options,
+            patterns: PatternCache::default(),
+            zones: LimitZones::default(),
+            step_limit_hits: StepLimitHits::default(),
+        }
     }
 
     fn empty(&self, classes: Classes, globals: Globals) -> RouteTable {
@@ -300,6 +326,7 @@ impl RouteIndex {
             unserved: ShardedMap::default(),
             lists: Lists::Incomplete,
             step_limit_hits: self.step_limit_hits.clone(),
+            limit_evictions: self.zones.evicted(),
         }
     }
 
@@ -316,6 +343,7 @@ impl RouteIndex {
             options: &self.options,
             globals,
             patterns: &self.patterns,
+            zones: &self.zones,
             shared_affinity: &shared_affinity,
         };
         Host::advance(last.map(|last| &**last), key, change, &context)

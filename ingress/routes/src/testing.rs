@@ -109,6 +109,7 @@ impl TestCluster {
     /// The outcome of a request.
     pub(crate) fn answer(&self, exchange: &mut Exchange, number: u32) -> String {
         let table = self.table.load();
+        exchange.identify(&table.server().identity, None);
         let found = table.find(exchange.host(), exchange.path());
         let respond = |response: &DirectResponse| {
             let location = response.location().map(|location| location.to_str().expect("text"));
@@ -118,6 +119,11 @@ impl TestCluster {
             return respond(&response);
         }
         let route = found.route();
+        for limit in &route.plan.limits {
+            if let FilterOutcome::Respond(response) = limit.enter(exchange, &FixedServices) {
+                return respond(&response);
+            }
+        }
         let access = AccessCheck::default().run(&route.plan.access, exchange, &FixedServices);
         match access {
             AccessStep::Respond(response) => return respond(&response),

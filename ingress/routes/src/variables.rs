@@ -13,8 +13,10 @@ use crate::path::encode_component;
 pub enum RequestVariable {
     /// `$host`: without port, in lower case.
     Host,
-    /// `$http_host`, `$best_http_host`: as the client sent it.
+    /// `$http_host`: as the client sent it.
     HttpHost,
+    /// `$best_http_host`: the same, or as a trusted peer reports it.
+    BestHost,
     /// `$uri`, `$document_uri`: the normalised path, decoded.
     Uri,
     /// `$request_uri`: path and query as the client sent them.
@@ -25,8 +27,10 @@ pub enum RequestVariable {
     Args,
     /// `$is_args`: a question mark if there is a query.
     IsArgs,
-    /// `$scheme`, `$pass_access_scheme`.
+    /// `$scheme`: of the connection.
     RequestScheme,
+    /// `$pass_access_scheme`: the same, or as a trusted peer reports it.
+    AccessScheme,
     /// `$request_method`.
     Method,
     /// `$remote_addr`.
@@ -48,13 +52,15 @@ impl RequestVariable {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "host" => Self::Host,
-            "http_host" | "best_http_host" => Self::HttpHost,
+            "http_host" => Self::HttpHost,
+            "best_http_host" => Self::BestHost,
             "uri" | "document_uri" => Self::Uri,
             "request_uri" => Self::RequestUri,
             "escaped_request_uri" => Self::EscapedRequestUri,
             "args" | "query_string" => Self::Args,
             "is_args" => Self::IsArgs,
-            "scheme" | "pass_access_scheme" => Self::RequestScheme,
+            "scheme" => Self::RequestScheme,
+            "pass_access_scheme" => Self::AccessScheme,
             "request_method" => Self::Method,
             "remote_addr" => Self::RemoteAddress,
             "remote_port" => Self::RemotePort,
@@ -81,6 +87,7 @@ impl RequestVariable {
         let text = match self {
             Self::Host => Some(exchange.host()),
             Self::HttpHost => Some(exchange.authority()).filter(|host| !host.is_empty()),
+            Self::BestHost => Some(exchange.best_authority()).filter(|host| !host.is_empty()),
             Self::Uri => Some(exchange.path()),
             Self::RequestUri => Some(exchange.request_target()),
             Self::Args => exchange.query(),
@@ -88,9 +95,14 @@ impl RequestVariable {
                 Some(if exchange.query().is_some_and(|query| !query.is_empty()) { "?" } else { "" })
             }
             Self::RequestScheme => Some(exchange.scheme.as_str()),
+            Self::AccessScheme => Some(exchange.access_scheme()),
             Self::Method => Some(exchange.method_name()),
             Self::RemoteAddress => return Some(exchange.client_ip().to_string().into()),
-            Self::RemotePort => return Some(exchange.peer.port().to_string().into()),
+            // An address in a header has no port.
+            Self::RemotePort => match exchange.client().port() {
+                0 => Some(""),
+                port => return Some(port.to_string().into()),
+            },
             Self::RemoteUser => return Credentials::of(exchange).map(|credentials| credentials.user.into()),
             Self::EscapedRequestUri => return Some(encode_component(exchange.request_target()).into()),
             Self::Argument(name) => argument(exchange.query().unwrap_or_default(), name),

@@ -1,10 +1,10 @@
 //! A connection from a client.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use ingress_routes::RequestScheme;
+use ingress_routes::{ProxiedConnection, RequestScheme};
 
 use crate::client::connection_state::ConnectionState;
 use crate::io::clock::Timer;
@@ -20,12 +20,17 @@ pub(crate) struct ClientConnection {
     /// Unique in the process.
     pub(crate) number: u64,
     pub(crate) peer: SocketAddr,
-    /// The IP address of `peer` as text.
+    /// What the PROXY header says (`use-proxy-protocol`).
+    pub(crate) proxied: Option<ProxiedConnection>,
+    /// The client as far as the connection tells.
+    pub(crate) client: SocketAddr,
+    /// Its address as text.
     pub(crate) peer_ip: Rc<str>,
     pub(crate) scheme: RequestScheme,
     /// What the handshake has agreed on; `None` for plain HTTP.
     pub(crate) tls: Option<Box<TlsDetails>>,
-    /// `X-Forwarded-Port`: the listener's port, or 443 for every HTTPS listener, as in ingress-nginx.
+    /// `X-Forwarded-Port`: the listener's port, or 443 for every HTTPS listener, as in ingress-nginx; with a PROXY header the
+    /// port in it.
     pub(crate) port: u16,
     /// An HTTP/1 connection, whose requests come one after another; `None` for HTTP/2.
     pub(crate) http1: Option<Http1>,
@@ -44,6 +49,15 @@ pub(crate) struct Http1 {
 }
 
 impl ClientConnection {
+    /// The address of a client as text.
+    pub(crate) fn text_of(&self, client: IpAddr) -> Rc<str> {
+        if client == self.client.ip().to_canonical() {
+            self.peer_ip.clone()
+        } else {
+            client.to_string().into()
+        }
+    }
+
     /// Whether the client speaks HTTP/1.
     pub(crate) fn is_http1(&self) -> bool {
         self.http1.is_some()
@@ -64,7 +78,7 @@ impl ClientConnection {
         LoggedConnection {
             number: self.number,
             requests: self.requests.get(),
-            peer: self.peer,
+            client: self.client,
             scheme: self.scheme,
             port: self.port,
             tls: self.tls.as_deref(),

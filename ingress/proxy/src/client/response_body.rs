@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::client::pace::Pace;
 use crate::client::request_guard::RequestGuard;
 use crate::io::buffers::{BufferCharge, ChargedBytes};
 use crate::upstream::error::UpstreamError;
@@ -29,6 +30,8 @@ pub(crate) struct ResponseBody {
     charge: Option<Rc<BufferCharge>>,
     /// For HTTP/2: the error that ends the body, kept until everything before it has been written.
     broken: Option<UpstreamError>,
+    /// `limit-rate`, for bodies of endpoints.
+    pace: Option<Box<Pace>>,
 }
 
 impl ResponseBody {
@@ -49,11 +52,15 @@ impl ResponseBody {
 
     /// The body that the endpoint sends.
     pub(crate) fn endpoint(request: UpstreamRequest, guard: RequestGuard) -> Self {
-        Self::of(BodySource::Endpoint(Box::new(request)), guard)
+        let rate = guard.route.as_ref().and_then(|route| route.plan.response_rate);
+        let pace = rate.map(|rate| Box::new(Pace::new(rate)));
+        let mut body = Self::of(BodySource::Endpoint(Box::new(request)), guard);
+        body.pace = pace;
+        body
     }
 
     fn of(content: BodySource, guard: RequestGuard) -> Self {
-        Self { content, guard, charge: None, broken: None }
+        Self { content, guard, charge: None, broken: None, pace: None }
     }
 
     /// The record of the request.
@@ -93,12 +100,19 @@ impl ResponseBody {
                 Some(Ok(Frame::data(page)))
             }
             BodySource::Endpoint(request) => {
+                let most = match &mut self.pace {
+                    None => most,
+                    Some(pace) => std::task::ready!(pace.poll_allowance(cx, most)),
+                };
                 let frame = std::task::ready!(request.poll_frame(cx, most));
                 match &frame {
                     Some(Ok(frame)) => {
                         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                         if let Some(one) = self.guard.attempts.last_mut() {
                             one.received += length;
+                        }
+                        if let Some(pace) = &mut self.pace {
+                            pace.count(length as usize);
                         }
                     }
                     Some(Err(error)) if !error.is_of_client() => {

@@ -1,8 +1,8 @@
 //! The limit and access phases of a request.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use ingress_routes::plan::access::{AccessCheck, AccessStep, Services};
@@ -13,6 +13,9 @@ use crate::client::connection::ClientConnection;
 use crate::exchange::subrequest;
 use crate::observe::access_log::RequestId;
 
+/// When the first rule of any worker read the time.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 /// What rules may use.
 struct WorkerServices {
     request_id: RequestId,
@@ -21,6 +24,10 @@ struct WorkerServices {
 impl Services for WorkerServices {
     fn now(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn uptime(&self) -> Duration {
+        START.elapsed()
     }
 
     fn request_id(&self) -> &[u8] {

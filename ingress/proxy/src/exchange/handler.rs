@@ -82,6 +82,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     let (route, outcome) = {
         let table = worker.views.table.load();
         worker.follow(&table);
+        exchange.identify(&table.server().identity, client.proxied);
         let found = table.find(exchange.host(), exchange.path());
         let route = found.route().clone();
         // On the catch-all host the proxy answers the health check path, unless an Ingress has it as an exact path: a load
@@ -104,6 +105,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     if !route.plan.heads.makes_request_ids {
         guard.request_id.drop_own();
     }
+    guard.client = client.text_of(exchange.client_ip());
     guard.route = Some(route.clone());
     guard.exchange = Some(exchange);
     if let FilterOutcome::Respond(response) = outcome {

@@ -293,18 +293,32 @@ impl<'a> ProxyRequest<'a> {
         route.plan.edit_request_head(exchange, &mut edits);
         let given = &exchange.request;
         let target = exchange.target.as_ref().map_or(given.target(), |target| target.as_bytes());
-        let authority = match exchange.authority() {
+        let authority = match exchange.best_authority() {
             "" => "_",
             authority => authority,
         };
+        let mut digits = itoa::Buffer::new();
+        let settings = client.worker.settings();
+        let identity = &settings.identity;
         let forward = UpstreamHead {
             target,
             host: authority.as_bytes(),
             authority: authority.as_bytes(),
             request_id: guard.request_id.as_bytes(),
-            client: &client.peer_ip,
-            port: client.port,
-            scheme: client.scheme.as_str(),
+            client: &guard.client,
+            full_forwarded_for: (identity.forwarded_headers && identity.full_forwarded_for)
+                .then(|| client.proxied.map_or(client.peer, |proxied| proxied.source).ip().to_canonical()),
+            forwarded_for: &identity.forwarded_for,
+            port: match exchange.forwarded_port() {
+                Some(port)
+                    if port.parse::<u16>().is_ok_and(|port| client.worker.public_port(port) == 443) =>
+                {
+                    "443"
+                }
+                Some(port) => port,
+                None => digits.format(client.port),
+            },
+            scheme: exchange.access_scheme(),
             body: *length,
             loop_id: is_named.then_some(LOOP_ID),
             names: route.plan.heads.names,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ingress_routes::RequestScheme;
+use ingress_routes::{ProxiedConnection, RequestScheme};
 use net::descriptors;
 use telemetry::causes;
 use tokio::net::TcpStream;
@@ -15,6 +15,7 @@ use crate::client::connection::ClientConnection;
 use crate::exchange::handler::Exchanges;
 use crate::io::boxed::boxed;
 use crate::io::client_stream::ClientStream;
+use crate::listener::proxy_header::{self, ProxyHeaderError};
 use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};
 use crate::observe::tls_details::TlsDetails;
@@ -105,7 +106,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: &Li
 /// Serves a connection until it ends.
 async fn serve(
     worker: Rc<Worker>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     listener: ListenerProperties,
     entry: Rc<ClientEntry>,
@@ -113,15 +114,25 @@ async fn serve(
     worker.connections.handled.inc();
     // Small responses are sent at once.
     let _ = stream.set_nodelay(true);
+    let proxied = match boxed(|| proxied(&worker, &mut stream)).await {
+        Ok(proxied) => proxied,
+        Err(error) => {
+            return tracing::debug!(client = %peer, %error, "a connection has no valid PROXY header");
+        }
+    };
+    let source = proxied.map(|proxied| proxied.source);
+    let client = worker.settings().identity.connection_client(peer, source);
     let scheme = if listener.tls.is_some() { RequestScheme::Https } else { RequestScheme::Http };
     let mut client = ClientConnection {
         worker: worker.clone(),
         number: worker.next_connection(),
         peer,
-        peer_ip: peer.ip().to_canonical().to_string().into(),
+        proxied,
+        client,
+        peer_ip: client.ip().to_canonical().to_string().into(),
         scheme,
         tls: None,
-        port: listener.port,
+        port: proxied.map_or(listener.port, |proxied| worker.public_port(proxied.port)),
         http1: None,
         stream_timer: None.into(),
         requests: Cell::default(),
@@ -142,6 +153,21 @@ async fn serve(
             }
             None => tracing::debug!(client = %client.peer_ip, "a TLS handshake took too long"),
         },
+    }
+}
+
+/// The PROXY header of a new connection, if the ConfigMap asks for one.
+async fn proxied(
+    worker: &Worker,
+    stream: &mut TcpStream,
+) -> Result<Option<ProxiedConnection>, ProxyHeaderError> {
+    let timeout = {
+        let settings = worker.settings();
+        settings.identity.proxy_protocol.then_some(settings.identity.proxy_header_timeout)
+    };
+    match timeout {
+        Some(timeout) => proxy_header::read(worker, stream, timeout).await,
+        None => Ok(None),
     }
 }
 

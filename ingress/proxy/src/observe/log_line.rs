@@ -32,7 +32,7 @@ pub(crate) struct LogLine<'a> {
 pub(crate) struct LoggedConnection<'a> {
     pub(crate) number: u64,
     pub(crate) requests: u32,
-    pub(crate) peer: SocketAddr,
+    pub(crate) client: SocketAddr,
     pub(crate) scheme: RequestScheme,
     /// The port for `X-Forwarded-Port`.
     pub(crate) port: u16,
@@ -54,6 +54,11 @@ impl LogLine<'_> {
                 CompiledPart::Variable(variable) => self.value(variable, format.escape(), out),
             }
         }
+    }
+
+    /// Of the request; of the connection if the head was refused.
+    fn client(&self) -> SocketAddr {
+        self.record.exchange.as_ref().map_or(self.connection.client, |exchange| exchange.client())
     }
 
     fn value(&self, variable: &LogVariable, escape: LogEscape, out: &mut Vec<u8>) {
@@ -122,7 +127,7 @@ impl LogLine<'_> {
                 return format::value(out, escape, uri.as_deref());
             }
             LogVariable::BinaryRemoteAddress => {
-                return match connection.peer.ip().to_canonical() {
+                return match self.client().ip().to_canonical() {
                     IpAddr::V4(ip) => format::value(out, escape, Some(&ip.octets())),
                     IpAddr::V6(ip) => format::value(out, escape, Some(&ip.octets())),
                 };
@@ -134,7 +139,11 @@ impl LogLine<'_> {
                 };
             }
 
-            LogVariable::RemotePort => return format::number(out, connection.peer.port().into()),
+            LogVariable::RemotePort => match self.client().port() {
+                // An address in a header has no port.
+                0 => Some(&b""[..]),
+                port => return format::number(out, port.into()),
+            },
             LogVariable::Connection => return format::number(out, connection.number),
             LogVariable::ConnectionRequests => return format::number(out, connection.requests.into()),
             LogVariable::Port => return format::number(out, connection.port.into()),

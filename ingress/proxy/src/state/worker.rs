@@ -228,6 +228,11 @@ impl Worker {
         self.random.borrow_mut().u128(..)
     }
 
+    /// The port that clients see: 443 for every HTTPS listener, as in ingress-nginx.
+    pub(crate) fn public_port(&self, port: u16) -> u16 {
+        if self.options.https.iter().any(|address| address.port() == port) { 443 } else { port }
+    }
+
     /// Closes the connection to an endpoint that has been idle longest, else one to an authentication server; false if none is idle.
     pub(crate) fn close_idle_upstream(&self) -> bool {
         self.connection_pool.close_oldest() || self.subrequest_pool.close_oldest()

@@ -1,6 +1,9 @@
 //! The head of the request to an endpoint, with ingress-nginx's `X-Forwarded-*`, `X-Real-IP` and `X-Request-ID` fields.
 
+use std::net::IpAddr;
+
 use bytes::{Bytes, BytesMut};
+use http::HeaderName;
 use ingress_routes::plan::head_edits::{HeadEdit, HeadEdits};
 use ingress_wire::head::NameClass;
 use ingress_wire::head_writer::HeadWriter;
@@ -31,8 +34,13 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) request_id: &'a [u8],
     /// The client's address as text.
     pub(crate) client: &'a str,
-    pub(crate) port: u16,
-    pub(crate) scheme: &'static str,
+    /// The peer, if `X-Forwarded-For` gets the received addresses and its own (`compute-full-forwarded-for`).
+    pub(crate) full_forwarded_for: Option<IpAddr>,
+    /// `forwarded-for-header`, the source of `X-Original-Forwarded-For`.
+    pub(crate) forwarded_for: &'a HeaderName,
+    pub(crate) port: &'a str,
+    /// The scheme that the client used.
+    pub(crate) scheme: &'a str,
     pub(crate) body: BodyLength,
     /// The id in `CDN-Loop` (RFC 8586), for endpoints that may send the request back.
     pub(crate) loop_id: Option<&'a [u8]>,
@@ -105,19 +113,28 @@ impl UpstreamHead<'_> {
             field(b"X-Request-ID", self.request_id);
         }
         field(b"X-Real-IP", self.client.as_bytes());
-        field(b"X-Forwarded-For", self.client.as_bytes());
+        match self.full_forwarded_for {
+            None => field(b"X-Forwarded-For", self.client.as_bytes()),
+            Some(peer) => {
+                let received = head.get_all(KnownHeader::XForwardedFor).filter(|value| !value.is_empty());
+                let peer = peer.to_string();
+                let values: SmallVec<[&[u8]; 4]> = received.chain([peer.as_bytes()]).collect();
+                field(b"X-Forwarded-For", &values.join(&b", "[..]));
+            }
+        }
         field(b"X-Forwarded-Host", self.authority);
-        field(b"X-Forwarded-Port", itoa::Buffer::new().format(self.port).as_bytes());
+        field(b"X-Forwarded-Port", self.port.as_bytes());
         let scheme = self.scheme.as_bytes();
         field(b"X-Forwarded-Proto", scheme);
         field(b"X-Forwarded-Scheme", scheme);
         field(b"X-Scheme", scheme);
         for (from, name) in [
-            (KnownHeader::XForwardedFor, &b"X-Original-Forwarded-For"[..]),
-            (KnownHeader::XForwardedHost, b"X-Original-Forwarded-Host"),
+            (self.forwarded_for.as_str(), &b"X-Original-Forwarded-For"[..]),
+            ("x-forwarded-host", b"X-Original-Forwarded-Host"),
         ] {
             // Several fields are one list (RFC 9110 §5.3), and the client's address may be in any of them.
-            let values: SmallVec<[&[u8]; 4]> = head.get_all(from).filter(|value| !value.is_empty()).collect();
+            let values: SmallVec<[&[u8]; 4]> =
+                head.get_named(from.as_bytes()).filter(|value| !value.is_empty()).collect();
             match values.as_slice() {
                 [] => {}
                 [value] => field(name, value),

@@ -12,6 +12,7 @@ mod authentication;
 mod bodies;
 mod forwarding;
 mod heads;
+mod identity;
 mod retries;
 mod settings;
 mod smuggling;

@@ -178,14 +178,14 @@ struct ToHttps {
 }
 
 impl RequestFilter for ToHttps {
-    /// The redirect has the host as the client sent it, without its port.
+    /// The redirect has the host as the client sent it, or as a trusted peer reports it, without its port.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
-        if exchange.scheme != RequestScheme::Http || !(self.force || exchange.certificate) {
+        if exchange.access_scheme() != RequestScheme::Http.as_str() || !(self.force || exchange.certificate) {
             return FilterOutcome::Continue;
         }
         let target = exchange.request_target();
         let target = if self.keep_slash { target } else { target.strip_suffix('/').unwrap_or(target) };
-        let host = exchange.host_as_sent();
+        let host = exchange.best_host();
         let location = match self.port {
             Some(port) => format!("https://{host}:{port}{target}"),
             None => format!("https://{host}{target}"),

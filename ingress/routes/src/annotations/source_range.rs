@@ -1,10 +1,8 @@
 //! Address lists: which clients may send requests.
 
-use std::net::IpAddr;
-
 use http::StatusCode;
-use ipnet::IpNet;
 
+use super::networks::{Networks, networks};
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
@@ -59,9 +57,6 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     plan,
 };
 
-/// Networks, sorted by nothing: the lists of users are short.
-type Networks = Box<[IpNet]>;
-
 /// The lists of an Ingress; `None` for those of the ConfigMap.
 #[derive(Debug, Default, PartialEq)]
 struct OwnLists {
@@ -77,37 +72,9 @@ struct GlobalLists {
     blocked: Networks,
 }
 
-/// The list of an annotation or key; `None` if it is not set, or if nothing in it is valid, which closes the routes.
-fn networks(reader: &mut SettingReader<'_>, name: &'static str) -> Option<Networks> {
-    let text = reader.text(name)?;
-    let mut networks = Vec::new();
-    let mut invalid = Vec::new();
-    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-        match network(item) {
-            Some(network) => networks.push(network),
-            None => invalid.push(item),
-        }
-    }
-    let Some(first) = invalid.first() else { return Some(networks.into()) };
-    let effect = if networks.is_empty() { Effect::Closed } else { Effect::LeftOut };
-    let more = match invalid.len() - 1 {
-        0 => String::new(),
-        more => format!(" (and {more} more)"),
-    };
-    reader.problem(
-        name,
-        format!("{first:?}{more} should be an address or a network such as 10.0.0.0/8"),
-        effect,
-    );
-    (!networks.is_empty()).then(|| networks.into())
-}
-
-/// An address, or a network whose host bits may be set, as in Go's `ParseCIDR`.
-fn network(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>()
-        .map(|network| network.trunc())
-        .ok()
-        .or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
+/// The list of an annotation or key. If nothing in it is valid, the routes are closed.
+fn list(reader: &mut SettingReader<'_>, name: &'static str) -> Option<Networks> {
+    networks(reader, name, Effect::Closed)
 }
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
@@ -115,9 +82,9 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     if settings.canary.is_some() {
         return;
     }
-    let old = networks(reader, "whitelist-source-range");
-    let allowed = networks(reader, "allowlist-source-range").or(old);
-    let lists = OwnLists { allowed, denied: networks(reader, "denylist-source-range") };
+    let old = list(reader, "whitelist-source-range");
+    let allowed = list(reader, "allowlist-source-range").or(old);
+    let lists = OwnLists { allowed, denied: list(reader, "denylist-source-range") };
     if lists != OwnLists::default() {
         settings.values.set(lists);
     }
@@ -125,9 +92,9 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let lists = GlobalLists {
-        allowed: networks(reader, "whitelist-source-range").unwrap_or_default(),
-        denied: networks(reader, "denylist-source-range").unwrap_or_default(),
-        blocked: networks(reader, "block-cidrs").unwrap_or_default(),
+        allowed: list(reader, "whitelist-source-range").unwrap_or_default(),
+        denied: list(reader, "denylist-source-range").unwrap_or_default(),
+        blocked: list(reader, "block-cidrs").unwrap_or_default(),
     };
     if lists != GlobalLists::default() {
         values.set(lists);

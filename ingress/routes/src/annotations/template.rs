@@ -168,6 +168,7 @@ mod tests {
             path: "/p",
             kind: PathType::Prefix,
             patterns: &patterns,
+            zones: &crate::limits::LimitZones::default(),
             port_in_redirects: None,
             https_port: 443,
         };

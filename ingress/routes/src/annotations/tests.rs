@@ -71,7 +71,7 @@ fn every_example_of_a_family_without_annotations_is_a_config_map() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (81, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (89, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -122,8 +122,10 @@ fn invalid_values_are_reported_with_their_effect() {
         ("whitelist-source-range: 10.0.0.0/x", Effect::Closed),
         ("auth-tls-secret: default/ca", Effect::Closed),
         ("configuration-snippet: 'deny all;'", Effect::Closed),
-        ("limit-rps: '5'", Effect::Closed),
         ("limit-rps: many", Effect::Closed),
+        ("limit-connections: 1.5", Effect::Closed),
+        ("limit-burst-multiplier: x", Effect::DefaultUsed),
+        ("limit-allowlist: x", Effect::LeftOut),
         ("enable-modsecurity: 'true'", Effect::Closed),
         ("load-balance: ewma", Effect::Differs),
         ("enable-cors: 'yes'", Effect::DefaultUsed),

@@ -7,7 +7,6 @@ use crate::unsupported::NeutralValues::{False, NotPositive, OnlyEmpty, Words};
 use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, unknown_name};
 
 const NO_CERTIFICATE: &str = "clients would need no certificate";
-const NOT_LIMITED: &str = "requests would not be limited";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
 const NO_HASH: &str = "endpoints are chosen by round robin";
@@ -60,16 +59,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     // External authentication.
     cosmetic("auth-keepalive-share-vars", False, "there is no nginx whose variables could be shared"),
     closed("auth-snippet", OnlyEmpty, RAW_TEXT),
-    // Access and limits.
-    closed("limit-connections", NotPositive, NOT_LIMITED),
-    closed("limit-rps", NotPositive, NOT_LIMITED),
-    closed("limit-rpm", NotPositive, NOT_LIMITED),
-    // These only modify limits, or limit the speed, so they close nothing.
-    cosmetic("limit-burst-multiplier", OnlyEmpty, "limits are not supported, and the annotations that set them close the routes"),
-    cosmetic("limit-allowlist", OnlyEmpty, "limits are not supported, and the annotations that set them close the routes"),
-    cosmetic("limit-whitelist", OnlyEmpty, "limits are not supported, and the annotations that set them close the routes"),
-    differs("limit-rate", NotPositive, "responses are sent as fast as the client reads them"),
-    differs("limit-rate-after", NotPositive, "responses are sent as fast as the client reads them"),
     // Headers and CORS.
     differs("server-alias", OnlyEmpty, "these hosts answer 404"),
     // Proxy behaviour.

@@ -135,13 +135,12 @@ const NGINX_TABLE: &str = "it sizes a table of nginx";
 const NO_TEXT: &str = "there is no nginx configuration text";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
-const NO_LIMITS: &str = "no limits are counted, and annotations that set them close their routes";
+const BY_ADDRESS: &str = "limits count by the address of the client";
 const NO_COMPRESSION: &str = "responses are passed on as endpoints compress them";
 const NO_STREAMS: &str = "TCP and UDP services are not served";
 const NO_TRACES: &str = "no traces are sent";
 const LOGGED: &str = "the access log goes to standard output";
 const STREAMED: &str = "bodies are streamed and not buffered";
-const NO_FORWARDED: &str = "no peer is trusted to report the client's address";
 const TICKETS: &str = "TLS sessions are resumed by the replica that began them only";
 
 /// All 194 keys of ingress-nginx 1.15: those of annotation families, and those without one.
@@ -158,17 +157,8 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     guarded("annotations-risk-level", Words(&["High", "Critical"]), "an Ingress with a riskier annotation would be served", &RISKY),
     guarded("annotation-value-word-blocklist", OnlyEmpty, "an Ingress with one of these words in an annotation would be served", &BLOCKED_WORDS),
     not_needed("strict-validate-path-type", "there is no nginx configuration text that a path could break out of"),
-    guarded("block-user-agents", OnlyEmpty, "requests from user agents that it excludes would be served", &EVERYTHING),
-    guarded("block-referers", OnlyEmpty, "requests that it excludes by Referer would be served", &EVERYTHING),
     // Headers and client address.
-    served(differs("use-forwarded-headers", False, "the client's address seen by the endpoint is that of the load balancer, and a request whose TLS ended there counts as http")),
-    served(differs("enable-real-ip", False, "the client's address seen by the endpoint is that of the load balancer")),
-    served(differs("compute-full-forwarded-for", False, "X-Forwarded-For has the address of the peer only")),
-    served(differs("forwarded-for-header", Words(&["X-Forwarded-For"]), NO_FORWARDED)),
     not_needed("forwarded-for-proxy-protocol-header", "it names a header that only nginx itself reads"),
-    served(cosmetic("proxy-real-ip-cidr", Words(&["0.0.0.0/0"]), NO_FORWARDED)),
-    served(differs("use-proxy-protocol", False, "a connection that begins with a PROXY line gets 400")),
-    served(cosmetic("proxy-protocol-header-timeout", Words(&["5s"]), "the PROXY protocol is not read")),
     // Redirects, paths, defaults of annotations.
     not_needed("app-root", NOT_READ),
     served(differs("custom-http-errors", OnlyEmpty, "clients see the error pages of endpoints")),
@@ -184,11 +174,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED)),
     served(cosmetic("proxy-max-temp-file-size", Words(&["1024m"]), STREAMED)),
     not_needed("proxy-ssl-location-only", "it moves directives within the configuration of nginx"),
-    served(differs("limit-rate", NotPositive, "responses are sent as fast as the client reads them")),
-    served(differs("limit-rate-after", NotPositive, "responses are sent as fast as the client reads them")),
-    served(cosmetic("limit-req-status-code", Words(&["503"]), NO_LIMITS)),
-    served(cosmetic("limit-conn-status-code", Words(&["503"]), NO_LIMITS)),
-    served(cosmetic("limit-conn-zone-variable", Words(&["$binary_remote_addr"]), NO_LIMITS)),
+    served(differs("limit-conn-zone-variable", Words(&["$binary_remote_addr", "$remote_addr"]), BY_ADDRESS)),
     served(cosmetic("grpc-buffer-size-kb", NotPositive, "gRPC endpoints are not supported")),
     // Client connections and protocol limits.
     not_needed("client-header-buffer-size", "heads of requests take the memory that they need"),

@@ -77,8 +77,8 @@ fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
     };
     let everything = closed(&[0, 1, 2, 3, 4, 5, 6, 7]);
     let rows: &[(Data<'_>, Answers)] = &[
-        (&[("block-user-agents", "curl")], everything),
-        (&[("block-referers", "~*evil")], everything),
+        (&[("block-user-agents", "~(")], everything),
+        (&[("block-referers", "~*(,~[")], everything),
         (&[("proxy-set-headers", "ingress/headers")], everything),
         (&[("bind-address", "127.0.0.1")], everything),
         (&[("http-snippet", "deny all;")], everything),
@@ -175,7 +175,7 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     let own = cluster.problems();
     cluster.apply([config_map(&[
         ("main-snippet", "x;"),
-        ("block-referers", "evil"),
+        ("server-snippet", "y;"),
         ("enable-syslog", "true"),
         ("proxy-body-sise", "0"),
         ("ssl-protocols", "TLSv1 TLSv1.2"),
@@ -185,11 +185,11 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     assert_eq!(
         problems,
         [
-            "ConfigMap ingress/controller: block-referers \"evil\" is not honoured: requests that it excludes by Referer would be \
-             served; every request gets 503",
             "ConfigMap ingress/controller: enable-syslog \"true\" is not honoured: logs do not go to syslog",
             "ConfigMap ingress/controller: main-snippet \"x;\" is not honoured: there is no nginx configuration text",
             "ConfigMap ingress/controller: proxy-body-sise: is not known; did you mean proxy-body-size?",
+            "ConfigMap ingress/controller: server-snippet \"y;\" is not honoured: an access rule in it would not be applied; every \
+             request gets 503",
             "ConfigMap ingress/controller: ssl-protocols \"TLSv1 TLSv1.2\" is not honoured: TLS 1.2 and TLS 1.3 are offered",
         ]
     );
@@ -262,7 +262,7 @@ proptest! {
         // The ConfigMaps of the history have an unknown key; rename it to one that closes routes.
         let guard = |event: Event| match event {
             Event::Apply(Object::ConfigMap(config_map)) => {
-                let rename = |(_, value): &(_, String)| ("block-user-agents".into(), value.clone());
+                let rename = |(_, value): &(_, String)| ("server-snippet".into(), value.clone());
                 let data = config_map.data.iter().map(rename).collect();
                 Event::Apply(Object::ConfigMap(Arc::new(ConfigMap { key: config_map.key.clone(), data })))
             }

@@ -18,6 +18,11 @@ pub trait Services {
     /// The time since the Unix epoch.
     fn now(&self) -> Duration;
 
+    /// The time of a clock that is never set back and that all workers share.
+    fn uptime(&self) -> Duration {
+        self.now()
+    }
+
     /// The `X-Request-ID` that the endpoint gets; empty if there is none.
     fn request_id(&self) -> &[u8];
 }

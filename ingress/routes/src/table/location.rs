@@ -12,6 +12,7 @@ use super::route::{DEFAULT_UPSTREAM, Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
 use crate::globals::{ClosedScheme, Globals, GuardedRoute};
+use crate::limits::LimitZones;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::by_segment;
 use crate::pattern::{PathPattern, PatternCache};
@@ -42,6 +43,7 @@ pub(super) struct BuildContext<'c> {
     pub(super) options: &'c RouteOptions,
     pub(super) globals: &'c Globals,
     pub(super) patterns: &'c PatternCache,
+    pub(super) zones: &'c LimitZones,
     /// The affinity of an upstream for rules that have none of their own.
     pub(super) shared_affinity: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
 }
@@ -193,6 +195,7 @@ impl<'h> LocationBuilder<'h> {
             path: &self.path,
             kind: self.kind,
             patterns: context.patterns,
+            zones: context.zones,
             port_in_redirects: context.options.port_in_redirects,
             https_port: context.options.https_port,
         };

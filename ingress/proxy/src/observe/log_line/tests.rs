@@ -10,8 +10,14 @@ fn line(record: &AccessRecord, format: &str, escape: LogEscape) -> String {
     let format = LineFormat::parse(format, escape).expect(format);
     let clock = Clock::new(jiff::tz::TimeZone::UTC);
     let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
-    let connection =
-        LoggedConnection { number: 3, requests: 2, peer, scheme: RequestScheme::Http, port: 80, tls: None };
+    let connection = LoggedConnection {
+        number: 3,
+        requests: 2,
+        client: peer,
+        scheme: RequestScheme::Http,
+        port: 80,
+        tls: None,
+    };
     let line = LogLine { record, connection, clock: &clock, elapsed: Duration::from_millis(2) };
     let mut out = Vec::new();
     line.write(&format, &mut out);

@@ -18,6 +18,11 @@ pub(super) fn show(registry: &Registry, controller: &Controller, views: &ProxyVi
     registry.callback_counters("portolan_regex_step_limit_total", help, [], move |report| {
         report([], table.load().step_limit_hits() as f64);
     });
+    let table = views.table.clone();
+    let help = "Clients that limit-rps or limit-rpm has forgotten early because it counted too many.";
+    registry.callback_counters("portolan_limit_clients_evicted_total", help, [], move |report| {
+        report([], table.load().limit_evictions() as f64);
+    });
 }
 
 fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<ingress_routes::Pools>) {

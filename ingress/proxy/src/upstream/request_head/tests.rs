@@ -2,6 +2,8 @@ use ingress_wire::request_head::HeadLimits;
 
 use super::*;
 
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 fn head(text: &str) -> ParsedRequest {
     let mut request = ParsedRequest::default();
     let mut bytes = BytesMut::from(text.replace('\n', "\r\n").as_str());
@@ -20,7 +22,9 @@ fn forward_names(head: &ParsedRequest, edits: &HeadEdits<'_>, names: NameClass) 
         authority: b"shop.example:8080",
         request_id: b"0123456789abcdef0123456789abcdef",
         client: "192.0.2.7",
-        port: 443,
+        full_forwarded_for: None,
+        forwarded_for: &FORWARDED_FOR,
+        port: "443",
         scheme: "https",
         body: BodyLength::Known(12),
         loop_id: None,

@@ -93,7 +93,7 @@ impl ExternalAuthRule {
         set("x-auth-request-redirect", redirect.as_deref().unwrap_or(target).as_bytes());
         if self.method.is_some() {
             set("x-original-uri", target.as_bytes());
-            set("x-scheme", exchange.scheme.as_str().as_bytes());
+            set("x-scheme", exchange.access_scheme().as_bytes());
         }
         for (name, value) in &self.set_headers {
             self::set(&mut headers, name.clone(), &value.bytes(exchange));

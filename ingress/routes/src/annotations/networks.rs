@@ -1,0 +1,49 @@
+//! Lists of addresses and networks in values of annotations and keys.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::SettingReader;
+use crate::problem::Effect;
+
+pub(super) type Networks = Arc<[IpNet]>;
+
+/// The networks of a list between commas; `None` if it is not set or has no valid entry, which has the effect `without`.
+/// Invalid entries beside valid ones are reported and left out.
+pub(super) fn networks(
+    reader: &mut SettingReader<'_>,
+    name: &'static str,
+    without: Effect,
+) -> Option<Networks> {
+    let text = reader.text(name)?;
+    let mut networks = Vec::new();
+    let mut invalid = Vec::new();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        match network(item) {
+            Some(network) => networks.push(network),
+            None => invalid.push(item),
+        }
+    }
+    let Some(first) = invalid.first() else { return Some(networks.into()) };
+    let effect = if networks.is_empty() { without } else { Effect::LeftOut };
+    let more = match invalid.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    reader.problem(
+        name,
+        format!("{first:?}{more} should be an address or a network such as 10.0.0.0/8"),
+        effect,
+    );
+    (!networks.is_empty()).then(|| networks.into())
+}
+
+/// An address, or a network whose host bits may be set, as in Go's `ParseCIDR`.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>()
+        .map(|network| network.trunc())
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
+}

@@ -1,0 +1,84 @@
+//! Open requests by client: nginx's `limit_conn`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use foldhash::fast::RandomState;
+
+use super::{SHARDS, ZoneKey, shard_of};
+
+/// The open requests of the clients of one limit. A client without an open request has no entry.
+pub struct ConnectionZone {
+    key: ZoneKey,
+    shards: [Mutex<HashMap<IpAddr, u32, RandomState>>; SHARDS],
+}
+
+/// Without its state, by which routes must not be compared.
+impl std::fmt::Debug for ConnectionZone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.key.fmt(f)
+    }
+}
+
+impl ConnectionZone {
+    pub(super) fn new(key: ZoneKey) -> Self {
+        Self { key, shards: Default::default() }
+    }
+
+    /// Counts a request of a client until the permit is dropped; `None` if the client has `limit` of them.
+    pub fn admit(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<ConnectionPermit> {
+        let mut open = shard_of(&self.shards, client);
+        let count = open.get(&client).copied().unwrap_or(0);
+        if count >= limit {
+            return None;
+        }
+        open.insert(client, count + 1);
+        Some(ConnectionPermit { zone: self.clone(), client })
+    }
+}
+
+/// One counted request.
+#[derive(Debug)]
+pub struct ConnectionPermit {
+    zone: Arc<ConnectionZone>,
+    client: IpAddr,
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let mut open = shard_of(&self.zone.shards, self.client);
+        if let Some(count) = open.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::Key;
+
+    use super::*;
+    use crate::limits::{LimitKind, LimitZones};
+
+    #[test]
+    fn a_client_has_no_more_permits_than_the_limit() {
+        let zones = LimitZones::default();
+        let key = ZoneKey { ingress: Key::new("default", "web"), kind: LimitKind::Connections };
+        let zone = zones.connections(key);
+        let [one, other] = [7, 8].map(|last| IpAddr::from([192, 0, 2, last]));
+        let mut permits: Vec<_> = (0..3).map_while(|_| zone.admit(one, 2)).collect();
+        assert_eq!(permits.len(), 2);
+        assert!(zone.admit(other, 2).is_some());
+        permits.pop();
+        permits.extend(zone.admit(one, 2));
+        assert!(permits.len() == 2 && zone.admit(one, 2).is_none());
+        assert!(zone.admit(one, 3).is_some(), "a higher limit applies to the same count");
+        permits.clear();
+        let entries: usize = zone.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
+        assert_eq!(entries, 0, "clients without open requests take no memory");
+    }
+}
