@@ -11,7 +11,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
 /// Ranges that are routed to the loopback interface: every address in them can be bound and reached.
-const RANGES: [&str; 4] = ["10.244.0.0/16", "10.96.0.0/16", "fd00:10:244::/64", "fd00:10:96::/108"];
+/// The last is for addresses that no cluster has (RFC 5737).
+const RANGES: [&str; 5] =
+    ["10.244.0.0/16", "10.96.0.0/16", "fd00:10:244::/64", "fd00:10:96::/108", "192.0.2.0/24"];
 
 /// An address of the loopback interface outside 127.0.0.0/8, for programs that look for a non-loopback address.
 pub const OWN_ADDRESS: &str = "10.244.0.2";

@@ -13,6 +13,7 @@ mod sorted_list;
 
 mod family_values;
 pub mod limits;
+pub mod identity_settings;
 pub mod exchange;
 mod credentials;
 pub mod variables;
@@ -53,14 +54,13 @@ pub use exchange::{BadRequest, Exchange, ProxiedConnection, RequestScheme};
 pub use external_name::refused_address;
 pub use family_values::FamilyValues;
 pub use globals::keys as config_map_keys;
+pub use identity_settings::IdentitySettings;
 pub use options::{PoolKey, RouteOptions};
 pub use plan::Plan;
 pub use plan::filter::{DirectResponse, FilterOutcome};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
-pub use settings::{
-    Defaults, IdentitySettings, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings,
-};
+pub use settings::{Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings};
 pub use table::{DEFAULT_UPSTREAM, Host, Route, RouteIndex, RouteMatch, RouteTable};
 pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{

@@ -3,7 +3,6 @@
 //! Both begin with [`Defaults`]. The ConfigMap replaces single values, and for a route its annotations do. That is done when the
 //! view is built; a request only reads the result.
 
-mod identity;
 mod next_upstream;
 mod units;
 
@@ -12,10 +11,10 @@ use std::time::Duration;
 
 use http::Version;
 
-pub use self::identity::IdentitySettings;
 pub use self::next_upstream::{NextUpstream, RetryCondition};
 pub(crate) use self::units::{parse_size, parse_time};
 use crate::access_log::{LineFormat, SkippedUrls};
+use crate::identity_settings::IdentitySettings;
 
 /// The settings where neither the ConfigMap nor an annotation has others: ingress-nginx's.
 #[derive(Clone, Debug, Default, PartialEq)]

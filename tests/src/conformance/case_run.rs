@@ -20,9 +20,10 @@ use super::{ConformanceCase, known_keys, placeholders, websocket};
 use crate::runner::catch_panic;
 use crate::stage::{Portolan, Stage};
 
-/// Where the proxy of a case listens. Other ports than 80 and 443, so that redirects have to name them.
+/// Where the proxy of a case listens; also the address of its clients, which is in no network that cases trust. Other ports than 80 and
+/// 443, so that redirects have to name them.
 const PROXY: ProxyAddress =
-    ProxyAddress { ip: IpAddr::V4(Ipv4Addr::new(10, 244, 255, 9)), http: 8080, https: 8443 };
+    ProxyAddress { ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), http: 8080, https: 8443 };
 const HEALTH_PORT: u16 = 10254;
 const WEBHOOK_PORT: u16 = 8444;
 const FREE_PORTS: [u16; 2] = [9101, 9102];

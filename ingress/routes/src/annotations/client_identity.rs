@@ -7,8 +7,9 @@ use http::HeaderName;
 use super::networks::networks;
 use super::{AnnotationFamily, FamilyKey, SettingReader};
 use crate::family_values::FamilyValues;
+use crate::identity_settings::IdentitySettings;
 use crate::problem::Effect;
-use crate::settings::{IdentitySettings, ServerSettings, parse_time};
+use crate::settings::{ServerSettings, parse_time};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "client identity",

@@ -8,7 +8,7 @@ use cluster::CompactString;
 use http::HeaderName;
 
 use super::{Exchange, RequestScheme, host_len};
-use crate::settings::IdentitySettings;
+use crate::identity_settings::IdentitySettings;
 
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
