@@ -3,7 +3,7 @@
 use super::reader::SettingReader;
 use super::{FAMILIES, Settings};
 use crate::problem::Effect;
-use crate::unsupported::NeutralValues::{False, NotPositive, OnlyEmpty, Words};
+use crate::unsupported::NeutralValues::{False, OnlyEmpty, Words};
 use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, unknown_name};
 
 const NO_CERTIFICATE: &str = "clients would need no certificate";
