@@ -1,5 +1,5 @@
-//! `portolan probe`: asks an HTTP or DNS server until it answers as it should. The image has no other program that could, and
-//! `helm test` and exec probes need one.
+//! `portolan probe`: sends requests to an HTTP or DNS server until one succeeds. For `helm test` and exec probes: the image has no other
+//! program.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
@@ -15,7 +15,7 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// The pause after a failed attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is asked: `http://HOST[:PORT]/PATH` or `dns://HOST[:PORT]/NAME`.
+/// The URL: `http://HOST[:PORT]/PATH` or `dns://HOST[:PORT]/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeUrl {
     /// A GET request, which a status of 200 to 399 answers.

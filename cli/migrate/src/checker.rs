@@ -1,4 +1,4 @@
-//! Where questions are asked: in this process, or in a short-lived Pod with Portolan's image.
+//! Where checks run: in this process, or in a short-lived Pod with Portolan's image.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,10 @@ const SPARE_TIME: Duration = Duration::from_secs(600);
 /// Attempts to reach the Service from this process.
 const ATTEMPTS: usize = 2;
 
-/// Time between two looks at a Pod that starts.
+/// Time between two reads of a Pod that starts.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Asks questions.
+/// Runs checks.
 pub(crate) enum Checker {
     /// In this process.
     Here,
@@ -33,7 +33,7 @@ pub(crate) enum Checker {
     Pod(Box<CheckPods>),
 }
 
-/// Makes check Pods.
+/// Creates check Pods.
 pub(crate) struct CheckPods {
     api: JsonApi,
     options: MigrateOptions,
@@ -44,7 +44,7 @@ pub(crate) struct CheckPods {
 pub(crate) struct Watch {
     lines: ProbeReceiver,
     task: JoinHandle<()>,
-    /// Questions asked and repeated so far.
+    /// Number of lookups or requests so far, and of those repeated.
     pub(crate) counts: (u64, u64),
 }
 
@@ -66,7 +66,7 @@ impl Watch {
                 Ok(())
             }
             Some(ProbeLine::Wrong(wrong)) => Err(wrong.to_string()),
-            Some(ProbeLine::Answers(_)) | None => Err("the watch has ended before its time".to_owned()),
+            Some(ProbeLine::Answers(_)) | None => Err("the watch has ended early".to_owned()),
         }
     }
 
@@ -111,7 +111,7 @@ impl Checker {
         }
     }
 
-    /// Asks every target every question.
+    /// Sends every question to every target.
     pub(crate) async fn ask(
         &self,
         targets: &[ProbeTarget],
@@ -126,11 +126,11 @@ impl Checker {
         pods.api.delete(&pod.path()).await.map_err(|error| error.to_string())?;
         match answers {
             Some(ProbeLine::Answers(answers)) if answers.len() == targets.len() => Ok(answers),
-            other => Err(format!("{pod} did not tell the answers: {other:?}")),
+            other => Err(format!("{pod} did not report the answers: {other:?}")),
         }
     }
 
-    /// Starts a watch and waits until it has asked each question once.
+    /// Starts a watch and waits until it has sent each question once.
     pub(crate) async fn watch(
         &self,
         target: &ProbeTarget,
@@ -141,14 +141,14 @@ impl Checker {
         let target = target.clone();
         let task = match self {
             Self::Here => tokio::spawn(async move {
-                probe::watch(&target, &questions, &expected, |line| telling.tell(line)).await;
+                probe::watch(&target, &questions, &expected, |line| telling.report(line)).await;
             }),
             Self::Pod(pods) => {
                 let task = ProbeTask { targets: vec![target], questions, expected: Some(expected) };
                 let pod = pods.start(&task).await?;
                 let api = pods.api.clone();
                 tokio::spawn(async move {
-                    // An error ends the telling, and that ends the watch.
+                    // An error ends the reports, and that ends the watch.
                     let _ = forward(&api, &pod, &telling).await;
                 })
             }

@@ -31,7 +31,7 @@ const DEFAULT_COREFILE: &str = "/Corefile";
 pub async fn run(options: MigrateOptions, console: Console) -> Result<(), MigrateError> {
     let api = JsonApi::new(&options.access).await?;
     match options.action {
-        MigrateAction::Rollback => give_back(&api, &options, console).await,
+        MigrateAction::Rollback => roll_back(&api, &options, console).await,
         MigrateAction::Finish => {
             permissions::check(&api, &writing(&options)).await?;
             finish::finish(&api, &options, console).await
@@ -83,8 +83,8 @@ async fn carry_out(
     let Err(reason) = result else {
         let (asked, repeated) = execution.counts();
         let text = format!(
-            "Done: {asked} answers during the change, {repeated} of them at the second attempt, 0 wrong. {command} --rollback gives it \
-             back."
+            "Done: {asked} answers during the change, {repeated} of them at the second attempt, 0 wrong. {command} --rollback restores \
+             the state before."
         );
         match console.format {
             OutputFormat::Text => console.progress(&text),
@@ -111,12 +111,13 @@ async fn carry_out(
     Err(MigrateError::NotRolledBack { reason, error: format!("{error}; run {command} --rollback") })
 }
 
-async fn give_back(api: &JsonApi, options: &MigrateOptions, console: Console) -> Result<(), MigrateError> {
+async fn roll_back(api: &JsonApi, options: &MigrateOptions, console: Console) -> Result<(), MigrateError> {
     permissions::check(api, &writing(options)).await?;
     console.progress("Rolling back:");
-    let restored = Rollback { api, options, console }.run().await.map_err(|error| {
-        MigrateError::NotRolledBack { reason: "the rollback has not ended".to_owned(), error }
-    })?;
+    let restored = Rollback { api, options, console }
+        .run()
+        .await
+        .map_err(|error| MigrateError::NotRolledBack { reason: "the rollback failed".to_owned(), error })?;
     if restored == 0 {
         let here = &options.namespace;
         return Err(MigrateError::refused(format!(

@@ -1,4 +1,4 @@
-//! Where text goes.
+//! Output of the command.
 
 use crate::options::OutputFormat;
 

@@ -11,7 +11,7 @@ use crate::options::MigratedService;
 /// Annotation of the copy: the workload that it was copied from, as `Deployment/coredns`.
 pub(crate) const REPLACES_ANNOTATION: &str = "portolan.dev/replaces";
 
-/// LabelMap that name the workload, in the order in which they are taken as the one to change.
+/// Labels that name the workload: the first one that both selectors have is changed.
 const NAME_LABELS: [&str; 5] =
     ["k8s-app", "app.kubernetes.io/name", "app.kubernetes.io/component", "app", "name"];
 

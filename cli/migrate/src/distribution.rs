@@ -1,4 +1,4 @@
-//! Detects the Kubernetes distribution from facts of the cluster, and knows who maintains its DNS.
+//! Detects the Kubernetes distribution from facts of the cluster, and who maintains its DNS.
 
 use serde_json::Value;
 

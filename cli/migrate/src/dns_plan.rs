@@ -26,7 +26,7 @@ pub(crate) fn plan(
         None => {}
     }
     if let (Some(workload), true) = (facts.workload(), plan.refusals.is_empty()) {
-        let takeover = Takeover { options, facts, workload, asked: format!("Look up {questions} names") };
+        let takeover = Takeover { options, facts, workload, checks: format!("Look up {questions} names") };
         takeover.add_steps(&mut plan);
     }
     plan.notes.extend(lasting(facts.detection.distribution).map(str::to_owned));

@@ -82,7 +82,7 @@ impl<'a> Execution<'a> {
             self.console.progress(&format!("{}. {}", index + 1, first_sentence(step)));
             match self.watch.take() {
                 None => self.step(&step.action).await?,
-                // A watch runs beside every step that is not about it.
+                // A watch runs beside every other step.
                 Some(watch) if matches!(step.action, StepAction::KeepWatching) => {
                     self.watch = Some(watch);
                     self.keep_watching().await?;
@@ -99,7 +99,7 @@ impl<'a> Execution<'a> {
         Checker::clean_up(self.api, self.options).await
     }
 
-    /// Questions that were asked during the change, and those that had to be repeated.
+    /// Number of answers during the change, and of those that needed a second attempt.
     pub(crate) fn counts(&self) -> (u64, u64) {
         self.watch.as_ref().map_or((0, 0), |watch| watch.counts)
     }
@@ -131,7 +131,7 @@ impl<'a> Execution<'a> {
         self.api.patch(&id.path(), &patch).await.map(|_patched| ()).map_err(|error| error.to_string())
     }
 
-    /// Asks through the Service. External names that are not answered are left out; anything else must be answered.
+    /// Sends each lookup or request to the Service. External names without an answer are left out; the others need one.
     async fn record_answers(&mut self) -> Result<(), String> {
         let (api, options, console) = (self.api, self.options, self.console);
         let checker = Checker::choose(api, options, self.pod, &self.target, &self.questions, console).await;
@@ -162,7 +162,8 @@ impl<'a> Execution<'a> {
         Err(format!("{} is not healthy before the migration:\n{}", self.target.name, shown(&unanswered)))
     }
 
-    /// Asks each ready Pod of the copy, and compares. After a difference both are asked again: objects may have changed in between.
+    /// Sends the same to each ready Pod of the copy and compares. After a difference it is repeated with both, since objects may have
+    /// changed in between.
     async fn compare_answers(&mut self) -> Result<(), String> {
         let checker = self.checker.take().ok_or("no answers were recorded")?;
         let mut result = Err(String::new());
@@ -232,12 +233,12 @@ impl<'a> Execution<'a> {
     async fn keep_watching(&mut self) -> Result<(), String> {
         let Some(watch) = &mut self.watch else { return Err("no watch was started".to_owned()) };
         let started = Instant::now();
-        let mut told = started;
+        let mut reported = started;
         while started.elapsed() < self.options.watch {
             watch.next().await?;
             let (asked, repeated) = watch.counts;
-            if told.elapsed() >= PROGRESS_INTERVAL {
-                told = Instant::now();
+            if reported.elapsed() >= PROGRESS_INTERVAL {
+                reported = Instant::now();
                 let (elapsed, limit) = (started.elapsed().as_secs(), self.options.watch.as_secs());
                 self.console.progress(&format!(
                     "  {elapsed} s of {limit} s: {asked} answers, {repeated} of them at the second attempt, 0 wrong"
@@ -270,7 +271,7 @@ fn first_sentence(step: &PlanStep) -> &str {
     step.what.split_once(": ").map_or(step.what.as_str(), |(first, _)| first)
 }
 
-/// The ports of a Service that are asked: DNS over UDP, or HTTP and HTTPS.
+/// The ports of a Service that are checked: DNS over UDP, or HTTP and HTTPS.
 fn service_ports(service: MigratedService, object: &Value) -> (Option<&Value>, Option<&Value>) {
     let ports = || items(&object["spec"]["ports"]);
     let numbered = |number: u64| ports().find(|port| port["port"] == number);
@@ -288,7 +289,8 @@ fn target_of_service(service: MigratedService, object: &Value) -> Result<ProbeTa
     let ip = ip.parse().map_err(|_| format!("Service {} has no ClusterIP", name(object)))?;
     let (port, tls) = service_ports(service, object);
     let number = |port: &Value| port["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-    let port = port.and_then(number).ok_or_else(|| format!("Service {} has no port to ask", name(object)))?;
+    let port =
+        port.and_then(number).ok_or_else(|| format!("Service {} has no port to check", name(object)))?;
     Ok(ProbeTarget {
         name: format!("Service {}", name(object)),
         address: SocketAddr::new(ip, port),
@@ -315,7 +317,7 @@ fn target_of_pod(service: MigratedService, object: &Value, pod: &Value) -> Resul
     };
     let (port, tls) = service_ports(service, object);
     let port =
-        port.and_then(container_port).ok_or_else(|| format!("Pod {} has no port to ask", name(pod)))?;
+        port.and_then(container_port).ok_or_else(|| format!("Pod {} has no port to check", name(pod)))?;
     Ok(ProbeTarget {
         name: format!("Pod {}", name(pod)),
         address: SocketAddr::new(ip, port),

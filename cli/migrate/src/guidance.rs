@@ -1,8 +1,8 @@
-//! What to know about each distribution: the way where a takeover cannot last, and what keeps it over upgrades.
+//! Advice for each distribution: what to do where a takeover is not possible, and how to keep it over upgrades.
 
 use crate::distribution::Distribution;
 
-/// The documented way where an operator maintains the cluster DNS and would undo a takeover.
+/// What to do instead where an operator maintains the cluster DNS and would undo a takeover.
 pub(crate) fn instead_of_takeover(distribution: Distribution) -> &'static str {
     match distribution {
         Distribution::Eks => {
@@ -10,7 +10,7 @@ pub(crate) fn instead_of_takeover(distribution: Distribution) -> &'static str {
              then run this command again with --unmanaged"
         }
         Distribution::Aks => {
-            "AKS cannot give up its CoreDNS. Install Portolan as a second DNS server (chart value dns.enabled=true with an own \
+            "AKS does not allow another cluster DNS than its CoreDNS. Install Portolan as a second DNS server (chart value dns.enabled=true with an own \
              dns.service.name), and either name it in the dnsConfig of Pods, or forward zones to it by a key `NAME.server` of the \
              ConfigMap kube-system/coredns-custom"
         }
@@ -23,7 +23,7 @@ pub(crate) fn instead_of_takeover(distribution: Distribution) -> &'static str {
              spec.servers of dns.operator.openshift.io/default"
         }
         _ => {
-            "remove the operator's hold on the object first (label addonmanager.kubernetes.io/mode), then run this command again \
+            "remove the object from the operator's control first (label addonmanager.kubernetes.io/mode), then run this command again \
              with --unmanaged"
         }
     }

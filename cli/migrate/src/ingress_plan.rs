@@ -50,7 +50,7 @@ pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, V
                     options,
                     facts,
                     workload,
-                    asked: format!("Send {} requests", questions.len()),
+                    checks: format!("Send {} requests", questions.len()),
                 };
                 takeover.add_steps(&mut plan);
                 plan.notes.extend(notes(options, facts, workload));
@@ -150,16 +150,16 @@ fn requests(ingresses: &[&Value]) -> Vec<HttpQuestion> {
             .collect();
         for rule in items(&ingress["spec"]["rules"]) {
             let host = rule["host"].as_str().unwrap_or_default();
-            let asked = match host.strip_prefix("*.") {
+            let host_name = match host.strip_prefix("*.") {
                 Some(parent) => format!("portolan-migrate.{parent}"),
                 None if host.is_empty() => UNKNOWN_HOST.to_owned(),
                 None => host.to_owned(),
             };
             for path in items(&rule["http"]["paths"]) {
                 let path = literal(path["path"].as_str().unwrap_or("/"));
-                add(false, &asked, &path);
+                add(false, &host_name, &path);
                 if secured.contains(&host) {
-                    add(true, &asked, &path);
+                    add(true, &host_name, &path);
                 }
             }
         }

@@ -1,11 +1,11 @@
-//! `portolan migrate`: takes over cluster DNS from CoreDNS, or ingress from ingress-nginx, and gives it back.
+//! `portolan migrate`: takes over cluster DNS from CoreDNS or ingress from ingress-nginx, and reverts that.
 //!
 //! **What is copied.** Portolan's workload is a copy of the existing Deployment with another image, its own name and one changed
 //! label. Arguments, volumes (so the Corefile of the existing ConfigMap), service account, probes, tolerations and priority stay as
 //! they are. Nothing else has to be installed, and no permission is granted.
 //!
 //! **Strategies.** `selector`, the default, starts the copy beside the existing Pods, compares the answers of both, and then changes
-//! the selector of the existing Service. Clients keep the address; the old Pods keep running, so the way back is one write.
+//! the selector of the existing Service. Clients keep the address. The old Pods keep running, so that a rollback is one change of the Service.
 //! `set-image` compares in the same way with a copy of one Pod, then changes the image of the existing workload. It is chosen where
 //! the selector cannot be used: Pods with host ports, and NetworkPolicies that select the DNS Pods by their label.
 //!

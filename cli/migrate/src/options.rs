@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The options of a migration.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl MigratedService {
     }
 }
 
-/// How clients get to Portolan's Pods.
+/// How clients reach Portolan's Pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// The selector of the existing Service is changed to the Pods of a copy of the workload.
@@ -96,7 +96,7 @@ pub struct MigrateOptions {
     pub strategy: Option<Strategy>,
     /// A name of [`crate::distribution::Distribution`]; `None` to detect it.
     pub distribution: Option<String>,
-    /// True if the operator of the add-on is known to be gone.
+    /// True if the user states that no operator maintains the add-on.
     pub unmanaged: bool,
     /// External names that are looked up too, if they resolve before the migration.
     pub external: Vec<String>,

@@ -9,19 +9,19 @@ use crate::objects::ObjectId;
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StepAction {
-    /// Asks through the existing Service and keeps the answers.
+    /// Sends each lookup or request to the existing Service and records the answers.
     RecordAnswers,
     /// Creates a workload.
     Create(Value),
     /// Waits until a workload has this number of ready Pods, all of its current template.
     WaitReady(ObjectId),
-    /// Asks the Pods of the copy, and compares with the recorded answers.
+    /// Sends the same to each Pod of the copy and compares the answers with the recorded ones.
     CompareAnswers,
     /// Changes an object and waits for nothing.
     Patch(ObjectId, Value),
-    /// Begins to ask through the existing Service all the time.
+    /// Starts to repeat them through the existing Service, beside the steps that follow.
     StartWatch,
-    /// Goes on with that for the time of `--watch`.
+    /// Continues that for the time of `--watch`.
     KeepWatching,
     /// Deletes an object that this plan created.
     Delete(ObjectId),
@@ -84,7 +84,7 @@ pub(crate) struct MigrationPlan {
     pub refusals: Vec<String>,
     /// The steps in their order.
     pub steps: Vec<PlanStep>,
-    /// What to know or to do besides.
+    /// Advice, and what remains to be done.
     pub notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Asking questions: once of several targets, or of one target over and over. The same code runs in the command and in a check Pod.
+//! Lookups and requests: once to several targets, or repeatedly to one. The same code runs in the command and in a check Pod.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use crate::http_request::HttpQuestion;
 use crate::questions::DnsQuestion;
 
-/// Questions that are asked at the same time.
+/// Lookups or requests in flight to one target.
 const CONCURRENT: usize = 16;
 
 /// The pause between two questions of a watch.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often a watch tells its counts.
+/// Time between two reports of the counts of a watch.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A server to ask.
+/// A server that is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProbeTarget {
-    /// What it is called in messages, such as `Pod portolan-dns-5d4f`.
+    /// Its name in messages, such as `Pod portolan-dns-5d4f`.
     pub(crate) name: String,
     /// The address of DNS, or of HTTP.
     pub(crate) address: SocketAddr,
@@ -30,7 +30,7 @@ pub(crate) struct ProbeTarget {
     pub(crate) tls: Option<SocketAddr>,
 }
 
-/// Something to ask.
+/// A lookup or a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Question {
@@ -41,7 +41,7 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    /// Asks. A missing answer is text, too, so that it can be compared.
+    /// Sends it and returns the answer as text. A missing answer is text as well, so that it can be compared.
     pub(crate) async fn ask(&self, target: &ProbeTarget) -> String {
         let answer = match self {
             Self::Dns(question) => question.ask(target.address).await,
@@ -68,10 +68,10 @@ impl Question {
     }
 }
 
-/// Begins the text of a missing answer.
+/// Prefix of the text of a missing answer.
 const NO_ANSWER: &str = "failed: ";
 
-/// Whether the text of an answer says that there was none.
+/// Whether the text stands for a missing answer.
 pub(crate) fn is_missing(answer: &str) -> bool {
     answer.starts_with(NO_ANSWER)
 }
@@ -85,28 +85,28 @@ impl std::fmt::Display for Question {
     }
 }
 
-/// What a check Pod is asked to do; its only argument, in JSON.
+/// The task of a check Pod; its only argument, in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProbeTask {
-    /// Whom to ask. A watch asks the first.
+    /// The servers. A watch uses the first.
     pub(crate) targets: Vec<ProbeTarget>,
-    /// What to ask.
+    /// The lookups or requests.
     pub(crate) questions: Vec<Question>,
-    /// The expected answers of a watch, in the order of the questions; `None` to ask once.
+    /// The expected answers of a watch, in the order of the questions; `None` to send each once.
     pub(crate) expected: Option<Vec<String>>,
 }
 
-/// What a probe tells: a line of JSON in the log of a check Pod.
+/// A report of a probe: a line of JSON in the log of a check Pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ProbeLine {
     /// The answers of each target, in the order of targets and questions.
     Answers(Vec<Vec<String>>),
-    /// The counts of a watch so far: asked, and repeated because the first answer was missing or wrong.
+    /// The counts of a watch so far: sent, and repeated because the first answer was missing or wrong.
     Running {
-        /// Questions asked.
+        /// Lookups or requests sent.
         asked: u64,
-        /// Questions asked twice.
+        /// Those sent twice.
         repeated: u64,
     },
     /// An answer was wrong or missing twice in a row.
@@ -133,7 +133,7 @@ impl std::fmt::Display for WrongAnswer {
     }
 }
 
-/// Asks every target every question.
+/// Sends every question to every target.
 pub(crate) async fn ask_all(targets: &[ProbeTarget], questions: &[Question]) -> Vec<Vec<String>> {
     let mut answers = Vec::new();
     for target in targets {
@@ -143,13 +143,13 @@ pub(crate) async fn ask_all(targets: &[ProbeTarget], questions: &[Question]) -> 
     answers
 }
 
-/// Asks the questions in turn until `tell` returns false or an answer is wrong twice in a row. The first counts are told after every
-/// question was asked once.
+/// Sends the questions in turn until `report` returns false or an answer is wrong twice in a row. The first counts are reported after
+/// every question was sent once.
 pub(crate) async fn watch(
     target: &ProbeTarget,
     questions: &[Question],
     expected: &[String],
-    mut tell: impl FnMut(ProbeLine) -> bool,
+    mut report: impl FnMut(ProbeLine) -> bool,
 ) {
     let (mut asked, mut repeated) = (0, 0);
     let mut reported = None::<Instant>;
@@ -170,13 +170,13 @@ pub(crate) async fn watch(
                 expected: expected.clone(),
                 got,
             };
-            tell(ProbeLine::Wrong(wrong));
+            report(ProbeLine::Wrong(wrong));
             return;
         }
         let is_due = reported.is_none_or(|last| last.elapsed() >= REPORT_INTERVAL);
         if asked >= questions.len() as u64 && is_due {
             reported = Some(Instant::now());
-            if !tell(ProbeLine::Running { asked, repeated }) {
+            if !report(ProbeLine::Running { asked, repeated }) {
                 return;
             }
         }
@@ -190,16 +190,16 @@ pub(crate) async fn watch(
 pub async fn run_probe(task: &str, print: &(dyn Fn(&str) + Sync)) -> Result<(), String> {
     let task: ProbeTask =
         serde_json::from_str(task).map_err(|error| format!("the task of the probe: {error}"))?;
-    let tell = |line: &ProbeLine| print(&format!("{}\n", serde_json::json!(line)));
+    let report = |line: &ProbeLine| print(&format!("{}\n", serde_json::json!(line)));
     match (&task.expected, task.targets.first()) {
         (Some(expected), Some(target)) => {
             watch(target, &task.questions, expected, |line| {
-                tell(&line);
+                report(&line);
                 true
             })
             .await;
         }
-        _ => tell(&ProbeLine::Answers(ask_all(&task.targets, &task.questions).await)),
+        _ => report(&ProbeLine::Answers(ask_all(&task.targets, &task.questions).await)),
     }
     Ok(())
 }

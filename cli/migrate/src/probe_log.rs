@@ -32,11 +32,11 @@ impl ProbeSender {
     }
 
     /// Replaces the report before; a wrong answer stays. False if the receiver is gone.
-    pub(crate) fn tell(&self, line: ProbeLine) -> bool {
-        self.0.send_if_modified(|told| {
-            let is_wrong = matches!(told, Some(ProbeLine::Wrong(_)));
+    pub(crate) fn report(&self, line: ProbeLine) -> bool {
+        self.0.send_if_modified(|last| {
+            let is_wrong = matches!(last, Some(ProbeLine::Wrong(_)));
             if !is_wrong {
-                *told = Some(line);
+                *last = Some(line);
             }
             !is_wrong
         });
@@ -56,15 +56,15 @@ impl ProbeReceiver {
 ///
 /// # Errors
 /// When the log cannot be read or has no line of a probe.
-pub(crate) async fn forward(log: impl AsyncBufRead, name: &str, telling: &ProbeSender) -> Result<(), String> {
+pub(crate) async fn forward(log: impl AsyncBufRead, name: &str, sender: &ProbeSender) -> Result<(), String> {
     let mut log = std::pin::pin!(log);
-    let (mut others, mut dropped, mut told) = (VecDeque::new(), 0, false);
+    let (mut others, mut dropped, mut has_report) = (VecDeque::new(), 0, false);
     loop {
         let line = next_line(&mut log).await.map_err(|error| format!("the log of {name}: {error}"))?;
         let Some(line) = line else { break };
         if let Ok(parsed) = serde_json::from_slice(&line) {
-            told = true;
-            if !telling.tell(parsed) {
+            has_report = true;
+            if !sender.report(parsed) {
                 return Ok(());
             }
             continue;
@@ -77,7 +77,7 @@ pub(crate) async fn forward(log: impl AsyncBufRead, name: &str, telling: &ProbeS
         let cut = if end < line.len() { "…" } else { "" };
         others.push_back(format!("{}{cut}", String::from_utf8_lossy(&line[..end])));
     }
-    if told {
+    if has_report {
         return Ok(());
     }
     let before = if dropped == 0 { String::new() } else { format!("({dropped} lines, then) ") };
@@ -121,29 +121,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_gets_the_last_counts_and_never_misses_a_wrong_answer() {
-        let (telling, mut lines) = ProbeSender::new();
-        (1..=100_000).for_each(|asked| assert!(telling.tell(running(asked))));
+        let (sender, mut lines) = ProbeSender::new();
+        (1..=100_000).for_each(|asked| assert!(sender.report(running(asked))));
         assert_eq!(lines.next().await, Some(running(100_000)));
-        telling.tell(wrong());
-        telling.tell(running(100_001));
-        drop(telling);
+        sender.report(wrong());
+        sender.report(running(100_001));
+        drop(sender);
         assert_eq!(lines.next().await, Some(wrong()));
         assert_eq!(lines.next().await, None);
     }
 
     #[tokio::test]
     async fn a_probe_ends_when_nobody_listens() {
-        let (telling, lines) = ProbeSender::new();
+        let (sender, lines) = ProbeSender::new();
         drop(lines);
-        assert!(!telling.tell(running(1)));
+        assert!(!sender.report(running(1)));
     }
 
     #[tokio::test]
     async fn the_log_of_another_program_is_kept_in_part() {
-        let (telling, _lines) = ProbeSender::new();
+        let (sender, _lines) = ProbeSender::new();
         let mut log: String = (0..1000).map(|number| format!("line {number}\n")).collect();
         log += &"x".repeat(100_000);
-        let error = forward(BufReader::new(log.as_bytes()), "Pod a/b", &telling).await.unwrap_err();
+        let error = forward(BufReader::new(log.as_bytes()), "Pod a/b", &sender).await.unwrap_err();
         assert!(
             error.starts_with("Pod a/b ended without an answer: (981 lines, then) line 981\n"),
             "{error}"
@@ -153,10 +153,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_beyond_the_limit_is_cut_and_the_next_one_is_read() {
-        let (telling, mut lines) = ProbeSender::new();
+        let (sender, mut lines) = ProbeSender::new();
         let log =
             [vec![b'x'; MAX_LINE + 5], b"\n{\"running\":{\"asked\":7,\"repeated\":0}}".to_vec()].concat();
-        forward(BufReader::new(&log[..]), "it", &telling).await.unwrap();
+        forward(BufReader::new(&log[..]), "it", &sender).await.unwrap();
         assert_eq!(lines.next().await, Some(running(7)));
         let mut long = BufReader::new(&log[..]);
         assert_eq!(next_line(&mut long).await.unwrap().map(|line| line.len()), Some(MAX_LINE));

@@ -30,7 +30,7 @@ pub(crate) struct DnsQuestion {
     /// True if the name belongs to the DNS of the Internet: it counts only if it is answered before the migration.
     #[serde(default)]
     pub external: bool,
-    /// True if the answer is expected to stay the same: the question is asked all the time during the change.
+    /// True if the answer is expected to stay the same: the lookup is repeated during the change.
     #[serde(default)]
     pub stable: bool,
 }
@@ -42,10 +42,10 @@ impl DnsQuestion {
     }
 }
 
-/// Services that are looked up at most.
+/// Maximum number of Services that are looked up.
 const SERVICES: usize = 20;
 
-/// Services that are looked up all the time.
+/// Number of Services whose lookups are repeated during the change.
 const STABLE_SERVICES: usize = 3;
 
 /// The questions for a cluster with these Services, whose DNS serves these zones.

@@ -32,7 +32,7 @@ pub(crate) struct Rollback<'a> {
     pub(crate) api: &'a JsonApi,
     /// The options of the run.
     pub(crate) options: &'a MigrateOptions,
-    /// Where progress is told.
+    /// Where progress is printed.
     pub(crate) console: Console,
 }
 
@@ -44,7 +44,7 @@ impl Rollback<'_> {
         for resource in [ResourceKind::Deployment, ResourceKind::DaemonSet] {
             restored.extend(self.restore_all(resource).await?);
         }
-        // A Service must not be given back to Pods that are not there yet. Without a changed workload they never left.
+        // The old Pods must be ready before a Service selects them again. If no workload was changed, they still run.
         for id in &restored {
             waiting::ready(self.api, id, self.options.timeout, self.console).await?;
         }
@@ -113,7 +113,7 @@ impl Rollback<'_> {
         F: Future<Output = Result<T, RequestError>>,
     {
         let started = Instant::now();
-        let mut told = false;
+        let mut is_reported = false;
         loop {
             let error = match request().await {
                 Ok(value) => return Ok(value),
@@ -123,8 +123,8 @@ impl Rollback<'_> {
             if !is_passing || started.elapsed() >= RETRY_TIME {
                 return Err(error.to_string());
             }
-            if !told {
-                told = true;
+            if !is_reported {
+                is_reported = true;
                 self.console
                     .progress(&format!("  {error}; repeating for at most {} s", RETRY_TIME.as_secs()));
             }

@@ -17,8 +17,8 @@ pub(crate) struct Takeover<'a> {
     pub facts: &'a Facts,
     /// The workload to replace.
     pub workload: &'a Workload,
-    /// What is asked, such as `Look up 12 names`.
-    pub asked: String,
+    /// The checks as a clause, such as `Look up 12 names`.
+    pub checks: String,
 }
 
 /// What was found, for the head of a plan.
@@ -75,8 +75,8 @@ impl Takeover<'_> {
         let command = format!("portolan migrate {}", options.service.name());
         if strategy == Strategy::Selector {
             plan.notes.push(format!(
-                "{} keeps running, so that {command} --rollback takes effect at once. {command} --finish scales it to zero when you \
-                 are satisfied; --rollback works then, too",
+                "{} keeps running, so that {command} --rollback takes effect at once. {command} --finish scales it to zero later; \
+                 --rollback works after that, too",
                 self.workload.title()
             ));
         }
@@ -88,7 +88,7 @@ impl Takeover<'_> {
         }
     }
 
-    /// The Service whose address is asked; adds a refusal if it has none.
+    /// The Service whose address is checked; adds a refusal if it has none.
     fn main_service(&self, plan: &mut MigrationPlan) -> Option<String> {
         let service = &self.facts.service;
         let address =
@@ -128,7 +128,7 @@ impl Takeover<'_> {
         }
         (
             Strategy::Selector,
-            "the default: the old Pods keep running, and the way back is one write".to_owned(),
+            "the default: the old Pods keep running, and a rollback is one change of the Service".to_owned(),
         )
     }
 
@@ -142,13 +142,13 @@ impl Takeover<'_> {
         let changed = distinguishing_labels(&self.workload.object, &self.facts.selector);
         vec![
             PlanStep::check(
-                format!("{} through {address} and keep the answers", self.asked),
+                format!("{} through {address} and record the answers", self.checks),
                 StepAction::RecordAnswers,
             ),
             PlanStep::change(
                 format!(
                     "Create {copy_id} with {}: a copy of {} with image {} and label {}={}; same arguments, ConfigMaps and service \
-                     account. No client reaches it yet",
+                     account. No Service selects its Pods yet",
                     pods(replicas),
                     self.workload.title(),
                     self.options.image,
@@ -163,7 +163,7 @@ impl Takeover<'_> {
                 StepAction::WaitReady(copy_id),
             ),
             PlanStep::check(
-                format!("{} at each of its Pods and compare with the answers of step 1", self.asked),
+                format!("{} at each of its Pods and compare with the answers of step 1", self.checks),
                 StepAction::CompareAnswers,
             ),
         ]
@@ -172,7 +172,7 @@ impl Takeover<'_> {
     fn start_watch(&self, address: &str) -> PlanStep {
         PlanStep::check(
             format!(
-                "Begin to ask through {address} all the time; from here on, a wrong or missing answer undoes everything"
+                "Repeat these checks through {address} from now on; a wrong or missing answer starts a rollback"
             ),
             StepAction::StartWatch,
         )
@@ -180,7 +180,7 @@ impl Takeover<'_> {
 
     fn keep_watching(&self) -> PlanStep {
         let seconds = self.options.watch.as_secs();
-        PlanStep::check(format!("Go on asking for {seconds} s"), StepAction::KeepWatching)
+        PlanStep::check(format!("Continue the checks for {seconds} s"), StepAction::KeepWatching)
     }
 
     /// An API server that cannot reach a webhook refuses every Ingress, and Portolan does not serve ingress-nginx's.
@@ -191,9 +191,9 @@ impl Takeover<'_> {
             let hooks = hooks.map(|hook| json!({ "name": hook["name"], "failurePolicy": "Ignore" }));
             PlanStep::change(
                 format!(
-                    "Set failurePolicy Ignore in {id}: Portolan does not serve this webhook, and Ingresses must stay changeable"
+                    "Set failurePolicy Ignore in {id}: Portolan does not serve this webhook, and the API server would refuse every change of an Ingress"
                 ),
-                "failurePolicy as before",
+                "restore failurePolicy",
                 StepAction::Patch(id, json!({ "webhooks": hooks.collect::<Vec<_>>() })),
             )
         })
@@ -213,7 +213,7 @@ impl Takeover<'_> {
             let new = copied_workload::copy_selector(&copy, &old);
             steps.push(PlanStep::change(
                 format!("Change the selector of {id} from {} to {}", words(&old), words(&new)),
-                format!("the selector {} again", words(&old)),
+                format!("restore the selector {}", words(&old)),
                 StepAction::Patch(id, selector_patch(service, &json!(new))),
             ));
         }
@@ -240,7 +240,7 @@ impl Takeover<'_> {
         steps.push(self.start_watch(address));
         steps.push(PlanStep::change(
             format!("Change the image of {id} from {image} to {}, one Pod after the other", options.image),
-            format!("the image {image} again"),
+            format!("restore the image {image}"),
             StepAction::Patch(id.clone(), patch),
         ));
         steps.push(PlanStep::check(
@@ -267,7 +267,7 @@ fn pods(count: u64) -> String {
     if count == 1 { "1 Pod".to_owned() } else { format!("{count} Pods") }
 }
 
-/// LabelMap as text: `k8s-app=kube-dns`.
+/// Labels as text: `k8s-app=kube-dns`.
 fn words(labels: &LabelMap) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }

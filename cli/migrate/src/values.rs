@@ -52,7 +52,7 @@ pub struct MigratedValues {
     pub text: String,
     /// The keys of the given file in its order; those without a line of their own last.
     pub findings: Vec<Finding>,
-    /// What else the reader should know: a line each.
+    /// Further advice, a line each.
     pub notes: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ impl MigratedValues {
 /// Makes a values file of Portolan's chart.
 ///
 /// # Errors
-/// When the text is not a values file, or it cannot be told of which chart.
+/// When the text is not a values file, or its chart cannot be detected.
 pub fn migrate_values(
     text: &str,
     origin: Option<ValuesOrigin>,
@@ -147,8 +147,7 @@ fn detect(chart: &Chart, fields: &Map<String, Value>) -> Result<ValuesOrigin, St
         std::cmp::Ordering::Greater => Ok(ValuesOrigin::IngressNginx),
         std::cmp::Ordering::Less => Ok(ValuesOrigin::CoreDns),
         std::cmp::Ordering::Equal => {
-            Err("cannot tell whether these are values of ingress-nginx or of coredns; say it with --from"
-                .to_owned())
+            Err("these may be values of ingress-nginx or of coredns; --from names the chart".to_owned())
         }
     }
 }

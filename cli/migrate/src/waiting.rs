@@ -14,7 +14,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Time between two lines of progress that say the same.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Reasons of waiting containers that do not go away by themselves.
+/// Reasons of waiting containers that need a change to be solved.
 const FATAL_REASONS: [&str; 9] = [
     "CrashLoopBackOff",
     "CreateContainerConfigError",
@@ -27,7 +27,7 @@ const FATAL_REASONS: [&str; 9] = [
     "RunContainerError",
 ];
 
-/// Lines of the log of a container that keeps ending.
+/// Number of lines of the log of a container in a crash loop.
 const LOG_LINES: u32 = 5;
 
 /// Waits until every Pod of a workload has its current template and is ready.
@@ -38,7 +38,7 @@ pub(crate) async fn ready(
     console: Console,
 ) -> Result<(), String> {
     let started = Instant::now();
-    let mut told = (String::new(), started);
+    let mut reported = (String::new(), started);
     loop {
         let object = api.get(&id.path()).await.map_err(|error| error.to_string())?;
         let object = object.ok_or_else(|| format!("{id} does not exist any more"))?;
@@ -60,10 +60,10 @@ pub(crate) async fn ready(
         if started.elapsed() >= limit {
             return Err(format!("{id}: not ready within {} s: {state}", limit.as_secs()));
         }
-        if state != told.0 || told.1.elapsed() >= PROGRESS_INTERVAL {
+        if state != reported.0 || reported.1.elapsed() >= PROGRESS_INTERVAL {
             let (elapsed, limit) = (started.elapsed().as_secs(), limit.as_secs());
             console.progress(&format!("  waiting for {id}: {state} ({elapsed} s of at most {limit} s)"));
-            told = (state, Instant::now());
+            reported = (state, Instant::now());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
@@ -132,7 +132,7 @@ fn unscheduled(pod: &Value) -> Option<String> {
     })
 }
 
-/// Adds the end of the log of a container that keeps ending.
+/// Adds the end of the log of a container in a crash loop.
 async fn with_log(api: &JsonApi, pod: &Value, problem: String) -> String {
     if !problem.contains("CrashLoopBackOff") {
         return problem;

@@ -120,7 +120,7 @@ fn access(matches: &ArgMatches) -> Access {
 /// The definition of the command for clap.
 pub fn command() -> Command {
     Command::new("migrate")
-        .about("Take over cluster DNS from CoreDNS or ingress from ingress-nginx, with a check of every answer and a way back")
+        .about("Take over cluster DNS from CoreDNS or ingress from ingress-nginx, with checks and a rollback")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -133,7 +133,7 @@ pub fn command() -> Command {
                      portolan migrate dns --dry-run\n\n  \
                      # Take over, with a rollback if a lookup fails\n  \
                      portolan migrate dns --image registry.example.com/portolan:1.0\n\n  \
-                     # Give it back\n  \
+                     # Restore the state before\n  \
                      portolan migrate dns --rollback\n\n\
                      Exit codes: 0 done; 1 failed or rolled back, nothing is changed; 2 refused, nothing was changed; 3 a change remains.",
                 )
@@ -158,7 +158,7 @@ pub fn command() -> Command {
                      portolan migrate ingress --dry-run\n\n  \
                      # Take over, with a rollback if a request fails\n  \
                      portolan migrate ingress --image registry.example.com/portolan:1.0\n\n  \
-                     # Give it back\n  \
+                     # Restore the state before\n  \
                      portolan migrate ingress --rollback\n\n\
                      Exit codes: 0 done; 1 failed or rolled back, nothing is changed; 2 refused, nothing was changed; 3 a change remains.",
                 )
@@ -168,8 +168,8 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("probe")
                 .hide(true)
-                .about("Ask questions and print the answers; `migrate` runs it in a Pod")
-                .arg(Arg::new("task").required(true).value_name("JSON").help("Whom to ask what")),
+                .about("Send lookups or requests and print the answers; `migrate` runs it in a Pod")
+                .arg(Arg::new("task").required(true).value_name("JSON").help("The targets, and the lookups or requests")),
         )
 }
 
@@ -182,8 +182,8 @@ fn values() -> Command {
              portolan migrate values ingress-nginx-values.yaml\n\n  \
              # Write it to a file\n  \
              portolan migrate values coredns-values.yaml -o portolan-values.yaml\n\n\
-             Keys that the chart refuses or does not know become comments with the reason. Exit codes: 0 done; 1 done, and a key was refused; \
-             2 not a values file.",
+             Keys that the chart refuses or does not know become comments with the reason. Exit codes: 0 done; 1 done, and a key was refused or is \
+             closed; 2 not a values file.",
         )
         .args([
             Arg::new("file")

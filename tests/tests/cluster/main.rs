@@ -51,7 +51,7 @@ const CASES: &[Case<Node>] = cases![
     rollouts::a_restart_of_portolan_loses_nothing,
     limits::memory_stays_below_the_default_limits_under_load,
     logs::logs_have_version_and_addresses_and_no_warning,
-    rollouts::without_the_api_server_everything_goes_on,
+    rollouts::without_the_api_server_dns_and_ingress_serve,
     chart::helm_upgrades_to_a_daemon_set_with_host_ports_and_rolls_back,
     host_network::a_daemon_set_binds_the_ports_of_its_node_without_root,
     security::an_eviction_leaves_a_pod_of_each_service,

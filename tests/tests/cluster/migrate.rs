@@ -142,7 +142,7 @@ pub(crate) fn answers_that_stop_after_the_change_are_rolled_back(node: &mut Node
     ensure_kubeadm(node);
     let run = start(node, "dns", &["--watch", "100s"]);
     wait::until("the watch after the change", MIGRATION_TIMEOUT, || {
-        run.log().contains("Go on asking for 100 s\n  ").then_some(()).ok_or_else(|| run.log())
+        run.log().contains("Continue the checks for 100 s\n  ").then_some(()).ok_or_else(|| run.log())
     });
     assert_eq!(serving(node, "kube-system", "kube-dns"), [PORTOLAN]);
     let selector = selector(node, "kube-system", "kube-dns");

@@ -57,7 +57,7 @@ pub(crate) fn a_restart_of_portolan_loses_nothing(node: &mut Node) {
     expect_no_loss(series);
 }
 
-pub(crate) fn without_the_api_server_everything_goes_on(node: &mut Node) {
+pub(crate) fn without_the_api_server_dns_and_ingress_serve(node: &mut Node) {
     let service = ensure_ingress(node);
     let trust = ensure_tls(node, &service);
     ensure_canary(node, &service);

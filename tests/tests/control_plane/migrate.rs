@@ -416,7 +416,7 @@ pub(crate) fn a_wrong_answer_leaves_everything_as_it_was(stage: &mut Stage) {
     assert!(server.stop().success());
 }
 
-/// Interrupts a migration that waits for its Pods, and expects that everything is given back.
+/// Interrupts a migration that waits for its Pods, and expects a rollback.
 fn interrupted(stage: &mut Stage, namespace: &str, interrupt: impl FnOnce(&mut Stage, &Portolan)) {
     stage.plane.api.apply(&coredns(namespace, KUBEADM, "", DNS, 53));
     let old = selector(stage, namespace, "kube-dns");

@@ -32,7 +32,7 @@ struct Idle<'s> {
 }
 
 impl<'s> Idle<'s> {
-    /// What a description says: `No effect in this version` is something that is missing, `No effect` something that is not needed.
+    /// The outcome that a description states: `No effect in this version` is something that is missing, `No effect` something that is not needed.
     fn of(description: &'s str) -> Option<Self> {
         let outcome = if description.starts_with("No effect in this version") {
             KeyOutcome::Differs
