@@ -36,6 +36,6 @@ base() {
 }
 
 render kube-system --set controller.enabled=false --set dns.enabled=true |
-    base "$out/dns" "DNS in kube-system, as the Service kube-dns. To keep the address of the cluster's DNS, patch spec.clusterIP of the Service."
+    base "$out/dns" "DNS in kube-system, as the Service kube-dns. Where there is a Service kube-dns, docs/install.md says how to apply and revert this."
 render portolan |
     base "$out/ingress" "The ingress controller in the namespace portolan (make it first), with the IngressClass nginx."

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tests::programs;
-use tests::stage::Stage;
+use tests::stage::{SOON, Stage};
+use tests::wait;
 
 use crate::manifests;
 
@@ -267,6 +268,49 @@ spec: { controller: example.com/other }
     assert_eq!(class("chart-class")["spec"]["controller"], "example.com/other");
 }
 
+/// The commands of docs/install.md for a cluster that has a DNS server.
+pub(crate) fn the_kustomize_base_of_dns_is_reverted(stage: &mut Stage) {
+    stage.plane.api.apply(
+        "
+apiVersion: v1
+kind: Service
+metadata: { name: kube-dns, namespace: kube-system }
+spec:
+  selector: { k8s-app: kube-dns }
+  ports:
+  - { name: dns, port: 53, protocol: UDP }
+  - { name: dns-tcp, port: 53, protocol: TCP }
+",
+    );
+    let service =
+        |stage: &Stage| stage.plane.api.read("Service", "kube-system", "kube-dns").expect("it is there");
+    let before = service(stage);
+    let here = ["--namespace", "kube-system"];
+    let get = ["get", "service", "kube-dns", "--output", "jsonpath={.spec.selector}"];
+    let selector = kubectl(stage, &[&here[..], &get].concat());
+    let base = repository().join("config/kustomize/dns");
+    let apply = ["apply", "--server-side", "--force-conflicts", "--kustomize"];
+    kubectl(stage, &[&apply[..], &[&base.to_string_lossy()]].concat());
+    let applied = service(stage);
+    assert_eq!(applied["spec"]["selector"]["app.kubernetes.io/name"], "portolan");
+    assert_eq!(applied["spec"]["clusterIP"], before["spec"]["clusterIP"]);
+    assert_eq!(applied["spec"]["ports"].as_array().map(Vec::len), Some(2), "{applied}");
+
+    let patch = format!("[{{\"op\": \"replace\", \"path\": \"/spec/selector\", \"value\": {selector}}}]");
+    let words = ["patch", "service", "kube-dns", "--type", "json", "--patch", &patch];
+    kubectl(stage, &[&here[..], &words].concat());
+    let kinds = "deployment,configmap,serviceaccount,poddisruptionbudget";
+    let own = "app.kubernetes.io/instance=portolan,app.kubernetes.io/component=dns";
+    kubectl(stage, &[&here[..], &["delete", kinds, "--selector", own]].concat());
+    kubectl(stage, &["delete", "clusterrole,clusterrolebinding", "portolan-dns"]);
+    let reverted = service(stage);
+    assert_eq!(reverted["spec"]["selector"], before["spec"]["selector"]);
+    assert_eq!(reverted["spec"]["clusterIP"], before["spec"]["clusterIP"]);
+    let left = kubectl(stage, &["get", kinds, "-A", "-l", own, "-o", "name", "--ignore-not-found"]);
+    assert_eq!(left, "");
+    stage.plane.api.delete("Service", "kube-system", "kube-dns");
+}
+
 pub(crate) fn the_kustomize_bases_are_what_the_chart_makes(stage: &mut Stage) {
     let out = stage.folder().join("kustomize");
     let mut script = Command::new(repository().join("charts/kustomize.sh"));
@@ -283,6 +327,15 @@ pub(crate) fn the_kustomize_bases_are_what_the_chart_makes(stage: &mut Stage) {
             );
         }
     }
+    // The case of the documentation deletes it without waiting.
+    wait::until("the namespace to be deleted or kept", SOON, || {
+        match stage.plane.api.read("Namespace", "", "portolan") {
+            Some(namespace) if !namespace["metadata"]["deletionTimestamp"].is_null() => {
+                Err("it is being deleted".to_owned())
+            }
+            _ => Ok(()),
+        }
+    });
     stage.plane.api.apply(&manifests::namespace("portolan"));
     for base in ["dns", "ingress"] {
         let folder = bases.join(base);

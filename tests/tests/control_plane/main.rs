@@ -98,6 +98,7 @@ const CASES: &[Case<Stage>] = cases![
     chart::upgrades::an_existing_service_is_adopted_when_pods_are_ready,
     chart::upgrades::the_service_of_another_dns_server_is_changed_when_pods_are_ready,
     chart::the_kustomize_bases_are_what_the_chart_makes,
+    chart::the_kustomize_base_of_dns_is_reverted,
     chart::node_cache::the_cache_of_a_node_answers_on_its_link_local_address,
     chart::node_cache::what_a_cache_on_a_node_cannot_do_is_refused,
     chart::values::mistakes_are_refused_with_their_key,

@@ -32,6 +32,27 @@ fn every_block_of_commands_is_run_or_says_why_not() {
     assert!(blocks.iter().any(|block| matches!(block.run(), Some(Run::In(..)))), "some blocks are run");
 }
 
+/// A block that is not run may name a case that runs the same commands, such as `cluster migrate::an_image_that_does_not_exist_is_rolled_back`.
+#[test]
+fn the_cases_that_marks_name_exist() {
+    let (mut breaches, mut count) = (Vec::new(), 0);
+    for block in documentation::blocks(&root()).0 {
+        let Some(Run::Not(reason)) = block.run() else { continue };
+        let words: Vec<&str> = reason.split_whitespace().collect();
+        for (at, case) in words.iter().enumerate().filter(|(_, word)| word.contains("::")) {
+            count += 1;
+            let target = at.checked_sub(1).map_or("", |before| words[before]);
+            let list = std::fs::read_to_string(root().join(format!("tests/tests/{target}/main.rs")));
+            let is_listed = list.is_ok_and(|list| list.lines().any(|line| line.trim() == format!("{case},")));
+            if !is_listed {
+                breaches.push(format!("{block}: no case {case} in tests/tests/{target}/main.rs"));
+            }
+        }
+    }
+    none("marks name cases of a test target, as `TARGET module::case`", breaches);
+    assert!(count > 0, "no mark names a case");
+}
+
 #[test]
 fn blocks_of_data_are_valid() {
     let mut breaches = Vec::new();
