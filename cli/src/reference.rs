@@ -7,7 +7,7 @@ mod rbac;
 
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
-use ingress_routes::{UnsupportedSetting, config_map_keys};
+use ingress_routes::{Level, UnsupportedSetting, config_map_keys};
 use telemetry::metrics::Registry;
 
 use crate::args;
@@ -87,8 +87,11 @@ fn capitalized(text: &str) -> String {
 
 fn annotations() -> String {
     let mut text =
-        "# Ingress annotations\n\nAll under `nginx.ingress.kubernetes.io/` (or `--annotations-prefix`).\n"
+        "# Ingress annotations\n\nAll under `nginx.ingress.kubernetes.io/` (or `--annotations-prefix`).\n\n"
             .to_owned();
+    let honoured = FAMILIES.iter().flat_map(|family| family.annotations).map(|it| (it.name, Fate::Honoured));
+    let others = UNSUPPORTED.iter().map(|setting| (setting.name, Fate::of(setting.level)));
+    text += &fates("annotations", &honoured.chain(others).collect::<Vec<_>>());
     for family in FAMILIES.iter().filter(|family| !family.annotations.is_empty()) {
         text += &format!(
             "\n## {}\n\n{}\n\n| annotation | values | meaning |\n|---|---|---|\n",
@@ -109,8 +112,15 @@ fn annotations() -> String {
 
 fn config_map() -> String {
     let mut text = "# Keys of the ConfigMap\n\nThe ConfigMap that `--configmap` names is watched; changes take effect at once. If a key protects \
-                    something and is not honoured yet (level closed), the routes that it would protect answer 503.\n\n| key | honoured | meaning or consequence |\n|---|---|---|\n"
+                    something and is not honoured yet (level closed), the routes that it would protect answer 503.\n\n"
         .to_owned();
+    let fate = |support: &KeySupport| match support {
+        KeySupport::Honoured(_) => Fate::Honoured,
+        KeySupport::NotNeeded(_) => Fate::WithoutEffect,
+        KeySupport::Unsupported { setting, .. } => Fate::of(setting.level),
+    };
+    text += &fates("keys", &config_map_keys().map(|key| (key.name, fate(&key.support))).collect::<Vec<_>>());
+    text += "\n## All keys\n\n| key | honoured | meaning or consequence |\n|---|---|---|\n";
     for key in config_map_keys() {
         let (honoured, follows) = match key.support {
             KeySupport::Honoured(doc) => ("yes".to_owned(), doc.to_owned()),
@@ -126,6 +136,47 @@ fn config_map() -> String {
             }
         };
         text += &format!("| `{}` | {honoured} | {follows} |\n", key.name);
+    }
+    text
+}
+
+/// What becomes of an annotation or key.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Honoured,
+    Differs,
+    WithoutEffect,
+    Refused,
+}
+
+impl Fate {
+    const ALL: [Self; 4] = [Self::Honoured, Self::Differs, Self::WithoutEffect, Self::Refused];
+
+    fn of(level: Level) -> Self {
+        match level {
+            Level::Closed => Self::Refused,
+            Level::Differs => Self::Differs,
+            Level::Cosmetic => Self::WithoutEffect,
+        }
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Honoured => "honoured",
+            Self::Differs => "differs: requests are served, but not as configured",
+            Self::WithoutEffect => "without effect: requests are served as configured",
+            Self::Refused => "refused: what it would protect answers 503",
+        }
+    }
+}
+
+/// All names by what becomes of them, with their numbers.
+fn fates(what: &str, all: &[(&str, Fate)]) -> String {
+    let mut text = format!("| what becomes of the {} {what} | number | names |\n|---|---|---|\n", all.len());
+    for fate in Fate::ALL {
+        let names: Vec<_> =
+            all.iter().filter(|(_, of)| *of == fate).map(|(name, _)| format!("`{name}`")).collect();
+        text += &format!("| {} | {} | {} |\n", fate.describe(), names.len(), names.join(" "));
     }
     text
 }

@@ -45,6 +45,7 @@ use crate::family_values::FamilyValues;
 use crate::limits::LimitZones;
 use crate::pattern::PatternCache;
 use crate::plan::Plan;
+use crate::plan::phase::Phase;
 use crate::unsupported::parse_bool;
 
 /// A group of related annotations and ConfigMap keys, with their parser and what they add to the plan of a route.
@@ -57,6 +58,8 @@ pub struct AnnotationFamily {
     pub annotations: &'static [Annotation],
     /// Its keys of the ConfigMap.
     pub keys: &'static [FamilyKey],
+    /// Where it has its part in the handling of a request, in order.
+    pub phases: &'static [Phase],
     /// An example that uses each annotation, as `name: value` lines of a manifest, without the prefix. For a family without
     /// annotations, one that uses each key.
     pub syntax: &'static str,
@@ -76,6 +79,7 @@ impl AnnotationFamily {
         doc: "",
         annotations: &[],
         keys: &[],
+        phases: &[],
         syntax: "",
         read: |_, _| {},
         read_keys: |_, _| {},

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod head_edits;
 pub mod head_options;
 pub mod password_check;
+pub mod phase;
 pub mod subrequest;
 pub mod subrequest_cache;
 

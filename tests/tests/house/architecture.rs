@@ -13,13 +13,15 @@ pub(crate) struct Row {
 
 /// The rows of `| floor | crate (folder) | holds |`.
 pub(crate) fn floors() -> Vec<Row> {
+    rows(&["floor", "crate (folder)", "holds"]).iter().map(|line| row(line)).collect()
+}
+
+/// The rows of the table with these column heads, as they are written.
+pub(crate) fn rows(head: &[&str]) -> Vec<String> {
     let text = text();
-    let mut lines = text.lines().skip_while(|line| cells(line) != ["floor", "crate (folder)", "holds"]);
-    assert!(
-        lines.next().is_some(),
-        "ARCHITECTURE.md has a table headed `| floor | crate (folder) | holds |`"
-    );
-    lines.skip(1).take_while(|line| line.starts_with('|')).map(row).collect()
+    let mut lines = text.lines().skip_while(|line| cells(line) != head);
+    assert!(lines.next().is_some(), "ARCHITECTURE.md has a table headed `| {} |`", head.join(" | "));
+    lines.skip(1).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
 }
 
 /// The crates in the sentence "`a`, `b` and `c` are **quiet**".

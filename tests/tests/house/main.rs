@@ -22,6 +22,8 @@ mod parsers;
 mod quiet;
 mod registries;
 
+mod families;
+
 /// Fails the test with all breaches of a rule.
 #[track_caller]
 fn none(rule: &str, mut breaches: Vec<String>) {

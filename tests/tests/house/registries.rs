@@ -64,7 +64,11 @@ fn read(file: &str) -> Module {
     Module::in_file(&root().join(file), &root().join(folder))
 }
 
-/// The modules that the list names, in order.
+/// The modules that a list names, in order.
+pub(crate) fn listed_in(file: &str, list: &str, item: &str) -> Vec<String> {
+    listed(&read(file), list, item)
+}
+
 fn listed(registry: &Module, list: &str, item: &str) -> Vec<String> {
     let tokens = &registry.tokens;
     let start = (0..tokens.len()).find(|&at| registry.reads(at, &["const", list]));

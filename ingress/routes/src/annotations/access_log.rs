@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Annotation, AnnotationFamily, FamilyKey, SettingReader};
 use crate::access_log::{LineFormat, LogEscape, SkippedUrls};
 use crate::family_values::FamilyValues;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 use crate::settings::ServerSettings;
 
@@ -54,6 +55,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "escapes nothing in the lines, whatever log-format-escape-json is",
         },
     ],
+    phases: &[Phase::Log],
     syntax: "enable-access-log: 'false'",
     read: |reader, settings| {
         if reader.flag("enable-access-log") == Some(false) {

@@ -7,6 +7,7 @@ use cluster::CompactString;
 use super::canary::cookie_name;
 use super::{Annotation, AnnotationFamily, SettingReader, Settings};
 use crate::affinity::{Affinity, AffinityMode};
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -58,6 +59,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "After a failed try another endpoint and a new cookie, instead of the same endpoint again.",
         },
     ],
+    phases: &[Phase::Balance, Phase::ResponseHead],
     syntax: "affinity: cookie\n\
              affinity-mode: persistent\n\
              affinity-canary-behavior: legacy\n\

@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::{Annotation, AnnotationFamily, SettingReader, Settings};
 use crate::exchange::Exchange;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -15,6 +16,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         values: "a path",
         doc: "`/` answers 302 to scheme, host and this path; a query is dropped.",
     }],
+    phases: &[Phase::Server],
     syntax: "app-root: /shop",
     read,
     ..AnnotationFamily::NONE

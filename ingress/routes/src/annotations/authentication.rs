@@ -6,6 +6,7 @@ use cluster::Key;
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -29,6 +30,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "auth-secret and auth-proxy-set-headers may name objects of other namespaces; custom-headers may not",
         },
     ],
+    phases: &[Phase::Access],
     syntax: "satisfy: any",
     read,
     read_keys,

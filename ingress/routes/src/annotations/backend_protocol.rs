@@ -6,6 +6,7 @@ use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -18,6 +19,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         doc: "AUTO_HTTP uses the client's protocol: requests over http are served, those over https answered 503. \
               HTTPS, GRPC, GRPCS and FCGI close the routes (503).",
     }],
+    phases: &[Phase::Rewrite],
     syntax: "backend-protocol: AUTO_HTTP",
     read,
     plan,

@@ -17,6 +17,7 @@ use crate::plan::access::{AccessOutcome, AccessRule, Services};
 use crate::plan::filter::{DirectResponse, RequestHeadFilter};
 use crate::plan::head_edits::HeadEdits;
 use crate::plan::password_check::PasswordCheck;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -46,6 +47,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "The name that clients show when they ask for the password.",
         },
     ],
+    phases: &[Phase::Access, Phase::UpstreamRequest],
     syntax: "auth-type: basic\n\
              auth-secret: users\n\
              auth-secret-type: auth-map\n\

@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::pattern::{Pattern, StepLimitExceeded};
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -29,6 +30,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "requests with such a Referer get 403",
         },
     ],
+    phases: &[Phase::Server],
     syntax: "block-user-agents: curl/7.68.0,~*chrome\n\
              block-referers: http://example.com/,~*seo",
     read_keys,

@@ -7,6 +7,7 @@ use http::HeaderName;
 use super::{Annotation, AnnotationFamily, SettingReader, Settings};
 use crate::canary::{CanaryHeader, CanaryPolicy};
 use crate::pattern::Pattern;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -48,6 +49,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "The scale of the share.",
         },
     ],
+    phases: &[Phase::Balance],
     syntax: "canary: 'true'\n\
              canary-by-header: X-Canary\n\
              canary-by-header-value: teapot\n\

@@ -8,6 +8,7 @@ use super::networks::networks;
 use super::{AnnotationFamily, FamilyKey, SettingReader};
 use crate::family_values::FamilyValues;
 use crate::identity_settings::IdentitySettings;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 use crate::settings::{ServerSettings, parse_time};
 
@@ -53,6 +54,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "the trusted peers. Addresses are read from the right for as long as they are in the list",
         },
     ],
+    phases: &[Phase::Server, Phase::UpstreamRequest],
     syntax: "use-proxy-protocol: 'true'\n\
              proxy-protocol-header-timeout: 5s\n\
              use-forwarded-headers: 'true'\n\
@@ -63,6 +65,10 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     read_keys,
     ..AnnotationFamily::NONE
 };
+
+/// `compute-full-forwarded-for` applies. For other families: the settings of the server are not among the values of the ConfigMap.
+#[derive(Debug, PartialEq)]
+pub(super) struct FullForwardedFor;
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let mut server = values.take::<Arc<ServerSettings>>().unwrap_or_default();
@@ -91,6 +97,9 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         full_forwarded_for: reader.flag("compute-full-forwarded-for").unwrap_or(defaults.full_forwarded_for),
         trusted,
     };
+    if identity.forwarded_headers && identity.full_forwarded_for {
+        values.set(FullForwardedFor);
+    }
     Arc::make_mut(&mut server).identity = identity;
     values.set(server);
 }

@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -51,6 +52,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "Access-Control-Max-Age.",
         },
     ],
+    phases: &[Phase::Rewrite, Phase::ResponseHead],
     syntax: "enable-cors: 'true'\n\
              cors-allow-origin: https://shop.example, https://*.shop.example:8443\n\
              cors-allow-methods: GET, POST\n\

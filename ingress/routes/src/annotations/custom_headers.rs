@@ -12,6 +12,7 @@ use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -42,6 +43,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
                   an empty value removes the header. While the ConfigMap does not exist, every request gets 503",
         },
     ],
+    phases: &[Phase::UpstreamRequest, Phase::ResponseHead],
     syntax: "custom-headers: my-headers",
     read,
     read_keys,

@@ -21,6 +21,7 @@ use crate::external_name::{ExternalNameError, ExternalTarget};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::access::SignIn;
+use crate::plan::phase::Phase;
 use crate::plan::subrequest_cache::Validity;
 use crate::problem::Effect;
 use crate::settings::KeepAlive;
@@ -156,6 +157,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "further headers of the request to the server of global-auth-url; with any other directive every request gets 503",
         },
     ],
+    phases: &[Phase::Access, Phase::UpstreamRequest, Phase::ResponseHead],
     syntax: "auth-url: http://auth.example/check?from=$host\n\
              auth-method: GET\n\
              auth-signin: https://login.example/start\n\

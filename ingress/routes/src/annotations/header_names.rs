@@ -5,6 +5,7 @@ use ingress_wire::head::NameClass;
 use super::{AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
+use crate::plan::phase::Phase;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "header names",
@@ -26,6 +27,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "a request without X-Request-ID gets one",
         },
     ],
+    phases: &[Phase::UpstreamRequest],
     syntax: "enable-underscores-in-headers: 'true'\n\
              ignore-invalid-headers: 'false'\n\
              generate-request-id: 'false'",

@@ -8,6 +8,7 @@ use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -35,6 +36,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "Strict-Transport-Security allows browsers to preload it",
         },
     ],
+    phases: &[Phase::ResponseHead],
     syntax: "hsts: 'true'\n\
              hsts-include-subdomains: 'false'\n\
              hsts-max-age: '86400'\n\

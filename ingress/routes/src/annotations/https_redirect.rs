@@ -7,6 +7,7 @@ use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -67,6 +68,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "rules whose path begins with one of these are exempt from the redirect to https",
         },
     ],
+    phases: &[Phase::Rewrite],
     syntax: "ssl-redirect: 'false'\n\
              force-ssl-redirect: 'true'\n\
              preserve-trailing-slash: 'true'\n\

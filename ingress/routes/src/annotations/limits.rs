@@ -11,6 +11,7 @@ use crate::family_values::FamilyValues;
 use crate::limits::{ConnectionZone, LimitKind, RequestRateLimit, ZoneKey, admit};
 use crate::plan::access::{LimitRule, Services};
 use crate::plan::filter::{DirectResponse, FilterOutcome};
+use crate::plan::phase::Phase;
 use crate::plan::{Plan, ResponseRate};
 use crate::problem::Effect;
 
@@ -83,6 +84,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "the default of the annotation",
         },
     ],
+    phases: &[Phase::Limits, Phase::ResponseBody],
     syntax: "limit-rps: '10'\n\
              limit-rpm: '300'\n\
              limit-connections: '20'\n\

@@ -9,6 +9,7 @@ use http::Version;
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 use crate::settings::{NextUpstream, ProxySettings, RetryCondition, parse_size};
 
@@ -47,6 +48,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "adds `non_idempotent` to `proxy-next-upstream` of every route",
         },
     ],
+    phases: &[Phase::UpstreamRequest],
     syntax: "proxy-connect-timeout: '10'\n\
              proxy-send-timeout: '120'\n\
              proxy-read-timeout: '3600'\n\

@@ -10,6 +10,7 @@ use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -40,6 +41,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "the default of the annotation of the same name",
         },
     ],
+    phases: &[Phase::ResponseHead],
     syntax: "proxy-cookie-domain: inner.example shop.example\n\
              proxy-cookie-path: ~*^/inner/(.*) /shop/$1",
     read,

@@ -11,6 +11,7 @@ use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -42,6 +43,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "the default of the annotation of the same name",
         },
     ],
+    phases: &[Phase::ResponseHead],
     syntax: "proxy-redirect-from: http://inner.example/\n\
              proxy-redirect-to: https://$host/",
     read,

@@ -7,6 +7,7 @@ use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -46,6 +47,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         values: "true, false; default false",
         doc: "the default of the annotation",
     }],
+    phases: &[Phase::Rewrite],
     syntax: "permanent-redirect: https://www.example.org/new\n\
              permanent-redirect-code: '308'\n\
              temporal-redirect: https://status.example.org/?from=shop\n\

@@ -11,6 +11,7 @@ use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -33,6 +34,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "responses have a Server header that names Portolan and its version",
         },
     ],
+    phases: &[Phase::ResponseHead],
     syntax: "hide-headers: X-Powered-By, X-Runtime\n\
              allow-backend-server-header: 'true'\n\
              server-tokens: 'true'",

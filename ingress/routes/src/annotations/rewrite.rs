@@ -13,6 +13,7 @@ use crate::path::{encode, encode_unsafe};
 use crate::pattern::{Captures, PathPattern, StepLimitExceeded};
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 use crate::variables::RequestVariable;
 
@@ -31,6 +32,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         },
         Annotation { name: "use-regex", values: "true, false", doc: "The paths are regular expressions." },
     ],
+    phases: &[Phase::Rewrite],
     syntax: "rewrite-target: /$2\n\
              use-regex: 'true'",
     read,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{AnnotationFamily, FamilyKey, SettingReader};
 use crate::family_values::FamilyValues;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 use crate::settings::{KeepAlive, ServerSettings, parse_size, parse_time};
 
@@ -81,6 +82,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "how long open requests have to end after SIGTERM; 0 for no limit",
         },
     ],
+    phases: &[Phase::Server],
     syntax: "keep-alive: '75'\n\
              keep-alive-requests: '1000'\n\
              client-header-timeout: '60'\n\

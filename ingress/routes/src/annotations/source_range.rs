@@ -9,6 +9,7 @@ use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::access::{AccessOutcome, AccessRule, Services};
 use crate::plan::filter::DirectResponse;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -49,6 +50,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "these clients get 403 on every host",
         },
     ],
+    phases: &[Phase::Access],
     syntax: "allowlist-source-range: 10.0.0.0/8, 2001:db8::/32\n\
              whitelist-source-range: 10.0.0.0/8\n\
              denylist-source-range: 10.1.2.3",

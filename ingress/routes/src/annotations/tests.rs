@@ -5,6 +5,7 @@ use cluster::{Cache, ConfigMap, Event, Object, Secret};
 use super::*;
 use crate::affinity::AffinityMode;
 use crate::canary::CanaryHeader;
+use crate::plan::head_options::HeadOptions;
 use crate::problem::{Effect, RoutingProblem};
 use crate::testing::{PREFIX, manifests};
 
@@ -47,24 +48,97 @@ fn every_example_loads_and_uses_each_annotation() {
     }
 }
 
+/// Reads the example of a family without annotations.
+fn read_key_lines(family: &AnnotationFamily) -> (FamilyValues, ReaderFindings) {
+    let pairs = family.syntax.lines().filter_map(|line| line.split_once(": "));
+    let mut data: Vec<_> =
+        pairs.map(|(name, value)| (name.into(), value.trim_matches('\'').to_owned())).collect();
+    data.sort_unstable();
+    let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
+    let cluster = Snapshot::default();
+    let mut reader = SettingReader::of_config_map(&config_map, &cluster);
+    let mut values = FamilyValues::default();
+    (family.read_keys)(&mut reader, &mut values);
+    (values, reader.done())
+}
+
 #[test]
 fn every_example_of_a_family_without_annotations_is_a_config_map() {
     let has_keys_only = |family: &&AnnotationFamily| family.annotations.is_empty() && !family.keys.is_empty();
     for family in FAMILIES.iter().filter(has_keys_only) {
-        let pairs = family.syntax.lines().filter_map(|line| line.split_once(": "));
-        let mut data: Vec<_> =
-            pairs.map(|(name, value)| (name.into(), value.trim_matches('\'').to_owned())).collect();
-        data.sort_unstable();
-        let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
-        let cluster = Snapshot::default();
-        let mut reader = SettingReader::of_config_map(&config_map, &cluster);
-        let mut values = FamilyValues::default();
-        (family.read_keys)(&mut reader, &mut values);
-        assert_eq!(reader.done(), ReaderFindings::default(), "{}", family.name);
+        let (values, findings) = read_key_lines(family);
+        assert_eq!(findings, ReaderFindings::default(), "{}", family.name);
         assert_ne!(values, FamilyValues::default(), "{}: the example asks for something", family.name);
         for key in family.keys {
-            assert!(config_map.data.iter().any(|(name, _)| name == key.name), "{}", key.name);
+            let line = format!("{}: ", key.name);
+            assert!(family.syntax.lines().any(|known| known.starts_with(&line)), "{line}");
         }
+    }
+}
+
+/// The phases that the plan and the settings of an example have something for.
+fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
+    let (settings, globals) = match family.annotations {
+        [] => (Settings::default(), read_key_lines(family).0),
+        _ => (read_lines(family.syntax).0, FamilyValues::default()),
+    };
+    let (ingress, patterns, zones) =
+        (Key::new("default", "x"), PatternCache::default(), LimitZones::default());
+    let rule = Rule {
+        globals: &globals,
+        host: "a.example",
+        ingress: Some(&ingress),
+        service: None,
+        path: "/x",
+        kind: PathType::Prefix,
+        patterns: &patterns,
+        zones: &zones,
+        port_in_redirects: None,
+        https_port: 443,
+    };
+    let (mut plan, empty) = (Plan::default(), Plan::default());
+    (family.plan)(&settings, &rule, &mut plan);
+    let heads = HeadOptions { passes_server: empty.heads.passes_server, ..plan.heads };
+    let changes_requests = !plan.request_head.is_empty() || heads != empty.heads || plan.proxy != empty.proxy;
+    let changes_responses = !plan.response_head.is_empty() || heads != plan.heads;
+    [
+        (Phase::Server, settings.app_root.is_some()),
+        (Phase::Rewrite, !plan.rewrite.is_empty()),
+        (Phase::Limits, !plan.limits.is_empty()),
+        (Phase::Access, !plan.access.rules.is_empty() || plan.access.any),
+        (Phase::Balance, settings.canary.is_some() || settings.affinity.is_some()),
+        (Phase::UpstreamRequest, changes_requests),
+        (Phase::ResponseHead, changes_responses),
+        (Phase::ResponseBody, plan.response_rate.is_some()),
+        (Phase::Log, plan.is_not_logged),
+    ]
+    .into_iter()
+    .filter_map(|(phase, is_found)| is_found.then_some(phase))
+    .collect()
+}
+
+/// Phases of families whose example does not show them in the plan.
+const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
+    // The ConfigMap has to allow the headers.
+    ("custom headers", &[Phase::UpstreamRequest, Phase::ResponseHead]),
+    // The cookie of the chosen endpoint.
+    ("affinity", &[Phase::ResponseHead]),
+    // The settings of the server are not in the plan, and those of requests begin with the server's.
+    ("proxy", &[Phase::UpstreamRequest]),
+    ("server", &[Phase::Server]),
+    ("client identity", &[Phase::Server, Phase::UpstreamRequest]),
+    ("blocklist", &[Phase::Server]),
+];
+
+#[test]
+fn a_family_names_its_phases() {
+    for family in FAMILIES {
+        let mut found = phases_of_example(family);
+        let others = NOT_IN_EXAMPLES.iter().filter(|(name, _)| *name == family.name);
+        found.extend(others.flat_map(|(_, phases)| *phases));
+        found.sort_unstable();
+        assert_eq!(found, family.phases, "{}", family.name);
+        assert!(!found.is_empty(), "{}: see `NOT_IN_EXAMPLES`", family.name);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::RequestHeadFilter;
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -43,6 +44,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "the header of the client that X-Original-Forwarded-Host is taken from",
         },
     ],
+    phases: &[Phase::UpstreamRequest],
     syntax: "upstream-vhost: $service_name.$namespace.svc.cluster.local\n\
              x-forwarded-prefix: /shop\n\
              connection-proxy-header: keep-alive",
