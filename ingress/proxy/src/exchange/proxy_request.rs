@@ -307,7 +307,7 @@ impl<'a> ProxyRequest<'a> {
             request_id: guard.request_id.as_bytes(),
             client: &guard.client,
             full_forwarded_for: (identity.forwarded_headers && identity.full_forwarded_for)
-                .then(|| client.proxied.map_or(client.peer, |proxied| proxied.source).ip().to_canonical()),
+                .then(|| exchange.connected_ip()),
             forwarded_for: &identity.forwarded_for,
             port: match exchange.forwarded_port() {
                 Some(port)

@@ -26,6 +26,8 @@ pub struct ProxiedConnection {
 /// What is known about the client. Without an entry the connection decides.
 #[derive(Debug)]
 pub(super) struct ClientIdentity {
+    /// That of the PROXY header, or of the connection.
+    connected: SocketAddr,
     client: SocketAddr,
     scheme: Option<CompactString>,
     /// With its port.
@@ -35,7 +37,7 @@ pub(super) struct ClientIdentity {
 
 impl ClientIdentity {
     pub(super) fn of(peer: SocketAddr) -> Self {
-        Self { client: peer, scheme: None, authority: None, port: None }
+        Self { connected: peer, client: peer, scheme: None, authority: None, port: None }
     }
 }
 
@@ -53,6 +55,7 @@ impl Exchange {
         if is_trusted && reads_addresses {
             client = self.forwarded_client(client, settings);
         }
+        self.identity.connected = proxied.map_or(self.peer, |proxied| proxied.source);
         self.identity.client = client;
         if is_trusted && forwarded_headers {
             self.identity.scheme = self.forwarded(&X_FORWARDED_PROTO, |_| true);
@@ -62,6 +65,11 @@ impl Exchange {
         if proxied.is_some_and(|proxied| proxied.port == 443) {
             self.identity.scheme = Some(RequestScheme::Https.as_str().into());
         }
+    }
+
+    /// The address that connected, whatever header fields say: the last one of `compute-full-forwarded-for`.
+    pub fn connected_ip(&self) -> IpAddr {
+        self.identity.connected.ip().to_canonical()
     }
 
     /// The client, with port 0 if a header without a port names it.

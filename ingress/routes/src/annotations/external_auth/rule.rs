@@ -10,6 +10,7 @@ use ingress_wire::known_header::KnownHeader;
 
 use super::ExternalAuth;
 use crate::annotations::Rule;
+use crate::annotations::client_identity::FullForwardedFor;
 use crate::annotations::template::RuleText;
 use crate::exchange::Exchange;
 use crate::path::encode_unsafe;
@@ -21,6 +22,8 @@ use crate::plan::subrequest::{Subrequest, SubrequestResponse};
 use crate::plan::subrequest_cache::{CacheRule, Validity};
 use crate::settings::KeepAlive;
 
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// nginx's `auth_request`.
 #[derive(Debug)]
 pub(super) struct ExternalAuthRule {
@@ -31,6 +34,8 @@ pub(super) struct ExternalAuthRule {
     cache: Option<RuleCache>,
     timeout: Duration,
     keep_alive: Option<KeepAlive>,
+    /// `compute-full-forwarded-for`.
+    full_forwarded_for: bool,
     allow_local: bool,
     /// The names of the client's fields that are passed on.
     names: NameClass,
@@ -56,6 +61,7 @@ impl ExternalAuthRule {
             validity: cache.validity.clone(),
         });
         Self {
+            full_forwarded_for: rule.globals.get::<FullForwardedFor>().is_some(),
             url: auth.url.of_rule(rule, None),
             method: auth.method.clone(),
             request_redirect: auth.request_redirect.as_ref().map(|text| text.of_rule(rule, None)),
@@ -78,6 +84,10 @@ impl ExternalAuthRule {
         let address = exchange.client_ip().to_string();
         let original = format!("{}://{}{target}", exchange.scheme.as_str(), exchange.authority());
         let redirect = self.request_redirect.as_ref().map(|text| text.value(exchange));
+        let forwarded_for = match self.full_forwarded_for {
+            false => address.clone(),
+            true => full_forwarded_for(exchange),
+        };
         let mut set = |name: &'static str, value: &[u8]| {
             set(&mut headers, HeaderName::from_static(name), value);
         };
@@ -89,7 +99,7 @@ impl ExternalAuthRule {
         set("x-original-method", exchange.method_name().as_bytes());
         set("x-sent-from", b"nginx-ingress-controller");
         set("x-real-ip", address.as_bytes());
-        set("x-forwarded-for", address.as_bytes());
+        set("x-forwarded-for", forwarded_for.as_bytes());
         set("x-auth-request-redirect", redirect.as_deref().unwrap_or(target).as_bytes());
         if self.method.is_some() {
             set("x-original-uri", target.as_bytes());
@@ -135,6 +145,14 @@ impl ExternalAuthRule {
         }
         set(headers, http::header::COOKIE, &cookies);
     }
+}
+
+/// The addresses that the request names, and the one that connected.
+fn full_forwarded_for(exchange: &Exchange) -> String {
+    let received = exchange.header_values(&X_FORWARDED_FOR).flatten().filter(|value| !value.is_empty());
+    let mut all: Vec<String> = received.map(str::to_owned).collect();
+    all.push(exchange.connected_ip().to_string());
+    all.join(", ")
 }
 
 /// Replaces all fields of a name; an empty value removes them.

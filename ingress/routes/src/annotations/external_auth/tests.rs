@@ -315,3 +315,19 @@ spec: {rules: [{host: both.example, paths: [[/, Prefix, web]]}]}";
         assert_eq!(cluster.answer(&mut exchange, 99), wanted, "{credentials}");
     }
 }
+
+#[test]
+fn the_server_gets_all_addresses_if_endpoints_do() {
+    let mut cluster = cluster();
+    let headers = [("x-forwarded-for", "1.2.3.4, 5.6.7.8"), ("x-forwarded-for", "9.9.9.9")];
+    let keys = [("use-forwarded-headers", "true"), ("compute-full-forwarded-for", "true")];
+    for (keys, wanted) in [
+        (&keys[..1], "x-forwarded-for: 192.0.2.7"),
+        (&keys[1..], "x-forwarded-for: 192.0.2.7"),
+        (&keys[..], "x-forwarded-for: 1.2.3.4, 5.6.7.8, 9.9.9.9, 192.0.2.7"),
+    ] {
+        cluster.configure(keys);
+        let sent = text(&asked(&cluster, &mut get("plain.example/", &headers)));
+        assert!(sent.iter().any(|line| line == wanted), "{wanted}: {sent:?}");
+    }
+}
