@@ -117,6 +117,33 @@ impl FastCgiDecoder {
     }
 }
 
+/// Output, errors and consumed length of a whole response.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) type DecodedResponse = (Vec<u8>, Vec<u8>, usize);
+
+/// Decodes a response of which `step` further bytes arrive at a time, for tests and fuzz targets; `None` while it is incomplete.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn decode_in_steps(input: &[u8], step: usize) -> Result<Option<DecodedResponse>, InvalidFastCgi> {
+    let (mut decoder, mut output, mut errors) = (FastCgiDecoder::default(), Vec::new(), Vec::new());
+    let (mut at, mut available) = (0, 0);
+    loop {
+        let (passed, event) = decoder.advance(&input[at..available])?;
+        at += passed;
+        let (into, length) = match event {
+            FastCgiEvent::End => return Ok(Some((output, errors, at))),
+            FastCgiEvent::More if available == input.len() => return Ok(None),
+            FastCgiEvent::More => {
+                available = (available + step).min(input.len());
+                continue;
+            }
+            FastCgiEvent::Output(length) => (&mut output, length),
+            FastCgiEvent::Error(length) => (&mut errors, length),
+        };
+        into.extend_from_slice(&input[at..at + length]);
+        at += length;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,31 +156,6 @@ mod tests {
 
     fn end_with(status: u8) -> Vec<u8> {
         record(3, &[0, 0, 0, 0, status, 0, 0, 0], 0)
-    }
-
-    /// Output, errors and consumed length.
-    type Decoded = (Vec<u8>, Vec<u8>, usize);
-
-    /// `None` while the response is incomplete.
-    fn decode(input: &[u8], step: usize) -> Result<Option<Decoded>, InvalidFastCgi> {
-        let (mut decoder, mut output, mut errors) = (FastCgiDecoder::default(), Vec::new(), Vec::new());
-        let (mut at, mut available) = (0, 0);
-        loop {
-            let (passed, event) = decoder.advance(&input[at..available])?;
-            at += passed;
-            let (into, length) = match event {
-                FastCgiEvent::End => return Ok(Some((output, errors, at))),
-                FastCgiEvent::More if available == input.len() => return Ok(None),
-                FastCgiEvent::More => {
-                    available = (available + step).min(input.len());
-                    continue;
-                }
-                FastCgiEvent::Output(length) => (&mut output, length),
-                FastCgiEvent::Error(length) => (&mut errors, length),
-            };
-            into.extend_from_slice(&input[at..at + length]);
-            at += length;
-        }
     }
 
     #[test]
@@ -169,12 +171,12 @@ mod tests {
         .concat();
         let input = [&response[..], b"more"].concat();
         for step in 1..=input.len() {
-            let read = decode(&input, step).unwrap().unwrap();
+            let read = decode_in_steps(&input, step).unwrap().unwrap();
             let output = b"Status: 404 Not Found\r\n\r\nbody".to_vec();
             assert_eq!(read, (output, b"a warning".to_vec(), response.len()), "by {step}");
         }
         for cut in 0..response.len() {
-            assert_eq!(decode(&response[..cut], 5), Ok(None), "cut at {cut}");
+            assert_eq!(decode_in_steps(&response[..cut], 5), Ok(None), "cut at {cut}");
         }
     }
 
@@ -192,7 +194,7 @@ mod tests {
         ];
         for (what, input, error) in cases {
             for step in [1, input.len()] {
-                assert_eq!(decode(&input, step), Err(error), "{what} by {step}");
+                assert_eq!(decode_in_steps(&input, step), Err(error), "{what} by {step}");
             }
         }
     }

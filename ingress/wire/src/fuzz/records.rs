@@ -2,7 +2,7 @@
 
 use crate::client_hello::{self, MAX_CLIENT_HELLO};
 use crate::fastcgi::request;
-use crate::fastcgi::response::{FastCgiDecoder, FastCgiEvent, InvalidFastCgi};
+use crate::fastcgi::response::decode_in_steps;
 use crate::proxy_protocol::{self, MAX_V1, MAX_V2, ProxiedAddresses};
 
 /// How many prefixes of an input are tried.
@@ -55,9 +55,9 @@ pub fn client_hello(data: &[u8]) {
 /// # Panics
 /// When the result depends on how the input is cut, or when a written request is not made of whole records.
 pub fn fastcgi(data: &[u8]) {
-    let whole = decode(data, data.len().max(1));
+    let whole = decode_in_steps(data, data.len().max(1));
     for step in [1, 5] {
-        assert_eq!(decode(data, step), whole, "the result depends on the cut");
+        assert_eq!(decode_in_steps(data, step), whole, "the result depends on the cut");
     }
     let middle = data.len() / 2;
     let mut out = Vec::new();
@@ -72,30 +72,6 @@ pub fn fastcgi(data: &[u8]) {
             + [middle, data.len() - middle].map(|part| if part < 0x80 { 1 } else { 4 }).iter().sum::<usize>()
     );
     assert!(params.ends_with(data));
-}
-
-/// Output and errors; `None` for an incomplete response.
-type Decoded = Option<(Vec<u8>, Vec<u8>, usize)>;
-
-fn decode(input: &[u8], step: usize) -> Result<Decoded, InvalidFastCgi> {
-    let (mut decoder, mut output, mut errors) = (FastCgiDecoder::default(), Vec::new(), Vec::new());
-    let (mut at, mut available) = (0, 0);
-    loop {
-        let (passed, event) = decoder.advance(&input[at..available])?;
-        at += passed;
-        let (into, length) = match event {
-            FastCgiEvent::End => return Ok(Some((output, errors, at))),
-            FastCgiEvent::More if available == input.len() => return Ok(None),
-            FastCgiEvent::More => {
-                available = (available + step).min(input.len());
-                continue;
-            }
-            FastCgiEvent::Output(length) => (&mut output, length),
-            FastCgiEvent::Error(length) => (&mut errors, length),
-        };
-        into.extend_from_slice(&input[at..at + length]);
-        at += length;
-    }
 }
 
 /// The parameters and the body of a written request.
