@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::epoll::Epoll;
 use crate::http::message::{ResponseState, parse_response, request};
-use crate::http::stream::{ClientStream, TlsSettings};
+use crate::http::stream::{LoadStream, TlsSettings};
 use crate::samples::LoadResult;
 
 /// A request without a response after this time counts as lost. Much longer than any response takes on loopback.
@@ -22,7 +22,7 @@ pub(crate) struct Load<'a> {
 }
 
 struct Connection {
-    stream: ClientStream,
+    stream: LoadStream,
     received: Vec<u8>,
     awaiting_response: bool,
 }
@@ -141,7 +141,7 @@ impl<'a> Load<'a> {
 
 /// Sends one request over a new connection. Returns whether the response is correct.
 pub(crate) fn exchange(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<bool> {
-    let mut stream = ClientStream::open(server, tls)?;
+    let mut stream = LoadStream::open(server, tls)?;
     stream.socket().set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(&request())?;
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
@@ -158,7 +158,7 @@ pub(crate) fn exchange(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Res
 
 impl Connection {
     fn open(server: SocketAddr, tls: Option<&TlsSettings>, epoll: &Epoll, number: usize) -> io::Result<Self> {
-        let stream = ClientStream::open(server, tls)?;
+        let stream = LoadStream::open(server, tls)?;
         stream.socket().set_nonblocking(true)?;
         epoll.add(&stream, number)?;
         Ok(Self { stream, received: Vec::with_capacity(4096), awaiting_response: false })

@@ -42,12 +42,12 @@ impl TlsSettings {
 }
 
 /// A blocking stream to a server.
-pub(crate) enum ClientStream {
+pub(crate) enum LoadStream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl ClientStream {
+impl LoadStream {
     /// Connects and, with TLS, completes the handshake.
     pub(crate) fn open(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<Self> {
         let mut stream = TcpStream::connect(server)?;
@@ -70,13 +70,13 @@ impl ClientStream {
     }
 }
 
-impl AsRawFd for ClientStream {
+impl AsRawFd for LoadStream {
     fn as_raw_fd(&self) -> RawFd {
         self.socket().as_raw_fd()
     }
 }
 
-impl Read for ClientStream {
+impl Read for LoadStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read(buffer),
@@ -85,7 +85,7 @@ impl Read for ClientStream {
     }
 }
 
-impl Write for ClientStream {
+impl Write for LoadStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.write(bytes),

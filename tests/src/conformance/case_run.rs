@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::certificates::CaseCertificates;
 use super::client::{self, CaseRequest, ProxyAddress};
-use super::expectation::{Exchanges, SavedValues, counts};
+use super::expectation::{SavedValues, StepResult, counts};
 use super::pods::{FixedResponse, Pod, PodBehavior};
 use super::text_checks::{contains, eventually, has_sample, log_contains};
 use super::{ConformanceCase, known_keys, placeholders, websocket};
@@ -371,7 +371,7 @@ impl CaseRun<'_> {
         }
         let list = exchanges.into_iter().zip(requests.into_iter().map(|request| request.varying)).collect();
         let exchanges =
-            Exchanges { list, pods: &self.pods, certificates: &self.certificates, connections_before };
+            StepResult { list, pods: &self.pods, certificates: &self.certificates, connections_before };
         exchanges.check(expect, &mut self.saved)
     }
 

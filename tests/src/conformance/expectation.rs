@@ -11,8 +11,8 @@ use super::certificates::CaseCertificates;
 use super::client::Exchange;
 use super::pods::Pod;
 
-/// The exchanges of a request step, with the values of the headers that differ between them.
-pub(super) struct Exchanges<'a> {
+/// What a request step brought: its exchanges with the values of the headers that differ between them.
+pub(super) struct StepResult<'a> {
     /// In the order of their requests.
     pub(super) list: Vec<(Exchange, BTreeMap<String, String>)>,
     /// The running Pods.
@@ -35,7 +35,7 @@ pub(super) fn counts(step: &Value, expect: &Value) -> bool {
         || counting.iter().any(|key| expect.get(key).is_some())
 }
 
-impl Exchanges<'_> {
+impl StepResult<'_> {
     /// The first expectation that is not met.
     pub(super) fn check(&self, expect: &Value, saved: &mut SavedValues) -> Result<(), String> {
         let expectations = expect.as_object().ok_or("a request step without expect")?;
