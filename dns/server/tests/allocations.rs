@@ -1,39 +1,17 @@
 //! An answer from memory allocates nothing, from the socket through the whole chain and back.
 
+#[allow(dead_code)]
+#[path = "../../../tests/counting_allocator.rs"]
+mod counting_allocator;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use counting_allocator::allocations_of_process;
 use dns_wire::Query;
 use dns_wire::codes::rtype;
 use support::{FakeUpstream, TestService};
-
-struct Counting;
-
-static COUNTING: AtomicBool = AtomicBool::new(false);
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all calls are passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if COUNTING.load(SeqCst) {
-            ALLOCATIONS.fetch_add(1, SeqCst);
-        }
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_from_memory_allocates_nothing() {
@@ -104,10 +82,10 @@ async fn an_answer_from_memory_allocates_nothing() {
         }
     }
     drop(other);
-    COUNTING.store(true, SeqCst);
+    let before = allocations_of_process();
     send_all(200);
-    COUNTING.store(false, SeqCst);
-    assert_eq!(ALLOCATIONS.load(SeqCst), 0, "allocations for {} answers", 200 * queries.len());
+    let count = allocations_of_process() - before;
+    assert_eq!(count, 0, "allocations for {} answers", 200 * queries.len());
     assert_eq!(upstream.query_count(), 1, "the name was forwarded once");
     service.stop().await;
 }

@@ -1,39 +1,18 @@
 //! The memory that waiting queries and open connections take.
 
+#[allow(dead_code)]
+#[path = "../../../tests/counting_allocator.rs"]
+mod counting_allocator;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use counting_allocator::allocated_bytes;
 use dns_wire::codes::rtype;
 use dns_wire::{Edns, Query};
 use support::{FakeUpstream, TestClient, TestService, read_framed};
 use tokio::sync::Mutex;
-
-/// Counts the allocated bytes.
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all calls are passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Bytes are counted for the whole process: one test at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -54,9 +33,9 @@ async fn an_open_connection_takes_a_few_kilobytes() {
     };
     // Warm-up: each thread allocates its buffers.
     let warm: Vec<_> = (0..20).map(|_| connect()).collect();
-    let before = ALLOCATED.load(SeqCst);
+    let before = allocated_bytes();
     let open: Vec<_> = (0..OPEN).map(|_| connect()).collect();
-    let each = ALLOCATED.load(SeqCst).saturating_sub(before) / OPEN;
+    let each = allocated_bytes().saturating_sub(before) / OPEN;
     assert!(each < 16 << 10, "{each} bytes each");
     drop((warm, open));
 }
@@ -75,7 +54,7 @@ async fn a_waiting_query_takes_a_few_kilobytes_even_if_it_accepts_a_long_reply()
     query.edns = Some(Edns { udp_size: u16::MAX, version: 0, dnssec_ok: false });
     let mut packet = [0; 512];
     let length = query.encode(0, &mut packet);
-    let before = ALLOCATED.load(SeqCst);
+    let before = allocated_bytes();
     // One after the other, so that no socket queue overflows.
     for sent in 1..=WAITING {
         client.send_to(&packet[..length], service.address).unwrap();
@@ -83,6 +62,6 @@ async fn a_waiting_query_takes_a_few_kilobytes_even_if_it_accepts_a_long_reply()
             tokio::task::yield_now().await;
         }
     }
-    let each = ALLOCATED.load(SeqCst).saturating_sub(before) / WAITING;
+    let each = allocated_bytes().saturating_sub(before) / WAITING;
     assert!(each < 12 << 10, "{each} bytes each");
 }

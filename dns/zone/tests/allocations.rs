@@ -1,44 +1,15 @@
 //! A query on the fast path, from packet to packet, makes no allocation.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+#[allow(dead_code)]
+#[path = "../../../tests/counting_allocator.rs"]
+mod counting_allocator;
 #[allow(dead_code)]
 mod world;
 
+use counting_allocator::allocations;
 use dns_wire::{Name, Query, Reply};
 use dns_zone::{PodMode, ZoneOptions, ZoneVerdict};
 use world::{options, zone};
-
-/// Counts the allocations of the current thread.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is forwarded unchanged to the system allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller upholds the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller upholds the contract of `dealloc`.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller upholds the contract of `realloc`.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 #[test]
 fn an_answer_allocates_nothing() {
@@ -85,11 +56,13 @@ fn an_answer_allocates_nothing() {
     let (mut query, mut reply, mut out) = (Query::default(), Reply::default(), vec![0; 4096]);
     for round in 0..3 {
         for (name, qtype, packet, verdict) in &packets {
-            let before = COUNT.get();
-            let taken = query.parse(packet);
-            let got = zone.answer(&query, &[], &mut reply);
-            let length = reply.encode(&query, query.udp_limit(), &mut out);
-            let count = COUNT.get() - before;
+            let mut result = None;
+            let count = allocations(|| {
+                let taken = query.parse(packet);
+                let got = zone.answer(&query, &[], &mut reply);
+                result = Some((taken, got, reply.encode(&query, query.udp_limit(), &mut out)));
+            });
+            let (taken, got, length) = result.expect("the work was done");
             assert_eq!((taken, got), (Ok(()), *verdict), "{name} {qtype}");
             assert!(length > 12, "{name} {qtype}");
             // The first rounds grow the buffers.

@@ -2,53 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+#[path = "../../../tests/counting_allocator.rs"]
+mod counting_allocator;
 #[allow(dead_code, unreachable_pub)]
 #[path = "serving/support.rs"]
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use counting_allocator::{allocations_of_process, exclude_thread};
 use support::{TestCluster, TestOptions, one_worker};
-
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    /// A thread of the test, whose allocations do not count.
-    static IS_TEST: Cell<bool> = const { Cell::new(false) };
-}
-
-// SAFETY: every call is the system allocator's; the counter is an atomic, and the thread-local cell has no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if !IS_TEST.get() {
-            COUNT.fetch_add(1, Relaxed);
-        }
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if !IS_TEST.get() {
-            COUNT.fetch_add(1, Relaxed);
-        }
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(block, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const REQUEST: &[u8] =
     b"GET /index.html?a=b HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: test/1.0\r\nAccept: */*\r\n\
@@ -70,11 +35,11 @@ fn read_to(stream: &mut TcpStream, end: &[u8]) {
 #[test]
 fn a_request_on_a_kept_connection_allocates_little() {
     const COUNTED: usize = 2000;
-    IS_TEST.set(true);
+    exclude_thread();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        IS_TEST.set(true);
+        exclude_thread();
         let (mut stream, _) = listener.accept().unwrap();
         for _ in 0..2 * (COUNTED + 100) {
             read_to(&mut stream, b"\r\n\r\n");
@@ -93,9 +58,9 @@ fn a_request_on_a_kept_connection_allocates_little() {
         let format = format.map(|format| ("log-format-upstream", format));
         world.configure(format.as_slice());
         (0..100).for_each(|_| request());
-        let before = COUNT.load(Relaxed);
+        let before = allocations_of_process();
         (0..COUNTED).for_each(|_| request());
-        let count = COUNT.load(Relaxed) - before;
+        let count = allocations_of_process() - before;
         eprintln!("{count} allocations for {COUNTED} requests, {format:?}");
         // The compiled format has three lines: the test would wait for more in vain if it were not used.
         world.log((COUNTED + 100) * if format.is_some() { 4 } else { 1 });

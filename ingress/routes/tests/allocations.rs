@@ -1,8 +1,9 @@
 //! The path from a request to its endpoint does not allocate.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::hint::black_box;
+#[allow(dead_code)]
+#[path = "../../../tests/counting_allocator.rs"]
+mod counting_allocator;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,41 +12,13 @@ use cluster::{
     Backend, Cache, Endpoint, EndpointPort, EndpointSlice, Event, Ingress, IngressPath, IngressRule, Key,
     Object, PathType, PortRef, Protocol, Service, ServiceBackend, ServiceKind, ServicePort,
 };
+use counting_allocator::allocations;
 use ingress_routes::path::normalise;
 use ingress_routes::{
     CertIndex, Exchange, FilterOutcome, PoolIndex, RequestScheme, RouteIndex, RouteOptions,
 };
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is the system allocator's; the counter is a plain thread-local cell without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations<T>(work: impl FnOnce() -> T) -> usize {
-    let before = COUNT.get();
-    black_box(work());
-    COUNT.get() - before
-}
 
 fn ingress(name: &str, host: &str, path: &str, annotations: &[(&str, &str)]) -> Event {
     let backend = Backend::Service(ServiceBackend { name: "web".into(), port: PortRef::Number(80) });
@@ -105,7 +78,7 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
     assert_eq!(allocations(|| normalise("/shop/cart/items.html")), 0, "a normal path");
     assert!(allocations(|| normalise("/shop/../cart")) > 0, "the counter counts");
     // The regex engines allocate their scratch space at their first match.
-    black_box(table.find("r.example", "/r/x").route());
+    std::hint::black_box(table.find("r.example", "/r/x").route());
     for (host, path) in [
         ("shop.example", "/shop/cart"),
         ("shop.example", "/other"),

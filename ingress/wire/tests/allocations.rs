@@ -1,45 +1,17 @@
 //! The path of a head through this crate does not allocate.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::hint::black_box;
+#[allow(dead_code)]
+#[path = "../../../tests/counting_allocator.rs"]
+mod counting_allocator;
 
 use bytes::BytesMut;
+use counting_allocator::allocations;
 use ingress_wire::head::NameClass;
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::known_header::{KnownHeader, KnownSet};
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
 use ingress_wire::response::{HIDDEN, MAX_RESPONSE_HEAD, ParsedResponse};
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is the system allocator's; the counter is a plain thread-local cell without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations<T>(work: impl FnOnce() -> T) -> usize {
-    let before = COUNT.get();
-    black_box(work());
-    COUNT.get() - before
-}
 
 /// The fields that the proxy writes itself.
 const OWN: KnownSet = KnownSet::of(&[KnownHeader::Host, KnownHeader::XForwardedFor, KnownHeader::XRealIp]);
