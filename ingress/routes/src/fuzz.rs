@@ -82,7 +82,7 @@ fn serve(table: &RouteTable, target: &str) -> Option<FilterOutcome> {
     let is_whole = request.parse(&mut BytesMut::from(text.as_str()), &HeadLimits::default()).ok()?;
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
     let mut exchange = Exchange::new(is_whole.then_some(request)?, peer, RequestScheme::Http).ok()?;
-    let found = table.find(exchange.host(), exchange.path());
+    let found = table.find_for(&exchange);
     let outcome = found.rewrite(&mut exchange);
     if let Some(target) = &exchange.target {
         assert!(target.starts_with('/'), "{target:?}");

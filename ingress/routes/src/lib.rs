@@ -61,8 +61,12 @@ pub use plan::filter::{DirectResponse, FilterOutcome};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use settings::{Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings};
-pub use table::{DEFAULT_UPSTREAM, Host, Route, RouteIndex, RouteMatch, RouteTable};
+pub use table::{
+    ConditionalRoutes, DEFAULT_UPSTREAM, Host, RequestConditions, Route, RouteIndex, RouteMatch, RouteTable,
+    ValueCondition,
+};
 pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{
     BalancerState, SelectedEndpoint, SelectedTarget, Upstream, UpstreamAddress, UpstreamTarget,
+    WeightedTargets,
 };

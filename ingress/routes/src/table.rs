@@ -6,6 +6,7 @@
 //! endpoints and Services, and on Secrets and ConfigMaps only where an annotation or the ConfigMap names them.
 
 mod route;
+mod request_conditions;
 mod parsed_ingress;
 
 mod location;
@@ -31,6 +32,7 @@ use self::ingress_list::IngressList;
 use self::location::BuildContext;
 use self::parsed_ingress::ParsedIngress;
 use self::path_match::PathMatch;
+pub use self::request_conditions::{ConditionalRoutes, RequestConditions, ValueCondition};
 pub use self::route::{DEFAULT_UPSTREAM, Route};
 use crate::affinity::Affinity;
 use crate::annotations::{Blocklist, Reference};
@@ -134,6 +136,15 @@ impl RouteTable {
     ///
     /// A known host never falls back to a wildcard or to rules without a host. Hot: no allocation.
     pub fn find(&self, host: &str, path: &str) -> RouteMatch<'_> {
+        self.find_with(host, path, None)
+    }
+
+    /// The route of a request. Routes whose conditions it meets come before others of their path. Hot: no allocation without such routes.
+    pub fn find_for(&self, exchange: &Exchange) -> RouteMatch<'_> {
+        self.find_with(exchange.host(), exchange.path(), Some(exchange))
+    }
+
+    fn find_with(&self, host: &str, path: &str, request: Option<&Exchange>) -> RouteMatch<'_> {
         let exact = self
             .hosts
             .get(host)
@@ -146,7 +157,7 @@ impl RouteTable {
             None => wildcard().map_or((&self.catch_all, false), |found| (found, found.tls)),
         };
         let mut step_budget = StepBudget::default();
-        let path_match = host.find(path, &mut step_budget);
+        let path_match = host.find(path, request, &mut step_budget);
         RouteMatch {
             blocklist: self.globals.blocklist(),
             host,
@@ -155,6 +166,15 @@ impl RouteTable {
             step_budget,
             step_limit_hits: &self.step_limit_hits,
         }
+    }
+
+    /// The table with routes for a part of the requests to a Prefix path of a host.
+    #[cfg(test)]
+    pub(crate) fn with_conditional_routes(&self, host: &str, path: &str, routes: ConditionalRoutes) -> Self {
+        let mut table = self.clone();
+        let known = self.hosts.get(host).expect("a host of the table");
+        table.hosts.set(host.into(), Some(Arc::new(known.with_conditional_routes(path, routes))));
+        table
     }
 
     /// How many requests were answered 500 because their patterns needed more than [`StepBudget::STEPS_PER_REQUEST`].

@@ -110,7 +110,7 @@ impl TestCluster {
     pub(crate) fn answer(&self, exchange: &mut Exchange, number: u32) -> String {
         let table = self.table.load();
         exchange.identify(&table.server().identity, None);
-        let found = table.find(exchange.host(), exchange.path());
+        let found = table.find_for(exchange);
         let respond = |response: &DirectResponse| {
             let location = response.location().map(|location| location.to_str().expect("text"));
             [Some(response.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")

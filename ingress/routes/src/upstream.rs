@@ -7,6 +7,8 @@
 //! Affinity belongs to the rules of the Ingress with the annotation. Rules of other Ingresses with the same Service read
 //! its cookie and set none, as in ingress-nginx.
 
+mod weighted;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use cluster::{CompactString, Key};
 use http::HeaderValue;
 
+pub use self::weighted::WeightedTargets;
 use crate::affinity::{Affinity, AffinityMode, CookieContext, RuleAffinity, rejects_same_site_none};
 use crate::canary::CanaryPolicy;
 use crate::digest::{md5, unhex};
@@ -28,6 +31,8 @@ pub struct Upstream {
     pub primary: UpstreamTarget,
     /// The first canary of the rule by precedence; as in ingress-nginx, others get no requests.
     pub canary: Option<Canary>,
+    /// All backends of the rule, if several share its requests; `primary` is the first of them and names the upstream in logs.
+    pub split: Option<Box<WeightedTargets>>,
 }
 
 /// A canary of a rule.
@@ -117,6 +122,9 @@ impl Upstream {
         pools: &Pools,
         balancer: &mut impl BalancerState,
     ) -> SelectedTarget<'t> {
+        if let Some(split) = &self.split {
+            return split.choose(exchange, balancer).choice(exchange, false);
+        }
         match self.canary(exchange, pools, balancer) {
             Some(canary) => canary.target.choice(exchange, true),
             None => self.primary.choice(exchange, false),

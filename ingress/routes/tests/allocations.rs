@@ -101,7 +101,8 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
         "an exchange"
     );
     let mut exchange = exchange.expect("a good request");
-    let found = table.find(exchange.host(), exchange.path());
+    assert_eq!(allocations(|| table.find_for(&exchange).route()), 0, "the route of a request");
+    let found = table.find_for(&exchange);
     assert_eq!(
         allocations(|| assert_eq!(found.rewrite(&mut exchange), FilterOutcome::Continue)),
         0,

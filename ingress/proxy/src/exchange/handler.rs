@@ -83,7 +83,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         let table = worker.views.table.load();
         worker.follow(&table);
         exchange.identify(&table.server().identity, client.proxied);
-        let found = table.find(exchange.host(), exchange.path());
+        let found = table.find_for(&exchange);
         let route = found.route().clone();
         // On the catch-all host the proxy answers the health check path, unless an Ingress has it as an exact path: a load
         // balancer's health checks must not depend on a default backend.

@@ -16,8 +16,11 @@ use super::location::{BuildContext, Location, LocationBuilder, RulePaths};
 use super::parsed_ingress::{ParsedIngress, RulePath};
 use super::path_match::{self, PathMatch};
 use super::regex_locations::{RegexLocation, RegexLocations};
+#[cfg(test)]
+use super::request_conditions::ConditionalRoutes;
 use super::route::Route;
 use crate::annotations::AppRoot;
+use crate::exchange::Exchange;
 use crate::pattern::StepBudget;
 use crate::precedence::{CATCH_ALL, host_name};
 use crate::problem::RoutingProblem;
@@ -97,12 +100,33 @@ impl Host {
     }
 
     /// The location of a normalised path. Hot: no allocation.
-    pub(super) fn find(&self, path: &str, budget: &mut StepBudget) -> PathMatch<'_> {
+    pub(super) fn find(
+        &self,
+        path: &str,
+        request: Option<&Exchange>,
+        budget: &mut StepBudget,
+    ) -> PathMatch<'_> {
         let path_match = match &self.regex_locations {
-            None => path_match::find(&self.locations, path),
+            None => path_match::find(&self.locations, path, request),
             Some(regex_locations) => regex_locations.find(path, budget),
         };
         path_match.unwrap_or(PathMatch::Route(&self.root))
+    }
+
+    /// The host with routes for a part of the requests to a Prefix path.
+    #[cfg(test)]
+    pub(super) fn with_conditional_routes(&self, path: &str, conditional: ConditionalRoutes) -> Self {
+        let known = at(&self.locations, path, PathType::Prefix).expect("the host has the path");
+        let location = Location { conditional, ..known.clone() };
+        Self {
+            members: self.members.clone(),
+            has_rules: self.has_rules,
+            tls: self.tls,
+            app_root: self.app_root.as_ref().map(|root| AppRoot(root.0.clone())),
+            root: self.root.clone(),
+            locations: self.locations.with(vec![known.clone()], vec![location]),
+            regex_locations: self.regex_locations.clone(),
+        }
     }
 
     /// The problems of the host's rules. `now` is the Unix time.

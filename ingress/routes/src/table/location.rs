@@ -8,9 +8,11 @@ use cluster::{Backend, CompactString, PathType, ServiceBackend};
 use smallvec::SmallVec;
 
 use super::parsed_ingress::{ParsedIngress, RulePath};
+use super::request_conditions::ConditionalRoutes;
 use super::route::{DEFAULT_UPSTREAM, Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
+use crate::exchange::Exchange;
 use crate::globals::{ClosedScheme, Globals, GuardedRoute};
 use crate::limits::LimitZones;
 use crate::options::{PoolKey, RouteOptions};
@@ -35,6 +37,8 @@ pub(super) struct Location {
     pub(super) rule_paths: RulePaths,
     /// `None` if only canaries, or rules with a resource backend, have the path.
     pub(super) route: Option<Arc<Route>>,
+    /// Routes for a part of the requests, which come before it. Hosts with regular expressions, which only Ingresses have, ignore them.
+    pub(super) conditional: ConditionalRoutes,
     pub(super) problems: Box<[RoutingProblem]>,
 }
 
@@ -72,6 +76,11 @@ impl Location {
     /// Compares it with a path. Of the same path Exact comes last, so that a backward search finds it first.
     pub(super) fn compare_to(&self, path: &str, kind: PathType) -> Ordering {
         by_segment(&self.path, path).then_with(|| kind.cmp(&self.kind))
+    }
+
+    /// The route of a request; `None` leaves it to a shorter path.
+    pub(super) fn select(&self, request: Option<&Exchange>) -> Option<&Arc<Route>> {
+        self.conditional.select(request, self.route.as_ref())
     }
 
     /// The rule that owns it.
@@ -127,7 +136,15 @@ impl<'h> LocationBuilder<'h> {
         }
         let regex = self.is_regex();
         let Self { path, kind, rule_paths, .. } = self;
-        Location { path, kind, regex, rule_paths, route, problems: problems.into() }
+        Location {
+            path,
+            kind,
+            regex,
+            rule_paths,
+            route,
+            conditional: ConditionalRoutes::default(),
+            problems: problems.into(),
+        }
     }
 
     /// The owner: the first rule with the path. Without one, the root belongs to the first Ingress of the host.
@@ -291,7 +308,7 @@ impl<'h> LocationBuilder<'h> {
                 canary = Some(Canary { ingress, policy: policy.clone(), target });
             }
         }
-        Some(Upstream { primary: UpstreamTarget::new(pool, affinity_rule, &self.path), canary })
+        Some(Upstream { primary: UpstreamTarget::new(pool, affinity_rule, &self.path), canary, split: None })
     }
 }
 
@@ -316,7 +333,7 @@ fn default_upstream(options: &RouteOptions) -> Option<Upstream> {
     let pool = PoolKey { service, port: cluster::PortRef::Name(CompactString::default()) };
     let mut primary = UpstreamTarget::new(pool, None, &"/".into());
     primary.name = DEFAULT_UPSTREAM.into();
-    Some(Upstream { primary, canary: None })
+    Some(Upstream { primary, canary: None, split: None })
 }
 
 fn service(backend: Option<&Backend>) -> Option<&ServiceBackend> {

@@ -6,6 +6,7 @@ use cluster::PathType;
 
 use super::location::Location;
 use super::route::Route;
+use crate::exchange::Exchange;
 use crate::path::{by_segment, common};
 use crate::sorted_list::SortedList;
 
@@ -21,18 +22,22 @@ pub(super) enum PathMatch<'t> {
 }
 
 /// The location of a normalised path; `None` means the root of the host. Hot: no allocation.
-pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Option<PathMatch<'t>> {
+pub(super) fn find<'t>(
+    locations: &'t SortedList<Location>,
+    path: &str,
+    request: Option<&Exchange>,
+) -> Option<PathMatch<'t>> {
     let up_to = |path: &str| locations.seek(|known| by_segment(&known.path, path).is_le());
     let mut here = up_to(path);
     let mut next = here.clone();
     while let Some(known) = here.previous().filter(|known| known.path == path) {
-        if let Some(route) = &known.route {
+        if let Some(route) = known.select(request) {
             return Some(PathMatch::Route(route));
         }
         here.retreat();
     }
     while let Some(known) = next.next().filter(|known| known.path.strip_suffix('/') == Some(path)) {
-        if let Some(route) = &known.route {
+        if let Some(route) = known.select(request) {
             return Some(PathMatch::MissingSlash(route));
         }
         next.advance();
@@ -43,7 +48,7 @@ pub(super) fn find<'t>(locations: &'t SortedList<Location>, path: &str) -> Optio
         let known = here.previous()?;
         let common = common(&known.path, path);
         if common == known.path.len() && ends_segment(path, common) {
-            match &known.route {
+            match known.select(request) {
                 Some(route) if known.kind == PathType::Prefix => return Some(PathMatch::Route(route)),
                 _ => here.retreat(),
             }
