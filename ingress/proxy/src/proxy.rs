@@ -83,7 +83,7 @@ impl Proxy {
             pools: cluster.project(PoolIndex::new(options.clone())),
             certs: cluster.project(CertIndex::new(options)),
         };
-        ProxyMetrics::new(registry, &controller, &metrics, &views);
+        ProxyMetrics::new(registry, &controller, &metrics, &views, None);
         ConfigurationMetrics::new(registry, &controller);
     }
 
@@ -100,7 +100,14 @@ impl Proxy {
         let http = listener::open(&options.http, None, &mut listeners).map_err(ProxyStartError::Bind)?;
         let https =
             listener::open(&options.https, Some(&config), &mut listeners).map_err(ProxyStartError::Bind)?;
-        let metrics = ProxyMetrics::new(&telemetry.registry, &options.controller, &options.metrics, &views);
+        let self_signed = config.self_signed.filter(|_| !options.https.is_empty());
+        let metrics = ProxyMetrics::new(
+            &telemetry.registry,
+            &options.controller,
+            &options.metrics,
+            &views,
+            self_signed,
+        );
         let mut proxy = Self {
             http,
             https,

@@ -86,6 +86,11 @@ impl Certs {
         problems
     }
 
+    /// Whether the default certificate is the self-signed one: without `--default-ssl-certificate`, or if its Secret is not valid.
+    pub fn default_is_self_signed(&self) -> bool {
+        !matches!(self.default, Some(Ok(_)))
+    }
+
     /// The problem of the Secret of `--default-ssl-certificate`, with its consequence.
     pub fn default_problem(&self, now: Duration) -> Option<String> {
         match self.default.as_ref()? {
@@ -94,7 +99,7 @@ impl Certs {
         }
     }
 
-    /// Every certificate in use: host (`_` for the default), Secret, and the fields of the certificate. For
+    /// Every certificate of a Secret in use: host (`_` for the default), Secret, and the fields of the certificate. For
     /// `ssl_expire_time_seconds` and `ssl_certificate_info`.
     pub fn in_use(&self) -> impl Iterator<Item = (CompactString, &Key, &CertificateInfo)> {
         let default = self

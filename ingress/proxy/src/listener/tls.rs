@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::SystemTime;
 
+use ingress_routes::CertificateInfo;
 use ingress_wire::request_head::HeadError;
 use net::TlsError;
 use rustls::ServerConfig;
@@ -24,6 +25,8 @@ pub(crate) struct TlsConfig {
     with_http2: Arc<ServerConfig>,
     /// For `use-http2: false`. It has the same certificates and sessions.
     http1_only: Arc<ServerConfig>,
+    /// The self-signed certificate, which is served if no Secret has one for a name.
+    pub(crate) self_signed: Option<CertificateInfo>,
 }
 
 impl TlsConfig {
@@ -40,13 +43,14 @@ pub(crate) fn server_config(options: &ProxyOptions, views: &ProxyViews) -> Resul
         alpn: vec![net::tls::H2.to_vec(), net::tls::HTTP1.to_vec()],
         session_cache: options.ssl_session_cache,
     };
+    let self_signed = own.cert.first().and_then(|certificate| CertificateInfo::of(certificate));
     let certs = views.certs.clone();
     let with_http2 = net::tls::server_config(&tls, move |name| {
         Some(certs.load().find(name).cloned().unwrap_or_else(|| own.clone()))
     })?;
     let mut http1_only = ServerConfig::clone(&with_http2);
     http1_only.alpn_protocols = vec![net::tls::HTTP1.to_vec()];
-    Ok(TlsConfig { with_http2, http1_only: Arc::new(http1_only) })
+    Ok(TlsConfig { with_http2, http1_only: Arc::new(http1_only), self_signed })
 }
 
 /// Completes the handshake within `client-header-timeout`, or within a few seconds once the proxy stops. `None` after a

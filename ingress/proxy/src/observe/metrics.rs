@@ -13,6 +13,7 @@ mod views;
 
 mod series;
 
+use ingress_routes::CertificateInfo;
 use telemetry::metrics::Registry;
 
 pub use self::configuration::ConfigurationMetrics;
@@ -41,8 +42,9 @@ impl ProxyMetrics {
         controller: &Controller,
         options: &MetricsOptions,
         views: &ProxyViews,
+        self_signed: Option<CertificateInfo>,
     ) -> Self {
-        views::show(registry, controller, views);
+        views::show(registry, controller, views, self_signed);
         process::show(registry, controller);
         let requests = RequestMetrics::new(registry, controller, options);
         let connections = ConnectionMetrics::new(registry, controller);

@@ -43,6 +43,13 @@ pub struct CertificateInfo {
     pub public_key_algorithm: &'static str,
 }
 
+impl CertificateInfo {
+    /// Reads a certificate in DER; `None` if it is not one.
+    pub fn of(der: &[u8]) -> Option<Self> {
+        read(der).ok().map(|(_, info)| info)
+    }
+}
+
 impl LoadedCertificate {
     pub(super) fn new(secret: &Arc<Secret>) -> Result<Self, String> {
         let name = &secret.key;

@@ -1,18 +1,25 @@
 //! Metrics of the current views: Ingresses without endpoints, certificates and their expiry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use cluster::Key;
-use ingress_routes::{CertificateInfo, OrphanReason};
+use cluster::{CompactString, Key};
+use ingress_routes::{CertificateInfo, Certs, OrphanReason};
 use telemetry::metrics::Registry;
 
 use super::names::{OWN, name, own};
 use crate::options::Controller;
 use crate::views::ProxyViews;
 
-pub(super) fn show(registry: &Registry, controller: &Controller, views: &ProxyViews) {
+/// `self_signed` is the certificate that is served for names without another one, if there is a listener for HTTPS.
+pub(super) fn show(
+    registry: &Registry,
+    controller: &Controller,
+    views: &ProxyViews,
+    self_signed: Option<CertificateInfo>,
+) {
     orphans(registry, controller.clone(), views.pools.clone());
-    certificates(registry, &controller.class, views);
+    certificates(registry, &controller.class, views, self_signed);
     let table = views.table.clone();
     let help = "Requests answered 500 because the regular expressions of their host needed too many steps.";
     registry.callback_counters("portolan_regex_step_limit_total", help, [], move |report| {
@@ -49,14 +56,27 @@ fn orphans(registry: &Registry, controller: Controller, pools: cluster::Current<
     });
 }
 
-fn certificates(registry: &Registry, class: &str, views: &ProxyViews) {
+/// A certificate in use: host (`_` for the default), Secret, and its fields.
+type CertificateInUse<'a> = (CompactString, &'a Key, &'a CertificateInfo);
+
+/// The certificates in use. As in ingress-nginx, the self-signed one has no Secret.
+fn in_use<'a>(
+    certs: &'a Certs,
+    self_signed: &'a Option<(Key, CertificateInfo)>,
+) -> impl Iterator<Item = CertificateInUse<'a>> {
+    let own = self_signed.iter().filter(|_| certs.default_is_self_signed());
+    own.map(|(key, info)| ("_".into(), key, info)).chain(certs.in_use())
+}
+
+fn certificates(registry: &Registry, class: &str, views: &ProxyViews, self_signed: Option<CertificateInfo>) {
+    let self_signed = Arc::new(self_signed.map(|info| (Key::new("", ""), info)));
     let help = "Number of seconds since 1970 to the SSL Certificate expire.\n\t\t\tAn example to check if this \
                 certificate will expire in 10 days is: \"nginx_ingress_controller_ssl_expire_time_seconds < (time() + \
                 (10 * 24 * 3600))\"";
     let labels = ["namespace", "class", "host", "secret_name", "identifier"];
-    let (shown, own) = (views.certs.clone(), class.to_owned());
+    let (shown, own, default) = (views.certs.clone(), class.to_owned(), self_signed.clone());
     registry.callback_gauges(&name("ssl_expire_time_seconds"), help, labels, move |report| {
-        for (host, Key { namespace, name }, facts) in shown.load().in_use() {
+        for (host, Key { namespace, name }, facts) in in_use(&shown.load(), &default) {
             report([namespace, &own, &host, name, &identifier(facts)], facts.expires as f64);
         }
     });
@@ -66,7 +86,7 @@ fn certificates(registry: &Registry, class: &str, views: &ProxyViews) {
     let (shown, own) = (views.certs.clone(), class.to_owned());
     let help = "Hold all labels associated to a certificate";
     registry.callback_gauges(&name("ssl_certificate_info"), help, labels, move |report| {
-        for (host, Key { namespace, name }, facts) in shown.load().in_use() {
+        for (host, Key { namespace, name }, facts) in in_use(&shown.load(), &self_signed) {
             let CertificateInfo {
                 issuer_organization,
                 issuer_common_name,
