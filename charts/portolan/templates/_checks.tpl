@@ -101,7 +101,7 @@ controller.ingressClassResource.controllerValue: changes the controller of Ingre
 {{- end }}
 {{- end -}}
 
-{{/* Selectors of workloads that are there and that the values would change, which Kubernetes does not allow. */}}
+{{/* Selectors of existing workloads that the values would change, which Kubernetes does not allow. */}}
 {{- define "portolan.selectorMistakes" -}}
 {{- $v := .Values -}}
 {{- if $v.controller.enabled }}

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_answer_is_told_as_such() {
+    async fn a_missing_answer_is_reported_as_such() {
         let target = ProbeTarget { name: "none".into(), address: "127.0.0.1:1".parse().unwrap(), tls: None };
         assert!(is_missing(&question().ask(&target).await));
         assert!(!is_missing(&question().ask(&server(&[500]).await).await));

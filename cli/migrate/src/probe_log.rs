@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_probe_ends_when_nobody_listens() {
+    async fn a_probe_ends_when_its_receiver_is_gone() {
         let (sender, lines) = ProbeSender::new();
         drop(lines);
         assert!(!sender.report(running(1)));

@@ -154,7 +154,7 @@ pub(crate) fn without_ingresses_the_edge_is_not_ready_until_it_may_list_them(sta
     ingress.wait_for_page(10254, "/problems");
 }
 
-pub(crate) fn refused_credentials_and_certificates_are_said_in_those_words(stage: &mut Stage) {
+pub(crate) fn refused_credentials_and_certificates_are_reported_as_such(stage: &mut Stage) {
     let right = std::fs::read_to_string(stage.plane.kubeconfig("portolan", 6443)).expect("it is there");
     let other = stage.folder().join("other-ca.crt");
     std::fs::write(&other, CertificateAuthority::new("another").pem()).expect("the folder is ours");

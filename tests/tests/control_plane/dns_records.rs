@@ -144,7 +144,7 @@ _sql._tcp.empty.records-headless.svc.cluster.local   SRV  = NXDOMAIN
     );
 }
 
-pub(crate) fn a_headless_service_without_a_selector_has_what_its_slices_say(stage: &mut Stage) {
+pub(crate) fn a_headless_service_without_a_selector_has_the_addresses_of_its_slices(stage: &mut Stage) {
     answers(
         stage,
         "records-slices",

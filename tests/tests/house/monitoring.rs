@@ -197,7 +197,7 @@ fn panels_have_the_fields_of_their_type() {
 }
 
 #[test]
-fn alerts_say_what_they_mean() {
+fn every_alert_has_a_severity_a_summary_and_a_description() {
     let alerts = alerts();
     assert!(alerts.len() > 20, "{} alerts are not both files", alerts.len());
     let mut breaches = Vec::new();

@@ -22,7 +22,7 @@ portolan.dev/selector-before: {{ . | quote }}
 helm.sh/resource-policy: keep
 {{- end -}}
 
-{{/* The selector of the Pods. Helm merges a Service that it adopts with what is there: labels of the old Pods have to be removed by name.
+{{/* The selector of the Pods. Helm merges a Service that it adopts with the existing one: labels of the old Pods have to be removed by name.
 Takes a list: root, Service. */}}
 {{- define "portolan.controller.adoptedSelector" -}}
 {{- $selector := include "portolan.controller.selectorLabels" (index . 0) | fromYaml -}}

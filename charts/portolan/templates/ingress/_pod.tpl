@@ -178,7 +178,7 @@ readOnlyRootFilesystem: {{ $image.readOnlyRootFilesystem }}
 {{- if include "portolan.isCombined" . -}}
 {{- $d := .Values.dns -}}
 {{- $_ := set $c "podAnnotations" (merge (dict) $c.podAnnotations $d.podAnnotations $d.customAnnotations) -}}
-{{- /* The server's own lookups must not lead back to it: its upstreams are those of the node. */}}
+{{- /* The server's own lookups must not be sent to it: its upstreams are those of the node. */}}
 {{- $_ := set $c "dnsPolicy" (default $d.deployment.dnsPolicy $c.dnsPolicy) -}}
 {{- $_ := set $c "dnsConfig" (default $d.deployment.dnsConfig $c.dnsConfig) -}}
 {{- $_ := set $c "priorityClassName" (default $d.priorityClassName $c.priorityClassName) -}}

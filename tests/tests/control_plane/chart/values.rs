@@ -98,7 +98,7 @@ pub(crate) fn mistakes_are_refused_with_their_key(stage: &mut Stage) {
     }
 }
 
-pub(crate) fn an_old_values_file_is_installed_and_its_idle_keys_are_listed(stage: &mut Stage) {
+pub(crate) fn an_old_values_file_is_installed_and_its_keys_without_effect_are_listed(stage: &mut Stage) {
     prepare(stage, "chart-old");
     let file = repository().join("charts/portolan/ci/ingress-nginx-values.yaml");
     let values = file.to_string_lossy();
