@@ -25,6 +25,7 @@ use crate::plan::phase::Phase;
 use crate::plan::subrequest_cache::Validity;
 use crate::problem::Effect;
 use crate::settings::KeepAlive;
+use crate::unsupported::parse_bool;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "external auth",
@@ -100,6 +101,12 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "How long a connection may be idle.",
         },
         Annotation {
+            name: "auth-snippet",
+            values: "directives proxy_set_header",
+            doc: "Further headers of the request to the server. Needs the keys allow-snippet-annotations `true` and \
+                  annotations-risk-level `Critical`; without them, and with any other directive, the routes answer 503.",
+        },
+        Annotation {
             name: "enable-global-auth",
             values: "true, false; default true",
             doc: "If false, global-auth-url does not apply.",
@@ -171,6 +178,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
              auth-keepalive: '10'\n\
              auth-keepalive-requests: '1000'\n\
              auth-keepalive-timeout: '60'\n\
+             auth-snippet: proxy_set_header X-Forwarded-Host $http_host;\n\
              enable-global-auth: 'false'",
     read,
     read_keys,
@@ -190,8 +198,7 @@ struct Names {
     always_set_cookie: &'static str,
     cache_key: &'static str,
     cache_duration: &'static str,
-    /// The annotation is not supported.
-    snippet: Option<&'static str>,
+    snippet: &'static str,
 }
 
 const OWN: Names = Names {
@@ -205,7 +212,7 @@ const OWN: Names = Names {
     always_set_cookie: "auth-always-set-cookie",
     cache_key: "auth-cache-key",
     cache_duration: "auth-cache-duration",
-    snippet: None,
+    snippet: "auth-snippet",
 };
 
 const GLOBAL: Names = Names {
@@ -219,7 +226,7 @@ const GLOBAL: Names = Names {
     always_set_cookie: "global-auth-always-set-cookie",
     cache_key: "global-auth-cache-key",
     cache_duration: "global-auth-cache-duration",
-    snippet: Some("global-auth-snippet"),
+    snippet: "global-auth-snippet",
 };
 
 /// How a server is asked, before variables of the rule are filled in.
@@ -263,7 +270,18 @@ struct GlobalAuth(Arc<ExternalAuth>);
 #[derive(Debug, PartialEq)]
 struct WithoutGlobalAuth;
 
+/// `auth-snippet` is set.
+#[derive(Debug, PartialEq)]
+struct WithSnippet;
+
+/// The ConfigMap allows annotations with directives of nginx.
+#[derive(Debug, PartialEq)]
+struct SnippetsAllowed;
+
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
+    if reader.text(OWN.snippet).is_some() {
+        settings.values.set(WithSnippet);
+    }
     if reader.flag("enable-global-auth") == Some(false) {
         settings.values.set(WithoutGlobalAuth);
     }
@@ -280,6 +298,10 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
+    let are_allowed = reader.text("allow-snippet-annotations").and_then(parse_bool) == Some(true);
+    if are_allowed && reader.text("annotations-risk-level") == Some("Critical") {
+        values.set(SnippetsAllowed);
+    }
     if let Some(mut auth) = read_auth(reader, &GLOBAL) {
         // A host with a variable may be one that the author of an Ingress has chosen.
         let url = reader.text(GLOBAL.url).unwrap_or_default();
@@ -291,7 +313,7 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
 /// `None` if there is no URL, or if a value closes the routes.
 fn read_auth(reader: &mut SettingReader<'_>, names: &Names) -> Option<ExternalAuth> {
     let Some(text) = reader.text(names.url) else {
-        let others = [names.sign_in, names.response_headers, names.cache_key, names.method];
+        let others = [names.sign_in, names.response_headers, names.cache_key, names.method, names.snippet];
         if let Some(name) = others.into_iter().find(|name| reader.text(name).is_some()) {
             reader.problem(name, format!("has no effect without {}", names.url), Effect::Differs);
         }
@@ -327,8 +349,8 @@ fn read_auth(reader: &mut SettingReader<'_>, names: &Names) -> Option<ExternalAu
         None => Vec::new(),
         Some(name) => custom_headers::templates(reader, name, Effect::Closed),
     };
-    if let Some(name) = names.snippet.filter(|name| reader.text(name).is_some()) {
-        set_headers.extend(header_lines(reader, name)?);
+    if reader.text(names.snippet).is_some() {
+        set_headers.extend(header_lines(reader, names.snippet)?);
     }
     let cache_key = reader.value(names.cache_key, wanted, Effect::DefaultUsed, template);
     let wanted = "statuses and a time such as 200 202 10m";
@@ -436,6 +458,12 @@ fn sign_in(text: &str, param: &str) -> Option<Template> {
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    if settings.values.get::<WithSnippet>().is_some() && rule.globals.get::<SnippetsAllowed>().is_none() {
+        let what =
+            "needs allow-snippet-annotations \"true\" and annotations-risk-level Critical in the ConfigMap";
+        plan.closed = Some((OWN.snippet, what.to_owned()));
+        return;
+    }
     let own = settings.values.get::<OwnAuth>();
     if let Some(foreign) = own.and_then(|own| own.foreign.as_ref())
         && let Some(what) = namespace_error(rule, "ConfigMap", foreign)

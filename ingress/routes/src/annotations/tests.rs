@@ -48,9 +48,9 @@ fn every_example_loads_and_uses_each_annotation() {
     }
 }
 
-/// Reads the example of a family without annotations.
-fn read_key_lines(family: &AnnotationFamily) -> (FamilyValues, ReaderFindings) {
-    let pairs = family.syntax.lines().filter_map(|line| line.split_once(": "));
+/// Reads keys of the ConfigMap that a family has.
+fn read_key_lines(family: &AnnotationFamily, lines: &str) -> (FamilyValues, ReaderFindings) {
+    let pairs = lines.lines().filter_map(|line| line.split_once(": "));
     let mut data: Vec<_> =
         pairs.map(|(name, value)| (name.into(), value.trim_matches('\'').to_owned())).collect();
     data.sort_unstable();
@@ -66,7 +66,7 @@ fn read_key_lines(family: &AnnotationFamily) -> (FamilyValues, ReaderFindings) {
 fn every_example_of_a_family_without_annotations_is_a_config_map() {
     let has_keys_only = |family: &&AnnotationFamily| family.annotations.is_empty() && !family.keys.is_empty();
     for family in FAMILIES.iter().filter(has_keys_only) {
-        let (values, findings) = read_key_lines(family);
+        let (values, findings) = read_key_lines(family, family.syntax);
         assert_eq!(findings, ReaderFindings::default(), "{}", family.name);
         assert_ne!(values, FamilyValues::default(), "{}: the example asks for something", family.name);
         for key in family.keys {
@@ -76,11 +76,16 @@ fn every_example_of_a_family_without_annotations_is_a_config_map() {
     }
 }
 
+/// The keys without which examples of annotations have no effect.
+const NEEDED_KEYS: &str = "allow-snippet-annotations: true
+annotations-risk-level: Critical
+global-allowed-response-headers: X-App";
+
 /// The phases that the plan and the settings of an example have something for.
 fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
     let (settings, globals) = match family.annotations {
-        [] => (Settings::default(), read_key_lines(family).0),
-        _ => (read_lines(family.syntax).0, FamilyValues::default()),
+        [] => (Settings::default(), read_key_lines(family, family.syntax).0),
+        _ => (read_lines(family.syntax).0, read_key_lines(family, NEEDED_KEYS).0),
     };
     let (ingress, patterns, zones) =
         (Key::new("default", "x"), PatternCache::default(), LimitZones::default());
@@ -119,8 +124,8 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
 
 /// Phases of families whose example does not show them in the plan.
 const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
-    // The ConfigMap has to allow the headers.
-    ("custom headers", &[Phase::UpstreamRequest, Phase::ResponseHead]),
+    // The key `proxy-set-headers`.
+    ("custom headers", &[Phase::UpstreamRequest]),
     // The cookie of the chosen endpoint.
     ("affinity", &[Phase::ResponseHead]),
     // The settings of the server are not in the plan, and those of requests begin with the server's.
@@ -145,7 +150,7 @@ fn a_family_names_its_phases() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (89, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (90, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -237,7 +242,9 @@ fn invalid_values_are_reported_with_their_effect() {
         ("auth-signin: http://b/", Effect::Differs),
         ("auth-url: http://a/\nauth-keepalive: many", Effect::DefaultUsed),
         ("auth-url: http://127.0.0.1/", Effect::Differs),
-        ("auth-snippet: 'proxy_set_header A b;'", Effect::Closed),
+        ("auth-url: http://a/\nauth-snippet: 'proxy_set_header A b; deny all;'", Effect::Closed),
+        ("auth-url: http://a/\nauth-snippet: 'proxy_set_header A $none;'", Effect::Closed),
+        ("auth-snippet: 'proxy_set_header A b;'", Effect::Differs),
         ("custom-headers: a/b/c", Effect::Closed),
         ("upstream-vhost: '$none'", Effect::DefaultUsed),
         ("x-forwarded-prefix: /$1", Effect::DefaultUsed),

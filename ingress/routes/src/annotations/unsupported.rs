@@ -58,7 +58,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("proxy-ssl-protocols", OnlyEmpty, PLAIN_UPSTREAM),
     // External authentication.
     cosmetic("auth-keepalive-share-vars", False, "there is no nginx whose variables could be shared"),
-    closed("auth-snippet", OnlyEmpty, RAW_TEXT),
     // Headers and CORS.
     differs("server-alias", OnlyEmpty, "these hosts answer 404"),
     // Proxy behaviour.

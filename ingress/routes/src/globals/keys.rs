@@ -153,7 +153,7 @@ pub fn keys() -> impl Iterator<Item = ConfigMapKey> {
 #[rustfmt::skip]
 pub(super) const KEYS: &[ConfigMapKey] = &[
     // Security and governance.
-    served(differs("allow-snippet-annotations", False, "an Ingress with a snippet annotation is closed all the same")),
+    served(differs("allow-snippet-annotations", False, "an Ingress with a snippet annotation other than auth-snippet is closed all the same")),
     guarded("annotations-risk-level", Words(&["High", "Critical"]), "an Ingress with a riskier annotation would be served", &RISKY),
     guarded("annotation-value-word-blocklist", OnlyEmpty, "an Ingress with one of these words in an annotation would be served", &BLOCKED_WORDS),
     not_needed("strict-validate-path-type", "there is no nginx configuration text that a path could break out of"),

@@ -1,4 +1,4 @@
-//! The directives of `global-auth-snippet` that can be honoured: `proxy_set_header`.
+//! The directives of `auth-snippet` and `global-auth-snippet` that can be honoured: `proxy_set_header`.
 
 use http::{HeaderName, HeaderValue};
 

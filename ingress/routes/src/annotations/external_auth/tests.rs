@@ -331,3 +331,32 @@ fn the_server_gets_all_addresses_if_endpoints_do() {
         assert!(sent.iter().any(|line| line == wanted), "{wanted}: {sent:?}");
     }
 }
+
+#[test]
+fn headers_of_a_snippet_are_sent_if_the_config_map_allows_snippets() {
+    let ingress = "
+metadata: {name: web, annotations: {auth-url: 'http://auth.example/', auth-snippet: \"proxy_set_header X-Forwarded-Host $http_host;\\n\"}}
+spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: free}
+spec: {rules: [{host: b.example, paths: [[/, Prefix, web]]}]}";
+    let mut cluster = TestCluster::configured(ingress);
+    let keys = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+    for keys in [&keys[..0], &keys[..1], &keys[1..], &[keys[0], ("annotations-risk-level", "High")]] {
+        cluster.configure(keys);
+        assert_eq!(
+            (cluster.get("a.example/"), cluster.get("b.example/")),
+            ("503".into(), "web".into()),
+            "{keys:?}"
+        );
+        let problems = cluster.problems();
+        assert!(
+            problems.iter().any(|it| it.contains("default/web") && it.contains("auth-snippet: needs")),
+            "{problems:?}"
+        );
+    }
+    cluster.configure(&keys);
+    let sent = text(&asked(&cluster, &mut get("a.example:81/", &[("x-forwarded-host", "forged")])));
+    assert!(sent.contains(&"x-forwarded-host: a.example:81".to_owned()), "{sent:?}");
+    assert!(!cluster.problems().iter().any(|problem| problem.contains("default/web")));
+}
