@@ -128,8 +128,7 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     ("custom headers", &[Phase::UpstreamRequest]),
     // The cookie of the chosen endpoint.
     ("affinity", &[Phase::ResponseHead]),
-    // The settings of the server are not in the plan, and those of requests begin with the server's.
-    ("proxy", &[Phase::UpstreamRequest]),
+    // The settings of the server are not in the plan.
     ("server", &[Phase::Server]),
     ("client identity", &[Phase::Server, Phase::UpstreamRequest]),
     ("blocklist", &[Phase::Server]),
