@@ -89,9 +89,10 @@ fn annotations() -> String {
     let mut text =
         "# Ingress annotations\n\nAll under `nginx.ingress.kubernetes.io/` (or `--annotations-prefix`).\n\n"
             .to_owned();
-    let honoured = FAMILIES.iter().flat_map(|family| family.annotations).map(|it| (it.name, Fate::Honoured));
-    let others = UNSUPPORTED.iter().map(|setting| (setting.name, Fate::of(setting.level)));
-    text += &fates("annotations", &honoured.chain(others).collect::<Vec<_>>());
+    let honoured =
+        FAMILIES.iter().flat_map(|family| family.annotations).map(|it| (it.name, SupportLevel::Honoured));
+    let others = UNSUPPORTED.iter().map(|setting| (setting.name, SupportLevel::of(setting.level)));
+    text += &counts("annotations", &honoured.chain(others).collect::<Vec<_>>());
     for family in FAMILIES.iter().filter(|family| !family.annotations.is_empty()) {
         text += &format!(
             "\n## {}\n\n{}\n\n| annotation | values | meaning |\n|---|---|---|\n",
@@ -114,12 +115,13 @@ fn config_map() -> String {
     let mut text = "# Keys of the ConfigMap\n\nThe ConfigMap that `--configmap` names is watched; changes take effect at once. If a key protects \
                     something and is not honoured yet (level closed), the routes that it would protect answer 503.\n\n"
         .to_owned();
-    let fate = |support: &KeySupport| match support {
-        KeySupport::Honoured(_) => Fate::Honoured,
-        KeySupport::NotNeeded(_) => Fate::WithoutEffect,
-        KeySupport::Unsupported { setting, .. } => Fate::of(setting.level),
+    let of_key = |support: &KeySupport| match support {
+        KeySupport::Honoured(_) => SupportLevel::Honoured,
+        KeySupport::NotNeeded(_) => SupportLevel::WithoutEffect,
+        KeySupport::Unsupported { setting, .. } => SupportLevel::of(setting.level),
     };
-    text += &fates("keys", &config_map_keys().map(|key| (key.name, fate(&key.support))).collect::<Vec<_>>());
+    text +=
+        &counts("keys", &config_map_keys().map(|key| (key.name, of_key(&key.support))).collect::<Vec<_>>());
     text += "\n## All keys\n\n| key | honoured | meaning or consequence |\n|---|---|---|\n";
     for key in config_map_keys() {
         let (honoured, follows) = match key.support {
@@ -142,14 +144,14 @@ fn config_map() -> String {
 
 /// What becomes of an annotation or key.
 #[derive(Clone, Copy, PartialEq)]
-enum Fate {
+enum SupportLevel {
     Honoured,
     Differs,
     WithoutEffect,
     Refused,
 }
 
-impl Fate {
+impl SupportLevel {
     const ALL: [Self; 4] = [Self::Honoured, Self::Differs, Self::WithoutEffect, Self::Refused];
 
     fn of(level: Level) -> Self {
@@ -171,12 +173,12 @@ impl Fate {
 }
 
 /// All names by what becomes of them, with their numbers.
-fn fates(what: &str, all: &[(&str, Fate)]) -> String {
+fn counts(what: &str, all: &[(&str, SupportLevel)]) -> String {
     let mut text = format!("| what becomes of the {} {what} | number | names |\n|---|---|---|\n", all.len());
-    for fate in Fate::ALL {
+    for level in SupportLevel::ALL {
         let names: Vec<_> =
-            all.iter().filter(|(_, of)| *of == fate).map(|(name, _)| format!("`{name}`")).collect();
-        text += &format!("| {} | {} | {} |\n", fate.describe(), names.len(), names.join(" "));
+            all.iter().filter(|(_, of)| *of == level).map(|(name, _)| format!("`{name}`")).collect();
+        text += &format!("| {} | {} | {} |\n", level.describe(), names.len(), names.join(" "));
     }
     text
 }

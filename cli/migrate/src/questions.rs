@@ -36,7 +36,7 @@ pub(crate) struct DnsQuestion {
 }
 
 impl DnsQuestion {
-    /// Whether its name is in a zone of the cluster, so that its server cannot excuse itself with an upstream.
+    /// Whether its name is in a zone of the cluster, so that the answer does not depend on an upstream.
     pub(crate) fn is_of_the_cluster(&self) -> bool {
         self.compare == Comparison::Records
     }
