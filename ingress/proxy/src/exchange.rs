@@ -9,5 +9,6 @@ mod subrequest;
 mod access;
 
 mod proxy_request;
+mod error_page;
 
 pub(crate) mod handler;

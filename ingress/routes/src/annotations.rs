@@ -10,6 +10,7 @@ mod canary;
 mod client_identity;
 mod cors;
 mod custom_headers;
+mod error_pages;
 mod external_auth;
 mod header_names;
 mod hsts;
@@ -165,6 +166,8 @@ pub struct Rule<'r> {
     pub path: &'r str,
     /// Exact or Prefix.
     pub kind: PathType,
+    /// `--default-backend-service`.
+    pub default_backend: Option<&'r Key>,
     /// Compiles its pattern.
     pub patterns: &'r PatternCache,
     /// What limits have counted.
@@ -201,6 +204,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     proxy::FAMILY,
     server::FAMILY,
     access_log::FAMILY,
+    error_pages::FAMILY,
     authentication::FAMILY,
     basic_auth::FAMILY,
     external_auth::FAMILY,

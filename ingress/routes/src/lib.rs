@@ -24,9 +24,6 @@ pub mod options;
 mod unsupported;
 pub mod problem;
 
-mod password;
-pub mod plan;
-
 mod class;
 mod external_name;
 mod precedence;
@@ -35,6 +32,9 @@ pub mod pools;
 pub mod affinity;
 pub mod canary;
 pub mod upstream;
+
+mod password;
+pub mod plan;
 
 pub mod annotations;
 pub mod globals;
@@ -62,11 +62,10 @@ pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use settings::{Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings};
 pub use table::{
-    ConditionalRoutes, DEFAULT_UPSTREAM, Host, RequestConditions, Route, RouteIndex, RouteMatch, RouteTable,
-    ValueCondition,
+    ConditionalRoutes, Host, RequestConditions, Route, RouteIndex, RouteMatch, RouteTable, ValueCondition,
 };
 pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{
-    BalancerState, SelectedEndpoint, SelectedTarget, Upstream, UpstreamAddress, UpstreamTarget,
-    WeightedTargets,
+    BalancerState, DEFAULT_UPSTREAM, SelectedEndpoint, SelectedTarget, Upstream, UpstreamAddress,
+    UpstreamTarget, WeightedTargets,
 };

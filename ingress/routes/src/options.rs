@@ -87,6 +87,16 @@ pub struct PoolKey {
 }
 
 impl PoolKey {
+    /// The first port of a Service that is a default backend. No rule of an Ingress refers to a port by the empty name.
+    pub fn first_port(service: Key) -> Self {
+        Self { service, port: PortRef::Name(CompactString::default()) }
+    }
+
+    /// Whether a port of a backend is that of [`Self::first_port`].
+    pub(crate) fn is_first(port: &PortRef) -> bool {
+        matches!(port, PortRef::Name(name) if name.is_empty())
+    }
+
     /// `<namespace>-<service>-<port>`: the name of the upstream in logs, metrics and cookies.
     pub fn upstream_name(&self) -> CompactString {
         compact_str::format_compact!("{}-{}-{}", self.service.namespace, self.service.name, self.port)

@@ -6,6 +6,7 @@
 //! [`FAMILIES`](crate::annotations::FAMILIES).
 
 pub mod access;
+pub mod error_pages;
 pub mod filter;
 pub mod head_edits;
 pub mod head_options;
@@ -17,6 +18,7 @@ pub mod subrequest_cache;
 use std::sync::Arc;
 
 use self::access::{AccessRules, LimitRule};
+use self::error_pages::ErrorPages;
 use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use self::head_edits::HeadEdits;
 use self::head_options::HeadOptions;
@@ -42,6 +44,8 @@ pub struct Plan {
     pub heads: HeadOptions,
     /// The speed of responses, if it is limited.
     pub response_rate: Option<ResponseRate>,
+    /// Which errors a default backend makes the responses to.
+    pub error_pages: Option<Box<ErrorPages>>,
     /// `relative-redirects`: the Location of redirects within the host is a path.
     pub relative_redirects: bool,
     /// `enable-access-log: "false"`: requests have no line in the access log.

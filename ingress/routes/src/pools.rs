@@ -67,7 +67,8 @@ impl Pools {
 
     /// Every Ingress with each of its backends, and what the backend lacks. For the metric `orphan_ingress`.
     pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<OrphanReason>)> {
-        self.services.iter().flat_map(|(_, ports)| ports.iter()).flat_map(|port| {
+        let ports = self.services.iter().flat_map(|(_, ports)| ports.iter());
+        ports.filter(|port| !PoolKey::is_first(&port.name)).flat_map(|port| {
             let missing = port.pool.missing();
             port.ingresses.iter().map(move |referrer| (&referrer.ingress.key, missing))
         })
@@ -82,7 +83,9 @@ fn problem(service: &Key, port: &ReferencedPort, referrer: &Referrer) -> Option<
         None if port.pool.is_empty() => "has no ready endpoint".into(),
         None => return None,
     };
-    let (consequence, effect) = if *is_canary {
+    let (consequence, effect) = if PoolKey::is_first(&port.name) {
+        return Some(default_backend_problem(service, &error, ingress));
+    } else if *is_canary {
         (", so the canary takes no requests".into(), Effect::Differs)
     } else {
         (format!(", needed for {}", paths_to(ingress, service, &port.name)), Effect::Closed)
@@ -90,6 +93,14 @@ fn problem(service: &Key, port: &ReferencedPort, referrer: &Referrer) -> Option<
     let field = format!("backend.service {}:{}", service.name, port.name);
     let what = format!("Service {service} {error}{consequence}");
     Some(RoutingProblem::of_ingress(&ingress.key, field, what, effect))
+}
+
+/// The problem of the Service that `default-backend` of an Ingress names.
+fn default_backend_problem(service: &Key, error: &str, ingress: &Ingress) -> RoutingProblem {
+    let mut names = ingress.annotations.iter().map(|(name, _)| name.as_str());
+    let field = names.find(|name| name.ends_with("/default-backend")).unwrap_or_default();
+    let what = format!("Service {service} {error}, so it makes no responses to errors");
+    RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Differs)
 }
 
 /// The first path of an Ingress with this port of a Service as backend, and how many more there are.
@@ -147,8 +158,12 @@ impl PoolIndex {
 
     /// The upstream of `--default-backend-service`, which needs no Ingress.
     fn default_backend(&self) -> Option<PoolKey> {
-        let service = self.options.default_backend_service.clone()?;
-        Some(PoolKey { service, port: PortRef::Name("".into()) })
+        self.options.default_backend_service.clone().map(PoolKey::first_port)
+    }
+
+    /// The upstreams of an Ingress: those of its backends and that of `default-backend`. The same one may occur several times.
+    fn upstreams(&self, ingress: &Ingress) -> impl Iterator<Item = PoolKey> {
+        upstreams(ingress).chain(annotated_backend(ingress, &self.options.annotations_prefix))
     }
 
     fn referrer(&self, ingress: &Arc<Ingress>) -> Referrer {
@@ -172,7 +187,7 @@ impl Projection for PoolIndex {
         let classes = Classes::of(cluster, &self.options);
         let mut changes: HashMap<PoolKey, ReferrerChange, RandomState> = HashMap::default();
         for ingress in cluster.iter::<Ingress>().filter(|ingress| self.is_ours(&classes, ingress)) {
-            for key in upstreams(ingress) {
+            for key in self.upstreams(ingress) {
                 changes.entry(key).or_default().added.push(self.referrer(ingress));
             }
         }
@@ -205,11 +220,11 @@ impl Projection for PoolIndex {
                     if let Some(before) = &change.before {
                         let removed =
                             |key| changes.entry(key).or_default().removed.push(self.referrer(before));
-                        upstreams(before).for_each(removed);
+                        self.upstreams(before).for_each(removed);
                     }
                     for after in change.after.iter().filter(|after| self.is_ours(&last.classes, after)) {
                         let added = |key| changes.entry(key).or_default().added.push(self.referrer(after));
-                        upstreams(after).for_each(added);
+                        self.upstreams(after).for_each(added);
                     }
                 }
                 _ => {}
@@ -246,6 +261,21 @@ fn rank(port: &PortRef) -> (Option<&str>, u16) {
         PortRef::Number(number) => (None, *number),
         PortRef::Name(name) => (Some(name), 0),
     }
+}
+
+/// The upstream of the annotation `default-backend`.
+fn annotated_backend(ingress: &Ingress, prefix: &str) -> Option<PoolKey> {
+    let name = ingress.annotation(&format!("{prefix}/default-backend"))?;
+    named_service(&ingress.key.namespace, name.trim()).map(PoolKey::first_port)
+}
+
+/// The Service that `default-backend` names; `None` if the name is no DNS label (RFC 1123).
+pub(crate) fn named_service(namespace: &str, name: &str) -> Option<Key> {
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = name.bytes().all(|byte| is_alphanumeric(byte) || byte == b'-')
+        && name.bytes().next().is_some_and(is_alphanumeric)
+        && name.bytes().next_back().is_some_and(is_alphanumeric);
+    is_label.then(|| Key::new(namespace, name))
 }
 
 /// The upstreams of the backends of an Ingress; the same one may occur several times.

@@ -33,7 +33,7 @@ use self::location::BuildContext;
 use self::parsed_ingress::ParsedIngress;
 use self::path_match::PathMatch;
 pub use self::request_conditions::{ConditionalRoutes, RequestConditions, ValueCondition};
-pub use self::route::{DEFAULT_UPSTREAM, Route};
+pub use self::route::Route;
 use crate::affinity::Affinity;
 use crate::annotations::{Blocklist, Reference};
 use crate::class::Classes;

@@ -24,6 +24,9 @@ use crate::exchange::{Exchange, RequestScheme};
 use crate::options::PoolKey;
 use crate::pools::{Pool, PoolMembers, Pools};
 
+/// The name of the default backend of all Ingresses in logs.
+pub const DEFAULT_UPSTREAM: &str = "upstream-default-backend";
+
 /// The upstream of a route: a backend, and a canary that gets a part of the requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
@@ -166,6 +169,16 @@ impl UpstreamTarget {
             Box::new(StickySession { affinity_rule, backend_key, rule_path: rule_path.clone() })
         });
         Self { name, pool, sticky }
+    }
+
+    /// The first port of a Service that is a default backend. `name` is that of logs.
+    pub fn default_backend(service: Key, name: CompactString) -> Self {
+        Self { name, pool: PoolKey::first_port(service), sticky: None }
+    }
+
+    /// The target without a canary.
+    pub fn select(&self, exchange: &Exchange) -> SelectedTarget<'_> {
+        self.choice(exchange, false)
     }
 
     /// Its cookie affinity.

@@ -211,6 +211,7 @@ impl<H: RequestHandler> Connection<'_, H> {
             route: None,
             canary: None,
             attempts: Default::default(),
+            default_backend: None,
             response_fields: Vec::new(),
             request_id: RequestId::of(None, || self.worker.random()),
             status: status.as_u16(),

@@ -116,7 +116,7 @@ impl ResponseBody {
                         }
                     }
                     Some(Err(error)) if !error.is_of_client() => {
-                        let upstream = self.guard.route.as_ref().map_or("", |route| route.upstream_name());
+                        let upstream = self.guard.upstream_name();
                         let error = format_args!("the response is incomplete: {error}");
                         self.guard.worker().upstream_log.failed(upstream, &request.name(), &error);
                     }

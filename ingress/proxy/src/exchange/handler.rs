@@ -55,6 +55,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         route: None,
         canary: None,
         attempts: SmallVec::new(),
+        default_backend: None,
         response_fields: Vec::new(),
         request_id: RequestId::of(given, || worker.random()),
         status: pages::CLIENT_CLOSED,
@@ -108,19 +109,19 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     guard.client = client.text_of(exchange.client_ip());
     guard.route = Some(route.clone());
     guard.exchange = Some(exchange);
+    let body = request_body(body, length, &route.plan.proxy, &client.entry.buffers);
+    let mut request = ProxyRequest::new(client, &route, guard, body, length);
     if let FilterOutcome::Respond(response) = outcome {
-        return page(client, guard, &response);
+        return request.respond(&response).await;
     }
     if !route.plan.is_open() {
-        let request_id = guard.request_id.clone();
-        if let Some(exchange) = &mut guard.exchange
+        let request_id = request.guard.request_id.clone();
+        if let Some(exchange) = &mut request.guard.exchange
             && let Some(response) = access::check(client, &route, exchange, request_id).await
         {
-            return page(client, guard, &response);
+            return request.respond(&response).await;
         }
     }
-    let body = request_body(body, length, &route.plan.proxy, &client.entry.buffers);
-    let request = ProxyRequest { client, route: &route, guard, body: Some(body), length };
     request.run().await
 }
 

@@ -12,8 +12,8 @@ use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_routes::upstream::round_robin;
 use ingress_routes::{
-    BalancerState, DEFAULT_UPSTREAM, DirectResponse, RetryCondition, Route, SelectedEndpoint, SelectedTarget,
-    UpstreamAddress,
+    BalancerState, DEFAULT_UPSTREAM, DirectResponse, Exchange, RetryCondition, Route, SelectedEndpoint,
+    SelectedTarget, UpstreamAddress,
 };
 use ingress_wire::framing::list_members;
 use ingress_wire::known_header::KnownHeader;
@@ -29,6 +29,7 @@ use crate::client::response_head::ResponseFields;
 use crate::exchange::direct_response::page;
 use crate::exchange::loop_detection::{LOOP_ID, MAX_PASSES, passes};
 use crate::exchange::open::{ConnectError, open};
+use crate::io::boxed::boxed;
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
@@ -39,42 +40,119 @@ use crate::upstream::request_head::{self, BodyLength, UpstreamHead};
 /// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
 const MAX_ATTEMPTS: usize = 100;
 
+/// What a request to an endpoint is for.
+pub(super) enum RequestPurpose {
+    /// The response of the upstream.
+    Upstream,
+    /// The response of the default backend, because the upstream has no endpoint.
+    Substitute,
+    /// The page of an error, made by a default backend.
+    ErrorPage {
+        status: StatusCode,
+        /// `WWW-Authenticate` of the response with the error.
+        challenge: Option<Bytes>,
+    },
+}
+
 /// A request on its way to an endpoint.
 pub(crate) struct ProxyRequest<'a> {
-    pub(crate) client: &'a Rc<ClientConnection>,
-    pub(crate) route: &'a Arc<Route>,
-    pub(crate) guard: RequestGuard,
-    /// `None` during an attempt.
-    pub(crate) body: Option<RequestBody>,
-    pub(crate) length: BodyLength,
+    pub(super) client: &'a Rc<ClientConnection>,
+    pub(super) route: &'a Arc<Route>,
+    pub(super) guard: RequestGuard,
+    /// `None` during an attempt, and if it cannot be sent again.
+    pub(super) body: Option<RequestBody>,
+    pub(super) length: BodyLength,
+    pub(super) purpose: RequestPurpose,
+    /// The first attempt at the current upstream.
+    pub(super) first_attempt: usize,
+}
+
+/// The response of an endpoint, whose body has not been read.
+pub(super) struct EndpointResponse {
+    pub(super) request: UpstreamRequest,
+    pub(super) head: Box<ParsedResponse>,
+    endpoint: SelectedEndpoint,
+}
+
+/// Why there is no response of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttemptsFailed {
+    /// The status of the response to the client.
+    pub(super) status: StatusCode,
+    /// The client is the cause: nothing more can be read of its request.
+    pub(super) is_of_client: bool,
+}
+
+impl From<StatusCode> for AttemptsFailed {
+    fn from(status: StatusCode) -> Self {
+        Self { status, is_of_client: false }
+    }
 }
 
 impl<'a> ProxyRequest<'a> {
-    /// Sends the request to one endpoint after another until one has answered (`proxy-next-upstream`).
-    pub(crate) async fn run(mut self) -> ClientResponse {
+    pub(super) fn new(
+        client: &'a Rc<ClientConnection>,
+        route: &'a Arc<Route>,
+        guard: RequestGuard,
+        body: RequestBody,
+        length: BodyLength,
+    ) -> Self {
+        let purpose = RequestPurpose::Upstream;
+        Self { client, route, guard, body: Some(body), length, purpose, first_attempt: 0 }
+    }
+
+    /// Responds with that of an endpoint, or with the page of an error.
+    pub(super) async fn run(mut self) -> ClientResponse {
         let (worker, route) = (&self.client.worker, self.route);
         let Some(upstream) = &route.upstream else {
-            return page(self.client, self.guard, &DirectResponse::status(StatusCode::NOT_FOUND));
+            return self.respond(&DirectResponse::status(StatusCode::NOT_FOUND)).await;
         };
         let choice = {
             let pools = worker.views.pools.load();
             let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
-            upstream.choose(exchange, &pools, &mut worker.balancer())
+            let pages = route.plan.error_pages.as_ref();
+            match pages.and_then(|pages| pages.substitute(&upstream.primary, &pools)) {
+                Some(substitute) => {
+                    self.purpose = RequestPurpose::Substitute;
+                    let choice = substitute.select(exchange);
+                    self.guard.default_backend = Some(substitute.name.clone());
+                    choice
+                }
+                None => upstream.choose(exchange, &pools, &mut worker.balancer()),
+            }
         };
         self.guard.canary = choice.canary.then_some(0);
+        match self.attempts(&choice).await {
+            Ok(response) if self.is_replaced(status_from(&response.head)) => {
+                boxed(|| self.replace(response)).await
+            }
+            Ok(response) => self.answer(response),
+            Err(AttemptsFailed { status, is_of_client: true }) => {
+                page(self.client, self.guard, &DirectResponse::status(status))
+            }
+            Err(AttemptsFailed { status, .. }) => self.respond(&DirectResponse::status(status)).await,
+        }
+    }
+
+    /// Sends the request to one endpoint after another until one has answered (`proxy-next-upstream`).
+    pub(super) async fn attempts(
+        &mut self,
+        choice: &SelectedTarget<'_>,
+    ) -> Result<EndpointResponse, AttemptsFailed> {
+        let (worker, route) = (&self.client.worker, self.route);
         let mut head = None;
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
         // Attempts that do not count because the endpoint had closed the kept connection.
         let mut stale = 0;
         // The status if there is no endpoint. The built-in page replaces a default backend without endpoints.
-        let mut status = match route.upstream_name() {
+        let mut failed = AttemptsFailed::from(match &*choice.target.name {
             DEFAULT_UPSTREAM => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
+        });
         let settings = &*route.plan.proxy;
         let is_http10 = settings.http_version == Version::HTTP_10;
         if is_http10 && self.length == BodyLength::Chunked {
-            return page(self.client, self.guard, &DirectResponse::status(StatusCode::LENGTH_REQUIRED));
+            return Err(StatusCode::LENGTH_REQUIRED.into());
         }
         let traits = self.traits();
         let mut response = worker.response();
@@ -82,7 +160,7 @@ impl<'a> ProxyRequest<'a> {
         let mut next = None;
         loop {
             let picked = match next.take() {
-                None => self.pick(&choice, &tried).await,
+                None => self.pick(choice, &tried).await,
                 picked => picked,
             };
             let Some((address, pick)) = picked else { break };
@@ -91,14 +169,14 @@ impl<'a> ProxyRequest<'a> {
             if is_named && self.passes() >= MAX_PASSES {
                 let error = "the request loops: it has come back through an ExternalName Service too often";
                 worker.upstream_log.failed(&choice.target.name, &address, &error);
-                status = StatusCode::LOOP_DETECTED;
+                failed = StatusCode::LOOP_DETECTED.into();
                 break;
             }
-            let connection = match self.connect(address, &choice, &pick).await {
+            let connection = match self.connect(address, choice, &pick).await {
                 Ok(connection) => connection,
                 Err(error) => {
                     worker.upstream_log.failed(&choice.target.name, &address, &error);
-                    status = error.status();
+                    failed = error.status().into();
                     if settings.next_upstream.has(error.retry_condition()) && self.may_try_again(stale) {
                         continue;
                     }
@@ -124,10 +202,10 @@ impl<'a> ProxyRequest<'a> {
                         && self.may_try_again(stale);
                     if is_retried {
                         // Without another endpoint the client gets this response.
-                        next = self.pick(&choice, &tried).await;
+                        next = self.pick(choice, &tried).await;
                     }
                     if next.is_none() {
-                        return self.answer(request, response, pick);
+                        return Ok(EndpointResponse { request, head: response, endpoint: pick });
                     }
                     if let Some(attempt) = self.guard.attempts.last_mut() {
                         attempt.ended = Some(elapsed);
@@ -140,8 +218,8 @@ impl<'a> ProxyRequest<'a> {
             };
             response.clear();
             attempt.ended = Some(elapsed);
-            status = status_of(&error);
-            attempt.status = status;
+            failed = AttemptsFailed { status: status_of(&error), is_of_client: error.is_broken_client() };
+            attempt.status = failed.status;
             let is_sent = !request.is_unsent();
             self.body = request.body.restart();
             // The endpoint may have closed a kept connection just before it was used: as in nginx, such an attempt does not
@@ -161,7 +239,7 @@ impl<'a> ProxyRequest<'a> {
             }
         }
         worker.recycle_response(response);
-        page(self.client, self.guard, &DirectResponse::status(status))
+        Err(failed)
     }
 
     fn method(&self) -> Method {
@@ -172,10 +250,13 @@ impl<'a> ProxyRequest<'a> {
         let settings = &self.route.plan.proxy;
         let is_idempotent = !matches!(self.method(), Method::Post | Method::Lock | Method::Patch);
         let is_unbuffered = !settings.request_buffering && self.length != BodyLength::None;
+        let is_once = !is_idempotent && !settings.next_upstream.has(RetryCondition::NonIdempotent);
+        // The page of an error gets the body, too.
+        let has_pages = self.route.plan.error_pages.as_ref().is_some_and(|pages| pages.is_active());
         RequestTraits {
             is_head: self.method() == Method::Head,
-            is_once: !is_idempotent && !settings.next_upstream.has(RetryCondition::NonIdempotent)
-                || is_unbuffered,
+            is_once: is_once || is_unbuffered,
+            forgets_body: is_unbuffered || is_once && !has_pages,
             head_limit: usize::try_from(settings.head_size).unwrap_or(usize::MAX),
         }
     }
@@ -187,7 +268,7 @@ impl<'a> ProxyRequest<'a> {
             0 => MAX_ATTEMPTS,
             limit => limit,
         };
-        let attempts = &self.guard.attempts;
+        let attempts = self.guard.attempts.get(self.first_attempt..).unwrap_or_default();
         let is_late = |first: &Attempt| {
             let elapsed = self.client.worker.clock.instant().saturating_duration_since(first.started);
             elapsed >= settings.next_upstream_timeout
@@ -251,8 +332,10 @@ impl<'a> ProxyRequest<'a> {
         let started = if first && kept.is_some() { self.guard.started } else { worker.clock.instant() };
         let name =
             kept.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name.clone());
+        let follows_redirect = self.first_attempt > 0 && self.first_attempt == self.guard.attempts.len();
         self.guard.attempts.push(Attempt {
             name,
+            follows_redirect,
             started,
             connected: kept.is_some().then_some(Duration::ZERO),
             header: None,
@@ -289,10 +372,21 @@ impl<'a> ProxyRequest<'a> {
     fn head(&self, is_named: bool) -> Bytes {
         let Self { client, route, guard, length, .. } = self;
         let exchange = guard.exchange.as_ref().expect("set before the first attempt");
-        let mut edits = HeadEdits::default();
-        route.plan.edit_request_head(exchange, &mut edits);
         let given = &exchange.request;
-        let target = exchange.target.as_ref().map_or(given.target(), |target| target.as_bytes());
+        let mut target = exchange.target.as_ref().map_or(given.target(), |target| target.as_bytes());
+        let mut edits = HeadEdits::default();
+        let root;
+        if let RequestPurpose::ErrorPage { status, .. } = &self.purpose {
+            root = root_with_query(target);
+            target = &root;
+            route.describe_error(exchange, *status, &mut edits);
+            edits.set("X-Original-URI", given.target());
+        } else {
+            route.plan.edit_request_head(exchange, &mut edits);
+            if matches!(self.purpose, RequestPurpose::Substitute) {
+                route.describe_error(exchange, StatusCode::SERVICE_UNAVAILABLE, &mut edits);
+            }
+        }
         let authority = match exchange.best_authority() {
             "" => "_",
             authority => authority,
@@ -322,7 +416,7 @@ impl<'a> ProxyRequest<'a> {
             body: *length,
             loop_id: is_named.then_some(LOOP_ID),
             names: route.plan.heads.names,
-            upgrade: given.upgrade(),
+            upgrade: self.upgrade(exchange),
             is_http10: route.plan.proxy.http_version == Version::HTTP_10,
         };
         let mut send_buffer = client.worker.send_buffer.borrow_mut();
@@ -330,13 +424,14 @@ impl<'a> ProxyRequest<'a> {
         request_head::take(&mut send_buffer)
     }
 
+    /// The protocol that an endpoint may switch to. That of an error page may not.
+    fn upgrade<'e>(&self, exchange: &'e Exchange) -> Option<&'e [u8]> {
+        exchange.request.upgrade().filter(|_| !matches!(self.purpose, RequestPurpose::ErrorPage { .. }))
+    }
+
     /// Passes the endpoint's response on to the client.
-    fn answer(
-        mut self,
-        request: UpstreamRequest,
-        response: Box<ParsedResponse>,
-        pick: SelectedEndpoint,
-    ) -> ClientResponse {
+    pub(super) fn answer(mut self, response: EndpointResponse) -> ClientResponse {
+        let EndpointResponse { request, head: response, endpoint: pick } = response;
         let worker = &self.client.worker;
         if let Some(format) = &worker.settings().log_format {
             let head = response.head();
@@ -347,15 +442,20 @@ impl<'a> ProxyRequest<'a> {
         let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
         let status = status_from(&response);
         let switching = status == StatusCode::SWITCHING_PROTOCOLS;
-        if switching && exchange.request.upgrade().is_none() {
+        if switching && self.upgrade(exchange).is_none() {
             let error = "switched protocols although the client did not ask for it";
-            worker.upstream_log.failed(self.route.upstream_name(), &request.name(), &error);
+            worker.upstream_log.failed(self.guard.upstream_name(), &request.name(), &error);
             worker.recycle_response(response);
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::BAD_GATEWAY));
         }
         let mut edits = HeadEdits::default();
         let view = ResponseView::of_endpoint(status, response.head());
         self.route.plan.edit_response_head(exchange, &view, &mut edits);
+        if let RequestPurpose::ErrorPage { challenge: Some(challenge), .. } = &self.purpose
+            && !response.head().has(KnownHeader::WwwAuthenticate)
+        {
+            edits.append("WWW-Authenticate", &**challenge);
+        }
         let fields = ResponseFields {
             status,
             reason: Some(response.reason()).filter(|reason| !reason.is_empty()),
@@ -379,7 +479,13 @@ impl<'a> ProxyRequest<'a> {
     }
 }
 
-fn status_from(response: &ParsedResponse) -> StatusCode {
+/// The path `/` with the query of a target.
+fn root_with_query(target: &[u8]) -> Vec<u8> {
+    let query = memchr::memchr(b'?', target).map_or(&b""[..], |at| &target[at..]);
+    [b"/", query].concat()
+}
+
+pub(super) fn status_from(response: &ParsedResponse) -> StatusCode {
     StatusCode::from_u16(response.status()).expect("a parsed response has a status from 100 to 999")
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cluster::CompactString;
 use http::{HeaderName, StatusCode};
 use ingress_routes::access_log::{ResponseField, ResponseSide};
 use ingress_routes::{DEFAULT_UPSTREAM, Exchange, LineFormat, Route, ServerSettings, UpstreamTarget};
@@ -20,6 +21,8 @@ use crate::observe::metrics::{RequestLabels, RequestSample};
 pub(crate) struct Attempt {
     /// Its address.
     pub(crate) name: Rc<str>,
+    /// The first attempt at a default backend, after those at the upstream (nginx's internal redirect).
+    pub(crate) follows_redirect: bool,
     pub(crate) started: Instant,
     pub(crate) connected: Option<Duration>,
     pub(crate) header: Option<Duration>,
@@ -43,6 +46,8 @@ pub(crate) struct AccessRecord {
     /// The number of the canary that was chosen.
     pub(crate) canary: Option<usize>,
     pub(crate) attempts: SmallVec<[Attempt; 1]>,
+    /// The name of the default backend that responds instead of the upstream.
+    pub(crate) default_backend: Option<CompactString>,
     /// The fields of the response's heads that the format of the log has.
     pub(crate) response_fields: Vec<(ResponseField, Bytes)>,
     pub(crate) request_id: RequestId,
@@ -149,7 +154,7 @@ impl AccessRecord {
     pub(crate) fn write_attempts(&self, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, &Attempt)) {
         for (at, one) in self.attempts.iter().enumerate() {
             if at > 0 {
-                out.extend_from_slice(b", ");
+                out.extend_from_slice(if one.follows_redirect { b" : " } else { b", " });
             }
             write(out, one);
         }
@@ -157,6 +162,9 @@ impl AccessRecord {
 
     /// `$proxy_upstream_name`.
     pub(crate) fn upstream_name(&self) -> &str {
+        if let Some(name) = &self.default_backend {
+            return name;
+        }
         match (&self.route, &self.exchange) {
             (Some(route), _) => route.upstream_name(),
             (None, Some(_)) => DEFAULT_UPSTREAM,
@@ -257,6 +265,7 @@ pub(crate) mod tests {
             route: None,
             canary: None,
             attempts: SmallVec::new(),
+            default_backend: None,
             response_fields: Vec::new(),
             request_id: RequestId::of(None, || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
             status: 404,
@@ -283,6 +292,7 @@ pub(crate) mod tests {
         );
         let one = Attempt {
             name: "10.0.0.1:80".into(),
+            follows_redirect: false,
             started: record.started,
             connected: None,
             header: None,

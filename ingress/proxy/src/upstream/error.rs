@@ -41,6 +41,11 @@ impl UpstreamError {
         matches!(self, Self::TooLarge | Self::Client | Self::Timeout(TimeoutKind::Body | TimeoutKind::Client))
     }
 
+    /// Whether nothing more can be read of the client's request.
+    pub(crate) fn is_broken_client(&self) -> bool {
+        self.is_of_client() && !matches!(self, Self::TooLarge)
+    }
+
     /// The word of `proxy-next-upstream` that allows another endpoint after it.
     pub(crate) fn retry_condition(&self) -> Option<RetryCondition> {
         match self {

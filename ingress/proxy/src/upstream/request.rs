@@ -36,6 +36,8 @@ const READ_MAX_OF_STREAM: usize = READ;
 /// How many interim responses (1xx) a request may have. Each counts as progress, so without a limit an endpoint that sends
 /// nothing else would keep the request open for ever.
 const MAX_INTERIM: u32 = 128;
+/// How much of a response that is not sent to the client is read to keep its connection.
+const MAX_DISCARDED: usize = 64 * 1024;
 /// The longest head of a response in bytes that `proxy-buffer-size` can allow.
 const MAX_HEAD: usize = 1 << 20;
 
@@ -85,6 +87,8 @@ pub(crate) struct RequestTraits {
     pub(crate) is_head: bool,
     /// It must not be sent again once an endpoint may have received a part of it.
     pub(crate) is_once: bool,
+    /// Nothing of its body is kept for another endpoint.
+    pub(crate) forgets_body: bool,
     /// The longest head of the response in bytes.
     pub(crate) head_limit: usize,
 }
@@ -312,6 +316,21 @@ impl UpstreamRequest {
         matches!(self.download, DownloadState::Over)
     }
 
+    /// Ends the request without its response. Returns the request's body, and the connection if the rest of the response has been
+    /// received and another request may follow.
+    pub(crate) fn discard(mut self, cx: &mut Context<'_>) -> (RequestBody, Option<UpstreamConnection>) {
+        let mut left = MAX_DISCARDED;
+        while let Poll::Ready(Some(Ok(frame))) = self.poll_frame(cx, READ) {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+        let is_sent = self.body.is_over();
+        let body = std::mem::replace(&mut self.body, RequestBody::none());
+        (body, if is_sent { self.into_idle() } else { None })
+    }
+
     /// The connection, if another request may follow on it.
     pub(crate) fn into_idle(mut self) -> Option<UpstreamConnection> {
         let clean = self.is_over() && self.body.is_over() && self.send_buffer.is_empty();
@@ -348,7 +367,7 @@ impl UpstreamRequest {
                 Poll::Ready(Ok(length)) => {
                     self.send_buffer.advance(length);
                     self.sent += length as u64;
-                    if self.traits.is_once {
+                    if self.traits.forgets_body {
                         self.body.forget();
                     }
                     self.progress = true;

@@ -147,6 +147,22 @@ fn an_endpoint_that_is_too_slow_is_504() {
 }
 
 #[test]
+fn an_endpoint_that_is_too_slow_after_a_response_of_another_is_504() {
+    let busy = ScriptedEndpoint::always("HTTP/1.1 503 Service Unavailable\nContent-Length: 0\n\n");
+    let slow = ScriptedEndpoint::new(|connection| {
+        connection.request();
+        connection.head();
+    });
+    let options =
+        TestOptions::from(one_worker()).proxy(|proxy| proxy.read_timeout = Duration::from_millis(150));
+    let mut world = TestCluster::serving_with(options, &[busy.address, slow.address]);
+    let retry = [("proxy-next-upstream", "http_503"), ("proxy-next-upstream-tries", "2")];
+    world.ingress("shop", "shop.example", &retry);
+    let statuses = [(); 2].map(|()| world.ask(&request("GET")).status);
+    assert!(statuses.contains(&504), "{statuses:?}");
+}
+
+#[test]
 fn a_kept_connection_that_the_endpoint_has_closed_is_not_used() {
     let once = ScriptedEndpoint::new(|connection| {
         let request = connection.request().unwrap();

@@ -161,6 +161,7 @@ mod tests {
         let (key, patterns) = (Key::new("shop", "main"), PatternCache::default());
         let service = ServiceBackend { name: "web".into(), port: PortRef::Number(80) };
         let rule = Rule {
+            default_backend: None,
             globals: &FamilyValues::default(),
             host: "a.example",
             ingress: Some(&key),

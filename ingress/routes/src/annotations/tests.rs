@@ -96,6 +96,7 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
         service: None,
         path: "/x",
         kind: PathType::Prefix,
+        default_backend: None,
         patterns: &patterns,
         zones: &zones,
         port_in_redirects: None,
@@ -104,14 +105,16 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
     let (mut plan, empty) = (Plan::default(), Plan::default());
     (family.plan)(&settings, &rule, &mut plan);
     let heads = HeadOptions { passes_server: empty.heads.passes_server, ..plan.heads };
-    let changes_requests = !plan.request_head.is_empty() || heads != empty.heads || plan.proxy != empty.proxy;
+    let has_pages = plan.error_pages.is_some();
+    let changes_requests =
+        !plan.request_head.is_empty() || heads != empty.heads || plan.proxy != empty.proxy || has_pages;
     let changes_responses = !plan.response_head.is_empty() || heads != plan.heads;
     [
         (Phase::Server, settings.app_root.is_some()),
         (Phase::Rewrite, !plan.rewrite.is_empty()),
         (Phase::Limits, !plan.limits.is_empty()),
         (Phase::Access, !plan.access.rules.is_empty() || plan.access.any),
-        (Phase::Balance, settings.canary.is_some() || settings.affinity.is_some()),
+        (Phase::Balance, settings.canary.is_some() || settings.affinity.is_some() || has_pages),
         (Phase::UpstreamRequest, changes_requests),
         (Phase::ResponseHead, changes_responses),
         (Phase::ResponseBody, plan.response_rate.is_some()),
@@ -149,7 +152,7 @@ fn a_family_names_its_phases() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (90, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (93, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]

@@ -161,8 +161,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("forwarded-for-proxy-protocol-header", "it names a header that only nginx itself reads"),
     // Redirects, paths, defaults of annotations.
     not_needed("app-root", NOT_READ),
-    served(differs("custom-http-errors", OnlyEmpty, "clients see the error pages of endpoints")),
-    served(cosmetic("disable-proxy-intercept-errors", False, "no error page is replaced anyway")),
     served(cosmetic("default-type", Words(&["text/html"]), "pages of the proxy itself are text/html")),
     served(differs("service-upstream", False, "endpoints are chosen here and not by the cluster IP of the Service")),
     served(differs("load-balance", Words(&["round_robin"]), "endpoints take turns (round_robin)")),

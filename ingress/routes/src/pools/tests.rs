@@ -167,3 +167,17 @@ spec: {defaultBackend: web}
     let world = world.services("web 80 10.0.0.1");
     assert_eq!(problems(&world), [""; 0], "the Service has an endpoint again");
 }
+
+#[test]
+fn a_service_is_named_without_a_namespace() {
+    for (name, is_valid) in [
+        ("errors", true),
+        ("e1-x", true),
+        ("other/errors", false),
+        ("-x", false),
+        ("x_y", false),
+        ("", false),
+    ] {
+        assert_eq!(named_service("shop", name).is_some(), is_valid, "{name}");
+    }
+}

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::parsed_ingress::{ParsedIngress, RulePath};
 use super::request_conditions::ConditionalRoutes;
-use super::route::{DEFAULT_UPSTREAM, Route, StepLimitMark};
+use super::route::{Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
 use crate::exchange::Exchange;
@@ -20,7 +20,7 @@ use crate::path::by_segment;
 use crate::pattern::{PathPattern, PatternCache};
 use crate::problem::{Effect, RoutingProblem};
 use crate::sorted_list::Ordered;
-use crate::upstream::{Canary, Upstream, UpstreamTarget};
+use crate::upstream::{Canary, DEFAULT_UPSTREAM, Upstream, UpstreamTarget};
 
 /// The rule paths of one location, by precedence.
 pub(super) type RulePaths = SmallVec<[RulePath; 1]>;
@@ -211,6 +211,7 @@ impl<'h> LocationBuilder<'h> {
             service: *backend,
             path: &self.path,
             kind: self.kind,
+            default_backend: context.options.default_backend_service.as_ref(),
             patterns: context.patterns,
             zones: context.zones,
             port_in_redirects: context.options.port_in_redirects,
@@ -330,9 +331,7 @@ fn resource_backend(rule_path: &RulePath) -> Option<RoutingProblem> {
 /// `--default-backend-service`.
 fn default_upstream(options: &RouteOptions) -> Option<Upstream> {
     let service = options.default_backend_service.clone()?;
-    let pool = PoolKey { service, port: cluster::PortRef::Name(CompactString::default()) };
-    let mut primary = UpstreamTarget::new(pool, None, &"/".into());
-    primary.name = DEFAULT_UPSTREAM.into();
+    let primary = UpstreamTarget::default_backend(service, DEFAULT_UPSTREAM.into());
     Some(Upstream { primary, canary: None, split: None })
 }
 

@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use cluster::{CompactString, Key, PathType, PortRef};
-use http::StatusCode;
+use http::{HeaderName, StatusCode, header};
 
 use crate::exchange::Exchange;
 use crate::pattern::StepBudget;
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome};
+use crate::plan::head_edits::HeadEdits;
 use crate::problem::{Effect, RoutingProblem};
-use crate::upstream::Upstream;
+use crate::upstream::{DEFAULT_UPSTREAM, Upstream};
 
 /// How the requests that a rule covers are handled. Names are in the form of logs and metrics.
 #[derive(Debug)]
@@ -64,8 +65,7 @@ impl StepLimitMark {
     }
 }
 
-/// The name of the default backend in logs.
-pub const DEFAULT_UPSTREAM: &str = "upstream-default-backend";
+static ACCEPT: HeaderName = header::ACCEPT;
 
 impl Route {
     /// The 503 of a closed route, then each filter of the rewrite phase in turn.
@@ -95,6 +95,27 @@ impl Route {
             Some(upstream) => &upstream.primary.name,
             None => DEFAULT_UPSTREAM,
         }
+    }
+
+    /// The fields with which ingress-nginx describes an error to a default backend. Those without a value are removed.
+    pub fn describe_error<'r>(
+        &'r self,
+        exchange: &'r Exchange,
+        status: StatusCode,
+        edits: &mut HeadEdits<'r>,
+    ) {
+        let (namespace, name) =
+            self.ingress.as_ref().map_or(("", ""), |ingress| (&*ingress.namespace, &*ingress.name));
+        let service = self.service.as_ref();
+        edits.set("X-Code", status.as_str().as_bytes().to_vec());
+        edits.set("X-Format", exchange.header_bytes(&ACCEPT).next().unwrap_or_default());
+        edits.set("X-Namespace", namespace.as_bytes());
+        edits.set("X-Ingress-Name", name.as_bytes());
+        edits.set("X-Service-Name", service.map_or("", |(name, _)| name).as_bytes());
+        edits.set(
+            "X-Service-Port",
+            service.map(|(_, port)| port.to_string()).unwrap_or_default().into_bytes(),
+        );
     }
 }
 

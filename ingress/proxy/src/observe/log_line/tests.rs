@@ -27,6 +27,7 @@ fn line(record: &AccessRecord, format: &str, escape: LogEscape) -> String {
 fn attempt(name: &str, status: StatusCode, header: Option<Duration>) -> Attempt {
     Attempt {
         name: name.into(),
+        follows_redirect: false,
         started: std::time::Instant::now(),
         connected: Some(Duration::ZERO),
         header,

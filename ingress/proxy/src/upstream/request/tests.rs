@@ -22,7 +22,7 @@ async fn request_to(response: Vec<u8>, head_limit: usize, is_stream: bool) -> Up
     let timeouts = UpstreamTimeouts { send: minute, read: minute, body: minute, client_send: minute };
     let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream };
     let connection = UpstreamConnection::new(stream, address, None, "endpoint".into(), 0);
-    let traits = RequestTraits { is_head: false, is_once: false, head_limit };
+    let traits = RequestTraits { is_head: false, is_once: false, forgets_body: false, head_limit };
     UpstreamRequest::new(connection, Bytes::from_static(REQUEST), RequestBody::none(), traits, timer)
 }
 

@@ -1,6 +1,7 @@
 //! Host, path and precedence: which rule a request matches.
 
 use super::*;
+use crate::upstream::DEFAULT_UPSTREAM;
 
 #[test]
 fn an_exact_path_matches_first_then_the_longest_prefix() {
