@@ -2,7 +2,7 @@
 
 pub(crate) mod boxed;
 pub(crate) mod buffers;
-pub(crate) mod client_stream;
+pub(crate) mod transport_stream;
 pub(crate) mod clock;
 pub(crate) mod scratch;
 pub(crate) mod send_buffer;

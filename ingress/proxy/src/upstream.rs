@@ -4,6 +4,8 @@ pub(crate) mod connection;
 pub(crate) mod limit;
 pub(crate) mod error;
 pub(crate) mod request_head;
+pub(crate) mod request_traits;
+pub(crate) mod timer;
 pub(crate) mod trailers;
 
 pub(crate) mod request_body;
@@ -12,6 +14,7 @@ pub(crate) mod subrequest_connection;
 pub(crate) mod subrequest_pool;
 
 pub(crate) mod pool;
+pub(crate) mod stream_request;
 pub(crate) mod request;
 
 pub(crate) mod resolve;

@@ -21,6 +21,7 @@ mod proxy;
 mod backend_protocol;
 mod proxy_cookie;
 mod proxy_redirect;
+mod proxy_ssl;
 mod reader;
 mod redirect;
 mod replacement;
@@ -126,8 +127,6 @@ pub struct Settings {
     pub use_regex: bool,
     /// `ssl-redirect`, `force-ssl-redirect` and what changes the redirect.
     pub https_redirect: https_redirect::HttpsRedirect,
-    /// `backend-protocol`.
-    pub backend_protocol: backend_protocol::BackendProtocol,
     /// `canary` and its conditions.
     pub canary: Option<Arc<CanaryPolicy>>,
     /// `affinity` and its cookie.
@@ -196,6 +195,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     rewrite::FAMILY,
     https_redirect::FAMILY,
     canary::FAMILY,
+    proxy_ssl::FAMILY,
     backend_protocol::FAMILY,
     affinity::FAMILY,
     blocklist::FAMILY,

@@ -4,8 +4,6 @@
 //! entry, any Secret of that Ingress whose certificate covers the host. If the Secret is missing, invalid or does not cover
 //! the host, the default certificate is served. Expired certificates are served, as by nginx.
 
-mod certificate;
-
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +12,8 @@ use cluster::{CompactString, Ingress, Key, Kind, Kinds, ObjectChange, Projection
 use foldhash::fast::RandomState;
 use rustls::sign::CertifiedKey;
 
-pub use self::certificate::CertificateInfo;
-use self::certificate::LoadedCertificate;
+pub use crate::certificate::CertificateInfo;
+use crate::certificate::LoadedCertificate;
 use crate::class::{Classes, is_canary};
 use crate::options::RouteOptions;
 use crate::precedence::{CATCH_ALL, host_error, host_key, host_name, precedence};

@@ -34,6 +34,8 @@ pub mod canary;
 pub mod upstream;
 
 mod password;
+mod certificate;
+pub mod upstream_tls;
 pub mod plan;
 
 pub mod annotations;

@@ -14,6 +14,7 @@ pub mod password_check;
 pub mod phase;
 pub mod subrequest;
 pub mod subrequest_cache;
+pub mod upstream_options;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use self::error_pages::ErrorPages;
 use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use self::head_edits::HeadEdits;
 use self::head_options::HeadOptions;
+use self::upstream_options::UpstreamOptions;
 use crate::exchange::Exchange;
 use crate::settings::ProxySettings;
 
@@ -40,6 +42,8 @@ pub struct Plan {
     pub response_head: Vec<Box<dyn ResponseHeadFilter>>,
     /// How requests are sent to endpoints. Shared by the routes of Ingresses without settings of their own.
     pub proxy: Arc<ProxySettings>,
+    /// The protocol of endpoints; `None` for plain HTTP/1.
+    pub upstream: Option<Arc<UpstreamOptions>>,
     /// Which header fields are passed on.
     pub heads: HeadOptions,
     /// The speed of responses, if it is limited.

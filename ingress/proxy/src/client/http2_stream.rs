@@ -10,7 +10,7 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::connection_state::ConnectionState;
-use crate::io::client_stream::ClientStream;
+use crate::io::transport_stream::ClientStream;
 use crate::io::vectored;
 use crate::wire::frame_budget::{Flood, FrameBudget};
 

@@ -12,6 +12,7 @@ use crate::client::request_guard::RequestGuard;
 use crate::io::buffers::{BufferCharge, ChargedBytes};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request::UpstreamRequest;
+use crate::upstream::stream_request::StreamRequest;
 
 /// The source of a body.
 enum BodySource {
@@ -19,7 +20,7 @@ enum BodySource {
     Page(Bytes),
     Endpoint(Box<UpstreamRequest>),
     /// After 101 (Switching Protocols) another protocol follows.
-    Switched(Box<UpstreamRequest>),
+    Switched(Box<StreamRequest>),
 }
 
 /// The body of a response. Dropping it ends the request.
@@ -41,7 +42,7 @@ impl ResponseBody {
     }
 
     /// No body after 101; another protocol follows on the connections of client and endpoint.
-    pub(crate) fn switched(request: UpstreamRequest, guard: RequestGuard) -> Self {
+    pub(crate) fn switched(request: StreamRequest, guard: RequestGuard) -> Self {
         Self::of(BodySource::Switched(Box::new(request)), guard)
     }
 
@@ -148,15 +149,19 @@ impl ResponseBody {
             one.ended = Some(now.saturating_duration_since(one.started));
         }
         if !guard.is_http1() {
-            guard.body_bytes = request.body.received();
+            guard.body_bytes = request.body().received();
         }
-        if let Some(connection) = request.into_idle() {
-            guard.worker().connection_pool.put(connection, guard.worker().clock.now());
+        match *request {
+            UpstreamRequest::Stream(request) => {
+                if let Some(connection) = request.into_idle() {
+                    guard.worker().connection_pool.put(connection, guard.worker().clock.now());
+                }
+            }
         }
     }
 
     /// After 101, the connection to the endpoint.
-    pub(super) fn take_switched(&mut self) -> Option<UpstreamRequest> {
+    pub(super) fn take_switched(&mut self) -> Option<StreamRequest> {
         match std::mem::replace(&mut self.content, BodySource::Nothing) {
             BodySource::Switched(request) => Some(*request),
             other => {

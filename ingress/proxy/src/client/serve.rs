@@ -12,8 +12,8 @@ use crate::client::http2_stream::Http2Stream;
 use crate::client::request::RequestHandler;
 use crate::client::{http1, http2};
 use crate::io::boxed::boxed;
-use crate::io::client_stream::ClientStream;
 use crate::io::scratch;
+use crate::io::transport_stream::ClientStream;
 use crate::wire::http1_stream::Http1Stream;
 
 /// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).

@@ -28,14 +28,17 @@ use crate::client::response_body::ResponseBody;
 use crate::client::response_head::ResponseFields;
 use crate::exchange::direct_response::page;
 use crate::exchange::loop_detection::{LOOP_ID, MAX_PASSES, passes};
-use crate::exchange::open::{ConnectError, open};
+use crate::exchange::open::{ConnectError, open_stream};
 use crate::io::boxed::boxed;
 use crate::observe::access_log::Attempt;
-use crate::upstream::connection::UpstreamConnection;
+use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
 use crate::upstream::error::{TimeoutKind, UpstreamError};
-use crate::upstream::request::{RequestTraits, UpstreamRequest, UpstreamTimer};
+use crate::upstream::request::UpstreamRequest;
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::{self, BodyLength, UpstreamHead};
+use crate::upstream::request_traits::RequestTraits;
+use crate::upstream::stream_request::StreamRequest;
+use crate::upstream::timer::UpstreamTimer;
 
 /// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
 const MAX_ATTEMPTS: usize = 100;
@@ -187,7 +190,8 @@ impl<'a> ProxyRequest<'a> {
             let body = self.body.take().expect("put back before the next attempt");
             let timer = self.timer();
             let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_named));
-            let mut request = UpstreamRequest::new(connection, bytes.clone(), body, traits, timer);
+            let request = StreamRequest::new(connection, bytes.clone(), body, traits, timer);
+            let mut request = UpstreamRequest::Stream(request);
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await;
             let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
             let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
@@ -198,7 +202,7 @@ impl<'a> ProxyRequest<'a> {
                     attempt.status = received;
                     let is_retried = settings.next_upstream.has_status(received)
                         && !traits.is_once
-                        && request.body.is_kept()
+                        && request.body().is_kept()
                         && self.may_try_again(stale);
                     if is_retried {
                         // Without another endpoint the client gets this response.
@@ -211,7 +215,7 @@ impl<'a> ProxyRequest<'a> {
                         attempt.ended = Some(elapsed);
                     }
                     response.clear();
-                    self.body = request.body.restart();
+                    self.body = request.into_body().restart();
                     continue;
                 }
                 Err(error) => error,
@@ -221,7 +225,7 @@ impl<'a> ProxyRequest<'a> {
             failed = AttemptsFailed { status: status_of(&error), is_of_client: error.is_broken_client() };
             attempt.status = failed.status;
             let is_sent = !request.is_unsent();
-            self.body = request.body.restart();
+            self.body = request.into_body().restart();
             // The endpoint may have closed a kept connection just before it was used: as in nginx, such an attempt does not
             // count.
             let is_stale = is_reused && matches!(error, UpstreamError::Closed | UpstreamError::Io(_));
@@ -327,7 +331,9 @@ impl<'a> ProxyRequest<'a> {
     ) -> Result<UpstreamConnection, ConnectError> {
         let worker = &self.client.worker;
         let first = self.guard.attempts.is_empty();
-        let kept = worker.connection_pool.take(address);
+        let tls = self.route.plan.upstream.as_ref().and_then(|upstream| upstream.tls(self.client.scheme));
+        let key = ConnectionKey { address, tls: tls.cloned() };
+        let kept = worker.connection_pool.take(&key);
         // Avoids reading the clock again: finding a kept connection takes no time worth measuring.
         let started = if first && kept.is_some() { self.guard.started } else { worker.clock.instant() };
         let name =
@@ -346,7 +352,7 @@ impl<'a> ProxyRequest<'a> {
         if let Some(connection) = kept {
             return Ok(connection);
         }
-        let result = open(worker, address, self.route.plan.proxy.connect_timeout).await;
+        let result = open_stream(worker, &key, false, self.route.plan.proxy.connect_timeout).await;
         let attempt = self.guard.attempts.last_mut().expect("pushed above");
         let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
         let (stream, slot) = result.inspect_err(|error| {
@@ -356,7 +362,7 @@ impl<'a> ProxyRequest<'a> {
         attempt.connected = Some(elapsed);
         let pool = matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
         let (name, now) = (attempt.name.clone(), worker.clock.now());
-        let mut connection = UpstreamConnection::new(stream, address, pool, name, now);
+        let mut connection = UpstreamConnection::new(stream, key, pool, name, now);
         connection.slot = Some(slot);
         Ok(connection)
     }
@@ -365,7 +371,7 @@ impl<'a> ProxyRequest<'a> {
         let worker = &self.client.worker;
         let (clock, timer) = (worker.clock.clone(), self.client.timer());
         let is_stream = !self.client.is_http1();
-        UpstreamTimer { clock, timer, timeouts: worker.timeouts(&self.route.plan.proxy), is_stream }
+        UpstreamTimer::new(clock, timer, worker.timeouts(&self.route.plan.proxy), is_stream)
     }
 
     /// The head for every endpoint. `is_named`: the upstream is an ExternalName Service.
@@ -470,10 +476,9 @@ impl<'a> ProxyRequest<'a> {
         drop(edits);
         worker.recycle_response(response);
         self.guard.status = status.as_u16();
-        let body = if switching {
-            ResponseBody::switched(request, self.guard)
-        } else {
-            ResponseBody::endpoint(request, self.guard)
+        let body = match request {
+            UpstreamRequest::Stream(request) if switching => ResponseBody::switched(request, self.guard),
+            request => ResponseBody::endpoint(request, self.guard),
         };
         ClientResponse { head, body }
     }

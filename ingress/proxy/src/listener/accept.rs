@@ -14,7 +14,7 @@ use crate::client;
 use crate::client::connection::ClientConnection;
 use crate::exchange::handler::Exchanges;
 use crate::io::boxed::boxed;
-use crate::io::client_stream::ClientStream;
+use crate::io::transport_stream::ClientStream;
 use crate::listener::proxy_header::{self, ProxyHeaderError};
 use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};

@@ -29,9 +29,9 @@ use crate::state::shared::SharedState;
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::limit::UpstreamLimit;
 use crate::upstream::pool::ConnectionPool;
-use crate::upstream::request::UpstreamTimeouts;
 use crate::upstream::resolve::Resolver;
 use crate::upstream::subrequest_pool::SubrequestPool;
+use crate::upstream::timer::UpstreamTimeouts;
 use crate::views::ProxyViews;
 
 /// State owned by one worker thread.
@@ -207,9 +207,9 @@ impl Worker {
             return;
         }
         let pools = self.views.pools.load();
-        self.connection_pool.sweep(self.clock.now(), |UpstreamConnection { pool, address, .. }| {
-            let is_endpoint = |pool: &Arc<Pool>| pool.endpoints().binary_search(address).is_ok();
-            pool.as_ref().is_none_or(|key| pools.get(key).is_some_and(is_endpoint))
+        self.connection_pool.sweep(self.clock.now(), |UpstreamConnection { pool, key, .. }| {
+            let is_endpoint = |pool: &Arc<Pool>| pool.endpoints().binary_search(&key.address).is_ok();
+            pool.as_ref().is_none_or(|pool| pools.get(pool).is_some_and(is_endpoint))
         });
         self.subrequest_pool.sweep(self.clock.now());
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());

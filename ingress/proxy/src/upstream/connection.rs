@@ -1,20 +1,29 @@
 //! A connection to an endpoint.
 
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use ingress_routes::PoolKey;
-use tokio::net::TcpStream;
+use ingress_routes::upstream_tls::UpstreamTls;
 
+use crate::io::transport_stream::UpstreamStream;
 use crate::upstream::limit::UpstreamSlot;
+
+/// What a connection may be used for: requests to an address, with the same TLS settings.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionKey {
+    pub(crate) address: SocketAddr,
+    /// `None` for TCP.
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
+}
 
 /// A connection to an endpoint, between two requests or during one.
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
-    pub(crate) stream: TcpStream,
-    pub(crate) address: SocketAddr,
+    pub(crate) stream: UpstreamStream,
+    pub(crate) key: ConnectionKey,
     /// The endpoints that it was opened for: it is kept while its address is one of them. `None` for an ExternalName Service,
     /// whose addresses change with DNS.
     pub(crate) pool: Option<PoolKey>,
@@ -34,15 +43,15 @@ pub(crate) struct UpstreamConnection {
 
 impl UpstreamConnection {
     pub(crate) fn new(
-        stream: TcpStream,
-        address: SocketAddr,
+        stream: UpstreamStream,
+        key: ConnectionKey,
         pool: Option<PoolKey>,
         name: Rc<str>,
         now: u64,
     ) -> Self {
         Self {
             stream,
-            address,
+            key,
             pool,
             name,
             opened: now,
@@ -54,9 +63,8 @@ impl UpstreamConnection {
         }
     }
 
-    /// Whether the endpoint has neither sent anything nor closed the connection while it was idle. No system call if so.
-    pub(crate) fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    /// Whether the endpoint has neither sent anything nor closed the connection while it was idle.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.stream.is_quiet()
     }
 }

@@ -2,19 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use ingress_routes::KeepAlive;
 
-use crate::upstream::connection::UpstreamConnection;
+use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
 use crate::upstream::limit::UpstreamSlot;
 
 /// The idle connections of a worker. The most recently used one is taken first, so that surplus ones expire.
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
     rules: Cell<KeepAlive>,
-    by_address: RefCell<HashMap<SocketAddr, Vec<UpstreamConnection>, foldhash::fast::RandomState>>,
+    by_key: RefCell<HashMap<ConnectionKey, Vec<UpstreamConnection>, foldhash::fast::RandomState>>,
     count: Cell<usize>,
     /// The next number for a connection that becomes idle; the numbers give their order.
     sequence: Cell<u64>,
@@ -26,7 +25,7 @@ const EVICTED_SHARE: usize = 16;
 impl ConnectionPool {
     pub(crate) fn new(rules: KeepAlive) -> Self {
         let rules = Cell::new(rules);
-        Self { rules, by_address: RefCell::default(), count: Cell::new(0), sequence: Cell::new(0) }
+        Self { rules, by_key: RefCell::default(), count: Cell::new(0), sequence: Cell::new(0) }
     }
 
     /// Sets other limits. They apply to a connection when it becomes idle, and at the next sweep.
@@ -34,12 +33,11 @@ impl ConnectionPool {
         self.rules.set(rules);
     }
 
-    /// Takes an idle connection to the address; skips those on which the endpoint has sent something or closed. Hot: one
-    /// look-up, no system call.
-    pub(crate) fn take(&self, address: SocketAddr) -> Option<UpstreamConnection> {
-        let mut by_address = self.by_address.borrow_mut();
-        let waiting = by_address.get_mut(&address)?;
-        while let Some(connection) = waiting.pop() {
+    /// Takes an idle connection; skips those on which the endpoint has sent something or closed. Hot: one look-up, no system call.
+    pub(crate) fn take(&self, key: &ConnectionKey) -> Option<UpstreamConnection> {
+        let mut by_key = self.by_key.borrow_mut();
+        let waiting = by_key.get_mut(key)?;
+        while let Some(mut connection) = waiting.pop() {
             self.count.set(self.count.get() - 1);
             if connection.is_quiet() {
                 return Some(connection);
@@ -65,14 +63,14 @@ impl ConnectionPool {
         connection.idle_since = now;
         connection.idle_sequence = self.sequence.get();
         self.sequence.set(connection.idle_sequence + 1);
-        self.by_address.borrow_mut().entry(connection.address).or_default().push(connection);
+        self.by_key.borrow_mut().entry(connection.key.clone()).or_default().push(connection);
         self.count.set(self.count.get() + 1);
     }
 
     /// Closes the connection that has been idle longest, of all endpoints; false if none is idle.
     pub(crate) fn close_oldest(&self) -> bool {
-        let mut by_address = self.by_address.borrow_mut();
-        let oldest = by_address
+        let mut by_key = self.by_key.borrow_mut();
+        let oldest = by_key
             .values_mut()
             .filter(|waiting| !waiting.is_empty())
             .min_by_key(|waiting| waiting[0].idle_sequence);
@@ -83,15 +81,15 @@ impl ConnectionPool {
     }
 
     fn evict_oldest(&self) {
-        let mut by_address = self.by_address.borrow_mut();
-        let mut ages: Vec<u64> = by_address.values().flatten().map(|it| it.idle_sequence).collect();
+        let mut by_key = self.by_key.borrow_mut();
+        let mut ages: Vec<u64> = by_key.values().flatten().map(|it| it.idle_sequence).collect();
         if ages.is_empty() {
             return;
         }
         let last = ages.len() / EVICTED_SHARE;
         let (_, newest_evicted, _) = ages.select_nth_unstable(last);
         let newest_evicted = *newest_evicted;
-        by_address.retain(|_, waiting| {
+        by_key.retain(|_, waiting| {
             waiting.retain(|connection| connection.idle_sequence > newest_evicted);
             !waiting.is_empty()
         });
@@ -102,8 +100,8 @@ impl ConnectionPool {
     /// (`belongs` is false).
     pub(crate) fn sweep(&self, now: u64, belongs: impl Fn(&UpstreamConnection) -> bool) {
         let (mut count, rules) = (0, self.rules.get());
-        self.by_address.borrow_mut().retain(|_, waiting| {
-            waiting.retain(|connection| {
+        self.by_key.borrow_mut().retain(|_, waiting| {
+            waiting.retain_mut(|connection| {
                 let fresh = now.saturating_sub(connection.idle_since) <= millis(rules.timeout)
                     && now.saturating_sub(connection.opened) <= millis(rules.time);
                 fresh && connection.is_quiet() && belongs(connection)
@@ -131,6 +129,13 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::io::transport_stream::TransportStream;
+
+    /// Waits until the endpoint has sent something or closed the connection.
+    async fn readable(connection: &UpstreamConnection) {
+        let TransportStream::Plain(stream) = &connection.stream else { unreachable!("made by `pair`") };
+        stream.readable().await.unwrap();
+    }
 
     /// A connection and the endpoint's side of it.
     async fn pair() -> (UpstreamConnection, TcpStream) {
@@ -138,21 +143,22 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let near = TcpStream::connect(address).await.unwrap();
         let (peer, _) = listener.accept().await.unwrap();
-        (UpstreamConnection::new(near, address, None, "endpoint".into(), 0), peer)
+        let key = ConnectionKey { address, tls: None };
+        (UpstreamConnection::new(TransportStream::Plain(near), key, None, "endpoint".into(), 0), peer)
     }
 
     #[tokio::test]
     async fn a_connection_is_reused_unless_the_endpoint_has_sent_something() {
         let idle = ConnectionPool::new(KeepAlive::default());
         let (connection, mut peer) = pair().await;
-        let address = connection.address;
+        let address = connection.key.clone();
         idle.put(connection, 1);
-        let connection = idle.take(address).unwrap();
-        assert!(idle.take(address).is_none());
+        let connection = idle.take(&address).unwrap();
+        assert!(idle.take(&address).is_none());
         peer.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
-        connection.stream.readable().await.unwrap();
+        readable(&connection).await;
         idle.put(connection, 2);
-        assert!(idle.take(address).is_none());
+        assert!(idle.take(&address).is_none());
         assert_eq!(idle.count(), 0);
     }
 
@@ -168,11 +174,11 @@ mod tests {
         idle.put(old, 3_600_001);
         assert_eq!(idle.count(), 0, "it is older than allowed");
         let ((one, _peer1), (two, _peer2)) = (pair().await, pair().await);
-        let (first, second) = (one.address, two.address);
+        let (first, second) = (one.key.clone(), two.key.clone());
         idle.put(one, 1);
         idle.put(two, 1);
-        assert!(idle.take(first).is_none(), "it was closed to make room for the other one");
-        assert!(idle.take(second).is_some());
+        assert!(idle.take(&first).is_none(), "it was closed to make room for the other one");
+        assert!(idle.take(&second).is_some());
     }
 
     #[tokio::test]
@@ -182,12 +188,12 @@ mod tests {
         let mut addresses = Vec::new();
         for _ in 0..33 {
             let (near, other) = pair().await;
-            addresses.push(near.address);
+            addresses.push(near.key.clone());
             peer.push(other);
             pool.put(near, 1);
         }
         assert_eq!(pool.count(), 30, "three of 32 were closed before another one was added");
-        let kept: Vec<bool> = addresses.iter().map(|address| pool.take(*address).is_some()).collect();
+        let kept: Vec<bool> = addresses.iter().map(|address| pool.take(address).is_some()).collect();
         assert_eq!(kept.iter().position(|kept| *kept), Some(3));
         assert!(kept[3..].iter().all(|kept| *kept));
     }
@@ -197,28 +203,31 @@ mod tests {
         let idle = ConnectionPool::new(KeepAlive::default());
         assert!(!idle.close_oldest());
         let ((older, _peer1), (newer, _peer2)) = (pair().await, pair().await);
-        let (first, second) = (older.address, newer.address);
+        let (first, second) = (older.key.clone(), newer.key.clone());
         idle.put(older, 1);
         idle.put(newer, 1);
         assert!(idle.close_oldest());
-        assert_eq!((idle.count(), idle.take(first).is_none(), idle.take(second).is_some()), (1, true, true));
+        assert_eq!(
+            (idle.count(), idle.take(&first).is_none(), idle.take(&second).is_some()),
+            (1, true, true)
+        );
     }
 
     #[tokio::test]
     async fn a_sweep_closes_connections_that_are_idle_too_long_closed_or_of_removed_endpoints() {
         let idle = ConnectionPool::new(KeepAlive::default());
         let ((kept, _peer1), (gone, _peer2), (closed, peer3)) = (pair().await, pair().await, pair().await);
-        let (kept_address, gone_address) = (kept.address, gone.address);
+        let (kept_address, gone_address) = (kept.key.clone(), gone.key.clone());
         drop(peer3);
-        closed.stream.readable().await.unwrap();
+        readable(&closed).await;
         for connection in [kept, gone, closed] {
             idle.put(connection, 1);
         }
-        idle.sweep(2, |connection| connection.address != gone_address);
+        idle.sweep(2, |connection| connection.key != gone_address);
         assert_eq!(idle.count(), 1);
         idle.sweep(60_001, |_| true);
         assert_eq!(idle.count(), 1);
         idle.sweep(60_002, |_| true);
-        assert!(idle.take(kept_address).is_none());
+        assert!(idle.take(&kept_address).is_none());
     }
 }

@@ -1,442 +1,99 @@
-//! One request on one connection to an endpoint, HTTP/1.1 (RFC 9112).
-//!
-//! The task of the client's connection polls it; it has no task or channel of its own. Request and response bodies are
-//! transferred at the same time, so an endpoint may answer before it has read the whole request.
+//! A request to an endpoint, whatever its protocol.
 
-use std::io::IoSlice;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Frame;
-use ingress_wire::chunked::{ChunkEvent, ChunkedDecoder};
-use ingress_wire::framing::MessageFraming;
 use ingress_wire::response::ParsedResponse;
-use tokio::net::TcpStream;
-use tokio_util::io::poll_read_buf;
 
-use crate::io::clock::{Clock, Timer, WaitingFor};
-use crate::io::send_buffer::SendBuffer;
-use crate::io::{scratch, vectored};
 use crate::upstream::connection::UpstreamConnection;
-use crate::upstream::error::{TimeoutKind, UpstreamError};
-use crate::upstream::limit::UpstreamSlot;
+use crate::upstream::error::UpstreamError;
 use crate::upstream::request_body::RequestBody;
-use crate::upstream::trailers;
-
-/// How much is read at once, at first and at most. At first the thread's buffer is used, so that a request holds no buffer
-/// while it waits for its response.
-const READ: usize = scratch::SIZE;
-const READ_MAX: usize = 128 * 1024;
-/// At most for an HTTP/2 stream. The client has to take each piece within its timeout, and hyper does not report how much of
-/// a piece was sent, so a piece must be small. A frame is no larger either.
-const READ_MAX_OF_STREAM: usize = READ;
-/// How many interim responses (1xx) a request may have. Each counts as progress, so without a limit an endpoint that sends
-/// nothing else would keep the request open for ever.
-const MAX_INTERIM: u32 = 128;
-/// How much of a response that is not sent to the client is read to keep its connection.
-const MAX_DISCARDED: usize = 64 * 1024;
-/// The longest head of a response in bytes that `proxy-buffer-size` can allow.
-const MAX_HEAD: usize = 1 << 20;
-
-/// How long a request waits for endpoint and client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct UpstreamTimeouts {
-    /// For the endpoint to read the request (`proxy-send-timeout`).
-    pub(crate) send: Duration,
-    /// For the endpoint to answer (`proxy-read-timeout`).
-    pub(crate) read: Duration,
-    /// For the client to send its body (`client-body-timeout`).
-    pub(crate) body: Duration,
-    /// For the client to take the response (nginx's `send_timeout`).
-    pub(crate) client_send: Duration,
-}
-
-/// The timer of a request, which is that of the client's connection or of its HTTP/2 stream, and the timeouts.
-#[derive(Clone)]
-pub(crate) struct UpstreamTimer {
-    pub(crate) clock: Rc<Clock>,
-    pub(crate) timer: Rc<Timer>,
-    pub(crate) timeouts: UpstreamTimeouts,
-    /// The client speaks HTTP/2.
-    pub(crate) is_stream: bool,
-}
-
-impl UpstreamTimer {
-    fn read_max(&self) -> usize {
-        if self.is_stream { READ_MAX_OF_STREAM } else { READ_MAX }
-    }
-}
-
-/// The state of reading the response.
-enum DownloadState {
-    Head,
-    Length(u64),
-    Chunked(Box<ChunkedDecoder>),
-    UntilClose,
-    /// The whole body has been returned.
-    Over,
-}
-
-/// Properties of a request that sending it and reading its response depend on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestTraits {
-    /// The method is HEAD: the response has no body.
-    pub(crate) is_head: bool,
-    /// It must not be sent again once an endpoint may have received a part of it.
-    pub(crate) is_once: bool,
-    /// Nothing of its body is kept for another endpoint.
-    pub(crate) forgets_body: bool,
-    /// The longest head of the response in bytes.
-    pub(crate) head_limit: usize,
-}
+use crate::upstream::stream_request::StreamRequest;
 
 /// A request to an endpoint, and its response.
-pub(crate) struct UpstreamRequest {
-    connection: UpstreamConnection,
-    send_buffer: SendBuffer,
-    pub(crate) body: RequestBody,
-    download: DownloadState,
-    /// Whether another request may follow on the connection.
-    reusable: bool,
-    traits: RequestTraits,
-    /// How much is read at once.
-    read: usize,
-    /// Interim responses so far.
-    interim: u32,
-    /// Bytes of the request that have been written to the socket.
-    pub(crate) sent: u64,
-    timer: UpstreamTimer,
-    /// The timeout that the timer runs for.
-    wait: TimeoutKind,
-    /// Something was sent or received since the timer was set.
-    progress: bool,
+pub(crate) enum UpstreamRequest {
+    /// It has a connection for itself.
+    Stream(StreamRequest),
 }
 
 impl UpstreamRequest {
-    /// A request with its encoded head. Nothing is sent before it is polled.
-    pub(crate) fn new(
-        connection: UpstreamConnection,
-        head: Bytes,
-        body: RequestBody,
-        traits: RequestTraits,
-        timer: UpstreamTimer,
-    ) -> Self {
-        Self {
-            connection,
-            send_buffer: SendBuffer::new(head),
-            body,
-            download: DownloadState::Head,
-            reusable: false,
-            traits,
-            read: READ,
-            interim: 0,
-            sent: 0,
-            timer,
-            wait: TimeoutKind::Send,
-            progress: true,
+    /// The endpoint's address as text.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Stream(request) => request.name(),
         }
     }
 
-    /// The endpoint's address as text.
-    pub(crate) fn name(&self) -> &str {
-        &self.connection.name
+    /// The request's body.
+    pub(crate) fn body(&self) -> &RequestBody {
+        match self {
+            Self::Stream(request) => &request.body,
+        }
     }
 
-    /// Its timeouts.
-    pub(crate) fn timeouts(&self) -> UpstreamTimeouts {
-        self.timer.timeouts
+    /// Ends the request and returns its body.
+    pub(crate) fn into_body(self) -> RequestBody {
+        match self {
+            Self::Stream(request) => request.body,
+        }
+    }
+
+    /// Ends the request without its response. Returns the request's body, and the connection if it may be kept.
+    pub(crate) fn discard(self, cx: &mut Context<'_>) -> (RequestBody, Option<UpstreamConnection>) {
+        match self {
+            Self::Stream(request) => request.discard(cx),
+        }
     }
 
     /// Whether nothing has been sent, so that a retry cannot carry out the request twice.
     pub(crate) fn is_unsent(&self) -> bool {
-        self.sent == 0
+        match self {
+            Self::Stream(request) => request.is_unsent(),
+        }
     }
 
-    /// Reads the response's head into `response`. Skips interim responses (1xx), as nginx does.
+    /// Sends the request and reads the response's head into `response`. Skips interim responses (1xx), as nginx does.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         response: &mut ParsedResponse,
     ) -> Poll<Result<(), UpstreamError>> {
-        let uploaded = self.poll_upload(cx);
-        let RequestTraits { is_head, head_limit, .. } = self.traits;
-        let head_limit = head_limit.min(MAX_HEAD);
-        loop {
-            if !self.connection.read_buffer.is_empty() {
-                let is_whole = response.parse(&mut self.connection.read_buffer, is_head, head_limit)?;
-                if is_whole && matches!(response.status(), 101 | 200..) {
-                    self.begin(response);
-                    return Poll::Ready(Ok(()));
-                }
-                if is_whole {
-                    self.interim += 1;
-                    if self.interim > MAX_INTERIM {
-                        return Poll::Ready(Err(UpstreamError::Invalid("too many interim responses")));
-                    }
-                    continue;
-                }
-            }
-            match self.poll_fill(cx, READ) {
-                // If sending the request failed, too, that error is the cause.
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(uploaded.err().unwrap_or(error))),
-                Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(uploaded.err().unwrap_or(UpstreamError::Closed)));
-                }
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => {
-                    let wait = uploaded?;
-                    return self.poll_timeout(cx, wait);
-                }
-            }
+        match self {
+            Self::Stream(request) => request.poll_head(cx, response),
         }
-    }
-
-    fn begin(&mut self, response: &ParsedResponse) {
-        self.reusable = response.keeps_alive();
-        self.download = match response.framing() {
-            MessageFraming::None => DownloadState::Over,
-            MessageFraming::Length(length) => DownloadState::Length(length),
-            MessageFraming::Chunked => DownloadState::Chunked(Box::default()),
-            MessageFraming::UntilClose => DownloadState::UntilClose,
-        };
-        self.wait_for_client();
     }
 
     /// How many bytes of the response's body are left, if that is known.
     pub(crate) fn left(&self) -> Option<u64> {
-        match self.download {
-            DownloadState::Over => Some(0),
-            DownloadState::Length(left) => Some(left),
-            _ => None,
+        match self {
+            Self::Stream(request) => request.left(),
         }
     }
 
     /// Sends what can be sent of the request while the response is not read. An error is reported by the next
     /// [`Self::poll_frame`].
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) {
-        if !(self.body.is_over() && self.send_buffer.is_empty()) {
-            let _ = self.poll_upload(cx);
+        match self {
+            Self::Stream(request) => request.poll_send(cx),
         }
     }
 
-    /// The next piece of the response's body. At most `most` bytes are read for it.
+    /// The next piece of the response's body, or its trailers. At most `most` bytes are read for it.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
         most: usize,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        // An endpoint that answers early may close its side; its response is still valid.
-        let uploaded = if self.body.is_over() && self.send_buffer.is_empty() {
-            Ok(TimeoutKind::Read)
-        } else {
-            self.poll_upload(cx)
-        };
-        loop {
-            match self.take() {
-                Ok(Some(frame)) => {
-                    self.wait_for_client();
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Ok(None) if matches!(self.download, DownloadState::Over) => return Poll::Ready(None),
-                Ok(None) => {}
-                Err(error) => return self.fail(error),
-            }
-            match self.poll_fill(cx, most) {
-                Poll::Ready(Ok(0)) if matches!(self.download, DownloadState::UntilClose) => {
-                    self.download = DownloadState::Over;
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Ok(0)) => return self.fail(UpstreamError::Closed),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return self.fail(error),
-                Poll::Pending => {
-                    let wait = match uploaded {
-                        Ok(wait) => wait,
-                        Err(UpstreamError::Io(_) | UpstreamError::Closed) => TimeoutKind::Read,
-                        Err(error) => return self.fail(error),
-                    };
-                    return match self.poll_timeout::<()>(cx, wait) {
-                        Poll::Ready(Err(error)) => self.fail(error),
-                        _ => Poll::Pending,
-                    };
-                }
-            }
-        }
-    }
-
-    fn fail(&mut self, error: UpstreamError) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        self.download = DownloadState::Over;
-        self.reusable = false;
-        Poll::Ready(Some(Err(error)))
-    }
-
-    /// The next piece of the body from the read buffer.
-    fn take(&mut self) -> Result<Option<Frame<Bytes>>, UpstreamError> {
-        let read_buffer = &mut self.connection.read_buffer;
-        if read_buffer.is_empty() {
-            return Ok(None);
-        }
-        match &mut self.download {
-            DownloadState::Head | DownloadState::Over => Ok(None),
-            DownloadState::UntilClose => Ok(Some(Frame::data(read_buffer.split().freeze()))),
-            DownloadState::Length(left) => {
-                let length =
-                    usize::try_from(*left).map_or(read_buffer.len(), |left| left.min(read_buffer.len()));
-                *left -= length as u64;
-                if *left == 0 {
-                    self.download = DownloadState::Over;
-                }
-                Ok(Some(Frame::data(read_buffer.split_to(length).freeze())))
-            }
-            DownloadState::Chunked(chunked) => {
-                let malformed = |_| UpstreamError::Invalid("malformed chunks");
-                let (passed, piece) = chunked.advance(read_buffer).map_err(malformed)?;
-                read_buffer.advance(passed);
-                match piece {
-                    ChunkEvent::More => Ok(None),
-                    ChunkEvent::Data(length) => Ok(Some(Frame::data(read_buffer.split_to(length).freeze()))),
-                    ChunkEvent::End => {
-                        let lines = std::mem::take(&mut chunked.trailers);
-                        self.download = DownloadState::Over;
-                        if lines.is_empty() {
-                            return Ok(None);
-                        }
-                        trailers::parse(&lines).map(|trailers| Some(Frame::trailers(trailers)))
-                    }
-                }
-            }
+        match self {
+            Self::Stream(request) => request.poll_frame(cx, most),
         }
     }
 
     /// Whether the whole response has been returned.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.download, DownloadState::Over)
-    }
-
-    /// Ends the request without its response. Returns the request's body, and the connection if the rest of the response has been
-    /// received and another request may follow.
-    pub(crate) fn discard(mut self, cx: &mut Context<'_>) -> (RequestBody, Option<UpstreamConnection>) {
-        let mut left = MAX_DISCARDED;
-        while let Poll::Ready(Some(Ok(frame))) = self.poll_frame(cx, READ) {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                break;
-            }
+        match self {
+            Self::Stream(request) => request.is_over(),
         }
-        let is_sent = self.body.is_over();
-        let body = std::mem::replace(&mut self.body, RequestBody::none());
-        (body, if is_sent { self.into_idle() } else { None })
-    }
-
-    /// The connection, if another request may follow on it.
-    pub(crate) fn into_idle(mut self) -> Option<UpstreamConnection> {
-        let clean = self.is_over() && self.body.is_over() && self.send_buffer.is_empty();
-        if !self.reusable || !clean || !self.connection.read_buffer.is_empty() {
-            return None;
-        }
-        // A small buffer is reused for the next response; one that has grown for a large body is released.
-        if self.connection.read_buffer.capacity() > READ {
-            self.connection.read_buffer = BytesMut::new();
-        }
-        self.connection.served += 1;
-        Some(self.connection)
-    }
-
-    /// The stream after 101 with its slot, and the bytes that were received after the head.
-    pub(crate) fn into_upgraded(self) -> (TcpStream, Option<UpstreamSlot>, Bytes) {
-        (self.connection.stream, self.connection.slot, self.connection.read_buffer.freeze())
-    }
-
-    /// Sends as much of the request as the endpoint accepts. Returns which timeout applies while nothing more happens.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<TimeoutKind, UpstreamError> {
-        loop {
-            // The first piece of a body is sent together with the head.
-            let pending =
-                self.send_buffer.wants_data() && self.body.poll_fill(cx, &mut self.send_buffer)?.is_pending();
-            if self.send_buffer.is_empty() {
-                return Ok(if pending { TimeoutKind::Body } else { TimeoutKind::Read });
-            }
-            let mut slices = [IoSlice::new(&[]); SendBuffer::SLICES];
-            let count = self.send_buffer.slices(&mut slices);
-            match vectored::poll_write(&mut self.connection.stream, cx, &slices[..count]) {
-                Poll::Pending => return Ok(TimeoutKind::Send),
-                Poll::Ready(Ok(0)) => return Err(UpstreamError::Closed),
-                Poll::Ready(Ok(length)) => {
-                    self.send_buffer.advance(length);
-                    self.sent += length as u64;
-                    if self.traits.forgets_body {
-                        self.body.forget();
-                    }
-                    self.progress = true;
-                }
-                Poll::Ready(Err(error)) => return Err(UpstreamError::Io(error)),
-            }
-        }
-    }
-
-    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<usize, UpstreamError>> {
-        let read_buffer = &mut self.connection.read_buffer;
-        if self.read.min(most) <= READ {
-            let length =
-                ready!(scratch::poll_read_some(&mut self.connection.stream, cx, most, |_, bytes| {
-                    // A piece keeps its buffer in memory until the client has taken it, so a small piece gets a small buffer.
-                    let is_new =
-                        read_buffer.is_empty() && (most < READ || !read_buffer.try_reclaim(bytes.len()));
-                    if is_new {
-                        *read_buffer = BytesMut::with_capacity(bytes.len());
-                    }
-                    read_buffer.extend_from_slice(bytes);
-                    bytes.len()
-                }))
-                .map_err(UpstreamError::Io)?;
-            if length == READ {
-                self.read = (READ * 2).min(self.timer.read_max());
-            }
-            self.progress = true;
-            return Poll::Ready(Ok(length));
-        }
-        read_buffer.reserve(self.read);
-        let room = read_buffer.capacity() - read_buffer.len();
-        let read = poll_read_buf(Pin::new(&mut self.connection.stream), cx, read_buffer);
-        let length = ready!(read).map_err(UpstreamError::Io)?;
-        if length == room {
-            self.read = (self.read * 2).min(self.timer.read_max());
-        } else if length < room / 2 {
-            // Small pieces would each keep a large buffer in memory.
-            self.read = READ;
-        }
-        self.progress = true;
-        Poll::Ready(Ok(length))
-    }
-
-    fn wait_for_client(&mut self) {
-        self.wait = TimeoutKind::Client;
-        self.timer.clock.wait_for_client(&self.timer.timer, self.timer.timeouts.client_send);
-    }
-
-    fn poll_timeout<T>(&mut self, cx: &mut Context<'_>, wait: TimeoutKind) -> Poll<Result<T, UpstreamError>> {
-        let UpstreamTimer { clock, timer, timeouts, .. } = &self.timer;
-        if self.progress || self.wait != wait {
-            self.progress = false;
-            if self.wait == TimeoutKind::Client {
-                timer.set_waiting_for(WaitingFor::Upstream);
-            }
-            self.wait = wait;
-            clock.arm(
-                timer,
-                match wait {
-                    TimeoutKind::Send => timeouts.send,
-                    TimeoutKind::Read | TimeoutKind::Client => timeouts.read,
-                    TimeoutKind::Body => timeouts.body,
-                },
-            );
-        }
-        if timer.poll_expired(cx) { Poll::Ready(Err(UpstreamError::Timeout(wait))) } else { Poll::Pending }
     }
 }
-
-#[cfg(test)]
-mod tests;

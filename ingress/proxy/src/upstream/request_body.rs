@@ -285,7 +285,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::io::client_stream::ClientStream;
+    use crate::io::transport_stream::ClientStream;
     use crate::wire::http1_stream::NextHead;
 
     /// A body that a client sends in chunks.

@@ -15,8 +15,8 @@ use ingress_wire::request::{ParsedRequest, refused_line};
 use ingress_wire::request_head::{HeadError, HeadLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::io::client_stream::ClientStream;
 use crate::io::send_buffer::SendBuffer;
+use crate::io::transport_stream::ClientStream;
 use crate::io::{scratch, vectored};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

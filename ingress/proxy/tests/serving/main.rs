@@ -22,6 +22,7 @@ mod upgrades;
 mod views;
 
 mod tls;
+mod upstream_tls;
 
 mod http2;
 mod metrics;

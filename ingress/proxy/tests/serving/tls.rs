@@ -22,6 +22,17 @@ fn connect(world: &TestCluster, name: &str) -> StreamOwned<ClientConnection, std
     StreamOwned::new(ClientConnection::new(client_config(b"http/1.1"), name).unwrap(), stream)
 }
 
+/// The status and head of the response to a GET over TLS.
+pub fn get(world: &TestCluster, host: &str, path: &str) -> (u16, String) {
+    let mut stream = connect(world, host);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status line"), text)
+}
+
 /// The leaf certificate that is served for a name.
 fn served(world: &TestCluster, name: &str) -> CertificateDer<'static> {
     let mut stream = connect(world, name);

@@ -1,76 +1,58 @@
 //! `backend-protocol`: the protocol of the Pods.
 
-use http::StatusCode;
+use std::sync::Arc;
 
+use super::proxy_ssl::ProxySsl;
 use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
-use crate::exchange::{Exchange, RequestScheme};
 use crate::plan::Plan;
-use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::plan::phase::Phase;
+use crate::plan::upstream_options::{BackendProtocol, UpstreamOptions};
 use crate::problem::Effect;
+use crate::upstream_tls::UpstreamTls;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "protocol",
-    doc: "The protocol of the Pods. Only plain HTTP is supported yet. With another protocol requests are answered 503: \
-          sent in plain HTTP they would be misread, or data that should be encrypted would be sent in the clear.",
+    doc: "The protocol of the Pods.",
     annotations: &[Annotation {
-        name: "backend-protocol",
-        values: "HTTP, AUTO_HTTP, in any case; default HTTP",
-        doc: "AUTO_HTTP uses the client's protocol: requests over http are served, those over https answered 503. \
-              HTTPS, GRPC, GRPCS and FCGI close the routes (503).",
+        name: NAME,
+        values: "HTTP, HTTPS, AUTO_HTTP, in any case; default HTTP",
+        doc: "AUTO_HTTP is HTTPS for requests over https and HTTP for others. With HTTPS, endpoints are not verified without \
+              `proxy-ssl-verify`. GRPC, GRPCS and FCGI are not supported yet and close the routes (503).",
     }],
-    phases: &[Phase::Rewrite],
+    phases: &[Phase::UpstreamRequest],
     syntax: "backend-protocol: AUTO_HTTP",
     read,
     plan,
     ..AnnotationFamily::NONE
 };
 
-/// The protocol of connections to Pods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BackendProtocol {
-    /// Plain HTTP.
-    #[default]
-    Http,
-    /// Plain HTTP, or HTTPS if the client uses it.
-    AsClient,
-}
+const NAME: &str = "backend-protocol";
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
-    const NAME: &str = "backend-protocol";
+    // A canary uses the protocol of the rule that it belongs to.
+    if settings.canary.is_some() {
+        return;
+    }
     let value = reader.text(NAME).map(str::to_ascii_uppercase);
-    match value.as_deref() {
-        // A canary uses the protocol of the rule that it belongs to.
-        _ if settings.canary.is_some() => {}
-        Some(other @ ("HTTPS" | "GRPC" | "GRPCS" | "FCGI")) => {
-            let what = format!("{other} to Services is not supported yet, and they do not accept plain HTTP");
-            reader.problem(NAME, what, Effect::Closed);
-        }
-        _ => {
-            let wanted = "HTTP, AUTO_HTTP, HTTPS, GRPC, GRPCS or FCGI";
-            let protocol = reader.value(NAME, wanted, Effect::DefaultUsed, |_| match value.as_deref() {
-                Some("HTTP") => Some(BackendProtocol::Http),
-                Some("AUTO_HTTP") => Some(BackendProtocol::AsClient),
-                _ => None,
-            });
-            settings.backend_protocol = protocol.unwrap_or_default();
-        }
+    if let Some(other @ ("GRPC" | "GRPCS" | "FCGI")) = value.as_deref() {
+        let what = format!("{other} to Services is not supported yet, and they do not accept plain HTTP");
+        return reader.problem(NAME, what, Effect::Closed);
+    }
+    let wanted = "HTTP, AUTO_HTTP, HTTPS, GRPC, GRPCS or FCGI";
+    let protocol = reader.value(NAME, wanted, Effect::DefaultUsed, |_| match value.as_deref() {
+        Some("HTTP") => Some(BackendProtocol::Http),
+        Some("AUTO_HTTP") => Some(BackendProtocol::AsClient),
+        Some("HTTPS") => Some(BackendProtocol::Https),
+        _ => None,
+    });
+    let protocol = protocol.unwrap_or_default();
+    if protocol != BackendProtocol::Http {
+        let tls = settings.values.get::<ProxySsl>().map(|ssl| ssl.0.clone());
+        let tls = tls.unwrap_or_else(UpstreamTls::unverified);
+        settings.values.set(Arc::new(UpstreamOptions { protocol, tls }));
     }
 }
 
 fn plan(settings: &Settings, _: &Rule<'_>, plan: &mut Plan) {
-    if settings.backend_protocol != BackendProtocol::Http {
-        plan.rewrite.push(Box::new(settings.backend_protocol));
-    }
-}
-
-impl RequestFilter for BackendProtocol {
-    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
-        match (self, exchange.scheme) {
-            (Self::AsClient, RequestScheme::Https) => {
-                FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE))
-            }
-            _ => FilterOutcome::Continue,
-        }
-    }
+    plan.upstream = settings.values.get::<Arc<UpstreamOptions>>().cloned();
 }

@@ -21,6 +21,15 @@ fn read_lines(lines: &str) -> (Settings, Vec<RoutingProblem>) {
 fn named_objects() -> Cache {
     let key = Key::new("default", "my-headers");
     let headers = ConfigMap { key, data: vec![("X-App".into(), "shop".into())] };
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority =
+        rcgen::CertificateParams::new(vec!["ca.example".into()]).unwrap().self_signed(&key).unwrap();
+    let endpoints = Secret {
+        key: Key::new("default", "endpoints"),
+        certificate: Box::default(),
+        private_key: Box::default(),
+        other: [("ca.crt".into(), authority.pem().into_bytes().into())].into(),
+    };
     let mut cache = Cache::default();
     let users = Secret {
         key: Key::new("default", "users"),
@@ -28,7 +37,11 @@ fn named_objects() -> Cache {
         private_key: Box::default(),
         other: [("ann".into(), b"{PLAIN}secret".as_slice().into())].into(),
     };
-    let objects = [Object::ConfigMap(Arc::new(headers)), Object::Secret(Arc::new(users))];
+    let objects = [
+        Object::ConfigMap(Arc::new(headers)),
+        Object::Secret(Arc::new(users)),
+        Object::Secret(Arc::new(endpoints)),
+    ];
     cache.apply(objects.map(Event::Apply), 1);
     cache
 }
@@ -106,8 +119,11 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
     (family.plan)(&settings, &rule, &mut plan);
     let heads = HeadOptions { passes_server: empty.heads.passes_server, ..plan.heads };
     let has_pages = plan.error_pages.is_some();
-    let changes_requests =
-        !plan.request_head.is_empty() || heads != empty.heads || plan.proxy != empty.proxy || has_pages;
+    let changes_requests = !plan.request_head.is_empty()
+        || heads != empty.heads
+        || plan.proxy != empty.proxy
+        || plan.upstream != empty.upstream
+        || has_pages;
     let changes_responses = !plan.response_head.is_empty() || heads != plan.heads;
     [
         (Phase::Server, settings.app_root.is_some()),
@@ -133,6 +149,8 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     ("affinity", &[Phase::ResponseHead]),
     // The settings of the server are not in the plan.
     ("server", &[Phase::Server]),
+    // `backend-protocol` takes the settings of TLS over.
+    ("upstream TLS", &[Phase::UpstreamRequest]),
     ("client identity", &[Phase::Server, Phase::UpstreamRequest]),
     ("blocklist", &[Phase::Server]),
 ];
@@ -152,7 +170,7 @@ fn a_family_names_its_phases() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (93, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (100, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -257,7 +275,13 @@ fn invalid_values_are_reported_with_their_effect() {
         ("proxy-redirect-to: $", Effect::DefaultUsed),
         ("http2-push-preload: 'true'", Effect::Cosmetic),
         ("no-such-thing: x", Effect::Differs),
-        ("backend-protocol: HTTPS", Effect::Closed),
+        ("proxy-ssl-verify: 'yes'", Effect::Closed),
+        ("proxy-ssl-verify: 'on'", Effect::Differs),
+        ("proxy-ssl-secret: default/missing", Effect::Closed),
+        ("proxy-ssl-secret: without-namespace", Effect::Closed),
+        ("proxy-ssl-name: 'a b'", Effect::Closed),
+        ("proxy-ssl-ciphers: RC4", Effect::DefaultUsed),
+        ("proxy-ssl-protocols: TLSv1", Effect::DefaultUsed),
         ("backend-protocol: grpcs", Effect::Closed),
         ("backend-protocol: GRPC", Effect::Closed),
         ("backend-protocol: FCGI", Effect::Closed),

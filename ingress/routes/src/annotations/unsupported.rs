@@ -11,8 +11,6 @@ const RAW_TEXT: &str = "an access rule in it would not be applied";
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
 const NO_HASH: &str = "endpoints are chosen by round robin";
 const NO_MIRROR: &str = "no copy of the request is sent";
-const PLAIN_UPSTREAM: &str =
-    "requests to endpoints use plain HTTP; with backend-protocol HTTPS the routes answer 503";
 const STREAMED: &str = "responses are streamed and not buffered";
 const NO_TRACES: &str = "no traces are sent";
 
@@ -45,14 +43,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     closed("auth-tls-error-page", OnlyEmpty, NO_CERTIFICATE),
     closed("auth-tls-pass-certificate-to-upstream", False, "endpoints would get no client certificate, or a forged one"),
     closed("auth-tls-match-cn", OnlyEmpty, "any client certificate would be accepted"),
-    // TLS to the upstream: requests to endpoints use plain HTTP only (`backend-protocol`), so these have no effect.
-    differs("proxy-ssl-secret", OnlyEmpty, PLAIN_UPSTREAM),
-    differs("proxy-ssl-verify", Words(&["off"]), PLAIN_UPSTREAM),
-    differs("proxy-ssl-verify-depth", OnlyEmpty, PLAIN_UPSTREAM),
-    differs("proxy-ssl-name", OnlyEmpty, PLAIN_UPSTREAM),
-    differs("proxy-ssl-server-name", Words(&["off"]), PLAIN_UPSTREAM),
-    differs("proxy-ssl-ciphers", OnlyEmpty, PLAIN_UPSTREAM),
-    differs("proxy-ssl-protocols", OnlyEmpty, PLAIN_UPSTREAM),
     // External authentication.
     cosmetic("auth-keepalive-share-vars", False, "there is no nginx whose variables could be shared"),
     // Headers and CORS.

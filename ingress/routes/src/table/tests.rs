@@ -292,7 +292,7 @@ fn routes_with_an_unsupported_backend_protocol_are_closed() {
     // [backendprotocol.go, grpc.go]
     let world = TestCluster::new(
         "
-metadata: {name: encrypted, annotations: {backend-protocol: HTTPS}}
+metadata: {name: encrypted, annotations: {backend-protocol: GRPC}}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
 ---
 metadata: {name: auto, annotations: {backend-protocol: auto_http}}
@@ -311,14 +311,14 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, twin]]}]}
         &[
             ("a.example/", "503"),
             ("b.example/", "web"),
-            ("https://b.example/", "503"),
+            ("https://b.example/", "web"),
             ("https://c.example/", "twin"),
         ],
     );
     assert_eq!(
         world.problems(),
         [
-            "Ingress default/encrypted: nginx.ingress.kubernetes.io/backend-protocol: HTTPS to Services is not \
+            "Ingress default/encrypted: nginx.ingress.kubernetes.io/backend-protocol: GRPC to Services is not \
              supported yet, and they do not accept plain HTTP; the routes answer 503",
             "Ingress default/odd: nginx.ingress.kubernetes.io/backend-protocol: \"SPDY\" should be HTTP, AUTO_HTTP, \
              HTTPS, GRPC, GRPCS or FCGI; its default is used",

@@ -16,12 +16,12 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_provider);
 
 /// A certificate chain with its key, ready to be served. Made once for each version of a Secret.
-pub(super) struct LoadedCertificate {
-    pub(super) secret: Arc<Secret>,
-    pub(super) key: Arc<CertifiedKey>,
+pub(crate) struct LoadedCertificate {
+    pub(crate) secret: Arc<Secret>,
+    pub(crate) key: Arc<CertifiedKey>,
     /// DNS names of the certificate, or its common name where it has none. In lower case.
     names: Vec<String>,
-    pub(super) info: CertificateInfo,
+    pub(crate) info: CertificateInfo,
 }
 
 /// Fields of a certificate that metrics show.
@@ -51,7 +51,7 @@ impl CertificateInfo {
 }
 
 impl LoadedCertificate {
-    pub(super) fn new(secret: &Arc<Secret>) -> Result<Self, String> {
+    pub(crate) fn new(secret: &Arc<Secret>) -> Result<Self, String> {
         let name = &secret.key;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&secret.certificate).collect();
         let chain = chain.map_err(|error| format!("tls.crt of Secret {name} is not PEM: {error}"))?;
@@ -70,19 +70,13 @@ impl LoadedCertificate {
         Ok(Self { secret: secret.clone(), key: Arc::new(key), names, info })
     }
 
-    /// Whether the certificate covers a host: by its name, or by a wildcard for its first label (RFC 6125 §6.4.3).
-    /// A wildcard host needs the same wildcard.
-    pub(super) fn covers(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        let parent = host.split_once('.').filter(|(label, _)| !label.is_empty() && *label != "*");
-        self.names.iter().any(|name| {
-            let wildcard = name.strip_prefix("*.");
-            *name == host || parent.is_some_and(|(_, parent)| wildcard == Some(parent))
-        })
+    /// Whether the certificate covers a host.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        covers(&self.names, host)
     }
 
     /// Why clients reject the certificate at a time since the Unix epoch. It is served nevertheless, as by nginx.
-    pub(super) fn invalid_at(&self, now: Duration) -> Option<String> {
+    pub(crate) fn invalid_at(&self, now: Duration) -> Option<String> {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let CertificateInfo { valid_from, expires, .. } = self.info;
         let reason = if now > expires {
@@ -96,13 +90,28 @@ impl LoadedCertificate {
         Some(format!("the certificate of Secret {secret} {reason}; it is served, and clients reject it"))
     }
 
-    pub(super) fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         self.names.join(", ")
     }
 }
 
-fn read(der: &[u8]) -> Result<(Vec<String>, CertificateInfo), String> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+/// Whether names of a certificate cover a host: by its name, or by a wildcard for its first label (RFC 6125 §6.4.3).
+/// A wildcard host needs the same wildcard.
+pub(crate) fn covers(names: &[String], host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let parent = host.split_once('.').filter(|(label, _)| !label.is_empty() && *label != "*");
+    names.iter().any(|name| {
+        let wildcard = name.strip_prefix("*.");
+        *name == host || parent.is_some_and(|(_, parent)| wildcard == Some(parent))
+    })
+}
+
+/// The DNS names of a certificate, or its common name where it has none. In lower case. Empty if it cannot be read.
+pub(crate) fn names_of(der: &[u8]) -> Vec<String> {
+    X509Certificate::from_der(der).map(|(_, certificate)| names(&certificate)).unwrap_or_default()
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let mut names = Vec::new();
     if let Ok(Some(extension)) = certificate.subject_alternative_name() {
         names.extend(extension.value.general_names.iter().filter_map(|name| match name {
@@ -114,6 +123,12 @@ fn read(der: &[u8]) -> Result<(Vec<String>, CertificateInfo), String> {
         let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
         names.extend(common.map(str::to_ascii_lowercase));
     }
+    names
+}
+
+fn read(der: &[u8]) -> Result<(Vec<String>, CertificateInfo), String> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+    let names = names(&certificate);
     let issuer = |oid| {
         let first = certificate.issuer().iter_by_oid(oid).next();
         first.and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()

@@ -1,12 +1,21 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
 use super::*;
+use crate::io::clock::Clock;
+use crate::io::transport_stream::TransportStream;
+use crate::upstream::connection::ConnectionKey;
+use crate::upstream::timer::UpstreamTimeouts;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// A request to an endpoint that sends this response.
-async fn request_to(response: Vec<u8>, head_limit: usize, is_stream: bool) -> UpstreamRequest {
+async fn request_to(response: Vec<u8>, head_limit: usize, is_stream: bool) -> StreamRequest {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
@@ -20,13 +29,14 @@ async fn request_to(response: Vec<u8>, head_limit: usize, is_stream: bool) -> Up
     let clock = Rc::new(Clock::new(jiff::tz::TimeZone::UTC));
     let minute = Duration::from_secs(60);
     let timeouts = UpstreamTimeouts { send: minute, read: minute, body: minute, client_send: minute };
-    let timer = UpstreamTimer { timer: clock.timer(), clock, timeouts, is_stream };
-    let connection = UpstreamConnection::new(stream, address, None, "endpoint".into(), 0);
+    let timer = UpstreamTimer::new(clock.clone(), clock.timer(), timeouts, is_stream);
+    let key = ConnectionKey { address, tls: None };
+    let connection = UpstreamConnection::new(TransportStream::Plain(stream), key, None, "endpoint".into(), 0);
     let traits = RequestTraits { is_head: false, is_once: false, forgets_body: false, head_limit };
-    UpstreamRequest::new(connection, Bytes::from_static(REQUEST), RequestBody::none(), traits, timer)
+    StreamRequest::new(connection, Bytes::from_static(REQUEST), RequestBody::none(), traits, timer)
 }
 
-async fn head(request: &mut UpstreamRequest) -> Result<ParsedResponse, UpstreamError> {
+async fn head(request: &mut StreamRequest) -> Result<ParsedResponse, UpstreamError> {
     let mut response = ParsedResponse::default();
     std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await.map(|()| response)
 }
@@ -40,7 +50,8 @@ async fn largest_piece(is_stream: bool) -> usize {
     head(&mut request).await.unwrap();
     let mut largest = 0;
     while request.left() != Some(0) {
-        request.connection.stream.readable().await.unwrap();
+        let TransportStream::Plain(stream) = &request.connection.stream else { unreachable!("made above") };
+        stream.readable().await.unwrap();
         let frame = std::future::poll_fn(|cx| request.poll_frame(cx, usize::MAX)).await.unwrap().unwrap();
         largest = largest.max(frame.data_ref().unwrap().len());
         tokio::task::yield_now().await;

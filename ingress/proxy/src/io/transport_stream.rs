@@ -1,28 +1,51 @@
-//! The byte stream of a client's connection: TCP, or TLS over TCP.
+//! A byte stream: TCP, or TLS over TCP.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server};
 
 /// The byte stream of a client's connection.
-pub(crate) enum ClientStream {
+pub(crate) type ClientStream = TransportStream<server::TlsStream<TcpStream>>;
+
+/// The byte stream of a connection to an endpoint.
+pub(crate) type UpstreamStream = TransportStream<client::TlsStream<TcpStream>>;
+
+/// A byte stream, with TLS of type `T` or without.
+#[derive(Debug)]
+pub(crate) enum TransportStream<T> {
     Plain(TcpStream),
-    /// Boxed, because it is large and idle connections without TLS do not need it.
-    Tls(Box<TlsStream<TcpStream>>),
+    /// Boxed, because it is large and connections without TLS do not need it.
+    Tls(Box<T>),
 }
 
-impl ClientStream {
+impl<T: AsyncRead + Unpin> TransportStream<T> {
     /// Whether the stream may keep written bytes until it is flushed, and has an end of its own.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
+
+    /// Whether the peer has neither sent anything nor closed the stream. No system call for TCP if so.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        match self {
+            Self::Plain(stream) => {
+                matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            // Session tickets are read here and are no data.
+            Self::Tls(stream) => {
+                let mut buffer = ReadBuf::new(&mut byte);
+                let stream = Pin::new(&mut **stream);
+                stream.poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_pending()
+            }
+        }
+    }
 }
 
-impl AsyncRead for ClientStream {
+impl<T: AsyncRead + Unpin> AsyncRead for TransportStream<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -35,7 +58,7 @@ impl AsyncRead for ClientStream {
     }
 }
 
-impl AsyncWrite for ClientStream {
+impl<T: AsyncWrite + Unpin> AsyncWrite for TransportStream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),

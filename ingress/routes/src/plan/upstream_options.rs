@@ -1,0 +1,39 @@
+//! The protocol of endpoints where it is not plain HTTP/1 (`backend-protocol`).
+
+use std::sync::Arc;
+
+use crate::exchange::RequestScheme;
+use crate::upstream_tls::UpstreamTls;
+
+/// The protocol of endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendProtocol {
+    /// HTTP/1 over TCP.
+    #[default]
+    Http,
+    /// HTTP/1, over TLS for requests that came over TLS (`AUTO_HTTP`).
+    AsClient,
+    /// HTTP/1 over TLS.
+    Https,
+}
+
+/// How requests of a rule are sent to endpoints that do not speak plain HTTP/1.
+#[derive(Debug, PartialEq)]
+pub struct UpstreamOptions {
+    /// Their protocol.
+    pub protocol: BackendProtocol,
+    /// TLS, where the protocol has it.
+    pub tls: Arc<UpstreamTls>,
+}
+
+impl UpstreamOptions {
+    /// TLS for a request of a client that used this scheme; `None` if endpoints get it in the clear.
+    pub fn tls(&self, scheme: RequestScheme) -> Option<&Arc<UpstreamTls>> {
+        let is_tls = match self.protocol {
+            BackendProtocol::Http => false,
+            BackendProtocol::AsClient => scheme == RequestScheme::Https,
+            BackendProtocol::Https => true,
+        };
+        is_tls.then_some(&self.tls)
+    }
+}
