@@ -11,9 +11,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
 /// Ranges that are routed to the loopback interface: every address in them can be bound and reached.
-/// The last is for addresses that no cluster has (RFC 5737).
+/// The last is one that no cluster has (RFC 5737), of whose network `upstream` has other addresses.
 const RANGES: [&str; 5] =
-    ["10.244.0.0/16", "10.96.0.0/16", "fd00:10:244::/64", "fd00:10:96::/108", "192.0.2.0/24"];
+    ["10.244.0.0/16", "10.96.0.0/16", "fd00:10:244::/64", "fd00:10:96::/108", "192.0.2.9/32"];
 
 /// An address of the loopback interface outside 127.0.0.0/8, for programs that look for a non-loopback address.
 pub const OWN_ADDRESS: &str = "10.244.0.2";
