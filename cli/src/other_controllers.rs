@@ -30,6 +30,9 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Workloads that a report names.
+const SHOWN: usize = 3;
+
 /// The scope of the reports.
 const SCOPE: &str = "controllers";
 
@@ -81,7 +84,9 @@ async fn check(client: &Client, options: &RouteOptions, own: &Controller) -> Res
         let Some(path) = owner.slices_path(options.watch_namespace.as_deref()) else { continue };
         let slices = list(client, &path).await?;
         let workloads = other_workloads(&slices, own);
-        problems.extend(workloads.into_iter().map(|workload| problem(class, &owner, &workload)));
+        if !workloads.is_empty() {
+            problems.push(problem(class, &owner, &workloads));
+        }
     }
     Ok(problems)
 }
@@ -167,14 +172,19 @@ fn workload(pod: &str) -> &str {
     }
 }
 
-fn problem(class: &Value, owner: &Installation, workload: &str) -> Problem {
+fn problem(class: &Value, owner: &Installation, workloads: &BTreeSet<String>) -> Problem {
     let Installation { name, instance, .. } = owner;
+    // Any account that may create Services can add workloads.
+    let mut shown = workloads.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if workloads.len() > SHOWN {
+        shown += &format!(" and {} more", workloads.len() - SHOWN);
+    }
     Problem {
         kind: "IngressClass".to_owned(),
         key: class["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
         field: "spec.controller".to_owned(),
         what: format!(
-            "another controller serves this class: {workload} ({name}, instance {instance}). It answers the requests that reach it, and may write the \
+            "another controller serves this class: {shown} ({name}, instance {instance}). It answers the requests that reach it, and may write the \
              status of the same Ingresses"
         ),
         wanted: "one controller of a class: another --controller-class and --ingress-class for one of them, or the other one removed".to_owned(),
@@ -220,6 +230,20 @@ mod tests {
             let slices = [slice("edge", &[(pod, true)]), slice(namespace, &[(other, ready)])];
             let found: Vec<_> = other_workloads(&slices, &own(pod)).into_iter().collect();
             assert_eq!(found, wanted.into_iter().collect::<Vec<_>>(), "{namespace}/{other}");
+        }
+    }
+
+    #[test]
+    fn a_report_names_three_workloads_at_most() {
+        let class =
+            json!({ "metadata": { "name": "nginx", "labels": { NAME: "ingress-nginx", INSTANCE: "edge" } } });
+        let owner = Installation::of(&class).unwrap();
+        let workloads = |count: usize| (0..count).map(|number| format!("edge/w{number}")).collect();
+        for (count, wanted) in
+            [(1, "edge/w0 ("), (3, "edge/w0, edge/w1, edge/w2 ("), (5, "edge/w2 and 2 more (")]
+        {
+            let what = problem(&class, &owner, &workloads(count)).what;
+            assert!(what.contains(wanted), "{what}");
         }
     }
 
