@@ -9,7 +9,7 @@ use crate::api::JsonApi;
 use crate::console::Console;
 use crate::objects::{ObjectId, ResourceKind};
 use crate::options::{CheckLocation, MigrateOptions};
-use crate::probe::{self, ProbeLine, ProbeTarget, ProbeTask, Question, is_missing};
+use crate::probe::{self, ProbeLine, ProbeRequest, ProbeTarget, ProbeTask, is_missing};
 use crate::probe_log::{self, ProbeReceiver, ProbeSender};
 use crate::waiting;
 
@@ -61,8 +61,8 @@ impl Watch {
     /// The wrong answer, or that the watch has ended.
     pub(crate) async fn next(&mut self) -> Result<(), String> {
         match self.lines.next().await {
-            Some(ProbeLine::Running { asked, repeated }) => {
-                self.counts = (asked, repeated);
+            Some(ProbeLine::Running { sent, repeated }) => {
+                self.counts = (sent, repeated);
                 Ok(())
             }
             Some(ProbeLine::Wrong(wrong)) => Err(wrong.to_string()),
@@ -81,13 +81,13 @@ impl Watch {
 }
 
 impl Checker {
-    /// Chooses the place: with `auto`, this process if the first question to the target is answered from here.
+    /// Chooses the place: with `auto`, this process if the first request to the target is answered from here.
     pub(crate) async fn choose(
         api: &JsonApi,
         options: &MigrateOptions,
         pod: &Value,
         target: &ProbeTarget,
-        questions: &[Question],
+        requests: &[ProbeRequest],
         console: Console,
     ) -> Self {
         let in_pod = || {
@@ -98,9 +98,9 @@ impl Checker {
             CheckLocation::Here => Self::Here,
             CheckLocation::Pod => in_pod(),
             CheckLocation::Auto => {
-                let Some(question) = questions.first() else { return Self::Here };
+                let Some(request) = requests.first() else { return Self::Here };
                 for _ in 0..ATTEMPTS {
-                    if !is_missing(&question.ask(target).await) {
+                    if !is_missing(&request.send(target).await) {
                         return Self::Here;
                     }
                 }
@@ -111,14 +111,14 @@ impl Checker {
         }
     }
 
-    /// Sends every question to every target.
-    pub(crate) async fn ask(
+    /// Sends every request to every target.
+    pub(crate) async fn send(
         &self,
         targets: &[ProbeTarget],
-        questions: &[Question],
+        requests: &[ProbeRequest],
     ) -> Result<Vec<Vec<String>>, String> {
-        let Self::Pod(pods) = self else { return Ok(probe::ask_all(targets, questions).await) };
-        let task = ProbeTask { targets: targets.to_vec(), questions: questions.to_vec(), expected: None };
+        let Self::Pod(pods) = self else { return Ok(probe::send_all(targets, requests).await) };
+        let task = ProbeTask { targets: targets.to_vec(), requests: requests.to_vec(), expected: None };
         let (telling, mut lines) = ProbeSender::new();
         let pod = pods.start(&task).await?;
         forward(&pods.api, &pod, &telling).await?;
@@ -130,21 +130,21 @@ impl Checker {
         }
     }
 
-    /// Starts a watch and waits until it has sent each question once.
+    /// Starts a watch and waits until it has sent each request once.
     pub(crate) async fn watch(
         &self,
         target: &ProbeTarget,
-        questions: Vec<Question>,
+        requests: Vec<ProbeRequest>,
         expected: Vec<String>,
     ) -> Result<Watch, String> {
         let (telling, lines) = ProbeSender::new();
         let target = target.clone();
         let task = match self {
             Self::Here => tokio::spawn(async move {
-                probe::watch(&target, &questions, &expected, |line| telling.report(line)).await;
+                probe::watch(&target, &requests, &expected, |line| telling.report(line)).await;
             }),
             Self::Pod(pods) => {
-                let task = ProbeTask { targets: vec![target], questions, expected: Some(expected) };
+                let task = ProbeTask { targets: vec![target], requests, expected: Some(expected) };
                 let pod = pods.start(&task).await?;
                 let api = pods.api.clone();
                 tokio::spawn(async move {

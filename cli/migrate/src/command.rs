@@ -12,13 +12,13 @@ use crate::execution::Execution;
 use crate::facts::{self, Facts};
 use crate::finish;
 use crate::ingress_plan;
+use crate::lookups;
 use crate::mounted_files;
 use crate::objects::{ResourceKind, flag, name, namespace};
 use crate::options::{MigrateAction, MigrateOptions, MigratedService, OutputFormat};
 use crate::permissions::{self, Permission};
 use crate::plan::MigrationPlan;
-use crate::probe::Question;
-use crate::questions;
+use crate::probe::ProbeRequest;
 use crate::rollback::Rollback;
 
 /// Where CoreDNS looks for its Corefile without `-conf`.
@@ -47,7 +47,7 @@ pub async fn run(options: MigrateOptions, console: Console) -> Result<(), Migrat
 async fn take_over(api: &JsonApi, options: &MigrateOptions, console: Console) -> Result<(), MigrateError> {
     permissions::check(api, &reading(options)).await?;
     let facts = facts::read(api, options).await?;
-    let (mut plan, questions) = make_plan(options, &facts).await;
+    let (mut plan, requests) = make_plan(options, &facts).await;
     let is_dry_run = options.action == MigrateAction::DryRun;
     let writing = permissions::check(api, &writing(options)).await;
     if let Err(MigrateError::Refused(missing)) = &writing {
@@ -62,7 +62,7 @@ async fn take_over(api: &JsonApi, options: &MigrateOptions, console: Console) ->
     }
     writing?;
     let Some(workload) = facts.workload() else { return Ok(()) };
-    let execution = Execution::new(api, options, console, &facts.service, &workload.object, questions);
+    let execution = Execution::new(api, options, console, &facts.service, &workload.object, requests);
     carry_out(api, options, console, &plan, execution.map_err(MigrateError::Failed)?).await
 }
 
@@ -81,15 +81,15 @@ async fn carry_out(
     };
     let command = format!("portolan migrate {}", options.service.name());
     let Err(reason) = result else {
-        let (asked, repeated) = execution.counts();
+        let (sent, repeated) = execution.counts();
         let text = format!(
-            "Done: {asked} answers during the change, {repeated} of them at the second attempt, 0 wrong. {command} --rollback restores \
+            "Done: {sent} answers during the change, {repeated} of them at the second attempt, 0 wrong. {command} --rollback restores \
              the state before."
         );
         match console.format {
             OutputFormat::Text => console.progress(&text),
             OutputFormat::Json => {
-                (console.out)(&format!("{}\n", json!({ "done": true, "asked": asked, "repeated": repeated })))
+                (console.out)(&format!("{}\n", json!({ "done": true, "sent": sent, "repeated": repeated })))
             }
         }
         return Ok(());
@@ -195,21 +195,21 @@ fn writing(options: &MigrateOptions) -> Vec<Permission> {
     permissions
 }
 
-async fn make_plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, Vec<Question>) {
+async fn make_plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, Vec<ProbeRequest>) {
     if options.service == MigratedService::Ingress {
-        let (plan, questions) = ingress_plan::plan(options, facts);
-        return (plan, questions.into_iter().map(Question::Http).collect());
+        let (plan, requests) = ingress_plan::plan(options, facts);
+        return (plan, requests.into_iter().map(ProbeRequest::Http).collect());
     }
     let corefile = check_corefile(facts).await;
-    let questions = match &corefile {
+    let requests = match &corefile {
         Some(Ok((_, summary))) => {
             let CorefileSummary { cluster_zones, other_zones, .. } = summary;
-            questions::questions(&facts.services, cluster_zones, other_zones, &options.external)
+            lookups::lookups(&facts.services, cluster_zones, other_zones, &options.external)
         }
         _ => Vec::new(),
     };
-    let plan = dns_plan::plan(options, facts, corefile.as_ref(), questions.len());
-    (plan, questions.into_iter().map(Question::Dns).collect())
+    let plan = dns_plan::plan(options, facts, corefile.as_ref(), requests.len());
+    (plan, requests.into_iter().map(ProbeRequest::Dns).collect())
 }
 
 /// Checks the Corefile of the workload; `None` without a workload that runs CoreDNS.

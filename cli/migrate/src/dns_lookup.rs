@@ -8,7 +8,7 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use crate::questions::{Comparison, DnsQuestion};
+use crate::lookups::{Comparison, DnsLookup};
 
 /// How long a reply may take. Stub resolvers wait five seconds; a healthy server answers within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -16,13 +16,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The size of a reply over UDP that a resolver without EDNS accepts is 512 bytes; this leaves room for servers that ignore it.
 const MAX_REPLY: usize = 4096;
 
-impl DnsQuestion {
+impl DnsLookup {
     /// Sends the query over UDP from a new port, as stub resolvers do, so that each lookup may reach another Pod. Returns the response
     /// code and, unless only the code is compared, the data of the records of the queried type, sorted.
     ///
     /// # Errors
     /// Why there was no reply.
-    pub(crate) async fn ask(&self, server: SocketAddr) -> Result<String, String> {
+    pub(crate) async fn send(&self, server: SocketAddr) -> Result<String, String> {
         let kind: RecordType = self.kind.parse().map_err(|_| format!("{:?} is no record type", self.kind))?;
         let mut query = Message::query();
         query.metadata.recursion_desired = true;
@@ -90,8 +90,8 @@ mod tests {
         address
     }
 
-    fn question(compare: Comparison) -> DnsQuestion {
-        DnsQuestion { name: "a.example.".into(), kind: "A".into(), compare, external: false, stable: false }
+    fn lookup(compare: Comparison) -> DnsLookup {
+        DnsLookup { name: "a.example.".into(), kind: "A".into(), compare, external: false, stable: false }
     }
 
     fn add(message: &mut Message, ip: [u8; 4]) {
@@ -107,17 +107,17 @@ mod tests {
             add(message, [10, 0, 0, 1]);
         })
         .await;
-        assert_eq!(question(Comparison::Records).ask(address).await.unwrap(), "NOERROR 10.0.0.1 10.0.0.2");
-        assert_eq!(question(Comparison::Code).ask(address).await.unwrap(), "NOERROR");
+        assert_eq!(lookup(Comparison::Records).send(address).await.unwrap(), "NOERROR 10.0.0.1 10.0.0.2");
+        assert_eq!(lookup(Comparison::Code).send(address).await.unwrap(), "NOERROR");
     }
 
     #[tokio::test]
     async fn a_code_is_an_answer_and_a_foreign_reply_is_none() {
         let address = server(|message| message.metadata.response_code = ResponseCode::NXDomain).await;
-        assert_eq!(question(Comparison::Records).ask(address).await.unwrap(), "NXDOMAIN");
+        assert_eq!(lookup(Comparison::Records).send(address).await.unwrap(), "NXDOMAIN");
         let address = server(|message| message.metadata.id = message.metadata.id.wrapping_add(1)).await;
-        assert!(question(Comparison::Records).ask(address).await.is_err());
+        assert!(lookup(Comparison::Records).send(address).await.is_err());
         let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        assert!(question(Comparison::Records).ask(closed).await.unwrap_err().contains("no reply"));
+        assert!(lookup(Comparison::Records).send(closed).await.unwrap_err().contains("no reply"));
     }
 }

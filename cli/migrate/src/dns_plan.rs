@@ -13,7 +13,7 @@ pub(crate) fn plan(
     options: &MigrateOptions,
     facts: &Facts,
     corefile: Option<&Result<(String, CorefileSummary), String>>,
-    questions: usize,
+    requests: usize,
 ) -> MigrationPlan {
     let mut plan = MigrationPlan { found: found(facts), ..MigrationPlan::default() };
     plan.refusals = refusals(options, facts);
@@ -26,7 +26,7 @@ pub(crate) fn plan(
         None => {}
     }
     if let (Some(workload), true) = (facts.workload(), plan.refusals.is_empty()) {
-        let takeover = Takeover { options, facts, workload, checks: format!("Look up {questions} names") };
+        let takeover = Takeover { options, facts, workload, checks: format!("Look up {requests} names") };
         takeover.add_steps(&mut plan);
     }
     plan.notes.extend(lasting(facts.detection.distribution).map(str::to_owned));

@@ -12,7 +12,7 @@ use crate::objects::{MIGRATION_LABEL, ObjectId, ResourceKind, containers, items,
 use crate::options::{MigrateOptions, MigratedService};
 use crate::patch::with_restore;
 use crate::plan::{MigrationPlan, PlanStep, StepAction};
-use crate::probe::{ProbeTarget, Question, WrongAnswer, is_missing};
+use crate::probe::{ProbeRequest, ProbeTarget, WrongAnswer, is_missing};
 use crate::waiting;
 
 /// How often answers are compared: objects may change between the two lookups.
@@ -37,8 +37,8 @@ pub(crate) struct Execution<'a> {
     service: &'a Value,
     /// The Pod template of the workload.
     pod: &'a Value,
-    questions: Vec<Question>,
-    /// The answers through the Service before the migration, in the order of the questions.
+    requests: Vec<ProbeRequest>,
+    /// The answers through the Service before the migration, in the order of the requests.
     answers: Vec<String>,
     checker: Option<Checker>,
     watch: Option<Watch>,
@@ -54,7 +54,7 @@ impl<'a> Execution<'a> {
         console: Console,
         service: &'a Value,
         workload: &'a Value,
-        questions: Vec<Question>,
+        requests: Vec<ProbeRequest>,
     ) -> Result<Self, String> {
         let target = target_of_service(options.service, service)?;
         let pod = &workload["spec"]["template"]["spec"];
@@ -65,7 +65,7 @@ impl<'a> Execution<'a> {
             target,
             service,
             pod,
-            questions,
+            requests,
             answers: Vec::new(),
             checker: None,
             watch: None,
@@ -134,25 +134,25 @@ impl<'a> Execution<'a> {
     /// Sends each lookup or request to the Service. External names without an answer are left out; the others need one.
     async fn record_answers(&mut self) -> Result<(), String> {
         let (api, options, console) = (self.api, self.options, self.console);
-        let checker = Checker::choose(api, options, self.pod, &self.target, &self.questions, console).await;
-        let answers = ask_one(&checker, &self.target, &self.questions).await?;
+        let checker = Checker::choose(api, options, self.pod, &self.target, &self.requests, console).await;
+        let answers = send_to_one(&checker, &self.target, &self.requests).await?;
         self.checker = Some(checker);
         let mut unanswered = Vec::new();
-        for (question, answer) in std::mem::take(&mut self.questions).into_iter().zip(answers) {
-            let is_answered = match &question {
-                Question::Dns(_) if question.is_external() => answer == "NOERROR",
-                Question::Dns(dns) => {
+        for (request, answer) in std::mem::take(&mut self.requests).into_iter().zip(answers) {
+            let is_answered = match &request {
+                ProbeRequest::Dns(_) if request.is_external() => answer == "NOERROR",
+                ProbeRequest::Dns(dns) => {
                     !is_missing(&answer) && (answer != "SERVFAIL" || !dns.is_of_the_cluster())
                 }
-                Question::Http(_) => !is_missing(&answer),
+                ProbeRequest::Http(_) => !is_missing(&answer),
             };
             if is_answered {
-                self.questions.push(question);
+                self.requests.push(request);
                 self.answers.push(answer);
-            } else if question.is_external() {
-                console.progress(&format!("  {question}: {answer}; left out"));
+            } else if request.is_external() {
+                console.progress(&format!("  {request}: {answer}; left out"));
             } else {
-                unanswered.push(format!("{question}: {answer}"));
+                unanswered.push(format!("{request}: {answer}"));
             }
         }
         if unanswered.is_empty() {
@@ -170,14 +170,14 @@ impl<'a> Execution<'a> {
         for attempt in 0..COMPARISONS {
             if attempt > 0 {
                 tokio::time::sleep(COMPARISON_INTERVAL).await;
-                self.answers = ask_one(&checker, &self.target, &self.questions).await?;
+                self.answers = send_to_one(&checker, &self.target, &self.requests).await?;
             }
             let targets = self.pods_of_copy().await?;
-            let answers = checker.ask(&targets, &self.questions).await?;
+            let answers = checker.send(&targets, &self.requests).await?;
             let differences = self.differences(&targets, &answers);
             if differences.is_empty() {
-                let (pods, questions) = (targets.len(), self.questions.len());
-                self.console.progress(&format!("  {pods} Pods, {questions} answers each: all are the same"));
+                let (pods, requests) = (targets.len(), self.requests.len());
+                self.console.progress(&format!("  {pods} Pods, {requests} answers each: all are the same"));
                 result = Ok(());
                 break;
             }
@@ -190,11 +190,11 @@ impl<'a> Execution<'a> {
     fn differences(&self, targets: &[ProbeTarget], answers: &[Vec<String>]) -> Vec<String> {
         let mut differences = Vec::new();
         for (target, answers) in targets.iter().zip(answers) {
-            for ((question, expected), got) in self.questions.iter().zip(&self.answers).zip(answers) {
+            for ((request, expected), got) in self.requests.iter().zip(&self.answers).zip(answers) {
                 if got != expected {
                     let wrong = WrongAnswer {
                         target: target.name.clone(),
-                        question: question.to_string(),
+                        request: request.to_string(),
                         expected: expected.clone(),
                         got: got.clone(),
                     };
@@ -223,10 +223,9 @@ impl<'a> Execution<'a> {
 
     async fn start_watch(&mut self) -> Result<(), String> {
         let checker = self.checker.as_ref().ok_or("no answers were recorded")?;
-        let stable = self.questions.iter().zip(&self.answers).filter(|(question, _)| question.is_stable());
-        let (questions, expected) =
-            stable.map(|(question, answer)| (question.clone(), answer.clone())).unzip();
-        self.watch = Some(checker.watch(&self.target, questions, expected).await?);
+        let stable = self.requests.iter().zip(&self.answers).filter(|(request, _)| request.is_stable());
+        let (requests, expected) = stable.map(|(request, answer)| (request.clone(), answer.clone())).unzip();
+        self.watch = Some(checker.watch(&self.target, requests, expected).await?);
         Ok(())
     }
 
@@ -236,12 +235,12 @@ impl<'a> Execution<'a> {
         let mut reported = started;
         while started.elapsed() < self.options.watch {
             watch.next().await?;
-            let (asked, repeated) = watch.counts;
+            let (sent, repeated) = watch.counts;
             if reported.elapsed() >= PROGRESS_INTERVAL {
                 reported = Instant::now();
                 let (elapsed, limit) = (started.elapsed().as_secs(), self.options.watch.as_secs());
                 self.console.progress(&format!(
-                    "  {elapsed} s of {limit} s: {asked} answers, {repeated} of them at the second attempt, 0 wrong"
+                    "  {elapsed} s of {limit} s: {sent} answers, {repeated} of them at the second attempt, 0 wrong"
                 ));
             }
         }
@@ -249,12 +248,12 @@ impl<'a> Execution<'a> {
     }
 }
 
-async fn ask_one(
+async fn send_to_one(
     checker: &Checker,
     target: &ProbeTarget,
-    questions: &[Question],
+    requests: &[ProbeRequest],
 ) -> Result<Vec<String>, String> {
-    let answers = checker.ask(std::slice::from_ref(target), questions).await?;
+    let answers = checker.send(std::slice::from_ref(target), requests).await?;
     Ok(answers.into_iter().next().unwrap_or_default())
 }
 

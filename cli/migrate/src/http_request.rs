@@ -26,7 +26,7 @@ const DEFAULT_CERTIFICATE: &str = "Fake Certificate";
 
 /// A GET request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HttpQuestion {
+pub(crate) struct HttpRequest {
     /// True over TLS.
     pub(crate) tls: bool,
     /// The host, in the `Host` header and in SNI.
@@ -35,12 +35,12 @@ pub(crate) struct HttpQuestion {
     pub(crate) path: String,
 }
 
-impl HttpQuestion {
+impl HttpRequest {
     /// Sends the request. Returns status, `Location` and, over TLS, the certificate, as one line.
     ///
     /// # Errors
     /// Why there was no response.
-    pub(crate) async fn ask(&self, address: SocketAddr) -> Result<String, String> {
+    pub(crate) async fn send(&self, address: SocketAddr) -> Result<String, String> {
         match timeout(TIMEOUT, self.response(address)).await {
             Ok(response) => response,
             Err(_) => Err(format!("no response within {} s", TIMEOUT.as_secs())),
@@ -81,7 +81,7 @@ impl HttpQuestion {
     }
 }
 
-impl std::fmt::Display for HttpQuestion {
+impl std::fmt::Display for HttpRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.host, self.path)
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::copied_workload::Workload;
 use crate::distribution::Distribution;
 use crate::facts::Facts;
-use crate::http_request::HttpQuestion;
+use crate::http_request::HttpRequest;
 use crate::objects::{annotation, flag, items, name, namespace};
 use crate::options::{MigrateOptions, MigratedService};
 use crate::plan::MigrationPlan;
@@ -25,13 +25,13 @@ const UNKNOWN_HOST: &str = "portolan-migrate.invalid";
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
 
 /// Makes the plan.
-pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, Vec<HttpQuestion>) {
+pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, Vec<HttpRequest>) {
     let mut plan = MigrationPlan {
         found: found(facts),
         refusals: shared_refusals(options, facts),
         ..MigrationPlan::default()
     };
-    let mut questions = Vec::new();
+    let mut requests = Vec::new();
     if let Some(workload) = facts.workload() {
         match workload.container(MigratedService::Ingress) {
             None => plan.refusals.push(format!("{} does not run ingress-nginx", workload.title())),
@@ -40,17 +40,17 @@ pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, V
                 let ingresses: Vec<_> =
                     facts.ingresses.iter().filter(|ingress| scope.contains(ingress)).collect();
                 plan.found.push(("Ingresses", format!("{} of class {}", ingresses.len(), scope.describe())));
-                questions = requests(&ingresses);
+                requests = route_requests(&ingresses);
                 plan.notes
                     .extend(unsupported(&ingresses, flag(container, "annotations-prefix").unwrap_or(PREFIX)));
                 if !plan.refusals.is_empty() {
-                    return (plan, questions);
+                    return (plan, requests);
                 }
                 let takeover = Takeover {
                     options,
                     facts,
                     workload,
-                    checks: format!("Send {} requests", questions.len()),
+                    checks: format!("Send {} requests", requests.len()),
                 };
                 takeover.add_steps(&mut plan);
                 plan.notes.extend(notes(options, facts, workload));
@@ -60,7 +60,7 @@ pub(crate) fn plan(options: &MigrateOptions, facts: &Facts) -> (MigrationPlan, V
     if !plan.refusals.is_empty() {
         plan.steps.clear();
     }
-    (plan, questions)
+    (plan, requests)
 }
 
 fn notes(options: &MigrateOptions, facts: &Facts, workload: &Workload) -> Vec<String> {
@@ -134,12 +134,12 @@ impl IngressScope {
 }
 
 /// A request for each host and path, over TLS where the Ingress has a certificate for the host; one Ingress after the other.
-fn requests(ingresses: &[&Value]) -> Vec<HttpQuestion> {
-    let mut questions: Vec<HttpQuestion> = Vec::new();
+fn route_requests(ingresses: &[&Value]) -> Vec<HttpRequest> {
+    let mut requests: Vec<HttpRequest> = Vec::new();
     let mut add = |tls, host: &str, path: &str| {
-        let question = HttpQuestion { tls, host: host.to_owned(), path: path.to_owned() };
-        if questions.len() < REQUESTS && !questions.contains(&question) {
-            questions.push(question);
+        let request = HttpRequest { tls, host: host.to_owned(), path: path.to_owned() };
+        if requests.len() < REQUESTS && !requests.contains(&request) {
+            requests.push(request);
         }
     };
     add(false, UNKNOWN_HOST, "/");
@@ -164,7 +164,7 @@ fn requests(ingresses: &[&Value]) -> Vec<HttpQuestion> {
             }
         }
     }
-    questions
+    requests
 }
 
 /// The path, cut before its first regular expression.
@@ -231,7 +231,7 @@ mod tests {
         let mut secured = ingress(Some("nginx"), "*.shop.test", &["/", "/api(/|$)(.*)"]);
         secured["spec"]["tls"] = json!([{ "hosts": ["*.shop.test"], "secretName": "s" }]);
         let plain = ingress(Some("nginx"), "a.test", &["/x", "/x", "no-slash"]);
-        let found: Vec<_> = requests(&[&secured, &plain]).iter().map(ToString::to_string).collect();
+        let found: Vec<_> = route_requests(&[&secured, &plain]).iter().map(ToString::to_string).collect();
         assert_eq!(
             found,
             [

@@ -34,7 +34,7 @@ mod status_removal;
 mod patch;
 mod plan;
 
-mod questions;
+mod lookups;
 mod dns_lookup;
 mod http_request;
 mod probe;

@@ -7,13 +7,13 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
-use crate::http_request::HttpQuestion;
-use crate::questions::DnsQuestion;
+use crate::http_request::HttpRequest;
+use crate::lookups::DnsLookup;
 
 /// Lookups or requests in flight to one target.
 const CONCURRENT: usize = 16;
 
-/// The pause between two questions of a watch.
+/// The pause between two requests of a watch.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Time between two reports of the counts of a watch.
@@ -33,23 +33,23 @@ pub(crate) struct ProbeTarget {
 /// A lookup or a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Question {
+pub(crate) enum ProbeRequest {
     /// A lookup.
-    Dns(DnsQuestion),
+    Dns(DnsLookup),
     /// A request.
-    Http(HttpQuestion),
+    Http(HttpRequest),
 }
 
-impl Question {
+impl ProbeRequest {
     /// Sends it and returns the answer as text. A missing answer is text as well, so that it can be compared.
-    pub(crate) async fn ask(&self, target: &ProbeTarget) -> String {
+    pub(crate) async fn send(&self, target: &ProbeTarget) -> String {
         let answer = match self {
-            Self::Dns(question) => question.ask(target.address).await,
-            Self::Http(question) if question.tls => match target.tls {
-                Some(address) => question.ask(address).await,
+            Self::Dns(request) => request.send(target.address).await,
+            Self::Http(request) if request.tls => match target.tls {
+                Some(address) => request.send(address).await,
                 None => Err("no port for TLS".to_owned()),
             },
-            Self::Http(question) => question.ask(target.address).await,
+            Self::Http(request) => request.send(target.address).await,
         };
         answer.unwrap_or_else(|error| format!("{NO_ANSWER}{error}"))
     }
@@ -57,14 +57,14 @@ impl Question {
     /// Whether its answer is expected to stay the same.
     pub(crate) fn is_stable(&self) -> bool {
         match self {
-            Self::Dns(question) => question.stable,
+            Self::Dns(request) => request.stable,
             Self::Http(_) => true,
         }
     }
 
     /// Whether it counts only if it is answered before the migration.
     pub(crate) fn is_external(&self) -> bool {
-        matches!(self, Self::Dns(question) if question.external)
+        matches!(self, Self::Dns(request) if request.external)
     }
 }
 
@@ -76,11 +76,11 @@ pub(crate) fn is_missing(answer: &str) -> bool {
     answer.starts_with(NO_ANSWER)
 }
 
-impl std::fmt::Display for Question {
+impl std::fmt::Display for ProbeRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Dns(question) => write!(f, "{} {}", question.name, question.kind),
-            Self::Http(question) => question.fmt(f),
+            Self::Dns(request) => write!(f, "{} {}", request.name, request.kind),
+            Self::Http(request) => request.fmt(f),
         }
     }
 }
@@ -91,8 +91,8 @@ pub(crate) struct ProbeTask {
     /// The servers. A watch uses the first.
     pub(crate) targets: Vec<ProbeTarget>,
     /// The lookups or requests.
-    pub(crate) questions: Vec<Question>,
-    /// The expected answers of a watch, in the order of the questions; `None` to send each once.
+    pub(crate) requests: Vec<ProbeRequest>,
+    /// The expected answers of a watch, in the order of the requests; `None` to send each once.
     pub(crate) expected: Option<Vec<String>>,
 }
 
@@ -100,12 +100,12 @@ pub(crate) struct ProbeTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ProbeLine {
-    /// The answers of each target, in the order of targets and questions.
+    /// The answers of each target, in the order of targets and requests.
     Answers(Vec<Vec<String>>),
     /// The counts of a watch so far: sent, and repeated because the first answer was missing or wrong.
     Running {
         /// Lookups or requests sent.
-        asked: u64,
+        sent: u64,
         /// Those sent twice.
         repeated: u64,
     },
@@ -118,8 +118,8 @@ pub(crate) enum ProbeLine {
 pub(crate) struct WrongAnswer {
     /// The target's name.
     pub(crate) target: String,
-    /// The question.
-    pub(crate) question: String,
+    /// The request.
+    pub(crate) request: String,
     /// The answer before the migration.
     pub(crate) expected: String,
     /// The answer now.
@@ -128,45 +128,45 @@ pub(crate) struct WrongAnswer {
 
 impl std::fmt::Display for WrongAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { target, question, expected, got } = self;
-        write!(f, "{question}: {target} answers `{got}`, before the migration it was `{expected}`")
+        let Self { target, request, expected, got } = self;
+        write!(f, "{request}: {target} answers `{got}`, before the migration it was `{expected}`")
     }
 }
 
-/// Sends every question to every target.
-pub(crate) async fn ask_all(targets: &[ProbeTarget], questions: &[Question]) -> Vec<Vec<String>> {
+/// Sends every request to every target.
+pub(crate) async fn send_all(targets: &[ProbeTarget], requests: &[ProbeRequest]) -> Vec<Vec<String>> {
     let mut answers = Vec::new();
     for target in targets {
-        let asked = stream::iter(questions).map(|question| question.ask(target)).buffered(CONCURRENT);
-        answers.push(asked.collect().await);
+        let sent = stream::iter(requests).map(|request| request.send(target)).buffered(CONCURRENT);
+        answers.push(sent.collect().await);
     }
     answers
 }
 
-/// Sends the questions in turn until `report` returns false or an answer is wrong twice in a row. The first counts are reported after
-/// every question was sent once.
+/// Sends the requests in turn until `report` returns false or an answer is wrong twice in a row. The first counts are reported after
+/// every request was sent once.
 pub(crate) async fn watch(
     target: &ProbeTarget,
-    questions: &[Question],
+    requests: &[ProbeRequest],
     expected: &[String],
     mut report: impl FnMut(ProbeLine) -> bool,
 ) {
-    let (mut asked, mut repeated) = (0, 0);
+    let (mut sent, mut repeated) = (0, 0);
     let mut reported = None::<Instant>;
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for (question, expected) in questions.iter().zip(expected).cycle() {
+    for (request, expected) in requests.iter().zip(expected).cycle() {
         ticks.tick().await;
-        let mut got = question.ask(target).await;
-        asked += 1;
+        let mut got = request.send(target).await;
+        sent += 1;
         if got != *expected {
             repeated += 1;
-            got = question.ask(target).await;
+            got = request.send(target).await;
         }
         if got != *expected {
             let wrong = WrongAnswer {
                 target: target.name.clone(),
-                question: question.to_string(),
+                request: request.to_string(),
                 expected: expected.clone(),
                 got,
             };
@@ -174,9 +174,9 @@ pub(crate) async fn watch(
             return;
         }
         let is_due = reported.is_none_or(|last| last.elapsed() >= REPORT_INTERVAL);
-        if asked >= questions.len() as u64 && is_due {
+        if sent >= requests.len() as u64 && is_due {
             reported = Some(Instant::now());
-            if !report(ProbeLine::Running { asked, repeated }) {
+            if !report(ProbeLine::Running { sent, repeated }) {
                 return;
             }
         }
@@ -193,13 +193,13 @@ pub async fn run_probe(task: &str, print: &(dyn Fn(&str) + Sync)) -> Result<(), 
     let report = |line: &ProbeLine| print(&format!("{}\n", serde_json::json!(line)));
     match (&task.expected, task.targets.first()) {
         (Some(expected), Some(target)) => {
-            watch(target, &task.questions, expected, |line| {
+            watch(target, &task.requests, expected, |line| {
                 report(&line);
                 true
             })
             .await;
         }
-        _ => report(&ProbeLine::Answers(ask_all(&task.targets, &task.questions).await)),
+        _ => report(&ProbeLine::Answers(send_all(&task.targets, &task.requests).await)),
     }
     Ok(())
 }
@@ -232,14 +232,14 @@ mod tests {
         ProbeTarget { name: "it".into(), address, tls: None }
     }
 
-    fn question() -> Question {
-        Question::Http(HttpQuestion { tls: false, host: "a.test".into(), path: "/".into() })
+    fn request() -> ProbeRequest {
+        ProbeRequest::Http(HttpRequest { tls: false, host: "a.test".into(), path: "/".into() })
     }
 
     #[tokio::test]
     async fn one_wrong_answer_is_repeated_and_two_in_a_row_end_the_watch() {
         let (mut asked_twice, mut wrong) = (0, None);
-        watch(&server(&[200, 503, 200, 200, 502]).await, &[question()], &["200".to_owned()], |line| {
+        watch(&server(&[200, 503, 200, 200, 502]).await, &[request()], &["200".to_owned()], |line| {
             match line {
                 ProbeLine::Running { repeated, .. } => asked_twice = repeated,
                 ProbeLine::Wrong(answer) => wrong = Some(answer),
@@ -256,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_survives_its_way_through_json() {
         let target = server(&[204]).await;
-        let task = ProbeTask { targets: vec![target], questions: vec![question()], expected: None };
+        let task = ProbeTask { targets: vec![target], requests: vec![request()], expected: None };
         let printed = std::sync::Mutex::new(String::new());
         run_probe(&serde_json::json!(task).to_string(), &|text| printed.lock().unwrap().push_str(text))
             .await
@@ -269,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_answer_is_reported_as_such() {
         let target = ProbeTarget { name: "none".into(), address: "127.0.0.1:1".parse().unwrap(), tls: None };
-        assert!(is_missing(&question().ask(&target).await));
-        assert!(!is_missing(&question().ask(&server(&[500]).await).await));
+        assert!(is_missing(&request().send(&target).await));
+        assert!(!is_missing(&request().send(&server(&[500]).await).await));
     }
 }

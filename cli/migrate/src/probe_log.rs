@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::probe::ProbeLine;
 
-/// The longest line that is read; the rest of a longer one is dropped. The answers of 500 Pods to 200 questions fit.
+/// The longest line that is read; the rest of a longer one is dropped. The answers of 500 Pods to 200 requests fit.
 const MAX_LINE: usize = 16 << 20;
 
 /// Lines of another program, such as an error of the container runtime, that are kept for a message: the last ones.
@@ -110,19 +110,19 @@ mod tests {
     use super::*;
     use crate::probe::WrongAnswer;
 
-    fn running(asked: u64) -> ProbeLine {
-        ProbeLine::Running { asked, repeated: 0 }
+    fn running(sent: u64) -> ProbeLine {
+        ProbeLine::Running { sent, repeated: 0 }
     }
 
     fn wrong() -> ProbeLine {
         let text = String::new;
-        ProbeLine::Wrong(WrongAnswer { target: text(), question: text(), expected: text(), got: "it".into() })
+        ProbeLine::Wrong(WrongAnswer { target: text(), request: text(), expected: text(), got: "it".into() })
     }
 
     #[tokio::test]
     async fn a_slow_reader_gets_the_last_counts_and_never_misses_a_wrong_answer() {
         let (sender, mut lines) = ProbeSender::new();
-        (1..=100_000).for_each(|asked| assert!(sender.report(running(asked))));
+        (1..=100_000).for_each(|sent| assert!(sender.report(running(sent))));
         assert_eq!(lines.next().await, Some(running(100_000)));
         sender.report(wrong());
         sender.report(running(100_001));
@@ -155,7 +155,7 @@ mod tests {
     async fn a_line_beyond_the_limit_is_cut_and_the_next_one_is_read() {
         let (sender, mut lines) = ProbeSender::new();
         let log =
-            [vec![b'x'; MAX_LINE + 5], b"\n{\"running\":{\"asked\":7,\"repeated\":0}}".to_vec()].concat();
+            [vec![b'x'; MAX_LINE + 5], b"\n{\"running\":{\"sent\":7,\"repeated\":0}}".to_vec()].concat();
         forward(BufReader::new(&log[..]), "it", &sender).await.unwrap();
         assert_eq!(lines.next().await, Some(running(7)));
         let mut long = BufReader::new(&log[..]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::objects::{items, name, namespace};
 
-/// How two answers to a question are compared.
+/// How two answers to a lookup are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Comparison {
@@ -20,7 +20,7 @@ pub(crate) enum Comparison {
 
 /// A lookup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DnsQuestion {
+pub(crate) struct DnsLookup {
     /// The name, with its final dot.
     pub name: String,
     /// `A`, `AAAA`, `SRV`, `PTR`, `SOA`, `CNAME`.
@@ -35,7 +35,7 @@ pub(crate) struct DnsQuestion {
     pub stable: bool,
 }
 
-impl DnsQuestion {
+impl DnsLookup {
     /// Whether its name is in a zone of the cluster, so that the answer does not depend on an upstream.
     pub(crate) fn is_of_the_cluster(&self) -> bool {
         self.compare == Comparison::Records
@@ -48,14 +48,14 @@ const SERVICES: usize = 20;
 /// Number of Services whose lookups are repeated during the change.
 const STABLE_SERVICES: usize = 3;
 
-/// The questions for a cluster with these Services, whose DNS serves these zones.
-pub(crate) fn questions(
+/// The lookups for a cluster with these Services, whose DNS serves these zones.
+pub(crate) fn lookups(
     services: &[Value],
     zones: &[String],
     other_zones: &[String],
     external: &[String],
-) -> Vec<DnsQuestion> {
-    let mut questions = Vec::new();
+) -> Vec<DnsLookup> {
+    let mut lookups = Vec::new();
     for zone in zones {
         let zone = dotted(zone);
         let suffix = if zone == "." { "svc.".to_owned() } else { format!("svc.{zone}") };
@@ -63,35 +63,35 @@ pub(crate) fn questions(
         for service in sample(services) {
             let owner = format!("{}.{}.{suffix}", name(service), namespace(service));
             let is_api = (namespace(service), name(service)) == ("default", "kubernetes");
-            let mut question = records(owner.clone(), kind(service));
+            let mut lookup = records(owner.clone(), kind(service));
             if is_cluster_ip(service) {
-                question.stable = is_api || clusters_addresses < STABLE_SERVICES;
+                lookup.stable = is_api || clusters_addresses < STABLE_SERVICES;
                 clusters_addresses += usize::from(!is_api);
             }
-            questions.push(question);
+            lookups.push(lookup);
             if is_api {
-                questions.push(records(format!("_https._tcp.{owner}"), "SRV"));
-                questions.extend(reverse_name(service).map(|owner| records(owner, "PTR")));
+                lookups.push(records(format!("_https._tcp.{owner}"), "SRV"));
+                lookups.extend(reverse_name(service).map(|owner| records(owner, "PTR")));
             }
         }
-        questions.push(DnsQuestion {
+        lookups.push(DnsLookup {
             stable: true,
             ..records(format!("portolan-migrate-no-such-name.default.{suffix}"), "A")
         });
     }
-    let by_code = |name: String, kind: &str, external| DnsQuestion {
+    let by_code = |name: String, kind: &str, external| DnsLookup {
         compare: Comparison::Code,
         external,
         stable: external,
         ..records(name, kind)
     };
-    questions.extend(other_zones.iter().map(|zone| by_code(dotted(zone), "SOA", false)));
-    questions.extend(external.iter().map(|name| by_code(dotted(name), "A", true)));
-    questions
+    lookups.extend(other_zones.iter().map(|zone| by_code(dotted(zone), "SOA", false)));
+    lookups.extend(external.iter().map(|name| by_code(dotted(name), "A", true)));
+    lookups
 }
 
-fn records(name: String, kind: &str) -> DnsQuestion {
-    DnsQuestion { name, kind: kind.to_owned(), compare: Comparison::Records, external: false, stable: false }
+fn records(name: String, kind: &str) -> DnsLookup {
+    DnsLookup { name, kind: kind.to_owned(), compare: Comparison::Records, external: false, stable: false }
 }
 
 fn dotted(name: &str) -> String {
@@ -152,8 +152,8 @@ mod tests {
         json!({ "metadata": { "namespace": namespace, "name": name }, "spec": spec })
     }
 
-    fn lines(questions: &[DnsQuestion]) -> Vec<String> {
-        questions
+    fn lines(lookups: &[DnsLookup]) -> Vec<String> {
+        lookups
             .iter()
             .map(|it| {
                 format!(
@@ -168,19 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn questions_cover_every_kind_of_service_and_every_zone() {
+    fn lookups_cover_every_kind_of_service_and_every_zone() {
         let services = [
             service("shop", "db", json!({ "clusterIP": "None" })),
             service("shop", "legacy", json!({ "type": "ExternalName", "externalName": "a.example" })),
             service("shop", "six", json!({ "clusterIP": "fd00::1" })),
             service("default", "kubernetes", json!({ "clusterIP": "10.96.0.1" })),
         ];
-        let found = questions(
-            &services,
-            &["cluster.local".into()],
-            &["corp.example.".into()],
-            &["example.com".into()],
-        );
+        let found =
+            lookups(&services, &["cluster.local".into()], &["corp.example.".into()], &["example.com".into()]);
         assert_eq!(
             lines(&found),
             [
@@ -208,7 +204,7 @@ mod tests {
                 )
             })
             .collect();
-        let found = questions(&services, &["cluster.local".into()], &[], &[]);
+        let found = lookups(&services, &["cluster.local".into()], &[], &[]);
         assert_eq!(found.len(), SERVICES, "19 Services and the name that does not exist");
         let namespaces: std::collections::BTreeSet<_> =
             found.iter().filter_map(|it| it.name.split('.').nth(1)).collect();
