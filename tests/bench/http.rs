@@ -1,10 +1,16 @@
-//! HTTP/1.1 with small bodies, every proxy with the same load generator and the same backend.
+//! HTTP and WebSocket, every proxy with the same load and the same backend.
 
 mod message;
 mod stream;
 
 pub(crate) mod backend;
 mod load;
+
+pub(crate) mod bodies;
+pub(crate) mod http2;
+pub(crate) mod idle;
+pub(crate) mod websocket;
+pub(crate) mod workers;
 
 mod haproxy;
 mod nginx;
@@ -20,6 +26,7 @@ use crate::table::Table;
 use crate::testbed::Testbed;
 
 use load::Load;
+use message::Page;
 use stream::TlsSettings;
 
 /// Client connections, each with one request in flight.
@@ -33,12 +40,13 @@ type Start = fn(&Testbed, u16, Option<&TlsSettings>) -> Result<Server, String>;
 
 /// The proxies in the order of the tables. The first is the baseline.
 const PROXIES: &[(&str, Start)] = &[
-    ("bare epoll byte pump", pump::start),
-    ("nginx", nginx::without_log),
+    (pump::NAME, pump::start),
+    (nginx::BARE, nginx::without_log),
     ("nginx with a log", nginx::with_log),
     (nginx::INGRESS, nginx::as_ingress_nginx),
-    ("HAProxy", haproxy::start),
-    ("Portolan, log on", portolan::start),
+    (haproxy::NAME, haproxy::start),
+    (portolan::NAME, portolan::start),
+    (portolan::ANNOTATED, portolan::with_twenty_annotations),
 ];
 
 /// A running proxy and its measurements.
@@ -54,7 +62,7 @@ struct Proxy<'a> {
 /// Measures all available proxies without TLS.
 pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
     let mut table = Table::new(
-        format!("HTTP/1.1 keep-alive, {CONNECTIONS} connections, bodies of {} bytes", message::BODY.len()),
+        format!("HTTP/1.1 keep-alive, {CONNECTIONS} connections, bodies of {} bytes", message::ITEM.len()),
         &[
             "server",
             "CPU µs per request",
@@ -65,13 +73,13 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
         ],
     );
     let backend = backend::start(testbed, Ipv4Addr::LOCALHOST)?;
-    let mut proxies = start(testbed, &backend, None, &mut table)?;
+    let mut proxies = start(testbed, &backend, None, Page::Item, &mut table)?;
     for _ in 0..rounds {
         for proxy in &mut proxies {
             proxy.measure_keep_alive(length);
         }
     }
-    let pump = cost_of(&proxies, PROXIES[0].0, |proxy| &proxy.keep_alive);
+    let pump = cost_of(&proxies, pump::NAME, |proxy| &proxy.keep_alive);
     let ingress_nginx = cost_of(&proxies, nginx::INGRESS, |proxy| &proxy.keep_alive);
     for Proxy { name, keep_alive, .. } in &proxies {
         table.row(vec![
@@ -101,7 +109,7 @@ pub(crate) fn compare_tls(testbed: &Testbed, rounds: usize, length: Duration) ->
         ],
     );
     let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, TlsSettings::new()?);
-    let mut proxies = start(testbed, &backend, Some(&tls), &mut table)?;
+    let mut proxies = start(testbed, &backend, Some(&tls), Page::Item, &mut table)?;
     for _ in 0..rounds {
         for proxy in &mut proxies {
             proxy.measure_keep_alive(length);
@@ -137,13 +145,14 @@ fn start<'a>(
     testbed: &Testbed,
     backend: &Server,
     tls: Option<&'a TlsSettings>,
+    page: Page,
     table: &mut Table,
 ) -> Result<Vec<Proxy<'a>>, String> {
     let mut proxies = Vec::new();
     for (name, start) in PROXIES {
         match start(testbed, backend.address.port(), tls).and_then(|server| ready(server, tls)) {
             Ok(server) => {
-                let load = Load::new(server.address, CONNECTIONS, tls)?;
+                let load = Load::new(server.address, CONNECTIONS, tls, page)?;
                 let (keep_alive, handshakes) = (Samples::default(), Samples::default());
                 proxies.push(Proxy { name, server, load, keep_alive, handshakes });
             }
@@ -168,6 +177,11 @@ fn micros(samples: &Samples) -> String {
 
 fn ratio(samples: &Samples, to: Option<f64>) -> String {
     samples.cost().zip(to).map_or("–".to_owned(), |(micros, to)| format!("{:.2}", micros / to))
+}
+
+/// Cost as a multiple of a baseline's.
+fn cost_ratio(samples: &Samples, baseline: Option<&Samples>) -> String {
+    ratio(samples, baseline.and_then(Samples::cost))
 }
 
 fn add_notes(table: &mut Table, rounds: usize, length: Duration) {

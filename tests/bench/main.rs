@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo build --profile dist
-//! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes]
-//!     [--rounds N] [--seconds S]
+//! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [h2] [bodies] [websocket] [workers]
+//!     [idle] [memory] [ingresses] [changes] [--rounds N] [--seconds S]
 //! cargo run --profile dist -p tests --bin bench -- pods
 //! ```
 //!
@@ -43,7 +43,8 @@ use std::time::Duration;
 
 use testbed::Testbed;
 
-const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [memory] [ingresses] [changes] [--rounds N] [--seconds S]\n       bench pods";
+const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [h2] [bodies] [websocket] [workers] [idle] [memory] [ingresses] \
+    [changes] [--rounds N] [--seconds S]\n       bench pods";
 
 /// The parsed command-line arguments. An empty list of benchmarks means all.
 struct Options {
@@ -95,6 +96,21 @@ fn run(options: &Options) -> Result<(), String> {
     if selected("https") {
         println!("{}", http::compare_tls(&testbed, options.rounds, options.duration)?);
     }
+    if selected("h2") {
+        println!("{}", http::http2::compare(&testbed, options.rounds, options.duration)?);
+    }
+    if selected("bodies") {
+        println!("{}", http::bodies::compare(&testbed, options.rounds, options.duration)?);
+    }
+    if selected("websocket") {
+        println!("{}", http::websocket::compare(&testbed, options.rounds, options.duration)?);
+    }
+    if selected("workers") {
+        println!("{}", http::workers::measure(&testbed, options.rounds, options.duration)?);
+    }
+    if selected("idle") {
+        println!("{}", http::idle::measure(&testbed)?);
+    }
     if selected("memory") {
         println!("{}", memory::compare(&testbed)?);
     }
@@ -118,9 +134,8 @@ fn parse_options(args: &[String]) -> Result<Options, String> {
         match arg.as_str() {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
             "--seconds" => options.duration = Duration::from_secs_f64(number()?.max(0.1)),
-            "dns" | "dns-silent" | "http" | "https" | "memory" | "ingresses" | "changes" => {
-                options.benchmarks.push(arg.clone())
-            }
+            "dns" | "dns-silent" | "http" | "https" | "h2" | "bodies" | "websocket" | "workers" | "idle"
+            | "memory" | "ingresses" | "changes" => options.benchmarks.push(arg.clone()),
             _ => return Err(format!("unknown argument {arg}\n{USAGE}")),
         }
     }

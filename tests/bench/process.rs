@@ -27,6 +27,12 @@ pub(crate) struct Memory {
 impl Process {
     /// Starts a command on one core. Its output goes to the file `output` in `folder`.
     pub(crate) fn start(command: &mut Command, core: usize, folder: &Path) -> Result<Self, String> {
+        Self::start_on(&[core], command, folder)
+    }
+
+    /// Starts a command whose threads may run on any of the given cores.
+    pub(crate) fn start_on(cores: &[usize], command: &mut Command, folder: &Path) -> Result<Self, String> {
+        let cores = cores.to_vec();
         let program = command.get_program().to_string_lossy().into_owned();
         let output = folder.join("output");
         let failed = |error: std::io::Error| format!("{program}: {error}");
@@ -36,7 +42,7 @@ impl Process {
         unsafe {
             command.pre_exec(move || {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                pin(core).map_err(std::io::Error::other)
+                pin(&cores).map_err(std::io::Error::other)
             });
         }
         Ok(Self { child: command.spawn().map_err(failed)?, output })
@@ -68,6 +74,11 @@ impl Process {
     pub(crate) fn cpu(&self) -> Duration {
         let ids = process_tree(self.id());
         Duration::from_nanos(ids.iter().flat_map(|id| threads(*id)).map(|path| cpu_nanoseconds(&path)).sum())
+    }
+
+    /// Resident memory of the process and its descendants, in bytes.
+    pub(crate) fn rss(&self) -> u64 {
+        process_tree(self.id()).into_iter().map(|id| Memory::of(id).rss).sum()
     }
 
     /// Memory of the first process.

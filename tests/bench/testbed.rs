@@ -25,7 +25,7 @@ impl Testbed {
         let (Some(server), Some(load)) = (cores.next(), cores.next()) else {
             return Err("two cores are required: one for the server, one for the load generator".to_owned());
         };
-        pin(load)?;
+        pin(&[load])?;
         let folder = tempfile::tempdir().map_err(|error| format!("a folder for the run: {error}"))?;
         Ok(Self { server, load, folder })
     }
@@ -50,12 +50,14 @@ impl Testbed {
     }
 }
 
-/// Pins the calling thread, and the threads and processes that it starts, to one core.
-pub(crate) fn pin(core: usize) -> Result<(), String> {
+/// Pins the calling thread, and the threads and processes that it starts, to some cores.
+pub(crate) fn pin(cores: &[usize]) -> Result<(), String> {
     let mut set = CpuSet::new();
-    set.set(core)
+    cores
+        .iter()
+        .try_for_each(|core| set.set(*core))
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-        .map_err(|error| format!("core {core}: {error}"))
+        .map_err(|error| format!("cores {cores:?}: {error}"))
 }
 
 /// A port on loopback that is currently free for UDP and TCP.

@@ -1,4 +1,4 @@
-//! The backend: a process on the load core that answers every request with the same response.
+//! The backend: a process on the load core that answers every request with the page that it names, and echoes what follows an upgrade.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -6,12 +6,18 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use crate::epoll::Epoll;
-use crate::http::message::response;
+use crate::http::message::Page;
 use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, free_port};
 
 const LISTENER: usize = 0;
+
+/// The field of a request that asks for an upgrade.
+const UPGRADE: &[u8] = b"\r\nUpgrade: websocket";
+
+const SWITCHING: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 
 /// Starts this program as the backend, which listens on `address` (possibly the unspecified one).
 pub(crate) fn start(testbed: &Testbed, address: Ipv4Addr) -> Result<Server, String> {
@@ -35,8 +41,9 @@ fn run(address: SocketAddr) -> std::io::Result<()> {
     let listener = TcpListener::bind(address)?;
     let mut epoll = Epoll::new()?;
     epoll.add(&listener, LISTENER)?;
-    let mut connections: HashMap<usize, (TcpStream, Vec<u8>)> = HashMap::new();
-    let (mut next, response) = (LISTENER + 1, response());
+    let mut connections: HashMap<usize, Connection> = HashMap::new();
+    let mut next = LISTENER + 1;
+    let pages = Pages::default();
     loop {
         epoll.wait(-1);
         let mut index = 0;
@@ -46,10 +53,10 @@ fn run(address: SocketAddr) -> std::io::Result<()> {
                 let (stream, _) = listener.accept()?;
                 stream.set_nodelay(true)?;
                 epoll.add(&stream, next)?;
-                connections.insert(next, (stream, Vec::new()));
+                connections.insert(next, Connection { stream, received: Vec::new(), echoes: false });
                 next += 1;
-            } else if let Some((stream, received)) = connections.get_mut(&number)
-                && !respond(stream, received, &response)
+            } else if let Some(connection) = connections.get_mut(&number)
+                && !connection.respond(&pages)
             {
                 connections.remove(&number);
             }
@@ -57,16 +64,59 @@ fn run(address: SocketAddr) -> std::io::Result<()> {
     }
 }
 
-/// Answers every complete request. Returns false when the connection has ended.
-fn respond(stream: &mut TcpStream, received: &mut Vec<u8>, response: &[u8]) -> bool {
-    let mut buffer = [0; 8192];
-    let Ok(got @ 1..) = stream.read(&mut buffer) else { return false };
-    received.extend_from_slice(&buffer[..got]);
-    while let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") {
-        received.drain(..end + 4);
-        if stream.write_all(response).is_err() {
-            return false;
+struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+    /// Whether the protocol was upgraded.
+    echoes: bool,
+}
+
+impl Connection {
+    /// Answers every complete request. Returns false when the connection has ended.
+    fn respond(&mut self, pages: &Pages) -> bool {
+        let mut buffer = [0; 8192];
+        let Ok(got @ 1..) = self.stream.read(&mut buffer) else { return false };
+        if self.echoes {
+            return self.stream.write_all(&buffer[..got]).is_ok();
+        }
+        self.received.extend_from_slice(&buffer[..got]);
+        while let Some(end) = memchr::memmem::find(&self.received, b"\r\n\r\n") {
+            let head = &self.received[..end];
+            let response = if head.windows(UPGRADE.len()).any(|part| part.eq_ignore_ascii_case(UPGRADE)) {
+                self.echoes = true;
+                SWITCHING
+            } else {
+                pages.response(Page::requested(head))
+            };
+            if self.stream.write_all(response).is_err() {
+                return false;
+            }
+            self.received.drain(..end + 4);
+        }
+        true
+    }
+}
+
+/// The responses, each built once.
+struct Pages {
+    item: Vec<u8>,
+    kibibyte: Vec<u8>,
+    mebibyte: Vec<u8>,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        let [item, kibibyte, mebibyte] = [Page::Item, Page::Kibibyte, Page::Mebibyte].map(Page::response);
+        Self { item, kibibyte, mebibyte }
+    }
+}
+
+impl Pages {
+    fn response(&self, page: Page) -> &[u8] {
+        match page {
+            Page::Item => &self.item,
+            Page::Kibibyte => &self.kibibyte,
+            Page::Mebibyte => &self.mebibyte,
         }
     }
-    true
 }

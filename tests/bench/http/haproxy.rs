@@ -7,6 +7,9 @@ use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
 
+/// Name in the tables.
+pub(crate) const NAME: &str = "HAProxy";
+
 /// Starts `haproxy` in the foreground.
 pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
     let program = find("haproxy", "HAPROXY").ok_or("haproxy is not installed (Debian package haproxy)")?;
@@ -16,7 +19,7 @@ pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) 
     if let Some(TlsSettings { certificate, .. }) = tls {
         let pem = folder.join("tls.pem");
         write(&pem, &format!("{}{}", certificate.certificate, certificate.key))?;
-        ssl = format!(" ssl crt {}", pem.display());
+        ssl = format!(" ssl crt {} alpn h2,http/1.1", pem.display());
     }
     write(
         &file,

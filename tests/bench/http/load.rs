@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::epoll::Epoll;
-use crate::http::message::{ResponseState, parse_response, request};
+use crate::http::message::{ITEM, Page, ResponseState, parse_response};
 use crate::http::stream::{LoadStream, TlsSettings};
 use crate::samples::LoadResult;
 
@@ -19,6 +19,9 @@ pub(crate) struct Load<'a> {
     epoll: Epoll,
     connections: Vec<Connection>,
     request: Vec<u8>,
+    /// The body of a correct response.
+    body: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 struct Connection {
@@ -28,17 +31,19 @@ struct Connection {
 }
 
 impl<'a> Load<'a> {
-    /// Opens the connections.
+    /// Opens the connections, which all request one page.
     pub(crate) fn new(
         server: SocketAddr,
         connections: usize,
         tls: Option<&'a TlsSettings>,
+        page: Page,
     ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("connections to {server}: {error}");
         let epoll = Epoll::new().map_err(failed)?;
         let connect = |number| Connection::open(server, tls, &epoll, number);
         let connections = (0..connections).map(connect).collect::<io::Result<_>>().map_err(failed)?;
-        Ok(Self { server, tls, epoll, connections, request: request() })
+        let (request, body, buffer) = (page.request(), page.body(), vec![0; 64 << 10]);
+        Ok(Self { server, tls, epoll, connections, request, body, buffer })
     }
 
     /// Sends requests as fast as responses arrive, for `length`.
@@ -100,14 +105,13 @@ impl<'a> Load<'a> {
 
     fn receive(&mut self, number: usize, is_over: bool, result: &mut LoadResult) {
         let connection = &mut self.connections[number];
-        let mut buffer = [0; 4096];
-        let count = match connection.stream.read(&mut buffer) {
+        let count = match connection.stream.read(&mut self.buffer) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(_) => 0,
         };
-        connection.received.extend_from_slice(&buffer[..count]);
-        match parse_response(&connection.received) {
+        connection.received.extend_from_slice(&self.buffer[..count]);
+        match parse_response(&connection.received, &self.body) {
             ResponseState::Complete { correct, closes } => {
                 connection.awaiting_response = false;
                 if correct {
@@ -141,16 +145,28 @@ impl<'a> Load<'a> {
 
 /// Sends one request over a new connection. Returns whether the response is correct.
 pub(crate) fn exchange(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<bool> {
+    request_once(server, tls).map(|(correct, _)| correct)
+}
+
+/// Sends one request over a new connection and returns the connection, which stays open. Fails without a correct response.
+pub(crate) fn request_and_keep(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<LoadStream> {
+    match request_once(server, tls)? {
+        (true, stream) => Ok(stream),
+        (false, _) => Err(io::Error::other("incorrect response")),
+    }
+}
+
+fn request_once(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<(bool, LoadStream)> {
     let mut stream = LoadStream::open(server, tls)?;
     stream.socket().set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(&request())?;
+    stream.write_all(&Page::Item.request())?;
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let count = stream.read(&mut buffer)?;
         received.extend_from_slice(&buffer[..count]);
-        match parse_response(&received) {
-            ResponseState::Complete { correct, .. } => return Ok(correct),
-            ResponseState::Partial if count == 0 => return Ok(false),
+        match parse_response(&received, ITEM.as_bytes()) {
+            ResponseState::Complete { correct, .. } => return Ok((correct, stream)),
+            ResponseState::Partial if count == 0 => return Ok((false, stream)),
             ResponseState::Partial => {}
         }
     }

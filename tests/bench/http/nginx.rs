@@ -9,6 +9,9 @@ use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
 
+/// Name of the configuration without a log.
+pub(crate) const BARE: &str = "nginx";
+
 /// Name of the configuration that the other proxies are compared with.
 pub(crate) const INGRESS: &str = "nginx as ingress-nginx";
 
@@ -54,7 +57,7 @@ fn start(
             write(&folder.join("tls.crt"), &tls.certificate.certificate)?;
             write(&folder.join("tls.key"), &tls.certificate.key)?;
             (
-                " ssl",
+                " ssl http2",
                 format!(
                     "{SSL}\n        ssl_certificate {at}/tls.crt;\n        ssl_certificate_key {at}/tls.key;"
                 ),

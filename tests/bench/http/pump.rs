@@ -10,6 +10,9 @@ use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, free_port};
 
+/// Name of the baseline.
+pub(crate) const NAME: &str = "bare epoll byte pump";
+
 /// Starts this program as the baseline proxy.
 pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
     if tls.is_some() {

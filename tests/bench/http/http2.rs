@@ -1,0 +1,80 @@
+//! HTTP/2 over TLS, 1 KiB bodies, 32 concurrent streams for each connection, with h2load as the load.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::http::message::{HOST, Page};
+use crate::http::stream::TlsSettings;
+use crate::http::{PROXIES, backend, cost_ratio, micros, nginx, portolan, ready};
+use crate::samples::{LoadResult, Samples};
+use crate::table::Table;
+use crate::testbed::{Testbed, find};
+
+const CONNECTIONS: &str = "4";
+const STREAMS: &str = "32";
+
+/// Measures the proxies that serve HTTP/2.
+pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
+    let mut table = Table::new(
+        format!("HTTP/2 over TLS, {CONNECTIONS} connections with {STREAMS} streams, bodies of 1 KiB"),
+        &["server", "CPU µs per request", "× nginx as ingress-nginx", "requests/s on one core"],
+    );
+    let program =
+        find("h2load", "H2LOAD").ok_or("h2load is not installed (Debian package nghttp2-client)")?;
+    let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, TlsSettings::new()?);
+    let mut proxies = Vec::new();
+    for (name, start) in PROXIES.iter().filter(|(name, _)| *name != portolan::ANNOTATED) {
+        match start(testbed, backend.address.port(), Some(&tls)).and_then(|server| ready(server, Some(&tls)))
+        {
+            Ok(server) => proxies.push((*name, server, Samples::default())),
+            Err(reason) => table.note(format!("{name} was not measured: {reason}")),
+        }
+    }
+    for _ in 0..rounds {
+        for (_, server, samples) in &mut proxies {
+            samples.measure(&server.process, || load(&program, server.address, length));
+        }
+    }
+    let baseline = proxies.iter().find(|(name, ..)| *name == nginx::INGRESS).map(|(.., samples)| samples);
+    for (name, _, samples) in &proxies {
+        let rate = format!("{:.0}", samples.rate().unwrap_or(0.0));
+        table.row(vec![(*name).to_owned(), micros(samples), cost_ratio(samples, baseline), rate]);
+        table.note_failures(name, "h2", samples);
+    }
+    table.note("h2load; its own start and its handshakes are part of a round");
+    Ok(table)
+}
+
+/// Runs h2load for a time and reads the counts of its summary.
+fn load(program: &Path, server: SocketAddr, length: Duration) -> LoadResult {
+    let output = Command::new(program)
+        .args(["-c", CONNECTIONS, "-m", STREAMS, "-t", "1"])
+        .arg("-D")
+        .arg(length.as_secs().max(1).to_string())
+        .arg(format!("--connect-to={server}"))
+        .arg(format!("https://{HOST}{}", Page::Kibibyte.target()))
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    summary(&text)
+}
+
+/// Counts of h2load's lines `status codes:` and `requests:`.
+fn summary(text: &str) -> LoadResult {
+    let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
+    let count = |line: &str, of: &str| {
+        let part = line.split(',').find(|part| part.trim_end().ends_with(of));
+        part.and_then(|part| part.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let (codes, requests) = (line("status codes:"), line("requests:"));
+    let finished = line("finished in ").split(',').next().unwrap_or_default();
+    let seconds = finished.trim_end_matches("ms").trim_end_matches('s').parse::<f64>().unwrap_or(1.0);
+    let seconds = if finished.ends_with("ms") { seconds / 1000.0 } else { seconds };
+    LoadResult {
+        answers: count(codes, "2xx"),
+        wrong: count(codes, "3xx") + count(codes, "4xx") + count(codes, "5xx"),
+        lost: count(requests, "failed"),
+        took: Duration::from_secs_f64(seconds),
+    }
+}
