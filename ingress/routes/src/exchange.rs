@@ -227,7 +227,10 @@ fn visible(value: &[u8]) -> Option<&str> {
 
 /// Path and query of a target.
 fn split_target(target: &str) -> (&str, Option<&str>) {
-    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
+    match memchr::memchr(b'?', target.as_bytes()) {
+        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
+        None => (target, None),
+    }
 }
 
 /// Length of the host name within `host:port`, without a final dot; `None` where there is no such name.
@@ -235,7 +238,7 @@ fn host_len(authority: &str) -> Option<usize> {
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1
     } else {
-        authority.find(':').unwrap_or(authority.len())
+        memchr::memchr(b':', authority.as_bytes()).unwrap_or(authority.len())
     };
     let (host, port) = authority.split_at(end);
     let port = port.strip_prefix(':').unwrap_or(port);

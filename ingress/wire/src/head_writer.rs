@@ -75,6 +75,16 @@ impl HeadWriter {
         add_line(&mut self.before, name, value);
     }
 
+    /// Adds whole lines before the fields of the head, such as [`HeadWriter::lines_before`] of another writer.
+    pub fn prepend_lines(&mut self, lines: &[u8]) {
+        self.before.extend_from_slice(lines);
+    }
+
+    /// The lines before the fields of the head.
+    pub fn lines_before(&self) -> &[u8] {
+        &self.before
+    }
+
     /// Adds a field after those of the head.
     pub fn append(&mut self, name: &[u8], value: &[&[u8]]) {
         add_line(&mut self.after, name, value);

@@ -1,6 +1,6 @@
 //! A connection from a client.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -12,6 +12,7 @@ use crate::observe::log_line::LoggedConnection;
 use crate::observe::tls_details::TlsDetails;
 use crate::state::client_table::ClientEntry;
 use crate::state::worker::Worker;
+use crate::upstream::request_head::ConnectionLines;
 use crate::wire::http1_stream::Http1Stream;
 
 /// A connection from a client, shared by the requests on it.
@@ -36,6 +37,8 @@ pub(crate) struct ClientConnection {
     pub(crate) http1: Option<Http1>,
     /// For HTTP/2, the timer of the stream whose task is being polled.
     pub(crate) stream_timer: RefCell<Option<Rc<Timer>>>,
+    /// See [`ClientConnection::forwarded_lines`].
+    pub(crate) forwarded_lines: OnceCell<ConnectionLines>,
     /// How many requests have been received.
     pub(crate) requests: Cell<u32>,
     /// The connection in the worker's table.
@@ -56,6 +59,14 @@ impl ClientConnection {
         } else {
             client.to_string().into()
         }
+    }
+
+    /// What the head of every request to an endpoint says about the connection; written once.
+    pub(crate) fn forwarded_lines(&self) -> &ConnectionLines {
+        self.forwarded_lines.get_or_init(|| {
+            let mut digits = itoa::Buffer::new();
+            ConnectionLines::new(&self.peer_ip, digits.format(self.port), self.scheme.as_str())
+        })
     }
 
     /// Whether the client speaks HTTP/1.

@@ -397,9 +397,13 @@ impl<'a> ProxyRequest<'a> {
             "" => "_",
             authority => authority,
         };
-        let mut digits = itoa::Buffer::new();
         let settings = client.worker.settings();
         let identity = &settings.identity;
+        let port = exchange.forwarded_port();
+        let scheme = exchange.access_scheme();
+        let is_of_connection =
+            port.is_none() && Rc::ptr_eq(&guard.client, &client.peer_ip) && scheme == client.scheme.as_str();
+        let mut digits = itoa::Buffer::new();
         let forward = UpstreamHead {
             target,
             host: authority.as_bytes(),
@@ -409,7 +413,7 @@ impl<'a> ProxyRequest<'a> {
             full_forwarded_for: (identity.forwarded_headers && identity.full_forwarded_for)
                 .then(|| exchange.connected_ip()),
             forwarded_for: &identity.forwarded_for,
-            port: match exchange.forwarded_port() {
+            port: match port {
                 Some(port)
                     if port.parse::<u16>().is_ok_and(|port| client.worker.public_port(port) == 443) =>
                 {
@@ -418,7 +422,8 @@ impl<'a> ProxyRequest<'a> {
                 Some(port) => port,
                 None => digits.format(client.port),
             },
-            scheme: exchange.access_scheme(),
+            scheme,
+            connection_lines: is_of_connection.then(|| client.forwarded_lines()),
             body: *length,
             loop_id: is_named.then_some(LOOP_ID),
             names: route.plan.heads.names,

@@ -1,6 +1,6 @@
 //! Accepting connections, and serving each of them in a task of its own.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -124,6 +124,7 @@ async fn serve(
     let client = worker.settings().identity.connection_client(peer, source);
     let scheme = if listener.tls.is_some() { RequestScheme::Https } else { RequestScheme::Http };
     let mut client = ClientConnection {
+        forwarded_lines: OnceCell::new(),
         worker: worker.clone(),
         number: worker.next_connection(),
         peer,

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use cluster::CompactString;
 use http::{HeaderName, StatusCode};
 use ingress_routes::access_log::{ResponseField, ResponseSide};
-use ingress_routes::{DEFAULT_UPSTREAM, Exchange, LineFormat, Route, ServerSettings, UpstreamTarget};
+use ingress_routes::{
+    DEFAULT_UPSTREAM, Exchange, LineFormat, Route, ServerSettings, SkippedUrls, UpstreamTarget,
+};
 use ingress_wire::known_header::KnownHeader;
 use ingress_wire::request::ParsedRequest;
 use smallvec::SmallVec;
@@ -200,10 +202,14 @@ impl AccessRecord {
         settings.access_log
             && (settings.log_default_backend || !self.is_of_default_backend())
             && !self.route.as_ref().is_some_and(|route| route.plan.is_not_logged)
-            && !self.exchange.as_ref().is_some_and(|exchange| {
-                let mut budget = exchange.step_budget.get();
-                settings.skipped_urls.contains(exchange.request_target(), &mut budget)
-            })
+            && (settings.skipped_urls.is_empty() || !self.is_skipped(&settings.skipped_urls))
+    }
+
+    fn is_skipped(&self, skipped: &SkippedUrls) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| {
+            let mut budget = exchange.step_budget.get();
+            skipped.contains(exchange.request_target(), &mut budget)
+        })
     }
 
     /// Whether the built-in catch-all route was used: no Ingress covers the host.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bytes::{Bytes, BytesMut};
 use http::HeaderName;
 use ingress_routes::plan::head_edits::{HeadEdit, HeadEdits};
-use ingress_wire::head::NameClass;
+use ingress_wire::head::{Head, NameClass};
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::known_header::{KnownHeader, KnownSet};
 use ingress_wire::request::ParsedRequest;
@@ -41,6 +41,8 @@ pub(crate) struct UpstreamHead<'a> {
     pub(crate) port: &'a str,
     /// The scheme that the client used.
     pub(crate) scheme: &'a str,
+    /// The same address, port and scheme as lines, if they are those of the connection.
+    pub(crate) connection_lines: Option<&'a ConnectionLines>,
     pub(crate) body: BodyLength,
     /// The id in `CDN-Loop` (RFC 8586), for endpoints that may send the request back.
     pub(crate) loop_id: Option<&'a [u8]>,
@@ -77,6 +79,47 @@ const NOT_FORWARDED: KnownSet = KnownSet::of(&[
     KnownHeader::XScheme,
 ]);
 
+/// The fields of [`ConnectionLines`].
+const OF_CONNECTION: KnownSet = KnownSet::of(&[
+    KnownHeader::XForwardedFor,
+    KnownHeader::XForwardedPort,
+    KnownHeader::XForwardedProto,
+    KnownHeader::XForwardedScheme,
+    KnownHeader::XRealIp,
+    KnownHeader::XScheme,
+]);
+
+/// The fields that are the same in all requests of a connection, as lines.
+#[derive(Debug)]
+pub(crate) struct ConnectionLines {
+    lines: Box<[u8]>,
+    /// Where the lines about the client's address end and those about port and scheme begin.
+    split: usize,
+}
+
+impl ConnectionLines {
+    pub(crate) fn new(client: &str, port: &str, scheme: &str) -> Self {
+        let mut writer = HeadWriter::default();
+        for name in [&b"X-Real-IP"[..], b"X-Forwarded-For"] {
+            writer.prepend(name, &[client.as_bytes()]);
+        }
+        let split = writer.lines_before().len();
+        for (name, value) in scheme_fields(port.as_bytes(), scheme.as_bytes()) {
+            writer.prepend(name, &[value]);
+        }
+        Self { lines: writer.lines_before().into(), split }
+    }
+}
+
+fn scheme_fields<'a>(port: &'a [u8], scheme: &'a [u8]) -> [(&'static [u8], &'a [u8]); 4] {
+    [
+        (b"X-Forwarded-Port", port),
+        (b"X-Forwarded-Proto", scheme),
+        (b"X-Forwarded-Scheme", scheme),
+        (b"X-Scheme", scheme),
+    ]
+}
+
 impl UpstreamHead<'_> {
     /// Writes the head. Hot: no allocation once the buffers have grown.
     ///
@@ -100,34 +143,39 @@ impl UpstreamHead<'_> {
             writer.remove_named(edit.name().as_bytes());
         }
         writer.prepend(b"Host", &[edits.value(b"host").unwrap_or(self.host)]);
-        let mut field = |name: &[u8], value: &[u8]| {
+        let field = |writer: &mut HeadWriter, name: &[u8], value: &[u8]| {
             if edits.is_empty() || !edits.replace(name) {
                 writer.prepend(name, &[value]);
             }
         };
         if let Some(protocol) = self.upgrade {
-            field(b"Upgrade", protocol);
-            field(b"Connection", b"upgrade");
+            field(writer, b"Upgrade", protocol);
+            field(writer, b"Connection", b"upgrade");
         }
         if !self.request_id.is_empty() {
-            field(b"X-Request-ID", self.request_id);
+            field(writer, b"X-Request-ID", self.request_id);
         }
-        field(b"X-Real-IP", self.client.as_bytes());
-        match self.full_forwarded_for {
-            None => field(b"X-Forwarded-For", self.client.as_bytes()),
-            Some(peer) => {
-                let received = head.get_all(KnownHeader::XForwardedFor).filter(|value| !value.is_empty());
-                let peer = peer.to_string();
-                let values: SmallVec<[&[u8]; 4]> = received.chain([peer.as_bytes()]).collect();
-                field(b"X-Forwarded-For", &values.join(&b", "[..]));
+        let lines = self
+            .connection_lines
+            .filter(|_| self.full_forwarded_for.is_none() && !edits.replaced().intersects(OF_CONNECTION));
+        match lines {
+            Some(lines) => {
+                writer.prepend_lines(&lines.lines[..lines.split]);
+                field(writer, b"X-Forwarded-Host", self.authority);
+                writer.prepend_lines(&lines.lines[lines.split..]);
+            }
+            None => {
+                field(writer, b"X-Real-IP", self.client.as_bytes());
+                match self.full_forwarded_for {
+                    None => field(writer, b"X-Forwarded-For", self.client.as_bytes()),
+                    Some(peer) => field(writer, b"X-Forwarded-For", &forwarded_for(head, peer)),
+                }
+                field(writer, b"X-Forwarded-Host", self.authority);
+                for (name, value) in scheme_fields(self.port.as_bytes(), self.scheme.as_bytes()) {
+                    field(writer, name, value);
+                }
             }
         }
-        field(b"X-Forwarded-Host", self.authority);
-        field(b"X-Forwarded-Port", self.port.as_bytes());
-        let scheme = self.scheme.as_bytes();
-        field(b"X-Forwarded-Proto", scheme);
-        field(b"X-Forwarded-Scheme", scheme);
-        field(b"X-Scheme", scheme);
         for (from, name) in [
             (self.forwarded_for.as_str(), &b"X-Original-Forwarded-For"[..]),
             ("x-forwarded-host", b"X-Original-Forwarded-Host"),
@@ -137,8 +185,8 @@ impl UpstreamHead<'_> {
                 head.get_named(from.as_bytes()).filter(|value| !value.is_empty()).collect();
             match values.as_slice() {
                 [] => {}
-                [value] => field(name, value),
-                values => field(name, &values.join(&b", "[..])),
+                [value] => field(writer, name, value),
+                values => field(writer, name, &values.join(&b", "[..])),
             }
         }
         match self.body {
@@ -164,6 +212,14 @@ impl UpstreamHead<'_> {
             false => writer.write_request(given.method_name(), self.target, head, out),
         }
     }
+}
+
+/// The addresses that were received, and the peer.
+fn forwarded_for(head: &Head, peer: IpAddr) -> Vec<u8> {
+    let received = head.get_all(KnownHeader::XForwardedFor).filter(|value| !value.is_empty());
+    let peer = peer.to_string();
+    let values: SmallVec<[&[u8]; 4]> = received.chain([peer.as_bytes()]).collect();
+    values.join(&b", "[..])
 }
 
 /// Whether filters may add a field of this name here: `Host` has been written, and the framing of the body is not theirs.

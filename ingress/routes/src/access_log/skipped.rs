@@ -31,6 +31,11 @@ impl SkippedUrls {
         Ok(())
     }
 
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.patterns.is_empty()
+    }
+
     /// Whether requests to a target are not logged. Hot: no allocation for exact entries. A pattern for which the request has not
     /// enough steps left does not match.
     pub fn contains(&self, target: &str, budget: &mut StepBudget) -> bool {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use ingress_wire::known_header::{KnownHeader, KnownSet};
 use smallvec::SmallVec;
 
 /// Changes of header fields, in order. Hot: borrows from the route and the request, and allocates nothing for a common route.
@@ -11,6 +12,8 @@ use smallvec::SmallVec;
 #[derive(Debug, Default, PartialEq)]
 pub struct HeadEdits<'r> {
     edits: SmallVec<[HeadEdit<'r>; 8]>,
+    /// The known names of all fields that are removed or replaced.
+    replaced: KnownSet,
 }
 
 /// One change.
@@ -45,6 +48,7 @@ impl<'r> HeadEdits<'r> {
 
     /// Replaces all fields of the name by one with this value; an empty value removes them.
     pub fn set(&mut self, name: &'r str, value: impl Into<Cow<'r, [u8]>>) {
+        self.note_replaced(name);
         self.edits.push(HeadEdit::Set(name, value.into()));
     }
 
@@ -55,7 +59,14 @@ impl<'r> HeadEdits<'r> {
 
     /// Removes all fields of the name.
     pub fn remove(&mut self, name: &'r str) {
+        self.note_replaced(name);
         self.edits.push(HeadEdit::Remove(name));
+    }
+
+    fn note_replaced(&mut self, name: &str) {
+        if let Some(known) = KnownHeader::of(name.as_bytes()) {
+            self.replaced.insert(known);
+        }
     }
 
     /// The changes, in order.
@@ -63,9 +74,19 @@ impl<'r> HeadEdits<'r> {
         self.edits.iter()
     }
 
+    /// The known headers whose fields are removed or replaced.
+    pub fn replaced(&self) -> KnownSet {
+        self.replaced
+    }
+
     /// Whether the fields of a name are removed or replaced.
     pub fn replace(&self, name: &[u8]) -> bool {
-        self.edits.iter().any(|edit| !matches!(edit, HeadEdit::Append(..)) && edit.has_name(name))
+        match KnownHeader::of(name) {
+            Some(known) => self.replaced.has(known),
+            None => {
+                self.edits.iter().any(|edit| !matches!(edit, HeadEdit::Append(..)) && edit.has_name(name))
+            }
+        }
     }
 
     /// The fields that are added in the end: name and value, in order.

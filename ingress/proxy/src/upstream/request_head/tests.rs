@@ -16,6 +16,18 @@ fn forward(head: &ParsedRequest, edits: &HeadEdits<'_>) -> String {
 }
 
 fn forward_names(head: &ParsedRequest, edits: &HeadEdits<'_>, names: NameClass) -> String {
+    let text = write(head, edits, names, None);
+    let lines = ConnectionLines::new("192.0.2.7", "443", "https");
+    assert_eq!(write(head, edits, names, Some(&lines)), text, "the lines of the connection say the same");
+    text
+}
+
+fn write(
+    head: &ParsedRequest,
+    edits: &HeadEdits<'_>,
+    names: NameClass,
+    connection_lines: Option<&ConnectionLines>,
+) -> String {
     let forward = UpstreamHead {
         target: head.target(),
         host: b"shop.example:8080",
@@ -26,6 +38,7 @@ fn forward_names(head: &ParsedRequest, edits: &HeadEdits<'_>, names: NameClass) 
         forwarded_for: &FORWARDED_FOR,
         port: "443",
         scheme: "https",
+        connection_lines,
         body: BodyLength::Known(12),
         loop_id: None,
         names,
