@@ -15,6 +15,7 @@ mod external_auth;
 mod header_names;
 mod hsts;
 mod https_redirect;
+mod ingress_filter;
 mod limits;
 mod networks;
 mod proxy;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 use cluster::{Ingress, Key, PathType, ServiceBackend, Snapshot};
 
+pub(crate) use self::ingress_filter::left_out;
 pub use self::reader::SettingReader;
 pub(crate) use self::reader::{ReaderFindings, Reference};
 pub use self::rewrite::Rewrite;
@@ -205,6 +207,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     server::FAMILY,
     access_log::FAMILY,
     error_pages::FAMILY,
+    ingress_filter::FAMILY,
     authentication::FAMILY,
     basic_auth::FAMILY,
     external_auth::FAMILY,

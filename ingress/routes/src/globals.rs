@@ -7,11 +7,11 @@ mod keys;
 
 use std::sync::Arc;
 
-use cluster::{ConfigMap, Ingress, Key, Kind, Kinds, ObjectChange, Snapshot};
+use cluster::{ConfigMap, Key, Kind, Kinds, ObjectChange, Snapshot};
 use smallvec::SmallVec;
 
 use self::keys::KEYS;
-pub use self::keys::{ConfigMapKey, Guard, GuardReach, GuardTraffic, KeySupport, keys};
+pub use self::keys::{ConfigMapKey, Guard, GuardTraffic, KeySupport, keys};
 use crate::annotations::{self, Blocklist, Reference, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
@@ -44,13 +44,11 @@ pub(crate) struct Globals {
 struct ActiveGuard {
     key: &'static str,
     guard: &'static Guard,
-    value: String,
 }
 
 impl PartialEq for ActiveGuard {
     fn eq(&self, other: &Self) -> bool {
-        let Self { key, guard: _, value } = self;
-        (key, value) == (&other.key, &other.value)
+        self.key == other.key
     }
 }
 
@@ -61,14 +59,6 @@ pub(crate) struct Closing {
     pub(crate) all: Option<String>,
     /// The schemes whose requests are answered 503.
     pub(crate) schemes: SmallVec<[RequestScheme; 2]>,
-}
-
-/// The properties of a route that guards depend on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GuardedRoute<'r> {
-    /// The Ingress that owns it; `None` for the catch-all without an Ingress.
-    pub(crate) ingress: Option<&'r Ingress>,
-    pub(crate) settings: &'r Settings,
 }
 
 impl Globals {
@@ -171,7 +161,7 @@ impl Globals {
                 (Level::Closed, Some(guard)) => {
                     let what = format!("{what}; {}", guard.describe());
                     globals.report(&config_map.key, "", what, Effect::ClosesOthers);
-                    globals.guards.push(ActiveGuard { key: key.name, guard, value: value.trim().to_owned() });
+                    globals.guards.push(ActiveGuard { key: key.name, guard });
                 }
                 (Level::Cosmetic, _) => globals.report(&config_map.key, "", what, Effect::Cosmetic),
                 _ => globals.report(&config_map.key, "", what, Effect::Differs),
@@ -191,10 +181,10 @@ impl Globals {
     }
 
     /// Which requests of a route are closed.
-    pub(crate) fn closing(&self, route: GuardedRoute<'_>, prefix: &str) -> Closing {
+    pub(crate) fn closing(&self, settings: &Settings) -> Closing {
         let mut closing = Closing { all: self.closed.clone(), schemes: SmallVec::new() };
         for active in &self.guards {
-            if !active.covers(route, prefix) {
+            if !active.covers(settings) {
                 continue;
             }
             match active.guard.traffic {
@@ -210,14 +200,8 @@ impl Globals {
 }
 
 impl ActiveGuard {
-    fn covers(&self, route: GuardedRoute<'_>, prefix: &str) -> bool {
-        let Guard { reach, opt_out, .. } = self.guard;
-        let reached = match (reach, route.ingress) {
-            (GuardReach::Everything, _) => true,
-            (GuardReach::IngressesWith(_, has), Some(ingress)) => has(ingress, prefix, &self.value),
-            (_, None) => false,
-        };
-        reached && !opt_out.is_some_and(|name| route.settings.opted_out.contains(&name))
+    fn covers(&self, settings: &Settings) -> bool {
+        !self.guard.opt_out.is_some_and(|name| settings.opted_out.contains(&name))
     }
 }
 

@@ -389,7 +389,7 @@ impl RouteIndex {
         let users =
             users.filter(|parsed| !changed.contains(&parsed.ingress.key) && seen.insert(&parsed.ingress.key));
         let again = |parsed: &Arc<ParsedIngress>| {
-            let after = ParsedIngress::new(parsed.ingress.clone(), &self.options, cluster);
+            let after = ParsedIngress::new(parsed.ingress.clone(), &self.options, &last.globals, cluster);
             IngressChange { before: Some(parsed.clone()), after: Some(Arc::new(after)) }
         };
         users.map(again).collect()
@@ -511,8 +511,9 @@ impl Projection for RouteIndex {
         let classes = Classes::of(cluster, &self.options);
         let empty = self.empty(classes, Globals::of(cluster, &self.options));
         let ours = cluster.iter::<Ingress>().filter(|ingress| empty.classes.take(ingress, &self.options));
-        let parsed =
-            ours.map(|ingress| Arc::new(ParsedIngress::new(ingress.clone(), &self.options, cluster)));
+        let parsed = ours.map(|ingress| {
+            Arc::new(ParsedIngress::new(ingress.clone(), &self.options, &empty.globals, cluster))
+        });
         let changes: Vec<_> =
             parsed.map(|parsed| IngressChange { before: None, after: Some(parsed) }).collect();
         let mut table = self.apply(&empty, &changes);
@@ -539,7 +540,9 @@ impl Projection for RouteIndex {
             let ObjectChange::Ingress(change) = one else { return None };
             let before = last.ingresses.get(&change.sides().next()?.key).cloned();
             let ours = change.after.as_ref().filter(|after| last.classes.take(after, &self.options));
-            let after = ours.map(|after| Arc::new(ParsedIngress::new(after.clone(), &self.options, cluster)));
+            let after = ours.map(|after| {
+                Arc::new(ParsedIngress::new(after.clone(), &self.options, &last.globals, cluster))
+            });
             (before.is_some() || after.is_some()).then_some(IngressChange { before, after })
         };
         let mut changes: Vec<_> = touched.iter().filter_map(change).collect();

@@ -153,6 +153,7 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     ("upstream TLS", &[Phase::UpstreamRequest]),
     ("client identity", &[Phase::Server, Phase::UpstreamRequest]),
     ("blocklist", &[Phase::Server]),
+    ("ingress filter", &[Phase::Server]),
 ];
 
 #[test]

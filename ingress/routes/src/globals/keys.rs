@@ -1,11 +1,8 @@
 //! The keys of ingress-nginx's ConfigMap, each with its support here.
 //!
 //! An unsupported key closes routes if it protects them. These keys do: keys that control access (authentication, address
-//! lists, blocked agents, the firewall, raw nginx text that may contain any of these), which Ingresses are trusted (risk
-//! level, blocked words), the transport of requests (`ssl-protocols`) and the listening addresses (`bind-address`). Limits of
+//! lists, blocked agents, the firewall, raw nginx text that may contain any of these), the transport of requests (`ssl-protocols`) and the listening addresses (`bind-address`). Limits of
 //! size, time and speed do not control access: these keys are only reported.
-
-use cluster::Ingress;
 
 use crate::annotations::FAMILIES;
 use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, That, True, Words};
@@ -41,22 +38,10 @@ pub enum KeySupport {
 /// What an unsupported key that protects something closes.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {
-    /// Which routes.
-    pub reach: GuardReach,
-    /// Which of their requests.
+    /// Which requests.
     pub traffic: GuardTraffic,
     /// An annotation that exempts an Ingress when it is false.
     pub opt_out: Option<&'static str>,
-}
-
-/// Which routes a guard closes.
-#[derive(Clone, Copy, Debug)]
-pub enum GuardReach {
-    /// All, the page for unknown hosts included.
-    Everything,
-    /// Those of Ingresses that satisfy a condition, given the annotation prefix and the value of the key. The text describes
-    /// the condition.
-    IngressesWith(&'static str, fn(&Ingress, &str, &str) -> bool),
 }
 
 /// Which requests a guard closes.
@@ -69,37 +54,20 @@ pub enum GuardTraffic {
 }
 
 impl Guard {
-    const fn of(reach: GuardReach) -> Self {
-        Self { reach, traffic: GuardTraffic::All, opt_out: None }
-    }
-
     /// What is closed, as a clause.
     pub fn describe(&self) -> String {
         let over = match self.traffic {
             GuardTraffic::All => "",
             GuardTraffic::Https => " over https",
         };
-        let requests = match self.reach {
-            GuardReach::Everything => "every request",
-            GuardReach::IngressesWith(text, _) => text,
-        };
         let unless = self.opt_out.map(|name| format!(" unless its Ingress has {name}: \"false\""));
-        format!("{requests}{over} gets 503{}", unless.unwrap_or_default())
+        format!("every request{over} gets 503{}", unless.unwrap_or_default())
     }
 }
 
-const EVERYTHING: Guard = Guard::of(GuardReach::Everything);
+const EVERYTHING: Guard = Guard { traffic: GuardTraffic::All, opt_out: None };
 const FIREWALL: Guard = Guard { opt_out: Some("enable-modsecurity"), ..EVERYTHING };
 const TLS: Guard = Guard { traffic: GuardTraffic::Https, ..EVERYTHING };
-const RISKY: Guard = Guard::of(GuardReach::IngressesWith(
-    "every request to a route of an Ingress with a riskier annotation",
-    has_riskier_annotation,
-));
-const BLOCKED_WORDS: Guard = Guard::of(GuardReach::IngressesWith(
-    "every request to a route of an Ingress with such an annotation",
-    has_blocked_word,
-));
-
 /// Values of `ssl-protocols` that close nothing, but differ from the protocols offered.
 const OTHER_PROTOCOLS: UnsupportedSetting = differs(
     "ssl-protocols",
@@ -154,8 +122,6 @@ pub fn keys() -> impl Iterator<Item = ConfigMapKey> {
 pub(super) const KEYS: &[ConfigMapKey] = &[
     // Security and governance.
     served(differs("allow-snippet-annotations", False, "an Ingress with a snippet annotation other than auth-snippet is closed all the same")),
-    guarded("annotations-risk-level", Words(&["High", "Critical"]), "an Ingress with a riskier annotation would be served", &RISKY),
-    guarded("annotation-value-word-blocklist", OnlyEmpty, "an Ingress with one of these words in an annotation would be served", &BLOCKED_WORDS),
     not_needed("strict-validate-path-type", "there is no nginx configuration text that a path could break out of"),
     // Headers and client address.
     not_needed("forwarded-for-proxy-protocol-header", "it names a header that only nginx itself reads"),
@@ -287,94 +253,3 @@ pub(super) fn is_obsolete(name: &str) -> bool {
 fn names_protocol(value: &str, protocol: &str) -> bool {
     value.split_whitespace().any(|word| word.eq_ignore_ascii_case(protocol))
 }
-
-/// Whether an annotation of the Ingress is riskier than `annotations-risk-level` allows. As in ingress-nginx, an unknown level
-/// counts as Low.
-fn has_riskier_annotation(ingress: &Ingress, prefix: &str, level: &str) -> bool {
-    let medium_allowed = level.eq_ignore_ascii_case("Medium");
-    names_and_values(ingress, prefix)
-        .any(|(name, _)| HIGH_RISK.contains(&name) || !medium_allowed && MEDIUM_RISK.contains(&name))
-}
-
-/// Whether a value of an annotation contains one of the words of `annotation-value-word-blocklist`. Words are compared
-/// exactly as written between the commas, including spaces.
-fn has_blocked_word(ingress: &Ingress, prefix: &str, words: &str) -> bool {
-    let words: Vec<_> = words.trim().split(',').filter(|word| !word.is_empty()).collect();
-    names_and_values(ingress, prefix).any(|(_, value)| words.iter().any(|word| value.contains(word)))
-}
-
-fn names_and_values<'i>(ingress: &'i Ingress, prefix: &'i str) -> impl Iterator<Item = (&'i str, &'i str)> {
-    let annotations = ingress.annotations.iter();
-    annotations.filter_map(move |(name, value)| {
-        Some((name.strip_prefix(prefix)?.strip_prefix('/')?, value.as_str()))
-    })
-}
-
-/// Annotations that ingress-nginx rates Medium.
-pub(super) const MEDIUM_RISK: &[&str] = &[
-    "canary-by-header",
-    "canary-by-header-value",
-    "canary-by-header-pattern",
-    "canary-by-cookie",
-    "affinity-mode",
-    "session-cookie-name",
-    "session-cookie-path",
-    "session-cookie-domain",
-    "session-cookie-expires",
-    "session-cookie-max-age",
-    "fastcgi-index",
-    "fastcgi-params-configmap",
-    "x-forwarded-prefix",
-    "rewrite-target",
-    "app-root",
-    "force-ssl-redirect",
-    "preserve-trailing-slash",
-    "permanent-redirect",
-    "temporal-redirect",
-    "proxy-redirect-from",
-    "proxy-redirect-to",
-    "auth-tls-secret",
-    "auth-tls-verify-client",
-    "proxy-ssl-secret",
-    "proxy-ssl-ciphers",
-    "auth-secret",
-    "auth-realm",
-    "auth-signin-redirect-param",
-    "auth-response-headers",
-    "auth-request-redirect",
-    "auth-proxy-set-headers",
-    "auth-cache-key",
-    "auth-cache-duration",
-    "allowlist-source-range",
-    "whitelist-source-range",
-    "denylist-source-range",
-    "custom-headers",
-    "cors-allow-origin",
-    "cors-allow-methods",
-    "cors-allow-headers",
-    "cors-expose-headers",
-    "proxy-body-size",
-    "proxy-next-upstream",
-    "proxy-cookie-domain",
-    "proxy-cookie-path",
-    "opentelemetry-operation-name",
-];
-
-/// Annotations that ingress-nginx rates High or Critical.
-pub(super) const HIGH_RISK: &[&str] = &[
-    "upstream-hash-by",
-    "mirror-target",
-    "mirror-host",
-    "auth-tls-error-page",
-    "auth-tls-match-cn",
-    "proxy-ssl-name",
-    "auth-url",
-    "auth-signin",
-    "auth-snippet",
-    "server-alias",
-    "modsecurity-transaction-id",
-    "modsecurity-snippet",
-    "configuration-snippet",
-    "server-snippet",
-    "stream-snippet",
-];

@@ -88,9 +88,6 @@ fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
         (&[("enable-modsecurity", "true")], closed(&[0, 1, 2, 4, 5, 6, 7])),
         (&[("global-auth-url", "auth.example")], everything),
         (&[("ssl-protocols", "TLSv1.3")], closed(&[1, 4])),
-        (&[("annotations-risk-level", "Low")], closed(&[3, 6])),
-        (&[("annotations-risk-level", "medium")], OPEN),
-        (&[("annotation-value-word-blocklist", "proxy_pass,ewma")], closed(&[6])),
     ];
     let mut cluster = test_cluster();
     assert_eq!(answers(&cluster), OPEN, "without a ConfigMap");
@@ -144,7 +141,7 @@ fn every_guard_key_has_a_neutral_value_and_closes_something_otherwise() {
         cluster.apply([config_map(&[(key.name, " ")])]);
         assert_eq!(answers(&cluster), OPEN, "{} is empty", key.name);
         assert_eq!(cluster.problems().len(), 1, "{} is empty: {:?}", key.name, cluster.problems());
-        // No key has this value, but an annotation of an Ingress does.
+        // No key has this value.
         cluster.apply([config_map(&[(key.name, "ewma")])]);
         assert_eq!(answers(&cluster) != OPEN, guard.is_some(), "{}", key.name);
     }
@@ -274,20 +271,6 @@ proptest! {
         check_projection(|| crate::PoolIndex::new(options.clone()), history.clone());
         check_projection(|| crate::CertIndex::new(options.clone()), history);
     }
-}
-
-#[test]
-fn risky_annotations_are_known_ones() {
-    let known = |name: &str| {
-        let honoured = crate::annotations::FAMILIES.iter().flat_map(|family| family.annotations);
-        honoured
-            .map(|known| known.name)
-            .chain(crate::annotations::UNSUPPORTED.iter().map(|known| known.name))
-            .any(|known| known == name)
-    };
-    let (medium, high) = (keys::MEDIUM_RISK, keys::HIGH_RISK);
-    assert_eq!((medium.len(), high.len()), (46, 15));
-    assert!(medium.iter().chain(high).all(|name| known(name)));
 }
 
 /// The 194 keys of ingress-nginx 1.15.1.

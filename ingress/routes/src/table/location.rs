@@ -13,7 +13,7 @@ use super::route::{Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, Rule, Settings};
 use crate::exchange::Exchange;
-use crate::globals::{ClosedScheme, Globals, GuardedRoute};
+use crate::globals::{ClosedScheme, Globals};
 use crate::limits::LimitZones;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::by_segment;
@@ -227,9 +227,7 @@ impl<'h> LocationBuilder<'h> {
         if let (Some(owner), Some((field, what)), false) = (owner, &error, implicit) {
             problems.push(problem(owner, field.clone(), what.clone(), Effect::Closed));
         }
-        let ingress = owner.map(|owner| &*owner.ingress);
-        let guarded = GuardedRoute { ingress, settings };
-        let closing = context.globals.closing(guarded, &context.options.annotations_prefix);
+        let closing = context.globals.closing(settings);
         for scheme in closing.schemes {
             plan.rewrite.push(Box::new(ClosedScheme(scheme)));
         }

@@ -9,6 +9,7 @@ use cluster::{Backend, CompactString, Ingress, IngressRule, PathType, ServiceBac
 use smallvec::SmallVec;
 
 use crate::annotations::{self, Reference, Settings};
+use crate::globals::Globals;
 use crate::options::{PoolKey, RouteOptions};
 use crate::precedence::{CATCH_ALL, host_error, host_key, precedence};
 use crate::problem::{Effect, RoutingProblem};
@@ -21,20 +22,32 @@ pub(crate) struct ParsedIngress {
     pub(crate) problems: Vec<RoutingProblem>,
     /// The Secrets and ConfigMaps that its annotations name, whether they exist or not.
     pub(crate) references: Box<[Reference]>,
-    /// The Ingress has a default backend, and `--disable-catch-all` is set: the whole Ingress is ignored.
+    /// The whole Ingress is ignored: it has a default backend, and `--disable-catch-all` is set, or the ConfigMap forbids an annotation.
     excluded: bool,
 }
 
 impl ParsedIngress {
-    pub(crate) fn new(ingress: Arc<Ingress>, options: &RouteOptions, cluster: &Snapshot) -> Self {
+    pub(crate) fn new(
+        ingress: Arc<Ingress>,
+        options: &RouteOptions,
+        globals: &Globals,
+        cluster: &Snapshot,
+    ) -> Self {
         let (settings, findings) = annotations::read(&ingress, &options.annotations_prefix, cluster);
         let (mut problems, references) = (findings.problems, findings.references);
         if let Some(Backend::Resource(resource)) = &ingress.default_backend {
             let what = format!("a resource backend ({resource}) cannot be served, only Services can");
             problems.push(default_backend_problem(&ingress, what));
         }
-        let excluded = options.disable_catch_all && ingress.default_backend.is_some();
-        if excluded {
+        let prefix = &options.annotations_prefix;
+        let forbidden = annotations::left_out(globals.values(), &ingress, prefix);
+        let is_catch_all = options.disable_catch_all && ingress.default_backend.is_some();
+        let excluded = is_catch_all || forbidden.is_some();
+        if let Some((name, what)) = forbidden {
+            let field = format!("{prefix}/{name}");
+            problems = vec![RoutingProblem::of_ingress(&ingress.key, field, what, Effect::LeftOut)];
+        }
+        if is_catch_all {
             let what = "default backends are disabled (--disable-catch-all), and with them the whole Ingress";
             problems.push(default_backend_problem(&ingress, what));
         }

@@ -1,0 +1,218 @@
+//! Ingresses that are not served because of their annotations.
+
+use cluster::Ingress;
+
+use super::{AnnotationFamily, FamilyKey, SettingReader};
+use crate::family_values::FamilyValues;
+use crate::plan::phase::Phase;
+use crate::problem::Effect;
+
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
+    name: "ingress filter",
+    doc: "Which Ingresses are left out because of an annotation, as if they did not exist.",
+    keys: &[
+        FamilyKey {
+            name: "annotations-risk-level",
+            values: "Low, Medium, High, Critical; default High",
+            doc: "an Ingress with an annotation that ingress-nginx rates as riskier is left out; High and Critical leave none out, \
+                  because annotations with nginx text close their routes",
+        },
+        FamilyKey {
+            name: "annotation-value-word-blocklist",
+            values: "words separated by commas",
+            doc: "an Ingress is left out if the value of an annotation contains one of these words",
+        },
+    ],
+    phases: &[Phase::Server],
+    syntax: "annotations-risk-level: Medium\n\
+             annotation-value-word-blocklist: load_module,lua_package",
+    read_keys,
+    ..AnnotationFamily::NONE
+};
+
+/// The highest allowed rating of annotations.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum RiskLevel {
+    Low,
+    Medium,
+    #[default]
+    High,
+}
+
+/// The keys of the ConfigMap.
+#[derive(Clone, Debug, PartialEq)]
+struct IngressFilter {
+    level: RiskLevel,
+    /// Compared exactly as written between the commas, including spaces.
+    words: Vec<String>,
+}
+
+fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
+    const LEVEL: &str = "annotations-risk-level";
+    const LEVELS: &str = "Low, Medium, High or Critical";
+    let has_level = reader.text(LEVEL).is_some();
+    let level = reader.value(LEVEL, LEVELS, Effect::Differs, |value| {
+        let named = |name: &str| value.eq_ignore_ascii_case(name);
+        match () {
+            () if named("Low") => Some(RiskLevel::Low),
+            () if named("Medium") => Some(RiskLevel::Medium),
+            () if named("High") || named("Critical") => Some(RiskLevel::High),
+            () => None,
+        }
+    });
+    // As in ingress-nginx, an unknown level counts as Low.
+    let level = level.unwrap_or(if has_level { RiskLevel::Low } else { RiskLevel::default() });
+    let words = reader.text("annotation-value-word-blocklist").unwrap_or_default().split(',');
+    let words = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    values.set(IngressFilter { level, words });
+}
+
+/// The annotation because of which an Ingress is left out, without its prefix, and the reason.
+pub(crate) fn left_out<'i>(
+    values: &FamilyValues,
+    ingress: &'i Ingress,
+    prefix: &'i str,
+) -> Option<(&'i str, String)> {
+    let IngressFilter { level, words } = values.get()?;
+    let annotations = ingress.annotations.iter();
+    let mut annotations = annotations
+        .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.strip_prefix('/')?, value.as_str())));
+    annotations.find_map(|(name, value)| {
+        if is_riskier(name, *level) {
+            return Some((name, "is riskier than annotations-risk-level of the ConfigMap allows".to_owned()));
+        }
+        let word = words.iter().find(|word| value.contains(*word))?;
+        Some((name, format!("contains {word:?}, a word of annotation-value-word-blocklist of the ConfigMap")))
+    })
+}
+
+fn is_riskier(name: &str, level: RiskLevel) -> bool {
+    match level {
+        RiskLevel::Low => MEDIUM_RISK.contains(&name) || HIGH_RISK.contains(&name),
+        RiskLevel::Medium => HIGH_RISK.contains(&name),
+        RiskLevel::High => false,
+    }
+}
+
+/// Annotations that ingress-nginx rates Medium.
+const MEDIUM_RISK: &[&str] = &[
+    "canary-by-header",
+    "canary-by-header-value",
+    "canary-by-header-pattern",
+    "canary-by-cookie",
+    "affinity-mode",
+    "session-cookie-name",
+    "session-cookie-path",
+    "session-cookie-domain",
+    "session-cookie-expires",
+    "session-cookie-max-age",
+    "fastcgi-index",
+    "fastcgi-params-configmap",
+    "x-forwarded-prefix",
+    "rewrite-target",
+    "app-root",
+    "force-ssl-redirect",
+    "preserve-trailing-slash",
+    "permanent-redirect",
+    "temporal-redirect",
+    "proxy-redirect-from",
+    "proxy-redirect-to",
+    "auth-tls-secret",
+    "auth-tls-verify-client",
+    "proxy-ssl-secret",
+    "proxy-ssl-ciphers",
+    "auth-secret",
+    "auth-realm",
+    "auth-signin-redirect-param",
+    "auth-response-headers",
+    "auth-request-redirect",
+    "auth-proxy-set-headers",
+    "auth-cache-key",
+    "auth-cache-duration",
+    "allowlist-source-range",
+    "whitelist-source-range",
+    "denylist-source-range",
+    "custom-headers",
+    "cors-allow-origin",
+    "cors-allow-methods",
+    "cors-allow-headers",
+    "cors-expose-headers",
+    "proxy-body-size",
+    "proxy-next-upstream",
+    "proxy-cookie-domain",
+    "proxy-cookie-path",
+    "opentelemetry-operation-name",
+];
+
+/// Annotations that ingress-nginx rates High or Critical.
+const HIGH_RISK: &[&str] = &[
+    "upstream-hash-by",
+    "mirror-target",
+    "mirror-host",
+    "auth-tls-error-page",
+    "auth-tls-match-cn",
+    "proxy-ssl-name",
+    "auth-url",
+    "auth-signin",
+    "auth-snippet",
+    "server-alias",
+    "modsecurity-transaction-id",
+    "modsecurity-snippet",
+    "configuration-snippet",
+    "server-snippet",
+    "stream-snippet",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FAMILIES, UNSUPPORTED};
+    use super::*;
+    use crate::testing::TestCluster;
+
+    const INGRESSES: &str = "
+metadata: {name: plain, annotations: {ssl-redirect: 'false', upstream-vhost: fine.example}}
+spec: {rules: [{host: plain.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: medium, annotations: {app-root: /bad_word}}
+spec: {rules: [{host: medium.example, paths: [[/x, Prefix, web]]}]}
+---
+metadata: {name: high, annotations: {auth-url: 'http://bad_host.example/'}}
+spec: {rules: [{host: high.example, paths: [[/, Prefix, web]]}]}
+";
+
+    #[test]
+    fn ingresses_with_risky_annotations_or_blocked_words_are_left_out() {
+        let (level, list) = ("annotations-risk-level", "annotation-value-word-blocklist");
+        let all = ["plain", "medium", "high"];
+        let mut cluster = TestCluster::configured(INGRESSES);
+        for (key, value, served) in [
+            (level, "", &all[..]),
+            (level, "Critical", &all),
+            (level, "High", &all),
+            (level, "medium", &["plain", "medium"]),
+            (level, "Low", &["plain"]),
+            (level, "None", &["plain"]),
+            (list, "", &all),
+            (list, "other,", &all),
+            (list, "bad_", &["plain"]),
+            (list, "zz, bad_word", &all),
+            (list, "zz,bad_word", &["plain", "high"]),
+        ] {
+            cluster.configure(&[(key, value)]);
+            let host = |name: &str| format!("{name}.example/x");
+            let found: Vec<_> = all.into_iter().filter(|name| cluster.get(&host(name)) != "404").collect();
+            assert_eq!(found, served, "{key}: {value}");
+            let reported =
+                cluster.problems().iter().filter(|problem| problem.contains("of the ConfigMap")).count();
+            assert_eq!(reported, all.len() - served.len(), "{key}: {value}: {:?}", cluster.problems());
+        }
+    }
+
+    #[test]
+    fn risky_annotations_are_known_ones() {
+        let honoured = FAMILIES.iter().flat_map(|family| family.annotations).map(|known| known.name);
+        let known: Vec<_> = honoured.chain(UNSUPPORTED.iter().map(|known| known.name)).collect();
+        assert_eq!((MEDIUM_RISK.len(), HIGH_RISK.len()), (46, 15));
+        assert!(MEDIUM_RISK.iter().chain(HIGH_RISK).all(|name| known.contains(name)));
+    }
+}
