@@ -6,10 +6,28 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The Kubernetes release in `tests/cluster/go.mod`. kubectl does not work without a version.
 const KUBERNETES: &str = "1.35.4";
+
+/// Files with CustomResourceDefinitions, each with its Go module.
+const DEFINITIONS: [(&str, &str); 4] = [
+    (
+        "github.com/prometheus-operator/prometheus-operator",
+        "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+    ),
+    (
+        "github.com/prometheus-operator/prometheus-operator",
+        "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+    ),
+    (
+        "github.com/prometheus-operator/prometheus-operator",
+        "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+    ),
+    ("github.com/kedacore/keda/v2", "config/crd/bases/keda.sh_scaledobjects.yaml"),
+];
 
 /// The binary with Kubernetes' programs, built from `tests/cluster` unless it is cached.
 pub fn cluster() -> Result<PathBuf, String> {
@@ -66,6 +84,32 @@ pub fn helm() -> Result<PathBuf, String> {
         format!("-X {package}.k8sVersionMajor={major} -X {package}.k8sVersionMinor={minor}")
     });
     go_program("helm", "helm.sh/helm/v3/cmd/helm", &stamp.join(" "))
+}
+
+/// The CustomResourceDefinitions of the kinds that the chart can make for the Prometheus operator and KEDA, as one manifest. They are
+/// files of the Go modules in `tests/definitions`.
+pub fn definitions() -> Result<PathBuf, String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("definitions");
+    cached("definitions", &sources, |manifest| {
+        let mut go = Command::new("go");
+        let output = go.args(["mod", "download", "-json"]).current_dir(&sources).output();
+        let output = output.map_err(|error| format!("the Go toolchain: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("{go:?}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        let modules = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+        let modules: Vec<Value> =
+            modules.collect::<Result<_, _>>().map_err(|error| format!("{go:?}: {error}"))?;
+        let mut text = String::new();
+        for (module, file) in DEFINITIONS {
+            let folder = modules.iter().find(|it| it["Path"] == module).and_then(|it| it["Dir"].as_str());
+            let path = Path::new(folder.ok_or_else(|| format!("{go:?} names no {module}"))?).join(file);
+            let definition =
+                fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            text += &format!("---\n{definition}\n");
+        }
+        fs::write(manifest, text).map_err(|error| format!("{}: {error}", manifest.display()))
+    })
 }
 
 /// A Go program built from `package` in the folder `tests/<name>`, whose go.mod has all versions.

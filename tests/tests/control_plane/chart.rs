@@ -16,12 +16,12 @@ use tests::wait;
 
 use crate::manifests;
 
-/// Definitions of the kinds of the Prometheus operator and of KEDA, which accept every object.
-const DEFINITIONS: &[(&str, &str, &str)] = &[
-    ("monitoring.coreos.com", "v1", "ServiceMonitor"),
-    ("monitoring.coreos.com", "v1", "PodMonitor"),
-    ("monitoring.coreos.com", "v1", "PrometheusRule"),
-    ("keda.sh", "v1alpha1", "ScaledObject"),
+/// The kinds of the Prometheus operator and of KEDA.
+const DEFINITIONS: [&str; 4] = [
+    "crd/servicemonitors.monitoring.coreos.com",
+    "crd/podmonitors.monitoring.coreos.com",
+    "crd/prometheusrules.monitoring.coreos.com",
+    "crd/scaledobjects.keda.sh",
 ];
 
 /// Kinds that controllers make from the chart's objects, and whose deletion needs the garbage collector, which is not running.
@@ -87,31 +87,11 @@ fn objects(stage: &Stage, release: &str) -> Vec<String> {
     found.lines().map(str::to_owned).collect()
 }
 
-/// Makes the definitions and a Kubernetes namespace.
+/// Makes the definitions, with the schemas that users have, and a Kubernetes namespace.
 fn prepare(stage: &Stage, namespace: &str) {
-    for (group, version, kind) in DEFINITIONS {
-        let (plural, singular) = (format!("{}s", kind.to_lowercase()), kind.to_lowercase());
-        stage.plane.api.apply(&format!(
-            "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {{ name: {plural}.{group} }}
-spec:
-  group: {group}
-  scope: Namespaced
-  names: {{ kind: {kind}, plural: {plural}, singular: {singular} }}
-  versions:
-  - name: {version}
-    served: true
-    storage: true
-    schema: {{ openAPIV3Schema: {{ type: object, x-kubernetes-preserve-unknown-fields: true }} }}
-"
-        ));
-    }
-    let names: Vec<String> =
-        DEFINITIONS.iter().map(|(group, _, kind)| format!("crd/{}s.{group}", kind.to_lowercase())).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    kubectl(stage, &[&["wait", "--for=condition=Established", "--timeout=60s"], &names[..]].concat());
+    let definitions = programs::definitions().expect("they were read before the namespace was entered");
+    kubectl(stage, &["apply", "--server-side", "--filename", &definitions.to_string_lossy()]);
+    kubectl(stage, &[&["wait", "--for=condition=Established", "--timeout=60s"], &DEFINITIONS[..]].concat());
     stage.plane.api.apply(&manifests::namespace(namespace));
 }
 

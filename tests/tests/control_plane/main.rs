@@ -154,6 +154,7 @@ fn open() -> Result<Stage, String> {
     let portolan = programs::portolan()?;
     programs::h2spec()?;
     programs::helm()?;
+    programs::definitions()?;
     namespace::enter()?;
     Ok(Stage::start(&cluster, &portolan))
 }
