@@ -9,7 +9,7 @@ use crate::api::JsonApi;
 use crate::console::Console;
 use crate::objects::{ObjectId, ResourceKind};
 use crate::options::{CheckLocation, MigrateOptions};
-use crate::probe::{self, ProbeLine, ProbeRequest, ProbeTarget, ProbeTask, is_missing};
+use crate::probe::{self, ProbeLine, ProbeRequest, ProbeTarget, ProbeTask, RETRY_PAUSE, is_missing};
 use crate::probe_log::{self, ProbeReceiver, ProbeSender};
 use crate::waiting;
 
@@ -141,7 +141,7 @@ impl Checker {
         let target = target.clone();
         let task = match self {
             Self::Here => tokio::spawn(async move {
-                probe::watch(&target, &requests, &expected, |line| telling.report(line)).await;
+                probe::watch(&target, &requests, &expected, RETRY_PAUSE, |line| telling.report(line)).await;
             }),
             Self::Pod(pods) => {
                 let task = ProbeTask { targets: vec![target], requests, expected: Some(expected) };

@@ -16,6 +16,10 @@ const CONCURRENT: usize = 16;
 /// The pause between two requests of a watch.
 const INTERVAL: Duration = Duration::from_millis(50);
 
+/// The pause of a watch before it repeats a request without an answer. Nodes send to a Pod that has just ended until their kube-proxy has
+/// followed its endpoints, about a second.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
 /// Time between two reports of the counts of a watch.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -143,12 +147,13 @@ pub(crate) async fn send_all(targets: &[ProbeTarget], requests: &[ProbeRequest])
     answers
 }
 
-/// Sends the requests in turn until `report` returns false or an answer is wrong twice in a row. The first counts are reported after
-/// every request was sent once.
+/// Sends the requests in turn until `report` returns false or an answer is wrong or missing twice in a row, with a pause of `retry`
+/// after a missing one. The first counts are reported after every request was sent once.
 pub(crate) async fn watch(
     target: &ProbeTarget,
     requests: &[ProbeRequest],
     expected: &[String],
+    retry: Duration,
     mut report: impl FnMut(ProbeLine) -> bool,
 ) {
     let (mut sent, mut repeated) = (0, 0);
@@ -161,6 +166,9 @@ pub(crate) async fn watch(
         sent += 1;
         if got != *expected {
             repeated += 1;
+            if is_missing(&got) {
+                tokio::time::sleep(retry).await;
+            }
             got = request.send(target).await;
         }
         if got != *expected {
@@ -193,7 +201,7 @@ pub async fn run_probe(task: &str, print: &(dyn Fn(&str) + Sync)) -> Result<(), 
     let report = |line: &ProbeLine| print(&format!("{}\n", serde_json::json!(line)));
     match (&task.expected, task.targets.first()) {
         (Some(expected), Some(target)) => {
-            watch(target, &task.requests, expected, |line| {
+            watch(target, &task.requests, expected, RETRY_PAUSE, |line| {
                 report(&line);
                 true
             })
@@ -214,6 +222,9 @@ mod tests {
 
     use super::*;
 
+    /// The status of a connection that is closed without a response.
+    const CLOSED: u16 = 0;
+
     /// A server that answers its n-th request with the n-th status, and all later ones with the last.
     async fn server(statuses: &'static [u16]) -> ProbeTarget {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -225,6 +236,9 @@ mod tests {
                 let number = count.fetch_add(1, Ordering::Relaxed).min(statuses.len() - 1);
                 let mut request = [0; 1024];
                 let _ = stream.read(&mut request).await;
+                if statuses[number] == CLOSED {
+                    continue;
+                }
                 let response = format!("HTTP/1.1 {} X\r\ncontent-length: 0\r\n\r\n", statuses[number]);
                 let _ = stream.write_all(response.as_bytes()).await;
             }
@@ -236,21 +250,37 @@ mod tests {
         ProbeRequest::Http(HttpRequest { tls: false, host: "a.test".into(), path: "/".into() })
     }
 
-    #[tokio::test]
-    async fn one_wrong_answer_is_repeated_and_two_in_a_row_end_the_watch() {
-        let (mut asked_twice, mut wrong) = (0, None);
-        watch(&server(&[200, 503, 200, 200, 502]).await, &[request()], &["200".to_owned()], |line| {
-            match line {
-                ProbeLine::Running { repeated, .. } => asked_twice = repeated,
-                ProbeLine::Wrong(answer) => wrong = Some(answer),
-                ProbeLine::Answers(_) => {}
+    /// Watches until a wrong answer, at most four requests. Returns the count of repeated ones and the wrong answer.
+    async fn watched(statuses: &'static [u16]) -> (u64, Option<WrongAnswer>) {
+        let (mut count, mut wrong) = (0, None);
+        let report = |line| match line {
+            ProbeLine::Running { sent, repeated } => {
+                count = repeated;
+                sent < 4
             }
-            true
-        })
-        .await;
-        let wrong = wrong.unwrap();
-        assert_eq!((wrong.expected.as_str(), wrong.got.as_str()), ("200", "502"));
-        assert_eq!(asked_twice, 0, "the first report was before the first repetition");
+            ProbeLine::Wrong(answer) => {
+                wrong = Some(answer);
+                false
+            }
+            ProbeLine::Answers(_) => true,
+        };
+        let requests = [request(), request(), request(), request()];
+        let expected = ["200"; 4].map(str::to_owned);
+        watch(&server(statuses).await, &requests, &expected, Duration::from_millis(1), report).await;
+        (count, wrong)
+    }
+
+    #[tokio::test]
+    async fn one_wrong_or_missing_answer_is_repeated_and_two_in_a_row_end_the_watch() {
+        assert_eq!(watched(&[200, 503, 200, 200, 200]).await, (1, None));
+        assert_eq!(watched(&[200, CLOSED, 200, 200, 200]).await, (1, None));
+        for (statuses, wanted) in
+            [(&[200, 503, 200, 200, 502][..], "502"), (&[200, CLOSED, CLOSED], "failed: ")]
+        {
+            let wrong = watched(statuses).await.1.expect("two in a row");
+            assert_eq!(wrong.expected, "200");
+            assert!(wrong.got.starts_with(wanted), "{wrong}");
+        }
     }
 
     #[tokio::test]
