@@ -42,11 +42,7 @@ impl Rollback<'_> {
     pub(crate) async fn run(&self) -> Result<usize, String> {
         let mut restored = Vec::new();
         for resource in [ResourceKind::Deployment, ResourceKind::DaemonSet] {
-            restored.extend(self.restore_all(resource).await?);
-        }
-        // The old Pods must be ready before a Service selects them again. If no workload was changed, they still run.
-        for id in &restored {
-            waiting::ready(self.api, id, self.options.timeout, self.console).await?;
+            restored.extend(self.restore_workloads(resource).await?);
         }
         let services = self.restore_all(ResourceKind::Service).await?;
         let copy = ObjectId {
@@ -93,18 +89,40 @@ impl Rollback<'_> {
 
     /// Restores the changed objects of a kind.
     async fn restore_all(&self, resource: ResourceKind) -> Result<Vec<ObjectId>, String> {
+        let changed = self.changed(resource).await?;
+        for (id, patch) in &changed {
+            self.console.progress(&format!("  restore {id}"));
+            self.repeated(|| async { self.api.patch(&id.path(), patch).await }).await?;
+        }
+        Ok(changed.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Restores the changed workloads of a kind: first their Pods, then the strategy of their rollouts. A strategy that lets Pods end
+    /// before others are ready would take the Pods away that clients use.
+    async fn restore_workloads(&self, resource: ResourceKind) -> Result<Vec<ObjectId>, String> {
+        for (id, patch) in self.changed(resource).await? {
+            self.console.progress(&format!("  restore {id}"));
+            let patch = without_strategy(patch);
+            self.repeated(|| async { self.api.patch(&id.path(), &patch).await }).await?;
+            // The old Pods must be ready before a Service selects them again.
+            waiting::ready(self.api, &id, self.options.timeout, self.console).await?;
+        }
+        let changed = self.changed(resource).await?;
+        for (id, patch) in &changed {
+            self.repeated(|| async { self.api.patch(&id.path(), patch).await }).await?;
+        }
+        Ok(changed.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// The objects of a kind that a migration has changed, each with the patch that restores it.
+    async fn changed(&self, resource: ResourceKind) -> Result<Vec<(ObjectId, Value)>, String> {
         let namespace = (resource != ResourceKind::Webhook).then_some(self.options.namespace.as_str());
         let list = resource.list_path(namespace);
         let objects: Vec<Value> = self.repeated(|| self.api.list(&list)).await?.unwrap_or_default();
-        let mut restored = Vec::new();
-        for object in objects {
-            let Some(patch) = restore_patch(&object, self.options.service) else { continue };
-            let id = ObjectId::of(resource, &object);
-            self.console.progress(&format!("  restore {id}"));
-            self.repeated(|| async { self.api.patch(&id.path(), &patch).await }).await?;
-            restored.push(id);
-        }
-        Ok(restored)
+        let patches = objects.iter().filter_map(|object| {
+            Some((ObjectId::of(resource, object), restore_patch(object, self.options.service)?))
+        });
+        Ok(patches.collect())
     }
 
     /// Repeats a request while the API server does not answer it.
@@ -130,5 +148,33 @@ impl Rollback<'_> {
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
+    }
+}
+
+/// The part of a patch that concerns Pods. The object stays marked as changed.
+fn without_strategy(mut patch: Value) -> Value {
+    if let Some(fields) = patch.as_object_mut() {
+        fields.remove("metadata");
+    }
+    if let Some(spec) = patch.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("strategy");
+    }
+    patch
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_strategy_and_the_mark_are_restored_last() {
+        let containers = json!({ "spec": { "containers": [{ "name": "dns", "image": "old" }] } });
+        let patch = json!({
+            "metadata": { "annotations": { "portolan.dev/before-dns-migration": null } },
+            "spec": { "replicas": 2, "strategy": { "rollingUpdate": { "maxUnavailable": 1 } }, "template": containers },
+        });
+        assert_eq!(without_strategy(patch), json!({ "spec": { "replicas": 2, "template": containers } }));
     }
 }
