@@ -22,8 +22,11 @@ func main() {
 		serve()
 	case "measure":
 		measure()
+	case "/nginx-ingress-controller":
+		// The command of ingress-nginx's manifest.
+		fail(os.Args[2:])
 	default:
-		fmt.Fprintf(os.Stderr, "pods: no role %q: wanted pause, resolve, serve or measure\n", role)
+		fmt.Fprintf(os.Stderr, "pods: no role %q: wanted pause, resolve, serve, measure or /nginx-ingress-controller\n", role)
 		os.Exit(2)
 	}
 }

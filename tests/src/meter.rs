@@ -32,6 +32,8 @@ pub struct Report {
     pub sent: u64,
     /// Those with the expected answer.
     pub right: u64,
+    /// Those with another answer.
+    pub wrong: u64,
     /// The slowest one.
     pub slowest: Duration,
     text: String,
@@ -95,12 +97,13 @@ impl Series {
         let report = Report {
             sent: number("sent"),
             right: number("right"),
+            wrong: number("wrong"),
             slowest: Duration::from_nanos(number("slowest")),
             text: format!("{}: {text}", self.what),
         };
         eprintln!(
-            "    {}: {} sent, {} right, slowest {:.1?}",
-            self.what, report.sent, report.right, report.slowest
+            "    {}: {} sent, {} right, {} wrong, slowest {:.1?}",
+            self.what, report.sent, report.right, report.wrong, report.slowest
         );
         report
     }

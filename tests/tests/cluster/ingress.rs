@@ -36,7 +36,7 @@ pub(crate) fn address(service: &str, port: u16) -> SocketAddr {
 
 /// Waits until a host is served.
 #[track_caller]
-fn wait_for_route(service: SocketAddr, host: &str) -> Response {
+pub(crate) fn wait_for_route(service: SocketAddr, host: &str) -> Response {
     wait::until(&format!("the route of {host}"), POD_TIMEOUT, || {
         let response = http::get(service, host, "/").map_err(|error| error.to_string())?;
         if response.status == 200 {

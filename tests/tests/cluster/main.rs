@@ -8,7 +8,6 @@ mod manifests;
 
 mod chart;
 
-mod documentation;
 mod logs;
 mod ingress;
 mod metrics;
@@ -21,6 +20,7 @@ mod security;
 mod takeover_dns;
 mod takeover_ingress;
 
+mod documentation;
 mod host_network;
 mod limits;
 
@@ -40,6 +40,8 @@ const CASES: &[Case<Node>] = cases![
     migrate::answers_that_stop_after_the_change_are_rolled_back,
     metrics::prometheus_answers_every_query_of_dashboards_and_alerts,
     takeover_ingress::ingress_nginxs_manifest_runs_our_image_and_is_taken_over_without_a_lost_request,
+    takeover_ingress::an_ingress_pod_that_is_never_ready_gets_no_request,
+    takeover_ingress::requests_that_fail_after_the_change_are_rolled_back,
     chart::helm_installs_both_services,
     security::pods_run_with_least_privilege,
     resolvers::programs_of_four_resolvers_find_addresses_and_services,
