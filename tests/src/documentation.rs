@@ -55,6 +55,8 @@ pub enum TestStage {
     ControlPlane,
     /// A real cluster with a node, with `helm` and `kubectl`.
     Node,
+    /// The same with CoreDNS as kubeadm installs it, and ingress-nginx's manifest with an Ingress.
+    Stock,
 }
 
 /// How the first command of a block ends.
@@ -227,7 +229,8 @@ fn marker(line: &str) -> Result<Run, String> {
         "demo" => TestStage::Demo,
         "control-plane" => TestStage::ControlPlane,
         "node" => TestStage::Node,
-        _ => return Err(format!("unknown stage {stage}; one of demo, control-plane, node, ci STEP…")),
+        "stock" => TestStage::Stock,
+        _ => return Err(format!("unknown stage {stage}; one of demo, control-plane, node, stock, ci STEP…")),
     };
     Ok(Run::In(stage, mode))
 }

@@ -29,7 +29,7 @@ const EXTERNAL_NAMES: &[Address] =
     &[("www.example.com.", [192, 0, 2, 8]), ("api.v1.eu.staging.example.com.", [192, 0, 2, 9])];
 
 /// Debian packages by a program of theirs that the node needs.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/sbin/runc", "runc"),
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
@@ -39,6 +39,8 @@ const PACKAGES: [(&str, &str); 9] = [
     ("/usr/bin/python3", "python3-minimal"),
     ("/usr/bin/prometheus", "prometheus"),
     ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/dig", "bind9-dnsutils"),
+    ("/usr/bin/curl", "curl"),
 ];
 
 /// How long the kernel remembers the flow of a lookup, by default 30 s.

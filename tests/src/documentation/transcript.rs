@@ -23,6 +23,11 @@ static VOLATILE: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b\d+(\.\d+)? ?(ns|µs|ms|s|m|h|d)\b", "<duration>"),
         (r"-[0-9a-f]{6,10}-[0-9a-z]{5}\b", "-<pod>"),
         (r"\b\d+(\.\d+)? ?(KiB|MiB|kB|MB)\b", "<size>"),
+        // What is asked again and again; a number of one digit is one of questions.
+        (r"\b\d{2,} (answers|right)\b", "<count> $1"),
+        (r"\b\d+ of them at the second attempt\b", "<count> of them at the second attempt"),
+        // A ClusterIP that the API server has chosen.
+        (r"\b10\.96\.[1-9]\d*\.\d+\b", "<address>"),
         (r"\s+", " "),
     ]
     .map(|(pattern, name)| (Regex::new(pattern).expect("a valid pattern"), name))
@@ -98,6 +103,9 @@ mod tests {
             ("ready in 0.17 s", "ready in 2.4 s", true),
             ("x: af42f83d4d511dac5e3d395b49057905", "x: 00000000000000000000000000000000", true),
             ("web-5d4f8c9b7-x2x4z 1/1 5m", "web-779f8c9b44-abcde  1/1   12s", true),
+            ("Done: 106 answers, 0 wrong", "Done: 99 answers, 0 wrong", true),
+            ("Done: 106 answers, 0 wrong", "Done: 99 answers, 1 wrong", false),
+            ("6 answers", "7 answers", false),
             ("a 30\tIN A 10.0.0.1", "a 30 IN A 10.0.0.2", false),
             ("one\n…\nthree", "one\ntwo\ntwo\nthree", true),
             ("one\n…", "one", true),

@@ -6,13 +6,16 @@ use tests::documentation::{self, Environment, TestStage};
 use tests::node::Node;
 use tests::programs;
 
-use crate::manifests::remove_stock_dns;
+use crate::manifests::{ingress_nginx, remove_stock_dns};
+use crate::migrate::{ensure_kubeadm, lookups, no_loss};
+use crate::takeover_ingress::{HOST, ensure_ingress_nginx, remove_ingress_nginx, requests};
 
 /// How long one command may take: Helm waits for Pods.
 const LIMIT: Duration = Duration::from_secs(180);
 
-pub(crate) fn commands_on_a_node_do_what_the_pages_show(node: &mut Node) {
-    remove_stock_dns(node);
+/// Runs the blocks of a stage.
+#[track_caller]
+fn run(node: &Node, stage: TestStage) {
     let portolan = programs::portolan().expect("it has been built");
     let program =
         |binary: &std::path::Path, first: &str| format!("exec '{}' {first} \"$@\"", binary.display());
@@ -27,6 +30,28 @@ pub(crate) fn commands_on_a_node_do_what_the_pages_show(node: &mut Node) {
         files: &[("~/.kube/config", admin)],
         limit: LIMIT,
     };
-    let problems = documentation::run(TestStage::Node, &environment);
-    assert!(problems.is_empty(), "{}\n{}", problems.join("\n\n"), node.explain("portolan"));
+    let problems = documentation::run(stage, &environment);
+    assert!(
+        problems.is_empty(),
+        "{}\n{}\n{}",
+        problems.join("\n\n"),
+        node.explain("portolan"),
+        node.explain("kube-system")
+    );
+}
+
+pub(crate) fn commands_on_a_node_do_what_the_pages_show(node: &mut Node) {
+    remove_stock_dns(node);
+    run(node, TestStage::Node);
+}
+
+/// The page has its own counters, of commands that a person types; these send more often.
+pub(crate) fn a_takeover_of_both_and_the_way_back_do_what_the_page_shows(node: &mut Node) {
+    ensure_kubeadm(node);
+    let service = ensure_ingress_nginx(node, &ingress_nginx());
+    let (lookups, requests) = (lookups(node), requests(node, &service, HOST));
+    run(node, TestStage::Stock);
+    no_loss(lookups, 1000);
+    no_loss([requests], 1000);
+    remove_ingress_nginx(node);
 }

@@ -38,6 +38,7 @@ const CASES: &[Case<Node>] = cases![
     migrate::dns_is_taken_over_by_an_image_change_with_checks_in_a_pod,
     migrate::an_image_that_does_not_exist_is_rolled_back,
     migrate::answers_that_stop_after_the_change_are_rolled_back,
+    documentation::a_takeover_of_both_and_the_way_back_do_what_the_page_shows,
     metrics::prometheus_answers_every_query_of_dashboards_and_alerts,
     takeover_ingress::ingress_nginxs_manifest_runs_our_image_and_is_taken_over_without_a_lost_request,
     takeover_ingress::an_ingress_pod_that_is_never_ready_gets_no_request,

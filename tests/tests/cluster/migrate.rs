@@ -44,7 +44,7 @@ pub(crate) fn migrate(node: &Node, service: &str, flags: &[&str], code: i32) -> 
     text
 }
 
-fn lookups(node: &Node) -> [Series; 2] {
+pub(crate) fn lookups(node: &Node) -> [Series; 2] {
     let meter = Meter::of(node);
     [
         meter.lookups(DNS, "kubernetes.default.svc.cluster.local.", "10.96.0.1"),
@@ -60,7 +60,7 @@ pub(crate) fn no_loss<const N: usize>(series: [Series; N], at_least: u64) {
 }
 
 /// Stock CoreDNS on a node of kubeadm.
-fn ensure_kubeadm(node: &Node) {
+pub(crate) fn ensure_kubeadm(node: &Node) {
     ensure_stock_dns(node);
     node.kubectl(&[
         "annotate",
