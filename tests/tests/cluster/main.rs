@@ -23,6 +23,7 @@ mod takeover_ingress;
 mod documentation;
 mod host_network;
 mod limits;
+mod node_cache;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ const CASES: &[Case<Node>] = cases![
     rollouts::without_the_api_server_dns_and_ingress_serve,
     chart::helm_upgrades_to_a_daemon_set_with_host_ports_and_rolls_back,
     host_network::a_daemon_set_binds_the_ports_of_its_node_without_root,
+    node_cache::pods_resolve_through_the_cache_of_their_node,
     security::an_eviction_leaves_a_pod_of_each_service,
     permissions::each_permission_is_used_and_none_is_missing,
     security::a_forbidden_list_keeps_the_new_pod_from_serving,

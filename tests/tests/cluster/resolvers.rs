@@ -8,13 +8,15 @@ use tests::stage::{DNS, SOON};
 use crate::backends::{SHOP, ensure_web};
 use crate::chart::ensure_installed;
 
-/// Runs the programs of resolvers in Pods and compares the lines of each with its own expected ones (`name = answers in order`).
+/// Runs the programs of resolvers in Pods and compares the lines of each with its own expected ones (`name = answers in order`). `spec`
+/// is a part of the Pods' specs in JSON.
 #[track_caller]
-fn expect(node: &Node, expected: [Vec<String>; RESOLVERS.len()]) {
+pub(crate) fn expect(node: &Node, spec: &str, expected: [Vec<String>; RESOLVERS.len()]) {
+    let spec = format!("--overrides={{\"apiVersion\":\"v1\",\"spec\":{spec}}}");
     let pods: Vec<String> = (0..RESOLVERS.len()).map(|at| format!("resolver-{at}")).collect();
     for ((pod, image), expected) in pods.iter().zip(RESOLVERS).zip(&expected) {
         let names: Vec<&str> = expected.iter().filter_map(|line| line.split(" = ").next()).collect();
-        let run = ["run", "-n", SHOP, pod, "--image", image, "--restart=Never", "--"];
+        let run = ["run", "-n", SHOP, pod, "--image", image, "--restart=Never", &spec, "--"];
         node.kubectl(&[&run[..], &names].concat());
     }
     for ((pod, image), expected) in pods.iter().zip(RESOLVERS).zip(expected) {
@@ -22,8 +24,12 @@ fn expect(node: &Node, expected: [Vec<String>; RESOLVERS.len()]) {
         let log = node.kubectl(&["logs", "-n", SHOP, pod]);
         let lines: Vec<&str> = log.lines().collect();
         assert_eq!(lines, expected, "{image}");
-        node.kubectl(&["delete", "pod", "-n", SHOP, pod, "--wait=false"]);
     }
+    // A later case uses the names again.
+    node.kubectl(
+        &[&["delete", "pod", "-n", SHOP, "--now"], &pods.iter().map(String::as_str).collect::<Vec<_>>()[..]]
+            .concat(),
+    );
 }
 
 pub(crate) fn programs_of_four_resolvers_find_addresses_and_services(node: &mut Node) {
@@ -98,6 +104,7 @@ spec:
     ];
     expect(
         node,
+        "{}",
         RESOLVERS.map(|image| {
             let services: Vec<&[String]> = match image {
                 PYTHON => vec![],
