@@ -60,10 +60,10 @@ const CASES: &[Case<Node>] = cases![
     host_network::a_daemon_set_binds_the_ports_of_its_node_without_root,
     node_cache::pods_resolve_through_the_cache_of_their_node,
     security::an_eviction_leaves_a_pod_of_each_service,
-    permissions::each_permission_is_used_and_none_is_missing,
     security::a_forbidden_list_keeps_the_new_pod_from_serving,
     chart::helm_uninstalls_everything,
     documentation::commands_on_a_node_do_what_the_pages_show,
+    permissions::each_permission_is_used_and_none_is_missing,
 ];
 
 fn main() -> ExitCode {
