@@ -16,8 +16,9 @@ const LISTENER: usize = 0;
 /// The field of a request that asks for an upgrade.
 const UPGRADE: &[u8] = b"\r\nUpgrade: websocket";
 
-const SWITCHING: &[u8] =
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+/// The response to the one key that the load sends, the example of RFC 6455 §1.3: HAProxy checks it.
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Starts this program as the backend, which listens on `address` (possibly the unspecified one).
 pub(crate) fn start(testbed: &Testbed, address: Ipv4Addr) -> Result<Server, String> {
