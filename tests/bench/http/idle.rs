@@ -1,6 +1,7 @@
 //! Resident memory of idle client connections, silent ones and those that have had one response.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use crate::http::load::request_and_keep;
 use crate::http::stream::{LoadStream, TlsSettings};
@@ -10,6 +11,10 @@ use crate::testbed::Testbed;
 
 /// Connections for one figure. Below the usual limit of 20,000 descriptors on both sides.
 const CONNECTIONS: usize = 4000;
+
+/// After this time servers have given back what an idle connection does not need: Portolan its buffers after one second, and the
+/// allocator its pages after another.
+const SETTLED: Duration = Duration::from_secs(4);
 
 /// Measures memory for each idle connection of the proxies in kibibytes.
 pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
@@ -24,7 +29,10 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
         for tls in [None, Some(&tls)] {
             for requests in [false, true] {
                 let server = start(testbed, backend.address.port(), tls).and_then(|it| ready(it, tls))?;
-                let rss = || server.process.rss();
+                let rss = || {
+                    std::thread::sleep(SETTLED);
+                    server.process.rss()
+                };
                 // Memory that any first connections need (thread caches, pools) is not counted.
                 let warm = open(server.address, tls, requests, CONNECTIONS / 8)?;
                 let before = rss();
@@ -36,7 +44,7 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
         }
         table.row(cells);
     }
-    table.note("kernel memory of sockets is not in RSS");
+    table.note(format!("after {} s; kernel memory of sockets is not in RSS", SETTLED.as_secs()));
     Ok(table)
 }
 
