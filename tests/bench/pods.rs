@@ -12,7 +12,7 @@ use hickory_proto::rr::RecordType;
 use serde_json::json;
 use tests::dns::{DnsClient, Transport};
 use tests::http::{self, Connection};
-use tests::node::{self, Node};
+use tests::node::{self, ClusterNode};
 use tests::{isolation, pod_images, programs};
 
 use crate::objects;
@@ -107,7 +107,7 @@ pub(crate) fn measure() -> Result<ExitCode, String> {
 }
 
 fn in_namespaces(folder: &Path) -> Result<Table, String> {
-    let node = Node::start(folder)?;
+    let node = ClusterNode::start(folder)?;
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/portolan");
     let chart = chart.to_string_lossy();
     let mut install = vec!["install", "portolan", &chart, "-n", "kube-system", "--wait", "--timeout", "80s"];
@@ -147,7 +147,7 @@ fn in_namespaces(folder: &Path) -> Result<Table, String> {
     Ok(table)
 }
 
-fn row(node: &Node, service: &Service, cluster: &str) -> Result<Vec<String>, String> {
+fn row(node: &ClusterNode, service: &Service, cluster: &str) -> Result<Vec<String>, String> {
     let before = processes();
     let selector = format!("app.kubernetes.io/component={}", service.component);
     node.kubectl(&["delete", "pod", "-n", "kube-system", "-l", &selector, "--wait=false"]);

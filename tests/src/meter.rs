@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::http::Connection;
-use crate::node::Node;
+use crate::node::ClusterNode;
 use crate::pod_images::PODS;
 
 /// Time between two lookups or requests of a series.
@@ -42,7 +42,7 @@ pub struct Report {
 impl Meter {
     /// The Pod that measures. It is started by the first call.
     #[track_caller]
-    pub fn of(node: &Node) -> Meter {
+    pub fn of(node: &ClusterNode) -> Meter {
         if node.read("default", "pod/meter").is_none() {
             node.apply(&format!(
                 "

@@ -59,7 +59,7 @@ const MACHINE_SETTINGS: [(&str, &str); 5] = [
 ];
 
 /// A node with its control plane.
-pub struct Node {
+pub struct ClusterNode {
     /// The control plane. A test may stop and start its API server.
     pub plane: ControlPlane,
     /// The name server that the node's own resolver settings name.
@@ -80,9 +80,9 @@ pub fn check_packages() -> Result<(), String> {
     }
 }
 
-impl Node {
+impl ClusterNode {
     /// Starts everything and waits until the node is ready. The images are those in `folder/images`.
-    pub fn start(folder: &Path) -> Result<Node, String> {
+    pub fn start(folder: &Path) -> Result<ClusterNode, String> {
         let start = Instant::now();
         let binary = programs::cluster()?;
         isolate_folders(folder)?;
@@ -92,7 +92,8 @@ impl Node {
 
         let plane = ControlPlane::start_for_node(&binary, folder);
         let upstream = Upstream::start(EXTERNAL_NAMES);
-        let mut node = Node { plane, upstream, binary, folder: folder.to_owned(), processes: Vec::new() };
+        let mut node =
+            ClusterNode { plane, upstream, binary, folder: folder.to_owned(), processes: Vec::new() };
         node_config::write(folder, &name)?;
         node.start_containerd();
         node.load_all(&folder.join("images"))?;

@@ -1,13 +1,13 @@
 //! Backends that several cases use.
 
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::pod_images::PODS;
 
 /// The namespace of the backends.
 pub(crate) const SHOP: &str = "shop";
 
 /// Starts the backend `web` with two Pods unless it is running.
-pub(crate) fn ensure_web(node: &Node) {
+pub(crate) fn ensure_web(node: &ClusterNode) {
     node.apply(&backend(SHOP, "web", 2));
     node.wait_for_rollout(SHOP, "deployment/web");
 }

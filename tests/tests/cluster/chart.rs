@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tests::control_plane::NODE;
 use tests::http;
-use tests::node::Node;
+use tests::node::ClusterNode;
 
 use crate::backends::{SHOP, ensure_web};
 use crate::manifests::remove_stock_dns;
@@ -41,7 +41,7 @@ spec:
 
 /// Installs the chart unless it is installed, and waits until all its Pods are ready.
 #[track_caller]
-pub(crate) fn ensure_installed(node: &Node) {
+pub(crate) fn ensure_installed(node: &ClusterNode) {
     if !node.try_helm(&["status", "portolan", "-n", NAMESPACE]).status.success() {
         remove_stock_dns(node);
         helm(node, &["install"], &[]);
@@ -53,7 +53,7 @@ pub(crate) fn ensure_installed(node: &Node) {
 
 /// Installs the chart and a backend with an Ingress. Returns the address of the controller's Service.
 #[track_caller]
-pub(crate) fn ensure_ingress(node: &Node) -> String {
+pub(crate) fn ensure_ingress(node: &ClusterNode) -> String {
     ensure_installed(node);
     ensure_web(node);
     node.apply(INGRESS);
@@ -75,7 +75,7 @@ pub(crate) fn folder() -> PathBuf {
 
 /// Runs `helm install` or `helm upgrade` with the values of the tests and more.
 #[track_caller]
-fn helm(node: &Node, command: &[&str], more: &[&str]) -> String {
+fn helm(node: &ClusterNode, command: &[&str], more: &[&str]) -> String {
     let chart = folder();
     let chart = chart.to_string_lossy();
     let mut words = [command, &["portolan", &chart, "-n", NAMESPACE, "--wait", "--timeout", "80s"]].concat();
@@ -85,7 +85,7 @@ fn helm(node: &Node, command: &[&str], more: &[&str]) -> String {
     node.helm(&words)
 }
 
-pub(crate) fn helm_installs_both_services(node: &mut Node) {
+pub(crate) fn helm_installs_both_services(node: &mut ClusterNode) {
     ensure_installed(node);
     for deployment in DEPLOYMENTS {
         assert_eq!(node.field(NAMESPACE, deployment, "{.status.readyReplicas}"), "2", "{deployment}");
@@ -96,7 +96,7 @@ pub(crate) fn helm_installs_both_services(node: &mut Node) {
     assert!(tested.contains("Succeeded"), "{tested}");
 }
 
-pub(crate) fn helm_upgrades_to_a_daemon_set_with_host_ports_and_rolls_back(node: &mut Node) {
+pub(crate) fn helm_upgrades_to_a_daemon_set_with_host_ports_and_rolls_back(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     helm(node, &["upgrade"], &["controller.kind=DaemonSet", "controller.hostPort.enabled=true"]);
     node.wait_for_rollout(NAMESPACE, "daemonset/portolan-controller");
@@ -112,7 +112,7 @@ pub(crate) fn helm_upgrades_to_a_daemon_set_with_host_ports_and_rolls_back(node:
     assert_eq!(response.status, 200, "{}", response.text());
 }
 
-pub(crate) fn helm_uninstalls_everything(node: &mut Node) {
+pub(crate) fn helm_uninstalls_everything(node: &mut ClusterNode) {
     ensure_installed(node);
     node.helm(&["uninstall", "portolan", "-n", NAMESPACE, "--wait", "--timeout", "80s"]);
     let kinds = node.kubectl(&["api-resources", "--verbs=list", "-o", "name"]);

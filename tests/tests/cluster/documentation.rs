@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tests::documentation::{self, Environment, TestStage};
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::programs;
 
 use crate::manifests::{ingress_nginx, remove_stock_dns};
@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 /// Runs the blocks of a stage.
 #[track_caller]
-fn run(node: &Node, stage: TestStage) {
+fn run(node: &ClusterNode, stage: TestStage) {
     let portolan = programs::portolan().expect("it has been built");
     let program =
         |binary: &std::path::Path, first: &str| format!("exec '{}' {first} \"$@\"", binary.display());
@@ -40,13 +40,13 @@ fn run(node: &Node, stage: TestStage) {
     );
 }
 
-pub(crate) fn commands_on_a_node_do_what_the_pages_show(node: &mut Node) {
+pub(crate) fn commands_on_a_node_do_what_the_pages_show(node: &mut ClusterNode) {
     remove_stock_dns(node);
     run(node, TestStage::Node);
 }
 
 /// The page has its own counters, of commands that a person types; these send more often.
-pub(crate) fn a_takeover_of_both_and_the_way_back_do_what_the_page_shows(node: &mut Node) {
+pub(crate) fn a_takeover_of_both_and_the_way_back_do_what_the_page_shows(node: &mut ClusterNode) {
     ensure_kubeadm(node);
     let service = ensure_ingress_nginx(node, &ingress_nginx());
     let (lookups, requests) = (lookups(node), requests(node, &service, HOST));

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use tests::control_plane::NODE;
 use tests::http::{self, Connection, Trust};
-use tests::node::{Node, POD_TIMEOUT};
+use tests::node::{ClusterNode, POD_TIMEOUT};
 use tests::wait;
 
 use crate::backends::{SHOP, ensure_web};
@@ -45,7 +45,7 @@ fn address(port: u16) -> SocketAddr {
     (NODE.parse::<Ipv4Addr>().expect("an address"), port).into()
 }
 
-pub(crate) fn a_daemon_set_binds_the_ports_of_its_node_without_root(node: &mut Node) {
+pub(crate) fn a_daemon_set_binds_the_ports_of_its_node_without_root(node: &mut ClusterNode) {
     ensure_web(node);
     node.apply(INGRESS);
     let taken = TcpListener::bind(("0.0.0.0", 80)).expect("no program of the node has the port");

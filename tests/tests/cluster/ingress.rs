@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use tests::credentials::CertificateAuthority;
 use tests::http::{self, Connection, Response, Trust};
-use tests::node::{Node, POD_TIMEOUT};
+use tests::node::{ClusterNode, POD_TIMEOUT};
 use tests::wait;
 
 use crate::backends::{SHOP, backend};
@@ -49,7 +49,7 @@ pub(crate) fn wait_for_route(service: SocketAddr, host: &str) -> Response {
 
 /// Creates an Ingress with a certificate. Returns the authority that clients have to trust.
 #[track_caller]
-pub(crate) fn ensure_tls(node: &Node, service: &str) -> Trust {
+pub(crate) fn ensure_tls(node: &ClusterNode, service: &str) -> Trust {
     let authority = CertificateAuthority::new("shop");
     let certificate = authority.issue(&["secure.example"]);
     node.apply(&format!(
@@ -86,7 +86,7 @@ pub(crate) fn expect_tls(service: &str, trust: &Trust) {
 
 /// Creates an Ingress and a canary that takes half of its requests.
 #[track_caller]
-pub(crate) fn ensure_canary(node: &Node, service: &str) {
+pub(crate) fn ensure_canary(node: &ClusterNode, service: &str) {
     node.apply(&backend(SHOP, "next", 1));
     node.wait_for_rollout(SHOP, "deployment/next");
     node.apply(&ingress("split", "split.example", "web", "", ""));
@@ -121,7 +121,7 @@ pub(crate) fn expect_canary(service: &str, requests: usize) {
 
 /// Creates an Ingress with sessions. Returns the cookie of one, and the Pod that it is bound to.
 #[track_caller]
-pub(crate) fn ensure_session(node: &Node, service: &str) -> (String, String) {
+pub(crate) fn ensure_session(node: &ClusterNode, service: &str) -> (String, String) {
     let annotations = "nginx.ingress.kubernetes.io/affinity: cookie";
     node.apply(&ingress("sticky", "sticky.example", "web", annotations, ""));
     let response = wait_for_route(address(service, 80), "sticky.example");
@@ -181,7 +181,7 @@ impl WebSocket {
     }
 }
 
-pub(crate) fn requests_are_served_over_http_and_tls(node: &mut Node) {
+pub(crate) fn requests_are_served_over_http_and_tls(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     let response = wait_for_route(address(&service, 80), "shop.example");
     assert!(response.text().contains("GET shop.example/ by web-"), "{}", response.text());
@@ -191,19 +191,19 @@ pub(crate) fn requests_are_served_over_http_and_tls(node: &mut Node) {
     expect_tls(&service, &trust);
 }
 
-pub(crate) fn a_canary_takes_its_share(node: &mut Node) {
+pub(crate) fn a_canary_takes_its_share(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     ensure_canary(node, &service);
     expect_canary(&service, 200);
 }
 
-pub(crate) fn a_session_stays_with_its_pod(node: &mut Node) {
+pub(crate) fn a_session_stays_with_its_pod(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     let session = ensure_session(node, &service);
     expect_session(&service, &session);
 }
 
-pub(crate) fn a_websocket_passes_frames(node: &mut Node) {
+pub(crate) fn a_websocket_passes_frames(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     wait_for_route(address(&service, 80), "shop.example");
     WebSocket::open(&service).expect_echo();

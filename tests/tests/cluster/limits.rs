@@ -8,7 +8,7 @@ use hickory_proto::rr::RecordType;
 use tests::cgroups;
 use tests::dns::{DnsClient, Transport};
 use tests::http::Connection;
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::stage::DNS;
 
 use crate::backends::SHOP;
@@ -38,7 +38,7 @@ fn load(exchange: impl Fn(usize, usize) + Sync) -> usize {
     count.into_inner()
 }
 
-pub(crate) fn memory_stays_below_the_default_limits_under_load(node: &mut Node) {
+pub(crate) fn memory_stays_below_the_default_limits_under_load(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     let dns = DnsClient((DNS.parse::<Ipv4Addr>().expect("an address"), 53).into());
     let lookups = load(|_, at| {

@@ -1,6 +1,6 @@
 //! The logs of Portolan's Pods.
 
-use tests::node::Node;
+use tests::node::ClusterNode;
 
 use crate::chart::{NAMESPACE, ensure_ingress};
 
@@ -38,7 +38,7 @@ fn is_alarming(line: &str) -> bool {
 /// Panics if a Pod of the release has logged a warning, an error or a panic without any of the `expected` words. Returns the lines with
 /// these words.
 #[track_caller]
-pub(crate) fn expect_quiet(node: &Node, expected: &[&str]) -> Vec<String> {
+pub(crate) fn expect_quiet(node: &ClusterNode, expected: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (component, _) in START {
         for (pod, log) in logs(node, component) {
@@ -54,7 +54,7 @@ pub(crate) fn expect_quiet(node: &Node, expected: &[&str]) -> Vec<String> {
 }
 
 /// The names and whole logs of the Pods of a component.
-fn logs(node: &Node, component: &str) -> Vec<(String, String)> {
+fn logs(node: &ClusterNode, component: &str) -> Vec<(String, String)> {
     let selector = format!("app.kubernetes.io/instance=portolan,app.kubernetes.io/component={component}");
     let pods = node.pods(NAMESPACE, &selector);
     assert!(!pods.is_empty(), "no Pods with {selector}");
@@ -62,7 +62,7 @@ fn logs(node: &Node, component: &str) -> Vec<(String, String)> {
     pods.into_iter().map(|pod| (pod.clone(), log(&pod))).collect()
 }
 
-pub(crate) fn logs_have_version_and_addresses_and_no_warning(node: &mut Node) {
+pub(crate) fn logs_have_version_and_addresses_and_no_warning(node: &mut ClusterNode) {
     ensure_ingress(node);
     for (component, lines) in START {
         for (pod, log) in logs(node, component) {

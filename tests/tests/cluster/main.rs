@@ -28,11 +28,11 @@ mod node_cache;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tests::node::{self, Node};
+use tests::node::{self, ClusterNode};
 use tests::runner::{self, Case, Selection};
 use tests::{cases, isolation, pod_images, programs};
 
-const CASES: &[Case<Node>] = cases![
+const CASES: &[Case<ClusterNode>] = cases![
     pods::a_pod_has_the_resolver_settings_of_its_node,
     takeover_dns::changing_the_image_of_stock_coredns_loses_no_lookup,
     migrate::dns_is_taken_over_and_given_back_without_a_lost_lookup,
@@ -84,7 +84,12 @@ fn main() -> ExitCode {
         return runner::run(CASES, &selection, || Err("not started".to_owned()), |_| ());
     }
     let run = |folder: &Path| {
-        runner::run(CASES, &selection, || Node::start(folder), |node: &mut Node| node.ensure_running())
+        runner::run(
+            CASES,
+            &selection,
+            || ClusterNode::start(folder),
+            |node: &mut ClusterNode| node.ensure_running(),
+        )
     };
     match isolation::run(prepare, run) {
         Ok(code) => code,

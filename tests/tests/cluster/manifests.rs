@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use tests::credentials::CertificateAuthority;
 use tests::dns::DnsClient;
 use tests::kubeadm::COREFILE;
-use tests::node::{Node, POD_TIMEOUT};
+use tests::node::{ClusterNode, POD_TIMEOUT};
 use tests::pod_images::{COREDNS, PORTOLAN};
 use tests::stage::DNS;
 
 /// Starts stock CoreDNS unless it is running, and waits until its Service answers.
-pub(crate) fn ensure_stock_dns(node: &Node) {
+pub(crate) fn ensure_stock_dns(node: &ClusterNode) {
     node.apply(&kubeadm_dns());
     node.wait_for_rollout("kube-system", "deployment/coredns");
     // Ready Pods are reached once kube-proxy has followed their endpoints.
@@ -19,7 +19,7 @@ pub(crate) fn ensure_stock_dns(node: &Node) {
 }
 
 /// Deletes stock CoreDNS, so that another server can have the ClusterIP. Does nothing if it is not there.
-pub(crate) fn remove_stock_dns(node: &Node) {
+pub(crate) fn remove_stock_dns(node: &ClusterNode) {
     if node.read("kube-system", "deployment/coredns").is_some() {
         node.delete(&kubeadm_dns());
         node.wait_for_only("kube-system", "k8s-app=kube-dns", 0);
@@ -255,7 +255,7 @@ spec:
 /// Deletes what [`ingress_nginx`] made.
 ///
 /// Pods first: the namespace controller waits for half of the longest grace period (300 s) if it finds Pods that are terminating.
-pub(crate) fn delete_ingress_nginx(node: &Node) {
+pub(crate) fn delete_ingress_nginx(node: &ClusterNode) {
     node.kubectl(&["delete", "deployment", "-n", "ingress-nginx", "--all"]);
     node.wait_for_only("ingress-nginx", "", 0);
     node.delete(&ingress_nginx());

@@ -9,7 +9,7 @@ use hickory_proto::rr::RecordType;
 use tests::credentials::CertificateAuthority;
 use tests::dns::{DnsClient, Transport};
 use tests::monitoring::{self, MonitoringQuery};
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::pod_images::{PODS, PORTOLAN};
 use tests::prometheus::{Prometheus, ScrapeTarget};
 use tests::web::EDGE;
@@ -219,7 +219,7 @@ spec:
     http: { paths: [{ path: /, pathType: Prefix, backend: { service: { name: web, port: { name: http } } } }] }
 "#;
 
-pub(crate) fn prometheus_answers_every_query_of_dashboards_and_alerts(node: &mut Node) {
+pub(crate) fn prometheus_answers_every_query_of_dashboards_and_alerts(node: &mut ClusterNode) {
     let certificate = CertificateAuthority::new("tests").issue(&["web.metrics.test"]);
     let quoted = |text: &str| format!("{text:?}");
     let objects = OBJECTS

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tests::meter::{Meter, Series};
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::pod_images::PORTOLAN;
 use tests::process::Process;
 use tests::stage::DNS;
@@ -19,7 +19,7 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(180);
 const EXTERNAL: &str = "www.example.com";
 
 /// Starts `portolan migrate` on the node.
-fn start(node: &Node, service: &str, flags: &[&str]) -> Process {
+fn start(node: &ClusterNode, service: &str, flags: &[&str]) -> Process {
     let mut command = Command::new(programs::portolan().expect("it was built before the node was started"));
     command
         .args(["migrate", service, "--image", PORTOLAN, "--kubeconfig"])
@@ -38,13 +38,13 @@ fn end(mut run: Process) -> (Option<i32>, String) {
 
 /// Runs `portolan migrate` and expects an exit code.
 #[track_caller]
-pub(crate) fn migrate(node: &Node, service: &str, flags: &[&str], code: i32) -> String {
+pub(crate) fn migrate(node: &ClusterNode, service: &str, flags: &[&str], code: i32) -> String {
     let (found, text) = end(start(node, service, flags));
     assert_eq!(found, Some(code), "{text}\n{}", node.explain("kube-system"));
     text
 }
 
-pub(crate) fn lookups(node: &Node) -> [Series; 2] {
+pub(crate) fn lookups(node: &ClusterNode) -> [Series; 2] {
     let meter = Meter::of(node);
     [
         meter.lookups(DNS, "kubernetes.default.svc.cluster.local.", "10.96.0.1"),
@@ -60,7 +60,7 @@ pub(crate) fn no_loss<const N: usize>(series: [Series; N], at_least: u64) {
 }
 
 /// Stock CoreDNS on a node of kubeadm.
-pub(crate) fn ensure_kubeadm(node: &Node) {
+pub(crate) fn ensure_kubeadm(node: &ClusterNode) {
     ensure_stock_dns(node);
     node.kubectl(&[
         "annotate",
@@ -72,7 +72,7 @@ pub(crate) fn ensure_kubeadm(node: &Node) {
 }
 
 /// The labels of the Pods that a Service selects, as kubectl takes them.
-fn selector(node: &Node, namespace: &str, service: &str) -> String {
+fn selector(node: &ClusterNode, namespace: &str, service: &str) -> String {
     let service = node.read(namespace, &format!("service/{service}")).expect("the Service exists");
     let labels = service["spec"]["selector"].as_object().expect("a selector").iter();
     let labels = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
@@ -80,7 +80,7 @@ fn selector(node: &Node, namespace: &str, service: &str) -> String {
 }
 
 /// The image of the Pods that a Service selects, each once.
-fn serving(node: &Node, namespace: &str, service: &str) -> Vec<String> {
+fn serving(node: &ClusterNode, namespace: &str, service: &str) -> Vec<String> {
     let selector = selector(node, namespace, service);
     let path = "jsonpath={.items[*].spec.containers[0].image}";
     let images = node.kubectl(&["get", "pods", "-n", namespace, "-l", &selector, "-o", path]);
@@ -90,7 +90,7 @@ fn serving(node: &Node, namespace: &str, service: &str) -> Vec<String> {
 }
 
 /// Asserts that CoreDNS serves and nothing of a migration is left.
-fn assert_given_back(node: &Node) {
+fn assert_given_back(node: &ClusterNode) {
     assert_eq!(serving(node, "kube-system", "kube-dns"), [tests::pod_images::COREDNS]);
     assert!(node.read("kube-system", "deployment/portolan-dns").is_none());
     let objects = node.kubectl(&["get", "-n", "kube-system", "service,deployment", "-o", "json"]);
@@ -98,7 +98,7 @@ fn assert_given_back(node: &Node) {
     assert_eq!(node.pods("kube-system", "portolan.dev/migration-check"), [""; 0]);
 }
 
-pub(crate) fn dns_is_taken_over_and_given_back_without_a_lost_lookup(node: &mut Node) {
+pub(crate) fn dns_is_taken_over_and_given_back_without_a_lost_lookup(node: &mut ClusterNode) {
     ensure_kubeadm(node);
     let series = lookups(node);
     let text = migrate(node, "dns", &["--watch", "5s", "--external", EXTERNAL], 0);
@@ -113,7 +113,7 @@ pub(crate) fn dns_is_taken_over_and_given_back_without_a_lost_lookup(node: &mut 
     no_loss(series, 500);
 }
 
-pub(crate) fn dns_is_taken_over_by_an_image_change_with_checks_in_a_pod(node: &mut Node) {
+pub(crate) fn dns_is_taken_over_by_an_image_change_with_checks_in_a_pod(node: &mut ClusterNode) {
     ensure_kubeadm(node);
     let flags = ["--strategy", "set-image", "--check-from", "pod", "--watch", "3s", "--external", EXTERNAL];
     let text = migrate(node, "dns", &flags, 0);
@@ -127,7 +127,7 @@ pub(crate) fn dns_is_taken_over_by_an_image_change_with_checks_in_a_pod(node: &m
     assert_given_back(node);
 }
 
-pub(crate) fn an_image_that_does_not_exist_is_rolled_back(node: &mut Node) {
+pub(crate) fn an_image_that_does_not_exist_is_rolled_back(node: &mut ClusterNode) {
     ensure_kubeadm(node);
     let series = lookups(node);
     for strategy in ["selector", "set-image"] {
@@ -138,7 +138,7 @@ pub(crate) fn an_image_that_does_not_exist_is_rolled_back(node: &mut Node) {
     no_loss(series, 100);
 }
 
-pub(crate) fn answers_that_stop_after_the_change_are_rolled_back(node: &mut Node) {
+pub(crate) fn answers_that_stop_after_the_change_are_rolled_back(node: &mut ClusterNode) {
     ensure_kubeadm(node);
     let run = start(node, "dns", &["--watch", "100s"]);
     wait::until("the watch after the change", MIGRATION_TIMEOUT, || {

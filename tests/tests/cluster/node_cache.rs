@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tests::dns::DnsClient;
 use tests::meter::Meter;
-use tests::node::{Node, POD_TIMEOUT};
+use tests::node::{ClusterNode, POD_TIMEOUT};
 use tests::pod_images::RESOLVERS;
 use tests::{http, wait};
 
@@ -65,7 +65,7 @@ fn process() -> u32 {
     own[0]
 }
 
-pub(crate) fn pods_resolve_through_the_cache_of_their_node(node: &mut Node) {
+pub(crate) fn pods_resolve_through_the_cache_of_their_node(node: &mut ClusterNode) {
     ensure_web(node);
     assert!(!is_local() && !Path::new(INTERFACE).exists(), "the node has the address already");
     let folder = chart::folder();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 
 use serde_json::Value;
-use tests::node::Node;
+use tests::node::ClusterNode;
 
 use crate::chart::{DEPLOYMENTS, NAMESPACE, ensure_ingress};
 
@@ -52,7 +52,7 @@ fn texts(value: &Value) -> Vec<String> {
 ///
 /// A watch that begins with all objects (`sendInitialEvents`) counts as a list, too: older servers do not have it, and get a
 /// list instead.
-fn requests(node: &Node, account: &str) -> BTreeSet<(Access, u64)> {
+fn requests(node: &ClusterNode, account: &str) -> BTreeSet<(Access, u64)> {
     let log = fs::read_to_string(node.folder().join("audit.log")).expect("the API server writes it");
     let user = format!("system:serviceaccount:{account}");
     let events = log.lines().filter(|line| line.contains(&user));
@@ -81,7 +81,7 @@ fn requests(node: &Node, account: &str) -> BTreeSet<(Access, u64)> {
 }
 
 /// What the Roles and ClusterRoles that are bound to the service account allow.
-fn permissions(node: &Node, account: &str) -> BTreeSet<Access> {
+fn permissions(node: &ClusterNode, account: &str) -> BTreeSet<Access> {
     let mut permissions = BTreeSet::new();
     for kind in ["clusterrolebindings", "rolebindings"] {
         let list = node.kubectl(&["get", kind, "-A", "-o", "json"]);
@@ -101,7 +101,7 @@ fn permissions(node: &Node, account: &str) -> BTreeSet<Access> {
 }
 
 /// What the role of a binding allows where the binding is.
-fn rules(node: &Node, binding: &Value) -> Vec<Access> {
+fn rules(node: &ClusterNode, binding: &Value) -> Vec<Access> {
     let namespace = text(&binding["metadata"]["namespace"]);
     let role = &binding["roleRef"];
     let object = format!(
@@ -137,7 +137,7 @@ fn lines<'a>(accesses: impl IntoIterator<Item = &'a Access>) -> String {
 }
 
 /// The service accounts, `namespace:name`, from which Portolan has sent requests.
-fn accounts(node: &Node) -> BTreeSet<String> {
+fn accounts(node: &ClusterNode) -> BTreeSet<String> {
     let log = fs::read_to_string(node.folder().join("audit.log")).expect("the API server writes it");
     let events = log.lines().filter(|line| line.contains("\"userAgent\":\"portolan/"));
     let events = events.filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -152,7 +152,7 @@ fn is_forbidden_by_a_case(access: &Access) -> bool {
 
 /// Each request is allowed by a rule of the chart, not by one that every account has; each rule is used, and none allows more
 /// namespaces or objects than the requests need. The last case: the log has the requests of all others.
-pub(crate) fn each_permission_is_used_and_none_is_missing(node: &mut Node) {
+pub(crate) fn each_permission_is_used_and_none_is_missing(node: &mut ClusterNode) {
     ensure_ingress(node);
     for deployment in DEPLOYMENTS {
         let account = node.field(NAMESPACE, deployment, "{.spec.template.spec.serviceAccountName}");

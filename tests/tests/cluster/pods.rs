@@ -1,9 +1,9 @@
 //! What Pods find on the node.
 
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::pod_images::BUSYBOX;
 
-pub(crate) fn a_pod_has_the_resolver_settings_of_its_node(node: &mut Node) {
+pub(crate) fn a_pod_has_the_resolver_settings_of_its_node(node: &mut ClusterNode) {
     node.kubectl(&["run", "shell", "--image", BUSYBOX, "--command", "--", "sleep", "3600"]);
     node.wait_for("default", "pod/shell", "condition=Ready");
     let settings = node.exec("default", "shell", &["cat", "/etc/resolv.conf"]);

@@ -1,7 +1,7 @@
 //! Programs of four resolvers look names up with their Pod's resolver settings as kubelet wrote them.
 
 use tests::dns::DnsClient;
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::pod_images::{MUSL, PODS, PYTHON, RESOLVERS};
 use tests::stage::{DNS, SOON};
 
@@ -11,7 +11,7 @@ use crate::chart::ensure_installed;
 /// Runs the programs of resolvers in Pods and compares the lines of each with its own expected ones (`name = answers in order`). `spec`
 /// is a part of the Pods' specs in JSON.
 #[track_caller]
-pub(crate) fn expect(node: &Node, spec: &str, expected: [Vec<String>; RESOLVERS.len()]) {
+pub(crate) fn expect(node: &ClusterNode, spec: &str, expected: [Vec<String>; RESOLVERS.len()]) {
     let spec = format!("--overrides={{\"apiVersion\":\"v1\",\"spec\":{spec}}}");
     let pods: Vec<String> = (0..RESOLVERS.len()).map(|at| format!("resolver-{at}")).collect();
     for ((pod, image), expected) in pods.iter().zip(RESOLVERS).zip(&expected) {
@@ -32,7 +32,7 @@ pub(crate) fn expect(node: &Node, spec: &str, expected: [Vec<String>; RESOLVERS.
     );
 }
 
-pub(crate) fn programs_of_four_resolvers_find_addresses_and_services(node: &mut Node) {
+pub(crate) fn programs_of_four_resolvers_find_addresses_and_services(node: &mut ClusterNode) {
     ensure_installed(node);
     ensure_web(node);
     node.apply(&format!(

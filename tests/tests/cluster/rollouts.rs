@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tests::meter::{Meter, Series};
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::stage::DNS;
 
 use crate::backends::SHOP;
@@ -17,7 +17,7 @@ use crate::logs;
 const OUTAGE: Duration = Duration::from_secs(4);
 
 /// Requests to the backend through the ingress Service, and lookups of a cluster name and an external one.
-fn traffic(node: &Node, service: &str) -> [Series; 3] {
+fn traffic(node: &ClusterNode, service: &str) -> [Series; 3] {
     let meter = Meter::of(node);
     let web = node.field(SHOP, "service/web", "{.spec.clusterIP}");
     [
@@ -35,7 +35,7 @@ fn expect_no_loss(series: [Series; 3]) {
     }
 }
 
-pub(crate) fn a_restart_of_the_backend_fails_no_request(node: &mut Node) {
+pub(crate) fn a_restart_of_the_backend_fails_no_request(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     let series = traffic(node, &service);
     node.kubectl(&["rollout", "restart", "-n", SHOP, "deployment/web"]);
@@ -44,7 +44,7 @@ pub(crate) fn a_restart_of_the_backend_fails_no_request(node: &mut Node) {
     expect_no_loss(series);
 }
 
-pub(crate) fn a_restart_of_portolan_loses_nothing(node: &mut Node) {
+pub(crate) fn a_restart_of_portolan_loses_nothing(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     let series = traffic(node, &service);
     for deployment in DEPLOYMENTS {
@@ -57,7 +57,7 @@ pub(crate) fn a_restart_of_portolan_loses_nothing(node: &mut Node) {
     expect_no_loss(series);
 }
 
-pub(crate) fn without_the_api_server_dns_and_ingress_serve(node: &mut Node) {
+pub(crate) fn without_the_api_server_dns_and_ingress_serve(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     let trust = ensure_tls(node, &service);
     ensure_canary(node, &service);

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
-use tests::node::{Node, POD_TIMEOUT};
+use tests::node::{ClusterNode, POD_TIMEOUT};
 use tests::{http, wait};
 
 use crate::chart::{DEPLOYMENTS, NAMESPACE, ensure_ingress, ensure_installed};
@@ -30,7 +30,7 @@ pub(crate) fn status_field(id: u32, name: &str) -> String {
     line.unwrap_or_else(|| panic!("{name} in {status}")).to_owned()
 }
 
-pub(crate) fn pods_run_with_least_privilege(node: &mut Node) {
+pub(crate) fn pods_run_with_least_privilege(node: &mut ClusterNode) {
     ensure_installed(node);
     let processes = processes();
     assert!(processes.len() >= 4, "two Pods of each service: {processes:?}");
@@ -48,7 +48,7 @@ pub(crate) fn pods_run_with_least_privilege(node: &mut Node) {
     }
 }
 
-pub(crate) fn a_forbidden_list_keeps_the_new_pod_from_serving(node: &mut Node) {
+pub(crate) fn a_forbidden_list_keeps_the_new_pod_from_serving(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     let role = node.read("", "clusterrole/portolan").expect("the chart makes it");
     let rules = role["rules"].as_array().expect("a role has rules");
@@ -84,7 +84,7 @@ pub(crate) fn a_forbidden_list_keeps_the_new_pod_from_serving(node: &mut Node) {
     node.wait_for_rollout(NAMESPACE, DEPLOYMENTS[0]);
 }
 
-pub(crate) fn an_eviction_leaves_a_pod_of_each_service(node: &mut Node) {
+pub(crate) fn an_eviction_leaves_a_pod_of_each_service(node: &mut ClusterNode) {
     ensure_installed(node);
     for deployment in DEPLOYMENTS {
         let labels = node.field(NAMESPACE, deployment, "{.spec.selector.matchLabels}");

@@ -1,7 +1,7 @@
 //! `kubectl set image` on the Deployment of a stock CoreDNS.
 
 use tests::meter::Meter;
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::pod_images::{COREDNS, PORTOLAN};
 use tests::stage::DNS;
 
@@ -9,7 +9,7 @@ use crate::manifests::ensure_stock_dns;
 
 const API_SERVER: &str = "kubernetes.default.svc.cluster.local.";
 
-pub(crate) fn changing_the_image_of_stock_coredns_loses_no_lookup(node: &mut Node) {
+pub(crate) fn changing_the_image_of_stock_coredns_loses_no_lookup(node: &mut ClusterNode) {
     ensure_stock_dns(node);
     let meter = Meter::of(node);
     for image in [PORTOLAN, COREDNS] {

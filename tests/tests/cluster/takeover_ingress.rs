@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use tests::meter::{Meter, Series};
-use tests::node::Node;
+use tests::node::ClusterNode;
 use tests::pod_images::{BUSYBOX, PAUSE, PODS};
 
 use crate::backends::{SHOP, ensure_web};
@@ -25,7 +25,7 @@ pub(crate) const HOST: &str = "stock.example";
 
 /// Installs ingress-nginx's manifest and waits until a route is served. Returns the ClusterIP of the Service.
 #[track_caller]
-pub(crate) fn ensure_ingress_nginx(node: &Node, manifest: &str) -> String {
+pub(crate) fn ensure_ingress_nginx(node: &ClusterNode, manifest: &str) -> String {
     ensure_web(node);
     node.apply(manifest);
     node.apply(&ingress("stock", HOST, "web", "", ""));
@@ -36,24 +36,24 @@ pub(crate) fn ensure_ingress_nginx(node: &Node, manifest: &str) -> String {
 }
 
 /// Deletes what [`ensure_ingress_nginx`] made.
-pub(crate) fn remove_ingress_nginx(node: &Node) {
+pub(crate) fn remove_ingress_nginx(node: &ClusterNode) {
     node.kubectl(&["delete", "ingress", "-n", SHOP, "stock"]);
     delete_ingress_nginx(node);
 }
 
 /// A request every ten milliseconds. The backend and the controller that fails (`tests/pods/fail.go`) answer with the request.
-pub(crate) fn requests(node: &Node, service: &str, host: &str) -> Series {
+pub(crate) fn requests(node: &ClusterNode, service: &str, host: &str) -> Series {
     Meter::of(node).requests(&format!("http://{service}/"), host, &format!("GET%20{host}/%20by%20"))
 }
 
 /// What a migration may change: the specs of the Deployment and of the Service.
-fn specs(node: &Node) -> [Value; 2] {
+fn specs(node: &ClusterNode) -> [Value; 2] {
     [DEPLOYMENT, SERVICE].map(|object| node.read(NAMESPACE, object).expect("it is installed")["spec"].take())
 }
 
 /// Asserts that everything is as before a migration, and that requests are served.
 #[track_caller]
-fn expect_restored(node: &Node, service: &str, before: &[Value; 2]) {
+fn expect_restored(node: &ClusterNode, service: &str, before: &[Value; 2]) {
     assert_eq!(specs(node), *before);
     assert!(node.read(NAMESPACE, "deployment/portolan-ingress").is_none());
     let objects = node.kubectl(&["get", "-n", NAMESPACE, "service,deployment", "-o", "json"]);
@@ -65,7 +65,7 @@ fn expect_restored(node: &Node, service: &str, before: &[Value; 2]) {
 }
 
 pub(crate) fn ingress_nginxs_manifest_runs_our_image_and_is_taken_over_without_a_lost_request(
-    node: &mut Node,
+    node: &mut ClusterNode,
 ) {
     let service = ensure_ingress_nginx(node, &ingress_nginx());
     let series = [requests(node, &service, HOST)];
@@ -79,7 +79,7 @@ pub(crate) fn ingress_nginxs_manifest_runs_our_image_and_is_taken_over_without_a
     remove_ingress_nginx(node);
 }
 
-pub(crate) fn an_ingress_pod_that_is_never_ready_gets_no_request(node: &mut Node) {
+pub(crate) fn an_ingress_pod_that_is_never_ready_gets_no_request(node: &mut ClusterNode) {
     let service = ensure_ingress_nginx(node, &ingress_nginx());
     let before = specs(node);
     let series = [requests(node, &service, HOST)];
@@ -98,7 +98,7 @@ pub(crate) fn an_ingress_pod_that_is_never_ready_gets_no_request(node: &mut Node
     remove_ingress_nginx(node);
 }
 
-pub(crate) fn requests_that_fail_after_the_change_are_rolled_back(node: &mut Node) {
+pub(crate) fn requests_that_fail_after_the_change_are_rolled_back(node: &mut ClusterNode) {
     // The program that fails cannot bind ports below 1024. Without the grace period ingress-nginx refuses connections as soon as it is told to
     // end, when nodes still send some.
     let manifest = ingress_nginx()
