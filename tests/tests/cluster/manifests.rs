@@ -172,7 +172,10 @@ stringData: {{ cert: {:?}, key: {:?} }}
 ---
 apiVersion: v1
 kind: Service
-metadata: {{ name: ingress-nginx-controller, namespace: ingress-nginx }}
+metadata:
+  name: ingress-nginx-controller
+  namespace: ingress-nginx
+  labels: {{ app.kubernetes.io/component: controller, app.kubernetes.io/instance: ingress-nginx, app.kubernetes.io/name: ingress-nginx }}
 spec:
   type: LoadBalancer
   externalTrafficPolicy: Local
@@ -183,7 +186,9 @@ spec:
 ---
 apiVersion: networking.k8s.io/v1
 kind: IngressClass
-metadata: {{ name: nginx }}
+metadata:
+  name: nginx
+  labels: {{ app.kubernetes.io/component: controller, app.kubernetes.io/instance: ingress-nginx, app.kubernetes.io/name: ingress-nginx }}
 spec: {{ controller: k8s.io/ingress-nginx }}
 ---
 apiVersion: apps/v1

@@ -73,6 +73,9 @@ pub(crate) fn ingress_nginxs_manifest_runs_our_image_and_is_taken_over_without_a
     assert!(text.contains("of class nginx") && text.contains("all are the same"), "{text}");
     let selector = node.field(NAMESPACE, SERVICE, "{.spec.selector}");
     assert!(selector.contains("portolan-ingress"), "{selector}");
+    let log = node.kubectl(&["logs", "--namespace", NAMESPACE, "deployment/portolan-ingress"]);
+    let report = "another controller serves this class: ingress-nginx/ingress-nginx-controller (ingress-nginx, instance ingress-nginx)";
+    assert!(log.contains(report), "until --finish there are two controllers: {log}");
     migrate(node, "ingress", &["--rollback"], 0);
     assert!(node.read(NAMESPACE, "deployment/portolan-ingress").is_none());
     no_loss(series, 500);
