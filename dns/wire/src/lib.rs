@@ -15,5 +15,5 @@ pub mod reply;
 
 pub use hash::hash;
 pub use name::{InvalidName, Name};
-pub use query::{Edns, Query, Rejection};
+pub use query::{Edns, Query, QuestionFields, Rejection};
 pub use reply::{InvalidMessage, Owner, Record, Reply, ResponseHeader, Section};

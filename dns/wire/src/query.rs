@@ -2,6 +2,7 @@
 
 use crate::codes::{class, opcode, rcode, rtype};
 use crate::name::{self, MAX_LABELS, MAX_NAME, Name};
+use crate::options;
 use crate::rdata::is_well_formed;
 
 /// Bytes before the question (RFC 1035 §4.1.1).
@@ -15,6 +16,9 @@ pub(crate) const RA: u16 = 0x0080;
 pub(crate) const AD: u16 = 0x0020;
 pub(crate) const CD: u16 = 0x0010;
 const OPCODE: u16 = 0x7800;
+
+/// The UDP size of an OPT record that is added to a query without one.
+const DEFAULT_UDP_SIZE: u16 = 4096;
 
 /// A parsed query. One value is reused for many packets.
 #[derive(Clone)]
@@ -35,6 +39,17 @@ pub struct Query {
     lower: [u8; MAX_NAME],
     offsets: [u8; MAX_LABELS],
     options: Vec<u8>,
+}
+
+/// Name, type and class of a question (RFC 1035 §4.1.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuestionFields {
+    /// The name, in the client's letter case.
+    pub name: Name,
+    /// The queried type.
+    pub qtype: u16,
+    /// The queried class.
+    pub qclass: u16,
 }
 
 /// The fixed fields of the client's OPT record (RFC 6891 §6.1). Of its flags only DO is kept. The others are sent as zero
@@ -92,6 +107,17 @@ impl Query {
         debug_assert!(parsed.is_some(), "a Name is a complete name");
         self.qtype = qtype;
         self.has_question = true;
+    }
+
+    /// The question.
+    pub fn question(&self) -> QuestionFields {
+        QuestionFields { name: self.to_name(), qtype: self.qtype, qclass: self.qclass }
+    }
+
+    /// Replaces the question. Nothing else changes.
+    pub fn restore(&mut self, question: &QuestionFields) {
+        self.set_question(&question.name, question.qtype);
+        self.qclass = question.qclass;
     }
 
     /// Parses a packet. It is accepted or rejected as by Go's DNS library in CoreDNS: a response is dropped; an operation
@@ -159,6 +185,11 @@ impl Query {
         self.flags & RD != 0
     }
 
+    /// Sets or clears RD. A reply repeats it.
+    pub fn set_recursion_desired(&mut self, set: bool) {
+        self.flags = if set { self.flags | RD } else { self.flags & !RD };
+    }
+
     /// CD: the client checks signatures itself (RFC 4035 §3.2.2).
     pub fn checking_disabled(&self) -> bool {
         self.flags & CD != 0
@@ -177,6 +208,26 @@ impl Query {
     /// The options of the OPT record, in wire form (RFC 6891 §6.1.2).
     pub fn options(&self) -> &[u8] {
         &self.options
+    }
+
+    /// The data of the first EDNS option with this code.
+    pub fn option(&self, code: u16) -> Option<&[u8]> {
+        options::each(&self.options).find(|(known, _)| *known == code).map(|(_, data)| data)
+    }
+
+    /// Adds an EDNS option, and an OPT record if there is none yet. Returns whether it is within the 64 KiB of the record.
+    pub fn push_option(&mut self, code: u16, data: &[u8]) -> bool {
+        let fits = self.options.len() + options::HEADER + data.len() <= usize::from(u16::MAX);
+        if fits {
+            self.edns.get_or_insert(Edns { udp_size: DEFAULT_UDP_SIZE, version: 0, dnssec_ok: false });
+            options::push(&mut self.options, code, data);
+        }
+        fits
+    }
+
+    /// Removes the EDNS options with this code. Returns whether there were any.
+    pub fn remove_options(&mut self, code: u16) -> bool {
+        options::remove(&mut self.options, code)
     }
 
     /// The largest reply over UDP: the client's EDNS size, and at least 512 bytes

@@ -9,6 +9,7 @@ use crate::codes::{class, rcode};
 use crate::compress::Compressor;
 use crate::layout::layout;
 use crate::name::Name;
+use crate::options;
 use crate::query::{HEADER, Query};
 
 /// A reply. One value is reused for many replies; [`Reply::clear`] keeps the buffers.
@@ -32,6 +33,8 @@ pub struct Reply {
     bytes: Vec<u8>,
     options: Span,
     names: Compressor,
+    /// Buffer of [`Reply::complete_names`].
+    scratch: Vec<u8>,
 }
 
 /// The section of a record (RFC 1035 §4.1).
@@ -126,6 +129,45 @@ impl Reply {
         self.push_with_owner(section, owner, rtype, class::IN, ttl, rdata);
     }
 
+    /// Adds a record of any class. Names in `rdata` are complete.
+    pub fn push_class(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        (rtype, class): (u16, u16),
+        ttl: u32,
+        rdata: &[u8],
+    ) {
+        let owner = self.store_owner(owner);
+        self.push_with_owner(section, owner, rtype, class, ttl, |bytes| bytes.extend_from_slice(rdata));
+    }
+
+    /// The EDNS options of the reply: their codes and data.
+    pub fn options(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        options::each(self.span(self.options))
+    }
+
+    /// Adds an EDNS option. It is sent if the client sent an OPT record and if it fits.
+    pub fn push_option(&mut self, code: u16, data: &[u8]) {
+        let at = self.bytes.len();
+        let before = self.options.at as usize..self.options.at as usize + usize::from(self.options.len);
+        if before.len() + options::HEADER + data.len() > usize::from(u16::MAX) {
+            return;
+        }
+        self.bytes.extend_from_within(before);
+        options::push(&mut self.bytes, code, data);
+        self.options = Span { at: at as u32, len: (self.bytes.len() - at) as u16 };
+    }
+
+    /// Removes the EDNS options with a code.
+    pub fn remove_options(&mut self, code: u16) {
+        let mut options = self.span(self.options).to_vec();
+        if options::remove(&mut options, code) {
+            self.options = Span { at: self.bytes.len() as u32, len: options.len() as u16 };
+            self.bytes.extend_from_slice(&options);
+        }
+    }
+
     fn store_owner(&mut self, owner: Owner<'_>) -> u32 {
         match owner {
             Owner::Question => RELATIVE,
@@ -206,18 +248,109 @@ impl Reply {
 
     /// Adds the answers of another reply, which answers `query`, to the answers of this one.
     pub fn append(&mut self, other: &Self, query: &Query) {
-        for record in other.section(Section::Answer) {
+        self.append_section(Section::Answer, other, query);
+    }
+
+    /// Adds the records of a section of another reply, which answers `query`, to that section of this one.
+    pub fn append_section(&mut self, section: Section, other: &Self, query: &Query) {
+        for record in other.section(section) {
             let owner = other.owner(record, query);
             let owner = self.store_owner(Owner::Name(owner.wire()));
             let Record { rtype, class, ttl, .. } = *record;
-            self.push_with_owner(Section::Answer, owner, rtype, class, ttl, |bytes| {
+            self.push_with_owner(section, owner, rtype, class, ttl, |bytes| {
                 other.copy_rdata(record, query, bytes);
             });
         }
     }
 
+    /// Makes all names complete that are relative to the question of `query`, so that the reply may be given to another
+    /// question.
+    // Hot: no allocation once the buffers have grown.
+    pub fn complete_names(&mut self, query: &Query) {
+        let mut known: Option<(u32, u32)> = None;
+        for at in 0..self.records.len() {
+            let Record { owner, rtype, rdata, .. } = self.records[at];
+            if owner >= RELATIVE {
+                let stored = known.filter(|(relative, _)| *relative == owner).map(|(_, stored)| stored);
+                self.records[at].owner = stored.unwrap_or_else(|| {
+                    let at = self.bytes.len() as u32;
+                    let offset = (owner & 0xff) as usize;
+                    self.bytes.extend_from_slice(query.name().get(offset..).unwrap_or(&[0]));
+                    at
+                });
+                known = Some((owner, self.records[at].owner));
+            } else if self.stored_end(owner as usize).is_some_and(|(_, relative)| relative)
+                && let Some((name, _)) = self.full_name(owner as usize, query)
+            {
+                self.records[at].owner = self.bytes.len() as u32;
+                self.bytes.extend_from_slice(name.wire());
+            }
+            if self.has_relative_data(rtype, rdata) {
+                let record = self.records[at];
+                let start = self.bytes.len();
+                let mut data = std::mem::take(&mut self.scratch);
+                data.clear();
+                self.copy_rdata(&record, query, &mut data);
+                self.bytes.extend_from_slice(&data);
+                self.scratch = data;
+                let len = u16::try_from(self.bytes.len() - start).unwrap_or(u16::MAX);
+                self.records[at].rdata = Span { at: start as u32, len };
+            }
+        }
+    }
+
+    /// Whether the data contains a name that ends in a pointer into the question.
+    fn has_relative_data(&self, rtype: u16, rdata: Span) -> bool {
+        let Some(layout) = layout(rtype, self.span(rdata)) else { return false };
+        let mut at = rdata.at as usize + layout.before;
+        for _ in 0..layout.names {
+            match self.stored_end(at) {
+                Some((end, false)) => at = end,
+                Some((_, true)) => return true,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// Replaces the owner of a record, given by its index in [`Reply::records`].
+    pub fn set_owner(&mut self, record: usize, owner: &Name) {
+        self.records[record].owner = self.store_owner(Owner::Name(owner.wire()));
+    }
+
+    /// Replaces the data of a record, given by its index in [`Reply::records`].
+    pub fn set_rdata(&mut self, record: usize, rdata: &[u8]) {
+        let at = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(rdata);
+        self.records[record].rdata = Span { at, len: u16::try_from(rdata.len()).unwrap_or(u16::MAX) };
+    }
+
+    /// The names in the data of a record with the offsets in its complete data at which they begin and end.
+    pub fn names_in(&self, record: &Record, query: &Query) -> Vec<(Name, std::ops::Range<usize>)> {
+        let mut data = Vec::new();
+        self.copy_rdata(record, query, &mut data);
+        let Some(layout) = layout(record.rtype, &data) else { return Vec::new() };
+        let (mut names, mut at) = (Vec::new(), layout.before);
+        for _ in 0..layout.names {
+            let Some(name) = data.get(at..).and_then(Name::from_wire) else { break };
+            let end = at + name.wire().len();
+            names.push((name, at..end));
+            at = end;
+        }
+        names
+    }
+
+    /// Appends the canonical data of a record: its names complete and in lower case (RFC 4034 §6.2).
+    pub fn canonical_rdata(&self, record: &Record, query: &Query, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        self.copy_rdata(record, query, bytes);
+        for (_, range) in self.names_in(record, query) {
+            bytes[start..][range].make_ascii_lowercase();
+        }
+    }
+
     /// Appends the data of a record with all its names complete.
-    fn copy_rdata(&self, record: &Record, query: &Query, bytes: &mut Vec<u8>) {
+    pub fn copy_rdata(&self, record: &Record, query: &Query, bytes: &mut Vec<u8>) {
         let data = self.rdata(record);
         let Some(layout) = layout(record.rtype, data) else { return bytes.extend_from_slice(data) };
         bytes.extend_from_slice(data.get(..layout.before).unwrap_or_default());
@@ -233,27 +366,33 @@ impl Reply {
 
     /// The complete name stored at `at`, and where its stored bytes end.
     fn full_name(&self, at: usize, query: &Query) -> Option<(Name, usize)> {
-        let stored = self.stored(at)?;
-        let Some((labels, [high, low])) = stored.split_last_chunk::<2>().filter(|(_, end)| end[0] >= 0xc0)
-        else {
-            return Some((Name::from_wire(stored)?, at + stored.len()));
-        };
+        let (end, relative) = self.stored_end(at)?;
+        let stored = self.bytes.get(at..end)?;
+        if !relative {
+            return Some((Name::from_wire(stored)?, end));
+        }
+        let (labels, [high, low]) = stored.split_last_chunk::<2>()?;
         let offset = (usize::from(high & 0x3f) << 8 | usize::from(*low)).checked_sub(HEADER)?;
         let mut wire = [0; crate::name::MAX_NAME];
         let rest = query.name().get(offset..)?;
         wire.get_mut(..labels.len())?.copy_from_slice(labels);
         wire.get_mut(labels.len()..labels.len() + rest.len())?.copy_from_slice(rest);
-        Some((Name::from_wire(&wire)?, at + stored.len()))
+        Some((Name::from_wire(&wire)?, end))
     }
 
     /// The stored bytes of the name at `at`: labels up to and including the root or a pointer.
     fn stored(&self, at: usize) -> Option<&[u8]> {
+        self.bytes.get(at..self.stored_end(at)?.0)
+    }
+
+    /// Where the stored bytes of the name at `at` end, and whether they end in a pointer into the question.
+    fn stored_end(&self, at: usize) -> Option<(usize, bool)> {
         let mut end = at;
         loop {
             match *self.bytes.get(end)? {
-                0 => return self.bytes.get(at..=end),
+                0 => return Some((end + 1, false)),
                 len @ ..0x40 => end += 1 + usize::from(len),
-                0xc0.. => return self.bytes.get(at..end + 2),
+                0xc0.. => return Some((end + 2, true)),
                 _ => return None,
             }
         }
