@@ -146,6 +146,20 @@ impl Rcode {
     }
 }
 
+impl Type {
+    /// The type with this name, in any letter case; `TYPE123` without one (RFC 3597 §5).
+    pub fn named(name: &str) -> Option<Self> {
+        number(TYPES, "TYPE", name).map(Self)
+    }
+}
+
+impl Class {
+    /// The class with this name, in any letter case; `CLASS12` without one (RFC 3597 §5).
+    pub fn named(name: &str) -> Option<Self> {
+        number(CLASSES, "CLASS", name).map(Self)
+    }
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match find(TYPES, self.0) {
@@ -173,6 +187,14 @@ impl fmt::Display for Class {
     }
 }
 
+fn number(table: &[(u16, &'static str)], prefix: &str, name: &str) -> Option<u16> {
+    let known = table.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(code, _)| *code);
+    known.or_else(|| {
+        let (start, digits) = name.split_at_checked(prefix.len())?;
+        start.eq_ignore_ascii_case(prefix).then(|| digits.parse().ok()).flatten()
+    })
+}
+
 fn find(table: &[(u16, &'static str)], code: u16) -> Option<&'static str> {
     table.binary_search_by_key(&code, |(code, _)| *code).ok().map(|at| table[at].1)
 }
@@ -189,5 +211,9 @@ mod tests {
         assert_eq!(format!("{} {} {}", Type(28), Rcode(3), Class(1)), "AAAA NXDOMAIN IN");
         assert_eq!(format!("{} {} {}", Type(65280), Rcode(12), Class(7)), "TYPE65280 RCODE12 CLASS7");
         assert_eq!(Rcode::named("ServFail"), Some(Rcode(2)));
+        for (name, code) in [("aaaa", Some(28)), ("TYPE65280", Some(65280)), ("TYPE", None), ("AB", None)] {
+            assert_eq!(Type::named(name), code.map(Type), "{name}");
+        }
+        assert_eq!((Class::named("ch"), Class::named("CLASS7")), (Some(Class(3)), Some(Class(7))));
     }
 }

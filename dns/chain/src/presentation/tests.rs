@@ -1,0 +1,143 @@
+use super::*;
+
+/// Owner, TTL, class, type and data in hexadecimal.
+fn shown(record: &TextRecord) -> String {
+    let TextRecord { owner, rtype, class, ttl, rdata } = record;
+    format!("{owner} {ttl} {} {} {}", Class(*class), Type(*rtype), hex::encode(rdata))
+}
+
+#[test]
+fn a_record_is_read_from_text() {
+    for (text, wanted) in [
+        ("a.test. 60 IN A 10.0.0.1", "a.test. 60 IN A 0a000001"),
+        ("a.test IN 60 A 10.0.0.1", "a.test. 60 IN A 0a000001"),
+        ("a.test. A 10.0.0.1 ; comment", "a.test. 3600 IN A 0a000001"),
+        ("a. 1h30m CH TXT \"x y\" z", "a. 5400 CH TXT 03782079017a"),
+        ("a. TXT \"\"", "a. 3600 IN TXT 00"),
+        (r#"a. TXT "\"\065;""#, "a. 3600 IN TXT 0322413b"),
+        ("a. MX 10 b", "a. 3600 IN MX 000a016200"),
+        ("a. SRV 1 2 3 b.c.", "a. 3600 IN SRV 0001000200030162016300"),
+        ("a. AAAA fd00::1", "a. 3600 IN AAAA fd000000000000000000000000000001"),
+        (
+            "a. SOA n. h. (1 1h 2\n 3 4)",
+            "a. 3600 IN SOA 016e0001680000000001 00000e10 00000002 00000003 00000004",
+        ),
+        ("a. CAA 0 issue \"x\"", "a. 3600 IN CAA 0005697373756578"),
+        ("a. HINFO cpu \"os 1\"", "a. 3600 IN HINFO 03637075046f732031"),
+        ("a. NAPTR 1 2 \"S\" \"\" \"!\" b.", "a. 3600 IN NAPTR 000100020153000121016200"),
+        (r"a. TYPE65280 \# 3 0a 0b0c", "a. 3600 IN TYPE65280 0a0b0c"),
+        (r"a. CLASS7 A \# 4 0a000001", "a. 3600 CLASS7 A 0a000001"),
+        (
+            "a. NSEC b. A MX RRSIG TYPE1234",
+            "a. 3600 IN NSEC 016200 0006400100000002 041b000000000000000000000000000000000000000000000000000020",
+        ),
+        ("a. DS 1 RSASHA256 2 ab cd", "a. 3600 IN DS 00010802abcd"),
+        (
+            "a. HTTPS 1 . port=8443 alpn=\"h2,h3\"",
+            "a. 3600 IN HTTPS 000100 00010006026832026833 0003000220fb",
+        ),
+        (
+            "a. RRSIG A 8 2 60 20240101000000 1704067200 7 b. AQ==",
+            "a. 3600 IN RRSIG 000108020000003c 6592008065920080 0007016200 01",
+        ),
+        ("a. NSEC3PARAM 1 0 5 -", "a. 3600 IN NSEC3PARAM 0100000500"),
+        ("a. DNAME b.", "a. 3600 IN DNAME 016200"),
+    ] {
+        let wanted = wanted.split_once(" IN ").map_or(wanted.to_owned(), |(head, rest)| {
+            let (kind, data) = rest.split_once(' ').unwrap();
+            format!("{head} IN {kind} {}", data.replace(' ', ""))
+        });
+        match record(text) {
+            Ok(Some(record)) => assert_eq!(shown(&record), wanted, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    assert_eq!(record(" ; nothing\n"), Ok(None));
+}
+
+#[test]
+fn a_text_that_is_no_record_is_an_error_that_says_what_is_wrong() {
+    for (text, what) in [
+        ("a.", "has no type"),
+        ("a. 60 IN A 10.0.0", "not an IPv4 address"),
+        ("a. A 10.0.0.1 10.0.0.2", "unexpected \"10.0.0.2\""),
+        ("a. MX b.", "not a number"),
+        ("a. MX 1", "fewer fields"),
+        ("a. TXT", "string is missing"),
+        ("a. TXT \"x", "quote is not closed"),
+        ("a. SOA (", "'(' is not closed"),
+        ("a. A )", "')' without '('"),
+        ("a. LOC 1 2 3", r"write \# LENGTH HEX"),
+        (r"a. A \# 4 0a", "1 bytes, not 4"),
+        ("a. WIBBLE x", "\"WIBBLE\" is not a type, a class or a TTL"),
+        ("a..b A 10.0.0.1", "is not a domain name"),
+        (" A 10.0.0.1", "no record before this one"),
+        ("a. A 10.0.0.1\nb. A 10.0.0.1", "more than one"),
+        ("$INCLUDE x", "not possible here"),
+    ] {
+        let error = record(text).expect_err(text).to_string();
+        assert!(error.contains(what), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_zone_file_has_directives_and_lines_that_refer_to_others() {
+    let text = "$TTL 5
+@ SOA ns hostmaster 1 2 3 4 5
+  NS ns ; the owner of the line before
+ns 7 A 10.0.0.1
+$ORIGIN sub.example.org.
+www A 10.0.0.2
+$GENERATE 1-2 host-${0,2} A 10.0.1.$
+$INCLUDE more other.test.
+";
+    let include = |file: &str| match file {
+        "more" => Ok("x A 10.0.0.3\n".to_owned()),
+        _ => Err("no such file".to_owned()),
+    };
+    let mut lines = Vec::new();
+    zone(text, &"example.org.".parse().unwrap(), &include, &mut |record| lines.push(shown(&record))).unwrap();
+    let lines: Vec<String> =
+        lines.iter().map(|line| line.split(' ').take(4).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "example.org. 5 IN SOA",
+            "example.org. 5 IN NS",
+            "ns.example.org. 7 IN A",
+            "www.sub.example.org. 5 IN A",
+            "host-01.sub.example.org. 5 IN A",
+            "host-02.sub.example.org. 5 IN A",
+            "x.other.test. 5 IN A",
+        ]
+    );
+    let error = zone("\n$INCLUDE none", &Name::ROOT, &include, &mut |_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "line 2: none: no such file");
+    let error = zone("$GENERATE 0-4294967295 a A 10.0.0.1", &Name::ROOT, &include, &mut |_| ()).unwrap_err();
+    assert!(error.what.contains("range"), "{error}");
+    let own = |_: &str| Ok("$INCLUDE self".to_owned());
+    let error = zone("$INCLUDE self", &Name::ROOT, &own, &mut |_| ()).unwrap_err();
+    assert!(error.what.contains("more than 7 times"), "{error}");
+}
+
+/// Reading a text that was changed at random ends, with a result or an error.
+#[test]
+fn a_damaged_zone_file_is_never_a_panic() {
+    let text = "$TTL 5\n@ SOA ns (1 2h\n 3 4 5) ; x\n\tTXT \"a\\\"b\" \\065c é\n*.a 60 IN HTTPS 1 . alpn=\"h2,h3\" port=1\n$GENERATE 1-3/2 h${1,3,x} A 10.0.0.$\nb TYPE9 \\# 2 0a0b\n";
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..20_000 {
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..3) {
+                0 => bytes[at] = random.u8(..),
+                1 => {
+                    bytes.remove(at);
+                }
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = zone(&text, &Name::ROOT, &|_| Err(String::new()), &mut |_| ());
+    }
+}
